@@ -1,0 +1,413 @@
+"""Every fact that travels on the bus, in the past tense: one tagged union and its version. The public contract.
+
+An event is *flat*: its fields are the columns of the table of its kind, in this order. Times are UTC nanoseconds
+(`_ns`); days are ISO dates of the exchange (`session_date`, "2026-11-18"); prices and volumes are doubles, exact for
+every price of up to 15 significant digits.
+
+To change the schema, append a field with a default to the end of a struct or add a struct to `Event`, raise
+`SCHEMA_VERSION`, and add the migration. A reader takes older versions as they are: absent fields get their defaults.
+Fields are never removed, renamed or moved.
+"""
+
+from typing import Final, Literal, get_args
+
+import msgspec
+
+SCHEMA_VERSION: Final = 1
+
+Side = Literal["buy", "sell", "auction"]
+TriggerKind = Literal["volume_surge", "trade_velocity", "volatility_spike", "manual", "market_cap"]
+GapReason = Literal["volume_mismatch", "reconnect", "restart"]
+RecoverySource = Literal["time_and_sales", "minute_bars"]
+ListingChange = Literal["new", "removed", "relisted", "changed"]
+Severity = Literal["info", "warning", "critical"]
+
+
+class Fact(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What all events share: immutable, flat, encoded as an array that starts with the kind."""
+
+
+# --- the market ----------------------------------------------------------------------------------------------
+
+
+class Trade(Fact, frozen=True, array_like=True, gc=False, tag="trade"):
+    """One execution, streamed or recovered; `gap_id` is set on recovered ones and only there.
+
+    `cumulative_volume` is the day's volume after this trade and so names the trade within its symbol and day;
+    `cumulative_trades` is the day's number of trades after it (None where the source has none, as in time-and-sales).
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    exchange_time_ns: int
+    receive_time_ns: int
+    price: float
+    volume: float
+    cumulative_volume: float
+    cumulative_trades: int | None
+    side: Side
+    bid: float | None
+    ask: float | None
+    gap_id: str | None = None
+
+
+class Snapshot(Fact, frozen=True, array_like=True, gc=False, tag="snapshot"):
+    """The state of one symbol as a sweep of Track A saw it. Prices are None before the first trade of the day."""
+
+    provider: str
+    symbol: str
+    session_date: str
+    sweep: int
+    receive_time_ns: int
+    price: float
+    open: float | None
+    high: float | None
+    low: float | None
+    previous_close: float | None
+    upper_limit: float | None
+    lower_limit: float | None
+    bid: float | None
+    ask: float | None
+    cumulative_volume: float
+    cumulative_value: float
+
+
+class SweepCompleted(Fact, frozen=True, array_like=True, gc=False, tag="sweep_completed"):
+    """One pass over the universe: how many symbols were asked for, how many answered, in which market time."""
+
+    provider: str
+    session_date: str
+    sweep: int
+    started_ns: int
+    completed_ns: int
+    requested: int
+    received: int
+    requests: int
+
+
+class DailyBar(Fact, frozen=True, array_like=True, gc=False, tag="daily_bar"):
+    """One symbol's day, as traded."""
+
+    provider: str
+    symbol: str
+    session_date: str
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    value: float
+
+
+class MinuteBarRecovered(Fact, frozen=True, array_like=True, gc=False, tag="minute_bar_recovered"):
+    """A minute that stands in for the trades of a gap too long to be recovered one by one."""
+
+    provider: str
+    symbol: str
+    session_date: str
+    minute_start_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    gap_id: str
+
+
+# --- what exists ---------------------------------------------------------------------------------------------
+
+
+class MasterFileChecked(Fact, frozen=True, array_like=True, gc=False, tag="master_file_checked"):
+    """One look at one exchange's master file and what came of it."""
+
+    provider: str
+    exchange: str
+    checked_ns: int
+    verdict: Literal["unchanged", "updated", "held", "failed"]
+    reason: str
+    size_bytes: int
+    sha256: str
+    records: int
+    quarantined: int
+    new: int
+    removed: int
+    changed: int
+
+
+class ListingChanged(Fact, frozen=True, array_like=True, gc=False, tag="listing_changed"):
+    """A listing appeared, vanished, came back or changed; the fields are its state after the change."""
+
+    provider: str
+    exchange: str
+    symbol: str
+    change: ListingChange
+    changed_ns: int
+    name: str
+    isin: str
+    group: str
+    base_price: float | None
+    market_cap_krw: float | None
+    listed_shares: float | None
+    listed_on: str | None
+    suspended: bool
+    administrative: bool
+    preferred: bool
+    spac: bool
+    changed_fields: str = ""
+
+
+class UniverseBuilt(Fact, frozen=True, array_like=True, gc=False, tag="universe_built"):
+    """The day's universe was fixed; its members are the `UniverseMember`s of the same session and market."""
+
+    provider: str
+    market: str
+    session_date: str
+    previous_session_date: str
+    built_ns: int
+    symbols: int
+    considered: int
+    minimum_close_krw: float
+
+
+class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe_member"):
+    """One symbol of the day's universe with the history its triggers compare against."""
+
+    provider: str
+    market: str
+    session_date: str
+    rank: int
+    symbol: str
+    name: str
+    exchange: str
+    market_cap_krw: float
+    previous_close: float
+    average_volume_20d: float | None
+    average_true_range_14d: float | None
+
+
+# --- what matters now ----------------------------------------------------------------------------------------
+
+
+class ContextSynced(Fact, frozen=True, array_like=True, gc=False, tag="context_synced"):
+    """Track B took over what Track A saw before it started; degraded when there was nothing to take."""
+
+    session_date: str
+    synced_ns: int
+    symbols: int
+    snapshots: int
+    average_volume: float
+    average_volatility: float
+    degraded: bool
+
+
+class TriggerFired(Fact, frozen=True, array_like=True, gc=False, tag="trigger_fired"):
+    """A condition held for a symbol: `measure` was at least `threshold`, against `reference`."""
+
+    symbol: str
+    kind: TriggerKind
+    fired_ns: int
+    expires_ns: int | None
+    measure: float
+    threshold: float
+    reference: float
+    strength: float
+    score: float
+
+
+class SlotAssigned(Fact, frozen=True, array_like=True, gc=False, tag="slot_assigned"):
+    """A symbol got a place; `replaced` is the symbol that had to leave it, None for a free place."""
+
+    slot: str
+    symbol: str
+    assigned_ns: int
+    trigger: TriggerKind
+    score: float
+    reason: str
+    replaced: str | None
+
+
+class SlotReleased(Fact, frozen=True, array_like=True, gc=False, tag="slot_released"):
+    """A symbol lost its place."""
+
+    slot: str
+    symbol: str
+    released_ns: int
+    score: float
+    reason: str
+
+
+class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_overflowed"):
+    """A triggered symbol got no place; `lowest_score` is the lowest score among those that have one."""
+
+    symbol: str
+    overflowed_ns: int
+    trigger: TriggerKind
+    strength: float
+    score: float
+    lowest_score: float
+    reason: str
+
+
+# --- what we missed ------------------------------------------------------------------------------------------
+
+
+class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detected"):
+    """Trades of a slotted symbol are missing: those with a cumulative volume above `after_volume` and below
+    `before_volume`, which is the cumulative volume before the first trade seen again. Exactly `missing_volume` shares
+    in `missing_trades` trades (None where the counts are unknown)."""
+
+    gap_id: str
+    provider: str
+    symbol: str
+    session_date: str
+    detected_ns: int
+    from_ns: int
+    to_ns: int
+    after_volume: float
+    before_volume: float
+    missing_volume: float
+    missing_trades: int | None
+    reason: GapReason
+
+
+class GapRecovered(Fact, frozen=True, array_like=True, gc=False, tag="gap_recovered"):
+    """A gap was filled. `complete` says that what came back adds up to what was missing, to the share."""
+
+    gap_id: str
+    symbol: str
+    recovered_ns: int
+    source: RecoverySource
+    rows: int
+    volume: float
+    complete: bool
+
+
+class GapUnrecoverable(Fact, frozen=True, array_like=True, gc=False, tag="gap_unrecoverable"):
+    """A gap stays open for good, and why."""
+
+    gap_id: str
+    symbol: str
+    decided_ns: int
+    reason: str
+
+
+class ConnectionChanged(Fact, frozen=True, array_like=True, gc=False, tag="connection_changed"):
+    """A stream connection came up, was lost, or was refused."""
+
+    provider: str
+    account: str
+    changed_ns: int
+    state: Literal["connected", "lost", "refused", "closed"]
+    reason: str
+    registrations: int
+
+
+# --- with whose keys, when, and who runs ---------------------------------------------------------------------
+
+
+class TokenRenewed(Fact, frozen=True, array_like=True, gc=False, tag="token_renewed"):
+    """An access token was issued, or could not be: then the old one stays in use. Never carries the token."""
+
+    provider: str
+    account: str
+    renewed_ns: int
+    expires_ns: int | None
+    cause: str
+    succeeded: bool
+    error: str
+
+
+class AccountChecked(Fact, frozen=True, array_like=True, gc=False, tag="account_checked"):
+    """The health of an account: has it a valid token, and does a REST call get through."""
+
+    provider: str
+    account: str
+    checked_ns: int
+    token_valid: bool
+    rest_answers: bool
+    healthy: bool
+    detail: str
+
+
+class PhaseChanged(Fact, frozen=True, array_like=True, gc=False, tag="phase_changed"):
+    """The day went into another phase (requirement 004, OperationScheduler)."""
+
+    session_date: str
+    changed_ns: int
+    previous: str
+    current: str
+
+
+class ProcessChanged(Fact, frozen=True, array_like=True, gc=False, tag="process_changed"):
+    """A supervised process changed its state."""
+
+    process: str
+    changed_ns: int
+    previous: str
+    current: str
+    pid: int | None
+    reason: str
+
+
+class AlertRaised(Fact, frozen=True, array_like=True, gc=False, tag="alert_raised"):
+    """Something a person should know."""
+
+    raised_ns: int
+    severity: Severity
+    source: str
+    text: str
+
+
+class BackupCompleted(Fact, frozen=True, array_like=True, gc=False, tag="backup_completed"):
+    """A copy of the database was made and checked."""
+
+    completed_ns: int
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class InputQuarantined(Fact, frozen=True, array_like=True, gc=False, tag="input_quarantined"):
+    """Something from outside that could not be read, kept as it came."""
+
+    source: str
+    quarantined_ns: int
+    reason: str
+    content: bytes
+
+
+Event = (
+    Trade
+    | Snapshot
+    | SweepCompleted
+    | DailyBar
+    | MinuteBarRecovered
+    | MasterFileChecked
+    | ListingChanged
+    | UniverseBuilt
+    | UniverseMember
+    | ContextSynced
+    | TriggerFired
+    | SlotAssigned
+    | SlotReleased
+    | SlotOverflowed
+    | GapDetected
+    | GapRecovered
+    | GapUnrecoverable
+    | ConnectionChanged
+    | TokenRenewed
+    | AccountChecked
+    | PhaseChanged
+    | ProcessChanged
+    | AlertRaised
+    | BackupCompleted
+    | InputQuarantined
+)
+
+EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)
+
+
+def kind_of(event_type: type[Fact]) -> str:
+    """The name under which events of this type travel, and that begins their topic on the feed."""
+    return str(event_type.__struct_config__.tag)

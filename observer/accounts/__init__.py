@@ -1,0 +1,1 @@
+"""With whose keys: app keys, tokens, and the limits they share."""

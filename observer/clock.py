@@ -1,0 +1,140 @@
+"""Market time: the only source of "now" for phases, tokens, trigger lives and broker limits.
+
+A `Clock` is real, scaled (a trading day in two minutes, the same for every process) or manual (tests). Machine time,
+the monotonic seconds behind heartbeats, kill grace, group commit and socket timeouts, never comes from here: a scaled
+day must not speed those up.
+"""
+
+import asyncio
+import os
+import time
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Final, Protocol
+
+NS_PER_S: Final = 1_000_000_000
+KST: Final = timezone(timedelta(hours=9), "KST")  # Korea has had no daylight saving time since 1988
+CLOCK_VARIABLE: Final = "OBSERVER_CLOCK"
+# asyncio timers may fire early by the loop's resolution, and a scaled second is short: look again at least this often.
+_LONGEST_NAP_S: Final = 60.0
+
+
+class Clock(Protocol):
+    """Market time in UTC nanoseconds, and the ability to wait for a moment of it."""
+
+    def now_ns(self) -> int:
+        """The market's time now, in UTC nanoseconds."""
+        ...
+
+    async def sleep_until(self, moment_ns: int) -> None:
+        """Return once `now_ns() >= moment_ns`; at once when that is past."""
+        ...
+
+    async def sleep(self, market_seconds: float) -> None:
+        """Wait for so many seconds of market time."""
+        ...
+
+
+class RealClock:
+    """The wall clock of this machine."""
+
+    def now_ns(self) -> int:
+        """UTC nanoseconds of the system clock."""
+        return time.time_ns()  # noqa: TID251 - this is the one place that may
+
+    async def sleep_until(self, moment_ns: int) -> None:
+        """Wait in naps, so that a clock that is set or a machine that was suspended is noticed within a minute."""
+        while (remaining_ns := moment_ns - self.now_ns()) > 0:
+            await asyncio.sleep(min(remaining_ns / NS_PER_S, _LONGEST_NAP_S))
+
+    async def sleep(self, market_seconds: float) -> None:
+        """Market seconds are machine seconds here."""
+        await self.sleep_until(self.now_ns() + round(market_seconds * NS_PER_S))
+
+
+class ScaledClock:
+    """A market that runs `speed` times as fast as the machine, from one anchor shared by all processes.
+
+    The anchor pairs a market time with a reading of CLOCK_MONOTONIC, which is one clock for the whole machine: each
+    process computes the same market time without talking to the others, and a change of the wall clock does not matter.
+    """
+
+    def __init__(self, market_ns: int, monotonic_ns: int, speed: float) -> None:
+        self._market_ns = market_ns
+        self._monotonic_ns = monotonic_ns
+        self._speed = speed
+
+    @property
+    def speed(self) -> float:
+        """Market seconds per machine second."""
+        return self._speed
+
+    def now_ns(self) -> int:
+        """The scaled market time; before the anchor it stands at the anchor."""
+        elapsed_ns = max(0, time.monotonic_ns() - self._monotonic_ns)
+        return self._market_ns + int(elapsed_ns * self._speed)
+
+    async def sleep_until(self, moment_ns: int) -> None:
+        """Wait for the market moment, in machine time divided by the speed."""
+        while (remaining_ns := moment_ns - self.now_ns()) > 0:
+            await asyncio.sleep(min(remaining_ns / NS_PER_S / self._speed, _LONGEST_NAP_S))
+
+    async def sleep(self, market_seconds: float) -> None:
+        """Wait for so many seconds of market time."""
+        await self.sleep_until(self.now_ns() + round(market_seconds * NS_PER_S))
+
+    def to_variable(self) -> str:
+        """The text for `OBSERVER_CLOCK` that gives another process this same clock."""
+        return f"scaled:{self._market_ns}:{self._monotonic_ns}:{self._speed!r}"
+
+
+class ManualClock:
+    """A clock that tests move; sleepers wake when it passes their moment."""
+
+    def __init__(self, now_ns: int = 0) -> None:
+        self._now_ns = now_ns
+        self._moved = asyncio.Condition()
+
+    def now_ns(self) -> int:
+        """The time that was last set."""
+        return self._now_ns
+
+    async def sleep_until(self, moment_ns: int) -> None:
+        """Wait until somebody advances the clock to the moment."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._now_ns >= moment_ns)
+
+    async def sleep(self, market_seconds: float) -> None:
+        """Wait until the clock was advanced by so much."""
+        await self.sleep_until(self._now_ns + round(market_seconds * NS_PER_S))
+
+    async def advance(self, market_seconds: float) -> None:
+        """Move on and wake whoever waited for it."""
+        async with self._moved:
+            self._now_ns += round(market_seconds * NS_PER_S)
+            self._moved.notify_all()
+
+
+def clock_from_environment() -> Clock:
+    """The clock that the supervisor chose for its processes: `OBSERVER_CLOCK`, or the real one.
+
+    Raises:
+        ValueError: the variable is set and is not `scaled:<market ns>:<monotonic ns>:<speed>`.
+    """
+    text = os.environ.get(CLOCK_VARIABLE, "")
+    if not text:
+        return RealClock()
+    match text.split(":"):
+        case ["scaled", market_ns, monotonic_ns, speed] if float(speed) > 0:
+            return ScaledClock(int(market_ns), int(monotonic_ns), float(speed))
+    raise ValueError(f"{CLOCK_VARIABLE}={text!r} is not scaled:<market ns>:<monotonic ns>:<speed>")
+
+
+def kst_datetime(moment_ns: int) -> datetime:
+    """A moment as Korean local time; exact to the microsecond."""
+    seconds, ns = divmod(moment_ns, NS_PER_S)
+    return (datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=ns // 1000)).astimezone(KST)
+
+
+def kst_ns(day: date, hour: int = 0, minute: int = 0, second: int = 0) -> int:
+    """UTC nanoseconds of a Korean local time of `day`."""
+    return int(datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=KST).timestamp()) * NS_PER_S

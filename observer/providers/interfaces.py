@@ -1,0 +1,197 @@
+"""What we ask of a provider, in our words. Implementations translate; nobody above sees a broker's field name."""
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from bus.events import ConnectionChanged, InputQuarantined, Trade
+
+
+class Quote(msgspec.Struct, frozen=True, gc=False):
+    """A symbol's state at one moment; prices are None while there are none (before the first trade, say)."""
+
+    symbol: str
+    price: float
+    open: float | None
+    high: float | None
+    low: float | None
+    previous_close: float | None
+    upper_limit: float | None
+    lower_limit: float | None
+    bid: float | None
+    ask: float | None
+    cumulative_volume: float
+    cumulative_value: float
+
+
+class Bar(msgspec.Struct, frozen=True, gc=False):
+    """Open, high, low, close and volume of a day (`start_ns` its midnight KST) or of a minute; `value` in won."""
+
+    symbol: str
+    start_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    value: float
+
+
+class PastTrade(msgspec.Struct, frozen=True, gc=False):
+    """A trade as time-and-sales tells it afterwards: to the second, without the day's number of trades."""
+
+    symbol: str
+    exchange_time_ns: int
+    price: float
+    volume: float
+    cumulative_volume: float
+    bid: float | None
+    ask: float | None
+
+
+class FileStamp(msgspec.Struct, frozen=True):
+    """What a HEAD request tells of a file. Fields the server did not send are None or empty."""
+
+    size_bytes: int | None
+    last_modified: str
+    etag: str
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What a call needs to be allowed. Its text never shows the secrets."""
+
+    app_key: str
+    app_secret: str
+    access_token: str
+    approval_key: str
+
+    def __repr__(self) -> str:
+        """Hides every field."""
+        return "Credentials(...)"
+
+    __str__ = __repr__
+
+
+Lane = Literal["urgent", "normal", "bulk"]
+
+
+class PermitSource(Protocol):
+    """Where a REST call gets its permission; shared by all processes that use the account."""
+
+    async def acquire(self, lane: Lane) -> None:
+        """Return when one call may be sent now."""
+        ...
+
+    def penalise(self) -> None:
+        """Tell that the broker answered "too many": everybody pauses."""
+        ...
+
+
+class CredentialSource(Protocol):
+    """Where a call gets its keys and token."""
+
+    async def current(self) -> Credentials:
+        """The credentials in force; waits (to a deadline) while there is no token yet.
+
+        Raises:
+            TokenExpiredError: none came in time.
+        """
+        ...
+
+    async def reject(self, used: Credentials) -> None:
+        """Tell that the broker refused this token or approval key; returns when another one is there, or after a
+        deadline."""
+        ...
+
+
+class QuoteSource(Protocol):
+    """Track A's door."""
+
+    quotes_per_call: int
+
+    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
+        """Quotes of at most `quotes_per_call` symbols; unknown symbols are absent from the answer."""
+        ...
+
+
+class HistorySource(Protocol):
+    """Bars and past trades."""
+
+    async def daily_bars(self, symbol: str, first: datetime.date, last: datetime.date) -> Sequence[Bar]:
+        """Daily bars as traded, oldest first, both days included; at most 100."""
+        ...
+
+    async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        """Today's minute bars that start in [from, to], oldest first."""
+        ...
+
+    async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
+        """Today's trades with an exchange time in [from, to] (whole seconds), oldest first, each once."""
+        ...
+
+
+class MasterFileSource(Protocol):
+    """Where master files come from. An exchange is named KOSPI, KOSDAQ, ..."""
+
+    async def stamp(self, exchange: str) -> FileStamp:
+        """What HEAD says, without a download."""
+        ...
+
+    async def download(self, exchange: str, destination: Path) -> FileStamp:
+        """Write the *unpacked* master file to `destination`, checked (length, zip CRC) and replaced atomically.
+
+        Raises:
+            DataFileError: what came is not a whole zip of one file; `destination` is as it was.
+        """
+        ...
+
+
+class StreamListener(Protocol):
+    """Who hears what a stream connection brings. Calls are synchronous and must be quick."""
+
+    def on_trades(self, trades: Sequence[Trade]) -> None:
+        """The trades of one frame, in its order."""
+        ...
+
+    def on_registered(self, symbol: str) -> None:
+        """The broker acknowledged the registration: trades of the symbol flow from now on."""
+        ...
+
+    def on_unregistered(self, symbol: str, reason: str) -> None:
+        """The registration is gone: removed as wished, refused, or lost with the connection."""
+        ...
+
+    def on_connection(self, change: ConnectionChanged) -> None:
+        """The connection came up or went."""
+        ...
+
+    def on_quarantine(self, item: InputQuarantined) -> None:
+        """Something came that could not be read."""
+        ...
+
+
+class TradeStream(Protocol):
+    """One streaming connection of one account. Declarative: say what you want, it sees to it."""
+
+    capacity: int
+
+    def want(self, symbols: Sequence[str]) -> None:
+        """The symbols to be registered, most important first; at most `capacity` of them count.
+
+        The difference to what the broker has acknowledged is worked off: removals first, then registrations in order.
+        After a reconnection everything wanted is registered again, in this order.
+        """
+        ...
+
+    @property
+    def registered(self) -> frozenset[str]:
+        """What the broker has acknowledged: the truth about the subscription."""
+        ...
+
+    async def run(self) -> None:
+        """Connect, keep the registrations as wanted, watch for silence, back off and connect again, until cancelled;
+        then unregister and close cleanly."""
+        ...

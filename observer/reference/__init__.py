@@ -1,0 +1,1 @@
+"""What exists: listings and how they change. Pure."""

@@ -1,0 +1,1 @@
+"""What matters now: universe, indicators, triggers, slots. Pure."""

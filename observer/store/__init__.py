@@ -1,0 +1,1 @@
+"""What is kept: the database. The only folder with SQL."""

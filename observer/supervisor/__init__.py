@@ -1,0 +1,1 @@
+"""Who runs: a supervisor of processes that knows nothing of our product and could supervise anything."""

@@ -1,0 +1,1 @@
+"""One process a file: wiring only."""
