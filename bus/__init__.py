@@ -1,1 +1,1 @@
-"""How facts travel: events, their journal, their delivery and the three sockets. Knows nothing of markets or brokers."""
+"""How facts travel: events, their journal, their delivery and the three sockets. Knows no market and no broker."""

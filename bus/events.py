@@ -255,7 +255,8 @@ class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_ove
 class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detected"):
     """Trades of a slotted symbol are missing: those with a cumulative volume above `after_volume` and below
     `before_volume`, which is the cumulative volume before the first trade seen again. Exactly `missing_volume` shares
-    in `missing_trades` trades (None where the counts are unknown)."""
+    in `missing_trades` trades (None where the counts are unknown).
+    """
 
     gap_id: str
     provider: str
@@ -411,3 +412,10 @@ EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)
 def kind_of(event_type: type[Fact]) -> str:
     """The name under which events of this type travel, and that begins their topic on the feed."""
     return str(event_type.__struct_config__.tag)
+
+
+class Poison(msgspec.Struct, frozen=True):
+    """An event that could not be decoded: its bytes and why. It takes its number in the stream like any other."""
+
+    content: bytes
+    reason: str

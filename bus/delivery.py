@@ -1,0 +1,245 @@
+"""The delivery promise without sockets: what each end knows, and what it does next.
+
+A producer numbers its events in a *stream*: one opening of its outbox by one process, with a random id and a sequence
+from 1 without holes. `Sender` is the producer's end, `Receiver` the writer's. Both are told what happened (a message
+came, a commit succeeded) and answer what to do; neither touches a socket, a file or a clock, so a property test can
+drive them through every loss, repetition and crash.
+
+The rules:
+- the receiver takes exactly the next number of a stream, drops what it has seen (and counts it), and refuses what skips
+  ahead by asking the sender to go back;
+- it acknowledges cumulatively, and only what is committed;
+- the sender has at most `credit` events under way; what it sends again after a lost connection starts behind the
+  receiver's high-water mark, which the receiver keeps in the same transaction as the events.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from bus.events import Event, Poison
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """The next events of a stream, in order and without holes: `first_sequence`, `first_sequence + 1`, ...
+
+    `stream` is the stream's random id as 32 hexadecimal digits, `producer` the name of the process that opened it.
+    """
+
+    producer: str
+    stream: str
+    first_sequence: int
+    events: Sequence[Event | Poison]
+
+
+# --- messages between the two ends ---------------------------------------------------------------------------
+
+# What a producer's message is, in its first frame: a `Hello`, or a batch as `bus.codec` packs it.
+HELLO: Final = b"H"
+BATCH: Final = b"B"
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
+    """Producer to writer: who I am and which streams I have something of."""
+
+    producer: str
+    streams: Sequence[str]
+
+
+class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
+    """Writer to producer: how far each stream is committed, and how many events may be under way at once."""
+
+    high_water_marks: Mapping[str, int]
+    credit: int
+
+
+class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="acknowledged"):
+    """Writer to producer: the stream is committed up to and with this number."""
+
+    stream: str
+    high_water_mark: int
+
+
+class Rewind(msgspec.Struct, frozen=True, array_like=True, tag="rewind"):
+    """Writer to producer: what came does not follow on this number; send again from behind it."""
+
+    stream: str
+    high_water_mark: int
+
+
+class Unknown(msgspec.Struct, frozen=True, array_like=True, tag="unknown"):
+    """Writer to producer: I have not heard a hello from you since I started."""
+
+
+ToProducer = Welcome | Acknowledged | Rewind | Unknown
+
+
+# --- the producer's end --------------------------------------------------------------------------------------
+
+
+class StreamProgress:
+    """How far one stream is appended, sent and acknowledged: `acknowledged <= sent <= appended`.
+
+    Each is the number of the last event, 0 for none.
+    """
+
+    __slots__ = ("acknowledged", "appended", "sent", "stream")
+
+    def __init__(self, stream: str, appended: int = 0, acknowledged: int = 0) -> None:
+        self.stream = stream
+        self.appended = appended
+        self.acknowledged = acknowledged
+        self.sent = acknowledged
+
+    def __repr__(self) -> str:
+        """Short enough to be read in a failing test."""
+        return f"<{self.stream[:6]} appended={self.appended} sent={self.sent} acknowledged={self.acknowledged}>"
+
+
+class Sender:
+    """The producer's end for its current stream and the rests of earlier ones.
+
+    Args:
+        streams: oldest first; the last one is the current stream.
+    """
+
+    def __init__(self, streams: Iterable[StreamProgress]) -> None:
+        self._streams = {progress.stream: progress for progress in streams}
+        self._credit = 0
+
+    def __repr__(self) -> str:
+        """The state, for tests to assert on."""
+        return f"Sender(credit={self._credit}, {list(self._streams.values())})"
+
+    @property
+    def streams(self) -> Sequence[str]:
+        """The ids to say hello with."""
+        return list(self._streams)
+
+    @property
+    def unacknowledged(self) -> int:
+        """Events that are appended and not known to be committed."""
+        return sum(progress.appended - progress.acknowledged for progress in self._streams.values())
+
+    @property
+    def under_way(self) -> int:
+        """Events that are sent and not acknowledged."""
+        return sum(progress.sent - progress.acknowledged for progress in self._streams.values())
+
+    def appended(self, stream: str, last_sequence: int) -> None:
+        """The outbox now holds the stream up to and with this number."""
+        self._streams[stream].appended = last_sequence
+
+    def disconnected(self) -> None:
+        """Nothing may be sent until the next welcome."""
+        self._credit = 0
+
+    def welcomed(self, welcome: Welcome) -> None:
+        """Go on behind the writer's marks, within its credit."""
+        self._credit = welcome.credit
+        for stream, mark in welcome.high_water_marks.items():
+            self.rewound(stream, mark)
+
+    def rewound(self, stream: str, high_water_mark: int) -> None:
+        """Send again from behind the mark."""
+        self.acknowledged(stream, high_water_mark)
+        if progress := self._streams.get(stream):
+            progress.sent = progress.acknowledged
+
+    def acknowledged(self, stream: str, high_water_mark: int) -> None:
+        """The writer has committed up to the mark. A mark beyond what was appended is the writer's knowledge of a tail
+        that this outbox lost: it is never believed to be more than what is here.
+        """
+        progress = self._streams.get(stream)
+        if progress is None:
+            return
+        progress.acknowledged = max(progress.acknowledged, min(high_water_mark, progress.appended))
+        progress.sent = max(progress.sent, progress.acknowledged)
+
+    def next_to_send(self) -> tuple[str, int] | None:
+        """The stream and number to continue with, or None when all is sent or the credit is used up."""
+        if self.under_way >= self._credit:
+            return None
+        for progress in self._streams.values():
+            if progress.sent < progress.appended:
+                return progress.stream, progress.sent + 1
+        return None
+
+    def sent(self, stream: str, last_sequence: int) -> None:
+        """A batch that ends with this number is on its way."""
+        self._streams[stream].sent = last_sequence
+
+    def finished(self) -> Sequence[str]:
+        """Earlier streams of which everything is committed; they are forgotten here with this call."""
+        *earlier, _current = self._streams.values()
+        done = [progress.stream for progress in earlier if progress.acknowledged == progress.appended]
+        for stream in done:
+            del self._streams[stream]
+        return done
+
+
+# --- the writer's end ----------------------------------------------------------------------------------------
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """What to do with a batch: take it (less `skip` events at its front), drop it, or ask for an earlier one."""
+
+    verdict: Literal["take", "duplicate", "ahead"]
+    skip: int = 0
+
+
+class Receiver:
+    """The writer's end: which number comes next in each stream."""
+
+    def __init__(self) -> None:
+        self._committed: dict[str, int] = {}
+        self._admitted: dict[str, int] = {}
+        self.duplicates = 0
+
+    def greeted(self, high_water_marks: Mapping[str, int]) -> None:
+        """A producer said hello; these are its streams' marks in the database. What was admitted of them and is not
+        committed yet stays admitted.
+        """
+        for stream, mark in high_water_marks.items():
+            self._committed[stream] = mark
+            self._admitted[stream] = max(mark, self._admitted.get(stream, 0))
+
+    def knows(self, stream: str) -> bool:
+        """Whether a hello named this stream."""
+        return stream in self._admitted
+
+    def admit(self, stream: str, first_sequence: int, count: int) -> Admission:
+        """Judge a batch of a known stream, and remember it as admitted if it is to be taken."""
+        mark = self._admitted[stream]
+        last_sequence = first_sequence + count - 1
+        if last_sequence <= mark:
+            self.duplicates += count
+            return Admission("duplicate")
+        if first_sequence > mark + 1:
+            return Admission("ahead")
+        skip = mark + 1 - first_sequence
+        self.duplicates += skip
+        self._admitted[stream] = last_sequence
+        return Admission("take", skip)
+
+    def admitted_mark(self, stream: str) -> int:
+        """The last number taken, committed or about to be."""
+        return self._admitted[stream]
+
+    def committed_mark(self, stream: str) -> int:
+        """The last number that is in the database."""
+        return self._committed[stream]
+
+    def committed(self, stream: str, last_sequence: int) -> Acknowledged:
+        """A commit with the stream up to this number succeeded: tell the producer."""
+        self._committed[stream] = last_sequence
+        return Acknowledged(stream, last_sequence)
+
+    def rolled_back(self, high_water_marks: Mapping[str, int]) -> Sequence[Rewind]:
+        """A commit failed or its outcome is unknown; these are the marks that the database has now. What was admitted
+        beyond them is forgotten and asked for again.
+        """
+        for stream, mark in high_water_marks.items():
+            self._committed[stream] = self._admitted[stream] = mark
+        return [Rewind(stream, mark) for stream, mark in high_water_marks.items()]

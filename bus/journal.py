@@ -1,0 +1,153 @@
+"""One file format for everything that must survive a process: outboxes, captures, the input of a replay.
+
+A journal is a file of records that is only ever appended to:
+
+    head    b"OBSJRNL1", u32 length and u32 CRC-32 of the label, the label (text chosen by the owner)
+    record  u32 length, u32 CRC-32 of the payload, the payload
+
+A record is written with one system call. A process killed in the middle of it leaves a torn tail, which readers stop at
+and owners cut off: every record before it is whole. All numbers are little endian.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+MAGIC: Final = b"OBSJRNL1"
+_FRAME: Final = struct.Struct("<II")
+RECORD_BYTES_MAX: Final = 64 * 1024 * 1024  # a length beyond this is a broken record, not a large one
+
+
+class JournalError(Exception):
+    """A file that is not a journal, or one that cannot be written."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A whole record: where its payload ends in the file, and the payload."""
+
+    end_offset: int
+    payload: bytes
+
+
+def _frame(payload: bytes) -> bytes:
+    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+class JournalWriter:
+    """Appends records to a new journal. Owned by one process; the caller sees to that with a lock."""
+
+    def __init__(self, path: Path, label: str) -> None:
+        """Create the file with its head.
+
+        Raises:
+            OSError: it exists already, or cannot be created.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self.path = path
+        self._descriptor = os.open(path, flags, 0o600)
+        self._size_bytes = 0
+        self._append(MAGIC + _frame(label.encode()))
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of the file up to its last whole record."""
+        return self._size_bytes
+
+    def append(self, payload: bytes) -> None:
+        """Add a record; when this returns, it survives the death of this process.
+
+        Raises:
+            OSError: the disk refused; the file is as it was before.
+        """
+        self._append(_frame(payload))
+
+    def _append(self, data: bytes) -> None:
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:] if written else data)
+        except OSError:
+            os.ftruncate(self._descriptor, self._size_bytes)
+            os.lseek(self._descriptor, self._size_bytes, os.SEEK_SET)
+            raise
+        self._size_bytes += len(data)
+
+    def sync(self) -> None:
+        """Make what was appended survive the machine's death too."""
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file; appending is over."""
+        os.close(self._descriptor)
+
+
+class JournalReader:
+    """Reads records of a journal, also while it is being appended to: the end of the whole records is not an error, and
+    `next_record` finds what came since.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file and read its label.
+
+        Raises:
+            JournalError: it does not start like a journal.
+            OSError: it cannot be opened.
+        """
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._offset = len(MAGIC)
+        if os.pread(self._descriptor, len(MAGIC), 0) == MAGIC and (head := self.next_record()):
+            self.label = head.payload.decode()
+            return
+        self.close()
+        raise JournalError(f"{path} is not a journal, or was torn before its first record")
+
+    def next_record(self) -> Record | None:
+        """The next whole record; None at the end or before a torn tail."""
+        frame = os.pread(self._descriptor, _FRAME.size, self._offset)
+        if len(frame) < _FRAME.size:
+            return None
+        length, checksum = _FRAME.unpack(frame)
+        if length > RECORD_BYTES_MAX:
+            return None
+        payload = os.pread(self._descriptor, length, self._offset + _FRAME.size)
+        if len(payload) < length or zlib.crc32(payload) != checksum:
+            return None
+        self._offset += _FRAME.size + length
+        return Record(self._offset, payload)
+
+    def seek(self, end_offset: int) -> None:
+        """Go on behind a record that was read before."""
+        self._offset = end_offset
+
+    def __iter__(self) -> Iterator[Record]:
+        """The records from here to the last whole one."""
+        while record := self.next_record():
+            yield record
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+def cut_torn_tail(path: Path) -> int:
+    """Cut a journal at the end of its last whole record, and say how many bytes went.
+
+    Raises:
+        JournalError: not even its head is whole.
+    """
+    reader = JournalReader(path)
+    try:
+        end_offset = len(MAGIC) + _FRAME.size + len(reader.label.encode())
+        for record in reader:
+            end_offset = record.end_offset
+    finally:
+        reader.close()
+    torn_bytes = path.stat().st_size - end_offset
+    if torn_bytes:
+        os.truncate(path, end_offset)
+    return torn_bytes
