@@ -27,9 +27,9 @@ class FeedPublisher:
     """The writer's end; used from one thread."""
 
     def __init__(self, address: str) -> None:
-        self._socket = zmq.Context.instance().socket(zmq.XPUB)
-        self._socket.linger = 0
-        self._socket.sndhwm = MESSAGES_MAX
+        self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.XPUB)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, MESSAGES_MAX)
         self._socket.bind(address)
         self._subscriptions: dict[bytes, int] = {}
         self._wanted: dict[type[Fact], bool] = dict.fromkeys(_KINDS, False)
@@ -77,8 +77,8 @@ class FeedSubscriber:
 
     def __init__(self, address: str, kinds: Sequence[type[Fact]]) -> None:
         self._socket = zmq.asyncio.Context.instance().socket(zmq.SUB)
-        self._socket.linger = 0
-        self._socket.rcvhwm = MESSAGES_MAX
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVHWM, MESSAGES_MAX)
         for event_type in kinds:
             self._socket.subscribe(_KINDS[event_type])
         self._socket.connect(address)

@@ -56,9 +56,9 @@ class Ingest:
         on_committed: Callable[[Sequence[Delivered]], None],
         retry_on: type[Exception],
     ) -> None:
-        self._socket = zmq.Context.instance().socket(zmq.ROUTER)
-        self._socket.linger = 0
-        self._socket.sndhwm = self._socket.rcvhwm = 0  # bounded by the producers' credit
+        self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.set_hwm(0)  # bounded by the producers' credit
         self._socket.bind(address)
         self._sink = sink
         self._on_committed = on_committed

@@ -116,16 +116,16 @@ class Outbox:
                 self._cursor = _Cursor(stream, segment)
 
     def acknowledge(self, stream: str, high_water_mark: int) -> None:
-        """Delete the segments that are wholly committed; never the one that is being written."""
+        """Delete the segments that are wholly committed; the last one of a stream stays until the stream is finished."""
         segments = self._segments.get(stream, [])
-        while segments and segments[0].last_sequence <= high_water_mark and segments[0].path != self._writer.path:
+        while len(segments) > 1 and segments[0].last_sequence <= high_water_mark:
             self._delete(segments.pop(0))
 
     def finish(self, stream: str) -> None:
         """Everything of this stream is committed: note its length, then forget it."""
-        last_sequence = self._segments[stream][-1].last_sequence if self._segments[stream] else self._last_sequence
-        _append_line(self._directory / _FINISHED, f"{stream} {last_sequence}\n")
-        for segment in self._segments.pop(stream):
+        segments = self._segments.pop(stream)
+        _append_line(self._directory / _FINISHED, f"{stream} {segments[-1].last_sequence}\n")
+        for segment in segments:
             self._delete(segment)
 
     def close(self, *, delivered: bool) -> None:

@@ -81,8 +81,8 @@ class Producer:
         """Deliver until cancelled."""
         context = zmq.asyncio.Context.instance()
         socket = context.socket(zmq.DEALER)
-        socket.linger = 0
-        socket.sndhwm = socket.rcvhwm = 0  # the credit bounds what is under way, not the socket
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.set_hwm(0)  # the credit bounds what is under way, not the socket
         socket.connect(self._address)
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -1,0 +1,29 @@
+"""Small builders of facts for tests: sensible everywhere, and what a test is about is given by name."""
+
+import msgspec
+
+from bus.events import Trade
+
+
+def trade(sequence: int = 1, **changes: object) -> Trade:
+    """The `sequence`-th trade of a quiet symbol: one share each, so cumulative volume and count are the sequence."""
+    base = Trade(
+        provider="kis",
+        symbol="005930",
+        session_date="2026-11-18",
+        exchange_time_ns=1_795_000_000_000_000_000 + sequence * 1_000_000_000,
+        receive_time_ns=1_795_000_000_000_000_000 + sequence * 1_000_000_000 + 5_000_000,
+        price=70_000.0,
+        volume=1.0,
+        cumulative_volume=float(sequence),
+        cumulative_trades=sequence,
+        side="buy",
+        bid=69_900.0,
+        ask=70_000.0,
+    )
+    return msgspec.structs.replace(base, **changes)
+
+
+def trades(count: int, first: int = 1, **changes: object) -> list[Trade]:
+    """So many trades that follow on each other."""
+    return [trade(sequence, **changes) for sequence in range(first, first + count)]

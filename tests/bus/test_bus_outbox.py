@@ -1,0 +1,152 @@
+"""An outbox keeps what was appended until it is committed, over any number of processes."""
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bus.codec import decode_events, unpack
+from bus.events import Trade
+from bus.outbox import SEGMENT_BYTES_MAX, Outbox, OutboxInUseError, published_by_stream
+from tests.builders import trade, trades
+
+A, B, C = "aa" * 16, "bb" * 16, "cc" * 16
+
+
+def opened(folder: Path, stream: str = A) -> Outbox:
+    return Outbox(folder, "test", stream)
+
+
+def kept(outbox: Outbox, stream: str, sequence: int = 1) -> list[Trade]:
+    """Everything from this number on, read as the sender does."""
+    events: list[Trade] = []
+    last = {progress.stream: progress.appended for progress in outbox.progress()}[stream]
+    while sequence <= last:
+        packed, last_of_batch = outbox.batch_at(stream, sequence)
+        batch = unpack(packed)
+        events += decode_events(batch)[sequence - batch.first_sequence :]
+        sequence = last_of_batch + 1
+    return events
+
+
+def test_what_was_appended_can_be_read_from_any_number_and_again(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append(trades(3))
+    outbox.append(trades(2, first=4))
+    assert outbox.last_sequence == 5
+    assert kept(outbox, A) == trades(5)
+    assert kept(outbox, A, sequence=4) == trades(2, first=4)
+    assert kept(outbox, A, sequence=2) == trades(4, first=2)
+
+
+def test_a_new_opening_starts_a_stream_of_its_own_and_keeps_the_old_rest(tmp_path: Path) -> None:
+    first = opened(tmp_path, A)
+    first.append(trades(3))
+    first.close(delivered=False)
+    second = opened(tmp_path, B)
+    second.append(trades(1, first=9))
+    assert [(p.stream, p.appended) for p in second.progress()] == [(A, 3), (B, 1)]
+    assert kept(second, A) == trades(3)
+    assert kept(second, B) == trades(1, first=9)
+
+
+def test_a_stream_that_is_wholly_committed_is_deleted_and_still_counted(tmp_path: Path) -> None:
+    first = opened(tmp_path, A)
+    first.append(trades(3))
+    first.close(delivered=True)
+    second = opened(tmp_path, B)
+    second.append(trades(2))
+    assert [p.stream for p in second.progress()] == [B]
+    assert published_by_stream(tmp_path) == {A: 3, B: 2}
+
+
+def test_a_second_process_cannot_open_it(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    with pytest.raises(OutboxInUseError):
+        opened(tmp_path, B)
+    outbox.close(delivered=False)
+    opened(tmp_path, C).close(delivered=True)
+
+
+def test_acknowledged_segments_are_given_back_to_the_disk(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    large = [trade(1, symbol="x" * 1_000_000)]
+    for _ in range(2 * SEGMENT_BYTES_MAX // 1_000_000 + 6):
+        outbox.append(large)
+    segments = len(list(tmp_path.glob("*.journal")))
+    assert segments >= 3
+    outbox.acknowledge(A, outbox.last_sequence)
+    assert len(list(tmp_path.glob("*.journal"))) == 1
+    assert published_by_stream(tmp_path)[A] == outbox.last_sequence
+
+
+def test_reading_goes_on_over_segment_borders(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    count = SEGMENT_BYTES_MAX // 1_000_000 + 3
+    for sequence in range(1, count + 1):
+        outbox.append([trade(sequence, provider="x" * 1_000_000)])
+    assert [event.cumulative_trades for event in kept(outbox, A)] == list(range(1, count + 1))
+
+
+def test_a_torn_tail_is_cut_and_the_rest_is_delivered(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append(trades(3))
+    outbox.append(trades(3, first=4))
+    outbox.close(delivered=False)
+    segment = next(tmp_path.glob("*.journal"))
+    os.truncate(segment, segment.stat().st_size - 5)
+    again = opened(tmp_path, B)
+    assert again.torn_bytes > 0
+    assert kept(again, A) == trades(3)
+
+
+def test_a_segment_torn_in_its_head_held_nothing(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.close(delivered=False)
+    os.truncate(next(tmp_path.glob("*.journal")), 6)
+    assert [p.stream for p in opened(tmp_path, B).progress()] == [B]
+
+
+def test_killed_at_any_moment_it_holds_a_whole_number_of_batches(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from bus.outbox import Outbox; from tests.builders import trades\n"
+        "outbox = Outbox(Path(sys.argv[1]), 'test', sys.argv[2]); print('ready', flush=True)\n"
+        "while True: outbox.append(trades(10)); print(outbox.last_sequence, flush=True)"
+    )
+    for number in range(5):
+        stream = f"{number:02x}" * 16
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path), stream], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        reported = [process.stdout.readline() for _ in range(20 + number)]
+        process.send_signal(signal.SIGKILL)
+        rest, _ = process.communicate()
+        said = int([*reported, *[line for line in rest.splitlines(keepends=True) if line.endswith("\n")]][-1])
+        held = published_by_stream(tmp_path)[stream]
+        assert held >= said
+        assert held % 10 == 0
+
+
+def test_a_full_disk_is_an_error_and_leaves_the_outbox_as_it_was(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE stands in for the full disk: the write that crosses it is refused half way."""
+    outbox = opened(tmp_path)
+    outbox.append(trades(3))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        size = next(tmp_path.glob("*.journal")).stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, before[1]))
+        with pytest.raises(OSError) as refused:
+            outbox.append(trades(50))
+        assert refused.value.errno == errno.EFBIG
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, previous)
+    outbox.append(trades(2, first=4))
+    assert kept(outbox, A) == trades(5)

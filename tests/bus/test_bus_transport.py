@@ -1,0 +1,272 @@
+"""Producer, ingest and feed over real sockets."""
+
+import asyncio
+import contextlib
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from bus.codec import pack
+from bus.delivery import Delivered
+from bus.events import GapDetected, Poison, Snapshot, Trade
+from bus.feed import FeedPublisher, FeedSubscriber
+from bus.ingest import Ingest
+from bus.outbox import Outbox, published_by_stream
+from bus.producer import Producer
+from tests.builders import trade, trades
+
+
+class SinkUnavailableError(Exception):
+    """The database refuses for a while."""
+
+
+class Memory:
+    """A sink that keeps its events in order per stream, and can be told to refuse."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, list[object]] = {}
+        self.commits = 0
+        self.refusals = 0
+        self.commit_then_refuse = 0
+
+    def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
+        return {stream: len(self.stored.get(stream, [])) for stream in streams}
+
+    def commit(self, batches: Sequence[Delivered]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise SinkUnavailableError
+        for batch in batches:
+            events = self.stored.setdefault(batch.stream, [])
+            assert batch.first_sequence == len(events) + 1
+            events.extend(batch.events)
+        self.commits += 1
+        if self.commit_then_refuse:
+            self.commit_then_refuse -= 1
+            raise SinkUnavailableError
+
+
+class Writer:
+    """An ingest with its thread, and the feed behind it."""
+
+    def __init__(self, folder: Path, sink: Memory) -> None:
+        self.feed = FeedPublisher(f"ipc://{folder}/feed")
+        self.ingest = Ingest(f"ipc://{folder}/ingest", sink, self.feed.publish, SinkUnavailableError)
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self.ingest.run, args=[self.stopping])
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+        self.feed.close()
+
+
+@pytest.fixture
+def sink() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+def writer(tmp_path: Path, sink: Memory) -> Iterator[Writer]:
+    running = Writer(tmp_path, sink)
+    yield running
+    running.stop()
+
+
+@contextlib.asynccontextmanager
+async def producer(folder: Path, name: str = "a") -> AsyncIterator[Producer]:
+    running = Producer(Outbox(folder / f"outbox-{name}", name, uuid.uuid4().hex), f"ipc://{folder}/ingest")
+    task = asyncio.create_task(running.run())
+    try:
+        yield running
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        running.close()
+
+
+async def until(condition: Callable[[], bool], deadline_s: float = 10) -> None:
+    async with asyncio.timeout(deadline_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.usefixtures("writer")
+def test_what_is_published_is_stored_in_order(tmp_path: Path, sink: Memory) -> None:
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            for event in trades(5000):
+                a.publish(event)
+            assert await a.drain(10)
+            assert a.published == 5000
+
+    asyncio.run(scenario())
+    assert list(sink.stored.values()) == [trades(5000)]
+
+
+@pytest.mark.usefixtures("writer")
+def test_what_is_published_together_is_stored_in_one_commit(tmp_path: Path, sink: Memory) -> None:
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            a.publish_together(trades(3000))
+            assert await a.drain(10)
+
+    asyncio.run(scenario())
+    assert sink.commits == 1
+
+
+def test_publishing_does_not_need_the_writer_and_its_rest_is_delivered_by_the_next_process(
+    tmp_path: Path, sink: Memory
+) -> None:
+    async def without_writer() -> None:
+        async with producer(tmp_path) as a:
+            a.publish_together(trades(700))
+            assert not await a.drain(0.05)
+
+    async def with_writer() -> None:
+        async with producer(tmp_path) as a:
+            a.publish_together(trades(5, first=701))
+            assert await a.drain(10)
+
+    asyncio.run(without_writer())
+    running = Writer(tmp_path, sink)
+    asyncio.run(with_writer())
+    running.stop()
+    assert sorted(map(len, sink.stored.values())) == [5, 700]
+    assert sum(published_by_stream(tmp_path / "outbox-a").values()) == 705
+    assert not list((tmp_path / "outbox-a").glob("*.journal"))
+
+
+def test_a_writer_that_is_replaced_in_the_middle_stores_each_event_once(tmp_path: Path, sink: Memory) -> None:
+    async def scenario() -> None:
+        async with producer(tmp_path, "a") as a, producer(tmp_path, "b") as b:
+            for round_number in range(5):
+                running = await asyncio.to_thread(Writer, tmp_path, sink)
+                for event in trades(2000, first=round_number * 2000 + 1):
+                    a.publish(event)
+                    b.publish(event)
+                    if event.cumulative_volume % 500 == 0:
+                        await asyncio.sleep(0.001)
+                await asyncio.to_thread(running.stop)
+            running = await asyncio.to_thread(Writer, tmp_path, sink)
+            assert await a.drain(10)
+            assert await b.drain(10)
+            await asyncio.to_thread(running.stop)
+
+    asyncio.run(scenario())
+    assert list(sink.stored.values()) == [trades(10_000), trades(10_000)]
+
+
+@pytest.mark.usefixtures("writer")
+@pytest.mark.parametrize("outcome_unknown", [False, True])
+def test_a_database_that_refuses_for_a_while_loses_and_repeats_nothing(
+    tmp_path: Path, sink: Memory, outcome_unknown: bool
+) -> None:
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            if outcome_unknown:
+                sink.commit_then_refuse = 2
+            else:
+                sink.refusals = 2
+            for event in trades(2000):
+                a.publish(event)
+            assert await a.drain(20)
+
+    asyncio.run(scenario())
+    assert list(sink.stored.values()) == [trades(2000)]
+
+
+def test_garbage_on_the_ingest_socket_is_counted_and_hurts_nobody(tmp_path: Path, sink: Memory, writer: Writer) -> None:
+    import zmq
+
+    async def scenario() -> None:
+        with zmq.Context.instance().socket(zmq.DEALER) as socket:
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.connect(f"ipc://{tmp_path}/ingest")
+            socket.send_multipart([b"H", b"no hello"])
+            socket.send_multipart([b"?"])
+            socket.send_multipart([b"B", b"too short"])
+            await until(lambda: writer.ingest.malformed >= 2)
+        async with producer(tmp_path) as a:
+            a.publish(trade())
+            assert await a.drain(10)
+
+    asyncio.run(scenario())
+    assert list(sink.stored.values()) == [[trade()]]
+
+
+def test_an_unreadable_event_is_handed_on_as_poison(tmp_path: Path, sink: Memory, writer: Writer) -> None:
+    del writer
+
+    async def scenario() -> None:
+        outbox = Outbox(tmp_path / "outbox", "a", "ab" * 16)
+        outbox._writer.append(pack(outbox.stream, 1, trades(2)).replace(b"005930", b"00593\xff"))
+        outbox._last_sequence = outbox._segments[outbox.stream][-1].last_sequence = 2
+        running = Producer(outbox, f"ipc://{tmp_path}/ingest")
+        task = asyncio.create_task(running.run())
+        running.publish_together([trade(3)])
+        assert await running.drain(10)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        running.close()
+
+    asyncio.run(scenario())
+    first, second, third = sink.stored["ab" * 16]
+    assert isinstance(first, Poison)
+    assert isinstance(second, Poison)
+    assert third == trade(3)
+
+
+@pytest.mark.usefixtures("writer")
+def test_the_feed_carries_what_was_asked_for_and_only_that(tmp_path: Path) -> None:
+    gap = GapDetected("g", "kis", "005930", "2026-11-18", 1, 2, 3, 4.0, 5.0, 1.0, 1, "reconnect")
+    heard: list[object] = []
+
+    async def listen(feed: FeedSubscriber) -> None:
+        async for event in feed:
+            heard.append(event)
+
+    async def scenario() -> None:
+        feed = FeedSubscriber(f"ipc://{tmp_path}/feed", [GapDetected, Snapshot])
+        task = asyncio.create_task(listen(feed))
+        async with producer(tmp_path) as a:
+
+            def heard_after_publishing() -> bool:
+                a.publish(trade())
+                a.publish(gap)
+                return bool(heard)
+
+            await until(heard_after_publishing)  # a subscription takes a moment to arrive
+        task.cancel()
+        feed.close()
+
+    asyncio.run(scenario())
+    assert set(map(type, heard)) == {GapDetected}
+    assert Trade not in set(map(type, heard))
+
+
+def test_a_subscriber_counts_what_it_missed(tmp_path: Path) -> None:
+    feed_address = f"ipc://{tmp_path}/feed"
+
+    async def scenario() -> int:
+        publisher = FeedPublisher(feed_address)
+        feed = FeedSubscriber(feed_address, [Trade])
+        events = aiter(feed)
+        first = asyncio.ensure_future(anext(events))
+        while not first.done():
+            publisher.publish([Delivered("a", "s", 1, [trade()])])
+            await asyncio.sleep(0.005)
+        publisher._numbers[Trade] += 7
+        publisher.publish([Delivered("a", "s", 2, [trade(2)])])
+        while (await anext(events)) != trade(2):
+            pass
+        publisher.close()
+        feed.close()
+        return feed.missed
+
+    assert asyncio.run(scenario()) == 7
