@@ -116,7 +116,7 @@ class Outbox:
                 self._cursor = _Cursor(stream, segment)
 
     def acknowledge(self, stream: str, high_water_mark: int) -> None:
-        """Delete the segments that are wholly committed; the last one of a stream stays until the stream is finished."""
+        """Delete the segments that are wholly committed; a stream's last one stays until the stream is finished."""
         segments = self._segments.get(stream, [])
         while len(segments) > 1 and segments[0].last_sequence <= high_water_mark:
             self._delete(segments.pop(0))

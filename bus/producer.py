@@ -71,11 +71,22 @@ class Producer:
         try:
             last_sequence = self._outbox.append(events)
         except OSError as error:  # the disk is full: say so, keep running, count what could not be kept
-            self.refused += len(events)
-            logger.critical("outbox refused %d events (%d so far): %s", len(events), self.refused, error)
+            self._refuse(len(events), error)
+            return
+        except (OverflowError, UnicodeEncodeError) as error:  # one that cannot be encoded takes no other with it
+            half = len(events) // 2
+            if half == 0:
+                self._refuse(1, error)
+                return
+            self._append(events[:half])
+            self._append(events[half:])
             return
         self._sender.appended(self._outbox.stream, last_sequence)
         self._wake.set()
+
+    def _refuse(self, count: int, error: Exception) -> None:
+        self.refused += count
+        logger.critical("outbox refused %d events (%d so far): %s", count, self.refused, error)
 
     async def run(self) -> None:
         """Deliver until cancelled."""

@@ -110,6 +110,19 @@ def test_what_is_published_is_stored_in_order(tmp_path: Path, sink: Memory) -> N
 
 
 @pytest.mark.usefixtures("writer")
+def test_an_event_that_cannot_be_encoded_is_counted_and_its_neighbours_are_stored(tmp_path: Path, sink: Memory) -> None:
+    async def scenario() -> int:
+        async with producer(tmp_path) as a:
+            for event in [trade(1), trade(2, cumulative_trades=2**70), trade(3, symbol="\udcff"), trade(4)]:
+                a.publish(event)
+            assert await a.drain(10)
+            return a.refused
+
+    assert asyncio.run(scenario()) == 2
+    assert list(sink.stored.values()) == [[trade(1), trade(4)]]
+
+
+@pytest.mark.usefixtures("writer")
 def test_what_is_published_together_is_stored_in_one_commit(tmp_path: Path, sink: Memory) -> None:
     async def scenario() -> None:
         async with producer(tmp_path) as a:

@@ -1,0 +1,30 @@
+"""Hypothesis strategies for facts."""
+
+from typing import get_type_hints
+
+from hypothesis import strategies as st
+
+from bus.events import EVENT_TYPES, Event, Fact
+
+INTEGERS = st.integers(-(2**63), 2**63 - 1)  # what the bus and both databases can carry
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+BY_TYPE = {
+    int: INTEGERS,
+    str: TEXT,
+    float: NUMBERS,
+    int | None: st.none() | INTEGERS,
+    float | None: st.none() | NUMBERS,
+}
+
+
+def events_of(event_type: type[Fact]) -> st.SearchStrategy[Event]:
+    """Any event of this type that both databases can store."""
+    hints = get_type_hints(event_type)
+    fields = {name: BY_TYPE.get(hints[name], st.from_type(hints[name])) for name in event_type.__struct_fields__}
+    return st.builds(event_type, **fields)
+
+
+def events() -> st.SearchStrategy[Event]:
+    """Any event."""
+    return st.one_of([events_of(event_type) for event_type in EVENT_TYPES])
