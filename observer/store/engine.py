@@ -1,0 +1,226 @@
+"""Opening a database: SQLite (the default) or PostgreSQL, to write or to read, and bringing its schema up to date.
+
+An address is an URL as SQLAlchemy writes them: `sqlite:////var/lib/observer/observer.sqlite3`,
+`postgresql+psycopg://user@host:5432/name`. Whatever a database or its driver raises leaves this room as a `StoreError`.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from observer.errors import StoreError
+from observer.store.tables import SCHEMA_REVISION
+
+if TYPE_CHECKING:  # the workers that only read should not pay for Alembic
+    from alembic.config import Config
+
+_LOCK_WAIT_MS: Final = 5_000  # how long a writer waits for another one's transaction before it says so
+_SQLITE_CACHE_KIB: Final = 64 * 1024
+_SQLITE_MAPPED_BYTES: Final = 256 * 1024 * 1024
+_SQLITE_WAL_BYTES_KEPT: Final = 64 * 1024 * 1024  # a log that a long reader made grow is cut to this afterwards
+
+# WAL lets readers go on while the writer commits; FULL makes each commit wait for the disk, so that what was
+# acknowledged survives a power cut. Foreign keys are off because there are none (see `observer.store.tables`).
+_SQLITE_WRITER_PRAGMAS: Final = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    f"busy_timeout={_LOCK_WAIT_MS}",
+    "foreign_keys=OFF",
+    f"cache_size=-{_SQLITE_CACHE_KIB}",
+    f"mmap_size={_SQLITE_MAPPED_BYTES}",
+    f"journal_size_limit={_SQLITE_WAL_BYTES_KEPT}",
+)
+_SQLITE_READER_PRAGMAS: Final = ("query_only=ON", f"busy_timeout={_LOCK_WAIT_MS}", f"mmap_size={_SQLITE_MAPPED_BYTES}")
+_POSTGRESQL_WRITER_SETTINGS: Final = ("synchronous_commit = on", f"lock_timeout = {_LOCK_WAIT_MS}")
+_POSTGRESQL_READER_SETTINGS: Final = (
+    "default_transaction_read_only = on",
+    "default_transaction_isolation = 'repeatable read'",  # one question sees one state, as in SQLite
+)
+
+
+def parse_url(url: str) -> URL:
+    """The address as a value.
+
+    Raises:
+        StoreError: it is none, or of a database that is not supported.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StoreError(f"not a database URL: {error}") from error
+    match parsed.get_backend_name():
+        case "sqlite" if parsed.database and parsed.database != ":memory:":
+            return parsed
+        case "postgresql":
+            return parsed.set(drivername="postgresql+psycopg")
+    raise StoreError(f"{parsed}: give sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME")
+
+
+def sqlite_path(url: URL) -> Path:
+    """The file of an SQLite database."""
+    assert url.database, "parse_url accepts no SQLite database without a file"
+    return Path(url.database)
+
+
+def open_writer(url: str) -> Engine:
+    """An engine whose transactions may write. Connects with its first use; looks at no schema.
+
+    Raises:
+        StoreError: the URL is wrong, or the directory of the SQLite file cannot be written.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        _require_writable_directory(sqlite_path(parsed).absolute().parent)
+        engine = create_engine(parsed)
+        return _with_sqlite_rules(engine, _SQLITE_WRITER_PRAGMAS, begin="BEGIN IMMEDIATE")
+    return _with_postgresql_rules(create_engine(parsed), _POSTGRESQL_WRITER_SETTINGS)
+
+
+def open_reader(url: str) -> Engine:
+    """An engine that can only read. Connects with its first use; looks at no schema.
+
+    Raises:
+        StoreError: the URL is wrong, or there is no such SQLite file.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = sqlite_path(parsed).absolute()
+        if not path.is_file():
+            raise StoreError(f"there is no database {path}")
+        read_only = URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"})
+        return _with_sqlite_rules(create_engine(read_only), _SQLITE_READER_PRAGMAS, begin="BEGIN")
+    return _with_postgresql_rules(create_engine(parsed), _POSTGRESQL_READER_SETTINGS)
+
+
+def _require_writable_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make the directory of the database: {error}") from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise StoreError(f"cannot write to {directory}: SQLite needs the whole directory, not only its file")
+
+
+def _with_sqlite_rules(engine: Engine, pragmas: tuple[str, ...], begin: str) -> Engine:
+    """Transactions begin and end where SQLAlchemy says, DDL and savepoints included; the driver's own habit of opening
+    one before some statements is turned off.
+    """
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin_explicitly(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _with_postgresql_rules(engine: Engine, settings: tuple[str, ...]) -> Engine:
+    @event.listens_for(engine, "connect")
+    def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for setting in settings:
+            cursor.execute(f"SET {setting}")
+        cursor.close()
+        connection.commit()
+
+    return engine
+
+
+@contextmanager
+def store_errors(engine: Engine) -> Iterator[None]:
+    """Turn what the database raises into a `StoreError`, and forget the connections: the next use makes new ones."""
+    try:
+        yield
+    except (SQLAlchemyError, psycopg.Error, sqlite3.Error) as error:
+        engine.dispose()
+        raise StoreError(f"{engine.url}: {describe(error)}") from error
+
+
+def describe(error: Exception) -> str:
+    """What the database itself said, without SQLAlchemy's statement and parameters around it."""
+    return str(getattr(error, "orig", None) or error).strip()
+
+
+# --- the schema ----------------------------------------------------------------------------------------------
+
+
+def require_current_schema(engine: Engine) -> None:
+    """Return if the database has exactly the schema of this code.
+
+    Raises:
+        StoreError: it has another one, or none, or cannot be read.
+    """
+    revision = _schema_revision(engine)
+    if revision == SCHEMA_REVISION:
+        return
+    if revision is None:
+        raise StoreError(f"{engine.url}: no schema of Observer in it; bring it up to date with: alembic upgrade head")
+    raise StoreError(f"{engine.url}: its schema is {revision}, this program needs {SCHEMA_REVISION}")
+
+
+def _schema_revision(engine: Engine) -> str | None:
+    with store_errors(engine), engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return revision
+
+
+def migrate(url: str) -> None:
+    """Bring the database to the schema of this code, making it where there is none. Does nothing to a current one.
+
+    Raises:
+        StoreError: it cannot be opened, is not a database, or has a newer schema than this code knows.
+    """
+    engine = open_writer(url)
+    try:
+        _refuse_unknown_schema(engine)
+        _upgrade(engine)
+    finally:
+        engine.dispose()
+
+
+def _refuse_unknown_schema(engine: Engine) -> None:
+    from alembic.script import ScriptDirectory
+
+    known = {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
+    revision = _schema_revision(engine)
+    if revision is not None and revision not in known:
+        raise StoreError(
+            f"{engine.url}: its schema {revision} is newer than this program, which knows {SCHEMA_REVISION}"
+        )
+
+
+def _upgrade(engine: Engine) -> None:
+    from alembic import command
+
+    config = _alembic_config()
+    with store_errors(engine), engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _alembic_config() -> "Config":
+    """The configuration of [tool.alembic] as an installed program has it: only the place of the migrations."""
+    from alembic.config import Config
+
+    import migrations
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+    return config

@@ -1,0 +1,84 @@
+"""Events to rows and back. Values in, values out: no database, no clock.
+
+A row is a tuple in the order of its table's columns: the stream's number, the event's number in the stream, then the
+event's fields. Nothing here knows one kind of event from another, but for the two projections at the end.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec.structs import astuple
+
+from bus.codec import encode_event
+from bus.delivery import Delivered
+from bus.events import Event, Fact, ListingChanged, Poison
+from observer.reference.listings import Listing
+
+Value = str | int | float | bool | bytes | None
+Row = tuple[Value, ...]
+
+PLACE_COLUMNS: Final = 2  # stream and sequence
+_REASON_CHARACTERS_MAX: Final = 500
+
+FactT = TypeVar("FactT", bound=Fact)
+
+
+class Group(msgspec.Struct, frozen=True):
+    """What one transaction stores: rows by the kind of event, and the rows of what could not be decoded."""
+
+    rows: Mapping[type[Event], Sequence[Row]]
+    poison: Sequence[Row]
+
+
+def group_rows(batches: Sequence[Delivered], stream_ids: Mapping[str, int]) -> Group:
+    """Sort the events of the batches by kind; within a kind they stay in the order in which they came."""
+    rows: dict[type[Event], list[Row]] = {}
+    poison: list[Row] = []
+    for batch in batches:
+        stream_id = stream_ids[batch.stream]
+        for sequence, event in enumerate(batch.events, batch.first_sequence):
+            if isinstance(event, Poison):
+                poison.append((stream_id, sequence, _storable(event.reason), event.content))
+            else:
+                rows.setdefault(type(event), []).append((stream_id, sequence, *astuple(event)))
+    return Group(rows, poison)
+
+
+def event_of(event_type: type[FactT], row: Sequence[Value]) -> FactT:
+    """The event that a whole row of its table holds."""
+    return event_type(*row[PLACE_COLUMNS:])
+
+
+def refused_row(event_type: type[Event], row: Row, reason: str) -> Row:
+    """The quarantine's row for a row that the database refused. The content is the event as the bus encodes it, or its
+    text where it cannot even be encoded (a lone surrogate, a number beyond 64 bits).
+    """
+    stream_id, sequence = row[:PLACE_COLUMNS]
+    event = event_of(event_type, row)
+    try:
+        content = encode_event(event)
+    except (UnicodeEncodeError, OverflowError):
+        content = repr(event).encode("utf-8", "backslashreplace")
+    return (stream_id, sequence, _storable(reason), content)
+
+
+def _storable(text: str) -> str:
+    """Text that every database takes: no NUL, no lone surrogates, of bounded length."""
+    encodable = text[:_REASON_CHARACTERS_MAX].encode("utf-8", "backslashreplace").decode("utf-8")
+    return encodable.replace("\x00", "\\x00")
+
+
+# --- the projection of listings ------------------------------------------------------------------------------
+
+
+def listing_of(event: ListingChanged) -> Listing:
+    """The state of the listing after the change."""
+    return Listing(**{name: getattr(event, name) for name in Listing.__struct_fields__})
+
+
+def listing_row(event: ListingChanged) -> Row:
+    """The row of the table of listings: the state, first seen, changed, active. First seen counts only for a key that
+    is not there yet.
+    """
+    return (*astuple(listing_of(event)), event.changed_ns, event.changed_ns, event.change != "removed")

@@ -1,0 +1,165 @@
+"""The schema: one table for each kind of event, and what the store keeps beside them. No statements live here.
+
+An event's columns are the fields of its struct in `bus.events`; nothing is stated twice. In front of them stand
+`stream` and `sequence`, the event's place in its producer's stream, which are the primary key: one event is one row, a
+doubled row is impossible, and whoever wants to can look for holes with a shell. A schema change is a change in
+`bus.events` and a migration with the next `SCHEMA_REVISION`.
+
+There are no foreign keys: the writer puts a stream and its rows there in one transaction, and a check for each row
+would cost the hot path and find nothing.
+"""
+
+import types
+from collections.abc import Mapping
+from typing import Any, Final, Literal, get_args, get_origin
+
+import msgspec
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeEngine
+
+from bus import events
+from bus.events import EVENT_TYPES, Fact
+from observer.reference.listings import Listing
+
+SCHEMA_REVISION: Final = "0001"  # the newest migration, and the only schema that this code reads and writes
+
+METADATA: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
+    events.Trade: "trades",
+    events.Snapshot: "snapshots",
+    events.SweepCompleted: "sweeps",
+    events.DailyBar: "daily_bars",
+    events.MinuteBarRecovered: "recovered_minute_bars",
+    events.MasterFileChecked: "master_file_checks",
+    events.ListingChanged: "listing_changes",
+    events.UniverseBuilt: "universes",
+    events.UniverseMember: "universe_members",
+    events.ContextSynced: "context_syncs",
+    events.TriggerFired: "triggers",
+    events.SlotAssigned: "slot_assignments",
+    events.SlotReleased: "slot_releases",
+    events.SlotOverflowed: "slot_overflows",
+    events.GapDetected: "gaps",
+    events.GapRecovered: "gap_recoveries",
+    events.GapUnrecoverable: "gap_losses",
+    events.ConnectionChanged: "connections",
+    events.TokenRenewed: "token_renewals",
+    events.AccountChecked: "account_checks",
+    events.PhaseChanged: "phases",
+    events.ProcessChanged: "process_changes",
+    events.AlertRaised: "alerts",
+    events.BackupCompleted: "backups",
+    events.InputQuarantined: "quarantined_inputs",
+}
+
+# Each index answers a question of `observer.store.reader`, or one of those in the README, without reading its table.
+_INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
+    events.Trade: (("symbol", "session_date", "cumulative_volume"),),
+    events.Snapshot: (("symbol", "receive_time_ns"), ("session_date", "receive_time_ns")),
+    events.SweepCompleted: (("session_date",),),
+    events.DailyBar: (("symbol", "session_date"),),
+    events.MinuteBarRecovered: (("symbol", "minute_start_ns"),),
+    events.MasterFileChecked: (("exchange", "checked_ns"),),
+    events.ListingChanged: (("exchange", "symbol"),),
+    events.UniverseBuilt: (("market", "session_date"),),
+    events.TriggerFired: (("fired_ns",), ("symbol", "fired_ns")),
+    events.SlotAssigned: (("assigned_ns",), ("symbol", "assigned_ns")),
+    events.SlotReleased: (("released_ns",),),
+    events.SlotOverflowed: (("overflowed_ns",),),
+    events.GapDetected: (("gap_id",), ("session_date",)),
+    events.GapRecovered: (("gap_id",),),
+    events.GapUnrecoverable: (("gap_id",),),
+}
+
+_COLUMN_TYPES: Final[Mapping[object, TypeEngine[Any]]] = {
+    int: BigInteger(),
+    float: Double().with_variant(REAL(), "sqlite"),
+    str: Text(),
+    Literal: Text(),
+    bool: Boolean(),
+    bytes: LargeBinary(),
+}
+
+
+def _columns(struct: type[msgspec.Struct]) -> list[Column[object]]:
+    return [_column(field.name, field.type) for field in msgspec.structs.fields(struct)]
+
+
+def _column(name: str, annotation: object) -> Column[object]:
+    """The column of a field: `int | None` is nullable, a `Literal` is text."""
+    alternatives = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    (plain,) = (alternative for alternative in alternatives if alternative is not types.NoneType)
+    return Column(name, _COLUMN_TYPES[get_origin(plain) or plain], nullable=types.NoneType in alternatives)
+
+
+def _place() -> tuple[Column[int], Column[int]]:
+    """The event's place: which stream (`streams.id`), and its number in it."""
+    return (
+        Column("stream", Integer, primary_key=True, autoincrement=False),
+        Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    )
+
+
+def _event_table(event_type: type[Fact]) -> Table:
+    name = TABLE_NAMES[event_type]
+    table = Table(name, METADATA, *_place(), *_columns(event_type), sqlite_with_rowid=False)
+    for columns in _INDEXES.get(event_type, ()):
+        Index(None, *(table.c[column] for column in columns))
+    return table
+
+
+# Every stream that ever delivered, how far it is committed, and how many of its events came more than once. `id` is
+# what the rows carry for the stream's 32 hexadecimal digits.
+STREAMS: Final = Table(
+    "streams",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("uid", Text, nullable=False, unique=True),
+    Column("producer", Text, nullable=False),
+    Column("high_water_mark", BigInteger, nullable=False),
+    Column("duplicates", BigInteger, nullable=False),
+)
+
+# Events that could not be decoded or that the database refused; each still has its one row, here instead of there.
+QUARANTINE: Final = Table(
+    "quarantine",
+    METADATA,
+    *_place(),
+    Column("reason", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+EVENT_TABLES: Final[Mapping[type[Fact], Table]] = {event_type: _event_table(event_type) for event_type in EVENT_TYPES}
+
+# What is listed now: a projection of `listing_changes`, kept by the writer in the same transaction.
+LISTINGS: Final = Table(
+    "listings",
+    METADATA,
+    *_columns(Listing),
+    Column("first_seen_ns", BigInteger, nullable=False),
+    Column("changed_ns", BigInteger, nullable=False),
+    Column("active", Boolean, nullable=False),
+    PrimaryKeyConstraint("exchange", "symbol"),
+    sqlite_with_rowid=False,
+)
