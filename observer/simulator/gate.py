@@ -1,0 +1,110 @@
+"""Who is let in: app keys, access tokens, approval keys and the calls of a second, by KIS's rules. Pure.
+
+Every method is given the market time. A refusal is an exception with KIS's code; the HTTP side turns it into an answer.
+Rules: a token lives 24 hours; asked for again within six hours the same one comes back; no two answers to one key
+within a minute (EGW00133); 20 calls in any second of market time (EGW00201).
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from observer.simulator.tape import NS_PER_S
+
+TOKEN_LIFE_S: Final = 86_400
+_SAME_TOKEN_S: Final = 6 * 3_600
+_ISSUE_INTERVAL_S: Final = 60
+
+
+class Refusal(Exception):  # noqa: N818 - an answer of the protocol, not an error of ours
+    """A request that KIS does not serve; `http_status` is how it arrives."""
+
+    def __init__(self, code: str, text: str, http_status: int) -> None:
+        super().__init__(f"{code} {text}")
+        self.code = code
+        self.text = text
+        self.http_status = http_status
+
+
+class IssuedToken(msgspec.Struct, frozen=True):
+    """An access token or an approval key, whose it is and when it ends."""
+
+    text: str
+    app_key: str
+    issued_ns: int
+    expires_ns: int
+
+
+class Gate:
+    """The keys in force. `_answered_ns` is when each app key last got a token, new or the same."""
+
+    def __init__(self, seed: int, app_keys: Mapping[str, str], calls_per_s: int) -> None:
+        self._seed = seed
+        self._app_keys = dict(app_keys)
+        self._calls_per_s = calls_per_s
+        self._latest: dict[str, IssuedToken] = {}
+        self._answered_ns: dict[str, int] = {}
+        self._tokens: dict[str, IssuedToken] = {}
+        self._approvals: dict[str, IssuedToken] = {}
+        self._calls_ns: dict[str, deque[int]] = {app_key: deque() for app_key in app_keys}
+        self._issued = 0
+
+    def issue_token(self, app_key: str, app_secret: str, now_ns: int) -> IssuedToken:
+        """The answer to tokenP. Raises Refusal (unknown key or secret, or less than a minute ago)."""
+        self._check_secret(app_key, app_secret)
+        if now_ns - self._answered_ns.get(app_key, -_ISSUE_INTERVAL_S * NS_PER_S) < _ISSUE_INTERVAL_S * NS_PER_S:
+            raise Refusal("EGW00133", "접근토큰 발급 잠시 후 다시 시도하세요(1분당 1회)", 403)
+        self._answered_ns[app_key] = now_ns
+        latest = self._latest.get(app_key)
+        if latest is None or latest.text not in self._tokens or now_ns - latest.issued_ns >= _SAME_TOKEN_S * NS_PER_S:
+            latest = self._new("token", app_key, now_ns)
+            self._latest[app_key] = self._tokens[latest.text] = latest
+        return latest
+
+    def revoke_token(self, app_key: str, app_secret: str, token: str) -> None:
+        """Forget a token. Raises Refusal."""
+        self._check_secret(app_key, app_secret)
+        if self._tokens.pop(token, None) is None:
+            raise Refusal("EGW00121", "유효하지 않은 token 입니다.", 500)
+
+    def issue_approval(self, app_key: str, app_secret: str, now_ns: int) -> IssuedToken:
+        """The answer to Approval: a key for the stream. Raises Refusal."""
+        self._check_secret(app_key, app_secret)
+        approval = self._new("approval", app_key, now_ns)
+        self._approvals[approval.text] = approval
+        return approval
+
+    def app_key_of_approval(self, approval_key: str, now_ns: int) -> str | None:
+        """Whose approval key this is; None when it is not in force."""
+        approval = self._approvals.get(approval_key)
+        return approval.app_key if approval is not None and now_ns < approval.expires_ns else None
+
+    def admit_call(self, app_key: str, app_secret: str, bearer: str, now_ns: int) -> None:
+        """Let one quotation call in and count it. Raises Refusal (keys, token, or too many in the second)."""
+        self._check_secret(app_key, app_secret)
+        token = self._tokens.get(bearer.removeprefix("Bearer "))
+        if token is None or token.app_key != app_key or not bearer.startswith("Bearer "):
+            raise Refusal("EGW00121", "유효하지 않은 token 입니다.", 500)
+        if now_ns >= token.expires_ns:
+            raise Refusal("EGW00123", "기간이 만료된 token 입니다.", 500)
+        calls_ns = self._calls_ns[app_key]
+        while calls_ns and now_ns - calls_ns[0] >= NS_PER_S:
+            calls_ns.popleft()
+        if len(calls_ns) >= self._calls_per_s:
+            raise Refusal("EGW00201", "초당 거래건수를 초과하였습니다.", 500)
+        calls_ns.append(now_ns)
+
+    def _check_secret(self, app_key: str, app_secret: str) -> None:
+        if app_key not in self._app_keys:
+            raise Refusal("EGW00103", "유효하지 않은 AppKey입니다.", 403)
+        if self._app_keys[app_key] != app_secret:
+            raise Refusal("EGW00105", "유효하지 않은 AppSecret입니다.", 403)
+
+    def _new(self, kind: str, app_key: str, now_ns: int) -> IssuedToken:
+        """A text that no other issue of this simulator gives, the same in every run."""
+        self._issued += 1
+        text = hashlib.sha256(f"{self._seed}/{kind}/{app_key}/{self._issued}".encode()).hexdigest()
+        return IssuedToken(text, app_key, now_ns, now_ns + TOKEN_LIFE_S * NS_PER_S)

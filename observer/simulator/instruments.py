@@ -1,0 +1,186 @@
+"""What is listed on the simulated exchanges: one record per security, and a made-up set of them from a seed.
+
+Pure: chance is passed in. The kinds that a universe must leave out are all there (suspended, administrative, ETF, ETN,
+SPAC, REIT, preferred, cheap), and codes with letters, which about a third of the real files has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from observer.simulator.ticks import rounded_down_krw
+
+if TYPE_CHECKING:
+    from random import Random
+
+Exchange = Literal["KOSPI", "KOSDAQ"]
+ChanceSource = Callable[[str], "Random"]
+
+_KRW_PER_CAP_UNIT: Final = 100_000_000
+_LARGEST_CAP_100M_KRW: Final = 900_000  # of a made-up exchange: 90 trillion won, falling by rank
+_KOSPI_SHARE: Final = 0.6
+_LETTERS: Final = "ACDEFGHJKLMNPRSTVWXYZ"
+
+# Made-up company names: one syllable of each text and a trade, 28 x 10 x 20 of them.
+_FIRST_SYLLABLES: Final = "가누다라마바새아초한푸도은해미온하단보슬예찬늘여윤이소별"
+_SECOND_SYLLABLES: Final = "온리솔론루람롱름담빛"
+_TRADES: Final = (
+    "전자",
+    "화학",
+    "바이오",
+    "제약",
+    "건설",
+    "중공업",
+    "소재",
+    "반도체",
+    "로보틱스",
+    "식품",
+    "물산",
+    "통신",
+    "에너지",
+    "테크",
+    "모빌리티",
+    "금속",
+    "정밀",
+    "해운",
+    "엔진",
+    "유통",
+)
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """One listed security as the master file states it.
+
+    `base_price_krw` is whole won (0: none), `market_cap_100m_krw` hundred million won, `listed_shares_thousands`
+    thousand shares, `listed_on` YYYYMMDD; `group` is KIS's 그룹코드 (ST, EF, EN, RT, ...).
+    """
+
+    symbol: str
+    isin: str
+    name: str
+    exchange: Exchange
+    group: str
+    base_price_krw: int
+    market_cap_100m_krw: int
+    listed_shares_thousands: int
+    previous_volume: int
+    listed_on: str
+    suspended: bool = False
+    settlement_trading: bool = False
+    administrative: bool = False
+    preferred: bool = False
+    spac: bool = False
+
+    @property
+    def ordinary(self) -> bool:
+        """A common share of a company: what a universe is made of."""
+        return self.group == "ST" and not (self.preferred or self.spac)
+
+    @property
+    def trades(self) -> bool:
+        """Whether it is dealt in on the session day at all."""
+        return self.base_price_krw > 0 and not self.suspended
+
+
+def made_up_instruments(count: int, session_date: str, chance: ChanceSource) -> tuple[Instrument, ...]:
+    """So many listings, the last of them an ordinary KOSDAQ share listed on the session day itself.
+
+    Raises:
+        ValueError: fewer than two are asked for, or more than there are names.
+    """
+    names_available = len(_FIRST_SYLLABLES) * len(_SECOND_SYLLABLES) * len(_TRADES)
+    if not 2 <= count <= names_available:
+        raise ValueError(f"symbols must be between 2 and {names_available}, not {count}")
+    generator = chance("instruments")
+    names = list(_all_names())
+    generator.shuffle(names)
+    day = session_date.replace("-", "")
+    listings = [_made_up(rank, count, names[rank], generator) for rank in range(count - 1)]
+    middling = _ordinary(count // 2, count, names[count - 1], "KOSDAQ", generator)
+    code = _code(count - 1, generator)
+    identity = {"symbol": code, "isin": isin_of(code), "listed_on": day, "previous_volume": 0}
+    return (*listings, msgspec.structs.replace(middling, **identity))
+
+
+def isin_of(short_code: str, *, kind: str = "7") -> str:
+    """The Korean ISIN of a six-character code, with its check digit (ISO 6166)."""
+    body = f"KR{kind}{short_code}00"
+    digits = "".join(str(int(character, 36)) for character in body)
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        doubled = int(digit) * (2 if place % 2 == 0 else 1)
+        total += doubled // 10 + doubled % 10
+    return f"{body}{-total % 10}"
+
+
+def _all_names() -> Iterator[str]:
+    for trade in _TRADES:
+        for second in _SECOND_SYLLABLES:
+            for first in _FIRST_SYLLABLES:
+                yield f"{first}{second}{trade}"
+
+
+def _made_up(rank: int, count: int, name: str, generator: Random) -> Instrument:
+    """One listing; the first tenth are plain shares, so that the largest are what a universe wants."""
+    exchange: Exchange = "KOSPI" if generator.random() < _KOSPI_SHARE else "KOSDAQ"
+    share = _ordinary(rank, count, name, exchange, generator)
+    kind = generator.random() if rank >= count // 10 else 1.0
+    return _varied(share, rank, kind)
+
+
+def _ordinary(rank: int, count: int, name: str, exchange: Exchange, generator: Random) -> Instrument:
+    """A common share whose size falls with its rank and whose turnover is a fraction of its size."""
+    cheapest_krw = 20_000 if rank < count // 10 else 1_200
+    price_krw = rounded_down_krw(round(math.exp(generator.uniform(math.log(cheapest_krw), math.log(400_000)))))
+    cap_krw = _LARGEST_CAP_100M_KRW / (rank + 2) * generator.uniform(0.8, 1.2) * _KRW_PER_CAP_UNIT
+    shares_thousands = max(1, round(cap_krw / price_krw / 1_000))
+    code = _code(rank, generator)
+    return Instrument(
+        symbol=code,
+        isin=isin_of(code),
+        name=name,
+        exchange=exchange,
+        group="ST",
+        base_price_krw=price_krw,
+        market_cap_100m_krw=max(1, shares_thousands * 1_000 * price_krw // _KRW_PER_CAP_UNIT),
+        listed_shares_thousands=shares_thousands,
+        previous_volume=max(500, round(shares_thousands * 1_000 * generator.uniform(0.002, 0.01))),
+        listed_on=f"{generator.randint(1975, 2024)}{generator.randint(1, 12):02d}{generator.randint(1, 28):02d}",
+    )
+
+
+def _code(rank: int, generator: Random) -> str:
+    """A common share's code: it ends in 0; every twelfth has a letter in the fifth place, as new codes do."""
+    serial = rank * 7 + generator.randrange(7)
+    if rank % 12 == 7:
+        return f"{serial % 10_000:04d}{_LETTERS[serial // 10_000 % len(_LETTERS)]}0"
+    return f"{serial:05d}0"
+
+
+def _varied(share: Instrument, rank: int, kind: float) -> Instrument:
+    """Turn some shares into what is not a plain share. `kind` is uniform in 0..1; most stay as they are."""
+    replace = msgspec.structs.replace
+    if kind < 0.05:
+        return replace(share, group="EF", name=f"SIM {share.name}", exchange="KOSPI")
+    if kind < 0.07:
+        serial = f"{530_000 + rank:06d}"
+        isin = isin_of(serial, kind="G")
+        return replace(share, group="EN", symbol=f"Q{serial}", isin=isin, name=f"{share.name} ETN", exchange="KOSPI")
+    if kind < 0.09:
+        return replace(share, spac=True, name=f"{share.name}스팩{rank}호", exchange="KOSDAQ")
+    if kind < 0.12:
+        code = f"{share.symbol[:5]}5"
+        return replace(share, preferred=True, symbol=code, isin=isin_of(code), name=f"{share.name}우", exchange="KOSPI")
+    if kind < 0.13:
+        return replace(share, group="RT", name=f"{share.name}리츠", exchange="KOSPI")
+    if kind < 0.145:
+        return replace(share, suspended=True)
+    if kind < 0.165:
+        return replace(share, administrative=True)
+    if kind < 0.17:
+        return replace(share, administrative=True, settlement_trading=True)
+    return share

@@ -1,0 +1,107 @@
+"""What a symbol is going to do on the day: how much it trades, whether it surges, bursts or swings. Pure.
+
+Chance is passed in; a plan is a function of the seed, the day, the listing and its place among the others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from observer.simulator.instruments import Instrument
+
+CONTINUOUS_S: Final = 380 * 60  # 09:00 to 15:20; then the closing auction collects orders until 15:30
+
+# Zipf-like activity: the largest trades a few thousand times a day, rank 500 under a hundred times.
+_MOST_TRADES: Final = 5_000
+_FEWEST_TRADES: Final = 12
+_RANK_OFFSET: Final = 30
+_RANK_POWER: Final = 1.5
+
+# The very largest do not trade several times their usual day: it would also be most of the market's trades.
+_CALM_RANKS: Final = 30
+_SURGE_SHARE_ELIGIBLE: Final = 0.24
+_SURGE_SHARE_OTHERS: Final = 0.05
+_MOST_SURGES: Final = 130
+_BURST_SHARE: Final = 0.08
+_BURST_TRADES_MIN: Final = 100  # a burst of about 70 trades must not be a day's volume of its own
+_SWING_SHARE: Final = 0.05
+_UNIVERSE_PRICE_KRW: Final = 4_000
+
+
+class Surge(msgspec.Struct, frozen=True):
+    """From `start_s` after the opening, trades come until the day has `times` its usual volume."""
+
+    start_s: float
+    times: float
+
+
+class Burst(msgspec.Struct, frozen=True):
+    """`trades_per_s` trades in each of `duration_s` whole seconds from `start_s` after the opening."""
+
+    start_s: int
+    duration_s: int
+    trades_per_s: int
+
+
+class DayPlan(msgspec.Struct, frozen=True):
+    """A symbol's day in a few numbers. `usual_volume` is what the 20-day average is made from."""
+
+    usual_trades: int
+    usual_volume: int
+    true_range_krw: float
+    range_times: float
+    activity: float
+    surge: Surge | None
+    bursts: tuple[Burst, ...]
+
+
+def plan_of(instrument: Instrument, rank: int, listed: int, generator: Random) -> DayPlan:
+    """The day of the listing that has the `rank`-th largest turnover among `listed`, from 0."""
+    surge = _surge(instrument, rank, listed, generator)
+    usual_trades = _usual_trades(instrument, rank)
+    bursts = _bursts(usual_trades, generator)
+    swings = generator.random() < _SWING_SHARE
+    return DayPlan(
+        usual_trades=usual_trades,
+        usual_volume=max(instrument.previous_volume, usual_trades),
+        true_range_krw=instrument.base_price_krw * generator.uniform(0.02, 0.05),
+        range_times=generator.uniform(2.8, 4.0) if swings else generator.uniform(0.5, 1.4),
+        activity=generator.uniform(0.75, 1.25),
+        surge=surge,
+        bursts=bursts,
+    )
+
+
+def _usual_trades(instrument: Instrument, rank: int) -> int:
+    """Trades of an ordinary day: by rank, and no more than there are shares to trade."""
+    by_rank: float = _MOST_TRADES * (_RANK_OFFSET / (rank + _RANK_OFFSET)) ** _RANK_POWER
+    shares = instrument.previous_volume or _FEWEST_TRADES * 100
+    return max(_FEWEST_TRADES, min(round(by_rank), shares // 2))
+
+
+def _surge(instrument: Instrument, rank: int, listed: int, generator: Random) -> Surge | None:
+    draw, start, times = generator.random(), generator.random(), generator.random()
+    eligible = instrument.ordinary and instrument.base_price_krw >= _UNIVERSE_PRICE_KRW
+    share = _SURGE_SHARE_ELIGIBLE if eligible else _SURGE_SHARE_OTHERS
+    if rank < _CALM_RANKS or draw >= min(share, _MOST_SURGES / listed):
+        return None
+    return Surge(start_s=300 + start * 19_500, times=3.8 + times * 4.2)
+
+
+def _bursts(usual_trades: int, generator: Random) -> tuple[Burst, ...]:
+    if generator.random() >= _BURST_SHARE or usual_trades < _BURST_TRADES_MIN:
+        return ()
+    # 20 and the background stay below the 30 rows of time-and-sales, which cannot look past a fuller second.
+    return tuple(
+        Burst(
+            start_s=generator.randrange(600, CONTINUOUS_S - 60),
+            duration_s=generator.randint(3, 6),
+            trades_per_s=generator.randint(12, 20),
+        )
+        for _ in range(min(generator.randint(1, 3), usual_trades // _BURST_TRADES_MIN))
+    )

@@ -1,0 +1,55 @@
+"""What happened at the simulated broker, counted; read as one frozen struct."""
+
+from collections import Counter
+
+import msgspec
+
+
+class SimulatorCounters(msgspec.Struct, frozen=True):
+    """Counts since the start. `refusals` are by the code that was answered, REST and stream alike."""
+
+    requests: dict[str, int]
+    rate_errors: int
+    refusals: dict[str, int]
+    connections: int
+    connections_refused: int
+    connections_cut: int
+    drops: int
+    registrations: int
+    removals: int
+    frames: int
+    trades: int
+    trades_by_symbol: dict[str, int]
+
+
+class Tally:
+    """The counters while they grow. Each part of the simulator adds to its own; nobody subtracts."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
+        self.trades_by_symbol: Counter[str] = Counter()
+        self.connections = 0
+        self.connections_refused = 0
+        self.connections_cut = 0
+        self.drops = 0
+        self.registrations = 0
+        self.removals = 0
+        self.frames = 0
+
+    def read(self) -> SimulatorCounters:
+        """The counts as they are now."""
+        return SimulatorCounters(
+            requests=dict(self.requests),
+            rate_errors=self.refusals["EGW00201"],
+            refusals=dict(self.refusals),
+            connections=self.connections,
+            connections_refused=self.connections_refused,
+            connections_cut=self.connections_cut,
+            drops=self.drops,
+            registrations=self.registrations,
+            removals=self.removals,
+            frames=self.frames,
+            trades=self.trades_by_symbol.total(),
+            trades_by_symbol=dict(self.trades_by_symbol),
+        )
