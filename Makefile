@@ -1,0 +1,46 @@
+# Everything runs in .venv, made from the pinned and hashed requirement files. Any Python from 3.11 on will do.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help demo test check lint types imports lock clean
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+demo: .venv/runtime  ## a whole trading day against the built-in broker simulator, in about two minutes (ARGS="--json")
+	@$(BIN)/observer demo $(ARGS)
+
+test: .venv/development  ## all tests of the default run
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+check: lint types imports test  ## lint, types, import rules and tests
+
+lint: .venv/development  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/development  ## mypy, strict
+	$(BIN)/mypy
+
+imports: .venv/development  ## the directions between the rooms
+	$(BIN)/lint-imports
+
+lock:  ## pin the newest releases with their hashes (needs uv)
+	uv pip compile pyproject.toml --extra install --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate --quiet --upgrade --output-file requirements.txt
+	uv pip compile pyproject.toml --extra install --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --quiet --upgrade --constraints requirements.txt --output-file requirements-dev.txt
+
+clean:  ## remove the environment, caches and what demos left
+	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+
+.venv/runtime: requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/development: requirements-dev.txt .venv/runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@touch $@

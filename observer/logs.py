@@ -1,0 +1,78 @@
+"""One log set-up for every process: JSON lines or plain ones, stamped with Korean market time, secrets removed.
+
+Everything goes to stderr; who started the process says where that leads. A secret is concealed by telling `conceal` of
+it once, when it is read or received: from then on its text never passes the log, whatever message or exception it
+stands in.
+"""
+
+import logging
+import sys
+from typing import Final, Literal
+
+import msgspec
+
+from observer.clock import Clock, kst_datetime
+
+CONCEALED: Final = "***"
+SECRET_LENGTH_MIN: Final = 8  # shorter ones would blank out ordinary words
+
+_secrets: Final[set[str]] = set()
+
+
+def conceal(secret: str) -> None:
+    """From now on this text never appears in a log of this process."""
+    if len(secret) >= SECRET_LENGTH_MIN:
+        _secrets.add(secret)
+
+
+def without_secrets(text: str) -> str:
+    """The text with every concealed secret blanked out."""
+    for secret in _secrets:
+        text = text.replace(secret, CONCEALED)
+    return text
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, process: str, clock: Clock) -> None:
+        super().__init__()
+        self._process = process
+        self._clock = clock
+
+    def _time(self) -> str:
+        return kst_datetime(self._clock.now_ns()).isoformat(timespec="milliseconds")
+
+    def _text(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info:
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        return without_secrets(text)
+
+
+class _JsonLines(_Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """One object a line: time, level, process, logger, message."""
+        line = {
+            "time": self._time(),
+            "level": record.levelname.lower(),
+            "process": self._process,
+            "logger": record.name,
+            "message": self._text(record),
+        }
+        return msgspec.json.encode(line).decode()
+
+
+class _Plain(_Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, level, process, message: for reading along."""
+        return f"{self._time()} {record.levelname:<8} {self._process}: {self._text(record)}"
+
+
+def set_up(process: str, clock: Clock, form: Literal["json", "plain"] = "json", level: str = "INFO") -> None:
+    """Send the log of this process to stderr, in place of whatever was set up before."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines(process, clock) if form == "json" else _Plain(process, clock))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for chatty in ("httpx", "httpcore", "websockets", "aiohttp.access", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

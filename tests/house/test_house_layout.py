@@ -1,0 +1,98 @@
+"""The rules of the house that import-linter cannot see (ARCHITECTURE.md)."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ["bus", "observer", "workers"]
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+TOP_LEVEL = {
+    ".ci", ".gitignore", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "bus", "config", "migrations",
+    "observer", "pyproject.toml", "requirements-dev.txt", "requirements.txt", "supervisord.conf", "tests", "workers",
+}  # fmt: skip
+
+# A file over 400 lines or a function over 70 needs its reason here.
+LONG_FILES: dict[str, str] = {}
+LONG_FUNCTIONS: dict[str, str] = {}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def test_the_top_level_is_what_the_requirement_lists() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {line.partition("/")[0] for line in tracked.splitlines()} == TOP_LEVEL
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name == "__init__.py"], ids=relative)
+def test_a_package_holds_nothing_but_its_docstring(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert len(tree.body) == 1
+    assert ast.get_docstring(tree)
+
+
+def test_no_file_has_more_than_400_lines_without_a_reason() -> None:
+    long = {relative(path) for path in SOURCES if len(path.read_text().splitlines()) > 400}
+    assert long == set(LONG_FILES)
+
+
+def test_no_function_has_more_than_70_lines_without_a_reason() -> None:
+    long = {
+        f"{relative(path)}:{function.name}"
+        for path in SOURCES
+        for function in functions(ast.parse(path.read_text()))
+        if (function.end_lineno or 0) - function.lineno + 1 > 70
+    }
+    assert long == set(LONG_FUNCTIONS)
+
+
+def test_the_median_function_has_at_most_12_lines() -> None:
+    lengths = sorted(
+        (function.end_lineno or 0) - function.lineno + 1
+        for path in SOURCES
+        for function in functions(ast.parse(path.read_text()))
+    )
+    assert lengths[len(lengths) // 2] <= 12
+
+
+def pure_modules() -> list[str]:
+    """The modules that the contract on pure code names, packages with all that is in them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [pure] = [contract for contract in contracts if contract["name"].startswith("Decisions and parsers")]
+    modules: list[str] = []
+    for name in pure["source_modules"]:
+        folder = ROOT / name.replace(".", "/")
+        inside = [f"{name}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+        modules += inside if folder.is_dir() else [name]
+    return modules
+
+
+def test_pure_code_loads_no_socket_database_or_process_library() -> None:
+    program = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "print(*sorted({'zmq', 'httpx', 'websockets', 'sqlalchemy', 'psutil', 'aiohttp'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, *pure_modules()], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == ""
+
+
+def test_the_lock_files_name_no_place_to_load_from() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        text = (ROOT / name).read_text()
+        assert "://" not in text
+        assert "--index-url" not in text
+        assert all(line.startswith(("    --hash=sha256:", "#")) or "==" in line for line in text.splitlines() if line)
