@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -97,8 +97,8 @@ def open_reader(url: str) -> Engine:
         path = sqlite_path(parsed).absolute()
         if not path.is_file():
             raise StoreError(f"there is no database {path}")
-        read_only = URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"})
-        return _with_sqlite_rules(create_engine(read_only), _SQLITE_READER_PRAGMAS, begin="BEGIN")
+        engine = _opening_read_only(create_engine(parsed), path)
+        return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
     return _with_postgresql_rules(create_engine(parsed), _POSTGRESQL_READER_SETTINGS)
 
 
@@ -109,6 +109,15 @@ def _require_writable_directory(directory: Path) -> None:
         raise StoreError(f"cannot make the directory of the database: {error}") from error
     if not os.access(directory, os.W_OK | os.X_OK):
         raise StoreError(f"cannot write to {directory}: SQLite needs the whole directory, not only its file")
+
+
+def _opening_read_only(engine: Engine, path: Path) -> Engine:
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], named: dict[str, object]) -> None:
+        arguments[0] = f"file:{quote(str(path))}?mode=ro"
+        named["uri"] = True
+
+    return engine
 
 
 def _with_sqlite_rules(engine: Engine, pragmas: tuple[str, ...], begin: str) -> Engine:

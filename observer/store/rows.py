@@ -1,7 +1,7 @@
 """Events to rows and back. Values in, values out: no database, no clock.
 
 A row is a tuple in the order of its table's columns: the stream's number, the event's number in the stream, then the
-event's fields. Nothing here knows one kind of event from another, but for the two projections at the end.
+event's fields. Nothing here knows one kind of event from another, but for the projections at the end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,14 @@ from msgspec.structs import astuple
 
 from bus.codec import encode_event
 from bus.delivery import Delivered
-from bus.events import Event, Fact, ListingChanged, Poison
+from bus.events import Event, Fact, ListingChanged, Poison, SlotAssigned, SlotReleased
 from observer.reference.listings import Listing
 
 Value = str | int | float | bool | bytes | None
 Row = tuple[Value, ...]
+Place = tuple[int, int]  # the stream's number, and the event's number in the stream
 
-PLACE_COLUMNS: Final = 2  # stream and sequence
+_PLACE_COLUMNS: Final = 2
 _REASON_CHARACTERS_MAX: Final = 500
 
 FactT = TypeVar("FactT", bound=Fact)
@@ -47,20 +48,27 @@ def group_rows(batches: Sequence[Delivered], stream_ids: Mapping[str, int]) -> G
 
 def event_of(event_type: type[FactT], row: Sequence[Value]) -> FactT:
     """The event that a whole row of its table holds."""
-    return event_type(*row[PLACE_COLUMNS:])
+    return event_type(*row[_PLACE_COLUMNS:])
+
+
+def place_of(row: Sequence[Value]) -> Place:
+    """Where a row's event has its place."""
+    stream_id, sequence = row[:_PLACE_COLUMNS]
+    assert isinstance(stream_id, int)
+    assert isinstance(sequence, int)
+    return stream_id, sequence
 
 
 def refused_row(event_type: type[Event], row: Row, reason: str) -> Row:
     """The quarantine's row for a row that the database refused. The content is the event as the bus encodes it, or its
     text where it cannot even be encoded (a lone surrogate, a number beyond 64 bits).
     """
-    stream_id, sequence = row[:PLACE_COLUMNS]
     event = event_of(event_type, row)
     try:
         content = encode_event(event)
     except (UnicodeEncodeError, OverflowError):
         content = repr(event).encode("utf-8", "backslashreplace")
-    return (stream_id, sequence, _storable(reason), content)
+    return (*place_of(row), _storable(reason), content)
 
 
 def _storable(text: str) -> str:
@@ -69,7 +77,29 @@ def _storable(text: str) -> str:
     return encodable.replace("\x00", "\\x00")
 
 
-# --- the projection of listings ------------------------------------------------------------------------------
+# --- projections ---------------------------------------------------------------------------------------------
+
+
+def slots_in_use(assignments: Sequence[Sequence[Value]], releases: Sequence[Sequence[Value]]) -> Sequence[SlotAssigned]:
+    """The assignments that stand, by slot, from the rows of both tables in any order.
+
+    A slot belongs to the last symbol that it was assigned to, until that symbol is released from it. What happened at
+    one moment goes by its place in the streams, of which the later one has the higher number.
+    """
+    changes: list[tuple[int, Place, SlotAssigned | SlotReleased]] = []
+    for row in assignments:
+        assigned = event_of(SlotAssigned, row)
+        changes.append((assigned.assigned_ns, place_of(row), assigned))
+    for row in releases:
+        released = event_of(SlotReleased, row)
+        changes.append((released.released_ns, place_of(row), released))
+    in_use: dict[str, SlotAssigned] = {}
+    for _moment_ns, _place, change in sorted(changes, key=lambda change: change[:2]):
+        if isinstance(change, SlotAssigned):
+            in_use[change.slot] = change
+        elif change.slot in in_use and in_use[change.slot].symbol == change.symbol:
+            del in_use[change.slot]
+    return [in_use[slot] for slot in sorted(in_use)]
 
 
 def listing_of(event: ListingChanged) -> Listing:

@@ -19,7 +19,7 @@ from bus.delivery import Delivered
 from bus.events import Event, ListingChanged, kind_of
 from observer.errors import StoreError
 from observer.store.engine import describe, open_writer, require_current_schema, store_errors
-from observer.store.rows import Row, event_of, group_rows, listing_row, refused_row
+from observer.store.rows import Place, Row, event_of, group_rows, listing_row, place_of, refused_row
 from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE, STREAMS
 
 # A row is at fault, not the database. The last two are what the drivers say to text that is no Unicode and to numbers
@@ -55,7 +55,7 @@ class _Stream(msgspec.Struct, frozen=True):
 _InsertRows = Callable[[Connection, Table, Sequence[Row]], None]
 
 # Stores rows of one kind and returns those that were refused: their place, and their row for the quarantine.
-_StoreRows = Callable[[Connection, type[Event], Sequence[Row]], Mapping[Row, Row]]
+_StoreRows = Callable[[Connection, type[Event], Sequence[Row]], Mapping[Place, Row]]
 
 
 class StoreWriter:
@@ -117,7 +117,7 @@ class StoreWriter:
                 quarantine += refused.values()
                 rows_by_kind[kind_of(event_type)] = len(rows) - len(refused)
                 if event_type is ListingChanged:
-                    _project_listings(connection, [row for row in rows if row[:2] not in refused])
+                    _project_listings(connection, [row for row in rows if place_of(row) not in refused])
             if quarantine:
                 self._insert(connection, QUARANTINE, quarantine)
         return Committed(rows_by_kind, len(quarantine))
@@ -161,7 +161,7 @@ _POSTGRESQL_COPIES: Final = {
 def _insert_all(insert_rows: _InsertRows) -> _StoreRows:
     """Store all rows or raise one of `_ROW_REFUSED`, which ends the transaction."""
 
-    def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Row, Row]:
+    def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Place, Row]:
         insert_rows(connection, EVENT_TABLES[event_type], rows)
         return {}
 
@@ -171,13 +171,13 @@ def _insert_all(insert_rows: _InsertRows) -> _StoreRows:
 def _insert_halving(insert_rows: _InsertRows) -> _StoreRows:
     """Store the rows that the database takes; each attempt has a savepoint, and a refused lot is tried in halves."""
 
-    def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Row, Row]:
+    def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Place, Row]:
         try:
             with connection.begin_nested():
                 insert_rows(connection, EVENT_TABLES[event_type], rows)
         except _ROW_REFUSED as error:
             if len(rows) == 1:
-                return {rows[0][:2]: refused_row(event_type, rows[0], describe(error))}
+                return {place_of(rows[0]): refused_row(event_type, rows[0], describe(error))}
             middle = len(rows) // 2
             first, second = rows[:middle], rows[middle:]
             return {**store(connection, event_type, first), **store(connection, event_type, second)}

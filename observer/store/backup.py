@@ -1,0 +1,113 @@
+"""A copy of the whole database, whole or not there at all, made while the writer goes on.
+
+SQLite is copied with its own backup call and the copy is checked; PostgreSQL is dumped by `pg_dump`, in the custom
+format that `pg_restore` reads. The copy gets its name only when it is complete and on the disk.
+"""
+
+import hashlib
+import os
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from sqlalchemy import URL
+
+from observer.errors import StoreError
+from observer.store.engine import parse_url, sqlite_path
+
+BACKUPS_KEPT: Final = 7  # one a day: a week
+_DUMP_S_MAX: Final = 3_600.0  # machine seconds
+
+
+class Backup(msgspec.Struct, frozen=True):
+    """A finished copy; `sha256` is its content's digest in hexadecimal digits."""
+
+    path: Path
+    size_bytes: int
+    sha256: str
+
+
+def backup(url: str, destination_directory: Path, stamp: str) -> Backup:
+    """Copy the database to `observer-<stamp>` with its kind's suffix, and delete all but the newest seven copies.
+
+    Args:
+        url: the database.
+        destination_directory: made if it is not there; only its owner may look into it.
+        stamp: sorts as text in the order of time, "20261118T210000" say. A copy with the same stamp is replaced.
+
+    Raises:
+        StoreError: there is no such database, the copy is not whole, or the directory cannot be written; what was
+            there before is untouched.
+    """
+    parsed = parse_url(url)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    suffix = ".sqlite3" if is_sqlite else ".dump"
+    path = destination_directory / f"observer-{stamp}{suffix}"
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        destination_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished.unlink(missing_ok=True)
+        (_copy_sqlite if is_sqlite else _dump_postgresql)(parsed, unfinished)
+        made = _publish(unfinished, path)
+        _delete_old(destination_directory, suffix)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"backup of {parsed} to {path} failed: {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return made
+
+
+def _copy_sqlite(url: URL, destination: Path) -> None:
+    source_path = sqlite_path(url).absolute()
+    if not source_path.is_file():
+        raise StoreError(f"there is no database {source_path}")
+    with closing(sqlite3.connect(source_path)) as source, closing(sqlite3.connect(destination)) as copy:
+        # In one step: from a database that is being written, a copy in steps would begin again with each commit.
+        source.backup(copy, pages=-1)
+        copy.execute("PRAGMA journal_mode=DELETE")  # one file that is complete without a log beside it
+        (verdict,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise StoreError(f"the copy of {source_path} is damaged: {verdict}")
+
+
+def _dump_postgresql(url: URL, destination: Path) -> None:
+    program = shutil.which("pg_dump")
+    if program is None:
+        raise StoreError("a backup of PostgreSQL needs pg_dump: install PostgreSQL's client programs")
+    address = url.set(drivername="postgresql", password=None).render_as_string()
+    command = [program, "--format=custom", "--no-password", f"--file={destination}", f"--dbname={address}"]
+    password = {"PGPASSWORD": str(url.password)} if url.password else {}  # an argument could be seen by everybody
+    try:
+        subprocess.run(  # noqa: S603 - the arguments are a list, and the address is the operator's own
+            command, env={**os.environ, **password}, check=True, capture_output=True, text=True, timeout=_DUMP_S_MAX
+        )
+    except subprocess.CalledProcessError as error:
+        raise StoreError(f"pg_dump of {url} failed: {error.stderr.strip()}") from error
+    except subprocess.TimeoutExpired as error:
+        raise StoreError(f"pg_dump of {url} took more than {_DUMP_S_MAX:.0f} s") from error
+
+
+def _publish(unfinished: Path, path: Path) -> Backup:
+    """Bring the copy to the disk, then give it its name, then bring the name to the disk."""
+    unfinished.chmod(0o600)
+    with unfinished.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+        size_bytes = file.tell()
+    unfinished.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return Backup(path, size_bytes, sha256)
+
+
+def _delete_old(directory: Path, suffix: str) -> None:
+    copies = sorted(directory.glob(f"observer-*{suffix}"), key=lambda path: path.name)
+    for path in copies[:-BACKUPS_KEPT]:
+        path.unlink()

@@ -1,0 +1,255 @@
+"""Questions to the database, answered with frozen structs: events as they were published, or small records.
+
+Reading never waits for the writer and never makes it wait. Each question sees one state of the database: all of a
+commit, or nothing of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Self, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, Select, and_, exists, func, select
+
+from bus.events import (
+    DailyBar,
+    Fact,
+    GapDetected,
+    GapRecovered,
+    GapUnrecoverable,
+    SlotAssigned,
+    SlotReleased,
+    Snapshot,
+    Trade,
+    UniverseBuilt,
+    UniverseMember,
+)
+from observer.reference.listings import Listing
+from observer.store.engine import open_reader, require_current_schema, store_errors
+from observer.store.rows import event_of, slots_in_use
+from observer.store.summary import DaySummary, summarise_day
+from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE, STREAMS
+
+_ROWS_AT_ONCE: Final = 2_000  # what an iterator holds in memory
+
+FactT = TypeVar("FactT", bound=Fact)
+
+
+class StreamPosition(msgspec.Struct, frozen=True):
+    """One stream: how far it is committed, and how many of its events came more than once (and were dropped)."""
+
+    uid: str
+    producer: str
+    high_water_mark: int
+    duplicates: int
+
+
+class TradeMark(msgspec.Struct, frozen=True):
+    """Where the stream of a symbol's trades stood with the last one that is stored."""
+
+    symbol: str
+    cumulative_volume: float
+    cumulative_trades: int | None
+    exchange_time_ns: int
+
+
+class StoreReader:
+    """Reads one database. Any thread may ask.
+
+    Raises:
+        StoreError: from opening and from every question: the database is not there, does not answer, or has another
+            schema than this code.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_reader(url)
+        require_current_schema(self._engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _asking(self) -> Iterator[Connection]:
+        with store_errors(self._engine), self._engine.connect() as connection:
+            yield connection
+
+    # --- what was delivered ---
+
+    def row_counts(self) -> dict[str, int]:
+        """The number of rows of every table of events, and of the quarantine, by the table's name."""
+        tables = (*EVENT_TABLES.values(), QUARANTINE)
+        with self._asking() as connection:
+            return {table.name: _count(connection, select(func.count()).select_from(table)) for table in tables}
+
+    def total_rows(self) -> int:
+        """Events that are stored, in their tables or in quarantine: the sum of all high-water marks, always."""
+        return sum(self.row_counts().values())
+
+    def streams(self) -> Sequence[StreamPosition]:
+        """Every stream that ever delivered, in the order of their first commits."""
+        columns = (STREAMS.c[name] for name in StreamPosition.__struct_fields__)
+        with self._asking() as connection:
+            return [StreamPosition(*row) for row in connection.execute(select(*columns).order_by(STREAMS.c.id))]
+
+    # --- the market ---
+
+    def trades(self, session_date: str) -> Iterator[Trade]:
+        """All trades of a day, streamed and recovered, by symbol and cumulative volume. Reads the whole table, and as
+        long as it is being read SQLite's log cannot be folded into the file: finish it, or close it.
+        """
+        table = EVENT_TABLES[Trade]
+        wanted = select(table).where(table.c.session_date == session_date)
+        with self._asking() as connection:
+            in_portions = connection.execution_options(yield_per=_ROWS_AT_ONCE)
+            for row in in_portions.execute(wanted.order_by(table.c.symbol, table.c.cumulative_volume)):
+                yield event_of(Trade, row)
+
+    def duplicate_trades(self) -> int:
+        """Trades that are stored more than once (each surplus row counts): the same symbol, day and cumulative volume,
+        streamed or recovered. Zero, unless something is wrong. Reads the whole index.
+        """
+        table = EVENT_TABLES[Trade]
+        name = (table.c.symbol, table.c.session_date, table.c.cumulative_volume)
+        doubled = select((func.count() - 1).label("rows")).select_from(table).group_by(*name).having(func.count() > 1)
+        surplus = doubled.subquery()
+        with self._asking() as connection:
+            return _count(connection, select(func.coalesce(func.sum(surplus.c.rows), 0)))
+
+    def last_marks(self, session_date: str, symbols: Sequence[str]) -> dict[str, TradeMark]:
+        """Where the stream stood for each of the symbols that have a streamed trade on that day. Recovered trades do
+        not count: they lie before one that was streamed.
+        """
+        columns = EVENT_TABLES[Trade].c
+        marks = {}
+        with self._asking() as connection:
+            for symbol in symbols:
+                wanted = (
+                    select(*(columns[name] for name in TradeMark.__struct_fields__))
+                    .where(columns.symbol == symbol, columns.session_date == session_date, columns.gap_id.is_(None))
+                    .order_by(columns.cumulative_volume.desc())
+                    .limit(1)
+                )
+                if row := connection.execute(wanted).first():
+                    marks[symbol] = TradeMark(*row)
+        return marks
+
+    def snapshots(self, session_date: str, from_ns: int, to_ns: int) -> Sequence[Snapshot]:
+        """The day's snapshots received in [from, to), oldest first."""
+        table = EVENT_TABLES[Snapshot]
+        received = table.c.receive_time_ns
+        wanted = select(table).where(table.c.session_date == session_date, received >= from_ns, received < to_ns)
+        return self._events(Snapshot, wanted.order_by(received, table.c.stream, table.c.sequence))
+
+    def daily_bars(self, last: int, symbol: str | None = None) -> dict[str, list[DailyBar]]:
+        """The last so many daily bars of one symbol, or of all, oldest first. Of a day that was fetched twice the later
+        row counts.
+        """
+        table = EVENT_TABLES[DailyBar]
+        newest = func.dense_rank().over(partition_by=table.c.symbol, order_by=table.c.session_date.desc())
+        ranked = select(table, newest.label("newest"))
+        if symbol is not None:
+            ranked = ranked.where(table.c.symbol == symbol)
+        found = ranked.subquery()
+        wanted = select(*(found.c[column.name] for column in table.columns)).where(found.c.newest <= last)
+        by_day = (found.c.symbol, found.c.session_date, found.c.stream, found.c.sequence)
+        bars: dict[str, dict[str, DailyBar]] = {}
+        for bar in self._events(DailyBar, wanted.order_by(*by_day)):
+            bars.setdefault(bar.symbol, {})[bar.session_date] = bar
+        return {name: list(days.values()) for name, days in bars.items()}
+
+    # --- what exists ---
+
+    def active_listings(self, exchange: str) -> dict[str, Listing]:
+        """What is listed on the exchange now, by symbol."""
+        return self._listings(exchange, active=True)
+
+    def inactive_listings(self, exchange: str) -> dict[str, Listing]:
+        """What was listed there once and is not now, by symbol, as it was last seen."""
+        return self._listings(exchange, active=False)
+
+    def _listings(self, exchange: str, *, active: bool) -> dict[str, Listing]:
+        columns = (LISTINGS.c[name] for name in Listing.__struct_fields__)
+        wanted = select(*columns).where(LISTINGS.c.exchange == exchange, LISTINGS.c.active.is_(active))
+        with self._asking() as connection:
+            rows = connection.execute(wanted.order_by(LISTINGS.c.symbol))
+            return {listing.symbol: listing for listing in (Listing(*row) for row in rows)}
+
+    def universe(self, session_date: str, market: str) -> Sequence[UniverseMember]:
+        """The members of the day's universe by rank; empty when it was not built. Of several builds the last counts.
+
+        A build's members and its `UniverseBuilt` are published together, the members first: they are neighbours in
+        their stream, and that is how a rebuilt universe is told from the one before it.
+        """
+        with self._asking() as connection:
+            built = connection.execute(_last_build(session_date, market)).first()
+            return _members(connection, built.stream, built.sequence, event_of(UniverseBuilt, built)) if built else []
+
+    def latest_universe_before(self, session_date: str, market: str) -> Sequence[UniverseMember]:
+        """The universe of the last day before this one that has one; empty when there is none."""
+        columns = EVENT_TABLES[UniverseBuilt].c
+        earlier = select(func.max(columns.session_date)).where(
+            columns.session_date < session_date, columns.market == market
+        )
+        with self._asking() as connection:
+            found = connection.scalar(earlier)
+        return self.universe(found, market) if found else []
+
+    # --- what mattered, what was missed ---
+
+    def open_slots(self, since_ns: int = 0) -> Sequence[SlotAssigned]:
+        """The assignments that stand: of each slot the last one since that time, unless the slot was released again."""
+        assigned, released = EVENT_TABLES[SlotAssigned], EVENT_TABLES[SlotReleased]
+        with self._asking() as connection:
+            assignments = connection.execute(select(assigned).where(assigned.c.assigned_ns >= since_ns)).all()
+            releases = connection.execute(select(released).where(released.c.released_ns >= since_ns)).all()
+        return slots_in_use(assignments, releases)
+
+    def open_gaps(self, session_date: str) -> Sequence[GapDetected]:
+        """The day's gaps, in order of detection, that were neither recovered nor given up. A gap that was found twice
+        (again after a restart) is one gap.
+        """
+        gaps = EVENT_TABLES[GapDetected]
+        decisions = [EVENT_TABLES[kind] for kind in (GapRecovered, GapUnrecoverable)]
+        undecided = and_(*(~exists().where(table.c.gap_id == gaps.c.gap_id) for table in decisions))
+        wanted = select(gaps).where(gaps.c.session_date == session_date, undecided)
+        found = self._events(GapDetected, wanted.order_by(gaps.c.detected_ns.desc()))
+        first_of_each = {gap.gap_id: gap for gap in found}
+        return sorted(first_of_each.values(), key=lambda gap: (gap.detected_ns, gap.gap_id))
+
+    def day_summary(self, session_date: str) -> DaySummary:
+        """The counts of one day."""
+        with self._asking() as connection:
+            return summarise_day(connection, session_date)
+
+    def _events(self, event_type: type[FactT], statement: Select[*tuple[Any, ...]]) -> list[FactT]:
+        with self._asking() as connection:
+            return [event_of(event_type, row) for row in connection.execute(statement)]
+
+
+def _count(connection: Connection, statement: Select[int]) -> int:
+    return int(connection.execute(statement).scalar_one())
+
+
+def _last_build(session_date: str, market: str) -> Select[*tuple[Any, ...]]:
+    built = EVENT_TABLES[UniverseBuilt]
+    of_the_day = select(built).where(built.c.session_date == session_date, built.c.market == market)
+    return of_the_day.order_by(built.c.built_ns.desc(), built.c.stream.desc(), built.c.sequence.desc()).limit(1)
+
+
+def _members(connection: Connection, stream: int, sequence: int, built: UniverseBuilt) -> Sequence[UniverseMember]:
+    members = EVENT_TABLES[UniverseMember]
+    neighbours = members.c.sequence.between(sequence - built.symbols, sequence + built.symbols)
+    wanted = select(members).where(
+        members.c.stream == stream,
+        neighbours,
+        members.c.session_date == built.session_date,
+        members.c.market == built.market,
+    )
+    return [event_of(UniverseMember, row) for row in connection.execute(wanted.order_by(members.c.rank))]

@@ -1,0 +1,149 @@
+"""What one day brought, in counts: the numbers behind the table at the end of a demo."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, and_, distinct, func, select
+
+from bus.events import (
+    GapDetected,
+    GapRecovered,
+    GapUnrecoverable,
+    InputQuarantined,
+    MasterFileChecked,
+    SlotAssigned,
+    SlotOverflowed,
+    SlotReleased,
+    Snapshot,
+    SweepCompleted,
+    Trade,
+    TriggerFired,
+    UniverseBuilt,
+)
+from observer.clock import kst_ns
+from observer.store.tables import EVENT_TABLES, QUARANTINE
+
+_ONE_DAY: Final = timedelta(days=1)
+
+
+class DaySummary(msgspec.Struct, frozen=True):
+    """Counts of one session date; what carries a time instead of a date counts for its Korean calendar day.
+
+    `universe` is the sum over the markets. `slots_replaced` are those of `slots_allocated` that pushed a symbol out.
+    Gaps count by their id, each once. `listings_new` and `listings_removed` leave out each exchange's first import,
+    where everything is new. `quarantined_inputs` could not be read when they came from outside; `quarantined_events`
+    could not be stored, and count for the whole database, as nothing in them can be trusted to be a date.
+    """
+
+    session_date: str
+    universe: int
+    sweeps: int
+    snapshots: int
+    trades: int
+    recovered_trades: int
+    triggers: Mapping[str, int]
+    slots_allocated: int
+    slots_replaced: int
+    slots_released: int
+    slots_overflow: int
+    gaps_found: int
+    gaps_recovered: int
+    gaps_unrecoverable: int
+    listings_new: int
+    listings_removed: int
+    quarantined_inputs: int
+    quarantined_events: int
+
+
+class _Day:
+    """One day's questions on one connection, which sees one state of the database."""
+
+    def __init__(self, connection: Connection, session_date: str) -> None:
+        day = date.fromisoformat(session_date)
+        self._connection = connection
+        self._session_date = session_date
+        self._from_ns, self._to_ns = kst_ns(day), kst_ns(day + _ONE_DAY)
+
+    def within(self, column: ColumnElement[int]) -> ColumnElement[bool]:
+        """Whether a time is of this day."""
+        return and_(column >= self._from_ns, column < self._to_ns)
+
+    def count(self, *conditions: ColumnElement[bool]) -> int:
+        """Rows of the conditions' one table."""
+        return int(self._connection.execute(select(func.count()).where(*conditions)).scalar_one())
+
+    def of_session(self, event_type: type[Trade | Snapshot | SweepCompleted | GapDetected]) -> ColumnElement[bool]:
+        """Whether a row is of this session date."""
+        return EVENT_TABLES[event_type].c.session_date == self._session_date
+
+    def universe(self) -> int:
+        """Symbols of the last build of each market."""
+        built = EVENT_TABLES[UniverseBuilt].c
+        wanted = select(built.market, built.symbols).where(built.session_date == self._session_date)
+        in_order = self._connection.execute(wanted.order_by(built.built_ns, built.stream, built.sequence))
+        last_of_each: dict[str, int] = {row.market: row.symbols for row in in_order}
+        return sum(last_of_each.values())
+
+    def triggers(self) -> dict[str, int]:
+        """Triggers fired, by kind."""
+        fired = EVENT_TABLES[TriggerFired].c
+        wanted = select(fired.kind, func.count().label("fired")).where(self.within(fired.fired_ns)).group_by(fired.kind)
+        return {row.kind: row.fired for row in self._connection.execute(wanted.order_by(fired.kind))}
+
+    def gaps(self) -> int:
+        """Gaps found, each once."""
+        gaps = EVENT_TABLES[GapDetected].c
+        return self._count_distinct(gaps.gap_id, self.of_session(GapDetected))
+
+    def gaps_with(self, decision: type[GapRecovered | GapUnrecoverable]) -> int:
+        """The day's gaps for which there is such a decision."""
+        gaps, decided = EVENT_TABLES[GapDetected].c, EVENT_TABLES[decision].c
+        return self._count_distinct(gaps.gap_id, self.of_session(GapDetected), gaps.gap_id == decided.gap_id)
+
+    def _count_distinct(self, column: ColumnElement[str], *conditions: ColumnElement[bool]) -> int:
+        return int(self._connection.execute(select(func.count(distinct(column))).where(*conditions)).scalar_one())
+
+    def listing_changes(self) -> tuple[int, int]:
+        """Listings that appeared and vanished, by the checks that applied them, without each exchange's first one."""
+        checks = EVENT_TABLES[MasterFileChecked].c
+        updates = select(checks.exchange, checks.checked_ns, checks.new, checks.removed).where(
+            checks.verdict == "updated", checks.checked_ns < self._to_ns
+        )
+        seen: set[str] = set()
+        new = removed = 0
+        for update in self._connection.execute(updates.order_by(checks.checked_ns, checks.stream, checks.sequence)):
+            if update.exchange in seen and update.checked_ns >= self._from_ns:
+                new += update.new
+                removed += update.removed
+            seen.add(update.exchange)
+        return new, removed
+
+
+def summarise_day(connection: Connection, session_date: str) -> DaySummary:
+    """Count what belongs to the day."""
+    day = _Day(connection, session_date)
+    trades, assigned = EVENT_TABLES[Trade].c, EVENT_TABLES[SlotAssigned].c
+    on_the_day = day.within(assigned.assigned_ns)
+    new, removed = day.listing_changes()
+    return DaySummary(
+        session_date=session_date,
+        universe=day.universe(),
+        sweeps=day.count(day.of_session(SweepCompleted)),
+        snapshots=day.count(day.of_session(Snapshot)),
+        trades=day.count(day.of_session(Trade), trades.gap_id.is_(None)),
+        recovered_trades=day.count(day.of_session(Trade), trades.gap_id.is_not(None)),
+        triggers=day.triggers(),
+        slots_allocated=day.count(on_the_day),
+        slots_replaced=day.count(on_the_day, assigned.replaced.is_not(None)),
+        slots_released=day.count(day.within(EVENT_TABLES[SlotReleased].c.released_ns)),
+        slots_overflow=day.count(day.within(EVENT_TABLES[SlotOverflowed].c.overflowed_ns)),
+        gaps_found=day.gaps(),
+        gaps_recovered=day.gaps_with(GapRecovered),
+        gaps_unrecoverable=day.gaps_with(GapUnrecoverable),
+        listings_new=new,
+        listings_removed=removed,
+        quarantined_inputs=day.count(day.within(EVENT_TABLES[InputQuarantined].c.quarantined_ns)),
+        quarantined_events=int(connection.execute(select(func.count()).select_from(QUARANTINE)).scalar_one()),
+    )
