@@ -2,12 +2,14 @@
 
 import datetime
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from bus.events import ConnectionChanged, InputQuarantined, Trade
+
+if TYPE_CHECKING:  # only the name of a type: the pure parsers import this file, and may not come near a file system
+    from pathlib import Path
 
 
 class Quote(msgspec.Struct, frozen=True, gc=False):
@@ -140,7 +142,7 @@ class MasterFileSource(Protocol):
         """What HEAD says, without a download."""
         ...
 
-    async def download(self, exchange: str, destination: Path) -> FileStamp:
+    async def download(self, exchange: str, destination: "Path") -> FileStamp:
         """Write the *unpacked* master file to `destination`, checked (length, zip CRC) and replaced atomically.
 
         Raises:

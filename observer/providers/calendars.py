@@ -1,0 +1,98 @@
+"""Trading days of the KRX from two packages and a reviewed overlay.
+
+Loads pandas (75 MB): only workers.master_file may import this.
+Neither package is right alone (upbit-kiwoom.md, section 5): exchange_calendars knows hours but misses every exam day
+since 2021 and elections; `holidays` knows the days off but no hours. So the overlay wins, exchange_calendars gives what
+it does not name, and `holidays` is the second opinion whose dissent is written down for somebody to look at.
+"""
+
+from collections.abc import Mapping
+from datetime import date, time, timedelta
+from pathlib import Path
+from typing import Final
+
+import exchange_calendars
+import holidays
+import msgspec
+
+from observer.clock import kst_ns
+from observer.errors import DataFileError
+from observer.schedule.trading_day import TradingDay
+
+_EXCHANGE: Final = "XKRX"
+# A calendar without a single session cannot be made, and the longest closure so far was ten days.
+_MARGIN: Final = timedelta(days=15)
+
+
+class OverlayDay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"day": "date"}):
+    """One reviewed entry: the hours (Korean time) of a day, or neither hour for a closed day; and why."""
+
+    day: date
+    opens: time | None = None
+    closes: time | None = None
+    reason: str
+    reviewed: date
+
+
+class _Overlay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    day: list[OverlayDay]
+
+
+def trading_days(overlay: Path, first: date, last: date) -> list[TradingDay]:
+    """Every calendar day from `first` to `last`, both included, in order.
+
+    Raises:
+        DataFileError: the overlay cannot be read or contradicts itself.
+    """
+    reviewed = read_overlay(overlay)
+    sessions = _sessions(first, last)
+    closed = holidays.financial_holidays(_EXCHANGE, years=range(first.year, last.year + 1))
+    days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
+    return [_trading_day(day, reviewed.get(day), sessions.get(day), day in closed) for day in days]
+
+
+def read_overlay(path: Path) -> dict[date, OverlayDay]:
+    """The reviewed entries by their day.
+
+    Raises:
+        DataFileError: not readable, a day named twice, or one hour without the other.
+    """
+    try:
+        entries = msgspec.toml.decode(path.read_bytes(), type=_Overlay).day
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataFileError(f"trading day overlay {path}: {error}") from error
+    by_day = {entry.day: entry for entry in entries}
+    if len(by_day) != len(entries):
+        raise DataFileError(f"trading day overlay {path}: a day is named twice")
+    for entry in entries:
+        if (entry.opens is None) != (entry.closes is None):
+            raise DataFileError(f"trading day overlay {path}: {entry.day} has one hour without the other")
+    return by_day
+
+
+def _sessions(first: date, last: date) -> Mapping[date, tuple[int, int]]:
+    """Opening and closing moments (UTC ns) of the sessions that exchange_calendars knows."""
+    calendar = exchange_calendars.get_calendar(_EXCHANGE, start=str(first - _MARGIN), end=str(last + _MARGIN))
+    return {
+        session.date(): (int(row.open.value), int(row.close.value)) for session, row in calendar.schedule.iterrows()
+    }
+
+
+def _trading_day(
+    day: date, reviewed: OverlayDay | None, session: tuple[int, int] | None, is_holiday: bool
+) -> TradingDay:
+    if reviewed is not None:
+        return _reviewed_day(reviewed)
+    opens_ns, closes_ns = session or (None, None)
+    second_opinion = day.weekday() < 5 and not is_holiday
+    disagreement = ""
+    if second_opinion != (session is not None):
+        disagreement = f"holidays says {'open' if second_opinion else 'closed'}"
+    return TradingDay(day, opens_ns, closes_ns, "exchange_calendars", disagreement)
+
+
+def _reviewed_day(entry: OverlayDay) -> TradingDay:
+    if entry.opens is None or entry.closes is None:
+        return TradingDay(entry.day, None, None, "overlay")
+    opens_ns = kst_ns(entry.day, entry.opens.hour, entry.opens.minute)
+    return TradingDay(entry.day, opens_ns, kst_ns(entry.day, entry.closes.hour, entry.closes.minute), "overlay")

@@ -1,0 +1,173 @@
+"""One pipeline for every REST call of every broker: permit, send, classify, retry, count, decode.
+
+What differs between brokers (headers, refusals) comes in as a `RestDialect`. Waiting before another attempt is patience
+towards the broker and runs on market time; socket timeouts are machine seconds and belong to the client.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from random import Random
+from typing import Final, Literal, Protocol, TypeVar
+
+import httpx
+import msgspec
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+
+from observer.clock import Clock
+from observer.errors import MalformedError, ProviderError, RateExceededError, TokenExpiredError, TransportError
+from observer.providers.interfaces import Credentials, CredentialSource, Lane, PermitSource
+
+Result = TypeVar("Result")
+
+_CONNECTIONS_MAX: Final = 8  # more than enough for 20 calls a second; a broker dislikes a crowd
+
+
+class RestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long to wait and how often to ask again. The timeout is machine time, the delays are market time."""
+
+    timeout_s: float = 10.0
+    attempts_max: int = 5
+    delay_initial_s: float = 0.5
+    delay_max_s: float = 8.0
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One call: its name in counts and errors, where it goes, and what the dialect needs to know of it."""
+
+    name: str
+    method: Literal["GET", "POST"]
+    path: str
+    transaction: str = ""
+    query: Mapping[str, str] = {}
+    body: bytes = b""
+
+
+class RestDialect(Protocol):
+    """What a broker wants to see and how it says no."""
+
+    def headers(self, request: Request, credentials: Credentials) -> dict[str, str]:
+        """The headers of a call with these credentials."""
+        ...
+
+    def classify(self, status: int, body: bytes) -> ProviderError | None:
+        """The error that an answer is, None for a success."""
+        ...
+
+
+def open_client(base_url: str, settings: RestSettings) -> httpx.AsyncClient:
+    """A client with HTTP/1.1 keep-alive. The environment's proxies and certificates play no part."""
+    return httpx.AsyncClient(
+        base_url=base_url,
+        timeout=settings.timeout_s,
+        limits=httpx.Limits(max_connections=_CONNECTIONS_MAX, max_keepalive_connections=_CONNECTIONS_MAX),
+        trust_env=False,
+    )
+
+
+async def send_once(
+    client: httpx.AsyncClient, request: Request, headers: Mapping[str, str], dialect: RestDialect
+) -> bytes:
+    """Send a request and return the body of a successful answer.
+
+    Raises:
+        TransportError: no answer.
+        ProviderError: whatever the dialect makes of the answer.
+    """
+    try:
+        response = await client.request(
+            request.method,
+            request.path,
+            params=dict(request.query) or None,
+            content=request.body or None,
+            headers=dict(headers),
+        )
+    except (httpx.TransportError, httpx.DecodingError) as error:
+        raise TransportError(f"{request.name}: {type(error).__name__} {error}".strip(), call=request.name) from error
+    refusal = dialect.classify(response.status_code, response.content)
+    if refusal is not None:
+        refusal.call = request.name
+        raise refusal
+    return response.content
+
+
+def decode(content: bytes, result_type: type[Result], call: str) -> Result:
+    """An answer's body as a struct.
+
+    Raises:
+        MalformedError: it is not JSON of that shape.
+    """
+    try:
+        return msgspec.json.decode(content, type=result_type)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedError(f"{call}: {error}", call=call) from error
+
+
+class RestPipeline:
+    """Calls of one account. Any number of them may be on their way at once.
+
+    `counts` grows under (call, outcome): outcome `sent` for every attempt, `ok`, or the name of the error.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: httpx.AsyncClient,
+        dialect: RestDialect,
+        permits: PermitSource,
+        credentials: CredentialSource,
+        clock: Clock,
+        chance: Random,
+        settings: RestSettings,
+    ) -> None:
+        self._client = client
+        self._dialect = dialect
+        self._permits = permits
+        self._credentials = credentials
+        self._clock = clock
+        self._chance = chance
+        self._settings = settings
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    async def call(self, request: Request, lane: Lane, result_type: type[Result]) -> Result:
+        """The decoded answer, after as many attempts as the settings allow.
+
+        Raises:
+            ProviderError: the error of the last attempt; at once when asking again cannot help.
+        """
+        retrying = AsyncRetrying(
+            sleep=self._clock.sleep,
+            stop=stop_after_attempt(self._settings.attempts_max),
+            wait=self._delay_s,
+            retry=retry_if_exception(lambda error: isinstance(error, ProviderError) and error.retry),
+            reraise=True,
+        )
+        content: bytes = await retrying(self._attempt, request, lane)
+        return decode(content, result_type, request.name)
+
+    async def _attempt(self, request: Request, lane: Lane) -> bytes:
+        """One attempt, with what its failure means for the others who share the account."""
+        used = await self._credentials.current()
+        await self._permits.acquire(lane)
+        self.counts[request.name, "sent"] += 1
+        try:
+            content = await send_once(self._client, request, self._dialect.headers(request, used), self._dialect)
+        except ProviderError as error:
+            self.counts[request.name, type(error).__name__] += 1
+            if isinstance(error, RateExceededError):
+                self._permits.penalise()
+            elif isinstance(error, TokenExpiredError):
+                await self._credentials.reject(used)
+            raise
+        self.counts[request.name, "ok"] += 1
+        return content
+
+    def _delay_s(self, state: RetryCallState) -> float:
+        """Market seconds before the next attempt: doubling, of which a random half to whole is waited.
+
+        Nothing after a rejected token: the new one is there already, and nobody else waits for this call.
+        """
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, TokenExpiredError):
+            return 0.0
+        doubled_s = self._settings.delay_initial_s * 2.0 ** (state.attempt_number - 1)
+        return min(doubled_s, self._settings.delay_max_s) * self._chance.uniform(0.5, 1.0)
