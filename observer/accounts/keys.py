@@ -1,0 +1,111 @@
+"""App keys: from the environment, or from a file that only its owner can read. They go nowhere else.
+
+The file is TOML with a table per account:
+
+    [main]
+    app_key = "PS..."
+    app_secret = "..."
+"""
+
+import os
+import shlex
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from observer.errors import MissingKeysError
+
+
+class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One account of a broker and where its keys are. The variables come first; the file may be absent."""
+
+    name: str
+    app_key_variable: str = "KIS_APP_KEY"
+    app_secret_variable: str = "KIS_APP_SECRET"  # noqa: S105 - the name of a variable
+    keys_file: str | None = None
+
+
+class AccountKeys(msgspec.Struct, frozen=True):
+    """An account's keys. Its text never shows them."""
+
+    account: str
+    app_key: str
+    app_secret: str
+
+    def __repr__(self) -> str:
+        """Names the account only."""
+        return f"AccountKeys({self.account!r}, ...)"
+
+    __str__ = __repr__
+
+
+class _FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    app_key: str
+    app_secret: str
+
+
+def read_keys(accounts: Sequence[AccountSettings], environment: Mapping[str, str]) -> list[AccountKeys]:
+    """The keys of all accounts, in their order.
+
+    Raises:
+        MissingKeysError: naming everything that is missing or refused, of all accounts at once.
+    """
+    found: list[AccountKeys] = []
+    problems: list[str] = []
+    for account in accounts:
+        try:
+            found.append(_read_account(account, environment))
+        except MissingKeysError as error:
+            problems.append(f"account {account.name}: {error}")
+    if problems or not found:
+        raise MissingKeysError("\n".join(problems) or "no account is configured")
+    return found
+
+
+def _read_account(account: AccountSettings, environment: Mapping[str, str]) -> AccountKeys:
+    variables = (account.app_key_variable, account.app_secret_variable)
+    key, secret = (environment.get(variable, "").strip() for variable in variables)
+    if key and secret:
+        return AccountKeys(account.name, key, secret)
+    missing = [variable for variable, value in zip(variables, (key, secret), strict=True) if not value]
+    unset = f"set {' and '.join(missing)}"
+    if account.keys_file is None:
+        raise MissingKeysError(f"{unset} (no keys_file is configured)")
+    path = Path(account.keys_file).expanduser()
+    try:
+        entry = _read_file(path).get(account.name)
+    except FileNotFoundError:
+        raise MissingKeysError(f"{unset}, or create {path} (mode 600)") from None
+    if entry is None or not entry.app_key.strip() or not entry.app_secret.strip():
+        raise MissingKeysError(f"{unset}, or give [{account.name}] with app_key and app_secret in {path}")
+    return AccountKeys(account.name, entry.app_key.strip(), entry.app_secret.strip())
+
+
+def _read_file(path: Path) -> dict[str, _FileEntry]:
+    """The accounts of a keys file, after a look at who else could read it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        MissingKeysError: others may read it, or it is not such a file. The text holds nothing of its content.
+    """
+    try:
+        # Looked at and read through one descriptor: nothing can be put in between.
+        with path.open("rb") as file:
+            _check_private(os.fstat(file.fileno()), path)
+            content = file.read()
+        return msgspec.toml.decode(content, type=dict[str, _FileEntry])
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise MissingKeysError(f"{path} cannot be read: {type(error).__name__}") from None
+
+
+def _check_private(status: os.stat_result, path: Path) -> None:
+    """A keys file belongs to the user who runs us and is closed to everybody else."""
+    quoted = shlex.quote(str(path))
+    if status.st_uid != os.geteuid():
+        raise MissingKeysError(f"{path} belongs to another user: run `chown {os.geteuid()} {quoted}`")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise MissingKeysError(f"{path} can be read by others: run `chmod 600 {quoted}`")

@@ -1,0 +1,197 @@
+"""An account's token in a file: one process issues and writes it, all others read it.
+
+A process whose call was refused leaves a note with the fingerprint of what was refused beside it. workers.accounts
+sees the note, renews once, and everybody who waits reads the new token: four processes with the same 401 cause one
+renewal. A note about a token that is no longer the one in the file means nothing, so a late note does no harm.
+
+This room does not know the providers. What a call needs is built by a function that is passed in, for which
+`observer.providers.interfaces.Credentials` fits.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Generic, Protocol, TypeVar
+
+import msgspec
+
+from observer.accounts.keys import AccountKeys
+from observer.clock import Clock
+from observer.errors import DataFileError, TokenExpiredError
+
+_POLL_S: Final = 0.05  # machine time; a look at a file's stamp costs microseconds
+_FINGERPRINT_LETTERS: Final = 16
+
+
+class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file holds; moments in UTC ns of market time. `renewed_ns` also moves when the same token came back."""
+
+    access_token: str
+    approval_key: str
+    issued_ns: int
+    expires_ns: int
+    renewed_ns: int
+
+    def __repr__(self) -> str:
+        """Shows the moments, never the secrets."""
+        return f"TokenRecord(issued_ns={self.issued_ns}, expires_ns={self.expires_ns}, renewed_ns={self.renewed_ns})"
+
+    __str__ = __repr__
+
+
+class Presented(Protocol):
+    """What a call showed to the broker, as far as this room looks at it."""
+
+    @property
+    def access_token(self) -> str:
+        """The bearer token."""
+        ...
+
+    @property
+    def approval_key(self) -> str:
+        """The key of the stream."""
+        ...
+
+
+CallCredentials = TypeVar("CallCredentials", bound=Presented)
+
+
+class TokenStore:
+    """The file `<account>.json` and the note `<account>.rejected` in a folder, readable by their owner only."""
+
+    def __init__(self, folder: Path, account: str) -> None:
+        self._path = folder / f"{account}.json"
+        self._note = folder / f"{account}.rejected"
+        # The record that was read last, with the stamp of the file it came from.
+        self._stamp: tuple[int, int, int] | None = None
+        self._record: TokenRecord | None = None
+
+    def read(self) -> TokenRecord | None:
+        """The record in force, None while there is none; the file is read again only when it was replaced.
+
+        Raises:
+            DataFileError: the file is there and is not a token record.
+        """
+        try:
+            status = self._path.stat()
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if stamp != self._stamp:
+                self._record = msgspec.json.decode(self._path.read_bytes(), type=TokenRecord)
+                self._stamp = stamp
+        except FileNotFoundError:
+            self._stamp = self._record = None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise DataFileError(f"{self._path} is not a token record; delete it and a new token is issued") from error
+        return self._record
+
+    def write(self, record: TokenRecord) -> None:
+        """Put a record in force, durably and in one step, and so answer every rejection of the earlier one.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        # The note goes first. Left behind, it would count against a renewal that brought the same token back; written
+        # again in between, it does so rightly or names a token that is not in force any more.
+        with contextlib.suppress(FileNotFoundError):
+            self._note.unlink()
+        _replace_privately(self._path, msgspec.json.encode(record))
+
+    def note_rejection(self, refused: Presented) -> None:
+        """Leave word that the broker refused these.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        _replace_privately(self._note, fingerprint(refused).encode())
+
+    def pending_rejection(self) -> bool:
+        """Whether somebody was refused with the record in force."""
+        record = self.read()
+        try:
+            return record is not None and self._note.read_text() == fingerprint(record)
+        except FileNotFoundError:
+            return False
+
+
+class CachedCredentials(Generic[CallCredentials]):
+    """The credentials that a call needs, read from the account's token file. Satisfies `CredentialSource`."""
+
+    def __init__(
+        self,
+        *,
+        store: TokenStore,
+        keys: AccountKeys,
+        clock: Clock,
+        build: Callable[[str, str, str, str], CallCredentials],
+        deadline_s: float = 30.0,
+    ) -> None:
+        """Give the order of `build`'s arguments: app key, app secret, access token, approval key.
+
+        `deadline_s` is machine time: waiting for another process to write a file.
+        """
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+        self._build = build
+        self._deadline_s = deadline_s
+
+    async def current(self) -> CallCredentials:
+        """The credentials in force; waits while there is no token or only an expired one.
+
+        Raises:
+            TokenExpiredError: none came in time.
+        """
+        record = self._usable()
+        if record is None:
+            record = await self._wait_for(self._usable)
+        if record is None:
+            raise TokenExpiredError(f"no valid token of account {self._keys.account} within {self._deadline_s:g} s")
+        return self._build(self._keys.app_key, self._keys.app_secret, record.access_token, record.approval_key)
+
+    async def reject(self, used: CallCredentials) -> None:
+        """The broker refused these: returns when a renewal was written, or after the deadline.
+
+        Returns at once when the record in force is another one already.
+        """
+        refused = self._store.read()
+        if refused is None or fingerprint(refused) != fingerprint(used):
+            return
+        self._store.note_rejection(used)
+        await self._wait_for(lambda: self._usable() if self._store.read() != refused else None)
+
+    def _usable(self) -> TokenRecord | None:
+        record = self._store.read()
+        return record if record is not None and record.expires_ns > self._clock.now_ns() else None
+
+    async def _wait_for(self, look: Callable[[], TokenRecord | None]) -> TokenRecord | None:
+        """What `look` finds before the deadline; a file has no event to wait for, so it looks again and again."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self._deadline_s
+        while True:
+            found = look()
+            if found is not None or loop.time() >= deadline_s:
+                return found
+            await asyncio.sleep(_POLL_S)
+
+
+def fingerprint(presented: Presented) -> str:
+    """Names a token and approval key without telling them."""
+    text = f"{presented.access_token}\n{presented.approval_key}"
+    return sha256(text.encode()).hexdigest()[:_FINGERPRINT_LETTERS]
+
+
+def _replace_privately(path: Path, content: bytes) -> None:
+    """Write a file that nobody else can read at any moment, on disk before it takes its name."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with contextlib.suppress(FileNotFoundError):  # left by a process of the same number that was killed here
+        beside.unlink()
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

@@ -1,0 +1,142 @@
+"""When to issue a token: the policy matrix and the wake-up table of requirement 004. Pure.
+
+KIS's tokens live 24 hours. Asked again within six hours KIS gives the same token, so a renewal that returns the token
+in hand is a success; asked again within a minute it refuses. Whatever fails, the old token stays in use.
+
+Causes, the first that holds wins:
+
+| cause | holds when | tries |
+| --- | --- | --- |
+| rejected | the broker refused the token in use (HTTP 401, EGW00121, EGW00123) | each minute |
+| none_yet | there is no token, or it has expired | each minute |
+| pre_market | 08:30 has passed and nothing was renewed since 08:01 | three |
+| wake_up | 08:01 has passed and nothing was renewed since | three |
+| scheduled | 23:00 has passed and nothing was renewed since | one, optional |
+| age | the token is 23 hours old | each minute |
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+_NS_PER_S: Final = 1_000_000_000
+ISSUE_SPACING_NS: Final = 60 * _NS_PER_S  # KIS: EGW00133 for a second issue within the minute
+AGE_LIMIT_NS: Final = 23 * 3600 * _NS_PER_S  # requirement 004: "Proactive Refresh", one hour before the end of life
+MORNING_TRIES: Final = 3  # requirement 004, failure recovery scenario 1
+SCHEDULED_TRIES: Final = 1
+_FAILURES_KEPT: Final = 8  # more than any occasion counts
+
+Cause = Literal["rejected", "none_yet", "pre_market", "wake_up", "scheduled", "age"]
+
+
+class TokenState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an account's token; all moments in UTC ns of market time.
+
+    `issued_ns` is when the broker made the token, `renewed_ns` when a renewal last succeeded: they differ when the same
+    token came back. `failed_ns` are the latest failed attempts, oldest first.
+    """
+
+    issued_ns: int | None = None
+    expires_ns: int | None = None
+    renewed_ns: int | None = None
+    failed_ns: tuple[int, ...] = ()
+    rejected: bool = False
+
+
+class TokenSchedule(msgspec.Struct, frozen=True, kw_only=True):
+    """The occasions of one day in UTC ns; None for an occasion that the day does not have (a holiday's morning)."""
+
+    wake_up_ns: int | None
+    pre_market_ns: int | None
+    scheduled_ns: int | None
+
+
+class IssueNow(msgspec.Struct, frozen=True):
+    """Ask the broker now."""
+
+    cause: Cause
+
+
+class WaitUntil(msgspec.Struct, frozen=True):
+    """There is a cause, but the last attempt was less than a minute ago."""
+
+    until_ns: int
+    cause: Cause
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """The token in hand is good; look again at `until_ns` at the latest (None: nothing is scheduled any more)."""
+
+    until_ns: int | None
+
+
+Decision = IssueNow | WaitUntil | Keep
+
+
+def decide(state: TokenState, schedule: TokenSchedule, now_ns: int) -> Decision:
+    """What to do about the token at `now_ns`."""
+    cause = _cause(state, schedule, now_ns)
+    if cause is None:
+        return Keep(_next_occasion_ns(state, schedule, now_ns))
+    allowed_ns = _last_attempt_ns(state) + ISSUE_SPACING_NS
+    return IssueNow(cause) if now_ns >= allowed_ns else WaitUntil(allowed_ns, cause)
+
+
+def after_success(issued_ns: int, expires_ns: int, now_ns: int) -> TokenState:
+    """The state after a token came, whether a new one or the same again."""
+    return TokenState(issued_ns=issued_ns, expires_ns=expires_ns, renewed_ns=now_ns)
+
+
+def after_failure(state: TokenState, now_ns: int) -> TokenState:
+    """The state after an attempt failed: everything stays, and the attempt counts."""
+    return msgspec.structs.replace(state, failed_ns=(*state.failed_ns, now_ns)[-_FAILURES_KEPT:])
+
+
+def after_rejection(state: TokenState) -> TokenState:
+    """The state after the broker refused the token in use."""
+    return msgspec.structs.replace(state, rejected=True)
+
+
+def _cause(state: TokenState, schedule: TokenSchedule, now_ns: int) -> Cause | None:
+    """The first cause of the table that holds."""
+    if state.rejected:
+        return "rejected"
+    if state.expires_ns is None or now_ns >= state.expires_ns:
+        return "none_yet"
+    if _is_due(state, now_ns, schedule.pre_market_ns, schedule.wake_up_ns, MORNING_TRIES):
+        return "pre_market"
+    if _is_due(state, now_ns, schedule.wake_up_ns, schedule.wake_up_ns, MORNING_TRIES):
+        # Later than 08:30 it is the other occasion's turn, and its tries are used up.
+        before_pre_market = schedule.pre_market_ns is None or now_ns < schedule.pre_market_ns
+        return "wake_up" if before_pre_market else _age_cause(state, now_ns)
+    if _is_due(state, now_ns, schedule.scheduled_ns, schedule.scheduled_ns, SCHEDULED_TRIES):
+        return "scheduled"
+    return _age_cause(state, now_ns)
+
+
+def _is_due(state: TokenState, now_ns: int, occasion_ns: int | None, since_ns: int | None, tries: int) -> bool:
+    """Whether an occasion has come, nothing was renewed since `since_ns`, and fewer than `tries` failed since it."""
+    if occasion_ns is None or now_ns < occasion_ns:
+        return False
+    needed_since_ns = occasion_ns if since_ns is None else since_ns
+    if state.renewed_ns is not None and state.renewed_ns >= needed_since_ns:
+        return False
+    return sum(failed_ns >= occasion_ns for failed_ns in state.failed_ns) < tries
+
+
+def _age_cause(state: TokenState, now_ns: int) -> Cause | None:
+    return "age" if state.issued_ns is not None and now_ns - state.issued_ns >= AGE_LIMIT_NS else None
+
+
+def _last_attempt_ns(state: TokenState) -> int:
+    """When the broker was last asked; long ago if never."""
+    renewed_ns = -ISSUE_SPACING_NS if state.renewed_ns is None else state.renewed_ns
+    return max(renewed_ns, *state.failed_ns) if state.failed_ns else renewed_ns
+
+
+def _next_occasion_ns(state: TokenState, schedule: TokenSchedule, now_ns: int) -> int | None:
+    """The next moment at which a cause can begin to hold."""
+    moments = [schedule.wake_up_ns, schedule.pre_market_ns, schedule.scheduled_ns, state.expires_ns]
+    if state.issued_ns is not None:
+        moments.append(state.issued_ns + AGE_LIMIT_NS)
+    return min((moment for moment in moments if moment is not None and moment > now_ns), default=None)
