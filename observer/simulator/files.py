@@ -1,0 +1,148 @@
+"""The master-file host: HEAD and GET of `/common/master/<name>.zip`, as files that change with market time.
+
+Made-up listings are written in the real layout; with a folder of real samples the real files are served, zipped as KIS
+zips them (one member). Until the new listing appears the KOSDAQ file is without it, and has another ETag and
+Last-Modified than afterwards.
+"""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from observer.errors import DataFileError
+from observer.simulator.faults import Faults
+from observer.simulator.instruments import Exchange, Instrument
+from observer.simulator.market import Market
+from observer.simulator.masters import file_of, instruments_of, record_width
+from observer.simulator.tally import Tally
+from observer.simulator.tape import NS_PER_S
+
+MASTER_FILES: Final[dict[Exchange, str]] = {"KOSPI": "kospi_code.mst", "KOSDAQ": "kosdaq_code.mst"}
+_OTHER_FILES: Final = ("konex_code.mst", "idxcode.mst")
+_GROWING: Final = MASTER_FILES["KOSDAQ"]
+# Publication times that were seen at the real host: 22:35 the evening before, 08:10 on the day.
+_EVENING_BEFORE_S: Final = -(24 * 3600) + 22 * 3600 + 35 * 60
+
+
+class PublishedFile(msgspec.Struct, frozen=True):
+    """A zip as it is served for a while."""
+
+    content: bytes
+    etag: str
+    modified_ns: int
+
+
+class FileSet(msgspec.Struct, frozen=True):
+    """Zips by name, as they are before the new listing appears and after."""
+
+    before: Mapping[str, PublishedFile]
+    after: Mapping[str, PublishedFile]
+
+
+def real_contents(folder: Path) -> dict[str, bytes]:
+    """Unpacked master files of a folder of samples: of each name the one from the newest dated folder.
+
+    Raises:
+        DataFileError: the KOSPI or the KOSDAQ file is in none of the folders, or a zip is broken.
+    """
+    contents: dict[str, bytes] = {}
+    for name in (*MASTER_FILES.values(), *_OTHER_FILES):
+        for dated in sorted((folder / "kis-master").glob("*-*"), reverse=True):
+            content = _unpacked(dated, name)
+            if content is not None:
+                contents[name] = content
+                break
+    missing = [name for name in MASTER_FILES.values() if name not in contents]
+    if missing:
+        raise DataFileError(f"{folder / 'kis-master'} has no {' and no '.join(missing)} in any dated folder")
+    return contents
+
+
+def made_up_contents(instruments: tuple[Instrument, ...]) -> dict[str, bytes]:
+    """Unpacked master files of made-up listings, the oldest listing first, the newcomer last."""
+    contents: dict[str, bytes] = {}
+    for exchange, name in MASTER_FILES.items():
+        listed = sorted((i for i in instruments if i.exchange == exchange), key=lambda i: (i.listed_on, i.symbol))
+        contents[name] = file_of(listed)
+    return contents
+
+
+def instruments_in(contents: Mapping[str, bytes]) -> tuple[Instrument, ...]:
+    """All listings of the two master files."""
+    return tuple(
+        instrument for exchange, name in MASTER_FILES.items() for instrument in instruments_of(contents[name], exchange)
+    )
+
+
+def published_files(contents: Mapping[str, bytes], market: Market, faults: Faults) -> FileSet:
+    """The zips of a day: the KOSDAQ file grows by its last ordinary share when the script says so."""
+    evening_ns = market.midnight_ns + _EVENING_BEFORE_S * NS_PER_S
+    before = {f"{name}.zip": _published(name, content, evening_ns) for name, content in contents.items()}
+    if faults.listing_appears_ns is None:
+        return FileSet(before, before)
+    after = before | {f"{_GROWING}.zip": _published(_GROWING, contents[_GROWING], faults.listing_appears_ns)}
+    shorter = without_newest(contents[_GROWING])
+    return FileSet(before | {f"{_GROWING}.zip": _published(_GROWING, shorter, evening_ns)}, after)
+
+
+def without_newest(content: bytes) -> bytes:
+    """A KOSDAQ master file less its last ordinary share."""
+    ordinary = [place for place, listed in enumerate(instruments_of(content, "KOSDAQ")) if listed.ordinary]
+    width = record_width("KOSDAQ") + 1
+    start = ordinary[-1] * width
+    return content[:start] + content[start + width :]
+
+
+def files_application(files: FileSet, faults: Faults, now_ns: Callable[[], int], tally: Tally) -> web.Application:
+    """The HTTP application of the master-file host."""
+
+    async def serve(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        tally.requests[f"{request.method} master file"] += 1
+        published = (files.after if faults.listing_is_shown(now_ns()) else files.before).get(name)
+        if published is None:
+            raise web.HTTPNotFound
+        headers = {
+            "Content-Type": "application/zip",
+            "ETag": published.etag,
+            "Last-Modified": _http_date(published.modified_ns),
+        }
+        return web.Response(body=published.content, headers=headers)
+
+    application = web.Application()
+    application.router.add_get("/common/master/{name}", serve, allow_head=True)
+    return application
+
+
+def _http_date(moment_ns: int) -> str:
+    return format_datetime(datetime.fromtimestamp(moment_ns // NS_PER_S, UTC), usegmt=True)
+
+
+def _published(name: str, content: bytes, modified_ns: int) -> PublishedFile:
+    packed = io.BytesIO()
+    stamp = datetime.fromtimestamp(modified_ns // NS_PER_S, UTC).timetuple()[:6]
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(name, stamp), content, zipfile.ZIP_DEFLATED)
+    etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+    return PublishedFile(packed.getvalue(), etag, modified_ns)
+
+
+def _unpacked(folder: Path, name: str) -> bytes | None:
+    """The file of a folder, from its zip where there is one; None when it has neither."""
+    packed = folder / f"{name}.zip"
+    if packed.is_file():
+        try:
+            with zipfile.ZipFile(packed) as archive:
+                return archive.read(archive.namelist()[0])
+        except (zipfile.BadZipFile, IndexError) as error:
+            raise DataFileError(f"{packed} is not a whole zip of one file") from error
+    plain = folder / name
+    return plain.read_bytes() if plain.is_file() else None

@@ -1,0 +1,219 @@
+"""Records of the KOSPI and KOSDAQ master files, by bytes: instrument -> record and record -> instrument. Pure.
+
+Encoding cp949, each record ends with LF. Short code 9 bytes, standard code 12, name 40, then the tail: 227 bytes in
+KOSPI (288 in all and the LF), 221 in KOSDAQ (282 and the LF). Slices are of bytes, since a Korean letter takes two. The
+provider states the layout a second time on purpose.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import Final
+
+from observer.simulator.instruments import Exchange, Instrument
+
+ENCODING: Final = "cp949"
+_HEAD: Final = (("symbol", 9), ("isin", 12), ("name", 40))
+_CLASSES: Final = (("group", 2), ("size_class", 1), ("sector_large", 4), ("sector_medium", 4), ("sector_small", 4))
+_KOSPI_FLAGS: Final = tuple(
+    (name, 1)
+    for name in (
+        "manufacturing",
+        "low_liquidity",
+        "governance_index",
+        "kospi200_sector",
+        "kospi100",
+        "kospi50",
+        "krx",
+        "etp",
+        "elw_issued",
+        "krx100",
+        "krx_automobile",
+        "krx_semiconductor",
+        "krx_bio",
+        "krx_bank",
+        "spac",
+        "krx_energy_chemical",
+        "krx_steel",
+        "overheated",
+        "krx_media_telecom",
+        "krx_construction",
+        "removed",
+        "krx_securities",
+        "krx_shipping",
+        "krx_insurance",
+        "krx_transport",
+        "sri",
+    )
+)
+_KOSDAQ_FLAGS: Final = tuple(
+    (name, 1)
+    for name in (
+        "venture",
+        "low_liquidity",
+        "krx",
+        "etp",
+        "krx100",
+        "krx_automobile",
+        "krx_semiconductor",
+        "krx_bio",
+        "krx_bank",
+        "spac",
+        "krx_energy_chemical",
+        "krx_steel",
+        "overheated",
+        "krx_media_telecom",
+        "krx_construction",
+        "attention",
+        "krx_securities",
+        "krx_shipping",
+        "krx_insurance",
+        "krx_transport",
+        "kosdaq150",
+    )
+)
+_TRADING: Final = (
+    ("base_price", 9),
+    ("lot", 5),
+    ("lot_after_hours", 5),
+    ("suspended", 1),
+    ("settlement_trading", 1),
+    ("administrative", 1),
+    ("warning", 2),
+    ("warning_notice", 1),
+    ("unfaithful_disclosure", 1),
+    ("backdoor_listing", 1),
+    ("ex_rights", 2),
+    ("par_change", 2),
+    ("capital_increase", 2),
+    ("margin_rate", 3),
+    ("credit", 1),
+    ("credit_days", 3),
+    ("previous_volume", 12),
+    ("par_value", 12),
+    ("listed_on", 8),
+    ("listed_shares", 15),
+    ("capital", 21),
+    ("settlement_month", 2),
+    ("offer_price", 7),
+    ("preferred", 1),
+    ("short_overheated", 1),
+    ("abnormal_rise", 1),
+    ("krx300", 1),
+)
+_FINANCE: Final = (
+    ("sales", 9),
+    ("operating_profit", 9),
+    ("ordinary_profit", 9),
+    ("net_income", 5),
+    ("roe", 9),
+    ("as_of", 8),
+    ("market_cap", 9),
+    ("group_company", 3),
+    ("credit_exhausted", 1),
+    ("collateral_loan", 1),
+    ("stock_loan", 1),
+)
+LAYOUTS: Final[dict[Exchange, tuple[tuple[str, int], ...]]] = {
+    "KOSPI": (*_HEAD, *_CLASSES, *_KOSPI_FLAGS, *_TRADING, ("kospi", 1), *_FINANCE),
+    "KOSDAQ": (*_HEAD, *_CLASSES, *_KOSDAQ_FLAGS, *_TRADING, *_FINANCE),
+}
+# Fields that hold numbers or codes of zeros where a record says nothing; the other one-byte ones are flags, N.
+_ZEROS: Final = frozenset(name for name, width in (*_CLASSES, *_TRADING, *_FINANCE) if width > 1) | {
+    "size_class",
+    "etp",
+    "overheated",
+}
+
+
+def record_width(exchange: Exchange) -> int:
+    """Bytes of a record without its LF: 288 or 282."""
+    return sum(width for _, width in LAYOUTS[exchange])
+
+
+def record_of(instrument: Instrument) -> bytes:
+    """The record of a listing, LF included. Raises ValueError when a value does not fit its field."""
+    values = _values(instrument)
+    return b"".join(_field(name, width, values) for name, width in LAYOUTS[instrument.exchange]) + b"\n"
+
+
+def instruments_of(content: bytes, exchange: Exchange) -> Iterator[Instrument]:
+    """The listings of an unpacked master file, in its order.
+
+    Raises:
+        ValueError: a record has another length, or a number cannot be read.
+    """
+    layout = LAYOUTS[exchange]
+    ends = tuple(accumulate(width for _, width in layout))
+    slices = {name: slice(end - width, end) for (name, width), end in zip(layout, ends, strict=True)}
+    for number, record in enumerate(content.splitlines(), start=1):
+        if len(record) != ends[-1]:
+            raise ValueError(f"{exchange} master file, record {number}: {len(record)} bytes instead of {ends[-1]}")
+        yield _instrument(record, slices, exchange)
+
+
+def file_of(instruments: Iterable[Instrument]) -> bytes:
+    """An unpacked master file."""
+    return b"".join(map(record_of, instruments))
+
+
+def _instrument(record: bytes, slices: Mapping[str, slice], exchange: Exchange) -> Instrument:
+    def text(name: str) -> str:
+        return record[slices[name]].decode(ENCODING).strip()
+
+    def number(name: str) -> int:
+        return int(record[slices[name]].strip() or b"0")
+
+    return Instrument(
+        symbol=text("symbol"),
+        isin=text("isin"),
+        name=text("name"),
+        exchange=exchange,
+        group=text("group"),
+        base_price_krw=number("base_price"),
+        market_cap_100m_krw=number("market_cap"),
+        listed_shares_thousands=number("listed_shares"),
+        previous_volume=number("previous_volume"),
+        listed_on=text("listed_on"),
+        suspended=text("suspended") == "Y",
+        settlement_trading=text("settlement_trading") == "Y",
+        administrative=text("administrative") == "Y",
+        preferred=text("preferred") not in ("", "0"),
+        spac=text("spac") == "Y",
+    )
+
+
+def _values(instrument: Instrument) -> dict[str, str]:
+    """The fields that a made-up record says something in; the others are zeros, N or blanks."""
+    return {
+        "symbol": instrument.symbol,
+        "isin": instrument.isin,
+        "name": instrument.name,
+        "group": instrument.group,
+        "spac": _flag(instrument.spac),
+        "base_price": str(instrument.base_price_krw),
+        "lot": "1",
+        "lot_after_hours": "1",
+        "suspended": _flag(instrument.suspended),
+        "settlement_trading": _flag(instrument.settlement_trading),
+        "administrative": _flag(instrument.administrative),
+        "previous_volume": str(instrument.previous_volume),
+        "listed_on": instrument.listed_on,
+        "listed_shares": str(instrument.listed_shares_thousands),
+        "settlement_month": "12",
+        "preferred": "1" if instrument.preferred else "0",
+        "as_of": "",
+        "market_cap": str(instrument.market_cap_100m_krw),
+        "group_company": "",
+    }
+
+
+def _flag(value: bool) -> str:
+    return "Y" if value else "N"
+
+
+def _field(name: str, width: int, values: Mapping[str, str]) -> bytes:
+    """One field: texts are padded with blanks on the right, numbers with zeros on the left."""
+    content = values.get(name, "0" if name in _ZEROS else "N").encode(ENCODING)
+    if len(content) > width:
+        raise ValueError(f"{name} does not fit {width} bytes: {values.get(name)!r}")
+    return content.rjust(width, b"0") if name in _ZEROS else content.ljust(width)

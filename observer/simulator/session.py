@@ -1,0 +1,179 @@
+"""One stream session without its socket: texts in, texts out. Pure; the market time is given.
+
+Rules (KIS): one session per app key, 41 registrations, an acknowledgement for every request. Data: each registered
+symbol's trades from the moment of its acknowledgement on, in the order of the exchange's time, each once; nothing is
+sent again. What happened up to the moment of a removal is sent before the removal is acknowledged.
+"""
+
+import hashlib
+from collections.abc import MutableMapping
+from typing import Final
+
+import msgspec
+
+from observer.simulator.frames import TRADE_TR_ID, data_frame, trade_record
+from observer.simulator.gate import Gate
+from observer.simulator.market import Market
+from observer.simulator.tally import Tally
+
+RECORDS_PER_FRAME: Final = 20
+_REGISTER: Final = "1"
+_REMOVE: Final = "2"
+_NOBODY: Final = "(null)"
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What a client says of itself; `tr_id` is there in an answer to PINGPONG only."""
+
+    approval_key: str = ""
+    tr_type: str = ""
+    tr_id: str = ""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What is to be registered or removed."""
+
+    tr_id: str
+    tr_key: str
+
+
+class RequestBody(msgspec.Struct, frozen=True):
+    """The body of a request."""
+
+    input: Target
+
+
+class ClientMessage(msgspec.Struct, frozen=True):
+    """A text from the client: a request, or an answer to PINGPONG, which has no body."""
+
+    header: Header
+    body: RequestBody | None = None
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What to send, in this order, and whether the connection then ends. `alive`: the client answered PINGPONG."""
+
+    texts: tuple[str, ...] = ()
+    close: bool = False
+    alive: bool = False
+
+
+class StreamSession:
+    """The registrations of one connection. `_next` holds, for each registered symbol, the place of its next trade."""
+
+    def __init__(
+        self,
+        market: Market,
+        gate: Gate,
+        sessions: MutableMapping[str, "StreamSession"],
+        registrations_limit: int,
+        tally: Tally,
+    ) -> None:
+        self._market = market
+        self._gate = gate
+        self._sessions = sessions  # which session has which app key; shared by all sessions
+        self._limit = registrations_limit
+        self._tally = tally
+        self._next: dict[str, int] = {}
+        self._app_key: str | None = None
+
+    @property
+    def registered(self) -> frozenset[str]:
+        """The symbols whose registration was acknowledged."""
+        return frozenset(self._next)
+
+    def receive(self, text: str, now_ns: int) -> Reply:
+        """Take one text of the client and say what to answer."""
+        try:
+            message = msgspec.json.decode(text, type=ClientMessage)
+        except msgspec.DecodeError:
+            return self._refused(Target(_NOBODY, ""), "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
+        if message.header.tr_id == "PINGPONG":
+            return Reply(alive=True)
+        if message.body is None:
+            return self._refused(Target(_NOBODY, ""), "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
+        return self._enter(message.header.approval_key, now_ns) or self._apply(
+            message.header.tr_type, message.body.input, now_ns
+        )
+
+    def due(self, now_ns: int) -> tuple[str, ...]:
+        """Frames with every trade of the registered symbols that has happened and was not sent yet."""
+        places: list[tuple[int, str, int]] = []
+        for symbol, start in self._next.items():
+            tape = self._market.tape(symbol)
+            end = tape.count_until(now_ns)
+            if end > start:
+                places.extend((tape.time_ns[place], symbol, place) for place in range(start, end))
+                self._next[symbol] = end
+                self._tally.trades_by_symbol[symbol] += end - start
+        places.sort()
+        records = [trade_record(self._market, symbol, place) for _, symbol, place in places]
+        frames = tuple(
+            data_frame(records[start : start + RECORDS_PER_FRAME])
+            for start in range(0, len(records), RECORDS_PER_FRAME)
+        )
+        self._tally.frames += len(frames)
+        return frames
+
+    def end(self) -> None:
+        """The connection is gone: its registrations and its hold on the app key with it."""
+        self._next.clear()
+        if self._app_key is not None and self._sessions.get(self._app_key) is self:
+            del self._sessions[self._app_key]
+
+    def _enter(self, approval_key: str, now_ns: int) -> Reply | None:
+        """Take hold of the app key; a reply only when that is refused."""
+        app_key = self._gate.app_key_of_approval(approval_key, now_ns)
+        if app_key is None:
+            return self._refused(Target(_NOBODY, ""), "OPSP0011", "invalid approval : NOT FOUND", close=True)
+        if self._sessions.setdefault(app_key, self) is not self:
+            return self._refused(Target(_NOBODY, ""), "OPSP8996", "ALREADY IN USE appkey", close=True, return_code="9")
+        self._app_key = app_key
+        return None
+
+    def _apply(self, tr_type: str, target: Target, now_ns: int) -> Reply:
+        if target.tr_id != TRADE_TR_ID:
+            return self._refused(target, "OPSP8991", "invalid tr_id")
+        match tr_type:
+            case _ if tr_type == _REGISTER:
+                return self._register(target, now_ns)
+            case _ if tr_type == _REMOVE:
+                return self._remove(target, now_ns)
+        return self._refused(target, "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
+
+    def _register(self, target: Target, now_ns: int) -> Reply:
+        symbol = target.tr_key
+        if symbol in self._next:
+            return self._refused(target, "OPSP0002", "ALREADY IN SUBSCRIBE")
+        if len(self._next) >= self._limit:
+            return self._refused(target, "OPSP0008", "MAX SUBSCRIBE OVER")
+        if self._market.instrument(symbol) is None:
+            return self._refused(target, "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
+        self._next[symbol] = self._market.tape(symbol).count_until(now_ns)
+        self._tally.registrations += 1
+        return Reply((self._acknowledgement(target, "OPSP0000", "SUBSCRIBE SUCCESS"),))
+
+    def _remove(self, target: Target, now_ns: int) -> Reply:
+        if target.tr_key not in self._next:
+            return self._refused(target, "OPSP0003", "UNSUBSCRIBE ERROR(not found!)")
+        frames = self.due(now_ns)
+        del self._next[target.tr_key]
+        self._tally.removals += 1
+        return Reply((*frames, self._acknowledgement(target, "OPSP0001", "UNSUBSCRIBE SUCCESS")))
+
+    def _acknowledgement(self, target: Target, code: str, text: str) -> str:
+        """A success carries an iv and a key, of use for encrypted account notices only."""
+        secret = hashlib.sha256(f"{self._app_key}/{target.tr_id}".encode()).hexdigest()
+        return _control_text(target, "0", code, text, {"iv": secret[:16], "key": secret[16:48]})
+
+    def _refused(self, target: Target, code: str, text: str, *, close: bool = False, return_code: str = "1") -> Reply:
+        self._tally.refusals[code] += 1
+        return Reply((_control_text(target, return_code, code, text),), close=close)
+
+
+def _control_text(target: Target, return_code: str, code: str, text: str, output: dict[str, str] | None = None) -> str:
+    body: dict[str, object] = {"rt_cd": return_code, "msg_cd": code, "msg1": text}
+    if output is not None:
+        body["output"] = output
+    header = {"tr_id": target.tr_id, "tr_key": target.tr_key, "encrypt": "N"}
+    return msgspec.json.encode({"header": header, "body": body}).decode()
