@@ -1,0 +1,199 @@
+"""Finds the trades that a stream did not bring, by the exchange's own arithmetic. design.md 6.6.
+
+Every trade carries its volume and the day's volume after it. If the previous day's volume plus this trade's volume is
+not the new one, exactly the difference is missing, in exactly as many trades as the day's trade counts are apart. So
+nothing is guessed from silence, and a recovery can be proved complete.
+
+What is lost between a registration and its first trade leaves no trace here: there is nothing to compare with yet.
+"""
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+import msgspec
+
+from bus.events import GapDetected, GapReason, Trade
+
+# A trade that follows on (also: the first one of a registration), one seen before, or one that follows a hole. A trade
+# behind a hole is as new as any other.
+Observation = Literal["new", "duplicate"] | GapDetected
+
+# Whole shares are exact in doubles; the sums of fractional volumes (crypto) are not, to about this much.
+_VOLUME_NOISE: Final = 1e-6
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """The last trade of a symbol that an earlier process is known to have stored."""
+
+    symbol: str
+    session_date: str
+    cumulative_volume: float
+    cumulative_trades: int | None
+    exchange_time_ns: int
+
+
+class _Chain:
+    """What is known of one watched symbol.
+
+    `session_date` is empty while nothing was seen. `opening` is the first trade when nothing was known before it, kept
+    until a mark says what should have preceded it. `interruption` is why the next hole is expected, None if it is not.
+    """
+
+    __slots__ = ("exchange_time_ns", "interruption", "opening", "session_date", "trades", "volume")
+
+    def __init__(self) -> None:
+        self.session_date = ""
+        self.volume = 0.0
+        self.trades: int | None = None
+        self.exchange_time_ns = 0
+        self.opening: Trade | None = None
+        self.interruption: GapReason | None = None
+
+    def follow(self, trade: Trade) -> None:
+        """Make `trade` the last one seen."""
+        self.volume = trade.cumulative_volume
+        self.trades = trade.cumulative_trades
+        self.exchange_time_ns = trade.exchange_time_ns
+        self.interruption = None
+
+    def begin(self, trade: Trade) -> None:
+        """Make `trade` the first one seen of its session."""
+        self.session_date = trade.session_date
+        self.opening = trade
+        self.follow(trade)
+
+    def continue_from(self, mark: Mark) -> None:
+        """Go on where an earlier process stopped."""
+        self.session_date = mark.session_date
+        self.volume = mark.cumulative_volume
+        self.trades = mark.cumulative_trades
+        self.exchange_time_ns = mark.exchange_time_ns
+        self.interruption = "restart"
+
+
+class GapDetector:
+    """Watches the trades of registered symbols; explicit state, no clock. One for each process that streams.
+
+    `duplicates` counts trades that were seen before (to be dropped), `unwatched` trades of symbols that are not
+    registered (not judged), `inconsistent` trades that overlap the one before them, which no loss explains.
+    """
+
+    __slots__ = ("_chains", "_marks", "duplicates", "inconsistent", "unwatched")
+
+    def __init__(self) -> None:
+        self._chains: dict[str, _Chain] = {}
+        self._marks: dict[str, Mark] = {}
+        self.duplicates = 0
+        self.unwatched = 0
+        self.inconsistent = 0
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The symbols between `start` and `stop`."""
+        return frozenset(self._chains)
+
+    def start(self, symbol: str) -> None:
+        """A registration begins. What happened before is not ours, unless a mark of an earlier process is there.
+
+        A symbol that is watched already stays as it is: a registration renewed after a reconnection goes on.
+        """
+        if symbol in self._chains:
+            return
+        chain = self._chains[symbol] = _Chain()
+        mark = self._marks.pop(symbol, None)
+        if mark is not None:
+            chain.continue_from(mark)
+
+    def stop(self, symbol: str) -> None:
+        """A registration ends for good: what the symbol does from now on is not ours."""
+        self._chains.pop(symbol, None)
+        self._marks.pop(symbol, None)
+
+    def interrupted(self, reason: GapReason) -> None:
+        """All watched symbols lost continuity, and it is known why: the next hole of each carries this reason."""
+        for chain in self._chains.values():
+            chain.interruption = reason
+
+    def resume(self, marks: Iterable[Mark]) -> list[GapDetected]:
+        """Continue an earlier process's registrations from its last stored trades.
+
+        A mark may come before the symbol is started, before its first trade, or after: then the first trade is compared
+        with it now. The marks must be of trades stored *before* this process began to stream.
+        """
+        found = (self._resume_one(mark) for mark in marks)
+        return [gap for gap in found if gap is not None]
+
+    def observe(self, trade: Trade) -> Observation:
+        """Judge one streamed trade. On the hot path: nothing is built unless a hole is found."""
+        chain = self._chains.get(trade.symbol)
+        if chain is None:
+            self.unwatched += 1
+            return "new"
+        if trade.session_date != chain.session_date:
+            return self._other_session(chain, trade)
+        volume = trade.cumulative_volume
+        if volume <= chain.volume:
+            self.duplicates += 1
+            return "duplicate"
+        missing = volume - trade.volume - chain.volume
+        observation: Observation = "new"
+        if missing > _VOLUME_NOISE:
+            observation = _gap_before(trade, chain)
+        elif missing < -_VOLUME_NOISE:
+            self.inconsistent += 1
+        chain.volume = volume
+        chain.trades = trade.cumulative_trades
+        chain.exchange_time_ns = trade.exchange_time_ns
+        chain.interruption = None
+        return observation
+
+    def _other_session(self, chain: _Chain, trade: Trade) -> Observation:
+        """A first trade, or the first of another day; a straggler of an earlier day was seen on that day."""
+        if trade.session_date < chain.session_date:
+            self.duplicates += 1
+            return "duplicate"
+        chain.begin(trade)
+        return "new"
+
+    def _resume_one(self, mark: Mark) -> GapDetected | None:
+        chain = self._chains.get(mark.symbol)
+        if chain is None:
+            self._marks[mark.symbol] = mark
+            return None
+        if not chain.session_date:
+            chain.continue_from(mark)
+            return None
+        opening, chain.opening = chain.opening, None
+        if opening is None or opening.session_date != mark.session_date:
+            return None
+        if opening.cumulative_volume - opening.volume - mark.cumulative_volume <= _VOLUME_NOISE:
+            return None
+        earlier = _Chain()
+        earlier.continue_from(mark)
+        return _gap_before(opening, earlier)
+
+
+def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:
+    """The hole between the last trade of `chain` and `trade`."""
+    before_volume = trade.cumulative_volume - trade.volume
+    return GapDetected(
+        gap_id=f"{trade.symbol}-{trade.session_date}-{int(chain.volume)}-{int(before_volume)}",
+        provider=trade.provider,
+        symbol=trade.symbol,
+        session_date=trade.session_date,
+        detected_ns=trade.receive_time_ns,
+        from_ns=chain.exchange_time_ns,
+        to_ns=trade.exchange_time_ns,
+        after_volume=chain.volume,
+        before_volume=before_volume,
+        missing_volume=before_volume - chain.volume,
+        missing_trades=_missing_trades(trade.cumulative_trades, chain.trades),
+        reason=chain.interruption or "volume_mismatch",
+    )
+
+
+def _missing_trades(count: int | None, previous_count: int | None) -> int | None:
+    """Trades between two counts; None where one is unknown or the counts contradict the missing volume."""
+    if count is None or previous_count is None or count - 1 <= previous_count:
+        return None
+    return count - 1 - previous_count
