@@ -200,13 +200,14 @@ def _find_streams(connection: Connection, uids: Sequence[str]) -> dict[str, _Str
 
 
 def _require_streams(connection: Connection, batches: Sequence[Delivered]) -> dict[str, _Stream]:
-    """The streams of all batches; new ones are entered with the mark 0."""
+    """The streams of all batches; new ones are entered with the mark 0, in the order in which they came."""
     producers = {batch.stream: batch.producer for batch in batches}
     streams = _find_streams(connection, list(producers))
-    for uid in producers.keys() - streams.keys():
-        values = {"uid": uid, "producer": producers[uid], "high_water_mark": 0, "duplicates": 0}
-        new_id = connection.execute(insert(STREAMS).values(values).returning(STREAMS.c.id)).scalar_one()
-        streams[uid] = _Stream(new_id, 0)
+    for uid, producer in producers.items():
+        if uid not in streams:
+            values = {"uid": uid, "producer": producer, "high_water_mark": 0, "duplicates": 0}
+            new_id = connection.execute(insert(STREAMS).values(values).returning(STREAMS.c.id)).scalar_one()
+            streams[uid] = _Stream(new_id, 0)
     return streams
 
 

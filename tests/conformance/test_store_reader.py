@@ -1,0 +1,338 @@
+"""What the reader answers, on both databases."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+
+import msgspec
+import pytest
+
+from bus.delivery import Delivered
+from bus.events import (
+    DailyBar,
+    Event,
+    GapDetected,
+    GapRecovered,
+    GapUnrecoverable,
+    InputQuarantined,
+    MasterFileChecked,
+    Poison,
+    SlotAssigned,
+    SlotOverflowed,
+    SlotReleased,
+    Snapshot,
+    SweepCompleted,
+    TriggerFired,
+    UniverseBuilt,
+    UniverseMember,
+)
+from observer.clock import kst_ns
+from observer.store.reader import StoreReader, StreamPosition, TradeMark
+from observer.store.rows import listing_of
+from observer.store.writer import StoreWriter
+from tests.builders import trade, trades
+from tests.store.listings import listing_changed
+
+DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
+ONE_DAY_NS = 86_400_000_000_000
+NOON_NS = kst_ns(date(2026, 11, 18), 12)
+FIRST, SECOND = "5" * 32, "6" * 32
+
+Store = Callable[..., None]
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """Stores events, at the end of the first stream unless another one is named."""
+    writer = StoreWriter(database_url)
+    writer.open()
+
+    def append(*events: Event | Poison, stream: str = FIRST) -> None:
+        mark = writer.high_water_marks([stream])[stream]
+        writer.commit([Delivered("track-b", stream, mark + 1, events)])
+
+    yield append
+    writer.close()
+
+
+@pytest.fixture
+def reader(database_url: str) -> Iterator[StoreReader]:
+    with StoreReader(database_url) as reader:
+        yield reader
+
+
+# --- builders ---
+
+
+def snapshot(symbol: str, received_ns: int, session_date: str = DAY) -> Snapshot:
+    return Snapshot("kis", symbol, session_date, 1, received_ns, 1.0, *[None] * 8, 10.0, 10.0)
+
+
+def bar(symbol: str, session_date: str, close: float = 1.0) -> DailyBar:
+    return DailyBar("kis", symbol, session_date, 1.0, 1.0, 1.0, close, 10.0, 10.0)
+
+
+def assigned(slot: str, symbol: str, moment_ns: int, replaced: str | None = None) -> SlotAssigned:
+    return SlotAssigned(slot, symbol, moment_ns, "volume_surge", 12.5, "free place", replaced)
+
+
+def released(slot: str, symbol: str, moment_ns: int) -> SlotReleased:
+    return SlotReleased(slot, symbol, moment_ns, 12.5, "expired")
+
+
+def gap(gap_id: str, detected_ns: int = NOON_NS, session_date: str = DAY) -> GapDetected:
+    return GapDetected(
+        gap_id, "kis", "005930", session_date, detected_ns, 1, 2, 10.0, 20.0, 10.0, None, "volume_mismatch"
+    )
+
+
+def recovered(gap_id: str) -> GapRecovered:
+    return GapRecovered(gap_id, "005930", NOON_NS, "time_and_sales", 1, 10.0, True)
+
+
+def lost(gap_id: str) -> GapUnrecoverable:
+    return GapUnrecoverable(gap_id, "005930", NOON_NS, "too late")
+
+
+def build(
+    symbols: Sequence[str], session_date: str = DAY, built_ns: int = NOON_NS, market: str = "KR"
+) -> list[UniverseMember | UniverseBuilt]:
+    members = [
+        UniverseMember("kis", market, session_date, rank, symbol, symbol, "KOSPI", 1e12, 5_000.0, None, None)
+        for rank, symbol in enumerate(symbols, 1)
+    ]
+    return [*members, UniverseBuilt("kis", market, session_date, "2026-11-17", built_ns, len(symbols), 9, 4_000.0)]
+
+
+def check(
+    exchange: str, checked_ns: int, new: int = 0, removed: int = 0, verdict: str = "updated"
+) -> MasterFileChecked:
+    return MasterFileChecked("kis", exchange, checked_ns, verdict, "", 1, "", 1, 0, new, removed, 0)
+
+
+# --- what was delivered --------------------------------------------------------------------------------------
+
+
+def test_all_rows_together_are_the_sum_of_the_marks(store: Store, reader: StoreReader) -> None:
+    store(*trades(3), snapshot("005930", 1), Poison(b"", "unreadable"))
+    store(gap("g"), stream=SECOND)
+    assert reader.total_rows() == 6 == sum(position.high_water_mark for position in reader.streams())
+
+
+def test_rows_are_counted_by_table(store: Store, reader: StoreReader) -> None:
+    store(*trades(3), Poison(b"", "unreadable"))
+    counts = reader.row_counts()
+    assert (counts["trades"], counts["quarantine"], counts["snapshots"]) == (3, 1, 0)
+
+
+def test_streams_are_named_in_the_order_of_their_first_commit(store: Store, reader: StoreReader) -> None:
+    store(*trades(3), stream=SECOND)
+    store(*trades(1), stream=FIRST)
+    assert reader.streams() == [StreamPosition(SECOND, "track-b", 3, 0), StreamPosition(FIRST, "track-b", 1, 0)]
+
+
+def test_a_reader_sees_what_was_committed_after_it_opened(store: Store, reader: StoreReader) -> None:
+    assert reader.total_rows() == 0
+    store(*trades(3))
+    assert reader.total_rows() == 3
+
+
+# --- the market ----------------------------------------------------------------------------------------------
+
+
+def test_the_trades_of_a_day_come_back_as_they_were_published(store: Store, reader: StoreReader) -> None:
+    of_the_day = [*trades(3), trade(4, gap_id="g", cumulative_trades=None)]
+    store(*of_the_day, trade(1, session_date=NEXT_DAY))
+    assert list(reader.trades(DAY)) == of_the_day
+
+
+def test_more_trades_than_fit_into_memory_at_once_come_in_order(store: Store, reader: StoreReader) -> None:
+    store(*trades(5_000))
+    assert list(reader.trades(DAY)) == trades(5_000)
+
+
+def test_a_trade_that_is_stored_twice_is_a_duplicate(store: Store, reader: StoreReader) -> None:
+    store(*trades(3), trade(1, symbol="000660"), trade(1, session_date=NEXT_DAY))
+    assert reader.duplicate_trades() == 0
+    store(trade(2), trade(2, gap_id="g"), trade(3))
+    assert reader.duplicate_trades() == 3
+
+
+def test_a_mark_is_the_last_streamed_trade(store: Store, reader: StoreReader) -> None:
+    store(*trades(3), trade(9, gap_id="g"), trade(1, symbol="000660"))
+    last = trade(3)
+    assert reader.last_marks(DAY, ["005930", "035720"]) == {
+        "005930": TradeMark("005930", last.cumulative_volume, last.cumulative_trades, last.exchange_time_ns)
+    }
+
+
+def test_a_mark_of_another_day_does_not_count(store: Store, reader: StoreReader) -> None:
+    store(*trades(3))
+    assert reader.last_marks(NEXT_DAY, ["005930"]) == {}
+
+
+def test_snapshots_are_those_from_the_first_moment_to_before_the_last(store: Store, reader: StoreReader) -> None:
+    moments = [snapshot("005930", moment) for moment in (9, 10, 15, 19, 20)]
+    store(*reversed(moments), snapshot("005930", 15, session_date=NEXT_DAY))
+    assert reader.snapshots(DAY, 10, 20) == moments[1:4]
+
+
+def test_the_last_daily_bars_come_oldest_first(store: Store, reader: StoreReader) -> None:
+    days = [f"2026-11-{day:02d}" for day in range(2, 7)]
+    store(*(bar(symbol, day) for day in reversed(days) for symbol in ("005930", "000660")))
+    expected = [bar("005930", day) for day in days[-3:]]
+    assert reader.daily_bars(3, "005930") == {"005930": expected}
+    assert reader.daily_bars(3).keys() == {"005930", "000660"}
+    assert reader.daily_bars(3)["005930"] == expected
+
+
+def test_of_a_day_that_was_fetched_twice_the_later_bar_counts_and_once(store: Store, reader: StoreReader) -> None:
+    store(bar("005930", "2026-11-02"), bar("005930", "2026-11-03"))
+    store(bar("005930", "2026-11-03", close=2.0), stream=SECOND)
+    assert reader.daily_bars(2) == {"005930": [bar("005930", "2026-11-02"), bar("005930", "2026-11-03", close=2.0)]}
+
+
+# --- what exists ---------------------------------------------------------------------------------------------
+
+
+def test_listings_are_those_of_the_exchange_active_or_not(store: Store, reader: StoreReader) -> None:
+    active = listing_changed(symbol="000660", suspended=True)
+    gone = listing_changed(symbol="035720", change="removed")
+    store(active, gone, listing_changed(exchange="KOSDAQ"))
+    assert reader.active_listings("KOSPI") == {"000660": listing_of(active)}
+    assert reader.inactive_listings("KOSPI") == {"035720": listing_of(gone)}
+    assert reader.active_listings("KONEX") == {}
+
+
+def test_a_universe_is_empty_until_it_was_built(store: Store, reader: StoreReader) -> None:
+    members_alone = build(["005930", "000660"])[:-1]
+    store(*members_alone)
+    assert reader.universe(DAY, "KR") == []
+
+
+def test_a_universe_is_its_members_by_rank(store: Store, reader: StoreReader) -> None:
+    built = build(["005930", "000660"])
+    store(*trades(2), *built, *build(["AAPL"], market="US"), *build(["035720"], session_date=NEXT_DAY), *trades(2))
+    assert reader.universe(DAY, "KR") == built[:-1]
+
+
+def test_the_members_may_also_follow_the_fact_that_it_was_built(store: Store, reader: StoreReader) -> None:
+    *members, built = build(["005930", "000660"])
+    store(built, *members)
+    assert reader.universe(DAY, "KR") == members
+
+
+@pytest.mark.parametrize("second_stream", [FIRST, SECOND])
+def test_of_a_universe_that_was_built_twice_the_later_one_counts(
+    store: Store, reader: StoreReader, second_stream: str
+) -> None:
+    store(*build(["005930", "000660", "035720"]))
+    later = build(["000660", "051910"], built_ns=NOON_NS + 1)
+    store(*later, stream=second_stream)
+    assert reader.universe(DAY, "KR") == later[:-1]
+
+
+def test_the_latest_universe_before_a_day_may_be_days_ago(store: Store, reader: StoreReader) -> None:
+    friday = build(["005930"], session_date="2026-11-13")
+    store(*build(["000660"], session_date="2026-11-12"), *friday, *build(["035720"], session_date=DAY))
+    assert reader.latest_universe_before(DAY, "KR") == friday[:-1]
+    assert reader.latest_universe_before("2026-11-12", "KR") == []
+
+
+# --- what mattered, what was missed --------------------------------------------------------------------------
+
+
+def test_an_assigned_slot_is_open_until_it_is_released(store: Store, reader: StoreReader) -> None:
+    store(assigned("main:01", "005930", 10), assigned("main:02", "000660", 11))
+    store(released("main:01", "005930", 20))
+    assert reader.open_slots() == [assigned("main:02", "000660", 11)]
+
+
+def test_a_slot_belongs_to_the_symbol_that_replaced_another(store: Store, reader: StoreReader) -> None:
+    store(assigned("main:01", "005930", 10), released("main:01", "005930", 20))
+    store(assigned("main:01", "000660", 20, replaced="005930"))
+    assert reader.open_slots() == [assigned("main:01", "000660", 20, replaced="005930")]
+
+
+def test_a_release_of_the_replaced_symbol_takes_nothing_from_its_successor(store: Store, reader: StoreReader) -> None:
+    store(assigned("main:01", "005930", 10), assigned("main:01", "000660", 20, replaced="005930"))
+    store(released("main:01", "005930", 20))
+    assert [slot.symbol for slot in reader.open_slots()] == ["000660"]
+
+
+def test_a_symbol_may_come_back_to_its_slot(store: Store, reader: StoreReader) -> None:
+    store(assigned("main:01", "005930", 10), released("main:01", "005930", 20), assigned("main:01", "005930", 30))
+    assert [slot.assigned_ns for slot in reader.open_slots()] == [30]
+
+
+def test_slots_from_before_the_given_time_do_not_count(store: Store, reader: StoreReader) -> None:
+    store(assigned("main:01", "005930", 10), assigned("main:02", "000660", 30))
+    assert [slot.slot for slot in reader.open_slots(since_ns=20)] == ["main:02"]
+
+
+def test_a_gap_is_open_until_it_is_recovered_or_given_up(store: Store, reader: StoreReader) -> None:
+    store(gap("a", 3), gap("b", 2), gap("c", 1), gap("d", 4), gap("e", session_date=NEXT_DAY))
+    store(recovered("a"), lost("d"), stream=SECOND)
+    assert reader.open_gaps(DAY) == [gap("c", 1), gap("b", 2)]
+
+
+def test_a_gap_that_was_found_twice_is_open_once(store: Store, reader: StoreReader) -> None:
+    store(gap("a", 3), gap("a", 5))
+    assert reader.open_gaps(DAY) == [gap("a", 3)]
+
+
+# --- a day in counts -----------------------------------------------------------------------------------------
+
+
+def test_a_day_on_which_nothing_happened_is_all_zeros(reader: StoreReader) -> None:
+    counts = msgspec.structs.asdict(reader.day_summary(DAY))
+    assert {name: count for name, count in counts.items() if count} == {"session_date": DAY}
+
+
+def test_a_day_is_counted(store: Store, reader: StoreReader) -> None:
+    sweep = SweepCompleted("kis", DAY, 1, NOON_NS, NOON_NS, 2, 2, 1)
+    fired = TriggerFired("005930", "volume_surge", NOON_NS, None, 3.0, 3.0, 1.0, 0.6, 16.0)
+    store(*build(["005930", "000660"]), *build(["AAPL"], market="US"), sweep, snapshot("005930", NOON_NS))
+    store(*trades(3), trade(4, gap_id="a"), fired, fired, msgspec.structs.replace(fired, kind="manual"))
+    store(assigned("main:01", "005930", NOON_NS), assigned("main:01", "000660", NOON_NS, replaced="005930"))
+    store(released("main:01", "005930", NOON_NS))
+    store(SlotOverflowed("035720", NOON_NS, "volume_surge", 0.6, 16.0, 20.0, "full"))
+    store(gap("a"), gap("a"), gap("b"), gap("c"), recovered("a"), recovered("a"), lost("b"))
+    store(InputQuarantined("kis stream", NOON_NS, "too short", b"0|H0STCNT0"), Poison(b"", "unreadable"))
+    summary = reader.day_summary(DAY)
+    assert (summary.universe, summary.sweeps, summary.snapshots) == (3, 1, 1)
+    assert (summary.trades, summary.recovered_trades) == (3, 1)
+    assert summary.triggers == {"volume_surge": 2, "manual": 1}
+    assert (summary.slots_allocated, summary.slots_replaced) == (2, 1)
+    assert (summary.slots_released, summary.slots_overflow) == (1, 1)
+    assert (summary.gaps_found, summary.gaps_recovered, summary.gaps_unrecoverable) == (3, 1, 1)
+    assert (summary.quarantined_inputs, summary.quarantined_events) == (1, 1)
+    assert reader.day_summary("2026-11-17") == msgspec.structs.replace(
+        reader.day_summary("2026-11-16"), session_date="2026-11-17"
+    )
+
+
+def test_an_exchanges_first_import_brings_no_new_listings(store: Store, reader: StoreReader) -> None:
+    earlier_ns = kst_ns(date(2026, 11, 17), 6)
+    store(check("KOSPI", earlier_ns, new=900), check("KOSPI", NOON_NS, new=2, removed=1))
+    store(check("KOSDAQ", NOON_NS, new=1_700), check("KOSDAQ", NOON_NS + 1, new=1))
+    store(check("KOSPI", NOON_NS + 2, new=50, verdict="held"))
+    summary = reader.day_summary(DAY)
+    assert (summary.listings_new, summary.listings_removed) == (3, 1)
+
+
+@pytest.mark.parametrize(("moment_ns", "counted"), [(-1, 0), (0, 1), (ONE_DAY_NS - 1, 1), (ONE_DAY_NS, 0)])
+def test_a_day_goes_from_midnight_to_midnight_in_korea(
+    store: Store, reader: StoreReader, moment_ns: int, counted: int
+) -> None:
+    store(released("main:01", "005930", kst_ns(date(2026, 11, 18)) + moment_ns))
+    assert reader.day_summary(DAY).slots_released == counted
+
+
+def test_a_question_sees_one_state_while_the_writer_goes_on(store: Store, reader: StoreReader) -> None:
+    store(*trades(5_000))
+    answer = reader.trades(DAY)
+    seen = list(itertools.islice(answer, 1))
+    store(*trades(5_000, first=5_001))
+    seen += answer
+    assert len(seen) == 5_000

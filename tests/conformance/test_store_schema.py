@@ -1,0 +1,87 @@
+"""The schema, on both databases: stated once in the events, made by the migrations, and never mistaken."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+from bus.events import EVENT_TYPES
+from observer.errors import StoreError
+from observer.store.engine import migrate, open_reader, open_writer, require_current_schema
+from observer.store.reader import StoreReader
+from observer.store.tables import METADATA, SCHEMA_REVISION, TABLE_NAMES
+from observer.store.writer import StoreWriter
+from tests.store.raw import execute, query
+
+ROOT = Path(__file__).parents[2]
+
+
+def alembic(*arguments: str, environment_url: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OBSERVER_DATABASE_URL": environment_url}
+    command = [sys.executable, "-m", "alembic", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment, timeout=60)
+
+
+def test_the_migrations_make_the_schema_of_the_events(database_url: str) -> None:
+    engine = open_writer(database_url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        assert set(inspect(connection).get_table_names()) == {*METADATA.tables, "alembic_version"}
+    engine.dispose()
+
+
+def test_every_kind_of_event_has_a_table() -> None:
+    assert set(TABLE_NAMES) == set(EVENT_TYPES)
+
+
+def test_the_newest_migration_is_the_schema_that_the_code_needs() -> None:
+    assert ScriptDirectory(str(ROOT / "migrations")).get_current_head() == SCHEMA_REVISION
+
+
+def test_migrating_twice_changes_nothing(database_url: str) -> None:
+    migrate(database_url)
+    assert query(database_url, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
+
+
+def test_the_command_line_migrates_what_x_names_and_finds_no_difference(empty_database_url: str) -> None:
+    upgraded = alembic("-x", f"url={empty_database_url}", "upgrade", "head")
+    assert upgraded.returncode == 0, upgraded.stderr
+    checked = alembic("check", environment_url=empty_database_url)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_database_without_schema_is_refused_with_the_remedy(empty_database_url: str) -> None:
+    open_writer(empty_database_url).connect().close()
+    with pytest.raises(StoreError, match="alembic upgrade head"):
+        StoreReader(empty_database_url)
+    with pytest.raises(StoreError, match="alembic upgrade head"):
+        StoreWriter(empty_database_url).open()
+
+
+def test_a_newer_schema_is_never_touched(database_url: str) -> None:
+    execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match="9999 is newer"):
+        migrate(database_url)
+    with pytest.raises(StoreError, match="its schema is 9999"):
+        StoreReader(database_url)
+
+
+def test_a_reader_cannot_write(database_url: str) -> None:
+    engine = open_reader(database_url)
+    require_current_schema(engine)
+    with pytest.raises(Exception, match=r"read-?only"), engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM trades")
+    engine.dispose()
+
+
+def test_a_doubled_place_is_impossible(database_url: str) -> None:
+    insert = "INSERT INTO phases VALUES (1, 1, '2026-11-18', 1, 'IDLE', 'WARMUP')"
+    execute(database_url, insert)
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        execute(database_url, insert)

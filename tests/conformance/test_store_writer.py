@@ -1,0 +1,233 @@
+"""What the writer promises, on both databases: every event one row, and the marks say exactly which are there."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bus.codec import decode_event, encode_event
+from bus.delivery import Delivered
+from bus.events import Event, ListingChanged, Poison, Trade, kind_of
+from observer.errors import StoreError
+from observer.store.reader import StoreReader
+from observer.store.tables import TABLE_NAMES
+from observer.store.writer import StoreWriter
+from tests.builders import trade, trades
+from tests.store.listings import listing_changed
+from tests.store.raw import execute, query
+from tests.strategies import events
+
+STREAM = "5" * 32
+OTHER_STREAM = "6" * 32
+UNIQUE_STREAMS = (f"{number:032x}" for number in itertools.count(1))
+
+
+def delivered(items: Sequence[Event | Poison], first: int = 1, stream: str = STREAM) -> Delivered:
+    return Delivered("track-b", stream, first, items)
+
+
+@pytest.fixture
+def writer(database_url: str) -> Iterator[StoreWriter]:
+    writer = StoreWriter(database_url)
+    writer.open()
+    yield writer
+    writer.close()
+
+
+def sequences(url: str, table: str) -> list[object]:
+    return [row[0] for row in query(url, f"SELECT sequence FROM {table} ORDER BY stream, sequence")]
+
+
+def test_a_stream_that_never_delivered_stands_at_zero(writer: StoreWriter) -> None:
+    assert writer.high_water_marks([STREAM, OTHER_STREAM]) == {STREAM: 0, OTHER_STREAM: 0}
+
+
+def test_each_event_is_one_row_at_its_place(writer: StoreWriter, database_url: str) -> None:
+    committed = writer.commit([delivered(trades(3))])
+    assert committed.rows_by_kind == {"trade": 3}
+    assert query(database_url, "SELECT stream, sequence, cumulative_volume FROM trades ORDER BY sequence") == [
+        (1, 1, 1.0),
+        (1, 2, 2.0),
+        (1, 3, 3.0),
+    ]
+
+
+def test_the_mark_is_the_number_of_the_last_event(writer: StoreWriter) -> None:
+    writer.commit([delivered(trades(3)), delivered(trades(2), stream=OTHER_STREAM), delivered(trades(4), first=4)])
+    assert writer.high_water_marks([STREAM, OTHER_STREAM]) == {STREAM: 7, OTHER_STREAM: 2}
+
+
+def test_another_writer_finds_the_marks_and_goes_on(writer: StoreWriter, database_url: str) -> None:
+    writer.commit([delivered(trades(3))])
+    writer.close()
+    second = StoreWriter(database_url)
+    second.open()
+    second.commit([delivered(trades(1), first=4)])
+    assert second.high_water_marks([STREAM]) == {STREAM: 4}
+    second.close()
+
+
+@pytest.mark.parametrize("first", [1, 3, 5])
+def test_what_does_not_follow_the_mark_changes_nothing(writer: StoreWriter, database_url: str, first: int) -> None:
+    writer.commit([delivered(trades(3))])
+    with pytest.raises(StoreError, match="stands at 3"):
+        writer.commit([delivered(trades(1), stream=OTHER_STREAM), delivered(trades(1), first=first)])
+    assert sequences(database_url, "trades") == [1, 2, 3]
+    assert writer.high_water_marks([STREAM, OTHER_STREAM]) == {STREAM: 3, OTHER_STREAM: 0}
+
+
+def test_nothing_to_commit_is_no_error(writer: StoreWriter) -> None:
+    assert writer.commit([]).stored == 0
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(items=st.lists(events(), min_size=1, max_size=40))
+def test_every_field_of_every_event_is_stored_as_it_came(
+    writer: StoreWriter, database_url: str, items: list[Event]
+) -> None:
+    stream = next(UNIQUE_STREAMS)
+    writer.commit([delivered(items, stream=stream)])
+    found = {}
+    for event_type in {type(item) for item in items}:
+        belongs = f"stream = (SELECT id FROM streams WHERE uid = '{stream}')"
+        for _stream, sequence, *fields in query(
+            database_url, f"SELECT * FROM {TABLE_NAMES[event_type]} WHERE {belongs}"
+        ):
+            found[sequence] = event_type(*fields)
+    assert [found[number] for number in range(1, len(items) + 1)] == items
+
+
+# --- quarantine ----------------------------------------------------------------------------------------------
+
+
+def test_poison_goes_to_quarantine_and_keeps_its_number(writer: StoreWriter, database_url: str) -> None:
+    committed = writer.commit([delivered([trade(1), Poison(b"\xc1", "not an event"), trade(3)])])
+    assert (committed.stored, committed.quarantined) == (2, 1)
+    assert sequences(database_url, "trades") == [1, 3]
+    rows = query(database_url, "SELECT stream, sequence, reason, content FROM quarantine")
+    assert rows == [(1, 2, "not an event", b"\xc1")]
+    assert writer.high_water_marks([STREAM]) == {STREAM: 3}
+
+
+REFUSED = {
+    "an integer beyond 64 bits": trade(1, exchange_time_ns=2**63),
+    "a lone surrogate": trade(1, symbol="\ud800"),
+    "no value where there must be one": trade(1, price=None),
+}
+
+
+@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize("position", [0, 37, 99])
+def test_a_refused_row_goes_to_quarantine_and_the_rest_is_stored(
+    writer: StoreWriter, database_url: str, refused: Trade, position: int
+) -> None:
+    items = trades(100)
+    items[position] = refused
+    committed = writer.commit([delivered(items), delivered(trades(5), stream=OTHER_STREAM)])
+    assert (committed.stored, committed.quarantined) == (104, 1)
+    assert sequences(database_url, "quarantine") == [position + 1]
+    assert len(sequences(database_url, "trades")) == 104
+    assert writer.high_water_marks([STREAM, OTHER_STREAM]) == {STREAM: 100, OTHER_STREAM: 5}
+
+
+def test_a_refused_event_can_be_read_from_the_quarantine(writer: StoreWriter, database_url: str) -> None:
+    refused = trade(1, price=None)
+    writer.commit([delivered([refused])])
+    [(content,)] = query(database_url, "SELECT content FROM quarantine")
+    assert content == encode_event(refused)
+
+
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(bad=st.sets(st.integers(1, 60)))
+def test_any_refused_rows_are_found_and_no_others(writer: StoreWriter, database_url: str, bad: set[int]) -> None:
+    stream = next(UNIQUE_STREAMS)
+    items = [trade(number, exchange_time_ns=2**63 if number in bad else number) for number in range(1, 61)]
+    committed = writer.commit([delivered(items, stream=stream)])
+    assert (committed.stored, committed.quarantined) == (60 - len(bad), len(bad))
+    belongs = f"stream = (SELECT id FROM streams WHERE uid = '{stream}')"
+    rows = query(database_url, f"SELECT sequence FROM quarantine WHERE {belongs}")
+    assert {sequence for (sequence,) in rows} == bad
+
+
+def test_text_with_a_nul_is_never_lost(writer: StoreWriter, database_url: str) -> None:
+    writer.commit([delivered([trade(1, symbol="a\0b")])])  # SQLite stores it, PostgreSQL cannot
+    with StoreReader(database_url) as reader:
+        assert reader.total_rows() == 1
+    for (content,) in query(database_url, "SELECT content FROM quarantine"):
+        assert isinstance(content, bytes)
+        assert decode_event(content) == trade(1, symbol="a\0b")
+
+
+# --- the database is away ------------------------------------------------------------------------------------
+
+
+def test_a_new_connection_is_made_after_a_failure(writer: StoreWriter, database_url: str) -> None:
+    writer.commit([delivered(trades(1))])
+    execute(database_url, "ALTER TABLE trades RENAME TO elsewhere")
+    with pytest.raises(StoreError):
+        writer.commit([delivered(trades(1), first=2)])
+    execute(database_url, "ALTER TABLE elsewhere RENAME TO trades")
+    assert writer.high_water_marks([STREAM]) == {STREAM: 1}
+    writer.commit([delivered(trades(1), first=2)])
+    assert sequences(database_url, "trades") == [1, 2]
+
+
+def test_redelivered_events_are_counted_with_their_stream(writer: StoreWriter, database_url: str) -> None:
+    writer.commit([delivered(trades(1)), delivered(trades(1), stream=OTHER_STREAM)])
+    writer.note_duplicates(STREAM, 3)
+    writer.note_duplicates(STREAM, 4)
+    assert query(database_url, "SELECT uid, duplicates FROM streams ORDER BY id") == [(STREAM, 7), (OTHER_STREAM, 0)]
+
+
+# --- the projection of listings ------------------------------------------------------------------------------
+
+
+def listing_rows(url: str) -> list[tuple[object, ...]]:
+    columns = "symbol, name, first_seen_ns, changed_ns, active"
+    return query(url, f"SELECT {columns} FROM listings ORDER BY exchange, symbol")
+
+
+def changes_of(*steps: tuple[str, int, str]) -> list[ListingChanged]:
+    return [listing_changed(change=change, changed_ns=moment, name=name) for change, moment, name in steps]
+
+
+def test_a_listing_keeps_the_time_when_it_was_first_seen(writer: StoreWriter, database_url: str) -> None:
+    writer.commit([delivered(changes_of(("new", 10, "A")))])
+    writer.commit([delivered(changes_of(("changed", 20, "B"), ("changed", 30, "C")), first=2)])
+    assert listing_rows(database_url) == [("005930", "C", 10, 30, True)]
+
+
+def test_a_removed_listing_stays_and_is_not_active(writer: StoreWriter, database_url: str) -> None:
+    writer.commit([delivered(changes_of(("new", 10, "A"), ("removed", 20, "A")))])
+    assert listing_rows(database_url) == [("005930", "A", 10, 20, False)]
+
+
+def test_a_relisted_listing_is_active_again(writer: StoreWriter, database_url: str) -> None:
+    writer.commit([delivered(changes_of(("new", 10, "A"), ("removed", 20, "A"), ("relisted", 30, "A")))])
+    assert listing_rows(database_url) == [("005930", "A", 10, 30, True)]
+
+
+def test_a_late_change_does_not_undo_a_newer_one(writer: StoreWriter, database_url: str) -> None:
+    writer.commit([delivered(changes_of(("new", 10, "A"), ("changed", 30, "C")))])
+    writer.commit([delivered(changes_of(("changed", 20, "B")), stream=OTHER_STREAM)])
+    assert listing_rows(database_url) == [("005930", "C", 10, 30, True)]
+    assert len(sequences(database_url, "listing_changes")) == 3
+
+
+def test_the_same_symbol_on_two_exchanges_is_two_listings(writer: StoreWriter, database_url: str) -> None:
+    writer.commit([delivered([listing_changed(exchange="KOSPI"), listing_changed(exchange="KOSDAQ")])])
+    assert len(listing_rows(database_url)) == 2
+
+
+def test_a_refused_change_leaves_the_listing_as_it_is(writer: StoreWriter, database_url: str) -> None:
+    refused = msgspec.structs.replace(listing_changed(changed_ns=20), name="\ud800")
+    committed = writer.commit([delivered([listing_changed(changed_ns=10, name="A"), refused])])
+    assert committed.rows_by_kind == {kind_of(ListingChanged): 1}
+    assert listing_rows(database_url) == [("005930", "A", 10, 10, True)]

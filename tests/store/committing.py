@@ -1,0 +1,29 @@
+"""A process that commits until it is killed: `python -m tests.store.committing URL`.
+
+After each commit it prints the marks that it was told are stored, so that a test knows what must be there.
+"""
+
+import itertools
+import sys
+
+from bus.delivery import Delivered
+from observer.store.writer import StoreWriter
+from tests.builders import trades
+
+STREAMS = ("5" * 32, "6" * 32)
+BATCH_EVENTS = 50
+
+
+def commit_for_ever(url: str) -> None:
+    writer = StoreWriter(url)
+    writer.open()
+    marks = writer.high_water_marks(STREAMS)
+    for _round in itertools.count():
+        batches = [Delivered("track-b", uid, mark + 1, trades(BATCH_EVENTS, mark + 1)) for uid, mark in marks.items()]
+        writer.commit(batches)
+        marks = {uid: mark + BATCH_EVENTS for uid, mark in marks.items()}
+        print(min(marks.values()), flush=True)
+
+
+if __name__ == "__main__":
+    commit_for_ever(sys.argv[1])

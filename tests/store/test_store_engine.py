@@ -1,0 +1,107 @@
+"""What is said when a database cannot be opened, and how an SQLite file is kept."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, create_engine
+
+from observer.errors import StoreError
+from observer.store.engine import migrate, open_reader, open_writer, parse_url
+from observer.store.reader import StoreReader
+from observer.store.tables import METADATA
+from tests.store.raw import query
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("url", ["", "trades.db", "sqlite://", "sqlite:///:memory:", "mysql://localhost/observer"])
+def test_only_an_sqlite_file_or_a_postgresql_is_a_database(url: str) -> None:
+    with pytest.raises(StoreError):
+        parse_url(url)
+
+
+def test_postgresql_is_spoken_to_by_psycopg() -> None:
+    assert parse_url("postgresql://reader@localhost/observer").drivername == "postgresql+psycopg"
+
+
+def test_the_directory_of_a_new_database_is_made(tmp_path: Path) -> None:
+    migrate(f"sqlite:///{tmp_path}/deep/down/observer.sqlite3")
+    assert (tmp_path / "deep/down/observer.sqlite3").is_file()
+
+
+def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot make the directory"):
+        migrate(f"sqlite:///{tmp_path}/file/observer.sqlite3")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="cannot write"):
+        migrate(f"sqlite:///{tmp_path}/observer.sqlite3")
+
+
+def test_a_file_that_is_no_database_is_said_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "observer.sqlite3"
+    path.write_text("my diary, " * 1000)
+    with pytest.raises(StoreError, match="not a database"):
+        migrate(f"sqlite:///{path}")
+    assert path.read_text().startswith("my diary")
+
+
+def test_a_reader_makes_no_database(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no database"):
+        StoreReader(f"sqlite:///{tmp_path}/observer.sqlite3")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_does_not_answer_is_said_without_the_password() -> None:
+    with pytest.raises(StoreError, match="refused") as caught:
+        StoreReader("postgresql://reader:secret@127.0.0.1:1/observer")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_commit_survives_a_power_cut_because_it_waits_for_the_disk(tmp_path: Path) -> None:
+    engine = open_writer(f"sqlite:///{tmp_path}/observer.sqlite3")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+    engine.dispose()
+
+
+def test_a_path_may_hold_what_an_url_would_read_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "50% of #1?.sqlite3"
+    url = URL.create("sqlite", database=str(path)).render_as_string()
+    migrate(url)
+    assert path.is_file()
+    open_reader(url).connect().close()
+
+
+def test_the_migrations_make_an_sqlite_file_to_the_letter_of_the_metadata(tmp_path: Path) -> None:
+    migrated, made = f"sqlite:///{tmp_path}/migrated.sqlite3", f"sqlite:///{tmp_path}/made.sqlite3"
+    migrate(migrated)
+    METADATA.create_all(create_engine(made))
+    statements = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE '%alembic%' AND sql IS NOT NULL ORDER BY name"
+    assert _spaced(query(migrated, statements)) == _spaced(query(made, statements))
+
+
+def _spaced(rows: list[tuple[object, ...]]) -> list[tuple[object, str]]:
+    return [(name, " ".join(str(statement).split())) for name, statement in rows]
+
+
+def test_without_an_url_the_command_line_says_how_to_give_one() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OBSERVER_DATABASE_URL"}
+    command = [sys.executable, "-m", "alembic", "check"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    assert result.returncode != 0
+    assert "OBSERVER_DATABASE_URL" in result.stdout + result.stderr
+
+
+def test_reading_does_not_load_the_migrations() -> None:
+    program = "import sys, observer.store.reader; print('alembic' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
