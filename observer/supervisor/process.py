@@ -1,0 +1,131 @@
+"""A child while it runs: started in a session of its own with a lifeline, asked to end, made to end, seen gone.
+
+The lifeline is a pipe of which only the supervisor holds the writing end. Whoever inherits the reading end (its number
+is in `OBSERVER_LIFELINE_FD`) sees it close when the supervisor is gone, SIGKILL included, and ends its own group. The
+system's parent-death signal would not do: grandchildren do not get it.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from typing import Final
+
+from observer.supervisor.child import Child
+from observer.supervisor.group import kill_until_gone, signal_group
+
+LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
+DUMP_SIGNAL: Final = signal.SIGUSR1  # the child writes the stacks of all its threads to its log (faulthandler)
+_DUMP_S: Final = 0.3  # a dump takes milliseconds; SIGTERM in the same moment would cut it off
+
+
+class Lifeline:
+    """The pipe that tells children that their supervisor lives."""
+
+    def __init__(self) -> None:
+        self.child_fd, self._own_fd = os.pipe()
+
+    def close(self) -> None:
+        """Let go: every child that watches it ends itself."""
+        os.close(self.child_fd)
+        os.close(self._own_fd)
+
+
+class RunningProcess:
+    """One life of a child, from its start until nothing of it is left; made inside a running event loop.
+
+    Args:
+        on_exit: called once with the pid, from the event loop when the leader has ended; its group may still live.
+
+    Raises:
+        OSError: the program or its log cannot be opened, or the system has no room for a process.
+    """
+
+    def __init__(self, child: Child, lifeline: Lifeline, on_exit: Callable[[int], None]) -> None:
+        self._popen = _spawn(child, lifeline)
+        self.pid = self._popen.pid
+        self._on_exit = on_exit
+        self._exited = asyncio.Event()
+        self._pidfd = _watch_exit(self._popen)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._note_exit)
+
+    def _note_exit(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._exited.set()
+        self._on_exit(self.pid)
+
+    async def dump_stacks(self) -> None:
+        """Have it write its stacks to its log; one that does not know the signal ends by it."""
+        self._signal_leader(DUMP_SIGNAL)
+        self._signal_leader(signal.SIGCONT)
+        await self._has_exited(_DUMP_S)
+
+    async def stop(self, grace_s: float) -> int:
+        """SIGTERM to the group, SIGKILL after the grace; `finish`'s result once nothing is left."""
+        signal_group(self.pid, signal.SIGTERM)
+        signal_group(self.pid, signal.SIGCONT)  # one that was suspended must wake to end by itself
+        return await self.leave(grace_s)
+
+    async def leave(self, grace_s: float) -> int:
+        """Let it end by itself within the grace, or kill it; `finish`'s result once nothing is left."""
+        if not await self._has_exited(grace_s):
+            signal_group(self.pid, signal.SIGKILL)
+            await self._exited.wait()
+        return await self.finish()
+
+    async def finish(self) -> int:
+        """After the leader's exit: kill what is left of its session, reap it and return its status as Popen does.
+
+        The leader is reaped last: until then its number, which is also the session's, can pass to nobody else.
+        """
+        await self._exited.wait()
+        await kill_until_gone(self.pid)
+        return self._popen.wait()
+
+    async def _has_exited(self, within_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._exited.wait()
+        return self._exited.is_set()
+
+    def _signal_leader(self, number: signal.Signals) -> None:
+        if not self._exited.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+
+def _spawn(child: Child, lifeline: Lifeline) -> "subprocess.Popen[bytes]":
+    """Start the program; when this returns it has its session and its program, so its group may be signalled."""
+    child.log_path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(child.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
+        return subprocess.Popen(  # noqa: S603 - argv comes from the product's table of processes, and no shell reads it
+            child.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **child.environment, LIFELINE_VARIABLE: str(lifeline.child_fd)},
+            pass_fds=[lifeline.child_fd],
+            start_new_session=True,
+        )
+
+
+def _watch_exit(popen: "subprocess.Popen[bytes]") -> int:
+    """A descriptor that becomes readable when the process ends; without one it cannot be kept, so it is ended."""
+    try:
+        return os.pidfd_open(popen.pid)
+    except OSError:
+        popen.kill()
+        popen.wait()
+        raise
+
+
+def exit_text(status: int) -> str:
+    """How a life ended, in words: "exit 1", "SIGKILL"."""
+    if status >= 0:
+        return f"exit {status}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-status).name
+    return f"signal {-status}"

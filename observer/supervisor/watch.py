@@ -1,0 +1,70 @@
+"""How a process does: what it uses of the machine, and whether it has been silent for too long."""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+import psutil
+
+from observer.supervisor.group import members
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """What a child and its own children use together; `cpu_percent` is of one core, since the last sample."""
+
+    cpu_percent: float
+    rss_bytes: int
+    open_files: int
+    threads: int
+
+
+def is_hung(heartbeat_age_s: float, limit_s: float | None) -> bool:
+    """Whether the last sign of life is too old; never for a process that has no limit."""
+    return limit_s is not None and heartbeat_age_s > limit_s
+
+
+class Watch:
+    """Samples children; it remembers their processes, because CPU use is a difference between two samples."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, psutil.Process] = {}
+
+    def sample(self, leader_pids: Iterable[int]) -> Mapping[int, Figures]:
+        """The figures of each child that is alive, by the pid of its leader."""
+        current: dict[int, psutil.Process] = {}
+        figures: dict[int, Figures] = {}
+        for leader_pid, processes in members(leader_pids).items():
+            known = [self._recall(process) for process in processes]
+            current |= {process.pid: process for process in known}
+            if known:
+                figures[leader_pid] = _sum(known)
+        self._known = current
+        return figures
+
+    def _recall(self, process: psutil.Process) -> psutil.Process:
+        """The object of the last sample, unless the number has passed to another process since."""
+        known = self._known.get(process.pid)
+        return known if known == process else process
+
+
+def _sum(processes: Iterable[psutil.Process]) -> Figures:
+    each = [_figures(process) for process in processes]
+    return Figures(
+        cpu_percent=sum(figures.cpu_percent for figures in each),
+        rss_bytes=sum(figures.rss_bytes for figures in each),
+        open_files=sum(figures.open_files for figures in each),
+        threads=sum(figures.threads for figures in each),
+    )
+
+
+def _figures(process: psutil.Process) -> Figures:
+    """The figures of one process; none for one that has ended since it was found."""
+    try:
+        with process.oneshot():
+            return Figures(
+                cpu_percent=process.cpu_percent(),
+                rss_bytes=process.memory_info().rss,
+                open_files=process.num_fds(),
+                threads=process.num_threads(),
+            )
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return Figures(cpu_percent=0.0, rss_bytes=0, open_files=0, threads=0)
