@@ -1,0 +1,127 @@
+"""What the shared token promises: readers see whole records, a rejection is heard once, waiting has an end."""
+
+import asyncio
+import stat
+from typing import NamedTuple
+
+import pytest
+
+from observer.accounts.keys import AccountKeys
+from observer.accounts.token_cache import CachedCredentials, TokenRecord, TokenStore
+from observer.clock import ManualClock
+from observer.errors import DataFileError, TokenExpiredError
+
+KEYS = AccountKeys("main", "app key", "app secret")
+
+
+class Shown(NamedTuple):
+    app_key: str
+    app_secret: str
+    access_token: str
+    approval_key: str
+
+
+def record(token="token 1", expires_ns=1_000, renewed_ns=0):
+    return TokenRecord(
+        access_token=token, approval_key="approval", issued_ns=0, expires_ns=expires_ns, renewed_ns=renewed_ns
+    )
+
+
+def reader(folder, clock=None, deadline_s=5.0):
+    return CachedCredentials(
+        store=TokenStore(folder, "main"), keys=KEYS, clock=clock or ManualClock(), build=Shown, deadline_s=deadline_s
+    )
+
+
+def test_what_one_process_writes_another_reads(tmp_path):
+    TokenStore(tmp_path, "main").write(record())
+    assert asyncio.run(reader(tmp_path).current()) == Shown("app key", "app secret", "token 1", "approval")
+
+
+def test_the_file_is_for_its_owner_only(tmp_path):
+    TokenStore(tmp_path / "tokens", "main").write(record())
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "tokens").iterdir()}
+    assert modes == {"main.json": 0o600}
+
+
+def test_a_replaced_file_is_read_again(tmp_path):
+    store, other = TokenStore(tmp_path, "main"), TokenStore(tmp_path, "main")
+    store.write(record())
+    assert other.read() == record()
+    store.write(record("token 2"))
+    assert other.read() == record("token 2")
+
+
+def test_a_file_that_is_no_record_is_an_error_that_says_what_to_do(tmp_path):
+    (tmp_path / "main.json").write_text("{")
+    with pytest.raises(DataFileError, match="delete it"):
+        TokenStore(tmp_path, "main").read()
+
+
+def test_whoever_comes_before_the_first_token_waits_for_it(tmp_path):
+    async def scenario():
+        waiting = asyncio.create_task(reader(tmp_path).current())
+        await asyncio.sleep(0)
+        TokenStore(tmp_path, "main").write(record())
+        return await waiting
+
+    assert asyncio.run(scenario()).access_token == "token 1"
+
+
+def test_waiting_ends_at_the_deadline(tmp_path):
+    with pytest.raises(TokenExpiredError, match="main"):
+        asyncio.run(reader(tmp_path, deadline_s=0.0).current())
+
+
+def test_an_expired_token_is_not_handed_out(tmp_path):
+    TokenStore(tmp_path, "main").write(record(expires_ns=50))
+    with pytest.raises(TokenExpiredError):
+        asyncio.run(reader(tmp_path, ManualClock(50), deadline_s=0.0).current())
+
+
+def test_a_rejection_is_pending_until_a_renewal_is_written_and_ends_all_waits(tmp_path):
+    async def scenario():
+        issuer, readers = TokenStore(tmp_path, "main"), [reader(tmp_path) for _ in range(4)]
+        issuer.write(record())
+        used = await readers[0].current()
+        rejecting = [asyncio.create_task(each.reject(used)) for each in readers]
+        await asyncio.sleep(0)
+        assert issuer.pending_rejection()
+        issuer.write(record("token 2"))
+        await asyncio.gather(*rejecting)
+        assert not issuer.pending_rejection()
+        return [(await each.current()).access_token for each in readers]
+
+    assert asyncio.run(scenario()) == ["token 2"] * 4
+
+
+def test_a_renewal_that_brought_the_same_token_ends_the_wait_too(tmp_path):
+    async def scenario():
+        issuer, rejecter = TokenStore(tmp_path, "main"), reader(tmp_path)
+        issuer.write(record())
+        rejecting = asyncio.create_task(rejecter.reject(await rejecter.current()))
+        await asyncio.sleep(0)
+        issuer.write(record(renewed_ns=7))
+        await rejecting
+        return issuer.pending_rejection()
+
+    assert asyncio.run(scenario()) is False
+
+
+def test_rejecting_a_token_that_is_not_in_force_any_more_does_nothing(tmp_path):
+    async def scenario():
+        issuer, late = TokenStore(tmp_path, "main"), reader(tmp_path)
+        issuer.write(record())
+        used = await late.current()
+        issuer.write(record("token 2"))
+        await late.reject(used)
+        return issuer.pending_rejection()
+
+    assert asyncio.run(scenario()) is False
+
+
+def test_no_secret_is_in_the_note_or_in_any_text(tmp_path):
+    store = TokenStore(tmp_path, "main")
+    store.write(record("hush"))
+    store.note_rejection(record("hush"))
+    assert "hush" not in (tmp_path / "main.rejected").read_text() + repr(record("hush")) + str(record("hush"))

@@ -1,0 +1,146 @@
+"""The policy matrix and the wake-up table of requirement 004, row by row."""
+
+import itertools
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.accounts.tokens import (
+    AGE_LIMIT_NS,
+    ISSUE_SPACING_NS,
+    IssueNow,
+    Keep,
+    TokenSchedule,
+    TokenState,
+    WaitUntil,
+    after_failure,
+    after_rejection,
+    after_success,
+    decide,
+)
+from observer.clock import kst_ns
+
+DAY = date(2026, 11, 20)
+MINUTE_NS = 60 * 10**9
+LIFE_NS = 24 * 60 * MINUTE_NS
+SCHEDULE = TokenSchedule(wake_up_ns=kst_ns(DAY, 8, 1), pre_market_ns=kst_ns(DAY, 8, 30), scheduled_ns=kst_ns(DAY, 23))
+HOLIDAY = TokenSchedule(wake_up_ns=None, pre_market_ns=None, scheduled_ns=None)
+
+
+def at(hour, minute=0, second=0):
+    return kst_ns(DAY, hour, minute, second)
+
+
+def issued_at(moment_ns):
+    return after_success(moment_ns, moment_ns + LIFE_NS, moment_ns)
+
+
+LAST_NIGHT = issued_at(kst_ns(date(2026, 11, 19), 23))
+
+
+def failed_at(state, *moments):
+    for moment in moments:
+        state = after_failure(state, moment)
+    return state
+
+
+def test_without_a_token_one_is_issued_at_any_time():
+    assert decide(TokenState(), SCHEDULE, at(3)) == IssueNow("none_yet")
+
+
+def test_an_expired_token_is_none():
+    assert decide(issued_at(at(5)), HOLIDAY, at(5) + LIFE_NS) == IssueNow("none_yet")
+
+
+def test_before_the_wake_up_last_nights_token_is_kept():
+    assert decide(LAST_NIGHT, SCHEDULE, at(8, 0, 59)) == Keep(at(8, 1))
+
+
+def test_at_0801_the_token_is_renewed():
+    assert decide(LAST_NIGHT, SCHEDULE, at(8, 1)) == IssueNow("wake_up")
+
+
+def test_a_token_renewed_this_morning_is_kept_until_the_night():
+    state = after_success(at(8, 1), at(8, 1) + LIFE_NS, at(8, 1))
+    assert decide(state, SCHEDULE, at(8, 45)) == Keep(at(23))
+
+
+def test_a_renewal_that_brought_the_same_token_is_a_success():
+    state = after_success(at(5), at(5) + LIFE_NS, at(8, 1))
+    assert decide(state, SCHEDULE, at(8, 30)) == Keep(at(23))
+
+
+def test_the_wake_up_is_tried_three_times_a_minute_apart():
+    state = LAST_NIGHT
+    for minute in (1, 2, 3):
+        assert decide(state, SCHEDULE, at(8, minute)) == IssueNow("wake_up")
+        state = after_failure(state, at(8, minute))
+        assert decide(state, SCHEDULE, at(8, minute, 30)) in (WaitUntil(at(8, minute + 1), "wake_up"), Keep(at(8, 30)))
+    assert decide(state, SCHEDULE, at(8, 4)) == Keep(at(8, 30))
+
+
+def test_at_0830_a_morning_without_a_token_gets_three_more_tries():
+    state = failed_at(LAST_NIGHT, at(8, 1), at(8, 2), at(8, 3))
+    assert decide(state, SCHEDULE, at(8, 30)) == IssueNow("pre_market")
+    state = failed_at(state, at(8, 30), at(8, 31))
+    assert decide(state, SCHEDULE, at(8, 32)) == IssueNow("pre_market")
+
+
+def test_when_all_tries_failed_the_old_token_stays_and_its_age_decides():
+    state = failed_at(LAST_NIGHT, at(8, 1), at(8, 2), at(8, 3), at(8, 30), at(8, 31), at(8, 32))
+    assert decide(state, SCHEDULE, at(9)) == Keep(at(22))
+    assert decide(state, SCHEDULE, at(22)) == IssueNow("age")
+
+
+def test_a_process_that_starts_late_renews_at_once():
+    assert decide(LAST_NIGHT, SCHEDULE, at(13)) == IssueNow("pre_market")
+
+
+def test_a_token_23_hours_old_is_renewed():
+    state = issued_at(at(0))
+    assert decide(state, HOLIDAY, at(22, 59, 59)) == Keep(at(23))
+    assert decide(state, HOLIDAY, at(23)) == IssueNow("age")
+
+
+def test_at_2300_renewal_is_tried_once():
+    state = after_success(at(8, 1), at(8, 1) + LIFE_NS, at(8, 1))
+    assert decide(state, SCHEDULE, at(23)) == IssueNow("scheduled")
+    assert decide(after_failure(state, at(23)), SCHEDULE, at(23, 1)) == Keep(at(8, 1) + AGE_LIMIT_NS)
+
+
+def test_a_rejected_token_is_renewed_at_once_whatever_its_age():
+    state = after_rejection(issued_at(at(8, 1)))
+    assert decide(state, SCHEDULE, at(10)) == IssueNow("rejected")
+
+
+def test_a_holiday_has_no_morning():
+    assert decide(LAST_NIGHT, HOLIDAY, at(12)) == Keep(at(22))
+
+
+@pytest.mark.parametrize("state", [failed_at(TokenState(), at(9)), after_rejection(issued_at(at(9)))])
+def test_the_broker_is_asked_at_most_once_a_minute(state):
+    decision = decide(state, SCHEDULE, at(9, 0, 59))
+    assert isinstance(decision, WaitUntil)
+    assert decision.until_ns == at(9, 1)
+    assert isinstance(decide(state, SCHEDULE, at(9, 1)), IssueNow)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3 * 3600), st.sampled_from(["succeeds", "fails", "is rejected"])), max_size=60)
+)
+def test_over_any_day_issues_are_a_minute_apart_and_waiting_ends(happenings):
+    state, now, issued = TokenState(), at(0), []
+    for pause_s, outcome in happenings:
+        now += pause_s * 10**9
+        if outcome == "is rejected":
+            state = after_rejection(state)
+        decision = decide(state, SCHEDULE, now)
+        if isinstance(decision, IssueNow):
+            issued.append(now)
+            state = after_failure(state, now) if outcome == "fails" else after_success(now, now + LIFE_NS, now)
+        else:
+            until_ns = decision.until_ns
+            assert until_ns is None or until_ns > now
+    assert all(later - earlier >= ISSUE_SPACING_NS for earlier, later in itertools.pairwise(issued))

@@ -1,0 +1,139 @@
+"""What the trade parser promises: every whole record becomes a trade, nothing broken raises, nothing is made up."""
+
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.clock import KST
+from observer.providers.kis.frames import parse_trades
+from tests.providers.kis_builders import FIELDS, frame, record
+
+
+def test_a_record_becomes_a_trade_in_our_words():
+    trades, broken = parse_trades(frame(record()), 42)
+    assert broken is None
+    (trade,) = trades
+    assert (trade.provider, trade.symbol, trade.session_date) == ("kis", "005930", "2026-11-20")
+    assert trade.exchange_time_ns == int(datetime(2026, 11, 20, 10, tzinfo=KST).timestamp()) * 10**9
+    assert trade.receive_time_ns == 42
+    assert (trade.price, trade.volume, trade.cumulative_volume, trade.cumulative_trades) == (70000.0, 10.0, 1000.0, 100)
+    assert (trade.bid, trade.ask, trade.gap_id) == (70000.0, 70100.0, None)
+
+
+@pytest.mark.parametrize(("code", "side"), [("1", "buy"), ("5", "sell"), ("3", "auction")])
+def test_the_aggressor_names_the_side(code, side):
+    trades, _ = parse_trades(frame(record(aggressor=code)), 0)
+    assert trades[0].side == side
+
+
+@pytest.mark.parametrize("width", [46, 47, 60])
+def test_the_width_of_a_record_comes_from_the_frame(width):
+    trades, broken = parse_trades(frame(record(width=width), record(total="1010", width=width)), 0)
+    assert broken is None
+    assert [trade.cumulative_volume for trade in trades] == [1000.0, 1010.0]
+
+
+@pytest.mark.parametrize("transaction", ["H0STCNT0", "H0UNCNT0", "H0NXCNT0"])
+def test_all_venues_have_one_layout(transaction):
+    assert len(parse_trades(frame(record(), transaction=transaction), 0)[0]) == 1
+
+
+def test_bytes_and_text_are_the_same_frame():
+    assert parse_trades(frame(record()).encode(), 1) == parse_trades(frame(record()), 1)
+
+
+def test_no_bid_and_no_ask_are_none():
+    trades, _ = parse_trades(frame(record(bid="0", ask="0")), 0)
+    assert (trades[0].bid, trades[0].ask) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"price": ""},
+        {"price": "0"},
+        {"price": "nan"},
+        {"price": "inf"},
+        {"price": "-1"},
+        {"volume": "0"},
+        {"volume": "2000"},
+        {"total": "x"},
+        {"aggressor": "9"},
+        {"date": "20261320"},
+        {"date": "0"},
+        {"hour": "246000"},
+        {"hour": "9"},
+        {"counts": ("", "1")},
+        {"symbol": ""},
+    ],
+    ids=str,
+)
+def test_a_record_that_cannot_be_true_ends_the_frame_and_keeps_what_was_before(wrong):
+    text = frame(record(), record(**wrong))
+    trades, broken = parse_trades(text, 7)
+    assert len(trades) == 1
+    assert broken is not None
+    assert broken.content == text.encode()
+    assert broken.quarantined_ns == 7
+    assert broken.reason.startswith("record 2: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "0|H0STCNT0", "0|H0STCNT0|001|", "0|H0STCNT0|000|1^2", "0|H0STCNT0|abc|1", "0|H0STASP0|001|1^2"],
+)
+def test_what_is_no_trade_frame_yields_nothing_and_a_reason(text):
+    trades, broken = parse_trades(text, 0)
+    assert trades == []
+    assert broken is not None
+    assert broken.reason
+
+
+def test_an_encrypted_frame_is_not_guessed_at():
+    trades, broken = parse_trades(frame(record(), encrypted="1"), 0)
+    assert trades == []
+    assert broken is not None
+    assert "encryption" in broken.reason
+
+
+def test_a_frame_whose_header_claims_more_keeps_its_whole_records():
+    trades, broken = parse_trades(frame(record(), record(total="1010")[:24], count=4), 0)
+    assert [trade.cumulative_volume for trade in trades] == [1000.0]
+    assert broken is not None
+    assert "71 fields do not make 4 records" in broken.reason
+
+
+@given(cut=st.integers(min_value=0), count=st.integers(1, 5), width=st.integers(46, 52))
+def test_a_frame_cut_anywhere_yields_a_prefix_of_its_trades(cut, count, width):
+    records = [record(total=str(1000 + 10 * number), width=width) for number in range(count)]
+    text = frame(*records)
+    whole, _ = parse_trades(text, 0)
+    kept, broken = parse_trades(text[: cut % len(text)], 0)
+    assert kept == whole[: len(kept)]
+    if len(kept) < count:
+        assert broken is not None
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.binary(),
+        st.lists(st.text(alphabet="0123456789^|.-", max_size=9), max_size=60).map(
+            lambda fields: "0|H0STCNT0|001|" + "^".join(fields)
+        ),
+    )
+)
+def test_nothing_that_can_arrive_raises(text):
+    trades, broken = parse_trades(text, 0)
+    assert trades or broken is not None
+
+
+@given(st.lists(st.tuples(st.integers(0, FIELDS - 1), st.text(max_size=8)), min_size=1, max_size=5))
+def test_a_damaged_field_gives_a_trade_or_a_reason_never_an_exception(damage):
+    fields = record()
+    for place, text in damage:
+        fields[place] = text
+    trades, broken = parse_trades(frame(fields), 0)
+    assert (len(trades) == 1) != (broken is not None) or "^" in "".join(text for _, text in damage)

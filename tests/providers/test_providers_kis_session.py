@@ -1,0 +1,70 @@
+"""What the KIS dialect promises: its texts carry what KIS wants, and every answer has one meaning."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.providers.dialect import Data, Ping, Refused, Registered, SessionRefused, Unreadable, Unregistered
+from observer.providers.kis.session import KisSession
+from tests.providers.kis_builders import PINGPONG, frame, record, reply
+
+session = KisSession("the-approval-key")
+
+
+@pytest.mark.parametrize(("text", "kind"), [(session.register("005930"), "1"), (session.unregister("005930"), "2")])
+def test_a_request_names_key_kind_and_symbol(text, kind):
+    request = json.loads(text)
+    assert request["header"] == {
+        "approval_key": "the-approval-key",
+        "custtype": "P",
+        "tr_type": kind,
+        "content-type": "utf-8",
+    }
+    assert request["body"] == {"input": {"tr_id": "H0STCNT0", "tr_key": "005930"}}
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [
+        ("OPSP0000", Registered("005930")),
+        ("OPSP0002", Registered("005930")),
+        ("OPSP0001", Unregistered("005930")),
+        ("OPSP0003", Unregistered("005930")),
+        ("OPSP0008", Refused("005930", "OPSP0008", "why")),
+        ("OPSP0007", Refused("005930", "OPSP0007", "why")),
+        ("OPSP8991", Refused("005930", "OPSP8991", "why")),
+        ("OPSP0011", SessionRefused("OPSP0011", "why", key_rejected=True)),
+        ("OPSP8996", SessionRefused("OPSP8996", "why", key_rejected=False)),
+    ],
+)
+def test_every_code_has_its_meaning(code, meaning):
+    assert session.read(reply(code, text="why")) == meaning
+
+
+def test_a_keep_alive_is_answered_with_its_own_text():
+    assert session.read(PINGPONG) == Ping(PINGPONG)
+
+
+def test_a_data_frame_goes_on_unread():
+    text = frame(record())
+    assert session.read(text) == Data(text)
+    assert session.read(text.encode()) == Data(text)
+
+
+def test_trades_come_out_of_data():
+    trades, broken = session.parse(Data(frame(record())), 5)
+    assert ([trade.receive_time_ns for trade in trades], broken) == ([5], None)
+
+
+@given(st.one_of(st.text(), st.binary()))
+def test_nothing_that_can_arrive_raises(text):
+    session.read(text)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"header":{}}', '{"header":{"tr_id":"x"},"body":{}}', b"\xff"])
+def test_what_means_nothing_is_kept_with_a_reason(text):
+    message = session.read(text)
+    assert isinstance(message, Unreadable)
+    assert message.reason
