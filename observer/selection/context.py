@@ -1,0 +1,138 @@
+"""What Track A saw of the opening, for Track B that begins half an hour later. Requirement 004, Context
+Synchronization.
+
+The documents add up the snapshots' volumes; these are cumulative, so the last one already is the opening's volume.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from bus.events import ContextSynced, UniverseMember
+from observer.selection.indicators import ratio
+from observer.selection.settings import SelectionSettings
+from observer.selection.triggers import Candidate, expiry, score
+
+
+class OpeningPoint(NamedTuple):
+    """One snapshot: the price in won, and the day's volume until then in shares."""
+
+    price: float
+    cumulative_volume: float
+
+
+# Symbol -> what was seen of it between the opening and the synchronisation, oldest first.
+Opening = Mapping[str, Sequence[OpeningPoint]]
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """The average symbol's opening: volume in shares, volatility as (high - low) / open, and the thresholds on them."""
+
+    symbols: int
+    snapshots: int
+    average_volume: float
+    average_volatility: float
+    volume_threshold: float
+    volatility_threshold: float
+
+
+class Mover(msgspec.Struct, frozen=True):
+    """How one symbol opened: ratios to the average symbol, the change of its price as a fraction of the first one."""
+
+    symbol: str
+    activity: float
+    volume_ratio: float
+    volatility_ratio: float
+    price_change: float
+
+
+def baseline(opening: Opening, threshold_factor: float) -> Baseline:
+    """The averages over the symbols that were seen; all 0 when none was."""
+    seen = [points for points in opening.values() if points]
+    average_volume = _mean([points[-1].cumulative_volume for points in seen])
+    average_volatility = _mean([_volatility(points) for points in seen if points[0].price > 0])
+    return Baseline(
+        symbols=len(seen),
+        snapshots=sum(len(points) for points in seen),
+        average_volume=average_volume,
+        average_volatility=average_volatility,
+        volume_threshold=average_volume * threshold_factor,
+        volatility_threshold=average_volatility * threshold_factor,
+    )
+
+
+def movers(opening: Opening, base: Baseline, settings: SelectionSettings) -> tuple[Mover, ...]:
+    """All symbols that were seen, the most active opening first; equals by symbol."""
+    ranked = [_mover(symbol, points, base, settings) for symbol, points in opening.items() if points]
+    return tuple(sorted(ranked, key=lambda mover: (-mover.activity, mover.symbol)))
+
+
+def opening_candidates(
+    ranked: Iterable[Mover],
+    members: Mapping[str, UniverseMember],
+    base: Baseline,
+    now_ns: int,
+    settings: SelectionSettings,
+) -> tuple[Candidate, ...]:
+    """Candidates for the first places from the ranking: members of the universe, as many as one account has places.
+
+    They are volume surges against the market's opening (`reference`), with scores on the scale of all triggers, so that
+    what fires later competes with them fairly; the ranking decides who is among them.
+    """
+    chosen = [mover for mover in ranked if mover.symbol in members][: settings.slots.max_slots]
+    return tuple(_candidate(mover, members[mover.symbol], base, now_ns, settings) for mover in chosen)
+
+
+def synced_event(base: Baseline, session_date: str, synced_ns: int) -> ContextSynced:
+    """The fact that Track B took over; degraded when Track A had seen nothing."""
+    return ContextSynced(
+        session_date=session_date,
+        synced_ns=synced_ns,
+        symbols=base.symbols,
+        snapshots=base.snapshots,
+        average_volume=base.average_volume,
+        average_volatility=base.average_volatility,
+        degraded=base.symbols == 0,
+    )
+
+
+def _mover(symbol: str, points: Sequence[OpeningPoint], base: Baseline, settings: SelectionSettings) -> Mover:
+    first, last = points[0], points[-1]
+    volume_ratio = ratio(last.cumulative_volume, base.average_volume) or 0.0
+    volatility_ratio = ratio(_volatility(points), base.average_volatility) or 0.0
+    price_change = abs(last.price - first.price) / first.price if first.price > 0 else 0.0
+    weights = settings.context
+    activity = (
+        weights.volume_weight * volume_ratio
+        + weights.volatility_weight * volatility_ratio
+        + weights.price_change_weight * price_change * 100
+    )
+    return Mover(symbol, activity, volume_ratio, volatility_ratio, price_change)
+
+
+def _candidate(
+    mover: Mover, member: UniverseMember, base: Baseline, now_ns: int, settings: SelectionSettings
+) -> Candidate:
+    strength = min(mover.volume_ratio / settings.context.full_strength, 1.0)
+    return Candidate(
+        symbol=mover.symbol,
+        kind="volume_surge",
+        score=score(settings.triggers.volume_surge.weight, strength, member.market_cap_krw),
+        strength=strength,
+        measure=mover.volume_ratio,
+        threshold=0.0,
+        reference=base.average_volume,
+        expires_ns=expiry(now_ns, settings.context.ttl_seconds),
+        market_cap_krw=member.market_cap_krw,
+    )
+
+
+def _volatility(points: Sequence[OpeningPoint]) -> float:
+    """(high - low) / open of the prices that were seen; 0 without an opening price."""
+    prices = [point.price for point in points]
+    return (max(prices) - min(prices)) / prices[0] if prices[0] > 0 else 0.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

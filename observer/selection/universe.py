@@ -1,0 +1,170 @@
+"""Who is eligible today: the universe of one session, fixed before the market opens. Requirement 004, Universe."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from bus.events import UniverseBuilt, UniverseMember
+from observer.selection.indicators import DayRow, average_true_range, average_volume
+from observer.selection.settings import UniverseSettings
+
+Exclusion = Literal[
+    "not_a_share", "suspended", "administrative", "etf", "etn", "spac", "preferred", "no_close", "low_close"
+]
+
+# Security groups of KRX (그룹코드): domestic and foreign funds and notes; and what is no share of anything: rights to
+# buy one, equity-linked warrants, beneficiary certificates.
+_ETF_GROUPS: Final = frozenset({"EF", "FE"})
+_ETN_GROUPS: Final = frozenset({"EN"})
+_OTHER_GROUPS: Final = frozenset({"EW", "SW", "SR", "BC"})
+
+
+class Security(Protocol):
+    """What a listing must tell to be judged; `Listing` of the reference room fits."""
+
+    @property
+    def symbol(self) -> str: ...  # noqa: D102 - the words are those of `Listing`
+    @property
+    def exchange(self) -> str: ...  # noqa: D102
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def group(self) -> str: ...  # noqa: D102
+    @property
+    def base_price(self) -> float | None: ...  # noqa: D102
+    @property
+    def market_cap_krw(self) -> float | None: ...  # noqa: D102
+    @property
+    def suspended(self) -> bool: ...  # noqa: D102
+    @property
+    def administrative(self) -> bool: ...  # noqa: D102
+    @property
+    def preferred(self) -> bool: ...  # noqa: D102
+    @property
+    def spac(self) -> bool: ...  # noqa: D102
+
+
+class History(msgspec.Struct, frozen=True):
+    """What the last days say of a symbol: close in won, average daily volume in shares, ATR in won."""
+
+    previous_close: float | None
+    average_volume_20d: float | None
+    average_true_range_14d: float | None
+
+
+class UniverseDay(msgspec.Struct, frozen=True):
+    """For which session of which market a universe is built, and when (UTC ns)."""
+
+    provider: str
+    market: str
+    session_date: str
+    previous_session_date: str
+    built_ns: int
+
+
+class Universe(msgspec.Struct, frozen=True):
+    """The members by rank (1 first), what was built, how many were left out and why, and a warning or nothing."""
+
+    members: tuple[UniverseMember, ...]
+    built: UniverseBuilt
+    excluded: Mapping[Exclusion, int]
+    warning: str
+
+
+NO_HISTORY: Final = History(None, None, None)
+
+
+def history_of(bars: Iterable[DayRow]) -> History:
+    """The history in daily bars, oldest first, of which the last is the previous session's."""
+    days = list(bars)
+    return History(days[-1].close if days else None, average_volume(days), average_true_range(days))
+
+
+def exclusion(security: Security, previous_close: float | None, settings: UniverseSettings) -> Exclusion | None:
+    """The first reason why a listing is not in the universe; None when it is."""
+    reasons: tuple[tuple[Exclusion, bool], ...] = (
+        ("not_a_share", security.group in _OTHER_GROUPS),
+        ("etf", settings.exclude_etf and security.group in _ETF_GROUPS),
+        ("etn", settings.exclude_etn and security.group in _ETN_GROUPS),
+        ("spac", settings.exclude_spac and security.spac),
+        ("preferred", settings.exclude_preferred and security.preferred),
+        ("suspended", settings.exclude_suspended and security.suspended),
+        ("administrative", settings.exclude_managed and security.administrative),
+        ("no_close", previous_close is None),
+        ("low_close", (previous_close or 0.0) < settings.min_close_price),
+    )
+    return next((reason for reason, holds in reasons if holds), None)
+
+
+def eligible(security: Security, previous_close: float | None, settings: UniverseSettings) -> bool:
+    """Whether a listing with this close (won) of the previous session may be in the universe."""
+    return exclusion(security, previous_close, settings) is None
+
+
+def build(
+    securities: Iterable[Security], histories: Mapping[str, History], day: UniverseDay, settings: UniverseSettings
+) -> Universe:
+    """The universe: the eligible listings by market capitalisation, largest first, then by symbol.
+
+    A listing without history (its bars could not be fetched, or it is new) is judged by its base price, which the
+    exchange sets to the previous close unless there was a corporate action; it has no averages, so no ratio of its own
+    can fire. A missing capitalisation counts as 0. Fewer than `min_symbol_count` members make a warning, not an error.
+    """
+    chosen: list[tuple[Security, float]] = []
+    excluded: Counter[Exclusion] = Counter()
+    for security in securities:
+        close = previous_close(security, histories.get(security.symbol, NO_HISTORY))
+        reason = exclusion(security, close, settings)
+        if reason is None and close is not None:
+            chosen.append((security, close))
+        elif reason is not None:
+            excluded[reason] += 1
+    chosen.sort(key=lambda item: (-(item[0].market_cap_krw or 0.0), item[0].symbol))
+    members = tuple(
+        _member(rank, security, close, histories.get(security.symbol, NO_HISTORY), day)
+        for rank, (security, close) in enumerate(chosen, start=1)
+    )
+    built = _built(day, len(members), len(members) + excluded.total(), settings)
+    return Universe(members, built, excluded, _warning(len(members), settings))
+
+
+def previous_close(security: Security, history: History) -> float | None:
+    """The close to judge by, in won: of the previous session, or the exchange's base price."""
+    return history.previous_close if history.previous_close is not None else security.base_price
+
+
+def _warning(count: int, settings: UniverseSettings) -> str:
+    if count >= settings.min_symbol_count:
+        return ""
+    return f"only {count} symbols in the universe, under {settings.min_symbol_count}"
+
+
+def _built(day: UniverseDay, count: int, considered: int, settings: UniverseSettings) -> UniverseBuilt:
+    return UniverseBuilt(
+        provider=day.provider,
+        market=day.market,
+        session_date=day.session_date,
+        previous_session_date=day.previous_session_date,
+        built_ns=day.built_ns,
+        symbols=count,
+        considered=considered,
+        minimum_close_krw=settings.min_close_price,
+    )
+
+
+def _member(rank: int, security: Security, close: float, history: History, day: UniverseDay) -> UniverseMember:
+    return UniverseMember(
+        provider=day.provider,
+        market=day.market,
+        session_date=day.session_date,
+        rank=rank,
+        symbol=security.symbol,
+        name=security.name,
+        exchange=security.exchange,
+        market_cap_krw=security.market_cap_krw or 0.0,
+        previous_close=close,
+        average_volume_20d=history.average_volume_20d,
+        average_true_range_14d=history.average_true_range_14d,
+    )
