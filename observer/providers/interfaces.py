@@ -1,7 +1,7 @@
 """What we ask of a provider, in our words. Implementations translate; nobody above sees a broker's field name."""
 
-import datetime
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
@@ -104,8 +104,10 @@ class CredentialSource(Protocol):
         ...
 
     async def reject(self, used: Credentials) -> None:
-        """Tell that the broker refused this token or approval key; returns when another one is there, or after a
-        deadline."""
+        """Tell that the broker refused this token or approval key.
+
+        Returns when another one is there, or after a deadline.
+        """
         ...
 
 
@@ -122,7 +124,7 @@ class QuoteSource(Protocol):
 class HistorySource(Protocol):
     """Bars and past trades."""
 
-    async def daily_bars(self, symbol: str, first: datetime.date, last: datetime.date) -> Sequence[Bar]:
+    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         """Daily bars as traded, oldest first, both days included; at most 100."""
         ...
 
@@ -194,6 +196,8 @@ class TradeStream(Protocol):
         ...
 
     async def run(self) -> None:
-        """Connect, keep the registrations as wanted, watch for silence, back off and connect again, until cancelled;
-        then unregister and close cleanly."""
+        """Connect, keep the registrations as wanted, watch for silence, back off and connect again.
+
+        Until cancelled; then it unregisters and closes cleanly.
+        """
         ...

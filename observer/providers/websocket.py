@@ -134,8 +134,9 @@ class TradeStreamConnection:
         return frozenset(self._registered)
 
     async def run(self) -> None:
-        """Connect, keep the registrations as wanted, watch for silence, back off and connect again, until cancelled;
-        then unregister and close cleanly, which takes at most `close_s` seconds.
+        """Connect, keep the registrations as wanted, watch for silence, back off and connect again.
+
+        Until cancelled; then it unregisters and closes cleanly, which takes at most `close_s` seconds.
         """
         while True:
             await self._connect_once()

@@ -1,0 +1,94 @@
+"""What the trading days promise: the reviewed overlay wins, and a difference of opinion is never silent."""
+
+from datetime import date, time, timedelta
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from observer.clock import kst_datetime
+from observer.errors import DataFileError
+from observer.providers.calendars import read_overlay, trading_days
+
+OURS = Path(__file__).parents[2] / "config" / "trading_days.toml"
+
+
+def hours(day):
+    return kst_datetime(day.opens_ns).time(), kst_datetime(day.closes_ns).time()
+
+
+@cache
+def years():
+    """2021 to 2028 by our overlay, asked for once: the packages take a second for any question."""
+    return {day.day: day for day in trading_days(OURS, date(2021, 1, 1), date(2028, 12, 31))}
+
+
+def one(day):
+    return years()[day]
+
+
+def test_an_ordinary_day_is_from_nine_to_half_past_three():
+    assert hours(one(date(2026, 11, 20))) == (time(9), time(15, 30))
+
+
+@pytest.mark.parametrize("day", [date(2026, 11, 21), date(2026, 10, 9), date(2026, 12, 31)])
+def test_weekends_and_holidays_do_not_trade(day):
+    assert not one(day).trades
+
+
+def test_the_first_session_of_a_year_opens_an_hour_later():
+    assert hours(one(date(2026, 1, 2))) == (time(10), time(15, 30))
+
+
+@pytest.mark.parametrize(
+    "day",
+    [date(2021, 11, 18), date(2022, 11, 17), date(2023, 11, 16), date(2024, 11, 14), date(2025, 11, 13),
+     date(2026, 11, 19)],
+    ids=str,
+)  # fmt: skip
+def test_exam_days_are_an_hour_later_at_both_ends(day):
+    found = one(day)
+    assert hours(found) == (time(10), time(16, 30))
+    assert found.source == "overlay"
+
+
+@pytest.mark.parametrize("day", [date(2026, 6, 3), date(2026, 7, 17)], ids=str)
+def test_holidays_that_one_package_misses_are_closed_by_the_overlay(day):
+    found = one(day)
+    assert (found.trades, found.source, found.disagreement) == (False, "overlay", "")
+
+
+def test_a_difference_between_the_packages_is_told_where_the_overlay_is_silent(tmp_path):
+    silent = tmp_path / "overlay.toml"
+    silent.write_text("day = []")
+    (found,) = trading_days(silent, date(2026, 6, 3), date(2026, 6, 3))
+    assert found.trades
+    assert found.disagreement == "holidays says closed"
+
+
+def test_every_day_of_the_range_comes_once_in_order():
+    days = [day for day in years().values() if date(2026, 12, 28) <= day.day <= date(2027, 1, 4)]
+    assert [day.day.isoformat()[5:] for day in days] == [
+        "12-28", "12-29", "12-30", "12-31", "01-01", "01-02", "01-03", "01-04",
+    ]  # fmt: skip
+    assert [day.trades for day in days] == [True, True, True, False, False, False, False, True]
+    assert len(years()) == (date(2029, 1, 1) - date(2021, 1, 1)) // timedelta(days=1)
+
+
+def test_our_overlay_leaves_no_difference_open():
+    assert [day.day for day in years().values() if day.disagreement] == []
+
+
+def test_every_entry_of_our_overlay_gives_its_reason():
+    assert all(entry.reason for entry in read_overlay(OURS).values())
+
+
+ENTRY = '[[day]]\ndate = 2026-06-03\nreason = "election"\nreviewed = 2026-11-21\n'
+
+
+@pytest.mark.parametrize("text", ["?", "[[day]]\n", ENTRY + ENTRY, ENTRY + "opens = 10:00:00\n", ENTRY + "open = 1\n"])
+def test_an_overlay_that_contradicts_itself_is_refused(tmp_path, text):
+    path = tmp_path / "overlay.toml"
+    path.write_text(text)
+    with pytest.raises(DataFileError, match="overlay"):
+        read_overlay(path)

@@ -1,0 +1,158 @@
+"""What the pipeline promises: one permit an attempt, retries where they help, and everything counted."""
+
+import asyncio
+import time
+from random import Random
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from observer.clock import ScaledClock
+from observer.errors import (
+    BadRequestError,
+    MaintenanceError,
+    MalformedError,
+    RateExceededError,
+    TokenExpiredError,
+    TransportError,
+)
+from observer.providers.http import Request, RestPipeline, RestSettings, open_client
+from tests.providers.stand_ins import OpenPermits, RenewingCredentials, serving
+
+ERRORS = {429: RateExceededError, 401: TokenExpiredError, 503: MaintenanceError, 404: BadRequestError}
+REQUEST = Request("ask", "GET", "/ask")
+
+
+class Answer(msgspec.Struct):
+    value: int
+
+
+class Dialect:
+    def headers(self, request, credentials):
+        return {"authorization": credentials.access_token}
+
+    def classify(self, status, body):
+        return ERRORS[status](f"HTTP {status}") if status in ERRORS else None
+
+
+class Outcome:
+    """What a call came to, and what it left behind."""
+
+    def __init__(self, answers, settings):
+        self.answers = list(answers)
+        self.tokens = []
+        self.permits = OpenPermits()
+        self.credentials = RenewingCredentials()
+        self.settings = settings
+        self.result = None
+        self.error = None
+
+    async def handle(self, request):
+        self.tokens.append(request.headers["authorization"])
+        status, body = self.answers.pop(0)
+        if status == "cut":
+            request.transport.abort()
+            return web.Response()
+        return web.Response(status=status, body=body)
+
+
+def called(*answers, lane="bulk", attempts_max=4):
+    outcome = Outcome(answers, RestSettings(timeout_s=5.0, attempts_max=attempts_max))
+
+    async def scenario():
+        async with serving(web.get("/ask", outcome.handle)) as address:
+            client = open_client(f"http://{address}", outcome.settings)
+            async with client:
+                pipeline = RestPipeline(
+                    client=client,
+                    dialect=Dialect(),
+                    permits=outcome.permits,
+                    credentials=outcome.credentials,
+                    clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
+                    chance=Random(1),
+                    settings=outcome.settings,
+                )
+                outcome.counts = pipeline.counts
+                try:
+                    outcome.result = await pipeline.call(REQUEST, lane, Answer)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the test looks at it
+                    outcome.error = error
+
+    asyncio.run(scenario())
+    return outcome
+
+
+GOOD = (200, b'{"value": 7}')
+
+
+def test_an_answer_is_decoded_and_counted():
+    outcome = called(GOOD, lane="urgent")
+    assert outcome.result == Answer(7)
+    assert outcome.permits.lanes == ["urgent"]
+    assert outcome.counts == {("ask", "sent"): 1, ("ask", "ok"): 1}
+
+
+def test_every_attempt_takes_its_own_permit():
+    outcome = called((503, b""), (503, b""), GOOD)
+    assert outcome.result == Answer(7)
+    assert outcome.permits.lanes == ["bulk"] * 3
+    assert outcome.counts == {("ask", "sent"): 3, ("ask", "MaintenanceError"): 2, ("ask", "ok"): 1}
+
+
+def test_too_many_calls_make_everybody_pause():
+    outcome = called((429, b""), GOOD)
+    assert outcome.result == Answer(7)
+    assert outcome.permits.penalties == 1
+
+
+def test_a_refused_token_is_reported_and_the_call_goes_on_with_the_next():
+    outcome = called((401, b""), GOOD)
+    assert outcome.result == Answer(7)
+    assert outcome.credentials.rejected == ["token 1"]
+    assert outcome.tokens == ["token 1", "token 2"]
+
+
+def test_a_cut_connection_is_tried_again():
+    outcome = called(("cut", b""), GOOD)
+    assert outcome.result == Answer(7)
+    assert outcome.counts["ask", "TransportError"] == 1
+
+
+@pytest.mark.parametrize(("status", "error_type"), [(503, MaintenanceError), (429, RateExceededError)])
+def test_attempts_have_an_end_and_the_last_error_is_raised(status, error_type):
+    outcome = called(*[(status, b"")] * 4)
+    assert type(outcome.error) is error_type
+    assert outcome.error.call == "ask"
+    assert outcome.answers == []
+
+
+def test_a_refusal_that_stays_is_not_asked_again():
+    outcome = called((404, b""), GOOD)
+    assert type(outcome.error) is BadRequestError
+    assert len(outcome.answers) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"value": "x"}', b"\xff"])
+def test_an_answer_of_another_shape_is_malformed(body):
+    outcome = called((200, body))
+    assert type(outcome.error) is MalformedError
+    assert outcome.error.call == "ask"
+
+
+def test_nobody_there_is_a_transport_error():
+    async def scenario():
+        async with open_client("http://127.0.0.1:1", RestSettings()) as client:
+            pipeline = RestPipeline(
+                client=client,
+                dialect=Dialect(),
+                permits=OpenPermits(),
+                credentials=RenewingCredentials(),
+                clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
+                chance=Random(1),
+                settings=RestSettings(attempts_max=2),
+            )
+            await pipeline.call(REQUEST, "bulk", Answer)
+
+    with pytest.raises(TransportError, match="ask"):
+        asyncio.run(scenario())

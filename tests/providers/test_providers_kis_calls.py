@@ -1,0 +1,232 @@
+"""What the KIS calls promise, asked over real HTTP: paths, headers, paging, and each row once."""
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from datetime import date
+from random import Random
+
+import pytest
+from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from observer.clock import NS_PER_S, ManualClock, ScaledClock, kst_ns
+from observer.errors import TokenThrottledError
+from observer.providers.http import RestPipeline, RestSettings, open_client
+from observer.providers.kis.calls import KisIssuing, KisRest, KisRestDialect
+from tests.providers.stand_ins import OpenPermits, RenewingCredentials, serving
+
+DAY = date(2026, 11, 20)
+QUOTATIONS = "/uapi/domestic-stock/v1/quotations"
+
+
+@asynccontextmanager
+async def kis(path, answer):
+    """A `KisRest` whose calls to one path are answered with what `answer(query, headers)` returns."""
+    permits = OpenPermits()
+
+    async def handle(request):
+        return web.json_response({"rt_cd": "0", "msg_cd": "MCA00000", **answer(request.query, request.headers)})
+
+    async with (
+        serving(web.get(f"{QUOTATIONS}/{path}", handle)) as address,
+        open_client(f"http://{address}", RestSettings()) as client,
+    ):
+        pipeline = RestPipeline(
+            client=client,
+            dialect=KisRestDialect(),
+            permits=permits,
+            credentials=RenewingCredentials(),
+            clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
+            chance=Random(1),
+            settings=RestSettings(),
+        )
+        yield KisRest(pipeline), permits
+
+
+def hour_of(second):
+    return f"{second // 3600:02}{second // 60 % 60:02}{second % 60:02}"
+
+
+def at(second):
+    return kst_ns(DAY) + second * NS_PER_S
+
+
+def conclusion_pages(trades):
+    """KIS's time-and-sales over (second of the day, cumulative volume) pairs: 30 a page, newest first."""
+
+    def answer(query, headers):
+        rows = [row for row in trades if hour_of(row[0]) <= query["FID_INPUT_HOUR_1"]]
+        newest = sorted(rows, key=lambda row: row[1], reverse=True)[:30]
+        return {
+            "output2": [
+                {"stck_cntg_hour": hour_of(second), "stck_pbpr": "70000", "cnqn": "1", "acml_vol": str(total)}
+                for second, total in newest
+            ]
+        }
+
+    return answer
+
+
+def trades_between(trades, first, last):
+    async def scenario():
+        async with kis("inquire-time-itemconclusion", conclusion_pages(trades)) as (rest, permits):
+            found = await rest.trades_between("005930", at(first), at(last))
+            return [trade.cumulative_volume for trade in found], permits.lanes
+
+    return asyncio.run(scenario())
+
+
+NINE = 9 * 3600
+
+
+def test_quotes_ask_for_all_symbols_in_one_call():
+    seen = {}
+
+    def answer(query, headers):
+        seen.update(query)
+        seen["tr_id"], seen["bearer"] = headers["tr_id"], headers["authorization"]
+        return {"output": [{"inter_shrn_iscd": "000660", "inter2_prpr": "100"}]}
+
+    async def scenario():
+        async with kis("intstock-multprice", answer) as (rest, permits):
+            return await rest.quotes(["005930", "000660"]), permits.lanes
+
+    quotes, lanes = asyncio.run(scenario())
+    assert [quote.symbol for quote in quotes] == ["000660"]
+    assert lanes == ["bulk"]
+    assert seen == {
+        "FID_COND_MRKT_DIV_CODE_1": "J",
+        "FID_INPUT_ISCD_1": "005930",
+        "FID_COND_MRKT_DIV_CODE_2": "J",
+        "FID_INPUT_ISCD_2": "000660",
+        "tr_id": "FHKST11300006",
+        "bearer": "Bearer token 1",
+    }
+
+
+def test_past_trades_come_over_many_pages_oldest_first_each_once():
+    trades = [(NINE + number // 3, number + 1) for number in range(200)]
+    found, lanes = trades_between(trades, NINE, NINE + 100)
+    assert found == [float(total) for _, total in trades]
+    assert set(lanes) == {"urgent"}
+
+
+def test_past_trades_are_cut_to_the_seconds_asked_for():
+    trades = [(NINE + number, number + 1) for number in range(100)]
+    found, lanes = trades_between(trades, NINE + 50, NINE + 52)
+    assert found == [51.0, 52.0, 53.0]
+    assert len(lanes) == 1
+
+
+def test_a_second_with_more_trades_than_a_page_does_not_stop_the_way_back():
+    trades = [(NINE, 1), *[(NINE + 1, 2 + number) for number in range(45)], (NINE + 2, 100)]
+    found, _ = trades_between(trades, NINE, NINE + 2)
+    assert found[0] == 1.0
+    assert found[-1] == 100.0
+    assert len(found) == 32
+
+
+def test_a_symbol_without_trades_has_none():
+    assert trades_between([], NINE, NINE + 10) == ([], ["urgent"])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 60), max_size=150), st.integers(0, 60), st.integers(0, 60))
+def test_past_trades_are_exactly_those_of_the_interval(seconds, first, length):
+    trades = [(NINE + second, number + 1) for number, second in enumerate(sorted(seconds))]
+    crowded = any(seconds.count(second) > 29 for second in seconds)
+    found, _ = trades_between(trades, NINE + first, NINE + first + length)
+    expected = [float(total) for second, total in trades if first <= second - NINE <= first + length]
+    assert found == expected or crowded
+
+
+def test_minute_bars_are_paged_and_carry_their_own_value():
+    def answer(query, headers):
+        minutes = [m for m in range(100) if hour_of(NINE + 60 * m) <= query["FID_INPUT_HOUR_1"]]
+        return {
+            "output2": [
+                {
+                    "stck_bsop_date": "20261120",
+                    "stck_cntg_hour": hour_of(NINE + 60 * minute),
+                    "stck_prpr": "1",
+                    "cntg_vol": "5",
+                    "acml_tr_pbmn": str((minute + 1) * 10),
+                }
+                for minute in sorted(minutes, reverse=True)[:30]
+            ]
+        }
+
+    async def scenario():
+        async with kis("inquire-time-itemchartprice", answer) as (rest, _):
+            return await rest.minute_bars("005930", at(NINE + 600), at(NINE + 60 * 70))
+
+    bars = asyncio.run(scenario())
+    assert [bar.start_ns for bar in bars] == [at(NINE + 60 * minute) for minute in range(10, 71)]
+    assert {bar.value for bar in bars} == {10.0}
+
+
+def test_daily_bars_are_asked_for_as_traded():
+    seen = {}
+
+    def answer(query, headers):
+        seen.update(query)
+        return {"output1": {}, "output2": [{"stck_bsop_date": "20261119", "stck_clpr": "9"}, {}]}
+
+    async def scenario():
+        async with kis("inquire-daily-itemchartprice", answer) as (rest, _):
+            return await rest.daily_bars("005930", date(2026, 11, 1), DAY)
+
+    (bar,) = asyncio.run(scenario())
+    assert (bar.close, bar.start_ns) == (9.0, kst_ns(date(2026, 11, 19)))
+    assert (seen["FID_INPUT_DATE_1"], seen["FID_INPUT_DATE_2"]) == ("20261101", "20261120")
+    assert (seen["FID_ORG_ADJ_PRC"], seen["FID_PERIOD_DIV_CODE"]) == ("1", "D")
+
+
+@asynccontextmanager
+async def issuing(handle):
+    async with (
+        serving(web.post("/oauth2/{call}", handle)) as address,
+        open_client(f"http://{address}", RestSettings()) as client,
+    ):
+        yield KisIssuing(client, ManualClock(kst_ns(DAY, 8, 1)))
+
+
+def test_token_and_approval_key_are_asked_for_under_their_different_names():
+    seen = []
+
+    async def handle(request):
+        seen.append(await request.json())
+        if request.match_info["call"] == "tokenP":
+            ends = {"access_token_token_expired": "2026-11-21 08:01:00"}
+            return web.json_response({"access_token": "token", "token_type": "Bearer", "expires_in": 86400, **ends})
+        return web.json_response({"approval_key": "approval"})
+
+    async def scenario():
+        async with issuing(handle) as kis_issuing:
+            return await kis_issuing.issue_token("k", "s"), await kis_issuing.issue_approval_key("k", "s")
+
+    token, approval_key = asyncio.run(scenario())
+    assert (token.access_token, token.issued_ns, token.expires_ns, approval_key) == (
+        "token",
+        kst_ns(DAY, 8, 1),
+        kst_ns(date(2026, 11, 21), 8, 1),
+        "approval",
+    )
+    assert seen == [
+        {"grant_type": "client_credentials", "appkey": "k", "appsecret": "s"},
+        {"grant_type": "client_credentials", "appkey": "k", "secretkey": "s"},
+    ]
+
+
+def test_a_second_issue_within_the_minute_is_told_apart():
+    async def handle(request):
+        return web.json_response({"error_code": "EGW00133", "error_description": "once a minute"}, status=403)
+
+    async def scenario():
+        async with issuing(handle) as kis_issuing:
+            await kis_issuing.issue_token("k", "s")
+
+    with pytest.raises(TokenThrottledError, match="once a minute"):
+        asyncio.run(scenario())

@@ -1,0 +1,91 @@
+"""What master file downloads promise: a whole file or the one that was there."""
+
+import asyncio
+import io
+import zipfile
+
+import pytest
+from aiohttp import web
+
+from observer.errors import BadRequestError, DataFileError, MaintenanceError
+from observer.providers.http import RestSettings, open_client
+from observer.providers.kis.files import KisMasterFiles
+from tests.providers.stand_ins import serving
+
+
+def zipped(*members):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in members:
+            packed.writestr(name, content)
+    return archive.getvalue()
+
+
+CONTENT = b"a master file\n" * 1_000
+WHOLE = zipped(("kospi_code.mst", CONTENT))
+
+
+def asked(handle, ask):
+    async def scenario():
+        async with (
+            serving(web.route("*", "/common/master/kospi_code.mst.zip", handle)) as address,
+            open_client(f"http://{address}", RestSettings(timeout_s=5.0)) as client,
+        ):
+            return await ask(KisMasterFiles(client))
+
+    return asyncio.run(scenario())
+
+
+def answering(body, status=200):
+    async def handle(request):
+        headers = {"last-modified": "Fri, 20 Nov 2026 08:10:00 GMT", "etag": '"1"'}
+        return web.Response(status=status, body=body, headers=headers)
+
+    return handle
+
+
+def downloaded(tmp_path, handle):
+    destination = tmp_path / "kospi_code.mst"
+    destination.write_bytes(b"the old one")
+    asked(handle, lambda files: files.download("KOSPI", destination))
+    return destination.read_bytes()
+
+
+def test_a_stamp_comes_without_a_download():
+    methods = []
+
+    async def handle(request):
+        methods.append(request.method)
+        return await answering(WHOLE)(request)
+
+    stamp = asked(handle, lambda files: files.stamp("KOSPI"))
+    assert methods == ["HEAD"]
+    assert (stamp.size_bytes, stamp.etag) == (len(WHOLE), '"1"')
+    assert stamp.last_modified.startswith("Fri")
+
+
+@pytest.mark.parametrize("name", ["kospi_code.mst", "KOSPI_CODE.MST"])
+def test_a_whole_zip_replaces_the_file_whatever_its_member_is_called(tmp_path, name):
+    assert downloaded(tmp_path, answering(zipped((name, CONTENT)))) == CONTENT
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", WHOLE[:-30], WHOLE[:60] + b"\0\0\0\0" + WHOLE[64:], zipped(), zipped(("a", b"1"), ("b", b"2"))],
+    ids=["empty", "a page", "cut", "damaged", "no member", "two members"],
+)
+def test_what_is_no_whole_zip_of_one_file_leaves_everything_as_it_was(tmp_path, body):
+    with pytest.raises(DataFileError, match="KOSPI"):
+        downloaded(tmp_path, answering(body))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"kospi_code.mst": b"the old one"}
+
+
+@pytest.mark.parametrize(("status", "error_type"), [(404, BadRequestError), (503, MaintenanceError)])
+def test_a_failing_host_is_an_error_of_the_provider(tmp_path, status, error_type):
+    with pytest.raises(error_type, match=str(status)):
+        downloaded(tmp_path, answering(b"", status))
+
+
+def test_an_exchange_that_is_not_ours_is_named():
+    with pytest.raises(DataFileError, match="NASDAQ"):
+        asked(answering(WHOLE), lambda files: files.stamp("NASDAQ"))

@@ -1,0 +1,379 @@
+"""What the stream loop promises, against a real WebSocket server that plays KIS."""
+
+import asyncio
+import itertools
+import json
+import time
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+from aiohttp import WSMsgType, web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.clock import ScaledClock
+from observer.providers.kis.session import KisSession
+from observer.providers.websocket import Step, StreamSettings, TradeStreamConnection, next_step
+from tests.providers.kis_builders import PINGPONG, frame, record, reply
+from tests.providers.stand_ins import RenewingCredentials, serving, until
+
+
+class Broker:
+    """Acknowledges what is asked, unless `answers` says otherwise for (kind, symbol)."""
+
+    def __init__(self):
+        self.sockets = []
+        self.asked = []
+        self.keys = []
+        self.other = []
+        self.answers = {}
+        self.greeting = None
+
+    async def handle(self, request):
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        self.sockets.append(socket)
+        if self.greeting is not None:
+            await socket.send_str(self.greeting)
+            await socket.close()
+            return socket
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                await self.answer(socket, message.data)
+        return socket
+
+    async def answer(self, socket, text):
+        request = json.loads(text)
+        if "body" not in request:
+            self.other.append(text)
+            return
+        kind, symbol = request["header"]["tr_type"], request["body"]["input"]["tr_key"]
+        self.asked.append((kind, symbol))
+        self.keys.append(request["header"]["approval_key"])
+        code = self.answers.get((kind, symbol), "OPSP0000" if kind == "1" else "OPSP0001")
+        if code is not None:
+            await socket.send_str(reply(code, symbol, text="why"))
+
+
+class Listener:
+    """Writes down everything in its order."""
+
+    def __init__(self):
+        self.heard = []
+        self.trades = []
+        self.states = []
+
+    def on_trades(self, trades):
+        self.trades.append([trade.symbol for trade in trades])
+
+    def on_registered(self, symbol):
+        self.heard.append(("registered", symbol))
+
+    def on_unregistered(self, symbol, reason):
+        self.heard.append(("unregistered", symbol, reason))
+
+    def on_connection(self, change):
+        self.heard.append((change.state, change.registrations))
+        self.states.append(change)
+
+    def on_quarantine(self, item):
+        self.heard.append(("quarantine", item.reason))
+
+
+class Scene:
+    def __init__(self, broker, listener, stream, credentials, task):
+        self.broker = broker
+        self.listener = listener
+        self.stream = stream
+        self.credentials = credentials
+        self.task = task
+
+    async def registered(self, *symbols):
+        await until(lambda: self.stream.registered == set(symbols))
+
+    async def heard(self, *what):
+        await until(lambda: what in self.listener.heard)
+
+
+@asynccontextmanager
+async def streaming(broker=None, **changes):
+    broker = broker or Broker()
+    listener, credentials = Listener(), RenewingCredentials()
+    async with serving(web.get("/tryitout", broker.handle)) as address:
+        settings = {
+            "url": f"ws://{address}/tryitout",
+            "provider": "kis",
+            "account": "main",
+            "capacity": 3,
+            "acknowledgement_s": 0.1,
+            "silence_s": 5.0,
+            "close_s": 1.0,
+            **changes,
+        }
+        stream = TradeStreamConnection(
+            settings=StreamSettings(**settings),
+            open_dialect=lambda used: KisSession(used.approval_key),
+            credentials=credentials,
+            listener=listener,
+            clock=ScaledClock(10**18, time.monotonic_ns(), 1_000.0),
+            chance=Random(1),
+        )
+        task = asyncio.create_task(stream.run())
+        try:
+            yield Scene(broker, listener, stream, credentials, task)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def played(play, broker=None, **changes):
+    async def scenario():
+        async with streaming(broker, **changes) as scene:
+            await play(scene)
+
+    asyncio.run(scenario())
+
+
+def test_it_connects_without_any_registration():
+    async def play(scene):
+        await scene.heard("connected", 0)
+        assert scene.broker.asked == []
+
+    played(play)
+
+
+def test_what_is_wanted_is_registered_in_order_of_importance_up_to_the_capacity():
+    async def play(scene):
+        scene.stream.want(["C", "A", "B", "D"])
+        await scene.registered("A", "B", "C")
+        assert scene.broker.asked == [("1", "C"), ("1", "A"), ("1", "B")]
+        assert scene.broker.keys == ["approval 1"] * 3
+
+    played(play)
+
+
+def test_removals_go_before_registrations():
+    async def play(scene):
+        scene.stream.want(["A", "B"])
+        await scene.registered("A", "B")
+        scene.stream.want(["C", "B"])
+        await scene.registered("B", "C")
+        assert scene.broker.asked[2:] == [("2", "A"), ("1", "C")]
+        assert ("unregistered", "A", "removed") in scene.listener.heard
+
+    played(play)
+
+
+def test_a_refused_symbol_is_not_registered_and_not_asked_again_until_there_is_room():
+    broker = Broker()
+    broker.answers["1", "B"] = "OPSP0008"
+
+    async def play(scene):
+        scene.stream.want(["A", "B"])
+        await scene.heard("unregistered", "B", "refused: OPSP0008 why")
+        scene.stream.want(["A", "B"])
+        scene.stream.want(["A", "B", "C"])
+        await scene.registered("A", "C")
+        assert broker.asked.count(("1", "B")) == 1
+        del broker.answers["1", "B"]
+        scene.stream.want(["A", "B"])
+        await scene.registered("A", "B")
+
+    played(play, broker)
+
+
+def test_a_lost_acknowledgement_is_asked_for_again():
+    broker = Broker()
+    broker.answers["1", "A"] = None
+
+    async def play(scene):
+        scene.stream.want(["A"])
+        await until(lambda: ("1", "A") in broker.asked)
+        assert scene.stream.registered == frozenset()
+        broker.answers["1", "A"] = "OPSP0002"
+        await scene.registered("A")
+        assert len(broker.sockets) == 1
+
+    played(play, broker)
+
+
+def test_a_broker_that_never_answers_loses_the_connection():
+    broker = Broker()
+    broker.answers["1", "A"] = None
+
+    async def play(scene):
+        scene.stream.want(["A"])
+        await until(lambda: len(broker.sockets) == 2)
+        assert broker.asked[:3] == [("1", "A")] * 3
+        assert "no answer to register A" in scene.listener.states[1].reason
+
+    played(play, broker, acknowledgement_s=0.02)
+
+
+def test_the_trades_of_a_frame_are_handed_on_together():
+    async def play(scene):
+        scene.stream.want(["A"])
+        await scene.registered("A")
+        await scene.broker.sockets[0].send_str(frame(record("000001"), record("000002")))
+        await until(lambda: scene.listener.trades)
+        assert scene.listener.trades == [["000001", "000002"]]
+
+    played(play)
+
+
+def test_a_broken_frame_is_quarantined_and_its_whole_records_are_handed_on():
+    async def play(scene):
+        await scene.heard("connected", 0)
+        await scene.broker.sockets[0].send_str(frame(record(), record(price="?")))
+        await scene.broker.sockets[0].send_str("?")
+        await until(lambda: sum(what[0] == "quarantine" for what in scene.listener.heard) == 2)
+        assert scene.listener.trades == [["005930"]]
+
+    played(play)
+
+
+def test_a_keep_alive_is_answered_with_its_own_text():
+    async def play(scene):
+        await scene.heard("connected", 0)
+        await scene.broker.sockets[0].send_str(PINGPONG)
+        await until(lambda: scene.broker.other == [PINGPONG])
+
+    played(play)
+
+
+def test_a_lost_connection_is_told_before_its_registrations_and_all_come_back_in_order():
+    async def play(scene):
+        scene.stream.want(["B", "A"])
+        await scene.registered("A", "B")
+        scene.broker.sockets[0]._writer.transport.abort()
+        await until(lambda: len(scene.broker.sockets) == 2)
+        await scene.registered("A", "B")
+        assert scene.listener.heard == [
+            ("connected", 0),
+            ("registered", "B"),
+            ("registered", "A"),
+            ("lost", 2),
+            ("unregistered", "B", "connection lost"),
+            ("unregistered", "A", "connection lost"),
+            ("connected", 0),
+            ("registered", "B"),
+            ("registered", "A"),
+        ]
+
+    played(play)
+
+
+def test_silence_of_any_kind_beyond_the_limit_is_a_lost_connection():
+    async def play(scene):
+        await until(lambda: len(scene.broker.sockets) == 2)
+        assert scene.listener.states[1].state == "lost"
+        assert "silent" in scene.listener.states[1].reason
+
+    played(play, silence_s=0.1)
+
+
+def test_a_key_in_use_is_waited_out_and_not_hammered():
+    broker = Broker()
+    broker.greeting = reply("OPSP8996", "", "ALREADY IN USE appkey", "(null)")
+
+    async def play(scene):
+        await until(lambda: len(scene.listener.states) >= 8)
+        refusals = [change for change in scene.listener.states if change.state == "refused"]
+        assert "OPSP8996" in refusals[0].reason
+        pauses_s = [(later.changed_ns - earlier.changed_ns) / 1e9 for earlier, later in itertools.pairwise(refusals)]
+        assert all(pause_s >= least_s for pause_s, least_s in zip(pauses_s, (1, 2, 5), strict=False))
+        assert scene.credentials.rejected == []
+
+    played(play, broker)
+
+
+def test_a_refused_approval_key_is_replaced_before_the_next_connection():
+    broker = Broker()
+    broker.greeting = reply("OPSP0011", "", "invalid approval : NOT FOUND")
+
+    async def play(scene):
+        scene.stream.want(["A"])
+        await until(lambda: scene.credentials.rejected == ["token 1"])
+        broker.greeting = None
+        await scene.registered("A")
+        assert broker.keys[-1] != "approval 1"
+
+    played(play, broker)
+
+
+def test_the_pauses_grow_until_data_flow_again():
+    broker = Broker()
+
+    async def play(scene):
+        await scene.heard("connected", 0)
+        for least_s in (1, 2, 5, 10, 30, 60, 60):
+            assert least_s <= scene.stream._next_delay_market_s() <= least_s * 1.1
+        await broker.sockets[0].send_str(PINGPONG)
+        await until(lambda: broker.other)
+        assert scene.stream._next_delay_market_s() >= 60
+        await broker.sockets[0].send_str(frame(record()))
+        await until(lambda: scene.listener.trades)
+        assert scene.stream._next_delay_market_s() < 2
+
+    played(play, broker)
+
+
+def test_nobody_there_is_reported_and_tried_again():
+    async def play(scene):
+        await until(lambda: len(scene.listener.states) >= 3)
+        assert {change.state for change in scene.listener.states} == {"refused"}
+
+    played(play, url="ws://127.0.0.1:1/")
+
+
+def test_when_cancelled_it_removes_every_registration_and_closes():
+    async def play(scene):
+        scene.stream.want(["A", "B"])
+        await scene.registered("A", "B")
+        scene.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await scene.task
+        assert scene.broker.asked[2:] == [("2", "A"), ("2", "B")]
+        assert scene.stream.registered == frozenset()
+        assert scene.listener.heard[-1] == ("closed", 2)
+        await until(lambda: scene.broker.sockets[0].close_code == 1000)
+
+    played(play)
+
+
+def test_a_broker_that_answers_nothing_delays_the_end_no_longer_than_its_limit():
+    broker = Broker()
+    broker.answers["2", "A"] = None
+
+    async def play(scene):
+        scene.stream.want(["A"])
+        await scene.registered("A")
+        scene.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(scene.task, 5.0)
+        assert ("unregistered", "A", "closed") in scene.listener.heard
+
+    played(play, broker, close_s=0.1)
+
+
+symbols = st.lists(st.sampled_from("ABCDEF"), unique=True)
+
+
+@given(symbols, symbols, st.sets(st.sampled_from("ABCDEF")))
+def test_steps_lead_to_what_is_wanted_and_then_stop(wanted, registered, refused):
+    now = list(registered)
+    steps = []
+    while (step := next_step(wanted, now, refused)) is not None:
+        steps.append(step)
+        if step.kind == "register":
+            now.append(step.symbol)
+        else:
+            now.remove(step.symbol)
+    assert set(now) - refused == set(wanted) - refused
+    kinds = [step.kind for step in steps]
+    assert kinds == sorted(kinds, reverse=True)  # "unregister" before "register"
+    registrations = [step for step in steps if step.kind == "register"]
+    assert registrations == [
+        Step("register", symbol) for symbol in wanted if symbol not in registered and symbol not in refused
+    ]
