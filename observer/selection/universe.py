@@ -10,9 +10,13 @@ from bus.events import UniverseBuilt, UniverseMember
 from observer.selection.indicators import DayRow, average_true_range, average_volume
 from observer.selection.settings import UniverseSettings
 
+KOREAN_STOCKS: Final = "kr_stocks"  # the requirement's name of the market KOSPI + KOSDAQ
+
 Exclusion = Literal[
     "not_a_share", "suspended", "administrative", "etf", "etn", "spac", "preferred", "no_close", "low_close"
 ]
+
+KOREAN_STOCKS: Final = "kr_stocks"  # the market of the requirement's universe
 
 # Security groups of KRX (그룹코드): domestic and foreign funds and notes; and what is no share of anything: rights to
 # buy one, equity-linked warrants, beneficiary certificates.
