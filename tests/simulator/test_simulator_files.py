@@ -1,0 +1,87 @@
+"""The master-file host: HEAD and GET, and a file that grows by a listing during the day."""
+
+import asyncio
+import io
+import zipfile
+
+import httpx
+import pytest
+
+from observer.simulator.masters import instruments_of
+from tests.simulator.simulator_client import Client, at, running
+from tests.simulator.test_simulator_masters import REAL_DATA
+
+
+async def ask(client: Client, method: str, name: str) -> httpx.Response:
+    return await client.http.request(method, f"{client.simulator.files_url}/common/master/{name}.zip")
+
+
+def unpacked(answer: httpx.Response, name: str) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == [name]
+        return archive.read(name)
+
+
+def test_head_tells_what_get_brings() -> None:
+    async def test() -> None:
+        async with running(at(8)) as client:
+            head, get = await ask(client, "HEAD", "kospi_code.mst"), await ask(client, "GET", "kospi_code.mst")
+            assert head.content == b""
+            assert int(head.headers["content-length"]) == len(get.content)
+            assert head.headers["etag"] == get.headers["etag"]
+            assert head.headers["last-modified"] == "Tue, 17 Nov 2026 13:35:00 GMT"
+
+    asyncio.run(test())
+
+
+def test_both_files_together_list_what_the_market_trades() -> None:
+    async def test() -> None:
+        async with running(at(8)) as client:
+            kospi = unpacked(await ask(client, "GET", "kospi_code.mst"), "kospi_code.mst")
+            kosdaq = unpacked(await ask(client, "GET", "kosdaq_code.mst"), "kosdaq_code.mst")
+            listed = [*instruments_of(kospi, "KOSPI"), *instruments_of(kosdaq, "KOSDAQ")]
+            assert {i.symbol: i for i in listed} == {i.symbol: i for i in client.simulator.market.instruments}
+
+    asyncio.run(test())
+
+
+def test_from_its_time_on_the_file_has_one_listing_more_and_other_stamps() -> None:
+    async def test() -> None:
+        async with running(at(8), listing_appears_at="10:30") as client:
+            before = await ask(client, "GET", "kosdaq_code.mst")
+            unchanged = await ask(client, "HEAD", "kospi_code.mst")
+            await client.move_to(at(10, 30))
+            after = await ask(client, "GET", "kosdaq_code.mst")
+            assert before.headers["etag"] != after.headers["etag"]
+            assert after.headers["last-modified"] == "Wed, 18 Nov 2026 01:30:00 GMT"
+            assert (await ask(client, "HEAD", "kospi_code.mst")).headers["etag"] == unchanged.headers["etag"]
+            old = set(instruments_of(unpacked(before, "kosdaq_code.mst"), "KOSDAQ"))
+            new = set(instruments_of(unpacked(after, "kosdaq_code.mst"), "KOSDAQ"))
+            assert old < new
+            assert [i.symbol for i in new - old] == [client.simulator.market.instruments[-1].symbol]
+
+    asyncio.run(test())
+
+
+def test_a_file_that_is_not_there_is_not_found() -> None:
+    async def test() -> None:
+        async with running(at(8)) as client:
+            assert (await ask(client, "HEAD", "konex_code.mst")).status_code == 404
+
+    asyncio.run(test())
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no folder of real samples beside the repository")
+def test_real_files_are_served_byte_for_byte() -> None:
+    async def test() -> None:
+        async with running(at(8), data=str(REAL_DATA), listing_appears_at="10:30") as client:
+            real = (REAL_DATA / "kis-master" / "2026-01" / "kosdaq_code.mst").read_bytes()
+            before = unpacked(await ask(client, "GET", "kosdaq_code.mst"), "kosdaq_code.mst")
+            assert len(real) - len(before) == 283
+            await client.move_to(at(10, 30))
+            assert unpacked(await ask(client, "GET", "kosdaq_code.mst"), "kosdaq_code.mst") == real
+            assert (await ask(client, "HEAD", "idxcode.mst")).status_code == 200
+
+    asyncio.run(test())

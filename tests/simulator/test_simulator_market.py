@@ -1,0 +1,207 @@
+"""The simulated market: a function of its seed, consistent to the share."""
+
+import subprocess
+import sys
+from collections import Counter
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.simulator.instruments import isin_of
+from observer.simulator.market import Market
+from observer.simulator.simulator import market_of
+from observer.simulator.tape import AUCTION, NS_PER_S
+from observer.simulator.ticks import price_limits_krw, rounded_down_krw, rounded_up_krw, tick_krw
+from tests.simulator.simulator_client import at, settings
+
+
+@pytest.fixture(scope="module")
+def market() -> Market:
+    return market_of(settings(symbols=500))
+
+
+def traded(market: Market) -> list[str]:
+    return [instrument.symbol for instrument in market.instruments if instrument.trades]
+
+
+def test_the_same_seed_offers_the_same_trades_in_another_process() -> None:
+    program = (
+        "from observer.simulator.simulator import market_of\n"
+        "from tests.simulator.simulator_client import settings\n"
+        "print(market_of(settings()).offered_digest())"
+    )
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == market_of(settings()).offered_digest()
+
+
+def test_another_seed_or_day_offers_other_trades() -> None:
+    changes: list[dict[str, object]] = [{}, {"seed": 8}, {"session_date": "2026-11-19"}]
+    assert len({market_of(settings(**change)).offered_digest() for change in changes}) == 3
+
+
+def test_the_order_in_which_symbols_are_asked_for_changes_nothing(market: Market) -> None:
+    backwards = market_of(settings(symbols=500))
+    for instrument in reversed(backwards.instruments):
+        backwards.state_at(instrument.symbol, at(12))
+    assert backwards.offered_digest() == market.offered_digest()
+
+
+def test_every_trade_adds_its_volume_and_one_to_the_counts(market: Market) -> None:
+    for symbol in traded(market)[::10]:
+        trades = list(market.offered(symbol))
+        assert [trade.cumulative_volume for trade in trades] == list(accumulate(trade.volume for trade in trades))
+        assert all(trade.cumulative_buys + trade.cumulative_sells == n for n, trade in enumerate(trades, start=1))
+        assert all(trade.volume > 0 for trade in trades)
+
+
+def test_trades_are_in_the_order_of_time_between_the_opening_and_the_close(market: Market) -> None:
+    for symbol in traded(market)[::10]:
+        times = [trade.exchange_time_ns for trade in market.offered(symbol)]
+        assert all(before <= after for before, after in pairwise(times))
+        assert at(9) <= times[0]
+        assert times[-1] == at(15, 30)
+
+
+def test_a_day_begins_and_ends_with_an_auction(market: Market) -> None:
+    for symbol in traded(market)[::10]:
+        side = market.tape(symbol).side
+        assert (side[0], side[-1], side.count(AUCTION)) == (AUCTION, AUCTION, 2)
+
+
+def test_prices_are_on_the_grid_and_within_the_limits(market: Market) -> None:
+    for symbol in traded(market):
+        instrument = market.instrument(symbol)
+        assert instrument is not None
+        lowest, highest = price_limits_krw(instrument.base_price_krw)
+        for price in set(market.tape(symbol).price_krw):
+            assert lowest <= price <= highest
+            assert price % tick_krw(price) == 0
+
+
+def test_a_suspended_symbol_does_not_trade(market: Market) -> None:
+    suspended = [i.symbol for i in market.instruments if i.suspended]
+    assert suspended
+    assert all(len(market.tape(symbol)) == 0 for symbol in suspended)
+
+
+def test_the_market_is_as_large_as_it_was_meant_to_be(market: Market) -> None:
+    sizes = sorted(len(market.tape(symbol)) for symbol in traded(market))
+    assert 250_000 < sum(sizes) < 500_000
+    assert sizes[0] < 100
+    assert 3_000 < sizes[-1] < 15_000
+
+
+def test_four_thousand_symbols_stay_below_a_million_trades() -> None:
+    market = market_of(settings(symbols=4_300))
+    assert sum(len(market.tape(i.symbol)) for i in market.instruments) < 1_000_000
+
+
+def test_surges_are_spread_over_the_day(market: Market) -> None:
+    surged = dict.fromkeys((10, 12, 16), 0)
+    for symbol in traded(market):
+        bars = market.daily_bars(symbol)[:20]
+        if len(bars) == 20:
+            average = sum(bar.volume for bar in bars) / 20
+            for hour in surged:
+                surged[hour] += market.state_at(symbol, at(hour)).cumulative_volume >= 3 * average
+    assert surged[10] < surged[12] < surged[16]
+    assert 25 <= surged[12] <= 60
+    assert surged[16] > 60
+
+
+def test_some_symbols_swing_two_and_a_half_times_their_usual_range(market: Market) -> None:
+    swinging = 0
+    for symbol in traded(market):
+        bars, state = market.daily_bars(symbol)[:14], market.state_at(symbol, at(16))
+        if len(bars) == 14:
+            base = bars[0].close_krw
+            true_range = max(state.high_krw, base) - min(state.low_krw, base)
+            swinging += true_range >= 2.5 * sum(bar.high_krw - bar.low_krw for bar in bars) / 14
+    assert 5 <= swinging <= 50
+
+
+def test_some_seconds_are_bursts_and_none_is_fuller_than_time_and_sales_can_show(market: Market) -> None:
+    fullest = [max(Counter(t // NS_PER_S for t in market.tape(s).time_ns).values()) for s in traded(market)]
+    assert sum(count >= 10 for count in fullest) >= 5
+    assert max(fullest) < 30
+
+
+def test_the_past_ends_at_the_base_price_and_skips_weekends(market: Market) -> None:
+    for instrument in market.instruments[:-1]:
+        bars = market.daily_bars(instrument.symbol)
+        assert len(bars) >= 40
+        assert bars[0].close_krw == instrument.base_price_krw
+        assert bars[0].volume == instrument.previous_volume
+        assert bars[0].day == "20261117"
+        assert "20261115" not in {bar.day for bar in bars}
+
+
+def test_the_true_range_of_a_past_day_is_its_own_high_less_low(market: Market) -> None:
+    for instrument in market.instruments[:100]:
+        for bar, before in pairwise(market.daily_bars(instrument.symbol)):
+            assert bar.low_krw <= before.close_krw <= bar.high_krw
+            assert bar.low_krw <= min(bar.open_krw, bar.close_krw)
+            assert bar.high_krw >= max(bar.open_krw, bar.close_krw)
+
+
+def test_the_newcomer_has_no_past(market: Market) -> None:
+    newcomer = market.instruments[-1]
+    assert newcomer.listed_on == "20261118"
+    assert market.daily_bars(newcomer.symbol) == ()
+    assert newcomer.ordinary
+
+
+def test_all_kinds_that_a_universe_leaves_out_are_there(market: Market) -> None:
+    listed = market.instruments
+    assert {"ST", "EF", "EN", "RT"} <= {i.group for i in listed}
+    assert any(i.spac for i in listed)
+    assert any(i.preferred for i in listed)
+    assert any(i.administrative for i in listed)
+    assert any(i.base_price_krw < 4_000 for i in listed)
+    assert any(not i.symbol.isdigit() and i.ordinary for i in listed)
+    assert len({i.symbol for i in listed}) == len({i.name for i in listed}) == len(listed)
+
+
+def test_the_state_counts_only_trades_that_have_happened(market: Market) -> None:
+    symbol = traded(market)[0]
+    trades = list(market.offered(symbol))
+    assert market.state_at(symbol, trades[0].exchange_time_ns - 1).trades == 0
+    for place in (0, len(trades) // 2, len(trades) - 1):
+        state = market.state_at(symbol, trades[place].exchange_time_ns)
+        so_far = [t for t in trades if t.exchange_time_ns <= trades[place].exchange_time_ns]
+        assert state.cumulative_volume == so_far[-1].cumulative_volume
+        assert state.cumulative_value_krw == sum(t.price_krw * t.volume for t in so_far)
+        assert (state.high_krw, state.low_krw) == (max(t.price_krw for t in so_far), min(t.price_krw for t in so_far))
+
+
+def test_minute_bars_add_up_to_the_day(market: Market) -> None:
+    symbol = traded(market)[0]
+    bars = market.minute_bars(symbol, at(15, 30), 15 * 60 + 30, 1_000)
+    assert sum(bar.volume for bar in bars) == market.state_at(symbol, at(15, 30)).cumulative_volume
+    assert [bar.start_hhmmss for bar in bars] == sorted((bar.start_hhmmss for bar in bars), reverse=True)
+
+
+@given(st.integers(min_value=100, max_value=2_000_000))
+def test_rounding_goes_to_the_neighbouring_grid_prices(price: int) -> None:
+    assert rounded_down_krw(price) <= price <= rounded_up_krw(price)
+    assert rounded_up_krw(price) - rounded_down_krw(price) in (0, tick_krw(price))
+
+
+@pytest.mark.parametrize(
+    ("price", "step"),
+    [(1_999, 1), (2_000, 5), (4_999, 5), (5_000, 10), (20_000, 50), (50_000, 100), (200_000, 500), (500_000, 1_000)],
+)
+def test_price_steps_are_those_of_krx(price: int, step: int) -> None:
+    assert tick_krw(price) == step
+
+
+def test_isin_check_digits_are_right() -> None:
+    assert isin_of("005930") == "KR7005930003"
+    assert isin_of("081660") == "KR7081660003"
+
+
+def test_two_listings_are_the_fewest() -> None:
+    with pytest.raises(ValueError, match="symbols"):
+        market_of(settings(symbols=1))

@@ -1,0 +1,80 @@
+"""Master files by bytes: what is written is read back, and the places are those of the real files."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.errors import DataFileError
+from observer.simulator.chance import seeded_chance
+from observer.simulator.files import real_contents, without_newest
+from observer.simulator.instruments import Instrument, made_up_instruments
+from observer.simulator.masters import file_of, instruments_of, record_of, record_width
+
+REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+LISTED = made_up_instruments(300, "2026-11-18", seeded_chance(3))
+
+
+def test_records_have_the_lengths_of_the_real_ones() -> None:
+    assert (record_width("KOSPI"), record_width("KOSDAQ")) == (288, 282)
+    assert {len(record_of(i)) for i in LISTED if i.exchange == "KOSPI"} == {289}
+    assert {len(record_of(i)) for i in LISTED if i.exchange == "KOSDAQ"} == {283}
+
+
+@pytest.mark.parametrize("exchange", ["KOSPI", "KOSDAQ"])
+def test_what_is_written_is_read_back(exchange: str) -> None:
+    listed = [i for i in LISTED if i.exchange == exchange]
+    assert list(instruments_of(file_of(listed), exchange)) == listed  # type: ignore[arg-type]
+
+
+@given(price=st.integers(0, 999_999_999), shares=st.integers(0, 10**15 - 1), name=st.text("가나다ABC 1", max_size=20))
+def test_any_value_that_fits_survives(price: int, shares: int, name: str) -> None:
+    changed = msgspec.structs.replace(
+        LISTED[0], base_price_krw=price, listed_shares_thousands=shares, name=name.strip()
+    )
+    assert list(instruments_of(record_of(changed), changed.exchange)) == [changed]
+
+
+def test_a_name_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="name does not fit 40 bytes"):
+        record_of(msgspec.structs.replace(LISTED[0], name="가" * 21))
+
+
+def test_a_record_of_another_length_is_refused_with_its_number() -> None:
+    content = record_of(LISTED[0]) + record_of(LISTED[0])[1:]
+    with pytest.raises(ValueError, match=r"record 2: 28[17] bytes"):
+        list(instruments_of(content, LISTED[0].exchange))
+
+
+def test_without_newest_lacks_exactly_the_last_ordinary_share() -> None:
+    listed = [i for i in LISTED if i.exchange == "KOSDAQ"]
+    left = list(instruments_of(without_newest(file_of(listed)), "KOSDAQ"))
+    last = [i for i in listed if i.ordinary][-1]
+    assert left == [i for i in listed if i != last]
+
+
+def test_a_folder_without_master_files_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataFileError, match=r"kospi_code\.mst and no kosdaq_code\.mst"):
+        real_contents(tmp_path)
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no folder of real samples beside the repository")
+def test_real_files_are_read_whole() -> None:
+    contents = real_contents(REAL_DATA)
+    kospi = {i.symbol: i for i in instruments_of(contents["kospi_code.mst"], "KOSPI")}
+    kosdaq = list(instruments_of(contents["kosdaq_code.mst"], "KOSDAQ"))
+    assert (len(kospi), len(kosdaq)) == (2_568, 1_803)
+    samsung: Instrument = kospi["005930"]
+    assert (samsung.isin, samsung.name, samsung.group) == ("KR7005930003", "삼성전자", "ST")
+    assert samsung.ordinary
+    assert samsung.market_cap_100m_krw > 1_000_000
+    # Market cap, price and shares are three fields that have to agree; one byte off and they do not.
+    agreeing = sum(
+        abs(i.market_cap_100m_krw * 10**8 - i.base_price_krw * i.listed_shares_thousands * 1_000)
+        <= 0.02 * i.market_cap_100m_krw * 10**8 + 10**8 + 1_000 * i.base_price_krw
+        for i in kosdaq
+    )
+    assert agreeing > 0.9 * len(kosdaq)

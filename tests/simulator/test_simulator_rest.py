@@ -1,0 +1,245 @@
+"""The HTTP side, asked by httpx: tokens, refusals, limits, and quotations that equal the trades."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import date
+
+import httpx
+import pytest
+
+from observer.simulator.market import OfferedTrade
+from tests.simulator.simulator_client import APP_KEYS, Client, at, running
+
+
+def with_client(now_ns: int, test: Callable[[Client], Awaitable[None]], **changes: object) -> None:
+    async def run() -> None:
+        async with running(now_ns, **changes) as client:
+            await test(client)
+
+    asyncio.run(run())
+
+
+def offered(client: Client) -> list[OfferedTrade]:
+    return list(client.simulator.market.offered(client.liveliest))
+
+
+def refusal(answer: httpx.Response) -> tuple[int, str, str]:
+    return answer.status_code, answer.json()["rt_cd"], answer.json()["msg_cd"]
+
+
+def test_a_token_answer_has_the_documented_fields() -> None:
+    async def test(client: Client) -> None:
+        await client.clock.advance(60)
+        body = (await client.ask_token()).json()
+        assert (body["token_type"], body["expires_in"]) == ("Bearer", 86_400)
+        assert body["access_token_token_expired"] == "2026-11-19 08:00:00"
+
+    with_client(at(8), test)
+
+
+def test_a_second_token_within_the_minute_is_refused() -> None:
+    async def test(client: Client) -> None:
+        answer = await client.ask_token()
+        assert (answer.status_code, answer.json()["error_code"]) == (403, "EGW00133")
+        assert client.simulator.counters().refusals == {"EGW00133": 1}
+
+    with_client(at(8), test)
+
+
+def test_a_token_request_that_is_no_json_is_refused() -> None:
+    async def test(client: Client) -> None:
+        answer = await client.http.post(client.simulator.rest_url + "/oauth2/tokenP", content=b"grant")
+        assert (answer.status_code, answer.json()["error_code"]) == (500, "EGW00002")
+
+    with_client(at(8), test)
+
+
+def test_a_revoked_token_opens_nothing() -> None:
+    async def test(client: Client) -> None:
+        await client.post("/oauth2/revokeP", appkey="first", appsecret=APP_KEYS["first"], token=client.token)
+        assert refusal(await client.call("inquire-price", "FHKST01010100")) == (500, "1", "EGW00121")
+
+    with_client(at(8), test)
+
+
+def test_a_token_expires_with_market_time() -> None:
+    async def test(client: Client) -> None:
+        await client.clock.advance(86_400)
+        assert refusal(await client.call("inquire-price", "FHKST01010100")) == (500, "1", "EGW00123")
+
+    with_client(at(8), test)
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"authorization": "Bearer other"}, "EGW00121"),
+        ({"appkey": "other"}, "EGW00103"),
+        ({"appsecret": "other"}, "EGW00105"),
+        ({"tr_id": "FHKST03010100"}, "EGW00206"),
+        ({"custtype": ""}, "EGW00206"),
+    ],
+)
+def test_each_header_has_to_be_right(headers: dict[str, str], code: str) -> None:
+    async def test(client: Client) -> None:
+        assert refusal(await client.call("inquire-price", "FHKST01010100", headers=headers))[1:] == ("1", code)
+
+    with_client(at(10), test)
+
+
+def test_a_missing_parameter_is_named() -> None:
+    async def test(client: Client) -> None:
+        answer = await client.call("inquire-price", "FHKST01010100", {"FID_INPUT_ISCD": ""})
+        assert refusal(answer) == (200, "1", "OPSQ2001")
+        assert "FID_INPUT_ISCD" in answer.json()["msg1"]
+
+    with_client(at(10), test)
+
+
+def test_the_twenty_first_call_of_a_market_second_is_refused() -> None:
+    async def test(client: Client) -> None:
+        answers = [await client.call("inquire-ccnl", "FHKST01010300") for _ in range(21)]
+        assert [answer.status_code for answer in answers] == [200] * 20 + [500]
+        assert refusal(answers[-1]) == (500, "1", "EGW00201")
+        await client.clock.advance(1)
+        assert (await client.call("inquire-ccnl", "FHKST01010300")).status_code == 200
+        counters = client.simulator.counters()
+        assert (counters.rate_errors, counters.requests["FHKST01010300"]) == (1, 22)
+
+    with_client(at(10), test)
+
+
+def test_every_value_of_every_answer_is_a_string() -> None:
+    async def test(client: Client) -> None:
+        answers = [
+            await client.call("inquire-price", "FHKST01010100"),
+            await client.call("inquire-time-itemconclusion", "FHPST01060000", {"FID_INPUT_HOUR_1": "100000"}),
+            await client.call("inquire-time-itemchartprice", "FHKST03010200", {"FID_INPUT_HOUR_1": "100000"}),
+            await client.call("chk-holiday", "CTCA0903R", {"BASS_DT": "20261118"}),
+        ]
+        for answer in answers:
+            body = answer.json()
+            assert (body.pop("rt_cd"), body.pop("msg_cd")) == ("0", "MCA00000")
+            rows = [row for block in body.values() if block != body["msg1"] for row in as_list(block)]
+            assert rows
+            assert all(isinstance(value, str) for row in rows for value in row.values())
+
+    with_client(at(10), test)
+
+
+def as_list(block: object) -> list[dict[str, object]]:
+    return block if isinstance(block, list) else [block]  # type: ignore[list-item]
+
+
+def pairs(symbols: list[str]) -> dict[str, str]:
+    query: dict[str, str] = {}
+    for number, symbol in enumerate(symbols, start=1):
+        query |= {f"FID_COND_MRKT_DIV_CODE_{number}": "J", f"FID_INPUT_ISCD_{number}": symbol}
+    return query
+
+
+def test_a_multi_quote_has_thirty_symbols_in_the_order_asked_and_leaves_unknown_ones_out() -> None:
+    async def test(client: Client) -> None:
+        market = client.simulator.market
+        symbols = [i.symbol for i in market.instruments][:29]
+        answer = await client.call("intstock-multprice", "FHKST11300006", pairs([*symbols[:9], "999999", *symbols[9:]]))
+        rows = answer.json()["output"]
+        assert [row["inter_shrn_iscd"] for row in rows] == symbols
+        for row in rows:
+            state = market.state_at(row["inter_shrn_iscd"], at(10))
+            assert (int(row["inter2_prpr"]), int(row["acml_vol"])) == (state.price_krw, state.cumulative_volume)
+
+    with_client(at(10), test)
+
+
+def test_before_the_opening_a_quote_is_the_base_price_without_a_range() -> None:
+    async def test(client: Client) -> None:
+        answer = await client.call("intstock-multprice", "FHKST11300006", pairs([client.liveliest]))
+        row = answer.json()["output"][0]
+        assert row["inter2_prpr"] == row["inter2_sdpr"] == row["inter2_prdy_clpr"]
+        assert (row["inter2_oprc"], row["acml_vol"], row["inter2_prdy_vrss"]) == ("0", "0", "0")
+
+    with_client(at(8, 30), test)
+
+
+def test_time_and_sales_walked_backwards_are_the_trades_until_now() -> None:
+    async def test(client: Client) -> None:
+        seen: dict[str, tuple[str, str, str]] = {}
+        until = "235959"
+        while True:
+            answer = await client.call("inquire-time-itemconclusion", "FHPST01060000", {"FID_INPUT_HOUR_1": until})
+            rows = answer.json()["output2"]
+            assert len(rows) <= 30
+            new = {r["acml_vol"]: (r["stck_cntg_hour"], r["stck_pbpr"], r["cnqn"]) for r in rows}
+            if new.keys() <= seen.keys():
+                break
+            seen |= new
+            until = rows[-1]["stck_cntg_hour"]
+        expected = {
+            str(t.cumulative_volume): (t.exchange_hhmmss, str(t.price_krw), str(t.volume))
+            for t in offered(client)
+            if t.exchange_time_ns <= at(9, 20)
+        }
+        assert seen == expected
+
+    with_client(at(9, 20), test, rest_limit_per_s=1_000)
+
+
+def test_minute_bars_are_made_of_the_trades_of_their_minutes() -> None:
+    async def test(client: Client) -> None:
+        answer = await client.call("inquire-time-itemchartprice", "FHKST03010200", {"FID_INPUT_HOUR_1": "101500"})
+        rows = answer.json()["output2"]
+        assert len(rows) == 30
+        assert rows[0]["stck_cntg_hour"] == "101500"
+        trades = [t for t in offered(client) if t.exchange_time_ns <= at(10, 15, 30)]
+        for row in rows:
+            inside = [t for t in trades if t.exchange_hhmmss[:4] == row["stck_cntg_hour"][:4]]
+            prices = [t.price_krw for t in inside]
+            expected = (prices[0], max(prices), min(prices), prices[-1], sum(t.volume for t in inside))
+            names = ("stck_oprc", "stck_hgpr", "stck_lwpr", "stck_prpr", "cntg_vol")
+            assert tuple(int(row[name]) for name in names) == expected
+
+    with_client(at(10, 15, 30), test)
+
+
+def test_the_latest_trades_are_the_newest_thirty() -> None:
+    async def test(client: Client) -> None:
+        rows = (await client.call("inquire-ccnl", "FHKST01010300")).json()["output"]
+        newest = [t for t in offered(client) if t.exchange_time_ns <= at(11)][-30:][::-1]
+        assert [(r["stck_cntg_hour"], r["stck_prpr"], r["cntg_vol"]) for r in rows] == [
+            (t.exchange_hhmmss, str(t.price_krw), str(t.volume)) for t in newest
+        ]
+
+    with_client(at(11), test)
+
+
+def test_the_session_day_has_a_daily_bar_only_after_the_close() -> None:
+    query = {
+        "FID_INPUT_DATE_1": "20261001",
+        "FID_INPUT_DATE_2": "20261118",
+        "FID_PERIOD_DIV_CODE": "D",
+        "FID_ORG_ADJ_PRC": "1",
+    }
+
+    async def test(client: Client) -> None:
+        rows = (await client.call("inquire-daily-itemchartprice", "FHKST03010100", query)).json()["output2"]
+        assert [row["stck_bsop_date"] for row in rows][:2] == ["20261117", "20261116"]
+        assert rows[-1]["stck_bsop_date"] == "20261001"
+        await client.move_to(at(15, 30))
+        rows = (await client.call("inquire-daily-itemchartprice", "FHKST03010100", query)).json()["output2"]
+        last = offered(client)[-1]
+        assert rows[0]["stck_bsop_date"] == "20261118"
+        assert (rows[0]["stck_clpr"], rows[0]["acml_vol"]) == (str(last.price_krw), str(last.cumulative_volume))
+
+    with_client(at(15, 29, 59), test)
+
+
+def test_weekends_are_holidays() -> None:
+    async def test(client: Client) -> None:
+        rows = (await client.call("chk-holiday", "CTCA0903R", {"BASS_DT": "20261118"})).json()["output"]
+        for row in rows:
+            day = date.fromisoformat(row["bass_dt"])
+            assert row["opnd_yn"] == ("Y" if day.weekday() < 5 else "N")
+            assert row["wday_dvsn_cd"] == f"{day.isoweekday() % 7 + 1:02d}"
+
+    with_client(at(8), test)

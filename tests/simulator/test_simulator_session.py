@@ -1,0 +1,259 @@
+"""A stream session without its socket: acknowledgements, refusals, and every trade once."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from observer.simulator.gate import Gate
+from observer.simulator.session import Reply, StreamSession
+from observer.simulator.simulator import market_of
+from observer.simulator.tally import Tally
+from tests.simulator.simulator_client import APP_KEYS, at, request_text, settings, split_records
+
+MARKET = market_of(settings())
+SYMBOLS = sorted(
+    (i.symbol for i in MARKET.instruments if i.trades), key=lambda symbol: len(MARKET.tape(symbol)), reverse=True
+)
+QUIET = SYMBOLS[-4:]  # a few hundred trades each
+
+
+class Wire:
+    """Sessions of one server, spoken to by text."""
+
+    def __init__(self, limit: int = 41) -> None:
+        self.gate = Gate(1, APP_KEYS, 20)
+        self.tally = Tally()
+        self.sessions: dict[str, StreamSession] = {}
+        self.limit = limit
+        self.approval = self.gate.issue_approval("first", APP_KEYS["first"], at(8)).text
+
+    def session(self) -> StreamSession:
+        return StreamSession(MARKET, self.gate, self.sessions, self.limit, self.tally)
+
+    def register(self, session: StreamSession, symbol: str, now_ns: int = at(9), **changes: str) -> Reply:
+        return session.receive(request_text(self.approval, symbol, **changes), now_ns)
+
+    def remove(self, session: StreamSession, symbol: str, now_ns: int = at(9)) -> Reply:
+        return self.register(session, symbol, now_ns, tr_type="2")
+
+
+def code(reply: Reply) -> str:
+    return str(json.loads(reply.texts[-1])["body"]["msg_cd"])
+
+
+def cumulative_volumes(frames: tuple[str, ...], symbol: str) -> list[int]:
+    records = [record for frame in frames if frame[0] == "0" for record in split_records(frame)]
+    return [int(record[13]) for record in records if record[0] == symbol]
+
+
+def test_a_registration_is_acknowledged_with_its_key() -> None:
+    wire = Wire()
+    body = json.loads(wire.register(wire.session(), SYMBOLS[0]).texts[0])
+    assert body["header"] == {"tr_id": "H0STCNT0", "tr_key": SYMBOLS[0], "encrypt": "N"}
+    assert (body["body"]["rt_cd"], body["body"]["msg_cd"]) == ("0", "OPSP0000")
+    assert (len(body["body"]["output"]["iv"]), len(body["body"]["output"]["key"])) == (16, 32)
+
+
+def test_the_second_registration_of_a_symbol_is_refused() -> None:
+    wire = Wire()
+    session = wire.session()
+    wire.register(session, SYMBOLS[0])
+    reply = wire.register(session, SYMBOLS[0])
+    assert (code(reply), reply.close) == ("OPSP0002", False)
+
+
+def test_the_forty_second_registration_is_refused_and_the_session_goes_on() -> None:
+    wire = Wire(limit=3)
+    session = wire.session()
+    codes = [code(wire.register(session, symbol)) for symbol in SYMBOLS[:4]]
+    assert codes == ["OPSP0000", "OPSP0000", "OPSP0000", "OPSP0008"]
+    assert session.registered == frozenset(SYMBOLS[:3])
+    wire.remove(session, SYMBOLS[0])
+    assert code(wire.register(session, SYMBOLS[3])) == "OPSP0000"
+
+
+def test_the_default_limit_is_forty_one() -> None:
+    assert settings().registrations_limit == 41
+
+
+def test_removing_what_is_not_registered_is_refused() -> None:
+    wire = Wire()
+    session = wire.session()
+    wire.register(session, SYMBOLS[0])
+    assert code(wire.remove(session, SYMBOLS[0])) == "OPSP0001"
+    assert code(wire.remove(session, SYMBOLS[0])) == "OPSP0003"
+
+
+def test_a_wrong_approval_key_ends_the_session() -> None:
+    wire = Wire()
+    reply = wire.session().receive(request_text("wrong", SYMBOLS[0]), at(9))
+    assert (code(reply), reply.close) == ("OPSP0011", True)
+
+
+def test_an_approval_key_is_expired_after_a_day() -> None:
+    wire = Wire()
+    reply = wire.register(wire.session(), SYMBOLS[0], at(8) + 86_400 * 10**9)
+    assert (code(reply), reply.close) == ("OPSP0011", True)
+
+
+def test_an_unknown_tr_id_is_refused() -> None:
+    wire = Wire()
+    assert code(wire.register(wire.session(), SYMBOLS[0], tr_id="H0XXXXX0")) == "OPSP8991"
+
+
+@pytest.mark.parametrize("text", ["", "no json", "{}", '{"header": {"approval_key": "k"}}', "[]"])
+def test_what_cannot_be_read_is_an_internal_error(text: str) -> None:
+    reply = Wire().session().receive(text, at(9))
+    assert (code(reply), reply.close) == ("OPSP0007", False)
+
+
+def test_an_unknown_symbol_and_an_unknown_request_are_internal_errors() -> None:
+    wire = Wire()
+    assert code(wire.register(wire.session(), "999999")) == "OPSP0007"
+    wire = Wire()
+    assert code(wire.register(wire.session(), SYMBOLS[0], tr_type="9")) == "OPSP0007"
+
+
+def test_a_second_session_of_a_key_is_refused_until_the_first_has_ended() -> None:
+    wire = Wire()
+    first, second = wire.session(), wire.session()
+    wire.register(first, SYMBOLS[0])
+    reply = wire.register(second, SYMBOLS[0])
+    body = json.loads(reply.texts[0])
+    assert (body["body"]["rt_cd"], body["body"]["msg_cd"]) == ("9", "OPSP8996")
+    assert body["header"]["tr_id"] == "(null)"
+    assert reply.close
+    second.end()
+    assert code(wire.register(wire.session(), SYMBOLS[1])) == "OPSP8996"
+    first.end()
+    assert code(wire.register(wire.session(), SYMBOLS[0])) == "OPSP0000"
+
+
+def test_two_keys_have_a_session_each() -> None:
+    wire = Wire()
+    wire.register(wire.session(), SYMBOLS[0])
+    other = wire.gate.issue_approval("second", APP_KEYS["second"], at(8)).text
+    assert code(wire.session().receive(request_text(other, SYMBOLS[0]), at(9))) == "OPSP0000"
+
+
+def test_an_answer_to_the_keep_alive_is_a_sign_of_life_and_gets_no_reply() -> None:
+    reply = Wire().session().receive('{"header":{"tr_id":"PINGPONG","datetime":"20261118093000"}}', at(9))
+    assert reply == Reply(alive=True)
+
+
+def test_nothing_from_before_the_registration_is_sent() -> None:
+    wire = Wire()
+    session = wire.session()
+    wire.register(session, SYMBOLS[0], at(10))
+    volumes = cumulative_volumes(session.due(at(11)), SYMBOLS[0])
+    expected = [t.cumulative_volume for t in MARKET.offered(SYMBOLS[0]) if at(10) < t.exchange_time_ns <= at(11)]
+    assert volumes == expected
+
+
+def test_what_happened_until_the_removal_is_sent_before_it_is_acknowledged() -> None:
+    wire = Wire()
+    session = wire.session()
+    wire.register(session, SYMBOLS[0], at(9))
+    reply = wire.remove(session, SYMBOLS[0], at(9, 30))
+    assert cumulative_volumes(reply.texts, SYMBOLS[0])[-1] == MARKET.state_at(SYMBOLS[0], at(9, 30)).cumulative_volume
+    assert code(reply) == "OPSP0001"
+    assert session.due(at(16)) == ()
+
+
+def test_a_frame_has_at_most_twenty_records_of_forty_seven_fields() -> None:
+    wire = Wire()
+    session = wire.session()
+    for symbol in SYMBOLS[:3]:
+        wire.register(session, symbol, at(9))
+    frames = session.due(at(9, 30))
+    assert {len(record) for frame in frames for record in split_records(frame)} == {47}
+    assert {len(split_records(frame)) for frame in frames[:-1]} == {20}
+    assert wire.tally.read().frames == len(frames)
+
+
+def test_records_come_in_the_order_of_the_exchange_time() -> None:
+    wire = Wire()
+    session = wire.session()
+    for symbol in QUIET:
+        wire.register(session, symbol, at(9))
+    times = [record[1] for frame in session.due(at(16)) for record in split_records(frame)]
+    assert times == sorted(times)
+
+
+def test_a_record_says_what_the_market_offers() -> None:
+    wire = Wire()
+    session = wire.session()
+    wire.register(session, SYMBOLS[0], at(8, 59))
+    records = [record for frame in session.due(at(16)) for record in split_records(frame)]
+    codes = {"buy": "1", "auction": "3", "sell": "5"}
+    offered = [
+        [
+            *(t.symbol, t.exchange_hhmmss, str(t.price_krw), str(t.volume), str(t.cumulative_volume)),
+            *(str(t.cumulative_sells), str(t.cumulative_buys), codes[t.side], "20261118"),
+        ]
+        for t in MARKET.offered(SYMBOLS[0])
+    ]
+    assert [[record[n] for n in (0, 1, 2, 12, 13, 15, 16, 21, 33)] for record in records] == offered
+
+
+def test_the_derived_fields_of_a_record_follow_from_the_others() -> None:
+    wire = Wire()
+    session = wire.session()
+    wire.register(session, SYMBOLS[0], at(8, 59))
+    instrument = MARKET.instrument(SYMBOLS[0])
+    assert instrument is not None
+    for record in [r for frame in session.due(at(16)) for r in split_records(frame)][::50]:
+        price, value, volume = int(record[2]), int(record[14]), int(record[13])
+        assert int(record[4]) == price - instrument.base_price_krw
+        assert record[3] == ("2" if int(record[4]) > 0 else "5" if int(record[4]) < 0 else "3")
+        assert record[6] == f"{value / volume:.2f}"
+        assert int(record[17]) == int(record[16]) - int(record[15])
+        assert int(record[11]) < int(record[10])
+        assert price in (int(record[10]), int(record[11]))
+        assert int(record[9]) <= price <= int(record[8])
+        assert [int(record[n]) for n in (26, 29, 32)] == [price - int(record[n]) for n in (7, 8, 9)]
+
+
+@hypothesis_settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(min_value=1, max_value=3_600),
+            st.sampled_from(("register", "remove", "beat")),
+            st.sampled_from(QUIET),
+        ),
+        max_size=25,
+    )
+)
+def test_each_trade_of_a_registered_symbol_is_sent_exactly_once(steps: list[tuple[int, str, str]]) -> None:
+    """Whatever the timing of beats: what is sent is what happened while the symbol was registered."""
+    wire = Wire()
+    session = wire.session()
+    sent: dict[str, list[int]] = {symbol: [] for symbol in QUIET}
+    spans: dict[str, list[tuple[int, int]]] = {symbol: [] for symbol in QUIET}
+    since: dict[str, int] = {}
+    now = at(9)
+    for wait_s, action, symbol in [*steps, (1, "beat", QUIET[0])]:
+        now += wait_s * 10**9
+        if action == "beat":
+            texts = session.due(now)
+        elif action == "register":
+            texts = wire.register(session, symbol, now).texts
+            since.setdefault(symbol, now)
+        else:
+            texts = wire.remove(session, symbol, now).texts
+            if symbol in since:
+                spans[symbol].append((since.pop(symbol), now))
+        for one in sent:
+            sent[one] += cumulative_volumes(texts, one)
+    for symbol, start in since.items():
+        spans[symbol].append((start, now))
+    for symbol, intervals in spans.items():
+        trades = list(MARKET.offered(symbol))
+        assert sent[symbol] == [
+            t.cumulative_volume for a, b in intervals for t in trades if a < t.exchange_time_ns <= b
+        ]
+    assert wire.tally.read().trades == sum(map(len, sent.values()))
