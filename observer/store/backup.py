@@ -9,7 +9,8 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -47,18 +48,25 @@ def backup(url: str, destination_directory: Path, stamp: str) -> Backup:
     is_sqlite = parsed.get_backend_name() == "sqlite"
     suffix = ".sqlite3" if is_sqlite else ".dump"
     path = destination_directory / f"observer-{stamp}{suffix}"
-    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         destination_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished.unlink(missing_ok=True)
-        (_copy_sqlite if is_sqlite else _dump_postgresql)(parsed, unfinished)
-        made = _publish(unfinished, path)
+        with _removed_afterwards(path.with_name(f".{path.name}.unfinished")) as unfinished:
+            (_copy_sqlite if is_sqlite else _dump_postgresql)(parsed, unfinished)
+            made = _publish(unfinished, path)
         _delete_old(destination_directory, suffix)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"backup of {parsed} to {path} failed: {error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     return made
+
+
+@contextmanager
+def _removed_afterwards(path: Path) -> Iterator[Path]:
+    """A file that is not there before, not even from a process that was killed, and not afterwards."""
+    path.unlink(missing_ok=True)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _copy_sqlite(url: URL, destination: Path) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -26,7 +25,7 @@ if TYPE_CHECKING:  # the workers that only read should not pay for Alembic
 
 _LOCK_WAIT_MS: Final = 5_000  # how long a writer waits for another one's transaction before it says so
 _SQLITE_CACHE_KIB: Final = 64 * 1024
-_SQLITE_MAPPED_BYTES: Final = 256 * 1024 * 1024
+_SQLITE_MAPPED_BYTES: Final = 128 * 1024 * 1024  # a reader's; what it has touched counts as its memory
 _SQLITE_WAL_BYTES_KEPT: Final = 64 * 1024 * 1024  # a log that a long reader made grow is cut to this afterwards
 
 # WAL lets readers go on while the writer commits; FULL makes each commit wait for the disk, so that what was
@@ -37,7 +36,6 @@ _SQLITE_WRITER_PRAGMAS: Final = (
     f"busy_timeout={_LOCK_WAIT_MS}",
     "foreign_keys=OFF",
     f"cache_size=-{_SQLITE_CACHE_KIB}",
-    f"mmap_size={_SQLITE_MAPPED_BYTES}",
     f"journal_size_limit={_SQLITE_WAL_BYTES_KEPT}",
 )
 _SQLITE_READER_PRAGMAS: Final = ("query_only=ON", f"busy_timeout={_LOCK_WAIT_MS}", f"mmap_size={_SQLITE_MAPPED_BYTES}")
@@ -155,7 +153,7 @@ def store_errors(engine: Engine) -> Iterator[None]:
     """Turn what the database raises into a `StoreError`, and forget the connections: the next use makes new ones."""
     try:
         yield
-    except (SQLAlchemyError, psycopg.Error, sqlite3.Error) as error:
+    except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as error:  # the driver's own come from raw COPY
         engine.dispose()
         raise StoreError(f"{engine.url}: {describe(error)}") from error
 

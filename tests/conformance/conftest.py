@@ -1,8 +1,12 @@
-"""Databases for the suites that run on both kinds; each test has one of its own, and it is gone afterwards."""
+"""Databases for the suites that run on both kinds; each test has one of its own, and it is gone afterwards.
+
+On PostgreSQL that is a schema, which is quick; what needs a whole database there has one for its module.
+"""
 
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -12,14 +16,36 @@ from sqlalchemy import make_url
 
 from observer.store.engine import migrate
 
-SERVER_URL = os.environ.get("OBSERVER_TEST_POSTGRES", "postgresql+psycopg://root@127.0.0.1:5432/test")
+SERVER_URL = make_url(os.environ.get("OBSERVER_TEST_POSTGRES", "postgresql+psycopg://root@127.0.0.1:5432/test"))
 
 
-def run_on_server(*statements: sql.Composed) -> None:
-    address = make_url(SERVER_URL).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
-        for statement in statements:
-            connection.execute(statement)
+def run_on_server(statement: str, name: str) -> None:
+    address = SERVER_URL.set(drivername="postgresql").render_as_string(hide_password=False)
+    try:
+        with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+    except psycopg.OperationalError as error:
+        pytest.skip(f"no PostgreSQL at OBSERVER_TEST_POSTGRES ({SERVER_URL}): {error}")
+
+
+@contextmanager
+def postgresql_schema() -> Iterator[str]:
+    name = f"observer_test_{uuid.uuid4().hex}"
+    run_on_server("CREATE SCHEMA {}", name)
+    try:
+        yield SERVER_URL.update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(hide_password=False)
+    finally:
+        run_on_server("DROP SCHEMA {} CASCADE", name)
+
+
+@contextmanager
+def postgresql_database() -> Iterator[str]:
+    name = f"observer_test_{uuid.uuid4().hex}"
+    run_on_server("CREATE DATABASE {}", name)
+    try:
+        yield SERVER_URL.set(database=name).render_as_string(hide_password=False)
+    finally:
+        run_on_server("DROP DATABASE {} WITH (FORCE)", name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -27,14 +53,9 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     """The URL of a database in which nothing is yet."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'observer.sqlite3'}"
-        return
-    name = f"observer_test_{uuid.uuid4().hex}"
-    try:
-        run_on_server(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    except psycopg.OperationalError as error:
-        pytest.skip(f"no PostgreSQL at OBSERVER_TEST_POSTGRES ({make_url(SERVER_URL)}): {error}")
-    yield make_url(SERVER_URL).set(database=name).render_as_string(hide_password=False)
-    run_on_server(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    else:
+        with postgresql_schema() as url:
+            yield url
 
 
 @pytest.fixture
@@ -42,3 +63,16 @@ def database_url(empty_database_url: str) -> str:
     """The URL of a database with the current schema and no rows."""
     migrate(empty_database_url)
     return empty_database_url
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def whole_database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a database with the current schema that the tests of a module share with nobody."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('whole') / 'observer.sqlite3'}"
+        migrate(url)
+        yield url
+    else:
+        with postgresql_database() as url:
+            migrate(url)
+            yield url

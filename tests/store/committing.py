@@ -22,7 +22,8 @@ def commit_for_ever(url: str) -> None:
         batches = [Delivered("track-b", uid, mark + 1, trades(BATCH_EVENTS, mark + 1)) for uid, mark in marks.items()]
         writer.commit(batches)
         marks = {uid: mark + BATCH_EVENTS for uid, mark in marks.items()}
-        print(min(marks.values()), flush=True)
+        sys.stdout.write(f"{min(marks.values())}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def test_without_an_url_the_command_line_says_how_to_give_one() -> None:
     assert "OBSERVER_DATABASE_URL" in result.stdout + result.stderr
 
 
-def test_reading_does_not_load_the_migrations() -> None:
-    program = "import sys, observer.store.reader; print('alembic' in sys.modules)"
+def test_reading_sqlite_loads_neither_the_migrations_nor_the_other_driver() -> None:
+    program = "import sys, observer.store.reader; print('alembic' in sys.modules or 'psycopg' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"

@@ -1,0 +1,80 @@
+"""Events and rows: the order, the place, and the projections."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import astuple
+
+from bus.delivery import Delivered
+from bus.events import Event, Poison, SlotAssigned, SlotReleased, Trade
+from observer.reference.listings import Listing
+from observer.store.rows import event_of, group_rows, listing_row, place_of, refused_row, slots_in_use
+from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE
+from tests.builders import trade
+from tests.store.listings import listing_changed
+from tests.strategies import events
+
+STREAM = "5" * 32
+
+
+def delivered(items: Sequence[Event | Poison], first: int = 1) -> Delivered:
+    return Delivered("track-b", STREAM, first, items)
+
+
+@given(items=st.lists(events() | st.builds(Poison), max_size=30), first=st.integers(1, 2**40))
+def test_every_event_has_one_row_with_its_own_number(items: list[Event | Poison], first: int) -> None:
+    group = group_rows([delivered(items, first)], {STREAM: 7})
+    rows = [*group.poison, *(row for rows in group.rows.values() for row in rows)]
+    assert sorted(place_of(row) for row in rows) == [(7, first + offset) for offset in range(len(items))]
+
+
+@given(items=st.lists(events(), max_size=30))
+def test_a_row_is_as_long_as_its_table_and_gives_the_event_back(items: list[Event]) -> None:
+    group = group_rows([delivered(items)], {STREAM: 7})
+    for event_type, rows in group.rows.items():
+        assert all(len(row) == len(EVENT_TABLES[event_type].columns) for row in rows)
+        assert [event_of(event_type, row) for row in rows] == [item for item in items if type(item) is event_type]
+
+
+def test_a_refused_rows_reason_is_text_that_every_database_takes() -> None:
+    row = (7, 3, *astuple(trade(1, symbol="\ud800")))
+    *place, reason, content = refused_row(Trade, row, "cannot store '\0' or '\ud800', " + "at all " * 1000)
+    assert place == [7, 3]
+    assert isinstance(reason, str)
+    assert reason.startswith("cannot store '\\x00' or '\\ud800'")
+    assert len(reason) < 600
+    assert isinstance(content, bytes)
+    assert b"\\ud800" in content
+    assert len(QUARANTINE.columns) == 4
+
+
+def test_a_listings_row_is_its_state_and_its_life() -> None:
+    row = listing_row(listing_changed(change="removed", changed_ns=5))
+    assert len(row) == len(LISTINGS.columns)
+    assert row[-3:] == (5, 5, False)
+    assert Listing(*row[:-3]).name == "삼성전자"
+
+
+# --- slots in use --------------------------------------------------------------------------------------------
+
+# slot, symbol, whether it is an assignment (or else a release), nanoseconds since the step before
+STEP = st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans(), st.integers(0, 1))
+
+
+@given(steps=st.lists(STEP, max_size=20), shuffled=st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(steps: list[tuple[str, str, bool, int]], shuffled: object) -> None:
+    """A slot's last step decides: an assignment stands, a release of the symbol that has it frees it."""
+    assignments, releases, in_use = [], [], {}
+    moment_ns = 0
+    for sequence, (slot, symbol, is_assignment, elapsed_ns) in enumerate(steps, 1):
+        moment_ns += elapsed_ns
+        if is_assignment:
+            in_use[slot] = SlotAssigned(slot, symbol, moment_ns, "manual", 1.0, "", None)
+            assignments.append((1, sequence, *astuple(in_use[slot])))
+        else:
+            releases.append((1, sequence, *astuple(SlotReleased(slot, symbol, moment_ns, 1.0, ""))))
+            if slot in in_use and in_use[slot].symbol == symbol:
+                del in_use[slot]
+    shuffled.shuffle(assignments)
+    assert slots_in_use(assignments, releases[::-1]) == [in_use[slot] for slot in sorted(in_use)]

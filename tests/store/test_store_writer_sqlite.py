@@ -1,0 +1,70 @@
+"""The writer on SQLite alone: a full disk, other threads, and numbers that are none."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from bus.delivery import Delivered
+from observer.errors import StoreError
+from observer.store.engine import migrate
+from observer.store.writer import StoreWriter
+from tests.builders import trade, trades
+from tests.store.raw import query
+
+STREAM = "5" * 32
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path}/observer.sqlite3"
+    migrate(url)
+    return url
+
+
+def test_a_full_disk_is_an_error_that_changes_nothing_and_passes(url: str) -> None:
+    [(pages,)] = query(url, "PRAGMA page_count")
+    writer = StoreWriter(url)
+
+    def limit(connection: object, _entry: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    event.listen(writer._engine, "connect", limit)
+    writer.open()
+    writer.commit([Delivered("track-b", STREAM, 1, trades(2))])
+    with pytest.raises(StoreError, match="full"):
+        writer.commit([Delivered("track-b", STREAM, 3, trades(5_000, 3))])
+    assert writer.high_water_marks([STREAM]) == {STREAM: 2}
+    event.remove(writer._engine, "connect", limit)
+    writer._engine.dispose()
+    writer.commit([Delivered("track-b", STREAM, 3, trades(5_000, 3))])
+    assert writer.high_water_marks([STREAM]) == {STREAM: 5_002}
+    writer.close()
+
+
+def test_it_may_be_opened_in_one_thread_and_used_in_another(url: str) -> None:
+    writer = StoreWriter(url)
+    writer.open()
+    batches = [Delivered("track-b", STREAM, 1, trades(2))]
+    thread = threading.Thread(target=lambda: writer.commit(batches))
+    thread.start()
+    thread.join()
+    assert writer.high_water_marks([STREAM]) == {STREAM: 2}
+    writer.close()
+
+
+def test_a_price_that_is_no_number_is_refused(url: str) -> None:
+    writer = StoreWriter(url)
+    writer.open()
+    committed = writer.commit([Delivered("track-b", STREAM, 1, [trade(1), trade(2, price=float("nan"))])])
+    assert (committed.stored, committed.quarantined) == (1, 1)
+    writer.close()
+
+
+def test_closing_leaves_one_file_without_a_log(url: str, tmp_path: Path) -> None:
+    writer = StoreWriter(url)
+    writer.open()
+    writer.commit([Delivered("track-b", STREAM, 1, trades(2))])
+    writer.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["observer.sqlite3"]
