@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from observer.errors import ObserverError
 from observer.simulator.tape import NS_PER_S
 
 TOKEN_LIFE_S: Final = 86_400
@@ -19,7 +20,7 @@ _SAME_TOKEN_S: Final = 6 * 3_600
 _ISSUE_INTERVAL_S: Final = 60
 
 
-class Refusal(Exception):  # noqa: N818 - an answer of the protocol, not an error of ours
+class Refusal(ObserverError):  # noqa: N818 - an answer of the protocol, not an error of ours
     """A request that KIS does not serve; `http_status` is how it arrives."""
 
     def __init__(self, code: str, text: str, http_status: int) -> None:

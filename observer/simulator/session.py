@@ -122,11 +122,11 @@ class StreamSession:
             del self._sessions[self._app_key]
 
     def _enter(self, approval_key: str, now_ns: int) -> Reply | None:
-        """Take hold of the app key; a reply only when that is refused."""
+        """Take hold of the app key, one for the life of the session; a reply only when that is refused."""
         app_key = self._gate.app_key_of_approval(approval_key, now_ns)
         if app_key is None:
             return self._refused(Target(_NOBODY, ""), "OPSP0011", "invalid approval : NOT FOUND", close=True)
-        if self._sessions.setdefault(app_key, self) is not self:
+        if self._app_key not in (None, app_key) or self._sessions.setdefault(app_key, self) is not self:
             return self._refused(Target(_NOBODY, ""), "OPSP8996", "ALREADY IN USE appkey", close=True, return_code="9")
         self._app_key = app_key
         return None

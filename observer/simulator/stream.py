@@ -20,6 +20,7 @@ from observer.simulator.tally import Tally
 _BEAT_S: Final = 0.01
 _UNANSWERED_LIMIT: Final = 3
 _LARGEST_MESSAGE_BYTES: Final = 64 * 1024
+_CLOSE_TIMEOUT_S: Final = 1.0  # how long a peer may take to answer our close frame
 
 
 class _Connection:
@@ -30,7 +31,9 @@ class _Connection:
         self._session = session
         self._clock = clock
         self._pingpong_interval_s = pingpong_interval_s
-        self._socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=_LARGEST_MESSAGE_BYTES)
+        self._socket = web.WebSocketResponse(
+            autoping=False, compress=False, timeout=_CLOSE_TIMEOUT_S, max_msg_size=_LARGEST_MESSAGE_BYTES
+        )
         self._sending = asyncio.Lock()
         self._unanswered = 0
 

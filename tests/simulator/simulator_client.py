@@ -9,7 +9,7 @@ from datetime import date
 import httpx
 import websockets
 
-from observer.clock import ManualClock, kst_ns
+from observer.clock import Clock, ManualClock, kst_ns
 from observer.simulator.settings import SimulatorSettings
 from observer.simulator.simulator import Simulator
 
@@ -29,11 +29,12 @@ def settings(**changes: object) -> SimulatorSettings:
 
 
 class Client:
-    """One account at a running simulator whose clock the test moves."""
+    """One account at a running simulator; `clock` is there where the test moves it."""
 
-    def __init__(self, simulator: Simulator, clock: ManualClock, http: httpx.AsyncClient) -> None:
+    clock: ManualClock
+
+    def __init__(self, simulator: Simulator, http: httpx.AsyncClient) -> None:
         self.simulator = simulator
-        self.clock = clock
         self.http = http
         self.token = ""
         self.liveliest = max(
@@ -84,18 +85,26 @@ class Client:
 
 
 @asynccontextmanager
-async def running(now_ns: int, **changes: object) -> AsyncIterator[Client]:
+async def running_on(clock: Clock, **changes: object) -> AsyncIterator[Client]:
     """A simulator that is stopped afterwards, and a client that has a token already."""
-    clock = ManualClock(now_ns)
     simulator = Simulator(settings(**changes), clock)
     await simulator.start()
     try:
         async with httpx.AsyncClient(timeout=5) as http:
-            client = Client(simulator, clock, http)
+            client = Client(simulator, http)
             await client.ask_token()
             yield client
     finally:
         await simulator.stop()
+
+
+@asynccontextmanager
+async def running(now_ns: int, **changes: object) -> AsyncIterator[Client]:
+    """A simulator whose clock the test moves."""
+    clock = ManualClock(now_ns)
+    async with running_on(clock, **changes) as client:
+        client.clock = clock
+        yield client
 
 
 def request_text(approval_key: str, symbol: str, *, tr_type: str = "1", tr_id: str = "H0STCNT0") -> str:

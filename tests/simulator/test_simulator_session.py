@@ -132,6 +132,17 @@ def test_a_second_session_of_a_key_is_refused_until_the_first_has_ended() -> Non
     assert code(wire.register(wire.session(), SYMBOLS[0])) == "OPSP0000"
 
 
+def test_a_session_keeps_to_one_key() -> None:
+    wire = Wire()
+    session = wire.session()
+    wire.register(session, SYMBOLS[0])
+    other = wire.gate.issue_approval("second", APP_KEYS["second"], at(8)).text
+    reply = session.receive(request_text(other, SYMBOLS[1]), at(9))
+    assert (code(reply), reply.close) == ("OPSP8996", True)
+    session.end()
+    assert wire.sessions == {}
+
+
 def test_two_keys_have_a_session_each() -> None:
     wire = Wire()
     wire.register(wire.session(), SYMBOLS[0])

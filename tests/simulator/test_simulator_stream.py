@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import time
+from itertools import pairwise
 
 import pytest
 import websockets
 
+from observer.clock import ScaledClock
 from observer.simulator.faults import ScriptedDrop
-from tests.simulator.simulator_client import at, control, records_until, request_text, running
+from tests.simulator.simulator_client import at, control, records_until, request_text, running, running_on
 
 
 def test_the_trades_of_the_day_arrive_each_once() -> None:
@@ -23,6 +26,18 @@ def test_the_trades_of_the_day_arrive_each_once() -> None:
             counters = client.simulator.counters()
             assert counters.trades_by_symbol == {client.liveliest: len(expected)}
             assert (counters.trades, counters.registrations, counters.connections) == (len(expected), 1, 1)
+
+    asyncio.run(test())
+
+
+def test_on_a_scaled_clock_the_chain_of_volumes_has_no_hole() -> None:
+    async def test() -> None:
+        clock = ScaledClock(at(9), time.monotonic_ns(), 1_200.0)
+        async with running_on(clock) as client, client.stream() as socket:
+            await socket.send(request_text(await client.approval(), client.liveliest))
+            records = await records_until(socket, lambda records: len(records) >= 300)
+            for before, after in pairwise(records):
+                assert int(after[13]) - int(after[12]) == int(before[13])
 
     asyncio.run(test())
 
