@@ -16,8 +16,6 @@ Exclusion = Literal[
     "not_a_share", "suspended", "administrative", "etf", "etn", "spac", "preferred", "no_close", "low_close"
 ]
 
-KOREAN_STOCKS: Final = "kr_stocks"  # the market of the requirement's universe
-
 # Security groups of KRX (그룹코드): domestic and foreign funds and notes; and what is no share of anything: rights to
 # buy one, equity-linked warrants, beneficiary certificates.
 _ETF_GROUPS: Final = frozenset({"EF", "FE"})
