@@ -164,6 +164,8 @@ class TradeStreamConnection:
         except asyncio.CancelledError:
             await self._close_cleanly(socket, dialect)
             raise
+        finally:
+            socket.transport.abort()  # closed already, unless the listener failed: then nobody else would
 
     async def _open_socket(self) -> ClientConnection:
         return await connect(
@@ -342,7 +344,7 @@ class TradeStreamConnection:
                     self._take(dialect, dialect.read(await socket.recv()))
                 await socket.close()
         except (TimeoutError, ConnectionClosed, _RefusedError):
-            socket.transport.abort()
+            pass  # what could not be removed goes with the connection, and is told as such below
         for symbol in list(self._registered):
             self._listener.on_unregistered(symbol, "closed")
         self._registered.clear()

@@ -357,6 +357,18 @@ def test_a_broker_that_answers_nothing_delays_the_end_no_longer_than_its_limit()
     played(play, broker, close_s=0.1)
 
 
+def test_a_listener_that_fails_ends_the_loop_with_its_error_and_leaves_no_connection():
+    async def play(scene):
+        scene.listener.on_trades = lambda trades: 1 // 0
+        await scene.heard("connected", 0)
+        await scene.broker.sockets[0].send_str(frame(record()))
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(scene.task, 5.0)
+        await until(lambda: scene.broker.sockets[0].closed)
+
+    played(play)
+
+
 symbols = st.lists(st.sampled_from("ABCDEF"), unique=True)
 
 

@@ -39,21 +39,26 @@ def parse_trades(frame: str | bytes, receive_time_ns: int) -> tuple[list[Trade],
     trades: list[Trade] = []
     try:
         text = frame if isinstance(frame, str) else frame.decode()
-        count, fields = _open(text)
-        width, remainder = divmod(len(fields), count)
+        count, payload = _open(text)
+        field_count = payload.count("^") + 1
+        width, remainder = divmod(field_count, count)
         if remainder or width < _WIDTH_MIN:
+            fields = payload.split("^")
             _read_records(fields, _width_by_content(fields), receive_time_ns, trades)
-            reason = f"{len(fields)} fields do not make {count} records of at least {_WIDTH_MIN}"
+            reason = f"{field_count} fields do not make {count} records of at least {_WIDTH_MIN}"
             return trades, _quarantined(frame, receive_time_ns, reason)
-        _read_records(fields, width, receive_time_ns, trades)
+        if count == 1:  # by far the commonest frame: what lies behind the last field that is read stays unsplit
+            trades.append(_trade(payload.split("^", _HEAD), receive_time_ns))
+        else:
+            _read_records(payload.split("^"), width, receive_time_ns, trades)
     except (ValueError, KeyError, OverflowError) as error:
         reason = f"record {len(trades) + 1}: {type(error).__name__}: {error}"
         return trades, _quarantined(frame, receive_time_ns, reason)
     return trades, None
 
 
-def _open(text: str) -> tuple[int, list[str]]:
-    """The number of records that the header claims, and the fields of the payload."""
+def _open(text: str) -> tuple[int, str]:
+    """The number of records that the header claims, and the payload."""
     encrypted, transaction, count_text, payload = text.split("|", 3)
     if encrypted != "0":
         raise ValueError(f"encryption flag {encrypted!r} where plain text was expected")
@@ -62,14 +67,11 @@ def _open(text: str) -> tuple[int, list[str]]:
     count = int(count_text)
     if not 0 < count <= _RECORDS_MAX:
         raise ValueError(f"{count} records")
-    return count, payload.split("^")
+    return count, payload
 
 
 def _read_records(fields: list[str], width: int, receive_time_ns: int, trades: list[Trade]) -> None:
     """Append the trade of every whole record to `trades`, so that those before an error stay."""
-    if len(fields) == width:  # by far the commonest frame: one record
-        trades.append(_trade(fields, receive_time_ns))
-        return
     starts = range(0, len(fields) - width + 1, width)
     # From a generator `extend` appends one by one, so what came before an error is there.
     trades.extend(_trade(fields[start : start + _HEAD], receive_time_ns) for start in starts)
