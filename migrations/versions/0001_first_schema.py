@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.util import CommandError
 
 revision = "0001"
 down_revision = None
@@ -61,7 +62,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("before the first schema there is nothing to go back to")
+    raise CommandError("before the first schema there is nothing to go back to; an unwanted database is deleted")
 
 
 def _create_bookkeeping() -> None:

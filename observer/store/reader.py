@@ -20,6 +20,7 @@ from bus.events import (
     SlotAssigned,
     SlotReleased,
     Snapshot,
+    SweepCompleted,
     Trade,
     UniverseBuilt,
     UniverseMember,
@@ -146,6 +147,13 @@ class StoreReader:
         received = table.c.receive_time_ns
         wanted = select(table).where(table.c.session_date == session_date, received >= from_ns, received < to_ns)
         return self._events(Snapshot, wanted.order_by(received, table.c.stream, table.c.sequence))
+
+    def completed_sweeps(self, session_date: str) -> frozenset[int]:
+        """The numbers of the day's sweeps that were completed."""
+        columns = EVENT_TABLES[SweepCompleted].c
+        with self._asking() as connection:
+            numbers = connection.scalars(select(columns.sweep).where(columns.session_date == session_date))
+            return frozenset(numbers)
 
     def daily_bars(self, last: int, symbol: str | None = None) -> dict[str, list[DailyBar]]:
         """The last so many daily bars of one symbol, or of all, oldest first. Of a day that was fetched twice the later

@@ -3,6 +3,8 @@
 A transaction holds the rows, the projections and the marks of everything in it, so after any kill the marks tell
 exactly which events are there. It is tried in one go first. Only when the database refuses a row is the group stored
 again carefully: halving finds the row, which goes to quarantine in the same transaction, and the rest is stored.
+
+A NaN is no value to SQLite: it is refused where there must be one and becomes NULL elsewhere. PostgreSQL keeps it.
 """
 
 from collections.abc import Callable, Mapping, Sequence

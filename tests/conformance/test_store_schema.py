@@ -85,3 +85,10 @@ def test_a_doubled_place_is_impossible(database_url: str) -> None:
     execute(database_url, insert)
     with pytest.raises(Exception, match=r"(?i)unique"):
         execute(database_url, insert)
+
+
+def test_the_first_schema_cannot_be_taken_back(database_url: str) -> None:
+    result = alembic("downgrade", "base", environment_url=database_url)
+    assert result.returncode != 0
+    assert "nothing to go back to" in result.stdout + result.stderr
+    assert query(database_url, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
