@@ -46,10 +46,16 @@ class Leftovers:
             self._write()
 
     def _write(self) -> None:
-        """Replace the file at once, so that a kill leaves the old one or the new one."""
+        """Replace the file at once, so that a kill leaves the old one or the new one.
+
+        A full disk is no reason to run a child less well: the lifeline is there, this is the second net.
+        """
         new = self._path.with_suffix(".new")
-        new.write_bytes(msgspec.json.encode(self._children))
-        new.replace(self._path)
+        try:
+            new.write_bytes(msgspec.json.encode(self._children))
+            new.replace(self._path)
+        except OSError as error:
+            logger.error("cannot write %s, so the next supervisor will not know our children: %s", self._path, error)
 
     async def end(self) -> list[int]:
         """End what an earlier supervisor left running, by session, and return the pids of its leaders."""

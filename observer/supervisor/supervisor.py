@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import groupby
 from pathlib import Path
 from random import Random
@@ -40,7 +41,7 @@ from observer.supervisor.watch import Figures, Watch
 
 logger = logging.getLogger(__name__)
 
-ANSWER_WITHIN_S: Final = 0.9  # a command is answered within a second: with its result, or that it is under way
+ANSWER_WITHIN_S: Final = 0.8  # a command is answered within a second: with its result, or that it is under way
 _SAMPLE_S: Final = 1.0
 
 
@@ -139,14 +140,18 @@ class Supervisor:
         """What works for as long as the supervisor does; none of them ends before but by a mistake of ours."""
         return [*self._keeping.values(), *self._services]
 
-    async def run_until(self, stopping: asyncio.Event) -> None:
+    async def run_until(
+        self, stopping: asyncio.Event, beside: AbstractAsyncContextManager[object] | None = None
+    ) -> None:
         """Start all, keep them until `stopping` is set or a shutdown is asked for, stop all.
+
+        `beside` is entered before anything is started and left before anything is stopped.
 
         Raises:
             AlreadyRunningError: another supervisor works in this runtime directory.
             BusError: the control socket cannot be opened.
         """
-        async with self:
+        async with self, beside or nullcontext():
             starting = asyncio.create_task(self.start_all())
             ends = [asyncio.create_task(_wait(event)) for event in (stopping, self.shutdown_asked)]
             try:

@@ -1,0 +1,49 @@
+"""A child for tests that speaks the supervisor's protocol: name, control address, mode.
+
+Modes: well (ready, heartbeats, ends on SIGTERM) - silent (ready, one heartbeat, then its loop is blocked) - unready
+(never says ready) - leaving (ready, says that it is stopping, ends with status 0) - staying (says that it is stopping
+and does not end).
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import time
+
+from bus.commands import Heartbeat, Ready, Stopping
+from bus.control import ControlClient
+
+HEARTBEAT_S = 0.05
+
+
+def block_the_loop() -> None:
+    time.sleep(600)
+
+
+async def speak(name: str, address: str, mode: str) -> None:
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    client = ControlClient(address)
+    if mode == "unready":
+        await stopping.wait()
+        return
+    await client.send(Ready(name, os.getpid()))
+    if mode in ("leaving", "staying"):
+        await client.send(Stopping(name, os.getpid()))
+        await asyncio.sleep(0.1 if mode == "leaving" else 600)
+        return
+    beats = 0
+    while not stopping.is_set():
+        beats += 1
+        await client.send(Heartbeat(name, os.getpid(), 0.001, beats))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), HEARTBEAT_S)
+        if mode == "silent":
+            block_the_loop()
+
+
+faulthandler.register(signal.SIGUSR1, all_threads=True)
+asyncio.run(speak(*sys.argv[1:4]))

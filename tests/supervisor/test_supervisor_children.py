@@ -1,0 +1,357 @@
+"""The supervisor with real children: order, restarts, giving up, stopping, and one that never disturbs another."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from bus.commands import Done, Refused
+from observer.supervisor.restarts import RestartLimits
+from observer.supervisor.states import State
+from tests.supervisor.scenes import (
+    IGNORES_SIGTERM,
+    SLEEPS,
+    eventually,
+    is_alive,
+    kill,
+    program,
+    quiet,
+    speaker,
+    supervised,
+    supervisor_of,
+)
+
+FAILS = "raise SystemExit(3)"
+
+
+# --- start and stop --------------------------------------------------------------------------------------
+
+
+def test_a_group_starts_when_all_of_the_earlier_are_ready_and_stops_before_they_do(tmp_path: Path) -> None:
+    async def run() -> None:
+        children = [
+            quiet(tmp_path, "last", order=2),
+            speaker(tmp_path, "writer", order=0),
+            quiet(tmp_path, "a", order=1),
+        ]
+        async with supervised(tmp_path, children) as scene:
+            await scene.supervisor.start_all()
+            assert [process.name for process in scene.supervisor.status().processes] == ["writer", "a", "last"]
+            changes = [(change.name, change.current) for change in scene.changes.all]
+            assert changes.index(("writer", State.RUNNING)) < changes.index(("a", State.STARTING))
+            assert changes.index(("a", State.RUNNING)) < changes.index(("last", State.STARTING))
+            await scene.supervisor.stop_all()
+            changes = [(change.name, change.current) for change in scene.changes.all]
+            assert changes.index(("last", State.STOPPED)) < changes.index(("a", State.STOPPING))
+            assert changes.index(("a", State.STOPPED)) < changes.index(("writer", State.STOPPING))
+
+    asyncio.run(run())
+
+
+def test_children_of_one_group_start_together(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [speaker(tmp_path, name) for name in "ab"]) as scene:
+            await scene.supervisor.start_all()
+            first_ready = scene.changes.all.index(await scene.changes.until("a", State.RUNNING))
+            second_starting = scene.changes.all.index(await scene.changes.until("b", State.STARTING))
+            assert second_starting < first_ready
+
+    asyncio.run(run())
+
+
+def test_a_child_that_is_given_up_does_not_keep_the_next_group_from_its_start(tmp_path: Path) -> None:
+    async def run() -> None:
+        hopeless = program(tmp_path, "job", ("/no/such/program",), restart="never")
+        children = [hopeless, quiet(tmp_path, "a", order=1)]
+        async with supervised(tmp_path, children) as scene:
+            await scene.supervisor.start_all()
+            assert scene.changes.states("job") == [State.STARTING, State.FATAL]
+            assert scene.changes.states("a") == [State.STARTING, State.RUNNING]
+
+    asyncio.run(run())
+
+
+def test_a_stop_in_the_middle_of_the_start_leaves_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        children = [speaker(tmp_path, "a", "unready"), quiet(tmp_path, "b", order=1)]
+        async with supervised(tmp_path, children) as scene:
+            starting = asyncio.create_task(scene.supervisor.start_all())
+            await scene.changes.until("a", State.STARTING)
+            await scene.supervisor.stop_all()
+            await starting
+            assert scene.changes.states("b") == []
+            assert scene.changes.states("a")[-1] is State.STOPPED
+
+    asyncio.run(run())
+
+
+def test_run_until_starts_all_and_stops_all_when_its_event_is_set(tmp_path: Path) -> None:
+    async def run() -> None:
+        supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
+        stopping = asyncio.Event()
+        running = asyncio.create_task(supervisor.run_until(stopping))
+        pid = (await changes.until("a", State.RUNNING)).pid
+        stopping.set()
+        await running
+        assert changes.states("a")[-1] is State.STOPPED
+        assert pid is not None
+        assert not is_alive(pid)
+
+    asyncio.run(run())
+
+
+def test_run_until_stops_all_when_it_is_cancelled(tmp_path: Path) -> None:
+    async def run() -> None:
+        supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
+        running = asyncio.create_task(supervisor.run_until(asyncio.Event()))
+        await changes.until("a", State.RUNNING)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert changes.states("a")[-1] is State.STOPPED
+
+    asyncio.run(run())
+
+
+def test_two_children_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="same name"):
+        supervisor_of(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "a")])
+
+
+# --- ends that nobody asked for ----------------------------------------------------------------------------
+
+
+def test_a_child_that_is_killed_is_started_again_and_the_others_keep_their_pids(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, name) for name in "abc"]) as scene:
+            await scene.supervisor.start_all()
+            before = scene.pids()
+            kill(scene.pid("b"))
+            assert (await scene.changes.until("b", State.BACKOFF)).reason.startswith("SIGKILL; next start in 0.0")
+            await scene.changes.until("b", State.RUNNING, 2)
+            after = scene.pids()
+            assert after["b"] not in (None, before["b"])
+            assert (after["a"], after["c"]) == (before["a"], before["c"])
+            restarts = {process.name: process.restarts for process in scene.supervisor.status().processes}
+            assert restarts == {"a": 0, "b": 1, "c": 0}
+
+    asyncio.run(run())
+
+
+def test_a_child_that_keeps_ending_is_given_up_and_can_be_started_by_hand(tmp_path: Path) -> None:
+    async def run() -> None:
+        limits = RestartLimits(delay_first_s=0.01, delay_max_s=0.02, restarts_max=2, window_s=30.0)
+        async with supervised(tmp_path, [quiet(tmp_path, "a", FAILS)], limits) as scene:
+            await scene.supervisor.start_all()
+            given_up = await scene.changes.until("a", State.FATAL)
+            assert given_up.reason == "exit 3; ended 3 times within 30 s"
+            assert isinstance(await scene.supervisor.start("a"), Done)
+            await scene.changes.until("a", State.FATAL, 2)
+            assert scene.changes.states("a").count(State.STARTING) == 6
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("restart", "code", "expected"),
+    [
+        ("never", "pass", State.EXITED),
+        ("never", FAILS, State.FATAL),
+        ("on_failure", "pass", State.EXITED),
+        ("on_failure", FAILS, State.BACKOFF),
+        ("always", "pass", State.BACKOFF),
+        ("always", FAILS, State.BACKOFF),
+    ],
+)
+def test_the_policy_decides_what_follows_an_end(tmp_path: Path, restart: str, code: str, expected: State) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a", code, restart=restart)]) as scene:
+            await scene.supervisor.start("a")
+            await scene.changes.until("a", expected)
+            assert scene.changes.states("a")[:3] == [State.STARTING, State.RUNNING, expected]
+
+    asyncio.run(run())
+
+
+def test_who_ends_before_it_was_ready_was_not_started(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a", FAILS, expects_ready=True)]) as scene:
+            outcome = await scene.supervisor.start("a")
+            assert isinstance(outcome, Refused)
+            assert "exit 3" in outcome.message
+            await scene.supervisor.stop("a")
+
+    asyncio.run(run())
+
+
+def test_who_says_that_it_stops_gets_its_grace_and_then_follows_its_policy(tmp_path: Path) -> None:
+    async def run() -> None:
+        child = speaker(tmp_path, "a", "leaving", restart="on_failure")
+        async with supervised(tmp_path, [child]) as scene:
+            await scene.supervisor.start("a")
+            assert (await scene.changes.until("a", State.EXITED)).reason == "exit 0"
+            assert scene.changes.states("a") == [State.STARTING, State.RUNNING, State.STOPPING, State.EXITED]
+
+    asyncio.run(run())
+
+
+def test_who_says_that_it_stops_and_stays_is_killed_after_its_grace(tmp_path: Path) -> None:
+    async def run() -> None:
+        child = speaker(tmp_path, "a", "staying", restart="never", stop_grace_s=0.2)
+        async with supervised(tmp_path, [child]) as scene:
+            await scene.supervisor.start("a")
+            assert (await scene.changes.until("a", State.FATAL)).reason == "SIGKILL"
+
+    asyncio.run(run())
+
+
+# --- hung --------------------------------------------------------------------------------------------------
+
+
+def test_who_falls_silent_shows_its_stacks_and_is_restarted(tmp_path: Path) -> None:
+    async def run() -> None:
+        child = speaker(tmp_path, "a", "silent", heartbeat_limit_s=0.4, stop_grace_s=0.3)
+        async with supervised(tmp_path, [child]) as scene:
+            await scene.supervisor.start_all()
+            hung = await scene.changes.until("a", State.STOPPING)
+            assert hung.reason.startswith("no heartbeat for")
+            ended = await scene.changes.until("a", State.BACKOFF)
+            assert "ended by SIGKILL" in ended.reason  # its SIGTERM handler needs the loop that hangs
+            assert "block_the_loop" in scene.log("a")
+            await scene.changes.until("a", State.RUNNING, 2)
+
+    asyncio.run(run())
+
+
+def test_who_is_not_ready_in_time_is_ended_and_tried_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        child = speaker(tmp_path, "a", "unready", ready_deadline_s=1.0)
+        async with supervised(tmp_path, [child]) as scene:
+            outcome = await scene.supervisor.start("a")
+            assert isinstance(outcome, Refused)
+            assert "not ready within 1 s" in outcome.message
+            await scene.changes.until("a", State.STARTING, 2)
+
+    asyncio.run(run())
+
+
+def test_heartbeats_keep_a_child_and_show_in_its_status(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [speaker(tmp_path, "a", heartbeat_limit_s=2.0)]) as scene:
+            await scene.supervisor.start_all()
+            await eventually(lambda: (scene.supervisor.status().processes[0].progress or 0) > 25, "25 heartbeats")
+            (process,) = scene.supervisor.status().processes
+            assert process.state == "RUNNING"
+            assert process.loop_lag_s == 0.001
+            assert process.heartbeat_age_s is not None
+            assert process.heartbeat_age_s < 2.0
+            assert scene.changes.states("a") == [State.STARTING, State.RUNNING]
+
+    asyncio.run(run())
+
+
+def test_a_supervisor_that_stood_still_blames_nobody_for_the_silence(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [speaker(tmp_path, "a", heartbeat_limit_s=0.8)]) as scene:
+            await scene.supervisor.start_all()
+            time.sleep(1.2)  # the loop itself stands still: as when the machine is suspended
+            heard = scene.supervisor.status().processes[0].progress or 0
+            await eventually(lambda: (scene.supervisor.status().processes[0].progress or 0) > heard + 10, "heartbeats")
+            assert scene.changes.states("a") == [State.STARTING, State.RUNNING]
+
+    asyncio.run(run())
+
+
+# --- one and the others --------------------------------------------------------------------------------------
+
+
+def test_restarting_one_leaves_the_other_pids(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [speaker(tmp_path, "a"), quiet(tmp_path, "b")]) as scene:
+            await scene.supervisor.start_all()
+            before = scene.pids()
+            outcome = await scene.supervisor.restart("a")
+            assert outcome == Done("a", f"running, pid {scene.pid('a')}")
+            assert scene.pid("a") != before["a"]
+            assert scene.pid("b") == before["b"]
+            assert scene.supervisor.status().processes[0].restarts == 0  # it was asked for
+
+    asyncio.run(run())
+
+
+def test_one_that_ignores_sigterm_delays_no_command_for_another(tmp_path: Path) -> None:
+    async def run() -> None:
+        children = [quiet(tmp_path, "deaf", IGNORES_SIGTERM + SLEEPS, stop_grace_s=600.0), quiet(tmp_path, "b")]
+        async with supervised(tmp_path, children) as scene:
+            await scene.supervisor.start_all()
+            await eventually(lambda: "deaf" in scene.log("deaf"))
+            stopping = asyncio.create_task(scene.supervisor.stop("deaf"))
+            await scene.changes.until("deaf", State.STOPPING)
+            assert isinstance(await scene.supervisor.restart("b"), Done)
+            assert not stopping.done()
+            kill(scene.pid("deaf"))
+            assert await stopping == Done("deaf", "stopped: SIGKILL")
+
+    asyncio.run(run())
+
+
+def test_wishes_for_one_child_are_fulfilled_one_after_the_other(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
+            verbs = [scene.supervisor.start, scene.supervisor.stop, scene.supervisor.start, scene.supervisor.restart]
+            outcomes = await asyncio.gather(*(verb("a") for verb in verbs))
+            assert [type(outcome) for outcome in outcomes] == [Done] * 4
+            assert scene.changes.states("a")[-1] is State.RUNNING
+
+    asyncio.run(run())
+
+
+def test_two_restarts_at_once_of_a_child_that_takes_its_time_are_one(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [speaker(tmp_path, "a")]) as scene:
+            await scene.supervisor.start_all()
+            outcomes = await asyncio.gather(scene.supervisor.restart("a"), scene.supervisor.restart("a"))
+            assert outcomes[0] == outcomes[1] == Done("a", f"running, pid {scene.pid('a')}")
+            assert scene.changes.states("a").count(State.STARTING) == 2
+
+    asyncio.run(run())
+
+
+def test_a_stop_answers_a_start_that_is_under_way(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [speaker(tmp_path, "a", "unready")]) as scene:
+            starting = asyncio.create_task(scene.supervisor.start("a"))
+            await scene.changes.until("a", State.STARTING)
+            assert isinstance(await scene.supervisor.stop("a"), Done)
+            outcome = await starting
+            assert isinstance(outcome, Refused)
+            assert outcome.code == "superseded"
+
+    asyncio.run(run())
+
+
+def test_a_child_in_backoff_can_be_stopped_and_stays_so(tmp_path: Path) -> None:
+    async def run() -> None:
+        limits = RestartLimits(delay_first_s=600.0, delay_max_s=600.0)
+        async with supervised(tmp_path, [quiet(tmp_path, "a", FAILS)], limits) as scene:
+            await scene.supervisor.start("a")
+            await scene.changes.until("a", State.BACKOFF)
+            assert isinstance(await scene.supervisor.stop("a"), Done)
+            assert scene.changes.states("a")[-1] is State.STOPPED
+
+    asyncio.run(run())
+
+
+def test_a_listener_that_fails_disturbs_no_child(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
+
+            def fail(*_: object) -> None:
+                raise OSError("disk full")
+
+            scene.changes.on_change = fail  # type: ignore[method-assign]
+            assert isinstance(await scene.supervisor.start("a"), Done)
+            assert is_alive(scene.pid("a"))
+
+    asyncio.run(run())

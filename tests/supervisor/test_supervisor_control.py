@@ -1,0 +1,194 @@
+"""What a person can ask of the supervisor over its socket, and what nobody can."""
+
+import asyncio
+import os
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+import zmq
+import zmq.asyncio
+
+from bus.commands import (
+    Done,
+    Heartbeat,
+    Ready,
+    Refused,
+    Reply,
+    Request,
+    Restart,
+    Shutdown,
+    Start,
+    Status,
+    StatusReply,
+    Stop,
+    Stopping,
+    UnderWay,
+)
+from bus.control import ControlClient
+from observer.supervisor.instance import AlreadyRunningError
+from observer.supervisor.states import State
+from tests.supervisor.scenes import (
+    DEADLINE_S,
+    IGNORES_SIGTERM,
+    SLEEPS,
+    eventually,
+    kill,
+    quiet,
+    speaker,
+    supervised,
+    supervisor_of,
+)
+
+
+def test_the_status_tells_of_every_process_and_of_the_market(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "b", order=1)]) as scene:
+            await scene.supervisor.start("a")
+            await eventually(lambda: scene.supervisor.status().processes[0].rss_bytes, "figures")
+            status = await scene.client.request(Status(), DEADLINE_S)
+            assert isinstance(status, StatusReply)
+            assert (status.phase, status.market_time_ns) == ("IDLE", 1_795_000_000_000_000_000)
+            assert status.supervisor_pid == os.getpid()
+            a, b = status.processes
+            assert (a.name, a.state, a.pid) == ("a", "RUNNING", scene.pid("a"))
+            assert None not in (a.uptime_s, a.cpu_percent, a.rss_bytes, a.open_files, a.threads)
+            assert (b.name, b.state, b.pid, b.uptime_s, b.rss_bytes) == ("b", "STOPPED", None, None, None)
+
+    asyncio.run(run())
+
+
+def test_start_restart_and_stop_are_answered_when_they_are_done(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
+            assert isinstance(await scene.client.request(Start("a"), DEADLINE_S), Done)
+            first = scene.pid("a")
+            assert isinstance(await scene.client.request(Restart("a"), DEADLINE_S), Done)
+            assert scene.pid("a") != first
+            assert await scene.client.request(Stop("a"), DEADLINE_S) == Done("a", "stopped: SIGTERM")
+            assert scene.pids() == {"a": None}
+
+    asyncio.run(run())
+
+
+def test_what_takes_longer_than_a_second_is_said_to_be_under_way_and_happens(tmp_path: Path) -> None:
+    async def run() -> None:
+        children = [quiet(tmp_path, "deaf", IGNORES_SIGTERM + SLEEPS, stop_grace_s=600.0)]
+        async with supervised(tmp_path, children) as scene:
+            await scene.supervisor.start_all()
+            await eventually(lambda: "deaf" in scene.log("deaf"))
+            assert isinstance(await scene.client.request(Stop("deaf"), DEADLINE_S), UnderWay)
+            assert scene.changes.states("deaf")[-1] is State.STOPPING
+            kill(scene.pid("deaf"))
+            await scene.changes.until("deaf", State.STOPPED)
+
+    asyncio.run(run())
+
+
+def test_a_name_that_nobody_has_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "b")]) as scene:
+            reply = await scene.client.request(Restart("c"), DEADLINE_S)
+            assert reply == Refused("unknown_process", "no process is named 'c'; there are a, b")
+
+    asyncio.run(run())
+
+
+def test_a_shutdown_stops_everything(tmp_path: Path) -> None:
+    async def run() -> None:
+        supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
+        running = asyncio.create_task(supervisor.run_until(asyncio.Event()))
+        await changes.until("a", State.RUNNING)
+        assert await _ask(tmp_path, Shutdown()) == UnderWay("stopping everything")
+        await running
+        assert changes.states("a")[-1] is State.STOPPED
+
+    asyncio.run(run())
+
+
+async def _ask(folder: Path, request: Request) -> Reply:
+    client = ControlClient(f"ipc://{folder}/run/control")
+    try:
+        return await client.request(request, DEADLINE_S)
+    finally:
+        client.close()
+
+
+def test_nothing_is_started_any_more_while_everything_is_being_stopped(tmp_path: Path) -> None:
+    async def run() -> None:
+        children = [quiet(tmp_path, "deaf", IGNORES_SIGTERM + SLEEPS, stop_grace_s=0.5), quiet(tmp_path, "b", order=1)]
+        async with supervised(tmp_path, children) as scene:
+            await scene.supervisor.start_all()
+            await eventually(lambda: "deaf" in scene.log("deaf"))
+            stopping = asyncio.create_task(scene.supervisor.stop_all())
+            await scene.changes.until("deaf", State.STOPPING)
+            reply = await scene.client.request(Start("b"), DEADLINE_S)
+            assert isinstance(reply, Refused)
+            assert reply.code == "shutting_down"
+            await stopping
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "message", [Ready("a", 4_000_000), Heartbeat("a", 4_000_000, 0.0, 1), Stopping("a", 4_000_000)]
+)
+def test_a_process_that_is_not_ours_cannot_speak_for_one_that_is(tmp_path: Path, message: Request) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [speaker(tmp_path, "a", "unready")]) as scene:
+            starting = asyncio.create_task(scene.supervisor.start("a"))
+            await scene.changes.until("a", State.STARTING)
+            reply = await scene.client.request(message, DEADLINE_S)
+            assert isinstance(reply, Refused)
+            assert reply.code == "not_supervised"
+            assert scene.supervisor.strangers == 1
+            assert scene.changes.states("a") == [State.STARTING]
+            await scene.supervisor.stop("a")
+            await starting
+
+    asyncio.run(run())
+
+
+def test_garbage_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    """Random bytes, and requests with bytes changed at random; those that stay requests name nobody."""
+
+    async def run() -> None:
+        chance = Random(3)
+        seeds = [msgspec.msgpack.encode(request) for request in (Stop("zz"), Restart("zz"), Heartbeat("zz", 9, 0.0, 1))]
+        async with supervised(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "b")]) as scene:
+            await scene.supervisor.start_all()
+            before = scene.pids(), len(scene.changes.all)
+            socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.connect(f"ipc://{tmp_path}/run/control")
+            for _ in range(500):
+                await socket.send_multipart(_garbage(chance, seeds))
+                reply = msgspec.msgpack.decode((await socket.recv_multipart())[1], type=Reply)
+                assert isinstance(reply, Refused)
+            socket.close()
+            assert (scene.pids(), len(scene.changes.all)) == before
+
+    asyncio.run(run())
+
+
+def _garbage(chance: Random, seeds: list[bytes]) -> list[bytes]:
+    if chance.random() < 0.3:
+        return [chance.randbytes(chance.randrange(40)) for _ in range(chance.randrange(1, 4))]
+    body = bytearray(chance.choice(seeds))
+    for _ in range(chance.randrange(1, 4)):
+        body[chance.randrange(len(body))] = chance.randrange(256)
+    return [b"id", bytes(body)]
+
+
+def test_a_second_supervisor_is_refused_and_the_first_stays_reachable(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
+            await scene.supervisor.start_all()
+            second, _ = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
+            with pytest.raises(AlreadyRunningError, match=f"pid {os.getpid()}"):
+                await second.run_until(asyncio.Event())
+            assert isinstance(await scene.client.request(Status(), DEADLINE_S), StatusReply)
+            assert scene.changes.states("a") == [State.STARTING, State.RUNNING]
+
+    asyncio.run(run())

@@ -1,0 +1,87 @@
+"""The supervisor's own end by SIGKILL: its children go with it, or the next supervisor ends them."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from observer.supervisor.states import State
+from tests.supervisor.scenes import ROOT, eventually, is_alive, quiet, supervised
+
+# What workers do: end the own group, children included, when the lifeline closes.
+WATCHES_ITS_LIFELINE = """
+import os, subprocess
+print(subprocess.Popen(["sleep", "600"]).pid, flush=True)
+os.read(int(os.environ["OBSERVER_LIFELINE_FD"]), 1)
+os.killpg(0, 9)
+"""
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from tests.supervisor.scenes import quiet, supervisor_of
+
+async def run(folder, code):
+    supervisor, _ = supervisor_of(folder, [quiet(folder, name, code) for name in ("a", "b")])
+    async with supervisor:
+        await supervisor.start_all()
+        print(*(process.pid for process in supervisor.status().processes), flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(run(Path(sys.argv[1]), sys.argv[2]))
+"""
+
+
+def start_supervisor(folder: Path, code: str) -> "tuple[subprocess.Popen[bytes], list[int]]":
+    """A supervisor in a process of its own, with two children that run this code; and their pids."""
+    supervisor = subprocess.Popen([sys.executable, "-c", PROGRAM, folder, code], cwd=ROOT, stdout=subprocess.PIPE)
+    assert supervisor.stdout is not None
+    with supervisor.stdout as out:
+        pids = [int(pid) for pid in out.readline().split()]
+    assert len(pids) == 2
+    return supervisor, pids
+
+
+def test_children_and_grandchildren_go_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    async def run() -> None:
+        supervisor, pids = start_supervisor(tmp_path, WATCHES_ITS_LIFELINE)
+        logs = [tmp_path / "a.log", tmp_path / "b.log"]
+        await eventually(lambda: all(log.read_text().endswith("\n") for log in logs), "grandchildren")
+        pids += [int(log.read_text()) for log in logs]
+        assert all(is_alive(pid) for pid in pids)
+        supervisor.kill()
+        supervisor.wait()
+        await eventually(lambda: not any(is_alive(pid) for pid in pids), "the end of all")
+
+    asyncio.run(run())
+
+
+def test_children_without_a_lifeline_are_ended_by_the_next_supervisor(tmp_path: Path) -> None:
+    async def run() -> None:
+        supervisor, pids = start_supervisor(tmp_path, "import time; time.sleep(600)")
+        supervisor.kill()
+        supervisor.wait()
+        assert all(is_alive(pid) for pid in pids)
+        async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
+            assert not any(is_alive(pid) for pid in pids)
+            await scene.supervisor.start_all()
+            assert scene.changes.states("a")[-1] is State.RUNNING
+
+    asyncio.run(run())
+
+
+def test_a_lifeline_does_not_pass_its_writing_end_to_any_child(tmp_path: Path) -> None:
+    """Else one child would keep another's supervisor alive in its eyes."""
+
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "b")]) as scene:
+            await scene.supervisor.start_all()
+            for name in "ab":
+                folder = Path(f"/proc/{scene.pid(name)}")
+                pipes = [file.name for file in (folder / "fd").iterdir() if "pipe:" in str(file.readlink())]
+                infos = [(folder / "fdinfo" / number).read_text() for number in pipes]
+                flags = [int(info.split("flags:")[1].split()[0], 8) & os.O_ACCMODE for info in infos]
+                assert flags == [os.O_RDONLY]
+
+    asyncio.run(run())

@@ -1,0 +1,107 @@
+"""One supervisor to a runtime directory, and the end of what an earlier one left."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from observer.supervisor.instance import AlreadyRunningError, InstanceLock
+from observer.supervisor.leftovers import Leftovers
+from tests.supervisor.scenes import ROOT, is_alive
+
+HOLDER = """
+import sys
+from pathlib import Path
+from observer.supervisor.instance import InstanceLock
+lock = InstanceLock(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_lock_is_refused_and_names_the_holder(tmp_path: Path) -> None:
+    lock = InstanceLock(tmp_path)
+    with pytest.raises(AlreadyRunningError, match=f"pid {os.getpid()}") as refused:
+        InstanceLock(tmp_path)
+    assert refused.value.pid == os.getpid()
+    lock.release()
+
+
+def test_a_released_lock_can_be_taken(tmp_path: Path) -> None:
+    InstanceLock(tmp_path).release()
+    InstanceLock(tmp_path).release()
+
+
+def test_a_holder_that_is_killed_holds_no_longer(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(AlreadyRunningError, match=str(holder.pid)):
+            InstanceLock(tmp_path)
+        holder.kill()
+    InstanceLock(tmp_path).release()
+
+
+def spawn_stranger(*argv: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(argv, start_new_session=True)
+
+
+def test_what_an_earlier_run_left_is_ended_with_all_its_group(tmp_path: Path) -> None:
+    async def run() -> None:
+        left = spawn_stranger("sh", "-c", "sleep 600 & wait")
+        Leftovers(tmp_path).record(left.pid)
+        assert await Leftovers(tmp_path).end() == [left.pid]
+        left.wait()
+        assert await Leftovers(tmp_path).end() == []
+
+    asyncio.run(run())
+
+
+def test_a_process_that_only_has_the_number_of_a_leftover_is_left_alone(tmp_path: Path) -> None:
+    async def run() -> None:
+        stranger = spawn_stranger("sleep", "600")
+        earlier_s = psutil.Process(stranger.pid).create_time() - 60
+        (tmp_path / "children.json").write_bytes(msgspec.json.encode({stranger.pid: earlier_s}))
+        assert await Leftovers(tmp_path).end() == []
+        assert is_alive(stranger.pid)
+        stranger.kill()
+        stranger.wait()
+
+    asyncio.run(run())
+
+
+def test_what_was_stopped_in_order_is_not_left_over(tmp_path: Path) -> None:
+    async def run() -> None:
+        child = spawn_stranger("sleep", "600")
+        leftovers = Leftovers(tmp_path)
+        leftovers.record(child.pid)
+        leftovers.forget(child.pid)
+        assert await Leftovers(tmp_path).end() == []
+        assert is_alive(child.pid)
+        child.kill()
+        child.wait()
+
+    asyncio.run(run())
+
+
+def test_a_list_that_cannot_be_read_is_said_and_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "children.json").write_bytes(b"{torn")
+    assert asyncio.run(Leftovers(tmp_path).end()) == []
+    assert "cannot read" in caplog.text
+    assert (tmp_path / "children.json").read_bytes() == b"{}"
+
+
+def test_a_list_that_cannot_be_written_is_said_and_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "children.new").mkdir()  # in the way of the new list
+    Leftovers(tmp_path).record(os.getpid())
+    assert "cannot write" in caplog.text

@@ -1,0 +1,227 @@
+"""One life of a child: how it starts, how it ends, and that nothing of it stays."""
+
+import asyncio
+import contextlib
+import os
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from observer.supervisor.child import Child
+from observer.supervisor.group import members
+from observer.supervisor.process import Lifeline, RunningProcess, exit_text
+from observer.supervisor.watch import Watch, is_hung
+from tests.supervisor.scenes import IGNORES_SIGTERM, SLEEPS, eventually, is_alive, kill, program, quiet
+
+GRACE_S = 5.0
+
+
+@contextlib.asynccontextmanager
+async def living(child: Child) -> AsyncIterator[RunningProcess]:
+    lifeline = Lifeline()
+    process = RunningProcess(child, lifeline, lambda _pid: None)
+    try:
+        yield process
+    finally:
+        if is_alive(process.pid):
+            await process.stop(0.0)
+        lifeline.close()
+
+
+def open_files() -> int:
+    return psutil.Process().num_fds()
+
+
+async def log_says(child: Child, text: str) -> None:
+    await eventually(lambda: child.log_path.exists() and text in child.log_path.read_text(), text)
+
+
+async def family(child: Child, process: RunningProcess, size: int) -> list[int]:
+    """Wait until its session has so many members, and return their pids."""
+    await eventually(lambda: len(members([process.pid])[process.pid]) == size, f"{size} processes")
+    return [member.pid for member in members([process.pid])[process.pid]]
+
+
+def test_a_child_leads_a_session_and_a_group_of_its_own(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with living(quiet(tmp_path, "a")) as process:
+            assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid
+
+    asyncio.run(run())
+
+
+def test_output_is_appended_to_a_log_that_only_its_owner_reads(tmp_path: Path) -> None:
+    async def run() -> None:
+        code = "import sys; print('out', flush=True); print('err', file=sys.stderr)"
+        child = quiet(tmp_path / "logs", "a", code)
+        for _ in range(2):
+            async with living(child) as process:
+                assert await process.finish() == 0
+        assert child.log_path.read_text() == "out\nerr\n" * 2
+        assert stat.S_IMODE(child.log_path.stat().st_mode) == 0o600
+
+    asyncio.run(run())
+
+
+def test_its_environment_is_ours_and_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FROM_THE_SUPERVISOR", "1")
+
+    async def run() -> None:
+        code = "import os; print(os.environ['FROM_THE_SUPERVISOR'], os.environ['FROM_THE_CHILD'])"
+        child = quiet(tmp_path, "a", code, environment={"FROM_THE_CHILD": "2"})
+        async with living(child) as process:
+            await process.finish()
+        assert child.log_path.read_text() == "1 2\n"
+
+    asyncio.run(run())
+
+
+def test_a_program_that_is_not_there_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        before = open_files()
+        with pytest.raises(FileNotFoundError):
+            RunningProcess(program(tmp_path, "a", ("/no/such/program",)), lifeline := Lifeline(), lambda _pid: None)
+        lifeline.close()
+        assert open_files() == before
+
+    asyncio.run(run())
+
+
+def test_a_life_leaves_no_descriptor_behind(tmp_path: Path) -> None:
+    async def run() -> None:
+        before = open_files()
+        for _ in range(5):
+            async with living(quiet(tmp_path, "a")) as process:
+                await process.stop(GRACE_S)
+        assert open_files() == before
+
+    asyncio.run(run())
+
+
+def test_sigterm_is_enough_for_who_obeys(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with living(quiet(tmp_path, "a")) as process:
+            assert exit_text(await process.stop(GRACE_S)) == "SIGTERM"
+
+    asyncio.run(run())
+
+
+def test_who_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
+    async def run() -> None:
+        child = quiet(tmp_path, "a", IGNORES_SIGTERM + SLEEPS)
+        async with living(child) as process:
+            await log_says(child, "deaf")
+            assert exit_text(await process.stop(0.1)) == "SIGKILL"
+
+    asyncio.run(run())
+
+
+def test_who_is_suspended_still_ends_by_itself(tmp_path: Path) -> None:
+    async def run() -> None:
+        code = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('up', flush=True)\n"
+        child = quiet(tmp_path, "a", code + SLEEPS)
+        async with living(child) as process:
+            await log_says(child, "up")
+            psutil.Process(process.pid).suspend()
+            assert await process.stop(GRACE_S) == 7
+
+    asyncio.run(run())
+
+
+def with_grandchild(options: str, before: str = "") -> str:
+    """Code that starts a `sleep` with these options of Popen, and then sleeps itself."""
+    return f"import subprocess, time\n{before}\nsubprocess.Popen(['sleep', '600'], {options})\ntime.sleep(600)"
+
+
+def test_grandchildren_are_gone_when_a_stop_is_done_even_those_that_ignore_sigterm(tmp_path: Path) -> None:
+    async def run() -> None:
+        before = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+        after = "signal.signal(signal.SIGTERM, signal.SIG_DFL); time.sleep(600)"
+        code = with_grandchild("", before).replace("time.sleep(600)", after)  # being ignored is inherited
+        child = quiet(tmp_path, "a", code)
+        async with living(child) as process:
+            pids = await family(child, process, 2)
+            await process.stop(GRACE_S)
+            assert not [pid for pid in pids if is_alive(pid)]
+
+    asyncio.run(run())
+
+
+def test_grandchildren_in_a_process_group_of_their_own_are_gone_too(tmp_path: Path) -> None:
+    async def run() -> None:
+        child = quiet(tmp_path, "a", with_grandchild("process_group=0"))
+        async with living(child) as process:
+            pids = await family(child, process, 2)
+            await eventually(lambda: len({os.getpgid(pid) for pid in pids}) == 2, "a second group")
+            await process.stop(GRACE_S)
+            assert not [pid for pid in pids if is_alive(pid)]
+
+    asyncio.run(run())
+
+
+def test_grandchildren_do_not_outlive_a_child_that_is_killed(tmp_path: Path) -> None:
+    async def run() -> None:
+        child = program(tmp_path, "a", ("sh", "-c", "sleep 600 & wait"))
+        async with living(child) as process:
+            pids = await family(child, process, 2)
+            kill(process.pid)
+            assert exit_text(await process.finish()) == "SIGKILL"
+            assert not [pid for pid in pids if is_alive(pid)]
+
+    asyncio.run(run())
+
+
+def test_the_exit_is_told_once(tmp_path: Path) -> None:
+    async def run() -> None:
+        told: list[int] = []
+        lifeline = Lifeline()
+        process = RunningProcess(quiet(tmp_path, "a", "pass"), lifeline, told.append)
+        assert await process.finish() == 0
+        assert told == [process.pid]
+        lifeline.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("status", "text"), [(0, "exit 0"), (3, "exit 3"), (-9, "SIGKILL"), (-99, "signal 99")])
+def test_an_end_has_a_name(status: int, text: str) -> None:
+    assert exit_text(status) == text
+
+
+def test_figures_cover_a_child_and_its_own_children(tmp_path: Path) -> None:
+    async def run() -> None:
+        child = program(tmp_path, "a", ("sh", "-c", "while :; do :; done & wait"))
+        async with living(child) as process:
+            pids = await family(child, process, 2)
+            watch = Watch()
+            assert watch.sample([process.pid])[process.pid].cpu_percent == 0.0
+            alone_bytes = psutil.Process(process.pid).memory_info().rss
+            busy = psutil.Process(next(pid for pid in pids if pid != process.pid))
+            start_s = busy.cpu_times().user
+            await eventually(lambda: busy.cpu_times().user - start_s > 0.1, "0.1 s of computing")
+            figures = watch.sample([process.pid])[process.pid]
+            assert figures.cpu_percent > 5.0
+            assert figures.rss_bytes > alone_bytes
+            assert figures.threads == 2
+            assert figures.open_files >= 6
+
+    asyncio.run(run())
+
+
+def test_who_has_ended_has_no_figures(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with living(quiet(tmp_path, "a")) as process:
+            await process.stop(GRACE_S)
+            assert Watch().sample([process.pid]) == {}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("age_s", "limit_s", "hung"), [(9.9, 10.0, False), (10.0, 10.0, False), (10.1, 10.0, True), (1e9, None, False)]
+)
+def test_hung_is_who_was_silent_for_longer_than_the_limit(age_s: float, limit_s: float | None, hung: bool) -> None:
+    assert is_hung(age_s, limit_s) is hung

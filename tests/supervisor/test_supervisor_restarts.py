@@ -1,0 +1,94 @@
+"""Back-off and intensity, as decisions over machine seconds that the tests choose."""
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.supervisor.restarts import GiveUp, RestartAfter, RestartHistory, RestartLimits, after_end
+
+LIMITS = RestartLimits(
+    delay_first_s=1.0, delay_max_s=8.0, delay_factor=2.0, jitter=0.0, stable_s=10.0, restarts_max=100, window_s=1000.0
+)
+
+
+def delays_s(limits: RestartLimits, lives_s: list[float], seed: int = 1) -> list[float | None]:
+    """The delay after each of these lives, lived one after the other without a pause; None for giving up."""
+    chance, history, now_s, delays = Random(seed), RestartHistory(), 0.0, []
+    for lived_s in lives_s:
+        now_s += lived_s
+        history, decision = after_end(history, limits, now_s, lived_s, chance)
+        delays.append(decision.delay_s if isinstance(decision, RestartAfter) else None)
+    return delays
+
+
+def changed(**changes: float) -> RestartLimits:
+    fields = {name: getattr(LIMITS, name) for name in LIMITS.__struct_fields__}
+    return RestartLimits(**(fields | changes))
+
+
+def test_the_delay_doubles_with_each_short_life_up_to_its_limit() -> None:
+    assert delays_s(LIMITS, [0.1] * 6) == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+
+
+def test_a_stable_life_sets_the_delay_back() -> None:
+    assert delays_s(LIMITS, [0.1, 0.1, 0.1, 10.0, 0.1]) == [1.0, 2.0, 4.0, 1.0, 1.0]
+
+
+def test_one_end_more_than_allowed_within_the_window_gives_up() -> None:
+    limits = changed(restarts_max=3)
+    assert delays_s(limits, [0.1] * 4) == [1.0, 2.0, 4.0, None]
+
+
+def test_lives_that_are_just_long_enough_to_look_stable_are_counted_by_the_window_all_the_same() -> None:
+    limits = changed(restarts_max=3, stable_s=1.0, window_s=60.0)
+    assert delays_s(limits, [1.3] * 4) == [1.0, 1.0, 1.0, None]
+
+
+def test_ends_outside_the_window_are_forgotten() -> None:
+    limits = changed(restarts_max=1, window_s=60.0)
+    assert None not in delays_s(limits, [60.0] * 10)
+
+
+def test_giving_up_says_how_often_and_in_what_time() -> None:
+    history = RestartHistory(ends_s=(0.0, 1.0), short_lives=2)
+    _, decision = after_end(history, changed(restarts_max=2, window_s=60.0), 2.0, 1.0, Random(1))
+    assert decision == GiveUp("ended 3 times within 60 s")
+
+
+@given(st.lists(st.floats(0.0, 20.0), max_size=40), st.floats(0.0, 1.0), st.integers())
+def test_a_delay_is_never_above_its_limit_nor_more_below_than_the_jitter_allows(
+    lives_s: list[float], jitter: float, seed: int
+) -> None:
+    exact = delays_s(LIMITS, lives_s)
+    jittered = delays_s(changed(jitter=jitter), lives_s, seed)
+    for exact_s, jittered_s in zip(exact, jittered, strict=True):
+        assert exact_s is not None
+        assert jittered_s is not None
+        assert exact_s * (1 - jitter) <= jittered_s <= exact_s <= LIMITS.delay_max_s
+
+
+@given(st.lists(st.floats(0.0, 100.0), max_size=60), st.integers(1, 10))
+def test_it_gives_up_exactly_when_the_window_holds_too_many_ends(lives_s: list[float], restarts_max: int) -> None:
+    limits = changed(restarts_max=restarts_max, window_s=50.0)
+    ends_s = [sum(lives_s[: index + 1]) for index in range(len(lives_s))]
+    for index, delay_s in enumerate(delays_s(limits, lives_s)):
+        recent = [end_s for end_s in ends_s[: index + 1] if ends_s[index] - end_s < 50.0]
+        assert (delay_s is None) == (len(recent) > restarts_max)
+
+
+def test_the_history_does_not_grow_with_a_loop_that_is_never_given_up() -> None:
+    history, limits = RestartHistory(), changed(restarts_max=10, window_s=10.0)
+    for second in range(5000):
+        history, _ = after_end(history, limits, float(second), 1.0, Random(1))
+    assert len(history.ends_s) == 10
+
+
+def test_very_many_short_lives_do_not_overflow() -> None:
+    _, decision = after_end(RestartHistory(short_lives=10**9), LIMITS, 0.0, 0.0, Random(1))
+    assert decision == RestartAfter(8.0)
+
+
+def test_the_same_seed_gives_the_same_delays() -> None:
+    limits = changed(jitter=0.5)
+    assert delays_s(limits, [0.1] * 5, seed=7) == delays_s(limits, [0.1] * 5, seed=7)
