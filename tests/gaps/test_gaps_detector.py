@@ -1,0 +1,328 @@
+"""Finding what the stream did not bring."""
+
+import timeit
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import GapDetected, Trade
+from observer.gaps.detector import GapDetector, Mark
+
+SECOND_NS = 1_000_000_000
+BASE_NS = 1_795_000_000 * SECOND_NS
+DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
+
+
+def tape(*volumes: int, symbol: str = "005930", day: str = DAY) -> list[Trade]:
+    """A day's trades of these volumes, one a second."""
+    trades = []
+    total = 0
+    for count, volume in enumerate(volumes, start=1):
+        total += volume
+        trades.append(
+            Trade(
+                provider="kis",
+                symbol=symbol,
+                session_date=day,
+                exchange_time_ns=BASE_NS + count * SECOND_NS,
+                receive_time_ns=BASE_NS + count * SECOND_NS + 5_000_000,
+                price=70_000.0,
+                volume=float(volume),
+                cumulative_volume=float(total),
+                cumulative_trades=count,
+                side="buy",
+                bid=None,
+                ask=None,
+            )
+        )
+    return trades
+
+
+def watching(*symbols: str) -> GapDetector:
+    detector = GapDetector()
+    for symbol in symbols or ("005930",):
+        detector.start(symbol)
+    return detector
+
+
+def mark_of(trade: Trade) -> Mark:
+    return Mark(
+        trade.symbol,
+        trade.session_date,
+        trade.cumulative_volume,
+        trade.cumulative_trades,
+        trade.exchange_time_ns,
+    )
+
+
+def gap(observation: object) -> GapDetected:
+    assert isinstance(observation, GapDetected)
+    return observation
+
+
+def test_an_unbroken_chain_has_no_gap() -> None:
+    detector = watching()
+    assert [detector.observe(trade) for trade in tape(5, 3, 8, 1)] == ["new"] * 4
+
+
+def test_the_first_trade_of_a_registration_is_compared_with_nothing() -> None:
+    assert watching().observe(tape(5, 3, 8)[2]) == "new"
+
+
+def test_a_hole_is_told_to_the_share_and_to_the_trade() -> None:
+    detector = watching()
+    trades = tape(5, 3, 8, 1, 2)
+    detector.observe(trades[0])
+    assert gap(detector.observe(trades[3])) == GapDetected(
+        gap_id="005930-2026-11-18-5-16",
+        provider="kis",
+        symbol="005930",
+        session_date=DAY,
+        detected_ns=trades[3].receive_time_ns,
+        from_ns=trades[0].exchange_time_ns,
+        to_ns=trades[3].exchange_time_ns,
+        after_volume=5.0,
+        before_volume=16.0,
+        missing_volume=11.0,
+        missing_trades=2,
+        reason="volume_mismatch",
+    )
+    assert detector.observe(trades[4]) == "new"
+
+
+def test_without_counts_the_number_of_missing_trades_is_unknown() -> None:
+    detector = watching()
+    trades = tape(5, 3, 8)
+    detector.observe(msgspec.structs.replace(trades[0], cumulative_trades=None))
+    assert gap(detector.observe(trades[2])).missing_trades is None
+
+
+def test_counts_that_contradict_the_volume_are_not_believed() -> None:
+    detector = watching()
+    trades = tape(5, 3, 8)
+    detector.observe(trades[0])
+    assert gap(detector.observe(msgspec.structs.replace(trades[2], cumulative_trades=2))).missing_trades is None
+
+
+def test_a_trade_seen_before_is_a_duplicate_and_never_a_gap() -> None:
+    detector = watching()
+    trades = tape(5, 3, 8)
+    for trade in trades:
+        detector.observe(trade)
+    assert [detector.observe(trade) for trade in trades] == ["duplicate"] * 3
+    assert detector.duplicates == 3
+
+
+def test_trades_that_overlap_are_counted_and_are_no_gap() -> None:
+    detector = watching()
+    trades = tape(5, 3)
+    detector.observe(trades[0])
+    assert detector.observe(msgspec.structs.replace(trades[1], volume=6.0)) == "new"
+    assert detector.inconsistent == 1
+
+
+def test_fractional_volumes_make_no_gaps_of_rounding() -> None:
+    detector = watching()
+    total = 0.0
+    for trade in tape(*[1] * 50):
+        total += 0.1
+        changed = msgspec.structs.replace(trade, volume=0.1, cumulative_volume=total)
+        assert detector.observe(changed) == "new"
+
+
+def test_symbols_do_not_disturb_each_other() -> None:
+    detector = watching("A", "B")
+    for one, other in zip(tape(1, 2, 3, symbol="A"), tape(7, 8, 9, symbol="B"), strict=True):
+        assert detector.observe(one) == "new"
+        assert detector.observe(other) == "new"
+
+
+def test_another_day_begins_a_new_chain() -> None:
+    detector = watching()
+    detector.observe(tape(5, 3)[1])
+    assert detector.observe(tape(9, 9, 9, day=NEXT_DAY)[2]) == "new"
+
+
+def test_a_straggler_of_an_earlier_day_is_a_duplicate() -> None:
+    detector = watching()
+    detector.observe(tape(5, day=NEXT_DAY)[0])
+    assert detector.observe(tape(5, 3)[1]) == "duplicate"
+
+
+def test_trades_of_a_symbol_that_is_not_registered_are_not_judged() -> None:
+    detector = watching("A")
+    trades = tape(5, 3, 8)
+    assert [detector.observe(trade) for trade in (trades[0], trades[2])] == ["new", "new"]
+    assert detector.unwatched == 2
+
+
+def test_what_happens_between_two_registrations_is_not_a_gap() -> None:
+    detector = watching()
+    trades = tape(5, 3, 8, 1)
+    detector.observe(trades[0])
+    detector.stop("005930")
+    detector.observe(trades[1])
+    detector.start("005930")
+    assert detector.observe(trades[3]) == "new"
+
+
+def test_a_registration_renewed_after_a_reconnection_goes_on_and_its_hole_has_the_reason() -> None:
+    detector = watching()
+    trades = tape(5, 3, 8, 1, 4)
+    detector.observe(trades[0])
+    detector.interrupted("reconnect")
+    detector.start("005930")
+    assert gap(detector.observe(trades[2])).reason == "reconnect"
+    assert gap(detector.observe(trades[4])).reason == "volume_mismatch"
+
+
+def test_an_interruption_that_lost_nothing_is_forgotten() -> None:
+    detector = watching()
+    trades = tape(5, 3, 8, 1)
+    detector.observe(trades[0])
+    detector.interrupted("reconnect")
+    assert detector.observe(trades[1]) == "new"
+    assert gap(detector.observe(trades[3])).reason == "volume_mismatch"
+
+
+@pytest.mark.parametrize("when", ["before the start", "before the first trade", "after the first trade", "later still"])
+def test_a_restart_finds_the_same_hole_whenever_the_marks_come(when: str) -> None:
+    trades = tape(5, 3, 8, 1, 2)
+    marks = [mark_of(trades[0])]
+    detector = GapDetector()
+    found: list[object] = []
+    if when == "before the start":
+        found += detector.resume(marks)
+    detector.start("005930")
+    if when == "before the first trade":
+        found += detector.resume(marks)
+    found.append(detector.observe(trades[2]))
+    if when == "after the first trade":
+        found += detector.resume(marks)
+    found.append(detector.observe(trades[3]))
+    if when == "later still":
+        found += detector.resume(marks)
+    gaps = [item for item in found if isinstance(item, GapDetected)]
+    assert [(item.gap_id, item.reason, item.missing_trades) for item in gaps] == [
+        ("005930-2026-11-18-5-8", "restart", 1)
+    ]
+
+
+def test_a_restart_that_lost_nothing_has_no_gap() -> None:
+    trades = tape(5, 3, 8)
+    detector = watching()
+    assert detector.observe(trades[1]) == "new"
+    assert detector.resume([mark_of(trades[0])]) == []
+
+
+def test_a_restart_drops_what_was_stored_already() -> None:
+    trades = tape(5, 3, 8)
+    detector = GapDetector()
+    detector.resume([mark_of(trades[1])])
+    detector.start("005930")
+    assert [detector.observe(trade) for trade in trades] == ["duplicate", "duplicate", "new"]
+
+
+def test_a_mark_given_twice_finds_its_hole_once() -> None:
+    trades = tape(5, 3, 8)
+    detector = watching()
+    detector.observe(trades[2])
+    assert len(detector.resume([mark_of(trades[0])])) == 1
+    assert detector.resume([mark_of(trades[0])]) == []
+
+
+def test_a_mark_of_another_day_says_nothing() -> None:
+    detector = watching()
+    detector.observe(tape(5, 3, day=NEXT_DAY)[1])
+    assert detector.resume([mark_of(tape(5)[0])]) == []
+
+
+def test_a_mark_of_a_symbol_that_lost_its_place_is_forgotten() -> None:
+    detector = GapDetector()
+    trades = tape(5, 3, 8)
+    detector.resume([mark_of(trades[0])])
+    detector.stop("005930")
+    detector.start("005930")
+    assert detector.observe(trades[2]) == "new"
+
+
+def test_the_watched_symbols_are_those_between_start_and_stop() -> None:
+    detector = watching("A", "B")
+    detector.stop("A")
+    assert detector.watched == {"B"}
+
+
+VOLUMES = st.lists(st.integers(1, 1_000), min_size=2, max_size=40)
+
+
+@given(VOLUMES, st.data())
+def test_inserted_holes_are_found_exactly_and_nothing_else_is(volumes: list[int], data: st.DataObject) -> None:
+    trades = tape(*volumes)
+    lost = data.draw(st.sets(st.integers(1, len(trades) - 1)), "lost")
+    repeated = data.draw(st.sets(st.integers(0, len(trades) - 1)), "repeated")
+    detector = watching()
+    found: list[GapDetected] = []
+    for index, trade in enumerate(trades):
+        if index in lost:
+            continue
+        for _ in range(2 if index in repeated else 1):
+            observation = detector.observe(trade)
+            if isinstance(observation, GapDetected):
+                found.append(observation)
+    seen = [trade for index, trade in enumerate(trades) if index not in lost]
+    expected = [
+        (
+            before.cumulative_volume,
+            after.cumulative_volume - after.volume,
+            after.cumulative_trades - 1 - before.cumulative_trades,
+        )
+        for before, after in pairwise(seen)
+        if after.cumulative_trades - 1 > before.cumulative_trades  # type: ignore[operator]
+    ]
+    assert [(item.after_volume, item.before_volume, item.missing_trades) for item in found] == expected
+    assert sum(item.missing_volume for item in found) == sum(
+        volume for index, volume in enumerate(volumes) if index in lost and index < max_index(seen)
+    )
+    assert detector.duplicates == len(repeated - lost)
+
+
+def max_index(seen: list[Trade]) -> int:
+    return (seen[-1].cumulative_trades or 0) - 1
+
+
+@given(VOLUMES, st.data())
+def test_over_restarts_and_late_marks_every_lost_trade_is_in_exactly_one_gap(
+    volumes: list[int], data: st.DataObject
+) -> None:
+    trades = tape(*volumes)
+    killed_at = data.draw(st.integers(1, len(trades) - 1), "killed at")
+    back_at = data.draw(st.integers(killed_at, len(trades) - 1), "back at")
+    marks_at = data.draw(st.integers(back_at, len(trades)), "marks at")
+    lost_after = data.draw(st.sets(st.integers(back_at + 1, len(trades))), "lost after")
+    first, second = watching(), watching()
+    gaps = [first.observe(trade) for trade in trades[:killed_at]]
+    marks = [mark_of(trades[killed_at - 1])]
+    for index in range(back_at, len(trades) + 1):
+        if index == marks_at:
+            gaps += second.resume(marks)
+        if index < len(trades) and index not in lost_after:
+            gaps.append(second.observe(trades[index]))
+    found = [item for item in gaps if isinstance(item, GapDetected)]
+    last_seen = max(index for index in range(back_at, len(trades)) if index not in lost_after)
+    lost = set(range(killed_at, back_at)) | {index for index in lost_after if index < last_seen}
+    for index, trade in enumerate(trades):
+        holding = [item for item in found if item.after_volume < trade.cumulative_volume <= item.before_volume]
+        assert len(holding) == (1 if index in lost else 0)
+    restarts = [item for item in found if item.reason == "restart"]
+    assert len(restarts) == (1 if killed_at < back_at else 0)
+
+
+@pytest.mark.parametrize("repeats", [20_000])
+def test_judging_a_trade_takes_microseconds(repeats: int) -> None:
+    detector = watching()
+    trades = iter(tape(*[1] * repeats))
+    seconds = min(timeit.repeat(lambda: detector.observe(next(trades)), number=repeats // 10, repeat=10))
+    assert seconds / (repeats // 10) < 20e-6  # a bound for a busy machine; the goal of the benchmark is 1 us

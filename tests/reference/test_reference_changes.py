@@ -1,0 +1,211 @@
+"""What differs between known listings and a master file, and what a person must approve."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import ListingChange
+from observer.errors import DataFileError
+from observer.reference.changes import (
+    Change,
+    FileDecision,
+    KnownListings,
+    ReferenceSettings,
+    Verdict,
+    decide_download,
+    difference,
+    verdict,
+)
+from observer.reference.listings import Listing
+
+SETTINGS = ReferenceSettings()
+BASE = Listing(
+    exchange="KOSPI",
+    symbol="005930",
+    name="Samsung",
+    isin="KR7005930003",
+    group="ST",
+    base_price=70_000.0,
+    market_cap_krw=4e14,
+    listed_shares=6e9,
+    listed_on="1975-06-11",
+    suspended=False,
+    administrative=False,
+    preferred=False,
+    spac=False,
+)
+
+
+class Stamped(msgspec.Struct, frozen=True):
+    size_bytes: int | None = 1_000
+    last_modified: str = "Wed, 18 Nov 2026 08:10:00 GMT"
+    etag: str = '"a"'
+
+
+def listing(symbol: str = "005930", **changes: object) -> Listing:
+    return msgspec.structs.replace(BASE, symbol=symbol, **changes)
+
+
+def known(*listings: Listing, active: bool = True) -> KnownListings:
+    return {item.symbol: (item, active) for item in listings}
+
+
+def kinds(changes: tuple[Change, ...]) -> list[tuple[str, str]]:
+    return [(change.listing.symbol, change.kind) for change in changes]
+
+
+# --- the difference ---
+
+
+def test_the_same_listings_are_no_change() -> None:
+    assert difference(known(listing("A"), listing("B")), [listing("B"), listing("A")]) == ()
+
+
+def test_new_removed_and_changed_listings_come_in_the_order_of_their_symbols() -> None:
+    found = difference(
+        known(listing("B"), listing("C"), listing("D")), [listing("C", name="X"), listing("A"), listing("D")]
+    )
+    assert kinds(found) == [("A", "new"), ("B", "removed"), ("C", "changed")]
+
+
+def test_a_change_names_its_fields_and_carries_the_state_after_it() -> None:
+    after = listing("A", name="New", suspended=True)
+    assert difference(known(listing("A")), [after]) == (Change("changed", after, ("name", "suspended")),)
+
+
+def test_a_removed_listing_is_removed_once() -> None:
+    assert difference(known(listing("A"), active=False), []) == ()
+
+
+def test_a_listing_that_returns_is_relisted_whether_or_not_it_changed() -> None:
+    assert difference(known(listing("A"), active=False), [listing("A")]) == (Change("relisted", listing("A")),)
+    after = listing("A", name="New")
+    assert difference(known(listing("A"), active=False), [after]) == (Change("relisted", after, ("name",)),)
+
+
+def test_the_first_file_is_all_new() -> None:
+    assert kinds(difference({}, [listing("B"), listing("A")])) == [("A", "new"), ("B", "new")]
+
+
+def test_a_file_that_states_a_symbol_twice_is_refused() -> None:
+    with pytest.raises(DataFileError, match="more than once"):
+        difference({}, [listing("A"), listing("A", name="X")])
+
+
+def test_a_file_of_two_exchanges_is_refused() -> None:
+    with pytest.raises(DataFileError, match="KOSDAQ, KOSPI"):
+        difference({}, [listing("A"), listing("B", exchange="KOSDAQ")])
+
+
+LISTINGS = st.dictionaries(st.sampled_from("ABCDEF"), st.sampled_from(["one", "two"]))
+
+
+@given(LISTINGS, st.sets(st.sampled_from("ABCDEF")), LISTINGS)
+def test_applying_the_changes_gives_exactly_what_the_file_states(
+    before: dict[str, str], inactive: set[str], after: dict[str, str]
+) -> None:
+    old = {symbol: (listing(symbol, name=name), symbol not in inactive) for symbol, name in before.items()}
+    stated = [listing(symbol, name=name) for symbol, name in after.items()]
+    table = dict(old)
+    for change in difference(old, stated):
+        table[change.listing.symbol] = (change.listing, change.kind != "removed")
+    assert {symbol: item for symbol, (item, active) in table.items() if active} == {
+        item.symbol: item for item in stated
+    }
+    assert difference(table, stated) == ()
+
+
+# --- the verdict ---
+
+
+def changes(kind: ListingChange, count: int) -> list[Change]:
+    return [Change(kind, listing(f"{number:06}")) for number in range(count)]
+
+
+def judge(found: list[Change], *, first_time: bool = False, old: int | None = 1_000, new: int = 1_000) -> Verdict:
+    return verdict(found, SETTINGS, first_time=first_time, old_size_bytes=old, new_size_bytes=new)
+
+
+def test_no_change_is_unchanged_and_a_few_are_applied() -> None:
+    assert judge([]).decision == "unchanged"
+    assert judge(changes("changed", 2_000)).decision == "updated"
+
+
+def test_up_to_fifty_removals_are_applied_and_more_are_held() -> None:
+    assert judge(changes("removed", 50)).decision == "updated"
+    held = judge(changes("removed", 51))
+    assert (held.decision, held.severity) == ("held", "critical")
+    assert "51" in held.reason
+
+
+def test_up_to_a_hundred_new_listings_are_applied_and_more_are_held() -> None:
+    assert judge(changes("new", 100)).decision == "updated"
+    assert judge(changes("new", 101)).decision == "held"
+
+
+def test_the_first_time_any_number_of_new_listings_is_applied() -> None:
+    assert judge(changes("new", 2_700), first_time=True, old=None).decision == "updated"
+
+
+def test_a_file_over_ten_percent_smaller_is_held() -> None:
+    assert judge(changes("removed", 1), new=900).decision == "updated"
+    assert judge(changes("removed", 1), new=899).decision == "held"
+
+
+# --- the download ---
+
+
+def test_without_a_local_file_it_is_downloaded() -> None:
+    assert decide_download(None, Stamped(), SETTINGS).action == "download"
+
+
+def test_equal_stamps_are_skipped_until_the_weekly_refresh() -> None:
+    assert decide_download(Stamped(), Stamped(), SETTINGS, age_s=6.9 * 86_400).action == "skip"
+    assert decide_download(Stamped(), Stamped(), SETTINGS, age_s=7 * 86_400).action == "download"
+
+
+@pytest.mark.parametrize(
+    "remote", [Stamped(size_bytes=1_001), Stamped(last_modified="later"), Stamped(etag='"b"'), Stamped(size_bytes=None)]
+)
+def test_any_difference_means_download(remote: Stamped) -> None:
+    assert decide_download(Stamped(), remote, SETTINGS).action == "download"
+
+
+def test_a_server_that_tells_nothing_is_asked_for_the_file() -> None:
+    silent = Stamped(size_bytes=None, last_modified="", etag="")
+    assert decide_download(silent, silent, SETTINGS).action == "download"
+
+
+def test_an_empty_file_is_refused_even_the_first_time() -> None:
+    for local in (None, Stamped()):
+        assert decide_download(local, Stamped(size_bytes=0), SETTINGS) == FileDecision(
+            "refuse", "the server offers an empty file", "critical"
+        )
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "severity"),
+    [(1_200, "info"), (1_201, "warning"), (999, "warning"), (900, "warning"), (899, "critical")],
+)
+def test_how_much_the_size_changed_sets_how_loudly_it_is_said(size_bytes: int, severity: str) -> None:
+    decision = decide_download(Stamped(), Stamped(size_bytes=size_bytes), SETTINGS)
+    assert (decision.action, decision.severity) == ("download", severity)
+
+
+def test_one_more_record_is_a_download_though_it_is_under_a_thousandth_of_the_file() -> None:
+    decision = decide_download(Stamped(size_bytes=740_000), Stamped(size_bytes=740_289), SETTINGS)
+    assert decision.action == "download"
+
+
+def test_the_provider_stamp_fits() -> None:
+    from observer.providers.interfaces import FileStamp
+
+    assert decide_download(FileStamp(5, "m", ""), FileStamp(5, "m", ""), SETTINGS).action == "skip"
+
+
+# --- the real files ---
+
+REAL_FILES = Path(__file__).parents[2] / ".." / "shared" / "data" / "kis-master"
