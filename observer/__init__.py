@@ -1,1 +1,1 @@
-"""The domain: what is collected, with whose keys, when, what exists, what matters now, what was missed, what is kept."""
+"""The domain: what is collected, with whose keys, when, what exists, what matters, what is kept."""

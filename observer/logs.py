@@ -1,13 +1,13 @@
 """One log set-up for every process: JSON lines or plain ones, stamped with Korean market time, secrets removed.
 
-Everything goes to stderr; who started the process says where that leads. A secret is concealed by telling `conceal` of
+It goes to stderr by default; who started the process says where that leads. A secret is concealed by telling `conceal` of
 it once, when it is read or received: from then on its text never passes the log, whatever message or exception it
 stands in.
 """
 
 import logging
 import sys
-from typing import Final, Literal
+from typing import Final, Literal, TextIO
 
 import msgspec
 
@@ -67,9 +67,15 @@ class _Plain(_Formatter):
         return f"{self._time()} {record.levelname:<8} {self._process}: {self._text(record)}"
 
 
-def set_up(process: str, clock: Clock, form: Literal["json", "plain"] = "json", level: str = "INFO") -> None:
-    """Send the log of this process to stderr, in place of whatever was set up before."""
-    handler = logging.StreamHandler(sys.stderr)
+def set_up(
+    process: str,
+    clock: Clock,
+    form: Literal["json", "plain"] = "json",
+    level: str = "INFO",
+    stream: TextIO | None = None,
+) -> None:
+    """Send the log of this process to stderr, or to `stream`, in place of whatever was set up before."""
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_JsonLines(process, clock) if form == "json" else _Plain(process, clock))
     root = logging.getLogger()
     root.handlers[:] = [handler]

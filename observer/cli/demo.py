@@ -1,0 +1,165 @@
+"""`observer demo`: a whole trading day against the built-in broker simulator, in about two minutes."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from bus.events import EVENT_TYPES, Event
+from bus.feed import FeedSubscriber
+from observer import logs
+from observer.cli.demo_day import DAY, DemoDay, DemoOptions, prepare, tidy
+from observer.cli.display import DayView
+from observer.cli.host import NAME, Host, stopping_on_signals
+from observer.cli.summary import DemoSummary, summarise, summary_table
+from observer.clock import CLOCK_VARIABLE
+from observer.errors import ConfigError, StoreError
+from observer.simulator.simulator import market_of
+from observer.store.reader import StoreReader
+
+REFRESHES_PER_S = 4
+INTERRUPTED = 130  # what a shell says of a program that SIGINT ended
+
+
+def demo(
+    speed: Annotated[float, typer.Option(min=1, help="Market seconds a second; 240 is a day in two minutes.")] = 240.0,
+    symbols: Annotated[int, typer.Option(min=50, max=4000, help="Made-up symbols on the market.")] = 500,
+    db: Annotated[str, typer.Option(help="Database URL (sqlite:///... or postgresql+psycopg://...), empty.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="The market is a function of it, trade for trade.")] = 7,
+    data: Annotated[Path | None, typer.Option(help="Folder of real KIS master files to make the market of.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep logs, outboxes and everything else.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")] = False,
+    folder: Annotated[Path, typer.Option(help="Where everything goes; an earlier demo in it is removed.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Run a whole Korean trading day, 08:00 to 15:40, with every process, against a simulated broker on loopback.
+
+    Exit status 0 when everything that was published is stored and no process failed; 1 when not; 130 after ctrl-C.
+    """
+    options = DemoOptions(speed=speed, symbols=symbols, database=db, seed=seed, data=data, keep=keep, folder=folder)
+    day = prepare(options)
+    _require_empty(day.settings.store.url, given=bool(db))
+    os.environ[CLOCK_VARIABLE] = day.clock.to_variable()
+    console = Console(stderr=as_json, quiet=as_json)
+    (folder / "data" / "logs").mkdir()
+    with (folder / "data" / "logs" / f"{NAME}.log").open("w") as log:
+        logs.set_up(NAME, day.clock, stream=log)
+        summary = asyncio.run(_run(day, folder, console))
+    _tell(summary, console, as_json=as_json)
+    if summary.succeeded and not keep:
+        tidy(options)
+    if not summary.succeeded:
+        raise typer.Exit(INTERRUPTED if summary.interrupted else 1)
+
+
+async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
+    """The day from its first process to its last, then what it came to."""
+    began_s = time.monotonic()
+    host = Host(day.settings, day.configuration, day.clock)
+    interrupted = asyncio.Event()
+    tasks = [
+        asyncio.create_task(_watch(day, host, console)),
+        asyncio.create_task(_end_of_day(day, host)),
+        asyncio.create_task(_pass_on(interrupted, host.stopping)),
+    ]
+    try:
+        with stopping_on_signals(interrupted):
+            await host.run()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    is_short = interrupted.is_set() or day.clock.now_ns() < day.ends_ns
+    return await asyncio.to_thread(_summarise, day, host, folder, time.monotonic() - began_s, interrupted=is_short)
+
+
+async def _end_of_day(day: DemoDay, host: Host) -> None:
+    await day.clock.sleep_until(day.ends_ns)
+    host.stopping.set()
+
+
+async def _pass_on(asked: asyncio.Event, stopping: asyncio.Event) -> None:
+    await asked.wait()
+    stopping.set()
+
+
+async def _watch(day: DemoDay, host: Host, console: Console) -> None:
+    """Show the day while it runs: live on a terminal, a line for each piece of news elsewhere, nothing when quiet."""
+    if console.quiet:
+        return
+    view = DayView(day.begins_ns, day.ends_ns, tell=None if console.is_terminal else console.print)
+    following = asyncio.create_task(_follow(host, view.see))
+    try:
+        if not console.is_terminal:
+            await following
+        with Live(console=console, refresh_per_second=REFRESHES_PER_S, transient=True) as live:
+            while True:
+                live.update(view.render(day.clock.now_ns(), host.status().processes))
+                await asyncio.sleep(1 / REFRESHES_PER_S)
+    finally:
+        following.cancel()
+
+
+async def _follow(host: Host, see: Callable[[Event], None]) -> None:
+    feed = FeedSubscriber(host.endpoints.feed, EVENT_TYPES)
+    try:
+        async for event in feed:
+            see(event)
+    finally:
+        feed.close()
+
+
+def _summarise(day: DemoDay, host: Host, folder: Path, wall_s: float, *, interrupted: bool) -> DemoSummary:
+    assert day.settings.simulator is not None
+    with StoreReader(day.settings.store.url) as reader:
+        return summarise(
+            reader,
+            market_of(day.settings.simulator),
+            folder / "run" / "outbox",
+            host.status(),
+            session_date=DAY.isoformat(),
+            wall_s=wall_s,
+            database=day.settings.store.url,
+            interrupted=interrupted,
+        )
+
+
+def _require_empty(url: str, *, given: bool) -> None:
+    """A demo counts what is stored, so it does not share a database."""
+    if not given:
+        return
+    try:
+        with StoreReader(url) as reader:
+            rows = reader.total_rows()
+    except StoreError:
+        return  # nothing there yet, or it will be said again, with its remedy, when it is opened for writing
+    if rows:
+        raise ConfigError(f"{url} holds {rows:,} events already: give the demo an empty database")
+
+
+def _tell(summary: DemoSummary, console: Console, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
+        return
+    console.print(summary_table(summary))
+    console.print(f"database: {summary.database}", soft_wrap=True)
+    if not summary.interrupted:
+        console.print("three queries to try:")
+        for query in QUERIES:
+            console.print(f"  {query}", soft_wrap=True, highlight=False)
+
+
+QUERIES = (
+    "SELECT symbol, count(*) AS trades, sum(volume) AS shares FROM trades GROUP BY symbol ORDER BY 2 DESC LIMIT 5;",
+    "SELECT symbol, trigger, score, reason, replaced FROM slot_assignments ORDER BY assigned_ns DESC LIMIT 5;",
+    "SELECT symbol, reason, missing_volume, source, rows, complete FROM gaps LEFT JOIN gap_recoveries USING (gap_id);",
+)

@@ -1,0 +1,123 @@
+"""The process that hosts the supervisor: joins the configuration, the table of processes and the phases of the day."""
+
+import asyncio
+import contextlib
+import signal
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final
+
+from bus.commands import StatusReply
+from bus.endpoints import Endpoints
+from bus.events import AlertRaised, PhaseChanged, ProcessChanged
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.brokers import keys_of
+from observer.clock import Clock
+from observer.config import Settings
+from observer.processes import children_of
+from observer.schedule.phases import next_change, phase_at
+from observer.supervisor.states import State
+from observer.supervisor.supervisor import Supervisor
+from observer.today import Today
+
+NAME: Final = "supervisor"
+DRAIN_S: Final = 10.0
+
+
+class Host:
+    """One system, from its start to its orderly end.
+
+    Args:
+        settings: read from `configuration`, which the processes read themselves.
+        configuration: the file.
+        clock: market time, the same as the processes'.
+
+    Raises:
+        MissingKeysError: there are no broker keys; nothing was started.
+        BusError: the runtime directory cannot be used.
+    """
+
+    def __init__(self, settings: Settings, configuration: Path, clock: Clock) -> None:
+        keys_of(settings)
+        self.endpoints = Endpoints(Path(settings.run.runtime))
+        self.stopping = asyncio.Event()
+        self._settings = settings
+        self._clock = clock
+        self._today = Today(settings, clock)
+        self._producer: Producer | None = None
+        self._supervisor = Supervisor(
+            lambda: children_of(settings, configuration),
+            runtime_directory=self.endpoints.runtime_directory,
+            control_address=self.endpoints.control,
+            listener=self,
+            extend_status=lambda: (self.phase, clock.now_ns()),
+        )
+
+    @property
+    def phase(self) -> str:
+        """The phase of the day; IDLE while the calendar does not know this day."""
+        plan = self._today.known()
+        return phase_at(plan, self._clock.now_ns()) if plan else "IDLE"
+
+    def status(self) -> StatusReply:
+        """What runs; after `run` how each process ended."""
+        return self._supervisor.status()
+
+    async def run(self) -> None:
+        """Run until `stopping` is set or a shutdown is asked for over the control socket.
+
+        Raises:
+            AlreadyRunningError: another supervisor works in this runtime directory.
+        """
+        await self._supervisor.run_until(self.stopping, self._telling())
+
+    @contextlib.asynccontextmanager
+    async def _telling(self) -> AsyncIterator[None]:
+        """Publish what the supervisor sees; what it does once the end has begun stands in the log alone."""
+        outbox = Outbox(self.endpoints.runtime_directory / "outbox" / NAME, NAME, uuid.uuid4().hex)
+        self._producer = producer = Producer(outbox, self.endpoints.ingest)
+        tasks = [asyncio.create_task(producer.run()), asyncio.create_task(self._tell_phases(producer))]
+        try:
+            yield
+        finally:
+            self._producer = None
+            await producer.drain(DRAIN_S)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            producer.close()
+
+    async def _tell_phases(self, producer: Producer) -> None:
+        current = "IDLE"
+        while True:
+            plan = await self._today.plan()
+            now_ns = self._clock.now_ns()
+            previous, current = current, phase_at(plan, now_ns)
+            if current != previous:
+                producer.publish(PhaseChanged(plan.day.isoformat(), now_ns, previous, current))
+            await self._clock.sleep_until(next_change(plan, now_ns))
+
+    def on_change(self, name: str, previous: State, current: State, pid: int | None, reason: str) -> None:
+        """A process changed its state (`Listener` of the supervisor)."""
+        if self._producer is None:
+            return
+        now_ns = self._clock.now_ns()
+        self._producer.publish(ProcessChanged(name, now_ns, previous.value, current.value, pid, reason))
+        if current is State.FATAL:
+            self._producer.publish(AlertRaised(now_ns, "critical", NAME, f"{name} is given up: {reason}"))
+
+
+@contextlib.contextmanager
+def stopping_on_signals(stopping: asyncio.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM ask for an orderly stop; a second one is no different, and children have their own grace."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,33 @@
+"""`observer run`: the system against the configured broker, until it is stopped."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from observer import logs
+from observer.cli.host import NAME, Host, stopping_on_signals
+from observer.clock import Clock, clock_from_environment
+from observer.config import Settings, load_settings
+
+DEFAULT_CONFIGURATION = Path("config/observer.toml")
+
+
+def run(
+    config: Annotated[Path, typer.Option(help="The configuration file.")] = DEFAULT_CONFIGURATION,
+) -> None:
+    """Run the whole system against the real KIS hosts (or those of the configuration) until SIGTERM or ctrl-C.
+
+    Exit status 0 after an orderly stop, 2 when the configuration or the keys are wrong: then nothing was started.
+    """
+    settings = load_settings(config)
+    clock = clock_from_environment()
+    logs.set_up(NAME, clock, form="plain", level=settings.run.log_level)
+    asyncio.run(_run(settings, config, clock))
+
+
+async def _run(settings: Settings, config: Path, clock: Clock) -> None:
+    host = Host(settings, config, clock)
+    with stopping_on_signals(host.stopping):
+        await host.run()

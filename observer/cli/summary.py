@@ -1,0 +1,177 @@
+"""What a demo's day came to: one struct, its table, its JSON, and whether it was a success."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from rich.table import Table
+
+from bus.commands import StatusReply
+from bus.events import Trade
+from bus.outbox import published_by_stream
+from observer.clock import NS_PER_S
+from observer.simulator.market import Market, OfferedTrade
+from observer.store.reader import StoreReader
+from observer.store.summary import DaySummary
+
+
+class SlotCounts(msgspec.Struct, frozen=True):
+    """Places given, of these taken from another symbol, given back, and refused."""
+
+    allocated: int
+    replaced: int
+    released: int
+    overflow: int
+
+
+class GapCounts(msgspec.Struct, frozen=True):
+    """Gaps that were found, filled, and given up."""
+
+    found: int
+    recovered: int
+    unrecoverable: int
+
+
+class ListingCounts(msgspec.Struct, frozen=True):
+    """Listings that appeared and vanished after the first import."""
+
+    new: int
+    removed: int
+
+
+class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys of `observer demo --json`.
+
+    `trades` counts streamed and recovered ones, `trades_offered` those of them that the simulated market offered, trade
+    for trade; `duplicates` are rows too many in the database, `redelivered` events that came again and were dropped.
+    """
+
+    universe: int
+    sweeps: int
+    snapshots: int
+    trades: int
+    trades_recovered: int
+    trades_offered: int
+    triggers: Mapping[str, int]
+    slots: SlotCounts
+    gaps: GapCounts
+    listings: ListingCounts
+    events_published: int
+    events_stored: int
+    duplicates: int
+    redelivered: int
+    quarantined: int
+    restarts: int
+    processes: Mapping[str, str]
+    market_digest: str
+    wall_s: float
+    database: str
+    interrupted: bool
+
+    @property
+    def succeeded(self) -> bool:
+        """Every event published is stored, once; every stored trade was offered; every process ended as asked."""
+        return (
+            not self.interrupted
+            and self.events_published == self.events_stored
+            and self.duplicates == 0
+            and self.trades == self.trades_offered
+            and all(state == "STOPPED" for state in self.processes.values())
+        )
+
+
+def summarise(
+    reader: StoreReader,
+    market: Market,
+    outboxes: Path,
+    final: StatusReply,
+    *,
+    session_date: str,
+    wall_s: float,
+    database: str,
+    interrupted: bool,
+) -> DemoSummary:
+    """Read what was stored from the database, and what was published from the producers' own files."""
+    day = reader.day_summary(session_date)
+    return DemoSummary(
+        universe=day.universe,
+        sweeps=day.sweeps,
+        snapshots=day.snapshots,
+        trades=day.trades,
+        trades_recovered=day.recovered_trades,
+        trades_offered=_offered(reader, market, session_date),
+        triggers=day.triggers,
+        slots=SlotCounts(day.slots_allocated, day.slots_replaced, day.slots_released, day.slots_overflow),
+        gaps=GapCounts(day.gaps_found, day.gaps_recovered, day.gaps_unrecoverable),
+        listings=ListingCounts(day.listings_new, day.listings_removed),
+        events_published=sum(sum(published_by_stream(path).values()) for path in outboxes.iterdir()),
+        events_stored=reader.total_rows(),
+        duplicates=reader.duplicate_trades(),
+        redelivered=sum(stream.duplicates for stream in reader.streams()),
+        quarantined=_quarantined(day),
+        restarts=sum(process.restarts for process in final.processes),
+        processes={process.name: process.state for process in final.processes},
+        market_digest=market.offered_digest(),
+        wall_s=round(wall_s, 1),
+        database=database,
+        interrupted=interrupted,
+    )
+
+
+def _quarantined(day: DaySummary) -> int:
+    return day.quarantined_inputs + day.quarantined_events
+
+
+def _offered(reader: StoreReader, market: Market, session_date: str) -> int:
+    """How many of the stored trades are trades that the market offered, unaltered."""
+    offered: dict[float, OfferedTrade] = {}
+    symbol, found = "", 0
+    for trade in reader.trades(session_date):
+        if trade.symbol != symbol:
+            symbol = trade.symbol
+            offered = {float(each.cumulative_volume): each for each in market.offered(symbol)}
+        twin = offered.get(trade.cumulative_volume)
+        found += twin is not None and is_unaltered(trade, twin)
+    return found
+
+
+def is_unaltered(stored: Trade, offered: OfferedTrade) -> bool:
+    """Whether a stored trade says what the offered one does, as far as its source tells.
+
+    The wire has whole seconds; time-and-sales, from which trades are recovered, has no counts and no aggressor.
+    """
+    second_ns = offered.exchange_time_ns // NS_PER_S * NS_PER_S
+    told = (stored.exchange_time_ns, stored.price, stored.volume) == (second_ns, offered.price_krw, offered.volume)
+    if stored.gap_id is not None:
+        return told
+    count = offered.cumulative_sells + offered.cumulative_buys
+    return told and (stored.cumulative_trades, stored.side) == (count, offered.side)
+
+
+def summary_table(summary: DemoSummary) -> Table:
+    """The summary as a person reads it."""
+    table = Table(title="the day", title_justify="left", show_header=False)
+    table.add_column("what", style="bold")
+    table.add_column("how many")
+    triggers = ", ".join(f"{kind} {count:,}" for kind, count in sorted(summary.triggers.items())) or "none"
+    slots, gaps = summary.slots, summary.gaps
+    rows = (
+        ("symbols in the universe", f"{summary.universe:,}"),
+        ("sweeps / snapshots", f"{summary.sweeps:,} / {summary.snapshots:,}"),
+        ("trades (of them recovered)", f"{summary.trades:,} ({summary.trades_recovered:,})"),
+        ("trades offered by the market", f"{summary.trades_offered:,} of {summary.trades:,} stored, unaltered"),
+        ("triggers", triggers),
+        ("slots", f"{slots.allocated:,} allocated, {slots.replaced:,} replaced, {slots.released:,} released"),
+        ("overflowed", f"{slots.overflow:,}"),
+        ("gaps", f"{gaps.found:,} found, {gaps.recovered:,} recovered, {gaps.unrecoverable:,} unrecoverable"),
+        ("listings", f"{summary.listings.new:,} new, {summary.listings.removed:,} removed"),
+        ("restarts", f"{summary.restarts:,}"),
+        ("events published / stored", f"{summary.events_published:,} / {summary.events_stored:,}"),
+        ("duplicate rows / redelivered", f"{summary.duplicates:,} / {summary.redelivered:,}"),
+        ("in quarantine", f"{summary.quarantined:,}"),
+        ("market digest", summary.market_digest[:16]),
+        ("wall time", f"{summary.wall_s:.1f} s"),
+    )
+    for what, how_many in rows:
+        table.add_row(what, how_many)
+    return table

@@ -1,0 +1,122 @@
+"""The configuration: nests the rooms' own settings structs, loads them from one TOML file, names every wrong key.
+
+Each room declares what it can be told and never imports this module, so no room can reach a setting that is not its
+own. Secrets are never in this file: it says where they are.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from observer.accounts.keys import AccountSettings
+from observer.accounts.permits import PermitSettings
+from observer.errors import ConfigError
+from observer.gaps.recovery import RecoverySettings
+from observer.providers.http import RestSettings
+from observer.providers.kis.files import REAL_FILE_HOST
+from observer.reference.changes import ReferenceSettings
+from observer.schedule.phases import ScheduleSettings
+from observer.selection.settings import SelectionSettings
+from observer.simulator.settings import SimulatorSettings
+
+Section = TypeVar("Section")
+
+
+class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where things are on this machine. `runtime` holds sockets, outboxes and tokens and is its owner's alone."""
+
+    data: str = "data"
+    runtime: str = "run"
+    trading_days: str = "config/trading_days.toml"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The database: `sqlite:///path` or `postgresql+psycopg://user@host/name`."""
+
+    url: str = "sqlite:///data/observer.db"
+
+
+class KisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where KIS answers, and its limits for one app key (real hosts; kis-api.md sections 1 and 4)."""
+
+    rest_url: str = "https://openapi.koreainvestment.com:9443"
+    stream_url: str = "ws://ops.koreainvestment.com:21000/tryitout"
+    files_url: str = REAL_FILE_HOST
+    slots: Annotated[int, msgspec.Meta(ge=1, le=41)] = 41
+    stream_silence_s: Annotated[float, msgspec.Meta(gt=0)] = 90.0
+    rest: RestSettings = RestSettings()
+    permits: PermitSettings = PermitSettings()
+
+
+class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Track A: how often the universe is swept, in market seconds (requirement 004: ten minutes)."""
+
+    interval_s: Annotated[float, msgspec.Meta(ge=1)] = 600.0
+
+
+class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Track B: how often trade rates and expiries are looked at, in market seconds."""
+
+    evaluation_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
+
+
+class SupervisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How processes are watched, in machine seconds."""
+
+    ready_deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    stop_grace_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    heartbeat_limit_s: Annotated[float, msgspec.Meta(gt=1)] = 15.0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be configured; each section is a struct of its own with its defaults."""
+
+    run: RunSettings = RunSettings()
+    store: StoreSettings = StoreSettings()
+    account: AccountSettings = AccountSettings(name="main")
+    kis: KisSettings = KisSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    selection: SelectionSettings = SelectionSettings()
+    recovery: RecoverySettings = RecoverySettings()
+    reference: ReferenceSettings = ReferenceSettings()
+    track_a: TrackASettings = TrackASettings()
+    track_b: TrackBSettings = TrackBSettings()
+    supervision: SupervisionSettings = SupervisionSettings()
+    simulator: SimulatorSettings | None = None
+
+
+def load_settings(path: Path) -> Settings:
+    """The settings in a TOML file; absent keys and sections have their defaults.
+
+    Raises:
+        ConfigError: the file cannot be read, or it has wrong keys or values: one line for each wrong section.
+    """
+    try:
+        document = msgspec.toml.decode(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    return settings_of(document, str(path))
+
+
+def settings_of(document: dict[str, Any], source: str) -> Settings:
+    """The settings in a decoded document; `source` names it in errors.
+
+    Raises:
+        ConfigError: as for `load_settings`.
+    """
+    fields = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    problems = [f"unknown section [{name}]" for name in document if name not in fields]
+    sections: dict[str, Any] = {}
+    for name, content in document.items():
+        if name in fields:
+            try:
+                sections[name] = msgspec.convert(content, fields[name])
+            except (msgspec.ValidationError, ValueError) as error:
+                problems.append(f"[{name}] {error}")
+    if problems:
+        raise ConfigError("\n".join(f"{source}: {problem}" for problem in problems))
+    return Settings(**sections)

@@ -1,0 +1,42 @@
+"""The plan of the Korean day that it is now, from the day file that one process keeps for all."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from observer.clock import Clock, kst_datetime, kst_ns
+from observer.config import Settings
+from observer.providers.day_file import read_trading_days
+from observer.schedule.phases import DayPlan, plan
+
+_LOOK_S: Final = 0.1  # machine seconds between looks at a file that is not there yet
+
+
+class Today:
+    """Answers for whatever day the clock says; the file is read once a day."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._runtime = Path(settings.run.runtime)
+        self._schedule = settings.schedule
+        self._clock = clock
+        self._plan: DayPlan | None = None
+
+    def known(self) -> DayPlan | None:
+        """The plan of this day; None while the day file does not have it."""
+        today = kst_datetime(self._clock.now_ns()).date()
+        if self._plan is None or self._plan.day != today:
+            days = [day for day in read_trading_days(self._runtime) if day.day == today]
+            self._plan = plan(days[0], self._schedule) if days else None
+        return self._plan
+
+    async def plan(self) -> DayPlan:
+        """The plan of this day; waits for the day file to have it."""
+        while (known := self.known()) is None:
+            await asyncio.sleep(_LOOK_S)
+        return known
+
+    async def is_over(self) -> None:
+        """Wait for the next midnight in Korea."""
+        tomorrow = kst_datetime(self._clock.now_ns()).date() + timedelta(days=1)
+        await self._clock.sleep_until(kst_ns(tomorrow))

@@ -1,0 +1,166 @@
+"""What every worker process is made of: clock, log, lifeline, signals, heartbeat, outbox, and an orderly stop.
+
+`run` starts a worker's body as a coroutine and cancels it when the process is to stop; what the body cleans up in its
+`finally` blocks is its orderly stop. Exit statuses: 0 stopped as asked, 1 failed, 2 wrongly configured.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bus.commands import Heartbeat, Ready
+from bus.control import ControlClient
+from bus.endpoints import Endpoints
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer import logs
+from observer.clock import Clock, clock_from_environment
+from observer.config import Settings, load_settings
+from observer.errors import ConfigError
+from observer.today import Today
+
+if TYPE_CHECKING:
+    from observer.brokers import BrokerAccount
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_S: Final = 1.0
+DRAIN_S: Final = 5.0  # how long a stopping worker waits for the writer; what is not committed by then stays on disk
+LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
+
+
+class Worker:
+    """What a worker's body works with."""
+
+    def __init__(self, name: str, settings: Settings, clock: Clock) -> None:
+        self.name = name
+        self.settings = settings
+        self.clock = clock
+        self.runtime = Path(settings.run.runtime)
+        self.endpoints = Endpoints(self.runtime)
+        self.control = ControlClient(self.endpoints.control)
+        self.progress: Callable[[], int] = lambda: 0
+        self.today = Today(settings, clock)
+
+    async def ready(self) -> None:
+        """Tell the supervisor that what depends on this process may start."""
+        await self.control.send(Ready(self.name, os.getpid()))
+
+    def broker_account(self) -> "BrokerAccount":
+        """The configured account; only processes that call a broker load what that takes."""
+        from observer.brokers import BrokerAccount
+
+        return BrokerAccount(self.settings, self.clock, random.Random(os.getpid()))
+
+    @contextlib.asynccontextmanager
+    async def producer(self) -> AsyncIterator[Producer]:
+        """The worker's outbox, delivering while the block runs; at its end what was published is waited for."""
+        directory = self.runtime / "outbox" / self.name
+        producer = Producer(Outbox(directory, self.name, uuid.uuid4().hex), self.endpoints.ingest)
+        self.progress = lambda: producer.published
+        delivery = asyncio.create_task(producer.run())
+        try:
+            yield producer
+        finally:
+            if not await producer.drain(DRAIN_S):
+                logger.warning("%d events stay in the outbox for the next run", producer.unacknowledged)
+            delivery.cancel()
+            await asyncio.gather(delivery, return_exceptions=True)
+            producer.close()
+
+
+def run(name: str, body: Callable[[Worker], Awaitable[None]]) -> None:
+    """The whole life of a worker process; never returns."""
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # the supervisor asks a hung process for its stacks
+    _hold_on_to_lifeline()
+    try:
+        clock = clock_from_environment()
+        settings = load_settings(_configuration_path(name))
+    except (ConfigError, ValueError) as error:
+        sys.exit(_complain(name, error))
+    logs.set_up(name, clock, level=settings.run.log_level)
+    try:
+        asyncio.run(_run_body(name, settings, clock, body))
+    except ConfigError as error:
+        sys.exit(_complain(name, error))
+    except Exception:
+        logger.exception("failed")
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _configuration_path(name: str) -> Path:
+    parser = argparse.ArgumentParser(prog=f"python -m workers.{name.replace('-', '_')}")
+    parser.add_argument("--config", type=Path, required=True, help="the configuration file, see config/observer.toml")
+    path: Path = parser.parse_args().config
+    return path
+
+
+def _complain(name: str, error: Exception) -> int:
+    sys.stderr.write(f"{name}: {error}\n")
+    return 2
+
+
+def _hold_on_to_lifeline() -> None:
+    """Die with the supervisor, children and all: its end of this pipe closes when it does, however it does."""
+    text = os.environ.get(LIFELINE_VARIABLE)
+    if text is None:
+        return
+    descriptor = int(text)
+    os.set_inheritable(descriptor, False)
+
+    def watch() -> None:
+        while os.read(descriptor, 1):
+            pass
+        if os.getpgid(0) == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
+async def _run_body(name: str, settings: Settings, clock: Clock, body: Callable[[Worker], Awaitable[None]]) -> None:
+    worker = Worker(name, settings, clock)
+    try:
+        await _live(worker, body)
+    finally:
+        worker.control.close()
+
+
+async def _live(worker: Worker, body: Callable[[Worker], Awaitable[None]]) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    beat = asyncio.create_task(_beat(worker))
+    stop = asyncio.create_task(stopping.wait())
+    work = asyncio.ensure_future(body(worker))
+    await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+    work.cancel()
+    [result] = await asyncio.gather(work, return_exceptions=True)  # the heart beats on while the body cleans up
+    for task in (stop, beat):
+        task.cancel()
+    await asyncio.gather(stop, beat, return_exceptions=True)
+    if isinstance(result, Exception):
+        raise result
+
+
+async def _beat(worker: Worker) -> None:
+    """Tell the supervisor every second that this process lives and how late its event loop is."""
+    pid = os.getpid()
+    while True:
+        before_s = time.monotonic()
+        await asyncio.sleep(HEARTBEAT_S)
+        lag_s = max(0.0, time.monotonic() - before_s - HEARTBEAT_S)
+        await worker.control.send(Heartbeat(worker.name, pid, lag_s, worker.progress()))

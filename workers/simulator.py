@@ -1,0 +1,32 @@
+"""The broker to practise on, as a process of its own (demo and tests only)."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+
+from observer.errors import ConfigError
+from observer.simulator.simulator import Simulator
+from workers.runtime import Worker, run
+
+REPORT_NAME = "simulator.json"
+
+
+async def simulator(worker: Worker) -> None:
+    """Serve until stopped; then leave a report of what was offered and what was asked."""
+    settings = worker.settings.simulator
+    if settings is None:
+        raise ConfigError("the configuration has no [simulator] section")
+    broker = Simulator(settings, worker.clock)
+    await broker.start()
+    try:
+        await worker.ready()
+        await asyncio.Event().wait()
+    finally:
+        await broker.stop()
+        report = {"offered_digest": broker.market.offered_digest(), "counters": broker.counters()}
+        (Path(worker.settings.run.data) / REPORT_NAME).write_bytes(msgspec.json.encode(report))
+
+
+if __name__ == "__main__":
+    run("simulator", simulator)

@@ -1,0 +1,130 @@
+"""Track A: sweeps the whole universe over REST, every ten minutes by default (requirement 004)."""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from bus.events import AlertRaised, Snapshot, SweepCompleted, UniverseMember
+from bus.producer import Producer
+from observer.clock import NS_PER_S
+from observer.errors import ProviderError
+from observer.providers.interfaces import Quote, QuoteSource
+from observer.schedule.phases import DayPlan
+from observer.selection.universe import KOREAN_STOCKS
+from observer.store.reader import StoreReader
+from workers.runtime import Worker, run
+
+logger = logging.getLogger(__name__)
+
+CALLS_AT_ONCE: Final = 8  # the limiter sets the pace; this only hides the answers' latency behind each other
+UNIVERSE_POLL_S: Final = 0.2
+
+
+async def track_a(worker: Worker) -> None:
+    """Sweep on every trading day, from Track A's start to its stop, until the process is stopped."""
+    reader = StoreReader(worker.settings.store.url)
+    async with worker.producer() as producer, worker.broker_account().rest() as rest:
+        await worker.ready()
+        day = TrackA(worker, producer, rest, reader)
+        while True:
+            plan = await worker.today.plan()
+            if plan.trades:
+                await day.run(plan)
+            await worker.today.is_over()
+
+
+class TrackA:
+    """The sweeps of one day after another."""
+
+    def __init__(self, worker: Worker, producer: Producer, quotes: QuoteSource, reader: StoreReader) -> None:
+        self._clock = worker.clock
+        self._settings = worker.settings.track_a
+        self._producer = producer
+        self._quotes = quotes
+        self._reader = reader
+
+    async def run(self, plan: DayPlan) -> None:
+        """All sweeps of the day that are not over yet; the one whose interval is running is made up for."""
+        session_date = plan.day.isoformat()
+        completed = self._reader.completed_sweeps(session_date)
+        for number, moment_ns in _sweep_moments(plan, round(self._settings.interval_s * NS_PER_S)):
+            is_over = self._clock.now_ns() >= moment_ns + self._settings.interval_s * NS_PER_S
+            if is_over or number in completed:
+                continue
+            await self._clock.sleep_until(moment_ns)
+            await self._sweep(session_date, number, await self._universe(session_date))
+
+    async def _universe(self, session_date: str) -> Sequence[UniverseMember]:
+        """Today's universe; while there is none, the last one, and somebody is told (requirement 004, edge case 1)."""
+        while True:
+            if members := self._reader.universe(session_date, KOREAN_STOCKS):
+                return members
+            if members := self._reader.latest_universe_before(session_date, KOREAN_STOCKS):
+                text = f"no universe for {session_date}: sweeping that of {members[0].session_date}"
+                self._producer.publish(AlertRaised(self._clock.now_ns(), "critical", "track_a", text))
+                return members
+            await asyncio.sleep(UNIVERSE_POLL_S)
+
+    async def _sweep(self, session_date: str, number: int, members: Sequence[UniverseMember]) -> None:
+        started_ns = self._clock.now_ns()
+        chunks = list(_chunks([member.symbol for member in members], self._quotes.quotes_per_call))
+        at_once = asyncio.Semaphore(CALLS_AT_ONCE)
+
+        async def ask(symbols: Sequence[str]) -> int:
+            async with at_once:
+                return await self._ask(session_date, number, symbols)
+
+        received = sum(await asyncio.gather(*[ask(chunk) for chunk in chunks]))
+        completed_ns = self._clock.now_ns()
+        self._producer.publish(
+            SweepCompleted("kis", session_date, number, started_ns, completed_ns, len(members), received, len(chunks))
+        )
+        logger.info("sweep %d: %d of %d symbols", number, received, len(members))
+
+    async def _ask(self, session_date: str, sweep: int, symbols: Sequence[str]) -> int:
+        """One call; its snapshots are published. A call that fails for good costs its symbols, not the sweep."""
+        try:
+            quotes = await self._quotes.quotes(symbols)
+        except ProviderError as error:
+            logger.warning("sweep %d: no quotes for %d symbols: %s", sweep, len(symbols), error)
+            return 0
+        now_ns = self._clock.now_ns()
+        for quote in quotes:
+            self._producer.publish(_snapshot(quote, session_date, sweep, now_ns))
+        return len(quotes)
+
+
+def _sweep_moments(plan: DayPlan, interval_ns: int) -> Iterator[tuple[int, int]]:
+    """Number and moment of each sweep, the last one at Track A's stop."""
+    moments = range(plan.track_a_start_ns, plan.track_a_stop_ns + 1, interval_ns)
+    return enumerate(moments, start=1)
+
+
+def _chunks(symbols: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (symbols[start : start + size] for start in range(0, len(symbols), size))
+
+
+def _snapshot(quote: Quote, session_date: str, sweep: int, receive_time_ns: int) -> Snapshot:
+    return Snapshot(
+        "kis",
+        quote.symbol,
+        session_date,
+        sweep,
+        receive_time_ns,
+        quote.price,
+        quote.open,
+        quote.high,
+        quote.low,
+        quote.previous_close,
+        quote.upper_limit,
+        quote.lower_limit,
+        quote.bid,
+        quote.ask,
+        quote.cumulative_volume,
+        quote.cumulative_value,
+    )
+
+
+if __name__ == "__main__":
+    run("track-a", track_a)

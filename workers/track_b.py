@@ -1,0 +1,199 @@
+"""Track B: streams the trades of the symbols that have a place, decides who has one, and finds what is missing.
+
+The task that reads the socket only judges a trade and appends it to what will be published: it never waits for storage
+or for the bus.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from bus.events import (
+    ConnectionChanged,
+    Event,
+    GapDetected,
+    InputQuarantined,
+    SlotAssigned,
+    Snapshot,
+    SweepCompleted,
+    Trade,
+    UniverseMember,
+)
+from bus.feed import FeedSubscriber
+from bus.producer import Producer
+from observer.brokers import BrokerAccount
+from observer.gaps.detector import GapDetector, Mark
+from observer.providers.interfaces import TradeStream
+from observer.schedule.phases import DayPlan
+from observer.selection import context
+from observer.selection.context import OpeningPoint
+from observer.selection.selector import Selector
+from observer.selection.universe import KOREAN_STOCKS
+from observer.store.reader import StoreReader
+from workers.runtime import Worker, run
+
+logger = logging.getLogger(__name__)
+
+LOOK_S: Final = 0.1  # machine seconds between evaluations at least, however fast the market's clock runs
+SETTLE_S: Final = 1.0
+UNIVERSE_POLL_S: Final = 0.2
+
+
+async def track_b(worker: Worker) -> None:
+    """Stream on every trading day, from Track B's start to its stop, until the process is stopped."""
+    account = worker.broker_account()
+    async with worker.producer() as producer:
+        await worker.ready()
+        while not await producer.drain(SETTLE_S):  # what an earlier process saw must be known before going on
+            logger.info("waiting for %d events of an earlier run to be stored", producer.unacknowledged)
+        with StoreReader(worker.settings.store.url) as reader:
+            while True:
+                plan = await worker.today.plan()
+                if plan.trades and worker.clock.now_ns() < plan.track_b_stop_ns:
+                    await Session(worker, producer, reader, account, plan).run()
+                await worker.today.is_over()
+
+
+class Session:
+    """Track B on one trading day. Hears the stream (`StreamListener`)."""
+
+    def __init__(
+        self, worker: Worker, producer: Producer, reader: StoreReader, account: BrokerAccount, plan: DayPlan
+    ) -> None:
+        self._clock = worker.clock
+        self._settings = worker.settings
+        self._feed_address = worker.endpoints.feed
+        self._producer = producer
+        self._reader = reader
+        self._account = account
+        self._plan = plan
+        self._session_date = plan.day.isoformat()
+        self._detector = GapDetector()
+        self._selector: Selector | None = None
+        self._stream: TradeStream = account.stream(self)
+
+    async def run(self) -> None:
+        """Connect early, take over the context, stream, release every place at the stop.
+
+        A process that is stopped before that releases nothing: the next one takes the places over.
+        """
+        await self._clock.sleep_until(self._plan.stream_connect_ns)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self._stream.run())]
+            await self._clock.sleep_until(self._plan.context_sync_ns)
+            self._selector = Selector(await self._members(), self._account.name, self._settings.selection)
+            running.append(tasks.create_task(self._follow_feed(self._selector)))
+            await self._begin(self._selector)
+            running.append(tasks.create_task(self._look_at_held(self._selector)))
+            await self._clock.sleep_until(self._plan.track_b_stop_ns)
+            self._carry_out(self._selector, self._selector.close(self._clock.now_ns()))
+            logger.info("closed: %d duplicate trades dropped", self._detector.duplicates)
+            for task in running:
+                task.cancel()
+
+    async def _members(self) -> Sequence[UniverseMember]:
+        """Today's universe, or the last one; waits while there is none at all."""
+        while True:
+            members = self._reader.universe(self._session_date, KOREAN_STOCKS)
+            if members := members or self._reader.latest_universe_before(self._session_date, KOREAN_STOCKS):
+                return members
+            await asyncio.sleep(UNIVERSE_POLL_S)
+
+    async def _begin(self, selector: Selector) -> None:
+        """Go on where an earlier process of this day stopped, or begin with the opening's movers."""
+        assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
+        if assigned:
+            self._resume(selector, assigned)
+            return
+        opening = await asyncio.to_thread(self._opening)
+        base = context.baseline(opening, self._settings.selection.context.threshold_factor)
+        movers = context.movers(opening, base, self._settings.selection)
+        now_ns = self._clock.now_ns()
+        self._producer.publish(context.synced_event(base, self._session_date, now_ns))
+        await self._clock.sleep_until(self._plan.track_b_start_ns)
+        now_ns = self._clock.now_ns()
+        chosen = context.opening_candidates(movers, selector.members, base, now_ns, self._settings.selection)
+        self._carry_out(selector, selector.open(chosen, now_ns))
+
+    def _resume(self, selector: Selector, assigned: Sequence[SlotAssigned]) -> None:
+        marks = self._reader.last_marks(self._session_date, [slot.symbol for slot in assigned])
+        self._detector.resume(
+            Mark(mark.symbol, self._session_date, mark.cumulative_volume, mark.cumulative_trades, mark.exchange_time_ns)
+            for mark in marks.values()
+        )
+        selector.take_over(assigned, self._clock.now_ns())
+        self._stream.want(selector.wanted)
+        logger.info("took over %d places of an earlier process", len(assigned))
+
+    def _opening(self) -> Mapping[str, Sequence[OpeningPoint]]:
+        """What Track A saw before Track B's start, by symbol and oldest first."""
+        points: defaultdict[str, list[OpeningPoint]] = defaultdict(list)
+        from_ns, to_ns = self._plan.track_a_start_ns, self._plan.track_b_start_ns
+        for snapshot in self._reader.snapshots(self._session_date, from_ns, to_ns):
+            points[snapshot.symbol].append(OpeningPoint(snapshot.price, snapshot.cumulative_volume))
+        return points
+
+    async def _follow_feed(self, selector: Selector) -> None:
+        """Look at the whole universe after each sweep of Track A."""
+        feed = FeedSubscriber(self._feed_address, [Snapshot, SweepCompleted])
+        try:
+            async for event in feed:
+                if isinstance(event, Snapshot):
+                    selector.see_snapshot(event)
+                elif isinstance(event, SweepCompleted) and self._clock.now_ns() >= self._plan.track_b_start_ns:
+                    self._carry_out(selector, selector.evaluate_all(self._clock.now_ns()))
+        finally:
+            feed.close()
+
+    async def _look_at_held(self, selector: Selector) -> None:
+        """Look at the streamed symbols between sweeps."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self._clock.sleep(self._settings.track_b.evaluation_s)
+            self._carry_out(selector, selector.evaluate_held(self._clock.now_ns()))
+
+    def _carry_out(self, selector: Selector, events: Iterable[Event]) -> None:
+        """Publish what was decided, and tell the stream what it is to carry."""
+        for event in events:
+            self._producer.publish(event)
+        self._stream.want(selector.wanted)
+
+    # --- what the stream tells ---
+
+    def on_trades(self, trades: Sequence[Trade]) -> None:
+        """Judge and publish; a trade that was seen before is dropped and counted."""
+        for trade in trades:
+            observation = self._detector.observe(trade)
+            if observation == "duplicate":
+                continue
+            if isinstance(observation, GapDetected):
+                self._producer.publish(observation)
+            self._producer.publish(trade)
+            if self._selector is not None:
+                self._selector.see_trade(trade)
+
+    def on_registered(self, symbol: str) -> None:
+        """From now on nothing of the symbol may be missing."""
+        self._detector.start(symbol)
+
+    def on_unregistered(self, symbol: str, reason: str) -> None:
+        """A symbol that lost its place is not watched any more; one that lost its connection is, and will be back."""
+        logger.debug("%s unregistered: %s", symbol, reason)
+        if self._selector is None or symbol not in self._selector.wanted:
+            self._detector.stop(symbol)
+
+    def on_connection(self, change: ConnectionChanged) -> None:
+        """What is missed until the connection is back has a known reason."""
+        self._producer.publish(change)
+        if change.state == "lost":
+            self._detector.interrupted("reconnect")
+
+    def on_quarantine(self, item: InputQuarantined) -> None:
+        """Keep what could not be read."""
+        self._producer.publish(item)
+
+
+if __name__ == "__main__":
+    run("track-b", track_b)
