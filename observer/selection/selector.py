@@ -1,0 +1,188 @@
+"""The pipeline from what is seen to who has a place, with its memory: observations, spells and slots of one day.
+
+No clock and no socket: it is told of snapshots and trades, asked to evaluate at a moment, and answers with the facts
+that came of it. The same calls in the same order give the same facts, which is what a replay proves.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from bus.events import (
+    Event,
+    SlotAssigned,
+    SlotOverflowed,
+    SlotReleased,
+    Snapshot,
+    Trade,
+    UniverseMember,
+)
+from observer.selection.indicators import TradeRate
+from observer.selection.settings import SelectionSettings
+from observer.selection.slots import Assign, Decision, Overflow, Release, SlotState, allocate, empty_slots, restore
+from observer.selection.triggers import (
+    Candidate,
+    Observation,
+    Spells,
+    by_market_cap,
+    evaluate,
+    expiry,
+    fired_event,
+)
+
+_FILLERS_PER_PLACE: Final = 2  # the largest symbols that may fill free places: more than there are places
+_UNKNOWN: Final = 0.0  # what a restored assignment does not tell of its trigger
+
+
+class _Sight:
+    """What was last seen of one symbol; the highest trade rate since the last evaluation."""
+
+    __slots__ = ("at_upper_limit", "high", "low", "rate", "rate_max", "volume")
+
+    def __init__(self, window_seconds: float) -> None:
+        self.volume: float | None = None
+        self.high: float | None = None
+        self.low: float | None = None
+        self.at_upper_limit = False
+        self.rate = TradeRate(window_seconds)
+        self.rate_max: float | None = None
+
+    def observation(self) -> Observation:
+        """As the triggers want it; the rate starts anew."""
+        rate, self.rate_max = self.rate_max, None
+        return Observation(cumulative_volume=self.volume, high=self.high, low=self.low, trades_per_second=rate)
+
+
+class Selector:
+    """Decides on one account's places for one day.
+
+    Args:
+        members: the day's universe, by rank.
+        account: whose places they are.
+        settings: of the whole selection.
+    """
+
+    def __init__(self, members: Sequence[UniverseMember], account: str, settings: SelectionSettings) -> None:
+        self._members = {member.symbol: member for member in members}
+        self._settings = settings
+        self._spells = Spells()
+        self._state: SlotState = empty_slots([account], settings.slots)
+        self._sights: dict[str, _Sight] = {}
+        fillers = members[: settings.slots.max_slots * _FILLERS_PER_PLACE]
+        self._fillers = [by_market_cap(member, settings.triggers) for member in fillers]
+
+    @property
+    def members(self) -> Mapping[str, UniverseMember]:
+        """The universe by symbol."""
+        return self._members
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The symbols that hold places, most important first: what the stream is to carry."""
+        return restore(self._state)
+
+    def see_snapshot(self, snapshot: Snapshot) -> None:
+        """Track A saw the symbol."""
+        sight = self._sight(snapshot.symbol)
+        sight.volume = snapshot.cumulative_volume
+        sight.high, sight.low = snapshot.high, snapshot.low
+        sight.at_upper_limit = snapshot.upper_limit is not None and snapshot.price >= snapshot.upper_limit
+
+    def see_trade(self, trade: Trade) -> None:
+        """The stream brought a trade of the symbol."""
+        sight = self._sight(trade.symbol)
+        price, rate = trade.price, sight.rate
+        sight.volume = trade.cumulative_volume
+        if sight.high is None or price > sight.high:
+            sight.high = price
+        if sight.low is None or price < sight.low:
+            sight.low = price
+        rate.add(trade.exchange_time_ns)
+        per_second = rate.per_second(trade.exchange_time_ns)
+        if sight.rate_max is None or per_second > sight.rate_max:
+            sight.rate_max = per_second
+
+    def take_over(self, assignments: Iterable[SlotAssigned], now_ns: int) -> None:
+        """Go on with the places that an earlier process had assigned; each keeps its trigger for one more life."""
+        held = {assigned.slot: self._restored(assigned, now_ns) for assigned in assignments}
+        places = tuple(
+            place if place.slot not in held else type(place)(place.slot, held[place.slot])
+            for place in self._state.places
+        )
+        self._state = SlotState(places)
+
+    def open(self, candidates: Iterable[Candidate], now_ns: int) -> Sequence[Event]:
+        """Give the first places of the day to these and, where they leave some free, to the largest symbols."""
+        return self._allocate(candidates, now_ns)
+
+    def evaluate_all(self, now_ns: int) -> Sequence[Event]:
+        """Look at every symbol of the universe that was seen: after a sweep."""
+        return self._evaluate(self._members, now_ns)
+
+    def evaluate_held(self, now_ns: int) -> Sequence[Event]:
+        """Look at the symbols that hold places: between sweeps, when only they are seen."""
+        return self._evaluate(self._state.symbols, now_ns)
+
+    def close(self, now_ns: int) -> Sequence[Event]:
+        """Release every place: the day is over."""
+        held = [(place.slot, place.candidate) for place in self._state.places if place.candidate is not None]
+        self._state = SlotState(tuple(type(place)(place.slot) for place in self._state.places))
+        return [SlotReleased(slot, held_by.symbol, now_ns, held_by.score, "closed") for slot, held_by in held]
+
+    def _evaluate(self, symbols: Iterable[str], now_ns: int) -> Sequence[Event]:
+        fired = [
+            candidate
+            for symbol in symbols
+            if symbol in self._sights and symbol in self._members
+            for candidate in evaluate(
+                self._members[symbol], self._sights[symbol].observation(), now_ns, self._settings.triggers
+            )
+        ]
+        begun = self._spells.begun(fired, now_ns)
+        return [*(fired_event(candidate, now_ns) for candidate in begun), *self._allocate(fired, now_ns)]
+
+    def _allocate(self, candidates: Iterable[Candidate], now_ns: int) -> list[Event]:
+        dropped = {symbol for symbol, sight in self._sights.items() if sight.at_upper_limit}
+        wanted = [*candidates, *self._fillers]
+        self._state, decisions = allocate(self._state, wanted, now_ns, self._settings.slots, dropped)
+        return [decided_event(decision, now_ns) for decision in decisions]
+
+    def _sight(self, symbol: str) -> _Sight:
+        sight = self._sights.get(symbol)
+        if sight is None:
+            sight = self._sights[symbol] = _Sight(self._settings.triggers.velocity_window_seconds)
+        return sight
+
+    def _restored(self, assigned: SlotAssigned, now_ns: int) -> Candidate:
+        lasts = assigned.trigger == "market_cap"
+        expires_ns = None if lasts else expiry(now_ns, self._settings.triggers.of(assigned.trigger).ttl_seconds)
+        member = self._members.get(assigned.symbol)
+        return Candidate(
+            symbol=assigned.symbol,
+            kind=assigned.trigger,
+            score=assigned.score,
+            strength=_UNKNOWN,
+            measure=_UNKNOWN,
+            threshold=_UNKNOWN,
+            reference=_UNKNOWN,
+            expires_ns=expires_ns,
+            market_cap_krw=member.market_cap_krw if member else _UNKNOWN,
+        )
+
+
+def decided_event(decision: Decision, now_ns: int) -> Event:
+    """A decision as the fact that it is."""
+    match decision:
+        case Assign(slot, candidate, replaced, reason):
+            return SlotAssigned(slot, candidate.symbol, now_ns, candidate.kind, candidate.score, reason, replaced)
+        case Release(slot, symbol, score, reason):
+            return SlotReleased(slot, symbol, now_ns, score, reason)
+        case Overflow(candidate, lowest_score, reason):
+            return SlotOverflowed(
+                candidate.symbol,
+                now_ns,
+                candidate.kind,
+                candidate.strength,
+                candidate.score,
+                lowest_score,
+                reason,
+            )
