@@ -1,7 +1,5 @@
 """What differs between known listings and a master file, and what a person must approve."""
 
-from pathlib import Path
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -9,6 +7,7 @@ from hypothesis import strategies as st
 
 from bus.events import ListingChange
 from observer.errors import DataFileError
+from observer.providers.interfaces import FileStamp
 from observer.reference.changes import (
     Change,
     FileDecision,
@@ -201,11 +200,4 @@ def test_one_more_record_is_a_download_though_it_is_under_a_thousandth_of_the_fi
 
 
 def test_the_provider_stamp_fits() -> None:
-    from observer.providers.interfaces import FileStamp
-
     assert decide_download(FileStamp(5, "m", ""), FileStamp(5, "m", ""), SETTINGS).action == "skip"
-
-
-# --- the real files ---
-
-REAL_FILES = Path(__file__).parents[2] / ".." / "shared" / "data" / "kis-master"

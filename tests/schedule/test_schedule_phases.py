@@ -1,6 +1,7 @@
 """The phases of a day."""
 
 from datetime import date, datetime, timedelta, timezone
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -21,7 +22,7 @@ def at(text: str) -> int:
 
 
 def day_plan(opens: str | None = "09:00", closes: str | None = "15:30", **settings: str) -> DayPlan:
-    day = TradingDay(DAY, opens and at(opens), closes and at(closes), "test")
+    day = TradingDay(DAY, at(opens) if opens else None, at(closes) if closes else None, "test")
     return plan(day, ScheduleSettings(**settings))
 
 
@@ -116,7 +117,7 @@ def test_whatever_the_session_the_phases_cover_the_day_without_hole_or_overlap(o
     spans = plan(day, ScheduleSettings()).phases
     assert spans[0].start_ns == midnight_ns
     assert spans[-1].end_ns == midnight_ns + 24 * 60 * MINUTE_NS
-    assert all(before.end_ns == after.start_ns for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before.end_ns == after.start_ns for before, after in pairwise(spans))
     assert all(span.start_ns < span.end_ns for span in spans)
 
 

@@ -1,0 +1,235 @@
+"""How a gap is filled, and when it is given up."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import GapDetected
+from observer.gaps.recovery import (
+    RecoverySettings,
+    Selection,
+    give_up,
+    in_order,
+    plan,
+    retry_after_s,
+    select,
+    select_minutes,
+)
+from observer.providers.interfaces import Bar, PastTrade
+
+SETTINGS = RecoverySettings()
+SECOND_NS = 1_000_000_000
+MINUTE_NS = 60 * SECOND_NS
+TEN_O_CLOCK_NS = 1_794_963_600 * SECOND_NS  # 2026-11-18 10:00 KST
+RECEIVED_NS = TEN_O_CLOCK_NS + 3 * MINUTE_NS
+
+
+def gap(duration_s: float = 3.0, *, start_s: float = 0.0, after: float = 100.0, before: float = 160.0) -> GapDetected:
+    from_ns = TEN_O_CLOCK_NS + round(start_s * SECOND_NS)
+    return GapDetected(
+        gap_id="g",
+        provider="kis",
+        symbol="005930",
+        session_date="2026-11-18",
+        detected_ns=TEN_O_CLOCK_NS + 90 * SECOND_NS,
+        from_ns=from_ns,
+        to_ns=from_ns + round(duration_s * SECOND_NS),
+        after_volume=after,
+        before_volume=before,
+        missing_volume=before - after,
+        missing_trades=None,
+        reason="volume_mismatch",
+    )
+
+
+def rows(*volumes: float, first_total: float = 0.0) -> list[PastTrade]:
+    """Time-and-sales of trades of these volumes, one a second, each at the ask."""
+    totals = accumulate(volumes, initial=first_total)
+    next(totals)
+    return [
+        row(total, volume, second=second)
+        for second, (volume, total) in enumerate(zip(volumes, totals, strict=True), start=1)
+    ]
+
+
+def row(total: float, volume: float, price: float = 70_000.0, *, second: int = 1, **quotes: float) -> PastTrade:
+    return PastTrade(
+        "005930", TEN_O_CLOCK_NS + second * SECOND_NS, price, volume, total, quotes.get("bid"), quotes.get("ask")
+    )
+
+
+def totals(selection: Selection) -> list[float]:
+    return [trade.cumulative_volume for trade in selection.trades]
+
+
+# --- the plan ---
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "priority", "source"),
+    [
+        (0.0, "high", "time_and_sales"),
+        (4.999, "high", "time_and_sales"),
+        (5.0, "medium", "time_and_sales"),
+        (60.0, "medium", "time_and_sales"),
+        (60.001, "low", "minute_bars"),
+    ],
+)
+def test_the_duration_decides_priority_and_source(duration_s: float, priority: str, source: str) -> None:
+    planned = plan(gap(duration_s), SETTINGS)
+    assert (planned.priority, planned.source) == (priority, source)
+
+
+def test_time_and_sales_are_asked_for_in_whole_seconds_around_the_gap() -> None:
+    planned = plan(gap(2.5, start_s=0.7), SETTINGS)
+    assert (planned.from_ns, planned.to_ns) == (TEN_O_CLOCK_NS, TEN_O_CLOCK_NS + 4 * SECOND_NS)
+
+
+def test_minute_bars_are_asked_for_from_the_first_to_the_last_minute_touched() -> None:
+    planned = plan(gap(150.0, start_s=59.0), SETTINGS)
+    assert (planned.from_ns, planned.to_ns) == (TEN_O_CLOCK_NS, TEN_O_CLOCK_NS + 3 * MINUTE_NS)
+
+
+def test_the_queue_goes_by_priority_and_then_by_detection() -> None:
+    def detected(name: str, duration_s: float, at_ns: int) -> GapDetected:
+        return msgspec.structs.replace(gap(duration_s), gap_id=name, detected_ns=at_ns)
+
+    queue = [detected("low", 90, 1), detected("late", 1, 9), detected("medium", 30, 2), detected("early", 1, 8)]
+    ordered = in_order(plan(item, SETTINGS) for item in queue)
+    assert [planned.gap.gap_id for planned in ordered] == ["early", "late", "medium", "low"]
+
+
+# --- what belongs to it ---
+
+
+def test_exactly_the_trades_in_the_hole_are_kept() -> None:
+    selection = select(rows(100, 10, 20, 30, 5, first_total=0), gap(), RECEIVED_NS)
+    assert totals(selection) == [110, 130, 160]
+    assert selection.volume == 60
+    assert selection.complete
+
+
+def test_a_recovered_trade_is_flagged_with_its_gap_and_knows_no_count() -> None:
+    (trade,) = select(rows(60, first_total=100), gap(), RECEIVED_NS).trades
+    assert (trade.gap_id, trade.provider, trade.session_date) == ("g", "kis", "2026-11-18")
+    assert (trade.receive_time_ns, trade.cumulative_trades) == (RECEIVED_NS, None)
+
+
+def test_a_recovery_with_a_trade_missing_is_not_complete() -> None:
+    told = rows(100, 10, 20, 30)
+    selection = select([told[1], told[3]], gap(), RECEIVED_NS)
+    assert totals(selection) == [110, 160]
+    assert not selection.complete
+
+
+def test_equal_sums_with_a_broken_chain_are_not_complete() -> None:
+    told = [row(110, 20), row(130, 10), row(160, 30)]
+    assert not select(told, gap(), RECEIVED_NS).complete
+
+
+def test_nothing_told_is_nothing_recovered() -> None:
+    assert select([], gap(), RECEIVED_NS) == Selection((), 0.0, complete=False)
+
+
+def test_rows_of_another_symbol_are_ignored() -> None:
+    other = msgspec.structs.replace(row(110, 10), symbol="000660")
+    assert select([other], gap(), RECEIVED_NS).trades == ()
+
+
+VOLUMES = st.lists(st.integers(1, 1_000), min_size=1, max_size=30)
+
+
+@given(VOLUMES, st.data())
+def test_a_hole_is_recovered_exactly_however_the_pages_overlap(volumes: list[int], data: st.DataObject) -> None:
+    told = rows(*volumes)
+    first = data.draw(st.integers(0, len(told) - 1), "first lost")
+    last = data.draw(st.integers(first, len(told) - 1), "last lost")
+    lost = told[first : last + 1]
+    hole = gap(after=lost[0].cumulative_volume - lost[0].volume, before=lost[-1].cumulative_volume)
+    answer = data.draw(st.permutations([*told, *data.draw(st.lists(st.sampled_from(told), max_size=5))]), "answer")
+    selection = select(answer, hole, RECEIVED_NS)
+    assert totals(selection) == [item.cumulative_volume for item in lost]
+    assert selection.complete
+    assert selection.volume == hole.missing_volume
+
+
+@given(VOLUMES, st.data())
+def test_a_recovery_is_complete_only_when_no_trade_is_missing(volumes: list[int], data: st.DataObject) -> None:
+    told = rows(*volumes)
+    missing = data.draw(st.sets(st.integers(0, len(told) - 1)), "missing")
+    hole = gap(after=0.0, before=told[-1].cumulative_volume)
+    answer = [item for index, item in enumerate(told) if index not in missing]
+    assert select(answer, hole, RECEIVED_NS).complete == (not missing)
+
+
+# --- the side, which time-and-sales does not tell ---
+
+
+def sides(*told: PastTrade) -> Sequence[str]:
+    last = told[-1].cumulative_volume
+    return [trade.side for trade in select(told, gap(after=0.0, before=last), RECEIVED_NS).trades]
+
+
+def test_at_the_ask_or_above_the_buyer_was_the_aggressor() -> None:
+    assert sides(row(1, 1, 100.0, bid=99.0, ask=100.0), row(2, 1, 101.0, bid=99.0, ask=100.0)) == ["buy", "buy"]
+
+
+def test_at_the_bid_or_below_the_seller_was() -> None:
+    assert sides(row(1, 1, 99.0, bid=99.0, ask=100.0), row(2, 1, 98.0, bid=99.0, ask=100.0)) == ["sell", "sell"]
+
+
+def test_between_the_quotes_or_without_them_the_previous_price_decides() -> None:
+    assert sides(
+        row(1, 1, 100.0, ask=100.0),
+        row(2, 1, 99.0),
+        row(3, 1, 99.0),
+        row(4, 1, 101.0, bid=98.0, ask=103.0),
+    ) == ["buy", "sell", "sell", "buy"]
+
+
+def test_with_nothing_to_compare_with_no_aggressor_is_named() -> None:
+    assert sides(row(1, 1, 100.0)) == ["auction"]
+
+
+def test_the_row_before_the_hole_helps_to_tell_the_first_side_in_it() -> None:
+    told = [row(100, 100, 99.0), row(160, 60, 100.0)]
+    assert [trade.side for trade in select(told, gap(), RECEIVED_NS).trades] == ["buy"]
+
+
+# --- minutes that stand in ---
+
+
+def bar(minute: int, volume: float = 10.0) -> Bar:
+    return Bar("005930", TEN_O_CLOCK_NS + minute * MINUTE_NS, 1.0, 4.0, 0.5, 2.0, volume, 0.0)
+
+
+def test_the_minutes_that_overlap_the_gap_stand_in_once_each() -> None:
+    found = select_minutes([bar(3), bar(2), bar(1), bar(1), bar(0), bar(4)], gap(100.0, start_s=90.0))
+    assert [(item.minute_start_ns - TEN_O_CLOCK_NS) // MINUTE_NS for item in found] == [1, 2, 3]
+    assert (found[0].open, found[0].high, found[0].low, found[0].close, found[0].gap_id) == (1.0, 4.0, 0.5, 2.0, "g")
+
+
+def test_minutes_without_trading_are_left_out() -> None:
+    assert select_minutes([bar(1, volume=0.0)], gap(100.0)) == ()
+
+
+# --- trying again, and giving up ---
+
+
+def test_the_pause_doubles_up_to_its_limit() -> None:
+    assert [retry_after_s(attempt, SETTINGS) for attempt in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_a_gap_is_given_up_after_the_last_attempt() -> None:
+    assert give_up(gap(), 4, RECEIVED_NS, SETTINGS) is None
+    assert give_up(gap(), 5, RECEIVED_NS, SETTINGS) == "5 attempts failed"
+
+
+def test_a_gap_is_given_up_when_its_day_is_over() -> None:
+    midnight_ns = TEN_O_CLOCK_NS + 14 * 60 * MINUTE_NS
+    assert give_up(gap(), 0, midnight_ns - 1, SETTINGS) is None
+    assert "2026-11-19" in (give_up(gap(), 0, midnight_ns, SETTINGS) or "")
