@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import msgspec
 import psutil
 
 from bus.control import ControlClient
@@ -84,7 +85,9 @@ class Scene:
         return (self.folder / f"{name}.log").read_text()
 
 
-def supervisor_of(folder: Path, children: Sequence[Child], limits: RestartLimits = QUICK) -> tuple[Supervisor, Changes]:
+def supervisor_of(
+    folder: Path, children: Sequence[Child], limits: RestartLimits = QUICK, chance: Random | None = None
+) -> tuple[Supervisor, Changes]:
     endpoints = Endpoints(folder / "run")
     changes = Changes()
     supervisor = Supervisor(
@@ -94,7 +97,7 @@ def supervisor_of(folder: Path, children: Sequence[Child], limits: RestartLimits
         listener=changes,
         extend_status=lambda: ("IDLE", 1_795_000_000_000_000_000),
         limits=limits,
-        chance=Random(1),
+        chance=chance or Random(1),
     )
     return supervisor, changes
 
@@ -119,20 +122,15 @@ def quiet(folder: Path, name: str, code: str = SLEEPS, **changes: object) -> Chi
 
 
 def program(folder: Path, name: str, argv: tuple[str, ...], **changes: object) -> Child:
-    fields: dict[str, object] = {"expects_ready": False, "stop_grace_s": 5.0, **changes}
-    return Child(name=name, argv=argv, log_path=folder / f"{name}.log", **fields)
+    child = Child(name=name, argv=argv, log_path=folder / f"{name}.log", expects_ready=False, stop_grace_s=5.0)
+    return msgspec.structs.replace(child, **changes)
 
 
 def speaker(folder: Path, name: str, mode: str = "well", **changes: object) -> Child:
     """A child that speaks our protocol; see speaker.py for its modes."""
     argv = (sys.executable, str(SPEAKER), name, f"ipc://{folder}/run/control", mode)
-    fields: dict[str, object] = {
-        "stop_grace_s": 5.0,
-        "ready_deadline_s": DEADLINE_S,
-        "environment": {"PYTHONPATH": str(ROOT)},
-        **changes,
-    }
-    return Child(name=name, argv=argv, log_path=folder / f"{name}.log", **fields)
+    child = program(folder, name, argv, expects_ready=True, environment={"PYTHONPATH": str(ROOT)})
+    return msgspec.structs.replace(child, **({"ready_deadline_s": DEADLINE_S} | changes))
 
 
 async def eventually(condition: Callable[[], object], what: str = "") -> None:
@@ -145,7 +143,7 @@ async def eventually(condition: Callable[[], object], what: str = "") -> None:
 
 def is_alive(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -350,8 +351,29 @@ def test_a_listener_that_fails_disturbs_no_child(tmp_path: Path) -> None:
             def fail(*_: object) -> None:
                 raise OSError("disk full")
 
-            scene.changes.on_change = fail  # type: ignore[method-assign]
+            scene.changes.on_change = fail  # type: ignore[method-assign, assignment]
             assert isinstance(await scene.supervisor.start("a"), Done)
             assert is_alive(scene.pid("a"))
+
+    asyncio.run(run())
+
+
+class BrokenChance(Random):
+    """Makes the keeper of a child that ends fail, as a mistake of ours would."""
+
+    def random(self) -> float:
+        raise ZeroDivisionError
+
+
+def test_a_mistake_of_ours_is_raised_after_all_the_others_were_stopped(tmp_path: Path) -> None:
+    async def run() -> None:
+        children = [quiet(tmp_path, "a", restart="never"), quiet(tmp_path, "b"), quiet(tmp_path, "c", order=1)]
+        supervisor, changes = supervisor_of(tmp_path, children, chance=BrokenChance())
+        running = asyncio.create_task(supervisor.run_until(asyncio.Event()))
+        await changes.until("c", State.RUNNING)
+        kill((await changes.until("b", State.RUNNING)).pid or 0)
+        with pytest.raises(ZeroDivisionError):
+            await running
+        assert changes.states("a")[-1] is changes.states("c")[-1] is State.STOPPED
 
     asyncio.run(run())

@@ -1,13 +1,14 @@
 """The supervisor's own end by SIGKILL: its children go with it, or the next supervisor ends them."""
 
 import asyncio
+import functools
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 from observer.supervisor.states import State
-from tests.supervisor.scenes import ROOT, eventually, is_alive, quiet, supervised
+from tests.supervisor.scenes import ROOT, Scene, eventually, is_alive, quiet, supervised
 
 # What workers do: end the own group, children included, when the lifeline closes.
 WATCHES_ITS_LIFELINE = """
@@ -71,13 +72,19 @@ def test_children_without_a_lifeline_are_ended_by_the_next_supervisor(tmp_path: 
     asyncio.run(run())
 
 
+def _is_up(scene: Scene, name: str) -> bool:
+    return "up" in scene.log(name)
+
+
 def test_a_lifeline_does_not_pass_its_writing_end_to_any_child(tmp_path: Path) -> None:
     """Else one child would keep another's supervisor alive in its eyes."""
 
     async def run() -> None:
-        async with supervised(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "b")]) as scene:
+        code = "import time; print('up', flush=True); time.sleep(600)"
+        async with supervised(tmp_path, [quiet(tmp_path, name, code) for name in "ab"]) as scene:
             await scene.supervisor.start_all()
             for name in "ab":
+                await eventually(functools.partial(_is_up, scene, name))
                 folder = Path(f"/proc/{scene.pid(name)}")
                 pipes = [file.name for file in (folder / "fd").iterdir() if "pipe:" in str(file.readlink())]
                 infos = [(folder / "fdinfo" / number).read_text() for number in pipes]
