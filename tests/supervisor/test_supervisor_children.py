@@ -1,7 +1,11 @@
 """The supervisor with real children: order, restarts, giving up, stopping, and one that never disturbs another."""
 
 import asyncio
+import contextlib
+import os
+import signal
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 
@@ -110,6 +114,28 @@ def test_run_until_stops_all_when_it_is_cancelled(tmp_path: Path) -> None:
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
+        assert changes.states("a")[-1] is State.STOPPED
+
+    asyncio.run(run())
+
+
+def test_what_runs_beside_begins_before_the_first_start_and_ends_before_the_first_stop(tmp_path: Path) -> None:
+    async def run() -> None:
+        seen: dict[str, list[State]] = {}
+        supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
+
+        @contextlib.asynccontextmanager
+        async def beside() -> AsyncIterator[None]:
+            seen["begin"] = changes.states("a")
+            yield
+            seen["end"] = changes.states("a")
+
+        stopping = asyncio.Event()
+        running = asyncio.create_task(supervisor.run_until(stopping, beside()))
+        await changes.until("a", State.RUNNING)
+        stopping.set()
+        await running
+        assert seen == {"begin": [], "end": [State.STARTING, State.RUNNING]}
         assert changes.states("a")[-1] is State.STOPPED
 
     asyncio.run(run())
@@ -375,5 +401,31 @@ def test_a_mistake_of_ours_is_raised_after_all_the_others_were_stopped(tmp_path:
         with pytest.raises(ZeroDivisionError):
             await running
         assert changes.states("a")[-1] is changes.states("c")[-1] is State.STOPPED
+
+    asyncio.run(run())
+
+
+def test_a_storm_of_kills_and_commands_answers_everybody_and_leaves_a_supervisor_that_obeys(tmp_path: Path) -> None:
+    async def run() -> None:
+        chance = Random(20)
+        limits = RestartLimits(delay_first_s=0.01, delay_max_s=0.03, restarts_max=10_000)
+        names = "abcd"
+        async with supervised(tmp_path, [quiet(tmp_path, name, stop_grace_s=0.2) for name in names], limits) as scene:
+            await scene.supervisor.start_all()
+            verbs = [scene.supervisor.start, scene.supervisor.stop, scene.supervisor.restart]
+            asked = []
+            for _ in range(200):
+                name = chance.choice(names)
+                pid = scene.pids()[name]
+                if pid is not None and is_alive(pid) and chance.random() < 0.5:
+                    os.kill(pid, chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP]))
+                else:
+                    asked.append(asyncio.create_task(chance.choice(verbs)(name)))
+                await asyncio.sleep(chance.choice([0.0, 0.0, 0.01]))
+            assert {type(outcome) for outcome in await asyncio.gather(*asked)} <= {Done, Refused}
+            for name in names:
+                assert isinstance(await scene.supervisor.restart(name), Done)
+                await scene.supervisor.stop(name)
+            assert set(scene.pids().values()) == {None}
 
     asyncio.run(run())
