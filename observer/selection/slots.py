@@ -96,8 +96,8 @@ def allocate(
     than the threshold. A pinned symbol needs no score to replace one that is not. Who fills by market capitalisation
     yields to every trigger, replaces none, and never overflows.
     """
-    wanted = _one_each(candidate for candidate in candidates if candidate.symbol not in dropped)
-    wanted = {symbol: candidate for symbol, candidate in wanted.items() if candidate.alive(now_ns)}
+    admissible = (item for item in candidates if item.alive(now_ns) and item.symbol not in dropped)
+    wanted = _one_each(admissible)
     seating = _Seating(state, now_ns, settings.replacement_threshold)
     seating.review(wanted, dropped)
     seated = state.symbols

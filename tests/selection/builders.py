@@ -1,0 +1,47 @@
+"""What the tests of the selection are made from."""
+
+import msgspec
+
+from bus.events import TriggerKind, UniverseMember
+from observer.selection.triggers import Candidate
+
+MEMBER = UniverseMember(
+    provider="kis",
+    market="kr_stocks",
+    session_date="2026-11-18",
+    rank=1,
+    symbol="005930",
+    name="Samsung",
+    exchange="KOSPI",
+    market_cap_krw=1e12,
+    previous_close=10_000.0,
+    average_volume_20d=1_000.0,
+    average_true_range_14d=100.0,
+)
+
+
+def member(symbol: str = "005930", **changes: object) -> UniverseMember:
+    """A member whose capitalisation adds 1.2 to every score."""
+    return msgspec.structs.replace(MEMBER, symbol=symbol, **changes)
+
+
+def candidate(
+    symbol: str,
+    score: float = 15.0,
+    kind: TriggerKind = "volume_surge",
+    *,
+    expires_ns: int | None = 1_000,
+    market_cap_krw: float = 1e12,
+) -> Candidate:
+    """A candidate of this score."""
+    return Candidate(symbol, kind, score, 0.5, 3.4, 3.0, 1_000.0, expires_ns, market_cap_krw)
+
+
+def filler(symbol: str, score: float = 2.0) -> Candidate:
+    """Who is there for its capitalisation."""
+    return candidate(symbol, score, "market_cap", expires_ns=None)
+
+
+def pinned(symbol: str, score: float = 11.0) -> Candidate:
+    """Whom a person wants."""
+    return candidate(symbol, score, "manual", expires_ns=None)

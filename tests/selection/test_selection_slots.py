@@ -1,0 +1,331 @@
+"""Who gets a place, and why."""
+
+import string
+from random import Random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bus.events import TriggerKind
+from observer.selection.settings import SlotSettings
+from observer.selection.slots import (
+    Assign,
+    Decision,
+    Overflow,
+    Release,
+    SlotState,
+    allocate,
+    empty_slots,
+    restore,
+    statuses,
+    unpin,
+)
+from observer.selection.triggers import Candidate
+from tests.selection.builders import candidate, filler, pinned
+
+TWO = SlotSettings(max_slots=2)
+
+
+def empty(places: int = 2) -> SlotState:
+    return empty_slots(["main"], SlotSettings(max_slots=places))
+
+
+def step(
+    state: SlotState, *candidates: Candidate, now_ns: int = 0, dropped: frozenset[str] = frozenset()
+) -> tuple[SlotState, tuple[Decision, ...]]:
+    return allocate(state, candidates, now_ns, TWO, dropped)
+
+
+def holding(*candidates: Candidate) -> SlotState:
+    return step(empty(len(candidates)), *candidates)[0]
+
+
+def layout(state: SlotState) -> dict[str, str | None]:
+    return {place.slot: place.candidate.symbol if place.candidate else None for place in state.places}
+
+
+# --- places ---
+
+
+def test_an_account_has_41_places_with_fixed_names() -> None:
+    places = empty_slots(["main", "second"], SlotSettings()).places
+    assert len(places) == 82
+    assert [places[index].slot for index in (0, 40, 41, 81)] == ["main:01", "main:41", "second:01", "second:41"]
+
+
+def test_free_places_are_given_in_their_order_to_the_highest_first() -> None:
+    state, decisions = step(empty(), candidate("A", 12), candidate("B", 14))
+    assert layout(state) == {"main:01": "B", "main:02": "A"}
+    assert decisions == (
+        Assign("main:01", candidate("B", 14), None, "free_place"),
+        Assign("main:02", candidate("A", 12), None, "free_place"),
+    )
+
+
+def test_a_place_that_was_released_keeps_its_name_and_the_others_stay_where_they_are() -> None:
+    state = holding(candidate("A", 14, expires_ns=5), candidate("B", 12))
+    state, decisions = step(state, candidate("C", 10), now_ns=5)
+    assert decisions == (
+        Release("main:01", "A", 14, "expired"),
+        Assign("main:01", candidate("C", 10), None, "free_place"),
+    )
+    assert layout(state) == {"main:01": "C", "main:02": "B"}
+
+
+# --- replacement ---
+
+
+def test_a_newcomer_replaces_the_lowest_only_above_the_threshold() -> None:
+    state = holding(candidate("A", 20), candidate("B", 10))
+    unchanged, decisions = step(state, candidate("C", 12))
+    assert layout(unchanged) == layout(state)
+    assert decisions == (Overflow(candidate("C", 12), 10, "all_places_hold_higher_scores"),)
+    changed, decisions = step(state, candidate("C", 12.01))
+    assert layout(changed) == {"main:01": "A", "main:02": "C"}
+    assert decisions == (Assign("main:02", candidate("C", 12.01), "B", "outranks"),)
+
+
+def test_of_equal_scores_the_larger_company_and_then_the_lower_code_goes_first() -> None:
+    state, _ = step(empty(3), candidate("B"), candidate("C", market_cap_krw=2e12), candidate("A"))
+    assert restore(state) == ("C", "A", "B")
+
+
+def test_a_symbol_with_several_triggers_has_one_place_for_the_best_of_them() -> None:
+    state, decisions = step(empty(), candidate("A", 12, "trade_velocity"), candidate("A", 15))
+    assert decisions == (Assign("main:01", candidate("A", 15), None, "free_place"),)
+    assert layout(state) == {"main:01": "A", "main:02": None}
+
+
+# --- renewal and expiry ---
+
+
+def test_a_condition_that_goes_on_takes_its_new_score_and_life_in_place() -> None:
+    state, decisions = step(holding(candidate("A", 15, expires_ns=10)), candidate("A", 12, expires_ns=20))
+    assert decisions == ()
+    assert state.places[0].candidate == candidate("A", 12, expires_ns=20)
+
+
+def test_a_lesser_condition_takes_over_when_the_better_one_is_over() -> None:
+    surge, velocity = candidate("A", 15, expires_ns=10), candidate("A", 12, "trade_velocity", expires_ns=20)
+    before, _ = step(holding(surge), velocity, now_ns=9)
+    assert before.places[0].candidate == surge
+    after, decisions = step(holding(surge), velocity, now_ns=10)
+    assert after.places[0].candidate == velocity
+    assert decisions == ()
+
+
+def test_a_better_condition_takes_over_at_once() -> None:
+    state, _ = step(holding(candidate("A", 12, "trade_velocity")), candidate("A", 15))
+    assert state.places[0].candidate == candidate("A", 15)
+
+
+def test_a_trigger_that_is_over_before_it_is_seen_gets_no_place() -> None:
+    assert step(empty(), candidate("A", expires_ns=5), now_ns=5) == (empty(), ())
+
+
+def test_who_is_dropped_leaves_and_is_not_let_in() -> None:
+    state, decisions = step(
+        holding(candidate("A")), candidate("A", 30), candidate("B", 30), dropped=frozenset({"A", "B"})
+    )
+    assert decisions == (Release("main:01", "A", 15, "dropped"),)
+    assert state.symbols == frozenset()
+
+
+# --- pinned ones ---
+
+
+def test_a_pinned_symbol_replaces_the_lowest_whatever_the_scores() -> None:
+    state, decisions = step(holding(candidate("A", 20), candidate("B", 19)), pinned("C", 6))
+    assert decisions == (Assign("main:02", pinned("C", 6), "B", "pinned"),)
+    assert state.symbols == {"A", "C"}
+
+
+def test_a_pinned_symbol_stays_whoever_comes() -> None:
+    state, decisions = step(holding(pinned("A", 6)), candidate("B", 21), now_ns=10**18)
+    assert state.symbols == {"A"}
+    assert decisions == ()
+    _, decisions = step(holding(pinned("A", 6)), candidate("B", 21))
+    assert decisions == (Overflow(candidate("B", 21), 6, "all_places_pinned"),)
+
+
+def test_a_trigger_of_a_pinned_symbol_does_not_loosen_the_pin() -> None:
+    state, _ = step(holding(pinned("A")), candidate("A", 21, expires_ns=5))
+    assert state.places[0].candidate == pinned("A")
+
+
+def test_a_streamed_symbol_that_is_pinned_stays_in_its_place() -> None:
+    state, decisions = step(holding(candidate("A", 21, expires_ns=5)), pinned("A"))
+    assert decisions == ()
+    assert step(state, now_ns=6)[0].symbols == {"A"}
+
+
+def test_taking_the_pin_back_frees_the_place() -> None:
+    state, decisions = unpin(holding(pinned("A"), candidate("B")), "A", 0)
+    assert decisions == (Release("main:01", "A", 11, "unpinned"),)
+    assert state.symbols == {"B"}
+    assert unpin(state, "B", 0) == (state, ())
+
+
+# --- those who fill ---
+
+
+def test_who_fills_takes_what_triggers_leave_free() -> None:
+    state, _ = step(empty(), filler("F", 99), candidate("A", 1))
+    assert layout(state) == {"main:01": "A", "main:02": "F"}
+
+
+def test_who_fills_yields_to_every_trigger_and_replaces_none() -> None:
+    state, decisions = step(holding(filler("F", 99)), candidate("A", 1))
+    assert decisions == (Assign("main:01", candidate("A", 1), "F", "outranks"),)
+    assert step(state, filler("G", 99)) == (state, ())
+
+
+def test_a_trigger_that_is_over_leaves_the_largest_in_place_without_a_word() -> None:
+    state, decisions = step(holding(candidate("A", expires_ns=5)), filler("A"), now_ns=5)
+    assert state.places[0].candidate == filler("A")
+    assert decisions == ()
+
+
+# --- overflow ---
+
+
+def test_an_overflow_is_told_once_while_the_trigger_lasts() -> None:
+    state = holding(candidate("A", 20))
+    state, first = step(state, candidate("B", 15, expires_ns=10))
+    state, renewed = step(state, candidate("B", 15, expires_ns=15), now_ns=5)
+    state, still = step(state, candidate("B", 15, expires_ns=30), now_ns=14)
+    assert (len(first), renewed, still) == (1, (), ())
+
+
+def test_a_new_spell_overflows_anew() -> None:
+    state, _ = step(holding(candidate("A", 20)), candidate("B", 15, expires_ns=10))
+    _, decisions = step(state, candidate("B", 15, expires_ns=30), now_ns=10)
+    assert isinstance(decisions[0], Overflow)
+
+
+def test_who_had_a_place_since_overflows_anew() -> None:
+    state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
+    state, _ = step(state, candidate("B", 25))
+    _, decisions = step(state, candidate("A", 20))
+    assert isinstance(decisions[0], Overflow)
+    state, _ = step(state, candidate("A", 31))
+    _, decisions = step(state, candidate("B", 25))
+    assert isinstance(decisions[0], Overflow)
+
+
+# --- the broker's side ---
+
+
+def test_the_order_of_restoring_is_pinned_then_triggered_then_filling_by_score() -> None:
+    state = holding(candidate("A", 12), filler("F"), pinned("P", 6), candidate("B", 14))
+    assert restore(state) == ("P", "B", "A", "F")
+
+
+def test_the_status_of_a_place_follows_from_what_the_broker_acknowledged() -> None:
+    state, _ = step(holding(candidate("A", expires_ns=5), candidate("B")), now_ns=5)
+    assert statuses(state, frozenset({"A"})) == {"main:01": "releasing", "main:02": "allocated"}
+    assert statuses(state, frozenset({"B"})) == {"main:01": "available", "main:02": "active"}
+
+
+# --- whatever happens ---
+
+KINDS: st.SearchStrategy[TriggerKind] = st.sampled_from(
+    ["volume_surge", "trade_velocity", "volatility_spike", "manual", "market_cap"]
+)
+LONGEST_NS = 20
+
+
+@st.composite
+def any_candidate(draw: st.DrawFn) -> Candidate:
+    kind = draw(KINDS)
+    endless = kind in ("manual", "market_cap")
+    return candidate(
+        draw(st.sampled_from(string.ascii_uppercase[:8])),
+        draw(st.integers(1, 30)) / 2,
+        kind,
+        expires_ns=None if endless else draw(st.integers(1, LONGEST_NS)),
+        market_cap_krw=draw(st.sampled_from([0.0, 1e12, 1e13])),
+    )
+
+
+ROUND = st.tuples(st.lists(any_candidate(), max_size=10), st.sets(st.sampled_from("ABCDEFGH"), max_size=2))
+ROUNDS = st.lists(ROUND, min_size=1, max_size=6)
+PLACES = 3
+
+
+def outranks(newcomer: Candidate, held: Candidate) -> bool:
+    """The rule in one line for each tier, as an independent reading of it."""
+    if "manual" in (newcomer.kind, held.kind):
+        return newcomer.kind == "manual" and held.kind != "manual"
+    if newcomer.kind == "market_cap" or held.kind == "market_cap":
+        same_tier = newcomer.kind == held.kind
+        return newcomer.score > 1.2 * held.score if same_tier else held.kind == "market_cap"
+    return newcomer.score > 1.2 * held.score
+
+
+@settings(max_examples=200)
+@given(ROUNDS, st.randoms(use_true_random=False))
+def test_over_any_rounds_the_rules_hold(rounds: list[tuple[list[Candidate], set[str]]], shuffler: Random) -> None:
+    state = empty(PLACES)
+    slots = [place.slot for place in state.places]
+    for now_ns, (offered, dropped) in enumerate(rounds):
+        before = state
+        state, decisions = allocate(state, offered, now_ns, SlotSettings(), dropped)
+        held = [place.candidate for place in state.places if place.candidate is not None]
+        symbols = [item.symbol for item in held]
+        assert [place.slot for place in state.places] == slots
+        assert len(set(symbols)) == len(symbols)
+        assert not dropped & set(symbols)
+        assert all(item.alive(now_ns) for item in held)
+        stay = {
+            place.candidate.symbol for place in before.places if place.candidate and place.candidate.kind == "manual"
+        }
+        assert stay - dropped <= set(symbols)
+        outside = [
+            item for item in offered if item.symbol not in symbols and item.symbol not in dropped and item.alive(now_ns)
+        ]
+        assert not outside or len(held) == PLACES
+        assert not any(outranks(item, other) for item in outside for other in held)
+        assert replayed(before, decisions) == {
+            place.slot: place.candidate.symbol if place.candidate else None for place in state.places
+        }
+        shuffled = list(offered)
+        shuffler.shuffle(shuffled)
+        assert allocate(before, shuffled, now_ns, SlotSettings(), dropped) == (state, decisions)
+
+
+def replayed(state: SlotState, decisions: tuple[Decision, ...]) -> dict[str, str | None]:
+    """What somebody who knows only the decisions believes to be where."""
+    places = layout(state)
+    for decision in decisions:
+        if isinstance(decision, Release):
+            assert places[decision.slot] == decision.symbol
+            places[decision.slot] = None
+        elif isinstance(decision, Assign):
+            assert places[decision.slot] == decision.replaced
+            places[decision.slot] = decision.candidate.symbol
+    return places
+
+
+@given(st.lists(any_candidate(), max_size=10))
+def test_what_is_settled_stays_settled(offered: list[Candidate]) -> None:
+    state, _ = allocate(empty(PLACES), offered, 0, SlotSettings())
+    again, decisions = allocate(state, offered, 0, SlotSettings())
+    assert again.symbols == state.symbols
+    assert decisions == ()
+
+
+@given(st.lists(any_candidate(), max_size=10))
+def test_when_all_triggers_are_over_only_the_endless_are_left(offered: list[Candidate]) -> None:
+    state, _ = allocate(empty(PLACES), offered, 0, SlotSettings())
+    late, _ = allocate(state, [], LONGEST_NS, SlotSettings())
+    assert all(place.candidate is None or place.candidate.expires_ns is None for place in late.places)
+    assert all(end_ns is None for end_ns in late.overflowed.values())
+
+
+@pytest.mark.parametrize("wrong", [{"max_slots": 0}, {"replacement_threshold": 0.9}, {"max_slot": 41}])
+def test_settings_out_of_bounds_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(wrong, SlotSettings)

@@ -1,0 +1,165 @@
+"""What fires, how strongly, and for how long."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.selection.settings import TriggerSettings, TriggersSettings
+from observer.selection.triggers import (
+    CONDITIONS,
+    Candidate,
+    Observation,
+    Spells,
+    best,
+    by_market_cap,
+    evaluate,
+    fired_event,
+    score,
+)
+from tests.selection.builders import candidate, member
+
+SETTINGS = TriggersSettings()
+SECOND_NS = 1_000_000_000
+NOW_NS = 1_795_000_000 * SECOND_NS
+
+
+def fired(**seen: float | bool) -> tuple[Candidate, ...]:
+    return evaluate(member(), msgspec.convert(seen, Observation), NOW_NS, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("seen", "kind", "strength", "ttl_s"),
+    [
+        ({"cumulative_volume": 3_000.0}, "volume_surge", 0.6, 300),
+        ({"cumulative_volume": 5_000.0}, "volume_surge", 1.0, 300),
+        ({"cumulative_volume": 50_000.0}, "volume_surge", 1.0, 300),
+        ({"trades_per_second": 10.0}, "trade_velocity", 0.5, 180),
+        ({"trades_per_second": 40.0}, "trade_velocity", 1.0, 180),
+        ({"high": 10_100.0, "low": 9_900.0}, "volatility_spike", 2 / 3, 300),
+        ({"high": 10_300.0, "low": 10_200.0}, "volatility_spike", 1.0, 300),
+    ],
+)
+def test_a_condition_fires_at_its_threshold(seen: dict[str, float], kind: str, strength: float, ttl_s: int) -> None:
+    (only,) = fired(**seen)
+    assert only.kind == kind
+    assert only.strength == pytest.approx(strength)
+    assert only.expires_ns == NOW_NS + ttl_s * SECOND_NS
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {},
+        {"cumulative_volume": 2_999.0},
+        {"trades_per_second": 9.9},
+        {"high": 10_099.0, "low": 9_900.0},
+        {"high": 99_999.0},
+    ],
+)
+def test_below_the_threshold_or_unseen_nothing_fires(seen: dict[str, float]) -> None:
+    assert fired(**seen) == ()
+
+
+def test_a_candidate_tells_what_was_measured_against_what() -> None:
+    (surge,) = fired(cumulative_volume=3_400.0)
+    assert (surge.measure, surge.threshold, surge.reference) == (3.4, 3.0, 1_000.0)
+
+
+def test_a_person_s_wish_is_at_full_strength_and_without_end() -> None:
+    (manual,) = fired(pinned=True)
+    assert (manual.kind, manual.strength, manual.expires_ns) == ("manual", 1.0, None)
+
+
+@pytest.mark.parametrize("reference", [None, 0.0])
+def test_without_history_no_ratio_fires(reference: float | None) -> None:
+    new = member(average_volume_20d=reference, average_true_range_14d=reference)
+    seen = Observation(cumulative_volume=1e9, high=99_999.0, low=1.0)
+    assert evaluate(new, seen, NOW_NS, SETTINGS) == ()
+
+
+def test_all_conditions_that_hold_fire_in_the_order_of_the_table() -> None:
+    together = fired(cumulative_volume=9_000.0, trades_per_second=99.0, high=20_000.0, low=9_000.0, pinned=True)
+    assert tuple(item.kind for item in together) == tuple(CONDITIONS)
+    assert best(together) == together[0]
+    assert best(()) is None
+
+
+def test_a_kind_that_is_switched_off_does_not_fire() -> None:
+    off = msgspec.structs.replace(SETTINGS.volume_surge, enabled=False)
+    settings = msgspec.structs.replace(SETTINGS, volume_surge=off)
+    assert evaluate(member(), Observation(cumulative_volume=9_000.0), NOW_NS, settings) == ()
+
+
+def test_the_score_is_weight_strength_and_a_tenth_of_the_powers_of_ten() -> None:
+    assert score(10.0, 0.6, 1e12) == pytest.approx(10 * 1.6 + 1.2)
+
+
+@pytest.mark.parametrize("market_cap_krw", [None, 0.0, 0.5])
+def test_a_missing_capitalisation_adds_nothing(market_cap_krw: float | None) -> None:
+    assert score(10.0, 0.6, market_cap_krw) == 16.0
+
+
+def test_the_default_placement_scores_by_size_and_below_every_trigger() -> None:
+    default = by_market_cap(member(market_cap_krw=1e15), SETTINGS)
+    assert default.score == pytest.approx(1 + 1.5)
+    assert default.expires_ns is None
+    assert default.score < min(item.score for item in fired(trades_per_second=10.0, pinned=True))
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6))
+def test_more_of_the_same_never_scores_less(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    at_low, at_high = fired(trades_per_second=low), fired(trades_per_second=high)
+    assert len(at_low) <= len(at_high)
+    if at_low:
+        assert 0 <= at_low[0].strength <= at_high[0].strength <= 1
+        assert at_low[0].score <= at_high[0].score
+
+
+def test_the_event_carries_the_candidate() -> None:
+    (surge,) = fired(cumulative_volume=3_400.0)
+    event = fired_event(surge, NOW_NS)
+    assert (event.symbol, event.kind, event.fired_ns, event.expires_ns) == (
+        "005930",
+        "volume_surge",
+        NOW_NS,
+        surge.expires_ns,
+    )
+    assert (event.measure, event.strength, event.score) == (surge.measure, surge.strength, surge.score)
+
+
+# --- spells ---
+
+
+def test_a_condition_that_goes_on_is_news_once() -> None:
+    spells = Spells()
+    assert spells.begun([candidate("A", expires_ns=10)], 0) == [candidate("A", expires_ns=10)]
+    assert spells.begun([candidate("A", expires_ns=18)], 8) == []
+    assert spells.begun([candidate("A", expires_ns=27)], 17) == []
+
+
+def test_after_its_life_it_is_news_again() -> None:
+    spells = Spells()
+    spells.begun([candidate("A", expires_ns=10)], 0)
+    assert len(spells.begun([candidate("A", expires_ns=20)], 10)) == 1
+
+
+def test_each_kind_and_symbol_has_a_spell_of_its_own() -> None:
+    spells = Spells()
+    spells.begun([candidate("A")], 0)
+    assert len(spells.begun([candidate("A", kind="trade_velocity"), candidate("B"), candidate("A")], 1)) == 2
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize("ttl_seconds", [0.0, -2.0])
+def test_a_life_is_positive_or_without_end(ttl_seconds: float) -> None:
+    with pytest.raises(ValueError, match="ttl_seconds"):
+        TriggerSettings(threshold=1, full_strength=1, ttl_seconds=ttl_seconds, weight=1)
+
+
+def test_the_requirement_s_configuration_is_understood() -> None:
+    written = {"enabled": True, "threshold": 3.0, "ttl_seconds": -1, "weight": 10.0, "full_strength": 5.0}
+    assert msgspec.convert({"volume_surge": written}, TriggersSettings).volume_surge.ttl_seconds == -1

@@ -1,0 +1,147 @@
+"""Who is eligible today."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.providers.interfaces import Bar
+from observer.reference.listings import Listing
+from observer.selection.settings import UniverseSettings
+from observer.selection.universe import (
+    History,
+    Universe,
+    UniverseDay,
+    build,
+    eligible,
+    exclusion,
+    history_of,
+)
+
+SETTINGS = UniverseSettings()
+DAY = UniverseDay("kis", "kr_stocks", "2026-11-18", "2026-11-17", 7)
+SHARE = Listing(
+    exchange="KOSPI",
+    symbol="005930",
+    name="Samsung",
+    isin="KR7005930003",
+    group="ST",
+    base_price=10_000.0,
+    market_cap_krw=1e12,
+    listed_shares=1e8,
+    listed_on="1975-06-11",
+    suspended=False,
+    administrative=False,
+    preferred=False,
+    spac=False,
+)
+
+
+def share(symbol: str = "005930", **changes: Any) -> Listing:
+    return msgspec.structs.replace(SHARE, symbol=symbol, **changes)
+
+
+def closed_at(close: float | None) -> History:
+    return History(close, 1_000.0, 100.0)
+
+
+def universe(*listings: Listing, **histories: History) -> Universe:
+    return build(listings, histories, DAY, SETTINGS)
+
+
+def symbols(built: Universe) -> list[str]:
+    return [member.symbol for member in built.members]
+
+
+def test_the_close_must_be_at_least_4000_won() -> None:
+    assert eligible(share(), 4_000.0, SETTINGS)
+    assert exclusion(share(), 3_999.0, SETTINGS) == "low_close"
+    assert exclusion(share(), None, SETTINGS) == "no_close"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"suspended": True}, "suspended"),
+        ({"group": "EF"}, "etf"),
+        ({"group": "FE"}, "etf"),
+        ({"group": "EN"}, "etn"),
+        ({"spac": True}, "spac"),
+        ({"group": "EW"}, "not_a_share"),
+        ({"group": "SR"}, "not_a_share"),
+        ({"administrative": True}, None),
+        ({"preferred": True}, None),
+        ({"group": "RT"}, None),
+    ],
+)
+def test_by_default_companies_that_trade_are_in(changes: dict[str, Any], reason: str | None) -> None:
+    assert exclusion(share(**changes), 10_000.0, SETTINGS) == reason
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "changes"),
+    [
+        ("exclude_managed", True, {"administrative": True}),
+        ("exclude_preferred", True, {"preferred": True}),
+        ("exclude_etf", False, {"group": "EF"}),
+        ("exclude_etn", False, {"group": "EN"}),
+        ("exclude_spac", False, {"spac": True}),
+        ("exclude_suspended", False, {"suspended": True}),
+    ],
+)
+def test_every_exclusion_is_an_option(option: str, value: bool, changes: dict[str, Any]) -> None:
+    changed = msgspec.structs.replace(SETTINGS, **{option: value})
+    assert eligible(share(**changes), 10_000.0, changed) != eligible(share(**changes), 10_000.0, SETTINGS)
+
+
+def test_the_members_are_ranked_by_capitalisation_and_then_by_symbol() -> None:
+    built = universe(share("C"), share("B"), share("A", market_cap_krw=None), share("D", market_cap_krw=2e12))
+    assert symbols(built) == ["D", "B", "C", "A"]
+    assert [member.rank for member in built.members] == [1, 2, 3, 4]
+    assert built.members[-1].market_cap_krw == 0.0
+
+
+def test_a_member_has_the_history_its_triggers_compare_with() -> None:
+    (only,) = universe(share("A"), A=History(5_000.0, 1_234.0, 56.0)).members
+    assert (only.previous_close, only.average_volume_20d, only.average_true_range_14d) == (5_000.0, 1_234.0, 56.0)
+    assert (only.provider, only.market, only.session_date) == ("kis", "kr_stocks", "2026-11-18")
+
+
+def test_the_close_of_the_bars_wins_over_the_base_price() -> None:
+    assert symbols(universe(share("A", base_price=10_000.0), A=closed_at(3_000.0))) == []
+    assert symbols(universe(share("A", base_price=3_000.0), A=closed_at(10_000.0))) == ["A"]
+
+
+def test_without_bars_the_base_price_stands_in_and_there_are_no_averages() -> None:
+    (only,) = universe(share("A")).members
+    assert (only.previous_close, only.average_volume_20d, only.average_true_range_14d) == (10_000.0, None, None)
+
+
+def test_who_was_left_out_is_counted_by_reason() -> None:
+    built = universe(share("A"), share("B", suspended=True), share("C", suspended=True), share("D", group="EF"))
+    assert built.excluded == {"suspended": 2, "etf": 1}
+    assert (built.built.symbols, built.built.considered, built.built.minimum_close_krw) == (1, 4, 4_000.0)
+
+
+def test_fewer_than_a_hundred_members_are_a_warning() -> None:
+    assert "99" in universe(*(share(f"{number:06}") for number in range(99))).warning
+    assert universe(*(share(f"{number:06}") for number in range(100))).warning == ""
+
+
+def test_the_history_is_read_from_daily_bars() -> None:
+    bars = [Bar("A", 0, 100.0, 101.0, 99.0, 100.0, 10.0, 0.0), Bar("A", 1, 100.0, 104.0, 100.0, 102.0, 30.0, 0.0)]
+    assert history_of(bars) == History(102.0, 20.0, 4.0)
+    assert history_of([]) == History(None, None, None)
+
+
+CLOSES = st.dictionaries(st.sampled_from("ABCDEFGH"), st.sampled_from([None, 3_999.0, 4_000.0, 9_000.0]))
+
+
+@given(CLOSES)
+def test_nobody_is_lost_between_members_and_excluded(closes: dict[str, float | None]) -> None:
+    listings = [share(symbol, base_price=None) for symbol in closes]
+    built = build(listings, {symbol: closed_at(close) for symbol, close in closes.items()}, DAY, SETTINGS)
+    assert len(built.members) + sum(built.excluded.values()) == len(listings)
+    assert all(member.previous_close >= 4_000.0 for member in built.members)
