@@ -7,6 +7,7 @@ thousands.
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -38,6 +39,10 @@ class Sink(Protocol):
         """Store the events and the new high-water marks of their streams in one transaction."""
         ...
 
+    def note_duplicates(self, stream: str, count: int) -> None:
+        """So many more events of the stream came again and were dropped."""
+        ...
+
 
 class Ingest:
     """Runs one ROUTER socket in front of a `Sink`.
@@ -67,6 +72,7 @@ class Ingest:
         self._producers: dict[bytes, str] = {}
         self._routes: dict[str, bytes] = {}
         self._group: list[Delivered] = []
+        self._duplicates: Counter[str] = Counter()
         self.committed_events = 0
         self.commits = 0
         self.failed_commits = 0
@@ -86,6 +92,7 @@ class Ingest:
                 if self._socket.poll(_POLL_MS):
                     self._receive_group()
                     self._commit_group(stopping)
+                    self._note_duplicates()
         finally:
             self._socket.close()
 
@@ -128,7 +135,9 @@ class Ingest:
         if admission.verdict == "ahead":
             self._send(route, Rewind(batch.stream, self._receiver.admitted_mark(batch.stream)))
         if admission.verdict != "take":
+            self._duplicates[batch.stream] += batch.count if admission.verdict == "duplicate" else 0
             return 0
+        self._duplicates[batch.stream] += admission.skip
         events = decode_events(batch)[admission.skip :]
         first_sequence = batch.first_sequence + admission.skip
         self._group.append(Delivered(self._producers[route], batch.stream, first_sequence, events))
@@ -165,6 +174,16 @@ class Ingest:
             self._send(self._routes[stream], self._receiver.committed(stream, last_sequence))
         self.committed_events += sum(len(batch.events) for batch in group)
         self._on_committed(group)
+
+    def _note_duplicates(self) -> None:
+        """After the commit, so that the stream is known; what cannot be noted now is noted with the next."""
+        for stream, count in [item for item in self._duplicates.items() if item[1]]:
+            try:
+                self._sink.note_duplicates(stream, count)
+            except self._retry_on as error:
+                logger.error("cannot note %d duplicates: %s", count, error)
+            else:
+                del self._duplicates[stream]
 
     def _roll_back(self, streams: set[str], stopping: threading.Event) -> None:
         """Ask the database where it stands until it answers, and the producers to go on from there."""

@@ -1,8 +1,8 @@
 """One log set-up for every process: JSON lines or plain ones, stamped with Korean market time, secrets removed.
 
-It goes to stderr by default; who started the process says where that leads. A secret is concealed by telling `conceal` of
-it once, when it is read or received: from then on its text never passes the log, whatever message or exception it
-stands in.
+It goes to stderr by default; who started the process says where that leads. A secret is concealed by telling
+`conceal` of it once, when it is read or received: from then on its text never passes the log, whatever message or
+exception it stands in.
 """
 
 import logging

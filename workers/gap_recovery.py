@@ -25,7 +25,6 @@ from workers.runtime import Worker, run
 logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_S: Final = 2.0  # machine seconds between looks at the database, should the feed have missed something
-SETTLE_S: Final = 1.0
 GAPS_AT_ONCE: Final = 4  # the limiter sets the pace; this only hides the answers' latency behind each other
 
 
@@ -33,8 +32,7 @@ async def gap_recovery(worker: Worker) -> None:
     """Recover gaps by priority until stopped."""
     async with worker.producer() as producer, worker.broker_account().rest() as rest:
         await worker.ready()
-        while not await producer.drain(SETTLE_S):  # what an earlier process recovered must be in the database first
-            logger.info("waiting for %d events of an earlier run to be stored", producer.unacknowledged)
+        await worker.settled(producer)
         with StoreReader(worker.settings.store.url) as reader:
             worklist = Worklist(worker, reader)
             filler = Filler(worker, producer, rest, worklist)

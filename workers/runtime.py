@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 1.0
 DRAIN_S: Final = 5.0  # how long a stopping worker waits for the writer; what is not committed by then stays on disk
+SETTLE_S: Final = 1.0
 LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 
 
@@ -63,6 +64,14 @@ class Worker:
         from observer.brokers import BrokerAccount
 
         return BrokerAccount(self.settings, self.clock, random.Random(os.getpid()))
+
+    async def settled(self, producer: Producer) -> None:
+        """Wait until all that was published, by earlier processes of this name too, is in the database.
+
+        Whoever reads the database to go on where an earlier process stopped must do this first.
+        """
+        while not await producer.drain(SETTLE_S):
+            logger.info("waiting for %d events to be stored", producer.unacknowledged)
 
     @contextlib.asynccontextmanager
     async def producer(self) -> AsyncIterator[Producer]:

@@ -26,6 +26,7 @@ async def track_a(worker: Worker) -> None:
     reader = StoreReader(worker.settings.store.url)
     async with worker.producer() as producer, worker.broker_account().rest() as rest:
         await worker.ready()
+        await worker.settled(producer)
         day = TrackA(worker, producer, rest, reader)
         while True:
             plan = await worker.today.plan()

@@ -37,7 +37,6 @@ from workers.runtime import Worker, run
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1  # machine seconds between evaluations at least, however fast the market's clock runs
-SETTLE_S: Final = 1.0
 UNIVERSE_POLL_S: Final = 0.2
 
 
@@ -46,8 +45,7 @@ async def track_b(worker: Worker) -> None:
     account = worker.broker_account()
     async with worker.producer() as producer:
         await worker.ready()
-        while not await producer.drain(SETTLE_S):  # what an earlier process saw must be known before going on
-            logger.info("waiting for %d events of an earlier run to be stored", producer.unacknowledged)
+        await worker.settled(producer)
         with StoreReader(worker.settings.store.url) as reader:
             while True:
                 plan = await worker.today.plan()

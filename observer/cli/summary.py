@@ -97,7 +97,7 @@ def summarise(
         universe=day.universe,
         sweeps=day.sweeps,
         snapshots=day.snapshots,
-        trades=day.trades,
+        trades=day.trades + day.recovered_trades,
         trades_recovered=day.recovered_trades,
         trades_offered=_offered(reader, market, session_date),
         triggers=day.triggers,

@@ -24,10 +24,15 @@ _VOLUME_NOISE: Final = 1e-6
 
 
 class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the three ways of recovery part, and how long one is tried."""
+    """Where the three ways of recovery part, and how long one is tried.
+
+    A long gap in a quiet symbol is a few trades (it reaches from the last trade seen to the next): up to
+    `max_trades_of_long_gap` of them, ten calls, are fetched one by one all the same.
+    """
 
     at_once_under_seconds: Annotated[float, msgspec.Meta(ge=0)] = 5.0
     queued_up_to_seconds: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+    max_trades_of_long_gap: Annotated[int, msgspec.Meta(ge=0)] = 300
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 5
     first_retry_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     longest_retry_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
@@ -94,12 +99,12 @@ class Selection(msgspec.Struct, frozen=True):
 
 
 def plan(gap: GapDetected, settings: RecoverySettings) -> RecoveryPlan:
-    """Priority, source and time span by the gap's duration in market seconds."""
-    duration_s = (gap.to_ns - gap.from_ns) / NS_PER_S
-    if duration_s > settings.queued_up_to_seconds:
+    """Priority by the gap's duration in market seconds; source by that and by how many trades are missing."""
+    priority = _priority(gap, settings)
+    few = gap.missing_trades is not None and gap.missing_trades <= settings.max_trades_of_long_gap
+    if priority == "low" and not few:
         first_ns, last_ns = _minutes_of(gap)
-        return RecoveryPlan(gap, "low", "minute_bars", first_ns, last_ns)
-    priority: Priority = "high" if duration_s < settings.at_once_under_seconds else "medium"
+        return RecoveryPlan(gap, priority, "minute_bars", first_ns, last_ns)
     from_ns, to_ns = _floor(gap.from_ns, NS_PER_S), -_floor(-gap.to_ns, NS_PER_S)
     return RecoveryPlan(gap, priority, "time_and_sales", from_ns, to_ns)
 
@@ -150,6 +155,13 @@ def give_up(gap: GapDetected, failed_attempts: int, now_ns: int, settings: Recov
     if _korean_date(now_ns) > gap.session_date:
         return f"the day is over: the source tells only of {_korean_date(now_ns)}"
     return None
+
+
+def _priority(gap: GapDetected, settings: RecoverySettings) -> Priority:
+    duration_s = (gap.to_ns - gap.from_ns) / NS_PER_S
+    if duration_s < settings.at_once_under_seconds:
+        return "high"
+    return "medium" if duration_s <= settings.queued_up_to_seconds else "low"
 
 
 def _urgency(plan: RecoveryPlan) -> tuple[int, int, str]:

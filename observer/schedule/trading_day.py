@@ -1,6 +1,6 @@
 """One calendar day of one exchange: does it trade, and from when to when."""
 
-import datetime
+import datetime as dt
 
 import msgspec
 
@@ -12,7 +12,7 @@ class TradingDay(msgspec.Struct, frozen=True):
     empty when all sources agree.
     """
 
-    day: datetime.date
+    day: dt.date
     opens_ns: int | None
     closes_ns: int | None
     source: str

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.stored: dict[str, list[object]] = {}
+        self.duplicates: Counter[str] = Counter()
         self.commits = 0
         self.refusals = 0
         self.commit_then_refuse = 0
@@ -47,6 +49,9 @@ class Memory:
         if self.commit_then_refuse:
             self.commit_then_refuse -= 1
             raise SinkUnavailableError
+
+    def note_duplicates(self, stream: str, count: int) -> None:
+        self.duplicates[stream] += count
 
 
 class Writer:

@@ -18,7 +18,7 @@ TOP_LEVEL = {
 }  # fmt: skip
 
 # A file over 400 lines or a function over 70 needs its reason here.
-LONG_FILES: dict[str, str] = {}
+LONG_FILES = {"bus/events.py": "the public contract is one file: every fact with its fields"}
 LONG_FUNCTIONS: dict[str, str] = {}
 
 
