@@ -84,6 +84,12 @@ def test_the_duration_decides_priority_and_source(duration_s: float, priority: s
     assert (planned.priority, planned.source) == (priority, source)
 
 
+@pytest.mark.parametrize(("missing", "source"), [(300, "time_and_sales"), (301, "minute_bars"), (None, "minute_bars")])
+def test_a_long_gap_of_a_few_trades_is_fetched_trade_by_trade_but_last(missing: int | None, source: str) -> None:
+    planned = plan(msgspec.structs.replace(gap(600.0), missing_trades=missing), SETTINGS)
+    assert (planned.priority, planned.source) == ("low", source)
+
+
 def test_time_and_sales_are_asked_for_in_whole_seconds_around_the_gap() -> None:
     planned = plan(gap(2.5, start_s=0.7), SETTINGS)
     assert (planned.from_ns, planned.to_ns) == (TEN_O_CLOCK_NS, TEN_O_CLOCK_NS + 4 * SECOND_NS)
