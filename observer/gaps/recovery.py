@@ -52,7 +52,7 @@ class RecoveryPlan(msgspec.Struct, frozen=True):
     to_ns: int
 
 
-class SoldRow(Protocol):
+class TimeAndSalesRow(Protocol):
     """One row of time-and-sales; `PastTrade` of the providers fits."""
 
     @property
@@ -114,7 +114,7 @@ def in_order(plans: Iterable[RecoveryPlan]) -> list[RecoveryPlan]:
     return sorted(plans, key=_urgency)
 
 
-def select(rows: Iterable[SoldRow], gap: GapDetected, received_ns: int) -> Selection:
+def select(rows: Iterable[TimeAndSalesRow], gap: GapDetected, received_ns: int) -> Selection:
     """Of what time-and-sales returned, exactly the trades that the gap misses, each once.
 
     A trade is named by the day's volume after it, so those with a cumulative volume above `after_volume` and up to
@@ -181,13 +181,13 @@ def _korean_date(moment_ns: int) -> str:
     return datetime.fromtimestamp(moment_ns // NS_PER_S, KST).date().isoformat()
 
 
-def _once_each(rows: Iterable[SoldRow]) -> list[SoldRow]:
+def _once_each(rows: Iterable[TimeAndSalesRow]) -> list[TimeAndSalesRow]:
     """By cumulative volume, which names a trade within its day; a row that came twice (pages overlap) once."""
     named = {row.cumulative_volume: row for row in rows}
     return [named[volume] for volume in sorted(named)]
 
 
-def _sides(rows: Sequence[SoldRow]) -> list[Side]:
+def _sides(rows: Sequence[TimeAndSalesRow]) -> list[Side]:
     """Who was the aggressor of each trade: time-and-sales does not tell, the streamed side is not available any more.
 
     At the ask or above it the buyer, at the bid or below it the seller. Between them, or without quotes, the tick rule:
@@ -204,7 +204,7 @@ def _sides(rows: Sequence[SoldRow]) -> list[Side]:
     return sides
 
 
-def _side(row: SoldRow, previous_price: float | None, previous_side: Side) -> Side:
+def _side(row: TimeAndSalesRow, previous_price: float | None, previous_side: Side) -> Side:
     if row.ask is not None and row.price >= row.ask:
         return "buy"
     if row.bid is not None and row.price <= row.bid:
@@ -227,7 +227,7 @@ def _leads_across(trades: Sequence[Trade], gap: GapDetected) -> bool:
     return abs(volume - gap.before_volume) <= _VOLUME_NOISE
 
 
-def _recovered(row: SoldRow, side: Side, gap: GapDetected, received_ns: int) -> Trade:
+def _recovered(row: TimeAndSalesRow, side: Side, gap: GapDetected, received_ns: int) -> Trade:
     return Trade(
         provider=gap.provider,
         symbol=gap.symbol,
