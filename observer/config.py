@@ -75,7 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     run: RunSettings = RunSettings()
     store: StoreSettings = StoreSettings()
-    account: AccountSettings = AccountSettings(name="main")
+    account: AccountSettings = AccountSettings(name="main", keys_file="config/keys.toml")
     kis: KisSettings = KisSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     selection: SelectionSettings = SelectionSettings()

@@ -23,7 +23,7 @@ from bus.commands import (
     StatusReply,
     Stop,
 )
-from bus.control import ControlClient
+from bus.control import ControlClient, ControlTimeoutError
 from bus.endpoints import Endpoints
 from observer.cli.run import DEFAULT_CONFIGURATION
 from observer.clock import kst_datetime
@@ -92,6 +92,10 @@ async def _request(address: str, request: Request) -> Reply:
     client = ControlClient(address)
     try:
         return await client.request(request, ANSWER_S)
+    except ControlTimeoutError as error:
+        raise ConfigError(
+            f"{error}: no system runs here any more, or it hangs; start one with `observer run`"
+        ) from error
     finally:
         client.close()
 
