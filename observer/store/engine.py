@@ -228,6 +228,8 @@ def _alembic_config() -> "Config":
 
     import migrations
 
+    # Not __file__: an editable install may find the folder as a namespace package, whose path has a hook beside it.
+    [folder] = {Path(entry) for entry in migrations.__path__ if Path(entry).is_dir()}
     config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
     return config
