@@ -62,10 +62,10 @@ class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="acknowledg
 
 
 class Rewind(msgspec.Struct, frozen=True, array_like=True, tag="rewind"):
-    """Writer to producer: what came does not follow on this number; send again from behind it."""
+    """Writer to producer: send again from behind this number, the last one taken. It need not be committed yet."""
 
     stream: str
-    high_water_mark: int
+    last_taken: int
 
 
 class Unknown(msgspec.Struct, frozen=True, array_like=True, tag="unknown"):
@@ -139,13 +139,13 @@ class Sender:
         """Go on behind the writer's marks, within its credit."""
         self._credit = welcome.credit
         for stream, mark in welcome.high_water_marks.items():
+            self.acknowledged(stream, mark)
             self.rewound(stream, mark)
 
-    def rewound(self, stream: str, high_water_mark: int) -> None:
-        """Send again from behind the mark."""
-        self.acknowledged(stream, high_water_mark)
+    def rewound(self, stream: str, last_taken: int) -> None:
+        """Send again from behind this number. It says nothing of a commit: what is taken can still be lost."""
         if progress := self._streams.get(stream):
-            progress.sent = progress.acknowledged
+            progress.sent = max(progress.acknowledged, min(progress.sent, last_taken))
 
     def acknowledged(self, stream: str, high_water_mark: int) -> None:
         """The writer has committed up to the mark. A mark beyond what was appended is the writer's knowledge of a tail

@@ -122,8 +122,8 @@ class Producer:
                 self._outbox.acknowledge(stream, mark)
             case Welcome():
                 self._sender.welcomed(message)
-            case Rewind(stream, mark):
-                self._sender.rewound(stream, mark)
+            case Rewind(stream, last_taken):
+                self._sender.rewound(stream, last_taken)
             case Unknown():
                 await self._say_hello(socket)
         for stream in self._sender.finished():

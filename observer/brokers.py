@@ -82,7 +82,7 @@ class BrokerAccount:
             url=self._settings.kis.stream_url,
             provider=PROVIDER,
             account=self.name,
-            capacity=self._settings.kis.slots,
+            capacity=self._settings.selection.slots.max_slots,
             silence_s=self._settings.kis.stream_silence_s,
         )
         return TradeStreamConnection(

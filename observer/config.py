@@ -44,7 +44,6 @@ class KisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rest_url: str = "https://openapi.koreainvestment.com:9443"
     stream_url: str = "ws://ops.koreainvestment.com:21000/tryitout"
     files_url: str = REAL_FILE_HOST
-    slots: Annotated[int, msgspec.Meta(ge=1, le=41)] = 41
     stream_silence_s: Annotated[float, msgspec.Meta(gt=0)] = 90.0
     rest: RestSettings = RestSettings()
     permits: PermitSettings = PermitSettings()

@@ -106,7 +106,7 @@ class Session:
             self._resume(selector, assigned)
             return
         opening = await asyncio.to_thread(self._opening)
-        base = context.baseline(opening, self._settings.selection.context.threshold_factor)
+        base = context.baseline(opening)
         movers = context.movers(opening, base, self._settings.selection)
         now_ns = self._clock.now_ns()
         self._producer.publish(context.synced_event(base, self._session_date, now_ns))

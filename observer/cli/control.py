@@ -93,9 +93,7 @@ async def _request(address: str, request: Request) -> Reply:
     try:
         return await client.request(request, ANSWER_S)
     except ControlTimeoutError as error:
-        raise ConfigError(
-            f"{error}: no system runs here any more, or it hangs; start one with `observer run`"
-        ) from error
+        raise ConfigError(f"{error}: no system runs here any more, or it hangs") from error
     finally:
         client.close()
 

@@ -27,14 +27,12 @@ Opening = Mapping[str, Sequence[OpeningPoint]]
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """The average symbol's opening: volume in shares, volatility as (high - low) / open, and the thresholds on them."""
+    """The average symbol's opening: volume in shares, volatility as (high - low) / open."""
 
     symbols: int
     snapshots: int
     average_volume: float
     average_volatility: float
-    volume_threshold: float
-    volatility_threshold: float
 
 
 class Mover(msgspec.Struct, frozen=True):
@@ -47,7 +45,7 @@ class Mover(msgspec.Struct, frozen=True):
     price_change: float
 
 
-def baseline(opening: Opening, threshold_factor: float) -> Baseline:
+def baseline(opening: Opening) -> Baseline:
     """The averages over the symbols that were seen; all 0 when none was."""
     seen = [points for points in opening.values() if points]
     average_volume = _mean([points[-1].cumulative_volume for points in seen])
@@ -57,8 +55,6 @@ def baseline(opening: Opening, threshold_factor: float) -> Baseline:
         snapshots=sum(len(points) for points in seen),
         average_volume=average_volume,
         average_volatility=average_volatility,
-        volume_threshold=average_volume * threshold_factor,
-        volatility_threshold=average_volatility * threshold_factor,
     )
 
 

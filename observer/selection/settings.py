@@ -1,6 +1,6 @@
 """What can be told to the selection of symbols. Keys and defaults: requirement 004, Configuration Schema."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -20,7 +20,6 @@ class UniverseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """
 
     min_close_price: NotNegative = 4_000.0
-    sort_by: Literal["market_cap"] = "market_cap"
     exclude_suspended: bool = True
     exclude_managed: bool = False
     exclude_etf: bool = True
@@ -74,7 +73,6 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     max_slots: Annotated[int, msgspec.Meta(ge=1)] = 41
     replacement_threshold: Annotated[float, msgspec.Meta(ge=1)] = 1.2
-    overflow_alert_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
 
 
 class ContextSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,7 +81,6 @@ class ContextSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     volume_weight: NotNegative = 0.4
     volatility_weight: NotNegative = 0.3
     price_change_weight: NotNegative = 0.3  # of the change in percent
-    threshold_factor: Positive = 1.5  # thresholds are this many times the market's average
     full_strength: Positive = 3.0  # the volume ratio at which a mover is at full strength
     ttl_seconds: Positive = 300.0
 

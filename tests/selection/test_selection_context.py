@@ -23,18 +23,17 @@ OPENING = {
 
 
 def test_the_volume_of_an_opening_is_its_last_cumulative_one_not_their_sum() -> None:
-    assert baseline(OPENING, 1.5).average_volume == 200.0
+    assert baseline(OPENING).average_volume == 200.0
 
 
-def test_the_baseline_is_the_average_symbol_and_the_thresholds_are_half_as_much_again() -> None:
-    base = baseline(OPENING, 1.5)
+def test_the_baseline_is_the_average_symbol() -> None:
+    base = baseline(OPENING)
     assert base.average_volatility == pytest.approx(0.05)
-    assert [base.volume_threshold, base.volatility_threshold] == pytest.approx([300.0, 0.075])
     assert (base.symbols, base.snapshots) == (2, 5)
 
 
 def test_the_ranking_weighs_volume_volatility_and_the_change_in_percent() -> None:
-    first, second = movers(OPENING, baseline(OPENING, 1.5), SETTINGS)
+    first, second = movers(OPENING, baseline(OPENING), SETTINGS)
     assert (first.symbol, second.symbol) == ("A", "B")
     assert [first.volume_ratio, first.volatility_ratio, first.price_change] == pytest.approx([1.5, 2.0, 0.05])
     assert first.activity == pytest.approx(0.4 * 1.5 + 0.3 * 2.0 + 0.3 * 5.0)
@@ -42,19 +41,19 @@ def test_the_ranking_weighs_volume_volatility_and_the_change_in_percent() -> Non
 
 
 def test_nothing_seen_is_a_degraded_start() -> None:
-    base = baseline({}, 1.5)
+    base = baseline({})
     event = synced_event(base, "2026-11-18", 5)
     assert (event.degraded, event.symbols, event.average_volume) == (True, 0, 0.0)
     assert movers({}, base, SETTINGS) == ()
 
 
 def test_symbols_without_a_price_or_a_snapshot_disturb_nobody() -> None:
-    base = baseline({"A": path((0.0, 0.0)), "B": []}, 1.5)
+    base = baseline({"A": path((0.0, 0.0)), "B": []})
     assert [mover.activity for mover in movers({"A": path((0.0, 0.0)), "B": []}, base, SETTINGS)] == [0.0]
 
 
 def test_the_candidates_score_like_the_triggers_and_live_five_minutes() -> None:
-    base = baseline(OPENING, 1.5)
+    base = baseline(OPENING)
     members = {"A": member("A"), "B": member("B")}
     first, second = opening_candidates(movers(OPENING, base, SETTINGS), members, base, 0, SETTINGS)
     assert (first.symbol, first.kind, first.strength) == ("A", "volume_surge", 0.5)
@@ -63,7 +62,7 @@ def test_the_candidates_score_like_the_triggers_and_live_five_minutes() -> None:
 
 
 def test_only_the_most_active_members_of_the_universe_are_candidates() -> None:
-    base = baseline(OPENING, 1.5)
+    base = baseline(OPENING)
     one_place = SelectionSettings(slots=SlotSettings(max_slots=1))
     ranked = movers(OPENING, base, one_place)
     both = {"A": member("A"), "B": member("B")}
@@ -74,5 +73,5 @@ def test_only_the_most_active_members_of_the_universe_are_candidates() -> None:
 @given(st.permutations("ABCDE"))
 def test_equal_openings_rank_by_symbol_whatever_their_order(symbols: list[str]) -> None:
     opening = {symbol: path((100.0, 5.0), (101.0, 9.0)) for symbol in symbols}
-    ranked = movers(opening, baseline(opening, 1.5), SETTINGS)
+    ranked = movers(opening, baseline(opening), SETTINGS)
     assert [mover.symbol for mover in ranked] == list("ABCDE")
