@@ -161,5 +161,5 @@ def _tell(summary: DemoSummary, console: Console, *, as_json: bool) -> None:
 QUERIES = (
     "SELECT symbol, count(*) AS trades, sum(volume) AS shares FROM trades GROUP BY symbol ORDER BY 2 DESC LIMIT 5;",
     "SELECT symbol, trigger, score, reason, replaced FROM slot_assignments ORDER BY assigned_ns DESC LIMIT 5;",
-    "SELECT symbol, reason, missing_volume, source, rows, complete FROM gaps LEFT JOIN gap_recoveries USING (gap_id);",
+    "SELECT gaps.symbol, reason, missing_volume, source, rows FROM gaps LEFT JOIN gap_recoveries USING (gap_id);",
 )
