@@ -1,0 +1,185 @@
+"""A whole day by the command line: what it prints, what it leaves, and what the database says of it."""
+
+import csv
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from observer.cli.demo import QUERIES
+from observer.store.tables import EVENT_TABLES
+from tests.system.conftest import Day
+from tests.system.running import PROCESSES, is_sound, observer
+
+pytestmark = pytest.mark.system
+
+DOCUMENTED_KEYS = {
+    "universe", "sweeps", "snapshots", "trades", "triggers", "slots", "gaps", "listings", "events_published",
+    "events_stored", "duplicates", "restarts", "processes", "wall_s", "database",
+}  # fmt: skip
+
+
+def test_a_day_ends_well_and_leaves_nobody_behind(day: Day) -> None:
+    assert day.exit_status == 0, day.errors
+    assert day.errors == ""
+    assert day.left_behind == []
+
+
+def test_the_summary_has_the_documented_keys(day: Day) -> None:
+    assert day.summary.keys() >= DOCUMENTED_KEYS
+    assert day.summary["slots"].keys() == {"allocated", "replaced", "released", "overflow"}
+    assert day.summary["gaps"].keys() == {"found", "recovered", "unrecoverable"}
+    assert day.summary["listings"].keys() == {"new", "removed"}
+    assert day.summary["database"] == day.database_told
+
+
+def test_every_published_event_is_stored_once(day: Day) -> None:
+    rows = sum(day.value(f"SELECT count(*) FROM {table.name}") for table in EVENT_TABLES.values())
+    assert day.summary["events_published"] == day.summary["events_stored"] == rows
+    assert day.summary["duplicates"] == 0
+    assert day.value("SELECT count(*) FROM quarantine") == 0
+
+
+def test_no_stream_of_events_has_a_hole(day: Day) -> None:
+    places = " UNION ALL ".join(f"SELECT stream, sequence FROM {table.name}" for table in EVENT_TABLES.values())
+    streams = day.rows(f"SELECT stream, count(*), min(sequence), max(sequence) FROM ({places}) GROUP BY stream")
+    assert all((first, last) == (1, rows) for _, rows, first, last in streams)
+    kept = day.rows("SELECT id, high_water_mark FROM streams WHERE high_water_mark > 0 ORDER BY id")
+    assert [(stream, last) for stream, _, _, last in streams] == kept
+
+
+def test_every_process_ran_the_whole_day_and_was_stopped(day: Day) -> None:
+    assert day.summary["processes"] == dict.fromkeys(("simulator", *PROCESSES), "STOPPED")
+    assert day.summary["restarts"] == 0
+
+
+def test_the_phases_follow_on_each_other(day: Day) -> None:
+    phases = [current for (current,) in day.rows("SELECT current FROM phases ORDER BY changed_ns")]
+    assert phases[:5] == ["WARMUP", "TRACK_A_ONLY", "FULL_OPERATION", "TRACK_A_CLOSING", "SHUTDOWN"]
+
+
+@pytest.mark.parametrize(
+    ("what", "query"),
+    [
+        ("token", "SELECT * FROM token_renewals WHERE succeeded"),
+        ("health check", "SELECT * FROM account_checks WHERE healthy"),
+        ("context sync", "SELECT * FROM context_syncs"),
+        ("universe", "SELECT * FROM universes"),
+        ("backup", "SELECT * FROM backups"),
+        ("slots", "SELECT * FROM slot_assignments"),
+        ("triggers", "SELECT * FROM triggers"),
+        ("sweeps", "SELECT * FROM sweeps"),
+    ],
+)
+def test_what_happens_on_every_day_is_in_the_database(day: Day, what: str, query: str) -> None:
+    assert day.rows(query), what
+
+
+def test_the_stream_was_lost_and_connected_again(day: Day) -> None:
+    states = [state for (state,) in day.rows("SELECT state FROM connections ORDER BY sequence")]
+    assert states[0] == "connected"
+    assert states.count("lost") == 2
+    assert states.count("connected") == 3
+    assert states[-1] == "closed"
+
+
+def test_every_gap_was_found_for_a_reason_and_filled(day: Day) -> None:
+    gaps = day.summary["gaps"]
+    assert gaps["found"] == gaps["recovered"] > 0
+    assert day.value("SELECT count(*) FROM gap_recoveries WHERE complete") == gaps["found"]
+    assert day.value("SELECT count(*) FROM trades WHERE gap_id IS NOT NULL") == day.summary["trades_recovered"]
+
+
+def test_a_filled_gap_holds_exactly_the_missing_volume(day: Day) -> None:
+    assert day.rows(
+        "SELECT gap_id, missing_volume, sum(volume) FROM gaps JOIN trades USING (gap_id) GROUP BY gap_id "
+        "HAVING missing_volume <> sum(volume)"
+    ) == []  # fmt: skip
+
+
+def test_the_new_listing_was_found(day: Day) -> None:
+    assert day.summary["listings"] == {"new": 1, "removed": 0}
+    first_import = "SELECT exchange, min(checked_ns) AS checked_ns FROM master_file_checks GROUP BY exchange"
+    later = f"SELECT symbol FROM listing_changes JOIN ({first_import}) USING (exchange) WHERE changed_ns > checked_ns"
+    [(symbol,)] = day.rows(later)
+    assert day.rows(f"SELECT active FROM listings WHERE symbol = '{symbol}'") == [(1,)]
+
+
+def test_the_backup_is_a_database_of_its_own(day: Day) -> None:
+    [backup] = (day.folder / "data" / "backup").glob("*.sqlite3")
+    assert is_sound(backup)
+
+
+def test_every_place_that_was_given_was_given_back(day: Day) -> None:
+    assert day.rows(
+        "SELECT slot, symbol FROM slot_assignments EXCEPT SELECT slot, symbol FROM slot_releases "
+        "EXCEPT SELECT slot, replaced FROM slot_assignments"
+    ) == []  # fmt: skip
+
+
+def test_a_day_without_keep_leaves_the_database_and_what_people_read(day: Day) -> None:
+    assert {path.name for path in day.folder.iterdir()} == {"observer.toml", "data"}
+    assert {path.name for path in (day.folder / "data").iterdir()} >= {"observer.db", "backup", "simulator.json"}
+
+
+def test_the_database_opens(day: Day) -> None:
+    assert is_sound(day.database)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_the_queries_that_a_demo_prints_return_rows(day: Day, query: str) -> None:
+    assert day.rows(query)
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the sqlite3 shell is not installed")
+@pytest.mark.parametrize("query", QUERIES)
+def test_the_sqlite_shell_answers_them_too(day: Day, query: str) -> None:
+    shell = subprocess.run(
+        ["sqlite3", "-readonly", str(day.database), query], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert shell.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def offered(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Digest and trades of the same market, from a process that knows only its seed."""
+    path = tmp_path_factory.mktemp("offered") / "offered.csv"
+    completed = observer("simulator", "offered", "--symbols", 60, "--out", path, cwd=path.parent)
+    return completed.stdout.strip(), path
+
+
+def test_the_market_is_a_function_of_its_seed(day: Day, offered: tuple[str, Path]) -> None:
+    assert day.summary["market_digest"] == offered[0]
+
+
+def test_another_seed_is_another_market(day: Day, tmp_path: Path) -> None:
+    other = observer("simulator", "offered", "--symbols", 60, "--seed", 8, cwd=tmp_path)
+    assert other.stdout.strip() != day.summary["market_digest"]
+
+
+def test_every_stored_trade_was_offered_unaltered(day: Day, offered: tuple[str, Path]) -> None:
+    with closing(sqlite3.connect(":memory:")) as market:
+        _load(market, offered[1])
+        market.execute("ATTACH ? AS kept", (str(day.database),))
+        altered = market.execute(
+            "SELECT symbol, exchange_time_ns / 1000000000, price, volume, cumulative_volume FROM kept.trades EXCEPT "
+            "SELECT symbol, exchange_time_ns / 1000000000, price_krw, volume, cumulative_volume FROM offered"
+        ).fetchall()
+        miscounted = market.execute(
+            "SELECT symbol, cumulative_volume, cumulative_trades, side FROM kept.trades WHERE gap_id IS NULL EXCEPT "
+            "SELECT symbol, cumulative_volume, cumulative_sells + cumulative_buys, side FROM offered"
+        ).fetchall()
+    assert altered == []
+    assert miscounted == []
+
+
+def _load(database: sqlite3.Connection, path: Path) -> None:
+    with path.open(newline="") as file:
+        header, *records = csv.reader(file)
+    numbers = ("exchange_time_ns", "price_krw", "volume", "cumulative_volume", "cumulative_sells", "cumulative_buys")
+    columns = ", ".join(f"{name} {'INTEGER' if name in numbers else 'TEXT'}" for name in header)
+    database.execute(f"CREATE TABLE offered ({columns})")
+    database.executemany(f"INSERT INTO offered VALUES ({', '.join('?' * len(header))})", records)
