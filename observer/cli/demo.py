@@ -79,7 +79,12 @@ async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     is_short = interrupted.is_set() or day.clock.now_ns() < day.ends_ns
-    return await asyncio.to_thread(_summarise, day, host, folder, time.monotonic() - began_s, interrupted=is_short)
+    try:
+        return await asyncio.to_thread(_summarise, day, host, folder, time.monotonic() - began_s, interrupted=is_short)
+    except StoreError:
+        if interrupted.is_set():  # before there was a database to count in
+            raise typer.Exit(INTERRUPTED) from None
+        raise
 
 
 async def _end_of_day(day: DemoDay, host: Host) -> None:
