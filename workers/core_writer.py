@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from bus.events import BackupCompleted
+from bus.events import AlertRaised, BackupCompleted
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
 from bus.producer import Producer
@@ -48,19 +48,24 @@ async def _ingest(worker: Worker, url: str) -> AsyncIterator[None]:
 
 
 async def _back_up_daily(worker: Worker, producer: Producer) -> None:
+    """One backup a day at its time; a process that starts later makes it only if there is none yet."""
     directory = Path(worker.settings.run.data) / "backup"
     while True:
         moment_ns = (await worker.today.plan()).backup_ns
         await worker.clock.sleep_until(moment_ns)
         stamp = kst_datetime(moment_ns).strftime("%Y%m%d")
-        try:
-            made = await asyncio.to_thread(backup, worker.settings.store.url, directory, stamp)
-        except (ObserverError, OSError):
-            logger.exception("backup failed")
-        else:
-            now_ns = worker.clock.now_ns()
-            producer.publish(BackupCompleted(now_ns, str(made.path), made.size_bytes, made.sha256))
+        if not any(directory.glob(f"observer-{stamp}.*")):
+            producer.publish(await asyncio.to_thread(_back_up, worker, directory, stamp))
         await worker.today.is_over()
+
+
+def _back_up(worker: Worker, directory: Path, stamp: str) -> BackupCompleted | AlertRaised:
+    try:
+        made = backup(worker.settings.store.url, directory, stamp)
+    except (ObserverError, OSError) as error:
+        logger.error("backup failed: %s", error)
+        return AlertRaised(worker.clock.now_ns(), "critical", worker.name, f"backup failed: {error}")
+    return BackupCompleted(worker.clock.now_ns(), str(made.path), made.size_bytes, made.sha256)
 
 
 if __name__ == "__main__":

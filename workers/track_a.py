@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 CALLS_AT_ONCE: Final = 8  # the limiter sets the pace; this only hides the answers' latency behind each other
 UNIVERSE_POLL_S: Final = 0.2
+WARM_UP_SYMBOL: Final = "005930"  # Samsung Electronics; whether it answers at all is what counts
 
 
 async def track_a(worker: Worker) -> None:
@@ -48,6 +49,9 @@ class TrackA:
     async def run(self, plan: DayPlan) -> None:
         """All sweeps of the day that are not over yet; the one whose interval is running is made up for."""
         session_date = plan.day.isoformat()
+        if self._clock.now_ns() < plan.track_a_start_ns:
+            await self._clock.sleep_until(plan.warm_up_ns)
+            await self._warm_up()
         completed = self._reader.completed_sweeps(session_date)
         for number, moment_ns in _sweep_moments(plan, round(self._settings.interval_s * NS_PER_S)):
             is_over = self._clock.now_ns() >= moment_ns + self._settings.interval_s * NS_PER_S
@@ -55,6 +59,13 @@ class TrackA:
                 continue
             await self._clock.sleep_until(moment_ns)
             await self._sweep(session_date, number, await self._universe(session_date))
+
+    async def _warm_up(self) -> None:
+        """Open the connections that the first sweep will use, so that it does not wait for them; a failure can wait."""
+        try:
+            await self._quotes.quotes([WARM_UP_SYMBOL], lane="normal")
+        except ProviderError as error:
+            logger.warning("warm-up: %s", error)
 
     async def _universe(self, session_date: str) -> Sequence[UniverseMember]:
         """Today's universe; while there is none, the last one, and somebody is told (requirement 004, edge case 1)."""

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import signal
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bus.commands import StatusReply
+from bus.commands import ProcessStatus, StatusReply
 from bus.endpoints import Endpoints
 from bus.events import AlertRaised, PhaseChanged, ProcessChanged
 from bus.outbox import Outbox
@@ -78,7 +78,8 @@ class Host:
         """Publish what the supervisor sees; what it does once the end has begun stands in the log alone."""
         outbox = Outbox(self.endpoints.runtime_directory / "outbox" / NAME, NAME, uuid.uuid4().hex)
         self._producer = producer = Producer(outbox, self.endpoints.ingest)
-        tasks = [asyncio.create_task(producer.run()), asyncio.create_task(self._tell_phases(producer))]
+        tells = (producer.run(), self._tell_phases(producer), self._tell_readiness(producer))
+        tasks = [asyncio.create_task(tell) for tell in tells]
         try:
             yield
         finally:
@@ -99,6 +100,15 @@ class Host:
                 producer.publish(PhaseChanged(plan.day.isoformat(), now_ns, previous, current))
             await self._clock.sleep_until(next_change(plan, now_ns))
 
+    async def _tell_readiness(self, producer: Producer) -> None:
+        """The ready signal, ten minutes before the market opens (requirement 004, wake-up schedule)."""
+        while True:
+            plan = await self._today.plan()
+            if plan.trades and self._clock.now_ns() < plan.track_a_start_ns:
+                await self._clock.sleep_until(plan.ready_ns)
+                producer.publish(readiness_alert(self.status().processes, self._clock.now_ns()))
+            await self._today.is_over()
+
     def on_change(self, name: str, previous: State, current: State, pid: int | None, reason: str) -> None:
         """A process changed its state (`Listener` of the supervisor)."""
         if self._producer is None:
@@ -107,6 +117,14 @@ class Host:
         self._producer.publish(ProcessChanged(name, now_ns, previous.value, current.value, pid, reason))
         if current is State.FATAL:
             self._producer.publish(AlertRaised(now_ns, "critical", NAME, f"{name} is given up: {reason}"))
+
+
+def readiness_alert(processes: Sequence[ProcessStatus], now_ns: int) -> AlertRaised:
+    """Whether everything is there for the market's open: information, or critical with what is missing."""
+    missing = [f"{process.name} is {process.state}" for process in processes if process.state != State.RUNNING]
+    if missing:
+        return AlertRaised(now_ns, "critical", NAME, f"not ready for the open: {', '.join(missing)}")
+    return AlertRaised(now_ns, "info", NAME, f"ready for the open: {len(processes)} processes run")
 
 
 @contextlib.contextmanager
