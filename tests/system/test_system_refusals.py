@@ -1,0 +1,72 @@
+"""What `observer run` needs and does not have: it says what, stops with status 2, and starts nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.running import Completed, observer, short_folder
+
+pytestmark = pytest.mark.system
+
+
+def run_with(folder: Path, keys: str | None, mode: int = 0o600) -> Completed:
+    """`observer run` in a folder of its own; the hosts are nobody's, in case something should be started after all."""
+    (folder / "observer.toml").write_text(
+        '[run]\ndata = "data"\nruntime = "run"\n'
+        '[account]\nname = "main"\nkeys_file = "keys.toml"\n'
+        '[kis]\nrest_url = "http://127.0.0.1:9"\nstream_url = "ws://127.0.0.1:9"\nfiles_url = "http://127.0.0.1:9"\n'
+    )
+    if keys is not None:
+        (folder / "keys.toml").write_text(keys)
+        (folder / "keys.toml").chmod(mode)
+    return observer("run", "--config", "observer.toml", cwd=folder)
+
+
+def was_nothing_started(folder: Path) -> bool:
+    return not (folder / "data").exists() and not (folder / "run").exists()
+
+
+def test_without_keys_it_names_the_variables_and_the_file() -> None:
+    with short_folder() as folder:
+        completed = run_with(folder, keys=None)
+        assert completed.returncode == 2
+        assert completed.stderr == (
+            "observer: account main: set KIS_APP_KEY and KIS_APP_SECRET, or create keys.toml (mode 600)\n"
+        )
+        assert was_nothing_started(folder)
+
+
+def test_a_keys_file_that_others_can_read_is_refused_with_the_remedy() -> None:
+    with short_folder() as folder:
+        completed = run_with(folder, keys='[main]\napp_key = "PSkeykeykey"\napp_secret = "sosecret"\n', mode=0o644)
+        assert completed.returncode == 2
+        assert "chmod 600 keys.toml" in completed.stderr
+        assert "sosecret" not in completed.stderr
+        assert was_nothing_started(folder)
+
+
+def test_a_wrong_configuration_is_told_line_by_line() -> None:
+    with short_folder() as folder:
+        (folder / "observer.toml").write_text("[track_a]\ninterval = 5\n[stor]\n")
+        completed = observer("run", "--config", "observer.toml", cwd=folder)
+        assert completed.returncode == 2
+        assert "[track_a]" in completed.stderr
+        assert "[stor]" in completed.stderr
+        assert was_nothing_started(folder)
+
+
+def test_without_a_system_status_says_how_to_start_one() -> None:
+    with short_folder() as folder:
+        completed = observer("status", "--json", cwd=folder)
+        assert completed.returncode == 2
+        assert completed.stdout == ""
+        assert "observer run" in completed.stderr
+
+
+def test_a_folder_of_something_else_is_left_alone() -> None:
+    with short_folder() as folder:
+        (folder / "thesis.txt").write_text("years of work")
+        completed = observer("demo", "--folder", folder, cwd=folder)
+        assert completed.returncode == 2
+        assert "--folder" in completed.stderr
+        assert [path.name for path in folder.iterdir()] == ["thesis.txt"]

@@ -1,0 +1,71 @@
+"""A listener in the line between Track B and the simulated broker: hears what is asked for, in its order."""
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+REGISTER = "1"
+
+
+class Wire:
+    """Relays every message between who connects to `url` and the broker."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._broker_url = broker_url
+        self.url = ""
+        self.registrations: list[list[str]] = []  # the symbols that each connection registered
+
+    async def relay(self, caller: ServerConnection) -> None:
+        async with connect(self._broker_url, ping_interval=None, compression=None) as broker:
+            asked: list[str] = []
+            self.registrations.append(asked)
+            back = asyncio.create_task(self._answer(broker, caller))
+            with contextlib.suppress(ConnectionClosed):
+                async for message in caller:
+                    self._note(message, asked)
+                    await broker.send(message)
+            back.cancel()
+
+    async def _answer(self, broker: object, caller: ServerConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            async for message in broker:  # type: ignore[attr-defined]
+                await caller.send(message)
+        await caller.close()
+
+    @staticmethod
+    def _note(message: str | bytes, asked: list[str]) -> None:
+        with contextlib.suppress(json.JSONDecodeError):  # a keep-alive comes back as it was
+            request = json.loads(message)
+            if request["header"].get("tr_type") == REGISTER:
+                asked.append(request["body"]["input"]["tr_key"])
+
+
+@contextlib.contextmanager
+def tapped(broker_url: str) -> Iterator[Wire]:
+    """A wire that is open while the block runs."""
+    wire = Wire(broker_url)
+    opened = threading.Event()
+    loop = asyncio.new_event_loop()
+    closing = asyncio.Event()
+
+    async def relay() -> None:
+        async with serve(wire.relay, "127.0.0.1", 0, ping_interval=None, compression=None) as server:
+            wire.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/tryitout"
+            opened.set()
+            await closing.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(relay(),))
+    thread.start()
+    assert opened.wait(5)
+    try:
+        yield wire
+    finally:
+        loop.call_soon_threadsafe(closing.set)
+        thread.join()
+        loop.close()
