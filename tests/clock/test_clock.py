@@ -1,0 +1,109 @@
+"""Market time: the same in every process, and the only time that a scaled day speeds up."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.clock import (
+    CLOCK_VARIABLE,
+    NS_PER_S,
+    ManualClock,
+    RealClock,
+    ScaledClock,
+    clock_from_environment,
+    kst_datetime,
+    kst_ns,
+)
+
+NINE = kst_ns(date(2026, 11, 18), 9)
+
+
+def test_another_process_reads_the_same_time_from_the_variable() -> None:
+    clock = ScaledClock(NINE, time.monotonic_ns(), 240.0)
+    code = "from observer.clock import clock_from_environment; print(clock_from_environment().now_ns())"
+    before_ns = clock.now_ns()
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, CLOCK_VARIABLE: clock.to_variable()},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert before_ns < int(printed) < clock.now_ns()
+
+
+def test_a_scaled_clock_stands_until_its_anchor() -> None:
+    clock = ScaledClock(NINE, time.monotonic_ns() + 3600 * NS_PER_S, 240.0)
+    assert [clock.now_ns() for _ in range(3)] == [NINE] * 3
+
+
+def test_a_scaled_clock_runs_so_many_times_as_fast() -> None:
+    clock = ScaledClock(NINE, time.monotonic_ns() - 10 * NS_PER_S, 60.0)
+    assert clock.speed == 60.0
+    assert 600 <= (clock.now_ns() - NINE) / NS_PER_S < 660
+
+
+def test_a_scaled_hour_passes_in_a_moment() -> None:
+    clock = ScaledClock(NINE, time.monotonic_ns(), 100_000.0)
+    began_s = time.monotonic()
+    asyncio.run(clock.sleep(3600))
+    assert time.monotonic() - began_s < 5
+    assert clock.now_ns() >= NINE + 3600 * NS_PER_S
+
+
+@pytest.mark.parametrize("clock", [RealClock(), ScaledClock(NINE, 0, 240.0), ManualClock(NINE)])
+def test_a_moment_that_is_past_is_not_waited_for(clock: RealClock | ScaledClock | ManualClock) -> None:
+    async def wait() -> None:
+        async with asyncio.timeout(5):
+            await clock.sleep_until(0)
+
+    asyncio.run(wait())
+
+
+def test_a_manual_clock_wakes_those_whose_moment_has_come_and_no_other() -> None:
+    async def scene() -> tuple[bool, bool, bool]:
+        clock = ManualClock(NINE)
+        early, late = (asyncio.create_task(clock.sleep(seconds)) for seconds in (10, 20))
+        await asyncio.sleep(0)
+        await clock.advance(10)
+        async with asyncio.timeout(5):
+            await early
+        still_waits = not late.done()
+        await clock.advance(10)
+        async with asyncio.timeout(5):
+            await late
+        return early.done(), still_waits, late.done()
+
+    assert asyncio.run(scene()) == (True, True, True)
+
+
+def test_without_the_variable_it_is_the_real_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CLOCK_VARIABLE, raising=False)
+    assert isinstance(clock_from_environment(), RealClock)
+
+
+@pytest.mark.parametrize(
+    "text", ["scaled", "scaled:1:2", "scaled:1:2:0", "scaled:1:2:-3", "scaled:a:2:3", "real:1:2:3", "scaled:1:2:3:4"]
+)
+def test_a_wrong_variable_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(CLOCK_VARIABLE, text)
+    with pytest.raises(ValueError, match=r"scaled|invalid literal"):
+        clock_from_environment()
+
+
+def test_korea_is_nine_hours_ahead() -> None:
+    assert kst_ns(date(2026, 11, 18), 9, 30, 15) == datetime(2026, 11, 18, 0, 30, 15, tzinfo=UTC).timestamp() * NS_PER_S
+
+
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)))  # noqa: DTZ001 - the strategy wants naive bounds
+def test_a_korean_time_and_its_nanoseconds_are_each_others_inverse(moment: datetime) -> None:
+    whole = moment.replace(microsecond=0)
+    there = kst_datetime(kst_ns(whole.date(), whole.hour, whole.minute, whole.second))
+    assert there.replace(tzinfo=None) == whole

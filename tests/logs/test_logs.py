@@ -1,0 +1,110 @@
+"""What a log may hold: one object a line, stamped with market time, and never a secret."""
+
+import io
+import logging
+from collections.abc import Iterator
+from datetime import date
+from typing import Literal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer import logs
+from observer.clock import ManualClock, kst_ns
+
+NINE = kst_ns(date(2026, 11, 18), 9)
+Form = Literal["json", "plain"]
+SECRET = "eyJ0eXAi.OiJKV1Qi-LCJhbGciOi"
+
+
+@pytest.fixture(autouse=True)
+def root_logger_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def written(form: Form = "json", level: str = "INFO") -> io.StringIO:
+    stream = io.StringIO()
+    logs.set_up("track-b", ManualClock(NINE), form=form, level=level, stream=stream)
+    return stream
+
+
+def objects(stream: io.StringIO) -> list[dict[str, str]]:
+    return [msgspec.json.decode(line, type=dict[str, str]) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_an_object_with_market_time() -> None:
+    stream = written()
+    logging.getLogger("bus.producer").warning("%d events wait", 3)
+    assert objects(stream) == [
+        {
+            "time": "2026-11-18T09:00:00.000+09:00",
+            "level": "warning",
+            "process": "track-b",
+            "logger": "bus.producer",
+            "message": "3 events wait",
+        }
+    ]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_message_stays_one_line_that_parses(message: str) -> None:
+    stream = written()
+    logging.getLogger("any").info("%s", message)
+    [line] = [line for line in stream.getvalue().split("\n") if line]
+    assert msgspec.json.decode(line)["message"] == message
+
+
+@pytest.mark.parametrize("form", ["json", "plain"])
+def test_a_concealed_secret_appears_in_no_message(form: Form) -> None:
+    logs.conceal(SECRET)
+    stream = written(form)
+    logging.getLogger("any").info("token %s of %r", SECRET, {"authorization": f"Bearer {SECRET}"})
+    assert SECRET not in stream.getvalue()
+    assert stream.getvalue().count(logs.CONCEALED) == 2
+
+
+def refuse() -> None:
+    """Fail with the secret in the error and in its cause."""
+    raise RuntimeError(f"refused: {SECRET}") from KeyError(SECRET)
+
+
+@pytest.mark.parametrize("form", ["json", "plain"])
+def test_a_concealed_secret_appears_in_no_exception(form: Form) -> None:
+    logs.conceal(SECRET)
+    stream = written(form)
+    try:
+        refuse()
+    except RuntimeError:
+        logging.getLogger("any").exception("failed")
+    assert "RuntimeError" in stream.getvalue()
+    assert SECRET not in stream.getvalue()
+
+
+def test_a_word_too_short_for_a_secret_is_no_reason_to_blank_out_text() -> None:
+    logs.conceal("token")
+    assert logs.without_secrets("the token is renewed") == "the token is renewed"
+
+
+def test_what_is_below_the_level_is_not_written() -> None:
+    stream = written(level="WARNING")
+    logging.getLogger("any").info("quiet")
+    assert stream.getvalue() == ""
+
+
+def test_a_second_set_up_takes_the_place_of_the_first() -> None:
+    first, second = written(), written()
+    logging.getLogger("any").info("once")
+    assert first.getvalue() == ""
+    assert len(objects(second)) == 1
+
+
+def test_the_request_line_of_every_call_is_no_news() -> None:
+    stream = written()
+    logging.getLogger("httpx").info("HTTP Request: GET ...")
+    assert stream.getvalue() == ""
