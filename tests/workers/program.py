@@ -1,0 +1,58 @@
+"""A worker for tests, run as `python program.py MODE --config FILE`: what its body does is its mode.
+
+Modes: waiting (until stopped) - publishing (three phases, then waits) - ending (publishes and returns) - failing -
+misconfigured - parent (starts a child, then waits).
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+
+from bus.events import PhaseChanged
+from observer.errors import ConfigError
+from workers.runtime import Worker, run
+
+NAME = "trial"
+
+
+async def waiting(worker: Worker) -> None:
+    await worker.ready()
+    await asyncio.Event().wait()
+
+
+async def publishing(worker: Worker) -> None:
+    async with worker.producer() as producer:
+        for number in range(3):
+            producer.publish(PhaseChanged("2026-11-18", number, "IDLE", "WARMUP"))
+        await worker.ready()
+        await asyncio.Event().wait()
+
+
+async def ending(worker: Worker) -> None:
+    async with worker.producer() as producer:
+        producer.publish(PhaseChanged("2026-11-18", 1, "IDLE", "WARMUP"))
+
+
+async def failing(worker: Worker) -> None:
+    raise LookupError("nothing like that here")
+
+
+async def misconfigured(worker: Worker) -> None:
+    raise ConfigError("the [trial] section is missing")
+
+
+async def parent(worker: Worker) -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"]) as child:
+        sys.stdout.write(f"{child.pid}\n")
+        sys.stdout.flush()
+        await waiting(worker)
+
+
+BODIES: dict[str, Callable[[Worker], Awaitable[None]]] = {
+    body.__name__: body for body in (waiting, publishing, ending, failing, misconfigured, parent)
+}
+
+if __name__ == "__main__":
+    mode = sys.argv.pop(1)
+    run(NAME, BODIES[mode])

@@ -1,0 +1,222 @@
+"""The life of a worker process: real ones, against a real control socket and a real ingest."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bus.commands import Heartbeat, Ready, Reply, Request
+from bus.control import ControlServer
+from bus.endpoints import Endpoints
+from bus.outbox import published_by_stream
+from tests.workers.program import NAME
+from workers.runtime import LIFELINE_VARIABLE
+
+PROGRAM = Path(__file__).with_name("program.py")
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 15.0
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="obs") as name:
+        path = Path(name)
+        (path / "data").mkdir()
+        (path / "observer.toml").write_text(
+            f'[run]\ndata = "{path}/data"\nruntime = "{path}/run"\n[store]\nurl = "sqlite:///{path}/data/observer.db"\n'
+        )
+        yield path
+
+
+class Desk:
+    """What the supervisor hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[Request] = []
+
+    async def __call__(self, identity: bytes, request: Request) -> Reply | None:
+        self.heard.append(request)
+        return None
+
+    async def until(self, kind: type[Request], count: int = 1) -> None:
+        await eventually(lambda: sum(isinstance(request, kind) for request in self.heard) >= count, str(kind))
+
+
+async def eventually(condition: Callable[[], object], what: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.02)
+    assert condition(), what
+
+
+@contextlib.asynccontextmanager
+async def listening(folder: Path) -> AsyncIterator[Desk]:
+    desk = Desk()
+    server = ControlServer(Endpoints(folder / "run").control, desk)
+    serving = asyncio.create_task(server.serve())
+    try:
+        yield desk
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        server.close()
+
+
+@contextlib.asynccontextmanager
+async def started(
+    folder: Path, mode: str, lifeline: int | None = None, configuration: str = "observer.toml"
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The program in one of its modes; its log is `trial.log`."""
+    argv = (str(PROGRAM), mode, "--config", str(folder / configuration))
+    async with spawned(folder / "trial.log", argv, lifeline) as process:
+        yield process
+
+
+@contextlib.asynccontextmanager
+async def spawned(
+    log_path: Path, argv: Sequence[str], lifeline: int | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A Python of its own in a session of its own, as the supervisor starts it."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if lifeline is not None:
+        environment[LIFELINE_VARIABLE] = str(lifeline)
+    with log_path.open("w") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *argv,
+            stdout=asyncio.subprocess.PIPE, stderr=log, env=environment, start_new_session=True,
+            pass_fds=() if lifeline is None else (lifeline,),
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.communicate()
+
+
+async def status_of(process: asyncio.subprocess.Process) -> int:
+    async with asyncio.timeout(DEADLINE_S):
+        return await process.wait()
+
+
+def log(folder: Path) -> str:
+    return (folder / "trial.log").read_text()
+
+
+def test_a_worker_says_that_it_is_ready_and_that_it_lives(folder: Path) -> None:
+    async def scene() -> None:
+        async with listening(folder) as desk, started(folder, "waiting") as process:
+            await desk.until(Heartbeat)
+            assert Ready(NAME, process.pid) in desk.heard
+            assert all(request.pid == process.pid for request in desk.heard if isinstance(request, Heartbeat))
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_asked_to_stop_ends_with_0(folder: Path, number: signal.Signals) -> None:
+    async def scene() -> None:
+        async with listening(folder) as desk, started(folder, "waiting") as process:
+            await desk.until(Ready)
+            process.send_signal(number)
+            assert await status_of(process) == 0
+
+    asyncio.run(scene())
+
+
+def test_a_body_that_fails_ends_with_1_and_its_stack_in_the_log(folder: Path) -> None:
+    async def scene() -> None:
+        async with started(folder, "failing") as process:
+            assert await status_of(process) == 1
+
+    asyncio.run(scene())
+    [line] = log(folder).splitlines()
+    entry = json.loads(line)
+    assert entry["level"] == "error"
+    assert entry["process"] == NAME
+    assert "Traceback" in entry["message"]
+    assert "LookupError: nothing like that here" in entry["message"]
+
+
+def test_a_wrong_configuration_ends_with_2_and_one_line(folder: Path) -> None:
+    async def scene() -> None:
+        async with started(folder, "misconfigured") as process:
+            assert await status_of(process) == 2
+
+    asyncio.run(scene())
+    assert log(folder) == "trial: the [trial] section is missing\n"
+
+
+def test_a_configuration_that_is_not_there_ends_with_2(folder: Path) -> None:
+    async def scene() -> None:
+        async with started(folder, "waiting", configuration="absent.toml") as process:
+            assert await status_of(process) == 2
+
+    asyncio.run(scene())
+    assert "absent.toml" in log(folder)
+
+
+def test_sigusr1_writes_the_stacks_and_the_worker_goes_on(folder: Path) -> None:
+    async def scene() -> None:
+        async with listening(folder) as desk, started(folder, "waiting") as process:
+            await desk.until(Ready)
+            process.send_signal(signal.SIGUSR1)
+            await eventually(lambda: "most recent call first" in log(folder), "stacks")
+            await desk.until(Heartbeat, len(desk.heard) + 1)
+            assert process.returncode is None
+
+    asyncio.run(scene())
+
+
+def test_the_end_of_the_lifeline_is_the_end_of_the_whole_group(folder: Path) -> None:
+    async def scene() -> None:
+        reader, writer = os.pipe()
+        try:
+            async with listening(folder) as desk, started(folder, "parent", lifeline=reader) as process:
+                assert process.stdout is not None
+                child = psutil.Process(int(await process.stdout.readline()))
+                await desk.until(Ready)
+                os.close(writer)
+                assert await status_of(process) == -signal.SIGKILL
+                await eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "child")
+        finally:
+            os.close(reader)
+
+    asyncio.run(scene())
+
+
+def test_a_worker_that_is_stopped_ends_when_what_it_published_is_in_the_database(folder: Path) -> None:
+    core_writer = ("-m", "workers.core_writer", "--config", str(folder / "observer.toml"))
+
+    async def scene() -> None:
+        async with listening(folder) as desk, spawned(folder / "writer.log", core_writer) as writer:
+            await desk.until(Ready)
+            async with started(folder, "publishing") as process:
+                await desk.until(Ready, 2)
+                process.send_signal(signal.SIGTERM)
+                assert await status_of(process) == 0
+            writer.send_signal(signal.SIGTERM)
+            assert await status_of(writer) == 0
+
+    asyncio.run(scene())
+    with contextlib.closing(sqlite3.connect(folder / "data" / "observer.db")) as database:
+        assert database.execute("SELECT sequence, changed_ns FROM phases").fetchall() == [(1, 0), (2, 1), (3, 2)]
+
+
+def test_what_was_published_stays_on_disk_when_nobody_takes_it(folder: Path) -> None:
+    async def scene() -> None:
+        async with started(folder, "ending") as process:
+            assert await status_of(process) == 0
+
+    asyncio.run(scene())
+    assert sum(published_by_stream(folder / "run" / "outbox" / NAME).values()) == 1
+    assert "1 events stay in the outbox" in log(folder)
