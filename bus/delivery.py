@@ -25,12 +25,14 @@ class Delivered(msgspec.Struct, frozen=True):
     """The next events of a stream, in order and without holes: `first_sequence`, `first_sequence + 1`, ...
 
     `stream` is the stream's random id as 32 hexadecimal digits, `producer` the name of the process that opened it.
+    `packed` is the batch as it came (`bus.codec`); it may begin with events before `first_sequence` that were known.
     """
 
     producer: str
     stream: str
     first_sequence: int
     events: Sequence[Event | Poison]
+    packed: bytes = b""
 
 
 # --- messages between the two ends ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Where the three sockets are: files in one runtime directory that nobody but its owner may enter."""
+"""Where the four sockets are: files in one runtime directory that nobody but its owner may enter."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ from typing import Final
 
 DIRECTORY_MODE: Final = 0o700
 IPC_PATH_BYTES_MAX: Final = 107  # unix(7): sun_path holds 108 bytes, the last one ends the name
-_SOCKET_NAMES: Final = ("ingest", "feed", "control")
+_SOCKET_NAMES: Final = ("ingest", "feed", "tap", "control")
 
 
 class BusError(Exception):
@@ -35,6 +35,11 @@ class Endpoints:
     def feed(self) -> str:
         """Committed events are published here."""
         return self._address("feed")
+
+    @property
+    def tap(self) -> str:
+        """Committed batches are published here, whole, for captures."""
+        return self._address("tap")
 
     @property
     def control(self) -> str:

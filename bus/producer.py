@@ -9,33 +9,22 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-import zmq
-import zmq.asyncio
-
-from bus.delivery import BATCH, HELLO, Acknowledged, Hello, Rewind, Sender, ToProducer, Unknown, Welcome
+from bus.courier import Courier
 from bus.events import Event
 from bus.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
 BATCH_EVENTS_MAX: Final = 500  # a batch is one record, one message, and the least that a lost message costs
-SILENCE_S: Final = 0.5  # machine seconds with events under way and no word from the writer: say hello again
-
-_encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(ToProducer)
 
 
 class Producer:
-    """Publishes events; owns its outbox and one DEALER socket. Used from one event loop."""
+    """Publishes events; owns its outbox and the courier that empties it. Used from one event loop."""
 
     def __init__(self, outbox: Outbox, ingest_address: str) -> None:
         self._outbox = outbox
-        self._address = ingest_address
-        self._sender = Sender(outbox.progress())
+        self._courier = Courier(outbox, ingest_address)
         self._gathered: list[Event] = []
-        self._wake = asyncio.Event()
-        self._settled = asyncio.Condition()
         self.refused = 0
 
     @property
@@ -46,7 +35,7 @@ class Producer:
     @property
     def unacknowledged(self) -> int:
         """Events in the outbox, of this process and earlier ones, that are not known to be committed."""
-        return self._sender.unacknowledged + len(self._gathered)
+        return self._courier.unacknowledged + len(self._gathered)
 
     def publish(self, event: Event) -> None:
         """Publish soon: with whatever else is published in this turn of the event loop."""
@@ -81,8 +70,7 @@ class Producer:
             self._append(events[:half])
             self._append(events[half:])
             return
-        self._sender.appended(self._outbox.stream, last_sequence)
-        self._wake.set()
+        self._courier.appended(self._outbox.stream, last_sequence)
 
     def _refuse(self, count: int, error: Exception) -> None:
         self.refused += count
@@ -90,70 +78,14 @@ class Producer:
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        context = zmq.asyncio.Context.instance()
-        socket = context.socket(zmq.DEALER)
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.set_hwm(0)  # the credit bounds what is under way, not the socket
-        socket.connect(self._address)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen(socket))
-                tasks.create_task(self._send(socket))
-        finally:
-            socket.close()
-
-    async def _listen(self, socket: zmq.asyncio.Socket) -> None:
-        await self._say_hello(socket)
-        while True:
-            if await socket.poll(timeout=round(SILENCE_S * 1000)):
-                await self._hear(socket, _decoder.decode(await socket.recv()))
-            elif self._sender.unacknowledged:
-                await self._say_hello(socket)
-
-    async def _say_hello(self, socket: zmq.asyncio.Socket) -> None:
-        self._sender.disconnected()
-        hello = Hello(self._outbox.producer, self._sender.streams)
-        await socket.send_multipart([HELLO, _encoder.encode(hello)])
-
-    async def _hear(self, socket: zmq.asyncio.Socket, message: ToProducer) -> None:
-        match message:
-            case Acknowledged(stream, mark):
-                self._sender.acknowledged(stream, mark)
-                self._outbox.acknowledge(stream, mark)
-            case Welcome():
-                self._sender.welcomed(message)
-            case Rewind(stream, last_taken):
-                self._sender.rewound(stream, last_taken)
-            case Unknown():
-                await self._say_hello(socket)
-        for stream in self._sender.finished():
-            self._outbox.finish(stream)
-        self._wake.set()
-        if not self._sender.unacknowledged:
-            async with self._settled:
-                self._settled.notify_all()
-
-    async def _send(self, socket: zmq.asyncio.Socket) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while position := self._sender.next_to_send():
-                stream, sequence = position
-                packed, last_sequence = self._outbox.batch_at(stream, sequence)
-                self._sender.sent(stream, last_sequence)
-                await socket.send_multipart([BATCH, packed])
+        await self._courier.run()
 
     async def drain(self, deadline_s: float) -> bool:
         """Wait until everything published is committed; False when that did not happen in so many machine seconds."""
         self.flush()
-        try:
-            async with asyncio.timeout(deadline_s), self._settled:
-                await self._settled.wait_for(lambda: not self._sender.unacknowledged)
-        except TimeoutError:
-            return False
-        return True
+        return await self._courier.drain(deadline_s)
 
     def close(self) -> None:
         """Close the outbox; what is not committed stays in it for the next process."""
         self.flush()
-        self._outbox.close(delivered=not self._sender.unacknowledged)
+        self._outbox.close(delivered=not self._courier.unacknowledged)

@@ -1,0 +1,141 @@
+"""The delivering half of whoever has numbered batches: from a source over a DEALER socket to the writer.
+
+A worker's source is its outbox, a replay's is its capture. The courier sends as far as the writer's credit reaches, and
+tells the source what is committed.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from bus.delivery import (
+    BATCH,
+    HELLO,
+    Acknowledged,
+    Hello,
+    Rewind,
+    Sender,
+    StreamProgress,
+    ToProducer,
+    Unknown,
+    Welcome,
+)
+
+SILENCE_S: Final = 0.5  # machine seconds with events under way and no word from the writer: say hello again
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(ToProducer)
+
+
+class Source(Protocol):
+    """Streams of batches that are kept until they are committed."""
+
+    @property
+    def producer(self) -> str:
+        """The name under which the writer knows these streams."""
+        ...
+
+    def progress(self) -> Sequence[StreamProgress]:
+        """All streams that are here, oldest first, the current one last."""
+        ...
+
+    def batch_at(self, stream: str, sequence: int) -> tuple[bytes, int]:
+        """The packed batch that holds this number, and the number of its last event."""
+        ...
+
+    def acknowledge(self, stream: str, high_water_mark: int) -> None:
+        """The stream is committed up to this number."""
+        ...
+
+    def finish(self, stream: str) -> None:
+        """Everything of this earlier stream is committed: it may be forgotten."""
+        ...
+
+
+class Courier:
+    """Delivers one source; used from one event loop."""
+
+    def __init__(self, source: Source, ingest_address: str) -> None:
+        self._source = source
+        self._address = ingest_address
+        self._sender = Sender(source.progress())
+        self._wake = asyncio.Event()
+        self._settled = asyncio.Condition()
+
+    @property
+    def unacknowledged(self) -> int:
+        """Events in the source that are not known to be committed."""
+        return self._sender.unacknowledged
+
+    def appended(self, stream: str, last_sequence: int) -> None:
+        """The source now holds the stream up to and with this number."""
+        self._sender.appended(stream, last_sequence)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        context = zmq.asyncio.Context.instance()
+        socket = context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.set_hwm(0)  # the credit bounds what is under way, not the socket
+        socket.connect(self._address)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen(socket))
+                tasks.create_task(self._send(socket))
+        finally:
+            socket.close()
+
+    async def _listen(self, socket: zmq.asyncio.Socket) -> None:
+        await self._say_hello(socket)
+        while True:
+            if await socket.poll(timeout=round(SILENCE_S * 1000)):
+                await self._hear(socket, _decoder.decode(await socket.recv()))
+            elif self._sender.unacknowledged:
+                await self._say_hello(socket)
+
+    async def _say_hello(self, socket: zmq.asyncio.Socket) -> None:
+        self._sender.disconnected()
+        hello = Hello(self._source.producer, self._sender.streams)
+        await socket.send_multipart([HELLO, _encoder.encode(hello)])
+
+    async def _hear(self, socket: zmq.asyncio.Socket, message: ToProducer) -> None:
+        match message:
+            case Acknowledged(stream, mark):
+                self._sender.acknowledged(stream, mark)
+                self._source.acknowledge(stream, mark)
+            case Welcome():
+                self._sender.welcomed(message)
+            case Rewind(stream, last_taken):
+                self._sender.rewound(stream, last_taken)
+            case Unknown():
+                await self._say_hello(socket)
+        for stream in self._sender.finished():
+            self._source.finish(stream)
+        self._wake.set()
+        if not self._sender.unacknowledged:
+            async with self._settled:
+                self._settled.notify_all()
+
+    async def _send(self, socket: zmq.asyncio.Socket) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while position := self._sender.next_to_send():
+                stream, sequence = position
+                packed, last_sequence = self._source.batch_at(stream, sequence)
+                self._sender.sent(stream, last_sequence)
+                await socket.send_multipart([BATCH, packed])
+
+    async def drain(self, deadline_s: float) -> bool:
+        """Wait until everything in the source is committed; False when that took more than so many machine seconds."""
+        try:
+            async with asyncio.timeout(deadline_s), self._settled:
+                await self._settled.wait_for(lambda: not self._sender.unacknowledged)
+        except TimeoutError:
+            return False
+        return True
