@@ -1,0 +1,214 @@
+"""Kills real processes at random while they work: `python -m tests.chaos.campaign --kills 200`.
+
+Producers offer a known load to a writer; SIGKILL and SIGSTOP fall on all of them, also while they start, also on one
+that stands still. Whoever is dead is started anew. At the end everybody may finish, and a program that knows nothing of
+them (tests/chaos/judge.py) compares what was appended with what is stored.
+
+Prints one JSON object. Exit status 0: nothing lost, doubled, changed or out of order; 1: something is, or a process
+ended by itself. With the seed a failed run is repeated as far as the machine's scheduling allows.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from observer.store.engine import migrate
+from tests.chaos.actors import Scene, produce, write
+from tests.chaos.push_pull import pull, push
+
+CALM_S = (0.02, 0.12)  # between two blows; a process needs some 50 ms to be at work
+PAUSE_S = (0.005, 0.06)
+LONG_PAUSE_S = 0.8  # longer than a producer waits for a word of the writer before it says hello again
+FINISH_S = 60.0
+JUDGE = Path(__file__).with_name("judge.py")
+TRANSPORTS: Mapping[str, tuple[Callable[..., None], Callable[..., None]]] = {
+    "bus": (produce, write),
+    "push-pull": (push, pull),
+}
+
+_spawning = multiprocessing.get_context("forkserver")  # a fresh process in milliseconds, with the modules loaded
+
+
+class CampaignError(Exception):
+    """A process ended by itself, or did not end when asked."""
+
+
+class Actor:
+    """One place in the play; the process in it changes."""
+
+    def __init__(self, name: str, part: Callable[..., None], *arguments: object) -> None:
+        self.name = name
+        self._part = part
+        self._arguments = arguments
+        self.lives = 0
+        self.start()
+
+    def start(self) -> None:
+        self.lives += 1
+        self._ready, theirs = _spawning.Pipe(duplex=False)
+        self._process: BaseProcess = _spawning.Process(target=self._part, args=(*self._arguments, theirs))
+        self._process.start()
+        theirs.close()
+
+    def require_alive(self) -> None:
+        if self._process.exitcode is not None:
+            raise CampaignError(f"{self.name} ended by itself with status {self._process.exitcode}")
+
+    def send(self, signal_number: int) -> None:
+        assert self._process.pid is not None
+        os.kill(self._process.pid, signal_number)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+    def finish(self) -> None:
+        """Ask it to end its work, and see that it does."""
+        self._ready.poll(FINISH_S)
+        self.require_alive()
+        self._process.terminate()
+        self._process.join(FINISH_S)
+        if self._process.exitcode != 0:
+            raise CampaignError(f"{self.name} was to finish; its status is {self._process.exitcode}")
+
+
+class Campaign:
+    """The actors, and the chance that strikes them."""
+
+    def __init__(self, scene: Scene, transport: str, producers: int, seed: int) -> None:
+        self._chance = random.Random(seed)
+        producer_part, writer_part = TRANSPORTS[transport]
+        names = [f"producer-{number}" for number in range(1, producers + 1)]
+        for name in names:
+            scene.outbox(name).parent.mkdir(exist_ok=True)
+            scene.ledger(name).parent.mkdir(exist_ok=True)
+        self._writer = Actor("writer", writer_part, scene)
+        self._producers = [Actor(name, producer_part, scene, name) for name in names]
+        self.blows: Counter[str] = Counter()
+
+    def strike(self) -> None:
+        """One blow, after a moment of calm."""
+        time.sleep(self._chance.uniform(*CALM_S))
+        actors = [self._writer, *self._producers]
+        for actor in actors:
+            actor.require_alive()
+        victim = self._chance.choice([*actors, self._writer])  # as often the writer as two producers
+        if self._chance.random() < 0.65:
+            self._kill(victim)
+        else:
+            self._pause(victim)
+
+    def _kill(self, victim: Actor) -> None:
+        self.blows["killed"] += 1
+        victim.kill()
+        if self._chance.random() < 0.3:
+            time.sleep(self._chance.uniform(*PAUSE_S))
+        victim.start()
+
+    def _pause(self, victim: Actor) -> None:
+        self.blows["stopped"] += 1
+        victim.send(signal.SIGSTOP)
+        time.sleep(LONG_PAUSE_S if self._chance.random() < 0.05 else self._chance.uniform(*PAUSE_S))
+        if self._chance.random() < 0.3:
+            self.blows["killed while stopped"] += 1
+            victim.kill()
+            victim.start()
+        else:
+            victim.send(signal.SIGCONT)
+
+    def finish(self) -> None:
+        """Producers wait for their commits, so the writer goes last."""
+        for actor in (*self._producers, self._writer):
+            actor.finish()
+
+    def clear_away(self) -> None:
+        for actor in (*self._producers, self._writer):
+            actor.kill()
+
+    @property
+    def lives(self) -> int:
+        return self._writer.lives + sum(actor.lives for actor in self._producers)
+
+
+def play(campaign: Campaign, kills: int) -> None:
+    """All the blows, and an orderly end."""
+    try:
+        for number in range(kills):
+            campaign.strike()
+            if sys.stderr.isatty():
+                sys.stderr.write(f"\r{number + 1} of {kills} ")
+        campaign.finish()
+    finally:
+        campaign.clear_away()
+
+
+def run(scene: Scene, transport: str, producers: int, kills: int, seed: int) -> dict[str, object]:
+    """The whole play, and what the judge says of it."""
+    began_s = time.monotonic()
+    campaign = Campaign(scene, transport, producers, seed)
+    play(campaign, kills)
+    return {
+        "blows": kills,
+        **campaign.blows,
+        "processes": campaign.lives,
+        "seconds": round(time.monotonic() - began_s, 1),
+        "offered_a_second": scene.events_a_second * producers,
+        **judge(scene),
+    }
+
+
+def judge(scene: Scene) -> dict[str, object]:
+    ledgers = ["--ledgers", scene.folder / "ledger", "--stamped"]
+    command = [sys.executable, JUDGE, scene.url, scene.folder / "outbox", *ledgers]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    if not done.stdout:
+        raise CampaignError(f"the judge: {done.stderr}")
+    told: dict[str, object] = json.loads(done.stdout)
+    return told
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=200, help="how many blows, SIGKILL and SIGSTOP together")
+    parser.add_argument("--producers", type=int, default=3)
+    parser.add_argument("--rate", type=int, default=2000, help="events a second offered by each producer")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--db", help="an empty database; SQLite in a folder of its own if not given")
+    parser.add_argument("--transport", choices=TRANSPORTS, default="bus")
+    parser.add_argument("--keep", action="store_true", help="leave the folder with outboxes, ledgers and database")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = _arguments()
+    seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
+    _spawning.set_forkserver_preload(["tests.chaos.actors", "tests.chaos.push_pull", "sqlalchemy.dialects.sqlite"])
+    folder = Path(tempfile.mkdtemp(prefix="chaos"))
+    try:
+        scene = Scene(folder, arguments.db or f"sqlite:///{folder}/observer.db", arguments.rate)
+        migrate(scene.url)
+        told = run(scene, arguments.transport, arguments.producers, arguments.kills, seed)
+    except CampaignError as error:
+        told = {"whole": False, "error": str(error)}
+    if arguments.keep:
+        told["folder"] = str(folder)
+    else:
+        shutil.rmtree(folder)
+    sys.stdout.write(json.dumps({"seed": seed, **told}, indent=2) + "\n")
+    return 0 if told["whole"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

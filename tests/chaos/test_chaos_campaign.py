@@ -1,0 +1,60 @@
+"""Under 200 random kills and stops nothing is lost, doubled or out of order; and the judge of it is not blind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos import judge
+
+ROOT = Path(__file__).parents[2]
+JsonObject = dict[str, Any]
+
+
+def campaign(*options: object) -> tuple[int, JsonObject]:
+    """Exit status, and what was told."""
+    command = [sys.executable, "-m", "tests.chaos.campaign", *map(str, options)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.system
+def test_two_hundred_kills_lose_and_double_nothing() -> None:
+    status, told = campaign("--kills", 200)
+    assert (status, told["whole"]) == (0, True), told
+    assert told["stored"] == told["appended"] > 20_000
+    assert told["killed"] + told["stopped"] == told["blows"] == 200
+
+
+@pytest.mark.system
+def test_the_same_judge_finds_what_push_and_pull_lose() -> None:
+    """The negative control: a judge that finds nothing here is blind."""
+    status, told = campaign("--kills", 30, "--transport", "push-pull")
+    assert status == 1
+    assert told["faults"]["lost"] > 0
+    assert told["faults"]["lost_of_ledger"] > 0
+    assert told["stored"] == told["appended"] - told["faults"]["lost"]
+
+
+ROW = ("aa", "a", "3", "3", "3", "1", "3")
+
+
+@pytest.mark.parametrize(
+    ("fault", "outboxes", "ledgers", "row"),
+    [
+        ("lost", {"aa": 4}, {}, ROW),
+        ("lost", {"aa": 3, "bb": 1}, {}, ROW),
+        ("lost_of_ledger", {"aa": 3}, {"aa": 4}, ROW),
+        ("duplicated", {"aa": 3}, {}, ("aa", "a", "3", "4", "3", "1", "3")),
+        ("holes", {"aa": 3}, {}, ("aa", "a", "3", "2", "2", "1", "3")),
+        ("invented", {"aa": 2}, {}, ROW),
+        ("wrong_marks", {"aa": 3}, {}, ("aa", "a", "2", "3", "3", "1", "3")),
+    ],
+)
+def test_the_judge_sees(fault: str, outboxes: dict[str, int], ledgers: dict[str, int], row: tuple[str, ...]) -> None:
+    assert not any(judge.faults({"aa": 3}, {"aa": 3}, [ROW]).values())
+    assert judge.faults(outboxes, ledgers, [row])[fault] > 0
