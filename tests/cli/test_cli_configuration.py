@@ -1,0 +1,101 @@
+"""The configuration file: every wrong key is named at once, and the one that we ship states the defaults."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from observer.config import Settings, load_settings, settings_of
+from observer.errors import ConfigError
+
+SHIPPED = Path(__file__).parents[2] / "config" / "observer.toml"
+
+
+def problems(text: str, tmp_path: Path) -> list[str]:
+    path = tmp_path / "observer.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path)
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith(str(path)) for line in lines)
+    return [line.removeprefix(f"{path}: ") for line in lines]
+
+
+def test_an_empty_file_has_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "observer.toml"
+    path.touch()
+    assert load_settings(path) == Settings()
+
+
+def test_the_wrong_keys_of_all_sections_are_named_at_once(tmp_path: Path) -> None:
+    text = """
+        [track_a]
+        interval = 5
+        [run]
+        log_level = "LOUD"
+        [kis.permits]
+        calls_per_second = "many"
+        [track_b]
+        evaluation_s = 5
+    """
+    told = problems(text, tmp_path)
+    assert len(told) == 3
+    assert "[track_a]" in told[0]
+    assert "interval" in told[0]
+    assert "[run]" in told[1]
+    assert "log_level" in told[1]
+    assert "[kis]" in told[2]
+    assert "permits.calls_per_second" in told[2]
+
+
+def test_an_unknown_section_is_named(tmp_path: Path) -> None:
+    assert problems("[stor]\n[track_c]\n", tmp_path) == ["unknown section [stor]", "unknown section [track_c]"]
+
+
+def test_a_value_out_of_bounds_names_the_bound(tmp_path: Path) -> None:
+    [told] = problems("[track_a]\ninterval_s = 0\n", tmp_path)
+    assert "interval_s" in told
+    assert ">= 1" in told
+
+
+def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:
+    path = tmp_path / "observer.toml"
+    path.write_text("[run\n")
+    with pytest.raises(ConfigError, match=r"is not TOML: .*line 1"):
+        load_settings(path)
+
+
+def test_bytes_that_are_no_text_are_not_toml_either(tmp_path: Path) -> None:
+    path = tmp_path / "observer.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_settings(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*absent\.toml: No such file"):
+        load_settings(tmp_path / "absent.toml")
+
+
+def test_a_section_that_is_no_table_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"\[run\]"):
+        settings_of({"run": 5}, "here")
+
+
+def test_the_shipped_file_states_the_defaults() -> None:
+    assert load_settings(SHIPPED) == Settings()
+
+
+def test_the_shipped_file_has_every_key() -> None:
+    """What is only for the simulator, and tables that have no default, are not a user's business."""
+    written = _keys(msgspec.toml.decode(SHIPPED.read_bytes()))
+    possible = _keys(msgspec.to_builtins(Settings()))
+    assert possible - written == {"simulator"}
+    assert written <= possible
+
+
+def _keys(document: object, prefix: str = "") -> set[str]:
+    """The dotted names of all values."""
+    if not isinstance(document, dict):
+        return {prefix.removesuffix(".")}
+    return {key for name, value in document.items() for key in _keys(value, f"{prefix}{name}.")}

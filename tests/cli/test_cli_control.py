@@ -1,0 +1,124 @@
+"""`observer status` and `observer ctl`: against nobody, and against a control socket that answers as it is told."""
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from bus.commands import Done, ProcessStatus, Refused, Reply, Request, Restart, Status, StatusReply
+from bus.control import ControlServer
+from bus.endpoints import Endpoints
+from observer.cli.app import main
+
+NINE_NS = 1_794_960_000_000_000_000
+STATUS = StatusReply([ProcessStatus("track-b", "RUNNING", pid=17, uptime_s=61.2)], "FULL_OPERATION", NINE_NS, 5, 99.0)
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with TemporaryDirectory(prefix="obs") as name:
+        path = Path(name)
+        (path / "demo").mkdir()
+        (path / "demo" / "observer.toml").write_text(f'[run]\nruntime = "{path}/run"\n')
+        monkeypatch.chdir(path)
+        yield path
+
+
+@contextmanager
+def answering(folder: Path, answer: Callable[[Request], Reply]) -> Iterator[list[Request]]:
+    """A control socket in a thread; gives what it was asked."""
+    asked: list[Request] = []
+    bound = threading.Event()
+    loop = asyncio.new_event_loop()
+    stopping = asyncio.Event()
+
+    async def handle(identity: bytes, request: Request) -> Reply:
+        asked.append(request)
+        return answer(request)
+
+    async def serve() -> None:
+        server = ControlServer(Endpoints(folder / "run").control, handle)
+        serving = asyncio.create_task(server.serve())
+        bound.set()
+        await stopping.wait()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        server.close()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert bound.wait(5)
+        yield asked
+    finally:
+        loop.call_soon_threadsafe(stopping.set)
+        thread.join()
+        loop.close()
+
+
+def exit_status(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["observer", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("ctl", "restart", "track-b")])
+def test_where_no_system_runs_the_error_says_how_to_start_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert exit_status(monkeypatch, *words) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "no system runs here" in told.err
+    assert "observer run" in told.err
+    assert f"{folder}/run" in told.err
+
+
+def test_status_is_a_table_or_one_object(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    with answering(folder, lambda _: STATUS) as asked:
+        assert exit_status(monkeypatch, "status") == 0
+        table = capsys.readouterr().out
+        assert exit_status(monkeypatch, "status", "--json") == 0
+        told = json.loads(capsys.readouterr().out)
+    assert asked == [Status(), Status()]
+    assert "track-b" in table
+    assert "09:00:00 KST" in table
+    assert told["processes"][0] | {"name": "track-b", "pid": 17, "uptime_s": 61.2} == told["processes"][0]
+
+
+@pytest.mark.parametrize("typed", ["track-b", "track_b"])
+def test_a_process_may_be_typed_with_hyphen_or_underscore(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str
+) -> None:
+    with answering(folder, lambda _: Done("track-b", "restarted")) as asked:
+        assert exit_status(monkeypatch, "ctl", "restart", typed) == 0
+    assert asked == [Restart("track-b")]
+    assert capsys.readouterr().out == "track-b: restarted\n"
+
+
+def test_a_refusal_ends_with_1_and_its_reason(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(folder, lambda _: Refused("unknown_process", "there is no track-z")):
+        assert exit_status(monkeypatch, "ctl", "stop", "track-z") == 1
+    assert capsys.readouterr().err == "observer: there is no track-z (unknown_process)\n"
+
+
+def test_a_refusal_as_json_is_an_object_on_stdout(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(folder, lambda _: Refused("unknown_process", "there is no track-z")):
+        assert exit_status(monkeypatch, "ctl", "stop", "track-z", "--json") == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out)["code"] == "unknown_process"
+    assert told.err == ""

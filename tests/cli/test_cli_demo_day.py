@@ -1,0 +1,108 @@
+"""The folder of a demo: what is made in it, and what it is not made in."""
+
+import stat
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bus.endpoints import Endpoints
+from observer.accounts.keys import read_keys
+from observer.cli.demo_day import DAY, DemoOptions, prepare, tidy
+from observer.clock import kst_ns
+from observer.errors import ConfigError
+from observer.supervisor.instance import AlreadyRunningError, InstanceLock
+
+
+def options(folder: Path, **changes: object) -> DemoOptions:
+    base = DemoOptions(speed=240, symbols=60, database="", seed=7, data=None, keep=False, folder=folder)
+    return msgspec.structs.replace(base, **changes)
+
+
+def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match="choose another --folder"):
+        prepare(options(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_an_earlier_demo_makes_way(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    first = prepare(options(folder))
+    (folder / "data" / "observer.db").write_text("old")
+    second = prepare(options(folder))
+    assert not (folder / "data" / "observer.db").exists()
+    assert first.settings.simulator != second.settings.simulator  # other keys, other ports
+
+
+def test_a_demo_that_runs_is_not_disturbed(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    prepare(options(folder))
+    lock = InstanceLock(Endpoints(folder / "run").runtime_directory)
+    before = (folder / "observer.toml").read_bytes()
+    with pytest.raises(AlreadyRunningError, match="pid"):
+        prepare(options(folder))
+    assert (folder / "observer.toml").read_bytes() == before
+    lock.release()
+
+
+def test_the_keys_are_their_owners_alone_and_new_each_time(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    keys = [read_keys([prepare(options(folder)).settings.account], {})[0] for _ in range(2)]
+    assert stat.S_IMODE((folder / "keys.toml").stat().st_mode) == 0o600
+    assert keys[0].app_key != keys[1].app_key
+    assert keys[0].app_secret != keys[1].app_secret
+
+
+def test_the_simulated_broker_knows_the_keys_and_has_three_ports(tmp_path: Path) -> None:
+    day = prepare(options(tmp_path / "demo"))
+    simulator = day.settings.simulator
+    assert simulator is not None
+    [keys] = read_keys([day.settings.account], {})
+    assert simulator.app_keys == {keys.app_key: keys.app_secret}
+    assert len({simulator.rest_port, simulator.stream_port, simulator.files_port}) == 3
+    assert f":{simulator.stream_port}/" in day.settings.kis.stream_url
+
+
+def test_everything_lies_in_the_folder_and_calls_stay_on_loopback(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    settings = prepare(options(folder)).settings
+    assert Path(settings.run.data).is_relative_to(folder)
+    assert Path(settings.run.runtime).is_relative_to(folder)
+    assert settings.store.url == f"sqlite:///{folder}/data/observer.db"
+    urls = (settings.kis.rest_url, settings.kis.stream_url, settings.kis.files_url)
+    assert all("//127.0.0.1:" in url for url in urls)
+
+
+def test_the_options_become_settings(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://somebody@127.0.0.1/empty"
+    settings = prepare(options(tmp_path / "demo", symbols=77, seed=9, database=url)).settings
+    assert settings.simulator is not None
+    assert (settings.simulator.symbols, settings.simulator.seed, settings.store.url) == (77, 9, url)
+
+
+def test_the_day_begins_before_eight_and_ends_at_twenty_to_four(tmp_path: Path) -> None:
+    day = prepare(options(tmp_path / "demo"))
+    assert day.clock.now_ns() == day.begins_ns == kst_ns(DAY, 7, 59)
+    assert day.ends_ns == kst_ns(DAY, 15, 40)
+
+
+def test_samples_that_are_not_there_are_refused_before_anything_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    prepare(options(folder))
+    with pytest.raises(ConfigError, match="not a folder"):
+        prepare(options(folder, data=tmp_path / "absent"))
+    assert tomllib.loads((folder / "observer.toml").read_text())["simulator"]["data"] == ""
+
+
+def test_tidying_leaves_the_database_and_the_configuration(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    chosen = options(folder)
+    prepare(chosen)
+    Endpoints(folder / "run")
+    (folder / "data" / "logs").mkdir()
+    (folder / "data" / "observer.db").touch()
+    tidy(chosen)
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    assert left == {"observer.toml", "data", "data/observer.db"}
