@@ -5,12 +5,14 @@ defaults, so that a command line and a supervisor of different age understand ea
 time (`_s`); only `market_time_ns` is market time.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 Pid = Annotated[int, msgspec.Meta(gt=0)]
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
@@ -75,7 +77,52 @@ class Shutdown(Message, frozen=True):
     """Stop everything in order and end. Answered with `UnderWay`."""
 
 
-Request = Ready | Heartbeat | Stopping | Status | Start | Stop | Restart | Shutdown
+class Reload(Message, frozen=True):
+    """Read the configuration again and restart what it changes. Answered with `ReloadReply`.
+
+    A wrong configuration is refused with every wrong key; then nothing happens. With `dry_run` nothing happens either.
+    """
+
+    dry_run: bool = False
+
+
+# --- orders: from a person, passed on to the process that is meant ---------------------------------------------
+
+
+class Drain(Message, frozen=True):
+    """Is all committed that the process has published until now? Done when it is; None asks every process."""
+
+    process: Name | None = None
+
+
+class RunJob(Message, frozen=True, tag="run_job"):
+    """Run one of the day's jobs now, whether or not it ran today. Done when it has ended well."""
+
+    job: Name
+
+
+class SetLogLevel(Message, frozen=True, tag="log_level"):
+    """Log from this level on, until the process ends."""
+
+    process: Name
+    level: Level
+
+
+class Pin(Message, frozen=True):
+    """Give the symbol a place in the stream, whatever its score, until it is unpinned or the day's stream ends."""
+
+    symbol: Symbol
+
+
+class Unpin(Message, frozen=True):
+    """Take the wish back: the place is free; a trigger that holds may win it again."""
+
+    symbol: Symbol
+
+
+Order = Drain | RunJob | SetLogLevel | Pin | Unpin
+
+Request = Ready | Heartbeat | Stopping | Status | Start | Stop | Restart | Shutdown | Reload | Order
 
 
 # --- replies -------------------------------------------------------------------------------------------------
@@ -85,7 +132,8 @@ class ProcessStatus(Message, frozen=True, tag="process_status"):
     """One process. What is not known, or not there because it does not run, is None.
 
     `uptime_s` counts from its start; `restarts` counts those that nobody asked for; `cpu_percent` is of one core, over
-    the last sample; the figures include the process's own children; `exit` tells how its last run ended.
+    the last sample; the figures include the process's own children; `exit` tells how its last run ended,
+    `says` what it last told of itself (`STATUS=` over sd_notify).
     """
 
     name: str
@@ -101,6 +149,7 @@ class ProcessStatus(Message, frozen=True, tag="process_status"):
     loop_lag_s: float | None = None
     progress: int | None = None
     exit: str | None = None
+    says: str | None = None
 
 
 class StatusReply(Message, frozen=True, tag="status"):
@@ -129,11 +178,34 @@ class UnderWay(Message, frozen=True, tag="under_way"):
 class Refused(Message, frozen=True):
     """Nothing was done, or it went wrong. `code` is for programs, `message` for people.
 
-    Codes: malformed, busy, internal, unknown_process, not_supervised, failed, superseded, shutting_down.
+    Codes: malformed, busy, internal, unknown_process, unknown_job, unknown_symbol, not_supervised, not_running,
+    not_an_order, wrong_configuration, no_place, not_pinned, not_now, failed, superseded, shutting_down.
     """
 
     code: str
     message: str
 
 
-Reply = StatusReply | Done | UnderWay | Refused
+class ReloadReply(Message, frozen=True, tag="reload"):
+    """What a reload does to the processes, by name, in the order of their start.
+
+    `at_next_start` are those that it changes and that do not run now. `progress` says whether it was only looked at
+    ("dry_run"), goes on ("under_way": ask for the status) or is over ("done").
+    """
+
+    restarted: list[str]
+    started: list[str]
+    stopped: list[str]
+    at_next_start: list[str]
+    progress: Literal["dry_run", "under_way", "done"]
+
+
+class EachReply(Message, frozen=True, tag="each"):
+    """What each of several processes answered, by name."""
+
+    replies: dict[str, Done | UnderWay | Refused]
+
+
+OrderReply = Done | UnderWay | Refused
+
+Reply = StatusReply | ReloadReply | EachReply | OrderReply

@@ -1,8 +1,10 @@
 """The control socket: ROUTER at the supervisor, DEALER at a worker or a command line.
 
 A message is two frames: an id that its sender chose (at most `ID_BYTES_MAX` bytes) and a MessagePack request; the
-reply repeats the id. Who may speak is decided by the system, not by the content: the runtime directory and the socket
-file are their owner's alone, and libzmq asks the kernel for the user of each peer (SO_PEERCRED) and turns others away.
+reply repeats the id. An order that the supervisor passes on to a worker, and the worker's answer to it, have a third
+frame before those two: `ORDER`. Who may speak is decided by the system, not by the content: the runtime directory and
+the socket file are their owner's alone, and libzmq asks the kernel for the user of each peer (SO_PEERCRED) and turns
+others away.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ import msgspec
 import zmq
 import zmq.asyncio
 
-from bus.commands import Refused, Reply, Request
+from bus.commands import Order, OrderReply, Refused, Reply, Request
 from bus.endpoints import BusError
 
 logger = logging.getLogger(__name__)
@@ -26,14 +28,19 @@ ID_BYTES_MAX: Final = 16
 REQUEST_BYTES_MAX: Final = 65_536  # the largest real one is far below 1 KiB; libzmq cuts off who sends more
 IN_FLIGHT_MAX: Final = 256  # requests being answered at once, so that a flood cannot fill the memory
 UNSENT_MAX: Final = 1_000  # what a client keeps for a supervisor that is not there yet
+ORDER: Final = b"O"
 _IPC: Final = "ipc://"
 
 Handler = Callable[[bytes, Request], Awaitable[Reply | None]]
 """Answers one request of the peer with this identity; None sends nothing."""
+OrderHandler = Callable[[Order], Awaitable[OrderReply]]
+"""A worker's answer to an order. What it raises becomes a refusal with code "internal", and is logged."""
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _request_decoder: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _reply_decoder: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
+_order_decoder: Final[msgspec.msgpack.Decoder[Order]] = msgspec.msgpack.Decoder(Order)
+_order_reply_decoder: Final[msgspec.msgpack.Decoder[OrderReply]] = msgspec.msgpack.Decoder(OrderReply)
 
 
 class ControlTimeoutError(BusError):
@@ -55,6 +62,8 @@ class ControlServer:
         self._socket.setsockopt(zmq.MAXMSGSIZE, REQUEST_BYTES_MAX)
         self._bind(address)
         self._answering: set[asyncio.Task[None]] = set()
+        self._ids = itertools.count(1)
+        self._given: dict[tuple[bytes, bytes], asyncio.Future[OrderReply]] = {}  # by who is to answer, and the id
         self.malformed = 0
         self.failures = 0
 
@@ -78,8 +87,28 @@ class ControlServer:
             for task in self._answering:
                 task.cancel()
 
+    async def order(self, identity: bytes, order: Order, deadline_s: float) -> OrderReply:
+        """Give an order to the worker with this identity, and return its answer.
+
+        Raises:
+            ControlTimeoutError: none came within `deadline_s` machine seconds; the worker may still obey.
+        """
+        order_id = next(self._ids).to_bytes(8, "big")
+        answer: asyncio.Future[OrderReply] = asyncio.get_running_loop().create_future()
+        self._given[identity, order_id] = answer
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._socket.send_multipart([identity, ORDER, order_id, _encoder.encode(order)])
+                return await answer
+        except TimeoutError as error:
+            raise ControlTimeoutError(f"no answer within {deadline_s:g} s") from error
+        finally:
+            del self._given[identity, order_id]
+
     async def _receive(self) -> None:
         identity, *frames = await self._socket.recv_multipart()
+        if self._take_answer(identity, frames):
+            return
         request_id, request = _understand(frames)
         if isinstance(request, Refused):
             self.malformed += 1
@@ -90,6 +119,19 @@ class ControlServer:
             task = asyncio.create_task(self._answer(identity, request_id, request))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
+
+    def _take_answer(self, identity: bytes, frames: list[bytes]) -> bool:
+        """Whether this was the answer to an order of ours; from anyone else, or to nothing, it is malformed."""
+        if len(frames) != 3 or frames[0] != ORDER:
+            return False
+        answer = self._given.get((identity, frames[1]))
+        if answer is None or answer.done():
+            return False
+        try:
+            answer.set_result(_order_reply_decoder.decode(frames[2]))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            answer.set_result(Refused("internal", f"the worker's answer cannot be read: {error}"))
+        return True
 
     async def _answer(self, identity: bytes, request_id: bytes, request: Request) -> None:
         reply: Reply | None
@@ -123,6 +165,8 @@ class ControlClient:
         self._ids = itertools.count(1)
         self._asked: dict[bytes, asyncio.Future[Reply]] = {}
         self._hearing: asyncio.Task[None] | None = None
+        self._obey: OrderHandler | None = None
+        self._obeying: set[asyncio.Task[None]] = set()
         self.dropped = 0
 
     async def request(self, request: Request, deadline_s: float) -> Reply:
@@ -131,8 +175,7 @@ class ControlClient:
         Raises:
             ControlTimeoutError: none came within `deadline_s` machine seconds.
         """
-        if self._hearing is None:
-            self._hearing = asyncio.create_task(self._hear())
+        self._listen()
         request_id = next(self._ids).to_bytes(8, "big")
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._asked[request_id] = answer
@@ -145,6 +188,15 @@ class ControlClient:
         finally:
             del self._asked[request_id]
 
+    def obey(self, handler: OrderHandler) -> None:
+        """From now on, answer the supervisor's orders; each in a task of its own."""
+        self._obey = handler
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._hearing is None:
+            self._hearing = asyncio.create_task(self._hear())
+
     async def send(self, message: Request) -> None:
         """Send and do not wait for anything; `dropped` counts what found the queue full."""
         try:
@@ -154,19 +206,31 @@ class ControlClient:
 
     async def _hear(self) -> None:
         while True:
-            frames = await self._socket.recv_multipart()
-            answer = self._asked.get(frames[0])
-            if answer is None or answer.done() or len(frames) != 2:
-                continue  # an answer that came too late, or to what was only sent
-            try:
-                answer.set_result(_reply_decoder.decode(frames[1]))
-            except msgspec.MsgspecError as error:
-                answer.set_exception(BusError(f"cannot read the answer of {self._address}: {error}"))
+            match await self._socket.recv_multipart():
+                case [mark, order_id, body] if mark == ORDER:
+                    task = asyncio.create_task(self._answer(order_id, body))
+                    self._obeying.add(task)
+                    task.add_done_callback(self._obeying.discard)
+                case [request_id, body]:
+                    self._take_answer(request_id, body)
+
+    def _take_answer(self, request_id: bytes, body: bytes) -> None:
+        answer = self._asked.get(request_id)
+        if answer is None or answer.done():
+            return  # an answer that came too late, or to what was only sent
+        try:
+            answer.set_result(_reply_decoder.decode(body))
+        except msgspec.MsgspecError as error:
+            answer.set_exception(BusError(f"cannot read the answer of {self._address}: {error}"))
+
+    async def _answer(self, order_id: bytes, body: bytes) -> None:
+        reply = await _obeyed(self._obey, body)
+        await self._socket.send_multipart([ORDER, order_id, _encoder.encode(reply)])
 
     def close(self) -> None:
         """Close the socket at once; what was not sent yet is dropped."""
-        if self._hearing is not None:
-            self._hearing.cancel()
+        for task in [*self._obeying, *([self._hearing] if self._hearing else [])]:
+            task.cancel()
         self._socket.close()
 
 
@@ -179,3 +243,18 @@ def _understand(frames: list[bytes]) -> tuple[bytes, Request | Refused]:
         return request_id, _request_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return request_id, Refused("malformed", str(error))
+
+
+async def _obeyed(handler: OrderHandler | None, body: bytes) -> OrderReply:
+    """The handler's answer to the order in these bytes, or why there is none."""
+    try:
+        order = _order_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return Refused("malformed", str(error))
+    if handler is None:
+        return Refused("not_an_order", "this process takes no orders")
+    try:
+        return await handler(order)
+    except Exception:  # the top of this task: a mistake in an order must not end the worker
+        logger.exception("cannot obey %s", type(order).__name__)
+        return Refused("internal", "the process failed to obey; its log says why")
