@@ -54,6 +54,12 @@ def pids(told: JsonObject) -> dict[str, int]:
     return {process["name"]: process["pid"] for process in told["processes"]}
 
 
+def is_running_anew(system: System, name: str, former_pid: int) -> bool:
+    """Whether it is ready again; a command that takes longer is answered before it is done."""
+    [process] = [process for process in status(system)["processes"] if process["name"] == name]
+    return process["state"] == "RUNNING" and process["pid"] != former_pid
+
+
 def by_priority(system: System) -> list[str]:
     """The symbols that hold places: those that a trigger brought by their score, then those that only fill up."""
     latest = {slot: row for slot, *row in system.rows(
@@ -88,6 +94,7 @@ def a_restart_leaves_the_others_and_restores_the_places_by_priority(system: Syst
     before, held, trades = pids(status(system)), by_priority(system), len(system.rows("SELECT 1 FROM trades"))
     completed = command(system, "ctl", "restart", "track-b")
     assert completed.returncode == 0, completed.stderr
+    system.until(lambda: is_running_anew(system, "track-b", before["track-b"]), "track-b runs again")
     after = pids(status(system))
     assert {name for name in ALL if after[name] != before[name]} == {"track-b"}
     system.until(lambda: set(held) <= set(wire.registrations[-1]), "every place is registered again")
