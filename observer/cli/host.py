@@ -10,7 +10,7 @@ from typing import Final
 
 from bus.commands import ProcessStatus, StatusReply
 from bus.endpoints import Endpoints
-from bus.events import AlertRaised, PhaseChanged, ProcessChanged
+from bus.events import AlertRaised, PhaseChanged, ProcessChanged, Severity
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.brokers import keys_of
@@ -18,6 +18,7 @@ from observer.clock import Clock
 from observer.config import Settings
 from observer.processes import children_of
 from observer.schedule.phases import next_change, phase_at
+from observer.supervisor.limits import Crossing, crossing_text
 from observer.supervisor.states import State
 from observer.supervisor.supervisor import Supervisor
 from observer.today import Today
@@ -117,6 +118,12 @@ class Host:
         self._producer.publish(ProcessChanged(name, now_ns, previous.value, current.value, pid, reason))
         if current is State.FATAL:
             self._producer.publish(AlertRaised(now_ns, "critical", NAME, f"{name} is given up: {reason}"))
+
+    def on_crossing(self, crossing: Crossing) -> None:
+        """The machine has become too small, or is no longer (`Listener` of the supervisor)."""
+        if self._producer is not None:
+            severity: Severity = "warning" if crossing.is_over else "info"
+            self._producer.publish(AlertRaised(self._clock.now_ns(), severity, NAME, crossing_text(crossing)))
 
 
 def readiness_alert(processes: Sequence[ProcessStatus], now_ns: int) -> AlertRaised:

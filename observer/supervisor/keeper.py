@@ -8,13 +8,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 from random import Random
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
 from bus.commands import Done, ProcessStatus, Refused
 from observer.supervisor.child import Child
 from observer.supervisor.leftovers import Leftovers
+from observer.supervisor.limits import Crossing, Strain, after_look
+from observer.supervisor.notify import Notification
 from observer.supervisor.process import Lifeline, RunningProcess, exit_text
 from observer.supervisor.restarts import GiveUp, RestartHistory, RestartLimits, after_end
 from observer.supervisor.states import SETTLED, Happening, State, next_state
@@ -25,12 +27,18 @@ logger = logging.getLogger(__name__)
 Verb = Literal["start", "stop", "restart"]
 Outcome = Done | Refused
 
+_HEAVY_LOOKS: Final = 3  # so many looks in a row above its memory limit: one may be a passing peak
+
 
 class Listener(Protocol):
-    """Is told of every change of every child, from the event loop: it must return at once."""
+    """Is told of every change of every child and of the machine, from the event loop: it must return at once."""
 
     def on_change(self, name: str, previous: State, current: State, pid: int | None, reason: str) -> None:
         """`pid` is of the life that this is about, None where there is none; `reason` is for people."""
+        ...
+
+    def on_crossing(self, crossing: Crossing) -> None:
+        """Something of the machine has become scarce, or is no longer."""
         ...
 
 
@@ -51,9 +59,9 @@ class _Asked(msgspec.Struct, frozen=True):
 
 
 class _Heard(msgspec.Struct, frozen=True):
-    """The life with this pid said that it is ready or leaving, or its leader has exited."""
+    """The life with this pid said that it is ready or leaving, was found too heavy, or its leader has exited."""
 
-    what: Literal["ready", "leaving", "exited"]
+    what: Literal["ready", "leaving", "heavy", "exited"]
     pid: int
 
 
@@ -74,6 +82,10 @@ class Keeper:
         self._heard_s = 0.0  # the last sign of life
         self._loop_lag_s: float | None = None
         self._progress: int | None = None
+        self._beats = False  # whether this life has sent a heartbeat
+        self._says: str | None = None  # its last STATUS over sd_notify
+        self._rss_bytes = 0
+        self._strain = Strain()  # of its memory
         self._restarts = 0
         self._exit: str | None = None
 
@@ -100,9 +112,32 @@ class Keeper:
         if pid != self.pid:
             return False
         self._heard_s = self._around.monotonic()
+        self._beats = True
         self._loop_lag_s = loop_lag_s
         self._progress = progress
         return True
+
+    def _hear_notification(self, pid: int, said: Notification) -> None:
+        """The process speaks over sd_notify: the same as over the control socket, in other words."""
+        if said.alive:
+            self._heard_s = self._around.monotonic()
+            self._beats = True
+        if said.status is not None:
+            self._says = said.status
+        if said.ready:
+            self._inbox.put_nowait(_Heard("ready", pid))
+        if said.stopping:
+            self._inbox.put_nowait(_Heard("leaving", pid))
+
+    def weigh(self, figures: Figures) -> None:
+        """A sample of the present life, one a second: with too much memory for too long it is ended and restarted."""
+        limit_bytes = self.child.rss_bytes_max
+        if limit_bytes is None or self.pid is None or self.state is not State.RUNNING:
+            return
+        was_over, self._rss_bytes = self._strain.is_over, figures.rss_bytes
+        self._strain = after_look(self._strain, figures.rss_bytes, limit_bytes, _HEAVY_LOOKS)
+        if self._strain.is_over and not was_over:
+            self._inbox.put_nowait(_Heard("heavy", self.pid))
 
     async def settled(self) -> State:
         """Wait until the child is where it stays until something new happens, and return that state."""
@@ -113,7 +148,7 @@ class Keeper:
     def status(self, figures: Figures | None) -> ProcessStatus:
         """What is known of the child now, with the last sample of its figures."""
         now_s = self._around.monotonic()
-        speaks = self._process is not None and self._progress is not None
+        beats = self._process is not None and self._beats
         return ProcessStatus(
             name=self.child.name,
             state=self.state.value,
@@ -124,10 +159,11 @@ class Keeper:
             rss_bytes=figures.rss_bytes if figures else None,
             open_files=figures.open_files if figures else None,
             threads=figures.threads if figures else None,
-            heartbeat_age_s=now_s - self._heard_s if speaks else None,
-            loop_lag_s=self._loop_lag_s if speaks else None,
-            progress=self._progress if speaks else None,
+            heartbeat_age_s=now_s - self._heard_s if beats else None,
+            loop_lag_s=self._loop_lag_s if beats else None,
+            progress=self._progress if beats else None,
             exit=self._exit,
+            says=self._says if self._process else None,
         )
 
     # --- the task ------------------------------------------------------------------------------------------
@@ -189,8 +225,9 @@ class Keeper:
 
     def _spawn(self) -> RunningProcess:
         self._started_s = self._heard_s = self._around.monotonic()
-        self._loop_lag_s = self._progress = None
-        process = RunningProcess(self.child, self._around.lifeline, self._note_exit)
+        self._loop_lag_s = self._progress = self._says = None
+        self._beats, self._strain = False, Strain()
+        process = RunningProcess(self.child, self._around.lifeline, self._note_exit, self._hear_notification)
         self._process = process
         self._around.leftovers.record(process.pid)
         return process
@@ -232,6 +269,8 @@ class Keeper:
                 _resolve(answer, Done(self.child.name, f"was running already, pid {process.pid}"))
             case _Asked(_, answer):
                 self._waiting.append(answer)
+            case _Heard("heavy", pid) if pid == process.pid and self.state is State.RUNNING:
+                await self._end_heavy(process)
             case _Heard("exited", pid) if pid == process.pid:
                 self._note_end(await process.finish())
             case _Heard("leaving", pid) if pid == process.pid:
@@ -248,13 +287,25 @@ class Keeper:
     async def _end_hung(self, process: RunningProcess, why: str) -> None:
         self._move(Happening.HUNG, why)
         await process.dump_stacks()
+        await self._end_for(process, why)
+
+    async def _end_heavy(self, process: RunningProcess) -> None:
+        assert self.child.rss_bytes_max is not None, "only who has a limit is too heavy"
+        why = f"uses {self._rss_bytes / 1e6:.0f} MB of memory, more than its {self.child.rss_bytes_max / 1e6:.0f} MB"
+        self._move(Happening.HEAVY, why)
+        await self._end_for(process, why)
+
+    async def _end_for(self, process: RunningProcess, why: str) -> None:
         status = await process.stop(self.child.stop_grace_s)
         self._exit = f"{why}; ended by {exit_text(status)}"
         self._decide_after_end(succeeded=False)
 
     def _note_end(self, status: int) -> None:
         self._exit = exit_text(status)
-        self._decide_after_end(succeeded=status == 0)
+        if status in self.child.final_exits:
+            self._move(Happening.GAVE_UP, f"{self._exit}, which another start does not change")
+        else:
+            self._decide_after_end(succeeded=status == 0)
 
     def _decide_after_end(self, *, succeeded: bool) -> None:
         """An end that nobody asked for, of a life of which nothing is left: rest, try again, or give up."""

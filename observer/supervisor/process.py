@@ -15,6 +15,8 @@ from typing import Final
 
 from observer.supervisor.child import Child
 from observer.supervisor.group import kill_until_gone, signal_group
+from observer.supervisor.notify import Notification, NotifySocket, child_environment
+from observer.supervisor.output import open_log
 
 LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 DUMP_SIGNAL: Final = signal.SIGUSR1  # the child writes the stacks of all its threads to its log (faulthandler)
@@ -38,22 +40,40 @@ class RunningProcess:
 
     Args:
         on_exit: called once with the pid, from the event loop when the leader has ended; its group may still live.
+        on_notification: called with the pid and what it, or another process of its life, said over sd_notify.
 
     Raises:
         OSError: the program or its log cannot be opened, or the system has no room for a process.
     """
 
-    def __init__(self, child: Child, lifeline: Lifeline, on_exit: Callable[[int], None]) -> None:
-        self._popen = _spawn(child, lifeline)
+    def __init__(
+        self,
+        child: Child,
+        lifeline: Lifeline,
+        on_exit: Callable[[int], None],
+        on_notification: Callable[[int, Notification], None] = lambda _pid, _said: None,
+    ) -> None:
+        self._notify = NotifySocket(lambda said: on_notification(self.pid, said))
+        try:
+            self._popen = _spawn(child, lifeline, self._notify.address)
+            self._pidfd = _watch_exit(self._popen)
+        except OSError:
+            self._notify.close()
+            raise
         self.pid = self._popen.pid
         self._on_exit = on_exit
         self._exited = asyncio.Event()
-        self._pidfd = _watch_exit(self._popen)
-        asyncio.get_running_loop().add_reader(self._pidfd, self._note_exit)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._pidfd, self._note_exit)
+        loop.add_reader(self._notify, self._notify.receive)
 
     def _note_exit(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._pidfd)
+        self._notify.receive()  # what it said before its end counts before its end
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._pidfd)
+        loop.remove_reader(self._notify)
         os.close(self._pidfd)
+        self._notify.close()
         self._exited.set()
         self._on_exit(self.pid)
 
@@ -97,19 +117,23 @@ class RunningProcess:
                 signal.pidfd_send_signal(self._pidfd, number)
 
 
-def _spawn(child: Child, lifeline: Lifeline) -> "subprocess.Popen[bytes]":
+def _spawn(child: Child, lifeline: Lifeline, notify_address: str) -> "subprocess.Popen[bytes]":
     """Start the program; when this returns it has its session and its program, so its group may be signalled."""
-    child.log_path.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(child.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
+    environment = child_environment({**os.environ, **child.environment}, notify_address, child.heartbeat_limit_s)
+    environment[LIFELINE_VARIABLE] = str(lifeline.child_fd)
+    log = open_log(child.log_path)
+    try:
         return subprocess.Popen(  # noqa: S603 - argv comes from the product's table of processes, and no shell reads it
             child.argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **child.environment, LIFELINE_VARIABLE: str(lifeline.child_fd)},
+            env=environment,
             pass_fds=[lifeline.child_fd],
             start_new_session=True,
         )
+    finally:
+        os.close(log)
 
 
 def _watch_exit(popen: "subprocess.Popen[bytes]") -> int:

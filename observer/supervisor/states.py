@@ -38,6 +38,8 @@ class Happening(StrEnum):
     """Somebody wants it stopped."""
     HUNG = "hung"
     """It did not become ready, or fell silent: it is being ended."""
+    HEAVY = "heavy"
+    """It uses more memory than it may: it is being ended, to be started again."""
     LEAVE = "leave"
     """It said that it is ending by itself."""
     GONE = "gone"
@@ -64,6 +66,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Happening], State]] = {
     (State.RUNNING, Happening.STOP): State.STOPPING,
     (State.STARTING, Happening.HUNG): State.STOPPING,
     (State.RUNNING, Happening.HUNG): State.STOPPING,
+    (State.RUNNING, Happening.HEAVY): State.STOPPING,
     (State.STARTING, Happening.LEAVE): State.STOPPING,
     (State.RUNNING, Happening.LEAVE): State.STOPPING,
     (State.STOPPING, Happening.GONE): State.STOPPED,

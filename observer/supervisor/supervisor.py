@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import groupby
 from pathlib import Path
@@ -35,14 +35,14 @@ from observer.supervisor.child import Child
 from observer.supervisor.instance import InstanceLock
 from observer.supervisor.keeper import Keeper, Listener, Outcome, Surroundings, Verb
 from observer.supervisor.leftovers import Leftovers
+from observer.supervisor.limits import HostLimits
 from observer.supervisor.process import Lifeline
 from observer.supervisor.restarts import RestartLimits
-from observer.supervisor.watch import Figures, Watch
+from observer.supervisor.rounds import Rounds
 
 logger = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S: Final = 0.8  # a command is answered within a second: with its result, or that it is under way
-_SAMPLE_S: Final = 1.0
 
 
 class Supervisor:
@@ -52,9 +52,11 @@ class Supervisor:
         children: what to run; asked once, at the beginning.
         runtime_directory: private to this user; holds the instance lock and the list of what runs.
         control_address: where commands, `Ready` and heartbeats arrive (`bus.endpoints.Endpoints.control`).
-        listener: told of every change of state.
+        listener: told of every change of state, and when the machine becomes too small.
         extend_status: phase of the day and market time in ns, for `StatusReply`; the supervisor has none of its own.
         limits: back-off and intensity, for each child by itself.
+        host_limits: from where on the listener is told that the machine becomes too small.
+        disk: a folder on the disk that must not become full; the runtime directory when it is not given.
         monotonic: machine seconds.
         chance: for the jitter of restarts.
     """
@@ -68,6 +70,8 @@ class Supervisor:
         listener: Listener,
         extend_status: Callable[[], tuple[str, int]],
         limits: RestartLimits | None = None,
+        host_limits: HostLimits | None = None,
+        disk: Path | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         chance: Random | None = None,
     ) -> None:
@@ -83,7 +87,7 @@ class Supervisor:
         self._chance = chance or Random()
         self._began_s = monotonic()
         self._keepers: dict[str, Keeper] = {}
-        self._figures: Mapping[int, Figures] = {}
+        self._rounds = Rounds(self._keepers, listener, host_limits or HostLimits(), disk or runtime_directory)
         self._keeping: dict[str, asyncio.Task[None]] = {}
         self._services: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -91,6 +95,8 @@ class Supervisor:
         """Set when somebody asked for the end over the control socket; whoever runs the supervisor obeys."""
         self.strangers = 0
         """Messages of processes that are none of our children, or no longer."""
+        self.started = asyncio.Event()
+        """Set when `start_all` has come to its end: each child is ready, done, or given up."""
 
     # --- the whole -----------------------------------------------------------------------------------------
 
@@ -112,7 +118,7 @@ class Supervisor:
             raise
         self._lock, self._server, self._lifeline = lock, server, Lifeline()
         self._employ_keepers(leftovers)
-        self._services = [asyncio.create_task(server.serve()), asyncio.create_task(self._sample())]
+        self._services = [asyncio.create_task(server.serve()), asyncio.create_task(self._rounds.run())]
         return self
 
     def _employ_keepers(self, leftovers: Leftovers) -> None:
@@ -173,6 +179,7 @@ class Supervisor:
             if self._stopping:
                 return
             await asyncio.gather(*(_start_and_settle(keeper) for keeper in group))
+        self.started.set()
 
     async def stop_all(self) -> None:
         """Stop group after group in the reverse order; a group when nothing of the later ones is left."""
@@ -212,18 +219,12 @@ class Supervisor:
         """What runs, in the order of its start; the figures are at most some seconds old."""
         phase, market_time_ns = self._extend_status()
         return StatusReply(
-            processes=[keeper.status(self._figures.get(keeper.pid or 0)) for keeper in self._keepers.values()],
+            processes=[keeper.status(self._rounds.figures.get(keeper.pid or 0)) for keeper in self._keepers.values()],
             phase=phase,
             market_time_ns=market_time_ns,
             supervisor_pid=os.getpid(),
             uptime_s=self._monotonic() - self._began_s,
         )
-
-    async def _sample(self) -> None:
-        watch = Watch()
-        while True:
-            self._figures = watch.sample([keeper.pid for keeper in self._keepers.values() if keeper.pid])
-            await asyncio.sleep(_SAMPLE_S)
 
     # --- the control socket --------------------------------------------------------------------------------
 

@@ -1,11 +1,13 @@
 """How a process does: what it uses of the machine, and whether it has been silent for too long."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import msgspec
 import psutil
 
 from observer.supervisor.group import members
+from observer.supervisor.limits import HostFigures
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -20,6 +22,16 @@ class Figures(msgspec.Struct, frozen=True):
 def is_hung(heartbeat_age_s: float, limit_s: float | None) -> bool:
     """Whether the last sign of life is too old; never for a process that has no limit."""
     return limit_s is not None and heartbeat_age_s > limit_s
+
+
+def look_at_host(children: Iterable[Figures], disk: Path) -> HostFigures:
+    """The machine since the last look, and what this process and these children use of it."""
+    own_bytes = psutil.Process().memory_info().rss
+    return HostFigures(
+        cpu_percent=psutil.cpu_percent(),
+        memory_bytes=own_bytes + sum(figures.rss_bytes for figures in children),
+        disk_percent=psutil.disk_usage(str(disk)).percent,
+    )
 
 
 class Watch:

@@ -16,6 +16,7 @@ import psutil
 from bus.control import ControlClient
 from bus.endpoints import Endpoints
 from observer.supervisor.child import Child
+from observer.supervisor.limits import Crossing
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import State
 from observer.supervisor.supervisor import Supervisor
@@ -43,12 +44,17 @@ class Changes:
 
     def __init__(self) -> None:
         self.all: list[Change] = []
+        self.crossings: list[Crossing] = []
         self._event = asyncio.Event()
 
     def on_change(self, name: str, previous: State, current: State, pid: int | None, reason: str) -> None:
         self.all.append(Change(name, previous, current, pid, reason))
         self._event.set()
         self._event = asyncio.Event()
+
+    def on_crossing(self, crossing: Crossing) -> None:
+        self.crossings.append(crossing)
+        self._event.set()
 
     def states(self, name: str) -> list[State]:
         return [change.current for change in self.all if change.name == name]

@@ -1,0 +1,84 @@
+"""Where a child's stdout and stderr go: a file that it appends to itself, cut at its front when it grows too long.
+
+There is no pipe between a child and its log: a child never waits for the supervisor to read, and what it says last,
+even in its crash or in the supervisor's, is in the file. So the file cannot be exchanged under it either. What the
+file holds beyond its length is copied to `NAME.log.1` and then taken off the front in one step of the file system
+(`linux.cut_front`), under which appending goes on. Copy and truncate, as logrotate does it, loses what is written
+between the two; this loses nothing: the kept files and the present one, joined in order, are what the child wrote. A
+supervisor killed between copy and cut leaves those bytes in both. A cut is at a block, not at the end of a line.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from observer.supervisor.linux import cut_front, data_begin
+
+_BLOCK_BYTES: Final = 65536  # a multiple of every usual file system's block, which `cut_front` asks for
+_OWNER_ONLY: Final = 0o600
+
+
+def open_log(path: Path) -> int:
+    """A descriptor for a child's output; file and folder are made. What is written goes to the end, whoever writes.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _OWNER_ONLY)
+
+
+def rotate(path: Path, bytes_max: int, kept: int) -> bool:
+    """Move a log that is longer than `bytes_max` to `NAME.1`, older ones one number up; whether that was needed.
+
+    At most `kept` old files stay. Less than one block stays behind. To be called off the event loop: it copies.
+
+    Raises:
+        OSError: the disk has no room, or the file system cannot cut; the log is as it was.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        begin = data_begin(descriptor)
+        size = os.fstat(descriptor).st_size
+        end = (size - 1) // _BLOCK_BYTES * _BLOCK_BYTES  # a cut must leave something
+        if size - begin <= bytes_max or end <= begin:
+            return False
+        if kept > 0:
+            _keep(descriptor, begin, end, path, kept)
+        cut_front(descriptor, end)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _keep(descriptor: int, begin: int, end: int, path: Path, kept: int) -> None:
+    """Copy those bytes to the first of the kept files, after the oldest has made room for them."""
+    _numbered(path, kept).unlink(missing_ok=True)
+    new = path.with_name(f"{path.name}.new")
+    try:
+        _copy(descriptor, begin, end, new)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    for number in range(kept - 1, 0, -1):
+        if (older := _numbered(path, number)).exists():
+            older.replace(_numbered(path, number + 1))
+    new.replace(_numbered(path, 1))
+
+
+def _copy(source: int, begin: int, end: int, to: Path) -> None:
+    target = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY)
+    try:
+        while begin < end:
+            copied = os.copy_file_range(source, target, end - begin, begin)
+            assert copied, "a log that only grows has the bytes that were counted"
+            begin += copied
+    finally:
+        os.close(target)
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
