@@ -24,6 +24,7 @@ from bus.ingest import Ingest
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.errors import StoreError
+from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 
 SEGMENT_BYTES = 32 * 1024  # some 400 events: segments change, and are trimmed, all the time
@@ -47,6 +48,14 @@ class Scene(msgspec.Struct, frozen=True):
 
     def ledger(self, name: str) -> Path:
         return self.folder / "ledger" / name
+
+
+def set_up(folder: Path, url: str, events_a_second: int) -> Scene:
+    """An empty database of the current schema, and the folders."""
+    migrate(url)
+    for name in ("outbox", "ledger"):
+        (folder / name).mkdir()
+    return Scene(folder, url, events_a_second)
 
 
 def stamped(name: str, stream: str, number: int) -> Trade:

@@ -10,78 +10,27 @@ ended by itself. With the seed a failed run is repeated as far as the machine's 
 
 import argparse
 import json
-import multiprocessing
-import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from observer.store.engine import migrate
-from tests.chaos.actors import Scene, produce, write
+from tests.chaos.actors import Scene, produce, set_up, write
 from tests.chaos.push_pull import pull, push
+from tests.chaos.stage import Actor, StageError, judge
 
 CALM_S = (0.02, 0.12)  # between two blows; a process needs some 50 ms to be at work
 PAUSE_S = (0.005, 0.06)
 LONG_PAUSE_S = 0.8  # longer than a producer waits for a word of the writer before it says hello again
-FINISH_S = 60.0
-JUDGE = Path(__file__).with_name("judge.py")
 TRANSPORTS: Mapping[str, tuple[Callable[..., None], Callable[..., None]]] = {
     "bus": (produce, write),
     "push-pull": (push, pull),
 }
-
-_spawning = multiprocessing.get_context("forkserver")  # a fresh process in milliseconds, with the modules loaded
-
-
-class CampaignError(Exception):
-    """A process ended by itself, or did not end when asked."""
-
-
-class Actor:
-    """One place in the play; the process in it changes."""
-
-    def __init__(self, name: str, part: Callable[..., None], *arguments: object) -> None:
-        self.name = name
-        self._part = part
-        self._arguments = arguments
-        self.lives = 0
-        self.start()
-
-    def start(self) -> None:
-        self.lives += 1
-        self._ready, theirs = _spawning.Pipe(duplex=False)
-        self._process: BaseProcess = _spawning.Process(target=self._part, args=(*self._arguments, theirs))
-        self._process.start()
-        theirs.close()
-
-    def require_alive(self) -> None:
-        if self._process.exitcode is not None:
-            raise CampaignError(f"{self.name} ended by itself with status {self._process.exitcode}")
-
-    def send(self, signal_number: int) -> None:
-        assert self._process.pid is not None
-        os.kill(self._process.pid, signal_number)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.join()
-
-    def finish(self) -> None:
-        """Ask it to end its work, and see that it does."""
-        self._ready.poll(FINISH_S)
-        self.require_alive()
-        self._process.terminate()
-        self._process.join(FINISH_S)
-        if self._process.exitcode != 0:
-            raise CampaignError(f"{self.name} was to finish; its status is {self._process.exitcode}")
 
 
 class Campaign:
@@ -91,9 +40,6 @@ class Campaign:
         self._chance = random.Random(seed)
         producer_part, writer_part = TRANSPORTS[transport]
         names = [f"producer-{number}" for number in range(1, producers + 1)]
-        for name in names:
-            scene.outbox(name).parent.mkdir(exist_ok=True)
-            scene.ledger(name).parent.mkdir(exist_ok=True)
         self._writer = Actor("writer", writer_part, scene)
         self._producers = [Actor(name, producer_part, scene, name) for name in names]
         self.blows: Counter[str] = Counter()
@@ -169,16 +115,6 @@ def run(scene: Scene, transport: str, producers: int, kills: int, seed: int) -> 
     }
 
 
-def judge(scene: Scene) -> dict[str, object]:
-    ledgers = ["--ledgers", scene.folder / "ledger", "--stamped"]
-    command = [sys.executable, JUDGE, scene.url, scene.folder / "outbox", *ledgers]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    if not done.stdout:
-        raise CampaignError(f"the judge: {done.stderr}")
-    told: dict[str, object] = json.loads(done.stdout)
-    return told
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200, help="how many blows, SIGKILL and SIGSTOP together")
@@ -194,13 +130,11 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     arguments = _arguments()
     seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
-    _spawning.set_forkserver_preload(["tests.chaos.actors", "tests.chaos.push_pull", "sqlalchemy.dialects.sqlite"])
     folder = Path(tempfile.mkdtemp(prefix="chaos"))
     try:
-        scene = Scene(folder, arguments.db or f"sqlite:///{folder}/observer.db", arguments.rate)
-        migrate(scene.url)
+        scene = set_up(folder, arguments.db or f"sqlite:///{folder}/observer.db", arguments.rate)
         told = run(scene, arguments.transport, arguments.producers, arguments.kills, seed)
-    except CampaignError as error:
+    except StageError as error:
         told = {"whole": False, "error": str(error)}
     if arguments.keep:
         told["folder"] = str(folder)

@@ -46,12 +46,10 @@ def appended(outbox: Path) -> dict[str, int]:
     marks: dict[str, int] = {}
     finished = outbox / "finished"
     if finished.exists():
-        for line in finished.read_text().splitlines():
-            stream, last_sequence = line.split()
-            marks[stream] = int(last_sequence)
+        marks |= _marks(finished)
     for path in outbox.glob("*.journal"):
-        stream, _, first_sequence = path.stem.partition("-")
-        last_sequence = int(first_sequence) - 1
+        stream, _, number = path.stem.partition("-")
+        last_sequence = int(number) - 1
         for payload in records(path):
             _stream, first, count, _version = BATCH.unpack_from(payload)
             last_sequence = first + count - 1
@@ -63,11 +61,14 @@ def noted(ledgers: Path) -> dict[str, int]:
     """The number of the last event that each producer itself wrote down as published."""
     marks: dict[str, int] = {}
     for path in ledgers.iterdir() if ledgers.is_dir() else ():
-        for line in path.read_text().splitlines(keepends=True):
-            if line.endswith("\n"):
-                stream, last_sequence = line.split()
-                marks[stream] = int(last_sequence)
+        marks |= _marks(path)
     return marks
+
+
+def _marks(path: Path) -> dict[str, int]:
+    """Lines "stream last-sequence", the later ones count; a kill can leave half a line at the end."""
+    whole = [line.split() for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return {stream: int(last_sequence) for stream, last_sequence in whole}
 
 
 # --- the database --------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def push(scene: Scene, name: str, ready: Connection) -> None:
     stopping = stop_on_sigterm()
     outbox = Outbox(scene.outbox(name), name, uuid.uuid4().hex)
     ledger, offer = Ledger(scene, name, outbox.stream), Offer(name, outbox.stream, scene.events_a_second)
-    socket = zmq.Context.instance().socket(zmq.PUSH)
+    socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.PUSH)
     socket.connect(scene.ingest_address)
     ready.send_bytes(b"ready")
     while not stopping.is_set():
