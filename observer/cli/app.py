@@ -5,7 +5,7 @@ import sys
 import typer
 
 from bus.endpoints import BusError
-from observer.cli import control, demo, run, simulator
+from observer.cli import bench, control, demo, run, simulator
 from observer.errors import ObserverError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("status")(control.status)
+app.add_typer(bench.app, name="bench")
 app.add_typer(control.app, name="ctl")
 app.add_typer(simulator.app, name="simulator")
 

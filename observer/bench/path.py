@@ -1,0 +1,149 @@
+"""The whole path, once: producer processes -> outbox -> ZeroMQ -> the real core-writer -> commit -> acknowledgement."""
+
+import asyncio
+import contextlib
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from observer.bench.bare import TRADES_TABLE
+from observer.bench.source import WARM_UP_EVENTS, Order, Report
+from observer.bench.writer import BenchError, RunningWriter, running_writer
+
+_MEMORY_STEPS: Final = 20  # so often the writer's memory is noted in one round
+_LOOK_S: Final = 0.2
+
+Tell = Callable[[str], None]
+"""Told what is being done, for whoever waits."""
+
+
+class MemoryStep(msgspec.Struct, frozen=True):
+    """The writer's memory when about so many events were stored."""
+
+    events: int
+    rss_bytes: int
+
+
+class PathRound(msgspec.Struct, frozen=True):
+    """One measurement: from the first publish of any producer to the last acknowledgement of any."""
+
+    events_per_s: float
+    producers_cpu_us_per_event: float
+    writer_cpu_us_per_event: float
+    writer_rss: Sequence[MemoryStep]
+
+
+async def measure_path(folder: Path, events: int, producers: int, tell: Tell) -> PathRound:
+    """Measure in `folder`, which is made.
+
+    Raises:
+        BenchError: not everything that was published is in the database.
+    """
+    async with running_writer(folder) as writer, contextlib.AsyncExitStack() as stack:
+        shares = [events // producers + (number < events % producers) for number in range(producers)]
+        sources = [
+            await stack.enter_async_context(_source(writer, folder, f"source-{number}", share))
+            for number, share in enumerate(shares)
+        ]
+        watcher = _Watcher(writer, events, tell)
+        watching = asyncio.create_task(watcher.run())
+        cpu_before_s = _cpu_s(writer)
+        reports = await asyncio.gather(*(_run(source) for source in sources))
+        cpu_s = _cpu_s(writer) - cpu_before_s
+        watching.cancel()
+        watcher.look()
+    _check_stored(writer.database, events + producers * WARM_UP_EVENTS)
+    span_s = (max(report.ended_ns for report in reports) - min(report.began_ns for report in reports)) / 1e9
+    return PathRound(
+        events_per_s=events / span_s,
+        producers_cpu_us_per_event=sum(report.cpu_s for report in reports) / events * 1e6,
+        writer_cpu_us_per_event=cpu_s / events * 1e6,
+        writer_rss=watcher.steps,
+    )
+
+
+# --- the producers -------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _source(
+    writer: RunningWriter, folder: Path, name: str, events: int
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A producer that is connected and waits for the word to begin; it ends when its stdin closes."""
+    order = Order(name, str(folder / "outbox" / name), writer.endpoints.ingest, events)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "observer.bench.source", msgspec.json.encode(order).decode()),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        await _line(process)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _run(source: asyncio.subprocess.Process) -> Report:
+    assert source.stdin is not None, "it was started with a pipe"
+    source.stdin.write(b"go\n")
+    return msgspec.json.decode(await _line(source), type=Report)
+
+
+async def _line(source: asyncio.subprocess.Process) -> bytes:
+    assert source.stdout is not None, "it was started with a pipe"
+    if line := await source.stdout.readline():
+        return line
+    raise BenchError(f"a producer ended with status {await source.wait()} before all of its events were durable")
+
+
+# --- the writer ----------------------------------------------------------------------------------------------
+
+
+class _Watcher:
+    """Looks at the writer from outside while it works: how far it is, and what memory it has."""
+
+    def __init__(self, writer: RunningWriter, events: int, tell: Tell) -> None:
+        self._writer = writer
+        self._events = events
+        self._tell = tell
+        self.steps: list[MemoryStep] = []
+
+    async def run(self) -> None:
+        """Note the memory at equal steps until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(_LOOK_S)
+
+    def look(self) -> None:
+        """Note it if the next step is reached."""
+        stored = _stored(self._writer.database)
+        if stored * _MEMORY_STEPS >= self._events * len(self.steps):
+            step = MemoryStep(stored, self._writer.rss_bytes)
+            self.steps.append(step)
+            self._tell(f"{step.events:,} events, writer has {step.rss_bytes / 1e6:.0f} MB")
+
+
+def _stored(database: Path) -> int:
+    """Events in the database by the marks of its streams."""
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        (stored,) = connection.execute("SELECT coalesce(sum(high_water_mark), 0) FROM streams").fetchone()
+    return int(stored)
+
+
+def _check_stored(database: Path, expected: int) -> None:
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        (rows,) = connection.execute(f"SELECT count(*) FROM {TRADES_TABLE}").fetchone()  # noqa: S608 - a constant
+    if rows != expected:
+        raise BenchError(f"{expected} trades were published and acknowledged, {rows} are in the database")
+
+
+def _cpu_s(writer: RunningWriter) -> float:
+    times = writer.process.cpu_times()
+    return float(times.user + times.system)

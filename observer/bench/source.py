@@ -1,0 +1,111 @@
+"""One measured producer, a process of its own: `python -m observer.bench.source ORDER`, the order as JSON.
+
+It connects, delivers one event so that everything is warm, prints a line, waits for a line on its stdin, and then
+publishes as fast as it may. Its last line on stdout is its report. When its stdin closes, it ends.
+"""
+
+import asyncio
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bus.outbox import Outbox
+from bus.producer import BATCH_EVENTS_MAX, Producer
+from observer.bench.trades import lots, trade
+
+WARM_UP_EVENTS: Final = 1
+_WARM_UP_S: Final = 30.0
+_BACKLOG_EVENTS_MAX: Final = 100_000  # a few commits ahead of the writer; more would only measure the disk's patience
+_DRAIN_S: Final = 600.0
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a producer is to do."""
+
+    name: str
+    outbox: str
+    ingest_address: str
+    events: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """When the first event was published and the last one known to be durable, on the machine's one monotonic clock."""
+
+    began_ns: int
+    ended_ns: int
+    cpu_s: float
+    rss_bytes_max: int
+
+
+class WatchedOutbox(Outbox):
+    """An outbox that wakes whoever waits for acknowledgements."""
+
+    def __init__(self, directory: Path, producer: str, stream: str) -> None:
+        super().__init__(directory, producer, stream)
+        self.acknowledged = asyncio.Event()
+
+    def acknowledge(self, stream: str, high_water_mark: int) -> None:
+        """Trim, and say so."""
+        super().acknowledge(stream, high_water_mark)
+        self.acknowledged.set()
+
+
+async def deliver(order: Order) -> Report | None:
+    """Carry out the order; None when nobody said go."""
+    outbox = WatchedOutbox(Path(order.outbox), order.name, uuid.uuid4().hex)
+    producer = Producer(outbox, order.ingest_address)
+    delivery = asyncio.create_task(producer.run())
+    try:
+        producer.publish(trade(1))
+        if not await producer.drain(_WARM_UP_S):
+            return None
+        _say("ready")
+        if not await asyncio.to_thread(sys.stdin.readline):
+            return None
+        return await _measured(producer, outbox, order.events)
+    finally:
+        delivery.cancel()
+        await asyncio.gather(delivery, return_exceptions=True)
+        producer.close()
+
+
+async def _measured(producer: Producer, outbox: WatchedOutbox, events: int) -> Report | None:
+    began_ns, cpu_began_s = time.monotonic_ns(), time.process_time()
+    for lot in lots(events, BATCH_EVENTS_MAX):
+        for event in lot:
+            producer.publish(event)
+        await asyncio.sleep(0)
+        while producer.unacknowledged > _BACKLOG_EVENTS_MAX:
+            outbox.acknowledged.clear()
+            await outbox.acknowledged.wait()
+    if not await producer.drain(_DRAIN_S):
+        return None
+    return Report(began_ns, time.monotonic_ns(), time.process_time() - cpu_began_s, _rss_bytes_max())
+
+
+def _rss_bytes_max() -> int:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Deliver what argv orders, and print the report; status 1 when not all of it became durable."""
+    report = asyncio.run(deliver(msgspec.json.decode(sys.argv[1], type=Order)))
+    if report is None:
+        return 1
+    _say(msgspec.json.encode(report).decode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""`observer bench`: how fast and how large this program is on this machine, each figure beside its bare limit."""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from observer.bench.path import Tell
+
+app = typer.Typer(help="Measure speed and size on this machine.", no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option(help="A folder on the disk to measure; its name must be short. Without it the temporary one."),
+]
+RoundsOption = Annotated[int, typer.Option(min=1, help="How often; the figures are medians.")]
+
+Result = TypeVar("Result", bound=msgspec.Struct)
+
+
+@app.command()
+def ingest(
+    events: Annotated[int, typer.Option(min=1000, help="Trades in each round.")] = 500_000,
+    producers: Annotated[list[int] | None, typer.Option(min=1, help="How many at once; may be repeated.")] = None,
+    rounds: RoundsOption = 3,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Trades a second made durable by the whole path, from 1 and from 4 producers, and by sqlite3 alone."""
+    from observer.bench.ingest import IngestResult, measure_ingest
+
+    def table(result: IngestResult) -> Table:
+        shown = _table(
+            "trades a second durable", "", "trades/s", "of bare", "CPU us producers", "CPU us writer", "RSS MB"
+        )
+        bare_cpu_us = f"{result.bare_cpu_us_per_event:.2f}"
+        shown.add_row("sqlite3 alone", f"{result.bare_events_per_s:,.0f}", "1.00", "", bare_cpu_us)
+        for path in result.paths:
+            shown.add_row(
+                f"producers: {path.producers}",
+                f"{path.events_per_s:,.0f}",
+                f"{path.ratio_to_bare:.2f}",
+                f"{path.producers_cpu_us_per_event:.2f}",
+                f"{path.writer_cpu_us_per_event:.2f}",
+                " ".join(
+                    f"{step.rss_bytes / 1e6:.0f}" for step in path.writer_rss[:: max(1, len(path.writer_rss) // 4)]
+                ),
+            )
+        return shown
+
+    counts = producers or [1, 4]
+    _measure(lambda place, tell: measure_ingest(place, events, counts, rounds, tell), table, folder, as_json=as_json)
+
+
+# --- what all of them share ----------------------------------------------------------------------------------
+
+
+def _measure(
+    measurement: Callable[[Path, Tell], Awaitable[Result]],
+    table: Callable[[Result], Table],
+    folder: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Measure in a folder that is removed afterwards, show what is being done on a terminal, print the result."""
+    console = Console(stderr=True)
+    with _working_folder(folder) as place, console.status("starting") as status:
+        result = asyncio.run(_awaited(measurement(place, status.update)))
+    if as_json:
+        sys.stdout.write(f"{msgspec.json.encode(result).decode()}\n")
+    else:
+        Console().print(table(result))
+
+
+async def _awaited(measurement: Awaitable[Result]) -> Result:
+    return await measurement
+
+
+@contextmanager
+def _working_folder(folder: Path | None) -> Iterator[Path]:
+    place = Path(tempfile.mkdtemp(prefix="ob", dir=folder))
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _table(title: str, *columns: str) -> Table:
+    first, *figures = columns
+    shown = Table(title=title, title_justify="left")
+    shown.add_column(first)
+    for column in figures:
+        shown.add_column(column, justify="right")
+    return shown
