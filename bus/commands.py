@@ -189,8 +189,9 @@ class Refused(Message, frozen=True):
 class ReloadReply(Message, frozen=True, tag="reload"):
     """What a reload does to the processes, by name, in the order of their start.
 
-    `at_next_start` are those that it changes and that do not run now. `progress` says whether it was only looked at
-    ("dry_run"), goes on ("under_way": ask for the status) or is over ("done").
+    `at_next_start` are those that it changes and that do not run now; `failed` those that did not come to run again.
+    `progress` says whether it was only looked at ("dry_run"), goes on ("under_way": ask for the status) or is over
+    ("done").
     """
 
     restarted: list[str]
@@ -198,6 +199,7 @@ class ReloadReply(Message, frozen=True, tag="reload"):
     stopped: list[str]
     at_next_start: list[str]
     progress: Literal["dry_run", "under_way", "done"]
+    failed: list[str] = []
 
 
 class EachReply(Message, frozen=True, tag="each"):

@@ -16,12 +16,20 @@ from types import TracebackType
 from typing import Final, Self
 
 from bus.commands import (
+    Drain,
     Heartbeat,
+    Order,
+    OrderReply,
+    Pin,
     Ready,
     Refused,
+    Reload,
+    ReloadReply,
     Reply,
     Request,
     Restart,
+    RunJob,
+    SetLogLevel,
     Shutdown,
     Start,
     Status,
@@ -29,16 +37,19 @@ from bus.commands import (
     Stop,
     Stopping,
     UnderWay,
+    Unpin,
 )
-from bus.control import ControlServer
+from bus.control import ControlServer, ControlTimeoutError
 from observer.supervisor.child import Child
 from observer.supervisor.instance import InstanceLock
 from observer.supervisor.keeper import Keeper, Listener, Outcome, Surroundings, Verb
 from observer.supervisor.leftovers import Leftovers
 from observer.supervisor.limits import HostLimits
 from observer.supervisor.process import Lifeline
+from observer.supervisor.reload import ReloadPlan, plan_reload, refuse_namesakes
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.rounds import Rounds
+from observer.supervisor.states import State
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +60,7 @@ class Supervisor:
     """Supervises children from `async with` to its end, or for the length of `run_until`.
 
     Args:
-        children: what to run; asked once, at the beginning.
+        children: what to run; asked once, at the beginning; `reload` is told the rest.
         runtime_directory: private to this user; holds the instance lock and the list of what runs.
         control_address: where commands, `Ready` and heartbeats arrive (`bus.endpoints.Endpoints.control`).
         listener: told of every change of state, and when the machine becomes too small.
@@ -57,6 +68,8 @@ class Supervisor:
         limits: back-off and intensity, for each child by itself.
         host_limits: from where on the listener is told that the machine becomes too small.
         disk: a folder on the disk that must not become full; the runtime directory when it is not given.
+        orders: answers what is asked of the whole or of the work that children do (`reload` and `order` are its means);
+            without it that is refused.
         monotonic: machine seconds.
         chance: for the jitter of restarts.
     """
@@ -72,12 +85,12 @@ class Supervisor:
         limits: RestartLimits | None = None,
         host_limits: HostLimits | None = None,
         disk: Path | None = None,
+        orders: Callable[[Reload | Order], Awaitable[Reply]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         chance: Random | None = None,
     ) -> None:
         self._specifications = children()
-        if len({child.name for child in self._specifications}) < len(self._specifications):
-            raise ValueError("two children have the same name")
+        refuse_namesakes(self._specifications)
         self._runtime_directory = runtime_directory
         self._control_address = control_address
         self._listener = listener
@@ -91,6 +104,10 @@ class Supervisor:
         self._keeping: dict[str, asyncio.Task[None]] = {}
         self._services: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._orders = orders or _refuse_orders
+        self._addresses: dict[str, tuple[int, bytes]] = {}  # of each child that spoke: its pid then, and its identity
+        self._reloading: asyncio.Task[list[str]] | None = None
+        self._broken = asyncio.Event()  # a task of ours ended by itself: a mistake
         self.shutdown_asked = asyncio.Event()
         """Set when somebody asked for the end over the control socket; whoever runs the supervisor obeys."""
         self.strangers = 0
@@ -117,15 +134,28 @@ class Supervisor:
             lock.release()
             raise
         self._lock, self._server, self._lifeline = lock, server, Lifeline()
-        self._employ_keepers(leftovers)
+        self._around = Surroundings(
+            self._lifeline, leftovers, self._listener, self._limits, self._monotonic, self._chance
+        )
+        self._employ(self._specifications)
         self._services = [asyncio.create_task(server.serve()), asyncio.create_task(self._rounds.run())]
+        for task in self._services:
+            task.add_done_callback(self._note_end)
         return self
 
-    def _employ_keepers(self, leftovers: Leftovers) -> None:
-        around = Surroundings(self._lifeline, leftovers, self._listener, self._limits, self._monotonic, self._chance)
-        for child in sorted(self._specifications, key=lambda child: child.order):
-            keeper = self._keepers[child.name] = Keeper(child, around)
+    def _employ(self, children: Iterable[Child]) -> None:
+        """A keeper for each of these, in its place in the order of start."""
+        for child in children:
+            keeper = self._keepers[child.name] = Keeper(child, self._around)
             self._keeping[child.name] = asyncio.create_task(keeper.run())
+            self._keeping[child.name].add_done_callback(self._note_end)
+        in_order = sorted(self._keepers.values(), key=lambda keeper: keeper.child.order)
+        self._keepers.clear()
+        self._keepers.update({keeper.child.name: keeper for keeper in in_order})
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._broken.set()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -134,9 +164,10 @@ class Supervisor:
         try:
             await self.stop_all()
         finally:
-            for task in self._tasks:
+            tasks = [*self._tasks, *([self._reloading] if self._reloading else [])]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._server.close()
             self._lifeline.close()
             self._lock.release()
@@ -159,9 +190,9 @@ class Supervisor:
         """
         async with self, beside or nullcontext():
             starting = asyncio.create_task(self.start_all())
-            ends = [asyncio.create_task(_wait(event)) for event in (stopping, self.shutdown_asked)]
+            ends = [asyncio.create_task(_wait(event)) for event in (stopping, self.shutdown_asked, self._broken)]
             try:
-                await asyncio.wait([*ends, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for task in (starting, *ends):
                     task.cancel()
@@ -210,10 +241,75 @@ class Supervisor:
     async def _ask(self, verb: Verb, name: str) -> Outcome:
         keeper = self._keepers.get(name)
         if keeper is None:
-            return Refused("unknown_process", f"no process is named {name!r}; there are {', '.join(self._keepers)}")
+            return self._unknown(name)
         if self._stopping and verb != "stop":
             return Refused("shutting_down", "everything is being stopped")
         return await keeper.ask(verb)
+
+    def _unknown(self, name: str) -> Refused:
+        return Refused("unknown_process", f"no process is named {name!r}; there are {', '.join(self._keepers)}")
+
+    async def order(self, name: str, order: Order) -> OrderReply:
+        """Pass an order on to the child's process and return its answer; `UnderWay` when that takes too long."""
+        keeper = self._keepers.get(name)
+        if keeper is None:
+            return self._unknown(name)
+        if keeper.state is not State.RUNNING:
+            return Refused("not_running", f"{name} is {keeper.state}")
+        pid, identity = self._addresses.get(name, (None, b""))
+        if pid != keeper.pid:
+            return Refused("not_an_order", f"{name} takes no orders: it does not speak over the control socket")
+        try:
+            return await self._server.order(identity, order, ANSWER_WITHIN_S)
+        except ControlTimeoutError:
+            return UnderWay(f"{name} was told and has not answered within {ANSWER_WITHIN_S:g} s: ask for the status")
+
+    # --- all of them, anew -----------------------------------------------------------------------------------
+
+    async def reload(self, children: Sequence[Child], *, dry_run: bool) -> ReloadReply | Refused:
+        """Supervise these children from now on: those that differ are restarted, the others never notice.
+
+        With `dry_run` the answer is all that comes of it.
+        """
+        refuse_namesakes(children)
+        if self._stopping:
+            return Refused("shutting_down", "everything is being stopped")
+        if not self.started.is_set() or (self._reloading and not self._reloading.done()):
+            return Refused("busy", "processes are being started or reloaded: try again when they run")
+        plan = plan_reload({name: (keeper.child, keeper.state) for name, keeper in self._keepers.items()}, children)
+        if dry_run:
+            return plan.reply("dry_run")
+        self._reloading = asyncio.create_task(self._carry_out(plan))
+        done, _ = await asyncio.wait([self._reloading], timeout=ANSWER_WITHIN_S)
+        if not done:
+            return plan.reply("under_way")
+        return plan.reply("done", self._reloading.result())
+
+    async def _carry_out(self, plan: ReloadPlan) -> list[str]:
+        """The names of those that did not come to run again."""
+        for name in reversed(plan.stopped):
+            await self._dismiss(name)
+        for child in (*plan.restarted, *plan.at_next_start):
+            self._keepers[child.name].child = child
+        self._employ(plan.started)
+        names = {child.name for child in (*plan.restarted, *plan.started)}
+        failed: list[str] = []
+        for group in _by_order([keeper for keeper in self._keepers.values() if keeper.child.name in names]):
+            if self._stopping:
+                return failed
+            outcomes = await asyncio.gather(*(keeper.ask("restart") for keeper in group))
+            pairs = zip(group, outcomes, strict=True)
+            failed += [keeper.child.name for keeper, outcome in pairs if isinstance(outcome, Refused)]
+        return failed
+
+    async def _dismiss(self, name: str) -> None:
+        """Stop a child that nobody wants any more, and forget it."""
+        await self._keepers[name].ask("stop")
+        del self._keepers[name]
+        self._addresses.pop(name, None)
+        self._keeping.pop(name).cancel()
+
+    # --- the control socket --------------------------------------------------------------------------------
 
     def status(self) -> StatusReply:
         """What runs, in the order of its start; the figures are at most some seconds old."""
@@ -226,12 +322,10 @@ class Supervisor:
             uptime_s=self._monotonic() - self._began_s,
         )
 
-    # --- the control socket --------------------------------------------------------------------------------
-
-    async def _handle(self, _identity: bytes, request: Request) -> Reply | None:
+    async def _handle(self, identity: bytes, request: Request) -> Reply | None:
         match request:
             case Ready() | Heartbeat() | Stopping():
-                return self._hear(request)
+                return self._hear(identity, request)
             case Status():
                 return self.status()
             case Start(process):
@@ -243,12 +337,15 @@ class Supervisor:
             case Shutdown():
                 self.shutdown_asked.set()
                 return UnderWay("stopping everything")
+            case Reload() | Drain() | RunJob() | SetLogLevel() | Pin() | Unpin():
+                return await self._orders(request)
 
-    def _hear(self, message: Ready | Heartbeat | Stopping) -> Refused | None:
+    def _hear(self, identity: bytes, message: Ready | Heartbeat | Stopping) -> Refused | None:
         keeper = self._keepers.get(message.process)
         if keeper is None or not _pass_on(message, keeper):
             self.strangers += 1
             return Refused("not_supervised", f"pid {message.pid} is not the running {message.process}")
+        self._addresses[message.process] = (message.pid, identity)
         return None
 
 
@@ -266,6 +363,10 @@ def _by_order(keepers: Iterable[Keeper]) -> Iterator[list[Keeper]]:
     """Groups of equal order; the keepers are sorted by it."""
     for _, group in groupby(keepers, key=lambda keeper: keeper.child.order):
         yield list(group)
+
+
+async def _refuse_orders(_request: Reload | Order) -> Reply:
+    return Refused("not_an_order", "this supervisor takes no orders beyond start, stop, restart and shutdown")
 
 
 async def _wait(event: asyncio.Event) -> None:
