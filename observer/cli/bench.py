@@ -62,6 +62,30 @@ def ingest(
     _measure(lambda place, tell: measure_ingest(place, events, counts, rounds, tell), table, folder, as_json=as_json)
 
 
+@app.command()
+def latency(
+    rate: Annotated[list[float] | None, typer.Option(min=1, help="Events a second; may be repeated.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.5, help="How long each rate is kept up.")] = 10.0,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """From publish to durable and acknowledged, at 1,000 and at 20,000 events a second, beside the disk's floor."""
+    from observer.bench.latency import LatencyResult, Spread, measure_latency
+
+    def figures(spread: Spread) -> list[str]:
+        return [f"{value:.2f}" for value in (spread.p50_ms, spread.p99_ms, spread.max_ms)]
+
+    def table(result: LatencyResult) -> Table:
+        shown = _table("from publish to acknowledged, ms", "", "events/s", "p50", "p99", "max")
+        shown.add_row("the disk alone", "", *figures(result.disk_sync))
+        for each in result.rates:
+            shown.add_row("whole path", f"{each.reached_per_s:,.0f}", *figures(each.published_to_acknowledged))
+        return shown
+
+    rates = rate or [1_000.0, 20_000.0]
+    _measure(lambda place, tell: measure_latency(place, rates, seconds, tell), table, folder, as_json=as_json)
+
+
 # --- what all of them share ----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,147 @@
+"""How long it takes from publishing an event to the word that it is durable, and what the disk alone takes for that.
+
+Events are published one by one at a steady rate, as a stream brings them; the writer is a process of its own and
+commits with synchronous=FULL. Beside it stands the floor: writing a few pages to a file and waiting for the disk.
+"""
+
+import asyncio
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.bench.machine import Machine, this_machine
+from observer.bench.path import Tell
+from observer.bench.trades import trade
+from observer.bench.writer import BenchError, RunningWriter, running_writer
+
+_SYNC_BYTES: Final = 3 * 4096  # what a small transaction adds to SQLite's log: a page of each tree that it touches
+_SYNCS: Final = 300
+_WARM_UP_S: Final = 1.0
+_DRAIN_S: Final = 30.0
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Of how many spans which milliseconds half of them, ninety-nine of a hundred, and all stayed within."""
+
+    count: int
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+class RateResult(msgspec.Struct, frozen=True):
+    """From publish to acknowledgement at one rate, in events a second."""
+
+    asked_per_s: float
+    reached_per_s: float
+    published_to_acknowledged: Spread
+
+
+class LatencyResult(msgspec.Struct, frozen=True):
+    """The disk's floor, and the latency at each rate."""
+
+    machine: Machine
+    disk_sync: Spread
+    rates: Sequence[RateResult]
+
+
+class TimedOutbox(Outbox):
+    """An outbox that notes how long after its publication each event of the current stream was acknowledged."""
+
+    def __init__(self, directory: Path, producer: str, stream: str) -> None:
+        super().__init__(directory, producer, stream)
+        self.published_ns: list[int] = []
+        self.acknowledged_ns: list[int] = []
+
+    def acknowledge(self, stream: str, high_water_mark: int) -> None:
+        """Trim, and note the moment for all events that this word is about."""
+        super().acknowledge(stream, high_water_mark)
+        now_ns = time.monotonic_ns()
+        self.acknowledged_ns += [now_ns] * (high_water_mark - len(self.acknowledged_ns))
+
+
+async def measure_latency(folder: Path, rates: Sequence[float], seconds: float, tell: Tell) -> LatencyResult:
+    """Measure each rate for so many seconds, with a new database each time; `folder` is left empty.
+
+    Raises:
+        BenchError: not everything that was published was acknowledged.
+    """
+    tell("the disk alone")
+    disk_sync = await asyncio.to_thread(_measure_disk, folder / "sync")
+    results: list[RateResult] = []
+    for rate in rates:
+        tell(f"{rate:,.0f} events/s")
+        try:
+            async with running_writer(folder / "path") as writer:
+                results.append(await _measure_rate(writer, folder / "path" / "outbox", rate, seconds))
+        finally:
+            shutil.rmtree(folder / "path", ignore_errors=True)
+    return LatencyResult(this_machine(folder), disk_sync, results)
+
+
+def spread(spans_ns: Sequence[int]) -> Spread:
+    """The spread of at least one span."""
+    ordered = sorted(spans_ns)
+
+    def within(share: float) -> float:
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1e6
+
+    return Spread(len(ordered), within(0.50), within(0.99), ordered[-1] / 1e6)
+
+
+def _measure_disk(path: Path) -> Spread:
+    """Append and wait for the disk, as SQLite's log does."""
+    content = os.urandom(_SYNC_BYTES)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    spans_ns: list[int] = []
+    try:
+        for _ in range(_SYNCS):
+            began_ns = time.monotonic_ns()
+            os.write(descriptor, content)
+            os.fdatasync(descriptor)
+            spans_ns.append(time.monotonic_ns() - began_ns)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    return spread(spans_ns)
+
+
+async def _measure_rate(writer: RunningWriter, outbox_folder: Path, rate: float, seconds: float) -> RateResult:
+    outbox = TimedOutbox(outbox_folder, "source", uuid.uuid4().hex)
+    producer = Producer(outbox, writer.endpoints.ingest)
+    delivery = asyncio.create_task(producer.run())
+    try:
+        await _publish(producer, outbox, rate, _WARM_UP_S)
+        if not await producer.drain(_DRAIN_S):
+            raise BenchError("the writer did not acknowledge the first events")
+        warm = len(outbox.published_ns)
+        await _publish(producer, outbox, rate, seconds)
+        if not await producer.drain(_DRAIN_S):
+            raise BenchError(f"{producer.unacknowledged} events were not acknowledged within {_DRAIN_S:g} s")
+    finally:
+        delivery.cancel()
+        await asyncio.gather(delivery, return_exceptions=True)
+        producer.close()
+    published_ns, acknowledged_ns = outbox.published_ns[warm:], outbox.acknowledged_ns[warm:]
+    reached_per_s = len(published_ns) / (published_ns[-1] - published_ns[0]) * 1e9
+    spans_ns = [known_ns - began_ns for began_ns, known_ns in zip(published_ns, acknowledged_ns, strict=True)]
+    return RateResult(rate, reached_per_s, spread(spans_ns))
+
+
+async def _publish(producer: Producer, outbox: TimedOutbox, rate: float, seconds: float) -> None:
+    """Publish each event when it is due; those that became due while the loop slept go in the same turn."""
+    began_s = time.monotonic()
+    events = max(2, round(rate * seconds))
+    for number in range(events):
+        if (early_s := began_s + number / rate - time.monotonic()) > 0:
+            await asyncio.sleep(early_s)
+        outbox.published_ns.append(time.monotonic_ns())
+        producer.publish(trade(len(outbox.published_ns)))
