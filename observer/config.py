@@ -19,6 +19,7 @@ from observer.reference.changes import ReferenceSettings
 from observer.schedule.phases import ScheduleSettings
 from observer.selection.settings import SelectionSettings
 from observer.simulator.settings import SimulatorSettings
+from observer.supervisor.limits import HostLimits
 
 Section = TypeVar("Section")
 
@@ -62,11 +63,15 @@ class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class SupervisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How processes are watched, in machine seconds."""
+    """How processes are watched, in machine seconds; what their logs and their memory may grow to."""
 
     ready_deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     stop_grace_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     heartbeat_limit_s: Annotated[float, msgspec.Meta(gt=1)] = 15.0
+    log_bytes_max: Annotated[int, msgspec.Meta(ge=131_072)] = 10_000_000
+    logs_kept: Annotated[int, msgspec.Meta(ge=0, le=100)] = 5
+    process_memory_bytes_max: Annotated[int, msgspec.Meta(ge=1_000_000)] = 512_000_000
+    host: HostLimits = HostLimits()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

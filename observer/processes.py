@@ -34,6 +34,8 @@ PROCESSES: Final = (
     Process("track-b", "workers.track_b", 3),
 )
 
+WRONG_CONFIGURATION: Final = frozenset({2})  # a worker's exit status (workers.runtime): the next start would end alike
+
 
 def children_of(settings: Settings, configuration: Path) -> Sequence[Child]:
     """What the supervisor runs for these settings, which the processes read themselves from `configuration`."""
@@ -50,4 +52,8 @@ def _child(process: Process, settings: Settings, configuration: Path) -> Child:
         ready_deadline_s=settings.supervision.ready_deadline_s,
         stop_grace_s=settings.supervision.stop_grace_s,
         heartbeat_limit_s=settings.supervision.heartbeat_limit_s,
+        log_bytes_max=settings.supervision.log_bytes_max,
+        logs_kept=settings.supervision.logs_kept,
+        rss_bytes_max=settings.supervision.process_memory_bytes_max,
+        final_exits=WRONG_CONFIGURATION,
     )

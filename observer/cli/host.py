@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -14,11 +15,13 @@ from bus.events import AlertRaised, PhaseChanged, ProcessChanged, Severity
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.brokers import keys_of
+from observer.cli.service import Service
 from observer.clock import Clock
 from observer.config import Settings
 from observer.processes import children_of
 from observer.schedule.phases import next_change, phase_at
 from observer.supervisor.limits import Crossing, crossing_text
+from observer.supervisor.notify import ServiceManager
 from observer.supervisor.states import State
 from observer.supervisor.supervisor import Supervisor
 from observer.today import Today
@@ -34,13 +37,16 @@ class Host:
         settings: read from `configuration`, which the processes read themselves.
         configuration: the file.
         clock: market time, the same as the processes'.
+        service_manager: told how the system does; None when nobody is to be told.
 
     Raises:
         MissingKeysError: there are no broker keys; nothing was started.
         BusError: the runtime directory cannot be used.
     """
 
-    def __init__(self, settings: Settings, configuration: Path, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, configuration: Path, clock: Clock, service_manager: ServiceManager | None = None
+    ) -> None:
         keys_of(settings)
         self.endpoints = Endpoints(Path(settings.run.runtime))
         self.stopping = asyncio.Event()
@@ -54,7 +60,10 @@ class Host:
             control_address=self.endpoints.control,
             listener=self,
             extend_status=lambda: (self.phase, clock.now_ns()),
+            host_limits=settings.supervision.host,
+            disk=Path(settings.run.data),
         )
+        self._service = Service(service_manager or ServiceManager({}, os.getpid()), self._status_line)
 
     @property
     def phase(self) -> str:
@@ -72,7 +81,17 @@ class Host:
         Raises:
             AlreadyRunningError: another supervisor works in this runtime directory.
         """
-        await self._supervisor.run_until(self.stopping, self._telling())
+        beating = asyncio.create_task(self._service.run())
+        try:
+            await self._supervisor.run_until(self.stopping, self._telling())
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+
+    def _status_line(self) -> str:
+        processes = self.status().processes
+        running = sum(process.state == State.RUNNING.value for process in processes)
+        return f"{self.phase}: {running} of {len(processes)} processes run"
 
     @contextlib.asynccontextmanager
     async def _telling(self) -> AsyncIterator[None]:
@@ -90,6 +109,10 @@ class Host:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             producer.close()
+
+    async def _tell_ready(self) -> None:
+        await self._supervisor.started.wait()
+        self._service.ready()
 
     async def _tell_phases(self, producer: Producer) -> None:
         current = "IDLE"

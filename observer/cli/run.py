@@ -1,6 +1,8 @@
 """`observer run`: the system against the configured broker, until it is stopped."""
 
 import asyncio
+import faulthandler
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,7 @@ from observer import logs
 from observer.cli.host import NAME, Host, stopping_on_signals
 from observer.clock import Clock, clock_from_environment
 from observer.config import Settings, load_settings
+from observer.supervisor.notify import ServiceManager
 
 DEFAULT_CONFIGURATION = Path("config/observer.toml")
 
@@ -19,8 +22,11 @@ def run(
 ) -> None:
     """Run the whole system against the real KIS hosts (or those of the configuration) until SIGTERM or ctrl-C.
 
+    Under systemd it says when it is ready, how it does, and that it lives (Type=notify, WatchdogSec).
+
     Exit status 0 after an orderly stop, 2 when the configuration or the keys are wrong: then nothing was started.
     """
+    faulthandler.enable()  # a watchdog's SIGABRT leaves the stacks in the service manager's journal
     settings = load_settings(config)
     clock = clock_from_environment()
     logs.set_up(NAME, clock, form="plain", level=settings.run.log_level)
@@ -28,6 +34,6 @@ def run(
 
 
 async def _run(settings: Settings, config: Path, clock: Clock) -> None:
-    host = Host(settings, config, clock)
+    host = Host(settings, config, clock, ServiceManager(os.environ, os.getpid()))
     with stopping_on_signals(host.stopping):
         await host.run()

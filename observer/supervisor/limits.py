@@ -6,7 +6,7 @@ Pure: figures come in as values, what was concluded so far goes in and out as a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -36,13 +36,13 @@ def after_look(strain: Strain, figure: float, limit: float, looks: int) -> Strai
 class HostLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From where on a person should know (requirement 004, resource table: CPU 85 %, memory 2.5 GB)."""
 
-    cpu_percent: float = 85.0
+    cpu_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 85.0
     """Of all cores together."""
-    memory_bytes: int = 2_500_000_000
+    memory_bytes: Annotated[int, msgspec.Meta(gt=0)] = 2_500_000_000
     """Resident, of the supervisor and all that it runs."""
-    disk_percent: float = 90.0
+    disk_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 90.0
     """Of the disk that holds the data."""
-    looks: int = 10
+    looks: Annotated[int, msgspec.Meta(ge=1)] = 10
     """So many looks in a row, one a second, make a figure too high or normal again."""
 
 

@@ -30,8 +30,17 @@ def look_at_host(children: Iterable[Figures], disk: Path) -> HostFigures:
     return HostFigures(
         cpu_percent=psutil.cpu_percent(),
         memory_bytes=own_bytes + sum(figures.rss_bytes for figures in children),
-        disk_percent=psutil.disk_usage(str(disk)).percent,
+        disk_percent=_disk_percent(disk),
     )
+
+
+def _disk_percent(folder: Path) -> float:
+    """How full the disk is on which the folder is, or will be; one that cannot be asked is as bad as a full one."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        return float(psutil.disk_usage(str(there)).percent)
+    except OSError:
+        return 100.0
 
 
 class Watch:
