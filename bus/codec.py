@@ -19,6 +19,7 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _event_decoder: Final = msgspec.msgpack.Decoder(Event)
 _events_decoder: Final = msgspec.msgpack.Decoder(list[Event])
 _raw_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_kind_decoder: Final = msgspec.msgpack.Decoder(str)
 
 
 class BatchError(Exception):
@@ -58,6 +59,35 @@ def unpack(data: bytes) -> Batch:
     if count == 0 or first_sequence == 0:
         raise BatchError("a batch without events, or numbered from zero")
     return Batch(stream.hex(), first_sequence, count, schema_version, data[_HEAD.size :])
+
+
+def repack(batch: Batch, stream: str, first_sequence: int) -> bytes:
+    """The same events, byte for byte, as a batch of another stream or from another number on."""
+    head = _HEAD.pack(bytes.fromhex(stream), first_sequence, batch.count, batch.schema_version)
+    return head + batch.body
+
+
+def split(batch: Batch) -> Sequence[bytes] | None:
+    """Each event's own bytes, in order; None where the body cannot be taken apart."""
+    try:
+        raws = _raw_decoder.decode(batch.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return [bytes(raw) for raw in raws] if len(raws) == batch.count else None
+
+
+def join(batch: Batch, contents: Sequence[bytes], first_sequence: int) -> Batch:
+    """A part of a batch: consecutive events as `split` gave them, from this number on."""
+    body = _encoder.encode([msgspec.Raw(content) for content in contents])
+    return Batch(batch.stream, first_sequence, len(contents), batch.schema_version, body)
+
+
+def kind_in(content: bytes) -> str | None:
+    """The kind of the event in these bytes, of whatever version; None where there is none to be read."""
+    try:
+        return _kind_decoder.decode(_raw_decoder.decode(content)[0])
+    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError):
+        return None
 
 
 def decode_events(batch: Batch) -> Sequence[Event | Poison]:

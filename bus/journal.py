@@ -5,6 +5,7 @@ A journal is a file of records that is only ever appended to:
     head    b"OBSJRNL1", u32 length and u32 CRC-32 of the label, the label (text chosen by the owner)
     record  u32 length, u32 CRC-32 of the payload, the payload
 
+A payload is never empty: zeros, which a power cut can leave at the end of a file, are no records.
 A record is written with one system call. A process killed in the middle of it leaves a torn tail, which readers stop at
 and owners cut off: every record before it is whole. All numbers are little endian.
 """
@@ -59,11 +60,12 @@ class JournalWriter:
         return self._size_bytes
 
     def append(self, payload: bytes) -> None:
-        """Add a record; when this returns, it survives the death of this process.
+        """Add a record with at least one byte; when this returns, it survives the death of this process.
 
         Raises:
             OSError: the disk refused; the file is as it was before.
         """
+        assert payload, "an empty record could not be told from zeros"
         self._append(_frame(payload))
 
     def _append(self, data: bytes) -> None:
@@ -112,13 +114,18 @@ class JournalReader:
         if len(frame) < _FRAME.size:
             return None
         length, checksum = _FRAME.unpack(frame)
-        if length > RECORD_BYTES_MAX:
+        if not 0 < length <= RECORD_BYTES_MAX:
             return None
         payload = os.pread(self._descriptor, length, self._offset + _FRAME.size)
         if len(payload) < length or zlib.crc32(payload) != checksum:
             return None
         self._offset += _FRAME.size + length
         return Record(self._offset, payload)
+
+    @property
+    def offset(self) -> int:
+        """Where the next record begins."""
+        return self._offset
 
     def seek(self, end_offset: int) -> None:
         """Go on behind a record that was read before."""
@@ -142,12 +149,11 @@ def cut_torn_tail(path: Path) -> int:
     """
     reader = JournalReader(path)
     try:
-        end_offset = len(MAGIC) + _FRAME.size + len(reader.label.encode())
-        for record in reader:
-            end_offset = record.end_offset
+        for _record in reader:
+            pass
     finally:
         reader.close()
-    torn_bytes = path.stat().st_size - end_offset
+    torn_bytes = path.stat().st_size - reader.offset
     if torn_bytes:
-        os.truncate(path, end_offset)
+        os.truncate(path, reader.offset)
     return torn_bytes

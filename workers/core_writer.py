@@ -1,16 +1,18 @@
-"""The only process that writes the database: ingest -> store -> acknowledge -> feed. Also makes the day's backup."""
+"""The only process that writes the database: ingest -> store -> acknowledge -> feed and tap. Also makes the backup."""
 
 import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from bus.delivery import Delivered
 from bus.events import AlertRaised, BackupCompleted
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
 from bus.producer import Producer
+from bus.tap import TapPublisher
 from observer.clock import kst_datetime
 from observer.errors import ObserverError, StoreError
 from observer.store.backup import backup
@@ -34,7 +36,13 @@ async def core_writer(worker: Worker) -> None:
 async def _ingest(worker: Worker, url: str) -> AsyncIterator[None]:
     writer = StoreWriter(url)
     feed = FeedPublisher(worker.endpoints.feed)
-    ingest = Ingest(worker.endpoints.ingest, writer, feed.publish, StoreError)
+    tap = TapPublisher(worker.endpoints.tap)
+
+    def tell(group: Sequence[Delivered]) -> None:
+        feed.publish(group)
+        tap.publish(group)
+
+    ingest = Ingest(worker.endpoints.ingest, writer, tell, StoreError)
     stopping = threading.Event()
     thread = asyncio.create_task(asyncio.to_thread(ingest.run, stopping))
     try:
@@ -43,6 +51,7 @@ async def _ingest(worker: Worker, url: str) -> AsyncIterator[None]:
         stopping.set()
         await thread
         feed.close()
+        await asyncio.to_thread(tap.close)
         writer.close()
         logger.info("stored %d events in %d commits", ingest.committed_events, ingest.commits)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bus.journal import JournalError, JournalReader, JournalWriter, cut_torn_tail
 
-PAYLOADS = st.lists(st.binary(max_size=50), max_size=8)
+PAYLOADS = st.lists(st.binary(min_size=1, max_size=50), max_size=8)
 SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 
 

@@ -1,0 +1,207 @@
+"""A replay: a capture goes by the front door into a database, as one stream of its own.
+
+Its batches are numbered anew from 1 in the order of the file, under the capture's id. So the same capture is the same
+stream every time, the writer's marks tell how much of it is there, and replaying it again changes nothing. For a
+`Courier` the capture is what an outbox is for a worker: batches that are kept until they are committed.
+"""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from bus.capture import CaptureLabel, read_label
+from bus.codec import Batch, decode_events, repack, unpack
+from bus.courier import Courier
+from bus.delivery import StreamProgress
+from bus.events import EVENT_TYPES, Event, Fact, Poison
+from bus.journal import JournalReader
+
+PRODUCER: Final = "replay"
+_LANDMARK_RECORDS: Final = 1_000  # a jump back reads on from the last landmark before its aim
+_NS_PER_S: Final = 1_000_000_000
+_LOOK_S: Final = 60.0
+
+# The fields that say when an event was published, or all but: other times in it are of what it tells about.
+_MOMENT_FIELDS: Final = frozenset(
+    {
+        "receive_time_ns",
+        "assigned_ns",
+        "built_ns",
+        "changed_ns",
+        "checked_ns",
+        "completed_ns",
+        "decided_ns",
+        "detected_ns",
+        "fired_ns",
+        "overflowed_ns",
+        "quarantined_ns",
+        "raised_ns",
+        "recovered_ns",
+        "released_ns",
+        "renewed_ns",
+        "synced_ns",
+    }
+)
+
+
+def _moment_field(event_type: type[Fact]) -> str | None:
+    return next((name for name in event_type.__struct_fields__ if name in _MOMENT_FIELDS), None)
+
+
+_MOMENT_FIELD: Final = {event_type: _moment_field(event_type) for event_type in EVENT_TYPES}
+
+
+def moment_ns(event: Event) -> int | None:
+    """When this event was published, as far as it says, in UTC nanoseconds of market time."""
+    name = _MOMENT_FIELD[type(event)]
+    moment: int | None = getattr(event, name) if name else None
+    return moment
+
+
+class CaptureSource:
+    """A capture as a `bus.courier.Source`: one stream that is already whole.
+
+    Raises:
+        JournalError: not a capture, or not a journal at all.
+        BatchError: a record is no batch.
+        OSError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reader = JournalReader(path)
+        self.label: CaptureLabel = read_label(self._reader.label)
+        self.producer = PRODUCER
+        self.streams: set[str] = set()
+        self.events = 0
+        self._landmarks = [(1, self._reader.offset)]
+        self._survey()
+        self._next_sequence = 1
+        self._jump(1)
+
+    @property
+    def stream(self) -> str:
+        """The stream that the replay is delivered as."""
+        return self.label.capture_id
+
+    def _survey(self) -> None:
+        for number, record in enumerate(self._reader, 1):
+            batch = unpack(record.payload)
+            self.streams.add(batch.stream)
+            self.events += batch.count
+            if number % _LANDMARK_RECORDS == 0:
+                self._landmarks.append((self.events + 1, record.end_offset))
+
+    def _jump(self, sequence: int) -> None:
+        landmark = bisect_right(self._landmarks, sequence, key=lambda landmark: landmark[0]) - 1
+        self._next_sequence, offset = self._landmarks[landmark]
+        self._reader.seek(offset)
+
+    def batch_at(self, stream: str, sequence: int) -> tuple[bytes, int]:
+        """The packed batch that holds this number, and the number of its last event. Reading on is cheap.
+
+        Raises:
+            KeyError: the number is not here.
+        """
+        assert stream == self.stream
+        if sequence < self._next_sequence:
+            self._jump(sequence)
+        while record := self._reader.next_record():
+            batch, first_sequence = unpack(record.payload), self._next_sequence
+            self._next_sequence += batch.count
+            if self._next_sequence > sequence:
+                return repack(batch, stream, first_sequence), self._next_sequence - 1
+        raise KeyError(f"the capture ends before {sequence}")
+
+    def progress(self) -> Sequence[StreamProgress]:
+        """The one stream; how much of it is to be sent is the replay's to say."""
+        return [StreamProgress(self.stream)]
+
+    def acknowledge(self, stream: str, high_water_mark: int) -> None:
+        """A capture stays as it is."""
+
+    def finish(self, stream: str) -> None:
+        """A capture stays as it is."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+
+def moments(path: Path) -> Iterator[tuple[int, int | None]]:
+    """For each batch of a capture: the replay's number of its last event, and the latest moment of market time (UTC
+    nanoseconds) that one of its events tells; None where none does.
+    """
+    reader = JournalReader(path)
+    try:
+        last_sequence = 0
+        for record in reader:
+            batch = unpack(record.payload)
+            last_sequence += batch.count
+            yield last_sequence, _latest_moment_ns(batch)
+    finally:
+        reader.close()
+
+
+def _latest_moment_ns(batch: Batch) -> int | None:
+    readable = (event for event in decode_events(batch) if not isinstance(event, Poison))
+    return max((moment for event in readable if (moment := moment_ns(event)) is not None), default=None)
+
+
+class Replay:
+    """One delivery of a capture.
+
+    Args:
+        source: the capture; it stays the caller's to close.
+        ingest_address: of the writer of the database that it goes into.
+        committed: how much of it is there already.
+        speed: market seconds a machine second, counted from the first event that is not there yet; None for as fast as
+            the writer takes it.
+    """
+
+    def __init__(self, source: CaptureSource, ingest_address: str, *, committed: int, speed: float | None) -> None:
+        self._source = source
+        self._committed = committed
+        self._speed = speed
+        self._revealed = 0
+        self._courier = Courier(source, ingest_address)
+
+    @property
+    def committed(self) -> int:
+        """How many of the capture's events are known to be in the database."""
+        return max(self._committed, self._revealed - self._courier.unacknowledged)
+
+    async def run(self) -> None:
+        """Deliver all of it; returns when it is committed."""
+        delivery = asyncio.create_task(self._courier.run())
+        try:
+            if self._speed is None:
+                self._reveal(self._source.events)
+            else:
+                await self._reveal_in_time(self._speed)
+            while not await self._courier.drain(_LOOK_S):
+                pass
+        finally:
+            delivery.cancel()
+            await asyncio.gather(delivery, return_exceptions=True)
+
+    def _reveal(self, last_sequence: int) -> None:
+        """Let the courier send up to this number."""
+        self._revealed = last_sequence
+        self._courier.appended(self._source.stream, last_sequence)
+
+    async def _reveal_in_time(self, speed: float) -> None:
+        """Reveal what is due by the events' own times. An event that is older than one before it is due at once."""
+        self._reveal(self._committed)
+        machine_time_s = asyncio.get_running_loop().time
+        began_ns, began_s = None, 0.0
+        for last_sequence, moment in moments(self._source.path):
+            if last_sequence <= self._committed:
+                continue
+            if began_ns is None and moment is not None:
+                began_ns, began_s = moment, machine_time_s()
+            due_s = began_s if began_ns is None or moment is None else began_s + (moment - began_ns) / _NS_PER_S / speed
+            await asyncio.sleep(max(0.0, due_s - machine_time_s()))
+            self._reveal(last_sequence)
