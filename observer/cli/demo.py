@@ -16,12 +16,13 @@ from rich.live import Live
 from bus.events import EVENT_TYPES, Event
 from bus.feed import FeedSubscriber
 from observer import logs
-from observer.cli.demo_day import DAY, DemoDay, DemoOptions, prepare, tidy
+from observer.cli.demo_day import DemoDay, DemoOptions, prepare, tidy
 from observer.cli.display import DayView
 from observer.cli.host import NAME, Host, stopping_on_signals
 from observer.cli.summary import DemoSummary, summarise, summary_table
 from observer.clock import CLOCK_VARIABLE
 from observer.errors import ConfigError, StoreError
+from observer.practice import DAY
 from observer.simulator.simulator import market_of
 from observer.store.reader import StoreReader
 

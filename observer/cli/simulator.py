@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from observer.cli.demo_day import DAY
+from observer.practice import DAY
 from observer.simulator.market import OfferedTrade
 from observer.simulator.settings import SimulatorSettings
 from observer.simulator.simulator import market_of

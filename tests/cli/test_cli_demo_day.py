@@ -9,9 +9,10 @@ import pytest
 
 from bus.endpoints import Endpoints
 from observer.accounts.keys import read_keys
-from observer.cli.demo_day import DAY, DemoOptions, prepare, tidy
+from observer.cli.demo_day import DemoOptions, prepare, tidy
 from observer.clock import kst_ns
 from observer.errors import ConfigError
+from observer.practice import DAY
 from observer.supervisor.instance import AlreadyRunningError, InstanceLock
 
 

@@ -1,0 +1,91 @@
+"""A system to practise on: its configuration against the simulated broker on loopback, all of it in one folder."""
+
+import secrets
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import tomli_w
+
+DAY: Final = date(2026, 11, 18)  # an ordinary Wednesday, the day before the exam day
+
+# Reference jobs and the backup lie inside the hours that the demo shows; everything else happens at its usual time.
+SCHEDULE: Final = {"universe": "08:05", "master_files": "08:30", "backup": "15:35"}
+LISTING_APPEARS_AT: Final = "08:20"
+DROPS: Final = (
+    {"at": "10:42:00", "closed_for_s": 5.0},
+    {"at": "13:17:30", "closed_for_s": 20.0},
+)
+
+
+class Practice(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be chosen: made-up symbols, seed, folder of real samples (None: made-up listings), database URL (empty:
+    a file in the folder).
+    """
+
+    symbols: int
+    seed: int
+    data: Path | None = None
+    database: str = ""
+
+
+def write_practice(folder: Path, practice: Practice) -> Path:
+    """Write configuration and new broker keys into `folder`, which exists; the path of the configuration."""
+    configuration = folder / "observer.toml"
+    configuration.write_text(tomli_w.dumps(_document(folder.absolute(), practice, _keys_file(folder))))
+    return configuration
+
+
+def _keys_file(folder: Path) -> Mapping[str, str]:
+    """Keys of the simulated broker, new ones each time, in a file as a user's would be."""
+    keys = {"app_key": f"PS{secrets.token_hex(17)}", "app_secret": secrets.token_urlsafe(135)}
+    path = folder / "keys.toml"
+    path.touch(mode=0o600)
+    path.write_text(tomli_w.dumps({"main": keys}))
+    return keys
+
+
+def _document(folder: Path, practice: Practice, keys: Mapping[str, str]) -> dict[str, object]:
+    rest_port, stream_port, files_port = _free_ports(3)
+    simulator = {
+        "seed": practice.seed,
+        "session_date": DAY.isoformat(),
+        "symbols": practice.symbols,
+        "data": "" if practice.data is None else str(practice.data.absolute()),
+        "app_keys": {keys["app_key"]: keys["app_secret"]},
+        "rest_port": rest_port,
+        "stream_port": stream_port,
+        "files_port": files_port,
+        "listing_appears_at": LISTING_APPEARS_AT,
+        "drops": list(DROPS),
+    }
+    return {
+        "run": {"data": str(folder / "data"), "runtime": str(folder / "run"), "trading_days": str(_trading_days())},
+        "store": {"url": practice.database or f"sqlite:///{folder / 'data' / 'observer.db'}"},
+        "account": {"name": "main", "keys_file": str(folder / "keys.toml")},
+        "kis": {
+            "rest_url": f"http://127.0.0.1:{rest_port}",
+            "stream_url": f"ws://127.0.0.1:{stream_port}/tryitout",
+            "files_url": f"http://127.0.0.1:{files_port}",
+        },
+        "schedule": SCHEDULE,
+        "simulator": simulator,
+    }
+
+
+def _trading_days() -> Path:
+    """The reviewed overlay that lies beside the packages."""
+    return Path(__file__).parents[1] / "config" / "trading_days.toml"
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago; all are held at once, so that they differ."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
