@@ -29,6 +29,7 @@ def running() -> Iterator[tuple[System, Wire]]:
         with tapped(day.settings.kis.stream_url) as wire:
             document = msgspec.toml.decode(day.configuration.read_bytes())
             document["kis"]["stream_url"] = wire.url
+            document["simulator"]["drops"] = []  # no reconnection but that of the restart
             day.configuration.write_text(tomli_w.dumps(document))
             clock = {CLOCK_VARIABLE: day.clock.to_variable()}
             system = System(folder / "d", "run", "--config", day.configuration, environment=clock)
