@@ -117,9 +117,8 @@ class Courier:
         for stream in self._sender.finished():
             self._source.finish(stream)
         self._wake.set()
-        if not self._sender.unacknowledged:
-            async with self._settled:
-                self._settled.notify_all()
+        async with self._settled:
+            self._settled.notify_all()
 
     async def _send(self, socket: zmq.asyncio.Socket) -> None:
         while True:
@@ -132,10 +131,13 @@ class Courier:
                 await socket.send_multipart([BATCH, packed])
 
     async def drain(self, deadline_s: float) -> bool:
-        """Wait until everything in the source is committed; False when that took more than so many machine seconds."""
+        """Wait until everything that is in the source now is committed, whatever comes after it; False when that took
+        more than so many machine seconds.
+        """
+        marks = self._sender.appended_marks
         try:
             async with asyncio.timeout(deadline_s), self._settled:
-                await self._settled.wait_for(lambda: not self._sender.unacknowledged)
+                await self._settled.wait_for(lambda: self._sender.has_committed(marks))
         except TimeoutError:
             return False
         return True

@@ -125,6 +125,16 @@ class Sender:
         return sum(progress.appended - progress.acknowledged for progress in self._streams.values())
 
     @property
+    def appended_marks(self) -> Mapping[str, int]:
+        """The number of the last appended event, by stream."""
+        return {stream: progress.appended for stream, progress in self._streams.items()}
+
+    def has_committed(self, marks: Mapping[str, int]) -> bool:
+        """Whether every stream is known to be committed up to its mark; one that is not here any more is."""
+        here = {stream: progress.acknowledged for stream, progress in self._streams.items()}
+        return all(here.get(stream, mark) >= mark for stream, mark in marks.items())
+
+    @property
     def under_way(self) -> int:
         """Events that are sent and not acknowledged."""
         return sum(progress.sent - progress.acknowledged for progress in self._streams.values())

@@ -81,7 +81,9 @@ class Producer:
         await self._courier.run()
 
     async def drain(self, deadline_s: float) -> bool:
-        """Wait until everything published is committed; False when that did not happen in so many machine seconds."""
+        """Wait until everything published until now is committed; False when that took more than so many machine
+        seconds.
+        """
         self.flush()
         return await self._courier.drain(deadline_s)
 

@@ -67,6 +67,11 @@ class _Plain(_Formatter):
         return f"{self._time()} {record.levelname:<8} {self._process}: {self._text(record)}"
 
 
+def set_level(level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]) -> None:
+    """From now on log what is at least this important."""
+    logging.getLogger().setLevel(level)
+
+
 def set_up(
     process: str,
     clock: Clock,

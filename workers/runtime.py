@@ -30,6 +30,7 @@ from observer.clock import Clock, clock_from_environment
 from observer.config import Settings, load_settings
 from observer.errors import ConfigError
 from observer.today import Today
+from workers.orders import Orders
 
 if TYPE_CHECKING:
     from observer.brokers import BrokerAccount
@@ -52,6 +53,7 @@ class Worker:
         self.runtime = Path(settings.run.runtime)
         self.endpoints = Endpoints(self.runtime)
         self.control = ControlClient(self.endpoints.control)
+        self.orders = Orders(name, clock)
         self.progress: Callable[[], int] = lambda: 0
         self.today = Today(settings, clock)
 
@@ -79,6 +81,7 @@ class Worker:
         directory = self.runtime / "outbox" / self.name
         producer = Producer(Outbox(directory, self.name, uuid.uuid4().hex), self.endpoints.ingest)
         self.progress = lambda: producer.published
+        self.orders.producer = producer
         delivery = asyncio.create_task(producer.run())
         try:
             yield producer
@@ -152,10 +155,12 @@ async def _live(worker: Worker, body: Callable[[Worker], Awaitable[None]]) -> No
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    worker.control.obey(worker.orders.obey)
     beat = asyncio.create_task(_beat(worker))
     stop = asyncio.create_task(stopping.wait())
     work = asyncio.ensure_future(body(worker))
     await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+    await worker.orders.stop()
     work.cancel()
     [result] = await asyncio.gather(work, return_exceptions=True)  # the heart beats on while the body cleans up
     for task in (stop, beat):

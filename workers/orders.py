@@ -1,0 +1,118 @@
+"""What a running worker obeys: orders of a person, passed on by the supervisor. `Orders.obey` is the table of verbs."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol
+
+from bus.commands import Done, Drain, Order, OrderReply, Pin, Refused, RunJob, SetLogLevel, UnderWay, Unpin
+from bus.events import AlertRaised
+from bus.producer import Producer
+from observer import logs
+from observer.clock import Clock
+from observer.errors import ObserverError
+
+logger = logging.getLogger(__name__)
+
+ANSWER_WITHIN_S: Final = 0.6  # less than the supervisor waits for it, which answers within a second itself
+
+JobAction = Callable[[], Awaitable[str | Refused]]
+"""Runs a job and tells what came of it, for people. Raises ObserverError when it fails."""
+
+
+class SlotOrders(Protocol):
+    """Gives places of the stream to symbols that a person wants, and takes them back."""
+
+    def pin(self, symbol: str) -> Done | Refused:
+        """Give the symbol a place until it is unpinned."""
+        ...
+
+    def unpin(self, symbol: str) -> Done | Refused:
+        """Take the wish back."""
+        ...
+
+
+class Orders:
+    """What this process can be told. Its body says what it has: a producer, jobs, places.
+
+    Attributes:
+        jobs: by name; empty for a process that has none.
+        slots: while there are places to give.
+        turn: held by whoever runs a job, so that a person and the day's plan never run two at once.
+    """
+
+    def __init__(self, process: str, clock: Clock) -> None:
+        self.producer: Producer | None = None
+        self.jobs: Mapping[str, JobAction] = {}
+        self.slots: SlotOrders | None = None
+        self.turn = asyncio.Lock()
+        self._process = process
+        self._clock = clock
+        self._running: set[asyncio.Task[Done | Refused]] = set()
+
+    async def obey(self, order: Order) -> OrderReply:
+        """Answer one order; what takes longer than `ANSWER_WITHIN_S` goes on and is said to be under way."""
+        match order:
+            case Drain():
+                return await self._drain()
+            case RunJob(job):
+                return await self._run_job(job)
+            case SetLogLevel(_, level):
+                logs.set_level(level)
+                return Done(self._process, f"logs from {level} on, until it ends")
+            case Pin(symbol):
+                return self.slots.pin(symbol) if self.slots else self._no_places()
+            case Unpin(symbol):
+                return self.slots.unpin(symbol) if self.slots else self._no_places()
+
+    async def stop(self) -> None:
+        """Give up the jobs that run by order: what they work with is about to be closed."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _drain(self) -> OrderReply:
+        if self.producer is None:
+            return Done(self._process, "publishes nothing")
+        published = self.producer.published
+        if await self.producer.drain(ANSWER_WITHIN_S):
+            return Done(self._process, f"all it published is committed: {published} events of this run")
+        return UnderWay(f"{self.producer.unacknowledged} events of {self._process} are not committed yet")
+
+    async def _run_job(self, job: str) -> OrderReply:
+        action = self.jobs.get(job)
+        if action is None:
+            return Refused(
+                "unknown_job", f"{self._process} has no job {job!r}; it has {', '.join(self.jobs) or 'none'}"
+            )
+        if self.turn.locked():
+            return Refused("busy", f"{self._process} is running a job: try again when it has ended")
+        task = asyncio.create_task(self._in_turn(job, action))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        done, _ = await asyncio.wait([task], timeout=ANSWER_WITHIN_S)
+        return task.result() if done else UnderWay(f"{job} is running: the log of {self._process} tells how it ends")
+
+    async def _in_turn(self, job: str, action: JobAction) -> Done | Refused:
+        async with self.turn:
+            try:
+                outcome = await action()
+            except ObserverError as error:
+                return self._failed(job, str(error))
+            except Exception:  # the top of this task: a mistake in a job must not end the worker
+                logger.exception("job %s", job)
+                return self._failed(job, "a mistake of ours; the log has it")
+        if isinstance(outcome, Refused):
+            return outcome
+        logger.info("job %s, run by order: %s", job, outcome)
+        return Done(self._process, f"{job}: {outcome}")
+
+    def _failed(self, job: str, why: str) -> Refused:
+        text = f"job {job}, run by order, failed: {why}"
+        logger.error(text)
+        if self.producer is not None:
+            self.producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._process, text))
+        return Refused("failed", text)
+
+    def _no_places(self) -> Refused:
+        return Refused("not_now", f"{self._process} has no places to give now: it does while Track B streams")
