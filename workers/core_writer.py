@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from bus.commands import Refused
 from bus.delivery import Delivered
 from bus.events import AlertRaised, BackupCompleted
 from bus.feed import FeedPublisher
@@ -28,6 +29,7 @@ async def core_writer(worker: Worker) -> None:
     url = worker.settings.store.url
     await asyncio.to_thread(migrate, url)
     async with _ingest(worker, url), worker.producer() as producer:
+        worker.orders.jobs = {"backup": lambda: _back_up_now(worker, producer)}
         await worker.ready()
         await _back_up_daily(worker, producer)
 
@@ -58,19 +60,31 @@ async def _ingest(worker: Worker, url: str) -> AsyncIterator[None]:
 
 async def _back_up_daily(worker: Worker, producer: Producer) -> None:
     """One backup a day at its time; a process that starts later makes it only if there is none yet."""
-    directory = Path(worker.settings.run.data) / "backup"
     while True:
         moment_ns = (await worker.today.plan()).backup_ns
         await worker.clock.sleep_until(moment_ns)
         stamp = kst_datetime(moment_ns).strftime("%Y%m%d")
-        if not any(directory.glob(f"observer-{stamp}.*")):
-            producer.publish(await asyncio.to_thread(_back_up, worker, directory, stamp))
+        async with worker.orders.turn:
+            if not any(_backups(worker).glob(f"observer-{stamp}.*")):
+                producer.publish(await asyncio.to_thread(_back_up, worker, stamp))
         await worker.today.is_over()
 
 
-def _back_up(worker: Worker, directory: Path, stamp: str) -> BackupCompleted | AlertRaised:
+async def _back_up_now(worker: Worker, producer: Producer) -> str | Refused:
+    """A backup beside the day's, by order of a person."""
+    stamp = kst_datetime(worker.clock.now_ns()).strftime("%Y%m%dT%H%M%S")
+    made = await asyncio.to_thread(_back_up, worker, stamp)
+    producer.publish(made)
+    return Refused("failed", made.text) if isinstance(made, AlertRaised) else f"{made.path}, {made.size_bytes:,} bytes"
+
+
+def _backups(worker: Worker) -> Path:
+    return Path(worker.settings.run.data) / "backup"
+
+
+def _back_up(worker: Worker, stamp: str) -> BackupCompleted | AlertRaised:
     try:
-        made = backup(worker.settings.store.url, directory, stamp)
+        made = backup(worker.settings.store.url, _backups(worker), stamp)
     except (ObserverError, OSError) as error:
         logger.error("backup failed: %s", error)
         return AlertRaised(worker.clock.now_ns(), "critical", worker.name, f"backup failed: {error}")

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from bus.commands import Refused
 from bus.events import AlertRaised, DailyBar, UniverseBuilt
 from bus.producer import Producer
 from observer.brokers import PROVIDER
@@ -38,7 +39,7 @@ BARS_KEPT: Final = 21
 CALLS_AT_ONCE: Final = 8
 RETRY_MARKET_S: Final = 60.0
 
-JobAction = Callable[[DayPlan], Awaitable[None]]
+DayJob = Callable[[DayPlan], Awaitable[None]]
 
 
 async def master_file(worker: Worker) -> None:
@@ -51,11 +52,12 @@ async def master_file(worker: Worker) -> None:
             await worker.settled(producer)
             masters = MasterFiles(worker, producer, files, reader)
             universe = UniverseBuilder(worker, producer, rest, reader, masters)
+            worker.orders.jobs = {"universe": universe.build_again, "master_files": masters.check_now}
             while True:
                 plan = await worker.today.plan()
                 if plan.trades:
                     jobs = [Job("universe", plan.universe_ns), Job("master_files", plan.master_files_ns)]
-                    actions = {"universe": universe.build, "master_files": masters.check_all}
+                    actions: Mapping[str, DayJob] = {"universe": universe.build, "master_files": masters.check_all}
                     await _run_jobs(worker, producer, plan, jobs, actions)
                 await worker.today.is_over()
                 await asyncio.to_thread(_write_calendar, worker)
@@ -68,13 +70,14 @@ def _write_calendar(worker: Worker) -> None:
 
 
 async def _run_jobs(
-    worker: Worker, producer: Producer, plan: DayPlan, jobs: Sequence[Job], actions: Mapping[str, JobAction]
+    worker: Worker, producer: Producer, plan: DayPlan, jobs: Sequence[Job], actions: Mapping[str, DayJob]
 ) -> None:
     done: set[str] = set()
     while len(done) < len(jobs):
         for job in due_jobs(jobs, done, worker.clock.now_ns()):
             try:
-                await actions[job.name](plan)
+                async with worker.orders.turn:
+                    await actions[job.name](plan)
             except (ProviderError, DataFileError) as error:
                 text = f"job {job.name} failed, will be tried again: {error}"
                 logger.error(text)
@@ -112,6 +115,12 @@ class MasterFiles:
             copy = self._local_copy(exchange)
             if copy is None or copy.checked_ns < plan.master_files_ns:
                 await self.check(exchange)
+
+    async def check_now(self) -> str:
+        """Check every exchange, whenever that was done before; by order of a person."""
+        for exchange in EXCHANGES:
+            await self.check(exchange)
+        return f"{' and '.join(EXCHANGES)} were checked"
 
     async def check(self, exchange: str) -> None:
         """Look at one exchange's file; all that comes of it is published as one batch."""
@@ -179,9 +188,19 @@ class UniverseBuilder:
 
     async def build(self, plan: DayPlan) -> None:
         """Build it once; a universe that is there already stays as it is all day."""
+        if not self._reader.universe(plan.day.isoformat(), KOREAN_STOCKS):
+            await self._build(plan)
+
+    async def build_again(self) -> str | Refused:
+        """Build it in place of the one that is there, by order of a person. Who reads it later gets the new one."""
+        plan = await self._worker.today.plan()
+        if not plan.trades:
+            return Refused("not_now", f"{plan.day} is no trading day: it has no universe")
+        built = await self._build(plan)
+        return f"{built.symbols} symbols out of {built.considered} listings"
+
+    async def _build(self, plan: DayPlan) -> UniverseBuilt:
         session_date = plan.day.isoformat()
-        if self._reader.universe(session_date, KOREAN_STOCKS):
-            return
         listings = await self._listings()
         previous = max(day.day for day in read_trading_days(self._worker.runtime) if day.trades and day.day < plan.day)
         candidates = [listing for listing in listings if exclusion(listing, listing.base_price, self._settings) is None]
@@ -194,6 +213,7 @@ class UniverseBuilder:
         built: UniverseBuilt = msgspec.structs.replace(universe.built, considered=len(listings))
         self._producer.publish_together([*universe.members, built])
         logger.info("universe of %d symbols out of %d listings", built.symbols, built.considered)
+        return built
 
     async def _listings(self) -> Sequence[Listing]:
         """What is listed; on the very first day nothing is known, and the master files come first."""

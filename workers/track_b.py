@@ -7,9 +7,10 @@ or for the bus.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from bus.commands import Done, Refused
 from bus.events import (
     ConnectionChanged,
     Event,
@@ -24,18 +25,21 @@ from bus.events import (
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
 from observer.brokers import BrokerAccount
+from observer.clock import Clock
 from observer.gaps.detector import GapDetector, Mark
 from observer.providers.interfaces import TradeStream
 from observer.schedule.phases import DayPlan
 from observer.selection import context
 from observer.selection.context import OpeningPoint
-from observer.selection.selector import Selector
+from observer.selection.selector import NotWished, Selector, Wished
 from observer.selection.universe import KOREAN_STOCKS
 from observer.store.reader import StoreReader
+from workers.orders import Orders
 from workers.runtime import Worker, run
 
 logger = logging.getLogger(__name__)
 
+NAME: Final = "track-b"
 LOOK_S: Final = 0.1  # machine seconds between evaluations at least, however fast the market's clock runs
 UNIVERSE_POLL_S: Final = 0.2
 
@@ -63,6 +67,7 @@ class Session:
         self._clock = worker.clock
         self._settings = worker.settings
         self._feed_address = worker.endpoints.feed
+        self._orders: Orders = worker.orders
         self._producer = producer
         self._reader = reader
         self._account = account
@@ -85,7 +90,9 @@ class Session:
             running.append(tasks.create_task(self._follow_feed(self._selector)))
             await self._begin(self._selector)
             running.append(tasks.create_task(self._look_at_held(self._selector)))
+            self._orders.slots = Pins(self._selector, self._clock, self._carry_out)
             await self._clock.sleep_until(self._plan.track_b_stop_ns)
+            self._orders.slots = None
             self._carry_out(self._selector, self._selector.close(self._clock.now_ns()))
             logger.info("closed: %d duplicate trades dropped", self._detector.duplicates)
             for task in running:
@@ -193,5 +200,32 @@ class Session:
         self._producer.publish(item)
 
 
+class Pins:
+    """Places that a person gives and takes while Track B streams (`SlotOrders`)."""
+
+    def __init__(
+        self, selector: Selector, clock: Clock, carry_out: Callable[[Selector, Iterable[Event]], None]
+    ) -> None:
+        self._selector = selector
+        self._clock = clock
+        self._carry_out = carry_out
+
+    def pin(self, symbol: str) -> Done | Refused:
+        """Give the symbol a place until it is unpinned or the day's stream ends."""
+        return self._answer(self._selector.pin(symbol, self._clock.now_ns()), f"{symbol} is pinned")
+
+    def unpin(self, symbol: str) -> Done | Refused:
+        """Free the symbol's place."""
+        return self._answer(self._selector.unpin(symbol, self._clock.now_ns()), f"{symbol} is unpinned")
+
+    def _answer(self, outcome: Wished | NotWished, what: str) -> Done | Refused:
+        match outcome:
+            case NotWished(code, reason):
+                return Refused(code, reason)
+            case Wished(slot, events):
+                self._carry_out(self._selector, events)
+                return Done(NAME, f"{what}: place {slot}" if events else f"{what} already: place {slot}")
+
+
 if __name__ == "__main__":
-    run("track-b", track_b)
+    run(NAME, track_b)

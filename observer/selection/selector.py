@@ -5,7 +5,10 @@ that came of it. The same calls in the same order give the same facts, which is 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Set as AbstractSet
+from typing import Final, Literal
+
+import msgspec
 
 from bus.events import (
     Event,
@@ -18,7 +21,17 @@ from bus.events import (
 )
 from observer.selection.indicators import TradeRate
 from observer.selection.settings import SelectionSettings
-from observer.selection.slots import Assign, Decision, Overflow, Release, SlotState, allocate, empty_slots, restore
+from observer.selection.slots import (
+    Assign,
+    Decision,
+    Overflow,
+    Release,
+    SlotState,
+    allocate,
+    empty_slots,
+    restore,
+    unpin,
+)
 from observer.selection.triggers import (
     Candidate,
     Observation,
@@ -31,6 +44,20 @@ from observer.selection.triggers import (
 
 _FILLERS_PER_PLACE: Final = 2  # the largest symbols that may fill free places: more than there are places
 _UNKNOWN: Final = 0.0  # what a restored assignment does not tell of its trigger
+
+
+class Wished(msgspec.Struct, frozen=True):
+    """A person's wish is fulfilled: the place that it is about, and what came of it (nothing: it was so already)."""
+
+    slot: str
+    events: Sequence[Event]
+
+
+class NotWished(msgspec.Struct, frozen=True):
+    """A person's wish cannot be fulfilled, and nothing changed."""
+
+    code: Literal["unknown_symbol", "no_place", "not_pinned"]
+    reason: str
 
 
 class _Sight:
@@ -122,6 +149,44 @@ class Selector:
         """Look at the symbols that hold places: between sweeps, when only they are seen."""
         return self._evaluate(self._state.symbols, now_ns)
 
+    def pin(self, symbol: str, now_ns: int) -> Wished | NotWished:
+        """A person wants the symbol streamed: it gets a place before any that is not pinned.
+
+        One that has a place already keeps it, from now on for this reason, which is told like a new assignment: whoever
+        takes over after a restart must know of it.
+        """
+        member = self._members.get(symbol)
+        if member is None:
+            return NotWished("unknown_symbol", f"{symbol} is not in the day's universe")
+        wishes = evaluate(member, Observation(pinned=True), now_ns, self._settings.triggers)
+        before = self._state.place_of(symbol)
+        state, decisions = self._allocated(wishes, now_ns)
+        place = state.place_of(symbol)
+        if place is None or place.candidate is None or place.candidate.kind != "manual":
+            return NotWished("no_place", self._why_not_pinned(symbol))
+        self._state = state
+        events = [decided_event(decision, now_ns) for decision in decisions]
+        if before is None or before.candidate is None or before.candidate.kind != "manual":
+            events = [*(fired_event(wish, now_ns) for wish in wishes), *events]
+        if before is not None and before.candidate is not None and before.candidate.kind != "manual":
+            events.append(decided_event(Assign(place.slot, place.candidate, None, "pinned"), now_ns))
+        return Wished(place.slot, events)
+
+    def _why_not_pinned(self, symbol: str) -> str:
+        if not self._settings.triggers.manual.enabled:
+            return "the manual trigger is switched off: [selection.triggers.manual] enabled = false"
+        if symbol in self._dropped():
+            return f"{symbol} is at its upper limit"
+        return "all places are pinned: unpin one first"
+
+    def unpin(self, symbol: str, now_ns: int) -> Wished | NotWished:
+        """A person does not want the symbol streamed any more; a trigger that holds may win it a place again."""
+        place = self._state.place_of(symbol)
+        self._state, decisions = unpin(self._state, symbol, now_ns)
+        if place is None or not decisions:
+            return NotWished("not_pinned", f"{symbol} is not pinned")
+        return Wished(place.slot, [decided_event(decision, now_ns) for decision in decisions])
+
     def close(self, now_ns: int) -> Sequence[Event]:
         """Release every place: the day is over."""
         held = [(place.slot, place.candidate) for place in self._state.places if place.candidate is not None]
@@ -141,10 +206,15 @@ class Selector:
         return [*(fired_event(candidate, now_ns) for candidate in begun), *self._allocate(fired, now_ns)]
 
     def _allocate(self, candidates: Iterable[Candidate], now_ns: int) -> list[Event]:
-        dropped = {symbol for symbol, sight in self._sights.items() if sight.at_upper_limit}
-        wanted = [*candidates, *self._fillers]
-        self._state, decisions = allocate(self._state, wanted, now_ns, self._settings.slots, dropped)
+        self._state, decisions = self._allocated(candidates, now_ns)
         return [decided_event(decision, now_ns) for decision in decisions]
+
+    def _allocated(self, candidates: Iterable[Candidate], now_ns: int) -> tuple[SlotState, Sequence[Decision]]:
+        wanted = [*candidates, *self._fillers]
+        return allocate(self._state, wanted, now_ns, self._settings.slots, self._dropped())
+
+    def _dropped(self) -> AbstractSet[str]:
+        return {symbol for symbol, sight in self._sights.items() if sight.at_upper_limit}
 
     def _sight(self, symbol: str) -> _Sight:
         sight = self._sights.get(symbol)

@@ -46,6 +46,11 @@ class SlotState(msgspec.Struct, frozen=True):
         """Who holds a place."""
         return frozenset(place.candidate.symbol for place in self.places if place.candidate is not None)
 
+    def place_of(self, symbol: str) -> Place | None:
+        """The place that the symbol holds."""
+        held = (place for place in self.places if place.candidate is not None and place.candidate.symbol == symbol)
+        return next(held, None)
+
 
 class Assign(msgspec.Struct, frozen=True):
     """`candidate` gets the place `slot`; `replaced` is the symbol that has to leave it."""
