@@ -16,7 +16,7 @@ import psutil
 from bus.control import ControlClient
 from bus.endpoints import Endpoints
 from observer.supervisor.child import Child
-from observer.supervisor.limits import Crossing
+from observer.supervisor.limits import Crossing, HostLimits
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import State
 from observer.supervisor.supervisor import Supervisor
@@ -92,7 +92,11 @@ class Scene:
 
 
 def supervisor_of(
-    folder: Path, children: Sequence[Child], limits: RestartLimits = QUICK, chance: Random | None = None
+    folder: Path,
+    children: Sequence[Child],
+    limits: RestartLimits = QUICK,
+    chance: Random | None = None,
+    host_limits: HostLimits | None = None,
 ) -> tuple[Supervisor, Changes]:
     endpoints = Endpoints(folder / "run")
     changes = Changes()
@@ -104,6 +108,7 @@ def supervisor_of(
         extend_status=lambda: ("IDLE", 1_795_000_000_000_000_000),
         limits=limits,
         chance=chance or Random(1),
+        host_limits=host_limits,
     )
     return supervisor, changes
 

@@ -1,0 +1,195 @@
+"""When a figure is too high: not at its first touch of the limit, and told once however it swings."""
+
+import asyncio
+import itertools
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.commands import Done
+from observer.supervisor.limits import (
+    BACK_SHARE,
+    Crossing,
+    HostFigures,
+    HostLimits,
+    Resource,
+    Strain,
+    after_host_look,
+    after_look,
+    crossing_text,
+)
+from observer.supervisor.states import State
+from observer.supervisor.watch import Figures, look_at_host
+from tests.supervisor.scenes import PYTHON, SLEEPS, eventually, program, quiet, supervised, supervisor_of
+
+LIMIT = 100.0
+figures = st.lists(st.floats(0.0, 200.0), max_size=60)
+CALM = HostFigures(cpu_percent=10.0, memory_bytes=10**9, disk_percent=50.0)
+
+
+def conclusions(seen: list[float], looks: int) -> list[bool]:
+    strain, told = Strain(), []
+    for figure in seen:
+        strain = after_look(strain, figure, LIMIT, looks)
+        told.append(strain.is_over)
+    return told
+
+
+# --- one figure --------------------------------------------------------------------------------------------
+
+
+def test_it_is_too_high_after_so_many_looks_in_a_row() -> None:
+    assert conclusions([101, 101, 101, 101], 3) == [False, False, True, True]
+    assert conclusions([101, 101, 100, 101, 101], 3) == [False] * 5
+
+
+def test_it_is_normal_again_only_well_below_the_limit() -> None:
+    assert conclusions([101, 99, 95, 91, 89], 1) == [True, True, True, True, False]
+
+
+@given(figures, st.integers(1, 5))
+def test_a_conclusion_changes_only_after_so_many_looks_that_say_so(seen: list[float], looks: int) -> None:
+    told = [False, *conclusions(seen, looks)]
+    for end in range(1, len(told)):
+        if told[end] is not told[end - 1]:
+            last = seen[end - looks : end]
+            assert len(last) == looks
+            assert all(figure > LIMIT for figure in last) or all(figure < LIMIT * BACK_SHARE for figure in last)
+
+
+@given(st.lists(st.floats(LIMIT * BACK_SHARE, 200.0), max_size=60), st.integers(1, 5))
+def test_what_swings_about_the_limit_is_told_at_most_once(seen: list[float], looks: int) -> None:
+    told = [False, *conclusions(seen, looks)]
+    assert sum(one is not other for one, other in itertools.pairwise(told)) <= 1
+
+
+# --- the machine -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("resource", "figure"), [("cpu_percent", 86.0), ("memory_bytes", 2_500_000_001), ("disk_percent", 90.5)]
+)
+def test_each_resource_is_told_by_itself_when_it_is_scarce_and_when_no_longer(
+    resource: Resource, figure: float
+) -> None:
+    scarce = HostFigures(**{**{name: getattr(CALM, name) for name in CALM.__struct_fields__}, resource: figure})
+    strains: Mapping[Resource, Strain] = {}
+    told = []
+    for look in (CALM, scarce, scarce, scarce, CALM, CALM, CALM):
+        strains, crossings = after_host_look(strains, look, HostLimits(looks=2))
+        told.append([(crossing.resource, crossing.is_over) for crossing in crossings])
+    assert told == [[], [], [(resource, True)], [], [], [(resource, False)], []]
+
+
+@pytest.mark.parametrize(
+    ("crossing", "text"),
+    [
+        (Crossing("memory_bytes", True, 2.61e9, 2.5e9), "memory: 2.61 GB, over 2.50 GB"),
+        (Crossing("cpu_percent", True, 97.4, 85.0), "CPU: 97 %, over 85 %"),
+        (Crossing("disk_percent", False, 80.0, 90.0), "disk: 80 %, no longer over 90 %"),
+    ],
+)
+def test_a_crossing_has_words(crossing: Crossing, text: str) -> None:
+    assert crossing_text(crossing) == text
+
+
+def test_a_look_counts_our_memory_and_the_childrens_and_finds_the_disk_of_a_folder_to_be_made(tmp_path: Path) -> None:
+    child = Figures(cpu_percent=0.0, rss_bytes=10**12, open_files=0, threads=0)
+    seen = look_at_host([child, child], tmp_path / "not" / "yet")
+    assert 2 * 10**12 < seen.memory_bytes < 2 * 10**12 + 10**10
+    assert 0 < seen.disk_percent <= 100
+
+
+def test_the_listener_is_told_when_the_machine_becomes_too_small(tmp_path: Path) -> None:
+    async def run() -> None:
+        limits = HostLimits(memory_bytes=1, looks=1)
+        supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")], host_limits=limits)
+        async with supervisor:
+            await eventually(lambda: any(one.resource == "memory_bytes" for one in changes.crossings))
+
+    asyncio.run(run())
+
+
+# --- a child's memory and its exit status ------------------------------------------------------------------
+
+
+def test_who_uses_too_much_memory_is_restarted_in_order_and_the_reason_is_told(tmp_path: Path) -> None:
+    async def run() -> None:
+        code = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (print("in order", flush=True), sys.exit(0)))
+again = pathlib.Path(sys.argv[1])
+hoard = b"x" * (0 if again.exists() else 80_000_000)
+again.touch()
+time.sleep(600)
+"""
+        argv = (*PYTHON, "-c", code, str(tmp_path / "again"))
+        child = program(tmp_path, "a", argv, rss_bytes_max=60_000_000)
+        async with supervised(tmp_path, [child]) as scene:
+            await scene.supervisor.start_all()
+            change = await scene.changes.until("a", State.STOPPING)
+            assert change.reason.startswith("uses ")
+            assert change.reason.endswith(" MB of memory, more than its 60 MB")
+            await scene.changes.until("a", State.RUNNING, 2)
+            assert scene.log("a") == "in order\n"
+            [status] = scene.supervisor.status().processes
+            assert status.restarts == 1
+            assert "exit 0" in (status.exit or "")
+
+    asyncio.run(run())
+
+
+def test_who_is_always_too_heavy_is_given_up_in_the_end(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a", SLEEPS, rss_bytes_max=1)]) as scene:
+            await scene.supervisor.start_all()
+            heavy = Figures(cpu_percent=0.0, rss_bytes=2, open_files=0, threads=0)
+            keeper = scene.supervisor._keepers["a"]
+            for life in range(1, 5):
+                await scene.changes.until("a", State.RUNNING, life)
+                for _ in range(3):
+                    keeper.weigh(heavy)
+                await scene.changes.until("a", State.STOPPING, life)
+            change = await scene.changes.until("a", State.FATAL)
+            assert "ended 4 times" in change.reason
+
+    asyncio.run(run())
+
+
+def test_a_passing_peak_is_forgiven(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a", SLEEPS, rss_bytes_max=10**9)]) as scene:
+            await scene.supervisor.start_all()
+            keeper = scene.supervisor._keepers["a"]
+            for rss_bytes in (2 * 10**9, 2 * 10**9, 10**8):
+                keeper.weigh(Figures(cpu_percent=0.0, rss_bytes=rss_bytes, open_files=0, threads=0))
+            assert isinstance(await scene.supervisor.restart("a"), Done)
+            assert all("memory" not in change.reason for change in scene.changes.all)
+
+    asyncio.run(run())
+
+
+def test_a_final_exit_status_is_not_tried_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        argv = (sys.executable, "-S", "-E", "-c", "raise SystemExit(2)")
+        async with supervised(tmp_path, [program(tmp_path, "a", argv, final_exits=frozenset({2}))]) as scene:
+            await scene.supervisor.start_all()
+            change = await scene.changes.until("a", State.FATAL)
+            assert change.reason == "exit 2, which another start does not change"
+            assert scene.changes.states("a").count(State.STARTING) == 1
+
+    asyncio.run(run())
+
+
+def test_other_exit_statuses_are_tried_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        argv = (sys.executable, "-S", "-E", "-c", "raise SystemExit(3)")
+        async with supervised(tmp_path, [program(tmp_path, "a", argv, final_exits=frozenset({2}))]) as scene:
+            await scene.supervisor.start_all()
+            await scene.changes.until("a", State.STARTING, 2)
+
+    asyncio.run(run())

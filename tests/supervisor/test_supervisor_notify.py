@@ -1,0 +1,260 @@
+"""sd_notify: what children say to the supervisor, judged by systemd's own client, and what we say to systemd."""
+
+import array
+import asyncio
+import contextlib
+import os
+import select
+import shutil
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.supervisor.child import Child
+from observer.supervisor.notify import (
+    STATUS_LENGTH_MAX,
+    Notification,
+    NotifySocket,
+    ServiceManager,
+    child_environment,
+    parse_notification,
+)
+from observer.supervisor.states import State
+from tests.supervisor.scenes import DEADLINE_S, PYTHON, Scene, eventually, program, supervised
+
+needs_systemd_notify = pytest.mark.skipif(shutil.which("systemd-notify") is None, reason="systemd-notify is not here")
+
+SAY = """
+import os, socket, sys, time
+def say(text):
+    address = os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1)
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(text.encode(), address)
+"""
+
+
+# --- what a datagram says ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("datagram", "said"),
+    [
+        (b"READY=1", Notification(ready=True)),
+        (b"READY=1\nSTATUS=warm\n", Notification(ready=True, status="warm")),
+        (b"STOPPING=1", Notification(stopping=True)),
+        (b"WATCHDOG=1", Notification(alive=True)),
+        (b"STATUS=a=b", Notification(status="a=b")),
+        (b"STATUS=", Notification(status="")),
+        (b"STATUS=\x1b[2J", Notification(status="?[2J")),
+        ("STATUS=장중".encode(), Notification(status="장중")),
+        (b"READY=0\nWATCHDOG=trigger", Notification()),
+        (b"MAINPID=7\nFDSTORE=1\nX_OURS=2\nnonsense\n\n=", Notification()),
+        (b"", Notification()),
+    ],
+)
+def test_a_datagram_is_read_line_by_line_and_what_is_unknown_is_ignored(datagram: bytes, said: Notification) -> None:
+    assert parse_notification(datagram) == said
+
+
+@given(st.binary(max_size=5000) | st.binary(max_size=500).map(lambda noise: b"STATUS=" + noise))
+def test_any_bytes_are_read_and_a_status_is_one_short_line(datagram: bytes) -> None:
+    status = parse_notification(datagram).status
+    assert status is None or (len(status) <= STATUS_LENGTH_MAX and (status.isprintable()))
+
+
+# --- the socket of one life --------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[tuple[NotifySocket, list[Notification], socket.socket]]:
+    """A notify socket, what it was told, and a socket that is connected to it."""
+    told: list[Notification] = []
+    listener = NotifySocket(told.append)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
+        speaker.connect(listener.address.replace("@", "\0", 1))
+        yield listener, told, speaker
+    listener.close()
+
+
+def test_a_descriptor_that_comes_along_is_closed_after_what_came_before_was_acted_on() -> None:
+    with listening() as (listener, told, speaker):
+        reading, writing = os.pipe()
+        speaker.send(b"READY=1")
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writing]))
+        speaker.sendmsg([b"BARRIER=1"], [rights])
+        os.close(writing)
+        assert not select.select([reading], [], [], 0)[0]
+        listener.receive()
+        assert os.read(reading, 1) == b""
+        os.close(reading)
+        assert told == [Notification(ready=True), Notification()]
+
+
+def test_many_descriptors_are_all_closed() -> None:
+    with listening() as (listener, _, speaker):
+        before = psutil.Process().num_fds()
+        with Path(os.devnull).open("rb") as null:
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null.fileno()] * 253))
+            speaker.sendmsg([b"FDSTORE=1"], [rights])
+        listener.receive()
+        assert psutil.Process().num_fds() == before
+
+
+def test_another_users_processes_are_not_heard() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    with listening() as (listener, told, speaker):
+        if (pid := os.fork()) == 0:
+            os.setuid(65534)
+            speaker.send(b"READY=1")
+            os._exit(0)
+        os.waitpid(pid, 0)
+        listener.receive()
+        assert told == []
+        assert listener.strangers == 1
+
+
+def test_two_lives_have_two_addresses() -> None:
+    with listening() as (one, _, _), listening() as (other, _, _):
+        assert one.address != other.address
+
+
+def test_a_child_does_not_inherit_the_way_to_our_own_service_manager() -> None:
+    ours = {"NOTIFY_SOCKET": "/run/systemd/notify", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1", "HOME": "/h"}
+    assert child_environment(ours, "@1", None) == {"NOTIFY_SOCKET": "@1", "HOME": "/h"}
+    assert child_environment(ours, "@1", 2.5)["WATCHDOG_USEC"] == "2500000"
+
+
+# --- children that speak it --------------------------------------------------------------------------------
+
+
+def sayer(folder: Path, code: str, **changes: object) -> Child:
+    return program(folder, "a", (*PYTHON, "-c", SAY + code), expects_ready=True, **changes)
+
+
+@contextlib.asynccontextmanager
+async def started(folder: Path, child: Child) -> AsyncIterator[Scene]:
+    async with supervised(folder, [child]) as scene, asyncio.timeout(DEADLINE_S):
+        starting = asyncio.create_task(scene.supervisor.start_all())
+        yield scene
+        starting.cancel()
+
+
+@needs_systemd_notify
+def test_systemd_notify_makes_a_child_ready_and_sets_its_status(tmp_path: Path) -> None:
+    """The judge: systemd's own client, which sends BARRIER=1 and waits until its descriptor is closed."""
+
+    async def run() -> None:
+        script = "systemd-notify --ready --status='warm and well'; echo heard; exec sleep 600"
+        child = program(tmp_path, "a", ("sh", "-c", script), expects_ready=True)
+        async with started(tmp_path, child) as scene:
+            change = await scene.changes.until("a", State.RUNNING)
+            assert change.reason == "ready"
+            assert scene.supervisor.status().processes[0].says == "warm and well"
+            await eventually(lambda: "heard" in scene.log("a"), "the end of systemd-notify")
+
+    asyncio.run(run())
+
+
+def test_who_says_nothing_is_not_ready(tmp_path: Path) -> None:
+    async def run() -> None:
+        child = sayer(tmp_path, "say('STATUS=thinking'); time.sleep(600)", ready_deadline_s=0.3)
+        async with started(tmp_path, child) as scene:
+            change = await scene.changes.until("a", State.STOPPING)
+            assert change.reason == "not ready within 0.3 s"
+
+    asyncio.run(run())
+
+
+def test_who_feeds_its_watchdog_lives_and_who_stops_to_is_hung(tmp_path: Path) -> None:
+    async def run() -> None:
+        code = """
+assert os.environ["WATCHDOG_USEC"] == "400000"
+say("READY=1")
+for _ in range(8): say("WATCHDOG=1"); time.sleep(0.1)
+print("fell silent", flush=True)
+time.sleep(600)
+"""
+        async with started(tmp_path, sayer(tmp_path, code, heartbeat_limit_s=0.4)) as scene:
+            await scene.changes.until("a", State.RUNNING)
+            await eventually(lambda: scene.supervisor.status().processes[0].heartbeat_age_s is not None)
+            change = await scene.changes.until("a", State.STOPPING)
+            assert "no heartbeat" in change.reason
+            assert "fell silent" in scene.log("a")
+
+    asyncio.run(run())
+
+
+def test_who_says_that_it_stops_gets_its_grace(tmp_path: Path) -> None:
+    async def run() -> None:
+        child = sayer(tmp_path, "say('READY=1'); say('STOPPING=1'); time.sleep(0.1)", restart="on_failure")
+        async with started(tmp_path, child) as scene:
+            change = await scene.changes.until("a", State.EXITED)
+            assert change.reason == "exit 0"
+            assert scene.changes.states("a") == [State.STARTING, State.RUNNING, State.STOPPING, State.EXITED]
+
+    asyncio.run(run())
+
+
+def test_a_life_that_is_over_says_nothing_any_more(tmp_path: Path) -> None:
+    async def run() -> None:
+        code = "say('READY=1\\nSTATUS=busy'); time.sleep(600)"
+        async with started(tmp_path, sayer(tmp_path, code)) as scene:
+            await scene.changes.until("a", State.RUNNING)
+            await eventually(lambda: scene.supervisor.status().processes[0].says == "busy")
+            await scene.supervisor.stop("a")
+            assert scene.supervisor.status().processes[0].says is None
+
+    asyncio.run(run())
+
+
+# --- our own service manager -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def service_manager(address: str, **environment: str) -> Iterator[tuple[ServiceManager, socket.socket]]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(address.replace("@", "\0", 1))
+        heard.setblocking(False)
+        yield ServiceManager({"NOTIFY_SOCKET": address, **environment}, os.getpid()), heard
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_the_service_manager_hears_assignments(tmp_path: Path, kind: str) -> None:
+    address = str(tmp_path / "n") if kind == "path" else f"@observer-test-{os.getpid()}"
+    with service_manager(address) as (manager, heard):
+        manager.tell(ready=1, status="IDLE: 6 of 6 processes run")
+        assert heard.recv(4096) == b"READY=1\nSTATUS=IDLE: 6 of 6 processes run"
+
+
+def test_without_a_service_manager_telling_does_nothing() -> None:
+    manager = ServiceManager({}, 1)
+    manager.tell(ready=1)
+    assert manager.unheard == 0
+
+
+def test_a_service_manager_that_is_gone_is_counted_and_no_reason_to_stop(tmp_path: Path) -> None:
+    manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "nobody")}, 1)
+    manager.tell(ready=1)
+    assert manager.unheard == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "watchdog_s"),
+    [
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "7"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "8"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_is_ours_only_when_it_is_meant_for_us(
+    environment: dict[str, str], watchdog_s: float | None
+) -> None:
+    assert ServiceManager(environment, 7).watchdog_s == watchdog_s

@@ -1,0 +1,147 @@
+"""A child's log: it writes to the file itself, and what is cut off the front is kept, byte for byte."""
+
+import asyncio
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from observer.supervisor.linux import data_begin
+from observer.supervisor.output import open_log, rotate
+from tests.supervisor.scenes import eventually, quiet, supervised
+
+MAX_BYTES = 200_000
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(params=["disk", "memory"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A file system that takes bytes off a file's front, and one that only punches holes."""
+    if request.param == "disk":
+        yield tmp_path
+    elif MEMORY.is_dir():
+        with TemporaryDirectory(dir=MEMORY) as name:
+            yield Path(name)
+    else:
+        pytest.skip("no file system in memory")
+
+
+def written(log: Path) -> bytes:
+    """All that the files hold, oldest first, as a reader of the present file sees it: behind its hole."""
+    numbers = sorted((int(path.suffix[1:]) for path in log.parent.glob(f"{log.name}.[0-9]*")), reverse=True)
+    kept = b"".join(log.with_name(f"{log.name}.{number}").read_bytes() for number in numbers)
+    with log.open("rb") as present:
+        present.seek(data_begin(present.fileno()))
+        return kept + present.read()
+
+
+def filled(log: Path, size_bytes: int, byte: bytes = b"x") -> None:
+    log.parent.mkdir(exist_ok=True)
+    with log.open("ab") as out:
+        out.write(byte * size_bytes)
+
+
+def test_nothing_is_lost_or_doubled_while_a_child_writes_on(folder: Path) -> None:
+    log = folder / "a.log"
+    code = "import os\nfor number in range(150_000): os.write(1, b'%d and so on\\n' % number)"
+    with os.fdopen(open_log(log), "wb") as out, subprocess.Popen([sys.executable, "-c", code], stdout=out) as child:
+        rotations = 0
+        while child.poll() is None:
+            rotations += rotate(log, MAX_BYTES, 1000)
+    rotations += rotate(log, MAX_BYTES, 1000)
+    assert rotations >= 1
+    assert written(log) == b"".join(b"%d and so on\n" % number for number in range(150_000))
+
+
+def test_what_is_cut_off_gives_its_room_back(folder: Path) -> None:
+    log = folder / "a.log"
+    filled(log, 5 * MAX_BYTES)
+    assert rotate(log, MAX_BYTES, 0)
+    assert log.stat().st_blocks * 512 < MAX_BYTES
+    assert not list(folder.glob("a.log.*"))
+
+
+def test_older_logs_move_up_and_the_oldest_goes(folder: Path) -> None:
+    log = folder / "a.log"
+    for letter in (b"a", b"b", b"c", b"d"):
+        filled(log, 2 * MAX_BYTES, letter)
+        assert rotate(log, MAX_BYTES, 2)
+    assert sorted(path.name for path in folder.iterdir()) == ["a.log", "a.log.1", "a.log.2"]
+    assert set((folder / "a.log.1").read_bytes()) <= set(b"cd")
+    assert set((folder / "a.log.2").read_bytes()) <= set(b"bc")
+
+
+def test_a_log_that_is_not_too_long_stays(folder: Path) -> None:
+    log = folder / "a.log"
+    filled(log, MAX_BYTES)
+    assert not rotate(log, MAX_BYTES, 3)
+    assert [path.name for path in folder.iterdir()] == ["a.log"]
+
+
+def test_after_a_cut_it_is_short_again(folder: Path) -> None:
+    log = folder / "a.log"
+    filled(log, 2 * MAX_BYTES)
+    assert rotate(log, MAX_BYTES, 3)
+    assert not rotate(log, MAX_BYTES, 3)
+
+
+def test_a_log_that_does_not_exist_yet_is_not_too_long(tmp_path: Path) -> None:
+    assert not rotate(tmp_path / "a.log", MAX_BYTES, 3)
+
+
+def test_a_copy_that_fails_leaves_the_log_as_it_was(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    filled(log, 2 * MAX_BYTES)
+    (tmp_path / "a.log.new").mkdir()
+    with pytest.raises(OSError):
+        rotate(log, MAX_BYTES, 3)
+    assert log.stat().st_size == 2 * MAX_BYTES
+
+
+def test_kept_logs_are_their_owners_alone(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    filled(log, 2 * MAX_BYTES)
+    rotate(log, MAX_BYTES, 1)
+    assert stat.S_IMODE((tmp_path / "a.log.1").stat().st_mode) == 0o600
+
+
+def test_a_childs_output_is_a_file_so_it_never_waits_for_us(tmp_path: Path) -> None:
+    async def run() -> None:
+        code = "import os, stat; print([stat.S_ISREG(os.fstat(fd).st_mode) for fd in (1, 2)], flush=True)"
+        async with supervised(tmp_path, [quiet(tmp_path, "a", code, restart="never")]) as scene:
+            await scene.supervisor.start_all()
+            await eventually(lambda: scene.log("a") == "[True, True]\n")
+
+    asyncio.run(run())
+
+
+def test_the_supervisor_rotates_what_its_children_write(tmp_path: Path) -> None:
+    async def run() -> None:
+        code = "import time; print('x' * 300_000, flush=True); time.sleep(600)"
+        child = quiet(tmp_path, "a", code, log_bytes_max=MAX_BYTES, logs_kept=2)
+        async with supervised(tmp_path, [child]) as scene:
+            await scene.supervisor.start_all()
+            await eventually((tmp_path / "a.log.1").exists, "a rotation")
+        assert written(tmp_path / "a.log") == b"x" * 300_000 + b"\n"
+
+    asyncio.run(run())
+
+
+def test_a_log_that_cannot_be_rotated_is_complained_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        filled(tmp_path / "a.log", 2 * MAX_BYTES)
+        (tmp_path / "a.log.new").mkdir()
+        child = quiet(tmp_path, "a", log_bytes_max=MAX_BYTES, logs_kept=2)
+        async with supervised(tmp_path, [child]) as scene:
+            await scene.supervisor.start_all()
+            await eventually(lambda: "cannot rotate" in caplog.text)
+            rounds = scene.supervisor._rounds
+            await rounds._look_at_logs()
+        assert caplog.text.count("cannot rotate") == 1
+
+    asyncio.run(run())
