@@ -86,6 +86,44 @@ def latency(
     _measure(lambda place, tell: measure_latency(place, rates, seconds, tell), table, folder, as_json=as_json)
 
 
+@app.command()
+def restart(
+    kills: Annotated[int, typer.Option(min=1, help="How often; the figure is the median.")] = 7,
+    pause: Annotated[float, typer.Option(min=0, help="Seconds of streaming before each kill.")] = 2.0,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """From kill -9 of the streaming worker to its next event in the database, in a whole running system."""
+    from observer.bench.restart import RestartResult, measure_restart
+
+    def table(result: RestartResult) -> Table:
+        shown = _table(f"kill -9 {result.worker}: seconds to its next event committed", "", "s")
+        for number, span_s in enumerate(result.spans_s, 1):
+            shown.add_row(f"kill {number}", f"{span_s:.3f}")
+        shown.add_row("median", f"{result.median_s:.3f}")
+        return shown
+
+    _measure(lambda place, tell: measure_restart(place, kills, pause, tell), table, folder, as_json=as_json)
+
+
+@app.command()
+def footprint(folder: FolderOption = None, as_json: JsonOption = False) -> None:
+    """The memory of each process of a whole system that runs and has nothing to do, and of all together."""
+    from observer.bench.footprint import PRACTICE_ONLY, FootprintResult, measure_footprint
+
+    def megabytes(*counts: int) -> list[str]:
+        return [f"{count / 1e6:.1f}" for count in counts]
+
+    def table(result: FootprintResult) -> Table:
+        shown = _table("memory of the idle system, MB", "process", "RSS", "PSS", "own alone")
+        for each in result.processes:
+            shown.add_row(each.process, *megabytes(each.rss_bytes, each.pss_bytes, each.own_bytes))
+        shown.add_row(f"all but the {PRACTICE_ONLY}", *megabytes(result.rss_bytes, result.pss_bytes))
+        return shown
+
+    _measure(measure_footprint, table, folder, as_json=as_json)
+
+
 # --- what all of them share ----------------------------------------------------------------------------------
 
 

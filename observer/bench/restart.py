@@ -1,0 +1,88 @@
+"""How long after SIGKILL of a worker its next event is in the database.
+
+The worker is Track B while it streams: killed from outside, started again by the supervisor after its back-off, it
+imports, opens its outbox, takes its places over, connects to the broker and says so. A span ends when the database,
+read from outside, has the first event of the new process's stream.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from observer.bench.machine import Machine, this_machine
+from observer.bench.path import Tell
+from observer.bench.system import RunningSystem, all_run, running_system
+from observer.bench.writer import BenchError
+
+WORKER: Final = "track-b"
+_STREAMS_AT: Final = (9, 31)
+_SPEED: Final = 60.0
+_LOOK_S: Final = 0.003  # the precision of a span
+_DEADLINE_S: Final = 30.0
+_STREAMS_QUERY: Final = "SELECT uid FROM streams WHERE producer = ? AND high_water_mark > 0"
+
+
+class RestartResult(msgspec.Struct, frozen=True):
+    """From SIGKILL to the next event committed, in seconds; the supervisor's own part is up to its back-off."""
+
+    machine: Machine
+    worker: str
+    median_s: float
+    spans_s: Sequence[float]
+
+
+async def measure_restart(folder: Path, kills: int, pause_s: float, tell: Tell) -> RestartResult:
+    """Kill the worker so many times, each a pause after it came back.
+
+    Raises:
+        BenchError: the system did not come up, or the worker did not come back.
+    """
+    tell("starting the system")
+    async with running_system(folder / "run", *_STREAMS_AT, speed=_SPEED) as system:
+        await _first_event(system.database, set())
+        spans_s: list[float] = []
+        for number in range(1, kills + 1):
+            tell(f"kill {number}/{kills}")
+            await asyncio.sleep(pause_s)
+            spans_s.append(await _kill(system))
+    return RestartResult(this_machine(folder), WORKER, statistics.median(spans_s), spans_s)
+
+
+async def _kill(system: RunningSystem) -> float:
+    processes = await system.until(all_run, f"{WORKER} runs again")
+    before = _streams(system.database)
+    pid = processes[WORKER].pid
+    assert pid is not None, "it runs"
+    began_s = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    await _first_event(system.database, before)
+    return time.monotonic() - began_s
+
+
+async def _first_event(database: Path, before: set[str]) -> None:
+    """Look until the worker has a stream with an event in it that it did not have before."""
+    end_s = time.monotonic() + _DEADLINE_S
+    while not _streams(database) - before:
+        if time.monotonic() > end_s:
+            raise BenchError(f"{WORKER} stored nothing within {_DEADLINE_S:g} s")
+        await asyncio.sleep(_LOOK_S)
+
+
+def _streams(database: Path) -> set[str]:
+    """The worker's streams that have events; none while the database is being made."""
+    address = f"file:{database}?mode=ro"
+    with (
+        contextlib.suppress(sqlite3.OperationalError),
+        contextlib.closing(sqlite3.connect(address, uri=True)) as connection,
+    ):
+        return {uid for (uid,) in connection.execute(_STREAMS_QUERY, (WORKER,))}
+    return set()

@@ -1,0 +1,108 @@
+"""The whole system against the simulated broker, started by its own command in a folder, and asked from outside."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bus.commands import ProcessStatus, Status, StatusReply
+from bus.control import ControlClient, ControlTimeoutError
+from bus.endpoints import Endpoints
+from observer.bench.writer import BenchError
+from observer.clock import CLOCK_VARIABLE, NS_PER_S, ScaledClock, kst_ns
+from observer.config import load_settings
+from observer.practice import DAY, Practice, write_practice
+
+_PRACTICE: Final = Practice(symbols=60, seed=7)
+_BOOT_S: Final = 6.0  # the market stands still while the processes start
+_START_S: Final = 60.0
+_ANSWER_S: Final = 3.0
+_STOP_S: Final = 60.0
+_LOOK_S: Final = 0.05
+
+
+class RunningSystem(msgspec.Struct, frozen=True):
+    """A system that runs: who supervises it, where it is asked, and its database."""
+
+    pid: int
+    control: ControlClient
+    database: Path
+
+    async def processes(self) -> dict[str, ProcessStatus]:
+        """What runs now, by name; empty while nobody answers."""
+        with contextlib.suppress(ControlTimeoutError):
+            reply = await self.control.request(Status(), _ANSWER_S)
+            if isinstance(reply, StatusReply):
+                return {process.name: process for process in reply.processes}
+        return {}
+
+    async def until(self, condition: Callable[[dict[str, ProcessStatus]], bool], what: str) -> dict[str, ProcessStatus]:
+        """Look at the processes until it is so.
+
+        Raises:
+            BenchError: it was not within a minute.
+        """
+        end_s = time.monotonic() + _START_S
+        while not condition(processes := await self.processes()):
+            if time.monotonic() > end_s:
+                raise BenchError(f"not within {_START_S:g} s: {what}")
+            await asyncio.sleep(_LOOK_S)
+        return processes
+
+
+def all_run(processes: dict[str, ProcessStatus]) -> bool:
+    """Whether every process is ready."""
+    return bool(processes) and all(process.state == "RUNNING" for process in processes.values())
+
+
+@contextlib.asynccontextmanager
+async def running_system(folder: Path, hour: int, minute: int, speed: float) -> AsyncIterator[RunningSystem]:
+    """`observer run` in `folder`, which is made, on the practice day from this Korean time on; everything of it runs.
+
+    Raises:
+        BenchError: it did not come up; its log is quoted.
+    """
+    configuration = _configured(folder)
+    settings = load_settings(configuration)
+    clock = ScaledClock(kst_ns(DAY, hour, minute), time.monotonic_ns() + round(_BOOT_S * NS_PER_S), speed)
+    log_path = folder / "run.log"
+    with log_path.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).with_name("observer")),
+            *("run", "--config", str(configuration)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, CLOCK_VARIABLE: clock.to_variable()},
+        )
+    control = ControlClient(Endpoints(Path(settings.run.runtime)).control)
+    system = RunningSystem(process.pid, control, folder / "data" / "observer.db")
+    try:
+        await system.until(all_run, f"everything runs; the log says: {log_path.read_text()[-500:]}")
+        yield system
+    finally:
+        control.close()
+        await _stop(process)
+
+
+def _configured(folder: Path) -> Path:
+    folder.mkdir(mode=0o700)
+    return write_practice(folder, _PRACTICE)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """An orderly stop; the processes die with their supervisor when it takes too long."""
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(_STOP_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
