@@ -49,6 +49,11 @@ class Verdict(msgspec.Struct, frozen=True):
         """Events that are not there, though later ones of their stream are."""
         return sum(stream.absent for stream in self.streams.values())
 
+    @property
+    def has_holes(self) -> bool:
+        """Whether events are absent that the journal was to hold: a capture of some kinds has none, only less."""
+        return self.absent > 0 and not (self.label.startswith("capture ") and not self.label.endswith(" *"))
+
 
 def verify(path: Path) -> Verdict:
     """Read the whole journal.

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from bus.endpoints import BusError
-from observer.cli import bench, control, demo, run, simulator
+from observer.cli import bench, capture, control, database, demo, journal, replay, run, simulator
 from observer.errors import ObserverError
 
 app = typer.Typer(
@@ -20,7 +20,11 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("status")(control.status)
 app.add_typer(bench.app, name="bench")
+app.command("capture")(capture.capture)
+app.command("replay")(replay.replay)
 app.add_typer(control.app, name="ctl")
+app.add_typer(journal.app, name="journal")
+app.add_typer(database.app, name="db")
 app.add_typer(simulator.app, name="simulator")
 
 

@@ -1,0 +1,82 @@
+"""The content of a database in a few numbers: one digest for each table, the same whatever order the rows came in.
+
+A table's digest is the sum, modulo 2**256, of the SHA-256 of its rows: unlike an exclusive or, a sum does not lose a
+row that is there twice. A row counts by what its event says; its place (stream, sequence) is left out. So a database
+and one that a capture of it was replayed into agree, SQLite with PostgreSQL too. Of the quarantine the bytes count and
+not the reason, which is in each database's own words.
+
+Two things that only one of the databases can tell from others are not told apart: 0.0 and -0.0 have one digest. A NaN
+is not brought into line: PostgreSQL keeps what SQLite refuses or makes NULL.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Select, Table, select
+
+from observer.store.engine import open_reader, require_current_schema, store_errors
+from observer.store.rows import Value
+from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE
+
+_ROWS_AT_ONCE: Final = 2_000
+_MODULUS: Final = 2**256
+_PLACE: Final = frozenset({"stream", "sequence"})
+_IN_EACH_DATABASES_WORDS: Final = frozenset({"reason"})
+
+_encoder: Final = msgspec.msgpack.Encoder()
+
+
+class TableDigest(msgspec.Struct, frozen=True):
+    """How many rows a table has, and the digest of their content as 64 hexadecimal digits."""
+
+    rows: int
+    digest: str
+
+
+class DatabaseDigest(msgspec.Struct, frozen=True):
+    """The digests of all tables with content, by name, and one of them all together."""
+
+    tables: Mapping[str, TableDigest]
+    digest: str
+
+
+def digest_of_rows(rows: Iterable[Sequence[Value]]) -> TableDigest:
+    """The digest of these rows, in whatever order they come."""
+    total, count = 0, 0
+    for row in rows:
+        canonical = _encoder.encode([value + 0.0 if isinstance(value, float) else value for value in row])
+        total += int.from_bytes(hashlib.sha256(canonical).digest())
+        count += 1
+    return TableDigest(count, f"{total % _MODULUS:064x}")
+
+
+def digest(url: str) -> DatabaseDigest:
+    """Read the whole database, as it is at one moment.
+
+    Raises:
+        StoreError: it is not there, does not answer, or has another schema than this code.
+    """
+    engine = open_reader(url)
+    try:
+        require_current_schema(engine)
+        with store_errors(engine), engine.connect() as connection:
+            in_portions = connection.execution_options(yield_per=_ROWS_AT_ONCE)
+            tables = {
+                table.name: digest_of_rows(row.tuple() for row in in_portions.execute(_content(table)))
+                for table in (*EVENT_TABLES.values(), LISTINGS, QUARANTINE)
+            }
+    finally:
+        engine.dispose()
+    return DatabaseDigest(tables, _digest_of_all(tables))
+
+
+def _content(table: Table) -> Select[*tuple[Any, ...]]:
+    left_out = _PLACE | _IN_EACH_DATABASES_WORDS if table is QUARANTINE else _PLACE
+    return select(*(column for column in table.columns if column.name not in left_out))
+
+
+def _digest_of_all(tables: Mapping[str, TableDigest]) -> str:
+    lines = (f"{name} {table.rows} {table.digest}\n" for name, table in sorted(tables.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
