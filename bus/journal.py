@@ -46,13 +46,18 @@ class JournalWriter:
         """Create the file with its head.
 
         Raises:
-            OSError: it exists already, or cannot be created.
+            OSError: it exists already, or cannot be created; then it is not there.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self.path = path
         self._descriptor = os.open(path, flags, 0o600)
         self._size_bytes = 0
-        self._append(MAGIC + _frame(label.encode()))
+        try:
+            self._append(MAGIC + _frame(label.encode()))
+        except OSError:
+            self.close()
+            path.unlink()
+            raise
 
     @property
     def size_bytes(self) -> int:

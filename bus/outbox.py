@@ -14,7 +14,9 @@ behind; they are delivered first and then deleted. So a number is never used twi
 stream was lost after it had been committed.
 """
 
+import errno
 import fcntl
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +26,8 @@ from bus.codec import Batch, BatchError, pack, unpack
 from bus.delivery import StreamProgress
 from bus.events import Event
 from bus.journal import JournalError, JournalReader, JournalWriter, cut_torn_tail
+
+logger = logging.getLogger(__name__)
 
 SEGMENT_BYTES_MAX: Final = 8 * 1024 * 1024  # acknowledged data is given back to the disk in pieces of this size
 _FINISHED: Final = "finished"
@@ -65,6 +69,7 @@ class Outbox:
         self._last_sequence = 0
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _take_lock(directory / "lock")
+        _cut_half_line(directory / _FINISHED)
         self._segments = self._find_segments()
         self._writer = self._start_segment()
         self._cursor: _Cursor | None = None
@@ -85,8 +90,8 @@ class Outbox:
             OSError: the disk refused (full, say); nothing was appended.
         """
         if self._writer.size_bytes >= SEGMENT_BYTES_MAX:
-            self._writer.close()
-            self._writer = self._start_segment()
+            full, self._writer = self._writer, self._start_segment()
+            full.close()
         self._writer.append(pack(self.stream, self._last_sequence + 1, events))
         self._last_sequence += len(events)
         self._segments[self.stream][-1].last_sequence = self._last_sequence
@@ -122,9 +127,15 @@ class Outbox:
             self._delete(segments.pop(0))
 
     def finish(self, stream: str) -> None:
-        """Everything of this stream is committed: note its length, then forget it."""
+        """Everything of this stream is committed: note its length, then forget it. Where the disk has no room for the
+        note, that is left to the next opening.
+        """
         segments = self._segments.pop(stream)
-        _append_line(self._directory / _FINISHED, f"{stream} {segments[-1].last_sequence}\n")
+        try:
+            _append_line(self._directory / _FINISHED, f"{stream} {segments[-1].last_sequence}\n")
+        except OSError as error:
+            logger.error("stream %s stays in the outbox, though it is committed: %s", stream, error)
+            return
         for segment in segments:
             self._delete(segment)
 
@@ -243,8 +254,23 @@ def _read_finished(directory: Path) -> dict[str, int]:
 
 
 def _append_line(path: Path, line: str) -> None:
-    with path.open("a", encoding="ascii") as file:
-        file.write(line)
+    """Add the whole line, or raise an `OSError` and leave the file as it was."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        size_bytes = os.fstat(descriptor).st_size
+        if os.write(descriptor, line.encode()) < len(line):
+            os.ftruncate(descriptor, size_bytes)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(descriptor)
+
+
+def _cut_half_line(path: Path) -> None:
+    """A kill can leave half a line at the end, to which the next one must not be joined."""
+    if path.exists():
+        content = path.read_bytes()
+        if not content.endswith(b"\n"):
+            os.truncate(path, content.rfind(b"\n") + 1)
 
 
 def _take_lock(path: Path) -> int:

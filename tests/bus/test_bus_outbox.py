@@ -1,11 +1,13 @@
 """An outbox keeps what was appended until it is committed, over any number of processes."""
 
+import contextlib
 import errno
 import os
 import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,58 @@ def test_a_full_disk_is_an_error_and_leaves_the_outbox_as_it_was(tmp_path: Path)
         signal.signal(signal.SIGXFSZ, previous)
     outbox.append(trades(2, first=4))
     assert kept(outbox, A) == trades(5)
+
+
+@contextlib.contextmanager
+def disk_full_beyond(size_bytes: int) -> Iterator[None]:
+    """No file may grow beyond that: RLIMIT_FSIZE stands in for the full disk, as above."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, previous)
+
+
+def test_a_disk_that_is_full_at_a_segment_change_refuses_until_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the state machine in tests/chaos: the new segment's empty file stood in the way for ever after."""
+    monkeypatch.setattr("bus.outbox.SEGMENT_BYTES_MAX", 100)
+    outbox = opened(tmp_path)
+    outbox.append(trades(3))
+    with disk_full_beyond(10):
+        for _ in range(2):
+            with pytest.raises(OSError, match="too large"):
+                outbox.append(trades(1, first=4))
+    outbox.append(trades(1, first=4))
+    assert kept(outbox, A) == trades(4)
+
+
+def test_a_finished_stream_whose_note_finds_no_room_is_kept_until_the_next_opening(tmp_path: Path) -> None:
+    first = opened(tmp_path, A)
+    first.append(trades(3))
+    first.close(delivered=False)
+    second = opened(tmp_path, B)
+    with disk_full_beyond(10):
+        second.finish(A)
+    second.close(delivered=False)
+    third = opened(tmp_path, C)
+    assert published_by_stream(tmp_path)[A] == 3
+    third.finish(A)
+    assert published_by_stream(tmp_path)[A] == 3
+    assert not list(tmp_path.glob(f"{A}-*"))
+
+
+def test_half_a_note_is_cut_before_the_next_one(tmp_path: Path) -> None:
+    """A kill can tear it where it crosses the border of a page."""
+    first = opened(tmp_path, A)
+    first.append(trades(3))
+    first.close(delivered=True)
+    with (tmp_path / "finished").open("a") as finished:
+        finished.write(B[:7])
+    opened(tmp_path, C).close(delivered=True)
+    opened(tmp_path, "dd" * 16).close(delivered=False)
+    assert published_by_stream(tmp_path) == {A: 3, C: 0, "dd" * 16: 0}

@@ -1,0 +1,412 @@
+"""Exactly once and in order, whatever happens: the real outbox, sender, receiver and store under every kind of trouble.
+
+Hypothesis chooses the order of things. Processes die between any two calls that change a file and half way through a
+write; messages are lost, repeated and reordered; the disk fills up under the outbox and under the database; the
+database is locked; a commit succeeds and nobody hears of it. After each step the database must hold a beginning of each
+stream, without hole, double or change; at the end, once nothing goes wrong any more, all of it.
+"""
+
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+import uuid
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import Connection, event
+
+import bus.outbox
+from bus.codec import decode_events, unpack
+from bus.delivery import (
+    Acknowledged,
+    Delivered,
+    Hello,
+    Receiver,
+    Rewind,
+    Sender,
+    ToProducer,
+    Unknown,
+    Welcome,
+)
+from bus.outbox import Outbox
+from observer.errors import StoreError
+from observer.store import engine
+from observer.store.writer import StoreWriter
+from tests.builders import trade
+from tests.chaos.faulty_disk import FaultyDisk, KilledError
+from tests.chaos.judge import appended
+
+CREDIT = 12
+SEGMENT_BYTES = 400  # a batch or two
+PRODUCER = "producer"
+
+
+@cache
+def empty_database() -> bytes:
+    """The file that the migrations make."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine.migrate(f"sqlite:///{folder}/observer.db")
+        return Path(folder, "observer.db").read_bytes()
+
+
+class Writer:
+    """The writer's memory: gone with it."""
+
+    def __init__(self, url: str) -> None:
+        self.store = StoreWriter(url)
+        self.receiver = Receiver()
+        self.group: list[Delivered] = []
+
+    def die(self) -> None:
+        self.store._engine.dispose()
+
+
+class Delivery(RuleBasedStateMachine):
+    """One producer and one writer, each of which dies and comes back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = pytest.MonkeyPatch()
+        self.folder = Path(tempfile.mkdtemp(prefix="machine"))
+        self.outboxes = self.folder / PRODUCER
+        self.url = f"sqlite:///{self.folder}/observer.db"
+        (self.folder / "observer.db").write_bytes(empty_database())
+        self.patch_surroundings()
+        self.truth: dict[str, list[int]] = {}  # what was appended, by stream
+        self.in_doubt: dict[str, list[int]] = {}  # what a process died in appending: all of it is there, or nothing
+        self.offered = 0
+        self.to_writer: list[Hello | bytes] = []
+        self.to_producer: list[ToProducer] = []
+        self.outbox: Outbox | None = None
+        self.writer = Writer(self.url)
+
+    def patch_surroundings(self) -> None:
+        self.disk = FaultyDisk()
+        self.disk.install(self.patches, self.outboxes)
+        self.patches.setattr(bus.outbox, "SEGMENT_BYTES_MAX", SEGMENT_BYTES)
+        quick = (
+            *engine._SQLITE_WRITER_PRAGMAS,
+            "busy_timeout=0",
+            "synchronous=OFF",
+        )  # no power cut reaches the database
+        self.patches.setattr(engine, "_SQLITE_WRITER_PRAGMAS", quick)
+
+    # --- the producer ----------------------------------------------------------------------------------------
+
+    @initialize()
+    def start_producer(self) -> None:
+        stream = uuid.uuid4().hex
+        with self.mortal():
+            try:
+                outbox = Outbox(self.outboxes, PRODUCER, stream)
+            except OSError:
+                self.producer_dies()  # no room: it says so and ends
+                return
+            self.sender = Sender(outbox.progress())
+            self.outbox = outbox
+            self.truth[stream] = []
+            self.settle_doubt()
+
+    def settle_doubt(self) -> None:
+        """Look with the judge's eyes whether the batch in which a process died is there."""
+        marks = appended(self.outboxes)
+        for stream, numbers in self.in_doubt.items():
+            if marks.get(stream, 0) > len(self.truth[stream]):
+                self.truth[stream] += numbers
+        self.in_doubt.clear()
+
+    @contextlib.contextmanager
+    def mortal(self):  # type: ignore[no-untyped-def]
+        """Whatever the producer does can be the last that it does."""
+        try:
+            yield
+        except KilledError:
+            self.producer_dies()
+
+    def producer_dies(self) -> None:
+        self.disk.reborn()
+        self.outbox = None
+
+    @rule()
+    def kill_producer(self) -> None:
+        self.producer_dies()
+        self.start_producer()
+
+    @rule(calls=st.integers(0, 12))
+    def doom_producer(self, calls: int) -> None:
+        self.disk.calls_to_live = calls
+
+    @rule()
+    def stop_producer_orderly(self) -> None:
+        if self.outbox is None:
+            return
+        with self.mortal():
+            self.outbox.close(delivered=not self.sender.unacknowledged)
+        self.producer_dies()
+        self.start_producer()
+
+    @precondition(lambda self: self.outbox is None)
+    @rule()
+    def restart_producer(self) -> None:
+        self.start_producer()
+
+    @rule(count=st.integers(1, 6))
+    def publish(self, count: int) -> None:
+        if self.outbox is None:
+            return
+        numbers = list(range(self.offered + 1, self.offered + count + 1))
+        self.offered += count
+        self.in_doubt = {self.outbox.stream: numbers}
+        with self.mortal():
+            try:
+                last_sequence = self.outbox.append([trade(number) for number in numbers])
+            except OSError:
+                assert self.disk.room_bytes is not None, "it refuses though there is room"
+                numbers = []
+            else:
+                self.sender.appended(self.outbox.stream, last_sequence)
+            self.truth[self.outbox.stream] += numbers
+            self.in_doubt = {}
+
+    @rule(rounds=st.integers(1, 3))
+    def work_undisturbed(self, rounds: int) -> None:
+        """So that what goes wrong next does so in the middle of something."""
+        if self.sender_is_idle():
+            self.say_hello()
+        for _ in range(rounds):
+            self.send()
+            for _message in range(len(self.to_writer)):
+                self.receive(0, again=False)
+            self.commit()
+            for _message in range(len(self.to_producer)):
+                self.hear(0, lost=False, again=False)
+
+    def sender_is_idle(self) -> bool:
+        return self.outbox is not None and self.sender.unacknowledged > 0 and self.sender.next_to_send() is None
+
+    @rule()
+    def say_hello(self) -> None:
+        if self.outbox is not None:
+            self.sender.disconnected()
+            self.to_writer.append(Hello(PRODUCER, self.sender.streams))
+
+    @rule()
+    def send(self) -> None:
+        if self.outbox is not None and (position := self.sender.next_to_send()):
+            packed, last_sequence = self.outbox.batch_at(*position)
+            self.sender.sent(position[0], last_sequence)
+            self.to_writer.append(packed)
+
+    @rule(position=st.integers(0, 5), lost=st.booleans(), again=st.booleans())
+    def hear(self, position: int, lost: bool, again: bool) -> None:
+        if self.outbox is None or not self.to_producer:
+            return
+        position %= len(self.to_producer)
+        message = self.to_producer[position] if again else self.to_producer.pop(position)
+        if not lost:
+            with self.mortal():
+                self.act_on(self.outbox, message)
+
+    def act_on(self, outbox: Outbox, message: ToProducer) -> None:
+        match message:
+            case Acknowledged(stream, mark):
+                self.sender.acknowledged(stream, mark)
+                outbox.acknowledge(stream, mark)
+            case Welcome():
+                self.sender.welcomed(message)
+            case Rewind(stream, last_taken):
+                self.sender.rewound(stream, last_taken)
+            case Unknown():
+                self.say_hello()
+        for stream in self.sender.finished():
+            outbox.finish(stream)
+
+    # --- the writer ------------------------------------------------------------------------------------------
+
+    @rule()
+    def kill_writer(self) -> None:
+        self.writer.die()
+        self.writer = Writer(self.url)
+
+    @rule(position=st.integers(0, 5), again=st.booleans())
+    def receive(self, position: int, again: bool) -> None:
+        if not self.to_writer:
+            return
+        position %= len(self.to_writer)
+        message = self.to_writer[position] if again else self.to_writer.pop(position)
+        if isinstance(message, Hello):
+            marks = self.writer.store.high_water_marks(message.streams)
+            self.writer.receiver.greeted(marks)
+            self.to_producer.append(Welcome(marks, CREDIT))
+        else:
+            self.take(message)
+
+    def take(self, packed: bytes) -> None:
+        batch = unpack(packed)
+        receiver = self.writer.receiver
+        if not receiver.knows(batch.stream):
+            self.to_producer.append(Unknown())
+            return
+        admission = receiver.admit(batch.stream, batch.first_sequence, batch.count)
+        if admission.verdict == "ahead":
+            self.to_producer.append(Rewind(batch.stream, receiver.admitted_mark(batch.stream)))
+        elif admission.verdict == "take":
+            events = decode_events(batch)[admission.skip :]
+            self.writer.group.append(Delivered(PRODUCER, batch.stream, batch.first_sequence + admission.skip, events))
+
+    @rule()
+    def commit(self) -> None:
+        group, self.writer.group = self.writer.group, []
+        self.writer.store.commit(group)
+        for stream in dict.fromkeys(batch.stream for batch in group):
+            last = max(b.first_sequence + len(b.events) - 1 for b in group if b.stream == stream)
+            self.to_producer.append(self.writer.receiver.committed(stream, last))
+
+    @rule()
+    def commit_and_die(self) -> None:
+        """Before the acknowledgement."""
+        self.writer.store.commit(self.writer.group)
+        self.kill_writer()
+
+    @rule()
+    def die_in_transaction(self) -> None:
+        """The rows are in it, its commit is not."""
+
+        @event.listens_for(self.writer.store._engine, "commit")
+        def die(_connection: Connection) -> None:
+            raise KilledError
+
+        with contextlib.suppress(KilledError):
+            self.writer.store.commit(self.writer.group)
+        self.kill_writer()
+
+    @rule()
+    def commit_without_answer(self) -> None:
+        """It succeeds; the writer does not know and asks the database."""
+        group, self.writer.group = self.writer.group, []
+        self.writer.store.commit(group)
+        self.roll_back(group)
+
+    @rule()
+    def commit_to_locked_database(self) -> None:
+        group, self.writer.group = self.writer.group, []
+        with contextlib.closing(sqlite3.connect(self.folder / "observer.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError, match="locked"):
+                self.writer.store.commit(group)
+        self.roll_back(group)
+
+    @rule()
+    def commit_to_full_disk(self) -> None:
+        """SQLite may not grow by a page: it refuses as on a full disk, in the middle of a statement."""
+        group, self.writer.group = self.writer.group, []
+        with self.writer.store._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        with contextlib.suppress(StoreError):  # a few rows find room in a page that is there
+            self.writer.store.commit(group)
+        self.roll_back(group)
+        self.writer.store._engine.dispose()
+
+    def roll_back(self, group: Sequence[Delivered]) -> None:
+        marks = self.writer.store.high_water_marks(sorted({batch.stream for batch in group}))
+        self.to_producer.extend(self.writer.receiver.rolled_back(marks))
+
+    # --- the world -------------------------------------------------------------------------------------------
+
+    @rule(position=st.integers(0, 5))
+    def lose(self, position: int) -> None:
+        if self.to_writer:
+            self.to_writer.pop(position % len(self.to_writer))
+
+    @rule(room_bytes=st.integers(0, 900))
+    def fill_disk(self, room_bytes: int) -> None:
+        self.disk.room_bytes = room_bytes
+
+    @rule()
+    def make_room(self) -> None:
+        self.disk.room_bytes = None
+
+    @rule(torn_bytes=st.integers(1, 400))
+    def cut_power(self, torn_bytes: int) -> None:
+        """Both die, and the end of the outbox's newest file was never on the disk. What was lost with it and is not
+        stored was not promised; what is stored and lost must not be mistaken for something new.
+        """
+        if self.outbox is None:
+            return
+        newest = self.outbox._segments[self.outbox.stream][-1].path
+        stream = self.outbox.stream
+        self.producer_dies()
+        self.to_writer.clear()
+        newest.write_bytes(newest.read_bytes()[:-torn_bytes])
+        kept = max(appended(self.outboxes).get(stream, 0), len(self.stored().get(stream, [])))
+        del self.truth[stream][kept:]
+        self.kill_writer()
+        self.start_producer()
+
+    # --- what must be so -------------------------------------------------------------------------------------
+
+    def stored(self) -> dict[str, list[int]]:
+        """What the database holds, by stream, in the order of its numbers."""
+        found: dict[str, list[int]] = {}
+        statement = "SELECT uid, sequence, cumulative_trades FROM trades JOIN streams ON id = stream ORDER BY 1, 2"
+        with contextlib.closing(sqlite3.connect(self.folder / "observer.db")) as database:
+            for uid, sequence, number in database.execute(statement):
+                numbers = found.setdefault(uid, [])
+                numbers.append(number)
+                assert sequence == len(numbers), "a hole, or a double"
+        return found
+
+    @invariant()
+    def stored_is_a_beginning_of_what_was_appended(self) -> None:
+        for stream, numbers in self.stored().items():
+            assert numbers == self.truth[stream][: len(numbers)]
+
+    @invariant()
+    def never_more_under_way_than_the_credit_and_one_batch(self) -> None:
+        if self.outbox is not None:
+            assert self.sender.under_way < CREDIT + 6
+
+    def teardown(self) -> None:
+        try:
+            self.recover()
+            assert self.stored() == {stream: numbers for stream, numbers in self.truth.items() if numbers}
+            assert self.outbox is not None
+            assert [progress.stream for progress in self.outbox.progress()] == [self.outbox.stream]
+            assert len(self.disk.open_descriptors) <= 3, "the lock, the segment, the cursor"
+        finally:
+            self.producer_dies()
+            self.writer.die()
+            self.patches.undo()
+            shutil.rmtree(self.folder)
+
+    def recover(self) -> None:
+        """Nothing goes wrong any more: there is room, nobody dies, messages come in order."""
+        self.disk.room_bytes = self.disk.calls_to_live = None
+        self.to_writer.clear()
+        self.to_producer.clear()
+        if self.outbox is None:
+            self.start_producer()
+        self.kill_writer()
+        self.say_hello()
+        for _ in range(10_000):
+            if not (self.sender.unacknowledged or self.to_producer or self.to_writer):
+                return
+            self.send()
+            while self.to_writer:
+                self.receive(0, again=False)
+            self.commit()
+            while self.to_producer:
+                self.hear(0, lost=False, again=False)
+        raise AssertionError(f"not delivered: {self.sender!r}")
+
+
+Delivery.TestCase.settings = settings(
+    max_examples=400, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestDelivery = Delivery.TestCase
