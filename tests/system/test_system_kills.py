@@ -44,7 +44,6 @@ def test_a_day_of_kills_ends_as_a_day_without(day: Day) -> None:
         assert summary["duplicates"] == summary["quarantined"] == 0
         assert summary["trades"] == summary["trades_offered"]
         assert system.rows("SELECT max(sweep) FROM sweeps") == [(LAST_SWEEP,)]
-        assert summary["listings"] == {"new": 1, "removed": 0}
         assert summary["market_digest"] == day.summary["market_digest"]
         assert exit_status == 0, system.errors
         assert is_sound(system.database)

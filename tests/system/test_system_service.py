@@ -1,0 +1,177 @@
+"""`observer run` under the service managers that keep it in production: supervisord as it stands, systemd by its protocol."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from observer.cli.demo_day import DemoOptions, prepare
+from observer.clock import CLOCK_VARIABLE
+from tests.system.running import PROCESSES, Completed, System, eventually, short_folder
+
+pytestmark = pytest.mark.system
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
+OPTIONS = DemoOptions(speed=400, symbols=60, database="", seed=7, data=None, keep=True, folder=Path())
+STOP_S = 60.0  # stopwaitsecs of supervisord.conf
+
+
+# --- supervisord -------------------------------------------------------------------------------------------
+
+
+class Clone:
+    """What a clone of the repository has for supervisord: its file, the environment, a configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        shutil.copy(ROOT / "supervisord.conf", folder)
+        (folder / ".venv").symlink_to(PROGRAMS.parent)
+        day = prepare(msgspec.structs.replace(OPTIONS, folder=folder / "d"))
+        (folder / "config").mkdir()
+        shutil.copy(day.configuration, folder / "config" / "observer.toml")
+        self.environment = {**os.environ, CLOCK_VARIABLE: day.clock.to_variable()}
+
+    def control(self, *words: str) -> Completed:
+        command = [str(PROGRAMS / "supervisorctl"), *words]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=90, check=False)
+
+    def pid(self) -> int:
+        """Of Observer; 0 while it does not run."""
+        return int(self.control("pid", "observer").stdout)
+
+    def running(self) -> dict[str, int]:
+        """Observer's processes that are ready, by their own command line."""
+        command = [str(PROGRAMS / "observer"), "status", "--json"]
+        told = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=30, check=False)
+        if told.returncode != 0:
+            return {}
+        processes = msgspec.json.decode(told.stdout)["processes"]
+        return {process["name"]: process["pid"] for process in processes if process["state"] == "RUNNING"}
+
+    def is_up(self) -> bool:
+        return set(PROCESSES) <= set(self.running())
+
+
+@contextlib.contextmanager
+def supervisord() -> Iterator[Clone]:
+    """supervisord in a clone; at the end it and all that it started is gone."""
+    with short_folder() as folder:
+        clone = Clone(folder / "clone")
+        command = [str(PROGRAMS / "supervisord"), "--nodaemon"]
+        with (folder / "said").open("w") as said:
+            daemon = psutil.Popen(command, cwd=clone.folder, env=clone.environment, stdout=said, stderr=said)
+        try:
+            yield clone
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait(STOP_S)
+
+
+def test_supervisorctl_shows_restarts_and_stops_observer_in_order() -> None:
+    with supervisord() as clone:
+        eventually(clone.is_up, "all processes", 30.0)
+        status_says_running(clone)
+        a_restart_is_a_new_life_of_all_processes(clone)
+        a_stop_ends_all_in_order_and_in_time(clone)
+
+
+def status_says_running(clone: Clone) -> None:
+    eventually(lambda: "RUNNING" in clone.control("status", "observer").stdout, "startsecs", 15.0)
+    assert clone.control("status", "observer").returncode == 0
+
+
+def a_restart_is_a_new_life_of_all_processes(clone: Clone) -> None:
+    pid, pids = clone.pid(), clone.running()
+    restarted = clone.control("restart", "observer")
+    assert restarted.returncode == 0, restarted.stdout
+    assert restarted.stdout == "observer: stopped\nobserver: started\n"
+    assert clone.pid() != pid
+    assert not [pid for pid in pids.values() if psutil.pid_exists(pid)]
+    eventually(clone.is_up, "all processes again", 30.0)
+
+
+def a_stop_ends_all_in_order_and_in_time(clone: Clone) -> None:
+    pids = clone.running()
+    began_s = time.monotonic()
+    assert clone.control("stop", "observer").stdout == "observer: stopped\n"
+    assert time.monotonic() - began_s < STOP_S / 2
+    assert not [pid for pid in pids.values() if psutil.pid_exists(pid)]
+    assert (clone.folder / "supervisord.log").read_text().count("stopped: observer (exit status 0)") == 2
+    stops = [line for line in (clone.folder / "observer.log").read_text().splitlines() if "-> STOPPED" in line]
+    assert "core-writer" in stops[-2], "only the simulated broker ends after the writer"
+
+
+# --- systemd -----------------------------------------------------------------------------------------------
+
+
+class ServiceManager:
+    """systemd's end of its protocol: hears what the service says, in the order in which it came."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.bind(str(folder / "notify"))
+        self.environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "900000"}
+        self.said: list[tuple[float, str]] = []
+        """When it was heard, in machine seconds, and one assignment."""
+
+    def hear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while datagram := self._socket.recv(4096).decode():
+                self.said += [(time.monotonic(), line) for line in datagram.split("\n")]
+
+    def has_heard(self, assignment: str) -> bool:
+        self.hear()
+        return any(line == assignment for _, line in self.said)
+
+    def statuses(self) -> list[str]:
+        return [line.removeprefix("STATUS=") for _, line in self.said if line.startswith("STATUS=")]
+
+    def longest_silence_s(self) -> float:
+        beats = [heard_s for heard_s, line in self.said if line == "WATCHDOG=1"]
+        return max(after - before for before, after in zip(beats, beats[1:], strict=False))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def test_systemd_hears_of_the_start_the_life_and_the_end() -> None:
+    with short_folder() as folder, contextlib.closing(ServiceManager(folder)) as manager:
+        day = prepare(msgspec.structs.replace(OPTIONS, folder=folder / "d"))
+        clock = {CLOCK_VARIABLE: day.clock.to_variable()}
+        system = System(folder / "d", "run", "--config", day.configuration, environment=clock | manager.environment)
+        try:
+            system.until(lambda: manager.has_heard("READY=1"), "ready")
+            assert manager.statuses()[-1].endswith(": 7 of 7 processes run")
+            assert not manager.has_heard("STOPPING=1")
+            system.until(lambda: manager.has_heard("STATUS=FULL_OPERATION: 7 of 7 processes run"), "full operation")
+            assert system.interrupt() == 0
+            manager.hear()
+        finally:
+            system.clear_away()
+        assert manager.has_heard("STOPPING=1")
+        assert [line for _, line in manager.said].count("READY=1") == 1, "no process of ours spoke in the system's name"
+        assert manager.longest_silence_s() < 0.9
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    """With a program that is there in place of the one that the unit names."""
+    unit = tmp_path / "observer.service"
+    text = (ROOT / "config" / "observer.service").read_text()
+    program = "/opt/observer/.venv/bin/observer"
+    assert text.count(program) == 1
+    unit.write_text(text.replace(program, str(PROGRAMS / "observer")))
+    judged = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (judged.returncode, judged.stderr) == (0, "")
