@@ -1,0 +1,334 @@
+"""A capture holds what was committed since it began, as it came, and knows what it has not got."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from bus.capture import Capture, CaptureLabel, read_label
+from bus.codec import decode_events, pack, unpack
+from bus.delivery import Delivered
+from bus.events import Event, PhaseChanged, Poison, SlotReleased
+from bus.ingest import Ingest
+from bus.journal import JournalError, JournalReader
+from bus.outbox import Outbox
+from bus.producer import Producer
+from bus.tap import BATCHES_MAX, Began, TapPublisher, TapSubscriber
+from tests.builders import trade, trades
+from tests.bus.journals.keep import example
+
+ID = "cc" * 16
+A, B = "aa" * 16, "bb" * 16
+ALL = CaptureLabel(ID, None)
+
+
+class Marks:
+    """A sink that keeps only how far each stream is."""
+
+    def __init__(self) -> None:
+        self.marks: dict[str, int] = {}
+
+    def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
+        return {stream: self.marks.get(stream, 0) for stream in streams}
+
+    def commit(self, batches: Sequence[Delivered]) -> None:
+        for batch in batches:
+            self.marks[batch.stream] = batch.first_sequence + len(batch.events) - 1
+
+    def note_duplicates(self, stream: str, count: int) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def writer(folder: Path, sink: Marks) -> Iterator[None]:
+    """An ingest with its tap, as in the core writer."""
+    tap = TapPublisher(f"ipc://{folder}/tap")
+    ingest = Ingest(f"ipc://{folder}/ingest", sink, tap.publish, OSError)
+    stopping = threading.Event()
+    thread = threading.Thread(target=ingest.run, args=[stopping])
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+        tap.close()
+
+
+@contextlib.asynccontextmanager
+async def producer(folder: Path, stream: str) -> AsyncIterator[Producer]:
+    running = Producer(Outbox(folder / stream, stream[:2], stream), f"ipc://{folder}/ingest")
+    task = asyncio.create_task(running.run())
+    try:
+        yield running
+    finally:
+        assert await running.drain(10)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        running.close()
+
+
+@contextlib.asynccontextmanager
+async def recording(folder: Path, capture: Capture) -> AsyncIterator[None]:
+    """The capture listens to the tap in the folder while the block runs."""
+
+    async def listen() -> None:
+        async for message in tap:
+            capture.take(message)
+
+    tap = TapSubscriber(f"ipc://{folder}/tap")
+    task = asyncio.create_task(listen())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        tap.close()
+
+
+async def until(condition: Callable[[], bool], deadline_s: float = 10) -> None:
+    async with asyncio.timeout(deadline_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def opened(folder: Path, marks: Mapping[str, int] | None = None, label: CaptureLabel = ALL) -> Capture:
+    return Capture(folder / "captured", label, marks or {})
+
+
+def held(path: Path) -> dict[str, dict[int, Event | Poison]]:
+    """The events in a journal, by stream and number."""
+    found: dict[str, dict[int, Event | Poison]] = {}
+    reader = JournalReader(path)
+    for record in reader:
+        batch = unpack(record.payload)
+        events = enumerate(decode_events(batch), batch.first_sequence)
+        found.setdefault(batch.stream, {}).update(events)
+    reader.close()
+    return found
+
+
+def taken(capture: Capture, stream: str, first_sequence: int, events: Sequence[Event]) -> None:
+    capture.take(unpack(pack(stream, first_sequence, events)))
+
+
+# --- over real sockets ---------------------------------------------------------------------------------------
+
+
+def test_a_capture_that_was_there_first_has_everything(tmp_path: Path) -> None:
+    sink = Marks()
+    capture = opened(tmp_path)
+
+    async def scenario() -> None:
+        async with recording(tmp_path, capture):
+            with writer(tmp_path, sink):
+                await until(lambda: capture.has_begun)
+                async with producer(tmp_path, A) as a, producer(tmp_path, B) as b:
+                    for event in trades(3000):
+                        a.publish(event)
+                        b.publish(event)
+                await until(lambda: capture.reaches(sink.marks))
+
+    asyncio.run(scenario())
+    capture.close()
+    assert capture.missing(sink.marks) == {}
+    whole = dict(enumerate(trades(3000), 1))
+    assert held(tmp_path / "captured") == {A: whole, B: whole}
+
+
+def test_an_idle_writer_tells_where_the_capture_begins(tmp_path: Path) -> None:
+    sink = Marks()
+    capture = opened(tmp_path)
+
+    async def scenario() -> None:
+        with writer(tmp_path, sink):
+            async with producer(tmp_path, A) as a:
+                a.publish_together(trades(7))
+            async with recording(tmp_path, capture):
+                await until(lambda: capture.has_begun)
+                async with producer(tmp_path, B) as b:
+                    b.publish(trade())
+                await until(lambda: capture.reaches(sink.marks))
+
+    asyncio.run(scenario())
+    capture.close()
+    assert sink.marks == {A: 7, B: 1}
+    assert capture.missing(sink.marks) == {}
+    assert held(tmp_path / "captured") == {B: {1: trade()}}
+
+
+def test_two_captures_begin_each_in_its_own_place(tmp_path: Path) -> None:
+    sink = Marks()
+    (tmp_path / "late").mkdir()
+    early, late = opened(tmp_path), opened(tmp_path / "late")
+
+    async def scenario() -> None:
+        with writer(tmp_path, sink):
+            async with producer(tmp_path, A) as a, recording(tmp_path, early):
+                await until(lambda: early.has_begun)
+                a.publish_together(trades(5))
+                await until(lambda: early.reaches({A: 5}))  # an acknowledgement comes before the tap is told
+                async with recording(tmp_path, late):
+                    await until(lambda: late.has_begun)
+                    a.publish_together(trades(2, first=6))
+                    await until(lambda: early.reaches({A: 7}) and late.reaches({A: 7}))
+
+    asyncio.run(scenario())
+    for capture in (early, late):
+        capture.close()
+        assert capture.missing(sink.marks) == {}
+    assert sorted(held(tmp_path / "captured")[A]) == [1, 2, 3, 4, 5, 6, 7]
+    assert sorted(held(tmp_path / "late" / "captured")[A]) == [6, 7]
+
+
+def test_a_writer_that_stops_gives_its_captures_the_rest_first(tmp_path: Path) -> None:
+    sink = Marks()
+    capture = opened(tmp_path)
+
+    async def scenario() -> None:
+        async with recording(tmp_path, capture):
+            with writer(tmp_path, sink):
+                await until(lambda: capture.has_begun)
+                async with producer(tmp_path, A) as a:
+                    a.publish_together(trades(5000))
+            await until(lambda: capture.reaches(sink.marks))
+
+    asyncio.run(scenario())
+    capture.close()
+    assert capture.missing({A: 5000}) == {}
+
+
+def test_a_capture_outlives_writers_and_knows_to_the_event_what_it_missed_between(tmp_path: Path) -> None:
+    sink = Marks()
+    capture = opened(tmp_path)
+
+    async def scenario() -> None:
+        async with producer(tmp_path, A) as a:
+            async with recording(tmp_path, capture):
+                with writer(tmp_path, sink):
+                    await until(lambda: capture.has_begun)
+                    a.publish_together(trades(10))
+                    await until(lambda: capture.reaches({A: 10}))
+            with writer(tmp_path, sink):  # nobody listens
+                a.publish_together(trades(20, first=11))
+                assert await a.drain(10)
+            async with recording(tmp_path, capture):
+                with writer(tmp_path, sink):
+                    a.publish_together(trades(5, first=31))
+                    await until(lambda: capture.reaches({A: 35}) or sink.marks[A] == 35)
+
+    asyncio.run(scenario())
+    capture.close()
+    there = held(tmp_path / "captured")[A].keys()
+    assert sum(capture.missing({A: 35}).values()) == 35 - len(there)
+    assert there >= set(range(1, 11))
+    assert there.isdisjoint(range(11, 31))
+
+
+def test_a_capture_that_does_not_read_holds_nobody_up_and_can_tell_what_it_lost(tmp_path: Path) -> None:
+    tap = TapPublisher(f"ipc://{tmp_path}/tap")
+    capture = opened(tmp_path)
+    batches = 3 * BATCHES_MAX
+    payload = "x" * 1_000  # so that what waits fills the socket's own buffers
+
+    async def scenario() -> None:
+        subscriber = TapSubscriber(f"ipc://{tmp_path}/tap")
+        messages = aiter(subscriber)
+        first = asyncio.ensure_future(anext(messages))
+        while not first.done():
+            tap.publish([])
+            await asyncio.sleep(0.005)
+        capture.take(await first)
+        for sequence in range(1, batches + 1):  # in one go: the subscriber's turn never comes
+            event = trade(sequence, provider=payload)
+            tap.publish([Delivered("a", A, sequence, [event], pack(A, sequence, [event]))])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                while not capture.reaches({A: batches}):
+                    capture.take(await anext(messages))
+        subscriber.close()
+
+    asyncio.run(scenario())
+    tap.close()
+    capture.close()
+    missing = sum(capture.missing({A: batches}).values())
+    assert missing == batches - capture.events
+    assert missing > 0
+
+
+# --- what is recorded ----------------------------------------------------------------------------------------
+
+
+def test_batches_stand_in_the_journal_byte_for_byte_in_the_order_of_the_commits(tmp_path: Path) -> None:
+    capture = opened(tmp_path)
+    packed = [pack(A, 1, trades(3)), pack(B, 1, trades(1)), pack(A, 4, trades(2))]
+    capture.take(Began({}))
+    for batch in packed:
+        capture.take(unpack(batch))
+    capture.close()
+    assert [record.payload for record in JournalReader(tmp_path / "captured")] == packed
+
+
+def test_only_the_wanted_kinds_are_recorded_and_keep_their_numbers(tmp_path: Path) -> None:
+    phase, slot = example(PhaseChanged), example(SlotReleased)
+    capture = opened(tmp_path, label=CaptureLabel(ID, {"phase_changed", "slot_released"}))
+    capture.take(Began({}))
+    taken(capture, A, 1, [trade(), phase, slot, trade(), phase])
+    taken(capture, A, 6, [trade()])
+    capture.close()
+    assert held(tmp_path / "captured") == {A: {2: phase, 3: slot, 5: phase}}
+    assert capture.events == 3
+    assert capture.missing({A: 6}) == {}
+
+
+def test_what_cannot_be_read_is_recorded_whatever_was_wanted(tmp_path: Path) -> None:
+    capture = opened(tmp_path, label=CaptureLabel(ID, {"phase_changed"}))
+    batch = pack(A, 1, [trade()])
+    unreadable = batch[: -len(b"trade")] + b"\xc1" * len(b"trade")
+    capture.take(Began({}))
+    capture.take(unpack(unreadable))
+    capture.close()
+    assert [record.payload for record in JournalReader(tmp_path / "captured")] == [unreadable]
+
+
+def test_of_a_batch_that_came_in_part_before_only_the_new_part_is_recorded(tmp_path: Path) -> None:
+    capture = opened(tmp_path)
+    capture.take(Began({A: 3}))
+    taken(capture, A, 2, trades(4, first=2))
+    capture.close()
+    assert held(tmp_path / "captured") == {A: {4: trade(4), 5: trade(5)}}
+
+
+def test_streams_that_this_writer_had_nothing_of_are_expected_behind_what_the_database_said(tmp_path: Path) -> None:
+    capture = opened(tmp_path, marks={A: 5, B: 9})
+    capture.take(Began({A: 8}))
+    taken(capture, A, 9, trades(1))
+    taken(capture, B, 12, trades(1))
+    capture.close()
+    assert capture.missing({A: 9, B: 12}) == {B: 2}
+
+
+def test_a_capture_that_found_no_writer_misses_whatever_was_committed_meanwhile(tmp_path: Path) -> None:
+    capture = opened(tmp_path, marks={A: 5})
+    capture.close()
+    assert capture.missing({A: 5}) == {}
+    assert capture.missing({A: 6, B: 2}) == {A: 1, B: 2}
+
+
+def test_an_existing_file_is_never_written_over(tmp_path: Path) -> None:
+    (tmp_path / "captured").write_text("precious")
+    with pytest.raises(FileExistsError):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("label", [ALL, CaptureLabel(ID, frozenset({"trade", "snapshot"}))])
+def test_a_label_says_what_it_was_made_of(label: CaptureLabel) -> None:
+    assert read_label(str(label)) == label
+
+
+def test_an_outbox_is_no_capture() -> None:
+    with pytest.raises(JournalError):
+        read_label(f"outbox track-b {A}")

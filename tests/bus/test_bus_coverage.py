@@ -1,0 +1,60 @@
+"""What was seen of a stream, and what is missing, is known to the event."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.coverage import Coverage
+
+A, B = "aa" * 16, "bb" * 16
+
+
+def test_a_stream_that_was_seen_from_its_mark_to_its_end_misses_nothing() -> None:
+    coverage = Coverage({A: 10})
+    assert coverage.see(A, 11, 5) == 0
+    assert coverage.reaches({A: 15})
+    assert coverage.missing({A: 15}) == {}
+
+
+def test_a_stream_that_was_not_known_is_expected_from_its_first_event() -> None:
+    coverage = Coverage({})
+    coverage.see(A, 4, 2)
+    assert coverage.missing({A: 5}) == {A: 3}
+
+
+def test_what_is_committed_and_was_never_seen_is_missing() -> None:
+    coverage = Coverage({A: 10})
+    assert not coverage.reaches({A: 12, B: 7})
+    assert coverage.missing({A: 12, B: 7}) == {A: 2, B: 7}
+
+
+def test_what_was_known_before_it_began_is_not_missing() -> None:
+    assert Coverage({A: 10}).missing({A: 10}) == {}
+
+
+def test_events_that_come_again_are_known() -> None:
+    coverage = Coverage({A: 10})
+    assert coverage.see(A, 9, 4) == 2
+    assert coverage.see(A, 11, 2) == 2
+    assert coverage.missing({A: 12}) == {}
+
+
+def test_a_hole_stays_missing_though_the_end_is_reached() -> None:
+    coverage = Coverage({})
+    coverage.see(A, 1, 2)
+    coverage.see(A, 6, 1)
+    assert coverage.reaches({A: 6})
+    assert coverage.missing({A: 6}) == {A: 3}
+
+
+@given(
+    mark=st.integers(0, 20),
+    batches=st.lists(st.tuples(st.integers(1, 5), st.booleans()), max_size=20),
+)
+def test_whatever_is_lost_between_mark_and_end_is_counted(mark: int, batches: list[tuple[int, bool]]) -> None:
+    coverage, sequence, lost = Coverage({A: mark}), mark, 0
+    for count, arrives in batches:
+        if arrives:
+            assert coverage.see(A, sequence + 1, count) == 0
+        lost += 0 if arrives else count
+        sequence += count
+    assert sum(coverage.missing({A: sequence}).values()) == lost
