@@ -148,11 +148,17 @@ class Sender:
         self._credit = 0
 
     def welcomed(self, welcome: Welcome) -> None:
-        """Go on behind the writer's marks, within its credit."""
+        """Go on behind the writer's marks, within its credit.
+
+        While the writer was away several hellos may have gone out: the first answer counts, to send everything again at
+        each of the others would be waste without end.
+        """
+        is_first = self._credit == 0
         self._credit = welcome.credit
         for stream, mark in welcome.high_water_marks.items():
             self.acknowledged(stream, mark)
-            self.rewound(stream, mark)
+            if is_first:
+                self.rewound(stream, mark)
 
     def rewound(self, stream: str, last_taken: int) -> None:
         """Send again from behind this number. It says nothing of a commit: what is taken can still be lost."""

@@ -86,18 +86,25 @@ class Ingest:
         return self._receiver.duplicates
 
     def run(self, stopping: threading.Event) -> None:
-        """Work until `stopping` is set and nothing more is waiting; then close the socket."""
+        """Work until `stopping` is set, take one last group of what is waiting then, and close the socket.
+
+        Who sends on gets no answer any more and keeps its events.
+        """
         try:
-            while not stopping.is_set() or self._socket.poll(_POLL_MS):
+            while not stopping.is_set():
                 self.turns += 1
                 if self._socket.poll(_POLL_MS):
-                    self._receive_group()
-                    self._commit_group(stopping)
-                    self._note_duplicates()
+                    self._take_group(stopping)
                 else:
                     self._on_committed(())
+            self._take_group(stopping)
         finally:
             self._socket.close()
+
+    def _take_group(self, stopping: threading.Event) -> None:
+        self._receive_group()
+        self._commit_group(stopping)
+        self._note_duplicates()
 
     def _receive_group(self) -> None:
         events = 0

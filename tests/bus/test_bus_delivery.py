@@ -106,9 +106,11 @@ class Delivery(RuleBasedStateMachine):
 
     @rule()
     def say_hello(self) -> None:
+        """The answer is on its way like any other: it may be lost, overtaken, or come after another hello."""
+        self.sender.disconnected()
         streams = self.sender.streams
         self.receiver.greeted(self.marks(streams))
-        self.sender.welcomed(Welcome(self.marks(streams), CREDIT))
+        self.to_producer.append(Welcome(self.marks(streams), CREDIT))
 
     @rule(size=st.integers(1, 4))
     def send(self, size: int) -> None:
@@ -159,6 +161,8 @@ class Delivery(RuleBasedStateMachine):
             return
         if isinstance(message, Acknowledged):
             self.sender.acknowledged(message.stream, message.high_water_mark)
+        elif isinstance(message, Welcome):
+            self.sender.welcomed(message)
         elif isinstance(message, Rewind):
             self.sender.rewound(message.stream, message.last_taken)
         for stream in self.sender.finished():
@@ -185,6 +189,7 @@ class Delivery(RuleBasedStateMachine):
         self.to_producer.clear()
         self.start_writer()
         self.say_hello()
+        self.hear(0, lost=False)
         for _ in range(10_000):
             self.send(4)
             while self.to_writer:
