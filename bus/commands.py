@@ -179,7 +179,8 @@ class Refused(Message, frozen=True):
     """Nothing was done, or it went wrong. `code` is for programs, `message` for people.
 
     Codes: malformed, busy, internal, unknown_process, unknown_job, unknown_symbol, not_supervised, not_running,
-    not_an_order, wrong_configuration, no_place, not_pinned, not_now, failed, superseded, shutting_down.
+    not_an_order, wrong_configuration, no_place, not_pinned, not_now, needs_shutdown, failed, superseded,
+    shutting_down.
     """
 
     code: str

@@ -97,13 +97,27 @@ def load_settings(path: Path) -> Settings:
     Raises:
         ConfigError: the file cannot be read, or it has wrong keys or values: one line for each wrong section.
     """
+    return settings_of(_document(path), str(path))
+
+
+def load_run_settings(path: Path) -> RunSettings:
+    """The section [run] alone: for whoever only wants to know where a system runs, which may be able to say more.
+
+    Raises:
+        ConfigError: the file cannot be read, or this section is wrong.
+    """
+    section = _document(path).get("run", {})
+    return settings_of({"run": section}, str(path)).run
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
-        document = msgspec.toml.decode(path.read_bytes())
+        document: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    return settings_of(document, str(path))
+    return document
 
 
 def settings_of(document: dict[str, Any], source: str) -> Settings:

@@ -1,7 +1,8 @@
-"""The table of our processes: which module, in which order, and what happens when one ends."""
+"""The table of our processes: which module, in which order, what each reads, owns, and what happens when one ends."""
 
+import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,8 @@ from observer.supervisor.child import Child
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process of ours: its name, the module that is its `main`, and its place in the order of start.
+    """A process of ours: its name, the module that is its `main`, its place in the order of start, and what of the
+    configuration it reads ("selection.universe": that table of [selection]), so that a reload restarts no other.
 
     Start follows the data: what receives is ready before what sends; stop is the reverse, so the writer ends last but
     for the simulated broker.
@@ -21,18 +23,33 @@ class Process(msgspec.Struct, frozen=True):
     name: str
     module: str
     order: int
+    reads: tuple[str, ...]
 
 
-SIMULATOR: Final = Process("simulator", "workers.simulator", 0)
+_DAY: Final = ("run", "schedule")
+_BROKER: Final = ("account", "kis")
+_SELECTION: Final = ("selection.triggers", "selection.slots", "selection.context")
+
+SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulator"))
 
 PROCESSES: Final = (
-    Process("core-writer", "workers.core_writer", 1),
-    Process("accounts", "workers.accounts", 2),
-    Process("master-file", "workers.master_file", 3),
-    Process("gap-recovery", "workers.gap_recovery", 3),
-    Process("track-a", "workers.track_a", 3),
-    Process("track-b", "workers.track_b", 3),
+    Process("core-writer", "workers.core_writer", 1, (*_DAY, "store")),
+    Process("accounts", "workers.accounts", 2, (*_DAY, *_BROKER)),
+    Process("master-file", "workers.master_file", 3, (*_DAY, "store", *_BROKER, "reference", "selection.universe")),
+    Process("gap-recovery", "workers.gap_recovery", 3, ("run", "store", *_BROKER, "recovery")),
+    Process("track-a", "workers.track_a", 3, (*_DAY, "store", *_BROKER, "track_a")),
+    Process("track-b", "workers.track_b", 3, (*_DAY, "store", *_BROKER, *_SELECTION, "track_b")),
 )
+
+JOB_OWNERS: Final[Mapping[str, str]] = {
+    "universe": "master-file",
+    "master_files": "master-file",
+    "backup": "core-writer",
+}
+"""Which process runs a job of the day."""
+
+SLOTS_OWNER: Final = "track-b"
+"""Which process gives places of the stream."""
 
 WRONG_CONFIGURATION: Final = frozenset({2})  # a worker's exit status (workers.runtime): the next start would end alike
 
@@ -49,6 +66,7 @@ def _child(process: Process, settings: Settings, configuration: Path) -> Child:
         argv=(sys.executable, "-m", process.module, "--config", str(configuration)),
         log_path=Path(settings.run.data) / "logs" / f"{process.name}.log",
         order=process.order,
+        revision=revision_of(settings, process.reads),
         ready_deadline_s=settings.supervision.ready_deadline_s,
         stop_grace_s=settings.supervision.stop_grace_s,
         heartbeat_limit_s=settings.supervision.heartbeat_limit_s,
@@ -57,3 +75,18 @@ def _child(process: Process, settings: Settings, configuration: Path) -> Child:
         rss_bytes_max=settings.supervision.process_memory_bytes_max,
         final_exits=WRONG_CONFIGURATION,
     )
+
+
+def revision_of(settings: Settings, reads: Sequence[str]) -> str:
+    """A digest of these parts of the configuration: another one when any key in them has another value."""
+    document = msgspec.to_builtins(settings)
+    return hashlib.sha256(msgspec.json.encode([_part(document, path) for path in reads])).hexdigest()
+
+
+def _part(document: Mapping[str, object], path: str) -> object:
+    name, _, rest = path.partition(".")
+    part = document[name]
+    if not rest:
+        return part
+    assert isinstance(part, Mapping), f"{name} is a section"
+    return _part(part, rest)

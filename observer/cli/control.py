@@ -1,7 +1,10 @@
-"""`observer status` and `observer ctl`: questions and commands to the system that runs here."""
+"""`observer status` and `observer ctl`: questions and commands to the system that runs here.
+
+Exit statuses, the same for all: 0 it was done or is under way (the answer says which), 1 it was refused or failed and
+the answer says why, 2 it could not be asked: no system runs here, or the command line or the configuration is wrong.
+"""
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,34 +15,52 @@ from rich.table import Table
 
 from bus.commands import (
     Done,
+    Drain,
+    EachReply,
+    Level,
+    OrderReply,
+    Pin,
     ProcessStatus,
     Refused,
+    Reload,
+    ReloadReply,
     Reply,
     Request,
     Restart,
+    RunJob,
+    SetLogLevel,
     Shutdown,
     Start,
     Status,
     StatusReply,
     Stop,
+    UnderWay,
+    Unpin,
 )
 from bus.control import ControlClient, ControlTimeoutError
 from bus.endpoints import Endpoints
 from observer.cli.run import DEFAULT_CONFIGURATION
 from observer.clock import kst_datetime
-from observer.config import load_settings
+from observer.config import load_run_settings
 from observer.errors import ConfigError
 
 DEMO_CONFIGURATION = Path("demo/observer.toml")
 ANSWER_S = 3.0
 
-app = typer.Typer(help="Commands to the running system.", no_args_is_help=True)
+app = typer.Typer(
+    help="Commands to the running system. Each is answered within a second: with its result, or that it is under way. "
+    "Exit status 0: done or under way; 1: refused or failed, and why; 2: it could not be asked.",
+    no_args_is_help=True,
+)
+slots = typer.Typer(help="Places of the stream that a person gives.", no_args_is_help=True)
+app.add_typer(slots, name="slots")
 
 ConfigOption = Annotated[
     Path | None,
     typer.Option(help="The configuration of the system that is meant; without it the one that runs in this folder."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+SymbolArgument = Annotated[str, typer.Argument(help="The symbol: 005930, say.")]
 ProcessArgument = Annotated[str, typer.Argument(help="The process, as `observer status` names it: track-b, say.")]
 
 
@@ -78,6 +99,62 @@ def shutdown(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     _show(_ask(Shutdown(), config), as_json=as_json)
 
 
+@app.command()
+def reload(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be restarted.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read the configuration again and restart the processes that it changes, and no others.
+
+    A wrong configuration is refused with every wrong key, and nothing happens.
+    """
+    _show(_ask(Reload(dry_run), config), as_json=as_json)
+
+
+@app.command()
+def drain(
+    process: Annotated[str | None, typer.Argument(help="The process; without one all are asked.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Wait until all that a process has published until now is in the database."""
+    _show(_ask(Drain(_name(process) if process else None), config), as_json=as_json)
+
+
+@app.command("run-job")
+def run_job(
+    job: Annotated[str, typer.Argument(help="universe, master_files or backup.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run one of the day's jobs now, in the process that owns it, whether or not it ran today."""
+    _show(_ask(RunJob(job.replace("-", "_")), config), as_json=as_json)
+
+
+@app.command("log-level")
+def log_level(
+    process: ProcessArgument,
+    level: Annotated[Level, typer.Argument(help="The least important messages to log.", case_sensitive=False)],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change what a process logs, until it ends; `supervisor` names the one that keeps the others."""
+    _show(_ask(SetLogLevel(_name(process), level), config), as_json=as_json)
+
+
+@slots.command()
+def pin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Stream this symbol, whatever its score, until it is unpinned or the day's stream ends."""
+    _show(_ask(Pin(symbol), config), as_json=as_json)
+
+
+@slots.command()
+def unpin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Free the place of a pinned symbol; a trigger that holds may win it one again."""
+    _show(_ask(Unpin(symbol), config), as_json=as_json)
+
+
 def _name(process: str) -> str:
     """Names have hyphens, modules underscores; people type both."""
     return process.replace("_", "-")
@@ -101,7 +178,7 @@ async def _request(address: str, request: Request) -> Reply:
 def _runtime_directory(config: Path | None) -> Path:
     """Where the meant system has its sockets: of those configured here, the one with a control socket."""
     candidates = [config] if config else [path for path in (DEFAULT_CONFIGURATION, DEMO_CONFIGURATION) if path.exists()]
-    directories = [Path(load_settings(path).run.runtime) for path in candidates]
+    directories = [Path(load_run_settings(path).runtime) for path in candidates]
     for directory in directories:
         if (directory / "control").exists():
             return directory
@@ -113,17 +190,58 @@ def _show(reply: Reply, *, as_json: bool) -> None:
     """A refusal goes to stderr and ends with status 1."""
     if as_json:
         _print_json(reply)
+    else:
+        _tell(reply)
+    if _is_refusal(reply):
+        raise typer.Exit(1)
+
+
+def _tell(reply: Reply) -> None:
     match reply:
-        case Refused(code, message):
-            if not as_json:
-                sys.stderr.write(f"observer: {message} ({code})\n")
-            raise typer.Exit(1)
-        case Done(process, detail) if not as_json:
-            typer.echo(f"{process}: {detail}")
         case StatusReply():
             pass
-        case _ if not as_json:
-            typer.echo(reply.detail)
+        case ReloadReply():
+            typer.echo(_reload_text(reply))
+        case EachReply(replies):
+            for process, each in replies.items():
+                typer.echo(f"{process}: {_text(each)}", err=isinstance(each, Refused))
+        case Refused():
+            typer.echo(f"observer: {_text(reply)}", err=True)
+        case Done(process, detail):
+            typer.echo(f"{process}: {detail}")
+        case UnderWay(detail):
+            typer.echo(detail)
+
+
+def _text(reply: OrderReply) -> str:
+    return f"{reply.message} ({reply.code})" if isinstance(reply, Refused) else reply.detail
+
+
+def _is_refusal(reply: Reply) -> bool:
+    match reply:
+        case Refused():
+            return True
+        case EachReply(replies):
+            return any(isinstance(each, Refused) for each in replies.values())
+        case ReloadReply():
+            return bool(reply.failed)
+        case _:
+            return False
+
+
+def _reload_text(reply: ReloadReply) -> str:
+    """One line for each thing that a reload does; what it does not is left out."""
+    would = "would be " if reply.progress == "dry_run" else ""
+    lines = [
+        *(f"{name}: {would}restarted" for name in reply.restarted),
+        *(f"{name}: {would}started" for name in reply.started),
+        *(f"{name}: {would}stopped" for name in reply.stopped),
+        *(f"{name}: changed, from its next start on" for name in reply.at_next_start),
+        *(f"{name}: does not run; ask for the status" for name in reply.failed),
+    ]
+    if not lines:
+        return "nothing that a process reads has changed"
+    return "\n".join([*lines, *(["under way: ask for the status"] if reply.progress == "under_way" else [])])
 
 
 def _print_json(reply: Reply) -> None:

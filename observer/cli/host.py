@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bus.commands import ProcessStatus, StatusReply
+from bus.commands import Order, ProcessStatus, Reload, Reply, StatusReply
 from bus.endpoints import Endpoints
 from bus.events import AlertRaised, PhaseChanged, ProcessChanged, Severity
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer import logs
 from observer.brokers import keys_of
+from observer.cli.orders import Orders
 from observer.cli.service import Service
 from observer.clock import Clock
 from observer.config import Settings
@@ -50,10 +52,11 @@ class Host:
         keys_of(settings)
         self.endpoints = Endpoints(Path(settings.run.runtime))
         self.stopping = asyncio.Event()
-        self._settings = settings
         self._clock = clock
         self._today = Today(settings, clock)
         self._producer: Producer | None = None
+        self._told_phase = "IDLE"
+        self._following: list[asyncio.Task[None]] = []  # tell what the schedule says; anew when that changes
         self._supervisor = Supervisor(
             lambda: children_of(settings, configuration),
             runtime_directory=self.endpoints.runtime_directory,
@@ -62,6 +65,10 @@ class Host:
             extend_status=lambda: (self.phase, clock.now_ns()),
             host_limits=settings.supervision.host,
             disk=Path(settings.run.data),
+            orders=self._obey,
+        )
+        self._orders = Orders(
+            NAME, self._supervisor, configuration, settings, self._adopt, producer=lambda: self._producer
         )
         self._service = Service(service_manager or ServiceManager({}, os.getpid()), self._status_line)
 
@@ -70,6 +77,9 @@ class Host:
         """The phase of the day; IDLE while the calendar does not know this day."""
         plan = self._today.known()
         return phase_at(plan, self._clock.now_ns()) if plan else "IDLE"
+
+    async def _obey(self, request: Reload | Order) -> Reply:
+        return await self._orders.obey(request)
 
     def status(self) -> StatusReply:
         """What runs; after `run` how each process ended."""
@@ -81,12 +91,13 @@ class Host:
         Raises:
             AlreadyRunningError: another supervisor works in this runtime directory.
         """
-        beating = asyncio.create_task(self._service.run())
+        serving = [asyncio.create_task(tell) for tell in (self._service.run(), self._tell_ready())]
         try:
             await self._supervisor.run_until(self.stopping, self._telling())
         finally:
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
 
     def _status_line(self) -> str:
         processes = self.status().processes
@@ -98,30 +109,44 @@ class Host:
         """Publish what the supervisor sees; what it does once the end has begun stands in the log alone."""
         outbox = Outbox(self.endpoints.runtime_directory / "outbox" / NAME, NAME, uuid.uuid4().hex)
         self._producer = producer = Producer(outbox, self.endpoints.ingest)
-        tells = (producer.run(), self._tell_phases(producer), self._tell_readiness(producer))
-        tasks = [asyncio.create_task(tell) for tell in tells]
+        delivery = asyncio.create_task(producer.run())
+        self._follow_schedule(producer)
         try:
             yield
         finally:
+            self._service.stopping()
             self._producer = None
             await producer.drain(DRAIN_S)
-            for task in tasks:
+            for task in (delivery, *self._following):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(delivery, *self._following, return_exceptions=True)
             producer.close()
+
+    def _adopt(self, settings: Settings) -> None:
+        """What a reload changes here; the processes read the file themselves."""
+        logs.set_level(settings.run.log_level)
+        self._today = Today(settings, self._clock)
+        if self._producer is not None:
+            self._follow_schedule(self._producer)
+
+    def _follow_schedule(self, producer: Producer) -> None:
+        for task in self._following:
+            task.cancel()
+        self._following = [
+            asyncio.create_task(tell) for tell in (self._tell_phases(producer), self._tell_readiness(producer))
+        ]
 
     async def _tell_ready(self) -> None:
         await self._supervisor.started.wait()
         self._service.ready()
 
     async def _tell_phases(self, producer: Producer) -> None:
-        current = "IDLE"
         while True:
             plan = await self._today.plan()
             now_ns = self._clock.now_ns()
-            previous, current = current, phase_at(plan, now_ns)
-            if current != previous:
-                producer.publish(PhaseChanged(plan.day.isoformat(), now_ns, previous, current))
+            previous, self._told_phase = self._told_phase, phase_at(plan, now_ns)
+            if self._told_phase != previous:
+                producer.publish(PhaseChanged(plan.day.isoformat(), now_ns, previous, self._told_phase))
             await self._clock.sleep_until(next_change(plan, now_ns))
 
     async def _tell_readiness(self, producer: Producer) -> None:
@@ -131,7 +156,7 @@ class Host:
             if plan.trades and self._clock.now_ns() < plan.track_a_start_ns:
                 await self._clock.sleep_until(plan.ready_ns)
                 producer.publish(readiness_alert(self.status().processes, self._clock.now_ns()))
-            await self._today.is_over()
+            await self._today.end_of(plan)
 
     def on_change(self, name: str, previous: State, current: State, pid: int | None, reason: str) -> None:
         """A process changed its state (`Listener` of the supervisor)."""
