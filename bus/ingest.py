@@ -19,8 +19,10 @@ from bus.delivery import BATCH, HELLO, Delivered, Hello, Receiver, Rewind, ToPro
 
 logger = logging.getLogger(__name__)
 
-CREDIT_EVENTS: Final = 20_000  # what one producer may have under way: bounds the memory of both ends
 GROUP_EVENTS_MAX: Final = 20_000  # a commit of this many takes some tens of milliseconds
+# What one producer may have under way: a group that is being committed, and the next one, so that neither end waits for
+# the other. It bounds the memory of both.
+CREDIT_EVENTS: Final = 2 * GROUP_EVENTS_MAX
 _POLL_MS: Final = 50  # how soon a request to stop is noticed
 _RETRY_S: Final = 0.2  # machine seconds between attempts while the database refuses
 
@@ -177,11 +179,14 @@ class Ingest:
         except self._retry_on as error:
             logger.error("commit failed, will be tried again: %s", error)
             self.failed_commits += 1
-            self._roll_back({batch.stream for batch in group}, stopping)
+            self._roll_back(group, stopping)
             return
         self.commits += 1
         for stream, last_sequence in _last_sequences(group).items():
             self._send(self._routes[stream], self._receiver.committed(stream, last_sequence))
+        self._pass_on(group)
+
+    def _pass_on(self, group: Sequence[Delivered]) -> None:
         self.committed_events += sum(len(batch.events) for batch in group)
         self._on_committed(group)
 
@@ -195,15 +200,20 @@ class Ingest:
             else:
                 del self._duplicates[stream]
 
-    def _roll_back(self, streams: set[str], stopping: threading.Event) -> None:
-        """Ask the database where it stands until it answers, and the producers to go on from there."""
+    def _roll_back(self, group: Sequence[Delivered], stopping: threading.Event) -> None:
+        """Ask the database where it stands until it answers, and the producers to go on from there. A group that it
+        has all the same (the connection was lost in the commit) is passed on like any other.
+        """
+        ends = _last_sequences(group)
         while not stopping.wait(_RETRY_S):
             try:
-                marks = self._sink.high_water_marks(sorted(streams))
+                marks = self._sink.high_water_marks(sorted(ends))
             except self._retry_on:
                 continue
             for rewind in self._receiver.rolled_back(marks):
                 self._send(self._routes[rewind.stream], rewind)
+            if all(marks[stream] >= end for stream, end in ends.items()):
+                self._pass_on(group)
             return
 
     def _send(self, route: bytes, message: ToProducer) -> None:
