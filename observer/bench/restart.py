@@ -2,7 +2,8 @@
 
 The worker is Track B while it streams: killed from outside, started again by the supervisor after its back-off, it
 imports, opens its outbox, takes its places over, connects to the broker and says so. A span ends when the database,
-read from outside, has the first event of the new process's stream.
+read from outside, has the first event of the new process's stream. Between two kills the worker is stopped and started
+by order, which lets the supervisor forget the kill: each meets the first back-off, as a single crash does.
 """
 
 import asyncio
@@ -18,9 +19,10 @@ from typing import Final
 
 import msgspec
 
+from bus.commands import Start, Stop
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import Tell
-from observer.bench.system import RunningSystem, all_run, running_system
+from observer.bench.system import ANSWER_S, RunningSystem, all_run, running_system
 from observer.bench.writer import BenchError
 
 WORKER: Final = "track-b"
@@ -54,6 +56,7 @@ async def measure_restart(folder: Path, kills: int, pause_s: float, tell: Tell) 
             tell(f"kill {number}/{kills}")
             await asyncio.sleep(pause_s)
             spans_s.append(await _kill(system))
+            await _renew(system)
     return RestartResult(this_machine(folder), WORKER, statistics.median(spans_s), spans_s)
 
 
@@ -66,6 +69,13 @@ async def _kill(system: RunningSystem) -> float:
     os.kill(pid, signal.SIGKILL)
     await _first_event(system.database, before)
     return time.monotonic() - began_s
+
+
+async def _renew(system: RunningSystem) -> None:
+    await system.control.request(Stop(WORKER), ANSWER_S)
+    await system.until(lambda processes: processes[WORKER].state == "STOPPED", f"{WORKER} is stopped")
+    await system.control.request(Start(WORKER), ANSWER_S)
+    await system.until(all_run, f"{WORKER} runs again")
 
 
 async def _first_event(database: Path, before: set[str]) -> None:

@@ -22,7 +22,7 @@ from observer.practice import DAY, Practice, write_practice
 _PRACTICE: Final = Practice(symbols=60, seed=7)
 _BOOT_S: Final = 6.0  # the market stands still while the processes start
 _START_S: Final = 60.0
-_ANSWER_S: Final = 3.0
+ANSWER_S: Final = 3.0
 _STOP_S: Final = 60.0
 _LOOK_S: Final = 0.05
 
@@ -37,7 +37,7 @@ class RunningSystem(msgspec.Struct, frozen=True):
     async def processes(self) -> dict[str, ProcessStatus]:
         """What runs now, by name; empty while nobody answers."""
         with contextlib.suppress(ControlTimeoutError):
-            reply = await self.control.request(Status(), _ANSWER_S)
+            reply = await self.control.request(Status(), ANSWER_S)
             if isinstance(reply, StatusReply):
                 return {process.name: process for process in reply.processes}
         return {}
