@@ -30,6 +30,7 @@ class Marks:
 
     def __init__(self) -> None:
         self.marks: dict[str, int] = {}
+        self.outcomes_lost = 0
 
     def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
         return {stream: self.marks.get(stream, 0) for stream in streams}
@@ -37,6 +38,9 @@ class Marks:
     def commit(self, batches: Sequence[Delivered]) -> None:
         for batch in batches:
             self.marks[batch.stream] = batch.first_sequence + len(batch.events) - 1
+        if self.outcomes_lost:
+            self.outcomes_lost -= 1
+            raise ConnectionError
 
     def note_duplicates(self, stream: str, count: int) -> None:
         pass
@@ -199,6 +203,24 @@ def test_a_writer_that_stops_gives_its_captures_the_rest_first(tmp_path: Path) -
     asyncio.run(scenario())
     capture.close()
     assert capture.missing({A: 5000}) == {}
+
+
+def test_a_commit_of_which_the_outcome_was_lost_is_captured_too(tmp_path: Path) -> None:
+    sink = Marks()
+    capture = opened(tmp_path)
+
+    async def scenario() -> None:
+        async with recording(tmp_path, capture):
+            with writer(tmp_path, sink):
+                await until(lambda: capture.has_begun)
+                sink.outcomes_lost = 1
+                async with producer(tmp_path, A) as a:
+                    a.publish_together(trades(3))
+                await until(lambda: capture.reaches({A: 3}))
+
+    asyncio.run(scenario())
+    capture.close()
+    assert capture.missing({A: 3}) == {}
 
 
 def test_a_capture_outlives_writers_and_knows_to_the_event_what_it_missed_between(tmp_path: Path) -> None:

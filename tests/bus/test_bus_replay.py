@@ -1,0 +1,197 @@
+"""A replay is a stream of its own that goes by the front door, the same one every time."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from bus.capture import Capture, CaptureLabel
+from bus.codec import pack, repack, unpack
+from bus.delivery import Delivered
+from bus.events import EVENT_TYPES, DailyBar, Event, Poison, UniverseMember, kind_of
+from bus.ingest import Ingest
+from bus.journal import JournalError, JournalWriter
+from bus.replay import CaptureSource, Replay, moment_ns
+from bus.tap import Began
+from tests.builders import trade, trades
+from tests.bus.journals.keep import example
+
+ID = "cc" * 16
+A, B = "aa" * 16, "bb" * 16
+NS_PER_S = 1_000_000_000
+
+
+class Memory:
+    """A sink that keeps its events in order per stream; at `ends_at` events it stops answering."""
+
+    def __init__(self, ends_at: int | None = None) -> None:
+        self.stored: dict[str, list[Event | Poison]] = {}
+        self.duplicates = 0
+        self._ends_at = ends_at
+
+    def high_water_marks(self, streams: Sequence[str]) -> dict[str, int]:
+        return {stream: len(self.stored.get(stream, [])) for stream in streams}
+
+    def commit(self, batches: Sequence[Delivered]) -> None:
+        if self._ends_at is not None and sum(map(len, self.stored.values())) >= self._ends_at:
+            raise ConnectionError
+        for batch in batches:
+            events = self.stored.setdefault(batch.stream, [])
+            assert batch.first_sequence == len(events) + 1
+            events.extend(batch.events)
+
+    def note_duplicates(self, stream: str, count: int) -> None:
+        self.duplicates += count
+
+
+@contextlib.contextmanager
+def ingest(folder: Path, sink: Memory) -> Iterator[str]:
+    address = f"ipc://{folder}/ingest"
+    running = Ingest(address, sink, lambda _: None, ConnectionError)
+    stopping = threading.Event()
+    thread = threading.Thread(target=running.run, args=[stopping])
+    thread.start()
+    try:
+        yield address
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def captured(folder: Path, *batches: tuple[str, int, Sequence[Event]]) -> Path:
+    path = folder / "captured"
+    capture = Capture(path, CaptureLabel(ID, None), {})
+    capture.take(Began({stream: first - 1 for stream, first, _ in reversed(batches)}))
+    for stream, first, events in batches:
+        capture.take(unpack(pack(stream, first, events)))
+    capture.close()
+    return path
+
+
+def replayed(path: Path, folder: Path, sink: Memory, speed: float | None = None) -> float:
+    """Replay what the sink has not got; the machine seconds that it took."""
+
+    async def scenario(address: str) -> float:
+        source = CaptureSource(path)
+        committed = sink.high_water_marks([source.stream])[source.stream]
+        replay = Replay(source, address, committed=committed, speed=speed)
+        began_s = asyncio.get_running_loop().time()
+        await asyncio.wait_for(replay.run(), 20)
+        assert replay.committed == source.events
+        source.close()
+        return asyncio.get_running_loop().time() - began_s
+
+    with ingest(folder, sink) as address:
+        return asyncio.run(scenario(address))
+
+
+def test_all_streams_of_a_capture_become_one_in_the_order_of_their_commits(tmp_path: Path) -> None:
+    path = captured(tmp_path, (A, 1, trades(2)), (B, 7, trades(2, first=10)), (A, 3, trades(1, first=3)))
+    sink = Memory()
+    replayed(path, tmp_path, sink)
+    assert sink.stored == {ID: [*trades(2), *trades(2, first=10), trade(3)]}
+
+
+def test_replayed_twice_nothing_changes(tmp_path: Path) -> None:
+    path = captured(tmp_path, (A, 1, trades(500)), (B, 1, trades(500)))
+    sink = Memory()
+    replayed(path, tmp_path, sink)
+    replayed(path, tmp_path, sink)
+    assert sink.stored == {ID: [*trades(500), *trades(500)]}
+    assert sink.duplicates == 0
+
+
+def test_a_replay_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = captured(tmp_path, *((A, first, trades(100, first=first)) for first in range(1, 100_000, 100)))
+
+    async def interrupted(address: str) -> None:
+        source = CaptureSource(path)
+        replay = Replay(source, address, committed=0, speed=None)
+        task = asyncio.create_task(replay.run())
+        async with asyncio.timeout(10):
+            while replay.committed < 20_000:
+                await asyncio.sleep(0.005)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        source.close()
+
+    broken = Memory(ends_at=20_000)
+    with ingest(tmp_path, broken) as address:
+        asyncio.run(interrupted(address))
+    there = len(broken.stored[ID])
+    assert 20_000 <= there < 100_000
+    sink = Memory()
+    sink.stored = broken.stored
+    replayed(path, tmp_path, sink)
+    assert sink.stored == {ID: trades(100_000)}
+    assert sink.duplicates == 0
+
+
+def test_what_could_not_be_read_is_replayed_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "captured"
+    unreadable = pack(A, 1, trades(2)).replace(b"005930", b"00593\xff")
+    journal = JournalWriter(path, str(CaptureLabel(ID, None)))
+    journal.append(unreadable)
+    journal.close()
+    sink = Memory()
+    replayed(path, tmp_path, sink)
+    assert [type(event) for event in sink.stored[ID]] == [Poison, Poison]
+
+
+def test_a_batch_can_be_asked_for_again_from_anywhere(tmp_path: Path) -> None:
+    batches = [(A, first, trades(3, first=first)) for first in range(1, 9_000, 3)]
+    source = CaptureSource(captured(tmp_path, *batches))
+    for sequence in (1, 8_999, 2, 5_000, 4_999, 4_000, 9_000):
+        first = (sequence - 1) // 3 * 3 + 1
+        packed, last_sequence = source.batch_at(ID, sequence)
+        assert packed == repack(unpack(pack(A, first, trades(3, first=first))), ID, first)
+        assert last_sequence == first + 2
+    with pytest.raises(KeyError):
+        source.batch_at(ID, 9_001)
+    source.close()
+
+
+def test_at_a_speed_events_come_when_their_market_time_has(tmp_path: Path) -> None:
+    """Three trades, 100 market seconds apart, at 1,000 market seconds a second: a fifth of a second."""
+    path = captured(tmp_path, *((A, n, [trade(n, receive_time_ns=n * 100 * NS_PER_S)]) for n in (1, 2, 3)))
+    sink = Memory()
+    assert replayed(path, tmp_path, sink, speed=1_000) >= 0.2
+    assert sink.stored == {ID: trades_at(100)}
+
+
+def trades_at(step_s: int) -> list[Event]:
+    return [trade(n, receive_time_ns=n * step_s * NS_PER_S) for n in (1, 2, 3)]
+
+
+def test_an_event_older_than_those_before_it_does_not_wait(tmp_path: Path) -> None:
+    late = trade(2, receive_time_ns=1)
+    path = captured(tmp_path, (A, 1, [trade(1)]), (A, 2, [late]))
+    assert replayed(path, tmp_path, Memory(), speed=0.001) < 5
+
+
+def test_at_a_speed_too_what_is_there_already_is_not_sent_again(tmp_path: Path) -> None:
+    path = captured(tmp_path, *((A, n, [trade(n, receive_time_ns=n * 1_000 * NS_PER_S)]) for n in (1, 2, 3)))
+    sink = Memory()
+    sink.stored = {ID: [trade(1, receive_time_ns=1_000 * NS_PER_S), trade(2, receive_time_ns=2_000 * NS_PER_S)]}
+    assert replayed(path, tmp_path, sink, speed=0.01) < 5  # one is left, and the first that is sent is due at once
+    assert sink.duplicates == 0
+    assert len(sink.stored[ID]) == 3
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES, ids=kind_of)
+def test_an_event_tells_when_it_was_published(event_type: type[Event]) -> None:
+    """Daily bars and members of a universe do not: they go with what was published before them. Nor does a recovered
+    minute, whose time is of what it stands for.
+    """
+    timeless = {DailyBar, UniverseMember}
+    moment = moment_ns(example(event_type))
+    assert (moment is None) == (event_type in timeless or event_type.__name__ == "MinuteBarRecovered")
+
+
+def test_a_segment_of_an_outbox_is_not_replayed(tmp_path: Path) -> None:
+    JournalWriter(tmp_path / "segment", f"outbox track-b {A}").close()
+    with pytest.raises(JournalError, match="not a capture"):
+        CaptureSource(tmp_path / "segment")
