@@ -1,7 +1,8 @@
 """The configured broker, put together: the only place where providers meet accounts.
 
 A provider's calls need permits and credentials, an account has them, and neither room knows the other; here the
-configuration joins them for whoever wants to call.
+configuration joins them for whoever wants to call. A process loads a network library with its first use of it: the one
+that streams never has the REST client's, and the other way round.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from observer import logs
 from observer.accounts.keys import AccountKeys, read_keys
@@ -17,12 +18,12 @@ from observer.accounts.permits import SharedPermits
 from observer.accounts.token_cache import CachedCredentials, TokenStore
 from observer.clock import Clock
 from observer.config import Settings
-from observer.providers.http import RestPipeline, open_client
 from observer.providers.interfaces import Credentials, StreamListener
-from observer.providers.kis.calls import KisIssuing, KisRest, KisRestDialect
-from observer.providers.kis.files import KisMasterFiles
-from observer.providers.kis.session import KisSession
-from observer.providers.websocket import StreamSettings, TradeStreamConnection
+
+if TYPE_CHECKING:
+    from observer.providers.kis.calls import KisIssuing, KisRest
+    from observer.providers.kis.files import KisMasterFiles
+    from observer.providers.websocket import TradeStreamConnection
 
 PROVIDER: Final = "kis"
 
@@ -44,8 +45,11 @@ class BrokerAccount:
         self._credentials = CachedCredentials(store=self.tokens, keys=self.keys, clock=clock, build=Credentials)
 
     @contextlib.asynccontextmanager
-    async def rest(self) -> AsyncIterator[KisRest]:
+    async def rest(self) -> AsyncIterator["KisRest"]:
         """REST calls, sharing the account's permits with all other processes."""
+        from observer.providers.http import RestPipeline, open_client
+        from observer.providers.kis.calls import KisRest, KisRestDialect
+
         settings = self._settings.kis
         permits_path = Path(self._settings.run.runtime) / "permits" / self.name
         permits = SharedPermits(permits_path, self._clock, settings.permits)
@@ -65,19 +69,28 @@ class BrokerAccount:
                 permits.close()
 
     @contextlib.asynccontextmanager
-    async def issuing(self) -> AsyncIterator[KisIssuing]:
+    async def issuing(self) -> AsyncIterator["KisIssuing"]:
         """The calls that issue tokens and approval keys; for the one process that does."""
+        from observer.providers.http import open_client
+        from observer.providers.kis.calls import KisIssuing
+
         async with open_client(self._settings.kis.rest_url, self._settings.kis.rest) as client:
             yield KisIssuing(client, self._clock)
 
     @contextlib.asynccontextmanager
-    async def master_files(self) -> AsyncIterator[KisMasterFiles]:
+    async def master_files(self) -> AsyncIterator["KisMasterFiles"]:
         """The download host of the master files."""
+        from observer.providers.http import open_client
+        from observer.providers.kis.files import KisMasterFiles
+
         async with open_client(self._settings.kis.files_url, self._settings.kis.rest) as client:
             yield KisMasterFiles(client)
 
-    def stream(self, listener: StreamListener) -> TradeStreamConnection:
+    def stream(self, listener: StreamListener) -> "TradeStreamConnection":
         """The account's one streaming connection; it does nothing until it is run."""
+        from observer.providers.kis.session import KisSession
+        from observer.providers.websocket import StreamSettings, TradeStreamConnection
+
         settings = StreamSettings(
             url=self._settings.kis.stream_url,
             provider=PROVIDER,

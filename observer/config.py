@@ -13,8 +13,8 @@ from observer.accounts.keys import AccountSettings
 from observer.accounts.permits import PermitSettings
 from observer.errors import ConfigError
 from observer.gaps.recovery import RecoverySettings
-from observer.providers.http import RestSettings
-from observer.providers.kis.files import REAL_FILE_HOST
+from observer.providers.kis import hosts
+from observer.providers.settings import RestSettings
 from observer.reference.changes import ReferenceSettings
 from observer.schedule.phases import ScheduleSettings
 from observer.selection.settings import SelectionSettings
@@ -42,9 +42,9 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class KisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where KIS answers, and its limits for one app key (real hosts; kis-api.md sections 1 and 4)."""
 
-    rest_url: str = "https://openapi.koreainvestment.com:9443"
-    stream_url: str = "ws://ops.koreainvestment.com:21000/tryitout"
-    files_url: str = REAL_FILE_HOST
+    rest_url: str = hosts.REST_URL
+    stream_url: str = hosts.STREAM_URL
+    files_url: str = hosts.FILES_URL
     stream_silence_s: Annotated[float, msgspec.Meta(gt=0)] = 90.0
     rest: RestSettings = RestSettings()
     permits: PermitSettings = PermitSettings()

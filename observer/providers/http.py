@@ -16,19 +16,11 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from observer.clock import Clock
 from observer.errors import MalformedError, ProviderError, RateExceededError, TokenExpiredError, TransportError
 from observer.providers.interfaces import Credentials, CredentialSource, Lane, PermitSource
+from observer.providers.settings import RestSettings
 
 Result = TypeVar("Result")
 
 _CONNECTIONS_MAX: Final = 8  # more than enough for 20 calls a second; a broker dislikes a crowd
-
-
-class RestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long to wait and how often to ask again. The timeout is machine time, the delays are market time."""
-
-    timeout_s: float = 10.0
-    attempts_max: int = 5
-    delay_initial_s: float = 0.5
-    delay_max_s: float = 8.0
 
 
 class Request(msgspec.Struct, frozen=True):

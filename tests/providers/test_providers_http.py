@@ -17,7 +17,8 @@ from observer.errors import (
     TokenExpiredError,
     TransportError,
 )
-from observer.providers.http import Request, RestPipeline, RestSettings, open_client
+from observer.providers.http import Request, RestPipeline, open_client
+from observer.providers.settings import RestSettings
 from tests.providers.stand_ins import OpenPermits, RenewingCredentials, serving
 
 ERRORS = {429: RateExceededError, 401: TokenExpiredError, 503: MaintenanceError, 404: BadRequestError}

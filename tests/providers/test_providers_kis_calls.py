@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from observer.clock import NS_PER_S, ManualClock, ScaledClock, kst_ns
 from observer.errors import TokenThrottledError
-from observer.providers.http import RestPipeline, RestSettings, open_client
+from observer.providers.http import RestPipeline, open_client
 from observer.providers.kis.calls import KisIssuing, KisRest, KisRestDialect
+from observer.providers.settings import RestSettings
 from tests.providers.stand_ins import OpenPermits, RenewingCredentials, serving
 
 DAY = date(2026, 11, 20)

@@ -8,8 +8,9 @@ import pytest
 from aiohttp import web
 
 from observer.errors import BadRequestError, DataFileError, MaintenanceError
-from observer.providers.http import RestSettings, open_client
+from observer.providers.http import open_client
 from observer.providers.kis.files import KisMasterFiles
+from observer.providers.settings import RestSettings
 from tests.providers.stand_ins import serving
 
 

@@ -18,7 +18,6 @@ import httpx
 from observer.errors import BadRequestError, DataFileError, MaintenanceError, TransportError
 from observer.providers.interfaces import FileStamp
 
-REAL_FILE_HOST: Final = "https://new.real.download.dws.co.kr"
 _PATHS: Final = {
     "KOSPI": "/common/master/kospi_code.mst.zip",
     "KOSDAQ": "/common/master/kosdaq_code.mst.zip",
