@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -13,6 +13,7 @@ from random import Random
 import msgspec
 import psutil
 
+from bus.commands import Order, Reload, Reply
 from bus.control import ControlClient
 from bus.endpoints import Endpoints
 from observer.supervisor.child import Child
@@ -97,6 +98,7 @@ def supervisor_of(
     limits: RestartLimits = QUICK,
     chance: Random | None = None,
     host_limits: HostLimits | None = None,
+    orders: Callable[[Reload | Order], Awaitable[Reply]] | None = None,
 ) -> tuple[Supervisor, Changes]:
     endpoints = Endpoints(folder / "run")
     changes = Changes()
@@ -109,6 +111,7 @@ def supervisor_of(
         limits=limits,
         chance=chance or Random(1),
         host_limits=host_limits,
+        orders=orders,
     )
     return supervisor, changes
 

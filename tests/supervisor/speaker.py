@@ -2,7 +2,8 @@
 
 Modes: well (ready, heartbeats, ends on SIGTERM) - silent (ready, one heartbeat, then its loop is blocked) - unready
 (never says ready) - leaving (ready, says that it is stopping, ends with status 0) - staying (says that it is stopping
-and does not end).
+and does not end) - worker (well, and obeys orders as our workers do) - slow (well, and takes an order but never
+answers).
 """
 
 import asyncio
@@ -13,10 +14,15 @@ import signal
 import sys
 import time
 
-from bus.commands import Heartbeat, Ready, Stopping
+from bus.commands import Heartbeat, Order, OrderReply, Ready, Stopping
 from bus.control import ControlClient
 
 HEARTBEAT_S = 0.05
+
+
+async def never(_order: Order) -> OrderReply:
+    await asyncio.sleep(600)
+    raise AssertionError
 
 
 def block_the_loop() -> None:
@@ -27,6 +33,13 @@ async def speak(name: str, address: str, mode: str) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     client = ControlClient(address)
+    if mode == "worker":
+        from observer.clock import RealClock
+        from workers.orders import Orders
+
+        client.obey(Orders(name, RealClock()).obey)
+    if mode == "slow":
+        client.obey(never)
     if mode == "unready":
         await stopping.wait()
         return

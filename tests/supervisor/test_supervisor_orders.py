@@ -1,0 +1,248 @@
+"""Orders that go on to a child's process, and a reload that restarts what it changes and nothing else."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.commands import Done, Pin, Refused, Reload, ReloadReply, RunJob, SetLogLevel, UnderWay
+from observer.supervisor.child import Child
+from observer.supervisor.reload import AT_REST, plan_reload
+from observer.supervisor.states import State
+from tests.supervisor.scenes import DEADLINE_S, Scene, kill, quiet, speaker, supervised, supervisor_of
+
+DEBUG = SetLogLevel("a", "DEBUG")
+
+
+# --- orders --------------------------------------------------------------------------------------------------
+
+
+def test_an_order_reaches_the_process_and_its_answer_comes_back(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [speaker(tmp_path, "a", "worker"), speaker(tmp_path, "b", "worker")]) as scene:
+            await scene.supervisor.start_all()
+            assert await scene.supervisor.order("a", DEBUG) == Done("a", "logs from DEBUG on, until it ends")
+            assert await scene.supervisor.order("b", RunJob("sweep")) == Refused(
+                "unknown_job", "b has no job 'sweep'; it has none"
+            )
+
+    asyncio.run(run())
+
+
+def test_an_order_goes_to_the_present_life_of_a_process(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [speaker(tmp_path, "a", "worker")]) as scene:
+            await scene.supervisor.start_all()
+            kill(scene.pid("a"))
+            await scene.changes.until("a", State.RUNNING, 2)
+            assert isinstance(await scene.supervisor.order("a", DEBUG), Done)
+
+    asyncio.run(run())
+
+
+def test_a_process_that_takes_long_to_answer_is_said_to_be_told(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [speaker(tmp_path, "a", "slow")]) as scene:
+            await scene.supervisor.start_all()
+            async with asyncio.timeout(1.0):
+                assert isinstance(await scene.supervisor.order("a", DEBUG), UnderWay)
+
+    asyncio.run(run())
+
+
+def test_who_does_not_run_or_does_not_exist_or_does_not_speak_takes_no_order(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [speaker(tmp_path, "a", "worker"), quiet(tmp_path, "mute")]) as scene:
+            await scene.supervisor.start("mute")
+            assert await refusal(scene, "a") == "not_running"
+            assert await refusal(scene, "b") == "unknown_process"
+            assert await refusal(scene, "mute") == "not_an_order"
+
+    asyncio.run(run())
+
+
+async def refusal(scene: Scene, name: str) -> str:
+    reply = await scene.supervisor.order(name, DEBUG)
+    assert isinstance(reply, Refused)
+    return reply.code
+
+
+@pytest.mark.parametrize("request_", [Reload(), Pin("005930"), RunJob("backup")])
+def test_a_supervisor_that_nobody_told_what_to_do_with_orders_refuses_them(
+    tmp_path: Path, request_: Reload | Pin | RunJob
+) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
+            reply = await scene.client.request(request_, DEADLINE_S)
+            assert isinstance(reply, Refused)
+            assert reply.code == "not_an_order"
+
+    asyncio.run(run())
+
+
+# --- reload --------------------------------------------------------------------------------------------------
+
+
+def revised(child: Child, **changes: object) -> Child:
+    return msgspec.structs.replace(child, **({"revision": "2"} | changes))
+
+
+async def reload(scene: Scene, children: Sequence[Child], *, dry_run: bool = False) -> ReloadReply:
+    reply = await scene.supervisor.reload(children, dry_run=dry_run)
+    assert isinstance(reply, ReloadReply)
+    return reply
+
+
+def test_a_reload_restarts_what_changed_and_the_others_never_notice(tmp_path: Path) -> None:
+    async def run() -> None:
+        a, b = quiet(tmp_path, "a"), quiet(tmp_path, "b", order=1)
+        async with supervised(tmp_path, [a, b]) as scene:
+            await scene.supervisor.start_all()
+            before = scene.pids()
+            assert await reload(scene, [revised(a), b]) == ReloadReply(["a"], [], [], [], "done")
+            assert scene.pid("a") != before["a"]
+            assert scene.changes.states("b") == [State.STARTING, State.RUNNING]
+            assert await reload(scene, [revised(a), b]) == ReloadReply([], [], [], [], "done")
+
+    asyncio.run(run())
+
+
+def test_a_dry_run_tells_the_same_and_does_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        a, b = quiet(tmp_path, "a"), quiet(tmp_path, "b")
+        async with supervised(tmp_path, [a, b]) as scene:
+            await scene.supervisor.start_all()
+            before = scene.pids(), len(scene.changes.all)
+            told = await reload(scene, [revised(a), quiet(tmp_path, "c")], dry_run=True)
+            assert told == ReloadReply(["a"], ["c"], ["b"], [], "dry_run")
+            assert (scene.pids(), len(scene.changes.all)) == before
+
+    asyncio.run(run())
+
+
+def test_what_is_new_is_started_in_its_place_and_what_is_gone_is_stopped_and_forgotten(tmp_path: Path) -> None:
+    async def run() -> None:
+        a, c = quiet(tmp_path, "a"), quiet(tmp_path, "c", order=2)
+        async with supervised(tmp_path, [a, c]) as scene:
+            await scene.supervisor.start_all()
+            b = quiet(tmp_path, "b", order=1)
+            assert await reload(scene, [a, b]) == ReloadReply([], ["b"], ["c"], [], "done")
+            assert scene.changes.states("c")[-1] is State.STOPPED
+            assert list(scene.pids()) == ["a", "b"]
+            await reload(scene, [a, b, c])
+            assert list(scene.pids()) == ["a", "b", "c"]
+            assert None not in scene.pids().values()
+
+    asyncio.run(run())
+
+
+def test_who_was_stopped_stays_stopped_and_changes_with_its_next_start(tmp_path: Path) -> None:
+    async def run() -> None:
+        a = quiet(tmp_path, "a")
+        async with supervised(tmp_path, [a]) as scene:
+            await scene.supervisor.start_all()
+            await scene.supervisor.stop("a")
+            second = quiet(tmp_path, "a", "print('second', flush=True)", restart="never")
+            assert await reload(scene, [second]) == ReloadReply([], [], [], ["a"], "done")
+            assert scene.changes.states("a")[-1] is State.STOPPED
+            await scene.supervisor.start("a")
+            await scene.changes.until("a", State.EXITED)
+            assert "second" in scene.log("a")
+
+    asyncio.run(run())
+
+
+def test_who_was_given_up_is_tried_again_when_it_changed(tmp_path: Path) -> None:
+    async def run() -> None:
+        broken = quiet(tmp_path, "a", "raise SystemExit(1)", restart="never")
+        async with supervised(tmp_path, [broken]) as scene:
+            await scene.supervisor.start_all()
+            await scene.changes.until("a", State.FATAL)
+            assert (await reload(scene, [quiet(tmp_path, "a")])).restarted == ["a"]
+            assert scene.changes.states("a")[-1] is State.RUNNING
+
+    asyncio.run(run())
+
+
+def test_who_does_not_come_to_run_again_is_named(tmp_path: Path) -> None:
+    async def run() -> None:
+        a, b = quiet(tmp_path, "a"), quiet(tmp_path, "b")
+        async with supervised(tmp_path, [a, b]) as scene:
+            await scene.supervisor.start_all()
+            told = await reload(scene, [revised(a, argv=("/nowhere/at/all",)), revised(b)])
+            assert (told.restarted, told.failed, told.progress) == (["a", "b"], ["a"], "done")
+            assert scene.changes.states("b")[-1] is State.RUNNING
+
+    asyncio.run(run())
+
+
+def test_a_reload_that_takes_long_is_under_way_and_another_is_refused_meanwhile(tmp_path: Path) -> None:
+    async def run() -> None:
+        a = speaker(tmp_path, "a")
+        async with supervised(tmp_path, [a]) as scene:
+            await scene.supervisor.start_all()
+            unready = revised(speaker(tmp_path, "a", "unready"))
+            assert (await reload(scene, [unready])).progress == "under_way"
+            reply = await scene.supervisor.reload([a], dry_run=False)
+            assert isinstance(reply, Refused)
+            assert reply.code == "busy"
+
+    asyncio.run(run())
+
+
+def test_before_everything_is_started_a_reload_is_refused(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
+            reply = await scene.supervisor.reload([quiet(tmp_path, "a")], dry_run=True)
+            assert isinstance(reply, Refused)
+            assert reply.code == "busy"
+
+    asyncio.run(run())
+
+
+def test_a_supervisor_goes_on_running_when_a_child_is_taken_away(tmp_path: Path) -> None:
+    async def run() -> None:
+        a = quiet(tmp_path, "a")
+        supervisor, changes = supervisor_of(tmp_path, [a, quiet(tmp_path, "b")])
+        stopping = asyncio.Event()
+        running = asyncio.create_task(supervisor.run_until(stopping))
+        await asyncio.wait_for(supervisor.started.wait(), DEADLINE_S)
+        assert isinstance(await supervisor.reload([a], dry_run=False), ReloadReply)
+        done, _ = await asyncio.wait([running], timeout=0.1)
+        assert not done
+        stopping.set()
+        await running
+        assert changes.states("a")[-1] is State.STOPPED
+
+    asyncio.run(run())
+
+
+# --- what a reload changes, without processes ----------------------------------------------------------------
+
+children = st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.integers(0, 2), st.sampled_from("12"))).map(
+    lambda drawn: [
+        Child(name=name, argv=(sys.executable,), log_path=Path("log"), order=order, revision=revision)
+        for name, (order, revision) in drawn.items()
+    ]
+)
+
+
+@given(children, children, st.lists(st.sampled_from(State), min_size=6, max_size=6))
+def test_every_child_that_differs_is_in_exactly_one_list_and_no_other_in_any(
+    before: list[Child], wanted: list[Child], states: list[State]
+) -> None:
+    current = {child.name: (child, state) for child, state in zip(before, states, strict=False)}
+    plan = plan_reload(current, wanted)
+    listed = [child.name for child in (*plan.restarted, *plan.started, *plan.at_next_start)] + list(plan.stopped)
+    assert len(listed) == len(set(listed))
+    old, new = {child.name: child for child in before}, {child.name: child for child in wanted}
+    assert set(listed) == {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+    assert {child.name for child in plan.started} == new.keys() - old.keys()
+    assert set(plan.stopped) == old.keys() - new.keys()
+    assert all(current[child.name][1] in AT_REST for child in plan.at_next_start)
+    assert [child.order for child in plan.restarted] == sorted(child.order for child in plan.restarted)

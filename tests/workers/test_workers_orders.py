@@ -1,0 +1,269 @@
+"""What a running worker obeys: log level, jobs one at a time, places; and draining, against a real ingest."""
+
+import asyncio
+import logging
+import threading
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from bus.commands import Done, Drain, Pin, Refused, RunJob, SetLogLevel, UnderWay, Unpin
+from bus.endpoints import Endpoints
+from bus.events import PhaseChanged
+from bus.ingest import Ingest
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.clock import ManualClock
+from observer.errors import DataFileError, StoreError
+from observer.store.engine import migrate
+from observer.store.reader import StoreReader
+from observer.store.writer import StoreWriter
+from workers.orders import JobAction, Orders
+
+DEADLINE_S = 10.0
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="obs") as name:
+        yield Path(name)
+
+
+def play(scene: Coroutine[object, object, None]) -> None:
+    async def within() -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            await scene
+
+    asyncio.run(within())
+
+
+def orders(**jobs: JobAction) -> Orders:
+    obedient = Orders("trial", ManualClock(0))
+    obedient.jobs = jobs
+    return obedient
+
+
+async def quick() -> str:
+    return "all was there"
+
+
+# --- jobs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_ends_at_once_is_answered_with_what_came_of_it() -> None:
+    async def scene() -> None:
+        assert await orders(backup=quick).obey(RunJob("backup")) == Done("trial", "backup: all was there")
+
+    play(scene())
+
+
+def test_a_job_that_this_process_does_not_have_is_refused_with_those_it_has() -> None:
+    async def scene() -> None:
+        reply = await orders(backup=quick, universe=quick).obey(RunJob("sweep"))
+        assert reply == Refused("unknown_job", "trial has no job 'sweep'; it has backup, universe")
+
+    play(scene())
+
+
+def test_a_job_that_takes_long_is_under_way_and_no_second_one_begins_meanwhile() -> None:
+    async def scene() -> None:
+        release = asyncio.Event()
+        ended: list[str] = []
+
+        async def slow() -> str:
+            await release.wait()
+            ended.append("slow")
+            return "at last"
+
+        obedient = orders(slow=slow, backup=quick)
+        assert isinstance(await obedient.obey(RunJob("slow")), UnderWay)
+        reply = await obedient.obey(RunJob("backup"))
+        assert isinstance(reply, Refused)
+        assert reply.code == "busy"
+        release.set()
+        async with obedient.turn:
+            assert ended == ["slow"]
+
+    play(scene())
+
+
+def test_while_the_day_s_plan_runs_a_job_an_order_is_refused() -> None:
+    async def scene() -> None:
+        obedient = orders(backup=quick)
+        async with obedient.turn:
+            reply = await obedient.obey(RunJob("backup"))
+        assert isinstance(reply, Refused)
+        assert reply.code == "busy"
+        assert isinstance(await obedient.obey(RunJob("backup")), Done)
+
+    play(scene())
+
+
+@pytest.mark.parametrize("mistake", [DataFileError("no such file"), ZeroDivisionError()])
+def test_a_job_that_fails_is_answered_with_the_reason_and_the_next_one_runs(mistake: Exception) -> None:
+    async def failing() -> str:
+        raise mistake
+
+    async def scene() -> None:
+        obedient = orders(failing=failing, backup=quick)
+        reply = await obedient.obey(RunJob("failing"))
+        assert isinstance(reply, Refused)
+        assert reply.code == "failed"
+        assert isinstance(await obedient.obey(RunJob("backup")), Done)
+
+    play(scene())
+
+
+def test_a_process_that_stops_gives_up_its_jobs() -> None:
+    async def scene() -> None:
+        cancelled = asyncio.Event()
+
+        async def endless() -> str:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+            return "never"
+
+        obedient = orders(endless=endless)
+        await obedient.obey(RunJob("endless"))
+        await obedient.stop()
+        assert cancelled.is_set()
+
+    play(scene())
+
+
+# --- log level and places ------------------------------------------------------------------------------------
+
+
+def test_the_log_level_changes_at_once() -> None:
+    root = logging.getLogger()
+    before = root.level
+    try:
+        play(_set_level())
+        assert root.level == logging.ERROR
+    finally:
+        root.setLevel(before)
+
+
+async def _set_level() -> None:
+    assert isinstance(await orders().obey(SetLogLevel("trial", "ERROR")), Done)
+
+
+@pytest.mark.parametrize("order", [Pin("005930"), Unpin("005930")])
+def test_while_there_are_no_places_a_wish_for_one_is_refused(order: Pin | Unpin) -> None:
+    async def scene() -> None:
+        reply = await orders().obey(order)
+        assert isinstance(reply, Refused)
+        assert reply.code == "not_now"
+
+    play(scene())
+
+
+def test_a_wish_goes_to_whoever_has_the_places() -> None:
+    class Places:
+        def pin(self, symbol: str) -> Done | Refused:
+            return Done("trial", f"{symbol} in")
+
+        def unpin(self, symbol: str) -> Done | Refused:
+            return Done("trial", f"{symbol} out")
+
+    async def scene() -> None:
+        obedient = orders()
+        obedient.slots = Places()
+        assert await obedient.obey(Pin("A")) == Done("trial", "A in")
+        assert await obedient.obey(Unpin("A")) == Done("trial", "A out")
+
+    play(scene())
+
+
+# --- drain ---------------------------------------------------------------------------------------------------
+
+
+def changed(number: int) -> PhaseChanged:
+    return PhaseChanged("2026-11-18", number, "IDLE", "WARMUP")
+
+
+@asynccontextmanager
+async def producing(folder: Path) -> AsyncIterator[Producer]:
+    producer = Producer(Outbox(folder / "outbox", "trial", uuid.uuid4().hex), Endpoints(folder / "run").ingest)
+    delivery = asyncio.create_task(producer.run())
+    try:
+        yield producer
+    finally:
+        delivery.cancel()
+        await asyncio.gather(delivery, return_exceptions=True)
+        producer.close()
+
+
+@asynccontextmanager
+async def writing(folder: Path) -> AsyncIterator[str]:
+    url = f"sqlite:///{folder}/observer.db"
+    await asyncio.to_thread(migrate, url)
+    writer = StoreWriter(url)
+    ingest = Ingest(Endpoints(folder / "run").ingest, writer, lambda _: None, StoreError)
+    stopping = threading.Event()
+    thread = asyncio.create_task(asyncio.to_thread(ingest.run, stopping))
+    try:
+        yield url
+    finally:
+        stopping.set()
+        await thread
+        writer.close()
+
+
+def test_who_publishes_nothing_is_drained_already() -> None:
+    async def scene() -> None:
+        assert await orders().obey(Drain("trial")) == Done("trial", "publishes nothing")
+
+    play(scene())
+
+
+def test_while_there_is_no_writer_a_drain_is_under_way_and_says_how_much_is_left(folder: Path) -> None:
+    async def scene() -> None:
+        obedient = orders()
+        async with producing(folder) as producer:
+            obedient.producer = producer
+            producer.publish_together([changed(number) for number in range(7)])
+            assert await obedient.obey(Drain("trial")) == UnderWay("7 events of trial are not committed yet")
+
+    play(scene())
+
+
+def test_a_drain_that_is_done_means_that_the_database_has_it(folder: Path) -> None:
+    async def scene() -> None:
+        obedient = orders()
+        async with writing(folder) as url, producing(folder) as producer:
+            obedient.producer = producer
+            producer.publish_together([changed(number) for number in range(7)])
+            while not isinstance(await obedient.obey(Drain("trial")), Done):
+                pass
+            with StoreReader(url) as reader:
+                assert reader.total_rows() == 7
+
+    play(scene())
+
+
+def test_a_drain_waits_for_what_was_published_before_it_and_not_for_what_comes_after(folder: Path) -> None:
+    async def scene() -> None:
+        async with writing(folder), producing(folder) as producer:
+            stopping = asyncio.Event()
+
+            async def go_on_publishing() -> None:
+                number = 0
+                while not stopping.is_set():
+                    number += 1
+                    producer.publish(changed(number))
+                    await asyncio.sleep(0)
+
+            publishing = asyncio.create_task(go_on_publishing())
+            for _ in range(3):
+                assert await producer.drain(DEADLINE_S / 2)
+            stopping.set()
+            await publishing
+
+    play(scene())
