@@ -21,7 +21,7 @@ from observer.errors import ObserverError, StoreError
 from observer.store.backup import backup
 from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
-from workers.runtime import Worker, run
+from workers.runtime import DATABASE_RETRY_S, Worker, run
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ COLLECT_AFTER_OBJECTS: Final = 100_000
 async def core_writer(worker: Worker) -> None:
     """Migrate, then write until stopped; the thread that writes goes on until its queue is empty."""
     url = worker.settings.store.url
-    await asyncio.to_thread(migrate, url)
+    await _migrate(url)
     gc.collect()
     gc.freeze()  # what is there now stays
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
@@ -41,6 +41,16 @@ async def core_writer(worker: Worker) -> None:
         worker.orders.jobs = {"backup": lambda: _back_up_now(worker, producer)}
         await worker.ready()
         await _back_up_daily(worker, producer)
+
+
+async def _migrate(url: str) -> None:
+    """Bring the database to our schema; while it does not answer this waits, since ending would not bring it back."""
+    while True:
+        try:
+            return await asyncio.to_thread(migrate, url)
+        except StoreError as error:
+            logger.error("waiting for the database: %s", error)
+            await asyncio.sleep(DATABASE_RETRY_S)
 
 
 @contextlib.asynccontextmanager
@@ -57,11 +67,12 @@ async def _ingest(worker: Worker, url: str) -> AsyncIterator[None]:
     stopping = threading.Event()
     try:
         async with asyncio.TaskGroup() as tasks:  # a thread that fails takes the process with it
-            tasks.create_task(asyncio.to_thread(ingest.run, stopping))
+            thread = tasks.create_task(asyncio.to_thread(ingest.run, stopping))
             try:
                 yield
             finally:
                 stopping.set()
+                await asyncio.wait([thread])  # a group only cancels, and that leaves the thread at work behind it
     finally:
         feed.close()
         await asyncio.to_thread(tap.close)

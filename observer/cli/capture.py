@@ -135,10 +135,17 @@ async def _settle(recording: Capture, listening: asyncio.Task[None], marks: Mapp
         await asyncio.sleep(LOOK_S)
 
 
+async def _begun(recording: Capture) -> None:
+    while not recording.has_begun:  # noqa: ASYNC110 - it has no event to wait for: it knows no event loop
+        await asyncio.sleep(LOOK_S)
+
+
 async def _show(recording: Capture, out: Path) -> None:
-    """Progress, on a terminal."""
+    """Progress on a terminal; elsewhere one line, when it begins, for whoever waits for that."""
     console = Console(stderr=True)
     if not console.is_terminal:
+        await _begun(recording)
+        sys.stderr.write(f"observer: recording to {out}\n")
         return
     with Status("", console=console) as status:
         while True:

@@ -64,7 +64,7 @@ def digest(url: str) -> DatabaseDigest:
         with store_errors(engine), engine.connect() as connection:
             in_portions = connection.execution_options(yield_per=_ROWS_AT_ONCE)
             tables = {
-                table.name: digest_of_rows(row.tuple() for row in in_portions.execute(_content(table)))
+                table.name: digest_of_rows(tuple(row) for row in in_portions.execute(_content(table)))
                 for table in (*EVENT_TABLES.values(), LISTINGS, QUARANTINE)
             }
     finally:

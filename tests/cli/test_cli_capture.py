@@ -1,0 +1,203 @@
+"""`observer capture` and `observer replay`, with the real writer between them: the same content comes out."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from bus.delivery import Delivered
+from bus.endpoints import Endpoints
+from bus.events import EVENT_TYPES, Event
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.store.digest import digest
+from observer.store.writer import StoreWriter
+from tests.builders import trades
+from tests.bus.journals.keep import example
+from tests.conformance.conftest import postgresql_schema
+from tests.system.running import OBSERVER, observer, short_folder
+
+pytestmark = pytest.mark.system
+
+EVENTS: Sequence[Event] = [*(example(event_type) for event_type in EVENT_TYPES), *trades(1_000)]
+STREAM = "ab" * 16
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with short_folder() as short:
+        document = {
+            "run": {"data": str(short), "runtime": str(short / "run")},
+            "store": {"url": f"sqlite:///{short / 'o.db'}"},
+        }
+        (short / "c.toml").write_text(tomli_w.dumps(document))
+        yield short
+
+
+@contextlib.contextmanager
+def core_writer(folder: Path) -> Iterator[None]:
+    command = [sys.executable, "-m", "workers.core_writer", "--config", str(folder / "c.toml")]
+    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+class Recording:
+    """`observer capture` as a process."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.file = folder / "captured"
+        command = [OBSERVER, "capture", "--config", str(folder / "c.toml"), "--out", str(self.file), "--json", *options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def wait_for_begin(self) -> None:
+        assert self._process.stderr is not None
+        line = self._process.stderr.readline()  # pytest's time limit is the deadline
+        assert "recording to" in line, line
+
+    def stop(self) -> tuple[int, dict[str, Any], str]:
+        """Ctrl-C; exit status, summary, errors."""
+        self._process.send_signal(signal.SIGINT)
+        out, errors = self._process.communicate(timeout=20)
+        return self._process.returncode, json.loads(out), errors
+
+
+def publish(folder: Path, events: Sequence[Event], stream: str = STREAM) -> None:
+    """As a worker does; returns when all is committed."""
+
+    async def scenario() -> None:
+        producer = Producer(Outbox(folder / f"outbox-{stream}", "a", stream), Endpoints(folder / "run").ingest)
+        delivery = asyncio.create_task(producer.run())
+        for event in events:
+            producer.publish(event)
+        assert await producer.drain(20)
+        delivery.cancel()
+        await asyncio.gather(delivery, return_exceptions=True)
+        producer.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def captured(folder: Path) -> Path:
+    """A capture of everything that is in `o.db`."""
+    recording = Recording(folder)
+    with core_writer(folder):
+        recording.wait_for_begin()
+        publish(folder, EVENTS)
+    status, summary, errors = recording.stop()
+    assert (status, summary["missing"], summary["events"]) == (0, {}, len(EVENTS)), errors
+    return recording.file
+
+
+def replay(file: Path, url: str, *options: str) -> tuple[int, dict[str, Any], str]:
+    done = observer("replay", file, "--db", url, "--json", *options, cwd=file.parent)
+    return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+
+
+def test_a_replayed_capture_has_the_digest_of_its_origin_however_often_it_is_replayed(
+    captured: Path, folder: Path
+) -> None:
+    original = digest(f"sqlite:///{folder / 'o.db'}")
+    assert original.tables["trades"].rows == 1_001
+    copy = f"sqlite:///{folder / 'copy.db'}"
+    for replayed in (len(EVENTS), 0):
+        status, summary, errors = replay(captured, copy)
+        assert (status, summary["replayed"], summary["committed"]) == (0, replayed, len(EVENTS)), errors
+        assert digest(copy) == original
+    with postgresql_schema() as url:
+        status, summary, errors = replay(captured, url)
+        assert status == 0, errors
+        assert digest(url) == original
+
+
+def test_a_capture_is_never_replayed_into_the_database_it_is_of(captured: Path, folder: Path) -> None:
+    before = digest(f"sqlite:///{folder / 'o.db'}")
+    status, _, errors = replay(captured, f"sqlite:///{folder / 'o.db'}")
+    assert status == 2
+    assert "captured from" in errors
+    assert digest(f"sqlite:///{folder / 'o.db'}") == before
+
+
+def test_a_replay_that_is_interrupted_ends_with_130_leaves_nobody_and_goes_on_next_time(
+    captured: Path, folder: Path
+) -> None:
+    copy = f"sqlite:///{folder / 'copy.db'}"
+    command = [OBSERVER, "replay", str(captured), "--db", copy, "--speed", "0.0001"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, start_new_session=True) as process:
+        end_s = time.monotonic() + 20
+        while not (folder / "copy.db").exists():
+            assert time.monotonic() < end_s
+            time.sleep(0.02)
+        [child] = children_of(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert not Path(f"/proc/{child}").exists()
+    assert replay(captured, copy)[0] == 0
+    assert digest(copy) == digest(f"sqlite:///{folder / 'o.db'}")
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_capture_that_misses_what_was_committed_says_how_much_and_ends_with_status_1(folder: Path) -> None:
+    recording = Recording(folder)
+    with core_writer(folder):
+        recording.wait_for_begin()
+        publish(folder, trades(10))
+        behind_its_back = StoreWriter(f"sqlite:///{folder / 'o.db'}")
+        behind_its_back.commit([Delivered("b", "cd" * 16, 1, trades(7))])
+        behind_its_back.close()
+        status, summary, errors = recording.stop()
+    assert status == 1
+    assert summary["missing"] == {"cd" * 16: 7}
+    assert "7 events of stream cdcd" in errors
+    assert summary["events"] == 10
+
+
+def test_a_capture_that_cannot_ask_the_database_does_not_claim_to_be_complete(folder: Path) -> None:
+    recording = Recording(folder)
+    with core_writer(folder):
+        recording.wait_for_begin()
+        publish(folder, trades(10))
+    (folder / "o.db").rename(folder / "gone.db")
+    status, summary, errors = recording.stop()
+    assert (status, summary["missing"]) == (1, None)
+    assert "not known what is missing" in errors
+
+
+def test_a_capture_of_some_kinds_has_only_these(folder: Path) -> None:
+    recording = Recording(folder, "--kinds", "phase_changed,snapshot")
+    with core_writer(folder):
+        recording.wait_for_begin()
+        publish(folder, EVENTS)
+        status, summary, _ = recording.stop()
+    assert (status, summary["events"]) == (0, 2)
+    copy = f"sqlite:///{folder / 'copy.db'}"
+    assert replay(recording.file, copy)[0] == 0
+    assert {name for name, table in digest(copy).tables.items() if table.rows} == {"phases", "snapshots"}
+
+
+def test_wrong_options_do_nothing(folder: Path) -> None:
+    config = ("--config", folder / "c.toml")
+    wrong_kind = observer("capture", "--out", folder / "x", "--kinds", "trade,rumour", *config, cwd=folder)
+    assert (wrong_kind.returncode, "no such kind: rumour" in wrong_kind.stderr) == (2, True)
+    assert not (folder / "x").exists()
+    (folder / "x").write_text("precious")
+    assert observer("capture", "--out", folder / "x", *config, cwd=folder).returncode == 2
+    assert (folder / "x").read_text() == "precious"
+    assert observer("replay", folder / "x", "--db", f"sqlite:///{folder / 'y.db'}", cwd=folder).returncode == 2
+    assert not (folder / "y.db").exists()
