@@ -1,8 +1,9 @@
 """Every request and reply of the control socket: what a process tells its supervisor, and what a person asks of it.
 
-All are MessagePack maps whose `type` names the struct. What a reader does not know it ignores, and new fields have
-defaults, so that a command line and a supervisor of different age understand each other. Spans are seconds of machine
-time (`_s`); only `market_time_ns` is market time.
+All are MessagePack maps whose `type` names the struct. New fields have defaults, and what a reader does not know it
+ignores, so that a command line and a supervisor of different age understand each other; but a field of a command that
+is not known is refused: without it the command would mean something else (a dry run that is none). Spans are seconds
+of machine time (`_s`); only `market_time_ns` is market time.
 """
 
 from typing import Annotated, Literal
@@ -51,33 +52,37 @@ class Stopping(Message, frozen=True):
 # --- from a person -------------------------------------------------------------------------------------------
 
 
-class Status(Message, frozen=True):
+class Command(Message, frozen=True, tag=str.lower, forbid_unknown_fields=True):
+    """What all that a person asks for shares: it is refused unless all of it is understood."""
+
+
+class Status(Command, frozen=True):
     """What runs? Answered with `StatusReply`."""
 
 
-class Start(Message, frozen=True):
+class Start(Command, frozen=True):
     """Start a process that is stopped, done or given up. Done when it is ready."""
 
     process: Name
 
 
-class Stop(Message, frozen=True):
+class Stop(Command, frozen=True):
     """Stop a process and keep it stopped. Done when nothing of it is left."""
 
     process: Name
 
 
-class Restart(Message, frozen=True):
+class Restart(Command, frozen=True):
     """Stop a process and start it again, alone. Done when it is ready."""
 
     process: Name
 
 
-class Shutdown(Message, frozen=True):
+class Shutdown(Command, frozen=True):
     """Stop everything in order and end. Answered with `UnderWay`."""
 
 
-class Reload(Message, frozen=True):
+class Reload(Command, frozen=True):
     """Read the configuration again and restart what it changes. Answered with `ReloadReply`.
 
     A wrong configuration is refused with every wrong key; then nothing happens. With `dry_run` nothing happens either.
@@ -89,32 +94,32 @@ class Reload(Message, frozen=True):
 # --- orders: from a person, passed on to the process that is meant ---------------------------------------------
 
 
-class Drain(Message, frozen=True):
+class Drain(Command, frozen=True):
     """Is all committed that the process has published until now? Done when it is; None asks every process."""
 
     process: Name | None = None
 
 
-class RunJob(Message, frozen=True, tag="run_job"):
+class RunJob(Command, frozen=True, tag="run_job"):
     """Run one of the day's jobs now, whether or not it ran today. Done when it has ended well."""
 
     job: Name
 
 
-class SetLogLevel(Message, frozen=True, tag="log_level"):
+class SetLogLevel(Command, frozen=True, tag="log_level"):
     """Log from this level on, until the process ends."""
 
     process: Name
     level: Level
 
 
-class Pin(Message, frozen=True):
+class Pin(Command, frozen=True):
     """Give the symbol a place in the stream, whatever its score, until it is unpinned or the day's stream ends."""
 
     symbol: Symbol
 
 
-class Unpin(Message, frozen=True):
+class Unpin(Command, frozen=True):
     """Take the wish back: the place is free; a trigger that holds may win it again."""
 
     symbol: Symbol

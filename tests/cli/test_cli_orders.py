@@ -1,0 +1,380 @@
+"""What the host does with orders: which process gets them, what a reload of a real file comes to, what garbage does."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import msgspec
+import pytest
+import zmq
+import zmq.asyncio
+
+from bus.commands import (
+    Done,
+    Drain,
+    EachReply,
+    Heartbeat,
+    Order,
+    OrderReply,
+    Pin,
+    Ready,
+    Refused,
+    Reload,
+    ReloadReply,
+    Reply,
+    Request,
+    Restart,
+    RunJob,
+    SetLogLevel,
+    Start,
+    Stop,
+    UnderWay,
+    Unpin,
+)
+from bus.control import ORDER
+from observer.cli.app import main
+from observer.cli.orders import Orders
+from observer.config import Settings, load_settings
+from observer.processes import JOB_OWNERS, PROCESSES, SIMULATOR, SLOTS_OWNER, children_of, revision_of
+from observer.supervisor.supervisor import Supervisor
+from tests.cli.test_cli_control import answering, exit_status
+from tests.supervisor.scenes import Changes, speaker, supervisor_of
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 60.0
+NAMES = ("core-writer", "master-file", "track-b")
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A configuration, and keys in the environment."""
+    monkeypatch.setenv("KIS_APP_KEY", "PSkeykeykey")
+    monkeypatch.setenv("KIS_APP_SECRET", "secretsecret")
+    with TemporaryDirectory(prefix="obs") as name:
+        path = Path(name)
+        (path / "demo").mkdir()
+        write(path)
+        monkeypatch.chdir(path)
+        yield path
+
+
+def write(folder: Path, more: str = "", run: str = "") -> Path:
+    path = folder / "demo" / "observer.toml"
+    path.write_text(f'[run]\nruntime = "{folder}/run"\ndata = "{folder}/data"\n{run}\n{more}\n')
+    return path
+
+
+# --- the table of processes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("process", [SIMULATOR, *PROCESSES], ids=lambda process: process.name)
+def test_what_a_worker_s_own_module_reads_of_the_settings_is_in_the_table(process: object) -> None:
+    """Sections that it reads by way of other modules (a broker's, the day's) are beyond this look."""
+    name, module, reads = process.name, process.module, process.reads  # type: ignore[attr-defined]
+    text = (ROOT / f"{module.replace('.', '/')}.py").read_text()
+    named = set(re.findall(r"worker\.settings\.(\w+)", text)) & set(Settings.__struct_fields__)
+    assert named <= {part.partition(".")[0] for part in reads}, name
+
+
+@pytest.mark.parametrize(
+    ("section", "touched"),
+    [
+        ("[track_b]\nevaluation_s = 11.0", {"track-b"}),
+        ("[selection.slots]\nmax_slots = 7", {"track-b"}),
+        ("[selection.universe]\nmin_close_price = 1.0", {"master-file"}),
+        ("[recovery]", set()),
+        ("[store]\nurl = 'sqlite:///x.db'", {"core-writer", "master-file", "gap-recovery", "track-a", "track-b"}),
+        ("[schedule]\nbackup = '22:00'", {"core-writer", "accounts", "master-file", "track-a", "track-b"}),
+    ],
+)
+def test_a_change_touches_the_processes_that_read_it_and_no_others(
+    folder: Path, section: str, touched: set[str]
+) -> None:
+    before = load_settings(write(folder))
+    after = load_settings(write(folder, section))
+    changed = {
+        old.name
+        for old, new in zip(children_of(before, Path("x")), children_of(after, Path("x")), strict=True)
+        if old != new
+    }
+    assert changed == touched
+
+
+def test_a_revision_is_the_same_for_the_same_values_however_they_are_written(folder: Path) -> None:
+    written = load_settings(write(folder, "[track_b]\nevaluation_s = 10.0"))
+    assert revision_of(written, ["track_b"]) == revision_of(load_settings(write(folder)), ["track_b"])
+
+
+# --- the host ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Scene:
+    orders: Orders
+    supervisor: Supervisor
+    changes: Changes
+    folder: Path
+    adopted: list[Settings] = field(default_factory=list)
+
+    def pids(self) -> dict[str, int | None]:
+        return {process.name: process.pid for process in self.supervisor.status().processes}
+
+    async def refusal(self, request: Reload | Order) -> tuple[str, str]:
+        reply = await self.orders.obey(request)
+        assert isinstance(reply, Refused)
+        return reply.code, reply.message
+
+
+@contextlib.asynccontextmanager
+async def hosted(folder: Path) -> AsyncIterator[Scene]:
+    """A supervisor with three children that obey as our workers do, and the host's orders before it."""
+    scene: list[Scene] = []
+
+    async def obey(request: Reload | Order) -> Reply:
+        return await scene[0].orders.obey(request)
+
+    children = [speaker(folder, name, "worker") for name in NAMES]
+    supervisor, changes = supervisor_of(folder, children, orders=obey)
+    configuration = folder / "demo" / "observer.toml"
+    adopted: list[Settings] = []
+    orders = Orders("host", supervisor, configuration, load_settings(configuration), adopted.append, lambda: None)
+    scene.append(Scene(orders, supervisor, changes, folder, adopted))
+    async with asyncio.timeout(DEADLINE_S * 10), supervisor:
+        await supervisor.start_all()
+        yield scene[0]
+
+
+def test_a_job_and_a_pin_go_to_the_process_that_owns_them(folder: Path) -> None:
+    async def run() -> None:
+        async with hosted(folder) as scene:
+            for job, owner in JOB_OWNERS.items():
+                assert await scene.refusal(RunJob(job)) == ("unknown_job", f"{owner} has no job {job!r}; it has none")
+            code, message = await scene.refusal(Pin("005930"))
+            assert (code, message.split()[0]) == ("not_now", SLOTS_OWNER)
+
+    asyncio.run(run())
+
+
+def test_a_job_that_nobody_owns_is_refused_with_those_there_are(folder: Path) -> None:
+    async def run() -> None:
+        async with hosted(folder) as scene:
+            refused = await scene.refusal(RunJob("sweep"))
+            assert refused == ("unknown_job", "no job is named 'sweep'; there are universe, master_files, backup")
+
+    asyncio.run(run())
+
+
+def test_a_drain_without_a_name_asks_everyone(folder: Path) -> None:
+    async def run() -> None:
+        async with hosted(folder) as scene:
+            reply = await scene.orders.obey(Drain())
+            assert isinstance(reply, EachReply)
+            assert list(reply.replies) == [*NAMES, "host"]
+            assert reply.replies["track-b"] == Done("track-b", "publishes nothing")
+
+    asyncio.run(run())
+
+
+def test_the_host_s_own_log_level_can_be_set_like_any_other(folder: Path) -> None:
+    root = logging.getLogger()
+    before = root.level
+
+    async def run() -> None:
+        async with hosted(folder) as scene:
+            assert isinstance(await scene.orders.obey(SetLogLevel("host", "ERROR")), Done)
+
+    try:
+        asyncio.run(run())
+        assert root.level == logging.ERROR
+    finally:
+        root.setLevel(before)
+
+
+def test_a_wrong_configuration_is_refused_with_every_wrong_key_and_nothing_happens(folder: Path) -> None:
+    async def run() -> None:
+        async with hosted(folder) as scene:
+            before = scene.pids()
+            write(folder, '[nonsense]\n[track_b]\nevaluation_s = "often"\n[store]\nurls = 1')
+            code, message = await scene.refusal(Reload())
+            assert code == "wrong_configuration"
+            assert all(key in message for key in ("nonsense", "evaluation_s", "urls"))
+            assert (scene.pids(), scene.adopted) == (before, [])
+
+    asyncio.run(run())
+
+
+def test_missing_keys_are_refused_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with hosted(folder) as scene:
+            monkeypatch.delenv("KIS_APP_KEY")
+            assert (await scene.refusal(Reload()))[0] == "wrong_configuration"
+
+    asyncio.run(run())
+
+
+def test_what_is_read_only_once_is_refused_by_its_name(folder: Path) -> None:
+    async def run() -> None:
+        async with hosted(folder) as scene:
+            write(folder, "[supervision.host]\ncpu_percent = 12.0")
+            code, message = await scene.refusal(Reload())
+            assert code == "needs_shutdown"
+            assert "[supervision.host]" in message
+            assert scene.adopted == []
+
+    asyncio.run(run())
+
+
+def test_a_dry_run_adopts_nothing(folder: Path) -> None:
+    async def run() -> None:
+        async with hosted(folder) as scene:
+            reply = await scene.orders.obey(Reload(dry_run=True))
+            assert isinstance(reply, ReloadReply)
+            assert set(NAMES) <= {*reply.restarted, *reply.stopped}  # the scene's children are not the real ones
+            assert scene.adopted == []
+
+    asyncio.run(run())
+
+
+# --- garbage -------------------------------------------------------------------------------------------------
+
+NOBODY: tuple[Request, ...] = (
+    Ready("zz", 9),
+    Heartbeat("zz", 9, 0.0, 1),
+    Start("zz"),
+    Stop("zz"),
+    Restart("zz"),
+    Reload(dry_run=True),
+    Drain("zz"),
+    RunJob("zz"),
+    SetLogLevel("zz", "DEBUG"),
+    Pin("zz"),
+    Unpin("zz"),
+)
+IN_EARNEST = msgspec.msgpack.encode(Reload(dry_run=False))
+AT_ONCE = 100
+
+
+@pytest.mark.parametrize("count", [3_000, pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+def test_random_and_mutated_requests_end_nothing_and_change_nothing(folder: Path, count: int) -> None:
+    """Every one is answered; those that stay requests name nobody, or ask only for what is."""
+    seeds = [msgspec.msgpack.encode(request) for request in NOBODY]
+
+    async def run() -> None:
+        async with hosted(folder) as scene:
+            before = scene.pids(), len(scene.changes.all), logging.getLogger().level
+            chance = Random(7)
+            socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.connect(f"ipc://{folder}/run/control")
+            for _ in range(count // AT_ONCE):
+                for _ in range(AT_ONCE):
+                    await socket.send_multipart(garbage(chance, seeds))
+                for _ in range(AT_ONCE):
+                    async with asyncio.timeout(DEADLINE_S):
+                        frames = await socket.recv_multipart()
+                    msgspec.msgpack.decode(frames[-1], type=Reply)
+            socket.close()
+            assert (scene.pids(), len(scene.changes.all), logging.getLogger().level) == before
+            assert scene.adopted == []
+            assert isinstance(await scene.orders.obey(Drain("track-b")), Done)
+
+    asyncio.run(run())
+
+
+def garbage(chance: Random, seeds: list[bytes]) -> list[bytes]:
+    """Anything but the one bit that makes of a dry run a reload in earnest: that is a request like any other."""
+    while (frames := anything(chance, seeds))[-1] == IN_EARNEST:
+        pass
+    return frames
+
+
+def anything(chance: Random, seeds: list[bytes]) -> list[bytes]:
+    if chance.random() < 0.2:
+        return [chance.randbytes(chance.randrange(60)) for _ in range(chance.randrange(1, 5))]
+    body = bytearray(chance.choice(seeds))
+    for _ in range(chance.randrange(4)):
+        match chance.randrange(3):
+            case 0:
+                body[chance.randrange(len(body))] = chance.randrange(256)
+            case 1:
+                body.insert(chance.randrange(len(body)), chance.randrange(256))
+            case _:
+                del body[chance.randrange(len(body))]
+    return [*([ORDER] if chance.random() < 0.1 else []), chance.randbytes(chance.randrange(20)), bytes(body)]
+
+
+# --- the command line ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("reload", Reload()),
+        ("reload --dry-run", Reload(dry_run=True)),
+        ("drain", Drain()),
+        ("drain track_b", Drain("track-b")),
+        ("run-job master-files", RunJob("master_files")),
+        ("log-level track-b debug", SetLogLevel("track-b", "DEBUG")),
+        ("slots pin 005930", Pin("005930")),
+        ("slots unpin 005930", Unpin("005930")),
+    ],
+)
+def test_each_command_asks_for_what_it_says(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: str, asked: Request
+) -> None:
+    with answering(folder, lambda _: Done("track-b", "as asked")) as heard:
+        assert exit_status(monkeypatch, "ctl", *words.split()) == 0
+    assert heard == [asked]
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "told"),
+    [
+        (UnderWay("universe is running"), 0, "universe is running\n"),
+        (ReloadReply(["track-b"], [], [], [], "done"), 0, "track-b: restarted\n"),
+        (ReloadReply(["track-b"], [], [], [], "dry_run"), 0, "track-b: would be restarted\n"),
+        (ReloadReply([], [], [], [], "done"), 0, "nothing that a process reads has changed\n"),
+        (ReloadReply(["a"], [], [], ["b"], "under_way"), 0, "a: restarted\nb: changed, from its next start on\n"),
+        (ReloadReply(["a"], [], [], [], "done", ["a"]), 1, "a: restarted\na: does not run; ask for the status\n"),
+        (EachReply({"a": Done("a", "stored"), "b": UnderWay("7 events")}), 0, "a: stored\nb: 7 events\n"),
+        (EachReply({"a": Refused("not_running", "a is FATAL")}), 1, ""),
+    ],
+)
+def test_each_answer_has_its_words_and_its_exit_status(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    reply: OrderReply | ReloadReply | EachReply,
+    status: int,
+    told: str,
+) -> None:
+    with answering(folder, lambda _: reply):
+        assert exit_status(monkeypatch, "ctl", "reload") == status
+        assert capsys.readouterr().out.startswith(told)
+        assert exit_status(monkeypatch, "ctl", "reload", "--json") == status
+    assert msgspec.json.decode(capsys.readouterr().out, type=Reply) == reply
+
+
+def test_a_reload_finds_the_system_though_the_rest_of_the_configuration_is_wrong(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, "[nonsense]")
+    with answering(folder, lambda _: Refused("wrong_configuration", "unknown section [nonsense]")):
+        assert exit_status(monkeypatch, "ctl", "reload", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["code"] == "wrong_configuration"
+
+
+def test_a_level_that_does_not_exist_is_never_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["observer", "ctl", "log-level", "track-b", "LOUD"])
+    with answering(folder, lambda _: Done("", "")) as heard, pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert heard == []
