@@ -14,6 +14,7 @@ BY_TYPE = {
     str: TEXT,
     float: NUMBERS,
     int | None: st.none() | INTEGERS,
+    str | None: st.none() | TEXT,
     float | None: st.none() | NUMBERS,
 }
 

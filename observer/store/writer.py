@@ -11,29 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
-import psycopg
-from psycopg import sql
-from sqlalchemy import Connection, Engine, Table, bindparam, insert, select, update
-from sqlalchemy import exc as sqlalchemy_errors
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bus.delivery import Delivered
 from bus.events import Event, ListingChanged, kind_of
 from observer.errors import StoreError
 from observer.store.engine import describe, open_writer, require_current_schema, store_errors
+from observer.store.insertion import Insertion, insertion_of
 from observer.store.rows import Place, Row, event_of, group_rows, listing_row, place_of, refused_row
 from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE, STREAMS
-
-# A row is at fault, not the database. The last two are what the drivers say to text that is no Unicode and to numbers
-# beyond 64 bits; raw COPY raises psycopg's own errors, everything else SQLAlchemy's.
-_ROW_REFUSED: Final = (
-    sqlalchemy_errors.IntegrityError,
-    sqlalchemy_errors.DataError,
-    psycopg.IntegrityError,
-    psycopg.DataError,
-    UnicodeEncodeError,
-    OverflowError,
-)
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -53,9 +40,6 @@ class _Stream(msgspec.Struct, frozen=True):
     high_water_mark: int
 
 
-# Inserts rows into a table in the way that is quickest on the database.
-_InsertRows = Callable[[Connection, Table, Sequence[Row]], None]
-
 # Stores rows of one kind and returns those that were refused: their place, and their row for the quarantine.
 _StoreRows = Callable[[Connection, type[Event], Sequence[Row]], Mapping[Place, Row]]
 
@@ -69,7 +53,7 @@ class StoreWriter:
 
     def __init__(self, url: str) -> None:
         self._engine: Engine = open_writer(url)
-        self._insert: _InsertRows = _insert_sqlite if self._engine.dialect.name == "sqlite" else _insert_postgresql
+        self._insertion = insertion_of(self._engine)
 
     def open(self) -> None:
         """Connect and check the schema.
@@ -103,9 +87,9 @@ class StoreWriter:
         """
         with store_errors(self._engine):
             try:
-                return self._commit(batches, _insert_all(self._insert))
-            except _ROW_REFUSED:
-                return self._commit(batches, _insert_halving(self._insert))
+                return self._commit(batches, _insert_all(self._insertion))
+            except self._insertion.refusals:
+                return self._commit(batches, _insert_halving(self._insertion))
 
     def _commit(self, batches: Sequence[Delivered], store_rows: _StoreRows) -> Committed:
         with self._engine.begin() as connection:
@@ -121,7 +105,7 @@ class StoreWriter:
                 if event_type is ListingChanged:
                     _project_listings(connection, [row for row in rows if place_of(row) not in refused])
             if quarantine:
-                self._insert(connection, QUARANTINE, quarantine)
+                self._insertion.insert(connection, QUARANTINE, quarantine)
         return Committed(rows_by_kind, len(quarantine))
 
     def note_duplicates(self, stream: str, count: int) -> None:
@@ -138,46 +122,24 @@ class StoreWriter:
 # --- rows ----------------------------------------------------------------------------------------------------
 
 
-def _insert_sqlite(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    connection.exec_driver_sql(_SQLITE_INSERTS[table.name], list(rows))
-
-
-def _insert_postgresql(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    driver_connection = connection.connection.driver_connection
-    assert isinstance(driver_connection, psycopg.Connection)
-    with driver_connection.cursor() as cursor, cursor.copy(_POSTGRESQL_COPIES[table.name]) as copy:
-        for row in rows:
-            copy.write_row(row)
-
-
-_WRITTEN_TABLES: Final = (*EVENT_TABLES.values(), QUARANTINE)
-_SQLITE_INSERTS: Final = {table.name: str(insert(table).compile(dialect=sqlite.dialect())) for table in _WRITTEN_TABLES}
-_POSTGRESQL_COPIES: Final = {
-    table.name: sql.SQL("COPY {} ({}) FROM STDIN").format(
-        sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, table.columns.keys()))
-    )
-    for table in _WRITTEN_TABLES
-}
-
-
-def _insert_all(insert_rows: _InsertRows) -> _StoreRows:
-    """Store all rows or raise one of `_ROW_REFUSED`, which ends the transaction."""
+def _insert_all(insertion: Insertion) -> _StoreRows:
+    """Store all rows or raise one of the refusals, which ends the transaction."""
 
     def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Place, Row]:
-        insert_rows(connection, EVENT_TABLES[event_type], rows)
+        insertion.insert(connection, EVENT_TABLES[event_type], rows)
         return {}
 
     return store
 
 
-def _insert_halving(insert_rows: _InsertRows) -> _StoreRows:
+def _insert_halving(insertion: Insertion) -> _StoreRows:
     """Store the rows that the database takes; each attempt has a savepoint, and a refused lot is tried in halves."""
 
     def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Place, Row]:
         try:
             with connection.begin_nested():
-                insert_rows(connection, EVENT_TABLES[event_type], rows)
-        except _ROW_REFUSED as error:
+                insertion.insert(connection, EVENT_TABLES[event_type], rows)
+        except insertion.refusals as error:
             if len(rows) == 1:
                 return {place_of(rows[0]): refused_row(event_type, rows[0], describe(error))}
             middle = len(rows) // 2
