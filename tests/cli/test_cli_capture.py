@@ -34,6 +34,12 @@ STREAM = "ab" * 16
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
+    with configured_folder() as configured:
+        yield configured
+
+
+@contextlib.contextmanager
+def configured_folder() -> Iterator[Path]:
     with short_folder() as short:
         document = {
             "run": {"data": str(short), "runtime": str(short / "run")},
@@ -90,16 +96,21 @@ def publish(folder: Path, events: Sequence[Event], stream: str = STREAM) -> None
     asyncio.run(scenario())
 
 
-@pytest.fixture
-def captured(folder: Path) -> Path:
-    """A capture of everything that is in `o.db`."""
-    recording = Recording(folder)
-    with core_writer(folder):
-        recording.wait_for_begin()
-        publish(folder, EVENTS)
-    status, summary, errors = recording.stop()
-    assert (status, summary["missing"], summary["events"]) == (0, {}, len(EVENTS)), errors
-    return recording.file
+@pytest.fixture(scope="module")
+def captured() -> Iterator[Path]:
+    """A capture of everything that is in the database beside it, `o.db`."""
+    with configured_folder() as folder:
+        recording = Recording(folder)
+        with core_writer(folder):
+            recording.wait_for_begin()
+            publish(folder, EVENTS)
+        status, summary, errors = recording.stop()
+        assert (status, summary["missing"], summary["events"]) == (0, {}, len(EVENTS)), errors
+        yield recording.file
+
+
+def origin(captured: Path) -> str:
+    return f"sqlite:///{captured.with_name('o.db')}"
 
 
 def replay(file: Path, url: str, *options: str) -> tuple[int, dict[str, Any], str]:
@@ -110,7 +121,7 @@ def replay(file: Path, url: str, *options: str) -> tuple[int, dict[str, Any], st
 def test_a_replayed_capture_has_the_digest_of_its_origin_however_often_it_is_replayed(
     captured: Path, folder: Path
 ) -> None:
-    original = digest(f"sqlite:///{folder / 'o.db'}")
+    original = digest(origin(captured))
     assert original.tables["trades"].rows == 1_001
     copy = f"sqlite:///{folder / 'copy.db'}"
     for replayed in (len(EVENTS), 0):
@@ -123,12 +134,12 @@ def test_a_replayed_capture_has_the_digest_of_its_origin_however_often_it_is_rep
         assert digest(url) == original
 
 
-def test_a_capture_is_never_replayed_into_the_database_it_is_of(captured: Path, folder: Path) -> None:
-    before = digest(f"sqlite:///{folder / 'o.db'}")
-    status, _, errors = replay(captured, f"sqlite:///{folder / 'o.db'}")
+def test_a_capture_is_never_replayed_into_the_database_it_is_of(captured: Path) -> None:
+    before = digest(origin(captured))
+    status, _, errors = replay(captured, origin(captured))
     assert status == 2
     assert "captured from" in errors
-    assert digest(f"sqlite:///{folder / 'o.db'}") == before
+    assert digest(origin(captured)) == before
 
 
 def test_a_replay_that_is_interrupted_ends_with_130_leaves_nobody_and_goes_on_next_time(
@@ -146,7 +157,7 @@ def test_a_replay_that_is_interrupted_ends_with_130_leaves_nobody_and_goes_on_ne
         assert process.wait(20) == 130
     assert not Path(f"/proc/{child}").exists()
     assert replay(captured, copy)[0] == 0
-    assert digest(copy) == digest(f"sqlite:///{folder / 'o.db'}")
+    assert digest(copy) == digest(origin(captured))
 
 
 def children_of(pid: int) -> list[int]:
