@@ -1,37 +1,119 @@
-"""The command line: what can be typed, and what it answers. Each command lives in a module of its own."""
+"""The command line: what can be typed, and what it answers. Each command lives in a module of its own.
+
+Only the module of the command that was typed is loaded, so that `observer run`, which lives as long as the system, has
+nothing of the others in its memory. Help needs all of them.
+"""
 
 import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 import typer
 
 from bus.endpoints import BusError
-from observer.cli import bench, capture, control, database, demo, journal, replay, run, simulator
 from observer.errors import ObserverError
 
-app = typer.Typer(
-    name="observer",
-    help="Owns the Korean market's data: every listed symbol sampled, the trades of those that matter streamed, "
-    "every gap found and filled.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command("demo")(demo.demo)
-app.command("run")(run.run)
-app.command("status")(control.status)
-app.add_typer(bench.app, name="bench")
-app.command("capture")(capture.capture)
-app.command("replay")(replay.replay)
-app.add_typer(control.app, name="ctl")
-app.add_typer(journal.app, name="journal")
-app.add_typer(database.app, name="db")
-app.add_typer(simulator.app, name="simulator")
+
+def _add_demo(app: typer.Typer) -> None:
+    from observer.cli import demo
+
+    app.command("demo")(demo.demo)
+
+
+def _add_run(app: typer.Typer) -> None:
+    from observer.cli import run
+
+    app.command("run")(run.run)
+
+
+def _add_status(app: typer.Typer) -> None:
+    from observer.cli import control
+
+    app.command("status")(control.status)
+
+
+def _add_ctl(app: typer.Typer) -> None:
+    from observer.cli import control
+
+    app.add_typer(control.app, name="ctl")
+
+
+def _add_bench(app: typer.Typer) -> None:
+    from observer.cli import bench
+
+    app.add_typer(bench.app, name="bench")
+
+
+def _add_capture(app: typer.Typer) -> None:
+    from observer.cli import capture
+
+    app.command("capture")(capture.capture)
+
+
+def _add_replay(app: typer.Typer) -> None:
+    from observer.cli import replay
+
+    app.command("replay")(replay.replay)
+
+
+def _add_journal(app: typer.Typer) -> None:
+    from observer.cli import journal
+
+    app.add_typer(journal.app, name="journal")
+
+
+def _add_db(app: typer.Typer) -> None:
+    from observer.cli import database
+
+    app.add_typer(database.app, name="db")
+
+
+def _add_simulator(app: typer.Typer) -> None:
+    from observer.cli import simulator
+
+    app.add_typer(simulator.app, name="simulator")
+
+
+COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
+    "demo": _add_demo,
+    "run": _add_run,
+    "status": _add_status,
+    "ctl": _add_ctl,
+    "capture": _add_capture,
+    "replay": _add_replay,
+    "journal": _add_journal,
+    "db": _add_db,
+    "bench": _add_bench,
+    "simulator": _add_simulator,
+}
+
+
+def command_line(names: Iterable[str]) -> typer.Typer:
+    """The application with these commands."""
+    app = typer.Typer(
+        name="observer",
+        help="Owns the Korean market's data: every listed symbol sampled, the trades of those that matter streamed, "
+        "every gap found and filled.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_keep_names)
+    for name in names:
+        COMMANDS[name](app)
+    return app
+
+
+def _keep_names() -> None:
+    """With one command alone the name would otherwise not be asked for."""
 
 
 def main() -> None:
     """Run the command line; an error of ours is one line with its remedy, and exit status 2."""
+    typed = sys.argv[1:2]
+    names = typed if typed and typed[0] in COMMANDS else COMMANDS
     try:
-        app()
+        command_line(names)()
     except (ObserverError, BusError) as error:
         sys.stderr.write(f"observer: {error}\n")
         sys.exit(2)
