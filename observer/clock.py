@@ -6,9 +6,11 @@ day must not speed those up.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Final, Protocol
 
 NS_PER_S: Final = 1_000_000_000
@@ -87,6 +89,45 @@ class ScaledClock:
         return f"scaled:{self._market_ns}:{self._monotonic_ns}:{self._speed!r}"
 
 
+class HeldClock(ScaledClock):
+    """A scaled clock that stands at `market_ns` until somebody starts it, for all processes that have it.
+
+    So a day can begin when everybody who has a part in it is there, however long that took. The start is a file with
+    the reading of CLOCK_MONOTONIC at that moment.
+    """
+
+    def __init__(self, market_ns: int, start: Path, speed: float) -> None:
+        super().__init__(market_ns, 0, speed)
+        self._start = start
+        self._runs = False
+
+    def now_ns(self) -> int:
+        """The market time at the start until then, the scaled one from then on."""
+        if not self._runs:
+            started_ns = self._read_start()
+            if started_ns is None:
+                return self._market_ns
+            self._monotonic_ns, self._runs = started_ns, True
+        return super().now_ns()
+
+    def start(self) -> None:
+        """Let it run in every process that has it; a second start changes nothing."""
+        with contextlib.suppress(FileExistsError), self._start.open("x") as file:
+            file.write(f"{time.monotonic_ns()}\n")
+
+    def to_variable(self) -> str:
+        """The text for `OBSERVER_CLOCK` that gives another process this same clock."""
+        return f"held:{self._market_ns}:{self._speed!r}:{self._start.absolute()}"
+
+    def _read_start(self) -> int | None:
+        """The reading at the start; None before it, and while it is being written."""
+        try:
+            text = self._start.read_text()
+        except FileNotFoundError:
+            return None
+        return int(text) if text.endswith("\n") else None
+
+
 class ManualClock:
     """A clock that tests move; sleepers wake when it passes their moment."""
 
@@ -118,15 +159,19 @@ def clock_from_environment() -> Clock:
     """The clock that the supervisor chose for its processes: `OBSERVER_CLOCK`, or the real one.
 
     Raises:
-        ValueError: the variable is set and is not `scaled:<market ns>:<monotonic ns>:<speed>`.
+        ValueError: the variable is set and is neither `scaled:<market ns>:<monotonic ns>:<speed>` nor
+            `held:<market ns>:<speed>:<start file>`.
     """
     text = os.environ.get(CLOCK_VARIABLE, "")
     if not text:
         return RealClock()
-    match text.split(":"):
+    match text.split(":", maxsplit=3):
         case ["scaled", market_ns, monotonic_ns, speed] if float(speed) > 0:
             return ScaledClock(int(market_ns), int(monotonic_ns), float(speed))
-    raise ValueError(f"{CLOCK_VARIABLE}={text!r} is not scaled:<market ns>:<monotonic ns>:<speed>")
+        case ["held", market_ns, speed, start] if float(speed) > 0:
+            return HeldClock(int(market_ns), Path(start), float(speed))
+    forms = "scaled:<market ns>:<monotonic ns>:<speed> or held:<market ns>:<speed>:<start file>"
+    raise ValueError(f"{CLOCK_VARIABLE}={text!r} is not {forms}")
 
 
 def kst_datetime(moment_ns: int) -> datetime:

@@ -1,11 +1,10 @@
 """The plan of the Korean day that it is now, from the day file that one process keeps for all."""
 
 import asyncio
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from observer.clock import Clock, kst_datetime, kst_ns
+from observer.clock import Clock, kst_datetime
 from observer.config import Settings
 from observer.providers.day_file import read_trading_days
 from observer.schedule.phases import DayPlan, plan
@@ -36,7 +35,6 @@ class Today:
             await asyncio.sleep(_LOOK_S)
         return known
 
-    async def is_over(self) -> None:
-        """Wait for the next midnight in Korea."""
-        tomorrow = kst_datetime(self._clock.now_ns()).date() + timedelta(days=1)
-        await self._clock.sleep_until(kst_ns(tomorrow))
+    async def end_of(self, plan: DayPlan) -> None:
+        """Wait for the midnight that ends the plan's day; work that ran beyond it skips no day."""
+        await self._clock.sleep_until(plan.ends_ns)

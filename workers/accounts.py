@@ -64,8 +64,9 @@ class Tokens:
 
     async def look_once(self) -> None:
         """Issue a token if there is a cause to."""
-        if self._account.tokens.pending_rejection():
-            self._state = after_rejection(self._state)
+        with contextlib.suppress(DataFileError):  # an unreadable record is no record, and nobody was refused with it
+            if self._account.tokens.pending_rejection():
+                self._state = after_rejection(self._state)
         schedule = _schedule(self._worker.today.known())
         decision = decide(self._state, schedule, self._worker.clock.now_ns())
         if isinstance(decision, IssueNow):
@@ -136,7 +137,7 @@ async def _check_daily(worker: Worker, producer: Producer, account: BrokerAccoun
         if plan.trades and worker.clock.now_ns() < plan.track_a_stop_ns:
             await worker.clock.sleep_until(plan.health_check_ns)
             await _check(worker, producer, account, quotes)
-        await worker.today.is_over()
+        await worker.today.end_of(plan)
 
 
 async def _check(worker: Worker, producer: Producer, account: BrokerAccount, quotes: QuoteSource) -> None:

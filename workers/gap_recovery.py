@@ -7,6 +7,7 @@ and the word that it is closed are published as one batch, so a kill leaves a ga
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -15,7 +16,7 @@ from bus.events import Event, GapDetected, GapRecovered, GapUnrecoverable
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
 from observer.clock import NS_PER_S, kst_datetime
-from observer.errors import ProviderError
+from observer.errors import ProviderError, StoreError
 from observer.gaps import recovery
 from observer.gaps.recovery import RecoveryPlan
 from observer.providers.interfaces import HistorySource
@@ -24,7 +25,8 @@ from workers.runtime import Worker, run
 
 logger = logging.getLogger(__name__)
 
-LOOK_AGAIN_S: Final = 2.0  # machine seconds between looks at the database, should the feed have missed something
+LOOK_AGAIN_S: Final = 0.5  # machine seconds between looks at the database, should the feed have missed something
+DAYS_BACK: Final = 7  # older gaps than that were closed by whoever ran then
 GAPS_AT_ONCE: Final = 4  # the limiter sets the pace; this only hides the answers' latency behind each other
 
 
@@ -33,7 +35,7 @@ async def gap_recovery(worker: Worker) -> None:
     async with worker.producer() as producer, worker.broker_account().rest() as rest:
         await worker.ready()
         await worker.settled(producer)
-        with StoreReader(worker.settings.store.url) as reader:
+        async with worker.reader() as reader:
             worklist = Worklist(worker, reader)
             filler = Filler(worker, producer, rest, worklist)
             async with asyncio.TaskGroup() as tasks:
@@ -72,10 +74,16 @@ class Worklist:
             feed.close()
 
     async def look_now_and_then(self) -> None:
-        """Take up what the database has open: what was left by an earlier process, or missed on the feed."""
+        """Take up what the database has open: what was left by an earlier process, or missed on the feed.
+
+        Gaps of earlier days are among them: nothing can fill those any more, and that is said of each.
+        """
         while True:
-            session_date = kst_datetime(self._worker.clock.now_ns()).date().isoformat()
-            await self._take_up(await asyncio.to_thread(self._reader.open_gaps, session_date))
+            since = kst_datetime(self._worker.clock.now_ns()).date() - timedelta(days=DAYS_BACK)
+            try:
+                await self._take_up(await asyncio.to_thread(self._reader.open_gaps, since.isoformat()))
+            except StoreError as error:  # the feed goes on telling, and the next look will see
+                logger.warning("cannot look for open gaps: %s", error)
             await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _take_up(self, gaps: Iterable[GapDetected]) -> None:
@@ -96,12 +104,9 @@ class Worklist:
                     return self._waiting.pop(recovery.in_order(ready)[0].gap.gap_id)
                 await self._news.wait()
 
-    async def put_back(self, attempt: Attempt) -> None:
-        """Hand it out again once its time has come."""
-        await self._worker.clock.sleep_until(attempt.not_before_ns)
-        async with self._news:
-            self._waiting[attempt.plan.gap.gap_id] = attempt
-            self._news.notify_all()
+    def put_back(self, attempt: Attempt) -> None:
+        """Hand it out again once its time has come; `look_now_and_then` wakes who waits for it."""
+        self._waiting[attempt.plan.gap.gap_id] = attempt
 
 
 class Filler:
@@ -121,41 +126,43 @@ class Filler:
 
     async def _fill(self, attempt: Attempt) -> None:
         gap = attempt.plan.gap
-        try:
-            events = await self._recover(attempt.plan)
-        except ProviderError as error:
-            logger.warning("gap %s: %s", gap.gap_id, error)
-            await self._fail(attempt)
-            return
-        self._producer.publish_together(events)
-        logger.info("gap %s: recovered with %d rows", gap.gap_id, len(events) - 1)
-
-    async def _recover(self, plan: RecoveryPlan) -> Sequence[Event]:
-        """The recovered rows and, last, the word that the gap is closed."""
-        gap = plan.gap
-        if plan.source == "time_and_sales":
-            rows = await self._history.trades_between(gap.symbol, plan.from_ns, plan.to_ns)
-            found = recovery.select(rows, gap, self._clock.now_ns())
-            trades, volume, complete = found.trades, found.volume, found.complete
-            closed = GapRecovered(
-                gap.gap_id, gap.symbol, self._clock.now_ns(), plan.source, len(trades), volume, complete
-            )
-            return [*trades, closed]
-        bars = recovery.select_minutes(await self._history.minute_bars(gap.symbol, plan.from_ns, plan.to_ns), gap)
-        volume = sum(bar.volume for bar in bars)
-        return [
-            *bars,
-            GapRecovered(gap.gap_id, gap.symbol, self._clock.now_ns(), plan.source, len(bars), volume, complete=False),
-        ]
-
-    async def _fail(self, attempt: Attempt) -> None:
-        gap, failures = attempt.plan.gap, attempt.failures + 1
         now_ns = self._clock.now_ns()
-        if reason := recovery.give_up(gap, failures, now_ns, self._settings):
+        if reason := recovery.give_up(gap, attempt.failures, now_ns, self._settings):
             self._producer.publish(GapUnrecoverable(gap.gap_id, gap.symbol, now_ns, reason))
             return
+        is_last = attempt.failures + 1 >= self._settings.max_attempts
+        try:
+            rows, closed = await self._recover(attempt.plan)
+        except ProviderError as error:
+            logger.warning("gap %s: %s", gap.gap_id, error)
+            self._try_again(attempt)
+            return
+        if attempt.plan.source == "time_and_sales" and not closed.complete and not is_last:
+            self._try_again(attempt)  # the source lags behind the stream: what it lacks now it may have soon
+            return
+        self._producer.publish_together([*rows, closed])
+        logger.info("gap %s: recovered with %d rows", gap.gap_id, closed.rows)
+
+    async def _recover(self, plan: RecoveryPlan) -> tuple[Sequence[Event], GapRecovered]:
+        """What came back for the gap, and the word that it is closed with that."""
+        gap = plan.gap
+        if plan.source == "time_and_sales":
+            told = await self._history.trades_between(gap.symbol, plan.from_ns, plan.to_ns)
+            found = recovery.select(told, gap, self._clock.now_ns())
+            return found.trades, self._closed(plan, len(found.trades), found.volume, complete=found.complete)
+        minutes = await self._history.minute_bars(gap.symbol, plan.from_ns, plan.to_ns)
+        bars = recovery.select_minutes(minutes, gap)
+        return bars, self._closed(plan, len(bars), sum(bar.volume for bar in bars), complete=False)
+
+    def _closed(self, plan: RecoveryPlan, rows: int, volume: float, *, complete: bool) -> GapRecovered:
+        gap = plan.gap
+        return GapRecovered(gap.gap_id, gap.symbol, self._clock.now_ns(), plan.source, rows, volume, complete)
+
+    def _try_again(self, attempt: Attempt) -> None:
+        """Later, each time a little more so."""
+        failures = attempt.failures + 1
         pause_ns = round(recovery.retry_after_s(failures, self._settings) * NS_PER_S)
-        await self._worklist.put_back(Attempt(attempt.plan, failures, now_ns + pause_ns))
+        self._worklist.put_back(Attempt(attempt.plan, failures, self._clock.now_ns() + pause_ns))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from observer.providers.calendars import trading_days
 from observer.providers.day_file import read_trading_days, write_trading_days
 from observer.providers.interfaces import Bar, FileStamp, HistorySource, MasterFileSource
 from observer.providers.kis.masters import parse_master
-from observer.reference.changes import Verdict, decide_download
+from observer.reference.changes import KnownListings, Verdict, decide_download
 from observer.reference.intake import MasterFile, take_in, untouched
 from observer.reference.listings import Listing
 from observer.schedule.jobs import Job, due_jobs, next_job
@@ -37,6 +37,7 @@ CALENDAR_DAYS_AHEAD: Final = 40
 HISTORY_DAYS: Final = 45  # calendar days that hold the sessions of the longest average (20) and one more
 BARS_KEPT: Final = 21
 CALLS_AT_ONCE: Final = 8
+FAILURES_MAX: Final = 0.02  # more symbols without an answer than this share are an outage, not oddities
 RETRY_MARKET_S: Final = 60.0
 
 DayJob = Callable[[DayPlan], Awaitable[None]]
@@ -46,21 +47,25 @@ async def master_file(worker: Worker) -> None:
     """Run the day's jobs in their order, each once a day; a process that starts late makes up for what it missed."""
     account = worker.broker_account()
     await asyncio.to_thread(_write_calendar, worker)
-    with StoreReader(worker.settings.store.url) as reader:
-        async with worker.producer() as producer, account.rest() as rest, account.master_files() as files:
-            await worker.ready()
-            await worker.settled(producer)
-            masters = MasterFiles(worker, producer, files, reader)
-            universe = UniverseBuilder(worker, producer, rest, reader, masters)
-            worker.orders.jobs = {"universe": universe.build_again, "master_files": masters.check_now}
-            while True:
-                plan = await worker.today.plan()
-                if plan.trades:
-                    jobs = [Job("universe", plan.universe_ns), Job("master_files", plan.master_files_ns)]
-                    actions: Mapping[str, DayJob] = {"universe": universe.build, "master_files": masters.check_all}
-                    await _run_jobs(worker, producer, plan, jobs, actions)
-                await worker.today.is_over()
-                await asyncio.to_thread(_write_calendar, worker)
+    async with (
+        worker.reader() as reader,
+        worker.producer() as producer,
+        account.rest() as rest,
+        account.master_files() as files,
+    ):
+        await worker.ready()
+        await worker.settled(producer)
+        masters = MasterFiles(worker, producer, files, reader)
+        universe = UniverseBuilder(worker, producer, rest, reader, masters)
+        worker.orders.jobs = {"universe": universe.build_again, "master_files": masters.check_now}
+        while True:
+            plan = await worker.today.plan()
+            if plan.trades:
+                jobs = [Job("universe", plan.universe_ns), Job("master_files", plan.master_files_ns)]
+                actions: Mapping[str, DayJob] = {"universe": universe.build, "master_files": masters.check_all}
+                await _run_jobs(worker, producer, plan, jobs, actions)
+            await worker.today.end_of(plan)
+            await asyncio.to_thread(_write_calendar, worker)
 
 
 def _write_calendar(worker: Worker) -> None:
@@ -73,7 +78,7 @@ async def _run_jobs(
     worker: Worker, producer: Producer, plan: DayPlan, jobs: Sequence[Job], actions: Mapping[str, DayJob]
 ) -> None:
     done: set[str] = set()
-    while len(done) < len(jobs):
+    while len(done) < len(jobs) and worker.clock.now_ns() < plan.ends_ns:
         for job in due_jobs(jobs, done, worker.clock.now_ns()):
             try:
                 async with worker.orders.turn:
@@ -90,9 +95,10 @@ async def _run_jobs(
 
 
 class LocalCopy(msgspec.Struct, frozen=True):
-    """What we know of the master file on our disk: the server's stamp of it, and when it was last checked."""
+    """What we know of the master file on our disk: the server's stamp of it, when it came and when it was checked."""
 
     stamp: FileStamp
+    downloaded_ns: int
     checked_ns: int
 
 
@@ -125,19 +131,20 @@ class MasterFiles:
     async def check(self, exchange: str) -> None:
         """Look at one exchange's file; all that comes of it is published as one batch."""
         now_ns = self._clock.now_ns()
-        copy = self._local_copy(exchange)
+        known = await self._known(exchange)
+        copy = self._local_copy(exchange) if known else None  # a copy that another database took in is none
         remote = await self._files.stamp(exchange)
-        age_s = 0.0 if copy is None else (now_ns - copy.checked_ns) / NS_PER_S
+        age_s = 0.0 if copy is None else (now_ns - copy.downloaded_ns) / NS_PER_S
         decision = decide_download(copy.stamp if copy else None, remote, self._settings, age_s=age_s)
         if decision.action == "download":
-            await self._download(exchange, copy, now_ns)
+            await self._download(exchange, copy, known, now_ns)
             return
         answer = Verdict("unchanged" if decision.action == "skip" else "held", decision.reason, decision.severity)
         self._producer.publish(untouched(PROVIDER, exchange, now_ns, answer))
         if copy is not None:
-            self._remember(exchange, LocalCopy(copy.stamp, now_ns))
+            self._remember(exchange, LocalCopy(copy.stamp, copy.downloaded_ns, now_ns))
 
-    async def _download(self, exchange: str, copy: LocalCopy | None, now_ns: int) -> None:
+    async def _download(self, exchange: str, copy: LocalCopy | None, known: KnownListings, now_ns: int) -> None:
         """Take in a new version. The stamp of one that is held is not kept: the next check looks at it again."""
         stamp = await self._files.download(exchange, self._path(exchange))
         content = self._path(exchange).read_bytes()
@@ -145,13 +152,13 @@ class MasterFiles:
         digest = hashlib.sha256(content).hexdigest()
         file = MasterFile(PROVIDER, exchange, listings, bad_lines, stamp.size_bytes or len(content), digest, now_ns)
         old_size_bytes = copy.stamp.size_bytes if copy else None
-        answer, events = take_in(file, await self._known(exchange), self._settings, old_size_bytes=old_size_bytes)
+        answer, events = take_in(file, known, self._settings, old_size_bytes=old_size_bytes)
         self._producer.publish_together(events)
         logger.info("%s: %s (%s), %d listings", exchange, answer.decision, answer.reason, len(listings))
         if answer.decision != "held":
-            self._remember(exchange, LocalCopy(stamp, now_ns))
+            self._remember(exchange, LocalCopy(stamp, now_ns, now_ns))
 
-    async def _known(self, exchange: str) -> Mapping[str, tuple[Listing, bool]]:
+    async def _known(self, exchange: str) -> KnownListings:
         """What the database knows of the exchange, once all that was published before is in it."""
         await self._worker.settled(self._producer)
         known = {symbol: (listing, False) for symbol, listing in self._reader.inactive_listings(exchange).items()}
@@ -216,38 +223,65 @@ class UniverseBuilder:
         return built
 
     async def _listings(self) -> Sequence[Listing]:
-        """What is listed; on the very first day nothing is known, and the master files come first."""
-        while True:
-            found = [listing for name in EXCHANGES for listing in self._reader.active_listings(name).values()]
-            if found:
-                return found
+        """What is listed; on the very first day nothing is known, and the master files come first.
+
+        Raises:
+            DataFileError: the master files gave nothing (held, or unreadable): the job is tried again later.
+        """
+        if not (found := self._active()):
             for exchange in EXCHANGES:
                 await self._masters.check(exchange)
             await self._worker.settled(self._producer)
+            found = self._active()
+        if not found:
+            raise DataFileError(f"no listings of {' or '.join(EXCHANGES)} are known")
+        return found
 
-    async def _bars(self, symbols: Sequence[str], previous: date) -> Mapping[str, Sequence[Bar | DailyBar]]:
-        """The last bars of every symbol: the stored ones where they reach to the previous session, else fetched."""
+    def _active(self) -> Sequence[Listing]:
+        return [listing for exchange in EXCHANGES for listing in self._reader.active_listings(exchange).values()]
+
+    async def _bars(self, symbols: Sequence[str], previous: date) -> Mapping[str, Sequence[DailyBar]]:
+        """The last bars of every symbol up to the previous session: the stored ones, and what came since, fetched.
+
+        Raises:
+            ProviderError: too many symbols got no answer: a universe without history would be crippled all day, so the
+                job is tried again; what was fetched is stored, and only the rest is asked for.
+        """
         stored = await asyncio.to_thread(self._reader.daily_bars, BARS_KEPT)
-        known = {symbol: days for symbol, days in stored.items() if days[-1].session_date == previous.isoformat()}
         at_once = asyncio.Semaphore(CALLS_AT_ONCE)
+        failures: list[ProviderError] = []
 
-        async def fetch(symbol: str) -> tuple[str, Sequence[Bar]]:
+        async def complete(symbol: str) -> tuple[str, Sequence[DailyBar]]:
+            days = stored.get(symbol, [])
+            if days and days[-1].session_date >= previous.isoformat():
+                return symbol, days
             async with at_once:
-                return symbol, await self._fetch(symbol, previous)
+                try:
+                    new = await self._fetch(symbol, days[-1].session_date if days else "", previous)
+                except ProviderError as error:
+                    logger.warning("no daily bars of %s: %s", symbol, error)
+                    failures.append(error)
+                    new = []
+            return symbol, [*days, *new]
 
-        fetched = await asyncio.gather(*[fetch(symbol) for symbol in symbols if symbol not in known])
-        return {**known, **dict(fetched)}
-
-    async def _fetch(self, symbol: str, previous: date) -> Sequence[Bar]:
-        """One symbol's bars, published as they come; none when the broker has none to give."""
-        try:
-            bars = await self._history.daily_bars(symbol, previous - timedelta(days=HISTORY_DAYS), previous)
-        except ProviderError as error:
-            logger.warning("no daily bars of %s: %s", symbol, error)
-            return []
-        for bar in bars:
-            self._producer.publish(_daily_bar(bar))
+        bars = dict(await asyncio.gather(*[complete(symbol) for symbol in symbols]))
+        outages = [error for error in failures if error.retry]
+        if len(outages) > FAILURES_MAX * len(symbols):
+            raise outages[0]
         return bars
+
+    async def _fetch(self, symbol: str, after: str, previous: date) -> Sequence[DailyBar]:
+        """A symbol's bars after that session date, published as they come.
+
+        Raises:
+            ProviderError: the broker has none to give, or does not answer.
+        """
+        first = previous - timedelta(days=HISTORY_DAYS)
+        bars = [_daily_bar(bar) for bar in await self._history.daily_bars(symbol, first, previous)]
+        new = [bar for bar in bars if bar.session_date > after]
+        for bar in new:
+            self._producer.publish(bar)
+        return new
 
 
 def _daily_bar(bar: Bar) -> DailyBar:

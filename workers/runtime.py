@@ -28,18 +28,20 @@ from bus.producer import Producer
 from observer import logs
 from observer.clock import Clock, clock_from_environment
 from observer.config import Settings, load_settings
-from observer.errors import ConfigError
+from observer.errors import ConfigError, StoreError
 from observer.today import Today
 from workers.orders import Orders
 
 if TYPE_CHECKING:
     from observer.brokers import BrokerAccount
+    from observer.store.reader import StoreReader
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 1.0
 DRAIN_S: Final = 5.0  # how long a stopping worker waits for the writer; what is not committed by then stays on disk
 SETTLE_S: Final = 1.0
+DATABASE_RETRY_S: Final = 1.0
 LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 
 
@@ -67,6 +69,21 @@ class Worker:
 
         return BrokerAccount(self.settings, self.clock, random.Random(os.getpid()))
 
+    @contextlib.asynccontextmanager
+    async def reader(self) -> "AsyncIterator[StoreReader]":
+        """The database, for reading; while it does not answer this waits, since ending would not bring it back."""
+        from observer.store.reader import StoreReader
+
+        while True:
+            try:
+                reader = await asyncio.to_thread(StoreReader, self.settings.store.url)
+                break
+            except StoreError as error:
+                logger.error("waiting for the database: %s", error)
+                await asyncio.sleep(DATABASE_RETRY_S)
+        with reader:
+            yield reader
+
     async def settled(self, producer: Producer) -> None:
         """Wait until all that was published, by earlier processes of this name too, is in the database.
 
@@ -82,14 +99,16 @@ class Worker:
         producer = Producer(Outbox(directory, self.name, uuid.uuid4().hex), self.endpoints.ingest)
         self.progress = lambda: producer.published
         self.orders.producer = producer
-        delivery = asyncio.create_task(producer.run())
         try:
-            yield producer
+            async with asyncio.TaskGroup() as tasks:  # a delivery that fails takes the body with it: it is no use alone
+                delivery = tasks.create_task(producer.run())
+                try:
+                    yield producer
+                finally:
+                    if not delivery.done() and not await producer.drain(DRAIN_S):
+                        logger.warning("%d events stay in the outbox for the next run", producer.unacknowledged)
+                    delivery.cancel()
         finally:
-            if not await producer.drain(DRAIN_S):
-                logger.warning("%d events stay in the outbox for the next run", producer.unacknowledged)
-            delivery.cancel()
-            await asyncio.gather(delivery, return_exceptions=True)
             producer.close()
 
 

@@ -9,7 +9,7 @@ from bus.events import AlertRaised, Snapshot, SweepCompleted, UniverseMember
 from bus.producer import Producer
 from observer.clock import NS_PER_S
 from observer.errors import ProviderError
-from observer.providers.interfaces import Quote, QuoteSource
+from observer.providers.interfaces import Quote, QuoteSource, chunks
 from observer.schedule.phases import DayPlan
 from observer.selection.universe import KOREAN_STOCKS
 from observer.store.reader import StoreReader
@@ -24,8 +24,7 @@ WARM_UP_SYMBOL: Final = "005930"  # Samsung Electronics; whether it answers at a
 
 async def track_a(worker: Worker) -> None:
     """Sweep on every trading day, from Track A's start to its stop, until the process is stopped."""
-    reader = StoreReader(worker.settings.store.url)
-    async with worker.producer() as producer, worker.broker_account().rest() as rest:
+    async with worker.producer() as producer, worker.broker_account().rest() as rest, worker.reader() as reader:
         await worker.ready()
         await worker.settled(producer)
         day = TrackA(worker, producer, rest, reader)
@@ -33,7 +32,7 @@ async def track_a(worker: Worker) -> None:
             plan = await worker.today.plan()
             if plan.trades:
                 await day.run(plan)
-            await worker.today.is_over()
+            await worker.today.end_of(plan)
 
 
 class TrackA:
@@ -58,7 +57,8 @@ class TrackA:
             if is_over or number in completed:
                 continue
             await self._clock.sleep_until(moment_ns)
-            await self._sweep(session_date, number, await self._universe(session_date))
+            if members := await self._universe(plan):
+                await self._sweep(session_date, number, members)
 
     async def _warm_up(self) -> None:
         """Open the connections that the first sweep will use, so that it does not wait for them; a failure can wait."""
@@ -67,30 +67,35 @@ class TrackA:
         except ProviderError as error:
             logger.warning("warm-up: %s", error)
 
-    async def _universe(self, session_date: str) -> Sequence[UniverseMember]:
-        """Today's universe; while there is none, the last one, and somebody is told (requirement 004, edge case 1)."""
-        while True:
+    async def _universe(self, plan: DayPlan) -> Sequence[UniverseMember]:
+        """Today's universe; while there is none, the last one, and somebody is told (requirement 004, edge case 1).
+
+        Waits while there is neither; empty when the day is over before there was one.
+        """
+        session_date = plan.day.isoformat()
+        while self._clock.now_ns() < plan.track_a_stop_ns:
             if members := self._reader.universe(session_date, KOREAN_STOCKS):
                 return members
             if members := self._reader.latest_universe_before(session_date, KOREAN_STOCKS):
                 text = f"no universe for {session_date}: sweeping that of {members[0].session_date}"
-                self._producer.publish(AlertRaised(self._clock.now_ns(), "critical", "track_a", text))
+                self._producer.publish(AlertRaised(self._clock.now_ns(), "critical", "track-a", text))
                 return members
             await asyncio.sleep(UNIVERSE_POLL_S)
+        return self._reader.universe(session_date, KOREAN_STOCKS)
 
     async def _sweep(self, session_date: str, number: int, members: Sequence[UniverseMember]) -> None:
         started_ns = self._clock.now_ns()
-        chunks = list(_chunks([member.symbol for member in members], self._quotes.quotes_per_call))
+        portions = list(chunks([member.symbol for member in members], self._quotes.quotes_per_call))
         at_once = asyncio.Semaphore(CALLS_AT_ONCE)
 
         async def ask(symbols: Sequence[str]) -> int:
             async with at_once:
                 return await self._ask(session_date, number, symbols)
 
-        received = sum(await asyncio.gather(*[ask(chunk) for chunk in chunks]))
+        received = sum(await asyncio.gather(*[ask(portion) for portion in portions]))
         completed_ns = self._clock.now_ns()
         self._producer.publish(
-            SweepCompleted("kis", session_date, number, started_ns, completed_ns, len(members), received, len(chunks))
+            SweepCompleted("kis", session_date, number, started_ns, completed_ns, len(members), received, len(portions))
         )
         logger.info("sweep %d: %d of %d symbols", number, received, len(members))
 
@@ -111,10 +116,6 @@ def _sweep_moments(plan: DayPlan, interval_ns: int) -> Iterator[tuple[int, int]]
     """Number and moment of each sweep, the last one at Track A's stop."""
     moments = range(plan.track_a_start_ns, plan.track_a_stop_ns + 1, interval_ns)
     return enumerate(moments, start=1)
-
-
-def _chunks(symbols: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (symbols[start : start + size] for start in range(0, len(symbols), size))
 
 
 def _snapshot(quote: Quote, session_date: str, sweep: int, receive_time_ns: int) -> Snapshot:

@@ -7,11 +7,12 @@ or for the bus.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from bus.commands import Done, Refused
 from bus.events import (
+    AlertRaised,
     ConnectionChanged,
     Event,
     GapDetected,
@@ -24,10 +25,11 @@ from bus.events import (
 )
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
-from observer.brokers import BrokerAccount
-from observer.clock import Clock
+from observer.brokers import PROVIDER, BrokerAccount
+from observer.clock import NS_PER_S, Clock
+from observer.errors import ProviderError
 from observer.gaps.detector import GapDetector, Mark
-from observer.providers.interfaces import TradeStream
+from observer.providers.interfaces import QuoteSource, TradeStream, chunks
 from observer.schedule.phases import DayPlan
 from observer.selection import context
 from observer.selection.context import OpeningPoint
@@ -50,19 +52,25 @@ async def track_b(worker: Worker) -> None:
     async with worker.producer() as producer:
         await worker.ready()
         await worker.settled(producer)
-        with StoreReader(worker.settings.store.url) as reader:
+        async with worker.reader() as reader, account.rest() as rest:
             while True:
                 plan = await worker.today.plan()
-                if plan.trades and worker.clock.now_ns() < plan.track_b_stop_ns:
-                    await Session(worker, producer, reader, account, plan).run()
-                await worker.today.is_over()
+                if plan.trades:
+                    await Session(worker, producer, reader, account, rest, plan).run()
+                await worker.today.end_of(plan)
 
 
 class Session:
     """Track B on one trading day. Hears the stream (`StreamListener`)."""
 
     def __init__(
-        self, worker: Worker, producer: Producer, reader: StoreReader, account: BrokerAccount, plan: DayPlan
+        self,
+        worker: Worker,
+        producer: Producer,
+        reader: StoreReader,
+        account: BrokerAccount,
+        quotes: QuoteSource,
+        plan: DayPlan,
     ) -> None:
         self._clock = worker.clock
         self._settings = worker.settings
@@ -71,10 +79,13 @@ class Session:
         self._producer = producer
         self._reader = reader
         self._account = account
+        self._quotes = quotes
         self._plan = plan
         self._session_date = plan.day.isoformat()
         self._detector = GapDetector()
         self._selector: Selector | None = None
+        self._settling: set[str] = set()
+        self._tasks: asyncio.TaskGroup
         self._stream: TradeStream = account.stream(self)
 
     async def run(self) -> None:
@@ -83,28 +94,52 @@ class Session:
         A process that is stopped before that releases nothing: the next one takes the places over.
         """
         await self._clock.sleep_until(self._plan.stream_connect_ns)
+        if self._is_over():
+            await self._close_for_earlier_process()
+            return
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             running = [tasks.create_task(self._stream.run())]
             await self._clock.sleep_until(self._plan.context_sync_ns)
-            self._selector = Selector(await self._members(), self._account.name, self._settings.selection)
-            running.append(tasks.create_task(self._follow_feed(self._selector)))
-            await self._begin(self._selector)
-            running.append(tasks.create_task(self._look_at_held(self._selector)))
-            self._orders.slots = Pins(self._selector, self._clock, self._carry_out)
+            self._selector = selector = Selector(await self._members(), self._account.name, self._settings.selection)
+            await self._begin(selector)
+            running += [tasks.create_task(self._follow_feed(selector)), tasks.create_task(self._look_at_held(selector))]
+            self._orders.slots = Pins(selector, self._clock, self._carry_out)
             await self._clock.sleep_until(self._plan.track_b_stop_ns)
             self._orders.slots = None
-            self._carry_out(self._selector, self._selector.close(self._clock.now_ns()))
-            logger.info("closed: %d duplicate trades dropped", self._detector.duplicates)
+            await self._close(selector)
             for task in running:
                 task.cancel()
 
+    def _is_over(self) -> bool:
+        return self._clock.now_ns() >= self._plan.track_b_stop_ns
+
+    async def _close_for_earlier_process(self) -> None:
+        """An earlier process was stopped while it streamed, and it is too late to go on: account for what it left."""
+        assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
+        if assigned:
+            selector = Selector(await self._members(), self._account.name, self._settings.selection)
+            self._resume(selector, assigned)
+            for slot in assigned:
+                self._detector.start(slot.symbol)
+            await self._close(selector)
+
+    async def _close(self, selector: Selector) -> None:
+        """Release every place, and find out what is missing of symbols that did not trade since an interruption."""
+        await self._settle(self._detector.unsettled())
+        self._carry_out(selector, selector.close(self._clock.now_ns()))
+        for symbol in self._detector.watched:
+            self._detector.stop(symbol)
+        logger.info("closed: %d duplicate trades dropped", self._detector.duplicates)
+
     async def _members(self) -> Sequence[UniverseMember]:
-        """Today's universe, or the last one; waits while there is none at all."""
-        while True:
+        """Today's universe, or the last one; waits while there is none at all, and has none when the day is over."""
+        while not self._is_over():
             members = self._reader.universe(self._session_date, KOREAN_STOCKS)
             if members := members or self._reader.latest_universe_before(self._session_date, KOREAN_STOCKS):
                 return members
             await asyncio.sleep(UNIVERSE_POLL_S)
+        return []
 
     async def _begin(self, selector: Selector) -> None:
         """Go on where an earlier process of this day stopped, or begin with the opening's movers."""
@@ -124,9 +159,11 @@ class Session:
 
     def _resume(self, selector: Selector, assigned: Sequence[SlotAssigned]) -> None:
         marks = self._reader.last_marks(self._session_date, [slot.symbol for slot in assigned])
+        since_ns = {slot.symbol: slot.assigned_ns for slot in assigned}
         self._detector.resume(
             Mark(mark.symbol, self._session_date, mark.cumulative_volume, mark.cumulative_trades, mark.exchange_time_ns)
             for mark in marks.values()
+            if mark.exchange_time_ns + NS_PER_S > since_ns[mark.symbol]  # else it is of an earlier time in a place
         )
         selector.take_over(assigned, self._clock.now_ns())
         self._stream.want(selector.wanted)
@@ -164,6 +201,37 @@ class Session:
         for event in events:
             self._producer.publish(event)
         self._stream.want(selector.wanted)
+        for symbol in self._detector.watched - set(selector.wanted) - self._stream.registered:
+            self._leave(symbol)
+
+    # --- what is missing of symbols that are left ---
+
+    def _leave(self, symbol: str) -> None:
+        """Watch a symbol no longer; if it did not trade since an interruption, ask what is missing."""
+        if symbol not in self._detector.unsettled():
+            self._detector.stop(symbol)
+        elif symbol not in self._settling:
+            self._settling.add(symbol)
+            self._tasks.create_task(self._settle({symbol}))
+
+    async def _settle(self, symbols: Collection[str]) -> None:
+        """Ask for the day's volume of the symbols and publish what it shows to be missing."""
+        for chunk in chunks(sorted(symbols), self._quotes.quotes_per_call):
+            try:
+                quotes = await self._quotes.quotes(chunk, lane="urgent")
+            except ProviderError as error:
+                text = f"whether trades of {', '.join(chunk)} are missing is not known: {error}"
+                self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", NAME, text))
+                quotes = []
+            now_ns = self._clock.now_ns()
+            for quote in quotes:
+                if quote.symbol in self._detector.unsettled():
+                    gap = self._detector.settle(quote.symbol, quote.cumulative_volume, now_ns, PROVIDER)
+                    if gap is not None:
+                        self._producer.publish(gap)
+            for symbol in chunk:
+                self._detector.stop(symbol)
+            self._settling.difference_update(chunk)
 
     # --- what the stream tells ---
 
@@ -185,14 +253,16 @@ class Session:
 
     def on_unregistered(self, symbol: str, reason: str) -> None:
         """A symbol that lost its place is not watched any more; one that lost its connection is, and will be back."""
-        logger.debug("%s unregistered: %s", symbol, reason)
         if self._selector is None or symbol not in self._selector.wanted:
-            self._detector.stop(symbol)
+            self._leave(symbol)
+        if reason.startswith("refused"):
+            text = f"{symbol} has a place and is not streamed: {reason}"
+            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", NAME, text))
 
     def on_connection(self, change: ConnectionChanged) -> None:
         """What is missed until the connection is back has a known reason."""
         self._producer.publish(change)
-        if change.state == "lost":
+        if change.state != "connected":
             self._detector.interrupted("reconnect")
 
     def on_quarantine(self, item: InputQuarantined) -> None:

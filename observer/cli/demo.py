@@ -1,6 +1,7 @@
 """`observer demo`: a whole trading day against the built-in broker simulator, in about two minutes."""
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -16,7 +17,7 @@ from rich.live import Live
 from bus.events import EVENT_TYPES, Event
 from bus.feed import FeedSubscriber
 from observer import logs
-from observer.cli.demo_day import DemoDay, DemoOptions, prepare, tidy
+from observer.cli.demo_day import BOOT_S_MAX, DemoDay, DemoOptions, prepare, tidy
 from observer.cli.display import DayView
 from observer.cli.host import NAME, Host, stopping_on_signals
 from observer.cli.summary import DemoSummary, summarise, summary_table
@@ -69,7 +70,7 @@ async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
     interrupted = asyncio.Event()
     tasks = [
         asyncio.create_task(_watch(day, host, console)),
-        asyncio.create_task(_end_of_day(day, host)),
+        asyncio.create_task(_live_through(day, host)),
         asyncio.create_task(_pass_on(interrupted, host.stopping)),
     ]
     try:
@@ -88,7 +89,12 @@ async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
         raise
 
 
-async def _end_of_day(day: DemoDay, host: Host) -> None:
+async def _live_through(day: DemoDay, host: Host) -> None:
+    """Let the day begin when everybody is there, and end at its end."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(BOOT_S_MAX):
+            await host.started.wait()
+    day.clock.start()
     await day.clock.sleep_until(day.ends_ns)
     host.stopping.set()
 

@@ -1,13 +1,12 @@
 """The demo's day: one folder with its configuration, keys and clock, made anew for each run."""
 
 import shutil
-import time
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from observer.clock import NS_PER_S, ScaledClock, kst_ns
+from observer.clock import HeldClock, kst_ns
 from observer.config import Settings, load_settings
 from observer.errors import ConfigError
 from observer.practice import DAY, Practice, write_practice
@@ -15,7 +14,7 @@ from observer.supervisor.instance import InstanceLock
 
 BEGINS: Final = (7, 59)  # the clock stands here while the processes start, so that 08:00 happens to all of them
 ENDS: Final = (15, 40)
-BOOT_S: Final = 6.0  # machine seconds for starting everything on two slow cores
+BOOT_S_MAX: Final = 30.0  # machine seconds; then the day begins even if a process is not ready
 
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +36,7 @@ class DemoDay(msgspec.Struct, frozen=True):
 
     configuration: Path
     settings: Settings
-    clock: ScaledClock
+    clock: HeldClock
     begins_ns: int
     ends_ns: int
 
@@ -55,7 +54,7 @@ def prepare(options: DemoOptions) -> DemoDay:
     practice = Practice(symbols=options.symbols, seed=options.seed, data=options.data, database=options.database)
     configuration = write_practice(options.folder, practice)
     begins_ns, ends_ns = kst_ns(DAY, *BEGINS), kst_ns(DAY, *ENDS)
-    clock = ScaledClock(begins_ns, time.monotonic_ns() + round(BOOT_S * NS_PER_S), options.speed)
+    clock = HeldClock(begins_ns, options.folder / "data" / "clock", options.speed)
     return DemoDay(configuration, load_settings(configuration), clock, begins_ns, ends_ns)
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bus.commands import Order, ProcessStatus, Reload, Reply, StatusReply
+from bus.commands import HostRequest, ProcessStatus, Reply, StatusReply
 from bus.endpoints import Endpoints
 from bus.events import AlertRaised, PhaseChanged, ProcessChanged, Severity
 from bus.outbox import Outbox
@@ -78,8 +78,13 @@ class Host:
         plan = self._today.known()
         return phase_at(plan, self._clock.now_ns()) if plan else "IDLE"
 
-    async def _obey(self, request: Reload | Order) -> Reply:
+    async def _obey(self, request: HostRequest) -> Reply:
         return await self._orders.obey(request)
+
+    @property
+    def started(self) -> asyncio.Event:
+        """Set when every process has said that it is ready, or was given up."""
+        return self._supervisor.started
 
     def status(self) -> StatusReply:
         """What runs; after `run` how each process ended."""

@@ -114,6 +114,37 @@ class GapDetector:
         for chain in self._chains.values():
             chain.interruption = reason
 
+    def unsettled(self) -> frozenset[str]:
+        """The symbols that lost continuity and did not trade since: whether something is missing of them is open."""
+        return frozenset(
+            symbol for symbol, chain in self._chains.items() if chain.interruption is not None and chain.session_date
+        )
+
+    def settle(self, symbol: str, cumulative_volume: float, now_ns: int, provider: str) -> GapDetected | None:
+        """Stop watching an unsettled symbol, given the day's volume now: what is missing of it until now, if anything.
+
+        A hole shows in the next trade; when a symbol is left before it trades again, only the exchange's own volume
+        tells. How many trades are missing it does not tell.
+        """
+        chain = self._chains.pop(symbol)
+        missing_volume = cumulative_volume - chain.volume
+        if chain.interruption is None or missing_volume <= _VOLUME_NOISE:
+            return None
+        return GapDetected(
+            gap_id=_gap_id(symbol, chain, cumulative_volume),
+            provider=provider,
+            symbol=symbol,
+            session_date=chain.session_date,
+            detected_ns=now_ns,
+            from_ns=chain.exchange_time_ns,
+            to_ns=now_ns,
+            after_volume=chain.volume,
+            before_volume=cumulative_volume,
+            missing_volume=missing_volume,
+            missing_trades=None,
+            reason=chain.interruption,
+        )
+
     def resume(self, marks: Iterable[Mark]) -> list[GapDetected]:
         """Continue an earlier process's registrations from its last stored trades.
 
@@ -177,7 +208,7 @@ def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:
     """The hole between the last trade of `chain` and `trade`."""
     before_volume = trade.cumulative_volume - trade.volume
     return GapDetected(
-        gap_id=f"{trade.symbol}-{trade.session_date}-{int(chain.volume)}-{int(before_volume)}",
+        gap_id=_gap_id(trade.symbol, chain, before_volume),
         provider=trade.provider,
         symbol=trade.symbol,
         session_date=trade.session_date,
@@ -190,6 +221,11 @@ def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:
         missing_trades=_missing_trades(trade.cumulative_trades, chain.trades),
         reason=chain.interruption or "volume_mismatch",
     )
+
+
+def _gap_id(symbol: str, chain: _Chain, before_volume: float) -> str:
+    """The same hole has the same name whoever finds it, and however often."""
+    return f"{symbol}-{chain.session_date}-{int(chain.volume)}-{int(before_volume)}"
 
 
 def _missing_trades(count: int | None, previous_count: int | None) -> int | None:

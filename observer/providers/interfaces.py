@@ -1,6 +1,6 @@
 """What we ask of a provider, in our words. Implementations translate; nobody above sees a broker's field name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -109,6 +109,11 @@ class CredentialSource(Protocol):
         Returns when another one is there, or after a deadline.
         """
         ...
+
+
+def chunks(symbols: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """The symbols in portions of at most `size`, in their order: what one call can take."""
+    return (symbols[start : start + size] for start in range(0, len(symbols), size))
 
 
 class QuoteSource(Protocol):

@@ -86,7 +86,7 @@ def daily_bars(market: Market, now_ns: int, query: Mapping[str, str]) -> Body:
         raise input_refusal("FID_PERIOD_DIV_CODE")
     bars = [*_finished_day(market, instrument.symbol, now_ns), *market.daily_bars(instrument.symbol)]
     # The change of a day is against the close before it; the oldest bar has none and shows no change.
-    closes_before = [bar.close_krw for bar in bars[1:]] + [bars[-1].open_krw if bars else 0]
+    closes_before = [*(bar.close_krw for bar in bars[1:]), *(bar.open_krw for bar in bars[-1:])]
     rows = [_day_row(bar, before) for bar, before in zip(bars, closes_before, strict=True) if first <= bar.day <= last]
     return {"output1": _summary(market, instrument, now_ns), "output2": rows[:DAYS_PER_CALL]}
 

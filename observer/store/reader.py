@@ -219,14 +219,14 @@ class StoreReader:
             releases = connection.execute(select(released).where(released.c.released_ns >= since_ns)).all()
         return slots_in_use(assignments, releases)
 
-    def open_gaps(self, session_date: str) -> Sequence[GapDetected]:
-        """The day's gaps, in order of detection, that were neither recovered nor given up. A gap that was found twice
-        (again after a restart) is one gap.
+    def open_gaps(self, since_session_date: str) -> Sequence[GapDetected]:
+        """The gaps of that day and later ones, in order of detection, that were neither recovered nor given up. A gap
+        that was found twice (again after a restart) is one gap.
         """
         gaps = EVENT_TABLES[GapDetected]
         decisions = [EVENT_TABLES[kind] for kind in (GapRecovered, GapUnrecoverable)]
         undecided = and_(*(~exists().where(table.c.gap_id == gaps.c.gap_id) for table in decisions))
-        wanted = select(gaps).where(gaps.c.session_date == session_date, undecided)
+        wanted = select(gaps).where(gaps.c.session_date >= since_session_date, undecided)
         found = self._events(GapDetected, wanted.order_by(gaps.c.detected_ns.desc()))
         first_of_each = {gap.gap_id: gap for gap in found}
         return sorted(first_of_each.values(), key=lambda gap: (gap.detected_ns, gap.gap_id))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from observer.clock import (
     CLOCK_VARIABLE,
     NS_PER_S,
+    HeldClock,
     ManualClock,
     RealClock,
     ScaledClock,
@@ -23,6 +25,20 @@ from observer.clock import (
 )
 
 NINE = kst_ns(date(2026, 11, 18), 9)
+
+
+def test_a_held_clock_stands_until_it_is_started_and_then_runs_alike_in_every_process(tmp_path: Path) -> None:
+    here = HeldClock(NINE, tmp_path / "start", 1000.0)
+    there = HeldClock(NINE, tmp_path / "start", 1000.0)
+    assert here.now_ns() == there.now_ns() == NINE
+    (tmp_path / "start").touch()
+    assert there.now_ns() == NINE, "a start that is only half written is none"
+    (tmp_path / "start").unlink()
+    here.start()
+    first, second, third = here.now_ns(), there.now_ns(), here.now_ns()
+    assert NINE < first <= second <= third
+    there.start()
+    assert here.now_ns() >= third
 
 
 def test_another_process_reads_the_same_time_from_the_variable() -> None:

@@ -273,7 +273,8 @@ def test_slots_from_before_the_given_time_do_not_count(store: Store, reader: Sto
 def test_a_gap_is_open_until_it_is_recovered_or_given_up(store: Store, reader: StoreReader) -> None:
     store(gap("a", 3), gap("b", 2), gap("c", 1), gap("d", 4), gap("e", session_date=NEXT_DAY))
     store(recovered("a"), lost("d"), stream=SECOND)
-    assert reader.open_gaps(DAY) == [gap("c", 1), gap("b", 2)]
+    assert reader.open_gaps(DAY) == [gap("c", 1), gap("b", 2), gap("e", session_date=NEXT_DAY)]
+    assert [open_gap.gap_id for open_gap in reader.open_gaps(NEXT_DAY)] == ["e"]
 
 
 def test_a_gap_that_was_found_twice_is_open_once(store: Store, reader: StoreReader) -> None:

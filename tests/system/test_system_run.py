@@ -31,6 +31,7 @@ def running() -> Iterator[tuple[System, Wire]]:
             document["kis"]["stream_url"] = wire.url
             document["simulator"]["drops"] = []  # no reconnection but that of the restart
             day.configuration.write_text(tomli_w.dumps(document))
+            day.clock.start()
             clock = {CLOCK_VARIABLE: day.clock.to_variable()}
             system = System(folder / "d", "run", "--config", day.configuration, environment=clock)
             try:

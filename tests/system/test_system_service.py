@@ -46,6 +46,7 @@ class Clone:
         day = prepare(msgspec.structs.replace(OPTIONS, folder=folder / "d"))
         (folder / "config").mkdir()
         shutil.copy(day.configuration, folder / "config" / "observer.toml")
+        day.clock.start()
         self.environment = {**os.environ, CLOCK_VARIABLE: day.clock.to_variable()}
 
     def control(self, *words: str) -> Completed:
@@ -155,6 +156,7 @@ class ServiceManager:
 def test_systemd_hears_of_the_start_the_life_and_the_end() -> None:
     with short_folder() as folder, contextlib.closing(ServiceManager(folder, WATCHDOG_S)) as manager:
         day = prepare(msgspec.structs.replace(OPTIONS, folder=folder / "d"))
+        day.clock.start()
         clock = {CLOCK_VARIABLE: day.clock.to_variable()}
         system = System(folder / "d", "run", "--config", day.configuration, environment=clock | manager.environment)
         try:
