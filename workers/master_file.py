@@ -16,7 +16,7 @@ from bus.producer import Producer
 from observer.brokers import PROVIDER
 from observer.clock import NS_PER_S, kst_datetime
 from observer.errors import DataFileError, ProviderError
-from observer.providers.calendars import trading_days
+from observer.providers.calendar_process import trading_days_apart
 from observer.providers.day_file import read_trading_days, write_trading_days
 from observer.providers.interfaces import Bar, FileStamp, HistorySource, MasterFileSource
 from observer.providers.kis.masters import parse_master
@@ -46,7 +46,7 @@ DayJob = Callable[[DayPlan], Awaitable[None]]
 async def master_file(worker: Worker) -> None:
     """Run the day's jobs in their order, each once a day; a process that starts late makes up for what it missed."""
     account = worker.broker_account()
-    await asyncio.to_thread(_write_calendar, worker)
+    await _write_calendar(worker)
     async with (
         worker.reader() as reader,
         worker.producer() as producer,
@@ -65,13 +65,14 @@ async def master_file(worker: Worker) -> None:
                 actions: Mapping[str, DayJob] = {"universe": universe.build, "master_files": masters.check_all}
                 await _run_jobs(worker, producer, plan, jobs, actions)
             await worker.today.end_of(plan)
-            await asyncio.to_thread(_write_calendar, worker)
+            await _write_calendar(worker)
 
 
-def _write_calendar(worker: Worker) -> None:
+async def _write_calendar(worker: Worker) -> None:
     today = kst_datetime(worker.clock.now_ns()).date()
     first, last = today - timedelta(days=CALENDAR_DAYS_BACK), today + timedelta(days=CALENDAR_DAYS_AHEAD)
-    write_trading_days(worker.runtime, trading_days(Path(worker.settings.run.trading_days), first, last))
+    days = await trading_days_apart(Path(worker.settings.run.trading_days), first, last)
+    write_trading_days(worker.runtime, days)
 
 
 async def _run_jobs(

@@ -1,6 +1,6 @@
 """Trading days of the KRX from two packages and a reviewed overlay.
 
-Loads pandas (75 MB): only workers.master_file may import this.
+Loads pandas (75 MB): only `observer.providers.calendar_process`, which ends soon, may import this.
 Neither package is right alone (upbit-kiwoom.md, section 5): exchange_calendars knows hours but misses every exam day
 since 2021 and elections; `holidays` knows the days off but no hours. So the overlay wins, exchange_calendars gives what
 it does not name, and `holidays` is the second opinion whose dissent is written down for somebody to look at.
