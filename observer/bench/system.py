@@ -18,6 +18,7 @@ from observer.bench.writer import BenchError
 from observer.clock import CLOCK_VARIABLE, NS_PER_S, ScaledClock, kst_ns
 from observer.config import load_settings
 from observer.practice import DAY, Practice, write_practice
+from observer.store.engine import migrate
 
 _PRACTICE: Final = Practice(symbols=60, seed=7)
 _BOOT_S: Final = 6.0  # the market stands still while the processes start
@@ -70,6 +71,7 @@ async def running_system(folder: Path, hour: int, minute: int, speed: float) -> 
     """
     configuration = _configured(folder)
     settings = load_settings(configuration)
+    migrate(settings.store.url)  # as on any day but the first
     clock = ScaledClock(kst_ns(DAY, hour, minute), time.monotonic_ns() + round(_BOOT_S * NS_PER_S), speed)
     log_path = folder / "run.log"
     with log_path.open("wb") as log:

@@ -1,7 +1,7 @@
 """The trading days, found out by a process of its own: the 75 MB of the calendar packages are gone with it.
 
-Both ends are here: `trading_days_apart` asks, `python -m observer.providers.calendar_process OVERLAY FIRST LAST` answers
-with one JSON array on stdout, or with one line on stderr and status 1.
+Both ends are here: `trading_days_apart` asks, `python -m observer.providers.calendar_process OVERLAY FIRST LAST`
+answers with one JSON array on stdout, or with one line on stderr and status 1.
 """
 
 import asyncio
