@@ -36,6 +36,7 @@ class Practice(msgspec.Struct, frozen=True, kw_only=True):
 def write_practice(folder: Path, practice: Practice) -> Path:
     """Write configuration and new broker keys into `folder`, which exists; the path of the configuration."""
     configuration = folder / "observer.toml"
+    configuration.touch(mode=0o600)  # it knows the simulated broker's keys, and perhaps a database's password
     configuration.write_text(tomli_w.dumps(_document(folder.absolute(), practice, _keys_file(folder))))
     return configuration
 

@@ -25,6 +25,7 @@ from observer.clock import CLOCK_VARIABLE
 from observer.errors import ConfigError, StoreError
 from observer.practice import DAY
 from observer.simulator.simulator import market_of
+from observer.store.engine import parse_url
 from observer.store.reader import StoreReader
 
 REFRESHES_PER_S = 4
@@ -140,7 +141,7 @@ def _summarise(day: DemoDay, host: Host, folder: Path, wall_s: float, *, interru
             host.status(),
             session_date=DAY.isoformat(),
             wall_s=wall_s,
-            database=day.settings.store.url,
+            database=str(parse_url(day.settings.store.url)),  # without its password
             interrupted=interrupted,
         )
 

@@ -179,6 +179,46 @@ def test_a_registration_renewed_after_a_reconnection_goes_on_and_its_hole_has_th
     assert gap(detector.observe(trades[4])).reason == "volume_mismatch"
 
 
+def test_a_symbol_that_is_left_before_it_traded_again_is_settled_by_the_days_volume() -> None:
+    """A hole shows in the next trade; where none came, only the exchange's own volume tells of it."""
+    detector = watching()
+    trades = tape(5, 3, 8)
+    detector.observe(trades[0])
+    detector.interrupted("reconnect")
+    assert detector.unsettled() == {"005930"}
+    found = gap(detector.settle("005930", 16.0, trades[2].exchange_time_ns, "kis"))
+    assert (found.after_volume, found.before_volume, found.missing_volume) == (5.0, 16.0, 11.0)
+    assert (found.reason, found.missing_trades, found.from_ns) == ("reconnect", None, trades[0].exchange_time_ns)
+    assert detector.watched == frozenset()
+
+
+def test_a_symbol_that_lost_nothing_in_an_interruption_is_settled_without_a_gap() -> None:
+    detector = watching()
+    trades = tape(5, 3)
+    detector.observe(trades[0])
+    detector.interrupted("reconnect")
+    assert detector.settle("005930", 5.0, trades[1].exchange_time_ns, "kis") is None
+
+
+def test_a_symbol_that_traded_since_the_interruption_needs_no_settling() -> None:
+    detector = watching()
+    trades = tape(5, 3)
+    detector.observe(trades[0])
+    assert detector.unsettled() == frozenset()
+    detector.interrupted("reconnect")
+    detector.observe(trades[1])
+    assert detector.unsettled() == frozenset()
+
+
+def test_what_an_earlier_process_left_is_unsettled_until_it_trades() -> None:
+    trades = tape(5, 3)
+    detector = GapDetector()
+    detector.resume([mark_of(trades[0])])
+    detector.start("005930")
+    assert detector.unsettled() == {"005930"}
+    assert gap(detector.settle("005930", 8.0, trades[1].exchange_time_ns, "kis")).reason == "restart"
+
+
 def test_an_interruption_that_lost_nothing_is_forgotten() -> None:
     detector = watching()
     trades = tape(5, 3, 8, 1)

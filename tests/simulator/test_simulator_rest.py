@@ -234,6 +234,23 @@ def test_the_session_day_has_a_daily_bar_only_after_the_close() -> None:
     with_client(at(15, 29, 59), test)
 
 
+def test_a_symbol_listed_today_has_no_daily_bars() -> None:
+    async def test(client: Client) -> None:
+        market = client.simulator.market
+        newest = next(i.symbol for i in market.instruments if not market.daily_bars(i.symbol))
+        query = {
+            "FID_INPUT_ISCD": newest,
+            "FID_INPUT_DATE_1": "20261001",
+            "FID_INPUT_DATE_2": "20261118",
+            "FID_PERIOD_DIV_CODE": "D",
+            "FID_ORG_ADJ_PRC": "1",
+        }
+        answer = await client.call("inquire-daily-itemchartprice", "FHKST03010100", query)
+        assert (answer.status_code, answer.json()["rt_cd"], answer.json()["output2"]) == (200, "0", [])
+
+    with_client(at(10), test)
+
+
 def test_weekends_are_holidays() -> None:
     async def test(client: Client) -> None:
         rows = (await client.call("chk-holiday", "CTCA0903R", {"BASS_DT": "20261118"})).json()["output"]
