@@ -91,6 +91,19 @@ class Reload(Command, frozen=True):
     dry_run: bool = False
 
 
+class StartCapture(Command, frozen=True, tag="capture_start"):
+    """Record what is committed in the new file `out` (an absolute path): these kinds of events, or all. Done when it
+    records.
+    """
+
+    out: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+    kinds: list[Name] = []
+
+
+class StopCapture(Command, frozen=True, tag="capture_stop"):
+    """End the recording. Done when its file is whole and nothing that was committed meanwhile is missing in it."""
+
+
 # --- orders: from a person, passed on to the process that is meant ---------------------------------------------
 
 
@@ -127,7 +140,10 @@ class Unpin(Command, frozen=True):
 
 Order = Drain | RunJob | SetLogLevel | Pin | Unpin
 
-Request = Ready | Heartbeat | Stopping | Status | Start | Stop | Restart | Shutdown | Reload | Order
+HostRequest = Reload | StartCapture | StopCapture | Order
+"""What whoever runs the supervisor answers: it goes beyond processes that start and stop."""
+
+Request = Ready | Heartbeat | Stopping | Status | Start | Stop | Restart | Shutdown | HostRequest
 
 
 # --- replies -------------------------------------------------------------------------------------------------
@@ -183,8 +199,8 @@ class UnderWay(Message, frozen=True, tag="under_way"):
 class Refused(Message, frozen=True):
     """Nothing was done, or it went wrong. `code` is for programs, `message` for people.
 
-    Codes: malformed, busy, internal, unknown_process, unknown_job, unknown_symbol, not_supervised, not_running,
-    not_an_order, wrong_configuration, no_place, not_pinned, not_now, needs_shutdown, failed, superseded,
+    Codes: malformed, busy, internal, unknown_process, unknown_job, unknown_symbol, unknown_kind, not_supervised,
+    not_running, not_an_order, wrong_configuration, no_place, not_pinned, not_now, needs_shutdown, failed, superseded,
     shutting_down.
     """
 

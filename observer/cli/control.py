@@ -31,9 +31,11 @@ from bus.commands import (
     SetLogLevel,
     Shutdown,
     Start,
+    StartCapture,
     Status,
     StatusReply,
     Stop,
+    StopCapture,
     UnderWay,
     Unpin,
 )
@@ -54,6 +56,8 @@ app = typer.Typer(
 )
 slots = typer.Typer(help="Places of the stream that a person gives.", no_args_is_help=True)
 app.add_typer(slots, name="slots")
+captures = typer.Typer(help="A recording of what is committed, kept by the running system.", no_args_is_help=True)
+app.add_typer(captures, name="capture")
 
 ConfigOption = Annotated[
     Path | None,
@@ -141,6 +145,24 @@ def log_level(
 ) -> None:
     """Change what a process logs, until it ends; `supervisor` names the one that keeps the others."""
     _show(_ask(SetLogLevel(_name(process), level), config), as_json=as_json)
+
+
+@captures.command("start")
+def start_capture(
+    out: Annotated[Path, typer.Option(help="The journal to write; it must not be there yet.")],
+    kinds: Annotated[str, typer.Option(help="Kinds of events, with commas between them; without it all.")] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record what is committed in a journal that can be replayed, until it is stopped or the system ends."""
+    wanted = [kind for kind in kinds.replace(" ", "").split(",") if kind]
+    _show(_ask(StartCapture(str(out.absolute()), wanted), config), as_json=as_json)
+
+
+@captures.command("stop")
+def stop_capture(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """End the recording; status 1 when something that was committed meanwhile is missing in it."""
+    _show(_ask(StopCapture(), config), as_json=as_json)
 
 
 @slots.command()

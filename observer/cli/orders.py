@@ -12,7 +12,7 @@ from bus.commands import (
     Done,
     Drain,
     EachReply,
-    Order,
+    HostRequest,
     OrderReply,
     Pin,
     Refused,
@@ -20,15 +20,18 @@ from bus.commands import (
     Reply,
     RunJob,
     SetLogLevel,
+    StartCapture,
+    StopCapture,
     UnderWay,
     Unpin,
 )
 from bus.producer import Producer
 from observer import logs
 from observer.brokers import keys_of
+from observer.cli.capturing import Capturing
 from observer.config import Settings, load_settings
 from observer.errors import ConfigError
-from observer.processes import JOB_OWNERS, SLOTS_OWNER, children_of
+from observer.processes import JOB_OWNERS, SLOTS_OWNER
 from observer.supervisor.states import State
 from observer.supervisor.supervisor import ANSWER_WITHIN_S, Supervisor
 
@@ -60,12 +63,17 @@ class Orders:
         self._settings = settings
         self._adopt = adopt
         self._producer = producer
+        self._capturing = Capturing(supervisor, configuration)
 
-    async def obey(self, request: Reload | Order) -> Reply:
+    async def obey(self, request: HostRequest) -> Reply:
         """Answer within a second: with what came of it, or that it is under way."""
         match request:
             case Reload(dry_run):
                 return await self._reload(dry_run=dry_run)
+            case StartCapture():
+                return await self._capturing.start(request, self._settings)
+            case StopCapture():
+                return await self._capturing.stop(self._settings)
             case Drain(process):
                 return await (self._drain_all() if process is None else self._order(process, request))
             case SetLogLevel(process):
@@ -83,7 +91,7 @@ class Orders:
             return Refused("wrong_configuration", str(error))
         if fixed := fixed_changes(self._settings, settings):
             return Refused("needs_shutdown", f"read only when the whole system starts: {', '.join(fixed)}")
-        reply = await self._supervisor.reload(children_of(settings, self._configuration), dry_run=dry_run)
+        reply = await self._supervisor.reload(self._capturing.beside(settings), dry_run=dry_run)
         if not dry_run and not isinstance(reply, Refused):
             self._settings = settings
             self._adopt(settings)

@@ -18,6 +18,7 @@ from typing import Final, Self
 from bus.commands import (
     Drain,
     Heartbeat,
+    HostRequest,
     Order,
     OrderReply,
     Pin,
@@ -32,9 +33,11 @@ from bus.commands import (
     SetLogLevel,
     Shutdown,
     Start,
+    StartCapture,
     Status,
     StatusReply,
     Stop,
+    StopCapture,
     Stopping,
     UnderWay,
     Unpin,
@@ -85,7 +88,7 @@ class Supervisor:
         limits: RestartLimits | None = None,
         host_limits: HostLimits | None = None,
         disk: Path | None = None,
-        orders: Callable[[Reload | Order], Awaitable[Reply]] | None = None,
+        orders: Callable[[HostRequest], Awaitable[Reply]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         chance: Random | None = None,
     ) -> None:
@@ -337,7 +340,7 @@ class Supervisor:
             case Shutdown():
                 self.shutdown_asked.set()
                 return UnderWay("stopping everything")
-            case Reload() | Drain() | RunJob() | SetLogLevel() | Pin() | Unpin():
+            case Reload() | StartCapture() | StopCapture() | Drain() | RunJob() | SetLogLevel() | Pin() | Unpin():
                 return await self._orders(request)
 
     def _hear(self, identity: bytes, message: Ready | Heartbeat | Stopping) -> Refused | None:
@@ -365,7 +368,7 @@ def _by_order(keepers: Iterable[Keeper]) -> Iterator[list[Keeper]]:
         yield list(group)
 
 
-async def _refuse_orders(_request: Reload | Order) -> Reply:
+async def _refuse_orders(_request: HostRequest) -> Reply:
     return Refused("not_an_order", "this supervisor takes no orders beyond start, stop, restart and shutdown")
 
 

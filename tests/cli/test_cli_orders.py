@@ -22,7 +22,7 @@ from bus.commands import (
     Drain,
     EachReply,
     Heartbeat,
-    Order,
+    HostRequest,
     OrderReply,
     Pin,
     Ready,
@@ -35,7 +35,9 @@ from bus.commands import (
     RunJob,
     SetLogLevel,
     Start,
+    StartCapture,
     Stop,
+    StopCapture,
     UnderWay,
     Unpin,
 )
@@ -127,7 +129,7 @@ class Scene:
     def pids(self) -> dict[str, int | None]:
         return {process.name: process.pid for process in self.supervisor.status().processes}
 
-    async def refusal(self, request: Reload | Order) -> tuple[str, str]:
+    async def refusal(self, request: HostRequest) -> tuple[str, str]:
         reply = await self.orders.obey(request)
         assert isinstance(reply, Refused)
         return reply.code, reply.message
@@ -138,7 +140,7 @@ async def hosted(folder: Path) -> AsyncIterator[Scene]:
     """A supervisor with three children that obey as our workers do, and the host's orders before it."""
     scene: list[Scene] = []
 
-    async def obey(request: Reload | Order) -> Reply:
+    async def obey(request: HostRequest) -> Reply:
         return await scene[0].orders.obey(request)
 
     children = [speaker(folder, name, "worker") for name in NAMES]
@@ -243,6 +245,20 @@ def test_a_dry_run_adopts_nothing(folder: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_recording_of_unknown_kinds_or_into_a_file_that_is_there_is_refused(folder: Path) -> None:
+    async def run() -> None:
+        async with hosted(folder) as scene:
+            taken = folder / "taken"
+            taken.touch()
+            assert (await scene.refusal(StartCapture(f"{folder}/new", ["rumour"])))[0] == "unknown_kind"
+            assert (await scene.refusal(StartCapture(str(taken))))[0] == "failed"
+            assert (await scene.refusal(StartCapture("relative")))[0] == "failed"
+            assert (await scene.refusal(StopCapture()))[0] == "not_running"
+            assert list(scene.pids()) == list(NAMES)
+
+    asyncio.run(run())
+
+
 # --- garbage -------------------------------------------------------------------------------------------------
 
 NOBODY: tuple[Request, ...] = (
@@ -257,6 +273,8 @@ NOBODY: tuple[Request, ...] = (
     SetLogLevel("zz", "DEBUG"),
     Pin("zz"),
     Unpin("zz"),
+    StartCapture("zz", ["zz"]),
+    StopCapture(),
 )
 IN_EARNEST = msgspec.msgpack.encode(Reload(dry_run=False))
 AT_ONCE = 100
@@ -324,6 +342,8 @@ def anything(chance: Random, seeds: list[bytes]) -> list[bytes]:
         ("run-job master-files", RunJob("master_files")),
         ("log-level track-b debug", SetLogLevel("track-b", "DEBUG")),
         ("slots pin 005930", Pin("005930")),
+        ("capture start --out /x/y --kinds trade,snapshot", StartCapture("/x/y", ["trade", "snapshot"])),
+        ("capture stop", StopCapture()),
         ("slots unpin 005930", Unpin("005930")),
     ],
 )

@@ -13,7 +13,7 @@ from random import Random
 import msgspec
 import psutil
 
-from bus.commands import Order, Reload, Reply
+from bus.commands import HostRequest, Reply
 from bus.control import ControlClient
 from bus.endpoints import Endpoints
 from observer.supervisor.child import Child
@@ -98,7 +98,7 @@ def supervisor_of(
     limits: RestartLimits = QUICK,
     chance: Random | None = None,
     host_limits: HostLimits | None = None,
-    orders: Callable[[Reload | Order], Awaitable[Reply]] | None = None,
+    orders: Callable[[HostRequest], Awaitable[Reply]] | None = None,
 ) -> tuple[Supervisor, Changes]:
     endpoints = Endpoints(folder / "run")
     changes = Changes()

@@ -1,0 +1,115 @@
+"""A capture that the running system keeps like one of its processes, from one order of a person to another."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from bus.commands import Done, OrderReply, Refused, StartCapture, UnderWay
+from bus.events import EVENT_TYPES, kind_of
+from observer.config import Settings
+from observer.processes import children_of
+from observer.supervisor.child import Child
+from observer.supervisor.states import State
+from observer.supervisor.supervisor import ANSWER_WITHIN_S, Supervisor
+
+NAME: Final = "capture"
+_ORDER: Final = 2  # when everything stops: after those that publish, before the writer
+_GRACE_S: Final = 15.0  # a capture that is stopped waits some seconds for what is still on its way to it
+_LOOK_S: Final = 0.02
+_LOOKS: Final = 20  # half of the time in which an order is answered; to start the recorder took some of it
+_KINDS: Final = tuple(kind_of(event_type) for event_type in EVENT_TYPES)
+
+
+class Capturing:
+    """One capture at a time, as a child of the supervisor beside the configured ones."""
+
+    def __init__(self, supervisor: Supervisor, configuration: Path) -> None:
+        self._supervisor = supervisor
+        self._configuration = configuration
+        self._child: Child | None = None
+        self._out = ""
+        self._ending: asyncio.Task[OrderReply] | None = None
+
+    def beside(self, settings: Settings) -> Sequence[Child]:
+        """What is to be supervised for these settings, and the capture if there is one."""
+        return [*children_of(settings, self._configuration), *([self._child] if self._child else [])]
+
+    async def start(self, request: StartCapture, settings: Settings) -> OrderReply:
+        """Record to a new file; Done when the recording has begun."""
+        if unknown := sorted(set(request.kinds) - set(_KINDS)):
+            return Refused("unknown_kind", f"no such kind: {', '.join(unknown)}; there are {', '.join(_KINDS)}")
+        if self._child is not None and self._state() is State.RUNNING:
+            return Refused("busy", f"{self._out} is being recorded: stop that first")
+        if not Path(request.out).is_absolute() or _is_there(request.out):
+            return Refused("failed", f"{request.out}: give the absolute path of a file that is not there yet")
+        previous, self._child = self._child, _child(request, settings, self._configuration)
+        reply = await self._supervisor.reload(self.beside(settings), dry_run=False)
+        if isinstance(reply, Refused):
+            self._child = previous
+            return reply
+        self._out = request.out
+        await self._supervisor.start(NAME)
+        return await self._begun()
+
+    async def _begun(self) -> OrderReply:
+        """The recorder makes its file when it begins."""
+        for _ in range(_LOOKS):
+            if self._state() is not State.RUNNING or _is_there(self._out):
+                break
+            await asyncio.sleep(_LOOK_S)
+        if self._state() is State.RUNNING:
+            begun = Done(NAME, f"{self._out} is being recorded")
+            return (
+                begun if _is_there(self._out) else UnderWay(f"the recorder of {self._out} starts: ask for the status")
+            )
+        return Refused("failed", f"{self._out} cannot be recorded: {self._exit()}; the log of {NAME} says why")
+
+    async def stop(self, settings: Settings) -> OrderReply:
+        """End the recording; refused as failed when something is missing in it."""
+        if self._child is None:
+            return Refused("not_running", "nothing is being recorded")
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end())
+        done, _ = await asyncio.wait([self._ending], timeout=ANSWER_WITHIN_S)
+        if not done:
+            return UnderWay(f"{self._out} is being finished: ask again whether it is whole")
+        reply = self._ending.result()
+        self._child = self._ending = None
+        await self._supervisor.reload(self.beside(settings), dry_run=False)
+        return reply
+
+    async def _end(self) -> OrderReply:
+        await self._supervisor.stop(NAME)
+        if (how := self._exit()) == "exit 0":
+            return Done(NAME, f"{self._out} is whole: nothing that was committed meanwhile is missing in it")
+        return Refused(
+            "failed", f"{self._out} is not known to be whole ({how}): the log of {NAME} says how much it misses"
+        )
+
+    def _state(self) -> State | None:
+        found = [process.state for process in self._supervisor.status().processes if process.name == NAME]
+        return State(found[0]) if found else None
+
+    def _exit(self) -> str:
+        found = [process.exit for process in self._supervisor.status().processes if process.name == NAME]
+        return found[0] or "it has not ended" if found else "it was never started"
+
+
+def _is_there(path: str) -> bool:
+    return Path(path).exists()
+
+
+def _child(request: StartCapture, settings: Settings, configuration: Path) -> Child:
+    options = ["--out", request.out, "--config", str(configuration), "--json"]
+    kinds = ["--kinds", ",".join(request.kinds)] if request.kinds else []
+    return Child(
+        name=NAME,
+        argv=(sys.executable, "-m", "observer", "capture", *options, *kinds),
+        log_path=Path(settings.run.data) / "logs" / f"{NAME}.log",
+        order=_ORDER,
+        restart="never",
+        expects_ready=False,
+        stop_grace_s=_GRACE_S,
+    )
