@@ -1,0 +1,67 @@
+"""`observer bench` as its user has it, with small amounts: every figure is there, and nothing is left behind."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.system
+
+OBSERVER = str(Path(sys.executable).parent / "observer")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a name short enough for sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="ob") as name:
+        yield Path(name)
+
+
+def bench(*words: object, folder: Path) -> dict[str, Any]:
+    arguments = [OBSERVER, "bench", *map(str, words), "--folder", str(folder), "--json"]
+    completed = subprocess.run(arguments, capture_output=True, text=True, timeout=110, check=False)
+    assert completed.returncode == 0, completed.stderr
+    assert list(folder.iterdir()) == []
+    told: dict[str, Any] = json.loads(completed.stdout)
+    assert told["machine"]["command"].startswith(f"observer bench {words[0]}")
+    assert told["machine"]["cores"] > 0
+    return told
+
+
+def test_ingest_tells_the_bare_limit_and_the_whole_path_beside_it(folder: Path) -> None:
+    told = bench("ingest", "--events", 3000, "--producers", 1, "--producers", 2, "--rounds", 1, folder=folder)
+    assert told["bare_events_per_s"] > 0
+    assert [path["producers"] for path in told["paths"]] == [1, 2]
+    for path in told["paths"]:
+        assert path["ratio_to_bare"] == pytest.approx(path["events_per_s"] / told["bare_events_per_s"])
+        assert path["writer_rss"][-1]["rss_bytes"] > 0
+        assert path["writer_rss"][-1]["events"] == 3000 + path["producers"]  # the warm-up's one each, too
+
+
+def test_latency_tells_each_rate_and_the_disks_floor(folder: Path) -> None:
+    told = bench("latency", "--rate", 200, "--rate", 2000, "--seconds", 0.5, folder=folder)
+    assert told["disk_sync"]["count"] > 0
+    assert [each["published_to_acknowledged"]["count"] for each in told["rates"]] == [100, 1000]
+    for each in told["rates"]:
+        assert 0 < each["published_to_acknowledged"]["p50_ms"] <= each["published_to_acknowledged"]["p99_ms"]
+
+
+@pytest.mark.slow
+def test_footprint_tells_every_process_and_sums_without_the_simulator(folder: Path) -> None:
+    told = bench("footprint", folder=folder)
+    counted = [each for each in told["processes"] if each["process"] != "simulator"]
+    assert {"supervisor", "core-writer", "track-a", "track-b"} <= {each["process"] for each in counted}
+    assert told["rss_bytes"] == sum(each["rss_bytes"] for each in counted)
+    assert all(each["own_bytes"] <= each["pss_bytes"] <= each["rss_bytes"] for each in counted)
+
+
+@pytest.mark.slow
+def test_restart_tells_every_kill_and_the_median(folder: Path) -> None:
+    told = bench("restart", "--kills", 2, "--pause", 0.5, folder=folder)
+    assert len(told["spans_s"]) == 2
+    assert told["median_s"] == pytest.approx(sum(told["spans_s"]) / 2)

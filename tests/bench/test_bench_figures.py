@@ -1,0 +1,45 @@
+"""What the figures are made of: the trades that are published, and the spread of spans."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.codec import Batch, decode_events, pack, unpack
+from observer.bench.latency import spread
+from observer.bench.trades import SYMBOLS, lots, trade
+
+
+@given(count=st.integers(0, 300), size=st.integers(1, 100))
+def test_lots_hold_each_trade_once_and_in_order(count: int, size: int) -> None:
+    cut = list(lots(count, size))
+    assert [each for lot in cut for each in lot] == [trade(number) for number in range(1, count + 1)]
+    assert all(len(lot) == size for lot in cut[:-1])
+
+
+def test_trades_take_turns_between_the_symbols_of_a_full_set_of_places() -> None:
+    assert len(SYMBOLS) == 41
+    assert {trade(number).symbol for number in range(1, 42)} == set(SYMBOLS)
+
+
+def test_each_trade_has_its_own_place_in_its_symbols_day() -> None:
+    made = [trade(number) for number in range(1, 1000)]
+    assert len({(each.symbol, each.cumulative_volume) for each in made}) == len(made)
+
+
+def test_trades_travel_as_they_are() -> None:
+    made = [trade(number) for number in range(1, 50)]
+    batch: Batch = unpack(pack("aa" * 16, 1, made))
+    assert decode_events(batch) == made
+
+
+def test_a_spread_tells_in_milliseconds_what_half_and_nearly_all_stayed_within() -> None:
+    told = spread([number * 1_000_000 for number in range(1, 1001)])
+    assert (told.count, told.p50_ms, told.p99_ms, told.max_ms) == (1000, 501.0, 991.0, 1000.0)
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1))
+def test_the_parts_of_a_spread_never_change_their_order(spans_ns: Sequence[int]) -> None:
+    told = spread(spans_ns)
+    assert min(spans_ns) / 1e6 <= told.p50_ms <= told.p99_ms <= told.max_ms == pytest.approx(max(spans_ns) / 1e6)
