@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo test check lint types imports lock clean
+.PHONY: help demo test check bench lint types imports lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -15,6 +15,12 @@ test: .venv/development  ## all tests of the default run
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 check: lint types imports test  ## lint, types, import rules and tests
+
+bench: .venv/runtime  ## speed and size on this machine, each beside its bare limit; some two minutes
+	@$(BIN)/observer bench ingest
+	@$(BIN)/observer bench latency
+	@$(BIN)/observer bench restart
+	@$(BIN)/observer bench footprint
 
 lint: .venv/development  ## ruff: rules and format
 	$(BIN)/ruff check .
