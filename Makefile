@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+KILLS ?= 5000
+MINUTES ?= 60
 
-.PHONY: help demo test check bench lint types imports lock clean
+.PHONY: help demo test chaos soak check bench lint types imports lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -13,6 +15,13 @@ demo: .venv/runtime  ## a whole trading day against the built-in broker simulato
 
 test: .venv/development  ## all tests of the default run
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+chaos: .venv/development  ## thousands of kills, and a longer search through what can go wrong (KILLS=5000)
+	$(BIN)/python -m tests.chaos.campaign --kills $(KILLS)
+	$(BIN)/pytest tests/chaos -m slow
+
+soak: .venv/development  ## compressed days in a row; fails on growing memory, kept descriptors, a wrong count (MINUTES=60)
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
 
 check: lint types imports test  ## lint, types, import rules and tests
 

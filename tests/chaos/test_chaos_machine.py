@@ -11,9 +11,10 @@ import shutil
 import sqlite3
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -53,6 +54,29 @@ def empty_database() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         engine.migrate(f"sqlite:///{folder}/observer.db")
         return Path(folder, "observer.db").read_bytes()
+
+
+# What becomes of the messages of one direction, from the oldest one on: most arrive.
+FATES = st.lists(st.sampled_from(["arrives"] * 5 + ["is lost", "arrives and comes again", "comes later"]), max_size=8)
+DISASTERS = st.sampled_from(  # seldom one, so that mostly there is something going on to be struck
+    ["none"] * 18 + ["kill producer", "doom producer", "stop producer", "kill writer", "fill disk", "cut power"]
+)
+MessageT = TypeVar("MessageT")
+
+
+def arriving(messages: list[MessageT], fates: Iterable[str]) -> Iterator[MessageT]:
+    """The messages that arrive now, by their fates; the others stay under way."""
+    for fate in fates:
+        if not messages:
+            return
+        message = messages.pop(0)
+        if fate in ("arrives", "arrives and comes again"):
+            yield message
+        if fate in ("comes later", "arrives and comes again"):
+            messages.append(message)
+
+
+UNDISTURBED = ["arrives"] * 1000
 
 
 class Writer:
@@ -112,6 +136,7 @@ class Delivery(RuleBasedStateMachine):
             self.outbox = outbox
             self.truth[stream] = []
             self.settle_doubt()
+            self.say_hello()
 
     def settle_doubt(self) -> None:
         """Look with the judge's eyes whether the batch in which a process died is there."""
@@ -133,16 +158,13 @@ class Delivery(RuleBasedStateMachine):
         self.disk.reborn()
         self.outbox = None
 
-    @rule()
     def kill_producer(self) -> None:
         self.producer_dies()
         self.start_producer()
 
-    @rule(calls=st.integers(0, 12))
     def doom_producer(self, calls: int) -> None:
         self.disk.calls_to_live = calls
 
-    @rule()
     def stop_producer_orderly(self) -> None:
         if self.outbox is None:
             return
@@ -156,10 +178,10 @@ class Delivery(RuleBasedStateMachine):
     def restart_producer(self) -> None:
         self.start_producer()
 
-    @rule(count=st.integers(1, 6))
+    @precondition(lambda self: self.outbox is not None)
+    @rule(count=st.integers(1, 3))
     def publish(self, count: int) -> None:
-        if self.outbox is None:
-            return
+        assert self.outbox is not None
         numbers = list(range(self.offered + 1, self.offered + count + 1))
         self.offered += count
         self.in_doubt = {self.outbox.stream: numbers}
@@ -174,42 +196,48 @@ class Delivery(RuleBasedStateMachine):
             self.truth[self.outbox.stream] += numbers
             self.in_doubt = {}
 
-    @rule(rounds=st.integers(1, 3))
-    def work_undisturbed(self, rounds: int) -> None:
-        """So that what goes wrong next does so in the middle of something."""
-        if self.sender_is_idle():
-            self.say_hello()
-        for _ in range(rounds):
-            self.send()
-            for _message in range(len(self.to_writer)):
-                self.receive(0, again=False)
-            self.commit()
-            for _message in range(len(self.to_producer)):
-                self.hear(0, lost=False, again=False)
+    @precondition(lambda self: self.outbox is not None)
+    @rule(counts=st.lists(st.integers(1, 6), min_size=1, max_size=4))
+    def publish_much(self, counts: list[int]) -> None:
+        for count in counts:
+            if self.outbox is not None:
+                self.publish(count)
 
-    def sender_is_idle(self) -> bool:
-        return self.outbox is not None and self.sender.unacknowledged > 0 and self.sender.next_to_send() is None
-
+    @precondition(lambda self: self.outbox is not None and self.sender.unacknowledged)
     @rule()
     def say_hello(self) -> None:
         if self.outbox is not None:
             self.sender.disconnected()
             self.to_writer.append(Hello(PRODUCER, self.sender.streams))
 
+    @precondition(lambda self: self.outbox is not None and self.sender.next_to_send() is None)
     @rule()
+    def connect(self) -> None:
+        """A hello that is answered at once; others are answered late, or never."""
+        self.say_hello()
+        self.handle(self.to_writer.pop())
+        self.hear_one(self.to_producer.pop())
+
+    @precondition(lambda self: self.outbox is not None and self.sender.next_to_send() is not None)
+    @rule(batches=st.integers(1, 6))
+    def send_some(self, batches: int) -> None:
+        for _ in range(batches):
+            self.send()
+
     def send(self) -> None:
         if self.outbox is not None and (position := self.sender.next_to_send()):
             packed, last_sequence = self.outbox.batch_at(*position)
             self.sender.sent(position[0], last_sequence)
             self.to_writer.append(packed)
 
-    @rule(position=st.integers(0, 5), lost=st.booleans(), again=st.booleans())
-    def hear(self, position: int, lost: bool, again: bool) -> None:
-        if self.outbox is None or not self.to_producer:
-            return
-        position %= len(self.to_producer)
-        message = self.to_producer[position] if again else self.to_producer.pop(position)
-        if not lost:
+    @precondition(lambda self: self.outbox is not None and self.to_producer)
+    @rule(fates=FATES)
+    def hear(self, fates: list[str]) -> None:
+        for message in arriving(self.to_producer, fates):
+            self.hear_one(message)
+
+    def hear_one(self, message: ToProducer) -> None:
+        if self.outbox is not None:
             with self.mortal():
                 self.act_on(self.outbox, message)
 
@@ -229,17 +257,17 @@ class Delivery(RuleBasedStateMachine):
 
     # --- the writer ------------------------------------------------------------------------------------------
 
-    @rule()
     def kill_writer(self) -> None:
         self.writer.die()
         self.writer = Writer(self.url)
 
-    @rule(position=st.integers(0, 5), again=st.booleans())
-    def receive(self, position: int, again: bool) -> None:
-        if not self.to_writer:
-            return
-        position %= len(self.to_writer)
-        message = self.to_writer[position] if again else self.to_writer.pop(position)
+    @precondition(lambda self: self.to_writer)
+    @rule(fates=FATES)
+    def receive(self, fates: list[str]) -> None:
+        for message in arriving(self.to_writer, fates):
+            self.handle(message)
+
+    def handle(self, message: Hello | bytes) -> None:
         if isinstance(message, Hello):
             marks = self.writer.store.high_water_marks(message.streams)
             self.writer.receiver.greeted(marks)
@@ -260,6 +288,7 @@ class Delivery(RuleBasedStateMachine):
             events = decode_events(batch)[admission.skip :]
             self.writer.group.append(Delivered(PRODUCER, batch.stream, batch.first_sequence + admission.skip, events))
 
+    @precondition(lambda self: self.writer.group)
     @rule()
     def commit(self) -> None:
         group, self.writer.group = self.writer.group, []
@@ -268,13 +297,22 @@ class Delivery(RuleBasedStateMachine):
             last = max(b.first_sequence + len(b.events) - 1 for b in group if b.stream == stream)
             self.to_producer.append(self.writer.receiver.committed(stream, last))
 
-    @rule()
+    @precondition(lambda self: self.writer.group)
+    @rule(trouble=st.integers(0, 4))
+    def commit_in_trouble(self, trouble: int) -> None:
+        (
+            self.commit_and_die,
+            self.die_in_transaction,
+            self.commit_without_answer,
+            self.commit_to_locked_database,
+            self.commit_to_full_disk,
+        )[trouble]()
+
     def commit_and_die(self) -> None:
         """Before the acknowledgement."""
         self.writer.store.commit(self.writer.group)
         self.kill_writer()
 
-    @rule()
     def die_in_transaction(self) -> None:
         """The rows are in it, its commit is not."""
 
@@ -286,14 +324,12 @@ class Delivery(RuleBasedStateMachine):
             self.writer.store.commit(self.writer.group)
         self.kill_writer()
 
-    @rule()
     def commit_without_answer(self) -> None:
         """It succeeds; the writer does not know and asks the database."""
         group, self.writer.group = self.writer.group, []
         self.writer.store.commit(group)
         self.roll_back(group)
 
-    @rule()
     def commit_to_locked_database(self) -> None:
         group, self.writer.group = self.writer.group, []
         with contextlib.closing(sqlite3.connect(self.folder / "observer.db", isolation_level=None)) as other:
@@ -302,7 +338,6 @@ class Delivery(RuleBasedStateMachine):
                 self.writer.store.commit(group)
         self.roll_back(group)
 
-    @rule()
     def commit_to_full_disk(self) -> None:
         """SQLite may not grow by a page: it refuses as on a full disk, in the middle of a statement."""
         group, self.writer.group = self.writer.group, []
@@ -319,20 +354,30 @@ class Delivery(RuleBasedStateMachine):
 
     # --- the world -------------------------------------------------------------------------------------------
 
-    @rule(position=st.integers(0, 5))
-    def lose(self, position: int) -> None:
-        if self.to_writer:
-            self.to_writer.pop(position % len(self.to_writer))
+    @rule(disaster=DISASTERS, extent=st.integers(0, 8))
+    def strike(self, disaster: str, extent: int) -> None:
+        match disaster:
+            case "kill producer":
+                self.kill_producer()
+            case "doom producer":
+                self.doom_producer(extent)
+            case "stop producer":
+                self.stop_producer_orderly()
+            case "kill writer":
+                self.kill_writer()
+            case "fill disk":
+                self.fill_disk(100 * extent)
+            case "cut power":
+                self.cut_power(1 + 50 * extent)
 
-    @rule(room_bytes=st.integers(0, 900))
     def fill_disk(self, room_bytes: int) -> None:
         self.disk.room_bytes = room_bytes
 
+    @precondition(lambda self: self.disk.room_bytes is not None)
     @rule()
     def make_room(self) -> None:
         self.disk.room_bytes = None
 
-    @rule(torn_bytes=st.integers(1, 400))
     def cut_power(self, torn_bytes: int) -> None:
         """Both die, and the end of the outbox's newest file was never on the disk. What was lost with it and is not
         stored was not promised; what is stored and lost must not be mistaken for something new.
@@ -399,14 +444,22 @@ class Delivery(RuleBasedStateMachine):
                 return
             self.send()
             while self.to_writer:
-                self.receive(0, again=False)
+                self.receive(UNDISTURBED)
             self.commit()
             while self.to_producer:
-                self.hear(0, lost=False, again=False)
+                self.hear(UNDISTURBED)
         raise AssertionError(f"not delivered: {self.sender!r}")
 
 
-Delivery.TestCase.settings = settings(
-    max_examples=400, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-)
-TestDelivery = Delivery.TestCase
+def searched(examples: int) -> settings:
+    return settings(max_examples=examples, stateful_step_count=50, deadline=None, suppress_health_check=[*HealthCheck])
+
+
+class TestDelivery(Delivery.TestCase):  # type: ignore[misc, valid-type]
+    settings = searched(100)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+class TestDeliverySearchedLonger(Delivery.TestCase):  # type: ignore[misc, valid-type]
+    settings = searched(2000)

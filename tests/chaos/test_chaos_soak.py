@@ -1,0 +1,49 @@
+"""What the soak run complains of."""
+
+from tests.chaos.soak import Growth, Limits, Sample, complaints, growth
+
+LIMITS = Limits(memory_mb=8, descriptors=2)
+WHOLE = {"whole": True}
+
+
+def day_of(memory_mb_a_look: float, descriptors_a_look: float = 0.0, looks: int = 100) -> list[Sample]:
+    """A process that warms up by 30 MB in the first third, and grows steadily on top of it."""
+    return [
+        Sample(
+            float(look),
+            50 + 30 * min(1.0, look / 33) + memory_mb_a_look * look,
+            20 + int(descriptors_a_look * look),
+        )
+        for look in range(looks)
+    ]
+
+
+def complained(samples: list[Sample]) -> list[str]:
+    found = growth(samples)
+    assert found is not None
+    return complaints(0, WHOLE, {"p": found}, LIMITS)
+
+
+def test_warming_up_is_no_leak() -> None:
+    assert complained(day_of(0.0)) == []
+
+
+def test_memory_that_rises_to_the_end_is_one() -> None:
+    assert complained(day_of(0.2)) == ["p grew by 9.8 MB in the second half of the day"]
+
+
+def test_descriptors_that_are_kept_are_one() -> None:
+    assert complained(day_of(0.0, 0.2)) == ["p kept 7 descriptors"]
+
+
+def test_a_short_life_is_not_judged_and_a_day_of_only_such_is_no_proof() -> None:
+    assert growth(day_of(1.0, looks=20)) is None
+    assert complaints(0, WHOLE, {}, LIMITS) == ["the day was too short to judge its memory: choose a lower --speed"]
+
+
+def test_a_failed_day_and_a_wrong_count_are_said() -> None:
+    fine = {"p": Growth(50.0, 0.0, 0)}
+    assert complaints(1, WHOLE, fine, LIMITS) == ["the day ended with status 1"]
+    assert complaints(0, {"whole": False, "faults": {"lost": 1}}, fine, LIMITS) == [
+        "stored is not what was published: {'lost': 1}"
+    ]
