@@ -16,6 +16,7 @@ from typing import Final
 from observer.supervisor.child import Child
 from observer.supervisor.group import kill_until_gone, signal_group
 from observer.supervisor.notify import Notification, NotifySocket, child_environment
+from observer.supervisor.orphans import end_adopted
 from observer.supervisor.output import open_log
 
 LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
@@ -73,7 +74,6 @@ class RunningProcess:
         loop.remove_reader(self._pidfd)
         loop.remove_reader(self._notify)
         os.close(self._pidfd)
-        self._notify.close()
         self._exited.set()
         self._on_exit(self.pid)
 
@@ -97,12 +97,14 @@ class RunningProcess:
         return await self.finish()
 
     async def finish(self) -> int:
-        """After the leader's exit: kill what is left of its session, reap it and return its status as Popen does.
+        """After the leader's exit: kill what is left of its life, reap it and return its status as Popen does.
 
         The leader is reaped last: until then its number, which is also the session's, can pass to nobody else.
         """
         await self._exited.wait()
         await kill_until_gone(self.pid)
+        await end_adopted(self._notify.address)
+        self._notify.close()  # not before: until then no other life can get its address
         return self._popen.wait()
 
     async def _has_exited(self, within_s: float) -> bool:

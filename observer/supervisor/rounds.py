@@ -1,4 +1,4 @@
-"""What the supervisor looks at every second: its children's figures, the machine, and the length of the logs."""
+"""What the supervisor looks at every second: its children's figures, orphans, the machine, the length of the logs."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ from typing import Final
 from observer.supervisor.child import Child
 from observer.supervisor.keeper import Keeper, Listener
 from observer.supervisor.limits import HostLimits, Resource, Strain, after_host_look, crossing_text
+from observer.supervisor.orphans import adopting, reap_adopted
 from observer.supervisor.output import rotate
 from observer.supervisor.watch import Figures, Watch, look_at_host
 
@@ -36,14 +37,22 @@ class Rounds:
         """Of the last look, by the pid of a child's leader."""
 
     async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            self._look_at_children()
-            self._look_at_host()
-            await self._look_at_logs()
-            await asyncio.sleep(LOOK_S)
+        """Look until cancelled; until then orphans below this process are its children."""
+        with adopting():
+            try:
+                while True:
+                    self._look_at_children()
+                    self._look_at_host()
+                    await self._look_at_logs()
+                    await asyncio.sleep(LOOK_S)
+            finally:
+                self._reap()
+
+    def _reap(self) -> None:
+        reap_adopted({keeper.pid for keeper in self._keepers.values() if keeper.pid})
 
     def _look_at_children(self) -> None:
+        self._reap()
         self.figures = self._watch.sample([keeper.pid for keeper in self._keepers.values() if keeper.pid])
         for keeper in self._keepers.values():
             if (figures := self.figures.get(keeper.pid or 0)) is not None:

@@ -1,0 +1,75 @@
+"""Grandchildren that leave their session by a double fork: found, ended with their life, and reaped."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from observer.supervisor.states import State
+from tests.supervisor.scenes import PYTHON, SLEEPS, eventually, is_alive, kill, program, quiet, supervised
+
+DAEMON = """
+import os, sys, time
+def detach(work):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0: work()
+        os._exit(0)
+    os.wait()
+def live():
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+def live_with_another():
+    detach(live)
+    live()
+"""
+
+
+def daemons(text: str) -> list[int]:
+    return [int(line) for line in text.split()]
+
+
+def test_a_daemon_ends_with_the_life_that_it_came_from(tmp_path: Path) -> None:
+    async def run() -> None:
+        child = program(tmp_path, "a", (*PYTHON, "-c", f"{DAEMON}detach(live_with_another)\n{SLEEPS}"))
+        async with supervised(tmp_path, [child, quiet(tmp_path, "b")]) as scene:
+            await scene.supervisor.start_all()
+            await eventually(lambda: len(daemons(scene.log("a"))) == 2, "two daemons")
+            first = daemons(scene.log("a"))
+            assert {os.getsid(pid) for pid in first}.isdisjoint({scene.pid("a"), os.getsid(0)})
+            await scene.supervisor.restart("a")
+            assert not [pid for pid in first if is_alive(pid)]
+            await eventually(lambda: len(daemons(scene.log("a"))) == 4, "the next two")
+            kill(scene.pid("a"))
+            await scene.changes.until("a", State.RUNNING, 3)
+            assert not [pid for pid in daemons(scene.log("a"))[:4] if is_alive(pid)]
+            assert scene.changes.states("b") == [State.STARTING, State.RUNNING]
+        assert not [pid for pid in daemons((tmp_path / "a.log").read_text()) if psutil.pid_exists(pid)]
+
+    asyncio.run(run())
+
+
+def test_orphans_that_end_by_themselves_are_reaped(tmp_path: Path) -> None:
+    async def run() -> None:
+        code = f"{DAEMON}\nfor _ in range(20): detach(lambda: print(os.getpid(), flush=True))\n{SLEEPS}"
+        async with supervised(tmp_path, [program(tmp_path, "a", (*PYTHON, "-c", code))]) as scene:
+            await scene.supervisor.start_all()
+            await eventually(lambda: len(daemons(scene.log("a"))) == 20, "all of them")
+            await eventually(lambda: not [pid for pid in daemons(scene.log("a")) if psutil.pid_exists(pid)], "reaped")
+
+    asyncio.run(run())
+
+
+def test_processes_that_others_started_in_our_session_keep_their_exit_status(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
+            await scene.supervisor.start_all()
+            with subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(7)"]) as other:
+                await eventually(lambda: psutil.Process(other.pid).status() == psutil.STATUS_ZOMBIE, "its end")
+                scene.supervisor._rounds._reap()
+                assert other.wait() == 7
+
+    asyncio.run(run())
