@@ -437,7 +437,6 @@ class Delivery(RuleBasedStateMachine):
         self.to_producer.clear()
         if self.outbox is None:
             self.start_producer()
-        self.kill_writer()
         self.say_hello()
         for _ in range(10_000):
             if not (self.sender.unacknowledged or self.to_producer or self.to_writer):
