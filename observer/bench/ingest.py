@@ -27,6 +27,7 @@ class PathResult(msgspec.Struct, frozen=True):
     rounds_events_per_s: Sequence[float]
     producers_cpu_us_per_event: float
     writer_cpu_us_per_event: float
+    producer_rss_bytes_max: int
     writer_rss: Sequence[MemoryStep]
 
 
@@ -93,5 +94,6 @@ def _summary(producers: int, rounds: Sequence[PathRound], bare_events_per_s: flo
         rounds_events_per_s=[each.events_per_s for each in rounds],
         producers_cpu_us_per_event=statistics.median(each.producers_cpu_us_per_event for each in rounds),
         writer_cpu_us_per_event=statistics.median(each.writer_cpu_us_per_event for each in rounds),
+        producer_rss_bytes_max=max(each.producer_rss_bytes_max for each in rounds),
         writer_rss=rounds[-1].writer_rss,
     )

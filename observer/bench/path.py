@@ -34,6 +34,7 @@ class PathRound(msgspec.Struct, frozen=True):
     events_per_s: float
     producers_cpu_us_per_event: float
     writer_cpu_us_per_event: float
+    producer_rss_bytes_max: int
     writer_rss: Sequence[MemoryStep]
 
 
@@ -62,6 +63,7 @@ async def measure_path(folder: Path, events: int, producers: int, tell: Tell) ->
         events_per_s=events / span_s,
         producers_cpu_us_per_event=sum(report.cpu_s for report in reports) / events * 1e6,
         writer_cpu_us_per_event=cpu_s / events * 1e6,
+        producer_rss_bytes_max=max(report.rss_bytes_max for report in reports),
         writer_rss=watcher.steps,
     )
 
