@@ -4,8 +4,9 @@ BIN := .venv/bin
 ARGS ?=
 KILLS ?= 5000
 MINUTES ?= 60
+RESTARTS ?= 1000
 
-.PHONY: help demo test chaos soak check bench lint types imports lock clean
+.PHONY: help demo test chaos soak comparison check bench lint types imports lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -22,6 +23,9 @@ chaos: .venv/development  ## thousands of kills, and a longer search through wha
 
 soak: .venv/development  ## compressed days in a row; fails on growing memory, kept descriptors, a wrong count (MINUTES=60)
 	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
+
+comparison: .venv/development  ## our supervisor beside supervisord and circus, as a table (RESTARTS=1000)
+	$(BIN)/python -m tests.comparison.compare --restarts $(RESTARTS)
 
 check: lint types imports test  ## lint, types, import rules and tests
 

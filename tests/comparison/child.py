@@ -1,0 +1,30 @@
+"""What the compared process managers run. Modes: works - deaf (ignores SIGTERM) - ends (after 1.3 s, with status 1).
+
+With a lifeline in its environment, which only our supervisor gives, it watches it, as our workers do.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+def watch(descriptor: int) -> None:
+    os.read(descriptor, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+mode, note = sys.argv[1:3]
+if mode == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if (text := os.environ.get("OBSERVER_LIFELINE_FD")) is not None:
+    threading.Thread(target=watch, args=(int(text),), daemon=True).start()
+with Path(note).open("a") as notes:
+    print(os.getpid(), file=notes)
+if mode == "works":
+    subprocess.Popen(["sleep", "600"])
+time.sleep(1.3 if mode == "ends" else 600)
+sys.exit(1)
