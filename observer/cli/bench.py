@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from observer.bench.machine import Machine
 from observer.bench.path import Tell
 
 app = typer.Typer(help="Measure speed and size on this machine.", no_args_is_help=True)
@@ -25,7 +26,17 @@ FolderOption = Annotated[
 ]
 RoundsOption = Annotated[int, typer.Option(min=1, help="How often; the figures are medians.")]
 
-Result = TypeVar("Result", bound=msgspec.Struct)
+
+class Measured(Protocol):
+    """A result that says where it was measured."""
+
+    @property
+    def machine(self) -> Machine:
+        """The command, and on what it ran."""
+        ...
+
+
+Result = TypeVar("Result", bound=Measured)
 
 
 @app.command()
@@ -142,6 +153,16 @@ def _measure(
         sys.stdout.write(f"{msgspec.json.encode(result).decode()}\n")
     else:
         Console().print(table(result))
+        sys.stdout.write(f"{_where(result.machine)}\n")
+
+
+def _where(machine: Machine) -> str:
+    """Two lines that belong to every figure."""
+    memory_gb = machine.memory_bytes / 1e9
+    return (
+        f"{machine.command}\n{machine.processor}, {machine.cores} cores, {memory_gb:.0f} GB, {machine.file_system}, "
+        f"Linux {machine.kernel}, Python {machine.python}, SQLite {machine.sqlite}"
+    )
 
 
 async def _awaited(measurement: Awaitable[Result]) -> Result:
