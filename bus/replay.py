@@ -21,7 +21,7 @@ from bus.journal import JournalReader
 PRODUCER: Final = "replay"
 _LANDMARK_RECORDS: Final = 1_000  # a jump back reads on from the last landmark before its aim
 _NS_PER_S: Final = 1_000_000_000
-_LOOK_S: Final = 60.0
+_WAIT_S: Final = 60.0  # a wait for the writer has no end, and is made of these
 
 # The fields that say when an event was published, or all but: other times in it are of what it tells about.
 _MOMENT_FIELDS: Final = frozenset(
@@ -175,17 +175,15 @@ class Replay:
 
     async def run(self) -> None:
         """Deliver all of it; returns when it is committed."""
-        delivery = asyncio.create_task(self._courier.run())
-        try:
+        async with asyncio.TaskGroup() as tasks:
+            delivery = tasks.create_task(self._courier.run())
             if self._speed is None:
                 self._reveal(self._source.events)
             else:
                 await self._reveal_in_time(self._speed)
-            while not await self._courier.drain(_LOOK_S):
+            while not await self._courier.drain(_WAIT_S):
                 pass
-        finally:
             delivery.cancel()
-            await asyncio.gather(delivery, return_exceptions=True)
 
     def _reveal(self, last_sequence: int) -> None:
         """Let the courier send up to this number."""

@@ -16,7 +16,8 @@ from bus.replay import CaptureSource, Replay
 from bus.verification import Verdict, verify
 from observer.cli.host import stopping_on_signals
 from observer.cli.writer_process import writer_of
-from observer.errors import ConfigError, DataFileError, StoreError
+from observer.errors import ConfigError, DataFileError
+from observer.store.engine import migrate, parse_url
 from observer.store.reader import StoreReader
 
 FASTEST = "max"
@@ -102,16 +103,15 @@ def _opened(file: Path) -> CaptureSource:
 
 
 def _committed(url: str, source: CaptureSource) -> int:
-    """How much of the replay is in the database; 0 where there is none yet.
+    """How much of the replay is in the database, which is made if there is none.
 
     Raises:
+        StoreError: it cannot be opened. A writer would wait for it; who replays is there to be told.
         ConfigError: the captured streams themselves are in there, so that a replay would store every event twice.
     """
-    try:
-        with StoreReader(url) as reader:
-            marks = {stream.uid: stream.high_water_mark for stream in reader.streams()}
-    except StoreError:
-        return 0  # nothing there yet, or the writer says with its remedy why it cannot be opened
+    migrate(url)
+    with StoreReader(url) as reader:
+        marks = {stream.uid: stream.high_water_mark for stream in reader.streams()}
     if source.streams & {stream for stream, mark in marks.items() if mark}:
         raise ConfigError("this database was captured from: it has these events under their own numbers already")
     return marks.get(source.stream, 0)
@@ -133,14 +133,14 @@ async def _replay(
             is_done = work.done()
             for task in (work, showing, stopped):
                 task.cancel()
-            await asyncio.gather(showing, stopped, return_exceptions=True)
+            await asyncio.gather(work, showing, stopped, return_exceptions=True)
             if is_done:
-                await work
+                work.result()
             elif writer.ended.done():
-                await writer.ended
+                writer.ended.result()
     return ReplaySummary(
         file=str(source.path),
-        database=url,
+        database=str(parse_url(url)),  # without a password
         stream=source.stream,
         events=source.events,
         committed=replaying.committed,

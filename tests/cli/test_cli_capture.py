@@ -149,7 +149,7 @@ def test_a_replay_that_is_interrupted_ends_with_130_leaves_nobody_and_goes_on_ne
     command = [OBSERVER, "replay", str(captured), "--db", copy, "--speed", "0.0001"]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, start_new_session=True) as process:
         end_s = time.monotonic() + 20
-        while not (folder / "copy.db").exists():
+        while not children_of(process.pid):
             assert time.monotonic() < end_s
             time.sleep(0.02)
         [child] = children_of(process.pid)
@@ -200,6 +200,13 @@ def test_a_capture_of_some_kinds_has_only_these(folder: Path) -> None:
     copy = f"sqlite:///{folder / 'copy.db'}"
     assert replay(recording.file, copy)[0] == 0
     assert {name for name, table in digest(copy).tables.items() if table.rows} == {"phases", "snapshots"}
+
+
+def test_a_database_that_does_not_answer_is_told_at_once(captured: Path) -> None:
+    status, _, errors = replay(captured, "postgresql+psycopg://root:secret@127.0.0.1:1/none")
+    assert status == 2
+    assert "connection failed" in errors
+    assert "secret" not in errors
 
 
 def test_wrong_options_do_nothing(folder: Path) -> None:
