@@ -171,6 +171,8 @@ async def _awaited(measurement: Awaitable[Result]) -> Result:
 
 @contextmanager
 def _working_folder(folder: Path | None) -> Iterator[Path]:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="ob", dir=folder))
     try:
         yield place

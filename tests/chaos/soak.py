@@ -27,7 +27,7 @@ import psutil
 OBSERVER = Path(sys.executable).parent / "observer"
 JUDGE = Path(__file__).with_name("judge.py")
 LOOK_S = 1.0
-CACHES_MB = {"workers.core_writer": 64}  # SQLite's page cache fills up to its size, observer/store/engine.py
+CACHES_MB = {"workers.core_writer": 16}  # SQLite's page cache fills up to its size, observer/store/engine.py
 SAMPLES_MIN = 20  # a slope through fewer points says nothing
 MEGABYTE = 1024 * 1024
 
