@@ -4,7 +4,7 @@ A message is two frames: an id that its sender chose (at most `ID_BYTES_MAX` byt
 reply repeats the id. An order that the supervisor passes on to a worker, and the worker's answer to it, have a third
 frame before those two: `ORDER`. Who may speak is decided by the system, not by the content: the runtime directory and
 the socket file are their owner's alone, and libzmq asks the kernel for the user of each peer (SO_PEERCRED) and turns
-others away.
+others away. On the network it is decided by the key (`bus.curve`).
 """
 
 import asyncio
@@ -20,7 +20,8 @@ import zmq
 import zmq.asyncio
 
 from bus.commands import Order, OrderReply, Refused, Reply, Request
-from bus.endpoints import BusError
+from bus.endpoints import Address, BusError
+from bus.sockets import bind, connect
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class ControlServer:
         handler: what it raises becomes a refusal with code "internal", and is logged.
     """
 
-    def __init__(self, address: str, handler: Handler) -> None:
+    def __init__(self, address: Address, handler: Handler) -> None:
         self._handler = handler
         self._socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -67,15 +68,11 @@ class ControlServer:
         self.malformed = 0
         self.failures = 0
 
-    def _bind(self, address: str) -> None:
-        if address.startswith(_IPC):
+    def _bind(self, address: Address) -> None:
+        if isinstance(address, str):
             self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
-        try:
-            self._socket.bind(address)
-        except zmq.ZMQError as error:
-            self._socket.close()
-            raise BusError(f"cannot listen on {address}: {error.strerror}") from error
-        if address.startswith(_IPC):
+        bind(self._socket, address)
+        if isinstance(address, str):
             Path(address.removeprefix(_IPC)).chmod(0o600)
 
     async def serve(self) -> None:
@@ -156,11 +153,11 @@ class ControlServer:
 class ControlClient:
     """Asks the supervisor at `address`; used from one event loop. Connecting succeeds before anybody listens."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: Address) -> None:
         self._socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, UNSENT_MAX)
-        self._socket.connect(address)
+        connect(self._socket, address)
         self._address = address
         self._ids = itertools.count(1)
         self._asked: dict[bytes, asyncio.Future[Reply]] = {}

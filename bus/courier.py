@@ -24,6 +24,8 @@ from bus.delivery import (
     Unknown,
     Welcome,
 )
+from bus.endpoints import Address
+from bus.sockets import connect
 
 SILENCE_S: Final = 0.5  # machine seconds with events under way and no word from the writer: say hello again
 
@@ -59,7 +61,7 @@ class Source(Protocol):
 class Courier:
     """Delivers one source; used from one event loop."""
 
-    def __init__(self, source: Source, ingest_address: str) -> None:
+    def __init__(self, source: Source, ingest_address: Address) -> None:
         self._source = source
         self._address = ingest_address
         self._sender = Sender(source.progress())
@@ -77,12 +79,16 @@ class Courier:
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
+        """Deliver until cancelled.
+
+        Raises:
+            BusError: the address needs keys that are not there.
+        """
         context = zmq.asyncio.Context.instance()
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
         socket.set_hwm(0)  # the credit bounds what is under way, not the socket
-        socket.connect(self._address)
+        connect(socket, self._address)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(socket))

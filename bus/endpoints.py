@@ -1,53 +1,120 @@
-"""Where the four sockets are: files in one runtime directory that nobody but its owner may enter."""
+"""Where the four sockets are: files in one runtime directory that nobody but its owner may enter, or TCP addresses.
 
+TCP is for processes on several machines. It is always CURVE: an address that is no file carries where its keys are, and
+`bus.sockets` neither binds nor connects one without them.
+"""
+
+import ipaddress
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
 
 DIRECTORY_MODE: Final = 0o700
 IPC_PATH_BYTES_MAX: Final = 107  # unix(7): sun_path holds 108 bytes, the last one ends the name
 _SOCKET_NAMES: Final = ("ingest", "feed", "tap", "control")
+_KEYS: Final = "keys"
 
 
 class BusError(Exception):
     """The bus cannot be used as asked; the text names the remedy."""
 
 
+class TcpAddress(msgspec.Struct, frozen=True):
+    """A socket on the network, and the directory with the keys (`bus.keys`) of whoever binds or connects it."""
+
+    url: str
+    keys_directory: str
+
+    def __str__(self) -> str:
+        """The address alone."""
+        return self.url
+
+
+Address: TypeAlias = str | TcpAddress
+"""Where a socket is: a string is an `ipc://` address."""
+
+
+class TcpEndpoints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Addresses for all four sockets, each `tcp://IPv4:port`, as the server binds them and the clients reach them.
+
+    Raises:
+        ValueError: one of them is not such an address, or two are the same.
+    """
+
+    ingest: str
+    feed: str
+    tap: str
+    control: str
+
+    def __post_init__(self) -> None:
+        """Names are refused because a server cannot bind them, a wildcard because a client cannot reach it."""
+        urls = [getattr(self, name) for name in _SOCKET_NAMES]
+        for name, url in zip(_SOCKET_NAMES, urls, strict=True):
+            if not _is_tcp(url):
+                raise ValueError(f"{name} = {url!r}: write tcp:// with one IPv4 address and port: tcp://192.0.2.7:5561")
+        if len(set(urls)) < len(urls):
+            raise ValueError("two sockets have the same address: give each a port of its own")
+
+
 class Endpoints:
-    """The addresses of the bus in one runtime directory, which is made if it is not there.
+    """The addresses of the bus of one runtime directory, which is made if it is not there.
+
+    Args:
+        runtime_directory: holds the sockets' files, and the keys.
+        tcp: where the sockets are instead, on the network.
 
     Raises:
         BusError: the directory is not ours alone, is no directory, cannot be made, or has too long a name.
     """
 
-    def __init__(self, runtime_directory: Path) -> None:
+    def __init__(self, runtime_directory: Path, tcp: TcpEndpoints | None = None) -> None:
         self.runtime_directory = runtime_directory.absolute()
+        self._tcp = tcp
         _refuse_long_paths(self.runtime_directory)
         _make_private(self.runtime_directory)
 
     @property
-    def ingest(self) -> str:
+    def keys_directory(self) -> Path:
+        """Where the keys for TCP are; it need not be there."""
+        return self.runtime_directory / _KEYS
+
+    @property
+    def ingest(self) -> Address:
         """Producers send their batches here."""
         return self._address("ingest")
 
     @property
-    def feed(self) -> str:
+    def feed(self) -> Address:
         """Committed events are published here."""
         return self._address("feed")
 
     @property
-    def tap(self) -> str:
+    def tap(self) -> Address:
         """Committed batches are published here, whole, for captures."""
         return self._address("tap")
 
     @property
-    def control(self) -> str:
+    def control(self) -> Address:
         """The supervisor answers here."""
         return self._address("control")
 
-    def _address(self, name: str) -> str:
-        return f"ipc://{self.runtime_directory / name}"
+    def _address(self, name: str) -> Address:
+        if self._tcp is None:
+            return f"ipc://{self.runtime_directory / name}"
+        return TcpAddress(getattr(self._tcp, name), str(self.keys_directory))
+
+
+def _is_tcp(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host = ipaddress.IPv4Address(parts.hostname or "")
+        return url == f"tcp://{host}:{parts.port}" and bool(parts.port) and not host.is_unspecified
+    except ValueError:
+        return False
 
 
 def _refuse_long_paths(directory: Path) -> None:

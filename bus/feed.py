@@ -16,7 +16,9 @@ import zmq.asyncio
 
 from bus.codec import decode_event, encode_event
 from bus.delivery import Delivered
+from bus.endpoints import Address
 from bus.events import EVENT_TYPES, Event, Fact, Poison, kind_of
+from bus.sockets import bind, connect
 
 MESSAGES_MAX: Final = 100_000  # what may wait for one slow subscriber before it starts to miss events
 _NUMBER: Final = struct.Struct("<Q")
@@ -26,11 +28,11 @@ _KINDS: Final = {event_type: kind_of(event_type).encode() + b"." for event_type 
 class FeedPublisher:
     """The writer's end; used from one thread."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: Address) -> None:
         self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.XPUB)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, MESSAGES_MAX)
-        self._socket.bind(address)
+        bind(self._socket, address)
         self._subscriptions: dict[bytes, int] = {}
         self._wanted: dict[type[Fact], bool] = dict.fromkeys(_KINDS, False)
         self._numbers: dict[type[Fact], int] = dict.fromkeys(_KINDS, 0)
@@ -75,13 +77,13 @@ class FeedSubscriber:
         kinds: the types of events wanted; all of each kind, whatever the symbol.
     """
 
-    def __init__(self, address: str, kinds: Sequence[type[Fact]]) -> None:
+    def __init__(self, address: Address, kinds: Sequence[type[Fact]]) -> None:
         self._socket = zmq.asyncio.Context.instance().socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, MESSAGES_MAX)
         for event_type in kinds:
             self._socket.subscribe(_KINDS[event_type])
-        self._socket.connect(address)
+        connect(self._socket, address)
         self._last_numbers: dict[bytes, int] = {}
         self.missed = 0
 

@@ -16,6 +16,8 @@ import zmq
 
 from bus.codec import Batch, BatchError, decode_events, unpack
 from bus.delivery import BATCH, HELLO, Delivered, Hello, Receiver, Rewind, ToProducer, Unknown, Welcome
+from bus.endpoints import Address
+from bus.sockets import bind
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class Ingest:
 
     def __init__(
         self,
-        address: str,
+        address: Address,
         sink: Sink,
         on_committed: Callable[[Sequence[Delivered]], None],
         retry_on: type[Exception],
@@ -67,7 +69,7 @@ class Ingest:
         self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.set_hwm(0)  # bounded by the producers' credit
-        self._socket.bind(address)
+        bind(self._socket, address)
         self._sink = sink
         self._on_committed = on_committed
         self._retry_on = retry_on

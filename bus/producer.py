@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bus.courier import Courier
+from bus.endpoints import Address
 from bus.events import Event
 from bus.outbox import Outbox
 
@@ -21,7 +22,7 @@ BATCH_EVENTS_MAX: Final = 500  # a batch is one record, one message, and the lea
 class Producer:
     """Publishes events; owns its outbox and the courier that empties it. Used from one event loop."""
 
-    def __init__(self, outbox: Outbox, ingest_address: str) -> None:
+    def __init__(self, outbox: Outbox, ingest_address: Address) -> None:
         self._outbox = outbox
         self._courier = Courier(outbox, ingest_address)
         self._gathered: list[Event] = []

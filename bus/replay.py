@@ -15,6 +15,7 @@ from bus.capture import CaptureLabel, read_label
 from bus.codec import Batch, decode_events, repack, unpack
 from bus.courier import Courier
 from bus.delivery import StreamProgress
+from bus.endpoints import Address
 from bus.events import EVENT_TYPES, Event, Fact, Poison
 from bus.journal import JournalReader
 
@@ -161,7 +162,7 @@ class Replay:
             the writer takes it.
     """
 
-    def __init__(self, source: CaptureSource, ingest_address: str, *, committed: int, speed: float | None) -> None:
+    def __init__(self, source: CaptureSource, ingest_address: Address, *, committed: int, speed: float | None) -> None:
         self._source = source
         self._committed = committed
         self._speed = speed

@@ -20,6 +20,8 @@ import zmq.asyncio
 
 from bus.codec import Batch, unpack
 from bus.delivery import Delivered
+from bus.endpoints import Address
+from bus.sockets import bind, connect
 
 BATCHES_MAX: Final = 4_000  # what may wait for one slow subscriber; at 500 events of 100 bytes each some 200 MB
 LINGER_MS: Final = 2_000  # a writer that stops gives its subscribers so long to take the rest
@@ -41,13 +43,13 @@ class Began(msgspec.Struct, frozen=True):
 class TapPublisher:
     """The writer's end; used from one thread."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: Address) -> None:
         self._context = zmq.Context()  # of its own: closing it waits until the subscribers have taken the rest
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # hear of every subscriber, not only of the first
         self._socket.setsockopt(zmq.SNDHWM, BATCHES_MAX)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
-        self._socket.bind(address)
+        bind(self._socket, address)
         self._subscribers = 0
         self._marks: dict[str, int] = {}
 
@@ -77,13 +79,13 @@ class TapPublisher:
 class TapSubscriber:
     """A reader's end: iterate over it. It may connect before there is a writer, and outlives any number of them."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: Address) -> None:
         self._socket = zmq.asyncio.Context.instance().socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, BATCHES_MAX)
         self._socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         self._socket.subscribe(TOPIC)
-        self._socket.connect(address)
+        connect(self._socket, address)
 
     async def __aiter__(self) -> AsyncIterator[Began | Batch]:
         """What is committed, in the order of the commits, until cancelled; a `Began` for each writer that is found.

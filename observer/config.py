@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from bus.endpoints import Endpoints, TcpEndpoints
 from observer.accounts.keys import AccountSettings
 from observer.accounts.permits import PermitSettings
 from observer.errors import ConfigError
@@ -25,12 +26,16 @@ Section = TypeVar("Section")
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where things are on this machine. `runtime` holds sockets, outboxes and tokens and is its owner's alone."""
+    """Where things are on this machine. `runtime` holds sockets, outboxes, tokens and keys and is its owner's alone.
+
+    `endpoints` puts all four sockets on the network (CURVE, with the keys of `observer keys make`); None: files.
+    """
 
     data: str = "data"
     runtime: str = "run"
     trading_days: str = "config/trading_days.toml"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    endpoints: TcpEndpoints | None = None
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +113,29 @@ def load_run_settings(path: Path) -> RunSettings:
     """
     section = _document(path).get("run", {})
     return settings_of({"run": section}, str(path)).run
+
+
+def endpoints_of(run: RunSettings) -> Endpoints:
+    """The addresses of the bus; the runtime directory is made if it is not there.
+
+    Raises:
+        ConfigError: the sockets are on the network, and there are no keys for them.
+        BusError: the runtime directory cannot be used.
+    """
+    endpoints = Endpoints(Path(run.runtime), run.endpoints)
+    if run.endpoints is not None:
+        from bus.keys import MissingBusKeysError, require_client_keys
+
+        try:
+            require_client_keys(endpoints.keys_directory)
+        except MissingBusKeysError as error:
+            raise ConfigError(str(error)) from error
+    return endpoints
+
+
+def is_reachable(run: RunSettings) -> bool:
+    """Whether a system seems to run there: its control socket is a file that exists. Of the network that is assumed."""
+    return run.endpoints is not None or (Path(run.runtime) / "control").exists()
 
 
 def _document(path: Path) -> dict[str, Any]:

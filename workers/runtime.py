@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Final
 
 from bus.commands import Heartbeat, Ready
 from bus.control import ControlClient
-from bus.endpoints import Endpoints
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
 from observer.clock import Clock, clock_from_environment
-from observer.config import Settings, load_settings
+from observer.config import Settings, endpoints_of, load_settings
 from observer.errors import ConfigError, StoreError
 from observer.today import Today
 from workers.orders import Orders
@@ -53,7 +52,7 @@ class Worker:
         self.settings = settings
         self.clock = clock
         self.runtime = Path(settings.run.runtime)
-        self.endpoints = Endpoints(self.runtime)
+        self.endpoints = endpoints_of(settings.run)
         self.control = ControlClient(self.endpoints.control)
         self.orders = Orders(name, clock)
         self.progress: Callable[[], int] = lambda: 0

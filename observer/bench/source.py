@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from bus.endpoints import Address
 from bus.outbox import Outbox
 from bus.producer import BATCH_EVENTS_MAX, Producer
 from observer.bench.trades import lots, trade
@@ -28,7 +29,7 @@ class Order(msgspec.Struct, frozen=True):
 
     name: str
     outbox: str
-    ingest_address: str
+    ingest_address: Address
     events: int
 
 

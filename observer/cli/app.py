@@ -68,6 +68,12 @@ def _add_db(app: typer.Typer) -> None:
     app.add_typer(database.app, name="db")
 
 
+def _add_keys(app: typer.Typer) -> None:
+    from observer.cli import keys
+
+    app.add_typer(keys.app, name="keys")
+
+
 def _add_simulator(app: typer.Typer) -> None:
     from observer.cli import simulator
 
@@ -83,6 +89,7 @@ COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "replay": _add_replay,
     "journal": _add_journal,
     "db": _add_db,
+    "keys": _add_keys,
     "bench": _add_bench,
     "simulator": _add_simulator,
 }

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.status import Status
 
 from bus.capture import Capture, CaptureLabel
-from bus.endpoints import Endpoints
+from bus.endpoints import Address
 from bus.events import EVENT_TYPES, kind_of
 from bus.tap import TapSubscriber
 from observer.cli.control import DEMO_CONFIGURATION
 from observer.cli.host import stopping_on_signals
 from observer.cli.run import DEFAULT_CONFIGURATION
-from observer.config import load_settings
+from observer.config import endpoints_of, is_reachable, load_settings
 from observer.errors import ConfigError, StoreError
 from observer.store.reader import StoreReader
 
@@ -61,7 +61,7 @@ def capture(
     """
     settings = load_settings(config or _running_configuration())
     label = CaptureLabel(uuid.uuid4().hex, _wanted_kinds(kinds))
-    address = Endpoints(Path(settings.run.runtime)).tap
+    address = endpoints_of(settings.run).tap
     try:
         recording = Capture(out, label, _marks(settings.store.url) or {})
     except OSError as error:
@@ -75,7 +75,7 @@ def capture(
 def _running_configuration() -> Path:
     """Of the configurations here, the one whose system runs."""
     for path in (DEFAULT_CONFIGURATION, DEMO_CONFIGURATION):
-        if path.exists() and (Path(load_settings(path).run.runtime) / "control").exists():
+        if path.exists() and is_reachable(load_settings(path).run):
             return path
     raise ConfigError("no system runs here: name the configuration of the one that will with --config")
 
@@ -96,7 +96,7 @@ def _marks(url: str) -> dict[str, int] | None:
         return None
 
 
-async def _capture(recording: Capture, out: Path, label: CaptureLabel, address: str, url: str) -> CaptureSummary:
+async def _capture(recording: Capture, out: Path, label: CaptureLabel, address: Address, url: str) -> CaptureSummary:
     stopping = asyncio.Event()
     problem = ""
     with stopping_on_signals(stopping):
@@ -118,7 +118,7 @@ async def _capture(recording: Capture, out: Path, label: CaptureLabel, address: 
     return CaptureSummary(str(out), label.capture_id, recording.events, recording.size_bytes, missing, problem)
 
 
-async def _listen(recording: Capture, address: str) -> None:
+async def _listen(recording: Capture, address: Address) -> None:
     tap = TapSubscriber(address)
     try:
         async for message in tap:

@@ -40,10 +40,10 @@ from bus.commands import (
     Unpin,
 )
 from bus.control import ControlClient, ControlTimeoutError
-from bus.endpoints import Endpoints
+from bus.endpoints import Address
 from observer.cli.run import DEFAULT_CONFIGURATION
 from observer.clock import kst_datetime
-from observer.config import load_run_settings
+from observer.config import RunSettings, endpoints_of, is_reachable, load_run_settings
 from observer.errors import ConfigError
 
 DEMO_CONFIGURATION = Path("demo/observer.toml")
@@ -183,11 +183,11 @@ def _name(process: str) -> str:
 
 
 def _ask(request: Request, config: Path | None) -> Reply:
-    endpoints = Endpoints(_runtime_directory(config))
+    endpoints = endpoints_of(_meant_system(config))
     return asyncio.run(_request(endpoints.control, request))
 
 
-async def _request(address: str, request: Request) -> Reply:
+async def _request(address: Address, request: Request) -> Reply:
     client = ControlClient(address)
     try:
         return await client.request(request, ANSWER_S)
@@ -197,14 +197,14 @@ async def _request(address: str, request: Request) -> Reply:
         client.close()
 
 
-def _runtime_directory(config: Path | None) -> Path:
-    """Where the meant system has its sockets: of those configured here, the one with a control socket."""
+def _meant_system(config: Path | None) -> RunSettings:
+    """Where the meant system runs: of those configured here, the first that can be asked."""
     candidates = [config] if config else [path for path in (DEFAULT_CONFIGURATION, DEMO_CONFIGURATION) if path.exists()]
-    directories = [Path(load_run_settings(path).runtime) for path in candidates]
-    for directory in directories:
-        if (directory / "control").exists():
-            return directory
-    where = ", ".join(str(directory) for directory in directories) or "no configuration found"
+    configured = [load_run_settings(path) for path in candidates]
+    for run in configured:
+        if is_reachable(run):
+            return run
+    where = ", ".join(run.runtime for run in configured) or "no configuration found"
     raise ConfigError(f"no system runs here ({where}): start one with `observer run`, or name it with --config")
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from bus.commands import HostRequest, ProcessStatus, Reply, StatusReply
-from bus.endpoints import Endpoints
 from bus.events import AlertRaised, PhaseChanged, ProcessChanged, Severity
 from bus.outbox import Outbox
 from bus.producer import Producer
@@ -19,7 +18,7 @@ from observer.brokers import keys_of
 from observer.cli.orders import Orders
 from observer.cli.service import Service
 from observer.clock import Clock
-from observer.config import Settings
+from observer.config import Settings, endpoints_of
 from observer.processes import children_of
 from observer.schedule.phases import next_change, phase_at
 from observer.supervisor.limits import Crossing, crossing_text
@@ -43,6 +42,7 @@ class Host:
 
     Raises:
         MissingKeysError: there are no broker keys; nothing was started.
+        ConfigError: the sockets are on the network, and there are no keys for them.
         BusError: the runtime directory cannot be used.
     """
 
@@ -50,7 +50,7 @@ class Host:
         self, settings: Settings, configuration: Path, clock: Clock, service_manager: ServiceManager | None = None
     ) -> None:
         keys_of(settings)
-        self.endpoints = Endpoints(Path(settings.run.runtime))
+        self.endpoints = endpoints_of(settings.run)
         self.stopping = asyncio.Event()
         self._clock = clock
         self._today = Today(settings, clock)

@@ -135,6 +135,7 @@ def fixed_changes(old: Settings, new: Settings) -> list[str]:
     pairs: list[tuple[str, object, object]] = [
         ("[run] runtime", old.run.runtime, new.run.runtime),
         ("[run] data", old.run.data, new.run.data),
+        ("[run.endpoints]", old.run.endpoints, new.run.endpoints),
         ("[supervision.host]", old.supervision.host, new.supervision.host),
     ]
     return [name for name, before, after in pairs if before != after]

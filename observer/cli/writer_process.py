@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import tomli_w
 
-from bus.endpoints import Endpoints
+from bus.endpoints import Address, Endpoints
 from observer.errors import StoreError
 
 MODULE: Final = "workers.core_writer"
@@ -23,7 +23,7 @@ GRACE_S: Final = 20.0  # what it has taken it commits; more than one commit is n
 class WriterProcess(msgspec.Struct, frozen=True):
     """A running writer: where its ingest socket is, and its end (which raises `StoreError` if it fails)."""
 
-    ingest_address: str
+    ingest_address: Address
     ended: asyncio.Task[None]
 
 

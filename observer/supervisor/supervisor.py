@@ -43,6 +43,7 @@ from bus.commands import (
     Unpin,
 )
 from bus.control import ControlServer, ControlTimeoutError
+from bus.endpoints import Address
 from observer.supervisor.child import Child
 from observer.supervisor.instance import InstanceLock
 from observer.supervisor.keeper import Keeper, Listener, Outcome, Surroundings, Verb
@@ -82,7 +83,7 @@ class Supervisor:
         children: Callable[[], Sequence[Child]],
         *,
         runtime_directory: Path,
-        control_address: str,
+        control_address: Address,
         listener: Listener,
         extend_status: Callable[[], tuple[str, int]],
         limits: RestartLimits | None = None,

@@ -1,0 +1,62 @@
+"""Binding and connecting: the one place that knows what an address needs. For `ipc://` nothing of CURVE is loaded."""
+
+from typing import Final, TypeAlias
+
+import zmq
+import zmq.asyncio
+
+from bus.endpoints import Address, BusError, TcpAddress
+
+Socket: TypeAlias = zmq.SyncSocket | zmq.asyncio.Socket
+"""A socket of either kind of context."""
+
+_IPC: Final = "ipc://"
+
+
+def bind(socket: Socket, address: Address) -> None:
+    """Listen there; on the network only to clients with a known key. The socket is closed when that fails.
+
+    Raises:
+        BusError: it cannot be bound, or keys are missing.
+    """
+    try:
+        if isinstance(address, TcpAddress):
+            from bus.curve import secure_server
+
+            secure_server(socket, address)
+        socket.bind(_url(address))
+    except zmq.ZMQError as error:
+        socket.close()
+        raise BusError(f"cannot listen on {address}: {error.strerror}") from error
+    except BusError:
+        socket.close()
+        raise
+
+
+def connect(socket: Socket, address: Address) -> None:
+    """Connect, now or when somebody listens; on the network as a client of ours. The socket is closed when that fails.
+
+    Raises:
+        BusError: the address is none, or keys are missing.
+    """
+    try:
+        if isinstance(address, TcpAddress):
+            from bus.curve import secure_client
+
+            secure_client(socket, address)
+        socket.connect(_url(address))
+    except zmq.ZMQError as error:
+        socket.close()
+        raise BusError(f"cannot connect to {address}: {error.strerror}") from error
+    except BusError:
+        socket.close()
+        raise
+
+
+def _url(address: Address) -> str:
+    """The address as libzmq takes it; a bare string that is not a file of ours would be open to everybody."""
+    if isinstance(address, TcpAddress):
+        return address.url
+    if not address.startswith(_IPC):
+        raise BusError(f"{address} has no keys: only ipc:// addresses go without")
+    return address

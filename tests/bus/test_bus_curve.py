@@ -1,0 +1,408 @@
+"""The four sockets on the network: whoever has a known key works as over files, everybody else gets nothing."""
+
+import asyncio
+import contextlib
+import socket as system_socket
+import stat
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import zmq
+import zmq.asyncio
+
+from bus.codec import Batch
+from bus.commands import Done, Reply, Request, Status
+from bus.control import ControlClient, ControlServer, ControlTimeoutError
+from bus.curve import DOMAIN_BYTES_MAX
+from bus.delivery import Delivered
+from bus.endpoints import Address, BusError, Endpoints, TcpAddress, TcpEndpoints
+from bus.events import Event, Trade
+from bus.feed import FeedPublisher, FeedSubscriber
+from bus.ingest import Ingest
+from bus.keys import MissingBusKeysError, key_pair, make_keys, public_key
+from bus.outbox import Outbox
+from bus.producer import Producer
+from bus.sockets import bind, connect
+from bus.tap import Began, TapPublisher, TapSubscriber
+from tests.builders import trade
+
+DEADLINE_S = 10.0
+SOCKETS = ("ingest", "feed", "tap", "control")
+
+
+class Memory:
+    """A sink that keeps events."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, list[object]] = {}
+
+    def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
+        return {stream: len(self.stored.get(stream, [])) for stream in streams}
+
+    def commit(self, batches: Sequence[Delivered]) -> None:
+        for batch in batches:
+            self.stored.setdefault(batch.stream, []).extend(batch.events)
+
+    def note_duplicates(self, stream: str, count: int) -> None:
+        """There are none here."""
+
+
+class Servers:
+    """All four servers, as the writer and the supervisor bind them; `asked` counts what came to control."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self.endpoints = endpoints
+        self.sink = Memory()
+        self.asked = 0
+        self.feed = FeedPublisher(endpoints.feed)
+        self.tap = TapPublisher(endpoints.tap)
+        self.ingest = Ingest(endpoints.ingest, self.sink, self._tell, OSError)
+        self.control = ControlServer(endpoints.control, self._answer)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self.ingest.run, args=[self._stopping])
+        self._thread.start()
+
+    def _tell(self, group: Sequence[Delivered]) -> None:
+        self.feed.publish(group)
+        self.tap.publish(group)
+
+    async def _answer(self, _identity: bytes, _request: Request) -> Reply:
+        self.asked += 1
+        return Done("all", "well")
+
+    def close(self) -> None:
+        self._stopping.set()
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive()
+        self.feed.close()
+        self.tap.close()
+        self.control.close()
+
+
+class Clients:
+    """One client of each socket, with what it heard."""
+
+    def __init__(self, endpoints: Endpoints, folder: Path) -> None:
+        self.producer = Producer(Outbox(folder, "a", uuid.uuid4().hex), endpoints.ingest)
+        self.feed = FeedSubscriber(endpoints.feed, [Trade])
+        self.tap = TapSubscriber(endpoints.tap)
+        self.control = ControlClient(endpoints.control)
+        self.from_feed: list[Event] = []
+        self.from_tap: list[Began | Batch] = []
+
+    async def listen_to_feed(self) -> None:
+        async for event in self.feed:
+            self.from_feed.append(event)
+
+    async def listen_to_tap(self) -> None:
+        async for message in self.tap:
+            self.from_tap.append(message)
+
+    def close(self) -> None:
+        self.feed.close()
+        self.tap.close()
+        self.control.close()
+        self.producer.close()
+
+
+def free_addresses() -> TcpEndpoints:
+    """Four ports of loopback that were free a moment ago."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(system_socket.socket()) for _ in SOCKETS]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        ports = [each.getsockname()[1] for each in sockets]
+    return TcpEndpoints(**{name: f"tcp://127.0.0.1:{port}" for name, port in zip(SOCKETS, ports, strict=True)})
+
+
+@pytest.fixture
+def endpoints(tmp_path: Path) -> Endpoints:
+    made = Endpoints(tmp_path / "run", free_addresses())
+    make_keys(made.keys_directory)
+    return made
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, endpoints: Endpoints) -> Endpoints:
+    """The same addresses and the true server's public key, with a pair of the stranger's own making."""
+    made = Endpoints(tmp_path / "stranger", endpoints._tcp)
+    make_keys(made.keys_directory)
+    (made.keys_directory / "server.public").write_bytes(public_key(endpoints.keys_directory, "server"))
+    return made
+
+
+@contextlib.asynccontextmanager
+async def serving(endpoints: Endpoints) -> AsyncIterator[Servers]:
+    servers = Servers(endpoints)
+    task = asyncio.create_task(servers.control.serve())
+    try:
+        yield servers
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.to_thread(servers.close)
+
+
+@contextlib.asynccontextmanager
+async def using(endpoints: Endpoints, folder: Path) -> AsyncIterator[Clients]:
+    clients = Clients(endpoints, folder)
+    work = (clients.producer.run(), clients.listen_to_feed(), clients.listen_to_tap())
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield clients
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        clients.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def assert_all_works(clients: Clients) -> None:
+    """An event comes back from the feed and the tap, and control answers."""
+
+    def heard_after_publishing() -> bool:
+        clients.producer.publish(trade())
+        return bool(clients.from_feed) and any(isinstance(message, Batch) for message in clients.from_tap)
+
+    await until(heard_after_publishing)  # a subscription takes a moment to arrive
+    assert await clients.producer.drain(DEADLINE_S)
+    assert await clients.control.request(Status(), DEADLINE_S) == Done("all", "well")
+
+
+def assert_nothing_came(clients: Clients) -> None:
+    assert clients.producer.unacknowledged
+    assert clients.from_feed == []
+    assert clients.from_tap == []
+
+
+def test_with_a_known_key_all_four_sockets_work_as_over_files(tmp_path: Path, endpoints: Endpoints) -> None:
+    async def scene() -> Servers:
+        async with serving(endpoints) as servers, using(endpoints, tmp_path / "outbox") as clients:
+            await assert_all_works(clients)
+        return servers
+
+    [stored] = asyncio.run(scene()).sink.stored.values()
+    assert set(map(type, stored)) == {Trade}
+
+
+def test_an_unknown_key_gets_nothing_from_any_socket_and_disturbs_nobody(
+    tmp_path: Path, endpoints: Endpoints, stranger: Endpoints
+) -> None:
+    async def scene() -> None:
+        async with serving(endpoints) as servers, using(stranger, tmp_path / "outbox-s") as unknown:
+            unknown.producer.publish(trade(99))
+            refused = asyncio.create_task(unknown.control.request(Status(), 1.0))
+            async with using(endpoints, tmp_path / "outbox") as known:
+                await assert_all_works(known)
+                with pytest.raises(ControlTimeoutError):
+                    await refused
+                await assert_all_works(known)
+            assert_nothing_came(unknown)
+            assert servers.asked == 2
+            assert len(servers.sink.stored) == 1
+            assert servers.ingest.malformed == 0
+
+    asyncio.run(scene())
+
+
+@contextlib.contextmanager
+def bare(kind: int, address: str) -> Iterator[zmq.asyncio.Socket]:
+    """A socket without any key, and without our own care that there is one."""
+    with zmq.asyncio.Context.instance().socket(kind) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        if kind == zmq.SUB:
+            socket.subscribe(b"")
+        socket.connect(address)
+        yield socket
+
+
+def test_without_a_key_nothing_comes_from_any_socket_and_nobody_is_disturbed(
+    tmp_path: Path, endpoints: Endpoints
+) -> None:
+    kinds = {"ingest": zmq.DEALER, "feed": zmq.SUB, "tap": zmq.SUB, "control": zmq.DEALER}
+
+    async def scene() -> None:
+        async with serving(endpoints) as servers, using(endpoints, tmp_path / "outbox") as known:
+            with contextlib.ExitStack() as held:
+                sockets = [held.enter_context(bare(kinds[name], str(getattr(endpoints, name)))) for name in SOCKETS]
+                for socket in (sockets[0], sockets[3]):
+                    socket.send_multipart([b"H", b"no hello"])  # to nobody: it is never connected
+                await assert_all_works(known)
+                assert [await socket.poll(100) for socket in sockets] == [0, 0, 0, 0]
+                await assert_all_works(known)
+            assert servers.ingest.malformed == 0
+            assert servers.control.malformed == 0
+
+    asyncio.run(scene())
+
+
+def test_a_client_does_not_speak_to_a_server_with_another_key(
+    tmp_path: Path, endpoints: Endpoints, stranger: Endpoints
+) -> None:
+    (stranger.keys_directory / "server.public").unlink()
+    make_keys(tmp_path / "other")
+    (tmp_path / "other" / "server.public").rename(stranger.keys_directory / "server.public")
+
+    async def scene() -> None:
+        async with serving(endpoints) as servers:
+            client = ControlClient(stranger.control)
+            with pytest.raises(ControlTimeoutError, match="tcp://"):
+                await client.request(Status(), 0.3)
+            client.close()
+            assert servers.asked == 0
+
+    asyncio.run(scene())
+
+
+def test_a_key_that_is_replaced_admits_nobody_any_more(tmp_path: Path, endpoints: Endpoints) -> None:
+    async def scene() -> None:
+        old = ControlClient(endpoints.control)  # has read its key
+        make_keys(tmp_path / "new")
+        (tmp_path / "new" / "client.public").rename(endpoints.keys_directory / "client.public")
+        async with serving(endpoints) as servers:
+            with pytest.raises(ControlTimeoutError):
+                await old.request(Status(), 0.3)
+            assert servers.asked == 0
+        old.close()
+
+    asyncio.run(scene())
+
+
+def test_nobody_is_admitted_while_the_known_key_cannot_be_read(endpoints: Endpoints) -> None:
+    async def scene() -> None:
+        client = ControlClient(endpoints.control)
+        async with serving(endpoints):
+            (endpoints.keys_directory / "client.public").unlink()
+            with pytest.raises(ControlTimeoutError):
+                await client.request(Status(), 0.3)
+        client.close()
+
+    asyncio.run(scene())
+
+
+def test_two_servers_of_one_process_admit_each_its_own_clients(tmp_path: Path, endpoints: Endpoints) -> None:
+    other = Endpoints(tmp_path / "other-run", free_addresses())
+    make_keys(other.keys_directory)
+
+    async def scene() -> None:
+        async with serving(endpoints), serving(other):
+            for each in (endpoints, other):
+                client = ControlClient(each.control)
+                assert await client.request(Status(), DEADLINE_S) == Done("all", "well")
+                client.close()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("use", [bind, connect])
+def test_without_keys_neither_end_is_set_up_and_the_command_is_named(
+    tmp_path: Path, use: Callable[[zmq.asyncio.Socket, Address], None]
+) -> None:
+    address = Endpoints(tmp_path / "run", free_addresses()).control
+    socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
+    with pytest.raises(BusError, match="observer keys make"):
+        use(socket, address)
+    assert socket.closed
+
+
+@pytest.mark.parametrize("use", [bind, connect])
+def test_a_bare_tcp_address_is_refused(use: Callable[[zmq.asyncio.Socket, Address], None]) -> None:
+    socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
+    with pytest.raises(BusError, match="no keys"):
+        use(socket, "tcp://127.0.0.1:5561")
+    assert socket.closed
+
+
+def test_an_address_that_is_taken_is_an_error_of_ours(endpoints: Endpoints) -> None:
+    first = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
+    second = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
+    bind(first, endpoints.control)
+    with pytest.raises(BusError, match="cannot listen on tcp://"):
+        bind(second, endpoints.control)
+    first.close()
+
+
+def test_a_key_directory_that_libzmq_cannot_name_is_refused() -> None:
+    socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
+    with pytest.raises(BusError, match="shorter"):
+        bind(socket, TcpAddress("tcp://127.0.0.1:5561", "/" + "x" * DOMAIN_BYTES_MAX))
+
+
+def test_keys_are_their_owners_alone_and_differ(endpoints: Endpoints) -> None:
+    directory = endpoints.keys_directory
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    files = {path.name: path for path in directory.iterdir()}
+    assert set(files) == {"server.public", "server.secret", "client.public", "client.secret"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files.values()} == {0o600}
+    assert len({path.read_bytes() for path in files.values()}) == 4
+
+
+def test_keys_are_never_overwritten(endpoints: Endpoints) -> None:
+    before = key_pair(endpoints.keys_directory, "server")
+    with pytest.raises(BusError, match="there already"):
+        make_keys(endpoints.keys_directory)
+    assert key_pair(endpoints.keys_directory, "server") == before
+    assert [path.name for path in endpoints.runtime_directory.iterdir()] == ["keys"]
+
+
+def test_the_text_of_a_pair_does_not_show_its_secret(endpoints: Endpoints) -> None:
+    pair = key_pair(endpoints.keys_directory, "client")
+    assert pair.secret.decode() not in f"{pair} {pair!r}"
+    assert pair.public.decode() in str(pair)
+
+
+def test_a_secret_that_others_may_read_is_refused(endpoints: Endpoints) -> None:
+    (endpoints.keys_directory / "client.secret").chmod(0o640)
+    with pytest.raises(MissingBusKeysError, match="chmod 600"):
+        key_pair(endpoints.keys_directory, "client")
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"x" * 41, b'"' * 40, b"\xff" * 40, b"#" * 40])
+def test_a_file_that_holds_no_key_is_refused_and_not_quoted(endpoints: Endpoints, content: bytes) -> None:
+    (endpoints.keys_directory / "client.secret").write_bytes(content)
+    with pytest.raises(MissingBusKeysError, match="no key of 40 characters"):
+        key_pair(endpoints.keys_directory, "client")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "ipc:///tmp/x",
+        "tcp://*:5561",
+        "tcp://0.0.0.0:5561",
+        "tcp://host:5561",
+        "tcp://127.0.0.1",
+        "tcp://127.0.0.1:0",
+        "tcp://127.0.0.1:70000",
+        "tcp://127.0.0.1:5561/x",
+        "tcp://127.0.0.1:5562",
+        "",
+    ],
+)
+def test_an_address_that_cannot_serve_both_ends_is_refused(wrong: str) -> None:
+    right = {name: f"tcp://127.0.0.1:{port}" for port, name in enumerate(SOCKETS, 5561)}
+    with pytest.raises(ValueError, match=r"ingest|same address"):
+        TcpEndpoints(**{**right, "ingest": wrong})
+
+
+def test_for_files_nothing_of_curve_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys, zmq, pathlib, bus.feed, bus.tap, bus.ingest, bus.control, bus.courier, bus.endpoints\n"
+        "import observer.config as config\n"
+        f"endpoints = config.endpoints_of(config.RunSettings(runtime={str(tmp_path / 'run')!r}))\n"
+        "bus.feed.FeedPublisher(endpoints.feed).close()\n"
+        "print([name for name in sys.modules if name in ('bus.curve', 'bus.keys') or name.startswith('zmq.auth')])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert ran.stdout.strip() == "[]"

@@ -1,0 +1,101 @@
+"""`observer keys`, and what a configuration with sockets on the network needs."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bus.keys import key_pair
+from observer.cli.app import main
+from observer.cli.orders import fixed_changes
+from observer.config import RunSettings, endpoints_of, is_reachable, load_settings
+from observer.errors import ConfigError
+
+ADDRESSES = {name: f"tcp://127.0.0.1:{port}" for port, name in enumerate(("ingest", "feed", "tap", "control"), 5561)}
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    return written(tmp_path, ADDRESSES)
+
+
+def written(folder: Path, addresses: dict[str, str]) -> Path:
+    path = folder / "observer.toml"
+    lines = [f'[run]\nruntime = "{folder}/run"\n[run.endpoints]', *(f'{n} = "{a}"' for n, a in addresses.items())]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def observer(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit status of a command."""
+    monkeypatch.setattr(sys, "argv", ["observer", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_keys_are_made_once_and_only_their_public_halves_are_shown(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert observer(monkeypatch, "keys", "make", "--config", configuration) == 0
+    assert observer(monkeypatch, "keys", "show", "--config", configuration) == 0
+    assert observer(monkeypatch, "keys", "make", "--config", configuration) == 2
+    shown = capsys.readouterr()
+    assert "there already" in shown.err
+    directory = configuration.parent / "run" / "keys"
+    for role in ("server", "client"):
+        pair = key_pair(directory, role)
+        assert shown.out.count(pair.public.decode()) == 2
+        assert pair.secret.decode() not in shown.out + shown.err
+
+
+def test_showing_keys_that_are_not_there_names_the_command(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert observer(monkeypatch, "keys", "show", "--config", configuration) == 2
+    assert "observer keys make" in capsys.readouterr().err
+
+
+def test_tcp_without_keys_is_a_wrong_configuration_that_names_the_command(configuration: Path) -> None:
+    with pytest.raises(ConfigError, match="observer keys make"):
+        endpoints_of(load_settings(configuration).run)
+
+
+def test_with_keys_all_four_addresses_are_the_configured_ones(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observer(monkeypatch, "keys", "make", "--config", configuration)
+    endpoints = endpoints_of(load_settings(configuration).run)
+    assert {name: str(getattr(endpoints, name)) for name in ADDRESSES} == ADDRESSES
+
+
+def test_a_machine_with_clients_only_needs_no_server_secret(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observer(monkeypatch, "keys", "make", "--config", configuration)
+    (configuration.parent / "run" / "keys" / "server.secret").unlink()
+    endpoints_of(load_settings(configuration).run)
+
+
+@pytest.mark.parametrize("absent", ADDRESSES)
+def test_some_sockets_on_the_network_and_some_not_is_refused(tmp_path: Path, absent: str) -> None:
+    path = written(tmp_path, {name: address for name, address in ADDRESSES.items() if name != absent})
+    with pytest.raises(ConfigError, match=absent):
+        load_settings(path)
+
+
+def test_a_wrong_address_is_named_with_the_form_of_a_right_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"feed = 'tcp://\*:1'.*tcp://192\.0\.2\.7:5561"):
+        load_settings(written(tmp_path, {**ADDRESSES, "feed": "tcp://*:1"}))
+
+
+def test_without_endpoints_the_sockets_are_files(tmp_path: Path) -> None:
+    run = RunSettings(runtime=str(tmp_path / "run"))
+    assert endpoints_of(run).control == f"ipc://{tmp_path}/run/control"
+    assert not is_reachable(run)
+
+
+def test_other_endpoints_need_a_shutdown(configuration: Path) -> None:
+    settings = load_settings(configuration)
+    other = load_settings(written(configuration.parent, {**ADDRESSES, "tap": "tcp://127.0.0.1:5599"}))
+    assert fixed_changes(settings, other) == ["[run.endpoints]"]
