@@ -19,7 +19,7 @@ test: .venv/development  ## all tests of the default run
 
 chaos: .venv/development  ## thousands of kills, and a longer search through what can go wrong (KILLS=5000)
 	$(BIN)/python -m tests.chaos.campaign --kills $(KILLS)
-	$(BIN)/pytest tests/chaos -m slow
+	$(BIN)/pytest -m slow
 
 soak: .venv/development  ## compressed days in a row; fails on growing memory, kept descriptors, a wrong count (MINUTES=60)
 	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)

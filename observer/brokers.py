@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from observer.providers.websocket import TradeStreamConnection
 
 PROVIDER: Final = "kis"
+PROBE_SYMBOL: Final = "005930"  # Samsung Electronics: asked for where whether it answers at all is what counts
 
 
 class BrokerAccount:

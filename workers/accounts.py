@@ -21,7 +21,7 @@ from observer.accounts.tokens import (
     after_success,
     decide,
 )
-from observer.brokers import PROVIDER, BrokerAccount
+from observer.brokers import PROBE_SYMBOL, PROVIDER, BrokerAccount
 from observer.errors import DataFileError, ProviderError
 from observer.providers.interfaces import QuoteSource
 from observer.providers.kis.calls import KisIssuing
@@ -31,7 +31,6 @@ from workers.runtime import Worker, run
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1  # machine seconds between looks: whoever was refused waits for the next token
-PROBE_SYMBOL: Final = "005930"  # Samsung Electronics; whether it answers at all is what counts
 
 
 async def accounts(worker: Worker) -> None:
@@ -103,7 +102,7 @@ class Tokens:
         logger.error("token not renewed (%s): %s", cause, error)
         self._publish_renewal(now_ns, self._state.expires_ns, cause, str(error))
         text = f"token of account {self._account.name} not renewed ({cause}): {error}"
-        self._producer.publish(AlertRaised(now_ns, "critical", "accounts", text))
+        self._producer.publish(AlertRaised(now_ns, "critical", self._worker.name, text))
 
     def _publish_renewal(self, now_ns: int, expires_ns: int | None, cause: Cause, error: str) -> None:
         renewed = TokenRenewed(PROVIDER, self._account.name, now_ns, expires_ns, cause, not error, error)
@@ -151,7 +150,7 @@ async def _check(worker: Worker, producer: Producer, account: BrokerAccount, quo
     producer.publish(checked)
     if not checked.healthy:
         text = f"account {account.name} is not healthy: {checked.detail or 'no valid token'}"
-        producer.publish(AlertRaised(worker.clock.now_ns(), "critical", "accounts", text))
+        producer.publish(AlertRaised(worker.clock.now_ns(), "critical", worker.name, text))
 
 
 if __name__ == "__main__":

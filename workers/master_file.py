@@ -141,7 +141,7 @@ class MasterFiles:
             await self._download(exchange, copy, known, now_ns)
             return
         answer = Verdict("unchanged" if decision.action == "skip" else "held", decision.reason, decision.severity)
-        self._producer.publish(untouched(PROVIDER, exchange, now_ns, answer))
+        self._producer.publish_together(untouched(PROVIDER, exchange, now_ns, answer))
         if copy is not None:
             self._remember(exchange, LocalCopy(copy.stamp, copy.downloaded_ns, now_ns))
 

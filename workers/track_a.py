@@ -7,6 +7,7 @@ from typing import Final
 
 from bus.events import AlertRaised, Snapshot, SweepCompleted, UniverseMember
 from bus.producer import Producer
+from observer.brokers import PROBE_SYMBOL, PROVIDER
 from observer.clock import NS_PER_S
 from observer.errors import ProviderError
 from observer.providers.interfaces import Quote, QuoteSource, chunks
@@ -19,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 CALLS_AT_ONCE: Final = 8  # the limiter sets the pace; this only hides the answers' latency behind each other
 UNIVERSE_POLL_S: Final = 0.2
-WARM_UP_SYMBOL: Final = "005930"  # Samsung Electronics; whether it answers at all is what counts
 
 
 async def track_a(worker: Worker) -> None:
@@ -39,6 +39,7 @@ class TrackA:
     """The sweeps of one day after another."""
 
     def __init__(self, worker: Worker, producer: Producer, quotes: QuoteSource, reader: StoreReader) -> None:
+        self._name = worker.name
         self._clock = worker.clock
         self._settings = worker.settings.track_a
         self._producer = producer
@@ -63,7 +64,7 @@ class TrackA:
     async def _warm_up(self) -> None:
         """Open the connections that the first sweep will use, so that it does not wait for them; a failure can wait."""
         try:
-            await self._quotes.quotes([WARM_UP_SYMBOL], lane="normal")
+            await self._quotes.quotes([PROBE_SYMBOL], lane="normal")
         except ProviderError as error:
             logger.warning("warm-up: %s", error)
 
@@ -78,7 +79,7 @@ class TrackA:
                 return members
             if members := self._reader.latest_universe_before(session_date, KOREAN_STOCKS):
                 text = f"no universe for {session_date}: sweeping that of {members[0].session_date}"
-                self._producer.publish(AlertRaised(self._clock.now_ns(), "critical", "track-a", text))
+                self._producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._name, text))
                 return members
             await asyncio.sleep(UNIVERSE_POLL_S)
         return self._reader.universe(session_date, KOREAN_STOCKS)
@@ -95,7 +96,9 @@ class TrackA:
         received = sum(await asyncio.gather(*[ask(portion) for portion in portions]))
         completed_ns = self._clock.now_ns()
         self._producer.publish(
-            SweepCompleted("kis", session_date, number, started_ns, completed_ns, len(members), received, len(portions))
+            SweepCompleted(
+                PROVIDER, session_date, number, started_ns, completed_ns, len(members), received, len(portions)
+            )
         )
         logger.info("sweep %d: %d of %d symbols", number, received, len(members))
 
@@ -120,7 +123,7 @@ def _sweep_moments(plan: DayPlan, interval_ns: int) -> Iterator[tuple[int, int]]
 
 def _snapshot(quote: Quote, session_date: str, sweep: int, receive_time_ns: int) -> Snapshot:
     return Snapshot(
-        "kis",
+        PROVIDER,
         quote.symbol,
         session_date,
         sweep,

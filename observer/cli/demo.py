@@ -156,7 +156,7 @@ def _require_empty(url: str, *, given: bool) -> None:
     except StoreError:
         return  # nothing there yet, or it will be said again, with its remedy, when it is opened for writing
     if rows:
-        raise ConfigError(f"{url} holds {rows:,} events already: give the demo an empty database")
+        raise ConfigError(f"{parse_url(url)} holds {rows:,} events already: give the demo an empty database")
 
 
 def _tell(summary: DemoSummary, console: Console, *, as_json: bool) -> None:

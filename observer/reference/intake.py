@@ -60,14 +60,14 @@ def take_in(
     events: list[Event] = [_checked(file, answer, changes)]
     events += [_listing_changed(file, change) for change in changes]
     events += [_quarantined(file, line) for line in file.bad_lines]
-    if answer.severity != "info":
-        events.append(AlertRaised(file.read_ns, answer.severity, _SOURCE, f"{file.exchange}: {answer.reason}"))
+    events += _alerts(file, answer)
     return answer, events
 
 
-def untouched(provider: str, exchange: str, checked_ns: int, answer: Verdict) -> MasterFileChecked:
-    """The fact that a file was looked at and not downloaded."""
-    return _checked(MasterFile(provider, exchange, (), (), 0, "", checked_ns), answer, ())
+def untouched(provider: str, exchange: str, checked_ns: int, answer: Verdict) -> Sequence[Event]:
+    """The fact that a file was looked at and not downloaded, and an alert where that is not as it should be."""
+    file = MasterFile(provider, exchange, (), (), 0, "", checked_ns)
+    return [_checked(file, answer, ()), *_alerts(file, answer)]
 
 
 def _judge(
@@ -80,6 +80,12 @@ def _judge(
         changes, settings, first_time=not known, old_size_bytes=old_size_bytes, new_size_bytes=file.size_bytes
     )
     return answer, changes if answer.decision == "updated" else ()
+
+
+def _alerts(file: MasterFile, answer: Verdict) -> Sequence[AlertRaised]:
+    if answer.severity == "info":
+        return []
+    return [AlertRaised(file.read_ns, answer.severity, _SOURCE, f"{file.exchange}: {answer.reason}")]
 
 
 def _checked(file: MasterFile, answer: Verdict, changes: Sequence[Change]) -> MasterFileChecked:

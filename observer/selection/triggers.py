@@ -108,11 +108,6 @@ def evaluate(
     return tuple(fired)
 
 
-def best(candidates: Iterable[Candidate]) -> Candidate | None:
-    """The candidate with the highest score; the first of equals; None when there is none."""
-    return max(candidates, key=lambda candidate: candidate.score, default=None)
-
-
 def by_market_cap(member: UniverseMember, settings: TriggersSettings) -> Candidate:
     """The default placement (P5): what fills the places that triggers leave free. Without end, at strength 0."""
     return Candidate(

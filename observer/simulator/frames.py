@@ -15,7 +15,6 @@ from observer.simulator.tape import NS_PER_S, OPEN_S, Tape, share_of_day
 from observer.simulator.ticks import price_limits_krw
 
 TRADE_TR_ID: Final = "H0STCNT0"
-RECORD_FIELDS: Final = 47
 _RESTING_SHARES: Final = 1_000
 
 

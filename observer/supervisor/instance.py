@@ -15,7 +15,8 @@ class AlreadyRunningError(ObserverError):
 
     def __init__(self, runtime_directory: Path, pid: int | None) -> None:
         holder = f"pid {pid}" if pid else "a process that has just begun"
-        super().__init__(f"a supervisor is already running in {runtime_directory}: {holder}")
+        text = f"a supervisor is already running in {runtime_directory}: {holder}"
+        super().__init__(f"{text}; `observer ctl shutdown` stops it")
         self.pid = pid
 
 

@@ -11,7 +11,6 @@ from observer.selection.triggers import (
     Candidate,
     Observation,
     Spells,
-    best,
     by_market_cap,
     evaluate,
     fired_event,
@@ -81,8 +80,6 @@ def test_without_history_no_ratio_fires(reference: float | None) -> None:
 def test_all_conditions_that_hold_fire_in_the_order_of_the_table() -> None:
     together = fired(cumulative_volume=9_000.0, trades_per_second=99.0, high=20_000.0, low=9_000.0, pinned=True)
     assert tuple(item.kind for item in together) == tuple(CONDITIONS)
-    assert best(together) == together[0]
-    assert best(()) is None
 
 
 def test_a_kind_that_is_switched_off_does_not_fire() -> None:

@@ -20,7 +20,6 @@ from observer.providers.kis.moments import NS_PER_S, date_text, date_text_of, ho
 Body = TypeVar("Body")
 Timed = TypeVar("Timed")
 
-REAL_HOST: Final = "https://openapi.koreainvestment.com:9443"
 QUOTES_PER_CALL: Final = 30
 DAILY_BARS_MAX: Final = 100
 _ROWS_PER_PAGE: Final = 30

@@ -1,0 +1,95 @@
+"""What comes of a master file that was read."""
+
+import msgspec
+
+from bus.events import AlertRaised, InputQuarantined, ListingChanged, MasterFileChecked
+from observer.reference.changes import ReferenceSettings, Verdict
+from observer.reference.intake import MasterFile, take_in, untouched
+from observer.reference.listings import Listing
+
+SETTINGS = ReferenceSettings()
+READ_NS = 1_795_000_000_000_000_000
+
+
+class BadLine(msgspec.Struct, frozen=True):
+    number: int
+    reason: str
+    content: bytes
+
+
+def listing(number: int, **changes: object) -> Listing:
+    base = Listing(
+        exchange="KOSPI",
+        symbol=f"{number:06d}",
+        name=f"company {number}",
+        isin="KR7005930003",
+        group="ST",
+        base_price=70_000.0,
+        market_cap_krw=1e12,
+        listed_shares=1e6,
+        listed_on="1975-06-11",
+        suspended=False,
+        administrative=False,
+        preferred=False,
+        spac=False,
+    )
+    return msgspec.structs.replace(base, **changes)
+
+
+def file(listings: list[Listing], bad_lines: list[BadLine] | None = None, size_bytes: int = 1_000) -> MasterFile:
+    return MasterFile("kis", "KOSPI", listings, bad_lines or [], size_bytes, "ab" * 32, READ_NS)
+
+
+def known(*listings: Listing) -> dict[str, tuple[Listing, bool]]:
+    return {each.symbol: (each, True) for each in listings}
+
+
+def test_the_first_file_makes_every_record_a_listing() -> None:
+    answer, events = take_in(file([listing(n) for n in range(300)]), {}, SETTINGS, old_size_bytes=None)
+    checked, *changes = events
+    assert answer.decision == "updated"
+    assert isinstance(checked, MasterFileChecked)
+    assert (checked.verdict, checked.records, checked.new) == ("updated", 300, 300)
+    assert all(isinstance(change, ListingChanged) and change.change == "new" for change in changes)
+    assert len(changes) == 300
+
+
+def test_a_change_carries_the_state_afterwards_and_names_its_fields() -> None:
+    old, new = listing(1), listing(1, suspended=True, base_price=71_000.0)
+    _, events = take_in(file([new]), known(old), SETTINGS, old_size_bytes=1_000)
+    [change] = [event for event in events if isinstance(event, ListingChanged)]
+    assert (change.change, change.suspended, change.base_price) == ("changed", True, 71_000.0)
+    assert change.changed_fields == "base_price,suspended"
+
+
+def test_a_held_file_changes_nothing_and_is_told_to_a_person() -> None:
+    gone = [listing(n) for n in range(60)]
+    stays = [listing(n) for n in range(60, 100)]
+    answer, events = take_in(file(stays), known(*gone, *stays), SETTINGS, old_size_bytes=1_000)
+    assert answer.decision == "held"
+    assert not [event for event in events if isinstance(event, ListingChanged)]
+    [alert] = [event for event in events if isinstance(event, AlertRaised)]
+    assert alert.severity == "critical"
+    assert alert.text.startswith("KOSPI: ")
+
+
+def test_a_few_unreadable_records_go_to_quarantine_and_the_others_count() -> None:
+    bad = BadLine(7, "a letter where a number belongs", b"...")
+    answer, events = take_in(file([listing(n) for n in range(1_000)], [bad]), {}, SETTINGS, old_size_bytes=None)
+    assert answer.decision == "updated"
+    [kept] = [event for event in events if isinstance(event, InputQuarantined)]
+    assert (kept.source, kept.content) == ("master_file KOSPI line 7", b"...")
+
+
+def test_a_file_of_which_too_much_is_unreadable_is_not_believed() -> None:
+    bad = [BadLine(n, "broken", b"...") for n in range(6)]
+    answer, events = take_in(file([listing(n) for n in range(994)], bad), {}, SETTINGS, old_size_bytes=None)
+    assert answer.decision == "held"
+    assert not [event for event in events if isinstance(event, ListingChanged)]
+
+
+def test_a_file_that_was_refused_unseen_is_told_to_a_person_and_one_that_was_skipped_is_not() -> None:
+    refused = untouched("kis", "KOSPI", READ_NS, Verdict("held", "the server offers an empty file", "critical"))
+    assert [type(event) for event in refused] == [MasterFileChecked, AlertRaised]
+    skipped = untouched("kis", "KOSPI", READ_NS, Verdict("unchanged", "as it was", "info"))
+    assert [type(event) for event in skipped] == [MasterFileChecked]
