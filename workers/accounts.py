@@ -140,7 +140,9 @@ async def _check_daily(worker: Worker, producer: Producer, account: BrokerAccoun
 
 
 async def _check(worker: Worker, producer: Producer, account: BrokerAccount, quotes: QuoteSource) -> None:
-    record = account.tokens.read()
+    record = None
+    with contextlib.suppress(DataFileError):  # an unreadable record is no record
+        record = account.tokens.read()
     token_valid = record is not None and record.expires_ns > worker.clock.now_ns()
     checked = AccountChecked(PROVIDER, account.name, worker.clock.now_ns(), token_valid, True, token_valid, "")
     try:

@@ -10,6 +10,7 @@ This room does not know the providers. What a call needs is built by a function 
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from hashlib import sha256
@@ -18,9 +19,12 @@ from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+from observer import logs
 from observer.accounts.keys import AccountKeys
 from observer.clock import Clock
 from observer.errors import DataFileError, TokenExpiredError
+
+logger = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.05  # machine time; a look at a file's stamp costs microseconds
 _FINGERPRINT_LETTERS: Final = 16
@@ -156,14 +160,26 @@ class CachedCredentials(Generic[CallCredentials]):
 
         Returns at once when the record in force is another one already.
         """
-        refused = self._store.read()
+        refused = self._read()
         if refused is None or fingerprint(refused) != fingerprint(used):
             return
         self._store.note_rejection(used)
-        await self._wait_for(lambda: self._usable() if self._store.read() != refused else None)
+        await self._wait_for(lambda: self._usable() if self._read() != refused else None)
+
+    def _read(self) -> TokenRecord | None:
+        """The record in force, whose secrets no log of this process shows from now on; an unreadable one is none."""
+        try:
+            record = self._store.read()
+        except DataFileError as error:
+            logger.warning("%s", error)
+            return None
+        if record is not None:
+            logs.conceal(record.access_token)
+            logs.conceal(record.approval_key)
+        return record
 
     def _usable(self) -> TokenRecord | None:
-        record = self._store.read()
+        record = self._read()
         return record if record is not None and record.expires_ns > self._clock.now_ns() else None
 
     async def _wait_for(self, look: Callable[[], TokenRecord | None]) -> TokenRecord | None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
+from observer import logs
 from observer.accounts.keys import AccountKeys
 from observer.accounts.token_cache import CachedCredentials, TokenRecord, TokenStore
 from observer.clock import ManualClock
@@ -125,3 +126,21 @@ def test_no_secret_is_in_the_note_or_in_any_text(tmp_path):
     store.write(record("hush"))
     store.note_rejection(record("hush"))
     assert "hush" not in (tmp_path / "main.rejected").read_text() + repr(record("hush")) + str(record("hush"))
+
+
+def test_whoever_reads_a_file_that_is_no_record_waits_for_the_next(tmp_path):
+    (tmp_path / "main.json").write_text("half a rec")
+
+    async def scenario():
+        waiting = asyncio.create_task(reader(tmp_path).current())
+        await asyncio.sleep(0)
+        TokenStore(tmp_path, "main").write(record())
+        return await waiting
+
+    assert asyncio.run(scenario()).access_token == "token 1"
+
+
+def test_a_token_that_was_read_appears_in_no_log(tmp_path):
+    TokenStore(tmp_path, "main").write(record("a token that must not be told"))
+    asyncio.run(reader(tmp_path).current())
+    assert logs.without_secrets("Bearer a token that must not be told") == f"Bearer {logs.CONCEALED}"
