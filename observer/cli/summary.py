@@ -70,9 +70,12 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def succeeded(self) -> bool:
-        """Every event published is stored, once; every stored trade was offered; every process ended as asked."""
+        """Every event published is stored, once; every stored trade was offered; every process ended as asked. A day
+        without a universe, a sweep or a trade is none: there everything agrees because there is nothing.
+        """
         return (
             not self.interrupted
+            and min(self.universe, self.sweeps, self.trades) > 0
             and self.events_published == self.events_stored
             and self.duplicates == 0
             and self.trades == self.trades_offered
