@@ -28,6 +28,10 @@ class JournalError(Exception):
     """A file that is not a journal, or one that cannot be written."""
 
 
+class RecordTooLargeError(JournalError):
+    """A record that readers would take for the beginning of a torn tail."""
+
+
 class Record(msgspec.Struct, frozen=True):
     """A whole record: where its payload ends in the file, and the payload."""
 
@@ -68,9 +72,12 @@ class JournalWriter:
         """Add a record with at least one byte; when this returns, it survives the death of this process.
 
         Raises:
+            RecordTooLargeError: it has more than `RECORD_BYTES_MAX`; the file is as it was before.
             OSError: the disk refused; the file is as it was before.
         """
         assert payload, "an empty record could not be told from zeros"
+        if len(payload) > RECORD_BYTES_MAX:
+            raise RecordTooLargeError(f"a record of {len(payload):,} bytes is beyond {RECORD_BYTES_MAX:,}")
         self._append(_frame(payload))
 
     def _append(self, data: bytes) -> None:

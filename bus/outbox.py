@@ -87,6 +87,7 @@ class Outbox:
         """Append the events as one batch: after a kill either all of them are here or none. Returns the last number.
 
         Raises:
+            RecordTooLargeError: it is too much for one batch; nothing was appended.
             OSError: the disk refused (full, say); nothing was appended.
         """
         if self._writer.size_bytes >= SEGMENT_BYTES_MAX:

@@ -5,18 +5,23 @@ one batch, and sent as far as the writer's credit reaches. While the writer is a
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from bus.courier import Courier
 from bus.endpoints import Address
 from bus.events import Event
+from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
 BATCH_EVENTS_MAX: Final = 500  # a batch is one record, one message, and the least that a lost message costs
+DISK_PROBE_S: Final = 0.5  # machine seconds between attempts of what waits for a full disk
+
+RefusalListener = Callable[[Sequence[Event], OSError], None]
 
 
 class Producer:
@@ -26,6 +31,7 @@ class Producer:
         self._outbox = outbox
         self._courier = Courier(outbox, ingest_address)
         self._gathered: list[Event] = []
+        self._listeners: list[RefusalListener] = []
         self.refused = 0
 
     @property
@@ -38,42 +44,79 @@ class Producer:
         """Events in the outbox, of this process and earlier ones, that are not known to be committed."""
         return self._courier.unacknowledged + len(self._gathered)
 
-    def publish(self, event: Event) -> None:
-        """Publish soon: with whatever else is published in this turn of the event loop."""
+    @contextlib.contextmanager
+    def telling(self, listener: RefusalListener) -> Iterator[None]:
+        """While the block runs, call `listener` with the events that the disk did not take, in their order, in the call
+        in which it refused them: before anything else is published.
+        """
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    def publish(self, *events: Event) -> None:
+        """Publish soon: with whatever else is published in this turn of the event loop. What is given in one call is
+        in one batch.
+        """
         if not self._gathered:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._gathered.append(event)
+        self._gathered += events
         if len(self._gathered) >= BATCH_EVENTS_MAX:
             self.flush()
 
     def publish_together(self, events: Sequence[Event]) -> None:
-        """Publish now, as one batch: whatever is killed, all of it is stored in one transaction, or nothing."""
+        """Publish now, as one batch: whatever is killed, all of it is stored in one transaction, or nothing.
+
+        Raises:
+            RecordTooLargeError: it is too much for one batch; nothing of it is published.
+        """
         self.flush()
-        self._append(events)
+        self._append(events, may_part=False)
+
+    async def publish_when_taken(self, event: Event) -> None:
+        """Publish now, or as soon as the disk takes it: meanwhile it is not refused, only not published yet."""
+        self.flush()
+        while True:
+            try:
+                return self._put([event])
+            except OSError:
+                await asyncio.sleep(DISK_PROBE_S)
 
     def flush(self) -> None:
         """Append what was gathered to the outbox."""
         if self._gathered:
             events, self._gathered = self._gathered, []
-            self._append(events)
+            self._append(events, may_part=True)
 
-    def _append(self, events: Sequence[Event]) -> None:
-        try:
-            last_sequence = self._outbox.append(events)
-        except OSError as error:  # the disk is full: say so, keep running, count what could not be kept
-            self._refuse(len(events), error)
-            return
-        except (OverflowError, UnicodeEncodeError) as error:  # one that cannot be encoded takes no other with it
-            half = len(events) // 2
-            if half == 0:
-                self._refuse(1, error)
+    def _append(self, events: Sequence[Event], *, may_part: bool) -> None:
+        """Append, in parts where it must be. Once the disk refused, nothing behind it is tried: what is missing of a
+        batch is its end, but for single events that cannot be stored at all.
+        """
+        parts = [events]
+        while parts:
+            part = parts.pop()
+            try:
+                self._put(part)
+            except OSError as error:  # the disk is full: say so, keep running, count what could not be kept
+                self._refuse_for_disk([event for rest in (part, *reversed(parts)) for event in rest], error)
                 return
-            self._append(events[:half])
-            self._append(events[half:])
-            return
-        self._courier.appended(self._outbox.stream, last_sequence)
+            except (OverflowError, UnicodeEncodeError, RecordTooLargeError) as error:
+                if isinstance(error, RecordTooLargeError) and not may_part:
+                    raise
+                parts += reversed(_halves(part))  # one that cannot be stored takes no other with it
+                if len(part) == 1:
+                    self._count_refused(1, error)
 
-    def _refuse(self, count: int, error: Exception) -> None:
+    def _put(self, events: Sequence[Event]) -> None:
+        self._courier.appended(self._outbox.stream, self._outbox.append(events))
+
+    def _refuse_for_disk(self, events: Sequence[Event], error: OSError) -> None:
+        self._count_refused(len(events), error)
+        for listener in self._listeners:
+            listener(events, error)
+
+    def _count_refused(self, count: int, error: Exception) -> None:
         self.refused += count
         logger.critical("outbox refused %d events (%d so far): %s", count, self.refused, error)
 
@@ -92,3 +135,9 @@ class Producer:
         """Close the outbox; what is not committed stays in it for the next process."""
         self.flush()
         self._outbox.close(delivered=not self._courier.unacknowledged)
+
+
+def _halves(events: Sequence[Event]) -> list[Sequence[Event]]:
+    """Both halves; none of a single event."""
+    middle = len(events) // 2
+    return [events[:middle], events[middle:]] if middle else []

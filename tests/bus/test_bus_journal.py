@@ -6,7 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bus.journal import JournalError, JournalReader, JournalWriter, cut_torn_tail
+from bus.journal import (
+    RECORD_BYTES_MAX,
+    JournalError,
+    JournalReader,
+    JournalWriter,
+    RecordTooLargeError,
+    cut_torn_tail,
+)
 
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=50), max_size=8)
 SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -94,3 +101,14 @@ def test_an_existing_journal_is_never_written_over(tmp_path: Path) -> None:
     written(tmp_path / "a.journal", [b"kept"])
     with pytest.raises(FileExistsError):
         JournalWriter(tmp_path / "a.journal", "test")
+
+
+def test_a_record_that_readers_would_not_take_is_not_written(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path / "a.journal", "test")
+    largest = bytes(RECORD_BYTES_MAX)
+    with pytest.raises(RecordTooLargeError):
+        writer.append(largest + b"x")
+    writer.append(largest)
+    writer.append(b"behind")
+    writer.close()
+    assert read(tmp_path / "a.journal") == [largest, b"behind"]

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+import bus.journal
 from bus.codec import pack
 from bus.delivery import Delivered
 from bus.events import GapDetected, Poison, Snapshot, Trade
 from bus.feed import FeedPublisher, FeedSubscriber
 from bus.ingest import Ingest
+from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox, published_by_stream
 from bus.producer import Producer
 from tests.builders import trade, trades
@@ -125,6 +127,38 @@ def test_an_event_that_cannot_be_encoded_is_counted_and_its_neighbours_are_store
 
     assert asyncio.run(scenario()) == 2
     assert list(sink.stored.values()) == [[trade(1), trade(4)]]
+
+
+@pytest.mark.usefixtures("writer")
+def test_a_batch_that_is_too_large_is_published_in_parts(
+    tmp_path: Path, sink: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus.journal, "RECORD_BYTES_MAX", 1000)
+    published = [trade(1), trade(2, symbol="x" * 1000), *trades(98, first=3)]
+
+    async def scenario() -> int:
+        async with producer(tmp_path) as a:
+            for event in published:
+                a.publish(event)
+            assert await a.drain(10)
+            return a.refused
+
+    assert asyncio.run(scenario()) == 1
+    assert list(sink.stored.values()) == [[event for event in published if event.symbol == "005930"]]
+
+
+def test_what_is_too_large_to_be_published_together_is_not_published_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus.journal, "RECORD_BYTES_MAX", 1000)
+
+    async def scenario() -> int:
+        async with producer(tmp_path) as a:
+            with pytest.raises(RecordTooLargeError):
+                a.publish_together(trades(100))
+            return a.published
+
+    assert asyncio.run(scenario()) == 0
 
 
 @pytest.mark.usefixtures("writer")
