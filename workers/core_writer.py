@@ -5,7 +5,7 @@ import contextlib
 import gc
 import logging
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,8 @@ from observer.clock import kst_datetime
 from observer.errors import ObserverError, StoreError
 from observer.store.backup import backup
 from observer.store.engine import migrate
-from observer.store.writer import StoreWriter
+from observer.store.writer import Committed, StoreWriter
+from workers.alerts import QuarantineAlerts
 from workers.runtime import DATABASE_RETRY_S, Worker, run
 
 logger = logging.getLogger(__name__)
@@ -37,10 +38,32 @@ async def core_writer(worker: Worker) -> None:
     gc.collect()
     gc.freeze()  # what is there now stays
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
-    async with _ingest(worker, url), worker.producer() as producer:
+    alerts = QuarantineAlerts(worker.clock, worker.name)
+    writer = CountingWriter(url, alerts.count_from_thread)
+    async with _ingest(worker, writer), worker.producer() as producer, asyncio.TaskGroup() as tasks:
+        tasks.create_task(alerts.run(producer))
         worker.orders.jobs = {"backup": lambda: _back_up_now(worker, producer)}
         await worker.ready()
         await _back_up_daily(worker, producer)
+
+
+class CountingWriter(StoreWriter):
+    """The writer, which says how many events each commit put into quarantine.
+
+    A commit in which the connection was lost says nothing, whatever its outcome: the quarantine itself is complete.
+    """
+
+    def __init__(self, url: str, on_quarantined: Callable[[int], None]) -> None:
+        super().__init__(url)
+        self._on_quarantined = on_quarantined
+
+    def commit(self, batches: Sequence[Delivered]) -> Committed:
+        """As `StoreWriter.commit`."""
+        committed = super().commit(batches)
+        if committed.quarantined:
+            logger.error("%d events went to quarantine", committed.quarantined)
+            self._on_quarantined(committed.quarantined)
+        return committed
 
 
 async def _migrate(url: str) -> None:
@@ -54,8 +77,7 @@ async def _migrate(url: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _ingest(worker: Worker, url: str) -> AsyncIterator[None]:
-    writer = StoreWriter(url)
+async def _ingest(worker: Worker, writer: StoreWriter) -> AsyncIterator[None]:
     feed = FeedPublisher(worker.endpoints.feed)
     tap = TapPublisher(worker.endpoints.tap)
 

@@ -29,6 +29,7 @@ from observer.clock import Clock, clock_from_environment
 from observer.config import Settings, endpoints_of, load_settings
 from observer.errors import ConfigError, StoreError
 from observer.today import Today
+from workers.alerts import DiskAlerts
 from workers.orders import Orders
 
 if TYPE_CHECKING:
@@ -96,14 +97,19 @@ class Worker:
         """The worker's outbox, delivering while the block runs; at its end what was published is waited for."""
         directory = self.runtime / "outbox" / self.name
         producer = Producer(Outbox(directory, self.name, uuid.uuid4().hex), self.endpoints.ingest)
+        disk_alerts = DiskAlerts(self.clock, self.name)
         self.progress = lambda: producer.published
         self.orders.producer = producer
         try:
-            async with asyncio.TaskGroup() as tasks:  # a delivery that fails takes the body with it: it is no use alone
+            # a delivery that fails takes the body with it: it is no use alone
+            async with asyncio.TaskGroup() as tasks:
                 delivery = tasks.create_task(producer.run())
+                telling = tasks.create_task(disk_alerts.run(producer))
                 try:
-                    yield producer
+                    with producer.telling(disk_alerts.count):
+                        yield producer
                 finally:
+                    telling.cancel()
                     if not delivery.done() and not await producer.drain(DRAIN_S):
                         logger.warning("%d events stay in the outbox for the next run", producer.unacknowledged)
                     delivery.cancel()

@@ -56,7 +56,9 @@ async def track_b(worker: Worker) -> None:
             while True:
                 plan = await worker.today.plan()
                 if plan.trades:
-                    await Session(worker, producer, reader, account, rest, plan).run()
+                    session = Session(worker, producer, reader, account, rest, plan)
+                    with producer.telling(session.on_refused):
+                        await session.run()
                 await worker.today.end_of(plan)
 
 
@@ -126,6 +128,7 @@ class Session:
 
     async def _close(self, selector: Selector) -> None:
         """Release every place, and find out what is missing of symbols that did not trade since an interruption."""
+        self._producer.flush()  # what the disk refuses of it is unsettled
         await self._settle(self._detector.unsettled())
         self._carry_out(selector, selector.close(self._clock.now_ns()))
         for symbol in self._detector.watched:
@@ -208,6 +211,7 @@ class Session:
 
     def _leave(self, symbol: str) -> None:
         """Watch a symbol no longer; if it did not trade since an interruption, ask what is missing."""
+        self._producer.flush()  # what the disk refuses of it is unsettled
         if symbol not in self._detector.unsettled():
             self._detector.stop(symbol)
         elif symbol not in self._settling:
@@ -228,10 +232,16 @@ class Session:
                 if quote.symbol in self._detector.unsettled():
                     gap = self._detector.settle(quote.symbol, quote.cumulative_volume, now_ns, PROVIDER)
                     if gap is not None:
-                        self._producer.publish(gap)
+                        await self._producer.publish_when_taken(gap)  # nothing else would show this hole later
             for symbol in chunk:
                 self._detector.stop(symbol)
             self._settling.difference_update(chunk)
+
+    def on_refused(self, events: Sequence[Event], _error: OSError) -> None:
+        """What the disk did not take becomes a hole before the next trade that it takes."""
+        for event in events:
+            if isinstance(event, Trade | GapDetected):
+                self._detector.refused(event)
 
     # --- what the stream tells ---
 
@@ -242,8 +252,9 @@ class Session:
             if observation == "duplicate":
                 continue
             if isinstance(observation, GapDetected):
-                self._producer.publish(observation)
-            self._producer.publish(trade)
+                self._producer.publish(observation, trade)  # the one without the other would tell a wrong hole
+            else:
+                self._producer.publish(trade)
             if self._selector is not None:
                 self._selector.see_trade(trade)
 

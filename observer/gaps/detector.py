@@ -70,6 +70,14 @@ class _Chain:
         self.exchange_time_ns = mark.exchange_time_ns
         self.interruption = "restart"
 
+    def set_back(self, volume: float, trades: int | None, exchange_time_ns: int) -> None:
+        """Forget what came behind this volume, if anything did."""
+        if volume < self.volume:
+            self.volume = volume
+            self.trades = trades
+            self.exchange_time_ns = exchange_time_ns
+            self.interruption = self.interruption or "volume_mismatch"
+
 
 class GapDetector:
     """Watches the trades of registered symbols; explicit state, no clock. One for each process that streams.
@@ -108,6 +116,21 @@ class GapDetector:
         """A registration ends for good: what the symbol does from now on is not ours."""
         self._chains.pop(symbol, None)
         self._marks.pop(symbol, None)
+
+    def refused(self, event: Trade | GapDetected) -> None:
+        """A trade or a gap that was judged here could not be kept: the symbol's chain ends before it, so that the next
+        trade that is kept shows the hole.
+
+        Everything that was judged after it must be told too, or not be judged yet.
+        """
+        chain = self._chains.get(event.symbol)
+        if chain is None or chain.session_date != event.session_date:
+            return
+        if isinstance(event, GapDetected):
+            chain.set_back(event.after_volume, None, event.from_ns)
+            return
+        count_before = None if event.cumulative_trades is None else event.cumulative_trades - 1
+        chain.set_back(event.cumulative_volume - event.volume, count_before, event.exchange_time_ns)
 
     def interrupted(self, reason: GapReason) -> None:
         """All watched symbols lost continuity, and it is known why: the next hole of each carries this reason."""

@@ -357,3 +357,46 @@ def test_judging_a_trade_takes_microseconds(repeats: int) -> None:
     trades = iter(tape(*[1] * repeats))
     seconds = min(timeit.repeat(lambda: detector.observe(next(trades)), number=repeats // 10, repeat=10))
     assert seconds / (repeats // 10) < 20e-6  # a bound for a busy machine; the goal of the benchmark is 1 us
+
+
+@given(
+    volumes=st.lists(st.integers(1, 50), min_size=3, max_size=30),
+    data=st.data(),
+)
+def test_trades_that_were_refused_after_they_were_judged_are_a_hole_before_the_next_one(
+    volumes: list[int], data: st.DataObject
+) -> None:
+    """Judged and refused in runs, as an outbox refuses: the gaps that were kept hold exactly the refused trades."""
+    trades = tape(*volumes)
+    first = data.draw(st.integers(1, len(trades) - 2))
+    last = data.draw(st.integers(first, len(trades) - 2))
+    detector = watching()
+    for trade in trades[:first]:
+        detector.observe(trade)
+    run_length = data.draw(st.integers(1, 5))
+    for start in range(first, last + 1, run_length):
+        judged: list[Trade | GapDetected] = []
+        for trade in trades[start : min(start + run_length, last + 1)]:
+            observation = detector.observe(trade)
+            judged += [observation, trade] if isinstance(observation, GapDetected) else [trade]
+        for event in judged:
+            detector.refused(event)
+    found = gap(detector.observe(trades[last + 1]))
+    assert (found.after_volume, found.missing_volume) == (sum(volumes[:first]), sum(volumes[first : last + 1]))
+    assert detector.unsettled() == frozenset()
+
+
+def test_a_refused_trade_leaves_its_symbol_unsettled_and_others_as_they_were() -> None:
+    detector = watching("005930", "000660")
+    for trade in (*tape(5, 3), *tape(5, 3, symbol="000660")):
+        detector.observe(trade)
+    detector.refused(tape(5, 3)[1])
+    assert detector.unsettled() == {"005930"}
+
+
+def test_a_refused_trade_of_a_symbol_that_is_not_watched_or_of_another_day_changes_nothing() -> None:
+    detector = watching()
+    detector.observe(tape(5, day=NEXT_DAY)[0])
+    detector.refused(tape(5)[0])
+    detector.refused(tape(5, symbol="000660")[0])
+    assert detector.unsettled() == frozenset()

@@ -1,0 +1,136 @@
+"""What is refused is told: a poisoned event, and what a full disk did not take. Real processes, a real database."""
+
+import asyncio
+import contextlib
+import signal
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bus.codec import decode_events, pack, unpack
+from bus.endpoints import Endpoints
+from bus.events import AlertRaised
+from bus.journal import JournalReader
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.clock import RealClock
+from tests.builders import trades
+from tests.workers.full_disk import REFUSED, TAKEN
+from tests.workers.test_workers_runtime import eventually, listening, spawned, status_of
+from workers.alerts import QuarantineAlerts
+
+STREAM = "ab" * 16
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="obs") as name:
+        path = Path(name)
+        (path / "data").mkdir()
+        (path / "observer.toml").write_text(
+            f'[run]\ndata = "{path}/data"\nruntime = "{path}/run"\n[store]\nurl = "sqlite:///{path}/data/observer.db"\n'
+        )
+        yield path
+
+
+def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
+    """What the database answers; nothing while it is being made."""
+    with contextlib.closing(sqlite3.connect(folder / "data" / "observer.db")) as database:
+        try:
+            return database.execute(query).fetchall()
+        except sqlite3.OperationalError:
+            return []
+
+
+@contextlib.asynccontextmanager
+async def core_writer(folder: Path) -> AsyncIterator[None]:
+    argv = ("-m", "workers.core_writer", "--config", str(folder / "observer.toml"))
+    async with listening(folder), spawned(folder / "writer.log", argv) as process:
+        yield
+        process.send_signal(signal.SIGTERM)
+        assert await status_of(process) == 0
+
+
+def there(folder: Path, query: str) -> Callable[[], object]:
+    return lambda: rows(folder, query)
+
+
+def poisoned_outbox(folder: Path) -> Outbox:
+    """An outbox whose first batch of two cannot be decoded."""
+    outbox = Outbox(folder / "outbox", "trial", STREAM)
+    outbox._writer.append(pack(STREAM, 1, trades(2)).replace(b"005930", b"00593\xff"))
+    outbox._last_sequence = outbox._segments[STREAM][-1].last_sequence = 2
+    return outbox
+
+
+def test_a_poisoned_batch_goes_to_quarantine_and_is_told_and_stops_nothing(folder: Path) -> None:
+    async def scene() -> None:
+        async with core_writer(folder):
+            producer = Producer(poisoned_outbox(folder), Endpoints(folder / "run").ingest)
+            delivery = asyncio.create_task(producer.run())
+            producer.publish_together(trades(3, first=3))
+            assert await producer.drain(15), "acknowledged"
+            await eventually(there(folder, "SELECT * FROM alerts"), "an alert")
+            delivery.cancel()
+            await asyncio.gather(delivery, return_exceptions=True)
+            producer.close()
+
+    asyncio.run(scene())
+    quarantine = rows(folder, "SELECT sequence, content, reason FROM quarantine ORDER BY sequence")
+    assert [sequence for sequence, _, _ in quarantine] == [1, 2]
+    assert all(b"00593\xff" in content and reason for _, content, reason in quarantine)
+    assert rows(folder, "SELECT cumulative_volume FROM trades ORDER BY sequence") == [(3.0,), (4.0,), (5.0,)]
+    [(severity, source, text)] = rows(folder, "SELECT severity, source, text FROM alerts")
+    assert (severity, source) == ("critical", "core-writer")
+    assert text.startswith("2 events are in quarantine")
+
+
+def test_quarantine_is_told_at_once_and_then_not_for_a_minute_but_for_the_rest_at_the_stop(folder: Path) -> None:
+    """The outbox is read by a journal's reader: nobody takes what is in it."""
+    outbox = Outbox(folder / "outbox", "trial", STREAM)
+
+    async def scene() -> None:
+        producer = Producer(outbox, Endpoints(folder / "run").ingest)
+        alerts = QuarantineAlerts(RealClock(), "core-writer")
+        telling = asyncio.create_task(alerts.run(producer))
+        await asyncio.to_thread(alerts.count_from_thread, 2)
+        await eventually(lambda: producer.published == 1, "the first alert")
+        for count in (3, 4):
+            await asyncio.to_thread(alerts.count_from_thread, count)
+        await asyncio.sleep(0)
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+        producer.close()
+
+    asyncio.run(scene())
+    told = [
+        event.text.split()[0]
+        for batch in (unpack(record.payload) for record in JournalReader(next((folder / "outbox").glob("*.journal"))))
+        for event in decode_events(batch)
+        if isinstance(event, AlertRaised)
+    ]
+    assert told == ["2", "7"]
+
+
+def test_what_a_full_disk_refused_is_a_gap_when_there_is_room_again_and_both_are_told(folder: Path) -> None:
+    program = (str(Path(__file__).with_name("full_disk.py")), "--config", str(folder / "observer.toml"))
+
+    async def scene() -> None:
+        async with core_writer(folder), spawned(folder / "trial.log", program) as trial:
+            await eventually(there(folder, "SELECT * FROM alerts WHERE severity = 'warning'"), "the end of it")
+            trial.send_signal(signal.SIGTERM)
+            assert await status_of(trial) == 0
+
+    asyncio.run(scene())
+    stored = [int(volume) for (volume,) in rows(folder, "SELECT cumulative_volume FROM trades ORDER BY sequence")]
+    assert stored == [*range(1, TAKEN + 1), TAKEN + REFUSED + 1, TAKEN + REFUSED + 2]
+    assert rows(folder, "SELECT after_volume, before_volume, missing_volume FROM gaps") == [
+        (TAKEN, TAKEN + REFUSED, REFUSED)
+    ]
+    began, ended = rows(folder, "SELECT text FROM alerts ORDER BY sequence")
+    assert began[0].startswith("the disk takes no events")
+    assert ended[0].startswith("the disk takes events again: 11 were refused")  # the trades, and a gap among them
