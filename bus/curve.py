@@ -3,6 +3,9 @@
 A server by itself would let in whoever knows its public key: libzmq leaves the question who that is to a ZAP handler,
 one for a context. Ours is a thread. It admits the clients' key that stands in the key directory at that moment and
 nobody else; a server without a working gatekeeper admits nobody (`ZAP_ENFORCE_DOMAIN`).
+
+libzmq's clients do not come back after a 400 of the gatekeeper's: a stranger asks once, and who was refused because the
+keys had just been replaced has to be started anew.
 """
 
 import errno
