@@ -50,13 +50,13 @@ class _Formatter(logging.Formatter):
 
 class _JsonLines(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """One object a line: time, level, process, logger, message."""
+        """One object a line: time (Korean market time), level, process, logger, event."""
         line = {
             "time": self._time(),
             "level": record.levelname.lower(),
             "process": self._process,
             "logger": record.name,
-            "message": self._text(record),
+            "event": self._text(record),
         }
         return msgspec.json.encode(line).decode()
 

@@ -47,7 +47,7 @@ def test_a_line_is_an_object_with_market_time() -> None:
             "level": "warning",
             "process": "track-b",
             "logger": "bus.producer",
-            "message": "3 events wait",
+            "event": "3 events wait",
         }
     ]
 
@@ -57,7 +57,7 @@ def test_any_message_stays_one_line_that_parses(message: str) -> None:
     stream = written()
     logging.getLogger("any").info("%s", message)
     [line] = [line for line in stream.getvalue().split("\n") if line]
-    assert msgspec.json.decode(line)["message"] == message
+    assert msgspec.json.decode(line)["event"] == message
 
 
 @pytest.mark.parametrize("form", ["json", "plain"])

@@ -143,8 +143,8 @@ def test_a_body_that_fails_ends_with_1_and_its_stack_in_the_log(folder: Path) ->
     entry = json.loads(line)
     assert entry["level"] == "error"
     assert entry["process"] == NAME
-    assert "Traceback" in entry["message"]
-    assert "LookupError: nothing like that here" in entry["message"]
+    assert "Traceback" in entry["event"]
+    assert "LookupError: nothing like that here" in entry["event"]
 
 
 def test_a_wrong_configuration_ends_with_2_and_one_line(folder: Path) -> None:
