@@ -10,6 +10,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -273,10 +274,11 @@ def _print_json(reply: Reply) -> None:
 def _status_table(reply: StatusReply) -> Table:
     when = kst_datetime(reply.market_time_ns).strftime("%Y-%m-%d %H:%M:%S KST")
     title = f"{when} · {reply.phase} · supervisor pid {reply.supervisor_pid}, up {reply.uptime_s:.0f} s"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits 80 columns
     for column in ("process", "state"):
-        table.add_column(column)
-    for column in ("pid", "uptime s", "restarts", "CPU %", "RSS MB", "heartbeat s", "loop lag ms"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("pid", justify="right", no_wrap=True, min_width=7)
+    for column in ("uptime s", "restarts", "CPU %", "RSS MB", "heartbeat s", "loop lag ms"):
         table.add_column(column, justify="right")
     for process in reply.processes:
         table.add_row(*_status_row(process))
