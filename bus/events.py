@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 Side = Literal["buy", "sell", "auction"]
 TriggerKind = Literal["volume_surge", "trade_velocity", "volatility_spike", "manual", "market_cap"]
@@ -50,6 +50,110 @@ class Trade(Fact, frozen=True, array_like=True, gc=False, tag="trade"):
     bid: float | None
     ask: float | None
     gap_id: str | None = None
+
+
+class OrderBook(Fact, frozen=True, array_like=True, gc=False, tag="order_book"):
+    """The ten best quotes of each side with the volume that stands there; prices are None where nobody quotes.
+
+    The stream names no date: `session_date` is that of `receive_time_ns`. The expected price and volume are those of
+    the auction under way, None and 0 outside of one.
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    exchange_time_ns: int
+    receive_time_ns: int
+    ask_1: float | None
+    ask_2: float | None
+    ask_3: float | None
+    ask_4: float | None
+    ask_5: float | None
+    ask_6: float | None
+    ask_7: float | None
+    ask_8: float | None
+    ask_9: float | None
+    ask_10: float | None
+    bid_1: float | None
+    bid_2: float | None
+    bid_3: float | None
+    bid_4: float | None
+    bid_5: float | None
+    bid_6: float | None
+    bid_7: float | None
+    bid_8: float | None
+    bid_9: float | None
+    bid_10: float | None
+    ask_volume_1: float
+    ask_volume_2: float
+    ask_volume_3: float
+    ask_volume_4: float
+    ask_volume_5: float
+    ask_volume_6: float
+    ask_volume_7: float
+    ask_volume_8: float
+    ask_volume_9: float
+    ask_volume_10: float
+    bid_volume_1: float
+    bid_volume_2: float
+    bid_volume_3: float
+    bid_volume_4: float
+    bid_volume_5: float
+    bid_volume_6: float
+    bid_volume_7: float
+    bid_volume_8: float
+    bid_volume_9: float
+    bid_volume_10: float
+    total_ask_volume: float
+    total_bid_volume: float
+    expected_price: float | None
+    expected_volume: float
+    cumulative_volume: float
+
+
+class ExpectedPrice(Fact, frozen=True, array_like=True, gc=False, tag="expected_price"):
+    """What an auction under way would trade, and how much, if it ended now."""
+
+    provider: str
+    symbol: str
+    session_date: str
+    exchange_time_ns: int
+    receive_time_ns: int
+    price: float
+    volume: float
+    bid: float | None
+    ask: float | None
+
+
+class MarketStateChanged(Fact, frozen=True, array_like=True, gc=False, tag="market_state_changed"):
+    """The exchange told a symbol's state: halted or not and why, and its own codes for the rest, as they came."""
+
+    provider: str
+    symbol: str
+    receive_time_ns: int
+    halted: bool
+    halt_reason: str
+    market_state: str
+    expected_market_state: str
+    extension: str
+    allocation: str
+    symbol_state: str
+    volatility_interruption: str
+    after_hours_interruption: str
+    venue: str
+
+
+class NavObserved(Fact, frozen=True, array_like=True, gc=False, tag="nav_observed"):
+    """A fund's indicative net asset value per share, in won."""
+
+    provider: str
+    symbol: str
+    receive_time_ns: int
+    nav: float
+    change: float
+    open: float | None
+    high: float | None
+    low: float | None
 
 
 class Snapshot(Fact, frozen=True, array_like=True, gc=False, tag="snapshot"):
@@ -294,12 +398,14 @@ class GapUnrecoverable(Fact, frozen=True, array_like=True, gc=False, tag="gap_un
 
 
 class ConnectionChanged(Fact, frozen=True, array_like=True, gc=False, tag="connection_changed"):
-    """A stream connection came up, was lost, or was refused."""
+    """A stream connection came up, was lost, was refused, or is suspended: after too many attempts in an hour it is
+    tried on a slow beat only, and nothing is streamed from here on to the next "connected".
+    """
 
     provider: str
     account: str
     changed_ns: int
-    state: Literal["connected", "lost", "refused", "closed"]
+    state: Literal["connected", "lost", "refused", "closed", "suspended"]
     reason: str
     registrations: int
 
@@ -320,7 +426,9 @@ class TokenRenewed(Fact, frozen=True, array_like=True, gc=False, tag="token_rene
 
 
 class AccountChecked(Fact, frozen=True, array_like=True, gc=False, tag="account_checked"):
-    """The health of an account: has it a valid token, and does a REST call get through."""
+    """The health of an account: has it a valid token, does a REST call get through, is its stream up (None: nobody
+    should stream now, or nobody knows), and how many of its places are taken.
+    """
 
     provider: str
     account: str
@@ -329,6 +437,8 @@ class AccountChecked(Fact, frozen=True, array_like=True, gc=False, tag="account_
     rest_answers: bool
     healthy: bool
     detail: str
+    stream_connected: bool | None = None
+    slots_held: int = 0
 
 
 class PhaseChanged(Fact, frozen=True, array_like=True, gc=False, tag="phase_changed"):
@@ -380,6 +490,10 @@ class InputQuarantined(Fact, frozen=True, array_like=True, gc=False, tag="input_
 
 Event = (
     Trade
+    | OrderBook
+    | ExpectedPrice
+    | MarketStateChanged
+    | NavObserved
     | Snapshot
     | SweepCompleted
     | DailyBar

@@ -29,7 +29,7 @@ from observer.brokers import PROVIDER, BrokerAccount
 from observer.clock import NS_PER_S, Clock
 from observer.errors import ProviderError
 from observer.gaps.detector import GapDetector, Mark
-from observer.providers.interfaces import QuoteSource, TradeStream, chunks
+from observer.providers.interfaces import QuoteSource, StreamFact, TradeStream, chunks
 from observer.schedule.phases import DayPlan
 from observer.selection import context
 from observer.selection.context import OpeningPoint
@@ -257,6 +257,10 @@ class Session:
                 self._producer.publish(trade)
             if self._selector is not None:
                 self._selector.see_trade(trade)
+
+    def on_facts(self, facts: Sequence[StreamFact]) -> None:
+        """Keep what comes beside trades."""
+        self._producer.publish(*facts)
 
     def on_registered(self, symbol: str) -> None:
         """From now on nothing of the symbol may be missing."""

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from bus.events import ConnectionChanged, InputQuarantined, Trade
+from bus.events import (
+    ConnectionChanged,
+    ExpectedPrice,
+    InputQuarantined,
+    MarketStateChanged,
+    NavObserved,
+    OrderBook,
+    Trade,
+)
 
 if TYPE_CHECKING:  # only the name of a type: the pure parsers import this file, and may not come near a file system
     from pathlib import Path
@@ -158,11 +166,22 @@ class MasterFileSource(Protocol):
         ...
 
 
+RecordKind = Literal["trades", "order_book", "expected_price", "market_state", "nav"]
+"""What can be streamed of a symbol. Each kind of each symbol is one registration."""
+
+StreamFact = OrderBook | ExpectedPrice | MarketStateChanged | NavObserved
+"""What a stream carries beside trades."""
+
+
 class StreamListener(Protocol):
     """Who hears what a stream connection brings. Calls are synchronous and must be quick."""
 
     def on_trades(self, trades: Sequence[Trade]) -> None:
         """The trades of one frame, in its order."""
+        ...
+
+    def on_facts(self, facts: Sequence[StreamFact]) -> None:
+        """What else a frame brought, in its order."""
         ...
 
     def on_registered(self, symbol: str) -> None:

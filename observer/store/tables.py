@@ -34,7 +34,7 @@ from bus import events
 from bus.events import EVENT_TYPES, Fact
 from observer.reference.listings import Listing
 
-SCHEMA_REVISION: Final = "0001"  # the newest migration, and the only schema that this code reads and writes
+SCHEMA_REVISION: Final = "0002"  # the newest migration, and the only schema that this code reads and writes
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -46,6 +46,10 @@ METADATA: Final = MetaData(
 
 TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.Trade: "trades",
+    events.OrderBook: "order_books",
+    events.ExpectedPrice: "expected_prices",
+    events.MarketStateChanged: "market_states",
+    events.NavObserved: "navs",
     events.Snapshot: "snapshots",
     events.SweepCompleted: "sweeps",
     events.DailyBar: "daily_bars",
@@ -75,6 +79,10 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
 # Each index answers a question of `observer.store.reader`, or one of those in the README, without reading its table.
 _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.Trade: (("symbol", "session_date", "cumulative_volume"),),
+    events.OrderBook: (("symbol", "receive_time_ns"),),
+    events.ExpectedPrice: (("symbol", "receive_time_ns"),),
+    events.MarketStateChanged: (("symbol", "receive_time_ns"),),
+    events.NavObserved: (("symbol", "receive_time_ns"),),
     events.Snapshot: (("symbol", "receive_time_ns"), ("session_date", "receive_time_ns")),
     events.SweepCompleted: (("session_date",),),
     events.DailyBar: (("symbol", "session_date"),),

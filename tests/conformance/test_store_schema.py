@@ -87,8 +87,18 @@ def test_a_doubled_place_is_impossible(database_url: str) -> None:
         execute(database_url, insert)
 
 
-def test_the_first_schema_cannot_be_taken_back(database_url: str) -> None:
+def test_a_schema_cannot_be_taken_back(database_url: str) -> None:
     result = alembic("downgrade", "base", environment_url=database_url)
     assert result.returncode != 0
-    assert "nothing to go back to" in result.stdout + result.stderr
+    assert "restore the backup" in result.stdout + result.stderr
     assert query(database_url, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
+
+
+def test_what_the_first_schema_holds_is_there_after_the_upgrade(empty_database_url: str) -> None:
+    alembic("upgrade", "0001", environment_url=empty_database_url)
+    flags = "1, 1, 1" if empty_database_url.startswith("sqlite") else "true, true, true"
+    execute(empty_database_url, f"INSERT INTO account_checks VALUES (1, 1, 'kis', 'main', 5, {flags}, '')")
+    migrate(empty_database_url)
+    assert query(empty_database_url, "SELECT account, stream_connected, slots_held FROM account_checks") == [
+        ("main", None, 0)
+    ]
