@@ -1,13 +1,13 @@
 """One pipeline for every REST call of every broker: permit, send, classify, retry, count, decode.
 
-What differs between brokers (headers, refusals) comes in as a `RestDialect`. Waiting before another attempt is patience
+What differs between brokers (headers, refusals, the sign of a further page) comes in as a `RestDialect`. Waiting before another attempt is patience
 towards the broker and runs on market time; socket timeouts are machine seconds and belong to the client.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from random import Random
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Generic, Literal, Protocol, TypeVar
 
 import httpx
 import msgspec
@@ -24,7 +24,10 @@ _CONNECTIONS_MAX: Final = 8  # more than enough for 20 calls a second; a broker 
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One call: its name in counts and errors, where it goes, and what the dialect needs to know of it."""
+    """One call: its name in counts and errors, where it goes, and what the dialect needs to know of it.
+
+    `continued` asks for the page after the one that came with the same call.
+    """
 
     name: str
     method: Literal["GET", "POST"]
@@ -32,6 +35,21 @@ class Request(msgspec.Struct, frozen=True):
     transaction: str = ""
     query: Mapping[str, str] = {}
     body: bytes = b""
+    continued: bool = False
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A successful answer before decoding. Names of headers are in lower case."""
+
+    content: bytes
+    headers: Mapping[str, str]
+
+
+class Page(msgspec.Struct, Generic[Result], frozen=True):
+    """One decoded answer, and whether the broker says that another page follows it."""
+
+    body: Result
+    more: bool
 
 
 class RestDialect(Protocol):
@@ -43,6 +61,10 @@ class RestDialect(Protocol):
 
     def classify(self, status: int, body: bytes) -> ProviderError | None:
         """The error that an answer is, None for a success."""
+        ...
+
+    def more(self, headers: Mapping[str, str]) -> bool:
+        """Whether an answer with these headers (names in lower case) says that another page follows."""
         ...
 
 
@@ -58,8 +80,8 @@ def open_client(base_url: str, settings: RestSettings) -> httpx.AsyncClient:
 
 async def send_once(
     client: httpx.AsyncClient, request: Request, headers: Mapping[str, str], dialect: RestDialect
-) -> bytes:
-    """Send a request and return the body of a successful answer.
+) -> Answer:
+    """Send a request and return a successful answer.
 
     Raises:
         TransportError: no answer.
@@ -79,18 +101,18 @@ async def send_once(
     if refusal is not None:
         refusal.call = request.name
         raise refusal
-    return response.content
+    return Answer(response.content, response.headers)
 
 
 def decode(content: bytes, result_type: type[Result], call: str) -> Result:
     """An answer's body as a struct.
 
     Raises:
-        MalformedError: it is not JSON of that shape.
+        MalformedError: it is not JSON of that shape, or nested deeper than anyone means.
     """
     try:
         return msgspec.json.decode(content, type=result_type)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(f"{call}: {error}", call=call) from error
 
 
@@ -126,6 +148,14 @@ class RestPipeline:
         Raises:
             ProviderError: the error of the last attempt; at once when asking again cannot help.
         """
+        return (await self.call_page(request, lane, result_type)).body
+
+    async def call_page(self, request: Request, lane: Lane, result_type: type[Result]) -> Page[Result]:
+        """Like `call`, and whether the broker has another page: ask for it with `continued`.
+
+        Raises:
+            ProviderError: see `call`.
+        """
         retrying = AsyncRetrying(
             sleep=self._clock.sleep,
             stop=stop_after_attempt(self._settings.attempts_max),
@@ -133,16 +163,16 @@ class RestPipeline:
             retry=retry_if_exception(lambda error: isinstance(error, ProviderError) and error.retry),
             reraise=True,
         )
-        content: bytes = await retrying(self._attempt, request, lane)
-        return decode(content, result_type, request.name)
+        answer: Answer = await retrying(self._attempt, request, lane)
+        return Page(decode(answer.content, result_type, request.name), self._dialect.more(answer.headers))
 
-    async def _attempt(self, request: Request, lane: Lane) -> bytes:
+    async def _attempt(self, request: Request, lane: Lane) -> Answer:
         """One attempt, with what its failure means for the others who share the account."""
         used = await self._credentials.current()
         await self._permits.acquire(lane)
         self.counts[request.name, "sent"] += 1
         try:
-            content = await send_once(self._client, request, self._dialect.headers(request, used), self._dialect)
+            answer = await send_once(self._client, request, self._dialect.headers(request, used), self._dialect)
         except ProviderError as error:
             self.counts[request.name, type(error).__name__] += 1
             if isinstance(error, RateExceededError):
@@ -151,7 +181,7 @@ class RestPipeline:
                 await self._credentials.reject(used)
             raise
         self.counts[request.name, "ok"] += 1
-        return content
+        return answer
 
     def _delay_s(self, state: RetryCallState) -> float:
         """Market seconds before the next attempt: doubling, of which a random half to whole is waited.

@@ -36,6 +36,9 @@ class Dialect:
     def classify(self, status, body):
         return ERRORS[status](f"HTTP {status}") if status in ERRORS else None
 
+    def more(self, headers):
+        return headers.get("further") == "yes"
+
 
 class Outcome:
     """What a call came to, and what it left behind."""

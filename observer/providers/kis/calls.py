@@ -63,12 +63,16 @@ class KisRestDialect:
             "appsecret": credentials.app_secret,
             "tr_id": request.transaction,
             "custtype": "P",
-            "tr_cont": "",
+            "tr_cont": "N" if request.continued else "",
         }
 
     def classify(self, status: int, body: bytes) -> ProviderError | None:
         """See `bodies.classify`."""
         return bodies.classify(status, body)
+
+    def more(self, headers: Mapping[str, str]) -> bool:
+        """`tr_cont` F or M means another page; D, E or nothing means the end (kis-api.md, section 2)."""
+        return headers.get("tr_cont", "").strip() in ("F", "M")
 
 
 class KisIssuing:
@@ -103,7 +107,7 @@ class KisIssuing:
         content = msgspec.json.encode({"grant_type": "client_credentials", **keys})
         request = Request(name=call.name, method="POST", path=call.path, body=content)
         answer = await send_once(self._client, request, {"content-type": "application/json"}, self._dialect)
-        return decode(answer, call.body_type, call.name)
+        return decode(answer.content, call.body_type, call.name)
 
 
 class KisRest:
