@@ -8,8 +8,8 @@ state that a killed process left half-written is at worst a number too large, an
 import fcntl
 import os
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -43,13 +43,15 @@ class SharedPermits:
         self._spacing_ns = spacing_ns(settings.calls_per_second)
         self._penalty_ns = round(settings.penalty_s * NS_PER_S)
 
-    async def acquire(self, lane: Lane) -> None:
-        """Return when one call may be sent now."""
+    @asynccontextmanager
+    async def acquire(self, lane: Lane) -> AsyncIterator[None]:
+        """Entered when one call may be sent now; left when its answer is there."""
         while isinstance(decision := self._take(lane), Wait):
             await self._clock.sleep_until(decision.until_ns)
         if decision.at_ns > self._clock.now_ns():
             await self._clock.sleep_until(decision.at_ns)
             self._change(after_late_start, self._spacing_ns)
+        yield
 
     def penalise(self) -> None:
         """The broker answered "too many": no new permit for anybody until the pause is over."""

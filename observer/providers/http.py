@@ -169,10 +169,10 @@ class RestPipeline:
     async def _attempt(self, request: Request, lane: Lane) -> Answer:
         """One attempt, with what its failure means for the others who share the account."""
         used = await self._credentials.current()
-        await self._permits.acquire(lane)
-        self.counts[request.name, "sent"] += 1
         try:
-            answer = await send_once(self._client, request, self._dialect.headers(request, used), self._dialect)
+            async with self._permits.acquire(lane):
+                self.counts[request.name, "sent"] += 1
+                answer = await send_once(self._client, request, self._dialect.headers(request, used), self._dialect)
         except ProviderError as error:
             self.counts[request.name, type(error).__name__] += 1
             if isinstance(error, RateExceededError):

@@ -1,6 +1,7 @@
 """What we ask of a provider, in our words. Implementations translate; nobody above sees a broker's field name."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import date
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -91,8 +92,8 @@ Lane = Literal["urgent", "normal", "bulk"]
 class PermitSource(Protocol):
     """Where a REST call gets its permission; shared by all processes that use the account."""
 
-    async def acquire(self, lane: Lane) -> None:
-        """Return when one call may be sent now."""
+    def acquire(self, lane: Lane) -> AbstractAsyncContextManager[None]:
+        """Entered when one call may be sent now; left when its answer is there, which frees its place soonest."""
         ...
 
     def penalise(self) -> None:

@@ -15,19 +15,25 @@ LIMIT = 100.0
 PER_PROCESS = 40
 
 
+async def take(permits, lane):
+    """One call whose answer comes at once."""
+    async with permits.acquire(lane):
+        pass
+
+
 def send_calls(path, lane, moments):
     """A process that takes permits and writes down when it had them."""
 
-    async def take():
+    async def take_all():
         clock = RealClock()
         permits = SharedPermits(path, clock, PermitSettings(calls_per_second=LIMIT))
         had = []
         for _ in range(PER_PROCESS):
-            await permits.acquire(lane)
+            await take(permits, lane)
             had.append(clock.now_ns())
         return had
 
-    moments.put(asyncio.run(take()))
+    moments.put(asyncio.run(take_all()))
 
 
 def test_four_processes_together_never_exceed_the_limit(tmp_path):
@@ -60,9 +66,7 @@ def test_a_process_killed_inside_the_lock_leaves_it_usable(tmp_path):
     assert ready.wait(60)
     os.kill(holder.pid, signal.SIGKILL)
     holder.join(timeout=60)
-    asyncio.run(
-        asyncio.wait_for(SharedPermits(tmp_path / "permits", RealClock(), PermitSettings()).acquire("bulk"), 10)
-    )
+    asyncio.run(asyncio.wait_for(take(SharedPermits(tmp_path / "permits", RealClock(), PermitSettings()), "bulk"), 10))
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 8, b"\x7f" * 8, b"\xff" * 7 + b"\x7f"])
@@ -70,15 +74,15 @@ def test_a_damaged_file_blocks_nobody(tmp_path, content):
     (tmp_path / "permits").write_bytes(content)
     clock = ScaledClock(10**18, time.monotonic_ns(), 1_000.0)
     permits = SharedPermits(tmp_path / "permits", clock, PermitSettings())
-    asyncio.run(asyncio.wait_for(permits.acquire("normal"), 10))
+    asyncio.run(asyncio.wait_for(take(permits, "normal"), 10))
 
 
 def test_permits_run_on_market_time(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
         permits = SharedPermits(tmp_path / "permits", clock, PermitSettings(calls_per_second=1.0))
-        await permits.acquire("normal")
-        second = asyncio.create_task(permits.acquire("normal"))
+        await take(permits, "normal")
+        second = asyncio.create_task(take(permits, "normal"))
         await asyncio.sleep(0)
         assert not second.done()
         await clock.advance(1.05)
@@ -92,7 +96,7 @@ def test_a_penalty_makes_everybody_pause(tmp_path):
         clock = ManualClock(10**18)
         first, other = (SharedPermits(tmp_path / "permits", clock, PermitSettings(penalty_s=2.0)) for _ in range(2))
         first.penalise()
-        waiting = asyncio.create_task(other.acquire("urgent"))
+        waiting = asyncio.create_task(take(other, "urgent"))
         await asyncio.sleep(0)
         assert not waiting.done()
         await clock.advance(2.0)

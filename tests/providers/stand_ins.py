@@ -40,8 +40,10 @@ class OpenPermits:
         self.lanes = []
         self.penalties = 0
 
+    @asynccontextmanager
     async def acquire(self, lane):
         self.lanes.append(lane)
+        yield
 
     def penalise(self):
         self.penalties += 1
