@@ -13,11 +13,11 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 Side = Literal["buy", "sell", "auction"]
 TriggerKind = Literal["volume_surge", "trade_velocity", "volatility_spike", "manual", "market_cap"]
-GapReason = Literal["volume_mismatch", "reconnect", "restart"]
+GapReason = Literal["volume_mismatch", "reconnect", "restart", "token_renewal", "moved"]
 RecoverySource = Literal["time_and_sales", "minute_bars"]
 ListingChange = Literal["new", "removed", "relisted", "changed"]
 Severity = Literal["info", "warning", "critical"]
@@ -204,6 +204,36 @@ class DailyBar(Fact, frozen=True, array_like=True, gc=False, tag="daily_bar"):
     value: float
 
 
+class TradesConflated(Fact, frozen=True, array_like=True, gc=False, tag="trades_conflated"):
+    """What stands for the trades of a symbol in a span of time when there is no room to keep each: how many there were,
+    their volume, and their bar. `cumulative_volume` and `cumulative_trades` are the day's after the last of them.
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    from_ns: int
+    to_ns: int
+    receive_time_ns: int
+    trades: int
+    volume: float
+    open: float
+    high: float
+    low: float
+    close: float
+    cumulative_volume: float
+    cumulative_trades: int | None
+
+
+class SamplingChanged(Fact, frozen=True, array_like=True, gc=False, tag="sampling_changed"):
+    """From now on each symbol's trades are kept one by one (`rate_hz` None), or conflated to so many rows a second."""
+
+    provider: str
+    changed_ns: int
+    rate_hz: float | None
+    reason: str
+
+
 class MinuteBarRecovered(Fact, frozen=True, array_like=True, gc=False, tag="minute_bar_recovered"):
     """A minute that stands in for the trades of a gap too long to be recovered one by one."""
 
@@ -306,7 +336,11 @@ class ContextSynced(Fact, frozen=True, array_like=True, gc=False, tag="context_s
 
 
 class TriggerFired(Fact, frozen=True, array_like=True, gc=False, tag="trigger_fired"):
-    """A condition held for a symbol: `measure` was at least `threshold`, against `reference`."""
+    """A condition held for a symbol: `measure` was at least `threshold`, against `reference`.
+
+    `severity` names the highest level that was reached (mild, moderate, severe) where the kind has levels, `basis` what
+    the reference is where there are several (the average day, or the average until this time of day).
+    """
 
     symbol: str
     kind: TriggerKind
@@ -317,6 +351,8 @@ class TriggerFired(Fact, frozen=True, array_like=True, gc=False, tag="trigger_fi
     reference: float
     strength: float
     score: float
+    severity: str = ""
+    basis: str = ""
 
 
 class SlotAssigned(Fact, frozen=True, array_like=True, gc=False, tag="slot_assigned"):
@@ -351,6 +387,17 @@ class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_ove
     score: float
     lowest_score: float
     reason: str
+    measure: float = 0.0
+    market_cap_krw: float = 0.0
+
+
+class ChurnGuardChanged(Fact, frozen=True, array_like=True, gc=False, tag="churn_guard_changed"):
+    """Places began to change hands too often, or do so no more; `threshold` is the factor from now on."""
+
+    changed_ns: int
+    engaged: bool
+    replacements: int
+    threshold: float
 
 
 # --- what we missed ------------------------------------------------------------------------------------------
@@ -395,6 +442,49 @@ class GapUnrecoverable(Fact, frozen=True, array_like=True, gc=False, tag="gap_un
     symbol: str
     decided_ns: int
     reason: str
+
+
+class BooksChecked(Fact, frozen=True, array_like=True, gc=False, tag="books_checked"):
+    """One unbroken time of a symbol in the stream, and whether its books balance.
+
+    `after_volume` is the exchange's cumulative volume before the first trade of the interval, `before_volume` that
+    after the last. `difference` is what of it was neither streamed nor recovered; 0 means balanced to the share.
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    checked_ns: int
+    from_ns: int
+    to_ns: int
+    after_volume: float
+    before_volume: float
+    streamed_volume: float
+    recovered_volume: float
+    difference: float
+
+
+class QualityJudged(Fact, frozen=True, array_like=True, gc=False, tag="quality_judged"):
+    """How complete a symbol's trades of one day are, over the times in which it was to be streamed.
+
+    *complete*: every trade was streamed; *recovered*: what was missing was filled trade by trade; *degraded*: part of
+    it is known as minute bars or conflated only, or not at all; *missing*: nothing was streamed though it had a place.
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    judged_ns: int
+    verdict: Literal["complete", "recovered", "degraded", "missing"]
+    detail: str
+    seconds: float
+    streamed_trades: int
+    streamed_volume: float
+    recovered_volume: float
+    conflated_volume: float
+    missing_volume: float
+    gaps: int
+    gaps_open: int
 
 
 class ConnectionChanged(Fact, frozen=True, array_like=True, gc=False, tag="connection_changed"):
@@ -497,6 +587,8 @@ Event = (
     | Snapshot
     | SweepCompleted
     | DailyBar
+    | TradesConflated
+    | SamplingChanged
     | MinuteBarRecovered
     | MasterFileChecked
     | ListingChanged
@@ -507,9 +599,12 @@ Event = (
     | SlotAssigned
     | SlotReleased
     | SlotOverflowed
+    | ChurnGuardChanged
     | GapDetected
     | GapRecovered
     | GapUnrecoverable
+    | BooksChecked
+    | QualityJudged
     | ConnectionChanged
     | TokenRenewed
     | AccountChecked

@@ -132,9 +132,10 @@ class GapDetector:
         count_before = None if event.cumulative_trades is None else event.cumulative_trades - 1
         chain.set_back(event.cumulative_volume - event.volume, count_before, event.exchange_time_ns)
 
-    def interrupted(self, reason: GapReason) -> None:
-        """All watched symbols lost continuity, and it is known why: the next hole of each carries this reason."""
-        for chain in self._chains.values():
+    def interrupted(self, symbol: str, reason: GapReason) -> None:
+        """A watched symbol lost continuity, and it is known why: its next hole carries this reason."""
+        chain = self._chains.get(symbol)
+        if chain is not None:
             chain.interruption = reason
 
     def unsettled(self) -> frozenset[str]:

@@ -12,6 +12,8 @@ import msgspec
 
 from bus.events import (
     Event,
+    ListingChanged,
+    MarketStateChanged,
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
@@ -22,14 +24,17 @@ from bus.events import (
 from observer.selection.indicators import TradeRate
 from observer.selection.settings import SelectionSettings
 from observer.selection.slots import (
+    AllocationStrategy,
     Assign,
     Decision,
+    DropReason,
     Overflow,
     Release,
     SlotState,
     allocate,
     empty_slots,
     restore,
+    restore_by_account,
     unpin,
 )
 from observer.selection.triggers import (
@@ -63,13 +68,15 @@ class NotWished(msgspec.Struct, frozen=True):
 class _Sight:
     """What was last seen of one symbol; the highest trade rate since the last evaluation."""
 
-    __slots__ = ("at_upper_limit", "high", "low", "rate", "rate_max", "volume")
+    __slots__ = ("at_upper_limit", "delisted", "halted", "high", "low", "rate", "rate_max", "volume")
 
     def __init__(self, window_seconds: float) -> None:
         self.volume: float | None = None
         self.high: float | None = None
         self.low: float | None = None
         self.at_upper_limit = False
+        self.halted = False
+        self.delisted = False
         self.rate = TradeRate(window_seconds)
         self.rate_max: float | None = None
 
@@ -80,21 +87,30 @@ class _Sight:
 
 
 class Selector:
-    """Decides on one account's places for one day.
+    """Decides on all accounts' places for one day.
 
     Args:
         members: the day's universe, by rank.
-        account: whose places they are.
+        capacities: how many symbols each account can stream, by its name, in the order in which they are used.
         settings: of the whole selection.
+        strategy: which account gives the next place.
     """
 
-    def __init__(self, members: Sequence[UniverseMember], account: str, settings: SelectionSettings) -> None:
+    def __init__(
+        self,
+        members: Sequence[UniverseMember],
+        capacities: Mapping[str, int],
+        settings: SelectionSettings,
+        strategy: AllocationStrategy = "round_robin",
+    ) -> None:
         self._members = {member.symbol: member for member in members}
         self._settings = settings
         self._spells = Spells()
-        self._state: SlotState = empty_slots([account], settings.slots)
+        places = {account: min(count, settings.slots.max_slots) for account, count in capacities.items()}
+        self._state: SlotState = empty_slots(places, strategy)
+        self._closed: AbstractSet[str] = frozenset()
         self._sights: dict[str, _Sight] = {}
-        fillers = members[: settings.slots.max_slots * _FILLERS_PER_PLACE]
+        fillers = members[: sum(places.values()) * _FILLERS_PER_PLACE]
         self._fillers = [by_market_cap(member, settings.triggers) for member in fillers]
 
     @property
@@ -106,6 +122,11 @@ class Selector:
     def wanted(self) -> tuple[str, ...]:
         """The symbols that hold places, most important first: what the stream is to carry."""
         return restore(self._state)
+
+    @property
+    def wanted_by_account(self) -> Mapping[str, Sequence[str]]:
+        """The same for each account's stream."""
+        return restore_by_account(self._state)
 
     def see_snapshot(self, snapshot: Snapshot) -> None:
         """Track A saw the symbol."""
@@ -128,14 +149,35 @@ class Selector:
         if sight.rate_max is None or per_second > sight.rate_max:
             sight.rate_max = per_second
 
-    def take_over(self, assignments: Iterable[SlotAssigned], now_ns: int) -> None:
-        """Go on with the places that an earlier process had assigned; each keeps its trigger for one more life."""
+    def see_state(self, state: MarketStateChanged) -> None:
+        """The exchange told whether the symbol is halted."""
+        self._sight(state.symbol).halted = state.halted
+
+    def see_listing(self, change: ListingChanged) -> None:
+        """A master file told what has become of the symbol."""
+        sight = self._sight(change.symbol)
+        sight.delisted = change.change == "removed"
+        sight.halted = change.suspended
+
+    def take_over(self, assignments: Iterable[SlotAssigned], now_ns: int) -> Sequence[Event]:
+        """Go on with the places that an earlier process had assigned; each keeps its trigger for one more life.
+
+        A place of an account that is there no more is released.
+        """
         held = {assigned.slot: self._restored(assigned, now_ns) for assigned in assignments}
-        places = tuple(
-            place if place.slot not in held else type(place)(place.slot, held[place.slot])
-            for place in self._state.places
-        )
-        self._state = SlotState(places)
+        places = tuple(type(place)(place.slot, held.pop(place.slot, None)) for place in self._state.places)
+        self._state = msgspec.structs.replace(self._state, places=places)
+        return [
+            SlotReleased(slot, candidate.symbol, now_ns, candidate.score, "account_removed")
+            for slot, candidate in held.items()
+        ]
+
+    def close_accounts(self, accounts: AbstractSet[str], now_ns: int) -> Sequence[Event]:
+        """From now on exactly these accounts cannot stream: their symbols move, and go home when they can again."""
+        if accounts == self._closed:
+            return []
+        self._closed = frozenset(accounts)
+        return self._allocate([], now_ns)
 
     def open(self, candidates: Iterable[Candidate], now_ns: int) -> Sequence[Event]:
         """Give the first places of the day to these and, where they leave some free, to the largest symbols."""
@@ -168,21 +210,19 @@ class Selector:
         events = [decided_event(decision, now_ns) for decision in decisions]
         if before is None or before.candidate is None or before.candidate.kind != "manual":
             events = [*(fired_event(wish, now_ns) for wish in wishes), *events]
-        if before is not None and before.candidate is not None and before.candidate.kind != "manual":
-            events.append(decided_event(Assign(place.slot, place.candidate, None, "pinned"), now_ns))
         return Wished(place.slot, events)
 
     def _why_not_pinned(self, symbol: str) -> str:
         if not self._settings.triggers.manual.enabled:
             return "the manual trigger is switched off: [selection.triggers.manual] enabled = false"
-        if symbol in self._dropped():
-            return f"{symbol} is at its upper limit"
+        if (reason := self._dropped().get(symbol)) is not None:
+            return f"{symbol} is {'at its upper limit' if reason == 'upper_limit' else reason}"
         return "all places are pinned: unpin one first"
 
     def unpin(self, symbol: str, now_ns: int) -> Wished | NotWished:
         """A person does not want the symbol streamed any more; a trigger that holds may win it a place again."""
         place = self._state.place_of(symbol)
-        self._state, decisions = unpin(self._state, symbol, now_ns)
+        self._state, decisions = unpin(self._state, symbol, self._settings.slots, now_ns)
         if place is None or not decisions:
             return NotWished("not_pinned", f"{symbol} is not pinned")
         return Wished(place.slot, [decided_event(decision, now_ns) for decision in decisions])
@@ -190,7 +230,8 @@ class Selector:
     def close(self, now_ns: int) -> Sequence[Event]:
         """Release every place: the day is over."""
         held = [(place.slot, place.candidate) for place in self._state.places if place.candidate is not None]
-        self._state = SlotState(tuple(type(place)(place.slot) for place in self._state.places))
+        places = tuple(type(place)(place.slot) for place in self._state.places)
+        self._state = msgspec.structs.replace(self._state, places=places)
         return [SlotReleased(slot, held_by.symbol, now_ns, held_by.score, "closed") for slot, held_by in held]
 
     def _evaluate(self, symbols: Iterable[str], now_ns: int) -> Sequence[Event]:
@@ -211,10 +252,19 @@ class Selector:
 
     def _allocated(self, candidates: Iterable[Candidate], now_ns: int) -> tuple[SlotState, Sequence[Decision]]:
         wanted = [*candidates, *self._fillers]
-        return allocate(self._state, wanted, now_ns, self._settings.slots, self._dropped())
+        return allocate(self._state, wanted, now_ns, self._settings.slots, self._dropped(), self._closed)
 
-    def _dropped(self) -> AbstractSet[str]:
-        return {symbol for symbol, sight in self._sights.items() if sight.at_upper_limit}
+    def _dropped(self) -> Mapping[str, DropReason]:
+        """Who may hold no place now: nothing is traded of the halted, and next to nothing at the upper limit."""
+        dropped: dict[str, DropReason] = {}
+        for symbol, sight in self._sights.items():
+            if sight.delisted:
+                dropped[symbol] = "delisted"
+            elif sight.halted:
+                dropped[symbol] = "halted"
+            elif sight.at_upper_limit:
+                dropped[symbol] = "upper_limit"
+        return dropped
 
     def _sight(self, symbol: str) -> _Sight:
         sight = self._sights.get(symbol)

@@ -69,10 +69,18 @@ class TriggersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Places per account, and by which factor a newcomer must outscore whom it replaces."""
+    """Places that an account gives at most, and by which factor a newcomer must outscore whom it replaces.
+
+    After more than `churn_max_replacements` replacements in `churn_window_seconds`, the factor is `churn_threshold` and
+    triggers live `churn_ttl_factor` times as long (requirement 004, Edge Case 3).
+    """
 
     max_slots: Annotated[int, msgspec.Meta(ge=1)] = 41
     replacement_threshold: Annotated[float, msgspec.Meta(ge=1)] = 1.2
+    churn_threshold: Annotated[float, msgspec.Meta(ge=1)] = 1.5
+    churn_window_seconds: Positive = 600.0
+    churn_max_replacements: Annotated[int, msgspec.Meta(ge=1)] = 41
+    churn_ttl_factor: Annotated[float, msgspec.Meta(ge=1)] = 2.0
 
 
 class ContextSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

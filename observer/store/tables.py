@@ -34,7 +34,7 @@ from bus import events
 from bus.events import EVENT_TYPES, Fact
 from observer.reference.listings import Listing
 
-SCHEMA_REVISION: Final = "0002"  # the newest migration, and the only schema that this code reads and writes
+SCHEMA_REVISION: Final = "0003"  # the newest migration, and the only schema that this code reads and writes
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -53,6 +53,8 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.Snapshot: "snapshots",
     events.SweepCompleted: "sweeps",
     events.DailyBar: "daily_bars",
+    events.TradesConflated: "conflated_trades",
+    events.SamplingChanged: "sampling_changes",
     events.MinuteBarRecovered: "recovered_minute_bars",
     events.MasterFileChecked: "master_file_checks",
     events.ListingChanged: "listing_changes",
@@ -63,9 +65,12 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.SlotAssigned: "slot_assignments",
     events.SlotReleased: "slot_releases",
     events.SlotOverflowed: "slot_overflows",
+    events.ChurnGuardChanged: "churn_guard_changes",
     events.GapDetected: "gaps",
     events.GapRecovered: "gap_recoveries",
     events.GapUnrecoverable: "gap_losses",
+    events.BooksChecked: "books_checks",
+    events.QualityJudged: "quality",
     events.ConnectionChanged: "connections",
     events.TokenRenewed: "token_renewals",
     events.AccountChecked: "account_checks",
@@ -86,6 +91,7 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.Snapshot: (("symbol", "receive_time_ns"), ("session_date", "receive_time_ns")),
     events.SweepCompleted: (("session_date",),),
     events.DailyBar: (("symbol", "session_date"),),
+    events.TradesConflated: (("symbol", "session_date"),),
     events.MinuteBarRecovered: (("symbol", "minute_start_ns"),),
     events.MasterFileChecked: (("exchange", "checked_ns"),),
     events.ListingChanged: (("exchange", "symbol"),),
@@ -94,6 +100,8 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.SlotAssigned: (("assigned_ns",), ("symbol", "assigned_ns")),
     events.SlotReleased: (("released_ns",),),
     events.SlotOverflowed: (("overflowed_ns",),),
+    events.BooksChecked: (("session_date", "symbol"),),
+    events.QualityJudged: (("session_date", "symbol"),),
     events.GapDetected: (("gap_id",), ("session_date",)),
     events.GapRecovered: (("gap_id",),),
     events.GapUnrecoverable: (("gap_id",),),

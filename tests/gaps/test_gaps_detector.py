@@ -173,7 +173,7 @@ def test_a_registration_renewed_after_a_reconnection_goes_on_and_its_hole_has_th
     detector = watching()
     trades = tape(5, 3, 8, 1, 4)
     detector.observe(trades[0])
-    detector.interrupted("reconnect")
+    detector.interrupted("005930", "reconnect")
     detector.start("005930")
     assert gap(detector.observe(trades[2])).reason == "reconnect"
     assert gap(detector.observe(trades[4])).reason == "volume_mismatch"
@@ -184,7 +184,7 @@ def test_a_symbol_that_is_left_before_it_traded_again_is_settled_by_the_days_vol
     detector = watching()
     trades = tape(5, 3, 8)
     detector.observe(trades[0])
-    detector.interrupted("reconnect")
+    detector.interrupted("005930", "reconnect")
     assert detector.unsettled() == {"005930"}
     found = gap(detector.settle("005930", 16.0, trades[2].exchange_time_ns, "kis"))
     assert (found.after_volume, found.before_volume, found.missing_volume) == (5.0, 16.0, 11.0)
@@ -196,7 +196,7 @@ def test_a_symbol_that_lost_nothing_in_an_interruption_is_settled_without_a_gap(
     detector = watching()
     trades = tape(5, 3)
     detector.observe(trades[0])
-    detector.interrupted("reconnect")
+    detector.interrupted("005930", "reconnect")
     assert detector.settle("005930", 5.0, trades[1].exchange_time_ns, "kis") is None
 
 
@@ -205,7 +205,7 @@ def test_a_symbol_that_traded_since_the_interruption_needs_no_settling() -> None
     trades = tape(5, 3)
     detector.observe(trades[0])
     assert detector.unsettled() == frozenset()
-    detector.interrupted("reconnect")
+    detector.interrupted("005930", "reconnect")
     detector.observe(trades[1])
     assert detector.unsettled() == frozenset()
 
@@ -219,11 +219,20 @@ def test_what_an_earlier_process_left_is_unsettled_until_it_trades() -> None:
     assert gap(detector.settle("005930", 8.0, trades[1].exchange_time_ns, "kis")).reason == "restart"
 
 
+def test_an_interruption_concerns_its_symbol_only() -> None:
+    detector = watching("005930", "A")
+    trades = tape(5, 3, 8)
+    detector.observe(trades[0])
+    detector.interrupted("A", "reconnect")
+    detector.interrupted("nobody", "reconnect")
+    assert gap(detector.observe(trades[2])).reason == "volume_mismatch"
+
+
 def test_an_interruption_that_lost_nothing_is_forgotten() -> None:
     detector = watching()
     trades = tape(5, 3, 8, 1)
     detector.observe(trades[0])
-    detector.interrupted("reconnect")
+    detector.interrupted("005930", "reconnect")
     assert detector.observe(trades[1]) == "new"
     assert gap(detector.observe(trades[3])).reason == "volume_mismatch"
 

@@ -16,7 +16,7 @@ def members() -> list[UniverseMember]:
 
 def selector(settings: SelectionSettings = TWO_PLACES) -> Selector:
     """Two places, which the two largest fill."""
-    pipeline = Selector(members(), "main", settings)
+    pipeline = Selector(members(), {"main": 41}, settings)
     pipeline.evaluate_all(0)
     return pipeline
 
@@ -67,7 +67,7 @@ def test_after_a_restart_the_pin_is_still_one() -> None:
     """Whoever takes over knows the assignments alone."""
     pipeline = selector()
     told: list[Event] = [*wished(pipeline.pin("A", 1)).events, *wished(pipeline.pin("D", 1)).events]
-    later = Selector(members(), "main", TWO_PLACES)
+    later = Selector(members(), {"main": 41}, TWO_PLACES)
     later.take_over([event for event in told if isinstance(event, SlotAssigned)], 5)
     assert set(later.wanted) == {"A", "D"}
     assert refused(later.pin("C", 6)) == "no_place"

@@ -39,7 +39,7 @@ def members(*symbols: str) -> list[UniverseMember]:
 
 
 def selector(*symbols: str) -> Selector:
-    return Selector(members(*symbols or ("A", "B", "C", "D")), "main", TWO_PLACES)
+    return Selector(members(*symbols or ("A", "B", "C", "D")), {"main": 41}, TWO_PLACES)
 
 
 def seen(symbol: str, volume: float = 0.0, **changes: object) -> Snapshot:
@@ -106,7 +106,7 @@ def test_a_symbol_at_its_upper_limit_loses_its_place() -> None:
     pipeline.see_snapshot(seen("A", price=13_000.0, high=13_000.0))
     events = pipeline.evaluate_all(1)
     released = [(event.symbol, event.reason) for event in events if isinstance(event, SlotReleased)]
-    assert released == [("A", "dropped")]
+    assert released == [("A", "upper_limit")]
     assert pipeline.wanted == ("B", "C")
 
 

@@ -1,6 +1,8 @@
 """Who gets a place, and why."""
 
 import string
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from random import Random
 
 import msgspec
@@ -11,31 +13,38 @@ from hypothesis import strategies as st
 from bus.events import TriggerKind
 from observer.selection.settings import SlotSettings
 from observer.selection.slots import (
+    AllocationStrategy,
     Assign,
     Decision,
+    DropReason,
     Overflow,
     Release,
     SlotState,
     allocate,
     empty_slots,
     restore,
-    statuses,
+    restore_by_account,
     unpin,
 )
 from observer.selection.triggers import Candidate
 from tests.selection.builders import candidate, filler, pinned
 
-TWO = SlotSettings(max_slots=2)
+CALM = SlotSettings(churn_max_replacements=1_000)
 
 
 def empty(places: int = 2) -> SlotState:
-    return empty_slots(["main"], SlotSettings(max_slots=places))
+    return empty_slots({"main": places})
 
 
 def step(
-    state: SlotState, *candidates: Candidate, now_ns: int = 0, dropped: frozenset[str] = frozenset()
+    state: SlotState,
+    *candidates: Candidate,
+    now_ns: int = 0,
+    dropped: Mapping[str, DropReason] = {},
+    closed: AbstractSet[str] = frozenset(),
+    settings: SlotSettings = CALM,
 ) -> tuple[SlotState, tuple[Decision, ...]]:
-    return allocate(state, candidates, now_ns, TWO, dropped)
+    return allocate(state, candidates, now_ns, settings, dropped, closed)
 
 
 def holding(*candidates: Candidate) -> SlotState:
@@ -50,7 +59,7 @@ def layout(state: SlotState) -> dict[str, str | None]:
 
 
 def test_an_account_has_41_places_with_fixed_names() -> None:
-    places = empty_slots(["main", "second"], SlotSettings()).places
+    places = empty_slots({"main": 41, "second": 41}).places
     assert len(places) == 82
     assert [places[index].slot for index in (0, 40, 41, 81)] == ["main:01", "main:41", "second:01", "second:41"]
 
@@ -113,7 +122,7 @@ def test_a_lesser_condition_takes_over_when_the_better_one_is_over() -> None:
     assert before.places[0].candidate == surge
     after, decisions = step(holding(surge), velocity, now_ns=10)
     assert after.places[0].candidate == velocity
-    assert decisions == ()
+    assert decisions == (Assign("main:01", velocity, None, "kept"),)
 
 
 def test_a_better_condition_takes_over_at_once() -> None:
@@ -127,9 +136,9 @@ def test_a_trigger_that_is_over_before_it_is_seen_gets_no_place() -> None:
 
 def test_who_is_dropped_leaves_and_is_not_let_in() -> None:
     state, decisions = step(
-        holding(candidate("A")), candidate("A", 30), candidate("B", 30), dropped=frozenset({"A", "B"})
+        holding(candidate("A")), candidate("A", 30), candidate("B", 30), dropped={"A": "halted", "B": "upper_limit"}
     )
-    assert decisions == (Release("main:01", "A", 15, "dropped"),)
+    assert decisions == (Release("main:01", "A", 15, "halted"),)
     assert state.symbols == frozenset()
 
 
@@ -157,15 +166,15 @@ def test_a_trigger_of_a_pinned_symbol_does_not_loosen_the_pin() -> None:
 
 def test_a_streamed_symbol_that_is_pinned_stays_in_its_place() -> None:
     state, decisions = step(holding(candidate("A", 21, expires_ns=5)), pinned("A"))
-    assert decisions == ()
+    assert decisions == (Assign("main:01", pinned("A"), None, "kept"),)
     assert step(state, now_ns=6)[0].symbols == {"A"}
 
 
 def test_taking_the_pin_back_frees_the_place() -> None:
-    state, decisions = unpin(holding(pinned("A"), candidate("B")), "A", 0)
+    state, decisions = unpin(holding(pinned("A"), candidate("B")), "A", SlotSettings(), 0)
     assert decisions == (Release("main:01", "A", 11, "unpinned"),)
     assert state.symbols == {"B"}
-    assert unpin(state, "B", 0) == (state, ())
+    assert unpin(state, "B", SlotSettings(), 0) == (state, ())
 
 
 # --- those who fill ---
@@ -182,10 +191,10 @@ def test_who_fills_yields_to_every_trigger_and_replaces_none() -> None:
     assert step(state, filler("G", 99)) == (state, ())
 
 
-def test_a_trigger_that_is_over_leaves_the_largest_in_place_without_a_word() -> None:
+def test_a_trigger_that_is_over_leaves_the_largest_in_place_which_is_told() -> None:
     state, decisions = step(holding(candidate("A", expires_ns=5)), filler("A"), now_ns=5)
     assert state.places[0].candidate == filler("A")
-    assert decisions == ()
+    assert decisions == (Assign("main:01", filler("A"), None, "kept"),)
 
 
 # --- overflow ---
@@ -223,10 +232,100 @@ def test_the_order_of_restoring_is_pinned_then_triggered_then_filling_by_score()
     assert restore(state) == ("P", "B", "A", "F")
 
 
-def test_the_status_of_a_place_follows_from_what_the_broker_acknowledged() -> None:
-    state, _ = step(holding(candidate("A", expires_ns=5), candidate("B")), now_ns=5)
-    assert statuses(state, frozenset({"A"})) == {"main:01": "releasing", "main:02": "allocated"}
-    assert statuses(state, frozenset({"B"})) == {"main:01": "available", "main:02": "active"}
+def test_each_account_registers_its_own_places_in_that_order() -> None:
+    state = empty_slots({"main": 2, "second": 1})
+    state, _ = step(state, candidate("A", 12), candidate("B", 14), candidate("C", 13))
+    assert restore_by_account(state) == {"main": ("B", "A"), "second": ("C",)}
+
+
+# --- several accounts ---
+
+
+def test_in_turn_each_account_gives_a_place() -> None:
+    state, _ = step(empty_slots({"main": 2, "second": 2}), *(candidate(name) for name in "ABC"))
+    assert layout(state) == {"main:01": "A", "main:02": "C", "second:01": "B", "second:02": None}
+
+
+def test_by_priority_an_account_gives_all_its_places_before_the_next() -> None:
+    state, _ = step(empty_slots({"main": 2, "second": 2}, "priority"), *(candidate(name) for name in "ABC"))
+    assert layout(state) == {"main:01": "A", "main:02": "B", "second:01": "C", "second:02": None}
+
+
+def two_accounts(*candidates: Candidate, second: int = 2) -> SlotState:
+    """The first two candidates in the account `main`, the others in `second`."""
+    return step(empty_slots({"main": 2, "second": second}, "priority"), *candidates)[0]
+
+
+def test_the_symbols_of_an_account_that_dies_move_to_free_places_the_most_important_first() -> None:
+    state = two_accounts(candidate("A", 15), candidate("B", 14), second=1)
+    state, decisions = step(state, closed={"main"})
+    assert decisions == (
+        Release("main:01", "A", 15, "moved"),
+        Assign("second:01", candidate("A", 15), None, "moved"),
+    )
+    assert layout(state) == {"main:01": None, "main:02": "B", "second:01": "A"}
+
+
+def test_who_has_to_move_takes_the_place_of_somebody_whom_it_outranks() -> None:
+    state = two_accounts(candidate("A", 15), candidate("B", 14), filler("F"), second=1)
+    _, decisions = step(state, filler("F"), closed={"main"})
+    assert decisions == (Release("main:01", "A", 15, "moved"), Assign("second:01", candidate("A", 15), "F", "moved"))
+
+
+def test_who_finds_no_place_elsewhere_keeps_the_closed_one_until_there_is_room() -> None:
+    state = two_accounts(pinned("A"), pinned("B"), candidate("C", 15, expires_ns=5), second=1)
+    state, decisions = step(state, candidate("C", 15, expires_ns=5), now_ns=1, closed={"main"})
+    assert [type(decision) for decision in decisions] == [Release, Assign]
+    state, decisions = step(state, now_ns=6, closed={"main"})
+    assert (layout(state)["main:02"], decisions) == ("B", ())
+
+
+def test_they_go_home_when_the_account_is_back() -> None:
+    before = two_accounts(candidate("A", 15), candidate("B", 14))
+    away, _ = step(before, closed={"main"})
+    assert layout(away) == {"main:01": None, "main:02": None, "second:01": "A", "second:02": "B"}
+    home, decisions = step(away)
+    assert layout(home) == layout(before)
+    assert decisions[:2] == (
+        Release("second:01", "A", 15, "moved_home"),
+        Assign("main:01", candidate("A", 15), None, "moved_home"),
+    )
+
+
+def test_a_closed_account_gives_nobody_a_place_and_takes_none_away() -> None:
+    state = two_accounts(candidate("A", 15), candidate("B", 14), candidate("C", 13), candidate("D", 13))
+    state, _ = step(state, candidate("E", 15.7), closed={"main"})
+    assert layout(state) == {"main:01": "A", "main:02": "B", "second:01": "C", "second:02": "E"}
+
+
+def test_where_every_account_is_closed_places_are_given_as_ever() -> None:
+    state, decisions = step(empty(), candidate("A"), closed={"main"})
+    assert layout(state)["main:01"] == "A"
+    assert [decision.reason for decision in decisions] == ["free_place"]
+
+
+# --- churn ---
+
+GUARDED = SlotSettings(churn_max_replacements=1, churn_window_seconds=10e-9)
+
+
+def test_after_too_many_replacements_the_threshold_is_higher_until_they_are_forgotten() -> None:
+    state = holding(candidate("A", 10), candidate("B", 10))
+    state, _ = step(state, candidate("C", 13), candidate("D", 13), settings=GUARDED)
+    assert state.symbols == {"C", "D"}
+    _, decisions = step(state, candidate("E", 18), now_ns=9, settings=GUARDED)
+    assert isinstance(decisions[0], Overflow)
+    _, decisions = step(state, candidate("E", 18), now_ns=10, settings=GUARDED)
+    assert isinstance(decisions[0], Assign)
+
+
+def test_after_too_many_replacements_triggers_live_longer() -> None:
+    state = holding(candidate("A", 10), candidate("B", 10))
+    state, _ = step(state, candidate("C", 13), candidate("D", 13), settings=GUARDED)
+    state, _ = step(state, candidate("C", 13, expires_ns=105), now_ns=5, settings=GUARDED)
+    place = state.place_of("C")
+    assert place is not None
+    assert place.candidate == candidate("C", 13, expires_ns=205)
 
 
 # --- whatever happens ---
@@ -250,9 +349,14 @@ def any_candidate(draw: st.DrawFn) -> Candidate:
     )
 
 
-ROUND = st.tuples(st.lists(any_candidate(), max_size=10), st.sets(st.sampled_from("ABCDEFGH"), max_size=2))
+ROUND = st.tuples(
+    st.lists(any_candidate(), max_size=10),
+    st.sets(st.sampled_from("ABCDEFGH"), max_size=2),
+    st.sets(st.sampled_from(["main", "second"])),
+)
 ROUNDS = st.lists(ROUND, min_size=1, max_size=6)
 PLACES = 3
+STRATEGIES: st.SearchStrategy[AllocationStrategy] = st.sampled_from(["round_robin", "priority"])
 
 
 def outranks(newcomer: Candidate, held: Candidate) -> bool:
@@ -265,35 +369,41 @@ def outranks(newcomer: Candidate, held: Candidate) -> bool:
     return newcomer.score > 1.2 * held.score
 
 
-@settings(max_examples=200)
-@given(ROUNDS, st.randoms(use_true_random=False))
-def test_over_any_rounds_the_rules_hold(rounds: list[tuple[list[Candidate], set[str]]], shuffler: Random) -> None:
-    state = empty(PLACES)
+@settings(max_examples=300)
+@given(ROUNDS, STRATEGIES, st.randoms(use_true_random=False))
+def test_over_any_rounds_the_rules_hold(
+    rounds: list[tuple[list[Candidate], set[str], set[str]]], strategy: AllocationStrategy, shuffler: Random
+) -> None:
+    state = empty_slots({"main": PLACES, "second": 2}, strategy)
     slots = [place.slot for place in state.places]
-    for now_ns, (offered, dropped) in enumerate(rounds):
+    for now_ns, (offered, names, closed) in enumerate(rounds):
         before = state
-        state, decisions = allocate(state, offered, now_ns, SlotSettings(), dropped)
+        dropped: dict[str, DropReason] = dict.fromkeys(names, "halted")
+        state, decisions = allocate(state, offered, now_ns, CALM, dropped, closed)
         held = [place.candidate for place in state.places if place.candidate is not None]
         symbols = [item.symbol for item in held]
         assert [place.slot for place in state.places] == slots
         assert len(set(symbols)) == len(symbols)
-        assert not dropped & set(symbols)
+        assert not names & set(symbols)
         assert all(item.alive(now_ns) for item in held)
         stay = {
             place.candidate.symbol for place in before.places if place.candidate and place.candidate.kind == "manual"
         }
-        assert stay - dropped <= set(symbols)
+        assert stay - names <= set(symbols)
+        shut = closed if len(closed) == 1 else set()
+        open_places = [place.candidate for place in state.places if place.account not in shut]
         outside = [
-            item for item in offered if item.symbol not in symbols and item.symbol not in dropped and item.alive(now_ns)
+            item for item in offered if item.symbol not in symbols and item.symbol not in names and item.alive(now_ns)
         ]
-        assert not outside or len(held) == PLACES
-        assert not any(outranks(item, other) for item in outside for other in held)
+        stranded = [place.candidate for place in state.places if place.account in shut and place.candidate is not None]
+        assert not (outside or stranded) or None not in open_places
+        assert not any(outranks(item, other) for item in (*outside, *stranded) for other in open_places if other)
         assert replayed(before, decisions) == {
             place.slot: place.candidate.symbol if place.candidate else None for place in state.places
         }
         shuffled = list(offered)
         shuffler.shuffle(shuffled)
-        assert allocate(before, shuffled, now_ns, SlotSettings(), dropped) == (state, decisions)
+        assert allocate(before, shuffled, now_ns, CALM, dropped, closed) == (state, decisions)
 
 
 def replayed(state: SlotState, decisions: tuple[Decision, ...]) -> dict[str, str | None]:
@@ -304,7 +414,9 @@ def replayed(state: SlotState, decisions: tuple[Decision, ...]) -> dict[str, str
             assert places[decision.slot] == decision.symbol
             places[decision.slot] = None
         elif isinstance(decision, Assign):
-            assert places[decision.slot] == decision.replaced
+            assert places[decision.slot] == (
+                decision.candidate.symbol if decision.reason == "kept" else decision.replaced
+            )
             places[decision.slot] = decision.candidate.symbol
     return places
 

@@ -1,6 +1,7 @@
 """What is said when a database cannot be opened, and how an SQLite file is kept."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,7 +91,8 @@ def test_the_migrations_make_an_sqlite_file_to_the_letter_of_the_metadata(tmp_pa
 
 
 def _spaced(rows: list[tuple[object, ...]]) -> list[tuple[object, str]]:
-    return [(name, " ".join(str(statement).split())) for name, statement in rows]
+    """Without the defaults that a column added later must have, for the rows that are there already."""
+    return [(name, re.sub(r" DEFAULT '[^']*'", "", " ".join(str(statement).split()))) for name, statement in rows]
 
 
 def test_without_an_url_the_command_line_says_how_to_give_one() -> None:

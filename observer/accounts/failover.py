@@ -1,0 +1,41 @@
+"""Which accounts cannot stream for now, so that their symbols should move. Pure (requirement 004, Provider Pool).
+
+A connection that is lost for a moment is no reason: its symbols are registered again when it is back, in less time than
+a move takes. An account is *closed* when it is not healthy, or when its stream has been down for `after_s` market
+seconds; it opens again when it is healthy and its stream is up. Before its stream has come up for the first time, the
+time counts from the first look.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+_NS_PER_S: Final = 1_000_000_000
+
+
+class StreamOutages:
+    """Since when each account's stream is down; explicit state, no clock."""
+
+    __slots__ = ("_after_ns", "_down_since_ns")
+
+    def __init__(self, accounts: Iterable[str], now_ns: int, after_s: float) -> None:
+        self._after_ns = round(after_s * _NS_PER_S)
+        self._down_since_ns: dict[str, int | None] = dict.fromkeys(accounts, now_ns)
+
+    def came_up(self, account: str) -> None:
+        """The account's stream is connected."""
+        self._down_since_ns[account] = None
+
+    def went_down(self, account: str, now_ns: int) -> None:
+        """The account's stream is not connected any more, or could not be connected again."""
+        if self._down_since_ns[account] is None:
+            self._down_since_ns[account] = now_ns
+
+    def closed(self, unhealthy: AbstractSet[str], now_ns: int) -> frozenset[str]:
+        """The accounts that cannot stream now."""
+        long_down = {
+            account
+            for account, since_ns in self._down_since_ns.items()
+            if since_ns is not None and now_ns - since_ns >= self._after_ns
+        }
+        return frozenset(long_down | (unhealthy & self._down_since_ns.keys()))

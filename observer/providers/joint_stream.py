@@ -1,0 +1,78 @@
+"""Several accounts' streams as one: each carries the symbols of its own places, the listener hears of symbols.
+
+A symbol can be registered with two accounts for a moment, while it moves from one to the other: it counts as registered
+from the first acknowledgement to the last removal.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from bus.events import ConnectionChanged, InputQuarantined, Trade
+from observer.providers.interfaces import StreamFact, StreamListener, TradeStream
+
+
+class JointStream:
+    """The streams of all accounts.
+
+    Args:
+        open_stream: for each account's name, what makes its stream for a listener.
+        listener: hears what all of them bring; `on_registered` and `on_unregistered` of a symbol once, however many
+            accounts have it.
+    """
+
+    def __init__(
+        self, open_stream: Mapping[str, Callable[[StreamListener], TradeStream]], listener: StreamListener
+    ) -> None:
+        self._listener = listener
+        self._streams = {
+            account: opened(_AccountListener(account, self, listener)) for account, opened in open_stream.items()
+        }
+
+    def want(self, symbols: Mapping[str, Sequence[str]]) -> None:
+        """The symbols that each account is to carry, most important first; an account not named carries none."""
+        for account, stream in self._streams.items():
+            stream.want(symbols.get(account, ()))
+
+    @property
+    def registered(self) -> frozenset[str]:
+        """What any broker connection has acknowledged."""
+        return frozenset().union(*(stream.registered for stream in self._streams.values()))
+
+    def is_registered_elsewhere(self, symbol: str, account: str) -> bool:
+        """Whether another account than this one carries the symbol too."""
+        return any(symbol in stream.registered for name, stream in self._streams.items() if name != account)
+
+    async def run(self) -> None:
+        """Keep all connections as wanted, until cancelled; then close them cleanly."""
+        async with asyncio.TaskGroup() as tasks:
+            for stream in self._streams.values():
+                tasks.create_task(stream.run())
+
+
+class _AccountListener:
+    """Hears one account's stream for the listener of all."""
+
+    def __init__(self, account: str, joint: JointStream, listener: StreamListener) -> None:
+        self._account = account
+        self._joint = joint
+        self._listener = listener
+
+    def on_trades(self, trades: Sequence[Trade]) -> None:
+        self._listener.on_trades(trades)
+
+    def on_facts(self, facts: Sequence[StreamFact]) -> None:
+        self._listener.on_facts(facts)
+
+    def on_registered(self, symbol: str) -> None:
+        if not self._joint.is_registered_elsewhere(symbol, self._account):
+            self._listener.on_registered(symbol)
+
+    def on_unregistered(self, symbol: str, reason: str) -> None:
+        if not self._joint.is_registered_elsewhere(symbol, self._account):
+            self._listener.on_unregistered(symbol, reason)
+
+    def on_connection(self, change: ConnectionChanged) -> None:
+        self._listener.on_connection(change)
+
+    def on_quarantine(self, item: InputQuarantined) -> None:
+        self._listener.on_quarantine(item)

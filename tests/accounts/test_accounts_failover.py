@@ -1,0 +1,68 @@
+"""When an account's symbols should move: not for a moment's loss, and not before it had time to connect."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.accounts.failover import StreamOutages
+
+NS = 1_000_000_000
+HEALTHY: frozenset[str] = frozenset()
+
+
+def outages(now_s: int = 0) -> StreamOutages:
+    return StreamOutages(["main", "second"], now_s * NS, after_s=30)
+
+
+def test_an_account_has_time_to_connect_for_the_first_time() -> None:
+    watched = outages(now_s=5)
+    assert watched.closed(HEALTHY, 34 * NS) == frozenset()
+    assert watched.closed(HEALTHY, 35 * NS) == {"main", "second"}
+
+
+def test_a_moments_loss_closes_nothing() -> None:
+    watched = outages()
+    watched.came_up("main")
+    watched.came_up("second")
+    watched.went_down("main", 100 * NS)
+    assert watched.closed(HEALTHY, 129 * NS) == frozenset()
+    assert watched.closed(HEALTHY, 130 * NS) == {"main"}
+
+
+def test_attempts_that_fail_do_not_begin_the_time_anew() -> None:
+    watched = outages()
+    watched.came_up("main")
+    watched.came_up("second")
+    watched.went_down("main", 100 * NS)
+    watched.went_down("main", 125 * NS)
+    assert watched.closed(HEALTHY, 130 * NS) == {"main"}
+
+
+def test_an_account_whose_stream_is_back_is_open() -> None:
+    watched = outages()
+    watched.came_up("second")
+    assert watched.closed(HEALTHY, 30 * NS) == {"main"}
+    watched.came_up("main")
+    assert watched.closed(HEALTHY, 30 * NS) == frozenset()
+
+
+def test_an_account_that_is_not_healthy_is_closed_though_its_stream_is_up() -> None:
+    watched = outages()
+    watched.came_up("main")
+    watched.came_up("second")
+    assert watched.closed(frozenset({"main", "nobody"}), 1 * NS) == {"main"}
+
+
+@given(st.lists(st.tuples(st.sampled_from(["up", "down"]), st.integers(1, 40)), max_size=20))
+def test_an_account_is_closed_exactly_after_thirty_seconds_without_stream(steps: list[tuple[str, int]]) -> None:
+    watched = outages()
+    now_s = 0
+    down: int | None = 0
+    for kind, wait_s in steps:
+        if kind == "up":
+            watched.came_up("main")
+            down = None
+        else:
+            watched.went_down("main", now_s * NS)
+            down = now_s if down is None else down
+        now_s += wait_s
+        assert ("main" in watched.closed(HEALTHY, now_s * NS)) == (down is not None and now_s - down >= 30)

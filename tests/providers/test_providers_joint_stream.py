@@ -1,0 +1,131 @@
+"""Several accounts' streams as one: who carries what, and what the listener hears of a symbol that moves."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from bus.events import ConnectionChanged
+from observer.providers.interfaces import StreamListener
+from observer.providers.joint_stream import JointStream
+
+
+class Line:
+    """An account's stream, played by hand: the broker's acknowledgements are `acknowledge` and `lose`."""
+
+    capacity = 41
+
+    def __init__(self, listener: StreamListener) -> None:
+        self.listener = listener
+        self.wanted: Sequence[str] = ()
+        self._registered: set[str] = set()
+        self.closed = False
+
+    def want(self, symbols: Sequence[str]) -> None:
+        self.wanted = symbols
+
+    @property
+    def registered(self) -> frozenset[str]:
+        return frozenset(self._registered)
+
+    def acknowledge(self, symbol: str) -> None:
+        self._registered.add(symbol)
+        self.listener.on_registered(symbol)
+
+    def lose(self, symbol: str) -> None:
+        self._registered.discard(symbol)
+        self.listener.on_unregistered(symbol, "connection lost")
+
+    async def run(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.closed = True
+
+
+class Ear:
+    """Writes down what it hears of symbols and connections."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def on_registered(self, symbol: str) -> None:
+        self.heard.append(f"+{symbol}")
+
+    def on_unregistered(self, symbol: str, reason: str) -> None:
+        self.heard.append(f"-{symbol}")
+
+    def on_connection(self, change: ConnectionChanged) -> None:
+        self.heard.append(f"{change.account} {change.state}")
+
+    def on_trades(self, trades: object) -> None: ...
+
+    def on_facts(self, facts: object) -> None: ...
+
+    def on_quarantine(self, item: object) -> None: ...
+
+
+class Scene:
+    """Two accounts and who hears them."""
+
+    def __init__(self) -> None:
+        self.ear = Ear()
+        self.lines: dict[str, Line] = {}
+        self.stream = JointStream({name: self._opened(name) for name in ("main", "second")}, self.ear)
+
+    def _opened(self, name: str):
+        def opened(listener: StreamListener) -> Line:
+            self.lines[name] = Line(listener)
+            return self.lines[name]
+
+        return opened
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_each_account_is_told_its_own_symbols_and_one_that_has_none_is_told_so(scene: Scene) -> None:
+    scene.stream.want({"main": ("A", "B"), "second": ("C",)})
+    scene.stream.want({"second": ("A",)})
+    assert (scene.lines["main"].wanted, scene.lines["second"].wanted) == ((), ("A",))
+
+
+def test_what_any_account_carries_is_registered(scene: Scene) -> None:
+    scene.lines["main"].acknowledge("A")
+    scene.lines["second"].acknowledge("B")
+    assert scene.stream.registered == {"A", "B"}
+
+
+def test_a_symbol_that_two_accounts_carry_for_a_moment_is_heard_of_once(scene: Scene) -> None:
+    scene.lines["main"].acknowledge("A")
+    scene.lines["second"].acknowledge("A")
+    scene.lines["main"].lose("A")
+    scene.lines["second"].lose("A")
+    assert scene.ear.heard == ["+A", "-A"]
+
+
+def test_a_symbol_that_is_lost_before_another_account_has_it_is_heard_of_twice(scene: Scene) -> None:
+    scene.lines["main"].acknowledge("A")
+    scene.lines["main"].lose("A")
+    scene.lines["second"].acknowledge("A")
+    assert scene.ear.heard == ["+A", "-A", "+A"]
+
+
+def test_connections_are_heard_of_with_their_account(scene: Scene) -> None:
+    lost = ConnectionChanged("kis", "second", 1, "lost", "", 3)
+    scene.lines["second"].listener.on_connection(lost)
+    assert scene.ear.heard == ["second lost"]
+
+
+def test_all_streams_run_together_and_end_together(scene: Scene) -> None:
+    async def scenario() -> None:
+        task = asyncio.create_task(scene.stream.run())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
+    assert [line.closed for line in scene.lines.values()] == [True, True]
