@@ -55,9 +55,14 @@ def _outage(session_date: str, drop: ScriptedDrop) -> StreamOutage:
     return StreamOutage(start_ns, start_ns + round(drop.closed_for_s * NS_PER_S))
 
 
-def _moment_ns(session_date: str, text: str) -> int:
-    """The UTC nanoseconds of HH:MM or HH:MM:SS KST of a day."""
+def second_of_day(text: str) -> int:
+    """HH:MM or HH:MM:SS as seconds after midnight. Raises ValueError when it is neither."""
     hour, minute, second = ([int(part) for part in text.split(":")] + [0])[:3]
     if not (0 <= hour < 24 and 0 <= minute < 60 and 0 <= second < 60):
         raise ValueError(f"{text!r} is not a time of day HH:MM or HH:MM:SS")
-    return midnight_ns(session_date) + (hour * 3600 + minute * 60 + second) * NS_PER_S
+    return hour * 3600 + minute * 60 + second
+
+
+def _moment_ns(session_date: str, text: str) -> int:
+    """The UTC nanoseconds of HH:MM or HH:MM:SS KST of a day."""
+    return midnight_ns(session_date) + second_of_day(text) * NS_PER_S

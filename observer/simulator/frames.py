@@ -11,7 +11,7 @@ from typing import Final
 
 from observer.simulator.instruments import Instrument
 from observer.simulator.market import Market, MarketState, hhmmss
-from observer.simulator.tape import NS_PER_S, OPEN_S, Tape, share_of_day
+from observer.simulator.tape import NS_PER_S, Tape, share_of_day
 from observer.simulator.ticks import price_limits_krw
 
 TRADE_TR_ID: Final = "H0STCNT0"
@@ -119,7 +119,7 @@ def _book_fields(market: Market, instrument: Instrument, tape: Tape, state: Mark
     """Fields 33 to 46: date, session codes, resting orders, turnover, yesterday by now, interruption price, and the
     appended one.
     """
-    since_open_s = (tape.time_ns[place] - market.midnight_ns) / NS_PER_S - OPEN_S
+    since_open_s = (tape.time_ns[place] - market.open_ns) / NS_PER_S
     by_now = round(instrument.previous_volume * share_of_day(since_open_s))
     shares = instrument.listed_shares_thousands * 1_000
     resting = _RESTING_SHARES + tape.volume[place]

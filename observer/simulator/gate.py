@@ -71,6 +71,20 @@ class Gate:
         if self._tokens.pop(token, None) is None:
             raise Refusal("EGW00121", "유효하지 않은 token 입니다.", 500)
 
+    def revoke_all_tokens(self) -> None:
+        """Forget every token in force, as when the owner revokes them elsewhere: the next call is EGW00121."""
+        self._tokens.clear()
+
+    def expire_all_tokens(self, now_ns: int) -> None:
+        """Let every token in force end now, before its time: the next call is EGW00123, and a new one is issued."""
+        for text, token in self._tokens.items():
+            self._tokens[text] = msgspec.structs.replace(token, expires_ns=min(token.expires_ns, now_ns))
+        self._latest.clear()
+
+    def revoke_all_approvals(self) -> None:
+        """Forget every approval key: the next request on a stream is OPSP0011."""
+        self._approvals.clear()
+
     def issue_approval(self, app_key: str, app_secret: str, now_ns: int) -> IssuedToken:
         """The answer to Approval: a key for the stream. Raises Refusal."""
         self._check_secret(app_key, app_secret)

@@ -56,7 +56,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     """One listed security as the master file states it.
 
     `base_price_krw` is whole won (0: none), `market_cap_100m_krw` hundred million won, `listed_shares_thousands`
-    thousand shares, `listed_on` YYYYMMDD; `group` is KIS's 그룹코드 (ST, EF, EN, RT, ...).
+    thousand shares, `listed_on` YYYYMMDD; `group` is KIS's 그룹코드 (ST, EF, EN, RT, ...). `split` (액면변경 01): the
+    shares are split on the session day, and the base price is the one after it.
     """
 
     symbol: str
@@ -74,6 +75,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     administrative: bool = False
     preferred: bool = False
     spac: bool = False
+    split: bool = False
 
     @property
     def ordinary(self) -> bool:
@@ -183,4 +185,6 @@ def _varied(share: Instrument, rank: int, kind: float) -> Instrument:
         return replace(share, administrative=True)
     if kind < 0.17:
         return replace(share, administrative=True, settlement_trading=True)
+    if kind < 0.175:
+        return replace(share, split=True)
     return share

@@ -13,6 +13,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from observer.simulator.dealing import make_tape
+from observer.simulator.halts import Halt
 from observer.simulator.history import DayBar, past_bars
 from observer.simulator.instruments import ChanceSource, Instrument
 from observer.simulator.plan import DayPlan, plan_of
@@ -25,7 +27,6 @@ from observer.simulator.tape import (
     OPEN_S,
     SELL,
     Tape,
-    make_tape,
     midnight_ns,
 )
 from observer.simulator.ticks import price_limits_krw, tick_krw
@@ -81,7 +82,18 @@ class MinuteBar(msgspec.Struct, frozen=True, gc=False):
 class Market:
     """One day of one seeded market. Days of symbols are made when they are first asked for, and kept."""
 
-    def __init__(self, seed: int, session_date: str, instruments: Sequence[Instrument], chance: ChanceSource) -> None:
+    def __init__(
+        self,
+        seed: int,
+        session_date: str,
+        instruments: Sequence[Instrument],
+        chance: ChanceSource,
+        opens_s: int = OPEN_S,
+    ) -> None:
+        """The day opens at `opens_s` seconds after midnight KST, 09:00 but on days like the university entrance exam's
+        (10:00 to 16:30), and closes six and a half hours later.
+        """
+        self._opens_s = opens_s
         self.seed = seed
         self.session_date = session_date
         self.instruments = tuple(instruments)
@@ -94,13 +106,13 @@ class Market:
 
     @property
     def open_ns(self) -> int:
-        """09:00:00 KST of the session day."""
-        return self.midnight_ns + OPEN_S * NS_PER_S
+        """When the opening cross is dealt: 09:00:00 KST of the session day, later on an exam day."""
+        return self.midnight_ns + self._opens_s * NS_PER_S
 
     @property
     def close_ns(self) -> int:
-        """15:30:00 KST of the session day."""
-        return self.midnight_ns + CLOSE_S * NS_PER_S
+        """When the closing cross is dealt: six and a half hours after the opening, 15:30:00 KST on most days."""
+        return self.open_ns + (CLOSE_S - OPEN_S) * NS_PER_S
 
     def instrument(self, symbol: str) -> Instrument | None:
         """The listing of a symbol; None when there is none."""
@@ -121,6 +133,14 @@ class Market:
         if tape is None:
             tape = self._tapes[symbol] = self._made_tape(self._by_symbol[symbol])
         return tape
+
+    def halts(self, symbol: str) -> tuple[Halt, ...]:
+        """When dealing in the symbol stops during the day, in the order of time."""
+        return self.tape(symbol).halts
+
+    def halt_at(self, symbol: str, now_ns: int) -> Halt | None:
+        """The halt that runs at a moment; None when there is none. A symbol that is suspended all day has no halts."""
+        return next((halt for halt in self.halts(symbol) if halt.start_ns <= now_ns < halt.end_ns), None)
 
     def state_at(self, symbol: str, now_ns: int) -> MarketState:
         """How the symbol stands after all its trades at or before a moment."""
@@ -161,10 +181,15 @@ class Market:
             end = start
         return bars
 
-    def daily_bars(self, symbol: str) -> tuple[DayBar, ...]:
-        """Bars of the weekdays before the session day, newest first; none from before the listing."""
+    def daily_bars(self, symbol: str, *, adjusted: bool = True) -> tuple[DayBar, ...]:
+        """Bars of the weekdays before the session day, newest first; none from before the listing.
+
+        Of a symbol that is split on the session day they are in shares of after it, or as traded then.
+        """
         generator = self._chance(f"history/{self.session_date}/{symbol}")
-        return past_bars(self._by_symbol[symbol], self.plan(symbol), self.session_date, generator)
+        bars = past_bars(self._by_symbol[symbol], self.plan(symbol), self.session_date, generator)
+        ratio = self.plan(symbol).split_ratio
+        return bars if adjusted or ratio == 1 else tuple(_before_split(bar, ratio) for bar in bars)
 
     def offered(self, symbol: str) -> Iterator[OfferedTrade]:
         """Every trade of a symbol's day, oldest first."""
@@ -216,8 +241,15 @@ def _by_turnover(instruments: Sequence[Instrument]) -> list[str]:
 
 
 def _quotes(price_krw: int, base_krw: int, side: int) -> tuple[int, int]:
-    """Best bid and ask around a trade: a buyer paid the ask, a seller took the bid; 0 beyond the day's limits."""
+    """Best bid and ask around a trade: a buyer paid the ask, a seller took the bid; 0 beyond the day's limits.
+
+    At the upper limit there are buyers only, at the lower one sellers only.
+    """
     lowest_krw, highest_krw = price_limits_krw(base_krw)
+    if price_krw == highest_krw:
+        return price_krw, 0
+    if price_krw == lowest_krw:
+        return 0, price_krw
     if side == SELL:
         ask_krw = price_krw + tick_krw(price_krw)
         return price_krw, ask_krw if ask_krw <= highest_krw else 0
@@ -231,3 +263,8 @@ def _minute_bar(tape: Tape, start: int, end: int, minute: int) -> MinuteBar:
     return MinuteBar(
         hhmmss(minute * 60), prices[0], max(prices), min(prices), prices[-1], volume, tape.value_krw[end - 1]
     )
+
+
+def _before_split(bar: DayBar, ratio: int) -> DayBar:
+    prices_krw = (bar.open_krw * ratio, bar.high_krw * ratio, bar.low_krw * ratio, bar.close_krw * ratio)
+    return DayBar(bar.day, *prices_krw, max(1, bar.volume // ratio), bar.value_krw)

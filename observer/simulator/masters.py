@@ -113,6 +113,7 @@ _FINANCE: Final = (
     ("collateral_loan", 1),
     ("stock_loan", 1),
 )
+_PAR_SPLIT: Final = "01"  # 액면변경: 00 none, 01 split, 02 consolidation
 LAYOUTS: Final[dict[Exchange, tuple[tuple[str, int], ...]]] = {
     "KOSPI": (*_HEAD, *_CLASSES, *_KOSPI_FLAGS, *_TRADING, ("kospi", 1), *_FINANCE),
     "KOSDAQ": (*_HEAD, *_CLASSES, *_KOSDAQ_FLAGS, *_TRADING, *_FINANCE),
@@ -179,6 +180,7 @@ def _instrument(record: bytes, slices: Mapping[str, slice], exchange: Exchange) 
         administrative=text("administrative") == "Y",
         preferred=text("preferred") not in ("", "0"),
         spac=text("spac") == "Y",
+        split=text("par_change") == _PAR_SPLIT,
     )
 
 
@@ -200,6 +202,7 @@ def _values(instrument: Instrument) -> dict[str, str]:
         "listed_on": instrument.listed_on,
         "listed_shares": str(instrument.listed_shares_thousands),
         "settlement_month": "12",
+        "par_change": _PAR_SPLIT if instrument.split else "00",
         "preferred": "1" if instrument.preferred else "0",
         "as_of": "",
         "market_cap": str(instrument.market_cap_100m_krw),

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from observer.simulator.halts import DISCLOSURE_HALT_S, LONGEST_INTERRUPTION_S
+from observer.simulator.tape import CONTINUOUS_S
+
 if TYPE_CHECKING:
     from random import Random
 
     from observer.simulator.instruments import Instrument
-
-CONTINUOUS_S: Final = 380 * 60  # 09:00 to 15:20; then the closing auction collects orders until 15:30
 
 # Zipf-like activity: the largest trades a few thousand times a day, rank 500 under a hundred times.
 _MOST_TRADES: Final = 5_000
@@ -31,6 +32,10 @@ _BURST_SHARE: Final = 0.08
 _BURST_TRADES_MIN: Final = 100  # a burst of about 70 trades must not be a day's volume of its own
 _SWING_SHARE: Final = 0.05
 _UNIVERSE_PRICE_KRW: Final = 4_000
+LOCK_RAMP_S: Final = 900
+_LOCK_SHARE: Final = 0.02
+_DISCLOSURE_SHARE: Final = 0.01
+_SPLIT_RATIOS: Final = (2, 5, 10)
 
 
 class Surge(msgspec.Struct, frozen=True):
@@ -48,8 +53,22 @@ class Burst(msgspec.Struct, frozen=True):
     trades_per_s: int
 
 
+class Lock(msgspec.Struct, frozen=True):
+    """From `start_s` after the opening every trade is at a limit of the day, the upper or the lower one.
+
+    The price goes there in the LOCK_RAMP_S before.
+    """
+
+    start_s: int
+    at_upper: bool
+
+
 class DayPlan(msgspec.Struct, frozen=True):
-    """A symbol's day in a few numbers. `usual_volume` is what the 20-day average is made from."""
+    """A symbol's day in a few numbers. `usual_volume` is what the 20-day average is made from.
+
+    `disclosure_s` is when a halt of 30 minutes begins, in seconds after the opening (None: there is none);
+    `split_ratio` is how many shares one of the day before has become.
+    """
 
     usual_trades: int
     usual_volume: int
@@ -58,6 +77,9 @@ class DayPlan(msgspec.Struct, frozen=True):
     activity: float
     surge: Surge | None
     bursts: tuple[Burst, ...]
+    lock: Lock | None = None
+    disclosure_s: int | None = None
+    split_ratio: int = 1
 
 
 def plan_of(instrument: Instrument, rank: int, listed: int, generator: Random) -> DayPlan:
@@ -74,6 +96,9 @@ def plan_of(instrument: Instrument, rank: int, listed: int, generator: Random) -
         activity=generator.uniform(0.75, 1.25),
         surge=surge,
         bursts=bursts,
+        lock=_lock(instrument, rank, generator),
+        disclosure_s=_disclosure_s(instrument, rank, generator),
+        split_ratio=generator.choice(_SPLIT_RATIOS) if instrument.split else 1,
     )
 
 
@@ -91,6 +116,21 @@ def _surge(instrument: Instrument, rank: int, listed: int, generator: Random) ->
     if rank < _CALM_RANKS or draw >= min(share, _MOST_SURGES / listed):
         return None
     return Surge(start_s=300 + start * 19_500, times=3.8 + times * 4.2)
+
+
+def _lock(instrument: Instrument, rank: int, generator: Random) -> Lock | None:
+    draw, at_upper = generator.random(), generator.random() < 0.5
+    start_s = generator.randrange(LOCK_RAMP_S, CONTINUOUS_S - LOCK_RAMP_S)
+    if rank < _CALM_RANKS or not instrument.ordinary or draw >= _LOCK_SHARE:
+        return None
+    return Lock(start_s, at_upper)
+
+
+def _disclosure_s(instrument: Instrument, rank: int, generator: Random) -> int | None:
+    draw = generator.random()
+    latest_s = CONTINUOUS_S - DISCLOSURE_HALT_S - LONGEST_INTERRUPTION_S - 1
+    start_s = generator.randrange(600, latest_s)
+    return start_s if rank >= _CALM_RANKS and instrument.ordinary and draw < _DISCLOSURE_SHARE else None
 
 
 def _bursts(usual_trades: int, generator: Random) -> tuple[Burst, ...]:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from observer.clock import Clock
 from observer.simulator.chance import seeded_chance
-from observer.simulator.faults import Faults
+from observer.simulator.faults import Faults, second_of_day
 from observer.simulator.files import (
     files_application,
     instruments_in,
@@ -117,4 +117,5 @@ def _market_and_contents(settings: SimulatorSettings) -> tuple[Market, dict[str,
     else:
         instruments = made_up_instruments(settings.symbols, settings.session_date, chance)
         contents = made_up_contents(instruments)
-    return Market(settings.seed, settings.session_date, instruments, chance), contents
+    opens_s = second_of_day(settings.opens_at)
+    return Market(settings.seed, settings.session_date, instruments, chance, opens_s), contents

@@ -1,4 +1,4 @@
-"""One symbol's day of trades, in columns, and how it is made from a plan. Pure; chance is passed in.
+"""One symbol's day of trades, in columns. Pure.
 
 A column per quantity instead of an object per trade: half a million trades stay under 60 bytes each, and every running
 figure (volume, value, high, low, counts) is there at any trade without adding up again.
@@ -9,39 +9,32 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta, timezone
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from observer.simulator.plan import CONTINUOUS_S, DayPlan
-from observer.simulator.ticks import price_limits_krw, rounded_down_krw, tick_krw
-
 if TYPE_CHECKING:
-    from random import Random
+    from observer.simulator.halts import Halt
 
 NS_PER_S: Final = 1_000_000_000
 OPEN_S: Final = 9 * 3_600
 CLOSE_S: Final = 15 * 3_600 + 30 * 60
+CONTINUOUS_S: Final = 380 * 60  # 09:00 to 15:20; then the closing auction collects orders until 15:30
 # CCLD_DVSN of the stream: 1 buy, 3 auction, 5 sell.
 BUY: Final = 1
 AUCTION: Final = 3
 SELL: Final = 5
-
 _KST: Final = timezone(timedelta(hours=9))
-_MINUTES: Final = CONTINUOUS_S // 60
+MINUTES: Final = CONTINUOUS_S // 60
 
 
 def _weight_of_minute(minute: int) -> float:
     """The U of a day: a busy opening, a quiet noon, a busier end."""
-    return 0.5 + 2.5 * math.exp(-minute / 25) + 1.2 * math.exp((minute - _MINUTES) / 20)
+    return 0.5 + 2.5 * math.exp(-minute / 25) + 1.2 * math.exp((minute - MINUTES) / 20)
 
 
-_VOLUME_BY_MINUTE: Final = tuple(accumulate(_weight_of_minute(minute) for minute in range(_MINUTES)))
-# Sizes of trades relative to their mean: quantiles of an exponential distribution, scaled to a mean of one.
-_QUANTILES: Final = tuple(-math.log(1 - (place + 0.5) / 64) for place in range(64))
-_SIZES: Final = tuple(quantile * 64 / sum(_QUANTILES) for quantile in _QUANTILES)
-_SURGE_DECAY_S: Final = 1_200
+VOLUME_BY_MINUTE: Final = tuple(accumulate(_weight_of_minute(minute) for minute in range(MINUTES)))
 
 
 def midnight_ns(session_date: str) -> int:
@@ -55,11 +48,12 @@ def share_of_day(seconds_since_open: float) -> float:
     minute = int(seconds_since_open // 60)
     if minute < 0:
         return 0.0
-    return _VOLUME_BY_MINUTE[min(minute, _MINUTES - 1)] / _VOLUME_BY_MINUTE[-1]
+    return VOLUME_BY_MINUTE[min(minute, MINUTES - 1)] / VOLUME_BY_MINUTE[-1]
 
 
 class Tape:
     """All trades of one symbol on one day, oldest first. Trade 0 is the opening cross, the last one the closing cross.
+    `halts` are the times without trades, in their order.
 
     `buys` and `sells` count trades by aggressor; a cross counts as a buy, so that their sum grows by one with every
     trade. `buy_volume` and `sell_volume` leave the crosses out, as the real totals do.
@@ -68,6 +62,7 @@ class Tape:
     __slots__ = (
         "buy_volume",
         "buys",
+        "halts",
         "high_krw",
         "low_krw",
         "price_krw",
@@ -79,7 +74,15 @@ class Tape:
         "volume_after",
     )
 
-    def __init__(self, time_ns: Iterable[int], price_krw: Iterable[int], volume: Iterable[int], side: bytes) -> None:
+    def __init__(
+        self,
+        time_ns: Iterable[int],
+        price_krw: Iterable[int],
+        volume: Iterable[int],
+        side: bytes,
+        halts: tuple[Halt, ...] = (),
+    ) -> None:
+        self.halts = halts
         self.time_ns = array("q", time_ns)
         self.price_krw = array("i", price_krw)
         self.volume = array("q", volume)
@@ -101,61 +104,3 @@ class Tape:
 
 
 EMPTY_TAPE: Final = Tape((), (), (), b"")
-
-
-def make_tape(plan: DayPlan, base_price_krw: int, open_ns: int, generator: Random) -> Tape:
-    """The day that a plan describes. `open_ns` is 09:00:00 KST of the day."""
-    offsets_ns = sorted(_offsets_ns(plan, generator))
-    count = len(offsets_ns)
-    times = [open_ns + offset for offset in offsets_ns]
-    times.append(open_ns + (CLOSE_S - OPEN_S) * NS_PER_S)
-    sides = bytearray(generator.choices((BUY, SELL), k=count + 1))
-    sides[0] = sides[count] = AUCTION
-    volumes = _volumes(plan, count + 1, generator)
-    return Tape(times, _prices(plan, base_price_krw, count + 1, generator), volumes, bytes(sides))
-
-
-def _offsets_ns(plan: DayPlan, generator: Random) -> list[int]:
-    """Nanoseconds after the opening of every trade but the closing cross, unsorted."""
-    chance = generator.random
-    usual = max(1, round(plan.usual_trades * plan.activity))
-    minutes = generator.choices(range(_MINUTES), cum_weights=_VOLUME_BY_MINUTE, k=usual)
-    offsets = [int((minute + chance()) * 60 * NS_PER_S) for minute in minutes]
-    if plan.surge is not None:
-        extra = round(plan.usual_trades * (plan.surge.times - plan.activity))
-        left_s = CONTINUOUS_S - plan.surge.start_s
-        start_s = plan.surge.start_s
-        delays_s = (-_SURGE_DECAY_S * math.log(1 - chance()) for _ in range(extra))
-        offsets.extend(int((start_s + delay_s % left_s) * NS_PER_S) for delay_s in delays_s)
-    for burst in plan.bursts:
-        seconds = range(burst.start_s, burst.start_s + burst.duration_s)
-        offsets.extend(int((s + chance()) * NS_PER_S) for s in seconds for _ in range(burst.trades_per_s))
-    return offsets
-
-
-def _volumes(plan: DayPlan, count: int, generator: Random) -> list[int]:
-    """Sizes whose mean is the usual day's; the crosses are larger, as many orders meet in them."""
-    mean = plan.usual_volume / plan.usual_trades
-    volumes = [int(size * mean) or 1 for size in generator.choices(_SIZES, k=count)]
-    cross = max(1, plan.usual_trades // 50)
-    volumes[0] *= cross
-    volumes[-1] *= cross
-    return volumes
-
-
-def _prices(plan: DayPlan, base_price_krw: int, count: int, generator: Random) -> list[int]:
-    """A random walk from near the base price, stretched to the planned range, on the grid and inside the limits."""
-    lowest_krw, highest_krw = price_limits_krw(base_price_krw)
-    start = base_price_krw + plan.true_range_krw * generator.uniform(-0.2, 0.2)
-    walk = list(accumulate(generator.choices((-1, 0, 1), k=count - 1), initial=0))
-    stretch = plan.true_range_krw * plan.range_times / max(1, max(walk) - min(walk))
-    on_grid = _grid_of(min(walk) * stretch + start, max(walk) * stretch + start)
-    return [min(highest_krw, max(lowest_krw, on_grid(int(start + place * stretch)))) for place in walk]
-
-
-def _grid_of(lowest: float, highest: float) -> Callable[[int], int]:
-    """Rounding for prices between two others: one fixed step where the same holds for both, which is most days."""
-    step_krw = tick_krw(int(lowest))
-    if step_krw == tick_krw(int(highest)):
-        return lambda price_krw: price_krw - price_krw % step_krw
-    return rounded_down_krw

@@ -64,10 +64,13 @@ def test_trades_are_in_the_order_of_time_between_the_opening_and_the_close(marke
         assert times[-1] == at(15, 30)
 
 
-def test_a_day_begins_and_ends_with_an_auction(market: Market) -> None:
-    for symbol in traded(market)[::10]:
-        side = market.tape(symbol).side
-        assert (side[0], side[-1], side.count(AUCTION)) == (AUCTION, AUCTION, 2)
+def test_a_day_begins_and_ends_with_an_auction_and_so_does_a_halt_in_which_orders_came(market: Market) -> None:
+    for symbol in traded(market):
+        tape = market.tape(symbol)
+        ends = [halt.end_ns for halt in market.halts(symbol)]
+        assert (tape.side[0], tape.side[-1]) == (AUCTION, AUCTION)
+        crosses = [time_ns for time_ns, side in zip(tape.time_ns, tape.side, strict=True) if side == AUCTION]
+        assert set(crosses[1:-1]) <= set(ends)
 
 
 def test_prices_are_on_the_grid_and_within_the_limits(market: Market) -> None:
