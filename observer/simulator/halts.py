@@ -70,7 +70,7 @@ def interrupted(
             halts.append(_disclosure_halt(disclosure_ns, halts, reference_krw))
             disclosure_ns = None
         elif trade.time_ns <= latest_ns and _is_volatile(trade.price_krw, reference_krw):
-            halts.append(_interruption(trade.time_ns, reference_krw, generator))
+            halts.append(_interruption(max(trade.time_ns, kept[-1].time_ns + 1), reference_krw, generator))
         else:
             kept.append(trade)
             place += 1

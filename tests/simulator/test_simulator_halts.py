@@ -99,7 +99,7 @@ def test_a_market_has_halts_of_both_kinds_and_no_trade_in_them(market: Market) -
 
 
 def test_some_symbols_are_locked_at_a_limit_and_have_one_side_of_the_book_only(market: Market) -> None:
-    locks = {symbol.symbol: lock for symbol in market.instruments if (lock := market.plan(symbol.symbol).lock)}
+    locks = {i.symbol: lock for i in market.instruments if i.trades and (lock := market.plan(i.symbol).lock)}
     assert {lock.at_upper for lock in locks.values()} == {True, False}
     for symbol, lock in locks.items():
         instrument = market.instrument(symbol)
