@@ -13,8 +13,10 @@ place, and is tried again; who moved goes home when the account opens and its ol
 Provider Pool: failover). Where every account is closed none is: places are given as ever, for when one is back.
 """
 
-from collections.abc import Iterable, Mapping
+from bisect import insort
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from heapq import heappop, heappush
 from typing import Final, Literal
 
 import msgspec
@@ -31,6 +33,9 @@ AllocationStrategy = Literal["round_robin", "priority"]
 
 _FILLER: Final = "market_cap"
 _PINNED: Final = "manual"
+_TRIGGERED: Final = 1
+_TIERS: Final[Mapping[str, int]] = {_PINNED: 0, _FILLER: 2}
+_ENDLESS: Final = float("inf")
 _NOBODY: Final[AbstractSet[str]] = frozenset()
 _Order = tuple[int, float, float, str]
 
@@ -126,16 +131,14 @@ def allocate(
     Symbol Churn).
     """
     rapid = is_rapid(state.churn, now_ns, settings)
-    admissible = (item for item in candidates if item.alive(now_ns) and item.symbol not in dropped)
-    wanted = _one_each(lengthened(item, now_ns, settings) if rapid else item for item in admissible)
+    admissible = [item for item in candidates if item.alive(now_ns) and item.symbol not in dropped]
+    wanted = _one_each([lengthened(item, now_ns, settings) for item in admissible] if rapid else admissible)
     seating = _Seating(state, now_ns, settings.churn_threshold if rapid else settings.replacement_threshold, closed)
     seating.review(wanted, dropped)
     seating.bring_home()
     seating.evacuate()
     seated = state.symbols
-    newcomers = [candidate for candidate in wanted.values() if candidate.symbol not in seated]
-    for candidate in sorted(newcomers, key=_order):
-        seating.seat(candidate)
+    seating.seat([candidate for symbol, candidate in wanted.items() if symbol not in seated])
     return seating.state(settings), tuple(seating.decisions)
 
 
@@ -170,14 +173,26 @@ class _Seating:
     def __init__(self, state: SlotState, now_ns: int, threshold: float, closed: AbstractSet[str]) -> None:
         self._before = state
         self._places = list(state.places)
-        self._accounts = tuple(dict.fromkeys(place.account for place in state.places))
-        self._closed = closed if not closed >= set(self._accounts) else _NOBODY
+        self._account_of = [place.account for place in state.places]
+        self._accounts = tuple(dict.fromkeys(self._account_of))
+        shut = closed if not closed >= set(self._accounts) else _NOBODY
+        self._is_open = [account not in shut for account in self._account_of]
         self._turn = state.turn
+        # Free places that are open, the first one on top; some may have been taken since.
+        self._free_by_account: dict[str, list[int]] = {account: [] for account in self._accounts}
+        for index, place in enumerate(state.places):
+            if place.candidate is None and self._is_open[index]:
+                self._free_by_account[self._account_of[index]].append(index)
+        # Who can be replaced, the lowest last; some may have left since. Made when it is first needed.
+        self._by_rank: list[tuple[_Order, int]] | None = None
         self._overflowed = {
             symbol: end_ns for symbol, end_ns in state.overflowed.items() if end_ns is None or end_ns > now_ns
         }
         self._now_ns = now_ns
         self._threshold = threshold
+        # What an overflow tells; known when the first newcomer is refused, as from then on no place changes hands.
+        self._lowest: float | None = None
+        self._refusal: OverflowReason = "all_places_hold_higher_scores"
         self.decisions: list[Decision] = []
 
     def state(self, settings: SlotSettings) -> SlotState:
@@ -201,7 +216,9 @@ class _Seating:
             if renewed is None:
                 self.release(index, held, "expired")
                 continue
-            self._places[index] = msgspec.structs.replace(place, candidate=renewed)
+            if renewed is held:
+                continue
+            self._places[index] = Place(place.slot, renewed, place.home)
             if renewed.kind != held.kind:
                 self.decisions.append(Assign(place.slot, renewed, None, "kept"))
 
@@ -210,7 +227,7 @@ class _Seating:
         away = [(place.candidate, place) for place in self._places if place.candidate is not None and place.home]
         for candidate, place in sorted(away, key=lambda item: _order(item[0])):
             home = next((index for index, other in enumerate(self._places) if other.slot == place.home), None)
-            if home is not None and self._is_open(home) and self._places[home].candidate is None:
+            if home is not None and self._is_open[home] and self._places[home].candidate is None:
                 self._move(candidate, self._index_of(candidate.symbol), home, "moved_home", None)
 
     def evacuate(self) -> None:
@@ -218,7 +235,7 @@ class _Seating:
         stranded = [
             (place.candidate, place)
             for index, place in enumerate(self._places)
-            if place.candidate is not None and not self._is_open(index)
+            if place.candidate is not None and not self._is_open[index]
         ]
         for candidate, place in sorted(stranded, key=lambda item: _order(item[0])):
             goal = self._free()
@@ -233,26 +250,31 @@ class _Seating:
         """Free a place."""
         slot = self._places[index].slot
         self._places[index] = Place(slot)
+        if self._is_open[index]:
+            heappush(self._free_by_account[self._account_of[index]], index)
         self.decisions.append(Release(slot, held.symbol, held.score, reason))
 
     def forget_overflow(self, symbol: str) -> None:
         """Should the symbol overflow again, that is news."""
         self._overflowed.pop(symbol, None)
 
-    def seat(self, candidate: Candidate) -> None:
-        """Give the candidate a place, or say that there is none."""
-        free = self._free()
-        if free is not None:
-            self._assign(free, candidate, "pinned" if candidate.kind == _PINNED else "free_place")
-            return
-        weakest = self._weakest()
-        if weakest is not None and _outranks(candidate, weakest[1], self._threshold):
-            self._assign(weakest[0], candidate, "pinned" if candidate.kind == _PINNED else "outranks")
-        elif candidate.kind != _FILLER:
-            self._overflow(candidate, "all_places_pinned" if weakest is None else "all_places_hold_higher_scores")
+    def seat(self, newcomers: Sequence[Candidate]) -> None:
+        """Give each newcomer a place, or say that there is none; the most important is first.
 
-    def _is_open(self, index: int) -> bool:
-        return self._places[index].account not in self._closed
+        Where one gets no place, those behind it in its tier get none either, which is most of a sweep's candidates.
+        """
+        refused_tier: int | None = None
+        for candidate in newcomers:
+            tier = _TIERS.get(candidate.kind, _TRIGGERED)
+            if tier == refused_tier:
+                self._refuse(candidate)
+            elif (free := self._free()) is not None:
+                self._assign(free, candidate, "pinned" if candidate.kind == _PINNED else "free_place")
+            elif (weakest := self._weakest()) and _outranks(candidate, weakest[1], self._threshold):
+                self._assign(weakest[0], candidate, "pinned" if candidate.kind == _PINNED else "outranks")
+            else:
+                refused_tier = tier
+                self._refuse(candidate)
 
     def _index_of(self, symbol: str) -> int:
         return next(
@@ -261,28 +283,41 @@ class _Seating:
 
     def _free(self) -> int | None:
         """The next free place: of the account whose turn it is, or, by priority, of the first that has one."""
-        free = [index for index, place in enumerate(self._places) if place.candidate is None and self._is_open(index)]
-        if not free or self._before.strategy == "priority":
-            return free[0] if free else None
         count = len(self._accounts)
-        turns = {account: (number - self._turn) % count for number, account in enumerate(self._accounts)}
-        chosen = min(free, key=lambda index: (turns[self._places[index].account], index))
-        self._turn = (self._accounts.index(self._places[chosen].account) + 1) % count
-        return chosen
+        first = self._turn if self._before.strategy == "round_robin" else 0
+        for number in range(first, first + count):
+            account = self._accounts[number % count]
+            free = self._free_by_account[account]
+            while free and self._places[free[0]].candidate is not None:
+                heappop(free)
+            if free:
+                self._turn = (number + 1) % count
+                return free[0]
+        return None
 
     def _weakest(self) -> tuple[int, Candidate] | None:
         """The lowest of those who can be replaced."""
-        held = [
-            (index, place.candidate)
-            for index, place in enumerate(self._places)
-            if place.candidate is not None and place.candidate.kind != _PINNED and self._is_open(index)
-        ]
-        return max(held, key=lambda item: _order(item[1]), default=None)
+        if self._by_rank is None:
+            held = ((place.candidate, index) for index, place in enumerate(self._places) if self._is_open[index])
+            self._by_rank = sorted(
+                (_order(candidate), index)
+                for candidate, index in held
+                if candidate is not None and candidate.kind != _PINNED
+            )
+        while self._by_rank:
+            order, index = self._by_rank[-1]
+            candidate = self._places[index].candidate
+            if candidate is not None and _order(candidate) == order:
+                return index, candidate
+            self._by_rank.pop()
+        return None
 
     def _assign(self, index: int, candidate: Candidate, reason: AssignReason, home: str | None = None) -> None:
         place = self._places[index]
         replaced = place.candidate.symbol if place.candidate is not None else None
         self._places[index] = Place(place.slot, candidate, home)
+        if self._by_rank is not None and candidate.kind != _PINNED:
+            insort(self._by_rank, (_order(candidate), index))
         self.forget_overflow(candidate.symbol)
         self.decisions.append(Assign(place.slot, candidate, replaced, reason))
 
@@ -292,33 +327,43 @@ class _Seating:
         self.release(start, candidate, reason)
         self._assign(goal, candidate, reason, home)
 
-    def _overflow(self, candidate: Candidate, reason: OverflowReason) -> None:
+    def _refuse(self, candidate: Candidate) -> None:
+        """There is no place for it, which is told once; who only fills has no claim to one."""
+        if candidate.kind == _FILLER:
+            return
         if candidate.symbol not in self._overflowed:
-            lowest = min(place.candidate.score for place in self._places if place.candidate is not None)
-            self.decisions.append(Overflow(candidate, lowest, reason))
+            if self._lowest is None:
+                self._lowest = min(place.candidate.score for place in self._places if place.candidate is not None)
+                self._refusal = "all_places_pinned" if self._weakest() is None else "all_places_hold_higher_scores"
+            self.decisions.append(Overflow(candidate, self._lowest, self._refusal))
         self._overflowed[candidate.symbol] = candidate.expires_ns
 
 
 def _order(candidate: Candidate) -> _Order:
     """The smaller, the more important; total, so that no order of arrival shows through."""
-    tier = {_PINNED: 0, _FILLER: 2}.get(candidate.kind, 1)
+    tier = _TIERS.get(candidate.kind, _TRIGGERED)
     return tier, -candidate.score, -candidate.market_cap_krw, candidate.symbol
 
 
-def _one_each(candidates: Iterable[Candidate]) -> dict[str, Candidate]:
-    """The most important candidate of each symbol."""
+def _one_each(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
+    """The most important candidate of each symbol, the most important symbol first."""
     first: dict[str, Candidate] = {}
-    for candidate in candidates:
-        rival = first.get(candidate.symbol)
-        if rival is None or _preference(candidate) < _preference(rival):
-            first[candidate.symbol] = candidate
+    for candidate in sorted(candidates, key=_preference):
+        first.setdefault(candidate.symbol, candidate)
     return first
 
 
-def _preference(candidate: Candidate) -> tuple[_Order, float, str, float]:
-    """The order among the candidates of one symbol: of equals the one that lives longer."""
-    life_ns = float("inf") if candidate.expires_ns is None else candidate.expires_ns
-    return _order(candidate), -life_ns, candidate.kind, candidate.measure
+def _preference(candidate: Candidate) -> tuple[int, float, float, str, float, str, float]:
+    """`_order`, and among the candidates of one symbol: of equals the one that lives longer."""
+    return (
+        _TIERS.get(candidate.kind, _TRIGGERED),
+        -candidate.score,
+        -candidate.market_cap_krw,
+        candidate.symbol,
+        -_ENDLESS if candidate.expires_ns is None else -candidate.expires_ns,
+        candidate.kind,
+        candidate.measure,
+    )
 
 
 def _renewed(held: Candidate, fresh: Candidate | None, now_ns: int) -> Candidate | None:
