@@ -1,4 +1,4 @@
-"""The configured broker, put together: the only place where providers meet accounts.
+"""The configured broker's accounts, put together: the only place where providers meet accounts.
 
 A provider's calls need permits and credentials, an account has them, and neither room knows the other; here the
 configuration joins them for whoever wants to call. A process loads a network library with its first use of it: the one
@@ -7,18 +7,22 @@ that streams never has the REST client's, and the other way round.
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from observer import logs
+from observer.accounts.health import Health, believed
+from observer.accounts.health_file import HealthFile
 from observer.accounts.keys import AccountKeys, read_keys
 from observer.accounts.permits import SharedPermits
+from observer.accounts.pool import AccountSettings, AllocationStrategy
 from observer.accounts.token_cache import CachedCredentials, TokenStore
 from observer.clock import Clock
 from observer.config import Settings
-from observer.providers.interfaces import Credentials, StreamListener
+from observer.providers.interfaces import Bar, Credentials, Lane, PastTrade, Quote, StreamListener
 
 if TYPE_CHECKING:
     from observer.providers.kis.calls import KisIssuing, KisRest
@@ -30,20 +34,25 @@ PROBE_SYMBOL: Final = "005930"  # Samsung Electronics: asked for where whether i
 
 
 class BrokerAccount:
-    """The configured account of the configured broker, for one process.
+    """One account of the configured broker, for one process.
 
-    Raises:
-        MissingKeysError: there are no usable keys; says what to do.
+    `capacity` is how many symbols it can stream, `priority` its place among the accounts (1 is first).
     """
 
-    def __init__(self, settings: Settings, clock: Clock, chance: Random) -> None:
-        self.name = settings.account.name
-        self.keys = keys_of(settings)
-        self.tokens = TokenStore(Path(settings.run.runtime) / "tokens", self.name)
+    def __init__(
+        self, settings: Settings, account: AccountSettings, keys: AccountKeys, clock: Clock, chance: Random
+    ) -> None:
+        self.name = account.account_id
+        self.priority = account.priority
+        self.capacity = min(account.max_slots, settings.selection.slots.max_slots)
+        self.keys = keys
+        folder = Path(settings.run.runtime) / "tokens"
+        self.tokens = TokenStore(folder, self.name)
+        self.health = HealthFile(folder, self.name)
         self._settings = settings
         self._clock = clock
         self._chance = chance
-        self._credentials = CachedCredentials(store=self.tokens, keys=self.keys, clock=clock, build=Credentials)
+        self._credentials = CachedCredentials(store=self.tokens, keys=keys, clock=clock, build=Credentials)
 
     @contextlib.asynccontextmanager
     async def rest(self) -> AsyncIterator["KisRest"]:
@@ -78,15 +87,6 @@ class BrokerAccount:
         async with open_client(self._settings.kis.rest_url, self._settings.kis.rest) as client:
             yield KisIssuing(client, self._clock)
 
-    @contextlib.asynccontextmanager
-    async def master_files(self) -> AsyncIterator["KisMasterFiles"]:
-        """The download host of the master files."""
-        from observer.providers.http import open_client
-        from observer.providers.kis.files import KisMasterFiles
-
-        async with open_client(self._settings.kis.files_url, self._settings.kis.rest) as client:
-            yield KisMasterFiles(client)
-
     def stream(self, listener: StreamListener) -> "TradeStreamConnection":
         """The account's one streaming connection; it does nothing until it is run."""
         from observer.providers.kis.session import KisSession
@@ -96,7 +96,7 @@ class BrokerAccount:
             url=self._settings.kis.stream_url,
             provider=PROVIDER,
             account=self.name,
-            capacity=self._settings.selection.slots.max_slots,
+            capacity=self.capacity,
             silence_s=self._settings.kis.stream_silence_s,
         )
         return TradeStreamConnection(
@@ -109,13 +109,103 @@ class BrokerAccount:
         )
 
 
-def keys_of(settings: Settings) -> AccountKeys:
-    """The account's keys; from now on they are concealed in this process's log.
+class Brokers:
+    """All configured accounts, for one process, first by priority first.
 
     Raises:
-        MissingKeysError: there are none; says what to do.
+        MissingKeysError: an account has no usable keys; says what to do.
     """
-    [keys] = read_keys([settings.account], os.environ)
-    logs.conceal(keys.app_key)
-    logs.conceal(keys.app_secret)
-    return keys
+
+    def __init__(self, settings: Settings, clock: Clock, chance: Random) -> None:
+        keys = {each.account: each for each in keys_of(settings)}
+        self.accounts: Sequence[BrokerAccount] = tuple(
+            BrokerAccount(settings, account, keys[account.account_id], clock, chance)
+            for account in settings.pool.by_priority
+        )
+        self.strategy: AllocationStrategy = settings.pool.allocation_strategy
+        self.failover = settings.pool.failover_enabled
+        self._settings = settings
+        self._clock = clock
+
+    def is_healthy(self, name: str) -> bool:
+        """Whether calls and stream of the account are fit; one that nobody judged of late is taken to be."""
+        health = self.health_of(name)
+        return health is None or health.healthy
+
+    def health_of(self, name: str) -> Health | None:
+        """The last judgement of the account; None when there is none, or an old one only."""
+        [account] = [account for account in self.accounts if account.name == name]
+        interval_s = self._settings.pool.health_check_interval_seconds
+        return believed(account.health.read(), interval_s, self._clock.now_ns())
+
+    def usable(self) -> Sequence[BrokerAccount]:
+        """The accounts whose calls are fit; all of them when none is, since then trying is all that is left."""
+        health = [self.health_of(account.name) for account in self.accounts]
+        fit = [
+            account for account, found in zip(self.accounts, health, strict=True) if found is None or found.calls.fit
+        ]
+        return fit or self.accounts
+
+    @contextlib.asynccontextmanager
+    async def rest(self) -> AsyncIterator["RestOfAll"]:
+        """REST calls of every account."""
+        async with contextlib.AsyncExitStack() as stack:
+            calls = {account.name: await stack.enter_async_context(account.rest()) for account in self.accounts}
+            yield RestOfAll(self, calls)
+
+    @contextlib.asynccontextmanager
+    async def master_files(self) -> AsyncIterator["KisMasterFiles"]:
+        """The download host of the master files."""
+        from observer.providers.http import open_client
+        from observer.providers.kis.files import KisMasterFiles
+
+        async with open_client(self._settings.kis.files_url, self._settings.kis.rest) as client:
+            yield KisMasterFiles(client)
+
+
+class RestOfAll:
+    """REST calls of every account, while they are open. Satisfies `QuoteSource` and `HistorySource`.
+
+    Each call goes to the first usable account by priority: another one when that falls ill, and back when it heals.
+    """
+
+    def __init__(self, brokers: Brokers, calls: Mapping[str, "KisRest"]) -> None:
+        self._brokers = brokers
+        self._calls = calls
+        self.quotes_per_call = min(each.quotes_per_call for each in calls.values())
+
+    def usable(self) -> Mapping[str, "KisRest"]:
+        """The calls of the usable accounts by their names, first by priority first."""
+        return {account.name: self._calls[account.name] for account in self._brokers.usable()}
+
+    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
+        """As `QuoteSource`."""
+        return await self._first().quotes(symbols, lane)
+
+    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+        """As `HistorySource`."""
+        return await self._first().daily_bars(symbol, first, last)
+
+    async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        """As `HistorySource`."""
+        return await self._first().minute_bars(symbol, from_ns, to_ns)
+
+    async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
+        """As `HistorySource`."""
+        return await self._first().trades_between(symbol, from_ns, to_ns)
+
+    def _first(self) -> "KisRest":
+        return next(iter(self.usable().values()))
+
+
+def keys_of(settings: Settings) -> Sequence[AccountKeys]:
+    """The keys of all accounts; from now on they are concealed in this process's log.
+
+    Raises:
+        MissingKeysError: some are missing; says what to do.
+    """
+    found = read_keys(settings.pool.accounts, os.environ)
+    for keys in found:
+        logs.conceal(keys.app_key)
+        logs.conceal(keys.app_secret)
+    return found

@@ -4,14 +4,16 @@ Each room declares what it can be told and never imports this module, so no room
 own. Secrets are never in this file: it says where they are.
 """
 
+import contextlib
+import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from bus.endpoints import Endpoints, TcpEndpoints
-from observer.accounts.keys import AccountSettings
 from observer.accounts.permits import PermitSettings
+from observer.accounts.pool import PoolSettings, parse_pool
 from observer.errors import ConfigError
 from observer.gaps.recovery import RecoverySettings
 from observer.providers.kis import hosts
@@ -22,18 +24,20 @@ from observer.selection.settings import SelectionSettings
 from observer.simulator.settings import SimulatorSettings
 from observer.supervisor.limits import HostLimits
 
-Section = TypeVar("Section")
+_NO_SECTIONS: Final = frozenset({"pool", "keys_digest"})
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where things are on this machine. `runtime` holds sockets, outboxes, tokens and keys and is its owner's alone.
 
+    `provider_pool` is the file of the accounts; without the default's one there is one account, `main`.
     `endpoints` puts all four sockets on the network (CURVE, with the keys of `observer keys make`); None: files.
     """
 
     data: str = "data"
     runtime: str = "run"
     trading_days: str = "config/trading_days.toml"
+    provider_pool: str = "config/provider_pool.json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     endpoints: TcpEndpoints | None = None
 
@@ -62,9 +66,12 @@ class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Track B: how often trade rates and expiries are looked at, in market seconds."""
+    """Track B, in market seconds: how often trade rates and expiries are looked at, and for how long an account's
+    stream may be down before its symbols move to other accounts.
+    """
 
     evaluation_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
+    failover_after_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
 
 
 class SupervisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,11 +87,16 @@ class SupervisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that can be configured; each section is a struct of its own with its defaults."""
+    """Everything that can be configured; each section is a struct of its own with its defaults.
+
+    Not sections of the file: `pool`, which has a file of its own ([run] provider_pool), and `keys_digest`, which is
+    another one when a keys file has another content, so that a reload sees it.
+    """
 
     run: RunSettings = RunSettings()
     store: StoreSettings = StoreSettings()
-    account: AccountSettings = AccountSettings(name="main", keys_file="config/keys.toml")
+    pool: PoolSettings = PoolSettings()
+    keys_digest: str = ""
     kis: KisSettings = KisSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     selection: SelectionSettings = SelectionSettings()
@@ -97,12 +109,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def load_settings(path: Path) -> Settings:
-    """The settings in a TOML file; absent keys and sections have their defaults.
+    """The settings in a TOML file and in the file of the accounts; absent keys and sections have their defaults.
 
     Raises:
-        ConfigError: the file cannot be read, or it has wrong keys or values: one line for each wrong section.
+        ConfigError: a file cannot be read, or it has wrong keys or values: one line for each wrong section.
     """
-    return settings_of(_document(path), str(path))
+    settings = settings_of(_document(path), str(path))
+    pool = _read_pool(settings.run)
+    return msgspec.structs.replace(settings, pool=pool, keys_digest=_keys_digest(pool))
 
 
 def load_run_settings(path: Path) -> RunSettings:
@@ -148,13 +162,38 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
+def _read_pool(run: RunSettings) -> PoolSettings:
+    path = Path(run.provider_pool)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        if run.provider_pool == RunSettings().provider_pool:
+            return PoolSettings()
+        raise ConfigError(f"[run] provider_pool: there is no file {path}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    return parse_pool(content, str(path))
+
+
+def _keys_digest(pool: PoolSettings) -> str:
+    """Of the keys files' contents; empty without any. What is missing is for `accounts.keys` to tell."""
+    paths = sorted({Path(account.keys_file).expanduser() for account in pool.accounts if account.keys_file})
+    digest = hashlib.sha256()
+    readable = False
+    for path in paths:
+        with contextlib.suppress(OSError):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            readable = True
+    return digest.hexdigest() if readable else ""
+
+
 def settings_of(document: dict[str, Any], source: str) -> Settings:
     """The settings in a decoded document; `source` names it in errors.
 
     Raises:
         ConfigError: as for `load_settings`.
     """
-    fields = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    fields = {field.name: field.type for field in msgspec.structs.fields(Settings) if field.name not in _NO_SECTIONS}
     problems = [f"unknown section [{name}]" for name in document if name not in fields]
     sections: dict[str, Any] = {}
     for name, content in document.items():

@@ -2,7 +2,7 @@
 
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
@@ -24,30 +24,47 @@ DROPS: Final = (
 
 class Practice(msgspec.Struct, frozen=True, kw_only=True):
     """What can be chosen: made-up symbols, seed, folder of real samples (None: made-up listings), database URL (empty:
-    a file in the folder).
+    a file in the folder), number of accounts.
     """
 
     symbols: int
     seed: int
     data: Path | None = None
     database: str = ""
+    accounts: int = 1
 
 
 def write_practice(folder: Path, practice: Practice) -> Path:
     """Write configuration and new broker keys into `folder`, which exists; the path of the configuration."""
+    names = ["main"] if practice.accounts == 1 else [f"account_{n:03}" for n in range(1, practice.accounts + 1)]
+    keys = _keys_file(folder, names)
+    _pool_file(folder.absolute(), names)
     configuration = folder / "observer.toml"
     configuration.touch(mode=0o600)  # it knows the simulated broker's keys, and perhaps a database's password
-    configuration.write_text(tomli_w.dumps(_document(folder.absolute(), practice, _keys_file(folder))))
+    configuration.write_text(tomli_w.dumps(_document(folder.absolute(), practice, keys)))
     return configuration
 
 
-def _keys_file(folder: Path) -> Mapping[str, str]:
-    """Keys of the simulated broker, new ones each time, in a file as a user's would be."""
-    keys = {"app_key": f"PS{secrets.token_hex(17)}", "app_secret": secrets.token_urlsafe(135)}
+def _keys_file(folder: Path, names: Sequence[str]) -> Mapping[str, str]:
+    """Keys of the simulated broker for each account, new ones each time, in a file as a user's would be.
+
+    Returns the secret of each app key.
+    """
+    keys = {name: {"app_key": f"PS{secrets.token_hex(17)}", "app_secret": secrets.token_urlsafe(135)} for name in names}
     path = folder / "keys.toml"
     path.touch(mode=0o600)
-    path.write_text(tomli_w.dumps({"main": keys}))
-    return keys
+    path.write_text(tomli_w.dumps(keys))
+    return {each["app_key"]: each["app_secret"] for each in keys.values()}
+
+
+def _pool_file(folder: Path, names: Sequence[str]) -> None:
+    keys_file = str(folder / "keys.toml")
+    accounts = [
+        {"account_id": name, "keys_file": keys_file, "priority": priority}
+        for priority, name in enumerate(names, start=1)
+    ]
+    document = {"provider_pool": {"accounts": accounts}}
+    (folder / "provider_pool.json").write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
 
 
 def _document(folder: Path, practice: Practice, keys: Mapping[str, str]) -> dict[str, object]:
@@ -57,7 +74,7 @@ def _document(folder: Path, practice: Practice, keys: Mapping[str, str]) -> dict
         "session_date": DAY.isoformat(),
         "symbols": practice.symbols,
         "data": "" if practice.data is None else str(practice.data.absolute()),
-        "app_keys": {keys["app_key"]: keys["app_secret"]},
+        "app_keys": dict(keys),
         "rest_port": rest_port,
         "stream_port": stream_port,
         "files_port": files_port,
@@ -65,9 +82,13 @@ def _document(folder: Path, practice: Practice, keys: Mapping[str, str]) -> dict
         "drops": list(DROPS),
     }
     return {
-        "run": {"data": str(folder / "data"), "runtime": str(folder / "run"), "trading_days": str(_trading_days())},
+        "run": {
+            "data": str(folder / "data"),
+            "runtime": str(folder / "run"),
+            "trading_days": str(_trading_days()),
+            "provider_pool": str(folder / "provider_pool.json"),
+        },
         "store": {"url": practice.database or f"sqlite:///{folder / 'data' / 'observer.db'}"},
-        "account": {"name": "main", "keys_file": str(folder / "keys.toml")},
         "kis": {
             "rest_url": f"http://127.0.0.1:{rest_port}",
             "stream_url": f"ws://127.0.0.1:{stream_port}/tryitout",

@@ -27,14 +27,14 @@ class Process(msgspec.Struct, frozen=True):
 
 
 _DAY: Final = ("run", "schedule")
-_BROKER: Final = ("account", "kis")
+_BROKER: Final = ("pool", "keys_digest", "kis")
 _SELECTION: Final = ("selection.triggers", "selection.slots", "selection.context")
 
 SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulator"))
 
 PROCESSES: Final = (
     Process("core-writer", "workers.core_writer", 1, (*_DAY, "store")),
-    Process("accounts", "workers.accounts", 2, (*_DAY, *_BROKER)),
+    Process("accounts", "workers.accounts", 2, (*_DAY, "store", *_BROKER)),
     Process("master-file", "workers.master_file", 3, (*_DAY, "store", *_BROKER, "reference", "selection.universe")),
     Process("gap-recovery", "workers.gap_recovery", 3, ("run", "store", *_BROKER, "recovery")),
     Process("track-a", "workers.track_a", 3, (*_DAY, "store", *_BROKER, "track_a")),

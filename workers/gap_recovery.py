@@ -32,7 +32,7 @@ GAPS_AT_ONCE: Final = 4  # the limiter sets the pace; this only hides the answer
 
 async def gap_recovery(worker: Worker) -> None:
     """Recover gaps by priority until stopped."""
-    async with worker.producer() as producer, worker.broker_account().rest() as rest:
+    async with worker.producer() as producer, worker.brokers().rest() as rest:
         await worker.ready()
         await worker.settled(producer)
         async with worker.reader() as reader:

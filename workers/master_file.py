@@ -45,13 +45,13 @@ DayJob = Callable[[DayPlan], Awaitable[None]]
 
 async def master_file(worker: Worker) -> None:
     """Run the day's jobs in their order, each once a day; a process that starts late makes up for what it missed."""
-    account = worker.broker_account()
+    brokers = worker.brokers()
     await _write_calendar(worker)
     async with (
         worker.reader() as reader,
         worker.producer() as producer,
-        account.rest() as rest,
-        account.master_files() as files,
+        brokers.rest() as rest,
+        brokers.master_files() as files,
     ):
         await worker.ready()
         await worker.settled(producer)

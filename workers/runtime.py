@@ -33,7 +33,7 @@ from workers.alerts import DiskAlerts
 from workers.orders import Orders
 
 if TYPE_CHECKING:
-    from observer.brokers import BrokerAccount
+    from observer.brokers import BrokerAccount, Brokers
     from observer.store.reader import StoreReader
 
 logger = logging.getLogger(__name__)
@@ -63,11 +63,15 @@ class Worker:
         """Tell the supervisor that what depends on this process may start."""
         await self.control.send(Ready(self.name, os.getpid()))
 
-    def broker_account(self) -> "BrokerAccount":
-        """The configured account; only processes that call a broker load what that takes."""
-        from observer.brokers import BrokerAccount
+    def brokers(self) -> "Brokers":
+        """The configured accounts; only processes that call a broker load what that takes."""
+        from observer.brokers import Brokers
 
-        return BrokerAccount(self.settings, self.clock, random.Random(os.getpid()))
+        return Brokers(self.settings, self.clock, random.Random(os.getpid()))
+
+    def broker_account(self) -> "BrokerAccount":
+        """The first of them by priority."""
+        return self.brokers().accounts[0]
 
     @contextlib.asynccontextmanager
     async def reader(self) -> "AsyncIterator[StoreReader]":

@@ -5,6 +5,8 @@ The file is TOML with a table per account:
     [main]
     app_key = "PS..."
     app_secret = "..."
+
+Which accounts there are and where the keys of each are is `pool.AccountSettings`'s.
 """
 
 import os
@@ -15,16 +17,8 @@ from pathlib import Path
 
 import msgspec
 
+from observer.accounts.pool import AccountSettings
 from observer.errors import MissingKeysError
-
-
-class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One account of a broker and where its keys are. The variables come first; the file may be absent."""
-
-    name: str
-    app_key_variable: str = "KIS_APP_KEY"
-    app_secret_variable: str = "KIS_APP_SECRET"  # noqa: S105 - the name of a variable
-    keys_file: str | None = None
 
 
 class AccountKeys(msgspec.Struct, frozen=True):
@@ -50,7 +44,8 @@ def read_keys(accounts: Sequence[AccountSettings], environment: Mapping[str, str
     """The keys of all accounts, in their order.
 
     Raises:
-        MissingKeysError: naming everything that is missing or refused, of all accounts at once.
+        MissingKeysError: naming everything that is missing or refused, of all accounts at once; two accounts with one
+            app key are refused too, since a broker gives one app key one stream.
     """
     found: list[AccountKeys] = []
     problems: list[str] = []
@@ -58,29 +53,42 @@ def read_keys(accounts: Sequence[AccountSettings], environment: Mapping[str, str
         try:
             found.append(_read_account(account, environment))
         except MissingKeysError as error:
-            problems.append(f"account {account.name}: {error}")
+            problems.append(f"account {account.account_id}: {error}")
+    problems += _shared_keys(found)
     if problems or not found:
         raise MissingKeysError("\n".join(problems) or "no account is configured")
     return found
 
 
+def _shared_keys(found: Sequence[AccountKeys]) -> list[str]:
+    owners: dict[str, str] = {}
+    problems = []
+    for keys in found:
+        owner = owners.setdefault(keys.app_key, keys.account)
+        if owner != keys.account:
+            problems.append(f"account {keys.account}: has the app key of account {owner}; each needs its own")
+    return problems
+
+
 def _read_account(account: AccountSettings, environment: Mapping[str, str]) -> AccountKeys:
-    variables = (account.app_key_variable, account.app_secret_variable)
-    key, secret = (environment.get(variable, "").strip() for variable in variables)
-    if key and secret:
-        return AccountKeys(account.name, key, secret)
-    missing = [variable for variable, value in zip(variables, (key, secret), strict=True) if not value]
+    name = account.account_id
+    variables = [each for each in (account.app_key_variable, account.app_secret_variable) if each is not None]
+    values = [environment.get(variable, "").strip() for variable in variables]
+    if values and all(values):
+        return AccountKeys(name, *values)
+    missing = [variable for variable, value in zip(variables, values, strict=True) if not value]
     unset = f"set {' and '.join(missing)}"
     if account.keys_file is None:
         raise MissingKeysError(f"{unset} (no keys_file is configured)")
+    otherwise = f"{unset}, or " if missing else ""
     path = Path(account.keys_file).expanduser()
     try:
-        entry = _read_file(path).get(account.name)
+        entry = _read_file(path).get(name)
     except FileNotFoundError:
-        raise MissingKeysError(f"{unset}, or create {path} (mode 600)") from None
+        raise MissingKeysError(f"{otherwise}create {path} (mode 600)") from None
     if entry is None or not entry.app_key.strip() or not entry.app_secret.strip():
-        raise MissingKeysError(f"{unset}, or give [{account.name}] with app_key and app_secret in {path}")
-    return AccountKeys(account.name, entry.app_key.strip(), entry.app_secret.strip())
+        raise MissingKeysError(f"{otherwise}give [{name}] with app_key and app_secret in {path}")
+    return AccountKeys(name, entry.app_key.strip(), entry.app_secret.strip())
 
 
 def _read_file(path: Path) -> dict[str, _FileEntry]:

@@ -11,7 +11,6 @@ This room does not know the providers. What a call needs is built by a function 
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +20,7 @@ import msgspec
 
 from observer import logs
 from observer.accounts.keys import AccountKeys
+from observer.accounts.private_file import replace_privately
 from observer.clock import Clock
 from observer.errors import DataFileError, TokenExpiredError
 
@@ -101,7 +101,7 @@ class TokenStore:
         # again in between, it does so rightly or names a token that is not in force any more.
         with contextlib.suppress(FileNotFoundError):
             self._note.unlink()
-        _replace_privately(self._path, msgspec.json.encode(record))
+        replace_privately(self._path, msgspec.json.encode(record))
 
     def note_rejection(self, refused: Presented) -> None:
         """Leave word that the broker refused these.
@@ -109,7 +109,7 @@ class TokenStore:
         Raises:
             OSError: the folder cannot be written.
         """
-        _replace_privately(self._note, fingerprint(refused).encode())
+        replace_privately(self._note, fingerprint(refused).encode())
 
     def pending_rejection(self) -> bool:
         """Whether somebody was refused with the record in force."""
@@ -197,17 +197,3 @@ def fingerprint(presented: Presented) -> str:
     """Names a token and approval key without telling them."""
     text = f"{presented.access_token}\n{presented.approval_key}"
     return sha256(text.encode()).hexdigest()[:_FINGERPRINT_LETTERS]
-
-
-def _replace_privately(path: Path, content: bytes) -> None:
-    """Write a file that nobody else can read at any moment, on disk before it takes its name."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with contextlib.suppress(FileNotFoundError):  # left by a process of the same number that was killed here
-        beside.unlink()
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

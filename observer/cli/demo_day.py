@@ -62,7 +62,8 @@ def tidy(options: DemoOptions) -> None:
     """Leave the database and the files that people read; sockets, outboxes, keys and logs go."""
     shutil.rmtree(options.folder / "run", ignore_errors=True)
     shutil.rmtree(options.folder / "data" / "logs", ignore_errors=True)
-    (options.folder / "keys.toml").unlink(missing_ok=True)
+    for name in ("keys.toml", "provider_pool.json"):
+        (options.folder / name).unlink(missing_ok=True)
 
 
 def _empty(folder: Path) -> None:

@@ -5,10 +5,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from observer.accounts.pool import AccountSettings, PoolSettings, parse_pool
 from observer.config import Settings, load_settings, settings_of
 from observer.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "config" / "observer.toml"
+SHIPPED_POOL = SHIPPED.with_name("provider_pool.json")
+OTHER_FILES = {"pool", "keys_digest"}  # what comes from the file of the accounts and from the keys files
 
 
 def problems(text: str, tmp_path: Path) -> list[str]:
@@ -82,15 +85,52 @@ def test_a_section_that_is_no_table_is_refused() -> None:
         settings_of({"run": 5}, "here")
 
 
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths in a configuration count from the folder that one is in; here no keys file of a user is."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+
+
 def test_the_shipped_file_states_the_defaults() -> None:
     assert load_settings(SHIPPED) == Settings()
+
+
+def test_the_shipped_file_of_the_accounts_states_the_defaults() -> None:
+    assert parse_pool(SHIPPED_POOL.read_bytes(), "shipped") == PoolSettings()
+
+
+def test_the_shipped_file_of_the_accounts_has_every_key() -> None:
+    [account] = msgspec.json.decode(SHIPPED_POOL.read_bytes())["provider_pool"]["accounts"]
+    assert set(account) == set(AccountSettings.__struct_fields__)
+    assert set(msgspec.json.decode(SHIPPED_POOL.read_bytes())["provider_pool"]) == set(PoolSettings.__struct_fields__)
+
+
+@pytest.mark.parametrize("section", ["pool", "keys_digest", "account"])
+def test_accounts_are_no_section_of_the_file(tmp_path: Path, section: str) -> None:
+    assert problems(f"[{section}]\n", tmp_path) == [f"unknown section [{section}]"]
+
+
+def test_a_file_of_accounts_that_was_named_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "observer.toml").write_text('[run]\nprovider_pool = "absent.json"\n')
+    with pytest.raises(ConfigError, match=r"\[run\] provider_pool: there is no file absent.json"):
+        load_settings(tmp_path / "observer.toml")
+
+
+def test_errors_in_the_file_of_the_accounts_name_it(tmp_path: Path) -> None:
+    (tmp_path / "pool.json").write_text('{"provider_pool": {"accounts": [{"account_id": "a b"}]}}')
+    (tmp_path / "observer.toml").write_text(f'[run]\nprovider_pool = "{tmp_path}/pool.json"\n')
+    with pytest.raises(ConfigError, match=r"pool\.json: .*accounts\[0\]\.account_id|pool\.json: .*account_id"):
+        load_settings(tmp_path / "observer.toml")
 
 
 def test_the_shipped_file_has_every_key() -> None:
     """What is only for the simulator, and tables that have no default, are not a user's business."""
     written = _keys(msgspec.toml.decode(SHIPPED.read_bytes()))
-    possible = _keys(msgspec.to_builtins(Settings()))
-    assert possible - written == {"simulator", "run.endpoints"}  # sections without a default
+    sections = {name: value for name, value in msgspec.to_builtins(Settings()).items() if name not in OTHER_FILES}
+    possible = _keys(sections)
+    # sections without a default, and a limit that is not there unless somebody sets it
+    assert possible - written == {"simulator", "run.endpoints", "kis.permits.calls_per_minute"}
     assert written <= possible
 
 

@@ -50,7 +50,7 @@ def test_a_demo_that_runs_is_not_disturbed(tmp_path: Path) -> None:
 
 def test_the_keys_are_their_owners_alone_and_new_each_time(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    keys = [read_keys([prepare(options(folder)).settings.account], {})[0] for _ in range(2)]
+    keys = [read_keys(prepare(options(folder)).settings.pool.accounts, {})[0] for _ in range(2)]
     assert stat.S_IMODE((folder / "keys.toml").stat().st_mode) == 0o600
     assert keys[0].app_key != keys[1].app_key
     assert keys[0].app_secret != keys[1].app_secret
@@ -60,7 +60,7 @@ def test_the_simulated_broker_knows_the_keys_and_has_three_ports(tmp_path: Path)
     day = prepare(options(tmp_path / "demo"))
     simulator = day.settings.simulator
     assert simulator is not None
-    [keys] = read_keys([day.settings.account], {})
+    [keys] = read_keys(day.settings.pool.accounts, {})
     assert simulator.app_keys == {keys.app_key: keys.app_secret}
     assert len({simulator.rest_port, simulator.stream_port, simulator.files_port}) == 3
     assert f":{simulator.stream_port}/" in day.settings.kis.stream_url

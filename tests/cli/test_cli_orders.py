@@ -93,7 +93,10 @@ def test_what_a_worker_s_own_module_reads_of_the_settings_is_in_the_table(proces
         ("[selection.slots]\nmax_slots = 7", {"track-b"}),
         ("[selection.universe]\nmin_close_price = 1.0", {"master-file"}),
         ("[recovery]", set()),
-        ("[store]\nurl = 'sqlite:///x.db'", {"core-writer", "master-file", "gap-recovery", "track-a", "track-b"}),
+        (
+            "[store]\nurl = 'sqlite:///x.db'",
+            {"core-writer", "accounts", "master-file", "gap-recovery", "track-a", "track-b"},
+        ),
         ("[schedule]\nbackup = '22:00'", {"core-writer", "accounts", "master-file", "track-a", "track-b"}),
     ],
 )

@@ -12,9 +12,12 @@ pytestmark = pytest.mark.system
 def run_with(folder: Path, keys: str | None, mode: int = 0o600) -> Completed:
     """`observer run` in a folder of its own; the hosts are nobody's, in case something should be started after all."""
     (folder / "observer.toml").write_text(
-        '[run]\ndata = "data"\nruntime = "run"\n'
-        '[account]\nname = "main"\nkeys_file = "keys.toml"\n'
+        '[run]\ndata = "data"\nruntime = "run"\nprovider_pool = "pool.json"\n'
         '[kis]\nrest_url = "http://127.0.0.1:9"\nstream_url = "ws://127.0.0.1:9"\nfiles_url = "http://127.0.0.1:9"\n'
+    )
+    (folder / "pool.json").write_text(
+        '{"provider_pool": {"accounts": [{"account_id": "main", "keys_file": "keys.toml",'
+        ' "app_key_variable": "KIS_APP_KEY", "app_secret_variable": "KIS_APP_SECRET"}]}}'
     )
     if keys is not None:
         (folder / "keys.toml").write_text(keys)
