@@ -17,6 +17,8 @@ from bus.events import (
     Event,
     GapDetected,
     InputQuarantined,
+    ListingChanged,
+    MarketStateChanged,
     SlotAssigned,
     Snapshot,
     SweepCompleted,
@@ -25,11 +27,13 @@ from bus.events import (
 )
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
-from observer.brokers import PROVIDER, BrokerAccount
+from observer.accounts.failover import StreamOutages
+from observer.brokers import PROVIDER, Brokers
 from observer.clock import NS_PER_S, Clock
 from observer.errors import ProviderError
 from observer.gaps.detector import GapDetector, Mark
-from observer.providers.interfaces import QuoteSource, StreamFact, TradeStream, chunks
+from observer.providers.interfaces import QuoteSource, StreamFact, chunks
+from observer.providers.joint_stream import JointStream
 from observer.schedule.phases import DayPlan
 from observer.selection import context
 from observer.selection.context import OpeningPoint
@@ -48,15 +52,15 @@ UNIVERSE_POLL_S: Final = 0.2
 
 async def track_b(worker: Worker) -> None:
     """Stream on every trading day, from Track B's start to its stop, until the process is stopped."""
-    account = worker.broker_account()
+    brokers = worker.brokers()
     async with worker.producer() as producer:
         await worker.ready()
         await worker.settled(producer)
-        async with worker.reader() as reader, account.rest() as rest:
+        async with worker.reader() as reader, brokers.rest() as rest:
             while True:
                 plan = await worker.today.plan()
                 if plan.trades:
-                    session = Session(worker, producer, reader, account, rest, plan)
+                    session = Session(worker, producer, reader, brokers, rest, plan)
                     with producer.telling(session.on_refused):
                         await session.run()
                 await worker.today.end_of(plan)
@@ -70,7 +74,7 @@ class Session:
         worker: Worker,
         producer: Producer,
         reader: StoreReader,
-        account: BrokerAccount,
+        brokers: Brokers,
         quotes: QuoteSource,
         plan: DayPlan,
     ) -> None:
@@ -80,7 +84,7 @@ class Session:
         self._orders: Orders = worker.orders
         self._producer = producer
         self._reader = reader
-        self._account = account
+        self._brokers = brokers
         self._quotes = quotes
         self._plan = plan
         self._session_date = plan.day.isoformat()
@@ -88,7 +92,8 @@ class Session:
         self._selector: Selector | None = None
         self._settling: set[str] = set()
         self._tasks: asyncio.TaskGroup
-        self._stream: TradeStream = account.stream(self)
+        self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self)
+        self._outages: StreamOutages | None = None
 
     async def run(self) -> None:
         """Connect early, take over the context, stream, release every place at the stop.
@@ -101,9 +106,10 @@ class Session:
             return
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            self._outages = self._new_outages()
             running = [tasks.create_task(self._stream.run())]
             await self._clock.sleep_until(self._plan.context_sync_ns)
-            self._selector = selector = Selector(await self._members(), self._account.name, self._settings.selection)
+            self._selector = selector = self._new_selector(await self._members())
             await self._begin(selector)
             running += [tasks.create_task(self._follow_feed(selector)), tasks.create_task(self._look_at_held(selector))]
             self._orders.slots = Pins(selector, self._clock, self._carry_out)
@@ -113,6 +119,14 @@ class Session:
             for task in running:
                 task.cancel()
 
+    def _new_selector(self, members: Sequence[UniverseMember]) -> Selector:
+        capacities = {account.name: account.capacity for account in self._brokers.accounts}
+        return Selector(members, capacities, self._settings.selection, self._brokers.strategy)
+
+    def _new_outages(self) -> StreamOutages:
+        accounts = [account.name for account in self._brokers.accounts]
+        return StreamOutages(accounts, self._clock.now_ns(), self._settings.track_b.failover_after_s)
+
     def _is_over(self) -> bool:
         return self._clock.now_ns() >= self._plan.track_b_stop_ns
 
@@ -120,7 +134,7 @@ class Session:
         """An earlier process was stopped while it streamed, and it is too late to go on: account for what it left."""
         assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
         if assigned:
-            selector = Selector(await self._members(), self._account.name, self._settings.selection)
+            selector = self._new_selector(await self._members())
             self._resume(selector, assigned)
             for slot in assigned:
                 self._detector.start(slot.symbol)
@@ -168,8 +182,7 @@ class Session:
             for mark in marks.values()
             if mark.exchange_time_ns + NS_PER_S > since_ns[mark.symbol]  # else it is of an earlier time in a place
         )
-        selector.take_over(assigned, self._clock.now_ns())
-        self._stream.want(selector.wanted)
+        self._carry_out(selector, selector.take_over(assigned, self._clock.now_ns()))
         logger.info("took over %d places of an earlier process", len(assigned))
 
     def _opening(self) -> Mapping[str, Sequence[OpeningPoint]]:
@@ -182,11 +195,13 @@ class Session:
 
     async def _follow_feed(self, selector: Selector) -> None:
         """Look at the whole universe after each sweep of Track A."""
-        feed = FeedSubscriber(self._feed_address, [Snapshot, SweepCompleted])
+        feed = FeedSubscriber(self._feed_address, [Snapshot, SweepCompleted, ListingChanged])
         try:
             async for event in feed:
                 if isinstance(event, Snapshot):
                     selector.see_snapshot(event)
+                elif isinstance(event, ListingChanged):
+                    selector.see_listing(event)
                 elif isinstance(event, SweepCompleted) and self._clock.now_ns() >= self._plan.track_b_start_ns:
                     self._carry_out(selector, selector.evaluate_all(self._clock.now_ns()))
         finally:
@@ -197,13 +212,24 @@ class Session:
         while True:
             await asyncio.sleep(LOOK_S)
             await self._clock.sleep(self._settings.track_b.evaluation_s)
+            self._fail_over(selector)
             self._carry_out(selector, selector.evaluate_held(self._clock.now_ns()))
+
+    def _fail_over(self, selector: Selector) -> None:
+        """Move the symbols of accounts that cannot stream, and those of accounts that can again."""
+        assert self._outages is not None, "a session that streams watches its streams"
+        if not self._brokers.failover:
+            return
+        accounts = [account.name for account in self._brokers.accounts]
+        unhealthy = frozenset(name for name in accounts if not self._brokers.is_healthy(name))
+        now_ns = self._clock.now_ns()
+        self._carry_out(selector, selector.close_accounts(self._outages.closed(unhealthy, now_ns), now_ns))
 
     def _carry_out(self, selector: Selector, events: Iterable[Event]) -> None:
         """Publish what was decided, and tell the stream what it is to carry."""
         for event in events:
             self._producer.publish(event)
-        self._stream.want(selector.wanted)
+        self._stream.want(selector.wanted_by_account)
         for symbol in self._detector.watched - set(selector.wanted) - self._stream.registered:
             self._leave(symbol)
 
@@ -261,6 +287,10 @@ class Session:
     def on_facts(self, facts: Sequence[StreamFact]) -> None:
         """Keep what comes beside trades."""
         self._producer.publish(*facts)
+        if self._selector is not None:
+            for fact in facts:
+                if isinstance(fact, MarketStateChanged):
+                    self._selector.see_state(fact)
 
     def on_registered(self, symbol: str) -> None:
         """From now on nothing of the symbol may be missing."""
@@ -270,15 +300,20 @@ class Session:
         """A symbol that lost its place is not watched any more; one that lost its connection is, and will be back."""
         if self._selector is None or symbol not in self._selector.wanted:
             self._leave(symbol)
+        else:
+            self._detector.interrupted(symbol, "reconnect")
         if reason.startswith("refused"):
             text = f"{symbol} has a place and is not streamed: {reason}"
             self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", NAME, text))
 
     def on_connection(self, change: ConnectionChanged) -> None:
-        """What is missed until the connection is back has a known reason."""
+        """Symbols move away from an account whose stream stays down."""
         self._producer.publish(change)
-        if change.state != "connected":
-            self._detector.interrupted("reconnect")
+        assert self._outages is not None, "a stream that runs is watched"
+        if change.state == "connected":
+            self._outages.came_up(change.account)
+        else:
+            self._outages.went_down(change.account, change.changed_ns)
 
     def on_quarantine(self, item: InputQuarantined) -> None:
         """Keep what could not be read."""
