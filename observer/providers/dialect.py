@@ -4,29 +4,42 @@ The loop in `websocket.py` knows sockets and patience, a dialect (`kis/session.p
 them pass only the structs of this file.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
 from bus.events import InputQuarantined, Trade
+from observer.providers.interfaces import RecordKind, StreamFact
+
+
+class Registration(msgspec.Struct, frozen=True):
+    """One of the places of a connection: one kind of record of one symbol."""
+
+    kind: RecordKind
+    symbol: str
+
+    def __str__(self) -> str:
+        """For logs and reasons: `trades of 005930`."""
+        return f"{self.kind} of {self.symbol}"
 
 
 class Registered(msgspec.Struct, frozen=True):
-    """The broker acknowledged the registration of `symbol`, or says that it is there already."""
+    """The broker acknowledged the registration, or says that it is there already."""
 
-    symbol: str
+    registration: Registration
 
 
 class Unregistered(msgspec.Struct, frozen=True):
-    """The broker acknowledged the removal of `symbol`, or says that it is not there."""
+    """The broker acknowledged the removal of the registration, or says that it is not there."""
 
-    symbol: str
+    registration: Registration
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The broker refused what was asked about `symbol`; the connection stays. `symbol` is empty when it names none."""
+    """The broker refused what was asked about the registration; the connection stays. None when it names none."""
 
-    symbol: str
+    registration: Registration | None
     code: str
     reason: str
 
@@ -40,7 +53,7 @@ class Ping(msgspec.Struct, frozen=True):
 class Data(msgspec.Struct, frozen=True):
     """A frame of market data, for `StreamDialect.parse`."""
 
-    frame: str
+    frame: bytes
 
 
 class SessionRefused(msgspec.Struct, frozen=True):
@@ -61,14 +74,24 @@ class Unreadable(msgspec.Struct, frozen=True):
 StreamMessage = Registered | Unregistered | Refused | Ping | Data | SessionRefused | Unreadable
 
 
+class Parsed(msgspec.Struct, frozen=True):
+    """What a data frame holds, in its order: trades, or facts of another kind. `broken` is the frame itself with a
+    reason when any of it could not be read; then the rest holds its whole records before the break.
+    """
+
+    trades: Sequence[Trade] = ()
+    facts: Sequence[StreamFact] = ()
+    broken: InputQuarantined | None = None
+
+
 class StreamDialect(Protocol):
     """One broker's texts on one connection. Without a socket, a clock or a wait."""
 
-    def register(self, symbol: str) -> str:
-        """The text that asks for the trades of a symbol."""
+    def register(self, registration: Registration) -> str:
+        """The text that asks for these records."""
         ...
 
-    def unregister(self, symbol: str) -> str:
+    def unregister(self, registration: Registration) -> str:
         """The text that asks for them no more."""
         ...
 
@@ -76,6 +99,6 @@ class StreamDialect(Protocol):
         """What a frame means. Never raises."""
         ...
 
-    def parse(self, data: Data, receive_time_ns: int) -> tuple[list[Trade], InputQuarantined | None]:
-        """The trades of a data frame; of a broken one those before the break, and what was wrong. Never raises."""
+    def parse(self, data: Data, receive_time_ns: int) -> Parsed:
+        """The records of a data frame. Never raises."""
         ...

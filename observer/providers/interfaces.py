@@ -170,6 +170,9 @@ class MasterFileSource(Protocol):
 RecordKind = Literal["trades", "order_book", "expected_price", "market_state", "nav"]
 """What can be streamed of a symbol. Each kind of each symbol is one registration."""
 
+Venue = Literal["KRX", "NXT", "both"]
+"""Whose trades and order books are streamed: the exchange's, the alternative venue's, or both as one market."""
+
 StreamFact = OrderBook | ExpectedPrice | MarketStateChanged | NavObserved
 """What a stream carries beside trades."""
 
@@ -186,11 +189,11 @@ class StreamListener(Protocol):
         ...
 
     def on_registered(self, symbol: str) -> None:
-        """The broker acknowledged the registration: trades of the symbol flow from now on."""
+        """The broker acknowledged the registration of the symbol's trades: they flow from now on."""
         ...
 
     def on_unregistered(self, symbol: str, reason: str) -> None:
-        """The registration is gone: removed as wished, refused, or lost with the connection."""
+        """The registration of the symbol's trades is gone: removed as wished, refused, or lost with the connection."""
         ...
 
     def on_connection(self, change: ConnectionChanged) -> None:
@@ -206,18 +209,20 @@ class TradeStream(Protocol):
     """One streaming connection of one account. Declarative: say what you want, it sees to it."""
 
     capacity: int
+    """How many symbols fit."""
 
     def want(self, symbols: Sequence[str]) -> None:
-        """The symbols to be registered, most important first; at most `capacity` of them count.
+        """The symbols to be streamed, most important first; at most `capacity` of them count.
 
-        The difference to what the broker has acknowledged is worked off: removals first, then registrations in order.
-        After a reconnection everything wanted is registered again, in this order.
+        The difference to what the broker has acknowledged is worked off: the most important registration that is
+        missing, and before it a removal where there is no room for it. After a reconnection everything wanted is
+        registered again in this order, trades before every other kind of record.
         """
         ...
 
     @property
     def registered(self) -> frozenset[str]:
-        """What the broker has acknowledged: the truth about the subscription."""
+        """The symbols whose trades the broker has acknowledged: the truth about the subscription."""
         ...
 
     async def run(self) -> None:

@@ -1,14 +1,15 @@
 """One streaming connection of one account, kept as wanted: connect, register, watch silence, back off, connect again.
 
-Broker-neutral: texts and meanings come from a `StreamDialect`. The broker's acknowledgements are the only truth about
-what is registered; a registration that was refused but believed active would be a silent hole.
+Broker-neutral: texts and meanings come from a `StreamDialect`, what to ask next from `Registrations`, when to ask and
+when to connect from `ChangeBudget` and `Patience`. Here are the sockets.
 
-Two patiences: the pause before another connection runs on market time (it is courtesy to the broker, and a scaled day
-scales it), everything about the socket itself on machine time.
+Two times: courtesy to the broker (pauses, budget) runs on market time, and a scaled day scales it; everything about the
+socket itself is machine time.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, Literal, NoReturn
 
@@ -19,77 +20,65 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from bus.events import ConnectionChanged, InputQuarantined
 from observer.clock import Clock
 from observer.errors import ProviderError
+from observer.providers.budget import ChangeBudget
+from observer.providers.connection_end import KeyChangedError, LostError, RefusedError, decisive
 from observer.providers.dialect import (
     Data,
     Ping,
     Refused,
     Registered,
+    Registration,
     SessionRefused,
     StreamDialect,
     StreamMessage,
     Unreadable,
     Unregistered,
 )
-from observer.providers.interfaces import Credentials, CredentialSource, StreamListener
+from observer.providers.interfaces import Credentials, CredentialSource, RecordKind, StreamListener
+from observer.providers.patience import Patience
+from observer.providers.registrations import Registrations, Step
+
+logger = logging.getLogger(__name__)
 
 _ASK_TIMES_MAX: Final = 3  # a lost acknowledgement should not cost forty other registrations their connection
 _FRAME_BYTES_MAX: Final = 16 * 2**20  # bursts of KIS exceed 8 KB; a client with that limit was cut off
+_NEW_KEY: Final = "new approval key"
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where to connect and how patient to be. `_s` is machine time, `_market_s` is market time."""
+    """Where to connect, what to stream and how patient to be. `_s` is machine time, `_market_s` is market time.
+
+    `records` are streamed of every symbol; each takes one of the `capacity` registrations, so two kinds halve the
+    number of symbols. `attempts_per_hour` is requirement 004's ("Constraints"), and so are the delays, the last of
+    which repeats. The slow beat needs 6 of those attempts; a broker that is ill for an afternoon is seen to be well
+    again within ten minutes. `changes_per_minute` is ours: twice it gives away and takes every one of 41 places within
+    a minute (82), with room for what triggers ask between; a client that goes on beyond two changes a second is the
+    loop that keys are blocked for.
+    """
 
     url: str
     provider: str
     account: str
     capacity: int = 41
+    records: tuple[RecordKind, ...] = ("trades",)
     connect_s: float = 10.0
     acknowledgement_s: float = 5.0
     silence_s: float = 90.0
     close_s: float = 2.0
-    # Requirement 004, "WebSocket Reconnect Fails"; the last one repeats.
+    key_look_s: float = 1.0
     delays_market_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+    attempts_per_hour: int = 60
+    slow_beat_market_s: float = 600.0
+    changes_per_minute: int = 120
 
-
-class Step(msgspec.Struct, frozen=True):
-    """The next thing to ask the broker for."""
-
-    kind: Literal["register", "unregister"]
-    symbol: str
-
-
-def next_step(wanted: Sequence[str], registered: Collection[str], refused: Collection[str]) -> Step | None:
-    """What to ask for next, None when all is as wanted: removals first, then registrations in order of importance.
-
-    What the broker refused is not asked again until something has changed, see `TradeStreamConnection`.
-    """
-    for symbol in registered:
-        if symbol not in wanted and symbol not in refused:
-            return Step("unregister", symbol)
-    for symbol in wanted:
-        if symbol not in registered and symbol not in refused:
-            return Step("register", symbol)
-    return None
-
-
-class _LostError(Exception):
-    """The connection is of no use any more; the text says why."""
-
-
-class _RefusedError(Exception):
-    """The broker closed its door on this connection."""
-
-    def __init__(self, message: SessionRefused) -> None:
-        super().__init__(f"{message.code} {message.reason}")
-        self.key_rejected = message.key_rejected
+    def __post_init__(self) -> None:
+        """Trades are what the listener's `on_registered` speaks of: they cannot be left out."""
+        if "trades" not in self.records or len(set(self.records)) < len(self.records) > self.capacity:
+            raise ValueError(f"records {self.records} of capacity {self.capacity}: each once, and trades among them")
 
 
 class TradeStreamConnection:
-    """Satisfies `TradeStream`.
-
-    A refused symbol is asked for again after a removal made room, after a reconnection, or when it was given up by
-    `want` and wanted anew: asking at every call of `want` would be hammering.
-    """
+    """Satisfies `TradeStream`."""
 
     def __init__(
         self,
@@ -101,37 +90,32 @@ class TradeStreamConnection:
         clock: Clock,
         chance: Random,
     ) -> None:
-        self.capacity = settings.capacity
         self._settings = settings
         self._open_dialect = open_dialect
         self._credentials = credentials
         self._listener = listener
         self._clock = clock
         self._chance = chance
-        self._wanted: tuple[str, ...] = ()
-        # In the order of acknowledgement. Changed by the reader alone, from what the broker says; emptied with the
-        # connection.
-        self._registered: dict[str, None] = {}
-        self._refused: set[str] = set()
-        self._asked = ""  # the symbol of the latest request: a refusal that names none means it
+        self._registrations = Registrations(settings.capacity, settings.records)
+        self._budget = ChangeBudget(settings.changes_per_minute, settings.capacity)
+        self._patience = Patience(settings.delays_market_s, settings.attempts_per_hour, settings.slow_beat_market_s)
         self._stirred = asyncio.Event()  # something that `next_step` looks at has changed
         self._heard_s = 0.0  # loop time of the last message of any kind
-        self._failures = 0  # connections in a row without data; the place in the table of delays
+        self.capacity = self._registrations.symbols_max
 
     def __repr__(self) -> str:
         """The state as a test wants to see it."""
-        return f"<stream {self._settings.account}: {len(self._registered)} of {len(self._wanted)} registered>"
+        return f"<stream {self._settings.account}: {len(self._registrations)} registered>"
 
     def want(self, symbols: Sequence[str]) -> None:
-        """The symbols to be registered, most important first; at most `capacity` of them count."""
-        self._wanted = tuple(dict.fromkeys(symbols))[: self.capacity]
-        self._refused.intersection_update({*self._wanted, *self._registered})
+        """The symbols to be streamed, most important first; at most `capacity` of them count."""
+        self._registrations.want(symbols)
         self._stirred.set()
 
     @property
     def registered(self) -> frozenset[str]:
-        """What the broker has acknowledged."""
-        return frozenset(self._registered)
+        """The symbols whose trades the broker has acknowledged."""
+        return self._registrations.symbols
 
     async def run(self) -> None:
         """Connect, keep the registrations as wanted, watch for silence, back off and connect again.
@@ -139,33 +123,41 @@ class TradeStreamConnection:
         Until cancelled; then it unregisters and closes cleanly, which takes at most `close_s` seconds.
         """
         while True:
-            await self._connect_once()
-            await self._clock.sleep(self._next_delay_market_s())
+            at_once = await self._connect_once()
+            pause = self._patience.pause(self._clock.now_ns(), self._chance.random(), at_once=at_once)
+            if pause.newly_suspended:
+                self._report("suspended", f"tried every {self._settings.slow_beat_market_s:g} s until data flow again")
+            await self._clock.sleep_until(self._clock.now_ns() + pause.duration_ns)
 
     # --- one connection --------------------------------------------------------------------------------------
 
-    async def _connect_once(self) -> None:
-        """One connection from its opening to its end. Returns when another one should be tried."""
+    async def _connect_once(self) -> bool:
+        """One connection from its opening to its end. Returns whether the next one should be opened at once."""
         try:
             used = await self._credentials.current()
+            self._patience.attempted(self._clock.now_ns())
             socket = await self._open_socket()
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, ConnectionClosed, ProviderError) as error:
             self._report("refused", f"{type(error).__name__} {error}".strip())
-            return
+            return False
         dialect = self._open_dialect(used)
         try:
-            await self._use(socket, dialect)
-        except _LostError as error:
+            await self._use(socket, dialect, used)
+        except LostError as error:
             await self._abandon(socket, "lost", str(error))
-        except _RefusedError as error:
+        except RefusedError as error:
             await self._abandon(socket, "refused", str(error))
             if error.key_rejected:
                 await self._credentials.reject(used)
+        except KeyChangedError:
+            await self._close_cleanly(socket, dialect, _NEW_KEY)
+            return True
         except asyncio.CancelledError:
-            await self._close_cleanly(socket, dialect)
+            await self._close_cleanly(socket, dialect, "stopped")
             raise
         finally:
             socket.transport.abort()  # closed already, unless the listener failed: then nobody else would
+        return False
 
     async def _open_socket(self) -> ClientConnection:
         return await connect(
@@ -178,14 +170,16 @@ class TradeStreamConnection:
             proxy=None,
         )
 
-    async def _use(self, socket: ClientConnection, dialect: StreamDialect) -> NoReturn:
-        """Read, register and watch at the same time until one of the three ends the connection."""
+    async def _use(self, socket: ClientConnection, dialect: StreamDialect, used: Credentials) -> NoReturn:
+        """Read, register and watch at the same time until one of them ends the connection."""
         self._heard_s = asyncio.get_running_loop().time()
+        self._budget.connected()
         self._report("connected", "")
         tasks = [
             asyncio.create_task(self._read(socket, dialect)),
             asyncio.create_task(self._reconcile(socket, dialect)),
             asyncio.create_task(self._watch_silence()),
+            asyncio.create_task(self._watch_key(used)),
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -193,24 +187,14 @@ class TradeStreamConnection:
             for task in tasks:
                 task.cancel()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        raise _worst(outcomes)
+        raise decisive(outcomes)
 
     async def _abandon(self, socket: ClientConnection, state: Literal["lost", "refused"], reason: str) -> None:
         """Tell what is gone with the connection, in this order, and let the socket go."""
-        gone = list(self._registered)
-        self._registered.clear()
-        self._refused.clear()
+        gone = self._registrations.lose_all()
         self._report(state, reason, registrations=len(gone))
-        for symbol in gone:
-            self._listener.on_unregistered(symbol, "connection lost")
+        self._tell_gone(gone, "connection lost")
         await socket.close()
-
-    def _next_delay_market_s(self) -> float:
-        """The pause before the next connection, up to a tenth longer by chance: accounts should not march in step."""
-        delays = self._settings.delays_market_s
-        delay_s = delays[min(self._failures, len(delays) - 1)]
-        self._failures += 1
-        return delay_s * self._chance.uniform(1.0, 1.1)
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -218,65 +202,70 @@ class TradeStreamConnection:
         loop = asyncio.get_running_loop()
         try:
             while True:
-                frame = await socket.recv()
+                frame = await self._receive(socket)
                 self._heard_s = loop.time()
                 reply = self._take(dialect, dialect.read(frame))
                 if reply is not None:
-                    await socket.send(reply)
+                    await self._send(socket, reply)
         except ConnectionClosed as error:
-            raise _LostError(f"closed by the broker: {error}") from error
+            raise LostError(f"closed by the broker: {error}") from error
+
+    async def _receive(self, socket: ClientConnection) -> bytes:
+        return await socket.recv(decode=False)
+
+    async def _send(self, socket: ClientConnection, text: str) -> None:
+        await socket.send(text)
 
     def _take(self, dialect: StreamDialect, message: StreamMessage) -> str | None:
         """Act on one message without waiting for anything; returns what to answer, if anything.
 
         Raises:
-            _RefusedError: the broker will not have this connection.
+            RefusedError: the broker will not have this connection.
         """
         match message:
             case Data():
-                self._hand_on_trades(dialect, message)
+                self._hand_on(dialect, message)
             case Ping(reply):
                 return reply
-            case Registered(symbol):
-                self._note_registered(symbol)
-            case Unregistered(symbol):
-                self._note_unregistered(symbol)
+            case Registered(registration):
+                if self._registrations.note_registered(registration) and registration.kind == "trades":
+                    self._listener.on_registered(registration.symbol)
+                self._stirred.set()
+            case Unregistered(registration):
+                if self._registrations.note_unregistered(registration):
+                    self._tell_gone([registration], "removed")
+                self._stirred.set()
             case Refused():
                 self._note_refused(message)
             case Unreadable(content, reason):
                 self._quarantine(content, reason)
             case SessionRefused():
-                raise _RefusedError(message)
+                raise RefusedError(message)
         return None
 
-    def _hand_on_trades(self, dialect: StreamDialect, data: Data) -> None:
-        trades, broken = dialect.parse(data, self._clock.now_ns())
-        if trades:
-            self._failures = 0  # only data prove a connection: an accepted and then idle one may be a fight for the key
-            self._listener.on_trades(trades)
-        if broken is not None:
-            self._listener.on_quarantine(broken)
-
-    def _note_registered(self, symbol: str) -> None:
-        self._refused.discard(symbol)
-        if symbol not in self._registered:
-            self._registered[symbol] = None
-            self._listener.on_registered(symbol)
-        self._stirred.set()
-
-    def _note_unregistered(self, symbol: str) -> None:
-        self._refused.clear()  # there is room now
-        if symbol in self._registered:
-            del self._registered[symbol]
-            self._listener.on_unregistered(symbol, "removed")
-        self._stirred.set()
+    def _hand_on(self, dialect: StreamDialect, data: Data) -> None:
+        parsed = dialect.parse(data, self._clock.now_ns())
+        if parsed.trades:
+            self._patience.data_flowed()
+            self._listener.on_trades(parsed.trades)
+        elif parsed.facts:
+            self._patience.data_flowed()
+            self._listener.on_facts(parsed.facts)
+        if parsed.broken is not None:
+            self._listener.on_quarantine(parsed.broken)
 
     def _note_refused(self, message: Refused) -> None:
-        symbol = message.symbol or self._asked
-        self._refused.add(symbol)
-        if symbol not in self._registered:
-            self._listener.on_unregistered(symbol, f"refused: {message.code} {message.reason}")
+        inactive = self._registrations.note_refused(message)
+        logger.warning("%s: %s %s, refused: %s", self._settings.account, inactive, message.code, message.reason)
+        if inactive is not None:
+            self._tell_gone([inactive], f"refused: {message.code} {message.reason}")
         self._stirred.set()
+
+    def _tell_gone(self, gone: Sequence[Registration], reason: str) -> None:
+        """The listener hears of trades; what else is registered follows them."""
+        for registration in gone:
+            if registration.kind == "trades":
+                self._listener.on_unregistered(registration.symbol, reason)
 
     def _quarantine(self, content: bytes, reason: str) -> None:
         source = f"{self._settings.provider}.stream"
@@ -288,70 +277,90 @@ class TradeStreamConnection:
         while True:
             remaining_s = self._heard_s + self._settings.silence_s - loop.time()
             if remaining_s <= 0:
-                raise _LostError(f"silent for {self._settings.silence_s:g} s")
+                raise LostError(f"silent for {self._settings.silence_s:g} s")
             await asyncio.sleep(remaining_s)
+
+    async def _watch_key(self, used: Credentials) -> NoReturn:
+        """Each session belongs to one approval key: a new one needs a new session (requirement 004, "WebSocket Session
+        Coordination"). While there are no credentials at all the connection stays as it is.
+        """
+        while True:
+            await asyncio.sleep(self._settings.key_look_s)
+            try:
+                current = await self._credentials.current()
+            except ProviderError:
+                continue
+            if current.approval_key != used.approval_key:
+                raise KeyChangedError
 
     # --- registering -----------------------------------------------------------------------------------------
 
     async def _reconcile(self, socket: ClientConnection, dialect: StreamDialect) -> NoReturn:
-        """Work off the difference between what is wanted and what is acknowledged, one request at a time."""
+        """Work off the difference between what is wanted and what is acknowledged, one request at a time and no more
+        of them than the budget allows; what has to wait for it is chosen anew when the wait is over.
+        """
         try:
             while True:
                 self._stirred.clear()
-                step = next_step(self._wanted, self._registered, self._refused)
+                step = self._registrations.next_step()
+                now_ns = self._clock.now_ns()
                 if step is None:
                     await self._stirred.wait()
+                elif (allowed_ns := self._budget.allowed_ns(now_ns)) > now_ns:
+                    await self._clock.sleep_until(allowed_ns)
                 else:
                     await self._carry_out(socket, dialect, step)
         except ConnectionClosed as error:
-            raise _LostError(f"closed by the broker: {error}") from error
+            raise LostError(f"closed by the broker: {error}") from error
 
     async def _carry_out(self, socket: ClientConnection, dialect: StreamDialect, step: Step) -> None:
         """Ask until the broker has answered.
 
         Raises:
-            _LostError: it never does.
+            LostError: it never does.
         """
-        self._asked = step.symbol
-        text = dialect.register(step.symbol) if step.kind == "register" else dialect.unregister(step.symbol)
+        self._registrations.note_asked(step)
+        text = (dialect.register if step.action == "register" else dialect.unregister)(step.registration)
         for _ in range(_ASK_TIMES_MAX):
-            await socket.send(text)
+            self._budget.spend(self._clock.now_ns())
+            await self._send(socket, text)
             try:
                 async with asyncio.timeout(self._settings.acknowledgement_s):
-                    while not self._is_answered(step):
+                    while not self._registrations.is_answered(step):
                         self._stirred.clear()
                         await self._stirred.wait()
             except TimeoutError:
                 continue
             return
-        raise _LostError(f"no answer to {step.kind} {step.symbol}, asked {_ASK_TIMES_MAX} times")
-
-    def _is_answered(self, step: Step) -> bool:
-        if step.symbol in self._refused:
-            return True
-        return (step.symbol in self._registered) == (step.kind == "register")
+        raise LostError(f"no answer to {step.action} {step.registration}, asked {_ASK_TIMES_MAX} times")
 
     # --- closing ---------------------------------------------------------------------------------------------
 
-    async def _close_cleanly(self, socket: ClientConnection, dialect: StreamDialect) -> None:
-        """Remove every registration, hear the acknowledgements and what trades still come, and close."""
-        registrations = len(self._registered)
+    async def _close_cleanly(self, socket: ClientConnection, dialect: StreamDialect, reason: str) -> None:
+        """Remove every registration, hear the acknowledgements and what trades still come, and close.
+
+        These removals do not wait for the budget, though they count: a session that is left to the broker to clean up
+        keeps the key in use.
+        """
+        registrations = len(self._registrations)
         try:
             async with asyncio.timeout(self._settings.close_s):
-                for symbol in list(self._registered):
-                    await socket.send(dialect.unregister(symbol))
-                while self._registered:
-                    self._take(dialect, dialect.read(await socket.recv()))
+                for registration in self._registrations.registered:
+                    self._budget.spend(self._clock.now_ns())
+                    await self._send(socket, dialect.unregister(registration))
+                while len(self._registrations):
+                    self._take(dialect, dialect.read(await self._receive(socket)))
                 await socket.close()
-        except (TimeoutError, ConnectionClosed, _RefusedError):
+        except (TimeoutError, ConnectionClosed, RefusedError):
             pass  # what could not be removed goes with the connection, and is told as such below
-        for symbol in list(self._registered):
-            self._listener.on_unregistered(symbol, "closed")
-        self._registered.clear()
-        self._report("closed", "stopped", registrations=registrations)
+        self._tell_gone(self._registrations.lose_all(), "closed")
+        self._report("closed", reason, registrations=registrations)
 
     def _report(
-        self, state: Literal["connected", "lost", "refused", "closed"], reason: str, registrations: int = 0
+        self,
+        state: Literal["connected", "lost", "refused", "closed", "suspended"],
+        reason: str,
+        registrations: int = 0,
     ) -> None:
         change = ConnectionChanged(
             provider=self._settings.provider,
@@ -362,13 +371,3 @@ class TradeStreamConnection:
             registrations=registrations,
         )
         self._listener.on_connection(change)
-
-
-def _worst(outcomes: Sequence[BaseException | None]) -> BaseException:
-    """The exception that tells most about the end: a refusal explains the close that follows it, a bug tops both."""
-    ranks = (asyncio.CancelledError, _LostError, _RefusedError)
-
-    def rank(error: BaseException) -> int:
-        return next((place for place, kind in enumerate(ranks) if isinstance(error, kind)), len(ranks))
-
-    return max((error for error in outcomes if error is not None), key=rank)

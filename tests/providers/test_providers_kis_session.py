@@ -6,14 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.providers.dialect import Data, Ping, Refused, Registered, SessionRefused, Unreadable, Unregistered
+from observer.providers.dialect import (
+    Data,
+    Ping,
+    Refused,
+    Registered,
+    Registration,
+    SessionRefused,
+    Unreadable,
+    Unregistered,
+)
 from observer.providers.kis.session import KisSession
 from tests.providers.kis_builders import PINGPONG, frame, record, reply
 
 session = KisSession("the-approval-key")
+SAMSUNG = Registration("trades", "005930")
 
 
-@pytest.mark.parametrize(("text", "kind"), [(session.register("005930"), "1"), (session.unregister("005930"), "2")])
+@pytest.mark.parametrize(("text", "kind"), [(session.register(SAMSUNG), "1"), (session.unregister(SAMSUNG), "2")])
 def test_a_request_names_key_kind_and_symbol(text, kind):
     request = json.loads(text)
     assert request["header"] == {
@@ -28,13 +38,13 @@ def test_a_request_names_key_kind_and_symbol(text, kind):
 @pytest.mark.parametrize(
     ("code", "meaning"),
     [
-        ("OPSP0000", Registered("005930")),
-        ("OPSP0002", Registered("005930")),
-        ("OPSP0001", Unregistered("005930")),
-        ("OPSP0003", Unregistered("005930")),
-        ("OPSP0008", Refused("005930", "OPSP0008", "why")),
-        ("OPSP0007", Refused("005930", "OPSP0007", "why")),
-        ("OPSP8991", Refused("005930", "OPSP8991", "why")),
+        ("OPSP0000", Registered(SAMSUNG)),
+        ("OPSP0002", Registered(SAMSUNG)),
+        ("OPSP0001", Unregistered(SAMSUNG)),
+        ("OPSP0003", Unregistered(SAMSUNG)),
+        ("OPSP0008", Refused(SAMSUNG, "OPSP0008", "why")),
+        ("OPSP0007", Refused(SAMSUNG, "OPSP0007", "why")),
+        ("OPSP8991", Refused(SAMSUNG, "OPSP8991", "why")),
         ("OPSP0011", SessionRefused("OPSP0011", "why", key_rejected=True)),
         ("OPSP8996", SessionRefused("OPSP8996", "why", key_rejected=False)),
     ],
@@ -49,13 +59,14 @@ def test_a_keep_alive_is_answered_with_its_own_text():
 
 def test_a_data_frame_goes_on_unread():
     text = frame(record())
-    assert session.read(text) == Data(text)
-    assert session.read(text.encode()) == Data(text)
+    assert session.read(text) == Data(text.encode())
+    assert session.read(text.encode()) == Data(text.encode())
 
 
 def test_trades_come_out_of_data():
-    trades, broken = session.parse(Data(frame(record())), 5)
-    assert ([trade.receive_time_ns for trade in trades], broken) == ([5], None)
+    parsed = session.parse(Data(frame(record()).encode()), 5)
+    assert [trade.receive_time_ns for trade in parsed.trades] == [5]
+    assert (parsed.facts, parsed.broken) == ((), None)
 
 
 @given(st.one_of(st.text(), st.binary()))

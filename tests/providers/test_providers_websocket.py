@@ -9,12 +9,10 @@ from random import Random
 
 import pytest
 from aiohttp import WSMsgType, web
-from hypothesis import given
-from hypothesis import strategies as st
 
 from observer.clock import ScaledClock
 from observer.providers.kis.session import KisSession
-from observer.providers.websocket import Step, StreamSettings, TradeStreamConnection, next_step
+from observer.providers.websocket import StreamSettings, TradeStreamConnection
 from tests.providers.kis_builders import PINGPONG, frame, record, reply
 from tests.providers.stand_ins import RenewingCredentials, serving, until
 
@@ -25,6 +23,7 @@ class Broker:
     def __init__(self):
         self.sockets = []
         self.asked = []
+        self.transactions = []
         self.keys = []
         self.other = []
         self.answers = {}
@@ -49,11 +48,13 @@ class Broker:
             self.other.append(text)
             return
         kind, symbol = request["header"]["tr_type"], request["body"]["input"]["tr_key"]
+        transaction = request["body"]["input"]["tr_id"]
         self.asked.append((kind, symbol))
+        self.transactions.append(transaction)
         self.keys.append(request["header"]["approval_key"])
         code = self.answers.get((kind, symbol), "OPSP0000" if kind == "1" else "OPSP0001")
         if code is not None:
-            await socket.send_str(reply(code, symbol, text="why"))
+            await socket.send_str(reply(code, symbol, text="why", transaction=transaction))
 
 
 class Listener:
@@ -62,10 +63,14 @@ class Listener:
     def __init__(self):
         self.heard = []
         self.trades = []
+        self.facts = []
         self.states = []
 
     def on_trades(self, trades):
         self.trades.append([trade.symbol for trade in trades])
+
+    def on_facts(self, facts):
+        self.facts.extend(facts)
 
     def on_registered(self, symbol):
         self.heard.append(("registered", symbol))
@@ -153,13 +158,13 @@ def test_what_is_wanted_is_registered_in_order_of_importance_up_to_the_capacity(
     played(play)
 
 
-def test_removals_go_before_registrations():
+def test_a_removal_goes_before_the_registration_that_needs_its_place():
     async def play(scene):
-        scene.stream.want(["A", "B"])
-        await scene.registered("A", "B")
-        scene.stream.want(["C", "B"])
-        await scene.registered("B", "C")
-        assert scene.broker.asked[2:] == [("2", "A"), ("1", "C")]
+        scene.stream.want(["A", "B", "C"])
+        await scene.registered("A", "B", "C")
+        scene.stream.want(["D", "C"])
+        await scene.registered("C", "D")
+        assert scene.broker.asked[3:] == [("2", "A"), ("1", "D"), ("2", "B")]
         assert ("unregistered", "A", "removed") in scene.listener.heard
 
     played(play)
@@ -206,7 +211,7 @@ def test_a_broker_that_never_answers_loses_the_connection():
         scene.stream.want(["A"])
         await until(lambda: len(broker.sockets) == 2)
         assert broker.asked[:3] == [("1", "A")] * 3
-        assert "no answer to register A" in scene.listener.states[1].reason
+        assert "no answer to register trades of A" in scene.listener.states[1].reason
 
     played(play, broker, acknowledgement_s=0.02)
 
@@ -302,23 +307,6 @@ def test_a_refused_approval_key_is_replaced_before_the_next_connection():
     played(play, broker)
 
 
-def test_the_pauses_grow_until_data_flow_again():
-    broker = Broker()
-
-    async def play(scene):
-        await scene.heard("connected", 0)
-        for least_s in (1, 2, 5, 10, 30, 60, 60):
-            assert least_s <= scene.stream._next_delay_market_s() <= least_s * 1.1
-        await broker.sockets[0].send_str(PINGPONG)
-        await until(lambda: broker.other)
-        assert scene.stream._next_delay_market_s() >= 60
-        await broker.sockets[0].send_str(frame(record()))
-        await until(lambda: scene.listener.trades)
-        assert scene.stream._next_delay_market_s() < 2
-
-    played(play, broker)
-
-
 def test_nobody_there_is_reported_and_tried_again():
     async def play(scene):
         await until(lambda: len(scene.listener.states) >= 3)
@@ -367,25 +355,3 @@ def test_a_listener_that_fails_ends_the_loop_with_its_error_and_leaves_no_connec
         await until(lambda: scene.broker.sockets[0].closed)
 
     played(play)
-
-
-symbols = st.lists(st.sampled_from("ABCDEF"), unique=True)
-
-
-@given(symbols, symbols, st.sets(st.sampled_from("ABCDEF")))
-def test_steps_lead_to_what_is_wanted_and_then_stop(wanted, registered, refused):
-    now = list(registered)
-    steps = []
-    while (step := next_step(wanted, now, refused)) is not None:
-        steps.append(step)
-        if step.kind == "register":
-            now.append(step.symbol)
-        else:
-            now.remove(step.symbol)
-    assert set(now) - refused == set(wanted) - refused
-    kinds = [step.kind for step in steps]
-    assert kinds == sorted(kinds, reverse=True)  # "unregister" before "register"
-    registrations = [step for step in steps if step.kind == "register"]
-    assert registrations == [
-        Step("register", symbol) for symbol in wanted if symbol not in registered and symbol not in refused
-    ]

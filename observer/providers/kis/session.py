@@ -15,20 +15,33 @@ from typing import Final
 
 import msgspec
 
-from bus.events import InputQuarantined, Trade
 from observer.providers.dialect import (
     Data,
+    Parsed,
     Ping,
     Refused,
     Registered,
+    Registration,
     SessionRefused,
     StreamMessage,
     Unreadable,
     Unregistered,
 )
-from observer.providers.kis.frames import parse_trades
+from observer.providers.interfaces import RecordKind, Venue
+from observer.providers.kis.fields import bytes_of
+from observer.providers.kis.frames import TRADE_TRANSACTIONS, parse_trades
+from observer.providers.kis.records import parse_facts
 
-KRX_TRADES: Final = "H0STCNT0"
+_BY_VENUE: Final[dict[RecordKind, dict[Venue, str]]] = {
+    "trades": {"KRX": "H0STCNT0", "NXT": "H0NXCNT0", "both": "H0UNCNT0"},
+    "order_book": {"KRX": "H0STASP0", "NXT": "H0NXASP0", "both": "H0UNASP0"},
+}
+_OF_EXCHANGE: Final[dict[RecordKind, str]] = {  # KRX's own, whatever the venue of the trades
+    "expected_price": "H0STANC0",
+    "market_state": "H0STMKO0",
+    "nav": "H0STNAV0",
+}
+_TRANSACTION: Final = slice(2, 10)  # of a data frame: 0|H0STCNT0|001|...
 _REGISTER: Final = "1"
 _REMOVE: Final = "2"
 _KEEP_ALIVE: Final = "PINGPONG"
@@ -59,52 +72,61 @@ _reply_decoder = msgspec.json.Decoder(_Reply)
 
 
 class KisSession:
-    """The dialect of one connection: an approval key and one kind of record. Satisfies `StreamDialect`."""
+    """The dialect of one connection: an approval key, and the venue of its records. Satisfies `StreamDialect`."""
 
-    def __init__(self, approval_key: str, transaction: str = KRX_TRADES) -> None:
+    def __init__(self, approval_key: str, venue: Venue = "KRX") -> None:
         self._approval_key = approval_key
-        self._transaction = transaction
+        self._transactions = {**_OF_EXCHANGE, **{kind: names[venue] for kind, names in _BY_VENUE.items()}}
+        self._kinds = {transaction: kind for kind, transaction in self._transactions.items()}
 
-    def register(self, symbol: str) -> str:
-        """The text that registers a symbol."""
-        return self._request(_REGISTER, symbol)
+    def register(self, registration: Registration) -> str:
+        """The text that registers."""
+        return self._request(_REGISTER, registration)
 
-    def unregister(self, symbol: str) -> str:
-        """The text that removes a symbol."""
-        return self._request(_REMOVE, symbol)
+    def unregister(self, registration: Registration) -> str:
+        """The text that removes."""
+        return self._request(_REMOVE, registration)
 
     def read(self, frame: str | bytes) -> StreamMessage:
         """What a frame means: data begin with the encryption flag, everything else is JSON. Never raises."""
+        content = bytes_of(frame)
+        if content[:2] in (b"0|", b"1|"):
+            return Data(content)
         try:
-            text = frame if isinstance(frame, str) else frame.decode()
-            if text[:2] in ("0|", "1|"):
-                return Data(text)
-            return _meaning(text, _reply_decoder.decode(text))
+            return self._meaning(content, _reply_decoder.decode(content))
         except (msgspec.DecodeError, UnicodeError) as error:
-            content = frame if isinstance(frame, bytes) else frame.encode("utf-8", "surrogatepass")
             return Unreadable(content, f"neither a data frame nor a reply: {error}")
 
-    def parse(self, data: Data, receive_time_ns: int) -> tuple[list[Trade], InputQuarantined | None]:
-        """The trades of a data frame, see `frames.parse_trades`."""
-        return parse_trades(data.frame, receive_time_ns)
+    def parse(self, data: Data, receive_time_ns: int) -> Parsed:
+        """The records of a data frame, see `frames.parse_trades` and `records.parse_facts`."""
+        if data.frame[_TRANSACTION] in TRADE_TRANSACTIONS:
+            trades, broken = parse_trades(data.frame, receive_time_ns)
+            return Parsed(trades=trades, broken=broken)
+        facts, broken = parse_facts(data.frame, receive_time_ns)
+        return Parsed(facts=facts, broken=broken)
 
-    def _request(self, kind: str, symbol: str) -> str:
-        header = {"approval_key": self._approval_key, "custtype": "P", "tr_type": kind, "content-type": "utf-8"}
-        body = {"input": {"tr_id": self._transaction, "tr_key": symbol}}
+    def _request(self, action: str, registration: Registration) -> str:
+        header = {"approval_key": self._approval_key, "custtype": "P", "tr_type": action, "content-type": "utf-8"}
+        body = {"input": {"tr_id": self._transactions[registration.kind], "tr_key": registration.symbol}}
         return msgspec.json.encode({"header": header, "body": body}).decode()
 
+    def _meaning(self, content: bytes, reply: _Reply) -> StreamMessage:
+        """The meaning of a decoded reply; a keep-alive is answered with its own text."""
+        if reply.header.tr_id == _KEEP_ALIVE:
+            return Ping(content.decode())
+        if reply.body is None or not reply.body.msg_cd:
+            return Unreadable(content, "a reply without a message code")
+        code, reason = reply.body.msg_cd, reply.body.msg1.strip()
+        if code in (_KEY_REJECTED, _KEY_IN_USE):
+            return SessionRefused(code, reason, key_rejected=code == _KEY_REJECTED)
+        registration = self._registration(reply.header)
+        if code not in _REGISTERED_CODES | _UNREGISTERED_CODES:
+            return Refused(registration, code, reason)
+        if registration is None:
+            return Unreadable(content, f"{code} for something that is never asked for")
+        return Registered(registration) if code in _REGISTERED_CODES else Unregistered(registration)
 
-def _meaning(text: str, reply: _Reply) -> StreamMessage:
-    """The meaning of a decoded reply; a keep-alive is answered with its own text."""
-    if reply.header.tr_id == _KEEP_ALIVE:
-        return Ping(text)
-    if reply.body is None or not reply.body.msg_cd:
-        return Unreadable(text.encode(), "a reply without a message code")
-    symbol, code, reason = reply.header.tr_key.strip(), reply.body.msg_cd, reply.body.msg1.strip()
-    if code in (_KEY_REJECTED, _KEY_IN_USE):
-        return SessionRefused(code, reason, key_rejected=code == _KEY_REJECTED)
-    if code in _REGISTERED_CODES:
-        return Registered(symbol)
-    if code in _UNREGISTERED_CODES:
-        return Unregistered(symbol)
-    return Refused(symbol, code, reason)
+    def _registration(self, header: _Header) -> Registration | None:
+        """What a reply is about: both its TR id and its symbol must be there."""
+        kind, symbol = self._kinds.get(header.tr_id.strip()), header.tr_key.strip()
+        return Registration(kind, symbol) if kind is not None and symbol else None

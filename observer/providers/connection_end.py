@@ -1,0 +1,35 @@
+"""How a stream connection ends, and which of several ends at once is the one that counts."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from observer.providers.dialect import SessionRefused
+
+
+class LostError(Exception):
+    """The connection is of no use any more; the text says why."""
+
+
+class KeyChangedError(Exception):
+    """Another approval key is in force: the connection has to be made again with it."""
+
+
+class RefusedError(Exception):
+    """The broker closed its door on this connection."""
+
+    def __init__(self, message: SessionRefused) -> None:
+        super().__init__(f"{message.code} {message.reason}")
+        self.key_rejected = message.key_rejected
+
+
+_RANKS: Final[tuple[type[BaseException], ...]] = (asyncio.CancelledError, KeyChangedError, LostError, RefusedError)
+
+
+def decisive(outcomes: Sequence[BaseException | None]) -> BaseException:
+    """The exception that tells most about the end: a refusal explains the close that follows it, a bug tops both."""
+    return max((error for error in outcomes if error is not None), key=_rank)
+
+
+def _rank(error: BaseException) -> int:
+    return next((place for place, kind in enumerate(_RANKS) if isinstance(error, kind)), len(_RANKS))
