@@ -1,109 +1,323 @@
-"""What the limiter promises: the limit in every second, urgent calls first, and no state can lock it for long."""
+"""What the limiter promises: the limits at the broker's door, urgent calls first, and no state can lock it for long.
 
+The broker here is a log of arrivals: a call arrives some time after its start and is answered some time after that.
+"""
+
+import heapq
 import itertools
+from collections import deque
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.accounts.limiter import (
-    HORIZON_NS,
-    Granted,
+    ANSWER_LIMIT_NS,
+    SLOTS_MADE_UP,
     Wait,
-    after_late_start,
-    after_penalty,
+    after_answer,
+    after_loss,
+    after_rate_error,
     decide,
-    spacing_ns,
+    fresh,
+    is_believable,
+    limits_of,
+    pace_at,
 )
 
 SECOND_NS = 10**9
+MINUTE_NS = 60 * SECOND_NS
+MS = 10**6
+NOW_NS = 1_800_000_000 * SECOND_NS
 LANES = ("urgent", "normal", "bulk")
-asks = st.lists(st.tuples(st.sampled_from(LANES), st.integers(0, 200_000_000)), max_size=200)
 
 
-def grant_moments(calls, limit):
-    """The moments of all permits when calls come after the given pauses and whoever must wait asks again in time."""
-    next_free, now, granted = 0, 0, []
-    for lane, pause_ns in calls:
-        now += pause_ns
-        while isinstance(decision := decide(next_free, now, lane, spacing_ns(limit)), Wait):
-            assert decision.until_ns > now
-            now = decision.until_ns
-        granted.append(decision.at_ns)
-        next_free = decision.next_free_ns
-    return granted
+class Account:
+    """Calls that ask, start, arrive and are answered, in virtual time; whoever must wait asks again at that moment.
+
+    `calls` are (lane, pause since the call before, start to arrival, arrival to answer) in ns; `late_ns` is how late
+    each one wakes. All of them ask at once, as though each had a process of its own; in one process (`in_turn`) a call
+    asks when the one before it in its lane has started.
+    """
+
+    def __init__(self, limits, calls, late_ns=None, *, in_turn=False):
+        self.limits = limits
+        self.state = fresh(limits)
+        self.started = {lane: [] for lane in LANES}
+        self.arrived = []
+        self._late_ns = late_ns or itertools.repeat(0)
+        self._in_turn = in_turn
+        self._waiting = {lane: deque() for lane in LANES}
+        self._events = []
+        self._numbers = itertools.count()
+        now_ns = NOW_NS
+        for lane, pause_ns, way_ns, answer_ns in calls:
+            now_ns += pause_ns
+            self._at(now_ns, self._come, lane, way_ns, answer_ns)
+
+    def run(self, until_ns=None):
+        while self._events and (until_ns is None or self._events[0][0] <= until_ns):
+            now_ns, _, step, words = heapq.heappop(self._events)
+            step(now_ns, *words)
+        return self
+
+    def _at(self, moment_ns, step, *words):
+        heapq.heappush(self._events, (moment_ns, next(self._numbers), step, words))
+
+    def _come(self, now_ns, lane, way_ns, answer_ns):
+        self._waiting[lane].append((way_ns, answer_ns))
+        if not self._in_turn or len(self._waiting[lane]) == 1:
+            self._ask(now_ns, now_ns, lane)
+
+    def _ask(self, now_ns, asked_ns, lane):
+        decision = decide(self.limits, self.state, asked_ns, now_ns, lane)
+        self.state = decision.state
+        assert is_believable(self.limits, self.state, now_ns)
+        if isinstance(decision, Wait):
+            assert decision.until_ns > now_ns
+            self._at(decision.until_ns + next(self._late_ns), self._ask, asked_ns, lane)
+            return
+        way_ns, answer_ns = self._waiting[lane].popleft()
+        self.started[lane].append(now_ns)
+        self.arrived.append(now_ns + way_ns)
+        if answer_ns is not None:
+            self._at(now_ns + way_ns + answer_ns, self._answered, decision.places)
+        if self._in_turn and self._waiting[lane]:
+            self._at(now_ns, self._ask, now_ns, lane)
+
+    def _answered(self, now_ns, places):
+        self.state = after_answer(self.limits, self.state, places, now_ns)
 
 
-@given(asks, st.integers(1, 50))
-def test_no_second_holds_more_than_the_limit_whatever_the_lanes(calls, limit):
-    granted = grant_moments(calls, limit)
-    for first, later in zip(granted, granted[limit:], strict=False):
-        assert later - first >= SECOND_NS
+def worst(moments, length_ns):
+    """How many of the moments the fullest span of this length holds."""
+    moments, first, found = sorted(moments), 0, 0
+    for last, moment in enumerate(moments):
+        while moment - moments[first] >= length_ns:
+            first += 1
+        found = max(found, last - first + 1)
+    return found
 
 
-@given(asks, st.integers(1, 50))
-def test_permits_are_evenly_spaced(calls, limit):
-    granted = grant_moments(calls, limit)
-    assert all(later - earlier >= spacing_ns(limit) for earlier, later in itertools.pairwise(granted))
+def limits(per_second=20.0, per_minute=None, penalty_s=1.0):
+    return limits_of(per_second, per_minute, penalty_s)
+
+
+def saturating(lanes, count, way_ns=0, answer_ns=5 * MS):
+    return [(lane, 0, way_ns, answer_ns) for _ in range(count) for lane in lanes]
+
+
+lanes = st.sampled_from(LANES)
+ways = st.integers(0, ANSWER_LIMIT_NS)
+asks = st.lists(
+    st.tuples(lanes, st.integers(0, 400 * MS), ways, st.none() | st.integers(0, 2 * ANSWER_LIMIT_NS)), max_size=60
+)
+late = st.lists(st.integers(0, 300 * MS), min_size=1, max_size=20).map(itertools.cycle)
+
+
+# --- the limit -------------------------------------------------------------------------------------------------
+
+
+@given(asks, late, st.floats(0.5, 12.0))
+def test_no_second_sees_more_arrivals_than_the_limit(calls, late_ns, per_second):
+    arrived = Account(limits(per_second), calls, late_ns).run().arrived
+    assert len(arrived) == len(calls)
+    assert worst(arrived, SECOND_NS) <= max(1, per_second)
+
+
+@given(asks, late, st.integers(1, 40))
+def test_no_minute_sees_more_arrivals_than_its_limit(calls, late_ns, per_minute):
+    arrived = Account(limits(12.0, float(per_minute)), calls, late_ns).run().arrived
+    assert worst(arrived, MINUTE_NS) <= per_minute
+    assert worst(arrived, SECOND_NS) <= 12
+
+
+def test_less_than_one_call_a_second_is_one_in_that_many_seconds():
+    arrived = Account(limits(0.5), saturating(["normal"], 5)).run().arrived
+    assert all(later - earlier >= 2 * SECOND_NS for earlier, later in itertools.pairwise(arrived))
+
+
+@pytest.mark.parametrize("answer_ns", [2 * MS, 10 * MS, 30 * MS])
+def test_a_sweep_takes_its_floor_and_one_way_to_the_broker_and_back_a_second(answer_ns):
+    started = Account(limits(20.0), saturating(["bulk"], 84, answer_ns=answer_ns)).run().started["bulk"]
+    assert started[-1] - started[0] <= 83 * SECOND_NS / 20 + 4 * answer_ns
+
+
+def test_waking_late_does_not_slow_a_sweep_down():
+    late_ns = itertools.cycle([3 * MS, 40 * MS, 0, 12 * MS])
+    started = Account(limits(20.0), saturating(["bulk"], 84), late_ns, in_turn=True).run().started["bulk"]
+    assert started[-1] - started[0] <= 1.02 * 83 * SECOND_NS / 20
+
+
+def test_the_minutes_limit_lets_a_sweep_go_at_full_speed():
+    started = Account(limits(20.0, 1000.0), saturating(["bulk"], 84)).run().started["bulk"]
+    assert started[-1] - started[0] <= 1.01 * 83 * SECOND_NS / 20
+
+
+def test_an_unanswered_call_holds_its_place_until_it_must_have_arrived():
+    asked = [("bulk", 0, 0, None), ("bulk", 0, 0, 0)]
+    first, second = Account(limits(1.0), asked).run().started["bulk"]
+    assert ANSWER_LIMIT_NS + SECOND_NS <= second - first <= ANSWER_LIMIT_NS + 2 * SECOND_NS
+
+
+@given(asks, late)
+def test_calls_keep_to_the_beat_but_for_the_few_slots_that_are_made_up_for(calls, late_ns):
+    started = sorted(itertools.chain.from_iterable(Account(limits(10.0), calls, late_ns).run().started.values()))
+    for count in range(1, len(started)):
+        span_ns = min(later - first for first, later in zip(started, started[count:], strict=False))
+        assert span_ns >= (count - SLOTS_MADE_UP) * SECOND_NS // 10
+
+
+@pytest.mark.parametrize("wrong", [(0.0, None, 1.0), (-1.0, None, 1.0), (float("nan"), None, 1.0), (0.01, None, 1.0)])
+def test_a_limit_is_at_least_a_call_a_minute(wrong):
+    with pytest.raises(ValueError, match="calls a second"):
+        limits_of(*wrong)
+
+
+@pytest.mark.parametrize("per_minute", [0.0, -5.0, float("nan")])
+def test_a_minutes_limit_is_at_least_a_call(per_minute):
+    with pytest.raises(ValueError, match="calls a minute"):
+        limits_of(20.0, per_minute, 1.0)
+
+
+def test_a_penalty_is_not_negative():
+    with pytest.raises(ValueError, match="penalty"):
+        limits_of(20.0, None, -1.0)
+
+
+# --- lanes -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lane", LANES)
 def test_an_idle_account_gives_a_permit_at_once(lane):
-    assert decide(0, 5 * SECOND_NS, lane, 100) == Granted(5 * SECOND_NS, 5 * SECOND_NS + 100)
+    assert not isinstance(decide(limits(), fresh(limits()), NOW_NS, NOW_NS, lane), Wait)
 
 
-def test_an_urgent_call_reserves_the_next_slot():
-    assert decide(1_000, 400, "urgent", 100) == Granted(1_000, 1_100)
+@given(st.permutations([lane for lane in LANES for _ in range(10)]))
+def test_of_those_who_wait_urgent_goes_first_and_normal_before_bulk(order):
+    account = Account(limits(10.0), saturating(["bulk"], 3) + [(lane, 0, 0, MS) for lane in order]).run()
+    assert max(account.started["urgent"]) < min(account.started["normal"])
+    assert max(account.started["normal"]) < min(account.started["bulk"][3:])
 
 
-def test_other_calls_reserve_nothing_and_bulk_holds_back_longer():
-    assert decide(1_000, 400, "normal", 100) == Wait(1_000)
-    assert decide(1_000, 400, "bulk", 100) == Wait(1_010)
+def test_an_urgent_call_waits_for_one_slot_behind_any_sweep():
+    sweep = saturating(["bulk"], 200)
+    account = Account(limits(20.0), [*sweep, *[("urgent", 777 * MS, 0, 5 * MS)] * 8], in_turn=True).run()
+    asked = [NOW_NS + 777 * MS * number for number in range(1, 9)]
+    assert all(start - ask <= 60 * MS for ask, start in zip(asked, account.started["urgent"], strict=True))
 
 
-def test_a_slot_that_has_just_come_free_goes_to_normal_before_bulk():
-    assert isinstance(decide(1_000, 1_000, "normal", 100), Granted)
-    assert isinstance(decide(1_000, 1_000, "bulk", 100), Wait)
+@given(st.integers(2, 9), st.integers(2, 9), late)
+def test_bulk_gets_nearly_all_that_urgent_and_normal_leave(urgent_per_s, normal_per_s, late_ns):
+    late_ns = (moment % (20 * MS) for moment in late_ns)
+    span_s = 6
+    asked = [("urgent", n * SECOND_NS // urgent_per_s) for n in range(span_s * urgent_per_s)]
+    asked += [("normal", n * SECOND_NS // normal_per_s + 7 * MS) for n in range(span_s * normal_per_s)]
+    asked += [("bulk", 0)] * 40 * span_s
+    asked.sort(key=lambda each: each[1])
+    pauses = [later[1] - earlier[1] for earlier, later in itertools.pairwise([asked[0], *asked])]
+    calls = [(lane, pause, 0, 5 * MS) for (lane, _), pause in zip(asked, pauses, strict=True)]
+    account = Account(limits(20.0), calls, late_ns, in_turn=True).run(NOW_NS + span_s * SECOND_NS)
+    others = len(account.started["urgent"]) + len(account.started["normal"])
+    assert others >= span_s * (urgent_per_s + normal_per_s) - 2
+    assert len(account.started["bulk"]) >= 0.9 * (20 * span_s - others)
 
 
-def test_an_urgent_call_stands_behind_no_sweep():
-    sweep = decide(0, 1_000, "bulk", 100)
-    assert isinstance(sweep, Granted)
-    waiting = decide(sweep.next_free_ns, 1_001, "bulk", 100)
-    urgent = decide(sweep.next_free_ns, 1_002, "urgent", 100)
-    assert isinstance(waiting, Wait)
-    assert isinstance(urgent, Granted)
-    assert urgent.at_ns == sweep.next_free_ns
-    assert isinstance(decide(urgent.next_free_ns, waiting.until_ns, "bulk", 100), Wait)
+def test_the_mark_of_a_process_that_died_waiting_delays_the_others_by_half_a_slot():
+    first = decide(limits(10.0), fresh(limits(10.0)), NOW_NS, NOW_NS, "bulk")
+    state = msgspec.structs.replace(first.state, next_ns=NOW_NS + 100 * MS)
+    left = decide(limits(10.0), state, NOW_NS + 1, NOW_NS + 1, "urgent")
+    waiting = decide(limits(10.0), left.state, NOW_NS + 2, NOW_NS + 2, "bulk")
+    assert (left.until_ns, waiting.until_ns) == (NOW_NS + 100 * MS, NOW_NS + 150 * MS)
+    assert not isinstance(decide(limits(10.0), waiting.state, NOW_NS + 2, waiting.until_ns, "bulk"), Wait)
 
 
-def test_nobody_reserves_beyond_the_horizon():
-    assert decide(HORIZON_NS + 50, 0, "urgent", 100) == Wait(50)
+# --- "too many" ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_a_state_of_another_clock_is_not_believed(lane):
-    assert decide(10**18, SECOND_NS, lane, 100) in (
-        Granted(SECOND_NS, SECOND_NS + 100),
-        Wait(SECOND_NS + 10),
-    )
+def test_after_too_many_nobody_starts_until_the_pause_is_over():
+    state = after_rate_error(limits(), fresh(limits()), NOW_NS)
+    for lane in LANES:
+        decision = decide(limits(), state, NOW_NS + 1, NOW_NS + 1, lane)
+        assert isinstance(decision, Wait)
+        assert decision.until_ns == NOW_NS + SECOND_NS
 
 
-def test_after_too_many_nobody_gets_a_slot_until_the_pause_is_over():
-    assert after_penalty(0, 1_000, 500) == 1_500
-    assert after_penalty(9_000, 1_000, 500) == 9_000
+def test_then_the_pace_is_seven_tenths_and_grows_to_the_whole_again_within_eighteen_seconds():
+    state = after_rate_error(limits(), fresh(limits()), NOW_NS)
+    end_ns = NOW_NS + SECOND_NS
+    assert pace_at(limits(), state, end_ns) == pytest.approx(14.0)
+    assert pace_at(limits(), state, end_ns + 9 * SECOND_NS) == pytest.approx(17.0)
+    assert pace_at(limits(), state, end_ns + 18 * SECOND_NS) == pytest.approx(20.0)
 
 
-def test_a_call_that_starts_late_keeps_its_distance_to_the_next():
-    assert after_late_start(1_100, 1_050, 100) == 1_150
-    assert after_late_start(2_000, 1_050, 100) == 2_000
+def test_the_echoes_of_a_refusal_count_once():
+    state = after_rate_error(limits(), fresh(limits()), NOW_NS)
+    for echo_ns in (0, 5 * MS, 900 * MS):
+        assert after_rate_error(limits(), state, NOW_NS + echo_ns) == state
 
 
-def test_the_spacing_carries_a_margin():
-    assert spacing_ns(20) == 52_500_000
+@given(st.lists(st.integers(0, 20 * SECOND_NS), max_size=60))
+def test_a_refusal_never_raises_the_pace_and_only_time_does(pauses):
+    state, now_ns = fresh(limits()), NOW_NS
+    for pause_ns in pauses:
+        grown = pace_at(limits(), state, now_ns + pause_ns)
+        assert pace_at(limits(), state, now_ns) <= grown
+        now_ns += pause_ns
+        state = after_rate_error(limits(), state, now_ns)
+        assert limits().pace_floor <= pace_at(limits(), state, now_ns) <= grown
+    assert pace_at(limits(), state, now_ns + 55 * SECOND_NS) == 20.0
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan")])
-def test_a_limit_is_positive(rate):
-    with pytest.raises(ValueError):
-        spacing_ns(rate)
+def test_the_calls_keep_to_the_lower_pace():
+    account = Account(limits(), saturating(["bulk"], 60))
+    account.state = after_rate_error(limits(), account.state, NOW_NS)
+    started = account.run().started["bulk"]
+    in_three_s = sum(moment < NOW_NS + 4 * SECOND_NS for moment in started)
+    assert 14 * 3 <= in_three_s <= 15 * 3 + SLOTS_MADE_UP + 1
+
+
+@given(asks, late, st.lists(st.integers(0, 10 * SECOND_NS), max_size=5))
+def test_refusals_at_any_time_leave_the_limit_kept_and_every_call_served(calls, late_ns, refusals):
+    account = Account(limits(5.0), calls, late_ns)
+    for moment_ns in refusals:
+        account._at(
+            NOW_NS + moment_ns,
+            lambda now_ns: setattr(account, "state", after_rate_error(account.limits, account.state, now_ns)),
+        )
+    account.run()
+    assert len(account.arrived) == len(calls)
+    assert worst(account.arrived, SECOND_NS) <= 5
+
+
+# --- what is not believed --------------------------------------------------------------------------------------
+
+
+@given(asks, late)
+def test_after_a_loss_no_limit_is_broken_whatever_was_sent_before(calls, late_ns):
+    before = Account(limits(5.0), calls, late_ns).run(NOW_NS + SECOND_NS)
+    after = Account(limits(5.0), [("bulk", SECOND_NS, 0, 0), *saturating(["bulk"], 10)])
+    after.state = after_loss(limits(5.0), NOW_NS + SECOND_NS)
+    assert worst(before.arrived + after.run().arrived, SECOND_NS) <= 5
+
+
+def test_a_loss_costs_the_longest_window_and_no_more():
+    for given_limits, length_s in ((limits(), 1), (limits(20.0, 1000.0), 60)):
+        decision = decide(given_limits, after_loss(given_limits, NOW_NS), NOW_NS, NOW_NS, "urgent")
+        assert isinstance(decision, Wait)
+        assert decision.until_ns <= NOW_NS + length_s * SECOND_NS + ANSWER_LIMIT_NS
+
+
+@pytest.mark.parametrize("field", ["next_ns", "slowed_ns", "urgent_ns", "normal_ns", "held_ns"])
+def test_a_moment_of_another_clock_is_not_believed(field):
+    moment = NOW_NS + 3600 * SECOND_NS
+    strange = ((moment, *fresh(limits()).held_ns[0][1:]),) if field == "held_ns" else moment
+    state = msgspec.structs.replace(fresh(limits()), **{field: strange})
+    assert is_believable(limits(), fresh(limits()), NOW_NS)
+    assert not is_believable(limits(), state, NOW_NS)
+
+
+@pytest.mark.parametrize("pace", [0.0, -1.0, 21.0, float("nan"), float("inf")])
+def test_a_pace_that_cannot_be_is_not_believed(pace):
+    assert not is_believable(limits(), msgspec.structs.replace(fresh(limits()), pace=pace), NOW_NS)

@@ -21,6 +21,12 @@ async def take(permits, lane):
         pass
 
 
+async def stay(permits):
+    """One call whose answer never comes."""
+    async with permits.acquire("bulk"):
+        await asyncio.Event().wait()
+
+
 def send_calls(path, lane, moments):
     """A process that takes permits and writes down when it had them."""
 
@@ -103,3 +109,132 @@ def test_a_penalty_makes_everybody_pause(tmp_path):
         await asyncio.wait_for(waiting, 10)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("content", [b"abc", b"\xff" * 208, b"\x7f" * 4096])
+def test_a_damaged_file_makes_everybody_wait_for_a_second_in_which_anything_may_have_been_sent(tmp_path, content):
+    async def scenario():
+        (tmp_path / "permits").write_bytes(content)
+        clock = ManualClock(10**18)
+        permits = SharedPermits(tmp_path / "permits", clock, PermitSettings())
+        waiting = asyncio.create_task(take(permits, "urgent"))
+        await asyncio.sleep(0)
+        await clock.advance(0.99)
+        assert not waiting.done()
+        await clock.advance(10.0)
+        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(take(permits, "urgent"), 10)
+
+    asyncio.run(scenario())
+
+
+def test_other_limits_do_not_forget_what_was_sent_under_the_old_ones(tmp_path):
+    async def scenario():
+        clock = ManualClock(10**18)
+        for _ in range(3):
+            await take(SharedPermits(tmp_path / "permits", clock, PermitSettings(calls_per_second=1000.0)), "bulk")
+            await clock.advance(0.001)
+        slower = SharedPermits(tmp_path / "permits", clock, PermitSettings(calls_per_second=1.0))
+        waiting = asyncio.create_task(take(slower, "urgent"))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await clock.advance(10.0)
+        await asyncio.wait_for(waiting, 10)
+
+    asyncio.run(scenario())
+
+
+def test_a_minutes_limit_is_kept_beside_the_seconds(tmp_path):
+    async def scenario():
+        clock = ManualClock(10**18)
+        settings = PermitSettings(calls_per_second=20.0, calls_per_minute=3.0)
+        permits = SharedPermits(tmp_path / "permits", clock, settings)
+        for _ in range(3):
+            await asyncio.wait_for(take(permits, "urgent"), 10)
+            await clock.advance(1.0)
+        fourth = asyncio.create_task(take(permits, "urgent"))
+        await clock.advance(56.9)
+        assert not fourth.done()
+        await clock.advance(0.2)
+        await asyncio.wait_for(fourth, 10)
+
+    asyncio.run(scenario())
+
+
+def test_a_call_holds_its_place_until_its_answer_and_a_cancelled_one_as_though_none_came(tmp_path):
+    async def scenario():
+        clock = ManualClock(10**18)
+        permits = SharedPermits(tmp_path / "permits", clock, PermitSettings(calls_per_second=1.0))
+        async with permits.acquire("bulk"):
+            await clock.advance(0.5)
+        cancelled = asyncio.create_task(stay(permits))
+        await clock.advance(0.9)
+        assert not cancelled.done()
+        await clock.advance(0.1)
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+        after = asyncio.create_task(take(permits, "bulk"))
+        await clock.advance(3.9)
+        assert not after.done()
+        await clock.advance(0.1)
+        await asyncio.wait_for(after, 10)
+
+    asyncio.run(scenario())
+
+
+def test_a_call_that_fails_was_answered_too(tmp_path):
+    async def scenario():
+        clock = ManualClock(10**18)
+        permits = SharedPermits(tmp_path / "permits", clock, PermitSettings(calls_per_second=1.0))
+        with pytest.raises(ConnectionError):
+            async with permits.acquire("bulk"):
+                raise ConnectionError
+        await clock.advance(1.0)
+        await asyncio.wait_for(take(permits, "bulk"), 10)
+
+    asyncio.run(scenario())
+
+
+def test_a_refusal_lowers_the_pace_of_every_process(tmp_path):
+    async def scenario():
+        clock = ManualClock(10**18)
+        refused, other = (SharedPermits(tmp_path / "permits", clock, PermitSettings()) for _ in range(2))
+        refused.penalise()
+        await clock.advance(1.0)
+        await asyncio.wait_for(take(other, "bulk"), 10)
+        second = asyncio.create_task(take(other, "bulk"))
+        await asyncio.sleep(0)
+        await clock.advance(0.06)  # the whole pace's slot is long past
+        assert not second.done()
+        await clock.advance(0.02)
+        await asyncio.wait_for(second, 10)
+
+    asyncio.run(scenario())
+
+
+def test_calls_of_one_lane_start_in_the_order_in_which_they_asked(tmp_path):
+    async def scenario():
+        clock = ScaledClock(10**18, time.monotonic_ns(), 50.0)
+        permits = SharedPermits(tmp_path / "permits", clock, PermitSettings())
+        started = []
+
+        async def call(number):
+            async with permits.acquire("bulk"):
+                started.append(number)
+
+        await asyncio.wait_for(asyncio.gather(*(call(number) for number in range(20))), 10)
+        assert started == list(range(20))
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"calls_per_second": 0.0}, {"calls_per_minute": 0.5}, {"penalty_s": -1.0}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_limits_that_are_none_are_refused_before_a_file_is_made(tmp_path, wrong):
+    with pytest.raises(ValueError):
+        SharedPermits(tmp_path / "permits", RealClock(), PermitSettings(**wrong))
+    assert list(tmp_path.iterdir()) == []
