@@ -1,7 +1,8 @@
 """One pipeline for every REST call of every broker: permit, send, classify, retry, count, decode.
 
-What differs between brokers (headers, refusals, the sign of a further page) comes in as a `RestDialect`. Waiting before another attempt is patience
-towards the broker and runs on market time; socket timeouts are machine seconds and belong to the client.
+What differs between brokers (headers, refusals, the sign of a further page) comes in as a `RestDialect`. Waiting before
+another attempt is patience towards the broker and runs on market time; socket timeouts are machine seconds and belong
+to the client.
 """
 
 from collections import Counter

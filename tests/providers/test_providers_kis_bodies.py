@@ -1,88 +1,17 @@
-"""What the body parsers promise: strings become numbers, blanks become nothing, refusals become our errors."""
+"""What the body parsers promise: strings become numbers, and blanks become nothing."""
 
 import json
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from observer.clock import kst_datetime
-from observer.errors import (
-    BadRequestError,
-    MaintenanceError,
-    MalformedError,
-    RateExceededError,
-    TokenExpiredError,
-    TokenThrottledError,
-)
+from observer.errors import MalformedError
 from observer.providers.kis import bodies
-
-NOW_NS = 1_790_000_000_000_000_000
 
 
 def decoded(body_type, **content):
     return msgspec.json.decode(json.dumps(content), type=body_type)
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "error_type"),
-    [
-        (500, {"rt_cd": "1", "msg_cd": "EGW00201", "msg1": "too many"}, RateExceededError),
-        (200, {"rt_cd": "1", "msg_cd": "EGW00201"}, RateExceededError),
-        (500, {"rt_cd": "1", "msg_cd": "EGW00123"}, TokenExpiredError),
-        (200, {"rt_cd": "1", "msg_cd": "EGW00121"}, TokenExpiredError),
-        (401, {}, TokenExpiredError),
-        (403, {"error_code": "EGW00133", "error_description": "once a minute"}, TokenThrottledError),
-        (500, {"rt_cd": "1", "msg_cd": "EGW00300"}, MaintenanceError),
-        (503, {}, MaintenanceError),
-        (429, {}, RateExceededError),
-        (200, {"rt_cd": "1", "msg_cd": "OPSQ2001", "msg1": "no such symbol"}, BadRequestError),
-        (404, {}, BadRequestError),
-        (302, {}, BadRequestError),
-    ],
-)
-def test_a_refusal_becomes_the_error_that_its_code_names(status, body, error_type):
-    error = bodies.classify(status, json.dumps(body).encode())
-    assert type(error) is error_type
-
-
-def test_an_error_carries_code_and_text():
-    error = bodies.classify(500, b'{"rt_cd":"1","msg_cd":"EGW00201","msg1":" too many "}')
-    assert error is not None
-    assert (error.code, str(error)) == ("EGW00201", "EGW00201 too many")
-
-
-@pytest.mark.parametrize("body", [b'{"rt_cd":"0","msg_cd":"MCA00000"}', b'{"rt_cd":"0 "}', b'{"access_token":"x"}'])
-def test_a_success_is_no_error(body):
-    assert bodies.classify(200, body) is None
-
-
-@pytest.mark.parametrize("body", [b"<html>bad gateway</html>", b"", b"\xff\xfe", b"[1]"])
-def test_an_unreadable_failure_is_judged_by_its_status(body):
-    assert type(bodies.classify(502, body)) is MaintenanceError
-
-
-@given(st.integers(100, 599), st.binary())
-def test_classification_never_raises(status, body):
-    bodies.classify(status, body)
-
-
-def test_a_token_ends_when_kis_says_in_korean_time():
-    body = bodies.TokenBody("secret", 86_400, "2026-11-21 08:01:30")
-    token = bodies.issued_token(body, NOW_NS)
-    assert kst_datetime(token.expires_ns).isoformat() == "2026-11-21T08:01:30+09:00"
-    assert token.expires_ns - token.issued_ns >= 24 * 3600 * 10**9
-    assert "secret" not in repr(token)
-
-
-def test_without_a_date_a_token_lives_as_long_as_it_says():
-    assert bodies.issued_token(bodies.TokenBody("t", 600), NOW_NS).expires_ns == NOW_NS + 600 * 10**9
-
-
-def test_a_blank_token_is_none():
-    with pytest.raises(MalformedError):
-        bodies.issued_token(bodies.TokenBody(" "), NOW_NS)
 
 
 QUOTE = {

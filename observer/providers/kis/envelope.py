@@ -1,0 +1,84 @@
+"""The envelope of KIS's answers -> our errors (kis-api.md, sections 2 and 3). Pure.
+
+`{"rt_cd":"0","msg_cd":"MCA00000","msg1":"...","output":[...]}`; the OAuth calls say `error_code` and
+`error_description` instead. A failure can come with HTTP 200.
+"""
+
+from typing import Final
+
+import msgspec
+
+from observer.errors import (
+    BadRequestError,
+    MaintenanceError,
+    ProviderError,
+    RateExceededError,
+    TokenExpiredError,
+    TokenThrottledError,
+)
+
+_ERRORS: Final[dict[str, type[ProviderError]]] = {
+    "EGW00201": RateExceededError,
+    "EGW00121": TokenExpiredError,
+    "EGW00123": TokenExpiredError,
+    "EGW00133": TokenThrottledError,
+    "EGW00002": MaintenanceError,
+    "EGW00300": MaintenanceError,
+    "EGW00301": MaintenanceError,
+    "EGW00302": MaintenanceError,
+    # These come with HTTP 500 too; asked again, KIS would say the same.
+    "EGW00103": BadRequestError,
+    "EGW00105": BadRequestError,
+    "EGW00206": BadRequestError,
+    "EGW02004": BadRequestError,
+}
+
+_REMEDIES: Final[dict[str, str]] = {
+    "EGW00103": "KIS does not know this app key: check it against the portal's, and that it has not run out",
+    "EGW00105": "this app secret does not belong to the app key: copy both again from the portal",
+    "EGW00206": "the app key has no right to this call: apply for the service at the portal",
+    "EGW02004": "a real key at the paper host, or the other way: the app key and rest_url must belong together",
+}
+
+
+class _Envelope(msgspec.Struct):
+    rt_cd: str | int | None = ""
+    msg_cd: str | None = ""
+    msg1: str | None = ""
+    error_code: str | None = ""
+    error_description: str | None = ""
+
+
+_decoder = msgspec.json.Decoder(_Envelope)
+
+
+def classify(status: int, body: bytes) -> ProviderError | None:
+    """The error that an answer is, None for a success; the code in the body decides before the HTTP status.
+
+    A body of HTTP 200 that cannot be read is no matter of this function: whoever decodes it will notice.
+    """
+    envelope = _read(body)
+    code = (envelope.msg_cd or envelope.error_code or "").strip()
+    text = (envelope.msg1 or envelope.error_description or "").strip() or f"HTTP {status}"
+    refused = str(envelope.rt_cd or "0").strip() not in ("", "0")
+    if status == 200 and not refused and not envelope.error_code:
+        return None
+    error_type = _ERRORS.get(code) or _error_of_status(status)
+    remedy = f" ({_REMEDIES[code]})" if code in _REMEDIES else ""
+    return error_type(f"{code} {text}{remedy}".strip(), code=code or f"HTTP {status}")
+
+
+def _read(body: bytes) -> _Envelope:
+    """The envelope; an empty one when the body is not JSON of that shape (a gateway's HTML page, say)."""
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Envelope()
+
+
+def _error_of_status(status: int) -> type[ProviderError]:
+    if status == 401:
+        return TokenExpiredError
+    if status == 429:
+        return RateExceededError
+    return MaintenanceError if status >= 500 else BadRequestError

@@ -1,0 +1,171 @@
+"""The values of KIS's JSON fields: every one a string, perhaps blank or padded, read with its meaning. Pure.
+
+kis-api.md, section 2: numbers can be blank or padded, and what is documented as a list can come as one object; section
+5: a change has a sign code of its own and sometimes the sign in the number as well.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Final, TypeAlias, TypeVar
+
+from observer.errors import MalformedError
+from observer.providers.kis.moments import midnight_ns, moment_ns, parse_date
+
+Row = TypeVar("Row")
+
+Rows: TypeAlias = list[Row] | Row | None
+"""An output: rows, a single one without its list, or nothing."""
+
+MAGNITUDE_MAX: Final = 1e18  # beyond the worth of any market in any currency; sums and products of such stay finite
+HUNDRED_MILLION: Final = 1e8  # 억: KIS's unit of capitalisations and net assets
+_YEAR_MIN: Final = 1900  # before any exchange's records; keeps arithmetic on days within the calendar
+_FALLING: Final = ("4", "5")  # sign codes: 1 limit up, 2 up, 3 flat, 4 limit down, 5 down
+
+
+def rows(output: Rows[Row]) -> Sequence[Row]:
+    """The rows of an output that may be a list, one object, or missing."""
+    if output is None:
+        return ()
+    return output if isinstance(output, list) else (output,)
+
+
+def only_row(output: Rows[Row]) -> Row | None:
+    """The row of an output that holds one, whether or not it came in a list."""
+    return next(iter(rows(output)), None)
+
+
+def amount(text: str) -> float:
+    """A number with or without sign, padding and leading zeros; blank is zero.
+
+    Raises:
+        MalformedError: it is none, or none that a market can bring about.
+    """
+    stripped = text.strip()
+    if not stripped:
+        return 0.0
+    try:
+        value = float(stripped)
+    except ValueError as error:
+        raise _no_number(text) from error
+    # Python reads more than KIS can mean: 1_000, digits of other scripts, nan (which is no number that compares).
+    if not abs(value) <= MAGNITUDE_MAX or "_" in stripped or not stripped.isascii():
+        raise _no_number(text)
+    return value
+
+
+def number(text: str) -> float | None:
+    """A number of which zero is one, a rate for example; None when blank.
+
+    Raises:
+        MalformedError: see `amount`.
+    """
+    return amount(text) if text.strip() else None
+
+
+def price(text: str) -> float | None:
+    """A price or another figure that is never zero: KIS writes 0 or blank where there is none.
+
+    Raises:
+        MalformedError: see `amount`.
+    """
+    return amount(text) or None
+
+
+def whole(text: str) -> int | None:
+    """A whole number that is never zero, as `price`; the fraction that KIS may write after it is zero.
+
+    Raises:
+        MalformedError: it has a fraction, or see `amount`.
+    """
+    value = amount(text)
+    if not value.is_integer():
+        raise MalformedError(f"{_shown(text)} is not a whole number")
+    return int(value) or None
+
+
+def hundred_millions(text: str) -> float | None:
+    """An amount that KIS states in hundred million won, in won; None as for `price`.
+
+    Raises:
+        MalformedError: see `amount`.
+    """
+    return amount(text) * HUNDRED_MILLION or None
+
+
+def signed(text: str, sign_code: str) -> float:
+    """A change whose direction is in its sign code, or in the number, or in both; blank is zero.
+
+    Raises:
+        MalformedError: see `amount`.
+    """
+    value = amount(text)
+    return -abs(value) if sign_code.strip() in _FALLING else value
+
+
+def yes(text: str) -> bool:
+    """Whether a flag says Y; blank, N and whatever else a host may write mean no."""
+    return text.strip() == "Y"
+
+
+def yes_or_no(text: str) -> bool:
+    """A flag on which much depends.
+
+    Raises:
+        MalformedError: neither Y nor N.
+    """
+    if text.strip() not in ("Y", "N"):
+        raise MalformedError(f"{_shown(text)} is neither Y nor N")
+    return yes(text)
+
+
+def day(text: str) -> date | None:
+    """A date YYYYMMDD; None when blank or all zeros.
+
+    Raises:
+        MalformedError: it is no date.
+    """
+    stripped = text.strip()
+    if not stripped.strip("0"):
+        return None
+    try:
+        found = parse_date(stripped)
+    except ValueError as error:
+        raise MalformedError(str(error)) from error
+    if found.year < _YEAR_MIN:
+        raise MalformedError(f"{_shown(text)} is no day of a market")
+    return found
+
+
+def certain_day(text: str) -> date:
+    """A date YYYYMMDD that must be there.
+
+    Raises:
+        MalformedError: it is none.
+    """
+    found = day(text)
+    if found is None:
+        raise MalformedError("a date is missing")
+    return found
+
+
+def read_moment(date_text: str, hour_text: str | None = None) -> int:
+    """UTC nanoseconds of a row's date, and time where it has one.
+
+    Raises:
+        MalformedError: they are not a date or a time.
+    """
+    try:
+        if hour_text is None:
+            return midnight_ns(date_text.strip())
+        return moment_ns(date_text.strip(), hour_text.strip())
+    except ValueError as error:
+        raise MalformedError(str(error)) from error
+
+
+def _no_number(text: str) -> MalformedError:
+    return MalformedError(f"{_shown(text)} is not a number")
+
+
+def _shown(text: str) -> str:
+    """A text as an error shows it: never a page of it."""
+    return repr(text if len(text) <= 40 else f"{text[:40]}...")
