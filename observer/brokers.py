@@ -13,16 +13,21 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from observer import logs
 from observer.accounts.health import Health, believed
 from observer.accounts.health_file import HealthFile
 from observer.accounts.keys import AccountKeys, read_keys
 from observer.accounts.permits import SharedPermits
-from observer.accounts.pool import AccountSettings, AllocationStrategy
+from observer.accounts.pool import AccountSettings
 from observer.accounts.token_cache import CachedCredentials, TokenStore
 from observer.clock import Clock
 from observer.config import Settings
+from observer.errors import DataFileError
 from observer.providers.interfaces import Bar, Credentials, Lane, PastTrade, Quote, StreamListener
+from observer.providers.settings import RestSettings
+from observer.selection.slots import AllocationStrategy
 
 if TYPE_CHECKING:
     from observer.providers.kis.calls import KisIssuing, KisRest
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from observer.providers.websocket import TradeStreamConnection
 
 PROVIDER: Final = "kis"
+_DEADLINE_S: Final = 30.0  # machine seconds that a call waits for a token
+_PROBE_DEADLINE_S: Final = 5.0  # so that a check of the others, once a minute, is not held up
 PROBE_SYMBOL: Final = "005930"  # Samsung Electronics: asked for where whether it answers at all is what counts
 
 
@@ -52,26 +59,51 @@ class BrokerAccount:
         self._settings = settings
         self._clock = clock
         self._chance = chance
-        self._credentials = CachedCredentials(store=self.tokens, keys=keys, clock=clock, build=Credentials)
+        self._credentials = self._cached_credentials(_DEADLINE_S)
+
+    def has_valid_token(self) -> bool:
+        """Whether the token in force lives."""
+        with contextlib.suppress(DataFileError):  # an unreadable record is no record
+            record = self.tokens.read()
+            return record is not None and record.expires_ns > self._clock.now_ns()
+        return False
+
+    def _cached_credentials(self, deadline_s: float) -> CachedCredentials[Credentials]:
+        return CachedCredentials(
+            store=self.tokens, keys=self.keys, clock=self._clock, build=Credentials, deadline_s=deadline_s
+        )
 
     @contextlib.asynccontextmanager
     async def rest(self) -> AsyncIterator["KisRest"]:
         """REST calls, sharing the account's permits with all other processes."""
+        async with self._open_rest(self._settings.kis.rest, self._credentials) as calls:
+            yield calls
+
+    @contextlib.asynccontextmanager
+    async def probe(self) -> AsyncIterator["KisRest"]:
+        """REST calls without patience: one attempt each, and no long wait for another token. For health checks."""
+        settings = msgspec.structs.replace(self._settings.kis.rest, attempts_max=1)
+        async with self._open_rest(settings, self._cached_credentials(_PROBE_DEADLINE_S)) as calls:
+            yield calls
+
+    @contextlib.asynccontextmanager
+    async def _open_rest(
+        self, settings: RestSettings, credentials: CachedCredentials[Credentials]
+    ) -> AsyncIterator["KisRest"]:
         from observer.providers.http import RestPipeline, open_client
         from observer.providers.kis.calls import KisRest, KisRestDialect
 
-        settings = self._settings.kis
         permits_path = Path(self._settings.run.runtime) / "permits" / self.name
-        permits = SharedPermits(permits_path, self._clock, settings.permits)
-        async with open_client(settings.rest_url, settings.rest) as client:
+        permits = SharedPermits(permits_path, self._clock, self._settings.kis.permits)
+        async with open_client(self._settings.kis.rest_url, settings) as client:
             pipeline = RestPipeline(
                 client=client,
                 dialect=KisRestDialect(),
                 permits=permits,
-                credentials=self._credentials,
+                credentials=credentials,
                 clock=self._clock,
                 chance=self._chance,
-                settings=settings.rest,
+                settings=settings,
             )
             try:
                 yield KisRest(pipeline)

@@ -1,48 +1,70 @@
-"""Tokens and the health of the account: one process issues for all, so that none of the others ever does."""
+"""Tokens and health of all accounts: one process issues for all, so that none of the others ever does.
+
+Each account has its own life here: what one is refused, or waits for, holds up no other.
+"""
 
 import asyncio
 import contextlib
 import logging
-from typing import Final
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
-import msgspec
-
-from bus.events import AccountChecked, AlertRaised, TokenRenewed
+from bus.events import AccountChecked, AlertRaised, Severity, TokenRenewed
 from bus.producer import Producer
 from observer import logs
+from observer.accounts.health import Check, Health, Told, believed, is_news, judge
 from observer.accounts.token_cache import TokenRecord
 from observer.accounts.tokens import (
     Cause,
-    IssueNow,
     TokenSchedule,
     TokenState,
     after_failure,
     after_rejection,
     after_success,
-    decide,
+    due,
+    renews_approval_key,
+    tells_failure,
 )
 from observer.brokers import PROBE_SYMBOL, PROVIDER, BrokerAccount
-from observer.errors import DataFileError, ProviderError
+from observer.clock import NS_PER_S
+from observer.errors import DataFileError, ProviderError, StoreError
 from observer.providers.interfaces import QuoteSource
 from observer.providers.kis.calls import KisIssuing
 from observer.schedule.phases import DayPlan
+from observer.store.reader import StoreReader
 from workers.runtime import Worker, run
 
 logger = logging.getLogger(__name__)
 
+CHECK_S: Final = 0.5  # machine seconds between checks at least, however fast the market's clock runs
 LOOK_S: Final = 0.1  # machine seconds between looks: whoever was refused waits for the next token
 
 
 async def accounts(worker: Worker) -> None:
-    """Keep the account's token as the policy says, and check the account's health in the morning."""
-    account = worker.broker_account()
-    async with worker.producer() as producer, account.issuing() as issuing, account.rest() as rest:
-        tokens = Tokens(worker, producer, account, issuing)
-        await tokens.look_once()  # what starts after this process finds a token
+    """Keep every account's token as the policy says, and check the accounts' health in trading hours."""
+    brokers = worker.brokers()
+    async with worker.producer() as producer, contextlib.AsyncExitStack() as stack:
+        tokens = [
+            Tokens(worker, producer, account, await stack.enter_async_context(account.issuing()))
+            for account in brokers.accounts
+        ]
+        probes = {account: await stack.enter_async_context(account.probe()) for account in brokers.accounts}
+        await asyncio.gather(*[each.look_once() for each in tokens])  # what starts after this process finds tokens
         await worker.ready()
+        checks = Checks(worker, producer, probes)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(tokens.keep())
-            tasks.create_task(_check_daily(worker, producer, account, rest))
+            for each in tokens:
+                tasks.create_task(each.keep())
+            tasks.create_task(checks.run())
+            tasks.create_task(_open_database(worker, checks))
+
+
+async def _open_database(worker: Worker, checks: "Checks") -> None:
+    """Tokens and probes wait for no database; what it knows is looked at once it answers."""
+    async with worker.reader() as reader:
+        checks.reader = reader
+        await asyncio.Event().wait()
 
 
 class Tokens:
@@ -67,19 +89,20 @@ class Tokens:
             if self._account.tokens.pending_rejection():
                 self._state = after_rejection(self._state)
         schedule = _schedule(self._worker.today.known())
-        decision = decide(self._state, schedule, self._worker.clock.now_ns())
-        if isinstance(decision, IssueNow):
-            await self._issue(decision.cause)
+        cause = due(self._state, schedule, self._worker.clock.now_ns())
+        if cause is not None:
+            await self._issue(cause)
 
     async def _issue(self, cause: Cause) -> None:
         keys = self._account.keys
         try:
             token = await self._issuing.issue_token(keys.app_key, keys.app_secret)
-            approval_key = await self._issuing.issue_approval_key(keys.app_key, keys.app_secret)
+            logs.conceal(token.access_token)
+            approval_key = self._kept_approval_key(cause)
+            approval_key = approval_key or await self._issuing.issue_approval_key(keys.app_key, keys.app_secret)
         except ProviderError as error:
             self._tell_failure(cause, error)
             return
-        logs.conceal(token.access_token)
         logs.conceal(approval_key)
         now_ns = self._worker.clock.now_ns()
         self._state = after_success(token.issued_ns, token.expires_ns, now_ns)
@@ -92,17 +115,27 @@ class Tokens:
                 renewed_ns=now_ns,
             )
         )
-        logger.info("token renewed (%s)", cause)
+        logger.info("token of %s renewed (%s)", self._account.name, cause)
         self._publish_renewal(now_ns, token.expires_ns, cause, "")
+
+    def _kept_approval_key(self, cause: Cause) -> str:
+        """The stream's key in force, where it is to stay; empty where there is to be a new one."""
+        if not renews_approval_key(cause):
+            with contextlib.suppress(DataFileError):  # an unreadable record is no record
+                if record := self._account.tokens.read():
+                    return record.approval_key
+        return ""
 
     def _tell_failure(self, cause: Cause, error: ProviderError) -> None:
         """The old token stays in use; a person should know (requirement 004, failure recovery scenario 1)."""
         now_ns = self._worker.clock.now_ns()
+        is_told = tells_failure(self._state, now_ns)
         self._state = after_failure(self._state, now_ns)
-        logger.error("token not renewed (%s): %s", cause, error)
+        logger.error("token of %s not renewed (%s): %s", self._account.name, cause, error)
         self._publish_renewal(now_ns, self._state.expires_ns, cause, str(error))
-        text = f"token of account {self._account.name} not renewed ({cause}): {error}"
-        self._producer.publish(AlertRaised(now_ns, "critical", self._worker.name, text))
+        if is_told:
+            text = f"token of account {self._account.name} not renewed ({cause}): {error}"
+            self._producer.publish(AlertRaised(now_ns, "critical", self._worker.name, text))
 
     def _publish_renewal(self, now_ns: int, expires_ns: int | None, cause: Cause, error: str) -> None:
         renewed = TokenRenewed(PROVIDER, self._account.name, now_ns, expires_ns, cause, not error, error)
@@ -129,30 +162,103 @@ def _schedule(plan: DayPlan | None) -> TokenSchedule:
     )
 
 
-async def _check_daily(worker: Worker, producer: Producer, account: BrokerAccount, quotes: QuoteSource) -> None:
-    """Check at 08:10 of each trading day whether the account has a token and a REST call gets through."""
-    while True:
-        plan = await worker.today.plan()
-        if plan.trades and worker.clock.now_ns() < plan.track_a_stop_ns:
-            await worker.clock.sleep_until(plan.health_check_ns)
-            await _check(worker, producer, account, quotes)
-        await worker.today.end_of(plan)
+class InUse(NamedTuple):
+    """By account: whether its stream is up (absent: none should be, or nobody knows), and how many places it has."""
+
+    connected: Mapping[str, bool]
+    slots_held: Mapping[str, int]
 
 
-async def _check(worker: Worker, producer: Producer, account: BrokerAccount, quotes: QuoteSource) -> None:
-    record = None
-    with contextlib.suppress(DataFileError):  # an unreadable record is no record
-        record = account.tokens.read()
-    token_valid = record is not None and record.expires_ns > worker.clock.now_ns()
-    checked = AccountChecked(PROVIDER, account.name, worker.clock.now_ns(), token_valid, True, token_valid, "")
-    try:
-        await quotes.quotes([PROBE_SYMBOL], lane="normal")
-    except ProviderError as error:
-        checked = msgspec.structs.replace(checked, rest_answers=False, healthy=False, detail=str(error))
-    producer.publish(checked)
-    if not checked.healthy:
-        text = f"account {account.name} is not healthy: {checked.detail or 'no valid token'}"
-        producer.publish(AlertRaised(worker.clock.now_ns(), "critical", worker.name, text))
+class Checks:
+    """The health of all accounts: found out, written down for everybody who calls a broker, told.
+
+    `reader` is None while the database does not answer: then nothing is known of streams and places.
+    """
+
+    def __init__(self, worker: Worker, producer: Producer, probes: Mapping[BrokerAccount, QuoteSource]) -> None:
+        self._worker = worker
+        self._clock = worker.clock
+        self._interval_s = worker.settings.pool.health_check_interval_seconds
+        self._producer = producer
+        self._probes = probes
+        self._told: dict[str, Told] = {}
+        self.reader: StoreReader | None = None
+
+    async def run(self) -> None:
+        """Check from 08:10 to the end of Track A on each trading day."""
+        while True:
+            plan = await self._worker.today.plan()
+            if plan.trades and self._clock.now_ns() < plan.track_a_stop_ns:
+                await self._clock.sleep_until(plan.health_check_ns)
+            while plan.trades and self._clock.now_ns() < plan.track_a_stop_ns:
+                began_ns = self._clock.now_ns()
+                await self._check_all(plan)
+                await asyncio.sleep(CHECK_S)
+                await self._clock.sleep_until(began_ns + round(self._interval_s * NS_PER_S))
+            await self._worker.today.end_of(plan)
+
+    async def _check_all(self, plan: DayPlan) -> None:
+        use = await asyncio.to_thread(self._in_use, plan)
+        await asyncio.gather(*[self._check(account, probe, use) for account, probe in self._probes.items()])
+
+    def _in_use(self, plan: DayPlan) -> InUse:
+        """What the database knows of streams and places today."""
+        if self.reader is None:
+            return InUse({}, {})
+        try:
+            connections = self.reader.latest_connections(plan.starts_ns)
+            slots = Counter(slot.slot.rpartition(":")[0] for slot in self.reader.open_slots(plan.starts_ns))
+        except StoreError as error:
+            logger.warning("streams and places are not known: %s", error)
+            return InUse({}, {})
+        is_streaming_time = plan.stream_connect_ns <= self._clock.now_ns() < plan.track_b_stop_ns
+        streams = {name: change.state == "connected" for name, change in connections.items()}
+        return InUse(streams if is_streaming_time else {}, slots)
+
+    async def _check(self, account: BrokerAccount, probe: QuoteSource, use: InUse) -> None:
+        token_valid = account.has_valid_token()
+        problem = "" if token_valid else "no valid token"
+        if token_valid:
+            try:
+                await probe.quotes([PROBE_SYMBOL], lane="normal")
+            except ProviderError as error:
+                problem = str(error)
+        connected = use.connected.get(account.name)
+        check = Check(token_valid=token_valid, rest_answers=not problem, stream_connected=connected)
+        if connected is False:
+            problem = problem or "the stream is not connected"
+        now_ns = self._clock.now_ns()
+        before = believed(account.health.read(), self._interval_s, now_ns)
+        after = judge(before, check, now_ns)
+        account.health.write(after)
+        self._tell(account.name, check, after, problem, use.slots_held.get(account.name, 0))
+        self._alert(account.name, before is None or before.healthy, after.healthy, problem)
+
+    def _tell(self, name: str, check: Check, health: Health, detail: str, slots_held: int) -> None:
+        now_ns = self._clock.now_ns()
+        if is_news(self._told.get(name), check, health.healthy, now_ns):
+            self._told[name] = Told(check, health.healthy, now_ns)
+            self._producer.publish(
+                AccountChecked(
+                    PROVIDER,
+                    name,
+                    now_ns,
+                    check.token_valid,
+                    check.rest_answers,
+                    health.healthy,
+                    detail,
+                    check.stream_connected,
+                    slots_held,
+                )
+            )
+
+    def _alert(self, name: str, was_healthy: bool, is_healthy: bool, detail: str) -> None:
+        if was_healthy == is_healthy:
+            return
+        severity: Severity = "info" if is_healthy else "critical"
+        text = f"account {name} is healthy again" if is_healthy else f"account {name} is not healthy: {detail}"
+        logger.log(logging.INFO if is_healthy else logging.ERROR, "%s", text)
+        self._producer.publish(AlertRaised(self._clock.now_ns(), severity, self._worker.name, text))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,21 @@
-"""Track A: sweeps the whole universe over REST, every ten minutes by default (requirement 004)."""
+"""Track A: sweeps the whole universe over REST, every ten minutes by default (requirement 004).
+
+A sweep's portions lie in one queue, and every usable account takes from it as fast as its own permits allow. What an
+account cannot get goes back once, for another account.
+"""
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from math import ceil
 from typing import Final
+
+import msgspec
 
 from bus.events import AlertRaised, Snapshot, SweepCompleted, UniverseMember
 from bus.producer import Producer
-from observer.brokers import PROBE_SYMBOL, PROVIDER
+from observer.brokers import PROBE_SYMBOL, PROVIDER, RestOfAll
 from observer.clock import NS_PER_S
 from observer.errors import ProviderError
 from observer.providers.interfaces import Quote, QuoteSource, chunks
@@ -18,13 +26,13 @@ from workers.runtime import Worker, run
 
 logger = logging.getLogger(__name__)
 
-CALLS_AT_ONCE: Final = 8  # the limiter sets the pace; this only hides the answers' latency behind each other
+LATENCY_S: Final = 0.4  # up to such answers an account uses its whole limit; the limiter sets the pace
 UNIVERSE_POLL_S: Final = 0.2
 
 
 async def track_a(worker: Worker) -> None:
     """Sweep on every trading day, from Track A's start to its stop, until the process is stopped."""
-    async with worker.producer() as producer, worker.broker_account().rest() as rest, worker.reader() as reader:
+    async with worker.producer() as producer, worker.brokers().rest() as rest, worker.reader() as reader:
         await worker.ready()
         await worker.settled(producer)
         day = TrackA(worker, producer, rest, reader)
@@ -38,12 +46,13 @@ async def track_a(worker: Worker) -> None:
 class TrackA:
     """The sweeps of one day after another."""
 
-    def __init__(self, worker: Worker, producer: Producer, quotes: QuoteSource, reader: StoreReader) -> None:
+    def __init__(self, worker: Worker, producer: Producer, rest: RestOfAll, reader: StoreReader) -> None:
         self._name = worker.name
         self._clock = worker.clock
         self._settings = worker.settings.track_a
         self._producer = producer
-        self._quotes = quotes
+        self._rest = rest
+        self._calls_at_once = calls_at_once(worker.settings.kis.permits.calls_per_second)
         self._reader = reader
 
     async def run(self, plan: DayPlan) -> None:
@@ -63,10 +72,11 @@ class TrackA:
 
     async def _warm_up(self) -> None:
         """Open the connections that the first sweep will use, so that it does not wait for them; a failure can wait."""
-        try:
-            await self._quotes.quotes([PROBE_SYMBOL], lane="normal")
-        except ProviderError as error:
-            logger.warning("warm-up: %s", error)
+        for name, quotes in self._rest.usable().items():
+            try:
+                await quotes.quotes([PROBE_SYMBOL], lane="normal")
+            except ProviderError as error:
+                logger.warning("warm-up of %s: %s", name, error)
 
     async def _universe(self, plan: DayPlan) -> Sequence[UniverseMember]:
         """Today's universe; while there is none, the last one, and somebody is told (requirement 004, edge case 1).
@@ -86,33 +96,99 @@ class TrackA:
 
     async def _sweep(self, session_date: str, number: int, members: Sequence[UniverseMember]) -> None:
         started_ns = self._clock.now_ns()
-        portions = list(chunks([member.symbol for member in members], self._quotes.quotes_per_call))
-        at_once = asyncio.Semaphore(CALLS_AT_ONCE)
-
-        async def ask(symbols: Sequence[str]) -> int:
-            async with at_once:
-                return await self._ask(session_date, number, symbols)
-
-        received = sum(await asyncio.gather(*[ask(portion) for portion in portions]))
+        accounts = self._rest.usable()
+        portions = Portions(chunks([member.symbol for member in members], self._rest.quotes_per_call), set(accounts))
+        requests = portions.count
+        async with asyncio.TaskGroup() as tasks:
+            asking = [
+                tasks.create_task(self._ask(session_date, number, portions, name, quotes))
+                for name, quotes in accounts.items()
+                for _ in range(min(self._calls_at_once, requests))
+            ]
+        received = sum(task.result() for task in asking)
         completed_ns = self._clock.now_ns()
         self._producer.publish(
-            SweepCompleted(
-                PROVIDER, session_date, number, started_ns, completed_ns, len(members), received, len(portions)
-            )
+            SweepCompleted(PROVIDER, session_date, number, started_ns, completed_ns, len(members), received, requests)
         )
         logger.info("sweep %d: %d of %d symbols", number, received, len(members))
 
-    async def _ask(self, session_date: str, sweep: int, symbols: Sequence[str]) -> int:
-        """One call; its snapshots are published. A call that fails for good costs its symbols, not the sweep."""
-        try:
-            quotes = await self._quotes.quotes(symbols)
-        except ProviderError as error:
-            logger.warning("sweep %d: no quotes for %d symbols: %s", sweep, len(symbols), error)
-            return 0
-        now_ns = self._clock.now_ns()
-        for quote in quotes:
-            self._producer.publish(_snapshot(quote, session_date, sweep, now_ns))
-        return len(quotes)
+    async def _ask(self, session_date: str, sweep: int, portions: "Portions", account: str, quotes: QuoteSource) -> int:
+        """One call of an account after the other; snapshots are published. Returns how many symbols answered.
+
+        What fails for good with two accounts costs its symbols, not the sweep.
+        """
+        received = 0
+        while (portion := await portions.take(account)) is not None:
+            try:
+                answers = await quotes.quotes(portion.symbols)
+            except ProviderError as error:
+                logger.warning(
+                    "sweep %d: %s has no quotes of %d symbols: %s", sweep, account, len(portion.symbols), error
+                )
+                await portions.give_back(portion, account)
+                continue
+            now_ns = self._clock.now_ns()
+            for quote in answers:
+                self._producer.publish(_snapshot(quote, session_date, sweep, now_ns))
+            received += len(answers)
+            await portions.done()
+        return received
+
+
+class Portion(msgspec.Struct, frozen=True):
+    """Symbols of one call, and the account that failed to get them, if one did."""
+
+    symbols: Sequence[str]
+    failed_with: str | None = None
+
+
+class Portions:
+    """What of a sweep is still to be asked for: accounts take portions, and give back what they could not get.
+
+    A portion is given back once at most: `count` calls, and as many again if everything fails.
+    """
+
+    def __init__(self, symbols: Iterable[Sequence[str]], accounts: AbstractSet[str]) -> None:
+        self._waiting = [Portion(each) for each in symbols]
+        self._waiting.reverse()  # taken from the end
+        self._accounts = accounts
+        self._under_way = 0
+        self._changed = asyncio.Condition()
+        self.count = len(self._waiting)
+
+    async def take(self, account: str) -> Portion | None:
+        """The next portion that the account has not failed with; waits while others may still give some back.
+
+        None: nothing is left for it.
+        """
+        async with self._changed:
+            while True:
+                for index in reversed(range(len(self._waiting))):
+                    if self._waiting[index].failed_with != account:
+                        self._under_way += 1
+                        return self._waiting.pop(index)
+                if not self._under_way:
+                    return None
+                await self._changed.wait()
+
+    async def done(self) -> None:
+        """A portion was got."""
+        async with self._changed:
+            self._under_way -= 1
+            self._changed.notify_all()
+
+    async def give_back(self, portion: Portion, account: str) -> None:
+        """A portion could not be got: it is another account's turn, if there is one and it was nobody's before."""
+        async with self._changed:
+            self._under_way -= 1
+            if portion.failed_with is None and self._accounts - {account}:
+                self._waiting.append(Portion(portion.symbols, account))
+            self._changed.notify_all()
+
+
+def calls_at_once(calls_per_second: float) -> int:
+    """How many calls of an account are on their way together, so that slow answers leave no permit unused."""
+    return max(1, ceil(calls_per_second * LATENCY_S))
 
 
 def _sweep_moments(plan: DayPlan, interval_ns: int) -> Iterator[tuple[int, int]]:

@@ -11,17 +11,15 @@ In one thing it is not the requirement's: keys are never in this file. It says w
 """
 
 from collections import Counter
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 
 from observer.errors import ConfigError
+from observer.selection.slots import AllocationStrategy
 
 REGISTRATIONS_MAX: Final = 41  # what KIS gives one app key (kis-api.md, section 3)
 PROBE_INTERVAL_MIN_S: Final = 60.0  # an account is never probed more often than once a minute
-
-AllocationStrategy = Literal["round_robin", "priority"]
-"""Which account gives the next free place: each in turn, or the first by priority that has one."""
 
 # Names files of ours and the places of the stream ("account_001:07").
 AccountId = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,40}\Z")]

@@ -130,7 +130,7 @@ class CachedCredentials(Generic[CallCredentials]):
         keys: AccountKeys,
         clock: Clock,
         build: Callable[[str, str, str, str], CallCredentials],
-        deadline_s: float = 30.0,
+        deadline_s: float,
     ) -> None:
         """Give the order of `build`'s arguments: app key, app secret, access token, approval key.
 

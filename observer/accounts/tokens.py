@@ -5,14 +5,14 @@ in hand is a success; asked again within a minute it refuses. Whatever fails, th
 
 Causes, the first that holds wins:
 
-| cause | holds when | tries |
-| --- | --- | --- |
-| rejected | the broker refused the token in use (HTTP 401, EGW00121, EGW00123) | each minute |
-| none_yet | there is no token, or it has expired | each minute |
-| pre_market | 08:30 has passed and nothing was renewed since 08:01 | three |
-| wake_up | 08:01 has passed and nothing was renewed since | three |
-| scheduled | 23:00 has passed and nothing was renewed since | one, optional |
-| age | the token is 23 hours old | each minute |
+| cause | holds when | tries | the stream |
+| --- | --- | --- | --- |
+| rejected | the broker refused the token in use (HTTP 401, EGW00121, EGW00123) | each minute | begins anew |
+| none_yet | there is no token, or it has expired | each minute | begins anew |
+| pre_market | 08:30 has passed and nothing was renewed since 08:01 | three | begins anew |
+| wake_up | 08:01 has passed and nothing was renewed since | three | begins anew |
+| scheduled | 23:00 has passed and nothing was renewed since | one, optional | stays |
+| age | the token is 23 hours old | each minute | stays |
 """
 
 from typing import Final, Literal
@@ -20,6 +20,7 @@ from typing import Final, Literal
 import msgspec
 
 _NS_PER_S: Final = 1_000_000_000
+TELL_AGAIN_NS: Final = 600 * _NS_PER_S
 ISSUE_SPACING_NS: Final = 60 * _NS_PER_S  # KIS: EGW00133 for a second issue within the minute
 AGE_LIMIT_NS: Final = 23 * 3600 * _NS_PER_S  # requirement 004: "Proactive Refresh", one hour before the end of life
 MORNING_TRIES: Final = 3  # requirement 004, failure recovery scenario 1
@@ -40,6 +41,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     expires_ns: int | None = None
     renewed_ns: int | None = None
     failed_ns: tuple[int, ...] = ()
+    told_ns: int | None = None
     rejected: bool = False
 
 
@@ -51,35 +53,22 @@ class TokenSchedule(msgspec.Struct, frozen=True, kw_only=True):
     scheduled_ns: int | None
 
 
-class IssueNow(msgspec.Struct, frozen=True):
-    """Ask the broker now."""
-
-    cause: Cause
-
-
-class WaitUntil(msgspec.Struct, frozen=True):
-    """There is a cause, but the last attempt was less than a minute ago."""
-
-    until_ns: int
-    cause: Cause
+def due(state: TokenState, schedule: TokenSchedule, now_ns: int) -> Cause | None:
+    """Why to ask the broker at `now_ns`; None: the token in hand stays, or the last attempt was within the minute."""
+    return _cause(state, schedule, now_ns) if now_ns >= _last_attempt_ns(state) + ISSUE_SPACING_NS else None
 
 
-class Keep(msgspec.Struct, frozen=True):
-    """The token in hand is good; look again at `until_ns` at the latest (None: nothing is scheduled any more)."""
+def renews_approval_key(cause: Cause) -> bool:
+    """Whether the stream gets a new key too, and so begins anew (requirement 004, policy matrix, "WS 재시작").
 
-    until_ns: int | None
+    A renewal for the token's age, or at 23:00, leaves the stream as it is ("WS 유지").
+    """
+    return cause not in ("age", "scheduled")
 
 
-Decision = IssueNow | WaitUntil | Keep
-
-
-def decide(state: TokenState, schedule: TokenSchedule, now_ns: int) -> Decision:
-    """What to do about the token at `now_ns`."""
-    cause = _cause(state, schedule, now_ns)
-    if cause is None:
-        return Keep(_next_occasion_ns(state, schedule, now_ns))
-    allowed_ns = _last_attempt_ns(state) + ISSUE_SPACING_NS
-    return IssueNow(cause) if now_ns >= allowed_ns else WaitUntil(allowed_ns, cause)
+def tells_failure(state: TokenState, now_ns: int) -> bool:
+    """Whether one more failure is told to a person: the first since a success, then one in ten minutes."""
+    return state.told_ns is None or now_ns - state.told_ns >= TELL_AGAIN_NS
 
 
 def after_success(issued_ns: int, expires_ns: int, now_ns: int) -> TokenState:
@@ -89,7 +78,8 @@ def after_success(issued_ns: int, expires_ns: int, now_ns: int) -> TokenState:
 
 def after_failure(state: TokenState, now_ns: int) -> TokenState:
     """The state after an attempt failed: everything stays, and the attempt counts."""
-    return msgspec.structs.replace(state, failed_ns=(*state.failed_ns, now_ns)[-_FAILURES_KEPT:])
+    told_ns = now_ns if tells_failure(state, now_ns) else state.told_ns
+    return msgspec.structs.replace(state, failed_ns=(*state.failed_ns, now_ns)[-_FAILURES_KEPT:], told_ns=told_ns)
 
 
 def after_rejection(state: TokenState) -> TokenState:
@@ -132,11 +122,3 @@ def _last_attempt_ns(state: TokenState) -> int:
     """When the broker was last asked; long ago if never."""
     renewed_ns = -ISSUE_SPACING_NS if state.renewed_ns is None else state.renewed_ns
     return max(renewed_ns, *state.failed_ns) if state.failed_ns else renewed_ns
-
-
-def _next_occasion_ns(state: TokenState, schedule: TokenSchedule, now_ns: int) -> int | None:
-    """The next moment at which a cause can begin to hold."""
-    moments = [schedule.wake_up_ns, schedule.pre_market_ns, schedule.scheduled_ns, state.expires_ns]
-    if state.issued_ns is not None:
-        moments.append(state.issued_ns + AGE_LIMIT_NS)
-    return min((moment for moment in moments if moment is not None and moment > now_ns), default=None)

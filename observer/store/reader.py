@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection, Select, and_, exists, func, select
 
 from bus.events import (
+    ConnectionChanged,
     DailyBar,
     Fact,
     GapDetected,
@@ -218,6 +219,13 @@ class StoreReader:
             assignments = connection.execute(select(assigned).where(assigned.c.assigned_ns >= since_ns)).all()
             releases = connection.execute(select(released).where(released.c.released_ns >= since_ns)).all()
         return slots_in_use(assignments, releases)
+
+    def latest_connections(self, since_ns: int) -> dict[str, ConnectionChanged]:
+        """By account: the last change of its stream since that time."""
+        table = EVENT_TABLES[ConnectionChanged]
+        wanted = select(table).where(table.c.changed_ns >= since_ns)
+        changes = self._events(ConnectionChanged, wanted.order_by(table.c.changed_ns, table.c.stream, table.c.sequence))
+        return {change.account: change for change in changes}
 
     def open_gaps(self, since_session_date: str) -> Sequence[GapDetected]:
         """The gaps of that day and later ones, in order of detection, that were neither recovered nor given up. A gap

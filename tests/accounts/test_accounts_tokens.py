@@ -2,23 +2,23 @@
 
 import itertools
 from datetime import date
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.accounts.tokens import (
-    AGE_LIMIT_NS,
     ISSUE_SPACING_NS,
-    IssueNow,
-    Keep,
+    Cause,
     TokenSchedule,
     TokenState,
-    WaitUntil,
     after_failure,
     after_rejection,
     after_success,
-    decide,
+    due,
+    renews_approval_key,
+    tells_failure,
 )
 from observer.clock import kst_ns
 
@@ -47,100 +47,124 @@ def failed_at(state, *moments):
 
 
 def test_without_a_token_one_is_issued_at_any_time():
-    assert decide(TokenState(), SCHEDULE, at(3)) == IssueNow("none_yet")
+    assert due(TokenState(), SCHEDULE, at(3)) == "none_yet"
 
 
 def test_an_expired_token_is_none():
-    assert decide(issued_at(at(5)), HOLIDAY, at(5) + LIFE_NS) == IssueNow("none_yet")
+    assert due(issued_at(at(5)), HOLIDAY, at(5) + LIFE_NS) == "none_yet"
 
 
 def test_before_the_wake_up_last_nights_token_is_kept():
-    assert decide(LAST_NIGHT, SCHEDULE, at(8, 0, 59)) == Keep(at(8, 1))
+    assert due(LAST_NIGHT, SCHEDULE, at(8, 0, 59)) is None
 
 
 def test_at_0801_the_token_is_renewed():
-    assert decide(LAST_NIGHT, SCHEDULE, at(8, 1)) == IssueNow("wake_up")
+    assert due(LAST_NIGHT, SCHEDULE, at(8, 1)) == "wake_up"
 
 
 def test_a_token_renewed_this_morning_is_kept_until_the_night():
     state = after_success(at(8, 1), at(8, 1) + LIFE_NS, at(8, 1))
-    assert decide(state, SCHEDULE, at(8, 45)) == Keep(at(23))
+    assert due(state, SCHEDULE, at(8, 45)) is None
 
 
 def test_a_renewal_that_brought_the_same_token_is_a_success():
     state = after_success(at(5), at(5) + LIFE_NS, at(8, 1))
-    assert decide(state, SCHEDULE, at(8, 30)) == Keep(at(23))
+    assert due(state, SCHEDULE, at(8, 30)) is None
 
 
 def test_the_wake_up_is_tried_three_times_a_minute_apart():
     state = LAST_NIGHT
     for minute in (1, 2, 3):
-        assert decide(state, SCHEDULE, at(8, minute)) == IssueNow("wake_up")
+        assert due(state, SCHEDULE, at(8, minute)) == "wake_up"
         state = after_failure(state, at(8, minute))
-        assert decide(state, SCHEDULE, at(8, minute, 30)) in (WaitUntil(at(8, minute + 1), "wake_up"), Keep(at(8, 30)))
-    assert decide(state, SCHEDULE, at(8, 4)) == Keep(at(8, 30))
+        assert due(state, SCHEDULE, at(8, minute, 30)) is None
+    assert due(state, SCHEDULE, at(8, 4)) is None
 
 
 def test_at_0830_a_morning_without_a_token_gets_three_more_tries():
     state = failed_at(LAST_NIGHT, at(8, 1), at(8, 2), at(8, 3))
-    assert decide(state, SCHEDULE, at(8, 30)) == IssueNow("pre_market")
+    assert due(state, SCHEDULE, at(8, 30)) == "pre_market"
     state = failed_at(state, at(8, 30), at(8, 31))
-    assert decide(state, SCHEDULE, at(8, 32)) == IssueNow("pre_market")
+    assert due(state, SCHEDULE, at(8, 32)) == "pre_market"
 
 
 def test_when_all_tries_failed_the_old_token_stays_and_its_age_decides():
     state = failed_at(LAST_NIGHT, at(8, 1), at(8, 2), at(8, 3), at(8, 30), at(8, 31), at(8, 32))
-    assert decide(state, SCHEDULE, at(9)) == Keep(at(22))
-    assert decide(state, SCHEDULE, at(22)) == IssueNow("age")
+    assert due(state, SCHEDULE, at(9)) is None
+    assert due(state, SCHEDULE, at(22)) == "age"
 
 
 def test_a_process_that_starts_late_renews_at_once():
-    assert decide(LAST_NIGHT, SCHEDULE, at(13)) == IssueNow("pre_market")
+    assert due(LAST_NIGHT, SCHEDULE, at(13)) == "pre_market"
 
 
 def test_a_token_23_hours_old_is_renewed():
     state = issued_at(at(0))
-    assert decide(state, HOLIDAY, at(22, 59, 59)) == Keep(at(23))
-    assert decide(state, HOLIDAY, at(23)) == IssueNow("age")
+    assert due(state, HOLIDAY, at(22, 59, 59)) is None
+    assert due(state, HOLIDAY, at(23)) == "age"
 
 
 def test_at_2300_renewal_is_tried_once():
     state = after_success(at(8, 1), at(8, 1) + LIFE_NS, at(8, 1))
-    assert decide(state, SCHEDULE, at(23)) == IssueNow("scheduled")
-    assert decide(after_failure(state, at(23)), SCHEDULE, at(23, 1)) == Keep(at(8, 1) + AGE_LIMIT_NS)
+    assert due(state, SCHEDULE, at(23)) == "scheduled"
+    assert due(after_failure(state, at(23)), SCHEDULE, at(23, 1)) is None
 
 
 def test_a_rejected_token_is_renewed_at_once_whatever_its_age():
     state = after_rejection(issued_at(at(8, 1)))
-    assert decide(state, SCHEDULE, at(10)) == IssueNow("rejected")
+    assert due(state, SCHEDULE, at(10)) == "rejected"
 
 
 def test_a_holiday_has_no_morning():
-    assert decide(LAST_NIGHT, HOLIDAY, at(12)) == Keep(at(22))
+    assert due(LAST_NIGHT, HOLIDAY, at(12)) is None
 
 
 @pytest.mark.parametrize("state", [failed_at(TokenState(), at(9)), after_rejection(issued_at(at(9)))])
 def test_the_broker_is_asked_at_most_once_a_minute(state):
-    decision = decide(state, SCHEDULE, at(9, 0, 59))
-    assert isinstance(decision, WaitUntil)
-    assert decision.until_ns == at(9, 1)
-    assert isinstance(decide(state, SCHEDULE, at(9, 1)), IssueNow)
+    assert due(state, SCHEDULE, at(9, 0, 59)) is None
+    assert due(state, SCHEDULE, at(9, 1)) is not None
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 3 * 3600), st.sampled_from(["succeeds", "fails", "is rejected"])), max_size=60)
+@pytest.mark.parametrize("cause", get_args(Cause))
+def test_the_stream_begins_anew_only_where_the_matrix_says_so(cause):
+    assert renews_approval_key(cause) is (cause in {"none_yet", "rejected", "wake_up", "pre_market"})
+
+
+def test_a_failure_is_told_at_first_and_then_every_ten_minutes_until_one_succeeds():
+    state, told = TokenState(), []
+    for minute in range(25):
+        if tells_failure(state, at(9, minute)):
+            told.append(minute)
+        state = after_failure(state, at(9, minute))
+    assert told == [0, 10, 20]
+    assert tells_failure(issued_at(at(9, 25)), at(9, 26))
+
+
+happenings = st.lists(
+    st.tuples(st.integers(0, 3 * 3600), st.sampled_from(["succeeds", "fails", "is rejected"])), max_size=60
 )
-def test_over_any_day_issues_are_a_minute_apart_and_waiting_ends(happenings):
+
+
+@given(happenings)
+def test_over_any_day_issues_are_a_minute_apart_and_a_cause_waits_no_longer(happenings):
     state, now, issued = TokenState(), at(0), []
     for pause_s, outcome in happenings:
         now += pause_s * 10**9
         if outcome == "is rejected":
             state = after_rejection(state)
-        decision = decide(state, SCHEDULE, now)
-        if isinstance(decision, IssueNow):
+        if due(state, SCHEDULE, now):
             issued.append(now)
             state = after_failure(state, now) if outcome == "fails" else after_success(now, now + LIFE_NS, now)
-        else:
-            until_ns = decision.until_ns
-            assert until_ns is None or until_ns > now
+        elif state.rejected or state.expires_ns is None:
+            assert now - issued[-1] < ISSUE_SPACING_NS
     assert all(later - earlier >= ISSUE_SPACING_NS for earlier, later in itertools.pairwise(issued))
+
+
+@given(happenings)
+def test_whatever_fails_the_token_in_hand_stays(happenings):
+    state, now = issued_at(at(0)), at(0)
+    for pause_s, _ in happenings:
+        now += pause_s * 10**9
+        after = after_failure(state, now)
+        assert (after.issued_ns, after.expires_ns, after.renewed_ns) == (state.issued_ns, state.expires_ns, at(0))
+        state = after
