@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.codec import Batch, decode_events, pack, unpack
+from observer.bench.frames import made_frames
 from observer.bench.latency import spread
 from observer.bench.trades import SYMBOLS, lots, trade
+from observer.providers.kis.frames import parse_trades
 
 
 @given(count=st.integers(0, 300), size=st.integers(1, 100))
@@ -43,3 +45,15 @@ def test_a_spread_tells_in_milliseconds_what_half_and_nearly_all_stayed_within()
 def test_the_parts_of_a_spread_never_change_their_order(spans_ns: Sequence[int]) -> None:
     told = spread(spans_ns)
     assert min(spans_ns) / 1e6 <= told.p50_ms <= told.p99_ms <= told.max_ms == pytest.approx(max(spans_ns) / 1e6)
+
+
+@pytest.mark.parametrize("size", [1, 2, 20])
+def test_every_made_up_frame_is_read_whole_and_its_trades_follow_on_each_other(size: int) -> None:
+    totals: dict[str, float] = {}
+    for frame in made_frames(size, 50):
+        assert frame.count(b"^") == 47 * size - 1
+        trades, broken = parse_trades(frame, 0)
+        assert (len(trades), broken) == (size, None)
+        for each in trades:
+            assert totals.get(each.symbol, each.cumulative_volume - each.volume) + each.volume == each.cumulative_volume
+            totals[each.symbol] = each.cumulative_volume
