@@ -11,6 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from bus.events import (
+    ChurnGuardChanged,
     Event,
     ListingChanged,
     MarketStateChanged,
@@ -21,7 +22,9 @@ from bus.events import (
     Trade,
     UniverseMember,
 )
+from observer.selection.churn import is_rapid
 from observer.selection.indicators import TradeRate
+from observer.selection.profile import EarlierDays, moment_of, volume_by
 from observer.selection.settings import SelectionSettings
 from observer.selection.slots import (
     AllocationStrategy,
@@ -41,13 +44,15 @@ from observer.selection.triggers import (
     Candidate,
     Observation,
     Spells,
+    TriggerRules,
     by_market_cap,
-    evaluate,
     expiry,
     fired_event,
 )
 
 _FILLERS_PER_PLACE: Final = 2  # the largest symbols that may fill free places: more than there are places
+NOTHING_EARLIER: Final = EarlierDays()
+_NS_PER_S: Final = 1_000_000_000
 _UNKNOWN: Final = 0.0  # what a restored assignment does not tell of its trigger
 
 
@@ -66,24 +71,51 @@ class NotWished(msgspec.Struct, frozen=True):
 
 
 class _Sight:
-    """What was last seen of one symbol; the highest trade rate since the last evaluation."""
+    """What was last seen of one symbol, as the triggers want it (`Observed`); the highest trade rate since the last
+    evaluation. `trade_volume` is the mean volume of a trade, None while no trade was ever streamed.
+    """
 
-    __slots__ = ("at_upper_limit", "delisted", "halted", "high", "low", "rate", "rate_max", "volume")
+    __slots__ = (
+        "at_upper_limit",
+        "average_volume_by_now",
+        "cumulative_volume",
+        "delisted",
+        "halted",
+        "high",
+        "low",
+        "pinned",
+        "rate",
+        "seen_ns",
+        "trade_volume",
+        "trades_per_second",
+    )
 
-    def __init__(self, window_seconds: float) -> None:
-        self.volume: float | None = None
+    def __init__(self, window_seconds: float, trade_volume: float | None) -> None:
+        self.cumulative_volume: float | None = None
+        self.average_volume_by_now: float | None = None
         self.high: float | None = None
         self.low: float | None = None
+        self.trades_per_second: float | None = None
+        self.pinned = False
         self.at_upper_limit = False
         self.halted = False
         self.delisted = False
         self.rate = TradeRate(window_seconds)
-        self.rate_max: float | None = None
+        self.trade_volume = trade_volume
+        self.seen_ns = 0
 
-    def observation(self) -> Observation:
-        """As the triggers want it; the rate starts anew."""
-        rate, self.rate_max = self.rate_max, None
-        return Observation(cumulative_volume=self.volume, high=self.high, low=self.low, trades_per_second=rate)
+    def see_rate(self, per_second: float) -> None:
+        """Keep the highest until the next evaluation."""
+        if self.trades_per_second is None or per_second > self.trades_per_second:
+            self.trades_per_second = per_second
+
+    def see_sweep(self, volume: float, seen_ns: int) -> None:
+        """The rate between two sweeps, from the volume that was traded and how large the symbol's trades are."""
+        before = self.cumulative_volume
+        if before is not None and self.trade_volume and seen_ns > self.seen_ns > 0:
+            trades = (volume - before) / self.trade_volume
+            self.see_rate(trades * _NS_PER_S / (seen_ns - self.seen_ns))
+        self.cumulative_volume, self.seen_ns = volume, seen_ns
 
 
 class Selector:
@@ -94,6 +126,7 @@ class Selector:
         capacities: how many symbols each account can stream, by its name, in the order in which they are used.
         settings: of the whole selection.
         strategy: which account gives the next place.
+        earlier: what is known of earlier days.
     """
 
     def __init__(
@@ -102,12 +135,16 @@ class Selector:
         capacities: Mapping[str, int],
         settings: SelectionSettings,
         strategy: AllocationStrategy = "round_robin",
+        earlier: EarlierDays = NOTHING_EARLIER,
     ) -> None:
         self._members = {member.symbol: member for member in members}
         self._settings = settings
+        self._rules = TriggerRules(settings.triggers)
+        self._earlier = earlier
         self._spells = Spells()
         places = {account: min(count, settings.slots.max_slots) for account, count in capacities.items()}
         self._state: SlotState = empty_slots(places, strategy)
+        self._churning = False
         self._closed: AbstractSet[str] = frozenset()
         self._sights: dict[str, _Sight] = {}
         fillers = members[: sum(places.values()) * _FILLERS_PER_PLACE]
@@ -131,7 +168,7 @@ class Selector:
     def see_snapshot(self, snapshot: Snapshot) -> None:
         """Track A saw the symbol."""
         sight = self._sight(snapshot.symbol)
-        sight.volume = snapshot.cumulative_volume
+        sight.see_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
         sight.high, sight.low = snapshot.high, snapshot.low
         sight.at_upper_limit = snapshot.upper_limit is not None and snapshot.price >= snapshot.upper_limit
 
@@ -139,15 +176,15 @@ class Selector:
         """The stream brought a trade of the symbol."""
         sight = self._sight(trade.symbol)
         price, rate = trade.price, sight.rate
-        sight.volume = trade.cumulative_volume
+        sight.cumulative_volume, sight.seen_ns = trade.cumulative_volume, trade.receive_time_ns
+        if trade.cumulative_trades:
+            sight.trade_volume = trade.cumulative_volume / trade.cumulative_trades
         if sight.high is None or price > sight.high:
             sight.high = price
         if sight.low is None or price < sight.low:
             sight.low = price
         rate.add(trade.exchange_time_ns)
-        per_second = rate.per_second(trade.exchange_time_ns)
-        if sight.rate_max is None or per_second > sight.rate_max:
-            sight.rate_max = per_second
+        sight.see_rate(rate.per_second(trade.exchange_time_ns))
 
     def see_state(self, state: MarketStateChanged) -> None:
         """The exchange told whether the symbol is halted."""
@@ -200,7 +237,7 @@ class Selector:
         member = self._members.get(symbol)
         if member is None:
             return NotWished("unknown_symbol", f"{symbol} is not in the day's universe")
-        wishes = evaluate(member, Observation(pinned=True), now_ns, self._settings.triggers)
+        wishes = self._rules.evaluate(member, Observation(pinned=True), now_ns)
         before = self._state.place_of(symbol)
         state, decisions = self._allocated(wishes, now_ns)
         place = state.place_of(symbol)
@@ -235,20 +272,38 @@ class Selector:
         return [SlotReleased(slot, held_by.symbol, now_ns, held_by.score, "closed") for slot, held_by in held]
 
     def _evaluate(self, symbols: Iterable[str], now_ns: int) -> Sequence[Event]:
-        fired = [
-            candidate
-            for symbol in symbols
-            if symbol in self._sights and symbol in self._members
-            for candidate in evaluate(
-                self._members[symbol], self._sights[symbol].observation(), now_ns, self._settings.triggers
-            )
-        ]
+        fired = self._fired(symbols, now_ns)
         begun = self._spells.begun(fired, now_ns)
         return [*(fired_event(candidate, now_ns) for candidate in begun), *self._allocate(fired, now_ns)]
 
+    def _fired(self, symbols: Iterable[str], now_ns: int) -> list[Candidate]:
+        """The candidates among these symbols; the trade rates start anew."""
+        moment = moment_of(now_ns, self._earlier.midnight_ns)
+        profiles, members, sights, evaluate = self._earlier.profiles, self._members, self._sights, self._rules.evaluate
+        fired: list[Candidate] = []
+        for symbol in symbols:
+            sight, member = sights.get(symbol), members.get(symbol)
+            if sight is None or member is None:
+                continue
+            profile = profiles.get(symbol)
+            if profile is not None:
+                sight.average_volume_by_now = volume_by(profile, moment)
+            fired.extend(evaluate(member, sight, now_ns))
+            sight.trades_per_second = None
+        return fired
+
     def _allocate(self, candidates: Iterable[Candidate], now_ns: int) -> list[Event]:
         self._state, decisions = self._allocated(candidates, now_ns)
-        return [decided_event(decision, now_ns) for decision in decisions]
+        return [*(decided_event(decision, now_ns) for decision in decisions), *self._churn_changes(now_ns)]
+
+    def _churn_changes(self, now_ns: int) -> Iterable[Event]:
+        """That the guard against churn stepped in, or stepped back."""
+        settings, churn = self._settings.slots, self._state.churn
+        rapid = is_rapid(churn, now_ns, settings)
+        if rapid != self._churning:
+            self._churning = rapid
+            threshold = settings.churn_threshold if rapid else settings.replacement_threshold
+            yield ChurnGuardChanged(now_ns, rapid, churn.count(now_ns, settings), threshold)
 
     def _allocated(self, candidates: Iterable[Candidate], now_ns: int) -> tuple[SlotState, Sequence[Decision]]:
         wanted = [*candidates, *self._fillers]
@@ -269,7 +324,8 @@ class Selector:
     def _sight(self, symbol: str) -> _Sight:
         sight = self._sights.get(symbol)
         if sight is None:
-            sight = self._sights[symbol] = _Sight(self._settings.triggers.velocity_window_seconds)
+            window_seconds = self._settings.triggers.velocity_window_seconds
+            sight = self._sights[symbol] = _Sight(window_seconds, self._earlier.trade_volumes.get(symbol))
         return sight
 
     def _restored(self, assigned: SlotAssigned, now_ns: int) -> Candidate:
@@ -305,4 +361,6 @@ def decided_event(decision: Decision, now_ns: int) -> Event:
                 candidate.score,
                 lowest_score,
                 reason,
+                candidate.measure,
+                candidate.market_cap_krw,
             )

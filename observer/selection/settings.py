@@ -48,6 +48,16 @@ class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError(f"ttl_seconds: {self.ttl_seconds:g} is neither positive nor -1 (without end)")
 
 
+class ProfileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The volume surge's other reference: the average volume by this time of day, over the last `days` sessions, for
+    symbols that were seen on at least `days_min` of them.
+    """
+
+    enabled: bool = True
+    days: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
+    days_min: Annotated[int, msgspec.Meta(ge=1)] = 5
+
+
 class TriggersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All kinds of triggers (requirement 004, Trigger Types and Priority Levels), and the default placement.
 
@@ -58,6 +68,7 @@ class TriggersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     trade_velocity: TriggerSettings = TriggerSettings(threshold=10.0, full_strength=20.0, ttl_seconds=180.0, weight=8.0)
     volatility_spike: TriggerSettings = TriggerSettings(threshold=2.0, full_strength=3.0, ttl_seconds=300.0, weight=6.0)
     manual: TriggerSettings = TriggerSettings(threshold=1.0, full_strength=1.0, ttl_seconds=WITHOUT_END, weight=5.0)
+    time_of_day: ProfileSettings = ProfileSettings()
     market_cap_weight: NotNegative = 1.0
     velocity_window_seconds: Positive = 1.0
 

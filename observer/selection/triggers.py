@@ -1,18 +1,18 @@
 """What makes a symbol matter now: the conditions, their strength, score and life. Requirement 004, Trigger Types.
 
-A condition is a function from what is known of a symbol to a measurement; `CONDITIONS` is the list of them. Everything
-else (threshold, strength, weight, life) is the same for all kinds and comes from the settings. A new kind is one
+A condition measures what is known of a symbol against its history; `CONDITIONS` is the list of them. Everything else
+(threshold, strength, weight, life) is the same for all kinds and comes from the settings. A new kind is one small
 function, one line in the table, and its settings.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
 from bus.events import TriggerFired, TriggerKind, UniverseMember
-from observer.selection.indicators import ratio, true_range
+from observer.selection.indicators import true_range
 from observer.selection.settings import WITHOUT_END, TriggersSettings
 
 _NS_PER_S: Final = 1_000_000_000
@@ -20,21 +20,32 @@ _MARKET_CAP_FACTOR: Final = 0.1  # per power of ten of won (requirement 004, All
 _NOTHING: Final = 0.0  # the reference of a measurement that is compared with no history
 
 
-class Observation(msgspec.Struct, frozen=True, kw_only=True):
+class Observed(Protocol):
     """What is known of a symbol's day until now; None for what is not. Prices in won, volume in shares."""
 
+    @property
+    def cumulative_volume(self) -> float | None: ...  # noqa: D102 - the words are the field's own
+    @property
+    def average_volume_by_now(self) -> float | None: ...  # noqa: D102
+    @property
+    def high(self) -> float | None: ...  # noqa: D102
+    @property
+    def low(self) -> float | None: ...  # noqa: D102
+    @property
+    def trades_per_second(self) -> float | None: ...  # noqa: D102
+    @property
+    def pinned(self) -> bool: ...  # noqa: D102
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """Satisfies `Observed`."""
+
     cumulative_volume: float | None = None
+    average_volume_by_now: float | None = None
     high: float | None = None
     low: float | None = None
     trades_per_second: float | None = None
     pinned: bool = False
-
-
-class Measurement(msgspec.Struct, frozen=True):
-    """What a condition measured (in the unit of its threshold), and the history it was compared with."""
-
-    measure: float
-    reference: float
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -49,63 +60,124 @@ class Candidate(msgspec.Struct, frozen=True):
     reference: float
     expires_ns: int | None
     market_cap_krw: float
+    severity: str = ""
+    basis: str = ""
 
     def alive(self, now_ns: int) -> bool:
         """Whether its time has not run out."""
         return self.expires_ns is None or self.expires_ns > now_ns
 
 
-def _volume_surge(member: UniverseMember, observation: Observation) -> Measurement | None:
-    """The day's volume so far against the average day: the written rule, which fires late (design.md 6.8)."""
-    if observation.cumulative_volume is None:
-        return None
-    return _compared(observation.cumulative_volume, member.average_volume_20d)
+class Condition(msgspec.Struct, frozen=True):
+    """What a kind of trigger measures (in the unit of its threshold; None where it cannot), and against what.
 
-
-def _trade_velocity(_member: UniverseMember, observation: Observation) -> Measurement | None:
-    """Trades per second."""
-    if observation.trades_per_second is None:
-        return None
-    return Measurement(observation.trades_per_second, _NOTHING)
-
-
-def _volatility_spike(member: UniverseMember, observation: Observation) -> Measurement | None:
-    """The day's true range so far against the average true range."""
-    if observation.high is None or observation.low is None:
-        return None
-    return _compared(
-        true_range(observation.high, observation.low, member.previous_close), member.average_true_range_14d
-    )
-
-
-def _manual(_member: UniverseMember, observation: Observation) -> Measurement | None:
-    """A person wants it: no matter of degree."""
-    return Measurement(1.0, _NOTHING) if observation.pinned else None
-
-
-Condition = Callable[[UniverseMember, Observation], Measurement | None]
-
-CONDITIONS: Final[Mapping[TriggerKind, Condition]] = {
-    "volume_surge": _volume_surge,
-    "trade_velocity": _trade_velocity,
-    "volatility_spike": _volatility_spike,
-    "manual": _manual,
-}
-
-
-def evaluate(
-    member: UniverseMember, observation: Observation, now_ns: int, settings: TriggersSettings
-) -> tuple[Candidate, ...]:
-    """A candidate for each condition that holds, in the order of the table.
-
-    While a condition holds, each evaluation gives it its full life again: that is the renewal.
+    `basis` tells conditions of one kind apart: the one that measures more speaks for the kind. `levels` are named
+    thresholds, the highest first (requirement 004, the kinds' lists of thresholds).
     """
-    fired = []
-    for kind, condition in CONDITIONS.items():
-        measurement = condition(member, observation) if settings.of(kind).enabled else None
-        if measurement is not None and measurement.measure >= settings.of(kind).threshold:
-            fired.append(_candidate(member, kind, measurement, now_ns, settings))
-    return tuple(fired)
+
+    kind: TriggerKind
+    measure: Callable[[UniverseMember, Observed], float | None]
+    reference: Callable[[UniverseMember, Observed], float | None]
+    basis: str = ""
+    levels: tuple[tuple[float, str], ...] = ()
+
+    def severity(self, measure: float) -> str:
+        """The name of the highest level that was reached; empty where there is none."""
+        return next((name for threshold, name in self.levels if measure >= threshold), "")
+
+
+def _volume_against_day(member: UniverseMember, observed: Observed) -> float | None:
+    """The day's volume so far against the average day: the written rule, which fires late (design.md 6.8)."""
+    volume, average = observed.cumulative_volume, member.average_volume_20d
+    return volume / average if average and volume is not None else None
+
+
+def _volume_against_time_of_day(_member: UniverseMember, observed: Observed) -> float | None:
+    """The day's volume so far against what is usual by this time of day."""
+    volume, average = observed.cumulative_volume, observed.average_volume_by_now
+    return volume / average if average and volume is not None else None
+
+
+def _trades_per_second(_member: UniverseMember, observed: Observed) -> float | None:
+    return observed.trades_per_second
+
+
+def _range_against_average(member: UniverseMember, observed: Observed) -> float | None:
+    """The day's true range so far against the average true range."""
+    high, low, average = observed.high, observed.low, member.average_true_range_14d
+    return true_range(high, low, member.previous_close) / average if average and high and low else None
+
+
+def _wish(_member: UniverseMember, observed: Observed) -> float | None:
+    """A person wants it: no matter of degree."""
+    return 1.0 if observed.pinned else None
+
+
+def _nothing(_member: UniverseMember, _observed: Observed) -> float:
+    return _NOTHING
+
+
+_SURGE_LEVELS: Final = ((5.0, "severe"), (3.0, "moderate"), (2.0, "mild"))
+
+CONDITIONS: Final = (
+    Condition("volume_surge", _volume_against_day, lambda member, _: member.average_volume_20d, "day", _SURGE_LEVELS),
+    Condition(
+        "volume_surge",
+        _volume_against_time_of_day,
+        lambda _, observed: observed.average_volume_by_now,
+        "time_of_day",
+        _SURGE_LEVELS,
+    ),
+    Condition("trade_velocity", _trades_per_second, _nothing, levels=((20.0, "high"), (10.0, "basic"))),
+    Condition("volatility_spike", _range_against_average, lambda member, _: member.average_true_range_14d),
+    Condition("manual", _wish, _nothing),
+)
+
+
+class TriggerRules:
+    """The conditions that are switched on, with their thresholds."""
+
+    def __init__(self, settings: TriggersSettings) -> None:
+        self._settings = settings
+        self._checks = [
+            (condition.measure, settings.of(condition.kind).threshold, condition)
+            for condition in CONDITIONS
+            if settings.of(condition.kind).enabled
+        ]
+
+    def evaluate(self, member: UniverseMember, observed: Observed, now_ns: int) -> Sequence[Candidate]:
+        """A candidate for each kind of which a condition holds, in the order of the table.
+
+        While a condition holds, each evaluation gives it its full life again: that is the renewal.
+        """
+        fired: dict[TriggerKind, Candidate] = {}
+        for measured, threshold, condition in self._checks:
+            measure = measured(member, observed)
+            if measure is not None and measure >= threshold:
+                rival = fired.get(condition.kind)
+                if rival is None or measure > rival.measure:
+                    reference = condition.reference(member, observed) or _NOTHING
+                    fired[condition.kind] = self._candidate(member, condition, measure, reference, now_ns)
+        return tuple(fired.values())
+
+    def _candidate(
+        self, member: UniverseMember, condition: Condition, measure: float, reference: float, now_ns: int
+    ) -> Candidate:
+        own = self._settings.of(condition.kind)
+        strength = min(measure / own.full_strength, 1.0)
+        return Candidate(
+            symbol=member.symbol,
+            kind=condition.kind,
+            score=score(own.weight, strength, member.market_cap_krw),
+            strength=strength,
+            measure=measure,
+            threshold=own.threshold,
+            reference=reference,
+            expires_ns=expiry(now_ns, own.ttl_seconds),
+            market_cap_krw=member.market_cap_krw,
+            severity=condition.severity(measure),
+            basis=condition.basis,
+        )
 
 
 def by_market_cap(member: UniverseMember, settings: TriggersSettings) -> Candidate:
@@ -151,6 +223,8 @@ def fired_event(candidate: Candidate, fired_ns: int) -> TriggerFired:
         reference=candidate.reference,
         strength=candidate.strength,
         score=candidate.score,
+        severity=candidate.severity,
+        basis=candidate.basis,
     )
 
 
@@ -179,26 +253,3 @@ class Spells:
                 beginning.append(candidate)
             self._expiries_ns[key] = candidate.expires_ns
         return beginning
-
-
-def _compared(value: float, reference: float | None) -> Measurement | None:
-    measure = ratio(value, reference)
-    return None if measure is None or reference is None else Measurement(measure, reference)
-
-
-def _candidate(
-    member: UniverseMember, kind: TriggerKind, measurement: Measurement, now_ns: int, settings: TriggersSettings
-) -> Candidate:
-    own = settings.of(kind)
-    strength = min(measurement.measure / own.full_strength, 1.0)
-    return Candidate(
-        symbol=member.symbol,
-        kind=kind,
-        score=score(own.weight, strength, member.market_cap_krw),
-        strength=strength,
-        measure=measurement.measure,
-        threshold=own.threshold,
-        reference=measurement.reference,
-        expires_ns=expiry(now_ns, own.ttl_seconds),
-        market_cap_krw=member.market_cap_krw,
-    )

@@ -4,8 +4,21 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
+import pytest
 
-from bus.events import Event, SlotAssigned, SlotOverflowed, SlotReleased, Snapshot, TriggerFired, UniverseMember
+from bus.events import (
+    ChurnGuardChanged,
+    Event,
+    ListingChanged,
+    MarketStateChanged,
+    SlotAssigned,
+    SlotOverflowed,
+    SlotReleased,
+    Snapshot,
+    TriggerFired,
+    UniverseMember,
+)
+from observer.selection.profile import BUCKETS, EarlierDays
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
 from tests.builders import trade
@@ -44,6 +57,17 @@ def selector(*symbols: str) -> Selector:
 
 def seen(symbol: str, volume: float = 0.0, **changes: object) -> Snapshot:
     return msgspec.structs.replace(SEEN, symbol=symbol, cumulative_volume=volume, **changes)
+
+
+def state(symbol: str, *, halted: bool) -> MarketStateChanged:
+    return MarketStateChanged("kis", symbol, 0, halted, "", "", "", "", "", "", "", "", "")
+
+
+def listing_changed(symbol: str, **changes: object) -> ListingChanged:
+    listed = ListingChanged(
+        "kis", "KOSPI", symbol, "changed", 0, symbol, "", "ST", None, None, None, None, False, False, False, False
+    )
+    return msgspec.structs.replace(listed, **changes)
 
 
 def kinds(events: Iterable[Event]) -> Counter[str]:
@@ -108,6 +132,83 @@ def test_a_symbol_at_its_upper_limit_loses_its_place() -> None:
     released = [(event.symbol, event.reason) for event in events if isinstance(event, SlotReleased)]
     assert released == [("A", "upper_limit")]
     assert pipeline.wanted == ("B", "C")
+
+
+def test_a_halted_symbol_loses_its_place_and_can_come_back() -> None:
+    pipeline = selector()
+    pipeline.evaluate_all(0)
+    pipeline.see_state(state("A", halted=True))
+    assert [event.reason for event in pipeline.evaluate_held(1) if isinstance(event, SlotReleased)] == ["halted"]
+    pipeline.see_state(state("A", halted=False))
+    pipeline.close(2)
+    pipeline.evaluate_all(3)
+    assert "A" in pipeline.wanted
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [({"change": "removed"}, "delisted"), ({"change": "changed", "suspended": True}, "halted")]
+)
+def test_what_a_master_file_takes_away_loses_its_place(change: dict[str, object], reason: str) -> None:
+    pipeline = selector()
+    pipeline.evaluate_all(0)
+    pipeline.see_listing(listing_changed("A", **change))
+    assert [event.reason for event in pipeline.evaluate_held(1) if isinstance(event, SlotReleased)] == [reason]
+
+
+def test_the_symbols_of_an_account_that_cannot_stream_move_and_come_home() -> None:
+    pipeline = Selector(members(*"ABCD"), {"main": 1, "second": 1}, TWO_PLACES)
+    pipeline.open([candidate("A", 20), candidate("B", 10)], 0)
+    moved = pipeline.close_accounts({"main"}, 1)
+    assert kinds(moved) == {"SlotReleased": 1, "SlotAssigned": 1}
+    assert pipeline.wanted_by_account == {"main": (), "second": ("A",)}
+    assert list(pipeline.close_accounts({"main"}, 2)) == []
+    assert ("A", "volume_surge", None) in assigned(pipeline.close_accounts(frozenset(), 3))
+    assert pipeline.wanted_by_account["main"] == ("A",)
+
+
+def test_a_place_of_an_account_that_is_there_no_more_is_released() -> None:
+    held = SlotAssigned("gone:01", "A", 0, "volume_surge", 12.0, "free_place", None)
+    released = selector().take_over([held], 5)
+    assert [(event.slot, event.symbol, event.reason) for event in released if isinstance(event, SlotReleased)] == [
+        ("gone:01", "A", "account_removed")
+    ]
+
+
+def test_the_guard_against_churn_is_told_when_it_steps_in_and_when_it_steps_back() -> None:
+    guarded = SlotSettings(max_slots=1, churn_max_replacements=1, churn_window_seconds=10.0)
+    pipeline = Selector(members(*"ABCD"), {"main": 1}, SelectionSettings(slots=guarded))
+    told: list[Event] = []
+    for now_s, score in enumerate((2, 3, 4)):
+        told += pipeline.open([candidate("BCD"[now_s], score, expires_ns=10**12)], now_s * SECOND_NS)
+    told += pipeline.evaluate_held(13 * SECOND_NS)
+    changes = [event for event in told if isinstance(event, ChurnGuardChanged)]
+    assert [(event.engaged, event.replacements, event.threshold) for event in changes] == [
+        (True, 2, 1.5),
+        (False, 0, 1.2),
+    ]
+
+
+def test_between_sweeps_the_rate_of_trades_follows_from_the_volume_and_the_size_of_a_trade() -> None:
+    earlier = EarlierDays(trade_volumes={"D": 10.0})
+    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_PLACES, earlier=earlier)
+    pipeline.see_snapshot(seen("D", 100.0, receive_time_ns=1 * SECOND_NS))
+    pipeline.see_snapshot(seen("C", 100.0, receive_time_ns=1 * SECOND_NS))
+    pipeline.evaluate_all(SECOND_NS)
+    for symbol in "CD":
+        pipeline.see_snapshot(seen(symbol, 1_300.0, receive_time_ns=11 * SECOND_NS))
+    fired = [event for event in pipeline.evaluate_all(11 * SECOND_NS) if isinstance(event, TriggerFired)]
+    assert [(event.symbol, event.kind, event.measure) for event in fired] == [("D", "trade_velocity", 12.0)]
+
+
+def test_a_volume_unusual_for_the_time_of_day_fires_in_the_morning() -> None:
+    profile = tuple(10.0 * (bucket + 1) for bucket in range(BUCKETS))
+    earlier = EarlierDays(profiles={"D": profile})
+    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_PLACES, earlier=earlier)
+    pipeline.see_snapshot(seen("D", 40.0))
+    assert not [event for event in pipeline.evaluate_all(1_200 * SECOND_NS) if isinstance(event, TriggerFired)]
+    pipeline.see_snapshot(seen("D", 120.0))
+    [fired] = [event for event in pipeline.evaluate_all(2_400 * SECOND_NS) if isinstance(event, TriggerFired)]
+    assert (fired.symbol, fired.basis, fired.reference, fired.measure) == ("D", "time_of_day", 40.0, 3.0)
 
 
 def test_a_burst_between_two_looks_is_seen_by_the_second() -> None:

@@ -5,14 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.events import UniverseMember
 from observer.selection.settings import TriggerSettings, TriggersSettings
 from observer.selection.triggers import (
     CONDITIONS,
     Candidate,
     Observation,
     Spells,
+    TriggerRules,
     by_market_cap,
-    evaluate,
     fired_event,
     score,
 )
@@ -23,8 +24,14 @@ SECOND_NS = 1_000_000_000
 NOW_NS = 1_795_000_000 * SECOND_NS
 
 
+def evaluate(
+    of: UniverseMember, seen: Observation, now_ns: int, settings: TriggersSettings = SETTINGS
+) -> tuple[Candidate, ...]:
+    return tuple(TriggerRules(settings).evaluate(of, seen, now_ns))
+
+
 def fired(**seen: float | bool) -> tuple[Candidate, ...]:
-    return evaluate(member(), msgspec.convert(seen, Observation), NOW_NS, SETTINGS)
+    return evaluate(member(), msgspec.convert(seen, Observation), NOW_NS)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +69,35 @@ def test_below_the_threshold_or_unseen_nothing_fires(seen: dict[str, float]) -> 
 
 def test_a_candidate_tells_what_was_measured_against_what() -> None:
     (surge,) = fired(cumulative_volume=3_400.0)
-    assert (surge.measure, surge.threshold, surge.reference) == (3.4, 3.0, 1_000.0)
+    assert (surge.measure, surge.threshold, surge.reference, surge.basis) == (3.4, 3.0, 1_000.0, "day")
+
+
+@pytest.mark.parametrize(
+    ("seen", "severity"),
+    [
+        ({"cumulative_volume": 2_999.0}, "mild"),
+        ({"cumulative_volume": 3_000.0}, "moderate"),
+        ({"cumulative_volume": 5_000.0}, "severe"),
+        ({"trades_per_second": 10.0}, "basic"),
+        ({"trades_per_second": 20.0}, "high"),
+        ({"high": 20_000.0, "low": 10_000.0}, ""),
+    ],
+)
+def test_a_candidate_tells_how_severe_it_is_where_the_kind_has_levels(seen: dict[str, float], severity: str) -> None:
+    mild = msgspec.structs.replace(SETTINGS.volume_surge, threshold=2.0)
+    settings = msgspec.structs.replace(SETTINGS, volume_surge=mild)
+    (only,) = evaluate(member(), msgspec.convert(seen, Observation), NOW_NS, settings)
+    assert only.severity == severity
+
+
+def test_a_volume_that_is_unusual_for_the_time_of_day_is_a_surge_before_the_day_s_volume_is() -> None:
+    (surge,) = fired(cumulative_volume=400.0, average_volume_by_now=100.0)
+    assert (surge.kind, surge.basis, surge.measure, surge.reference) == ("volume_surge", "time_of_day", 4.0, 100.0)
+
+
+def test_the_reference_against_which_more_is_measured_speaks_for_the_kind() -> None:
+    (surge,) = fired(cumulative_volume=4_000.0, average_volume_by_now=1_200.0)
+    assert (surge.basis, surge.measure, surge.reference) == ("day", 4.0, 1_000.0)
 
 
 def test_a_person_s_wish_is_at_full_strength_and_without_end() -> None:
@@ -79,7 +114,7 @@ def test_without_history_no_ratio_fires(reference: float | None) -> None:
 
 def test_all_conditions_that_hold_fire_in_the_order_of_the_table() -> None:
     together = fired(cumulative_volume=9_000.0, trades_per_second=99.0, high=20_000.0, low=9_000.0, pinned=True)
-    assert tuple(item.kind for item in together) == tuple(CONDITIONS)
+    assert [item.kind for item in together] == list(dict.fromkeys(condition.kind for condition in CONDITIONS))
 
 
 def test_a_kind_that_is_switched_off_does_not_fire() -> None:
