@@ -2,10 +2,12 @@
 
 Every method is given the market time. A refusal is an exception with KIS's code; the HTTP side turns it into an answer.
 Rules: a token lives 24 hours; asked for again within six hours the same one comes back; no two answers to one key
-within a minute (EGW00133); 20 calls in any second of market time (EGW00201).
+within a minute (EGW00133); 20 calls in any second of market time, and where it is so set a number of them in any
+minute (EGW00201: as HTTP 500, and for a quarter of the refusals as HTTP 200 with rt_cd 1; both were observed).
 """
 
 import hashlib
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping
 from typing import Final
@@ -18,6 +20,8 @@ from observer.simulator.tape import NS_PER_S
 TOKEN_LIFE_S: Final = 86_400
 _SAME_TOKEN_S: Final = 6 * 3_600
 _ISSUE_INTERVAL_S: Final = 60
+_MINUTE_S: Final = 60
+_PLAIN_REFUSALS_OF_256: Final = 64
 
 
 class Refusal(ObserverError):  # noqa: N818 - an answer of the protocol, not an error of ours
@@ -42,7 +46,10 @@ class IssuedToken(msgspec.Struct, frozen=True):
 class Gate:
     """The keys in force. `_answered_ns` is when each app key last got a token, new or the same."""
 
-    def __init__(self, seed: int, app_keys: Mapping[str, str], calls_per_s: int) -> None:
+    def __init__(
+        self, seed: int, app_keys: Mapping[str, str], calls_per_s: int, calls_per_minute: int = 0
+    ) -> None:
+        """`calls_per_minute` is 0 where there is no such limit."""
         self._seed = seed
         self._app_keys = dict(app_keys)
         self._calls_per_s = calls_per_s
@@ -50,7 +57,11 @@ class Gate:
         self._answered_ns: dict[str, int] = {}
         self._tokens: dict[str, IssuedToken] = {}
         self._approvals: dict[str, IssuedToken] = {}
-        self._calls_ns: dict[str, deque[int]] = {app_key: deque() for app_key in app_keys}
+        self._calls_per_minute = calls_per_minute
+        self._calls_ns: dict[str, deque[int]] = {app_key: deque() for app_key in app_keys}  # of the last minute
+        self._came_ns: dict[str, deque[int]] = {app_key: deque() for app_key in app_keys}  # of the last second
+        self._busiest = dict.fromkeys(app_keys, 0)
+        self._rate_refusals = 0
         self._issued = 0
 
     def issue_token(self, app_key: str, app_secret: str, now_ns: int) -> IssuedToken:
@@ -105,12 +116,28 @@ class Gate:
             raise Refusal("EGW00121", "유효하지 않은 token 입니다.", 500)
         if now_ns >= token.expires_ns:
             raise Refusal("EGW00123", "기간이 만료된 token 입니다.", 500)
-        calls_ns = self._calls_ns[app_key]
-        while calls_ns and now_ns - calls_ns[0] >= NS_PER_S:
-            calls_ns.popleft()
-        if len(calls_ns) >= self._calls_per_s:
-            raise Refusal("EGW00201", "초당 거래건수를 초과하였습니다.", 500)
+        self._check_rate(app_key, now_ns)
+
+    @property
+    def busiest_seconds(self) -> tuple[int, ...]:
+        """The most calls that came in any one second, let in or refused, for each app key in the order given."""
+        return tuple(self._busiest.values())
+
+    def _check_rate(self, app_key: str, now_ns: int) -> None:
+        came_ns, calls_ns = self._came_ns[app_key], self._calls_ns[app_key]
+        came_ns.append(now_ns)
+        _forget(came_ns, now_ns - NS_PER_S)
+        _forget(calls_ns, now_ns - _MINUTE_S * NS_PER_S)
+        self._busiest[app_key] = max(self._busiest[app_key], len(came_ns))
+        in_second = len(calls_ns) - bisect_right(calls_ns, now_ns - NS_PER_S)
+        if in_second >= self._calls_per_s or 0 < self._calls_per_minute <= len(calls_ns):
+            raise Refusal("EGW00201", "초당 거래건수를 초과하였습니다.", self._rate_refusal_status())
         calls_ns.append(now_ns)
+
+    def _rate_refusal_status(self) -> int:
+        self._rate_refusals += 1
+        draw = hashlib.sha256(f"{self._seed}/rate/{self._rate_refusals}".encode()).digest()[0]
+        return 200 if draw < _PLAIN_REFUSALS_OF_256 else 500
 
     def _check_secret(self, app_key: str, app_secret: str) -> None:
         if app_key not in self._app_keys:
@@ -123,3 +150,9 @@ class Gate:
         self._issued += 1
         text = hashlib.sha256(f"{self._seed}/{kind}/{app_key}/{self._issued}".encode()).hexdigest()
         return IssuedToken(text, app_key, now_ns, now_ns + TOKEN_LIFE_S * NS_PER_S)
+
+
+def _forget(moments_ns: deque[int], until_ns: int) -> None:
+    """Drop the moments at or before another."""
+    while moments_ns and moments_ns[0] <= until_ns:
+        moments_ns.popleft()

@@ -17,7 +17,7 @@ from observer.simulator.dealing import make_tape
 from observer.simulator.halts import Halt
 from observer.simulator.history import DayBar, past_bars
 from observer.simulator.instruments import ChanceSource, Instrument
-from observer.simulator.plan import DayPlan, plan_of
+from observer.simulator.plan import DayPlan, busier, plan_of
 from observer.simulator.tape import (
     AUCTION,
     BUY,
@@ -89,11 +89,13 @@ class Market:
         instruments: Sequence[Instrument],
         chance: ChanceSource,
         opens_s: int = OPEN_S,
+        trades_times: float = 1.0,
     ) -> None:
         """The day opens at `opens_s` seconds after midnight KST, 09:00 but on days like the university entrance exam's
-        (10:00 to 16:30), and closes six and a half hours later.
+        (10:00 to 16:30), and closes six and a half hours later. `trades_times` multiplies how often symbols trade.
         """
         self._opens_s = opens_s
+        self._trades_times = trades_times
         self.seed = seed
         self.session_date = session_date
         self.instruments = tuple(instruments)
@@ -124,6 +126,7 @@ class Market:
         if plan is None:
             generator = self._chance(f"plan/{self.session_date}/{symbol}")
             plan = plan_of(self._by_symbol[symbol], self._rank[symbol], len(self.instruments), generator)
+            plan = busier(plan, self._trades_times)
             self._plans[symbol] = plan
         return plan
 

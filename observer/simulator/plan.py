@@ -102,6 +102,12 @@ def plan_of(instrument: Instrument, rank: int, listed: int, generator: Random) -
     )
 
 
+def busier(plan: DayPlan, times: float) -> DayPlan:
+    """The same day with so many times the trades, which are as many times smaller as shares allow."""
+    trades = max(1, round(plan.usual_trades * times))
+    return msgspec.structs.replace(plan, usual_trades=trades, usual_volume=max(plan.usual_volume, trades))
+
+
 def _usual_trades(instrument: Instrument, rank: int) -> int:
     """Trades of an ordinary day: by rank, and no more than there are shares to trade."""
     by_rank: float = _MOST_TRADES * (_RANK_OFFSET / (rank + _RANK_OFFSET)) ** _RANK_POWER

@@ -1,186 +1,141 @@
-"""The bodies of the quotation calls: what KIS answers, from the market and a moment. Pure.
+"""Quotes and trades of a symbol as KIS answers them, from the market and a moment. Pure.
 
 All values are strings, as on the wire. Field names are stated here and in the provider, on purpose twice. Only trades
-at or before the moment are visible.
+at or before the moment are visible. A symbol that is not listed is answered with zeros and without rows.
 """
 
-from collections.abc import Mapping
-from datetime import date, timedelta
 from typing import Final
 
-from observer.simulator.frames import change_fields, strength_percent
-from observer.simulator.gate import Refusal
+from observer.simulator.answers import (
+    VENUES,
+    Body,
+    Query,
+    asked_instrument,
+    change,
+    day_range,
+    input_refusal,
+    limits,
+    one_of,
+    percent,
+    second_of_day,
+    session_day,
+    shares_of,
+    time_text,
+    totals,
+)
+from observer.simulator.documented import (
+    LATEST_TRADE,
+    MULTI_QUOTE,
+    SALES_ROW,
+    SALES_SUMMARY,
+    SINGLE_QUOTE,
+    Row,
+    nothing,
+    row,
+)
+from observer.simulator.frames import resting_shares, strength_percent
 from observer.simulator.history import DayBar
 from observer.simulator.instruments import Instrument
-from observer.simulator.market import Market, MarketState, hhmmss
+from observer.simulator.market import Market, MarketState
+from observer.simulator.operations import status_code
 from observer.simulator.tape import NS_PER_S
 from observer.simulator.ticks import price_limits_krw, tick_krw
 
-Row = dict[str, str]
-Body = dict[str, Row | list[Row]]
-
 QUOTES_PER_CALL: Final = 30
 ROWS_PER_CALL: Final = 30
-DAYS_PER_CALL: Final = 100
-_HOLIDAY_ROWS: Final = 24
-_SATURDAY: Final = 5
-_LATEST: Final = "235959"
+_PAR_VALUE_KRW: Final = 5_000
 
 
-def multi_quote(market: Market, now_ns: int, query: Mapping[str, str]) -> Body:
+def multi_quote(market: Market, now_ns: int, query: Query) -> Body:
     """관심종목 멀티 시세: up to 30 symbols, FID_INPUT_ISCD_1 to _30; unknown ones are left out."""
     rows: list[Row] = []
+    asked = 0
     for number in range(1, QUOTES_PER_CALL + 1):
         symbol = query.get(f"FID_INPUT_ISCD_{number}", "")
         if not symbol:
             break
-        required(query, f"FID_COND_MRKT_DIV_CODE_{number}")
+        asked += 1
+        one_of(query, f"FID_COND_MRKT_DIV_CODE_{number}", VENUES)
         instrument = market.instrument(symbol)
         if instrument is not None:
-            rows.append(_multi_quote_row(instrument, market.state_at(symbol, now_ns)))
-    if not rows:
-        required(query, "FID_INPUT_ISCD_1")
+            rows.append(_multi_quote_row(market, instrument, now_ns))
+    if asked == 0:
+        raise input_refusal("FID_INPUT_ISCD_1")
+    if f"FID_INPUT_ISCD_{QUOTES_PER_CALL + 1}" in query:
+        raise input_refusal(f"FID_INPUT_ISCD_{QUOTES_PER_CALL + 1}")
     return {"output": rows}
 
 
-def single_quote(market: Market, now_ns: int, query: Mapping[str, str]) -> Body:
+def single_quote(market: Market, now_ns: int, query: Query) -> Body:
     """주식현재가 시세."""
-    instrument = _instrument(market, query)
+    instrument = asked_instrument(market, query)
+    if instrument is None:
+        return {"output": nothing(SINGLE_QUOTE)}
     state = market.state_at(instrument.symbol, now_ns)
-    base_krw = instrument.base_price_krw
-    average_krw = state.cumulative_value_krw / state.cumulative_volume if state.cumulative_volume else 0
-    output = {
-        "iscd_stat_cls_code": "58" if instrument.suspended else "51" if instrument.administrative else "55",
-        "rprs_mrkt_kor_name": instrument.exchange,
-        "temp_stop_yn": "Y" if instrument.suspended else "N",
-        **_change(instrument, state.price_krw),
+    halt = market.halt_at(instrument.symbol, now_ns)
+    halted = instrument.suspended or (halt is not None and halt.reason == "disclosure")
+    traded_fields = {
+        "iscd_stat_cls_code": status_code(instrument, halted=halted),
+        "temp_stop_yn": _yes(halted),
         "stck_prpr": str(state.price_krw),
-        "acml_tr_pbmn": str(state.cumulative_value_krw),
-        "acml_vol": str(state.cumulative_volume),
-        "prdy_vrss_vol_rate": _percent(state.cumulative_volume, instrument.previous_volume),
-        **_range(state),
-        **_limits(base_krw),
-        "stck_sdpr": str(base_krw),
-        "wghn_avrg_stck_prc": f"{average_krw:.2f}",
+        **change(instrument, state.price_krw),
+        **totals(state),
+        "prdy_vrss_vol_rate": percent(state.cumulative_volume, instrument.previous_volume),
+        **day_range(state),
+        "wghn_avrg_stck_prc": f"{_average_krw(state):.2f}",
         "aspr_unit": str(tick_krw(state.price_krw)),
-        "lstn_stcn": str(instrument.listed_shares_thousands * 1_000),
-        "hts_avls": str(instrument.market_cap_100m_krw),
-        "vol_tnrt": _percent(state.cumulative_volume, instrument.listed_shares_thousands * 1_000),
-        "stck_shrn_iscd": instrument.symbol,
-        "sltr_yn": "Y" if instrument.settlement_trading else "N",
-        "mang_issu_cls_code": "Y" if instrument.administrative else "N",
+        "vol_tnrt": percent(state.cumulative_volume, shares_of(instrument)),
+        "vi_cls_code": _yes(halt is not None and halt.reason == "volatility"),
+        "ovtm_vi_cls_code": "N",
     }
-    return {"output": output}
+    return {"output": row(SINGLE_QUOTE, {**traded_fields, **_listing_fields(instrument), **_extremes(market, instrument, state)})}
 
 
-def daily_bars(market: Market, now_ns: int, query: Mapping[str, str]) -> Body:
-    """기간별시세, days only: at most 100 rows, newest first; the session day is there once it is over.
-
-    Raises:
-        Refusal: a parameter is missing, or another period than D is asked for.
-    """
-    instrument = _instrument(market, query)
-    first, last = required(query, "FID_INPUT_DATE_1"), required(query, "FID_INPUT_DATE_2")
-    required(query, "FID_ORG_ADJ_PRC")
-    if required(query, "FID_PERIOD_DIV_CODE") != "D":
-        raise input_refusal("FID_PERIOD_DIV_CODE")
-    bars = [*_finished_day(market, instrument.symbol, now_ns), *market.daily_bars(instrument.symbol)]
-    # The change of a day is against the close before it; the oldest bar has none and shows no change.
-    closes_before = [*(bar.close_krw for bar in bars[1:]), *(bar.open_krw for bar in bars[-1:])]
-    rows = [_day_row(bar, before) for bar, before in zip(bars, closes_before, strict=True) if first <= bar.day <= last]
-    return {"output1": _summary(market, instrument, now_ns), "output2": rows[:DAYS_PER_CALL]}
-
-
-def minute_bars(market: Market, now_ns: int, query: Mapping[str, str]) -> Body:
-    """당일분봉: at most 30 minutes with trades, newest first, from FID_INPUT_HOUR_1 backwards."""
-    instrument = _instrument(market, query)
-    until = _second_of_day(required(query, "FID_INPUT_HOUR_1"), "FID_INPUT_HOUR_1")
-    day = market.session_date.replace("-", "")
-    rows = [
-        {
-            "stck_bsop_date": day,
-            "stck_cntg_hour": bar.start_hhmmss,
-            "stck_prpr": str(bar.close_krw),
-            "stck_oprc": str(bar.open_krw),
-            "stck_hgpr": str(bar.high_krw),
-            "stck_lwpr": str(bar.low_krw),
-            "cntg_vol": str(bar.volume),
-            "acml_tr_pbmn": str(bar.value_after_krw),
-        }
-        for bar in market.minute_bars(instrument.symbol, now_ns, until // 60, ROWS_PER_CALL)
-    ]
-    return {"output1": _summary(market, instrument, now_ns), "output2": rows}
-
-
-def time_and_sales(market: Market, now_ns: int, query: Mapping[str, str]) -> Body:
+def time_and_sales(market: Market, now_ns: int, query: Query) -> Body:
     """당일시간대별체결: 30 trades, newest first, at and before the second FID_INPUT_HOUR_1."""
-    instrument = _instrument(market, query)
-    until = _second_of_day(required(query, "FID_INPUT_HOUR_1"), "FID_INPUT_HOUR_1")
+    instrument = asked_instrument(market, query)
+    until = second_of_day(query, "FID_INPUT_HOUR_1")
+    if instrument is None:
+        return {"output1": nothing(SALES_SUMMARY), "output2": []}
     end_ns = min(now_ns, market.midnight_ns + (until + 1) * NS_PER_S - 1)
-    rows: list[Row] = []
-    for place in _newest_places(market, instrument.symbol, end_ns):
-        state = market.state_after(instrument.symbol, place + 1)
-        trade = _trade_row(market, instrument, place)
-        rows.append(
-            {
-                "stck_cntg_hour": trade["stck_cntg_hour"],
-                "stck_pbpr": str(state.price_krw),
-                **_change(instrument, state.price_krw),
-                "askp": str(state.ask_krw),
-                "bidp": str(state.bid_krw),
-                "tday_rltv": trade["tday_rltv"],
-                "acml_vol": str(state.cumulative_volume),
-                "cnqn": trade["cntg_vol"],
-            }
-        )
-    summary = _summary(market, instrument, now_ns) | {"rprs_mrkt_kor_name": instrument.exchange}
-    return {"output1": summary, "output2": rows}
+    rows = [_sales_row(market, instrument, place) for place in _newest_places(market, instrument.symbol, end_ns)]
+    state = market.state_at(instrument.symbol, now_ns)
+    summary = {
+        "stck_prpr": str(state.price_krw),
+        **change(instrument, state.price_krw),
+        "acml_vol": str(state.cumulative_volume),
+        "prdy_vol": str(instrument.previous_volume),
+        "rprs_mrkt_kor_name": instrument.exchange,
+    }
+    return {"output1": row(SALES_SUMMARY, summary), "output2": rows}
 
 
-def latest_trades(market: Market, now_ns: int, query: Mapping[str, str]) -> Body:
+def latest_trades(market: Market, now_ns: int, query: Query) -> Body:
     """주식현재가 체결: the latest 30 trades, newest first."""
-    instrument = _instrument(market, query)
+    instrument = asked_instrument(market, query)
+    if instrument is None:
+        return {"output": []}
     places = _newest_places(market, instrument.symbol, now_ns)
     return {"output": [_trade_row(market, instrument, place) for place in places]}
 
 
-def holidays(market: Market, now_ns: int, query: Mapping[str, str]) -> Body:
-    """국내휴장일조회: 24 days from BASS_DT; weekdays are open, and so is the session day."""
-    del now_ns
-    text = required(query, "BASS_DT")
-    try:
-        first = date(int(text[:4]), int(text[4:6]), int(text[6:]))
-    except ValueError:
-        raise input_refusal("BASS_DT") from None
-    days = [first + timedelta(days=offset) for offset in range(_HOLIDAY_ROWS)]
-    return {"output": [_holiday_row(day, session_date=market.session_date) for day in days]}
+def finished_day(market: Market, symbol: str, now_ns: int) -> list[DayBar]:
+    """The session day's own bar, once the closing cross is done."""
+    if now_ns < market.close_ns:
+        return []
+    state = market.state_at(symbol, now_ns)
+    if state.trades == 0:
+        return []
+    prices = (state.open_krw, state.high_krw, state.low_krw, state.price_krw)
+    return [DayBar(session_day(market), *prices, state.cumulative_volume, state.cumulative_value_krw)]
 
 
-def required(query: Mapping[str, str], name: str) -> str:
-    """A parameter that has to be there. Raises Refusal."""
-    value = query.get(name, "")
-    if not value:
-        raise input_refusal(name)
-    return value
+def _yes(value: bool) -> str:
+    return "Y" if value else "N"
 
 
-def input_refusal(name: str) -> Refusal:
-    """The refusal of a parameter that is missing or cannot be read."""
-    return Refusal("OPSQ2001", f"ERROR INPUT FIELD NOT FOUND [{name}]", 200)
-
-
-def _instrument(market: Market, query: Mapping[str, str]) -> Instrument:
-    required(query, "FID_COND_MRKT_DIV_CODE")
-    instrument = market.instrument(required(query, "FID_INPUT_ISCD"))
-    if instrument is None:
-        raise input_refusal("FID_INPUT_ISCD")
-    return instrument
-
-
-def _second_of_day(text: str, name: str) -> int:
-    if len(text) != len(_LATEST) or not text.isdigit() or text > _LATEST:
-        raise input_refusal(name)
-    return int(text[:2]) * 3600 + int(text[2:4]) * 60 + int(text[4:])
+def _average_krw(state: MarketState) -> float:
+    return state.cumulative_value_krw / state.cumulative_volume if state.cumulative_volume else 0
 
 
 def _newest_places(market: Market, symbol: str, end_ns: int) -> range:
@@ -188,117 +143,113 @@ def _newest_places(market: Market, symbol: str, end_ns: int) -> range:
     return range(end - 1, max(end - ROWS_PER_CALL, 0) - 1, -1)
 
 
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole if whole else 0:.2f}"
-
-
-def _change(instrument: Instrument, price_krw: int) -> Row:
-    sign, difference, percent = change_fields(instrument, price_krw)
-    return {"prdy_vrss": difference, "prdy_vrss_sign": sign, "prdy_ctrt": percent}
-
-
-def _range(state: MarketState) -> Row:
-    return {"stck_oprc": str(state.open_krw), "stck_hgpr": str(state.high_krw), "stck_lwpr": str(state.low_krw)}
-
-
-def _limits(base_krw: int) -> Row:
+def _listing_fields(instrument: Instrument) -> Row:
+    """What the listing says, whatever is dealt: flags, limits, shares, and ratios of a company that earns a tenth."""
+    base_krw, shares = instrument.base_price_krw, shares_of(instrument)
     lowest_krw, highest_krw = price_limits_krw(base_krw)
-    return {"stck_mxpr": str(highest_krw), "stck_llam": str(lowest_krw)}
-
-
-def _multi_quote_row(instrument: Instrument, state: MarketState) -> Row:
-    limits = _limits(instrument.base_price_krw)
     return {
+        "marg_rate": "40.00",
+        "rprs_mrkt_kor_name": instrument.exchange,
+        "elw_pblc_yn": "N",
+        "crdt_able_yn": "Y",
+        **limits(instrument),
+        "stck_sdpr": str(base_krw),
+        "rstc_wdth_prc": str(highest_krw - base_krw if highest_krw else lowest_krw),
+        "stck_fcam": str(_PAR_VALUE_KRW),
+        "stck_sspr": str(base_krw * 7 // 10),
+        "hts_deal_qty_unit_val": "1",
+        "cpfn": str(shares * _PAR_VALUE_KRW // 100_000_000),
+        "lstn_stcn": str(shares),
+        "hts_avls": str(instrument.market_cap_100m_krw),
+        "per": "10.00",
+        "pbr": "1.00",
+        "eps": f"{base_krw / 10:.2f}",
+        "bps": f"{base_krw:.2f}",
+        "stac_month": "12",
+        "stck_shrn_iscd": instrument.symbol,
+        "fcam_cnnm": f"{_PAR_VALUE_KRW:,} 원",
+        "invt_caful_yn": "N",
+        "mrkt_warn_cls_code": "00",
+        "short_over_yn": "N",
+        "sltr_yn": _yes(instrument.settlement_trading),
+        "mang_issu_cls_code": _yes(instrument.administrative),
+    }
+
+
+def _extremes(market: Market, instrument: Instrument, state: MarketState) -> Row:
+    """Highest and lowest prices of 250 days, 52 weeks and the year, of the days that the market has kept, and today."""
+    bars = market.daily_bars(instrument.symbol)
+    highs = [(bar.high_krw, bar.day) for bar in bars] + [(state.high_krw or state.price_krw, session_day(market))]
+    lows = [(bar.low_krw, bar.day) for bar in bars] + [(state.low_krw or state.price_krw, session_day(market))]
+    (high_krw, high_day), (low_krw, low_day) = max(highs), min(lows)
+    fields: Row = {}
+    for high, low, rate in (
+        ("d250_hgpr", "d250_lwpr", "{}_vrss_prpr_rate"),
+        ("w52_hgpr", "w52_lwpr", "{}_vrss_prpr_ctrt"),
+    ):
+        fields |= {high: str(high_krw), f"{high}_date": high_day, low: str(low_krw), f"{low}_date": low_day}
+        fields[rate.format(high)] = percent(state.price_krw - high_krw, high_krw)
+        fields[rate.format(low)] = percent(state.price_krw - low_krw, low_krw)
+    return fields
+
+
+def _multi_quote_row(market: Market, instrument: Instrument, now_ns: int) -> Row:
+    state = market.state_at(instrument.symbol, now_ns)
+    lowest_krw, highest_krw = price_limits_krw(instrument.base_price_krw)
+    moved = change(instrument, state.price_krw)
+    last_volume = market.tape(instrument.symbol).volume[state.trades - 1] if state.trades else 0
+    best, total = resting_shares(last_volume)
+    fields = {
         "kospi_kosdaq_cls_name": instrument.exchange,
-        "mrkt_trtm_cls_name": "",
         "hour_cls_code": "0",
         "inter_shrn_iscd": instrument.symbol,
         "inter_kor_isnm": instrument.name,
         "inter2_prpr": str(state.price_krw),
-        "inter2_prdy_vrss": str(state.price_krw - instrument.base_price_krw),
-        **{name: text for name, text in _change(instrument, state.price_krw).items() if name != "prdy_vrss"},
-        "acml_vol": str(state.cumulative_volume),
+        "inter2_prdy_vrss": moved["prdy_vrss"],
+        "prdy_vrss_sign": moved["prdy_vrss_sign"],
+        "prdy_ctrt": moved["prdy_ctrt"],
+        **totals(state),
         "inter2_oprc": str(state.open_krw),
         "inter2_hgpr": str(state.high_krw),
         "inter2_lwpr": str(state.low_krw),
-        "inter2_llam": limits["stck_llam"],
-        "inter2_mxpr": limits["stck_mxpr"],
+        "inter2_llam": str(lowest_krw),
+        "inter2_mxpr": str(highest_krw),
         "inter2_askp": str(state.ask_krw),
         "inter2_bidp": str(state.bid_krw),
-        "acml_tr_pbmn": str(state.cumulative_value_krw),
+        "seln_rsqn": str(best if state.ask_krw else 0),
+        "shnu_rsqn": str(best if state.bid_krw else 0),
+        "total_askp_rsqn": str(total),
+        "total_bidp_rsqn": str(total),
         "inter2_prdy_clpr": str(instrument.base_price_krw),
-        "oprc_vrss_hgpr_rate": _percent(state.high_krw - state.open_krw, state.open_krw),
+        "oprc_vrss_hgpr_rate": percent(state.high_krw - state.open_krw, state.open_krw),
         "inter2_sdpr": str(instrument.base_price_krw),
     }
-
-
-def _summary(market: Market, instrument: Instrument, now_ns: int) -> Row:
-    state = market.state_at(instrument.symbol, now_ns)
-    return {
-        **_change(instrument, state.price_krw),
-        "stck_prdy_clpr": str(instrument.base_price_krw),
-        "acml_vol": str(state.cumulative_volume),
-        "acml_tr_pbmn": str(state.cumulative_value_krw),
-        "hts_kor_isnm": instrument.name,
-        "stck_prpr": str(state.price_krw),
-        "stck_shrn_iscd": instrument.symbol,
-        "prdy_vol": str(instrument.previous_volume),
-        **_limits(instrument.base_price_krw),
-        **_range(state),
-    }
+    return row(MULTI_QUOTE, fields)
 
 
 def _trade_row(market: Market, instrument: Instrument, place: int) -> Row:
     tape = market.tape(instrument.symbol)
-    price_krw = tape.price_krw[place]
-    return {
-        "stck_cntg_hour": hhmmss((tape.time_ns[place] - market.midnight_ns) // NS_PER_S),
-        "stck_prpr": str(price_krw),
-        **_change(instrument, price_krw),
+    fields = {
+        "stck_cntg_hour": time_text(market, tape.time_ns[place]),
+        "stck_prpr": str(tape.price_krw[place]),
+        **change(instrument, tape.price_krw[place]),
         "cntg_vol": str(tape.volume[place]),
         "tday_rltv": f"{strength_percent(tape, place):.2f}",
     }
+    return row(LATEST_TRADE, fields)
 
 
-def _finished_day(market: Market, symbol: str, now_ns: int) -> list[DayBar]:
-    """The session day's own bar, once the closing cross is done."""
-    if now_ns < market.close_ns:
-        return []
-    state = market.state_at(symbol, now_ns)
-    if state.trades == 0:
-        return []
-    day = market.session_date.replace("-", "")
-    prices = (state.open_krw, state.high_krw, state.low_krw, state.price_krw)
-    return [DayBar(day, *prices, state.cumulative_volume, state.cumulative_value_krw)]
-
-
-def _day_row(bar: DayBar, close_before_krw: int) -> Row:
-    difference_krw = bar.close_krw - close_before_krw
-    return {
-        "stck_bsop_date": bar.day,
-        "stck_clpr": str(bar.close_krw),
-        "stck_oprc": str(bar.open_krw),
-        "stck_hgpr": str(bar.high_krw),
-        "stck_lwpr": str(bar.low_krw),
-        "acml_vol": str(bar.volume),
-        "acml_tr_pbmn": str(bar.value_krw),
-        "flng_cls_code": "00",
-        "prtt_rate": "0.00",
-        "mod_yn": "N",
-        "prdy_vrss_sign": "2" if difference_krw > 0 else "5" if difference_krw < 0 else "3",
-        "prdy_vrss": str(difference_krw),
-        "revl_issu_reas": "",
+def _sales_row(market: Market, instrument: Instrument, place: int) -> Row:
+    state = market.state_after(instrument.symbol, place + 1)
+    trade = _trade_row(market, instrument, place)
+    fields = {
+        "stck_cntg_hour": trade["stck_cntg_hour"],
+        "stck_pbpr": trade["stck_prpr"],
+        **change(instrument, state.price_krw),
+        "askp": str(state.ask_krw),
+        "bidp": str(state.bid_krw),
+        "tday_rltv": trade["tday_rltv"],
+        "acml_vol": str(state.cumulative_volume),
+        "cnqn": trade["cntg_vol"],
     }
-
-
-def _holiday_row(day: date, *, session_date: str) -> Row:
-    opened = "Y" if day.weekday() < _SATURDAY or day.isoformat() == session_date else "N"
-    return {
-        "bass_dt": day.strftime("%Y%m%d"),
-        # KIS counts from Sunday = 01.
-        "wday_dvsn_cd": f"{day.isoweekday() % 7 + 1:02d}",
-        "bzdy_yn": opened,
-        "tr_day_yn": opened,
-        "opnd_yn": opened,
-        "sttl_day_yn": opened,
-    }
+    return row(SALES_ROW, fields)

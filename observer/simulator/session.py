@@ -1,20 +1,23 @@
 """One stream session without its socket: texts in, texts out. Pure; the market time is given.
 
-Rules (KIS): one session per app key, 41 registrations, an acknowledgement for every request. Data: each registered
-symbol's trades from the moment of its acknowledgement on, in the order of the exchange's time, each once; nothing is
-sent again. What happened up to the moment of a removal is sent before the removal is acknowledged.
+Rules (KIS): one session per app key, 41 registrations over all TR ids and symbols (a symbol with trades and quotes has
+two), an acknowledgement for every request. Data: the records of each registration from the moment of its
+acknowledgement on, those of one TR id in the order of the exchange's time, each once; nothing is sent again. What
+happened up to the moment of a removal is sent before the removal is acknowledged. Captured frames of a registration
+are sent once, as they are, right after it.
 """
 
 import hashlib
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import Final
 
 import msgspec
 
-from observer.simulator.frames import TRADE_TR_ID, data_frame, trade_record
+from observer.simulator.captured import CapturedFrames
+from observer.simulator.frames import data_frame
 from observer.simulator.gate import Gate
-from observer.simulator.market import Market
 from observer.simulator.tally import Tally
+from observer.simulator.timelines import TRADE_TR_IDS, Timeline, Timelines
 
 RECORDS_PER_FRAME: Final = 20
 _REGISTER: Final = "1"
@@ -30,8 +33,8 @@ class Header(msgspec.Struct, frozen=True):
     tr_id: str = ""
 
 
-class Target(msgspec.Struct, frozen=True):
-    """What is to be registered or removed."""
+class Target(msgspec.Struct, frozen=True, order=True):
+    """What is to be registered or removed: a kind of record, and the symbol."""
 
     tr_id: str
     tr_key: str
@@ -59,27 +62,30 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class StreamSession:
-    """The registrations of one connection. `_next` holds, for each registered symbol, the place of its next trade."""
+    """The registrations of one connection. `_next` holds, for each of them, the place of its next record."""
 
     def __init__(
         self,
-        market: Market,
+        timelines: Timelines,
         gate: Gate,
         sessions: MutableMapping[str, "StreamSession"],
         registrations_limit: int,
         tally: Tally,
+        captured: CapturedFrames,
     ) -> None:
-        self._market = market
+        self._timelines = timelines
         self._gate = gate
         self._sessions = sessions  # which session has which app key; shared by all sessions
         self._limit = registrations_limit
         self._tally = tally
-        self._next: dict[str, int] = {}
+        self._captured = captured
+        self._next: dict[Target, int] = {}
+        self._verbatim: list[str] = []  # captured frames that the next beat sends
         self._app_key: str | None = None
 
     @property
-    def registered(self) -> frozenset[str]:
-        """The symbols whose registration was acknowledged."""
+    def registered(self) -> frozenset[Target]:
+        """What was registered and acknowledged."""
         return frozenset(self._next)
 
     def receive(self, text: str, now_ns: int) -> Reply:
@@ -97,27 +103,27 @@ class StreamSession:
         )
 
     def due(self, now_ns: int) -> tuple[str, ...]:
-        """Frames with every trade of the registered symbols that has happened and was not sent yet."""
-        places: list[tuple[int, str, int]] = []
-        for symbol, start in self._next.items():
-            tape = self._market.tape(symbol)
-            end = tape.count_until(now_ns)
-            if end > start:
-                places.extend((tape.time_ns[place], symbol, place) for place in range(start, end))
-                self._next[symbol] = end
-                self._tally.trades_by_symbol[symbol] += end - start
-        places.sort()
-        records = [trade_record(self._market, symbol, place) for _, symbol, place in places]
-        frames = tuple(
-            data_frame(records[start : start + RECORDS_PER_FRAME])
-            for start in range(0, len(records), RECORDS_PER_FRAME)
-        )
+        """Frames with every record of the registrations that has happened and was not sent yet."""
+        places: dict[str, list[tuple[int, str, int, Timeline]]] = {}
+        for target, start in self._next.items():
+            timeline = self._timeline(target)
+            end = start if timeline is None else timeline.count_until(now_ns)
+            if timeline is None or end <= start:
+                continue
+            self._next[target] = end
+            found = places.setdefault(target.tr_id, [])
+            found.extend((timeline.time_ns(place), target.tr_key, place, timeline) for place in range(start, end))
+            if target.tr_id in TRADE_TR_IDS:
+                self._tally.trades_by_symbol[target.tr_key] += end - start
+        frames = [frame for tr_id, found in places.items() for frame in _frames(tr_id, found)]
+        frames[:0], self._verbatim = self._verbatim, []
         self._tally.frames += len(frames)
-        return frames
+        return tuple(frames)
 
     def end(self) -> None:
         """The connection is gone: its registrations and its hold on the app key with it."""
         self._next.clear()
+        self._verbatim.clear()
         if self._app_key is not None and self._sessions.get(self._app_key) is self:
             del self._sessions[self._app_key]
 
@@ -132,7 +138,7 @@ class StreamSession:
         return None
 
     def _apply(self, tr_type: str, target: Target, now_ns: int) -> Reply:
-        if target.tr_id != TRADE_TR_ID:
+        if not self._timelines.offers(target.tr_id) and (target.tr_id, target.tr_key) not in self._captured:
             return self._refused(target, "OPSP8991", "invalid tr_id")
         match tr_type:
             case _ if tr_type == _REGISTER:
@@ -142,24 +148,30 @@ class StreamSession:
         return self._refused(target, "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
 
     def _register(self, target: Target, now_ns: int) -> Reply:
-        symbol = target.tr_key
-        if symbol in self._next:
+        captured = self._captured.get((target.tr_id, target.tr_key), ())
+        if target in self._next:
             return self._refused(target, "OPSP0002", "ALREADY IN SUBSCRIBE")
         if len(self._next) >= self._limit:
             return self._refused(target, "OPSP0008", "MAX SUBSCRIBE OVER")
-        if self._market.instrument(symbol) is None:
+        timeline = self._timeline(target)
+        if timeline is None and not captured:
             return self._refused(target, "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
-        self._next[symbol] = self._market.tape(symbol).count_until(now_ns)
+        self._next[target] = 0 if timeline is None else timeline.count_until(now_ns)
+        self._verbatim += captured
         self._tally.registrations += 1
         return Reply((self._acknowledgement(target, "OPSP0000", "SUBSCRIBE SUCCESS"),))
 
     def _remove(self, target: Target, now_ns: int) -> Reply:
-        if target.tr_key not in self._next:
+        if target not in self._next:
             return self._refused(target, "OPSP0003", "UNSUBSCRIBE ERROR(not found!)")
         frames = self.due(now_ns)
-        del self._next[target.tr_key]
+        del self._next[target]
         self._tally.removals += 1
         return Reply((*frames, self._acknowledgement(target, "OPSP0001", "UNSUBSCRIBE SUCCESS")))
+
+    def _timeline(self, target: Target) -> Timeline | None:
+        """The records of a registration; None for what is there in captured frames only."""
+        return self._timelines.of(target.tr_id, target.tr_key) if self._timelines.offers(target.tr_id) else None
 
     def _acknowledgement(self, target: Target, code: str, text: str) -> str:
         """A success carries an iv and a key, of use for encrypted account notices only."""
@@ -169,6 +181,14 @@ class StreamSession:
     def _refused(self, target: Target, code: str, text: str, *, close: bool = False, return_code: str = "1") -> Reply:
         self._tally.refusals[code] += 1
         return Reply((_control_text(target, return_code, code, text),), close=close)
+
+
+def _frames(tr_id: str, places: list[tuple[int, str, int, Timeline]]) -> Iterator[str]:
+    """Records of one kind in the order of time, as many to a frame as it holds."""
+    places.sort()
+    records = [timeline.record(place) for _, _, place, timeline in places]
+    for start in range(0, len(records), RECORDS_PER_FRAME):
+        yield data_frame(tr_id, records[start : start + RECORDS_PER_FRAME])
 
 
 def _control_text(target: Target, return_code: str, code: str, text: str, output: dict[str, str] | None = None) -> str:

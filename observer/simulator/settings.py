@@ -1,8 +1,10 @@
 """The simulator's settings."""
 
+from typing import Annotated
+
 import msgspec
 
-from observer.simulator.faults import ScriptedDrop
+from observer.simulator.faults import Amount, FaultRates, ScriptedDrop, ScriptedFault
 
 
 class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -13,6 +15,15 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     (real host: 20 calls a second, 41 registrations). `pingpong_interval_s` is in machine seconds, all else in market
     time. The market opens at `opens_at` (HH:MM; 10:00 on an exam day) and closes six and a half hours later. From
     `listing_appears_at` (HH:MM) on the KOSDAQ master file has one listing more; empty: it always has.
+
+    What goes wrong: `drops` and `faults` by script, `fault_rates` by chance, all of it a function of the seed. After a
+    connection that ended without a close frame its app key stays in use for `session_timeout_s`; a client for which
+    more than `send_buffer_limit_bytes` wait, because it does not read, is cut.
+
+    The wire: `trade_fields` and `book_fields` are the widths of a record (46 and 59 documented; 47 and 62 seen in
+    2026); `frames_file` (empty: none) has captured frames, one JSON object with `raw` a line, that are sent as they are
+    to whoever registers what they are of. `rest_limit_per_minute` is 0 where there is no such limit. `trades_times`
+    multiplies how often every symbol trades: 1 is an ordinary day.
     """
 
     seed: int
@@ -29,3 +40,12 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     drops: tuple[ScriptedDrop, ...] = ()
     listing_appears_at: str = ""
     opens_at: str = "09:00"
+    faults: tuple[ScriptedFault, ...] = ()
+    fault_rates: FaultRates = FaultRates()
+    trade_fields: Annotated[int, msgspec.Meta(ge=46)] = 47
+    book_fields: Annotated[int, msgspec.Meta(ge=59)] = 62
+    frames_file: str = ""
+    rest_limit_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 0
+    trades_times: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    session_timeout_s: Amount = 0.0
+    send_buffer_limit_bytes: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024

@@ -7,13 +7,12 @@ await simulator.stop()
 
 import asyncio
 from pathlib import Path
-from typing import Final
-
-from aiohttp import web
 
 from observer.clock import Clock
+from observer.simulator.captured import CapturedFrames, captured_frames
 from observer.simulator.chance import seeded_chance
-from observer.simulator.faults import Faults, second_of_day
+from observer.simulator.control import add_control
+from observer.simulator.faults import Fault, FaultRequest, Faults, ScriptedDrop, ScriptedFault, second_of_day
 from observer.simulator.files import (
     files_application,
     instruments_in,
@@ -23,14 +22,17 @@ from observer.simulator.files import (
 )
 from observer.simulator.gate import Gate
 from observer.simulator.instruments import made_up_instruments
+from observer.simulator.ledger import Ledger, Registration
+from observer.simulator.listener import Listener
 from observer.simulator.market import Market
+from observer.simulator.misbehaviour import Misbehaviour
 from observer.simulator.rest import rest_application
+from observer.simulator.rest_faults import RestMisbehaviour
+from observer.simulator.script import FaultScript
 from observer.simulator.settings import SimulatorSettings
 from observer.simulator.stream import StreamSide
 from observer.simulator.tally import SimulatorCounters, Tally
-
-_HOST: Final = "127.0.0.1"
-_STOP_TIMEOUT_S: Final = 2.0
+from observer.simulator.timelines import Timelines
 
 
 def market_of(settings: SimulatorSettings) -> Market:
@@ -55,57 +57,70 @@ class Simulator:
         self.rest_url = ""
         self.stream_url = ""
         self.files_url = ""
-        self._settings = settings
         self._tally = Tally()
         self.market, contents = _market_and_contents(settings)
-        faults = Faults.of_script(settings.session_date, settings.drops, settings.listing_appears_at)
-        gate = Gate(settings.seed, settings.app_keys, settings.rest_limit_per_s)
-        self._stream = StreamSide(
-            self.market,
-            gate,
-            faults,
-            clock,
-            self._tally,
-            registrations_limit=settings.registrations_limit,
-            pingpong_interval_s=settings.pingpong_interval_s,
+        self._faults = _faults_of(settings)
+        self._gate = gate = Gate(
+            settings.seed, settings.app_keys, settings.rest_limit_per_s, settings.rest_limit_per_minute
         )
-        files = published_files(contents, self.market, faults)
-        self._rest_application = rest_application(self.market, gate, clock.now_ns, self._tally)
-        self._files_application = files_application(files, faults, clock.now_ns, self._tally)
-        self._runners: list[web.AppRunner] = []
-        self._outages: asyncio.Task[None] | None = None
+        misbehaviour = Misbehaviour(self._faults.script, seeded_chance(settings.seed), self._tally)
+        self._ledger = Ledger(self.market)
+        timelines = Timelines(self.market, trade_fields=settings.trade_fields, book_fields=settings.book_fields)
+        self._stream = StreamSide(
+            timelines, _captured_of(settings), gate, misbehaviour, self._ledger, clock, self._tally, settings
+        )
+        files = published_files(contents, self.market, self._faults)
+        rest = rest_application(self.market, gate, clock.now_ns, self._tally)
+        rest.middlewares.insert(0, RestMisbehaviour(misbehaviour, clock.now_ns).middleware)
+        self._rest = Listener(rest, settings.rest_port)
+        self._files = Listener(files_application(files, self._faults, clock.now_ns, self._tally), settings.files_port)
+        self._streams = Listener(self._stream.application(), settings.stream_port)
+        self._script = FaultScript(
+            misbehaviour, clock, self._tally, gate=gate, stream=self._stream, rest_listener=self._rest
+        )
+        add_control(rest, self._script.begin, self.counters, self._ledger)
+        self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Make every symbol's day, then listen. Raises OSError when a port is taken."""
         for instrument in self.market.instruments:
             self.market.tape(instrument.symbol)
-        settings = self._settings
-        self.rest_url = f"http://{await self._listen(self._rest_application, settings.rest_port)}"
-        self.files_url = f"http://{await self._listen(self._files_application, settings.files_port)}"
-        self.stream_url = f"ws://{await self._listen(self._stream.application(), settings.stream_port)}"
-        self._outages = asyncio.create_task(self._stream.run_outages())
+        self.rest_url = f"http://{await self._rest.start()}"
+        self.files_url = f"http://{await self._files.start()}"
+        self.stream_url = f"ws://{await self._streams.start()}"
+        self._running = asyncio.create_task(self._script.run(self._faults.script))
 
     async def stop(self) -> None:
         """Close the streams, then the listeners."""
-        if self._outages is not None:
-            self._outages.cancel()
-            await asyncio.gather(self._outages, return_exceptions=True)
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        await self._script.stop()
         await self._stream.close()
-        for runner in self._runners:
-            await runner.cleanup()
-        self._runners.clear()
+        for listener in (self._rest, self._files, self._streams):
+            await listener.stop()
+
+    def begin_fault(self, request: FaultRequest) -> Fault:
+        """Let a fault happen now, as POST /simulator/faults does."""
+        return self._script.begin(request)
+
+    def registrations(self) -> tuple[Registration, ...]:
+        """What was offered to whom and what became of it on the wire, so far."""
+        return self._ledger.registrations()
 
     def counters(self) -> SimulatorCounters:
         """What happened so far."""
-        return self._tally.read()
+        return self._tally.read(self._gate.busiest_seconds)
 
-    async def _listen(self, application: web.Application, port: int) -> str:
-        """Serve on loopback; returns host:port."""
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=_STOP_TIMEOUT_S)
-        await runner.setup()
-        self._runners.append(runner)
-        await web.TCPSite(runner, _HOST, port).start()
-        return f"{_HOST}:{runner.addresses[0][1]}"
+
+def _captured_of(settings: SimulatorSettings) -> CapturedFrames:
+    return captured_frames(Path(settings.frames_file).read_bytes()) if settings.frames_file else {}
+
+
+def _faults_of(settings: SimulatorSettings) -> Faults:
+    scripted: tuple[ScriptedFault | ScriptedDrop, ...] = (*settings.drops, *settings.faults)
+    faults = Faults.of_script(settings.session_date, scripted, settings.listing_appears_at)
+    return faults.with_background(settings.session_date, settings.fault_rates, seeded_chance(settings.seed))
 
 
 def _market_and_contents(settings: SimulatorSettings) -> tuple[Market, dict[str, bytes]]:
@@ -118,4 +133,4 @@ def _market_and_contents(settings: SimulatorSettings) -> tuple[Market, dict[str,
         instruments = made_up_instruments(settings.symbols, settings.session_date, chance)
         contents = made_up_contents(instruments)
     opens_s = second_of_day(settings.opens_at)
-    return Market(settings.seed, settings.session_date, instruments, chance, opens_s), contents
+    return Market(settings.seed, settings.session_date, instruments, chance, opens_s, settings.trades_times), contents

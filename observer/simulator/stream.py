@@ -1,130 +1,81 @@
-"""The WebSocket side of the simulated broker: sockets around sessions, keep-alive, and scripted outages.
+"""The WebSocket side of the simulated broker: sockets around sessions, keep-alive, and the ill manners of a line.
 
 Trades are due by market time; the beat that looks for them, the keep-alive and everything else about sockets runs on
 machine time. As at KIS, protocol pings are not answered.
 """
 
 import asyncio
+from itertools import count
 from typing import Final
 
 import msgspec
 from aiohttp import WSMsgType, web
 
 from observer.clock import Clock, kst_datetime
-from observer.simulator.faults import Faults
+from observer.simulator.captured import CapturedFrames
+from observer.simulator.damage import on_the_wire
 from observer.simulator.gate import Gate
-from observer.simulator.market import Market
+from observer.simulator.ledger import Ledger
+from observer.simulator.misbehaviour import Misbehaviour
 from observer.simulator.session import Reply, StreamSession
+from observer.simulator.settings import SimulatorSettings
 from observer.simulator.tally import Tally
+from observer.simulator.tape import NS_PER_S
+from observer.simulator.timelines import Timelines
 
 _BEAT_S: Final = 0.01
 _UNANSWERED_LIMIT: Final = 3
 _LARGEST_MESSAGE_BYTES: Final = 64 * 1024
 _CLOSE_TIMEOUT_S: Final = 1.0  # how long a peer may take to answer our close frame
+_SLOW_PATIENCE_S: Final = 1.0  # how long a full send buffer may take to fall below its limit again
 
 
-class _Connection:
-    """One socket and its session. `_sending` keeps the order: nothing comes between a session's texts."""
+class AcknowledgedHeader(msgspec.Struct, frozen=True):
+    """Of an acknowledgement: what it is about."""
 
-    def __init__(self, request: web.Request, session: StreamSession, clock: Clock, pingpong_interval_s: float) -> None:
-        self._request = request
-        self._session = session
-        self._clock = clock
-        self._pingpong_interval_s = pingpong_interval_s
-        self._socket = web.WebSocketResponse(
-            autoping=False, compress=False, timeout=_CLOSE_TIMEOUT_S, max_msg_size=_LARGEST_MESSAGE_BYTES
-        )
-        self._sending = asyncio.Lock()
-        self._unanswered = 0
+    tr_id: str
+    tr_key: str
 
-    async def serve(self) -> web.WebSocketResponse:
-        """Speak until either side ends it."""
-        await self._socket.prepare(self._request)
-        try:
-            async with asyncio.TaskGroup() as group:
-                beats = [group.create_task(self._send_due()), group.create_task(self._keep_alive())]
-                await self._listen()
-                for beat in beats:
-                    beat.cancel()
-        except* ConnectionError:
-            pass  # a write met a peer that is gone: an ordinary end of a connection
-        finally:
-            self._session.end()
-        return self._socket
 
-    def cut(self) -> None:
-        """End the connection without a close frame, as a broken line does."""
-        if self._request.transport is not None:
-            self._request.transport.abort()
+class AcknowledgedBody(msgspec.Struct, frozen=True):
+    """Of an acknowledgement: what was done."""
 
-    async def close(self) -> None:
-        """End the connection with a close frame."""
-        await self._socket.close(code=1001, message=b"simulator stops")
+    msg_cd: str
 
-    async def _listen(self) -> None:
-        async for message in self._socket:
-            if message.type is WSMsgType.PONG:
-                self._unanswered = 0
-            elif message.type is WSMsgType.TEXT:
-                reply = await self._answer(message.data)
-                if reply.close:
-                    await self._socket.close()
-                    return
 
-    async def _answer(self, text: str) -> Reply:
-        async with self._sending:
-            reply = self._session.receive(text, self._clock.now_ns())
-            if reply.alive:
-                self._unanswered = 0
-            await self._send(reply.texts)
-        return reply
+class Acknowledgement(msgspec.Struct, frozen=True):
+    """A session's answer to a request, as far as the ledger wants it."""
 
-    async def _send_due(self) -> None:
-        while True:
-            async with self._sending:
-                await self._send(self._session.due(self._clock.now_ns()))
-            await asyncio.sleep(_BEAT_S)
-
-    async def _keep_alive(self) -> None:
-        while True:
-            await asyncio.sleep(self._pingpong_interval_s)
-            if self._unanswered >= _UNANSWERED_LIMIT:
-                self.cut()
-                return
-            self._unanswered += 1
-            now = kst_datetime(self._clock.now_ns()).strftime("%Y%m%d%H%M%S")
-            text = msgspec.json.encode({"header": {"tr_id": "PINGPONG", "datetime": now}}).decode()
-            async with self._sending:
-                await self._send((text,))
-
-    async def _send(self, texts: tuple[str, ...]) -> None:
-        for text in texts:
-            await self._socket.send_str(text)
+    header: AcknowledgedHeader
+    body: AcknowledgedBody
 
 
 class StreamSide:
-    """All connections, and the outages that end them."""
+    """All connections. `_held` are sessions of connections that ended uncleanly, with the moment that frees them."""
 
     def __init__(
         self,
-        market: Market,
+        timelines: Timelines,
+        captured: CapturedFrames,
         gate: Gate,
-        faults: Faults,
+        misbehaviour: Misbehaviour,
+        ledger: Ledger,
         clock: Clock,
         tally: Tally,
-        *,
-        registrations_limit: int,
-        pingpong_interval_s: float,
+        settings: SimulatorSettings,
     ) -> None:
-        self._market = market
+        self.misbehaviour = misbehaviour
+        self.ledger = ledger
+        self.clock = clock
+        self.tally = tally
+        self.settings = settings
+        self._timelines = timelines
+        self._captured = captured
         self._gate = gate
-        self._faults = faults
-        self._clock = clock
-        self._tally = tally
-        self._registrations_limit = registrations_limit
-        self._pingpong_interval_s = pingpong_interval_s
         self._sessions: dict[str, StreamSession] = {}
         self._connections: set[_Connection] = set()
+        self._held: list[tuple[int, StreamSession]] = []
+        self._numbers = count(1)
 
     def application(self) -> web.Application:
         """The HTTP application whose every path is the stream's."""
@@ -133,33 +84,201 @@ class StreamSide:
             application.router.add_get(path, self._connect)
         return application
 
-    async def run_outages(self) -> None:
-        """Cut every connection at the start of each outage that is still to come."""
-        started_ns = self._clock.now_ns()
-        for outage in self._faults.outages:
-            if outage.start_ns <= started_ns:
-                continue
-            await self._clock.sleep_until(outage.start_ns)
-            self._tally.drops += 1
-            self._tally.connections_cut += len(self._connections)
-            for connection in self._connections:
-                connection.cut()
+    def cut_all(self) -> None:
+        """End every connection without a close frame."""
+        self.tally.connections_cut += len(self._connections)
+        for connection in self._connections:
+            connection.cut()
+
+    def silence_all(self) -> None:
+        """From now on no connection that is open says anything, for the rest of its life."""
+        for connection in self._connections:
+            connection.fall_silent()
+
+    def free_keys(self, now_ns: int) -> None:
+        """Let go of the app keys whose time after an unclean end is over."""
+        over = [session for until_ns, session in self._held if until_ns <= now_ns]
+        self._held = [(until_ns, session) for until_ns, session in self._held if until_ns > now_ns]
+        for session in over:
+            session.end()
 
     async def close(self) -> None:
         """End all connections with a close frame."""
         await asyncio.gather(*(connection.close() for connection in list(self._connections)))
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
-        if self._faults.stream_is_closed(self._clock.now_ns()):
-            self._tally.connections_refused += 1
+        if self.misbehaviour.running("stream_cut", self.clock.now_ns()):
+            self.tally.connections_refused += 1
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=503)
-        session = StreamSession(self._market, self._gate, self._sessions, self._registrations_limit, self._tally)
-        connection = _Connection(request, session, self._clock, self._pingpong_interval_s)
-        self._tally.connections += 1
+        limit = self.settings.registrations_limit
+        session = StreamSession(self._timelines, self._gate, self._sessions, limit, self.tally, self._captured)
+        connection = _Connection(self, request, session, next(self._numbers))
+        self.tally.connections += 1
         self._connections.add(connection)
+        if self.misbehaviour.running("half_open", self.clock.now_ns()):
+            connection.fall_silent()
         try:
             return await connection.serve()
         finally:
             self._connections.discard(connection)
+            self._end(connection, session)
+
+    def _end(self, connection: "_Connection", session: StreamSession) -> None:
+        now_ns = self.clock.now_ns()
+        self.ledger.ended(connection.number, now_ns)
+        if connection.closed_cleanly or self.settings.session_timeout_s == 0:
+            session.end()
+        else:
+            self._held.append((now_ns + round(self.settings.session_timeout_s * NS_PER_S), session))
+
+
+class _Connection:
+    """One socket and its session. `_sending` keeps the order: nothing comes between a session's texts."""
+
+    def __init__(self, side: StreamSide, request: web.Request, session: StreamSession, number: int) -> None:
+        self.number = number
+        self.closed_cleanly = False
+        self._side = side
+        self._request = request
+        self._session = session
+        self._socket = web.WebSocketResponse(
+            autoping=False,
+            autoclose=False,
+            compress=False,
+            timeout=_CLOSE_TIMEOUT_S,
+            max_msg_size=_LARGEST_MESSAGE_BYTES,
+        )
+        self._sending = asyncio.Lock()
+        self._unanswered = 0
+        self._silent = False
+
+    async def serve(self) -> web.WebSocketResponse:
+        """Speak until either side ends it."""
+        await self._socket.prepare(self._request)
+        if self._request.transport is not None:
+            # The limit is judged here, before a write: the transport itself must not make a write wait below it.
+            self._request.transport.set_write_buffer_limits(2 * self._side.settings.send_buffer_limit_bytes)
+        try:
+            async with asyncio.TaskGroup() as group:
+                beats = [group.create_task(self._send_due()), group.create_task(self._keep_alive())]
+                await self._listen()
+                for beat in beats:
+                    beat.cancel()
+        except* ConnectionError:
+            pass  # a write met a peer that is gone: an ordinary end of a connection
+        return self._socket
+
+    def cut(self) -> None:
+        """End the connection without a close frame, as a broken line does."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    def fall_silent(self) -> None:
+        """Say nothing any more, whatever the client says, and stay open: the line is dead and nobody was told."""
+        self._silent = True
+        self._side.tally.faults["half_open"] += 1
+
+    async def close(self) -> None:
+        """End the connection with a close frame."""
+        self.closed_cleanly = True
+        await self._socket.close(code=1001, message=b"simulator stops")
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self._socket.receive()
+            if message.type is WSMsgType.PONG:
+                self._unanswered = 0
+            elif message.type is WSMsgType.TEXT:
+                reply = await self._answer(message.data)
+                if reply.close:
+                    self.closed_cleanly = True
+                    await self._socket.close()
+                    return
+            elif message.type is WSMsgType.CLOSE and not self._silent:
+                self.closed_cleanly = True
+                await self._socket.close(drain=False)
+                return
+            elif message.type not in (WSMsgType.PING, WSMsgType.BINARY):
+                self.cut()  # the peer is gone without a word, or a dead line does not answer its close frame
+                return
+
+    async def _answer(self, text: str) -> Reply:
+        async with self._sending:
+            if self._silent:
+                return Reply()
+            now_ns = self._side.clock.now_ns()
+            self._side.free_keys(now_ns)
+            reply = self._session.receive(text, now_ns)
+            if reply.alive:
+                self._unanswered = 0
+            await self._send(reply.texts, now_ns)
+        return reply
+
+    async def _send_due(self) -> None:
+        while not self._silent:
+            async with self._sending:
+                now_ns = self._side.clock.now_ns()
+                await self._send(self._session.due(now_ns), now_ns)
+            await asyncio.sleep(_BEAT_S)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(self._side.settings.pingpong_interval_s)
+            if self._silent:
+                return
+            if self._unanswered >= _UNANSWERED_LIMIT:
+                self._side.tally.silent_clients += 1
+                self.cut()
+                return
+            self._unanswered += 1
+            async with self._sending:
+                await self._send((self._keep_alive_text(),), self._side.clock.now_ns())
+
+    def _keep_alive_text(self) -> str:
+        now_ns = self._side.clock.now_ns()
+        skew = self._side.misbehaviour.running("clock_skew", now_ns)
+        if skew is not None:
+            self._side.tally.faults["clock_skew"] += 1
+            now_ns += round(skew.by_s * NS_PER_S)
+        shown = kst_datetime(now_ns).strftime("%Y%m%d%H%M%S")
+        return msgspec.json.encode({"header": {"tr_id": "PINGPONG", "datetime": shown}}).decode()
+
+    async def _send(self, texts: tuple[str, ...], now_ns: int) -> None:
+        """Put texts on the wire and into the ledger. Raises ConnectionError when the peer is gone or was cut."""
+        for text in texts:
+            if self._silent:
+                return
+            await self._wait_for_room()
+            if text.startswith("{"):
+                self._note(text, now_ns)
+                await self._socket.send_str(text)
+                continue
+            frame = on_the_wire(text, self._side.misbehaviour, now_ns)
+            for _ in range(frame.times):
+                await self._socket.send_str(frame.text)
+            self._side.ledger.put_on_wire(self.number, text, frame.fates)
+
+    def _note(self, text: str, now_ns: int) -> None:
+        """Tell the ledger of an acknowledgement; other texts of the session are refusals and keep-alives."""
+        if '"OPSP000' not in text:
+            return
+        answer = msgspec.json.decode(text, type=Acknowledgement)
+        if answer.body.msg_cd == "OPSP0000":
+            self._side.ledger.acknowledged(self.number, answer.header.tr_id, answer.header.tr_key, now_ns)
+        elif answer.body.msg_cd == "OPSP0001":
+            self._side.ledger.removed(self.number, answer.header.tr_id, answer.header.tr_key, now_ns)
+
+    async def _wait_for_room(self) -> None:
+        """Cut a client that does not read. Raises ConnectionResetError."""
+        transport, limit = self._request.transport, self._side.settings.send_buffer_limit_bytes
+        if transport is None or transport.get_write_buffer_size() <= limit:
+            return
+        for _ in range(round(_SLOW_PATIENCE_S / _BEAT_S)):
+            await asyncio.sleep(_BEAT_S)
+            if transport.get_write_buffer_size() <= limit:
+                return
+        self._side.tally.slow_consumers += 1
+        self.cut()
+        raise ConnectionResetError("the client does not read")

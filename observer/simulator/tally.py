@@ -6,7 +6,11 @@ import msgspec
 
 
 class SimulatorCounters(msgspec.Struct, frozen=True):
-    """Counts since the start. `refusals` are by the code that was answered, REST and stream alike."""
+    """Counts since the start. `refusals` are by the code that was answered, REST and stream alike; `faults` by the kind
+    of fault, one for each call, frame, connection or moment that it struck. `slow_consumers` are clients that were cut
+    because they did not read, `silent_clients` because they did not answer PINGPONG. `busiest_seconds` are the most
+    quotation calls, let in or refused, that came in any one second, for each app key in the order of the settings.
+    """
 
     requests: dict[str, int]
     rate_errors: int
@@ -20,6 +24,10 @@ class SimulatorCounters(msgspec.Struct, frozen=True):
     frames: int
     trades: int
     trades_by_symbol: dict[str, int]
+    faults: dict[str, int]
+    slow_consumers: int
+    silent_clients: int
+    busiest_seconds: tuple[int, ...]
 
 
 class Tally:
@@ -36,8 +44,11 @@ class Tally:
         self.registrations = 0
         self.removals = 0
         self.frames = 0
+        self.faults: Counter[str] = Counter()
+        self.slow_consumers = 0
+        self.silent_clients = 0
 
-    def read(self) -> SimulatorCounters:
+    def read(self, busiest_seconds: tuple[int, ...] = ()) -> SimulatorCounters:
         """The counts as they are now."""
         return SimulatorCounters(
             requests=dict(self.requests),
@@ -52,4 +63,8 @@ class Tally:
             frames=self.frames,
             trades=self.trades_by_symbol.total(),
             trades_by_symbol=dict(self.trades_by_symbol),
+            faults=dict(self.faults),
+            slow_consumers=self.slow_consumers,
+            silent_clients=self.silent_clients,
+            busiest_seconds=busiest_seconds,
         )

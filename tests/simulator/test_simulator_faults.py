@@ -1,27 +1,56 @@
-"""The script of what goes wrong: times of the day become moments, and moments are asked about."""
+"""The script of what goes wrong: times of the day become moments, chance becomes a script, and calls are struck."""
+
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from observer.simulator.faults import Faults, ScriptedDrop, StreamOutage
+from observer.simulator.chance import seeded_chance
+from observer.simulator.faults import (
+    FAULT_KINDS,
+    Fault,
+    FaultKind,
+    FaultRates,
+    FaultRequest,
+    Faults,
+    ScriptedDrop,
+    ScriptedFault,
+)
+from observer.simulator.misbehaviour import Misbehaviour
+from observer.simulator.tally import Tally
 from tests.simulator.simulator_client import SESSION_DATE, at
 
 
-def faults(*drops: ScriptedDrop, listing_appears_at: str = "") -> Faults:
-    return Faults.of_script(SESSION_DATE, drops, listing_appears_at)
+def faults(*scripted: ScriptedFault | ScriptedDrop, listing_appears_at: str = "") -> Faults:
+    return Faults.of_script(SESSION_DATE, scripted, listing_appears_at)
 
 
-def test_outages_are_put_in_the_order_of_time() -> None:
-    script = faults(ScriptedDrop(at="14:00", closed_for_s=5), ScriptedDrop(at="10:00:30", closed_for_s=60))
-    assert script.outages == (
-        StreamOutage(at(10, 0, 30), at(10, 1, 30)),
-        StreamOutage(at(14), at(14, 0, 5)),
+def misbehaviour(*script: Fault, seed: int = 1) -> tuple[Misbehaviour, Tally]:
+    tally = Tally()
+    return Misbehaviour(script, seeded_chance(seed), tally), tally
+
+
+def test_a_script_is_put_in_the_order_of_time() -> None:
+    script = faults(
+        ScriptedDrop(at="14:00", closed_for_s=5),
+        ScriptedFault(kind="rest_error", at="10:00:30", for_s=60, share=0.5),
+    ).script
+    assert script == (
+        Fault("rest_error", at(10, 0, 30), at(10, 1, 30), 0.5),
+        Fault("stream_cut", at(14), at(14, 0, 5)),
     )
 
 
-def test_the_stream_is_closed_from_the_drop_until_its_end() -> None:
-    script = faults(ScriptedDrop(at="10:00", closed_for_s=60))
+def test_a_fault_runs_from_its_start_until_before_its_end() -> None:
+    [fault] = faults(ScriptedDrop(at="10:00", closed_for_s=60)).script
     moments = (at(10) - 1, at(10), at(10, 1) - 1, at(10, 1))
-    assert [script.stream_is_closed(moment) for moment in moments] == [False, True, True, False]
+    assert [fault.runs_at(moment) for moment in moments] == [False, True, True, False]
+
+
+def test_a_fault_that_is_asked_for_begins_now() -> None:
+    request = FaultRequest(kind="rest_latency", for_s=1.5, by_s=0.2)
+    assert Fault.from_now_on(request, at(10)) == Fault("rest_latency", at(10), at(10) + 1_500_000_000, 1.0, 0.2)
 
 
 def test_the_listing_is_shown_from_its_time_or_all_day() -> None:
@@ -34,3 +63,42 @@ def test_the_listing_is_shown_from_its_time_or_all_day() -> None:
 def test_a_time_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         faults(ScriptedDrop(at=text))
+
+
+def test_background_shares_hold_all_day_and_moments_fall_as_often_as_they_should() -> None:
+    rates = FaultRates(malformed_share=0.01, stream_cuts_per_hour=4)
+    script = faults().with_background(SESSION_DATE, rates, seeded_chance(7)).script
+    assert Fault("malformed", at(0), at(0) + 24 * 3_600 * 10**9, 0.01) in script
+    cuts = [fault for fault in script if fault.kind == "stream_cut"]
+    assert 60 <= len(cuts) <= 135  # 96 are expected, four standard deviations are 39
+    assert len(script) == len(cuts) + 1
+    assert all(before.start_ns <= after.start_ns for before, after in pairwise(script))
+
+
+def test_the_background_is_a_function_of_the_seed_and_one_rate_does_not_move_another() -> None:
+    def cuts(seed: int, **more: float) -> list[Fault]:
+        rates = FaultRates(stream_cuts_per_hour=2, **more)
+        script = faults().with_background(SESSION_DATE, rates, seeded_chance(seed)).script
+        return [fault for fault in script if fault.kind == "stream_cut"]
+
+    assert cuts(1) == cuts(1) == cuts(1, half_opens_per_hour=3)
+    assert cuts(1) != cuts(2)
+
+
+@given(st.sampled_from(FAULT_KINDS), st.floats(min_value=0, max_value=1))
+def test_a_fault_strikes_its_share_and_each_strike_is_counted(kind: FaultKind, share: float) -> None:
+    acting, tally = misbehaviour(Fault(kind, at(10), at(11), share))
+    struck = sum(acting.strikes(kind, at(10, 30)) is not None for _ in range(400))
+    assert abs(struck - 400 * share) <= 50  # five standard deviations at most
+    assert tally.read().faults.get(kind, 0) == struck
+    assert acting.strikes(kind, at(11)) is None
+
+
+def test_of_two_faults_of_a_kind_the_later_one_counts() -> None:
+    acting, _ = misbehaviour(Fault("rest_latency", at(10), at(11), 1.0, 0.1))
+    later = Fault("rest_latency", at(10, 15), at(10, 20), 1.0, 0.9)
+    acting.add(later)
+    assert acting.running("rest_latency", at(10, 16)) == later
+    last = acting.running("rest_latency", at(10, 30))
+    assert last is not None
+    assert last.by_s == 0.1

@@ -1,0 +1,218 @@
+"""Bars of a symbol as KIS answers them: days, minutes of the session day, minutes of a past day. Pure."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from observer.simulator.answers import (
+    Body,
+    Query,
+    asked_instrument,
+    change,
+    day_range,
+    input_refusal,
+    limits,
+    one_of,
+    percent,
+    required,
+    second_of_day,
+    session_day,
+    shares_of,
+    totals,
+)
+from observer.simulator.documented import (
+    DAILY_ROW,
+    DAILY_SUMMARY,
+    MINUTE_ROW,
+    MINUTE_SUMMARY,
+    Row,
+    nothing,
+    row,
+)
+from observer.simulator.frames import sign_code
+from observer.simulator.history import DayBar
+from observer.simulator.instruments import Instrument
+from observer.simulator.market import Market, MinuteBar, hhmmss
+from observer.simulator.quotations import finished_day
+from observer.simulator.tape import CLOSE_S, MINUTES, OPEN_S, VOLUME_BY_MINUTE
+from observer.simulator.ticks import rounded_down_krw
+
+DAYS_PER_CALL: Final = 100
+MINUTES_PER_CALL: Final = 30
+PAST_MINUTES_PER_CALL: Final = 120
+_OPEN_MINUTE: Final = OPEN_S // 60
+_CLOSE_MINUTE: Final = CLOSE_S // 60
+
+
+def daily_bars(market: Market, now_ns: int, query: Query) -> Body:
+    """기간별시세, days only: at most 100 rows, newest first; the session day is there once it is over.
+
+    Raises:
+        Refusal: a parameter is missing, or another period than D is asked for.
+    """
+    instrument = asked_instrument(market, query)
+    first, last = required(query, "FID_INPUT_DATE_1"), required(query, "FID_INPUT_DATE_2")
+    adjusted = one_of(query, "FID_ORG_ADJ_PRC", ("0", "1")) == "0"
+    one_of(query, "FID_PERIOD_DIV_CODE", ("D",))
+    if instrument is None:
+        return {"output1": nothing(DAILY_SUMMARY), "output2": []}
+    bars = [
+        *finished_day(market, instrument.symbol, now_ns),
+        *market.daily_bars(instrument.symbol, adjusted=adjusted),
+    ]
+    # The change of a day is against the close before it; the oldest bar has none and shows no change.
+    closes_before = [*(bar.close_krw for bar in bars[1:]), *(bar.open_krw for bar in bars[-1:])]
+    rows = [_day_row(bar, before) for bar, before in zip(bars, closes_before, strict=True) if first <= bar.day <= last]
+    return {"output1": _daily_summary(market, instrument, now_ns), "output2": rows[:DAYS_PER_CALL]}
+
+
+def minute_bars(market: Market, now_ns: int, query: Query) -> Body:
+    """당일분봉: at most 30 minutes with trades, newest first, from FID_INPUT_HOUR_1 backwards."""
+    instrument = asked_instrument(market, query)
+    until = second_of_day(query, "FID_INPUT_HOUR_1")
+    one_of(query, "FID_PW_DATA_INCU_YN", ("Y", "N"))
+    if instrument is None:
+        return {"output1": nothing(MINUTE_SUMMARY), "output2": []}
+    bars = market.minute_bars(instrument.symbol, now_ns, until // 60, MINUTES_PER_CALL)
+    rows = [_minute_row(session_day(market), bar) for bar in bars]
+    return {"output1": _minute_summary(market, instrument, now_ns), "output2": rows}
+
+
+def past_minute_bars(market: Market, now_ns: int, query: Query) -> Body:
+    """일별분봉: at most 120 minutes with trades, newest first, of FID_INPUT_DATE_1 and, where so asked, before it.
+
+    Raises:
+        Refusal: a parameter is missing or cannot be read.
+    """
+    instrument = asked_instrument(market, query)
+    until = second_of_day(query, "FID_INPUT_HOUR_1") // 60
+    day = required(query, "FID_INPUT_DATE_1")
+    if len(day) != len("YYYYMMDD") or not (day.isascii() and day.isdigit()):
+        raise input_refusal("FID_INPUT_DATE_1")
+    earlier_too = one_of(query, "FID_PW_DATA_INCU_YN", ("Y", "N")) == "Y"
+    if instrument is None:
+        return {"output1": nothing(MINUTE_SUMMARY), "output2": []}
+    rows: list[Row] = []
+    for bar_day, bar in _minutes_back_from(market, instrument, now_ns, day, until):
+        if len(rows) == PAST_MINUTES_PER_CALL or (bar_day != day and not earlier_too):
+            break
+        rows.append(_minute_row(bar_day, bar))
+    return {"output1": _minute_summary(market, instrument, now_ns), "output2": rows}
+
+
+def minutes_of(bar: DayBar) -> list[MinuteBar]:
+    """A past day by the minute, oldest first: from the open to the low, the high and the close; together they are the
+    day's bar. A minute without volume is left out.
+    """
+    corners = (bar.open_krw, bar.low_krw, bar.high_krw, bar.close_krw)
+    legs = len(corners) - 1
+    prices = [_on_the_way(corners, step * legs / MINUTES) for step in range(MINUTES + 1)]
+    volumes = [bar.volume * part // int(VOLUME_BY_MINUTE[-1] * 1_000) for part in _milli_weights()]
+    bars: list[MinuteBar] = []
+    traded = 0
+    for minute, volume in enumerate(volumes):
+        low_krw, high_krw = sorted((prices[minute], prices[minute + 1]))
+        traded += volume
+        if volume:
+            value_krw = bar.value_krw * traded // bar.volume
+            start = hhmmss((_OPEN_MINUTE + minute) * 60)
+            bars.append(MinuteBar(start, prices[minute], high_krw, low_krw, prices[minute + 1], volume, value_krw))
+    cross = [bar.close_krw] * 4
+    return [*bars, MinuteBar(hhmmss(_CLOSE_MINUTE * 60), *cross, bar.volume - traded, bar.value_krw)]
+
+
+def _milli_weights() -> list[int]:
+    """The part of each minute in a day's volume, in thousandths of VOLUME_BY_MINUTE's unit."""
+    ends = [int(end * 1_000) for end in VOLUME_BY_MINUTE]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _on_the_way(corners: tuple[int, ...], place: float) -> int:
+    leg = min(int(place), len(corners) - 2)
+    start_krw, end_krw = corners[leg], corners[leg + 1]
+    part = place - leg
+    # The corners themselves are kept as they are; between them prices are on the grid.
+    if part in (0, 1):
+        return corners[leg + int(part)]
+    return rounded_down_krw(round(start_krw + (end_krw - start_krw) * part))
+
+
+def _minutes_back_from(
+    market: Market, instrument: Instrument, now_ns: int, day: str, until_minute: int
+) -> Iterator[tuple[str, MinuteBar]]:
+    """Minutes with their days, newest first, from a minute of a day on; the session day's own come from its trades."""
+    latest = hhmmss(until_minute * 60)
+    if session_day(market) <= day:
+        for bar in market.minute_bars(instrument.symbol, now_ns, until_minute, 24 * 60):
+            yield session_day(market), bar
+    for past in market.daily_bars(instrument.symbol):
+        if past.day <= day:
+            for bar in reversed(minutes_of(past)):
+                if past.day < day or bar.start_hhmmss <= latest:
+                    yield past.day, bar
+
+
+def _minute_row(day: str, bar: MinuteBar) -> Row:
+    fields = {
+        "stck_bsop_date": day,
+        "stck_cntg_hour": bar.start_hhmmss,
+        "stck_prpr": str(bar.close_krw),
+        "stck_oprc": str(bar.open_krw),
+        "stck_hgpr": str(bar.high_krw),
+        "stck_lwpr": str(bar.low_krw),
+        "cntg_vol": str(bar.volume),
+        "acml_tr_pbmn": str(bar.value_after_krw),
+    }
+    return row(MINUTE_ROW, fields)
+
+
+def _minute_summary(market: Market, instrument: Instrument, now_ns: int) -> Row:
+    state = market.state_at(instrument.symbol, now_ns)
+    fields = {
+        **change(instrument, state.price_krw),
+        "stck_prdy_clpr": str(instrument.base_price_krw),
+        **totals(state),
+        "hts_kor_isnm": instrument.name,
+        "stck_prpr": str(state.price_krw),
+    }
+    return row(MINUTE_SUMMARY, fields)
+
+
+def _daily_summary(market: Market, instrument: Instrument, now_ns: int) -> Row:
+    state = market.state_at(instrument.symbol, now_ns)
+    yesterday = next(iter(market.daily_bars(instrument.symbol)), None)
+    fields = {
+        **_minute_summary(market, instrument, now_ns),
+        "stck_shrn_iscd": instrument.symbol,
+        "prdy_vol": str(instrument.previous_volume),
+        **limits(instrument),
+        **day_range(state),
+        "stck_prdy_oprc": str(yesterday.open_krw if yesterday else 0),
+        "stck_prdy_hgpr": str(yesterday.high_krw if yesterday else 0),
+        "stck_prdy_lwpr": str(yesterday.low_krw if yesterday else 0),
+        "askp": str(state.ask_krw),
+        "bidp": str(state.bid_krw),
+        "prdy_vrss_vol": str(state.cumulative_volume - instrument.previous_volume),
+        "vol_tnrt": percent(state.cumulative_volume, shares_of(instrument)),
+        "lstn_stcn": str(shares_of(instrument)),
+        "hts_avls": str(instrument.market_cap_100m_krw),
+    }
+    return row(DAILY_SUMMARY, fields)
+
+
+def _day_row(bar: DayBar, close_before_krw: int) -> Row:
+    difference_krw = bar.close_krw - close_before_krw
+    fields = {
+        "stck_bsop_date": bar.day,
+        "stck_clpr": str(bar.close_krw),
+        "stck_oprc": str(bar.open_krw),
+        "stck_hgpr": str(bar.high_krw),
+        "stck_lwpr": str(bar.low_krw),
+        "acml_vol": str(bar.volume),
+        "acml_tr_pbmn": str(bar.value_krw),
+        "flng_cls_code": "00",
+        "prtt_rate": "0.00",
+        "mod_yn": "N",
+        "prdy_vrss_sign": sign_code(difference_krw),
+        "prdy_vrss": str(difference_krw),
+    }
+    return row(DAILY_ROW, fields)

@@ -1,0 +1,272 @@
+"""The fields of every answer, as KIS documents them (kis-api.md, section 8). Pure.
+
+An answer has all of them, in this order; one of which the made-up market knows nothing is blank, as it often is at KIS.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+Row = dict[str, str]
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# 주식현재가 시세, output
+SINGLE_QUOTE: Final = _names(
+    """
+    iscd_stat_cls_code marg_rate rprs_mrkt_kor_name new_hgpr_lwpr_cls_code bstp_kor_isnm temp_stop_yn
+    oprc_rang_cont_yn clpr_rang_cont_yn crdt_able_yn grmn_rate_cls_code elw_pblc_yn stck_prpr prdy_vrss
+    prdy_vrss_sign prdy_ctrt acml_tr_pbmn acml_vol prdy_vrss_vol_rate stck_oprc stck_hgpr stck_lwpr stck_mxpr
+    stck_llam stck_sdpr wghn_avrg_stck_prc hts_frgn_ehrt frgn_ntby_qty pgtr_ntby_qty pvt_scnd_dmrs_prc
+    pvt_frst_dmrs_prc pvt_pont_val pvt_frst_dmsp_prc pvt_scnd_dmsp_prc dmrs_val dmsp_val cpfn rstc_wdth_prc
+    stck_fcam stck_sspr aspr_unit hts_deal_qty_unit_val lstn_stcn hts_avls per pbr stac_month vol_tnrt eps bps
+    d250_hgpr d250_hgpr_date d250_hgpr_vrss_prpr_rate d250_lwpr d250_lwpr_date d250_lwpr_vrss_prpr_rate
+    stck_dryy_hgpr dryy_hgpr_vrss_prpr_rate dryy_hgpr_date stck_dryy_lwpr dryy_lwpr_vrss_prpr_rate dryy_lwpr_date
+    w52_hgpr w52_hgpr_vrss_prpr_ctrt w52_hgpr_date w52_lwpr w52_lwpr_vrss_prpr_ctrt w52_lwpr_date
+    whol_loan_rmnd_rate ssts_yn stck_shrn_iscd fcam_cnnm cpfn_cnnm apprch_rate frgn_hldn_qty vi_cls_code
+    ovtm_vi_cls_code last_ssts_cntg_qty invt_caful_yn mrkt_warn_cls_code short_over_yn sltr_yn mang_issu_cls_code
+    """
+)
+# 관심종목 멀티 시세, output
+MULTI_QUOTE: Final = _names(
+    """
+    kospi_kosdaq_cls_name mrkt_trtm_cls_name hour_cls_code inter_shrn_iscd inter_kor_isnm inter2_prpr
+    inter2_prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol inter2_oprc inter2_hgpr inter2_lwpr inter2_llam inter2_mxpr
+    inter2_askp inter2_bidp seln_rsqn shnu_rsqn total_askp_rsqn total_bidp_rsqn acml_tr_pbmn inter2_prdy_clpr
+    oprc_vrss_hgpr_rate intr_antc_cntg_vrss intr_antc_cntg_vrss_sign intr_antc_cntg_prdy_ctrt intr_antc_vol
+    inter2_sdpr
+    """
+)
+# 기간별시세, output1
+DAILY_SUMMARY: Final = _names(
+    """
+    prdy_vrss prdy_vrss_sign prdy_ctrt stck_prdy_clpr acml_vol acml_tr_pbmn hts_kor_isnm stck_prpr stck_shrn_iscd
+    prdy_vol stck_mxpr stck_llam stck_oprc stck_hgpr stck_lwpr stck_prdy_oprc stck_prdy_hgpr stck_prdy_lwpr askp
+    bidp prdy_vrss_vol vol_tnrt stck_fcam lstn_stcn cpfn hts_avls per eps pbr itewhol_loan_rmnd_ratem
+    """
+)
+# 기간별시세, output2
+DAILY_ROW: Final = _names(
+    """
+    stck_bsop_date stck_clpr stck_oprc stck_hgpr stck_lwpr acml_vol acml_tr_pbmn flng_cls_code prtt_rate mod_yn
+    prdy_vrss_sign prdy_vrss revl_issu_reas
+    """
+)
+# 당일분봉 and 일별분봉, output1
+MINUTE_SUMMARY: Final = _names(
+    """
+    prdy_vrss prdy_vrss_sign prdy_ctrt stck_prdy_clpr acml_vol acml_tr_pbmn hts_kor_isnm stck_prpr
+    """
+)
+# 당일분봉 and 일별분봉, output2
+MINUTE_ROW: Final = _names(
+    """
+    stck_bsop_date stck_cntg_hour stck_prpr stck_oprc stck_hgpr stck_lwpr cntg_vol acml_tr_pbmn
+    """
+)
+# 당일시간대별체결, output1
+SALES_SUMMARY: Final = _names(
+    """
+    stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol prdy_vol rprs_mrkt_kor_name
+    """
+)
+# 당일시간대별체결, output2
+SALES_ROW: Final = _names(
+    """
+    stck_cntg_hour stck_pbpr prdy_vrss prdy_vrss_sign prdy_ctrt askp bidp tday_rltv acml_vol cnqn
+    """
+)
+# 주식현재가 체결, output
+LATEST_TRADE: Final = _names(
+    """
+    stck_cntg_hour stck_prpr prdy_vrss prdy_vrss_sign cntg_vol tday_rltv prdy_ctrt
+    """
+)
+# VI 현황, output
+INTERRUPTION: Final = _names(
+    """
+    hts_kor_isnm mksc_shrn_iscd vi_cls_code bsop_date cntg_vi_hour vi_cncl_hour vi_kind_code vi_prc vi_stnd_prc
+    vi_dprt vi_dmc_stnd_prc vi_dmc_dprt vi_count
+    """
+)
+# 국내휴장일조회, output
+HOLIDAY: Final = _names(
+    """
+    bass_dt wday_dvsn_cd bzdy_yn tr_day_yn opnd_yn sttl_day_yn
+    """
+)
+# 거래량순위, output
+VOLUME_RANK: Final = _names(
+    """
+    hts_kor_isnm mksc_shrn_iscd data_rank stck_prpr prdy_vrss_sign prdy_vrss prdy_ctrt acml_vol prdy_vol lstn_stcn
+    avrg_vol n_befr_clpr_vrss_prpr_rate vol_inrt vol_tnrt nday_vol_tnrt avrg_tr_pbmn tr_pbmn_tnrt nday_tr_pbmn_tnrt
+    acml_tr_pbmn
+    """
+)
+# 시가총액 상위, output
+CAP_RANK: Final = _names(
+    """
+    mksc_shrn_iscd data_rank hts_kor_isnm stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol lstn_stcn stck_avls
+    mrkt_whol_avls_rlim
+    """
+)
+# 주식기본조회, output
+STOCK_INFORMATION: Final = _names(
+    """
+    pdno prdt_type_cd prdt_name prdt_name120 prdt_abrv_name prdt_eng_name prdt_eng_name120 prdt_eng_abrv_name
+    mket_id_cd scty_grp_id_cd excg_dvsn_cd setl_mmdd lstg_stqt lstg_cptl_amt cpta papr issu_pric kospi200_item_yn
+    scts_mket_lstg_dt scts_mket_lstg_abol_dt kosdaq_mket_lstg_dt kosdaq_mket_lstg_abol_dt frbd_mket_lstg_dt
+    frbd_mket_lstg_abol_dt reits_kind_cd etf_dvsn_cd oilf_fund_yn idx_bztp_lcls_cd idx_bztp_mcls_cd idx_bztp_scls_cd
+    idx_bztp_lcls_cd_name idx_bztp_mcls_cd_name idx_bztp_scls_cd_name stck_kind_cd mfnd_opng_dt mfnd_end_dt
+    dpsi_erlm_cncl_dt etf_cu_qty std_pdno dpsi_aptm_erlm_yn etf_txtn_type_cd etf_type_cd lstg_abol_dt
+    nwst_odst_dvsn_cd sbst_pric thco_sbst_pric thco_sbst_pric_chng_dt tr_stop_yn admn_item_yn thdt_clpr bfdy_clpr
+    clpr_chng_dt std_idst_clsf_cd std_idst_clsf_cd_name ocr_no crfd_item_yn elec_scty_yn issu_istt_cd
+    etf_chas_erng_rt_dbnb etf_etn_ivst_heed_item_yn stln_int_rt_dvsn_cd frnr_psnl_lmt_rt lstg_rqsr_issu_istt_cd
+    lstg_rqsr_item_cd trst_istt_issu_istt_cd cptt_trad_tr_psbl_yn nxt_tr_stop_yn
+    """
+)
+# 상품기본조회, output
+PRODUCT_INFORMATION: Final = _names(
+    """
+    pdno prdt_type_cd std_pdno shtn_pdno prdt_sale_stat_cd prdt_risk_grad_cd prdt_clsf_cd sale_strt_dt sale_end_dt
+    wrap_asst_type_cd ivst_prdt_type_cd frst_erlm_dt
+    """
+)
+# ETF/ETN 현재가, output
+FUND_QUOTE: Final = _names(
+    """
+    stck_prpr prdy_vrss_sign prdy_vrss prdy_ctrt acml_vol prdy_vol stck_mxpr stck_llam stck_prdy_clpr stck_oprc
+    prdy_clpr_vrss_oprc_rate stck_hgpr prdy_clpr_vrss_hgpr_rate stck_lwpr prdy_clpr_vrss_lwpr_rate prdy_last_nav nav
+    nav_prdy_vrss nav_prdy_vrss_sign nav_prdy_ctrt trc_errt stck_sdpr stck_sspr nmix_ctrt etf_crcl_stcn
+    etf_ntas_ttam etf_frcr_ntas_ttam frgn_limt_rate frgn_oder_able_qty etf_cu_unit_scrt_cnt etf_cnfg_issu_cnt
+    etf_dvdn_cycl crcd etf_crcl_ntas_ttam etf_frcr_crcl_ntas_ttam etf_frcr_last_ntas_wrth_val lp_oder_able_cls_code
+    stck_dryy_hgpr dryy_hgpr_vrss_prpr_rate dryy_hgpr_date stck_dryy_lwpr dryy_lwpr_vrss_prpr_rate dryy_lwpr_date
+    bstp_kor_isnm vi_cls_code lstn_stcn frgn_hldn_qty frgn_hldn_qty_rate etf_trc_ert_mltp dprt mbcr_name
+    stck_lstn_date mtrt_date shrg_type_code lp_hldn_rate etf_trgt_nmix_bstp_code etf_div_name etf_rprs_bstp_kor_isnm
+    lp_hldn_vol
+    """
+)
+# NAV 비교추이 (종목), output1
+NAV_PRICE: Final = _names(
+    """
+    stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol acml_tr_pbmn stck_prdy_clpr stck_oprc stck_hgpr stck_lwpr
+    stck_mxpr stck_llam
+    """
+)
+# NAV 비교추이 (종목), output2
+NAV_VALUE: Final = _names(
+    """
+    nav nav_prdy_vrss_sign nav_prdy_vrss nav_prdy_ctrt prdy_clpr_nav oprc_nav hprc_nav lprc_nav
+    """
+)
+# NAV 비교추이 (일), output
+NAV_DAY: Final = _names(
+    """
+    stck_bsop_date stck_clpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol cntg_vol dprt nav_vrss_prpr nav
+    nav_prdy_vrss_sign nav_prdy_vrss nav_prdy_ctrt
+    """
+)
+# NAV 비교추이 (분), output
+NAV_MINUTE: Final = _names(
+    """
+    bsop_hour nav nav_prdy_vrss_sign nav_prdy_vrss nav_prdy_ctrt nav_vrss_prpr dprt stck_prpr prdy_vrss
+    prdy_vrss_sign prdy_ctrt acml_vol cntg_vol
+    """
+)
+# ETF 구성종목시세, output1
+COMPONENTS_SUMMARY: Final = _names(
+    """
+    stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt etf_cnfg_issu_avls nav nav_prdy_vrss_sign nav_prdy_vrss
+    nav_prdy_ctrt etf_ntas_ttam prdy_clpr_nav oprc_nav hprc_nav lprc_nav etf_cu_unit_scrt_cnt etf_cnfg_issu_cnt
+    """
+)
+# ETF 구성종목시세, output2
+COMPONENT: Final = _names(
+    """
+    stck_shrn_iscd hts_kor_isnm stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol acml_tr_pbmn tday_rsfl_rate
+    prdy_vrss_vol tr_pbmn_tnrt hts_avls etf_cnfg_issu_avls etf_cnfg_issu_rlim etf_vltn_amt
+    """
+)
+# 해외주식 현재체결가, output
+OVERSEAS_QUOTE: Final = _names(
+    """
+    rsym zdiv base pvol last sign diff rate tvol tamt ordy
+    """
+)
+# 해외주식 현재가상세, output
+OVERSEAS_DETAIL: Final = _names(
+    """
+    rsym pvol open high low last base tomv pamt uplp dnlp h52p h52d l52p l52d perx pbrx epsx bpsx shar mcap curr
+    zdiv vnit t_xprc t_xdif t_xrat p_xprc p_xdif p_xrat t_rate p_rate t_xsgn p_xsng e_ordyn e_hogau e_icod e_parp
+    tvol tamt etyp_nm
+    """
+)
+# 해외주식 기간별시세, output1
+OVERSEAS_DAILY_SUMMARY: Final = _names(
+    """
+    rsym zdiv nrec
+    """
+)
+# 해외주식 기간별시세, output2
+OVERSEAS_DAY: Final = _names(
+    """
+    xymd clos sign diff rate open high low tvol tamt pbid vbid pask vask
+    """
+)
+# 해외주식 분봉조회, output1
+OVERSEAS_MINUTE_SUMMARY: Final = _names(
+    """
+    rsym zdiv stim etim sktm ektm next more nrec
+    """
+)
+# 해외주식 분봉조회, output2
+OVERSEAS_MINUTE: Final = _names(
+    """
+    tymd xymd xhms kymd khms open high low last evol eamt
+    """
+)
+# 해외주식 조건검색, output1
+SCREEN_SUMMARY: Final = _names(
+    """
+    zdiv stat crec trec nrec
+    """
+)
+# 해외주식 조건검색, output2
+SCREENED: Final = _names(
+    """
+    rsym excd symb last shar valx plow phigh popen tvol rate diff sign avol eps per rank e_ordyn
+    """
+)
+# 해외주식 상품기본정보, output
+OVERSEAS_INFORMATION: Final = _names(
+    """
+    std_pdno prdt_eng_name natn_cd natn_name tr_mket_cd tr_mket_name ovrs_excg_cd ovrs_excg_name tr_crcy_cd
+    ovrs_papr crcy_name ovrs_stck_dvsn_cd prdt_clsf_cd prdt_clsf_name sll_unit_qty buy_unit_qty tr_unit_amt
+    lstg_stck_num lstg_dt ovrs_stck_tr_stop_dvsn_cd lstg_abol_item_yn ovrs_stck_prdt_grp_no lstg_yn tax_levy_yn
+    ovrs_stck_erlm_rosn_cd ovrs_stck_hist_rght_dvsn_cd chng_bf_pdno prdt_type_cd_2 ovrs_item_name sedol_no
+    blbg_tckr_text ovrs_stck_etf_risk_drtp_cd etp_chas_erng_rt_dbnb istt_usge_isin_cd mint_svc_yn
+    mint_svc_yn_chng_dt prdt_name lei_cd ovrs_stck_stop_rson_cd lstg_abol_dt mini_stk_tr_stat_dvsn_cd
+    mint_frst_svc_erlm_dt mint_dcpt_trad_psbl_yn mint_fnum_trad_psbl_yn mint_cblc_cvsn_ipsb_yn ptp_item_yn
+    ptp_item_trfx_exmt_yn ptp_item_trfx_exmt_strt_dt ptp_item_trfx_exmt_end_dt dtm_tr_psbl_yn sdrf_stop_ecls_yn
+    sdrf_stop_ecls_erlm_dt memo_text1 ovrs_now_pric1 last_rcvg_dtime
+    """
+)
+# 해외결제일자, output
+SETTLEMENT_DATE: Final = _names(
+    """
+    prdt_type_cd tr_natn_cd natn_eng_abrv_cd tr_mket_cd tr_mket_name acpl_sttl_dt dmst_sttl_dt
+    """
+)
+
+
+def row(names: tuple[str, ...], values: Mapping[str, str]) -> Row:
+    """A block with all its documented fields; those without a value are blank."""
+    assert values.keys() <= set(names), f"not documented: {sorted(values.keys() - set(names))}"
+    return {name: values.get(name, "") for name in names}
+
+
+def nothing(names: tuple[str, ...]) -> Row:
+    """The block that KIS answers for a symbol that it does not know: numbers are "0", of which all look like that."""
+    return dict.fromkeys(names, "0")

@@ -1,0 +1,176 @@
+"""What can go wrong at the REST side, asked for by the simulator's own call, seen by a plain HTTP client."""
+
+import asyncio
+import time
+
+import httpx
+import pytest
+
+from observer.clock import RealClock
+from observer.simulator.faults import ScriptedFault
+from tests.simulator.simulator_client import Client, at, running, running_on
+
+PRICE = ("inquire-price", "FHKST01010100")
+
+
+async def begin(client: Client, kind: str, **amounts: float) -> httpx.Response:
+    answer = await client.http.post(f"{client.simulator.rest_url}/simulator/faults", json={"kind": kind, **amounts})
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+async def counters(client: Client) -> dict[str, object]:
+    answer = await client.http.get(f"{client.simulator.rest_url}/simulator/counters")
+    return dict(answer.json())
+
+
+async def until(client: Client, *, reachable: bool) -> None:
+    """Call until a new connection is accepted, or refused."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                async with httpx.AsyncClient() as another:
+                    await another.get(client.simulator.rest_url)
+                    accepted = True
+            except httpx.ConnectError:
+                accepted = False
+            except httpx.TransportError:
+                continue  # it came in before the listener was shut, and was cut
+            if accepted == reachable:
+                return
+
+
+def test_errors_strike_a_share_of_the_calls_until_the_fault_ends() -> None:
+    async def test() -> None:
+        async with running(at(10), rest_limit_per_s=1_000) as client:
+            await begin(client, "rest_error", for_s=60, share=0.5)
+            answers = [await client.call(*PRICE) for _ in range(60)]
+            failed = [answer for answer in answers if answer.status_code == 500]
+            assert 10 <= len(failed) <= 50
+            assert failed[0].json() == {"rt_cd": "1", "msg_cd": "EGW00002", "msg1": "서버 에러가 발생했습니다."}
+            assert (await counters(client))["faults"] == {"rest_error": len(failed)}
+            await client.move_to(at(10, 1))
+            assert {(await client.call(*PRICE)).status_code for _ in range(20)} == {200}
+
+    asyncio.run(test())
+
+
+def test_maintenance_is_a_gateway_time_out_for_every_call_and_in_the_form_of_the_path() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client:
+            await begin(client, "maintenance", for_s=60)
+            answers = [await client.call(*PRICE), await client.ask_token()]
+            assert [answer.status_code for answer in answers] == [500, 500]
+            assert [answers[0].json()["msg_cd"], answers[1].json()["error_code"]] == ["EGW00300", "EGW00300"]
+
+    asyncio.run(test())
+
+
+def test_latency_is_in_machine_time() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client:
+            await begin(client, "rest_latency", for_s=60, by_s=0.15)
+            started = time.monotonic()
+            assert (await client.call(*PRICE)).status_code == 200
+            assert time.monotonic() - started >= 0.15
+
+    asyncio.run(test())
+
+
+def test_a_stalled_call_is_never_answered() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client:
+            await begin(client, "rest_stall", for_s=60)
+            with pytest.raises(httpx.ReadTimeout):
+                async with httpx.AsyncClient(timeout=0.1) as impatient:
+                    await impatient.get(f"{client.simulator.rest_url}/uapi/anything")
+            waiting = asyncio.create_task(client.call(*PRICE))
+            while (await counters(client))["faults"] != {"rest_stall": 2}:
+                await asyncio.sleep(0)
+            await client.move_to(at(10, 1))
+            with pytest.raises(httpx.RemoteProtocolError):
+                await waiting
+            assert (await client.call(*PRICE)).status_code == 200
+
+    asyncio.run(test())
+
+
+def test_a_reset_cuts_the_connection_instead_of_an_answer() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client:
+            await begin(client, "rest_reset", for_s=60)
+            with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+                await client.call(*PRICE)
+
+    asyncio.run(test())
+
+
+def test_refused_means_that_nobody_listens_until_the_end() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client:
+            await begin(client, "rest_refused", for_s=60)
+            await until(client, reachable=False)
+            await client.move_to(at(10, 1))
+            await until(client, reachable=True)
+            assert (await client.call(*PRICE)).status_code == 200
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "new_token"), [("token_revoked", "EGW00121", True), ("token_expired", "EGW00123", True)]
+)
+def test_a_token_that_is_gone_is_refused_and_a_new_one_works(kind: str, code: str, new_token: bool) -> None:
+    async def test() -> None:
+        async with running(at(10)) as client:
+            old = client.token
+            await begin(client, kind)
+            assert (await client.call(*PRICE)).json()["msg_cd"] == code
+            await client.move_to(at(10, 2))
+            await client.ask_token()
+            assert (client.token != old) == new_token
+            assert (await client.call(*PRICE)).json()["rt_cd"] == "0"
+
+    asyncio.run(test())
+
+
+def test_a_skewed_clock_shows_in_the_end_of_a_token() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client:
+            await begin(client, "clock_skew", for_s=3_600, by_s=-90)
+            await client.move_to(at(10, 5))
+            answer = await client.ask_token()
+            assert answer.json()["access_token_token_expired"] == "2026-11-19 09:58:30"
+            assert answer.json()["expires_in"] == 86_400
+
+    asyncio.run(test())
+
+
+def test_a_script_strikes_at_its_time_without_being_asked() -> None:
+    async def test() -> None:
+        script = (
+            ScriptedFault(kind="maintenance", at="10:30", for_s=60),
+            ScriptedFault(kind="token_revoked", at="11:00"),
+        )
+        async with running(at(10), faults=script) as client:
+            codes = []
+            for hour, minute in ((10, 29), (10, 30), (10, 31), (11, 0)):
+                await client.move_to(at(hour, minute))
+                codes.append((await client.call(*PRICE)).json()["msg_cd"])
+            assert codes == ["MCA00000", "EGW00300", "MCA00000", "EGW00121"]
+
+    asyncio.run(test())
+
+
+def test_the_control_calls_tell_a_wrong_request_and_are_not_struck() -> None:
+    async def test() -> None:
+        async with running_on(RealClock()) as client:
+            client.simulator.market.tape(client.liveliest)
+            url = f"{client.simulator.rest_url}/simulator/faults"
+            wrong = [{"kind": "earthquake"}, {"kind": "maintenance", "for": 3}, {"kind": "rest_error", "share": 2}]
+            assert [(await client.http.post(url, json=body)).status_code for body in wrong] == [400, 400, 400]
+            fault = (await begin(client, "maintenance", for_s=60)).json()
+            assert fault["end_ns"] - fault["start_ns"] == 60 * 10**9
+            assert (await counters(client))["requests"] == {"tokenP": 1}
+
+    asyncio.run(test())
