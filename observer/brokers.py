@@ -7,6 +7,7 @@ that streams never has the REST client's, and the other way round.
 
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -26,6 +27,8 @@ from observer.clock import Clock
 from observer.config import Settings
 from observer.errors import DataFileError
 from observer.providers.interfaces import Bar, Credentials, Lane, PastTrade, Quote, StreamListener
+from observer.providers.raw_recorder import AccountRecorder, RawRecorder
+from observer.providers.raw_wish import wish_path
 from observer.providers.settings import RestSettings
 from observer.selection.slots import AllocationStrategy
 
@@ -47,7 +50,13 @@ class BrokerAccount:
     """
 
     def __init__(
-        self, settings: Settings, account: AccountSettings, keys: AccountKeys, clock: Clock, chance: Random
+        self,
+        settings: Settings,
+        account: AccountSettings,
+        keys: AccountKeys,
+        clock: Clock,
+        chance: Random,
+        recorder: AccountRecorder,
     ) -> None:
         self.name = account.account_id
         self.priority = account.priority
@@ -59,6 +68,7 @@ class BrokerAccount:
         self._settings = settings
         self._clock = clock
         self._chance = chance
+        self._recorder = recorder
         self._credentials = self._cached_credentials(_DEADLINE_S)
 
     def has_valid_token(self) -> bool:
@@ -104,6 +114,7 @@ class BrokerAccount:
                 clock=self._clock,
                 chance=self._chance,
                 settings=settings,
+                recorder=self._recorder,
             )
             try:
                 yield KisRest(pipeline)
@@ -117,7 +128,7 @@ class BrokerAccount:
         from observer.providers.kis.calls import KisIssuing
 
         async with open_client(self._settings.kis.rest_url, self._settings.kis.rest) as client:
-            yield KisIssuing(client, self._clock)
+            yield KisIssuing(client, self._clock, self._recorder)
 
     def stream(self, listener: StreamListener) -> "TradeStreamConnection":
         """The account's one streaming connection; it does nothing until it is run."""
@@ -138,20 +149,29 @@ class BrokerAccount:
             listener=listener,
             clock=self._clock,
             chance=self._chance,
+            recorder=self._recorder,
         )
 
 
 class Brokers:
-    """All configured accounts, for one process, first by priority first.
+    """All configured accounts, for one process, first by priority first. What it and they say to each other is recorded
+    under the name of the process while somebody wants that (`observer capture --raw`).
 
     Raises:
         MissingKeysError: an account has no usable keys; says what to do.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, chance: Random) -> None:
+    def __init__(self, settings: Settings, clock: Clock, chance: Random, process: str = "observer") -> None:
+        recorder = RawRecorder(
+            wish=wish_path(Path(settings.run.runtime)),
+            provider=PROVIDER,
+            process=process,
+            clock=clock,
+            monotonic_s=time.monotonic,
+        )
         keys = {each.account: each for each in keys_of(settings)}
         self.accounts: Sequence[BrokerAccount] = tuple(
-            BrokerAccount(settings, account, keys[account.account_id], clock, chance)
+            BrokerAccount(settings, account, keys[account.account_id], clock, chance, recorder.of(account.account_id))
             for account in settings.pool.by_priority
         )
         self.strategy: AllocationStrategy = settings.pool.allocation_strategy

@@ -67,7 +67,7 @@ class Worker:
         """The configured accounts; only processes that call a broker load what that takes."""
         from observer.brokers import Brokers
 
-        return Brokers(self.settings, self.clock, random.Random(os.getpid()))
+        return Brokers(self.settings, self.clock, random.Random(os.getpid()), self.name)
 
     def broker_account(self) -> "BrokerAccount":
         """The first of them by priority."""

@@ -17,6 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from observer.clock import Clock
 from observer.errors import MalformedError, ProviderError, RateExceededError, TokenExpiredError, TransportError
 from observer.providers.interfaces import Credentials, CredentialSource, Lane, PermitSource
+from observer.providers.raw import UNRECORDED, CallRecorder
 from observer.providers.settings import RestSettings
 
 Result = TypeVar("Result")
@@ -80,14 +81,19 @@ def open_client(base_url: str, settings: RestSettings) -> httpx.AsyncClient:
 
 
 async def send_once(
-    client: httpx.AsyncClient, request: Request, headers: Mapping[str, str], dialect: RestDialect
+    client: httpx.AsyncClient,
+    request: Request,
+    headers: Mapping[str, str],
+    dialect: RestDialect,
+    recorder: CallRecorder = UNRECORDED,
 ) -> Answer:
-    """Send a request and return a successful answer.
+    """Send a request and return a successful answer; both are recorded as they are, refusals too.
 
     Raises:
         TransportError: no answer.
         ProviderError: whatever the dialect makes of the answer.
     """
+    number = recorder.request(request.name, headers, request.query, request.body)
     try:
         response = await client.request(
             request.method,
@@ -98,11 +104,13 @@ async def send_once(
         )
     except (httpx.TransportError, httpx.DecodingError) as error:
         raise TransportError(f"{request.name}: {type(error).__name__} {error}".strip(), call=request.name) from error
-    refusal = dialect.classify(response.status_code, response.content)
+    status, content = response.status_code, response.content
+    recorder.answer(number, request.name, status, response.headers, request.query, content)
+    refusal = dialect.classify(status, content)
     if refusal is not None:
         refusal.call = request.name
         raise refusal
-    return Answer(response.content, response.headers)
+    return Answer(content, response.headers)
 
 
 def decode(content: bytes, result_type: type[Result], call: str) -> Result:
@@ -133,6 +141,7 @@ class RestPipeline:
         clock: Clock,
         chance: Random,
         settings: RestSettings,
+        recorder: CallRecorder = UNRECORDED,
     ) -> None:
         self._client = client
         self._dialect = dialect
@@ -141,6 +150,7 @@ class RestPipeline:
         self._clock = clock
         self._chance = chance
         self._settings = settings
+        self._recorder = recorder
         self.counts: Counter[tuple[str, str]] = Counter()
 
     async def call(self, request: Request, lane: Lane, result_type: type[Result]) -> Result:
@@ -173,7 +183,8 @@ class RestPipeline:
         try:
             async with self._permits.acquire(lane):
                 self.counts[request.name, "sent"] += 1
-                answer = await send_once(self._client, request, self._dialect.headers(request, used), self._dialect)
+                headers = self._dialect.headers(request, used)
+                answer = await send_once(self._client, request, headers, self._dialect, self._recorder)
         except ProviderError as error:
             self.counts[request.name, type(error).__name__] += 1
             if isinstance(error, RateExceededError):

@@ -36,6 +36,7 @@ from observer.providers.dialect import (
 )
 from observer.providers.interfaces import Credentials, CredentialSource, RecordKind, StreamListener
 from observer.providers.patience import Patience
+from observer.providers.raw import UNRECORDED, FrameRecorder
 from observer.providers.registrations import Registrations, Step
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class TradeStreamConnection:
         listener: StreamListener,
         clock: Clock,
         chance: Random,
+        recorder: FrameRecorder = UNRECORDED,
     ) -> None:
         self._settings = settings
         self._open_dialect = open_dialect
@@ -96,11 +98,14 @@ class TradeStreamConnection:
         self._listener = listener
         self._clock = clock
         self._chance = chance
+        self._recorder = recorder
         self._registrations = Registrations(settings.capacity, settings.records)
         self._budget = ChangeBudget(settings.changes_per_minute, settings.capacity)
         self._patience = Patience(settings.delays_market_s, settings.attempts_per_hour, settings.slow_beat_market_s)
         self._stirred = asyncio.Event()  # something that `next_step` looks at has changed
         self._heard_s = 0.0  # loop time of the last message of any kind
+        self._received_ns = 0  # market time of the frame that is being read
+        self._connections = 0  # opened so far
         self.capacity = self._registrations.symbols_max
 
     def __repr__(self) -> str:
@@ -173,6 +178,7 @@ class TradeStreamConnection:
     async def _use(self, socket: ClientConnection, dialect: StreamDialect, used: Credentials) -> NoReturn:
         """Read, register and watch at the same time until one of them ends the connection."""
         self._heard_s = asyncio.get_running_loop().time()
+        self._connections += 1
         self._budget.connected()
         self._report("connected", "")
         tasks = [
@@ -211,9 +217,13 @@ class TradeStreamConnection:
             raise LostError(f"closed by the broker: {error}") from error
 
     async def _receive(self, socket: ClientConnection) -> bytes:
-        return await socket.recv(decode=False)
+        frame = await socket.recv(decode=False)
+        self._received_ns = self._clock.now_ns()
+        self._recorder.frame("received", self._connections, self._received_ns, frame)
+        return frame
 
     async def _send(self, socket: ClientConnection, text: str) -> None:
+        self._recorder.frame("sent", self._connections, self._clock.now_ns(), text.encode())
         await socket.send(text)
 
     def _take(self, dialect: StreamDialect, message: StreamMessage) -> str | None:
@@ -244,7 +254,7 @@ class TradeStreamConnection:
         return None
 
     def _hand_on(self, dialect: StreamDialect, data: Data) -> None:
-        parsed = dialect.parse(data, self._clock.now_ns())
+        parsed = dialect.parse(data, self._received_ns)
         if parsed.trades:
             self._patience.data_flowed()
             self._listener.on_trades(parsed.trades)
@@ -269,7 +279,7 @@ class TradeStreamConnection:
 
     def _quarantine(self, content: bytes, reason: str) -> None:
         source = f"{self._settings.provider}.stream"
-        self._listener.on_quarantine(InputQuarantined(source, self._clock.now_ns(), reason, content))
+        self._listener.on_quarantine(InputQuarantined(source, self._received_ns, reason, content))
 
     async def _watch_silence(self) -> NoReturn:
         """A dead connection often sends no close: no message of any kind, keep-alives included, is the sign."""

@@ -17,6 +17,7 @@ from observer.providers.http import Request, RestPipeline, decode, send_once
 from observer.providers.interfaces import Bar, Credentials, Lane, PastTrade, Quote
 from observer.providers.kis import bodies, envelope, funds, issued, market, overseas, symbols
 from observer.providers.kis.moments import NS_PER_S, date_text, date_text_of, hour_text_of, midnight_ns
+from observer.providers.raw import UNRECORDED, CallRecorder
 
 Body = TypeVar("Body")
 Timed = TypeVar("Timed")
@@ -122,9 +123,10 @@ class KisRestDialect:
 class KisIssuing:
     """Issues tokens and approval keys. Without retries: when to ask again is for `accounts.tokens` to say."""
 
-    def __init__(self, client: httpx.AsyncClient, clock: Clock) -> None:
+    def __init__(self, client: httpx.AsyncClient, clock: Clock, recorder: CallRecorder = UNRECORDED) -> None:
         self._client = client
         self._clock = clock
+        self._recorder = recorder
         self._dialect = KisRestDialect()
 
     async def issue_token(self, app_key: str, app_secret: str) -> issued.IssuedToken:
@@ -150,7 +152,8 @@ class KisIssuing:
     async def _post(self, call: KisCall[Body], keys: Mapping[str, str]) -> Body:
         content = msgspec.json.encode({"grant_type": "client_credentials", **keys})
         request = Request(name=call.name, method="POST", path=call.path, body=content)
-        answer = await send_once(self._client, request, {"content-type": "application/json"}, self._dialect)
+        headers = {"content-type": "application/json"}
+        answer = await send_once(self._client, request, headers, self._dialect, self._recorder)
         return decode(answer.content, call.body_type, call.name)
 
 
