@@ -86,8 +86,8 @@ class StreamSide:
 
     def cut_all(self) -> None:
         """End every connection without a close frame."""
-        self.tally.connections_cut += len(self._connections)
         for connection in self._connections:
+            self.tally.connections_cut += connection.is_open
             connection.cut()
 
     def silence_all(self) -> None:
@@ -169,6 +169,11 @@ class _Connection:
         except* ConnectionError:
             pass  # a write met a peer that is gone: an ordinary end of a connection
         return self._socket
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has ended it yet."""
+        return self._request.transport is not None and not self._request.transport.is_closing()
 
     def cut(self) -> None:
         """End the connection without a close frame, as a broken line does."""

@@ -1,0 +1,336 @@
+"""What can go wrong at the stream, seen by a plain WebSocket client, and what the ledger says of it."""
+
+import asyncio
+import json
+import socket as sockets
+from collections.abc import Callable
+
+import msgspec
+import pytest
+import websockets
+
+from observer.simulator.faults import FaultRates, FaultRequest
+from observer.simulator.ledger import Registration
+from tests.simulator.simulator_client import APP_KEYS, Client, at, control, records_until, request_text, running
+
+FATES = ("sent", "doubtful", "broken")
+NUMBER = slice(15, 17)  # trades sold and bought so far: together the trade's number
+
+
+async def register(client: Client, socket: websockets.ClientConnection, symbol: str, app_key: str = "first") -> str:
+    await socket.send(request_text(await client.approval(app_key), symbol))
+    return (await control(socket))["body"]["msg_cd"]
+
+
+def begin(client: Client, kind: str, **amounts: float) -> None:
+    client.simulator.begin_fault(msgspec.convert({"kind": kind, **amounts}, FaultRequest))
+
+
+async def frames_until(socket: websockets.ClientConnection, condition: Callable[[], bool]) -> list[str]:
+    """Data texts that come until the condition holds."""
+    texts: list[str] = []
+    async with asyncio.timeout(5):
+        while not condition():
+            text = await socket.recv()
+            assert isinstance(text, str)
+            if text[0] != "{":
+                texts.append(text)
+    return texts
+
+
+async def holds(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def told(client: Client, *fates: str) -> list[int]:
+    """Numbers of the trades that the ledger says had one of these fates."""
+    spans = [span for registration in client.simulator.registrations() for span in registration.spans]
+    return [n for span in spans if span.fate in fates for n in range(span.first_trade, span.last_trade + 1)]
+
+
+def offered(registration: Registration) -> range:
+    assert registration.trades_at_end is not None
+    return range(registration.trades_before + 1, registration.trades_at_end + 1)
+
+
+def test_the_ledger_tells_what_was_sent_while_registered() -> None:
+    async def test() -> None:
+        async with running(at(9, 30)) as client:
+            async with client.stream() as socket:
+                await register(client, socket, client.liveliest)
+                await client.move_to(at(10))
+                records = await records_until(socket, bool)
+                await client.move_to(at(10, 30))
+                last = client.simulator.market.state_at(client.liveliest, at(10, 30)).trades
+                records += await records_until(socket, lambda more: bool(more) and number(more[-1]) == last)
+            await holds(lambda: client.simulator.registrations()[0].ended_ns is not None)
+            [registration] = client.simulator.registrations()
+            [span] = registration.spans
+            assert registration.symbol == client.liveliest
+            assert [number(record) for record in records] == list(offered(registration))
+            assert (span.fate, span.first_trade, span.last_trade) == ("sent", offered(registration)[0], last)
+            first, final = records[0], records[-1]
+            assert (span.volume_before, span.volume_after) == (int(first[13]) - int(first[12]), int(final[13]))
+            answer = await client.http.get(f"{client.simulator.rest_url}/simulator/registrations")
+            assert msgspec.convert(answer.json(), list[Registration]) == [registration]
+
+    asyncio.run(test())
+
+
+def number(record: list[str]) -> int:
+    return sum(map(int, record[NUMBER]))
+
+
+def test_a_cut_ends_without_a_close_frame_and_what_comes_after_is_offered_to_nobody() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client, client.stream() as socket:
+            await register(client, socket, client.liveliest)
+            begin(client, "stream_cut", for_s=5)
+            with pytest.raises(websockets.ConnectionClosedError) as cut:
+                await frames_until(socket, lambda: False)
+            assert cut.value.rcvd is None
+            await holds(lambda: client.simulator.registrations()[0].ended_ns is not None)
+            with pytest.raises((websockets.InvalidMessage, ConnectionError)):
+                async with client.stream():
+                    pass
+            await client.move_to(at(10, 30))
+            assert list(offered(client.simulator.registrations()[0])) == []
+            async with client.stream() as again:
+                assert await register(client, again, client.liveliest) == "OPSP0000"
+
+    asyncio.run(test())
+
+
+def test_a_half_open_line_says_nothing_any_more_and_its_trades_are_withheld() -> None:
+    async def test() -> None:
+        async with running(at(10), pingpong_interval_s=0.02) as client:
+            async with client.stream() as socket:
+                await register(client, socket, client.liveliest)
+                begin(client, "half_open")
+                before = client.simulator.counters().trades
+                await client.move_to(at(10, 30))
+                await socket.send(request_text(await client.approval(), client.simulator.market.instruments[0].symbol))
+                # Ten keep-alives would be due meanwhile; one or two were on their way before.
+                assert len(await texts_waiting(socket)) <= 2
+                assert await texts_waiting(socket) == []
+                async with client.stream() as fresh:  # a new line is alive: the fault was a moment
+                    assert await register(client, fresh, client.liveliest, "second") == "OPSP0000"
+                assert client.simulator.counters().trades == before
+            await holds(lambda: all(r.ended_ns is not None for r in client.simulator.registrations()))
+            withheld = client.simulator.registrations()[0]
+            assert len(offered(withheld)) > 10
+            assert withheld.spans == []
+
+    asyncio.run(test())
+
+
+def test_a_line_that_is_opened_while_the_fault_lasts_is_dead_from_the_start() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client:
+            begin(client, "half_open", for_s=60)
+            async with client.stream() as socket:
+                await socket.send(request_text(await client.approval(), client.liveliest))
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await socket.recv()
+            await client.move_to(at(10, 1))
+            async with client.stream() as socket:
+                assert await register(client, socket, client.liveliest) == "OPSP0000"
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("kind", ["malformed", "truncated", "wrong_count"])
+def test_damaged_frames_arrive_and_the_ledger_knows_which_trades_were_in_them(kind: str) -> None:
+    async def test() -> None:
+        async with running(at(9, 30)) as client, client.stream() as socket:
+            await register(client, socket, client.liveliest)
+            begin(client, kind, for_s=3_600, share=0.5)
+            trades = [client.simulator.market.state_at(client.liveliest, at(9, minute)).trades for minute in range(60)]
+            before, last = trades[30], trades[59]
+            for minute in range(31, 60):
+                await client.move_to(at(9, minute))
+                await holds(lambda: max(told(client, *FATES), default=before) == trades[minute])  # noqa: B023
+            struck = client.simulator.counters().faults[kind]
+            assert struck > 0
+            assert sorted(told(client, *FATES)) == list(range(before + 1, last + 1))
+            harmed = told(client, "doubtful" if kind == "wrong_count" else "broken")
+            assert harmed
+            whole = {n for text in await texts_waiting(socket) for n in numbers_in(text)}
+            assert set(told(client, "sent")) <= whole
+            assert not set(told(client, "broken")) & whole
+
+    asyncio.run(test())
+
+
+async def texts_waiting(socket: websockets.ClientConnection) -> list[str]:
+    texts = []
+    while True:
+        try:
+            async with asyncio.timeout(0.1):
+                texts.append(str(await socket.recv()))
+        except TimeoutError:
+            return texts
+
+
+def numbers_in(text: str) -> list[int]:
+    """Trades of a frame that a careful client can read: numbers in every place it needs, 47 fields a record."""
+    parts = text.split("|")
+    if len(parts) != 4 or not parts[2].isdigit():
+        return []
+    fields = parts[3].split("^")
+    if len(fields) != int(parts[2]) * 47:
+        return []
+    records = [fields[start : start + 47] for start in range(0, len(fields), 47)]
+    return [number(record) for record in records if record[2].isdigit() and record[13].isdigit()]
+
+
+def test_a_duplicated_frame_comes_twice_and_is_offered_once() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client, client.stream() as socket:
+            await register(client, socket, client.liveliest)
+            begin(client, "duplicated", for_s=3_600)
+            await client.move_to(at(10, 10))
+            last = client.simulator.market.state_at(client.liveliest, at(10, 10)).trades
+            await holds(lambda: max(told(client, "sent"), default=0) == last)
+            texts = [text for text in await texts_waiting(socket) if text[0] == "0"]
+            assert texts[0::2] == texts[1::2]
+            assert len(told(client, "sent")) == len(set(told(client, "sent")))
+
+    asyncio.run(test())
+
+
+def test_a_skewed_clock_shows_in_the_keep_alive() -> None:
+    async def test() -> None:
+        async with running(at(10), pingpong_interval_s=0.02) as client, client.stream() as socket:
+            begin(client, "clock_skew", for_s=60, by_s=120)
+            async with asyncio.timeout(5):
+                while json.loads(await socket.recv())["header"]["datetime"] != "20261118100200":
+                    pass
+
+    asyncio.run(test())
+
+
+def test_an_approval_key_that_was_revoked_is_not_found_at_the_next_request() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client, client.stream() as socket:
+            old = await client.approval()
+            await socket.send(request_text(old, client.liveliest))
+            await control(socket)
+            begin(client, "approval_revoked")
+            await socket.send(request_text(old, client.simulator.market.instruments[0].symbol))
+            assert (await control(socket))["body"]["msg_cd"] == "OPSP0011"
+            async with asyncio.timeout(5):
+                await socket.wait_closed()
+            async with client.stream() as again:
+                assert await register(client, again, client.liveliest) == "OPSP0000"
+
+    asyncio.run(test())
+
+
+def test_after_an_unclean_end_the_key_is_in_use_until_its_time_is_over() -> None:
+    async def test() -> None:
+        async with running(at(10), session_timeout_s=60) as client:
+            async with client.stream() as socket:
+                await register(client, socket, client.liveliest)
+                begin(client, "stream_cut")
+                async with asyncio.timeout(5):
+                    await socket.wait_closed()
+            await holds(lambda: client.simulator.registrations()[0].ended_ns is not None)
+            async with client.stream() as second, client.stream() as other:
+                assert await register(client, second, client.liveliest) == "OPSP8996"
+                assert await register(client, other, client.liveliest, "second") == "OPSP0000"
+            await client.move_to(at(10, 1))
+            async with client.stream() as third:
+                assert await register(client, third, client.liveliest) == "OPSP0000"
+
+    asyncio.run(test())
+
+
+def test_a_client_that_vanishes_without_a_close_frame_holds_its_key_and_one_that_closes_does_not() -> None:
+    async def test() -> None:
+        async with running(at(10), session_timeout_s=60) as client:
+            async with client.stream() as socket:
+                await register(client, socket, client.liveliest)
+            async with client.stream() as socket:
+                assert await register(client, socket, client.liveliest) == "OPSP0000"
+                socket.transport.abort()
+            await holds(lambda: client.simulator.registrations()[1].ended_ns is not None)
+            async with client.stream() as socket:
+                assert await register(client, socket, client.liveliest) == "OPSP8996"
+
+    asyncio.run(test())
+
+
+def test_a_client_that_does_not_read_is_cut() -> None:
+    async def test() -> None:
+        async with running(at(8, 55), send_buffer_limit_bytes=65_536) as client:
+            small = sockets.socket()
+            small.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4_096)
+            small.setblocking(False)
+            host, port = client.simulator.stream_url.removeprefix("ws://").split(":")
+            await asyncio.get_running_loop().sock_connect(small, (host, int(port)))
+            url = f"{client.simulator.stream_url}/tryitout"
+            async with websockets.connect(url, sock=small, ping_interval=None, max_queue=1, close_timeout=0) as socket:
+                approval = await client.approval()
+                for instrument in client.simulator.market.instruments:
+                    await socket.send(request_text(approval, instrument.symbol))
+                    await control(socket)
+                await client.move_to(at(15, 30))
+                await holds(lambda: client.simulator.counters().slow_consumers == 1)
+            assert client.simulator.counters().silent_clients == 0
+
+    asyncio.run(test())
+
+
+def test_a_client_that_reads_gets_a_burst_that_is_many_times_the_limit() -> None:
+    async def test() -> None:
+        async with running(at(8, 55), send_buffer_limit_bytes=65_536) as client, client.stream() as socket:
+            await register(client, socket, client.liveliest)
+            await client.move_to(at(15, 30))
+            trades = len(client.simulator.market.tape(client.liveliest))
+            assert len(await records_until(socket, lambda records: len(records) >= trades)) == trades
+            assert client.simulator.counters().slow_consumers == 0
+
+    asyncio.run(test())
+
+
+def test_a_client_that_does_not_answer_the_keep_alive_is_counted() -> None:
+    async def test() -> None:
+        async with running(at(9), pingpong_interval_s=0.02) as client, client.stream() as socket:
+            async with asyncio.timeout(5):
+                await socket.wait_closed()
+            assert client.simulator.counters().silent_clients == 1
+
+    asyncio.run(test())
+
+
+def test_in_the_background_lines_are_cut_as_often_as_the_rate_says() -> None:
+    async def test() -> None:
+        async with running(at(9), fault_rates=FaultRates(stream_cuts_per_hour=60)) as client:
+            async with client.stream() as socket:
+                await client.move_to(at(10))
+                async with asyncio.timeout(5):
+                    await socket.wait_closed()
+            await holds(lambda: client.simulator.counters().drops >= 30)
+            assert client.simulator.counters().connections_cut == 1
+
+    asyncio.run(test())
+
+
+def test_each_app_key_has_a_session_with_places_of_its_own() -> None:
+    async def test() -> None:
+        async with running(at(10), symbols=60) as client:
+            symbols = [instrument.symbol for instrument in client.simulator.market.instruments][:42]
+            async with client.stream() as first, client.stream() as second:
+                for app_key, socket in zip(APP_KEYS, (first, second), strict=True):
+                    approval, codes = await client.approval(app_key), []
+                    for symbol in symbols:
+                        await socket.send(request_text(approval, symbol))
+                        codes.append((await control(socket))["body"]["msg_cd"])
+                    assert codes == ["OPSP0000"] * 41 + ["OPSP0008"]
+            assert client.simulator.counters().registrations == 82
+
+    asyncio.run(test())
