@@ -14,8 +14,8 @@ class ChangeBudget:
     """At most `changes_per_minute` in any minute of market time, beside the first `burst` changes of a connection.
 
     Every change counts; those first ones are merely not made to wait, because a place that is not registered again
-    after a reconnection is a hole. So no minute has more than `changes_per_minute` + `burst` x the connections made in
-    it, and those are few by themselves (see `patience.py`).
+    after a reconnection is a hole. So no minute has more than `changes_per_minute` + `burst` for each connection that
+    was open in it, and those are few by themselves (see `patience.py`).
     """
 
     def __init__(self, changes_per_minute: int, burst: int) -> None:

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.events import Trade
 from observer.clock import KST
 from observer.providers.kis.frames import parse_trades
 from tests.providers.kis_builders import FIELDS, frame, record
+from tests.providers.kis_records import fields_of
 
 
 def test_a_record_becomes_a_trade_in_our_words():
@@ -36,8 +38,36 @@ def test_the_width_of_a_record_comes_from_the_frame(width):
 
 
 @pytest.mark.parametrize("transaction", ["H0STCNT0", "H0UNCNT0", "H0NXCNT0"])
-def test_all_venues_have_one_layout(transaction):
-    assert len(parse_trades(frame(record(), transaction=transaction), 0)[0]) == 1
+def test_each_field_is_read_from_where_the_protocol_has_it(transaction):
+    changes = {"STCK_PRPR": "1", "BIDP1": "2", "ASKP1": "3", "CNTG_VOL": "4", "ACML_VOL": "5"}
+    counts = {"SELN_CNTG_CSNU": "600", "SHNU_CNTG_CSNU": "7"}
+    text = frame(fields_of(transaction, **changes, **counts), transaction=transaction)
+    midnight_ns = int(datetime(2026, 11, 20, tzinfo=KST).timestamp()) * 10**9
+    moment_ns = midnight_ns + 10 * 3600 * 10**9
+    expected = Trade("kis", "005930", "2026-11-20", moment_ns, 9, 1.0, 4.0, 5.0, 607, "buy", bid=2.0, ask=3.0)
+    assert parse_trades(text, 9) == ([expected], None)
+
+
+@pytest.mark.parametrize("claimed", ["2", "02", " 2"])
+def test_a_header_that_is_not_padded_as_usual_is_read_all_the_same(claimed):
+    text = frame(record(), record(total="1010")).replace("|002|", f"|{claimed}|")
+    trades, broken = parse_trades(text, 0)
+    assert (len(trades), broken) == (2, None)
+
+
+@pytest.mark.parametrize("place", [2, 10, 11, 12, 13, 15, 16])
+@pytest.mark.parametrize("padded", ["{} ", "0{}", "+{}"])
+def test_a_padded_number_is_the_same_number(place, padded):
+    fields = record()
+    expected = parse_trades(frame(fields), 0)
+    fields[place] = padded.format(fields[place])
+    assert parse_trades(frame(fields), 0) == expected
+
+
+@given(st.floats(min_value=0.01, max_value=1e15), st.integers(0, 2**40), st.integers(0, 2**40))
+def test_numbers_are_read_to_the_last_digit(price, sells, buys):
+    (trade,), _ = parse_trades(frame(record(price=repr(price), counts=(str(sells), str(buys)))), 0)
+    assert (trade.price, trade.cumulative_trades) == (price, sells + buys)
 
 
 def test_bytes_and_text_are_the_same_frame():
@@ -67,6 +97,10 @@ def test_no_bid_and_no_ask_are_none():
         {"hour": "9"},
         {"counts": ("", "1")},
         {"symbol": ""},
+        {"symbol": "00 30"},
+        {"bid": "-1"},
+        {"counts": ("9223372036854775807", "1")},
+        {"counts": ("1_0", "1")},
     ],
     ids=str,
 )

@@ -179,10 +179,11 @@ def _read_records(
 
 def _width_by_content(layout: _Layout, fields: list[bytes]) -> int:
     """The record width of a frame whose counts do not fit: where the next record visibly begins, with a symbol and a
-    time of day. With none in sight only the first record can be told from the rest, if there is enough of it.
+    time of day. With none in sight only the first record can be told from the rest, if something stands behind it: its
+    own last field may be cut.
     """
     if layout.hour:
         for start in range(layout.width_min, len(fields) - 1):
             if len(fields[start]) >= 6 and fields[start].isalnum() and is_time_of_day(fields[start + 1]):
                 return start
-    return max(layout.width_min, len(fields))
+    return max(layout.width_min + 1, len(fields))

@@ -1,0 +1,204 @@
+"""What the parsers of each kind of record promise, field by field as kis-api.md, section 9 orders them."""
+
+from datetime import datetime
+
+import msgspec
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bus.events import ExpectedPrice, MarketStateChanged, NavObserved, OrderBook
+from observer.clock import KST
+from observer.providers.dialect import Data
+from observer.providers.kis.records import parse_facts
+from observer.providers.kis.session import KisSession
+from tests.providers.kis_builders import frame
+from tests.providers.kis_records import LAYOUTS, fields_of
+
+FACTS = [transaction for transaction in LAYOUTS if "CNT" not in transaction]
+TIMED = [transaction for transaction in FACTS if "ASP" in transaction or "ANC" in transaction]
+
+
+def ns(hour, minute=0, second=0):
+    return int(datetime(2026, 11, 20, hour, minute, second, tzinfo=KST).timestamp()) * 10**9
+
+
+NOW_NS = ns(10, 0, 1) + 250
+
+
+def parsed(transaction, *records, **claims):
+    return parse_facts(frame(*records, transaction=transaction, **claims), NOW_NS)
+
+
+def fact(transaction, **changes):
+    (one,), broken = parsed(transaction, fields_of(transaction, **changes))
+    assert broken is None
+    return one
+
+
+@pytest.mark.parametrize("transaction", ["H0STASP0", "H0UNASP0", "H0NXASP0"])
+def test_an_order_book_has_ten_quotes_a_side_and_what_stands_there(transaction):
+    book = fact(transaction)
+    assert isinstance(book, OrderBook)
+    assert (book.provider, book.symbol, book.receive_time_ns) == ("kis", "005930", NOW_NS)
+    rest = msgspec.structs.astuple(book)[5:]
+    assert rest[:10] == tuple(70_000.0 + 100 * place for place in range(1, 11))
+    assert rest[10:20] == tuple(70_100.0 - 100 * place for place in range(1, 11))
+    assert rest[20:30] == tuple(10.0 * place for place in range(1, 11))
+    assert rest[30:40] == tuple(20.0 * place for place in range(1, 11))
+    assert (book.total_ask_volume, book.total_bid_volume, book.cumulative_volume) == (5500.0, 6600.0, 123456.0)
+
+
+def test_an_order_book_names_no_date_so_it_has_that_of_its_arrival_in_korea():
+    book = fact("H0STASP0")
+    assert (book.session_date, book.exchange_time_ns) == ("2026-11-20", ns(10))
+    early = frame(fields_of("H0STASP0", BSOP_HOUR="083000"), transaction="H0STASP0")
+    (of_morning,), _ = parse_facts(early, ns(8, 30))  # still the day before in UTC
+    assert (of_morning.session_date, of_morning.exchange_time_ns) == ("2026-11-20", ns(8, 30))
+
+
+def test_where_nobody_quotes_the_price_is_none():
+    book = fact("H0STASP0", ASKP10="0", ASKP_RSQN10="0", BIDP1="0", BIDP_RSQN1="0")
+    assert (book.ask_10, book.ask_volume_10, book.bid_1, book.bid_volume_1) == (None, 0.0, None, 0.0)
+
+
+def test_an_expected_price_is_there_in_an_auction_only():
+    assert (fact("H0STASP0").expected_price, fact("H0STASP0").expected_volume) == (None, 0.0)
+    auction = fact("H0STASP0", ANTC_CNPR="70050", ANTC_CNQN="321")
+    assert (auction.expected_price, auction.expected_volume) == (70_050.0, 321.0)
+
+
+def test_an_expected_trade_becomes_an_expected_price():
+    expected = ExpectedPrice("kis", "005930", "2026-11-20", ns(10), NOW_NS, 70_000.0, 10.0, 69_900.0, 70_100.0)
+    assert fact("H0STANC0") == expected
+
+
+@pytest.mark.parametrize(("text", "halted"), [("Y", True), ("N", False), ("", False), (" ", False)])
+def test_a_market_state_tells_whether_the_symbol_is_halted(text, halted):
+    assert fact("H0STMKO0", trht_yn=text).halted is halted
+
+
+def test_a_market_state_carries_the_exchanges_own_codes():
+    state = fact("H0STMKO0", trht_yn="Y", tr_susp_reas_cntt=" 풍문 ")
+    codes = ("112", "311", "2", "00", "55", "N", "M", "1")
+    assert state == MarketStateChanged("kis", "005930", NOW_NS, True, "풍문", *codes)
+
+
+def test_a_nav_is_in_won_with_its_change():
+    assert fact("H0STNAV0") == NavObserved("kis", "069500", NOW_NS, 35_123.45, 123.4, 35_000.0, 35_200.1, 34_900.0)
+
+
+@pytest.mark.parametrize(
+    ("sign", "number", "change"), [("5", "-12.5", -12.5), ("5", "12.5", -12.5), ("2", "12.5", 12.5)]
+)
+def test_the_sign_of_a_change_is_its_codes_whether_or_not_the_number_has_it_too(sign, number, change):
+    assert fact("H0STNAV0", nav_prdy_vrss_sign=sign, nav_prdy_vrss=number).change == change
+
+
+@pytest.mark.parametrize("transaction", FACTS)
+@pytest.mark.parametrize("appended", [0, 1, 4])
+def test_the_width_of_a_record_comes_from_the_frame(transaction, appended):
+    one = fields_of(transaction, width=LAYOUTS[transaction][0] + appended)
+    facts, broken = parsed(transaction, one, one, one)
+    assert (facts, broken) == ([fact(transaction)] * 3, None)
+
+
+@pytest.mark.parametrize("transaction", FACTS)
+def test_padded_numbers_and_leading_zeros_are_numbers(transaction):
+    fields = fields_of(transaction)
+    padded = [
+        f" 0{field} " if field.replace(".", "").isdigit() and len(field) in (4, 5, 8) else field for field in fields
+    ]
+    if "ANC" in transaction:
+        padded[33] = fields[33]
+    if "MKO" not in transaction:
+        assert padded != fields
+    assert parsed(transaction, padded) == parsed(transaction, fields)
+
+
+WRONG = [
+    ("H0STASP0", {"MKSC_SHRN_ISCD": ""}),
+    ("H0STASP0", {"MKSC_SHRN_ISCD": "00 30"}),
+    ("H0STASP0", {"BSOP_HOUR": "246000"}),
+    ("H0STASP0", {"ASKP1": "x"}),
+    ("H0STASP0", {"ASKP1": "-1"}),
+    ("H0STASP0", {"BIDP_RSQN10": "nan"}),
+    ("H0STASP0", {"BIDP_RSQN10": "1e999"}),
+    ("H0STASP0", {"ACML_VOL": ""}),
+    ("H0STANC0", {"stck_prpr": "0"}),
+    ("H0STANC0", {"bsop_date": "20261320"}),
+    ("H0STMKO0", {"trht_yn": "X"}),
+    ("H0STMKO0", {"tr_susp_reas_cntt": "\0"}),
+    ("H0STNAV0", {"nav": "0"}),
+    ("H0STNAV0", {"nav_prdy_vrss": "1_0"}),
+    ("H0STNAV0", {"mksc_shrn_iscd": "-"}),
+]
+
+
+@pytest.mark.parametrize(("transaction", "wrong"), WRONG, ids=str)
+def test_a_record_that_cannot_be_true_ends_the_frame_and_keeps_what_was_before(transaction, wrong):
+    text = frame(fields_of(transaction), fields_of(transaction, **wrong), transaction=transaction)
+    facts, broken = parse_facts(text, NOW_NS)
+    assert facts == [fact(transaction)]
+    assert broken is not None
+    assert (broken.content, broken.quarantined_ns) == (text.encode(), NOW_NS)
+    assert broken.reason.startswith("record 2: ")
+
+
+@pytest.mark.parametrize("transaction", FACTS)
+def test_a_frame_whose_header_claims_more_keeps_its_first_record(transaction):
+    one = fields_of(transaction)
+    facts, broken = parsed(transaction, one, one[:5], count=4)
+    assert facts == [fact(transaction)]
+    assert broken is not None
+    assert "do not make 4 records" in broken.reason
+
+
+@pytest.mark.parametrize("transaction", TIMED)
+def test_a_torn_frame_keeps_every_record_before_the_tear_where_the_next_one_can_be_seen(transaction):
+    one = fields_of(transaction, width=LAYOUTS[transaction][0] + 3)
+    facts, broken = parsed(transaction, one, one, one[:-10])
+    assert facts == [fact(transaction)] * 2
+    assert broken is not None
+
+
+def test_overseas_trades_are_quarantined_by_their_name():
+    facts, broken = parsed("HDFSCNT0", ["7"] * 26)
+    assert facts == []
+    assert broken is not None
+    assert broken.reason == "'HDFSCNT0' is a record of no kind that is kept"
+
+
+@pytest.mark.parametrize("transaction", LAYOUTS)
+def test_the_dialect_hands_on_every_kind_as_what_it_is(transaction):
+    text = frame(fields_of(transaction), transaction=transaction)
+    result = KisSession("key").parse(Data(text.encode()), NOW_NS)
+    assert result.broken is None
+    assert (len(result.trades), len(result.facts)) == ((1, 0) if "CNT" in transaction else (0, 1))
+
+
+@given(st.sampled_from(FACTS), st.lists(st.tuples(st.integers(0, 62), st.text(max_size=8)), min_size=1, max_size=5))
+def test_a_damaged_field_gives_a_fact_or_a_reason_never_an_exception(transaction, damage):
+    fields = fields_of(transaction, width=63)
+    for place, text in damage:
+        fields[place] = text
+    facts, broken = parsed(transaction, fields)
+    assert facts or broken is not None
+
+
+@given(st.sampled_from(FACTS), st.integers(min_value=0), st.integers(1, 4), st.integers(0, 3))
+def test_a_frame_cut_anywhere_keeps_no_more_than_it_had(transaction, cut, count, appended):
+    documented = LAYOUTS[transaction][0]
+    one = fields_of(transaction, width=documented + 1 + appended)
+    text = frame(*[one] * count, transaction=transaction)
+    torn = text[: cut % len(text)]
+    assume(torn.count("^") + 1 != count * documented)  # that looks whole, and nothing but the text's end is wrong
+    facts, broken = parse_facts(torn, NOW_NS)
+    assert facts == [fact(transaction)] * len(facts)
+    assert len(facts) == count or broken is not None
+
+
+@given(st.one_of(st.text(), st.binary(), st.binary().map(lambda tail: b"0|H0STASP0|001|" + tail)))
+def test_nothing_that_can_arrive_raises(text):
+    facts, broken = parse_facts(text, NOW_NS)
+    assert facts or broken is not None
