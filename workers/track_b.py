@@ -37,6 +37,7 @@ from observer.providers.joint_stream import JointStream
 from observer.schedule.phases import DayPlan
 from observer.selection import context
 from observer.selection.context import OpeningPoint
+from observer.selection.profile import EarlierDays, profiles_of
 from observer.selection.selector import NotWished, Selector, Wished
 from observer.selection.universe import KOREAN_STOCKS
 from observer.store.reader import StoreReader
@@ -109,7 +110,7 @@ class Session:
             self._outages = self._new_outages()
             running = [tasks.create_task(self._stream.run())]
             await self._clock.sleep_until(self._plan.context_sync_ns)
-            self._selector = selector = self._new_selector(await self._members())
+            self._selector = selector = await self._new_selector(await self._members())
             await self._begin(selector)
             running += [tasks.create_task(self._follow_feed(selector)), tasks.create_task(self._look_at_held(selector))]
             self._orders.slots = Pins(selector, self._clock, self._carry_out)
@@ -119,9 +120,17 @@ class Session:
             for task in running:
                 task.cancel()
 
-    def _new_selector(self, members: Sequence[UniverseMember]) -> Selector:
+    async def _new_selector(self, members: Sequence[UniverseMember]) -> Selector:
         capacities = {account.name: account.capacity for account in self._brokers.accounts}
-        return Selector(members, capacities, self._settings.selection, self._brokers.strategy)
+        earlier = await asyncio.to_thread(self._earlier_days)
+        return Selector(members, capacities, self._settings.selection, self._brokers.strategy, earlier)
+
+    def _earlier_days(self) -> EarlierDays:
+        """What is stored of earlier days; a day of unusual hours has no time of day to compare with."""
+        settings = self._settings.selection.triggers.time_of_day
+        rows, trade_volumes = self._reader.earlier_days(self._session_date, settings.days)
+        profiles = profiles_of(rows, settings) if settings.enabled and self._plan.has_usual_hours else {}
+        return EarlierDays(midnight_ns=self._plan.starts_ns, profiles=profiles, trade_volumes=trade_volumes)
 
     def _new_outages(self) -> StreamOutages:
         accounts = [account.name for account in self._brokers.accounts]
@@ -134,7 +143,7 @@ class Session:
         """An earlier process was stopped while it streamed, and it is too late to go on: account for what it left."""
         assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
         if assigned:
-            selector = self._new_selector(await self._members())
+            selector = await self._new_selector(await self._members())
             self._resume(selector, assigned)
             for slot in assigned:
                 self._detector.start(slot.symbol)

@@ -88,6 +88,7 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     day: date
     trades: bool
+    has_usual_hours: bool
     starts_ns: int
     ends_ns: int
     phases: tuple[PhaseSpan, ...]
@@ -132,6 +133,7 @@ def plan(day: TradingDay, settings: ScheduleSettings) -> DayPlan:
     return DayPlan(
         day=day.day,
         trades=day.trades,
+        has_usual_hours=opening_ns == closing_ns == 0,
         starts_ns=midnight_ns,
         ends_ns=midnight_ns + DAY_S * NS_PER_S,
         phases=_phases(midnight_ns, boundaries if day.trades else ()),

@@ -4,7 +4,7 @@ Reading never waits for the writer and never makes it wait. Each question sees o
 commit, or nothing of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Self, TypeVar
 
@@ -27,6 +27,8 @@ from bus.events import (
     UniverseMember,
 )
 from observer.reference.listings import Listing
+from observer.selection.profile import BucketVolume
+from observer.store.earlier import bucket_volumes, swept_sessions, trade_volumes
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import event_of, slots_in_use
 from observer.store.summary import DaySummary, summarise_day
@@ -209,6 +211,14 @@ class StoreReader:
         with self._asking() as connection:
             found = connection.scalar(earlier)
         return self.universe(found, market) if found else []
+
+    def earlier_days(self, session_date: str, days: int) -> tuple[Sequence[BucketVolume], Mapping[str, float]]:
+        """Of the last so many sessions before this one: each symbol's mean volume by time of day, and the mean volume
+        of its trades.
+        """
+        with self._asking() as connection:
+            sessions = swept_sessions(connection, session_date, days)
+            return bucket_volumes(connection, sessions), trade_volumes(connection, sessions)
 
     # --- what mattered, what was missed ---
 

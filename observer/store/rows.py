@@ -80,11 +80,15 @@ def _storable(text: str) -> str:
 # --- projections ---------------------------------------------------------------------------------------------
 
 
+_HELD_ON: Final = frozenset({"kept", "moved", "moved_home"})  # reasons of `observer.selection.slots`
+
+
 def slots_in_use(assignments: Sequence[Sequence[Value]], releases: Sequence[Sequence[Value]]) -> Sequence[SlotAssigned]:
     """The assignments that stand, by slot, from the rows of both tables in any order.
 
     A slot belongs to the last symbol that it was assigned to, until that symbol is released from it. What happened at
-    one moment goes by its place in the streams, of which the later one has the higher number.
+    one moment goes by its place in the streams, of which the later one has the higher number. A symbol that is kept in
+    its place for another trigger, or moved to another one, is there since it first got a place.
     """
     changes: list[tuple[int, Place, SlotAssigned | SlotReleased]] = []
     for row in assignments:
@@ -94,9 +98,13 @@ def slots_in_use(assignments: Sequence[Sequence[Value]], releases: Sequence[Sequ
         released = event_of(SlotReleased, row)
         changes.append((released.released_ns, place_of(row), released))
     in_use: dict[str, SlotAssigned] = {}
+    since_ns: dict[str, int] = {}
     for _moment_ns, _place, change in sorted(changes, key=lambda change: change[:2]):
         if isinstance(change, SlotAssigned):
-            in_use[change.slot] = change
+            if change.reason not in _HELD_ON:
+                since_ns.pop(change.symbol, None)
+            held_since_ns = since_ns.setdefault(change.symbol, change.assigned_ns)
+            in_use[change.slot] = msgspec.structs.replace(change, assigned_ns=held_since_ns)
         elif change.slot in in_use and in_use[change.slot].symbol == change.symbol:
             del in_use[change.slot]
     return [in_use[slot] for slot in sorted(in_use)]

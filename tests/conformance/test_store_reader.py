@@ -9,6 +9,7 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import (
+    ConnectionChanged,
     DailyBar,
     Event,
     GapDetected,
@@ -239,6 +240,38 @@ def test_the_latest_universe_before_a_day_may_be_days_ago(store: Store, reader: 
     assert reader.latest_universe_before("2026-11-12", "KR") == []
 
 
+def seen_at(hour: int, minute: int, volume: float, *, day: int, symbol: str = "005930") -> Snapshot:
+    at_ns = kst_ns(date(2026, 11, day), hour) + minute * 60 * 10**9
+    prices = (10.0, None, None, None, 10.0, None, None, None, None)
+    return Snapshot("kis", symbol, f"2026-11-{day}", 1, at_ns, *prices, volume, 0.0)
+
+
+def swept(day: int) -> SweepCompleted:
+    return SweepCompleted("kis", f"2026-11-{day}", 1, 0, 0, 1, 1, 1)
+
+
+def test_earlier_days_tell_the_mean_volume_by_each_time_of_day(store: Store, reader: StoreReader) -> None:
+    store(swept(16), swept(17), swept(18))
+    store(seen_at(9, 0, 100.0, day=16), seen_at(9, 9, 150.0, day=16), seen_at(9, 0, 350.0, day=17))
+    store(seen_at(9, 10, 400.0, day=17), seen_at(9, 0, 9_999.0, day=18))
+    buckets, _ = reader.earlier_days(DAY, 20)
+    assert [(row.bucket, row.volume, row.days) for row in buckets] == [(54, 250.0, 2), (55, 400.0, 1)]
+    assert [row.volume for row in reader.earlier_days(DAY, 1)[0]] == [350.0, 400.0]
+
+
+def test_earlier_days_tell_how_large_a_trade_is_as_of_the_last_of_them(store: Store, reader: StoreReader) -> None:
+    store(swept(16), swept(17), swept(18))
+    for day, volume, count in ((16, 100.0, 10), (17, 300.0, 10), (17, 400.0, 20), (18, 900.0, 1)):
+        store(trade(1, session_date=f"2026-11-{day}", cumulative_volume=volume, cumulative_trades=count))
+    store(trade(2, symbol="000660", session_date="2026-11-17", cumulative_trades=None))
+    assert reader.earlier_days(DAY, 20)[1] == {"005930": 20.0}
+
+
+def test_on_the_first_day_there_are_no_earlier_ones(store: Store, reader: StoreReader) -> None:
+    store(swept(18), seen_at(9, 0, 1.0, day=18))
+    assert reader.earlier_days(DAY, 20) == ([], {})
+
+
 # --- what mattered, what was missed --------------------------------------------------------------------------
 
 
@@ -268,6 +301,22 @@ def test_a_symbol_may_come_back_to_its_slot(store: Store, reader: StoreReader) -
 def test_slots_from_before_the_given_time_do_not_count(store: Store, reader: StoreReader) -> None:
     store(assigned("main:01", "005930", 10), assigned("main:02", "000660", 30))
     assert [slot.slot for slot in reader.open_slots(since_ns=20)] == ["main:02"]
+
+
+def connection(account: str, changed_ns: int, state: str) -> ConnectionChanged:
+    return ConnectionChanged("kis", account, changed_ns, state, "", 0)  # type: ignore[arg-type]
+
+
+def test_of_each_account_the_last_change_of_its_stream_counts(store: Store, reader: StoreReader) -> None:
+    store(connection("first", 10, "connected"), connection("second", 11, "connected"))
+    store(connection("first", 12, "lost"), stream=SECOND)
+    store(connection("second", 5, "closed"))  # told later, of an earlier moment
+    latest = reader.latest_connections(since_ns=0)
+    assert {name: (change.changed_ns, change.state) for name, change in latest.items()} == {
+        "first": (12, "lost"),
+        "second": (11, "connected"),
+    }
+    assert set(reader.latest_connections(since_ns=12)) == {"first"}
 
 
 def test_a_gap_is_open_until_it_is_recovered_or_given_up(store: Store, reader: StoreReader) -> None:

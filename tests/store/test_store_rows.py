@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import astuple
@@ -57,6 +58,19 @@ def test_a_listings_row_is_its_state_and_its_life() -> None:
 
 
 # --- slots in use --------------------------------------------------------------------------------------------
+
+
+def row_of(sequence: int, event: SlotAssigned | SlotReleased) -> tuple[object, ...]:
+    return (1, sequence, *astuple(event))
+
+
+@pytest.mark.parametrize("reason", ["kept", "moved", "moved_home"])
+def test_a_symbol_that_is_kept_or_moved_has_its_place_since_it_first_got_one(reason: str) -> None:
+    first = SlotAssigned("a", "x", 10, "volume_surge", 12.0, "free_place", None)
+    again = SlotAssigned("b", "x", 20, "market_cap", 2.0, reason, None)
+    [held] = slots_in_use([row_of(1, first), row_of(3, again)], [row_of(2, SlotReleased("a", "x", 20, 12.0, reason))])
+    assert (held.slot, held.assigned_ns, held.trigger) == ("b", 10, "market_cap")
+
 
 # slot, symbol, whether it is an assignment (or else a release), nanoseconds since the step before
 STEP = st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans(), st.integers(0, 1))
