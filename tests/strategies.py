@@ -29,3 +29,12 @@ def events_of(event_type: type[Fact]) -> st.SearchStrategy[Event]:
 def events() -> st.SearchStrategy[Event]:
     """Any event."""
     return st.one_of([events_of(event_type) for event_type in EVENT_TYPES])
+
+
+def json_values(keys: st.SearchStrategy[str]) -> st.SearchStrategy[object]:
+    """Any JSON value whose objects have such keys; its texts are often numbers, dates and blanks."""
+    texts = st.sampled_from(["", " ", "0", "-1.5", " 007 ", "20260203", "090000", "250000", "Y", "9" * 400]) | st.text()
+    leaves = st.none() | st.booleans() | st.integers() | st.floats() | texts
+    return st.recursive(
+        leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=8), max_leaves=20
+    )

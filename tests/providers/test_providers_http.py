@@ -137,11 +137,45 @@ def test_a_refusal_that_stays_is_not_asked_again():
     assert len(outcome.answers) == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"value": "x"}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"value": "x"}', b"\xff", b'{"other":' + b"[" * 50_000])
 def test_an_answer_of_another_shape_is_malformed(body):
     outcome = called((200, body))
     assert type(outcome.error) is MalformedError
     assert outcome.error.call == "ask"
+
+
+def test_a_page_says_whether_another_one_follows_and_the_next_is_asked_for_as_such():
+    seen = []
+
+    async def handle(request):
+        seen.append(request.headers["continued"])
+        return web.Response(body=b'{"value": 7}', headers={"Further": "yes" if len(seen) == 1 else "no"})
+
+    class PagingDialect(Dialect):
+        def headers(self, request, credentials):
+            return {"continued": str(request.continued)}
+
+    async def scenario():
+        async with (
+            serving(web.get("/ask", handle)) as address,
+            open_client(f"http://{address}", RestSettings()) as client,
+        ):
+            pipeline = RestPipeline(
+                client=client,
+                dialect=PagingDialect(),
+                permits=OpenPermits(),
+                credentials=RenewingCredentials(),
+                clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
+                chance=Random(1),
+                settings=RestSettings(),
+            )
+            first = await pipeline.call_page(REQUEST, "bulk", Answer)
+            last = await pipeline.call_page(msgspec.structs.replace(REQUEST, continued=True), "bulk", Answer)
+            return first, last
+
+    first, last = asyncio.run(scenario())
+    assert (first.body, first.more, last.more) == (Answer(7), True, False)
+    assert seen == ["False", "True"]
 
 
 def test_nobody_there_is_a_transport_error():
