@@ -1,0 +1,224 @@
+"""What a connection's registrations promise: the broker's word is the truth, and what matters most comes first."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from observer.providers.dialect import Refused, Registration
+from observer.providers.registrations import Registrations, Step, next_step
+
+CAPACITY = 4
+
+
+def trades(symbol):
+    return Registration("trades", symbol)
+
+
+def book(symbol):
+    return Registration("order_book", symbol)
+
+
+def worked_off(subject):
+    """Every step to the end, each acknowledged."""
+    steps = []
+    while (step := subject.next_step()) is not None:
+        steps.append(step)
+        noted = subject.note_registered if step.action == "register" else subject.note_unregistered
+        noted(step.registration)
+    return steps
+
+
+def test_a_symbol_with_two_kinds_of_records_counts_twice():
+    subject = Registrations(5, ["order_book", "trades"])
+    subject.want(["A", "B", "C"])
+    worked_off(subject)
+    assert subject.symbols_max == 2
+    assert subject.symbols == {"A", "B"}
+    assert len(subject) == 4
+
+
+def test_trades_of_all_come_before_anything_else():
+    subject = Registrations(41, ["order_book", "trades"])
+    subject.want(["B", "A"])
+    assert [step.registration for step in worked_off(subject)] == [trades("B"), trades("A"), book("B"), book("A")]
+
+
+def test_only_trades_make_a_symbol_registered():
+    subject = Registrations(41, ["trades", "order_book"])
+    subject.note_registered(book("A"))
+    assert (subject.symbols, subject.registered) == (frozenset(), (book("A"),))
+
+
+def test_a_refusal_that_names_nothing_means_what_was_asked_last():
+    subject = Registrations(41, ["trades"])
+    subject.want(["A"])
+    subject.note_asked(subject.next_step())
+    assert subject.note_refused(Refused(None, "OPSP0007", "")) == trades("A")
+    assert subject.next_step() is None
+
+
+def test_a_refusal_before_anything_was_asked_is_nobodys():
+    assert Registrations(41, ["trades"]).note_refused(Refused(None, "OPSP0007", "")) is None
+
+
+def test_a_removal_that_is_refused_leaves_the_registration_active():
+    subject = Registrations(41, ["trades"])
+    subject.note_registered(trades("A"))
+    assert subject.note_refused(Refused(trades("A"), "OPSP0007", "")) is None
+    assert subject.symbols == {"A"}
+
+
+def test_what_was_given_up_and_wanted_anew_is_asked_for_again():
+    subject = Registrations(41, ["trades"])
+    subject.want(["A"])
+    subject.note_refused(Refused(trades("A"), "OPSP0007", ""))
+    subject.want(["A", "B"])
+    assert subject.next_step() == Step("register", trades("B"))
+    subject.want(["B"])
+    subject.want(["A", "B"])
+    assert subject.next_step() == Step("register", trades("A"))
+
+
+def test_a_lost_connection_takes_everything_with_it_and_is_worked_off_anew():
+    subject = Registrations(41, ["trades"])
+    subject.want(["B", "A"])
+    worked_off(subject)
+    assert subject.lose_all() == (trades("B"), trades("A"))
+    assert subject.symbols == frozenset()
+    assert [step.registration.symbol for step in worked_off(subject)] == ["B", "A"]
+
+
+symbols = st.lists(st.sampled_from("ABCDEF"), unique=True, max_size=CAPACITY).map(
+    lambda names: [trades(n) for n in names]
+)
+
+
+@given(symbols, symbols, st.sets(st.sampled_from("ABCDEF")).map(lambda names: {trades(name) for name in names}))
+def test_steps_lead_to_what_is_wanted_and_then_stop(wanted, registered, refused):
+    now, registrations = list(registered), []
+    for _ in range(2 * CAPACITY + 1):
+        step = next_step(wanted, now, refused, CAPACITY)
+        if step is None:
+            break
+        if step.action == "register":
+            now.append(step.registration)
+            registrations.append(step.registration)
+        else:
+            now.remove(step.registration)
+    assert set(now) - refused == set(wanted) - refused
+    assert registrations == [each for each in wanted if each not in registered and each not in refused]
+
+
+@given(symbols, symbols)
+def test_a_place_is_given_up_only_when_it_is_needed_or_nothing_is_missing(wanted, registered):
+    step = next_step(wanted, registered, (), CAPACITY)
+    if step is not None and step.action == "unregister":
+        assert len(registered) == CAPACITY or set(wanted) <= set(registered)
+
+
+@given(symbols, symbols)
+def test_removals_never_keep_registrations_waiting(wanted, registered):
+    """Whoever may send two changes only still gets the most important one that is missing."""
+    now = list(registered)
+    for _ in range(2):
+        step = next_step(wanted, now, (), CAPACITY)
+        if step is not None:
+            (now.append if step.action == "register" else now.remove)(step.registration)
+    missing = [each for each in wanted if each not in registered]
+    assert not missing or missing[0] in now
+
+
+class Acknowledgements(RuleBasedStateMachine):
+    """A client that works off what it wants, and a broker with fewer places than the client believes, which loses
+    answers, refuses what it likes and goes away: the client never believes in a registration that the broker has not.
+    """
+
+    @initialize(places=st.integers(1, CAPACITY), records=st.sampled_from([["trades"], ["trades", "order_book"]]))
+    def begin(self, places, records):
+        self.client = Registrations(CAPACITY, records)
+        self.broker = set()
+        self.places = places
+        self.wanted = []
+        self.capacity = CAPACITY // len(records)
+
+    @rule(names=st.lists(st.sampled_from("ABCDEF"), max_size=6))
+    def want(self, names):
+        self.client.want(names)
+        self.wanted = list(dict.fromkeys(names))[: self.capacity]
+
+    def ask(self):
+        step = self.client.next_step()
+        if step is not None:
+            self.client.note_asked(step)
+        return step
+
+    def answer(self, step, *, refuses):
+        """What the broker does and says: KIS's codes by their meaning."""
+        registration = step.registration
+        if refuses:
+            return lambda: self.client.note_refused(Refused(None, "OPSP0007", "internal error"))
+        if step.action == "unregister":
+            self.broker.discard(registration)
+            return lambda: self.client.note_unregistered(registration)
+        if registration not in self.broker and len(self.broker) >= self.places:
+            return lambda: self.client.note_refused(Refused(registration, "OPSP0008", "MAX SUBSCRIBE OVER"))
+        self.broker.add(registration)
+        return lambda: self.client.note_registered(registration)
+
+    @rule(refuses=st.booleans())
+    def ask_and_hear(self, refuses):
+        step = self.ask()
+        if step is not None:
+            self.answer(step, refuses=refuses)()
+            assert self.client.is_answered(step)
+
+    @rule()
+    def ask_and_hear_nothing_the_first_time(self):
+        step = self.ask()
+        if step is not None:
+            answered_before = self.client.is_answered(step)
+            self.answer(step, refuses=False)
+            assert not answered_before
+            self.answer(step, refuses=False)()
+
+    @precondition(lambda self: self.broker)
+    @rule()
+    def lose_the_connection(self):
+        gone = self.client.lose_all()
+        assert set(gone) <= self.broker
+        self.broker.clear()
+        assert self.client.symbols == frozenset()
+
+    @rule()
+    def work_everything_off(self):
+        """A broker that refuses nothing without need ends with what is wanted, as far as it has places."""
+        self.client.lose_all()
+        self.broker.clear()
+        for _ in range(4 * CAPACITY):
+            step = self.ask()
+            if step is None:
+                break
+            self.answer(step, refuses=False)()
+        assert self.client.next_step() is None
+        assert len(self.broker) == min(self.places, len(self.wanted) * CAPACITY // self.capacity)
+        traded = [name for name in self.wanted if Registration("trades", name) in self.broker]
+        assert traded == self.wanted[: self.places]  # trades of the most important ones
+
+    @invariant()
+    def nothing_is_believed_that_the_broker_has_not(self):
+        if hasattr(self, "client"):
+            assert set(self.client.registered) <= self.broker
+            assert len(self.client) <= self.places
+
+
+TestAcknowledgements = Acknowledgements.TestCase
+TestAcknowledgements.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.parametrize("records", [["trades"], ["trades", "nav"], ["trades", "order_book", "market_state"]])
+def test_what_does_not_fit_does_not_count(records):
+    subject = Registrations(7, records)
+    subject.want([f"{number:06}" for number in range(20)])
+    worked_off(subject)
+    assert len(subject) == 7 // len(records) * len(records)
