@@ -42,3 +42,9 @@ def test_what_is_no_date_is_refused(text):
 def test_what_is_no_time_of_day_is_refused(text):
     with pytest.raises(ValueError):
         moment_ns("20261120", text)
+
+
+@pytest.mark.parametrize("text", ["99991231", "22620101", "00010101", "18991231"])
+def test_a_day_whose_nanoseconds_do_not_fit_is_no_moment(text):
+    with pytest.raises(ValueError, match="too far"):
+        midnight_ns(text)

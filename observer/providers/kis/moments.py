@@ -12,6 +12,7 @@ NS_PER_S: Final = 1_000_000_000
 _KST_OFFSET_S: Final = 9 * 3600
 _S_PER_DAY: Final = 86_400
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+_YEAR_MIN, _YEAR_MAX = 1900, 2200  # 64 bits hold the nanoseconds from 1678 to 2261; KIS's 99991231 is no moment
 
 
 def parse_date(text: str) -> date:
@@ -30,9 +31,12 @@ def midnight_ns(day_text: str) -> int:
     """The moment the Korean day YYYYMMDD begins. Remembered: a stream names the same day in every record.
 
     Raises:
-        ValueError: see `parse_date`.
+        ValueError: the text is no day (see `parse_date`), or one whose nanoseconds nobody could store.
     """
-    days = parse_date(day_text).toordinal() - _EPOCH_ORDINAL
+    day = parse_date(day_text)
+    if not _YEAR_MIN <= day.year <= _YEAR_MAX:
+        raise ValueError(f"{day_text!r} is too far away to be a moment")
+    days = day.toordinal() - _EPOCH_ORDINAL
     return (days * _S_PER_DAY - _KST_OFFSET_S) * NS_PER_S
 
 
