@@ -1,0 +1,122 @@
+"""Whether an account is fit: one failure is a hiccup, two on end an illness, one success heals."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.accounts.health import (
+    FAILURES_TO_FALL,
+    TOLD_AT_LEAST_EVERY_NS,
+    Check,
+    Health,
+    Told,
+    Verdict,
+    believed,
+    is_news,
+    judge,
+)
+from observer.accounts.health_file import HealthFile
+
+MINUTE_NS = 60 * 10**9
+GOOD = Check(token_valid=True, rest_answers=True, stream_connected=True)
+NO_TOKEN = Check(token_valid=False, rest_answers=True, stream_connected=True)
+NO_ANSWER = Check(token_valid=True, rest_answers=False, stream_connected=True)
+NO_STREAM = Check(token_valid=True, rest_answers=True, stream_connected=False)
+STREAM_UNKNOWN = Check(token_valid=True, rest_answers=True, stream_connected=None)
+checks = st.builds(
+    Check, token_valid=st.booleans(), rest_answers=st.booleans(), stream_connected=st.none() | st.booleans()
+)
+
+
+def after(*found):
+    health = None
+    for number, check in enumerate(found, start=1):
+        health = judge(health, check, number * MINUTE_NS)
+    assert health is not None
+    return health
+
+
+@pytest.mark.parametrize("check", [NO_TOKEN, NO_ANSWER, NO_STREAM])
+def test_one_failure_is_a_hiccup_and_two_on_end_an_illness(check):
+    assert after(check).healthy
+    assert not after(check, check).healthy
+    assert after(check, GOOD, check).healthy
+
+
+@pytest.mark.parametrize("check", [NO_TOKEN, NO_ANSWER, NO_STREAM])
+def test_one_good_check_heals(check):
+    assert after(*[check] * 9, GOOD).healthy
+
+
+def test_an_account_without_a_stream_is_still_fit_for_calls():
+    health = after(NO_STREAM, NO_STREAM)
+    assert (health.calls.fit, health.stream.fit, health.healthy) == (True, False, False)
+
+
+def test_when_nobody_should_stream_a_stream_that_was_down_counts_no_more():
+    assert after(NO_STREAM, NO_STREAM, STREAM_UNKNOWN).healthy
+
+
+def test_different_failures_of_calls_on_end_are_an_illness():
+    assert not after(NO_TOKEN, NO_ANSWER).calls.fit
+
+
+@given(st.lists(checks, min_size=1, max_size=30))
+def test_an_account_is_fit_for_calls_unless_its_last_checks_all_failed(found):
+    last = [check.token_valid and check.rest_answers for check in found[-FAILURES_TO_FALL:]]
+    assert after(*found).calls.fit is (any(last) or len(last) < FAILURES_TO_FALL)
+
+
+@given(st.lists(checks, min_size=1, max_size=30))
+def test_an_account_is_fit_to_stream_unless_its_stream_was_seen_down_to_the_last(found):
+    last = [check.stream_connected is not False for check in found[-FAILURES_TO_FALL:]]
+    assert after(*found).stream.fit is (any(last) or len(last) < FAILURES_TO_FALL)
+
+
+@pytest.mark.parametrize(
+    ("age_minutes", "is_believed"), [(0, True), (9, True), (10, False), (600, False), (-9, True), (-600, False)]
+)
+def test_a_verdict_of_long_ago_or_of_another_clock_is_not_believed(age_minutes, is_believed):
+    health = Health(checked_ns=1_000 * MINUTE_NS)
+    now_ns = (1_000 + age_minutes) * MINUTE_NS
+    assert believed(health, 60.0, now_ns) == (health if is_believed else None)
+
+
+def test_where_nothing_was_written_nothing_is_believed():
+    assert believed(None, 60.0, 0) is None
+
+
+def test_a_check_is_told_when_it_is_the_first_when_something_changed_and_every_ten_minutes():
+    told = Told(GOOD, True, 0)
+    assert is_news(None, GOOD, True, 0)
+    assert not is_news(told, GOOD, True, TOLD_AT_LEAST_EVERY_NS - 1)
+    assert is_news(told, GOOD, True, TOLD_AT_LEAST_EVERY_NS)
+    assert is_news(told, NO_STREAM, True, 1)
+    assert is_news(told, GOOD, False, 1)
+
+
+@given(st.lists(checks, max_size=40))
+def test_what_was_told_last_is_never_another_than_what_is(found):
+    told, health = None, None
+    for minute, check in enumerate(found):
+        health = judge(health, check, minute * MINUTE_NS)
+        if is_news(told, check, health.healthy, minute * MINUTE_NS):
+            told = Told(check, health.healthy, minute * MINUTE_NS)
+        assert (told.check, told.healthy) == (check, health.healthy)
+        assert minute * MINUTE_NS - told.told_ns < TOLD_AT_LEAST_EVERY_NS
+
+
+def test_what_one_process_writes_another_reads(tmp_path):
+    writer, reader = HealthFile(tmp_path, "main"), HealthFile(tmp_path, "main")
+    assert reader.read() is None
+    for health in (Health(checked_ns=1), Health(checked_ns=2, calls=Verdict(False, 2))):
+        writer.write(health)
+        assert reader.read() == health
+    (tmp_path / "main.health").unlink()
+    assert reader.read() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"checked_ns": "soon"}', b"[]"])
+def test_a_file_that_cannot_be_read_says_nothing(tmp_path, content):
+    (tmp_path / "main.health").write_bytes(content)
+    assert HealthFile(tmp_path, "main").read() is None

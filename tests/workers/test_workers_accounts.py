@@ -1,0 +1,116 @@
+"""Three accounts: each has its own token and health, and what befalls one stops no other."""
+
+import asyncio
+import datetime as dt
+
+from bus.delivery import Delivered
+from bus.events import AccountChecked, AlertRaised, ConnectionChanged
+from observer.clock import kst_ns
+from observer.practice import DAY
+from observer.store.writer import StoreWriter
+from tests.workers.three_accounts import ILL, NAMES, run, scene
+
+
+def test_each_account_has_a_token_of_its_own_and_is_checked_in_the_morning():
+    async def scenario():
+        async with scene(8, 8) as day:
+            await day.until(lambda: len({check.account for check in day.told(AccountChecked)}) == 3, "checks")
+            records = [day.token(name) for name in NAMES]
+            assert len({record.access_token for record in records}) == 3
+            assert len({record.approval_key for record in records}) == 3
+            assert all(check.healthy and check.token_valid and check.rest_answers for check in day.told(AccountChecked))
+            assert min(check.checked_ns for check in day.told(AccountChecked)) >= kst_ns(DAY, 8, 10)
+            assert day.usable() == list(NAMES)
+            assert not day.told(AlertRaised)
+
+    run(scenario)
+
+
+def test_an_account_that_the_broker_refuses_falls_ill_alone_and_heals():
+    async def scenario():
+        async with scene(9) as day, day.brokers.rest() as rest:
+            await day.until(lambda: all(day.account(name).health.read() for name in NAMES), "all were checked")
+            day.refuse(ILL)
+            await day.until(lambda: not day.brokers.is_healthy(ILL), "it is ill")
+            assert day.usable() == [NAMES[0], NAMES[2]]
+            assert await rest.quotes([day.simulator.market.instruments[0].symbol], lane="normal")
+            day.admit(ILL)
+            await day.until(lambda: day.brokers.is_healthy(ILL), "it is healthy again")
+            assert day.usable() == list(NAMES)
+            alerts = day.told(AlertRaised)
+            assert [alert.severity for alert in alerts if "healthy" in alert.text] == ["critical", "info"]
+            assert all(ILL in alert.text for alert in alerts)
+            ill = [check for check in day.told(AccountChecked) if not check.healthy]
+            assert {check.account for check in ill} == {ILL}
+            assert all("EGW00103" in check.detail for check in ill)
+
+    run(scenario)
+
+
+def test_whoever_asks_with_the_first_account_changes_over_when_it_falls_ill_and_back():
+    async def scenario():
+        async with scene(9) as day, day.brokers.rest() as rest:
+            await day.until(lambda: all(day.account(name).health.read() for name in NAMES), "all were checked")
+            assert next(iter(rest.usable())) == NAMES[0]
+            day.refuse(NAMES[0])
+            await day.until(lambda: next(iter(rest.usable())) == NAMES[1], "the second account takes over")
+            assert await rest.daily_bars(
+                day.simulator.market.instruments[0].symbol, DAY - dt.timedelta(days=20), DAY - dt.timedelta(days=1)
+            )
+            day.admit(NAMES[0])
+            await day.until(lambda: next(iter(rest.usable())) == NAMES[0], "the first one is back")
+
+    run(scenario)
+
+
+def test_a_token_that_is_refused_in_mid_day_is_renewed_at_once_for_its_account_only():
+    async def scenario():
+        async with scene(10) as day, day.brokers.rest() as rest:
+            symbol = day.simulator.market.instruments[0].symbol
+            calls = rest.usable()
+            for name in NAMES:
+                await calls[name].quotes([symbol], lane="normal")
+            others = {name: day.token(name) for name in NAMES if name != ILL}
+            before = day.token(ILL)
+            now_ns = day.clock.now_ns()
+            await day.clock.sleep_until(max(now_ns, before.renewed_ns + 61 * 10**9))  # the broker's minute is over
+            day.revoke_token(ILL)
+            assert await asyncio.gather(*[calls[name].quotes([symbol], lane="normal") for name in NAMES])
+            after = day.token(ILL)
+            assert after.access_token != before.access_token
+            assert after.approval_key != before.approval_key
+            await day.until(lambda: "rejected" in day.renewals(ILL), "the renewal is told")
+            assert {name: day.token(name) for name in others} == others
+
+    run(scenario)
+
+
+def test_a_renewal_in_the_night_keeps_the_key_of_the_stream():
+    async def scenario():
+        async with scene(22, 58) as day:
+            before = {name: day.token(name) for name in NAMES}
+            await day.until(lambda: all("scheduled" in day.renewals(name) for name in NAMES), "23:00")
+            after = {name: day.token(name) for name in NAMES}
+            assert all(after[name].renewed_ns > before[name].renewed_ns for name in NAMES)
+            assert all(after[name].approval_key == before[name].approval_key for name in NAMES)
+
+    run(scenario)
+
+
+def test_a_stream_that_is_down_makes_its_account_ill_and_leaves_its_calls_in_use():
+    async def scenario():
+        async with scene(10) as day:
+            writer = StoreWriter(day.settings.store.url)
+            writer.open()
+            events = [
+                ConnectionChanged("kis", name, kst_ns(DAY, 9, 30), "lost" if name == ILL else "connected", "", 0)
+                for name in NAMES[:2]
+            ]
+            writer.commit([Delivered("track-b", "5" * 32, 1, events)])
+            writer.close()
+            await day.until(lambda: not day.brokers.is_healthy(ILL), "it is ill")
+            assert day.usable() == list(NAMES)
+            by_account = {check.account: check for check in day.told(AccountChecked)}
+            assert [by_account[name].stream_connected for name in NAMES] == [True, False, None]
+
+    run(scenario)

@@ -1,0 +1,126 @@
+"""A sweep over several accounts: one queue, each portion once, what one account cannot get another one gets."""
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import Snapshot, SweepCompleted, UniverseMember
+from observer.practice import DAY
+from tests.workers.three_accounts import ILL, NAMES, Scene, run, scene
+from workers.runtime import Worker
+from workers.track_a import Portions, TrackA, calls_at_once
+
+# --- the queue -----------------------------------------------------------------------------------------------
+
+
+def swept(count, workers, bad, seed):
+    """Who asked for which portion, and which were got, when the accounts in `bad` get nothing."""
+    chance = random.Random(seed)
+    asked, got = [], []
+
+    async def work(portions, account):
+        while (portion := await portions.take(account)) is not None:
+            asked.append((portion.symbols[0], account))
+            for _ in range(chance.randint(1, 3)):
+                await asyncio.sleep(0)
+            if account in bad:
+                await portions.give_back(portion, account)
+            else:
+                got.append(portion.symbols[0])
+                await portions.done()
+
+    async def sweep():
+        portions = Portions([[str(number)] for number in range(count)], set(workers))
+        tasks = [work(portions, account) for account, number in workers.items() for _ in range(number)]
+        await asyncio.wait_for(asyncio.gather(*tasks), 10)
+
+    asyncio.run(sweep())
+    return asked, got
+
+
+accounts_at_work = st.dictionaries(st.sampled_from("ABCD"), st.integers(1, 4), min_size=1)
+
+
+@given(st.integers(0, 30), accounts_at_work, st.sets(st.sampled_from("ABCD")), st.integers(0, 99))
+def test_a_sweep_ends_and_asks_for_each_portion_at_most_twice_and_never_the_same_account_again(
+    count, workers, bad, seed
+):
+    asked, got = swept(count, workers, bad, seed)
+    assert len(asked) == len(set(asked))
+    times = Counter(portion for portion, _ in asked)
+    assert set(times) == {str(number) for number in range(count)}
+    assert max(times.values(), default=0) <= 2
+    assert len(got) == len(set(got))
+    for lost in set(times) - set(got):
+        assert times[lost] == min(2, len(workers))
+
+
+@given(st.integers(1, 30), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
+def test_what_one_account_of_two_cannot_get_the_other_one_gets(count, of_bad, of_good, seed):
+    _, got = swept(count, {"bad": of_bad, "good": of_good}, {"bad"}, seed)
+    assert len(got) == count
+
+
+@given(accounts_at_work, st.integers(0, 99))
+def test_every_account_takes_part(workers, seed):
+    asked, _ = swept(sum(workers.values()), workers, set(), seed)
+    assert {account for _, account in asked} == set(workers)
+
+
+def test_portions_are_taken_in_their_order():
+    asked, _ = swept(9, {"A": 1}, set(), 1)
+    assert [portion for portion, _ in asked] == [str(number) for number in range(9)]
+
+
+@pytest.mark.parametrize(("rate", "calls"), [(20.0, 8), (1.0, 1), (0.5, 1), (50.0, 20)])
+def test_as_many_calls_are_on_their_way_as_hide_their_latency(rate, calls):
+    assert calls_at_once(rate) == calls
+
+
+# --- at the simulated broker ---------------------------------------------------------------------------------
+
+
+def members_of(day: Scene) -> list[UniverseMember]:
+    symbols = [instrument.symbol for instrument in day.simulator.market.instruments]
+    return [
+        UniverseMember("kis", "kr_stocks", DAY.isoformat(), rank, symbol, symbol, "KOSPI", 1.0, 1.0, None, None)
+        for rank, symbol in enumerate(symbols, start=1)
+    ]
+
+
+async def sweep(day: Scene) -> tuple[list[Snapshot], SweepCompleted]:
+    """One sweep over the whole market: what was published of it."""
+    worker = Worker("track-a", day.settings, day.clock)
+    try:
+        async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
+            await TrackA(worker, producer, rest, reader)._sweep(DAY.isoformat(), 1, members_of(day))
+    finally:
+        worker.control.close()
+    [completed] = day.told(SweepCompleted, "track-a")
+    return day.told(Snapshot, "track-a"), completed
+
+
+def test_all_accounts_together_sweep_the_market_once():
+    async def scenario():
+        async with scene(10, symbols=200) as day:
+            snapshots, completed = await sweep(day)
+            symbols = [member.symbol for member in members_of(day)]
+            assert sorted(snapshot.symbol for snapshot in snapshots) == sorted(symbols)
+            assert (completed.requested, completed.received) == (len(symbols), len(symbols))
+
+    run(scenario)
+
+
+def test_a_sweep_is_whole_when_the_broker_refuses_one_of_the_accounts():
+    async def scenario():
+        async with scene(10, symbols=200) as day:
+            assert len(day.usable()) == len(NAMES)
+            day.refuse(ILL)
+            _, completed = await sweep(day)
+            assert completed.received == completed.requested
+
+    run(scenario)

@@ -1,0 +1,129 @@
+"""Three accounts at the simulated broker, and the process that keeps their tokens and looks after their health.
+
+The day is compressed: a market minute is a quarter of a second. Nobody takes the events: they are read from the outbox.
+"""
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TypeVar
+
+import pytest
+
+from bus.codec import decode_events, unpack
+from bus.events import Event, TokenRenewed
+from bus.journal import JournalReader
+from observer.accounts.token_cache import TokenRecord
+from observer.brokers import BrokerAccount, Brokers
+from observer.clock import HeldClock, kst_ns
+from observer.config import Settings, load_settings
+from observer.practice import DAY, Practice, write_practice
+from observer.providers.day_file import write_trading_days
+from observer.schedule.trading_day import TradingDay
+from observer.simulator.simulator import Simulator
+from observer.store.engine import migrate
+from workers import accounts as accounts_module
+from workers import runtime
+from workers.runtime import Worker
+
+NAMES = ("account_001", "account_002", "account_003")
+ILL = NAMES[1]
+SPEED = 240.0
+DEADLINE_S = 30.0
+Fact = TypeVar("Fact", bound=Event)
+
+
+@dataclass
+class Scene:
+    """A broker and the process that keeps the accounts."""
+
+    settings: Settings
+    clock: HeldClock
+    simulator: Simulator
+    brokers: Brokers
+    folder: Path
+
+    def told(self, kind: type[Fact], process: str = "accounts") -> list[Fact]:
+        """What the process published of that kind."""
+        found = []
+        for path in (self.folder / "run" / "outbox" / process).glob("*.journal"):
+            for record in JournalReader(path):
+                found += [event for event in decode_events(unpack(record.payload)) if isinstance(event, kind)]
+        return found
+
+    def renewals(self, account: str) -> list[str]:
+        return [event.cause for event in self.told(TokenRenewed) if event.account == account and event.succeeded]
+
+    def refuse(self, account: str) -> None:
+        """The broker does not know the account's app key any more."""
+        self.simulator._gate._app_keys.pop(self.account(account).keys.app_key)
+
+    def admit(self, account: str) -> None:
+        keys = self.account(account).keys
+        self.simulator._gate._app_keys[keys.app_key] = keys.app_secret
+
+    def revoke_token(self, account: str) -> None:
+        keys, record = self.account(account).keys, self.token(account)
+        self.simulator._gate.revoke_token(keys.app_key, keys.app_secret, record.access_token)
+
+    def token(self, account: str) -> TokenRecord:
+        record = self.account(account).tokens.read()
+        assert record is not None
+        return record
+
+    def account(self, name: str) -> BrokerAccount:
+        return next(account for account in self.brokers.accounts if account.name == name)
+
+    def usable(self) -> list[str]:
+        return [account.name for account in self.brokers.usable()]
+
+    async def until(self, condition: Callable[[], object], what: str) -> None:
+        end_s = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < end_s, f"not within {DEADLINE_S} s: {what}"
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def scene(hour: int, minute: int = 0, symbols: int = 60) -> AsyncIterator[Scene]:
+    """The time stands until every account has a token."""
+    with tempfile.TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
+        patches.setattr(runtime, "DRAIN_S", 0.0)  # nobody takes the events
+        patches.setattr(accounts_module, "CHECK_S", 0.1)
+        folder = Path(name)
+        (folder / "data").mkdir()
+        settings = load_settings(write_practice(folder, Practice(symbols=symbols, seed=7, accounts=3)))
+        assert settings.simulator is not None
+        runtime_folder = Path(settings.run.runtime)
+        runtime_folder.mkdir(mode=0o700)
+        opens_ns, closes_ns = kst_ns(DAY, 9), kst_ns(DAY, 15, 30)
+        write_trading_days(runtime_folder, [TradingDay(DAY, opens_ns, closes_ns, "test")])
+        migrate(settings.store.url)
+        clock = HeldClock(kst_ns(DAY, hour, minute), folder / "begin", SPEED)
+        simulator = Simulator(settings.simulator, clock)
+        await simulator.start()
+        worker = Worker("accounts", settings, clock)
+        keeper = asyncio.create_task(accounts_module.accounts(worker))
+        day = Scene(settings, clock, simulator, Brokers(settings, clock, Random(1)), folder)
+        try:
+            await day.until(
+                lambda: all(account.has_valid_token() for account in day.brokers.accounts), "all have tokens"
+            )
+            clock.start()
+            yield day
+            assert not keeper.done(), keeper.exception()
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            worker.control.close()
+            await simulator.stop()
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    """A scenario to its end, within a minute."""
+    asyncio.run(asyncio.wait_for(scenario(), 60))
