@@ -74,7 +74,8 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __post_init__(self) -> None:
         """Trades are what the listener's `on_registered` speaks of: they cannot be left out."""
-        if "trades" not in self.records or len(set(self.records)) < len(self.records) > self.capacity:
+        once = len(set(self.records)) == len(self.records)
+        if "trades" not in self.records or not once or len(self.records) > self.capacity:
             raise ValueError(f"records {self.records} of capacity {self.capacity}: each once, and trades among them")
 
 

@@ -50,14 +50,18 @@ class OpenPermits:
 
 
 class RenewingCredentials:
-    """Credentials whose rejection brings the next token."""
+    """Credentials whose rejection brings the next token, and with it the next approval key unless that is held."""
 
     def __init__(self):
         self.number = 1
+        self.approval = None
+        self.looks = 0
         self.rejected = []
 
     async def current(self):
-        return Credentials("app key", "app secret", f"token {self.number}", f"approval {self.number}")
+        self.looks += 1
+        approval = self.approval or f"approval {self.number}"
+        return Credentials("app key", "app secret", f"token {self.number}", approval)
 
     async def reject(self, used):
         self.rejected.append(used.access_token)

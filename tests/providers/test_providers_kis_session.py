@@ -79,3 +79,38 @@ def test_what_means_nothing_is_kept_with_a_reason(text):
     message = session.read(text)
     assert isinstance(message, Unreadable)
     assert message.reason
+
+
+@pytest.mark.parametrize(
+    ("venue", "kind", "transaction"),
+    [
+        ("KRX", "trades", "H0STCNT0"),
+        ("NXT", "trades", "H0NXCNT0"),
+        ("both", "trades", "H0UNCNT0"),
+        ("KRX", "order_book", "H0STASP0"),
+        ("NXT", "order_book", "H0NXASP0"),
+        ("both", "order_book", "H0UNASP0"),
+        ("both", "expected_price", "H0STANC0"),
+        ("both", "market_state", "H0STMKO0"),
+        ("both", "nav", "H0STNAV0"),
+    ],
+)
+def test_kind_and_venue_choose_the_transaction(venue, kind, transaction):
+    dialect = KisSession("key", venue)
+    registration = Registration(kind, "005930")
+    assert json.loads(dialect.register(registration))["body"]["input"]["tr_id"] == transaction
+    assert dialect.read(reply("OPSP0000", transaction=transaction)) == Registered(registration)
+
+
+@pytest.mark.parametrize("code", ["OPSP0000", "OPSP0001", "OPSP0002", "OPSP0003"])
+@pytest.mark.parametrize(("symbol", "transaction"), [("005930", "H0UNCNT0"), ("", "H0STCNT0"), ("005930", "(null)")])
+def test_an_acknowledgement_must_name_what_can_have_been_asked(code, symbol, transaction):
+    assert isinstance(session.read(reply(code, symbol, transaction=transaction)), Unreadable)
+
+
+def test_a_refusal_that_names_nothing_known_is_of_what_was_asked_last():
+    assert session.read(reply("OPSP0007", "", "why", "(null)")) == Refused(None, "OPSP0007", "why")
+
+
+def test_a_symbol_may_be_padded_in_an_answer():
+    assert session.read(reply("OPSP0000", "005930   ")) == Registered(SAMSUNG)
