@@ -19,14 +19,17 @@ from aiohttp import web
 
 from observer.errors import DataFileError
 from observer.simulator.faults import Faults
-from observer.simulator.instruments import Exchange, Instrument
+from observer.simulator.foreign_masters import FOREIGN_EXCHANGES, foreign_file_name, made_up_foreign_contents
+from observer.simulator.instruments import ChanceSource, Exchange, Instrument, made_up_konex
 from observer.simulator.market import Market
 from observer.simulator.masters import file_of, instruments_of, record_width
 from observer.simulator.tally import Tally
 from observer.simulator.tape import NS_PER_S
 
+# The files whose listings are dealt in; those of KONEX, the sector codes and the exchanges abroad are served only.
 MASTER_FILES: Final[dict[Exchange, str]] = {"KOSPI": "kospi_code.mst", "KOSDAQ": "kosdaq_code.mst"}
-_OTHER_FILES: Final = ("konex_code.mst", "idxcode.mst")
+_KONEX_FILE: Final = "konex_code.mst"
+_OTHER_FILES: Final = (_KONEX_FILE, "idxcode.mst", *map(foreign_file_name, FOREIGN_EXCHANGES))
 _GROWING: Final = MASTER_FILES["KOSDAQ"]
 # Publication times that were seen at the real host: 22:35 the evening before, 08:10 on the day.
 _EVENING_BEFORE_S: Final = -(24 * 3600) + 22 * 3600 + 35 * 60
@@ -66,9 +69,9 @@ def real_contents(folder: Path) -> dict[str, bytes]:
     return contents
 
 
-def made_up_contents(instruments: tuple[Instrument, ...]) -> dict[str, bytes]:
-    """Unpacked master files of made-up listings, the oldest listing first, the newcomer last."""
-    contents: dict[str, bytes] = {}
+def made_up_contents(instruments: tuple[Instrument, ...], session_date: str, chance: ChanceSource) -> dict[str, bytes]:
+    """Unpacked master files of made-up listings, the oldest listing first, the newcomer last; KONEX and abroad too."""
+    contents = {_KONEX_FILE: file_of(made_up_konex(session_date, chance)), **made_up_foreign_contents(chance)}
     for exchange, name in MASTER_FILES.items():
         listed = sorted((i for i in instruments if i.exchange == exchange), key=lambda i: (i.listed_on, i.symbol))
         contents[name] = file_of(listed)
@@ -129,8 +132,9 @@ def _http_date(moment_ns: int) -> str:
 def _published(name: str, content: bytes, modified_ns: int) -> PublishedFile:
     packed = io.BytesIO()
     stamp = datetime.fromtimestamp(modified_ns // NS_PER_S, UTC).timetuple()[:6]
+    member = name.upper() if name.endswith(".cod") else name
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo(name, stamp), content, zipfile.ZIP_DEFLATED)
+        archive.writestr(zipfile.ZipInfo(member, stamp), content, zipfile.ZIP_DEFLATED)
     etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
     return PublishedFile(packed.getvalue(), etag, modified_ns)
 
@@ -144,5 +148,5 @@ def _unpacked(folder: Path, name: str) -> bytes | None:
                 return archive.read(archive.namelist()[0])
         except (zipfile.BadZipFile, IndexError) as error:
             raise DataFileError(f"{packed} is not a whole zip of one file") from error
-    plain = folder / name
-    return plain.read_bytes() if plain.is_file() else None
+    plain = next((path for path in (folder / name, folder / name.upper()) if path.is_file()), None)
+    return None if plain is None else plain.read_bytes()

@@ -17,11 +17,12 @@ from observer.simulator.ticks import rounded_down_krw
 if TYPE_CHECKING:
     from random import Random
 
-Exchange = Literal["KOSPI", "KOSDAQ"]
+Exchange = Literal["KOSPI", "KOSDAQ", "KONEX"]
 ChanceSource = Callable[[str], "Random"]
 
 _KRW_PER_CAP_UNIT: Final = 100_000_000
 _LARGEST_CAP_100M_KRW: Final = 900_000  # of a made-up exchange: 90 trillion won, falling by rank
+_KONEX_LISTINGS: Final = 40
 _KOSPI_SHARE: Final = 0.6
 _LETTERS: Final = "ACDEFGHJKLMNPRSTVWXYZ"
 
@@ -106,6 +107,17 @@ def made_up_instruments(count: int, session_date: str, chance: ChanceSource) -> 
     code = _code(count - 1, generator)
     identity = {"symbol": code, "isin": isin_of(code), "listed_on": day, "previous_volume": 0}
     return (*listings, msgspec.structs.replace(middling, **identity))
+
+
+def made_up_konex(session_date: str, chance: ChanceSource) -> tuple[Instrument, ...]:
+    """Listings of KONEX, which are in its master file and are not dealt in by the simulated market."""
+    generator = chance("konex")
+    listings = []
+    for serial in sorted(generator.sample(range(10_000), _KONEX_LISTINGS)):
+        share = _ordinary(_KONEX_LISTINGS * 50, _KONEX_LISTINGS, f"코넥스모의{serial}", "KONEX", generator)
+        code = f"9{serial:04d}0"
+        listings.append(msgspec.structs.replace(share, symbol=code, isin=isin_of(code)))
+    return tuple(share for share in listings if share.listed_on < session_date.replace("-", ""))
 
 
 def isin_of(short_code: str, *, kind: str = "7") -> str:

@@ -1,4 +1,4 @@
-"""Records of the KOSPI and KOSDAQ master files, by bytes: instrument -> record and record -> instrument. Pure.
+"""Records of the KOSPI, KOSDAQ and KONEX master files, by bytes: instrument -> record and record -> instrument. Pure.
 
 Encoding cp949, each record ends with LF. Short code 9 bytes, standard code 12, name 40, then the tail: 227 bytes in
 KOSPI (288 in all and the LF), 221 in KOSDAQ (282 and the LF). Slices are of bytes, since a Korean letter takes two. The
@@ -100,7 +100,7 @@ _TRADING: Final = (
     ("abnormal_rise", 1),
     ("krx300", 1),
 )
-_FINANCE: Final = (
+_FINANCE: Final[tuple[tuple[str, int], ...]] = (
     ("sales", 9),
     ("operating_profit", 9),
     ("ordinary_profit", 9),
@@ -117,6 +117,8 @@ _PAR_SPLIT: Final = "01"  # 액면변경: 00 none, 01 split, 02 consolidation
 LAYOUTS: Final[dict[Exchange, tuple[tuple[str, int], ...]]] = {
     "KOSPI": (*_HEAD, *_CLASSES, *_KOSPI_FLAGS, *_TRADING, ("kospi", 1), *_FINANCE),
     "KOSDAQ": (*_HEAD, *_CLASSES, *_KOSDAQ_FLAGS, *_TRADING, *_FINANCE),
+    # KONEX: 245 bytes, no classes and no flags, no group company.
+    "KONEX": (*_HEAD, ("group", 2), *_TRADING, *(field for field in _FINANCE if field[0] != "group_company")),
 }
 # Fields that hold numbers or codes of zeros where a record says nothing; the other one-byte ones are flags, N.
 _ZEROS: Final = frozenset(name for name, width in (*_CLASSES, *_TRADING, *_FINANCE) if width > 1) | {
@@ -127,7 +129,7 @@ _ZEROS: Final = frozenset(name for name, width in (*_CLASSES, *_TRADING, *_FINAN
 
 
 def record_width(exchange: Exchange) -> int:
-    """Bytes of a record without its LF: 288 or 282."""
+    """Bytes of a record without its LF: 288, 282 or 245."""
     return sum(width for _, width in LAYOUTS[exchange])
 
 
@@ -179,7 +181,7 @@ def _instrument(record: bytes, slices: Mapping[str, slice], exchange: Exchange) 
         settlement_trading=text("settlement_trading") == "Y",
         administrative=text("administrative") == "Y",
         preferred=text("preferred") not in ("", "0"),
-        spac=text("spac") == "Y",
+        spac="spac" in slices and text("spac") == "Y",
         split=text("par_change") == _PAR_SPLIT,
     )
 

@@ -131,6 +131,6 @@ def _market_and_contents(settings: SimulatorSettings) -> tuple[Market, dict[str,
         instruments = instruments_in(contents)
     else:
         instruments = made_up_instruments(settings.symbols, settings.session_date, chance)
-        contents = made_up_contents(instruments)
+        contents = made_up_contents(instruments, settings.session_date, chance)
     opens_s = second_of_day(settings.opens_at)
     return Market(settings.seed, settings.session_date, instruments, chance, opens_s, settings.trades_times), contents

@@ -67,7 +67,36 @@ def test_from_its_time_on_the_file_has_one_listing_more_and_other_stamps() -> No
 def test_a_file_that_is_not_there_is_not_found() -> None:
     async def test() -> None:
         async with running(at(8)) as client:
-            assert (await ask(client, "HEAD", "konex_code.mst")).status_code == 404
+            assert (await ask(client, "HEAD", "nothing_code.mst")).status_code == 404
+
+    asyncio.run(test())
+
+
+def test_konex_has_a_file_of_245_bytes_a_record_whose_listings_are_in_no_other() -> None:
+    async def test() -> None:
+        async with running(at(8)) as client:
+            content = unpacked(await ask(client, "GET", "konex_code.mst"), "konex_code.mst")
+            listed = list(instruments_of(content, "KONEX"))
+            assert {len(line) for line in content.splitlines()} == {245}
+            assert len(listed) == len({i.symbol for i in listed}) >= 30
+            assert {i.group for i in listed} == {"ST"}
+            assert not {i.symbol for i in listed} & {i.symbol for i in client.simulator.market.instruments}
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("code", ["nas", "nys", "ams", "shs", "shi", "szs", "szi", "tse", "hks", "hnx", "hsx"])
+def test_each_exchange_abroad_has_a_file_of_24_columns_named_in_capitals_inside(code: str) -> None:
+    async def test() -> None:
+        async with running(at(8)) as client:
+            answer = await ask(client, "GET", f"{code}mst.cod")
+            lines = unpacked(answer, f"{code.upper()}MST.COD").decode("cp949").splitlines()
+            rows = [line.split("\t") for line in lines]
+            assert {len(row) for row in rows} == {24}
+            assert {row[2] for row in rows} == {code.upper()}
+            assert all(row[5] == row[2] + row[4] and float(row[12]) > 0 for row in rows)
+            assert len({row[4] for row in rows}) == len(rows) == 60
+            assert {row[8] for row in rows} == ({"1"} if code in ("shi", "szi") else {"2", "3"})
 
     asyncio.run(test())
 
@@ -83,5 +112,10 @@ def test_real_files_are_served_byte_for_byte() -> None:
             await client.move_to(at(10, 30))
             assert unpacked(await ask(client, "GET", "kosdaq_code.mst"), "kosdaq_code.mst") == real
             assert (await ask(client, "HEAD", "idxcode.mst")).status_code == 200
+            konex = (REAL_DATA / "kis-master" / "2025-06" / "konex_code.mst").read_bytes()
+            assert unpacked(await ask(client, "GET", "konex_code.mst"), "konex_code.mst") == konex
+            assert len(list(instruments_of(konex, "KONEX"))) == 119
+            tokyo = (REAL_DATA / "kis-master" / "2025-06" / "TSEMST.COD").read_bytes()
+            assert unpacked(await ask(client, "GET", "tsemst.cod"), "TSEMST.COD") == tokyo
 
     asyncio.run(test())
