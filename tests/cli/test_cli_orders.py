@@ -105,12 +105,34 @@ def test_a_change_touches_the_processes_that_read_it_and_no_others(
 ) -> None:
     before = load_settings(write(folder))
     after = load_settings(write(folder, section))
-    changed = {
-        old.name
-        for old, new in zip(children_of(before, Path("x")), children_of(after, Path("x")), strict=True)
-        if old != new
-    }
-    assert changed == touched
+    assert touched_between(before, after) == touched
+
+
+BROKERS_USERS = {"accounts", "master-file", "gap-recovery", "track-a", "track-b"}
+
+
+def touched_between(before: Settings, after: Settings) -> set[str]:
+    pairs = zip(children_of(before, Path("x")), children_of(after, Path("x")), strict=True)
+    return {old.name for old, new in pairs if old != new}
+
+
+def test_other_accounts_touch_whoever_calls_the_broker(folder: Path) -> None:
+    before = load_settings(write(folder))
+    (folder / "config").mkdir()
+    pool = '{"provider_pool": {"accounts": [{"account_id": "main", "keys_file": "keys.toml", "max_slots": 40}]}}'
+    (folder / "config" / "provider_pool.json").write_text(pool)
+    assert touched_between(before, load_settings(write(folder))) == BROKERS_USERS
+
+
+def test_another_key_in_the_keys_file_touches_whoever_calls_the_broker(folder: Path) -> None:
+    (folder / "config").mkdir()
+    keys = folder / "config" / "keys.toml"
+    settings = []
+    for app_key in ("first", "first", "second"):
+        keys.write_text(f'[main]\napp_key = "{app_key}"\napp_secret = "secret"\n')
+        settings.append(load_settings(write(folder)))
+    assert touched_between(settings[0], settings[1]) == set()
+    assert touched_between(settings[1], settings[2]) == BROKERS_USERS
 
 
 def test_a_revision_is_the_same_for_the_same_values_however_they_are_written(folder: Path) -> None:
