@@ -60,7 +60,9 @@ class BrokerAccount:
     ) -> None:
         self.name = account.account_id
         self.priority = account.priority
-        self.capacity = min(account.max_slots, settings.selection.slots.max_slots)
+        self.registrations = account.max_slots
+        places = account.max_slots // len(settings.track_b.records)
+        self.capacity = min(places, settings.selection.slots.max_slots)
         self.keys = keys
         folder = Path(settings.run.runtime) / "tokens"
         self.tokens = TokenStore(folder, self.name)
@@ -139,7 +141,8 @@ class BrokerAccount:
             url=self._settings.kis.stream_url,
             provider=PROVIDER,
             account=self.name,
-            capacity=self.capacity,
+            capacity=self.registrations,
+            records=self._settings.track_b.records,
             silence_s=self._settings.kis.stream_silence_s,
         )
         return TradeStreamConnection(

@@ -16,10 +16,12 @@ from observer.accounts.permits import PermitSettings
 from observer.accounts.pool import PoolSettings, parse_pool
 from observer.errors import ConfigError
 from observer.gaps.recovery import RecoverySettings
+from observer.providers.interfaces import RecordKind
 from observer.providers.kis import hosts
 from observer.providers.settings import RestSettings
 from observer.reference.changes import ReferenceSettings
 from observer.schedule.phases import ScheduleSettings
+from observer.selection.sampling import SamplingSettings
 from observer.selection.settings import SelectionSettings
 from observer.simulator.settings import SimulatorSettings
 from observer.supervisor.limits import HostLimits
@@ -67,11 +69,22 @@ class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Track B, in market seconds: how often trade rates and expiries are looked at, and for how long an account's
-    stream may be down before its symbols move to other accounts.
+    stream may be down before its symbols move to other accounts. `records` is what is streamed of each symbol: each kind
+    is one registration, so two of them halve the number of symbols.
+
+    Raises:
+        ValueError: trades are not among the records, or one is named twice.
     """
 
+    records: tuple[RecordKind, ...] = ("trades",)
     evaluation_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
     failover_after_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+    sampling: SamplingSettings = SamplingSettings()
+
+    def __post_init__(self) -> None:
+        """Checks what is streamed: trades are what places are for."""
+        if "trades" not in self.records or len(set(self.records)) != len(self.records):
+            raise ValueError(f"records: {list(self.records)} must name each kind once, and trades among them")
 
 
 class SupervisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,13 +16,16 @@ from bus.events import (
     ConnectionChanged,
     Event,
     GapDetected,
+    GapReason,
     InputQuarantined,
     ListingChanged,
     MarketStateChanged,
+    SamplingChanged,
     SlotAssigned,
     Snapshot,
     SweepCompleted,
     Trade,
+    TradesConflated,
     UniverseMember,
 )
 from bus.feed import FeedSubscriber
@@ -38,6 +41,7 @@ from observer.schedule.phases import DayPlan
 from observer.selection import context
 from observer.selection.context import OpeningPoint
 from observer.selection.profile import EarlierDays, profiles_of
+from observer.selection.sampling import Conflation, Sampling
 from observer.selection.selector import NotWished, Selector, Wished
 from observer.selection.universe import KOREAN_STOCKS
 from observer.store.reader import StoreReader
@@ -49,6 +53,9 @@ logger = logging.getLogger(__name__)
 NAME: Final = "track-b"
 LOOK_S: Final = 0.1  # machine seconds between evaluations at least, however fast the market's clock runs
 UNIVERSE_POLL_S: Final = 0.2
+
+# Why a symbol that has a place is not registered for now, in the words of the stream; anything else is a reconnection.
+_GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renewal", "removed": "moved"}
 
 
 async def track_b(worker: Worker) -> None:
@@ -90,6 +97,8 @@ class Session:
         self._plan = plan
         self._session_date = plan.day.isoformat()
         self._detector = GapDetector()
+        self._sampling = Sampling(worker.settings.track_b.sampling)
+        self._conflation = Conflation()
         self._selector: Selector | None = None
         self._settling: set[str] = set()
         self._tasks: asyncio.TaskGroup
@@ -151,6 +160,7 @@ class Session:
 
     async def _close(self, selector: Selector) -> None:
         """Release every place, and find out what is missing of symbols that did not trade since an interruption."""
+        self._producer.publish(*self._conflation.flush())
         self._producer.flush()  # what the disk refuses of it is unsettled
         await self._settle(self._detector.unsettled())
         self._carry_out(selector, selector.close(self._clock.now_ns()))
@@ -221,8 +231,21 @@ class Session:
         while True:
             await asyncio.sleep(LOOK_S)
             await self._clock.sleep(self._settings.track_b.evaluation_s)
+            self._sample()
             self._fail_over(selector)
             self._carry_out(selector, selector.evaluate_held(self._clock.now_ns()))
+
+    def _sample(self) -> None:
+        """Keep less of the stream when the disk does not take it in time, and more again when it does."""
+        self._producer.publish(*self._conflation.flush())
+        waiting = self._producer.unacknowledged
+        if not self._sampling.look(waiting, asyncio.get_running_loop().time()):
+            return
+        rate_hz, now_ns = self._sampling.rate_hz, self._clock.now_ns()
+        reason = f"{waiting:,} events wait to be stored"
+        self._producer.publish(SamplingChanged(PROVIDER, now_ns, rate_hz, reason))
+        kept = "every trade is kept again" if rate_hz is None else f"trades are conflated to {rate_hz:g} rows a second"
+        self._producer.publish(AlertRaised(now_ns, "info" if rate_hz is None else "warning", NAME, f"{kept}: {reason}"))
 
     def _fail_over(self, selector: Selector) -> None:
         """Move the symbols of accounts that cannot stream, and those of accounts that can again."""
@@ -246,6 +269,7 @@ class Session:
 
     def _leave(self, symbol: str) -> None:
         """Watch a symbol no longer; if it did not trade since an interruption, ask what is missing."""
+        self._producer.publish(*self._conflation.flush(symbol))
         self._producer.flush()  # what the disk refuses of it is unsettled
         if symbol not in self._detector.unsettled():
             self._detector.stop(symbol)
@@ -275,7 +299,7 @@ class Session:
     def on_refused(self, events: Sequence[Event], _error: OSError) -> None:
         """What the disk did not take becomes a hole before the next trade that it takes."""
         for event in events:
-            if isinstance(event, Trade | GapDetected):
+            if isinstance(event, Trade | TradesConflated | GapDetected):
                 self._detector.refused(event)
 
     # --- what the stream tells ---
@@ -287,9 +311,12 @@ class Session:
             if observation == "duplicate":
                 continue
             if isinstance(observation, GapDetected):
+                self._producer.publish(*self._conflation.flush(trade.symbol))
                 self._producer.publish(observation, trade)  # the one without the other would tell a wrong hole
-            else:
+            elif (rate_hz := self._sampling.rate_hz) is None:
                 self._producer.publish(trade)
+            elif row := self._conflation.add(trade, rate_hz):
+                self._producer.publish(row)
             if self._selector is not None:
                 self._selector.see_trade(trade)
 
@@ -310,7 +337,7 @@ class Session:
         if self._selector is None or symbol not in self._selector.wanted:
             self._leave(symbol)
         else:
-            self._detector.interrupted(symbol, "reconnect")
+            self._detector.interrupted(symbol, _GAP_REASONS.get(reason, "reconnect"))
         if reason.startswith("refused"):
             text = f"{symbol} has a place and is not streamed: {reason}"
             self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", NAME, text))

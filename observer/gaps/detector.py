@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from bus.events import GapDetected, GapReason, Trade
+from bus.events import GapDetected, GapReason, Trade, TradesConflated
 
 # A trade that follows on (also: the first one of a registration), one seen before, or one that follows a hole. A trade
 # behind a hole is as new as any other.
@@ -117,9 +117,9 @@ class GapDetector:
         self._chains.pop(symbol, None)
         self._marks.pop(symbol, None)
 
-    def refused(self, event: Trade | GapDetected) -> None:
-        """A trade or a gap that was judged here could not be kept: the symbol's chain ends before it, so that the next
-        trade that is kept shows the hole.
+    def refused(self, event: Trade | TradesConflated | GapDetected) -> None:
+        """A trade, a row of several, or a gap that was judged here could not be kept: the symbol's chain ends before
+        it, so that the next trade that is kept shows the hole.
 
         Everything that was judged after it must be told too, or not be judged yet.
         """
@@ -129,8 +129,11 @@ class GapDetector:
         if isinstance(event, GapDetected):
             chain.set_back(event.after_volume, None, event.from_ns)
             return
-        count_before = None if event.cumulative_trades is None else event.cumulative_trades - 1
-        chain.set_back(event.cumulative_volume - event.volume, count_before, event.exchange_time_ns)
+        count, at_ns = (
+            (event.trades, event.from_ns) if isinstance(event, TradesConflated) else (1, event.exchange_time_ns)
+        )
+        count_before = None if event.cumulative_trades is None else event.cumulative_trades - count
+        chain.set_back(event.cumulative_volume - event.volume, count_before, at_ns)
 
     def interrupted(self, symbol: str, reason: GapReason) -> None:
         """A watched symbol lost continuity, and it is known why: its next hole carries this reason."""

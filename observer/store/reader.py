@@ -23,6 +23,7 @@ from bus.events import (
     Snapshot,
     SweepCompleted,
     Trade,
+    TradesConflated,
     UniverseBuilt,
     UniverseMember,
 )
@@ -127,21 +128,28 @@ class StoreReader:
             return _count(connection, select(func.coalesce(func.sum(surplus.c.rows), 0)))
 
     def last_marks(self, session_date: str, symbols: Sequence[str]) -> dict[str, TradeMark]:
-        """Where the stream stood for each of the symbols that have a streamed trade on that day. Recovered trades do
-        not count: they lie before one that was streamed.
+        """Where the stream stood for each of the symbols that have a streamed trade on that day, kept or conflated.
+        Recovered trades do not count: they lie before one that was streamed.
         """
-        columns = EVENT_TABLES[Trade].c
+        trades, rows = EVENT_TABLES[Trade].c, EVENT_TABLES[TradesConflated].c
         marks = {}
         with self._asking() as connection:
             for symbol in symbols:
-                wanted = (
-                    select(*(columns[name] for name in TradeMark.__struct_fields__))
-                    .where(columns.symbol == symbol, columns.session_date == session_date, columns.gap_id.is_(None))
-                    .order_by(columns.cumulative_volume.desc())
+                streamed = (
+                    select(trades.symbol, trades.cumulative_volume, trades.cumulative_trades, trades.exchange_time_ns)
+                    .where(trades.symbol == symbol, trades.session_date == session_date, trades.gap_id.is_(None))
+                    .order_by(trades.cumulative_volume.desc())
                     .limit(1)
                 )
-                if row := connection.execute(wanted).first():
-                    marks[symbol] = TradeMark(*row)
+                conflated = (
+                    select(rows.symbol, rows.cumulative_volume, rows.cumulative_trades, rows.to_ns)
+                    .where(rows.symbol == symbol, rows.session_date == session_date)
+                    .order_by(rows.cumulative_volume.desc())
+                    .limit(1)
+                )
+                found = [row for wanted in (streamed, conflated) if (row := connection.execute(wanted).first())]
+                if found:
+                    marks[symbol] = TradeMark(*max(found, key=lambda row: float(row.cumulative_volume)))
         return marks
 
     def snapshots(self, session_date: str, from_ns: int, to_ns: int) -> Sequence[Snapshot]:

@@ -23,6 +23,7 @@ from bus.events import (
     SlotReleased,
     Snapshot,
     SweepCompleted,
+    TradesConflated,
     TriggerFired,
     UniverseBuilt,
     UniverseMember,
@@ -238,6 +239,19 @@ def test_the_latest_universe_before_a_day_may_be_days_ago(store: Store, reader: 
     store(*build(["000660"], session_date="2026-11-12"), *friday, *build(["035720"], session_date=DAY))
     assert reader.latest_universe_before(DAY, "KR") == friday[:-1]
     assert reader.latest_universe_before("2026-11-12", "KR") == []
+
+
+def conflated(to_volume: float, *, symbol: str = "005930") -> TradesConflated:
+    prices = (1.0, 1.0, 1.0, 1.0)
+    return TradesConflated("kis", symbol, DAY, 90, 95, 96, 2, 5.0, *prices, to_volume, 12)
+
+
+def test_where_a_stream_stood_may_be_told_by_a_conflated_row(store: Store, reader: StoreReader) -> None:
+    store(trade(1, cumulative_volume=50.0), conflated(40.0))
+    store(trade(2, symbol="000660", cumulative_volume=50.0), conflated(60.0, symbol="000660"))
+    marks = reader.last_marks(DAY, ["005930", "000660"])
+    assert marks["005930"].cumulative_volume == 50.0
+    assert marks["000660"] == TradeMark("000660", 60.0, 12, 95)
 
 
 def seen_at(hour: int, minute: int, volume: float, *, day: int, symbol: str = "005930") -> Snapshot:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import GapDetected, Trade
+from bus.events import GapDetected, Trade, TradesConflated
 from observer.gaps.detector import GapDetector, Mark
 
 SECOND_NS = 1_000_000_000
@@ -409,3 +409,18 @@ def test_a_refused_trade_of_a_symbol_that_is_not_watched_or_of_another_day_chang
     detector.refused(tape(5)[0])
     detector.refused(tape(5, symbol="000660")[0])
     assert detector.unsettled() == frozenset()
+
+
+def test_a_refused_row_of_several_trades_sets_the_chain_back_before_its_first_one() -> None:
+    detector = watching()
+    trades = tape(5, 3, 8, 1)
+    for trade in trades[:3]:
+        detector.observe(trade)
+    first, last = trades[1], trades[2]
+    row = TradesConflated(
+        "kis", "005930", first.session_date, first.exchange_time_ns, last.exchange_time_ns, 0, 2, 11.0,
+        1.0, 1.0, 1.0, 1.0, last.cumulative_volume, last.cumulative_trades,
+    )  # fmt: skip
+    detector.refused(row)
+    found = gap(detector.observe(trades[3]))
+    assert (found.after_volume, found.missing_volume, found.missing_trades) == (5.0, 11.0, 2)

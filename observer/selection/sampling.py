@@ -1,0 +1,146 @@
+"""How much of the stream is kept under load: every trade, or so many rows a second that say what they stand for. Pure.
+
+Requirement 004 (Track B, sampling): 2 Hz, 1 Hz, 0.5 Hz. What counts as load is what has been published and is not yet
+stored: it grows when trades come faster than the disk takes them, whatever the reason. A step down is taken at once, a
+step back only after a while of calm, so that the rate does not swing.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import msgspec
+
+from bus.events import Trade, TradesConflated
+
+RATES_HZ: Final[Sequence[float | None]] = (None, 2.0, 1.0, 0.5)
+"""The steps down; None keeps every trade."""
+
+_NS_PER_S: Final = 1_000_000_000
+
+
+class SamplingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From how many events on that wait to be stored the next lower rate is taken, below how many the next higher one
+    after `calm_s` machine seconds.
+
+    Raises:
+        ValueError: the lower bound is not below the upper one.
+    """
+
+    degrade_above_events: Annotated[int, msgspec.Meta(ge=1)] = 200_000
+    recover_below_events: Annotated[int, msgspec.Meta(ge=0)] = 20_000
+    calm_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+
+    def __post_init__(self) -> None:
+        """Checks the bounds against each other."""
+        if self.recover_below_events >= self.degrade_above_events:
+            raise ValueError(
+                f"recover_below_events: {self.recover_below_events} is not below "
+                f"degrade_above_events: {self.degrade_above_events}"
+            )
+
+
+class Sampling:
+    """Which rate is in force. Times are machine seconds that are passed in."""
+
+    __slots__ = ("_calm_since_s", "_settings", "_stepped_s", "step")
+
+    def __init__(self, settings: SamplingSettings) -> None:
+        self._settings = settings
+        self._calm_since_s: float | None = None
+        self._stepped_s = float("-inf")
+        self.step = 0
+
+    @property
+    def rate_hz(self) -> float | None:
+        """Rows a second of each symbol, None for every trade."""
+        return RATES_HZ[self.step]
+
+    def look(self, waiting_events: int, now_s: float) -> bool:
+        """Whether the rate changed, given how many events wait to be stored. A step has `calm_s` to show its effect."""
+        settings = self._settings
+        if waiting_events > settings.degrade_above_events:
+            self._calm_since_s = None
+            if self.step < len(RATES_HZ) - 1 and now_s - self._stepped_s >= settings.calm_s:
+                return self._take(self.step + 1, now_s)
+        elif waiting_events >= settings.recover_below_events:
+            self._calm_since_s = None
+        elif self.step:
+            self._calm_since_s = now_s if self._calm_since_s is None else self._calm_since_s
+            if now_s - self._calm_since_s >= settings.calm_s:
+                return self._take(self.step - 1, now_s)
+        return False
+
+    def _take(self, step: int, now_s: float) -> bool:
+        self.step = step
+        self._calm_since_s, self._stepped_s = None, now_s
+        return True
+
+
+class Conflation:
+    """Trades of each symbol that wait to be told as one row. Exchange times cut the rows, so that a replay of the same
+    trades gives the same rows.
+    """
+
+    __slots__ = ("_open",)
+
+    def __init__(self) -> None:
+        self._open: dict[str, TradesConflated] = {}
+
+    def add(self, trade: Trade, rate_hz: float) -> TradesConflated | None:
+        """Take a trade; returns the row that it ends, if it is the first of another span."""
+        before = self._open.get(trade.symbol)
+        if before is not None and _span(before.from_ns, rate_hz) == _span(trade.exchange_time_ns, rate_hz):
+            self._open[trade.symbol] = _joined(before, trade)
+            return None
+        self._open[trade.symbol] = _row_of(trade)
+        return before
+
+    def flush(self, symbol: str | None = None) -> list[TradesConflated]:
+        """The open row of a symbol, or of all: before a gap is told, at a change of rate, and at the end."""
+        if symbol is not None:
+            row = self._open.pop(symbol, None)
+            return [] if row is None else [row]
+        rows, self._open = list(self._open.values()), {}
+        return rows
+
+
+def _span(time_ns: int, rate_hz: float) -> int:
+    return time_ns // round(_NS_PER_S / rate_hz)
+
+
+def _row_of(trade: Trade) -> TradesConflated:
+    return TradesConflated(
+        provider=trade.provider,
+        symbol=trade.symbol,
+        session_date=trade.session_date,
+        from_ns=trade.exchange_time_ns,
+        to_ns=trade.exchange_time_ns,
+        receive_time_ns=trade.receive_time_ns,
+        trades=1,
+        volume=trade.volume,
+        open=trade.price,
+        high=trade.price,
+        low=trade.price,
+        close=trade.price,
+        cumulative_volume=trade.cumulative_volume,
+        cumulative_trades=trade.cumulative_trades,
+    )
+
+
+def _joined(row: TradesConflated, trade: Trade) -> TradesConflated:
+    return TradesConflated(
+        provider=row.provider,
+        symbol=row.symbol,
+        session_date=row.session_date,
+        from_ns=row.from_ns,
+        to_ns=trade.exchange_time_ns,
+        receive_time_ns=trade.receive_time_ns,
+        trades=row.trades + 1,
+        volume=row.volume + trade.volume,
+        open=row.open,
+        high=max(row.high, trade.price),
+        low=min(row.low, trade.price),
+        close=trade.price,
+        cumulative_volume=trade.cumulative_volume,
+        cumulative_trades=trade.cumulative_trades,
+    )

@@ -1,0 +1,130 @@
+"""What is kept under load, and that nothing of it is lost in the sums."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import Trade, TradesConflated
+from observer.selection.sampling import RATES_HZ, Conflation, Sampling, SamplingSettings
+from tests.builders import trade
+
+SECOND_NS = 1_000_000_000
+SETTINGS = SamplingSettings(degrade_above_events=100, recover_below_events=10, calm_s=5.0)
+
+
+def test_every_trade_is_kept_as_long_as_they_are_stored_in_time() -> None:
+    sampling = Sampling(SETTINGS)
+    assert not sampling.look(100, 0.0)
+    assert sampling.rate_hz is None
+
+
+def test_under_load_the_rate_goes_down_step_by_step_and_no_further() -> None:
+    sampling = Sampling(SETTINGS)
+    rates = []
+    for now_s in range(0, 30, 5):
+        sampling.look(101, now_s)
+        rates.append(sampling.rate_hz)
+    assert rates == [2.0, 1.0, 0.5, 0.5, 0.5, 0.5]
+
+
+def test_a_step_has_time_to_show_its_effect() -> None:
+    sampling = Sampling(SETTINGS)
+    assert sampling.look(101, 0.0)
+    assert not sampling.look(101, 4.9)
+    assert sampling.look(101, 5.0)
+
+
+def test_after_a_while_of_calm_it_comes_back_step_by_step() -> None:
+    sampling = Sampling(SETTINGS)
+    sampling.look(101, 0.0)
+    sampling.look(101, 5.0)
+    changes = [(now_s, sampling.rate_hz) for now_s in range(6, 30) if sampling.look(9, now_s)]
+    assert changes == [(11, 2.0), (17, None)]
+
+
+def test_calm_that_is_interrupted_counts_anew() -> None:
+    sampling = Sampling(SETTINGS)
+    sampling.look(101, 0.0)
+    for now_s, waiting in ((1.0, 5), (5.9, 10), (6.0, 5), (10.9, 5)):
+        assert not sampling.look(waiting, now_s)
+    assert sampling.look(5, 11.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.floats(0.1, 9)), max_size=40))
+def test_the_rate_moves_one_step_at_a_time_and_stays_in_the_table(looks: list[tuple[int, float]]) -> None:
+    sampling, now_s = Sampling(SETTINGS), 0.0
+    for waiting, elapsed_s in looks:
+        now_s += elapsed_s
+        before = sampling.step
+        assert sampling.look(waiting, now_s) == (sampling.step != before)
+        assert abs(sampling.step - before) <= 1
+        assert 0 <= sampling.step < len(RATES_HZ)
+
+
+def test_the_bounds_leave_room_between_them() -> None:
+    with pytest.raises(ValueError, match="recover_below_events"):
+        SamplingSettings(degrade_above_events=10, recover_below_events=10)
+
+
+# --- conflation ---
+
+
+def at(second: float, price: float, volume: float, total: float) -> Trade:
+    return trade(
+        1,
+        exchange_time_ns=round(second * SECOND_NS),
+        price=price,
+        volume=volume,
+        cumulative_volume=total,
+        cumulative_trades=int(total),
+    )
+
+
+def test_a_row_says_how_many_trades_and_how_much_volume_it_stands_for() -> None:
+    conflation = Conflation()
+    for item in (at(0, 10, 1, 1), at(0.2, 12, 2, 3), at(0.4, 9, 3, 6)):
+        assert conflation.add(item, 2.0) is None
+    row = conflation.add(at(0.5, 11, 1, 7), 2.0)
+    assert row is not None
+    assert (row.trades, row.volume, row.cumulative_volume, row.cumulative_trades) == (3, 6.0, 6.0, 6)
+    assert (row.open, row.high, row.low, row.close) == (10, 12, 9, 9)
+    assert (row.from_ns, row.to_ns) == (0, round(0.4 * SECOND_NS))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 3 * SECOND_NS), st.integers(1, 9)), max_size=60),
+    st.sampled_from([2.0, 1.0, 0.5]),
+)
+def test_nothing_is_lost_in_the_sums(ticks: list[tuple[str, int, int]], rate_hz: float) -> None:
+    conflation, rows = Conflation(), []
+    trades: list[Trade] = []
+    totals = {"A": 0, "B": 0}
+    clocks = {"A": 0, "B": 0}
+    for symbol, elapsed_ns, volume in ticks:
+        totals[symbol] += volume
+        clocks[symbol] += elapsed_ns
+        trades.append(
+            trade(
+                1,
+                symbol=symbol,
+                exchange_time_ns=clocks[symbol],
+                volume=float(volume),
+                cumulative_volume=float(totals[symbol]),
+            )
+        )
+    for item in trades:
+        row = conflation.add(item, rate_hz)
+        rows += [] if row is None else [row]
+    rows += conflation.flush()
+    assert conflation.flush() == []
+    for symbol, total in totals.items():
+        own = [row for row in rows if row.symbol == symbol]
+        assert sum(row.volume for row in own) == total
+        assert sum(row.trades for row in own) == sum(item.symbol == symbol for item in trades)
+        assert all(chained(before, after) for before, after in itertools.pairwise(own))
+
+
+def chained(before: TradesConflated, after: TradesConflated) -> bool:
+    return after.cumulative_volume - after.volume == before.cumulative_volume and before.to_ns < after.from_ns
