@@ -18,6 +18,7 @@ from bus.events import EVENT_TYPES, kind_of
 from bus.tap import TapSubscriber
 from observer.cli.control import DEMO_CONFIGURATION
 from observer.cli.host import stopping_on_signals
+from observer.cli.raw_capture import capture_raw
 from observer.cli.run import DEFAULT_CONFIGURATION
 from observer.config import endpoints_of, is_reachable, load_settings
 from observer.errors import ConfigError, StoreError
@@ -49,17 +50,31 @@ class CaptureSummary(msgspec.Struct, frozen=True):
 
 
 def capture(
-    out: Annotated[Path, typer.Option(help="The journal to write; it must not be there yet.")],
+    out: Annotated[Path | None, typer.Option(help="The journal to write; it must not be there yet.")] = None,
+    raw: Annotated[
+        Path | None, typer.Option(help="Instead of --out: a folder, new or empty, for frames and bodies as they came.")
+    ] = None,
     kinds: Annotated[str, typer.Option(help="Kinds of events, with commas between them; without it all.")] = "",
     config: Annotated[Path | None, typer.Option(help="The configuration of the system that is meant.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")] = False,
 ) -> None:
     """Record everything that is committed, from now until ctrl-C or SIGTERM, in a journal that can be replayed.
 
+    With --raw instead what brokers and processes say to each other: every WebSocket frame and every REST request and
+    answer, sent and received, before decoding and without secrets, in one journal for each process and start. Processes
+    that are started meanwhile join. `observer replay --raw` decodes them again.
+
     At its end it compares what it has with the streams' marks in the database. Exit status 0 when nothing that was
-    committed meanwhile is missing; 1 when something is, or when that cannot be told: it says how much.
+    committed meanwhile is missing; 1 when something is, or when that cannot be told: it says how much. (With --raw
+    there is nothing to compare with: 0.)
     """
+    if (out is None) == (raw is None) or (raw is not None and kinds):
+        raise ConfigError("give either --out FILE, which --kinds belongs to, or --raw FOLDER")
     settings = load_settings(config or _running_configuration())
+    if raw is not None:
+        capture_raw(raw, settings, as_json=as_json)
+        return
+    assert out is not None, "one of the two is given"
     label = CaptureLabel(uuid.uuid4().hex, _wanted_kinds(kinds))
     address = endpoints_of(settings.run).tap
     try:

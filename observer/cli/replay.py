@@ -15,6 +15,7 @@ from bus.journal import JournalError
 from bus.replay import CaptureSource, Replay
 from bus.verification import Verdict, verify
 from observer.cli.host import stopping_on_signals
+from observer.cli.raw_replay import replay_raw
 from observer.cli.writer_process import writer_of
 from observer.errors import ConfigError, DataFileError
 from observer.store.engine import migrate, parse_url
@@ -44,11 +45,17 @@ class ReplaySummary(msgspec.Struct, frozen=True):
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="A capture.")],
-    db: Annotated[str, typer.Option(help="Database URL (sqlite:///... or postgresql+psycopg://...); made if absent.")],
+    file: Annotated[Path | None, typer.Argument(help="A capture.")] = None,
+    db: Annotated[
+        str, typer.Option(help="Database URL (sqlite:///... or postgresql+psycopg://...); made if absent.")
+    ] = "",
     speed: Annotated[str, typer.Option(help="Market seconds a second, by the events' own times; max: no waiting.")] = (
         FASTEST
     ),
+    raw: Annotated[Path | None, typer.Option(help="Instead of a capture the folder of a raw one.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With --raw: write what was decoded as JSON lines; it must not be there yet.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")] = False,
 ) -> None:
     """Deliver a capture to a database, through the same writer and in the same way as every event.
@@ -56,7 +63,18 @@ def replay(
     What is there already is not delivered again: a second replay changes nothing, one that was interrupted goes on.
     Exit status 0 when all of the capture is in the database; 1 when it is, but the capture itself has holes; 2 when it
     cannot be replayed; 130 after ctrl-C.
+
+    With --raw the records of a raw capture go through the decoders of its broker again, without a network and without a
+    database: counts of what comes out, or with --out all of it, the same as the live processes had. Exit status 0; 1
+    when there is no decoder for an answer or a journal has a torn tail; 2 when it is no raw capture.
     """
+    if raw is not None:
+        if file is not None or db or speed != FASTEST:
+            raise ConfigError("a raw capture is decoded, not stored: give --raw FOLDER, and --out FILE if you like")
+        replay_raw(raw, out, as_json=as_json)
+        return
+    if file is None or not db or out is not None:
+        raise ConfigError("give a capture and --db URL, or --raw FOLDER, which --out belongs to")
     factor = _factor(speed)
     verdict = _sound(file)
     source = _opened(file)

@@ -23,7 +23,7 @@ from observer.providers.domestic import (
 from observer.providers.funds import FundHoldings, FundQuote, NavComparison, NavDay, NavMinute
 from observer.providers.http import RestPipeline
 from observer.providers.kis import calls, funds, market, overseas, symbols
-from observer.providers.kis.calls import continuation_keys, fetch, fetch_pages, one_symbol
+from observer.providers.kis.calls import Body, KisCall, continuation_keys, fetch, fetch_pages, one_symbol
 from observer.providers.kis.moments import date_text
 from observer.providers.overseas import OverseasBar, OverseasInstrument, OverseasQuote, OverseasQuoteDetail
 
@@ -33,6 +33,7 @@ _NAV_PAGES_MAX: Final = 50  # of about 30 days or more
 _OVERSEAS_PAGES_MAX: Final = 100  # of 100 days: forty years
 _DOMESTIC_PRODUCT: Final = "300"  # 상품유형코드 of stocks, ETFs and ETNs
 _NAV_MINUTES_MARKET: Final = "E"  # this one call wants E where the others want J
+_NOTHING_FOUND: Final = "KIOK0560"  # 조회할 내용이 없습니다: how the product calls say that there is no such product
 _ONE_DAY: Final = timedelta(days=1)
 
 
@@ -96,8 +97,8 @@ class KisInstruments:
         Raises:
             ProviderError: the broker did not answer, or refused.
         """
-        body = await fetch(self._pipeline, calls.STOCK, _product(_DOMESTIC_PRODUCT, symbol))
-        return symbols.stock_information_of(body, symbol)
+        body = await _fetch_product(self._pipeline, calls.STOCK, _DOMESTIC_PRODUCT, symbol)
+        return None if body is None else symbols.stock_information_of(body, symbol)
 
     async def product_information(self, symbol: str) -> ProductInformation | None:
         """KIS's record of a domestic security as its product; None when it has none.
@@ -105,8 +106,8 @@ class KisInstruments:
         Raises:
             ProviderError: the broker did not answer, or refused.
         """
-        body = await fetch(self._pipeline, calls.PRODUCT, _product(_DOMESTIC_PRODUCT, symbol))
-        return symbols.product_information_of(body)
+        body = await _fetch_product(self._pipeline, calls.PRODUCT, _DOMESTIC_PRODUCT, symbol)
+        return None if body is None else symbols.product_information_of(body)
 
 
 class KisMarket:
@@ -313,9 +314,9 @@ class KisOverseas:
         Raises:
             ProviderError: the broker did not answer, or refused.
         """
-        query = _product(_exchange(exchange).product, symbol)
-        body = await fetch(self._pipeline, calls.OVERSEAS_INSTRUMENT, query)
-        return overseas.overseas_instrument_of(body, exchange, symbol)
+        product_type = _exchange(exchange).product
+        body = await _fetch_product(self._pipeline, calls.OVERSEAS_INSTRUMENT, product_type, symbol)
+        return None if body is None else overseas.overseas_instrument_of(body, exchange, symbol)
 
 
 def _exchange(name: str) -> _Exchange:
@@ -324,9 +325,27 @@ def _exchange(name: str) -> _Exchange:
     return _EXCHANGES[name]
 
 
+def exchange_named(code: str) -> str:
+    """Our name of the exchange that KIS's calls name so, by 거래소코드 or by 상품유형코드.
+
+    Raises:
+        BadRequestError: there is none.
+    """
+    for name, exchange in _EXCHANGES.items():
+        if code in (exchange.quotes, exchange.product):
+            return name
+    raise BadRequestError(f"no exchange of KIS has the code {code!r}")
+
+
 def _security(exchange: str, symbol: str) -> dict[str, str]:
     return {"AUTH": "", "EXCD": _exchange(exchange).quotes, "SYMB": symbol}
 
 
-def _product(product_type: str, symbol: str) -> dict[str, str]:
-    return {"PRDT_TYPE_CD": product_type, "PDNO": symbol}
+async def _fetch_product(pipeline: RestPipeline, call: KisCall[Body], product_type: str, symbol: str) -> Body | None:
+    """A product call's answer; None when KIS says that there is nothing of that kind and number."""
+    try:
+        return await fetch(pipeline, call, {"PRDT_TYPE_CD": product_type, "PDNO": symbol})
+    except BadRequestError as error:
+        if error.code == _NOTHING_FOUND:
+            return None
+        raise
