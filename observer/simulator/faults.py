@@ -4,7 +4,7 @@ Every fault is one kind, a span of market time and, where it needs them, the sha
 and an amount of seconds. A seed and a script give the same faults again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final, Literal, Self, get_args
 
 import msgspec
@@ -13,23 +13,41 @@ from observer.simulator.instruments import ChanceSource
 from observer.simulator.tape import NS_PER_S, midnight_ns
 
 FaultKind = Literal[
-    "rest_latency",  # a share of the calls is answered `by_s` machine seconds late
-    "rest_error",  # a share of the calls meets HTTP 500 (EGW00002)
-    "rest_stall",  # a share of the calls gets no answer; the line is cut when the fault ends
-    "rest_reset",  # a share of the calls has its connection cut
-    "rest_refused",  # nobody listens: connections are refused, those that are there are cut
-    "maintenance",  # every call meets the gateway's time-out (HTTP 500, EGW00300)
-    "stream_cut",  # every stream is cut without a close frame, new ones are refused until the end
-    "half_open",  # every stream, and each that is opened until the end, stays open and says nothing any more
-    "malformed",  # a share of the data frames cannot be read, wholly or from one record on
-    "truncated",  # a share of the data frames ends in the middle of a record
-    "duplicated",  # a share of the data frames comes twice
-    "wrong_count",  # a share of the data frames states another number of records than it has
-    "clock_skew",  # the times that KIS states of itself (PINGPONG, end of a token) are `by_s` seconds off
-    "token_revoked",  # all tokens are forgotten (EGW00121)
-    "token_expired",  # all tokens end before their time (EGW00123)
-    "approval_revoked",  # all approval keys are forgotten (OPSP0011)
+    "rest_latency",
+    "rest_error",
+    "rest_stall",
+    "rest_reset",
+    "rest_refused",
+    "maintenance",
+    "stream_cut",
+    "half_open",
+    "malformed",
+    "truncated",
+    "duplicated",
+    "wrong_count",
+    "clock_skew",
+    "token_revoked",
+    "token_expired",
+    "approval_revoked",
 ]
+FAULT_MEANINGS: Final[Mapping[FaultKind, str]] = {
+    "rest_latency": "a share of the calls is answered by_s machine seconds late",
+    "rest_error": "a share of the calls meets HTTP 500 (EGW00002)",
+    "rest_stall": "a share of the calls gets no answer; the line is cut when the fault ends",
+    "rest_reset": "a share of the calls has its connection cut",
+    "rest_refused": "nobody listens: connections are refused, those that are there are cut",
+    "maintenance": "every call meets the gateway's time-out (HTTP 500, EGW00300)",
+    "stream_cut": "every stream is cut without a close frame, new ones are refused until the end",
+    "half_open": "every stream, and each that is opened until the end, stays open and says nothing any more",
+    "malformed": "a share of the data frames cannot be read, wholly or in one record",
+    "truncated": "a share of the data frames ends in the middle of a record",
+    "duplicated": "a share of the data frames comes twice",
+    "wrong_count": "a share of the data frames states another number of records than it has",
+    "clock_skew": "the times that KIS states of itself (PINGPONG, end of a token) are by_s seconds off",
+    "token_revoked": "all tokens are forgotten (EGW00121)",
+    "token_expired": "all tokens end before their time (EGW00123)",
+    "approval_revoked": "all approval keys are forgotten (OPSP0011)",
+}
 FAULT_KINDS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
 _DAY_NS: Final = 24 * 3_600 * NS_PER_S
 

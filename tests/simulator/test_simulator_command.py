@@ -1,0 +1,64 @@
+"""`observer simulator`: it serves, takes faults and tells what it saw."""
+
+import asyncio
+import json
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+from typer.testing import CliRunner
+
+from observer.cli.simulator import app
+from observer.simulator.faults import FAULT_KINDS, FAULT_MEANINGS
+from tests.simulator.simulator_client import Client, at, running
+
+
+async def typed(client: Client, *words: str) -> str:
+    arguments = [*words, "--url", client.simulator.rest_url]
+    result = await asyncio.to_thread(CliRunner().invoke, app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_a_fault_that_is_typed_happens_and_is_counted() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client:
+            told = json.loads(await typed(client, "fault", "rest_error", "--for", "30", "--share", "0.5"))
+            assert (told["kind"], told["start_ns"], told["end_ns"], told["share"]) == (
+                "rest_error", at(10), at(10, 0, 30), 0.5,
+            )  # fmt: skip
+            await typed(client, "fault", "maintenance", "--for", "30")
+            assert (await client.call("inquire-price", "FHKST01010100")).status_code == 500
+            assert json.loads(await typed(client, "counters"))["faults"]
+            assert json.loads(await typed(client, "registrations")) == []
+
+    asyncio.run(test())
+
+
+def test_help_names_every_fault_and_every_command() -> None:
+    text = CliRunner().invoke(app, ["fault", "--help"], env={"COLUMNS": "400"}).stdout
+    assert set(FAULT_MEANINGS) == set(FAULT_KINDS)
+    assert all(f"{kind}:" in text for kind in FAULT_KINDS)
+    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout
+    assert all(word in text for word in ("offered", "fault", "counters", "registrations", "--port", "--seed"))
+
+
+def test_it_serves_until_it_is_stopped_with_keys_that_only_the_owner_reads(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.toml"
+    command = [sys.executable, "-m", "observer", "simulator", "--symbols", "30", "--keys", str(keys), "--accounts", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            urls = dict(process.stdout.readline().split() for _ in range(3))
+            assert set(urls) == {"rest", "stream", "files"}
+            assert httpx.get(f"{urls['rest']}/simulator/counters").json()["connections"] == 0
+            assert httpx.head(f"{urls['files']}/common/master/kospi_code.mst.zip").status_code == 200
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    assert keys.read_text().count("app_key") == 2
