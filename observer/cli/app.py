@@ -32,6 +32,12 @@ def _add_status(app: typer.Typer) -> None:
     app.command("status")(control.status)
 
 
+def _add_accounts(app: typer.Typer) -> None:
+    from observer.cli import accounts
+
+    app.command("accounts")(accounts.accounts)
+
+
 def _add_ctl(app: typer.Typer) -> None:
     from observer.cli import control
 
@@ -84,6 +90,7 @@ COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "demo": _add_demo,
     "run": _add_run,
     "status": _add_status,
+    "accounts": _add_accounts,
     "ctl": _add_ctl,
     "capture": _add_capture,
     "replay": _add_replay,
