@@ -242,3 +242,14 @@ def test_the_minutes_of_a_past_day_leave_out_the_day_before_it():
         lambda pipeline: calls.KisRest(pipeline).past_minute_bars(SYMBOL, kst_ns(DAY), kst_ns(DAY, 15, 30)), answer
     )
     assert [(bar.start_ns, bar.value) for bar in bars] == [(kst_ns(DAY, 9), 10.0), (kst_ns(DAY, 9, 1), 20.0)]
+
+
+PRODUCT_CALLS = [each for each in CONTRACTS if each.call in (calls.STOCK, calls.PRODUCT, calls.OVERSEAS_INSTRUMENT)]
+
+
+@pytest.mark.parametrize("contract", PRODUCT_CALLS, ids=repr)
+def test_a_product_that_is_not_there_is_none_and_another_refusal_is_an_error(contract):
+    refusal = {"rt_cd": "7", "msg_cd": "KIOK0560", "msg1": "조회할 내용이 없습니다"}
+    assert asked(contract.ask, lambda _: (refusal, ""))[0] is None
+    with pytest.raises(BadRequestError):
+        asked(contract.ask, lambda _: ({**refusal, "msg_cd": "OPSQ2001"}, ""))
