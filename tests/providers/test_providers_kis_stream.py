@@ -1,0 +1,146 @@
+"""The stream client against the simulated broker, which knows nothing of its tables: all kinds of records, limits."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from bus.events import ExpectedPrice, MarketStateChanged, NavObserved, OrderBook
+from observer.providers.interfaces import Credentials
+from observer.providers.kis.session import KisSession
+from observer.providers.websocket import StreamSettings, TradeStreamConnection
+from tests.providers.stand_ins import until
+from tests.simulator.simulator_client import at, running
+
+EVERY_KIND = ("trades", "order_book", "expected_price", "market_state", "nav")
+
+
+class Heard:
+    """Keeps what came."""
+
+    def __init__(self):
+        self.trades, self.facts, self.broken, self.states, self.gone = [], [], [], [], []
+
+    def on_trades(self, trades):
+        self.trades += trades
+
+    def on_facts(self, facts):
+        self.facts += facts
+
+    def on_registered(self, symbol):
+        pass
+
+    def on_unregistered(self, symbol, reason):
+        self.gone.append((symbol, reason))
+
+    def on_connection(self, change):
+        self.states.append(change.state)
+
+    def on_quarantine(self, item):
+        self.broken.append(item)
+
+    def of(self, kind):
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+
+class ApprovalKey:
+    """Credentials of one account: only its approval key is of use here."""
+
+    def __init__(self, approval_key):
+        self._credentials = Credentials("first", "", "", approval_key)
+
+    async def current(self):
+        return self._credentials
+
+    async def reject(self, used):
+        raise AssertionError("the key is a good one")
+
+
+@asynccontextmanager
+async def streaming(start_ns, venue="KRX", simulator=None, **changes):
+    async with running(start_ns, **(simulator or {})) as client:
+        heard = Heard()
+        url = client.simulator.stream_url + "/tryitout"
+        stream = TradeStreamConnection(
+            settings=StreamSettings(url=url, provider="kis", account="main", **changes),
+            open_dialect=lambda used: KisSession(used.approval_key, venue),
+            credentials=ApprovalKey(await client.approval()),
+            listener=heard,
+            clock=client.clock,
+            chance=Random(1),
+        )
+        task = asyncio.create_task(stream.run())
+        try:
+            yield client, stream, heard
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def played(play, *arguments, **options):
+    async def scenario():
+        async with streaming(*arguments, **options) as parts:
+            await play(*parts)
+
+    asyncio.run(scenario())
+
+
+def test_every_kind_of_record_of_the_simulated_broker_is_read():
+    async def play(client, stream, heard):
+        fund = next(each.symbol for each in client.simulator.market.instruments if each.group == "EF")
+        stream.want([client.liveliest, fund])
+        kinds = (OrderBook, ExpectedPrice, MarketStateChanged, NavObserved)
+        await until(lambda: client.simulator.counters().registrations == 2 * len(EVERY_KIND))
+        assert stream.registered == {client.liveliest, fund}
+        await client.move_to(at(8, 59, 30))
+        await until(lambda: bool(heard.of(ExpectedPrice)))
+        await client.move_to(at(9, 2))
+        await until(lambda: heard.trades and all(heard.of(kind) for kind in kinds))
+        assert heard.broken == []
+        assert {nav.symbol for nav in heard.of(NavObserved)} == {fund}
+        assert all(book.bid_1 is None or book.ask_1 is None or book.bid_1 < book.ask_1 for book in heard.of(OrderBook))
+        assert {fact.session_date for fact in heard.of(OrderBook)} == {"2026-11-18"}
+
+    played(play, at(8, 59), records=EVERY_KIND, simulator={"symbols": 60})
+
+
+@pytest.mark.parametrize("venue", ["KRX", "both"])
+def test_the_volumes_of_streamed_trades_follow_on_each_other(venue):
+    async def play(client, stream, heard):
+        stream.want([client.liveliest])
+        await until(lambda: bool(stream.registered))
+        await client.move_to(at(10))
+        await until(lambda: len(heard.trades) > 100)
+        for earlier, later in pairwise(heard.trades):
+            assert later.cumulative_volume == earlier.cumulative_volume + later.volume
+            assert later.cumulative_trades == earlier.cumulative_trades + 1
+
+    played(play, at(9, 30), venue=venue)
+
+
+def test_what_the_broker_has_no_place_for_is_not_believed_active():
+    async def play(client, stream, heard):
+        symbols = [each.symbol for each in client.simulator.market.instruments[:4]]
+        stream.want(symbols)
+        await until(lambda: bool(heard.gone))
+        assert stream.registered == set(symbols[:3])
+        assert heard.gone[0][0] == symbols[3]
+        assert "OPSP0008" in heard.gone[0][1]
+        assert client.simulator.counters().refusals["OPSP0008"] == 1
+
+    played(play, at(9, 30), simulator={"registrations_limit": 3})
+
+
+def test_a_full_set_of_places_is_exchanged_without_a_refusal():
+    async def play(client, stream, heard):
+        symbols = [each.symbol for each in client.simulator.market.instruments]
+        assert stream.capacity == 3
+        stream.want(symbols[:3])
+        await until(lambda: stream.registered == set(symbols[:3]))
+        stream.want(symbols[3:6])
+        await until(lambda: stream.registered == set(symbols[3:6]))
+        assert not client.simulator.counters().refusals
+
+    played(play, at(9, 30), simulator={"registrations_limit": 3}, capacity=3)
