@@ -23,13 +23,13 @@ _SHOW_EVERY: Final = 5_000  # records
 
 
 class ReplayedFact(msgspec.Struct, frozen=True):
-    """One line of `--out`: whose record gave it, by which way it came, the record's time, and what it is."""
+    """One line of `--out`: whose record gave it, by which way that came and when, and the fact's fields by name."""
 
     account: str
     channel: str
     time_ns: int
     kind: str
-    value: msgspec.Struct
+    value: Mapping[str, object]
 
 
 class RawReplaySummary(msgspec.Struct, frozen=True):
@@ -92,7 +92,8 @@ def _lines(out: Path | None) -> Iterator[Callable[[RawRecord, msgspec.Struct], N
 
 
 def _write(file: BinaryIO, record: RawRecord, fact: msgspec.Struct) -> None:
-    line = ReplayedFact(record.account, record.channel, record.time_ns, type(fact).__name__, fact)
+    value = msgspec.structs.asdict(fact)
+    line = ReplayedFact(record.account, record.channel, record.time_ns, type(fact).__name__, value)
     file.write(msgspec.json.encode(line) + b"\n")
 
 

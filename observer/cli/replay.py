@@ -15,7 +15,6 @@ from bus.journal import JournalError
 from bus.replay import CaptureSource, Replay
 from bus.verification import Verdict, verify
 from observer.cli.host import stopping_on_signals
-from observer.cli.raw_replay import replay_raw
 from observer.cli.writer_process import writer_of
 from observer.errors import ConfigError, DataFileError
 from observer.store.engine import migrate, parse_url
@@ -71,6 +70,8 @@ def replay(
     if raw is not None:
         if file is not None or db or speed != FASTEST:
             raise ConfigError("a raw capture is decoded, not stored: give --raw FOLDER, and --out FILE if you like")
+        from observer.cli.raw_replay import replay_raw  # loads the decoders, with the network library they stand on
+
         replay_raw(raw, out, as_json=as_json)
         return
     if file is None or not db or out is not None:

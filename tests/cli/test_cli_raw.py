@@ -1,0 +1,128 @@
+"""`observer capture --raw` and `observer replay --raw`, as commands; the test records as a worker would."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from observer.cli.capture import capture
+from observer.cli.replay import replay
+from observer.clock import ScaledClock
+from observer.errors import ObserverError
+from observer.providers.raw_recorder import LOOK_S, RawRecorder
+from observer.providers.raw_wish import RawWish, held_wish, read_wish, wish_path
+from tests.providers.kis_builders import frame, record
+from tests.system.running import OBSERVER, eventually, observer, short_folder
+
+pytestmark = pytest.mark.system
+
+QUOTE = b'{"rt_cd":"0","output":[{"inter_shrn_iscd":"005930","inter2_prpr":"70000"}]}'
+
+
+@pytest.fixture
+def folder():
+    with short_folder() as short:
+        (short / "c.toml").write_text(tomli_w.dumps({"run": {"data": str(short), "runtime": str(short / "run")}}))
+        yield short
+
+
+class Recording:
+    """`observer capture --raw` as a process."""
+
+    def __init__(self, folder: Path, config: Path) -> None:
+        self.folder = folder
+        command = [OBSERVER, "capture", "--raw", str(folder), "--config", str(config), "--json"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        line = self.process.stderr.readline()  # pytest's time limit is the deadline
+        assert "recording to" in line, line
+
+    def stop(self):
+        """Ctrl-C; the summary."""
+        self.process.send_signal(signal.SIGINT)
+        out, errors = self.process.communicate(timeout=20)
+        assert (self.process.returncode, errors) == (0, "")
+        return json.loads(out)
+
+
+def worker(runtime: Path, name: str) -> RawRecorder:
+    clock = ScaledClock(10**18, time.monotonic_ns(), 1.0)
+    return RawRecorder(wish=wish_path(runtime), provider="kis", process=name, clock=clock, monotonic_s=time.monotonic)
+
+
+def test_what_two_processes_say_is_counted_and_decoded_again(folder):
+    recording = Recording(folder / "raw", folder / "c.toml")
+    stream, sweep = worker(folder / "run", "track-b"), worker(folder / "run", "track-a")
+    stream.of("main").frame("sent", 1, 1, b"{}")
+    stream.of("main").frame("received", 1, 2, frame(record(), record()).encode())
+    stream.of("main").frame("received", 1, 3, b"rubbish")
+    number = sweep.of("main").request("quotes", {}, {}, b"")
+    sweep.of("main").answer(number, "quotes", 200, {}, {}, QUOTE)
+    summary = recording.stop()
+    assert (summary["files"], summary["frames"], summary["bodies"]) == (2, 3, 2)
+    assert summary["size_bytes"] == sum(path.stat().st_size for path in recording.folder.iterdir())
+    assert read_wish(wish_path(folder / "run")) is None
+    done = observer("replay", "--raw", recording.folder, "--out", folder / "facts", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["kinds"] == {"InputQuarantined": 1, "Quote": 1, "Trade": 2}
+    assert (told["records"], told["refused"], told["malformed"], told["torn_bytes"]) == (5, 0, 0, 0)
+    facts = [json.loads(line) for line in (folder / "facts").read_text().splitlines()]
+    assert [fact["kind"] for fact in facts] == ["Trade", "Trade", "InputQuarantined", "Quote"]
+    assert facts[0]["value"]["receive_time_ns"] == facts[0]["time_ns"] == 2
+
+
+def test_a_torn_tail_is_told(folder):
+    (folder / "raw").mkdir()
+    with held_wish(wish_path(folder), RawWish("c1", str(folder / "raw"))):
+        recorder = worker(folder, "track-b")
+        for moment in range(3):
+            recorder.of("main").frame("received", 1, moment, frame(record()).encode())
+    [path] = (folder / "raw").iterdir()
+    path.write_bytes(path.read_bytes()[:-1])  # a worker was killed in the middle of it
+    done = observer("replay", "--raw", folder / "raw", "--json", cwd=folder)
+    assert (done.returncode, json.loads(done.stdout)["kinds"]) == (1, {"Trade": 2})
+    assert json.loads(done.stdout)["torn_bytes"] > 0
+
+
+def test_a_killed_capture_is_over_and_the_next_one_can_begin(folder):
+    first = Recording(folder / "first", folder / "c.toml")
+    recorder = worker(folder / "run", "track-b")
+    assert recorder.is_wanted
+    first.process.kill()
+    first.process.communicate()
+    eventually(lambda: not recorder.is_wanted, "the recorder stopped", deadline_s=10 * LOOK_S)
+    assert Recording(folder / "second", folder / "c.toml").stop()["files"] == 0
+
+
+OUT, FULL, EMPTY = Path("x"), Path("full"), Path("empty")
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "reason"),
+    [
+        (capture, {}, "give either --out"),
+        (capture, {"out": OUT, "raw": EMPTY}, "give either --out"),
+        (capture, {"raw": EMPTY, "kinds": "trade"}, "give either --out"),
+        (capture, {"raw": FULL, "config": Path("c.toml")}, "is not empty"),
+        (replay, {}, "give a capture"),
+        (replay, {"file": OUT, "db": "sqlite:///x.db", "out": OUT}, "--out belongs to"),
+        (replay, {"raw": FULL, "db": "sqlite:///x.db"}, "is decoded, not stored"),
+        (replay, {"raw": EMPTY}, "no raw capture"),
+        (replay, {"raw": FULL}, "is not a journal"),
+    ],
+)
+def test_wrong_options_and_folders_do_nothing(folder, monkeypatch, command, options, reason):
+    monkeypatch.chdir(folder)
+    FULL.mkdir()
+    EMPTY.mkdir()
+    (FULL / "a.journal").write_text("precious")
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(ObserverError, match=reason):
+        command(**options)
+    assert sorted(folder.rglob("*")) == before
+    assert (FULL / "a.journal").read_text() == "precious"
