@@ -135,6 +135,33 @@ def footprint(folder: FolderOption = None, as_json: JsonOption = False) -> None:
     _measure(measure_footprint, table, folder, as_json=as_json)
 
 
+@app.command()
+def frames(
+    records: Annotated[int, typer.Option(min=1000, help="Trades in each round.")] = 200_000,
+    size: Annotated[list[int] | None, typer.Option(min=1, max=999, help="Records a frame; may be repeated.")] = None,
+    rounds: RoundsOption = 7,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Trade frames of the stream read a second, beside bytes.split of the same frames alone."""
+    from observer.bench.frames import FramesResult, measure_frames
+
+    def table(result: FramesResult) -> Table:
+        shown = _table("trade frames -> trades", "records a frame", "records/s", "ns/record", "ns split", "of split")
+        for each in result.sizes:
+            shown.add_row(
+                f"{each.records_per_frame}",
+                f"{each.records_per_s:,.0f}",
+                f"{each.ns_per_record:,.0f}",
+                f"{each.bare_ns_per_record:,.0f}",
+                f"{each.ratio_to_bare:.2f}",
+            )
+        return shown
+
+    sizes = size or [1, 2, 4, 20]
+    _measure(lambda place, tell: measure_frames(place, records, sizes, rounds, tell), table, folder, as_json=as_json)
+
+
 # --- what all of them share ----------------------------------------------------------------------------------
 
 

@@ -65,3 +65,11 @@ def test_restart_tells_every_kill_and_the_median(folder: Path) -> None:
     told = bench("restart", "--kills", 2, "--pause", 0.5, folder=folder)
     assert len(told["spans_s"]) == 2
     assert told["median_s"] == pytest.approx(sum(told["spans_s"]) / 2)
+
+
+def test_frames_tells_the_parser_and_the_bare_split_of_each_size(folder: Path) -> None:
+    told = bench("frames", "--records", 2000, "--size", 1, "--size", 3, "--rounds", 1, folder=folder)
+    assert [each["records_per_frame"] for each in told["sizes"]] == [1, 3]
+    for each in told["sizes"]:
+        assert each["ratio_to_bare"] == pytest.approx(each["ns_per_record"] / each["bare_ns_per_record"])
+        assert each["records_per_s"] == pytest.approx(1e9 / each["ns_per_record"])
