@@ -35,6 +35,7 @@ INTERRUPTED = 130  # what a shell says of a program that SIGINT ended
 def demo(
     speed: Annotated[float, typer.Option(min=1, help="Market seconds a second; 240 is a day in two minutes.")] = 240.0,
     symbols: Annotated[int, typer.Option(min=50, max=4000, help="Made-up symbols on the market.")] = 500,
+    accounts: Annotated[int, typer.Option(min=1, max=20, help="Accounts; each streams 41 symbols.")] = 1,
     db: Annotated[str, typer.Option(help="Database URL (sqlite:///... or postgresql+psycopg://...), empty.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="The market is a function of it, trade for trade.")] = 7,
     data: Annotated[Path | None, typer.Option(help="Folder of real KIS master files to make the market of.")] = None,
@@ -48,7 +49,16 @@ def demo(
 
     Exit status 0 when everything that was published is stored and no process failed; 1 when not; 130 after ctrl-C.
     """
-    options = DemoOptions(speed=speed, symbols=symbols, database=db, seed=seed, data=data, keep=keep, folder=folder)
+    options = DemoOptions(
+        speed=speed,
+        symbols=symbols,
+        database=db,
+        seed=seed,
+        data=data,
+        keep=keep,
+        folder=folder,
+        accounts=accounts,
+    )
     day = prepare(options)
     _require_empty(day.settings.store.url, given=bool(db))
     os.environ[CLOCK_VARIABLE] = day.clock.to_variable()

@@ -19,7 +19,7 @@ BOOT_S_MAX: Final = 30.0  # machine seconds; then the day begins even if a proce
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a person can choose: market seconds a second, made-up symbols, database URL (empty: a file in the folder),
-    seed, folder of real samples (None: made-up listings), whether to keep everything, and the folder.
+    seed, folder of real samples (None: made-up listings), whether to keep everything, the folder, and the accounts.
     """
 
     speed: float
@@ -29,6 +29,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     data: Path | None
     keep: bool
     folder: Path
+    accounts: int = 1
 
 
 class DemoDay(msgspec.Struct, frozen=True):
@@ -51,7 +52,13 @@ def prepare(options: DemoOptions) -> DemoDay:
     if options.data is not None and not options.data.is_dir():
         raise ConfigError(f"{options.data} is not a folder of samples")
     _empty(options.folder)
-    practice = Practice(symbols=options.symbols, seed=options.seed, data=options.data, database=options.database)
+    practice = Practice(
+        symbols=options.symbols,
+        seed=options.seed,
+        data=options.data,
+        database=options.database,
+        accounts=options.accounts,
+    )
     configuration = write_practice(options.folder, practice)
     begins_ns, ends_ns = kst_ns(DAY, *BEGINS), kst_ns(DAY, *ENDS)
     clock = HeldClock(begins_ns, options.folder / "data" / "clock", options.speed)

@@ -66,6 +66,16 @@ def test_the_simulated_broker_knows_the_keys_and_has_three_ports(tmp_path: Path)
     assert f":{simulator.stream_port}/" in day.settings.kis.stream_url
 
 
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_each_account_has_keys_of_its_own_that_the_broker_knows(tmp_path: Path, count: int) -> None:
+    settings = prepare(options(tmp_path / "demo", accounts=count)).settings
+    keys = read_keys(settings.pool.accounts, {})
+    assert settings.simulator is not None
+    assert settings.simulator.app_keys == {each.app_key: each.app_secret for each in keys}
+    assert len(keys) == len(settings.simulator.app_keys) == count
+    assert sum(account.max_slots for account in settings.pool.accounts) == 41 * count
+
+
 def test_everything_lies_in_the_folder_and_calls_stay_on_loopback(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     settings = prepare(options(folder)).settings
