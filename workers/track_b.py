@@ -33,7 +33,7 @@ from bus.producer import Producer
 from observer.accounts.failover import StreamOutages
 from observer.brokers import PROVIDER, Brokers
 from observer.clock import NS_PER_S, Clock
-from observer.errors import ProviderError
+from observer.errors import ProviderError, StoreError
 from observer.gaps.detector import GapDetector, Mark
 from observer.providers.interfaces import QuoteSource, StreamFact, chunks
 from observer.providers.joint_stream import JointStream
@@ -53,6 +53,7 @@ logger = logging.getLogger(__name__)
 NAME: Final = "track-b"
 LOOK_S: Final = 0.1  # machine seconds between evaluations at least, however fast the market's clock runs
 UNIVERSE_POLL_S: Final = 0.2
+CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
 
 # Why a symbol that has a place is not registered for now, in the words of the stream; anything else is a reconnection.
 _GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renewal", "removed": "moved"}
@@ -183,14 +184,16 @@ class Session:
         if assigned:
             self._resume(selector, assigned)
             return
-        opening = await asyncio.to_thread(self._opening)
+        opening = await self._opening_in_time()
         base = context.baseline(opening)
         movers = context.movers(opening, base, self._settings.selection)
         now_ns = self._clock.now_ns()
         self._producer.publish(context.synced_event(base, self._session_date, now_ns))
         await self._clock.sleep_until(self._plan.track_b_start_ns)
         now_ns = self._clock.now_ns()
-        chosen = context.opening_candidates(movers, selector.members, base, now_ns, self._settings.selection)
+        chosen = context.opening_candidates(
+            movers, selector.members, base, selector.places, now_ns, self._settings.selection
+        )
         self._carry_out(selector, selector.open(chosen, now_ns))
 
     def _resume(self, selector: Selector, assigned: Sequence[SlotAssigned]) -> None:
@@ -203,6 +206,16 @@ class Session:
         )
         self._carry_out(selector, selector.take_over(assigned, self._clock.now_ns()))
         logger.info("took over %d places of an earlier process", len(assigned))
+
+    async def _opening_in_time(self) -> Mapping[str, Sequence[OpeningPoint]]:
+        """The opening as Track A saw it; nothing when it cannot be had in time: then the largest symbols are first."""
+        try:
+            async with asyncio.timeout(CONTEXT_LIMIT_S):
+                return await asyncio.to_thread(self._opening)
+        except (StoreError, TimeoutError) as error:
+            text = f"Track B starts without context: {error or f'not read within {CONTEXT_LIMIT_S:g} s'}"
+            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", NAME, text))
+            return {}
 
     def _opening(self) -> Mapping[str, Sequence[OpeningPoint]]:
         """What Track A saw before Track B's start, by symbol and oldest first."""

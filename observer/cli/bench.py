@@ -162,6 +162,53 @@ def frames(
     _measure(lambda place, tell: measure_frames(place, records, sizes, rounds, tell), table, folder, as_json=as_json)
 
 
+@app.command()
+def sweep(
+    symbols: Annotated[int, typer.Option(min=31, help="Made-up symbols in the sweep.")] = 2500,
+    rate: Annotated[int, typer.Option(min=1, help="Calls a second that the broker allows each account.")] = 20,
+    accounts: Annotated[int, typer.Option(min=1, help="Accounts that share the sweep.")] = 1,
+    rounds: RoundsOption = 3,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A sweep of the whole market beside the time that the broker's limit makes it take, and what the broker saw."""
+    from observer.bench.sweep import SweepResult, measure_sweep
+
+    def table(result: SweepResult) -> Table:
+        shown = _table(f"a sweep of {result.symbols:,} symbols in {result.calls} calls", "", "", "of floor")
+        shown.add_row("floor, s", f"{result.floor_s:.3f}", "1.000")
+        for number, span_s in enumerate(result.rounds_s, 1):
+            shown.add_row(f"round {number}, s", f"{span_s:.3f}", f"{span_s / result.floor_s:.3f}")
+        shown.add_row("median, s", f"{result.median_s:.3f}", f"{result.ratio_to_floor:.3f}")
+        shown.add_row("rate errors at the broker", f"{result.rate_errors}", "")
+        shown.add_row("calls in its busiest second", f"{result.busiest_second_calls}", "")
+        return shown
+
+    _measure(
+        lambda place, tell: measure_sweep(place, symbols, rate, accounts, rounds, tell), table, folder, as_json=as_json
+    )
+
+
+@app.command()
+def selection(
+    symbols: Annotated[int, typer.Option(min=1, help="Symbols of the universe.")] = 2_500,
+    rounds: Annotated[int, typer.Option(min=1, help="How often; the figures are medians.")] = 50,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The decisions about places: triggers of a sweep, candidates into 410 places, the context at 09:29:50."""
+    from observer.bench.selection import SelectionResult, measure_selection
+
+    def table(result: SelectionResult) -> Table:
+        shown = _table(f"{result.symbols:,} symbols", "", "ms of processor time", "goal")
+        shown.add_row("triggers of a sweep", f"{result.evaluation_ms:.2f}", "5")
+        shown.add_row(f"candidates into {result.places} places", f"{result.allocation_ms:.2f}", "5")
+        shown.add_row("context synchronisation", f"{result.context_ms:.2f}", "1,000")
+        return shown
+
+    _measure(lambda place, tell: measure_selection(place, symbols, rounds, tell), table, folder, as_json=as_json)
+
+
 # --- what all of them share ----------------------------------------------------------------------------------
 
 

@@ -68,15 +68,16 @@ def opening_candidates(
     ranked: Iterable[Mover],
     members: Mapping[str, UniverseMember],
     base: Baseline,
+    places: int,
     now_ns: int,
     settings: SelectionSettings,
 ) -> tuple[Candidate, ...]:
-    """Candidates for the first places from the ranking: members of the universe, as many as one account has places.
+    """Candidates for the first places from the ranking: members of the universe, as many as there are places.
 
     They are volume surges against the market's opening (`reference`), with scores on the scale of all triggers, so that
     what fires later competes with them fairly; the ranking decides who is among them.
     """
-    chosen = [mover for mover in ranked if mover.symbol in members][: settings.slots.max_slots]
+    chosen = [mover for mover in ranked if mover.symbol in members][:places]
     return tuple(_candidate(mover, members[mover.symbol], base, now_ns, settings) for mover in chosen)
 
 

@@ -156,6 +156,11 @@ class Selector:
         return self._members
 
     @property
+    def places(self) -> int:
+        """How many symbols all accounts together can stream."""
+        return len(self._state.places)
+
+    @property
     def wanted(self) -> tuple[str, ...]:
         """The symbols that hold places, most important first: what the stream is to carry."""
         return restore(self._state)

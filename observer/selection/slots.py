@@ -131,7 +131,11 @@ def allocate(
     Symbol Churn).
     """
     rapid = is_rapid(state.churn, now_ns, settings)
-    admissible = [item for item in candidates if item.alive(now_ns) and item.symbol not in dropped]
+    admissible = [
+        item
+        for item in candidates
+        if (item.expires_ns is None or item.expires_ns > now_ns) and item.symbol not in dropped
+    ]
     wanted = _one_each([lengthened(item, now_ns, settings) for item in admissible] if rapid else admissible)
     seating = _Seating(state, now_ns, settings.churn_threshold if rapid else settings.replacement_threshold, closed)
     seating.review(wanted, dropped)
@@ -346,24 +350,28 @@ def _order(candidate: Candidate) -> _Order:
 
 
 def _one_each(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
-    """The most important candidate of each symbol, the most important symbol first."""
+    """The most important candidate of each symbol, the most important symbol first: in the order of `_order`, and among
+    the candidates of one symbol the one that lives longer. Written out, as a sweep can bring thousands.
+    """
+    ranked = [
+        (
+            _TIERS.get(item.kind, _TRIGGERED),
+            -item.score,
+            -item.market_cap_krw,
+            item.symbol,
+            -_ENDLESS if item.expires_ns is None else -item.expires_ns,
+            item.kind,
+            item.measure,
+            number,  # equal in all else: either will do, and candidates have no order of their own
+            item,
+        )
+        for number, item in enumerate(candidates)
+    ]
+    ranked.sort()
     first: dict[str, Candidate] = {}
-    for candidate in sorted(candidates, key=_preference):
-        first.setdefault(candidate.symbol, candidate)
+    for entry in ranked:
+        first.setdefault(entry[3], entry[-1])
     return first
-
-
-def _preference(candidate: Candidate) -> tuple[int, float, float, str, float, str, float]:
-    """`_order`, and among the candidates of one symbol: of equals the one that lives longer."""
-    return (
-        _TIERS.get(candidate.kind, _TRIGGERED),
-        -candidate.score,
-        -candidate.market_cap_krw,
-        candidate.symbol,
-        -_ENDLESS if candidate.expires_ns is None else -candidate.expires_ns,
-        candidate.kind,
-        candidate.measure,
-    )
 
 
 def _renewed(held: Candidate, fresh: Candidate | None, now_ns: int) -> Candidate | None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.selection.context import OpeningPoint, baseline, movers, opening_candidates, synced_event
-from observer.selection.settings import SelectionSettings, SlotSettings
+from observer.selection.settings import SelectionSettings
 from tests.selection.builders import member
 
 SETTINGS = SelectionSettings()
@@ -55,7 +55,7 @@ def test_symbols_without_a_price_or_a_snapshot_disturb_nobody() -> None:
 def test_the_candidates_score_like_the_triggers_and_live_five_minutes() -> None:
     base = baseline(OPENING)
     members = {"A": member("A"), "B": member("B")}
-    first, second = opening_candidates(movers(OPENING, base, SETTINGS), members, base, 0, SETTINGS)
+    first, second = opening_candidates(movers(OPENING, base, SETTINGS), members, base, 41, 0, SETTINGS)
     assert (first.symbol, first.kind, first.strength) == ("A", "volume_surge", 0.5)
     assert first.score == pytest.approx(10 * 1.5 + 1.2)
     assert first.expires_ns == second.expires_ns == 300 * SECOND_NS
@@ -63,11 +63,10 @@ def test_the_candidates_score_like_the_triggers_and_live_five_minutes() -> None:
 
 def test_only_the_most_active_members_of_the_universe_are_candidates() -> None:
     base = baseline(OPENING)
-    one_place = SelectionSettings(slots=SlotSettings(max_slots=1))
-    ranked = movers(OPENING, base, one_place)
+    ranked = movers(OPENING, base, SETTINGS)
     both = {"A": member("A"), "B": member("B")}
-    assert [item.symbol for item in opening_candidates(ranked, both, base, 0, one_place)] == ["A"]
-    assert [item.symbol for item in opening_candidates(ranked, {"B": member("B")}, base, 0, one_place)] == ["B"]
+    assert [item.symbol for item in opening_candidates(ranked, both, base, 1, 0, SETTINGS)] == ["A"]
+    assert [item.symbol for item in opening_candidates(ranked, {"B": member("B")}, base, 1, 0, SETTINGS)] == ["B"]
 
 
 @given(st.permutations("ABCDE"))

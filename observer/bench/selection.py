@@ -1,0 +1,131 @@
+"""How long the decisions about the stream's places take: triggers, places, context. No process, no network, no disk.
+
+Each decision is made again and again about the same market; the figure is the median of its processor time, as other
+programs on the machine are no part of it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from statistics import median
+
+import msgspec
+
+from bus.events import Snapshot, UniverseMember
+from observer.bench.machine import Machine, this_machine
+from observer.bench.path import Tell
+from observer.selection import context
+from observer.selection.context import OpeningPoint
+from observer.selection.selector import Selector
+from observer.selection.settings import SelectionSettings, SlotSettings
+from observer.selection.slots import allocate, empty_slots
+from observer.selection.triggers import Candidate
+
+_ACCOUNTS = 10
+_PLACES_PER_ACCOUNT = 41
+_SWEEPS_BEFORE_TRACK_B = 4  # 09:00 to 09:30, every ten minutes
+_SETTINGS = SelectionSettings(slots=SlotSettings(churn_max_replacements=1_000_000))
+
+
+class SelectionResult(msgspec.Struct, frozen=True):
+    """What `observer bench selection` tells; milliseconds of processor time, medians."""
+
+    machine: Machine
+    symbols: int
+    places: int
+    rounds: int
+    evaluation_ms: float
+    allocation_ms: float
+    context_ms: float
+
+
+async def measure_selection(folder: Path, symbols: int, rounds: int, tell: Tell) -> SelectionResult:
+    """Time each decision `rounds` times. Nothing is written to `folder`."""
+    chance = Random(1)
+    members = [_member(number, chance) for number in range(symbols)]
+    tell("triggers")
+    evaluation_ms = _median_ms(_evaluation(members, chance), rounds)
+    tell("places")
+    allocation_ms = _median_ms(_allocation(members, chance), rounds)
+    tell("context")
+    context_ms = _median_ms(_context(members, chance), rounds)
+    places = _ACCOUNTS * _PLACES_PER_ACCOUNT
+    return SelectionResult(this_machine(folder), symbols, places, rounds, evaluation_ms, allocation_ms, context_ms)
+
+
+def _median_ms(decide: Callable[[], object], rounds: int) -> float:
+    times_ms = []
+    for _ in range(rounds):
+        before_ns = time.process_time_ns()
+        decide()
+        times_ms.append((time.process_time_ns() - before_ns) / 1e6)
+    return median(times_ms)
+
+
+def _evaluation(members: Sequence[UniverseMember], chance: Random) -> Callable[[], object]:
+    """A sweep of the whole universe is judged; about one symbol in twenty surges."""
+    selector = Selector(members, {"main": _PLACES_PER_ACCOUNT}, _SETTINGS)
+    for member in members:
+        selector.see_snapshot(_snapshot(member, 3_500.0 if chance.random() < 0.05 else 500.0))
+    return lambda: selector.evaluate_all(1)
+
+
+def _allocation(members: Sequence[UniverseMember], chance: Random) -> Callable[[], object]:
+    """Every symbol is a candidate, with other scores than those which hold all places."""
+    capacities = {f"account_{number}": _PLACES_PER_ACCOUNT for number in range(_ACCOUNTS)}
+    before, _ = allocate(empty_slots(capacities), _candidates(members, chance), 0, _SETTINGS.slots)
+    candidates = _candidates(members, chance)
+    return lambda: allocate(before, candidates, 1, _SETTINGS.slots)
+
+
+def _context(members: Sequence[UniverseMember], chance: Random) -> Callable[[], object]:
+    """The opening of every symbol is ranked, and candidates for all places chosen."""
+    opening = {
+        member.symbol: [
+            OpeningPoint(chance.uniform(9_000.0, 11_000.0), 100.0 * sweep) for sweep in range(_SWEEPS_BEFORE_TRACK_B)
+        ]
+        for member in members
+    }
+    by_symbol = {member.symbol: member for member in members}
+    places = _ACCOUNTS * _PLACES_PER_ACCOUNT
+
+    def decide() -> object:
+        base = context.baseline(opening)
+        ranked = context.movers(opening, base, _SETTINGS)
+        return context.opening_candidates(ranked, by_symbol, base, places, 0, _SETTINGS)
+
+    return decide
+
+
+def _member(number: int, chance: Random) -> UniverseMember:
+    return UniverseMember(
+        "bench",
+        "kr_stocks",
+        "2026-11-18",
+        number + 1,
+        f"{number:06d}",
+        f"Company {number}",
+        "KOSPI",
+        chance.uniform(1e11, 1e14),
+        10_000.0,
+        1_000.0,
+        300.0,
+    )
+
+
+def _snapshot(member: UniverseMember, volume: float) -> Snapshot:
+    price, low, high = member.previous_close, member.previous_close - 50, member.previous_close + 50
+    return Snapshot(
+        "bench", member.symbol, member.session_date, 1, 0, price, price, high, low, price, None, None, low, high,
+        volume, 0.0,
+    )  # fmt: skip
+
+
+def _candidates(members: Sequence[UniverseMember], chance: Random) -> Sequence[Candidate]:
+    return [
+        Candidate(
+            member.symbol, "volume_surge", chance.uniform(5, 22), 0.5, 3.4, 3.0, 1_000.0, 10**9, member.market_cap_krw
+        )
+        for member in members
+    ]
