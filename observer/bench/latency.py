@@ -17,10 +17,11 @@ import msgspec
 
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import Tell
 from observer.bench.trades import trade
-from observer.bench.writer import BenchError, RunningWriter, running_writer
+from observer.bench.writer import RunningWriter, running_writer
 
 _SYNC_BYTES: Final = 3 * 4096  # what a small transaction adds to SQLite's log: a page of each tree that it touches
 _SYNCS: Final = 300

@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 
 from observer.bench.bare import TRADES_TABLE
+from observer.bench.child import BenchError
 from observer.bench.source import WARM_UP_EVENTS, Order, Report
-from observer.bench.writer import BenchError, RunningWriter, running_writer
+from observer.bench.writer import RunningWriter, running_writer
 
 _MEMORY_STEPS: Final = 20  # so often the writer's memory is noted in one round
 _LOOK_S: Final = 0.2

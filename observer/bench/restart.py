@@ -20,10 +20,10 @@ from typing import Final
 import msgspec
 
 from bus.commands import Start, Stop
+from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import Tell
 from observer.bench.system import ANSWER_S, RunningSystem, all_run, running_system
-from observer.bench.writer import BenchError
 
 WORKER: Final = "track-b"
 _STREAMS_AT: Final = (9, 31)

@@ -14,7 +14,7 @@ import msgspec
 from bus.commands import ProcessStatus, Status, StatusReply
 from bus.control import ControlClient, ControlTimeoutError
 from bus.endpoints import Endpoints
-from observer.bench.writer import BenchError
+from observer.bench.child import BenchError
 from observer.clock import CLOCK_VARIABLE, NS_PER_S, ScaledClock, kst_ns
 from observer.config import load_settings
 from observer.practice import DAY, Practice, write_practice

@@ -1,8 +1,6 @@
 """The real core-writer, started as the supervisor starts it, alone in a folder."""
 
-import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -12,17 +10,10 @@ import psutil
 import tomli_w
 
 from bus.endpoints import Endpoints
+from observer.bench.child import running_child
 from observer.config import load_settings
-from observer.errors import ObserverError
-from observer.processes import children_of
-from observer.supervisor.process import LIFELINE_VARIABLE, Lifeline
 
 WRITER: Final = "core-writer"
-_STOP_S: Final = 60.0  # folding a large log into the database file takes its time
-
-
-class BenchError(ObserverError):
-    """A measurement could not be made; the text says why."""
 
 
 class RunningWriter(msgspec.Struct, frozen=True):
@@ -48,38 +39,8 @@ async def running_writer(folder: Path) -> AsyncIterator[RunningWriter]:
     database = folder / "observer.db"
     configuration = _write_configuration(folder, database)
     settings = load_settings(configuration)
-    [child] = [child for child in children_of(settings, configuration) if child.name == WRITER]
-    endpoints = Endpoints(Path(settings.run.runtime))
-    log_path = folder / "core-writer.log"
-    lifeline = Lifeline()
-    with log_path.open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *child.argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, LIFELINE_VARIABLE: str(lifeline.child_fd)},
-            pass_fds=[lifeline.child_fd],
-            start_new_session=True,
-        )
-    try:
-        yield RunningWriter(endpoints, database, psutil.Process(process.pid))
-    finally:
-        status = await _stop(process)
-        lifeline.close()
-    if status != 0:
-        raise BenchError(f"the writer ended with status {status}: {log_path.read_text()[-1000:]}")
-
-
-async def _stop(process: asyncio.subprocess.Process) -> int:
-    if process.returncode is None:
-        process.terminate()
-    try:
-        async with asyncio.timeout(_STOP_S):
-            return await process.wait()
-    except TimeoutError:
-        process.kill()
-        return await process.wait()
+    async with running_child(WRITER, settings, configuration, {}) as process:
+        yield RunningWriter(Endpoints(Path(settings.run.runtime)), database, psutil.Process(process.pid))
 
 
 def _write_configuration(folder: Path, database: Path) -> Path:

@@ -1,0 +1,119 @@
+"""The simulated broker in a process of its own, at the speed of the wall clock, and an account of ours at it."""
+
+import asyncio
+import contextlib
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import tomli_w
+
+from observer.accounts.token_cache import TokenRecord
+from observer.bench.child import BenchError, running_child
+from observer.brokers import BrokerAccount, Brokers
+from observer.clock import CLOCK_VARIABLE, Clock, ScaledClock, kst_ns
+from observer.config import Settings, load_settings
+from observer.practice import DAY, Practice, write_practice
+from observer.simulator.simulator import market_of
+from observer.simulator.tally import SimulatorCounters
+
+_SIMULATOR: Final = "simulator"
+_OPENS_AT: Final = (10, 0)  # Korean time: the market trades
+_START_S: Final = 120.0  # thousands of symbols' days are made first
+_LOOK_S: Final = 0.05
+_SEED: Final = 7
+_REPORT_NAME: Final = "simulator.json"
+
+
+class _Report(msgspec.Struct, frozen=True):
+    counters: SimulatorCounters
+
+
+class RunningBroker(msgspec.Struct, frozen=True):
+    """A broker that runs, and what is needed to call it."""
+
+    configuration: Path
+    settings: Settings
+    clock: ScaledClock
+
+    def environment(self) -> Mapping[str, str]:
+        """The variables of a process that calls it: ours, and the clock."""
+        return {**os.environ, CLOCK_VARIABLE: self.clock.to_variable()}
+
+    def brokers(self) -> Brokers:
+        """All its accounts, for this process."""
+        return Brokers(self.settings, self.clock, random.Random(_SEED))
+
+    def listed(self) -> Sequence[str]:
+        """The symbols of its market."""
+        assert self.settings.simulator is not None
+        return [instrument.symbol for instrument in market_of(self.settings.simulator).instruments]
+
+    def counters(self) -> SimulatorCounters:
+        """What the broker counted; it leaves its report when it stops."""
+        report = (Path(self.settings.run.data) / _REPORT_NAME).read_bytes()
+        return msgspec.json.decode(report, type=_Report).counters
+
+
+@contextlib.asynccontextmanager
+async def running_broker(folder: Path, symbols: int, accounts: int, rate: int) -> AsyncIterator[RunningBroker]:
+    """A broker that allows each account `rate` calls a second, with a token for each; made in `folder`.
+
+    Raises:
+        BenchError: it did not come up, or ended by itself.
+    """
+    configuration = _configured(folder, Practice(symbols=symbols, seed=_SEED, accounts=accounts), rate)
+    settings = load_settings(configuration)
+    clock = ScaledClock(kst_ns(DAY, *_OPENS_AT), time.monotonic_ns(), 1.0)
+    async with running_child(_SIMULATOR, settings, configuration, {CLOCK_VARIABLE: clock.to_variable()}) as process:
+        broker = RunningBroker(configuration, settings, clock)
+        await _answers(broker, process)
+        for account in broker.brokers().accounts:
+            await _issue(account, clock)
+        yield broker
+
+
+def _configured(folder: Path, practice: Practice, rate: int) -> Path:
+    """The practice configuration with the same limit on both sides."""
+    (folder / "data").mkdir(mode=0o700, parents=True)
+    configuration = write_practice(folder, practice)
+    document = msgspec.toml.decode(configuration.read_bytes(), type=dict[str, dict[str, object]])
+    document["simulator"]["rest_limit_per_s"] = rate
+    document["kis"]["permits"] = {"calls_per_second": float(rate)}
+    configuration.write_text(tomli_w.dumps(document))
+    return configuration
+
+
+async def _answers(broker: RunningBroker, process: asyncio.subprocess.Process) -> None:
+    """Return when the REST host listens."""
+    assert broker.settings.simulator is not None
+    port = broker.settings.simulator.rest_port
+    end_s = time.monotonic() + _START_S
+    while process.returncode is None and time.monotonic() < end_s:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            await writer.wait_closed()
+            return
+        await asyncio.sleep(_LOOK_S)
+    raise BenchError(f"the simulated broker did not listen within {_START_S:g} s")
+
+
+async def _issue(account: BrokerAccount, clock: Clock) -> None:
+    """What workers.accounts does in a whole system."""
+    async with account.issuing() as issuing:
+        token = await issuing.issue_token(account.keys.app_key, account.keys.app_secret)
+        approval_key = await issuing.issue_approval_key(account.keys.app_key, account.keys.app_secret)
+    account.tokens.write(
+        TokenRecord(
+            access_token=token.access_token,
+            approval_key=approval_key,
+            issued_ns=token.issued_ns,
+            expires_ns=token.expires_ns,
+            renewed_ns=clock.now_ns(),
+        )
+    )
