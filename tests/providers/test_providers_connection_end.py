@@ -1,0 +1,29 @@
+"""Which of several ends of a connection counts: the one that tells most."""
+
+import asyncio
+from itertools import permutations
+
+import pytest
+
+from observer.providers.connection_end import KeyChangedError, LostError, RefusedError, decisive
+from observer.providers.dialect import SessionRefused
+
+CANCELLED = asyncio.CancelledError()
+NEW_KEY = KeyChangedError()
+LOST = LostError("closed by the broker")
+REFUSED = RefusedError(SessionRefused("OPSP8996", "ALREADY IN USE appkey", key_rejected=False))
+BUG = ZeroDivisionError()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "counts"),
+    [
+        ((CANCELLED, NEW_KEY, None), NEW_KEY),
+        ((CANCELLED, NEW_KEY, LOST), LOST),  # there is nothing left to close cleanly
+        ((CANCELLED, LOST, REFUSED), REFUSED),
+        ((LOST, REFUSED, BUG), BUG),
+        ((CANCELLED, CANCELLED, LOST), LOST),
+    ],
+)
+def test_the_end_that_tells_most_counts_in_whatever_order_they_come(outcomes, counts):
+    assert {decisive(order) for order in permutations(outcomes)} == {counts}
