@@ -189,6 +189,26 @@ def sweep(
     )
 
 
+@app.command()
+def selection(
+    symbols: Annotated[int, typer.Option(min=1, help="Symbols of the universe.")] = 2_500,
+    rounds: Annotated[int, typer.Option(min=1, help="How often; the figures are medians.")] = 50,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The decisions about places: triggers of a sweep, candidates into 410 places, the context at 09:29:50."""
+    from observer.bench.selection import SelectionResult, measure_selection
+
+    def table(result: SelectionResult) -> Table:
+        shown = _table(f"{result.symbols:,} symbols", "", "ms of processor time", "goal")
+        shown.add_row("triggers of a sweep", f"{result.evaluation_ms:.2f}", "5")
+        shown.add_row(f"candidates into {result.places} places", f"{result.allocation_ms:.2f}", "5")
+        shown.add_row("context synchronisation", f"{result.context_ms:.2f}", "1,000")
+        return shown
+
+    _measure(lambda place, tell: measure_selection(place, symbols, rounds, tell), table, folder, as_json=as_json)
+
+
 # --- what all of them share ----------------------------------------------------------------------------------
 
 
