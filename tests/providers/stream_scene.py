@@ -1,0 +1,142 @@
+"""A stream connection at a real WebSocket server that plays KIS, for tests of the loop."""
+
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager
+from random import Random
+
+from aiohttp import WSMsgType, web
+
+from observer.clock import ScaledClock
+from observer.providers.kis.session import KisSession
+from observer.providers.websocket import StreamSettings, TradeStreamConnection
+from tests.providers.kis_builders import reply
+from tests.providers.stand_ins import RenewingCredentials, serving, until
+
+
+class Broker:
+    """Acknowledges what is asked, unless `answers` says otherwise for (kind, symbol)."""
+
+    def __init__(self):
+        self.sockets = []
+        self.asked = []
+        self.transactions = []
+        self.asked_ns = []
+        self.clock = None
+        self.keys = []
+        self.other = []
+        self.answers = {}
+        self.greeting = None
+
+    async def handle(self, request):
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        self.sockets.append(socket)
+        if self.greeting is not None:
+            await socket.send_str(self.greeting)
+            await socket.close()
+            return socket
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                await self.answer(socket, message.data)
+        return socket
+
+    async def answer(self, socket, text):
+        request = json.loads(text)
+        if "body" not in request:
+            self.other.append(text)
+            return
+        kind, symbol = request["header"]["tr_type"], request["body"]["input"]["tr_key"]
+        transaction = request["body"]["input"]["tr_id"]
+        self.asked.append((kind, symbol))
+        self.transactions.append(transaction)
+        self.asked_ns.append(self.clock.now_ns())
+        self.keys.append(request["header"]["approval_key"])
+        code = self.answers.get((kind, symbol), "OPSP0000" if kind == "1" else "OPSP0001")
+        if code is not None:
+            await socket.send_str(reply(code, symbol, text="why", transaction=transaction))
+
+
+class Listener:
+    """Writes down everything in its order."""
+
+    def __init__(self):
+        self.heard = []
+        self.trades = []
+        self.facts = []
+        self.states = []
+
+    def on_trades(self, trades):
+        self.trades.append([trade.symbol for trade in trades])
+
+    def on_facts(self, facts):
+        self.facts.extend(facts)
+
+    def on_registered(self, symbol):
+        self.heard.append(("registered", symbol))
+
+    def on_unregistered(self, symbol, reason):
+        self.heard.append(("unregistered", symbol, reason))
+
+    def on_connection(self, change):
+        self.heard.append((change.state, change.registrations))
+        self.states.append(change)
+
+    def on_quarantine(self, item):
+        self.heard.append(("quarantine", item.reason))
+
+
+class Scene:
+    def __init__(self, broker, listener, stream, credentials, task):
+        self.broker = broker
+        self.listener = listener
+        self.stream = stream
+        self.credentials = credentials
+        self.task = task
+
+    async def registered(self, *symbols):
+        await until(lambda: self.stream.registered == set(symbols))
+
+    async def heard(self, *what):
+        await until(lambda: what in self.listener.heard)
+
+
+@asynccontextmanager
+async def streaming(broker=None, speed=1_000.0, **changes):
+    broker = broker or Broker()
+    broker.clock = clock = ScaledClock(10**18, time.monotonic_ns(), speed)
+    listener, credentials = Listener(), RenewingCredentials()
+    async with serving(web.get("/tryitout", broker.handle)) as address:
+        settings = {
+            "url": f"ws://{address}/tryitout",
+            "provider": "kis",
+            "account": "main",
+            "capacity": 3,
+            "acknowledgement_s": 0.1,
+            "silence_s": 5.0,
+            "close_s": 1.0,
+            **changes,
+        }
+        stream = TradeStreamConnection(
+            settings=StreamSettings(**settings),
+            open_dialect=lambda used: KisSession(used.approval_key),
+            credentials=credentials,
+            listener=listener,
+            clock=clock,
+            chance=Random(1),
+        )
+        task = asyncio.create_task(stream.run())
+        try:
+            yield Scene(broker, listener, stream, credentials, task)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def played(play, broker=None, **changes):
+    async def scenario():
+        async with streaming(broker, **changes) as scene:
+            await play(scene)
+
+    asyncio.run(scenario())
