@@ -1,0 +1,47 @@
+"""A raw capture of a whole day: what the decoders make of it again is what the day's database has, and no secret."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.system.running import OBSERVER, ask, demo, eventually, observer, short_folder
+
+pytestmark = [pytest.mark.system, pytest.mark.slow]
+
+FIELDS = ("symbol", "exchange_time_ns", "receive_time_ns", "price", "volume", "cumulative_volume", "cumulative_trades")
+
+
+def secrets_of(folder: Path) -> set[bytes]:
+    """App keys and secrets as they stand in the keys file, tokens and approval keys as they were issued."""
+    keys = {line.split('"')[1] for line in (folder / "keys.toml").read_text().splitlines() if '"' in line}
+    for path in (folder / "run" / "tokens").glob("*.json"):
+        issued = json.loads(path.read_text())
+        keys |= {issued[name] for name in ("access_token", "approval_key") if name in issued}
+    return {key.encode() for key in keys}
+
+
+@pytest.mark.timeout(300)
+def test_the_streamed_trades_of_a_day_come_out_of_its_raw_capture_and_no_secret_is_in_it() -> None:
+    with short_folder() as short, demo("--keep", folder=short / "d", speed=600) as system:
+        config, raw, facts = short / "d" / "observer.toml", short / "raw", short / "facts"
+        eventually(lambda: config.exists() and (short / "d" / "run").exists(), "the demo wrote its configuration")
+        command = [OBSERVER, "capture", "--raw", str(raw), "--config", str(config), "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as capture:
+            assert system.ended(200) == 0
+            capture.send_signal(signal.SIGINT)
+            summary = json.loads(capture.communicate(timeout=20)[0])
+        assert summary["files"] >= 5
+        assert observer("replay", "--raw", raw, "--out", facts, cwd=short).returncode == 0
+        decoded = (json.loads(line) for line in facts.open())
+        trades = {tuple(fact["value"][name] for name in FIELDS) for fact in decoded if fact["kind"] == "Trade"}
+        stored = ask(system.database, f"SELECT {', '.join(FIELDS)} FROM trades WHERE gap_id IS NULL")
+        assert len(stored) > 10_000
+        assert trades == set(stored)
+        secrets = secrets_of(short / "d")
+        assert len(secrets) >= 4
+        for path in raw.iterdir():
+            content = path.read_bytes()
+            assert not [secret for secret in secrets if secret in content], path.name
