@@ -9,7 +9,7 @@ from collections import deque
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from observer.accounts.limiter import (
@@ -119,6 +119,7 @@ late = st.lists(st.integers(0, 300 * MS), min_size=1, max_size=20).map(itertools
 # --- the limit -------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(asks, late, st.floats(0.5, 12.0))
 def test_no_second_sees_more_arrivals_than_the_limit(calls, late_ns, per_second):
     arrived = Account(limits(per_second), calls, late_ns).run().arrived
@@ -126,6 +127,7 @@ def test_no_second_sees_more_arrivals_than_the_limit(calls, late_ns, per_second)
     assert worst(arrived, SECOND_NS) <= max(1, per_second)
 
 
+@settings(deadline=None)
 @given(asks, late, st.integers(1, 40))
 def test_no_minute_sees_more_arrivals_than_its_limit(calls, late_ns, per_minute):
     arrived = Account(limits(12.0, float(per_minute)), calls, late_ns).run().arrived
@@ -161,6 +163,7 @@ def test_an_unanswered_call_holds_its_place_until_it_must_have_arrived():
     assert ANSWER_LIMIT_NS + SECOND_NS <= second - first <= ANSWER_LIMIT_NS + 2 * SECOND_NS
 
 
+@settings(deadline=None)
 @given(asks, late)
 def test_calls_keep_to_the_beat_but_for_the_few_slots_that_are_made_up_for(calls, late_ns):
     started = sorted(itertools.chain.from_iterable(Account(limits(10.0), calls, late_ns).run().started.values()))
@@ -194,6 +197,7 @@ def test_an_idle_account_gives_a_permit_at_once(lane):
     assert not isinstance(decide(limits(), fresh(limits()), NOW_NS, NOW_NS, lane), Wait)
 
 
+@settings(deadline=None)
 @given(st.permutations([lane for lane in LANES for _ in range(10)]))
 def test_of_those_who_wait_urgent_goes_first_and_normal_before_bulk(order):
     account = Account(limits(10.0), saturating(["bulk"], 3) + [(lane, 0, 0, MS) for lane in order]).run()
@@ -208,6 +212,7 @@ def test_an_urgent_call_waits_for_one_slot_behind_any_sweep():
     assert all(start - ask <= 60 * MS for ask, start in zip(asked, account.started["urgent"], strict=True))
 
 
+@settings(deadline=None)
 @given(st.integers(2, 9), st.integers(2, 9), late)
 def test_bulk_gets_nearly_all_that_urgent_and_normal_leave(urgent_per_s, normal_per_s, late_ns):
     late_ns = (moment % (20 * MS) for moment in late_ns)
@@ -258,6 +263,7 @@ def test_the_echoes_of_a_refusal_count_once():
         assert after_rate_error(limits(), state, NOW_NS + echo_ns) == state
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 20 * SECOND_NS), max_size=60))
 def test_a_refusal_never_raises_the_pace_and_only_time_does(pauses):
     state, now_ns = fresh(limits()), NOW_NS
@@ -278,6 +284,7 @@ def test_the_calls_keep_to_the_lower_pace():
     assert 14 * 3 <= in_three_s <= 15 * 3 + SLOTS_MADE_UP + 1
 
 
+@settings(deadline=None)
 @given(asks, late, st.lists(st.integers(0, 10 * SECOND_NS), max_size=5))
 def test_refusals_at_any_time_leave_the_limit_kept_and_every_call_served(calls, late_ns, refusals):
     account = Account(limits(5.0), calls, late_ns)
@@ -294,6 +301,7 @@ def test_refusals_at_any_time_leave_the_limit_kept_and_every_call_served(calls, 
 # --- what is not believed --------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(asks, late)
 def test_after_a_loss_no_limit_is_broken_whatever_was_sent_before(calls, late_ns):
     before = Account(limits(5.0), calls, late_ns).run(NOW_NS + SECOND_NS)
