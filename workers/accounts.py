@@ -230,7 +230,10 @@ class Checks:
         now_ns = self._clock.now_ns()
         before = believed(account.health.read(), self._interval_s, now_ns)
         after = judge(before, check, now_ns)
-        account.health.write(after)
+        try:
+            account.health.write(after)
+        except OSError as error:  # readers stop to believe the last verdict by themselves; tokens must go on
+            logger.error("health of %s is not written: %s", account.name, error)
         self._tell(account.name, check, after, problem, use.slots_held.get(account.name, 0))
         self._alert(account.name, before is None or before.healthy, after.healthy, problem)
 

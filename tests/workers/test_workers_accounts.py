@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 
 from bus.delivery import Delivered
-from bus.events import AccountChecked, AlertRaised, ConnectionChanged
+from bus.events import AccountChecked, AlertRaised, ConnectionChanged, TokenRenewed
 from observer.clock import kst_ns
 from observer.practice import DAY
 from observer.store.writer import StoreWriter
@@ -85,6 +85,27 @@ def test_a_token_that_is_refused_in_mid_day_is_renewed_at_once_for_its_account_o
     run(scenario)
 
 
+def test_a_morning_without_a_renewal_is_tried_three_times_and_three_times_more_with_the_old_token_in_use():
+    async def scenario():
+        async with scene(8, 0, speed=480.0) as day:
+            before = day.token(ILL)
+            day.refuse(ILL)
+
+            def failures():
+                return [told.cause for told in day.told(TokenRenewed) if told.account == ILL and not told.succeeded]
+
+            await day.until(lambda: failures().count("pre_market") == 3, "both occasions are over")
+            await day.clock.sleep(120.0)
+            assert failures() == ["wake_up"] * 3 + ["pre_market"] * 3
+            assert day.token(ILL) == before
+            alerts = [alert for alert in day.told(AlertRaised) if "not renewed" in alert.text]
+            assert {alert.severity for alert in alerts} == {"critical"}
+            assert len(alerts) == 2, "one for each occasion"
+            assert all(day.renewals(name) == ["none_yet", "wake_up"] for name in NAMES if name != ILL)
+
+    run(scenario)
+
+
 def test_a_renewal_in_the_night_keeps_the_key_of_the_stream():
     async def scenario():
         async with scene(22, 58) as day:
@@ -93,6 +114,21 @@ def test_a_renewal_in_the_night_keeps_the_key_of_the_stream():
             after = {name: day.token(name) for name in NAMES}
             assert all(after[name].renewed_ns > before[name].renewed_ns for name in NAMES)
             assert all(after[name].approval_key == before[name].approval_key for name in NAMES)
+
+    run(scenario)
+
+
+def test_where_health_cannot_be_written_tokens_are_kept_all_the_same():
+    async def scenario():
+        async with scene(9) as day:
+            (day.folder / "run" / "tokens" / f"{ILL}.health").mkdir()  # no file can take its place
+            await day.until(day.account(NAMES[0]).health.read, "others are judged")
+            assert day.brokers.health_of(ILL) is None
+            assert day.usable() == list(NAMES)
+            before = day.token(ILL)
+            await day.clock.sleep_until(before.renewed_ns + 61 * 10**9)  # the broker's minute is over
+            day.account(ILL).tokens.note_rejection(before)
+            await day.until(lambda: day.token(ILL) != before, "the token is renewed")
 
     run(scenario)
 

@@ -90,7 +90,7 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def scene(hour: int, minute: int = 0, symbols: int = 60) -> AsyncIterator[Scene]:
+async def scene(hour: int, minute: int = 0, *, symbols: int = 60, speed: float = SPEED) -> AsyncIterator[Scene]:
     """The time stands until every account has a token."""
     with tempfile.TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(runtime, "DRAIN_S", 0.0)  # nobody takes the events
@@ -104,7 +104,7 @@ async def scene(hour: int, minute: int = 0, symbols: int = 60) -> AsyncIterator[
         opens_ns, closes_ns = kst_ns(DAY, 9), kst_ns(DAY, 15, 30)
         write_trading_days(runtime_folder, [TradingDay(DAY, opens_ns, closes_ns, "test")])
         migrate(settings.store.url)
-        clock = HeldClock(kst_ns(DAY, hour, minute), folder / "begin", SPEED)
+        clock = HeldClock(kst_ns(DAY, hour, minute), folder / "begin", speed)
         simulator = Simulator(settings.simulator, clock)
         await simulator.start()
         worker = Worker("accounts", settings, clock)
