@@ -87,7 +87,7 @@ def test_a_token_that_is_refused_in_mid_day_is_renewed_at_once_for_its_account_o
 
 def test_a_morning_without_a_renewal_is_tried_three_times_and_three_times_more_with_the_old_token_in_use():
     async def scenario():
-        async with scene(8, 0, speed=480.0) as day:
+        async with scene(8, 0, speed=720.0) as day:
             before = day.token(ILL)
             day.refuse(ILL)
 

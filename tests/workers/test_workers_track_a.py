@@ -106,7 +106,7 @@ async def sweep(day: Scene) -> tuple[list[Snapshot], SweepCompleted]:
 
 def test_all_accounts_together_sweep_the_market_once():
     async def scenario():
-        async with scene(10, symbols=200) as day:
+        async with scene(10, symbols=100) as day:
             snapshots, completed = await sweep(day)
             symbols = [member.symbol for member in members_of(day)]
             assert sorted(snapshot.symbol for snapshot in snapshots) == sorted(symbols)
@@ -117,7 +117,7 @@ def test_all_accounts_together_sweep_the_market_once():
 
 def test_a_sweep_is_whole_when_the_broker_refuses_one_of_the_accounts():
     async def scenario():
-        async with scene(10, symbols=200) as day:
+        async with scene(10, symbols=100) as day:
             assert len(day.usable()) == len(NAMES)
             day.refuse(ILL)
             _, completed = await sweep(day)

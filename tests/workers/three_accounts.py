@@ -90,7 +90,7 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def scene(hour: int, minute: int = 0, *, symbols: int = 60, speed: float = SPEED) -> AsyncIterator[Scene]:
+async def scene(hour: int, minute: int = 0, *, symbols: int = 10, speed: float = SPEED) -> AsyncIterator[Scene]:
     """The time stands until every account has a token."""
     with tempfile.TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(runtime, "DRAIN_S", 0.0)  # nobody takes the events
