@@ -1,6 +1,7 @@
 """Bars of a symbol as KIS answers them: days, minutes of the session day, minutes of a past day. Pure."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from observer.simulator.answers import (
@@ -41,6 +42,7 @@ MINUTES_PER_CALL: Final = 30
 PAST_MINUTES_PER_CALL: Final = 120
 _OPEN_MINUTE: Final = OPEN_S // 60
 _CLOSE_MINUTE: Final = CLOSE_S // 60
+_PART_BEFORE_CROSS: Final = 0.97
 
 
 def daily_bars(market: Market, now_ns: int, query: Query) -> Body:
@@ -100,40 +102,37 @@ def past_minute_bars(market: Market, now_ns: int, query: Query) -> Body:
 
 
 def minutes_of(bar: DayBar) -> list[MinuteBar]:
-    """A past day by the minute, oldest first: from the open to the low, the high and the close; together they are the
-    day's bar. A minute without volume is left out.
+    """A past day by the minute, oldest first: from the open to the low, the high and the close. Together the minutes
+    are the day's bar; a day of very few shares was dealt in its closing cross alone.
     """
-    corners = (bar.open_krw, bar.low_krw, bar.high_krw, bar.close_krw)
-    legs = len(corners) - 1
-    prices = [_on_the_way(corners, step * legs / MINUTES) for step in range(MINUTES + 1)]
-    volumes = [bar.volume * part // int(VOLUME_BY_MINUTE[-1] * 1_000) for part in _milli_weights()]
+    closing = hhmmss(_CLOSE_MINUTE * 60)
+    if bar.volume < 2 * MINUTES:
+        prices = (bar.open_krw, bar.high_krw, bar.low_krw, bar.close_krw)
+        return [MinuteBar(closing, *prices, bar.volume, bar.value_krw)]
+    edges_krw = _edges_krw(bar)
+    traded = [int(bar.volume * part / VOLUME_BY_MINUTE[-1] * _PART_BEFORE_CROSS) for part in (0.0, *VOLUME_BY_MINUTE)]
     bars: list[MinuteBar] = []
-    traded = 0
-    for minute, volume in enumerate(volumes):
-        low_krw, high_krw = sorted((prices[minute], prices[minute + 1]))
-        traded += volume
-        if volume:
-            value_krw = bar.value_krw * traded // bar.volume
-            start = hhmmss((_OPEN_MINUTE + minute) * 60)
-            bars.append(MinuteBar(start, prices[minute], high_krw, low_krw, prices[minute + 1], volume, value_krw))
-    cross = [bar.close_krw] * 4
-    return [*bars, MinuteBar(hhmmss(_CLOSE_MINUTE * 60), *cross, bar.volume - traded, bar.value_krw)]
+    for minute in range(MINUTES):
+        start_krw, end_krw = edges_krw[minute : minute + 2]
+        volume = traded[minute + 1] - traded[minute]
+        value_krw = bar.value_krw * traded[minute + 1] // bar.volume
+        start = hhmmss((_OPEN_MINUTE + minute) * 60)
+        prices = (start_krw, max(start_krw, end_krw), min(start_krw, end_krw), end_krw)
+        bars.append(MinuteBar(start, *prices, volume, value_krw))
+    at_close = (bar.close_krw, bar.close_krw, bar.close_krw, bar.close_krw)
+    return [*bars, MinuteBar(closing, *at_close, bar.volume - traded[-1], bar.value_krw)]
 
 
-def _milli_weights() -> list[int]:
-    """The part of each minute in a day's volume, in thousandths of VOLUME_BY_MINUTE's unit."""
-    ends = [int(end * 1_000) for end in VOLUME_BY_MINUTE]
-    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _on_the_way(corners: tuple[int, ...], place: float) -> int:
-    leg = min(int(place), len(corners) - 2)
-    start_krw, end_krw = corners[leg], corners[leg + 1]
-    part = place - leg
-    # The corners themselves are kept as they are; between them prices are on the grid.
-    if part in (0, 1):
-        return corners[leg + int(part)]
-    return rounded_down_krw(round(start_krw + (end_krw - start_krw) * part))
+def _edges_krw(bar: DayBar) -> list[int]:
+    """The price at each minute's edge: the corners as they are, prices on the grid between them."""
+    third = MINUTES // 3
+    corners = ((0, bar.open_krw), (third, bar.low_krw), (2 * third, bar.high_krw), (MINUTES, bar.close_krw))
+    edges_krw: list[int] = []
+    for (start, start_krw), (end, end_krw) in pairwise(corners):
+        width_krw = end_krw - start_krw
+        inner = (rounded_down_krw(start_krw + width_krw * step // (end - start)) for step in range(1, end - start))
+        edges_krw += [start_krw, *inner]
+    return [*edges_krw, bar.close_krw]
 
 
 def _minutes_back_from(

@@ -215,30 +215,6 @@ OVERSEAS_DAY: Final = _names(
     xymd clos sign diff rate open high low tvol tamt pbid vbid pask vask
     """
 )
-# 해외주식 분봉조회, output1
-OVERSEAS_MINUTE_SUMMARY: Final = _names(
-    """
-    rsym zdiv stim etim sktm ektm next more nrec
-    """
-)
-# 해외주식 분봉조회, output2
-OVERSEAS_MINUTE: Final = _names(
-    """
-    tymd xymd xhms kymd khms open high low last evol eamt
-    """
-)
-# 해외주식 조건검색, output1
-SCREEN_SUMMARY: Final = _names(
-    """
-    zdiv stat crec trec nrec
-    """
-)
-# 해외주식 조건검색, output2
-SCREENED: Final = _names(
-    """
-    rsym excd symb last shar valx plow phigh popen tvol rate diff sign avol eps per rank e_ordyn
-    """
-)
 # 해외주식 상품기본정보, output
 OVERSEAS_INFORMATION: Final = _names(
     """
@@ -251,12 +227,6 @@ OVERSEAS_INFORMATION: Final = _names(
     mint_frst_svc_erlm_dt mint_dcpt_trad_psbl_yn mint_fnum_trad_psbl_yn mint_cblc_cvsn_ipsb_yn ptp_item_yn
     ptp_item_trfx_exmt_yn ptp_item_trfx_exmt_strt_dt ptp_item_trfx_exmt_end_dt dtm_tr_psbl_yn sdrf_stop_ecls_yn
     sdrf_stop_ecls_erlm_dt memo_text1 ovrs_now_pric1 last_rcvg_dtime
-    """
-)
-# 해외결제일자, output
-SETTLEMENT_DATE: Final = _names(
-    """
-    prdt_type_cd tr_natn_cd natn_eng_abrv_cd tr_mket_cd tr_mket_name acpl_sttl_dt dmst_sttl_dt
     """
 )
 

@@ -25,13 +25,14 @@ _PLAIN_REFUSALS_OF_256: Final = 64
 
 
 class Refusal(ObserverError):  # noqa: N818 - an answer of the protocol, not an error of ours
-    """A request that KIS does not serve; `http_status` is how it arrives."""
+    """A request that KIS does not serve; `http_status` is how it arrives, `return_code` what its envelope says."""
 
-    def __init__(self, code: str, text: str, http_status: int) -> None:
+    def __init__(self, code: str, text: str, http_status: int, return_code: str = "1") -> None:
         super().__init__(f"{code} {text}")
         self.code = code
         self.text = text
         self.http_status = http_status
+        self.return_code = return_code
 
 
 class IssuedToken(msgspec.Struct, frozen=True):
@@ -46,9 +47,7 @@ class IssuedToken(msgspec.Struct, frozen=True):
 class Gate:
     """The keys in force. `_answered_ns` is when each app key last got a token, new or the same."""
 
-    def __init__(
-        self, seed: int, app_keys: Mapping[str, str], calls_per_s: int, calls_per_minute: int = 0
-    ) -> None:
+    def __init__(self, seed: int, app_keys: Mapping[str, str], calls_per_s: int, calls_per_minute: int = 0) -> None:
         """`calls_per_minute` is 0 where there is no such limit."""
         self._seed = seed
         self._app_keys = dict(app_keys)

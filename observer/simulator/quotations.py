@@ -88,7 +88,11 @@ def single_quote(market: Market, now_ns: int, query: Query) -> Body:
         "vi_cls_code": _yes(halt is not None and halt.reason == "volatility"),
         "ovtm_vi_cls_code": "N",
     }
-    return {"output": row(SINGLE_QUOTE, {**traded_fields, **_listing_fields(instrument), **_extremes(market, instrument, state)})}
+    return {
+        "output": row(
+            SINGLE_QUOTE, {**traded_fields, **_listing_fields(instrument), **_extremes(market, instrument, state)}
+        )
+    }
 
 
 def time_and_sales(market: Market, now_ns: int, query: Query) -> Body:

@@ -7,33 +7,15 @@ import msgspec
 from aiohttp import web
 
 from observer.clock import kst_datetime
-from observer.simulator import quotations
+from observer.simulator.answers import Page
+from observer.simulator.calls import CALLS, QuotationCall, answer_of
 from observer.simulator.gate import TOKEN_LIFE_S, Gate, Refusal
 from observer.simulator.market import Market
-from observer.simulator.quotations import Body
 from observer.simulator.tally import Tally
 
+_JSON: Final = "application/json"
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_QUOTATIONS: Final = "/uapi/domestic-stock/v1/quotations"
-
-
-class QuotationCall(msgspec.Struct, frozen=True):
-    """One call: its path, the TR id that its header must name, and what makes the body."""
-
-    path: str
-    tr_id: str
-    body_of: Callable[[Market, int, Mapping[str, str]], Body]
-
-
-CALLS: Final = (
-    QuotationCall(f"{_QUOTATIONS}/intstock-multprice", "FHKST11300006", quotations.multi_quote),
-    QuotationCall(f"{_QUOTATIONS}/inquire-price", "FHKST01010100", quotations.single_quote),
-    QuotationCall(f"{_QUOTATIONS}/inquire-daily-itemchartprice", "FHKST03010100", quotations.daily_bars),
-    QuotationCall(f"{_QUOTATIONS}/inquire-time-itemchartprice", "FHKST03010200", quotations.minute_bars),
-    QuotationCall(f"{_QUOTATIONS}/inquire-time-itemconclusion", "FHPST01060000", quotations.time_and_sales),
-    QuotationCall(f"{_QUOTATIONS}/inquire-ccnl", "FHKST01010300", quotations.latest_trades),
-    QuotationCall(f"{_QUOTATIONS}/chk-holiday", "CTCA0903R", quotations.holidays),
-)
+_ENVELOPE: Final = {"rt_cd": "0", "msg_cd": "MCA00000", "msg1": "정상처리 되었습니다."}
 
 
 class KeyRequest(msgspec.Struct, frozen=True):
@@ -83,11 +65,9 @@ class _RestSide:
             self._gate.admit_call(
                 headers.get("appkey", ""), headers.get("appsecret", ""), headers.get("authorization", ""), now_ns
             )
-            if headers.get("tr_id") != call.tr_id or headers.get("custtype") not in ("P", "B"):
-                raise Refusal("EGW00206", "API 사용 권한이 없습니다.", 500)
-            envelope = {"rt_cd": "0", "msg_cd": "MCA00000", "msg1": "정상처리 되었습니다."}
-            body = call.body_of(self._market, now_ns, request.query)
-            return _json({**envelope, **body}, 200, {"tr_id": call.tr_id, "tr_cont": "E"})
+            _check_headers(headers, call.tr_id)
+            page = answer_of(call, self._market, now_ns, request.query)
+            return _json({**_ENVELOPE, **page.body}, 200, {"tr_id": call.tr_id, "tr_cont": _continuation(page)})
 
         return answer
 
@@ -101,7 +81,7 @@ class _RestSide:
             if request.path.startswith("/oauth2/"):
                 answer = {"error_code": refusal.code, "error_description": refusal.text}
             else:
-                answer = {"rt_cd": "1", "msg_cd": refusal.code, "msg1": refusal.text}
+                answer = {"rt_cd": refusal.return_code, "msg_cd": refusal.code, "msg1": refusal.text}
             return _json(answer, refusal.http_status)
 
 
@@ -126,6 +106,28 @@ async def _key_request(request: web.Request, *, granted: bool = False) -> KeyReq
     if granted and asked.grant_type != "client_credentials":
         raise Refusal("EGW00002", "서버 에러가 발생했습니다. (grant_type)", 500)
     return asked
+
+
+def _check_headers(headers: Mapping[str, str], tr_id: str) -> None:
+    """The headers besides keys and token. Raises Refusal.
+
+    `custtype` and `content-type` may be left out (public clients do, and are served), but must not be wrong.
+    """
+    if headers.get("tr_id") != tr_id or headers.get("custtype", "P") not in ("P", "B"):
+        raise Refusal("EGW00206", "API 사용 권한이 없습니다.", 500)
+    if not headers.get("content-type", _JSON).lower().startswith(_JSON):
+        raise Refusal("EGW00002", "서버 에러가 발생했습니다. (content-type)", 500)
+    if headers.get("tr_cont", "") not in ("", " ", "N"):
+        raise Refusal("EGW00002", "서버 에러가 발생했습니다. (tr_cont)", 500)
+
+
+def _continuation(page: Page) -> str:
+    """The header tr_cont: F and M say that there is more, after the first page and after a later one; D and E that
+    this was all.
+    """
+    if page.more:
+        return "F" if page.number == 1 else "M"
+    return "E" if page.number == 1 else "D"
 
 
 def _json(content: Mapping[str, object], status: int, headers: Mapping[str, str] | None = None) -> web.Response:

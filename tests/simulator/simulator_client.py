@@ -137,10 +137,10 @@ async def records_until(
     return records
 
 
-def split_records(frame: str) -> list[list[str]]:
+def split_records(frame: str, tr_id: str = "H0STCNT0") -> list[list[str]]:
     """The records of a frame by the rule that its width is fields / count."""
-    encrypted, tr_id, count, payload = frame.split("|")
+    encrypted, of_tr_id, count, payload = frame.split("|")
     fields = payload.split("^")
     width, rest = divmod(len(fields), int(count))
-    assert (encrypted, tr_id, rest) == ("0", "H0STCNT0", 0)
+    assert (encrypted, of_tr_id, rest) == ("0", tr_id, 0)
     return [fields[start : start + width] for start in range(0, len(fields), width)]

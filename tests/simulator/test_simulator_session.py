@@ -7,13 +7,16 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from observer.simulator.captured import CapturedFrames
 from observer.simulator.gate import Gate
-from observer.simulator.session import Reply, StreamSession
+from observer.simulator.session import Reply, StreamSession, Target
 from observer.simulator.simulator import market_of
 from observer.simulator.tally import Tally
+from observer.simulator.timelines import Timelines
 from tests.simulator.simulator_client import APP_KEYS, at, request_text, settings, split_records
 
 MARKET = market_of(settings())
+TIMELINES = Timelines(MARKET, trade_fields=47, book_fields=62)
 SYMBOLS = sorted(
     (i.symbol for i in MARKET.instruments if i.trades), key=lambda symbol: len(MARKET.tape(symbol)), reverse=True
 )
@@ -23,7 +26,8 @@ QUIET = SYMBOLS[-4:]  # a few hundred trades each
 class Wire:
     """Sessions of one server, spoken to by text."""
 
-    def __init__(self, limit: int = 41) -> None:
+    def __init__(self, limit: int = 41, captured: CapturedFrames | None = None) -> None:
+        self.captured = captured or {}
         self.gate = Gate(1, APP_KEYS, 20)
         self.tally = Tally()
         self.sessions: dict[str, StreamSession] = {}
@@ -31,7 +35,7 @@ class Wire:
         self.approval = self.gate.issue_approval("first", APP_KEYS["first"], at(8)).text
 
     def session(self) -> StreamSession:
-        return StreamSession(MARKET, self.gate, self.sessions, self.limit, self.tally)
+        return StreamSession(TIMELINES, self.gate, self.sessions, self.limit, self.tally, self.captured)
 
     def register(self, session: StreamSession, symbol: str, now_ns: int = at(9), **changes: str) -> Reply:
         return session.receive(request_text(self.approval, symbol, **changes), now_ns)
@@ -70,7 +74,7 @@ def test_the_forty_second_registration_is_refused_and_the_session_goes_on() -> N
     session = wire.session()
     codes = [code(wire.register(session, symbol)) for symbol in SYMBOLS[:4]]
     assert codes == ["OPSP0000", "OPSP0000", "OPSP0000", "OPSP0008"]
-    assert session.registered == frozenset(SYMBOLS[:3])
+    assert session.registered == {Target("H0STCNT0", symbol) for symbol in SYMBOLS[:3]}
     wire.remove(session, SYMBOLS[0])
     assert code(wire.register(session, SYMBOLS[3])) == "OPSP0000"
 
