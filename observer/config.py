@@ -69,8 +69,8 @@ class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Track B, in market seconds: how often trade rates and expiries are looked at, and for how long an account's
-    stream may be down before its symbols move to other accounts. `records` is what is streamed of each symbol: a kind is
-    one registration, so two of them halve the number of symbols.
+    stream may be down before its symbols move to other accounts. `records` is what is streamed of each symbol: a kind
+    is one registration, so two of them halve the number of symbols.
 
     Raises:
         ValueError: trades are not among the records, or one is named twice.
