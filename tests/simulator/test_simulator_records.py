@@ -1,0 +1,131 @@
+"""Every kind of record of the stream: as wide as documented, in time, and of one mind with the market (section 9)."""
+
+import json
+from itertools import pairwise
+
+import pytest
+
+from observer.simulator.captured import captured_frames
+from observer.simulator.gate import Gate
+from observer.simulator.session import StreamSession
+from observer.simulator.simulator import market_of
+from observer.simulator.tally import Tally
+from observer.simulator.ticks import price_limits_krw, tick_krw
+from observer.simulator.timelines import Timelines
+from tests.simulator.simulator_client import APP_KEYS, at, request_text, settings, split_records
+
+MARKET = market_of(settings(symbols=120))
+SYMBOL = max((i.symbol for i in MARKET.instruments if i.ordinary), key=lambda symbol: len(MARKET.tape(symbol)))
+FUND = next(i.symbol for i in MARKET.instruments if i.group == "EF" and i.trades)
+CAPTURED_TRADE = "0|H0STCNT0|001|" + "^".join(["005930", "140610", "277750", *["1"] * 44])
+
+
+class Viewer:
+    """One client of a session."""
+
+    def __init__(self, captured: str = "", *, trade_fields: int = 47, book_fields: int = 62, limit: int = 41) -> None:
+        gate = Gate(1, APP_KEYS, 20)
+        self.approval = gate.issue_approval("first", APP_KEYS["first"], at(8)).text
+        timelines = Timelines(MARKET, trade_fields=trade_fields, book_fields=book_fields)
+        self.session = StreamSession(timelines, gate, {}, limit, Tally(), captured_frames(captured.encode()))
+
+    def register(self, tr_id: str, symbol: str, now_ns: int = at(8)) -> str:
+        texts = self.session.receive(request_text(self.approval, symbol, tr_id=tr_id), now_ns).texts
+        return str(json.loads(texts[-1])["body"]["msg_cd"])
+
+    def records(self, tr_id: str, symbol: str, until_ns: int, since_ns: int = at(8)) -> list[list[str]]:
+        assert self.register(tr_id, symbol, since_ns) == "OPSP0000"
+        return [record for frame in self.session.due(until_ns) for record in split_records(frame, tr_id)]
+
+
+@pytest.mark.parametrize(
+    ("tr_id", "symbol", "width"),
+    [
+        *((f"H0{venue}CNT0", SYMBOL, 47) for venue in ("ST", "NX", "UN")),
+        *((f"H0{venue}ASP0", SYMBOL, 62) for venue in ("ST", "NX", "UN")),
+        ("H0STANC0", SYMBOL, 45),
+        ("H0STMKO0", SYMBOL, 11),
+        ("H0STNAV0", FUND, 12),
+    ],
+)
+def test_a_record_is_as_wide_as_its_kind(tr_id: str, symbol: str, width: int) -> None:
+    records = Viewer().records(tr_id, symbol, at(9, 30))
+    assert records
+    assert {len(record) for record in records} == {width}
+    assert {record[4 if tr_id == "H0STNAV0" else 0] for record in records} == {symbol}
+
+
+def test_widths_are_those_of_the_year() -> None:
+    viewer = Viewer(trade_fields=46, book_fields=59)
+    assert {len(record) for record in viewer.records("H0STCNT0", SYMBOL, at(9, 30))} == {46}
+    assert {len(record) for record in Viewer(book_fields=59).records("H0STASP0", SYMBOL, at(9, 30))} == {59}
+
+
+def test_a_book_is_around_the_last_trade_on_the_grid_and_inside_the_limits() -> None:
+    instrument = MARKET.instrument(SYMBOL)
+    assert instrument is not None
+    lowest, highest = price_limits_krw(instrument.base_price_krw)
+    trades = Viewer().records("H0STCNT0", SYMBOL, at(16))
+    books = Viewer().records("H0STASP0", SYMBOL, at(16))
+    assert [book[1] for book in books] == [trade[1] for trade in trades]
+    for trade, book in list(zip(trades, books, strict=True))[::20]:
+        asks, bids = [int(text) for text in book[3:13] if text != "0"], [int(t) for t in book[13:23] if t != "0"]
+        assert (book[3], book[13], book[23], book[33]) == (trade[10], trade[11], trade[36], trade[37])
+        assert (book[43], book[44], book[53]) == (trade[38], trade[39], trade[13])
+        assert all(low < high for low, high in pairwise(asks))
+        assert all(high > low for high, low in pairwise(bids))
+        assert not asks or not bids or bids[0] < asks[0]
+        assert all(lowest <= price <= highest and price % tick_krw(price) == 0 for price in (*asks, *bids))
+        assert sum(map(int, book[23:33])) <= int(book[43])
+
+
+def test_expected_prices_come_in_the_auctions_only_and_end_at_the_cross() -> None:
+    records = Viewer().records("H0STANC0", SYMBOL, at(16))
+    assert all("083000" <= r[1] < "090000" or "152000" <= r[1] < "153000" for r in records)
+    opening = [record for record in records if record[1] < "090000"]
+    tape = MARKET.tape(SYMBOL)
+    assert (int(opening[-1][2]), int(opening[-1][12])) == (tape.price_krw[0], tape.volume[0])
+    assert (int(records[-1][2]), int(records[-1][12])) == (tape.price_krw[-1], tape.volume[-1])
+
+
+def test_the_market_state_changes_with_the_phases_and_with_halts() -> None:
+    halted = next(i.symbol for i in MARKET.instruments if MARKET.halts(i.symbol))
+    records = Viewer().records("H0STMKO0", halted, at(16))
+    phases = [record[3] for record in records]
+    assert list(dict.fromkeys(phases)) == ["110", "112", "121", "129"]
+    assert len(records) >= 4 + len(MARKET.halts(halted))
+    reasons = {halt.reason for halt in MARKET.halts(halted)}
+    assert ("Y" in {record[1] for record in records}) == ("disclosure" in reasons)
+    assert ("Y" in {record[8] for record in records}) == ("volatility" in reasons)
+
+
+def test_a_nav_is_near_the_price_and_inside_its_own_range() -> None:
+    records = Viewer().records("H0STNAV0", FUND, at(15, 30))
+    for record in records[::100]:
+        nav, low, high = float(record[5]), float(record[11]), float(record[10])
+        assert low <= nav <= high
+    state = MARKET.state_at(FUND, at(15, 30))
+    assert float(records[-1][5]) == pytest.approx(state.price_krw, rel=0.01)
+
+
+def test_a_share_has_no_nav() -> None:
+    assert Viewer().records("H0STNAV0", SYMBOL, at(16)) == []
+
+
+def test_trades_and_quotes_of_a_symbol_are_two_of_the_places() -> None:
+    viewer = Viewer(limit=2)
+    codes = [viewer.register(tr_id, SYMBOL) for tr_id in ("H0STCNT0", "H0STASP0", "H0STANC0")]
+    assert codes == ["OPSP0000", "OPSP0000", "OPSP0008"]
+
+
+def test_captured_frames_are_sent_as_they_are_once_to_whoever_registers_them() -> None:
+    viewer = Viewer(json.dumps({"id": "one", "raw": CAPTURED_TRADE}) + "\n" + json.dumps({"raw": '{"header":{}}'}))
+    assert viewer.register("H0STCNT0", "005930") == "OPSP0000"
+    assert viewer.session.due(at(8)) == (CAPTURED_TRADE,)
+    assert viewer.session.due(at(8)) == ()
+    assert viewer.register("HDFSCNT0", "DNASAAPL") == "OPSP8991"
+
+
+def test_a_captured_line_that_is_no_frame_is_told_with_its_number() -> None:
+    with pytest.raises(ValueError, match="line 2"):
+        captured_frames(b'{"raw": "0|H0STCNT0|001|a^b"}\nno json\n')
