@@ -5,15 +5,16 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import tomli_w
 
 from bus.commands import ProcessStatus, Status, StatusReply
 from bus.control import ControlClient, ControlTimeoutError
-from bus.endpoints import Endpoints
+from bus.endpoints import Address, Endpoints
 from observer.bench.child import BenchError
 from observer.clock import CLOCK_VARIABLE, NS_PER_S, ScaledClock, kst_ns
 from observer.config import load_settings
@@ -29,11 +30,13 @@ _LOOK_S: Final = 0.05
 
 
 class RunningSystem(msgspec.Struct, frozen=True):
-    """A system that runs: who supervises it, where it is asked, and its database."""
+    """A system that runs: who supervises it, where it is asked, its database, its clock and its feed."""
 
     pid: int
     control: ControlClient
     database: Path
+    clock: ScaledClock
+    feed: Address
 
     async def processes(self) -> dict[str, ProcessStatus]:
         """What runs now, by name; empty while nobody answers."""
@@ -63,13 +66,17 @@ def all_run(processes: dict[str, ProcessStatus]) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def running_system(folder: Path, hour: int, minute: int, speed: float) -> AsyncIterator[RunningSystem]:
+async def running_system(
+    folder: Path, hour: int, minute: int, speed: float, market: Mapping[str, object] = {}
+) -> AsyncIterator[RunningSystem]:
     """`observer run` in `folder`, which is made, on the practice day from this Korean time on; everything of it runs.
+
+    `market` is what the simulated broker is told beyond the practice configuration.
 
     Raises:
         BenchError: it did not come up; its log is quoted.
     """
-    configuration = _configured(folder)
+    configuration = _configured(folder, market)
     settings = load_settings(configuration)
     migrate(settings.store.url)  # as on any day but the first
     clock = ScaledClock(kst_ns(DAY, hour, minute), time.monotonic_ns() + round(_BOOT_S * NS_PER_S), speed)
@@ -83,8 +90,9 @@ async def running_system(folder: Path, hour: int, minute: int, speed: float) -> 
             stderr=log,
             env={**os.environ, CLOCK_VARIABLE: clock.to_variable()},
         )
-    control = ControlClient(Endpoints(Path(settings.run.runtime)).control)
-    system = RunningSystem(process.pid, control, folder / "data" / "observer.db")
+    endpoints = Endpoints(Path(settings.run.runtime))
+    control = ControlClient(endpoints.control)
+    system = RunningSystem(process.pid, control, folder / "data" / "observer.db", clock, endpoints.feed)
     try:
         await system.until(all_run, f"everything runs; the log says: {log_path.read_text()[-500:]}")
         yield system
@@ -93,9 +101,13 @@ async def running_system(folder: Path, hour: int, minute: int, speed: float) -> 
         await _stop(process)
 
 
-def _configured(folder: Path) -> Path:
+def _configured(folder: Path, market: Mapping[str, object]) -> Path:
     folder.mkdir(mode=0o700)
-    return write_practice(folder, _PRACTICE)
+    configuration = write_practice(folder, _PRACTICE)
+    document = msgspec.toml.decode(configuration.read_bytes(), type=dict[str, dict[str, object]])
+    document["simulator"].update(market)
+    configuration.write_text(tomli_w.dumps(document))
+    return configuration
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

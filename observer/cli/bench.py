@@ -209,6 +209,30 @@ def selection(
     _measure(lambda place, tell: measure_selection(place, symbols, rounds, tell), table, folder, as_json=as_json)
 
 
+@app.command()
+def stream(
+    rate: Annotated[int, typer.Option(min=100, help="Trades a second that the broker streams, about.")] = 5_000,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to listen.")] = 60.0,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Trades from the broker's socket through Track B to the disk, in the running system: loss, latency, CPU."""
+    from observer.bench.stream import StreamResult, measure_stream
+
+    def table(result: StreamResult) -> Table:
+        shown = _table(f"{result.trades:,} trades in {result.seconds:.0f} s", "", "", "goal")
+        shown.add_row("trades a second", f"{result.trades_per_s:,.0f}", f"{rate:,}")
+        shown.add_row("gaps", f"{result.gaps}", "0")
+        shown.add_row("received to committed and heard of, p50 ms", f"{result.p50_ms:.1f}", "")
+        shown.add_row("p99 ms", f"{result.p99_ms:.1f}", "50")
+        shown.add_row("slowest ms", f"{result.slowest_ms:.1f}", "")
+        shown.add_row("CPU us a trade, track-b", f"{result.cpu_us_per_trade_track_b:.1f}", "")
+        shown.add_row("CPU us a trade, core-writer", f"{result.cpu_us_per_trade_core_writer:.1f}", "")
+        return shown
+
+    _measure(lambda place, tell: measure_stream(place, rate, seconds, tell), table, folder, as_json=as_json)
+
+
 # --- what all of them share ----------------------------------------------------------------------------------
 
 

@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 _ASK_TIMES_MAX: Final = 3  # a lost acknowledgement should not cost forty other registrations their connection
 _FRAME_BYTES_MAX: Final = 16 * 2**20  # bursts of KIS exceed 8 KB; a client with that limit was cut off
 _NEW_KEY: Final = "new approval key"
+_REMOVED: Final = "removed"
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,6 +108,7 @@ class TradeStreamConnection:
         self._heard_s = 0.0  # loop time of the last message of any kind
         self._received_ns = 0  # market time of the frame that is being read
         self._connections = 0  # opened so far
+        self._farewell = _REMOVED  # why a registration that the broker says is gone was given up
         self.capacity = self._registrations.symbols_max
 
     def __repr__(self) -> str:
@@ -244,7 +246,7 @@ class TradeStreamConnection:
                 self._stirred.set()
             case Unregistered(registration):
                 if self._registrations.note_unregistered(registration):
-                    self._tell_gone([registration], "removed")
+                    self._tell_gone([registration], self._farewell)
                 self._stirred.set()
             case Refused():
                 self._note_refused(message)
@@ -353,7 +355,7 @@ class TradeStreamConnection:
         These removals do not wait for the budget, though they count: a session that is left to the broker to clean up
         keeps the key in use.
         """
-        registrations = len(self._registrations)
+        registrations, self._farewell = len(self._registrations), reason
         try:
             async with asyncio.timeout(self._settings.close_s):
                 for registration in self._registrations.registered:
@@ -364,7 +366,8 @@ class TradeStreamConnection:
                 await socket.close()
         except (TimeoutError, ConnectionClosed, RefusedError):
             pass  # what could not be removed goes with the connection, and is told as such below
-        self._tell_gone(self._registrations.lose_all(), "closed")
+        self._tell_gone(self._registrations.lose_all(), reason)
+        self._farewell = _REMOVED
         self._report("closed", reason, registrations=registrations)
 
     def _report(

@@ -210,7 +210,7 @@ def test_a_broker_that_answers_nothing_delays_the_end_no_longer_than_its_limit()
         scene.task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(scene.task, 5.0)
-        assert ("unregistered", "A", "closed") in scene.listener.heard
+        assert ("unregistered", "A", "stopped") in scene.listener.heard
 
     played(play, broker, close_s=0.1)
 

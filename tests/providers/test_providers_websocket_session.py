@@ -77,6 +77,7 @@ def test_a_new_approval_key_closes_cleanly_and_registers_everything_again_at_onc
             ("connected", ""),
         ]
         assert scene.listener.states[1].registrations == 2
+        assert scene.listener.heard.count(("unregistered", "A", "new approval key")) == 1
         await until(lambda: scene.broker.sockets[0].close_code == 1000)
         pause_ns = scene.listener.states[2].changed_ns - scene.listener.states[1].changed_ns
         assert pause_ns < 600 * 10**9  # 0.6 machine seconds at this clock's speed: no pause, but a loaded machine
