@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from observer.simulator.instruments import Instrument
-from observer.simulator.market import Market, hhmmss
+from observer.simulator.market import Market, MarketState, hhmmss
 from observer.simulator.tape import NS_PER_S, Tape, share_of_day
 from observer.simulator.ticks import price_limits_krw
 
@@ -84,17 +84,18 @@ class TradeTimeline:
         change = self._changes.get(price_krw)
         if change is None:
             change = self._changes[price_krw] = "^".join(change_fields(self._instrument, price_krw))
+        state = self._market.state_after(self._instrument.symbol, place + 1)
         return (
-            f"{self._instrument.symbol}^{self._clock_text(place)}^{price_krw}^{change}^{self._prices(place)}"
-            f"^{self._counts(place)}^{self._extremes(place)}^{self._book(place)}{self._appended}"
+            f"{self._instrument.symbol}^{self._clock_text(place)}^{price_krw}^{change}^{self._prices(place, state)}"
+            f"^{self._counts(place)}^{self._extremes(place)}^{self._book(place, state)}{self._appended}"
         )
 
     def _clock_text(self, place: int) -> str:
         return hhmmss((self._tape.time_ns[place] - self._market.midnight_ns) // NS_PER_S)
 
-    def _prices(self, place: int) -> str:
+    def _prices(self, place: int, state: MarketState) -> str:
         """Fields 6 to 14: weighted average, open, high, low, ask, bid, volumes, value."""
-        tape, state = self._tape, self._market.state_after(self._instrument.symbol, place + 1)
+        tape = self._tape
         total, value_krw = state.cumulative_volume, state.cumulative_value_krw
         return (
             f"{value_krw / total:.2f}^{state.open_krw}^{state.high_krw}^{state.low_krw}"
@@ -129,10 +130,9 @@ class TradeTimeline:
             f"^{low_made}^{sign_code(from_low)}^{from_low}"
         )
 
-    def _book(self, place: int) -> str:
+    def _book(self, place: int, state: MarketState) -> str:
         """Fields 33 to 45: date, session codes, resting orders, turnover, yesterday by now, interruption price."""
         tape = self._tape
-        state = self._market.state_after(self._instrument.symbol, place + 1)
         since_open_s = (tape.time_ns[place] - self._market.open_ns) / NS_PER_S
         by_now = round(self._instrument.previous_volume * share_of_day(since_open_s))
         best, total = resting_shares(tape.volume[place])

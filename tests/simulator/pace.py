@@ -1,6 +1,8 @@
 """How many trades a second the simulator streams to one client: `python -m tests.simulator.pace [--seconds 5]`.
 
 The client is bare: it counts records and throws them away, in a process of its own. Both figures of CPU are in cores.
+Market time runs while the day is made, so the rate that is offered is that of some hour of the day: raise --speed until
+more is offered than is sent.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import websockets
 
 from observer.clock import ScaledClock, kst_ns
 from observer.simulator.settings import SimulatorSettings
-from observer.simulator.simulator import Simulator, market_of
+from observer.simulator.simulator import Simulator
 from tests.simulator.simulator_client import request_text
 
 DAY = "2026-11-18"
@@ -49,12 +51,12 @@ async def measure(seconds: float, speed: float, times: float) -> None:
     settings = SimulatorSettings(
         seed=7, session_date=DAY, symbols=200, app_keys={"key": "secret"}, trades_times=times, pingpong_interval_s=600
     )
-    market = market_of(settings)
-    busiest = sorted((i.symbol for i in market.instruments), key=lambda s: -len(market.tape(s)))[:PLACES]
-    density = sum(len(market.tape(symbol)) for symbol in busiest)
     clock = ScaledClock(kst_ns(date.fromisoformat(DAY), 9, 1), time.monotonic_ns(), speed)
     simulator = Simulator(settings, clock)
     await simulator.start()
+    market = simulator.market
+    busiest = sorted((i.symbol for i in market.instruments), key=lambda s: -len(market.tape(s)))[:PLACES]
+    density = sum(len(market.tape(symbol)) for symbol in busiest)
     try:
         async with httpx.AsyncClient() as http:
             body = {"grant_type": "client_credentials", "appkey": "key", "secretkey": "secret"}
