@@ -36,6 +36,7 @@ _MOMENT_FIELDS: Final = frozenset(
         "decided_ns",
         "detected_ns",
         "fired_ns",
+        "judged_ns",
         "overflowed_ns",
         "quarantined_ns",
         "raised_ns",

@@ -42,7 +42,7 @@ def test_show_prints_label_batches_and_events(
     assert observer(monkeypatch, "journal", "show", segment) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"outbox track-b {A}"
-    assert lines[1] == f"{A} 1-3 v1"
+    assert lines[1] == f"{A} 1-3 v{SCHEMA_VERSION}"
     assert lines[2].startswith("  1 trade provider=kis symbol=005930 ")
     assert len(lines) == 1 + 2 + 5
 

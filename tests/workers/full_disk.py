@@ -16,9 +16,9 @@ TAKEN, REFUSED = 600, 10
 
 def session_of(worker: Worker, producer: Producer) -> Session:
     """Track B's session on a day of which only the stream is heard."""
-    account = SimpleNamespace(stream=lambda _listener: None)
+    brokers = SimpleNamespace(accounts=())
     plan = SimpleNamespace(day=dt.date(2026, 11, 18))
-    return Session(worker, producer, *cast("tuple[Any, ...]", (None, account, None, plan)))
+    return Session(worker, producer, *cast("tuple[Any, ...]", (None, brokers, None, plan)))
 
 
 def fill_disk(worker: Worker) -> None:
