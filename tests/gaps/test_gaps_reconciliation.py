@@ -1,0 +1,222 @@
+"""The books of a symbol's day balance to the share, or say what is missing."""
+
+from itertools import accumulate, pairwise
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import GapDetected, MinuteBarRecovered, SlotAssigned, SlotReleased
+from observer.gaps.reconciliation import Interval, Piece, SymbolDay, intervals, reconcile
+
+DAY, NOW_NS, CLOSE_NS = "2026-11-18", 99, 10_000
+SYMBOL, OTHER = "005930", "000660"
+ALL_DAY = Interval(0, CLOSE_NS)
+
+
+def tape(*volumes: float) -> list[Piece]:
+    """Streamed trades of these volumes, one a nanosecond from 1 on, from the day's first share on."""
+    return [
+        Piece(moment, volume, total)
+        for moment, (volume, total) in enumerate(zip(volumes, accumulate(volumes), strict=True), 1)
+    ]
+
+
+def gap(gap_id: str, after: float, before: float, detected_ns: int) -> GapDetected:
+    return GapDetected(
+        gap_id, "kis", SYMBOL, DAY, detected_ns, 0, detected_ns, after, before, before - after, None, "reconnect"
+    )
+
+
+def bar(gap_id: str, minute: int, volume: float) -> MinuteBarRecovered:
+    return MinuteBarRecovered("kis", SYMBOL, DAY, minute, 1.0, 1.0, 1.0, 1.0, volume, gap_id)
+
+
+def day(**changes: object) -> SymbolDay:
+    base = SymbolDay(provider="kis", symbol=SYMBOL, session_date=DAY, intervals=[ALL_DAY])
+    return msgspec.structs.replace(base, **changes)
+
+
+def recovered(piece: Piece, gap_id: str) -> Piece:
+    return msgspec.structs.replace(piece, gap_id=gap_id, received_ns=CLOSE_NS - 1)
+
+
+# --- the books ---
+
+
+def test_a_tape_without_a_hole_balances() -> None:
+    [books], quality = reconcile(day(pieces=tape(10, 20, 30)), NOW_NS)
+    assert (books.after_volume, books.before_volume, books.streamed_volume, books.difference) == (0, 60, 60, 0)
+    assert (quality.verdict, quality.streamed_trades, quality.detail) == ("complete", 3, "")
+
+
+def test_a_trade_stored_twice_counts_once() -> None:
+    first, second = tape(10, 20)
+    [books], quality = reconcile(day(pieces=[first, second, second]), NOW_NS)
+    assert (books.streamed_volume, books.difference, quality.streamed_trades) == (30, 0, 2)
+
+
+def test_a_hole_without_a_gap_is_stated() -> None:
+    first, _, third = tape(10, 20, 30)
+    [books], quality = reconcile(day(pieces=[first, third]), NOW_NS)
+    assert books.difference == 20
+    assert quality.verdict == "degraded"
+    assert "20 shares missing outside of every recorded gap" in quality.detail
+
+
+def test_an_open_gap_is_missing_and_open() -> None:
+    first, _, third = tape(10, 20, 30)
+    _, quality = reconcile(day(pieces=[first, third], gaps=[gap("g", 10, 30, 3)]), NOW_NS)
+    assert (quality.verdict, quality.missing_volume, quality.gaps, quality.gaps_open) == ("degraded", 20, 1, 1)
+    assert "outside" not in quality.detail
+
+
+def test_a_gap_filled_trade_by_trade_is_recovered() -> None:
+    first, second, third = tape(10, 20, 30)
+    pieces = [first, recovered(second, "g"), third]
+    found = day(pieces=pieces, gaps=[gap("g", 10, 30, 3)], closed_gaps=frozenset({"g"}))
+    [books], quality = reconcile(found, NOW_NS)
+    assert (books.streamed_volume, books.recovered_volume, books.difference) == (40, 20, 0)
+    assert (quality.verdict, quality.gaps, quality.gaps_open) == ("recovered", 1, 0)
+
+
+@pytest.mark.parametrize(("in_bars", "counted"), [(500.0, 20.0), (20.0, 20.0), (5.0, 5.0)])
+def test_minute_bars_count_as_far_as_the_gap_misses(in_bars: float, counted: float) -> None:
+    first, _, third = tape(10, 20, 30)
+    found = day(pieces=[first, third], gaps=[gap("g", 10, 30, 3)], bars=[bar("g", 0, in_bars)])
+    [books], quality = reconcile(found, NOW_NS)
+    assert (books.recovered_volume, books.difference) == (counted, 20 - counted)
+    assert quality.verdict == "degraded"
+
+
+def test_a_minute_that_was_fetched_twice_counts_once() -> None:
+    first, _, third = tape(10, 20, 30)
+    found = day(pieces=[first, third], gaps=[gap("g", 10, 30, 3)], bars=[bar("g", 0, 8), bar("g", 0, 8)])
+    assert reconcile(found, NOW_NS)[0][0].recovered_volume == 8
+
+
+def test_conflated_rows_count_by_volume_and_degrade() -> None:
+    first, second, third = tape(10, 20, 30)
+    [books], quality = reconcile(day(pieces=[first, msgspec.structs.replace(second, conflated=True), third]), NOW_NS)
+    assert (books.streamed_volume, books.difference) == (60, 0)
+    assert (quality.verdict, quality.conflated_volume, quality.streamed_trades) == ("degraded", 20, 2)
+
+
+@pytest.mark.parametrize(("traded", "verdict"), [(0.0, "complete"), (5.0, "missing"), (None, "missing")])
+def test_silence_is_complete_only_if_track_a_saw_no_trading(traded: float | None, verdict: str) -> None:
+    _, quality = reconcile(day(intervals=[Interval(0, CLOSE_NS, traded)]), NOW_NS)
+    assert quality.verdict == verdict
+
+
+def test_what_comes_after_the_release_is_in_no_books() -> None:
+    [books], _ = reconcile(day(pieces=tape(10, 20, 30), intervals=[Interval(0, 2)]), NOW_NS)
+    assert (books.before_volume, books.streamed_volume, books.difference) == (30, 30, 0)
+
+
+def test_what_a_symbol_trades_between_two_intervals_is_not_missing() -> None:
+    pieces = tape(10, 20, 30, 40)
+    found = day(pieces=[pieces[0], pieces[3]], intervals=[Interval(0, 1), Interval(4, CLOSE_NS)])
+    first, second = reconcile(found, NOW_NS)[0]
+    assert (first.difference, second.difference) == (0, 0)
+    assert (second.after_volume, second.before_volume) == (60, 100)
+
+
+@st.composite
+def days(draw: st.DrawFn) -> tuple[SymbolDay, list[float]]:
+    """A tape with cuts inside of intervals, some of what they cost recovered; and what stays missing by interval."""
+    volumes = draw(st.lists(st.integers(1, 1_000), min_size=1, max_size=60))
+    trades = tape(*map(float, volumes))
+    kept = draw(st.lists(st.sampled_from(["streamed", "conflated", "lost", "recovered"]), min_size=60, max_size=60))
+    edges = sorted(draw(st.sets(st.integers(1, len(trades)), max_size=4)) | {0, len(trades)})
+    spans, pieces, gaps, lost = [], [], [], []
+    for start, end in zip(edges[::2], edges[1::2], strict=False):
+        inside = list(range(start, end))
+        came = [index for index in inside if kept[index] in ("streamed", "conflated")]
+        spans.append(Interval(trades[start].received_ns, trades[end - 1].received_ns))
+        lost.append(0.0)
+        for before, after in pairwise(came):
+            if after == before + 1:
+                continue
+            name = f"g{before}"
+            low, high = trades[before].cumulative_volume, trades[after - 1].cumulative_volume
+            gaps.append(gap(name, low, high, trades[after].received_ns))
+            for index in range(before + 1, after):
+                if kept[index] == "recovered":
+                    pieces.append(recovered(trades[index], name))
+                else:
+                    lost[-1] += trades[index].volume
+        pieces += [msgspec.structs.replace(trades[index], conflated=kept[index] == "conflated") for index in came]
+    return day(pieces=draw(st.permutations(pieces)), gaps=draw(st.permutations(gaps)), intervals=spans), lost
+
+
+@given(days())
+def test_the_difference_is_exactly_what_is_neither_streamed_nor_recovered(
+    example: tuple[SymbolDay, list[float]],
+) -> None:
+    found, lost = example
+    books, quality = reconcile(found, NOW_NS)
+    assert [each.difference for each in books] == lost
+    assert quality.missing_volume == sum(lost)
+    for each in books:
+        assert each.streamed_volume + each.recovered_volume + each.difference == each.before_volume - each.after_volume
+    assert "outside" not in quality.detail
+
+
+@given(days(), st.integers(0, 5_000))
+def test_minute_bars_never_make_more_than_was_missing(example: tuple[SymbolDay, list[float]], volume: int) -> None:
+    found, lost = example
+    bars = [bar(each.gap_id, 0, float(volume)) for each in found.gaps]
+    books, quality = reconcile(msgspec.structs.replace(found, bars=bars), NOW_NS)
+    for each, unknown in zip(books, lost, strict=True):
+        assert 0 <= each.difference <= unknown
+    if sum(lost):
+        assert quality.verdict in ("degraded", "missing")
+
+
+# --- when a symbol is in the stream ---
+
+
+def assigned(at_ns: int, slot: str = "a:01", symbol: str = SYMBOL, reason: str = "free_place") -> SlotAssigned:
+    return SlotAssigned(slot, symbol, at_ns, "volume_surge", 1.0, reason, None)
+
+
+def released(at_ns: int, slot: str = "a:01", symbol: str = SYMBOL, reason: str = "expired") -> SlotReleased:
+    return SlotReleased(slot, symbol, at_ns, 1.0, reason)
+
+
+def test_a_symbol_that_keeps_its_place_is_streamed_until_the_close() -> None:
+    assert intervals([assigned(5), assigned(7, reason="kept")], CLOSE_NS) == {SYMBOL: [Interval(5, CLOSE_NS)]}
+
+
+def test_a_symbol_that_leaves_and_returns_has_two_intervals() -> None:
+    found = intervals([assigned(5), released(8), assigned(20, "a:02")], CLOSE_NS)
+    assert found == {SYMBOL: [Interval(5, 8), Interval(20, CLOSE_NS)]}
+
+
+def test_a_return_at_the_moment_of_the_release_is_no_move() -> None:
+    assert intervals([assigned(5), released(8), assigned(8)], CLOSE_NS)[SYMBOL] == [
+        Interval(5, 8),
+        Interval(8, CLOSE_NS),
+    ]
+
+
+def test_a_move_between_accounts_breaks_nothing() -> None:
+    changes: list[SlotAssigned | SlotReleased] = [assigned(5), released(8, reason="moved")]
+    changes += [assigned(8, "b:01", reason="moved"), released(9, "b:01")]
+    assert intervals(changes, CLOSE_NS) == {SYMBOL: [Interval(5, 9)]}
+
+
+def test_a_move_that_takes_time_breaks_it() -> None:
+    changes: list[SlotAssigned | SlotReleased] = [assigned(5), released(8, reason="moved")]
+    changes += [assigned(12, "b:01", reason="moved")]
+    assert intervals(changes, CLOSE_NS) == {SYMBOL: [Interval(5, 8), Interval(12, CLOSE_NS)]}
+
+
+def test_a_place_given_to_another_symbol_is_lost_to_its_holder() -> None:
+    found = intervals([assigned(5), assigned(9, symbol=OTHER, reason="outranks")], CLOSE_NS)
+    assert found == {SYMBOL: [Interval(5, 9)], OTHER: [Interval(9, CLOSE_NS)]}
+
+
+def test_a_release_from_a_place_of_another_symbol_changes_nothing() -> None:
+    assert intervals([assigned(5), released(6, symbol=OTHER)], CLOSE_NS) == {SYMBOL: [Interval(5, CLOSE_NS)]}
