@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bus.codec import pack
+from bus.events import SCHEMA_VERSION
 from bus.journal import JournalWriter
 from observer.cli.app import main
 from tests.builders import trades
