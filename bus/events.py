@@ -13,13 +13,15 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 Side = Literal["buy", "sell", "auction"]
 TriggerKind = Literal["volume_surge", "trade_velocity", "volatility_spike", "manual", "market_cap"]
 GapReason = Literal["volume_mismatch", "reconnect", "restart", "token_renewal", "moved"]
 RecoverySource = Literal["time_and_sales", "minute_bars"]
 ListingChange = Literal["new", "removed", "relisted", "changed"]
+FundChange = Literal["new", "removed", "relisted", "changed", "same"]
+FundJob = Literal["fund_list", "fund_values", "fund_ranges", "fund_measures"]
 Severity = Literal["info", "warning", "critical"]
 
 
@@ -320,6 +322,120 @@ class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe
     average_true_range_14d: float | None
 
 
+# --- funds ---------------------------------------------------------------------------------------------------
+
+
+class FundListed(Fact, frozen=True, array_like=True, gc=False, tag="fund_listed"):
+    """One exchange-traded fund of a day's list, and how it differs from the list before; one that left is told once.
+
+    None is "no source tells". `leverage` is the multiple of the index's return that is aimed at (2, 1, -1 ...), rates
+    are percent a year, texts are the sources' own. `sources` says where each field is from: "name=kis_master,...".
+    """
+
+    session_date: str
+    listed_ns: int
+    symbol: str
+    change: FundChange
+    name: str
+    group: str
+    isin: str | None
+    full_name: str | None
+    english_name: str | None
+    issuer: str | None
+    index_name: str | None
+    index_provider: str | None
+    region: str | None
+    asset_class: str | None
+    replication: str | None
+    tax_type: str | None
+    leverage: float | None
+    expense_ratio_percent: float | None
+    listed_shares: float | None
+    creation_unit_shares: float | None
+    listed_on: str | None
+    changed_fields: str
+    sources: str
+
+
+class FundValued(Fact, frozen=True, array_like=True, gc=False, tag="fund_valued"):
+    """What a fund is worth: `aum_krw` is price times listed shares, `net_assets_krw` what the broker states.
+
+    `premium_percent` is how far the price is from the net asset value (괴리율), `stated_tracking_error_percent` what
+    the broker states as 추적오차율.
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    valued_ns: int
+    price: float
+    nav: float | None
+    premium_percent: float | None
+    listed_shares: float | None
+    aum_krw: float | None
+    net_assets_krw: float | None
+    stated_tracking_error_percent: float | None
+    component_count: int | None
+
+
+class FundNavDay(Fact, frozen=True, array_like=True, gc=False, tag="fund_nav_day"):
+    """A fund's close and net asset value per share on one day, and its index's close where the source has it."""
+
+    provider: str
+    symbol: str
+    session_date: str
+    received_ns: int
+    close: float
+    nav: float | None
+    premium_percent: float | None
+    volume: float
+    index_close: float | None
+
+
+class FundMeasured(Fact, frozen=True, array_like=True, gc=False, tag="fund_measured"):
+    """Over a fund's last 20, 60, 120 and 250 sessions: its mean premium (괴리율), and its tracking error (추적오차),
+    the deviation a year of its NAV's returns from what they aim at. None where fewer are known, or no index.
+    """
+
+    symbol: str
+    session_date: str
+    measured_ns: int
+    nav_days: int
+    premium_20d_percent: float | None
+    premium_60d_percent: float | None
+    premium_120d_percent: float | None
+    premium_250d_percent: float | None
+    tracking_error_20d_percent: float | None
+    tracking_error_60d_percent: float | None
+    tracking_error_120d_percent: float | None
+    tracking_error_250d_percent: float | None
+
+
+class FundRangeFound(Fact, frozen=True, array_like=True, gc=False, tag="fund_range_found"):
+    """A fund's highest and lowest close of the 52 weeks up to a day, out of so many closes that are stored."""
+
+    symbol: str
+    session_date: str
+    found_ns: int
+    closes: int
+    highest_close_52w: float
+    lowest_close_52w: float
+
+
+class FundJobEnded(Fact, frozen=True, array_like=True, gc=False, tag="fund_job_ended"):
+    """A job about funds was done: for how many it asked, how many got an answer, and from where."""
+
+    job: FundJob
+    session_date: str
+    started_ns: int
+    ended_ns: int
+    source: str
+    asked: int
+    answered: int
+    failed: int
+    detail: str
+
+
 # --- what matters now ----------------------------------------------------------------------------------------
 
 
@@ -613,6 +729,12 @@ Event = (
     | AlertRaised
     | BackupCompleted
     | InputQuarantined
+    | FundListed
+    | FundValued
+    | FundNavDay
+    | FundMeasured
+    | FundRangeFound
+    | FundJobEnded
 )
 
 EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)

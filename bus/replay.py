@@ -35,15 +35,21 @@ _MOMENT_FIELDS: Final = frozenset(
         "completed_ns",
         "decided_ns",
         "detected_ns",
+        "ended_ns",
         "fired_ns",
+        "found_ns",
         "judged_ns",
+        "listed_ns",
+        "measured_ns",
         "overflowed_ns",
         "quarantined_ns",
         "raised_ns",
+        "received_ns",
         "recovered_ns",
         "released_ns",
         "renewed_ns",
         "synced_ns",
+        "valued_ns",
     }
 )
 

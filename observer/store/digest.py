@@ -18,7 +18,7 @@ from sqlalchemy import Select, Table, select
 
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import Value
-from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE
+from observer.store.tables import EVENT_TABLES, FUNDS, LISTINGS, QUARANTINE
 
 _ROWS_AT_ONCE: Final = 2_000
 _MODULUS: Final = 2**256
@@ -65,7 +65,7 @@ def digest(url: str) -> DatabaseDigest:
             in_portions = connection.execution_options(yield_per=_ROWS_AT_ONCE)
             tables = {
                 table.name: digest_of_rows(tuple(row) for row in in_portions.execute(_content(table)))
-                for table in (*EVENT_TABLES.values(), LISTINGS, QUARANTINE)
+                for table in (*EVENT_TABLES.values(), LISTINGS, FUNDS, QUARANTINE)
             }
     finally:
         engine.dispose()

@@ -32,9 +32,10 @@ from sqlalchemy.types import TypeEngine
 
 from bus import events
 from bus.events import EVENT_TYPES, Fact
+from observer.reference.etf import Fund
 from observer.reference.listings import Listing
 
-SCHEMA_REVISION: Final = "0003"  # the newest migration, and the only schema that this code reads and writes
+SCHEMA_REVISION: Final = "0004"  # the newest migration, and the only schema that this code reads and writes
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -79,6 +80,12 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.AlertRaised: "alerts",
     events.BackupCompleted: "backups",
     events.InputQuarantined: "quarantined_inputs",
+    events.FundListed: "fund_lists",
+    events.FundValued: "fund_values",
+    events.FundNavDay: "fund_nav_days",
+    events.FundMeasured: "fund_measures",
+    events.FundRangeFound: "fund_ranges",
+    events.FundJobEnded: "fund_jobs",
 }
 
 # Each index answers a question of `observer.store.reader`, or one of those in the README, without reading its table.
@@ -105,6 +112,12 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.GapDetected: (("gap_id",), ("session_date",)),
     events.GapRecovered: (("gap_id",),),
     events.GapUnrecoverable: (("gap_id",),),
+    events.FundListed: (("session_date",), ("symbol", "session_date")),
+    events.FundValued: (("symbol", "session_date"),),
+    events.FundNavDay: (("symbol", "session_date"),),
+    events.FundMeasured: (("symbol", "session_date"),),
+    events.FundRangeFound: (("symbol", "session_date"),),
+    events.FundJobEnded: (("job", "ended_ns"),),
 }
 
 _COLUMN_TYPES: Final[Mapping[object, TypeEngine[Any]]] = {
@@ -179,3 +192,6 @@ LISTINGS: Final = Table(
     PrimaryKeyConstraint("exchange", "symbol"),
     sqlite_with_rowid=False,
 )
+
+# What funds there are and what is known of them: a projection of the facts about funds, kept by the writer likewise.
+FUNDS: Final = Table("funds", METADATA, *_columns(Fund), PrimaryKeyConstraint("symbol"), sqlite_with_rowid=False)
