@@ -1,6 +1,5 @@
 """`observer accounts`: how each account does, from the files beside its token and from the database. Needs no keys."""
 
-import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Mapping
@@ -13,16 +12,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bus.commands import Status, StatusReply
-from bus.control import ControlClient, ControlTimeoutError
 from observer.accounts.health import Health, believed
 from observer.accounts.health_file import HealthFile
 from observer.accounts.pool import AccountSettings
 from observer.accounts.token_cache import TokenRecord, TokenStore
-from observer.cli.control import ANSWER_S, DEMO_CONFIGURATION
-from observer.cli.run import DEFAULT_CONFIGURATION
-from observer.clock import NS_PER_S, clock_from_environment, kst_datetime, kst_ns
-from observer.config import Settings, endpoints_of, is_reachable, load_settings
+from observer.cli.here import market_time_ns, settings_here
+from observer.clock import NS_PER_S, kst_datetime, kst_ns
+from observer.config import Settings
 from observer.errors import DataFileError, StoreError
 from observer.store.reader import StoreReader
 
@@ -57,8 +53,8 @@ def accounts(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
 ) -> None:
     """Show the accounts: health, age of the token, stream, places of the stream that are taken. Never a key."""
-    settings = load_settings(config or _configuration_here())
-    states = states_of(settings, _market_time_ns(settings))
+    settings = settings_here(config)
+    states = states_of(settings, market_time_ns(settings))
     if as_json:
         typer.echo(msgspec.json.encode(states).decode())
     else:
@@ -115,32 +111,6 @@ def _in_use(url: str, since_ns: int) -> tuple[Mapping[str, str], Mapping[str, in
     except StoreError as error:
         typer.echo(f"observer: streams and places are not known: {error}", err=True)
         return {}, None
-
-
-def _configuration_here() -> Path:
-    """Of the configurations here, the one whose system runs; else the usual one."""
-    for path in (DEFAULT_CONFIGURATION, DEMO_CONFIGURATION):
-        if path.exists() and is_reachable(load_settings(path).run):
-            return path
-    return DEFAULT_CONFIGURATION
-
-
-def _market_time_ns(settings: Settings) -> int:
-    """The running system's time, which is another than ours in a compressed day; ours when none answers."""
-    if is_reachable(settings.run):
-        with contextlib.suppress(ControlTimeoutError):
-            reply = asyncio.run(_ask_status(settings))
-            if isinstance(reply, StatusReply):
-                return reply.market_time_ns
-    return clock_from_environment().now_ns()
-
-
-async def _ask_status(settings: Settings) -> object:
-    control = ControlClient(endpoints_of(settings.run).control)
-    try:
-        return await control.request(Status(), ANSWER_S)
-    finally:
-        control.close()
 
 
 def _table(states: list[AccountState]) -> Table:

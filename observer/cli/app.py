@@ -74,6 +74,24 @@ def _add_db(app: typer.Typer) -> None:
     app.add_typer(database.app, name="db")
 
 
+def _add_slots(app: typer.Typer) -> None:
+    from observer.cli import slots
+
+    app.add_typer(slots.app, name="slots")
+
+
+def _add_gaps(app: typer.Typer) -> None:
+    from observer.cli import gaps
+
+    app.add_typer(gaps.app, name="gaps")
+
+
+def _add_quality(app: typer.Typer) -> None:
+    from observer.cli import quality
+
+    app.command("quality")(quality.quality)
+
+
 def _add_keys(app: typer.Typer) -> None:
     from observer.cli import keys
 
@@ -96,6 +114,9 @@ COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "replay": _add_replay,
     "journal": _add_journal,
     "db": _add_db,
+    "slots": _add_slots,
+    "gaps": _add_gaps,
+    "quality": _add_quality,
     "keys": _add_keys,
     "bench": _add_bench,
     "simulator": _add_simulator,

@@ -18,6 +18,7 @@ from bus.events import (
     GapDetected,
     GapRecovered,
     GapUnrecoverable,
+    QualityJudged,
     SlotAssigned,
     SlotReleased,
     Snapshot,
@@ -27,8 +28,19 @@ from bus.events import (
     UniverseBuilt,
     UniverseMember,
 )
+from observer.gaps.reconciliation import SymbolDay
 from observer.reference.listings import Listing
 from observer.selection.profile import BucketVolume
+from observer.store.continuity import (
+    GapStory,
+    SlotChange,
+    day_bounds,
+    gap_stories,
+    judged,
+    slot_changes,
+    symbol_days,
+    trades_of,
+)
 from observer.store.earlier import bucket_volumes, swept_sessions, trade_volumes
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import event_of, slots_in_use
@@ -256,6 +268,39 @@ class StoreReader:
         found = self._events(GapDetected, wanted.order_by(gaps.c.detected_ns.desc()))
         first_of_each = {gap.gap_id: gap for gap in found}
         return sorted(first_of_each.values(), key=lambda gap: (gap.detected_ns, gap.gap_id))
+
+    def gaps(self, session_date: str, symbol: str | None = None) -> Sequence[GapStory]:
+        """A day's gaps in order of detection, of one symbol or of all, with what became of them."""
+        columns = EVENT_TABLES[GapDetected].c
+        of_symbol = [] if symbol is None else [columns.symbol == symbol]
+        with self._asking() as connection:
+            return gap_stories(connection, columns.session_date == session_date, *of_symbol)
+
+    def gap(self, gap_id: str) -> GapStory | None:
+        """One gap by its id."""
+        with self._asking() as connection:
+            return next(iter(gap_stories(connection, EVENT_TABLES[GapDetected].c.gap_id == gap_id)), None)
+
+    def slot_history(self, session_date: str, symbol: str | None = None) -> Sequence[SlotChange]:
+        """A day's assignments, releases and refusals of places, in the order in which they were decided."""
+        with self._asking() as connection:
+            return slot_changes(connection, *day_bounds(session_date), symbol)
+
+    def quality(self, session_date: str, symbol: str | None = None) -> Sequence[QualityJudged]:
+        """The stored verdicts on a day's data by symbol; empty for a day that was not judged yet."""
+        with self._asking() as connection:
+            return judged(connection, session_date, symbol)
+
+    def symbol_days(self, session_date: str, now_ns: int) -> Iterator[SymbolDay]:
+        """What `observer.gaps.reconciliation` judges, by symbol: of each that had a place in the stream on that day."""
+        with self._asking() as connection:
+            yield from symbol_days(connection, session_date, now_ns)
+
+    def judged_trades(self, symbol: str, session_date: str) -> tuple[QualityJudged | None, Sequence[Trade]]:
+        """A symbol's trades of one day by cumulative volume, and how complete they are; None: not judged yet."""
+        with self._asking() as connection:
+            verdicts = judged(connection, session_date, symbol)
+            return (verdicts[0] if verdicts else None), trades_of(connection, symbol, session_date)
 
     def day_summary(self, session_date: str) -> DaySummary:
         """The counts of one day."""

@@ -1,0 +1,155 @@
+"""`observer slots`: who has which place of the stream and why, from the database; pins go to the running system."""
+
+from typing import Annotated, Final
+
+import msgspec
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bus.events import SlotAssigned, SlotOverflowed, SlotReleased
+from observer.cli import control
+from observer.cli.here import ConfigOption, market_time_ns, settings_here, today
+from observer.cli.quality import parsed_day
+from observer.clock import kst_datetime
+from observer.selection.settings import UniverseSettings
+from observer.selection.universe import KOREAN_STOCKS, exclusion, history_of, previous_close
+from observer.store.continuity import SlotChange, day_bounds
+from observer.store.reader import StoreReader
+
+app = typer.Typer(help="Places of the stream: who has one, since when, and why.", no_args_is_help=True)
+app.command("pin")(control.pin)
+app.command("unpin")(control.unpin)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+DateOption = Annotated[str | None, typer.Option("--date", help="The day; without it today.")]
+
+_EXCHANGES: Final = ("KOSPI", "KOSDAQ")
+_DAYS_OF_BARS: Final = 1
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Why a symbol has a place (`slot` says which) or has none (null), in words."""
+
+    symbol: str
+    session_date: str
+    slot: str | None
+    why: str
+
+
+@app.command()
+def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show who has a place now: since when, by which trigger, with what score."""
+    settings = settings_here(config)
+    since_ns, _ = day_bounds(today(settings))
+    with StoreReader(settings.store.url) as reader:
+        places = reader.open_slots(since_ns)
+    if as_json:
+        typer.echo(msgspec.json.encode([as_map(place) for place in places]).decode())
+        return
+    table = Table(title=f"{len(places)} places taken", box=box.SIMPLE_HEAD)
+    for column in ("slot", "symbol", "since", "trigger"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("score", justify="right")
+    table.add_column("reason")
+    for place in places:
+        since = f"{kst_datetime(place.assigned_ns):%H:%M:%S}"
+        table.add_row(place.slot, place.symbol, since, place.trigger, f"{place.score:.3f}", place.reason)
+    Console().print(table)
+
+
+@app.command()
+def history(
+    symbol: control.SymbolArgument, day: DateOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """List a symbol's assignments, releases and refusals of a day."""
+    settings = settings_here(config)
+    session_date = parsed_day(day) if day else today(settings)
+    with StoreReader(settings.store.url) as reader:
+        changes = reader.slot_history(session_date, symbol)
+    if as_json:
+        typer.echo(msgspec.json.encode([as_map(change) for change in changes]).decode())
+        return
+    for change in changes:
+        typer.echo(told(change))
+    if not changes:
+        typer.echo(f"{symbol} neither had nor was refused a place on {session_date}")
+
+
+@app.command()
+def why(
+    symbol: control.SymbolArgument, day: DateOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Say why a symbol has a place, or why it has none."""
+    settings = settings_here(config)
+    session_date = parsed_day(day) if day else today(settings)
+    until_ns = min(market_time_ns(settings), day_bounds(session_date)[1])
+    with StoreReader(settings.store.url) as reader:
+        found = explain(reader, symbol, session_date, until_ns, settings.selection.universe)
+    typer.echo(msgspec.json.encode(found).decode() if as_json else found.why)
+
+
+def explain(
+    reader: StoreReader, symbol: str, session_date: str, until_ns: int, settings: UniverseSettings
+) -> Explanation:
+    """From what is stored of the day: the place it holds, or what was last decided, or why it was never asked about."""
+    since_ns, _ = day_bounds(session_date)
+    held = [place for place in reader.open_slots(since_ns) if place.symbol == symbol and place.assigned_ns < until_ns]
+    if held:
+        return Explanation(symbol, session_date, held[0].slot, told(held[0]))
+    changes = reader.slot_history(session_date, symbol)
+    if not changes:
+        return Explanation(symbol, session_date, None, _never_decided(reader, symbol, session_date, settings))
+    last = changes[-1]
+    if isinstance(last, SlotAssigned):  # and it is not held: another symbol was given the place
+        took = [
+            change
+            for change in reader.slot_history(session_date)
+            if isinstance(change, SlotAssigned) and change.replaced == symbol and change.slot == last.slot
+        ]
+        by = f" by {took[-1].symbol} with a score of {took[-1].score:.3f}: {told(took[-1])}" if took else ""
+        return Explanation(symbol, session_date, None, f"{told(last)}; replaced{by}")
+    return Explanation(symbol, session_date, None, told(last))
+
+
+def told(change: SlotChange) -> str:
+    """One decision in a line."""
+    match change:
+        case SlotAssigned():
+            instead = f" instead of {change.replaced}" if change.replaced else ""
+            return (
+                f"{_time(change.assigned_ns)} {change.symbol} has {change.slot}{instead}: {change.trigger}, "
+                f"score {change.score:.3f}, {change.reason}"
+            )
+        case SlotReleased():
+            return f"{_time(change.released_ns)} {change.symbol} left {change.slot}: {change.reason}"
+        case SlotOverflowed():
+            return (
+                f"{_time(change.overflowed_ns)} {change.symbol} refused: {change.trigger}, score {change.score:.3f} "
+                f"against the lowest held, {change.lowest_score:.3f}: {change.reason}"
+            )
+
+
+def as_map(change: SlotChange) -> dict[str, object]:
+    """The event with its fields' names; `event` is what happened."""
+    words = {SlotAssigned: "assigned", SlotReleased: "released", SlotOverflowed: "refused"}
+    return {"event": words[type(change)], **msgspec.structs.asdict(change)}
+
+
+def _never_decided(reader: StoreReader, symbol: str, session_date: str, settings: UniverseSettings) -> str:
+    if any(member.symbol == symbol for member in reader.universe(session_date, KOREAN_STOCKS)):
+        return f"no trigger of {symbol} held on {session_date}, and others of larger market value filled what was free"
+    for exchange in _EXCHANGES:
+        listing = reader.active_listings(exchange).get(symbol)
+        if listing is not None:
+            past = history_of(reader.daily_bars(_DAYS_OF_BARS, symbol).get(symbol, []))
+            reason = exclusion(listing, previous_close(listing, past), settings)
+            return f"{symbol} is not in the universe of {session_date}: {reason or 'it was listed or changed since'}"
+        if symbol in reader.inactive_listings(exchange):
+            return f"{symbol} is not listed on {exchange} any more"
+    return f"{symbol} is not in the universe of {session_date}, and no master file has it"
+
+
+def _time(moment_ns: int) -> str:
+    return f"{kst_datetime(moment_ns):%H:%M:%S}"

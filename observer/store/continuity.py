@@ -1,0 +1,205 @@
+"""How whole a day's data is: what was in the stream when, what came, what was missed, and what became of that."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, and_, func, select
+
+from bus.events import (
+    GapDetected,
+    GapRecovered,
+    GapUnrecoverable,
+    MinuteBarRecovered,
+    PhaseChanged,
+    QualityJudged,
+    SlotAssigned,
+    SlotOverflowed,
+    SlotReleased,
+    Snapshot,
+    Trade,
+    TradesConflated,
+)
+from observer.clock import kst_ns
+from observer.gaps.reconciliation import Interval, Piece, SymbolDay, intervals
+from observer.store.rows import Place, event_of, place_of
+from observer.store.tables import EVENT_TABLES
+
+_STREAM_ENDS: Final = "TRACK_A_CLOSING"  # the phase in which Track B has stopped (observer.schedule.phases)
+_ONE_DAY: Final = timedelta(days=1)
+
+SlotChange = SlotAssigned | SlotReleased | SlotOverflowed
+
+
+class GapStory(msgspec.Struct, frozen=True):
+    """A gap and what became of it: recovered, given up, or neither yet (both None)."""
+
+    gap: GapDetected
+    recovered: GapRecovered | None
+    unrecoverable: GapUnrecoverable | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is no outcome yet."""
+        return self.recovered is None and self.unrecoverable is None
+
+
+def gap_stories(connection: Connection, *conditions: ColumnElement[bool]) -> list[GapStory]:
+    """The gaps of these conditions (over the table of gaps) in order of detection, each once, with the last outcome."""
+    gaps = EVENT_TABLES[GapDetected]
+    newest_first = select(gaps).where(*conditions).order_by(gaps.c.detected_ns.desc(), gaps.c.sequence.desc())
+    found = {row.gap_id: event_of(GapDetected, row) for row in connection.execute(newest_first)}
+    recoveries, losses = EVENT_TABLES[GapRecovered], EVENT_TABLES[GapUnrecoverable]
+    ids = select(gaps.c.gap_id).where(*conditions)
+    recovered = connection.execute(
+        select(recoveries).where(recoveries.c.gap_id.in_(ids)).order_by(recoveries.c.recovered_ns)
+    )
+    recovered_of = {row.gap_id: event_of(GapRecovered, row) for row in recovered}
+    lost = connection.execute(select(losses).where(losses.c.gap_id.in_(ids)).order_by(losses.c.decided_ns))
+    lost_of = {row.gap_id: event_of(GapUnrecoverable, row) for row in lost}
+    stories = [GapStory(gap, recovered_of.get(gap.gap_id), lost_of.get(gap.gap_id)) for gap in found.values()]
+    return sorted(stories, key=lambda story: (story.gap.detected_ns, story.gap.gap_id))
+
+
+def slot_changes(connection: Connection, from_ns: int, to_ns: int, symbol: str | None = None) -> list[SlotChange]:
+    """Assignments, releases and refusals in [from, to), in the order in which they were decided."""
+    found: list[tuple[int, Place, SlotChange]] = []
+    kinds: tuple[tuple[type[SlotAssigned | SlotReleased | SlotOverflowed], str], ...] = (
+        (SlotAssigned, "assigned_ns"),
+        (SlotReleased, "released_ns"),
+        (SlotOverflowed, "overflowed_ns"),
+    )
+    for kind, moment in kinds:
+        table = EVENT_TABLES[kind]
+        wanted = select(table).where(table.c[moment] >= from_ns, table.c[moment] < to_ns)
+        if symbol is not None:
+            wanted = wanted.where(table.c.symbol == symbol)
+        for row in connection.execute(wanted):
+            change = event_of(kind, row)
+            found.append((_moment_of(change), place_of(row), change))
+    return [change for _moment_ns, _place, change in sorted(found, key=lambda item: item[:2])]
+
+
+def _moment_of(change: SlotChange) -> int:
+    match change:
+        case SlotAssigned():
+            return change.assigned_ns
+        case SlotReleased():
+            return change.released_ns
+        case SlotOverflowed():
+            return change.overflowed_ns
+
+
+def symbol_days(connection: Connection, session_date: str, now_ns: int) -> Iterator[SymbolDay]:
+    """By symbol, all that is needed to judge the day of each symbol that had a place in the stream."""
+    from_ns, to_ns = day_bounds(session_date)
+    changes = [change for change in slot_changes(connection, from_ns, to_ns) if not isinstance(change, SlotOverflowed)]
+    closes_ns = _stream_ends_ns(connection, session_date, min(now_ns, to_ns))
+    gaps: dict[str, list[GapStory]] = {}
+    for story in gap_stories(connection, EVENT_TABLES[GapDetected].c.session_date == session_date):
+        gaps.setdefault(story.gap.symbol, []).append(story)
+    in_stream = intervals(changes, closes_ns)
+    for symbol in sorted(in_stream):
+        yield _symbol_day(connection, session_date, symbol, in_stream[symbol], gaps.get(symbol, []))
+
+
+def judged(connection: Connection, session_date: str, symbol: str | None = None) -> list[QualityJudged]:
+    """The stored verdicts of a day by symbol; of a day that was judged twice the later one counts."""
+    table = EVENT_TABLES[QualityJudged]
+    wanted = select(table).where(table.c.session_date == session_date)
+    if symbol is not None:
+        wanted = wanted.where(table.c.symbol == symbol)
+    in_order = connection.execute(wanted.order_by(table.c.judged_ns, table.c.stream, table.c.sequence))
+    last_of_each = {row.symbol: event_of(QualityJudged, row) for row in in_order}
+    return [last_of_each[name] for name in sorted(last_of_each)]
+
+
+def trades_of(connection: Connection, symbol: str, session_date: str) -> list[Trade]:
+    """A symbol's trades of one day, streamed and recovered, by cumulative volume."""
+    table = EVENT_TABLES[Trade]
+    wanted = select(table).where(table.c.symbol == symbol, table.c.session_date == session_date)
+    return [event_of(Trade, row) for row in connection.execute(wanted.order_by(table.c.cumulative_volume))]
+
+
+def day_bounds(session_date: str) -> tuple[int, int]:
+    """The Korean calendar day as [from, to) in UTC nanoseconds."""
+    day = date.fromisoformat(session_date)
+    return kst_ns(day), kst_ns(day + _ONE_DAY)
+
+
+def _stream_ends_ns(connection: Connection, session_date: str, otherwise_ns: int) -> int:
+    """When Track B stopped by the day's phases; `otherwise_ns` while it did not."""
+    phases = EVENT_TABLES[PhaseChanged].c
+    stopped = select(func.min(phases.changed_ns)).where(
+        phases.session_date == session_date, phases.current == _STREAM_ENDS
+    )
+    found: int | None = connection.scalar(stopped)
+    return otherwise_ns if found is None else found
+
+
+def _symbol_day(
+    connection: Connection, session_date: str, symbol: str, times: Sequence[Interval], gaps: Sequence[GapStory]
+) -> SymbolDay:
+    pieces = _pieces(connection, session_date, symbol)
+    if not any(piece.gap_id is None for piece in pieces):
+        times = [_witnessed(connection, symbol, interval) for interval in times]
+    bars = EVENT_TABLES[MinuteBarRecovered]
+    from_ns, to_ns = day_bounds(session_date)
+    minute = bars.c.minute_start_ns
+    wanted = select(bars).where(bars.c.symbol == symbol, minute >= from_ns, minute < to_ns)
+    return SymbolDay(
+        provider=_provider(connection, session_date, symbol, gaps),
+        symbol=symbol,
+        session_date=session_date,
+        intervals=times,
+        pieces=pieces,
+        bars=[event_of(MinuteBarRecovered, row) for row in connection.execute(wanted)] if gaps else [],
+        gaps=[story.gap for story in gaps],
+        closed_gaps=frozenset(story.gap.gap_id for story in gaps if not story.is_open),
+    )
+
+
+def _provider(connection: Connection, session_date: str, symbol: str, gaps: Sequence[GapStory]) -> str:
+    """Whose stream it was: events of places do not name it. Empty when nothing came at all."""
+    if gaps:
+        return gaps[0].gap.provider
+    for kind in (Trade, TradesConflated):
+        columns = EVENT_TABLES[kind].c
+        of_symbol = and_(columns.symbol == symbol, columns.session_date == session_date)
+        found: str | None = connection.scalar(select(columns.provider).where(of_symbol).limit(1))
+        if found is not None:
+            return found
+    return ""
+
+
+def _pieces(connection: Connection, session_date: str, symbol: str) -> list[Piece]:
+    trades, rows = EVENT_TABLES[Trade].c, EVENT_TABLES[TradesConflated].c
+    kept = select(trades.receive_time_ns, trades.volume, trades.cumulative_volume, trades.gap_id).where(
+        trades.symbol == symbol, trades.session_date == session_date
+    )
+    conflated = select(rows.receive_time_ns, rows.volume, rows.cumulative_volume).where(
+        rows.symbol == symbol, rows.session_date == session_date
+    )
+    pieces = [
+        Piece(received_ns, volume, total, False, gap_id)
+        for received_ns, volume, total, gap_id in connection.execute(kept)
+    ]
+    return pieces + [Piece(*row, True) for row in connection.execute(conflated)]
+
+
+def _witnessed(connection: Connection, symbol: str, interval: Interval) -> Interval:
+    """With the growth of the day's volume from the last snapshot before the interval to the last one in it."""
+    table = EVENT_TABLES[Snapshot].c
+
+    def volume_until(moment_ns: int) -> tuple[int, float] | None:
+        wanted = select(table.receive_time_ns, table.cumulative_volume).where(
+            table.symbol == symbol, table.receive_time_ns <= moment_ns
+        )
+        row = connection.execute(wanted.order_by(table.receive_time_ns.desc()).limit(1)).first()
+        return None if row is None else (row[0], row[1])
+
+    first, last = volume_until(interval.from_ns), volume_until(interval.to_ns)
+    if first is None or last is None or last[0] <= interval.from_ns:
+        return interval
+    return msgspec.structs.replace(interval, traded_volume=max(0.0, last[1] - first[1]))

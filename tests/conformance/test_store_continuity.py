@@ -1,0 +1,188 @@
+"""What the reader tells of a day's continuity, and the verdicts that come of it, on both databases."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+
+import msgspec
+import pytest
+
+from bus.delivery import Delivered
+from bus.events import (
+    Event,
+    GapDetected,
+    GapRecovered,
+    GapUnrecoverable,
+    PhaseChanged,
+    QualityJudged,
+    SlotAssigned,
+    SlotOverflowed,
+    SlotReleased,
+    Snapshot,
+    Trade,
+    TradesConflated,
+)
+from observer.cli.gaps import as_map, outcome_of
+from observer.cli.quality import quality_of
+from observer.cli.slots import explain
+from observer.clock import kst_ns
+from observer.gaps.reconciliation import Interval, reconcile
+from observer.selection.settings import UniverseSettings
+from observer.store.reader import StoreReader
+from observer.store.writer import StoreWriter
+from tests.builders import trade
+
+DAY = "2026-11-18"
+START_NS, STOP_NS, NOW_NS = (kst_ns(date(2026, 11, 18), hour) for hour in (10, 15, 20))
+SECOND_NS = 10**9
+PRICES = (1.0, None, None, None, None, None, None, None, None)
+SYMBOL, OTHER = "005930", "000660"
+
+Store = Callable[..., None]
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    writer = StoreWriter(database_url)
+    writer.open()
+
+    def append(*events: Event) -> None:
+        mark = writer.high_water_marks(["5" * 32])["5" * 32]
+        writer.commit([Delivered("track-b", "5" * 32, mark + 1, events)])
+
+    yield append
+    writer.close()
+
+
+@pytest.fixture
+def reader(database_url: str) -> Iterator[StoreReader]:
+    with StoreReader(database_url) as reader:
+        yield reader
+
+
+def streamed(number: int, **changes: object) -> Trade:
+    """The day's `number`-th trade, of one share, received so many seconds after ten o'clock."""
+    base = trade(number, receive_time_ns=START_NS + number * SECOND_NS)
+    return msgspec.structs.replace(base, **changes)
+
+
+def gap(gap_id: str = "g", after: float = 1.0, before: float = 3.0, second: int = 4) -> GapDetected:
+    at_ns = START_NS + second * SECOND_NS
+    return GapDetected(
+        gap_id, "kis", SYMBOL, DAY, at_ns, START_NS, at_ns, after, before, before - after, 2, "reconnect"
+    )
+
+
+def assigned(symbol: str = SYMBOL, *, second: int = 0, replaced: str | None = None, slot: str = "a:01") -> SlotAssigned:
+    return SlotAssigned(slot, symbol, START_NS + second * SECOND_NS, "volume_surge", 9.5, "free_place", replaced)
+
+
+CLOSED = GapRecovered("g", SYMBOL, NOW_NS, "time_and_sales", 2, 2.0, True)
+STOPPED = PhaseChanged(DAY, STOP_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
+
+
+def test_a_recovered_day_balances(store: Store, reader: StoreReader) -> None:
+    found = [streamed(number, gap_id="g", receive_time_ns=NOW_NS) for number in (2, 3)]
+    store(assigned(), STOPPED, streamed(1), streamed(4), gap(), *found, CLOSED)
+    [day] = reader.symbol_days(DAY, NOW_NS)
+    [books], quality = reconcile(day, NOW_NS)
+    assert (books.from_ns, books.to_ns) == (START_NS, STOP_NS)
+    assert (books.streamed_volume, books.recovered_volume, books.difference) == (2, 2, 0)
+    assert (quality.provider, quality.verdict, quality.gaps_open) == ("kis", "recovered", 0)
+
+
+def test_without_the_phases_word_the_stream_lasts_until_now(store: Store, reader: StoreReader) -> None:
+    store(assigned())
+    [day] = reader.symbol_days(DAY, START_NS + 5 * SECOND_NS)
+    assert day.intervals == [Interval(START_NS, START_NS + 5 * SECOND_NS)]
+
+
+def test_snapshots_tell_whether_a_silent_symbol_traded(store: Store, reader: StoreReader) -> None:
+    def snapshot(second: int, volume: float) -> Snapshot:
+        received_ns = START_NS + second * SECOND_NS
+        return Snapshot("kis", SYMBOL, DAY, 1, received_ns, *PRICES, volume, 0.0)
+
+    store(assigned(), STOPPED, snapshot(-1, 100.0), snapshot(60, 130.0))
+    [day] = reader.symbol_days(DAY, NOW_NS)
+    assert [interval.traded_volume for interval in day.intervals] == [30.0]
+    assert reconcile(day, NOW_NS)[1].verdict == "missing"
+
+
+def test_conflated_rows_are_part_of_the_books(store: Store, reader: StoreReader) -> None:
+    at_ns = START_NS + 3 * SECOND_NS
+    row = TradesConflated("kis", SYMBOL, DAY, at_ns, at_ns, at_ns, 2, 2.0, 1.0, 1.0, 1.0, 1.0, 3.0, 3)
+    store(assigned(), STOPPED, streamed(1), row, streamed(4))
+    found = quality_of(reader, DAY, None, NOW_NS)
+    assert (found.stored, found.streamed_volume, found.conflated_volume, found.missing_volume) == (False, 4, 2, 0)
+    assert found.verdicts == {"degraded": 1}
+
+
+def test_a_stored_verdict_is_told_and_goes_with_the_trades(store: Store, reader: StoreReader) -> None:
+    store(assigned(), STOPPED, streamed(1), streamed(2))
+    assert reader.judged_trades(SYMBOL, DAY)[0] is None
+    [day] = reader.symbol_days(DAY, NOW_NS)
+    early, late = (reconcile(day, NOW_NS + later)[1] for later in (0, 1))
+    store(late, early)
+    verdict, rows = reader.judged_trades(SYMBOL, DAY)
+    assert verdict == late
+    assert [row.cumulative_volume for row in rows] == [1, 2]
+    assert quality_of(reader, DAY, None, NOW_NS).stored
+    assert isinstance(verdict, QualityJudged)
+
+
+def test_one_symbol_alone_can_be_asked_for(store: Store, reader: StoreReader) -> None:
+    store(assigned(), assigned(OTHER, slot="a:02"), streamed(1), streamed(1, symbol=OTHER))
+    assert [each.symbol for each in quality_of(reader, DAY, OTHER, NOW_NS).symbols] == [OTHER]
+
+
+def test_a_gap_is_listed_once_with_what_became_of_it(store: Store, reader: StoreReader) -> None:
+    lost = GapUnrecoverable("lost", SYMBOL, NOW_NS, "the day is over")
+    partial = msgspec.structs.replace(CLOSED, gap_id="part", complete=False)
+    store(gap(), gap(), gap("lost", second=5), gap("part", second=6), gap("open", second=7), CLOSED, lost, partial)
+    stories = reader.gaps(DAY)
+    assert [(story.gap.gap_id, outcome_of(story)) for story in stories] == [
+        ("g", "recovered"),
+        ("lost", "unrecoverable"),
+        ("part", "partial"),
+        ("open", "open"),
+    ]
+    assert [story.is_open for story in stories] == [False, False, False, True]
+    assert reader.gaps(DAY, OTHER) == []
+    assert reader.gap("lost") == stories[1]
+    assert reader.gap("nothing") is None
+    assert as_map(stories[1])["unrecoverable_reason"] == "the day is over"
+
+
+# --- why a symbol has a place ---
+
+
+def why(reader: StoreReader, symbol: str = SYMBOL) -> tuple[str | None, str]:
+    found = explain(reader, symbol, DAY, NOW_NS, UniverseSettings())
+    return found.slot, found.why
+
+
+def test_who_has_a_place_is_told_by_what(store: Store, reader: StoreReader) -> None:
+    store(assigned())
+    assert why(reader) == ("a:01", "10:00:00 005930 has a:01: volume_surge, score 9.500, free_place")
+
+
+def test_who_was_refused_is_told_against_what(store: Store, reader: StoreReader) -> None:
+    store(SlotOverflowed(SYMBOL, START_NS, "volume_surge", 0.8, 9.2, 9.5, "all_places_hold_higher_scores"))
+    slot, text = why(reader)
+    assert slot is None
+    assert "score 9.200 against the lowest held, 9.500" in text
+
+
+def test_who_was_released_is_told_why(store: Store, reader: StoreReader) -> None:
+    store(assigned(), SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired"))
+    assert why(reader) == (None, "10:01:00 005930 left a:01: expired")
+
+
+def test_who_was_replaced_is_told_by_whom(store: Store, reader: StoreReader) -> None:
+    store(assigned(), assigned(OTHER, second=60, replaced=SYMBOL))
+    slot, text = why(reader)
+    assert slot is None
+    assert "replaced by 000660 with a score of 9.500" in text
+
+
+def test_who_is_nowhere_is_told_so(reader: StoreReader) -> None:
+    assert why(reader) == (None, "005930 is not in the universe of 2026-11-18, and no master file has it")
