@@ -1,4 +1,4 @@
-"""The configuration: nests the rooms' own settings structs, loads them from one TOML file, names every wrong key.
+"""The configuration: nests the rooms' own settings structs, loads them from their files, names every wrong key.
 
 Each room declares what it can be told and never imports this module, so no room can reach a setting that is not its
 own. Secrets are never in this file: it says where they are.
@@ -21,18 +21,24 @@ from observer.providers.kis import hosts
 from observer.providers.settings import RestSettings
 from observer.reference.changes import ReferenceSettings
 from observer.schedule.phases import ScheduleSettings
+from observer.selection.configuration import parse_selection
 from observer.selection.sampling import SamplingSettings
 from observer.selection.settings import SelectionSettings
 from observer.simulator.settings import SimulatorSettings
 from observer.supervisor.limits import HostLimits
 
-_NO_SECTIONS: Final = frozenset({"pool", "keys_digest"})
+_NO_SECTIONS: Final = frozenset({"pool", "keys_digest", "selection"})
+_MOVED: Final = {
+    "selection": "[selection] has a file of its own: move its keys to the JSON file that [run] symbol_selection names"
+}
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where things are on this machine. `runtime` holds sockets, outboxes, tokens and keys and is its owner's alone.
 
     `provider_pool` is the file of the accounts; without the default's one there is one account, `main`.
+    `symbol_selection` is the file of the selection's settings; without the default's one they have their defaults.
+    `universe` is the folder of the days' universes as files, for people and their tools.
     `endpoints` puts all four sockets on the network (CURVE, with the keys of `observer keys make`); None: files.
     """
 
@@ -40,6 +46,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     runtime: str = "run"
     trading_days: str = "config/trading_days.toml"
     provider_pool: str = "config/provider_pool.json"
+    symbol_selection: str = "config/observer/symbol_selection.json"
+    universe: str = "config/universe"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     endpoints: TcpEndpoints | None = None
 
@@ -51,12 +59,17 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class KisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where KIS answers, and its limits for one app key (real hosts; kis-api.md sections 1 and 4)."""
+    """Where KIS answers, and its limits for one app key (real hosts; kis-api.md sections 1 and 4).
+
+    Of the `stream_attempts_per_hour` six belong to the slow beat of a stream that is suspended (requirement 004,
+    "Constraints": 60).
+    """
 
     rest_url: str = hosts.REST_URL
     stream_url: str = hosts.STREAM_URL
     files_url: str = hosts.FILES_URL
     stream_silence_s: Annotated[float, msgspec.Meta(gt=0)] = 90.0
+    stream_attempts_per_hour: Annotated[int, msgspec.Meta(ge=7)] = 60
     rest: RestSettings = RestSettings()
     permits: PermitSettings = PermitSettings()
 
@@ -102,8 +115,9 @@ class SupervisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be configured; each section is a struct of its own with its defaults.
 
-    Not sections of the file: `pool`, which has a file of its own ([run] provider_pool), and `keys_digest`, which is
-    another one when a keys file has another content, so that a reload sees it.
+    Not sections of the file: `pool` and `selection`, which have files of their own ([run] provider_pool and
+    symbol_selection), and `keys_digest`, which is another one when a keys file has another content, so that a reload
+    sees it.
     """
 
     run: RunSettings = RunSettings()
@@ -122,14 +136,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def load_settings(path: Path) -> Settings:
-    """The settings in a TOML file and in the file of the accounts; absent keys and sections have their defaults.
+    """The settings in a TOML file and in those of the accounts and the selection; what is absent has its default.
 
     Raises:
         ConfigError: a file cannot be read, or it has wrong keys or values: one line for each wrong section.
     """
     settings = settings_of(_document(path), str(path))
-    pool = _read_pool(settings.run)
-    return msgspec.structs.replace(settings, pool=pool, keys_digest=_keys_digest(pool))
+    pool, selection = _read_pool(settings.run), _read_selection(settings.run)
+    return msgspec.structs.replace(settings, pool=pool, selection=selection, keys_digest=_keys_digest(pool))
 
 
 def load_run_settings(path: Path) -> RunSettings:
@@ -176,16 +190,25 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _read_pool(run: RunSettings) -> PoolSettings:
-    path = Path(run.provider_pool)
+    content = _content_of("provider_pool", run.provider_pool, RunSettings().provider_pool)
+    return PoolSettings() if content is None else parse_pool(content, run.provider_pool)
+
+
+def _read_selection(run: RunSettings) -> SelectionSettings:
+    content = _content_of("symbol_selection", run.symbol_selection, RunSettings().symbol_selection)
+    return SelectionSettings() if content is None else parse_selection(content, run.symbol_selection)
+
+
+def _content_of(key: str, path: str, default: str) -> bytes | None:
+    """The content of a file that [run] names; None when it is the default's and not there."""
     try:
-        content = path.read_bytes()
+        return Path(path).read_bytes()
     except FileNotFoundError:
-        if run.provider_pool == RunSettings().provider_pool:
-            return PoolSettings()
-        raise ConfigError(f"[run] provider_pool: there is no file {path}") from None
+        if path == default:
+            return None
+        raise ConfigError(f"[run] {key}: there is no file {path}") from None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    return parse_pool(content, str(path))
 
 
 def _keys_digest(pool: PoolSettings) -> str:
@@ -207,7 +230,7 @@ def settings_of(document: dict[str, Any], source: str) -> Settings:
         ConfigError: as for `load_settings`.
     """
     fields = {field.name: field.type for field in msgspec.structs.fields(Settings) if field.name not in _NO_SECTIONS}
-    problems = [f"unknown section [{name}]" for name in document if name not in fields]
+    problems = [_MOVED.get(name, f"unknown section [{name}]") for name in document if name not in fields]
     sections: dict[str, Any] = {}
     for name, content in document.items():
         if name in fields:

@@ -14,8 +14,11 @@ import tomli_w
 DAY: Final = date(2026, 11, 18)  # an ordinary Wednesday, the day before the exam day
 
 # Reference jobs and the backup lie inside the hours that the demo shows; everything else happens at its usual time.
-SCHEDULE: Final = {"universe": "08:05", "master_files": "08:30", "backup": "15:35"}
+UNIVERSE_AT: Final = "08:05"
+SCHEDULE: Final = {"master_files": "08:30", "backup": "15:35"}
 LISTING_APPEARS_AT: Final = "08:20"
+_POOL: Final = "provider_pool.json"
+_SELECTION: Final = "symbol_selection.json"
 DROPS: Final = (
     {"at": "10:42:00", "closed_for_s": 5.0},
     {"at": "13:17:30", "closed_for_s": 20.0},
@@ -39,6 +42,7 @@ def write_practice(folder: Path, practice: Practice) -> Path:
     names = ["main"] if practice.accounts == 1 else [f"account_{n:03}" for n in range(1, practice.accounts + 1)]
     keys = _keys_file(folder, names)
     _pool_file(folder.absolute(), names)
+    _write_json(folder / _SELECTION, {"universe": {"generation_time": UNIVERSE_AT}})
     configuration = folder / "observer.toml"
     configuration.touch(mode=0o600)  # it knows the simulated broker's keys, and perhaps a database's password
     configuration.write_text(tomli_w.dumps(_document(folder.absolute(), practice, keys)))
@@ -63,8 +67,11 @@ def _pool_file(folder: Path, names: Sequence[str]) -> None:
         {"account_id": name, "keys_file": keys_file, "priority": priority}
         for priority, name in enumerate(names, start=1)
     ]
-    document = {"provider_pool": {"accounts": accounts}}
-    (folder / "provider_pool.json").write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
+    _write_json(folder / _POOL, {"provider_pool": {"accounts": accounts}})
+
+
+def _write_json(path: Path, document: object) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
 
 
 def _document(folder: Path, practice: Practice, keys: Mapping[str, str]) -> dict[str, object]:
@@ -86,7 +93,9 @@ def _document(folder: Path, practice: Practice, keys: Mapping[str, str]) -> dict
             "data": str(folder / "data"),
             "runtime": str(folder / "run"),
             "trading_days": str(_trading_days()),
-            "provider_pool": str(folder / "provider_pool.json"),
+            "provider_pool": str(folder / _POOL),
+            "symbol_selection": str(folder / _SELECTION),
+            "universe": str(folder / "universe"),
         },
         "store": {"url": practice.database or f"sqlite:///{folder / 'data' / 'observer.db'}"},
         "kis": {

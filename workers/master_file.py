@@ -24,7 +24,7 @@ from observer.reference.changes import KnownListings, Verdict, decide_download
 from observer.reference.intake import MasterFile, take_in, untouched
 from observer.reference.listings import Listing
 from observer.schedule.jobs import Job, due_jobs, next_job
-from observer.schedule.phases import DayPlan
+from observer.schedule.phases import DayPlan, moment_of
 from observer.selection.universe import KOREAN_STOCKS, UniverseDay, build, exclusion, history_of
 from observer.store.reader import StoreReader
 from workers.runtime import Worker, run
@@ -61,7 +61,7 @@ async def master_file(worker: Worker) -> None:
         while True:
             plan = await worker.today.plan()
             if plan.trades:
-                jobs = [Job("universe", plan.universe_ns), Job("master_files", plan.master_files_ns)]
+                jobs = [Job("universe", universe.begins_ns(plan)), Job("master_files", plan.master_files_ns)]
                 actions: Mapping[str, DayJob] = {"universe": universe.build, "master_files": masters.check_all}
                 await _run_jobs(worker, producer, plan, jobs, actions)
             await worker.today.end_of(plan)
@@ -193,6 +193,10 @@ class UniverseBuilder:
         self._history = history
         self._reader = reader
         self._masters = masters
+
+    def begins_ns(self, plan: DayPlan) -> int:
+        """When the universe of a day is due."""
+        return moment_of(plan, self._settings.generation_time)
 
     async def build(self, plan: DayPlan) -> None:
         """Build it once; a universe that is there already stays as it is all day."""

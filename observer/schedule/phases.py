@@ -43,7 +43,6 @@ class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         ValueError: a time is not HH:MM or HH:MM:SS, or a phase would begin before the one it follows; names the key.
     """
 
-    universe: TimeOfDay = "05:00"
     master_files: TimeOfDay = "06:00"
     wake_up: TimeOfDay = "08:00"
     token_renewal: TimeOfDay = "08:01"  # noqa: S105 - a time of day
@@ -92,7 +91,6 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     starts_ns: int
     ends_ns: int
     phases: tuple[PhaseSpan, ...]
-    universe_ns: int
     master_files_ns: int
     wake_up_ns: int
     token_renewal_ns: int
@@ -137,7 +135,6 @@ def plan(day: TradingDay, settings: ScheduleSettings) -> DayPlan:
         starts_ns=midnight_ns,
         ends_ns=midnight_ns + DAY_S * NS_PER_S,
         phases=_phases(midnight_ns, boundaries if day.trades else ()),
-        universe_ns=moment(settings.universe),
         master_files_ns=moment(settings.master_files),
         wake_up_ns=wake_up_ns,
         token_renewal_ns=moment(settings.token_renewal, preparation_ns),
@@ -170,6 +167,15 @@ def next_change(plan: DayPlan, now_ns: int) -> int:
     After the day this is in the past: the caller who waits for it returns at once and plans anew.
     """
     return next((span.start_ns for span in plan.phases if span.start_ns > now_ns), plan.ends_ns)
+
+
+def moment_of(plan: DayPlan, time_of_day: str) -> int:
+    """The UTC nanoseconds of a Korean local time (HH:MM or HH:MM:SS) on the plan's day.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    return plan.starts_ns + _seconds_of("time", time_of_day) * NS_PER_S
 
 
 def midnight_of(day: date) -> int:

@@ -256,7 +256,7 @@ class Selector:
 
     def _why_not_pinned(self, symbol: str) -> str:
         if not self._settings.triggers.manual.enabled:
-            return "the manual trigger is switched off: [selection.triggers.manual] enabled = false"
+            return "the manual trigger is switched off: triggers.manual.enabled of the selection's file is false"
         if (reason := self._dropped().get(symbol)) is not None:
             return f"{symbol} is {'at its upper limit' if reason == 'upper_limit' else reason}"
         return "all places are pinned: unpin one first"

@@ -1,6 +1,6 @@
 """What can be told to the selection of symbols. Keys and defaults: requirement 004, Configuration Schema."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -8,18 +8,22 @@ from bus.events import TriggerKind
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"\A([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?\Z")]
 
 WITHOUT_END = -1.0  # a time to live of this many seconds never ends (the requirement's notation)
 
 
 class UniverseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may be a member of the day's universe. Prices in won.
+    """Who may be a member of the day's universe, and when it is built (Korean local time). Prices in won.
 
     Funds and notes (ETF, ETN) and shell companies (SPAC) are out by default, which leaves the companies: 1,700 of 4,281
     listings in the files of January 2026. Preferred shares and administrative issues are in.
     """
 
+    generation_time: TimeOfDay = "05:00"
     min_close_price: NotNegative = 4_000.0
+    sort_by: Literal["market_cap"] = "market_cap"
     exclude_suspended: bool = True
     exclude_managed: bool = False
     exclude_etf: bool = True
@@ -83,7 +87,8 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Places that an account gives at most, and by which factor a newcomer must outscore whom it replaces.
 
     After more than `churn_max_replacements` replacements in `churn_window_seconds`, the factor is `churn_threshold` and
-    triggers live `churn_ttl_factor` times as long (requirement 004, Edge Case 3).
+    triggers live `churn_ttl_factor` times as long (requirement 004, Edge Case 3). When more than `overflow_alert_rate`
+    of an hour's decisions leave a symbol without a place, somebody is told.
     """
 
     max_slots: Annotated[int, msgspec.Meta(ge=1)] = 41
@@ -92,6 +97,7 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     churn_window_seconds: Positive = 600.0
     churn_max_replacements: Annotated[int, msgspec.Meta(ge=1)] = 41
     churn_ttl_factor: Annotated[float, msgspec.Meta(ge=1)] = 2.0
+    overflow_alert_rate: Share = 0.1
 
 
 class ContextSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,10 +8,13 @@ import pytest
 from observer.accounts.pool import AccountSettings, PoolSettings, parse_pool
 from observer.config import Settings, load_settings, settings_of
 from observer.errors import ConfigError
+from observer.selection.configuration import parse_selection
+from observer.selection.settings import SelectionSettings, UniverseSettings
 
 SHIPPED = Path(__file__).parents[2] / "config" / "observer.toml"
 SHIPPED_POOL = SHIPPED.with_name("provider_pool.json")
-OTHER_FILES = {"pool", "keys_digest"}  # what comes from the file of the accounts and from the keys files
+SHIPPED_SELECTION = SHIPPED.parent / "observer" / "symbol_selection.json"
+OTHER_FILES = {"pool", "keys_digest", "selection"}  # what comes from files of their own
 
 
 def problems(text: str, tmp_path: Path) -> list[str]:
@@ -104,6 +107,30 @@ def test_the_shipped_file_of_the_accounts_has_every_key() -> None:
     [account] = msgspec.json.decode(SHIPPED_POOL.read_bytes())["provider_pool"]["accounts"]
     assert set(account) == set(AccountSettings.__struct_fields__)
     assert set(msgspec.json.decode(SHIPPED_POOL.read_bytes())["provider_pool"]) == set(PoolSettings.__struct_fields__)
+
+
+def test_the_shipped_file_of_the_selection_states_the_defaults_and_has_every_key() -> None:
+    assert parse_selection(SHIPPED_SELECTION.read_bytes(), "shipped") == SelectionSettings()
+    written = msgspec.json.decode(SHIPPED_SELECTION.read_bytes())
+    assert _keys(written) == _keys(msgspec.to_builtins(SelectionSettings()))
+
+
+def test_the_selection_s_section_is_refused_and_says_where_it_went(tmp_path: Path) -> None:
+    [told] = problems("[selection.slots]\nmax_slots = 5\n", tmp_path)
+    assert "symbol_selection" in told
+
+
+def test_a_file_of_the_selection_that_was_named_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "observer.toml").write_text('[run]\nsymbol_selection = "absent.json"\n')
+    with pytest.raises(ConfigError, match=r"\[run\] symbol_selection: there is no file absent.json"):
+        load_settings(tmp_path / "observer.toml")
+
+
+def test_the_file_of_the_selection_is_read(tmp_path: Path) -> None:
+    (tmp_path / "selection.json").write_text('{"universe": {"generation_time": "04:30"}}')
+    (tmp_path / "observer.toml").write_text(f'[run]\nsymbol_selection = "{tmp_path}/selection.json"\n')
+    settings = load_settings(tmp_path / "observer.toml")
+    assert settings.selection == SelectionSettings(universe=UniverseSettings(generation_time="04:30"))
 
 
 @pytest.mark.parametrize("section", ["pool", "keys_digest", "account"])

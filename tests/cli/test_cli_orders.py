@@ -90,8 +90,6 @@ def test_what_a_worker_s_own_module_reads_of_the_settings_is_in_the_table(proces
     ("section", "touched"),
     [
         ("[track_b]\nevaluation_s = 11.0", {"track-b"}),
-        ("[selection.slots]\nmax_slots = 7", {"track-b"}),
-        ("[selection.universe]\nmin_close_price = 1.0", {"master-file"}),
         ("[recovery]", set()),
         (
             "[store]\nurl = 'sqlite:///x.db'",
@@ -106,6 +104,23 @@ def test_a_change_touches_the_processes_that_read_it_and_no_others(
     before = load_settings(write(folder))
     after = load_settings(write(folder, section))
     assert touched_between(before, after) == touched
+
+
+@pytest.mark.parametrize(
+    ("selection", "touched"),
+    [
+        ('{"slots": {"max_slots": 7}}', {"track-b"}),
+        ('{"universe": {"min_close_price": 1}}', {"master-file"}),
+        ("{}", set()),
+    ],
+)
+def test_a_change_of_the_selection_s_file_touches_who_reads_that_part(
+    folder: Path, selection: str, touched: set[str]
+) -> None:
+    before = load_settings(write(folder))
+    (folder / "config" / "observer").mkdir(parents=True)
+    (folder / "config" / "observer" / "symbol_selection.json").write_text(selection)
+    assert touched_between(before, load_settings(write(folder))) == touched
 
 
 BROKERS_USERS = {"accounts", "master-file", "gap-recovery", "track-a", "track-b"}

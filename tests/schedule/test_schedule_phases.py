@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.schedule.phases import DayPlan, ScheduleSettings, midnight_of, next_change, phase_at, plan
+from observer.schedule.phases import DayPlan, ScheduleSettings, midnight_of, moment_of, next_change, phase_at, plan
 from observer.schedule.trading_day import TradingDay
 
 KST = timezone(timedelta(hours=9))
@@ -53,7 +53,7 @@ def test_a_regular_day_has_the_moments_of_the_design() -> None:
     regular = day_plan()
     assert regular.trades
     assert regular.context_sync_ns == at("09:29:50")
-    assert (regular.universe_ns, regular.master_files_ns) == (at("05:00"), at("06:00"))
+    assert (moment_of(regular, "05:00"), regular.master_files_ns) == (at("05:00"), at("06:00"))
     assert (regular.token_renewal_ns, regular.stream_connect_ns) == (at("08:01"), at("08:03"))
     assert (regular.backup_ns, regular.proactive_renewal_ns) == (at("21:00"), at("23:00"))
     assert regular.starts_ns == midnight_of(DAY) == at("00:00")

@@ -111,4 +111,4 @@ def test_where_the_manual_trigger_is_switched_off_there_are_no_pins() -> None:
     settings = SelectionSettings(slots=SlotSettings(max_slots=2), triggers=TriggersSettings(manual=manual))
     outcome = selector(settings).pin("D", 1)
     assert isinstance(outcome, NotWished)
-    assert "selection.triggers.manual" in outcome.reason
+    assert "triggers.manual.enabled" in outcome.reason

@@ -1,0 +1,115 @@
+"""The file of the selection's settings: the requirement's keys, defaults for what is left out, every wrong key told."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.errors import ConfigError
+from observer.selection.configuration import parse_selection
+from observer.selection.settings import SelectionSettings
+
+WRITTEN = b"""{
+  "universe": {"generation_time": "05:00", "min_close_price": 4000, "sort_by": "market_cap",
+               "exclude_suspended": true, "exclude_managed": false, "min_symbol_count": 100},
+  "triggers": {
+    "volume_surge": {"enabled": true, "threshold": 3.0, "ttl_seconds": 300, "weight": 10.0},
+    "trade_velocity": {"enabled": true, "threshold": 10.0, "ttl_seconds": 180, "weight": 8.0},
+    "volatility_spike": {"enabled": true, "threshold": 2.0, "ttl_seconds": 300, "weight": 6.0},
+    "manual": {"enabled": true, "ttl_seconds": -1, "weight": 5.0}
+  },
+  "slots": {"max_slots": 41, "replacement_threshold": 1.2, "overflow_alert_rate": 0.1}
+}"""
+
+
+def problems(document: object) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_selection(msgspec.json.encode(document), "selection.json")
+    return [line.removeprefix("selection.json: ") for line in str(caught.value).splitlines()]
+
+
+def test_the_requirement_s_own_example_is_a_whole_file_and_states_our_defaults() -> None:
+    assert parse_selection(WRITTEN, "here") == SelectionSettings()
+
+
+def test_one_key_alone_changes_nothing_else() -> None:
+    found = parse_selection(b'{"triggers": {"volume_surge": {"threshold": 5}}}', "here")
+    changed = msgspec.structs.replace(found.triggers.volume_surge, threshold=3.0)
+    assert found.triggers.volume_surge.threshold == 5
+    assert msgspec.structs.replace(found.triggers, volume_surge=changed) == SelectionSettings().triggers
+
+
+def test_every_wrong_key_is_told_at_once_by_its_dotted_name() -> None:
+    told = problems(
+        {
+            "universe": {"min_close_price": -1, "minimum": 5, "sort_by": "volume"},
+            "triggers": {"manual": {"ttl_seconds": 0}, "volume_surge": 3},
+            "slots": {"overflow_alert_rate": 1.5, "max_slots": "many"},
+            "slotz": {},
+        }
+    )
+    assert sorted(line.partition(":")[0] for line in told) == [
+        "slots.max_slots",
+        "slots.overflow_alert_rate",
+        "slotz",
+        "triggers.manual",
+        "triggers.volume_surge",
+        "universe.min_close_price",
+        "universe.minimum",
+        "universe.sort_by",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "bound"),
+    [
+        ({"universe": {"min_close_price": -1}}, "universe.min_close_price: Expected `float` >= 0"),
+        ({"slots": {"overflow_alert_rate": 1.01}}, "slots.overflow_alert_rate: Expected `float` <= 1"),
+        ({"slots": {"replacement_threshold": 0.9}}, "slots.replacement_threshold: Expected `float` >= 1"),
+        ({"triggers": {"manual": {"ttl_seconds": 0}}}, "triggers.manual: ttl_seconds: 0 is neither positive nor -1"),
+    ],
+)
+def test_a_value_out_of_bounds_names_the_bound(document: object, bound: str) -> None:
+    [told] = problems(document)
+    assert told.startswith(bound)
+
+
+@pytest.mark.parametrize("time", ["5:00", "24:00", "05:60", "05:00:60", "0500", "05:00\n", "٠٥:٠٠"])
+def test_a_time_that_is_none_is_refused(time: str) -> None:
+    [told] = problems({"universe": {"generation_time": time}})
+    assert told.startswith("universe.generation_time")
+
+
+def test_only_the_market_capitalisation_sorts() -> None:
+    [told] = problems({"universe": {"sort_by": "volume"}})
+    assert told.startswith("universe.sort_by")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"universe": 1e999}'])
+def test_what_is_no_json_names_the_file(content: bytes) -> None:
+    with pytest.raises(ConfigError, match=r"^selection\.json"):
+        parse_selection(content, "selection.json")
+
+
+NAMES = ["universe", "triggers", "slots", "context", "manual", "threshold", "ttl_seconds", "enabled", "max_slots"]
+names = st.sampled_from(NAMES) | st.text(max_size=5)
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(any_json)
+def test_any_json_is_read_or_refused_with_the_file_s_name_on_every_line(document: Any) -> None:
+    try:
+        settings = parse_selection(msgspec.json.encode(document), "selection.json")
+    except ConfigError as error:
+        told = str(error).splitlines()
+    else:
+        told = []
+        assert settings == msgspec.convert(msgspec.to_builtins(settings), SelectionSettings)
+    assert all(line.startswith("selection.json: ") for line in told)
+    assert told or isinstance(document, dict)
