@@ -144,6 +144,7 @@ class BrokerAccount:
             capacity=self.registrations,
             records=self._settings.track_b.records,
             silence_s=self._settings.kis.stream_silence_s,
+            attempts_per_hour=self._settings.kis.stream_attempts_per_hour,
         )
         return TradeStreamConnection(
             settings=settings,

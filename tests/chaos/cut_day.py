@@ -1,0 +1,114 @@
+"""A day of random cuts and kills: `python -m tests.chaos.cut_day --cuts 500`.
+
+All connections of both accounts are cut at random moments between 09:30 and 15:00 and refused for 0.5 to 90 market
+seconds; meanwhile every process but the simulator is killed twice, in random order. Then an independent judge
+(tests/chaos/ledger_judge.py) says whether every trade that a place should have seen is stored or in a recorded gap.
+
+More cuts an hour than a broker would like: the hourly limit of connections (requirement 004: 60) is lifted for this
+day, or the streams would be suspended for most of it.
+
+Prints one JSON object. Exit status 0: the books balance to the share, and 95 % of the gaps under 60 s were filled.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+from tests.chaos.fault_day import judged
+from tests.system.running import PROCESSES, JsonObject
+from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
+
+SHORTEST_S, LONGEST_S = 0.5, 90.0
+STARTS_S = 9 * 3600 + 31 * 60
+STOPS_S = 15 * 3600
+MARGIN_S = 120  # from the last cut to the stop of Track B
+FILLED_SHARE = 0.95
+ATTEMPTS_PER_HOUR = 100_000
+
+
+def cut_script(cuts: int, stops_s: int, chance: Random) -> Sequence[JsonObject]:
+    """Cuts at random moments, one in each part of the day. Their lengths are spread evenly over the orders of
+    magnitude: with lengths spread evenly over the range, 500 cuts would be longer than the day.
+    """
+    part_s = (stops_s - MARGIN_S - STARTS_S) / cuts
+    return [
+        {
+            "kind": "stream_cut",
+            "at": _time_of_day(STARTS_S + part_s * (number + chance.random())),
+            "for_s": round(SHORTEST_S * math.exp(chance.random() * math.log(LONGEST_S / SHORTEST_S)), 3),
+        }
+        for number in range(cuts)
+    ]
+
+
+def _time_of_day(second: float) -> str:
+    whole = int(second)
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def kill_all(day: StagedDay, times: int, stops_s: int, chance: Random) -> Sequence[str]:
+    """Kill each process so often, in random order and at random moments, while cuts fall; who was killed."""
+    victims = [*PROCESSES] * times
+    chance.shuffle(victims)
+    moments = sorted(chance.uniform(STARTS_S, stops_s - MARGIN_S) for _ in victims)
+    for victim, moment in zip(victims, moments, strict=True):
+        day.until_second(moment)
+        day.kill(victim)
+    return victims
+
+
+def run(*, cuts: int, speed: float, symbols: int, kills: int, seed: int, stops_s: int = STOPS_S) -> dict[str, Any]:
+    """One day of cuts and kills, and what is to be said of it."""
+    chance = Random(f"cuts/{seed}")
+    changes: Mapping[str, JsonObject] = {
+        "kis": {**QUICK_SILENCE["kis"], "stream_attempts_per_hour": ATTEMPTS_PER_HOUR},
+        "simulator": {**QUICK_SILENCE["simulator"], "drops": [], "faults": list(cut_script(cuts, stops_s, chance))},
+        "schedule": {"track_b_stop": _time_of_day(stops_s)},
+    }
+    with staged_day(speed=speed, symbols=symbols, accounts=2, seed=seed, begins=(8, 55), changes=changes) as day:
+        day.begin()
+        killed = kill_all(day, kills, stops_s, chance)
+        day.until_second(stops_s + 120)
+        alive = day.alive()
+        day.until_gaps_are_closed()
+        counters = day.counters()
+        told = judged(day, day.folder)
+        told["connections_cut"] = counters["connections_cut"]
+        told["killed"] = killed
+        told["every_process_lived"] = alive
+        told["exit_status"] = stopped(day)
+        told["left_behind"] = day.system.left_behind()
+        return told
+
+
+def filled_share(told: Mapping[str, Any]) -> float:
+    """Which part of the gaps under 60 s was filled, trade by trade and to the share."""
+    return float(told["totals"]["short_complete"] / max(1, told["totals"]["short"]))
+
+
+def is_sound(told: Mapping[str, Any]) -> bool:
+    """Whether the day shows what it should."""
+    fine = told["balances"] and told["every_process_lived"] and told["exit_status"] == 0 and not told["left_behind"]
+    return bool(fine) and filled_share(told) >= FILLED_SHARE
+
+
+def main() -> int:
+    """Run a day of cuts, and print what it came to."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--cuts", type=int, default=500)
+    parser.add_argument("--kills", type=int, default=2, help="of each process")
+    parser.add_argument("--speed", type=float, default=60, help="market seconds a second")
+    parser.add_argument("--symbols", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=7)
+    arguments = parser.parse_args()
+    told = run(**vars(arguments))
+    sys.stdout.write(json.dumps({**told, "filled_share": filled_share(told)}, indent=2) + "\n")
+    return 0 if is_sound(told) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

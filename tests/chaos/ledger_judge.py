@@ -1,0 +1,234 @@
+"""Says whether a database holds what a broker sent: `python -m tests.chaos.ledger_judge LEDGER DATABASE OFFERED`.
+
+LEDGER is what the simulator answers to GET /simulator/registrations, OFFERED what `observer simulator offered` writes
+of the same market. The judge reads these and the database, imports nothing of Observer, and believes no counter of it.
+
+Two accounts, to the share, symbol by symbol:
+
+*the wire*: what is stored as streamed (conflated rows by their volume) is what the simulator put on the wire, less what
+lies in recorded gaps; nothing is stored that was not sent readable, nothing twice, nothing both streamed and missing.
+
+*the day*: what the market traded from a place's first registration to its end is stored or lies in a recorded gap, also
+what nobody was sent because the line was down.
+
+Prints one JSON object. Exit status 0: both balance; 1: not.
+"""
+
+import argparse
+import contextlib
+import csv
+import json
+import sqlite3
+import sys
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.shares import Shares, common, united, volume, without
+
+NS_PER_S = 1_000_000_000
+SHORT_GAP_S = 60
+
+STREAMED = (
+    "SELECT symbol, cumulative_volume - volume, cumulative_volume, cumulative_trades FROM trades WHERE gap_id IS NULL"
+)
+CONFLATED = "SELECT symbol, cumulative_volume - volume, cumulative_volume, trades FROM conflated_trades"
+RECOVERED = "SELECT symbol, cumulative_volume - volume, cumulative_volume, gap_id FROM trades WHERE gap_id IS NOT NULL"
+GAPS = "SELECT symbol, after_volume, before_volume, gap_id, to_ns - from_ns FROM gaps"
+PRICES = "SELECT symbol, cumulative_volume, price, volume, exchange_time_ns FROM trades"
+CLOSED = "SELECT gap_id, source, complete FROM gap_recoveries"
+# A place that only moves to another account is released and assigned in one moment, and does not end.
+ENDS = """
+    SELECT symbol, released_ns FROM slot_releases r WHERE NOT EXISTS
+      (SELECT 1 FROM slot_assignments a WHERE a.symbol = r.symbol AND a.assigned_ns = r.released_ns)
+    UNION ALL SELECT replaced, assigned_ns FROM slot_assignments WHERE replaced IS NOT NULL
+"""
+
+
+@dataclass
+class Tape:
+    """A symbol's day as the market offered it: ascending times and the day's volume after each trade."""
+
+    times_ns: list[int] = field(default_factory=list)
+    volumes: list[int] = field(default_factory=list)
+    prices: list[int] = field(default_factory=list)
+
+    def volume_after(self, trades: int) -> int:
+        """The day's volume after so many trades."""
+        return self.volumes[trades - 1] if trades else 0
+
+    def volume_at(self, moment_ns: int) -> int:
+        """The day's volume at a moment."""
+        return self.volume_after(bisect_right(self.times_ns, moment_ns))
+
+    def volume_before(self, moment_ns: int) -> int:
+        """The day's volume just before a moment."""
+        return self.volume_after(bisect_left(self.times_ns, moment_ns))
+
+
+@dataclass
+class Kept:
+    """What the database has of one symbol, as intervals of the day's volume; `numbers` are those of streamed trades."""
+
+    streamed: list[tuple[int, int]] = field(default_factory=list)
+    conflated: list[tuple[int, int]] = field(default_factory=list)
+    recovered: list[tuple[int, int]] = field(default_factory=list)
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    ends_ns: list[int] = field(default_factory=list)
+
+
+def read_tapes(path: Path) -> dict[str, Tape]:
+    """The market by symbol."""
+    tapes: defaultdict[str, Tape] = defaultdict(Tape)
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            tape = tapes[row["symbol"]]
+            tape.times_ns.append(int(row["exchange_time_ns"]))
+            tape.volumes.append(int(row["cumulative_volume"]))
+            tape.prices.append(int(row["price_krw"]))
+    return tapes
+
+
+def read_kept(database: sqlite3.Connection) -> dict[str, Kept]:
+    """The database's side by symbol."""
+    kept: defaultdict[str, Kept] = defaultdict(Kept)
+    for symbol, start, end, number in database.execute(STREAMED):
+        kept[symbol].streamed.append((int(start), int(end)))
+        kept[symbol].numbers.append(number)
+    for symbol, start, end, _trades in database.execute(CONFLATED):
+        kept[symbol].conflated.append((int(start), int(end)))
+    for symbol, start, end, _gap in database.execute(RECOVERED):
+        kept[symbol].recovered.append((int(start), int(end)))
+    for symbol, start, end, _gap, _duration in database.execute(GAPS):
+        kept[symbol].gaps.append((int(start), int(end)))
+    for symbol, end_ns in database.execute(ENDS):
+        kept[symbol].ends_ns.append(end_ns)
+    return kept
+
+
+def wire_account(registrations: Sequence[Mapping[str, Any]], kept: Kept) -> dict[str, int]:
+    """What is wrong between the wire and the database, in shares (`doubled_trades`, `unsent_trades`: in trades)."""
+    spans = [span for registration in registrations for span in registration["spans"]]
+    sent = united((span["volume_before"], span["volume_after"]) for span in spans)
+    readable = united((span["volume_before"], span["volume_after"]) for span in spans if span["fate"] != "broken")
+    stored, gaps = united([*kept.streamed, *kept.conflated]), united(kept.gaps)
+    numbers = [(span["first_trade"], span["last_trade"]) for span in spans if span["fate"] != "broken"]
+    return {
+        "lost": volume(without(without(sent, stored), gaps)),
+        "unsent": volume(without(stored, readable)),
+        "unsent_trades": sum(not any(first <= n <= last for first, last in numbers) for n in kept.numbers),
+        "stored_though_missing": volume(common(stored, gaps)),
+        "doubled": volume([*kept.streamed, *kept.conflated, *kept.recovered])
+        - volume(united([*kept.streamed, *kept.conflated, *kept.recovered])),
+        "doubled_trades": len(kept.numbers) - len(set(kept.numbers)),
+        "recovered_outside_gaps": volume(without(united(kept.recovered), gaps)),
+        "gaps_twice": volume(kept.gaps) - volume(gaps),
+    }
+
+
+def held(registrations: Sequence[Mapping[str, Any]], kept: Kept, tape: Tape) -> Shares:
+    """What the market traded from the first registration of each place to its end: nothing of it may be missing."""
+    parts: list[tuple[int, int]] = []
+    begun: Mapping[str, Any] | None = None
+    for registration in sorted(registrations, key=lambda each: each["acknowledged_ns"]):
+        if begun is not None and (ends := _ends_between(begun, registration["acknowledged_ns"], kept)):
+            parts.append((tape.volume_after(begun["trades_before"]), tape.volume_at(ends[0])))
+            begun = None
+        begun = begun or registration
+    if begun is not None and (ends := _ends_between(begun, sys.maxsize, kept)):
+        parts.append((tape.volume_after(begun["trades_before"]), tape.volume_at(ends[0])))
+    return united(parts)
+
+
+def _ends_between(begun: Mapping[str, Any], until_ns: int, kept: Kept) -> list[int]:
+    return sorted(end_ns for end_ns in kept.ends_ns if begun["acknowledged_ns"] <= end_ns < until_ns)
+
+
+def day_account(registrations: Sequence[Mapping[str, Any]], kept: Kept, tape: Tape) -> dict[str, int]:
+    """What was traded while the symbol had a place, in shares, and what of it nobody has and nobody knows of."""
+    should = held(registrations, kept, tape)
+    stored, gaps = united([*kept.streamed, *kept.conflated]), united(kept.gaps)
+    unknown = without(without(should, stored), gaps)
+    return {"traded_while_held": volume(should), "missing_unrecorded": volume(unknown)}
+
+
+def altered(database: sqlite3.Connection, tapes: Mapping[str, Tape]) -> int:
+    """Stored trades that the market did not make like that (the wire has whole seconds)."""
+    count = 0
+    for symbol, total, price, shares, time_ns in database.execute(PRICES):
+        tape = tapes[symbol]
+        place = bisect_left(tape.volumes, int(total))
+        twin = (
+            (tape.volumes[place], tape.prices[place], tape.times_ns[place] // NS_PER_S * NS_PER_S)
+            if place < len(tape.volumes)
+            else None
+        )
+        count += twin != (total, price, time_ns) or shares != total - tape.volume_after(place)
+    return count
+
+
+def gap_figures(database: sqlite3.Connection) -> dict[str, int]:
+    """How the gaps ended; short ones are under 60 s of market time; `false_words`: told complete and not so."""
+    closed = {gap_id: (source, complete) for gap_id, source, complete in database.execute(CLOSED)}
+    recovered: defaultdict[str, int] = defaultdict(int)
+    for _symbol, start, end, gap_id in database.execute(RECOVERED):
+        recovered[gap_id] += int(end) - int(start)
+    figures = dict.fromkeys(("gaps", "complete", "short", "short_complete", "by_minutes", "false_words"), 0)
+    for _symbol, start, end, gap_id, duration_ns in database.execute(GAPS):
+        source, complete = closed.get(gap_id, ("", False))
+        whole = recovered[gap_id] == end - start
+        figures["gaps"] += 1
+        figures["complete"] += whole
+        figures["by_minutes"] += source == "minute_bars"
+        figures["false_words"] += bool(complete) != whole
+        if duration_ns < SHORT_GAP_S * NS_PER_S:
+            figures["short"] += 1
+            figures["short_complete"] += whole
+    return figures
+
+
+def verdict(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) -> dict[str, Any]:
+    """Everything that was counted, and whether both accounts balance."""
+    tapes = read_tapes(offered)
+    by_symbol: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for registration in ledger:
+        by_symbol[registration["symbol"]].append(registration)
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        kept = read_kept(connection)
+        figures = gap_figures(connection)
+        wrong = {"altered": altered(connection, tapes), "false_words": figures.pop("false_words")}
+    totals: defaultdict[str, int] = defaultdict(int)
+    details: dict[str, Mapping[str, int]] = {}
+    for symbol in sorted({*by_symbol, *kept}):
+        wire = wire_account(by_symbol[symbol], kept.get(symbol, Kept()))
+        day = day_account(by_symbol[symbol], kept.get(symbol, Kept()), tapes[symbol])
+        totals["traded_while_held"] += day.pop("traded_while_held")
+        for name, count in (*wire.items(), *day.items()):
+            wrong[name] = wrong.get(name, 0) + count
+        if any(wire.values()) or any(day.values()):
+            details[symbol] = {name: count for name, count in (*wire.items(), *day.items()) if count}
+    totals["streamed_trades"] = sum(len(each.streamed) for each in kept.values())
+    totals["conflated_rows"] = sum(len(each.conflated) for each in kept.values())
+    totals["recovered_trades"] = sum(len(each.recovered) for each in kept.values())
+    totals["registrations"] = len(ledger)
+    balances = bool(kept) and not any(wrong.values())
+    return {"balances": balances, "wrong": wrong, "totals": {**totals, **figures}, "symbols": details}
+
+
+def main() -> int:
+    """Judge, and say so."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    for name in ("ledger", "database", "offered"):
+        parser.add_argument(name, type=Path)
+    arguments = parser.parse_args()
+    told = verdict(json.loads(arguments.ledger.read_text()), arguments.database, arguments.offered)
+    sys.stdout.write(json.dumps(told, indent=2) + "\n")
+    return 0 if told["balances"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

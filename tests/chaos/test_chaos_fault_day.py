@@ -1,0 +1,78 @@
+"""A day with every fault of the simulator through the whole system; whether its judge would notice a wrong share."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos import cut_day, fault_day
+from tests.chaos.ledger_judge import verdict
+from tests.system.running import short_folder
+
+pytestmark = pytest.mark.system
+
+Told = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def day() -> Iterator[tuple[Told, Path]]:
+    """What a day of faults came to, and the folder with its database, ledger and market."""
+    with short_folder() as folder:
+        yield fault_day.run(speed=1200, symbols=60, folder=folder), folder / "d"
+
+
+def test_trades_stored_are_trades_sent_while_subscribed_less_what_lies_in_gaps(day: tuple[Told, Path]) -> None:
+    told, _ = day
+    assert told["balances"], json.dumps({**told["wrong"], "symbols": told["symbols"]})
+    assert told["totals"]["streamed_trades"] > 10_000
+    assert told["totals"]["recovered_trades"] > 1_000
+
+
+def test_every_fault_struck_and_every_process_lived(day: tuple[Told, Path]) -> None:
+    told, _ = day
+    assert told["never_struck"] == []
+    assert told["every_process_lived"]
+    assert told["exit_status"] == 0
+    assert told["left_behind"] == []
+
+
+ONE_STREAMED = "(SELECT stream, sequence FROM trades WHERE gap_id IS NULL ORDER BY symbol, cumulative_volume LIMIT 1)"
+ONE_RECOVERED = "(SELECT stream, sequence FROM trades WHERE gap_id IS NOT NULL LIMIT 1)"
+LARGEST_GAP = "missing_volume = (SELECT max(missing_volume) FROM gaps)"
+TAMPERINGS = (
+    (f"DELETE FROM trades WHERE (stream, sequence) IN {ONE_STREAMED}", "lost"),
+    (f"DELETE FROM trades WHERE (stream, sequence) IN {ONE_RECOVERED}", "false_words"),
+    (f"UPDATE trades SET price = price + 1 WHERE (stream, sequence) IN {ONE_STREAMED}", "altered"),
+    (f"UPDATE trades SET cumulative_trades = 99999999 WHERE (stream, sequence) IN {ONE_STREAMED}", "unsent_trades"),
+    (f"UPDATE trades SET cumulative_volume = 2e12 WHERE (stream, sequence) IN {ONE_STREAMED}", "unsent"),
+    (f"UPDATE gaps SET before_volume = before_volume + 1 WHERE {LARGEST_GAP}", "stored_though_missing"),
+    (f"DELETE FROM gaps WHERE {LARGEST_GAP}", "missing_unrecorded"),
+    ("DELETE FROM gaps WHERE gap_id = (SELECT gap_id FROM trades WHERE gap_id IS NOT NULL)", "recovered_outside_gaps"),
+    ("INSERT INTO trades SELECT stream, -sequence, {rest} FROM trades WHERE gap_id IS NULL LIMIT 1", "doubled"),
+)
+
+
+@pytest.mark.parametrize(("tampering", "wrong"), TAMPERINGS)
+def test_the_judge_notices(day: tuple[Told, Path], tmp_path: Path, tampering: str, wrong: str) -> None:
+    _, folder = day
+    ledger = json.loads((folder / "ledger.json").read_text())
+    tampered = tmp_path / "tampered.db"
+    shutil.copy(folder / "data" / "observer.db", tampered)
+    with closing(sqlite3.connect(tampered)) as database, database:
+        columns = [name for _, name, *_ in database.execute("PRAGMA table_info(trades)")]
+        database.execute(tampering.replace("{rest}", ", ".join(columns[2:])))
+    told = verdict(ledger, tampered, folder / "offered.csv")
+    assert told["wrong"][wrong] > 0
+    assert not told["balances"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_day_of_cuts_and_kills_balances_to_the_share() -> None:
+    told = cut_day.run(cuts=25, speed=300, symbols=60, kills=1, seed=7, stops_s=10 * 3600 + 30 * 60)
+    assert cut_day.is_sound(told), json.dumps(told)

@@ -1,0 +1,151 @@
+"""A staged day: a practice system whose simulator is told what goes wrong, run by `observer run` on a held clock.
+
+The clock stands until every process runs; then the day goes by, and whoever staged it looks, kills and asks the
+simulator for its ledger before everything is stopped.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import tomllib
+import urllib.request
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+
+import tomli_w
+
+from observer.cli.demo_day import BEGINS, DemoOptions, prepare
+from observer.clock import CLOCK_VARIABLE, HeldClock, kst_ns
+from observer.practice import DAY
+from tests.system.running import PROCESSES, JsonObject, System, ask, short_folder
+
+EVERYBODY = ("simulator", *PROCESSES)
+
+# A line that says nothing is told by machine time, which a scaled day does not scale: a keep-alive every third of a
+# second instead of ten, and patience to match.
+QUICK_SILENCE: Mapping[str, JsonObject] = {
+    "kis": {"stream_silence_s": 2.0},
+    "simulator": {"pingpong_interval_s": 0.3},
+}
+
+
+class StagedDay:
+    """A running day in `folder`; market times are seconds after midnight KST of its session day."""
+
+    def __init__(self, folder: Path, configuration: Path, clock: HeldClock, session: date = DAY) -> None:
+        self.folder = folder
+        self.configuration = configuration
+        self.clock = clock
+        self._midnight_ns = kst_ns(session)
+        self.settings = tomllib.loads(configuration.read_text())
+        environment = {CLOCK_VARIABLE: clock.to_variable()}
+        self.system = System(folder, "run", "--config", configuration, environment=environment)
+
+    @property
+    def database(self) -> Path:
+        """Where everything is stored."""
+        return self.system.database
+
+    def begin(self) -> None:
+        """Let the day begin when every process runs."""
+        self.system.until(lambda: set(self.system.pids()) == set(EVERYBODY), "every process runs", 60)
+        self.clock.start()
+
+    def second(self) -> float:
+        """The market time."""
+        return (self.clock.now_ns() - self._midnight_ns) / 1e9
+
+    def until_second(self, second: float) -> None:
+        """Wait for a market time."""
+        wait_s = (second - self.second()) / self.clock.speed
+        self.system.until(lambda: self.second() >= second, f"second {second} of the day", max(0.0, wait_s) + 30)
+
+    def alive(self) -> bool:
+        """Whether every process of the system runs, as the process table has it."""
+        pids = self.system.pids()
+        return set(pids) == set(EVERYBODY) and all(Path(f"/proc/{pid}").exists() for pid in pids.values())
+
+    def kill(self, victim: str, deadline_s: float = 45.0) -> None:
+        """Kill a process, and wait until its successor runs."""
+        before = self.system.pids()[victim]
+        os.kill(before, signal.SIGKILL)
+        self.system.until(lambda: self.system.pids().get(victim, before) != before, f"{victim} is back", deadline_s)
+
+    def fault(self, kind: str, for_s: float = 0.0, share: float = 1.0, by_s: float = 0.0) -> None:
+        """Let something go wrong at the simulator, from now on."""
+        self._ask("faults", json.dumps({"kind": kind, "for_s": for_s, "share": share, "by_s": by_s}).encode())
+
+    def registrations(self) -> list[JsonObject]:
+        """The simulator's ledger: what was offered, and what became of it on the wire."""
+        return list(self._ask("registrations"))
+
+    def counters(self) -> JsonObject:
+        """What the simulator counted."""
+        return dict(self._ask("counters"))
+
+    def _ask(self, what: str, content: bytes | None = None) -> list[JsonObject] | JsonObject:
+        url = f"{self.settings['kis']['rest_url']}/simulator/{what}"
+        with urllib.request.urlopen(urllib.request.Request(url, data=content), timeout=20) as answer:
+            told: list[JsonObject] | JsonObject = json.loads(answer.read())
+            return told
+
+    def until_gaps_are_closed(self, deadline_s: float = 60.0) -> None:
+        """Wait until every gap that was found is recovered or given up."""
+        open_gaps = (
+            "SELECT gap_id FROM gaps WHERE gap_id NOT IN (SELECT gap_id FROM gap_recoveries) "
+            "AND gap_id NOT IN (SELECT gap_id FROM gap_losses)"
+        )
+        self.system.until(lambda: ask(self.database, open_gaps) == [], "no gap is open", deadline_s)
+
+
+@contextlib.contextmanager
+def staged_day(
+    *,
+    speed: float,
+    symbols: int = 60,
+    accounts: int = 2,
+    seed: int = 7,
+    session: date = DAY,
+    begins: tuple[int, int] = BEGINS,
+    changes: Mapping[str, JsonObject] = QUICK_SILENCE,
+    folder: Path | None = None,
+) -> Iterator[StagedDay]:
+    """A system whose clock stands at `begins` of the session day, with these changes of the demo's configuration, by
+    section. In `folder`, which stays, or in one that goes with it. Whatever happens, nothing of it runs on.
+    """
+    with short_folder() if folder is None else contextlib.nullcontext(folder) as place:
+        options = DemoOptions(
+            speed=speed,
+            symbols=symbols,
+            database="",
+            seed=seed,
+            data=None,
+            keep=True,
+            folder=place / "d",
+            accounts=accounts,
+        )
+        day = prepare(options)
+        _change(day.configuration, session, changes)
+        clock = HeldClock(kst_ns(session, *begins), place / "d" / "data" / "clock", speed)
+        staged = StagedDay(place / "d", day.configuration, clock, session)
+        try:
+            yield staged
+        finally:
+            staged.system.clear_away()
+
+
+def _change(configuration: Path, session: date, changes: Mapping[str, JsonObject]) -> None:
+    document = tomllib.loads(configuration.read_text())
+    document["simulator"]["session_date"] = session.isoformat()
+    for section, keys in changes.items():
+        document[section] = {**document.get(section, {}), **keys}
+    configuration.write_text(tomli_w.dumps(document))
+
+
+def stopped(day: StagedDay) -> int:
+    """Stop everything in order; the exit status."""
+    day.system.remember()
+    day.system.process.send_signal(signal.SIGINT)
+    return day.system.ended(60)
