@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 Side = Literal["buy", "sell", "auction"]
 TriggerKind = Literal["volume_surge", "trade_velocity", "volatility_spike", "manual", "market_cap"]
@@ -685,6 +685,47 @@ class BackupCompleted(Fact, frozen=True, array_like=True, gc=False, tag="backup_
     sha256: str
 
 
+class SectorAssigned(Fact, frozen=True, array_like=True, gc=False, tag="sector_assigned"):
+    """What is known of a stock's sector now; it takes the place of what was known before.
+
+    `sector` is one of the eleven of GICS by its standard name; None: it was looked up, and nobody knows. `source` said
+    it in its own word (`said`), and such a word of that source is right in a share of `confidence`.
+    """
+
+    region: str
+    exchange: str
+    symbol: str
+    assigned_ns: int
+    sector: str | None
+    source: str
+    confidence: float
+    said: str
+    industry: str
+
+
+class EnrichmentCompleted(Fact, frozen=True, array_like=True, gc=False, tag="enrichment_completed"):
+    """One region's stocks were given their sectors, as far as that went.
+
+    Of its `securities` so many were `fresh` and left alone, so many were answered by each source, `unsure` ones among
+    them; `unknown` to all; and `unanswered`, because a source failed: the next run asks again. `detail` says what failed.
+    """
+
+    region: str
+    started_ns: int
+    completed_ns: int
+    securities: int
+    fresh: int
+    kis_code: int
+    finance_database: int
+    yahoo_screener: int
+    yahoo_profile: int
+    unsure: int
+    unknown: int
+    unanswered: int
+    retries: int
+    detail: str
+
+
 class InputQuarantined(Fact, frozen=True, array_like=True, gc=False, tag="input_quarantined"):
     """Something from outside that could not be read, kept as it came."""
 
@@ -728,6 +769,8 @@ Event = (
     | ProcessChanged
     | AlertRaised
     | BackupCompleted
+    | SectorAssigned
+    | EnrichmentCompleted
     | InputQuarantined
     | FundListed
     | FundValued

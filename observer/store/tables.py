@@ -35,7 +35,7 @@ from bus.events import EVENT_TYPES, Fact
 from observer.reference.etf import Fund
 from observer.reference.listings import Listing
 
-SCHEMA_REVISION: Final = "0004"  # the newest migration, and the only schema that this code reads and writes
+SCHEMA_REVISION: Final = "0005"  # the newest migration, and the only schema that this code reads and writes
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -79,6 +79,8 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.ProcessChanged: "process_changes",
     events.AlertRaised: "alerts",
     events.BackupCompleted: "backups",
+    events.SectorAssigned: "sector_assignments",
+    events.EnrichmentCompleted: "enrichments",
     events.InputQuarantined: "quarantined_inputs",
     events.FundListed: "fund_lists",
     events.FundValued: "fund_values",
@@ -107,6 +109,8 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.SlotAssigned: (("assigned_ns",), ("symbol", "assigned_ns")),
     events.SlotReleased: (("released_ns",),),
     events.SlotOverflowed: (("overflowed_ns",),),
+    events.SectorAssigned: (("exchange", "symbol", "assigned_ns"),),
+    events.EnrichmentCompleted: (("region", "completed_ns"),),
     events.BooksChecked: (("session_date", "symbol"),),
     events.QualityJudged: (("session_date", "symbol"),),
     events.GapDetected: (("gap_id",), ("session_date",)),
