@@ -1,24 +1,25 @@
 """A worker for tests whose disk is full for a while: Track B's own judgement of trades that the test makes."""
 
 import asyncio
-import datetime as dt
 import resource
-from types import SimpleNamespace
-from typing import Any, cast
+from collections.abc import Sequence
 
-from bus.producer import Producer
+from observer.providers.interfaces import Lane, Quote
+from observer.selection.sampling import SamplingSettings
+from observer.streaming.keeping import TradeKeeping
 from tests.builders import trades
 from workers.runtime import Worker, run
-from workers.track_b import Session
 
 TAKEN, REFUSED = 600, 10
 
 
-def session_of(worker: Worker, producer: Producer) -> Session:
-    """Track B's session on a day of which only the stream is heard."""
-    brokers = SimpleNamespace(accounts=())
-    plan = SimpleNamespace(day=dt.date(2026, 11, 18))
-    return Session(worker, producer, *cast("tuple[Any, ...]", (None, brokers, None, plan)))
+class NoQuotes:
+    """Nobody is asked in these tests."""
+
+    quotes_per_call = 30
+
+    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
+        raise AssertionError(symbols)
 
 
 def fill_disk(worker: Worker) -> None:
@@ -29,20 +30,22 @@ def fill_disk(worker: Worker) -> None:
 
 async def full_disk(worker: Worker) -> None:
     async with worker.producer() as producer:
-        session = session_of(worker, producer)
-        session.on_registered("005930")
-        with producer.telling(session.on_refused):
+        keeping = TradeKeeping(producer, NoQuotes(), worker.clock, SamplingSettings())
+        keeping.detector.start("005930")
+        with producer.telling(keeping.on_refused):
             for trade in trades(TAKEN):
-                session.on_trades([trade])
+                keeping.take(trade)
             producer.flush()
             fill_disk(worker)
             for first in (TAKEN + 1, TAKEN + 1 + REFUSED // 2):
-                session.on_trades(trades(REFUSED // 2, first=first))
+                for trade in trades(REFUSED // 2, first=first):
+                    keeping.take(trade)
                 producer.flush()
             await asyncio.sleep(0)  # the alert is tried, and refused
             await asyncio.sleep(0)
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            session.on_trades(trades(2, first=TAKEN + REFUSED + 1))
+            for trade in trades(2, first=TAKEN + REFUSED + 1):
+                keeping.take(trade)
             await worker.ready()
             await asyncio.Event().wait()
 

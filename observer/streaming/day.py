@@ -1,0 +1,285 @@
+"""Track B on one trading day: connects, takes over the context, gives the places, streams, gives the places back.
+
+Decisions are `observer.selection`'s, holes `observer.gaps`'; here they meet the stream, the feed and the clock.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from bus.endpoints import Address
+from bus.events import (
+    AlertRaised,
+    ConnectionChanged,
+    Event,
+    GapReason,
+    InputQuarantined,
+    ListingChanged,
+    MarketStateChanged,
+    SlotAssigned,
+    Snapshot,
+    SweepCompleted,
+    Trade,
+    UniverseMember,
+)
+from bus.feed import FeedSubscriber
+from bus.producer import Producer
+from observer.accounts.failover import StreamOutages
+from observer.brokers import Brokers
+from observer.clock import NS_PER_S, Clock
+from observer.config import Settings
+from observer.errors import StoreError
+from observer.gaps.detector import Mark
+from observer.providers.interfaces import QuoteSource, StreamFact
+from observer.providers.joint_stream import JointStream
+from observer.schedule.phases import DayPlan
+from observer.selection import context
+from observer.selection.context import OpeningPoint
+from observer.selection.profile import EarlierDays, profiles_of
+from observer.selection.selector import Selector
+from observer.selection.universe import KOREAN_STOCKS
+from observer.store.reader import StoreReader
+from observer.streaming.keeping import SOURCE, TradeKeeping
+
+logger = logging.getLogger(__name__)
+
+LOOK_S: Final = 0.1  # machine seconds between evaluations at least, however fast the market's clock runs
+UNIVERSE_POLL_S: Final = 0.2
+CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
+
+# Why a symbol that has a place is not registered for now, in the words of the stream; anything else is a reconnection.
+_GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renewal", "removed": "moved"}
+
+
+class StreamingDay:
+    """One trading day. Hears the stream (`StreamListener`).
+
+    Args:
+        plan: when what happens.
+        settings: of the whole configuration; sections `selection` and `track_b` are read.
+        brokers: whose streams they are.
+        quotes: for what a stream does not tell.
+        producer: takes the facts.
+        reader: what earlier days, Track A and an earlier process of this day stored.
+        feed_address: where committed snapshots are heard.
+        clock: market time.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: DayPlan,
+        settings: Settings,
+        brokers: Brokers,
+        quotes: QuoteSource,
+        producer: Producer,
+        reader: StoreReader,
+        feed_address: Address,
+        clock: Clock,
+    ) -> None:
+        self._plan = plan
+        self._session_date = plan.day.isoformat()
+        self._settings = settings
+        self._brokers = brokers
+        self._producer = producer
+        self._reader = reader
+        self._feed_address = feed_address
+        self._clock = clock
+        self.trades = TradeKeeping(producer, quotes, clock, settings.track_b.sampling)
+        self._selector: Selector | None = None
+        self._tasks: asyncio.TaskGroup
+        self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self)
+        self._outages: StreamOutages
+
+    async def connect(self) -> bool:
+        """Wait until it is time to connect; False when the day's stream is over already."""
+        await self._clock.sleep_until(self._plan.stream_connect_ns)
+        return not self._is_over()
+
+    async def begin(self, tasks: asyncio.TaskGroup) -> tuple[Selector, Sequence[asyncio.Task[None]]]:
+        """Connect, give the first places, and follow: who decides from now on, and what runs until `end`."""
+        self._tasks = tasks
+        names = [account.name for account in self._brokers.accounts]
+        self._outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
+        running = [tasks.create_task(self._stream.run())]
+        await self._clock.sleep_until(self._plan.context_sync_ns)
+        self._selector = selector = await self._new_selector(await self._members())
+        await self._give_places(selector)
+        running += [tasks.create_task(self._follow_feed(selector)), tasks.create_task(self._look_at_held(selector))]
+        return selector, running
+
+    async def end(self, selector: Selector) -> None:
+        """Release every place, and find out what is missing of symbols that did not trade since an interruption."""
+        await self.trades.leave_all()
+        self.carry_out(selector, selector.close(self._clock.now_ns()))
+        logger.info("closed: %d duplicate trades dropped", self.trades.detector.duplicates)
+
+    async def end_for_earlier_process(self) -> None:
+        """An earlier process was stopped while it streamed, and it is too late to go on: account for what it left."""
+        assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
+        if assigned:
+            selector = await self._new_selector(await self._members())
+            self._resume(selector, assigned)
+            for slot in assigned:
+                self.trades.detector.start(slot.symbol)
+            await self.end(selector)
+
+    def carry_out(self, selector: Selector, events: Iterable[Event]) -> None:
+        """Publish what was decided, and tell the stream what it is to carry."""
+        for event in events:
+            self._producer.publish(event)
+        self._stream.want(selector.wanted_by_account)
+        for symbol in self.trades.detector.watched - set(selector.wanted) - self._stream.registered:
+            self._leave(symbol)
+
+    def _is_over(self) -> bool:
+        return self._clock.now_ns() >= self._plan.track_b_stop_ns
+
+    # --- what the decisions start from ---
+
+    async def _new_selector(self, members: Sequence[UniverseMember]) -> Selector:
+        capacities = {account.name: account.capacity for account in self._brokers.accounts}
+        earlier = await asyncio.to_thread(self._earlier_days)
+        return Selector(members, capacities, self._settings.selection, self._brokers.strategy, earlier)
+
+    def _earlier_days(self) -> EarlierDays:
+        """What is stored of earlier days; a day of unusual hours has no time of day to compare with."""
+        settings = self._settings.selection.triggers.time_of_day
+        rows, trade_volumes = self._reader.earlier_days(self._session_date, settings.days)
+        profiles = profiles_of(rows, settings) if settings.enabled and self._plan.has_usual_hours else {}
+        return EarlierDays(midnight_ns=self._plan.starts_ns, profiles=profiles, trade_volumes=trade_volumes)
+
+    async def _members(self) -> Sequence[UniverseMember]:
+        """Today's universe, or the last one; waits while there is none at all, and has none when the day is over."""
+        while not self._is_over():
+            members = self._reader.universe(self._session_date, KOREAN_STOCKS)
+            if members := members or self._reader.latest_universe_before(self._session_date, KOREAN_STOCKS):
+                return members
+            await asyncio.sleep(UNIVERSE_POLL_S)
+        return []
+
+    async def _give_places(self, selector: Selector) -> None:
+        """Go on where an earlier process of this day stopped, or begin with the opening's movers."""
+        assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
+        if assigned:
+            self._resume(selector, assigned)
+            return
+        settings = self._settings.selection
+        opening = await self._opening_in_time()
+        base = context.baseline(opening)
+        movers = context.movers(opening, base, settings)
+        self._producer.publish(context.synced_event(base, self._session_date, self._clock.now_ns()))
+        await self._clock.sleep_until(self._plan.track_b_start_ns)
+        now_ns = self._clock.now_ns()
+        chosen = context.opening_candidates(movers, selector.members, base, selector.places, now_ns, settings)
+        self.carry_out(selector, selector.open(chosen, now_ns))
+
+    def _resume(self, selector: Selector, assigned: Sequence[SlotAssigned]) -> None:
+        marks = self._reader.last_marks(self._session_date, [slot.symbol for slot in assigned])
+        since_ns = {slot.symbol: slot.assigned_ns for slot in assigned}
+        self.trades.detector.resume(
+            Mark(mark.symbol, self._session_date, mark.cumulative_volume, mark.cumulative_trades, mark.exchange_time_ns)
+            for mark in marks.values()
+            if mark.exchange_time_ns + NS_PER_S > since_ns[mark.symbol]  # else it is of an earlier time in a place
+        )
+        self.carry_out(selector, selector.take_over(assigned, self._clock.now_ns()))
+        logger.info("took over %d places of an earlier process", len(assigned))
+
+    async def _opening_in_time(self) -> Mapping[str, Sequence[OpeningPoint]]:
+        """The opening as Track A saw it; nothing when it cannot be had in time: then the largest symbols are first."""
+        try:
+            async with asyncio.timeout(CONTEXT_LIMIT_S):
+                return await asyncio.to_thread(self._opening)
+        except (StoreError, TimeoutError) as error:
+            text = f"Track B starts without context: {error or f'not read within {CONTEXT_LIMIT_S:g} s'}"
+            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
+            return {}
+
+    def _opening(self) -> Mapping[str, Sequence[OpeningPoint]]:
+        """What Track A saw before Track B's start, by symbol and oldest first."""
+        points: defaultdict[str, list[OpeningPoint]] = defaultdict(list)
+        from_ns, to_ns = self._plan.track_a_start_ns, self._plan.track_b_start_ns
+        for snapshot in self._reader.snapshots(self._session_date, from_ns, to_ns):
+            points[snapshot.symbol].append(OpeningPoint(snapshot.price, snapshot.cumulative_volume))
+        return points
+
+    # --- what moves the places ---
+
+    async def _follow_feed(self, selector: Selector) -> None:
+        """Look at the whole universe after each sweep of Track A."""
+        feed = FeedSubscriber(self._feed_address, [Snapshot, SweepCompleted, ListingChanged])
+        try:
+            async for event in feed:
+                if isinstance(event, Snapshot):
+                    selector.see_snapshot(event)
+                elif isinstance(event, ListingChanged):
+                    selector.see_listing(event)
+                elif isinstance(event, SweepCompleted) and self._clock.now_ns() >= self._plan.track_b_start_ns:
+                    self.carry_out(selector, selector.evaluate_all(self._clock.now_ns()))
+        finally:
+            feed.close()
+
+    async def _look_at_held(self, selector: Selector) -> None:
+        """Look at the streamed symbols between sweeps."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self._clock.sleep(self._settings.track_b.evaluation_s)
+            self.trades.sample()
+            self._fail_over(selector)
+            self.carry_out(selector, selector.evaluate_held(self._clock.now_ns()))
+
+    def _fail_over(self, selector: Selector) -> None:
+        """Move the symbols of accounts that cannot stream, and those of accounts that can again."""
+        if not self._brokers.failover:
+            return
+        accounts = [account.name for account in self._brokers.accounts]
+        unhealthy = frozenset(name for name in accounts if not self._brokers.is_healthy(name))
+        now_ns = self._clock.now_ns()
+        self.carry_out(selector, selector.close_accounts(self._outages.closed(unhealthy, now_ns), now_ns))
+
+    def _leave(self, symbol: str) -> None:
+        self.trades.leave(symbol, lambda symbols: self._tasks.create_task(self.trades.settle(symbols)))
+
+    # --- what the stream tells ---
+
+    def on_trades(self, trades: Sequence[Trade]) -> None:
+        """Judge and keep; what is new is also seen by the triggers."""
+        for trade in trades:
+            if self.trades.take(trade) and self._selector is not None:
+                self._selector.see_trade(trade)
+
+    def on_facts(self, facts: Sequence[StreamFact]) -> None:
+        """Keep what comes beside trades."""
+        self._producer.publish(*facts)
+        if self._selector is not None:
+            for fact in facts:
+                if isinstance(fact, MarketStateChanged):
+                    self._selector.see_state(fact)
+
+    def on_registered(self, symbol: str) -> None:
+        """From now on nothing of the symbol may be missing."""
+        self.trades.detector.start(symbol)
+
+    def on_unregistered(self, symbol: str, reason: str) -> None:
+        """A symbol that lost its place is not watched any more; one that lost its connection is, and will be back."""
+        if self._selector is None or symbol not in self._selector.wanted:
+            self._leave(symbol)
+        else:
+            self.trades.detector.interrupted(symbol, _GAP_REASONS.get(reason, "reconnect"))
+        if reason.startswith("refused"):
+            text = f"{symbol} has a place and is not streamed: {reason}"
+            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
+
+    def on_connection(self, change: ConnectionChanged) -> None:
+        """Symbols move away from an account whose stream stays down."""
+        self._producer.publish(change)
+        if change.state == "connected":
+            self._outages.came_up(change.account)
+        else:
+            self._outages.went_down(change.account, change.changed_ns)
+
+    def on_quarantine(self, item: InputQuarantined) -> None:
+        """Keep what could not be read."""
+        self._producer.publish(item)

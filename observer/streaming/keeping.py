@@ -1,0 +1,116 @@
+"""What becomes of streamed trades: judged for holes, kept one by one or conflated, and settled when a symbol is left.
+
+Nothing here waits when a trade comes: it is judged and appended to what will be published, on the task that reads the
+socket.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+from bus.events import AlertRaised, Event, GapDetected, SamplingChanged, Severity, Trade, TradesConflated
+from bus.producer import Producer
+from observer.brokers import PROVIDER
+from observer.clock import Clock
+from observer.errors import ProviderError
+from observer.gaps.detector import GapDetector
+from observer.providers.interfaces import QuoteSource, chunks
+from observer.selection.sampling import Conflation, Sampling, SamplingSettings
+
+SOURCE: Final = "track-b"  # in alerts: the process whose body this is
+
+
+class TradeKeeping:
+    """The trades of one day's stream.
+
+    Args:
+        producer: takes what is to be kept.
+        quotes: tells the day's volume of a symbol that is left with an open question.
+        clock: market time.
+        sampling: how much is kept under load.
+    """
+
+    def __init__(self, producer: Producer, quotes: QuoteSource, clock: Clock, sampling: SamplingSettings) -> None:
+        self.detector = GapDetector()
+        self._producer = producer
+        self._quotes = quotes
+        self._clock = clock
+        self._sampling = Sampling(sampling)
+        self._conflation = Conflation()
+        self._settling: set[str] = set()
+
+    # --- trades come ---
+
+    def take(self, trade: Trade) -> bool:
+        """Judge a trade and keep it; False for one that was seen before, which is dropped and counted."""
+        observation = self.detector.observe(trade)
+        if observation == "duplicate":
+            return False
+        if isinstance(observation, GapDetected):
+            self._producer.publish(*self._conflation.flush(trade.symbol))
+            self._producer.publish(observation, trade)  # the one without the other would tell a wrong hole
+        elif (rate_hz := self._sampling.rate_hz) is None:
+            self._producer.publish(trade)
+        elif row := self._conflation.add(trade, rate_hz):
+            self._producer.publish(row)
+        return True
+
+    def sample(self) -> None:
+        """Keep less of the stream when the disk does not take it in time, and more again when it does."""
+        self._producer.publish(*self._conflation.flush())
+        waiting = self._producer.unacknowledged
+        if not self._sampling.look(waiting, asyncio.get_running_loop().time()):
+            return
+        rate_hz, now_ns = self._sampling.rate_hz, self._clock.now_ns()
+        reason = f"{waiting:,} events wait to be stored"
+        self._producer.publish(SamplingChanged(PROVIDER, now_ns, rate_hz, reason))
+        kept = "every trade is kept again" if rate_hz is None else f"trades are conflated to {rate_hz:g} rows a second"
+        severity: Severity = "info" if rate_hz is None else "warning"
+        self._producer.publish(AlertRaised(now_ns, severity, SOURCE, f"{kept}: {reason}"))
+
+    def on_refused(self, events: Sequence[Event], _error: OSError) -> None:
+        """What the disk did not take becomes a hole before the next trade that it takes."""
+        for event in events:
+            if isinstance(event, Trade | TradesConflated | GapDetected):
+                self.detector.refused(event)
+
+    # --- symbols are left ---
+
+    def leave(self, symbol: str, start: Callable[[Collection[str]], object]) -> None:
+        """Watch a symbol no longer. If it did not trade since an interruption, what is missing must be asked for:
+        `start` is called with whom to `settle`.
+        """
+        self._producer.publish(*self._conflation.flush(symbol))
+        self._producer.flush()  # what the disk refuses of it is unsettled
+        if symbol not in self.detector.unsettled():
+            self.detector.stop(symbol)
+        elif symbol not in self._settling:
+            self._settling.add(symbol)
+            start({symbol})
+
+    async def leave_all(self) -> None:
+        """The same for all that are watched; returns when all are settled."""
+        self._producer.publish(*self._conflation.flush())
+        self._producer.flush()  # what the disk refuses of it is unsettled
+        await self.settle(self.detector.unsettled())
+        for symbol in self.detector.watched:
+            self.detector.stop(symbol)
+
+    async def settle(self, symbols: Collection[str]) -> None:
+        """Ask for the day's volume of the symbols, publish what it shows to be missing, and watch them no longer."""
+        for chunk in chunks(sorted(symbols), self._quotes.quotes_per_call):
+            try:
+                quotes = await self._quotes.quotes(chunk, lane="urgent")
+            except ProviderError as error:
+                text = f"whether trades of {', '.join(chunk)} are missing is not known: {error}"
+                self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
+                quotes = []
+            now_ns = self._clock.now_ns()
+            for quote in quotes:
+                if quote.symbol in self.detector.unsettled():
+                    gap = self.detector.settle(quote.symbol, quote.cumulative_volume, now_ns, PROVIDER)
+                    if gap is not None:
+                        await self._producer.publish_when_taken(gap)  # nothing else would show this hole later
+            for symbol in chunk:
+                self.detector.stop(symbol)
+            self._settling.difference_update(chunk)
