@@ -45,6 +45,7 @@ JOB_OWNERS: Final[Mapping[str, str]] = {
     "universe": "master-file",
     "master_files": "master-file",
     "backup": "core-writer",
+    "quality": "core-writer",
 }
 """Which process runs a job of the day."""
 

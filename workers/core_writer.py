@@ -1,4 +1,7 @@
-"""The only process that writes the database: ingest -> store -> acknowledge -> feed and tap. Also makes the backup."""
+"""The only process that writes the database: ingest -> store -> acknowledge -> feed and tap.
+
+It also judges each day's data once its stream has ended, and makes the backup.
+"""
 
 import asyncio
 import contextlib
@@ -11,15 +14,18 @@ from typing import Final
 
 from bus.commands import Refused
 from bus.delivery import Delivered
-from bus.events import AlertRaised, BackupCompleted
+from bus.events import AlertRaised, BackupCompleted, BooksChecked, QualityJudged
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
 from bus.producer import Producer
 from bus.tap import TapPublisher
 from observer.clock import kst_datetime
 from observer.errors import ObserverError, StoreError
+from observer.gaps import judging
+from observer.gaps.reconciliation import reconcile
 from observer.store.backup import backup
 from observer.store.engine import migrate
+from observer.store.reader import StoreReader
 from observer.store.writer import Committed, StoreWriter
 from workers.alerts import QuarantineAlerts
 from workers.runtime import DATABASE_RETRY_S, Worker, run
@@ -29,6 +35,8 @@ logger = logging.getLogger(__name__)
 # A group under load is some 20,000 rows, each a tuple of plain values that no cycle can hold. With Python's own 700 new
 # objects between collections the collector looks at all of them many times in vain: a tenth of the writer's work.
 COLLECT_AFTER_OBJECTS: Final = 100_000
+
+JUDGE_AGAIN_MARKET_S: Final = 60.0  # between looks at whether the day's gaps are closed
 
 
 async def core_writer(worker: Worker) -> None:
@@ -42,8 +50,12 @@ async def core_writer(worker: Worker) -> None:
     writer = CountingWriter(url, alerts.count_from_thread)
     async with _ingest(worker, writer), worker.producer() as producer, asyncio.TaskGroup() as tasks:
         tasks.create_task(alerts.run(producer))
-        worker.orders.jobs = {"backup": lambda: _back_up_now(worker, producer)}
+        worker.orders.jobs = {
+            "backup": lambda: _back_up_now(worker, producer),
+            "quality": lambda: _judge_now(worker, producer),
+        }
         await worker.ready()
+        tasks.create_task(_judge_daily(worker, producer))
         await _back_up_daily(worker, producer)
 
 
@@ -100,6 +112,60 @@ async def _ingest(worker: Worker, writer: StoreWriter) -> AsyncIterator[None]:
         await asyncio.to_thread(tap.close)
         writer.close()
         logger.info("stored %d events in %d commits", ingest.committed_events, ingest.commits)
+
+
+async def _judge_daily(worker: Worker, producer: Producer) -> None:
+    """Close a session's books once a day; a process that starts later does it only if nobody has."""
+    while True:
+        plan = await worker.today.plan()
+        if plan.trades:
+            await worker.clock.sleep_until(plan.track_b_stop_ns + judging.SETTLED_AFTER_NS)
+            await _judge_when_due(worker, producer, plan.day.isoformat(), plan.track_b_stop_ns)
+        await worker.today.end_of(plan)
+
+
+async def _judge_when_due(worker: Worker, producer: Producer, session_date: str, stream_ended_ns: int) -> None:
+    async with worker.reader() as reader:
+        while True:
+            try:
+                if await asyncio.to_thread(reader.quality, session_date):
+                    return
+                gaps = await asyncio.to_thread(reader.open_gaps, session_date)
+                if judging.is_due(stream_ended_ns, len(gaps), worker.clock.now_ns()):
+                    async with worker.orders.turn:
+                        await _judge(worker, producer, reader, session_date)
+                    return
+            except StoreError as error:
+                logger.error("cannot judge %s yet: %s", session_date, error)
+                await asyncio.sleep(DATABASE_RETRY_S)
+            await worker.clock.sleep(JUDGE_AGAIN_MARKET_S)
+
+
+async def _judge_now(worker: Worker, producer: Producer) -> str:
+    """The day's verdicts from what is stored now, by order of a person; they count in place of earlier ones."""
+    async with worker.reader() as reader:
+        session_date = kst_datetime(worker.clock.now_ns()).date().isoformat()
+        return f"{session_date}: {await _judge(worker, producer, reader, session_date)} symbols judged"
+
+
+async def _judge(worker: Worker, producer: Producer, reader: StoreReader, session_date: str) -> int:
+    """Publish the books of every interval and the verdict on every symbol; how many symbols there are.
+
+    The verdicts come last and as one batch: a day that has one has all, whenever this process is killed.
+    """
+    now_ns = worker.clock.now_ns()
+
+    def reconciled() -> list[tuple[list[BooksChecked], QualityJudged]]:
+        return [reconcile(day, now_ns) for day in reader.symbol_days(session_date, now_ns)]
+
+    symbols = await asyncio.to_thread(reconciled)
+    for books, _verdict in symbols:
+        for interval in books:
+            producer.publish(interval)
+    if symbols:
+        producer.publish_together([verdict for _books, verdict in symbols])
+    logger.info("%s: judged the data of %d symbols", session_date, len(symbols))
+    return len(symbols)
 
 
 async def _back_up_daily(worker: Worker, producer: Producer) -> None:

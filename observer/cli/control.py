@@ -129,7 +129,7 @@ def drain(
 
 @app.command("run-job")
 def run_job(
-    job: Annotated[str, typer.Argument(help="universe, master_files or backup.")],
+    job: Annotated[str, typer.Argument(help="universe, master_files, backup or quality.")],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

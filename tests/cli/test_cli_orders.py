@@ -209,7 +209,7 @@ def test_a_job_that_nobody_owns_is_refused_with_those_there_are(folder: Path) ->
     async def run() -> None:
         async with hosted(folder) as scene:
             refused = await scene.refusal(RunJob("sweep"))
-            assert refused == ("unknown_job", "no job is named 'sweep'; there are universe, master_files, backup")
+            assert refused == ("unknown_job", "no job is named 'sweep'; there are universe, master_files, backup, quality")
 
     asyncio.run(run())
 

@@ -1,0 +1,74 @@
+"""How often symbols that deserve a place find none, over an hour. Requirement 004, Overflow Monitoring. Pure.
+
+The requirement does not say what the rate is of. Here it is the share of *symbols* that wanted a place in the hour and
+had to do without: refused, and not given one in that hour. Refusals are not counted, as whoever waits is refused at
+every evaluation.
+"""
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+import msgspec
+
+from bus.events import AlertRaised, Severity, SlotAssigned, SlotOverflowed
+
+Level = Literal["normal", "warning", "alert", "urgent"]
+
+WINDOW_NS: Final = 3600 * 1_000_000_000
+
+SYMBOLS_MIN: Final = 20
+"""Of fewer symbols in the hour no rate is told: one of three is 33 %."""
+
+LEFT_BELOW: Final = 0.8
+"""A level is left below this part of the rate at which it begins; a rate that stays around it is told once."""
+
+_RISING: Final[tuple[Level, ...]] = ("normal", "warning", "alert", "urgent")
+_SEVERITIES: Final[dict[Level, Severity]] = {
+    "normal": "info",
+    "warning": "warning",
+    "alert": "warning",
+    "urgent": "critical",
+}
+
+
+class OverflowRates(msgspec.Struct, frozen=True, kw_only=True):
+    """Above which rates the levels begin; the requirement's by default."""
+
+    warning: float = 0.05
+    alert: float = 0.10
+    urgent: float = 0.20
+
+    def begins_above(self, level: Level) -> float:
+        """The rate above which a level begins; normal begins at nothing."""
+        return {"normal": -1.0, "warning": self.warning, "alert": self.alert, "urgent": self.urgent}[level]
+
+
+def overflow_rate(changes: Iterable[SlotAssigned | SlotOverflowed], now_ns: int) -> float | None:
+    """Of the symbols that wanted a place in the hour before `now_ns`, the share that had none; None for too few."""
+    refused: set[str] = set()
+    given: set[str] = set()
+    for change in changes:
+        moment_ns = change.assigned_ns if isinstance(change, SlotAssigned) else change.overflowed_ns
+        if now_ns - WINDOW_NS < moment_ns <= now_ns:
+            (given if isinstance(change, SlotAssigned) else refused).add(change.symbol)
+    wanted = refused | given
+    return len(refused - given) / len(wanted) if len(wanted) >= SYMBOLS_MIN else None
+
+
+def next_level(level: Level, rate: float | None, rates: OverflowRates) -> Level:
+    """The level after `level` at this rate: the highest that begins below it, or the present one while the rate has
+    not fallen clearly below its beginning. Without a rate there is nothing to say: normal.
+    """
+    if rate is None:
+        return "normal"
+    reached = [each for each in _RISING if rate > rates.begins_above(each)][-1]
+    held = [each for each in _RISING if rate >= LEFT_BELOW * rates.begins_above(each)][-1]
+    return max(reached, min(level, held, key=_RISING.index), key=_RISING.index)
+
+
+def overflow_alert(before: Level, after: Level, rate: float | None, now_ns: int, source: str) -> AlertRaised | None:
+    """What to tell when the level has changed; None while it has not."""
+    if before == after:
+        return None
+    share = "too few symbols wanted a place to tell a rate" if rate is None else f"{rate:.1%} of the symbols found none"
+    return AlertRaised(now_ns, _SEVERITIES[after], source, f"places of the stream, last hour: {after} ({share})")

@@ -1,0 +1,78 @@
+"""How often symbols find no place, and when that is told."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import SlotAssigned, SlotOverflowed
+from observer.selection.overflow import (
+    LEFT_BELOW,
+    SYMBOLS_MIN,
+    WINDOW_NS,
+    Level,
+    OverflowRates,
+    next_level,
+    overflow_alert,
+    overflow_rate,
+)
+
+RATES = OverflowRates()
+NOW_NS = 10 * WINDOW_NS
+LEVELS = st.sampled_from(["normal", "warning", "alert", "urgent"])
+
+
+def given_place(number: int, at_ns: int = NOW_NS) -> SlotAssigned:
+    return SlotAssigned(f"a:{number}", f"{number:06d}", at_ns, "volume_surge", 1.0, "free_place", None)
+
+
+def refused(number: int, at_ns: int = NOW_NS) -> SlotOverflowed:
+    return SlotOverflowed(f"{number:06d}", at_ns, "volume_surge", 1.0, 1.0, 2.0, "all_places_hold_higher_scores")
+
+
+def test_the_rate_is_of_symbols_not_of_refusals() -> None:
+    changes: list[SlotAssigned | SlotOverflowed] = [*map(given_place, range(30)), *(refused(99) for _ in range(500))]
+    assert overflow_rate(changes, NOW_NS) == pytest.approx(1 / 31)
+
+
+def test_who_got_a_place_in_the_hour_did_not_overflow() -> None:
+    assert overflow_rate([*map(given_place, range(30)), refused(3)], NOW_NS) == 0
+
+
+def test_an_hour_ago_is_forgotten() -> None:
+    changes: list[SlotAssigned | SlotOverflowed] = [
+        *map(given_place, range(SYMBOLS_MIN)),
+        refused(99, NOW_NS - WINDOW_NS),
+    ]
+    assert overflow_rate(changes, NOW_NS) == 0
+
+
+def test_too_few_symbols_make_no_rate() -> None:
+    assert overflow_rate(map(refused, range(SYMBOLS_MIN - 1)), NOW_NS) is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "level"),
+    [(0.05, "normal"), (0.051, "warning"), (0.10, "warning"), (0.101, "alert"), (0.20, "alert"), (0.201, "urgent")],
+)
+def test_levels_begin_above_the_rates_of_the_requirement(rate: float, level: Level) -> None:
+    assert next_level("normal", rate, RATES) == level
+
+
+def test_a_level_is_left_only_clearly_below_its_beginning() -> None:
+    assert next_level("alert", 0.09, RATES) == "alert"
+    assert next_level("alert", 0.10 * LEFT_BELOW - 0.001, RATES) == "warning"
+    assert next_level("urgent", 0.09, RATES) == "alert"
+
+
+@given(LEVELS, st.none() | st.floats(0, 1))
+def test_a_rate_that_stays_is_told_at_most_once(level: Level, rate: float | None) -> None:
+    settled = next_level(level, rate, RATES)
+    assert next_level(settled, rate, RATES) == settled
+
+
+def test_only_a_change_is_told_with_its_weight() -> None:
+    assert overflow_alert("alert", "alert", 0.15, NOW_NS, "track-b") is None
+    told = overflow_alert("alert", "urgent", 0.25, NOW_NS, "track-b")
+    assert told is not None
+    assert (told.severity, told.source) == ("critical", "track-b")
+    assert "25.0%" in told.text
