@@ -22,6 +22,7 @@ from bus.events import (
     Trade,
     UniverseMember,
 )
+from observer.selection.base_price import price_factor, scaled
 from observer.selection.churn import is_rapid
 from observer.selection.indicators import TradeRate
 from observer.selection.profile import EarlierDays, moment_of, volume_by
@@ -86,6 +87,8 @@ class _Sight:
         "pinned",
         "rate",
         "seen_ns",
+        "shares_factor",
+        "swept",
         "trade_volume",
         "trades_per_second",
     )
@@ -103,6 +106,8 @@ class _Sight:
         self.rate = TradeRate(window_seconds)
         self.trade_volume = trade_volume
         self.seen_ns = 0
+        self.swept = False
+        self.shares_factor = 1.0  # how many of today's shares one of yesterday's is
 
     def see_rate(self, per_second: float) -> None:
         """Keep the highest until the next evaluation."""
@@ -171,11 +176,25 @@ class Selector:
         return restore_by_account(self._state)
 
     def see_snapshot(self, snapshot: Snapshot) -> None:
-        """Track A saw the symbol."""
+        """Track A saw the symbol. The first time its price limits tell whether its history is of other shares."""
         sight = self._sight(snapshot.symbol)
+        if not sight.swept:
+            sight.swept = True
+            self._adjust(sight, snapshot)
         sight.see_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
         sight.high, sight.low = snapshot.high, snapshot.low
         sight.at_upper_limit = snapshot.upper_limit is not None and snapshot.price >= snapshot.upper_limit
+
+    def _adjust(self, sight: _Sight, snapshot: Snapshot) -> None:
+        """On the day of a split, or of its like, what earlier days tell of the symbol is brought to today's shares."""
+        member = self._members.get(snapshot.symbol)
+        if member is None or (factor := price_factor(member, snapshot)) == 1.0:
+            return
+        self._members[snapshot.symbol] = scaled(member, factor)
+        sight.shares_factor = 1 / factor
+        is_of_earlier_days = sight.cumulative_volume is None  # no trade of today was streamed yet
+        if sight.trade_volume is not None and is_of_earlier_days:
+            sight.trade_volume /= factor
 
     def see_trade(self, trade: Trade) -> None:
         """The stream brought a trade of the symbol."""
@@ -292,7 +311,7 @@ class Selector:
                 continue
             profile = profiles.get(symbol)
             if profile is not None:
-                sight.average_volume_by_now = volume_by(profile, moment)
+                sight.average_volume_by_now = volume_by(profile, moment) * sight.shares_factor
             fired.extend(evaluate(member, sight, now_ns))
             sight.trades_per_second = None
         return fired

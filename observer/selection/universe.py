@@ -1,7 +1,7 @@
 """Who is eligible today: the universe of one session, fixed before the market opens. Requirement 004, Universe."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -11,6 +11,7 @@ from observer.selection.indicators import DayRow, average_true_range, average_vo
 from observer.selection.settings import UniverseSettings
 
 KOREAN_STOCKS: Final = "kr_stocks"  # the requirement's name of the market KOSPI + KOSDAQ
+NAMED_IN_WARNING: Final = 5
 
 Exclusion = Literal[
     "not_a_share", "suspended", "administrative", "etf", "etn", "spac", "preferred", "no_close", "low_close"
@@ -67,12 +68,12 @@ class UniverseDay(msgspec.Struct, frozen=True):
 
 
 class Universe(msgspec.Struct, frozen=True):
-    """The members by rank (1 first), what was built, how many were left out and why, and a warning or nothing."""
+    """The members by rank (1 first), what was built, how many were left out and why, and what is worth a warning."""
 
     members: tuple[UniverseMember, ...]
     built: UniverseBuilt
     excluded: Mapping[Exclusion, int]
-    warning: str
+    warnings: tuple[str, ...]
 
 
 NO_HISTORY: Final = History(None, None, None)
@@ -112,7 +113,8 @@ def build(
 
     A listing without history (its bars could not be fetched, or it is new) is judged by its base price, which the
     exchange sets to the previous close unless there was a corporate action; it has no averages, so no ratio of its own
-    can fire. A missing capitalisation counts as 0. Fewer than `min_symbol_count` members make a warning, not an error.
+    can fire. A missing capitalisation counts as 0 and makes a warning (requirement 004, Edge Case 4), as fewer than
+    `min_symbol_count` members do; neither is an error.
     """
     chosen: list[tuple[Security, float]] = []
     excluded: Counter[Exclusion] = Counter()
@@ -129,7 +131,7 @@ def build(
         for rank, (security, close) in enumerate(chosen, start=1)
     )
     built = _built(day, len(members), len(members) + excluded.total(), settings)
-    return Universe(members, built, excluded, _warning(len(members), settings))
+    return Universe(members, built, excluded, tuple(_warnings(chosen, settings)))
 
 
 def previous_close(security: Security, history: History) -> float | None:
@@ -137,10 +139,14 @@ def previous_close(security: Security, history: History) -> float | None:
     return history.previous_close if history.previous_close is not None else security.base_price
 
 
-def _warning(count: int, settings: UniverseSettings) -> str:
-    if count >= settings.min_symbol_count:
-        return ""
-    return f"only {count} symbols in the universe, under {settings.min_symbol_count}"
+def _warnings(chosen: Sequence[tuple[Security, float]], settings: UniverseSettings) -> Iterator[str]:
+    if len(chosen) < settings.min_symbol_count:
+        yield f"only {len(chosen)} symbols in the universe, under {settings.min_symbol_count}"
+    unknown = [security.symbol for security, _ in chosen if security.market_cap_krw is None]
+    if unknown:
+        few = ", ".join(unknown[:NAMED_IN_WARNING])
+        more = " ..." if len(unknown) > NAMED_IN_WARNING else ""
+        yield f"{len(unknown)} symbols without market capitalisation, which counts as 0: {few}{more}"
 
 
 def _built(day: UniverseDay, count: int, considered: int, settings: UniverseSettings) -> UniverseBuilt:

@@ -126,8 +126,9 @@ def test_who_was_left_out_is_counted_by_reason() -> None:
 
 
 def test_fewer_than_a_hundred_members_are_a_warning() -> None:
-    assert "99" in universe(*(share(f"{number:06}") for number in range(99))).warning
-    assert universe(*(share(f"{number:06}") for number in range(100))).warning == ""
+    [warning] = universe(*(share(f"{number:06}") for number in range(99))).warnings
+    assert "99" in warning
+    assert universe(*(share(f"{number:06}") for number in range(100))).warnings == ()
 
 
 def test_the_history_is_read_from_daily_bars() -> None:
@@ -145,3 +146,10 @@ def test_nobody_is_lost_between_members_and_excluded(closes: dict[str, float | N
     built = build(listings, {symbol: closed_at(close) for symbol, close in closes.items()}, DAY, SETTINGS)
     assert len(built.members) + sum(built.excluded.values()) == len(listings)
     assert all(member.previous_close >= 4_000.0 for member in built.members)
+
+
+def test_symbols_without_market_capitalisation_make_one_warning_that_counts_them_and_names_a_few() -> None:
+    unknown = [share(f"9{number:05}", market_cap_krw=None) for number in range(7)]
+    [warning] = universe(*(share(f"{number:06}") for number in range(100)), *unknown).warnings
+    assert "7 symbols" in warning
+    assert warning.endswith("900000, 900001, 900002, 900003, 900004 ...")

@@ -1,0 +1,129 @@
+"""Days on which the exchange's base price is not the previous close: splits and their like."""
+
+from math import ceil, floor
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import Snapshot, TriggerFired
+from observer.selection.base_price import adjusted, base_price, price_factor
+from observer.selection.selector import Selector
+from observer.selection.settings import SelectionSettings, SlotSettings
+from tests.selection.builders import member
+
+SNAPSHOT = Snapshot(
+    provider="kis",
+    symbol="005930",
+    session_date="2026-11-18",
+    sweep=1,
+    receive_time_ns=1,
+    price=10_000.0,
+    open=10_000.0,
+    high=10_000.0,
+    low=10_000.0,
+    previous_close=10_000.0,
+    upper_limit=13_000.0,
+    lower_limit=7_000.0,
+    bid=None,
+    ask=None,
+    cumulative_volume=1.0,
+    cumulative_value=10_000.0,
+)
+
+
+def tick(price: float) -> int:
+    """KRX's steps of prices since 2023."""
+    bounds = ((2_000, 1), (5_000, 5), (20_000, 10), (50_000, 50), (200_000, 100), (500_000, 500))
+    return next((step for bound, step in bounds if price < bound), 1_000)
+
+
+def seen(base: float, **changes: object) -> Snapshot:
+    """What Track A sees on a day with this base price: limits of 30 %, rounded inwards to ticks."""
+    upper, lower = base * 1.3, base * 0.7
+    return msgspec.structs.replace(
+        SNAPSHOT,
+        upper_limit=float(floor(upper / tick(upper)) * tick(upper)),
+        lower_limit=float(ceil(lower / tick(lower)) * tick(lower)),
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(("ratio", "name"), [(1 / 5, "5:1"), (5.0, "1:5"), (1 / 50, "50:1")])
+def test_after_a_split_history_is_brought_to_the_new_shares(ratio: float, name: str) -> None:
+    before = member(previous_close=50_000.0, average_volume_20d=1_000.0, average_true_range_14d=2_000.0)
+    after = adjusted(before, seen(50_000.0 * ratio))
+    assert after.previous_close == pytest.approx(50_000.0 * ratio, rel=0.002), name
+    assert after.average_volume_20d == pytest.approx(1_000.0 / ratio, rel=0.002)
+    assert after.average_true_range_14d == pytest.approx(2_000.0 * ratio, rel=0.002)
+
+
+@given(st.integers(1_000, 1_000_000))
+def test_limits_around_the_previous_close_change_nothing(close: int) -> None:
+    before = member(previous_close=float(close))
+    assert adjusted(before, seen(close)) is before
+
+
+@given(st.integers(500, 1_000_000), st.floats(0.01, 50.0))
+def test_the_base_price_is_found_in_the_limits_whatever_it_is(close: int, ratio: float) -> None:
+    base = max(100.0, round(close * ratio))
+    snapshot = seen(base)
+    assert base_price(snapshot.upper_limit, snapshot.lower_limit) == pytest.approx(base, rel=0.02)
+
+
+@given(st.integers(4_000, 1_000_000), st.floats(0.02, 50.0))
+def test_turnover_stays_what_it_was(close: int, ratio: float) -> None:
+    before = member(previous_close=float(close), average_volume_20d=1_000.0)
+    after = adjusted(before, seen(max(100.0, close * ratio)))
+    assert after.average_volume_20d is not None
+    assert after.average_volume_20d * after.previous_close == pytest.approx(1_000.0 * close)
+
+
+@given(st.integers(4_000, 500_000))
+def test_the_first_day_of_a_new_issue_is_no_split(price: int) -> None:
+    """Its limits are 60 % and 400 % of the price of the issue."""
+    before = member(previous_close=float(price))
+    limits = {"upper_limit": price * 4.0, "lower_limit": price * 0.6}
+    assert price_factor(before, msgspec.structs.replace(SNAPSHOT, **limits)) == 1.0
+
+
+@pytest.mark.parametrize(
+    "limits", [(None, 7_000.0), (13_000.0, None), (0.0, 0.0), (7_000.0, 7_000.0), (5_000.0, 9_000.0)]
+)
+def test_limits_that_tell_nothing_change_nothing(limits: tuple[float | None, float | None]) -> None:
+    snapshot = msgspec.structs.replace(SNAPSHOT, upper_limit=limits[0], lower_limit=limits[1])
+    before = member(previous_close=50_000.0)
+    assert adjusted(before, snapshot) is before
+
+
+def test_what_is_not_known_of_history_stays_unknown() -> None:
+    after = adjusted(
+        member(previous_close=50_000.0, average_volume_20d=None, average_true_range_14d=None), seen(10_000)
+    )
+    assert (after.average_volume_20d, after.average_true_range_14d) == (None, None)
+
+
+def fired(previous_close: float, snapshot: Snapshot) -> list[TriggerFired]:
+    """The triggers on a day with ordinary turnover: as many won as the average day, at today's price."""
+    base = base_price(snapshot.upper_limit, snapshot.lower_limit) or 0.0
+    today = msgspec.structs.replace(
+        snapshot,
+        price=base,
+        high=base * 1.005,
+        low=base * 0.995,
+        cumulative_volume=1_000.0 * previous_close / base,
+        receive_time_ns=1_000_000_000,
+    )
+    history = member(
+        previous_close=previous_close, average_volume_20d=1_000.0, average_true_range_14d=previous_close / 50
+    )
+    selector = Selector([history], {"main": 1}, SelectionSettings(slots=SlotSettings(max_slots=1)))
+    selector.see_snapshot(today)
+    return [event for event in selector.evaluate_all(2_000_000_000) if isinstance(event, TriggerFired)]
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1 / 5, 5.0, 1 / 50])
+def test_an_ordinary_day_with_a_split_fires_no_trigger(ratio: float) -> None:
+    """Five times the shares at a fifth of the price are no surge of volume; five times the price is no volatility."""
+    assert fired(50_000.0, seen(50_000.0 * ratio)) == []

@@ -1,0 +1,61 @@
+"""The day's bar from the day's own last snapshot."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import DailyBar, Snapshot
+from observer.selection.closing import closing_bars, closing_window
+from tests.selection.test_selection_base_price import SNAPSHOT
+
+CLOSES_NS = 1_795_000_000_000_000_000
+S = 1_000_000_000
+
+
+def at(second: float, **changes: object) -> Snapshot:
+    """A snapshot so many seconds after the close."""
+    return msgspec.structs.replace(SNAPSHOT, receive_time_ns=CLOSES_NS + round(second * S), **changes)
+
+
+def bars(*snapshots: Snapshot) -> dict[str, DailyBar]:
+    return dict(closing_bars(snapshots, SNAPSHOT.session_date, CLOSES_NS))
+
+
+def test_a_snapshot_after_the_closing_auction_is_the_day() -> None:
+    found = bars(at(90, open=9_900.0, high=10_100.0, low=9_800.0, cumulative_volume=77.0, cumulative_value=770_000.0))
+    assert found == {
+        "005930": DailyBar("kis", "005930", "2026-11-18", 9_900.0, 10_100.0, 9_800.0, 10_000.0, 77.0, 770_000.0)
+    }
+
+
+@pytest.mark.parametrize("second", [-600.0, 0.0, 59.9, 600.0, 3_600.0])
+def test_one_from_before_the_auction_s_end_or_from_after_hours_is_not(second: float) -> None:
+    assert bars(at(second)) == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"session_date": "2026-11-17"},
+        {"open": None},
+        {"high": None},
+        {"low": None},
+        {"cumulative_volume": 0.0},
+        {"low": 10_001.0},
+    ],
+)
+def test_without_a_trade_or_of_another_day_there_is_no_bar(changes: dict[str, object]) -> None:
+    assert bars(at(90, **changes)) == {}
+
+
+@given(st.lists(st.tuples(st.floats(-100, 700), st.sampled_from("ABC")), max_size=12), st.randoms())
+def test_the_last_snapshot_in_the_window_counts_in_whatever_order_they_come(seen, chance) -> None:
+    snapshots = [at(second, symbol=symbol, cumulative_volume=1.0 + second + 100) for second, symbol in seen]
+    chance.shuffle(snapshots)
+    from_ns, to_ns = closing_window(CLOSES_NS)
+    inside = [snapshot for snapshot in snapshots if from_ns <= snapshot.receive_time_ns < to_ns]
+    found = bars(*snapshots)
+    assert set(found) == {snapshot.symbol for snapshot in inside}
+    for symbol, bar in found.items():
+        assert bar.volume == max(each.cumulative_volume for each in inside if each.symbol == symbol)

@@ -1,0 +1,53 @@
+"""Who came into the universe, who left it and why, who moved."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.reference.listings import Listing
+from observer.selection.settings import UniverseSettings
+from observer.selection.universe_changes import changes_between
+from tests.selection.builders import member
+from tests.selection.test_selection_universe import share
+
+SETTINGS = UniverseSettings()
+
+
+def universe(symbols: str):
+    return [member(symbol, rank=rank) for rank, symbol in enumerate(symbols, start=1)]
+
+
+def changes(before: str, after: str, **listed: Listing):
+    return changes_between(universe(before), universe(after), listed, SETTINGS)
+
+
+def test_who_left_has_the_reason_that_the_listings_tell() -> None:
+    listed = {
+        "B": share("B", suspended=True),
+        "C": share("C", base_price=3_990.0),
+        "D": share("D", group="EF"),
+        "E": share("E"),
+    }
+    reasons = {left.symbol: left.reason for left in changes("ABCDE", "F", **listed).left}
+    assert reasons == {"A": "delisted", "B": "suspended", "C": "low_close", "D": "etf", "E": "unknown"}
+
+
+def test_who_came_has_its_rank() -> None:
+    assert [(came.symbol, came.rank) for came in changes("AC", "ABC").came] == [("B", 2)]
+
+
+def test_who_moved_furthest_is_first() -> None:
+    moved = changes("ABCD", "DABC").moved
+    assert [(each.symbol, each.places) for each in moved] == [("D", 3), ("A", -1), ("B", -1), ("C", -1)]
+
+
+symbols = st.lists(st.sampled_from("ABCDEFGH"), unique=True).map("".join)
+
+
+@given(symbols, symbols)
+def test_everybody_of_both_days_is_accounted_for(before: str, after: str) -> None:
+    found = changes(before, after)
+    assert found.stayed + len(found.came) == len(after)
+    assert found.stayed + len(found.left) == len(before)
+    assert {each.symbol for each in found.came} == set(after) - set(before)
+    assert {each.symbol for each in found.left} == set(before) - set(after)
+    assert all(each.places for each in found.moved)
