@@ -8,6 +8,7 @@ Prints one JSON object. Exit status 0: both accounts balance, every fault struck
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 
 from tests.chaos.ledger_judge import verdict
 from tests.system.running import JsonObject, observer
-from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
+from tests.system.staged import QUICK_SILENCE, StagedDay, captured, staged_day, stopped
 
 # All times KST.
 SCRIPT: Sequence[JsonObject] = (
@@ -75,12 +76,14 @@ def never_struck(told: Mapping[str, Any]) -> list[str]:
 
 
 def run(*, speed: float, symbols: int, seed: int = 7, folder: Path | None = None) -> dict[str, Any]:
-    """One day of faults, and what is to be said of it; everything stays in `folder`/d if that is given."""
+    """One day of faults, and what is to be said of it; with a `folder` everything stays in its d, with captures."""
     with staged_day(speed=speed, symbols=symbols, accounts=3, seed=seed, changes=changes(), folder=folder) as day:
-        day.begin()
-        day.until_second(ENDS_S)
-        alive = day.alive()
-        day.until_gaps_are_closed()
+        day.until_everybody_runs()
+        with captured(day) if folder else contextlib.nullcontext():
+            day.begin()
+            day.until_second(ENDS_S)
+            alive = day.alive()
+            day.until_gaps_are_closed()
         told = judged(day, day.folder)
         told["every_process_lived"] = alive
         told["never_struck"] = never_struck(told)

@@ -3,7 +3,8 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from tests.chaos import cut_day, fault_day
 from tests.chaos.ledger_judge import verdict
 from tests.system.running import short_folder
+from tests.system.secrets import search, secrets_of
 
 pytestmark = pytest.mark.system
 
@@ -69,6 +71,55 @@ def test_the_judge_notices(day: tuple[Told, Path], tmp_path: Path, tampering: st
     told = verdict(ledger, tampered, folder / "offered.csv")
     assert told["wrong"][wrong] > 0
     assert not told["balances"]
+
+
+def test_no_secret_is_in_anything_that_the_day_left(day: tuple[Told, Path]) -> None:
+    _, folder = day
+    told = search(folder)
+    assert told["leaks"] == {}
+    assert {".log", ".db", ".journal", ".toml", ".sqlite3"} <= set(told["kinds"])
+    assert list((folder / "raw").iterdir()), "there is no raw capture"
+    assert told["files"] > 20
+
+
+def test_the_keys_in_force_are_among_those_that_are_looked_for(day: tuple[Told, Path]) -> None:
+    _, folder = day
+    secrets = secrets_of(folder)
+    notes = [json.loads(path.read_text()) for path in (folder / "run" / "tokens").glob("*.json")]
+    issued = [note[name].encode() for note in notes for name in ("access_token", "approval_key") if name in note]
+    keys = [text.encode() for line in (folder / "keys.toml").read_text().splitlines() for text in line.split('"')[1:2]]
+    assert len(issued) >= 3
+    assert len(keys) == 6
+    assert all(secrets.found_in(b"Bearer " + text + b"a") for text in (*issued, *keys))
+
+
+PLANTS: Mapping[str, Callable[[bytes], bytes]] = {
+    "data/logs/track-b.log": lambda secret: b'{"event": "sent ' + secret + b'"}',
+    "raw/planted.journal": lambda secret: b"\x00\x01" + secret,
+    "data/planted.txt": lambda secret: secret[:40],
+}
+
+
+@pytest.mark.parametrize("place", PLANTS)
+def test_a_planted_secret_is_found(day: tuple[Told, Path], tmp_path: Path, place: str) -> None:
+    _, folder = day
+    [token, *_] = (folder / "run" / "tokens").glob("*.json")
+    secret = json.loads(token.read_text())["access_token"].encode()
+    shutil.copy(folder / "observer.toml", tmp_path)
+    planted = tmp_path / place
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(PLANTS[place](secret))
+    assert search(tmp_path)["leaks"] == {place: 1}
+
+
+def test_a_secret_in_a_database_is_found_even_in_a_blob(day: tuple[Told, Path], tmp_path: Path) -> None:
+    _, folder = day
+    [app_key, *_] = tomllib.loads((folder / "observer.toml").read_text())["simulator"]["app_keys"]
+    shutil.copy(folder / "observer.toml", tmp_path)
+    with closing(sqlite3.connect(tmp_path / "planted.db")) as database, database:
+        database.execute("CREATE TABLE inputs (content BLOB)")
+        database.execute("INSERT INTO inputs VALUES (?)", (b"x" * 4060 + app_key.encode() + b"x" * 9000,))
+    assert search(tmp_path)["leaks"] == {"planted.db": 1}
 
 
 @pytest.mark.slow

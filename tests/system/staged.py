@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import tomllib
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ import tomli_w
 from observer.cli.demo_day import BEGINS, DemoOptions, prepare
 from observer.clock import CLOCK_VARIABLE, HeldClock, kst_ns
 from observer.practice import DAY
-from tests.system.running import PROCESSES, JsonObject, System, ask, short_folder
+from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, ask, short_folder
 
 EVERYBODY = ("simulator", *PROCESSES)
 
@@ -48,9 +49,13 @@ class StagedDay:
         """Where everything is stored."""
         return self.system.database
 
+    def until_everybody_runs(self) -> None:
+        """Wait until every process runs; the clock stands."""
+        self.system.until(lambda: set(self.system.pids()) == set(EVERYBODY), "every process runs", 60)
+
     def begin(self) -> None:
         """Let the day begin when every process runs."""
-        self.system.until(lambda: set(self.system.pids()) == set(EVERYBODY), "every process runs", 60)
+        self.until_everybody_runs()
         self.clock.start()
 
     def second(self) -> float:
@@ -98,6 +103,32 @@ class StagedDay:
             "AND gap_id NOT IN (SELECT gap_id FROM gap_losses)"
         )
         self.system.until(lambda: ask(self.database, open_gaps) == [], "no gap is open", deadline_s)
+
+
+@contextlib.contextmanager
+def captured(day: StagedDay) -> Iterator[tuple[Path, Path]]:
+    """Record what is committed, and what is said on the wire, to these two paths in the day's folder until the end.
+
+    Both must come to a good end: the one proves that nothing is missing in it.
+    """
+    journal, raw = day.folder / "day.journal", day.folder / "raw"
+    captures = [_capture(day, "--raw", raw), _capture(day, "--out", journal)]
+    try:
+        yield journal, raw
+    finally:
+        for capture in captures:
+            capture.send_signal(signal.SIGINT)
+        ends = [(capture.communicate(timeout=60), capture.returncode) for capture in captures]
+    assert [status for _, status in ends] == [0, 0], ends
+
+
+def _capture(day: StagedDay, option: str, path: Path) -> "subprocess.Popen[bytes]":
+    """A capture that has begun: off a terminal it says so in a line."""
+    command = [OBSERVER, "capture", option, str(path), "--config", str(day.configuration), "--json"]
+    capture = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert capture.stderr is not None
+    capture.stderr.readline()
+    return capture
 
 
 @contextlib.contextmanager
