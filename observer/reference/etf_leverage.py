@@ -1,0 +1,42 @@
+"""The multiple of its index's return that a fund aims at, read from a source's words or from the fund's name. Pure.
+
+KRX writes "일반", "2X 레버리지", "1X 인버스", "2X 인버스" (IDX_CALC_INST_NM2; in 2021 "일반 (1)"; upbit-kiwoom.md
+section 3), requirement 002 knows "인버스" alone. A name says when a fund is one: "KODEX 200선물인버스2X".
+"""
+
+import re
+from typing import Final
+
+_PLAIN: Final = "일반"
+_LEVERAGED: Final = "레버리지"
+_INVERSE: Final = "인버스"
+_USUAL_LEVERAGE: Final = 2.0  # what a Korean fund that only says "레버리지" has; more is not admitted
+_MULTIPLE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:[xX×]|배)|\(\s*[-+]?(\d+(?:\.\d+)?)\s*[xX]?\s*\)")
+_WORDS_ONLY: Final = re.compile(rf"(?:{_PLAIN}|{_LEVERAGED}|{_INVERSE}|[-+\d.()\sxX×배])*")
+
+
+def leverage_of(words: str) -> float | None:
+    """The multiple in a source's own words, negative for an inverse fund; None for words that we do not know.
+
+    "일반" is 1, a bare "인버스" -1, a bare "레버리지" 2.
+    """
+    kinds = [kind for kind in (_PLAIN, _LEVERAGED, _INVERSE) if kind in words]
+    if len(kinds) != 1 or not _WORDS_ONLY.fullmatch(words):
+        return None
+    return _signed(kinds[0], words) or None
+
+
+def leverage_of_name(name: str) -> float:
+    """The multiple that a fund's name tells; 1 where it says nothing of leverage."""
+    if _INVERSE in name:
+        return _signed(_INVERSE, name[name.index(_INVERSE) :]) or -1.0
+    if _LEVERAGED in name:
+        return _signed(_LEVERAGED, name[name.index(_LEVERAGED) :]) or _USUAL_LEVERAGE
+    return 1.0
+
+
+def _signed(kind: str, text: str) -> float:
+    found = _MULTIPLE.search(text)
+    usual = _USUAL_LEVERAGE if kind == _LEVERAGED else 1.0
+    multiple = float(found[1] or found[2]) if found else usual
+    return -multiple if kind == _INVERSE else multiple
