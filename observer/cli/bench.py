@@ -210,6 +210,25 @@ def selection(
 
 
 @app.command()
+def gaps(
+    trades: Annotated[int, typer.Option(min=10_000, help="Trades in each round.")] = 200_000,
+    rounds: RoundsOption = 7,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The look for gaps: what it costs for each trade that is streamed, with a hole in each thousand."""
+    from observer.bench.gaps import GapsResult, measure_gaps
+
+    def table(result: GapsResult) -> Table:
+        shown = _table(f"{result.trades:,} trades, {result.gaps} gaps found", "", "ns a trade", "goal")
+        shown.add_row("gap check", f"{result.check_ns:.0f}", "1,000")
+        shown.add_row("the loop alone", f"{result.loop_ns:.0f}", "")
+        return shown
+
+    _measure(lambda place, tell: measure_gaps(place, trades, rounds, tell), table, folder, as_json=as_json)
+
+
+@app.command()
 def stream(
     rate: Annotated[int, typer.Option(min=100, help="Trades a second that the broker streams, about.")] = 5_000,
     seconds: Annotated[float, typer.Option(min=1, help="How long to listen.")] = 60.0,

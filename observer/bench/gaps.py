@@ -1,0 +1,52 @@
+"""How long the look for gaps takes for each trade that is streamed. No process, no network, no disk."""
+
+import time
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+from bus.events import Trade
+from observer.bench.machine import Machine, this_machine
+from observer.bench.path import Tell
+from observer.bench.trades import SYMBOLS, trade
+from observer.gaps.detector import GapDetector
+
+_HOLE_EVERY = 1_000  # trades; each such hole is found and told
+
+
+class GapsResult(msgspec.Struct, frozen=True):
+    """What `observer bench gaps` tells; nanoseconds of processor time a trade, the median round."""
+
+    machine: Machine
+    trades: int
+    gaps: int
+    rounds: int
+    check_ns: float
+    loop_ns: float
+
+
+async def measure_gaps(folder: Path, trades: int, rounds: int, tell: Tell) -> GapsResult:
+    """Judge the same trades `rounds` times, and go over them without judging beside it. Writes nothing to `folder`."""
+    tell("trades")
+    kept = [_whole(trade(number)) for number in range(trades) if number % _HOLE_EVERY]
+    check_ns, loop_ns, gaps = [], [], 0
+    for number in range(rounds):
+        tell(f"round {number + 1}")
+        detector = GapDetector()
+        for symbol in SYMBOLS:
+            detector.start(symbol)
+        observe = detector.observe
+        before_ns = time.process_time_ns()
+        told = [observe(each) for each in kept]
+        check_ns.append((time.process_time_ns() - before_ns) / len(kept))
+        before_ns = time.process_time_ns()
+        passed = [each for each in kept]  # noqa: C416 - the same loop without the check
+        loop_ns.append((time.process_time_ns() - before_ns) / len(passed))
+        gaps = sum(not isinstance(observation, str) for observation in told)
+    return GapsResult(this_machine(folder), len(kept), gaps, rounds, median(check_ns), median(loop_ns))
+
+
+def _whole(streamed: Trade) -> Trade:
+    """With the volume by which the symbol's day grows from trade to trade."""
+    return msgspec.structs.replace(streamed, volume=10.0)
