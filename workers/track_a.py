@@ -1,4 +1,4 @@
-"""Track A: sweeps the whole universe over REST, every ten minutes by default (requirement 004).
+"""Track A: sweeps the whole universe over REST, every ten minutes by default (requirement 004), and after the close.
 
 A sweep's portions lie in one queue, and every usable account takes from it as fast as its own permits allow. What an
 account cannot get goes back once, for another account.
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 LATENCY_S: Final = 0.4  # up to such answers an account uses its whole limit; the limiter sets the pace
 UNIVERSE_POLL_S: Final = 0.2
+CLOSING_SWEEP_S: Final = 90.0  # market seconds after the stop: the auction is over, and after-hours has not begun
 
 
 async def track_a(worker: Worker) -> None:
@@ -192,9 +193,11 @@ def calls_at_once(calls_per_second: float) -> int:
 
 
 def _sweep_moments(plan: DayPlan, interval_ns: int) -> Iterator[tuple[int, int]]:
-    """Number and moment of each sweep, the last one at Track A's stop."""
+    """Number and moment of each sweep: from Track A's start to its stop, and one more that sees the finished day, from
+    which the next morning takes its daily bars.
+    """
     moments = range(plan.track_a_start_ns, plan.track_a_stop_ns + 1, interval_ns)
-    return enumerate(moments, start=1)
+    return enumerate((*moments, plan.track_a_stop_ns + round(CLOSING_SWEEP_S * NS_PER_S)), start=1)
 
 
 def _snapshot(quote: Quote, session_date: str, sweep: int, receive_time_ns: int) -> Snapshot:

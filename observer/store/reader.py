@@ -222,6 +222,12 @@ class StoreReader:
             built = connection.execute(_last_build(session_date, market)).first()
             return _members(connection, built.stream, built.sequence, event_of(UniverseBuilt, built)) if built else []
 
+    def universe_built(self, session_date: str, market: str) -> UniverseBuilt | None:
+        """That the day's universe was built, the last time; None when it was not."""
+        with self._asking() as connection:
+            built = connection.execute(_last_build(session_date, market)).first()
+            return event_of(UniverseBuilt, built) if built else None
+
     def latest_universe_before(self, session_date: str, market: str) -> Sequence[UniverseMember]:
         """The universe of the last day before this one that has one; empty when there is none."""
         columns = EVENT_TABLES[UniverseBuilt].c

@@ -1,0 +1,227 @@
+"""Fixes the universe of a day: listings, their last daily bars, who is eligible. Decisions are `observer.selection`'s.
+
+A universe that is committed stays as it is all day. Bars are stored as they come, so whoever is killed on the way goes
+on where it stopped. A day's own last snapshots spare the next morning the call for its bar.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bus.commands import Refused
+from bus.events import AlertRaised, DailyBar, UniverseBuilt
+from bus.producer import Producer
+from observer.brokers import PROVIDER
+from observer.clock import Clock, kst_datetime
+from observer.config import Settings
+from observer.errors import DataFileError, ProviderError
+from observer.providers.day_file import read_trading_days
+from observer.providers.interfaces import Bar, HistorySource
+from observer.reference.listings import Listing
+from observer.schedule.phases import DayPlan, moment_of
+from observer.schedule.trading_day import TradingDay
+from observer.selection.closing import closing_bars, closing_window
+from observer.selection.universe import KOREAN_STOCKS, UniverseDay, build, exclusion, history_of
+from observer.store.reader import StoreReader
+from observer.universe.files import write_universe_file
+
+logger = logging.getLogger(__name__)
+
+EXCHANGES: Final = ("KOSPI", "KOSDAQ")
+HISTORY_DAYS: Final = 45  # calendar days that hold the sessions of the longest average (20) and one more
+BARS_KEPT: Final = 21
+CALLS_AT_ONCE: Final = 8
+FAILURES_MAX: Final = 0.02  # more symbols without an answer than this share are an outage, not oddities
+
+
+class Sessions(msgspec.Struct, frozen=True):
+    """The two sessions before a day: the last one with its close in UTC ns, and the date of the one before that."""
+
+    previous: date
+    previous_closes_ns: int
+    before_previous: date
+
+
+class UniverseBuilder:
+    """Builds the universe of one day after another, each once.
+
+    Args:
+        settings: of the whole configuration; [run] and `selection.universe` are read.
+        clock: market time.
+        producer: takes the facts.
+        history: where daily bars come from.
+        reader: what is stored.
+        bring_listings: looks at an exchange's master file, when nothing is known of its listings.
+        settled: returns when all that was published is committed.
+        source: who is said to have raised an alert.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        producer: Producer,
+        history: HistorySource,
+        reader: StoreReader,
+        bring_listings: Callable[[str], Awaitable[None]],
+        settled: Callable[[], Awaitable[None]],
+        source: str,
+    ) -> None:
+        self._run = settings.run
+        self._settings = settings.selection.universe
+        self._clock = clock
+        self._producer = producer
+        self._history = history
+        self._reader = reader
+        self._bring_listings = bring_listings
+        self._settled = settled
+        self._source = source
+
+    def begins_ns(self, plan: DayPlan) -> int:
+        """When the universe of a day is due."""
+        return moment_of(plan, self._settings.generation_time)
+
+    async def build(self, plan: DayPlan) -> None:
+        """Build it, unless it is there already; then see to its file."""
+        if self._built(plan) is None:
+            await self._build(plan)
+        await self._write_file(plan)
+
+    async def build_now(self, plan: DayPlan) -> str | Refused:
+        """Build it before its time, by order of a person. One that is there stays as it is: the day's data were
+        collected with it.
+        """
+        if not plan.trades:
+            return Refused("not_now", f"{plan.day} is no trading day: it has no universe")
+        if (there := self._built(plan)) is not None:
+            await self._write_file(plan)
+            at = kst_datetime(there.built_ns).strftime("%H:%M:%S")
+            return Refused("not_now", f"the universe of {plan.day} was built at {at} KST and stays as it is all day")
+        built = await self._build(plan)
+        await self._write_file(plan)
+        return f"{built.symbols} symbols out of {built.considered} listings"
+
+    def _built(self, plan: DayPlan) -> UniverseBuilt | None:
+        return self._reader.universe_built(plan.day.isoformat(), KOREAN_STOCKS)
+
+    async def _write_file(self, plan: DayPlan) -> None:
+        """Write down what is committed. A folder that cannot be written costs the file, not the universe."""
+        await self._settled()
+        try:
+            write_universe_file(self._reader, Path(self._run.universe), plan.day.isoformat(), KOREAN_STOCKS)
+        except OSError as error:
+            text = f"the file of the universe of {plan.day} cannot be written: {error}"
+            logger.error(text)
+            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", self._source, text))
+
+    async def _build(self, plan: DayPlan) -> UniverseBuilt:
+        listings = await self._listings()
+        sessions = sessions_before(Path(self._run.runtime), plan.day)
+        candidates = [listing for listing in listings if exclusion(listing, listing.base_price, self._settings) is None]
+        bars = await self._bars([listing.symbol for listing in candidates], sessions)
+        day = UniverseDay(
+            PROVIDER, KOREAN_STOCKS, plan.day.isoformat(), sessions.previous.isoformat(), self._clock.now_ns()
+        )
+        histories = {symbol: history_of(days[-BARS_KEPT:]) for symbol, days in bars.items()}
+        universe = build(candidates, histories, day, self._settings)
+        for warning in universe.warnings:
+            logger.warning(warning)
+            self._producer.publish(AlertRaised(day.built_ns, "warning", self._source, warning))
+        built: UniverseBuilt = msgspec.structs.replace(universe.built, considered=len(listings))
+        self._producer.publish_together([*universe.members, built])
+        logger.info("universe of %d symbols out of %d listings", built.symbols, built.considered)
+        return built
+
+    async def _listings(self) -> Sequence[Listing]:
+        """What is listed, as the master files said last; an exchange of which nothing is known is looked at first.
+
+        Raises:
+            DataFileError: a file gave nothing (held, or unreadable): the job is tried again later.
+            ProviderError: a file cannot be had.
+        """
+        for exchange in EXCHANGES:
+            if not self._reader.active_listings(exchange):
+                await self._bring_listings(exchange)
+                await self._settled()
+        found = {exchange: self._reader.active_listings(exchange) for exchange in EXCHANGES}
+        if unknown := [exchange for exchange, listings in found.items() if not listings]:
+            raise DataFileError(f"no listings of {' or '.join(unknown)} are known")
+        return [listing for listings in found.values() for listing in listings.values()]
+
+    async def _bars(self, symbols: Sequence[str], sessions: Sessions) -> Mapping[str, Sequence[DailyBar]]:
+        """The last bars of every symbol up to the previous session: the stored ones, and what came since, from that
+        day's own snapshots or else fetched.
+
+        Raises:
+            ProviderError: too many symbols got no answer: a universe without history would be crippled all day, so the
+                job is tried again; what was fetched is stored, and only the rest is asked for.
+        """
+        stored = await asyncio.to_thread(self._reader.daily_bars, BARS_KEPT)
+        own = await asyncio.to_thread(self._own_bars, sessions)
+        at_once = asyncio.Semaphore(CALLS_AT_ONCE)
+        failures: list[ProviderError] = []
+
+        async def complete(symbol: str) -> tuple[str, Sequence[DailyBar]]:
+            days = stored.get(symbol, [])
+            known_until = days[-1].session_date if days else ""
+            if known_until >= sessions.previous.isoformat():
+                return symbol, days
+            if symbol in own and known_until >= sessions.before_previous.isoformat():
+                self._producer.publish(own[symbol])
+                return symbol, [*days, own[symbol]]
+            async with at_once:
+                try:
+                    return symbol, [*days, *await self._fetch(symbol, known_until, sessions.previous)]
+                except ProviderError as error:
+                    logger.warning("no daily bars of %s: %s", symbol, error)
+                    failures.append(error)
+                    return symbol, days
+
+        bars = dict(await asyncio.gather(*[complete(symbol) for symbol in symbols]))
+        outages = [error for error in failures if error.retry]
+        if len(outages) > FAILURES_MAX * len(symbols):
+            raise outages[0]
+        return bars
+
+    def _own_bars(self, sessions: Sessions) -> Mapping[str, DailyBar]:
+        """The previous session's bars as Track A saw that day end."""
+        session_date = sessions.previous.isoformat()
+        from_ns, to_ns = closing_window(sessions.previous_closes_ns)
+        snapshots = self._reader.snapshots(session_date, from_ns, to_ns)
+        return closing_bars(snapshots, session_date, sessions.previous_closes_ns)
+
+    async def _fetch(self, symbol: str, after: str, previous: date) -> Sequence[DailyBar]:
+        """A symbol's bars after that session date, published as they come.
+
+        Raises:
+            ProviderError: the broker has none to give, or does not answer.
+        """
+        first = previous - timedelta(days=HISTORY_DAYS)
+        bars = [_daily_bar(bar) for bar in await self._history.daily_bars(symbol, first, previous)]
+        new = [bar for bar in bars if bar.session_date > after]
+        for bar in new:
+            self._producer.publish(bar)
+        return new
+
+
+def sessions_before(runtime: Path, day: date) -> Sessions:
+    """The sessions before this day, from the day file."""
+    earlier = sorted((each for each in read_trading_days(runtime) if each.trades and each.day < day), key=_day_of)
+    before_previous, previous = earlier[-2:]
+    assert previous.closes_ns is not None, "a day that trades has hours"
+    return Sessions(previous.day, previous.closes_ns, before_previous.day)
+
+
+def _day_of(day: TradingDay) -> date:
+    return day.day
+
+
+def _daily_bar(bar: Bar) -> DailyBar:
+    day = kst_datetime(bar.start_ns).date().isoformat()
+    return DailyBar(PROVIDER, bar.symbol, day, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.value)
