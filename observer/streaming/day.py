@@ -260,7 +260,7 @@ class StreamingDay:
 
     def on_registered(self, symbol: str) -> None:
         """From now on nothing of the symbol may be missing."""
-        self.trades.detector.start(symbol)
+        self.trades.watch(symbol)
 
     def on_unregistered(self, symbol: str, reason: str) -> None:
         """A symbol that lost its place is not watched any more; one that lost its connection is, and will be back."""

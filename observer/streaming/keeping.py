@@ -37,7 +37,7 @@ class TradeKeeping:
         self._clock = clock
         self._sampling = Sampling(sampling)
         self._conflation = Conflation()
-        self._settling: set[str] = set()
+        self._leaving: dict[str, object] = {}  # who is being settled, each time as another one
 
     # --- trades come ---
 
@@ -74,7 +74,14 @@ class TradeKeeping:
             if isinstance(event, Trade | TradesConflated | GapDetected):
                 self.detector.refused(event)
 
-    # --- symbols are left ---
+    # --- symbols are watched, and left ---
+
+    def watch(self, symbol: str) -> None:
+        """From now on nothing of the symbol may be missing. One that comes back while it is being left is not left: its
+        next trade shows what is missing of the time between, too.
+        """
+        self._leaving.pop(symbol, None)
+        self.detector.start(symbol)
 
     def leave(self, symbol: str, start: Callable[[Collection[str]], object]) -> None:
         """Watch a symbol no longer. If it did not trade since an interruption, what is missing must be asked for:
@@ -84,20 +91,23 @@ class TradeKeeping:
         self._producer.flush()  # what the disk refuses of it is unsettled
         if symbol not in self.detector.unsettled():
             self.detector.stop(symbol)
-        elif symbol not in self._settling:
-            self._settling.add(symbol)
+        elif symbol not in self._leaving:
+            self._leaving[symbol] = object()
             start({symbol})
 
     async def leave_all(self) -> None:
         """The same for all that are watched; returns when all are settled."""
         self._producer.publish(*self._conflation.flush())
         self._producer.flush()  # what the disk refuses of it is unsettled
-        await self.settle(self.detector.unsettled())
+        unsettled = self.detector.unsettled()
+        self._leaving |= {symbol: object() for symbol in unsettled}
+        await self.settle(unsettled)
         for symbol in self.detector.watched:
             self.detector.stop(symbol)
 
     async def settle(self, symbols: Collection[str]) -> None:
-        """Ask for the day's volume of the symbols, publish what it shows to be missing, and watch them no longer."""
+        """Ask for the day's volume of symbols that are being left, publish what is missing, and watch them no longer."""
+        asked = {symbol: self._leaving.get(symbol) for symbol in symbols}
         for chunk in chunks(sorted(symbols), self._quotes.quotes_per_call):
             try:
                 quotes = await self._quotes.quotes(chunk, lane="urgent")
@@ -106,11 +116,14 @@ class TradeKeeping:
                 self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
                 quotes = []
             now_ns = self._clock.now_ns()
+            left = {symbol for symbol in chunk if asked[symbol] and self._leaving.get(symbol) is asked[symbol]}
+            gaps: list[GapDetected] = []
             for quote in quotes:
-                if quote.symbol in self.detector.unsettled():
+                if quote.symbol in left & self.detector.unsettled():
                     gap = self.detector.settle(quote.symbol, quote.cumulative_volume, now_ns, PROVIDER)
-                    if gap is not None:
-                        await self._producer.publish_when_taken(gap)  # nothing else would show this hole later
-            for symbol in chunk:
+                    gaps += [gap] if gap is not None else []
+            for symbol in left:
                 self.detector.stop(symbol)
-            self._settling.difference_update(chunk)
+                del self._leaving[symbol]
+            for gap in gaps:
+                await self._producer.publish_when_taken(gap)  # nothing else would show this hole later

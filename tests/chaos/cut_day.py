@@ -15,6 +15,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -61,15 +62,19 @@ def kill_all(day: StagedDay, times: int, stops_s: int, chance: Random) -> Sequen
     return victims
 
 
-def run(*, cuts: int, speed: float, symbols: int, kills: int, seed: int, stops_s: int = STOPS_S) -> dict[str, Any]:
-    """One day of cuts and kills, and what is to be said of it."""
+def run(
+    *, cuts: int, speed: float, symbols: int, kills: int, seed: int, stops_s: int = STOPS_S, folder: Path | None = None
+) -> dict[str, Any]:
+    """One day of cuts and kills, and what is to be said of it; everything stays in `folder`/d if that is given."""
     chance = Random(f"cuts/{seed}")
     changes: Mapping[str, JsonObject] = {
         "kis": {**QUICK_SILENCE["kis"], "stream_attempts_per_hour": ATTEMPTS_PER_HOUR},
         "simulator": {**QUICK_SILENCE["simulator"], "drops": [], "faults": list(cut_script(cuts, stops_s, chance))},
         "schedule": {"track_b_stop": _time_of_day(stops_s)},
     }
-    with staged_day(speed=speed, symbols=symbols, accounts=2, seed=seed, begins=(8, 55), changes=changes) as day:
+    with staged_day(
+        speed=speed, symbols=symbols, accounts=2, seed=seed, begins=(8, 55), changes=changes, folder=folder
+    ) as day:
         day.begin()
         killed = kill_all(day, kills, stops_s, chance)
         day.until_second(stops_s + 120)
@@ -104,6 +109,7 @@ def main() -> int:
     parser.add_argument("--speed", type=float, default=60, help="market seconds a second")
     parser.add_argument("--symbols", type=int, default=200)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--folder", type=Path, help="keep everything in its folder d; without it nothing is kept")
     arguments = parser.parse_args()
     told = run(**vars(arguments))
     sys.stdout.write(json.dumps({**told, "filled_share": filled_share(told)}, indent=2) + "\n")

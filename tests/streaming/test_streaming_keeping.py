@@ -1,0 +1,119 @@
+"""Symbols that are left with an open question, and come back before it is answered."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import pytest
+
+from bus.events import Event, GapDetected, Trade
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.clock import ManualClock
+from observer.providers.interfaces import Lane, Quote
+from observer.selection.sampling import SamplingSettings
+from observer.streaming.keeping import TradeKeeping
+from tests.builders import trades
+
+SYMBOL = "005930"
+
+
+def quote_of(symbol: str, cumulative_volume: float) -> Quote:
+    return Quote(symbol, 0.0, None, None, None, None, None, None, None, None, cumulative_volume, 0.0)
+
+
+class SlowQuotes:
+    """A broker whose answers come when the test lets them."""
+
+    quotes_per_call = 30
+
+    def __init__(self, cumulative_volume: float) -> None:
+        self.answer = asyncio.Event()
+        self.asked = asyncio.Event()
+        self._cumulative_volume = cumulative_volume
+
+    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
+        self.asked.set()
+        await self.answer.wait()
+        return [quote_of(symbol, self._cumulative_volume) for symbol in symbols]
+
+
+class Scene:
+    """A symbol that traded five times, lost its line, and is being left: the day's volume is asked for."""
+
+    def __init__(self, folder: Path, missed: Sequence[Trade]) -> None:
+        self.published: list[Event] = []
+        self.quotes = SlowQuotes(missed[-1].cumulative_volume)
+        self.producer = Producer(Outbox(folder / "outbox", "test", "1" * 32), f"ipc://{folder}/nobody")
+        self.keeping = TradeKeeping(self.producer, self.quotes, ManualClock(), SamplingSettings())
+        self.keeping.watch(SYMBOL)
+        for trade in trades(5):
+            assert self.keeping.take(trade)
+        self.keeping.detector.interrupted(SYMBOL, "reconnect")
+        self.settling: list[asyncio.Task[None]] = []
+
+    def leave(self) -> None:
+        def start(symbols: Collection[str]) -> None:
+            self.settling.append(asyncio.get_running_loop().create_task(self.keeping.settle(symbols)))
+
+        self.keeping.leave(SYMBOL, start)
+
+    async def answered(self) -> None:
+        self.quotes.answer.set()
+        await asyncio.gather(*self.settling)
+
+
+@pytest.fixture
+def missed() -> Sequence[Trade]:
+    return trades(3, first=6)
+
+
+def test_a_symbol_that_comes_back_while_it_is_being_left_is_still_watched(
+    tmp_path: Path, missed: Sequence[Trade]
+) -> None:
+    async def test() -> None:
+        scene = Scene(tmp_path, missed)
+        scene.leave()
+        await scene.quotes.asked.wait()
+        scene.keeping.watch(SYMBOL)
+        await scene.answered()
+        assert scene.keeping.detector.watched == {SYMBOL}
+        after = trades(1, first=9)[0]
+        gap = scene.keeping.detector.observe(after)
+        assert isinstance(gap, GapDetected)
+        assert gap.missing_volume == sum(trade.volume for trade in missed)
+        assert not scene.keeping.take(after), "it was seen before"
+        scene.producer.close()
+
+    asyncio.run(test())
+
+
+def test_a_symbol_that_stays_away_is_settled_and_watched_no_longer(tmp_path: Path, missed: Sequence[Trade]) -> None:
+    async def test() -> None:
+        scene = Scene(tmp_path, missed)
+        before = scene.producer.published
+        scene.leave()
+        await scene.answered()
+        scene.producer.flush()
+        assert scene.keeping.detector.watched == frozenset()
+        assert scene.producer.published == before + 5 + 1, "five trades and the gap"
+        scene.producer.close()
+
+    asyncio.run(test())
+
+
+def test_one_that_comes_back_and_is_left_again_is_settled_once(tmp_path: Path, missed: Sequence[Trade]) -> None:
+    async def test() -> None:
+        scene = Scene(tmp_path, missed)
+        scene.leave()
+        await scene.quotes.asked.wait()
+        scene.keeping.watch(SYMBOL)
+        scene.leave()
+        await scene.answered()
+        scene.producer.flush()
+        assert len(scene.settling) == 2
+        assert scene.keeping.detector.watched == frozenset()
+        assert scene.producer.published == 5 + 1
+        scene.producer.close()
+
+    asyncio.run(test())
