@@ -106,7 +106,7 @@ class TradeKeeping:
             self.detector.stop(symbol)
 
     async def settle(self, symbols: Collection[str]) -> None:
-        """Ask for the day's volume of symbols that are being left, publish what is missing, and watch them no longer."""
+        """Ask for the day's volume of symbols that are being left, publish what is missing, watch them no longer."""
         asked = {symbol: self._leaving.get(symbol) for symbol in symbols}
         for chunk in chunks(sorted(symbols), self._quotes.quotes_per_call):
             try:
