@@ -6,6 +6,7 @@ that streams never has the REST client's, and the other way round.
 """
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -33,7 +34,9 @@ from observer.providers.settings import RestSettings
 from observer.selection.slots import AllocationStrategy
 
 if TYPE_CHECKING:
+    from observer.providers.http import RestPipeline
     from observer.providers.kis.calls import KisIssuing, KisRest
+    from observer.providers.kis.doors import KisFunds
     from observer.providers.kis.files import KisMasterFiles
     from observer.providers.websocket import TradeStreamConnection
 
@@ -88,22 +91,34 @@ class BrokerAccount:
     @contextlib.asynccontextmanager
     async def rest(self) -> AsyncIterator["KisRest"]:
         """REST calls, sharing the account's permits with all other processes."""
-        async with self._open_rest(self._settings.kis.rest, self._credentials) as calls:
-            yield calls
+        from observer.providers.kis.calls import KisRest
+
+        async with self._open_pipeline(self._settings.kis.rest, self._credentials) as pipeline:
+            yield KisRest(pipeline)
+
+    @contextlib.asynccontextmanager
+    async def funds(self) -> AsyncIterator["KisFunds"]:
+        """Calls about funds, sharing the account's permits likewise."""
+        from observer.providers.kis.doors import KisFunds
+
+        async with self._open_pipeline(self._settings.kis.rest, self._credentials) as pipeline:
+            yield KisFunds(pipeline)
 
     @contextlib.asynccontextmanager
     async def probe(self) -> AsyncIterator["KisRest"]:
         """REST calls without patience: one attempt each, and no long wait for another token. For health checks."""
         settings = msgspec.structs.replace(self._settings.kis.rest, attempts_max=1)
-        async with self._open_rest(settings, self._cached_credentials(_PROBE_DEADLINE_S)) as calls:
-            yield calls
+        from observer.providers.kis.calls import KisRest
+
+        async with self._open_pipeline(settings, self._cached_credentials(_PROBE_DEADLINE_S)) as pipeline:
+            yield KisRest(pipeline)
 
     @contextlib.asynccontextmanager
-    async def _open_rest(
+    async def _open_pipeline(
         self, settings: RestSettings, credentials: CachedCredentials[Credentials]
-    ) -> AsyncIterator["KisRest"]:
+    ) -> AsyncIterator["RestPipeline"]:
         from observer.providers.http import RestPipeline, open_client
-        from observer.providers.kis.calls import KisRest, KisRestDialect
+        from observer.providers.kis.calls import KisRestDialect
 
         permits_path = Path(self._settings.run.runtime) / "permits" / self.name
         permits = SharedPermits(permits_path, self._clock, self._settings.kis.permits)
@@ -119,7 +134,7 @@ class BrokerAccount:
                 recorder=self._recorder,
             )
             try:
-                yield KisRest(pipeline)
+                yield pipeline
             finally:
                 permits.close()
 
@@ -210,6 +225,13 @@ class Brokers:
             yield RestOfAll(self, calls)
 
     @contextlib.asynccontextmanager
+    async def funds(self) -> AsyncIterator["FundsOfAll"]:
+        """Calls about funds of every account."""
+        async with contextlib.AsyncExitStack() as stack:
+            calls = {account.name: await stack.enter_async_context(account.funds()) for account in self.accounts}
+            yield FundsOfAll(self, calls)
+
+    @contextlib.asynccontextmanager
     async def master_files(self) -> AsyncIterator["KisMasterFiles"]:
         """The download host of the master files."""
         from observer.providers.http import open_client
@@ -252,6 +274,28 @@ class RestOfAll:
 
     def _first(self) -> "KisRest":
         return next(iter(self.usable().values()))
+
+
+class FundsOfAll:
+    """Calls about funds of every account, while they are open.
+
+    The usable accounts take turns: a thousand funds are asked for, and each account brings its own calls a second.
+    """
+
+    def __init__(self, brokers: Brokers, calls: Mapping[str, "KisFunds"]) -> None:
+        self._brokers = brokers
+        self._calls = calls
+        self._turns = itertools.count()
+
+    def next(self) -> "KisFunds":
+        """The calls of the usable account whose turn it is."""
+        usable = self._brokers.usable()
+        return self._calls[usable[next(self._turns) % len(usable)].name]
+
+    @property
+    def accounts(self) -> int:
+        """How many take turns now."""
+        return len(self._brokers.usable())
 
 
 def keys_of(settings: Settings) -> Sequence[AccountKeys]:

@@ -20,6 +20,7 @@ from observer.providers.interfaces import RecordKind
 from observer.providers.kis import hosts
 from observer.providers.settings import RestSettings
 from observer.reference.changes import ReferenceSettings
+from observer.reference.etf_settings import FundSettings
 from observer.schedule.phases import ScheduleSettings
 from observer.selection.configuration import parse_selection
 from observer.selection.sampling import SamplingSettings
@@ -129,6 +130,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     selection: SelectionSettings = SelectionSettings()
     recovery: RecoverySettings = RecoverySettings()
     reference: ReferenceSettings = ReferenceSettings()
+    funds: FundSettings = FundSettings()
     track_a: TrackASettings = TrackASettings()
     track_b: TrackBSettings = TrackBSettings()
     supervision: SupervisionSettings = SupervisionSettings()

@@ -54,6 +54,20 @@ class MaintenanceError(ProviderError):
     retry = True
 
 
+class LoggedOutError(ProviderError):
+    """There is no session, or it was ended (KRX: LOGOUT); logging in again can help."""
+
+    retry = True
+
+
+class SessionTakenError(ProviderError):
+    """The one session that a person may have is in use elsewhere (KRX CD011, or another process of ours)."""
+
+
+class PasswordExpiredError(ProviderError):
+    """The password must be changed by a person before anything else works (KRX CD010)."""
+
+
 class BadRequestError(ProviderError):
     """The broker refused the request itself; asking again gives the same answer."""
 

@@ -9,15 +9,13 @@ The file is TOML with a table per account:
 Which accounts there are and where the keys of each are is `pool.AccountSettings`'s.
 """
 
-import os
-import shlex
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from observer.accounts.pool import AccountSettings
+from observer.accounts.private_file import read_privately
 from observer.errors import MissingKeysError
 
 
@@ -99,21 +97,6 @@ def _read_file(path: Path) -> dict[str, _FileEntry]:
         MissingKeysError: others may read it, or it is not such a file. The text holds nothing of its content.
     """
     try:
-        # Looked at and read through one descriptor: nothing can be put in between.
-        with path.open("rb") as file:
-            _check_private(os.fstat(file.fileno()), path)
-            content = file.read()
-        return msgspec.toml.decode(content, type=dict[str, _FileEntry])
-    except FileNotFoundError:
-        raise
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        return msgspec.toml.decode(read_privately(path), type=dict[str, _FileEntry])
+    except (UnicodeDecodeError, msgspec.DecodeError) as error:
         raise MissingKeysError(f"{path} cannot be read: {type(error).__name__}") from None
-
-
-def _check_private(status: os.stat_result, path: Path) -> None:
-    """A keys file belongs to the user who runs us and is closed to everybody else."""
-    quoted = shlex.quote(str(path))
-    if status.st_uid != os.geteuid():
-        raise MissingKeysError(f"{path} belongs to another user: run `chown {os.geteuid()} {quoted}`")
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise MissingKeysError(f"{path} can be read by others: run `chmod 600 {quoted}`")

@@ -2,7 +2,11 @@
 
 import contextlib
 import os
+import shlex
+import stat
 from pathlib import Path
+
+from observer.errors import MissingKeysError
 
 
 def replace_privately(path: Path, content: bytes) -> None:
@@ -21,3 +25,30 @@ def replace_privately(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+def read_privately(path: Path) -> bytes:
+    """A file of secrets, after a look at who else could read it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        MissingKeysError: others may read it, or it cannot be read. The text holds nothing of its content.
+    """
+    try:
+        # Looked at and read through one descriptor: nothing can be put in between.
+        with path.open("rb") as file:
+            _check_private(os.fstat(file.fileno()), path)
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise MissingKeysError(f"{path} cannot be read: {type(error).__name__}") from None
+
+
+def _check_private(status: os.stat_result, path: Path) -> None:
+    """A keys file belongs to the user who runs us and is closed to everybody else."""
+    quoted = shlex.quote(str(path))
+    if status.st_uid != os.geteuid():
+        raise MissingKeysError(f"{path} belongs to another user: run `chown {os.geteuid()} {quoted}`")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise MissingKeysError(f"{path} can be read by others: run `chmod 600 {quoted}`")

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from observer.reference.etf import FundEntry
+
 
 class FundQuote(msgspec.Struct, frozen=True, kw_only=True):
     """An ETF's or ETN's price beside its NAV.
@@ -150,4 +152,22 @@ class FundSource(Protocol):
 
     async def fund_holdings(self, symbol: str) -> FundHoldings | None:
         """What the fund holds now; None when the broker does not know it."""
+        ...
+
+
+class FundListSource(Protocol):
+    """Where the list of funds comes from: which there are, and what it tells of each."""
+
+    @property
+    def name(self) -> str:
+        """As `[funds] sources` has it."""
+        ...
+
+    async def fund_list(self, last_session: date) -> Sequence[FundEntry]:
+        """The funds, in the source's order; `last_session` is the last finished one, for sources that go by days.
+
+        Raises:
+            ProviderError: the source did not answer, or refused.
+            DataFileError: what it has cannot be read.
+        """
         ...

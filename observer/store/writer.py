@@ -18,6 +18,7 @@ from bus.delivery import Delivered
 from bus.events import Event, ListingChanged, kind_of
 from observer.errors import StoreError
 from observer.store.engine import describe, open_writer, require_current_schema, store_errors
+from observer.store.fund_projection import FUND_PROJECTIONS, Projection
 from observer.store.insertion import Insertion, insertion_of
 from observer.store.rows import Place, Row, event_of, group_rows, listing_row, place_of, refused_row
 from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE, STREAMS
@@ -98,12 +99,16 @@ class StoreWriter:
             group = group_rows(batches, {uid: stream.id for uid, stream in streams.items()})
             quarantine = list(group.poison)
             rows_by_kind: dict[str, int] = {}
+            projected: dict[type[Event], Sequence[Row]] = {}
             for event_type, rows in group.rows.items():
                 refused = store_rows(connection, event_type, rows)
                 quarantine += refused.values()
                 rows_by_kind[kind_of(event_type)] = len(rows) - len(refused)
-                if event_type is ListingChanged:
-                    _project_listings(connection, [row for row in rows if place_of(row) not in refused])
+                if event_type in _PROJECTIONS:
+                    projected[event_type] = [row for row in rows if place_of(row) not in refused]
+            for event_type, project in _PROJECTIONS.items():
+                if stored := projected.get(event_type):
+                    project(connection, stored)
             if quarantine:
                 self._insertion.insert(connection, QUARANTINE, quarantine)
         return Committed(rows_by_kind, len(quarantine))
@@ -198,11 +203,10 @@ def _project_listings(connection: Connection, rows: Sequence[Row]) -> None:
     """Bring the listings to the state after these changes. When a listing was first seen stays, and a change that is
     older than what is there (the late rest of an earlier stream) changes nothing.
     """
-    if rows:
-        names = LISTINGS.columns.keys()
-        events = [event_of(ListingChanged, row) for row in rows]
-        upsert = _LISTING_UPSERTS[connection.dialect.name]
-        connection.execute(upsert, [dict(zip(names, listing_row(event), strict=True)) for event in events])
+    names = LISTINGS.columns.keys()
+    events = [event_of(ListingChanged, row) for row in rows]
+    upsert = _LISTING_UPSERTS[connection.dialect.name]
+    connection.execute(upsert, [dict(zip(names, listing_row(event), strict=True)) for event in events])
 
 
 def _listing_upsert(statement: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
@@ -219,3 +223,6 @@ _LISTING_UPSERTS: Final = {
     "sqlite": _listing_upsert(sqlite.insert(LISTINGS)),
     "postgresql": _listing_upsert(postgresql.insert(LISTINGS)),
 }
+
+# In this order, whatever came first: what is known of a fund needs the fund to be there.
+_PROJECTIONS: Final[Mapping[type[Event], Projection]] = {ListingChanged: _project_listings, **FUND_PROJECTIONS}

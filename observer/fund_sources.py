@@ -1,0 +1,179 @@
+"""The configured sources of the list of funds, put together: our own listings, KRX's two doors, a person's table.
+
+Like `observer.brokers` this is where a provider meets secrets, settings and the database, which do not know each other.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, assert_never
+
+import msgspec
+
+from observer import logs
+from observer.accounts.private_file import read_privately
+from observer.config import Settings
+from observer.errors import DataFileError, MissingKeysError
+from observer.providers.funds import FundListSource
+from observer.reference.etf import FundEntry
+from observer.reference.etf_manual import parse_manual
+from observer.reference.etf_settings import FundListSourceName, FundSettings, KrxSettings
+from observer.reference.listings import Listing
+from observer.store.reader import StoreReader
+
+if TYPE_CHECKING:  # KRX's doors load a network library, and most systems never use them
+    from observer.providers.krx import KrxOpenApi
+
+EXCHANGES: Final = ("KOSPI", "KOSDAQ")  # funds are on KOSPI; if ever one is on KOSDAQ it is found too
+
+
+class MasterFunds:
+    """KIS's master files by their group codes, as the database has them: no call. Satisfies `FundListSource`."""
+
+    name: Final = "kis_master"
+
+    def __init__(self, reader: StoreReader, groups: Sequence[str]) -> None:
+        self._reader = reader
+        self._groups = frozenset(groups)
+
+    async def fund_list(self, last_session: date) -> Sequence[FundEntry]:
+        """The listings of these groups.
+
+        Raises:
+            DataFileError: no listings are known yet.
+        """
+        del last_session
+        listings = [each for exchange in EXCHANGES for each in self._reader.active_listings(exchange).values()]
+        if not listings:
+            raise DataFileError(f"{self.name}: no listings are known yet: the master files come first")
+        return [_entry(listing) for listing in listings if listing.group in self._groups]
+
+
+def _entry(listing: Listing) -> FundEntry:
+    return FundEntry(
+        symbol=listing.symbol,
+        name=listing.name or None,
+        group=listing.group,
+        isin=listing.isin or None,
+        listed_shares=listing.listed_shares or None,
+        listed_on=listing.listed_on,
+    )
+
+
+class ManualFunds:
+    """The table that a person keeps. Satisfies `FundListSource`. `problems` has what the last reading left out."""
+
+    name: Final = "csv"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.problems: Sequence[str] = ()
+
+    async def fund_list(self, last_session: date) -> Sequence[FundEntry]:
+        """The table's rows.
+
+        Raises:
+            DataFileError: it was named and is not there, is no text, or its header is wrong.
+        """
+        del last_session
+        try:
+            checked = parse_manual(self._path.read_text(encoding="utf-8"), str(self._path))
+        except FileNotFoundError:
+            if self._path == Path(FundSettings().manual_file):
+                return []
+            raise DataFileError(f"{self.name}: there is no file {self._path}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataFileError(f"{self.name}: {self._path} cannot be read: {error}") from error
+        self.problems = checked.problems
+        return list(checked.entries.values())
+
+
+class _OpenApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    auth_key: str
+
+
+class _Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    user: str
+    password: str
+
+
+class _KrxKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of KRX's secrets."""
+
+    open_api: _OpenApiKey | None = None
+    data: _Login | None = None
+
+
+@contextlib.asynccontextmanager
+async def open_sources(settings: Settings, reader: StoreReader) -> AsyncIterator[Sequence[FundListSource]]:
+    """The configured sources in their order.
+
+    Raises:
+        MissingKeysError: one that is configured has no key or login; says what to do.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        yield [await _open_source(name, settings, reader, stack) for name in settings.funds.sources]
+
+
+async def _open_source(
+    name: FundListSourceName, settings: Settings, reader: StoreReader, stack: contextlib.AsyncExitStack
+) -> FundListSource:
+    match name:
+        case "kis_master":
+            return MasterFunds(reader, settings.funds.groups)
+        case "csv":
+            return ManualFunds(Path(settings.funds.manual_file))
+        case "krx_open_api":
+            return await stack.enter_async_context(open_krx_api(settings))
+        case "krx_data":
+            from observer.providers.krx import KrxData, open_krx_client
+
+            krx = settings.funds.krx
+            login = _login(krx)
+            client = await stack.enter_async_context(open_krx_client(krx.data_url))
+            lock_path = Path(settings.run.runtime) / "krx_data.lock"
+            return KrxData(client, login.user, login.password, lock_path, take_over=krx.take_over_session)
+    assert_never(name)
+
+
+@contextlib.asynccontextmanager
+async def open_krx_api(settings: Settings) -> "AsyncIterator[KrxOpenApi]":
+    """KRX's Open API with the configured key.
+
+    Raises:
+        MissingKeysError: there is none; says what to do.
+    """
+    from observer.providers.krx import KrxOpenApi, open_krx_client
+
+    krx = settings.funds.krx
+    auth_key = _auth_key(krx)
+    async with open_krx_client(krx.open_api_url) as client:
+        yield KrxOpenApi(client, auth_key)
+
+
+def _auth_key(krx: KrxSettings) -> str:
+    keys = _read_keys(krx)
+    if keys.open_api is None or not keys.open_api.auth_key.strip():
+        raise MissingKeysError(f"krx_open_api: give [open_api] with auth_key in {krx.keys_file}")
+    logs.conceal(keys.open_api.auth_key.strip())
+    return keys.open_api.auth_key.strip()
+
+
+def _login(krx: KrxSettings) -> _Login:
+    keys = _read_keys(krx)
+    if keys.data is None or not keys.data.user.strip() or not keys.data.password:
+        raise MissingKeysError(f"krx_data: give [data] with user and password in {krx.keys_file}")
+    logs.conceal(keys.data.user)
+    logs.conceal(keys.data.password)
+    return keys.data
+
+
+def _read_keys(krx: KrxSettings) -> _KrxKeys:
+    path = Path(krx.keys_file).expanduser()
+    try:
+        return msgspec.toml.decode(read_privately(path), type=_KrxKeys)
+    except FileNotFoundError:
+        raise MissingKeysError(f"KRX: create {path} (mode 600)") from None
+    except (UnicodeDecodeError, msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise MissingKeysError(f"{path} cannot be read: {type(error).__name__}") from None
