@@ -28,15 +28,18 @@ async def stay(permits):
 
 
 def send_calls(path, lane, moments):
-    """A process that takes permits and writes down when it had them."""
+    """A process that takes permits and writes down when it had them.
+
+    The moment lies within the call: after it the process may stand still for as long as the machine likes.
+    """
 
     async def take_all():
         clock = RealClock()
         permits = SharedPermits(path, clock, PermitSettings(calls_per_second=LIMIT))
         had = []
         for _ in range(PER_PROCESS):
-            await take(permits, lane)
-            had.append(clock.now_ns())
+            async with permits.acquire(lane):
+                had.append(clock.now_ns())
         return had
 
     moments.put(asyncio.run(take_all()))

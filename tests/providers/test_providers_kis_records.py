@@ -119,6 +119,7 @@ def test_padded_numbers_and_leading_zeros_are_numbers(transaction):
 WRONG = [
     ("H0STASP0", {"MKSC_SHRN_ISCD": ""}),
     ("H0STASP0", {"MKSC_SHRN_ISCD": "00 30"}),
+    ("H0STASP0", {"MKSC_SHRN_ISCD": "7"}),
     ("H0STASP0", {"BSOP_HOUR": "246000"}),
     ("H0STASP0", {"ASKP1": "x"}),
     ("H0STASP0", {"ASKP1": "-1"}),
@@ -184,6 +185,15 @@ def test_a_damaged_field_gives_a_fact_or_a_reason_never_an_exception(transaction
         fields[place] = text
     facts, broken = parsed(transaction, fields)
     assert facts or broken is not None
+
+
+@pytest.mark.parametrize("transaction", FACTS)
+@pytest.mark.parametrize("lost", [2, 4])
+def test_a_frame_cut_where_its_fields_still_divide_evenly_makes_up_no_record(transaction, lost):
+    one = fields_of(transaction, width=LAYOUTS[transaction][0] + 3)
+    facts, broken = parsed(transaction, one, one[:-lost], count=2)
+    assert facts == [fact(transaction)]
+    assert broken is not None
 
 
 @given(st.sampled_from(FACTS), st.integers(min_value=0), st.integers(1, 4), st.integers(0, 3))

@@ -20,6 +20,7 @@ from observer.providers.kis.moments import NS_PER_S, date_text_of, midnight_ns, 
 PROVIDER: Final = "kis"
 COUNT_MAX: Final = 2**63 - 1  # what the bus and both databases can carry
 RECORDS_MAX: Final = 999  # NNN has three digits
+_SYMBOL_BYTES: Final = frozenset({6, 7, 9})  # 005930, Q500001, F70100030 (kis-api.md, section 6)
 _KST_OFFSET_NS: Final = 9 * 3600 * NS_PER_S
 _DAY_NS: Final = 86_400 * NS_PER_S
 
@@ -66,10 +67,13 @@ def symbol_of(text: bytes) -> str:
     """A symbol: letters and digits, `005930`, `0004Y0`, `F70100030` (kis-api.md, section 6). Remembered: few are
     streamed at once.
 
+    Its length is looked at too: of a frame that is cut where its fields still divide evenly, the second record begins
+    within the first one, and its symbol is some number.
+
     Raises:
         ValueError: it is none.
     """
-    if not text.isalnum():
+    if len(text) not in _SYMBOL_BYTES or not text.isalnum():
         raise ValueError(f"{_shown(text)} is not a symbol")
     return text.decode()
 
