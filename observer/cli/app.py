@@ -92,6 +92,18 @@ def _add_quality(app: typer.Typer) -> None:
     app.command("quality")(quality.quality)
 
 
+def _add_enrich(app: typer.Typer) -> None:
+    from observer.cli import enrich
+
+    app.add_typer(enrich.app, name="enrich")
+
+
+def _add_universe(app: typer.Typer) -> None:
+    from observer.cli import universe
+
+    app.add_typer(universe.app, name="universe")
+
+
 def _add_keys(app: typer.Typer) -> None:
     from observer.cli import keys
 
@@ -114,6 +126,8 @@ COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "replay": _add_replay,
     "journal": _add_journal,
     "db": _add_db,
+    "enrich": _add_enrich,
+    "universe": _add_universe,
     "slots": _add_slots,
     "gaps": _add_gaps,
     "quality": _add_quality,

@@ -1,4 +1,4 @@
-"""A morning: the simulated broker, the writer, the tokens and the reference jobs, each a real process; no supervisor."""
+"""A morning: the simulated broker, the writer, the tokens and the reference jobs, real processes without supervisor."""
 
 import asyncio
 import contextlib

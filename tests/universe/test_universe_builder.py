@@ -33,7 +33,8 @@ async def kills(folder: Path, times: int) -> None:
     async with morning(folder, symbols=SYMBOLS, speed=20.0, calls_per_second=5.0) as day:
         for number in range(1, times + 1):
             await day.start()
-            await day.until(lambda: len(day.reader.daily_bars(1)) >= 20 * number, "some symbols have their bars")
+            enough = 20 * number
+            await day.until(lambda wanted=enough: len(day.reader.daily_bars(1)) >= wanted, "some symbols have bars")
             await day.kill()
             assert not members(day)
             assert not file_of(day).exists()

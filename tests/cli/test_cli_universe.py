@@ -1,0 +1,91 @@
+"""`observer universe`: what the database has of a day's universe, and how two days differ."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bus.delivery import Delivered
+from bus.events import UniverseBuilt, UniverseMember
+from observer.config import load_settings
+from observer.practice import Practice, write_practice
+from observer.selection.universe import KOREAN_STOCKS
+from observer.store.engine import migrate
+from observer.store.reader import StoreReader
+from observer.store.writer import StoreWriter
+from observer.universe.files import universe_content
+from tests.cli.test_cli_control import exit_status
+from tests.selection.builders import member
+from tests.store.listings import listing_changed
+
+EARLIER, LATER = "2026-11-17", "2026-11-18"
+
+
+def universe(date: str, symbols: str) -> list[UniverseMember | UniverseBuilt]:
+    members = [member(symbol, session_date=date, rank=rank) for rank, symbol in enumerate(symbols, start=1)]
+    return [*members, UniverseBuilt("kis", KOREAN_STOCKS, date, "2026-11-16", 5, len(members), 9, 4_000.0)]
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    """B was delisted since, C is suspended; D is new."""
+    (tmp_path / "data").mkdir()
+    path = write_practice(tmp_path, Practice(symbols=60, seed=7))
+    url = load_settings(path).store.url
+    migrate(url)
+    writer = StoreWriter(url)
+    writer.open()
+    listings = [listing_changed(symbol="A"), listing_changed(symbol="C", suspended=True), listing_changed(symbol="D")]
+    events = [*listings, *universe(EARLIER, "ABC"), *universe(LATER, "DA")]
+    writer.commit([Delivered("master-file", "7" * 32, 1, events)])
+    writer.close()
+    return path
+
+
+def asked(configuration: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    return exit_status(monkeypatch, "universe", *words, "--config", str(configuration))
+
+
+def test_the_universe_is_shown_by_rank(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert asked(configuration, monkeypatch, "show", "20261117", "--json", "--limit", "2") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["session_date"], told["symbols"], told["considered"]) == (EARLIER, 3, 9)
+    assert [each["symbol"] for each in told["members"]] == ["A", "B"]
+    assert asked(configuration, monkeypatch, "show", EARLIER) == 0
+    assert "3 of 9 listings" in capsys.readouterr().out
+
+
+def test_the_day_s_file_can_be_made_again_from_the_database(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert asked(configuration, monkeypatch, "show", EARLIER, "--as-file") == 0
+    with StoreReader(load_settings(configuration).store.url) as reader:
+        assert capfdbinary.readouterr().out == universe_content(reader, EARLIER, KOREAN_STOCKS)
+
+
+def test_two_days_differ_by_who_came_who_left_and_why(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert asked(configuration, monkeypatch, "diff", EARLIER, LATER, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(each["symbol"], each["rank"]) for each in told["came"]] == [("D", 1)]
+    assert {each["symbol"]: each["reason"] for each in told["left"]} == {"B": "delisted", "C": "suspended"}
+    assert asked(configuration, monkeypatch, "diff", EARLIER, LATER) == 0
+    assert "- B Samsung: was rank 2; delisted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [("show", "2026-11-16"), ("diff", "2026-11-16", LATER), ("show", "tomorrow")])
+def test_a_day_without_a_universe_is_told(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert asked(configuration, monkeypatch, *words) == 2
+    assert words[1] in capsys.readouterr().err
+
+
+def test_nothing_is_built_where_no_system_runs(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert asked(configuration, monkeypatch, "build") == 2
+    assert "start one with `observer run`" in capsys.readouterr().err
