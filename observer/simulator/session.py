@@ -4,7 +4,8 @@ Rules (KIS): one session per app key, 41 registrations over all TR ids and symbo
 two), an acknowledgement for every request. Data: the records of each registration from the moment of its
 acknowledgement on, those of one TR id in the order of the exchange's time, each once; nothing is sent again. What
 happened up to the moment of a removal is sent before the removal is acknowledged. Captured frames of a registration
-are sent once, as they are, right after it.
+are sent once, as they are, right after its acknowledgement: no fault strikes them, and no ledger counts them as the
+market's trades.
 """
 
 import hashlib
@@ -54,11 +55,14 @@ class ClientMessage(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What to send, in this order, and whether the connection then ends. `alive`: the client answered PINGPONG."""
+    """What to send, in this order, and whether the connection then ends. `captured` are frames to be sent after the
+    texts, untouched; `alive`: the client answered PINGPONG.
+    """
 
     texts: tuple[str, ...] = ()
     close: bool = False
     alive: bool = False
+    captured: tuple[str, ...] = ()
 
 
 class StreamSession:
@@ -80,7 +84,6 @@ class StreamSession:
         self._tally = tally
         self._captured = captured
         self._next: dict[Target, int] = {}
-        self._verbatim: list[str] = []  # captured frames that the next beat sends
         self._app_key: str | None = None
 
     @property
@@ -116,14 +119,12 @@ class StreamSession:
             if target.tr_id in TRADE_TR_IDS:
                 self._tally.trades_by_symbol[target.tr_key] += end - start
         frames = [frame for tr_id, found in places.items() for frame in _frames(tr_id, found)]
-        frames[:0], self._verbatim = self._verbatim, []
         self._tally.frames += len(frames)
         return tuple(frames)
 
     def end(self) -> None:
         """The connection is gone: its registrations and its hold on the app key with it."""
         self._next.clear()
-        self._verbatim.clear()
         if self._app_key is not None and self._sessions.get(self._app_key) is self:
             del self._sessions[self._app_key]
 
@@ -157,9 +158,9 @@ class StreamSession:
         if timeline is None and not captured:
             return self._refused(target, "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
         self._next[target] = 0 if timeline is None else timeline.count_until(now_ns)
-        self._verbatim += captured
         self._tally.registrations += 1
-        return Reply((self._acknowledgement(target, "OPSP0000", "SUBSCRIBE SUCCESS"),))
+        self._tally.frames += len(captured)
+        return Reply((self._acknowledgement(target, "OPSP0000", "SUBSCRIBE SUCCESS"),), captured=captured)
 
     def _remove(self, target: Target, now_ns: int) -> Reply:
         if target not in self._next:

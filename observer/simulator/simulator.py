@@ -82,12 +82,16 @@ class Simulator:
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Make every symbol's day, then listen. Raises OSError when a port is taken."""
+        """Make every symbol's day, then listen. Raises OSError when a port is taken; then nothing is left open."""
         for instrument in self.market.instruments:
             self.market.tape(instrument.symbol)
-        self.rest_url = f"http://{await self._rest.start()}"
-        self.files_url = f"http://{await self._files.start()}"
-        self.stream_url = f"ws://{await self._streams.start()}"
+        try:
+            self.rest_url = f"http://{await self._rest.start()}"
+            self.files_url = f"http://{await self._files.start()}"
+            self.stream_url = f"ws://{await self._streams.start()}"
+        except OSError:
+            await self.stop()
+            raise
         self._running = asyncio.create_task(self._script.run(self._faults.script))
 
     async def stop(self) -> None:

@@ -219,6 +219,7 @@ class _Connection:
             if reply.alive:
                 self._unanswered = 0
             await self._send(reply.texts, now_ns)
+            await self._send_captured(reply.captured)
         return reply
 
     async def _send_due(self) -> None:
@@ -264,6 +265,12 @@ class _Connection:
             for _ in range(frame.times):
                 await self._socket.send_str(frame.text)
             self._side.ledger.put_on_wire(self.number, text, frame.fates)
+
+    async def _send_captured(self, frames: tuple[str, ...]) -> None:
+        """Put another day's frames on the wire as they were received. Raises ConnectionError as `_send`."""
+        for frame in frames:
+            await self._wait_for_room()
+            await self._socket.send_str(frame)
 
     def _note(self, text: str, now_ns: int) -> None:
         """Tell the ledger of an acknowledgement; other texts of the session are refusals and keep-alives."""

@@ -7,9 +7,10 @@ import msgspec
 
 class SimulatorCounters(msgspec.Struct, frozen=True):
     """Counts since the start. `refusals` are by the code that was answered, REST and stream alike; `faults` by the kind
-    of fault, one for each call, frame, connection or moment that it struck. `slow_consumers` are clients that were cut
-    because they did not read, `silent_clients` because they did not answer PINGPONG. `busiest_seconds` are the most
-    quotation calls, let in or refused, that came in any one second, for each app key in the order of the settings.
+    of fault, one for each call, frame, connection or moment that it struck. `frames` and `trades` are what sessions
+    handed to their lines; what became of it there is in the ledger. `slow_consumers` are clients that were cut because
+    they did not read, `silent_clients` because they did not answer PINGPONG. `busiest_seconds` are the most quotation
+    calls, let in or refused, that came in any one second, for each app key in the order of the settings.
     """
 
     requests: dict[str, int]

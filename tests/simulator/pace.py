@@ -1,8 +1,10 @@
-"""How many trades a second the simulator streams to one client: `python -m tests.simulator.pace [--seconds 5]`.
+"""Does the simulator sustain so many trades a second to one client? `python -m tests.simulator.pace --seconds 60`.
 
-The client is bare: it counts records and throws them away, in a process of its own. Both figures of CPU are in cores.
-Market time runs while the day is made, so the rate that is offered is that of some hour of the day: raise --speed until
-more is offered than is sent.
+41 registrations on one line, and a fixed window of the market's day: it begins at 11:00, and the clock runs just so
+fast that `--rate` trades a second are offered in it on average. The client is bare and in a process of its own: it
+counts the window's records, and by the clock that both share it knows how long after its trade a record came (to within
+a market second). Sustained means that all that was offered was delivered, and nothing a second late. The figures of CPU
+are in cores. Exits with 1 when it was not.
 """
 
 import argparse
@@ -12,75 +14,163 @@ import multiprocessing
 import os
 import sys
 import time
+from bisect import bisect_left
+from collections import Counter
 from datetime import date
 
 import httpx
+import msgspec
 import websockets
 
-from observer.clock import ScaledClock, kst_ns
+from observer.clock import NS_PER_S, Clock, ManualClock, ScaledClock, kst_datetime, kst_ns
+from observer.simulator.market import Market
 from observer.simulator.settings import SimulatorSettings
 from observer.simulator.simulator import Simulator
 from tests.simulator.simulator_client import request_text
 
-DAY = "2026-11-18"
+DAY = date(2026, 11, 18)
+FROM_NS, LATEST_NS = kst_ns(DAY, 11), kst_ns(DAY, 15)
 PLACES = 41
+WIDTH = 47
+LATE_S = 1.0
+READY_WITHIN_S = 5.0
+SETTINGS = SimulatorSettings(
+    seed=7,
+    session_date=DAY.isoformat(),
+    symbols=60,
+    app_keys={"key": "secret"},
+    trades_times=22.0,
+    pingpong_interval_s=600,
+)
 
 
-def drain(
-    stream_url: str, approval: str, symbols: list[str], seconds: float, result: "multiprocessing.Queue[str]"
-) -> None:
-    async def run() -> None:
-        async with websockets.connect(stream_url, ping_interval=None, max_size=None, compression=None) as socket:
-            for symbol in symbols:
-                await socket.send(request_text(approval, symbol))
-            acknowledged = 0
-            while acknowledged < len(symbols):
-                acknowledged += "OPSP0000" in str(await socket.recv())
-            records, started, cpu = 0, time.perf_counter(), time.process_time()
-            while time.perf_counter() - started < seconds:
+class Window(msgspec.Struct, frozen=True):
+    """What the client is to count: the symbols' trades from FROM_NS until a whole second; and the shared clock."""
+
+    symbols: tuple[str, ...]
+    until_ns: int
+    offered: int
+    speed: float
+    anchor_ns: int
+    stream_url: str = ""
+    approval: str = ""
+
+    def clock(self) -> ScaledClock:
+        """It stands at the window's begin until the anchor, a reading of CLOCK_MONOTONIC."""
+        return ScaledClock(FROM_NS, self.anchor_ns, self.speed)
+
+
+def window_of(market: Market, seconds: float, rate: int) -> Window:
+    """The window in which the busiest symbols trade `rate` times a second for so many machine seconds."""
+    symbols = sorted((i.symbol for i in market.instruments), key=lambda s: -len(market.tape(s)))[:PLACES]
+
+    def offered(until_ns: int) -> int:
+        """Trades after FROM_NS, when everything is registered, and before another moment."""
+        counts = ((market.tape(s).count_until(until_ns - 1), market.tape(s).count_until(FROM_NS)) for s in symbols)
+        return sum(until - before for until, before in counts)
+
+    ends = range(FROM_NS + NS_PER_S, LATEST_NS, NS_PER_S)
+    place = bisect_left(ends, seconds * rate, key=offered)
+    if place == len(ends):
+        raise SystemExit(f"this market has only {offered(LATEST_NS)} trades to offer: ask for fewer")
+    anchor_ns = time.monotonic_ns() + round(READY_WITHIN_S * NS_PER_S)
+    speed = (ends[place] - FROM_NS) / NS_PER_S / seconds
+    return Window(tuple(symbols), ends[place], offered(ends[place]), speed, anchor_ns)
+
+
+async def counted(window: Window) -> dict[str, float]:
+    """Take all that comes until the first record from after the window, or until nothing comes any more."""
+    clock, by_second, lateness_s = window.clock(), Counter[int](), list[float]()
+    until = kst_datetime(window.until_ns).strftime("%H%M%S")
+    async with websockets.connect(window.stream_url, ping_interval=None, max_size=None, compression=None) as socket:
+        for symbol in window.symbols:
+            await socket.send(request_text(window.approval, symbol))
+        hours, cpu_s = [""], time.process_time()
+        while hours[-1] < until:
+            async with asyncio.timeout(READY_WITHIN_S + LATE_S):
                 text = str(await socket.recv())
-                records += int(text.split("|", 3)[2]) if text[0] == "0" else 0
-            took = time.perf_counter() - started
-            report = {"trades_per_s": records / took, "client_cores": (time.process_time() - cpu) / took}
-            result.put(json.dumps(report))
+            if text[0] != "0":
+                continue
+            passed_s = (clock.now_ns() - FROM_NS) / NS_PER_S
+            hours = text.split("^")[1::WIDTH]
+            lateness_s.append(max(0.0, passed_s - since_window_s(hours[0])) / window.speed)
+            by_second[int(passed_s / window.speed)] += sum(hour < until for hour in hours)
+    lateness_s.sort()
+    return {
+        "delivered": by_second.total(),
+        "slowest_second": min(by_second[second] for second in range(1, max(by_second) - 1)),
+        "fastest_second": max(by_second.values()),
+        "late_ms_median": 1_000 * lateness_s[len(lateness_s) // 2],
+        "late_ms_p99": 1_000 * lateness_s[len(lateness_s) * 99 // 100],
+        "late_ms_most": 1_000 * lateness_s[-1],
+        "client_cores": (time.process_time() - cpu_s) / (window.until_ns - FROM_NS) * NS_PER_S * window.speed,
+    }
 
-    asyncio.run(run())
+
+def since_window_s(hour: str) -> float:
+    """The end of a record's second, in market seconds after the window's begin."""
+    return int(hour[:2]) * 3_600 + int(hour[2:4]) * 60 + int(hour[4:]) + 1 - 11 * 3_600
 
 
-async def measure(seconds: float, speed: float, times: float) -> None:
-    settings = SimulatorSettings(
-        seed=7, session_date=DAY, symbols=200, app_keys={"key": "secret"}, trades_times=times, pingpong_interval_s=600
-    )
-    clock = ScaledClock(kst_ns(date.fromisoformat(DAY), 9, 1), time.monotonic_ns(), speed)
-    simulator = Simulator(settings, clock)
+def drain(window: Window, result: "multiprocessing.Queue[str]") -> None:
+    """The client's process."""
+    result.put(json.dumps(asyncio.run(counted(window))))
+
+
+class PaceClock:
+    """The market stands at the window's begin until the window, and with it the speed, is known."""
+
+    def __init__(self) -> None:
+        self.begun: Clock = ManualClock(FROM_NS)
+
+    def now_ns(self) -> int:
+        return self.begun.now_ns()
+
+    async def sleep_until(self, moment_ns: int) -> None:
+        await self.begun.sleep_until(moment_ns)
+
+    async def sleep(self, market_seconds: float) -> None:
+        await self.begun.sleep(market_seconds)
+
+
+async def measure(seconds: float, rate: int) -> bool:
+    """Measure once and write the figures; whether the rate was sustained."""
+    clock = PaceClock()
+    simulator = Simulator(SETTINGS, clock)
     await simulator.start()
-    market = simulator.market
-    busiest = sorted((i.symbol for i in market.instruments), key=lambda s: -len(market.tape(s)))[:PLACES]
-    density = sum(len(market.tape(symbol)) for symbol in busiest)
     try:
         async with httpx.AsyncClient() as http:
             body = {"grant_type": "client_credentials", "appkey": "key", "secretkey": "secret"}
             approval = (await http.post(simulator.rest_url + "/oauth2/Approval", json=body)).json()["approval_key"]
-        context = multiprocessing.get_context("spawn")
-        result = context.Queue()
-        client = context.Process(target=drain, args=(simulator.stream_url, approval, busiest, seconds, result))
-        client.start()
-        cpu = os.times()
-        started = time.perf_counter()
-        report = json.loads(await asyncio.to_thread(result.get, True, seconds + 60))
-        took, end = time.perf_counter() - started, os.times()
-        client.join()
+        window = window_of(simulator.market, seconds, rate)
+        window = msgspec.structs.replace(window, stream_url=simulator.stream_url, approval=approval)
+        clock.begun = window.clock()
+        figures = await client_figures(window)
     finally:
         await simulator.stop()
-    report["simulator_cores"] = (end.user + end.system - cpu.user - cpu.system) / took
-    report["trades_in_the_day"] = density
-    sys.stdout.write(json.dumps({name: round(value, 2) for name, value in report.items()}) + "\n")
+    sustained = figures["delivered"] == window.offered and figures["late_ms_most"] < 1_000 * LATE_S
+    shown = {"offered": window.offered, **{name: round(value, 2) for name, value in figures.items()}}
+    sys.stdout.write(json.dumps({"sustained": sustained, "seconds": seconds, **shown}) + "\n")
+    return sustained
+
+
+async def client_figures(window: Window) -> dict[str, float]:
+    """Run the client, and see what the simulator takes of the machine meanwhile."""
+    context = multiprocessing.get_context("spawn")
+    result: multiprocessing.Queue[str] = context.Queue()
+    client = context.Process(target=drain, args=(window, result))
+    client.start()
+    await asyncio.sleep((window.anchor_ns - time.monotonic_ns()) / NS_PER_S)
+    begin, started = os.times(), time.perf_counter()
+    figures: dict[str, float] = json.loads(await asyncio.to_thread(result.get, True, None))
+    end, took = os.times(), time.perf_counter() - started
+    client.join()
+    return {**figures, "simulator_cores": (end.user + end.system - begin.user - begin.system) / took}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--speed", type=float, default=240.0, help="market seconds in a machine second")
-    parser.add_argument("--times", type=float, default=15.0, help="how many times as often symbols trade")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--rate", type=int, default=20_000, help="trades a second")
     given = parser.parse_args()
-    asyncio.run(measure(given.seconds, given.speed, given.times))
+    sys.exit(not asyncio.run(measure(given.seconds, given.rate)))

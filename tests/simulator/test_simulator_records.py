@@ -7,7 +7,7 @@ import pytest
 
 from observer.simulator.captured import captured_frames
 from observer.simulator.gate import Gate
-from observer.simulator.session import StreamSession
+from observer.simulator.session import Reply, StreamSession
 from observer.simulator.simulator import market_of
 from observer.simulator.tally import Tally
 from observer.simulator.ticks import price_limits_krw, tick_krw
@@ -29,9 +29,11 @@ class Viewer:
         timelines = Timelines(MARKET, trade_fields=trade_fields, book_fields=book_fields)
         self.session = StreamSession(timelines, gate, {}, limit, Tally(), captured_frames(captured.encode()))
 
+    def ask(self, tr_id: str, symbol: str, now_ns: int = at(8)) -> Reply:
+        return self.session.receive(request_text(self.approval, symbol, tr_id=tr_id), now_ns)
+
     def register(self, tr_id: str, symbol: str, now_ns: int = at(8)) -> str:
-        texts = self.session.receive(request_text(self.approval, symbol, tr_id=tr_id), now_ns).texts
-        return str(json.loads(texts[-1])["body"]["msg_cd"])
+        return str(json.loads(self.ask(tr_id, symbol, now_ns).texts[-1])["body"]["msg_cd"])
 
     def records(self, tr_id: str, symbol: str, until_ns: int, since_ns: int = at(8)) -> list[list[str]]:
         assert self.register(tr_id, symbol, since_ns) == "OPSP0000"
@@ -120,8 +122,8 @@ def test_trades_and_quotes_of_a_symbol_are_two_of_the_places() -> None:
 
 def test_captured_frames_are_sent_as_they_are_once_to_whoever_registers_them() -> None:
     viewer = Viewer(json.dumps({"id": "one", "raw": CAPTURED_TRADE}) + "\n" + json.dumps({"raw": '{"header":{}}'}))
-    assert viewer.register("H0STCNT0", "005930") == "OPSP0000"
-    assert viewer.session.due(at(8)) == (CAPTURED_TRADE,)
+    assert viewer.ask("H0STCNT0", "005930").captured == (CAPTURED_TRADE,)
+    assert viewer.register("H0STCNT0", "005930") == "OPSP0002"
     assert viewer.session.due(at(8)) == ()
     assert viewer.register("HDFSCNT0", "DNASAAPL") == "OPSP8991"
 

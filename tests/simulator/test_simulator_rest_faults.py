@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from observer.clock import RealClock
-from observer.simulator.faults import ScriptedFault
+from observer.simulator.faults import FaultRequest, ScriptedFault
 from tests.simulator.simulator_client import Client, at, running, running_on
 
 PRICE = ("inquire-price", "FHKST01010100")
@@ -113,6 +113,21 @@ def test_refused_means_that_nobody_listens_until_the_end() -> None:
             await client.move_to(at(10, 1))
             await until(client, reachable=True)
             assert (await client.call(*PRICE)).status_code == 200
+
+    asyncio.run(test())
+
+
+def test_of_refusals_that_overlap_the_last_to_end_lets_callers_in_again() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client:
+            for for_s in (120, 60):
+                client.simulator.begin_fault(FaultRequest(kind="rest_refused", for_s=for_s))
+            await until(client, reachable=False)
+            await client.move_to(at(10, 1))
+            for _ in range(5):
+                await until(client, reachable=False)
+            await client.move_to(at(10, 2))
+            await until(client, reachable=True)
 
     asyncio.run(test())
 
