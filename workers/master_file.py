@@ -56,6 +56,7 @@ async def master_file(worker: Worker) -> None:
             clock=worker.clock,
             producer=producer,
             history=rest,
+            quotes=rest,
             reader=reader,
             bring_listings=masters.check,
             settled=partial(worker.settled, producer),

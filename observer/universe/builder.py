@@ -21,13 +21,14 @@ from observer.clock import Clock, kst_datetime
 from observer.config import Settings
 from observer.errors import DataFileError, ProviderError
 from observer.providers.day_file import read_trading_days
-from observer.providers.interfaces import Bar, HistorySource
+from observer.providers.interfaces import Bar, HistorySource, Quote, QuoteSource, chunks
 from observer.reference.listings import Listing
 from observer.schedule.phases import DayPlan, moment_of
 from observer.schedule.trading_day import TradingDay
 from observer.selection.closing import closing_bars, closing_window
 from observer.selection.universe import KOREAN_STOCKS, UniverseDay, build, exclusion, history_of
 from observer.store.reader import StoreReader
+from observer.universe.completing import completed, without_price
 from observer.universe.files import write_universe_file
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class UniverseBuilder:
         clock: market time.
         producer: takes the facts.
         history: where daily bars come from.
+        quotes: for the base prices that the master files do not have.
         reader: what is stored.
         bring_listings: looks at an exchange's master file, when nothing is known of its listings.
         settled: returns when all that was published is committed.
@@ -68,6 +70,7 @@ class UniverseBuilder:
         clock: Clock,
         producer: Producer,
         history: HistorySource,
+        quotes: QuoteSource,
         reader: StoreReader,
         bring_listings: Callable[[str], Awaitable[None]],
         settled: Callable[[], Awaitable[None]],
@@ -78,6 +81,7 @@ class UniverseBuilder:
         self._clock = clock
         self._producer = producer
         self._history = history
+        self._quotes = quotes
         self._reader = reader
         self._bring_listings = bring_listings
         self._settled = settled
@@ -121,7 +125,7 @@ class UniverseBuilder:
             self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", self._source, text))
 
     async def _build(self, plan: DayPlan) -> UniverseBuilt:
-        listings = await self._listings()
+        listings = await self._completed(await self._listings())
         sessions = sessions_before(Path(self._run.runtime), plan.day)
         candidates = [listing for listing in listings if exclusion(listing, listing.base_price, self._settings) is None]
         bars = await self._bars([listing.symbol for listing in candidates], sessions)
@@ -153,6 +157,17 @@ class UniverseBuilder:
         if unknown := [exchange for exchange, listings in found.items() if not listings]:
             raise DataFileError(f"no listings of {' or '.join(unknown)} are known")
         return [listing for listings in found.values() for listing in listings.values()]
+
+    async def _completed(self, listings: Sequence[Listing]) -> Sequence[Listing]:
+        """The listings with what the master files left out, as far as the broker tells it; its refusal ends nothing."""
+        missing = without_price(listings)
+        quotes: list[Quote] = []
+        for portion in chunks(missing, self._quotes.quotes_per_call):
+            try:
+                quotes += await self._quotes.quotes(portion)
+            except ProviderError as error:
+                logger.warning("no quotes of %d symbols without a base price: %s", len(portion), error)
+        return completed(listings, quotes)
 
     async def _bars(self, symbols: Sequence[str], sessions: Sessions) -> Mapping[str, Sequence[DailyBar]]:
         """The last bars of every symbol up to the previous session: the stored ones, and what came since, from that

@@ -20,7 +20,7 @@ from observer.config import Settings, load_settings
 from observer.errors import TransportError
 from observer.practice import DAY, Practice, write_practice
 from observer.providers.day_file import write_trading_days
-from observer.providers.interfaces import Bar
+from observer.providers.interfaces import Bar, Lane, Quote
 from observer.schedule.phases import DayPlan, ScheduleSettings, plan
 from observer.schedule.trading_day import TradingDay
 from observer.selection.closing import closing_window
@@ -38,14 +38,21 @@ CLOSED_NS, _ = closing_window(kst_ns(DAYS[1], 15, 30))
 
 
 class Asked:
-    """A source of bars that remembers who was asked for."""
+    """A source of bars that remembers who was asked for; its quotes are those of a close of 8,000 won."""
+
+    quotes_per_call = 30
 
     def __init__(self) -> None:
         self.symbols: list[str] = []
+        self.quoted: list[str] = []
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         self.symbols.append(symbol)
         return [Bar(symbol, kst_ns(day), 9e3, 9e3, 9e3, 9e3, 7.0, 7.0) for day in DAYS[:2] if first <= day <= last]
+
+    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
+        self.quoted += symbols
+        return [Quote(symbol, 0.0, None, None, None, 8e3, None, None, None, None, 0.0, 0.0) for symbol in symbols]
 
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
         raise AssertionError(symbol)
@@ -99,6 +106,7 @@ async def built(settings: Settings, source: Asked) -> tuple[list[Event], str | R
             clock=ManualClock(kst_ns(DAY, 5)),
             producer=producer,
             history=source,
+            quotes=source,
             reader=reader,
             bring_listings=nothing,
             settled=nothing,
@@ -140,6 +148,22 @@ def test_a_universe_that_is_there_stays_as_it_is_and_the_answer_says_why(setting
     assert isinstance(answer, Refused)
     assert "stays as it is all day" in answer.message
     assert [path.name for path in Path(settings.run.universe).iterdir()] == [f"{TODAY.replace('-', '')}_kr_stocks.json"]
+
+
+def test_what_the_master_file_leaves_out_is_asked_for_or_computed(settings: Settings) -> None:
+    store(
+        settings,
+        listing_changed(symbol="A"),
+        listing_changed(symbol="B", base_price=None, market_cap_krw=None, listed_shares=3.0),
+        listing_changed(symbol="C", market_cap_krw=None, listed_shares=None),
+    )
+    source = Asked()
+    events, _ = asyncio.run(built(settings, source))
+    assert source.quoted == ["B"]
+    caps = {event.symbol: event.market_cap_krw for event in events if isinstance(event, UniverseMember)}
+    assert caps == {"A": 4.2e14, "B": 24_000.0, "C": 0.0}
+    texts = [event.text for event in events if isinstance(event, AlertRaised)]
+    assert "1 symbols without market capitalisation, which counts as 0: C" in texts
 
 
 def test_an_outage_builds_no_universe(settings: Settings) -> None:
