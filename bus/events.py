@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 Side = Literal["buy", "sell", "auction"]
 TriggerKind = Literal["volume_surge", "trade_velocity", "volatility_spike", "manual", "market_cap"]
@@ -255,7 +255,11 @@ class MinuteBarRecovered(Fact, frozen=True, array_like=True, gc=False, tag="minu
 
 
 class MasterFileChecked(Fact, frozen=True, array_like=True, gc=False, tag="master_file_checked"):
-    """One look at one exchange's master file and what came of it."""
+    """One look at one exchange's master file and what came of it.
+
+    `run` names the look, for its approval where it is held; `relisted` are counted in `changed` too; of so many
+    listings only the day's values are other ones (`revalued`). Download and parse are machine seconds.
+    """
 
     provider: str
     exchange: str
@@ -269,10 +273,28 @@ class MasterFileChecked(Fact, frozen=True, array_like=True, gc=False, tag="maste
     new: int
     removed: int
     changed: int
+    run: str = ""
+    relisted: int = 0
+    revalued: int = 0
+    download_s: float = 0.0
+    parse_s: float = 0.0
+
+
+class MasterFileApproved(Fact, frozen=True, array_like=True, gc=False, tag="master_file_approved"):
+    """A person approved what a held run would change; the changes are stored together with this."""
+
+    provider: str
+    exchange: str
+    run: str
+    approved_ns: int
 
 
 class ListingChanged(Fact, frozen=True, array_like=True, gc=False, tag="listing_changed"):
-    """A listing appeared, vanished, came back or changed; the fields are its state after the change."""
+    """A listing appeared, vanished, came back or changed; the fields are its state after the change.
+
+    `previous` is a JSON object of what the changed fields were before. `security_type` (index, stock, fund, warrant)
+    and `etp_kind` are told abroad, `group` in Korea; what a source does not tell is empty.
+    """
 
     provider: str
     exchange: str
@@ -291,6 +313,25 @@ class ListingChanged(Fact, frozen=True, array_like=True, gc=False, tag="listing_
     preferred: bool
     spac: bool
     changed_fields: str = ""
+    english_name: str = ""
+    currency: str = "KRW"
+    sector_code: str = ""
+    security_type: str = ""
+    realtime_symbol: str = ""
+    etp_kind: str = ""
+    previous: str = ""
+    run: str = ""
+
+
+class ListingValued(Fact, frozen=True, array_like=True, gc=False, tag="listing_valued"):
+    """The day's values of a listing in its master file are other ones than before; nothing else of it changed."""
+
+    provider: str
+    exchange: str
+    symbol: str
+    valued_ns: int
+    base_price: float | None
+    market_cap_krw: float | None
 
 
 class UniverseBuilt(Fact, frozen=True, array_like=True, gc=False, tag="universe_built"):
@@ -707,7 +748,7 @@ class EnrichmentCompleted(Fact, frozen=True, array_like=True, gc=False, tag="enr
     """One region's stocks were given their sectors, as far as that went.
 
     Of its `securities` so many were `fresh` and left alone, so many were answered by each source, `unsure` ones among
-    them; `unknown` to all; and `unanswered`, because a source failed: the next run asks again. `detail` says what failed.
+    them; `unknown` to all; and `unanswered`, because a source failed (`detail`): the next run asks again.
     """
 
     region: str
@@ -778,6 +819,8 @@ Event = (
     | FundMeasured
     | FundRangeFound
     | FundJobEnded
+    | MasterFileApproved
+    | ListingValued
 )
 
 EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)

@@ -1,0 +1,177 @@
+"""One run of the enrichment: every stock that is due is asked of one source after the other, until one is sure.
+
+What a source is sure of is published as it comes, in portions of up to 100 that are stored whole: a run that is killed
+goes on where it was. What a source could not answer because it failed is left for the next run; only what the last
+resort looked up and does not know is stored as unknown.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from bus.events import EnrichmentCompleted, Event, SectorAssigned
+from observer.clock import NS_PER_S, Clock
+from observer.errors import ObserverError
+from observer.providers.sector_sources import SectorSource
+from observer.reference.sectors import Finding, Region, Security, SecurityKey, better
+
+logger = logging.getLogger(__name__)
+
+BATCH: Final = 100  # requirement 003: a transaction
+LAST_RESORT: Final = "yahoo_profile"
+_NS_PER_DAY: Final = 86_400 * NS_PER_S
+
+Publish = Callable[[Sequence[Event]], None]
+Tell = Callable[[Region, int], None]  # so many more stocks of a region are dealt with
+
+
+def due(
+    securities: Sequence[Security], assigned_ns: Mapping[SecurityKey, int], now_ns: int, max_age_days: float | None
+) -> list[Security]:
+    """The stocks that are to be asked for: they were never assigned, or longer ago than that. None: all of them."""
+    if max_age_days is None:
+        return list(securities)
+    oldest_ns = now_ns - round(max_age_days * _NS_PER_DAY)
+    return [
+        security
+        for security in securities
+        if (assigned := assigned_ns.get(security.key)) is None or assigned < oldest_ns
+    ]
+
+
+class Enrichment:
+    """The run for one region after the other, or several at once.
+
+    Args:
+        sources: in the order in which they are asked.
+        publish: takes a portion as one batch.
+        clock: market time, of the assignments.
+        retries: how often the network had to be asked again so far.
+        tell: progress.
+    """
+
+    def __init__(
+        self, sources: Sequence[SectorSource], publish: Publish, clock: Clock, retries: Callable[[], int], tell: Tell
+    ) -> None:
+        self._sources = sources
+        self._publish = publish
+        self._clock = clock
+        self._retries = retries
+        self._tell = tell
+
+    async def run(
+        self, wanted: Mapping[Region, tuple[Sequence[Security], int]], at_once: int
+    ) -> list[EnrichmentCompleted]:
+        """Enrich these regions, so many of them at once; of each the stocks that are due, and how many are fresh."""
+        places = asyncio.Semaphore(at_once)
+
+        async def one(region: Region, securities: Sequence[Security], fresh: int) -> EnrichmentCompleted:
+            async with places:
+                return await self.enrich(region, securities, fresh)
+
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(one(region, *due_and_fresh)) for region, due_and_fresh in wanted.items()]
+        return [task.result() for task in running]
+
+    async def enrich(self, region: Region, securities: Sequence[Security], fresh: int) -> EnrichmentCompleted:
+        """Enrich these stocks of one region; what comes back was published, too."""
+        started_ns, retries = self._clock.now_ns(), self._retries()
+        work = _Work(securities, lambda findings: self._store(region, findings))
+        problems = [problem for source in self._sources if (problem := await self._ask(region, source, work))]
+        work.settle()
+        counts = work.counts
+        completed = EnrichmentCompleted(
+            region=region,
+            started_ns=started_ns,
+            completed_ns=self._clock.now_ns(),
+            securities=len(securities) + fresh,
+            fresh=fresh,
+            kis_code=counts["kis_code"],
+            finance_database=counts["finance_database"],
+            yahoo_screener=counts["yahoo_screener"],
+            yahoo_profile=counts["yahoo_profile"],
+            unsure=counts["unsure"],
+            unknown=counts["unknown"],
+            unanswered=len(work.pending),
+            retries=self._retries() - retries,
+            detail="; ".join(problems),
+        )
+        self._publish([completed])
+        return completed
+
+    async def _ask(self, region: Region, source: SectorSource, work: "_Work") -> str:
+        """Ask one source for all that is left; the text of its failure, empty without one."""
+        wanted = list(work.pending.values())
+        if not wanted:
+            return ""
+        try:
+            async for findings in source.findings(region, wanted):
+                work.take(findings)
+        except ObserverError as error:
+            logger.warning("%s of %s: %s", source.name, region, error)
+            return f"{source.name}: {error}"
+        return ""
+
+    def _store(self, region: Region, findings: Sequence[Finding]) -> None:
+        now_ns = self._clock.now_ns()
+        for first in range(0, len(findings), BATCH):
+            portion = findings[first : first + BATCH]
+            self._publish([_assigned(region, finding, now_ns) for finding in portion])
+        self._tell(region, len(findings))
+
+
+def _assigned(region: Region, finding: Finding, now_ns: int) -> SectorAssigned:
+    return SectorAssigned(
+        region=region,
+        exchange=finding.security.exchange,
+        symbol=finding.security.symbol,
+        assigned_ns=now_ns,
+        sector=finding.sector,
+        source=finding.source,
+        confidence=finding.confidence,
+        said=finding.said,
+        industry=finding.industry,
+    )
+
+
+class _Work:
+    """What is left of a region (`pending`), and the best unsure answers to it."""
+
+    def __init__(self, securities: Sequence[Security], store: Callable[[Sequence[Finding]], None]) -> None:
+        self.pending = {security.key: security for security in securities}
+        self.counts: Counter[str] = Counter()
+        self._best: dict[SecurityKey, Finding] = {}
+        self._waiting: list[Finding] = []
+        self._store = store
+
+    def take(self, findings: Sequence[Finding]) -> None:
+        """A source's answers: the sure ones are stored, the best of the others is kept in mind."""
+        for finding in findings:
+            key = finding.security.key
+            if key not in self.pending:
+                continue
+            self._best[key] = best = better(self._best.get(key), finding)
+            if best.is_sure or finding.source == LAST_RESORT:
+                self._close(key, best)
+        self._flush(BATCH)
+
+    def settle(self) -> None:
+        """At the end: store what waits for a whole portion."""
+        self._flush(1)
+
+    def _close(self, key: SecurityKey, finding: Finding) -> None:
+        del self.pending[key]
+        self._waiting.append(finding)
+        if finding.sector is None:
+            self.counts["unknown"] += 1
+        else:
+            self.counts[finding.source] += 1
+            self.counts["unsure"] += not finding.is_sure
+
+    def _flush(self, least: int) -> None:
+        """Store what waits, if there is so much of it."""
+        if len(self._waiting) >= least:
+            findings, self._waiting = self._waiting, []
+            self._store(findings)

@@ -1,0 +1,139 @@
+"""FinanceDatabase (JerBouma/FinanceDatabase, MIT): a file of 120,000 equities with sectors that approximate GICS.
+
+The user downloads it once (`observer enrich download`) and again when it is to be newer; nothing of it is part of the
+product. It names securities as Yahoo does (upbit-kiwoom.md section 4). A record, of which three columns are read:
+
+    symbol,name,summary,currency,sector,industry_group,industry,exchange,market,country,...
+    0004.HK,Wharf (Holdings) Limited,...,HKD,Real Estate,Real Estate,Real Estate Management & Development,HKG,...
+"""
+
+import bz2
+import csv
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TextIO
+
+import httpx
+import msgspec
+
+from observer.errors import BadRequestError, DataFileError, TransportError
+from observer.providers.yahoo_symbols import yahoo_symbol
+from observer.reference.sectors import Finding, Region, Sector, SectorSourceName, Security, sector_in, vocabulary_of
+
+URL: Final = "https://raw.githubusercontent.com/JerBouma/FinanceDatabase/main/compression/equities.bz2"
+# Its sectors are GICS's by name and made by its keepers, not by MSCI: declared, for nothing is there to measure it by.
+CONFIDENCE: Final = 0.92
+_COLUMNS: Final = ("symbol", "sector")
+_FIELD_CHARACTERS_MAX: Final = 1_000_000  # a company's summary is a field, too
+_UNPACKED_BYTES_MAX: Final = 1_000_000_000
+_DOWNLOAD_TIMEOUT_S: Final = 60.0
+
+
+class KnownSector(msgspec.Struct, frozen=True, gc=False):
+    """What such a file says of one security: the sector in its own word and in ours."""
+
+    symbol: str
+    said: str
+    sector: Sector | None
+    industry: str
+
+
+def read_known_sectors(path: Path) -> dict[str, KnownSector]:
+    """The securities of a file (`.csv`, or `.bz2` of one) that have a sector, by symbol, whatever vocabulary it uses.
+
+    Raises:
+        DataFileError: it is not there, or not such a file, or its sectors are of no vocabulary we know.
+    """
+    rows = list(_rows(path))
+    vocabulary = vocabulary_of(sector for _, sector, _ in rows)
+    return {symbol: KnownSector(symbol, said, sector_in(vocabulary, said), industry) for symbol, said, industry in rows}
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Symbol, sector and industry of each row that has the first two."""
+    try:
+        with _opened(path) as text:
+            csv.field_size_limit(_FIELD_CHARACTERS_MAX)
+            reader = csv.DictReader(text)
+            absent = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+            if absent:
+                raise DataFileError(f"{path} has no column {' or '.join(absent)}: it is no file of known sectors")
+            for row in reader:
+                if row["symbol"] and row["sector"]:
+                    yield row["symbol"].strip(), row["sector"].strip(), (row.get("industry") or "").strip()
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise DataFileError(f"cannot read {path}: {error}") from error
+
+
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".bz2":
+        return bz2.open(path, "rt", encoding="utf-8", newline="")
+    return path.open(encoding="utf-8", newline="")
+
+
+class FinanceDatabase:
+    """A snapshot as a `SectorSource`; the file is read at the first question."""
+
+    name: SectorSourceName = "finance_database"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: Mapping[str, KnownSector] | None = None
+
+    async def findings(self, region: Region, wanted: Sequence[Security]) -> AsyncIterator[Sequence[Finding]]:  # noqa: ARG002
+        """All at once; the file holds every region.
+
+        Raises:
+            DataFileError: see `read_known_sectors`.
+        """
+        if self._known is None:
+            self._known = read_known_sectors(self._path)
+        found = [finding for security in wanted if (finding := self._finding(security, self._known)) is not None]
+        if found:
+            yield found
+
+    def _finding(self, security: Security, known: Mapping[str, KnownSector]) -> Finding | None:
+        symbol = yahoo_symbol(security)
+        row = known.get(symbol) if symbol else None
+        if row is None or row.sector is None:
+            return None
+        return Finding(security, self.name, row.sector, CONFIDENCE, row.said, row.industry)
+
+
+def download(destination: Path, url: str = URL) -> Mapping[Sector, int]:
+    """Fetch a snapshot; what is there is replaced only by a file that can be read. Returns its securities by sector.
+
+    Raises:
+        TransportError: no answer, or not all of it.
+        BadRequestError: the address is none.
+        DataFileError: what came is no such file.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    partial = destination.with_name(f"partial-{destination.name}")
+    try:
+        _fetch(url, partial)
+        known = read_known_sectors(partial)
+        os.replace(partial, destination)  # noqa: PTH105 - the atomic one, by its name
+    finally:
+        partial.unlink(missing_ok=True)
+    return Counter(row.sector for row in known.values() if row.sector is not None)
+
+
+def _fetch(url: str, destination: Path) -> None:
+    try:
+        with (
+            httpx.stream("GET", url, timeout=_DOWNLOAD_TIMEOUT_S, follow_redirects=True) as response,
+            destination.open("wb") as file,
+        ):
+            if response.status_code != httpx.codes.OK:
+                raise BadRequestError(f"{url} answers {response.status_code}", code=str(response.status_code))
+            for portion in response.iter_bytes():
+                file.write(portion)
+                if file.tell() > _UNPACKED_BYTES_MAX:
+                    raise DataFileError(f"{url} does not end: more than {_UNPACKED_BYTES_MAX:,} bytes")
+            file.flush()
+            os.fsync(file.fileno())
+    except httpx.TransportError as error:
+        raise TransportError(f"{url}: {type(error).__name__} {error}".strip()) from error

@@ -1,0 +1,74 @@
+"""Questions about sectors: what is known of each stock now, and how the last rounds went."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Self
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
+
+from bus.events import EnrichmentCompleted, SectorAssigned
+from observer.store.engine import open_reader, require_current_schema, store_errors
+from observer.store.rows import event_of
+from observer.store.tables import EVENT_TABLES
+
+_ASSIGNED: Final = EVENT_TABLES[SectorAssigned]
+_COMPLETED: Final = EVENT_TABLES[EnrichmentCompleted]
+
+
+class SectorReader:
+    """Reads one database.
+
+    Raises:
+        StoreError: from opening and from every question: the database is not there, does not answer, or has another
+            schema than this code.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_reader(url)
+        require_current_schema(self._engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _asking(self) -> Iterator[Connection]:
+        with store_errors(self._engine), self._engine.connect() as connection:
+            yield connection
+
+    def assignments(self, region: str) -> Sequence[SectorAssigned]:
+        """The last assignment of each stock of a region, by exchange and symbol; those without a sector too."""
+        with self._asking() as connection:
+            rows = connection.execute(_last_of_each(_ASSIGNED.c.region == region))
+            return [event_of(SectorAssigned, row) for row in rows]
+
+    def assignment(self, exchange: str, symbol: str) -> SectorAssigned | None:
+        """What is known of one stock; None when nobody asked yet."""
+        wanted = and_(_ASSIGNED.c.exchange == exchange, _ASSIGNED.c.symbol == symbol)
+        with self._asking() as connection:
+            row = connection.execute(_last_of_each(wanted)).first()
+            return event_of(SectorAssigned, row) if row else None
+
+    def last_rounds(self) -> Sequence[EnrichmentCompleted]:
+        """The last completed round of each region, by its name."""
+        columns = _COMPLETED.c
+        newest = func.row_number().over(partition_by=columns.region, order_by=columns.completed_ns.desc())
+        ranked = select(_COMPLETED, newest.label("newest")).subquery()
+        fields = (ranked.c[column.name] for column in _COMPLETED.columns)
+        wanted = select(*fields).where(ranked.c.newest == 1).order_by(ranked.c.region)
+        with self._asking() as connection:
+            return [event_of(EnrichmentCompleted, row) for row in connection.execute(wanted)]
+
+
+def _last_of_each(wanted: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """The newest row of each stock among the wanted; of two at the same moment the one delivered later."""
+    columns = _ASSIGNED.c
+    newest = func.row_number().over(
+        partition_by=(columns.exchange, columns.symbol),
+        order_by=(columns.assigned_ns.desc(), columns.stream.desc(), columns.sequence.desc()),
+    )
+    ranked = select(_ASSIGNED, newest.label("newest")).where(wanted).subquery()
+    fields = (ranked.c[column.name] for column in _ASSIGNED.columns)
+    return select(*fields).where(ranked.c.newest == 1).order_by(ranked.c.exchange, ranked.c.symbol)
