@@ -41,7 +41,10 @@ if TYPE_CHECKING:
     from observer.providers.websocket import TradeStreamConnection
 
 PROVIDER: Final = "kis"
-_DEADLINE_S: Final = 30.0  # machine seconds that a call waits for a token
+# Machine seconds that a call waits for a token. A renewal takes one, where none was tried within the last minute; where
+# others can take over, nobody waits that minute out.
+_DEADLINE_ALONE_S: Final = 75.0
+_DEADLINE_S: Final = 10.0
 _PROBE_DEADLINE_S: Final = 5.0  # so that a check of the others, once a minute, is not held up
 PROBE_SYMBOL: Final = "005930"  # Samsung Electronics: asked for where whether it answers at all is what counts
 
@@ -74,7 +77,8 @@ class BrokerAccount:
         self._clock = clock
         self._chance = chance
         self._recorder = recorder
-        self._credentials = self._cached_credentials(_DEADLINE_S)
+        is_alone = len(settings.pool.accounts) == 1
+        self._credentials = self._cached_credentials(_DEADLINE_ALONE_S if is_alone else _DEADLINE_S)
 
     def has_valid_token(self) -> bool:
         """Whether the token in force lives."""
@@ -152,14 +156,17 @@ class BrokerAccount:
         from observer.providers.kis.session import KisSession
         from observer.providers.websocket import StreamSettings, TradeStreamConnection
 
+        limits = self._settings.kis.stream
         settings = StreamSettings(
             url=self._settings.kis.stream_url,
             provider=PROVIDER,
             account=self.name,
             capacity=self.registrations,
             records=self._settings.track_b.records,
-            silence_s=self._settings.kis.stream_silence_s,
-            attempts_per_hour=self._settings.kis.stream_attempts_per_hour,
+            silence_s=limits.silence_s,
+            attempts_per_hour=limits.attempts_per_hour,
+            slow_beat_market_s=limits.slow_beat_market_s,
+            changes_per_minute=limits.changes_per_minute,
         )
         return TradeStreamConnection(
             settings=settings,

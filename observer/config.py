@@ -18,7 +18,7 @@ from observer.errors import ConfigError
 from observer.gaps.recovery import RecoverySettings
 from observer.providers.interfaces import RecordKind
 from observer.providers.kis import hosts
-from observer.providers.settings import RestSettings
+from observer.providers.settings import RestSettings, StreamLimits
 from observer.reference.changes import ReferenceSettings
 from observer.reference.etf_settings import FundSettings
 from observer.schedule.phases import ScheduleSettings
@@ -60,17 +60,12 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class KisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where KIS answers, and its limits for one app key (real hosts; kis-api.md sections 1 and 4).
-
-    Of the `stream_attempts_per_hour` six belong to the slow beat of a stream that is suspended (requirement 004,
-    "Constraints": 60).
-    """
+    """Where KIS answers, and its limits for one app key (real hosts; kis-api.md sections 1 and 4)."""
 
     rest_url: str = hosts.REST_URL
     stream_url: str = hosts.STREAM_URL
     files_url: str = hosts.FILES_URL
-    stream_silence_s: Annotated[float, msgspec.Meta(gt=0)] = 90.0
-    stream_attempts_per_hour: Annotated[int, msgspec.Meta(ge=7)] = 60
+    stream: StreamLimits = StreamLimits()
     rest: RestSettings = RestSettings()
     permits: PermitSettings = PermitSettings()
 

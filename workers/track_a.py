@@ -26,7 +26,7 @@ from workers.runtime import Worker, run
 
 logger = logging.getLogger(__name__)
 
-LATENCY_S: Final = 0.4  # up to such answers an account uses its whole limit; the limiter sets the pace
+LATENCY_S: Final = 1.0  # up to such answers an account uses its whole limit; the limiter sets the pace
 UNIVERSE_POLL_S: Final = 0.2
 CLOSING_SWEEP_S: Final = 90.0  # market seconds after the stop: the auction is over, and after-hours has not begun
 

@@ -35,6 +35,8 @@ import msgspec
 _NS_PER_S: Final = 1_000_000_000
 ANSWER_LIMIT_NS: Final = 3 * _NS_PER_S  # an unanswered call has arrived by then; longer than a call waits in our pool
 SLOTS_MADE_UP: Final = 1
+_PER_SECOND_MAX: Final = 1_000  # each is a place in the file that all processes share
+_PENALTY_MAX_S: Final = 3600
 _SLOWDOWN: Final = 0.7
 _PACE_FLOOR: Final = 0.1  # of the configured rate
 _RECOVERY_S: Final = 60.0  # from nothing to the configured rate
@@ -104,14 +106,15 @@ def limits_of(calls_per_second: float, calls_per_minute: float | None, penalty_s
     """The limits in whole calls: 2.5 a second are two in any second, 0.5 are one in any two seconds.
 
     Raises:
-        ValueError: a rate that is not positive, less than one call a minute, or a negative penalty.
+        ValueError: less than one call a minute, more than a thousand a second, or a penalty that is negative or longer
+            than an hour.
     """
-    if not calls_per_second >= 1 / 60:
-        raise ValueError(f"{calls_per_second} calls a second; at least one a minute")
-    if calls_per_minute is not None and not calls_per_minute >= 1:
-        raise ValueError(f"{calls_per_minute} calls a minute; at least one")
-    if not penalty_s >= 0:
-        raise ValueError(f"a penalty of {penalty_s} s")
+    if not 1 / 60 <= calls_per_second <= _PER_SECOND_MAX:
+        raise ValueError(f"calls_per_second: {calls_per_second} is not from one a minute to {_PER_SECOND_MAX} a second")
+    if calls_per_minute is not None and not 1 <= calls_per_minute <= 60 * _PER_SECOND_MAX:
+        raise ValueError(f"calls_per_minute: {calls_per_minute} is not from 1 to {60 * _PER_SECOND_MAX}")
+    if not 0 <= penalty_s <= _PENALTY_MAX_S:
+        raise ValueError(f"penalty_s: {penalty_s} is not from 0 to {_PENALTY_MAX_S}")
     second = Window(max(1, floor(calls_per_second)), ceil(_NS_PER_S / min(1.0, calls_per_second)))
     minute = () if calls_per_minute is None else (Window(floor(calls_per_minute), 60 * _NS_PER_S),)
     return Limits(calls_per_second, round(penalty_s * _NS_PER_S), (second, *minute))

@@ -46,11 +46,18 @@ class PermitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The broker's limits for an account and the pause after it said "too many", all in market time.
 
     `calls_per_minute` is a second limit beside the first (requirement 004, "Constraints": 1,000); None: there is none.
+
+    Raises:
+        ValueError: limits that are none; names the key.
     """
 
     calls_per_second: float = 20.0
     calls_per_minute: float | None = None
     penalty_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Checks each of them, so that a wrong one is told when the configuration is read."""
+        limits_of(self.calls_per_second, self.calls_per_minute, self.penalty_s)
 
 
 class SharedPermits:
@@ -61,7 +68,6 @@ class SharedPermits:
 
         Raises:
             OSError: it can be neither opened nor made.
-            ValueError: limits that are none.
         """
         self._limits = limits_of(settings.calls_per_second, settings.calls_per_minute, settings.penalty_s)
         self._form = _Form(self._limits)

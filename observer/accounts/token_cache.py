@@ -146,25 +146,32 @@ class CachedCredentials(Generic[CallCredentials]):
         """The credentials in force; waits while there is no token or only an expired one.
 
         Raises:
-            TokenExpiredError: none came in time.
+            TokenExpiredError: none came in time; not to be tried again, it has been waited for.
         """
         record = self._usable()
         if record is None:
             record = await self._wait_for(self._usable)
         if record is None:
-            raise TokenExpiredError(f"no valid token of account {self._keys.account} within {self._deadline_s:g} s")
+            error = TokenExpiredError(f"no valid token of account {self._keys.account} within {self._deadline_s:g} s")
+            error.retry = False
+            raise error
         return self._build(self._keys.app_key, self._keys.app_secret, record.access_token, record.approval_key)
 
-    async def reject(self, used: CallCredentials) -> None:
-        """The broker refused these: returns when a renewal was written, or after the deadline.
+    async def reject(self, used: CallCredentials) -> bool:
+        """The broker refused these: returns True when a renewal was written, False after the deadline, or at once where
+        no word can be left for the one process that renews.
 
         Returns at once when the record in force is another one already.
         """
         refused = self._read()
         if refused is None or fingerprint(refused) != fingerprint(used):
-            return
-        self._store.note_rejection(used)
-        await self._wait_for(lambda: self._usable() if self._read() != refused else None)
+            return True
+        try:
+            self._store.note_rejection(used)
+        except OSError as error:
+            logger.error("that the token of %s was refused cannot be told: %s", self._keys.account, error)
+            return False
+        return await self._wait_for(lambda: self._usable() if self._read() != refused else None) is not None
 
     def _read(self) -> TokenRecord | None:
         """The record in force, whose secrets no log of this process shows from now on; an unreadable one is none."""

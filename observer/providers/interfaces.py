@@ -108,14 +108,14 @@ class CredentialSource(Protocol):
         """The credentials in force; waits (to a deadline) while there is no token yet.
 
         Raises:
-            TokenExpiredError: none came in time.
+            TokenExpiredError: none came in time; not to be tried again, it has been waited for.
         """
         ...
 
-    async def reject(self, used: Credentials) -> None:
+    async def reject(self, used: Credentials) -> bool:
         """Tell that the broker refused this token or approval key.
 
-        Returns when another one is there, or after a deadline.
+        Returns True when another one is there, False after a deadline.
         """
         ...
 

@@ -70,8 +70,32 @@ def test_whoever_comes_before_the_first_token_waits_for_it(tmp_path):
 
 
 def test_waiting_ends_at_the_deadline(tmp_path):
-    with pytest.raises(TokenExpiredError, match="main"):
+    with pytest.raises(TokenExpiredError, match="main") as told:
         asyncio.run(reader(tmp_path, deadline_s=0.0).current())
+    assert not told.value.retry  # it has been waited for
+
+
+def test_whether_a_refused_token_was_renewed_is_told(tmp_path):
+    async def scenario():
+        store, rejecter = TokenStore(tmp_path, "main"), reader(tmp_path, deadline_s=0.0)
+        store.write(record())
+        used = await rejecter.current()
+        assert not await rejecter.reject(used)
+        store.write(record("token 2"))
+        assert await rejecter.reject(used)
+
+    asyncio.run(scenario())
+
+
+def test_a_refusal_that_cannot_be_written_down_is_no_renewal_and_nobody_waits_for_one(tmp_path):
+    async def scenario():
+        store, rejecter = TokenStore(tmp_path, "main"), reader(tmp_path)
+        store.write(record())
+        used = await rejecter.current()
+        (tmp_path / "main.rejected").mkdir()  # as good as a full disk: nothing can take this name
+        return await asyncio.wait_for(rejecter.reject(used), 1)
+
+    assert asyncio.run(scenario()) is False
 
 
 def test_an_expired_token_is_not_handed_out(tmp_path):

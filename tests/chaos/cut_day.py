@@ -68,7 +68,10 @@ def run(
     """One day of cuts and kills, and what is to be said of it; everything stays in `folder`/d if that is given."""
     chance = Random(f"cuts/{seed}")
     changes: Mapping[str, JsonObject] = {
-        "kis": {**QUICK_SILENCE["kis"], "stream_attempts_per_hour": ATTEMPTS_PER_HOUR},
+        "kis": {
+            **QUICK_SILENCE["kis"],
+            "stream": {**QUICK_SILENCE["kis"]["stream"], "attempts_per_hour": ATTEMPTS_PER_HOUR},
+        },
         "simulator": {**QUICK_SILENCE["simulator"], "drops": [], "faults": list(cut_script(cuts, stops_s, chance))},
         "schedule": {"track_b_stop": _time_of_day(stops_s)},
     }

@@ -54,6 +54,26 @@ def test_the_wrong_keys_of_all_sections_are_named_at_once(tmp_path: Path) -> Non
     assert "permits.calls_per_second" in told[2]
 
 
+@pytest.mark.parametrize(
+    ("section", "line", "named"),
+    [
+        ("permits", "calls_per_second = 0.0", "calls_per_second: 0.0"),
+        ("permits", "calls_per_minute = nan", "calls_per_minute: nan"),
+        ("permits", "penalty_s = -1.0", "penalty_s: -1.0"),
+        ("stream", "attempts_per_hour = 6", "attempts_per_hour: 6"),
+        ("stream", "changes_per_minute = 0", "changes_per_minute"),
+        ("stream", "silence_s = 0.0", "silence_s"),
+    ],
+)
+def test_a_broker_s_limit_that_is_none_is_named_when_the_file_is_read(
+    tmp_path: Path, section: str, line: str, named: str
+) -> None:
+    [told] = problems(f"[kis.{section}]\n{line}\n", tmp_path)
+    assert told.startswith("[kis] ")
+    assert section in told
+    assert named in told
+
+
 def test_an_unknown_section_is_named(tmp_path: Path) -> None:
     assert problems("[stor]\n[track_c]\n", tmp_path) == ["unknown section [stor]", "unknown section [track_c]"]
 

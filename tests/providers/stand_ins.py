@@ -55,6 +55,7 @@ class RenewingCredentials:
     def __init__(self):
         self.number = 1
         self.approval = None
+        self.renews = True
         self.looks = 0
         self.rejected = []
 
@@ -65,4 +66,5 @@ class RenewingCredentials:
 
     async def reject(self, used):
         self.rejected.append(used.access_token)
-        self.number += 1
+        self.number += self.renews
+        return self.renews

@@ -61,8 +61,9 @@ class Outcome:
         return web.Response(status=status, body=body)
 
 
-def called(*answers, lane="bulk", attempts_max=4):
+def called(*answers, lane="bulk", attempts_max=4, renews=True):
     outcome = Outcome(answers, RestSettings(timeout_s=5.0, attempts_max=attempts_max))
+    outcome.credentials.renews = renews
 
     async def scenario():
         async with serving(web.get("/ask", outcome.handle)) as address:
@@ -115,6 +116,19 @@ def test_a_refused_token_is_reported_and_the_call_goes_on_with_the_next():
     assert outcome.result == Answer(7)
     assert outcome.credentials.rejected == ["token 1"]
     assert outcome.tokens == ["token 1", "token 2"]
+
+
+def test_a_refused_token_that_is_not_renewed_ends_the_call_at_once():
+    outcome = called((401, b""), GOOD, renews=False)
+    assert type(outcome.error) is TokenExpiredError
+    assert outcome.credentials.rejected == ["token 1"]
+    assert len(outcome.answers) == 1
+
+
+def test_all_clients_of_a_process_read_the_certificates_once():
+    clients = [open_client("https://127.0.0.1:9", RestSettings()) for _ in range(2)]
+    first, other = (client._transport._pool._ssl_context for client in clients)
+    assert first is other
 
 
 def test_a_cut_connection_is_tried_again():

@@ -27,7 +27,7 @@ EVERYBODY = ("simulator", *PROCESSES)
 # A line that says nothing is told by machine time, which a scaled day does not scale: a keep-alive every third of a
 # second instead of ten, and patience to match.
 QUICK_SILENCE: Mapping[str, JsonObject] = {
-    "kis": {"stream_silence_s": 2.0},
+    "kis": {"stream": {"silence_s": 2.0}},
     "simulator": {"pingpong_interval_s": 0.3},
 }
 
