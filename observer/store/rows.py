@@ -116,7 +116,8 @@ def listing_of(event: ListingChanged) -> Listing:
 
 
 def listing_row(event: ListingChanged) -> Row:
-    """The row of the table of listings: the state, first seen, changed, active. First seen counts only for a key that
-    is not there yet.
+    """The row of the table of listings: the state, first seen, changed, valued, active. First seen counts only for a
+    key that is not there yet.
     """
-    return (*astuple(listing_of(event)), event.changed_ns, event.changed_ns, event.change != "removed")
+    moment_ns = event.changed_ns
+    return (*astuple(listing_of(event)), moment_ns, moment_ns, moment_ns, event.change != "removed")

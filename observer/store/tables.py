@@ -35,7 +35,7 @@ from bus.events import EVENT_TYPES, Fact
 from observer.reference.etf import Fund
 from observer.reference.listings import Listing
 
-SCHEMA_REVISION: Final = "0005"  # the newest migration, and the only schema that this code reads and writes
+SCHEMA_REVISION: Final = "0006"  # the newest migration, and the only schema that this code reads and writes
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -88,6 +88,8 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.FundMeasured: "fund_measures",
     events.FundRangeFound: "fund_ranges",
     events.FundJobEnded: "fund_jobs",
+    events.MasterFileApproved: "master_file_approvals",
+    events.ListingValued: "listing_values",
 }
 
 # Each index answers a question of `observer.store.reader`, or one of those in the README, without reading its table.
@@ -102,8 +104,10 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.DailyBar: (("symbol", "session_date"),),
     events.TradesConflated: (("symbol", "session_date"),),
     events.MinuteBarRecovered: (("symbol", "minute_start_ns"),),
-    events.MasterFileChecked: (("exchange", "checked_ns"),),
-    events.ListingChanged: (("exchange", "symbol"),),
+    events.MasterFileChecked: (("exchange", "checked_ns"), ("run",)),
+    events.MasterFileApproved: (("run",),),
+    events.ListingChanged: (("exchange", "symbol"), ("changed_ns",), ("isin",)),
+    events.ListingValued: (("exchange", "symbol", "valued_ns"),),
     events.UniverseBuilt: (("market", "session_date"),),
     events.TriggerFired: (("fired_ns",), ("symbol", "fired_ns")),
     events.SlotAssigned: (("assigned_ns",), ("symbol", "assigned_ns")),
@@ -185,13 +189,14 @@ QUARANTINE: Final = Table(
 
 EVENT_TABLES: Final[Mapping[type[Fact], Table]] = {event_type: _event_table(event_type) for event_type in EVENT_TYPES}
 
-# What is listed now: a projection of `listing_changes`, kept by the writer in the same transaction.
+# What is listed now: a projection of the listings' changes and values, kept by the writer in the same transaction.
 LISTINGS: Final = Table(
     "listings",
     METADATA,
     *_columns(Listing),
     Column("first_seen_ns", BigInteger, nullable=False),
     Column("changed_ns", BigInteger, nullable=False),
+    Column("valued_ns", BigInteger, nullable=False),
     Column("active", Boolean, nullable=False),
     PrimaryKeyConstraint("exchange", "symbol"),
     sqlite_with_rowid=False,

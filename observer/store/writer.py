@@ -20,6 +20,7 @@ from observer.errors import StoreError
 from observer.store.engine import describe, open_writer, require_current_schema, store_errors
 from observer.store.fund_projection import FUND_PROJECTIONS, Projection
 from observer.store.insertion import Insertion, insertion_of
+from observer.store.listing_values import LISTING_VALUES
 from observer.store.rows import Place, Row, event_of, group_rows, listing_row, place_of, refused_row
 from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE, STREAMS
 
@@ -224,5 +225,9 @@ _LISTING_UPSERTS: Final = {
     "postgresql": _listing_upsert(postgresql.insert(LISTINGS)),
 }
 
-# In this order, whatever came first: what is known of a fund needs the fund to be there.
-_PROJECTIONS: Final[Mapping[type[Event], Projection]] = {ListingChanged: _project_listings, **FUND_PROJECTIONS}
+# In this order, whatever came first: what is known of a listing or a fund needs it to be there.
+_PROJECTIONS: Final[Mapping[type[Event], Projection]] = {
+    ListingChanged: _project_listings,
+    **LISTING_VALUES,
+    **FUND_PROJECTIONS,
+}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bus.codec import decode_event, encode_event
 from bus.delivery import Delivered
-from bus.events import Event, ListingChanged, Poison, Trade, kind_of
+from bus.events import Event, ListingChanged, ListingValued, Poison, Trade, kind_of
 from observer.errors import StoreError
 from observer.store.reader import StoreReader
 from observer.store.tables import TABLE_NAMES
@@ -212,6 +212,19 @@ def test_a_removed_listing_stays_and_is_not_active(writer: StoreWriter, database
 def test_a_relisted_listing_is_active_again(writer: StoreWriter, database_url: str) -> None:
     writer.commit([delivered(changes_of(("new", 10, "A"), ("removed", 20, "A"), ("relisted", 30, "A")))])
     assert listing_rows(database_url) == [("005930", "A", 10, 30, True)]
+
+
+def test_a_value_changes_the_state_of_its_listing_alone_and_an_older_one_nothing(
+    writer: StoreWriter, database_url: str
+) -> None:
+    def valued(exchange: str, moment_ns: int, price: float) -> ListingValued:
+        return ListingValued("kis", exchange, "005930", moment_ns, price, None)
+
+    listed = [listing_changed(), listing_changed(exchange="KOSDAQ")]
+    writer.commit([delivered([*listed, valued("KOSPI", 30, 2.0), valued("KOSPI", 20, 1.0), valued("KONEX", 30, 3.0)])])
+    columns = "exchange, base_price, market_cap_krw, changed_ns, valued_ns"
+    rows = query(database_url, f"SELECT {columns} FROM listings ORDER BY exchange")
+    assert rows == [("KOSDAQ", 70_000.0, 4.2e14, 1, 1), ("KOSPI", 2.0, None, 1, 30)]
 
 
 def test_a_late_change_does_not_undo_a_newer_one(writer: StoreWriter, database_url: str) -> None:

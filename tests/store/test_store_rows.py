@@ -53,8 +53,8 @@ def test_a_refused_rows_reason_is_text_that_every_database_takes() -> None:
 def test_a_listings_row_is_its_state_and_its_life() -> None:
     row = listing_row(listing_changed(change="removed", changed_ns=5))
     assert len(row) == len(LISTINGS.columns)
-    assert row[-3:] == (5, 5, False)
-    assert Listing(*row[:-3]).name == "삼성전자"
+    assert row[-4:] == (5, 5, 5, False)
+    assert Listing(*row[:-4]).name == "삼성전자"
 
 
 # --- slots in use --------------------------------------------------------------------------------------------
