@@ -192,6 +192,79 @@ def test_a_symbol_that_is_left_before_it_traded_again_is_settled_by_the_days_vol
     assert detector.watched == frozenset()
 
 
+def test_what_is_settled_tells_everything_that_a_hole_tells() -> None:
+    detector = watching()
+    first, *_ = tape(5, 3, 8)
+    detector.observe(first)
+    detector.interrupted("005930", "reconnect")
+    assert detector.settle("005930", 16.0, BASE_NS + 9 * SECOND_NS, "kis") == GapDetected(
+        gap_id=f"005930-{DAY}-5-16",
+        provider="kis",
+        symbol="005930",
+        session_date=DAY,
+        detected_ns=BASE_NS + 9 * SECOND_NS,
+        from_ns=first.exchange_time_ns,
+        to_ns=BASE_NS + 9 * SECOND_NS,
+        after_volume=5.0,
+        before_volume=16.0,
+        missing_volume=11.0,
+        missing_trades=None,
+        reason="reconnect",
+    )
+
+
+def test_a_hole_begins_with_the_last_trade_seen_whatever_came_before_it() -> None:
+    detector = watching()
+    trades = tape(5, 3, 8, 1)
+    detector.observe(trades[0])
+    detector.observe(trades[1])
+    assert gap(detector.observe(trades[3])).from_ns == trades[1].exchange_time_ns
+
+
+def test_a_hole_left_by_an_earlier_process_begins_with_its_last_trade() -> None:
+    detector = GapDetector()
+    trades = tape(5, 3, 8)
+    detector.resume([mark_of(trades[0])])
+    detector.start("005930")
+    assert gap(detector.observe(trades[2])).from_ns == trades[0].exchange_time_ns
+
+
+def test_a_hole_of_refused_trades_begins_with_the_first_of_them() -> None:
+    detector = watching()
+    trades = tape(5, 3, 8, 1)
+    for trade in trades[:3]:
+        detector.observe(trade)
+    detector.refused(trades[1])
+    found = gap(detector.observe(trades[3]))
+    assert (found.from_ns, found.reason, found.missing_trades) == (trades[1].exchange_time_ns, "volume_mismatch", 2)
+
+
+def test_a_refused_gap_is_told_again_from_where_it_began() -> None:
+    detector = watching()
+    trades = tape(5, 3, 8, 1)
+    detector.observe(trades[0])
+    first = gap(detector.observe(trades[2]))
+    for event in (first, trades[2]):
+        detector.refused(event)
+    again = gap(detector.observe(trades[3]))
+    assert (again.from_ns, again.after_volume, again.before_volume) == (first.from_ns, 5.0, 16.0)
+
+
+def test_stragglers_of_an_earlier_day_are_counted_each() -> None:
+    detector = watching()
+    detector.observe(tape(5, day=NEXT_DAY)[0])
+    for straggler in tape(5, 3):
+        detector.observe(straggler)
+    assert detector.duplicates == 2
+
+
+def test_trades_that_overlap_the_one_before_them_are_counted_each() -> None:
+    detector = watching()
+    for trade in tape(5, 3, 8):
+        detector.observe(msgspec.structs.replace(trade, volume=trade.volume + 1))
+    assert detector.inconsistent == 2
+
+
 def test_a_symbol_that_lost_nothing_in_an_interruption_is_settled_without_a_gap() -> None:
     detector = watching()
     trades = tape(5, 3)
@@ -424,3 +497,48 @@ def test_a_refused_row_of_several_trades_sets_the_chain_back_before_its_first_on
     detector.refused(row)
     found = gap(detector.observe(trades[3]))
     assert (found.after_volume, found.missing_volume, found.missing_trades) == (5.0, 11.0, 2)
+
+
+# --- what was known before a registration ---
+
+TEN = tape(*range(10, 110, 10))
+KNOWN = Mark("005930", DAY, TEN[2].cumulative_volume, None, 7)
+
+
+def test_a_line_that_breaks_before_the_first_trade_leaves_a_hole_from_what_was_known_before() -> None:
+    detector = GapDetector()
+    known = KNOWN
+    detector.start("005930", known)
+    detector.interrupted("005930", "reconnect")
+    gap = detector.observe(TEN[5])
+    assert isinstance(gap, GapDetected)
+    assert (gap.after_volume, gap.before_volume) == (TEN[2].cumulative_volume, TEN[4].cumulative_volume)
+    assert (gap.from_ns, gap.missing_trades, gap.reason) == (7, None, "reconnect")
+
+
+def test_what_was_known_before_is_no_hole_while_the_line_holds() -> None:
+    detector = GapDetector()
+    detector.start("005930", KNOWN)
+    assert detector.observe(TEN[5]) == "new"
+
+
+def test_a_symbol_that_breaks_off_before_its_first_trade_and_is_left_is_settled_from_what_was_known() -> None:
+    detector = GapDetector()
+    detector.start("005930", KNOWN)
+    detector.interrupted("005930", "reconnect")
+    assert detector.unsettled() == {"005930"}
+    gap = detector.settle("005930", TEN[8].cumulative_volume, 11, "kis")
+    assert gap is not None
+    assert (gap.after_volume, gap.before_volume) == (TEN[2].cumulative_volume, TEN[8].cumulative_volume)
+
+
+def test_a_hole_never_reaches_back_into_an_earlier_time_in_a_place() -> None:
+    detector = GapDetector()
+    detector.start("005930")
+    assert detector.observe(TEN[3]) == "new"
+    detector.stop("005930")
+    detector.start("005930", Mark("005930", DAY, TEN[1].cumulative_volume, None, 7))
+    detector.interrupted("005930", "reconnect")
+    gap = detector.observe(TEN[5])
+    assert isinstance(gap, GapDetected)
+    assert gap.after_volume == TEN[3].cumulative_volume

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import GapDetected
+from bus.events import GapDetected, MinuteBarRecovered, Trade
 from observer.gaps.recovery import (
     RecoverySettings,
     Selection,
@@ -221,6 +221,42 @@ def test_the_minutes_that_overlap_the_gap_stand_in_once_each() -> None:
 
 def test_minutes_without_trading_are_left_out() -> None:
     assert select_minutes([bar(1, volume=0.0)], gap(100.0)) == ()
+
+
+def test_a_recovered_trade_tells_everything_that_was_asked_and_that_it_was_recovered() -> None:
+    [found] = select([row(130.0, 30.0, 71_000.0, bid=70_900.0, ask=71_000.0)], gap(after=100.0, before=130.0), 7).trades
+    assert found == Trade(
+        provider="kis",
+        symbol="005930",
+        session_date="2026-11-18",
+        exchange_time_ns=TEN_O_CLOCK_NS + SECOND_NS,
+        receive_time_ns=7,
+        price=71_000.0,
+        volume=30.0,
+        cumulative_volume=130.0,
+        cumulative_trades=None,
+        side="buy",
+        bid=70_900.0,
+        ask=71_000.0,
+        gap_id="g",
+    )
+
+
+def test_a_minute_that_stands_in_tells_everything_of_it() -> None:
+    [found] = select_minutes([bar(1)], gap(30.0, start_s=70.0))
+    told = bar(1)
+    assert found == MinuteBarRecovered(
+        "kis",
+        "005930",
+        "2026-11-18",
+        told.start_ns,
+        told.open,
+        told.high,
+        told.low,
+        told.close,
+        told.volume,
+        "g",
+    )
 
 
 # --- trying again, and giving up ---

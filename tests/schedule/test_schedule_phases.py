@@ -59,6 +59,33 @@ def test_a_regular_day_has_the_moments_of_the_design() -> None:
     assert regular.starts_ns == midnight_of(DAY) == at("00:00")
 
 
+MORNING = {
+    "wake_up_ns": "08:00",
+    "token_renewal_ns": "08:01",
+    "stream_connect_ns": "08:03",
+    "warm_up_ns": "08:05",
+    "health_check_ns": "08:10",
+    "second_renewal_ns": "08:30",
+    "ready_ns": "08:50",
+}
+
+
+@pytest.mark.parametrize(("opens", "earlier_min"), [("09:00", 0), ("10:00", 0), ("08:30", 30)])
+def test_the_morning_moves_forward_with_an_early_opening_and_never_back(opens: str, earlier_min: int) -> None:
+    found = day_plan(opens)
+    assert found.day == DAY
+    for name, text in MORNING.items():
+        assert getattr(found, name) == at(text) - earlier_min * MINUTE_NS, name
+
+
+@pytest.mark.parametrize(
+    ("opens", "closes", "usual"),
+    [("09:00", "15:30", True), ("10:00", "16:30", False), ("10:00", "15:30", False), ("09:00", "12:00", False)],
+)
+def test_a_day_of_other_hours_says_so(opens: str, closes: str, *, usual: bool) -> None:
+    assert day_plan(opens, closes).has_usual_hours is usual
+
+
 def test_on_an_exam_day_the_tracks_start_and_stop_an_hour_later_and_the_preparations_do_not() -> None:
     exam = day_plan("10:00", "16:30")
     assert (exam.track_a_start_ns, exam.context_sync_ns, exam.track_b_start_ns) == (
