@@ -6,7 +6,7 @@ KILLS ?= 5000
 MINUTES ?= 60
 RESTARTS ?= 1000
 
-.PHONY: help demo test chaos soak comparison check bench lint types imports lock clean
+.PHONY: help demo test chaos soak comparison mutation check bench lint types imports lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,6 +26,10 @@ soak: .venv/development  ## compressed days in a row; fails on growing memory, k
 
 comparison: .venv/development  ## our supervisor beside supervisord and circus, as a table (RESTARTS=1000)
 	$(BIN)/python -m tests.comparison.compare --restarts $(RESTARTS)
+
+mutation: .venv/development  ## mutants of the decisions (triggers, slots, gaps, phases): how many the tests kill; some ten minutes
+	$(BIN)/mutmut run --max-children 2
+	$(BIN)/mutmut results
 
 check: lint types imports test  ## lint, types, import rules and tests
 
@@ -52,7 +56,7 @@ lock:  ## pin the newest releases with their hashes (needs uv)
 	  --no-header --no-annotate --quiet --upgrade --constraints requirements.txt --output-file requirements-dev.txt
 
 clean:  ## remove the environment, caches and what demos left
-	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf .venv demo mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
 .venv/runtime: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
