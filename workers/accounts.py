@@ -22,6 +22,7 @@ from observer.accounts.tokens import (
     after_failure,
     after_rejection,
     after_success,
+    after_token_alone,
     due,
     renews_approval_key,
     tells_failure,
@@ -31,6 +32,7 @@ from observer.clock import NS_PER_S
 from observer.errors import DataFileError, ProviderError, StoreError
 from observer.providers.interfaces import QuoteSource
 from observer.providers.kis.calls import KisIssuing
+from observer.providers.kis.issued import IssuedToken
 from observer.schedule.phases import DayPlan
 from observer.store.reader import StoreReader
 from workers.runtime import Worker, run
@@ -94,39 +96,55 @@ class Tokens:
             await self._issue(cause)
 
     async def _issue(self, cause: Cause) -> None:
-        keys = self._account.keys
+        """Issue what the cause asks for. A token that came without the stream's new key is used all the same: the
+        calls go on with it, the stream with its old key, and both are asked for again as after any failure.
+        """
         try:
-            token = await self._issuing.issue_token(keys.app_key, keys.app_secret)
+            token = await self._issuing.issue_token(self._account.keys.app_key, self._account.keys.app_secret)
             logs.conceal(token.access_token)
-            approval_key = self._kept_approval_key(cause)
-            approval_key = approval_key or await self._issuing.issue_approval_key(keys.app_key, keys.app_secret)
-        except ProviderError as error:
+            old = self._record()
+            try:
+                approval_key = await self._approval_key(cause, old)
+            except ProviderError:
+                if old is not None:
+                    self._put_in_force(token, old.approval_key, old.renewed_ns)
+                    self._state = after_token_alone(self._state, token.issued_ns, token.expires_ns)
+                raise
+            now_ns = self._worker.clock.now_ns()
+            self._put_in_force(token, approval_key, now_ns)
+        except (ProviderError, OSError) as error:
             self._tell_failure(cause, error)
             return
-        logs.conceal(approval_key)
-        now_ns = self._worker.clock.now_ns()
         self._state = after_success(token.issued_ns, token.expires_ns, now_ns)
+        logger.info("token of %s renewed (%s)", self._account.name, cause)
+        self._publish_renewal(now_ns, token.expires_ns, cause, "")
+
+    async def _approval_key(self, cause: Cause, old: TokenRecord | None) -> str:
+        """The stream's key: that in force where it is to stay, otherwise a new one."""
+        if old is not None and not renews_approval_key(cause):
+            return old.approval_key
+        keys = self._account.keys
+        approval_key = await self._issuing.issue_approval_key(keys.app_key, keys.app_secret)
+        logs.conceal(approval_key)
+        return approval_key
+
+    def _put_in_force(self, token: IssuedToken, approval_key: str, renewed_ns: int) -> None:
+        """Write them down for all processes.
+
+        Raises:
+            OSError: the disk does not take them; what was in force stays so.
+        """
         self._account.tokens.write(
             TokenRecord(
                 access_token=token.access_token,
                 approval_key=approval_key,
                 issued_ns=token.issued_ns,
                 expires_ns=token.expires_ns,
-                renewed_ns=now_ns,
+                renewed_ns=renewed_ns,
             )
         )
-        logger.info("token of %s renewed (%s)", self._account.name, cause)
-        self._publish_renewal(now_ns, token.expires_ns, cause, "")
 
-    def _kept_approval_key(self, cause: Cause) -> str:
-        """The stream's key in force, where it is to stay; empty where there is to be a new one."""
-        if not renews_approval_key(cause):
-            with contextlib.suppress(DataFileError):  # an unreadable record is no record
-                if record := self._account.tokens.read():
-                    return record.approval_key
-        return ""
-
-    def _tell_failure(self, cause: Cause, error: ProviderError) -> None:
+    def _tell_failure(self, cause: Cause, error: ProviderError | OSError) -> None:
         """The old token stays in use; a person should know (requirement 004, failure recovery scenario 1)."""
         now_ns = self._worker.clock.now_ns()
         is_told = tells_failure(self._state, now_ns)
@@ -142,13 +160,18 @@ class Tokens:
         self._producer.publish(renewed)
 
     def _recalled(self) -> TokenState:
-        """What an earlier process left on disk; an unreadable record is no record."""
+        """What an earlier process left on disk."""
+        record = self._record()
+        return TokenState() if record is None else after_success(record.issued_ns, record.expires_ns, record.renewed_ns)
+
+    def _record(self) -> TokenRecord | None:
+        """What is in force, whose secrets no log shows from now on; an unreadable record is no record."""
         with contextlib.suppress(DataFileError):
             if record := self._account.tokens.read():
                 logs.conceal(record.access_token)
                 logs.conceal(record.approval_key)
-                return after_success(record.issued_ns, record.expires_ns, record.renewed_ns)
-        return TokenState()
+                return record
+        return None
 
 
 def _schedule(plan: DayPlan | None) -> TokenSchedule:

@@ -76,6 +76,11 @@ def after_success(issued_ns: int, expires_ns: int, now_ns: int) -> TokenState:
     return TokenState(issued_ns=issued_ns, expires_ns=expires_ns, renewed_ns=now_ns)
 
 
+def after_token_alone(state: TokenState, issued_ns: int, expires_ns: int) -> TokenState:
+    """The state when a token came and the stream's key did not: what was to be renewed still is."""
+    return msgspec.structs.replace(state, issued_ns=issued_ns, expires_ns=expires_ns)
+
+
 def after_failure(state: TokenState, now_ns: int) -> TokenState:
     """The state after an attempt failed: everything stays, and the attempt counts."""
     told_ns = now_ns if tells_failure(state, now_ns) else state.told_ns

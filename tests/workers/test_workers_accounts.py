@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import os
 
 from bus.delivery import Delivered
 from bus.events import AccountChecked, AlertRaised, ConnectionChanged, TokenRenewed
@@ -114,6 +115,43 @@ def test_a_renewal_in_the_night_keeps_the_key_of_the_stream():
             after = {name: day.token(name) for name in NAMES}
             assert all(after[name].renewed_ns > before[name].renewed_ns for name in NAMES)
             assert all(after[name].approval_key == before[name].approval_key for name in NAMES)
+
+    run(scenario)
+
+
+def test_a_token_that_came_without_the_streams_key_is_used_all_the_same_and_the_key_is_asked_for_again():
+    async def scenario():
+        async with scene(10, speed=720.0) as day, day.brokers.rest() as rest:
+            before = day.token(ILL)
+            await day.clock.sleep_until(before.renewed_ns + 61 * 10**9)  # the broker's minute is over
+            admit = day.refuse_stream_keys()
+            day.revoke_token(ILL)
+            symbol = day.simulator.market.instruments[0].symbol
+            assert await rest.usable()[ILL].quotes([symbol], lane="normal")
+            alone = day.token(ILL)
+            assert alone.access_token != before.access_token
+            assert (alone.approval_key, alone.renewed_ns) == (before.approval_key, before.renewed_ns)
+            admit()
+            await day.until(lambda: day.token(ILL).approval_key != before.approval_key, "the stream's key came too")
+            assert [alert.severity for alert in day.told(AlertRaised) if "not renewed" in alert.text] == ["critical"]
+            assert day.renewals(ILL)[-1] == "rejected"
+
+    run(scenario)
+
+
+def test_a_token_that_the_disk_does_not_take_is_told_and_the_old_one_stays_in_use():
+    async def scenario():
+        async with scene(9, speed=720.0) as day:
+            before = day.token(ILL)
+            await day.clock.sleep_until(before.renewed_ns + 61 * 10**9)
+            tokens = day.folder / "run" / "tokens"
+            in_the_way = tokens / f".{ILL}.json.{os.getpid()}.part"
+            day.account(ILL).tokens.note_rejection(before)
+            in_the_way.mkdir()  # as good as a full disk: what is to be written first has no place
+            await day.until(lambda: any("not renewed" in alert.text for alert in day.told(AlertRaised)), "it is told")
+            assert day.token(ILL) == before
+            in_the_way.rmdir()
+            await day.until(lambda: day.token(ILL) != before, "the disk has room again")
 
     run(scenario)
 

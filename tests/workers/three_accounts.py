@@ -25,6 +25,7 @@ from observer.config import Settings, load_settings
 from observer.practice import DAY, Practice, write_practice
 from observer.providers.day_file import write_trading_days
 from observer.schedule.trading_day import TradingDay
+from observer.simulator.gate import Refusal
 from observer.simulator.simulator import Simulator
 from observer.store.engine import migrate
 from workers import accounts as accounts_module
@@ -66,6 +67,17 @@ class Scene:
     def admit(self, account: str) -> None:
         keys = self.account(account).keys
         self.simulator._gate._app_keys[keys.app_key] = keys.app_secret
+
+    def refuse_stream_keys(self) -> Callable[[], None]:
+        """The broker issues tokens and no approval keys; returns what ends that."""
+        gate = self.simulator._gate
+        patches = pytest.MonkeyPatch()
+
+        def refused(*_: object) -> None:
+            raise Refusal("EGW00300", "no approval keys now", 500)
+
+        patches.setattr(gate, "issue_approval", refused)
+        return patches.undo
 
     def revoke_token(self, account: str) -> None:
         keys, record = self.account(account).keys, self.token(account)
