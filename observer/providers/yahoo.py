@@ -21,6 +21,7 @@ import yfinance
 from curl_cffi.requests import Session
 from curl_cffi.requests.exceptions import HTTPError, RequestException
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from yfinance.config import YfConfig
 from yfinance.data import YfData
 from yfinance.exceptions import YFException, YFRateLimitError
 
@@ -135,7 +136,7 @@ class YahooDoor:
         self.retries = 0
         cookies.mkdir(parents=True, exist_ok=True)
         yfinance.cache.set_cache_location(str(cookies))
-        yfinance.config.YfConfig.network.retries = 0
+        YfConfig.network.retries = 0
         self._session = _PacedSession(self._wait_for_permit, settings.address, settings.timeout_s)
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -1,0 +1,207 @@
+"""Yahoo's sectors through real yfinance code, against a stand-in: pages, pace, retries, the circuit, the cache."""
+
+import asyncio
+import time
+from random import Random
+
+import pytest
+
+from observer.clock import NS_PER_S, ScaledClock
+from observer.errors import MaintenanceError, MalformedError, RateExceededError, TransportError
+from observer.providers.answer_cache import AnswerCache
+from observer.providers.yahoo import (
+    CircuitOpenError,
+    YahooDoor,
+    YahooProfiles,
+    YahooScreener,
+    YahooSettings,
+)
+from observer.reference.sectors import VOCABULARIES, Security
+from tests.providers.yahoo_stand_in import YahooStandIn
+
+SPEED = 2_000.0  # market seconds a second: pauses of 5, 10 and 20 s pass in some milliseconds
+
+
+def japanese(*symbols):
+    return [Security("JP", "TKSE", symbol, symbol) for symbol in symbols]
+
+
+def run(scenario, yahoo, tmp_path, *, speed=SPEED, **changes):
+    """The scenario's result with (door, cache, clock), against the stand-in."""
+
+    async def body():
+        clock = ScaledClock(1_795_000_000 * NS_PER_S, time.monotonic_ns(), speed)
+        async with yahoo.serving() as address:
+            settings = YahooSettings(address=f"http://{address}", timeout_s=10.0, **changes)
+            door = YahooDoor(clock, Random(1), settings, tmp_path / "cookies")
+            cache = AnswerCache(tmp_path / "answers.jsonl", clock.now_ns())
+            return await scenario(door, cache, clock)
+
+    return asyncio.run(body())
+
+
+async def everything(source, wanted, region="JP"):
+    return [finding async for portion in source.findings(region, wanted) for finding in portion]
+
+
+def test_the_screener_tells_the_sector_that_it_was_asked_for(tmp_path) -> None:
+    yahoo = YahooStandIn({("JPX", "Technology"): ["6758.T", "9999.T"], ("JPX", "Consumer Cyclical"): ["7203.T"]})
+
+    async def scenario(door, cache, clock):
+        return await everything(YahooScreener(door, cache, clock), japanese("7203", "6758", "1301"))
+
+    found = run(scenario, yahoo, tmp_path)
+    assert {(finding.security.symbol, finding.sector, finding.said) for finding in found} == {
+        ("6758", "Information Technology", "Technology"),
+        ("7203", "Consumer Discretionary", "Consumer Cyclical"),
+    }
+    assert all(finding.is_sure for finding in found)
+    assert sorted(yahoo.screens) == sorted(("JPX", sector, 0) for sector in VOCABULARIES["yahoo"])
+
+
+def test_pages_of_250_are_asked_for_up_to_the_total(tmp_path) -> None:
+    symbols = [f"{number}.T" for number in range(1000, 1600)]
+    yahoo = YahooStandIn({("JPX", "Energy"): symbols})
+
+    async def scenario(door, cache, clock):
+        return await everything(YahooScreener(door, cache, clock), japanese(*(s.removesuffix(".T") for s in symbols)))
+
+    assert len(run(scenario, yahoo, tmp_path)) == 600
+    assert [offset for _, sector, offset in yahoo.screens if sector == "Energy"] == [0, 250, 500]
+
+
+def test_what_was_screened_today_is_not_asked_again_even_by_another_run(tmp_path) -> None:
+    yahoo = YahooStandIn({("JPX", "Energy"): ["1605.T"]})
+
+    async def scenario(door, cache, clock):
+        return await everything(YahooScreener(door, cache, clock), japanese("1605"))
+
+    assert run(scenario, yahoo, tmp_path) == run(scenario, yahoo, tmp_path)
+    assert len(yahoo.screens) == len(VOCABULARIES["yahoo"])
+
+
+def test_a_profile_has_sector_and_industry_and_not_found_is_an_answer(tmp_path) -> None:
+    yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "Oil & Gas E&P"), "1306.T": ("", "")})
+
+    async def scenario(door, cache, clock):
+        return await everything(YahooProfiles(door, cache, clock), japanese("1605", "1306", "0000"))
+
+    found = run(scenario, yahoo, tmp_path)
+    assert [(finding.sector, finding.industry) for finding in found] == [
+        ("Energy", "Oil & Gas E&P"),
+        (None, ""),
+        (None, ""),
+    ]
+
+
+def test_not_found_is_remembered_too(tmp_path) -> None:
+    yahoo = YahooStandIn()
+
+    async def scenario(door, cache, clock):
+        return await everything(YahooProfiles(door, cache, clock), japanese("0000"))
+
+    run(scenario, yahoo, tmp_path)
+    asked = len(yahoo.profiles)
+    assert [finding.sector for finding in run(scenario, yahoo, tmp_path)] == [None]
+    assert len(yahoo.profiles) == asked
+
+
+def test_what_yahoo_does_not_cover_is_answered_without_a_request(tmp_path) -> None:
+    yahoo = YahooStandIn()
+
+    async def scenario(door, cache, clock):
+        return await everything(YahooProfiles(door, cache, clock), [Security("VN", "HASE", "IDC", "IDICO")], "VN")
+
+    assert [finding.sector for finding in run(scenario, yahoo, tmp_path)] == [None]
+    assert not yahoo.paths
+
+
+def test_a_sector_that_nobody_knows_is_no_sector_but_its_word_is_kept(tmp_path) -> None:
+    yahoo = YahooStandIn(sectors={"1605.T": ("Space Tourism", "Rockets")})
+
+    async def scenario(door, cache, clock):
+        return await everything(YahooProfiles(door, cache, clock), japanese("1605"))
+
+    [finding] = run(scenario, yahoo, tmp_path)
+    assert (finding.sector, finding.said) == (None, "Space Tourism")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [(500, MaintenanceError), (429, RateExceededError), ("cut", TransportError), ("<html>", MalformedError)],
+)
+def test_a_refusal_is_one_of_our_errors(tmp_path, refusal, error) -> None:
+    yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "")})
+    yahoo.always = refusal
+
+    async def scenario(door, cache, clock):
+        with pytest.raises(error):
+            await door.profile("1605.T")
+
+    run(scenario, yahoo, tmp_path, retries_max=0)
+
+
+def test_a_server_failure_is_retried_and_counted(tmp_path) -> None:
+    yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "")})
+    yahoo.refusals.extend([500] * 4)  # yfinance itself asks twice, with another cookie
+
+    async def scenario(door, cache, clock):
+        profile = await door.profile("1605.T")
+        return profile.sector, door.retries
+
+    assert run(scenario, yahoo, tmp_path) == ("Energy", 2)
+
+
+def test_pauses_are_5_10_and_20_seconds_and_up_to_a_quarter_more(tmp_path) -> None:
+    yahoo = YahooStandIn()
+    yahoo.always = 500
+
+    async def scenario(door, cache, clock):
+        began_ns = clock.now_ns()
+        with pytest.raises(MaintenanceError):
+            await door.profile("1605.T")
+        return (clock.now_ns() - began_ns) / NS_PER_S
+
+    seconds = run(scenario, yahoo, tmp_path, rate_per_s=1_000_000.0, speed=100.0)
+    assert seconds >= 35.0
+
+
+def test_after_five_failures_in_a_row_yahoo_is_left_alone(tmp_path) -> None:
+    yahoo = YahooStandIn()
+    yahoo.always = 500
+
+    async def scenario(door, cache, clock):
+        with pytest.raises(MaintenanceError):
+            await door.profile("1.T")  # four attempts
+        with pytest.raises(CircuitOpenError):
+            await door.profile("2.T")
+        requests = door.requests
+        with pytest.raises(CircuitOpenError):
+            await door.profile("3.T")
+        return requests == door.requests
+
+    assert run(scenario, yahoo, tmp_path)
+
+
+def test_not_found_never_opens_the_circuit(tmp_path) -> None:
+    yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "")})
+
+    async def scenario(door, cache, clock):
+        for number in range(8):
+            assert await door.profile(f"{number}.T") is None
+        return (await door.profile("1605.T")).sector
+
+    assert run(scenario, yahoo, tmp_path) == "Energy"
+
+
+def test_every_request_that_yfinance_sends_waits_for_its_turn(tmp_path) -> None:
+    yahoo = YahooStandIn(sectors={f"{number}.T": ("Energy", "") for number in range(3)})
+
+    async def scenario(door, cache, clock):
+        await everything(YahooProfiles(door, cache, clock), japanese("0", "1", "2"))
+        return door.requests
+
+    requests = run(scenario, yahoo, tmp_path, speed=1.0, rate_per_s=20.0)
+    between = [later - earlier for earlier, later in zip(yahoo.arrivals, yahoo.arrivals[1:], strict=False)]
+    assert requests == len(yahoo.arrivals)
+    assert sum(between) >= 0.05 * (len(between) - 1)
