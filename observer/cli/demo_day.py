@@ -66,11 +66,12 @@ def prepare(options: DemoOptions) -> DemoDay:
 
 
 def tidy(options: DemoOptions) -> None:
-    """Leave the database and the files that people read; sockets, outboxes, keys and logs go."""
+    """Leave the database, the configuration with which it can be asked, and the files that people read; sockets,
+    outboxes, keys and logs go.
+    """
     shutil.rmtree(options.folder / "run", ignore_errors=True)
     shutil.rmtree(options.folder / "data" / "logs", ignore_errors=True)
-    for name in ("keys.toml", "provider_pool.json"):
-        (options.folder / name).unlink(missing_ok=True)
+    (options.folder / "keys.toml").unlink(missing_ok=True)
 
 
 def _empty(folder: Path) -> None:

@@ -116,4 +116,5 @@ def test_tidying_leaves_the_database_and_the_configuration(tmp_path: Path) -> No
     (folder / "data" / "observer.db").touch()
     tidy(chosen)
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-    assert left == {"observer.toml", "data", "data/observer.db"}
+    configuration = {"observer.toml", "provider_pool.json", "symbol_selection.json"}
+    assert left == {*configuration, "data", "data/observer.db"}

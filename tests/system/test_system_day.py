@@ -1,6 +1,7 @@
 """A whole day by the command line: what it prints, what it leaves, and what the database says of it."""
 
 import csv
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -121,8 +122,16 @@ def test_every_place_that_was_given_was_given_back(day: Day) -> None:
 
 
 def test_a_day_without_keep_leaves_the_database_and_what_people_read(day: Day) -> None:
-    assert {path.name for path in day.folder.iterdir()} == {"observer.toml", "data"}
+    configuration = {"observer.toml", "provider_pool.json", "symbol_selection.json"}
+    assert {path.name for path in day.folder.iterdir()} == {*configuration, "data", "universe"}
     assert {path.name for path in (day.folder / "data").iterdir()} >= {"observer.db", "backup", "simulator.json"}
+
+
+def test_the_universe_is_a_file_too_and_says_what_the_database_has(day: Day) -> None:
+    [path] = (day.folder / "universe").iterdir()
+    assert path.name == "20261118_kr_stocks.json"
+    codes = [symbol["code"] for symbol in json.loads(path.read_bytes())["symbols"]]
+    assert [(code,) for code in codes] == day.rows("SELECT symbol FROM universe_members ORDER BY rank")
 
 
 def test_the_database_opens(day: Day) -> None:
