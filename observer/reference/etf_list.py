@@ -95,13 +95,27 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def shrink_problem(known_active: int, listed: int, max_shrink_percent: float) -> str | None:
-    """Why a list of so many funds is not believed after one of `known_active`; None when it is."""
-    if listed == 0:
+# --- who is in it --------------------------------------------------------------------------------------------
+
+
+def members(entries: Mapping[str, FundEntry], known: Mapping[str, Fund]) -> frozenset[str]:
+    """The funds of the list. A source speaks for its own groups: KRX, which has no ETNs, does not remove any."""
+    groups = {entry.group for entry in entries.values()}
+    others = (symbol for symbol, fund in known.items() if fund.active and fund.group not in groups)
+    return frozenset(entries) | frozenset(others)
+
+
+def shrink_problem(
+    entries: Mapping[str, FundEntry], known: Mapping[str, Fund], max_shrink_percent: float
+) -> str | None:
+    """Why a list is not believed after what was known of its groups; None when it is."""
+    if not entries:
         return "it has no funds"
-    shrink_percent = 100 * (known_active - listed) / known_active if known_active else 0.0
+    groups = {entry.group for entry in entries.values()}
+    before = sum(fund.active and fund.group in groups for fund in known.values())
+    shrink_percent = 100 * (before - len(entries)) / before if before else 0.0
     if shrink_percent > max_shrink_percent:
-        return f"{listed} funds after {known_active} are {shrink_percent:.1f} % fewer (limit {max_shrink_percent:g} %)"
+        return f"{len(entries)} funds after {before} are {shrink_percent:.1f} % fewer (limit {max_shrink_percent:g} %)"
     return None
 
 

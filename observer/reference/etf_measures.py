@@ -68,28 +68,26 @@ def _tracking_error(differences: Sequence[float], window: int) -> float | None:
 # --- which days to ask for -----------------------------------------------------------------------------------
 
 
-def missing_spans(stored: Sequence[date], listed_on: date | None, last: date) -> list[NavSpan]:
-    """The spans to ask for so that the longest window is known up to `last`: the newest days, with some again, then
-    what lies before the oldest stored one. Nothing before the fund's first day.
+def span_to_ask(measured_on: date | None, listed_on: date | None, last: date) -> NavSpan | None:
+    """The days to ask for up to `last`: all that the longest window needs for a fund that was never measured, for
+    another what came since, with some days again. None when there is nothing yet.
     """
-    begin = last - timedelta(days=_WINDOW_DAYS)
-    first = begin if listed_on is None else max(begin, listed_on)
-    if first > last:
-        return []
-    if not stored:
-        return [NavSpan(first, last)]
-    newest, oldest = max(stored), min(stored)
-    spans = [NavSpan(max(first, newest - _OVERLAP), last)] if newest < last else []
-    if (earlier := before(oldest, first)) is not None:
-        spans.append(earlier)
-    return spans
+    first = window_begin(last)
+    for bound in (listed_on, None if measured_on is None else measured_on - _OVERLAP):
+        first = first if bound is None else max(first, bound)
+    return NavSpan(first, last) if first <= last else None
 
 
-def before(oldest: date, first: date) -> NavSpan | None:
-    """What is still to be asked for when `oldest` is the oldest day that came; None when `first` is reached.
+def rest_of(span: NavSpan, oldest: date) -> NavSpan | None:
+    """What is still to be asked for when `oldest` is the oldest day that came: a broker gives so many days a call.
 
-    A week without a session is a long holiday, not a hole.
+    None when the span's first day is reached. A week without a session is a long holiday, not a hole.
     """
-    if oldest - first <= _OVERLAP:
+    if oldest - span.first <= _OVERLAP:
         return None
-    return NavSpan(first, oldest - timedelta(days=1))
+    return NavSpan(span.first, oldest - timedelta(days=1))
+
+
+def window_begin(last: date) -> date:
+    """The first day that the longest window up to `last` can need."""
+    return last - timedelta(days=_WINDOW_DAYS)

@@ -52,7 +52,7 @@ from tests.supervisor.scenes import Changes, speaker, supervisor_of
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
-NAMES = ("core-writer", "master-file", "track-b")
+NAMES = ("core-writer", "master-file", "funds", "track-b")
 
 
 @pytest.fixture
@@ -93,9 +93,9 @@ def test_what_a_worker_s_own_module_reads_of_the_settings_is_in_the_table(proces
         ("[recovery]", set()),
         (
             "[store]\nurl = 'sqlite:///x.db'",
-            {"core-writer", "accounts", "master-file", "gap-recovery", "track-a", "track-b"},
+            {"core-writer", "accounts", "master-file", "funds", "gap-recovery", "track-a", "track-b"},
         ),
-        ("[schedule]\nbackup = '22:00'", {"core-writer", "accounts", "master-file", "track-a", "track-b"}),
+        ("[schedule]\nbackup = '22:00'", {"core-writer", "accounts", "master-file", "funds", "track-a", "track-b"}),
     ],
 )
 def test_a_change_touches_the_processes_that_read_it_and_no_others(
@@ -123,7 +123,7 @@ def test_a_change_of_the_selection_s_file_touches_who_reads_that_part(
     assert touched_between(before, load_settings(write(folder))) == touched
 
 
-BROKERS_USERS = {"accounts", "master-file", "gap-recovery", "track-a", "track-b"}
+BROKERS_USERS = {"accounts", "master-file", "funds", "gap-recovery", "track-a", "track-b"}
 
 
 def touched_between(before: Settings, after: Settings) -> set[str]:
@@ -209,7 +209,7 @@ def test_a_job_that_nobody_owns_is_refused_with_those_there_are(folder: Path) ->
     async def run() -> None:
         async with hosted(folder) as scene:
             refused = await scene.refusal(RunJob("sweep"))
-            assert refused == ("unknown_job", "no job is named 'sweep'; there are universe, master_files, backup, quality")
+            assert refused == ("unknown_job", f"no job is named 'sweep'; there are {', '.join(JOB_OWNERS)}")
 
     asyncio.run(run())
 

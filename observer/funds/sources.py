@@ -106,35 +106,32 @@ class _KrxKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @contextlib.asynccontextmanager
-async def open_sources(settings: Settings, reader: StoreReader) -> AsyncIterator[Sequence[FundListSource]]:
-    """The configured sources in their order.
+async def open_source(
+    name: FundListSourceName, settings: Settings, reader: StoreReader
+) -> AsyncIterator[FundListSource]:
+    """The source of that name.
 
     Raises:
-        MissingKeysError: one that is configured has no key or login; says what to do.
+        MissingKeysError: it has no key or login; says what to do.
     """
-    async with contextlib.AsyncExitStack() as stack:
-        yield [await _open_source(name, settings, reader, stack) for name in settings.funds.sources]
-
-
-async def _open_source(
-    name: FundListSourceName, settings: Settings, reader: StoreReader, stack: contextlib.AsyncExitStack
-) -> FundListSource:
     match name:
         case "kis_master":
-            return MasterFunds(reader, settings.funds.groups)
+            yield MasterFunds(reader, settings.funds.groups)
         case "csv":
-            return ManualFunds(Path(settings.funds.manual_file))
+            yield ManualFunds(Path(settings.funds.manual_file))
         case "krx_open_api":
-            return await stack.enter_async_context(open_krx_api(settings))
+            async with open_krx_api(settings) as source:
+                yield source
         case "krx_data":
             from observer.providers.krx import KrxData, open_krx_client
 
             krx = settings.funds.krx
             login = _login(krx)
-            client = await stack.enter_async_context(open_krx_client(krx.data_url))
             lock_path = Path(settings.run.runtime) / "krx_data.lock"
-            return KrxData(client, login.user, login.password, lock_path, take_over=krx.take_over_session)
-    assert_never(name)
+            async with open_krx_client(krx.data_url) as client:
+                yield KrxData(client, login.user, login.password, lock_path, take_over=krx.take_over_session)
+        case _:
+            assert_never(name)
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,1 @@
+"""Funds: their list, values, measures and ranges, collected day by day. Decisions are `observer.reference.etf*`."""
