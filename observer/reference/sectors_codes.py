@@ -11,7 +11,8 @@ gets its majority's *purity*, the number of securities behind it, and a confiden
 - The confidence is the lower end of Wilson's interval, one standard error below what was seen: few securities cannot
   give much of it.
 
-Weight, error, and `SURE_CODE` were chosen by cross-validation on the files of 2025-06; the tables have its figures.
+Weight, error and `SURE_CODE` were chosen by cross-validation on the files of 2025-06; the tables have its figures. It is a
+little unkind to codes near the limit: they are claimed just when what speaks against them is held back.
 """
 
 import math

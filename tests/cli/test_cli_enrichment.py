@@ -1,0 +1,188 @@
+"""A run of the enrichment: the order of sources, what is kept, what is left for the next run."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import EnrichmentCompleted, SectorAssigned
+from observer.cli.enrichment import BATCH, Enrichment, due
+from observer.cli.enrichment_metrics import EnrichmentMetrics
+from observer.cli.enrichment_report import report_text, success_rate
+from observer.clock import NS_PER_S, ManualClock
+from observer.errors import MaintenanceError
+from observer.providers.sector_sources import KisCodes
+from observer.reference.sectors import Finding, Security
+from observer.reference.sectors_codes import CodeMeaning, CodeTable
+
+NOW_NS = 1_795_000_000 * NS_PER_S
+DAY_NS = 86_400 * NS_PER_S
+CODES = KisCodes(
+    {
+        "US": CodeTable(
+            "US",
+            (
+                CodeMeaning("610", "Financials", 100, 1.0, 0.99, is_sure=True),
+                CodeMeaning("230", "Industrials", 100, 0.7, 0.66, is_sure=False),
+            ),
+        )
+    }
+)
+
+
+def stocks(count, code="000", region="US"):
+    return [Security(region, "NASD", f"{code}-{number}", "name", code) for number in range(count)]
+
+
+class Told:
+    """A source that says what it was told to, remembers whom it was asked for, and then may fail."""
+
+    def __init__(self, name, sectors, confidence=0.95, failing=False):
+        self.name = name
+        self.sectors = sectors
+        self.confidence = confidence
+        self.failing = failing
+        self.asked = []
+
+    async def findings(self, region, wanted):
+        self.asked.append([security.symbol for security in wanted])
+        for security in wanted:
+            if security.symbol in self.sectors:
+                yield [Finding(security, self.name, self.sectors[security.symbol], self.confidence, "said", "industry")]
+        if self.failing:
+            raise MaintenanceError("HTTP 500")
+
+
+def enrich(sources, securities, fresh=0):
+    """The batches that were published, and the round."""
+    batches = []
+    enrichment = Enrichment(sources, batches.append, ManualClock(NOW_NS), lambda: 0, lambda region, count: None)
+    done = asyncio.run(enrichment.enrich("US", securities, fresh))
+    assert batches[-1] == [done]
+    return [list(batch) for batch in batches[:-1]], done
+
+
+def assigned(batches):
+    return {event.symbol: event for batch in batches for event in batch}
+
+
+def test_a_sure_code_is_kept_with_its_source_confidence_and_word_and_nobody_else_is_asked() -> None:
+    later = Told("finance_database", {})
+    batches, done = enrich([CODES, later], stocks(1, "610"))
+    assert batches == [[SectorAssigned("US", "NASD", "610-0", NOW_NS, "Financials", "kis_code", 0.99, "610", "")]]
+    assert later.asked == []
+    assert (done.kis_code, done.unanswered) == (1, 0)
+
+
+def test_an_unsure_code_is_looked_up_instead_of_believed() -> None:
+    later = Told("finance_database", {"230-0": "Energy"})
+    batches, done = enrich([CODES, later], stocks(1, "230"))
+    assert assigned(batches)["230-0"].sector == "Energy"
+    assert (done.kis_code, done.finance_database) == (0, 1)
+
+
+def test_an_unsure_code_is_kept_as_unsure_when_the_last_resort_knows_nothing() -> None:
+    batches, done = enrich([CODES, Told("yahoo_profile", {"230-0": None}, 0.0)], stocks(1, "230"))
+    kept = assigned(batches)["230-0"]
+    assert (kept.sector, kept.source, kept.confidence) == ("Industrials", "kis_code", 0.66)
+    assert (done.unsure, done.unknown) == (1, 0)
+
+
+def test_what_nobody_knows_is_stored_as_unknown_once_the_last_resort_said_so() -> None:
+    batches, done = enrich([CODES, Told("yahoo_profile", {"000-0": None}, 0.0)], stocks(1))
+    assert assigned(batches)["000-0"].sector is None
+    assert (done.unknown, done.unanswered) == (1, 0)
+
+
+def test_without_the_last_resort_what_nobody_is_sure_of_stays_unanswered() -> None:
+    batches, done = enrich([CODES, Told("finance_database", {})], stocks(2, "230"))
+    assert (batches, done.unanswered) == ([], 2)
+
+
+def test_a_source_that_fails_leaves_its_answers_and_the_rest_to_the_next_source() -> None:
+    failing = Told("yahoo_screener", {"000-0": "Energy"}, failing=True)
+    last = Told("yahoo_profile", {"000-1": "Utilities"})
+    batches, done = enrich([failing, last], stocks(3))
+    assert {symbol: event.sector for symbol, event in assigned(batches).items()} == {
+        "000-0": "Energy",
+        "000-1": "Utilities",
+    }
+    assert last.asked == [["000-1", "000-2"]]
+    assert done.unanswered == 1
+    assert "HTTP 500" in done.detail
+
+
+@given(st.integers(0, 450))
+def test_portions_have_at_most_a_hundred_and_together_hold_each_stock_once(count) -> None:
+    batches, done = enrich([CODES], stocks(count, "610"))
+    assert all(1 <= len(batch) <= BATCH for batch in batches)
+    assert len(assigned(batches)) == sum(map(len, batches)) == done.kis_code == count
+
+
+def test_several_regions_at_once_are_all_done() -> None:
+    batches = []
+    enrichment = Enrichment([CODES], batches.append, ManualClock(NOW_NS), lambda: 0, lambda region, count: None)
+    wanted = {"US": (stocks(2, "610"), 1), "JP": (stocks(1, "610", "JP"), 0)}
+    rounds = asyncio.run(enrichment.run(wanted, 2))
+    assert [(done.region, done.securities, done.fresh, done.unanswered) for done in rounds] == [
+        ("US", 3, 1, 0),
+        ("JP", 1, 0, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("age_days", "max_age_days", "is_due"),
+    [(None, 30, True), (29, 30, False), (31, 30, True), (0, None, True), (1, 0, True)],
+)
+def test_a_stock_is_due_when_it_was_never_assigned_or_too_long_ago_or_all_are_asked_for(
+    age_days, max_age_days, is_due
+) -> None:
+    [stock] = stocks(1)
+    known = {} if age_days is None else {stock.key: NOW_NS - age_days * DAY_NS}
+    assert due([stock], known, NOW_NS, max_age_days) == ([stock] if is_due else [])
+
+
+@given(st.dictionaries(st.integers(0, 30), st.integers(0, 100)), st.floats(0, 100))
+def test_more_patience_never_makes_more_stocks_due(ages, max_age_days) -> None:
+    all_stocks = stocks(31)
+    known = {all_stocks[number].key: NOW_NS - age * DAY_NS for number, age in ages.items()}
+    patience = [due(all_stocks, known, NOW_NS, days) for days in (max_age_days, max_age_days + 10)]
+    for less, more in pairwise(patience):
+        assert {security.symbol for security in more} <= {security.symbol for security in less}
+
+
+def a_round(**changes):
+    fields = dict.fromkeys(EnrichmentCompleted.__struct_fields__, 0)
+    return EnrichmentCompleted(**(fields | {"region": "US", "detail": ""} | changes))
+
+
+def test_the_share_dealt_with_counts_fresh_found_and_unknown_ones() -> None:
+    assert success_rate(a_round(securities=10, fresh=5, kis_code=2, unknown=1, unanswered=2)) == 0.8
+    assert success_rate(a_round()) == 1.0
+
+
+def test_the_report_says_what_failed() -> None:
+    text = report_text([a_round(securities=4, unanswered=1, detail="yahoo_screener: HTTP 500")], 12)
+    assert "US: failed: yahoo_screener: HTTP 500" in text
+    assert "requests to Yahoo: 12" in text
+    assert "75.0 % dealt with" in text
+
+
+@pytest.mark.parametrize("prefix", ["observer", "spock"])
+def test_metrics_have_the_requirements_names_behind_either_prefix(tmp_path, prefix) -> None:
+    metrics = EnrichmentMetrics(prefix)
+    metrics.record(
+        a_round(securities=10, kis_code=4, yahoo_screener=5, unanswered=1, retries=3, completed_ns=60 * NS_PER_S)
+    )
+    metrics.write(tmp_path / "sectors.prom")
+    lines = (tmp_path / "sectors.prom").read_text().splitlines()
+    for line in (
+        '_enrichment_regions_processed_total{region="US",status="success"} 1.0',
+        '_enrichment_stocks_enriched_total{region="US",source="kis_code"} 4.0',
+        '_enrichment_duration_seconds_sum{region="US"} 60.0',
+        '_enrichment_success_rate{region="US"} 0.9',
+        '_enrichment_retry_attempts_total{region="US"} 3.0',
+    ):
+        assert f"{prefix}{line}" in lines

@@ -1,0 +1,65 @@
+"""What is known of sectors, on both databases: the last word on each stock, the last round of each region."""
+
+import pytest
+
+from bus.delivery import Delivered
+from bus.events import EnrichmentCompleted, SectorAssigned
+from observer.store.sectors import SectorReader
+from observer.store.writer import StoreWriter
+
+STREAM = "5" * 32
+
+
+def assigned(symbol="AAPL", at=1, sector="Information Technology", exchange="NASD", region="US"):
+    return SectorAssigned(region, exchange, symbol, at, sector, "kis_code", 0.95, "710", "")
+
+
+def completed(region, at, securities=1):
+    return EnrichmentCompleted(region, 0, at, securities, *[0] * 9, "")
+
+
+@pytest.fixture
+def reader(database_url):
+    """A reader of the events that a test commits with `commit`."""
+    with SectorReader(database_url) as opened:
+        yield opened
+
+
+def commit(url, *events):
+    writer = StoreWriter(url)
+    writer.open()
+    writer.commit([Delivered("enrich", STREAM, 1, list(events))])
+    writer.close()
+
+
+def test_the_last_assignment_of_a_stock_counts(database_url, reader) -> None:
+    commit(database_url, assigned(at=2, sector="Energy"), assigned(at=3, sector=None), assigned(at=1))
+    assert reader.assignment("NASD", "AAPL").sector is None
+
+
+def test_of_two_at_the_same_moment_the_later_delivered_counts(database_url, reader) -> None:
+    commit(database_url, assigned(sector="Energy"), assigned(sector="Utilities"))
+    assert reader.assignment("NASD", "AAPL").sector == "Utilities"
+
+
+def test_a_stock_that_nobody_asked_for_is_not_known(database_url, reader) -> None:
+    commit(database_url, assigned())
+    assert reader.assignment("NYSE", "AAPL") is None
+
+
+def test_a_region_has_each_stock_once_in_order(database_url, reader) -> None:
+    commit(
+        database_url,
+        assigned("MSFT", 1),
+        assigned("AAPL", 1),
+        assigned("AAPL", 2),
+        assigned("AAPL", 1, exchange="NYSE"),
+        assigned("7203", 1, exchange="TKSE", region="JP"),
+    )
+    found = [(each.exchange, each.symbol, each.assigned_ns) for each in reader.assignments("US")]
+    assert found == [("NASD", "AAPL", 2), ("NASD", "MSFT", 1), ("NYSE", "AAPL", 1)]
+
+
+def test_the_last_round_of_each_region(database_url, reader) -> None:
+    commit(database_url, completed("US", 1, 10), completed("US", 2, 20), completed("JP", 1, 30))
+    assert [(each.region, each.securities) for each in reader.last_rounds()] == [("JP", 30), ("US", 20)]

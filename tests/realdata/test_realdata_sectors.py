@@ -1,0 +1,57 @@
+"""KIS's overseas master files and known sectors as they are: every line a record, and codes worth what we claim."""
+
+from pathlib import Path
+
+import pytest
+
+from observer.cli.sector_files import read_tables
+from observer.cli.sector_learning import CODED_REGIONS, learned
+from observer.providers.kis.masters_abroad import parse_abroad
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / "shared" / "data"
+MASTERS = DATA / "kis-master" / "2025-06"
+pytestmark = [
+    pytest.mark.realdata,
+    pytest.mark.skipif(not DATA.is_dir(), reason="the real samples are not beside the repository"),
+]
+RECORDS = {
+    "NAS": 4_626,
+    "NYS": 2_831,
+    "AMS": 3_609,
+    "HKS": 3_042,
+    "SHS": 2_862,
+    "SHI": 78,
+    "SZS": 3_580,
+    "SZI": 33,
+    "TSE": 4_423,
+    "HNX": 312,
+    "HSX": 411,
+}
+
+
+@pytest.mark.parametrize(("exchange", "count"), RECORDS.items())
+def test_every_line_of_a_real_file_is_a_record(exchange, count) -> None:
+    records, bad = parse_abroad(exchange, (MASTERS / f"{exchange}MST.COD").read_bytes())
+    assert (len(records), bad) == (count, [])
+
+
+@pytest.fixture(scope="module")
+def regions():
+    return learned(MASTERS, DATA / "sectors", folds=10, rounds=5, seed=7)  # one round alone swings by a percent
+
+
+@pytest.mark.parametrize("region", ["US", "HK", "CN", "JP"])
+def test_of_what_is_claimed_of_held_back_stocks_95_percent_is_right(regions, region) -> None:
+    table = regions[region].table
+    assert table.claimed > 0
+    assert table.right / table.claimed >= 0.95
+
+
+def test_the_tables_in_config_are_what_is_learned_from_these_files(regions) -> None:
+    shipped = read_tables(ROOT / "config" / "sectors")
+    assert set(shipped) == set(CODED_REGIONS)
+    for region, found in regions.items():
+        assert [(each.code, each.sector, each.confidence, each.is_sure) for each in shipped[region].codes] == [
+            (each.code, each.sector, each.confidence, each.is_sure) for each in found.table.codes
+        ]
