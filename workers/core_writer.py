@@ -1,6 +1,6 @@
 """The only process that writes the database: ingest -> store -> acknowledge -> feed and tap.
 
-It also judges each day's data once its stream has ended, and makes the backup.
+It also writes the ledgers' files, judges each day's data once its stream has ended, and makes the backup.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import contextlib
 import gc
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ from observer.store.engine import migrate
 from observer.store.reader import StoreReader
 from observer.store.writer import Committed, StoreWriter
 from workers.alerts import QuarantineAlerts
+from workers.ledgers import LedgerKeeping
 from workers.runtime import DATABASE_RETRY_S, Worker, run
 
 logger = logging.getLogger(__name__)
@@ -47,9 +48,16 @@ async def core_writer(worker: Worker) -> None:
     gc.freeze()  # what is there now stays
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     alerts = QuarantineAlerts(worker.clock, worker.name)
-    writer = CountingWriter(url, alerts.count_from_thread)
-    async with _ingest(worker, writer), worker.producer() as producer, asyncio.TaskGroup() as tasks:
+    ledgers = LedgerKeeping(worker)
+    writer = CountingWriter(url, alerts.count_from_thread, ledgers.count_from_thread)
+    async with (
+        ledgers.until_the_end(),
+        _ingest(worker, writer),
+        worker.producer() as producer,
+        asyncio.TaskGroup() as tasks,
+    ):
         tasks.create_task(alerts.run(producer))
+        tasks.create_task(ledgers.run(producer))
         worker.orders.jobs = {
             "backup": lambda: _back_up_now(worker, producer),
             "quality": lambda: _judge_now(worker, producer),
@@ -60,14 +68,20 @@ async def core_writer(worker: Worker) -> None:
 
 
 class CountingWriter(StoreWriter):
-    """The writer, which says how many events each commit put into quarantine.
+    """The writer, which says of each commit how many events went to quarantine, and how many rows of each kind it has.
 
-    A commit in which the connection was lost says nothing, whatever its outcome: the quarantine itself is complete.
+    A commit in which the connection was lost says nothing, whatever its outcome: the database itself is complete.
     """
 
-    def __init__(self, url: str, on_quarantined: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        on_quarantined: Callable[[int], None],
+        on_stored: Callable[[Mapping[str, int]], None],
+    ) -> None:
         super().__init__(url)
         self._on_quarantined = on_quarantined
+        self._on_stored = on_stored
 
     def commit(self, batches: Sequence[Delivered]) -> Committed:
         """As `StoreWriter.commit`."""
@@ -75,6 +89,7 @@ class CountingWriter(StoreWriter):
         if committed.quarantined:
             logger.error("%d events went to quarantine", committed.quarantined)
             self._on_quarantined(committed.quarantined)
+        self._on_stored(committed.rows_by_kind)
         return committed
 
 

@@ -92,6 +92,12 @@ def _add_quality(app: typer.Typer) -> None:
     app.command("quality")(quality.quality)
 
 
+def _add_exports(app: typer.Typer) -> None:
+    from observer.cli import exports
+
+    app.add_typer(exports.app, name="exports")
+
+
 def _add_enrich(app: typer.Typer) -> None:
     from observer.cli import enrich
 
@@ -102,6 +108,12 @@ def _add_universe(app: typer.Typer) -> None:
     from observer.cli import universe
 
     app.add_typer(universe.app, name="universe")
+
+
+def _add_etf(app: typer.Typer) -> None:
+    from observer.cli import etf
+
+    app.add_typer(etf.app, name="etf")
 
 
 def _add_keys(app: typer.Typer) -> None:
@@ -131,6 +143,8 @@ COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "slots": _add_slots,
     "gaps": _add_gaps,
     "quality": _add_quality,
+    "exports": _add_exports,
+    "etf": _add_etf,
     "keys": _add_keys,
     "bench": _add_bench,
     "simulator": _add_simulator,

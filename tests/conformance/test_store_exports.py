@@ -1,0 +1,176 @@
+"""The ledgers' files are what is committed, in the requirement's formats, whoever was killed; on both databases."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from bus.delivery import Delivered
+from bus.events import Event, GapUnrecoverable
+from observer.errors import StoreError
+from observer.store.exports import Ledgers
+from observer.store.writer import StoreWriter
+from tests.store.exporting import DAY, START_NS, recovery, refusal
+
+ROOT = Path(__file__).parents[2]
+OVERFLOW = "system/overflow/kis/20261118_overflow.jsonl"
+RECOVERIES = "scalp/kis/kr_stocks/20261118"
+
+Store = Callable[..., None]
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    writer = StoreWriter(database_url)
+    writer.open()
+
+    def append(*events: Event, stream: str = "5" * 32) -> None:
+        mark = writer.high_water_marks([stream])[stream]
+        writer.commit([Delivered("track-b", stream, mark + 1, events)])
+
+    yield append
+    writer.close()
+
+
+@pytest.fixture
+def ledgers(database_url: str, tmp_path: Path) -> Iterator[Ledgers]:
+    ledgers = Ledgers(database_url, tmp_path / "observer", "kis")
+    yield ledgers
+    ledgers.close()
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.jsonl")}
+
+
+def rebuilt(url: str, folder: Path) -> dict[str, bytes]:
+    ledgers = Ledgers(url, folder, "kis")
+    ledgers.rebuild(DAY)
+    ledgers.close()
+    return files_in(folder)
+
+
+def test_a_refusal_is_a_line_of_the_days_overflow(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
+    store(refusal(1))
+    ledgers.catch_up()
+    [line] = (tmp_path / "observer" / OVERFLOW).read_text().splitlines()
+    assert json.loads(line) == {
+        "timestamp": "2026-11-18T01:00:00.020Z",
+        "symbol": "000001",
+        "trigger_type": "VOLUME_SURGE",
+        "trigger_strength": 0.85,
+        "priority_score": 9.2,
+        "reason": "all full",
+        "current_slot_min_score": 9.5,
+        "metadata": {"volume_ratio": 3.2, "market_cap": 500000000000},
+    }
+
+
+def test_a_recovered_gap_has_a_file_named_by_when_it_began(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
+    store(*recovery(60))  # by a minute bar, three seconds after ten
+    ledgers.catch_up()
+    [line] = (tmp_path / "observer" / RECOVERIES / "recovery_100003_000000.jsonl").read_text().splitlines()
+    assert json.loads(line) == {
+        "meta": {
+            "source": "gap_recovery",
+            "recovery_method": "rest_api_minute_bar",
+            "original_gap": {
+                "start": "2026-11-18T01:00:03+00:00",
+                "end": "2026-11-18T01:00:03+00:00",
+                "duration_seconds": 1e-9,
+                "reason": "websocket_reconnect",
+            },
+            "recovered_at": "2026-11-18T01:00:03+00:00",
+        },
+        "instruments": [
+            {
+                "symbol": "000000",
+                "timestamp": "2026-11-18T01:00:00+00:00",
+                "price": {"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5},
+                "volume": 2,
+                "data_quality": "recovered",
+            }
+        ],
+    }
+
+
+def test_gaps_of_one_symbol_that_began_in_one_second_share_a_file(
+    store: Store, ledgers: Ledgers, tmp_path: Path
+) -> None:
+    for number in (1, 6):
+        store(*recovery(number))
+        ledgers.catch_up()
+    path = tmp_path / "observer" / RECOVERIES / "recovery_100000_000001.jsonl"
+    methods = [json.loads(line)["meta"]["recovery_method"] for line in path.read_text().splitlines()]
+    assert methods == ["rest_api_time_and_sales"] * 2 + ["rest_api_minute_bar"]
+
+
+def test_a_gap_that_was_given_up_has_no_file(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
+    gap, *_ = recovery(1)
+    store(gap, GapUnrecoverable("gap-1", "000001", START_NS, "no source"))
+    ledgers.catch_up()
+    assert files_in(tmp_path / "observer") == {}
+
+
+def test_files_that_grew_step_by_step_are_those_of_a_rebuild(
+    store: Store, ledgers: Ledgers, database_url: str, tmp_path: Path
+) -> None:
+    for number in (5, 9, 2, 7):  # an earlier stream's rest comes late
+        store(refusal(number), refusal(number + 100), *recovery(number), stream=f"{number:032x}")
+        ledgers.catch_up()
+        assert files_in(tmp_path / "observer") == rebuilt(database_url, tmp_path / f"rebuilt-{number}")
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"timestamp": "20'])
+def test_a_file_that_somebody_changed_is_made_anew_with_the_next_line(
+    damage: bytes, store: Store, ledgers: Ledgers, database_url: str, tmp_path: Path
+) -> None:
+    store(refusal(1))
+    ledgers.catch_up()
+    (tmp_path / "observer" / OVERFLOW).write_bytes(damage)
+    store(refusal(2))
+    ledgers.catch_up()
+    assert files_in(tmp_path / "observer") == rebuilt(database_url, tmp_path / "rebuilt")
+
+
+def test_a_rebuild_removes_what_the_database_does_not_have(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
+    stale = tmp_path / "observer" / RECOVERIES / "recovery_090000_005930.jsonl"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("{}\n")
+    store(*recovery(1))
+    assert [path.name for path in ledgers.rebuild(DAY)] == ["recovery_100000_000001.jsonl"]
+    assert not stale.exists()
+
+
+def test_a_position_that_is_not_ours_is_told_with_its_remedy(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
+    store(refusal(1))
+    ledgers.catch_up()
+    (tmp_path / "observer" / "system" / "exports.json").write_text("nothing")
+    with pytest.raises(StoreError, match="remove it"):
+        ledgers.catch_up()
+
+
+def test_after_kills_at_random_moments_the_files_are_those_of_a_rebuild(database_url: str, tmp_path: Path) -> None:
+    chance, folder = Random(4), tmp_path / "observer"
+    for _kill in range(4):
+        run_and_kill(database_url, folder, chance.uniform(0.0, 0.25))
+    ledgers = Ledgers(database_url, folder, "kis")
+    ledgers.catch_up()
+    ledgers.close()
+    found = files_in(folder)
+    assert found[OVERFLOW].count(b"\n") >= 4
+    assert found == rebuilt(database_url, tmp_path / "rebuilt")
+
+
+def run_and_kill(url: str, folder: Path, after_s: float) -> None:
+    command = [sys.executable, "-m", "tests.store.exporting", url, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        with pytest.raises(subprocess.TimeoutExpired):  # it goes on for ever
+            process.wait(after_s)
+        process.kill()
