@@ -43,8 +43,8 @@ def next_step(
 class Registrations:
     """The state of one connection's registrations.
 
-    A refused one is asked for again after a removal made room, after a reconnection, or when it was given up by `want`
-    and wanted anew: asking at every call of `want` would be hammering.
+    A refused one is asked for again after a removal made room, after a reconnection, when it was given up by `want` and
+    wanted anew, or when the refusals are forgotten: asking at every call of `want` would be hammering.
     """
 
     def __init__(self, capacity: int, records: Sequence[RecordKind]) -> None:
@@ -121,6 +121,12 @@ class Registrations:
             return None
         self._refused.add(registration)
         return registration if registration not in self._registered else None
+
+    def forget_refusals(self) -> bool:
+        """What was refused for a passing reason (OPSP0007) may be asked for again; returns whether there was any."""
+        any_refused = bool(self._refused)
+        self._refused.clear()
+        return any_refused
 
     def lose_all(self) -> tuple[Registration, ...]:
         """The connection is gone: returns what was registered on it, in its order, and begins anew."""

@@ -55,7 +55,8 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     which repeats. The slow beat needs 6 of those attempts; a broker that is ill for an afternoon is seen to be well
     again within ten minutes. `changes_per_minute` is ours: twice it gives away and takes every one of 41 places within
     a minute (82), with room for what triggers ask between; a client that goes on beyond two changes a second is the
-    loop that keys are blocked for.
+    loop that keys are blocked for. What the broker refused to register is asked for again every `refusal_market_s`: a
+    place whose symbol does not stream is a hole that only a person would see.
     """
 
     url: str
@@ -72,6 +73,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     attempts_per_hour: int = 60
     slow_beat_market_s: float = 600.0
     changes_per_minute: int = 120
+    refusal_market_s: float = 300.0
 
     def __post_init__(self) -> None:
         """Trades are what the listener's `on_registered` speaks of: they cannot be left out."""
@@ -189,6 +191,7 @@ class TradeStreamConnection:
             asyncio.create_task(self._reconcile(socket, dialect)),
             asyncio.create_task(self._watch_silence()),
             asyncio.create_task(self._watch_key(used)),
+            asyncio.create_task(self._forget_refusals()),
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -325,6 +328,13 @@ class TradeStreamConnection:
                     await self._carry_out(socket, dialect, step)
         except ConnectionClosed as error:
             raise LostError(f"closed by the broker: {error}") from error
+
+    async def _forget_refusals(self) -> NoReturn:
+        """Let what was refused be asked for again, now and then."""
+        while True:
+            await self._clock.sleep(self._settings.refusal_market_s)
+            if self._registrations.forget_refusals():
+                self._stirred.set()
 
     async def _carry_out(self, socket: ClientConnection, dialect: StreamDialect, step: Step) -> None:
         """Ask until the broker has answered.

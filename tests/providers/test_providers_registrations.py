@@ -69,6 +69,16 @@ def test_a_removal_that_is_refused_leaves_the_registration_active():
     assert subject.symbols == {"A"}
 
 
+def test_forgotten_refusals_are_asked_for_again_and_whether_there_were_any_is_told():
+    subject = Registrations(41, ["trades"])
+    subject.want(["A"])
+    assert not subject.forget_refusals()
+    subject.note_refused(Refused(trades("A"), "OPSP0007", ""))
+    assert subject.next_step() is None
+    assert subject.forget_refusals()
+    assert subject.next_step() == Step("register", trades("A"))
+
+
 def test_what_was_given_up_and_wanted_anew_is_asked_for_again():
     subject = Registrations(41, ["trades"])
     subject.want(["A"])

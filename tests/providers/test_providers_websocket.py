@@ -40,6 +40,20 @@ def test_a_removal_goes_before_the_registration_that_needs_its_place():
     played(play)
 
 
+def test_a_symbol_that_was_refused_for_a_passing_reason_is_asked_for_again_without_hammering():
+    async def play(scene):
+        scene.broker.answers["1", "B"] = "OPSP0007"
+        scene.stream.want(["A", "B"])
+        await scene.heard("unregistered", "B", "refused: OPSP0007 why")
+        await until(lambda: scene.broker.asked.count(("1", "B")) == 2)
+        del scene.broker.answers["1", "B"]
+        await scene.registered("A", "B")
+        of_b = [moment for ask, moment in zip(scene.broker.asked, scene.broker.asked_ns, strict=True) if ask[1] == "B"]
+        assert of_b[1] - of_b[0] >= 30 * 10**9
+
+    played(play, refusal_market_s=60.0, speed=300.0)
+
+
 def test_a_refused_symbol_is_not_registered_and_not_asked_again_until_there_is_room():
     broker = Broker()
     broker.answers["1", "B"] = "OPSP0008"
@@ -55,7 +69,7 @@ def test_a_refused_symbol_is_not_registered_and_not_asked_again_until_there_is_r
         scene.stream.want(["A", "B"])
         await scene.registered("A", "B")
 
-    played(play, broker)
+    played(play, broker, refusal_market_s=1e6)
 
 
 def test_a_lost_acknowledgement_is_asked_for_again():
