@@ -36,7 +36,7 @@ from observer.selection.slots import AllocationStrategy
 if TYPE_CHECKING:
     from observer.providers.http import RestPipeline
     from observer.providers.kis.calls import KisIssuing, KisRest
-    from observer.providers.kis.doors import KisFunds
+    from observer.providers.kis.doors import KisFunds, KisSessions
     from observer.providers.kis.files import KisMasterFiles
     from observer.providers.websocket import TradeStreamConnection
 
@@ -107,6 +107,14 @@ class BrokerAccount:
 
         async with self._open_pipeline(self._settings.kis.rest, self._credentials) as pipeline:
             yield KisFunds(pipeline)
+
+    @contextlib.asynccontextmanager
+    async def sessions(self) -> AsyncIterator["KisSessions"]:
+        """The broker's own calendar, sharing the account's permits likewise."""
+        from observer.providers.kis.doors import KisSessions
+
+        async with self._open_pipeline(self._settings.kis.rest, self._credentials) as pipeline:
+            yield KisSessions(pipeline)
 
     @contextlib.asynccontextmanager
     async def probe(self) -> AsyncIterator["KisRest"]:

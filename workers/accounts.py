@@ -1,4 +1,5 @@
-"""Tokens and health of all accounts: one process issues for all, so that none of the others ever does.
+"""Tokens and health of all accounts: one process issues for all, so that none of the others ever does. It also asks the
+broker which of the next days are sessions, since the calendar alone may be wrong.
 
 Each account has its own life here: what one is refused, or waits for, holds up no other.
 """
@@ -8,6 +9,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from bus.events import AccountChecked, AlertRaised, Severity, TokenRenewed
@@ -27,19 +29,24 @@ from observer.accounts.tokens import (
     renews_approval_key,
     tells_failure,
 )
-from observer.brokers import PROBE_SYMBOL, PROVIDER, BrokerAccount
+from observer.brokers import PROBE_SYMBOL, PROVIDER, BrokerAccount, Brokers
 from observer.clock import NS_PER_S
 from observer.errors import DataFileError, ProviderError, StoreError
+from observer.providers.day_file import read_trading_days
 from observer.providers.interfaces import QuoteSource
 from observer.providers.kis.calls import KisIssuing
 from observer.providers.kis.issued import IssuedToken
-from observer.schedule.phases import DayPlan
+from observer.schedule.phases import DayPlan, moment_of
+from observer.schedule.second_opinion import doubts
 from observer.store.reader import StoreReader
 from workers.runtime import Worker, run
 
 logger = logging.getLogger(__name__)
 
 CHECK_S: Final = 0.5  # machine seconds between checks at least, however fast the market's clock runs
+MORNING: Final = "05:00"  # Korean time, before the universe is built
+EVENING: Final = "20:00"  # the evening before, when a person can still put a day right
+DAYS_ASKED: Final = 14  # longer than any closure so far, and one answer of the broker's
 LOOK_S: Final = 0.1  # machine seconds between looks: whoever was refused waits for the next token
 
 
@@ -59,6 +66,7 @@ async def accounts(worker: Worker) -> None:
             for each in tokens:
                 tasks.create_task(each.keep())
             tasks.create_task(checks.run())
+            tasks.create_task(SecondOpinion(worker, producer, brokers).run())
             tasks.create_task(_open_database(worker, checks))
 
 
@@ -285,6 +293,51 @@ class Checks:
         text = f"account {name} is healthy again" if is_healthy else f"account {name} is not healthy: {detail}"
         logger.log(logging.INFO if is_healthy else logging.ERROR, "%s", text)
         self._producer.publish(AlertRaised(self._clock.now_ns(), severity, self._worker.name, text))
+
+
+class SecondOpinion:
+    """Holds the broker's calendar against ours, for today and the next session (design.md, section 4).
+
+    The broker asks to be asked once a day (kis-api.md, section 4): that is in the evening; the morning looks at that
+    answer again, and asks only where a process that began since has none.
+    """
+
+    def __init__(self, worker: Worker, producer: Producer, brokers: Brokers) -> None:
+        self._worker = worker
+        self._clock = worker.clock
+        self._producer = producer
+        self._brokers = brokers
+        self._opens: dict[date, bool] = {}  # the broker's latest word
+
+    async def run(self) -> None:
+        """Look each morning and each evening; what was missed last is made up for."""
+        while True:
+            plan = await self._worker.today.plan()
+            evening_ns = moment_of(plan, EVENING)
+            if self._clock.now_ns() < evening_ns:
+                await self._clock.sleep_until(moment_of(plan, MORNING))
+                if plan.day not in self._opens:
+                    await self._ask(plan.day)
+                self._tell(plan.day)
+            await self._clock.sleep_until(evening_ns)
+            await self._ask(plan.day)
+            self._tell(plan.day)
+            await self._worker.today.end_of(plan)
+
+    async def _ask(self, today: date) -> None:
+        try:
+            async with self._brokers.usable()[0].sessions() as calendar:
+                days = await calendar.sessions(today, today + timedelta(days=DAYS_ASKED))
+        except ProviderError as error:
+            logger.warning("the broker's calendar is not known: %s", error)
+            return
+        self._opens = {each.day: each.opens for each in days}
+
+    def _tell(self, today: date) -> None:
+        for doubt in doubts(read_trading_days(self._worker.runtime), self._opens, today):
+            severity: Severity = "critical" if doubt.day == today else "warning"
+            logger.warning("%s", doubt.text)
+            self._producer.publish(AlertRaised(self._clock.now_ns(), severity, self._worker.name, doubt.text))
 
 
 if __name__ == "__main__":

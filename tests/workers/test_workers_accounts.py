@@ -8,6 +8,8 @@ from bus.delivery import Delivered
 from bus.events import AccountChecked, AlertRaised, ConnectionChanged, TokenRenewed
 from observer.clock import kst_ns
 from observer.practice import DAY
+from observer.providers.day_file import write_trading_days
+from observer.schedule.trading_day import TradingDay
 from observer.store.writer import StoreWriter
 from tests.workers.three_accounts import ILL, NAMES, run, scene
 
@@ -186,5 +188,27 @@ def test_a_stream_that_is_down_makes_its_account_ill_and_leaves_its_calls_in_use
             assert day.usable() == list(NAMES)
             by_account = {check.account: check for check in day.told(AccountChecked)}
             assert [by_account[name].stream_connected for name in NAMES] == [True, False, None]
+
+    run(scenario)
+
+
+def test_the_brokers_calendar_is_held_against_ours_in_the_evening_for_the_next_session_and_in_the_morning():
+    async def scenario():
+        async with scene(19, 55, speed=20_000.0) as day:
+            holiday, session = DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2)
+            assert holiday.weekday() < 5, "a day that the simulated broker takes for a session"
+            days = [TradingDay(each, kst_ns(each, 9), kst_ns(each, 15, 30), "test") for each in (DAY, session)]
+            write_trading_days(day.folder / "run", [*days, TradingDay(holiday, None, None, "test")])
+
+            def told():
+                return [
+                    (alert.severity, alert.raised_ns >= kst_ns(holiday, 5))
+                    for alert in day.told(AlertRaised)
+                    if f"{holiday}: the calendar says closed, the broker says open" in alert.text
+                ]
+
+            await day.until(lambda: ("critical", True) in told(), "the morning of the doubtful day")
+            assert ("warning", False) in told(), "the evening before it"
+            assert not any(severity == "critical" and not is_late for severity, is_late in told())
 
     run(scenario)

@@ -1,0 +1,79 @@
+"""Which of the next days somebody takes for something else than the calendar does."""
+
+from datetime import date, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.schedule.phases import midnight_of
+from observer.schedule.second_opinion import days_at_stake, doubts
+from observer.schedule.trading_day import TradingDay
+
+FRIDAY = date(2026, 11, 20)
+HOUR_NS = 3600 * 10**9
+
+
+def day(ahead, trades, disagreement=""):
+    of = FRIDAY + timedelta(days=ahead)
+    opens_ns = midnight_of(of) + 9 * HOUR_NS if trades else None
+    closes_ns = midnight_of(of) + 15 * HOUR_NS if trades else None
+    return TradingDay(of, opens_ns, closes_ns, "test", disagreement)
+
+
+WEEK = [day(-1, True), day(0, True), day(1, False), day(2, False), day(3, True), day(4, True)]
+
+
+def told(days, opens):
+    return [doubt.text.partition(";")[0] for doubt in doubts(days, opens, FRIDAY)]
+
+
+def said(opens):
+    return {FRIDAY + timedelta(days=ahead): is_open for ahead, is_open in opens.items()}
+
+
+def test_where_the_broker_agrees_nobody_is_told():
+    assert told(WEEK, said({0: True, 1: False, 2: False, 3: True})) == []
+
+
+def test_a_day_that_the_broker_does_not_name_is_the_calendars_alone():
+    assert told(WEEK, {}) == []
+
+
+def test_a_holiday_that_the_calendar_does_not_know_is_told():
+    assert told(WEEK, said({0: True, 3: False})) == ["2026-11-23: the calendar says open, the broker says closed"]
+
+
+def test_a_session_that_the_calendar_does_not_know_is_told_though_it_is_no_day_of_its_own():
+    assert told(WEEK, said({1: True})) == ["2026-11-21: the calendar says closed, the broker says open"]
+
+
+def test_today_counts():
+    assert told(WEEK, said({0: False})) == ["2026-11-20: the calendar says open, the broker says closed"]
+
+
+def test_days_behind_the_next_session_and_before_today_can_wait():
+    assert told(WEEK, said({-1: False, 4: False})) == []
+
+
+def test_what_the_calendars_own_sources_say_of_each_other_is_told_too():
+    days = [day(0, True), day(1, True, "holidays says closed")]
+    assert told(days, {}) == ["2026-11-21: the calendar says open, holidays says closed"]
+    assert told(days, said({1: False})) == [
+        "2026-11-21: the calendar says open, holidays says closed, the broker says closed"
+    ]
+
+
+def test_a_person_is_told_what_to_do():
+    [doubt] = doubts(WEEK, said({0: False}), FRIDAY)
+    assert doubt.text.endswith("if it is wrong, enter the day in trading_days.toml")
+
+
+@given(st.lists(st.booleans(), max_size=20), st.dictionaries(st.integers(-3, 20), st.booleans()))
+def test_there_is_a_doubt_of_each_day_at_stake_that_the_broker_calls_otherwise_and_of_no_other(trades, opens):
+    days, word = [day(ahead, each) for ahead, each in enumerate(trades)], said(opens)
+    at_stake = days_at_stake(days, word, FRIDAY)
+    otherwise = [each.day for each in days if each.day in at_stake and word.get(each.day, each.trades) != each.trades]
+    assert [doubt.day for doubt in doubts(days, word, FRIDAY)] == otherwise
+    assert list(at_stake) == [each.day for each in days[: len(at_stake)]]
+    sessions = [each for each in at_stake[1:] if days[at_stake.index(each)].trades or word.get(each, False)]
+    assert sessions == [] or sessions == [at_stake[-1]]
