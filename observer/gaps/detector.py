@@ -4,7 +4,9 @@ Every trade carries its volume and the day's volume after it. If the previous da
 not the new one, exactly the difference is missing, in exactly as many trades as the day's trade counts are apart. So
 nothing is guessed from silence, and a recovery can be proved complete.
 
-What is lost between a registration and its first trade leaves no trace here: there is nothing to compare with yet.
+What is lost between a registration and its first trade leaves no trace in the trades: there is nothing to compare with
+yet. When the line breaks in that time, the chain goes on from what was known of the symbol before it was registered (a
+snapshot's volume, say): the hole is then wider than what was missed, never narrower.
 """
 
 from collections.abc import Iterable
@@ -23,7 +25,9 @@ _VOLUME_NOISE: Final = 1e-6
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """The last trade of a symbol that an earlier process is known to have stored."""
+    """The last trade of a symbol that an earlier process is known to have stored; or a moment before a registration at
+    which the day's volume was known.
+    """
 
     symbol: str
     session_date: str
@@ -35,13 +39,15 @@ class Mark(msgspec.Struct, frozen=True):
 class _Chain:
     """What is known of one watched symbol.
 
-    `session_date` is empty while nothing was seen. `opening` is the first trade when nothing was known before it, kept
-    until a mark says what should have preceded it. `interruption` is why the next hole is expected, None if it is not.
+    `session_date` is empty while nothing was seen; `before` is what was known until then. `opening` is the first trade
+    when nothing was known before it, kept until a mark says what should have preceded it. `interruption` is why the
+    next hole is expected, None if it is not.
     """
 
-    __slots__ = ("exchange_time_ns", "interruption", "opening", "session_date", "trades", "volume")
+    __slots__ = ("before", "exchange_time_ns", "interruption", "opening", "session_date", "trades", "volume")
 
-    def __init__(self) -> None:
+    def __init__(self, before: Mark | None = None) -> None:
+        self.before = before
         self.session_date = ""
         self.volume = 0.0
         self.trades: int | None = None
@@ -70,6 +76,10 @@ class _Chain:
         self.exchange_time_ns = mark.exchange_time_ns
         self.interruption = "restart"
 
+    def mark(self, symbol: str, volume: float, exchange_time_ns: int) -> Mark:
+        """How far the symbol is accounted for on this chain's day."""
+        return Mark(symbol, self.session_date, volume, None, exchange_time_ns)
+
     def set_back(self, volume: float, trades: int | None, exchange_time_ns: int) -> None:
         """Forget what came behind this volume, if anything did."""
         if volume < self.volume:
@@ -86,11 +96,12 @@ class GapDetector:
     registered (not judged), `inconsistent` trades that overlap the one before them, which no loss explains.
     """
 
-    __slots__ = ("_chains", "_marks", "duplicates", "inconsistent", "unwatched")
+    __slots__ = ("_chains", "_marks", "_reached", "duplicates", "inconsistent", "unwatched")
 
     def __init__(self) -> None:
         self._chains: dict[str, _Chain] = {}
         self._marks: dict[str, Mark] = {}
+        self._reached: dict[str, Mark] = {}  # how far symbols that were left are accounted for
         self.duplicates = 0
         self.unwatched = 0
         self.inconsistent = 0
@@ -100,22 +111,25 @@ class GapDetector:
         """The symbols between `start` and `stop`."""
         return frozenset(self._chains)
 
-    def start(self, symbol: str) -> None:
+    def start(self, symbol: str, before: Mark | None = None) -> None:
         """A registration begins. What happened before is not ours, unless a mark of an earlier process is there.
 
-        A symbol that is watched already stays as it is: a registration renewed after a reconnection goes on.
+        A symbol that is watched already stays as it is: a registration renewed after a reconnection goes on. `before`
+        is what was known of the symbol earlier on this day.
         """
         if symbol in self._chains:
             return
-        chain = self._chains[symbol] = _Chain()
+        chain = self._chains[symbol] = _Chain(_later(before, self._reached.get(symbol)))
         mark = self._marks.pop(symbol, None)
         if mark is not None:
             chain.continue_from(mark)
 
     def stop(self, symbol: str) -> None:
         """A registration ends for good: what the symbol does from now on is not ours."""
-        self._chains.pop(symbol, None)
+        chain = self._chains.pop(symbol, None)
         self._marks.pop(symbol, None)
+        if chain is not None and chain.session_date:
+            self._reached[symbol] = chain.mark(symbol, chain.volume, chain.exchange_time_ns)
 
     def refused(self, event: Trade | TradesConflated | GapDetected) -> None:
         """A trade, a row of several, or a gap that was judged here could not be kept: the symbol's chain ends before
@@ -138,8 +152,11 @@ class GapDetector:
     def interrupted(self, symbol: str, reason: GapReason) -> None:
         """A watched symbol lost continuity, and it is known why: its next hole carries this reason."""
         chain = self._chains.get(symbol)
-        if chain is not None:
-            chain.interruption = reason
+        if chain is None:
+            return
+        if not chain.session_date and chain.before is not None:
+            chain.continue_from(chain.before)
+        chain.interruption = reason
 
     def unsettled(self) -> frozenset[str]:
         """The symbols that lost continuity and did not trade since: whether something is missing of them is open."""
@@ -154,6 +171,7 @@ class GapDetector:
         tells. How many trades are missing it does not tell.
         """
         chain = self._chains.pop(symbol)
+        self._reached[symbol] = chain.mark(symbol, max(chain.volume, cumulative_volume), now_ns)
         missing_volume = cumulative_volume - chain.volume
         if chain.interruption is None or missing_volume <= _VOLUME_NOISE:
             return None
@@ -248,6 +266,13 @@ def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:
         missing_trades=_missing_trades(trade.cumulative_trades, chain.trades),
         reason=chain.interruption or "volume_mismatch",
     )
+
+
+def _later(one: Mark | None, other: Mark | None) -> Mark | None:
+    """Which of two moments of a symbol is the later one."""
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=lambda mark: (mark.session_date, mark.cumulative_volume))
 
 
 def _gap_id(symbol: str, chain: _Chain, before_volume: float) -> str:

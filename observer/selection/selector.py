@@ -120,7 +120,8 @@ class _Sight:
         if before is not None and self.trade_volume and seen_ns > self.seen_ns > 0:
             trades = (volume - before) / self.trade_volume
             self.see_rate(trades * _NS_PER_S / (seen_ns - self.seen_ns))
-        self.cumulative_volume, self.seen_ns = volume, seen_ns
+        if before is None or volume >= before:  # a trade can be younger than the sweep that is told after it
+            self.cumulative_volume, self.seen_ns = volume, seen_ns
 
 
 class Selector:
@@ -174,6 +175,11 @@ class Selector:
     def wanted_by_account(self) -> Mapping[str, Sequence[str]]:
         """The same for each account's stream."""
         return restore_by_account(self._state)
+
+    def volume_of(self, symbol: str) -> tuple[float, int] | None:
+        """The day's volume of the symbol when it was last seen, and when that was; None when it was not."""
+        sight = self._sights.get(symbol)
+        return None if sight is None or sight.cumulative_volume is None else (sight.cumulative_volume, sight.seen_ns)
 
     def see_snapshot(self, snapshot: Snapshot) -> None:
         """Track A saw the symbol. The first time its price limits tell whether its history is of other shares."""

@@ -28,7 +28,7 @@ from bus.feed import FeedSubscriber
 from bus.producer import Producer
 from observer.accounts.failover import StreamOutages
 from observer.brokers import Brokers
-from observer.clock import NS_PER_S, Clock
+from observer.clock import Clock
 from observer.config import Settings
 from observer.errors import StoreError
 from observer.gaps.detector import Mark
@@ -167,7 +167,9 @@ class StreamingDay:
             self._resume(selector, assigned)
             return
         settings = self._settings.selection
-        opening = await self._opening_in_time()
+        seen = await self._opening_in_time()
+        _show(selector, (snapshots[-1] for snapshots in seen.values()))
+        opening = {symbol: [_point(each) for each in snapshots] for symbol, snapshots in seen.items()}
         base = context.baseline(opening)
         movers = context.movers(opening, base, settings)
         self._producer.publish(context.synced_event(base, self._session_date, self._clock.now_ns()))
@@ -177,17 +179,33 @@ class StreamingDay:
         self.carry_out(selector, selector.open(chosen, now_ns))
 
     def _resume(self, selector: Selector, assigned: Sequence[SlotAssigned]) -> None:
-        marks = self._reader.last_marks(self._session_date, [slot.symbol for slot in assigned])
-        since_ns = {slot.symbol: slot.assigned_ns for slot in assigned}
-        self.trades.detector.resume(
-            Mark(mark.symbol, self._session_date, mark.cumulative_volume, mark.cumulative_trades, mark.exchange_time_ns)
-            for mark in marks.values()
-            if mark.exchange_time_ns + NS_PER_S > since_ns[mark.symbol]  # else it is of an earlier time in a place
-        )
-        self.carry_out(selector, selector.take_over(assigned, self._clock.now_ns()))
+        date, from_ns, now_ns = self._session_date, self._plan.track_a_start_ns, self._clock.now_ns()
+        seen = self._reader.snapshots(date, from_ns, now_ns)
+        _show(selector, {snapshot.symbol: snapshot for snapshot in seen}.values())
+        self.trades.detector.resume(self._marks(assigned, seen))
+        self.carry_out(selector, selector.take_over(assigned, now_ns))
         logger.info("took over %d places of an earlier process", len(assigned))
 
-    async def _opening_in_time(self) -> Mapping[str, Sequence[OpeningPoint]]:
+    def _marks(self, assigned: Sequence[SlotAssigned], snapshots: Iterable[Snapshot]) -> Iterable[Mark]:
+        """The last trade that is stored of each symbol in its place; where there is none, what was known before it got
+        the place: the hole is then told too wide, and not overlooked.
+        """
+        date, since_ns = self._session_date, {slot.symbol: slot.assigned_ns for slot in assigned}
+        before = {
+            seen.symbol: Mark(seen.symbol, date, seen.cumulative_volume, None, seen.receive_time_ns)
+            for seen in snapshots
+            if seen.receive_time_ns < since_ns.get(seen.symbol, 0)
+        }
+        stored = self._reader.last_marks(date, list(since_ns))
+        for symbol in since_ns:
+            if (last := stored.get(symbol)) is not None:
+                mark = Mark(symbol, date, last.cumulative_volume, last.cumulative_trades, last.exchange_time_ns)
+                earlier = before.get(symbol, mark)  # of another time in a place, perhaps, and older than what was seen
+                yield mark if mark.cumulative_volume >= earlier.cumulative_volume else earlier
+            elif symbol in before:
+                yield before[symbol]
+
+    async def _opening_in_time(self) -> Mapping[str, Sequence[Snapshot]]:
         """The opening as Track A saw it; nothing when it cannot be had in time: then the largest symbols are first."""
         try:
             async with asyncio.timeout(CONTEXT_LIMIT_S):
@@ -197,13 +215,13 @@ class StreamingDay:
             self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
             return {}
 
-    def _opening(self) -> Mapping[str, Sequence[OpeningPoint]]:
+    def _opening(self) -> Mapping[str, Sequence[Snapshot]]:
         """What Track A saw before Track B's start, by symbol and oldest first."""
-        points: defaultdict[str, list[OpeningPoint]] = defaultdict(list)
+        seen: defaultdict[str, list[Snapshot]] = defaultdict(list)
         from_ns, to_ns = self._plan.track_a_start_ns, self._plan.track_b_start_ns
         for snapshot in self._reader.snapshots(self._session_date, from_ns, to_ns):
-            points[snapshot.symbol].append(OpeningPoint(snapshot.price, snapshot.cumulative_volume))
-        return points
+            seen[snapshot.symbol].append(snapshot)
+        return seen
 
     # --- what moves the places ---
 
@@ -260,7 +278,8 @@ class StreamingDay:
 
     def on_registered(self, symbol: str) -> None:
         """From now on nothing of the symbol may be missing."""
-        self.trades.watch(symbol)
+        seen = self._selector.volume_of(symbol) if self._selector is not None else None
+        self.trades.watch(symbol, Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen else None)
 
     def on_unregistered(self, symbol: str, reason: str) -> None:
         """A symbol that lost its place is not watched any more; one that lost its connection is, and will be back."""
@@ -283,3 +302,13 @@ class StreamingDay:
     def on_quarantine(self, item: InputQuarantined) -> None:
         """Keep what could not be read."""
         self._producer.publish(item)
+
+
+def _show(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
+    """What Track A saw before somebody listened: the price limits that tell of a split among it."""
+    for snapshot in snapshots:
+        selector.see_snapshot(snapshot)
+
+
+def _point(snapshot: Snapshot) -> OpeningPoint:
+    return OpeningPoint(snapshot.price, snapshot.cumulative_volume)

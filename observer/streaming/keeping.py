@@ -13,7 +13,7 @@ from bus.producer import Producer
 from observer.brokers import PROVIDER
 from observer.clock import Clock
 from observer.errors import ProviderError
-from observer.gaps.detector import GapDetector
+from observer.gaps.detector import GapDetector, Mark
 from observer.providers.interfaces import QuoteSource, chunks
 from observer.selection.sampling import Conflation, Sampling, SamplingSettings
 
@@ -76,12 +76,14 @@ class TradeKeeping:
 
     # --- symbols are watched, and left ---
 
-    def watch(self, symbol: str) -> None:
-        """From now on nothing of the symbol may be missing. One that comes back while it is being left is not left: its
-        next trade shows what is missing of the time between, too.
+    def watch(self, symbol: str, before: Mark | None = None) -> None:
+        """From now on nothing of the symbol may be missing; `before` is what was known of it earlier on this day.
+
+        One that comes back while it is being left is not left: its next trade shows what is missing of the time
+        between, too.
         """
         self._leaving.pop(symbol, None)
-        self.detector.start(symbol)
+        self.detector.start(symbol, before)
 
     def leave(self, symbol: str, start: Callable[[Collection[str]], object]) -> None:
         """Watch a symbol no longer. If it did not trade since an interruption, what is missing must be asked for:
