@@ -11,8 +11,8 @@ gets its majority's *purity*, the number of securities behind it, and a confiden
 - The confidence is the lower end of Wilson's interval, one standard error below what was seen: few securities cannot
   give much of it.
 
-Weight, error and `SURE_CODE` were chosen by cross-validation on the files of 2025-06; the tables have its figures. It is a
-little unkind to codes near the limit: they are claimed just when what speaks against them is held back.
+Weight, error and `SURE_CODE` were chosen by cross-validation on the files of 2025-06; the tables have its figures. It
+is unkind to codes near the limit: they are claimed just when what speaks against them is held back.
 """
 
 import math
@@ -24,7 +24,7 @@ import msgspec
 
 from observer.reference.sectors import Region, Sector
 
-SURE_CODE: Final = 0.91
+SURE_CODE: Final = 0.915
 PURITY_MIN: Final = 0.95  # what is claimed must have been true of the securities seen, too
 NO_CODE: Final = frozenset({"", "000"})
 _NEIGHBOURS_WEIGHT: Final = 20.0
