@@ -34,6 +34,7 @@ PLACES = 41
 WIDTH = 47
 LATE_S = 1.0
 READY_WITHIN_S = 5.0
+GIVE_UP_S = 60.0
 SETTINGS = SimulatorSettings(
     seed=7,
     session_date=DAY.isoformat(),
@@ -87,7 +88,7 @@ async def counted(window: Window) -> dict[str, float]:
             await socket.send(request_text(window.approval, symbol))
         hours, cpu_s = [""], time.process_time()
         while hours[-1] < until:
-            async with asyncio.timeout(READY_WITHIN_S + LATE_S):
+            async with asyncio.timeout(GIVE_UP_S):
                 text = str(await socket.recv())
             if text[0] != "0":
                 continue
@@ -160,9 +161,10 @@ async def client_figures(window: Window) -> dict[str, float]:
     result: multiprocessing.Queue[str] = context.Queue()
     client = context.Process(target=drain, args=(window, result))
     client.start()
+    window_s = (window.until_ns - FROM_NS) / NS_PER_S / window.speed
     await asyncio.sleep((window.anchor_ns - time.monotonic_ns()) / NS_PER_S)
     begin, started = os.times(), time.perf_counter()
-    figures: dict[str, float] = json.loads(await asyncio.to_thread(result.get, True, None))
+    figures: dict[str, float] = json.loads(await asyncio.to_thread(result.get, True, GIVE_UP_S + window_s))
     end, took = os.times(), time.perf_counter() - started
     client.join()
     return {**figures, "simulator_cores": (end.user + end.system - begin.user - begin.system) / took}

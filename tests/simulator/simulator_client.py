@@ -24,7 +24,13 @@ def at(hour: int, minute: int = 0, second: int = 0) -> int:
 
 
 def settings(**changes: object) -> SimulatorSettings:
-    values: dict[str, object] = {"seed": 7, "session_date": SESSION_DATE, "symbols": 30, "app_keys": APP_KEYS}
+    values: dict[str, object] = {
+        "seed": 7,
+        "session_date": SESSION_DATE,
+        "symbols": 30,
+        "app_keys": APP_KEYS,
+        "trades_times": 0.2,
+    }
     return SimulatorSettings(**(values | changes))  # type: ignore[arg-type]
 
 

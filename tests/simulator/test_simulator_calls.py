@@ -1,4 +1,7 @@
-"""Every documented call, asked as documented and refused when asked otherwise (kis-api.md, sections 2, 3 and 8)."""
+"""Every documented call, asked as documented and refused when asked otherwise (kis-api.md, sections 2, 3 and 8).
+
+Headers, envelopes and limits are asked over a socket; what a body says is asked of the call itself.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,12 +9,17 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from observer.simulator.calls import CALLS
-from observer.simulator.instruments import Instrument
+from observer.simulator.answers import Page
+from observer.simulator.calls import CALLS, answer_of
+from observer.simulator.gate import Refusal
+from observer.simulator.market import Market
+from observer.simulator.simulator import market_of
 from tests.simulator.documented_calls import DOCUMENTED, DocumentedCall
-from tests.simulator.simulator_client import Client, at, running
+from tests.simulator.simulator_client import Client, at, running, settings
 
 BY_TR_ID = {call.tr_id: call for call in DOCUMENTED}
+SERVED = {call.tr_id: call for call in CALLS}
+MARKET = market_of(settings(symbols=120))
 PRODUCT_NAMES = {"prdt_name", "prdt_name120", "prdt_abrv_name", "prdt_eng_name", "prdt_eng_name120"} | {
     "prdt_eng_abrv_name"
 }
@@ -19,33 +27,39 @@ PRODUCT_NAMES = {"prdt_name", "prdt_name120", "prdt_abrv_name", "prdt_eng_name",
 
 def with_client(now_ns: int, test: Callable[[Client], Awaitable[None]], **changes: object) -> None:
     async def run() -> None:
-        async with running(now_ns, **{"symbols": 120} | changes) as client:
+        async with running(now_ns, **changes) as client:
             await test(client)
 
     asyncio.run(run())
 
 
-def fund_of(client: Client) -> Instrument:
-    return next(i for i in client.simulator.market.instruments if i.group == "EF" and i.trades)
+def query_of(market: Market, call: DocumentedCall, **changes: str) -> dict[str, str]:
+    query = call.query | changes
+    if "SYMBOL" in query.values():
+        share = max((i.symbol for i in market.instruments if i.ordinary), key=lambda symbol: len(market.tape(symbol)))
+        query = {name: share if value == "SYMBOL" else value for name, value in query.items()}
+    if "FUND" in query.values():
+        fund = next(i.symbol for i in market.instruments if i.group == "EF" and i.trades)
+        query = {name: fund if value == "FUND" else value for name, value in query.items()}
+    return query
 
 
-def query_of(client: Client, call: DocumentedCall, **changes: str) -> dict[str, str]:
-    stands_for = {"SYMBOL": client.liveliest, "FUND": fund_of(client).symbol}
-    return {name: stands_for.get(value, value) for name, value in (call.query | changes).items()}
+def page(tr_id: str, now_ns: int = at(10), market: Market = MARKET, **changes: str) -> Page:
+    """The answer without its way over the wire."""
+    return answer_of(SERVED[tr_id], market, now_ns, query_of(market, BY_TR_ID[tr_id], **changes))
+
+
+def answered(
+    tr_id: str, now_ns: int = at(10), market: Market = MARKET, **changes: str
+) -> dict[str, list[dict[str, str]]]:
+    """The blocks of an answer, each as a list of rows."""
+    body = page(tr_id, now_ns, market, **changes).body
+    return {block: as_rows(body[block]) for block in BY_TR_ID[tr_id].blocks}
 
 
 async def ask(client: Client, call: DocumentedCall, query: dict[str, str], **headers: str) -> httpx.Response:
     url = client.simulator.rest_url + call.path
     return await client.http.get(url, params=query, headers=client.headers(call.tr_id) | headers)
-
-
-async def answered(client: Client, tr_id: str, **changes: str) -> dict[str, list[dict[str, str]]]:
-    """The blocks of an answer, each as a list of rows."""
-    call = BY_TR_ID[tr_id]
-    answer = await ask(client, call, query_of(client, call, **changes))
-    body = answer.json()
-    assert body["rt_cd"] == "0", body
-    return {block: as_rows(body[block]) for block in call.blocks}
 
 
 def as_rows(block: object) -> list[dict[str, str]]:
@@ -59,7 +73,7 @@ def test_the_simulator_has_every_call_and_no_other() -> None:
 def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts() -> None:
     async def test(client: Client) -> None:
         for call in DOCUMENTED:
-            answer = await ask(client, call, query_of(client, call))
+            answer = await ask(client, call, query_of(client.simulator.market, call))
             body = answer.json()
             assert (answer.status_code, body["rt_cd"], body["msg_cd"]) == (200, "0", "MCA00000"), call.tr_id
             assert answer.headers["content-type"] == "application/json; charset=utf-8"
@@ -75,16 +89,23 @@ def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts() -> N
 
 
 def test_a_call_without_one_of_its_parameters_names_it() -> None:
-    async def test(client: Client) -> None:
-        for call in DOCUMENTED:
-            for missing in call.query:
-                query = query_of(client, call)
-                del query[missing]
-                body = (await ask(client, call, query)).json()
-                assert (body["rt_cd"], body["msg_cd"]) == ("1", "OPSQ2001"), (call.tr_id, missing)
-                assert missing in body["msg1"]
+    for call in DOCUMENTED:
+        for missing in call.query:
+            query = query_of(MARKET, call)
+            del query[missing]
+            with pytest.raises(Refusal) as refused:
+                answer_of(SERVED[call.tr_id], MARKET, at(10), query)
+            assert (refused.value.return_code, refused.value.code) == ("1", "OPSQ2001"), (call.tr_id, missing)
+            assert missing in refused.value.text
 
-    with_client(at(10), test, rest_limit_per_s=1_000)
+
+def test_a_refused_parameter_is_told_in_the_envelope_of_the_calls() -> None:
+    async def test(client: Client) -> None:
+        answer = await ask(client, BY_TR_ID["FHKST01010100"], {"FID_COND_MRKT_DIV_CODE": "J"})
+        assert (answer.status_code, answer.json()["rt_cd"], answer.json()["msg_cd"]) == (200, "1", "OPSQ2001")
+        assert "FID_INPUT_ISCD" in answer.json()["msg1"]
+
+    with_client(at(10), test)
 
 
 def test_a_call_with_a_wrong_header_is_refused() -> None:
@@ -101,37 +122,31 @@ def test_a_call_with_a_wrong_header_is_refused() -> None:
     async def test(client: Client) -> None:
         for call in DOCUMENTED:
             for header, (value, code) in wrong.items():
-                body = (await ask(client, call, query_of(client, call), **{header: value})).json()
+                body = (await ask(client, call, query_of(client.simulator.market, call), **{header: value})).json()
                 assert (body["rt_cd"], body["msg_cd"]) == ("1", code), (call.tr_id, header)
 
-    with_client(at(10), test, rest_limit_per_s=1_000)
+    with_client(at(10), test, symbols=120, rest_limit_per_s=1_000)
 
 
 @pytest.mark.parametrize(
     "tr_id", ["FHKST01010100", "FHKST03010200", "FHKST03010230", "FHPST01060000", "FHKST01010300", "FHPST02400000"]
 )
 def test_an_unknown_symbol_is_answered_with_zeros_and_no_rows(tr_id: str) -> None:
-    async def test(client: Client) -> None:
-        blocks = await answered(client, tr_id, FID_INPUT_ISCD="999999")
-        assert {value for rows in blocks.values() for found in rows for value in found.values()} <= {"0"}
-
-    with_client(at(10), test)
+    blocks = answered(tr_id, FID_INPUT_ISCD="999999")
+    assert {value for rows in blocks.values() for found in rows for value in found.values()} <= {"0"}
 
 
 def test_an_unknown_product_is_nothing_found() -> None:
-    async def test(client: Client) -> None:
-        for tr_id in ("CTPF1002R", "CTPF1604R", "CTPF1702R"):
-            call = BY_TR_ID[tr_id]
-            body = (await ask(client, call, query_of(client, call, PDNO="NONE"))).json()
-            assert (body["rt_cd"], body["msg_cd"]) == ("7", "KIOK0560")
-
-    with_client(at(10), test)
+    for tr_id in ("CTPF1002R", "CTPF1604R", "CTPF1702R"):
+        with pytest.raises(Refusal) as refused:
+            page(tr_id, PDNO="NONE")
+        assert (refused.value.return_code, refused.value.code) == ("7", "KIOK0560")
 
 
 def test_holidays_go_on_page_by_page_until_the_header_says_that_it_is_the_end() -> None:
     async def test(client: Client) -> None:
         call, days, marks = BY_TR_ID["CTCA0903R"], list[str](), list[str]()
-        query = query_of(client, call)
+        query = query_of(client.simulator.market, call)
         while not marks or marks[-1] in "FM":
             answer = await ask(client, call, query, tr_cont="N" if marks else "")
             marks.append(answer.headers["tr_cont"])
@@ -145,87 +160,70 @@ def test_holidays_go_on_page_by_page_until_the_header_says_that_it_is_the_end() 
 
 
 def test_minutes_of_a_past_day_are_that_days_bar() -> None:
-    async def test(client: Client) -> None:
-        day = (await answered(client, "FHKST03010100", FID_INPUT_DATE_2="20261116"))["output2"][0]
-        minutes: list[dict[str, str]] = []
-        until = "153000"
-        while until >= "090000":
-            rows = (await answered(client, "FHKST03010230", FID_INPUT_DATE_1="20261116", FID_INPUT_HOUR_1=until))[
-                "output2"
-            ]
-            assert len(rows) <= 120
-            minutes += rows
-            until = (
-                f"{int(rows[-1]['stck_cntg_hour']) - 100:06d}"
-                if rows[-1]["stck_cntg_hour"][2:4] != "00"
-                else (f"{int(rows[-1]['stck_cntg_hour'][:2]) - 1:02d}5900")
-            )
-        assert day["stck_bsop_date"] == "20261116"
-        assert sum(int(m["cntg_vol"]) for m in minutes) == int(day["acml_vol"])
-        assert (minutes[-1]["stck_oprc"], minutes[0]["stck_prpr"]) == (day["stck_oprc"], day["stck_clpr"])
-        assert max(int(m["stck_hgpr"]) for m in minutes) == int(day["stck_hgpr"])
-        assert min(int(m["stck_lwpr"]) for m in minutes) == int(day["stck_lwpr"])
-        assert minutes[0]["acml_tr_pbmn"] == day["acml_tr_pbmn"]
-
-    with_client(at(10), test)
+    day = answered("FHKST03010100", FID_INPUT_DATE_2="20261116")["output2"][0]
+    minutes: list[dict[str, str]] = []
+    until = "153000"
+    while until >= "090000":
+        rows = answered("FHKST03010230", FID_INPUT_DATE_1="20261116", FID_INPUT_HOUR_1=until)["output2"]
+        assert len(rows) <= 120
+        minutes += rows
+        until = (
+            f"{int(rows[-1]['stck_cntg_hour']) - 100:06d}"
+            if rows[-1]["stck_cntg_hour"][2:4] != "00"
+            else (f"{int(rows[-1]['stck_cntg_hour'][:2]) - 1:02d}5900")
+        )
+    assert day["stck_bsop_date"] == "20261116"
+    assert sum(int(m["cntg_vol"]) for m in minutes) == int(day["acml_vol"])
+    assert (minutes[-1]["stck_oprc"], minutes[0]["stck_prpr"]) == (day["stck_oprc"], day["stck_clpr"])
+    assert max(int(m["stck_hgpr"]) for m in minutes) == int(day["stck_hgpr"])
+    assert min(int(m["stck_lwpr"]) for m in minutes) == int(day["stck_lwpr"])
+    assert minutes[0]["acml_tr_pbmn"] == day["acml_tr_pbmn"]
 
 
 def test_the_parts_of_a_creation_unit_are_worth_all_of_it() -> None:
-    async def test(client: Client) -> None:
-        blocks = await answered(client, "FHKST121600C0")
-        parts, whole = blocks["output2"], blocks["output1"][0]
-        assert sum(int(part["etf_vltn_amt"]) for part in parts) == int(whole["etf_cnfg_issu_avls"])
-        assert int(whole["etf_cnfg_issu_avls"]) == int(float(whole["nav"]) * int(whole["etf_cu_unit_scrt_cnt"]))
-        assert len(parts) == int(whole["etf_cnfg_issu_cnt"])
-        assert abs(sum(float(part["etf_cnfg_issu_rlim"]) for part in parts) - 100) < 0.1
-
-    with_client(at(11), test)
+    blocks = answered("FHKST121600C0", at(11))
+    parts, whole = blocks["output2"], blocks["output1"][0]
+    assert sum(int(part["etf_vltn_amt"]) for part in parts) == int(whole["etf_cnfg_issu_avls"])
+    assert int(whole["etf_cnfg_issu_avls"]) == int(float(whole["nav"]) * int(whole["etf_cu_unit_scrt_cnt"]))
+    assert len(parts) == int(whole["etf_cnfg_issu_cnt"])
+    assert abs(sum(float(part["etf_cnfg_issu_rlim"]) for part in parts) - 100) < 0.1
 
 
 def test_a_fund_tells_the_same_nav_near_its_price_in_every_call() -> None:
-    async def test(client: Client) -> None:
-        quote = (await answered(client, "FHPST02400000"))["output"][0]
-        trend = (await answered(client, "FHPST02440000"))["output2"][0]
-        minute = (await answered(client, "FHPST02440100"))["output"][0]
-        assert quote["nav"] == trend["nav"] == minute["nav"]
-        assert float(trend["lprc_nav"]) <= float(quote["nav"]) <= float(trend["hprc_nav"])
-        price, nav = int(quote["stck_prpr"]), float(quote["nav"])
-        assert float(quote["dprt"]) == pytest.approx(100 * (price - nav) / nav, abs=0.006)
-        assert abs(float(quote["dprt"])) < 1
-
-    with_client(at(11), test)
+    quote = answered("FHPST02400000", at(11))["output"][0]
+    trend = answered("FHPST02440000", at(11))["output2"][0]
+    minute = answered("FHPST02440100", at(11))["output"][0]
+    assert quote["nav"] == trend["nav"] == minute["nav"]
+    assert float(trend["lprc_nav"]) <= float(quote["nav"]) <= float(trend["hprc_nav"])
+    price, nav = int(quote["stck_prpr"]), float(quote["nav"])
+    assert float(quote["dprt"]) == pytest.approx(100 * (price - nav) / nav, abs=0.006)
+    assert abs(float(quote["dprt"])) < 1
 
 
 def test_ranks_are_by_volume_and_by_value() -> None:
-    async def test(client: Client) -> None:
-        volumes = [int(found["acml_vol"]) for found in (await answered(client, "FHPST01710000"))["output"]]
-        values = [int(found["stck_avls"]) for found in (await answered(client, "FHPST01740000"))["output"]]
-        assert (volumes, values) == (sorted(volumes, reverse=True), sorted(values, reverse=True))
-        assert len(volumes) == len(values) == 30
-
-    with_client(at(11), test)
+    volumes = [int(found["acml_vol"]) for found in answered("FHPST01710000", at(11))["output"]]
+    values = [int(found["stck_avls"]) for found in answered("FHPST01740000", at(11))["output"]]
+    assert (volumes, values) == (sorted(volumes, reverse=True), sorted(values, reverse=True))
+    assert len(volumes) == len(values) == 30
 
 
 def test_interruptions_are_the_markets_halts_so_far() -> None:
-    async def test(client: Client) -> None:
-        market = client.simulator.market
-        rows = (await answered(client, "FHPST01390000"))["output"]
-        expected = sorted(
-            (i.symbol, str(halt.reference_krw))
-            for i in market.instruments
-            for halt in market.halts(i.symbol)
-            if halt.reason == "volatility" and halt.start_ns <= at(15)
-        )
-        assert expected
-        assert sorted((found["mksc_shrn_iscd"], found["vi_stnd_prc"]) for found in rows) == expected
-
-    with_client(at(15), test, symbols=400)
+    market = market_of(settings(symbols=400))
+    rows = answered("FHPST01390000", at(15), market)["output"]
+    expected = sorted(
+        (i.symbol, str(halt.reference_krw))
+        for i in market.instruments
+        for halt in market.halts(i.symbol)
+        if halt.reason == "volatility" and halt.start_ns <= at(15)
+    )
+    assert expected
+    assert sorted((found["mksc_shrn_iscd"], found["vi_stnd_prc"]) for found in rows) == expected
 
 
 def test_rate_refusals_come_as_both_kinds_and_the_busiest_second_is_remembered() -> None:
     async def test(client: Client) -> None:
         call = BY_TR_ID["FHKST01010300"]
-        statuses = [(await ask(client, call, query_of(client, call))).status_code for _ in range(30)]
+        statuses = [(await ask(client, call, query_of(client.simulator.market, call))).status_code for _ in range(30)]
         assert statuses[:5] == [200] * 5
         assert {200, 500} == set(statuses[5:])
         assert client.simulator.counters().rate_errors == 25
@@ -239,10 +237,10 @@ def test_a_minute_can_have_a_limit_of_its_own() -> None:
         call = BY_TR_ID["FHKST01010300"]
         codes = []
         for _ in range(4):
-            codes.append((await ask(client, call, query_of(client, call))).json()["msg_cd"])
+            codes.append((await ask(client, call, query_of(client.simulator.market, call))).json()["msg_cd"])
             await client.clock.advance(10)
         await client.clock.advance(30)
-        codes.append((await ask(client, call, query_of(client, call))).json()["msg_cd"])
+        codes.append((await ask(client, call, query_of(client.simulator.market, call))).json()["msg_cd"])
         assert codes == ["MCA00000"] * 3 + ["EGW00201", "MCA00000"]
 
     with_client(at(10), test, rest_limit_per_minute=3)

@@ -272,7 +272,7 @@ def test_a_client_that_vanishes_without_a_close_frame_holds_its_key_and_one_that
 
 def test_a_client_that_does_not_read_is_cut() -> None:
     async def test() -> None:
-        async with running(at(8, 55), send_buffer_limit_bytes=4_096) as client:
+        async with running(at(8, 55), send_buffer_limit_bytes=4_096, trades_times=1.0) as client:
             small = sockets.socket()
             small.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4_096)
             small.setblocking(False)
@@ -294,7 +294,8 @@ def test_a_client_that_does_not_read_is_cut() -> None:
 
 def test_a_client_that_reads_gets_a_burst_that_is_many_times_the_limit() -> None:
     async def test() -> None:
-        async with running(at(8, 55), send_buffer_limit_bytes=65_536) as client, client.stream() as socket:
+        changes = {"send_buffer_limit_bytes": 65_536, "trades_times": 1.0}
+        async with running(at(8, 55), **changes) as client, client.stream() as socket:
             await register(client, socket, client.liveliest)
             await client.move_to(at(15, 30))
             trades = len(client.simulator.market.tape(client.liveliest))
