@@ -203,8 +203,7 @@ class GapDetector:
         """Judge one streamed trade. On the hot path: nothing is built unless a hole is found."""
         chain = self._chains.get(trade.symbol)
         if chain is None:
-            self.unwatched += 1
-            return "new"
+            return self._observe_unwatched(trade)
         if trade.session_date != chain.session_date:
             return self._other_session(chain, trade)
         volume = trade.cumulative_volume
@@ -222,6 +221,19 @@ class GapDetector:
         chain.exchange_time_ns = trade.exchange_time_ns
         chain.interruption = None
         return observation
+
+    def _observe_unwatched(self, trade: Trade) -> Observation:
+        """Of a symbol that is not watched, or not any more: two lines may still bring it, and it is kept once."""
+        self.unwatched += 1
+        reached = self._reached.get(trade.symbol)
+        is_known = reached is not None and reached.session_date == trade.session_date
+        if reached is not None and is_known and trade.cumulative_volume <= reached.cumulative_volume:
+            self.duplicates += 1
+            return "duplicate"
+        self._reached[trade.symbol] = Mark(
+            trade.symbol, trade.session_date, trade.cumulative_volume, trade.cumulative_trades, trade.exchange_time_ns
+        )
+        return "new"
 
     def _other_session(self, chain: _Chain, trade: Trade) -> Observation:
         """A first trade, or the first of another day; a straggler of an earlier day was seen on that day."""

@@ -9,15 +9,20 @@ Prints one JSON object. Exit status 0: both accounts balance, every fault struck
 
 import argparse
 import contextlib
+import csv
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from observer.simulator.market import OfferedTrade
+from observer.simulator.settings import SimulatorSettings
+from observer.simulator.simulator import market_of
 from tests.chaos.ledger_judge import verdict
-from tests.system.running import JsonObject, observer
+from tests.system.running import JsonObject
 from tests.system.staged import QUICK_SILENCE, StagedDay, captured, staged_day, stopped
 
 # All times KST.
@@ -54,18 +59,22 @@ def changes() -> Mapping[str, JsonObject]:
     return {**QUICK_SILENCE, "simulator": simulator}
 
 
+def write_offered(settings: SimulatorSettings, path: Path) -> None:
+    """The market of these settings, as `observer simulator offered` writes it (which knows no late openings)."""
+    market = market_of(settings)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(OfferedTrade.__struct_fields__)
+        for instrument in market.instruments:
+            writer.writerows(msgspec.structs.astuple(trade) for trade in market.offered(instrument.symbol))
+
+
 def judged(day: StagedDay, folder: Path) -> dict[str, Any]:
     """What an independent judge says of a day that is over: its verdict on ledger, database and market."""
     ledger, offered = day.registrations(), folder / "offered.csv"
     counters = day.counters()
     (folder / "ledger.json").write_text(json.dumps(ledger))
-    settings = day.settings["simulator"]
-    told = observer(
-        "simulator", "offered", "--symbols", settings["symbols"], "--seed", settings["seed"],
-        "--day", settings["session_date"], "--out", offered, cwd=folder,
-    )  # fmt: skip
-    if told.returncode:
-        raise subprocess.CalledProcessError(told.returncode, "observer simulator offered", told.stdout, told.stderr)
+    write_offered(msgspec.convert(day.settings["simulator"], SimulatorSettings), offered)
     return {**verdict(ledger, day.database, offered), "faults": counters["faults"], "drops": counters["drops"]}
 
 

@@ -532,6 +532,17 @@ def test_a_symbol_that_breaks_off_before_its_first_trade_and_is_left_is_settled_
     assert (gap.after_volume, gap.before_volume) == (TEN[2].cumulative_volume, TEN[8].cumulative_volume)
 
 
+def test_a_trade_that_two_lines_bring_after_the_watch_ended_is_kept_once() -> None:
+    detector = GapDetector()
+    detector.start("005930")
+    assert detector.observe(TEN[3]) == "new"
+    detector.stop("005930")
+    assert detector.observe(TEN[3]) == "duplicate"
+    assert detector.observe(TEN[4]) == "new"
+    assert detector.observe(TEN[4]) == "duplicate"
+    assert (detector.unwatched, detector.duplicates) == (3, 2)
+
+
 def test_a_hole_never_reaches_back_into_an_earlier_time_in_a_place() -> None:
     detector = GapDetector()
     detector.start("005930")

@@ -1,0 +1,111 @@
+"""Days and symbols as real life has them: the exam day's late opening with a halt, a limit-up, letters in codes and a
+split on it; and a holiday.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+
+from tests.chaos.fault_day import judged
+from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
+
+pytestmark = pytest.mark.system
+
+EXAM_DAY, CHRISTMAS = date(2026, 11, 19), date(2026, 12, 25)
+SEED, SYMBOLS = 109, 120  # on the exam day this market has all of:
+HALTED, LOCKED, SPLIT = "004260", "006630", "003420"  # from 11:26:03; from 12:42:54; one share into ten
+INTO = 10
+CHANGES = {
+    **QUICK_SILENCE,
+    "simulator": {**QUICK_SILENCE["simulator"], "opens_at": "10:00", "drops": []},
+    "track_b": {"records": ["trades", "market_state"]},
+}
+
+
+@pytest.fixture(scope="module")
+def exam_day() -> Iterator[tuple[dict[str, Any], StagedDay]]:
+    """The day's judgement, and the day, which is over."""
+    with staged_day(
+        speed=1000, symbols=SYMBOLS, accounts=4, seed=SEED, session=EXAM_DAY, begins=(8, 30), changes=CHANGES
+    ) as day:
+        day.begin()
+        day.until_second(16 * 3600 + 6 * 60)
+        day.until_gaps_are_closed()
+        told = judged(day, day.folder)
+        assert stopped(day) == 0
+        yield told, day
+
+
+def hours(day: StagedDay, query: str) -> list[tuple[Any, ...]]:
+    """What the database answers; times of day in KST as HH:MM where the query says hhmm(...)."""
+    return day.system.rows(
+        query.replace("hhmm(", "strftime('%H:%M', 9 * 3600 + 1e-9 * ").replace(";", ", 'unixepoch')")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+class TestExamDay:
+    def test_the_market_opens_at_ten_and_track_b_half_an_hour_later(self, exam_day: tuple[Any, StagedDay]) -> None:
+        _, day = exam_day
+        phases = dict(hours(day, "SELECT current, hhmm(changed_ns; FROM phases"))
+        assert {name: phases[name] for name in ("TRACK_A_ONLY", "FULL_OPERATION", "TRACK_A_CLOSING")} == {
+            "TRACK_A_ONLY": "10:00",
+            "FULL_OPERATION": "10:30",
+            "TRACK_A_CLOSING": "16:00",
+        }
+        [(first,)] = hours(day, "SELECT min(hhmm(receive_time_ns;) FROM snapshots")
+        assert first >= "10:00"
+
+    def test_what_is_stored_is_what_was_sent(self, exam_day: tuple[Any, StagedDay]) -> None:
+        told, _ = exam_day
+        assert told["balances"], told
+
+    def test_a_halted_symbol_loses_its_place(self, exam_day: tuple[Any, StagedDay]) -> None:
+        _, day = exam_day
+        released = hours(
+            day, f"SELECT hhmm(released_ns; FROM slot_releases WHERE symbol = '{HALTED}' AND reason = 'halted'"
+        )
+        assert released
+        assert "11:26" <= released[0][0] <= "11:40"
+
+    def test_a_symbol_at_its_upper_limit_loses_its_place_and_gets_none(self, exam_day: tuple[Any, StagedDay]) -> None:
+        _, day = exam_day
+        [(released,)] = hours(
+            day, f"SELECT hhmm(released_ns; FROM slot_releases WHERE symbol = '{LOCKED}' AND reason = 'upper_limit'"
+        )
+        assert "12:40" <= released <= "13:10"
+        later = hours(day, f"SELECT hhmm(assigned_ns; FROM slot_assignments WHERE symbol = '{LOCKED}'")
+        assert all(assigned < released for (assigned,) in later)
+
+    def test_codes_with_letters_are_streamed_like_others(self, exam_day: tuple[Any, StagedDay]) -> None:
+        _, day = exam_day
+        symbols = [symbol for (symbol,) in day.system.rows("SELECT DISTINCT symbol FROM trades")]
+        assert sum(not symbol.isdigit() for symbol in symbols) >= 3
+
+    def test_a_split_is_no_swing_and_no_surge(self, exam_day: tuple[Any, StagedDay]) -> None:
+        _, day = exam_day
+        assert day.system.rows(f"SELECT symbol FROM universe_members WHERE symbol = '{SPLIT}'")
+        assert day.system.rows(f"SELECT count(*) > 10 FROM snapshots WHERE symbol = '{SPLIT}'") == [(1,)]
+        kinds = "SELECT kind FROM triggers WHERE symbol = '{SPLIT}' AND kind = 'volatility_spike'"
+        assert day.system.rows(kinds.replace("{SPLIT}", SPLIT)) == []
+        surges = day.system.rows(
+            "SELECT reference / average_volume_20d FROM triggers JOIN universe_members USING (symbol) "
+            f"WHERE symbol = '{SPLIT}' AND kind = 'volume_surge' AND basis = 'average_day'"
+        )
+        assert all(round(ratio) == INTO for (ratio,) in surges), "in shares of after the split"
+
+
+@pytest.mark.timeout(120)
+def test_on_a_holiday_nothing_is_swept_and_nothing_streamed() -> None:
+    with staged_day(speed=1200, session=CHRISTMAS, begins=(8, 55)) as day:
+        day.begin()
+        day.until_second(10 * 3600)
+        assert day.alive()
+        assert day.system.rows("SELECT current FROM phases WHERE current <> 'IDLE'") == []
+        assert day.system.rows("SELECT sweep FROM sweeps") == []
+        assert day.system.rows("SELECT state FROM connections") == []
+        assert day.counters()["connections"] == 0
+        assert stopped(day) == 0
