@@ -6,18 +6,46 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from observer.errors import DataFileError
 from observer.providers.calendar_process import trading_days_apart
 from observer.providers.calendars import trading_days
+from observer.schedule.trading_day import TradingDay
+from tests.providers.trading_years import OURS, years
 
-OURS = Path(__file__).parents[2] / "config" / "trading_days.toml"
 FIRST, LAST = date(2026, 11, 10), date(2026, 11, 25)
+PROGRAM = """
+import asyncio, sys, datetime, pathlib, msgspec
+from observer.providers.calendar_process import trading_days_apart
+first, last = map(datetime.date.fromisoformat, sys.argv[2:])
+days = asyncio.run(trading_days_apart(pathlib.Path(sys.argv[1]), first, last))
+loaded = sorted({'pandas', 'exchange_calendars', 'holidays'} & set(sys.modules))
+print(msgspec.json.encode({'days': days, 'loaded': loaded}).decode())
+"""
 
 
-def test_the_answer_is_that_of_the_packages_and_the_overlay() -> None:
-    assert asyncio.run(trading_days_apart(OURS, FIRST, LAST)) == trading_days(OURS, FIRST, LAST)
+class Answer(msgspec.Struct):
+    """What a process that asked has: the days, and what of the calendar packages it loaded."""
+
+    days: list[TradingDay]
+    loaded: list[str]
+
+
+@pytest.fixture(scope="module")
+def answer() -> Answer:
+    """Asked once: the packages take their second for any question."""
+    words = [sys.executable, "-c", PROGRAM, str(OURS), FIRST.isoformat(), LAST.isoformat()]
+    return msgspec.json.decode(subprocess.run(words, capture_output=True, check=True).stdout, type=Answer)
+
+
+def test_the_answer_is_that_of_the_packages_and_the_overlay(answer: Answer) -> None:
+    assert answer.days == [day for day in years().values() if FIRST <= day.day <= LAST]
+
+
+def test_who_asks_loads_no_calendar_package(answer: Answer) -> None:
+    assert answer.loaded == []
 
 
 def test_an_overlay_that_cannot_be_read_is_refused_in_the_same_words(tmp_path: Path) -> None:
@@ -27,15 +55,3 @@ def test_an_overlay_that_cannot_be_read_is_refused_in_the_same_words(tmp_path: P
     with pytest.raises(DataFileError) as apart:
         asyncio.run(trading_days_apart(absent, FIRST, LAST))
     assert str(apart.value) == str(here.value)
-
-
-def test_who_asks_loads_no_calendar_package() -> None:
-    program = (
-        "import asyncio, sys, datetime, pathlib\n"
-        "from observer.providers.calendar_process import trading_days_apart\n"
-        "day = datetime.date(2026, 11, 18)\n"
-        "asyncio.run(trading_days_apart(pathlib.Path(sys.argv[1]), day, day))\n"
-        "print(*sorted({'pandas', 'exchange_calendars', 'holidays'} & set(sys.modules)))"
-    )
-    result = subprocess.run([sys.executable, "-c", program, str(OURS)], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == ""

@@ -1,26 +1,17 @@
 """What the trading days promise: the reviewed overlay wins, and a difference of opinion is never silent."""
 
 from datetime import date, time, timedelta
-from functools import cache
-from pathlib import Path
 
 import pytest
 
 from observer.clock import kst_datetime
 from observer.errors import DataFileError
 from observer.providers.calendars import read_overlay, trading_days
-
-OURS = Path(__file__).parents[2] / "config" / "trading_days.toml"
+from tests.providers.trading_years import OURS, years
 
 
 def hours(day):
     return kst_datetime(day.opens_ns).time(), kst_datetime(day.closes_ns).time()
-
-
-@cache
-def years():
-    """2021 to 2028 by our overlay, asked for once: the packages take a second for any question."""
-    return {day.day: day for day in trading_days(OURS, date(2021, 1, 1), date(2028, 12, 31))}
 
 
 def one(day):

@@ -1,0 +1,16 @@
+"""The trading days of eight years by our overlay, asked for once: the packages take seconds for any question."""
+
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+from observer.providers.calendars import trading_days
+from observer.schedule.trading_day import TradingDay
+
+OURS = Path(__file__).parents[2] / "config" / "trading_days.toml"
+
+
+@cache
+def years() -> dict[date, TradingDay]:
+    """2021 to 2028."""
+    return {day.day: day for day in trading_days(OURS, date(2021, 1, 1), date(2028, 12, 31))}
