@@ -20,7 +20,6 @@ from bus.commands import (
     EachReply,
     Level,
     OrderReply,
-    Pin,
     ProcessStatus,
     Refused,
     Reload,
@@ -38,7 +37,6 @@ from bus.commands import (
     Stop,
     StopCapture,
     UnderWay,
-    Unpin,
 )
 from bus.control import ControlClient, ControlTimeoutError
 from bus.endpoints import Address
@@ -55,8 +53,6 @@ app = typer.Typer(
     "Exit status 0: done or under way; 1: refused or failed, and why; 2: it could not be asked.",
     no_args_is_help=True,
 )
-slots = typer.Typer(help="Places of the stream that a person gives.", no_args_is_help=True)
-app.add_typer(slots, name="slots")
 captures = typer.Typer(help="A recording of what is committed, kept by the running system.", no_args_is_help=True)
 app.add_typer(captures, name="capture")
 
@@ -65,15 +61,14 @@ ConfigOption = Annotated[
     typer.Option(help="The configuration of the system that is meant; without it the one that runs in this folder."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-SymbolArgument = Annotated[str, typer.Argument(help="The symbol: 005930, say.")]
 ProcessArgument = Annotated[str, typer.Argument(help="The process, as `observer status` names it: track-b, say.")]
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show the processes: pid, state, uptime, restarts, CPU, memory, age of the last heartbeat, event loop lag."""
-    reply = _ask(Status(), config)
+    reply = ask(Status(), config)
     if not isinstance(reply, StatusReply):
-        _show(reply, as_json=as_json)
+        show(reply, as_json=as_json)
     elif as_json:
         _print_json(reply)
     else:
@@ -83,25 +78,25 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 @app.command()
 def start(process: ProcessArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Start a process that is stopped."""
-    _show(_ask(Start(_name(process)), config), as_json=as_json)
+    show(ask(Start(_name(process)), config), as_json=as_json)
 
 
 @app.command()
 def stop(process: ProcessArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Stop a process; it stays stopped."""
-    _show(_ask(Stop(_name(process)), config), as_json=as_json)
+    show(ask(Stop(_name(process)), config), as_json=as_json)
 
 
 @app.command()
 def restart(process: ProcessArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Restart a process alone."""
-    _show(_ask(Restart(_name(process)), config), as_json=as_json)
+    show(ask(Restart(_name(process)), config), as_json=as_json)
 
 
 @app.command()
 def shutdown(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Stop everything in order."""
-    _show(_ask(Shutdown(), config), as_json=as_json)
+    show(ask(Shutdown(), config), as_json=as_json)
 
 
 @app.command()
@@ -114,7 +109,7 @@ def reload(
 
     A wrong configuration is refused with every wrong key, and nothing happens.
     """
-    _show(_ask(Reload(dry_run), config), as_json=as_json)
+    show(ask(Reload(dry_run), config), as_json=as_json)
 
 
 @app.command()
@@ -124,7 +119,7 @@ def drain(
     as_json: JsonOption = False,
 ) -> None:
     """Wait until all that a process has published until now is in the database."""
-    _show(_ask(Drain(_name(process) if process else None), config), as_json=as_json)
+    show(ask(Drain(_name(process) if process else None), config), as_json=as_json)
 
 
 @app.command("run-job")
@@ -134,7 +129,7 @@ def run_job(
     as_json: JsonOption = False,
 ) -> None:
     """Run one of the day's jobs now, in the process that owns it, whether or not it ran today."""
-    _show(_ask(RunJob(job.replace("-", "_")), config), as_json=as_json)
+    show(ask(RunJob(job.replace("-", "_")), config), as_json=as_json)
 
 
 @app.command("log-level")
@@ -145,7 +140,7 @@ def log_level(
     as_json: JsonOption = False,
 ) -> None:
     """Change what a process logs, until it ends; `supervisor` names the one that keeps the others."""
-    _show(_ask(SetLogLevel(_name(process), level), config), as_json=as_json)
+    show(ask(SetLogLevel(_name(process), level), config), as_json=as_json)
 
 
 @captures.command("start")
@@ -157,25 +152,13 @@ def start_capture(
 ) -> None:
     """Record what is committed in a journal that can be replayed, until it is stopped or the system ends."""
     wanted = [kind for kind in kinds.replace(" ", "").split(",") if kind]
-    _show(_ask(StartCapture(str(out.absolute()), wanted), config), as_json=as_json)
+    show(ask(StartCapture(str(out.absolute()), wanted), config), as_json=as_json)
 
 
 @captures.command("stop")
 def stop_capture(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """End the recording; status 1 when something that was committed meanwhile is missing in it."""
-    _show(_ask(StopCapture(), config), as_json=as_json)
-
-
-@slots.command()
-def pin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Stream this symbol, whatever its score, until it is unpinned or the day's stream ends."""
-    _show(_ask(Pin(symbol), config), as_json=as_json)
-
-
-@slots.command()
-def unpin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Free the place of a pinned symbol; a trigger that holds may win it one again."""
-    _show(_ask(Unpin(symbol), config), as_json=as_json)
+    show(ask(StopCapture(), config), as_json=as_json)
 
 
 def _name(process: str) -> str:
@@ -183,7 +166,17 @@ def _name(process: str) -> str:
     return process.replace("_", "-")
 
 
-def _ask(request: Request, config: Path | None) -> Reply:
+def ask(request: Request, config: Path | None) -> Reply:
+    """What the meant system answers.
+
+    Raises:
+        ConfigError: no system runs here, or it does not answer.
+    """
+    """What the meant system answers.
+
+    Raises:
+        ConfigError: no system runs here, or it does not answer.
+    """
     endpoints = endpoints_of(_meant_system(config))
     return asyncio.run(_request(endpoints.control, request))
 
@@ -209,7 +202,7 @@ def _meant_system(config: Path | None) -> RunSettings:
     raise ConfigError(f"no system runs here ({where}): start one with `observer run`, or name it with --config")
 
 
-def _show(reply: Reply, *, as_json: bool) -> None:
+def show(reply: Reply, *, as_json: bool) -> None:
     """A refusal goes to stderr and ends with status 1."""
     if as_json:
         _print_json(reply)

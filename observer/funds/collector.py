@@ -151,7 +151,7 @@ class FundCollector:
 
     async def _take_values(self, session: Session, started_ns: int, since_ns: int) -> str:
         done = self._reader.valued_since(since_ns)
-        funds = [fund for fund in self._active() if fund.symbol not in done]
+        funds = [fund for fund in self._etfs() if fund.symbol not in done]
 
         async def value(calls: FundSource, fund: Fund) -> bool:
             quote = await calls.fund_quote(fund.symbol)
@@ -206,7 +206,7 @@ class FundCollector:
             FundRangeFound(each.symbol, day, self._clock.now_ns(), each.closes, each.highest, each.lowest)
             for each in found
         ]
-        collected = Collected(asked=len(self._active()), answered=len(found))
+        collected = Collected(asked=len(self._etfs()), answered=len(found))
         ended = self._ended("fund_ranges", session.day, started_ns, "database", collected, "")
         self._publisher.publish_together([*events, ended])
         return _outcome(collected)
@@ -216,8 +216,7 @@ class FundCollector:
     async def _take_measures(self, session: Session, started_ns: int, since_ns: int) -> str:
         last = session.day
         days_from_krx = await self._fetch_index_days(last) if "krx_open_api" in self._settings.funds.sources else 0
-        etfs = [fund for fund in self._active() if fund.group == ETF_GROUP]
-        waiting = [fund for fund in etfs if fund.measured_ns is None or fund.measured_ns < since_ns]
+        waiting = [fund for fund in self._etfs() if fund.measured_ns is None or fund.measured_ns < since_ns]
 
         async def measure_one(calls: FundSource, fund: Fund) -> bool:
             stored = {day.session_date: day for day in self._reader.nav_days(fund.symbol, _text(window_begin(last)))}
@@ -267,8 +266,9 @@ class FundCollector:
 
     # --- all phases ---
 
-    def _active(self) -> list[Fund]:
-        return [fund for fund in self._reader.funds().values() if fund.active]
+    def _etfs(self) -> list[Fund]:
+        """The listed ETFs: an ETN is its issuer's debt, without net assets and without a NAV by days."""
+        return [fund for fund in self._reader.funds().values() if fund.active and fund.group == ETF_GROUP]
 
     async def _of_each(self, funds: Sequence[Fund], ask: Callable[[FundSource, Fund], Awaitable[bool]]) -> Collected:
         """Ask for every fund; a failure of one is the others' nothing, but too many of them are an outage.

@@ -12,6 +12,9 @@ _LEVERAGED: Final = "레버리지"
 _INVERSE: Final = "인버스"
 _USUAL_LEVERAGE: Final = 2.0  # what a Korean fund that only says "레버리지" has; more is not admitted
 _MULTIPLE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:[xX×]|배)|\(\s*[-+]?(\d+(?:\.\d+)?)\s*[xX]?\s*\)")
+_BESIDE_WORD: Final = re.compile(
+    rf"\d+(?:\.\d+)?\s*[xX]\s*(?:{_LEVERAGED}|{_INVERSE})|(?:{_LEVERAGED}|{_INVERSE})\s*\d+(?:\.\d+)?\s*[xX]"
+)
 _WORDS_ONLY: Final = re.compile(rf"(?:{_PLAIN}|{_LEVERAGED}|{_INVERSE}|[-+\d.()\sxX×배])*")
 
 
@@ -27,12 +30,10 @@ def leverage_of(words: str) -> float | None:
 
 
 def leverage_of_name(name: str) -> float:
-    """The multiple that a fund's name tells; 1 where it says nothing of leverage."""
-    if _INVERSE in name:
-        return _signed(_INVERSE, name[name.index(_INVERSE) :]) or -1.0
-    if _LEVERAGED in name:
-        return _signed(_LEVERAGED, name[name.index(_LEVERAGED) :]) or _USUAL_LEVERAGE
-    return 1.0
+    """The multiple that a fund's name tells, beside the word; 1 where it says nothing of leverage."""
+    kind = next((kind for kind in (_INVERSE, _LEVERAGED) if kind in name), _PLAIN)
+    beside = _BESIDE_WORD.search(name)
+    return _signed(kind, beside[0] if beside else "") or 1.0
 
 
 def _signed(kind: str, text: str) -> float:

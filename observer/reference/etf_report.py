@@ -11,7 +11,7 @@ from observer.reference.etf import Fund
 _HOUR_NS: Final = 3_600 * 1_000_000_000
 JOBS: Final[Sequence[FundJob]] = ("fund_list", "fund_values", "fund_ranges", "fund_measures")
 
-# The fields that a complete fund has, and the group that can have them: KRX states no NAV of an ETN.
+# The fields that a complete fund has. An ETN is its issuer's debt: it has no assets of its own, and no NAV by days.
 _OF_ALL: Final = (
     "name",
     "isin",
@@ -24,10 +24,10 @@ _OF_ALL: Final = (
     "expense_ratio_percent",
     "listed_shares",
     "listed_on",
-    "aum_krw",
-    "highest_close_52w",
 )
 _OF_ETFS: Final = (
+    "aum_krw",
+    "highest_close_52w",
     "nav",
     "component_count",
     "premium_20d_percent",

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Select, distinct, func, select, union
 
-from bus.events import DailyBar, FundJobEnded, FundListed, FundNavDay, FundValued
+from bus.events import AlertRaised, DailyBar, FundJobEnded, FundListed, FundNavDay, FundValued
 from observer.reference.etf import Fund
 from observer.store.reader import StoreReader
 from observer.store.tables import EVENT_TABLES, FUNDS
@@ -70,6 +70,15 @@ class FundReader(StoreReader):
         columns = EVENT_TABLES[FundValued].c
         with self._asking() as connection:
             return frozenset(connection.scalars(select(columns.symbol).distinct().where(columns.valued_ns >= since_ns)))
+
+    def alert_since(self, source: str, beginning: str, since_ns: int) -> str | None:
+        """The first alert of that source since then whose text begins so."""
+        columns = EVENT_TABLES[AlertRaised].c
+        wanted = select(columns.text).where(
+            columns.source == source, columns.raised_ns >= since_ns, columns.text.startswith(beginning, autoescape=True)
+        )
+        with self._asking() as connection:
+            return connection.scalar(wanted.order_by(columns.raised_ns).limit(1))
 
     def nav_days(self, symbol: str, since_session_date: str) -> Sequence[FundNavDay]:
         """The fund's days, oldest first, each once: of several rows the last one counts, and the index's close is kept

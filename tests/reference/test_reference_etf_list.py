@@ -1,0 +1,236 @@
+"""A list of funds out of several sources: field by field, nothing lost, and not believed when it shrinks."""
+
+import contextlib
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import FundListed
+from observer.errors import DataFileError
+from observer.reference.etf import Fund, FundEntry
+from observer.reference.etf_list import (
+    FIELDS,
+    PRECEDENCE,
+    changes,
+    check,
+    members,
+    merge,
+    parse_sources,
+    shrink_problem,
+    sources_text,
+)
+from observer.reference.etf_manual import parse_manual
+from tests.store.funds import SESSION
+
+SOURCES = ("kis_master", "krx_data", "krx_open_api", "csv")
+
+
+def entry(symbol: str = "069500", **fields: object) -> FundEntry:
+    return FundEntry(symbol=symbol, **{"name": "KODEX 200", "group": "EF", **fields})
+
+
+def known_after(facts: list[FundListed]) -> dict[str, Fund]:
+    """What the projection makes of the facts of one list."""
+    names = [name for name in Fund.__struct_fields__ if name in FundListed.__struct_fields__]
+    return {
+        fact.symbol: Fund(
+            **{name: getattr(fact, name) for name in names}, active=fact.change != "removed", first_seen_ns=1
+        )
+        for fact in facts
+    }
+
+
+def list_of(told: dict[str, dict[str, FundEntry]], known: dict[str, Fund], list_from: str = "kis_master"):
+    return changes(merge(members(told[list_from], known), told, known), known, SESSION, 5)
+
+
+# --- precedence ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_of_every_field_every_source_has_its_place(name: str) -> None:
+    assert sorted(PRECEDENCE[name]) == sorted(SOURCES)
+
+
+@pytest.mark.parametrize("name", ["index_name", "listed_shares"])
+@given(tellers=st.sets(st.sampled_from(SOURCES), min_size=1))
+def test_the_first_source_by_precedence_that_tells_a_field_wins(name: str, tellers: set[str]) -> None:
+    value = dict(zip(SOURCES, (1.0, 2.0, 3.0, 4.0) if name == "listed_shares" else "abcd", strict=True))
+    told = {source: {"069500": entry(**{name: value[source]})} for source in tellers}
+    [listed] = merge(["069500"], told, {})
+    winner = next(source for source in PRECEDENCE[name] if source in tellers)
+    assert getattr(listed.entry, name) == value[winner]
+    assert listed.sources[name] == winner
+
+
+def test_a_persons_fee_wins_and_the_exchanges_shares_do() -> None:
+    told = {
+        "kis_master": {"069500": entry(listed_shares=1.0)},
+        "krx_data": {"069500": entry(expense_ratio_percent=0.15, issuer="삼성자산운용", listed_shares=2.0)},
+        "csv": {"069500": FundEntry(symbol="069500", expense_ratio_percent=0.05, listed_shares=3.0)},
+    }
+    [listed] = merge(["069500"], told, {})
+    assert (listed.entry.expense_ratio_percent, listed.entry.issuer, listed.entry.listed_shares) == (
+        0.05,
+        "삼성자산운용",
+        1.0,
+    )
+
+
+def test_a_leverage_that_nobody_tells_is_the_names() -> None:
+    told = {"kis_master": {"252670": entry("252670", name="KODEX 200선물인버스2X")}}
+    [listed] = merge(["252670"], told, {})
+    assert (listed.entry.leverage, listed.sources["leverage"]) == (-2.0, "name")
+    told["csv"] = {"252670": FundEntry(symbol="252670", leverage=-1.5)}
+    [listed] = merge(["252670"], told, {})
+    assert (listed.entry.leverage, listed.sources["leverage"]) == (-1.5, "csv")
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(SOURCES)))
+def test_the_text_of_sources_is_read_as_it_was_written(sources: dict[str, str]) -> None:
+    assert parse_sources(sources_text(sources)) == sources
+
+
+# --- what differs --------------------------------------------------------------------------------------------
+
+
+def test_a_source_that_fails_takes_nothing_away() -> None:
+    full = {
+        "kis_master": {"069500": entry()},
+        "krx_data": {"069500": entry(issuer="삼성자산운용", expense_ratio_percent=0.15)},
+    }
+    known = known_after(list_of(full, {}))
+    [fact] = list_of({"kis_master": full["kis_master"]}, known)
+    assert (fact.change, fact.issuer, fact.expense_ratio_percent) == ("same", "삼성자산운용", 0.15)
+    assert parse_sources(fact.sources)["issuer"] == "krx_data"
+
+
+def test_new_same_changed_removed_and_relisted_are_told_apart() -> None:
+    both = {"kis_master": {"069500": entry(), "114800": entry("114800", name="KODEX 인버스")}}
+    first = list_of(both, {})
+    assert [fact.change for fact in first] == ["new", "new"]
+    known = known_after(first)
+    renamed = {"kis_master": {"069500": entry(name="KODEX 200 TR")}}
+    changed, removed = list_of(renamed, known)
+    assert (changed.change, changed.changed_fields) == ("changed", "name")
+    assert (removed.change, removed.symbol, removed.name) == ("removed", "114800", "KODEX 인버스")
+    known |= known_after([changed, removed])
+    assert [fact.change for fact in list_of(renamed, known)] == ["same"]
+    assert [fact.change for fact in list_of(both, known)] == ["changed", "relisted"]
+
+
+def test_a_source_without_etns_removes_none() -> None:
+    known = known_after(list_of({"kis_master": {"069500": entry(), "Q500001": entry("Q500001", group="EN")}}, {}))
+    facts = list_of({"krx_data": {"069500": entry()}}, known, "krx_data")
+    assert [(fact.symbol, fact.change) for fact in facts] == [("069500", "same"), ("Q500001", "same")]
+
+
+def test_a_list_that_shrinks_too_much_is_not_believed() -> None:
+    known = {
+        f"{number:06}": msgspec.structs.replace(fund, symbol=f"{number:06}")
+        for number in range(100)
+        for fund in known_after(list_of({"kis_master": {"069500": entry()}}, {})).values()
+    }
+
+    def first(count: int) -> dict[str, FundEntry]:
+        return {symbol: entry(symbol) for symbol in sorted(known)[:count]}
+
+    assert shrink_problem(first(90), known, 10.0) is None
+    assert "89 funds after 100" in (shrink_problem(first(89), known, 10.0) or "")
+    assert shrink_problem({}, {}, 10.0) == "it has no funds"
+    assert shrink_problem(first(1), {}, 10.0) is None
+
+
+ENTRIES = st.dictionaries(
+    st.sampled_from(["069500", "114800", "0004Y0", "Q500001"]), st.sampled_from(["one", "two"]), min_size=1
+)
+
+
+@given(ENTRIES, ENTRIES)
+def test_after_a_list_the_active_funds_are_those_of_the_list(before: dict[str, str], after: dict[str, str]) -> None:
+    def told(names: dict[str, str]) -> dict[str, dict[str, FundEntry]]:
+        return {"kis_master": {symbol: entry(symbol, name=name) for symbol, name in names.items()}}
+
+    known = known_after(list_of(told(before), {}))
+    facts = list_of(told(after), known)
+    known |= known_after(facts)
+    assert {symbol for symbol, fund in known.items() if fund.active} == set(after)
+    assert {fund.symbol: fund.name for fund in known.values() if fund.active} == after
+    assert len({fact.symbol for fact in facts}) == len(facts)
+
+
+# --- validation, and the table that a person keeps -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("expense_ratio_percent", -0.1),
+        ("expense_ratio_percent", 10.1),
+        ("leverage", 0.0),
+        ("leverage", 3.5),
+        ("listed_shares", 0.0),
+        ("listed_shares", float("inf")),
+        ("creation_unit_shares", float("nan")),
+        ("isin", "KR706950000"),
+        ("listed_on", "2002/10/14"),
+        ("listed_on", "20021014"),
+        ("issuer", "  "),
+    ],
+)
+def test_a_field_that_cannot_be_is_left_out_and_told(field: str, value: object) -> None:
+    checked = check([entry(**{field: value})])
+    assert getattr(checked.entries["069500"], field) is None
+    assert checked.entries["069500"].name == "KODEX 200"
+    [problem] = checked.problems
+    assert field in problem
+
+
+@pytest.mark.parametrize("symbol", ["", "69500", "06950O ", "abc123", "0" * 10])
+def test_what_has_no_proper_code_is_left_out(symbol: str) -> None:
+    assert (check([entry(symbol)]).entries, len(check([entry(symbol)]).problems)) == ({}, 1)
+
+
+def test_a_code_that_comes_twice_counts_once() -> None:
+    checked = check([entry(name="first"), entry(name="second")])
+    assert checked.entries["069500"].name == "first"
+    assert checked.problems == ["069500 came twice"]
+
+
+def test_the_table_is_read_with_comments_numbers_words_and_empty_cells() -> None:
+    rows = ["\ufeff# a comment", "symbol,issuer,leverage,expense_ratio_percent", '069500,"삼성, 자산",1,0.15%']
+    checked = parse_manual("\n".join([*rows, "", "252670,,2X 인버스,"]), "here")
+    assert not checked.problems
+    assert checked.entries == {
+        "069500": FundEntry(symbol="069500", issuer="삼성, 자산", leverage=1.0, expense_ratio_percent=0.15),
+        "252670": FundEntry(symbol="252670", leverage=-2.0),
+    }
+
+
+def test_bad_lines_and_cells_are_told_with_their_line() -> None:
+    text = "symbol,expense_ratio_percent\n069500,cheap\n114800\nxyz,1\n252670,0.64\n"
+    checked = parse_manual(text, "here")
+    assert [problem.split(":")[0] for problem in checked.problems] == ["here line 2", "here line 3", "here"]
+    assert checked.entries["069500"].expense_ratio_percent is None
+    assert checked.entries["252670"].expense_ratio_percent == 0.64
+
+
+@pytest.mark.parametrize("header", ["", "issuer", "symbol,price", "symbol,symbol"])
+def test_a_wrong_header_is_refused_with_the_fields_there_are(header: str) -> None:
+    with pytest.raises(DataFileError, match="fields are symbol, name, group"):
+        parse_manual(f"{header}\n069500,1\n", "here")
+
+
+@given(st.text())
+def test_any_text_is_a_table_or_refused(text: str) -> None:
+    with contextlib.suppress(DataFileError):
+        assert parse_manual(f"symbol\n{text}", "here")
+        assert parse_manual(text, "here")
+
+
+@given(st.lists(st.lists(st.text(st.characters(exclude_characters="\r\n"), max_size=8), min_size=1, max_size=4)))
+def test_any_rows_under_a_good_header_are_entries_or_problems(rows: list[list[str]]) -> None:
+    checked = parse_manual("\n".join(["symbol,leverage,issuer", *(",".join(row) for row in rows)]), "here")
+    assert all(entry.leverage is None or 0 < abs(entry.leverage) <= 3 for entry in checked.entries.values())

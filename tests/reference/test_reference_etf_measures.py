@@ -1,0 +1,148 @@
+"""Premium and tracking error, each under its right name; what days to ask for; and the report."""
+
+import math
+from datetime import date, timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.reference.etf_measures import NavSpan, measure, premium_percent, rest_of, span_to_ask
+from observer.reference.etf_report import JOBS, report
+from tests.store.funds import fund, fund_job_ended, fund_nav_day
+
+LAST = date(2026, 11, 20)
+HOUR_NS = 3_600 * 10**9
+
+
+def days(closes, navs, indices=None):
+    indices = indices or [None] * len(navs)
+    first = date(2025, 1, 1)
+    return [
+        fund_nav_day((first + timedelta(days=number)).isoformat(), close=close, nav=nav, index_close=index)
+        for number, (close, nav, index) in enumerate(zip(closes, navs, indices, strict=True))
+    ]
+
+
+def test_a_premium_is_the_price_above_the_nav_and_a_discount_is_negative() -> None:
+    assert premium_percent(fund_nav_day(close=101.0, nav=100.0)) == pytest.approx(1.0)
+    assert premium_percent(fund_nav_day(close=99.0, nav=100.0)) == pytest.approx(-1.0)
+
+
+def test_without_a_nav_the_stated_premium_counts() -> None:
+    assert premium_percent(fund_nav_day(nav=None, premium_percent=0.3)) == 0.3
+    assert premium_percent(fund_nav_day(nav=None, premium_percent=None)) is None
+
+
+def test_each_window_is_the_mean_of_its_last_sessions_with_their_signs() -> None:
+    closes = [110.0] * 40 + [101.0] * 10 + [99.0] * 10
+    measured = measure("069500", days(closes, [100.0] * 60), 1.0, "2026-11-20", 7)
+    assert measured.premium_20d_percent == pytest.approx(0.0)
+    assert measured.premium_60d_percent == pytest.approx(10 * 40 / 60)
+    assert measured.premium_120d_percent is None
+    assert measured.premium_250d_percent is None
+    assert (measured.nav_days, measured.measured_ns, measured.session_date) == (60, 7, "2026-11-20")
+
+
+def test_a_fund_that_follows_its_index_exactly_has_no_tracking_error_whatever_its_premium() -> None:
+    indices = [300.0 * (1.01 if number % 2 else 0.99) for number in range(21)]
+    navs = [index * 100 for index in indices]
+    measured = measure("069500", days([nav * 1.05 for nav in navs], navs, indices), 1.0, "2026-11-20", 7)
+    assert measured.tracking_error_20d_percent == pytest.approx(0.0, abs=1e-9)
+    assert measured.premium_20d_percent == pytest.approx(5.0)
+
+
+def test_the_tracking_error_is_the_deviation_a_year_of_what_the_fund_missed() -> None:
+    indices = [300.0] * 21
+    navs = [1000.0]
+    for number in range(20):
+        navs.append(navs[-1] * (1.001 if number % 2 else 0.999))
+    measured = measure("069500", days(navs, navs, indices), 1.0, "2026-11-20", 7)
+    assert measured.tracking_error_20d_percent == pytest.approx(0.1 * math.sqrt(20 / 19) * math.sqrt(250))
+    assert measured.tracking_error_60d_percent is None
+
+
+@pytest.mark.parametrize("leverage", [2.0, -1.0, -2.0])
+def test_a_leveraged_fund_is_held_to_the_multiple_of_its_index(leverage: float) -> None:
+    indices, navs = [300.0], [1000.0]
+    for number in range(20):
+        move = 0.01 if number % 3 else -0.02
+        indices.append(indices[-1] * (1 + move))
+        navs.append(navs[-1] * (1 + leverage * move))
+    measured = measure("252670", days(navs, navs, indices), leverage, "2026-11-20", 7)
+    assert measured.tracking_error_20d_percent == pytest.approx(0.0, abs=1e-9)
+
+
+def test_without_an_index_there_is_a_premium_and_no_tracking_error() -> None:
+    measured = measure("069500", days([100.0] * 30, [100.0] * 30), 1.0, "2026-11-20", 7)
+    assert (measured.premium_20d_percent, measured.tracking_error_20d_percent) == (0.0, None)
+
+
+@given(st.lists(st.tuples(*[st.none() | st.floats(0.5, 1e6)] * 2), max_size=260))
+def test_any_days_have_measures_where_there_are_enough_of_them(pairs) -> None:
+    measured = measure("069500", days([100.0] * len(pairs), *zip(*pairs, strict=True)) if pairs else [], 1.0, "x", 1)
+    known = [value is not None for value in msgspec.structs.astuple(measured)[4:8]]
+    assert known == sorted(known, reverse=True)
+    assert known == [measured.nav_days >= window for window in (20, 60, 120, 250)]
+
+
+# --- which days to ask for -----------------------------------------------------------------------------------
+
+
+def test_a_fund_that_was_never_measured_is_asked_for_the_longest_window_and_not_before_its_first_day() -> None:
+    assert span_to_ask(None, date(2002, 10, 14), LAST) == NavSpan(LAST - timedelta(days=380), LAST)
+    assert span_to_ask(None, None, LAST) == NavSpan(LAST - timedelta(days=380), LAST)
+    assert span_to_ask(None, date(2026, 11, 1), LAST) == NavSpan(date(2026, 11, 1), LAST)
+    assert span_to_ask(None, date(2026, 11, 23), LAST) is None
+
+
+def test_a_fund_that_was_measured_is_asked_for_what_came_since_and_a_week_again() -> None:
+    assert span_to_ask(date(2026, 11, 15), None, LAST) == NavSpan(date(2026, 11, 8), LAST)
+
+
+@given(st.integers(1, 120), st.integers(0, 500))
+def test_asking_on_behind_the_oldest_day_ends_and_leaves_no_day_out(days_a_call: int, age: int) -> None:
+    """A broker that gives so many days a call, of a fund that is so many days old."""
+    listed_on = LAST - timedelta(days=age)
+    traded = {LAST - timedelta(days=back) for back in range(age + 1)}
+    span, got, calls = span_to_ask(None, None, LAST), set[date](), 0
+    first = span.first
+    while span is not None:
+        found = sorted(day for day in traded if span.first <= day <= span.last)[-days_a_call:]
+        got |= set(found)
+        span = rest_of(span, found[0]) if found else None
+        calls += 1
+    assert calls <= 380 / days_a_call + 2
+    wanted = {day for day in traded if day >= first}
+    assert {day for day in wanted - got if day > max(first, listed_on) + timedelta(days=7)} == set()
+
+
+# --- the report ----------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_fresh_when_it_ended_after_it_was_due_stale_before_and_never_without_an_end() -> None:
+    ended = {
+        "fund_list": fund_job_ended(ended_ns=5 * HOUR_NS),
+        "fund_values": fund_job_ended(job="fund_values", ended_ns=3 * HOUR_NS),
+        "fund_ranges": fund_job_ended(job="fund_ranges", ended_ns=4 * HOUR_NS),
+    }
+    found = report([], ended, dict.fromkeys(JOBS, 4 * HOUR_NS), 6 * HOUR_NS)
+    assert {job.job: job.verdict for job in found.jobs} == {
+        "fund_list": "fresh",
+        "fund_values": "stale",
+        "fund_ranges": "fresh",
+        "fund_measures": "never",
+    }
+    assert [job.age_hours for job in found.jobs] == [1.0, 3.0, 2.0, None]
+    assert not found.is_fresh
+
+
+def test_completeness_counts_active_funds_that_can_have_the_field() -> None:
+    funds = [fund(issuer="삼성자산운용", aum_krw=1.0), fund(symbol="114800"), fund(symbol="Q500001", group="EN")]
+    found = report([*funds, fund(symbol="999999", active=False, issuer="gone")], {}, dict.fromkeys(JOBS, 0), 1)
+    fields = {field.field: (field.known, field.funds, field.percent) for field in found.fields}
+    assert (found.funds, found.etfs) == (3, 2)
+    assert fields["issuer"] == (1, 3, pytest.approx(100 / 3))
+    assert fields["aum_krw"] == (1, 2, 50.0)
+    assert report([], {}, dict.fromkeys(JOBS, 0), 1).fields[0].percent == 100.0
