@@ -28,14 +28,6 @@ TABLES: Final = Path("config/sectors")
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
-class SectorShown(msgspec.Struct, frozen=True):
-    """What is stored of one stock, with the sector's other names."""
-
-    assigned: SectorAssigned
-    gics_code: int | None
-    korean: str
-
-
 @app.command("run")
 def run_command(
     config: ConfigOption = None,
@@ -167,20 +159,17 @@ def show_command(
     if assigned is None:
         sys.stderr.write(f"observer: nothing is known of {symbol}\n")
         raise typer.Exit(1)
-    _show(_shown(assigned), as_json=as_json)
+    _show(assigned, as_json=as_json)
 
 
-def _shown(assigned: SectorAssigned) -> SectorShown:
+def _show(assigned: SectorAssigned, *, as_json: bool) -> None:
+    """One stock's sector, with its other names."""
     name = next((known for known in SECTOR_NAMES.values() if known.sector == assigned.sector), None)
-    return SectorShown(assigned, name.gics_code if name else None, name.korean if name else "")
-
-
-def _show(shown: SectorShown, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(msgspec.json.encode(shown).decode() + "\n")
+        names = {"gics_code": name.gics_code if name else None, "korean": name.korean if name else None}
+        sys.stdout.write(msgspec.json.encode(msgspec.structs.asdict(assigned) | names).decode() + "\n")
         return
-    assigned = shown.assigned
-    sector = f"{assigned.sector} ({shown.korean}, {shown.gics_code})" if assigned.sector else "no sector is known"
+    sector = f"{name.sector} ({name.korean}, {name.gics_code})" if name else "no sector is known"
     believed = f"{assigned.source} said {assigned.said!r}, confidence {assigned.confidence:.2f}"
     sys.stdout.write(f"{assigned.exchange}:{assigned.symbol}  {sector}  {assigned.industry}\n  {believed}\n")
 
@@ -189,7 +178,12 @@ def _show_counts(reader: SectorReader, *, as_json: bool) -> None:
     counts = {region: Counter(assigned.sector or "" for assigned in reader.assignments(region)) for region in REGIONS}
     rounds = reader.last_rounds()
     if as_json:
-        sys.stdout.write(msgspec.json.encode({"sectors": counts, "rounds": rounds}).decode() + "\n")
+        sys.stdout.write(
+            msgspec.json.encode(
+                {"sectors": counts, "rounds": [msgspec.structs.asdict(done) for done in rounds]}
+            ).decode()
+            + "\n"
+        )
         return
     from observer.cli.enrichment_report import rounds_table
 

@@ -267,7 +267,7 @@ def _tell_plan(wanted: Wanted, options: RunOptions) -> None:
 
 def _tell(rounds: Sequence[EnrichmentCompleted], options: RunOptions) -> None:
     if options.as_json:
-        sys.stdout.write(msgspec.json.encode(rounds).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode([msgspec.structs.asdict(done) for done in rounds]).decode() + "\n")
         return
     Console().print(rounds_table(rounds))
     for done in rounds:

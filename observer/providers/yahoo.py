@@ -20,6 +20,7 @@ import pybreaker
 import yfinance
 from curl_cffi.requests import Session
 from curl_cffi.requests.exceptions import HTTPError, RequestException
+from peewee import PeeweeException
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from yfinance.config import YfConfig
 from yfinance.data import YfData
@@ -135,7 +136,7 @@ class YahooDoor:
         )
         self.retries = 0
         cookies.mkdir(parents=True, exist_ok=True)
-        yfinance.cache.set_cache_location(str(cookies))
+        yfinance.cache.set_cache_location(str(cookies.resolve()))
         YfConfig.network.retries = 0
         self._session = _PacedSession(self._wait_for_permit, settings.address, settings.timeout_s)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -250,6 +251,8 @@ def _translated(name: str, ask: Callable[[], object]) -> object:
         raise _refusal(name, error) from error
     except RequestException as error:
         raise TransportError(f"{name}: {type(error).__name__} {error}".strip(), call=name) from error
+    except PeeweeException as error:
+        raise DataFileError(f"yfinance cannot use its file of cookies: {error}") from error
     except (YFException, KeyError, IndexError, TypeError, ValueError) as error:
         raise MalformedError(f"{name}: {type(error).__name__} {error}", call=name) from error
 

@@ -1,0 +1,207 @@
+"""`observer enrich`: a whole run from master files to the database, with real yfinance, a real writer and kills."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from observer.cli.app import command_line
+from observer.cli.enriching import INTERRUPTED
+from observer.cli.sector_files import read_market, write_table
+from observer.clock import CLOCK_VARIABLE, NS_PER_S, ScaledClock
+from observer.errors import ConfigError
+from observer.reference.sectors_codes import CodeMeaning, CodeTable
+from observer.store.reader import StoreReader
+from observer.store.sectors import SectorReader
+from tests.cli.enriching_program import MASTERS, SNAPSHOT, TABLES, options
+from tests.providers.test_providers_kis_masters_abroad import HONG_KONG
+from tests.providers.yahoo_stand_in import YahooStandIn
+
+REPOSITORY = Path(__file__).parents[2]
+CODES = CodeTable("HK", (CodeMeaning("610", "Financials", 60, 1.0, 0.98, is_sure=True),))
+DEADLINE_S = 30.0
+STRAGGLERS = [f"{number:05}" for number in range(100, 130)]
+
+
+def record(symbol, code, kind="2"):
+    fields = HONG_KONG.split("\t")
+    fields[4], fields[8], fields[19] = symbol, kind, code
+    return "\t".join(fields) + "\n"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder to run in: configuration, a master file, a table of codes, a snapshot; market time runs fast."""
+    monkeypatch.chdir(tmp_path)
+    clock = ScaledClock(1_795_000_000 * NS_PER_S, time.monotonic_ns(), 1_000.0)
+    monkeypatch.setenv(CLOCK_VARIABLE, clock.to_variable())
+    Path("observer.toml").write_text('[run]\ndata = "data"\nruntime = "run"\n[store]\nurl = "sqlite:///data/o.db"\n')
+    Path("data").mkdir()
+    MASTERS.mkdir()
+    stocks = [("00005", "610"), ("00700", "720"), ("01398", "000"), *((symbol, "000") for symbol in STRAGGLERS)]
+    lines = [record(symbol, code) for symbol, code in stocks] + [record("02800", "000", kind="3")]
+    (MASTERS / "HKSMST.COD").write_bytes("".join(lines).encode("cp949"))
+    write_table(TABLES, CODES)
+    SNAPSHOT.write_text("symbol,sector,industry\n0700.HK,Communication Services,Interactive Media\n")
+    return tmp_path
+
+
+def yahoo():
+    """The screener knows 01398, a look-up every second of the stragglers."""
+    known = {f"{symbol[1:]}.HK": ("Utilities", "") for symbol in STRAGGLERS[::2]}
+    return YahooStandIn({("HKG", "Financial Services"): ["1398.HK"]}, known)
+
+
+def run(stand_in, **changes):
+    from observer.cli.enriching import enrich
+    from observer.config import load_settings
+
+    async def body():
+        async with stand_in.serving() as address:
+            settings = load_settings(Path("observer.toml"))
+            return await enrich(settings, options(f"http://{address}", **changes))
+
+    return asyncio.run(body())
+
+
+def stored():
+    with SectorReader("sqlite:///data/o.db") as reader:
+        return {each.symbol: each for each in reader.assignments("HK")}
+
+
+def test_a_run_asks_one_source_after_the_other_and_a_second_one_has_nothing_to_ask(folder, capsys) -> None:
+    stand_in = yahoo()
+    assert run(stand_in) == 0
+    found = stored()
+    assert {symbol: (found[symbol].source, found[symbol].sector) for symbol in ("00005", "00700", "01398")} == {
+        "00005": ("kis_code", "Financials"),
+        "00700": ("finance_database", "Communication Services"),
+        "01398": ("yahoo_screener", "Financials"),
+    }
+    assert [found[symbol].sector for symbol in STRAGGLERS] == ["Utilities", None] * 15
+    assert "02800" not in found, "a fund has no sector"
+    [round_] = json.loads(capsys.readouterr().out)
+    assert (round_["securities"], round_["unknown"], round_["unanswered"]) == (33, 15, 0)
+    assert "100.0 % dealt with" in Path("report.txt").read_text()
+
+    requests = sum(stand_in.paths.values())
+    assert run(stand_in) == 0
+    assert sum(stand_in.paths.values()) == requests
+    [round_] = json.loads(capsys.readouterr().out)
+    assert round_["fresh"] == 33
+
+    assert run(stand_in, max_age_days=None) == 0
+    assert sum(stand_in.paths.values()) == requests, "today's answers serve again"
+    assert run(stand_in, dry_run=True, max_age_days=None) == 0
+    with StoreReader("sqlite:///data/o.db") as reader:
+        counts = reader.row_counts()
+    assert (counts["sector_assignments"], counts["enrichments"]) == (66, 3)
+
+
+def test_a_yahoo_that_fails_leaves_stocks_for_the_next_run_and_says_so(folder, capsys) -> None:
+    stand_in = yahoo()
+    stand_in.always = 500
+    assert run(stand_in, max_retries=0) == 1
+    assert set(stored()) == {"00005", "00700"}
+    assert "HTTP 500" in Path("report.txt").read_text()
+    stand_in.always = None
+    assert run(stand_in) == 0
+    assert len(stored()) == 33
+
+
+@pytest.mark.slow
+@pytest.mark.system
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_stopped_goes_on_where_it_was(folder, number) -> None:
+    stand_in = yahoo()
+
+    async def scenario():
+        async with stand_in.serving() as address:
+            first = start(f"http://{address}", folder)
+            async with asyncio.timeout(DEADLINE_S):
+                while len(set(stand_in.profiles)) < 8:
+                    await asyncio.sleep(0.005)
+            first.send_signal(number)
+            status = await asyncio.to_thread(first.wait, DEADLINE_S)
+            asked = set(stand_in.profiles)
+            stand_in.profiles.clear()
+            second = start(f"http://{address}", folder)
+            assert await asyncio.to_thread(second.wait, DEADLINE_S) == 0
+            return status, asked & set(stand_in.profiles), len(asked)
+
+    status, twice, asked = asyncio.run(scenario())
+    assert status == (-signal.SIGKILL if number is signal.SIGKILL else INTERRUPTED)
+    assert asked >= 8
+    assert len(twice) <= 1, "the look-up that was under way"
+    assert len(stored()) == 33
+    with StoreReader("sqlite:///data/o.db") as reader:
+        assert reader.row_counts()["sector_assignments"] == 33
+
+
+def start(address, folder):
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.cli.enriching_program", address],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def test_without_master_files_nothing_is_started(folder) -> None:
+    with pytest.raises(ConfigError, match="--masters"):
+        run(yahoo(), regions=("JP",))
+
+
+def typed(*words):
+    """The exit status of a command."""
+    with pytest.raises(SystemExit) as ended:
+        command_line(["enrich"])(["enrich", *words])
+    return ended.value.code
+
+
+def test_the_sector_of_one_stock_is_shown_with_its_other_names(folder, capsys) -> None:
+    run(yahoo(), sources=("kis_code",))
+    capsys.readouterr()
+    assert typed("show", "SEHK:00005", "--config", "observer.toml", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["sector"], shown["gics_code"], shown["korean"]) == ("Financials", 40, "금융")
+    assert typed("show", "SEHK:99999", "--config", "observer.toml") == 1
+    assert typed("show", "--config", "observer.toml") == 0
+    assert "Financials" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "name"), [(("--regions", "MARS"), "--regions MARS"), (("--sources", "hearsay"), "--sources hearsay")]
+)
+def test_wrong_options_are_named(folder, words, name) -> None:
+    with pytest.raises(ConfigError, match=name):
+        command_line(["enrich"])(["enrich", "run", "--config", "observer.toml", *words])
+
+
+def test_learned_tables_say_what_they_were_worth_on_held_back_stocks(folder, capsys) -> None:
+    codes = [record(f"{number:05}", "610") for number in range(200, 300)]
+    (MASTERS / "HKSMST.COD").write_bytes("".join(codes).encode("cp949"))
+    rows = "".join(f"{number:04}.HK,Financials\n" for number in range(200, 300))
+    Path("known.csv").write_text(f"symbol,sector\n{rows}")
+    assert typed("learn", "--masters", "masters", "--known", "known.csv", "--out", "learned", "--codes") == 0
+    assert "100.0 %" in capsys.readouterr().out
+    table = json.loads(Path("learned/HK.json").read_text())
+    assert (table["examples"], table["claimed"], table["right"]) == (100, 500, 500)
+    assert typed("codes", "--tables", "learned", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["HK"] == table
+
+
+def test_master_files_may_be_packed_and_in_either_case(folder) -> None:
+    unpacked = read_market(MASTERS, "HK")
+    content = (MASTERS / "HKSMST.COD").read_bytes()
+    (MASTERS / "HKSMST.COD").unlink()
+    with zipfile.ZipFile(MASTERS / "hksmst.cod.zip", "w") as packed:
+        packed.writestr("HKSMST.COD", content)
+    assert read_market(MASTERS, "HK") == unpacked
