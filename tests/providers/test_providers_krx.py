@@ -1,0 +1,228 @@
+"""KRX's two doors, against a stand-in that behaves as they are described; LOGOUT and an expired password told apart."""
+
+import asyncio
+import fcntl
+import json
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.errors import (
+    BadRequestError,
+    LoggedOutError,
+    MaintenanceError,
+    MalformedError,
+    PasswordExpiredError,
+    ProviderError,
+    RateExceededError,
+    SessionTakenError,
+    TransportError,
+)
+from observer.providers.krx import KrxData, KrxOpenApi, open_krx_client
+from observer.providers.krx_bodies import data_entries, login_refusal, open_days, open_entries, refusal
+from observer.reference.etf import FundEntry
+from tests.providers.krx_stand_in import AUTH_KEY, PASSWORD, ROW, USER, krx_serving
+from tests.strategies import json_values
+
+DAY = date(2026, 11, 17)
+
+
+def told(scenario, tmp_path, password=PASSWORD, take_over=False, auth_key=AUTH_KEY):
+    """Runs a scenario with the stand-in, the data call and the Open API."""
+
+    async def run():
+        async with krx_serving() as (krx, address), open_krx_client(address) as client:
+            data = KrxData(client, USER, password, tmp_path / "krx.lock", take_over=take_over)
+            return await scenario(krx, data, KrxOpenApi(client, auth_key))
+
+    return asyncio.run(run())
+
+
+def test_the_data_calls_fields_all_arrive(tmp_path):
+    async def scenario(krx, data, _api):
+        return await data.fund_list(DAY)
+
+    first, second = told(scenario, tmp_path)
+    assert first == FundEntry(
+        symbol="069500",
+        name="KODEX 200",
+        group="EF",
+        isin="KR7069500007",
+        full_name="삼성KODEX200증권상장지수투자신탁[주식]",
+        english_name="Samsung KODEX200 ETF[EQ]",
+        issuer="삼성자산운용",
+        index_name="코스피 200",
+        index_provider="KRX",
+        region="국내",
+        asset_class="주식",
+        replication="실물(패시브)",
+        tax_type="비과세",
+        leverage=1.0,
+        expense_ratio_percent=0.15,
+        listed_shares=188_600_000.0,
+        creation_unit_shares=50_000.0,
+        listed_on="2002-10-14",
+    )
+    assert (second.leverage, second.expense_ratio_percent) == (-2.0, None)
+
+
+@pytest.mark.parametrize("status", [400, 404, 200])
+def test_a_session_that_was_ended_is_begun_again_once(tmp_path, status):
+    async def scenario(krx, data, _api):
+        krx.log_out_next, krx.logout_status = 1, status
+        entries = await data.fund_list(DAY)
+        return len(entries), len(krx.logins), krx.data_calls
+
+    assert told(scenario, tmp_path) == (2, 2, 2)
+
+
+def test_a_session_that_is_ended_again_and_again_is_an_error_that_says_logout(tmp_path):
+    async def scenario(krx, data, _api):
+        krx.log_out_next = 5
+        with pytest.raises(LoggedOutError, match="LOGOUT"):
+            await data.fund_list(DAY)
+        return krx.data_calls
+
+    assert told(scenario, tmp_path) == 2
+
+
+def test_an_expired_password_is_told_with_the_remedy_and_not_tried_again(tmp_path):
+    async def scenario(krx, data, _api):
+        krx.password_expired = True
+        with pytest.raises(PasswordExpiredError, match="change it at data") as caught:
+            await data.fund_list(DAY)
+        assert not caught.value.retry
+        return len(krx.logins), krx.data_calls
+
+    assert told(scenario, tmp_path) == (1, 0)
+
+
+def test_a_session_elsewhere_is_left_alone(tmp_path):
+    async def scenario(krx, data, _api):
+        krx.elsewhere = True
+        with pytest.raises(SessionTakenError, match="take_over_session"):
+            await data.fund_list(DAY)
+        return krx.thrown_out
+
+    assert told(scenario, tmp_path) == 0
+
+
+def test_a_session_elsewhere_is_thrown_out_by_configuration_only(tmp_path):
+    async def scenario(krx, data, _api):
+        krx.elsewhere = True
+        entries = await data.fund_list(DAY)
+        return len(entries), krx.thrown_out, krx.logins[-1]["skipDup"]
+
+    assert told(scenario, tmp_path, take_over=True) == (2, 1, "Y")
+
+
+def test_while_another_process_of_ours_has_the_session_nothing_is_asked(tmp_path):
+    async def scenario(krx, data, _api):
+        with (tmp_path / "krx.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(SessionTakenError, match="another process of ours"):
+                await data.fund_list(DAY)
+        before = len(krx.logins)
+        return before, len(await data.fund_list(DAY))
+
+    assert told(scenario, tmp_path) == (0, 2)
+
+
+def test_a_refused_login_names_no_secret(tmp_path):
+    async def scenario(_krx, data, _api):
+        with pytest.raises(BadRequestError, match="CD002") as caught:
+            await data.fund_list(DAY)
+        return f"{caught.value!r} {caught.value.__cause__}"
+
+    text = told(scenario, tmp_path, password="another-password")
+    assert "another-password" not in text
+    assert USER not in text
+
+
+def test_the_open_api_gives_a_days_funds_and_their_indices_in_one_call(tmp_path):
+    async def scenario(_krx, _data, api):
+        return await api.fund_list(DAY), await api.fund_days(DAY, 7), await api.fund_days(date(2026, 11, 15), 7)
+
+    entries, days, none = told(scenario, tmp_path)
+    assert [(each.symbol, each.listed_shares, each.index_name) for each in entries] == [
+        ("069500", 188_600_000.0, "코스피 200"),
+        ("252670", 188_600_000.0, "코스피 200"),
+    ]
+    [day] = days
+    assert (day.symbol, day.session_date, day.close, day.nav, day.index_close) == (
+        "069500",
+        "2026-11-17",
+        50_000.0,
+        50_050.25,
+        380.5,
+    )
+    assert (day.volume, day.premium_percent) == (1_234_567.0, pytest.approx(-0.1, abs=1e-3))
+    assert none == []
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(403, BadRequestError), (429, RateExceededError), (500, MaintenanceError)]
+)
+def test_the_open_apis_refusals_are_told_apart(tmp_path, status, error):
+    async def scenario(krx, _data, api):
+        krx.open_status = status
+        with pytest.raises(error):
+            await api.fund_list(DAY)
+
+    told(scenario, tmp_path)
+
+
+def test_a_wrong_key_is_refused_with_the_remedy_and_without_the_key(tmp_path):
+    async def scenario(_krx, _data, api):
+        with pytest.raises(BadRequestError, match="the key is refused") as caught:
+            await api.fund_list(DAY)
+        return str(caught.value)
+
+    assert "wrong-key-value" not in told(scenario, tmp_path, auth_key="wrong-key-value")
+
+
+def test_no_answer_is_worth_another_attempt(tmp_path):
+    async def scenario():
+        async with krx_serving() as (_krx, address):
+            pass
+        async with open_krx_client(address) as client:
+            with pytest.raises(TransportError) as caught:
+                await KrxOpenApi(client, AUTH_KEY).fund_list(DAY)
+            assert caught.value.retry
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("field", ["LIST_SHRS", "ETF_TOT_FEE", "LIST_DD"])
+def test_a_field_that_cannot_be_read_is_malformed(field):
+    body = json.dumps({"output": [{**ROW, field: "many"}]}).encode()
+    with pytest.raises(MalformedError, match="many"):
+        data_entries(body, "call")
+
+
+@given(st.integers(100, 599), st.binary(max_size=20))
+def test_any_answer_is_a_success_or_an_error_of_ours(status, body):
+    error = refusal(status, body, "call")
+    assert error is None if status == 200 and body.strip() != b"LOGOUT" else isinstance(error, ProviderError)
+
+
+KEYS = st.sampled_from(["output", "OutBlock_1", "_error_code", *ROW, "BAS_DD", "TDD_CLSPRC", "NAV"]) | st.text(
+    max_size=4
+)
+
+
+@given(json_values(KEYS))
+def test_any_json_is_read_or_malformed(value):
+    body = json.dumps(value).encode()
+    for read in (
+        lambda: data_entries(body, "call"),
+        lambda: open_entries(body, "call"),
+        lambda: open_days(body, 1, "call"),
+        lambda: login_refusal(body, "call"),
+    ):
+        try:
+            read()
+        except MalformedError as error:
+            assert error.call == "call"  # noqa: PT017
