@@ -31,7 +31,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 @app.command("run")
 def run_command(
     config: ConfigOption = None,
-    masters: Annotated[Path | None, typer.Option(help="Folder of the master files [data]/masters.")] = None,
+    masters: Annotated[
+        Path | None, typer.Option(help="Folder of master files, instead of the database's listings.")
+    ] = None,
     tables: Annotated[Path, typer.Option(help="Folder of the tables of KIS's sector codes.")] = TABLES,
     snapshot: Annotated[Path | None, typer.Option(help="FinanceDatabase snapshot, see download.")] = None,
     regions: Annotated[str, typer.Option(help=f"ALL, or some of {','.join(REGIONS)}.")] = "ALL",
@@ -70,7 +72,7 @@ def run_command(
     settings = settings_here(config)
     data = Path(settings.run.data)
     options = RunOptions(
-        masters=masters or data / "masters",
+        masters=masters,
         tables=tables,
         snapshot=snapshot or data / SNAPSHOT,
         regions=_regions(regions),

@@ -48,9 +48,9 @@ Wanted = dict[Region, tuple[Sequence[Security], int]]
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What was typed. `max_age_days` None: every stock is asked for."""
+    """What was typed. `masters` None: the stocks are the database's; `max_age_days` None: every one is asked for."""
 
-    masters: Path
+    masters: Path | None
     tables: Path
     snapshot: Path
     regions: tuple[Region, ...]
@@ -82,7 +82,7 @@ async def enrich(settings: Settings, options: RunOptions) -> int:
     """Run it, and return the command's exit status.
 
     Raises:
-        ConfigError: there are no master files of any of the regions, or another run is under way, or a source needs
+        ConfigError: none of the regions has stocks, or another run is under way, or a source needs
             what is not installed.
         ObserverError: a file or the database cannot be read.
     """
@@ -105,24 +105,29 @@ async def enrich(settings: Settings, options: RunOptions) -> int:
 
 
 def _wanted(settings: Settings, options: RunOptions, clock: Clock) -> Wanted:
-    """Of each region that has master files: the stocks to be asked for, and how many more are fresh."""
+    """Of each region that has stocks: those to be asked for, and how many more are fresh."""
     wanted: Wanted = {}
     migrate(settings.store.url)
     with SectorReader(settings.store.url) as reader:
         for region in options.regions:
-            market = read_market(options.masters, region)
-            for name in market.missing:
-                logger.warning("%s has no %s", options.masters, name)
-            if market.bad_lines:
-                logger.error("%s: %d lines are no records", region, market.bad_lines)
-            if market.securities:
-                known = _known(reader, region)
-                left = due(market.securities, known, clock.now_ns(), options.max_age_days)
-                wanted[region] = (left, len(market.securities) - len(left))
+            securities = reader.stocks(region) if options.masters is None else _of_files(options.masters, region)
+            if securities:
+                left = due(securities, _known(reader, region), clock.now_ns(), options.max_age_days)
+                wanted[region] = (left, len(securities) - len(left))
     if not wanted:
         regions = ", ".join(options.regions)
-        raise ConfigError(f"{options.masters} has no master file of {regions}: give --masters FOLDER")
+        where = options.masters or "the database"
+        raise ConfigError(f"{where} has no stocks of {regions}: update the master files, or give --masters FOLDER")
     return wanted
+
+
+def _of_files(folder: Path, region: Region) -> Sequence[Security]:
+    market = read_market(folder, region)
+    for name in market.missing:
+        logger.warning("%s has no %s", folder, name)
+    if market.bad_lines:
+        logger.error("%s: %d lines are no records", region, market.bad_lines)
+    return market.securities
 
 
 def _known(reader: SectorReader, region: Region) -> Mapping[SecurityKey, int]:

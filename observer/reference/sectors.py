@@ -31,6 +31,14 @@ SecurityKey = NewType("SecurityKey", tuple[str, str])  # (exchange, symbol), as 
 
 REGIONS: Final[tuple[Region, ...]] = ("US", "HK", "CN", "JP", "VN", "KR")
 SOURCES: Final[tuple[SectorSourceName, ...]] = ("kis_code", "finance_database", "yahoo_screener", "yahoo_profile")
+EXCHANGES: Final[Mapping[Region, tuple[str, ...]]] = {
+    "US": ("NASD", "NYSE", "AMEX"),
+    "HK": ("SEHK",),
+    "CN": ("SHAA", "SZAA"),
+    "JP": ("TKSE",),
+    "VN": ("HASE", "VNSE"),
+    "KR": ("KOSPI", "KOSDAQ"),
+}
 SURE: Final = 0.9  # a sector with this confidence is kept; one with less is looked up elsewhere
 
 

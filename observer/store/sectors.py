@@ -4,15 +4,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from bus.events import EnrichmentCompleted, SectorAssigned
+from observer.reference.sectors import EXCHANGES, Region, Security
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import event_of
-from observer.store.tables import EVENT_TABLES
+from observer.store.tables import EVENT_TABLES, LISTINGS
 
 _ASSIGNED: Final = EVENT_TABLES[SectorAssigned]
 _COMPLETED: Final = EVENT_TABLES[EnrichmentCompleted]
+_STOCK: Final = or_(LISTINGS.c.security_type == "stock", LISTINGS.c.group == "ST")  # abroad, and in Korea
 
 
 class SectorReader:
@@ -37,6 +39,17 @@ class SectorReader:
     def _asking(self) -> Iterator[Connection]:
         with store_errors(self._engine), self._engine.connect() as connection:
             yield connection
+
+    def stocks(self, region: Region) -> Sequence[Security]:
+        """The stocks that are listed in a region now, by exchange and symbol."""
+        columns = LISTINGS.c
+        named = (columns.exchange, columns.symbol, columns.name, columns.english_name, columns.sector_code)
+        wanted = select(*named).where(columns.active.is_(True), columns.exchange.in_(EXCHANGES[region]), _STOCK)
+        with self._asking() as connection:
+            return [
+                Security(region, row.exchange, row.symbol, row.english_name or row.name, row.sector_code)
+                for row in connection.execute(wanted.order_by(columns.exchange, columns.symbol))
+            ]
 
     def assignments(self, region: str) -> Sequence[SectorAssigned]:
         """The last assignment of each stock of a region, by exchange and symbol; those without a sector too."""

@@ -3,7 +3,8 @@
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import EnrichmentCompleted, SectorAssigned
+from bus.events import EnrichmentCompleted, ListingChanged, SectorAssigned
+from observer.reference.sectors import Security
 from observer.store.sectors import SectorReader
 from observer.store.writer import StoreWriter
 
@@ -63,3 +64,29 @@ def test_a_region_has_each_stock_once_in_order(database_url, reader) -> None:
 def test_the_last_round_of_each_region(database_url, reader) -> None:
     commit(database_url, completed("US", 1, 10), completed("US", 2, 20), completed("JP", 1, 30))
     assert [(each.region, each.securities) for each in reader.last_rounds()] == [("JP", 30), ("US", 20)]
+
+
+def listed(exchange, symbol, **fields):
+    empty = dict.fromkeys(("base_price", "market_cap_krw", "listed_shares", "listed_on"))
+    flags = dict.fromkeys(("suspended", "administrative", "preferred", "spac"), False)
+    told = {"change": "new", "changed_ns": 1, "name": "이름", "isin": "", "group": "", **empty, **flags, **fields}
+    return ListingChanged(provider="kis", exchange=exchange, symbol=symbol, **told)
+
+
+def test_the_stocks_of_a_region_are_its_active_listings_that_are_no_funds(database_url, reader) -> None:
+    stock = {"security_type": "stock", "english_name": "APPLE", "sector_code": "710"}
+    commit(
+        database_url,
+        listed("NYSE", "BRK/B", **stock),
+        listed("NASD", "AAPL", **stock),
+        listed("NASD", "QQQ", security_type="fund"),
+        listed("NASD", "GONE", **stock),
+        listed("NASD", "GONE", **stock | {"change": "removed", "changed_ns": 2}),
+        listed("KOSPI", "005930", group="ST"),
+        listed("KOSPI", "069500", group="EF"),
+    )
+    assert reader.stocks("US") == [
+        Security("US", "NASD", "AAPL", "APPLE", "710"),
+        Security("US", "NYSE", "BRK/B", "APPLE", "710"),
+    ]
+    assert reader.stocks("KR") == [Security("KR", "KOSPI", "005930", "이름", "")]
