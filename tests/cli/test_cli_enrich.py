@@ -13,14 +13,17 @@ from pathlib import Path
 import pytest
 
 from observer.cli.app import command_line
-from observer.cli.enriching import INTERRUPTED
+from observer.cli.enriching import INTERRUPTED, enrich
 from observer.cli.sector_files import read_market, write_table
 from observer.clock import CLOCK_VARIABLE, NS_PER_S, ScaledClock
+from observer.config import endpoints_of, load_settings
 from observer.errors import ConfigError
 from observer.reference.sectors_codes import CodeMeaning, CodeTable
+from observer.store.engine import migrate
 from observer.store.reader import StoreReader
 from observer.store.sectors import SectorReader
 from tests.cli.enriching_program import MASTERS, SNAPSHOT, TABLES, options
+from tests.cli.test_cli_capture import configured_folder, core_writer
 from tests.providers.test_providers_kis_masters_abroad import HONG_KONG
 from tests.providers.yahoo_stand_in import YahooStandIn
 
@@ -60,9 +63,6 @@ def yahoo():
 
 
 def run(stand_in, **changes):
-    from observer.cli.enriching import enrich
-    from observer.config import load_settings
-
     async def body():
         async with stand_in.serving() as address:
             settings = load_settings(Path("observer.toml"))
@@ -152,6 +152,19 @@ def start(address, folder):
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.DEVNULL,
     )
+
+
+@pytest.mark.system
+def test_the_writer_of_a_running_system_stores_what_is_found(folder) -> None:
+    with configured_folder() as short:
+        settings = load_settings(short / "c.toml")
+        migrate(settings.store.url)
+        endpoints_of(settings.run)
+        (short / "run" / "control").touch()  # the place of a supervisor's socket: here somebody runs
+        with core_writer(short):
+            assert asyncio.run(enrich(settings, options("", sources=("kis_code",)))) == 1
+        with SectorReader(settings.store.url) as reader:
+            assert [each.symbol for each in reader.assignments("HK")] == ["00005"]
 
 
 def test_without_master_files_nothing_is_started(folder) -> None:
