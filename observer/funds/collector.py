@@ -282,7 +282,8 @@ class FundCollector:
         async def work(calls: FundCalls) -> None:
             for fund in waiting:
                 try:
-                    collected.answered += await ask(calls.next(), fund)
+                    has_answer = await ask(calls.next(), fund)
+                    collected.answered += has_answer  # apart: others count while this one waits
                 except ProviderError as error:
                     logger.warning("%s: %s", fund.symbol, error)
                     collected.failures.append(error)

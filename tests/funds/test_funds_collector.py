@@ -1,0 +1,328 @@
+"""The four phases, against the simulated broker and a real database: what is stored, and going on where it stopped."""
+
+import asyncio
+import itertools
+from contextlib import asynccontextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+
+from bus.delivery import Delivered
+from observer.clock import ManualClock, kst_ns
+from observer.config import Settings
+from observer.errors import DataFileError, TransportError
+from observer.funds.collector import FundCollector
+from observer.funds.times import fund_jobs_of, last_due_ns, last_session
+from observer.providers.http import RestPipeline, open_client
+from observer.providers.interfaces import Credentials
+from observer.providers.kis.calls import KisIssuing, KisRestDialect
+from observer.providers.kis.doors import KisFunds
+from observer.providers.settings import RestSettings
+from observer.reference.etf_settings import FundSettings, KrxSettings
+from observer.schedule.phases import ScheduleSettings, plan
+from observer.schedule.trading_day import TradingDay
+from observer.simulator.settings import SimulatorSettings
+from observer.simulator.simulator import Simulator
+from observer.store.engine import migrate
+from observer.store.funds import FundReader
+from observer.store.writer import StoreWriter
+from tests.providers.krx_stand_in import AUTH_KEY, krx_serving
+from tests.providers.stand_ins import OpenPermits
+from tests.store.listings import listing_changed
+
+DAY = date(2026, 11, 18)  # a Wednesday
+SUNDAY = date(2026, 11, 22)
+TRADING_DAYS = [day for back in range(100) if (day := SUNDAY - timedelta(days=back)).weekday() < 5]
+PLAN = plan(TradingDay(DAY, kst_ns(DAY, 9), kst_ns(DAY, 15, 30), "test"), ScheduleSettings())
+ANEW = 2**62  # nothing was done since then
+
+
+class Issued:
+    def __init__(self, credentials):
+        self._credentials = credentials
+
+    async def current(self):
+        return self._credentials
+
+    async def reject(self, used):
+        raise AssertionError("the simulator refused its own token")
+
+
+class DirectPublisher:
+    """Commits at once what a producer would deliver."""
+
+    def __init__(self, writer):
+        self._writer = writer
+        self._numbers = itertools.count(1)
+
+    def publish(self, *events):
+        self.publish_together(events)
+
+    def publish_together(self, events):
+        self._writer.commit([Delivered("funds", f"{next(self._numbers):032x}", 1, list(events))])
+
+
+class Calls:
+    """One account's calls, counted; after `fails_after` of them the broker is gone."""
+
+    accounts = 1
+
+    def __init__(self, funds):
+        self._funds = funds
+        self.taken = 0
+        self.fails_after = 10**9
+
+    def next(self):
+        self.taken += 1
+        if self.taken > self.fails_after:
+            raise TransportError("gone")
+        return self._funds
+
+
+class Scene:
+    """A collector with everything around it."""
+
+    def __init__(self, folder, market, calls, publisher, reader, clock):
+        self.folder, self.market, self.calls = folder, market, calls
+        self.publisher, self.reader, self.clock = publisher, reader, clock
+        self.etfs = [each.symbol for each in market.instruments if each.group == "EF"]
+
+    def collector(self, **funds):
+        run = msgspec.structs.replace(Settings().run, runtime=str(self.folder))
+        settings = msgspec.structs.replace(Settings(), run=run, funds=FundSettings(**funds))
+
+        async def settled():
+            return None
+
+        return FundCollector(
+            settings=settings,
+            clock=self.clock,
+            publisher=self.publisher,
+            reader=self.reader,
+            open_calls=self._open_calls,
+            trading_days=lambda: TRADING_DAYS,
+            settled=settled,
+            source="funds",
+        )
+
+    @asynccontextmanager
+    async def _open_calls(self):
+        yield self.calls
+
+    def alert(self):
+        """The first alert's text."""
+        return self.reader.alert_since("funds", "", 0)
+
+
+@pytest.fixture(scope="module")
+def runner():
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def simulated(runner):
+    """The simulated broker after the close, its clock, and a token."""
+    clock = ManualClock(kst_ns(DAY, 16))
+    settings = SimulatorSettings(
+        seed=7, session_date=DAY.isoformat(), symbols=120, app_keys={"key": "secret"}, rest_limit_per_s=100_000
+    )
+    simulator = Simulator(settings, clock)
+
+    async def token():
+        await simulator.start()
+        async with open_client(simulator.rest_url, RestSettings()) as client:
+            return (await KisIssuing(client, clock).issue_token("key", "secret")).access_token
+
+    yield simulator, clock, runner.run(token())
+    runner.run(simulator.stop())
+
+
+@pytest.fixture
+def told(tmp_path, runner, simulated):
+    """Runs a scenario with a scene whose listings are those of the simulator."""
+    simulator, clock, token = simulated
+    url = f"sqlite:///{tmp_path}/observer.db"
+    migrate(url)
+
+    async def run(scenario):
+        writer = StoreWriter(url)
+        publisher = DirectPublisher(writer)
+        publisher.publish_together([_listing(each) for each in simulator.market.instruments])
+        async with open_client(simulator.rest_url, RestSettings()) as client:
+            pipeline = RestPipeline(
+                client=client,
+                dialect=KisRestDialect(),
+                permits=OpenPermits(),
+                credentials=Issued(Credentials("key", "secret", token, "")),
+                clock=clock,
+                chance=Random(1),
+                settings=RestSettings(attempts_max=1),
+            )
+            with FundReader(url) as reader:
+                calls = Calls(KisFunds(pipeline))
+                await scenario(Scene(tmp_path, simulator.market, calls, publisher, reader, clock))
+        writer.close()
+
+    return lambda scenario: runner.run(run(scenario))
+
+
+def _listing(each):
+    return listing_changed(
+        exchange=each.exchange,
+        symbol=each.symbol,
+        name=each.name,
+        isin=each.isin,
+        group=each.group,
+        listed_shares=each.listed_shares_thousands * 1000.0,
+        listed_on=f"{each.listed_on[:4]}-{each.listed_on[4:6]}-{each.listed_on[6:]}",
+    )
+
+
+def test_all_four_phases_from_nothing(told):
+    async def scenario(scene):
+        collector = scene.collector()
+        for job in ("fund_list", "fund_values", "fund_measures", "fund_ranges"):
+            await collector.run(job, PLAN, ANEW)
+        funds = scene.reader.funds()
+        assert {symbol for symbol, fund in funds.items() if fund.group == "EF"} == set(scene.etfs)
+        for symbol in scene.etfs:
+            fund = funds[symbol]
+            assert fund.aum_krw == fund.price * fund.listed_shares
+            assert fund.net_assets_krw == pytest.approx(fund.nav * fund.listed_shares, abs=1e8)
+            assert fund.premium_percent == pytest.approx(100 * (fund.price - fund.nav) / fund.nav, abs=0.006)
+            assert fund.component_count >= 1
+            days = scene.reader.nav_days(symbol, "2000-01-01")
+            assert days[-1].session_date == DAY.isoformat()
+            mean = sum(100 * (day.close - day.nav) / day.nav for day in days[-20:]) / 20
+            assert fund.premium_20d_percent == pytest.approx(mean)
+            assert (fund.premium_250d_percent, fund.tracking_error_20d_percent) == (None, None)
+            closes = [day.close for day in days]
+            assert (fund.lowest_close_52w, fund.highest_close_52w) == (min(closes), max(closes))
+        ended = scene.reader.last_fund_jobs()
+        assert {job: (each.asked, each.answered, each.failed) for job, each in ended.items()} == {
+            "fund_list": (len(funds), len(funds), 0),
+            **dict.fromkeys(("fund_values", "fund_measures", "fund_ranges"), (len(scene.etfs),) * 2 + (0,)),
+        }
+
+    told(scenario)
+
+
+def test_values_that_were_cut_off_go_on_where_they_stopped(told):
+    async def scenario(scene):
+        collector = scene.collector()
+        await collector.run("fund_list", PLAN, ANEW)
+        scene.calls.fails_after = 2
+        since_ns = scene.clock.now_ns()
+        with pytest.raises(TransportError):
+            await collector.run("fund_values", PLAN, since_ns)
+        assert len(scene.reader.valued_since(since_ns)) == 2
+        assert "fund_values" not in scene.reader.last_fund_jobs()
+        scene.calls.fails_after, scene.calls.taken = 10**9, 0
+        await collector.run("fund_values", PLAN, since_ns)
+        assert scene.calls.taken == len(scene.etfs) - 2
+        assert scene.reader.valued_since(since_ns) == set(scene.etfs)
+        assert scene.reader.last_fund_jobs()["fund_values"].detail == "2 before"
+
+    told(scenario)
+
+
+def test_a_second_measure_asks_each_fund_once_and_stores_no_day_again(told):
+    async def scenario(scene):
+        collector = scene.collector()
+        await collector.run("fund_list", PLAN, ANEW)
+        await collector.run("fund_measures", PLAN, ANEW)
+        rows = scene.reader.row_counts()["fund_nav_days"]
+        scene.calls.taken = 0
+        await collector.run("fund_measures", PLAN, ANEW)
+        assert scene.calls.taken == len(scene.etfs)
+        assert scene.reader.row_counts()["fund_nav_days"] == rows
+
+    told(scenario)
+
+
+def test_krx_indices_make_a_tracking_error_of_every_window_that_they_fill(told):
+    async def scenario(scene):
+        async with krx_serving() as (krx, address):
+            keys = scene.folder / "krx.toml"
+            keys.touch(mode=0o600)
+            keys.write_text(f'[open_api]\nauth_key = "{AUTH_KEY}"\n')
+            krx.open_days = {day.strftime("%Y%m%d"): (380.0 + day.day, 100, 100) for day in TRADING_DAYS}
+            krx_settings = KrxSettings(open_api_url=address, keys_file=str(keys))
+            collector = scene.collector(sources=("kis_master", "krx_open_api"), krx=krx_settings)
+            scene.publisher.publish_together([_listing(i) for i in scene.market.instruments])
+            await collector.run("fund_list", PLAN, ANEW)
+            await collector.run("fund_measures", PLAN, ANEW)
+            assert scene.reader.last_fund_jobs()["fund_measures"].detail.endswith("days from KRX")
+            stored = scene.reader.nav_days("069500", "2026-01-01")
+            assert stored[-1].index_close == 398.0
+
+    told(scenario)
+
+
+def test_a_source_that_fails_is_told_of_and_the_next_gives_the_list(told):
+    async def scenario(scene):
+        async with krx_serving() as (_krx, address):
+            missing = KrxSettings(open_api_url=address, keys_file=str(scene.folder / "absent.toml"))
+            collector = scene.collector(sources=("krx_open_api", "kis_master"), krx=missing)
+            await collector.run("fund_list", PLAN, ANEW)
+        assert "KRX: create" in scene.alert()
+        assert "mode 600" in scene.alert()
+        assert scene.reader.last_fund_jobs()["fund_list"].source == "kis_master"
+
+    told(scenario)
+
+
+def test_a_persons_table_fills_in_what_no_source_gives(told):
+    async def scenario(scene):
+        table = scene.folder / "manual.csv"
+        table.write_text(f"symbol,expense_ratio_percent\n{scene.etfs[0]},0.07\nbad,1\n")
+        await scene.collector(manual_file=str(table)).run("fund_list", PLAN, ANEW)
+        assert scene.reader.fund(scene.etfs[0]).expense_ratio_percent == 0.07
+        assert scene.reader.fund(scene.etfs[1]).expense_ratio_percent is None
+        assert "'bad' is no code of a fund" in scene.alert()
+
+    told(scenario)
+
+
+def test_without_any_list_the_job_fails_and_says_why_of_each_source(told):
+    async def scenario(scene):
+        collector = scene.collector(sources=("csv",), manual_file=str(scene.folder / "absent.csv"))
+        with pytest.raises(DataFileError, match=r"no source gave a list of funds: csv: there is no file .*absent\.csv"):
+            await collector.run("fund_list", PLAN, ANEW)
+
+    told(scenario)
+
+
+# --- times ---------------------------------------------------------------------------------------------------
+
+
+def test_three_jobs_are_of_trading_days_and_the_measures_of_sundays() -> None:
+    settings = FundSettings()
+    assert fund_jobs_of(DAY, settings, trades=True) == {
+        "fund_list": kst_ns(DAY, 9),
+        "fund_values": kst_ns(DAY, 16),
+        "fund_ranges": kst_ns(DAY, 17),
+    }
+    assert fund_jobs_of(DAY, settings, trades=False) == {}
+    assert fund_jobs_of(SUNDAY, settings, trades=False) == {"fund_measures": kst_ns(SUNDAY, 21)}
+
+
+def test_on_a_weekend_fridays_jobs_were_due_last() -> None:
+    friday = date(2026, 11, 20)
+    due = last_due_ns(FundSettings(), set(TRADING_DAYS), kst_ns(SUNDAY, 20))
+    assert due["fund_list"] == kst_ns(friday, 9)
+    assert due["fund_measures"] == kst_ns(date(2026, 11, 15), 21)
+    assert last_due_ns(FundSettings(), set(), kst_ns(SUNDAY, 22))["fund_measures"] == kst_ns(SUNDAY, 21)
+    assert last_session(TRADING_DAYS, SUNDAY) == last_session([], SUNDAY) == friday
+
+
+def test_the_example_of_the_persons_table_is_a_table() -> None:
+    from observer.reference.etf_manual import parse_manual
+
+    text = (Path(__file__).parents[2] / "config" / "etf_manual_data.csv").read_text(encoding="utf-8")
+    assert parse_manual(text, "shipped").problems == []
+    assert parse_manual(text, "shipped").entries == {}
