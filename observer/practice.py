@@ -24,6 +24,9 @@ DROPS: Final = (
     {"at": "13:17:30", "closed_for_s": 20.0},
 )
 
+# After each of them the app key stays in use longer than the stream is closed: a reconnect meets OPSP8996, as at KIS.
+SESSION_TIMEOUT_S: Final = 60.0
+
 
 class Practice(msgspec.Struct, frozen=True, kw_only=True):
     """What can be chosen: made-up symbols, seed, folder of real samples (None: made-up listings), database URL (empty:
@@ -87,6 +90,7 @@ def _document(folder: Path, practice: Practice, keys: Mapping[str, str]) -> dict
         "files_port": files_port,
         "listing_appears_at": LISTING_APPEARS_AT,
         "drops": list(DROPS),
+        "session_timeout_s": SESSION_TIMEOUT_S,
     }
     return {
         "run": {
