@@ -114,9 +114,13 @@ class Drain(Command, frozen=True):
 
 
 class RunJob(Command, frozen=True, tag="run_job"):
-    """Run one of the day's jobs now, whether or not it ran today. Done when it has ended well."""
+    """Run one of the day's jobs now, whether or not it ran today. Done when it has ended well.
+
+    `arguments` are words of the job's own.
+    """
 
     job: Name
+    arguments: list[Name] = []
 
 
 class SetLogLevel(Command, frozen=True, tag="log_level"):
@@ -138,7 +142,13 @@ class Unpin(Command, frozen=True):
     symbol: Symbol
 
 
-Order = Drain | RunJob | SetLogLevel | Pin | Unpin
+class RetryGaps(Command, frozen=True, tag="retry_gaps"):
+    """Try at once to fill these gaps, also those given up or filled in part; with none named all that are open."""
+
+    gap_ids: list[Name] = []
+
+
+Order = Drain | RunJob | SetLogLevel | Pin | Unpin | RetryGaps
 
 HostRequest = Reload | StartCapture | StopCapture | Order
 """What whoever runs the supervisor answers: it goes beyond processes that start and stop."""
@@ -201,7 +211,7 @@ class Refused(Message, frozen=True):
 
     Codes: malformed, busy, internal, unknown_process, unknown_job, unknown_symbol, unknown_kind, not_supervised,
     not_running, not_an_order, wrong_configuration, no_place, not_pinned, not_now, needs_shutdown, failed, superseded,
-    shutting_down.
+    shutting_down, unknown_gap, not_needed.
     """
 
     code: str

@@ -45,6 +45,8 @@ PROCESSES: Final = (
 JOB_OWNERS: Final[Mapping[str, str]] = {
     "universe": "master-file",
     "master_files": "master-file",
+    "master_approve": "master-file",
+    "master_restore": "master-file",
     "backup": "core-writer",
     "quality": "core-writer",
     "fund_list": "funds",
@@ -56,6 +58,9 @@ JOB_OWNERS: Final[Mapping[str, str]] = {
 
 SLOTS_OWNER: Final = "track-b"
 """Which process gives places of the stream."""
+
+GAPS_OWNER: Final = "gap-recovery"
+"""Which process fills gaps."""
 
 WRONG_CONFIGURATION: Final = frozenset({2})  # a worker's exit status (workers.runtime): the next start would end alike
 

@@ -1,6 +1,5 @@
 """The day's reference jobs: the calendar, the master files with what they change, and the universe of the day."""
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -9,24 +8,21 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from bus.commands import Refused
 from bus.events import AlertRaised
 from bus.producer import Producer
 from observer.brokers import PROVIDER
-from observer.clock import NS_PER_S, kst_datetime
+from observer.clock import kst_datetime
 from observer.errors import DataFileError, ProviderError
+from observer.masters.local import FOLDER, LocalFiles
+from observer.masters.rounds import FORCE, Examined, MasterFiles
 from observer.providers.calendar_process import trading_days_apart
 from observer.providers.day_file import write_trading_days
-from observer.providers.interfaces import FileStamp, MasterFileSource
-from observer.providers.kis.masters import parse_master
-from observer.reference.changes import KnownListings, Verdict, decide_download
-from observer.reference.intake import MasterFile, take_in, untouched
+from observer.providers.interfaces import MasterFileSource
 from observer.schedule.jobs import Job, due_jobs, next_job
-from observer.schedule.phases import DayPlan
+from observer.schedule.phases import DayPlan, moment_of
 from observer.store.reader import StoreReader
-from observer.universe.builder import EXCHANGES, UniverseBuilder
+from observer.universe.builder import UniverseBuilder
 from workers.runtime import Worker, run
 
 logger = logging.getLogger(__name__)
@@ -50,7 +46,7 @@ async def master_file(worker: Worker) -> None:
     ):
         await worker.ready()
         await worker.settled(producer)
-        masters = MasterFiles(worker, producer, files, reader)
+        masters = MasterFileJobs(worker, _master_files(worker, producer, files, reader))
         universe = UniverseBuilder(
             settings=worker.settings,
             clock=worker.clock,
@@ -58,7 +54,7 @@ async def master_file(worker: Worker) -> None:
             history=rest,
             quotes=rest,
             reader=reader,
-            bring_listings=masters.check,
+            bring_listings=masters.bring,
             settled=partial(worker.settled, producer),
             source=worker.name,
         )
@@ -66,14 +62,36 @@ async def master_file(worker: Worker) -> None:
             "universe": partial(_build_now, worker, universe),
             "master_files": masters.check_now,
         }
+        worker.orders.directed_jobs = {
+            "master_files": masters.check_now,
+            "master_approve": masters.approve,
+            "master_restore": masters.restore,
+        }
         while True:
             plan = await worker.today.plan()
-            if plan.trades:
-                jobs = [Job("universe", universe.begins_ns(plan)), Job("master_files", plan.master_files_ns)]
-                actions: Mapping[str, DayJob] = {"universe": universe.build, "master_files": masters.check_all}
-                await _run_jobs(worker, producer, plan, jobs, actions)
+            jobs = [*masters.of_the_day(plan), *([Job("universe", universe.begins_ns(plan))] if plan.trades else [])]
+            actions: Mapping[str, DayJob] = {
+                "universe": universe.build,
+                "master_files": masters.check_all,
+                "weekly_refresh": masters.refresh_all,
+            }
+            await _run_jobs(worker, producer, plan, jobs, actions)
             await worker.today.end_of(plan)
             await _write_calendar(worker)
+
+
+def _master_files(worker: Worker, producer: Producer, files: MasterFileSource, reader: StoreReader) -> MasterFiles:
+    settings = worker.settings.reference
+    return MasterFiles(
+        provider=PROVIDER,
+        files=files,
+        local=LocalFiles(Path(worker.settings.run.data) / FOLDER, settings.backups_kept),
+        reader=reader,
+        publisher=producer,
+        settled=partial(worker.settled, producer),
+        clock=worker.clock,
+        settings=settings,
+    )
 
 
 async def _build_now(worker: Worker, universe: UniverseBuilder) -> str | Refused:
@@ -114,90 +132,69 @@ async def _run_jobs(
             await worker.clock.sleep_until(coming.at_ns)
 
 
-class LocalCopy(msgspec.Struct, frozen=True):
-    """What we know of the master file on our disk: the server's stamp of it, when it came and when it was checked."""
+class MasterFileJobs:
+    """What the day, and a person, let happen to the master files."""
 
-    stamp: FileStamp
-    downloaded_ns: int
-    checked_ns: int
-
-
-class MasterFiles:
-    """Looks at the exchanges' master files, downloads what differs, and publishes what changed in them."""
-
-    def __init__(self, worker: Worker, producer: Producer, files: MasterFileSource, reader: StoreReader) -> None:
-        self._worker = worker
+    def __init__(self, worker: Worker, masters: MasterFiles) -> None:
         self._clock = worker.clock
         self._settings = worker.settings.reference
-        self._folder = Path(worker.settings.run.data) / "master"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._producer = producer
-        self._files = files
-        self._reader = reader
+        self._masters = masters
+
+    def of_the_day(self, plan: DayPlan) -> Sequence[Job]:
+        """The daily check on every day, and on one of the week the full refresh before it."""
+        jobs = [Job("master_files", plan.master_files_ns)]
+        if plan.day.strftime("%A").lower() == self._settings.weekly_refresh_day:
+            jobs.append(Job("weekly_refresh", moment_of(plan, self._settings.weekly_refresh_time)))
+        return jobs
 
     async def check_all(self, plan: DayPlan) -> None:
-        """Check every exchange that was not checked since this day's time for it."""
-        for exchange in EXCHANGES:
-            copy = self._local_copy(exchange)
-            if copy is None or copy.checked_ns < plan.master_files_ns:
-                await self.check(exchange)
+        """Check every exchange that was not checked since this day's time for it.
 
-    async def check_now(self) -> str:
-        """Check every exchange, whenever that was done before; by order of a person."""
-        for exchange in EXCHANGES:
-            await self.check(exchange)
-        return f"{' and '.join(EXCHANGES)} were checked"
+        Raises:
+            DataFileError: some failed: they alone are tried again later.
+        """
+        _require_all(await self._masters.check_all(self._settings.exchanges, since_ns=plan.master_files_ns))
 
-    async def check(self, exchange: str) -> None:
-        """Look at one exchange's file; all that comes of it is published as one batch."""
-        now_ns = self._clock.now_ns()
-        known = await self._known(exchange)
-        copy = self._local_copy(exchange) if known else None  # a copy that another database took in is none
-        remote = await self._files.stamp(exchange)
-        age_s = 0.0 if copy is None else (now_ns - copy.downloaded_ns) / NS_PER_S
-        decision = decide_download(copy.stamp if copy else None, remote, self._settings, age_s=age_s)
-        if decision.action == "download":
-            await self._download(exchange, copy, known, now_ns)
-            return
-        answer = Verdict("unchanged" if decision.action == "skip" else "held", decision.reason, decision.severity)
-        self._producer.publish_together(untouched(PROVIDER, exchange, now_ns, answer))
-        if copy is not None:
-            self._remember(exchange, LocalCopy(copy.stamp, copy.downloaded_ns, now_ns))
+    async def refresh_all(self, plan: DayPlan) -> None:
+        """Download every exchange's file, unless that was done since this day's time for it.
 
-    async def _download(self, exchange: str, copy: LocalCopy | None, known: KnownListings, now_ns: int) -> None:
-        """Take in a new version. The stamp of one that is held is not kept: the next check looks at it again."""
-        stamp = await self._files.download(exchange, self._path(exchange))
-        content = self._path(exchange).read_bytes()
-        listings, bad_lines = parse_master(exchange, content)
-        digest = hashlib.sha256(content).hexdigest()
-        file = MasterFile(PROVIDER, exchange, listings, bad_lines, stamp.size_bytes or len(content), digest, now_ns)
-        old_size_bytes = copy.stamp.size_bytes if copy else None
-        answer, events = take_in(file, known, self._settings, old_size_bytes=old_size_bytes)
-        self._producer.publish_together(events)
-        logger.info("%s: %s (%s), %d listings", exchange, answer.decision, answer.reason, len(listings))
-        if answer.decision != "held":
-            self._remember(exchange, LocalCopy(stamp, now_ns, now_ns))
+        Raises:
+            DataFileError: as for `check_all`.
+        """
+        since_ns = moment_of(plan, self._settings.weekly_refresh_time)
+        _require_all(await self._masters.check_all(self._settings.exchanges, force=True, since_ns=since_ns))
 
-    async def _known(self, exchange: str) -> KnownListings:
-        """What the database knows of the exchange, once all that was published before is in it."""
-        await self._worker.settled(self._producer)
-        known = {symbol: (listing, False) for symbol, listing in self._reader.inactive_listings(exchange).items()}
-        active = self._reader.active_listings(exchange)
-        return known | {symbol: (listing, True) for symbol, listing in active.items()}
+    async def check_now(self, arguments: Sequence[str] = ()) -> str | Refused:
+        """Check these exchanges, or all, whenever that was done; with `FORCE` download what did not change too."""
+        exchanges = [name for name in arguments if name != FORCE] or self._settings.exchanges
+        if unknown := [name for name in exchanges if name not in self._settings.exchanges]:
+            return Refused("unknown_exchange", f"not among [reference] exchanges: {', '.join(unknown)}")
+        found = await self._masters.check_all(exchanges, force=FORCE in arguments)
+        _require_all(found)
+        return ", ".join(f"{each.exchange} {each.verdict.decision}" for each in found)
 
-    def _path(self, exchange: str) -> Path:
-        return self._folder / f"{exchange.lower()}.mst"
+    async def approve(self, arguments: Sequence[str]) -> str:
+        """Apply what a held run would change."""
+        found = await self._masters.approve(arguments[0], self._settings.exchanges)
+        return f"{found.exchange}: {found.verdict.reason}"
 
-    def _local_copy(self, exchange: str) -> LocalCopy | None:
-        path = self._path(exchange)
-        note = path.with_suffix(".json")
-        return msgspec.json.decode(note.read_bytes(), type=LocalCopy) if path.exists() and note.exists() else None
+    async def restore(self, arguments: Sequence[str]) -> str:
+        """Put an exchange's newest backup in force."""
+        found = await self._masters.restore(arguments[0])
+        return f"{found.exchange}: {found.verdict.decision}, {found.verdict.reason}"
 
-    def _remember(self, exchange: str, copy: LocalCopy) -> None:
-        note = self._path(exchange).with_suffix(".json")
-        unfinished = note.with_suffix(".new")
-        unfinished.write_bytes(msgspec.json.encode(copy))
-        unfinished.replace(note)
+    async def bring(self, exchange: str) -> None:
+        """Check one exchange now, because its listings are missing.
+
+        Raises:
+            DataFileError: that failed.
+        """
+        _require_all([await self._masters.check(exchange)])
+
+
+def _require_all(found: Sequence[Examined]) -> None:
+    if failed := [f"{each.exchange}: {each.verdict.reason}" for each in found if each.verdict.decision == "failed"]:
+        raise DataFileError("; ".join(failed))
 
 
 if __name__ == "__main__":

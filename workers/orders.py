@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 
-from bus.commands import Done, Drain, Order, OrderReply, Pin, Refused, RunJob, SetLogLevel, UnderWay, Unpin
+from bus.commands import Done, Drain, Order, OrderReply, Pin, Refused, RetryGaps, RunJob, SetLogLevel, UnderWay, Unpin
 from bus.events import AlertRaised
 from bus.producer import Producer
 from observer import logs
@@ -18,6 +19,9 @@ ANSWER_WITHIN_S: Final = 0.6  # less than the supervisor waits for it, which ans
 
 JobAction = Callable[[], Awaitable[str | Refused]]
 """Runs a job and tells what came of it, for people. Raises ObserverError when it fails."""
+
+DirectedJob = Callable[[Sequence[str]], Awaitable[str | Refused]]
+"""The same for a job that is told what to do it with."""
 
 
 class SlotOrders(Protocol):
@@ -32,19 +36,31 @@ class SlotOrders(Protocol):
         ...
 
 
+class GapOrders(Protocol):
+    """Fills gaps that a person wants to be tried again."""
+
+    async def retry(self, gap_ids: Sequence[str]) -> Done | Refused:
+        """Try these at once; none: all that are open."""
+        ...
+
+
 class Orders:
     """What this process can be told. Its body says what it has: a producer, jobs, places.
 
     Attributes:
         jobs: by name; empty for a process that has none.
+        directed_jobs: those that take arguments, by name; a job can be among both.
         slots: while there are places to give.
+        gaps: while there are gaps to fill.
         turn: held by whoever runs a job, so that a person and the day's plan never run two at once.
     """
 
     def __init__(self, process: str, clock: Clock) -> None:
         self.producer: Producer | None = None
         self.jobs: Mapping[str, JobAction] = {}
+        self.directed_jobs: Mapping[str, DirectedJob] = {}
         self.slots: SlotOrders | None = None
+        self.gaps: GapOrders | None = None
         self.turn = asyncio.Lock()
         self._process = process
         self._clock = clock
@@ -55,8 +71,8 @@ class Orders:
         match order:
             case Drain():
                 return await self._drain()
-            case RunJob(job):
-                return await self._run_job(job)
+            case RunJob(job, arguments):
+                return await self._run_job(job, arguments)
             case SetLogLevel(_, level):
                 logs.set_level(level)
                 return Done(self._process, f"logs from {level} on, until it ends")
@@ -64,6 +80,8 @@ class Orders:
                 return self.slots.pin(symbol) if self.slots else self._no_places()
             case Unpin(symbol):
                 return self.slots.unpin(symbol) if self.slots else self._no_places()
+            case RetryGaps(gap_ids):
+                return await self.gaps.retry(gap_ids) if self.gaps else self._no_gaps()
 
     async def stop(self) -> None:
         """Give up the jobs that run by order: what they work with is about to be closed."""
@@ -79,12 +97,13 @@ class Orders:
             return Done(self._process, f"all it published is committed: {published} events of this run")
         return UnderWay(f"{self.producer.unacknowledged} events of {self._process} are not committed yet")
 
-    async def _run_job(self, job: str) -> OrderReply:
-        action = self.jobs.get(job)
+    async def _run_job(self, job: str, arguments: Sequence[str]) -> OrderReply:
+        directed = self.directed_jobs.get(job)
+        action = partial(directed, arguments) if directed and arguments else self.jobs.get(job)
         if action is None:
-            return Refused(
-                "unknown_job", f"{self._process} has no job {job!r}; it has {', '.join(self.jobs) or 'none'}"
-            )
+            names = ", ".join({**self.jobs, **self.directed_jobs})
+            given = f" with {' '.join(arguments)}" if arguments else ""
+            return Refused("unknown_job", f"{self._process} has no job {job!r}{given}; it has {names or 'none'}")
         if self.turn.locked():
             return Refused("busy", f"{self._process} is running a job: try again when it has ended")
         task = asyncio.create_task(self._in_turn(job, action))
@@ -113,6 +132,9 @@ class Orders:
         if self.producer is not None:
             self.producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._process, text))
         return Refused("failed", text)
+
+    def _no_gaps(self) -> Refused:
+        return Refused("not_now", f"{self._process} fills no gaps now")
 
     def _no_places(self) -> Refused:
         return Refused("not_now", f"{self._process} has no places to give now: it does while Track B streams")

@@ -18,6 +18,7 @@ from bus.commands import (
     Refused,
     Reload,
     Reply,
+    RetryGaps,
     RunJob,
     SetLogLevel,
     StartCapture,
@@ -31,7 +32,7 @@ from observer.brokers import keys_of
 from observer.cli.capturing import Capturing
 from observer.config import Settings, load_settings
 from observer.errors import ConfigError
-from observer.processes import JOB_OWNERS, SLOTS_OWNER
+from observer.processes import GAPS_OWNER, JOB_OWNERS, SLOTS_OWNER
 from observer.supervisor.states import State
 from observer.supervisor.supervisor import ANSWER_WITHIN_S, Supervisor
 
@@ -78,10 +79,12 @@ class Orders:
                 return await (self._drain_all() if process is None else self._order(process, request))
             case SetLogLevel(process):
                 return await self._order(process, request)
-            case RunJob(job):
+            case RunJob(job, _):
                 return await self._run_job(job, request)
             case Pin() | Unpin():
                 return await self._supervisor.order(SLOTS_OWNER, request)
+            case RetryGaps():
+                return await self._supervisor.order(GAPS_OWNER, request)
 
     async def _reload(self, *, dry_run: bool) -> Reply:
         try:

@@ -1,6 +1,6 @@
 """What we ask of a provider, in our words. Implementations translate; nobody above sees a broker's field name."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -151,14 +151,18 @@ class HistorySource(Protocol):
         ...
 
 
+Progress = Callable[[int, int | None], None]
+"""Hears of a download: the bytes that have come, and of how many (None: not told)."""
+
+
 class MasterFileSource(Protocol):
-    """Where master files come from. An exchange is named KOSPI, KOSDAQ, ..."""
+    """Where master files come from. An exchange is named as in `observer.reference.exchanges`."""
 
     async def stamp(self, exchange: str) -> FileStamp:
         """What HEAD says, without a download."""
         ...
 
-    async def download(self, exchange: str, destination: "Path") -> FileStamp:
+    async def download(self, exchange: str, destination: "Path", progress: Progress | None = None) -> FileStamp:
         """Write the *unpacked* master file to `destination`, checked (length, zip CRC) and replaced atomically.
 
         Raises:

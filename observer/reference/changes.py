@@ -5,30 +5,54 @@ those of the others (design.md 6.2). Sizes and times of a file decide about its 
 changed is said by the content.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 
 from bus.events import ListingChange, Severity
 from observer.errors import DataFileError
-from observer.reference.listings import Listing
+from observer.reference.exchanges import EXCHANGES
+from observer.reference.listings import VALUES, Listing
 
 # What we know of one exchange: symbol -> (the listing as last seen, whether it was in the last file).
 KnownListings = Mapping[str, tuple[Listing, bool]]
 
 _SECONDS_PER_DAY: Final = 86_400
-_COMPARED: Final = tuple(field for field in Listing.__struct_fields__ if field not in {"exchange", "symbol"})
+_COMPARED: Final = tuple(field for field in Listing.__struct_fields__ if field not in {"exchange", "symbol", *VALUES})
+
+
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$")]
 
 
 class ReferenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """From which size on a change is not believed without a person (requirement 000, 8.3 and A.2)."""
+    """Which exchanges' master files are kept, and from which size on a change is not believed without a person
+    (requirement 000, 6.2, 8.3 and A.2). On the day of the week (sunday ...) and at the Korean local time of the weekly
+    refresh all files are downloaded whether or not they differ. What fails is tried so often, with doubling pauses.
 
+    Raises:
+        ValueError: an exchange is not known or named twice, or the refresh's time is none; names the key.
+    """
+
+    exchanges: tuple[str, ...] = EXCHANGES
+    weekly_refresh_day: Weekday = "sunday"
+    weekly_refresh_time: TimeOfDay = "03:00"
+    attempts_max: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
+    backups_kept: Annotated[int, msgspec.Meta(ge=1, le=100)] = 7
     max_removed: Annotated[int, msgspec.Meta(ge=0)] = 50
     max_new: Annotated[int, msgspec.Meta(ge=0)] = 100
     max_shrink_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 10.0
     growth_warning_percent: Annotated[float, msgspec.Meta(ge=0)] = 20.0
     refresh_after_days: Annotated[float, msgspec.Meta(gt=0)] = 7.0
+
+    def __post_init__(self) -> None:
+        """Checks the exchanges and the time."""
+        if unknown := [name for name in self.exchanges if name not in EXCHANGES]:
+            raise ValueError(f"exchanges: {', '.join(unknown)} not among {', '.join(EXCHANGES)}")
+        if len(set(self.exchanges)) != len(self.exchanges):
+            raise ValueError("exchanges: one is named twice")
 
 
 class Stamp(Protocol):
@@ -59,17 +83,20 @@ class FileDecision(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One listing that differs; `listing` is its state afterwards, `fields` what differs in a known one."""
+    """One listing that differs: its state afterwards, and which fields of a known one differ from those `before`."""
 
     kind: ListingChange
     listing: Listing
     fields: tuple[str, ...] = ()
+    before: Listing | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether the changes are to be applied. Held ones wait for a person; nothing of them is applied meanwhile."""
+    """Whether the changes are to be applied. Held ones wait for a person; nothing of them is applied meanwhile, and
+    nothing ever of a file that failed.
+    """
 
-    decision: Literal["updated", "held", "unchanged"]
+    decision: Literal["updated", "held", "unchanged", "failed"]
     reason: str
     severity: Severity
 
@@ -100,6 +127,8 @@ def difference(known: KnownListings, stated: Sequence[Listing]) -> tuple[Change,
     A known listing that is not in the file is removed once: those already inactive are not removed again, and one
     that returns is relisted, whatever else changed.
 
+    Values of the day (`observer.reference.listings.VALUES`) are no difference.
+
     Raises:
         DataFileError: the file states a symbol twice, or listings of several exchanges.
     """
@@ -112,6 +141,13 @@ def difference(known: KnownListings, stated: Sequence[Listing]) -> tuple[Change,
     return tuple(changes)
 
 
+def revalued(known: KnownListings, stated: Sequence[Listing]) -> tuple[Listing, ...]:
+    """The listings, as they are stated, of which nothing but the values of the day differs from what is known."""
+    return tuple(
+        listing for listing in stated if (before := known.get(listing.symbol)) and _only_values_differ(before, listing)
+    )
+
+
 def verdict(
     changes: Iterable[Change],
     settings: ReferenceSettings,
@@ -119,12 +155,15 @@ def verdict(
     first_time: bool,
     old_size_bytes: int | None,
     new_size_bytes: int,
+    approved: bool = False,
 ) -> Verdict:
     """Whether a person must approve the changes of one exchange (requirement 000, 8.3; design.md 6.4).
 
-    Many new listings are only normal the first time, when every listing is new.
+    Many new listings are only normal the first time, when every listing is new. What a person `approved` is applied.
     """
     changes = tuple(changes)
+    if approved:
+        return Verdict("updated", f"{len(changes)} changes, approved", "info")
     removed = sum(change.kind == "removed" for change in changes)
     new = sum(change.kind == "new" for change in changes)
     shrink_percent = -_growth_percent(old_size_bytes, new_size_bytes)
@@ -181,6 +220,11 @@ def _by_symbol(stated: Sequence[Listing]) -> dict[str, Listing]:
     return present
 
 
+def _only_values_differ(before: tuple[Listing, bool], stated: Listing) -> bool:
+    listing, active = before
+    return active and _value_of(listing) != _value_of(stated) and _facts_of(listing) == _facts_of(stated)
+
+
 def _change(known: tuple[Listing, bool] | None, stated: Listing | None) -> Change | None:
     """How one symbol differs; None when it does not."""
     if known is None:
@@ -188,7 +232,13 @@ def _change(known: tuple[Listing, bool] | None, stated: Listing | None) -> Chang
     listing, active = known
     if stated is None:
         return Change("removed", listing) if active else None
-    fields = tuple(field for field in _COMPARED if getattr(listing, field) != getattr(stated, field))
-    if not active:
-        return Change("relisted", stated, fields)
-    return Change("changed", stated, fields) if fields else None
+    before, after = _facts_of(listing), _facts_of(stated)
+    if active and before == after:
+        return None
+    fields = tuple(name for name, old, new in zip(_COMPARED, before, after, strict=True) if old != new)
+    return Change("changed" if active else "relisted", stated, fields, listing if fields else None)
+
+
+# Quick: every listing is compared every morning.
+_facts_of: Final[Callable[[Listing], tuple[object, ...]]] = attrgetter(*_COMPARED)
+_value_of: Final[Callable[[Listing], tuple[object, ...]]] = attrgetter(*VALUES)

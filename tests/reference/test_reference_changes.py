@@ -16,6 +16,7 @@ from observer.reference.changes import (
     Verdict,
     decide_download,
     difference,
+    revalued,
     verdict,
 )
 from observer.reference.listings import Listing
@@ -72,7 +73,28 @@ def test_new_removed_and_changed_listings_come_in_the_order_of_their_symbols() -
 
 def test_a_change_names_its_fields_and_carries_the_state_after_it() -> None:
     after = listing("A", name="New", suspended=True)
-    assert difference(known(listing("A")), [after]) == (Change("changed", after, ("name", "suspended")),)
+    assert difference(known(listing("A")), [after]) == (Change("changed", after, ("name", "suspended"), listing("A")),)
+
+
+def test_values_of_the_day_are_no_change_and_are_told_apart() -> None:
+    before = known(listing("A"), listing("B"), listing("C"))
+    stated = [listing("A", base_price=1.0), listing("B"), listing("C", base_price=1.0, name="New"), listing("D")]
+    assert kinds(difference(before, stated)) == [("C", "changed"), ("D", "new")]
+    assert revalued(before, stated) == (listing("A", base_price=1.0),)
+
+
+def test_what_a_person_approved_is_applied_whatever_its_size() -> None:
+    found = changes("removed", 500)
+    answer = verdict(found, SETTINGS, first_time=False, old_size_bytes=1_000, new_size_bytes=1, approved=True)
+    assert (answer.decision, answer.reason) == ("updated", "500 changes, approved")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"exchanges": ["NASDAQ"]}, {"exchanges": ["NYSE", "NYSE"]}, {"weekly_refresh_time": "3:00"}]
+)
+def test_wrong_exchanges_and_times_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(msgspec.ValidationError, match=r"NASDAQ|twice|refresh_time"):
+        msgspec.convert(wrong, ReferenceSettings)
 
 
 def test_a_removed_listing_is_removed_once() -> None:
@@ -82,7 +104,9 @@ def test_a_removed_listing_is_removed_once() -> None:
 def test_a_listing_that_returns_is_relisted_whether_or_not_it_changed() -> None:
     assert difference(known(listing("A"), active=False), [listing("A")]) == (Change("relisted", listing("A")),)
     after = listing("A", name="New")
-    assert difference(known(listing("A"), active=False), [after]) == (Change("relisted", after, ("name",)),)
+    assert difference(known(listing("A"), active=False), [after]) == (
+        Change("relisted", after, ("name",), listing("A")),
+    )
 
 
 def test_the_first_file_is_all_new() -> None:

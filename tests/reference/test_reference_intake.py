@@ -2,7 +2,7 @@
 
 import msgspec
 
-from bus.events import AlertRaised, InputQuarantined, ListingChanged, MasterFileChecked
+from bus.events import AlertRaised, InputQuarantined, ListingChanged, ListingValued, MasterFileChecked
 from observer.reference.changes import ReferenceSettings, Verdict
 from observer.reference.intake import MasterFile, take_in, untouched
 from observer.reference.listings import Listing
@@ -59,7 +59,7 @@ def test_a_change_carries_the_state_afterwards_and_names_its_fields() -> None:
     _, events = take_in(file([new]), known(old), SETTINGS, old_size_bytes=1_000)
     [change] = [event for event in events if isinstance(event, ListingChanged)]
     assert (change.change, change.suspended, change.base_price) == ("changed", True, 71_000.0)
-    assert change.changed_fields == "base_price,suspended"
+    assert (change.changed_fields, change.previous) == ("suspended", '{"suspended":false}')
 
 
 def test_a_held_file_changes_nothing_and_is_told_to_a_person() -> None:
@@ -84,8 +84,23 @@ def test_a_few_unreadable_records_go_to_quarantine_and_the_others_count() -> Non
 def test_a_file_of_which_too_much_is_unreadable_is_not_believed() -> None:
     bad = [BadLine(n, "broken", b"...") for n in range(6)]
     answer, events = take_in(file([listing(n) for n in range(994)], bad), {}, SETTINGS, old_size_bytes=None)
-    assert answer.decision == "held"
+    assert answer.decision == "failed"
     assert not [event for event in events if isinstance(event, ListingChanged)]
+
+
+def test_a_file_without_a_record_fails_and_a_person_cannot_approve_it() -> None:
+    answer, _ = take_in(file([]), known(listing(1)), SETTINGS, old_size_bytes=1_000, approved=True)
+    assert answer.decision == "failed"
+
+
+def test_values_of_the_day_are_published_beside_unchanged_listings() -> None:
+    answer, events = take_in(file([listing(1, base_price=1.0)]), known(listing(1)), SETTINGS, old_size_bytes=1_000)
+    assert answer.decision == "unchanged"
+    [checked, valued] = events
+    assert isinstance(checked, MasterFileChecked)
+    assert checked.revalued == 1
+    assert isinstance(valued, ListingValued)
+    assert (valued.exchange, valued.symbol, valued.base_price) == ("KOSPI", "000001", 1.0)
 
 
 def test_a_file_that_was_refused_unseen_is_told_to_a_person_and_one_that_was_skipped_is_not() -> None:

@@ -10,27 +10,27 @@ import io
 import os
 import zipfile
 import zlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 import httpx
 
 from observer.errors import BadRequestError, DataFileError, MaintenanceError, TransportError
-from observer.providers.interfaces import FileStamp
+from observer.providers.interfaces import FileStamp, Progress
+from observer.providers.kis.listings import file_name
 
-_PATHS: Final = {
-    "KOSPI": "/common/master/kospi_code.mst.zip",
-    "KOSDAQ": "/common/master/kosdaq_code.mst.zip",
-    "KONEX": "/common/master/konex_code.mst.zip",
-}
 # The largest real file unpacks to 0.75 MB: fifty times that is no master file but an accident.
 _UNPACKED_BYTES_MAX: Final = 40_000_000
+_PACKED_BYTES_MAX: Final = 20_000_000
 # As it is, not compressed on the way: then Content-Length is the length of the file.
 _HEADERS: Final = {"accept-encoding": "identity"}
 
 
 class KisMasterFiles:
-    """Satisfies `MasterFileSource`; exchanges KOSPI, KOSDAQ, KONEX. The client is the caller's to close."""
+    """Satisfies `MasterFileSource`; the exchanges are those of `observer.reference.exchanges`. The client is the
+    caller's to close. A host that sends us elsewhere is refused: these files are where they have always been.
+    """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -42,37 +42,45 @@ class KisMasterFiles:
             ProviderError: no answer, or no such file.
             DataFileError: not an exchange of ours.
         """
-        response = await self._request("HEAD", exchange)
-        return _stamp(response)
+        async with self._answer("HEAD", exchange) as response:
+            return _stamp(response)
 
-    async def download(self, exchange: str, destination: Path) -> FileStamp:
-        """Write the unpacked master file to `destination`, checked and replaced atomically.
+    async def download(self, exchange: str, destination: Path, progress: Progress | None = None) -> FileStamp:
+        """Write the unpacked master file to `destination`, checked and replaced atomically. `progress` hears how many
+        bytes have come, of how many where the host tells that.
 
         Raises:
-            ProviderError: no answer, or no such file.
+            ProviderError: no answer, one that stalls, or no such file.
             DataFileError: what came is not a whole zip of one file; `destination` is as it was.
         """
-        response = await self._request("GET", exchange)
-        stamp = _stamp(response)
-        if stamp.size_bytes not in (None, len(response.content)):
-            raise DataFileError(f"{exchange}: {len(response.content)} of {stamp.size_bytes} bytes came")
-        await asyncio.to_thread(_replace_with_member, response.content, destination, exchange)
+        archive = bytearray()
+        async with self._answer("GET", exchange) as response:
+            stamp = _stamp(response)
+            async for portion in response.aiter_raw():
+                archive += portion
+                if len(archive) > _PACKED_BYTES_MAX:
+                    raise DataFileError(f"{exchange}: more than {_PACKED_BYTES_MAX} bytes are no master file")
+                if progress is not None:
+                    progress(len(archive), stamp.size_bytes)
+        if stamp.size_bytes not in (None, len(archive)):
+            raise DataFileError(f"{exchange}: {len(archive)} of {stamp.size_bytes} bytes came")
+        await asyncio.to_thread(_replace_with_member, bytes(archive), destination, exchange)
         return stamp
 
-    async def _request(self, method: str, exchange: str) -> httpx.Response:
-        path = _PATHS.get(exchange)
-        if path is None:
-            raise DataFileError(f"no master file of {exchange!r}; known are {', '.join(_PATHS)}")
+    @contextlib.asynccontextmanager
+    async def _answer(self, method: str, exchange: str) -> AsyncIterator[httpx.Response]:
+        """The answer while the block runs, which reads its content; what goes wrong meanwhile is told in our words."""
+        path = f"/common/master/{file_name(exchange)}.zip"
         call = f"master_file {exchange}"
         try:
-            response = await self._client.request(method, path, headers=_HEADERS)
+            async with self._client.stream(method, path, headers=_HEADERS, follow_redirects=False) as response:
+                if response.status_code != httpx.codes.OK:
+                    code = f"HTTP {response.status_code}"
+                    error_type = MaintenanceError if response.is_server_error else BadRequestError
+                    raise error_type(f"{call}: {code}", call=call, code=code)
+                yield response
         except httpx.TransportError as error:
             raise TransportError(f"{call}: {type(error).__name__} {error}".strip(), call=call) from error
-        if response.status_code != httpx.codes.OK:
-            code = f"HTTP {response.status_code}"
-            error_type = MaintenanceError if response.is_server_error else BadRequestError
-            raise error_type(f"{call}: {code}", call=call, code=code)
-        return response
 
 
 def _stamp(response: httpx.Response) -> FileStamp:

@@ -6,7 +6,9 @@ everything behind them. Short code 9, standard code 12, name 40, then a tail tha
     005930   KR7005930003<name, 40 bytes>ST1002700130000 NN5YYY ...
 """
 
+import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -17,8 +19,9 @@ from observer.reference.listings import Listing
 
 _KRW_PER_MARKET_CAP_UNIT: Final = 100_000_000  # 시가총액 is in hundred million won
 _SHARES_PER_UNIT: Final = 1_000  # 상장주수 is in thousands
-_NO_DATE: Final = frozenset({"", "00000000"})
-_COMMON_SHARE: Final = frozenset({"", "0"})
+_NO_DATE: Final = frozenset({b"", b"00000000"})
+_COMMON_SHARE: Final = frozenset({b" ", b"0"})
+_FLAGS: Final = {b"Y": True, b"N": False, b" ": False, b"": False}
 
 
 class BadLine(msgspec.Struct, frozen=True):
@@ -30,6 +33,7 @@ class BadLine(msgspec.Struct, frozen=True):
 
 
 # Where the fields that we read lie in the tail, as (name, width) in order; names that begin with "_" are passed over.
+# The others are the same ones in the same order in all three: what an exchange does not have is of no width.
 _Tail = tuple[tuple[str, int], ...]
 
 # From the base price to the listed shares all three exchanges agree.
@@ -49,10 +53,13 @@ _COMMON: Final[_Tail] = (
     ("_capital", 21 + 2 + 7),
     ("preferred", 1),
 )
+_SECTORS: Final[_Tail] = (("sector_large", 4), ("sector_medium", 4), ("sector_small", 4))
 _TAILS: Final[Mapping[str, _Tail]] = {
     "KOSPI": (
         ("group", 2),
-        ("_indices", 1 + 4 + 4 + 4 + 14),
+        ("_size", 1),
+        *_SECTORS,
+        ("_indices", 14),
         ("spac", 1),
         ("_indices_rest", 11),
         *_COMMON,
@@ -63,7 +70,9 @@ _TAILS: Final[Mapping[str, _Tail]] = {
     ),
     "KOSDAQ": (
         ("group", 2),
-        ("_indices", 1 + 4 + 4 + 4 + 9),
+        ("_size", 1),
+        *_SECTORS,
+        ("_indices", 9),
         ("spac", 1),
         ("_indices_rest", 11),
         *_COMMON,
@@ -74,6 +83,8 @@ _TAILS: Final[Mapping[str, _Tail]] = {
     ),
     "KONEX": (
         ("group", 2),
+        *((name, 0) for name, _ in _SECTORS),
+        ("spac", 0),
         *_COMMON,
         ("_overheated", 1 + 1 + 1),
         ("_accounts", 9 + 9 + 9 + 5 + 9 + 8),
@@ -82,23 +93,13 @@ _TAILS: Final[Mapping[str, _Tail]] = {
     ),
 }
 EXCHANGES: Final = tuple(_TAILS)
-_NAME_END: Final = 9 + 12 + 40
+_HEAD: Final[_Tail] = (("symbol", 9), ("isin", 12), ("name", 40))
 
 
-class _Layout(msgspec.Struct, frozen=True):
-    """The slices of one exchange's record, and its length in bytes."""
-
-    slices: dict[str, slice]
-    length_bytes: int
-
-
-def _layout(tail: _Tail) -> _Layout:
-    slices = {"symbol": slice(0, 9), "isin": slice(9, 21), "name": slice(21, _NAME_END)}
-    start = _NAME_END
-    for name, width in tail:
-        slices[name] = slice(start, start + width)
-        start += width
-    return _Layout({name: where for name, where in slices.items() if not name.startswith("_")}, start)
+def _layout(tail: _Tail) -> struct.Struct:
+    """Unpacks the fields that are read out of a record of exactly its length."""
+    widths = "".join(f"{width}{'x' if name.startswith('_') else 's'}" for name, width in (*_HEAD, *tail))
+    return struct.Struct(widths)
 
 
 _LAYOUTS: Final = {exchange: _layout(tail) for exchange, tail in _TAILS.items()}
@@ -117,7 +118,7 @@ def parse_master(exchange: str, content: bytes) -> tuple[list[Listing], list[Bad
         raise DataFileError(f"no master file layout for {exchange!r}; known are {', '.join(EXCHANGES)}")
     listings: dict[str, Listing] = {}
     bad: list[BadLine] = []
-    for number, line in enumerate(_lines(content), start=1):
+    for number, line in enumerate(lines_of(content), start=1):
         try:
             listing = _listing(exchange, layout, line)
         except ValueError as error:
@@ -130,57 +131,69 @@ def parse_master(exchange: str, content: bytes) -> tuple[list[Listing], list[Bad
     return list(listings.values()), bad
 
 
-def _lines(content: bytes) -> list[bytes]:
+def lines_of(content: bytes) -> list[bytes]:
     """The lines without their ends; what follows the last LF is a line only when there is something."""
     lines = content.split(b"\n")
     if not lines[-1]:
         lines.pop()
-    return [line.removesuffix(b"\r") for line in lines]
+    return [line.removesuffix(b"\r") for line in lines] if b"\r" in content else lines
 
 
-def _listing(exchange: str, layout: _Layout, line: bytes) -> Listing:
+def _listing(exchange: str, layout: struct.Struct, line: bytes) -> Listing:
     """One line's listing.
 
     Raises:
         ValueError: (UnicodeDecodeError among them) the line is not a record of this exchange.
     """
-    if len(line) != layout.length_bytes:
-        raise ValueError(f"{len(line)} bytes where a record has {layout.length_bytes}")
-    text = {name: line[where].decode("cp949").strip() for name, where in layout.slices.items()}
-    if not text["symbol"] or not text["symbol"].isalnum():
-        raise ValueError(f"{text['symbol']!r} is not a symbol")
+    if len(line) != layout.size:
+        raise ValueError(f"{len(line)} bytes where a record has {layout.size}")
+    (symbol, isin, name, group, large, medium, small, *tail) = layout.unpack(line)
+    (spac, base_price, suspended, administrative, listed_on, listed_shares, preferred, market_cap) = tail
+    symbol = symbol.strip()
+    if not symbol.isalnum():
+        raise ValueError(f"{symbol.decode('ascii', 'backslashreplace')!r} is not a symbol")
     return Listing(
-        exchange=exchange,
-        symbol=text["symbol"],
-        name=text["name"],
-        isin=text["isin"],
-        group=text["group"],
-        base_price=_scaled(text["base_price"], 1) or None,
-        market_cap_krw=_scaled(text["market_cap"], _KRW_PER_MARKET_CAP_UNIT),
-        listed_shares=_scaled(text["listed_shares"], _SHARES_PER_UNIT),
-        listed_on=_date(text["listed_on"]),
-        suspended=_flag(text["suspended"]),
-        administrative=_flag(text["administrative"]),
-        preferred=text["preferred"] not in _COMMON_SHARE,
-        spac=_flag(text.get("spac", "")),
+        exchange,
+        symbol.decode("ascii"),
+        name.decode("cp949").strip(),
+        isin.decode("cp949").strip(),
+        group.decode("cp949").strip(),
+        _scaled(base_price, 1) or None,
+        _scaled(market_cap, _KRW_PER_MARKET_CAP_UNIT),
+        _scaled(listed_shares, _SHARES_PER_UNIT),
+        _date(listed_on),
+        _flag(suspended),
+        _flag(administrative),
+        preferred not in _COMMON_SHARE,
+        _flag(spac),
+        sector_code=_sector(large, medium, small),
     )
 
 
-def _scaled(text: str, unit: int) -> float | None:
+def _scaled(text: bytes, unit: int) -> float | None:
     """A whole number of units; None for blanks."""
-    return float(int(text) * unit) if text else None
+    return None if text.isspace() else float(int(text) * unit)
 
 
-def _date(text: str) -> str | None:
-    return None if text in _NO_DATE else parse_date(text).isoformat()
+@lru_cache(maxsize=4096)
+def _sector(*codes: bytes) -> str:
+    """The finest class of the exchange's own (대, 중, 소분류) that is told; empty when none is."""
+    told = [code.decode("cp949").strip() for code in codes]
+    return next((code for code in reversed(told) if code.strip("0")), "")
 
 
-def _flag(text: str) -> bool:
+@lru_cache(maxsize=16_384)  # days of listing: some thousands in all files together
+def _date(text: bytes) -> str | None:
+    stripped = text.strip()
+    return None if stripped in _NO_DATE else parse_date(stripped.decode("cp949")).isoformat()
+
+
+def _flag(text: bytes) -> bool:
     """Y is yes; N and blank are no.
 
     Raises:
         ValueError: anything else, which means that the fields have moved.
     """
-    if text not in ("Y", "N", ""):
-        raise ValueError(f"{text!r} where Y or N is expected")
-    return text == "Y"
+    if text not in _FLAGS:
+        raise ValueError(f"{text.decode('cp949', 'backslashreplace')!r} where Y or N is expected")
+    return _FLAGS[text]

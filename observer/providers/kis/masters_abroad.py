@@ -92,7 +92,7 @@ def parse_abroad(file_exchange: str, content: bytes) -> tuple[list[AbroadRecord]
     bad: list[BadLine] = []
     for number, line in enumerate(_lines(content), start=1):
         try:
-            record = _record(file_exchange, line.decode("cp949"))
+            record = record_of(file_exchange, line.decode("cp949"))
         except ValueError as error:  # UnicodeDecodeError among them
             bad.append(BadLine(number, str(error), line))
             continue
@@ -111,8 +111,8 @@ def _lines(content: bytes) -> list[bytes]:
     return [line.removesuffix(b"\r") for line in lines]
 
 
-def _record(file_exchange: str, line: str) -> AbroadRecord:
-    """One line's record. Only the last columns are padded with blanks; the names are stripped for safety.
+def record_of(file_exchange: str, line: str) -> AbroadRecord:
+    """One line's record, without its end. Only the last columns are padded; names are stripped for safety.
 
     Raises:
         ValueError: it is none of this exchange.

@@ -1,0 +1,188 @@
+"""Every master file of KIS -> listings, by the name of its exchange. Pure (kis-api.md, section 6).
+
+Files of a national exchange in Korea are of fixed width, those abroad have tabs; the file of sector codes (45 bytes a
+record) has the indices of KOSPI and KOSDAQ sectors by market and code:
+
+    00005<name, 40 bytes>
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from observer.errors import DataFileError
+from observer.providers.kis import masters
+from observer.providers.kis.masters import BadLine, lines_of
+from observer.providers.kis.masters_abroad import AbroadRecord, parse_abroad, record_of
+from observer.reference.exchanges import SECTOR_CODES
+from observer.reference.listings import Listing
+
+# Our name of an exchange -> its code in the file.
+_ABROAD: Final[Mapping[str, str]] = {
+    "NASD": "NAS",
+    "NYSE": "NYS",
+    "AMEX": "AMS",
+    "SEHK": "HKS",
+    "SHAA": "SHS",
+    "SHI": "SHI",
+    "SZAA": "SZS",
+    "SZI": "SZI",
+    "TKSE": "TSE",
+    "HASE": "HNX",
+    "VNSE": "HSX",
+}
+_FILES: Final[Mapping[str, str]] = {
+    "KOSPI": "kospi_code.mst",
+    "KOSDAQ": "kosdaq_code.mst",
+    "KONEX": "konex_code.mst",
+    SECTOR_CODES: "idxcode.mst",
+    **{exchange: f"{code.lower()}mst.cod" for exchange, code in _ABROAD.items()},
+}
+_SECTOR_BYTES: Final = 45
+_SECTOR_CODE_BYTES: Final = 5
+_VARIABLE_COLUMNS: Final = 13  # behind them is what many records of a file share
+_PLAIN_SYMBOL: Final = re.compile(r"[0-9A-Za-z]+").fullmatch
+_PLAIN_PRICE: Final = re.compile(r"[0-9]{1,14}(?:\.[0-9]*)?").fullmatch
+_NO_CODES: Final = ("", "")  # ISIN and group
+_NOT_TOLD: Final = (None, None, None, False, False, False, False)  # market cap to SPAC
+
+Parsed = tuple[list[Listing], list[BadLine]]
+
+
+def file_name(exchange: str) -> str:
+    """The name of an exchange's unpacked file, as in its address.
+
+    Raises:
+        DataFileError: KIS has none of that name.
+    """
+    if exchange not in _FILES:
+        raise DataFileError(f"no master file of {exchange!r}; known are {', '.join(_FILES)}")
+    return _FILES[exchange]
+
+
+def parse_listings(exchange: str, content: bytes) -> Parsed:
+    """All records of an exchange's unpacked file in its order, and the lines that are none.
+
+    Every line is in one of the two lists. A symbol that comes again is a bad line: keys are unique.
+
+    Raises:
+        DataFileError: no such exchange.
+    """
+    if exchange in _ABROAD:
+        return _parse_tabs(exchange, _ABROAD[exchange], content)
+    if exchange == SECTOR_CODES:
+        return _parse_sector_codes(content)
+    return masters.parse_master(exchange, content)
+
+
+def listing_abroad(exchange: str, record: AbroadRecord) -> Listing:
+    """The listing that a record states; `exchange` is our name of where it stands (SHI and SZI for the indices)."""
+    return Listing(
+        *(exchange, record.symbol, record.korean_name, *_NO_CODES, record.base_price or None, *_NOT_TOLD),
+        *(record.english_name, record.currency, record.sector_code, record.kind),
+        *(record.stream_symbol, record.fund_kind),
+    )
+
+
+def _parse_tabs(exchange: str, code: str, content: bytes) -> Parsed:
+    """As `parse_abroad`, several times as quick: what many records have in common is read once for all of them, and of
+    the others only names and price. A line that is not quite like one before goes the whole way.
+    """
+    try:
+        lines = _text_lines(content.decode("cp949"))
+    except UnicodeDecodeError:
+        records, bad = parse_abroad(code, content)
+        return [listing_abroad(exchange, record) for record in records], bad
+    shared: dict[tuple[str, ...], AbroadRecord] = {}
+    listings: dict[str, Listing] = {}
+    bad = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            listing = _tab_listing(exchange, code, line, shared)
+        except ValueError as error:
+            bad.append(BadLine(number, str(error), line.encode("cp949")))
+            continue
+        if listings.setdefault(listing.symbol, listing) is not listing:
+            bad.append(BadLine(number, f"symbol {listing.symbol} comes a second time", line.encode("cp949")))
+    return list(listings.values()), bad
+
+
+def _tab_listing(exchange: str, code: str, line: str, shared: dict[tuple[str, ...], AbroadRecord]) -> Listing:
+    """One line's listing. `shared` are records by all that is in them but symbols, names and price.
+
+    Raises:
+        ValueError: it is none of this file.
+    """
+    columns = line.split("\t", _VARIABLE_COLUMNS)
+    if len(columns) <= _VARIABLE_COLUMNS:
+        return listing_abroad(exchange, record_of(code, line))
+    nation, number, where, name, symbol, stream, korean, english, *kind, price, rest = columns
+    key = (nation, number, where, name, *kind, rest)
+    like = shared.get(key)
+    if like is None or not _PLAIN_SYMBOL(symbol) or not _PLAIN_PRICE(price):
+        shared[key] = record = record_of(code, line)
+        return listing_abroad(exchange, record)
+    return Listing(
+        exchange,
+        symbol,
+        korean.strip(),
+        "",
+        "",
+        float(price) or None,
+        None,
+        None,
+        None,
+        False,
+        False,
+        False,
+        False,
+        english.strip(),
+        like.currency,
+        like.sector_code,
+        like.kind,
+        stream,
+        like.fund_kind,
+    )
+
+
+def _text_lines(text: str) -> list[str]:
+    """As `lines_of`."""
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines] if "\r" in text else lines
+
+
+def _parse_sector_codes(content: bytes) -> Parsed:
+    listings: dict[str, Listing] = {}
+    bad: list[BadLine] = []
+    for number, line in enumerate(lines_of(content), start=1):
+        try:
+            listing = _sector_listing(line)
+        except ValueError as error:
+            bad.append(BadLine(number, str(error), line))
+            continue
+        if listing.symbol in listings:
+            bad.append(BadLine(number, f"code {listing.symbol} comes a second time", line))
+        else:
+            listings[listing.symbol] = listing
+    return list(listings.values()), bad
+
+
+def _sector_listing(line: bytes) -> Listing:
+    """One sector as the index that it is: its symbol is the market's digit and the code's four.
+
+    Raises:
+        ValueError: it is no record.
+    """
+    if len(line) != _SECTOR_BYTES:
+        raise ValueError(f"{len(line)} bytes where a record has {_SECTOR_BYTES}")
+    code = line[:_SECTOR_CODE_BYTES]
+    if not code.isalnum():
+        raise ValueError(f"{code.decode('ascii', 'backslashreplace')!r} is not a sector code")
+    name = line[_SECTOR_CODE_BYTES:].decode("cp949").strip()
+    return Listing(
+        *(SECTOR_CODES, code.decode("ascii"), name, *_NO_CODES, None, *_NOT_TOLD),
+        sector_code=code[1:].decode("ascii"),
+        security_type="index",
+    )

@@ -1,0 +1,162 @@
+"""Questions about listings and master files: who can be traded, what became of a symbol, how the looks went."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, Self
+
+import msgspec
+from sqlalchemy import Connection, func, or_, select
+
+from bus.events import ListingChanged, MasterFileApproved, MasterFileChecked
+from observer.reference.exchanges import REGIONS
+from observer.reference.listings import Listing
+from observer.store.engine import open_reader, require_current_schema, store_errors
+from observer.store.rows import event_of
+from observer.store.tables import EVENT_TABLES, LISTINGS
+
+_CHANGES: Final = EVENT_TABLES[ListingChanged]
+_CHECKS: Final = EVENT_TABLES[MasterFileChecked]
+_APPROVALS: Final = EVENT_TABLES[MasterFileApproved]
+_NOT_TRADED: Final = ("index", "warrant")
+
+
+class Tradable(msgspec.Struct, frozen=True, gc=False):
+    """A security that can be traded: what a scan of a market needs of each."""
+
+    exchange: str
+    symbol: str
+    name: str
+    english_name: str
+    currency: str
+    security_type: str
+    group: str
+    sector_code: str
+    realtime_symbol: str
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Of one exchange: how many are listed now, were once, and when the first was seen."""
+
+    exchange: str
+    active: int
+    inactive: int
+    first_seen_ns: int
+
+
+class ListingReader:
+    """Reads one database.
+
+    Raises:
+        StoreError: from opening and from every question: the database is not there, does not answer, or has another
+            schema than this code.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_reader(url)
+        require_current_schema(self._engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _asking(self) -> Iterator[Connection]:
+        with store_errors(self._engine), self._engine.connect() as connection:
+            yield connection
+
+    def tradable(self, region: str) -> Sequence[Tradable]:
+        """What can be traded in a region (`observer.reference.exchanges.REGIONS`) by exchange and symbol: listed now,
+        not suspended, neither an index nor a warrant. No broker is asked.
+        """
+        columns = (LISTINGS.c[name] for name in Tradable.__struct_fields__)
+        wanted = select(*columns).where(
+            LISTINGS.c.exchange.in_(REGIONS[region]),
+            LISTINGS.c.active.is_(True),
+            LISTINGS.c.suspended.is_(False),
+            LISTINGS.c.security_type.not_in(_NOT_TRADED),
+        )
+        with self._asking() as connection:
+            rows = connection.execute(wanted.order_by(LISTINGS.c.exchange, LISTINGS.c.symbol))
+            return [Tradable(*row) for row in rows]
+
+    def listing(self, exchange: str, symbol: str) -> Listing | None:
+        """One listing as it was last seen; None when it never was."""
+        columns = (LISTINGS.c[name] for name in Listing.__struct_fields__)
+        wanted = select(*columns).where(LISTINGS.c.exchange == exchange, LISTINGS.c.symbol == symbol)
+        with self._asking() as connection:
+            row = connection.execute(wanted).first()
+            return Listing(*row) if row else None
+
+    def counts(self) -> Sequence[Counts]:
+        """Of every exchange that has listings, by its name."""
+        active = func.sum(LISTINGS.c.active.cast(_CHECKS.c.records.type))
+        wanted = select(
+            LISTINGS.c.exchange, active, func.count() - active, func.min(LISTINGS.c.first_seen_ns)
+        ).group_by(LISTINGS.c.exchange)
+        with self._asking() as connection:
+            return [Counts(*row) for row in connection.execute(wanted.order_by(LISTINGS.c.exchange))]
+
+    def checks(self, since_ns: int, exchange: str | None = None) -> Sequence[MasterFileChecked]:
+        """The looks at master files since then, newest first, of one exchange or of all."""
+        wanted = select(_CHECKS).where(_CHECKS.c.checked_ns >= since_ns)
+        if exchange is not None:
+            wanted = wanted.where(_CHECKS.c.exchange == exchange)
+        with self._asking() as connection:
+            newest_first = (_CHECKS.c.checked_ns.desc(), _CHECKS.c.exchange, _CHECKS.c.sequence.desc())
+            rows = connection.execute(wanted.order_by(*newest_first))
+            return [event_of(MasterFileChecked, row) for row in rows]
+
+    def last_checks(self) -> Sequence[MasterFileChecked]:
+        """The last look at each exchange's file, by its name."""
+        newest = func.row_number().over(
+            partition_by=_CHECKS.c.exchange,
+            order_by=(_CHECKS.c.checked_ns.desc(), _CHECKS.c.stream.desc(), _CHECKS.c.sequence.desc()),
+        )
+        ranked = select(_CHECKS, newest.label("newest")).subquery()
+        fields = (ranked.c[column.name] for column in _CHECKS.columns)
+        with self._asking() as connection:
+            rows = connection.execute(select(*fields).where(ranked.c.newest == 1).order_by(ranked.c.exchange))
+            return [event_of(MasterFileChecked, row) for row in rows]
+
+    def approvals(self) -> Sequence[MasterFileApproved]:
+        """What persons approved, oldest first."""
+        with self._asking() as connection:
+            rows = connection.execute(select(_APPROVALS).order_by(_APPROVALS.c.approved_ns))
+            return [event_of(MasterFileApproved, row) for row in rows]
+
+    def lifetime(self, symbol: str, exchange: str | None = None) -> Sequence[ListingChanged]:
+        """All that became of a symbol, oldest first; of others with the same ISIN on the same exchange too, which are
+        the same security under another symbol.
+        """
+        of_symbol = _CHANGES.c.symbol == symbol
+        if exchange is not None:
+            of_symbol &= _CHANGES.c.exchange == exchange
+        with self._asking() as connection:
+            names = connection.execute(
+                select(_CHANGES.c.exchange, _CHANGES.c.isin).where(of_symbol, _CHANGES.c.isin != "").distinct()
+            ).all()
+            same = [(_CHANGES.c.exchange == where) & (_CHANGES.c.isin == isin) for where, isin in names]
+            wanted = select(_CHANGES).where(or_(of_symbol, *same))
+            rows = connection.execute(wanted.order_by(_CHANGES.c.changed_ns, _CHANGES.c.stream, _CHANGES.c.sequence))
+            return [event_of(ListingChanged, row) for row in rows]
+
+    def new_listings(self, since_ns: int) -> Sequence[ListingChanged]:
+        """What was new since then, oldest first; not those of an exchange's first file, which all are."""
+        first = select(_CHANGES.c.exchange, func.min(_CHANGES.c.changed_ns).label("first_ns")).group_by(
+            _CHANGES.c.exchange
+        )
+        imported = first.subquery()
+        wanted = (
+            select(_CHANGES)
+            .join(imported, imported.c.exchange == _CHANGES.c.exchange)
+            .where(
+                _CHANGES.c.change == "new",
+                _CHANGES.c.changed_ns >= since_ns,
+                _CHANGES.c.changed_ns > imported.c.first_ns,
+            )
+        )
+        with self._asking() as connection:
+            rows = connection.execute(wanted.order_by(_CHANGES.c.changed_ns, _CHANGES.c.exchange, _CHANGES.c.symbol))
+            return [event_of(ListingChanged, row) for row in rows]

@@ -1,0 +1,307 @@
+"""What a look at a master file promises: every answer of a host is one row of a table, and nothing is ever lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from bus.events import AlertRaised, ListingChanged, ListingValued, MasterFileApproved, MasterFileChecked
+from observer.errors import DataFileError
+from observer.reference.changes import ReferenceSettings
+from tests.masters.scene import Scene, contents, scene, symbols, zipped
+
+Body = Callable[[Scene], Awaitable[None]]
+
+
+def play(folder: Path, body: Body, settings: ReferenceSettings | None = None) -> None:
+    async def run() -> None:
+        async with scene(folder, settings) as found:
+            await body(found)
+
+    asyncio.run(run())
+
+
+def kinds(played: Scene) -> dict[str, int]:
+    found = [event for event in played.publication.events if isinstance(event, ListingChanged)]
+    return {kind: sum(event.change == kind for event in found) for kind in {event.change for event in found}}
+
+
+def state(played: Scene, exchange: str = "NASD") -> tuple[bytes, frozenset[str]]:
+    path = played.local.path(exchange)
+    return (path.read_bytes() if path.exists() else b"", frozenset(played.reader.active_listings(exchange)))
+
+
+async def first(played: Scene, count: int = 300) -> None:
+    played.host.offer("NASD", contents(symbols(count)))
+    assert (await played.masters.check("NASD")).verdict.decision == "updated"
+
+
+def test_the_first_file_is_taken_in_whole_and_kept(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        assert state(played) == (contents(symbols(300)), frozenset(symbols(300)))
+        assert kinds(played) == {"new": 300}
+        assert played.host.requests == ["HEAD", "GET"]
+
+    play(tmp_path, body)
+
+
+def test_what_did_not_change_is_not_downloaded_unless_it_is_forced(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        assert (await played.masters.check("NASD")).verdict.decision == "unchanged"
+        assert played.host.requests == ["HEAD", "GET", "HEAD"]
+        assert (await played.masters.check("NASD", force=True)).verdict.decision == "unchanged"
+        assert played.host.requests[-1] == "GET"
+        assert kinds(played) == {"new": 300}
+
+    play(tmp_path, body)
+
+
+def test_new_changed_removed_and_relisted_are_told_and_a_removed_one_stays_known(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        both = contents(symbols(298)) + contents(["X1", "X2"])
+        played.host.offer("NASD", both)
+        await played.masters.check("NASD")
+        assert kinds(played) == {"new": 302, "removed": 2}
+        assert set(played.reader.inactive_listings("NASD")) == {"S00298", "S00299"}
+        played.host.offer("NASD", contents(symbols(299)) + contents(["X1"], "새이름") + contents(["X2"]))
+        await played.masters.check("NASD")
+        assert kinds(played) == {"new": 302, "removed": 2, "relisted": 1, "changed": 1}
+        changed = [event for event in played.publication.events if isinstance(event, ListingChanged)][-1]
+        assert (changed.symbol, changed.changed_fields) == ("X1", "name,english_name")
+        assert changed.previous == '{"name":"회사","english_name":"회사 INC"}'
+        assert changed.run.startswith("NASD-2026")
+
+    play(tmp_path, body)
+
+
+def test_prices_alone_make_no_history(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NASD", contents(symbols(300), price="11.0000"))
+        found = await played.masters.check("NASD")
+        assert (found.verdict.decision, kinds(played)) == ("unchanged", {"new": 300})
+        assert sum(isinstance(event, ListingValued) for event in played.publication.events) == 300
+        assert played.reader.active_listings("NASD")["S00000"].base_price == 11.0
+        assert state(played)[0] == contents(symbols(300), price="11.0000")
+
+    play(tmp_path, body)
+
+
+def test_one_exchanges_file_never_touches_another_exchanges_listings(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NYSE", contents(symbols(10), code="NYS"))
+        await played.masters.check("NYSE")
+        assert len(played.reader.active_listings("NASD")) == 300
+        assert len(played.reader.active_listings("NYSE")) == 10
+
+    play(tmp_path, body)
+
+
+# --- what waits for a person ---
+
+
+@pytest.mark.parametrize("count", [240, 401])
+def test_a_mass_change_waits_and_is_applied_when_a_person_approves(tmp_path: Path, count: int) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        before = state(played)
+        played.host.offer("NASD", contents(symbols(count)))
+        found = await played.masters.check("NASD")
+        assert found.verdict.decision == "held"
+        assert state(played) == before
+        with pytest.raises(DataFileError, match=found.run):
+            await played.masters.approve("NASD-19700101T000000", ["NASD"])
+        await played.masters.approve(found.run, ["NASD"])
+        assert state(played) == (contents(symbols(count)), frozenset(symbols(count)))
+        assert [event.run for event in played.publication.events if isinstance(event, MasterFileApproved)] == [
+            found.run
+        ]
+        with pytest.raises(DataFileError, match="waits none"):
+            await played.masters.approve(found.run, ["NASD"])
+
+    play(tmp_path, body)
+
+
+# --- what a host can do wrong: nothing of it changes a file or a listing ---
+
+
+def body_of(content: bytes, status: int = 200) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, body=content, headers={"ETag": '"other"'})
+
+    return answer
+
+
+async def wrong_length(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "5000", "ETag": '"other"'})
+    await response.prepare(request)
+    if request.method == "GET":
+        await response.write(b"x" * 100)
+        assert request.transport is not None
+        request.transport.abort()
+    return response
+
+
+async def stall(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "5000", "ETag": '"other"'})
+    await response.prepare(request)
+    if request.method == "GET":
+        await response.write(b"x" * 100)
+        await asyncio.sleep(30)
+    return response
+
+
+async def silence(request: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(30)
+    return web.Response()
+
+
+async def nothing(request: web.Request) -> web.StreamResponse:
+    return web.Response(headers={"Content-Length": "0"})
+
+
+async def elsewhere(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPFound("/common/master/kospi_code.mst.zip")
+
+
+WHOLE = zipped(contents(symbols(301)))
+BAD_LINES = contents(symbols(290)) + b"no record\n" * 3
+ERRORS = {
+    "zero bytes": (nothing, "empty file", ["HEAD"]),
+    "404": (body_of(b"", 404), "HTTP 404", ["HEAD"] * 3),
+    "500": (body_of(b"", 500), "HTTP 500", ["HEAD"] * 3),
+    "redirect": (elsewhere, "HTTP 302", ["HEAD"] * 3),
+    "timeout": (silence, "Timeout", ["HEAD"] * 3),
+    "stall": (stall, "Timeout", ["HEAD", *["GET"] * 3]),
+    "wrong length": (wrong_length, "RemoteProtocolError|ReadError", ["HEAD", *["GET"] * 3]),
+    "truncated zip": (body_of(WHOLE[:-40]), "not a whole zip", ["HEAD", *["GET"] * 3]),
+    "damaged zip": (body_of(WHOLE[:70] + b"\0\0\0\0" + WHOLE[74:]), "not a whole zip", ["HEAD", *["GET"] * 3]),
+    "a page": (body_of(b"<html>"), "not a whole zip", ["HEAD", *["GET"] * 3]),
+    "an empty file in the zip": (body_of(zipped(b"")), "no records", ["HEAD", "GET"]),
+    "too much unreadable": (body_of(zipped(BAD_LINES)), "3 records cannot be read", ["HEAD", "GET"]),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_a_host_that_fails_changes_nothing_and_is_told_once(tmp_path: Path, case: str) -> None:
+    answer, reason, requests = ERRORS[case]
+
+    async def body(played: Scene) -> None:
+        await first(played)
+        before = state(played)
+        played.host.requests.clear()
+        played.host.answer = answer
+        found = await played.masters.check("NASD")
+        assert found.verdict.decision == "failed"
+        assert any(part in found.verdict.reason for part in reason.split("|"))
+        assert (state(played), played.host.requests) == (before, requests)
+        checked = [event for event in played.publication.events if isinstance(event, MasterFileChecked)][-1]
+        alert = played.publication.events[-1]
+        assert isinstance(alert, AlertRaised)
+        assert (checked.verdict, alert.severity) == ("failed", "critical")
+        published = len(played.publication.events)
+        played.host.answer = nothing
+        await played.masters.check("NASD")
+        assert len(played.publication.events) == published
+        played.host.answer = played.host.usual
+        assert (await played.masters.check("NASD", force=True)).verdict.decision == "unchanged"
+        assert [path.name for path in played.local.path("NASD").parent.glob(".*")] == []
+
+    play(tmp_path, body)
+
+
+def test_a_second_attempt_that_works_is_enough(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        attempts = iter([body_of(b"", 500), body_of(b"", 500)])
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            return await next(attempts, played.host.usual)(request)
+
+        played.host.answer = answer
+        began_ns = played.clock.now_ns()
+        await first(played)
+        assert played.clock.now_ns() - began_ns == 3_000_000_000  # one second, then two
+
+    play(tmp_path, body)
+
+
+# --- the decision table, at a real host (requirement 000, A.1) ---
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "severity"),
+    [
+        (300, 306, "updated", "info"),
+        (300, 390, "updated", "warning"),
+        (300, 298, "updated", "warning"),
+        (300, 255, "held", "critical"),
+    ],
+    ids=["normal growth", "massive growth", "minor decrease", "major decrease"],
+)
+def test_how_much_a_file_grew_or_shrank_decides(
+    tmp_path: Path, before: int, after: int, verdict: str, severity: str
+) -> None:
+    async def body(played: Scene) -> None:
+        await first(played, before)
+        played.host.offer("NASD", contents(symbols(after)))
+        found = await played.masters.check("NASD")
+        assert found.decision is not None
+        assert (found.decision.action, found.decision.severity) == ("download", severity)
+        assert found.verdict.decision == verdict
+
+    play(tmp_path, body)
+
+
+# --- backups ---
+
+
+def test_seven_versions_are_kept_and_the_newest_is_put_back(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        for count in range(300, 310):
+            played.host.offer("NASD", contents(symbols(count)))
+            await played.masters.check("NASD")
+            await played.clock.advance(86_400)
+        backups = played.local.backups("NASD")
+        assert [len(path.read_bytes().splitlines()) for path in backups] == list(range(308, 301, -1))
+        found = await played.masters.restore("NASD")
+        assert found.verdict.decision == "updated"
+        assert state(played) == (contents(symbols(308)), frozenset(symbols(308)))
+        assert (await played.masters.check("NASD")).verdict.decision == "updated"
+        assert state(played) == (contents(symbols(309)), frozenset(symbols(309)))
+
+    play(tmp_path, body)
+
+
+def test_without_a_backup_nothing_can_be_put_back(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        with pytest.raises(DataFileError, match="no backup"):
+            await played.masters.restore("NASD")
+
+    play(tmp_path, body)
+
+
+@pytest.mark.parametrize("damage", [b"", b"damaged\n" * 100, None])
+def test_a_damaged_file_is_fetched_again_or_replaced_by_its_backup(tmp_path: Path, damage: bytes | None) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NASD", contents(symbols(301)))
+        await played.masters.check("NASD")
+        path = played.local.path("NASD")
+        path.unlink()
+        if damage is not None:
+            path.write_bytes(damage)
+        played.host.answer = body_of(b"", 500)
+        assert (await played.masters.check("NASD")).verdict.decision == "failed"
+        assert path.read_bytes() == contents(symbols(300))
+        played.host.answer = played.host.usual
+        await played.masters.check("NASD")
+        assert state(played) == (contents(symbols(301)), frozenset(symbols(301)))
+
+    play(tmp_path, body)
