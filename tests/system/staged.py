@@ -72,7 +72,7 @@ class StagedDay:
         pids = self.system.pids()
         return set(pids) == set(EVERYBODY) and all(Path(f"/proc/{pid}").exists() for pid in pids.values())
 
-    def kill(self, victim: str, deadline_s: float = 45.0) -> None:
+    def kill(self, victim: str, deadline_s: float = 150.0) -> None:
         """Kill a process, and wait until its successor runs."""
         before = self.system.pids()[victim]
         os.kill(before, signal.SIGKILL)

@@ -93,7 +93,7 @@ class TestExamDay:
         assert day.system.rows(kinds.replace("{SPLIT}", SPLIT)) == []
         surges = day.system.rows(
             "SELECT reference / average_volume_20d FROM triggers JOIN universe_members USING (symbol) "
-            f"WHERE symbol = '{SPLIT}' AND kind = 'volume_surge' AND basis = 'average_day'"
+            f"WHERE symbol = '{SPLIT}' AND kind = 'volume_surge' AND basis = 'day'"
         )
         assert all(round(ratio) == INTO for (ratio,) in surges), "in shares of after the split"
 
