@@ -257,7 +257,7 @@ class Brokers:
 
 
 class RestOfAll:
-    """REST calls of every account, while they are open. Satisfies `QuoteSource` and `HistorySource`.
+    """REST calls of every account, while they are open. Satisfies `QuoteSource`, `HistorySource` and `PastBarSource`.
 
     Each call goes to the first usable account by priority: another one when that falls ill, and back when it heals.
     """
@@ -282,6 +282,10 @@ class RestOfAll:
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
         """As `HistorySource`."""
         return await self._first().minute_bars(symbol, from_ns, to_ns)
+
+    async def past_minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        """As `PastBarSource`."""
+        return await self._first().past_minute_bars(symbol, from_ns, to_ns)
 
     async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
         """As `HistorySource`."""

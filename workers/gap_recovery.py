@@ -8,17 +8,18 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
-import msgspec
-
-from bus.events import Event, GapDetected, GapRecovered, GapUnrecoverable
+from bus.commands import Done, Refused
+from bus.events import AlertRaised, GapDetected, GapRecovered, GapUnrecoverable, MinuteBarRecovered, Trade
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
-from observer.clock import NS_PER_S, kst_datetime
+from observer.clock import kst_datetime
 from observer.errors import ProviderError, StoreError
 from observer.gaps import recovery
+from observer.gaps.queue import Attempt, RecoveryQueue
 from observer.gaps.recovery import RecoveryPlan
+from observer.providers.domestic import PastBarSource
 from observer.providers.interfaces import HistorySource
 from observer.store.reader import StoreReader
 from workers.runtime import Worker, run
@@ -28,6 +29,13 @@ logger = logging.getLogger(__name__)
 LOOK_AGAIN_S: Final = 0.5  # machine seconds between looks at the database, should the feed have missed something
 DAYS_BACK: Final = 7  # older gaps than that were closed by whoever ran then
 GAPS_AT_ONCE: Final = 4  # the limiter sets the pace; this only hides the answers' latency behind each other
+SETTLE_S: Final = 1.0
+
+Row = Trade | MinuteBarRecovered
+
+
+class PastSource(HistorySource, PastBarSource, Protocol):
+    """Today's trades and minutes, and the minutes of earlier days."""
 
 
 async def gap_recovery(worker: Worker) -> None:
@@ -36,7 +44,8 @@ async def gap_recovery(worker: Worker) -> None:
         await worker.ready()
         await worker.settled(producer)
         async with worker.reader() as reader:
-            worklist = Worklist(worker, reader)
+            worklist = Worklist(worker, reader, producer)
+            worker.orders.gaps = worklist
             filler = Filler(worker, producer, rest, worklist)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(worklist.follow_feed())
@@ -45,22 +54,14 @@ async def gap_recovery(worker: Worker) -> None:
                     tasks.create_task(filler.work())
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """A gap that is waiting: what to ask for, how often that failed, and not before when to try."""
-
-    plan: RecoveryPlan
-    failures: int = 0
-    not_before_ns: int = 0
-
-
 class Worklist:
-    """The open gaps; each is taken up once in the life of the process, and handed out by priority."""
+    """The open gaps, handed out by priority. Satisfies `workers.orders.GapOrders`."""
 
-    def __init__(self, worker: Worker, reader: StoreReader) -> None:
+    def __init__(self, worker: Worker, reader: StoreReader, producer: Producer) -> None:
+        self.queue = RecoveryQueue(worker.settings.recovery)
         self._worker = worker
-        self._reader = reader
-        self._known: set[str] = set()
-        self._waiting: dict[str, Attempt] = {}
+        self.reader = reader
+        self._producer = producer
         self._news = asyncio.Condition()
 
     async def follow_feed(self) -> None:
@@ -74,47 +75,71 @@ class Worklist:
             feed.close()
 
     async def look_now_and_then(self) -> None:
-        """Take up what the database has open: what was left by an earlier process, or missed on the feed.
-
-        Gaps of earlier days are among them: nothing can fill those any more, and that is said of each.
-        """
+        """Take up what the database has open: what was left by an earlier process, or missed on the feed."""
         while True:
-            since = kst_datetime(self._worker.clock.now_ns()).date() - timedelta(days=DAYS_BACK)
             try:
-                await self._take_up(await asyncio.to_thread(self._reader.open_gaps, since.isoformat()))
+                await self._take_up(await asyncio.to_thread(self._open_gaps))
             except StoreError as error:  # the feed goes on telling, and the next look will see
                 logger.warning("cannot look for open gaps: %s", error)
             await asyncio.sleep(LOOK_AGAIN_S)
 
-    async def _take_up(self, gaps: Iterable[GapDetected]) -> None:
+    async def retry(self, gap_ids: Sequence[str]) -> Done | Refused:
+        """Try these gaps at once, whether they are open, were filled in part or given up; none: all that are open."""
+        found: dict[str, tuple[GapDetected, bool]] = {}
+        try:
+            for gap_id in gap_ids:
+                story = await asyncio.to_thread(self.reader.gap, gap_id)
+                if story is None:
+                    return Refused("unknown_gap", f"no gap has the id {gap_id!r}")
+                if story.recovered is not None and story.recovered.complete:
+                    return Refused("not_needed", f"gap {gap_id} is recovered, to the share")
+                found[gap_id] = (story.gap, story.is_open)
+            if not gap_ids:
+                found = {gap.gap_id: (gap, True) for gap in await asyncio.to_thread(self._open_gaps)}
+        except StoreError as error:
+            return Refused("failed", f"the database does not answer: {error}")
         async with self._news:
-            for gap in gaps:
-                if gap.gap_id not in self._known:
-                    self._known.add(gap.gap_id)
-                    self._waiting[gap.gap_id] = Attempt(recovery.plan(gap, self._worker.settings.recovery))
+            taken = [self.queue.take_up_again(gap, is_open=is_open) for gap, is_open in found.values()]
             self._news.notify_all()
+        under_way = f", {taken.count(False)} are under way" if False in taken else ""
+        return Done(self._worker.name, f"gaps to be tried now: {taken.count(True)}{under_way}")
 
     async def next(self) -> Attempt:
         """The most urgent gap that may be tried now; waits for one."""
         async with self._news:
-            while True:
-                now_ns = self._worker.clock.now_ns()
-                ready = [attempt.plan for attempt in self._waiting.values() if attempt.not_before_ns <= now_ns]
-                if ready:
-                    return self._waiting.pop(recovery.in_order(ready)[0].gap.gap_id)
-                await self._news.wait()
+            while (attempt := self.queue.take(self._worker.clock.now_ns())) is None:
+                await self._news.wait()  # `look_now_and_then` wakes who waits for a time to come
+            self._tell_crowding()
+            return attempt
 
-    def put_back(self, attempt: Attempt) -> None:
-        """Hand it out again once its time has come; `look_now_and_then` wakes who waits for it."""
-        self._waiting[attempt.plan.gap.gap_id] = attempt
+    def _open_gaps(self) -> Sequence[GapDetected]:
+        since = kst_datetime(self._worker.clock.now_ns()).date() - timedelta(days=DAYS_BACK)
+        return self.reader.open_gaps(since.isoformat())
+
+    async def _take_up(self, gaps: Iterable[GapDetected]) -> None:
+        async with self._news:
+            self.queue.take_up(gaps)
+            self._tell_crowding()
+            self._news.notify_all()
+
+    def _tell_crowding(self) -> None:
+        now_ns, name = self._worker.clock.now_ns(), self._worker.name
+        match self.queue.crowding():
+            case "begins":
+                text = f"{len(self.queue)} gaps wait to be filled"
+                self._producer.publish(AlertRaised(now_ns, "warning", name, text))
+            case "ends":
+                text = f"gaps are filled again as they come: {len(self.queue)} wait"
+                self._producer.publish(AlertRaised(now_ns, "info", name, text))
 
 
 class Filler:
     """Fetches what a gap misses and publishes it."""
 
-    def __init__(self, worker: Worker, producer: Producer, history: HistorySource, worklist: Worklist) -> None:
+    def __init__(self, worker: Worker, producer: Producer, history: PastSource, worklist: Worklist) -> None:
         self._clock = worker.clock
         self._settings = worker.settings.recovery
+        self._reader = worklist.reader
         self._producer = producer
         self._history = history
         self._worklist = worklist
@@ -125,44 +150,49 @@ class Filler:
             await self._fill(await self._worklist.next())
 
     async def _fill(self, attempt: Attempt) -> None:
-        gap = attempt.plan.gap
-        now_ns = self._clock.now_ns()
-        if reason := recovery.give_up(gap, attempt.failures, now_ns, self._settings):
+        gap, queue, now_ns = attempt.gap, self._worklist.queue, self._clock.now_ns()
+        if reason := recovery.give_up(gap, attempt.failures, attempt.why, self._settings):
             self._producer.publish(GapUnrecoverable(gap.gap_id, gap.symbol, now_ns, reason))
+            queue.close(attempt)
             return
-        is_last = attempt.failures + 1 >= self._settings.max_attempts
+        planned = recovery.plan_now(gap, attempt.failures, now_ns, self._settings)
+        is_last = recovery.is_last_attempt(planned, attempt.failures, self._settings)
         try:
-            rows, closed = await self._recover(attempt.plan)
-        except ProviderError as error:
+            rows, closed = await self._recover(planned)
+            if not rows or not (closed.complete or is_last):  # a source lags behind the stream: it may have more soon
+                queue.put_back(attempt, f"{planned.source} told {len(rows)} rows of it", self._clock.now_ns())
+                return
+            new = await self._not_stored(gap, rows) if attempt.again else rows
+        except (ProviderError, StoreError) as error:
             logger.warning("gap %s: %s", gap.gap_id, error)
-            self._try_again(attempt)
+            queue.put_back(attempt, str(error), self._clock.now_ns())
             return
-        if attempt.plan.source == "time_and_sales" and not closed.complete and not is_last:
-            self._try_again(attempt)  # the source lags behind the stream: what it lacks now it may have soon
-            return
-        self._producer.publish_together([*rows, closed])
+        self._producer.publish_together([*new, closed])
+        queue.close(attempt)
         logger.info("gap %s: recovered with %d rows", gap.gap_id, closed.rows)
 
-    async def _recover(self, plan: RecoveryPlan) -> tuple[Sequence[Event], GapRecovered]:
+    async def _not_stored(self, gap: GapDetected, rows: Sequence[Row]) -> Sequence[Row]:
+        """Those of the rows that an earlier recovery did not bring."""
+        while not await self._producer.drain(SETTLE_S):
+            logger.info("gap %s: waiting for what was recovered earlier to be stored", gap.gap_id)
+        stored = {recovery.name_of(row) for row in await asyncio.to_thread(self._reader.recovered_rows, gap)}
+        return [row for row in rows if recovery.name_of(row) not in stored]
+
+    async def _recover(self, plan: RecoveryPlan) -> tuple[Sequence[Row], GapRecovered]:
         """What came back for the gap, and the word that it is closed with that."""
         gap = plan.gap
         if plan.source == "time_and_sales":
             told = await self._history.trades_between(gap.symbol, plan.from_ns, plan.to_ns)
             found = recovery.select(told, gap, self._clock.now_ns())
             return found.trades, self._closed(plan, len(found.trades), found.volume, complete=found.complete)
-        minutes = await self._history.minute_bars(gap.symbol, plan.from_ns, plan.to_ns)
-        bars = recovery.select_minutes(minutes, gap)
+        past = recovery.is_past(gap, self._clock.now_ns())
+        fetch = self._history.past_minute_bars if past else self._history.minute_bars
+        bars = recovery.select_minutes(await fetch(gap.symbol, plan.from_ns, plan.to_ns), gap)
         return bars, self._closed(plan, len(bars), sum(bar.volume for bar in bars), complete=False)
 
     def _closed(self, plan: RecoveryPlan, rows: int, volume: float, *, complete: bool) -> GapRecovered:
         gap = plan.gap
         return GapRecovered(gap.gap_id, gap.symbol, self._clock.now_ns(), plan.source, rows, volume, complete)
-
-    def _try_again(self, attempt: Attempt) -> None:
-        """Later, each time a little more so."""
-        failures = attempt.failures + 1
-        pause_ns = round(recovery.retry_after_s(failures, self._settings) * NS_PER_S)
-        self._worklist.put_back(Attempt(attempt.plan, failures, self._clock.now_ns() + pause_ns))
 
 
 if __name__ == "__main__":

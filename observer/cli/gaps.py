@@ -1,4 +1,6 @@
-"""`observer gaps`: what of the stream was missed, and what became of it. From the database; nothing needs to run."""
+"""`observer gaps`: what of the stream was missed, and what became of it. From the database, but for
+what is to be tried again: that goes to the running system.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -9,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bus.commands import RetryGaps
+from observer.cli import control
 from observer.cli.here import ConfigOption, settings_here, today
 from observer.cli.quality import parsed_day
 from observer.clock import NS_PER_S, kst_datetime
@@ -56,6 +60,19 @@ def show(
         return
     for name, value in as_map(story).items():
         typer.echo(f"{name}: {value}")
+
+
+@app.command()
+def retry(
+    gap_id: Annotated[list[str] | None, typer.Argument(help="The gaps, as `observer gaps list` names them.")] = None,
+    all_open: Annotated[bool, typer.Option("--all-open", help="All that have no outcome yet.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the running system try at once to fill gaps, also ones that were given up or filled in part."""
+    if bool(gap_id) == all_open:
+        raise ConfigError("say which gaps: their ids, or --all-open")
+    control.show(control.ask(RetryGaps(gap_id or []), config), as_json=as_json)
 
 
 def as_map(story: GapStory) -> dict[str, object]:

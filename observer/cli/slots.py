@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bus.commands import Pin, Unpin
 from bus.events import SlotAssigned, SlotOverflowed, SlotReleased
 from observer.cli import control
 from observer.cli.here import ConfigOption, market_time_ns, settings_here, today
@@ -19,10 +20,9 @@ from observer.store.continuity import SlotChange, day_bounds
 from observer.store.reader import StoreReader
 
 app = typer.Typer(help="Places of the stream: who has one, since when, and why.", no_args_is_help=True)
-app.command("pin")(control.pin)
-app.command("unpin")(control.unpin)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+SymbolArgument = Annotated[str, typer.Argument(help="The symbol: 005930, say.")]
 DateOption = Annotated[str | None, typer.Option("--date", help="The day; without it today.")]
 
 _EXCHANGES: Final = ("KOSPI", "KOSDAQ")
@@ -61,7 +61,7 @@ def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def history(
-    symbol: control.SymbolArgument, day: DateOption = None, config: ConfigOption = None, as_json: JsonOption = False
+    symbol: SymbolArgument, day: DateOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """List a symbol's assignments, releases and refusals of a day."""
     settings = settings_here(config)
@@ -79,7 +79,7 @@ def history(
 
 @app.command()
 def why(
-    symbol: control.SymbolArgument, day: DateOption = None, config: ConfigOption = None, as_json: JsonOption = False
+    symbol: SymbolArgument, day: DateOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Say why a symbol has a place, or why it has none."""
     settings = settings_here(config)
@@ -88,6 +88,18 @@ def why(
     with StoreReader(settings.store.url) as reader:
         found = explain(reader, symbol, session_date, until_ns, settings.selection.universe)
     typer.echo(msgspec.json.encode(found).decode() if as_json else found.why)
+
+
+@app.command()
+def pin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Stream this symbol, whatever its score, until it is unpinned or the day's stream ends."""
+    control.show(control.ask(Pin(symbol), config), as_json=as_json)
+
+
+@app.command()
+def unpin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Free the place of a pinned symbol; a trigger that holds may win it one again."""
+    control.show(control.ask(Unpin(symbol), config), as_json=as_json)
 
 
 def explain(

@@ -139,22 +139,48 @@ def select_minutes(rows: Iterable[MinuteRow], gap: GapDetected) -> tuple[MinuteB
     return tuple(_stand_in(minutes[start_ns], gap) for start_ns in sorted(minutes) if first_ns <= start_ns <= last_ns)
 
 
+def name_of(row: Trade | MinuteBarRecovered) -> tuple[str, float]:
+    """What names a recovered row within its gap: the day's volume after the trade, or the minute's start."""
+    return ("trade", row.cumulative_volume) if isinstance(row, Trade) else ("minute", row.minute_start_ns)
+
+
 def retry_after_s(failed_attempts: int, settings: RecoverySettings) -> float:
     """Market seconds to wait after so many failed attempts: doubling from the first, up to the longest."""
     assert failed_attempts >= 1
     return min(settings.first_retry_seconds * 2.0 ** (failed_attempts - 1), settings.longest_retry_seconds)
 
 
-def give_up(gap: GapDetected, failed_attempts: int, now_ns: int, settings: RecoverySettings) -> str | None:
-    """Why a gap is not tried any more; None while it is worth another attempt.
+def plan_now(gap: GapDetected, failed_attempts: int, now_ns: int, settings: RecoverySettings) -> RecoveryPlan:
+    """What to ask for next, after so many failed attempts.
 
-    Brokers tell past trades and minutes of the current day only (reference/kis-api.md), so a gap dies with its day.
+    Minute bars when time-and-sales had nothing in all its attempts, and for a day that is over: of earlier days brokers
+    tell no trades (reference/kis-api.md).
     """
-    if failed_attempts >= settings.max_attempts:
-        return f"{failed_attempts} attempts failed"
-    if _korean_date(now_ns) > gap.session_date:
-        return f"the day is over: the source tells only of {_korean_date(now_ns)}"
-    return None
+    first = plan(gap, settings)
+    if first.source == "time_and_sales" and (is_past(gap, now_ns) or failed_attempts >= settings.max_attempts):
+        return RecoveryPlan(gap, first.priority, "minute_bars", *_minutes_of(gap))
+    return first
+
+
+def is_past(gap: GapDetected, now_ns: int) -> bool:
+    """Whether the gap's day is over."""
+    return _korean_date(now_ns) > gap.session_date
+
+
+def is_last_attempt(planned: RecoveryPlan, failed_attempts: int, settings: RecoverySettings) -> bool:
+    """Whether the source is not asked again: it then counts what it has, complete or not."""
+    return planned.source == "minute_bars" or failed_attempts + 1 >= settings.max_attempts
+
+
+def give_up(gap: GapDetected, failed_attempts: int, why: str, settings: RecoverySettings) -> str | None:
+    """What to tell of a gap that is not tried any more; None while it is worth another attempt. `why` the last failed.
+
+    Each source has so many attempts: one that begins with time-and-sales has twice as many.
+    """
+    sources = 2 if plan(gap, settings).source == "time_and_sales" else 1
+    if failed_attempts < sources * settings.max_attempts:
+        return None
+    return f"{failed_attempts} attempts failed, the last one: {why}"
 
 
 def _priority(gap: GapDetected, settings: RecoverySettings) -> Priority:

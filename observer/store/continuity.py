@@ -28,6 +28,8 @@ from observer.store.tables import EVENT_TABLES
 
 _STREAM_ENDS: Final = "TRACK_A_CLOSING"  # the phase in which Track B has stopped (observer.schedule.phases)
 _ONE_DAY: Final = timedelta(days=1)
+_MINUTE_NS: Final = 60_000_000_000
+_VOLUME_NOISE: Final = 1e-6  # see observer.gaps.recovery
 
 SlotChange = SlotAssigned | SlotReleased | SlotOverflowed
 
@@ -60,6 +62,27 @@ def gap_stories(connection: Connection, *conditions: ColumnElement[bool]) -> lis
     lost_of = {row.gap_id: event_of(GapUnrecoverable, row) for row in lost}
     stories = [GapStory(gap, recovered_of.get(gap.gap_id), lost_of.get(gap.gap_id)) for gap in found.values()]
     return sorted(stories, key=lambda story: (story.gap.detected_ns, story.gap.gap_id))
+
+
+def recovered_rows(connection: Connection, gap: GapDetected) -> list[Trade | MinuteBarRecovered]:
+    """What was recovered for a gap: its trades by cumulative volume, then its minute bars by time."""
+    trades, bars = EVENT_TABLES[Trade], EVENT_TABLES[MinuteBarRecovered]
+    one_by_one = (
+        select(trades)
+        .where(trades.c.symbol == gap.symbol, trades.c.session_date == gap.session_date)
+        .where(trades.c.cumulative_volume.between(gap.after_volume, gap.before_volume + _VOLUME_NOISE))
+        .where(trades.c.gap_id == gap.gap_id)
+    )
+    by_minute = (
+        select(bars)
+        .where(bars.c.symbol == gap.symbol, bars.c.gap_id == gap.gap_id)
+        .where(bars.c.minute_start_ns.between(gap.from_ns - _MINUTE_NS, gap.to_ns))
+    )
+    found: list[Trade | MinuteBarRecovered] = [
+        event_of(Trade, row) for row in connection.execute(one_by_one.order_by(trades.c.cumulative_volume))
+    ]
+    minutes = connection.execute(by_minute.order_by(bars.c.minute_start_ns))
+    return found + [event_of(MinuteBarRecovered, row) for row in minutes]
 
 
 def slot_changes(connection: Connection, from_ns: int, to_ns: int, symbol: str | None = None) -> list[SlotChange]:

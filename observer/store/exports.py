@@ -15,10 +15,10 @@ from typing import BinaryIO, Final
 import msgspec
 from sqlalchemy import Connection, select
 
-from bus.events import GapDetected, GapRecovered, MinuteBarRecovered, SlotOverflowed, Trade, kind_of
+from bus.events import GapDetected, GapRecovered, SlotOverflowed, kind_of
 from observer.clock import kst_datetime
 from observer.errors import StoreError
-from observer.store.continuity import GapStory, day_bounds, gap_stories
+from observer.store.continuity import GapStory, day_bounds, gap_stories, recovered_rows
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.ledgers import overflow_line, overflow_path, recovery_folder, recovery_lines, recovery_path
 from observer.store.rows import Place, event_of, place_of
@@ -30,9 +30,7 @@ EXPORTED_KINDS: Final = frozenset({kind_of(SlotOverflowed), kind_of(GapRecovered
 _PORTION: Final = 50_000  # events of a stream that one transaction looks through
 _IDS_AT_ONCE: Final = 500
 _ROWS_AT_ONCE: Final = 2_000
-_MINUTE_NS: Final = 60_000_000_000
 _NS_PER_S: Final = 1_000_000_000
-_VOLUME_NOISE: Final = 1e-6  # see observer.gaps.recovery
 
 _Key = tuple[int, Place]  # the order of a day's overflow: by time, and within a moment by place
 
@@ -212,7 +210,7 @@ class Ledgers:
         contents: dict[str, bytes] = {}
         for story in stories:
             if story.recovered is not None:
-                lines = recovery_lines(story.gap, story.recovered, _rows_for(connection, story.gap))
+                lines = recovery_lines(story.gap, story.recovered, recovered_rows(connection, story.gap))
                 name = recovery_path(story.gap)
                 contents[name] = contents.get(name, b"") + lines
         written = {self._folder / name: content for name, content in contents.items() if content}
@@ -244,27 +242,6 @@ def _closed_gaps(connection: Connection, stream: int, after: int, upto: int) -> 
     columns = EVENT_TABLES[GapRecovered].c
     wanted = select(columns.gap_id).where(columns.stream == stream, columns.sequence > after, columns.sequence <= upto)
     return connection.scalars(wanted).all()
-
-
-def _rows_for(connection: Connection, gap: GapDetected) -> Sequence[Trade | MinuteBarRecovered]:
-    """What was recovered for a gap, in order: it has trades or minute bars."""
-    trades, bars = EVENT_TABLES[Trade], EVENT_TABLES[MinuteBarRecovered]
-    one_by_one = (
-        select(trades)
-        .where(trades.c.symbol == gap.symbol, trades.c.session_date == gap.session_date)
-        .where(trades.c.cumulative_volume.between(gap.after_volume, gap.before_volume + _VOLUME_NOISE))
-        .where(trades.c.gap_id == gap.gap_id)
-    )
-    by_minute = (
-        select(bars)
-        .where(bars.c.symbol == gap.symbol, bars.c.gap_id == gap.gap_id)
-        .where(bars.c.minute_start_ns.between(gap.from_ns - _MINUTE_NS, gap.to_ns))
-    )
-    found: list[Trade | MinuteBarRecovered] = [
-        event_of(Trade, row) for row in connection.execute(one_by_one.order_by(trades.c.cumulative_volume))
-    ]
-    minutes = connection.execute(by_minute.order_by(bars.c.minute_start_ns))
-    return found + [event_of(MinuteBarRecovered, row) for row in minutes]
 
 
 # --- files ---------------------------------------------------------------------------------------------------

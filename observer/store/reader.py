@@ -18,6 +18,7 @@ from bus.events import (
     GapDetected,
     GapRecovered,
     GapUnrecoverable,
+    MinuteBarRecovered,
     QualityJudged,
     SlotAssigned,
     SlotReleased,
@@ -37,6 +38,7 @@ from observer.store.continuity import (
     day_bounds,
     gap_stories,
     judged,
+    recovered_rows,
     slot_changes,
     symbol_days,
     trades_of,
@@ -286,6 +288,11 @@ class StoreReader:
         """One gap by its id."""
         with self._asking() as connection:
             return next(iter(gap_stories(connection, EVENT_TABLES[GapDetected].c.gap_id == gap_id)), None)
+
+    def recovered_rows(self, gap: GapDetected) -> Sequence[Trade | MinuteBarRecovered]:
+        """What is stored of a gap's recovery: trades by cumulative volume, then minute bars by time."""
+        with self._asking() as connection:
+            return recovered_rows(connection, gap)
 
     def slot_history(self, session_date: str, symbol: str | None = None) -> Sequence[SlotChange]:
         """A day's assignments, releases and refusals of places, in the order in which they were decided."""

@@ -16,31 +16,23 @@ from types import TracebackType
 from typing import Final, Self
 
 from bus.commands import (
-    Drain,
     Heartbeat,
     HostRequest,
     Order,
     OrderReply,
-    Pin,
     Ready,
     Refused,
-    Reload,
     ReloadReply,
     Reply,
     Request,
     Restart,
-    RunJob,
-    SetLogLevel,
     Shutdown,
     Start,
-    StartCapture,
     Status,
     StatusReply,
     Stop,
-    StopCapture,
     Stopping,
     UnderWay,
-    Unpin,
 )
 from bus.control import ControlServer, ControlTimeoutError
 from bus.endpoints import Address
@@ -341,7 +333,7 @@ class Supervisor:
             case Shutdown():
                 self.shutdown_asked.set()
                 return UnderWay("stopping everything")
-            case Reload() | StartCapture() | StopCapture() | Drain() | RunJob() | SetLogLevel() | Pin() | Unpin():
+            case _:
                 return await self._orders(request)
 
     def _hear(self, identity: bytes, message: Ready | Heartbeat | Stopping) -> Refused | None:

@@ -32,6 +32,7 @@ from bus.commands import (
     Reply,
     Request,
     Restart,
+    RetryGaps,
     RunJob,
     SetLogLevel,
     Start,
@@ -45,7 +46,15 @@ from bus.control import ORDER
 from observer.cli.app import main
 from observer.cli.orders import Orders
 from observer.config import Settings, load_settings
-from observer.processes import JOB_OWNERS, PROCESSES, SIMULATOR, SLOTS_OWNER, children_of, revision_of
+from observer.processes import (
+    GAPS_OWNER,
+    JOB_OWNERS,
+    PROCESSES,
+    SIMULATOR,
+    SLOTS_OWNER,
+    children_of,
+    revision_of,
+)
 from observer.supervisor.supervisor import Supervisor
 from tests.cli.test_cli_control import answering, exit_status
 from tests.supervisor.scenes import Changes, speaker, supervisor_of
@@ -194,13 +203,16 @@ async def hosted(folder: Path) -> AsyncIterator[Scene]:
         yield scene[0]
 
 
-def test_a_job_and_a_pin_go_to_the_process_that_owns_them(folder: Path) -> None:
+def test_a_job_a_pin_and_a_retry_go_to_the_process_that_owns_them(folder: Path) -> None:
     async def run() -> None:
         async with hosted(folder) as scene:
             for job, owner in JOB_OWNERS.items():
                 assert await scene.refusal(RunJob(job)) == ("unknown_job", f"{owner} has no job {job!r}; it has none")
             code, message = await scene.refusal(Pin("005930"))
             assert (code, message.split()[0]) == ("not_now", SLOTS_OWNER)
+            code, message = await scene.refusal(RetryGaps())
+            assert code == "unknown_process"  # it does not run here
+            assert GAPS_OWNER in message
 
     asyncio.run(run())
 
@@ -313,6 +325,8 @@ NOBODY: tuple[Request, ...] = (
     SetLogLevel("zz", "DEBUG"),
     Pin("zz"),
     Unpin("zz"),
+    RetryGaps(["zz"]),
+    RetryGaps(),
     StartCapture("zz", ["zz"]),
     StopCapture(),
 )
@@ -381,10 +395,8 @@ def anything(chance: Random, seeds: list[bytes]) -> list[bytes]:
         ("drain track_b", Drain("track-b")),
         ("run-job master-files", RunJob("master_files")),
         ("log-level track-b debug", SetLogLevel("track-b", "DEBUG")),
-        ("slots pin 005930", Pin("005930")),
         ("capture start --out /x/y --kinds trade,snapshot", StartCapture("/x/y", ["trade", "snapshot"])),
         ("capture stop", StopCapture()),
-        ("slots unpin 005930", Unpin("005930")),
     ],
 )
 def test_each_command_asks_for_what_it_says(
@@ -393,6 +405,30 @@ def test_each_command_asks_for_what_it_says(
     with answering(folder, lambda _: Done("track-b", "as asked")) as heard:
         assert exit_status(monkeypatch, "ctl", *words.split()) == 0
     assert heard == [asked]
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("slots pin 005930", Pin("005930")),
+        ("slots unpin 005930", Unpin("005930")),
+        ("gaps retry g-1 g-2", RetryGaps(["g-1", "g-2"])),
+        ("gaps retry --all-open", RetryGaps()),
+    ],
+)
+def test_a_group_of_its_own_asks_likewise(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: str, asked: Request
+) -> None:
+    with answering(folder, lambda _: Done("track-b", "as asked")) as heard:
+        assert exit_status(monkeypatch, *words.split()) == 0
+    assert heard == [asked]
+
+
+@pytest.mark.parametrize("words", ["gaps retry", "gaps retry g-1 --all-open"])
+def test_a_retry_says_which_gaps_it_means(folder: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    with answering(folder, lambda _: Done("gap-recovery", "as asked")) as heard:
+        assert exit_status(monkeypatch, *words.split()) == 2
+    assert heard == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,10 @@ from observer.gaps.recovery import (
     Selection,
     give_up,
     in_order,
+    is_last_attempt,
+    is_past,
     plan,
+    plan_now,
     retry_after_s,
     select,
     select_minutes,
@@ -266,12 +269,27 @@ def test_the_pause_doubles_up_to_its_limit() -> None:
     assert [retry_after_s(attempt, SETTINGS) for attempt in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-def test_a_gap_is_given_up_after_the_last_attempt() -> None:
-    assert give_up(gap(), 4, RECEIVED_NS, SETTINGS) is None
-    assert give_up(gap(), 5, RECEIVED_NS, SETTINGS) == "5 attempts failed"
+@pytest.mark.parametrize(("attempts", "found"), [(5, gap(600.0)), (10, gap())])
+def test_a_gap_is_given_up_after_the_last_attempt_at_its_last_source(attempts: int, found: GapDetected) -> None:
+    assert give_up(found, attempts - 1, "busy", SETTINGS) is None
+    assert give_up(found, attempts, "busy", SETTINGS) == f"{attempts} attempts failed, the last one: busy"
 
 
-def test_a_gap_is_given_up_when_its_day_is_over() -> None:
+def test_minute_bars_are_asked_for_when_time_and_sales_had_nothing_to_the_end() -> None:
+    planned = [plan_now(gap(), failures, RECEIVED_NS, SETTINGS) for failures in (4, 5)]
+    assert [each.source for each in planned] == ["time_and_sales", "minute_bars"]
+    assert (planned[1].from_ns, planned[1].to_ns) == (TEN_O_CLOCK_NS, TEN_O_CLOCK_NS)
+
+
+def test_of_a_day_that_is_over_only_minutes_are_asked_for() -> None:
     midnight_ns = TEN_O_CLOCK_NS + 14 * 60 * MINUTE_NS
-    assert give_up(gap(), 0, midnight_ns - 1, SETTINGS) is None
-    assert "2026-11-19" in (give_up(gap(), 0, midnight_ns, SETTINGS) or "")
+    assert not is_past(gap(), midnight_ns - 1)
+    assert plan_now(gap(), 0, midnight_ns - 1, SETTINGS) == plan(gap(), SETTINGS)
+    assert is_past(gap(), midnight_ns)
+    assert plan_now(gap(), 0, midnight_ns, SETTINGS).source == "minute_bars"
+
+
+@pytest.mark.parametrize(("failures", "is_last"), [(0, False), (3, False), (4, True)])
+def test_what_time_and_sales_has_at_its_last_attempt_counts(failures: int, is_last: bool) -> None:
+    assert is_last_attempt(plan(gap(), SETTINGS), failures, SETTINGS) is is_last
+    assert is_last_attempt(plan(gap(600.0), SETTINGS), failures, SETTINGS)

@@ -28,9 +28,9 @@ def test_a_day_obeys_and_its_counts_stay_equal() -> None:
         }
 
         [(smallest,)] = wait_for(system, "SELECT symbol FROM universe_members ORDER BY rank DESC LIMIT 1")
-        system.until(lambda: ordered(configuration, "slots", "pin", smallest), "Track B has places")
+        system.until(lambda: pinned(configuration, smallest), "Track B has places")
         ordered(configuration, "restart", "track-b")
-        system.until(lambda: "already" in told(configuration, "slots", "pin", smallest), "the pin is taken over")
+        system.until(lambda: "already" in pinned(configuration, smallest), "the pin is taken over")
 
         system.until(lambda: "is whole" in told(configuration, "capture", "stop"), "the recording is whole")
         assert system.ended() == 0
@@ -49,7 +49,16 @@ def ordered(configuration: Path, *words: object) -> bool:
     return observer("ctl", *words, "--config", configuration, cwd=configuration.parent).returncode == 0
 
 
+def pinned(configuration: Path, symbol: str) -> str:
+    """What the answer says; nothing when it was refused."""
+    return detail_of("slots", "pin", symbol, configuration=configuration)
+
+
 def told(configuration: Path, *words: object) -> str:
     """What the answer says; nothing when it was refused."""
-    completed = observer("ctl", *words, "--json", "--config", configuration, cwd=configuration.parent)
+    return detail_of("ctl", *words, configuration=configuration)
+
+
+def detail_of(*words: object, configuration: Path) -> str:
+    completed = observer(*words, "--json", "--config", configuration, cwd=configuration.parent)
     return str(json.loads(completed.stdout).get("detail", "")) if completed.returncode == 0 else ""

@@ -1,0 +1,138 @@
+"""Which gap is filled next: each once, the most urgent first, and none forgotten."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import GapDetected
+from observer.gaps.queue import CROWDED_ABOVE, DEPTH_MAX, Attempt, RecoveryQueue
+from observer.gaps.recovery import RecoverySettings
+
+SECOND_NS = 10**9
+
+
+def gap(gap_id: str = "g", duration_s: float = 1.0, detected_ns: int = 0) -> GapDetected:
+    to_ns = round(duration_s * SECOND_NS)
+    return GapDetected(gap_id, "kis", "005930", "2026-11-18", detected_ns, 0, to_ns, 0, 9, 9, 9, "reconnect")
+
+
+def queue_of(*gaps: GapDetected) -> RecoveryQueue:
+    queue = RecoveryQueue(RecoverySettings())
+    queue.take_up(gaps)
+    return queue
+
+
+def taken(queue: RecoveryQueue, now_ns: int = 0) -> Attempt:
+    attempt = queue.take(now_ns)
+    assert attempt is not None
+    return attempt
+
+
+def drained(queue: RecoveryQueue) -> list[str]:
+    found = []
+    while attempt := queue.take(0):
+        found.append(attempt.gap.gap_id)
+    return found
+
+
+def test_the_most_urgent_is_handed_out_first() -> None:
+    assert drained(queue_of(gap("long", 90), gap("middle", 30), gap("short", 1))) == ["short", "middle", "long"]
+
+
+def test_a_gap_that_is_told_twice_is_filled_once() -> None:
+    queue = queue_of(gap(), gap())
+    queue.close(taken(queue))
+    queue.take_up([gap()])
+    assert queue.take(0) is None
+
+
+def test_a_failed_one_waits_for_its_time_and_knows_why() -> None:
+    queue = queue_of(gap())
+    queue.put_back(taken(queue), "busy", 0)
+    assert queue.take(SECOND_NS - 1) is None
+    assert taken(queue, SECOND_NS) == Attempt(gap(), 1, SECOND_NS, "busy")
+
+
+# --- again, by order of a person ---
+
+
+def test_one_that_waits_after_a_failure_is_tried_at_once() -> None:
+    queue = queue_of(gap())
+    queue.put_back(taken(queue), "busy", 0)
+    assert queue.take_up_again(gap(), is_open=True)
+    assert taken(queue) == Attempt(gap())
+
+
+def test_one_that_was_closed_in_part_or_given_up_is_tried_again_as_such() -> None:
+    queue = queue_of(gap())
+    queue.close(taken(queue))
+    assert queue.take_up_again(gap(), is_open=False)
+    assert taken(queue) == Attempt(gap(), again=True)
+
+
+def test_one_that_an_earlier_process_closed_is_tried_again() -> None:
+    assert queue_of().take_up_again(gap(), is_open=False)
+
+
+def test_one_under_way_is_left_alone() -> None:
+    queue = queue_of(gap())
+    taken(queue)
+    assert not queue.take_up_again(gap(), is_open=True)
+    assert not queue.take_up_again(gap(), is_open=False)
+
+
+def test_one_whose_outcome_is_not_stored_yet_is_left_alone() -> None:
+    queue = queue_of(gap())
+    queue.close(taken(queue))
+    assert not queue.take_up_again(gap(), is_open=True)
+
+
+# --- how many wait ---
+
+
+def test_a_queue_that_is_too_long_is_told_once_and_its_end_once() -> None:
+    queue = queue_of(*(gap(f"g{number}") for number in range(DEPTH_MAX - 1)))
+    assert queue.crowding() is None
+    queue.take_up([gap("one more")])
+    assert [queue.crowding(), queue.crowding()] == ["begins", None]
+    while len(queue) >= CROWDED_ABOVE:
+        assert queue.crowding() is None
+        queue.close(taken(queue))
+    assert [queue.crowding(), queue.crowding()] == ["ends", None]
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["take_up", "again", "fail", "close"]), st.integers(0, 5)), max_size=60)
+
+
+@given(STEPS)
+def test_whatever_happens_no_gap_is_forgotten_and_none_is_under_way_twice(steps: list[tuple[str, int]]) -> None:
+    queue, told, closed = RecoveryQueue(RecoverySettings()), set(), set()
+    under_way: dict[str, Attempt] = {}
+    for now, (step, number) in enumerate(steps):
+        wanted = gap(f"g{number}")
+        if step == "take_up":
+            queue.take_up([wanted])
+            told.add(wanted.gap_id)
+        elif step == "again" and wanted.gap_id in told:
+            if queue.take_up_again(wanted, is_open=wanted.gap_id not in closed):
+                closed.discard(wanted.gap_id)
+        elif attempt := queue.take(now * 100 * SECOND_NS):
+            assert attempt.gap.gap_id not in under_way
+            if step == "fail":
+                queue.put_back(attempt, "busy", now * 100 * SECOND_NS)
+            else:
+                queue.close(attempt)
+                closed.add(attempt.gap.gap_id)
+    waiting = told - closed
+    found = set()
+    while attempt := queue.take(10**6 * SECOND_NS):
+        found.add(attempt.gap.gap_id)
+    assert found == waiting
+    assert len(queue) == 0
+
+
+def test_what_waits_counts_without_what_is_under_way() -> None:
+    queue = queue_of(gap("a"), gap("b"))
+    taken(queue)
+    assert len(queue) == 1
+    assert msgspec.structs.asdict(taken(queue))["failures"] == 0

@@ -1,0 +1,227 @@
+"""Gaps against the simulated broker and the real writer: whoever is killed, none is forgotten, none filled twice."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+
+from bus.commands import Done, Refused
+from bus.endpoints import Endpoints
+from bus.events import Event, GapDetected, GapUnrecoverable
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.bench.child import running_child
+from observer.clock import CLOCK_VARIABLE, NS_PER_S
+from observer.practice import DAY
+from observer.simulator.market import OfferedTrade
+from observer.store.continuity import GapStory
+from observer.store.reader import StoreReader
+from tests.workers.three_accounts import Scene, run, scene
+from workers.gap_recovery import gap_recovery
+from workers.runtime import Worker
+
+HOLE = 3  # trades
+
+
+class Recovery(msgspec.Struct):
+    """A broker, a writer, and somebody who tells of gaps."""
+
+    day: Scene
+    producer: Producer
+    reader: StoreReader
+    environment: dict[str, str]
+
+    @property
+    def configuration(self) -> Path:
+        return self.day.folder / "observer.toml"
+
+    def outcomes(self) -> list[GapStory]:
+        return list(self.reader.gaps(DAY.isoformat()))
+
+    def open_gaps(self) -> int:
+        return sum(story.is_open for story in self.outcomes())
+
+    async def tell(self, *events: Event) -> None:
+        self.producer.publish(*events)
+        await self.stored()
+
+    async def stored(self) -> None:
+        await self.day.until(lambda: self.producer.unacknowledged == 0, "everything is stored")
+
+    @contextlib.asynccontextmanager
+    async def at_work(self) -> AsyncIterator[Worker]:
+        """The process that fills gaps, as a task of ours."""
+        worker = Worker("gap-recovery", self.day.settings, self.day.clock)
+        working = asyncio.create_task(gap_recovery(worker))
+        try:
+            await self.day.until(lambda: worker.orders.gaps is not None, "it works")
+            yield worker
+            assert not working.done(), working.exception()
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            worker.control.close()
+
+
+@contextlib.asynccontextmanager
+async def recovery() -> AsyncIterator[Recovery]:
+    async with scene(11) as day:
+        environment = {CLOCK_VARIABLE: day.clock.to_variable()}
+        configuration = day.folder / "observer.toml"
+        runtime = Path(day.settings.run.runtime)
+        async with running_child("core-writer", day.settings, configuration, environment):
+            producer = Producer(Outbox(day.folder / "told", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest)
+            delivery = asyncio.create_task(producer.run())
+            try:
+                with StoreReader(day.settings.store.url) as reader:
+                    yield Recovery(day, producer, reader, environment)
+            finally:
+                delivery.cancel()
+                await asyncio.gather(delivery, return_exceptions=True)
+                producer.close()
+
+
+def holes(day: Scene, count: int) -> list[tuple[GapDetected, Sequence[OfferedTrade]]]:
+    """So many gaps of what the market offered before eleven, and what each misses."""
+    found: list[tuple[GapDetected, Sequence[OfferedTrade]]] = []
+    began_ns = day.clock.now_ns() - 60 * NS_PER_S
+    for instrument in day.simulator.market.instruments:
+        trades = [each for each in day.simulator.market.offered(instrument.symbol) if each.exchange_time_ns < began_ns]
+        for start in range(1, len(trades) - HOLE, 2 * HOLE):
+            missing = trades[start : start + HOLE]
+            found.append((gap_before(trades[start - 1], missing), missing))
+            if len(found) == count:
+                return found
+    raise AssertionError(f"the market has only {len(found)} such holes")
+
+
+def gap_before(last: OfferedTrade, missing: Sequence[OfferedTrade]) -> GapDetected:
+    after, before = float(last.cumulative_volume), float(missing[-1].cumulative_volume)
+    seen_ns = missing[-1].exchange_time_ns
+    return GapDetected(
+        f"gap-{last.symbol}-{last.cumulative_volume}", "kis", last.symbol, DAY.isoformat(), seen_ns,
+        last.exchange_time_ns, seen_ns, after, before, before - after, HOLE, "reconnect",
+    )  # fmt: skip
+
+
+def assert_filled_once(scene: Recovery, expected: Sequence[tuple[GapDetected, Sequence[OfferedTrade]]]) -> None:
+    """Each gap has one outcome, and exactly what it missed is stored."""
+    assert [story.gap.gap_id for story in scene.outcomes() if not (story.recovered and story.recovered.complete)] == []
+    assert scene.reader.row_counts()["gap_recoveries"] == len(expected)
+    assert scene.reader.duplicate_trades() == 0
+    stored = {(trade.gap_id, trade.symbol, trade.cumulative_volume) for trade in scene.reader.trades(DAY.isoformat())}
+    assert stored == {
+        (gap.gap_id, gap.symbol, trade.cumulative_volume) for gap, missing in expected for trade in missing
+    }
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(24, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+def test_kills_at_random_moments_leave_no_gap_forgotten_and_none_filled_twice(kills: int) -> None:
+    async def scenario() -> None:
+        chance = Random(7)
+        async with recovery() as found:
+            expected = holes(found.day, 30 * kills)
+            portions = [expected[number::kills] for number in range(kills)]
+            for portion in portions:
+                await found.tell(*(gap for gap, _missing in portion))
+                await kill_at_work(found, chance.uniform(0.0, 0.2))
+            async with found.at_work():
+                await found.day.until(lambda: found.open_gaps() == 0, "every gap is closed")
+            assert_filled_once(found, expected)
+
+    asyncio.run(asyncio.wait_for(scenario(), 250))
+
+
+async def kill_at_work(found: Recovery, after_s: float) -> None:
+    """Start the process, and kill it some time after it has filled another gap."""
+    before = found.open_gaps()
+    command = [sys.executable, "-m", "workers.gap_recovery", "--config", str(found.configuration)]
+    with (found.day.folder / "killed.log").open("ab") as log:
+        process = subprocess.Popen(command, env={**os.environ, **found.environment}, stdout=log, stderr=log)
+    try:
+        await found.day.until(lambda: found.open_gaps() < before, "it fills gaps")
+        await asyncio.sleep(after_s)  # how long it is let alone is what the test is about
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_gap_of_a_day_that_is_over_gets_its_minutes_or_is_given_up_with_the_reason() -> None:
+    async def scenario() -> None:
+        async with recovery() as found:
+            yesterday = DAY - timedelta(days=1)
+            day_ns = 24 * 3600 * NS_PER_S
+            [(today, _missing)] = holes(found.day, 1)
+            past = msgspec.structs.replace(
+                today, gap_id="past", session_date=yesterday.isoformat(),
+                from_ns=today.from_ns - day_ns, to_ns=today.from_ns - day_ns + 120 * NS_PER_S,
+            )  # fmt: skip
+            unknown = msgspec.structs.replace(past, gap_id="unknown", symbol="999999")
+            await found.tell(past, unknown)
+            async with found.at_work():
+                await found.day.until(
+                    lambda: all(not story.is_open for story in found.reader.gaps(yesterday.isoformat())),
+                    "both have an outcome",
+                )
+            outcomes = {story.gap.gap_id: story for story in found.reader.gaps(yesterday.isoformat())}
+            filled, lost = outcomes["past"].recovered, outcomes["unknown"].unrecoverable
+            assert filled is not None
+            assert (filled.source, filled.complete) == ("minute_bars", False)
+            assert filled.rows == len(found.reader.recovered_rows(past)) > 0
+            assert isinstance(lost, GapUnrecoverable)
+            assert "attempts failed" in lost.reason
+
+    run(scenario)
+
+
+def test_a_retry_fills_what_was_given_up_and_refuses_what_is_whole() -> None:
+    async def scenario() -> None:
+        async with recovery() as found:
+            expected = holes(found.day, 1)
+            [(gap, _missing)] = expected
+            await found.tell(gap, GapUnrecoverable(gap.gap_id, gap.symbol, gap.to_ns, "too busy"))
+            async with found.at_work() as worker:
+                assert worker.orders.gaps is not None
+                assert await worker.orders.gaps.retry([]) == Done("gap-recovery", "gaps to be tried now: 0")
+                told = await worker.orders.gaps.retry([gap.gap_id])
+                assert told == Done("gap-recovery", "gaps to be tried now: 1")
+                await found.day.until(lambda: found.outcomes()[0].recovered is not None, "it is filled")
+                assert_filled_once(found, expected)
+                again = await worker.orders.gaps.retry([gap.gap_id])
+                assert isinstance(again, Refused)
+                assert again.code == "not_needed"
+                nobody = await worker.orders.gaps.retry(["zz"])
+                assert isinstance(nobody, Refused)
+                assert nobody.code == "unknown_gap"
+
+    run(scenario)
+
+
+def test_a_retry_of_what_was_filled_in_part_brings_only_the_rest() -> None:
+    async def scenario() -> None:
+        async with recovery() as found:
+            [(gap, missing)] = expected = holes(found.day, 1)
+            await found.tell(gap)
+            async with found.at_work():
+                await found.day.until(lambda: found.open_gaps() == 0, "it is filled")
+            [closed] = [story.recovered for story in found.outcomes()]
+            assert closed is not None
+            partly = msgspec.structs.replace(closed, recovered_ns=closed.recovered_ns + 1, rows=1, complete=False)
+            await found.tell(partly)  # as if the source had lagged behind at the last attempt
+            async with found.at_work() as worker:
+                assert worker.orders.gaps is not None
+                await worker.orders.gaps.retry([gap.gap_id])
+                await found.day.until(lambda: found.reader.row_counts()["gap_recoveries"] == 3, "it is filled again")
+            assert found.reader.duplicate_trades() == 0
+            assert len(found.reader.recovered_rows(gap)) == len(missing) == len(expected[0][1])
+
+    run(scenario)
