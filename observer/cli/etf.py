@@ -77,7 +77,8 @@ def show(
     if fund is None:
         raise ConfigError(f"no list of funds ever had {symbol!r}")
     if as_json:
-        typer.echo(msgspec.json.encode({"fund": fund, "changes": history}).decode())
+        changes = [msgspec.structs.asdict(change) for change in history]
+        typer.echo(msgspec.json.encode({"fund": fund, "changes": changes}).decode())
         return
     table = _table(f"{fund.symbol} {fund.name}", ("field", "value", "from"))
     sources = dict(pair.split("=", 1) for pair in fund.sources.split(",") if pair)
