@@ -215,7 +215,7 @@ def test_streamed_trades_and_quotes_bars_and_past_trades_come_out_as_live(tmp_pa
                 live = {
                     "quotes": await rest.quotes([i.symbol for i in client.simulator.market.instruments[:30]]),
                     "daily_bars": await rest.daily_bars(symbol, date(2026, 10, 1), day),
-                    "trades": await rest.trades_between(symbol, at(9, 55), at(10)),
+                    "trades": await rest.trades_between(symbol, at(9, 30), at(10)),
                     "minute_bars": await rest.minute_bars(symbol, at(9, 50), at(9, 58)),
                 }
                 url = f"{client.simulator.stream_url}/tryitout"
