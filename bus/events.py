@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 
 Side = Literal["buy", "sell", "auction"]
 TriggerKind = Literal["volume_surge", "trade_velocity", "volatility_spike", "manual", "market_cap"]
@@ -23,6 +23,10 @@ ListingChange = Literal["new", "removed", "relisted", "changed"]
 FundChange = Literal["new", "removed", "relisted", "changed", "same"]
 FundJob = Literal["fund_list", "fund_values", "fund_ranges", "fund_measures"]
 Severity = Literal["info", "warning", "critical"]
+SelectionStep = Literal[
+    "began", "opened", "taken_over", "swept", "held", "listing", "accounts_closed", "pinned", "unpinned", "closed"
+]
+WatchStep = Literal["resumed", "started", "interrupted", "settled", "stopped"]
 
 
 class Fact(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -557,6 +561,24 @@ class ChurnGuardChanged(Fact, frozen=True, array_like=True, gc=False, tag="churn
     threshold: float
 
 
+class SelectionAdvanced(Fact, frozen=True, array_like=True, gc=False, tag="selection_advanced"):
+    """Who has a place was thought over, at this moment and in this place of the stream, whether anything came of it or
+    not; what came of it stands in front of this. With these a replay makes the same decisions.
+
+    `snapshots` is how many of Track A were taken in first: those of sweep `sweep`, or all until then ("began").
+    `detail` is the universe's session ("began"; ", unusual hours" if it is a day of those), what became of `symbol`
+    ("listing"), or the accounts that cannot stream, with commas ("accounts_closed").
+    """
+
+    session_date: str
+    advanced_ns: int
+    step: SelectionStep
+    symbol: str
+    sweep: int
+    snapshots: int
+    detail: str
+
+
 # --- what we missed ------------------------------------------------------------------------------------------
 
 
@@ -578,6 +600,25 @@ class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detecte
     missing_volume: float
     missing_trades: int | None
     reason: GapReason
+
+
+class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_changed"):
+    """From here on in the stream of events nothing of a symbol may be missing, or that is over, or expected to break.
+
+    The volume, count and time are how far the symbol was accounted for: by an earlier process ("resumed"), before it
+    was watched ("started"), by the exchange itself ("settled"); None where nothing is known. `reason` is that of the
+    next gap ("interrupted").
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    changed_ns: int
+    step: WatchStep
+    reason: str
+    cumulative_volume: float | None
+    cumulative_trades: int | None
+    exchange_time_ns: int | None
 
 
 class GapRecovered(Fact, frozen=True, array_like=True, gc=False, tag="gap_recovered"):
@@ -821,6 +862,8 @@ Event = (
     | FundJobEnded
     | MasterFileApproved
     | ListingValued
+    | SelectionAdvanced
+    | WatchChanged
 )
 
 EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)

@@ -28,6 +28,7 @@ _WAIT_S: Final = 60.0  # a wait for the writer has no end, and is made of these
 _MOMENT_FIELDS: Final = frozenset(
     {
         "receive_time_ns",
+        "advanced_ns",
         "approved_ns",
         "assigned_ns",
         "built_ns",

@@ -49,6 +49,12 @@ _PROBE_DEADLINE_S: Final = 5.0  # so that a check of the others, once a minute, 
 PROBE_SYMBOL: Final = "005930"  # Samsung Electronics: asked for where whether it answers at all is what counts
 
 
+def capacity_of(settings: Settings, account: AccountSettings) -> int:
+    """How many symbols the account can stream."""
+    places = account.max_slots // len(settings.track_b.records)
+    return min(places, settings.selection.slots.max_slots)
+
+
 class BrokerAccount:
     """One account of the configured broker, for one process.
 
@@ -67,8 +73,7 @@ class BrokerAccount:
         self.name = account.account_id
         self.priority = account.priority
         self.registrations = account.max_slots
-        places = account.max_slots // len(settings.track_b.records)
-        self.capacity = min(places, settings.selection.slots.max_slots)
+        self.capacity = capacity_of(settings, account)
         self.keys = keys
         folder = Path(settings.run.runtime) / "tokens"
         self.tokens = TokenStore(folder, self.name)

@@ -82,3 +82,7 @@ class StoreError(ObserverError):
 
 class DataFileError(ObserverError):
     """A file of ours or of a broker is missing, unreadable or not what it should be."""
+
+
+class NotReplayableError(ObserverError):
+    """What was recorded of a day does not suffice to make its decisions again."""

@@ -122,6 +122,12 @@ def _add_keys(app: typer.Typer) -> None:
     app.add_typer(keys.app, name="keys")
 
 
+def _add_decisions(app: typer.Typer) -> None:
+    from observer.cli import decisions
+
+    app.add_typer(decisions.app, name="decisions")
+
+
 def _add_simulator(app: typer.Typer) -> None:
     from observer.cli import simulator
 
@@ -143,6 +149,7 @@ COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "slots": _add_slots,
     "gaps": _add_gaps,
     "quality": _add_quality,
+    "decisions": _add_decisions,
     "exports": _add_exports,
     "etf": _add_etf,
     "keys": _add_keys,

@@ -13,7 +13,6 @@ import msgspec
 from bus.events import (
     ChurnGuardChanged,
     Event,
-    ListingChanged,
     MarketStateChanged,
     SlotAssigned,
     SlotOverflowed,
@@ -176,6 +175,11 @@ class Selector:
         """The same for each account's stream."""
         return restore_by_account(self._state)
 
+    @property
+    def closed_accounts(self) -> AbstractSet[str]:
+        """The accounts that cannot stream now."""
+        return self._closed
+
     def volume_of(self, symbol: str) -> tuple[float, int] | None:
         """The day's volume of the symbol when it was last seen, and when that was; None when it was not."""
         sight = self._sights.get(symbol)
@@ -220,11 +224,11 @@ class Selector:
         """The exchange told whether the symbol is halted."""
         self._sight(state.symbol).halted = state.halted
 
-    def see_listing(self, change: ListingChanged) -> None:
+    def see_listing(self, symbol: str, *, delisted: bool, suspended: bool) -> None:
         """A master file told what has become of the symbol."""
-        sight = self._sight(change.symbol)
-        sight.delisted = change.change == "removed"
-        sight.halted = change.suspended
+        sight = self._sight(symbol)
+        sight.delisted = delisted
+        sight.halted = suspended
 
     def take_over(self, assignments: Iterable[SlotAssigned], now_ns: int) -> Sequence[Event]:
         """Go on with the places that an earlier process had assigned; each keeps its trigger for one more life.
@@ -256,7 +260,7 @@ class Selector:
 
     def evaluate_held(self, now_ns: int) -> Sequence[Event]:
         """Look at the symbols that hold places: between sweeps, when only they are seen."""
-        return self._evaluate(self._state.symbols, now_ns)
+        return self._evaluate(self.wanted, now_ns)
 
     def pin(self, symbol: str, now_ns: int) -> Wished | NotWished:
         """A person wants the symbol streamed: it gets a place before any that is not pinned.

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, and_, exists, func, select
 from bus.events import (
     ConnectionChanged,
     DailyBar,
+    Event,
     Fact,
     GapDetected,
     GapRecovered,
@@ -43,6 +44,7 @@ from observer.store.continuity import (
     symbol_days,
     trades_of,
 )
+from observer.store.decisions import decision_events
 from observer.store.earlier import bucket_volumes, swept_sessions, trade_volumes
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import event_of, slots_in_use
@@ -249,6 +251,11 @@ class StoreReader:
             return bucket_volumes(connection, sessions), trade_volumes(connection, sessions)
 
     # --- what mattered, what was missed ---
+
+    def decision_events(self, session_date: str) -> Iterator[Event]:
+        """What Track B decided on a day, and what it decided it from, in the order of its streams."""
+        with self._asking() as connection:
+            yield from decision_events(connection, session_date)
 
     def open_slots(self, since_ns: int = 0) -> Sequence[SlotAssigned]:
         """The assignments that stand: of each slot the last one since that time, unless the slot was released again."""

@@ -5,7 +5,6 @@ Decisions are `observer.selection`'s, holes `observer.gaps`'; here they meet the
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -18,6 +17,8 @@ from bus.events import (
     InputQuarantined,
     ListingChanged,
     MarketStateChanged,
+    SelectionAdvanced,
+    SelectionStep,
     SlotAssigned,
     Snapshot,
     SweepCompleted,
@@ -36,11 +37,11 @@ from observer.providers.interfaces import QuoteSource, StreamFact
 from observer.providers.joint_stream import JointStream
 from observer.schedule.phases import DayPlan
 from observer.selection import context
-from observer.selection.context import OpeningPoint
-from observer.selection.profile import EarlierDays, profiles_of
 from observer.selection.selector import Selector
 from observer.selection.universe import KOREAN_STOCKS
 from observer.store.reader import StoreReader
+from observer.streaming import steps
+from observer.streaming.earlier import earlier_days
 from observer.streaming.keeping import SOURCE, TradeKeeping
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class StreamingDay:
         self._reader = reader
         self._feed_address = feed_address
         self._clock = clock
-        self.trades = TradeKeeping(producer, quotes, clock, settings.track_b.sampling)
+        self.trades = TradeKeeping(producer, quotes, clock, settings.track_b.sampling, self._session_date)
         self._selector: Selector | None = None
         self._tasks: asyncio.TaskGroup
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self)
@@ -113,7 +114,8 @@ class StreamingDay:
     async def end(self, selector: Selector) -> None:
         """Release every place, and find out what is missing of symbols that did not trade since an interruption."""
         await self.trades.leave_all()
-        self.carry_out(selector, selector.close(self._clock.now_ns()))
+        now_ns = self._clock.now_ns()
+        self.carry_out(selector, "closed", now_ns, selector.close(now_ns))
         logger.info("closed: %d duplicate trades dropped", self.trades.detector.duplicates)
 
     async def end_for_earlier_process(self) -> None:
@@ -123,13 +125,24 @@ class StreamingDay:
             selector = await self._new_selector(await self._members())
             self._resume(selector, assigned)
             for slot in assigned:
-                self.trades.detector.start(slot.symbol)
+                self.trades.watch(slot.symbol)
             await self.end(selector)
 
-    def carry_out(self, selector: Selector, events: Iterable[Event]) -> None:
-        """Publish what was decided, and tell the stream what it is to carry."""
-        for event in events:
-            self._producer.publish(event)
+    def carry_out(
+        self,
+        selector: Selector,
+        step: SelectionStep,
+        now_ns: int,
+        events: Sequence[Event],
+        *,
+        symbol: str = "",
+        sweep: int = 0,
+        snapshots: int = 0,
+        detail: str = "",
+    ) -> None:
+        """Publish what was decided and in which step, and tell the stream what it is to carry."""
+        taken = SelectionAdvanced(self._session_date, now_ns, step, symbol, sweep, snapshots, detail)
+        self._producer.publish(*events, taken)
         self._stream.want(selector.wanted_by_account)
         for symbol in self.trades.detector.watched - set(selector.wanted) - self._stream.registered:
             self._leave(symbol)
@@ -141,15 +154,15 @@ class StreamingDay:
 
     async def _new_selector(self, members: Sequence[UniverseMember]) -> Selector:
         capacities = {account.name: account.capacity for account in self._brokers.accounts}
-        earlier = await asyncio.to_thread(self._earlier_days)
+        earlier = await asyncio.to_thread(
+            earlier_days,
+            self._reader,
+            self._session_date,
+            self._plan.starts_ns,
+            self._settings.selection,
+            has_usual_hours=self._plan.has_usual_hours,
+        )
         return Selector(members, capacities, self._settings.selection, self._brokers.strategy, earlier)
-
-    def _earlier_days(self) -> EarlierDays:
-        """What is stored of earlier days; a day of unusual hours has no time of day to compare with."""
-        settings = self._settings.selection.triggers.time_of_day
-        rows, trade_volumes = self._reader.earlier_days(self._session_date, settings.days)
-        profiles = profiles_of(rows, settings) if settings.enabled and self._plan.has_usual_hours else {}
-        return EarlierDays(midnight_ns=self._plan.starts_ns, profiles=profiles, trade_volumes=trade_volumes)
 
     async def _members(self) -> Sequence[UniverseMember]:
         """Today's universe, or the last one; waits while there is none at all, and has none when the day is over."""
@@ -168,22 +181,26 @@ class StreamingDay:
             return
         settings = self._settings.selection
         seen = await self._opening_in_time()
-        _show(selector, (snapshots[-1] for snapshots in seen.values()))
-        opening = {symbol: [_point(each) for each in snapshots] for symbol, snapshots in seen.items()}
-        base = context.baseline(opening)
-        movers = context.movers(opening, base, settings)
+        self._begin(selector, seen)
+        opening, base = steps.opening_of(seen)
         self._producer.publish(context.synced_event(base, self._session_date, self._clock.now_ns()))
         await self._clock.sleep_until(self._plan.track_b_start_ns)
         now_ns = self._clock.now_ns()
-        chosen = context.opening_candidates(movers, selector.members, base, selector.places, now_ns, settings)
-        self.carry_out(selector, selector.open(chosen, now_ns))
+        self.carry_out(selector, "opened", now_ns, steps.open_places(selector, opening, base, now_ns, settings))
+
+    def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:
+        """Show what Track A saw before somebody listened; from here on a replay can follow."""
+        steps.see_latest(selector, seen)
+        detail = steps.begin_detail(selector, has_usual_hours=self._plan.has_usual_hours)
+        now_ns = self._clock.now_ns()
+        self._producer.publish(SelectionAdvanced(self._session_date, now_ns, "began", "", 0, len(seen), detail))
 
     def _resume(self, selector: Selector, assigned: Sequence[SlotAssigned]) -> None:
         date, from_ns, now_ns = self._session_date, self._plan.track_a_start_ns, self._clock.now_ns()
         seen = self._reader.snapshots(date, from_ns, now_ns)
-        _show(selector, {snapshot.symbol: snapshot for snapshot in seen}.values())
-        self.trades.detector.resume(self._marks(assigned, seen))
-        self.carry_out(selector, selector.take_over(assigned, now_ns))
+        self._begin(selector, seen)
+        self.trades.resume(self._marks(assigned, seen))
+        self.carry_out(selector, "taken_over", now_ns, selector.take_over(assigned, now_ns))
         logger.info("took over %d places of an earlier process", len(assigned))
 
     def _marks(self, assigned: Sequence[SlotAssigned], snapshots: Iterable[Snapshot]) -> Iterable[Mark]:
@@ -205,7 +222,7 @@ class StreamingDay:
             elif symbol in before:
                 yield before[symbol]
 
-    async def _opening_in_time(self) -> Mapping[str, Sequence[Snapshot]]:
+    async def _opening_in_time(self) -> Sequence[Snapshot]:
         """The opening as Track A saw it; nothing when it cannot be had in time: then the largest symbols are first."""
         try:
             async with asyncio.timeout(CONTEXT_LIMIT_S):
@@ -213,31 +230,50 @@ class StreamingDay:
         except (StoreError, TimeoutError) as error:
             text = f"Track B starts without context: {error or f'not read within {CONTEXT_LIMIT_S:g} s'}"
             self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
-            return {}
+            return []
 
-    def _opening(self) -> Mapping[str, Sequence[Snapshot]]:
-        """What Track A saw before Track B's start, by symbol and oldest first."""
-        seen: defaultdict[str, list[Snapshot]] = defaultdict(list)
-        from_ns, to_ns = self._plan.track_a_start_ns, self._plan.track_b_start_ns
-        for snapshot in self._reader.snapshots(self._session_date, from_ns, to_ns):
-            seen[snapshot.symbol].append(snapshot)
-        return seen
+    def _opening(self) -> Sequence[Snapshot]:
+        """What Track A saw before Track B's start, oldest first."""
+        return self._reader.snapshots(self._session_date, self._plan.track_a_start_ns, self._plan.track_b_start_ns)
 
     # --- what moves the places ---
 
     async def _follow_feed(self, selector: Selector) -> None:
-        """Look at the whole universe after each sweep of Track A."""
-        feed = FeedSubscriber(self._feed_address, [Snapshot, SweepCompleted, ListingChanged])
+        """Look at the whole universe after each sweep of Track A. The feed, which may lose something, says that there
+        was one; the database, which does not, what it saw.
+        """
+        feed = FeedSubscriber(self._feed_address, [SweepCompleted, ListingChanged])
         try:
             async for event in feed:
-                if isinstance(event, Snapshot):
-                    selector.see_snapshot(event)
-                elif isinstance(event, ListingChanged):
-                    selector.see_listing(event)
+                if isinstance(event, ListingChanged):
+                    self._see_listing(selector, event)
                 elif isinstance(event, SweepCompleted) and self._clock.now_ns() >= self._plan.track_b_start_ns:
-                    self.carry_out(selector, selector.evaluate_all(self._clock.now_ns()))
+                    await self._see_sweep(selector, event)
         finally:
             feed.close()
+
+    def _see_listing(self, selector: Selector, change: ListingChanged) -> None:
+        """One that is not of the day's universe cannot have a place, whatever becomes of it."""
+        if change.symbol in selector.members:
+            detail = steps.listing_detail(change)
+            steps.see_listing(selector, change.symbol, detail)
+            now_ns = self._clock.now_ns()
+            self.carry_out(selector, "listing", now_ns, [], symbol=change.symbol, detail=detail)
+
+    async def _see_sweep(self, selector: Selector, sweep: SweepCompleted) -> None:
+        received = (sweep.session_date, sweep.started_ns, sweep.completed_ns + 1)
+        try:
+            seen = await asyncio.to_thread(self._reader.snapshots, *received)
+        except StoreError as error:
+            text = f"sweep {sweep.sweep} is not looked at: {error}"
+            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
+            return
+        swept = [snapshot for snapshot in seen if snapshot.sweep == sweep.sweep]
+        for snapshot in swept:
+            selector.see_snapshot(snapshot)
+        now_ns = self._clock.now_ns()
+        decided = selector.evaluate_all(now_ns)
+        self.carry_out(selector, "swept", now_ns, decided, sweep=sweep.sweep, snapshots=len(swept))
 
     async def _look_at_held(self, selector: Selector) -> None:
         """Look at the streamed symbols between sweeps."""
@@ -246,7 +282,8 @@ class StreamingDay:
             await self._clock.sleep(self._settings.track_b.evaluation_s)
             self.trades.sample()
             self._fail_over(selector)
-            self.carry_out(selector, selector.evaluate_held(self._clock.now_ns()))
+            now_ns = self._clock.now_ns()
+            self.carry_out(selector, "held", now_ns, selector.evaluate_held(now_ns))
 
     def _fail_over(self, selector: Selector) -> None:
         """Move the symbols of accounts that cannot stream, and those of accounts that can again."""
@@ -255,7 +292,10 @@ class StreamingDay:
         accounts = [account.name for account in self._brokers.accounts]
         unhealthy = frozenset(name for name in accounts if not self._brokers.is_healthy(name))
         now_ns = self._clock.now_ns()
-        self.carry_out(selector, selector.close_accounts(self._outages.closed(unhealthy, now_ns), now_ns))
+        closed = self._outages.closed(unhealthy, now_ns)
+        if closed != selector.closed_accounts:
+            decided = selector.close_accounts(closed, now_ns)
+            self.carry_out(selector, "accounts_closed", now_ns, decided, detail=",".join(sorted(closed)))
 
     def _leave(self, symbol: str) -> None:
         self.trades.leave(symbol, lambda symbols: self._tasks.create_task(self.trades.settle(symbols)))
@@ -286,7 +326,7 @@ class StreamingDay:
         if self._selector is None or symbol not in self._selector.wanted:
             self._leave(symbol)
         else:
-            self.trades.detector.interrupted(symbol, _GAP_REASONS.get(reason, "reconnect"))
+            self.trades.interrupt(symbol, _GAP_REASONS.get(reason, "reconnect"))
         if reason.startswith("refused"):
             text = f"{symbol} has a place and is not streamed: {reason}"
             self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
@@ -302,13 +342,3 @@ class StreamingDay:
     def on_quarantine(self, item: InputQuarantined) -> None:
         """Keep what could not be read."""
         self._producer.publish(item)
-
-
-def _show(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
-    """What Track A saw before somebody listened: the price limits that tell of a split among it."""
-    for snapshot in snapshots:
-        selector.see_snapshot(snapshot)
-
-
-def _point(snapshot: Snapshot) -> OpeningPoint:
-    return OpeningPoint(snapshot.price, snapshot.cumulative_volume)

@@ -5,10 +5,21 @@ socket.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
-from bus.events import AlertRaised, Event, GapDetected, SamplingChanged, Severity, Trade, TradesConflated
+from bus.events import (
+    AlertRaised,
+    Event,
+    GapDetected,
+    GapReason,
+    SamplingChanged,
+    Severity,
+    Trade,
+    TradesConflated,
+    WatchChanged,
+    WatchStep,
+)
 from bus.producer import Producer
 from observer.brokers import PROVIDER
 from observer.clock import Clock
@@ -21,21 +32,25 @@ SOURCE: Final = "track-b"  # in alerts: the process whose body this is
 
 
 class TradeKeeping:
-    """The trades of one day's stream.
+    """The trades of one day's stream. Whatever moves the detector is published: a replay finds the same gaps with it.
 
     Args:
         producer: takes what is to be kept.
         quotes: tells the day's volume of a symbol that is left with an open question.
         clock: market time.
         sampling: how much is kept under load.
+        session_date: the day.
     """
 
-    def __init__(self, producer: Producer, quotes: QuoteSource, clock: Clock, sampling: SamplingSettings) -> None:
+    def __init__(
+        self, producer: Producer, quotes: QuoteSource, clock: Clock, sampling: SamplingSettings, session_date: str
+    ) -> None:
         self.detector = GapDetector()
         self._producer = producer
         self._quotes = quotes
         self._clock = clock
         self._sampling = Sampling(sampling)
+        self._session_date = session_date
         self._conflation = Conflation()
         self._leaving: dict[str, object] = {}  # who is being settled, each time as another one
 
@@ -76,6 +91,12 @@ class TradeKeeping:
 
     # --- symbols are watched, and left ---
 
+    def resume(self, marks: Iterable[Mark]) -> None:
+        """Go on where an earlier process of this day stopped, before anything is watched."""
+        for mark in marks:
+            self.detector.resume([mark])
+            self._tell("resumed", mark.symbol, mark)
+
     def watch(self, symbol: str, before: Mark | None = None) -> None:
         """From now on nothing of the symbol may be missing; `before` is what was known of it earlier on this day.
 
@@ -83,7 +104,30 @@ class TradeKeeping:
         between, too.
         """
         self._leaving.pop(symbol, None)
-        self.detector.start(symbol, before)
+        if symbol not in self.detector.watched:
+            self.detector.start(symbol, before)
+            self._tell("started", symbol, before)
+
+    def interrupt(self, symbol: str, reason: GapReason) -> None:
+        """A symbol lost its connection and will be back: its next hole carries this reason."""
+        if symbol in self.detector.watched:
+            self.detector.interrupted(symbol, reason)
+            self._tell("interrupted", symbol, reason=reason)
+
+    def _stop(self, symbol: str) -> None:
+        if symbol in self.detector.watched:
+            self.detector.stop(symbol)
+            self._tell("stopped", symbol)
+
+    def _settled(self, symbol: str, volume: float, now_ns: int) -> GapDetected | None:
+        gap = self.detector.settle(symbol, volume, now_ns, PROVIDER)
+        self._tell("settled", symbol, Mark(symbol, self._session_date, volume, None, now_ns))
+        return gap
+
+    def _tell(self, step: WatchStep, symbol: str, mark: Mark | None = None, reason: str = "") -> None:
+        known = (mark.cumulative_volume, mark.cumulative_trades, mark.exchange_time_ns) if mark else (None, None, None)
+        now_ns = self._clock.now_ns()
+        self._producer.publish(WatchChanged(PROVIDER, symbol, self._session_date, now_ns, step, reason, *known))
 
     def leave(self, symbol: str, start: Callable[[Collection[str]], object]) -> None:
         """Watch a symbol no longer. If it did not trade since an interruption, what is missing must be asked for:
@@ -92,7 +136,7 @@ class TradeKeeping:
         self._producer.publish(*self._conflation.flush(symbol))
         self._producer.flush()  # what the disk refuses of it is unsettled
         if symbol not in self.detector.unsettled():
-            self.detector.stop(symbol)
+            self._stop(symbol)
         elif symbol not in self._leaving:
             self._leaving[symbol] = object()
             start({symbol})
@@ -105,7 +149,7 @@ class TradeKeeping:
         self._leaving |= {symbol: object() for symbol in unsettled}
         await self.settle(unsettled)
         for symbol in self.detector.watched:
-            self.detector.stop(symbol)
+            self._stop(symbol)
 
     async def settle(self, symbols: Collection[str]) -> None:
         """Ask for the day's volume of symbols that are being left, publish what is missing, watch them no longer."""
@@ -122,10 +166,10 @@ class TradeKeeping:
             gaps: list[GapDetected] = []
             for quote in quotes:
                 if quote.symbol in left & self.detector.unsettled():
-                    gap = self.detector.settle(quote.symbol, quote.cumulative_volume, now_ns, PROVIDER)
+                    gap = self._settled(quote.symbol, quote.cumulative_volume, now_ns)
                     gaps += [gap] if gap is not None else []
             for symbol in left:
-                self.detector.stop(symbol)
+                self._stop(symbol)
                 del self._leaving[symbol]
             for gap in gaps:
                 await self._producer.publish_when_taken(gap)  # nothing else would show this hole later

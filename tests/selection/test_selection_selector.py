@@ -9,7 +9,6 @@ import pytest
 from bus.events import (
     ChurnGuardChanged,
     Event,
-    ListingChanged,
     MarketStateChanged,
     SlotAssigned,
     SlotOverflowed,
@@ -61,13 +60,6 @@ def seen(symbol: str, volume: float = 0.0, **changes: object) -> Snapshot:
 
 def state(symbol: str, *, halted: bool) -> MarketStateChanged:
     return MarketStateChanged("kis", symbol, 0, halted, "", "", "", "", "", "", "", "", "")
-
-
-def listing_changed(symbol: str, **changes: object) -> ListingChanged:
-    listed = ListingChanged(
-        "kis", "KOSPI", symbol, "changed", 0, symbol, "", "ST", None, None, None, None, False, False, False, False
-    )
-    return msgspec.structs.replace(listed, **changes)
 
 
 def kinds(events: Iterable[Event]) -> Counter[str]:
@@ -146,12 +138,13 @@ def test_a_halted_symbol_loses_its_place_and_can_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"), [({"change": "removed"}, "delisted"), ({"change": "changed", "suspended": True}, "halted")]
+    ("change", "reason"),
+    [({"delisted": True, "suspended": False}, "delisted"), ({"delisted": False, "suspended": True}, "halted")],
 )
-def test_what_a_master_file_takes_away_loses_its_place(change: dict[str, object], reason: str) -> None:
+def test_what_a_master_file_takes_away_loses_its_place(change: dict[str, bool], reason: str) -> None:
     pipeline = selector()
     pipeline.evaluate_all(0)
-    pipeline.see_listing(listing_changed("A", **change))
+    pipeline.see_listing("A", **change)
     assert [event.reason for event in pipeline.evaluate_held(1) if isinstance(event, SlotReleased)] == [reason]
 
 

@@ -45,7 +45,7 @@ class Scene:
         self.published: list[Event] = []
         self.quotes = SlowQuotes(missed[-1].cumulative_volume)
         self.producer = Producer(Outbox(folder / "outbox", "test", "1" * 32), f"ipc://{folder}/nobody")
-        self.keeping = TradeKeeping(self.producer, self.quotes, ManualClock(), SamplingSettings())
+        self.keeping = TradeKeeping(self.producer, self.quotes, ManualClock(), SamplingSettings(), "2026-11-18")
         self.keeping.watch(SYMBOL)
         for trade in trades(5):
             assert self.keeping.take(trade)
@@ -96,7 +96,7 @@ def test_a_symbol_that_stays_away_is_settled_and_watched_no_longer(tmp_path: Pat
         await scene.answered()
         scene.producer.flush()
         assert scene.keeping.detector.watched == frozenset()
-        assert scene.producer.published == before + 5 + 1, "five trades and the gap"
+        assert scene.producer.published == before + 1 + 5 + 2, "the start, five trades, that it is settled, and the gap"
         scene.producer.close()
 
     asyncio.run(test())
@@ -113,7 +113,7 @@ def test_one_that_comes_back_and_is_left_again_is_settled_once(tmp_path: Path, m
         scene.producer.flush()
         assert len(scene.settling) == 2
         assert scene.keeping.detector.watched == frozenset()
-        assert scene.producer.published == 5 + 1
+        assert scene.producer.published == 1 + 5 + 2, "the start, five trades, that it is settled, and the gap"
         scene.producer.close()
 
     asyncio.run(test())

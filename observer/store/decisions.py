@@ -1,0 +1,67 @@
+"""What Track B published on a day, as far as decisions were made of it or in it, in the order of its streams."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from sqlalchemy import Connection, func, select, union_all
+
+from bus.events import (
+    ChurnGuardChanged,
+    Event,
+    GapDetected,
+    MarketStateChanged,
+    SamplingChanged,
+    SelectionAdvanced,
+    SlotAssigned,
+    SlotOverflowed,
+    SlotReleased,
+    Trade,
+    TriggerFired,
+    WatchChanged,
+)
+from observer.store.rows import event_of, place_of
+from observer.store.tables import EVENT_TABLES, STREAMS
+
+_KINDS: Final[Sequence[type[Event]]] = (
+    Trade,
+    MarketStateChanged,
+    SamplingChanged,
+    SelectionAdvanced,
+    WatchChanged,
+    TriggerFired,
+    SlotAssigned,
+    SlotReleased,
+    SlotOverflowed,
+    ChurnGuardChanged,
+    GapDetected,
+)
+_NUMBERS_AT_ONCE: Final = 20_000  # of a stream's events, what is held in memory
+
+
+def decision_events(connection: Connection, session_date: str) -> Iterator[Event]:
+    """The day's events of these kinds; also from a capture that was replayed, which is one stream of all processes."""
+    for stream, first, end in _stretches(connection, session_date):
+        for begin in range(first, end, _NUMBERS_AT_ONCE):
+            yield from _stretch(connection, stream, begin, min(begin + _NUMBERS_AT_ONCE, end))
+
+
+def _stretches(connection: Connection, session_date: str) -> Iterator[tuple[int, int, int]]:
+    """The day in each stream that has a part of it: from its first step to the first of a later day, as [from, to)."""
+    tables = [EVENT_TABLES[kind].c for kind in (SelectionAdvanced, WatchChanged)]
+    steps = union_all(*(select(table.stream, table.sequence, table.session_date) for table in tables)).subquery().c
+    marks = dict(connection.execute(select(STREAMS.c.id, STREAMS.c.high_water_mark)).tuples().all())
+    of_the_day = select(steps.stream, func.min(steps.sequence)).where(steps.session_date == session_date)
+    for stream, first in connection.execute(of_the_day.group_by(steps.stream).order_by(steps.stream)).all():
+        later = steps.session_date > session_date
+        end = connection.scalar(select(func.min(steps.sequence)).where(steps.stream == stream, later))
+        yield stream, first, end if end is not None else marks[stream] + 1
+
+
+def _stretch(connection: Connection, stream: int, begin: int, end: int) -> Iterator[Event]:
+    found: list[tuple[int, Event]] = []
+    for kind in _KINDS:
+        table = EVENT_TABLES[kind]
+        numbered = (table.c.stream == stream, table.c.sequence >= begin, table.c.sequence < end)
+        rows = connection.execute(select(table).where(*numbered))
+        found += ((place_of(row)[1], event_of(kind, row)) for row in rows)
+    yield from (event for _, event in sorted(found, key=lambda numbered: numbered[0]))
