@@ -227,8 +227,7 @@ class Selector:
     def see_listing(self, symbol: str, *, delisted: bool, suspended: bool) -> None:
         """A master file told what has become of the symbol."""
         sight = self._sight(symbol)
-        sight.delisted = delisted
-        sight.halted = suspended
+        sight.delisted, sight.halted = delisted, suspended
 
     def take_over(self, assignments: Iterable[SlotAssigned], now_ns: int) -> Sequence[Event]:
         """Go on with the places that an earlier process had assigned; each keeps its trigger for one more life.
@@ -293,9 +292,10 @@ class Selector:
     def unpin(self, symbol: str, now_ns: int) -> Wished | NotWished:
         """A person does not want the symbol streamed any more; a trigger that holds may win it a place again."""
         place = self._state.place_of(symbol)
-        self._state, decisions = unpin(self._state, symbol, self._settings.slots, now_ns)
+        state, decisions = unpin(self._state, symbol, self._settings.slots, now_ns)
         if place is None or not decisions:
             return NotWished("not_pinned", f"{symbol} is not pinned")
+        self._state = state
         return Wished(place.slot, [decided_event(decision, now_ns) for decision in decisions])
 
     def close(self, now_ns: int) -> Sequence[Event]:

@@ -49,7 +49,8 @@ def _stretches(connection: Connection, session_date: str) -> Iterator[tuple[int,
     """The day in each stream that has a part of it: from its first step to the first of a later day, as [from, to)."""
     tables = [EVENT_TABLES[kind].c for kind in (SelectionAdvanced, WatchChanged)]
     steps = union_all(*(select(table.stream, table.sequence, table.session_date) for table in tables)).subquery().c
-    marks = dict(connection.execute(select(STREAMS.c.id, STREAMS.c.high_water_mark)).tuples().all())
+    places = connection.execute(select(STREAMS.c.id, STREAMS.c.high_water_mark))
+    marks = {row.id: row.high_water_mark for row in places}
     of_the_day = select(steps.stream, func.min(steps.sequence)).where(steps.session_date == session_date)
     for stream, first in connection.execute(of_the_day.group_by(steps.stream).order_by(steps.stream)).all():
         later = steps.session_date > session_date

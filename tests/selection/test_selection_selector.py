@@ -137,6 +137,18 @@ def test_a_halted_symbol_loses_its_place_and_can_come_back() -> None:
     assert "A" in pipeline.wanted
 
 
+def test_who_has_a_place_is_looked_at_in_the_order_of_importance() -> None:
+    """In that of a set every process would tell the same triggers in another order."""
+    symbols = "ABCDEFGHIJKLMNOP"
+    pipeline = Selector(members(*symbols), {"main": len(symbols)}, SelectionSettings())
+    pipeline.evaluate_all(0)
+    assert pipeline.wanted == tuple(symbols)
+    for symbol in reversed(symbols):
+        pipeline.see_snapshot(seen(symbol, 1_000_000.0))
+    fired = [event.symbol for event in pipeline.evaluate_held(1) if isinstance(event, TriggerFired)]
+    assert fired == list(symbols)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [({"delisted": True, "suspended": False}, "delisted"), ({"delisted": False, "suspended": True}, "halted")],

@@ -1,0 +1,78 @@
+"""What a day's decisions are made again from: Track B's events in the order of its streams, on both databases."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from bus.delivery import Delivered
+from bus.events import AlertRaised, Event, SelectionAdvanced, SelectionStep, SlotReleased, WatchChanged
+from observer.store import decisions
+from observer.store.reader import StoreReader
+from observer.store.writer import StoreWriter
+from tests.builders import trade
+
+DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
+FIRST, SECOND, TRACK_A = "5" * 32, "6" * 32, "7" * 32
+STARTED = WatchChanged("kis", "005930", DAY, 2, "started", "", 12.5, 3, 1)
+RELEASED = SlotReleased("main-1", "005930", 3, 1.25, "closed")
+
+Store = Callable[..., None]
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """Stores events at the end of a stream."""
+    writer = StoreWriter(database_url)
+    writer.open()
+
+    def append(*events: Event, stream: str = FIRST) -> None:
+        mark = writer.high_water_marks([stream])[stream]
+        writer.commit([Delivered("track-b", stream, mark + 1, events)])
+
+    yield append
+    writer.close()
+
+
+def step(name: SelectionStep, session_date: str = DAY) -> SelectionAdvanced:
+    return SelectionAdvanced(session_date, 1, name, "", 0, 0, session_date)
+
+
+def test_events_of_all_kinds_come_in_the_order_in_which_they_were_published(store: Store, database_url: str) -> None:
+    published = [step("began"), STARTED, trade(1), step("held"), trade(2), RELEASED, step("closed")]
+    store(*published)
+    with StoreReader(database_url) as reader:
+        assert list(reader.decision_events(DAY)) == published
+
+
+def test_the_order_is_kept_over_what_is_read_at_once(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions, "_NUMBERS_AT_ONCE", 3)
+    published = [step("began"), *(trade(sequence) for sequence in range(1, 9)), RELEASED, step("closed")]
+    store(*published)
+    with StoreReader(database_url) as reader:
+        assert list(reader.decision_events(DAY)) == published
+
+
+def test_a_process_that_took_over_follows_the_one_before_it(store: Store, database_url: str) -> None:
+    store(step("began"), trade(1))
+    store(step("began"), step("taken_over"), trade(2), stream=SECOND)
+    with StoreReader(database_url) as reader:
+        assert list(reader.decision_events(DAY)) == [
+            step("began"), trade(1), step("began"), step("taken_over"), trade(2),
+        ]  # fmt: skip
+
+
+def test_a_day_is_only_its_own_part_of_a_stream(store: Store, database_url: str) -> None:
+    store(trade(1), step("began"), trade(2), step("closed"), step("began", NEXT_DAY), trade(3), RELEASED)
+    with StoreReader(database_url) as reader:
+        assert list(reader.decision_events(DAY)) == [step("began"), trade(2), step("closed")]
+        assert list(reader.decision_events(NEXT_DAY)) == [step("began", NEXT_DAY), trade(3), RELEASED]
+
+
+def test_streams_of_other_processes_and_other_kinds_are_left_out(store: Store, database_url: str) -> None:
+    store(step("began"), AlertRaised(1, "info", "track-b", "hello"), trade(1))
+    store(trade(9, gap_id="a gap"), stream=TRACK_A)
+    with StoreReader(database_url) as reader:
+        assert list(reader.decision_events(DAY)) == [step("began"), trade(1)]
+        assert list(reader.decision_events(NEXT_DAY)) == []
