@@ -178,8 +178,10 @@ def verified(events: Iterable[Event], replay: DecisionReplay) -> Verdict:
     recorded: deque[Event] = deque()
     replayed: deque[Event] = deque()
     same: dict[str, int] = {}
+    is_empty = True
     try:
         for event in events:
+            is_empty = False
             replayed += replay.take(event)
             if isinstance(event, Decision):
                 recorded.append(event)
@@ -194,7 +196,7 @@ def verified(events: Iterable[Event], replay: DecisionReplay) -> Verdict:
     if recorded or replayed:
         sides = (recorded[0] if recorded else None, replayed[0] if replayed else None)
         return Verdict(same, Difference(sum(same.values()) + 1, *sides))
-    return Verdict(same)
+    return Verdict(same, unclear="no steps are recorded" if is_empty else "")
 
 
 def _mark(change: WatchChanged) -> Mark:

@@ -223,7 +223,7 @@ def _kept(outbox: Outbox, last_sequence: int) -> Iterable[Event]:
 @given(WATCH_ACTIONS)
 def test_whatever_was_missed_its_gaps_are_found_again(actions: list[tuple[str, str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        events = watched(Path(folder), actions)
+        events = [SelectionAdvanced(DAY, 0, "began", "", 0, 0, DAY), *watched(Path(folder), actions)]
     verdict = replayed(events)
     assert verdict.is_same, verdict
     assert verdict.same.get("GapDetected", 0) == sum(isinstance(event, GapDetected) for event in events)
@@ -284,6 +284,10 @@ def test_from_conflated_trades_on_nothing_is_said(day: Published) -> None:
 
 def test_a_day_without_its_beginning_is_not_judged(day: Published) -> None:
     assert "its first step is 'opened'" in replayed(day.events[1:], day.snapshots).unclear
+
+
+def test_a_day_of_which_nothing_is_recorded_is_not_judged() -> None:
+    assert replayed([]) == Verdict({}, unclear="no steps are recorded")
 
 
 def test_recovered_trades_are_not_of_the_stream() -> None:
