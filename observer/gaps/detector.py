@@ -158,6 +158,11 @@ class GapDetector:
             chain.continue_from(chain.before)
         chain.interruption = reason
 
+    def reached(self, symbol: str) -> float | None:
+        """The day's volume after the last trade seen of a watched symbol; None before the first."""
+        chain = self._chains.get(symbol)
+        return chain.volume if chain is not None and chain.session_date else None
+
     def unsettled(self) -> frozenset[str]:
         """The symbols that lost continuity and did not trade since: whether something is missing of them is open."""
         return frozenset(

@@ -31,12 +31,14 @@ from observer.brokers import Brokers
 from observer.clock import Clock
 from observer.config import Settings
 from observer.errors import StoreError
+from observer.gaps.deafness import Deafness
 from observer.gaps.detector import Mark
 from observer.providers.interfaces import QuoteSource, StreamFact
 from observer.providers.joint_stream import JointStream
 from observer.schedule.phases import DayPlan
 from observer.selection import context
 from observer.selection.context import OpeningPoint
+from observer.selection.overflow import OverflowWatch, rates_of
 from observer.selection.profile import EarlierDays, profiles_of
 from observer.selection.selector import Selector
 from observer.selection.universe import KOREAN_STOCKS
@@ -88,10 +90,13 @@ class StreamingDay:
         self._feed_address = feed_address
         self._clock = clock
         self.trades = TradeKeeping(producer, quotes, clock, settings.track_b.sampling)
+        self._overflow = OverflowWatch(rates_of(settings.selection.slots), SOURCE)
         self._selector: Selector | None = None
         self._tasks: asyncio.TaskGroup
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self)
         self._outages: StreamOutages
+        self._swept: dict[str, float] = {}  # the day's volume of each symbol, as Track A saw it last
+        self._deafness = Deafness()
 
     async def connect(self) -> bool:
         """Wait until it is time to connect; False when the day's stream is over already."""
@@ -128,8 +133,10 @@ class StreamingDay:
 
     def carry_out(self, selector: Selector, events: Iterable[Event]) -> None:
         """Publish what was decided, and tell the stream what it is to carry."""
-        for event in events:
+        decided = list(events)
+        for event in decided:
             self._producer.publish(event)
+        self._overflow.see(decided)
         self._stream.want(selector.wanted_by_account)
         for symbol in self.trades.detector.watched - set(selector.wanted) - self._stream.registered:
             self._leave(symbol)
@@ -164,6 +171,8 @@ class StreamingDay:
         """Go on where an earlier process of this day stopped, or begin with the opening's movers."""
         assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
         if assigned:
+            decided = await asyncio.to_thread(self._reader.slot_history, self._session_date)
+            self._overflow.resume(decided, self._clock.now_ns())
             self._resume(selector, assigned)
             return
         settings = self._settings.selection
@@ -231,13 +240,30 @@ class StreamingDay:
         try:
             async for event in feed:
                 if isinstance(event, Snapshot):
+                    self._swept[event.symbol] = event.cumulative_volume
                     selector.see_snapshot(event)
                 elif isinstance(event, ListingChanged):
                     selector.see_listing(event)
                 elif isinstance(event, SweepCompleted) and self._clock.now_ns() >= self._plan.track_b_start_ns:
                     self.carry_out(selector, selector.evaluate_all(self._clock.now_ns()))
+                    self._listen_again(selector)
         finally:
             feed.close()
+
+    def _listen_again(self, selector: Selector) -> None:
+        """Register anew what is registered and not heard; the next look at the places wants it again."""
+        volumes = {symbol: self._swept[symbol] for symbol in self._stream.registered if symbol in self._swept}
+        deaf = self._deafness.after_sweep(volumes, self.trades.detector.reached)
+        if not deaf:
+            return
+        missing = ", ".join(f"{symbol} ({shares:,.0f} shares behind)" for symbol, shares in sorted(deaf.items()))
+        text = f"registered and not heard, registered again: {missing}"
+        self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
+        heard = {
+            account: [symbol for symbol in symbols if symbol not in deaf]
+            for account, symbols in selector.wanted_by_account.items()
+        }
+        self._stream.want(heard)
 
     async def _look_at_held(self, selector: Selector) -> None:
         """Look at the streamed symbols between sweeps."""
@@ -247,6 +273,8 @@ class StreamingDay:
             self.trades.sample()
             self._fail_over(selector)
             self.carry_out(selector, selector.evaluate_held(self._clock.now_ns()))
+            if alert := self._overflow.look(self._clock.now_ns()):
+                self._producer.publish(alert)
 
     def _fail_over(self, selector: Selector) -> None:
         """Move the symbols of accounts that cannot stream, and those of accounts that can again."""
@@ -278,6 +306,7 @@ class StreamingDay:
 
     def on_registered(self, symbol: str) -> None:
         """From now on nothing of the symbol may be missing."""
+        self._deafness.registered_anew(symbol)
         seen = self._selector.volume_of(symbol) if self._selector is not None else None
         self.trades.watch(symbol, Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen else None)
 
