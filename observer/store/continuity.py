@@ -166,7 +166,7 @@ def _symbol_day(
 ) -> SymbolDay:
     pieces = _pieces(connection, session_date, symbol)
     if not any(piece.gap_id is None for piece in pieces):
-        times = [_witnessed(connection, symbol, interval) for interval in times]
+        times = [_witnessed(connection, session_date, symbol, interval) for interval in times]
     bars = EVENT_TABLES[MinuteBarRecovered]
     from_ns, to_ns = day_bounds(session_date)
     minute = bars.c.minute_start_ns
@@ -211,18 +211,21 @@ def _pieces(connection: Connection, session_date: str, symbol: str) -> list[Piec
     return pieces + [Piece(*row, True) for row in connection.execute(conflated)]
 
 
-def _witnessed(connection: Connection, symbol: str, interval: Interval) -> Interval:
-    """With the growth of the day's volume from the last snapshot before the interval to the last one in it."""
+def _witnessed(connection: Connection, session_date: str, symbol: str, interval: Interval) -> Interval:
+    """With what the day's snapshots tell of trading in the interval: their growth in it, where they show some; none,
+    where there was none from the last one before it to the first one after it. Otherwise they do not tell.
+    """
     table = EVENT_TABLES[Snapshot].c
-
-    def volume_until(moment_ns: int) -> tuple[int, float] | None:
-        wanted = select(table.receive_time_ns, table.cumulative_volume).where(
-            table.symbol == symbol, table.receive_time_ns <= moment_ns
-        )
-        row = connection.execute(wanted.order_by(table.receive_time_ns.desc()).limit(1)).first()
-        return None if row is None else (row[0], row[1])
-
-    first, last = volume_until(interval.from_ns), volume_until(interval.to_ns)
-    if first is None or last is None or last[0] <= interval.from_ns:
+    received = table.receive_time_ns
+    of_day = select(received, table.cumulative_volume).where(table.symbol == symbol, table.session_date == session_date)
+    backwards, forwards = of_day.order_by(received.desc()).limit(1), of_day.order_by(received).limit(1)
+    before = connection.execute(backwards.where(received <= interval.from_ns)).first()
+    within = connection.execute(backwards.where(received > interval.from_ns, received <= interval.to_ns)).first()
+    after = connection.execute(forwards.where(received > interval.to_ns)).first() or within
+    if before is None or after is None:
         return interval
-    return msgspec.structs.replace(interval, traded_volume=max(0.0, last[1] - first[1]))
+    if within is not None and within.cumulative_volume > before.cumulative_volume:
+        grown = within.cumulative_volume - before.cumulative_volume
+        return msgspec.structs.replace(interval, traded_volume=grown)
+    is_silent = after.cumulative_volume <= before.cumulative_volume
+    return msgspec.structs.replace(interval, traded_volume=0.0) if is_silent else interval

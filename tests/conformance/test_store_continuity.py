@@ -96,15 +96,29 @@ def test_without_the_phases_word_the_stream_lasts_until_now(store: Store, reader
     assert day.intervals == [Interval(START_NS, START_NS + 5 * SECOND_NS)]
 
 
-def test_snapshots_tell_whether_a_silent_symbol_traded(store: Store, reader: StoreReader) -> None:
+@pytest.mark.parametrize(
+    ("seen", "traded", "verdict"),
+    [
+        ([(-1, 100.0), (30, 130.0), (90, 130.0)], 30.0, "missing"),  # it traded, and nothing came
+        ([(-1, 100.0), (90, 100.0)], 0.0, "complete"),  # a place for a minute between two sweeps, and no trade
+        ([(-1, 100.0), (30, 100.0), (90, 100.0)], 0.0, "complete"),
+        ([(-1, 100.0), (30, 100.0)], 0.0, "complete"),
+        ([(-1, 100.0), (90, 120.0)], None, "missing"),  # perhaps in that minute, perhaps not
+        ([(30, 100.0), (90, 100.0)], None, "missing"),
+        ([(-1, 100.0)], None, "missing"),
+    ],
+)
+def test_snapshots_tell_whether_a_silent_symbol_traded(
+    seen: list[tuple[int, float]], traded: float | None, verdict: str, store: Store, reader: StoreReader
+) -> None:
     def snapshot(second: int, volume: float) -> Snapshot:
-        received_ns = START_NS + second * SECOND_NS
-        return Snapshot("kis", SYMBOL, DAY, 1, received_ns, *PRICES, volume, 0.0)
+        return Snapshot("kis", SYMBOL, DAY, 1, START_NS + second * SECOND_NS, *PRICES, volume, 0.0)
 
-    store(assigned(), STOPPED, snapshot(-1, 100.0), snapshot(60, 130.0))
+    left = SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired")
+    store(assigned(), left, *(snapshot(*each) for each in seen))
     [day] = reader.symbol_days(DAY, NOW_NS)
-    assert [interval.traded_volume for interval in day.intervals] == [30.0]
-    assert reconcile(day, NOW_NS)[1].verdict == "missing"
+    assert [interval.traded_volume for interval in day.intervals] == [traded]
+    assert reconcile(day, NOW_NS)[1].verdict == verdict
 
 
 def test_conflated_rows_are_part_of_the_books(store: Store, reader: StoreReader) -> None:
