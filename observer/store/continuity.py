@@ -46,6 +46,15 @@ class GapStory(msgspec.Struct, frozen=True):
         """Whether there is no outcome yet."""
         return self.recovered is None and self.unrecoverable is None
 
+    @property
+    def closed_ns(self) -> int | None:
+        """When the last outcome was decided."""
+        moments = [
+            *([self.recovered.recovered_ns] if self.recovered else []),
+            *([self.unrecoverable.decided_ns] if self.unrecoverable else []),
+        ]
+        return max(moments, default=None)
+
 
 def gap_stories(connection: Connection, *conditions: ColumnElement[bool]) -> list[GapStory]:
     """The gaps of these conditions (over the table of gaps) in order of detection, each once, with the last outcome."""
