@@ -256,7 +256,8 @@ class Selector:
 
     def evaluate_held(self, now_ns: int) -> Sequence[Event]:
         """Look at the symbols that hold places: between sweeps, when only they are seen."""
-        return self._evaluate(self._state.symbols, now_ns)
+        held = [place.candidate.symbol for place in self._state.places if place.candidate is not None]
+        return self._evaluate(held, now_ns)  # in the order of the places: a set's differs from process to process
 
     def pin(self, symbol: str, now_ns: int) -> Wished | NotWished:
         """A person wants the symbol streamed: it gets a place before any that is not pinned.
