@@ -13,7 +13,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bus.commands import OrderReply, Refused
 from bus.events import ListingChanged, MasterFileChecked
 from observer.cli import master_rounds
 from observer.cli.here import ConfigOption, market_time_ns, settings_here
@@ -170,6 +169,28 @@ def new(
 
 
 @app.command()
+def tradable(
+    region: Annotated[str, typer.Option(help=f"One of {', '.join(REGIONS)}.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what can be traded in a region: listed, not suspended, neither index nor warrant. No broker is asked."""
+    settings = settings_here(config)
+    if region not in REGIONS:
+        raise ConfigError(f"no region {region!r}; there are {', '.join(REGIONS)}")
+    with ListingReader(settings.store.url) as reader:
+        found = reader.tradable(region)
+    if as_json:
+        _print_json(found)
+        return
+    table = _table(f"{len(found):,} in {region}", "exchange", "symbol", "name", "english name", "currency", "type")
+    for each in found:
+        kind = each.security_type or each.group
+        table.add_row(each.exchange, each.symbol, each.name, each.english_name, each.currency, kind)
+    Console().print(table)
+
+
+@app.command()
 def diff(
     exchange: ExchangeOption,
     old: Annotated[Path | None, typer.Option(help="An unpacked file; without it the newest backup.")] = None,
@@ -222,13 +243,8 @@ def _do(
 ) -> str:
     """By the running system, or else here; what came of it."""
     if is_reachable(settings.run):
-        return _reply_text(asyncio.run(master_rounds.order(settings, job, arguments)))
+        return asyncio.run(master_rounds.order(settings, job, arguments))
     return asyncio.run(_work(settings, work))
-
-
-def _reply_text(reply: OrderReply) -> str:
-    assert not isinstance(reply, Refused), "a refusal was raised"
-    return reply.detail
 
 
 async def _work(settings: Settings, work: Callable[[MasterFiles], Awaitable[object]]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bus.commands import OrderReply, Refused, RunJob
+from bus.commands import Done, Refused, RunJob, UnderWay
 from bus.control import ControlClient, ControlTimeoutError
 from bus.events import Event
 from bus.outbox import Outbox, OutboxInUseError
@@ -35,8 +35,8 @@ class Unpublished:
         raise DataFileError(f"{len(events)} events of a look that changes nothing")
 
 
-async def order(settings: Settings, job: str, arguments: Sequence[str]) -> OrderReply:
-    """Ask the running system's process that keeps the master files.
+async def order(settings: Settings, job: str, arguments: Sequence[str]) -> str:
+    """Ask the running system's process that keeps the master files; what came of it, or that it is under way.
 
     Raises:
         ConfigError: it does not answer, or refuses.
@@ -48,10 +48,13 @@ async def order(settings: Settings, job: str, arguments: Sequence[str]) -> Order
         raise ConfigError(f"{error}: no system runs here any more, or it hangs") from error
     finally:
         control.close()
-    if isinstance(reply, Refused):
-        raise ConfigError(f"{reply.message} ({reply.code})")
-    assert not hasattr(reply, "processes"), "an order is answered with what came of it"
-    return reply  # type: ignore[return-value]
+    match reply:
+        case Done(_, detail) | UnderWay(detail):
+            return detail
+        case Refused(code, message):
+            raise ConfigError(f"{message} ({code})")
+        case _:
+            raise ConfigError(f"an order was answered with {type(reply).__name__}")
 
 
 def local_files(settings: Settings) -> LocalFiles:

@@ -91,6 +91,7 @@ def test_a_life_of_a_master_file_as_a_person_sees_it(place: Place) -> None:
     assert "100 changes, approved" in place.typed("approve", row["waits"]["run"]).stdout
     assert place.typed("verify", "--region", "US").exit_code == 1  # NYSE and AMEX have no file here
 
+    assert len(msgspec.json.decode(place.typed("tradable", "--region", "US", "--json").stdout)) == 200
     lifetime = msgspec.json.decode(place.typed("lifetime", "S00299", "--json").stdout)
     assert [change[4] for change in lifetime] == ["new", "removed"]
     [new] = msgspec.json.decode(place.typed("new", "--since", "2020-01-01", "--json").stdout)
