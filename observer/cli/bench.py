@@ -254,16 +254,16 @@ def stream(
 
 @app.command()
 def recovery(
-    cuts: Annotated[int, typer.Option(min=1, max=50, help="How often the stream is cut.")] = 8,
-    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each time.")] = 1.0,
+    bursts: Annotated[int, typer.Option(min=1, help="How often frames of the stream cannot be read.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each time.")] = 2.0,
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """From a gap's detection to its recovered rows in the database, in the running system whose stream is cut."""
+    """From a gap's detection to its recovered rows in the database, in the running system at the market's own pace."""
     from observer.bench.recovery import RecoveryResult, measure_recovery
 
     def table(result: RecoveryResult) -> Table:
-        shown = _table(f"{result.cuts} cuts, {result.gaps} gaps", "", "", "goal")
+        shown = _table(f"{result.bursts} bursts, {result.gaps} gaps", "", "", "goal")
         shown.add_row("recovered", f"{result.recovered}", f"{result.gaps}")
         shown.add_row("to the share", f"{result.complete}", f"{result.gaps}")
         shown.add_row("detected to committed and heard of, p50 ms", f"{result.p50_ms:.0f}", "")
@@ -271,7 +271,7 @@ def recovery(
         shown.add_row("slowest ms", f"{result.slowest_ms:.0f}", "")
         return shown
 
-    _measure(lambda place, tell: measure_recovery(place, cuts, seconds, tell), table, folder, as_json=as_json)
+    _measure(lambda place, tell: measure_recovery(place, bursts, seconds, tell), table, folder, as_json=as_json)
 
 
 # --- what all of them share ----------------------------------------------------------------------------------
