@@ -32,7 +32,7 @@ from observer.clock import Clock
 from observer.config import Settings
 from observer.errors import StoreError
 from observer.gaps.deafness import Deafness
-from observer.gaps.detector import Mark
+from observer.gaps.detector import Mark, in_order
 from observer.providers.interfaces import QuoteSource, StreamFact
 from observer.providers.joint_stream import JointStream
 from observer.schedule.phases import DayPlan
@@ -291,8 +291,8 @@ class StreamingDay:
     # --- what the stream tells ---
 
     def on_trades(self, trades: Sequence[Trade]) -> None:
-        """Judge and keep; what is new is also seen by the triggers."""
-        for trade in trades:
+        """Judge and keep a frame's trades; what is new is also seen by the triggers."""
+        for trade in in_order(trades):
             if self.trades.take(trade) and self._selector is not None:
                 self._selector.see_trade(trade)
 
