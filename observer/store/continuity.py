@@ -20,6 +20,7 @@ from bus.events import (
     Snapshot,
     Trade,
     TradesConflated,
+    TriggerFired,
 )
 from observer.clock import kst_ns
 from observer.gaps.reconciliation import Interval, Piece, SymbolDay, intervals
@@ -111,6 +112,15 @@ def slot_changes(connection: Connection, from_ns: int, to_ns: int, symbol: str |
             change = event_of(kind, row)
             found.append((_moment_of(change), place_of(row), change))
     return [change for _moment_ns, _place, change in sorted(found, key=lambda item: item[:2])]
+
+
+def triggers_fired(connection: Connection, session_date: str, symbol: str) -> list[TriggerFired]:
+    """When which conditions of a symbol began to hold on a day, in that order."""
+    table = EVENT_TABLES[TriggerFired]
+    from_ns, to_ns = day_bounds(session_date)
+    wanted = select(table).where(table.c.symbol == symbol, table.c.fired_ns >= from_ns, table.c.fired_ns < to_ns)
+    in_order = wanted.order_by(table.c.fired_ns, table.c.stream, table.c.sequence)
+    return [event_of(TriggerFired, row) for row in connection.execute(in_order)]
 
 
 def _moment_of(change: SlotChange) -> int:

@@ -26,6 +26,7 @@ from bus.events import (
     SweepCompleted,
     Trade,
     TradesConflated,
+    TriggerFired,
     UniverseBuilt,
     UniverseMember,
 )
@@ -42,6 +43,7 @@ from observer.store.continuity import (
     slot_changes,
     symbol_days,
     trades_of,
+    triggers_fired,
 )
 from observer.store.earlier import bucket_volumes, swept_sessions, trade_volumes
 from observer.store.engine import open_reader, require_current_schema, store_errors
@@ -298,6 +300,11 @@ class StoreReader:
         """A day's assignments, releases and refusals of places, in the order in which they were decided."""
         with self._asking() as connection:
             return slot_changes(connection, *day_bounds(session_date), symbol)
+
+    def triggers_fired(self, session_date: str, symbol: str) -> Sequence[TriggerFired]:
+        """When which conditions of a symbol began to hold on a day."""
+        with self._asking() as connection:
+            return triggers_fired(connection, session_date, symbol)
 
     def quality(self, session_date: str, symbol: str | None = None) -> Sequence[QualityJudged]:
         """The stored verdicts on a day's data by symbol; empty for a day that was not judged yet."""
