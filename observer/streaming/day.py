@@ -138,7 +138,7 @@ class StreamingDay:
             self._producer.publish(event)
         self._overflow.see(decided)
         self._stream.want(selector.wanted_by_account)
-        for symbol in self.trades.detector.watched - set(selector.wanted) - self._stream.registered:
+        for symbol in sorted(self.trades.detector.watched - set(selector.wanted) - self._stream.registered):
             self._leave(symbol)
 
     def _is_over(self) -> bool:
