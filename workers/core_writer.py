@@ -14,30 +14,26 @@ from typing import Final
 
 from bus.commands import Refused
 from bus.delivery import Delivered
-from bus.events import AlertRaised, BackupCompleted, BooksChecked, QualityJudged
+from bus.events import AlertRaised, BackupCompleted
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
 from bus.producer import Producer
 from bus.tap import TapPublisher
 from observer.clock import kst_datetime
 from observer.errors import ObserverError, StoreError
-from observer.gaps import judging
-from observer.gaps.reconciliation import reconcile
 from observer.store.backup import backup
 from observer.store.engine import migrate
-from observer.store.reader import StoreReader
 from observer.store.writer import Committed, StoreWriter
 from workers.alerts import QuarantineAlerts
 from workers.ledgers import LedgerKeeping
 from workers.runtime import DATABASE_RETRY_S, Worker, run
+from workers.verdicts import Verdicts
 
 logger = logging.getLogger(__name__)
 
 # A group under load is some 20,000 rows, each a tuple of plain values that no cycle can hold. With Python's own 700 new
 # objects between collections the collector looks at all of them many times in vain: a tenth of the writer's work.
 COLLECT_AFTER_OBJECTS: Final = 100_000
-
-JUDGE_AGAIN_MARKET_S: Final = 60.0  # between looks at whether the day's gaps are closed
 
 
 async def core_writer(worker: Worker) -> None:
@@ -48,8 +44,8 @@ async def core_writer(worker: Worker) -> None:
     gc.freeze()  # what is there now stays
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     alerts = QuarantineAlerts(worker.clock, worker.name)
-    ledgers = LedgerKeeping(worker)
-    writer = CountingWriter(url, alerts.count_from_thread, ledgers.count_from_thread)
+    ledgers, verdicts = LedgerKeeping(worker), Verdicts(worker)
+    writer = CountingWriter(url, alerts.count_from_thread, (ledgers.count_from_thread, verdicts.count_from_thread))
     async with (
         ledgers.until_the_end(),
         _ingest(worker, writer),
@@ -60,10 +56,10 @@ async def core_writer(worker: Worker) -> None:
         tasks.create_task(ledgers.run(producer))
         worker.orders.jobs = {
             "backup": lambda: _back_up_now(worker, producer),
-            "quality": lambda: _judge_now(worker, producer),
+            "quality": lambda: verdicts.judge_now(producer),
         }
         await worker.ready()
-        tasks.create_task(_judge_daily(worker, producer))
+        tasks.create_task(verdicts.run(producer))
         await _back_up_daily(worker, producer)
 
 
@@ -77,7 +73,7 @@ class CountingWriter(StoreWriter):
         self,
         url: str,
         on_quarantined: Callable[[int], None],
-        on_stored: Callable[[Mapping[str, int]], None],
+        on_stored: Sequence[Callable[[Mapping[str, int]], None]],
     ) -> None:
         super().__init__(url)
         self._on_quarantined = on_quarantined
@@ -89,7 +85,8 @@ class CountingWriter(StoreWriter):
         if committed.quarantined:
             logger.error("%d events went to quarantine", committed.quarantined)
             self._on_quarantined(committed.quarantined)
-        self._on_stored(committed.rows_by_kind)
+        for tell in self._on_stored:
+            tell(committed.rows_by_kind)
         return committed
 
 
@@ -127,60 +124,6 @@ async def _ingest(worker: Worker, writer: StoreWriter) -> AsyncIterator[None]:
         await asyncio.to_thread(tap.close)
         writer.close()
         logger.info("stored %d events in %d commits", ingest.committed_events, ingest.commits)
-
-
-async def _judge_daily(worker: Worker, producer: Producer) -> None:
-    """Close a session's books once a day; a process that starts later does it only if nobody has."""
-    while True:
-        plan = await worker.today.plan()
-        if plan.trades:
-            await worker.clock.sleep_until(plan.track_b_stop_ns + judging.SETTLED_AFTER_NS)
-            await _judge_when_due(worker, producer, plan.day.isoformat(), plan.track_b_stop_ns)
-        await worker.today.end_of(plan)
-
-
-async def _judge_when_due(worker: Worker, producer: Producer, session_date: str, stream_ended_ns: int) -> None:
-    async with worker.reader() as reader:
-        while True:
-            try:
-                if await asyncio.to_thread(reader.quality, session_date):
-                    return
-                gaps = await asyncio.to_thread(reader.open_gaps, session_date)
-                if judging.is_due(stream_ended_ns, len(gaps), worker.clock.now_ns()):
-                    async with worker.orders.turn:
-                        await _judge(worker, producer, reader, session_date)
-                    return
-            except StoreError as error:
-                logger.error("cannot judge %s yet: %s", session_date, error)
-                await asyncio.sleep(DATABASE_RETRY_S)
-            await worker.clock.sleep(JUDGE_AGAIN_MARKET_S)
-
-
-async def _judge_now(worker: Worker, producer: Producer) -> str:
-    """The day's verdicts from what is stored now, by order of a person; they count in place of earlier ones."""
-    async with worker.reader() as reader:
-        session_date = kst_datetime(worker.clock.now_ns()).date().isoformat()
-        return f"{session_date}: {await _judge(worker, producer, reader, session_date)} symbols judged"
-
-
-async def _judge(worker: Worker, producer: Producer, reader: StoreReader, session_date: str) -> int:
-    """Publish the books of every interval and the verdict on every symbol; how many symbols there are.
-
-    The verdicts come last and as one batch: a day that has one has all, whenever this process is killed.
-    """
-    now_ns = worker.clock.now_ns()
-
-    def reconciled() -> list[tuple[list[BooksChecked], QualityJudged]]:
-        return [reconcile(day, now_ns) for day in reader.symbol_days(session_date, now_ns)]
-
-    symbols = await asyncio.to_thread(reconciled)
-    for books, _verdict in symbols:
-        for interval in books:
-            producer.publish(interval)
-    if symbols:
-        producer.publish_together([verdict for _books, verdict in symbols])
-    logger.info("%s: judged the data of %d symbols", session_date, len(symbols))
-    return len(symbols)
 
 
 async def _back_up_daily(worker: Worker, producer: Producer) -> None:

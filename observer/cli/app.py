@@ -116,6 +116,12 @@ def _add_etf(app: typer.Typer) -> None:
     app.add_typer(etf.app, name="etf")
 
 
+def _add_master(app: typer.Typer) -> None:
+    from observer.cli import master
+
+    app.add_typer(master.app, name="master")
+
+
 def _add_keys(app: typer.Typer) -> None:
     from observer.cli import keys
 
@@ -152,6 +158,7 @@ COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "decisions": _add_decisions,
     "exports": _add_exports,
     "etf": _add_etf,
+    "master": _add_master,
     "keys": _add_keys,
     "bench": _add_bench,
     "simulator": _add_simulator,

@@ -252,7 +252,46 @@ def stream(
     _measure(lambda place, tell: measure_stream(place, rate, seconds, tell), table, folder, as_json=as_json)
 
 
+@app.command()
+def recovery(
+    bursts: Annotated[int, typer.Option(min=1, help="How often frames of the stream cannot be read.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each time.")] = 2.0,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """From a gap's detection to its recovered rows in the database, in the running system at the market's own pace."""
+    from observer.bench.recovery import RecoveryResult, measure_recovery
+
+    def table(result: RecoveryResult) -> Table:
+        shown = _table(f"{result.bursts} bursts, {result.gaps} gaps", "", "", "goal")
+        shown.add_row("recovered", f"{result.recovered}", f"{result.gaps}")
+        shown.add_row("to the share", f"{result.complete}", f"{result.gaps}")
+        shown.add_row("detected to committed and heard of, p50 ms", f"{result.p50_ms:.0f}", "")
+        shown.add_row("p95 ms", f"{result.p95_ms:.0f}", "1,000")
+        shown.add_row("slowest ms", f"{result.slowest_ms:.0f}", "")
+        return shown
+
+    _measure(lambda place, tell: measure_recovery(place, bursts, seconds, tell), table, folder, as_json=as_json)
+
+
 # --- what all of them share ----------------------------------------------------------------------------------
+
+
+@app.command()
+def master(rounds: RoundsOption = 3, folder: FolderOption = None, as_json: JsonOption = False) -> None:
+    """Master files of all exchanges: records read a second, all applied, a market's tradable securities told."""
+    from observer.bench.master import MasterResult, measure_master
+
+    def table(result: MasterResult) -> Table:
+        shown = _table(f"{result.listings:,} listings of all exchanges", "", "", "goal")
+        shown.add_row("tab-separated, records/s", f"{result.tab_records_per_s:,.0f}", ">= 300,000")
+        shown.add_row("fixed width, records/s", f"{result.fixed_records_per_s:,.0f}", ">= 150,000")
+        shown.add_row("all applied to an empty database, s", f"{result.first_s:.2f}", "<= 2")
+        shown.add_row("all looked at again, nothing changed, s", f"{result.unchanged_s:.2f}", "<= 1")
+        shown.add_row(f"{result.tradable:,} tradable securities, ms", f"{result.tradable_ms:.1f}", "<= 30")
+        return shown
+
+    _measure(lambda place, tell: measure_master(place, rounds, tell), table, folder, as_json=as_json)
 
 
 def _measure(

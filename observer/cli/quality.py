@@ -119,11 +119,13 @@ def _as_maps(found: DayQuality) -> dict[str, object]:
 
 
 def _table(found: DayQuality) -> Table:
-    table = Table(title=f"{found.session_date}: trades of the symbols in the stream", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"{found.session_date}: trades of the symbols in the stream", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )  # 80 columns
     table.add_column("symbol", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for column in ("streamed", "recovered", "missing", "gaps", "open", "seconds"):
-        table.add_column(column, justify="right")
+    for column in ("streamed", "recovered", "missing", "gaps", "open"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("detail")
     for verdict in found.symbols:
         volumes = (verdict.streamed_volume, verdict.recovered_volume, verdict.missing_volume)
@@ -133,15 +135,12 @@ def _table(found: DayQuality) -> Table:
             *(f"{volume:,.0f}" for volume in volumes),
             str(verdict.gaps),
             str(verdict.gaps_open),
-            f"{verdict.seconds:,.0f}",
             verdict.detail,
         )
     table.add_section()
     totals = (found.streamed_volume, found.recovered_volume, found.missing_volume)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.verdicts.items()))
-    table.add_row(
-        "all", "", *(f"{volume:,.0f}" for volume in totals), str(found.gaps), str(found.gaps_open), "", counts
-    )
+    table.add_row("all", "", *(f"{volume:,.0f}" for volume in totals), str(found.gaps), str(found.gaps_open), counts)
     shares = (found.streamed_percent, found.recovered_percent, found.missing_percent)
-    table.add_row("%", "", *("" if share is None else f"{share:.4f}" for share in shares), "", "", "", "")
+    table.add_row("%", "", *("" if share is None else f"{share:.4f}" for share in shares), "", "", "")
     return table

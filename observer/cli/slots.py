@@ -120,8 +120,10 @@ def explain(
             for change in reader.slot_history(session_date)
             if isinstance(change, SlotAssigned) and change.replaced == symbol and change.slot == last.slot
         ]
-        by = f" by {took[-1].symbol} with a score of {took[-1].score:.3f}: {told(took[-1])}" if took else ""
-        return Explanation(symbol, session_date, None, f"{told(last)}; replaced{by}")
+        if not took:  # a day that ended without a word, and others have that place since
+            return Explanation(symbol, session_date, last.slot, told(last))
+        by = f"{took[-1].symbol} with a score of {took[-1].score:.3f}: {told(took[-1])}"
+        return Explanation(symbol, session_date, None, f"{told(last)}; replaced by {by}")
     return Explanation(symbol, session_date, None, told(last))
 
 
@@ -150,8 +152,10 @@ def as_map(change: SlotChange) -> dict[str, object]:
 
 
 def _never_decided(reader: StoreReader, symbol: str, session_date: str, settings: UniverseSettings) -> str:
-    if any(member.symbol == symbol for member in reader.universe(session_date, KOREAN_STOCKS)):
-        return f"no trigger of {symbol} held on {session_date}, and others of larger market value filled what was free"
+    members = reader.universe(session_date, KOREAN_STOCKS)
+    members = members or reader.latest_universe_before(session_date, KOREAN_STOCKS)  # as Track B does
+    if any(member.symbol == symbol for member in members):
+        return _member_without_decision(reader, symbol, session_date)
     for exchange in _EXCHANGES:
         listing = reader.active_listings(exchange).get(symbol)
         if listing is not None:
@@ -161,6 +165,17 @@ def _never_decided(reader: StoreReader, symbol: str, session_date: str, settings
         if symbol in reader.inactive_listings(exchange):
             return f"{symbol} is not listed on {exchange} any more"
     return f"{symbol} is not in the universe of {session_date}, and no master file has it"
+
+
+def _member_without_decision(reader: StoreReader, symbol: str, session_date: str) -> str:
+    """Each trigger is followed by a place or a refusal, but for those who may hold none."""
+    if not reader.slot_history(session_date):
+        return f"nobody was given a place on {session_date}"
+    fired = reader.triggers_fired(session_date, symbol)
+    if fired:
+        kind, at = fired[-1].kind, _time(fired[-1].fired_ns)
+        return f"{at} {symbol} could hold no place when {kind} fired: halted, at its upper limit or delisted"
+    return f"no trigger of {symbol} held on {session_date}, and others of larger market value filled what was free"
 
 
 def _time(moment_ns: int) -> str:

@@ -9,7 +9,7 @@ yet. When the line breaks in that time, the chain goes on from what was known of
 snapshot's volume, say): the hole is then wider than what was missed, never narrower.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -158,6 +158,11 @@ class GapDetector:
             chain.continue_from(chain.before)
         chain.interruption = reason
 
+    def reached(self, symbol: str) -> float | None:
+        """The day's volume after the last trade seen of a watched symbol; None before the first."""
+        chain = self._chains.get(symbol)
+        return chain.volume if chain is not None and chain.session_date else None
+
     def unsettled(self) -> frozenset[str]:
         """The symbols that lost continuity and did not trade since: whether something is missing of them is open."""
         return frozenset(
@@ -259,6 +264,19 @@ class GapDetector:
         earlier = _Chain()
         earlier.continue_from(mark)
         return _gap_before(opening, earlier)
+
+
+def in_order(trades: Sequence[Trade]) -> Sequence[Trade]:
+    """The records of one frame as the exchange counted them, each symbol's by day and cumulative volume.
+
+    Nobody promises the order of a frame's records. Judged as it comes, one that is told too late is a hole first and a
+    duplicate then: lost, and reported as missing.
+    """
+    return trades if len(trades) == 1 else sorted(trades, key=_counted)
+
+
+def _counted(trade: Trade) -> tuple[str, str, float]:
+    return trade.symbol, trade.session_date, trade.cumulative_volume
 
 
 def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:

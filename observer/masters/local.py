@@ -107,11 +107,13 @@ class LocalFiles:
         self.held_path(exchange).unlink(missing_ok=True)
 
     def tidy(self, exchange: str) -> None:
-        """Remove downloads that a killed process left."""
-        for left in self._folder.glob(f".{exchange.lower()}.*.incoming"):
-            process = left.name.split(".")[-2]
-            if process == str(os.getpid()) or not Path("/proc", process).exists():
-                left.unlink(missing_ok=True)
+        """Remove what killed processes left half done; each such name ends with the process that made it."""
+        name = exchange.lower()
+        for pattern in (f".{name}.*.incoming", f".{name}.*.part", f"..{name}.*.part", f"held/.{name}.*.part"):
+            for left in self._folder.glob(pattern):
+                process = left.name.split(".")[-2]
+                if process == str(os.getpid()) or not Path("/proc", process).exists():
+                    left.unlink(missing_ok=True)
 
     def _note(self, exchange: str) -> Path:
         return self.path(exchange).with_suffix(".json")

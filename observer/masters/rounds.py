@@ -117,7 +117,11 @@ class MasterFiles:
     async def check_all(
         self, exchanges: Sequence[str], *, force: bool = False, since_ns: int = 0
     ) -> Sequence[Examined]:
-        """Check those of the exchanges that were not checked since then, all at once."""
+        """Check those of the exchanges that were not checked since then, all at once. Without a time a person asks, who
+        is told of every failure.
+        """
+        if not since_ns:
+            self._failing.difference_update(exchanges)
         copies = {exchange: self._local.copy(exchange) for exchange in exchanges}
         due = [name for name, copy in copies.items() if not since_ns or copy is None or copy.checked_ns < since_ns]
         return await asyncio.gather(*(self.check(exchange, force=force) for exchange in due))

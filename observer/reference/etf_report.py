@@ -9,7 +9,7 @@ from bus.events import FundJob, FundJobEnded
 from observer.reference.etf import Fund
 
 _HOUR_NS: Final = 3_600 * 1_000_000_000
-JOBS: Final[Sequence[FundJob]] = ("fund_list", "fund_values", "fund_ranges", "fund_measures")
+JOBS: Final[Sequence[FundJob]] = ("fund_list", "fund_values", "fund_measures", "fund_ranges")
 
 # The fields that a complete fund has. An ETN is its issuer's debt: it has no assets of its own, and no NAV by days.
 _OF_ALL: Final = (

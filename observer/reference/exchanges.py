@@ -19,6 +19,19 @@ REGIONS: Final[Mapping[str, Sequence[str]]] = {
 }
 EXCHANGES: Final = tuple(exchange for exchanges in REGIONS.values() for exchange in exchanges)
 
+# What the exchanges are called in the world, where that is not KIS's name.
+NAMES: Final[Mapping[str, str]] = {
+    "NASD": "NASDAQ",
+    "SEHK": "HKEX",
+    "SHAA": "SSE",
+    "SHI": "SSE indices",
+    "SZAA": "SZSE",
+    "SZI": "SZSE indices",
+    "TKSE": "TSE",
+    "HASE": "HNX",
+    "VNSE": "HOSE",
+}
+
 
 def region_of(exchange: str) -> str:
     """The region of one of `EXCHANGES`."""

@@ -10,7 +10,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from bus.events import AlertRaised, Severity, SlotAssigned, SlotOverflowed
+from bus.events import AlertRaised, Event, Severity, SlotAssigned, SlotOverflowed
+from observer.selection.settings import SlotSettings
 
 Level = Literal["normal", "warning", "alert", "urgent"]
 
@@ -43,6 +44,12 @@ class OverflowRates(msgspec.Struct, frozen=True, kw_only=True):
         return {"normal": -1.0, "warning": self.warning, "alert": self.alert, "urgent": self.urgent}[level]
 
 
+def rates_of(settings: SlotSettings) -> OverflowRates:
+    """The requirement's levels around the alert's rate, which is configured: a warning never begins above an alert."""
+    alert, usual = settings.overflow_alert_rate, OverflowRates()
+    return OverflowRates(warning=min(usual.warning, alert), alert=alert, urgent=max(usual.urgent, alert))
+
+
 def overflow_rate(changes: Iterable[SlotAssigned | SlotOverflowed], now_ns: int) -> float | None:
     """Of the symbols that wanted a place in the hour before `now_ns`, the share that had none; None for too few."""
     refused: set[str] = set()
@@ -72,3 +79,30 @@ def overflow_alert(before: Level, after: Level, rate: float | None, now_ns: int,
         return None
     share = "too few symbols wanted a place to tell a rate" if rate is None else f"{rate:.1%} of the symbols found none"
     return AlertRaised(now_ns, _SEVERITIES[after], source, f"places of the stream, last hour: {after} ({share})")
+
+
+class OverflowWatch:
+    """What was decided of late, and the level that was told last. Of each symbol the last of each kind is enough."""
+
+    def __init__(self, rates: OverflowRates, source: str) -> None:
+        self._rates = rates
+        self._source = source
+        self._last: dict[tuple[str, bool], SlotAssigned | SlotOverflowed] = {}
+        self._level: Level = "normal"
+
+    def see(self, events: Iterable[Event]) -> None:
+        """Take in what was decided about places, in order; other events are none of its business."""
+        for event in events:
+            if isinstance(event, SlotAssigned | SlotOverflowed):
+                self._last[event.symbol, isinstance(event, SlotAssigned)] = event
+
+    def resume(self, events: Iterable[Event], now_ns: int) -> None:
+        """Go on for an earlier process of this day, which has told what there was to tell."""
+        self.see(events)
+        self._level = next_level(self._level, overflow_rate(self._last.values(), now_ns), self._rates)
+
+    def look(self, now_ns: int) -> AlertRaised | None:
+        """What to tell now; None while nothing has changed."""
+        rate = overflow_rate(self._last.values(), now_ns)
+        before, self._level = self._level, next_level(self._level, rate, self._rates)
+        return overflow_alert(before, self._level, rate, now_ns, self._source)

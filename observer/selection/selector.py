@@ -152,8 +152,7 @@ class Selector:
         self._churning = False
         self._closed: AbstractSet[str] = frozenset()
         self._sights: dict[str, _Sight] = {}
-        fillers = members[: sum(places.values()) * _FILLERS_PER_PLACE]
-        self._fillers = [by_market_cap(member, settings.triggers) for member in fillers]
+        self._fillers = [by_market_cap(each, settings.triggers) for each in members[: self.places * _FILLERS_PER_PLACE]]
 
     @property
     def members(self) -> Mapping[str, UniverseMember]:
@@ -259,7 +258,8 @@ class Selector:
 
     def evaluate_held(self, now_ns: int) -> Sequence[Event]:
         """Look at the symbols that hold places: between sweeps, when only they are seen."""
-        return self._evaluate(self.wanted, now_ns)
+        held = [place.candidate.symbol for place in self._state.places if place.candidate is not None]
+        return self._evaluate(held, now_ns)  # in the order of the places: a set's differs from process to process
 
     def pin(self, symbol: str, now_ns: int) -> Wished | NotWished:
         """A person wants the symbol streamed: it gets a place before any that is not pinned.

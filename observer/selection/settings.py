@@ -88,7 +88,7 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     After more than `churn_max_replacements` replacements in `churn_window_seconds`, the factor is `churn_threshold` and
     triggers live `churn_ttl_factor` times as long (requirement 004, Edge Case 3). When more than `overflow_alert_rate`
-    of an hour's decisions leave a symbol without a place, somebody is told.
+    of the symbols that wanted a place in an hour had none, somebody is told.
     """
 
     max_slots: Annotated[int, msgspec.Meta(ge=1)] = 41

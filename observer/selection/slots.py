@@ -4,8 +4,11 @@ Places are fixed ("main:01"): a symbol keeps its place until it is replaced or r
 symbols at a time (design.md 6.5). `allocate` is a function from a state and candidates to a new state and the decisions
 that lead to it; the order in which candidates are given does not matter.
 
-Symbols rank by tier, then score, then market capitalisation, then code: pinned ones first, then triggered ones, then
-those that merely fill what is free (market capitalisation).
+Symbols rank as `observer.selection.ranking` says.
+
+Who is triggered and finds no place, or loses it to somebody, waits while the trigger lives, and is a candidate again at
+every allocation: a place that becomes free between two sweeps is its, not the next filler's (requirement 004, Trigger
+Expiration: an expiry evaluates the places anew).
 
 An account that is *closed* (its stream is down, its keys are refused) gives nobody a new place. Its symbols move, most
 important first, to places elsewhere: free ones, or those of somebody whom they outrank. Who finds none keeps the closed
@@ -17,30 +20,27 @@ from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from heapq import heappop, heappush
+from itertools import chain
 from typing import Final, Literal
 
 import msgspec
 
 from observer.selection.churn import Churn, is_rapid, lengthened
+from observer.selection.ranking import FILLER, PINNED, Order, one_each, order, outranks
+from observer.selection.ranking import tier as tier_of
 from observer.selection.settings import SlotSettings
 from observer.selection.triggers import Candidate
 
 AssignReason = Literal["free_place", "outranks", "pinned", "kept", "moved", "moved_home"]
 DropReason = Literal["delisted", "halted", "upper_limit"]
 ReleaseReason = Literal["expired", "delisted", "halted", "upper_limit", "unpinned", "moved", "moved_home"]
-OverflowReason = Literal["all_places_hold_higher_scores", "all_places_pinned"]
+OverflowReason = Literal["all_places_hold_higher_scores", "not_above_threshold", "all_places_pinned"]
 AllocationStrategy = Literal["round_robin", "priority"]
 
-_FILLER: Final = "market_cap"
-_PINNED: Final = "manual"
-_TRIGGERED: Final = 1
-_TIERS: Final[Mapping[str, int]] = {_PINNED: 0, _FILLER: 2}
-_ENDLESS: Final = float("inf")
 _NOBODY: Final[AbstractSet[str]] = frozenset()
-_Order = tuple[int, float, float, str]
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """One registration of one account: who holds it now, and where the holder moved from (None: it did not)."""
 
     slot: str
@@ -54,13 +54,14 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class SlotState(msgspec.Struct, frozen=True):
-    """All places, in their order; until when (UTC ns; None: without end) each overflow that was told lasts; which
-    account's turn it is (round robin: its index among the accounts), and what is known of the latest replacements.
+    """All places, in their order; by symbol who waits for one, and of whom it was told; which account's turn it is
+    (round robin: its index among the accounts), and what is known of the latest replacements.
     """
 
     places: tuple[Place, ...]
     strategy: AllocationStrategy = "round_robin"
-    overflowed: Mapping[str, int | None] = {}
+    waiting: Mapping[str, Candidate] = {}
+    overflowed: AbstractSet[str] = _NOBODY
     turn: int = 0
     churn: Churn = Churn()
 
@@ -75,7 +76,7 @@ class SlotState(msgspec.Struct, frozen=True):
         return next(held, None)
 
 
-class Assign(msgspec.Struct, frozen=True):
+class Assign(msgspec.Struct, frozen=True, gc=False):
     """`candidate` gets the place `slot`; `replaced` is the symbol that has to leave it. "kept" is said of one who is
     there already and from now on for another trigger.
     """
@@ -86,7 +87,7 @@ class Assign(msgspec.Struct, frozen=True):
     reason: AssignReason
 
 
-class Release(msgspec.Struct, frozen=True):
+class Release(msgspec.Struct, frozen=True, gc=False):
     """`symbol`, whose score was `score`, loses its place, and nobody had to take it from it."""
 
     slot: str
@@ -95,8 +96,10 @@ class Release(msgspec.Struct, frozen=True):
     reason: ReleaseReason
 
 
-class Overflow(msgspec.Struct, frozen=True):
-    """A triggered symbol gets no place. Told once while its triggers last."""
+class Overflow(msgspec.Struct, frozen=True, gc=False):
+    """A triggered symbol gets no place, as all are pinned, or hold higher scores, or lower ones that it does not
+    outscore by the threshold. Told once while its triggers last.
+    """
 
     candidate: Candidate
     lowest_score: float
@@ -136,8 +139,11 @@ def allocate(
         for item in candidates
         if (item.expires_ns is None or item.expires_ns > now_ns) and item.symbol not in dropped
     ]
-    wanted = _one_each([lengthened(item, now_ns, settings) for item in admissible] if rapid else admissible)
-    seating = _Seating(state, now_ns, settings.churn_threshold if rapid else settings.replacement_threshold, closed)
+    fresh = [lengthened(item, now_ns, settings) for item in admissible] if rapid else admissible
+    waiting = _still_waiting(state, fresh, now_ns, dropped)
+    wanted = one_each(chain(fresh, waiting.values()))
+    threshold = settings.churn_threshold if rapid else settings.replacement_threshold
+    seating = _Seating(state, waiting, now_ns, threshold, closed)
     seating.review(wanted, dropped)
     seating.bring_home()
     seating.evacuate()
@@ -148,10 +154,9 @@ def allocate(
 
 def unpin(state: SlotState, symbol: str, settings: SlotSettings, now_ns: int) -> tuple[SlotState, tuple[Decision, ...]]:
     """A person takes back the wish for a symbol: its place is free. A trigger that holds may win it again."""
-    seating = _Seating(state, now_ns, threshold=1.0, closed=_NOBODY)
-    seating.forget_overflow(symbol)
+    seating = _Seating(state, dict(state.waiting), now_ns, threshold=1.0, closed=_NOBODY)
     for index, place in enumerate(state.places):
-        if place.candidate is not None and place.candidate.symbol == symbol and place.candidate.kind == _PINNED:
+        if place.candidate is not None and place.candidate.symbol == symbol and place.candidate.kind == PINNED:
             seating.release(index, place.candidate, "unpinned")
     return seating.state(settings), tuple(seating.decisions)
 
@@ -159,7 +164,7 @@ def unpin(state: SlotState, symbol: str, settings: SlotSettings, now_ns: int) ->
 def restore(state: SlotState) -> tuple[str, ...]:
     """The symbols that hold places, most important first: the order in which to register them again."""
     held = [place.candidate for place in state.places if place.candidate is not None]
-    return tuple(candidate.symbol for candidate in sorted(held, key=_order))
+    return tuple(candidate.symbol for candidate in sorted(held, key=order))
 
 
 def restore_by_account(state: SlotState) -> dict[str, tuple[str, ...]]:
@@ -174,7 +179,14 @@ def restore_by_account(state: SlotState) -> dict[str, tuple[str, ...]]:
 class _Seating:
     """One allocation under way: the places being changed, and the decisions so far."""
 
-    def __init__(self, state: SlotState, now_ns: int, threshold: float, closed: AbstractSet[str]) -> None:
+    def __init__(
+        self,
+        state: SlotState,
+        waiting: dict[str, Candidate],
+        now_ns: int,
+        threshold: float,
+        closed: AbstractSet[str],
+    ) -> None:
         self._before = state
         self._places = list(state.places)
         self._account_of = [place.account for place in state.places]
@@ -188,27 +200,27 @@ class _Seating:
             if place.candidate is None and self._is_open[index]:
                 self._free_by_account[self._account_of[index]].append(index)
         # Who can be replaced, the lowest last; some may have left since. Made when it is first needed.
-        self._by_rank: list[tuple[_Order, int]] | None = None
-        self._overflowed = {
-            symbol: end_ns for symbol, end_ns in state.overflowed.items() if end_ns is None or end_ns > now_ns
-        }
+        self._by_rank: list[tuple[Order, int, Candidate]] | None = None
+        self._waiting = waiting
+        told = ((symbol, state.waiting[symbol].expires_ns) for symbol in state.overflowed)
+        self._overflowed = {symbol for symbol, end_ns in told if end_ns is None or end_ns > now_ns}
         self._now_ns = now_ns
         self._threshold = threshold
         # What an overflow tells; known when the first newcomer is refused, as from then on no place changes hands.
         self._lowest: float | None = None
-        self._refusal: OverflowReason = "all_places_hold_higher_scores"
         self.decisions: list[Decision] = []
 
     def state(self, settings: SlotSettings) -> SlotState:
         """The state as it is now."""
         replaced = sum(isinstance(item, Assign) and item.reason == "outranks" for item in self.decisions)
         churn = self._before.churn.after(replaced, self._now_ns, settings)
-        return SlotState(tuple(self._places), self._before.strategy, self._overflowed, self._turn, churn)
+        places, overflowed = tuple(self._places), frozenset(self._overflowed)
+        return SlotState(places, self._before.strategy, self._waiting, overflowed, self._turn, churn)
 
     def review(self, wanted: Mapping[str, Candidate], dropped: Mapping[str, DropReason]) -> None:
         """Let those go who must, and renew the others."""
         for symbol in dropped:
-            self.forget_overflow(symbol)
+            self.forget(symbol)
         for index, place in enumerate(self._places):
             held = place.candidate
             if held is None:
@@ -229,7 +241,7 @@ class _Seating:
     def bring_home(self) -> None:
         """Back to the places that their accounts could not keep open, most important first."""
         away = [(place.candidate, place) for place in self._places if place.candidate is not None and place.home]
-        for candidate, place in sorted(away, key=lambda item: _order(item[0])):
+        for candidate, place in sorted(away, key=lambda item: order(item[0])):
             home = next((index for index, other in enumerate(self._places) if other.slot == place.home), None)
             if home is not None and self._is_open[home] and self._places[home].candidate is None:
                 self._move(candidate, self._index_of(candidate.symbol), home, "moved_home", None)
@@ -241,11 +253,11 @@ class _Seating:
             for index, place in enumerate(self._places)
             if place.candidate is not None and not self._is_open[index]
         ]
-        for candidate, place in sorted(stranded, key=lambda item: _order(item[0])):
+        for candidate, place in sorted(stranded, key=lambda item: order(item[0])):
             goal = self._free()
             if goal is None:
                 weakest = self._weakest()
-                if weakest is None or not _outranks(candidate, weakest[1], self._threshold):
+                if weakest is None or not outranks(candidate, weakest[1], self._threshold):
                     continue
                 goal = weakest[0]
             self._move(candidate, self._index_of(candidate.symbol), goal, "moved", place.home or place.slot)
@@ -258,9 +270,10 @@ class _Seating:
             heappush(self._free_by_account[self._account_of[index]], index)
         self.decisions.append(Release(slot, held.symbol, held.score, reason))
 
-    def forget_overflow(self, symbol: str) -> None:
-        """Should the symbol overflow again, that is news."""
-        self._overflowed.pop(symbol, None)
+    def forget(self, symbol: str) -> None:
+        """The symbol waits no longer; should it overflow again, that is news."""
+        self._waiting.pop(symbol, None)
+        self._overflowed.discard(symbol)
 
     def seat(self, newcomers: Sequence[Candidate]) -> None:
         """Give each newcomer a place, or say that there is none; the most important is first.
@@ -269,13 +282,13 @@ class _Seating:
         """
         refused_tier: int | None = None
         for candidate in newcomers:
-            tier = _TIERS.get(candidate.kind, _TRIGGERED)
+            tier = tier_of(candidate)
             if tier == refused_tier:
                 self._refuse(candidate)
             elif (free := self._free()) is not None:
-                self._assign(free, candidate, "pinned" if candidate.kind == _PINNED else "free_place")
-            elif (weakest := self._weakest()) and _outranks(candidate, weakest[1], self._threshold):
-                self._assign(weakest[0], candidate, "pinned" if candidate.kind == _PINNED else "outranks")
+                self._assign(free, candidate, "pinned" if candidate.kind == PINNED else "free_place")
+            elif (weakest := self._weakest()) and outranks(candidate, weakest[1], self._threshold):
+                self._assign(weakest[0], candidate, "pinned" if candidate.kind == PINNED else "outranks")
             else:
                 refused_tier = tier
                 self._refuse(candidate)
@@ -304,25 +317,28 @@ class _Seating:
         if self._by_rank is None:
             held = ((place.candidate, index) for index, place in enumerate(self._places) if self._is_open[index])
             self._by_rank = sorted(
-                (_order(candidate), index)
+                (order(candidate), index, candidate)
                 for candidate, index in held
-                if candidate is not None and candidate.kind != _PINNED
+                if candidate is not None and candidate.kind != PINNED
             )
         while self._by_rank:
-            order, index = self._by_rank[-1]
-            candidate = self._places[index].candidate
-            if candidate is not None and _order(candidate) == order:
+            _, index, candidate = self._by_rank[-1]
+            if self._places[index].candidate is candidate:
                 return index, candidate
             self._by_rank.pop()
         return None
 
     def _assign(self, index: int, candidate: Candidate, reason: AssignReason, home: str | None = None) -> None:
         place = self._places[index]
-        replaced = place.candidate.symbol if place.candidate is not None else None
+        replaced = None
+        if place.candidate is not None:
+            replaced = place.candidate.symbol
+            if place.candidate.kind != FILLER:
+                self._waiting[replaced] = place.candidate
         self._places[index] = Place(place.slot, candidate, home)
-        if self._by_rank is not None and candidate.kind != _PINNED:
-            insort(self._by_rank, (_order(candidate), index))
-        self.forget_overflow(candidate.symbol)
+        if self._by_rank is not None and candidate.kind != PINNED:
+            insort(self._by_rank, (order(candidate), index, candidate))
+        self.forget(candidate.symbol)
         self.decisions.append(Assign(place.slot, candidate, replaced, reason))
 
     def _move(
@@ -333,45 +349,32 @@ class _Seating:
 
     def _refuse(self, candidate: Candidate) -> None:
         """There is no place for it, which is told once; who only fills has no claim to one."""
-        if candidate.kind == _FILLER:
+        if candidate.kind == FILLER:
             return
         if candidate.symbol not in self._overflowed:
             if self._lowest is None:
                 self._lowest = min(place.candidate.score for place in self._places if place.candidate is not None)
-                self._refusal = "all_places_pinned" if self._weakest() is None else "all_places_hold_higher_scores"
-            self.decisions.append(Overflow(candidate, self._lowest, self._refusal))
-        self._overflowed[candidate.symbol] = candidate.expires_ns
+            self.decisions.append(Overflow(candidate, self._lowest, self._refusal(candidate)))
+            self._overflowed.add(candidate.symbol)
+        self._waiting[candidate.symbol] = candidate
+
+    def _refusal(self, candidate: Candidate) -> OverflowReason:
+        weakest = self._weakest()
+        if weakest is None:
+            return "all_places_pinned"
+        return "not_above_threshold" if candidate.score > weakest[1].score else "all_places_hold_higher_scores"
 
 
-def _order(candidate: Candidate) -> _Order:
-    """The smaller, the more important; total, so that no order of arrival shows through."""
-    tier = _TIERS.get(candidate.kind, _TRIGGERED)
-    return tier, -candidate.score, -candidate.market_cap_krw, candidate.symbol
-
-
-def _one_each(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
-    """The most important candidate of each symbol, the most important symbol first: in the order of `_order`, and among
-    the candidates of one symbol the one that lives longer. Written out, as a sweep can bring thousands.
-    """
-    ranked = [
-        (
-            _TIERS.get(item.kind, _TRIGGERED),
-            -item.score,
-            -item.market_cap_krw,
-            item.symbol,
-            -_ENDLESS if item.expires_ns is None else -item.expires_ns,
-            item.kind,
-            item.measure,
-            number,  # equal in all else: either will do, and candidates have no order of their own
-            item,
-        )
-        for number, item in enumerate(candidates)
-    ]
-    ranked.sort()
-    first: dict[str, Candidate] = {}
-    for entry in ranked:
-        first.setdefault(entry[3], entry[-1])
-    return first
+def _still_waiting(
+    state: SlotState, fresh: Iterable[Candidate], now_ns: int, dropped: Mapping[str, DropReason]
+) -> dict[str, Candidate]:
+    """Who waited, as long as the trigger lives; a condition that holds now speaks for itself."""
+    waiting = dict(state.waiting)
+    for item in fresh:
+        before = waiting.get(item.symbol)
+        if before is not None and before.kind == item.kind:
+            del waiting[item.symbol]
+    return {symbol: item for symbol, item in waiting.items() if item.alive(now_ns) and symbol not in dropped}
 
 
 def _renewed(held: Candidate, fresh: Candidate | None, now_ns: int) -> Candidate | None:
@@ -383,15 +386,4 @@ def _renewed(held: Candidate, fresh: Candidate | None, now_ns: int) -> Candidate
         return held if held.alive(now_ns) else None
     if fresh.kind == held.kind or not held.alive(now_ns):
         return fresh
-    return min(held, fresh, key=_order)
-
-
-def _outranks(newcomer: Candidate, held: Candidate, threshold: float) -> bool:
-    """Whether a newcomer may take the place of one that is not pinned."""
-    if newcomer.kind == _PINNED:
-        return True
-    if held.kind == _FILLER and newcomer.kind != _FILLER:
-        return True
-    if newcomer.kind == _FILLER and held.kind != _FILLER:
-        return False
-    return newcomer.score > held.score * threshold
+    return min(held, fresh, key=order)

@@ -48,7 +48,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool = False
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """A symbol that wants a place, why, and until when (UTC ns; None without end). `strength` is 0 to 1."""
 
     symbol: str
@@ -158,7 +158,7 @@ class TriggerRules:
                 if rival is None or measure > rival.measure:
                     reference = condition.reference(member, observed) or _NOTHING
                     fired[condition.kind] = self._candidate(member, condition, measure, reference, now_ns)
-        return tuple(fired.values())
+        return tuple(fired.values()) if fired else ()
 
     def _candidate(
         self, member: UniverseMember, condition: Condition, measure: float, reference: float, now_ns: int

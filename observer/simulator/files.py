@@ -22,14 +22,15 @@ from observer.simulator.faults import Faults
 from observer.simulator.foreign_masters import FOREIGN_EXCHANGES, foreign_file_name, made_up_foreign_contents
 from observer.simulator.instruments import ChanceSource, Exchange, Instrument, made_up_konex
 from observer.simulator.market import Market
-from observer.simulator.masters import file_of, instruments_of, record_width
+from observer.simulator.masters import file_of, instruments_of, made_up_sector_codes, record_width
 from observer.simulator.tally import Tally
 from observer.simulator.tape import NS_PER_S
 
 # The files whose listings are dealt in; those of KONEX, the sector codes and the exchanges abroad are served only.
 MASTER_FILES: Final[dict[Exchange, str]] = {"KOSPI": "kospi_code.mst", "KOSDAQ": "kosdaq_code.mst"}
 _KONEX_FILE: Final = "konex_code.mst"
-_OTHER_FILES: Final = (_KONEX_FILE, "idxcode.mst", *map(foreign_file_name, FOREIGN_EXCHANGES))
+_SECTOR_CODES_FILE: Final = "idxcode.mst"
+_OTHER_FILES: Final = (_KONEX_FILE, _SECTOR_CODES_FILE, *map(foreign_file_name, FOREIGN_EXCHANGES))
 _GROWING: Final = MASTER_FILES["KOSDAQ"]
 # Publication times that were seen at the real host: 22:35 the evening before, 08:10 on the day.
 _EVENING_BEFORE_S: Final = -(24 * 3600) + 22 * 3600 + 35 * 60
@@ -72,6 +73,7 @@ def real_contents(folder: Path) -> dict[str, bytes]:
 def made_up_contents(instruments: tuple[Instrument, ...], session_date: str, chance: ChanceSource) -> dict[str, bytes]:
     """Unpacked master files of made-up listings, the oldest listing first, the newcomer last; KONEX and abroad too."""
     contents = {_KONEX_FILE: file_of(made_up_konex(session_date, chance)), **made_up_foreign_contents(chance)}
+    contents[_SECTOR_CODES_FILE] = made_up_sector_codes()
     for exchange, name in MASTER_FILES.items():
         listed = sorted((i for i in instruments if i.exchange == exchange), key=lambda i: (i.listed_on, i.symbol))
         contents[name] = file_of(listed)

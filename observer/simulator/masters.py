@@ -12,6 +12,8 @@ from typing import Final
 from observer.simulator.instruments import Exchange, Instrument
 
 ENCODING: Final = "cp949"
+_SECTOR_NAME_BYTES: Final = 40
+_SECTORS_PER_MARKET: Final = 20
 _HEAD: Final = (("symbol", 9), ("isin", 12), ("name", 40))
 _CLASSES: Final = (("group", 2), ("size_class", 1), ("sector_large", 4), ("sector_medium", 4), ("sector_small", 4))
 _KOSPI_FLAGS: Final = tuple(
@@ -157,6 +159,15 @@ def instruments_of(content: bytes, exchange: Exchange) -> Iterator[Instrument]:
 def file_of(instruments: Iterable[Instrument]) -> bytes:
     """An unpacked master file."""
     return b"".join(map(record_of, instruments))
+
+
+def made_up_sector_codes() -> bytes:
+    """An unpacked file of sector codes: of both markets a few, each 45 bytes (market 1, code 4, name 40) and its LF."""
+    return b"".join(
+        f"{market}{code:04}".encode() + f"모의업종{code}".encode(ENCODING).ljust(_SECTOR_NAME_BYTES) + b"\n"
+        for market in (0, 1)
+        for code in range(1, _SECTORS_PER_MARKET + 1)
+    )
 
 
 def _instrument(record: bytes, slices: Mapping[str, slice], exchange: Exchange) -> Instrument:

@@ -20,6 +20,7 @@ from bus.events import (
     Snapshot,
     Trade,
     TradesConflated,
+    TriggerFired,
 )
 from observer.clock import kst_ns
 from observer.gaps.reconciliation import Interval, Piece, SymbolDay, intervals
@@ -45,6 +46,15 @@ class GapStory(msgspec.Struct, frozen=True):
     def is_open(self) -> bool:
         """Whether there is no outcome yet."""
         return self.recovered is None and self.unrecoverable is None
+
+    @property
+    def closed_ns(self) -> int | None:
+        """When the last outcome was decided."""
+        moments = [
+            *([self.recovered.recovered_ns] if self.recovered else []),
+            *([self.unrecoverable.decided_ns] if self.unrecoverable else []),
+        ]
+        return max(moments, default=None)
 
 
 def gap_stories(connection: Connection, *conditions: ColumnElement[bool]) -> list[GapStory]:
@@ -102,6 +112,15 @@ def slot_changes(connection: Connection, from_ns: int, to_ns: int, symbol: str |
             change = event_of(kind, row)
             found.append((_moment_of(change), place_of(row), change))
     return [change for _moment_ns, _place, change in sorted(found, key=lambda item: item[:2])]
+
+
+def triggers_fired(connection: Connection, session_date: str, symbol: str) -> list[TriggerFired]:
+    """When which conditions of a symbol began to hold on a day, in that order."""
+    table = EVENT_TABLES[TriggerFired]
+    from_ns, to_ns = day_bounds(session_date)
+    wanted = select(table).where(table.c.symbol == symbol, table.c.fired_ns >= from_ns, table.c.fired_ns < to_ns)
+    in_order = wanted.order_by(table.c.fired_ns, table.c.stream, table.c.sequence)
+    return [event_of(TriggerFired, row) for row in connection.execute(in_order)]
 
 
 def _moment_of(change: SlotChange) -> int:
@@ -166,7 +185,7 @@ def _symbol_day(
 ) -> SymbolDay:
     pieces = _pieces(connection, session_date, symbol)
     if not any(piece.gap_id is None for piece in pieces):
-        times = [_witnessed(connection, symbol, interval) for interval in times]
+        times = [_witnessed(connection, session_date, symbol, interval) for interval in times]
     bars = EVENT_TABLES[MinuteBarRecovered]
     from_ns, to_ns = day_bounds(session_date)
     minute = bars.c.minute_start_ns
@@ -211,18 +230,21 @@ def _pieces(connection: Connection, session_date: str, symbol: str) -> list[Piec
     return pieces + [Piece(*row, True) for row in connection.execute(conflated)]
 
 
-def _witnessed(connection: Connection, symbol: str, interval: Interval) -> Interval:
-    """With the growth of the day's volume from the last snapshot before the interval to the last one in it."""
+def _witnessed(connection: Connection, session_date: str, symbol: str, interval: Interval) -> Interval:
+    """With what the day's snapshots tell of trading in the interval: their growth in it, where they show some; none,
+    where there was none from the last one before it to the first one after it. Otherwise they do not tell.
+    """
     table = EVENT_TABLES[Snapshot].c
-
-    def volume_until(moment_ns: int) -> tuple[int, float] | None:
-        wanted = select(table.receive_time_ns, table.cumulative_volume).where(
-            table.symbol == symbol, table.receive_time_ns <= moment_ns
-        )
-        row = connection.execute(wanted.order_by(table.receive_time_ns.desc()).limit(1)).first()
-        return None if row is None else (row[0], row[1])
-
-    first, last = volume_until(interval.from_ns), volume_until(interval.to_ns)
-    if first is None or last is None or last[0] <= interval.from_ns:
+    received = table.receive_time_ns
+    of_day = select(received, table.cumulative_volume).where(table.symbol == symbol, table.session_date == session_date)
+    backwards, forwards = of_day.order_by(received.desc()).limit(1), of_day.order_by(received).limit(1)
+    before = connection.execute(backwards.where(received <= interval.from_ns)).first()
+    within = connection.execute(backwards.where(received > interval.from_ns, received <= interval.to_ns)).first()
+    after = connection.execute(forwards.where(received > interval.to_ns)).first() or within
+    if before is None or after is None:
         return interval
-    return msgspec.structs.replace(interval, traded_volume=max(0.0, last[1] - first[1]))
+    if within is not None and within.cumulative_volume > before.cumulative_volume:
+        grown = within.cumulative_volume - before.cumulative_volume
+        return msgspec.structs.replace(interval, traded_volume=grown)
+    is_silent = after.cumulative_volume <= before.cumulative_volume
+    return msgspec.structs.replace(interval, traded_volume=0.0) if is_silent else interval

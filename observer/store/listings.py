@@ -89,6 +89,13 @@ class ListingReader:
             row = connection.execute(wanted).first()
             return Listing(*row) if row else None
 
+    def listings(self, exchange: str) -> Sequence[Listing]:
+        """What is listed on an exchange now, by symbol."""
+        columns = (LISTINGS.c[name] for name in Listing.__struct_fields__)
+        wanted = select(*columns).where(LISTINGS.c.exchange == exchange, LISTINGS.c.active.is_(True))
+        with self._asking() as connection:
+            return [Listing(*row) for row in connection.execute(wanted.order_by(LISTINGS.c.symbol))]
+
     def counts(self) -> Sequence[Counts]:
         """Of every exchange that has listings, by its name."""
         active = func.sum(LISTINGS.c.active.cast(_CHECKS.c.records.type))

@@ -27,6 +27,7 @@ from bus.events import (
     SweepCompleted,
     Trade,
     TradesConflated,
+    TriggerFired,
     UniverseBuilt,
     UniverseMember,
 )
@@ -43,6 +44,7 @@ from observer.store.continuity import (
     slot_changes,
     symbol_days,
     trades_of,
+    triggers_fired,
 )
 from observer.store.decisions import decision_events
 from observer.store.earlier import bucket_volumes, swept_sessions, trade_volumes
@@ -305,6 +307,11 @@ class StoreReader:
         """A day's assignments, releases and refusals of places, in the order in which they were decided."""
         with self._asking() as connection:
             return slot_changes(connection, *day_bounds(session_date), symbol)
+
+    def triggers_fired(self, session_date: str, symbol: str) -> Sequence[TriggerFired]:
+        """When which conditions of a symbol began to hold on a day."""
+        with self._asking() as connection:
+            return triggers_fired(connection, session_date, symbol)
 
     def quality(self, session_date: str, symbol: str | None = None) -> Sequence[QualityJudged]:
         """The stored verdicts on a day's data by symbol; empty for a day that was not judged yet."""

@@ -32,11 +32,13 @@ from observer.brokers import Brokers
 from observer.clock import Clock
 from observer.config import Settings
 from observer.errors import StoreError
-from observer.gaps.detector import Mark
+from observer.gaps.deafness import Deafness
+from observer.gaps.detector import Mark, in_order
 from observer.providers.interfaces import QuoteSource, StreamFact
 from observer.providers.joint_stream import JointStream
 from observer.schedule.phases import DayPlan
 from observer.selection import context
+from observer.selection.overflow import OverflowWatch, rates_of
 from observer.selection.selector import Selector
 from observer.selection.universe import KOREAN_STOCKS
 from observer.store.reader import StoreReader
@@ -89,10 +91,13 @@ class StreamingDay:
         self._feed_address = feed_address
         self._clock = clock
         self.trades = TradeKeeping(producer, quotes, clock, settings.track_b.sampling, self._session_date)
+        self._overflow = OverflowWatch(rates_of(settings.selection.slots), SOURCE)
         self._selector: Selector | None = None
         self._tasks: asyncio.TaskGroup
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self)
         self._outages: StreamOutages
+        self._swept: dict[str, float] = {}  # the day's volume of each symbol, as Track A saw it last
+        self._deafness = Deafness()
 
     async def connect(self) -> bool:
         """Wait until it is time to connect; False when the day's stream is over already."""
@@ -143,8 +148,9 @@ class StreamingDay:
         """Publish what was decided and in which step, and tell the stream what it is to carry."""
         taken = SelectionAdvanced(self._session_date, now_ns, step, symbol, sweep, snapshots, detail)
         self._producer.publish(*events, taken)
+        self._overflow.see(events)
         self._stream.want(selector.wanted_by_account)
-        for symbol in self.trades.detector.watched - set(selector.wanted) - self._stream.registered:
+        for symbol in sorted(self.trades.detector.watched - set(selector.wanted) - self._stream.registered):
             self._leave(symbol)
 
     def _is_over(self) -> bool:
@@ -177,6 +183,8 @@ class StreamingDay:
         """Go on where an earlier process of this day stopped, or begin with the opening's movers."""
         assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
         if assigned:
+            decided = await asyncio.to_thread(self._reader.slot_history, self._session_date)
+            self._overflow.resume(decided, self._clock.now_ns())
             self._resume(selector, assigned)
             return
         settings = self._settings.selection
@@ -270,10 +278,27 @@ class StreamingDay:
             return
         swept = [snapshot for snapshot in seen if snapshot.sweep == sweep.sweep]
         for snapshot in swept:
+            self._swept[snapshot.symbol] = snapshot.cumulative_volume
             selector.see_snapshot(snapshot)
         now_ns = self._clock.now_ns()
         decided = selector.evaluate_all(now_ns)
         self.carry_out(selector, "swept", now_ns, decided, sweep=sweep.sweep, snapshots=len(swept))
+        self._listen_again(selector)
+
+    def _listen_again(self, selector: Selector) -> None:
+        """Register anew what is registered and not heard; the next look at the places wants it again."""
+        volumes = {symbol: self._swept[symbol] for symbol in self._stream.registered if symbol in self._swept}
+        deaf = self._deafness.after_sweep(volumes, self.trades.detector.reached)
+        if not deaf:
+            return
+        missing = ", ".join(f"{symbol} ({shares:,.0f} shares behind)" for symbol, shares in sorted(deaf.items()))
+        text = f"registered and not heard, registered again: {missing}"
+        self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
+        heard = {
+            account: [symbol for symbol in symbols if symbol not in deaf]
+            for account, symbols in selector.wanted_by_account.items()
+        }
+        self._stream.want(heard)
 
     async def _look_at_held(self, selector: Selector) -> None:
         """Look at the streamed symbols between sweeps."""
@@ -284,6 +309,8 @@ class StreamingDay:
             self._fail_over(selector)
             now_ns = self._clock.now_ns()
             self.carry_out(selector, "held", now_ns, selector.evaluate_held(now_ns))
+            if alert := self._overflow.look(self._clock.now_ns()):
+                self._producer.publish(alert)
 
     def _fail_over(self, selector: Selector) -> None:
         """Move the symbols of accounts that cannot stream, and those of accounts that can again."""
@@ -303,8 +330,8 @@ class StreamingDay:
     # --- what the stream tells ---
 
     def on_trades(self, trades: Sequence[Trade]) -> None:
-        """Judge and keep; what is new is also seen by the triggers."""
-        for trade in trades:
+        """Judge and keep a frame's trades; what is new is also seen by the triggers."""
+        for trade in in_order(trades):
             if self.trades.take(trade) and self._selector is not None:
                 self._selector.see_trade(trade)
 
@@ -318,6 +345,7 @@ class StreamingDay:
 
     def on_registered(self, symbol: str) -> None:
         """From now on nothing of the symbol may be missing."""
+        self._deafness.registered_anew(symbol)
         seen = self._selector.volume_of(symbol) if self._selector is not None else None
         self.trades.watch(symbol, Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen else None)
 

@@ -72,7 +72,12 @@ def run(
             **QUICK_SILENCE["kis"],
             "stream": {**QUICK_SILENCE["kis"]["stream"], "attempts_per_hour": ATTEMPTS_PER_HOUR},
         },
-        "simulator": {**QUICK_SILENCE["simulator"], "drops": [], "faults": list(cut_script(cuts, stops_s, chance))},
+        "simulator": {
+            **QUICK_SILENCE["simulator"],
+            "drops": [],
+            "faults": list(cut_script(cuts, stops_s, chance)),
+            "session_timeout_s": 0.0,  # a key that stays held makes every hole longer than the cut
+        },
         "schedule": {"track_b_stop": _time_of_day(stops_s)},
     }
     with staged_day(

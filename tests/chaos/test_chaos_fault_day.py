@@ -16,7 +16,7 @@ from tests.chaos.ledger_judge import verdict
 from tests.system.running import short_folder
 from tests.system.secrets import search, secrets_of
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 Told = dict[str, Any]
 

@@ -100,7 +100,7 @@ def test_the_report_tells_what_is_stale_and_what_is_missing_and_ends_with_status
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["update", "prices"], "there are list, values, ranges, measures"),
+        (["update", "prices"], "there are list, values, measures, ranges"),
         (["update"], "no system runs here"),
         (["list", "--sort", "size"], "there are symbol, aum, premium, expense"),
     ],

@@ -20,6 +20,9 @@ from bus.events import (
     Snapshot,
     Trade,
     TradesConflated,
+    TriggerFired,
+    UniverseBuilt,
+    UniverseMember,
 )
 from observer.cli.gaps import as_map, outcome_of
 from observer.cli.quality import quality_of
@@ -27,6 +30,7 @@ from observer.cli.slots import explain
 from observer.clock import kst_ns
 from observer.gaps.reconciliation import Interval, reconcile
 from observer.selection.settings import UniverseSettings
+from observer.selection.universe import KOREAN_STOCKS
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from tests.builders import trade
@@ -96,15 +100,29 @@ def test_without_the_phases_word_the_stream_lasts_until_now(store: Store, reader
     assert day.intervals == [Interval(START_NS, START_NS + 5 * SECOND_NS)]
 
 
-def test_snapshots_tell_whether_a_silent_symbol_traded(store: Store, reader: StoreReader) -> None:
+@pytest.mark.parametrize(
+    ("seen", "traded", "verdict"),
+    [
+        ([(-1, 100.0), (30, 130.0), (90, 130.0)], 30.0, "missing"),  # it traded, and nothing came
+        ([(-1, 100.0), (90, 100.0)], 0.0, "complete"),  # a place for a minute between two sweeps, and no trade
+        ([(-1, 100.0), (30, 100.0), (90, 100.0)], 0.0, "complete"),
+        ([(-1, 100.0), (30, 100.0)], 0.0, "complete"),
+        ([(-1, 100.0), (90, 120.0)], None, "missing"),  # perhaps in that minute, perhaps not
+        ([(30, 100.0), (90, 100.0)], None, "missing"),
+        ([(-1, 100.0)], None, "missing"),
+    ],
+)
+def test_snapshots_tell_whether_a_silent_symbol_traded(
+    seen: list[tuple[int, float]], traded: float | None, verdict: str, store: Store, reader: StoreReader
+) -> None:
     def snapshot(second: int, volume: float) -> Snapshot:
-        received_ns = START_NS + second * SECOND_NS
-        return Snapshot("kis", SYMBOL, DAY, 1, received_ns, *PRICES, volume, 0.0)
+        return Snapshot("kis", SYMBOL, DAY, 1, START_NS + second * SECOND_NS, *PRICES, volume, 0.0)
 
-    store(assigned(), STOPPED, snapshot(-1, 100.0), snapshot(60, 130.0))
+    left = SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired")
+    store(assigned(), left, *(snapshot(*each) for each in seen))
     [day] = reader.symbol_days(DAY, NOW_NS)
-    assert [interval.traded_volume for interval in day.intervals] == [30.0]
-    assert reconcile(day, NOW_NS)[1].verdict == "missing"
+    assert [interval.traded_volume for interval in day.intervals] == [traded]
+    assert reconcile(day, NOW_NS)[1].verdict == verdict
 
 
 def test_conflated_rows_are_part_of_the_books(store: Store, reader: StoreReader) -> None:
@@ -182,6 +200,41 @@ def test_who_was_replaced_is_told_by_whom(store: Store, reader: StoreReader) -> 
     slot, text = why(reader)
     assert slot is None
     assert "replaced by 000660 with a score of 9.500" in text
+
+
+def test_who_had_a_place_when_the_day_ended_without_a_word_was_not_replaced(store: Store, reader: StoreReader) -> None:
+    store(assigned(), assigned(OTHER, second=24 * 3600))
+    assert why(reader) == ("a:01", "10:00:00 005930 has a:01: volume_surge, score 9.500, free_place")
+
+
+def universe(date_of_it: str = DAY) -> tuple[UniverseMember, UniverseBuilt]:
+    member = UniverseMember("kis", KOREAN_STOCKS, date_of_it, 1, SYMBOL, "Samsung", "KOSPI", 1e12, 70_000.0, None, None)
+    return member, UniverseBuilt("kis", KOREAN_STOCKS, date_of_it, date_of_it, START_NS, 1, 1, 0.0)
+
+
+FIRED = TriggerFired(SYMBOL, "volume_surge", START_NS, None, 3.0, 3.0, 1.0, 0.6, 17.0)
+
+
+def test_before_the_first_place_is_given_nothing_is_said_of_triggers(store: Store, reader: StoreReader) -> None:
+    store(*universe())
+    assert why(reader) == (None, f"nobody was given a place on {DAY}")
+
+
+@pytest.mark.parametrize(
+    ("fired", "text"),
+    [
+        ((), "no trigger of 005930 held on 2026-11-18, and others of larger market value filled what was free"),
+        (
+            (FIRED,),
+            "10:00:00 005930 could hold no place when volume_surge fired: halted, at its upper limit or delisted",
+        ),
+    ],
+)
+def test_a_member_without_a_decision_is_told_whether_a_trigger_fired(
+    store: Store, reader: StoreReader, fired: tuple[Event, ...], text: str
+) -> None:
+    store(*universe("2026-11-17"), *fired, assigned(OTHER))
+    assert why(reader) == (None, text)
 
 
 def test_who_is_nowhere_is_told_so(reader: StoreReader) -> None:

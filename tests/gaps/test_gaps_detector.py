@@ -1,7 +1,9 @@
 """Finding what the stream did not bring."""
 
 import timeit
+from collections.abc import Iterable
 from itertools import accumulate, pairwise
+from random import Random
 
 import msgspec
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import GapDetected, Trade, TradesConflated
-from observer.gaps.detector import GapDetector, Mark
+from observer.gaps.detector import GapDetector, Mark, Observation, in_order
 
 SECOND_NS = 1_000_000_000
 BASE_NS = 1_795_000_000 * SECOND_NS
@@ -404,6 +406,30 @@ def test_inserted_holes_are_found_exactly_and_nothing_else_is(volumes: list[int]
     assert [(item.after_volume, item.before_volume, item.missing_trades) for item in found] == expected
     assert sum(item.missing_volume for item in found) == sum(volumes[index] for index in lost if index < seen[-1])
     assert detector.duplicates == len(repeated - lost)
+
+
+@given(VOLUMES, st.data(), st.randoms(use_true_random=False))
+def test_the_order_of_the_records_within_a_frame_changes_nothing(
+    volumes: list[int], data: st.DataObject, shuffler: Random
+) -> None:
+    tapes = [tape(*volumes), [msgspec.structs.replace(trade, symbol="000660") for trade in tape(*volumes)]]
+    told = [trade for pair in zip(*tapes, strict=True) for trade in pair if not data.draw(st.booleans(), "lost")]
+    ends = sorted(data.draw(st.sets(st.integers(0, len(told))), "frames end"))
+    in_turn, shuffled = watching(), watching()
+    for detector in (in_turn, shuffled):
+        detector.start("000660")
+    expected = [in_turn.observe(trade) for trade in told]
+    found: list[Observation] = []
+    for start, end in pairwise([0, *ends, len(told)]):
+        frame = told[start:end]
+        shuffler.shuffle(frame)
+        found += [shuffled.observe(trade) for trade in in_order(frame)]
+    assert shuffled.duplicates == shuffled.inconsistent == 0
+    assert gap_ids(found) == gap_ids(expected)
+
+
+def gap_ids(observations: Iterable[Observation]) -> list[str]:
+    return sorted(item.gap_id for item in observations if isinstance(item, GapDetected))
 
 
 @given(VOLUMES, st.data())

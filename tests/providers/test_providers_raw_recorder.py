@@ -169,7 +169,7 @@ def test_a_folder_that_is_gone_is_told_once_and_hurts_nobody(scene, caplog):
 
 
 @settings(max_examples=50)
-@given(secret=st.text(st.characters(exclude_characters="*"), min_size=8), others=st.binary())
+@given(secret=st.text(st.characters(exclude_characters="*", exclude_categories=["Cs"]), min_size=8), others=st.binary())
 def test_whatever_the_secret_it_is_not_in_the_journal(secret, others, tmp_path_factory):
     scene = Scene(tmp_path_factory.mktemp("s"))
     logs.conceal(secret)

@@ -134,7 +134,7 @@ def test_a_job_is_fresh_when_it_ended_after_it_was_due_stale_before_and_never_wi
         "fund_ranges": "fresh",
         "fund_measures": "never",
     }
-    assert [job.age_hours for job in found.jobs] == [1.0, 3.0, 2.0, None]
+    assert [job.age_hours for job in found.jobs] == [1.0, 3.0, None, 2.0]
     assert not found.is_fresh
 
 

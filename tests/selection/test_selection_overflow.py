@@ -11,10 +11,13 @@ from observer.selection.overflow import (
     WINDOW_NS,
     Level,
     OverflowRates,
+    OverflowWatch,
     next_level,
     overflow_alert,
     overflow_rate,
+    rates_of,
 )
+from observer.selection.settings import SlotSettings
 
 RATES = OverflowRates()
 NOW_NS = 10 * WINDOW_NS
@@ -76,3 +79,55 @@ def test_only_a_change_is_told_with_its_weight() -> None:
     assert told is not None
     assert (told.severity, told.source) == ("critical", "track-b")
     assert "25.0%" in told.text
+
+
+# --- what Track B keeps in mind ---
+
+
+def test_the_configured_rate_is_the_alert_s_and_the_levels_stay_in_order() -> None:
+    assert rates_of(SlotSettings()) == OverflowRates()
+    assert rates_of(SlotSettings(overflow_alert_rate=0.01)) == OverflowRates(warning=0.01, alert=0.01, urgent=0.2)
+    assert rates_of(SlotSettings(overflow_alert_rate=0.5)) == OverflowRates(warning=0.05, alert=0.5, urgent=0.5)
+
+
+def test_a_level_is_told_once_and_its_end_once() -> None:
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see([*(given_place(number) for number in range(17)), *(refused(number) for number in range(20))])
+    told = watch.look(NOW_NS)
+    assert told is not None
+    assert told.severity == "warning"
+    assert "alert (15.0%" in told.text
+    assert watch.look(NOW_NS) is None
+    over = watch.look(NOW_NS + WINDOW_NS)
+    assert over is not None
+    assert over.severity == "info"
+
+
+def test_a_process_that_goes_on_for_another_tells_nothing_twice() -> None:
+    decided = [*(given_place(number) for number in range(17)), *(refused(number) for number in range(20))]
+    watch = OverflowWatch(RATES, "track-b")
+    watch.resume(decided, NOW_NS)
+    assert watch.look(NOW_NS) is None
+
+
+DECISIONS = st.lists(
+    st.builds(
+        lambda kind, number, at_ns: kind(number, at_ns),
+        st.sampled_from([given_place, refused]),
+        st.integers(0, 40),
+        st.integers(NOW_NS - 2 * WINDOW_NS, NOW_NS),
+    )
+)
+
+
+@given(DECISIONS)
+def test_the_last_decisions_tell_the_rate_of_all(decisions: list[SlotAssigned | SlotOverflowed]) -> None:
+    in_order = sorted(
+        decisions, key=lambda each: each.assigned_ns if isinstance(each, SlotAssigned) else each.overflowed_ns
+    )
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see(in_order)
+    expected = next_level("normal", overflow_rate(decisions, NOW_NS), RATES)
+    told = watch.look(NOW_NS)
+    assert (told is None) == (expected == "normal")
+    assert told is None or f": {expected} (" in told.text

@@ -116,6 +116,24 @@ def test_more_triggers_than_places_overflow_once() -> None:
     assert not [event for event in pipeline.evaluate_all(1) if isinstance(event, SlotOverflowed)]
 
 
+def test_between_sweeps_a_free_place_goes_to_a_symbol_whose_trigger_still_lives() -> None:
+    pipeline = selector("A", "B", "C", "D", "E", "F")
+    pipeline.open([candidate("F", 20, expires_ns=SECOND_NS), candidate("E", 20, expires_ns=9 * SECOND_NS)], 0)
+    pipeline.see_snapshot(seen("D", 3_000.0))
+    assert kinds(pipeline.evaluate_all(1)) == {"TriggerFired": 1, "SlotOverflowed": 1}
+    assert assigned(pipeline.evaluate_held(SECOND_NS)) == [("D", "volume_surge", None)]
+
+
+def test_held_symbols_are_looked_at_in_the_order_of_their_places() -> None:
+    symbols = [f"{number:06d}" for number in range(30)]
+    pipeline = Selector(members(*symbols), {"main": 41}, SelectionSettings())
+    pipeline.evaluate_all(0)
+    for symbol in reversed(symbols):
+        pipeline.see_snapshot(seen(symbol, 9_000.0))
+    fired = [event.symbol for event in pipeline.evaluate_held(1) if isinstance(event, TriggerFired)]
+    assert fired == symbols
+
+
 def test_a_symbol_at_its_upper_limit_loses_its_place() -> None:
     pipeline = selector()
     pipeline.evaluate_all(0)

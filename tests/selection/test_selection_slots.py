@@ -90,7 +90,7 @@ def test_a_newcomer_replaces_the_lowest_only_above_the_threshold() -> None:
     state = holding(candidate("A", 20), candidate("B", 10))
     unchanged, decisions = step(state, candidate("C", 12))
     assert layout(unchanged) == layout(state)
-    assert decisions == (Overflow(candidate("C", 12), 10, "all_places_hold_higher_scores"),)
+    assert decisions == (Overflow(candidate("C", 12), 10, "not_above_threshold"),)
     changed, decisions = step(state, candidate("C", 12.01))
     assert layout(changed) == {"main:01": "A", "main:02": "C"}
     assert decisions == (Assign("main:02", candidate("C", 12.01), "B", "outranks"),)
@@ -222,6 +222,58 @@ def test_who_had_a_place_since_overflows_anew() -> None:
     state, _ = step(state, candidate("A", 31))
     _, decisions = step(state, candidate("B", 25))
     assert isinstance(decisions[0], Overflow)
+
+
+def test_a_refusal_says_whether_the_scores_are_higher_or_only_not_low_enough() -> None:
+    _, decisions = step(holding(candidate("A", 10)), candidate("B", 10), candidate("C", 12))
+    reasons = {item.candidate.symbol: item.reason for item in decisions if isinstance(item, Overflow)}
+    assert reasons == {"B": "all_places_hold_higher_scores", "C": "not_above_threshold"}
+
+
+# --- waiting ---
+
+
+def test_a_place_that_becomes_free_goes_to_who_waits_and_not_to_who_fills() -> None:
+    state, _ = step(holding(candidate("A", 20, expires_ns=5)), candidate("B", 15, expires_ns=10))
+    state, decisions = step(state, filler("F"), now_ns=5)
+    assert decisions == (
+        Release("main:01", "A", 20, "expired"),
+        Assign("main:01", candidate("B", 15, expires_ns=10), None, "free_place"),
+    )
+    assert (state.waiting, state.overflowed) == ({}, frozenset())
+
+
+def test_who_was_replaced_waits_while_its_trigger_lives() -> None:
+    state, _ = step(holding(candidate("A", 10, expires_ns=9)), candidate("B", 15, expires_ns=5))
+    back, _ = step(state, filler("F"), now_ns=5)
+    late, _ = step(state, filler("F"), now_ns=9)
+    assert (layout(back), layout(late)) == ({"main:01": "A"}, {"main:01": "F"})
+
+
+def test_who_waits_has_the_score_and_life_of_its_condition_now() -> None:
+    state, _ = step(holding(candidate("A", 20)), candidate("B", 19, expires_ns=10))
+    state, _ = step(state, candidate("B", 15, expires_ns=20), now_ns=5)
+    assert state.waiting == {"B": candidate("B", 15, expires_ns=20)}
+
+
+def test_to_unpin_who_only_waits_changes_nothing() -> None:
+    state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
+    assert unpin(state, "B", CALM, 0) == (state, ())
+
+
+def test_who_is_dropped_does_not_wait() -> None:
+    state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
+    state, _ = step(state, dropped={"B": "halted"})
+    assert (state.waiting, state.overflowed) == ({}, frozenset())
+
+
+def test_the_life_of_who_waits_is_lengthened_once_and_not_at_every_look() -> None:
+    state, _ = step(holding(candidate("A", 10), candidate("B", 10)), candidate("C", 13), candidate("D", 13))
+    busy = SlotSettings(churn_max_replacements=1)
+    state = msgspec.structs.replace(state, waiting={}, overflowed=frozenset())
+    for now_ns in range(3):
+        state, _ = step(state, *[candidate("E", 14, expires_ns=10)] * (now_ns == 0), now_ns=now_ns, settings=busy)
+    assert state.waiting == {"E": candidate("E", 14, expires_ns=20)}
 
 
 # --- the broker's side ---
@@ -392,9 +444,16 @@ def test_over_any_rounds_the_rules_hold(
         assert stay - names <= set(symbols)
         shut = closed if len(closed) == 1 else set()
         open_places = [place.candidate for place in state.places if place.account not in shut]
+        renewed = {(item.symbol, item.kind) for item in offered if item.alive(now_ns)}
+        waiting = [item for item in before.waiting.values() if (item.symbol, item.kind) not in renewed]
         outside = [
-            item for item in offered if item.symbol not in symbols and item.symbol not in names and item.alive(now_ns)
+            item
+            for item in (*offered, *waiting)
+            if item.symbol not in symbols and item.symbol not in names and item.alive(now_ns)
         ]
+        assert {item.symbol for item in outside if item.kind != "market_cap"} <= state.waiting.keys()
+        assert not state.waiting.keys() & set(symbols)
+        assert state.overflowed <= state.waiting.keys()
         stranded = [place.candidate for place in state.places if place.account in shut and place.candidate is not None]
         assert not (outside or stranded) or None not in open_places
         assert not any(outranks(item, other) for item in (*outside, *stranded) for other in open_places if other)
@@ -434,7 +493,8 @@ def test_when_all_triggers_are_over_only_the_endless_are_left(offered: list[Cand
     state, _ = allocate(empty(PLACES), offered, 0, SlotSettings())
     late, _ = allocate(state, [], LONGEST_NS, SlotSettings())
     assert all(place.candidate is None or place.candidate.expires_ns is None for place in late.places)
-    assert all(end_ns is None for end_ns in late.overflowed.values())
+    assert all(waiting.expires_ns is None for waiting in late.waiting.values())
+    assert late.overflowed <= late.waiting.keys()
 
 
 @pytest.mark.parametrize("wrong", [{"max_slots": 0}, {"replacement_threshold": 0.9}, {"max_slot": 41}])

@@ -96,6 +96,7 @@ def test_the_market_is_as_large_as_it_was_meant_to_be(market: Market) -> None:
     assert 3_000 < sizes[-1] < 15_000
 
 
+@pytest.mark.slow
 def test_four_thousand_symbols_stay_below_a_million_trades() -> None:
     market = market_of(settings(symbols=4_300, trades_times=1.0))
     assert sum(len(market.tape(i.symbol)) for i in market.instruments) < 1_000_000

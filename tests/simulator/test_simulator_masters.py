@@ -11,7 +11,7 @@ from observer.errors import DataFileError
 from observer.simulator.chance import seeded_chance
 from observer.simulator.files import real_contents, without_newest
 from observer.simulator.instruments import Instrument, made_up_instruments
-from observer.simulator.masters import file_of, instruments_of, record_of, record_width
+from observer.simulator.masters import file_of, instruments_of, made_up_sector_codes, record_of, record_width
 
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 LISTED = made_up_instruments(300, "2026-11-18", seeded_chance(3))
@@ -78,3 +78,10 @@ def test_real_files_are_read_whole() -> None:
         for i in kosdaq
     )
     assert agreeing > 0.9 * len(kosdaq)
+
+
+def test_made_up_sector_codes_have_the_records_of_the_real_file() -> None:
+    records = made_up_sector_codes().split(b"\n")
+    assert records.pop() == b""
+    assert {len(record) for record in records} == {45}
+    assert len({record[:5] for record in records}) == len(records) == 40

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 OBSERVER = str(Path(sys.executable).parent / "observer")
-PROCESSES = ("core-writer", "accounts", "master-file", "funds", "gap-recovery", "track-a", "track-b")
+PROCESSES = ("core-writer", "accounts", "master-file", "gap-recovery", "funds", "track-a", "track-b")
 LOOK_S = 0.05
 END_S = 20.0  # an orderly stop on a busy machine
 

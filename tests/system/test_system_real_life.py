@@ -98,6 +98,7 @@ class TestExamDay:
         assert all(round(ratio) == INTO for (ratio,) in surges), "in shares of after the split"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_on_a_holiday_nothing_is_swept_and_nothing_streamed() -> None:
     with staged_day(speed=1200, session=CHRISTMAS, begins=(8, 55)) as day:

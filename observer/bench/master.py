@@ -1,0 +1,155 @@
+"""How fast master files are read, compared and applied, and how fast a market's tradable securities are told.
+
+The files are made up, in the real layouts and about the real sizes: 25,000 listings of all exchanges together. Applied
+is what is committed: a writer of SQLite in this process, without the bus between.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bus.delivery import Delivered
+from observer.bench.machine import Machine, this_machine
+from observer.bench.path import Tell
+from observer.providers.kis.listings import parse_listings
+from observer.reference.changes import ReferenceSettings
+from observer.reference.intake import MasterFile, take_in
+from observer.store.engine import migrate
+from observer.store.listings import ListingReader
+from observer.store.reader import StoreReader
+from observer.store.writer import StoreWriter
+
+# Listings of each exchange, about as many as there were in 2025-06: the three of the US are 6,500 tradable ones here.
+_KOREAN: Final = {"KOSPI": 2_500, "KOSDAQ": 1_800}
+_ABROAD: Final = {
+    "NASD": ("NAS", "USD", 2_500),
+    "NYSE": ("NYS", "USD", 2_000),
+    "AMEX": ("AMS", "USD", 2_000),
+    "SEHK": ("HKS", "HKD", 3_000),
+    "SHAA": ("SHS", "CNY", 2_850),
+    "SZAA": ("SZS", "CNY", 3_550),
+    "TKSE": ("TSE", "JPY", 4_400),
+    "VNSE": ("HSX", "VND", 400),
+}
+_STREAM: Final = "b" * 32
+_SECTORS: Final = 40
+
+
+class MasterResult(msgspec.Struct, frozen=True):
+    """Medians. `first_s` is parse, difference and commit of all files into an empty database, `unchanged_s` the same
+    again; `tradable_ms` one question for all `tradable` securities of the US.
+    """
+
+    machine: Machine
+    listings: int
+    tab_records_per_s: float
+    fixed_records_per_s: float
+    first_s: float
+    unchanged_s: float
+    tradable: int
+    tradable_ms: float
+
+
+async def measure_master(folder: Path, rounds: int, tell: Tell) -> MasterResult:
+    """Read, apply and ask, `rounds` times each, in new databases in `folder`."""
+    tell("making files up")
+    files = _files()
+    tabs = {exchange: content for exchange, content in files.items() if exchange in _ABROAD}
+    fixed = {exchange: content for exchange, content in files.items() if exchange in _KOREAN}
+    first, again, asked = [], [], []
+    tradable = 0
+    for number in range(rounds):
+        tell(f"round {number + 1}/{rounds}")
+        url = f"sqlite:///{folder / f'{number}.db'}"
+        migrate(url)
+        first.append(_timed(lambda url=url: _apply(url, files)))  # type: ignore[misc]
+        again.append(_timed(lambda url=url: _apply(url, files)))  # type: ignore[misc]
+        with ListingReader(url) as reader:
+            tradable = len(reader.tradable("US"))
+            asked += [_timed(lambda: reader.tradable("US")) for _ in range(5)]
+    return MasterResult(
+        machine=this_machine(folder),
+        listings=sum(content.count(b"\n") for content in files.values()),
+        tab_records_per_s=_rate(tabs, rounds),
+        fixed_records_per_s=_rate(fixed, rounds),
+        first_s=statistics.median(first),
+        unchanged_s=statistics.median(again),
+        tradable=tradable,
+        tradable_ms=statistics.median(asked) * 1_000,
+    )
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began_s = time.perf_counter()
+    work()
+    return time.perf_counter() - began_s
+
+
+def _rate(files: Mapping[str, bytes], rounds: int) -> float:
+    """Records a second, of the best of the rounds: the others were disturbed."""
+    records = sum(content.count(b"\n") for content in files.values())
+    spans_s = [_timed(lambda: [parse_listings(*each) for each in files.items()]) for _ in range(max(rounds, 5))]
+    return records / min(spans_s)
+
+
+def _apply(url: str, files: Mapping[str, bytes]) -> None:
+    writer = StoreWriter(url)
+    writer.open()
+    settings = ReferenceSettings()
+    try:
+        with StoreReader(url) as reader:
+            sequence = writer.high_water_marks([_STREAM])[_STREAM]
+            for exchange, content in files.items():
+                listings, bad_lines = parse_listings(exchange, content)
+                known = {symbol: (each, True) for symbol, each in reader.active_listings(exchange).items()}
+                file = MasterFile("bench", exchange, listings, bad_lines, len(content), "", 1)
+                _, events = take_in(file, known, settings, old_size_bytes=None)
+                writer.commit([Delivered("bench", _STREAM, sequence + 1, events)])
+                sequence += len(events)
+    finally:
+        writer.close()
+
+
+# --- files ---------------------------------------------------------------------------------------------------
+
+
+def _files() -> Mapping[str, bytes]:
+    korean = {exchange: b"".join(map(_FIXED[exchange], range(count))) for exchange, count in _KOREAN.items()}
+    return korean | {exchange: _tab_file(*each) for exchange, each in _ABROAD.items()}
+
+
+def _tab_file(code: str, currency: str, count: int) -> bytes:
+    lines: Sequence[str] = [
+        f"US\t22\t{code}\t거래소\t{code[0]}{number:05d}\t{code}{number:05d}\t회사 {number} 보통주\tCOMPANY {number} INC"
+        f"\t2\t{currency}\t4\t\t{10 + number / 100:.4f}\t1\t1\t930\t1600\tN\t\t{100 + number % _SECTORS}"
+        "\t0\t0\t   \t   \n"
+        for number in range(count)
+    ]
+    return "".join(lines).encode("cp949")
+
+
+def _fixed_head(number: int) -> bytes:
+    return f"{number:06d}   KR7{number:09d}".encode() + f"회사 {number} 보통주".encode("cp949").ljust(40)
+
+
+def _fixed_trading(number: int) -> bytes:
+    """From the base price to the preferred flag: 117 bytes."""
+    numbers = f"{1_000 + number:09d}" + "0000100001" + "NNN" + "00NNN" + "000000" + "020Y090"
+    return (numbers + "0" * 24 + f"{19_900_101 + number % 28:08d}" + f"{number:015d}" + "0" * 30 + "0").encode()
+
+
+def _kospi(number: int) -> bytes:
+    tail = b"ST1002700130000" + b"N" * 26 + _fixed_trading(number) + b"N" * 4 + b"0" * 49
+    return _fixed_head(number) + tail + f"{number:09d}   NNN\n".encode()
+
+
+def _kosdaq(number: int) -> bytes:
+    tail = b"ST1100910260000" + b"N" * 21 + _fixed_trading(number) + b"N" * 3 + b"0" * 49
+    return _fixed_head(number) + tail + f"{number:09d}   NNN\n".encode()
+
+
+_FIXED: Final[Mapping[str, Callable[[int], bytes]]] = {"KOSPI": _kospi, "KOSDAQ": _kosdaq}

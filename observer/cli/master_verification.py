@@ -1,0 +1,52 @@
+"""Whether the listings in the database are what the file in force says (requirement 000, 13.1; 001, data quality)."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from observer.masters.local import LocalFiles
+from observer.providers.kis.listings import parse_listings
+from observer.reference.changes import difference, revalued
+from observer.store.listings import ListingReader
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """One exchange: listings in the file and in the database, how they differ, and which lack a name or a currency."""
+
+    exchange: str
+    stated: int
+    listed: int
+    missing: int
+    surplus: int
+    different: int
+    incomplete: int
+    problems: Sequence[str]
+
+
+def verify_exchange(reader: ListingReader, local: LocalFiles, exchange: str) -> Verified:
+    """Compare; a file that waits for approval is not in force."""
+    listed = reader.listings(exchange)
+    path = local.path(exchange)
+    stated = parse_listings(exchange, path.read_bytes())[0] if path.exists() else []
+    known = {listing.symbol: (listing, True) for listing in listed}
+    changes = difference(known, stated)
+    kinds = [change.kind for change in changes]
+    different = kinds.count("changed") + len(revalued(known, stated))
+    incomplete = sum(not (listing.name or listing.english_name) or not listing.currency for listing in listed)
+    figures = {
+        "no file": int(not path.exists()),
+        "not in the database": kinds.count("new"),
+        "not in the file": kinds.count("removed"),
+        "different": different,
+        "incomplete": incomplete,
+    }
+    return Verified(
+        exchange=exchange,
+        stated=len(stated),
+        listed=len(listed),
+        missing=kinds.count("new"),
+        surplus=kinds.count("removed"),
+        different=different,
+        incomplete=incomplete,
+        problems=[name if name == "no file" else f"{count} {name}" for name, count in figures.items() if count],
+    )

@@ -1,0 +1,72 @@
+"""`observer quality`, `gaps` and `slots` as they are typed, over a database with one short day."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bus.delivery import Delivered
+from bus.events import SlotAssigned
+from observer.cli.app import command_line
+from observer.practice import Practice, write_practice
+from observer.store.engine import migrate
+from observer.store.writer import StoreWriter
+from tests.store.exporting import DAY, START_NS, recovery, refusal
+
+Typed = Callable[..., Result]
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Types a command for a system that does not run; its database has a place, a refusal and a filled gap."""
+    monkeypatch.setenv("COLUMNS", "80")
+    configuration = write_practice(tmp_path, Practice(symbols=10, seed=7))
+    (tmp_path / "data").mkdir()
+    url = f"sqlite:///{tmp_path / 'data' / 'observer.db'}"
+    migrate(url)
+    writer = StoreWriter(url)
+    writer.open()
+    place = SlotAssigned("a:01", "000001", START_NS, "volume_surge", 9.5, "free_place", None)
+    writer.commit([Delivered("track-b", "5" * 32, 1, [place, refusal(2), *recovery(1)])])
+    writer.close()
+
+    def run(*words: str) -> Result:
+        app = command_line([words[0]])
+        return CliRunner().invoke(app, [*words, "--config", str(configuration)])
+
+    return run
+
+
+def test_quality_fits_eighty_columns_and_says_that_nothing_was_stored(typed: Typed) -> None:
+    told = typed("quality", DAY)
+    assert told.exit_code == 0
+    assert max(len(line) for line in told.stdout.splitlines()) <= 80
+    assert "000001" in told.stdout
+    assert "computed now" in told.stdout
+
+
+def test_quality_as_json_names_every_field_of_a_verdict(typed: Typed) -> None:
+    document = json.loads(typed("quality", DAY, "--json").stdout)
+    assert document["stored"] is False
+    [verdict] = document["symbols"]
+    assert verdict["symbol"] == "000001"
+    assert verdict["verdict"] in {"complete", "recovered", "degraded", "missing"}
+
+
+def test_gaps_are_listed_shown_and_filtered(typed: Typed) -> None:
+    assert "gap-1" in typed("gaps", "list", "--date", DAY).stdout
+    assert json.loads(typed("gaps", "list", "--date", DAY, "--open", "--json").stdout) == []
+    assert json.loads(typed("gaps", "show", "gap-1", "--json").stdout)["outcome"] == "recovered"
+
+
+def test_slots_tell_a_history_and_why(typed: Typed) -> None:
+    assert "refused" in typed("slots", "history", "000002", "--date", DAY).stdout
+    assert json.loads(typed("slots", "why", "000001", "--date", DAY, "--json").stdout)["slot"] == "a:01"
+
+
+def test_exports_are_rebuilt_where_the_configuration_says(typed: Typed, tmp_path: Path) -> None:
+    paths = [Path(path) for path in json.loads(typed("exports", "rebuild", DAY, "--json").stdout)]
+    assert len(paths) == 2
+    assert all(path.is_relative_to(tmp_path / "data" / "observer") and path.read_bytes() for path in paths)

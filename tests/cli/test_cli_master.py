@@ -1,0 +1,114 @@
+"""`observer master` where no system runs: by a writer of its own, against a host on loopback."""
+
+import http.server
+import threading
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+import tomli_w
+from typer.testing import CliRunner, Result
+
+from observer.cli.app import command_line
+from observer.providers.kis.listings import file_name
+from tests.masters.scene import contents, symbols
+
+EXCHANGE = "NASD"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
+        """Nothing."""
+
+
+class Place(msgspec.Struct):
+    """A folder with a configuration and a host that serves what is put there."""
+
+    folder: Path
+
+    def offer(self, content: bytes) -> None:
+        path = self.folder / "web" / "common" / "master" / f"{file_name(EXCHANGE)}.zip"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("NASMST.COD", content)
+
+    def typed(self, *words: str) -> Result:
+        arguments = ["master", *words, "--config", str(self.folder / "observer.toml")]
+        return CliRunner().invoke(command_line(["master"]), arguments)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("m")
+    found = Place(folder)
+    found.offer(contents(symbols(300)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder / "web"))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    document = {
+        "run": {"data": str(folder / "data"), "runtime": str(folder / "run")},
+        "store": {"url": f"sqlite:///{folder / 'data' / 'observer.db'}"},
+        "kis": {"files_url": f"http://127.0.0.1:{server.server_port}"},
+        "reference": {"exchanges": [EXCHANGE]},
+    }
+    (folder / "data").mkdir()
+    (folder / "observer.toml").write_text(tomli_w.dumps(document))
+    try:
+        yield found
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_life_of_a_master_file_as_a_person_sees_it(place: Place) -> None:
+    first = place.typed("update", "--all", "--json")
+    assert first.exit_code == 0, first.output
+    [check] = msgspec.json.decode(first.stdout)
+    assert check[0] == "master_file_checked"
+    assert (check[1:3], check[4]) == (["kis", EXCHANGE], "updated")
+
+    place.offer(contents(symbols(299)) + contents(["NEW"], "새회사"))
+    dry = place.typed("update", "--exchange", "nasd", "--dry-run")
+    assert dry.stdout.splitlines() == [
+        "[NASD] DRY RUN MODE - No actual database updates",
+        "✅ [NEW] NEW: 새회사 INC (NASDAQ) (DRY RUN)",
+        "⏸️ [S00299] REMOVED: Marked as inactive (DRY RUN)",
+        "[NASD] updated: 2 changes; 1 new, 0 changed, 1 removed, 0 relisted",
+        "[NASD] DRY RUN - Changes rolled back",
+    ]
+    assert msgspec.json.decode(place.typed("status", "--json").stdout)[0]["listed"] == 300
+    assert place.typed("update", "--exchange", EXCHANGE).exit_code == 0
+
+    place.offer(contents(symbols(200)))
+    assert place.typed("update", "--exchange", EXCHANGE).exit_code == 1
+    [row] = msgspec.json.decode(place.typed("status", "--json").stdout)
+    assert (row["listed"], row["gone"], row["backups"]) == (300, 1, 1)
+    assert f"observer master approve {row['waits']['run']}" in place.typed("status").stdout
+    assert "100 changes, approved" in place.typed("approve", row["waits"]["run"]).stdout
+    assert place.typed("verify", "--region", "US").exit_code == 1  # NYSE and AMEX have no file here
+
+    assert len(msgspec.json.decode(place.typed("tradable", "--region", "US", "--json").stdout)) == 200
+    lifetime = msgspec.json.decode(place.typed("lifetime", "S00299", "--json").stdout)
+    assert [change[4] for change in lifetime] == ["new", "removed"]
+    [new] = msgspec.json.decode(place.typed("new", "--since", "2020-01-01", "--json").stdout)
+    assert new[3] == "NEW"
+    assert len(msgspec.json.decode(place.typed("history", "--days", "1", "--json").stdout)) == 4
+    assert "S00250" in place.typed("diff", "--exchange", EXCHANGE).stdout
+
+    assert "is" not in place.typed("restore", "--exchange", EXCHANGE).stderr
+    assert (place.folder / "data" / "master" / "nasd.mst").read_bytes() == contents(symbols(299)) + contents(
+        ["NEW"], "새회사"
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [("update", "--exchange", "NASDAQ"), ("new", "--since", "yesterday"), ("verify", "--region", "EU")]
+)
+def test_what_is_not_known_is_named(place: Place, words: tuple[str, ...]) -> None:
+    found = place.typed(*words)
+    assert found.exit_code != 0
+    assert words[-1] in str(found.exception)

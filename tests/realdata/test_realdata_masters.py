@@ -1,0 +1,81 @@
+"""Every record of every real master file is accounted for; two real dates differ as they do."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from observer.providers.kis.listings import file_name, listing_abroad, parse_listings
+from observer.providers.kis.masters_abroad import parse_abroad
+from observer.reference.changes import difference, revalued
+from observer.reference.exchanges import EXCHANGES
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "kis-master"
+pytestmark = [
+    pytest.mark.realdata,
+    pytest.mark.skipif(not DATA.is_dir(), reason="the real samples are not beside the repository"),
+]
+
+RECORDS = {
+    "KOSPI": 2_443,
+    "KOSDAQ": 1_803,
+    "KONEX": 119,
+    "IDXCODE": 491,
+    "NASD": 4_626,
+    "NYSE": 2_831,
+    "AMEX": 3_609,
+    "SEHK": 3_042,
+    "SHAA": 2_862,
+    "SHI": 78,
+    "SZAA": 3_580,
+    "SZI": 33,
+    "TKSE": 4_423,
+    "HASE": 312,
+    "VNSE": 411,
+}
+
+
+def content(exchange: str, dated: str | None = None) -> bytes:
+    name = file_name(exchange)
+    folder = DATA / (dated or ("2026-08" if exchange == "IDXCODE" else "2025-06"))
+    path = folder / name
+    return (path if path.exists() else folder / name.upper()).read_bytes()
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_every_line_is_a_listing_and_none_is_left_over(exchange: str) -> None:
+    lines = content(exchange).splitlines()
+    listings, bad = parse_listings(exchange, content(exchange))
+    assert (len(listings), len(bad)) == (len(lines), 0) == (RECORDS[exchange], 0)
+    assert {listing.exchange for listing in listings} == {exchange}
+    nameless = [listing.symbol for listing in listings if not (listing.name or listing.english_name)]
+    assert len(nameless) == (1 if exchange == "IDXCODE" else 0)
+
+
+@pytest.mark.parametrize("exchange", ["NASD", "NYSE", "AMEX", "SEHK", "SHAA", "SHI", "SZAA", "SZI", "TKSE"])
+def test_the_quick_way_reads_what_the_long_one_reads(exchange: str) -> None:
+    code = content(exchange).split(b"\t")[2].decode()
+    records, _ = parse_abroad(code, content(exchange))
+    assert parse_listings(exchange, content(exchange))[0] == [listing_abroad(exchange, each) for each in records]
+
+
+def test_known_securities_are_told_as_they_are() -> None:
+    apple = next(each for each in parse_listings("NASD", content("NASD"))[0] if each.symbol == "AAPL")
+    assert (apple.name, apple.english_name, apple.currency) == ("애플", "APPLE INC", "USD")
+    assert (apple.security_type, apple.realtime_symbol, apple.isin, apple.listed_shares) == (
+        *("stock", "NASAAPL", ""),
+        None,
+    )
+    samsung = parse_listings("KOSPI", content("KOSPI", "2026-01"))[0]
+    assert next(each.sector_code for each in samsung if each.symbol == "005930") == "0013"
+
+
+def test_two_real_dates_differ_by_listings_and_facts_and_mostly_by_values() -> None:
+    known = {each.symbol: (each, True) for each in parse_listings("KOSDAQ", content("KOSDAQ"))[0]}
+    stated = parse_listings("KOSDAQ", content("KOSDAQ", "2026-01"))[0]
+    changes = difference(known, stated)
+    assert Counter(change.kind for change in changes) == {"new": 30, "removed": 30, "changed": 392}
+    assert len(revalued(known, stated)) == 1_325
+    renamed = [each for each in changes if each.kind == "changed" and "name" in each.fields]
+    assert all(each.before is not None and each.before.name != each.listing.name for each in renamed)
+    assert renamed

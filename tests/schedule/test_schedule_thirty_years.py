@@ -1,0 +1,31 @@
+"""The phases of every day of thirty years, by the calendar that the system really uses."""
+
+from datetime import date
+from itertools import pairwise
+
+import pytest
+
+from observer.providers.calendars import trading_days
+from observer.schedule.phases import ScheduleSettings, midnight_of, next_change, phase_at, plan
+from tests.providers.trading_years import OURS
+
+FULL_DAY = ["IDLE", "WARMUP", "TRACK_A_ONLY", "FULL_OPERATION", "TRACK_A_CLOSING", "SHUTDOWN", "IDLE"]
+
+pytestmark = pytest.mark.slow  # the packages work out thirty years
+
+
+def test_the_phases_cover_thirty_years_without_hole_or_overlap() -> None:
+    days = trading_days(OURS, date(1999, 1, 1), date(2028, 12, 31))
+    end_ns = midnight_of(date(1999, 1, 1))
+    for day in days:
+        of_it = plan(day, ScheduleSettings())
+        assert of_it.phases[0].start_ns == end_ns == midnight_of(day.day)
+        assert all(before.end_ns == after.start_ns for before, after in pairwise(of_it.phases))
+        assert all(span.start_ns < span.end_ns for span in of_it.phases)
+        assert [span.phase for span in of_it.phases] == (FULL_DAY if day.trades else ["IDLE"])
+        end_ns = of_it.phases[-1].end_ns
+        for span in of_it.phases:
+            assert phase_at(of_it, span.start_ns) == phase_at(of_it, span.end_ns - 1) == span.phase
+            assert next_change(of_it, span.start_ns) == span.end_ns
+    assert end_ns == midnight_of(date(2029, 1, 1))
+    assert sum(day.trades for day in days) > 30 * 240

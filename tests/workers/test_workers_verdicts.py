@@ -1,0 +1,102 @@
+"""The judge beside the writer: sessions that nobody judged, and verdicts that a gap's end makes wrong."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Callable
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import pytest
+
+from bus.endpoints import Endpoints
+from bus.events import Event, GapDetected, GapRecovered, QualityJudged, SlotAssigned, SlotReleased
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.clock import ManualClock, kst_ns
+from observer.config import load_settings
+from observer.practice import Practice, write_practice
+from observer.providers.day_file import write_trading_days
+from observer.schedule.trading_day import TradingDay
+from observer.store.reader import StoreReader
+from tests.builders import trade
+from workers import verdicts as verdicts_module
+from workers.core_writer import core_writer
+from workers.runtime import Worker
+
+YESTERDAY, TODAY = date(2026, 11, 17), date(2026, 11, 18)
+SYMBOL, SESSION = "005930", YESTERDAY.isoformat()
+TEN_NS, NOW_NS = kst_ns(YESTERDAY, 10), kst_ns(TODAY, 7)
+DEADLINE_S = 20.0
+
+
+@contextlib.asynccontextmanager
+async def writing() -> AsyncIterator[tuple[Producer, StoreReader]]:
+    """The writer's process as a task, early in the morning, and somebody who tells it things."""
+    with TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
+        patches.setattr(verdicts_module, "LOOK_BACK_S", 0.05)
+        folder = Path(name)
+        (folder / "data").mkdir()
+        settings = load_settings(write_practice(folder, Practice(symbols=10, seed=7)))
+        runtime = Path(settings.run.runtime)
+        runtime.mkdir(mode=0o700)
+        write_trading_days(runtime, [TradingDay(TODAY, kst_ns(TODAY, 9), kst_ns(TODAY, 15, 30), "test")])
+        worker = Worker("core-writer", settings, ManualClock(NOW_NS))
+        producer = Producer(Outbox(folder / "told", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest)
+        delivery = asyncio.create_task(producer.run())
+        working = asyncio.create_task(core_writer(worker))
+        try:
+            producer.publish(*told_yesterday())
+            await until(lambda: producer.unacknowledged == 0 or working.done(), "the writer takes it")
+            with StoreReader(settings.store.url) as reader:
+                yield producer, reader
+            assert not working.done(), working.exception()
+        finally:
+            working.cancel()
+            delivery.cancel()
+            await asyncio.gather(working, delivery, return_exceptions=True)
+            producer.close()
+            worker.control.close()
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def told_yesterday() -> list[Event]:
+    """One symbol in the stream: its first and its fourth trade; two are missing."""
+    first, last = (
+        msgspec.structs.replace(trade(number), session_date=SESSION, receive_time_ns=TEN_NS + number)
+        for number in (1, 4)
+    )
+    gap = GapDetected("g", "kis", SYMBOL, SESSION, TEN_NS + 4, TEN_NS + 1, TEN_NS + 4, 1, 3, 2, 2, "reconnect")
+    assigned = SlotAssigned("a:01", SYMBOL, TEN_NS, "volume_surge", 1.0, "free_place", None)
+    return [assigned, first, gap, last, SlotReleased("a:01", SYMBOL, TEN_NS + 9, 1.0, "closed")]
+
+
+def test_a_session_that_nobody_judged_is_judged_and_again_when_its_gap_is_closed() -> None:
+    async def scenario() -> None:
+        async with writing() as (producer, reader):
+
+            def last() -> QualityJudged | None:
+                return next(iter(reader.quality(SESSION)), None)
+
+            await until(lambda: last() is not None, "yesterday is judged")
+            before = last()
+            assert before is not None
+            assert (before.verdict, before.missing_volume, before.gaps_open) == ("degraded", 2, 1)
+            filled = [
+                msgspec.structs.replace(trade(number), session_date=SESSION, gap_id="g", receive_time_ns=NOW_NS)
+                for number in (2, 3)
+            ]
+            producer.publish_together([*filled, GapRecovered("g", SYMBOL, NOW_NS, "time_and_sales", 2, 2.0, True)])
+            await until(lambda: last() != before, "it is judged again")
+            after = last()
+            assert after is not None
+            assert (after.verdict, after.missing_volume, after.gaps_open) == ("recovered", 0, 0)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
