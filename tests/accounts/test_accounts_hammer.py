@@ -14,6 +14,7 @@ pytestmark = pytest.mark.system
 LATE_MS = 50
 
 
+@pytest.mark.slow
 def test_the_broker_never_sees_more_than_its_limit_and_bulk_has_nearly_all_that_the_others_leave():
     with tempfile.TemporaryDirectory(prefix="ob") as folder:
         told = asyncio.run(hammer_account(Path(folder), seconds=3.0, processes=4))

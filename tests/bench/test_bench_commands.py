@@ -33,6 +33,7 @@ def bench(*words: object, folder: Path) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.slow
 def test_ingest_tells_the_bare_limit_and_the_whole_path_beside_it(folder: Path) -> None:
     told = bench("ingest", "--events", 3000, "--producers", 1, "--producers", 2, "--rounds", 1, folder=folder)
     assert told["bare_events_per_s"] > 0
@@ -43,6 +44,7 @@ def test_ingest_tells_the_bare_limit_and_the_whole_path_beside_it(folder: Path) 
         assert path["writer_rss"][-1]["events"] == 3000 + path["producers"]  # the warm-up's one each, too
 
 
+@pytest.mark.slow
 def test_latency_tells_each_rate_and_the_disks_floor(folder: Path) -> None:
     told = bench("latency", "--rate", 200, "--rate", 2000, "--seconds", 0.5, folder=folder)
     assert told["disk_sync"]["count"] > 0

@@ -24,6 +24,7 @@ def sweep(*words: object) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.slow
 def test_a_sweep_is_measured_against_the_floor_and_the_broker_objects_to_nothing() -> None:
     told = sweep("--symbols", 640, "--rate", 20, "--rounds", 1)
     assert told["calls"] == 22

@@ -28,8 +28,9 @@ def alembic(*arguments: str, environment_url: str = "") -> subprocess.CompletedP
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment, timeout=60)
 
 
-def test_the_migrations_make_the_schema_of_the_events(database_url: str) -> None:
-    engine = open_writer(database_url)
+def test_the_migrations_make_the_schema_of_the_events(empty_database_url: str) -> None:
+    migrate(empty_database_url)
+    engine = open_writer(empty_database_url)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
         assert set(inspect(connection).get_table_names()) == {*METADATA.tables, "alembic_version"}

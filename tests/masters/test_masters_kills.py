@@ -53,6 +53,7 @@ def kill_often(kills: int, folder: Path, seed: int) -> None:
             raise AssertionError(f"seed {seed}, kill {number} after {moment_s:.4f} s: {error}") from error
 
 
+@pytest.mark.slow
 def test_ten_kills_leave_everything_before_or_after(tmp_path: Path) -> None:
     kill_often(10, tmp_path, seed=1)
 

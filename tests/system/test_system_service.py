@@ -84,6 +84,7 @@ def supervisord() -> Iterator[Clone]:
             daemon.wait(STOP_S)
 
 
+@pytest.mark.slow
 def test_supervisorctl_shows_restarts_and_stops_observer_in_order() -> None:
     with supervisord() as clone:
         eventually(lambda: clone.starts() == ALL, "all processes", 30.0)
@@ -153,6 +154,7 @@ class ServiceManager:
         self._socket.close()
 
 
+@pytest.mark.slow
 def test_systemd_hears_of_the_start_the_life_and_the_end() -> None:
     with short_folder() as folder, contextlib.closing(ServiceManager(folder, WATCHDOG_S)) as manager:
         day = prepare(msgspec.structs.replace(OPTIONS, folder=folder / "d"))

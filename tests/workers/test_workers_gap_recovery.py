@@ -155,6 +155,7 @@ async def kill_at_work(found: Recovery, after_s: float) -> None:
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_gap_of_a_day_that_is_over_gets_its_minutes_or_is_given_up_with_the_reason() -> None:
     async def scenario() -> None:
         async with recovery() as found:
