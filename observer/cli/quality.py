@@ -1,7 +1,7 @@
 """`observer quality`: how complete a day's streamed data is, per symbol and in all."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Annotated
 
@@ -58,6 +58,8 @@ def quality(
         typer.echo(msgspec.json.encode(_as_maps(found)).decode())
         return
     Console().print(_table(found))
+    for line in _told(found):
+        typer.echo(line)
     if not found.stored:
         typer.echo("computed now: no verdicts of this day are stored")
 
@@ -126,7 +128,6 @@ def _table(found: DayQuality) -> Table:
     table.add_column("verdict", no_wrap=True)
     for column in ("streamed", "recovered", "missing", "gaps", "open"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("detail")
     for verdict in found.symbols:
         volumes = (verdict.streamed_volume, verdict.recovered_volume, verdict.missing_volume)
         table.add_row(
@@ -135,12 +136,17 @@ def _table(found: DayQuality) -> Table:
             *(f"{volume:,.0f}" for volume in volumes),
             str(verdict.gaps),
             str(verdict.gaps_open),
-            verdict.detail,
         )
     table.add_section()
     totals = (found.streamed_volume, found.recovered_volume, found.missing_volume)
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.verdicts.items()))
-    table.add_row("all", "", *(f"{volume:,.0f}" for volume in totals), str(found.gaps), str(found.gaps_open), counts)
+    table.add_row("all", "", *(f"{volume:,.0f}" for volume in totals), str(found.gaps), str(found.gaps_open))
     shares = (found.streamed_percent, found.recovered_percent, found.missing_percent)
-    table.add_row("%", "", *("" if share is None else f"{share:.4f}" for share in shares), "", "", "")
+    table.add_row("%", "", *("" if share is None else f"{share:.4f}" for share in shares), "", "")
     return table
+
+
+def _told(found: DayQuality) -> Iterator[str]:
+    """What has no column: the counts of verdicts, and what a verdict is about where it is not plain."""
+    if found.verdicts:
+        yield "verdicts: " + ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.verdicts.items()))
+    yield from (f"  {verdict.symbol}: {verdict.detail}" for verdict in found.symbols if verdict.detail)

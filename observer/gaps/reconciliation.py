@@ -212,7 +212,7 @@ def _judged(day: SymbolDay, balances: Sequence[_Balance], now_ns: int) -> Qualit
         "not known": missing,
         "missing outside of every recorded gap": sum(balance.unrecorded for balance in balances),
     }
-    detail = [f"{volume:g} shares {what}" for what, volume in amounts.items() if abs(volume) > _VOLUME_NOISE]
+    detail = [f"{volume:,.15g} shares {what}" for what, volume in amounts.items() if abs(volume) > _VOLUME_NOISE]
     if one_by_one + conflated <= _VOLUME_NOISE:
         detail.insert(0, "did not trade" if verdict == "complete" else "nothing was streamed")
     return QualityJudged(
