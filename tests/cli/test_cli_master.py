@@ -91,7 +91,12 @@ def test_a_life_of_a_master_file_as_a_person_sees_it(place: Place) -> None:
     assert "100 changes, approved" in place.typed("approve", row["waits"]["run"]).stdout
     assert place.typed("verify", "--region", "US").exit_code == 1  # NYSE and AMEX have no file here
 
-    assert len(msgspec.json.decode(place.typed("tradable", "--region", "US", "--json").stdout)) == 200
+    tradable = place.typed("tradable", "--region", "US", "--json")
+    answers = {each["exchange"]: each for each in msgspec.json.decode(tradable.stdout)}
+    assert [len(answers[each]["securities"]) for each in ("NASD", "NYSE", "AMEX")] == [200, 0, 0]
+    assert [answers[each]["source"] for each in ("NASD", "NYSE", "AMEX")] == ["database", "", ""]
+    assert tradable.exit_code == 1
+    assert "NASD: 200, told by the database\nNYSE: nobody knows" in place.typed("tradable", "--region", "US").stdout
     lifetime = msgspec.json.decode(place.typed("lifetime", "S00299", "--json").stdout)
     assert [change[4] for change in lifetime] == ["new", "removed"]
     [new] = msgspec.json.decode(place.typed("new", "--since", "2020-01-01", "--json").stdout)
