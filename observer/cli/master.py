@@ -19,9 +19,10 @@ from observer.cli.master_tables import (
     JsonOption,
     counts_text,
     print_json,
-    show_changes,
     show_checks,
     show_dry_run,
+    show_lifetime,
+    show_new,
     show_status,
     show_verified,
 )
@@ -134,7 +135,7 @@ def lifetime(
         found = reader.lifetime(symbol, exchange)
     if not found:
         raise ConfigError(f"no listing {symbol} was ever seen{f' on {exchange}' if exchange else ''}")
-    show_changes(found, symbol, as_json=as_json)
+    show_lifetime(found, as_json=as_json)
 
 
 @app.command()
@@ -147,7 +148,7 @@ def new(
     settings = settings_here(config)
     with ListingReader(settings.store.url) as reader:
         found = reader.new_listings(kst_ns(_day(since)))
-    show_changes(found, f"new since {since}", as_json=as_json)
+    show_new(found, since, as_json=as_json)
 
 
 app.command()(master_tradable.tradable)

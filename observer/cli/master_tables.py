@@ -19,12 +19,12 @@ from observer.reference.changes import Change
 # What has a place in every row, by its column.
 _NUMBERS: Final = frozenset(
     {
-        *("listed", "gone", "file kB", "backups", "records", "bad", "new", "changed", "removed"),
+        *("listed", "gone", "kB", "backups", "records", "bad", "new", "changed", "removed"),
         *("in file", "missing", "surplus", "different", "incomplete"),
     }
 )
 _FOLDED: Final = "what"
-_WIDTHS_MAX: Final[Mapping[str, int]] = {"name": 18, "english name": 24}
+_WIDTHS_MAX: Final[Mapping[str, int]] = {"name": 16, "english name": 22}
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
@@ -57,31 +57,44 @@ def show_dry_run(found: Sequence[Examined], *, as_json: bool) -> None:
 
 
 def show_checks(checks: Sequence[MasterFileChecked], title: str, *, as_json: bool) -> None:
-    """The looks in a table, and beneath it why those that took nothing in did not."""
+    """The looks in a table, numbers where a file was read, and beneath it why a file was not taken in."""
     if as_json:
         print_json(checks)
         return
     table = table_of(title, "exchange", "when", "verdict", "records", "bad", "new", "changed", "removed")
     for check in checks:
-        numbers = (check.records, check.quarantined, check.new, check.changed, check.removed)
+        read = (check.records, check.quarantined, check.new, check.changed, check.removed) if check.sha256 else ()
         texts = (check.exchange, moment_text(check.checked_ns), check.verdict)
-        table.add_row(*texts, *(f"{number:,}" for number in numbers))
+        table.add_row(*texts, *(f"{number:,}" for number in read))
     Console().print(table)
     for check in checks:
         if check.verdict in ("held", "failed"):
-            typer.echo(f"{check.run} {check.verdict}: {check.reason}")
+            typer.echo(f"{check.run} {check.verdict}: {_reason(check)}")
 
 
-def show_changes(changes: Sequence[ListingChanged], title: str, *, as_json: bool) -> None:
-    """What became of listings, oldest first; what was and what is may need more than a line."""
+def show_lifetime(changes: Sequence[ListingChanged], *, as_json: bool) -> None:
+    """What became of a symbol, oldest first, under the name that it has now; a change may need more than a line."""
     if as_json:
         print_json(changes)
         return
-    table = table_of(title, "day", "exchange", "symbol", "name", "change", "what")
+    name = changes[-1].name or changes[-1].english_name
+    table = table_of(name, "day", "exchange", "symbol", "change", "what")
     for change in changes:
-        day = moment_text(change.changed_ns).partition(" ")[0]
-        table.add_row(day, change.exchange, change.symbol, change.name, change.change, change_text(change))
+        table.add_row(_day(change), change.exchange, change.symbol, change.change, change_text(change))
     Console().print(table)
+
+
+def show_new(changes: Sequence[ListingChanged], since: str, *, as_json: bool) -> None:
+    """What was newly listed, oldest first."""
+    if as_json:
+        print_json(changes)
+        return
+    table = table_of("", "day", "exchange", "symbol", "name", "english name")
+    for change in changes:
+        table.add_row(_day(change), change.exchange, change.symbol, change.name, change.english_name)
+    if changes:
+        Console().print(table)
+    typer.echo(f"{len(changes):,} new since {since}")
 
 
 def show_verified(found: Sequence[Verified]) -> None:
@@ -98,7 +111,7 @@ def show_verified(found: Sequence[Verified]) -> None:
 
 def show_status(rows: Sequence[ExchangeStatus]) -> None:
     """One line an exchange; beneath, what failed and what waits."""
-    columns = ("exchange", "region", "listed", "gone", "file kB", "downloaded", "backups", "last look", "verdict")
+    columns = ("exchange", "in", "listed", "gone", "kB", "downloaded", "backups", "last look", "verdict")
     table = table_of("", *columns)
     for row in rows:
         check = row.last_check
@@ -110,7 +123,7 @@ def show_status(rows: Sequence[ExchangeStatus]) -> None:
     Console().print(table)
     for row in rows:
         if row.last_check is not None and row.last_check.verdict == "failed":
-            typer.echo(f"{row.exchange} failed: {row.last_check.reason}")
+            typer.echo(f"{row.exchange} failed: {_reason(row.last_check)}")
         if row.waits is not None:
             typer.echo(
                 f"{row.exchange} waits for a person: {row.waits.reason}\n"
@@ -126,7 +139,7 @@ def counts_text(changes: Sequence[Change]) -> str:
 
 def table_of(title: str, *columns: str) -> Table:
     """A table without a frame. Names are cut, since they are there to recognise; what changed is folded."""
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for column in columns:
         if column == _FOLDED:
             table.add_column(column, overflow="fold")
@@ -141,9 +154,18 @@ def print_json(value: object) -> None:
     typer.echo(msgspec.json.encode(msgspec.to_builtins(value)).decode())
 
 
+def _day(change: ListingChanged) -> str:
+    return moment_text(change.changed_ns).partition(" ")[0]
+
+
 def _short(moment_ns: int | None) -> str:
     """Month, day and time: of what happens every day."""
     return moment_text(moment_ns)[len("2026-") :]
+
+
+def _reason(check: MasterFileChecked) -> str:
+    """Without the exchange, which errors name first."""
+    return check.reason.removeprefix(f"{check.exchange}: ")
 
 
 def _verdict(each: Verified) -> str:

@@ -184,7 +184,7 @@ class MasterFiles:
             if held is not None and held.run == run:
                 return await self._approve(exchange, held)
         waiting = [held.run for exchange in exchanges if (held := self._local.held(exchange))]
-        raise DataFileError(f"no run {run} waits for approval; there {_those(waiting)}")
+        raise DataFileError(f"no run {run} waits for approval; {_those(waiting)}")
 
     async def restore(self, exchange: str) -> Examined:
         """Put the newest readable backup in force and take it in, judged as any version is.
@@ -339,4 +339,4 @@ def _is_readable(exchange: str, content: bytes) -> bool:
 
 
 def _those(runs: Sequence[str]) -> str:
-    return f"wait {', '.join(runs)}" if runs else "waits none"
+    return f"there wait {', '.join(runs)}" if runs else "none waits"

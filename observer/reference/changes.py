@@ -174,23 +174,23 @@ def verdict(
     growth_percent = _growth_percent(old_size_bytes, new_size_bytes)
     shrink_percent = -growth_percent
     if removed > settings.max_removed:
-        return Verdict("held", f"{removed} listings removed, over {settings.max_removed}", "critical")
+        return Verdict("held", f"{removed:,} listings removed, over {settings.max_removed}", "critical")
     if shrink_percent > settings.max_shrink_percent:
         reason = f"the file is {shrink_percent:.1f} % smaller, over {settings.max_shrink_percent:g} %"
         return Verdict("held", reason, "critical")
     if new > settings.max_new and not first_time:
-        return Verdict("held", f"{new} new listings, over {settings.max_new}", "warning")
+        return Verdict("held", f"{new:,} new listings, over {settings.max_new}", "warning")
     answer = Verdict("updated", _counted(changes), "info") if changes else _THE_SAME
     if growth_percent > settings.growth_warning_percent:
         return Verdict(answer.decision, f"{answer.reason}; the file grew by {growth_percent:.1f} %", "warning")
     if shrink_percent > 0 and removed:
-        reason = f"{answer.reason}, {removed} of them removed; the file is {shrink_percent:.2f} % smaller"
+        reason = f"{answer.reason}; {removed} listings removed, and the file is {shrink_percent:.2f} % smaller"
         return Verdict(answer.decision, reason, "warning")
     return answer
 
 
 def _counted(changes: Sequence[Change]) -> str:
-    return f"{len(changes)} change{'s' if len(changes) != 1 else ''}"
+    return f"{len(changes):,} change{'s' if len(changes) != 1 else ''}"
 
 
 def _changed_file(old_bytes: int | None, new_bytes: int | None, settings: ReferenceSettings) -> FileDecision:

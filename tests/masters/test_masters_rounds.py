@@ -125,7 +125,7 @@ def test_a_mass_change_waits_and_is_applied_when_a_person_approves(tmp_path: Pat
         assert [event.run for event in played.publication.events if isinstance(event, MasterFileApproved)] == [
             found.run
         ]
-        with pytest.raises(DataFileError, match="waits none"):
+        with pytest.raises(DataFileError, match="none waits"):
             await played.masters.approve(found.run, ["NASD"])
 
     play(tmp_path, body)

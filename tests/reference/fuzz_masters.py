@@ -96,7 +96,9 @@ def apply(exchange: str, listings: Sequence[Listing], bad: Sequence[BadLine], kn
             assert event.exchange == exchange, "another exchange's listing is touched"
     gone = {change.listing.symbol for change in judged.changes if change.kind == "removed"}
     stated = {listing.symbol for listing in listings}
-    assert gone == (known.keys() - stated if judged.verdict.decision == "updated" else set()), "removed what is stated"
+    assert gone <= known.keys() - stated, "removed what is stated"
+    if judged.verdict.decision == "updated" and not bad:
+        assert gone == known.keys() - stated, "kept what is not stated"
     return judged.verdict.decision
 
 
