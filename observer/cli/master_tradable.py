@@ -37,7 +37,7 @@ def tradable(
     if region not in REGIONS:
         raise ConfigError(f"no region {region!r}; there are {', '.join(REGIONS)}")
     with ListingReader(settings.store.url) as reader, Console(stderr=True).status("asking"):
-        answers = asyncio.run(_answers(settings, reader, traded_in(region)))
+        answers = asyncio.run(answers_of(settings, clock_from_environment(), reader, traded_in(region)))
     if as_json:
         print_json(answers)
     else:
@@ -46,8 +46,10 @@ def tradable(
         raise typer.Exit(1)
 
 
-async def _answers(settings: Settings, reader: ListingReader, exchanges: Sequence[str]) -> Sequence[TradableAnswer]:
-    clock = clock_from_environment()
+async def answers_of(
+    settings: Settings, clock: Clock, reader: ListingReader, exchanges: Sequence[str]
+) -> Sequence[TradableAnswer]:
+    """Of each exchange, from the database or else from the first account that can be asked."""
     sources = (TradableInDatabase(reader), TradableAtBroker(reader, lambda: _connected(settings, clock)))
     return [await first_answer(exchange, sources) for exchange in exchanges]
 
