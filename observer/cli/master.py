@@ -101,11 +101,7 @@ def restore(exchange: ExchangeOption, config: ConfigOption = None) -> None:
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show each exchange: what is listed, the file, the last look at it, and what waits for approval."""
     settings = settings_here(config)
-    rows = _status(settings)
-    if as_json:
-        print_json(rows)
-        return
-    show_status(rows)
+    show_status(_status(settings), as_json=as_json)
 
 
 @app.command()
@@ -119,7 +115,7 @@ def history(
     settings = settings_here(config)
     with ListingReader(settings.store.url) as reader:
         checks = reader.checks(market_time_ns(settings) - days * _DAY_NS, exchange)
-    show_checks(checks, f"the last {days} days", as_json=as_json)
+    show_checks(checks, "the last day" if days == 1 else f"the last {days} days", as_json=as_json)
 
 
 @app.command()

@@ -59,7 +59,7 @@ def show_dry_run(found: Sequence[Examined], *, as_json: bool) -> None:
 def show_checks(checks: Sequence[MasterFileChecked], title: str, *, as_json: bool) -> None:
     """The looks in a table, numbers where a file was read, and beneath it why a file was not taken in."""
     if as_json:
-        print_json(checks)
+        print_json(_maps(checks))
         return
     table = table_of(title, "exchange", "when", "verdict", "records", "bad", "new", "changed", "removed")
     for check in checks:
@@ -75,7 +75,7 @@ def show_checks(checks: Sequence[MasterFileChecked], title: str, *, as_json: boo
 def show_lifetime(changes: Sequence[ListingChanged], *, as_json: bool) -> None:
     """What became of a symbol, oldest first, under the name that it has now; a change may need more than a line."""
     if as_json:
-        print_json(changes)
+        print_json(_maps(changes))
         return
     name = changes[-1].name or changes[-1].english_name
     table = table_of(name, "day", "exchange", "symbol", "change", "what")
@@ -87,11 +87,13 @@ def show_lifetime(changes: Sequence[ListingChanged], *, as_json: bool) -> None:
 def show_new(changes: Sequence[ListingChanged], since: str, *, as_json: bool) -> None:
     """What was newly listed, oldest first."""
     if as_json:
-        print_json(changes)
+        print_json(_maps(changes))
         return
-    table = table_of("", "day", "exchange", "symbol", "name", "english name")
+    abroad = any(change.english_name for change in changes)  # no file of Korea has one
+    table = table_of("", "day", "exchange", "symbol", "name", *(("english name",) if abroad else ()))
     for change in changes:
-        table.add_row(_day(change), change.exchange, change.symbol, change.name, change.english_name)
+        names = (change.name, change.english_name) if abroad else (change.name,)
+        table.add_row(_day(change), change.exchange, change.symbol, *names)
     if changes:
         Console().print(table)
     typer.echo(f"{len(changes):,} new since {since}")
@@ -109,8 +111,12 @@ def show_verified(found: Sequence[Verified]) -> None:
         typer.echo(f"To look at their files again: observer master update --force {exchanges}")
 
 
-def show_status(rows: Sequence[ExchangeStatus]) -> None:
+def show_status(rows: Sequence[ExchangeStatus], *, as_json: bool) -> None:
     """One line an exchange; beneath, what failed and what waits."""
+    if as_json:
+        checks = (row.last_check and msgspec.structs.asdict(row.last_check) for row in rows)
+        print_json([row | {"last_check": check} for row, check in zip(_maps(rows), checks, strict=True)])
+        return
     columns = ("exchange", "in", "listed", "gone", "kB", "downloaded", "backups", "last look", "verdict")
     table = table_of("", *columns)
     for row in rows:
@@ -138,14 +144,15 @@ def counts_text(changes: Sequence[Change]) -> str:
 
 
 def table_of(title: str, *columns: str) -> Table:
-    """A table without a frame. Names are cut, since they are there to recognise; what changed is folded."""
+    """A table without a frame. Of two names both are cut, since they are there to recognise; what changed is folded."""
+    widths_max = _WIDTHS_MAX if _WIDTHS_MAX.keys() <= set(columns) else {}
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for column in columns:
         if column == _FOLDED:
             table.add_column(column, overflow="fold")
         else:
             justify: JustifyMethod = "right" if column in _NUMBERS else "left"
-            table.add_column(column, justify=justify, no_wrap=True, max_width=_WIDTHS_MAX.get(column))
+            table.add_column(column, justify=justify, no_wrap=True, max_width=widths_max.get(column))
     return table
 
 
@@ -161,6 +168,11 @@ def _day(change: ListingChanged) -> str:
 def _short(moment_ns: int | None) -> str:
     """Month, day and time: of what happens every day."""
     return moment_text(moment_ns)[len("2026-") :]
+
+
+def _maps(structs: Sequence[msgspec.Struct]) -> list[dict[str, object]]:
+    """With the names of their fields: as events they are arrays."""
+    return [msgspec.structs.asdict(struct) for struct in structs]
 
 
 def _reason(check: MasterFileChecked) -> str:

@@ -72,11 +72,12 @@ async def _connected(settings: Settings, clock: Clock) -> AsyncIterator[Security
 
 
 def _show(answers: Sequence[TradableAnswer]) -> None:
-    table = table_of("", "exchange", "symbol", "name", "english name", "currency", "type")
-    for answer in answers:
-        for each in answer.securities:
-            kind = each.security_type or each.group
-            table.add_row(each.exchange, each.symbol, each.name, each.english_name, each.currency, kind)
+    found = [each for answer in answers for each in answer.securities]
+    abroad = any(each.english_name for each in found)  # no file of Korea has one
+    table = table_of("", "exchange", "symbol", "name", *(("english name",) if abroad else ()), "currency", "type")
+    for each in found:
+        names = (each.name, each.english_name) if abroad else (each.name,)
+        table.add_row(each.exchange, each.symbol, *names, each.currency, each.security_type or each.group)
     if table.row_count:
         Console().print(table)
     for answer in answers:

@@ -339,4 +339,4 @@ def _is_readable(exchange: str, content: bytes) -> bool:
 
 
 def _those(runs: Sequence[str]) -> str:
-    return f"there wait {', '.join(runs)}" if runs else "none waits"
+    return f"waiting: {', '.join(runs)}" if runs else "none waits"
