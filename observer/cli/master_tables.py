@@ -73,12 +73,14 @@ def show_checks(checks: Sequence[MasterFileChecked], title: str, *, as_json: boo
 
 
 def show_lifetime(changes: Sequence[ListingChanged], *, as_json: bool) -> None:
-    """What became of a symbol, oldest first, under the name that it has now; a change may need more than a line."""
+    """What became of a symbol, oldest first, under the name that it has now, on each exchange; a change may need more
+    than a line.
+    """
     if as_json:
         print_json(_maps(changes))
         return
-    name = changes[-1].name or changes[-1].english_name
-    table = table_of(name, "day", "exchange", "symbol", "change", "what")
+    names = {change.exchange: change.name or change.english_name for change in changes}
+    table = table_of(" / ".join(names.values()), "day", "exchange", "symbol", "change", "what")
     for change in changes:
         table.add_row(_day(change), change.exchange, change.symbol, change.change, change_text(change))
     Console().print(table)

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import tomli_w
+from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from observer.cli.app import command_line
@@ -102,6 +103,11 @@ def test_a_life_of_a_master_file_as_a_person_sees_it(place: Place) -> None:
     assert new["symbol"] == "NEW"
     assert len(msgspec.json.decode(place.typed("history", "--days", "1", "--json").stdout)) == 4
     assert "S00250" in place.typed("diff", "--exchange", EXCHANGE).stdout
+
+    for words in (("status",), ("history",), ("lifetime", "S00299"), ("verify", "--region", "US")):
+        table = [line for line in place.typed(*words).stdout.splitlines() if not line.startswith(("To look", "NASD-2"))]
+        assert max(map(cell_len, table)) <= 80
+        assert "…" not in "".join(table)
 
     assert "is" not in place.typed("restore", "--exchange", EXCHANGE).stderr
     assert (place.folder / "data" / "master" / "nasd.mst").read_bytes() == contents(symbols(299)) + contents(
