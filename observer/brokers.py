@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from observer.providers.kis.calls import KisIssuing, KisRest
     from observer.providers.kis.doors import KisFunds, KisSessions
     from observer.providers.kis.files import KisMasterFiles
+    from observer.providers.kis.tradable import KisSecurities
     from observer.providers.websocket import TradeStreamConnection
 
 PROVIDER: Final = "kis"
@@ -112,6 +113,14 @@ class BrokerAccount:
 
         async with self._open_pipeline(self._settings.kis.rest, self._credentials) as pipeline:
             yield KisFunds(pipeline)
+
+    @contextlib.asynccontextmanager
+    async def securities(self) -> AsyncIterator["KisSecurities"]:
+        """What is registered of single securities, sharing the account's permits likewise."""
+        from observer.providers.kis.tradable import KisSecurities
+
+        async with self._open_pipeline(self._settings.kis.rest, self._credentials) as pipeline:
+            yield KisSecurities(pipeline)
 
     @contextlib.asynccontextmanager
     async def sessions(self) -> AsyncIterator["KisSessions"]:

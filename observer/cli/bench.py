@@ -283,12 +283,18 @@ def master(rounds: RoundsOption = 3, folder: FolderOption = None, as_json: JsonO
     from observer.bench.master import MasterResult, measure_master
 
     def table(result: MasterResult) -> Table:
-        shown = _table(f"{result.listings:,} listings of all exchanges", "", "", "goal")
-        shown.add_row("tab-separated, records/s", f"{result.tab_records_per_s:,.0f}", ">= 300,000")
-        shown.add_row("fixed width, records/s", f"{result.fixed_records_per_s:,.0f}", ">= 150,000")
-        shown.add_row("all applied to an empty database, s", f"{result.first_s:.2f}", "<= 2")
-        shown.add_row("all looked at again, nothing changed, s", f"{result.unchanged_s:.2f}", "<= 1")
-        shown.add_row(f"{result.tradable:,} tradable securities, ms", f"{result.tradable_ms:.1f}", "<= 30")
+        shown = _table(f"{result.listings:,} listings of all exchanges", "", "", "of CPU time", "goal")
+        for what, rate, goal in (
+            ("tab-separated, records/s", result.tab_records, ">= 300,000"),
+            ("fixed width, records/s", result.fixed_records, ">= 150,000"),
+        ):
+            shown.add_row(what, f"{rate.per_s:,.0f}", f"{rate.per_cpu_s:,.0f}", goal)
+        for what, span, goal in (
+            ("all applied to an empty database, s", result.first, "<= 2"),
+            ("all looked at again, nothing changed, s", result.unchanged, "<= 1"),
+        ):
+            shown.add_row(what, f"{span.wall_s:.2f}", f"{span.cpu_s:.2f}", goal)
+        shown.add_row(f"{result.tradable:,} tradable securities, ms", f"{result.tradable_ms:.1f}", "", "<= 30")
         return shown
 
     _measure(lambda place, tell: measure_master(place, rounds, tell), table, folder, as_json=as_json)

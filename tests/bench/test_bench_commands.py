@@ -45,6 +45,17 @@ def test_ingest_tells_the_bare_limit_and_the_whole_path_beside_it(folder: Path) 
 
 
 @pytest.mark.slow
+def test_master_tells_each_figure_by_the_clock_and_by_the_processor(folder: Path) -> None:
+    told = bench("master", "--rounds", 1, folder=folder)
+    assert (told["listings"], told["tradable"]) == (25_000, 6_500)
+    for rate in (told["tab_records"], told["fixed_records"]):
+        assert rate["per_s"] > 0
+        assert rate["per_cpu_s"] > 0
+    assert told["unchanged"]["cpu_s"] < told["first"]["cpu_s"]
+    assert told["tradable_ms"] > 0
+
+
+@pytest.mark.slow
 def test_latency_tells_each_rate_and_the_disks_floor(folder: Path) -> None:
     told = bench("latency", "--rate", 200, "--rate", 2000, "--seconds", 0.5, folder=folder)
     assert told["disk_sync"]["count"] > 0
