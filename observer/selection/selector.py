@@ -21,25 +21,22 @@ from bus.events import (
     Trade,
     UniverseMember,
 )
-from observer.selection.base_price import price_factor, scaled
 from observer.selection.churn import is_rapid
-from observer.selection.indicators import TradeRate
-from observer.selection.profile import EarlierDays, moment_of, volume_by
-from observer.selection.settings import SelectionSettings
-from observer.selection.slots import (
+from observer.selection.places import (
     AllocationStrategy,
     Assign,
     Decision,
-    DropReason,
     Overflow,
     Release,
     SlotState,
-    allocate,
     empty_slots,
     restore,
     restore_by_account,
-    unpin,
 )
+from observer.selection.profile import EarlierDays, moment_of, volume_by
+from observer.selection.settings import SelectionSettings
+from observer.selection.sights import Sights
+from observer.selection.slots import allocate, unpin
 from observer.selection.triggers import (
     Candidate,
     Observation,
@@ -52,7 +49,6 @@ from observer.selection.triggers import (
 
 _FILLERS_PER_PLACE: Final = 2  # the largest symbols that may fill free places: more than there are places
 NOTHING_EARLIER: Final = EarlierDays()
-_NS_PER_S: Final = 1_000_000_000
 _UNKNOWN: Final = 0.0  # what a restored assignment does not tell of its trigger
 
 
@@ -68,59 +64,6 @@ class NotWished(msgspec.Struct, frozen=True):
 
     code: Literal["unknown_symbol", "no_place", "not_pinned"]
     reason: str
-
-
-class _Sight:
-    """What was last seen of one symbol, as the triggers want it (`Observed`); the highest trade rate since the last
-    evaluation. `trade_volume` is the mean volume of a trade, None while no trade was ever streamed.
-    """
-
-    __slots__ = (
-        "at_upper_limit",
-        "average_volume_by_now",
-        "cumulative_volume",
-        "delisted",
-        "halted",
-        "high",
-        "low",
-        "pinned",
-        "rate",
-        "seen_ns",
-        "shares_factor",
-        "swept",
-        "trade_volume",
-        "trades_per_second",
-    )
-
-    def __init__(self, window_seconds: float, trade_volume: float | None) -> None:
-        self.cumulative_volume: float | None = None
-        self.average_volume_by_now: float | None = None
-        self.high: float | None = None
-        self.low: float | None = None
-        self.trades_per_second: float | None = None
-        self.pinned = False
-        self.at_upper_limit = False
-        self.halted = False
-        self.delisted = False
-        self.rate = TradeRate(window_seconds)
-        self.trade_volume = trade_volume
-        self.seen_ns = 0
-        self.swept = False
-        self.shares_factor = 1.0  # how many of today's shares one of yesterday's is
-
-    def see_rate(self, per_second: float) -> None:
-        """Keep the highest until the next evaluation."""
-        if self.trades_per_second is None or per_second > self.trades_per_second:
-            self.trades_per_second = per_second
-
-    def see_sweep(self, volume: float, seen_ns: int) -> None:
-        """The rate between two sweeps, from the volume that was traded and how large the symbol's trades are."""
-        before = self.cumulative_volume
-        if before is not None and self.trade_volume and seen_ns > self.seen_ns > 0:
-            trades = (volume - before) / self.trade_volume
-            self.see_rate(trades * _NS_PER_S / (seen_ns - self.seen_ns))
-        if before is None or volume >= before:  # a trade can be younger than the sweep that is told after it
-            self.cumulative_volume, self.seen_ns = volume, seen_ns
 
 
 class Selector:
@@ -142,7 +85,7 @@ class Selector:
         strategy: AllocationStrategy = "round_robin",
         earlier: EarlierDays = NOTHING_EARLIER,
     ) -> None:
-        self._members = {member.symbol: member for member in members}
+        self._sights = Sights(members, settings.triggers.velocity_window_seconds, earlier)
         self._settings = settings
         self._rules = TriggerRules(settings.triggers)
         self._earlier = earlier
@@ -151,13 +94,12 @@ class Selector:
         self._state: SlotState = empty_slots(places, strategy)
         self._churning = False
         self._closed: AbstractSet[str] = frozenset()
-        self._sights: dict[str, _Sight] = {}
         self._fillers = [by_market_cap(each, settings.triggers) for each in members[: self.places * _FILLERS_PER_PLACE]]
 
     @property
     def members(self) -> Mapping[str, UniverseMember]:
         """The universe by symbol."""
-        return self._members
+        return self._sights.members
 
     @property
     def places(self) -> int:
@@ -181,52 +123,23 @@ class Selector:
 
     def volume_of(self, symbol: str) -> tuple[float, int] | None:
         """The day's volume of the symbol when it was last seen, and when that was; None when it was not."""
-        sight = self._sights.get(symbol)
-        return None if sight is None or sight.cumulative_volume is None else (sight.cumulative_volume, sight.seen_ns)
+        return self._sights.volume_of(symbol)
 
     def see_snapshot(self, snapshot: Snapshot) -> None:
         """Track A saw the symbol. The first time its price limits tell whether its history is of other shares."""
-        sight = self._sight(snapshot.symbol)
-        if not sight.swept:
-            sight.swept = True
-            self._adjust(sight, snapshot)
-        sight.see_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
-        sight.high, sight.low = snapshot.high, snapshot.low
-        sight.at_upper_limit = snapshot.upper_limit is not None and snapshot.price >= snapshot.upper_limit
-
-    def _adjust(self, sight: _Sight, snapshot: Snapshot) -> None:
-        """On the day of a split, or of its like, what earlier days tell of the symbol is brought to today's shares."""
-        member = self._members.get(snapshot.symbol)
-        if member is None or (factor := price_factor(member, snapshot)) == 1.0:
-            return
-        self._members[snapshot.symbol] = scaled(member, factor)
-        sight.shares_factor = 1 / factor
-        is_of_earlier_days = sight.cumulative_volume is None  # no trade of today was streamed yet
-        if sight.trade_volume is not None and is_of_earlier_days:
-            sight.trade_volume /= factor
+        self._sights.see_snapshot(snapshot)
 
     def see_trade(self, trade: Trade) -> None:
         """The stream brought a trade of the symbol."""
-        sight = self._sight(trade.symbol)
-        price, rate = trade.price, sight.rate
-        sight.cumulative_volume, sight.seen_ns = trade.cumulative_volume, trade.receive_time_ns
-        if trade.cumulative_trades:
-            sight.trade_volume = trade.cumulative_volume / trade.cumulative_trades
-        if sight.high is None or price > sight.high:
-            sight.high = price
-        if sight.low is None or price < sight.low:
-            sight.low = price
-        rate.add(trade.exchange_time_ns)
-        sight.see_rate(rate.per_second(trade.exchange_time_ns))
+        self._sights.of(trade.symbol).see_trade(trade)
 
     def see_state(self, state: MarketStateChanged) -> None:
         """The exchange told whether the symbol is halted."""
-        self._sight(state.symbol).halted = state.halted
+        self._sights.see_state(state)
 
     def see_listing(self, symbol: str, *, delisted: bool, suspended: bool) -> None:
         """A master file told what has become of the symbol."""
-        sight = self._sight(symbol)
-        sight.delisted, sight.halted = delisted, suspended
+        self._sights.see_listing(symbol, delisted=delisted, suspended=suspended)
 
     def take_over(self, assignments: Iterable[SlotAssigned], now_ns: int) -> Sequence[Event]:
         """Go on with the places that an earlier process had assigned; each keeps its trigger for one more life.
@@ -254,7 +167,7 @@ class Selector:
 
     def evaluate_all(self, now_ns: int) -> Sequence[Event]:
         """Look at every symbol of the universe that was seen: after a sweep."""
-        return self._evaluate(self._members, now_ns)
+        return self._evaluate(self._sights.members, now_ns)
 
     def evaluate_held(self, now_ns: int) -> Sequence[Event]:
         """Look at the symbols that hold places: between sweeps, when only they are seen."""
@@ -267,7 +180,7 @@ class Selector:
         One that has a place already keeps it, from now on for this reason, which is told like a new assignment: whoever
         takes over after a restart must know of it.
         """
-        member = self._members.get(symbol)
+        member = self._sights.members.get(symbol)
         if member is None:
             return NotWished("unknown_symbol", f"{symbol} is not in the day's universe")
         wishes = self._rules.evaluate(member, Observation(pinned=True), now_ns)
@@ -285,7 +198,7 @@ class Selector:
     def _why_not_pinned(self, symbol: str) -> str:
         if not self._settings.triggers.manual.enabled:
             return "the manual trigger is switched off: triggers.manual.enabled of the selection's file is false"
-        if (reason := self._dropped().get(symbol)) is not None:
+        if (reason := self._sights.dropped.get(symbol)) is not None:
             return f"{symbol} is {'at its upper limit' if reason == 'upper_limit' else reason}"
         return "all places are pinned: unpin one first"
 
@@ -313,7 +226,8 @@ class Selector:
     def _fired(self, symbols: Iterable[str], now_ns: int) -> list[Candidate]:
         """The candidates among these symbols; the trade rates start anew."""
         moment = moment_of(now_ns, self._earlier.midnight_ns)
-        profiles, members, sights, evaluate = self._earlier.profiles, self._members, self._sights, self._rules.evaluate
+        profiles, members, sights = self._earlier.profiles, self._sights.members, self._sights.by_symbol
+        evaluate = self._rules.evaluate
         fired: list[Candidate] = []
         for symbol in symbols:
             sight, member = sights.get(symbol), members.get(symbol)
@@ -341,31 +255,12 @@ class Selector:
 
     def _allocated(self, candidates: Iterable[Candidate], now_ns: int) -> tuple[SlotState, Sequence[Decision]]:
         wanted = [*candidates, *self._fillers]
-        return allocate(self._state, wanted, now_ns, self._settings.slots, self._dropped(), self._closed)
-
-    def _dropped(self) -> Mapping[str, DropReason]:
-        """Who may hold no place now: nothing is traded of the halted, and next to nothing at the upper limit."""
-        dropped: dict[str, DropReason] = {}
-        for symbol, sight in self._sights.items():
-            if sight.delisted:
-                dropped[symbol] = "delisted"
-            elif sight.halted:
-                dropped[symbol] = "halted"
-            elif sight.at_upper_limit:
-                dropped[symbol] = "upper_limit"
-        return dropped
-
-    def _sight(self, symbol: str) -> _Sight:
-        sight = self._sights.get(symbol)
-        if sight is None:
-            window_seconds = self._settings.triggers.velocity_window_seconds
-            sight = self._sights[symbol] = _Sight(window_seconds, self._earlier.trade_volumes.get(symbol))
-        return sight
+        return allocate(self._state, wanted, now_ns, self._settings.slots, self._sights.dropped, self._closed)
 
     def _restored(self, assigned: SlotAssigned, now_ns: int) -> Candidate:
         lasts = assigned.trigger == "market_cap"
         expires_ns = None if lasts else expiry(now_ns, self._settings.triggers.of(assigned.trigger).ttl_seconds)
-        member = self._members.get(assigned.symbol)
+        member = self._sights.members.get(assigned.symbol)
         return Candidate(
             symbol=assigned.symbol,
             kind=assigned.trigger,
