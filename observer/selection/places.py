@@ -17,7 +17,7 @@ from observer.selection.triggers import Candidate
 AssignReason = Literal["free_place", "outranks", "pinned", "kept", "moved", "moved_home"]
 DropReason = Literal["delisted", "halted", "upper_limit"]
 ReleaseReason = Literal["expired", "delisted", "halted", "upper_limit", "unpinned", "moved", "moved_home"]
-OverflowReason = Literal["all_places_hold_higher_scores", "not_above_threshold", "all_places_pinned"]
+OverflowReason = Literal["all_places_hold_higher_scores", "not_above_threshold", "all_places_pinned", "delisted"]
 AllocationStrategy = Literal["round_robin", "priority"]
 
 NOBODY: Final[AbstractSet[str]] = frozenset()
@@ -81,7 +81,7 @@ class Release(msgspec.Struct, frozen=True, gc=False):
 
 class Overflow(msgspec.Struct, frozen=True, gc=False):
     """A triggered symbol gets no place, as all are pinned, or hold higher scores, or lower ones that it does not
-    outscore by the threshold. Told once while its triggers last.
+    outscore by the threshold. Told once while its triggers last; of a person's wish each time that it is refused.
     """
 
     candidate: Candidate

@@ -36,7 +36,7 @@ from observer.selection.places import (
 from observer.selection.profile import EarlierDays, moment_of, volume_by
 from observer.selection.settings import SelectionSettings
 from observer.selection.sights import Sights
-from observer.selection.slots import allocate, unpin
+from observer.selection.slots import allocate, refusal, unpin
 from observer.selection.triggers import (
     Candidate,
     Observation,
@@ -46,24 +46,12 @@ from observer.selection.triggers import (
     expiry,
     fired_event,
 )
+from observer.selection.wishes import NotWished, WaitReason, Wished
 
 _FILLERS_PER_PLACE: Final = 2  # the largest symbols that may fill free places: more than there are places
 NOTHING_EARLIER: Final = EarlierDays()
+_WISHED: Final = Observation(pinned=True)
 _UNKNOWN: Final = 0.0  # what a restored assignment does not tell of its trigger
-
-
-class Wished(msgspec.Struct, frozen=True):
-    """A person's wish is fulfilled: the place that it is about, and what came of it (nothing: it was so already)."""
-
-    slot: str
-    events: Sequence[Event]
-
-
-class NotWished(msgspec.Struct, frozen=True):
-    """A person's wish cannot be fulfilled, and nothing changed."""
-
-    code: Literal["unknown_symbol", "no_place", "not_pinned"]
-    reason: str
 
 
 class Selector:
@@ -93,6 +81,7 @@ class Selector:
         places = {account: min(count, settings.slots.max_slots) for account, count in capacities.items()}
         self._state: SlotState = empty_slots(places, strategy)
         self._churning = False
+        self._wishes: dict[str, None] = {}  # whom a person wants, in the order of asking
         self._closed: AbstractSet[str] = frozenset()
         self._fillers = [by_market_cap(each, settings.triggers) for each in members[: self.places * _FILLERS_PER_PLACE]]
 
@@ -177,45 +166,58 @@ class Selector:
     def pin(self, symbol: str, now_ns: int) -> Wished | NotWished:
         """A person wants the symbol streamed: it gets a place before any that is not pinned.
 
-        One that has a place already keeps it, from now on for this reason, which is told like a new assignment: whoever
-        takes over after a restart must know of it.
+        One that has a place already keeps it, from now on for this reason, which is told like a new assignment. One
+        that may hold none now waits. Nobody is promised a place that another wish has, also if that one waits.
         """
         member = self._sights.members.get(symbol)
         if member is None:
             return NotWished("unknown_symbol", f"{symbol} is not in the day's universe")
-        wishes = self._rules.evaluate(member, Observation(pinned=True), now_ns)
-        before = self._state.place_of(symbol)
-        state, decisions = self._allocated(wishes, now_ns)
-        place = state.place_of(symbol)
-        if place is None or place.candidate is None or place.candidate.kind != "manual":
-            return NotWished("no_place", self._why_not_pinned(symbol))
+        found = self._rules.evaluate(member, _WISHED, now_ns)
+        if not found:
+            off = "the manual trigger is switched off: triggers.manual.enabled of the selection's file is false"
+            return NotWished("no_place", off)
+        [wish] = found
+        is_news = symbol not in self._wishes
+        if self._sights.dropped.get(symbol) == "delisted":
+            return self._refused(wish, "delisted", now_ns)
+        if is_news and len(self._wishes) >= self.places:
+            return self._refused(wish, "all_places_pinned", now_ns)
+        self._wishes[symbol] = None
+        state, decisions = self._allocated([], now_ns)
+        place, waits_for = state.place_of(symbol), self._waits_for(symbol)
+        if place is None and waits_for == "all_places_pinned" and is_news:
+            del self._wishes[symbol]
+            return self._refused(wish, "all_places_pinned", now_ns)
         self._state = state
-        events = [decided_event(decision, now_ns) for decision in decisions]
-        if before is None or before.candidate is None or before.candidate.kind != "manual":
-            events = [*(fired_event(wish, now_ns) for wish in wishes), *events]
-        return Wished(place.slot, events)
+        fired = [fired_event(wish, now_ns)] if is_news else []
+        events = [*fired, *(decided_event(decision, now_ns) for decision in decisions)]
+        return Wished(place.slot, events, is_news) if place else Wished(None, events, is_news, waits_for)
 
-    def _why_not_pinned(self, symbol: str) -> str:
-        if not self._settings.triggers.manual.enabled:
-            return "the manual trigger is switched off: triggers.manual.enabled of the selection's file is false"
-        if (reason := self._sights.dropped.get(symbol)) is not None:
-            return f"{symbol} is {'at its upper limit' if reason == 'upper_limit' else reason}"
-        return "all places are pinned: unpin one first"
+    def _waits_for(self, symbol: str) -> WaitReason:
+        """Why a wish has no place."""
+        return self._sights.dropped.get(symbol, "all_places_pinned")
+
+    def _refused(self, wish: Candidate, reason: Literal["delisted", "all_places_pinned"], now_ns: int) -> NotWished:
+        refused = decided_event(refusal(self._state, wish, reason), now_ns)
+        pinned = "all places are pinned: unpin one first"
+        return NotWished("no_place", pinned if reason != "delisted" else f"{wish.symbol} is delisted", [refused])
 
     def unpin(self, symbol: str, now_ns: int) -> Wished | NotWished:
         """A person does not want the symbol streamed any more; a trigger that holds may win it a place again."""
-        place = self._state.place_of(symbol)
-        state, decisions = unpin(self._state, symbol, self._settings.slots, now_ns)
-        if place is None or not decisions:
+        if symbol not in self._wishes:
             return NotWished("not_pinned", f"{symbol} is not pinned")
-        self._state = state
-        return Wished(place.slot, [decided_event(decision, now_ns) for decision in decisions])
+        del self._wishes[symbol]
+        place = self._state.place_of(symbol)
+        self._state, decisions = unpin(self._state, symbol, self._settings.slots, now_ns)
+        freed = place.slot if place is not None and decisions else None
+        return Wished(freed, [decided_event(decision, now_ns) for decision in decisions])
 
     def close(self, now_ns: int) -> Sequence[Event]:
         """Release every place: the day is over."""
         held = [(place.slot, place.candidate) for place in self._state.places if place.candidate is not None]
         places = tuple(type(place)(place.slot) for place in self._state.places)
         self._state = msgspec.structs.replace(self._state, places=places)
+        self._wishes.clear()
         return [SlotReleased(slot, held_by.symbol, now_ns, held_by.score, "closed") for slot, held_by in held]
 
     def _evaluate(self, symbols: Iterable[str], now_ns: int) -> Sequence[Event]:
@@ -254,8 +256,15 @@ class Selector:
             yield ChurnGuardChanged(now_ns, rapid, churn.count(now_ns, settings), threshold)
 
     def _allocated(self, candidates: Iterable[Candidate], now_ns: int) -> tuple[SlotState, Sequence[Decision]]:
-        wanted = [*candidates, *self._fillers]
+        wanted = [*candidates, *self._wished(now_ns), *self._fillers]
         return allocate(self._state, wanted, now_ns, self._settings.slots, self._sights.dropped, self._closed)
+
+    def _wished(self, now_ns: int) -> Iterable[Candidate]:
+        """A wish is a condition that holds until it is taken back: each allocation gives it its full life again."""
+        members = (self._sights.members.get(symbol) for symbol in self._wishes)
+        for member in members:
+            if member is not None:
+                yield from self._rules.evaluate(member, _WISHED, now_ns)
 
     def _restored(self, assigned: SlotAssigned, now_ns: int) -> Candidate:
         lasts = assigned.trigger == "market_cap"

@@ -85,7 +85,15 @@ def unpin(state: SlotState, symbol: str, settings: SlotSettings, now_ns: int) ->
     for index, place in enumerate(state.places):
         if place.candidate is not None and place.candidate.symbol == symbol and place.candidate.kind == PINNED:
             seating.release(index, place.candidate, "unpinned")
+    if (waiting := state.waiting.get(symbol)) is not None and waiting.kind == PINNED:
+        seating.forget(symbol)
     return seating.state(settings), tuple(seating.decisions)
+
+
+def refusal(state: SlotState, candidate: Candidate, reason: OverflowReason) -> Overflow:
+    """That the candidate is given no place; the lowest score is 0 where nobody has one."""
+    scores = (place.candidate.score for place in state.places if place.candidate is not None)
+    return Overflow(candidate, min(scores, default=0.0), reason)
 
 
 class _Seating:

@@ -29,7 +29,7 @@ from bus.events import (
 )
 from observer.errors import NotReplayableError
 from observer.gaps.detector import GapDetector, Mark
-from observer.selection.selector import NotWished, Selector, Wished
+from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 from observer.streaming import steps
 
@@ -157,9 +157,9 @@ class DecisionReplay:
             case "accounts_closed":
                 return selector.close_accounts(frozenset(filter(None, advanced.detail.split(","))), now_ns)
             case "pinned":
-                return _wished(selector.pin(advanced.symbol, now_ns))
+                return selector.pin(advanced.symbol, now_ns).events
             case "unpinned":
-                return _wished(selector.unpin(advanced.symbol, now_ns))
+                return selector.unpin(advanced.symbol, now_ns).events
             case "closed":
                 return selector.close(now_ns)
         return _NOTHING
@@ -204,8 +204,3 @@ def _mark(change: WatchChanged) -> Mark:
         raise NotReplayableError(f"{change.symbol} was {change.step} without a volume")
     trades = change.cumulative_trades
     return Mark(change.symbol, change.session_date, change.cumulative_volume, trades, change.exchange_time_ns)
-
-
-def _wished(outcome: Wished | NotWished) -> Sequence[Event]:
-    """What came of a wish that was fulfilled on the day; one that is not now shows as a difference."""
-    return outcome.events if isinstance(outcome, Wished) else _NOTHING

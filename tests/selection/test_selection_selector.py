@@ -3,17 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import msgspec
 import pytest
 
 from bus.events import (
     ChurnGuardChanged,
     Event,
-    MarketStateChanged,
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
-    Snapshot,
     TriggerFired,
     UniverseMember,
 )
@@ -21,28 +18,10 @@ from observer.selection.profile import BUCKETS, EarlierDays
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
 from tests.builders import trade
-from tests.selection.builders import candidate, member
+from tests.selection.builders import candidate, member, seen, state
 
 SECOND_NS = 1_000_000_000
 TWO_PLACES = SelectionSettings(slots=SlotSettings(max_slots=2))
-SEEN = Snapshot(
-    provider="kis",
-    symbol="A",
-    session_date="2026-11-18",
-    sweep=1,
-    receive_time_ns=0,
-    price=10_000.0,
-    open=10_000.0,
-    high=10_000.0,
-    low=10_000.0,
-    previous_close=10_000.0,
-    upper_limit=13_000.0,
-    lower_limit=7_000.0,
-    bid=None,
-    ask=None,
-    cumulative_volume=0.0,
-    cumulative_value=0.0,
-)
 
 
 def members(*symbols: str) -> list[UniverseMember]:
@@ -52,14 +31,6 @@ def members(*symbols: str) -> list[UniverseMember]:
 
 def selector(*symbols: str) -> Selector:
     return Selector(members(*symbols or ("A", "B", "C", "D")), {"main": 41}, TWO_PLACES)
-
-
-def seen(symbol: str, volume: float = 0.0, **changes: object) -> Snapshot:
-    return msgspec.structs.replace(SEEN, symbol=symbol, cumulative_volume=volume, **changes)
-
-
-def state(symbol: str, *, halted: bool) -> MarketStateChanged:
-    return MarketStateChanged("kis", symbol, 0, halted, "", "", "", "", "", "", "", "", "")
 
 
 def kinds(events: Iterable[Event]) -> Counter[str]:

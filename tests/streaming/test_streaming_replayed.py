@@ -30,8 +30,9 @@ from bus.producer import Producer
 from observer.clock import ManualClock
 from observer.providers.interfaces import Lane, Quote
 from observer.selection.sampling import SamplingSettings
-from observer.selection.selector import Selector, Wished
+from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
+from observer.selection.wishes import Wished
 from observer.streaming import steps
 from observer.streaming.keeping import TradeKeeping
 from observer.streaming.replayed import DecisionReplay, Verdict, verified
@@ -96,8 +97,8 @@ class Published:
 
     def wish(self, step: SelectionStep, symbol: str) -> None:
         wished = (self.selector.pin if step == "pinned" else self.selector.unpin)(symbol, self.now_ns)
-        if isinstance(wished, Wished):
-            self.tell(step, wished.events, symbol=symbol)
+        if isinstance(wished, Wished) or wished.events:
+            self.tell(step, wished.events, symbol=symbol, detail=wished.detail)
 
     def halt(self, symbol: str, *, halted: bool) -> None:
         self.events.append(MarketStateChanged("kis", symbol, self.now_ns, halted, "", "", "", "", "", "", "", "", ""))

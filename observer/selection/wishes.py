@@ -1,0 +1,70 @@
+"""A person's wishes for places: what comes of one, and which stand. Pure.
+
+A wish is apart from the place that it gets: it lasts until it is taken back, or until the day's stream ends. While its
+symbol may hold no place it waits, and has one again at the first evaluation at which it may.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from bus.events import Event, SelectionAdvanced, SlotAssigned, SlotOverflowed, SlotReleased
+from observer.selection.places import DropReason
+from observer.selection.ranking import PINNED
+
+WaitReason = DropReason | Literal["all_places_pinned"]
+
+_REFUSED: Final = "refused"  # `SelectionAdvanced.detail` of a pin that is no wish
+
+
+class Wished(msgspec.Struct, frozen=True):
+    """A person's wish is taken, or taken back: the place that it is about, and what came of it.
+
+    A wish without a place says what it `waits_for` to be over. `is_news` is false for what was wished already.
+    """
+
+    slot: str | None
+    events: Sequence[Event]
+    is_news: bool = True
+    waits_for: WaitReason | None = None
+
+    @property
+    def detail(self) -> str:
+        """`SelectionAdvanced.detail` of the steps "pinned" and "unpinned"."""
+        return self.waits_for or ""
+
+
+class NotWished(msgspec.Struct, frozen=True):
+    """A person's wish cannot be fulfilled, and nothing changed; `events` tell that a place was refused."""
+
+    code: Literal["unknown_symbol", "no_place", "not_pinned"]
+    reason: str
+    events: Sequence[Event] = ()
+
+    @property
+    def detail(self) -> str:
+        """`SelectionAdvanced.detail` of the step "pinned"."""
+        return _REFUSED
+
+
+def standing_wishes(events: Iterable[Event]) -> dict[str, str]:
+    """The symbols that are wished for after these events of a day, in the order in which they were; and why one has no
+    place, in the words of the decision that left it without ("" for one that has a place).
+    """
+    wishes: dict[str, str] = {}
+    for event in events:
+        match event:
+            case SelectionAdvanced(step="pinned") if event.detail != _REFUSED:
+                wishes[event.symbol] = event.detail
+            case SelectionAdvanced(step="unpinned"):
+                wishes.pop(event.symbol, None)
+            case SelectionAdvanced(step="closed"):
+                wishes.clear()
+            case SlotAssigned() if event.symbol in wishes:
+                wishes[event.symbol] = ""
+            case SlotReleased() if event.symbol in wishes:
+                wishes[event.symbol] = event.reason
+            case SlotOverflowed(trigger=trigger) if trigger == PINNED and event.symbol in wishes:
+                wishes[event.symbol] = event.reason
+    return wishes
