@@ -4,7 +4,7 @@ A wish is apart from the place that it gets: it lasts until it is taken back, or
 symbol may hold no place it waits, and has one again at the first evaluation at which it may.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -14,6 +14,14 @@ from observer.selection.places import DropReason
 from observer.selection.ranking import PINNED
 
 WaitReason = DropReason | Literal["all_places_pinned"]
+
+WAITING: Final[Mapping[str, str]] = {
+    "halted": "halted: gets a place when trading resumes",
+    "upper_limit": "at its upper limit: gets a place when it leaves that",
+    "delisted": "delisted: gets no place today",
+    "all_places_pinned": "all places are pinned: gets one when another is unpinned",
+}
+"""What becomes of a wish that has no place, by why it has none."""
 
 _REFUSED: Final = "refused"  # `SelectionAdvanced.detail` of a pin that is no wish
 

@@ -1,22 +1,14 @@
 """Places that a person gives and takes while a day is streamed."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from bus.commands import Done, Refused
 from bus.events import Event, SelectionStep
 from observer.clock import Clock
 from observer.selection.selector import Selector
-from observer.selection.wishes import NotWished, WaitReason, Wished
+from observer.selection.wishes import WAITING, NotWished, Wished
 from observer.streaming.keeping import SOURCE
-
-WAITING: Final[Mapping[WaitReason, str]] = {
-    "halted": "halted: gets a place when trading resumes",
-    "upper_limit": "at its upper limit: gets a place when it leaves that",
-    "delisted": "delisted: gets no place today",
-    "all_places_pinned": "all places are pinned: gets one when another is unpinned",
-}
-"""What becomes of a wish that has no place."""
 
 
 class CarryOut(Protocol):
