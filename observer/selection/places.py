@@ -33,7 +33,7 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     @property
     def account(self) -> str:
         """Whose registration it is."""
-        return self.slot.rpartition(":")[0]
+        return account_of(self.slot)
 
 
 class SlotState(msgspec.Struct, frozen=True):
@@ -90,6 +90,11 @@ class Overflow(msgspec.Struct, frozen=True, gc=False):
 
 
 Decision = Assign | Release | Overflow
+
+
+def account_of(slot: str) -> str:
+    """Whose registration a place is."""
+    return slot.rpartition(":")[0]
 
 
 def empty_slots(capacities: Mapping[str, int], strategy: AllocationStrategy = "round_robin") -> SlotState:

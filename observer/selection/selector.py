@@ -33,6 +33,7 @@ from observer.selection.places import (
     restore,
     restore_by_account,
 )
+from observer.selection.places_told import PlacesTold, taken_over
 from observer.selection.profile import EarlierDays, moment_of, volume_by
 from observer.selection.settings import SelectionSettings
 from observer.selection.sights import Sights
@@ -43,7 +44,6 @@ from observer.selection.triggers import (
     Spells,
     TriggerRules,
     by_market_cap,
-    expiry,
     fired_event,
 )
 from observer.selection.wishes import NotWished, WaitReason, Wished
@@ -51,7 +51,6 @@ from observer.selection.wishes import NotWished, WaitReason, Wished
 _FILLERS_PER_PLACE: Final = 2  # the largest symbols that may fill free places: more than there are places
 NOTHING_EARLIER: Final = EarlierDays()
 _WISHED: Final = Observation(pinned=True)
-_UNKNOWN: Final = 0.0  # what a restored assignment does not tell of its trigger
 
 
 class Selector:
@@ -130,18 +129,14 @@ class Selector:
         """A master file told what has become of the symbol."""
         self._sights.see_listing(symbol, delisted=delisted, suspended=suspended)
 
-    def take_over(self, assignments: Iterable[SlotAssigned], now_ns: int) -> Sequence[Event]:
-        """Go on with the places that an earlier process had assigned; each keeps its trigger for one more life.
-
-        A place of an account that is there no more is released.
-        """
-        held = {assigned.slot: self._restored(assigned, now_ns) for assigned in assignments}
-        places = tuple(type(place)(place.slot, held.pop(place.slot, None)) for place in self._state.places)
-        self._state = msgspec.structs.replace(self._state, places=places)
-        return [
-            SlotReleased(slot, candidate.symbol, now_ns, candidate.score, "account_removed")
-            for slot, candidate in held.items()
-        ]
+    def take_over(self, told: PlacesTold, now_ns: int) -> Sequence[Event]:
+        """Go on with the places and wishes of an earlier process of this day; each trigger has one more life."""
+        members, dropped = self._sights.members, self._sights.dropped
+        self._state, released = taken_over(told, self._state, members, dropped, now_ns, self._settings)
+        self._wishes = dict.fromkeys(told.wishes.standing)
+        self._churning = told.is_churning
+        self._closed = told.closed & {place.account for place in self._state.places}
+        return released
 
     def close_accounts(self, accounts: AbstractSet[str], now_ns: int) -> Sequence[Event]:
         """From now on exactly these accounts cannot stream: their symbols move, and go home when they can again."""
@@ -265,22 +260,6 @@ class Selector:
         for member in members:
             if member is not None:
                 yield from self._rules.evaluate(member, _WISHED, now_ns)
-
-    def _restored(self, assigned: SlotAssigned, now_ns: int) -> Candidate:
-        lasts = assigned.trigger == "market_cap"
-        expires_ns = None if lasts else expiry(now_ns, self._settings.triggers.of(assigned.trigger).ttl_seconds)
-        member = self._sights.members.get(assigned.symbol)
-        return Candidate(
-            symbol=assigned.symbol,
-            kind=assigned.trigger,
-            score=assigned.score,
-            strength=_UNKNOWN,
-            measure=_UNKNOWN,
-            threshold=_UNKNOWN,
-            reference=_UNKNOWN,
-            expires_ns=expires_ns,
-            market_cap_krw=member.market_cap_krw if member else _UNKNOWN,
-        )
 
 
 def decided_event(decision: Decision, now_ns: int) -> Event:

@@ -56,23 +56,34 @@ class NotWished(msgspec.Struct, frozen=True):
         return _REFUSED
 
 
-def standing_wishes(events: Iterable[Event]) -> dict[str, str]:
-    """The symbols that are wished for after these events of a day, in the order in which they were; and why one has no
+class WishesTold:
+    """Takes in a day's events in their order: which wishes stand after them, in the order of asking, and why one has no
     place, in the words of the decision that left it without ("" for one that has a place).
     """
-    wishes: dict[str, str] = {}
-    for event in events:
+
+    def __init__(self) -> None:
+        self.standing: dict[str, str] = {}
+
+    def see(self, event: Event) -> None:
+        """The next event of the day; most are none of its business."""
         match event:
             case SelectionAdvanced(step="pinned") if event.detail != _REFUSED:
-                wishes[event.symbol] = event.detail
+                self.standing[event.symbol] = event.detail
             case SelectionAdvanced(step="unpinned"):
-                wishes.pop(event.symbol, None)
+                self.standing.pop(event.symbol, None)
             case SelectionAdvanced(step="closed"):
-                wishes.clear()
-            case SlotAssigned() if event.symbol in wishes:
-                wishes[event.symbol] = ""
-            case SlotReleased() if event.symbol in wishes:
-                wishes[event.symbol] = event.reason
-            case SlotOverflowed(trigger=trigger) if trigger == PINNED and event.symbol in wishes:
-                wishes[event.symbol] = event.reason
-    return wishes
+                self.standing.clear()
+            case SlotAssigned() if event.symbol in self.standing:
+                self.standing[event.symbol] = ""
+            case SlotReleased() if event.symbol in self.standing:
+                self.standing[event.symbol] = event.reason
+            case SlotOverflowed(trigger=trigger) if trigger == PINNED and event.symbol in self.standing:
+                self.standing[event.symbol] = event.reason
+
+
+def standing_wishes(events: Iterable[Event]) -> Mapping[str, str]:
+    """The wishes that stand after these events of a day."""
+    told = WishesTold()
+    for event in events:
+        told.see(event)
+    return told.standing

@@ -111,7 +111,7 @@ class StreamingDay:
         self._outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
         running = [tasks.create_task(self._stream.run())]
         await self._clock.sleep_until(self._plan.context_sync_ns)
-        self._selector = selector = await self._new_selector(await self._members())
+        selector = await self._new_selector(await self._members())
         await self._give_places(selector)
         running += [tasks.create_task(self._follow_feed(selector)), tasks.create_task(self._look_at_held(selector))]
         return selector, running
@@ -127,8 +127,9 @@ class StreamingDay:
         """An earlier process was stopped while it streamed, and it is too late to go on: account for what it left."""
         assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
         if assigned:
+            told = await asyncio.to_thread(self._reader.place_events, self._session_date)
             selector = await self._new_selector(await self._members())
-            self._resume(selector, assigned)
+            self._resume(selector, told, assigned)
             for slot in assigned:
                 self.trades.watch(slot.symbol)
             await self.end(selector)
@@ -181,11 +182,11 @@ class StreamingDay:
 
     async def _give_places(self, selector: Selector) -> None:
         """Go on where an earlier process of this day stopped, or begin with the opening's movers."""
-        assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
-        if assigned:
-            decided = await asyncio.to_thread(self._reader.slot_history, self._session_date)
-            self._overflow.resume(decided, self._clock.now_ns())
-            self._resume(selector, assigned)
+        told = await asyncio.to_thread(self._reader.place_events, self._session_date)
+        if any(isinstance(event, SlotAssigned) for event in told):
+            self._overflow.resume(told, self._clock.now_ns())
+            self._resume(selector, told, await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns))
+            self._outages.stay_down(selector.closed_accounts)
             return
         settings = self._settings.selection
         seen = await self._opening_in_time()
@@ -197,18 +198,21 @@ class StreamingDay:
         self.carry_out(selector, "opened", now_ns, steps.open_places(selector, opening, base, now_ns, settings))
 
     def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:
-        """Show what Track A saw before somebody listened; from here on a replay can follow."""
+        """Show what Track A saw before somebody listened; from here on a replay can follow, and only from here on the
+        selection sees what the stream tells.
+        """
+        self._selector = selector
         steps.see_latest(selector, seen)
         detail = steps.begin_detail(selector, has_usual_hours=self._plan.has_usual_hours)
         now_ns = self._clock.now_ns()
         self._producer.publish(SelectionAdvanced(self._session_date, now_ns, "began", "", 0, len(seen), detail))
 
-    def _resume(self, selector: Selector, assigned: Sequence[SlotAssigned]) -> None:
+    def _resume(self, selector: Selector, told: Sequence[Event], assigned: Sequence[SlotAssigned]) -> None:
         date, from_ns, now_ns = self._session_date, self._plan.track_a_start_ns, self._clock.now_ns()
         seen = self._reader.snapshots(date, from_ns, now_ns)
         self._begin(selector, seen)
         self.trades.resume(self._marks(assigned, seen))
-        self.carry_out(selector, "taken_over", now_ns, selector.take_over(assigned, now_ns))
+        self.carry_out(selector, "taken_over", now_ns, steps.take_over(selector, told, now_ns))
         logger.info("took over %d places of an earlier process", len(assigned))
 
     def _marks(self, assigned: Sequence[SlotAssigned], snapshots: Iterable[Snapshot]) -> Iterable[Mark]:
@@ -314,12 +318,10 @@ class StreamingDay:
 
     def _fail_over(self, selector: Selector) -> None:
         """Move the symbols of accounts that cannot stream, and those of accounts that can again."""
-        if not self._brokers.failover:
-            return
-        accounts = [account.name for account in self._brokers.accounts]
+        accounts = [account.name for account in self._brokers.accounts] if self._brokers.failover else []
         unhealthy = frozenset(name for name in accounts if not self._brokers.is_healthy(name))
         now_ns = self._clock.now_ns()
-        closed = self._outages.closed(unhealthy, now_ns)
+        closed = self._outages.closed(unhealthy, now_ns) & set(accounts)
         if closed != selector.closed_accounts:
             decided = selector.close_accounts(closed, now_ns)
             self.carry_out(selector, "accounts_closed", now_ns, decided, detail=",".join(sorted(closed)))

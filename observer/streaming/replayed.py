@@ -35,6 +35,8 @@ from observer.streaming import steps
 
 Decision = TriggerFired | SlotAssigned | SlotReleased | SlotOverflowed | ChurnGuardChanged | GapDetected
 
+PlaceEvent = MarketStateChanged | SelectionAdvanced | SlotAssigned | SlotReleased | SlotOverflowed | ChurnGuardChanged
+
 NewSelector = Callable[[SelectionAdvanced], Selector]
 """The selector that a process began with, which published this."""
 
@@ -78,7 +80,7 @@ class DecisionReplay:
         self._seen: Sequence[Snapshot] = ()
         self._selector: Selector | None = None
         self._detector = GapDetector()
-        self._assigned: dict[str, SlotAssigned] = {}
+        self._told: list[Event] = []  # what a process that takes over reads of those before it
 
     def take(self, event: Event) -> Sequence[Event]:
         """The decisions that this event led to.
@@ -86,6 +88,8 @@ class DecisionReplay:
         Raises:
             NotReplayableError: from here on what was decided cannot be decided again; says why.
         """
+        if isinstance(event, PlaceEvent):
+            self._told.append(event)
         match event:
             case Trade(gap_id=None):
                 return self._trade(event)
@@ -97,10 +101,6 @@ class DecisionReplay:
                 return self._advance(event)
             case MarketStateChanged() if self._selector is not None:
                 self._selector.see_state(event)
-            case SlotAssigned():
-                self._assigned[event.slot] = event
-            case SlotReleased():
-                self._assigned.pop(event.slot, None)
             case SamplingChanged(rate_hz=float()):
                 raise NotReplayableError(f"trades were conflated from {event.changed_ns} on: {event.reason}")
         return _NOTHING
@@ -146,7 +146,7 @@ class DecisionReplay:
             case "opened":
                 return steps.open_places(selector, *steps.opening_of(self._seen), now_ns, self._settings)
             case "taken_over":
-                return selector.take_over(list(self._assigned.values()), now_ns)
+                return steps.take_over(selector, self._told, now_ns)
             case "swept":
                 self._sweep(selector, advanced)
                 return selector.evaluate_all(now_ns)

@@ -14,6 +14,7 @@ from bus.events import (
     TriggerFired,
     UniverseMember,
 )
+from observer.selection.places_told import PlacesTold
 from observer.selection.profile import BUCKETS, EarlierDays
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
@@ -31,6 +32,14 @@ def members(*symbols: str) -> list[UniverseMember]:
 
 def selector(*symbols: str) -> Selector:
     return Selector(members(*symbols or ("A", "B", "C", "D")), {"main": 41}, TWO_PLACES)
+
+
+def left(events: Iterable[Event]) -> PlacesTold:
+    """What an earlier process published."""
+    places = PlacesTold()
+    for event in events:
+        places.see(event)
+    return places
 
 
 def kinds(events: Iterable[Event]) -> Counter[str]:
@@ -162,7 +171,7 @@ def test_the_symbols_of_an_account_that_cannot_stream_move_and_come_home() -> No
 
 def test_a_place_of_an_account_that_is_there_no_more_is_released() -> None:
     held = SlotAssigned("gone:01", "A", 0, "volume_surge", 12.0, "free_place", None)
-    released = selector().take_over([held], 5)
+    released = selector().take_over(left([held]), 5)
     assert [(event.slot, event.symbol, event.reason) for event in released if isinstance(event, SlotReleased)] == [
         ("gone:01", "A", "account_removed")
     ]
@@ -219,7 +228,7 @@ def test_a_new_process_takes_the_places_over_as_they_were() -> None:
     pipeline.see_snapshot(seen("D", 3_000.0))
     held = [event for event in pipeline.evaluate_all(0) if isinstance(event, SlotAssigned)]
     successor = selector()
-    successor.take_over(held, 5)
+    successor.take_over(left(held), 5)
     assert successor.wanted == pipeline.wanted
     assert list(successor.evaluate_all(6)) == []
 

@@ -105,14 +105,9 @@ class Published:
         self.selector.see_state(self.events[-1])
 
     def restart(self) -> None:
-        held: dict[str, SlotAssigned] = {}
-        for event in self.events:
-            if isinstance(event, SlotAssigned):
-                held[event.slot] = event
-            elif isinstance(event, SlotReleased):
-                del held[event.slot]
+        told = list(self.events)
         self.begin()
-        self.tell("taken_over", self.selector.take_over(held.values(), self.now_ns))
+        self.tell("taken_over", steps.take_over(self.selector, told, self.now_ns))
 
     def act(self, what: str, symbol: str, size: int) -> None:
         self.now_ns += size * SECOND_NS
