@@ -19,6 +19,7 @@ from bus.events import (
     SlotReleased,
     Snapshot,
     Trade,
+    TradesConflated,
     UniverseMember,
 )
 from observer.selection.churn import is_rapid
@@ -120,6 +121,10 @@ class Selector:
     def see_trade(self, trade: Trade) -> None:
         """The stream brought a trade of the symbol."""
         self._sights.of(trade.symbol).see_trade(trade)
+
+    def see_conflated(self, row: TradesConflated) -> None:
+        """The stream brought trades of the symbol, of which this row is kept."""
+        self._sights.of(row.symbol).see_conflated(row)
 
     def see_state(self, state: MarketStateChanged) -> None:
         """The exchange told whether the symbol is halted."""

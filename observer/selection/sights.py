@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from bus.events import MarketStateChanged, Snapshot, Trade, UniverseMember
+from bus.events import MarketStateChanged, Snapshot, Trade, TradesConflated, UniverseMember
 from observer.selection.base_price import price_factor, scaled
 from observer.selection.indicators import TradeRate
 from observer.selection.places import DropReason
@@ -76,16 +76,24 @@ class Sight:
 
     def see_trade(self, trade: Trade) -> None:
         """A trade was streamed."""
-        price, rate = trade.price, self.rate
-        self.cumulative_volume, self.seen_ns = trade.cumulative_volume, trade.receive_time_ns
-        if trade.cumulative_trades:
-            self.trade_volume = trade.cumulative_volume / trade.cumulative_trades
-        if self.high is None or price > self.high:
-            self.high = price
-        if self.low is None or price < self.low:
-            self.low = price
-        rate.add(trade.exchange_time_ns)
-        self.see_rate(rate.per_second(trade.exchange_time_ns))
+        self._see_streamed(trade, trade.price, trade.price)
+        self.rate.add(trade.exchange_time_ns)
+        self.see_rate(self.rate.per_second(trade.exchange_time_ns))
+
+    def see_conflated(self, row: TradesConflated) -> None:
+        """Several trades were streamed of which one row is kept: only what is in it counts, and can be seen again."""
+        self._see_streamed(row, row.high, row.low)
+        self.rate.add_evenly(row.trades, row.from_ns, row.to_ns)
+        self.see_rate(self.rate.per_second(row.to_ns))
+
+    def _see_streamed(self, streamed: Trade | TradesConflated, high: float, low: float) -> None:
+        self.cumulative_volume, self.seen_ns = streamed.cumulative_volume, streamed.receive_time_ns
+        if streamed.cumulative_trades:
+            self.trade_volume = streamed.cumulative_volume / streamed.cumulative_trades
+        if self.high is None or high > self.high:
+            self.high = high
+        if self.low is None or low < self.low:
+            self.low = low
 
 
 class Sights:

@@ -10,12 +10,12 @@ from bus.events import (
     Event,
     GapDetected,
     MarketStateChanged,
-    SamplingChanged,
     SelectionAdvanced,
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
     Trade,
+    TradesConflated,
     TriggerFired,
     WatchChanged,
 )
@@ -30,7 +30,7 @@ _OF_PLACES: Final[Sequence[type[Event]]] = (
     SlotOverflowed,
     ChurnGuardChanged,
 )
-_KINDS: Final[Sequence[type[Event]]] = (*_OF_PLACES, Trade, SamplingChanged, WatchChanged, TriggerFired, GapDetected)
+_KINDS: Final[Sequence[type[Event]]] = (*_OF_PLACES, Trade, TradesConflated, WatchChanged, TriggerFired, GapDetected)
 _NUMBERS_AT_ONCE: Final = 20_000  # of a stream's events, what is held in memory
 
 

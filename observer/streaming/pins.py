@@ -1,11 +1,10 @@
 """Places that a person gives and takes while a day is streamed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bus.commands import Done, Refused
 from bus.events import Event, SelectionStep
-from observer.clock import Clock
 from observer.selection.selector import Selector
 from observer.selection.wishes import WAITING, NotWished, Wished
 from observer.streaming.keeping import SOURCE
@@ -21,21 +20,21 @@ class CarryOut(Protocol):
 
 
 class Pins:
-    """Satisfies `workers.orders.SlotOrders`."""
+    """Satisfies `workers.orders.SlotOrders`. `moment` is the one of a decision: until then all was seen."""
 
-    def __init__(self, selector: Selector, clock: Clock, carry_out: CarryOut) -> None:
+    def __init__(self, selector: Selector, moment: Callable[[], int], carry_out: CarryOut) -> None:
         self._selector = selector
-        self._clock = clock
+        self._moment = moment
         self._carry_out = carry_out
 
     def pin(self, symbol: str) -> Done | Refused:
         """Give the symbol a place, now or as soon as it may hold one, until it is unpinned or the day's stream ends."""
-        now_ns = self._clock.now_ns()
+        now_ns = self._moment()
         return self._answer(self._selector.pin(symbol, now_ns), "pinned", symbol, now_ns)
 
     def unpin(self, symbol: str) -> Done | Refused:
         """Take the wish back, and the place that the symbol has by it."""
-        now_ns = self._clock.now_ns()
+        now_ns = self._moment()
         return self._answer(self._selector.unpin(symbol, now_ns), "unpinned", symbol, now_ns)
 
     def _answer(self, outcome: Wished | NotWished, step: SelectionStep, symbol: str, now_ns: int) -> Done | Refused:

@@ -1,8 +1,8 @@
 """A day's decisions made again, from what Track B published: its trades, and the steps of selection and watch. Pure.
 
 What was decided on the day stands in the same stream, and must come out again: the same triggers, places and gaps,
-event for event, in the same order. Not so where trades were conflated (they are not there to be judged again), and
-where the disk refused events.
+event for event, in the same order. Where trades were conflated it was their rows that were seen on the day, as they are
+here. Not so where the disk refused events.
 """
 
 from collections import deque
@@ -17,13 +17,13 @@ from bus.events import (
     GapDetected,
     GapReason,
     MarketStateChanged,
-    SamplingChanged,
     SelectionAdvanced,
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
     Snapshot,
     Trade,
+    TradesConflated,
     TriggerFired,
     WatchChanged,
 )
@@ -93,6 +93,8 @@ class DecisionReplay:
         match event:
             case Trade(gap_id=None):
                 return self._trade(event)
+            case TradesConflated():
+                return self._conflated(event)
             case WatchChanged():
                 return self._watch(event)
             case SelectionAdvanced(step="began"):
@@ -101,14 +103,18 @@ class DecisionReplay:
                 return self._advance(event)
             case MarketStateChanged() if self._selector is not None:
                 self._selector.see_state(event)
-            case SamplingChanged(rate_hz=float()):
-                raise NotReplayableError(f"trades were conflated from {event.changed_ns} on: {event.reason}")
         return _NOTHING
 
     def _trade(self, trade: Trade) -> Sequence[Event]:
         observation = self._detector.observe(trade)
         if observation != "duplicate" and self._selector is not None:
             self._selector.see_trade(trade)
+        return [observation] if isinstance(observation, GapDetected) else _NOTHING
+
+    def _conflated(self, row: TradesConflated) -> Sequence[Event]:
+        observation = self._detector.observe(_as_one(row))
+        if observation != "duplicate" and self._selector is not None:
+            self._selector.see_conflated(row)
         return [observation] if isinstance(observation, GapDetected) else _NOTHING
 
     def _watch(self, change: WatchChanged) -> Sequence[Event]:
@@ -197,6 +203,24 @@ def verified(events: Iterable[Event], replay: DecisionReplay) -> Verdict:
         sides = (recorded[0] if recorded else None, replayed[0] if replayed else None)
         return Verdict(same, Difference(sum(same.values()) + 1, *sides))
     return Verdict(same, unclear="no steps are recorded" if is_empty else "")
+
+
+def _as_one(row: TradesConflated) -> Trade:
+    """The row as the detector sees it: one trade of its volume. Price and side are of no account to it."""
+    return Trade(
+        provider=row.provider,
+        symbol=row.symbol,
+        session_date=row.session_date,
+        exchange_time_ns=row.to_ns,
+        receive_time_ns=row.receive_time_ns,
+        price=row.close,
+        volume=row.volume,
+        cumulative_volume=row.cumulative_volume,
+        cumulative_trades=row.cumulative_trades,
+        side="auction",
+        bid=None,
+        ask=None,
+    )
 
 
 def _mark(change: WatchChanged) -> Mark:

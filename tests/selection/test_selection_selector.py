@@ -11,6 +11,7 @@ from bus.events import (
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
+    TradesConflated,
     TriggerFired,
     UniverseMember,
 )
@@ -221,6 +222,23 @@ def test_a_burst_between_two_looks_is_seen_by_the_second() -> None:
         pipeline.see_trade(trade(number + 1, symbol="A", exchange_time_ns=5 * SECOND_NS, price=10_000.0))
     fired = [event for event in pipeline.evaluate_held(60 * SECOND_NS) if isinstance(event, TriggerFired)]
     assert [(event.symbol, event.kind, event.measure) for event in fired] == [("A", "trade_velocity", 12.0)]
+
+
+def test_a_row_of_conflated_trades_is_seen_with_its_rate_range_and_volume() -> None:
+    pipeline = selector()
+    pipeline.evaluate_all(0)
+    first, last = 5 * SECOND_NS, 5 * SECOND_NS + SECOND_NS // 2
+    row = TradesConflated(
+        "kis", "A", "2026-11-18", first, last, last + 1, 12, 90.0, 10_000.0, 10_150.0, 9_950.0, 10_000.0, 3_000.0, 30
+    )
+    pipeline.see_conflated(row)
+    fired = [event for event in pipeline.evaluate_held(6 * SECOND_NS) if isinstance(event, TriggerFired)]
+    assert [(event.kind, event.measure) for event in fired] == [
+        ("volume_surge", 3.0),
+        ("trade_velocity", 12.0),
+        ("volatility_spike", 2.0),
+    ]
+    assert pipeline.volume_of("A") == (3_000.0, last + 1)
 
 
 def test_a_new_process_takes_the_places_over_as_they_were() -> None:
