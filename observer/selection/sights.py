@@ -23,7 +23,9 @@ class Sight:
         "average_volume_by_now",
         "cumulative_volume",
         "delisted",
+        "halt_volume",
         "halted",
+        "halted_ns",
         "high",
         "low",
         "pinned",
@@ -44,6 +46,8 @@ class Sight:
         self.pinned = False  # a wish is no sight: `Selector` keeps wishes
         self.at_upper_limit = False
         self.halted = False
+        self.halted_ns = 0  # since when, as far as it is known
+        self.halt_volume: float | None = None  # the day's volume as it was first seen during the halt
         self.delisted = False
         self.rate = TradeRate(window_seconds)
         self.trade_volume = trade_volume
@@ -59,6 +63,21 @@ class Sight:
         if self.halted:
             return "halted"
         return "upper_limit" if self.at_upper_limit else None
+
+    def see_halt(self, *, halted: bool, told_ns: int) -> None:
+        """The symbol is halted, or is not."""
+        if halted and not self.halted:
+            self.halted_ns, self.halt_volume = told_ns, None
+        self.halted = halted
+
+    def see_volume_in_halt(self, volume: float, seen_ns: int) -> None:
+        """Nobody tells of a symbol that has lost its place when its trading resumes; that it was traded does."""
+        if seen_ns <= self.halted_ns:
+            return
+        if self.halt_volume is None:
+            self.halt_volume = volume
+        elif volume > self.halt_volume:
+            self.halted = False
 
     def see_rate(self, per_second: float) -> None:
         """Keep the highest until the next evaluation."""
@@ -131,18 +150,21 @@ class Sights:
         sight.see_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
         sight.high, sight.low = snapshot.high, snapshot.low
         sight.at_upper_limit = snapshot.upper_limit is not None and snapshot.price >= snapshot.upper_limit
+        if sight.halted:
+            sight.see_volume_in_halt(snapshot.cumulative_volume, snapshot.receive_time_ns)
         self._judge(snapshot.symbol, sight)
 
     def see_state(self, state: MarketStateChanged) -> None:
         """The exchange told whether the symbol is halted."""
         sight = self.of(state.symbol)
-        sight.halted = state.halted
+        sight.see_halt(halted=state.halted, told_ns=state.receive_time_ns)
         self._judge(state.symbol, sight)
 
     def see_listing(self, symbol: str, *, delisted: bool, suspended: bool) -> None:
         """A master file told what has become of the symbol."""
         sight = self.of(symbol)
-        sight.delisted, sight.halted = delisted, suspended
+        sight.delisted = delisted
+        sight.see_halt(halted=suspended, told_ns=sight.seen_ns)
         self._judge(symbol, sight)
 
     def of(self, symbol: str) -> Sight:

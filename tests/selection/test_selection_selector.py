@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import pytest
 
 from bus.events import (
@@ -136,6 +137,34 @@ def test_a_halted_symbol_loses_its_place_and_can_come_back() -> None:
     assert "A" in pipeline.wanted
 
 
+@pytest.mark.parametrize("told_by", ["the exchange", "a master file"])
+def test_a_halt_of_a_symbol_without_a_place_is_over_when_a_sweep_sees_it_traded_again(told_by: str) -> None:
+    pipeline = selector()
+    pipeline.pin("A", 0)
+    pipeline.see_snapshot(seen("A", 10.0, receive_time_ns=1))
+    if told_by == "the exchange":
+        pipeline.see_state(state("A", halted=True))
+    else:
+        pipeline.see_listing("A", delisted=False, suspended=True)
+    volumes = (30.0, 30.0, 30.0, 31.0)  # the first one may have been traded before the halt
+    wanted = []
+    for now_ns, volume in enumerate(volumes, start=2):
+        pipeline.see_snapshot(seen("A", volume, receive_time_ns=now_ns))
+        pipeline.evaluate_all(now_ns)
+        wanted.append("A" in pipeline.wanted)
+    assert wanted == [False, False, False, True]
+
+
+def test_a_snapshot_from_before_the_halt_tells_nothing_of_its_end() -> None:
+    pipeline = selector()
+    pipeline.pin("A", 0)
+    pipeline.see_state(msgspec.structs.replace(state("A", halted=True), receive_time_ns=10))
+    for now_ns, volume in ((9, 30.0), (10, 31.0), (11, 32.0)):
+        pipeline.see_snapshot(seen("A", volume, receive_time_ns=now_ns))
+    pipeline.evaluate_all(12)
+    assert "A" not in pipeline.wanted
+
+
 def test_who_has_a_place_is_looked_at_in_the_order_of_importance() -> None:
     """In that of a set every process would tell the same triggers in another order."""
     symbols = "ABCDEFGHIJKLMNOP"
@@ -213,6 +242,21 @@ def test_a_volume_unusual_for_the_time_of_day_fires_in_the_morning() -> None:
     pipeline.see_snapshot(seen("D", 120.0))
     [fired] = [event for event in pipeline.evaluate_all(2_400 * SECOND_NS) if isinstance(event, TriggerFired)]
     assert (fired.symbol, fired.basis, fired.reference, fired.measure) == ("D", "time_of_day", 40.0, 3.0)
+
+
+def test_on_the_day_of_a_split_all_that_is_known_of_earlier_days_is_in_today_s_shares() -> None:
+    earlier = EarlierDays(profiles={"D": tuple(10.0 for _ in range(BUCKETS))}, trade_volumes={"D": 10.0})
+    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_PLACES, earlier=earlier)
+    split = {"price": 2_000.0, "high": 2_000.0, "low": 2_000.0, "upper_limit": 2_600.0, "lower_limit": 1_400.0}
+    pipeline.see_snapshot(seen("D", 40.0, receive_time_ns=6_001 * SECOND_NS, **split))
+    assert not [event for event in pipeline.evaluate_all(6_001 * SECOND_NS) if isinstance(event, TriggerFired)]
+    pipeline.see_snapshot(seen("D", 15_040.0, receive_time_ns=6_011 * SECOND_NS, **split))
+    fired = [event for event in pipeline.evaluate_all(6_011 * SECOND_NS) if isinstance(event, TriggerFired)]
+    assert [(event.kind, event.reference, event.measure) for event in fired] == [
+        ("volume_surge", 50.0, 300.8),
+        ("trade_velocity", 0.0, 30.0),
+    ]
+    assert pipeline.members["D"].average_volume_20d == 5_000.0
 
 
 def test_a_burst_between_two_looks_is_seen_by_the_second() -> None:
