@@ -8,9 +8,10 @@ import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -49,12 +50,14 @@ PLAN = plan(TradingDay(DAY, OPENS_NS, CLOSES_NS, "test"), ScheduleSettings())
 
 
 class Line:
-    """A broker's connection that takes every registration. Satisfies `TradeStream`."""
+    """A broker's connection that takes every registration, if it comes up at all. Satisfies `TradeStream`."""
 
     capacity = 41
 
-    def __init__(self, listener: StreamListener) -> None:
+    def __init__(self, account: str, listener: StreamListener, *, is_down: bool) -> None:
+        self.account = account
         self.listener = listener
+        self._is_down = is_down
         self.registered: frozenset[str] = frozenset()
         self.anew: list[str] = []  # whose registration was taken back and asked for again
         self._wanted: frozenset[str] = frozenset()
@@ -75,8 +78,12 @@ class Line:
             self.listener.on_registered(symbol)
 
     async def run(self) -> None:
-        self.listener.on_connection(ConnectionChanged("kis", "main", 0, "connected", "", 0))
+        if not self._is_down:
+            self.tell("connected")
         await asyncio.Event().wait()
+
+    def tell(self, state: Literal["connected", "lost"]) -> None:
+        self.listener.on_connection(ConnectionChanged("kis", self.account, PLAN.track_b_start_ns, state, "", 0))
 
 
 class NoQuotes:
@@ -91,11 +98,11 @@ class NoQuotes:
 class Market:
     """The database, the feed and the clock, over all processes of the day."""
 
-    def __init__(self, folder: Path, sampling: SamplingSettings) -> None:
+    def __init__(self, folder: Path, sampling: SamplingSettings, accounts: int, places: int) -> None:
         self.folder = folder
         self.clock = ManualClock(PLAN.context_sync_ns)
-        settings = load_settings(write_practice(folder, Practice(symbols=10, seed=7)))
-        slots = SlotSettings(max_slots=PLACES)
+        settings = load_settings(write_practice(folder, Practice(symbols=10, seed=7, accounts=accounts)))
+        slots = SlotSettings(max_slots=places)
         selection = msgspec.structs.replace(settings.selection, slots=slots)
         track_b = msgspec.structs.replace(settings.track_b, evaluation_s=1.0, sampling=sampling)
         self.settings: Settings = msgspec.structs.replace(settings, selection=selection, track_b=track_b)
@@ -106,6 +113,7 @@ class Market:
         self.feed_address = f"ipc://{folder}/feed"
         self.feed = FeedPublisher(self.feed_address)
         self.processes = 0
+        self.down: set[str] = set()  # accounts whose streams do not come up
         self.sweeps = 0
         self.traded: dict[str, tuple[float, int]] = {}  # by symbol: the day's volume, and its count of trades
         members = [member(each, rank=rank, market_cap_krw=1e13 / rank) for rank, each in enumerate(SYMBOLS, 1)]
@@ -153,7 +161,7 @@ class Process:
         brokers = Brokers(market.settings, market.clock, Random(1))
         self.lines: list[Line] = []
         for account in brokers.accounts:
-            account.stream = self._line  # type: ignore[method-assign,assignment]
+            account.stream = partial(self._line, account.name)  # type: ignore[method-assign,assignment]
         self.day = StreamingDay(
             plan=PLAN,
             settings=market.settings,
@@ -166,8 +174,8 @@ class Process:
         )
         self.selector: Selector
 
-    def _line(self, listener: StreamListener) -> Line:
-        self.lines.append(Line(listener))
+    def _line(self, account: str, listener: StreamListener) -> Line:
+        self.lines.append(Line(account, listener, is_down=account in self.market.down))
         return self.lines[-1]
 
     @property
@@ -193,13 +201,15 @@ class Process:
             self.market.writer.commit([Delivered("track-b", self._outbox.stream, sequence, events)])
         self._stored = self._producer.published
 
-    async def until(self, condition: Callable[[], object], *, swept: SweepCompleted | None = None) -> None:
+    async def until(
+        self, condition: Callable[[], object], *, swept: SweepCompleted | None = None, step_s: float = 1.0
+    ) -> None:
         """Let market time go by, and tell of a sweep, until it is so."""
         async with asyncio.timeout(DEADLINE_S):
             while not condition():
                 if swept is not None:
                     self.market.tell(swept)
-                await self.market.clock.advance(1.0)
+                await self.market.clock.advance(step_s)
                 await asyncio.sleep(0.01)
 
 
@@ -226,9 +236,9 @@ async def process(market: Market) -> AsyncIterator[Process]:
 
 
 @contextlib.contextmanager
-def market(sampling: SamplingSettings) -> Iterator[Market]:
+def market(sampling: SamplingSettings, accounts: int = 1, places: int = PLACES) -> Iterator[Market]:
     with tempfile.TemporaryDirectory(prefix="obs") as folder:
-        made = Market(Path(folder), sampling)
+        made = Market(Path(folder), sampling, accounts, places)
         try:
             yield made
         finally:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from bus.events import AlertRaised, GapDetected, SelectionAdvanced, SlotOverflowed, TradesConflated
+from bus.events import AlertRaised, GapDetected, SelectionAdvanced, SlotAssigned, SlotOverflowed, TradesConflated
 from observer.cli.decisions import verified_day
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
@@ -17,9 +17,14 @@ SAMPLING = SamplingSettings()
 BUSY = SamplingSettings(degrade_above_events=1, recover_below_events=0)
 
 
-def play(scene: Callable[[Market], Awaitable[None]], sampling: SamplingSettings = SAMPLING) -> None:
+def play(
+    scene: Callable[[Market], Awaitable[None]],
+    sampling: SamplingSettings = SAMPLING,
+    accounts: int = 1,
+    places: int = PLACES,
+) -> None:
     async def played() -> None:
-        with market(sampling) as made:
+        with market(sampling, accounts, places) as made:
             await scene(made)
 
     asyncio.run(played())
@@ -85,6 +90,29 @@ def test_a_wish_outlives_a_restart_also_while_it_waits() -> None:
             assert pins(second).unpin(halted).detail == f"{halted} is unpinned: place main:09"
 
     play(scene)
+
+
+def test_who_moved_stays_away_over_a_restart_until_the_stream_at_home_is_up_again() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as first:
+            first.lines[1].tell("lost")
+            await first.until(lambda: moves(first), step_s=20.0)
+            away = moves(first)
+            assert {reason for reason, _ in away} == {"moved"}
+        made.down = {first.lines[1].account}
+        async with process(made) as second:
+            looks = len(steps(second)) + 2
+            await second.until(lambda: len(steps(second)) >= looks)
+            assert moves(second) == []
+            second.lines[1].tell("connected")
+            await second.until(lambda: moves(second))
+            assert moves(second) == [("moved_home", symbol) for _, symbol in away]
+
+    play(scene, accounts=2, places=20)
+
+
+def moves(running: Process) -> list[tuple[str, str]]:
+    return [(each.reason, each.symbol) for each in running.of(SlotAssigned) if each.reason.startswith("moved")]
 
 
 async def busy_while(made: Market, running: Process, chance: Random) -> None:
