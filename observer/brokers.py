@@ -31,7 +31,7 @@ from observer.providers.interfaces import Bar, Credentials, Lane, PastTrade, Quo
 from observer.providers.raw_recorder import AccountRecorder, RawRecorder
 from observer.providers.raw_wish import wish_path
 from observer.providers.settings import RestSettings
-from observer.selection.slots import AllocationStrategy
+from observer.selection.places import AllocationStrategy
 
 if TYPE_CHECKING:
     from observer.providers.http import RestPipeline

@@ -41,7 +41,7 @@ async def _stream(worker: Worker, day: StreamingDay, plan: DayPlan) -> None:
         return
     async with asyncio.TaskGroup() as tasks:
         selector, running = await day.begin(tasks)
-        worker.orders.slots = Pins(selector, worker.clock, day.carry_out)
+        worker.orders.slots = Pins(selector, day.moment, day.carry_out)
         await worker.clock.sleep_until(plan.track_b_stop_ns)
         worker.orders.slots = None
         await day.end(selector)

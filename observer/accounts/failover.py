@@ -31,6 +31,12 @@ class StreamOutages:
         if self._down_since_ns[account] is None:
             self._down_since_ns[account] = now_ns
 
+    def stay_down(self, accounts: Iterable[str]) -> None:
+        """An earlier process had closed these: those whose stream is not up yet need no time to be known as down."""
+        for account in accounts:
+            if (since_ns := self._down_since_ns.get(account)) is not None:
+                self._down_since_ns[account] = since_ns - self._after_ns
+
     def closed(self, unhealthy: AbstractSet[str], now_ns: int) -> frozenset[str]:
         """The accounts that cannot stream now."""
         long_down = {

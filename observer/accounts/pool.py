@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import msgspec
 
 from observer.errors import ConfigError
-from observer.selection.slots import AllocationStrategy
+from observer.selection.places import AllocationStrategy
 
 REGISTRATIONS_MAX: Final = 41  # what KIS gives one app key (kis-api.md, section 3)
 PROBE_INTERVAL_MIN_S: Final = 60.0  # an account is never probed more often than once a minute

@@ -17,9 +17,10 @@ from observer.bench.machine import Machine, this_machine
 from observer.bench.path import Tell
 from observer.selection import context
 from observer.selection.context import OpeningPoint
+from observer.selection.places import empty_slots
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
-from observer.selection.slots import allocate, empty_slots
+from observer.selection.slots import allocate
 from observer.selection.triggers import Candidate
 
 _ACCOUNTS = 10

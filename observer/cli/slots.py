@@ -1,5 +1,6 @@
 """`observer slots`: who has which place of the stream and why, from the database; pins go to the running system."""
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -16,6 +17,7 @@ from observer.cli.quality import parsed_day
 from observer.clock import kst_datetime
 from observer.selection.settings import UniverseSettings
 from observer.selection.universe import KOREAN_STOCKS, exclusion, history_of, previous_close
+from observer.selection.wishes import WAITING, standing_wishes
 from observer.store.continuity import SlotChange, day_bounds
 from observer.store.reader import StoreReader
 
@@ -40,13 +42,15 @@ class Explanation(msgspec.Struct, frozen=True):
 
 @app.command()
 def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show who has a place now: since when, by which trigger, with what score."""
+    """Show who has a place now: since when, by which trigger, with what score; and who is pinned and waits for one."""
     settings = settings_here(config)
-    since_ns, _ = day_bounds(today(settings))
+    session_date = today(settings)
     with StoreReader(settings.store.url) as reader:
-        places = reader.open_slots(since_ns)
+        places = reader.open_slots(day_bounds(session_date)[0])
+        waiting = waiting_wishes(reader, session_date, places)
     if as_json:
-        typer.echo(msgspec.json.encode([as_map(place) for place in places]).decode())
+        waits = [{"event": "waits", "symbol": symbol, "reason": reason} for symbol, reason in waiting.items()]
+        typer.echo(msgspec.json.encode([*(as_map(place) for place in places), *waits]).decode())
         return
     table = Table(title=f"{len(places)} places taken", box=box.SIMPLE_HEAD)
     for column in ("slot", "symbol", "since", "trigger"):
@@ -56,6 +60,8 @@ def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     for place in places:
         since = f"{kst_datetime(place.assigned_ns):%H:%M:%S}"
         table.add_row(place.slot, place.symbol, since, place.trigger, f"{place.score:.3f}", place.reason)
+    for symbol, reason in waiting.items():
+        table.add_row("-", symbol, "", "manual", "", WAITING.get(reason, reason))
     Console().print(table)
 
 
@@ -92,13 +98,16 @@ def why(
 
 @app.command()
 def pin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Stream this symbol, whatever its score, until it is unpinned or the day's stream ends."""
+    """Stream this symbol, whatever its score, until it is unpinned or the day's stream ends.
+
+    One that is halted, or at its upper limit, gets a place as soon as it may have one.
+    """
     control.show(control.ask(Pin(symbol), config), as_json=as_json)
 
 
 @app.command()
 def unpin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Free the place of a pinned symbol; a trigger that holds may win it one again."""
+    """Take the wish for a symbol back, and the place it has by it; a trigger that holds may win it one again."""
     control.show(control.ask(Unpin(symbol), config), as_json=as_json)
 
 
@@ -111,6 +120,10 @@ def explain(
     if held:
         return Explanation(symbol, session_date, held[0].slot, told(held[0]))
     changes = reader.slot_history(session_date, symbol)
+    reason = waiting_wishes(reader, session_date, held).get(symbol)
+    if reason is not None:
+        text = f"{symbol} is pinned; {WAITING.get(reason, reason)}"
+        return Explanation(symbol, session_date, None, "; ".join([*map(told, changes[-1:]), text]))
     if not changes:
         return Explanation(symbol, session_date, None, _never_decided(reader, symbol, session_date, settings))
     last = changes[-1]
@@ -125,6 +138,13 @@ def explain(
         by = f"{took[-1].symbol} with a score of {took[-1].score:.3f}: {told(took[-1])}"
         return Explanation(symbol, session_date, None, f"{told(last)}; replaced by {by}")
     return Explanation(symbol, session_date, None, told(last))
+
+
+def waiting_wishes(reader: StoreReader, session_date: str, places: Sequence[SlotAssigned]) -> dict[str, str]:
+    """The pinned symbols that are in none of these places, and why."""
+    held = {place.symbol for place in places}
+    wishes = standing_wishes(reader.place_events(session_date))
+    return {symbol: reason for symbol, reason in wishes.items() if symbol not in held}
 
 
 def told(change: SlotChange) -> str:

@@ -67,6 +67,15 @@ class TradeRate:
         self._times_ns.append(time_ns)
         self._forget(time_ns)
 
+    def add_evenly(self, count: int, from_ns: int, to_ns: int) -> None:
+        """So many trades happened, the first and the last at these times; as nobody knows when the others did, they are
+        taken to be evenly apart.
+        """
+        steps = max(count - 1, 1)
+        first = 1 if count == 1 else 0  # of one trade the last time counts
+        self._times_ns.extend(from_ns + (to_ns - from_ns) * step // steps for step in range(first, first + count))
+        self._forget(to_ns)
+
     def per_second(self, now_ns: int) -> float:
         """The trades of the window that ends now (its beginning excluded), per second."""
         self._forget(now_ns)

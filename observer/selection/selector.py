@@ -19,108 +19,39 @@ from bus.events import (
     SlotReleased,
     Snapshot,
     Trade,
+    TradesConflated,
     UniverseMember,
 )
-from observer.selection.base_price import price_factor, scaled
 from observer.selection.churn import is_rapid
-from observer.selection.indicators import TradeRate
-from observer.selection.profile import EarlierDays, moment_of, volume_by
-from observer.selection.settings import SelectionSettings
-from observer.selection.slots import (
+from observer.selection.places import (
     AllocationStrategy,
     Assign,
     Decision,
-    DropReason,
     Overflow,
     Release,
     SlotState,
-    allocate,
     empty_slots,
     restore,
     restore_by_account,
-    unpin,
 )
+from observer.selection.places_told import PlacesTold, taken_over
+from observer.selection.profile import EarlierDays, moment_of, volume_by
+from observer.selection.settings import SelectionSettings
+from observer.selection.sights import Sights
+from observer.selection.slots import allocate, refusal, unpin
 from observer.selection.triggers import (
     Candidate,
     Observation,
     Spells,
     TriggerRules,
     by_market_cap,
-    expiry,
     fired_event,
 )
+from observer.selection.wishes import NotWished, WaitReason, Wished
 
 _FILLERS_PER_PLACE: Final = 2  # the largest symbols that may fill free places: more than there are places
 NOTHING_EARLIER: Final = EarlierDays()
-_NS_PER_S: Final = 1_000_000_000
-_UNKNOWN: Final = 0.0  # what a restored assignment does not tell of its trigger
-
-
-class Wished(msgspec.Struct, frozen=True):
-    """A person's wish is fulfilled: the place that it is about, and what came of it (nothing: it was so already)."""
-
-    slot: str
-    events: Sequence[Event]
-
-
-class NotWished(msgspec.Struct, frozen=True):
-    """A person's wish cannot be fulfilled, and nothing changed."""
-
-    code: Literal["unknown_symbol", "no_place", "not_pinned"]
-    reason: str
-
-
-class _Sight:
-    """What was last seen of one symbol, as the triggers want it (`Observed`); the highest trade rate since the last
-    evaluation. `trade_volume` is the mean volume of a trade, None while no trade was ever streamed.
-    """
-
-    __slots__ = (
-        "at_upper_limit",
-        "average_volume_by_now",
-        "cumulative_volume",
-        "delisted",
-        "halted",
-        "high",
-        "low",
-        "pinned",
-        "rate",
-        "seen_ns",
-        "shares_factor",
-        "swept",
-        "trade_volume",
-        "trades_per_second",
-    )
-
-    def __init__(self, window_seconds: float, trade_volume: float | None) -> None:
-        self.cumulative_volume: float | None = None
-        self.average_volume_by_now: float | None = None
-        self.high: float | None = None
-        self.low: float | None = None
-        self.trades_per_second: float | None = None
-        self.pinned = False
-        self.at_upper_limit = False
-        self.halted = False
-        self.delisted = False
-        self.rate = TradeRate(window_seconds)
-        self.trade_volume = trade_volume
-        self.seen_ns = 0
-        self.swept = False
-        self.shares_factor = 1.0  # how many of today's shares one of yesterday's is
-
-    def see_rate(self, per_second: float) -> None:
-        """Keep the highest until the next evaluation."""
-        if self.trades_per_second is None or per_second > self.trades_per_second:
-            self.trades_per_second = per_second
-
-    def see_sweep(self, volume: float, seen_ns: int) -> None:
-        """The rate between two sweeps, from the volume that was traded and how large the symbol's trades are."""
-        before = self.cumulative_volume
-        if before is not None and self.trade_volume and seen_ns > self.seen_ns > 0:
-            trades = (volume - before) / self.trade_volume
-            self.see_rate(trades * _NS_PER_S / (seen_ns - self.seen_ns))
-        if before is None or volume >= before:  # a trade can be younger than the sweep that is told after it
-            self.cumulative_volume, self.seen_ns = volume, seen_ns
+_WISHED: Final = Observation(pinned=True)
 
 
 class Selector:
@@ -142,7 +73,7 @@ class Selector:
         strategy: AllocationStrategy = "round_robin",
         earlier: EarlierDays = NOTHING_EARLIER,
     ) -> None:
-        self._members = {member.symbol: member for member in members}
+        self._sights = Sights(members, settings.triggers.velocity_window_seconds, earlier)
         self._settings = settings
         self._rules = TriggerRules(settings.triggers)
         self._earlier = earlier
@@ -150,14 +81,14 @@ class Selector:
         places = {account: min(count, settings.slots.max_slots) for account, count in capacities.items()}
         self._state: SlotState = empty_slots(places, strategy)
         self._churning = False
+        self._wishes: dict[str, None] = {}  # whom a person wants, in the order of asking
         self._closed: AbstractSet[str] = frozenset()
-        self._sights: dict[str, _Sight] = {}
         self._fillers = [by_market_cap(each, settings.triggers) for each in members[: self.places * _FILLERS_PER_PLACE]]
 
     @property
     def members(self) -> Mapping[str, UniverseMember]:
         """The universe by symbol."""
-        return self._members
+        return self._sights.members
 
     @property
     def places(self) -> int:
@@ -181,65 +112,36 @@ class Selector:
 
     def volume_of(self, symbol: str) -> tuple[float, int] | None:
         """The day's volume of the symbol when it was last seen, and when that was; None when it was not."""
-        sight = self._sights.get(symbol)
-        return None if sight is None or sight.cumulative_volume is None else (sight.cumulative_volume, sight.seen_ns)
+        return self._sights.volume_of(symbol)
 
     def see_snapshot(self, snapshot: Snapshot) -> None:
         """Track A saw the symbol. The first time its price limits tell whether its history is of other shares."""
-        sight = self._sight(snapshot.symbol)
-        if not sight.swept:
-            sight.swept = True
-            self._adjust(sight, snapshot)
-        sight.see_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
-        sight.high, sight.low = snapshot.high, snapshot.low
-        sight.at_upper_limit = snapshot.upper_limit is not None and snapshot.price >= snapshot.upper_limit
-
-    def _adjust(self, sight: _Sight, snapshot: Snapshot) -> None:
-        """On the day of a split, or of its like, what earlier days tell of the symbol is brought to today's shares."""
-        member = self._members.get(snapshot.symbol)
-        if member is None or (factor := price_factor(member, snapshot)) == 1.0:
-            return
-        self._members[snapshot.symbol] = scaled(member, factor)
-        sight.shares_factor = 1 / factor
-        is_of_earlier_days = sight.cumulative_volume is None  # no trade of today was streamed yet
-        if sight.trade_volume is not None and is_of_earlier_days:
-            sight.trade_volume /= factor
+        self._sights.see_snapshot(snapshot)
 
     def see_trade(self, trade: Trade) -> None:
         """The stream brought a trade of the symbol."""
-        sight = self._sight(trade.symbol)
-        price, rate = trade.price, sight.rate
-        sight.cumulative_volume, sight.seen_ns = trade.cumulative_volume, trade.receive_time_ns
-        if trade.cumulative_trades:
-            sight.trade_volume = trade.cumulative_volume / trade.cumulative_trades
-        if sight.high is None or price > sight.high:
-            sight.high = price
-        if sight.low is None or price < sight.low:
-            sight.low = price
-        rate.add(trade.exchange_time_ns)
-        sight.see_rate(rate.per_second(trade.exchange_time_ns))
+        self._sights.of(trade.symbol).see_trade(trade)
+
+    def see_conflated(self, row: TradesConflated) -> None:
+        """The stream brought trades of the symbol, of which this row is kept."""
+        self._sights.of(row.symbol).see_conflated(row)
 
     def see_state(self, state: MarketStateChanged) -> None:
         """The exchange told whether the symbol is halted."""
-        self._sight(state.symbol).halted = state.halted
+        self._sights.see_state(state)
 
     def see_listing(self, symbol: str, *, delisted: bool, suspended: bool) -> None:
         """A master file told what has become of the symbol."""
-        sight = self._sight(symbol)
-        sight.delisted, sight.halted = delisted, suspended
+        self._sights.see_listing(symbol, delisted=delisted, suspended=suspended)
 
-    def take_over(self, assignments: Iterable[SlotAssigned], now_ns: int) -> Sequence[Event]:
-        """Go on with the places that an earlier process had assigned; each keeps its trigger for one more life.
-
-        A place of an account that is there no more is released.
-        """
-        held = {assigned.slot: self._restored(assigned, now_ns) for assigned in assignments}
-        places = tuple(type(place)(place.slot, held.pop(place.slot, None)) for place in self._state.places)
-        self._state = msgspec.structs.replace(self._state, places=places)
-        return [
-            SlotReleased(slot, candidate.symbol, now_ns, candidate.score, "account_removed")
-            for slot, candidate in held.items()
-        ]
+    def take_over(self, told: PlacesTold, now_ns: int) -> Sequence[Event]:
+        """Go on with the places and wishes of an earlier process of this day; each trigger has one more life."""
+        members, dropped = self._sights.members, self._sights.dropped
+        self._state, released = taken_over(told, self._state, members, dropped, now_ns, self._settings)
+        self._wishes = dict.fromkeys(told.wishes.standing)
+        self._churning = told.is_churning
+        self._closed = told.closed & {place.account for place in self._state.places}
+        return released
 
     def close_accounts(self, accounts: AbstractSet[str], now_ns: int) -> Sequence[Event]:
         """From now on exactly these accounts cannot stream: their symbols move, and go home when they can again."""
@@ -254,7 +156,7 @@ class Selector:
 
     def evaluate_all(self, now_ns: int) -> Sequence[Event]:
         """Look at every symbol of the universe that was seen: after a sweep."""
-        return self._evaluate(self._members, now_ns)
+        return self._evaluate(self._sights.members, now_ns)
 
     def evaluate_held(self, now_ns: int) -> Sequence[Event]:
         """Look at the symbols that hold places: between sweeps, when only they are seen."""
@@ -264,45 +166,58 @@ class Selector:
     def pin(self, symbol: str, now_ns: int) -> Wished | NotWished:
         """A person wants the symbol streamed: it gets a place before any that is not pinned.
 
-        One that has a place already keeps it, from now on for this reason, which is told like a new assignment: whoever
-        takes over after a restart must know of it.
+        One that has a place already keeps it, from now on for this reason, which is told like a new assignment. One
+        that may hold none now waits. Nobody is promised a place that another wish has, also if that one waits.
         """
-        member = self._members.get(symbol)
+        member = self._sights.members.get(symbol)
         if member is None:
             return NotWished("unknown_symbol", f"{symbol} is not in the day's universe")
-        wishes = self._rules.evaluate(member, Observation(pinned=True), now_ns)
-        before = self._state.place_of(symbol)
-        state, decisions = self._allocated(wishes, now_ns)
-        place = state.place_of(symbol)
-        if place is None or place.candidate is None or place.candidate.kind != "manual":
-            return NotWished("no_place", self._why_not_pinned(symbol))
+        found = self._rules.evaluate(member, _WISHED, now_ns)
+        if not found:
+            off = "the manual trigger is switched off: triggers.manual.enabled of the selection's file is false"
+            return NotWished("no_place", off)
+        [wish] = found
+        is_news = symbol not in self._wishes
+        if self._sights.dropped.get(symbol) == "delisted":
+            return self._refused(wish, "delisted", now_ns)
+        if is_news and len(self._wishes) >= self.places:
+            return self._refused(wish, "all_places_pinned", now_ns)
+        self._wishes[symbol] = None
+        state, decisions = self._allocated([], now_ns)
+        place, waits_for = state.place_of(symbol), self._waits_for(symbol)
+        if place is None and waits_for == "all_places_pinned" and is_news:
+            del self._wishes[symbol]
+            return self._refused(wish, "all_places_pinned", now_ns)
         self._state = state
-        events = [decided_event(decision, now_ns) for decision in decisions]
-        if before is None or before.candidate is None or before.candidate.kind != "manual":
-            events = [*(fired_event(wish, now_ns) for wish in wishes), *events]
-        return Wished(place.slot, events)
+        fired = [fired_event(wish, now_ns)] if is_news else []
+        events = [*fired, *(decided_event(decision, now_ns) for decision in decisions)]
+        return Wished(place.slot, events, is_news) if place else Wished(None, events, is_news, waits_for)
 
-    def _why_not_pinned(self, symbol: str) -> str:
-        if not self._settings.triggers.manual.enabled:
-            return "the manual trigger is switched off: triggers.manual.enabled of the selection's file is false"
-        if (reason := self._dropped().get(symbol)) is not None:
-            return f"{symbol} is {'at its upper limit' if reason == 'upper_limit' else reason}"
-        return "all places are pinned: unpin one first"
+    def _waits_for(self, symbol: str) -> WaitReason:
+        """Why a wish has no place."""
+        return self._sights.dropped.get(symbol, "all_places_pinned")
+
+    def _refused(self, wish: Candidate, reason: Literal["delisted", "all_places_pinned"], now_ns: int) -> NotWished:
+        refused = decided_event(refusal(self._state, wish, reason), now_ns)
+        pinned = "all places are pinned: unpin one first"
+        return NotWished("no_place", pinned if reason != "delisted" else f"{wish.symbol} is delisted", [refused])
 
     def unpin(self, symbol: str, now_ns: int) -> Wished | NotWished:
         """A person does not want the symbol streamed any more; a trigger that holds may win it a place again."""
-        place = self._state.place_of(symbol)
-        state, decisions = unpin(self._state, symbol, self._settings.slots, now_ns)
-        if place is None or not decisions:
+        if symbol not in self._wishes:
             return NotWished("not_pinned", f"{symbol} is not pinned")
-        self._state = state
-        return Wished(place.slot, [decided_event(decision, now_ns) for decision in decisions])
+        del self._wishes[symbol]
+        place = self._state.place_of(symbol)
+        self._state, decisions = unpin(self._state, symbol, self._settings.slots, now_ns)
+        freed = place.slot if place is not None and decisions else None
+        return Wished(freed, [decided_event(decision, now_ns) for decision in decisions])
 
     def close(self, now_ns: int) -> Sequence[Event]:
         """Release every place: the day is over."""
         held = [(place.slot, place.candidate) for place in self._state.places if place.candidate is not None]
         places = tuple(type(place)(place.slot) for place in self._state.places)
         self._state = msgspec.structs.replace(self._state, places=places)
+        self._wishes.clear()
         return [SlotReleased(slot, held_by.symbol, now_ns, held_by.score, "closed") for slot, held_by in held]
 
     def _evaluate(self, symbols: Iterable[str], now_ns: int) -> Sequence[Event]:
@@ -313,7 +228,8 @@ class Selector:
     def _fired(self, symbols: Iterable[str], now_ns: int) -> list[Candidate]:
         """The candidates among these symbols; the trade rates start anew."""
         moment = moment_of(now_ns, self._earlier.midnight_ns)
-        profiles, members, sights, evaluate = self._earlier.profiles, self._members, self._sights, self._rules.evaluate
+        profiles, members, sights = self._earlier.profiles, self._sights.members, self._sights.by_symbol
+        evaluate = self._rules.evaluate
         fired: list[Candidate] = []
         for symbol in symbols:
             sight, member = sights.get(symbol), members.get(symbol)
@@ -340,43 +256,15 @@ class Selector:
             yield ChurnGuardChanged(now_ns, rapid, churn.count(now_ns, settings), threshold)
 
     def _allocated(self, candidates: Iterable[Candidate], now_ns: int) -> tuple[SlotState, Sequence[Decision]]:
-        wanted = [*candidates, *self._fillers]
-        return allocate(self._state, wanted, now_ns, self._settings.slots, self._dropped(), self._closed)
+        wanted = [*candidates, *self._wished(now_ns), *self._fillers]
+        return allocate(self._state, wanted, now_ns, self._settings.slots, self._sights.dropped, self._closed)
 
-    def _dropped(self) -> Mapping[str, DropReason]:
-        """Who may hold no place now: nothing is traded of the halted, and next to nothing at the upper limit."""
-        dropped: dict[str, DropReason] = {}
-        for symbol, sight in self._sights.items():
-            if sight.delisted:
-                dropped[symbol] = "delisted"
-            elif sight.halted:
-                dropped[symbol] = "halted"
-            elif sight.at_upper_limit:
-                dropped[symbol] = "upper_limit"
-        return dropped
-
-    def _sight(self, symbol: str) -> _Sight:
-        sight = self._sights.get(symbol)
-        if sight is None:
-            window_seconds = self._settings.triggers.velocity_window_seconds
-            sight = self._sights[symbol] = _Sight(window_seconds, self._earlier.trade_volumes.get(symbol))
-        return sight
-
-    def _restored(self, assigned: SlotAssigned, now_ns: int) -> Candidate:
-        lasts = assigned.trigger == "market_cap"
-        expires_ns = None if lasts else expiry(now_ns, self._settings.triggers.of(assigned.trigger).ttl_seconds)
-        member = self._members.get(assigned.symbol)
-        return Candidate(
-            symbol=assigned.symbol,
-            kind=assigned.trigger,
-            score=assigned.score,
-            strength=_UNKNOWN,
-            measure=_UNKNOWN,
-            threshold=_UNKNOWN,
-            reference=_UNKNOWN,
-            expires_ns=expires_ns,
-            market_cap_krw=member.market_cap_krw if member else _UNKNOWN,
-        )
+    def _wished(self, now_ns: int) -> Iterable[Candidate]:
+        """A wish is a condition that holds until it is taken back: each allocation gives it its full life again."""
+        members = (self._sights.members.get(symbol) for symbol in self._wishes)
+        for member in members:
+            if member is not None:
+                yield from self._rules.evaluate(member, _WISHED, now_ns)
 
 
 def decided_event(decision: Decision, now_ns: int) -> Event:

@@ -1,8 +1,7 @@
 """Who gets a place, and why. Requirement 004, Slot Management.
 
-Places are fixed ("main:01"): a symbol keeps its place until it is replaced or released, so an id never means two
-symbols at a time (design.md 6.5). `allocate` is a function from a state and candidates to a new state and the decisions
-that lead to it; the order in which candidates are given does not matter.
+`allocate` is a function from a state and candidates to a new state and the decisions that lead to it; the order in
+which candidates are given does not matter.
 
 Symbols rank as `observer.selection.ranking` says.
 
@@ -21,98 +20,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from heapq import heappop, heappush
 from itertools import chain
-from typing import Final, Literal
+from typing import Literal
 
-import msgspec
-
-from observer.selection.churn import Churn, is_rapid, lengthened
+from observer.selection.churn import is_rapid, lengthened
+from observer.selection.places import (
+    NOBODY,
+    Assign,
+    AssignReason,
+    Decision,
+    DropReason,
+    Overflow,
+    OverflowReason,
+    Place,
+    Release,
+    ReleaseReason,
+    SlotState,
+)
 from observer.selection.ranking import FILLER, PINNED, Order, one_each, order, outranks
 from observer.selection.ranking import tier as tier_of
 from observer.selection.settings import SlotSettings
 from observer.selection.triggers import Candidate
-
-AssignReason = Literal["free_place", "outranks", "pinned", "kept", "moved", "moved_home"]
-DropReason = Literal["delisted", "halted", "upper_limit"]
-ReleaseReason = Literal["expired", "delisted", "halted", "upper_limit", "unpinned", "moved", "moved_home"]
-OverflowReason = Literal["all_places_hold_higher_scores", "not_above_threshold", "all_places_pinned"]
-AllocationStrategy = Literal["round_robin", "priority"]
-
-_NOBODY: Final[AbstractSet[str]] = frozenset()
-
-
-class Place(msgspec.Struct, frozen=True, gc=False):
-    """One registration of one account: who holds it now, and where the holder moved from (None: it did not)."""
-
-    slot: str
-    candidate: Candidate | None = None
-    home: str | None = None
-
-    @property
-    def account(self) -> str:
-        """Whose registration it is."""
-        return self.slot.rpartition(":")[0]
-
-
-class SlotState(msgspec.Struct, frozen=True):
-    """All places, in their order; by symbol who waits for one, and of whom it was told; which account's turn it is
-    (round robin: its index among the accounts), and what is known of the latest replacements.
-    """
-
-    places: tuple[Place, ...]
-    strategy: AllocationStrategy = "round_robin"
-    waiting: Mapping[str, Candidate] = {}
-    overflowed: AbstractSet[str] = _NOBODY
-    turn: int = 0
-    churn: Churn = Churn()
-
-    @property
-    def symbols(self) -> frozenset[str]:
-        """Who holds a place."""
-        return frozenset(place.candidate.symbol for place in self.places if place.candidate is not None)
-
-    def place_of(self, symbol: str) -> Place | None:
-        """The place that the symbol holds."""
-        held = (place for place in self.places if place.candidate is not None and place.candidate.symbol == symbol)
-        return next(held, None)
-
-
-class Assign(msgspec.Struct, frozen=True, gc=False):
-    """`candidate` gets the place `slot`; `replaced` is the symbol that has to leave it. "kept" is said of one who is
-    there already and from now on for another trigger.
-    """
-
-    slot: str
-    candidate: Candidate
-    replaced: str | None
-    reason: AssignReason
-
-
-class Release(msgspec.Struct, frozen=True, gc=False):
-    """`symbol`, whose score was `score`, loses its place, and nobody had to take it from it."""
-
-    slot: str
-    symbol: str
-    score: float
-    reason: ReleaseReason
-
-
-class Overflow(msgspec.Struct, frozen=True, gc=False):
-    """A triggered symbol gets no place, as all are pinned, or hold higher scores, or lower ones that it does not
-    outscore by the threshold. Told once while its triggers last.
-    """
-
-    candidate: Candidate
-    lowest_score: float
-    reason: OverflowReason
-
-
-Decision = Assign | Release | Overflow
-
-
-def empty_slots(capacities: Mapping[str, int], strategy: AllocationStrategy = "round_robin") -> SlotState:
-    """The places of the accounts (name to number of places), numbered from 01, all free."""
-    slots = (f"{account}:{number:02}" for account, count in capacities.items() for number in range(1, count + 1))
-    return SlotState(tuple(Place(slot) for slot in slots), strategy)
 
 
 def allocate(
@@ -121,7 +48,7 @@ def allocate(
     now_ns: int,
     settings: SlotSettings,
     dropped: Mapping[str, DropReason] = {},
-    closed: AbstractSet[str] = _NOBODY,
+    closed: AbstractSet[str] = NOBODY,
 ) -> tuple[SlotState, tuple[Decision, ...]]:
     """The state after the candidates had their say, and the decisions in the order in which they are to be carried out.
 
@@ -154,26 +81,19 @@ def allocate(
 
 def unpin(state: SlotState, symbol: str, settings: SlotSettings, now_ns: int) -> tuple[SlotState, tuple[Decision, ...]]:
     """A person takes back the wish for a symbol: its place is free. A trigger that holds may win it again."""
-    seating = _Seating(state, dict(state.waiting), now_ns, threshold=1.0, closed=_NOBODY)
+    seating = _Seating(state, dict(state.waiting), now_ns, threshold=1.0, closed=NOBODY)
     for index, place in enumerate(state.places):
         if place.candidate is not None and place.candidate.symbol == symbol and place.candidate.kind == PINNED:
             seating.release(index, place.candidate, "unpinned")
+    if (waiting := state.waiting.get(symbol)) is not None and waiting.kind == PINNED:
+        seating.forget(symbol)
     return seating.state(settings), tuple(seating.decisions)
 
 
-def restore(state: SlotState) -> tuple[str, ...]:
-    """The symbols that hold places, most important first: the order in which to register them again."""
-    held = [place.candidate for place in state.places if place.candidate is not None]
-    return tuple(candidate.symbol for candidate in sorted(held, key=order))
-
-
-def restore_by_account(state: SlotState) -> dict[str, tuple[str, ...]]:
-    """For each account the symbols that hold its places, most important first."""
-    accounts = dict.fromkeys(place.account for place in state.places)
-    return {
-        account: restore(SlotState(tuple(place for place in state.places if place.account == account)))
-        for account in accounts
-    }
+def refusal(state: SlotState, candidate: Candidate, reason: OverflowReason) -> Overflow:
+    """That the candidate is given no place; the lowest score is 0 where nobody has one."""
+    scores = (place.candidate.score for place in state.places if place.candidate is not None)
+    return Overflow(candidate, min(scores, default=0.0), reason)
 
 
 class _Seating:
@@ -191,7 +111,7 @@ class _Seating:
         self._places = list(state.places)
         self._account_of = [place.account for place in state.places]
         self._accounts = tuple(dict.fromkeys(self._account_of))
-        shut = closed if not closed >= set(self._accounts) else _NOBODY
+        shut = closed if not closed >= set(self._accounts) else NOBODY
         self._is_open = [account not in shut for account in self._account_of]
         self._turn = state.turn
         # Free places that are open, the first one on top; some may have been taken since.

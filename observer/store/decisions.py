@@ -10,39 +10,44 @@ from bus.events import (
     Event,
     GapDetected,
     MarketStateChanged,
-    SamplingChanged,
     SelectionAdvanced,
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
     Trade,
+    TradesConflated,
     TriggerFired,
     WatchChanged,
 )
 from observer.store.rows import event_of, place_of
 from observer.store.tables import EVENT_TABLES, STREAMS
 
-_KINDS: Final[Sequence[type[Event]]] = (
-    Trade,
+_OF_PLACES: Final[Sequence[type[Event]]] = (
     MarketStateChanged,
-    SamplingChanged,
     SelectionAdvanced,
-    WatchChanged,
-    TriggerFired,
     SlotAssigned,
     SlotReleased,
     SlotOverflowed,
     ChurnGuardChanged,
-    GapDetected,
 )
+_KINDS: Final[Sequence[type[Event]]] = (*_OF_PLACES, Trade, TradesConflated, WatchChanged, TriggerFired, GapDetected)
 _NUMBERS_AT_ONCE: Final = 20_000  # of a stream's events, what is held in memory
 
 
 def decision_events(connection: Connection, session_date: str) -> Iterator[Event]:
-    """The day's events of these kinds; also from a capture that was replayed, which is one stream of all processes."""
+    """The day's events of all kinds; also from a capture that was replayed, which is one stream of all processes."""
+    return _events(connection, session_date, _KINDS)
+
+
+def place_events(connection: Connection, session_date: str) -> Iterator[Event]:
+    """Those of them that tell of places and wishes: what whoever takes over begins with."""
+    return _events(connection, session_date, _OF_PLACES)
+
+
+def _events(connection: Connection, session_date: str, kinds: Sequence[type[Event]]) -> Iterator[Event]:
     for stream, first, end in _stretches(connection, session_date):
         for begin in range(first, end, _NUMBERS_AT_ONCE):
-            yield from _stretch(connection, stream, begin, min(begin + _NUMBERS_AT_ONCE, end))
+            yield from _stretch(connection, kinds, stream, begin, min(begin + _NUMBERS_AT_ONCE, end))
 
 
 def _stretches(connection: Connection, session_date: str) -> Iterator[tuple[int, int, int]]:
@@ -58,9 +63,11 @@ def _stretches(connection: Connection, session_date: str) -> Iterator[tuple[int,
         yield stream, first, end if end is not None else marks[stream] + 1
 
 
-def _stretch(connection: Connection, stream: int, begin: int, end: int) -> Iterator[Event]:
+def _stretch(
+    connection: Connection, kinds: Sequence[type[Event]], stream: int, begin: int, end: int
+) -> Iterator[Event]:
     found: list[tuple[int, Event]] = []
-    for kind in _KINDS:
+    for kind in kinds:
         table = EVENT_TABLES[kind]
         numbered = (table.c.stream == stream, table.c.sequence >= begin, table.c.sequence < end)
         rows = connection.execute(select(table).where(*numbered))

@@ -44,7 +44,7 @@ from observer.selection.universe import KOREAN_STOCKS
 from observer.store.reader import StoreReader
 from observer.streaming import steps
 from observer.streaming.earlier import earlier_days
-from observer.streaming.keeping import SOURCE, TradeKeeping
+from observer.streaming.keeping import SOURCE, Kept, TradeKeeping
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,8 @@ class StreamingDay:
         self._reader = reader
         self._feed_address = feed_address
         self._clock = clock
-        self.trades = TradeKeeping(producer, quotes, clock, settings.track_b.sampling, self._session_date)
+        sampling = settings.track_b.sampling
+        self.trades = TradeKeeping(producer, quotes, clock, sampling, self._session_date, self._see_kept)
         self._overflow = OverflowWatch(rates_of(settings.selection.slots), SOURCE)
         self._selector: Selector | None = None
         self._tasks: asyncio.TaskGroup
@@ -111,7 +112,7 @@ class StreamingDay:
         self._outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
         running = [tasks.create_task(self._stream.run())]
         await self._clock.sleep_until(self._plan.context_sync_ns)
-        self._selector = selector = await self._new_selector(await self._members())
+        selector = await self._new_selector(await self._members())
         await self._give_places(selector)
         running += [tasks.create_task(self._follow_feed(selector)), tasks.create_task(self._look_at_held(selector))]
         return selector, running
@@ -119,7 +120,7 @@ class StreamingDay:
     async def end(self, selector: Selector) -> None:
         """Release every place, and find out what is missing of symbols that did not trade since an interruption."""
         await self.trades.leave_all()
-        now_ns = self._clock.now_ns()
+        now_ns = self.moment()
         self.carry_out(selector, "closed", now_ns, selector.close(now_ns))
         logger.info("closed: %d duplicate trades dropped", self.trades.detector.duplicates)
 
@@ -127,11 +128,17 @@ class StreamingDay:
         """An earlier process was stopped while it streamed, and it is too late to go on: account for what it left."""
         assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
         if assigned:
+            told = await asyncio.to_thread(self._reader.place_events, self._session_date)
             selector = await self._new_selector(await self._members())
-            self._resume(selector, assigned)
+            self._resume(selector, told, assigned)
             for slot in assigned:
                 self.trades.watch(slot.symbol)
             await self.end(selector)
+
+    def moment(self) -> int:
+        """The moment of a decision: now, and the selection has seen all that came until now, as it is published."""
+        self.trades.tell_rows()
+        return self._clock.now_ns()
 
     def carry_out(
         self,
@@ -181,11 +188,11 @@ class StreamingDay:
 
     async def _give_places(self, selector: Selector) -> None:
         """Go on where an earlier process of this day stopped, or begin with the opening's movers."""
-        assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
-        if assigned:
-            decided = await asyncio.to_thread(self._reader.slot_history, self._session_date)
-            self._overflow.resume(decided, self._clock.now_ns())
-            self._resume(selector, assigned)
+        told = await asyncio.to_thread(self._reader.place_events, self._session_date)
+        if any(isinstance(event, SlotAssigned) for event in told):
+            self._overflow.resume(told, self._clock.now_ns())
+            self._resume(selector, told, await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns))
+            self._outages.stay_down(selector.closed_accounts)
             return
         settings = self._settings.selection
         seen = await self._opening_in_time()
@@ -193,22 +200,25 @@ class StreamingDay:
         opening, base = steps.opening_of(seen)
         self._producer.publish(context.synced_event(base, self._session_date, self._clock.now_ns()))
         await self._clock.sleep_until(self._plan.track_b_start_ns)
-        now_ns = self._clock.now_ns()
+        now_ns = self.moment()
         self.carry_out(selector, "opened", now_ns, steps.open_places(selector, opening, base, now_ns, settings))
 
     def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:
-        """Show what Track A saw before somebody listened; from here on a replay can follow."""
+        """Show what Track A saw before somebody listened; from here on a replay can follow, and only from here on the
+        selection sees what the stream tells.
+        """
+        self._selector = selector
         steps.see_latest(selector, seen)
         detail = steps.begin_detail(selector, has_usual_hours=self._plan.has_usual_hours)
         now_ns = self._clock.now_ns()
         self._producer.publish(SelectionAdvanced(self._session_date, now_ns, "began", "", 0, len(seen), detail))
 
-    def _resume(self, selector: Selector, assigned: Sequence[SlotAssigned]) -> None:
-        date, from_ns, now_ns = self._session_date, self._plan.track_a_start_ns, self._clock.now_ns()
+    def _resume(self, selector: Selector, told: Sequence[Event], assigned: Sequence[SlotAssigned]) -> None:
+        date, from_ns, now_ns = self._session_date, self._plan.track_a_start_ns, self.moment()
         seen = self._reader.snapshots(date, from_ns, now_ns)
         self._begin(selector, seen)
         self.trades.resume(self._marks(assigned, seen))
-        self.carry_out(selector, "taken_over", now_ns, selector.take_over(assigned, now_ns))
+        self.carry_out(selector, "taken_over", now_ns, steps.take_over(selector, told, now_ns))
         logger.info("took over %d places of an earlier process", len(assigned))
 
     def _marks(self, assigned: Sequence[SlotAssigned], snapshots: Iterable[Snapshot]) -> Iterable[Mark]:
@@ -265,7 +275,7 @@ class StreamingDay:
         if change.symbol in selector.members:
             detail = steps.listing_detail(change)
             steps.see_listing(selector, change.symbol, detail)
-            now_ns = self._clock.now_ns()
+            now_ns = self.moment()
             self.carry_out(selector, "listing", now_ns, [], symbol=change.symbol, detail=detail)
 
     async def _see_sweep(self, selector: Selector, sweep: SweepCompleted) -> None:
@@ -277,10 +287,10 @@ class StreamingDay:
             self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
             return
         swept = [snapshot for snapshot in seen if snapshot.sweep == sweep.sweep]
+        now_ns = self.moment()
         for snapshot in swept:
             self._swept[snapshot.symbol] = snapshot.cumulative_volume
             selector.see_snapshot(snapshot)
-        now_ns = self._clock.now_ns()
         decided = selector.evaluate_all(now_ns)
         self.carry_out(selector, "swept", now_ns, decided, sweep=sweep.sweep, snapshots=len(swept))
         self._listen_again(selector)
@@ -307,19 +317,17 @@ class StreamingDay:
             await self._clock.sleep(self._settings.track_b.evaluation_s)
             self.trades.sample()
             self._fail_over(selector)
-            now_ns = self._clock.now_ns()
+            now_ns = self.moment()
             self.carry_out(selector, "held", now_ns, selector.evaluate_held(now_ns))
-            if alert := self._overflow.look(self._clock.now_ns()):
+            if alert := self._overflow.look(now_ns):
                 self._producer.publish(alert)
 
     def _fail_over(self, selector: Selector) -> None:
         """Move the symbols of accounts that cannot stream, and those of accounts that can again."""
-        if not self._brokers.failover:
-            return
-        accounts = [account.name for account in self._brokers.accounts]
+        accounts = [account.name for account in self._brokers.accounts] if self._brokers.failover else []
         unhealthy = frozenset(name for name in accounts if not self._brokers.is_healthy(name))
-        now_ns = self._clock.now_ns()
-        closed = self._outages.closed(unhealthy, now_ns)
+        now_ns = self.moment()
+        closed = self._outages.closed(unhealthy, now_ns) & set(accounts)
         if closed != selector.closed_accounts:
             decided = selector.close_accounts(closed, now_ns)
             self.carry_out(selector, "accounts_closed", now_ns, decided, detail=",".join(sorted(closed)))
@@ -330,10 +338,17 @@ class StreamingDay:
     # --- what the stream tells ---
 
     def on_trades(self, trades: Sequence[Trade]) -> None:
-        """Judge and keep a frame's trades; what is new is also seen by the triggers."""
+        """Judge and keep a frame's trades; what is kept is also seen by the triggers."""
         for trade in in_order(trades):
-            if self.trades.take(trade) and self._selector is not None:
-                self._selector.see_trade(trade)
+            self.trades.take(trade)
+
+    def _see_kept(self, kept: Kept) -> None:
+        if self._selector is None:
+            return
+        if isinstance(kept, Trade):
+            self._selector.see_trade(kept)
+        else:
+            self._selector.see_conflated(kept)
 
     def on_facts(self, facts: Sequence[StreamFact]) -> None:
         """Keep what comes beside trades."""
@@ -346,6 +361,7 @@ class StreamingDay:
     def on_registered(self, symbol: str) -> None:
         """From now on nothing of the symbol may be missing."""
         self._deafness.registered_anew(symbol)
+        self.trades.tell_rows(symbol)
         seen = self._selector.volume_of(symbol) if self._selector is not None else None
         self.trades.watch(symbol, Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen else None)
 

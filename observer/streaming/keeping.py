@@ -31,8 +31,16 @@ from observer.selection.sampling import Conflation, Sampling, SamplingSettings
 SOURCE: Final = "track-b"  # in alerts: the process whose body this is
 
 
+Kept = Trade | TradesConflated
+"""What becomes of streamed trades: each as it came, or several in one row."""
+
+
 class TradeKeeping:
     """The trades of one day's stream. Whatever moves the detector is published: a replay finds the same gaps with it.
+
+    Trades that are conflated are seen by nobody until their row is published, which happens at the latest before
+    anything else is told of their symbol, and before whatever is decided (`tell_rows`). So a replay, which has the rows
+    alone, comes to the same.
 
     Args:
         producer: takes what is to be kept.
@@ -40,10 +48,17 @@ class TradeKeeping:
         clock: market time.
         sampling: how much is kept under load.
         session_date: the day.
+        see: told of what is kept, when it is published.
     """
 
     def __init__(
-        self, producer: Producer, quotes: QuoteSource, clock: Clock, sampling: SamplingSettings, session_date: str
+        self,
+        producer: Producer,
+        quotes: QuoteSource,
+        clock: Clock,
+        sampling: SamplingSettings,
+        session_date: str,
+        see: Callable[[Kept], None],
     ) -> None:
         self.detector = GapDetector()
         self._producer = producer
@@ -51,28 +66,38 @@ class TradeKeeping:
         self._clock = clock
         self._sampling = Sampling(sampling)
         self._session_date = session_date
+        self._see = see
         self._conflation = Conflation()
         self._leaving: dict[str, object] = {}  # who is being settled, each time as another one
 
     # --- trades come ---
 
-    def take(self, trade: Trade) -> bool:
-        """Judge a trade and keep it; False for one that was seen before, which is dropped and counted."""
+    def take(self, trade: Trade) -> None:
+        """Judge a trade and keep it; one that was seen before is dropped, and counted by the detector."""
         observation = self.detector.observe(trade)
         if observation == "duplicate":
-            return False
+            return
         if isinstance(observation, GapDetected):
-            self._producer.publish(*self._conflation.flush(trade.symbol))
+            self.tell_rows(trade.symbol)
             self._producer.publish(observation, trade)  # the one without the other would tell a wrong hole
+            self._see(trade)
         elif (rate_hz := self._sampling.rate_hz) is None:
-            self._producer.publish(trade)
+            self._keep(trade)
         elif row := self._conflation.add(trade, rate_hz):
-            self._producer.publish(row)
-        return True
+            self._keep(row)
+
+    def tell_rows(self, symbol: str | None = None) -> None:
+        """Publish the open row of a symbol, or of all."""
+        for row in self._conflation.flush(symbol):
+            self._keep(row)
+
+    def _keep(self, kept: Kept) -> None:
+        self._producer.publish(kept)
+        self._see(kept)
 
     def sample(self) -> None:
         """Keep less of the stream when the disk does not take it in time, and more again when it does."""
-        self._producer.publish(*self._conflation.flush())
+        self.tell_rows()
         waiting = self._producer.unacknowledged
         if not self._sampling.look(waiting, asyncio.get_running_loop().time()):
             return
@@ -125,6 +150,7 @@ class TradeKeeping:
         return gap
 
     def _tell(self, step: WatchStep, symbol: str, mark: Mark | None = None, reason: str = "") -> None:
+        self.tell_rows(symbol)
         known = (mark.cumulative_volume, mark.cumulative_trades, mark.exchange_time_ns) if mark else (None, None, None)
         now_ns = self._clock.now_ns()
         self._producer.publish(WatchChanged(PROVIDER, symbol, self._session_date, now_ns, step, reason, *known))
@@ -133,7 +159,7 @@ class TradeKeeping:
         """Watch a symbol no longer. If it did not trade since an interruption, what is missing must be asked for:
         `start` is called with whom to `settle`.
         """
-        self._producer.publish(*self._conflation.flush(symbol))
+        self.tell_rows(symbol)
         self._producer.flush()  # what the disk refuses of it is unsettled
         if symbol not in self.detector.unsettled():
             self._stop(symbol)
@@ -143,7 +169,7 @@ class TradeKeeping:
 
     async def leave_all(self) -> None:
         """The same for all that are watched; returns when all are settled."""
-        self._producer.publish(*self._conflation.flush())
+        self.tell_rows()
         self._producer.flush()  # what the disk refuses of it is unsettled
         unsettled = self.detector.unsettled()
         self._leaving |= {symbol: object() for symbol in unsettled}

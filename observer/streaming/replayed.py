@@ -1,8 +1,8 @@
 """A day's decisions made again, from what Track B published: its trades, and the steps of selection and watch. Pure.
 
 What was decided on the day stands in the same stream, and must come out again: the same triggers, places and gaps,
-event for event, in the same order. Not so where trades were conflated (they are not there to be judged again), and
-where the disk refused events.
+event for event, in the same order. Where trades were conflated it was their rows that were seen on the day, as they are
+here. Not so where the disk refused events.
 """
 
 from collections import deque
@@ -17,23 +17,25 @@ from bus.events import (
     GapDetected,
     GapReason,
     MarketStateChanged,
-    SamplingChanged,
     SelectionAdvanced,
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
     Snapshot,
     Trade,
+    TradesConflated,
     TriggerFired,
     WatchChanged,
 )
 from observer.errors import NotReplayableError
 from observer.gaps.detector import GapDetector, Mark
-from observer.selection.selector import NotWished, Selector, Wished
+from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 from observer.streaming import steps
 
 Decision = TriggerFired | SlotAssigned | SlotReleased | SlotOverflowed | ChurnGuardChanged | GapDetected
+
+PlaceEvent = MarketStateChanged | SelectionAdvanced | SlotAssigned | SlotReleased | SlotOverflowed | ChurnGuardChanged
 
 NewSelector = Callable[[SelectionAdvanced], Selector]
 """The selector that a process began with, which published this."""
@@ -78,7 +80,7 @@ class DecisionReplay:
         self._seen: Sequence[Snapshot] = ()
         self._selector: Selector | None = None
         self._detector = GapDetector()
-        self._assigned: dict[str, SlotAssigned] = {}
+        self._told: list[Event] = []  # what a process that takes over reads of those before it
 
     def take(self, event: Event) -> Sequence[Event]:
         """The decisions that this event led to.
@@ -86,9 +88,13 @@ class DecisionReplay:
         Raises:
             NotReplayableError: from here on what was decided cannot be decided again; says why.
         """
+        if isinstance(event, PlaceEvent):
+            self._told.append(event)
         match event:
             case Trade(gap_id=None):
                 return self._trade(event)
+            case TradesConflated():
+                return self._conflated(event)
             case WatchChanged():
                 return self._watch(event)
             case SelectionAdvanced(step="began"):
@@ -97,18 +103,18 @@ class DecisionReplay:
                 return self._advance(event)
             case MarketStateChanged() if self._selector is not None:
                 self._selector.see_state(event)
-            case SlotAssigned():
-                self._assigned[event.slot] = event
-            case SlotReleased():
-                self._assigned.pop(event.slot, None)
-            case SamplingChanged(rate_hz=float()):
-                raise NotReplayableError(f"trades were conflated from {event.changed_ns} on: {event.reason}")
         return _NOTHING
 
     def _trade(self, trade: Trade) -> Sequence[Event]:
         observation = self._detector.observe(trade)
         if observation != "duplicate" and self._selector is not None:
             self._selector.see_trade(trade)
+        return [observation] if isinstance(observation, GapDetected) else _NOTHING
+
+    def _conflated(self, row: TradesConflated) -> Sequence[Event]:
+        observation = self._detector.observe(_as_one(row))
+        if observation != "duplicate" and self._selector is not None:
+            self._selector.see_conflated(row)
         return [observation] if isinstance(observation, GapDetected) else _NOTHING
 
     def _watch(self, change: WatchChanged) -> Sequence[Event]:
@@ -146,7 +152,7 @@ class DecisionReplay:
             case "opened":
                 return steps.open_places(selector, *steps.opening_of(self._seen), now_ns, self._settings)
             case "taken_over":
-                return selector.take_over(list(self._assigned.values()), now_ns)
+                return steps.take_over(selector, self._told, now_ns)
             case "swept":
                 self._sweep(selector, advanced)
                 return selector.evaluate_all(now_ns)
@@ -157,9 +163,9 @@ class DecisionReplay:
             case "accounts_closed":
                 return selector.close_accounts(frozenset(filter(None, advanced.detail.split(","))), now_ns)
             case "pinned":
-                return _wished(selector.pin(advanced.symbol, now_ns))
+                return selector.pin(advanced.symbol, now_ns).events
             case "unpinned":
-                return _wished(selector.unpin(advanced.symbol, now_ns))
+                return selector.unpin(advanced.symbol, now_ns).events
             case "closed":
                 return selector.close(now_ns)
         return _NOTHING
@@ -199,13 +205,26 @@ def verified(events: Iterable[Event], replay: DecisionReplay) -> Verdict:
     return Verdict(same, unclear="no steps are recorded" if is_empty else "")
 
 
+def _as_one(row: TradesConflated) -> Trade:
+    """The row as the detector sees it: one trade of its volume. Price and side are of no account to it."""
+    return Trade(
+        provider=row.provider,
+        symbol=row.symbol,
+        session_date=row.session_date,
+        exchange_time_ns=row.to_ns,
+        receive_time_ns=row.receive_time_ns,
+        price=row.close,
+        volume=row.volume,
+        cumulative_volume=row.cumulative_volume,
+        cumulative_trades=row.cumulative_trades,
+        side="auction",
+        bid=None,
+        ask=None,
+    )
+
+
 def _mark(change: WatchChanged) -> Mark:
     if change.cumulative_volume is None or change.exchange_time_ns is None:
         raise NotReplayableError(f"{change.symbol} was {change.step} without a volume")
     trades = change.cumulative_trades
     return Mark(change.symbol, change.session_date, change.cumulative_volume, trades, change.exchange_time_ns)
-
-
-def _wished(outcome: Wished | NotWished) -> Sequence[Event]:
-    """What came of a wish that was fulfilled on the day; one that is not now shows as a difference."""
-    return outcome.events if isinstance(outcome, Wished) else _NOTHING

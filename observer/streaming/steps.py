@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from bus.events import Event, ListingChanged, SelectionAdvanced, Snapshot
+from bus.events import Event, ListingChanged, MarketStateChanged, SelectionAdvanced, Snapshot
 from observer.selection import context
 from observer.selection.context import Baseline, Opening, OpeningPoint
+from observer.selection.places_told import PlacesTold
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 
@@ -44,6 +45,21 @@ def see_latest(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
     """
     for snapshot in {snapshot.symbol: snapshot for snapshot in snapshots}.values():
         selector.see_snapshot(snapshot)
+
+
+def take_over(selector: Selector, told: Sequence[Event], now_ns: int) -> Sequence[Event]:
+    """Go on where an earlier process of this day stopped, which published these events: with what it had heard of halts
+    and listings, with its places and its wishes.
+    """
+    places = PlacesTold()
+    for event in told:
+        places.see(event)
+        match event:
+            case MarketStateChanged():
+                selector.see_state(event)
+            case SelectionAdvanced(step="listing"):
+                see_listing(selector, event.symbol, event.detail)
+    return selector.take_over(places, now_ns)
 
 
 def opening_of(snapshots: Iterable[Snapshot]) -> tuple[Opening, Baseline]:

@@ -19,6 +19,15 @@ def test_an_account_has_time_to_connect_for_the_first_time() -> None:
     assert watched.closed(HEALTHY, 35 * NS) == {"main", "second"}
 
 
+def test_what_an_earlier_process_had_closed_is_closed_until_its_stream_comes_up() -> None:
+    watched = outages(now_s=5)
+    watched.came_up("second")
+    watched.stay_down(["main", "second", "removed"])
+    assert watched.closed(HEALTHY, 5 * NS) == {"main"}
+    watched.came_up("main")
+    assert watched.closed(HEALTHY, 6 * NS) == frozenset()
+
+
 def test_a_moments_loss_closes_nothing() -> None:
     watched = outages()
     watched.came_up("main")

@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bus.delivery import Delivered
-from bus.events import SlotAssigned
+from bus.events import SelectionAdvanced, SlotAssigned
 from observer.cli.app import command_line
+from observer.clock import CLOCK_VARIABLE, HeldClock
 from observer.practice import Practice, write_practice
 from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
@@ -29,7 +30,8 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     writer = StoreWriter(url)
     writer.open()
     place = SlotAssigned("a:01", "000001", START_NS, "volume_surge", 9.5, "free_place", None)
-    writer.commit([Delivered("track-b", "5" * 32, 1, [place, refusal(2), *recovery(1)])])
+    wish = SelectionAdvanced(DAY, START_NS, "pinned", "000003", 0, 0, "halted")
+    writer.commit([Delivered("track-b", "5" * 32, 1, [place, refusal(2), wish, *recovery(1)])])
     writer.close()
 
     def run(*words: str) -> Result:
@@ -64,6 +66,16 @@ def test_gaps_are_listed_shown_and_filtered(typed: Typed) -> None:
 def test_slots_tell_a_history_and_why(typed: Typed) -> None:
     assert "refused" in typed("slots", "history", "000002", "--date", DAY).stdout
     assert json.loads(typed("slots", "why", "000001", "--date", DAY, "--json").stdout)["slot"] == "a:01"
+
+
+def test_slots_show_who_has_a_place_and_who_is_pinned_and_waits(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
+    shown = json.loads(typed("slots", "show", "--json").stdout)
+    assert [(each["event"], each["symbol"], each["reason"]) for each in shown] == [
+        ("assigned", "000001", "free_place"),
+        ("waits", "000003", "halted"),
+    ]
+    assert "halted: gets a place" in typed("slots", "show").stdout
 
 
 def test_exports_are_rebuilt_where_the_configuration_says(typed: Typed, tmp_path: Path) -> None:

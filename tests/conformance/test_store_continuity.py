@@ -14,6 +14,7 @@ from bus.events import (
     GapUnrecoverable,
     PhaseChanged,
     QualityJudged,
+    SelectionAdvanced,
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
@@ -205,6 +206,20 @@ def test_who_was_replaced_is_told_by_whom(store: Store, reader: StoreReader) -> 
 def test_who_had_a_place_when_the_day_ended_without_a_word_was_not_replaced(store: Store, reader: StoreReader) -> None:
     store(assigned(), assigned(OTHER, second=24 * 3600))
     assert why(reader) == ("a:01", "10:00:00 005930 has a:01: volume_surge, score 9.500, free_place")
+
+
+def test_who_is_pinned_and_waits_is_told_for_what(store: Store, reader: StoreReader) -> None:
+    pinned = SelectionAdvanced(DAY, START_NS, "pinned", SYMBOL, 0, 0, "")
+    store(assigned(), pinned, SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "halted"))
+    text = "10:01:00 005930 left a:01: halted; 005930 is pinned; halted: gets a place when trading resumes"
+    assert why(reader) == (None, text)
+
+
+def test_who_was_pinned_when_it_was_halted_is_told_so(store: Store, reader: StoreReader) -> None:
+    store(SelectionAdvanced(DAY, START_NS, "pinned", SYMBOL, 0, 0, "halted"))
+    assert why(reader) == (None, "005930 is pinned; halted: gets a place when trading resumes")
+    store(SelectionAdvanced(DAY, START_NS, "unpinned", SYMBOL, 0, 0, ""))
+    assert "pinned" not in why(reader)[1]
 
 
 def universe(date_of_it: str = DAY) -> tuple[UniverseMember, UniverseBuilt]:

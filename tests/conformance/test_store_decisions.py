@@ -5,7 +5,15 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import AlertRaised, Event, SelectionAdvanced, SelectionStep, SlotReleased, WatchChanged
+from bus.events import (
+    AlertRaised,
+    Event,
+    MarketStateChanged,
+    SelectionAdvanced,
+    SelectionStep,
+    SlotReleased,
+    WatchChanged,
+)
 from observer.store import decisions
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
@@ -14,6 +22,7 @@ from tests.builders import trade
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 FIRST, SECOND, TRACK_A = "5" * 32, "6" * 32, "7" * 32
 STARTED = WatchChanged("kis", "005930", DAY, 2, "started", "", 12.5, 3, 1)
+HALTED = MarketStateChanged("kis", "005930", 2, True, "", "", "", "", "", "", "", "", "")
 RELEASED = SlotReleased("main-1", "005930", 3, 1.25, "closed")
 
 Store = Callable[..., None]
@@ -61,6 +70,13 @@ def test_a_process_that_took_over_follows_the_one_before_it(store: Store, databa
         assert list(reader.decision_events(DAY)) == [
             step("began"), trade(1), step("began"), step("taken_over"), trade(2),
         ]  # fmt: skip
+
+
+def test_what_tells_of_places_is_had_without_trades(store: Store, database_url: str) -> None:
+    store(step("began"), STARTED, trade(1), HALTED, RELEASED, step("pinned"))
+    with StoreReader(database_url) as reader:
+        assert reader.place_events(DAY) == [step("began"), HALTED, RELEASED, step("pinned")]
+        assert reader.place_events(NEXT_DAY) == []
 
 
 def test_a_day_is_only_its_own_part_of_a_stream(store: Store, database_url: str) -> None:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from bus.events import TriggerKind, UniverseMember
+from bus.events import MarketStateChanged, Snapshot, TriggerKind, UniverseMember
 from observer.selection.triggers import Candidate
 
 MEMBER = UniverseMember(
@@ -17,6 +17,25 @@ MEMBER = UniverseMember(
     previous_close=10_000.0,
     average_volume_20d=1_000.0,
     average_true_range_14d=100.0,
+)
+
+SEEN = Snapshot(
+    provider="kis",
+    symbol="A",
+    session_date="2026-11-18",
+    sweep=1,
+    receive_time_ns=0,
+    price=10_000.0,
+    open=10_000.0,
+    high=10_000.0,
+    low=10_000.0,
+    previous_close=10_000.0,
+    upper_limit=13_000.0,
+    lower_limit=7_000.0,
+    bid=None,
+    ask=None,
+    cumulative_volume=0.0,
+    cumulative_value=0.0,
 )
 
 
@@ -45,3 +64,13 @@ def filler(symbol: str, score: float = 2.0) -> Candidate:
 def pinned(symbol: str, score: float = 11.0) -> Candidate:
     """Whom a person wants."""
     return candidate(symbol, score, "manual", expires_ns=None)
+
+
+def seen(symbol: str, volume: float = 0.0, **changes: object) -> Snapshot:
+    """What Track A saw of a symbol: nothing unusual."""
+    return msgspec.structs.replace(SEEN, symbol=symbol, cumulative_volume=volume, **changes)
+
+
+def state(symbol: str, *, halted: bool) -> MarketStateChanged:
+    """What the exchange says of a symbol."""
+    return MarketStateChanged("kis", symbol, 0, halted, "", "", "", "", "", "", "", "", "")

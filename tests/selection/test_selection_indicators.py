@@ -64,3 +64,11 @@ def test_the_trade_rate_falls_to_nothing_when_trading_stops() -> None:
     rate.add(0)
     assert rate.per_second(SECOND_NS - 1) == 1.0
     assert rate.per_second(SECOND_NS) == 0.0
+
+
+@pytest.mark.parametrize(("count", "per_second"), [(1, 1.0), (5, 3.0), (21, 11.0)])
+def test_trades_told_together_are_taken_to_be_evenly_apart(count: int, per_second: float) -> None:
+    """Over two seconds, of which the last one counts."""
+    rate = TradeRate(1.0)
+    rate.add_evenly(count, 0, 2 * SECOND_NS - 2)
+    assert rate.per_second(2 * SECOND_NS - 2) == per_second

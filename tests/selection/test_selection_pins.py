@@ -1,9 +1,26 @@
-"""A person's wishes: a pinned symbol has a place before any other, until it is unpinned, whatever restarts."""
+"""A person's wishes: who is pinned has a place before any other until it is unpinned; who may have none now waits."""
 
-from bus.events import Event, SlotAssigned, SlotReleased, TriggerFired, UniverseMember
-from observer.selection.selector import NotWished, Selector, Wished
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import (
+    Event,
+    SelectionAdvanced,
+    SelectionStep,
+    SlotAssigned,
+    SlotOverflowed,
+    SlotReleased,
+    TriggerFired,
+    UniverseMember,
+)
+from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings, TriggerSettings, TriggersSettings
-from tests.selection.builders import candidate, member
+from observer.selection.wishes import NotWished, Wished, standing_wishes
+from tests.builders import trade
+from tests.selection.builders import candidate, member, seen, state
 
 SECOND_NS = 1_000_000_000
 YEAR_NS = 365 * 86_400 * SECOND_NS
@@ -60,18 +77,8 @@ def test_who_has_a_place_already_keeps_it_and_the_new_reason_is_told() -> None:
 def test_a_second_pin_of_the_same_symbol_is_no_news() -> None:
     pipeline = selector()
     first = wished(pipeline.pin("D", 1))
-    assert wished(pipeline.pin("D", 2)) == Wished(first.slot, [])
-
-
-def test_after_a_restart_the_pin_is_still_one() -> None:
-    """Whoever takes over knows the assignments alone."""
-    pipeline = selector()
-    told: list[Event] = [*wished(pipeline.pin("A", 1)).events, *wished(pipeline.pin("D", 1)).events]
-    later = Selector(members(), {"main": 41}, TWO_PLACES)
-    later.take_over([event for event in told if isinstance(event, SlotAssigned)], 5)
-    assert set(later.wanted) == {"A", "D"}
-    assert refused(later.pin("C", 6)) == "no_place"
-    assert isinstance(later.unpin("A", 7), Wished)
+    assert first.is_news
+    assert wished(pipeline.pin("D", 2)) == Wished(first.slot, [], is_news=False)
 
 
 def test_an_unpinned_symbol_loses_its_place_and_the_largest_fill_it() -> None:
@@ -96,7 +103,11 @@ def test_where_all_places_are_pinned_the_next_one_is_refused_and_nothing_changes
     pipeline = selector()
     pipeline.pin("C", 1)
     pipeline.pin("D", 1)
-    assert refused(pipeline.pin("A", 2)) == "no_place"
+    outcome = pipeline.pin("A", 2)
+    assert isinstance(outcome, NotWished)
+    [told] = outcome.events
+    assert isinstance(told, SlotOverflowed)
+    assert (told.symbol, told.trigger, told.reason) == ("A", "manual", "all_places_pinned")
     assert pipeline.wanted == ("C", "D")
     pipeline.unpin("C", 3)
     assert assignments(wished(pipeline.pin("A", 4)))[0][:2] == ("A", "manual")
@@ -112,3 +123,175 @@ def test_where_the_manual_trigger_is_switched_off_there_are_no_pins() -> None:
     outcome = selector(settings).pin("D", 1)
     assert isinstance(outcome, NotWished)
     assert "triggers.manual.enabled" in outcome.reason
+
+
+# --- wishes that wait ---
+
+
+def halt(pipeline: Selector, symbol: str, *, halted: bool = True) -> None:
+    pipeline.see_state(state(symbol, halted=halted))
+
+
+def at_upper_limit(pipeline: Selector, symbol: str, *, locked: bool = True) -> None:
+    pipeline.see_snapshot(seen(symbol, price=13_000.0 if locked else 10_000.0))
+
+
+def test_a_pinned_symbol_that_is_halted_loses_its_place_and_has_one_again_when_trading_resumes() -> None:
+    pipeline = selector()
+    pipeline.pin("D", 1)
+    halt(pipeline, "D")
+    assert [event.reason for event in pipeline.evaluate_held(2) if isinstance(event, SlotReleased)] == ["halted"]
+    assert pipeline.wanted == ("A", "B")
+    halt(pipeline, "D", halted=False)
+    assert [event.symbol for event in pipeline.evaluate_held(3) if isinstance(event, SlotAssigned)] == ["D"]
+    assert pipeline.wanted == ("D", "A")
+
+
+def test_a_pinned_symbol_at_its_upper_limit_waits_until_it_leaves_that() -> None:
+    pipeline = selector()
+    pipeline.pin("D", 1)
+    at_upper_limit(pipeline, "D")
+    pipeline.evaluate_all(2)
+    assert pipeline.wanted == ("A", "B")
+    at_upper_limit(pipeline, "D", locked=False)
+    pipeline.evaluate_all(3)
+    assert pipeline.wanted == ("D", "A")
+
+
+def test_a_halted_symbol_can_be_wished_for_and_gets_its_place_later() -> None:
+    pipeline = selector()
+    halt(pipeline, "D")
+    outcome = wished(pipeline.pin("D", 1))
+    assert (outcome.slot, outcome.waits_for, outcome.detail) == (None, "halted", "halted")
+    assert [type(event) for event in outcome.events] == [TriggerFired]
+    halt(pipeline, "D", halted=False)
+    pipeline.evaluate_held(2)
+    assert pipeline.wanted == ("D", "A")
+
+
+def test_a_wish_that_waits_can_be_taken_back() -> None:
+    pipeline = selector()
+    halt(pipeline, "D")
+    pipeline.pin("D", 1)
+    assert wished(pipeline.unpin("D", 2)) == Wished(None, [])
+    halt(pipeline, "D", halted=False)
+    pipeline.evaluate_held(3)
+    assert pipeline.wanted == ("A", "B")
+
+
+def test_the_place_of_a_wish_that_waits_is_promised_to_no_other() -> None:
+    pipeline = selector()
+    pipeline.pin("C", 1)
+    pipeline.pin("D", 1)
+    halt(pipeline, "C")
+    pipeline.evaluate_held(2)
+    assert pipeline.wanted == ("D", "A")
+    assert refused(pipeline.pin("B", 3)) == "no_place"
+
+
+def test_a_delisted_symbol_is_refused_which_is_told() -> None:
+    pipeline = selector()
+    pipeline.see_listing("D", delisted=True, suspended=False)
+    outcome = pipeline.pin("D", 1)
+    assert isinstance(outcome, NotWished)
+    assert [event.reason for event in outcome.events if isinstance(event, SlotOverflowed)] == ["delisted"]
+    pipeline.see_listing("D", delisted=False, suspended=False)
+    pipeline.evaluate_held(2)
+    assert "D" not in pipeline.wanted
+
+
+def test_a_wish_that_was_refused_is_refused_again_and_told_again() -> None:
+    pipeline = selector()
+    pipeline.open([candidate("A", 1_000, expires_ns=YEAR_NS)], 0)
+    for symbol in "CD":
+        pipeline.pin(symbol, 1)
+    outcomes = [pipeline.pin("A", now_ns) for now_ns in (2, 3)]
+    assert [len(outcome.events) for outcome in outcomes] == [1, 1]
+    pipeline.unpin("C", 4)
+    pipeline.evaluate_held(5)
+    assert pipeline.wanted == ("D", "A")
+    assert refused(pipeline.unpin("A", 6)) == "not_pinned"
+
+
+def test_where_an_account_is_closed_a_wish_beyond_the_other_s_places_is_refused_and_no_wish() -> None:
+    pipeline = Selector(members(), {"main": 1, "second": 1}, TWO_PLACES)
+    pipeline.close_accounts({"main"}, 0)
+    pipeline.pin("C", 1)
+    assert refused(pipeline.pin("D", 2)) == "no_place"
+    pipeline.close_accounts(frozenset(), 3)
+    assert "D" not in pipeline.wanted
+
+
+def test_the_end_of_the_day_is_the_end_of_its_wishes() -> None:
+    pipeline = selector()
+    pipeline.pin("D", 1)
+    pipeline.close(2)
+    pipeline.evaluate_all(3)
+    assert pipeline.wanted == ("A", "B")
+
+
+WHAT = st.sampled_from(["pin", "unpin", "halt", "resume", "lock", "leave", "surge", "held"])
+
+
+@given(st.lists(st.tuples(WHAT, st.sampled_from("ABCD")), max_size=30))
+def test_whatever_happens_a_wish_has_a_place_or_may_have_none(actions: list[tuple[str, str]]) -> None:
+    pipeline, wishes, halted, locked = selector(), set[str](), set[str](), set[str]()
+    for now_ns, (what, symbol) in enumerate(actions, start=1):
+        match what:
+            case "pin":
+                outcome = pipeline.pin(symbol, now_ns)
+                assert isinstance(outcome, Wished) == (symbol in wishes or len(wishes) < 2)
+                wishes |= {symbol} if isinstance(outcome, Wished) else set()
+            case "unpin":
+                assert isinstance(pipeline.unpin(symbol, now_ns), Wished) == (symbol in wishes)
+                wishes.discard(symbol)
+            case "halt" | "resume":
+                halt(pipeline, symbol, halted=what == "halt")
+                (halted.add if what == "halt" else halted.discard)(symbol)
+            case "lock" | "leave":
+                at_upper_limit(pipeline, symbol, locked=what == "lock")
+                (locked.add if what == "lock" else locked.discard)(symbol)
+            case "surge":
+                pipeline.see_trade(trade(symbol=symbol, price=10_000.0, cumulative_volume=9_000.0))
+        pipeline.evaluate_held(now_ns)
+        assert wishes - halted - locked <= set(pipeline.wanted)
+        assert not (halted | locked) & set(pipeline.wanted)
+
+
+# --- wishes that stand, as they are stored ---
+
+
+def advanced(step: SelectionStep, symbol: str = "D", detail: str = "") -> SelectionAdvanced:
+    return SelectionAdvanced("2026-11-18", 1, step, symbol, 0, 0, detail)
+
+
+def assigned(symbol: str) -> SlotAssigned:
+    return SlotAssigned("main:01", symbol, 1, "manual", 11.0, "pinned", None)
+
+
+def released(symbol: str, reason: str) -> SlotReleased:
+    return SlotReleased("main:01", symbol, 1, 11.0, reason)
+
+
+OVERFLOWED = SlotOverflowed("D", 1, "manual", 1.0, 11.0, 11.0, "all_places_pinned")
+
+
+@pytest.mark.parametrize(
+    ("events", "standing"),
+    [
+        ([assigned("D"), advanced("pinned")], {"D": ""}),
+        ([advanced("pinned", detail="halted")], {"D": "halted"}),
+        ([OVERFLOWED, advanced("pinned", detail="refused")], {}),
+        ([advanced("pinned"), released("D", "halted")], {"D": "halted"}),
+        ([advanced("pinned"), released("D", "moved"), assigned("D")], {"D": ""}),
+        ([advanced("pinned", detail="halted"), OVERFLOWED], {"D": "all_places_pinned"}),
+        ([advanced("pinned"), released("D", "unpinned"), advanced("unpinned")], {}),
+        ([advanced("pinned"), advanced("pinned", "C"), advanced("unpinned")], {"C": ""}),
+        ([advanced("pinned"), advanced("closed", "")], {}),
+        ([released("D", "halted"), advanced("held", "")], {}),
+    ],
+)
+def test_what_is_stored_tells_which_wishes_stand_and_why_one_has_no_place(
+    events: Iterable[Event], standing: dict[str, str]
+) -> None:
+    assert standing_wishes(events) == standing

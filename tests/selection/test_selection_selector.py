@@ -9,40 +9,22 @@ import pytest
 from bus.events import (
     ChurnGuardChanged,
     Event,
-    MarketStateChanged,
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
-    Snapshot,
+    TradesConflated,
     TriggerFired,
     UniverseMember,
 )
+from observer.selection.places_told import PlacesTold
 from observer.selection.profile import BUCKETS, EarlierDays
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
 from tests.builders import trade
-from tests.selection.builders import candidate, member
+from tests.selection.builders import candidate, member, seen, state
 
 SECOND_NS = 1_000_000_000
 TWO_PLACES = SelectionSettings(slots=SlotSettings(max_slots=2))
-SEEN = Snapshot(
-    provider="kis",
-    symbol="A",
-    session_date="2026-11-18",
-    sweep=1,
-    receive_time_ns=0,
-    price=10_000.0,
-    open=10_000.0,
-    high=10_000.0,
-    low=10_000.0,
-    previous_close=10_000.0,
-    upper_limit=13_000.0,
-    lower_limit=7_000.0,
-    bid=None,
-    ask=None,
-    cumulative_volume=0.0,
-    cumulative_value=0.0,
-)
 
 
 def members(*symbols: str) -> list[UniverseMember]:
@@ -54,12 +36,12 @@ def selector(*symbols: str) -> Selector:
     return Selector(members(*symbols or ("A", "B", "C", "D")), {"main": 41}, TWO_PLACES)
 
 
-def seen(symbol: str, volume: float = 0.0, **changes: object) -> Snapshot:
-    return msgspec.structs.replace(SEEN, symbol=symbol, cumulative_volume=volume, **changes)
-
-
-def state(symbol: str, *, halted: bool) -> MarketStateChanged:
-    return MarketStateChanged("kis", symbol, 0, halted, "", "", "", "", "", "", "", "", "")
+def left(events: Iterable[Event]) -> PlacesTold:
+    """What an earlier process published."""
+    places = PlacesTold()
+    for event in events:
+        places.see(event)
+    return places
 
 
 def kinds(events: Iterable[Event]) -> Counter[str]:
@@ -155,6 +137,34 @@ def test_a_halted_symbol_loses_its_place_and_can_come_back() -> None:
     assert "A" in pipeline.wanted
 
 
+@pytest.mark.parametrize("told_by", ["the exchange", "a master file"])
+def test_a_halt_of_a_symbol_without_a_place_is_over_when_a_sweep_sees_it_traded_again(told_by: str) -> None:
+    pipeline = selector()
+    pipeline.pin("A", 0)
+    pipeline.see_snapshot(seen("A", 10.0, receive_time_ns=1))
+    if told_by == "the exchange":
+        pipeline.see_state(state("A", halted=True))
+    else:
+        pipeline.see_listing("A", delisted=False, suspended=True)
+    volumes = (30.0, 30.0, 30.0, 31.0)  # the first one may have been traded before the halt
+    wanted = []
+    for now_ns, volume in enumerate(volumes, start=2):
+        pipeline.see_snapshot(seen("A", volume, receive_time_ns=now_ns))
+        pipeline.evaluate_all(now_ns)
+        wanted.append("A" in pipeline.wanted)
+    assert wanted == [False, False, False, True]
+
+
+def test_a_snapshot_from_before_the_halt_tells_nothing_of_its_end() -> None:
+    pipeline = selector()
+    pipeline.pin("A", 0)
+    pipeline.see_state(msgspec.structs.replace(state("A", halted=True), receive_time_ns=10))
+    for now_ns, volume in ((9, 30.0), (10, 31.0), (11, 32.0)):
+        pipeline.see_snapshot(seen("A", volume, receive_time_ns=now_ns))
+    pipeline.evaluate_all(12)
+    assert "A" not in pipeline.wanted
+
+
 def test_who_has_a_place_is_looked_at_in_the_order_of_importance() -> None:
     """In that of a set every process would tell the same triggers in another order."""
     symbols = "ABCDEFGHIJKLMNOP"
@@ -191,7 +201,7 @@ def test_the_symbols_of_an_account_that_cannot_stream_move_and_come_home() -> No
 
 def test_a_place_of_an_account_that_is_there_no_more_is_released() -> None:
     held = SlotAssigned("gone:01", "A", 0, "volume_surge", 12.0, "free_place", None)
-    released = selector().take_over([held], 5)
+    released = selector().take_over(left([held]), 5)
     assert [(event.slot, event.symbol, event.reason) for event in released if isinstance(event, SlotReleased)] == [
         ("gone:01", "A", "account_removed")
     ]
@@ -234,6 +244,21 @@ def test_a_volume_unusual_for_the_time_of_day_fires_in_the_morning() -> None:
     assert (fired.symbol, fired.basis, fired.reference, fired.measure) == ("D", "time_of_day", 40.0, 3.0)
 
 
+def test_on_the_day_of_a_split_all_that_is_known_of_earlier_days_is_in_today_s_shares() -> None:
+    earlier = EarlierDays(profiles={"D": tuple(10.0 for _ in range(BUCKETS))}, trade_volumes={"D": 10.0})
+    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_PLACES, earlier=earlier)
+    split = {"price": 2_000.0, "high": 2_000.0, "low": 2_000.0, "upper_limit": 2_600.0, "lower_limit": 1_400.0}
+    pipeline.see_snapshot(seen("D", 40.0, receive_time_ns=6_001 * SECOND_NS, **split))
+    assert not [event for event in pipeline.evaluate_all(6_001 * SECOND_NS) if isinstance(event, TriggerFired)]
+    pipeline.see_snapshot(seen("D", 15_040.0, receive_time_ns=6_011 * SECOND_NS, **split))
+    fired = [event for event in pipeline.evaluate_all(6_011 * SECOND_NS) if isinstance(event, TriggerFired)]
+    assert [(event.kind, event.reference, event.measure) for event in fired] == [
+        ("volume_surge", 50.0, 300.8),
+        ("trade_velocity", 0.0, 30.0),
+    ]
+    assert pipeline.members["D"].average_volume_20d == 5_000.0
+
+
 def test_a_burst_between_two_looks_is_seen_by_the_second() -> None:
     pipeline = selector()
     pipeline.evaluate_all(0)
@@ -243,12 +268,29 @@ def test_a_burst_between_two_looks_is_seen_by_the_second() -> None:
     assert [(event.symbol, event.kind, event.measure) for event in fired] == [("A", "trade_velocity", 12.0)]
 
 
+def test_a_row_of_conflated_trades_is_seen_with_its_rate_range_and_volume() -> None:
+    pipeline = selector()
+    pipeline.evaluate_all(0)
+    first, last = 5 * SECOND_NS, 5 * SECOND_NS + SECOND_NS // 2
+    row = TradesConflated(
+        "kis", "A", "2026-11-18", first, last, last + 1, 12, 90.0, 10_000.0, 10_150.0, 9_950.0, 10_000.0, 3_000.0, 30
+    )
+    pipeline.see_conflated(row)
+    fired = [event for event in pipeline.evaluate_held(6 * SECOND_NS) if isinstance(event, TriggerFired)]
+    assert [(event.kind, event.measure) for event in fired] == [
+        ("volume_surge", 3.0),
+        ("trade_velocity", 12.0),
+        ("volatility_spike", 2.0),
+    ]
+    assert pipeline.volume_of("A") == (3_000.0, last + 1)
+
+
 def test_a_new_process_takes_the_places_over_as_they_were() -> None:
     pipeline = selector()
     pipeline.see_snapshot(seen("D", 3_000.0))
     held = [event for event in pipeline.evaluate_all(0) if isinstance(event, SlotAssigned)]
     successor = selector()
-    successor.take_over(held, 5)
+    successor.take_over(left(held), 5)
     assert successor.wanted == pipeline.wanted
     assert list(successor.evaluate_all(6)) == []
 

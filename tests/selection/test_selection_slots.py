@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.events import TriggerKind
-from observer.selection.settings import SlotSettings
-from observer.selection.slots import (
+from observer.selection.places import (
     AllocationStrategy,
     Assign,
     Decision,
@@ -20,12 +19,12 @@ from observer.selection.slots import (
     Overflow,
     Release,
     SlotState,
-    allocate,
     empty_slots,
     restore,
     restore_by_account,
-    unpin,
 )
+from observer.selection.settings import SlotSettings
+from observer.selection.slots import allocate, unpin
 from observer.selection.triggers import Candidate
 from tests.selection.builders import candidate, filler, pinned
 

@@ -12,7 +12,7 @@ from bus.producer import Producer
 from observer.clock import ManualClock
 from observer.providers.interfaces import Lane, Quote
 from observer.selection.sampling import SamplingSettings
-from observer.streaming.keeping import TradeKeeping
+from observer.streaming.keeping import Kept, TradeKeeping
 from tests.builders import trades
 
 SYMBOL = "005930"
@@ -45,10 +45,14 @@ class Scene:
         self.published: list[Event] = []
         self.quotes = SlowQuotes(missed[-1].cumulative_volume)
         self.producer = Producer(Outbox(folder / "outbox", "test", "1" * 32), f"ipc://{folder}/nobody")
-        self.keeping = TradeKeeping(self.producer, self.quotes, ManualClock(), SamplingSettings(), "2026-11-18")
+        self.seen: list[Kept] = []
+        self.keeping = TradeKeeping(
+            self.producer, self.quotes, ManualClock(), SamplingSettings(), "2026-11-18", self.seen.append
+        )
         self.keeping.watch(SYMBOL)
         for trade in trades(5):
-            assert self.keeping.take(trade)
+            self.keeping.take(trade)
+        assert self.seen == trades(5)
         self.keeping.detector.interrupted(SYMBOL, "reconnect")
         self.settling: list[asyncio.Task[None]] = []
 
@@ -82,7 +86,8 @@ def test_a_symbol_that_comes_back_while_it_is_being_left_is_still_watched(
         gap = scene.keeping.detector.observe(after)
         assert isinstance(gap, GapDetected)
         assert gap.missing_volume == sum(trade.volume for trade in missed)
-        assert not scene.keeping.take(after), "it was seen before"
+        scene.keeping.take(after)
+        assert after not in scene.seen, "it was judged before"
         scene.producer.close()
 
     asyncio.run(test())

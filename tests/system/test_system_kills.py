@@ -1,12 +1,15 @@
-"""kill -9 of every process in turn, the core writer twice: the day goes on and nothing is lost or doubled."""
+"""kill -9 of every process in turn, the core writer twice: the day goes on, nothing is lost or doubled, and what was
+decided on it, by two processes of Track B, can be decided again.
+"""
 
+import json
 import os
 import signal
 
 import pytest
 
 from tests.system.conftest import Day
-from tests.system.running import PROCESSES, System, demo, is_sound, short_folder
+from tests.system.running import PROCESSES, System, demo, is_sound, observer, short_folder
 
 pytestmark = pytest.mark.system
 
@@ -48,3 +51,15 @@ def test_a_day_of_kills_ends_as_a_day_without(day: Day) -> None:
         assert exit_status == 0, system.errors
         assert is_sound(system.database)
         assert system.left_behind() == []
+        decisions_are_made_again(system)
+
+
+def decisions_are_made_again(system: System) -> None:
+    steps = "SELECT step FROM selection_steps WHERE step IN ('began', 'opened', 'taken_over') ORDER BY stream, sequence"
+    assert system.rows(steps) == [("began",), ("opened",), ("began",), ("taken_over",)]
+    [[session_date]] = system.rows("SELECT DISTINCT session_date FROM selection_steps")
+    words = ("decisions", "verify", session_date, "--json", "--config", system.folder / "observer.toml")
+    told = observer(*words, cwd=system.folder)
+    assert told.returncode == 0, told.stdout + told.stderr
+    same = json.loads(told.stdout)["same"]
+    assert [(same["SlotAssigned"],)] == system.rows("SELECT count(*) FROM slot_assignments")

@@ -2,6 +2,7 @@
 split on it; and a holiday.
 """
 
+import json
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.fault_day import judged
+from tests.system.running import observer
 from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
 
 pytestmark = pytest.mark.system
@@ -31,11 +33,22 @@ def exam_day() -> Iterator[tuple[dict[str, Any], StagedDay]]:
         speed=1000, symbols=SYMBOLS, accounts=4, seed=SEED, session=EXAM_DAY, begins=(8, 30), changes=CHANGES
     ) as day:
         day.begin()
+        day.until_second(10 * 3600 + 40 * 60)
+        assert ordered(day, "slots", "pin", HALTED)["detail"].startswith(f"{HALTED} is pinned: place")
+        day.until_second(11 * 3600 + 44 * 60)
+        day.kill("track-b")
         day.until_second(16 * 3600 + 6 * 60)
         day.until_gaps_are_closed()
         told = judged(day, day.folder)
         assert stopped(day) == 0
         yield told, day
+
+
+def ordered(day: StagedDay, *words: str) -> dict[str, Any]:
+    """What a command answers that must succeed."""
+    told = observer(*words, "--json", "--config", day.configuration, cwd=day.folder)
+    assert told.returncode == 0, told.stdout + told.stderr
+    return dict(json.loads(told.stdout))
 
 
 def hours(day: StagedDay, query: str) -> list[tuple[Any, ...]]:
@@ -70,6 +83,19 @@ class TestExamDay:
         )
         assert released
         assert "11:26" <= released[0][0] <= "11:40"
+
+    def test_a_pinned_symbol_has_its_place_again_when_trading_resumes_also_after_a_restart(
+        self, exam_day: tuple[Any, StagedDay]
+    ) -> None:
+        _, day = exam_day
+        given = hours(
+            day, f"SELECT hhmm(assigned_ns; FROM slot_assignments WHERE symbol = '{HALTED}' AND reason = 'pinned'"
+        )
+        assert given[-1][0] >= "11:56"  # a sweep sees that it is traded again
+
+    def test_what_was_decided_is_decided_again(self, exam_day: tuple[Any, StagedDay]) -> None:
+        _, day = exam_day
+        assert ordered(day, "decisions", "verify", EXAM_DAY.isoformat())["is_same"]
 
     def test_a_symbol_at_its_upper_limit_loses_its_place_and_gets_none(self, exam_day: tuple[Any, StagedDay]) -> None:
         _, day = exam_day

@@ -1,0 +1,178 @@
+"""What a process that takes places over knows of them: all that the events tell of who has, had and wants which."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import ChurnGuardChanged, Event, SelectionAdvanced, SelectionStep, SlotOverflowed
+from observer.selection.places import DropReason, SlotState, empty_slots
+from observer.selection.places_told import PlacesTold, taken_over
+from observer.selection.selector import Selector, decided_event
+from observer.selection.settings import SelectionSettings, SlotSettings, TriggersSettings
+from observer.selection.slots import allocate
+from observer.selection.triggers import Candidate
+from tests.selection.builders import candidate, filler, member
+
+S = 1_000_000_000
+LIFE_NS = round(TriggersSettings().volume_surge.ttl_seconds) * S
+SETTINGS = SelectionSettings(slots=SlotSettings(max_slots=2, churn_window_seconds=100.0))
+ACCOUNTS = {"main": 2, "second": 1}
+
+
+class Past:
+    """An earlier process: its places, and what it published."""
+
+    def __init__(self) -> None:
+        self.state = empty_slots(ACCOUNTS)
+        self.told: list[Event] = []
+
+    def step(self, *candidates: Candidate, now_ns: int, closed: AbstractSet[str] = frozenset()) -> None:
+        self.state, decisions = allocate(self.state, candidates, now_ns, SETTINGS.slots, {}, closed)
+        self.told += [decided_event(decision, now_ns) for decision in decisions]
+
+
+def left(events: Iterable[Event]) -> PlacesTold:
+    told = PlacesTold()
+    for event in events:
+        told.see(event)
+    return told
+
+
+def after(past: Past, now_ns: int, dropped: Mapping[str, DropReason] = {}) -> SlotState:
+    members = {symbol: member(symbol) for symbol in "ABCDEFGH"}
+    return taken_over(left(past.told), empty_slots(ACCOUNTS), members, dropped, now_ns, SETTINGS)[0]
+
+
+def held(state: SlotState) -> Sequence[tuple[str, str | None, str | None]]:
+    """Each place with its holder, and where that came from."""
+    return [(place.slot, place.candidate.symbol if place.candidate else None, place.home) for place in state.places]
+
+
+def long(symbol: str, score: float, now_ns: int) -> Candidate:
+    """A volume surge with a whole life before it."""
+    return candidate(symbol, score, expires_ns=now_ns + LIFE_NS)
+
+
+ROUNDS = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.sampled_from("ABCDEFGH"), st.integers(2, 30)), max_size=6),
+        st.sampled_from([frozenset(), frozenset({"main"}), frozenset({"second"})]),
+        st.integers(1, 60),
+    ),
+    max_size=12,
+)
+
+
+@given(ROUNDS)
+def test_whatever_happened_the_places_homes_turn_and_replacements_are_known_again(
+    rounds: list[tuple[list[tuple[str, int]], AbstractSet[str], int]],
+) -> None:
+    past, now_ns = Past(), 0
+    for offered, closed, seconds in rounds:
+        now_ns += seconds * S
+        past.step(
+            *(long(symbol, score, now_ns) for symbol, score in offered), filler("F", 1), now_ns=now_ns, closed=closed
+        )
+    state = after(past, now_ns)
+    assert held(state) == held(past.state)
+    assert state.turn == past.state.turn
+    assert state.churn == past.state.churn.after(0, now_ns, SETTINGS.slots)
+    assert not state.waiting.keys() & state.symbols
+    assert state.overflowed <= state.waiting.keys()
+
+
+def test_who_moved_is_home_again_when_its_account_is_open_after_a_restart() -> None:
+    past = Past()
+    past.step(long("A", 20, 0), now_ns=0)
+    past.step(now_ns=1, closed={"main"})
+    assert held(past.state)[2] == ("second:01", "A", "main:01")
+    state, decisions = allocate(after(past, 2), [], 2, SETTINGS.slots)
+    assert held(state)[0] == ("main:01", "A", None)
+    assert [decision.reason for decision in decisions] == ["moved_home", "moved_home"]
+
+
+def test_who_was_refused_waits_on_while_its_trigger_lives_and_is_not_refused_again() -> None:
+    past = Past()
+    past.step(*(long(symbol, 20, 0) for symbol in "ABC"), long("D", 15, 0), now_ns=0)
+    state = after(past, LIFE_NS - 1)
+    assert state.waiting.keys() == state.overflowed == {"D"}
+    assert state.waiting["D"].market_cap_krw == member("D").market_cap_krw
+    assert after(past, LIFE_NS).waiting == {}
+
+
+def test_who_was_replaced_waits_on_and_who_only_filled_does_not() -> None:
+    past = Past()
+    past.step(long("A", 10, 0), long("B", 20, 0), filler("F"), now_ns=0)
+    past.step(long("A", 10, 1), long("B", 20, 1), long("C", 20, 1), long("D", 20, 1), now_ns=1)
+    assert [event.symbol for event in past.told[-1:]] == ["D"]
+    state = after(past, 2)
+    assert (state.waiting.keys(), state.overflowed) == ({"A"}, frozenset())
+
+
+def test_who_may_hold_no_place_now_does_not_wait() -> None:
+    past = Past()
+    past.step(*(long(symbol, 20, 0) for symbol in "ABC"), long("D", 15, 0), now_ns=0)
+    assert after(past, 1, {"D": "halted"}).waiting == {}
+
+
+def test_a_refused_wish_does_not_wait() -> None:
+    past = Past()
+    past.told.append(SlotOverflowed("D", 0, "manual", 1.0, 11.2, 11.2, "all_places_pinned"))
+    assert after(past, 1).waiting == {}
+
+
+def test_the_replacements_of_the_last_minutes_still_guard_against_churn() -> None:
+    past = Past()
+    past.step(*(long(symbol, 10, 0) for symbol in "ABC"), now_ns=0)
+    past.step(long("D", 20, S), long("E", 20, S), now_ns=S)
+    assert after(past, 2 * S).churn.count(2 * S, SETTINGS.slots) == 2
+    assert after(past, 102 * S).churn.count(102 * S, SETTINGS.slots) == 0
+
+
+# --- what the whole pipeline takes over ---
+
+
+def advanced(step: SelectionStep, symbol: str = "", detail: str = "") -> SelectionAdvanced:
+    return SelectionAdvanced("2026-11-18", 0, step, symbol, 0, 0, detail)
+
+
+def selector() -> Selector:
+    return Selector([member(symbol, rank=rank) for rank, symbol in enumerate("ABCD", 1)], ACCOUNTS, SETTINGS)
+
+
+def test_after_a_restart_a_pin_is_still_one() -> None:
+    before = selector()
+    before.evaluate_all(0)
+    events: list[Event] = [*before.pin("D", 1).events, advanced("pinned", "D")]
+    successor = selector()
+    successor.take_over(left(events), 5)
+    assert successor.wanted == ("D",)
+    assert successor.unpin("D", 6).events
+
+
+def test_after_a_restart_a_wish_that_waited_waits_on() -> None:
+    successor = selector()
+    successor.see_listing("D", delisted=False, suspended=True)
+    successor.take_over(left([advanced("pinned", "D", "halted")]), 0)
+    successor.evaluate_all(1)
+    assert "D" not in successor.wanted
+    successor.see_listing("D", delisted=False, suspended=False)
+    successor.evaluate_all(2)
+    assert successor.wanted[0] == "D"
+
+
+def test_accounts_that_were_closed_are_closed_as_far_as_they_are_still_there() -> None:
+    successor = selector()
+    successor.take_over(left([advanced("accounts_closed", detail="main,removed")]), 0)
+    assert successor.closed_accounts == {"main"}
+
+
+@pytest.mark.parametrize("engaged", [True, False])
+def test_that_the_guard_is_engaged_is_not_told_twice(engaged: bool) -> None:
+    successor = selector()
+    successor.take_over(left([ChurnGuardChanged(0, engaged, 2, 1.5)]), 0)
+    told = [event.engaged for event in successor.evaluate_held(1) if isinstance(event, ChurnGuardChanged)]
+    assert told == ([False] if engaged else [])

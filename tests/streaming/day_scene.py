@@ -1,0 +1,245 @@
+"""A day of Track B in one process: configuration, database, outbox and feed are real; the broker's line does as told.
+
+Market time stands unless the test moves it. What is published is stored when the test says so, as by the writer.
+"""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Literal, TypeVar
+
+import msgspec
+
+from bus.codec import decode_events, unpack
+from bus.delivery import Delivered
+from bus.events import ConnectionChanged, Event, Snapshot, SweepCompleted, Trade, UniverseBuilt
+from bus.feed import FeedPublisher
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.brokers import Brokers
+from observer.clock import ManualClock, kst_ns
+from observer.config import Settings, load_settings
+from observer.practice import DAY, Practice, write_practice
+from observer.providers.interfaces import Lane, Quote, StreamListener
+from observer.schedule.phases import ScheduleSettings, plan
+from observer.schedule.trading_day import TradingDay
+from observer.selection.sampling import SamplingSettings
+from observer.selection.selector import Selector
+from observer.selection.settings import SlotSettings
+from observer.selection.universe import KOREAN_STOCKS
+from observer.store.engine import migrate
+from observer.store.reader import StoreReader
+from observer.store.writer import StoreWriter
+from observer.streaming.day import StreamingDay
+from tests.builders import trade
+from tests.selection.builders import member, seen
+
+Kind = TypeVar("Kind", bound=Event)
+
+SESSION = DAY.isoformat()
+SYMBOLS = [f"{number:06d}" for number in range(30)]
+PLACES = 10
+DEADLINE_S = 10.0
+OPENS_NS, CLOSES_NS = kst_ns(DAY, 9), kst_ns(DAY, 15, 30)
+PLAN = plan(TradingDay(DAY, OPENS_NS, CLOSES_NS, "test"), ScheduleSettings())
+
+
+class Line:
+    """A broker's connection that takes every registration, if it comes up at all. Satisfies `TradeStream`."""
+
+    capacity = 41
+
+    def __init__(self, account: str, listener: StreamListener, *, is_down: bool) -> None:
+        self.account = account
+        self.listener = listener
+        self._is_down = is_down
+        self.registered: frozenset[str] = frozenset()
+        self.anew: list[str] = []  # whose registration was taken back and asked for again
+        self._wanted: frozenset[str] = frozenset()
+        self._left: set[str] = set()
+
+    def want(self, symbols: Sequence[str]) -> None:
+        self._wanted = frozenset(symbols)
+        asyncio.get_running_loop().call_soon(self._answer)
+
+    def _answer(self) -> None:
+        gone, new = self.registered - self._wanted, self._wanted - self.registered
+        self.registered = self._wanted
+        for symbol in sorted(gone):
+            self._left.add(symbol)
+            self.listener.on_unregistered(symbol, "removed")
+        for symbol in sorted(new):
+            self.anew += [symbol] if symbol in self._left else []
+            self.listener.on_registered(symbol)
+
+    async def run(self) -> None:
+        if not self._is_down:
+            self.tell("connected")
+        await asyncio.Event().wait()
+
+    def tell(self, state: Literal["connected", "lost"]) -> None:
+        self.listener.on_connection(ConnectionChanged("kis", self.account, PLAN.track_b_start_ns, state, "", 0))
+
+
+class NoQuotes:
+    """Nobody is asked for in these scenes."""
+
+    quotes_per_call = 30
+
+    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
+        return []
+
+
+class Market:
+    """The database, the feed and the clock, over all processes of the day."""
+
+    def __init__(self, folder: Path, sampling: SamplingSettings, accounts: int, places: int) -> None:
+        self.folder = folder
+        self.clock = ManualClock(PLAN.context_sync_ns)
+        settings = load_settings(write_practice(folder, Practice(symbols=10, seed=7, accounts=accounts)))
+        slots = SlotSettings(max_slots=places)
+        selection = msgspec.structs.replace(settings.selection, slots=slots)
+        track_b = msgspec.structs.replace(settings.track_b, evaluation_s=1.0, sampling=sampling)
+        self.settings: Settings = msgspec.structs.replace(settings, selection=selection, track_b=track_b)
+        self.url = f"sqlite:///{folder}/observer.db"
+        migrate(self.url)
+        self.writer = StoreWriter(self.url)
+        self.writer.open()
+        self.feed_address = f"ipc://{folder}/feed"
+        self.feed = FeedPublisher(self.feed_address)
+        self.processes = 0
+        self.down: set[str] = set()  # accounts whose streams do not come up
+        self.sweeps = 0
+        self.traded: dict[str, tuple[float, int]] = {}  # by symbol: the day's volume, and its count of trades
+        members = [member(each, rank=rank, market_cap_krw=1e13 / rank) for rank, each in enumerate(SYMBOLS, 1)]
+        built = UniverseBuilt("kis", KOREAN_STOCKS, SESSION, SESSION, 0, len(members), len(members), 0.0)
+        self.store("a" * 32, *members, built)
+
+    def store(self, stream: str, *events: Event) -> None:
+        mark = self.writer.high_water_marks([stream])[stream]
+        self.writer.commit([Delivered("test", stream, mark + 1, events)])
+
+    def sweep(self, volume: float, **changes: object) -> SweepCompleted:
+        """Track A sees every symbol with this volume."""
+        self.sweeps += 1
+        now_ns = self.clock.now_ns()
+        times = {"session_date": SESSION, "sweep": self.sweeps, "receive_time_ns": now_ns}
+        snapshots: list[Snapshot] = [seen(symbol, volume, **times, **changes) for symbol in SYMBOLS]
+        swept = SweepCompleted("kis", SESSION, self.sweeps, now_ns, now_ns, 30, 30, 1)
+        self.store("a" * 32, *snapshots, swept)
+        return swept
+
+    def tell(self, swept: SweepCompleted) -> None:
+        self.feed.publish([Delivered("track-a", "a" * 32, 1, [swept])])
+
+    def trade(self, symbol: str, volume: float, price: float) -> Trade:
+        """The symbol trades now."""
+        before, count = self.traded.get(symbol, (0.0, 0))
+        self.traded[symbol] = before + volume, count + 1
+        now_ns = self.clock.now_ns()
+        made = trade(symbol=symbol, volume=volume, price=price, cumulative_volume=before + volume)
+        times = {"exchange_time_ns": now_ns, "receive_time_ns": now_ns + 1}
+        return msgspec.structs.replace(made, session_date=SESSION, cumulative_trades=count + 1, **times)
+
+    def close(self) -> None:
+        self.feed.close()
+        self.writer.close()
+
+
+class Process:
+    """One process of Track B on that day."""
+
+    def __init__(self, market: Market, producer: Producer, outbox: Outbox, reader: StoreReader) -> None:
+        self.market = market
+        self._producer, self._outbox = producer, outbox
+        self._stored = 0
+        brokers = Brokers(market.settings, market.clock, Random(1))
+        self.lines: list[Line] = []
+        for account in brokers.accounts:
+            account.stream = partial(self._line, account.name)  # type: ignore[method-assign,assignment]
+        self.day = StreamingDay(
+            plan=PLAN,
+            settings=market.settings,
+            brokers=brokers,
+            quotes=NoQuotes(),
+            producer=producer,
+            reader=reader,
+            feed_address=market.feed_address,
+            clock=market.clock,
+        )
+        self.selector: Selector
+
+    def _line(self, account: str, listener: StreamListener) -> Line:
+        self.lines.append(Line(account, listener, is_down=account in self.market.down))
+        return self.lines[-1]
+
+    @property
+    def events(self) -> list[Event]:
+        """What this process published until now."""
+        self._producer.flush()
+        return [event for _, events in self._batches(1) for event in events]
+
+    def _batches(self, sequence: int) -> Iterator[tuple[int, Sequence[Event]]]:
+        while sequence <= self._producer.published:
+            packed, last = self._outbox.batch_at(self._outbox.stream, sequence)
+            yield sequence, decode_events(unpack(packed))  # type: ignore[misc]
+            sequence = last + 1
+
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """Those of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def stored(self) -> None:
+        """The writer commits all of it."""
+        self._producer.flush()
+        for sequence, events in self._batches(self._stored + 1):
+            self.market.writer.commit([Delivered("track-b", self._outbox.stream, sequence, events)])
+        self._stored = self._producer.published
+
+    async def until(
+        self, condition: Callable[[], object], *, swept: SweepCompleted | None = None, step_s: float = 1.0
+    ) -> None:
+        """Let market time go by, and tell of a sweep, until it is so."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not condition():
+                if swept is not None:
+                    self.market.tell(swept)
+                await self.market.clock.advance(step_s)
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def process(market: Market) -> AsyncIterator[Process]:
+    """A process that has begun its day; it is killed at the end of the block: nothing of it goes on or is told."""
+    market.processes += 1
+    stream = f"{market.processes:032d}"
+    outbox = Outbox(market.folder / f"outbox-{stream}", "track-b", stream)
+    producer = Producer(outbox, f"ipc://{market.folder}/nobody")
+    with StoreReader(market.url) as reader, contextlib.suppress(asyncio.CancelledError):
+        running = Process(market, producer, outbox, reader)
+        async with asyncio.TaskGroup() as tasks:
+            beginning = tasks.create_task(running.day.begin(tasks))
+            await running.until(beginning.done)
+            running.selector, following = beginning.result()
+            try:
+                yield running
+            finally:
+                running.stored()
+                for task in following:
+                    task.cancel()
+    producer.close()
+
+
+@contextlib.contextmanager
+def market(sampling: SamplingSettings, accounts: int = 1, places: int = PLACES) -> Iterator[Market]:
+    with tempfile.TemporaryDirectory(prefix="obs") as folder:
+        made = Market(Path(folder), sampling, accounts, places)
+        try:
+            yield made
+        finally:
+            made.close()

@@ -1,0 +1,153 @@
+"""A day of Track B as its worker has it: what is wired to what, and what a process that takes over goes on with."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+
+from bus.events import AlertRaised, GapDetected, SelectionAdvanced, SlotAssigned, SlotOverflowed, TradesConflated
+from observer.cli.decisions import verified_day
+from observer.selection.sampling import SamplingSettings
+from observer.store.reader import StoreReader
+from observer.streaming.pins import Pins
+from tests.selection.builders import state
+from tests.streaming.day_scene import PLACES, SESSION, SYMBOLS, Market, Process, market, process
+
+SURGE = 9_000.0
+SAMPLING = SamplingSettings()
+BUSY = SamplingSettings(degrade_above_events=1, recover_below_events=0)
+
+
+def play(
+    scene: Callable[[Market], Awaitable[None]],
+    sampling: SamplingSettings = SAMPLING,
+    accounts: int = 1,
+    places: int = PLACES,
+) -> None:
+    async def played() -> None:
+        with market(sampling, accounts, places) as made:
+            await scene(made)
+
+    asyncio.run(played())
+
+
+def alerts(running: Process) -> list[str]:
+    return [alert.text for alert in running.of(AlertRaised)]
+
+
+def steps(running: Process) -> list[str]:
+    return [advanced.step for advanced in running.of(SelectionAdvanced)]
+
+
+def pins(running: Process) -> Pins:
+    return Pins(running.selector, running.day.moment, running.day.carry_out)
+
+
+def test_when_many_symbols_find_no_place_it_is_told_once_also_after_a_restart() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as first:
+            swept = made.sweep(SURGE)
+            await first.until(lambda: any("places of the stream" in text for text in alerts(first)), swept=swept)
+            assert len(first.of(SlotOverflowed)) == len(SYMBOLS) - PLACES
+            assert [text for text in alerts(first) if "urgent (66.7% of the symbols" in text]
+        async with process(made) as second:
+            looks = len(steps(second)) + 2
+            await second.until(lambda: len(steps(second)) >= looks)
+            assert steps(second)[:2] == ["began", "taken_over"]
+            assert not [text for text in alerts(second) if "places of the stream" in text]
+            await made.clock.advance(3_600)
+            await second.until(lambda: [text for text in alerts(second) if "last hour: normal" in text])
+
+    play(scene)
+
+
+def test_a_symbol_that_is_registered_and_not_heard_is_registered_anew() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as running:
+            [line] = running.lines
+            await running.until(lambda: len(line.registered) == PLACES)
+            await running.until(lambda: "swept" in steps(running), swept=made.sweep(10.0))
+            await running.until(lambda: line.anew, swept=made.sweep(30.0))
+            assert set(line.anew) == line.registered == set(running.selector.wanted)
+            assert [text for text in alerts(running) if "(20 shares behind)" in text]
+
+    play(scene)
+
+
+def test_a_wish_outlives_a_restart_also_while_it_waits() -> None:
+    async def scene(made: Market) -> None:
+        last, halted = SYMBOLS[-1], SYMBOLS[-2]
+        async with process(made) as first:
+            first.day.on_facts([state(halted, halted=True)])
+            assert "place main:10" in pins(first).pin(last).detail
+            told = pins(first).pin(halted).detail
+            assert told == f"{halted} is pinned; halted: gets a place when trading resumes"
+        async with process(made) as second:
+            assert second.selector.wanted[0] == last
+            await second.until(lambda: "held" in steps(second))
+            assert halted not in second.selector.wanted
+            second.day.on_facts([state(halted, halted=False)])
+            await second.until(lambda: halted in second.selector.wanted)
+            assert pins(second).unpin(halted).detail == f"{halted} is unpinned: place main:09"
+
+    play(scene)
+
+
+def test_who_moved_stays_away_over_a_restart_until_the_stream_at_home_is_up_again() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as first:
+            first.lines[1].tell("lost")
+            await first.until(lambda: moves(first), step_s=20.0)
+            away = moves(first)
+            assert {reason for reason, _ in away} == {"moved"}
+        made.down = {first.lines[1].account}
+        async with process(made) as second:
+            looks = len(steps(second)) + 2
+            await second.until(lambda: len(steps(second)) >= looks)
+            assert moves(second) == []
+            second.lines[1].tell("connected")
+            await second.until(lambda: moves(second))
+            assert moves(second) == [("moved_home", symbol) for _, symbol in away]
+
+    play(scene, accounts=2, places=20)
+
+
+def moves(running: Process) -> list[tuple[str, str]]:
+    return [(each.reason, each.symbol) for each in running.of(SlotAssigned) if each.reason.startswith("moved")]
+
+
+async def busy_while(made: Market, running: Process, chance: Random) -> None:
+    """Trades come faster than anything is stored, some do not come, and people, sweeps and halts are in between."""
+    [line] = running.lines
+    for _ in range(60):
+        symbol = chance.choice(sorted(line.registered)[:3])
+        made_now = made.trade(symbol, 10.0 * chance.randint(1, 9), 10_000.0 + chance.randint(-90, 90))
+        if chance.random() < 0.9:
+            running.day.on_trades([made_now])
+        await made.clock.advance(0.02)
+    pins(running).pin(chance.choice(SYMBOLS))
+    running.day.on_facts([state(chance.choice(SYMBOLS), halted=True)])
+    looks, seen = steps(running).count("held"), made.sweep(chance.choice([2_000.0, SURGE]))
+    await running.until(lambda: "swept" in steps(running), swept=seen)
+    await running.until(lambda: steps(running).count("held") > looks)
+
+
+def test_under_load_and_over_a_restart_what_was_decided_is_decided_again() -> None:
+    async def scene(made: Market) -> None:
+        chance = Random(1)
+        async with process(made) as first:
+            await first.until(lambda: "held" in steps(first))
+            await busy_while(made, first, chance)
+            assert max(row.trades for row in first.of(TradesConflated)) > 1
+            assert first.of(GapDetected)
+        async with process(made) as second:
+            await second.until(lambda: "held" in steps(second))
+            await busy_while(made, second, chance)
+            await second.day.end(second.selector)
+            published = {type(event).__name__ for event in second.events}
+        with StoreReader(made.url) as reader:
+            verdict = verified_day(reader, made.settings, SESSION)
+        assert verdict.is_same, verdict
+        assert verdict.same.keys() >= {"GapDetected", "TriggerFired", "SlotAssigned", "SlotReleased"}
+        assert "TradesConflated" in published
+
+    play(scene, BUSY)
