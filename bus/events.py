@@ -24,7 +24,17 @@ FundChange = Literal["new", "removed", "relisted", "changed", "same"]
 FundJob = Literal["fund_list", "fund_values", "fund_ranges", "fund_measures"]
 Severity = Literal["info", "warning", "critical"]
 SelectionStep = Literal[
-    "began", "opened", "taken_over", "swept", "held", "listing", "accounts_closed", "pinned", "unpinned", "closed"
+    "began",
+    "wishes_kept",
+    "opened",
+    "taken_over",
+    "swept",
+    "held",
+    "listing",
+    "accounts_closed",
+    "pinned",
+    "unpinned",
+    "closed",
 ]
 WatchStep = Literal["resumed", "started", "interrupted", "settled", "stopped"]
 

@@ -98,7 +98,7 @@ def why(
 
 @app.command()
 def pin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Stream this symbol, whatever its score, until it is unpinned or the day's stream ends.
+    """Stream this symbol, whatever its score, today and every day until it is unpinned.
 
     One that is halted, or at its upper limit, gets a place as soon as it may have one.
     """

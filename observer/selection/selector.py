@@ -163,6 +163,17 @@ class Selector:
         held = [place.candidate.symbol for place in self._state.places if place.candidate is not None]
         return self._evaluate(held, now_ns)  # in the order of the places: a set's differs from process to process
 
+    def keep_wishes(self, symbols: Iterable[str], now_ns: int) -> Sequence[Event]:
+        """The wishes of earlier days, in the order of asking: whoever is not in this day's universe waits."""
+        self._wishes = dict.fromkeys(symbols)
+        return self._allocate([], now_ns)
+
+    @property
+    def waiting_wishes(self) -> Mapping[str, WaitReason]:
+        """The wishes without a place, and why they have none."""
+        held = self._state.symbols
+        return {symbol: self._waits_for(symbol) for symbol in self._wishes if symbol not in held}
+
     def pin(self, symbol: str, now_ns: int) -> Wished | NotWished:
         """A person wants the symbol streamed: it gets a place before any that is not pinned.
 
@@ -195,6 +206,8 @@ class Selector:
 
     def _waits_for(self, symbol: str) -> WaitReason:
         """Why a wish has no place."""
+        if symbol not in self._sights.members:
+            return "not_in_universe"
         return self._sights.dropped.get(symbol, "all_places_pinned")
 
     def _refused(self, wish: Candidate, reason: Literal["delisted", "all_places_pinned"], now_ns: int) -> NotWished:
@@ -217,7 +230,6 @@ class Selector:
         held = [(place.slot, place.candidate) for place in self._state.places if place.candidate is not None]
         places = tuple(type(place)(place.slot) for place in self._state.places)
         self._state = msgspec.structs.replace(self._state, places=places)
-        self._wishes.clear()
         return [SlotReleased(slot, held_by.symbol, now_ns, held_by.score, "closed") for slot, held_by in held]
 
     def _evaluate(self, symbols: Iterable[str], now_ns: int) -> Sequence[Event]:

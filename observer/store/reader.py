@@ -46,7 +46,7 @@ from observer.store.continuity import (
     trades_of,
     triggers_fired,
 )
-from observer.store.decisions import decision_events, place_events
+from observer.store.decisions import decision_events, place_events, wishes_before
 from observer.store.earlier import bucket_volumes, swept_sessions, trade_volumes
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import event_of, slots_in_use
@@ -263,6 +263,11 @@ class StoreReader:
         """What of it tells of places and wishes."""
         with self._asking() as connection:
             return list(place_events(connection, session_date))
+
+    def wishes_before(self, session_date: str) -> Sequence[str]:
+        """The symbols that stood pinned at the end of the last day before, in the order of asking."""
+        with self._asking() as connection:
+            return wishes_before(connection, session_date)
 
     def open_slots(self, since_ns: int = 0) -> Sequence[SlotAssigned]:
         """The assignments that stand: of each slot the last one since that time, unless the slot was released again."""

@@ -41,6 +41,7 @@ from observer.selection import context
 from observer.selection.overflow import OverflowWatch, rates_of
 from observer.selection.selector import Selector
 from observer.selection.universe import KOREAN_STOCKS
+from observer.selection.wishes import kept_detail
 from observer.store.reader import StoreReader
 from observer.streaming import steps
 from observer.streaming.earlier import earlier_days
@@ -199,8 +200,13 @@ class StreamingDay:
         self._begin(selector, seen)
         opening, base = steps.opening_of(seen)
         self._producer.publish(context.synced_event(base, self._session_date, self._clock.now_ns()))
+        wishes = await asyncio.to_thread(self._reader.wishes_before, self._session_date)
         await self._clock.sleep_until(self._plan.track_b_start_ns)
         now_ns = self.moment()
+        if wishes:
+            kept = selector.keep_wishes(wishes, now_ns)
+            detail = kept_detail(wishes, selector.waiting_wishes)
+            self.carry_out(selector, "wishes_kept", now_ns, kept, detail=detail)
         self.carry_out(selector, "opened", now_ns, steps.open_places(selector, opening, base, now_ns, settings))
 
     def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:

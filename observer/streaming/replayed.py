@@ -31,6 +31,7 @@ from observer.errors import NotReplayableError
 from observer.gaps.detector import GapDetector, Mark
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
+from observer.selection.wishes import kept_of
 from observer.streaming import steps
 
 Decision = TriggerFired | SlotAssigned | SlotReleased | SlotOverflowed | ChurnGuardChanged | GapDetected
@@ -151,6 +152,8 @@ class DecisionReplay:
         match advanced.step:
             case "opened":
                 return steps.open_places(selector, *steps.opening_of(self._seen), now_ns, self._settings)
+            case "wishes_kept":
+                return selector.keep_wishes(kept_of(advanced.detail), now_ns)
             case "taken_over":
                 return steps.take_over(selector, self._told, now_ns)
             case "swept":

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 
+import msgspec
+
 from bus.events import AlertRaised, GapDetected, SelectionAdvanced, SlotAssigned, SlotOverflowed, TradesConflated
 from observer.cli.decisions import verified_day
 from observer.selection.sampling import SamplingSettings
@@ -88,6 +90,20 @@ def test_a_wish_outlives_a_restart_also_while_it_waits() -> None:
             second.day.on_facts([state(halted, halted=False)])
             await second.until(lambda: halted in second.selector.wanted)
             assert pins(second).unpin(halted).detail == f"{halted} is unpinned: place main:09"
+
+    play(scene)
+
+
+def test_a_wish_stands_on_the_next_day_until_it_is_taken_back() -> None:
+    async def scene(made: Market) -> None:
+        last = SYMBOLS[-1]
+        pinned = SelectionAdvanced("2026-11-17", 1, "pinned", last, 0, 0, "")
+        made.store("b" * 32, pinned, msgspec.structs.replace(pinned, symbol="000ZZZ"))
+        async with process(made) as running:
+            assert running.selector.wanted[0] == last
+            [kept] = [each for each in running.of(SelectionAdvanced) if each.step == "wishes_kept"]
+            assert kept.detail == f"{last}=,000ZZZ=not_in_universe"
+            assert pins(running).unpin(last).detail == f"{last} is unpinned: place main:01"
 
     play(scene)
 
