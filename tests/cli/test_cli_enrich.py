@@ -204,7 +204,9 @@ def test_learned_tables_say_what_they_were_worth_on_held_back_stocks(folder, cap
     rows = "".join(f"{number:04}.HK,Financials\n" for number in range(200, 300))
     Path("known.csv").write_text(f"symbol,sector\n{rows}")
     assert typed("learn", "--masters", "masters", "--known", "known.csv", "--out", "learned", "--codes") == 0
-    assert "100.0 %" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "100.0 %" in told
+    assert "US, CN, JP, VN: unmeasured" in told
     table = json.loads(Path("learned/HK.json").read_text())
     assert (table["examples"], table["claimed"], table["right"]) == (100, 500, 500)
     assert typed("codes", "--tables", "learned", "--json") == 0
