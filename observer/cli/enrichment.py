@@ -112,6 +112,8 @@ class Enrichment:
         except ObserverError as error:
             logger.warning("%s of %s: %s", source.name, region, error)
             return f"{source.name}: {error}"
+        finally:
+            logger.info("%s of %s: %d asked for, %d left", source.name, region, len(wanted), len(work.pending))
         return ""
 
     def _store(self, region: Region, findings: Sequence[Finding]) -> None:
