@@ -210,6 +210,16 @@ def test_all_four_phases_from_nothing(told):
     told(scenario)
 
 
+@pytest.mark.parametrize("job", ["fund_values", "fund_measures", "fund_ranges"])
+def test_before_there_was_a_list_no_other_phase_counts_as_done(told, job):
+    async def scenario(scene):
+        with pytest.raises(DataFileError, match="their list comes first"):
+            await scene.collector().run(job, PLAN, ANEW)
+        assert scene.reader.last_fund_jobs() == {}
+
+    told(scenario)
+
+
 def test_values_that_were_cut_off_go_on_where_they_stopped(told):
     async def scenario(scene):
         collector = scene.collector()
