@@ -93,9 +93,10 @@ def show(
             shown = _moment(value) if name.endswith("_ns") else _text(value)
             table.add_row(name.removesuffix("_ns"), shown, sources.get(name, ""))
     Console().print(table)
+    typer.echo("in the lists:")
     for change in history:
         fields = f": {change.changed_fields}" if change.changed_fields else ""
-        typer.echo(f"{change.session_date} {change.change}{fields}")
+        typer.echo(f" {change.session_date} {change.change}{fields}")
 
 
 @app.command()
@@ -186,7 +187,9 @@ def _sorted(funds: Sequence[Fund], sort: str) -> Sequence[Fund]:
         return sorted(funds, key=lambda fund: fund.symbol)
     if sort not in keys:
         raise ConfigError(f"no order {sort!r}: there are {', '.join(SORTS)}")
-    return sorted(funds, key=lambda fund: -(getattr(fund, keys[sort]) or 0.0))
+    known = [fund for fund in funds if getattr(fund, keys[sort]) is not None]
+    unknown = [fund for fund in funds if getattr(fund, keys[sort]) is None]
+    return [*sorted(known, key=lambda fund: -float(getattr(fund, keys[sort]))), *unknown]
 
 
 def _funds_table(funds: Sequence[Fund]) -> Table:
@@ -253,7 +256,7 @@ def _text(value: object) -> str:
 
 
 def _fixed(value: float | None) -> str:
-    return "" if value is None else f"{value:,.2f}"
+    return "" if value is None else f"{value:z,.2f}"  # z: nothing is -0.00
 
 
 def _moment(value: object) -> str:
