@@ -37,7 +37,7 @@ PROCESSES: Final = (
     Process("accounts", "workers.accounts", 2, (*_DAY, "store", *_BROKER)),
     Process("master-file", "workers.master_file", 3, (*_DAY, "store", *_BROKER, "reference", "selection.universe")),
     Process("gap-recovery", "workers.gap_recovery", 3, ("run", "store", *_BROKER, "recovery")),
-    Process("funds", "workers.funds", 3, (*_DAY, "store", *_BROKER, "funds")),
+    Process("funds", "workers.funds", 3, (*_DAY, "store", *_BROKER, "funds", "sectors")),
     Process("track-a", "workers.track_a", 3, (*_DAY, "store", *_BROKER, "track_a")),
     Process("track-b", "workers.track_b", 3, (*_DAY, "store", *_BROKER, *_SELECTION, "track_b")),
 )
