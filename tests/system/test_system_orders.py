@@ -9,7 +9,7 @@ from tests.system.running import System, demo, observer, short_folder
 
 pytestmark = pytest.mark.system
 
-INTERRUPTED = 130  # nothing more is asked of the day; that one ends well to which nothing was said shows test_system_day
+INTERRUPTED = 130  # nothing more is asked of this day; that one ends well is shown by test_system_day
 
 
 def test_a_day_obeys_and_its_counts_stay_equal() -> None:
