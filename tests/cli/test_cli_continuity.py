@@ -11,9 +11,9 @@ from bus.delivery import Delivered
 from bus.events import SlotAssigned
 from observer.cli.app import command_line
 from observer.practice import Practice, write_practice
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.store.exporting import DAY, START_NS, recovery, refusal
+from tests.store.migrated import make_database
 
 Typed = Callable[..., Result]
 
@@ -25,7 +25,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     configuration = write_practice(tmp_path, Practice(symbols=10, seed=7))
     (tmp_path / "data").mkdir()
     url = f"sqlite:///{tmp_path / 'data' / 'observer.db'}"
-    migrate(url)
+    make_database(url)
     writer = StoreWriter(url)
     writer.open()
     place = SlotAssigned("a:01", "000001", START_NS, "volume_surge", 9.5, "free_place", None)

@@ -5,7 +5,6 @@ tables takes twenty times as long. What needs a whole database there has one for
 """
 
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,8 @@ from psycopg import sql
 from sqlalchemy import create_engine, make_url
 
 from observer.store.engine import migrate
-from observer.store.tables import METADATA, SCHEMA_REVISION
+from observer.store.tables import METADATA
+from tests.store.migrated import make_database
 
 SERVER_URL = make_url(os.environ.get("OBSERVER_TEST_POSTGRES", "postgresql+psycopg://root@127.0.0.1:5432/test"))
 
@@ -63,29 +63,22 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def migrated_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What migrations make of an empty file, to be copied: that is quicker than making it for every test."""
-    path = tmp_path_factory.mktemp("migrated") / "observer.sqlite3"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
 def postgresql_schema_for_all() -> Iterator[str]:
     """The URL of a schema with the current tables, whose rows are those of whoever used it last."""
     with postgresql_schema() as url:
-        _create_schema(url)
+        make_database(url)
         yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path, migrated_sqlite_file: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database with the current schema and no rows."""
     if request.param == "sqlite":
-        shutil.copyfile(migrated_sqlite_file, tmp_path / "observer.sqlite3")
-        return f"sqlite:///{tmp_path / 'observer.sqlite3'}"
-    url: str = request.getfixturevalue("postgresql_schema_for_all")
-    _empty(url)
+        url = f"sqlite:///{tmp_path / 'observer.sqlite3'}"
+        make_database(url)
+    else:
+        url = request.getfixturevalue("postgresql_schema_for_all")
+        _empty(url)
     return url
 
 
@@ -99,16 +92,6 @@ def _empty(url: str) -> None:
         for table in reversed(METADATA.sorted_tables):
             connection.execute(table.delete())
         connection.exec_driver_sql("ALTER SEQUENCE streams_id_seq RESTART")
-    engine.dispose()
-
-
-def _create_schema(url: str) -> None:
-    """What the migrations come to (test_store_schema holds the two equal), in a fraction of their time."""
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        METADATA.create_all(connection)
-        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
-        connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_REVISION}')")
     engine.dispose()
 
 
