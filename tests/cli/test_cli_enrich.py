@@ -19,13 +19,13 @@ from observer.clock import CLOCK_VARIABLE, NS_PER_S, ScaledClock
 from observer.config import endpoints_of, load_settings
 from observer.errors import ConfigError
 from observer.reference.sectors_codes import CodeMeaning, CodeTable
+from observer.store.engine import migrate
 from observer.store.reader import StoreReader
 from observer.store.sectors import SectorReader
 from tests.cli.enriching_program import MASTERS, SNAPSHOT, TABLES, options
 from tests.cli.test_cli_capture import configured_folder, core_writer
 from tests.providers.test_providers_kis_masters_abroad import HONG_KONG
 from tests.providers.yahoo_stand_in import YahooStandIn
-from tests.store.migrated import make_database
 
 REPOSITORY = Path(__file__).parents[2]
 CODES = CodeTable("HK", (CodeMeaning("610", "Financials", 60, 1.0, 0.98, is_sure=True),))
@@ -158,7 +158,7 @@ def start(address, folder):
 def test_the_writer_of_a_running_system_stores_what_is_found(folder) -> None:
     with configured_folder() as short:
         settings = load_settings(short / "c.toml")
-        make_database(settings.store.url)
+        migrate(settings.store.url)
         endpoints_of(settings.run)
         (short / "run" / "control").touch()  # the place of a supervisor's socket: here somebody runs
         with core_writer(short):

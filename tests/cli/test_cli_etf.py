@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 from bus.delivery import Delivered
 from observer.cli import etf
 from observer.errors import ConfigError
+from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.store.funds import (
     SESSION,
@@ -18,7 +19,6 @@ from tests.store.funds import (
     fund_range_found,
     fund_valued,
 )
-from tests.store.migrated import make_database
 
 EVENTS = [
     fund_listed(),
@@ -37,7 +37,7 @@ EVENTS = [
 def configuration(tmp_path: Path) -> Path:
     """Of a system that does not run, with a database of some funds."""
     url = f"sqlite:///{tmp_path}/observer.db"
-    make_database(url)
+    migrate(url)
     writer = StoreWriter(url)
     writer.commit([Delivered("funds", "5" * 32, 1, EVENTS)])
     writer.close()
