@@ -12,9 +12,9 @@ from bus.events import SelectionAdvanced, SlotAssigned
 from observer.cli.app import command_line
 from observer.clock import CLOCK_VARIABLE, HeldClock
 from observer.practice import Practice, write_practice
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.store.exporting import DAY, START_NS, recovery, refusal
+from tests.store.migrated import make_database
 
 Typed = Callable[..., Result]
 
@@ -26,7 +26,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     configuration = write_practice(tmp_path, Practice(symbols=10, seed=7))
     (tmp_path / "data").mkdir()
     url = f"sqlite:///{tmp_path / 'data' / 'observer.db'}"
-    migrate(url)
+    make_database(url)
     writer = StoreWriter(url)
     writer.open()
     place = SlotAssigned("a:01", "000001", START_NS, "volume_surge", 9.5, "free_place", None)

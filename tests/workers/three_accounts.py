@@ -28,8 +28,8 @@ from observer.providers.day_file import write_trading_days
 from observer.schedule.trading_day import TradingDay
 from observer.simulator.gate import Refusal
 from observer.simulator.simulator import Simulator
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
+from tests.store.migrated import make_database
 from workers import accounts as accounts_module
 from workers import runtime
 from workers.runtime import Worker
@@ -119,7 +119,7 @@ async def scene(
         runtime_folder.mkdir(mode=0o700)
         opens_ns, closes_ns = kst_ns(DAY, 9), kst_ns(DAY, 15, 30)
         write_trading_days(runtime_folder, [TradingDay(DAY, opens_ns, closes_ns, "test")])
-        migrate(settings.store.url)
+        make_database(settings.store.url)
         _tell_connected(settings.store.url, streams)
         clock = HeldClock(kst_ns(DAY, hour, minute), folder / "begin", speed)
         simulator = Simulator(settings.simulator, clock)
