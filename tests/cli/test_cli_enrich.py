@@ -26,7 +26,7 @@ from tests.cli.enriching_program import MASTERS, SNAPSHOT, TABLES, options
 from tests.cli.test_cli_capture import configured_folder, core_writer
 from tests.providers.test_providers_kis_masters_abroad import HONG_KONG
 from tests.providers.yahoo_stand_in import YahooStandIn
-from tests.store.prepared import prepared_database
+from tests.store.migrated import make_database
 
 REPOSITORY = Path(__file__).parents[2]
 CODES = CodeTable("HK", (CodeMeaning("610", "Financials", 60, 1.0, 0.98, is_sure=True),))
@@ -48,7 +48,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv(CLOCK_VARIABLE, clock.to_variable())
     Path("observer.toml").write_text('[run]\ndata = "data"\nruntime = "run"\n[store]\nurl = "sqlite:///data/o.db"\n')
     Path("data").mkdir()
-    prepared_database(Path("data/o.db"))
+    make_database("sqlite:///data/o.db")
     MASTERS.mkdir()
     stocks = [("00005", "610"), ("00700", "720"), ("01398", "000"), *((symbol, "000") for symbol in STRAGGLERS)]
     lines = [record(symbol, code) for symbol, code in stocks] + [record("02800", "000", kind="3")]

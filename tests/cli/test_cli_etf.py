@@ -18,7 +18,7 @@ from tests.store.funds import (
     fund_range_found,
     fund_valued,
 )
-from tests.store.prepared import prepared_database
+from tests.store.migrated import make_database
 
 EVENTS = [
     fund_listed(),
@@ -37,7 +37,8 @@ EVENTS = [
 @pytest.fixture
 def configuration(tmp_path: Path) -> Path:
     """Of a system that does not run, with a database of some funds."""
-    url = prepared_database(tmp_path / "observer.db")
+    url = f"sqlite:///{tmp_path}/observer.db"
+    make_database(url)
     writer = StoreWriter(url)
     writer.commit([Delivered("funds", "5" * 32, 1, EVENTS)])
     writer.close()

@@ -31,7 +31,7 @@ from observer.store.writer import StoreWriter
 from tests.providers.krx_stand_in import AUTH_KEY, krx_serving
 from tests.providers.stand_ins import OpenPermits
 from tests.store.listings import listing_changed
-from tests.store.prepared import prepared_database
+from tests.store.migrated import make_database
 
 DAY = date(2026, 11, 18)  # a Wednesday
 SUNDAY = date(2026, 11, 22)
@@ -145,7 +145,8 @@ def simulated(runner):
 def told(tmp_path, runner, simulated):
     """Runs a scenario with a scene whose listings are those of the simulator."""
     simulator, clock, token = simulated
-    url = prepared_database(tmp_path / "observer.db")
+    url = f"sqlite:///{tmp_path}/observer.db"
+    make_database(url)
 
     async def run(scenario):
         writer = StoreWriter(url)

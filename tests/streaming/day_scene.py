@@ -32,12 +32,12 @@ from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.selection.settings import SlotSettings
 from observer.selection.universe import KOREAN_STOCKS
-from observer.store.engine import migrate
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.streaming.day import StreamingDay
 from tests.builders import trade
 from tests.selection.builders import member, seen
+from tests.store.migrated import make_database
 
 Kind = TypeVar("Kind", bound=Event)
 
@@ -107,7 +107,7 @@ class Market:
         track_b = msgspec.structs.replace(settings.track_b, evaluation_s=1.0, sampling=sampling)
         self.settings: Settings = msgspec.structs.replace(settings, selection=selection, track_b=track_b)
         self.url = f"sqlite:///{folder}/observer.db"
-        migrate(self.url)
+        make_database(self.url)
         self.writer = StoreWriter(self.url)
         self.writer.open()
         self.feed_address = f"ipc://{folder}/feed"

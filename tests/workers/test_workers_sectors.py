@@ -22,7 +22,7 @@ from observer.schedule.trading_day import TradingDay
 from observer.store.sectors import SectorReader
 from observer.store.writer import StoreWriter
 from tests.store.listings import listing_changed
-from tests.store.prepared import prepared_database
+from tests.store.migrated import make_database
 from workers import sectors
 from workers.runtime import Worker
 
@@ -78,7 +78,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
         Path("observer.toml").write_text(CONFIGURATION)
         write_table(Path("config/sectors"), CodeTable("HK", (CodeMeaning("610", "Financials", 60, 1.0, 0.98, True),)))
         settings = load_settings(Path("observer.toml"))
-        prepared_database(Path("data/observer.db"))
+        make_database("sqlite:///data/observer.db")
         stock = listing_changed(exchange="SEHK", symbol="00005", security_type="stock", sector_code="610")
         writer = StoreWriter(settings.store.url)
         writer.open()
