@@ -40,33 +40,31 @@ def flags_of(frame: bytes) -> tuple[bytes, Mapping[str, bool]]:
 
 
 class HaltsTold:
-    """Who is halted, by what one connection told. Answers with changes alone: each is a fact once."""
+    """Who is `halted`, by what one connection told. Answers with changes alone: each is a fact once."""
 
     def __init__(self) -> None:
-        self._halted: set[str] = set()
+        self.halted: set[str] = set()
 
     def flagged(self, flags: Mapping[str, bool], receive_time_ns: int) -> Sequence[MarketStateChanged]:
         """A frame told these flags."""
-        changed = {symbol: halted for symbol, halted in flags.items() if halted != (symbol in self._halted)}
+        changed = {symbol: halted for symbol, halted in flags.items() if halted != (symbol in self.halted)}
         facts = [_state(symbol, receive_time_ns, halted=halted) for symbol, halted in changed.items()]
         self.told(facts)
         return facts
 
     def traded(self, trades: Iterable[Trade], receive_time_ns: int) -> Sequence[MarketStateChanged]:
         """A frame without the mark told these trades: of who was halted, trading goes on."""
-        if not self._halted:
-            return ()
         return self.flagged(dict.fromkeys((trade.symbol for trade in trades), False), receive_time_ns)
 
     def told(self, facts: Iterable[StreamFact]) -> None:
         """The connection told a state in another way: the flag that follows it is no news."""
         for fact in facts:
             if isinstance(fact, MarketStateChanged):
-                (self._halted.add if fact.halted else self._halted.discard)(fact.symbol)
+                (self.halted.add if fact.halted else self.halted.discard)(fact.symbol)
 
     def forget(self, symbol: str) -> None:
         """Nothing is told of the symbol any more."""
-        self._halted.discard(symbol)
+        self.halted.discard(symbol)
 
 
 def _state(symbol: str, receive_time_ns: int, *, halted: bool) -> MarketStateChanged:

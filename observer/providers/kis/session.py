@@ -107,7 +107,8 @@ class KisSession:
             if HALT_MARK in data.frame:
                 return self._parse_flagged(data.frame, receive_time_ns)
             trades, broken = parse_trades(data.frame, receive_time_ns)
-            return Parsed(trades, self._halts.traded(trades, receive_time_ns), broken)
+            states = self._halts.traded(trades, receive_time_ns) if self._halts.halted else ()
+            return Parsed(trades, states, broken)
         facts, broken = parse_facts(data.frame, receive_time_ns)
         self._halts.told(facts)
         return Parsed(facts=facts, broken=broken)
