@@ -218,7 +218,7 @@ class StreamingDay:
         seen = self._reader.snapshots(date, from_ns, now_ns)
         self._begin(selector, seen)
         self.trades.resume(self._marks(assigned, seen))
-        self.carry_out(selector, "taken_over", now_ns, steps.take_over(selector, told, now_ns))
+        self.carry_out(selector, "taken_over", now_ns, steps.take_over(selector, told, seen, now_ns))
         logger.info("took over %d places of an earlier process", len(assigned))
 
     def _marks(self, assigned: Sequence[SlotAssigned], snapshots: Iterable[Snapshot]) -> Iterable[Mark]:
@@ -274,8 +274,8 @@ class StreamingDay:
         """One that is not of the day's universe cannot have a place, whatever becomes of it."""
         if change.symbol in selector.members:
             detail = steps.listing_detail(change)
-            steps.see_listing(selector, change.symbol, detail)
             now_ns = self.moment()
+            steps.see_listing(selector, change.symbol, detail, now_ns)
             self.carry_out(selector, "listing", now_ns, [], symbol=change.symbol, detail=detail)
 
     async def _see_sweep(self, selector: Selector, sweep: SweepCompleted) -> None:

@@ -152,14 +152,14 @@ class DecisionReplay:
             case "opened":
                 return steps.open_places(selector, *steps.opening_of(self._seen), now_ns, self._settings)
             case "taken_over":
-                return steps.take_over(selector, self._told, now_ns)
+                return steps.take_over(selector, self._told, self._seen, now_ns)
             case "swept":
                 self._sweep(selector, advanced)
                 return selector.evaluate_all(now_ns)
             case "held":
                 return selector.evaluate_held(now_ns)
             case "listing":
-                steps.see_listing(selector, advanced.symbol, advanced.detail)
+                steps.see_listing(selector, advanced.symbol, advanced.detail, now_ns)
             case "accounts_closed":
                 return selector.close_accounts(frozenset(filter(None, advanced.detail.split(","))), now_ns)
             case "pinned":

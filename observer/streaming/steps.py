@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 from bus.events import Event, ListingChanged, MarketStateChanged, SelectionAdvanced, Snapshot
 from observer.selection import context
@@ -33,10 +33,10 @@ def listing_detail(change: ListingChanged) -> str:
     return ", ".join(word for word, holds in words if holds)
 
 
-def see_listing(selector: Selector, symbol: str, detail: str) -> None:
+def see_listing(selector: Selector, symbol: str, detail: str, told_ns: int) -> None:
     """Show what has become of a listing."""
     words = detail.split(", ")
-    selector.see_listing(symbol, delisted=_DELISTED in words, suspended=_SUSPENDED in words)
+    selector.see_listing(symbol, told_ns, delisted=_DELISTED in words, suspended=_SUSPENDED in words)
 
 
 def see_latest(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
@@ -47,19 +47,38 @@ def see_latest(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
         selector.see_snapshot(snapshot)
 
 
-def take_over(selector: Selector, told: Sequence[Event], now_ns: int) -> Sequence[Event]:
+def take_over(selector: Selector, told: Sequence[Event], seen: Iterable[Snapshot], now_ns: int) -> Sequence[Event]:
     """Go on where an earlier process of this day stopped, which published these events: with what it had heard of halts
-    and listings, with its places and its wishes.
+    and listings, with its places and its wishes. `seen` is what Track A saw of the day until now.
     """
     places = PlacesTold()
     for event in told:
         places.see(event)
-        match event:
-            case MarketStateChanged():
-                selector.see_state(event)
-            case SelectionAdvanced(step="listing"):
-                see_listing(selector, event.symbol, event.detail)
+    _see_halts(selector, told, seen)
     return selector.take_over(places, now_ns)
+
+
+def _see_halts(selector: Selector, told: Iterable[Event], seen: Iterable[Snapshot]) -> None:
+    """Who was halted, and since when traded again, in the order of time."""
+    words = [each for each in told if isinstance(each, MarketStateChanged) or _is_listing(each)]
+    concerned = {word.symbol for word in words}
+    swept = [snapshot for snapshot in seen if snapshot.symbol in concerned]
+    for past in sorted([*words, *swept], key=_told_ns):
+        match past:
+            case MarketStateChanged():
+                selector.see_state(past)
+            case SelectionAdvanced():
+                see_listing(selector, past.symbol, past.detail, past.advanced_ns)
+            case Snapshot():
+                selector.see_traded(past)
+
+
+def _is_listing(event: Event) -> TypeGuard[SelectionAdvanced]:
+    return isinstance(event, SelectionAdvanced) and event.step == "listing"
+
+
+def _told_ns(past: MarketStateChanged | SelectionAdvanced | Snapshot) -> int:
+    return past.advanced_ns if isinstance(past, SelectionAdvanced) else past.receive_time_ns
 
 
 def opening_of(snapshots: Iterable[Snapshot]) -> tuple[Opening, Baseline]:
