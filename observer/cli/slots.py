@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bus.commands import Pin, Unpin
-from bus.events import SlotAssigned, SlotOverflowed, SlotReleased
+from bus.events import SelectionAdvanced, SlotAssigned, SlotOverflowed, SlotReleased, UniverseMember
 from observer.cli import control
 from observer.cli.here import ConfigOption, market_time_ns, settings_here, today
 from observer.cli.quality import parsed_day
@@ -20,6 +20,7 @@ from observer.selection.universe import KOREAN_STOCKS, exclusion, history_of, pr
 from observer.selection.wishes import WAITING, standing_wishes
 from observer.store.continuity import SlotChange, day_bounds
 from observer.store.reader import StoreReader
+from observer.streaming.steps import begun_with
 
 app = typer.Typer(help="Places of the stream: who has one, since when, and why.", no_args_is_help=True)
 
@@ -172,8 +173,7 @@ def as_map(change: SlotChange) -> dict[str, object]:
 
 
 def _never_decided(reader: StoreReader, symbol: str, session_date: str, settings: UniverseSettings) -> str:
-    members = reader.universe(session_date, KOREAN_STOCKS)
-    members = members or reader.latest_universe_before(session_date, KOREAN_STOCKS)  # as Track B does
+    members = _members(reader, session_date)
     if any(member.symbol == symbol for member in members):
         return _member_without_decision(reader, symbol, session_date)
     for exchange in _EXCHANGES:
@@ -185,6 +185,17 @@ def _never_decided(reader: StoreReader, symbol: str, session_date: str, settings
         if symbol in reader.inactive_listings(exchange):
             return f"{symbol} is not listed on {exchange} any more"
     return f"{symbol} is not in the universe of {session_date}, and no master file has it"
+
+
+def _members(reader: StoreReader, session_date: str) -> Sequence[UniverseMember]:
+    """Track B's universe; where it did not begin yet, what it would be if the day began now."""
+    steps = (step for step in reader.place_events(session_date) if isinstance(step, SelectionAdvanced))
+    began = next((step for step in steps if step.step == "began"), None)
+    if began is None:
+        universe = reader.universe_in_force(session_date, KOREAN_STOCKS, day_bounds(session_date)[1])
+        return universe.members if universe is not None else []
+    begun = begun_with(began)
+    return reader.universe(begun.universe, KOREAN_STOCKS, begun.built_ns)
 
 
 def _member_without_decision(reader: StoreReader, symbol: str, session_date: str) -> str:

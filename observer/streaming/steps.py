@@ -4,27 +4,39 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeGuard
 
-from bus.events import Event, ListingChanged, MarketStateChanged, SelectionAdvanced, Snapshot
+import msgspec
+
+from bus.events import Event, ListingChanged, MarketStateChanged, SelectionAdvanced, Snapshot, UniverseBuilt
 from observer.selection import context
 from observer.selection.context import Baseline, Opening, OpeningPoint
 from observer.selection.places_told import PlacesTold
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 
+_BUILT: Final = ", built "
 _UNUSUAL_HOURS: Final = ", unusual hours"
 _DELISTED: Final = "delisted"
 _SUSPENDED: Final = "suspended"
 
 
-def begin_detail(selector: Selector, *, has_usual_hours: bool) -> str:
+class Begun(msgspec.Struct, frozen=True):
+    """What a day began with: the universe's session ("" for none) and, where it is told, when that was built."""
+
+    universe: str
+    built_ns: int | None
+    has_usual_hours: bool
+
+
+def begin_detail(universe: UniverseBuilt | None, *, has_usual_hours: bool) -> str:
     """`SelectionAdvanced.detail` of the step "began"."""
-    universe = next((member.session_date for member in selector.members.values()), "")
-    return universe if has_usual_hours else universe + _UNUSUAL_HOURS
+    told = f"{universe.session_date}{_BUILT}{universe.built_ns}" if universe is not None else ""
+    return told if has_usual_hours else told + _UNUSUAL_HOURS
 
 
-def universe_of(begun: SelectionAdvanced) -> tuple[str, bool]:
-    """The session of the universe that a day began with ("" for none), and whether the day has the usual hours."""
-    return begun.detail.removesuffix(_UNUSUAL_HOURS), not begun.detail.endswith(_UNUSUAL_HOURS)
+def begun_with(began: SelectionAdvanced) -> Begun:
+    """What the step "began" tells."""
+    universe, _, built = began.detail.removesuffix(_UNUSUAL_HOURS).partition(_BUILT)
+    return Begun(universe, int(built) if built else None, not began.detail.endswith(_UNUSUAL_HOURS))
 
 
 def listing_detail(change: ListingChanged) -> str:
