@@ -539,7 +539,7 @@ class SlotReleased(Fact, frozen=True, array_like=True, gc=False, tag="slot_relea
 
 
 class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_overflowed"):
-    """A triggered symbol got no place; `lowest_score` is the lowest score among those that have one."""
+    """A triggered symbol got no place; `lowest_score` is the lowest of those who could be replaced, 0 for none."""
 
     symbol: str
     overflowed_ns: int

@@ -162,7 +162,7 @@ def told(change: SlotChange) -> str:
         case SlotOverflowed():
             return (
                 f"{_time(change.overflowed_ns)} {change.symbol} refused: {change.trigger}, score {change.score:.3f} "
-                f"against the lowest held, {change.lowest_score:.3f}: {change.reason}"
+                f"against the lowest that can be replaced, {change.lowest_score:.3f}: {change.reason}"
             )
 
 
