@@ -566,9 +566,9 @@ class SelectionAdvanced(Fact, frozen=True, array_like=True, gc=False, tag="selec
     not; what came of it stands in front of this. With these a replay makes the same decisions.
 
     `snapshots` is how many of Track A were taken in first: those of sweep `sweep`, or all until then ("began").
-    `detail` is the universe's session ("began"; ", unusual hours" if it is a day of those), what became of `symbol`
-    ("listing"), the accounts that cannot stream, with commas ("accounts_closed"), or why a wish has no place
-    ("pinned"; "refused": it is none).
+    `detail` is the universe's session and when it was built ("began"; ", unusual hours" if it is a day of those), when
+    the sweep began and ended ("swept"), what became of `symbol` ("listing"), the accounts that cannot stream, with
+    commas ("accounts_closed"), or why a wish has no place ("pinned"; "refused": it is none).
     """
 
     session_date: str

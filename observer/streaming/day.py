@@ -287,7 +287,8 @@ class StreamingDay:
             self._swept[snapshot.symbol] = snapshot.cumulative_volume
             selector.see_snapshot(snapshot)
         decided = selector.evaluate_all(now_ns)
-        self.carry_out(selector, "swept", now_ns, decided, sweep=sweep.sweep, snapshots=len(swept))
+        detail = steps.sweep_detail(sweep)
+        self.carry_out(selector, "swept", now_ns, decided, sweep=sweep.sweep, snapshots=len(swept), detail=detail)
         self._listen_again(selector)
 
     def _listen_again(self, selector: Selector) -> None:

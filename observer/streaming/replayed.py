@@ -171,7 +171,7 @@ class DecisionReplay:
         return _NOTHING
 
     def _sweep(self, selector: Selector, advanced: SelectionAdvanced) -> None:
-        swept = [snapshot for snapshot in self._snapshots if snapshot.sweep == advanced.sweep]
+        swept = steps.swept_in(advanced, self._snapshots)
         if len(swept) != advanced.snapshots:
             seen = f"{len(swept)} snapshots are there, {advanced.snapshots} were taken in"
             raise NotReplayableError(f"of sweep {advanced.sweep} {seen}")

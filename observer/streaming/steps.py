@@ -6,7 +6,15 @@ from typing import Final, TypeGuard
 
 import msgspec
 
-from bus.events import Event, ListingChanged, MarketStateChanged, SelectionAdvanced, Snapshot, UniverseBuilt
+from bus.events import (
+    Event,
+    ListingChanged,
+    MarketStateChanged,
+    SelectionAdvanced,
+    Snapshot,
+    SweepCompleted,
+    UniverseBuilt,
+)
 from observer.selection import context
 from observer.selection.context import Baseline, Opening, OpeningPoint
 from observer.selection.places_told import PlacesTold
@@ -14,6 +22,7 @@ from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 
 _BUILT: Final = ", built "
+_TO: Final = " to "
 _UNUSUAL_HOURS: Final = ", unusual hours"
 _DELISTED: Final = "delisted"
 _SUSPENDED: Final = "suspended"
@@ -37,6 +46,22 @@ def begun_with(began: SelectionAdvanced) -> Begun:
     """What the step "began" tells."""
     universe, _, built = began.detail.removesuffix(_UNUSUAL_HOURS).partition(_BUILT)
     return Begun(universe, int(built) if built else None, not began.detail.endswith(_UNUSUAL_HOURS))
+
+
+def sweep_detail(sweep: SweepCompleted) -> str:
+    """`SelectionAdvanced.detail` of the step "swept"."""
+    return f"{sweep.started_ns}{_TO}{sweep.completed_ns}"
+
+
+def swept_in(advanced: SelectionAdvanced, snapshots: Iterable[Snapshot]) -> Sequence[Snapshot]:
+    """Those that the step "swept" took in. Where a sweep was cut short by the end of its process it is made again under
+    the same number: what the first one saw is not of the second. A step that does not tell when has all of its number.
+    """
+    of_the_sweep = [snapshot for snapshot in snapshots if snapshot.sweep == advanced.sweep]
+    if not advanced.detail:
+        return of_the_sweep
+    started_ns, _, completed_ns = advanced.detail.partition(_TO)
+    return [each for each in of_the_sweep if int(started_ns) <= each.receive_time_ns <= int(completed_ns)]
 
 
 def listing_detail(change: ListingChanged) -> str:

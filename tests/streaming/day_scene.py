@@ -128,11 +128,17 @@ class Market:
         """Track A sees every symbol with this volume."""
         self.sweeps += 1
         now_ns = self.clock.now_ns()
-        times = {"session_date": SESSION, "sweep": self.sweeps, "receive_time_ns": now_ns}
-        snapshots: list[Snapshot] = [seen(symbol, volume, **times, **changes) for symbol in SYMBOLS]
         swept = SweepCompleted("kis", SESSION, self.sweeps, now_ns, now_ns, 30, 30, 1)
-        self.store("a" * 32, *snapshots, swept)
+        self.store("a" * 32, *self._snapshots(self.sweeps, SYMBOLS, volume, **changes), swept)
         return swept
+
+    def kill_in_sweep(self, volume: float) -> None:
+        """Track A is killed when it has seen a third of the symbols: its successor sweeps under the same number."""
+        self.store("a" * 32, *self._snapshots(self.sweeps + 1, SYMBOLS[::3], volume))
+
+    def _snapshots(self, sweep: int, symbols: Sequence[str], volume: float, **changes: object) -> Sequence[Snapshot]:
+        times = {"session_date": SESSION, "sweep": sweep, "receive_time_ns": self.clock.now_ns()}
+        return [seen(symbol, volume, **times, **changes) for symbol in symbols]
 
     def tell(self, swept: SweepCompleted) -> None:
         self.feed.publish([Delivered("track-a", "a" * 32, 1, [swept])])

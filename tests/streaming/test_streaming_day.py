@@ -4,7 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from bus.events import AlertRaised, GapDetected, SelectionAdvanced, SlotAssigned, SlotOverflowed, TradesConflated
+from bus.events import (
+    AlertRaised,
+    GapDetected,
+    SelectionAdvanced,
+    SlotAssigned,
+    SlotOverflowed,
+    TradesConflated,
+    TriggerFired,
+)
 from observer.cli.decisions import verified_day
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
@@ -113,6 +121,23 @@ def test_who_moved_stays_away_over_a_restart_until_the_stream_at_home_is_up_agai
 
 def moves(running: Process) -> list[tuple[str, str]]:
     return [(each.reason, each.symbol) for each in running.of(SlotAssigned) if each.reason.startswith("moved")]
+
+
+def test_a_sweep_that_is_made_again_after_a_kill_of_track_a_is_decided_again() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as running:
+            made.kill_in_sweep(SURGE)
+            await made.clock.advance(1.0)
+            await running.until(lambda: "swept" in steps(running), swept=made.sweep(2_000.0))
+            assert not running.of(TriggerFired)
+            await running.until(lambda: running.of(TriggerFired), swept=made.sweep(SURGE))
+            await running.day.end(running.selector)
+        with StoreReader(made.url) as reader:
+            verdict = verified_day(reader, made.settings, SESSION)
+        assert verdict.is_same, verdict
+        assert verdict.same["TriggerFired"] == len(SYMBOLS)
+
+    play(scene)
 
 
 async def busy_while(made: Market, running: Process, chance: Random) -> None:
