@@ -605,6 +605,7 @@ class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detecte
 
 class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_changed"):
     """From here on in the stream of events nothing of a symbol may be missing, or that is over, or expected to break.
+    Whenever the broker acknowledges a registration it is "started", and "interrupted" when that is lost.
 
     The volume, count and time are how far the symbol was accounted for: by an earlier process ("resumed"), before it
     was watched ("started"), by the exchange itself ("settled"); None where nothing is known. `reason` is that of the

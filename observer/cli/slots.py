@@ -1,6 +1,6 @@
 """`observer slots`: who has which place of the stream and why, from the database; pins go to the running system."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -11,10 +11,13 @@ from rich.table import Table
 
 from bus.commands import Pin, Unpin
 from bus.events import SelectionAdvanced, SlotAssigned, SlotOverflowed, SlotReleased, UniverseMember
+from observer.brokers import capacity_of
 from observer.cli import control
 from observer.cli.here import ConfigOption, market_time_ns, settings_here, today
 from observer.cli.quality import parsed_day
 from observer.clock import kst_datetime
+from observer.selection.place_states import PlaceState, PlaceStates
+from observer.selection.places import empty_slots
 from observer.selection.settings import UniverseSettings
 from observer.selection.universe import KOREAN_STOCKS, exclusion, history_of, previous_close
 from observer.selection.wishes import WAITING, standing_wishes
@@ -43,27 +46,56 @@ class Explanation(msgspec.Struct, frozen=True):
 
 @app.command()
 def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show who has a place now: since when, by which trigger, with what score; and who is pinned and waits for one."""
+    """Show who has a place now: since when, by which trigger, with what score, and whether the broker streams it; and
+    who is pinned and waits for one.
+    """
     settings = settings_here(config)
     session_date = today(settings)
     with StoreReader(settings.store.url) as reader:
-        places = reader.open_slots(day_bounds(session_date)[0])
-        waiting = waiting_wishes(reader, session_date, places)
+        states = PlaceStates()
+        for event in reader.place_state_events(session_date):
+            states.see(event)
+        waiting = waiting_wishes(reader, session_date, list(states.holders.values()))
+    capacities = {account.account_id: capacity_of(settings, account) for account in settings.pool.by_priority}
+    configured = (place.slot for place in empty_slots(capacities).places)
+    slots = {slot: states.of(slot) for slot in (*configured, *sorted(states.holders))}
     if as_json:
-        waits = [{"event": "waits", "symbol": symbol, "reason": reason} for symbol, reason in waiting.items()]
-        typer.echo(msgspec.json.encode([*(as_map(place) for place in places), *waits]).decode())
-        return
-    table = Table(title=f"{len(places)} places taken", box=box.SIMPLE_HEAD)
-    for column in ("slot", "symbol", "since", "trigger"):
+        typer.echo(msgspec.json.encode(_shown_maps(slots, states.holders, waiting)).decode())
+    else:
+        Console().print(_shown_table(slots, states.holders, waiting))
+
+
+def _shown_maps(
+    slots: Mapping[str, PlaceState], holders: Mapping[str, SlotAssigned], waiting: Mapping[str, str]
+) -> list[dict[str, object]]:
+    """Who has which place, which nobody has, and who waits for one."""
+    shown: list[dict[str, object]] = []
+    shown += [{**as_map(holders[slot]), "state": state} for slot, state in slots.items() if slot in holders]
+    shown += [{"event": "free", "slot": slot, "state": state} for slot, state in slots.items() if slot not in holders]
+    shown += [{"event": "waits", "symbol": symbol, "reason": reason} for symbol, reason in waiting.items()]
+    return shown
+
+
+def _shown_table(
+    slots: Mapping[str, PlaceState], holders: Mapping[str, SlotAssigned], waiting: Mapping[str, str]
+) -> Table:
+    """The same, with the places that are simply available as a number."""
+    available = sum(state == "available" for state in slots.values())
+    title = f"{len(holders)} places taken, {available} available"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # narrow: seven columns in eighty
+    for column in ("slot", "state", "symbol", "since", "trigger"):
         table.add_column(column, no_wrap=True)
     table.add_column("score", justify="right")
     table.add_column("reason")
-    for place in places:
-        since = f"{kst_datetime(place.assigned_ns):%H:%M:%S}"
-        table.add_row(place.slot, place.symbol, since, place.trigger, f"{place.score:.3f}", place.reason)
+    for slot, state in slots.items():
+        if (place := holders.get(slot)) is not None:
+            since = f"{kst_datetime(place.assigned_ns):%H:%M:%S}"
+            table.add_row(slot, state, place.symbol, since, place.trigger, f"{place.score:.3f}", place.reason)
+        elif state != "available":
+            table.add_row(slot, state)
     for symbol, reason in waiting.items():
-        table.add_row("-", symbol, "", "manual", "", WAITING.get(reason, reason))
-    Console().print(table)
+        table.add_row("-", "-", symbol, "", "manual", "", WAITING.get(reason, reason))
+    return table
 
 
 @app.command()

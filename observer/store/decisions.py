@@ -31,6 +31,7 @@ _OF_PLACES: Final[Sequence[type[Event]]] = (
     ChurnGuardChanged,
 )
 _KINDS: Final[Sequence[type[Event]]] = (*_OF_PLACES, Trade, TradesConflated, WatchChanged, TriggerFired, GapDetected)
+_OF_STATES: Final[Sequence[type[Event]]] = (SelectionAdvanced, SlotAssigned, SlotReleased, WatchChanged)
 _NUMBERS_AT_ONCE: Final = 20_000  # of a stream's events, what is held in memory
 
 
@@ -42,6 +43,11 @@ def decision_events(connection: Connection, session_date: str) -> Iterator[Event
 def place_events(connection: Connection, session_date: str) -> Iterator[Event]:
     """Those of them that tell of places and wishes: what whoever takes over begins with."""
     return _events(connection, session_date, _OF_PLACES)
+
+
+def place_state_events(connection: Connection, session_date: str) -> Iterator[Event]:
+    """Those of them from which the state of each place follows."""
+    return _events(connection, session_date, _OF_STATES)
 
 
 def _events(connection: Connection, session_date: str, kinds: Sequence[type[Event]]) -> Iterator[Event]:

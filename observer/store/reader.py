@@ -46,7 +46,7 @@ from observer.store.continuity import (
     trades_of,
     triggers_fired,
 )
-from observer.store.decisions import decision_events, place_events
+from observer.store.decisions import decision_events, place_events, place_state_events
 from observer.store.earlier import bucket_volumes, swept_sessions, trade_volumes
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import event_of, slots_in_use
@@ -264,6 +264,11 @@ class StoreReader:
         """What of it tells of places and wishes."""
         with self._asking() as connection:
             return list(place_events(connection, session_date))
+
+    def place_state_events(self, session_date: str) -> Sequence[Event]:
+        """What of it tells of the states of places: who was given them, and what the broker acknowledged."""
+        with self._asking() as connection:
+            return list(place_state_events(connection, session_date))
 
     def open_slots(self, since_ns: int = 0) -> Sequence[SlotAssigned]:
         """The assignments that stand: of each slot the last one since that time, unless the slot was released again."""
