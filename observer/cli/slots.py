@@ -61,8 +61,10 @@ def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     slots = {slot: states.of(slot) for slot in (*configured, *sorted(states.holders))}
     if as_json:
         typer.echo(msgspec.json.encode(_shown_maps(slots, states.holders, waiting)).decode())
-    else:
-        Console().print(_shown_table(slots, states.holders, waiting))
+        return
+    Console().print(_shown_table(slots, states.holders))
+    for symbol, reason in waiting.items():
+        typer.echo(f"{symbol} is pinned; {WAITING.get(reason, reason)}")
 
 
 def _shown_maps(
@@ -76,13 +78,11 @@ def _shown_maps(
     return shown
 
 
-def _shown_table(
-    slots: Mapping[str, PlaceState], holders: Mapping[str, SlotAssigned], waiting: Mapping[str, str]
-) -> Table:
-    """The same, with the places that are simply available as a number."""
+def _shown_table(slots: Mapping[str, PlaceState], holders: Mapping[str, SlotAssigned]) -> Table:
+    """The places; those that are simply available as a number."""
     available = sum(state == "available" for state in slots.values())
     title = f"{len(holders)} places taken, {available} available"
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # narrow: seven columns in eighty
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)  # seven columns in eighty
     for column in ("slot", "state", "symbol", "since", "trigger"):
         table.add_column(column, no_wrap=True)
     table.add_column("score", justify="right")
@@ -93,8 +93,6 @@ def _shown_table(
             table.add_row(slot, state, place.symbol, since, place.trigger, f"{place.score:.3f}", place.reason)
         elif state != "available":
             table.add_row(slot, state)
-    for symbol, reason in waiting.items():
-        table.add_row("-", "-", symbol, "", "manual", "", WAITING.get(reason, reason))
     return table
 
 

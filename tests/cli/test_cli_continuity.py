@@ -82,7 +82,7 @@ def test_slots_show_who_has_a_place_and_who_is_pinned_and_waits(typed: Typed, mo
         ("assigned", "000001", "free_place"),
         ("waits", "000003", "halted"),
     ]
-    assert "halted: gets a" in typed("slots", "show").stdout
+    assert "000003 is pinned; halted: gets a place when trading resumes" in typed("slots", "show").stdout
 
 
 def test_slots_show_whether_the_broker_streams_who_has_a_place(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
