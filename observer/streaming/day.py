@@ -34,7 +34,7 @@ from observer.config import Settings
 from observer.errors import StoreError
 from observer.gaps.deafness import Deafness
 from observer.gaps.detector import Mark, in_order
-from observer.providers.interfaces import QuoteSource, StreamFact
+from observer.providers.interfaces import HaltSource, QuoteSource, StreamFact
 from observer.providers.joint_stream import JointStream
 from observer.schedule.phases import DayPlan
 from observer.selection import context
@@ -44,6 +44,7 @@ from observer.store.reader import StoreReader
 from observer.streaming import steps
 from observer.streaming.earlier import earlier_days
 from observer.streaming.keeping import SOURCE, Kept, TradeKeeping
+from observer.streaming.standstill import Standstill
 from observer.today import universe_of
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class StreamingDay:
         settings: of the whole configuration; sections `selection` and `track_b` are read.
         brokers: whose streams they are.
         quotes: for what a stream does not tell.
+        halts: for whom it tells nothing at all.
         producer: takes the facts.
         reader: what earlier days, Track A and an earlier process of this day stored.
         feed_address: where committed snapshots are heard.
@@ -76,6 +78,7 @@ class StreamingDay:
         settings: Settings,
         brokers: Brokers,
         quotes: QuoteSource,
+        halts: HaltSource,
         producer: Producer,
         reader: StoreReader,
         feed_address: Address,
@@ -99,6 +102,7 @@ class StreamingDay:
         self._outages: StreamOutages
         self._swept: dict[str, float] = {}  # the day's volume of each symbol, as Track A saw it last
         self._deafness = Deafness()
+        self._standstill = Standstill(halts, clock, self.on_facts)
 
     async def connect(self) -> bool:
         """Wait until it is time to connect; False when the day's stream is over already."""
@@ -114,8 +118,8 @@ class StreamingDay:
         await self._clock.sleep_until(self._plan.context_sync_ns)
         selector = await self._new_selector()
         await self._give_places(selector)
-        running += [tasks.create_task(self._follow_feed(selector)), tasks.create_task(self._look_at_held(selector))]
-        return selector, running
+        following = (self._follow_feed(selector), self._look_at_held(selector), self._standstill.run())
+        return selector, [*running, *(tasks.create_task(each) for each in following)]
 
     async def end(self, selector: Selector) -> None:
         """Release every place, and find out what is missing of symbols that did not trade since an interruption."""
@@ -289,6 +293,7 @@ class StreamingDay:
         decided = selector.evaluate_all(now_ns)
         detail = steps.sweep_detail(sweep)
         self.carry_out(selector, "swept", now_ns, decided, sweep=sweep.sweep, snapshots=len(swept), detail=detail)
+        self._standstill.after_sweep(swept, selector.wanted)
         self._listen_again(selector)
 
     def _listen_again(self, selector: Selector) -> None:

@@ -86,10 +86,18 @@ class Line:
         self.listener.on_connection(ConnectionChanged("kis", self.account, PLAN.track_b_start_ns, state, "", 0))
 
 
-class NoQuotes:
-    """Nobody is asked for in these scenes."""
+class Desk:
+    """The broker's other door: knows who is halted, and no quotes. Satisfies `QuoteSource` and `HaltSource`."""
 
     quotes_per_call = 30
+
+    def __init__(self) -> None:
+        self.halted: set[str] = set()
+        self.asked: list[str] = []
+
+    async def is_halted(self, symbol: str) -> bool:
+        self.asked.append(symbol)
+        return symbol in self.halted
 
     async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
         return []
@@ -112,6 +120,7 @@ class Market:
         self.writer.open()
         self.feed_address = f"ipc://{folder}/feed"
         self.feed = FeedPublisher(self.feed_address)
+        self.desk = Desk()
         self.processes = 0
         self.down: set[str] = set()  # accounts whose streams do not come up
         self.sweeps = 0
@@ -172,7 +181,8 @@ class Process:
             plan=PLAN,
             settings=market.settings,
             brokers=brokers,
-            quotes=NoQuotes(),
+            quotes=market.desk,
+            halts=market.desk,
             producer=producer,
             reader=reader,
             feed_address=market.feed_address,

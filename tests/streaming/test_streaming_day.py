@@ -10,6 +10,7 @@ from bus.events import (
     SelectionAdvanced,
     SlotAssigned,
     SlotOverflowed,
+    SlotReleased,
     TradesConflated,
     TriggerFired,
 )
@@ -136,6 +137,24 @@ def test_a_sweep_that_is_made_again_after_a_kill_of_track_a_is_decided_again() -
             verdict = verified_day(reader, made.settings, SESSION)
         assert verdict.is_same, verdict
         assert verdict.same["TriggerFired"] == len(SYMBOLS)
+
+    play(scene)
+
+
+def test_who_has_a_place_and_stands_still_over_two_sweeps_is_asked_about_and_leaves_when_halted() -> None:
+    async def scene(made: Market) -> None:
+        made.desk.halted = {SYMBOLS[1], SYMBOLS[-1]}  # the last one has no place
+        async with process(made) as running:
+            await running.until(lambda: "swept" in steps(running), swept=made.sweep(10.0))
+            assert made.desk.asked == []
+            places = running.selector.wanted
+            await made.clock.advance(600.0)
+            await running.until(lambda: SYMBOLS[1] not in running.selector.wanted, swept=made.sweep(10.0))
+            assert set(made.desk.asked) == set(places)
+            assert [each.reason for each in running.of(SlotReleased)] == ["halted"]
+            await running.day.end(running.selector)
+        with StoreReader(made.url) as reader:
+            assert verified_day(reader, made.settings, SESSION).is_same
 
     play(scene)
 
