@@ -33,7 +33,7 @@ def exam_day() -> Iterator[tuple[dict[str, Any], StagedDay]]:
     ) as day:
         day.begin()
         day.until_second(10 * 3600 + 40 * 60)
-        assert ordered(day, "slots", "pin", HALTED)["detail"].startswith(f"{HALTED} is pinned: place")
+        assert ordered(day, "slots", "pin", HALTED)["detail"].startswith(f"{HALTED} is pinned")
         day.until_second(11 * 3600 + 44 * 60)
         day.kill("track-b")
         day.until_second(16 * 3600 + 6 * 60)
