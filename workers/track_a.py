@@ -79,17 +79,17 @@ class TrackA:
                 logger.warning("warm-up of %s: %s", name, error)
 
     async def _universe(self, plan: DayPlan, *, is_news: bool) -> Sequence[UniverseMember]:
-        """Whom to sweep today; when it is an earlier day's universe, somebody is told once (requirement 004, edge case
-        1). Empty when the day is over before there was one.
+        """Whom to sweep today. When that is an earlier day's universe, or there is none yet, somebody is told once
+        (requirement 004, edge case 1). Empty when the day is over before there was one.
         """
         await self._clock.sleep_until(plan.track_a_start_ns)
-        found = await universe_of(plan, self._reader, self._clock, plan.track_a_stop_ns)
-        if found is None:
-            return []
-        if is_news and found.built.session_date != plan.day.isoformat():
-            text = f"no universe for {plan.day}: today's is that of {found.built.session_date}"
+        found = await universe_of(plan, self._reader, self._clock, plan.track_a_start_ns)
+        if is_news and (found is None or found.built.session_date != plan.day.isoformat()):
+            instead = f"that of {found.built.session_date} is" if found else "the first one that is built will be"
+            text = f"no universe for {plan.day} when it was due: {instead} today's"
             self._producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._name, text))
-        return found.members
+        found = found or await universe_of(plan, self._reader, self._clock, plan.track_a_stop_ns)
+        return found.members if found is not None else []
 
     async def _sweep(self, session_date: str, number: int, members: Sequence[UniverseMember]) -> None:
         started_ns = self._clock.now_ns()
