@@ -44,13 +44,15 @@ from observer.selection.universe import KOREAN_STOCKS
 from observer.selection.wishes import kept_detail
 from observer.store.reader import StoreReader
 from observer.streaming import steps
-from observer.streaming.earlier import earlier_days
+from observer.streaming.earlier import earlier_in_time
 from observer.streaming.keeping import SOURCE, Kept, TradeKeeping
+from observer.streaming.steps import Beginning
 
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1  # machine seconds between evaluations at least, however fast the market's clock runs
 UNIVERSE_POLL_S: Final = 0.2
+EARLIER_DAYS_LEAD_NS: Final = 60 * 1_000_000_000  # market time before the context: weeks of sweeps are summed up
 CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
 
 # Why a symbol that has a place is not registered for now, in the words of the stream; anything else is a reconnection.
@@ -95,6 +97,7 @@ class StreamingDay:
         self.trades = TradeKeeping(producer, quotes, clock, sampling, self._session_date, self._see_kept)
         self._overflow = OverflowWatch(rates_of(settings.selection.slots), SOURCE)
         self._selector: Selector | None = None
+        self._beginning: Beginning
         self._tasks: asyncio.TaskGroup
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self)
         self._outages: StreamOutages
@@ -112,8 +115,9 @@ class StreamingDay:
         names = [account.name for account in self._brokers.accounts]
         self._outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
         running = [tasks.create_task(self._stream.run())]
-        await self._clock.sleep_until(self._plan.context_sync_ns)
+        await self._clock.sleep_until(self._plan.context_sync_ns - EARLIER_DAYS_LEAD_NS)
         selector = await self._new_selector(await self._members())
+        await self._clock.sleep_until(self._plan.context_sync_ns)
         await self._give_places(selector)
         running += [tasks.create_task(self._follow_feed(selector)), tasks.create_task(self._look_at_held(selector))]
         return selector, running
@@ -168,15 +172,13 @@ class StreamingDay:
 
     async def _new_selector(self, members: Sequence[UniverseMember]) -> Selector:
         capacities = {account.name: account.capacity for account in self._brokers.accounts}
-        earlier = await asyncio.to_thread(
-            earlier_days,
-            self._reader,
-            self._session_date,
-            self._plan.starts_ns,
-            self._settings.selection,
-            has_usual_hours=self._plan.has_usual_hours,
-        )
-        return Selector(members, capacities, self._settings.selection, self._brokers.strategy, earlier)
+        strategy, interval_s = self._brokers.strategy, self._settings.track_a.interval_s
+        universe, settings = steps.universe_date(members), self._settings.selection
+        begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)
+        self._beginning = begun.beginning
+        if begun.failure:
+            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, begun.failure))
+        return Selector(members, capacities, settings, strategy, begun.earlier, interval_s)
 
     async def _members(self) -> Sequence[UniverseMember]:
         """Today's universe, or the last one; waits while there is none at all, and has none when the day is over."""
@@ -215,8 +217,7 @@ class StreamingDay:
         """
         self._selector = selector
         steps.see_latest(selector, seen)
-        detail = steps.begin_detail(selector, has_usual_hours=self._plan.has_usual_hours)
-        now_ns = self._clock.now_ns()
+        now_ns, detail = self._clock.now_ns(), self._beginning.detail
         self._producer.publish(SelectionAdvanced(self._session_date, now_ns, "began", "", 0, len(seen), detail))
 
     def _resume(self, selector: Selector, told: Sequence[Event], assigned: Sequence[SlotAssigned]) -> None:
@@ -325,7 +326,8 @@ class StreamingDay:
             self._fail_over(selector)
             now_ns = self.moment()
             self.carry_out(selector, "held", now_ns, selector.evaluate_held(now_ns))
-            if alert := self._overflow.look(now_ns):
+            if alert := self._overflow.look(now_ns, selector.waiting):
+                logger.warning("%s", alert.text)
                 self._producer.publish(alert)
 
     def _fail_over(self, selector: Selector) -> None:

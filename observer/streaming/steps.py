@@ -4,27 +4,46 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from bus.events import Event, ListingChanged, MarketStateChanged, SelectionAdvanced, Snapshot
+import msgspec
+
+from bus.events import Event, ListingChanged, MarketStateChanged, SelectionAdvanced, Snapshot, UniverseMember
 from observer.selection import context
 from observer.selection.context import Baseline, Opening, OpeningPoint
 from observer.selection.places_told import PlacesTold
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 
-_UNUSUAL_HOURS: Final = ", unusual hours"
+_UNUSUAL_HOURS: Final = "unusual hours"
+_NOTHING_EARLIER: Final = "nothing of earlier days"
 _DELISTED: Final = "delisted"
 _SUSPENDED: Final = "suspended"
 
 
-def begin_detail(selector: Selector, *, has_usual_hours: bool) -> str:
-    """`SelectionAdvanced.detail` of the step "began"."""
-    universe = next((member.session_date for member in selector.members.values()), "")
-    return universe if has_usual_hours else universe + _UNUSUAL_HOURS
+class Beginning(msgspec.Struct, frozen=True):
+    """What a process begins its day with: the session of its universe ("" for none), whether the day has the usual
+    hours, and whether it is compared with earlier days (their data may not be had in time).
+    """
+
+    universe: str
+    has_usual_hours: bool
+    knows_earlier_days: bool
+
+    @property
+    def detail(self) -> str:
+        """`SelectionAdvanced.detail` of the step "began"."""
+        words = ((_UNUSUAL_HOURS, not self.has_usual_hours), (_NOTHING_EARLIER, not self.knows_earlier_days))
+        return ", ".join([self.universe, *(word for word, holds in words if holds)])
 
 
-def universe_of(begun: SelectionAdvanced) -> tuple[str, bool]:
-    """The session of the universe that a day began with ("" for none), and whether the day has the usual hours."""
-    return begun.detail.removesuffix(_UNUSUAL_HOURS), not begun.detail.endswith(_UNUSUAL_HOURS)
+def universe_date(members: Iterable[UniverseMember]) -> str:
+    """The session of the universe; "" for none."""
+    return next((member.session_date for member in members), "")
+
+
+def beginning_of(begun: SelectionAdvanced) -> Beginning:
+    """What a day began with, as its step "began" tells."""
+    universe, *words = begun.detail.split(", ")
+    return Beginning(universe, _UNUSUAL_HOURS not in words, _NOTHING_EARLIER not in words)
 
 
 def listing_detail(change: ListingChanged) -> str:

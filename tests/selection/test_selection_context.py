@@ -47,6 +47,15 @@ def test_nothing_seen_is_a_degraded_start() -> None:
     assert movers({}, base, SETTINGS) == ()
 
 
+def test_the_thresholds_are_half_as_much_again_as_the_averages() -> None:
+    base = baseline(OPENING)
+    event = synced_event(base, "2026-11-18", 5)
+    assert event.volume_threshold == pytest.approx(1.5 * event.average_volume)
+    assert event.volatility_threshold == pytest.approx(1.5 * event.average_volatility)
+    assert event.average_volume > 0
+    assert event.average_volatility > 0
+
+
 def test_symbols_without_a_price_or_a_snapshot_disturb_nobody() -> None:
     base = baseline({"A": path((0.0, 0.0)), "B": []})
     assert [mover.activity for mover in movers({"A": path((0.0, 0.0)), "B": []}, base, SETTINGS)] == [0.0]

@@ -10,6 +10,7 @@ from tests.selection.builders import member
 from tests.selection.test_selection_universe import share
 
 SETTINGS = UniverseSettings()
+CLOSES = {"E": 4_000.0, "G": 3_995.0}
 
 
 def universe(symbols: str):
@@ -17,18 +18,26 @@ def universe(symbols: str):
 
 
 def changes(before: str, after: str, **listed: Listing):
-    return changes_between(universe(before), universe(after), listed, SETTINGS)
+    return changes_between(universe(before), universe(after), listed, CLOSES, SETTINGS)
 
 
-def test_who_left_has_the_reason_that_the_listings_tell() -> None:
+def test_who_left_has_the_reason_that_the_listings_and_the_closes_tell() -> None:
     listed = {
         "B": share("B", suspended=True),
         "C": share("C", base_price=3_990.0),
         "D": share("D", group="EF"),
-        "E": share("E"),
+        "E": share("E", base_price=3_990.0),
+        "G": share("G", base_price=4_500.0),
     }
-    reasons = {left.symbol: left.reason for left in changes("ABCDE", "F", **listed).left}
-    assert reasons == {"A": "delisted", "B": "suspended", "C": "low_close", "D": "etf", "E": "unknown"}
+    reasons = {left.symbol: left.reason for left in changes("ABCDEG", "F", **listed).left}
+    assert reasons == {
+        "A": "delisted",
+        "B": "suspended",
+        "C": "low_close",
+        "D": "etf",
+        "E": "unknown",
+        "G": "low_close",
+    }
 
 
 def test_who_came_has_its_rank() -> None:
