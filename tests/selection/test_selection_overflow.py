@@ -120,7 +120,8 @@ def test_a_level_is_told_once_and_its_end_once() -> None:
     assert watch.look(NOW_NS, ()) is None
     over = watch.look(NOW_NS + WINDOW_NS, ())
     assert over is not None
-    assert over.severity == "info"
+    assert (over.raised_ns, over.severity, over.source) == (NOW_NS + WINDOW_NS, "info", "track-b")
+    assert over.text == "places of the stream, last hour: normal (too few symbols wanted a place to tell a rate)"
 
 
 def test_a_process_that_goes_on_for_another_tells_nothing_twice() -> None:
@@ -155,6 +156,36 @@ def test_who_only_fills_a_place_did_not_want_it() -> None:
     told = watch.look(NOW_NS, ())
     assert told is not None
     assert "urgent (100.0%" in told.text
+
+
+def test_a_place_in_the_hour_counts_though_it_was_lost_and_the_symbol_refused_since() -> None:
+    """Of each symbol the last of each kind is kept, whichever came last."""
+    minute_ns = WINDOW_NS // 60
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see(given_place(number, NOW_NS - 20 * minute_ns) for number in range(20))
+    watch.see(SlotReleased(f"a:{n}", f"{n:06d}", NOW_NS - 10 * minute_ns, 1.0, "expired") for n in range(20))
+    watch.see(refused(number) for number in range(20))
+    assert watch.look(NOW_NS, ()) is None
+    told = watch.look(NOW_NS + 45 * minute_ns, ())
+    assert told is not None
+    assert "urgent (100.0%" in told.text
+
+
+def test_a_symbol_that_was_refused_and_then_lost_its_place_is_counted_by_its_refusal() -> None:
+    minute_ns = WINDOW_NS // 60
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see(refused(number, NOW_NS - 30 * minute_ns) for number in range(20))
+    watch.see(given_place(number, NOW_NS - 70 * minute_ns) for number in range(20))
+    watch.see(SlotReleased(f"a:{n}", f"{n:06d}", NOW_NS - 69 * minute_ns, 1.0, "expired") for n in range(20))
+    told = watch.look(NOW_NS, ())
+    assert told is not None
+    assert "urgent (100.0%" in told.text
+
+
+def test_a_release_of_a_place_that_is_not_known_is_no_matter() -> None:
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see([SlotReleased("gone:1", "000001", NOW_NS, 1.0, "account_removed")])
+    assert watch.look(NOW_NS, ()) is None
 
 
 def test_a_filler_whose_trigger_fires_in_its_place_holds_one() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import DailyBar, SharesAdjusted
+from bus.events import DailyBar, SharesAdjusted, UniverseBuilt
 from observer.reference.listings import Listing
 from observer.selection.settings import UniverseSettings
 from observer.selection.universe import (
@@ -82,6 +82,12 @@ def test_by_default_companies_that_trade_are_in(changes: dict[str, Any], reason:
     assert exclusion_by_kind(share(base_price=None, **changes), SETTINGS) == reason
 
 
+def test_what_is_out_by_option_has_the_options_reason() -> None:
+    strict = msgspec.structs.replace(SETTINGS, exclude_managed=True, exclude_preferred=True)
+    assert exclusion(share(administrative=True), 10_000.0, strict) == "administrative"
+    assert exclusion(share(preferred=True), 10_000.0, strict) == "preferred"
+
+
 def test_the_price_is_looked_at_last() -> None:
     assert exclusion(share(suspended=True), 1.0, SETTINGS) == "suspended"
 
@@ -114,6 +120,7 @@ def test_a_member_has_the_history_its_triggers_compare_with() -> None:
     (only,) = universe(share("A"), A=History(5_000.0, 1_234.0, 56.0)).members
     assert (only.previous_close, only.average_volume_20d, only.average_true_range_14d) == (5_000.0, 1_234.0, 56.0)
     assert (only.provider, only.market, only.session_date) == ("kis", "kr_stocks", "2026-11-18")
+    assert (only.symbol, only.name, only.exchange) == ("A", "Samsung", "KOSPI")
     assert not only.close_is_base
 
 
@@ -139,7 +146,15 @@ def test_without_a_bar_of_the_previous_session_the_base_price_stands_in_beside_t
 def test_who_was_left_out_is_counted_by_reason() -> None:
     built = universe(share("A"), share("B", suspended=True), share("C", suspended=True), share("D", group="EF"))
     assert built.excluded == {"suspended": 2, "etf": 1}
-    assert (built.built.symbols, built.built.considered, built.built.minimum_close_krw) == (1, 4, 4_000.0)
+    assert built.built == UniverseBuilt("kis", "kr_stocks", "2026-11-18", "2026-11-17", 7, 1, 4, 4_000.0)
+
+
+@pytest.mark.parametrize(("count", "told"), [(5, "000000, 000001, 000002, 000003, 000004"), (6, "000004 ...")])
+def test_of_symbols_without_capitalisation_the_first_five_are_named(count: int, told: str) -> None:
+    listings = [share(f"{number:06}", market_cap_krw=None) for number in range(count)]
+    [_, warning] = universe(*listings).warnings
+    assert warning.startswith(f"{count} symbols without market capitalisation")
+    assert warning.endswith(told)
 
 
 def test_fewer_than_a_hundred_members_are_a_warning() -> None:
@@ -163,9 +178,9 @@ def test_the_history_is_read_from_daily_bars() -> None:
 
 
 def test_a_last_bar_of_an_earlier_session_tells_no_previous_close() -> None:
-    history = history_of([bar("2026-11-13"), bar("2026-11-16", 120.0)], "2026-11-17")
-    assert history.previous_close is None
-    assert history.average_volume_20d == 10.0
+    days = [bar("2026-11-12"), bar("2026-11-13", 110.0), bar("2026-11-16", 120.0)]
+    assert history_of(days, "2026-11-17") == History(None, 10.0, history_of(days, "2026-11-16").average_true_range_14d)
+    assert history_of(days, "2026-11-16").previous_close == 120.0
 
 
 DAYS = [f"2026-10-{day:02}" for day in range(1, 31)]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from observer.reference.listings import Listing
 from observer.selection.settings import UniverseSettings
-from observer.selection.universe_changes import changes_between
+from observer.selection.universe_changes import Came, Left, Moved, changes_between
 from tests.selection.builders import member
 from tests.selection.test_selection_universe import share
 
@@ -41,7 +41,13 @@ def test_who_left_has_the_reason_that_the_listings_and_the_closes_tell() -> None
 
 
 def test_who_came_has_its_rank() -> None:
-    assert [(came.symbol, came.rank) for came in changes("AC", "ABC").came] == [("B", 2)]
+    assert list(changes("AC", "ABC").came) == [Came("B", "Samsung", 2)]
+
+
+def test_who_left_and_who_moved_are_told_with_their_names_and_ranks() -> None:
+    found = changes("ABC", "CB")
+    assert list(found.left) == [Left("A", "Samsung", 1, "delisted")]
+    assert list(found.moved) == [Moved("C", "Samsung", 3, 1)]
 
 
 def test_who_moved_furthest_is_first() -> None:
