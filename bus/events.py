@@ -575,8 +575,8 @@ class SlotReleased(Fact, frozen=True, array_like=True, gc=False, tag="slot_relea
 
 
 class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_overflowed"):
-    """A triggered symbol got no place; `lowest_score` is the lowest score among those that have one, `places` how many
-    there are (0: not told).
+    """A triggered symbol got no place. `lowest_score` is the lowest of those who could be replaced, 0 for none;
+    `places` is how many there are in all (0: not told).
     """
 
     symbol: str
@@ -605,9 +605,9 @@ class SelectionAdvanced(Fact, frozen=True, array_like=True, gc=False, tag="selec
     not; what came of it stands in front of this. With these a replay makes the same decisions.
 
     `snapshots` is how many of Track A were taken in first: those of sweep `sweep`, or all until then ("began").
-    `detail` is the universe's session ("began"; ", unusual hours" if it is a day of those), what became of `symbol`
-    ("listing"), the accounts that cannot stream, with commas ("accounts_closed"), or why a wish has no place
-    ("pinned"; "refused": it is none).
+    `detail` is the universe's session and when it was built ("began"; ", unusual hours" if it is a day of those), when
+    the sweep began and ended ("swept"), what became of `symbol` ("listing"), the accounts that cannot stream, with
+    commas ("accounts_closed"), or why a wish has no place ("pinned"; "refused": it is none).
     """
 
     session_date: str
@@ -644,6 +644,7 @@ class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detecte
 
 class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_changed"):
     """From here on in the stream of events nothing of a symbol may be missing, or that is over, or expected to break.
+    Whenever the broker acknowledges a registration it is "started", and "interrupted" when that is lost.
 
     The volume, count and time are how far the symbol was accounted for: by an earlier process ("resumed"), before it
     was watched ("started"), by the exchange itself ("settled"); None where nothing is known. `reason` is that of the

@@ -271,7 +271,8 @@ class Brokers:
 
 
 class RestOfAll:
-    """REST calls of every account, while they are open. Satisfies `QuoteSource`, `HistorySource` and `PastBarSource`.
+    """REST calls of every account, while they are open. Satisfies `QuoteSource`, `HaltSource`, `HistorySource` and
+    `PastBarSource`.
 
     Each call goes to the first usable account by priority: another one when that falls ill, and back when it heals.
     """
@@ -288,6 +289,10 @@ class RestOfAll:
     async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
         """As `QuoteSource`."""
         return await self._first().quotes(symbols, lane)
+
+    async def is_halted(self, symbol: str) -> bool | None:
+        """As `HaltSource`."""
+        return await self._first().is_halted(symbol)
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         """As `HistorySource`."""

@@ -24,6 +24,7 @@ async def track_b(worker: Worker) -> None:
                         settings=worker.settings,
                         brokers=brokers,
                         quotes=rest,
+                        halts=rest,
                         producer=producer,
                         reader=reader,
                         feed_address=worker.endpoints.feed,

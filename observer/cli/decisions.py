@@ -56,7 +56,7 @@ def verified_day(reader: StoreReader, settings: Settings, session_date: str) -> 
 
     def new_selector(begun: SelectionAdvanced) -> Selector:
         beginning = beginning_of(begun)
-        members = reader.universe(beginning.universe, KOREAN_STOCKS)
+        members = reader.universe(beginning.universe, KOREAN_STOCKS, beginning.built_ns)
         earlier = earlier_days(reader, session_date, midnight_ns, settings.selection, beginning)
         strategy, interval_s = settings.pool.allocation_strategy, settings.track_a.interval_s
         return Selector(members, capacities, settings.selection, strategy, earlier, interval_s)

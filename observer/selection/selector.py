@@ -139,9 +139,13 @@ class Selector:
         """The exchange told whether the symbol is halted."""
         self._sights.see_state(state)
 
-    def see_listing(self, symbol: str, *, delisted: bool, suspended: bool) -> None:
+    def see_traded(self, snapshot: Snapshot) -> None:
+        """What a snapshot of the past tells of halts: that the symbol was traded in one."""
+        self._sights.see_traded(snapshot)
+
+    def see_listing(self, symbol: str, told_ns: int, *, delisted: bool, suspended: bool) -> None:
         """A master file told what has become of the symbol."""
-        self._sights.see_listing(symbol, delisted=delisted, suspended=suspended)
+        self._sights.see_listing(symbol, told_ns, delisted=delisted, suspended=suspended)
 
     def take_over(self, told: PlacesTold, now_ns: int) -> Sequence[Event]:
         """Go on with the places and wishes of an earlier process of this day; each trigger has one more life."""

@@ -34,6 +34,7 @@ _OF_PLACES: Final[Sequence[type[Event]]] = (
 )
 _KINDS: Final[Sequence[type[Event]]] = (*_OF_PLACES, Trade, TradesConflated, WatchChanged, TriggerFired, GapDetected)
 _OF_WISHES: Final[Sequence[SelectionStep]] = ("wishes_kept", "pinned", "unpinned")
+_OF_STATES: Final[Sequence[type[Event]]] = (SelectionAdvanced, SlotAssigned, SlotReleased, WatchChanged)
 _NUMBERS_AT_ONCE: Final = 20_000  # of a stream's events, what is held in memory
 
 
@@ -54,6 +55,11 @@ def wishes_before(connection: Connection, session_date: str) -> Sequence[str]:
     wanted = select(table).where(table.c.session_date == last, table.c.step.in_(_OF_WISHES))
     rows = connection.execute(wanted.order_by(table.c.stream, table.c.sequence))
     return list(standing_wishes(event_of(SelectionAdvanced, row) for row in rows))
+
+
+def place_state_events(connection: Connection, session_date: str) -> Iterator[Event]:
+    """Those of them from which the state of each place follows."""
+    return _events(connection, session_date, _OF_STATES)
 
 
 def _events(connection: Connection, session_date: str, kinds: Sequence[type[Event]]) -> Iterator[Event]:

@@ -23,7 +23,6 @@ from bus.events import (
     Snapshot,
     SweepCompleted,
     Trade,
-    UniverseMember,
 )
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
@@ -34,24 +33,24 @@ from observer.config import Settings
 from observer.errors import StoreError
 from observer.gaps.deafness import Deafness
 from observer.gaps.detector import Mark, in_order
-from observer.providers.interfaces import QuoteSource, StreamFact
+from observer.providers.interfaces import HaltSource, QuoteSource, StreamFact
 from observer.providers.joint_stream import JointStream
 from observer.schedule.phases import DayPlan
 from observer.selection import context
 from observer.selection.overflow import OverflowWatch, rates_of
 from observer.selection.selector import Selector
-from observer.selection.universe import KOREAN_STOCKS
 from observer.selection.wishes import kept_detail
 from observer.store.reader import StoreReader
 from observer.streaming import steps
 from observer.streaming.earlier import earlier_in_time
 from observer.streaming.keeping import SOURCE, Kept, TradeKeeping
+from observer.streaming.standstill import Standstill
 from observer.streaming.steps import Beginning
+from observer.today import universe_of
 
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1  # machine seconds between evaluations at least, however fast the market's clock runs
-UNIVERSE_POLL_S: Final = 0.2
 EARLIER_DAYS_LEAD_NS: Final = 60 * 1_000_000_000  # market time before the context: weeks of sweeps are summed up
 CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
 
@@ -67,6 +66,7 @@ class StreamingDay:
         settings: of the whole configuration; sections `selection` and `track_b` are read.
         brokers: whose streams they are.
         quotes: for what a stream does not tell.
+        halts: for whom it tells nothing at all.
         producer: takes the facts.
         reader: what earlier days, Track A and an earlier process of this day stored.
         feed_address: where committed snapshots are heard.
@@ -80,6 +80,7 @@ class StreamingDay:
         settings: Settings,
         brokers: Brokers,
         quotes: QuoteSource,
+        halts: HaltSource,
         producer: Producer,
         reader: StoreReader,
         feed_address: Address,
@@ -103,6 +104,7 @@ class StreamingDay:
         self._outages: StreamOutages
         self._swept: dict[str, float] = {}  # the day's volume of each symbol, as Track A saw it last
         self._deafness = Deafness()
+        self._standstill = Standstill(halts, clock, self.on_facts)
 
     async def connect(self) -> bool:
         """Wait until it is time to connect; False when the day's stream is over already."""
@@ -116,11 +118,11 @@ class StreamingDay:
         self._outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
         running = [tasks.create_task(self._stream.run())]
         await self._clock.sleep_until(self._plan.context_sync_ns - EARLIER_DAYS_LEAD_NS)
-        selector = await self._new_selector(await self._members())
+        selector = await self._new_selector()
         await self._clock.sleep_until(self._plan.context_sync_ns)
         await self._give_places(selector)
-        running += [tasks.create_task(self._follow_feed(selector)), tasks.create_task(self._look_at_held(selector))]
-        return selector, running
+        following = (self._follow_feed(selector), self._look_at_held(selector), self._standstill.run())
+        return selector, [*running, *(tasks.create_task(each) for each in following)]
 
     async def end(self, selector: Selector) -> None:
         """Release every place, and find out what is missing of symbols that did not trade since an interruption."""
@@ -134,7 +136,7 @@ class StreamingDay:
         assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
         if assigned:
             told = await asyncio.to_thread(self._reader.place_events, self._session_date)
-            selector = await self._new_selector(await self._members())
+            selector = await self._new_selector()
             self._resume(selector, told, assigned)
             for slot in assigned:
                 self.trades.watch(slot.symbol)
@@ -170,24 +172,18 @@ class StreamingDay:
 
     # --- what the decisions start from ---
 
-    async def _new_selector(self, members: Sequence[UniverseMember]) -> Selector:
+    async def _new_selector(self) -> Selector:
+        """Waits for the universe while there is none at all; none is then known when the day is over."""
+        universe = await universe_of(self._plan, self._reader, self._clock, self._plan.track_b_stop_ns)
         capacities = {account.name: account.capacity for account in self._brokers.accounts}
         strategy, interval_s = self._brokers.strategy, self._settings.track_a.interval_s
-        universe, settings = steps.universe_date(members), self._settings.selection
+        settings = self._settings.selection
         begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)
         self._beginning = begun.beginning
         if begun.failure:
             self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, begun.failure))
+        members = universe.members if universe is not None else []
         return Selector(members, capacities, settings, strategy, begun.earlier, interval_s)
-
-    async def _members(self) -> Sequence[UniverseMember]:
-        """Today's universe, or the last one; waits while there is none at all, and has none when the day is over."""
-        while not self._is_over():
-            members = self._reader.universe(self._session_date, KOREAN_STOCKS)
-            if members := members or self._reader.latest_universe_before(self._session_date, KOREAN_STOCKS):
-                return members
-            await asyncio.sleep(UNIVERSE_POLL_S)
-        return []
 
     async def _give_places(self, selector: Selector) -> None:
         """Go on where an earlier process of this day stopped, or begin with the opening's movers."""
@@ -225,7 +221,7 @@ class StreamingDay:
         seen = self._reader.snapshots(date, from_ns, now_ns)
         self._begin(selector, seen)
         self.trades.resume(self._marks(assigned, seen))
-        self.carry_out(selector, "taken_over", now_ns, steps.take_over(selector, told, now_ns))
+        self.carry_out(selector, "taken_over", now_ns, steps.take_over(selector, told, seen, now_ns))
         logger.info("took over %d places of an earlier process", len(assigned))
 
     def _marks(self, assigned: Sequence[SlotAssigned], snapshots: Iterable[Snapshot]) -> Iterable[Mark]:
@@ -281,8 +277,8 @@ class StreamingDay:
         """One that is not of the day's universe cannot have a place, whatever becomes of it."""
         if change.symbol in selector.members:
             detail = steps.listing_detail(change)
-            steps.see_listing(selector, change.symbol, detail)
             now_ns = self.moment()
+            steps.see_listing(selector, change.symbol, detail, now_ns)
             self.carry_out(selector, "listing", now_ns, [], symbol=change.symbol, detail=detail)
 
     async def _see_sweep(self, selector: Selector, sweep: SweepCompleted) -> None:
@@ -299,7 +295,9 @@ class StreamingDay:
             self._swept[snapshot.symbol] = snapshot.cumulative_volume
             selector.see_snapshot(snapshot)
         decided = selector.evaluate_all(now_ns)
-        self.carry_out(selector, "swept", now_ns, decided, sweep=sweep.sweep, snapshots=len(swept))
+        detail = steps.sweep_detail(sweep)
+        self.carry_out(selector, "swept", now_ns, decided, sweep=sweep.sweep, snapshots=len(swept), detail=detail)
+        self._standstill.after_sweep(swept, selector.wanted)
         self._listen_again(selector)
 
     def _listen_again(self, selector: Selector) -> None:

@@ -9,6 +9,7 @@ from observer.schedule.phases import DayPlan
 from observer.selection.profile import EarlierDays, profiles_of
 from observer.selection.settings import SelectionSettings
 from observer.store.reader import StoreReader
+from observer.store.universes import Universe
 from observer.streaming.steps import Beginning
 
 
@@ -38,13 +39,14 @@ class Begun(msgspec.Struct, frozen=True):
 
 
 async def earlier_in_time(
-    reader: StoreReader, plan: DayPlan, settings: SelectionSettings, universe: str, limit_s: float
+    reader: StoreReader, plan: DayPlan, settings: SelectionSettings, universe: Universe | None, limit_s: float
 ) -> Begun:
     """What earlier days tell; nothing when it cannot be had in so many machine seconds: then the day is compared with
     daily bars alone.
     """
     day = (plan.day.isoformat(), plan.starts_ns, settings)
-    beginning = Beginning(universe, plan.has_usual_hours, knows_earlier_days=True)
+    date, built_ns = (universe.built.session_date, universe.built.built_ns) if universe is not None else ("", None)
+    beginning = Beginning(date, built_ns, plan.has_usual_hours, knows_earlier_days=True)
     try:
         async with asyncio.timeout(limit_s):
             return Begun(beginning, await asyncio.to_thread(earlier_days, reader, *day, beginning))

@@ -123,15 +123,15 @@ class TradeKeeping:
             self._tell("resumed", mark.symbol, mark)
 
     def watch(self, symbol: str, before: Mark | None = None) -> None:
-        """From now on nothing of the symbol may be missing; `before` is what was known of it earlier on this day.
+        """From now on nothing of the symbol may be missing; `before` is what was known of it earlier on this day. Told
+        also of one that is watched and registered again: it is streamed from here on.
 
         One that comes back while it is being left is not left: its next trade shows what is missing of the time
         between, too.
         """
         self._leaving.pop(symbol, None)
-        if symbol not in self.detector.watched:
-            self.detector.start(symbol, before)
-            self._tell("started", symbol, before)
+        self.detector.start(symbol, before)
+        self._tell("started", symbol, before)
 
     def interrupt(self, symbol: str, reason: GapReason) -> None:
         """A symbol lost its connection and will be back: its next hole carries this reason."""

@@ -2,11 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 import msgspec
 
-from bus.events import Event, ListingChanged, MarketStateChanged, SelectionAdvanced, Snapshot, UniverseMember
+from bus.events import (
+    Event,
+    ListingChanged,
+    MarketStateChanged,
+    SelectionAdvanced,
+    Snapshot,
+    SweepCompleted,
+)
 from observer.selection import context
 from observer.selection.context import Baseline, Opening, OpeningPoint
 from observer.selection.places_told import PlacesTold
@@ -15,35 +22,55 @@ from observer.selection.settings import SelectionSettings
 
 _UNUSUAL_HOURS: Final = "unusual hours"
 _NOTHING_EARLIER: Final = "nothing of earlier days"
+_BUILT: Final = "built "
+_TO: Final = " to "
 _DELISTED: Final = "delisted"
 _SUSPENDED: Final = "suspended"
 
 
 class Beginning(msgspec.Struct, frozen=True):
-    """What a process begins its day with: the session of its universe ("" for none), whether the day has the usual
-    hours, and whether it is compared with earlier days (their data may not be had in time).
+    """What a process begins its day with: the session of its universe ("" for none) and, where it is told, when that
+    was built; whether the day has the usual hours; whether it is compared with earlier days, whose data may not be had
+    in time.
     """
 
     universe: str
+    built_ns: int | None
     has_usual_hours: bool
     knows_earlier_days: bool
 
     @property
     def detail(self) -> str:
         """`SelectionAdvanced.detail` of the step "began"."""
-        words = ((_UNUSUAL_HOURS, not self.has_usual_hours), (_NOTHING_EARLIER, not self.knows_earlier_days))
+        words = (
+            (f"{_BUILT}{self.built_ns}", self.built_ns is not None),
+            (_UNUSUAL_HOURS, not self.has_usual_hours),
+            (_NOTHING_EARLIER, not self.knows_earlier_days),
+        )
         return ", ".join([self.universe, *(word for word, holds in words if holds)])
 
 
-def universe_date(members: Iterable[UniverseMember]) -> str:
-    """The session of the universe; "" for none."""
-    return next((member.session_date for member in members), "")
-
-
-def beginning_of(begun: SelectionAdvanced) -> Beginning:
+def beginning_of(began: SelectionAdvanced) -> Beginning:
     """What a day began with, as its step "began" tells."""
-    universe, *words = begun.detail.split(", ")
-    return Beginning(universe, _UNUSUAL_HOURS not in words, _NOTHING_EARLIER not in words)
+    universe, *words = began.detail.split(", ")
+    built = [int(word.removeprefix(_BUILT)) for word in words if word.startswith(_BUILT)]
+    return Beginning(universe, built[0] if built else None, _UNUSUAL_HOURS not in words, _NOTHING_EARLIER not in words)
+
+
+def sweep_detail(sweep: SweepCompleted) -> str:
+    """`SelectionAdvanced.detail` of the step "swept"."""
+    return f"{sweep.started_ns}{_TO}{sweep.completed_ns}"
+
+
+def swept_in(advanced: SelectionAdvanced, snapshots: Iterable[Snapshot]) -> Sequence[Snapshot]:
+    """Those that the step "swept" took in. Where a sweep was cut short by the end of its process it is made again under
+    the same number: what the first one saw is not of the second. A step that does not tell when has all of its number.
+    """
+    of_the_sweep = [snapshot for snapshot in snapshots if snapshot.sweep == advanced.sweep]
+    if not advanced.detail:
+        return of_the_sweep
+    started_ns, _, completed_ns = advanced.detail.partition(_TO)
+    return [each for each in of_the_sweep if int(started_ns) <= each.receive_time_ns <= int(completed_ns)]
 
 
 def listing_detail(change: ListingChanged) -> str:
@@ -52,10 +79,10 @@ def listing_detail(change: ListingChanged) -> str:
     return ", ".join(word for word, holds in words if holds)
 
 
-def see_listing(selector: Selector, symbol: str, detail: str) -> None:
+def see_listing(selector: Selector, symbol: str, detail: str, told_ns: int) -> None:
     """Show what has become of a listing."""
     words = detail.split(", ")
-    selector.see_listing(symbol, delisted=_DELISTED in words, suspended=_SUSPENDED in words)
+    selector.see_listing(symbol, told_ns, delisted=_DELISTED in words, suspended=_SUSPENDED in words)
 
 
 def see_latest(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
@@ -66,19 +93,38 @@ def see_latest(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
         selector.see_snapshot(snapshot)
 
 
-def take_over(selector: Selector, told: Sequence[Event], now_ns: int) -> Sequence[Event]:
+def take_over(selector: Selector, told: Sequence[Event], seen: Iterable[Snapshot], now_ns: int) -> Sequence[Event]:
     """Go on where an earlier process of this day stopped, which published these events: with what it had heard of halts
-    and listings, with its places and its wishes.
+    and listings, with its places and its wishes. `seen` is what Track A saw of the day until now.
     """
     places = PlacesTold()
     for event in told:
         places.see(event)
-        match event:
-            case MarketStateChanged():
-                selector.see_state(event)
-            case SelectionAdvanced(step="listing"):
-                see_listing(selector, event.symbol, event.detail)
+    _see_halts(selector, told, seen)
     return selector.take_over(places, now_ns)
+
+
+def _see_halts(selector: Selector, told: Iterable[Event], seen: Iterable[Snapshot]) -> None:
+    """Who was halted, and since when traded again, in the order of time."""
+    words = [each for each in told if isinstance(each, MarketStateChanged) or _is_listing(each)]
+    concerned = {word.symbol for word in words}
+    swept = [snapshot for snapshot in seen if snapshot.symbol in concerned]
+    for past in sorted([*words, *swept], key=_told_ns):
+        match past:
+            case MarketStateChanged():
+                selector.see_state(past)
+            case SelectionAdvanced():
+                see_listing(selector, past.symbol, past.detail, past.advanced_ns)
+            case Snapshot():
+                selector.see_traded(past)
+
+
+def _is_listing(event: Event) -> TypeGuard[SelectionAdvanced]:
+    return isinstance(event, SelectionAdvanced) and event.step == "listing"
+
+
+def _told_ns(past: MarketStateChanged | SelectionAdvanced | Snapshot) -> int:
+    return past.advanced_ns if isinstance(past, SelectionAdvanced) else past.receive_time_ns
 
 
 def opening_of(snapshots: Iterable[Snapshot]) -> tuple[Opening, Baseline]:

@@ -188,7 +188,7 @@ def test_who_was_refused_is_told_against_what(store: Store, reader: StoreReader)
     store(SlotOverflowed(SYMBOL, START_NS, "volume_surge", 0.8, 9.2, 9.5, "all_places_hold_higher_scores"))
     slot, text = why(reader)
     assert slot is None
-    assert "score 9.200 against the lowest held, 9.500" in text
+    assert "score 9.200 against the lowest that can be replaced, 9.500" in text
 
 
 def test_who_was_released_is_told_why(store: Store, reader: StoreReader) -> None:

@@ -191,11 +191,11 @@ def test_the_place_of_a_wish_that_waits_is_promised_to_no_other() -> None:
 
 def test_a_delisted_symbol_is_refused_which_is_told() -> None:
     pipeline = selector()
-    pipeline.see_listing("D", delisted=True, suspended=False)
+    pipeline.see_listing("D", 0, delisted=True, suspended=False)
     outcome = pipeline.pin("D", 1)
     assert isinstance(outcome, NotWished)
     assert [event.reason for event in outcome.events if isinstance(event, SlotOverflowed)] == ["delisted"]
-    pipeline.see_listing("D", delisted=False, suspended=False)
+    pipeline.see_listing("D", 0, delisted=False, suspended=False)
     pipeline.evaluate_held(2)
     assert "D" not in pipeline.wanted
 

@@ -86,10 +86,18 @@ class Line:
         self.listener.on_connection(ConnectionChanged("kis", self.account, PLAN.track_b_start_ns, state, "", 0))
 
 
-class NoQuotes:
-    """Nobody is asked for in these scenes."""
+class Desk:
+    """The broker's other door: knows who is halted, and no quotes. Satisfies `QuoteSource` and `HaltSource`."""
 
     quotes_per_call = 30
+
+    def __init__(self) -> None:
+        self.halted: set[str] = set()
+        self.asked: list[str] = []
+
+    async def is_halted(self, symbol: str) -> bool:
+        self.asked.append(symbol)
+        return symbol in self.halted
 
     async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
         return []
@@ -112,6 +120,7 @@ class Market:
         self.writer.open()
         self.feed_address = f"ipc://{folder}/feed"
         self.feed = FeedPublisher(self.feed_address)
+        self.desk = Desk()
         self.processes = 0
         self.down: set[str] = set()  # accounts whose streams do not come up
         self.sweeps = 0
@@ -128,11 +137,17 @@ class Market:
         """Track A sees every symbol with this volume."""
         self.sweeps += 1
         now_ns = self.clock.now_ns()
-        times = {"session_date": SESSION, "sweep": self.sweeps, "receive_time_ns": now_ns}
-        snapshots: list[Snapshot] = [seen(symbol, volume, **times, **changes) for symbol in SYMBOLS]
         swept = SweepCompleted("kis", SESSION, self.sweeps, now_ns, now_ns, 30, 30, 1)
-        self.store("a" * 32, *snapshots, swept)
+        self.store("a" * 32, *self._snapshots(self.sweeps, SYMBOLS, volume, **changes), swept)
         return swept
+
+    def kill_in_sweep(self, volume: float) -> None:
+        """Track A is killed when it has seen a third of the symbols: its successor sweeps under the same number."""
+        self.store("a" * 32, *self._snapshots(self.sweeps + 1, SYMBOLS[::3], volume))
+
+    def _snapshots(self, sweep: int, symbols: Sequence[str], volume: float, **changes: object) -> Sequence[Snapshot]:
+        times = {"session_date": SESSION, "sweep": sweep, "receive_time_ns": self.clock.now_ns()}
+        return [seen(symbol, volume, **times, **changes) for symbol in symbols]
 
     def tell(self, swept: SweepCompleted) -> None:
         self.feed.publish([Delivered("track-a", "a" * 32, 1, [swept])])
@@ -166,7 +181,8 @@ class Process:
             plan=PLAN,
             settings=market.settings,
             brokers=brokers,
-            quotes=NoQuotes(),
+            quotes=market.desk,
+            halts=market.desk,
             producer=producer,
             reader=reader,
             feed_address=market.feed_address,

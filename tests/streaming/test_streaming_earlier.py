@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import Event, SelectionAdvanced, SharesAdjusted, SweepCompleted
+from bus.events import Event, SharesAdjusted, SweepCompleted, UniverseBuilt
 from observer.clock import kst_ns
 from observer.config import TrackASettings
 from observer.errors import StoreError
@@ -19,9 +19,10 @@ from observer.selection.profile import EarlierDays, volume_by
 from observer.selection.settings import SelectionSettings
 from observer.store.engine import migrate
 from observer.store.reader import StoreReader
+from observer.store.universes import Universe
 from observer.store.writer import StoreWriter
 from observer.streaming.earlier import earlier_days, earlier_in_time
-from observer.streaming.steps import Beginning, beginning_of
+from observer.streaming.steps import Beginning
 from tests.selection.builders import seen
 from workers.track_a import _sweep_moments
 
@@ -30,6 +31,7 @@ SETTINGS = SelectionSettings()
 DAYS = [date(2026, 11, day) for day in (9, 10, 11, 12, 13, 16)]
 TODAY = date(2026, 11, 17)
 INTERVAL_NS = round(TrackASettings().interval_s * SECOND_NS)
+UNIVERSE = Universe(UniverseBuilt("kis", "kr_stocks", TODAY.isoformat(), DAYS[-1].isoformat(), 7, 1, 1, 0.0), [])
 LOOKS = ((9, 30), (9, 40), (10, 0), (12, 5), (14, 50))
 
 
@@ -71,7 +73,7 @@ def store(url: str, *events: Event) -> None:
 
 
 def known(url: str) -> EarlierDays:
-    beginning = Beginning(TODAY.isoformat(), has_usual_hours=True, knows_earlier_days=True)
+    beginning = Beginning(TODAY.isoformat(), None, has_usual_hours=True, knows_earlier_days=True)
     with StoreReader(url) as reader:
         return earlier_days(reader, TODAY.isoformat(), kst_ns(TODAY), SETTINGS, beginning)
 
@@ -105,7 +107,7 @@ def test_an_ordinary_day_after_a_split_has_the_usual_volume_of_the_new_shares(ur
 
 def test_a_day_of_unusual_hours_is_compared_with_no_time_of_day(url: str) -> None:
     store(url, *(event for day in DAYS for event in swept_day(day, Random(7), evenly)))
-    beginning = Beginning(TODAY.isoformat(), has_usual_hours=False, knows_earlier_days=True)
+    beginning = Beginning(TODAY.isoformat(), None, has_usual_hours=False, knows_earlier_days=True)
     with StoreReader(url) as reader:
         assert earlier_days(reader, TODAY.isoformat(), 5, SETTINGS, beginning) == EarlierDays(midnight_ns=5)
 
@@ -116,32 +118,16 @@ def test_a_database_that_does_not_answer_costs_the_comparison_not_the_start(url:
             raise StoreError("the disk is away")
 
     with Failing(url) as reader:
-        begun = asyncio.run(earlier_in_time(reader, plan_of(TODAY), SETTINGS, "2026-11-17", 5.0))
+        begun = asyncio.run(earlier_in_time(reader, plan_of(TODAY), SETTINGS, UNIVERSE, 5.0))
     assert begun.failure == "Track B compares with no earlier days: the disk is away"
-    assert begun.beginning == Beginning("2026-11-17", has_usual_hours=True, knows_earlier_days=False)
+    assert begun.beginning == Beginning("2026-11-17", 7, has_usual_hours=True, knows_earlier_days=False)
     assert begun.earlier == EarlierDays(midnight_ns=plan_of(TODAY).starts_ns)
 
 
 def test_what_is_there_in_time_is_known(url: str) -> None:
     store(url, *(event for day in DAYS for event in swept_day(day, Random(7), evenly)))
     with StoreReader(url) as reader:
-        begun = asyncio.run(earlier_in_time(reader, plan_of(TODAY), SETTINGS, TODAY.isoformat(), 5.0))
+        begun = asyncio.run(earlier_in_time(reader, plan_of(TODAY), SETTINGS, UNIVERSE, 5.0))
     assert begun.failure == ""
     assert begun.earlier == known(url)
     assert begun.beginning.knows_earlier_days
-
-
-def test_a_beginning_is_read_as_it_was_written() -> None:
-    for usual in (True, False):
-        for knows in (True, False):
-            beginning = Beginning("2026-11-17", usual, knows)
-            assert beginning_of(began(beginning.detail)) == beginning
-    assert beginning_of(began("")) == Beginning("", has_usual_hours=True, knows_earlier_days=True)
-
-
-def test_what_was_written_before_earlier_days_could_be_missing_is_read_as_it_was_meant() -> None:
-    assert beginning_of(began("2026-11-17, unusual hours")) == Beginning("2026-11-17", False, True)
-
-
-def began(detail: str) -> SelectionAdvanced:
-    return SelectionAdvanced("2026-11-18", 0, "began", "", 0, 0, detail)

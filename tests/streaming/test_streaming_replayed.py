@@ -157,7 +157,7 @@ class Published:
         self.selector.see_state(state)
 
     def listing(self, symbol: str, detail: str) -> None:
-        steps.see_listing(self.selector, symbol, detail)
+        steps.see_listing(self.selector, symbol, detail, self.clock.now_ns())
         self.tell("listing", symbol=symbol, detail=detail)
 
     def close_accounts(self, detail: str) -> None:
@@ -187,7 +187,7 @@ class Published:
         marks = {each.symbol: _mark(each) for each in stored if each.symbol in watched}
         self.begin()
         self.keeping.resume(marks.values())
-        self.tell("taken_over", steps.take_over(self.selector, told, self.moment()))
+        self.tell("taken_over", steps.take_over(self.selector, told, self.snapshots, self.moment()))
         for symbol in sorted(watched):
             self.watch(symbol)
 
