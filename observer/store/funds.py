@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Select, distinct, func, select, union
 
-from bus.events import AlertRaised, DailyBar, FundJobEnded, FundListed, FundNavDay, FundValued
+from bus.events import AlertRaised, DailyBar, FundJob, FundJobEnded, FundListed, FundNavDay, FundValued
 from observer.reference.etf import Fund
 from observer.store.reader import StoreReader
 from observer.store.tables import EVENT_TABLES, FUNDS
@@ -58,7 +58,7 @@ class FundReader(StoreReader):
         wanted = select(table).where(table.c.symbol == symbol, table.c.change != "same")
         return self._events(FundListed, wanted.order_by(table.c.listed_ns, table.c.stream, table.c.sequence))
 
-    def last_fund_jobs(self) -> dict[str, FundJobEnded]:
+    def last_fund_jobs(self) -> dict[FundJob, FundJobEnded]:
         """By job: its last end."""
         table = EVENT_TABLES[FundJobEnded]
         newest = select(table.c.job, func.max(table.c.ended_ns).label("ended_ns")).group_by(table.c.job).subquery()

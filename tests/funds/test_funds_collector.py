@@ -152,11 +152,12 @@ def told(tmp_path, runner, simulated):
         writer = StoreWriter(url)
         publisher = DirectPublisher(writer)
         publisher.publish_together([_listing(each) for each in simulator.market.instruments])
+        permits = OpenPermits()
         async with open_client(simulator.rest_url, RestSettings()) as client:
             pipeline = RestPipeline(
                 client=client,
                 dialect=KisRestDialect(),
-                permits=OpenPermits(),
+                permits=permits,
                 credentials=Issued(Credentials("key", "secret", token, "")),
                 clock=clock,
                 chance=Random(1),
@@ -164,6 +165,7 @@ def told(tmp_path, runner, simulated):
             )
             with FundReader(url) as reader:
                 calls = Calls(KisFunds(pipeline))
+                calls.lanes = permits.lanes
                 await scenario(Scene(tmp_path, simulator.market, calls, publisher, reader, clock))
         writer.close()
 
@@ -236,6 +238,17 @@ def test_values_that_were_cut_off_go_on_where_they_stopped(told):
         assert scene.calls.taken == len(scene.etfs) - 2
         assert scene.reader.valued_since(since_ns) == set(scene.etfs)
         assert scene.reader.last_fund_jobs()["fund_values"].detail == "2 before"
+
+    told(scenario)
+
+
+def test_what_is_asked_of_every_fund_lets_all_other_calls_go_first(told):
+    async def scenario(scene):
+        collector = scene.collector()
+        for job in ("fund_list", "fund_values", "fund_measures"):
+            await collector.run(job, PLAN, ANEW)
+        assert len(scene.calls.lanes) >= 2 * len(scene.etfs)
+        assert set(scene.calls.lanes) == {"bulk"}
 
     told(scenario)
 
