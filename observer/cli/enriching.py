@@ -158,7 +158,8 @@ def open_sources(settings: Settings, options: RunOptions, clock: Clock) -> Sourc
 
 def _with_yahoo(asked: list[SectorSource], folder: Path, options: RunOptions, clock: Clock) -> Sources:
     try:
-        from observer.providers.yahoo import YahooDoor, YahooProfiles, YahooScreener, YahooSettings
+        from observer.providers.yahoo import YahooDoor, YahooSettings
+        from observer.providers.yahoo_sources import YahooProfiles, YahooScreener
     except ImportError as error:
         text = f"{error}: install observer[sectors], or leave Yahoo out with --sources kis_code,finance_database"
         raise ConfigError(text) from error
