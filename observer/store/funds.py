@@ -104,8 +104,9 @@ class FundReader(StoreReader):
         with self._asking() as connection:
             return frozenset(connection.scalars(wanted))
 
-    def fund_ranges(self, session_date: str) -> Sequence[FundRange]:
-        """Of every active fund the highest and the lowest close of the 52 weeks up to that day: one statement.
+    def fund_ranges(self, session_date: str, group: str) -> Sequence[FundRange]:
+        """Of every active fund of a group the highest and the lowest close of the 52 weeks up to that day: one
+        statement.
 
         Closes are those of the daily bars and of the days with a net asset value; a day that is in both counts once.
         """
@@ -119,7 +120,7 @@ class FundReader(StoreReader):
                 func.min(closes.c.close),
             )
             .join(FUNDS, FUNDS.c.symbol == closes.c.symbol)
-            .where(FUNDS.c.active)
+            .where(FUNDS.c.active, FUNDS.c.group == group)
             .group_by(closes.c.symbol)
             .order_by(closes.c.symbol)
         )
