@@ -207,8 +207,13 @@ def test_the_sector_of_one_stock_is_shown_with_its_other_names(folder, capsys) -
     shown = json.loads(capsys.readouterr().out)
     assert (shown["sector"], shown["gics_code"], shown["korean"]) == ("Financials", 40, "금융")
     assert typed("show", "SEHK:99999", "--config", "observer.toml") == 1
+    assert typed("show", "--config", "observer.toml", "--json") == 0
+    counted = json.loads(capsys.readouterr().out)
+    assert (counted["sectors"]["HK"], counted["sectors"]["US"]) == ({"Financials": 1}, {})
+    assert [done["region"] for done in counted["rounds"]] == ["HK"]
     assert typed("show", "--config", "observer.toml") == 0
-    assert "Financials" in capsys.readouterr().out
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["Financials", "금융", "0", "1"] in [row[:4] for row in rows], "of the US none, of Hong Kong one"
 
 
 @pytest.mark.parametrize(

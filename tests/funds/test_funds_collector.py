@@ -100,6 +100,7 @@ class Scene:
         self.folder, self.market, self.calls = folder, market, calls
         self.publisher, self.reader, self.clock = publisher, reader, clock
         self.etfs = [each.symbol for each in market.instruments if each.group == "EF"]
+        assert self.etfs, "what is said of each would be said of none"
 
     def collector(self, **funds):
         run = msgspec.structs.replace(Settings().run, runtime=str(self.folder))

@@ -90,10 +90,16 @@ def test_what_a_person_approved_is_applied_whatever_its_size() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"exchanges": ["NASDAQ"]}, {"exchanges": ["NYSE", "NYSE"]}, {"weekly_refresh_time": "3:00"}]
+    ("wrong", "why"),
+    [
+        ({"exchanges": ["NASDAQ"]}, "exchanges: NASDAQ not among"),
+        ({"exchanges": ["NYSE", "NYSE"]}, "exchanges: one is named twice"),
+        ({"weekly_refresh_time": "3:00"}, r"weekly_refresh_time"),
+        ({"weekly_refresh_day": "Sunday"}, r"weekly_refresh_day"),
+    ],
 )
-def test_wrong_exchanges_and_times_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(msgspec.ValidationError, match=r"NASDAQ|twice|refresh_time"):
+def test_wrong_exchanges_days_and_times_are_refused(wrong: dict[str, object], why: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=why):
         msgspec.convert(wrong, ReferenceSettings)
 
 
