@@ -272,7 +272,8 @@ class MasterFileChecked(Fact, frozen=True, array_like=True, gc=False, tag="maste
     """One look at one exchange's master file and what came of it.
 
     `run` names the look, for its approval where it is held; `relisted` are counted in `changed` too; of so many
-    listings only the day's values are other ones (`revalued`). Download and parse are machine seconds.
+    listings only the day's values are other ones (`revalued`). Size and digest are of the file's content, empty where
+    none was downloaded. Download and parse are machine seconds.
     """
 
     provider: str
