@@ -10,18 +10,16 @@ snapshot's volume, say): the hole is then wider than what was missed, never narr
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from bus.events import GapDetected, GapReason, Trade, TradesConflated
+from observer.gaps.volumes import VOLUME_NOISE
 
 # A trade that follows on (also: the first one of a registration), one seen before, or one that follows a hole. A trade
 # behind a hole is as new as any other.
 Observation = Literal["new", "duplicate"] | GapDetected
-
-# Whole shares are exact in doubles; the sums of fractional volumes (crypto) are not, to about this much.
-_VOLUME_NOISE: Final = 1e-6
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -178,7 +176,7 @@ class GapDetector:
         chain = self._chains.pop(symbol)
         self._reached[symbol] = chain.mark(symbol, max(chain.volume, cumulative_volume), now_ns)
         missing_volume = cumulative_volume - chain.volume
-        if chain.interruption is None or missing_volume <= _VOLUME_NOISE:
+        if chain.interruption is None or missing_volume <= VOLUME_NOISE:
             return None
         return GapDetected(
             gap_id=_gap_id(symbol, chain, cumulative_volume),
@@ -217,9 +215,9 @@ class GapDetector:
             return "duplicate"
         missing = volume - trade.volume - chain.volume
         observation: Observation = "new"
-        if missing > _VOLUME_NOISE:
+        if missing > VOLUME_NOISE:
             observation = _gap_before(trade, chain)
-        elif missing < -_VOLUME_NOISE:
+        elif missing < -VOLUME_NOISE:
             self.inconsistent += 1
         chain.volume = volume
         chain.trades = trade.cumulative_trades
@@ -259,7 +257,7 @@ class GapDetector:
         opening, chain.opening = chain.opening, None
         if opening is None or opening.session_date != mark.session_date:
             return None
-        if opening.cumulative_volume - opening.volume - mark.cumulative_volume <= _VOLUME_NOISE:
+        if opening.cumulative_volume - opening.volume - mark.cumulative_volume <= VOLUME_NOISE:
             return None
         earlier = _Chain()
         earlier.continue_from(mark)

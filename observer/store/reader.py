@@ -31,6 +31,7 @@ from bus.events import (
     UniverseBuilt,
     UniverseMember,
 )
+from observer.gaps.intervals import Interval
 from observer.gaps.reconciliation import SymbolDay
 from observer.reference.listings import Listing
 from observer.selection.profile import BucketVolume
@@ -42,6 +43,8 @@ from observer.store.continuity import (
     judged,
     recovered_rows,
     slot_changes,
+    stream_hours,
+    stream_times,
     symbol_days,
     trades_of,
     triggers_fired,
@@ -322,6 +325,16 @@ class StoreReader:
         """The stored verdicts on a day's data by symbol; empty for a day that was not judged yet."""
         with self._asking() as connection:
             return judged(connection, session_date, symbol)
+
+    def stream_times(self, session_date: str, now_ns: int) -> Mapping[str, Sequence[Interval]]:
+        """When each symbol had a place in the stream on that day."""
+        with self._asking() as connection:
+            return stream_times(connection, session_date, now_ns)
+
+    def stream_hours(self, session_date: str, now_ns: int) -> Interval | None:
+        """When there were places to be had on that day; None when there never were."""
+        with self._asking() as connection:
+            return stream_hours(connection, session_date, now_ns)
 
     def symbol_days(self, session_date: str, now_ns: int) -> Iterator[SymbolDay]:
         """What `observer.gaps.reconciliation` judges, by symbol: of each that had a place in the stream on that day."""
