@@ -567,8 +567,8 @@ class SelectionAdvanced(Fact, frozen=True, array_like=True, gc=False, tag="selec
 
     `snapshots` is how many of Track A were taken in first: those of sweep `sweep`, or all until then ("began").
     `detail` is the universe's session ("began"; ", unusual hours" if it is a day of those), what became of `symbol`
-    ("listing"), the accounts that cannot stream, with commas ("accounts_closed"), or why a wish has no place
-    ("pinned"; "refused": it is none).
+    ("listing"), the accounts that cannot stream, with commas ("accounts_closed"), why a wish has no place ("pinned";
+    "refused": it is none), or why the places were released ("closed"; "unfinished": nobody saw the end of the stream).
     """
 
     session_date: str

@@ -74,6 +74,15 @@ class _Chain:
         self.exchange_time_ns = mark.exchange_time_ns
         self.interruption = "restart"
 
+    def learn(self, before: Mark | None) -> None:
+        """Take what was known before the first trade, if nothing was."""
+        if self.before is not None or self.session_date or before is None:
+            return
+        self.before = before
+        if (interruption := self.interruption) is not None:
+            self.continue_from(before)
+            self.interruption = interruption
+
     def mark(self, symbol: str, volume: float, exchange_time_ns: int) -> Mark:
         """How far the symbol is accounted for on this chain's day."""
         return Mark(symbol, self.session_date, volume, None, exchange_time_ns)
@@ -113,9 +122,11 @@ class GapDetector:
         """A registration begins. What happened before is not ours, unless a mark of an earlier process is there.
 
         A symbol that is watched already stays as it is: a registration renewed after a reconnection goes on. `before`
-        is what was known of the symbol earlier on this day.
+        is what was known of the symbol earlier on this day; it may become known only now, as long as no trade came.
         """
-        if symbol in self._chains:
+        watched = self._chains.get(symbol)
+        if watched is not None:
+            watched.learn(before)
             return
         chain = self._chains[symbol] = _Chain(_later(before, self._reached.get(symbol)))
         mark = self._marks.pop(symbol, None)

@@ -25,13 +25,14 @@ from observer.clock import kst_ns
 from observer.gaps.intervals import Interval, intervals
 from observer.gaps.reconciliation import Piece, SymbolDay
 from observer.gaps.volumes import VOLUME_NOISE
-from observer.store.rows import Place, event_of, place_of
+from observer.store.rows import Place, event_of, place_of, slots_in_use
 from observer.store.tables import EVENT_TABLES
 from observer.store.witnesses import Witnesses
 
 # The phases in which Track B streams, and has stopped (observer.schedule.phases).
 _STREAM_BEGINS: Final = "FULL_OPERATION"
 _STREAM_ENDS: Final = "TRACK_A_CLOSING"
+_FOR_EVER_NS: Final = 2**63 - 1
 _ONE_DAY: Final = timedelta(days=1)
 _MINUTE_NS: Final = 60_000_000_000
 
@@ -115,6 +116,19 @@ def slot_changes(connection: Connection, from_ns: int, to_ns: int, symbol: str |
             change = event_of(kind, row)
             found.append((_moment_of(change), place_of(row), change))
     return [change for _moment_ns, _place, change in sorted(found, key=lambda item: item[:2])]
+
+
+def open_slots(connection: Connection, since_ns: int, until_ns: int | None) -> Sequence[SlotAssigned]:
+    """Who has a place by the assignments and releases of [since, until), or since."""
+    assigned, released = EVENT_TABLES[SlotAssigned], EVENT_TABLES[SlotReleased]
+    within = [
+        column.between(since_ns, _FOR_EVER_NS if until_ns is None else until_ns - 1)
+        for column in (assigned.c.assigned_ns, released.c.released_ns)
+    ]
+    return slots_in_use(
+        connection.execute(select(assigned).where(within[0])).all(),
+        connection.execute(select(released).where(within[1])).all(),
+    )
 
 
 def triggers_fired(connection: Connection, session_date: str, symbol: str) -> list[TriggerFired]:

@@ -22,7 +22,6 @@ from bus.events import (
     MinuteBarRecovered,
     QualityJudged,
     SlotAssigned,
-    SlotReleased,
     Snapshot,
     SweepCompleted,
     Trade,
@@ -41,6 +40,7 @@ from observer.store.continuity import (
     day_bounds,
     gap_stories,
     judged,
+    open_slots,
     recovered_rows,
     slot_changes,
     stream_hours,
@@ -52,7 +52,7 @@ from observer.store.continuity import (
 from observer.store.decisions import decision_events, place_events
 from observer.store.earlier import bucket_volumes, swept_sessions, trade_volumes
 from observer.store.engine import open_reader, require_current_schema, store_errors
-from observer.store.rows import event_of, slots_in_use
+from observer.store.rows import event_of
 from observer.store.summary import DaySummary, summarise_day
 from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE, STREAMS
 
@@ -267,13 +267,21 @@ class StoreReader:
         with self._asking() as connection:
             return list(place_events(connection, session_date))
 
-    def open_slots(self, since_ns: int = 0) -> Sequence[SlotAssigned]:
-        """The assignments that stand: of each slot the last one since that time, unless the slot was released again."""
-        assigned, released = EVENT_TABLES[SlotAssigned], EVENT_TABLES[SlotReleased]
+    def open_slots(self, since_ns: int = 0, until_ns: int | None = None) -> Sequence[SlotAssigned]:
+        """The assignments of [since, until) that stand at its end: of each slot the last one, unless the slot was
+        released again. Without `until` those that stand now.
+        """
         with self._asking() as connection:
-            assignments = connection.execute(select(assigned).where(assigned.c.assigned_ns >= since_ns)).all()
-            releases = connection.execute(select(released).where(released.c.released_ns >= since_ns)).all()
-        return slots_in_use(assignments, releases)
+            return open_slots(connection, since_ns, until_ns)
+
+    def last_assignment_ns(self, before_ns: int) -> int | None:
+        """When the last place before that time was given; None for never."""
+        columns = EVENT_TABLES[SlotAssigned].c
+        with self._asking() as connection:
+            found: int | None = connection.scalar(
+                select(func.max(columns.assigned_ns)).where(columns.assigned_ns < before_ns)
+            )
+        return found
 
     def latest_connections(self, since_ns: int) -> dict[str, ConnectionChanged]:
         """By account: the last change of its stream since that time."""

@@ -133,6 +133,12 @@ class TradeKeeping:
             self.detector.start(symbol, before)
             self._tell("started", symbol, before)
 
+    def learn(self, before: Mark) -> None:
+        """What was known of a symbol is told only now that it is watched; of use as long as no trade of it came."""
+        if before.symbol in self.detector.watched:
+            self.detector.start(before.symbol, before)
+            self._tell("started", before.symbol, before)
+
     def interrupt(self, symbol: str, reason: GapReason) -> None:
         """A symbol lost its connection and will be back: its next hole carries this reason."""
         if symbol in self.detector.watched:
