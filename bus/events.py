@@ -608,7 +608,7 @@ class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_chan
 
     The volume, count and time are how far the symbol was accounted for: by an earlier process ("resumed"), before it
     was watched ("started"), by the exchange itself ("settled"); None where nothing is known. `reason` is that of the
-    next gap ("interrupted").
+    next gap ("interrupted"), or "asked": the broker told the volume when the symbol was watched already ("started").
     """
 
     provider: str

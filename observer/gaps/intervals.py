@@ -39,6 +39,9 @@ class Witness(msgspec.Struct, frozen=True):
     after: float | None = None
 
 
+ASKED: Final = "asked"
+"""`WatchChanged.reason` of one that started: the broker told its volume when it was watched already: a look."""
+
 NOBODY: Final = Witness()
 
 

@@ -1,4 +1,4 @@
-"""Who saw a symbol's trading beside the stream: Track A's snapshots, what was asked for at the end, the day's bar."""
+"""Who saw a symbol's trading beside the stream: Track A's snapshots, what the broker was asked for, the day's bar."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select
 
 from bus.events import DailyBar, Snapshot, SweepCompleted, WatchChanged
-from observer.gaps.intervals import Interval, Look, witnessed
+from observer.gaps.intervals import ASKED, Interval, Look, witnessed
+from observer.store.rows import event_of
 from observer.store.tables import EVENT_TABLES
 
 
@@ -24,15 +25,15 @@ class Witnesses:
         ]
         self._heard: defaultdict[str, list[int]] = defaultdict(list)
         self._asked: defaultdict[str, list[Look]] = defaultdict(list)
-        watches = EVENT_TABLES[WatchChanged].c
-        steps = select(
-            watches.symbol, watches.step, watches.changed_ns, watches.exchange_time_ns, watches.cumulative_volume
-        ).where(watches.session_date == session_date, watches.step.in_(["started", "settled"]))
-        for symbol, step, changed_ns, at_ns, volume in connection.execute(steps):
-            if step == "started":
-                self._heard[symbol].append(changed_ns)
-            else:
-                self._asked[symbol].append(Look(at_ns, volume, at_ns))
+        watches = EVENT_TABLES[WatchChanged]
+        told = watches.c.step.in_(["started", "settled"])
+        for row in connection.execute(select(watches).where(watches.c.session_date == session_date, told)):
+            change = event_of(WatchChanged, row)
+            if change.step == "started":
+                self._heard[change.symbol].append(change.changed_ns)
+            at_ns, volume = change.exchange_time_ns, change.cumulative_volume
+            if (change.step == "settled" or change.reason == ASKED) and at_ns is not None and volume is not None:
+                self._asked[change.symbol].append(Look(at_ns, volume, at_ns))
 
     def of(self, symbol: str, times: Sequence[Interval]) -> Sequence[Interval]:
         """The symbol's times in the stream with what was seen of them."""

@@ -155,6 +155,18 @@ def test_a_snapshot_of_a_sweep_that_began_before_the_registration_tells_nothing_
     assert day.intervals[0].witness == Witness(first=3, last=3)
 
 
+def test_what_the_broker_was_asked_for_at_the_registration_is_where_it_is_heard_from(
+    store: Store, reader: StoreReader
+) -> None:
+    at_ns = START_NS + 2 * SECOND_NS
+    registered = WatchChanged("kis", SYMBOL, DAY, START_NS + SECOND_NS, "started", "", None, None, None)
+    asked = WatchChanged("kis", SYMBOL, DAY, at_ns + 1, "started", "asked", 1.0, None, at_ns)
+    store(assigned(), registered, asked, streamed(4), streamed(5), swept(50, 51), snapshot(51, 5.0), LEFT)
+    [day] = reader.symbol_days(DAY, NOW_NS)
+    assert day.intervals[0].witness == Witness(first=1, last=5)
+    assert reconcile(day, NOW_NS)[0][0].difference == 2
+
+
 def bar(volume: float) -> DailyBar:
     return DailyBar("kis", SYMBOL, DAY, 1.0, 1.0, 1.0, 1.0, volume, 0.0)
 
