@@ -122,12 +122,14 @@ def _balance(day: SymbolDay, index: int, known: Sequence[Span]) -> _Balance:
 
 def _proven(witness: Witness, ends: Sequence[Span]) -> Span | None:
     """What was traded while the symbol was heard, by what others saw; None when they do not tell. It was heard at its
-    first trade, and when the first snapshot was asked for.
+    first trade, and when the first look at it was asked for.
     """
-    heard = [*(start for start, _ in ends), *([] if witness.first is None else [witness.first])]
-    if not heard or witness.last is None or witness.last - min(heard) <= VOLUME_NOISE:
+    begins = min((start for start, _ in ends), default=None)
+    heard = [each for each in (begins, witness.first) if each is not None]
+    if not heard or witness.last is None:
         return None
-    return min(heard), witness.last
+    span = min(heard), max(*heard, witness.last)
+    return span if span[1] - span[0] > VOLUME_NOISE else None
 
 
 def _on_their_way(day: SymbolDay, proven: Span | None) -> list[Piece]:

@@ -220,10 +220,12 @@ def scenes(draw: st.DrawFn, kinds: tuple[Kind, ...] = ("deaf", "cut", "dead", "o
 
 OFF = Scene({250: 10, 300: 20, 700: 30}, (Fault("off", 500, 501),), has_bar=False)
 DEAF_TO_THE_END = Scene({250: 10, 300: 20, 850: 30}, (Fault("deaf", 310, 950),))
+DEAF_TO_THE_FIRST = Scene({250: 10, 271: 20, 272: 30}, (Fault("deaf", 201, 272),), swept_before=False, sweep_takes_ns=1)
 
 
 @given(scenes())
 @example(OFF)
+@example(DEAF_TO_THE_FIRST)
 @example(msgspec.structs.replace(OFF, has_bar=True))
 @example(DEAF_TO_THE_END)
 @example(msgspec.structs.replace(DEAF_TO_THE_END, tape={250: 10, 630: 20}, leaves_ns=640, sweep_takes_ns=1))
