@@ -33,8 +33,8 @@ mutation: .venv/development  ## mutants of the decisions (triggers, slots, gaps,
 
 check: lint types imports test  ## lint, types, import rules and tests
 
-bench: .venv/runtime  ## speed and size on this machine, each beside its bare limit or its goal; some ten minutes
-	@for what in ingest latency restart footprint frames sweep stream selection gaps recovery master; do \
+bench: .venv/runtime  ## speed and size on this machine, each beside its bare limit or its goal; some fifteen minutes
+	@for what in ingest latency restart footprint frames sweep stream selection gaps recovery master funds; do \
 	  $(BIN)/observer bench $$what; done
 
 lint: .venv/development  ## ruff: rules and format

@@ -131,7 +131,7 @@ class SetLogLevel(Command, frozen=True, tag="log_level"):
 
 
 class Pin(Command, frozen=True):
-    """Give the symbol a place in the stream, whatever its score, until it is unpinned or the day's stream ends."""
+    """Give the symbol a place in the stream, whatever its score, today and every day until it is unpinned."""
 
     symbol: Symbol
 

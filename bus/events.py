@@ -24,7 +24,17 @@ FundChange = Literal["new", "removed", "relisted", "changed", "same"]
 FundJob = Literal["fund_list", "fund_values", "fund_ranges", "fund_measures"]
 Severity = Literal["info", "warning", "critical"]
 SelectionStep = Literal[
-    "began", "opened", "taken_over", "swept", "held", "listing", "accounts_closed", "pinned", "unpinned", "closed"
+    "began",
+    "wishes_kept",
+    "opened",
+    "taken_over",
+    "swept",
+    "held",
+    "listing",
+    "accounts_closed",
+    "pinned",
+    "unpinned",
+    "closed",
 ]
 WatchStep = Literal["resumed", "started", "interrupted", "settled", "stopped"]
 
@@ -539,7 +549,7 @@ class SlotReleased(Fact, frozen=True, array_like=True, gc=False, tag="slot_relea
 
 
 class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_overflowed"):
-    """A triggered symbol got no place; `lowest_score` is the lowest score among those that have one."""
+    """A triggered symbol got no place; `lowest_score` is the lowest of those who could be replaced, 0 for none."""
 
     symbol: str
     overflowed_ns: int
@@ -566,9 +576,10 @@ class SelectionAdvanced(Fact, frozen=True, array_like=True, gc=False, tag="selec
     not; what came of it stands in front of this. With these a replay makes the same decisions.
 
     `snapshots` is how many of Track A were taken in first: those of sweep `sweep`, or all until then ("began").
-    `detail` is the universe's session ("began"; ", unusual hours" if it is a day of those), what became of `symbol`
-    ("listing"), the accounts that cannot stream, with commas ("accounts_closed"), why a wish has no place ("pinned";
-    "refused": it is none), or why the places were released ("closed"; "unfinished": nobody saw the end of the stream).
+    `detail` is the universe's session and when it was built ("began"; ", unusual hours" if it is a day of those), when
+    the sweep began and ended ("swept"), what became of `symbol` ("listing"), the accounts that cannot stream, with
+    commas ("accounts_closed"), why a wish has no place ("pinned"; "refused": it is none), or why the places were
+    released ("closed"; "unfinished": nobody saw the end of the stream).
     """
 
     session_date: str
@@ -605,6 +616,7 @@ class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detecte
 
 class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_changed"):
     """From here on in the stream of events nothing of a symbol may be missing, or that is over, or expected to break.
+    Whenever the broker acknowledges a registration it is "started", and "interrupted" when that is lost.
 
     The volume, count and time are how far the symbol was accounted for: by an earlier process ("resumed"), before it
     was watched ("started"), by the exchange itself ("settled"); None where nothing is known. `reason` is that of the

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from observer.providers.kis.calls import KisIssuing, KisRest
     from observer.providers.kis.doors import KisFunds, KisSessions
     from observer.providers.kis.files import KisMasterFiles
+    from observer.providers.kis.tradable import KisSecurities
     from observer.providers.websocket import TradeStreamConnection
 
 PROVIDER: Final = "kis"
@@ -112,6 +113,14 @@ class BrokerAccount:
 
         async with self._open_pipeline(self._settings.kis.rest, self._credentials) as pipeline:
             yield KisFunds(pipeline)
+
+    @contextlib.asynccontextmanager
+    async def securities(self) -> AsyncIterator["KisSecurities"]:
+        """What is registered of single securities, sharing the account's permits likewise."""
+        from observer.providers.kis.tradable import KisSecurities
+
+        async with self._open_pipeline(self._settings.kis.rest, self._credentials) as pipeline:
+            yield KisSecurities(pipeline)
 
     @contextlib.asynccontextmanager
     async def sessions(self) -> AsyncIterator["KisSessions"]:
@@ -262,7 +271,8 @@ class Brokers:
 
 
 class RestOfAll:
-    """REST calls of every account, while they are open. Satisfies `QuoteSource`, `HistorySource` and `PastBarSource`.
+    """REST calls of every account, while they are open. Satisfies `QuoteSource`, `HaltSource`, `HistorySource` and
+    `PastBarSource`.
 
     Each call goes to the first usable account by priority: another one when that falls ill, and back when it heals.
     """
@@ -279,6 +289,10 @@ class RestOfAll:
     async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
         """As `QuoteSource`."""
         return await self._first().quotes(symbols, lane)
+
+    async def is_halted(self, symbol: str) -> bool | None:
+        """As `HaltSource`."""
+        return await self._first().is_halted(symbol)
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         """As `HistorySource`."""

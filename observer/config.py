@@ -21,6 +21,7 @@ from observer.providers.kis import hosts
 from observer.providers.settings import RestSettings, StreamLimits
 from observer.reference.changes import ReferenceSettings
 from observer.reference.etf_settings import FundSettings
+from observer.reference.sectors_settings import SectorSettings
 from observer.schedule.phases import ScheduleSettings
 from observer.selection.configuration import parse_selection
 from observer.selection.sampling import SamplingSettings
@@ -126,6 +127,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     recovery: RecoverySettings = RecoverySettings()
     reference: ReferenceSettings = ReferenceSettings()
     funds: FundSettings = FundSettings()
+    sectors: SectorSettings = SectorSettings()
     track_a: TrackASettings = TrackASettings()
     track_b: TrackBSettings = TrackBSettings()
     supervision: SupervisionSettings = SupervisionSettings()

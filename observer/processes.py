@@ -30,14 +30,15 @@ _DAY: Final = ("run", "schedule")
 _BROKER: Final = ("pool", "keys_digest", "kis")
 _SELECTION: Final = ("selection.triggers", "selection.slots", "selection.context")
 
+CORE_WRITER: Final = "core-writer"
 SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulator"))
 
 PROCESSES: Final = (
-    Process("core-writer", "workers.core_writer", 1, (*_DAY, "store")),
+    Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "store")),
     Process("accounts", "workers.accounts", 2, (*_DAY, "store", *_BROKER)),
     Process("master-file", "workers.master_file", 3, (*_DAY, "store", *_BROKER, "reference", "selection.universe")),
     Process("gap-recovery", "workers.gap_recovery", 3, ("run", "store", *_BROKER, "recovery")),
-    Process("funds", "workers.funds", 3, (*_DAY, "store", *_BROKER, "funds")),
+    Process("funds", "workers.funds", 3, (*_DAY, "store", *_BROKER, "funds", "sectors")),
     Process("track-a", "workers.track_a", 3, (*_DAY, "store", *_BROKER, "track_a")),
     Process("track-b", "workers.track_b", 3, (*_DAY, "store", *_BROKER, *_SELECTION, "track_b")),
 )
@@ -47,8 +48,8 @@ JOB_OWNERS: Final[Mapping[str, str]] = {
     "master_files": "master-file",
     "master_approve": "master-file",
     "master_restore": "master-file",
-    "backup": "core-writer",
-    "quality": "core-writer",
+    "backup": CORE_WRITER,
+    "quality": CORE_WRITER,
     "fund_list": "funds",
     "fund_values": "funds",
     "fund_ranges": "funds",

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from bus.events import AccountChecked, AlertRaised, Severity, TokenRenewed
 from bus.producer import Producer
 from observer import logs
-from observer.accounts.health import Check, Health, Told, believed, is_news, judge
+from observer.accounts.health import Check, Health, Told, believed, is_news, judge, streams_up
 from observer.accounts.token_cache import TokenRecord
 from observer.accounts.tokens import (
     Cause,
@@ -213,6 +213,7 @@ class Checks:
         self._producer = producer
         self._probes = probes
         self._told: dict[str, Told] = {}
+        self._began_ns = self._clock.now_ns()
         self.reader: StoreReader | None = None
 
     async def run(self) -> None:
@@ -242,9 +243,12 @@ class Checks:
         except StoreError as error:
             logger.warning("streams and places are not known: %s", error)
             return InUse({}, {})
-        is_streaming_time = plan.stream_connect_ns <= self._clock.now_ns() < plan.track_b_stop_ns
-        streams = {name: change.state == "connected" for name, change in connections.items()}
-        return InUse(streams if is_streaming_time else {}, slots)
+        now_ns = self._clock.now_ns()
+        if now_ns >= plan.track_b_stop_ns:
+            return InUse({}, slots)
+        told = {name: change.state == "connected" for name, change in connections.items()}
+        due_for_ns = now_ns - max(plan.stream_connect_ns, self._began_ns)
+        return InUse(streams_up(told, (account.name for account in self._probes), due_for_ns), slots)
 
     async def _check(self, account: BrokerAccount, probe: QuoteSource, use: InUse) -> None:
         token_valid = account.has_valid_token()

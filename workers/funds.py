@@ -1,5 +1,9 @@
-"""Keeps what is known of funds: the list, their values and ranges on trading days, the measures on Sundays."""
+"""Keeps what is known of funds: the list, their values and ranges on trading days, the measures on Sundays.
 
+Beside that it has sectors looked up, where the configuration wants it.
+"""
+
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,6 +22,7 @@ from observer.schedule.jobs import Job, due_jobs, next_job
 from observer.schedule.phases import DayPlan
 from observer.store.funds import FundReader
 from workers.runtime import Worker, run
+from workers.sectors import look_up_sectors
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +47,13 @@ async def funds(worker: Worker) -> None:
             )
             worker.orders.jobs = {job: partial(_run_now, worker, collector, job) for job in JOBS}
             await worker.ready()
-            while True:
-                plan = await worker.today.plan()
-                await worker.settled(producer)
-                await _run_jobs(worker, producer, plan, collector, reader)
-                await worker.today.end_of(plan)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(look_up_sectors(worker, producer))
+                while True:
+                    plan = await worker.today.plan()
+                    await worker.settled(producer)
+                    await _run_jobs(worker, producer, plan, collector, reader)
+                    await worker.today.end_of(plan)
 
 
 def _opening(worker: Worker) -> Callable[[], AbstractAsyncContextManager[FundCalls]]:

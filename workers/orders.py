@@ -100,6 +100,8 @@ class Orders:
     async def _run_job(self, job: str, arguments: Sequence[str]) -> OrderReply:
         directed = self.directed_jobs.get(job)
         action = partial(directed, arguments) if directed and arguments else self.jobs.get(job)
+        if action is None and directed:
+            return Refused("unknown_job", f"{job} must be told what with: the run, or the exchange")
         if action is None:
             names = ", ".join({**self.jobs, **self.directed_jobs})
             given = f" with {' '.join(arguments)}" if arguments else ""

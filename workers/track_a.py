@@ -20,14 +20,13 @@ from observer.clock import NS_PER_S
 from observer.errors import ProviderError
 from observer.providers.interfaces import Quote, QuoteSource, chunks
 from observer.schedule.phases import DayPlan
-from observer.selection.universe import KOREAN_STOCKS
 from observer.store.reader import StoreReader
+from observer.today import universe_of
 from workers.runtime import Worker, run
 
 logger = logging.getLogger(__name__)
 
 LATENCY_S: Final = 1.0  # up to such answers an account uses its whole limit; the limiter sets the pace
-UNIVERSE_POLL_S: Final = 0.2
 CLOSING_SWEEP_S: Final = 90.0  # market seconds after the stop: the auction is over, and after-hours has not begun
 
 
@@ -63,13 +62,13 @@ class TrackA:
             await self._clock.sleep_until(plan.warm_up_ns)
             await self._warm_up()
         completed = self._reader.completed_sweeps(session_date)
+        members = await self._universe(plan, is_news=not completed)
         for number, moment_ns in _sweep_moments(plan, round(self._settings.interval_s * NS_PER_S)):
             is_over = self._clock.now_ns() >= moment_ns + self._settings.interval_s * NS_PER_S
-            if is_over or number in completed:
+            if is_over or number in completed or not members:
                 continue
             await self._clock.sleep_until(moment_ns)
-            if members := await self._universe(plan):
-                await self._sweep(session_date, number, members)
+            await self._sweep(session_date, number, members)
 
     async def _warm_up(self) -> None:
         """Open the connections that the first sweep will use, so that it does not wait for them; a failure can wait."""
@@ -79,21 +78,18 @@ class TrackA:
             except ProviderError as error:
                 logger.warning("warm-up of %s: %s", name, error)
 
-    async def _universe(self, plan: DayPlan) -> Sequence[UniverseMember]:
-        """Today's universe; while there is none, the last one, and somebody is told (requirement 004, edge case 1).
-
-        Waits while there is neither; empty when the day is over before there was one.
+    async def _universe(self, plan: DayPlan, *, is_news: bool) -> Sequence[UniverseMember]:
+        """Whom to sweep today. When that is an earlier day's universe, or there is none yet, somebody is told once
+        (requirement 004, edge case 1). Empty when the day is over before there was one.
         """
-        session_date = plan.day.isoformat()
-        while self._clock.now_ns() < plan.track_a_stop_ns:
-            if members := self._reader.universe(session_date, KOREAN_STOCKS):
-                return members
-            if members := self._reader.latest_universe_before(session_date, KOREAN_STOCKS):
-                text = f"no universe for {session_date}: sweeping that of {members[0].session_date}"
-                self._producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._name, text))
-                return members
-            await asyncio.sleep(UNIVERSE_POLL_S)
-        return self._reader.universe(session_date, KOREAN_STOCKS)
+        await self._clock.sleep_until(plan.track_a_start_ns)
+        found = await universe_of(plan, self._reader, self._clock, plan.track_a_start_ns)
+        if is_news and (found is None or found.built.session_date != plan.day.isoformat()):
+            instead = f"that of {found.built.session_date} is" if found else "the first one that is built will be"
+            text = f"no universe for {plan.day} when it was due: {instead} today's"
+            self._producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._name, text))
+        found = found or await universe_of(plan, self._reader, self._clock, plan.track_a_stop_ns)
+        return found.members if found is not None else []
 
     async def _sweep(self, session_date: str, number: int, members: Sequence[UniverseMember]) -> None:
         started_ns = self._clock.now_ns()

@@ -26,6 +26,7 @@ async def track_b(worker: Worker) -> None:
                     settings=worker.settings,
                     brokers=brokers,
                     quotes=quotes,
+                    halts=rest,
                     producer=producer,
                     reader=reader,
                     feed_address=worker.endpoints.feed,

@@ -5,6 +5,7 @@ the stream. One failed check is a hiccup; `FAILURES_TO_FALL` on end are an illne
 stream are judged apart: an account whose stream is down still answers calls, and Track A goes on with it.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -12,6 +13,8 @@ import msgspec
 _NS_PER_S: Final = 1_000_000_000
 FAILURES_TO_FALL: Final = 2
 TOLD_AT_LEAST_EVERY_NS: Final = 600 * _NS_PER_S
+SILENT_STREAM_NS: Final = 300 * _NS_PER_S
+"""How long a stream may say nothing at all after it is due: its process may be on its way."""
 _BELIEVED_INTERVALS: Final = 10  # beyond so many missed checks a verdict says nothing of today
 
 
@@ -59,6 +62,15 @@ def judge(before: Health | None, check: Check, now_ns: int) -> Health:
         calls=_after(known.calls, passed=check.token_valid and check.rest_answers),
         stream=_after(known.stream, passed=check.stream_connected is not False),
     )
+
+
+def streams_up(told: Mapping[str, bool], accounts: Iterable[str], due_for_ns: int) -> Mapping[str, bool]:
+    """By account whether its stream is up, given what each told last (True: connected) and how long streams have been
+    due. One that never told anything is down once it is due for `SILENT_STREAM_NS`; before, nothing is known of it.
+    """
+    if due_for_ns < 0:
+        return {}
+    return told if due_for_ns < SILENT_STREAM_NS else {**dict.fromkeys(accounts, False), **told}
 
 
 def believed(health: Health | None, interval_s: float, now_ns: int) -> Health | None:

@@ -60,15 +60,24 @@ class RunningBroker(msgspec.Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def running_broker(folder: Path, symbols: int, accounts: int, rate: int) -> AsyncIterator[RunningBroker]:
-    """A broker that allows each account `rate` calls a second, with a token for each; made in `folder`.
+async def running_broker(
+    folder: Path,
+    symbols: int,
+    accounts: int,
+    rate: int,
+    *,
+    at: tuple[int, int] = _OPENS_AT,
+    market: Mapping[str, object] = {},
+) -> AsyncIterator[RunningBroker]:
+    """A broker that allows each account `rate` calls a second, with a token for each; made in `folder`. It is `at`
+    this Korean time there, and `market` is what it is told beyond the practice configuration.
 
     Raises:
         BenchError: it did not come up, or ended by itself.
     """
-    configuration = _configured(folder, Practice(symbols=symbols, seed=_SEED, accounts=accounts), rate)
+    configuration = _configured(folder, Practice(symbols=symbols, seed=_SEED, accounts=accounts), rate, market)
     settings = load_settings(configuration)
-    clock = ScaledClock(kst_ns(DAY, *_OPENS_AT), time.monotonic_ns(), 1.0)
+    clock = ScaledClock(kst_ns(DAY, *at), time.monotonic_ns(), 1.0)
     async with running_child(_SIMULATOR, settings, configuration, {CLOCK_VARIABLE: clock.to_variable()}) as process:
         broker = RunningBroker(configuration, settings, clock)
         await _answers(broker, process)
@@ -77,12 +86,12 @@ async def running_broker(folder: Path, symbols: int, accounts: int, rate: int) -
         yield broker
 
 
-def _configured(folder: Path, practice: Practice, rate: int) -> Path:
+def _configured(folder: Path, practice: Practice, rate: int, market: Mapping[str, object]) -> Path:
     """The practice configuration with the same limit on both sides."""
     (folder / "data").mkdir(mode=0o700, parents=True)
     configuration = write_practice(folder, practice)
     document = msgspec.toml.decode(configuration.read_bytes(), type=dict[str, dict[str, object]])
-    document["simulator"]["rest_limit_per_s"] = rate
+    document["simulator"].update({"rest_limit_per_s": rate, **market})
     document["kis"]["permits"] = {"calls_per_second": float(rate)}
     configuration.write_text(tomli_w.dumps(document))
     return configuration

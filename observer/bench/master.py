@@ -17,6 +17,7 @@ from observer.bench.machine import Machine, this_machine
 from observer.bench.path import Tell
 from observer.providers.kis.listings import parse_listings
 from observer.reference.changes import ReferenceSettings
+from observer.reference.exchanges import REGIONS
 from observer.reference.intake import MasterFile, take_in
 from observer.store.engine import migrate
 from observer.store.listings import ListingReader
@@ -39,17 +40,32 @@ _STREAM: Final = "b" * 32
 _SECTORS: Final = 40
 
 
+class Span(msgspec.Struct, frozen=True):
+    """How long something took: by the clock, and of a processor, which others at work on the machine lengthen less."""
+
+    wall_s: float
+    cpu_s: float
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """Records read in a second of the clock, and of a processor."""
+
+    per_s: float
+    per_cpu_s: float
+
+
 class MasterResult(msgspec.Struct, frozen=True):
-    """Medians. `first_s` is parse, difference and commit of all files into an empty database, `unchanged_s` the same
-    again; `tradable_ms` one question for all `tradable` securities of the US.
+    """Rates are of the best round, since the others were disturbed, spans medians. `first` is parse, difference and
+    commit of all files into an empty database, `unchanged` the same again; `tradable_ms` the questions for all
+    `tradable` securities of the US.
     """
 
     machine: Machine
     listings: int
-    tab_records_per_s: float
-    fixed_records_per_s: float
-    first_s: float
-    unchanged_s: float
+    tab_records: Rate
+    fixed_records: Rate
+    first: Span
+    unchanged: Span
     tradable: int
     tradable_ms: float
 
@@ -69,31 +85,38 @@ async def measure_master(folder: Path, rounds: int, tell: Tell) -> MasterResult:
         first.append(_timed(lambda url=url: _apply(url, files)))  # type: ignore[misc]
         again.append(_timed(lambda url=url: _apply(url, files)))  # type: ignore[misc]
         with ListingReader(url) as reader:
-            tradable = len(reader.tradable("US"))
-            asked += [_timed(lambda: reader.tradable("US")) for _ in range(5)]
+            tradable = _tradable(reader)
+            asked += [_timed(lambda reader=reader: _tradable(reader)) for _ in range(5)]  # type: ignore[misc]
     return MasterResult(
         machine=this_machine(folder),
         listings=sum(content.count(b"\n") for content in files.values()),
-        tab_records_per_s=_rate(tabs, rounds),
-        fixed_records_per_s=_rate(fixed, rounds),
-        first_s=statistics.median(first),
-        unchanged_s=statistics.median(again),
+        tab_records=_rate(tabs, rounds),
+        fixed_records=_rate(fixed, rounds),
+        first=_median(first),
+        unchanged=_median(again),
         tradable=tradable,
-        tradable_ms=statistics.median(asked) * 1_000,
+        tradable_ms=_median(asked).wall_s * 1_000,
     )
 
 
-def _timed(work: Callable[[], object]) -> float:
-    began_s = time.perf_counter()
+def _tradable(reader: ListingReader) -> int:
+    return sum(len(reader.tradable(exchange) or ()) for exchange in REGIONS["US"])
+
+
+def _timed(work: Callable[[], object]) -> Span:
+    began_s, cpu_began_s = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - began_s
+    return Span(time.perf_counter() - began_s, time.process_time() - cpu_began_s)
 
 
-def _rate(files: Mapping[str, bytes], rounds: int) -> float:
-    """Records a second, of the best of the rounds: the others were disturbed."""
+def _median(spans: Sequence[Span]) -> Span:
+    return Span(*(statistics.median(figures) for figures in zip(*map(msgspec.structs.astuple, spans), strict=True)))
+
+
+def _rate(files: Mapping[str, bytes], rounds: int) -> Rate:
     records = sum(content.count(b"\n") for content in files.values())
-    spans_s = [_timed(lambda: [parse_listings(*each) for each in files.items()]) for _ in range(max(rounds, 5))]
-    return records / min(spans_s)
+    spans = [_timed(lambda: [parse_listings(*each) for each in files.items()]) for _ in range(max(rounds, 5))]
+    return Rate(records / min(each.wall_s for each in spans), records / min(each.cpu_s for each in spans))
 
 
 def _apply(url: str, files: Mapping[str, bytes]) -> None:

@@ -44,6 +44,7 @@ from observer.cli.run import DEFAULT_CONFIGURATION
 from observer.clock import kst_datetime
 from observer.config import RunSettings, endpoints_of, is_reachable, load_run_settings
 from observer.errors import ConfigError
+from observer.processes import JOB_OWNERS
 
 DEMO_CONFIGURATION = Path("demo/observer.toml")
 ANSWER_S = 3.0
@@ -124,12 +125,19 @@ def drain(
 
 @app.command("run-job")
 def run_job(
-    job: Annotated[str, typer.Argument(help="universe, master_files, backup or quality.")],
+    job: Annotated[str, typer.Argument(help=f"One of {', '.join(JOB_OWNERS)}.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Exchanges for master_files, the run for master_approve, the exchange for master_restore; "
+            "the others take none."
+        ),
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run one of the day's jobs now, in the process that owns it, whether or not it ran today."""
-    show(ask(RunJob(job.replace("-", "_")), config), as_json=as_json)
+    show(ask(RunJob(job.replace("-", "_"), arguments or []), config), as_json=as_json)
 
 
 @app.command("log-level")

@@ -15,6 +15,7 @@ from rich.table import Table
 from bus.events import SectorAssigned
 from observer.cli.here import ConfigOption, settings_here
 from observer.cli.sector_files import read_tables, write_table
+from observer.clock import kst_datetime
 from observer.errors import ConfigError
 from observer.providers import finance_database
 from observer.reference.sectors import REGIONS, SECTOR_NAMES, SOURCES, Region, SectorSourceName
@@ -51,19 +52,22 @@ def run_command(
     max_workers: Annotated[int, typer.Option(min=1, max=10, help="How many of them.")] = 5,
     max_retries: Annotated[int, typer.Option(min=0, help="Attempts after a failed one.")] = 3,
     retry_delay: Annotated[float, typer.Option(min=0, help="Seconds before the first of them; then doubled.")] = 5.0,
-    report: Annotated[Path | None, typer.Option(help="The report [data]/enrichment/report.txt.")] = None,
+    report: Annotated[Path | None, typer.Option(help="The report; else DATA/enrichment/report.txt.")] = None,
     metrics_file: Annotated[Path | None, typer.Option(help="Write the run's figures for Prometheus here.")] = None,
     prometheus_port: Annotated[int, typer.Option(help="Serve them on loopback while the run lasts; 0: no.")] = 0,
     metric_prefix: Annotated[str, typer.Option(help="observer, or spock for the requirement's names.")] = "observer",
-    verbose: Annotated[bool, typer.Option("--verbose", help="Every retry and failure on stderr.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Every step, retry and failure on stderr.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Give every stock its sector, and store it with its source and how far that can be believed.
 
-    KIS's own code where it is pure; then a FinanceDatabase snapshot; then Yahoo's screener, and single look-ups for
-    what is left. Talks to the writer of the running system; without one it starts its own. A run that was stopped goes
-    on where it was. Exit status 0; 1 when stocks stay unanswered because a source failed or had nothing to say; 130
-    after ctrl-C.
+    KIS's own code where it is pure; then a FinanceDatabase snapshot; then Yahoo's
+    screener, and single look-ups for what is left. Talks to the writer of the
+    running system; without one it starts its own. A run that was stopped goes on
+    where it was.
+
+    Exit status 0; 1 when stocks stay unanswered because a source failed or had
+    nothing to say; 130 after ctrl-C.
     """
     from observer.cli.enriching import RunOptions, enrich  # loads yfinance, when it is asked for
 
@@ -135,7 +139,7 @@ def codes_command(
 @app.command("download")
 def download_command(
     config: ConfigOption = None,
-    to: Annotated[Path | None, typer.Option(help="Where it goes [data]/finance_database.bz2.")] = None,
+    to: Annotated[Path | None, typer.Option(help=f"Where it goes; else DATA/{SNAPSHOT}.")] = None,
     url: Annotated[str, typer.Option(help="Where it is from.")] = finance_database.URL,
 ) -> None:
     """Download a FinanceDatabase snapshot (MIT license), once, and again when it is to be newer."""
@@ -172,13 +176,15 @@ def _show(assigned: SectorAssigned, *, as_json: bool) -> None:
         sys.stdout.write(msgspec.json.encode(msgspec.structs.asdict(assigned) | names).decode() + "\n")
         return
     sector = f"{name.sector} ({name.korean}, {name.gics_code})" if name else "no sector is known"
-    believed = f"{assigned.source} said {assigned.said!r}, confidence {assigned.confidence:.2f}"
-    sys.stdout.write(f"{assigned.exchange}:{assigned.symbol}  {sector}  {assigned.industry}\n  {believed}\n")
+    industry = f", {assigned.industry}" if assigned.industry else ""
+    day = kst_datetime(assigned.assigned_ns).date().isoformat()
+    believed = f"{assigned.source} said {assigned.said!r} on {day}, confidence {assigned.confidence:.2f}"
+    sys.stdout.write(f"{assigned.exchange}:{assigned.symbol}  {sector}{industry}\n  {believed}\n")
 
 
 def _show_counts(reader: SectorReader, *, as_json: bool) -> None:
     counts = {region: Counter(assigned.sector or "" for assigned in reader.assignments(region)) for region in REGIONS}
-    rounds = reader.last_rounds()
+    rounds = sorted(reader.last_rounds(), key=lambda done: REGIONS.index(done.region))
     if as_json:
         sys.stdout.write(
             msgspec.json.encode(
@@ -190,11 +196,12 @@ def _show_counts(reader: SectorReader, *, as_json: bool) -> None:
     from observer.cli.enrichment_report import rounds_table
 
     Console().print(_counts_table(counts))
-    Console().print(rounds_table(rounds))
+    Console().print(rounds_table(rounds, "last rounds, stocks"))
 
 
 def _counts_table(counts: dict[Region, Counter[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
+    title = "stocks in each sector"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("sector")
     table.add_column("업종")
     for region in REGIONS:

@@ -87,6 +87,7 @@ async def enrich(settings: Settings, options: RunOptions) -> int:
         ObserverError: a file or the database cannot be read.
     """
     logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR, stream=sys.stderr)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # each migration of a new database is no news of sectors
     clock = clock_from_environment()
     wanted = _wanted(settings, options, clock)
     if options.dry_run:
@@ -267,7 +268,7 @@ def _tell_plan(wanted: Wanted, options: RunOptions) -> None:
         return
     for region, (left, fresh) in wanted.items():
         sys.stdout.write(f"{region}: {len(left):,} of {len(left) + fresh:,} stocks would be asked for\n")
-    sys.stdout.write(f"sources: {', '.join(options.sources)}; nothing was asked or stored\n")
+    sys.stdout.write(f"sources: {', '.join(options.sources)}\nnothing was asked or stored\n")
 
 
 def _tell(rounds: Sequence[EnrichmentCompleted], options: RunOptions) -> None:
@@ -278,4 +279,6 @@ def _tell(rounds: Sequence[EnrichmentCompleted], options: RunOptions) -> None:
     for done in rounds:
         if done.detail:
             sys.stderr.write(f"observer: {done.region}: {done.detail}\n")
+    if unanswered := sum(done.unanswered for done in rounds):
+        sys.stderr.write(f"observer: {unanswered:,} stocks without a sure answer: the next run asks again\n")
     sys.stdout.write(f"report: {options.report}\n")

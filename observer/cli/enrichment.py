@@ -108,10 +108,14 @@ class Enrichment:
             return ""
         try:
             async for findings in source.findings(region, wanted):
+                before = len(work.pending)
                 work.take(findings)
+                self._tell(region, before - len(work.pending))  # as it comes: a portion may take minutes to be full
         except ObserverError as error:
             logger.warning("%s of %s: %s", source.name, region, error)
             return f"{source.name}: {error}"
+        finally:
+            logger.info("%s of %s: %d asked for, %d left", source.name, region, len(wanted), len(work.pending))
         return ""
 
     def _store(self, region: Region, findings: Sequence[Finding]) -> None:
@@ -119,7 +123,6 @@ class Enrichment:
         for first in range(0, len(findings), BATCH):
             portion = findings[first : first + BATCH]
             self._publish([_assigned(region, finding, now_ns) for finding in portion])
-        self._tell(region, len(findings))
 
 
 def _assigned(region: Region, finding: Finding, now_ns: int) -> SectorAssigned:

@@ -22,9 +22,9 @@ def success_rate(completed: EnrichmentCompleted) -> float:
     return (completed.securities - completed.unanswered) / completed.securities
 
 
-def rounds_table(rounds: Sequence[EnrichmentCompleted]) -> Table:
+def rounds_table(rounds: Sequence[EnrichmentCompleted], title: str = "stocks") -> Table:
     """A column for each region."""
-    table = Table(title="stocks", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for done in rounds:
         table.add_column(done.region, justify="right")

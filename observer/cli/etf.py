@@ -10,6 +10,7 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bus.commands import Refused, RunJob
 from bus.events import FundJob, FundJobEnded, FundListed
@@ -51,7 +52,11 @@ def list_funds(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the funds with value, premium to the net asset value, fee, and range of 52 weeks."""
+    """List the funds: multiple of the index (x), fee, price, NAV, AUM, premium, tracking error, range of 52 weeks.
+
+    Fee, premium (mean of 20 sessions) and tracking error (250 sessions) are percent,
+    AUM is in trillion won.
+    """
     with FundReader(settings_here(config).store.url) as reader:
         if day is not None:
             _print_json_or(reader.fund_list(parsed_day(day))[:limit], _list_table, as_json=as_json)
@@ -85,11 +90,13 @@ def show(
     for name in Fund.__struct_fields__:
         value = getattr(fund, name)
         if value is not None and name != "sources":
-            table.add_row(name, _moment(value) if name.endswith("_ns") else _text(value), sources.get(name, ""))
+            shown = _moment(value) if name.endswith("_ns") else _text(value)
+            table.add_row(name.removesuffix("_ns"), shown, sources.get(name, ""))
     Console().print(table)
+    typer.echo("in the lists:")
     for change in history:
         fields = f": {change.changed_fields}" if change.changed_fields else ""
-        typer.echo(f"{change.session_date} {change.change}{fields}")
+        typer.echo(f" {change.session_date} {change.change}{fields}")
 
 
 @app.command()
@@ -158,11 +165,11 @@ def show_report(
 
 
 def _table(title: str, left: Sequence[str], right: Sequence[str] = ()) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     for name in left:
         table.add_column(name)
     for name in right:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
@@ -180,20 +187,22 @@ def _sorted(funds: Sequence[Fund], sort: str) -> Sequence[Fund]:
         return sorted(funds, key=lambda fund: fund.symbol)
     if sort not in keys:
         raise ConfigError(f"no order {sort!r}: there are {', '.join(SORTS)}")
-    return sorted(funds, key=lambda fund: -(getattr(fund, keys[sort]) or 0.0))
+    known = [fund for fund in funds if getattr(fund, keys[sort]) is not None]
+    unknown = [fund for fund in funds if getattr(fund, keys[sort]) is None]
+    return [*sorted(known, key=lambda fund: -float(getattr(fund, keys[sort]))), *unknown]
 
 
 def _funds_table(funds: Sequence[Fund]) -> Table:
-    columns = ("x", "fee %", "price", "NAV", "AUM T", "prem 20d", "TE 250d", "52w low", "52w high")
+    columns = ("x", "fee", "price", "NAV", "AUM T", "prem", "TE", "52w low", "high")
     table = _table(f"{len(funds)} funds", ("symbol", "name"), columns)
     for fund in funds:
         table.add_row(
             fund.symbol,
-            fund.name,
+            Text(fund.name, no_wrap=True, overflow="ellipsis"),  # where it is narrow, figures come before names
             _text(fund.leverage),
             _text(fund.expense_ratio_percent),
             _text(fund.price),
-            _text(fund.nav),
+            "" if fund.nav is None else f"{fund.nav:,.0f}",
             _fixed(None if fund.aum_krw is None else fund.aum_krw / _TRILLION_KRW),
             _fixed(fund.premium_20d_percent),
             _fixed(fund.tracking_error_250d_percent),
@@ -204,10 +213,10 @@ def _funds_table(funds: Sequence[Fund]) -> Table:
 
 
 def _list_table(rows: Sequence[FundListed]) -> Table:
-    names = ("symbol", "change", "group", "name", "leverage", "expense_ratio_percent", "listed_shares")
-    table = _table(f"{len(rows)} funds", names)
+    table = _table(f"{len(rows)} funds", ("symbol", "change", "group", "name"), ("x", "fee", "shares"))
     for row in rows:
-        table.add_row(*(_text(getattr(row, name)) for name in names))
+        figures = (row.leverage, row.expense_ratio_percent, row.listed_shares)
+        table.add_row(row.symbol, row.change, row.group, row.name, *map(_text, figures))
     return table
 
 
@@ -236,13 +245,18 @@ def _print_report(found: FundReport) -> None:
 
 
 def _text(value: object) -> str:
+    """A figure to four decimals, without zeros at its end."""
     if value is None:
         return ""
-    return f"{value:,.10g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return f"{value:,.4f}".rstrip("0").rstrip(".")
+    return str(value)
 
 
 def _fixed(value: float | None) -> str:
-    return "" if value is None else f"{value:,.2f}"
+    return "" if value is None else f"{value:z,.2f}"  # z: nothing is -0.00
 
 
 def _moment(value: object) -> str:

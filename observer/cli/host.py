@@ -19,7 +19,7 @@ from observer.cli.orders import Orders
 from observer.cli.service import Service
 from observer.clock import Clock
 from observer.config import Settings, endpoints_of
-from observer.processes import children_of
+from observer.processes import CORE_WRITER, children_of
 from observer.schedule.phases import next_change, phase_at
 from observer.supervisor.limits import Crossing, crossing_text
 from observer.supervisor.notify import ServiceManager
@@ -121,11 +121,16 @@ class Host:
         finally:
             self._service.stopping()
             self._producer = None
-            await producer.drain(DRAIN_S)
+            if self._writer_runs():  # otherwise nobody would take it; the next start sends what is left in the outbox
+                await producer.drain(DRAIN_S)
             for task in (delivery, *self._following):
                 task.cancel()
             await asyncio.gather(delivery, *self._following, return_exceptions=True)
             producer.close()
+
+    def _writer_runs(self) -> bool:
+        processes = self.status().processes
+        return any(each.name == CORE_WRITER and each.state == State.RUNNING.value for each in processes)
 
     def _adopt(self, settings: Settings) -> None:
         """What a reload changes here; the processes read the file themselves."""

@@ -24,7 +24,9 @@ def change_line(change: Change) -> str:
 
 
 def change_text(change: ListingChanged) -> str:
-    """The changed fields with what they were and what they are."""
+    """The changed fields with what they were and what they are; of a new one since when it is listed, where told."""
+    if change.change == "new" and change.listed_on:
+        return f"listed on {change.listed_on}"
     if not change.previous:
         return change.changed_fields
     previous: dict[str, object] = msgspec.json.decode(change.previous)

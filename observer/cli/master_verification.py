@@ -11,7 +11,9 @@ from observer.store.listings import ListingReader
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """One exchange: listings in the file and in the database, how they differ, and which lack a name or a currency."""
+    """One exchange: listings in the file and in the database, and how they differ. Those without a name or a currency
+    are `incomplete`, which is no difference: KIS's own file has one of them.
+    """
 
     exchange: str
     stated: int
@@ -38,7 +40,6 @@ def verify_exchange(reader: ListingReader, local: LocalFiles, exchange: str) -> 
         "not in the database": kinds.count("new"),
         "not in the file": kinds.count("removed"),
         "different": different,
-        "incomplete": incomplete,
     }
     return Verified(
         exchange=exchange,

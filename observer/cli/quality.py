@@ -1,7 +1,7 @@
 """`observer quality`: how complete a day's streamed data is, per symbol and in all."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from itertools import chain
 from typing import Annotated
@@ -67,7 +67,7 @@ def quality(
         typer.echo(msgspec.json.encode(_as_maps(found)).decode())
         return
     Console().print(_table(found))
-    for line in _lines(found):
+    for line in _told(found):
         typer.echo(line)
     if not found.stored:
         typer.echo("computed now: no verdicts of this day are stored")
@@ -133,15 +133,6 @@ def _percent(part: float | None) -> float | None:
     return None if part is None else 100 * part
 
 
-def _lines(found: DayQuality) -> list[str]:
-    """What is watched of the day beside its completeness: requirement 004, Monitoring & Alerting."""
-    limit = f"limit {found.gap_rate_limit_percent:g} %"
-    return [
-        f"gap rate: {_shown(found.gap_rate_percent)} ({limit})",
-        f"slot utilization: {_shown(found.slot_utilization_percent)}",
-    ]
-
-
 def _shown(percent: float | None) -> str:
     return "not known" if percent is None else f"{percent:.2f} %"
 
@@ -162,7 +153,6 @@ def _table(found: DayQuality) -> Table:
     table.add_column("verdict", no_wrap=True)
     for column in ("streamed", "recovered", "missing", "gaps", "open"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("detail")
     for verdict in found.symbols:
         volumes = (verdict.streamed_volume, verdict.recovered_volume, verdict.missing_volume)
         table.add_row(
@@ -171,12 +161,21 @@ def _table(found: DayQuality) -> Table:
             *(f"{volume:,.0f}" for volume in volumes),
             str(verdict.gaps),
             str(verdict.gaps_open),
-            verdict.detail,
         )
     table.add_section()
     totals = (found.streamed_volume, found.recovered_volume, found.missing_volume)
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.verdicts.items()))
-    table.add_row("all", "", *(f"{volume:,.0f}" for volume in totals), str(found.gaps), str(found.gaps_open), counts)
+    table.add_row("all", "", *(f"{volume:,.0f}" for volume in totals), str(found.gaps), str(found.gaps_open))
     shares = (found.streamed_percent, found.recovered_percent, found.missing_percent)
-    table.add_row("%", "", *("" if share is None else f"{share:.4f}" for share in shares), "", "", "")
+    table.add_row("%", "", *("" if share is None else f"{share:.4f}" for share in shares), "", "")
     return table
+
+
+def _told(found: DayQuality) -> Iterator[str]:
+    """What has no column: what is watched of the day (requirement 004, Monitoring & Alerting), the counts of verdicts,
+    and what a verdict is about where it is not plain.
+    """
+    yield f"gap rate: {_shown(found.gap_rate_percent)} (limit {found.gap_rate_limit_percent:g} %)"
+    yield f"slot utilization: {_shown(found.slot_utilization_percent)}"
+    if found.verdicts:
+        yield "verdicts: " + ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.verdicts.items()))
+    yield from (f"  {verdict.symbol}: {verdict.detail}" for verdict in found.symbols if verdict.detail)

@@ -1,6 +1,6 @@
 """`observer slots`: who has which place of the stream and why, from the database; pins go to the running system."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -10,16 +10,20 @@ from rich.console import Console
 from rich.table import Table
 
 from bus.commands import Pin, Unpin
-from bus.events import SlotAssigned, SlotOverflowed, SlotReleased
+from bus.events import SelectionAdvanced, SlotAssigned, SlotOverflowed, SlotReleased, UniverseMember
+from observer.brokers import capacity_of
 from observer.cli import control
 from observer.cli.here import ConfigOption, market_time_ns, settings_here, today
 from observer.cli.quality import parsed_day
 from observer.clock import kst_datetime
+from observer.selection.place_states import PlaceState, PlaceStates
+from observer.selection.places import empty_slots
 from observer.selection.settings import UniverseSettings
 from observer.selection.universe import KOREAN_STOCKS, exclusion, history_of, previous_close
 from observer.selection.wishes import WAITING, standing_wishes
 from observer.store.continuity import SlotChange, day_bounds
 from observer.store.reader import StoreReader
+from observer.streaming.steps import begun_with
 
 app = typer.Typer(help="Places of the stream: who has one, since when, and why.", no_args_is_help=True)
 
@@ -42,27 +46,54 @@ class Explanation(msgspec.Struct, frozen=True):
 
 @app.command()
 def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show who has a place now: since when, by which trigger, with what score; and who is pinned and waits for one."""
+    """Show who has a place now: since when, by which trigger, with what score, and whether the broker streams it; and
+    who is pinned and waits for one.
+    """
     settings = settings_here(config)
     session_date = today(settings)
     with StoreReader(settings.store.url) as reader:
-        places = reader.open_slots(day_bounds(session_date)[0])
-        waiting = waiting_wishes(reader, session_date, places)
+        states = PlaceStates()
+        for event in reader.place_state_events(session_date):
+            states.see(event)
+        waiting = waiting_wishes(reader, session_date, list(states.holders.values()))
+    capacities = {account.account_id: capacity_of(settings, account) for account in settings.pool.by_priority}
+    configured = (place.slot for place in empty_slots(capacities).places)
+    slots = {slot: states.of(slot) for slot in (*configured, *sorted(states.holders))}
     if as_json:
-        waits = [{"event": "waits", "symbol": symbol, "reason": reason} for symbol, reason in waiting.items()]
-        typer.echo(msgspec.json.encode([*(as_map(place) for place in places), *waits]).decode())
+        typer.echo(msgspec.json.encode(_shown_maps(slots, states.holders, waiting)).decode())
         return
-    table = Table(title=f"{len(places)} places taken", box=box.SIMPLE_HEAD)
-    for column in ("slot", "symbol", "since", "trigger"):
+    Console().print(_shown_table(slots, states.holders))
+    for symbol, reason in waiting.items():
+        typer.echo(f"{symbol} is pinned; {WAITING.get(reason, reason)}")
+
+
+def _shown_maps(
+    slots: Mapping[str, PlaceState], holders: Mapping[str, SlotAssigned], waiting: Mapping[str, str]
+) -> list[dict[str, object]]:
+    """Who has which place, which nobody has, and who waits for one."""
+    shown: list[dict[str, object]] = []
+    shown += [{**as_map(holders[slot]), "state": state} for slot, state in slots.items() if slot in holders]
+    shown += [{"event": "free", "slot": slot, "state": state} for slot, state in slots.items() if slot not in holders]
+    shown += [{"event": "waits", "symbol": symbol, "reason": reason} for symbol, reason in waiting.items()]
+    return shown
+
+
+def _shown_table(slots: Mapping[str, PlaceState], holders: Mapping[str, SlotAssigned]) -> Table:
+    """The places; those that are simply available as a number."""
+    available = sum(state == "available" for state in slots.values())
+    title = f"{len(holders)} places taken, {available} available"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)  # seven columns in eighty
+    for column in ("slot", "state", "symbol", "since", "trigger"):
         table.add_column(column, no_wrap=True)
     table.add_column("score", justify="right")
     table.add_column("reason")
-    for place in places:
-        since = f"{kst_datetime(place.assigned_ns):%H:%M:%S}"
-        table.add_row(place.slot, place.symbol, since, place.trigger, f"{place.score:.3f}", place.reason)
-    for symbol, reason in waiting.items():
-        table.add_row("-", symbol, "", "manual", "", WAITING.get(reason, reason))
-    Console().print(table)
+    for slot, state in slots.items():
+        if (place := holders.get(slot)) is not None:
+            since = f"{kst_datetime(place.assigned_ns):%H:%M:%S}"
+            table.add_row(slot, state, place.symbol, since, place.trigger, f"{place.score:.3f}", place.reason)
+        elif state != "available":
+            table.add_row(slot, state)
+    return table
 
 
 @app.command()
@@ -98,7 +129,7 @@ def why(
 
 @app.command()
 def pin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Stream this symbol, whatever its score, until it is unpinned or the day's stream ends.
+    """Stream this symbol, whatever its score, today and every day until it is unpinned.
 
     One that is halted, or at its upper limit, gets a place as soon as it may have one.
     """
@@ -161,7 +192,7 @@ def told(change: SlotChange) -> str:
         case SlotOverflowed():
             return (
                 f"{_time(change.overflowed_ns)} {change.symbol} refused: {change.trigger}, score {change.score:.3f} "
-                f"against the lowest held, {change.lowest_score:.3f}: {change.reason}"
+                f"against the lowest that can be replaced, {change.lowest_score:.3f}: {change.reason}"
             )
 
 
@@ -172,8 +203,7 @@ def as_map(change: SlotChange) -> dict[str, object]:
 
 
 def _never_decided(reader: StoreReader, symbol: str, session_date: str, settings: UniverseSettings) -> str:
-    members = reader.universe(session_date, KOREAN_STOCKS)
-    members = members or reader.latest_universe_before(session_date, KOREAN_STOCKS)  # as Track B does
+    members = _members(reader, session_date)
     if any(member.symbol == symbol for member in members):
         return _member_without_decision(reader, symbol, session_date)
     for exchange in _EXCHANGES:
@@ -185,6 +215,17 @@ def _never_decided(reader: StoreReader, symbol: str, session_date: str, settings
         if symbol in reader.inactive_listings(exchange):
             return f"{symbol} is not listed on {exchange} any more"
     return f"{symbol} is not in the universe of {session_date}, and no master file has it"
+
+
+def _members(reader: StoreReader, session_date: str) -> Sequence[UniverseMember]:
+    """Track B's universe; where it did not begin yet, what it would be if the day began now."""
+    steps = (step for step in reader.place_events(session_date) if isinstance(step, SelectionAdvanced))
+    began = next((step for step in steps if step.step == "began"), None)
+    if began is None:
+        universe = reader.universe_in_force(session_date, KOREAN_STOCKS, day_bounds(session_date)[1])
+        return universe.members if universe is not None else []
+    begun = begun_with(began)
+    return reader.universe(begun.universe, KOREAN_STOCKS, begun.built_ns)
 
 
 def _member_without_decision(reader: StoreReader, symbol: str, session_date: str) -> str:

@@ -17,7 +17,7 @@ from bus.events import AlertRaised, Event, FundJob, FundJobEnded, FundNavDay, Fu
 from observer.brokers import PROVIDER
 from observer.clock import Clock, kst_datetime
 from observer.config import Settings
-from observer.errors import ConfigError, ProviderError
+from observer.errors import ConfigError, DataFileError, ProviderError
 from observer.funds.lists import take_list
 from observer.funds.sources import open_krx_api
 from observer.funds.times import Session, session_at
@@ -107,7 +107,7 @@ class FundCollector:
 
         Raises:
             ProviderError: too many funds got no answer.
-            DataFileError: no source gave a list that can be believed.
+            DataFileError: no source gave a list that can be believed, or none ever did.
             MissingKeysError: the broker's keys are missing.
         """
         await self._settled()
@@ -267,8 +267,15 @@ class FundCollector:
     # --- all phases ---
 
     def _etfs(self) -> list[Fund]:
-        """The listed ETFs: an ETN is its issuer's debt, without net assets and without a NAV by days."""
-        return [fund for fund in self._reader.funds().values() if fund.active and fund.group == ETF_GROUP]
+        """The listed ETFs: an ETN is its issuer's debt, without net assets and without a NAV by days.
+
+        Raises:
+            DataFileError: no list was ever taken; a phase that asked for nobody would count as done.
+        """
+        funds = self._reader.funds()
+        if not funds:
+            raise DataFileError("no funds are known yet: their list comes first")
+        return [fund for fund in funds.values() if fund.active and fund.group == ETF_GROUP]
 
     async def _of_each(self, funds: Sequence[Fund], ask: Callable[[FundSource, Fund], Awaitable[bool]]) -> Collected:
         """Ask for every fund; a failure of one is the others' nothing, but too many of them are an outage.

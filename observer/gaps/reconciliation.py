@@ -215,8 +215,8 @@ def _detail(balances: Sequence[_Balance]) -> list[str]:
         "missing outside of every recorded gap": sum(balance.unrecorded for balance in balances),
         "more at most, of an end that nobody saw": sum(filter(None, unseen)),
     }
-    detail = [f"{volume:g} shares {what}" for what, volume in amounts.items() if abs(volume) > VOLUME_NOISE]
-    return [*detail, "nobody saw the end, or says what was traded until then"] if None in unseen else detail
+    detail = [f"{volume:,.15g} shares {what}" for what, volume in amounts.items() if abs(volume) > VOLUME_NOISE]
+    return [*detail, "nobody saw the end, or tells of it"] if None in unseen else detail
 
 
 def _verdict_streamed(recovered: float, *, is_whole: bool) -> Verdict:

@@ -115,16 +115,22 @@ class MasterFiles:
         self._failing: set[str] = set()  # exchanges whose last look failed: that is known
 
     async def check_all(
-        self, exchanges: Sequence[str], *, force: bool = False, since_ns: int = 0
+        self,
+        exchanges: Sequence[str],
+        *,
+        force: bool = False,
+        since_ns: int = 0,
+        progress: Callable[[str], Progress] | None = None,
     ) -> Sequence[Examined]:
         """Check those of the exchanges that were not checked since then, all at once. Without a time a person asks, who
-        is told of every failure.
+        is told of every failure. `progress` gives what hears of an exchange's download.
         """
         if not since_ns:
             self._failing.difference_update(exchanges)
         copies = {exchange: self._local.copy(exchange) for exchange in exchanges}
         due = [name for name, copy in copies.items() if not since_ns or copy is None or copy.checked_ns < since_ns]
-        return await asyncio.gather(*(self.check(exchange, force=force) for exchange in due))
+        heard = {exchange: progress(exchange) if progress else None for exchange in due}
+        return await asyncio.gather(*(self.check(name, force=force, progress=heard[name]) for name in due))
 
     async def check(self, exchange: str, *, force: bool = False, progress: Progress | None = None) -> Examined:
         """Look at one exchange's file; all that comes of it is published as one batch. `force`: download it whether or
@@ -178,7 +184,7 @@ class MasterFiles:
             if held is not None and held.run == run:
                 return await self._approve(exchange, held)
         waiting = [held.run for exchange in exchanges if (held := self._local.held(exchange))]
-        raise DataFileError(f"no run {run} waits for approval; there {_those(waiting)}")
+        raise DataFileError(f"no run {run} waits for approval; {_those(waiting)}")
 
     async def restore(self, exchange: str) -> Examined:
         """Put the newest readable backup in force and take it in, judged as any version is.
@@ -333,4 +339,4 @@ def _is_readable(exchange: str, content: bytes) -> bool:
 
 
 def _those(runs: Sequence[str]) -> str:
-    return f"wait {', '.join(runs)}" if runs else "waits none"
+    return f"waiting: {', '.join(runs)}" if runs else "none waits"

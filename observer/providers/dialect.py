@@ -75,8 +75,9 @@ StreamMessage = Registered | Unregistered | Refused | Ping | Data | SessionRefus
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """What a data frame holds, in its order: trades, or facts of another kind. `broken` is the frame itself with a
-    reason when any of it could not be read; then the rest holds its whole records before the break.
+    """What a data frame holds, in its order: trades, facts of another kind, or trades and then what their records tell
+    beside them. `broken` is the frame itself with a reason when any of it could not be read; then the rest holds its
+    whole records before the break.
     """
 
     trades: Sequence[Trade] = ()

@@ -135,6 +135,14 @@ class QuoteSource(Protocol):
         ...
 
 
+class HaltSource(Protocol):
+    """Who is halted, asked one by one: no quote of many symbols tells it."""
+
+    async def is_halted(self, symbol: str) -> bool | None:
+        """Whether dealing in the symbol is stopped; None when the broker does not know it."""
+        ...
+
+
 class HistorySource(Protocol):
     """Bars and past trades."""
 

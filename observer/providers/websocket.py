@@ -261,11 +261,11 @@ class TradeStreamConnection:
 
     def _hand_on(self, dialect: StreamDialect, data: Data) -> None:
         parsed = dialect.parse(data, self._received_ns)
+        if parsed.trades or parsed.facts:
+            self._patience.data_flowed()
         if parsed.trades:
-            self._patience.data_flowed()
             self._listener.on_trades(parsed.trades)
-        elif parsed.facts:
-            self._patience.data_flowed()
+        if parsed.facts:
             self._listener.on_facts(parsed.facts)
         if parsed.broken is not None:
             self._listener.on_quarantine(parsed.broken)

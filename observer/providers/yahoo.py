@@ -45,7 +45,8 @@ logger = logging.getLogger(__name__)
 
 PAGE_SIZE: Final = 250  # the most that the screener gives
 CONFIDENCE: Final = 0.9  # the same words as GICS, drawn a little otherwise: declared, not measured
-_PROFILE_URL: Final = "https://query2.finance.yahoo.com/v10/finance/quoteSummary/"
+_PROFILES: Final = "/v10/finance/quoteSummary/"
+_PROFILE_URL: Final = f"https://query2.finance.yahoo.com{_PROFILES}"
 _NOT_FOUND: Final = 404
 _SERVER_ERRORS: Final = range(500, 600)
 _REFUSALS: Final = frozenset({401, 403, 429})  # Yahoo refuses who asks too much in each of these ways
@@ -105,11 +106,19 @@ class _PacedSession(Session):  # type: ignore[type-arg]
         self._timeout_s = timeout_s
 
     def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
-        """Send, in the caller's turn."""
+        """Send, in the caller's turn.
+
+        Raises:
+            HTTPError: Yahoo does not know the symbol. yfinance would take that for a bad cookie, fetch another one and
+                ask again: seven requests instead of two for each of them, against a stand-in.
+        """
         self._wait()
         if self._address:
             url = f"{self._address}/{url.split('/', 3)[3] if url.count('/') > 2 else ''}"
-        return super().request(method, url, *args, **{**options, "timeout": self._timeout_s})
+        response = super().request(method, url, *args, **{**options, "timeout": self._timeout_s})
+        if response.status_code == _NOT_FOUND and _PROFILES in url:  # the host of its cookies answers 404, too
+            response.raise_for_status()
+        return response
 
 
 class YahooDoor:

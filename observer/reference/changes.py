@@ -101,6 +101,9 @@ class Verdict(msgspec.Struct, frozen=True):
     severity: Severity
 
 
+_THE_SAME: Final = Verdict("unchanged", "the same listings", "info")
+
+
 def decide_download(
     local: Stamp | None, remote: Stamp, settings: ReferenceSettings, *, age_s: float = 0.0
 ) -> FileDecision:
@@ -160,23 +163,34 @@ def verdict(
     """Whether a person must approve the changes of one exchange (requirement 000, 8.3; design.md 6.4).
 
     Many new listings are only normal the first time, when every listing is new. What a person `approved` is applied.
+    A file that grew much, or shrank and did lose listings, is applied with a warning; one that shrank and lost none
+    was only packed better (A.1: "download and verify").
     """
     changes = tuple(changes)
     if approved:
-        return Verdict("updated", f"{len(changes)} changes, approved", "info")
+        return Verdict("updated", f"{_counted(changes)}, approved", "info")
     removed = sum(change.kind == "removed" for change in changes)
     new = sum(change.kind == "new" for change in changes)
-    shrink_percent = -_growth_percent(old_size_bytes, new_size_bytes)
+    growth_percent = _growth_percent(old_size_bytes, new_size_bytes)
+    shrink_percent = -growth_percent
     if removed > settings.max_removed:
-        return Verdict("held", f"{removed} listings removed, over {settings.max_removed}", "critical")
+        return Verdict("held", f"{removed:,} listings removed, over {settings.max_removed}", "critical")
     if shrink_percent > settings.max_shrink_percent:
         reason = f"the file is {shrink_percent:.1f} % smaller, over {settings.max_shrink_percent:g} %"
         return Verdict("held", reason, "critical")
     if new > settings.max_new and not first_time:
-        return Verdict("held", f"{new} new listings, over {settings.max_new}", "warning")
-    if not changes:
-        return Verdict("unchanged", "the same listings", "info")
-    return Verdict("updated", f"{len(changes)} changes", "info")
+        return Verdict("held", f"{new:,} new listings, over {settings.max_new}", "warning")
+    answer = Verdict("updated", _counted(changes), "info") if changes else _THE_SAME
+    if growth_percent > settings.growth_warning_percent:
+        return Verdict(answer.decision, f"{answer.reason}; the file grew by {growth_percent:.1f} %", "warning")
+    if shrink_percent > 0 and removed:
+        reason = f"{answer.reason}; {removed} listings removed, and the file is {shrink_percent:.2f} % smaller"
+        return Verdict(answer.decision, reason, "warning")
+    return answer
+
+
+def _counted(changes: Sequence[Change]) -> str:
+    return f"{len(changes):,} change{'s' if len(changes) != 1 else ''}"
 
 
 def _changed_file(old_bytes: int | None, new_bytes: int | None, settings: ReferenceSettings) -> FileDecision:

@@ -17,6 +17,7 @@ REGIONS: Final[Mapping[str, Sequence[str]]] = {
     "JP": ("TKSE",),
     "VN": ("HASE", "VNSE"),
 }
+INDEX_FILES: Final = (SECTOR_CODES, "SHI", "SZI")  # nothing in them can be traded
 EXCHANGES: Final = tuple(exchange for exchanges in REGIONS.values() for exchange in exchanges)
 
 # What the exchanges are called in the world, where that is not KIS's name.
@@ -31,6 +32,11 @@ NAMES: Final[Mapping[str, str]] = {
     "HASE": "HNX",
     "VNSE": "HOSE",
 }
+
+
+def traded_in(region: str) -> Sequence[str]:
+    """The exchanges of one of `REGIONS` on which something is traded."""
+    return [exchange for exchange in REGIONS[region] if exchange not in INDEX_FILES]
 
 
 def region_of(exchange: str) -> str:

@@ -95,7 +95,8 @@ def judge(
     """The verdict on the file, and how its listings differ from what is known.
 
     `old_size_bytes` is the published size of the version before, None for the first. A file of which too much is
-    unreadable, or that has no record at all, fails: not even a person can approve it.
+    unreadable, or that has no record at all, fails: not even a person can approve it. A listing that an unreadable
+    line names is not removed: it is there, only not legible.
 
     Raises:
         DataFileError: the file contradicts itself (a symbol twice, several exchanges).
@@ -104,7 +105,12 @@ def judge(
         return Judged(Verdict("failed", f"{len(file.bad_lines)} records cannot be read", "critical"), (), ())
     if not file.listings:
         return Judged(Verdict("failed", "no records", "critical"), (), ())
-    changes = difference(known, file.listings)
+    named = {word for line in file.bad_lines for word in line.content.decode("ascii", "replace").split()}
+    changes = tuple(
+        change
+        for change in difference(known, file.listings)
+        if change.kind != "removed" or change.listing.symbol not in named
+    )
     values = revalued(known, file.listings)
     answer = verdict(
         changes,

@@ -115,6 +115,21 @@ def cross_validate(
     }
 
 
+def judged_unseen(examples: Sequence[Example], regions: Sequence[Region]) -> dict[Region, tuple[int, int]]:
+    """Of each market that has examples: how many of them would be claimed if it had none, and how many rightly.
+
+    A market without examples of its own has what the others say, and nothing to be judged by. How that does elsewhere
+    is the best that is known of it.
+    """
+    claimed: Counter[tuple[Region, str]] = Counter()
+    right: Counter[tuple[Region, str]] = Counter()
+    own = {region: [example for example in examples if example.region == region] for region in regions}
+    for region, held_back in own.items():
+        others = (example for example in examples if example.region != region)
+        _judge(held_back, learn(others, [region]), claimed, right)
+    return {region: (_of(claimed, region), _of(right, region)) for region, held_back in own.items() if held_back}
+
+
 def _judge(
     examples: Iterable[Example],
     tables: Mapping[Region, CodeTable],
@@ -143,8 +158,13 @@ def _with_figures(
         )
         for meaning in table.codes
     )
-    everywhere = [sum(n for (region, _), n in tally.items() if region == table.region) for tally in (claimed, right)]
-    return CodeTable(table.region, codes, examples, examples * rounds, *everywhere)
+    return CodeTable(
+        table.region, codes, examples, examples * rounds, _of(claimed, table.region), _of(right, table.region)
+    )
+
+
+def _of(tally: Counter[tuple[Region, str]], region: Region) -> int:
+    return sum(count for (place, _), count in tally.items() if place == region)
 
 
 def _counted(examples: Iterable[Example]) -> dict[tuple[Region, str], Counter[Sector]]:

@@ -81,7 +81,8 @@ class Release(msgspec.Struct, frozen=True, gc=False):
 
 class Overflow(msgspec.Struct, frozen=True, gc=False):
     """A triggered symbol gets no place, as all are pinned, or hold higher scores, or lower ones that it does not
-    outscore by the threshold. Told once while its triggers last; of a person's wish each time that it is refused.
+    outscore by the threshold. `lowest_score` is of those who can be replaced, 0 when nobody can. Told once while its
+    triggers last; of a person's wish each time that it is refused.
     """
 
     candidate: Candidate

@@ -132,9 +132,13 @@ class Selector:
         """The exchange told whether the symbol is halted."""
         self._sights.see_state(state)
 
-    def see_listing(self, symbol: str, *, delisted: bool, suspended: bool) -> None:
+    def see_traded(self, snapshot: Snapshot) -> None:
+        """What a snapshot of the past tells of halts: that the symbol was traded in one."""
+        self._sights.see_traded(snapshot)
+
+    def see_listing(self, symbol: str, told_ns: int, *, delisted: bool, suspended: bool) -> None:
         """A master file told what has become of the symbol."""
-        self._sights.see_listing(symbol, delisted=delisted, suspended=suspended)
+        self._sights.see_listing(symbol, told_ns, delisted=delisted, suspended=suspended)
 
     def take_over(self, told: PlacesTold, now_ns: int) -> Sequence[Event]:
         """Go on with the places and wishes of an earlier process of this day; each trigger has one more life."""
@@ -164,6 +168,17 @@ class Selector:
         """Look at the symbols that hold places: between sweeps, when only they are seen."""
         held = [place.candidate.symbol for place in self._state.places if place.candidate is not None]
         return self._evaluate(held, now_ns)  # in the order of the places: a set's differs from process to process
+
+    def keep_wishes(self, symbols: Iterable[str], now_ns: int) -> Sequence[Event]:
+        """The wishes of earlier days, in the order of asking: whoever is not in this day's universe waits."""
+        self._wishes = dict.fromkeys(symbols)
+        return self._allocate([], now_ns)
+
+    @property
+    def waiting_wishes(self) -> Mapping[str, WaitReason]:
+        """The wishes without a place, and why they have none."""
+        held = self._state.symbols
+        return {symbol: self._waits_for(symbol) for symbol in self._wishes if symbol not in held}
 
     def pin(self, symbol: str, now_ns: int) -> Wished | NotWished:
         """A person wants the symbol streamed: it gets a place before any that is not pinned.
@@ -197,6 +212,8 @@ class Selector:
 
     def _waits_for(self, symbol: str) -> WaitReason:
         """Why a wish has no place."""
+        if symbol not in self._sights.members:
+            return "not_in_universe"
         return self._sights.dropped.get(symbol, "all_places_pinned")
 
     def _refused(self, wish: Candidate, reason: Literal["delisted", "all_places_pinned"], now_ns: int) -> NotWished:
@@ -219,7 +236,6 @@ class Selector:
         held = [(place.slot, place.candidate) for place in self._state.places if place.candidate is not None]
         places = tuple(type(place)(place.slot) for place in self._state.places)
         self._state = msgspec.structs.replace(self._state, places=places)
-        self._wishes.clear()
         return [SlotReleased(slot, held_by.symbol, at_ns, held_by.score, reason) for slot, held_by in held]
 
     def _evaluate(self, symbols: Iterable[str], now_ns: int) -> Sequence[Event]:

@@ -5,6 +5,7 @@ from typing import Final
 
 from bus.events import MarketStateChanged, Snapshot, Trade, TradesConflated, UniverseMember
 from observer.selection.base_price import price_factor, scaled
+from observer.selection.halts import Halt, after_sweep
 from observer.selection.indicators import TradeRate
 from observer.selection.places import DropReason
 from observer.selection.profile import EarlierDays
@@ -23,15 +24,14 @@ class Sight:
         "average_volume_by_now",
         "cumulative_volume",
         "delisted",
-        "halt_volume",
-        "halted",
-        "halted_ns",
+        "halt",
         "high",
         "low",
         "pinned",
         "rate",
         "seen_ns",
         "shares_factor",
+        "suspension",
         "swept",
         "trade_volume",
         "trades_per_second",
@@ -45,9 +45,8 @@ class Sight:
         self.trades_per_second: float | None = None
         self.pinned = False  # a wish is no sight: `Selector` keeps wishes
         self.at_upper_limit = False
-        self.halted = False
-        self.halted_ns = 0  # since when, as far as it is known
-        self.halt_volume: float | None = None  # the day's volume as it was first seen during the halt
+        self.halt: Halt | None = None  # as the exchange tells it
+        self.suspension: Halt | None = None  # as a master file does: neither word takes back the other
         self.delisted = False
         self.rate = TradeRate(window_seconds)
         self.trade_volume = trade_volume
@@ -60,24 +59,14 @@ class Sight:
         """Why the symbol may hold no place: nothing is traded of the halted, and next to nothing at the upper limit."""
         if self.delisted:
             return "delisted"
-        if self.halted:
+        if self.halt is not None or self.suspension is not None:
             return "halted"
         return "upper_limit" if self.at_upper_limit else None
 
-    def see_halt(self, *, halted: bool, told_ns: int) -> None:
-        """The symbol is halted, or is not."""
-        if halted and not self.halted:
-            self.halted_ns, self.halt_volume = told_ns, None
-        self.halted = halted
-
-    def see_volume_in_halt(self, volume: float, seen_ns: int) -> None:
-        """Nobody tells of a symbol that has lost its place when its trading resumes; that it was traded does."""
-        if seen_ns <= self.halted_ns:
-            return
-        if self.halt_volume is None:
-            self.halt_volume = volume
-        elif volume > self.halt_volume:
-            self.halted = False
+    def see_traded(self, volume: float, seen_ns: int) -> None:
+        """A sweep saw the day's volume: in a halt that grows, trading goes on."""
+        self.halt = after_sweep(self.halt, volume, seen_ns)
+        self.suspension = after_sweep(self.suspension, volume, seen_ns)
 
     def see_rate(self, per_second: float) -> None:
         """Keep the highest until the next evaluation."""
@@ -148,23 +137,28 @@ class Sights:
             sight.swept = True
             self._adjust(sight, snapshot)
         sight.see_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
+        sight.see_traded(snapshot.cumulative_volume, snapshot.receive_time_ns)
         sight.high, sight.low = snapshot.high, snapshot.low
         sight.at_upper_limit = snapshot.upper_limit is not None and snapshot.price >= snapshot.upper_limit
-        if sight.halted:
-            sight.see_volume_in_halt(snapshot.cumulative_volume, snapshot.receive_time_ns)
         self._judge(snapshot.symbol, sight)
 
     def see_state(self, state: MarketStateChanged) -> None:
         """The exchange told whether the symbol is halted."""
         sight = self.of(state.symbol)
-        sight.see_halt(halted=state.halted, told_ns=state.receive_time_ns)
+        sight.halt = Halt(state.receive_time_ns) if state.halted else None
         self._judge(state.symbol, sight)
 
-    def see_listing(self, symbol: str, *, delisted: bool, suspended: bool) -> None:
+    def see_traded(self, snapshot: Snapshot) -> None:
+        """What a snapshot of the past tells of halts."""
+        sight = self.of(snapshot.symbol)
+        sight.see_traded(snapshot.cumulative_volume, snapshot.receive_time_ns)
+        self._judge(snapshot.symbol, sight)
+
+    def see_listing(self, symbol: str, told_ns: int, *, delisted: bool, suspended: bool) -> None:
         """A master file told what has become of the symbol."""
         sight = self.of(symbol)
         sight.delisted = delisted
-        sight.see_halt(halted=suspended, told_ns=sight.seen_ns)
+        sight.suspension = Halt(told_ns) if suspended else None
         self._judge(symbol, sight)
 
     def of(self, symbol: str) -> Sight:

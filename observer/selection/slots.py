@@ -91,9 +91,9 @@ def unpin(state: SlotState, symbol: str, settings: SlotSettings, now_ns: int) ->
 
 
 def refusal(state: SlotState, candidate: Candidate, reason: OverflowReason) -> Overflow:
-    """That the candidate is given no place; the lowest score is 0 where nobody has one."""
-    scores = (place.candidate.score for place in state.places if place.candidate is not None)
-    return Overflow(candidate, min(scores, default=0.0), reason)
+    """That the candidate is given no place; the lowest score is 0 where nobody can be replaced."""
+    held = (place.candidate for place in state.places if place.candidate is not None)
+    return Overflow(candidate, min((each.score for each in held if each.kind != PINNED), default=0.0), reason)
 
 
 class _Seating:
@@ -126,8 +126,6 @@ class _Seating:
         self._overflowed = {symbol for symbol, end_ns in told if end_ns is None or end_ns > now_ns}
         self._now_ns = now_ns
         self._threshold = threshold
-        # What an overflow tells; known when the first newcomer is refused, as from then on no place changes hands.
-        self._lowest: float | None = None
         self.decisions: list[Decision] = []
 
     def state(self, settings: SlotSettings) -> SlotState:
@@ -272,17 +270,18 @@ class _Seating:
         if candidate.kind == FILLER:
             return
         if candidate.symbol not in self._overflowed:
-            if self._lowest is None:
-                self._lowest = min(place.candidate.score for place in self._places if place.candidate is not None)
-            self.decisions.append(Overflow(candidate, self._lowest, self._refusal(candidate)))
+            self.decisions.append(self._refusal(candidate))
             self._overflowed.add(candidate.symbol)
         self._waiting[candidate.symbol] = candidate
 
-    def _refusal(self, candidate: Candidate) -> OverflowReason:
+    def _refusal(self, candidate: Candidate) -> Overflow:
+        """Why there is no place: measured at the lowest of those who can be replaced, if there is one."""
         weakest = self._weakest()
         if weakest is None:
-            return "all_places_pinned"
-        return "not_above_threshold" if candidate.score > weakest[1].score else "all_places_hold_higher_scores"
+            return Overflow(candidate, 0.0, "all_places_pinned")
+        lowest = weakest[1].score
+        above = candidate.score > lowest
+        return Overflow(candidate, lowest, "not_above_threshold" if above else "all_places_hold_higher_scores")
 
 
 def _still_waiting(

@@ -1,7 +1,8 @@
 """A person's wishes for places: what comes of one, and which stand. Pure.
 
-A wish is apart from the place that it gets: it lasts until it is taken back, or until the day's stream ends. While its
-symbol may hold no place it waits, and has one again at the first evaluation at which it may.
+A wish is apart from the place that it gets: it lasts until it is taken back, over days (requirement 004: a manual
+trigger does not expire). While its symbol may hold no place it waits, and has one again at the first evaluation that
+may give it one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,13 +14,14 @@ from bus.events import Event, SelectionAdvanced, SlotAssigned, SlotOverflowed, S
 from observer.selection.places import DropReason
 from observer.selection.ranking import PINNED
 
-WaitReason = DropReason | Literal["all_places_pinned"]
+WaitReason = DropReason | Literal["all_places_pinned", "not_in_universe"]
 
 WAITING: Final[Mapping[str, str]] = {
     "halted": "halted: gets a place when trading resumes",
     "upper_limit": "at its upper limit: gets a place when it leaves that",
     "delisted": "delisted: gets no place today",
     "all_places_pinned": "all places are pinned: gets one when another is unpinned",
+    "not_in_universe": "not in the day's universe: gets a place on a day on which it is",
 }
 """What becomes of a wish that has no place, by why it has none."""
 
@@ -56,6 +58,16 @@ class NotWished(msgspec.Struct, frozen=True):
         return _REFUSED
 
 
+def kept_detail(symbols: Iterable[str], waiting: Mapping[str, WaitReason]) -> str:
+    """`SelectionAdvanced.detail` of the step "wishes_kept": the wishes of earlier days, and why one has no place."""
+    return ",".join(f"{symbol}={waiting.get(symbol, '')}" for symbol in symbols)
+
+
+def kept_of(detail: str) -> Mapping[str, str]:
+    """What `kept_detail` wrote: by symbol why it has no place, "" where it has one."""
+    return {symbol: reason for symbol, _, reason in (each.partition("=") for each in detail.split(","))}
+
+
 class WishesTold:
     """Takes in a day's events in their order: which wishes stand after them, in the order of asking, and why one has no
     place, in the words of the decision that left it without ("" for one that has a place).
@@ -71,8 +83,8 @@ class WishesTold:
                 self.standing[event.symbol] = event.detail
             case SelectionAdvanced(step="unpinned"):
                 self.standing.pop(event.symbol, None)
-            case SelectionAdvanced(step="closed"):
-                self.standing.clear()
+            case SelectionAdvanced(step="wishes_kept"):
+                self.standing |= kept_of(event.detail)
             case SlotAssigned() if event.symbol in self.standing:
                 self.standing[event.symbol] = ""
             case SlotReleased() if event.symbol in self.standing:

@@ -42,14 +42,17 @@ def weekdays_before(session_date: str, count: int) -> list[str]:
     return days
 
 
-def past_bars(instrument: Instrument, plan: DayPlan, session_date: str, generator: Random) -> tuple[DayBar, ...]:
-    """Bars since the listing day, newest first: the last close is the base price, the last volume the master file's.
+def past_bars(
+    instrument: Instrument, plan: DayPlan, session_date: str, days: int, generator: Random
+) -> tuple[DayBar, ...]:
+    """Bars of so many weekdays, none before the listing, newest first: the last close is the base
+    price, the last volume the master file's.
 
     Each day's true range is its own high less its own low, because the close before it always lies between them.
     """
     bars: list[DayBar] = []
     close_krw = instrument.base_price_krw
-    for day in weekdays_before(session_date, HISTORY_DAYS):
+    for day in weekdays_before(session_date, days):
         if day < instrument.listed_on or close_krw <= 0:
             break
         volume = max(1, round(plan.usual_volume * generator.uniform(0.7, 1.3)))

@@ -85,7 +85,7 @@ class Ledger:
         width = len(fields) // len(fates)
         for start, fate in zip(range(0, len(fields), width), fates, strict=True):
             registration = self._in_force.get((connection, tr_id, fields[start]))
-            if registration is not None:
+            if registration is not None and fields[start + _VOLUME] != "0":  # a halt's notice is no trade
                 _add(registration.spans, fate, fields, start)
 
     def registrations(self) -> tuple[Registration, ...]:

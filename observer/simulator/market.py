@@ -15,7 +15,7 @@ import msgspec
 
 from observer.simulator.dealing import make_tape
 from observer.simulator.halts import Halt
-from observer.simulator.history import DayBar, past_bars
+from observer.simulator.history import HISTORY_DAYS, DayBar, past_bars
 from observer.simulator.instruments import ChanceSource, Instrument
 from observer.simulator.plan import DayPlan, busier, plan_of
 from observer.simulator.tape import (
@@ -90,12 +90,15 @@ class Market:
         chance: ChanceSource,
         opens_s: int = OPEN_S,
         trades_times: float = 1.0,
+        history_days: int = HISTORY_DAYS,
     ) -> None:
         """The day opens at `opens_s` seconds after midnight KST, 09:00 but on days like the university entrance exam's
-        (10:00 to 16:30), and closes six and a half hours later. `trades_times` multiplies how often symbols trade.
+        (10:00 to 16:30), and closes six and a half hours later. `trades_times` multiplies how often symbols trade;
+        before the day there were `history_days` sessions.
         """
         self._opens_s = opens_s
         self._trades_times = trades_times
+        self._history_days = history_days
         self.seed = seed
         self.session_date = session_date
         self.instruments = tuple(instruments)
@@ -190,7 +193,7 @@ class Market:
         Of a symbol that is split on the session day they are in shares of after it, or as traded then.
         """
         generator = self._chance(f"history/{self.session_date}/{symbol}")
-        bars = past_bars(self._by_symbol[symbol], self.plan(symbol), self.session_date, generator)
+        bars = past_bars(self._by_symbol[symbol], self.plan(symbol), self.session_date, self._history_days, generator)
         ratio = self.plan(symbol).split_ratio
         return bars if adjusted or ratio == 1 else tuple(_before_split(bar, ratio) for bar in bars)
 

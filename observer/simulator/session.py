@@ -17,6 +17,7 @@ import msgspec
 from observer.simulator.captured import CapturedFrames
 from observer.simulator.frames import data_frame
 from observer.simulator.gate import Gate
+from observer.simulator.halt_notices import HaltNotices
 from observer.simulator.tally import Tally
 from observer.simulator.timelines import TRADE_TR_IDS, Timeline, Timelines
 
@@ -117,7 +118,8 @@ class StreamSession:
             found = places.setdefault(target.tr_id, [])
             found.extend((timeline.time_ns(place), target.tr_key, place, timeline) for place in range(start, end))
             if target.tr_id in TRADE_TR_IDS:
-                self._tally.trades_by_symbol[target.tr_key] += end - start
+                notices = timeline.notices(start, end) if isinstance(timeline, HaltNotices) else 0
+                self._tally.trades_by_symbol[target.tr_key] += end - start - notices
         frames = [frame for tr_id, found in places.items() for frame in _frames(tr_id, found)]
         self._tally.frames += len(frames)
         return tuple(frames)

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from observer.simulator.faults import Amount, FaultRates, ScriptedDrop, ScriptedFault
+from observer.simulator.history import HISTORY_DAYS
 
 
 class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,7 +24,7 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     The wire: `trade_fields` and `book_fields` are the widths of a record (46 and 59 documented; 47 and 62 seen in
     2026); `frames_file` (empty: none) has captured frames, one JSON object with `raw` a line, that are sent as they are
     to whoever registers what they are of. `rest_limit_per_minute` is 0 where there is no such limit. `trades_times`
-    multiplies how often every symbol trades: 1 is an ordinary day.
+    multiplies how often every symbol trades: 1 is an ordinary day. Before the day lie `history_days` sessions.
     """
 
     seed: int
@@ -47,5 +48,6 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     frames_file: str = ""
     rest_limit_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 0
     trades_times: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    history_days: Annotated[int, msgspec.Meta(ge=1)] = HISTORY_DAYS
     session_timeout_s: Amount = 0.0
     send_buffer_limit_bytes: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024

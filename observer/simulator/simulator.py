@@ -137,4 +137,13 @@ def _market_and_contents(settings: SimulatorSettings) -> tuple[Market, dict[str,
         instruments = made_up_instruments(settings.symbols, settings.session_date, chance)
         contents = made_up_contents(instruments, settings.session_date, chance)
     opens_s = second_of_day(settings.opens_at)
-    return Market(settings.seed, settings.session_date, instruments, chance, opens_s, settings.trades_times), contents
+    market = Market(
+        settings.seed,
+        settings.session_date,
+        instruments,
+        chance,
+        opens_s,
+        settings.trades_times,
+        settings.history_days,
+    )
+    return market, contents

@@ -8,8 +8,9 @@ from typing import Final, Protocol
 
 from observer.simulator.auctions import AuctionTimeline
 from observer.simulator.books import BOOK_FIELDS, BookTimeline
-from observer.simulator.frames import TRADE_FIELDS, TradeTimeline
+from observer.simulator.frames import TRADE_FIELDS
 from observer.simulator.funds import FundTimeline
+from observer.simulator.halt_notices import trades_and_halts
 from observer.simulator.instruments import Instrument
 from observer.simulator.market import Market
 from observer.simulator.operations import OperationTimeline
@@ -48,7 +49,7 @@ class Timelines:
         self._market = market
         self._made: dict[tuple[str, str], Timeline] = {}
         self._makers: dict[str, Callable[[Market, Instrument], Timeline]] = {
-            **dict.fromkeys(TRADE_TR_IDS, lambda market, listed: TradeTimeline(market, listed, trade_fields)),
+            **dict.fromkeys(TRADE_TR_IDS, lambda market, listed: trades_and_halts(market, listed, trade_fields)),
             **dict.fromkeys(BOOK_TR_IDS, lambda market, listed: BookTimeline(market, listed, book_fields)),
             "H0STANC0": AuctionTimeline,
             "H0STMKO0": OperationTimeline,

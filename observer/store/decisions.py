@@ -11,6 +11,7 @@ from bus.events import (
     GapDetected,
     MarketStateChanged,
     SelectionAdvanced,
+    SelectionStep,
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
@@ -19,6 +20,7 @@ from bus.events import (
     TriggerFired,
     WatchChanged,
 )
+from observer.selection.wishes import standing_wishes
 from observer.store.rows import event_of, place_of
 from observer.store.tables import EVENT_TABLES, STREAMS
 
@@ -31,6 +33,8 @@ _OF_PLACES: Final[Sequence[type[Event]]] = (
     ChurnGuardChanged,
 )
 _KINDS: Final[Sequence[type[Event]]] = (*_OF_PLACES, Trade, TradesConflated, WatchChanged, TriggerFired, GapDetected)
+_OF_WISHES: Final[Sequence[SelectionStep]] = ("wishes_kept", "pinned", "unpinned")
+_OF_STATES: Final[Sequence[type[Event]]] = (SelectionAdvanced, SlotAssigned, SlotReleased, WatchChanged)
 _NUMBERS_AT_ONCE: Final = 20_000  # of a stream's events, what is held in memory
 
 
@@ -42,6 +46,20 @@ def decision_events(connection: Connection, session_date: str) -> Iterator[Event
 def place_events(connection: Connection, session_date: str) -> Iterator[Event]:
     """Those of them that tell of places and wishes: what whoever takes over begins with."""
     return _events(connection, session_date, _OF_PLACES)
+
+
+def wishes_before(connection: Connection, session_date: str) -> Sequence[str]:
+    """The symbols whose wishes stood at the end of the last day before that one on which Track B took a step."""
+    table = EVENT_TABLES[SelectionAdvanced]
+    last = select(func.max(table.c.session_date)).where(table.c.session_date < session_date).scalar_subquery()
+    wanted = select(table).where(table.c.session_date == last, table.c.step.in_(_OF_WISHES))
+    rows = connection.execute(wanted.order_by(table.c.stream, table.c.sequence))
+    return list(standing_wishes(event_of(SelectionAdvanced, row) for row in rows))
+
+
+def place_state_events(connection: Connection, session_date: str) -> Iterator[Event]:
+    """Those of them from which the state of each place follows."""
+    return _events(connection, session_date, _OF_STATES)
 
 
 def _events(connection: Connection, session_date: str, kinds: Sequence[type[Event]]) -> Iterator[Event]:

@@ -5,33 +5,19 @@ from contextlib import contextmanager
 from typing import Final, Self
 
 import msgspec
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, or_, select, union
 
-from bus.events import ListingChanged, MasterFileApproved, MasterFileChecked
-from observer.reference.exchanges import REGIONS
+from bus.events import ListingChanged, MasterFileApproved, MasterFileChecked, SectorAssigned, UniverseMember
 from observer.reference.listings import Listing
+from observer.reference.tradable import NOT_TRADED, Tradable
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import event_of
-from observer.store.tables import EVENT_TABLES, LISTINGS
+from observer.store.tables import EVENT_TABLES, FUNDS, LISTINGS
 
 _CHANGES: Final = EVENT_TABLES[ListingChanged]
 _CHECKS: Final = EVENT_TABLES[MasterFileChecked]
 _APPROVALS: Final = EVENT_TABLES[MasterFileApproved]
-_NOT_TRADED: Final = ("index", "warrant")
-
-
-class Tradable(msgspec.Struct, frozen=True, gc=False):
-    """A security that can be traded: what a scan of a market needs of each."""
-
-    exchange: str
-    symbol: str
-    name: str
-    english_name: str
-    currency: str
-    security_type: str
-    group: str
-    sector_code: str
-    realtime_symbol: str
+_FUNDS_EXCHANGE: Final = "KOSPI"  # where all Korean ETFs and ETNs are listed
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -66,20 +52,34 @@ class ListingReader:
         with store_errors(self._engine), self._engine.connect() as connection:
             yield connection
 
-    def tradable(self, region: str) -> Sequence[Tradable]:
-        """What can be traded in a region (`observer.reference.exchanges.REGIONS`) by exchange and symbol: listed now,
-        not suspended, neither an index nor a warrant. No broker is asked.
+    def tradable(self, exchange: str) -> Sequence[Tradable] | None:
+        """What can be traded on an exchange, by symbol: listed now, not suspended, of a kind that is traded. None when
+        no listing of it was ever seen. No broker is asked.
         """
         columns = (LISTINGS.c[name] for name in Tradable.__struct_fields__)
+        of_exchange = LISTINGS.c.exchange == exchange
         wanted = select(*columns).where(
-            LISTINGS.c.exchange.in_(REGIONS[region]),
+            of_exchange,
             LISTINGS.c.active.is_(True),
             LISTINGS.c.suspended.is_(False),
-            LISTINGS.c.security_type.not_in(_NOT_TRADED),
+            LISTINGS.c.security_type.not_in(NOT_TRADED),
         )
         with self._asking() as connection:
-            rows = connection.execute(wanted.order_by(LISTINGS.c.exchange, LISTINGS.c.symbol))
-            return [Tradable(*row) for row in rows]
+            found = [Tradable(*row) for row in connection.execute(wanted.order_by(LISTINGS.c.symbol))]
+            if not found and connection.execute(select(LISTINGS.c.symbol).where(of_exchange).limit(1)).first() is None:
+                return None
+            return found
+
+    def symbols_told_of(self, exchange: str) -> Sequence[str]:
+        """The symbols of an exchange that something else than its master file told us of: universes, sectors, and the
+        list of Korean funds. In their order.
+        """
+        members, sectors = EVENT_TABLES[UniverseMember], EVENT_TABLES[SectorAssigned]
+        asked = [select(table.c.symbol).where(table.c.exchange == exchange) for table in (members, sectors)]
+        if exchange == _FUNDS_EXCHANGE:
+            asked.append(select(FUNDS.c.symbol).where(FUNDS.c.active.is_(True)))
+        with self._asking() as connection:
+            return sorted(connection.scalars(union(*asked)))
 
     def listing(self, exchange: str, symbol: str) -> Listing | None:
         """One listing as it was last seen; None when it never was."""

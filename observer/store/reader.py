@@ -49,12 +49,13 @@ from observer.store.continuity import (
     trades_of,
     triggers_fired,
 )
-from observer.store.decisions import decision_events, place_events
+from observer.store.decisions import decision_events, place_events, place_state_events, wishes_before
 from observer.store.earlier import bucket_volumes, swept_sessions, trade_volumes
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import event_of
 from observer.store.summary import DaySummary, summarise_day
 from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE, STREAMS
+from observer.store.universes import Universe, in_force, last_build, members_of
 
 _ROWS_AT_ONCE: Final = 2_000  # what an iterator holds in memory
 
@@ -221,31 +222,31 @@ class StoreReader:
             rows = connection.execute(wanted.order_by(LISTINGS.c.symbol))
             return {listing.symbol: listing for listing in (Listing(*row) for row in rows)}
 
-    def universe(self, session_date: str, market: str) -> Sequence[UniverseMember]:
-        """The members of the day's universe by rank; empty when it was not built. Of several builds the last counts.
+    def universe(self, session_date: str, market: str, built_ns: int | None = None) -> Sequence[UniverseMember]:
+        """The members of the day's universe by rank; empty when it was not built. Of several builds the last counts, or
+        the one of that time.
 
         A build's members and its `UniverseBuilt` are published together, the members first: they are neighbours in
         their stream, and that is how a rebuilt universe is told from the one before it.
         """
         with self._asking() as connection:
-            built = connection.execute(_last_build(session_date, market)).first()
-            return _members(connection, built.stream, built.sequence, event_of(UniverseBuilt, built)) if built else []
+            built = connection.execute(last_build(session_date, market, built_ns)).first()
+            return members_of(connection, built).members if built else []
 
     def universe_built(self, session_date: str, market: str) -> UniverseBuilt | None:
         """That the day's universe was built, the last time; None when it was not."""
         with self._asking() as connection:
-            built = connection.execute(_last_build(session_date, market)).first()
+            built = connection.execute(last_build(session_date, market)).first()
             return event_of(UniverseBuilt, built) if built else None
 
-    def latest_universe_before(self, session_date: str, market: str) -> Sequence[UniverseMember]:
-        """The universe of the last day before this one that has one; empty when there is none."""
-        columns = EVENT_TABLES[UniverseBuilt].c
-        earlier = select(func.max(columns.session_date)).where(
-            columns.session_date < session_date, columns.market == market
-        )
+    def universe_in_force(self, session_date: str, market: str, fixed_ns: int) -> Universe | None:
+        """The universe that a day goes by, which is fixed at a moment of it and stays for the day (requirement 004,
+        Universe Update Policy): the last one that was built by then, of this day or of the latest before it. Where none
+        was, the first one that was built afterwards; None while there is none at all.
+        """
         with self._asking() as connection:
-            found = connection.scalar(earlier)
-        return self.universe(found, market) if found else []
+            found = (connection.execute(build).first() for build in in_force(session_date, market, fixed_ns))
+            return next((members_of(connection, built) for built in found if built is not None), None)
 
     def earlier_days(self, session_date: str, days: int) -> tuple[Sequence[BucketVolume], Mapping[str, float]]:
         """Of the last so many sessions before this one: each symbol's mean volume by time of day, and the mean volume
@@ -266,6 +267,16 @@ class StoreReader:
         """What of it tells of places and wishes."""
         with self._asking() as connection:
             return list(place_events(connection, session_date))
+
+    def wishes_before(self, session_date: str) -> Sequence[str]:
+        """The symbols that stood pinned at the end of the last day before, in the order of asking."""
+        with self._asking() as connection:
+            return wishes_before(connection, session_date)
+
+    def place_state_events(self, session_date: str) -> Sequence[Event]:
+        """What of it tells of the states of places: who was given them, and what the broker acknowledged."""
+        with self._asking() as connection:
+            return list(place_state_events(connection, session_date))
 
     def open_slots(self, since_ns: int = 0, until_ns: int | None = None) -> Sequence[SlotAssigned]:
         """The assignments of [since, until) that stand at its end: of each slot the last one, unless the slot was
@@ -367,21 +378,3 @@ class StoreReader:
 
 def _count(connection: Connection, statement: Select[int]) -> int:
     return int(connection.execute(statement).scalar_one())
-
-
-def _last_build(session_date: str, market: str) -> Select[*tuple[Any, ...]]:
-    built = EVENT_TABLES[UniverseBuilt]
-    of_the_day = select(built).where(built.c.session_date == session_date, built.c.market == market)
-    return of_the_day.order_by(built.c.built_ns.desc(), built.c.stream.desc(), built.c.sequence.desc()).limit(1)
-
-
-def _members(connection: Connection, stream: int, sequence: int, built: UniverseBuilt) -> Sequence[UniverseMember]:
-    members = EVENT_TABLES[UniverseMember]
-    neighbours = members.c.sequence.between(sequence - built.symbols, sequence + built.symbols)
-    wanted = select(members).where(
-        members.c.stream == stream,
-        neighbours,
-        members.c.session_date == built.session_date,
-        members.c.market == built.market,
-    )
-    return [event_of(UniverseMember, row) for row in connection.execute(wanted.order_by(members.c.rank))]

@@ -23,7 +23,7 @@ from bus.events import (
     Snapshot,
     SweepCompleted,
     Trade,
-    UniverseMember,
+    UniverseBuilt,
 )
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
@@ -33,24 +33,25 @@ from observer.clock import Clock
 from observer.config import Settings
 from observer.errors import StoreError
 from observer.gaps.detector import Mark, in_order
-from observer.providers.interfaces import QuoteSource, StreamFact
+from observer.providers.interfaces import HaltSource, QuoteSource, StreamFact
 from observer.providers.joint_stream import JointStream
 from observer.schedule.phases import DayPlan
 from observer.selection import context
 from observer.selection.overflow import OverflowWatch, rates_of
 from observer.selection.selector import CloseReason, Selector
-from observer.selection.universe import KOREAN_STOCKS
+from observer.selection.wishes import kept_detail
 from observer.store.reader import StoreReader
 from observer.streaming import steps
 from observer.streaming.earlier import earlier_days
 from observer.streaming.hearing import Hearing
 from observer.streaming.keeping import SOURCE, Kept, TradeKeeping
 from observer.streaming.resuming import marks_of
+from observer.streaming.standstill import Standstill
+from observer.today import universe_of
 
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1  # machine seconds between evaluations at least, however fast the market's clock runs
-UNIVERSE_POLL_S: Final = 0.2
 CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
 
 # Why a symbol that has a place is not registered for now, in the words of the stream; anything else is a reconnection.
@@ -65,6 +66,7 @@ class StreamingDay:
         settings: of the whole configuration; sections `selection` and `track_b` are read.
         brokers: whose streams they are.
         quotes: for what a stream does not tell.
+        halts: for whom it tells nothing at all.
         producer: takes the facts.
         reader: what earlier days, Track A and an earlier process of this day stored.
         feed_address: where committed snapshots are heard.
@@ -78,6 +80,7 @@ class StreamingDay:
         settings: Settings,
         brokers: Brokers,
         quotes: QuoteSource,
+        halts: HaltSource,
         producer: Producer,
         reader: StoreReader,
         feed_address: Address,
@@ -95,10 +98,12 @@ class StreamingDay:
         self.trades = TradeKeeping(producer, quotes, clock, sampling, self._session_date, self._see_kept)
         self._overflow = OverflowWatch(rates_of(settings.selection.slots), SOURCE)
         self._selector: Selector | None = None
+        self._universe: UniverseBuilt | None = None
         self._tasks: asyncio.TaskGroup
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self)
         self._outages: StreamOutages
         self._hearing = Hearing(self.trades, quotes, producer, clock, self._session_date)
+        self._standstill = Standstill(halts, clock, self.on_facts)
 
     async def connect(self) -> bool:
         """Wait until it is time to connect; False when the day's stream is over already."""
@@ -112,10 +117,10 @@ class StreamingDay:
         self._outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
         running = [tasks.create_task(self._stream.run())]
         await self._clock.sleep_until(self._plan.context_sync_ns)
-        selector = await self._new_selector(await self._members())
+        selector = await self._new_selector()
         await self._give_places(selector)
-        running += [tasks.create_task(self._follow_feed(selector)), tasks.create_task(self._look_at_held(selector))]
-        return selector, running
+        following = (self._follow_feed(selector), self._look_at_held(selector), self._standstill.run())
+        return selector, [*running, *(tasks.create_task(each) for each in following)]
 
     async def end(self, selector: Selector) -> None:
         """Release every place, and find out what is missing of symbols that were not heard to the end. When the machine
@@ -134,7 +139,7 @@ class StreamingDay:
         assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns, self._plan.ends_ns)
         if assigned:
             told = await asyncio.to_thread(self._reader.place_events, self._session_date)
-            selector = await self._new_selector(await self._members())
+            selector = await self._new_selector()
             self._resume(selector, told, assigned)
             for slot in assigned:
                 self.trades.watch(slot.symbol)
@@ -175,7 +180,10 @@ class StreamingDay:
 
     # --- what the decisions start from ---
 
-    async def _new_selector(self, members: Sequence[UniverseMember]) -> Selector:
+    async def _new_selector(self) -> Selector:
+        """Waits for the universe while there is none at all; none is then known when the day is over."""
+        universe = await universe_of(self._plan, self._reader, self._clock, self._plan.track_b_stop_ns)
+        self._universe = universe.built if universe is not None else None
         capacities = {account.name: account.capacity for account in self._brokers.accounts}
         earlier = await asyncio.to_thread(
             earlier_days,
@@ -185,16 +193,8 @@ class StreamingDay:
             self._settings.selection,
             has_usual_hours=self._plan.has_usual_hours,
         )
+        members = universe.members if universe is not None else []
         return Selector(members, capacities, self._settings.selection, self._brokers.strategy, earlier)
-
-    async def _members(self) -> Sequence[UniverseMember]:
-        """Today's universe, or the last one; waits while there is none at all, and has none when the day is over."""
-        while not self._is_over():
-            members = self._reader.universe(self._session_date, KOREAN_STOCKS)
-            if members := members or self._reader.latest_universe_before(self._session_date, KOREAN_STOCKS):
-                return members
-            await asyncio.sleep(UNIVERSE_POLL_S)
-        return []
 
     async def _give_places(self, selector: Selector) -> None:
         """Go on where an earlier process of this day stopped, or begin with the opening's movers."""
@@ -209,8 +209,13 @@ class StreamingDay:
         self._begin(selector, seen)
         opening, base = steps.opening_of(seen)
         self._producer.publish(context.synced_event(base, self._session_date, self._clock.now_ns()))
+        wishes = await asyncio.to_thread(self._reader.wishes_before, self._session_date)
         await self._clock.sleep_until(self._plan.track_b_start_ns)
         now_ns = self.moment()
+        if wishes:
+            kept = selector.keep_wishes(wishes, now_ns)
+            detail = kept_detail(wishes, selector.waiting_wishes)
+            self.carry_out(selector, "wishes_kept", now_ns, kept, detail=detail)
         self.carry_out(selector, "opened", now_ns, steps.open_places(selector, opening, base, now_ns, settings))
 
     def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:
@@ -219,7 +224,7 @@ class StreamingDay:
         """
         self._selector = selector
         steps.see_latest(selector, seen)
-        detail = steps.begin_detail(selector, has_usual_hours=self._plan.has_usual_hours)
+        detail = steps.begin_detail(self._universe, has_usual_hours=self._plan.has_usual_hours)
         now_ns = self._clock.now_ns()
         self._producer.publish(SelectionAdvanced(self._session_date, now_ns, "began", "", 0, len(seen), detail))
 
@@ -228,7 +233,7 @@ class StreamingDay:
         seen = self._reader.snapshots(date, from_ns, now_ns)
         self._begin(selector, seen)
         self.trades.resume(marks_of(self._reader, date, assigned, seen))
-        self.carry_out(selector, "taken_over", now_ns, steps.take_over(selector, told, now_ns))
+        self.carry_out(selector, "taken_over", now_ns, steps.take_over(selector, told, seen, now_ns))
         logger.info("took over %d places of an earlier process", len(assigned))
 
     async def _opening_in_time(self) -> Sequence[Snapshot]:
@@ -265,8 +270,8 @@ class StreamingDay:
         """One that is not of the day's universe cannot have a place, whatever becomes of it."""
         if change.symbol in selector.members:
             detail = steps.listing_detail(change)
-            steps.see_listing(selector, change.symbol, detail)
             now_ns = self.moment()
+            steps.see_listing(selector, change.symbol, detail, now_ns)
             self.carry_out(selector, "listing", now_ns, [], symbol=change.symbol, detail=detail)
 
     async def _see_sweep(self, selector: Selector, sweep: SweepCompleted) -> None:
@@ -283,7 +288,9 @@ class StreamingDay:
         for snapshot in swept:
             selector.see_snapshot(snapshot)
         decided = selector.evaluate_all(now_ns)
-        self.carry_out(selector, "swept", now_ns, decided, sweep=sweep.sweep, snapshots=len(swept))
+        detail = steps.sweep_detail(sweep)
+        self.carry_out(selector, "swept", now_ns, decided, sweep=sweep.sweep, snapshots=len(swept), detail=detail)
+        self._standstill.after_sweep(swept, selector.wanted)
         self._listen_again(selector)
 
     def _listen_again(self, selector: Selector) -> None:

@@ -124,15 +124,15 @@ class TradeKeeping:
             self._tell("resumed", mark.symbol, mark)
 
     def watch(self, symbol: str, before: Mark | None = None) -> None:
-        """From now on nothing of the symbol may be missing; `before` is what was known of it earlier on this day.
+        """From now on nothing of the symbol may be missing; `before` is what was known of it earlier on this day. Told
+        also of one that is watched and registered again: it is streamed from here on.
 
         One that comes back while it is being left is not left: its next trade shows what is missing of the time
         between, too.
         """
         self._leaving.pop(symbol, None)
-        if symbol not in self.detector.watched:
-            self.detector.start(symbol, before)
-            self._tell("started", symbol, before)
+        self.detector.start(symbol, before)
+        self._tell("started", symbol, before)
 
     def learn(self, before: Mark) -> None:
         """What was known of a symbol is told only now that it is watched; of use as long as no trade of it came."""

@@ -28,7 +28,7 @@ class Pins:
         self._carry_out = carry_out
 
     def pin(self, symbol: str) -> Done | Refused:
-        """Give the symbol a place, now or as soon as it may hold one, until it is unpinned or the day's stream ends."""
+        """Give the symbol a place, now or as soon as it may hold one, until it is unpinned."""
         now_ns = self._moment()
         return self._answer(self._selector.pin(symbol, now_ns), "pinned", symbol, now_ns)
 

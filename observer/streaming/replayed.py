@@ -31,6 +31,7 @@ from observer.errors import NotReplayableError
 from observer.gaps.detector import GapDetector, Mark
 from observer.selection.selector import CloseReason, Selector
 from observer.selection.settings import SelectionSettings
+from observer.selection.wishes import kept_of
 from observer.streaming import steps
 
 Decision = TriggerFired | SlotAssigned | SlotReleased | SlotOverflowed | ChurnGuardChanged | GapDetected
@@ -151,15 +152,17 @@ class DecisionReplay:
         match advanced.step:
             case "opened":
                 return steps.open_places(selector, *steps.opening_of(self._seen), now_ns, self._settings)
+            case "wishes_kept":
+                return selector.keep_wishes(kept_of(advanced.detail), now_ns)
             case "taken_over":
-                return steps.take_over(selector, self._told, now_ns)
+                return steps.take_over(selector, self._told, self._seen, now_ns)
             case "swept":
                 self._sweep(selector, advanced)
                 return selector.evaluate_all(now_ns)
             case "held":
                 return selector.evaluate_held(now_ns)
             case "listing":
-                steps.see_listing(selector, advanced.symbol, advanced.detail)
+                steps.see_listing(selector, advanced.symbol, advanced.detail, now_ns)
             case "accounts_closed":
                 return selector.close_accounts(frozenset(filter(None, advanced.detail.split(","))), now_ns)
             case "pinned":
@@ -171,7 +174,7 @@ class DecisionReplay:
         return _NOTHING
 
     def _sweep(self, selector: Selector, advanced: SelectionAdvanced) -> None:
-        swept = [snapshot for snapshot in self._snapshots if snapshot.sweep == advanced.sweep]
+        swept = steps.swept_in(advanced, self._snapshots)
         if len(swept) != advanced.snapshots:
             seen = f"{len(swept)} snapshots are there, {advanced.snapshots} were taken in"
             raise NotReplayableError(f"of sweep {advanced.sweep} {seen}")

@@ -2,29 +2,66 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
-from bus.events import Event, ListingChanged, MarketStateChanged, SelectionAdvanced, Snapshot
+import msgspec
+
+from bus.events import (
+    Event,
+    ListingChanged,
+    MarketStateChanged,
+    SelectionAdvanced,
+    Snapshot,
+    SweepCompleted,
+    UniverseBuilt,
+)
 from observer.selection import context
 from observer.selection.context import Baseline, Opening, OpeningPoint
 from observer.selection.places_told import PlacesTold
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 
+_BUILT: Final = ", built "
+_TO: Final = " to "
 _UNUSUAL_HOURS: Final = ", unusual hours"
 _DELISTED: Final = "delisted"
 _SUSPENDED: Final = "suspended"
 
 
-def begin_detail(selector: Selector, *, has_usual_hours: bool) -> str:
+class Begun(msgspec.Struct, frozen=True):
+    """What a day began with: the universe's session ("" for none) and, where it is told, when that was built."""
+
+    universe: str
+    built_ns: int | None
+    has_usual_hours: bool
+
+
+def begin_detail(universe: UniverseBuilt | None, *, has_usual_hours: bool) -> str:
     """`SelectionAdvanced.detail` of the step "began"."""
-    universe = next((member.session_date for member in selector.members.values()), "")
-    return universe if has_usual_hours else universe + _UNUSUAL_HOURS
+    told = f"{universe.session_date}{_BUILT}{universe.built_ns}" if universe is not None else ""
+    return told if has_usual_hours else told + _UNUSUAL_HOURS
 
 
-def universe_of(begun: SelectionAdvanced) -> tuple[str, bool]:
-    """The session of the universe that a day began with ("" for none), and whether the day has the usual hours."""
-    return begun.detail.removesuffix(_UNUSUAL_HOURS), not begun.detail.endswith(_UNUSUAL_HOURS)
+def begun_with(began: SelectionAdvanced) -> Begun:
+    """What the step "began" tells."""
+    universe, _, built = began.detail.removesuffix(_UNUSUAL_HOURS).partition(_BUILT)
+    return Begun(universe, int(built) if built else None, not began.detail.endswith(_UNUSUAL_HOURS))
+
+
+def sweep_detail(sweep: SweepCompleted) -> str:
+    """`SelectionAdvanced.detail` of the step "swept"."""
+    return f"{sweep.started_ns}{_TO}{sweep.completed_ns}"
+
+
+def swept_in(advanced: SelectionAdvanced, snapshots: Iterable[Snapshot]) -> Sequence[Snapshot]:
+    """Those that the step "swept" took in. Where a sweep was cut short by the end of its process it is made again under
+    the same number: what the first one saw is not of the second. A step that does not tell when has all of its number.
+    """
+    of_the_sweep = [snapshot for snapshot in snapshots if snapshot.sweep == advanced.sweep]
+    if not advanced.detail:
+        return of_the_sweep
+    started_ns, _, completed_ns = advanced.detail.partition(_TO)
+    return [each for each in of_the_sweep if int(started_ns) <= each.receive_time_ns <= int(completed_ns)]
 
 
 def listing_detail(change: ListingChanged) -> str:
@@ -33,10 +70,10 @@ def listing_detail(change: ListingChanged) -> str:
     return ", ".join(word for word, holds in words if holds)
 
 
-def see_listing(selector: Selector, symbol: str, detail: str) -> None:
+def see_listing(selector: Selector, symbol: str, detail: str, told_ns: int) -> None:
     """Show what has become of a listing."""
     words = detail.split(", ")
-    selector.see_listing(symbol, delisted=_DELISTED in words, suspended=_SUSPENDED in words)
+    selector.see_listing(symbol, told_ns, delisted=_DELISTED in words, suspended=_SUSPENDED in words)
 
 
 def see_latest(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
@@ -47,19 +84,38 @@ def see_latest(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
         selector.see_snapshot(snapshot)
 
 
-def take_over(selector: Selector, told: Sequence[Event], now_ns: int) -> Sequence[Event]:
+def take_over(selector: Selector, told: Sequence[Event], seen: Iterable[Snapshot], now_ns: int) -> Sequence[Event]:
     """Go on where an earlier process of this day stopped, which published these events: with what it had heard of halts
-    and listings, with its places and its wishes.
+    and listings, with its places and its wishes. `seen` is what Track A saw of the day until now.
     """
     places = PlacesTold()
     for event in told:
         places.see(event)
-        match event:
-            case MarketStateChanged():
-                selector.see_state(event)
-            case SelectionAdvanced(step="listing"):
-                see_listing(selector, event.symbol, event.detail)
+    _see_halts(selector, told, seen)
     return selector.take_over(places, now_ns)
+
+
+def _see_halts(selector: Selector, told: Iterable[Event], seen: Iterable[Snapshot]) -> None:
+    """Who was halted, and since when traded again, in the order of time."""
+    words = [each for each in told if isinstance(each, MarketStateChanged) or _is_listing(each)]
+    concerned = {word.symbol for word in words}
+    swept = [snapshot for snapshot in seen if snapshot.symbol in concerned]
+    for past in sorted([*words, *swept], key=_told_ns):
+        match past:
+            case MarketStateChanged():
+                selector.see_state(past)
+            case SelectionAdvanced():
+                see_listing(selector, past.symbol, past.detail, past.advanced_ns)
+            case Snapshot():
+                selector.see_traded(past)
+
+
+def _is_listing(event: Event) -> TypeGuard[SelectionAdvanced]:
+    return isinstance(event, SelectionAdvanced) and event.step == "listing"
+
+
+def _told_ns(past: MarketStateChanged | SelectionAdvanced | Snapshot) -> int:
+    return past.advanced_ns if isinstance(past, SelectionAdvanced) else past.receive_time_ns
 
 
 def opening_of(snapshots: Iterable[Snapshot]) -> tuple[Opening, Baseline]:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from observer.accounts.health import (
     FAILURES_TO_FALL,
+    SILENT_STREAM_NS,
     TOLD_AT_LEAST_EVERY_NS,
     Check,
     Health,
@@ -14,6 +15,7 @@ from observer.accounts.health import (
     believed,
     is_news,
     judge,
+    streams_up,
 )
 from observer.accounts.health_file import HealthFile
 
@@ -71,6 +73,18 @@ def test_an_account_is_fit_for_calls_unless_its_last_checks_all_failed(found):
 def test_an_account_is_fit_to_stream_unless_its_stream_was_seen_down_to_the_last(found):
     last = [check.stream_connected is not False for check in found[-FAILURES_TO_FALL:]]
     assert after(*found).stream.fit is (any(last) or len(last) < FAILURES_TO_FALL)
+
+
+@pytest.mark.parametrize(
+    ("due_for_ns", "up"),
+    [
+        (-1, {}),
+        (SILENT_STREAM_NS - 1, {"told": True, "lost": False}),
+        (SILENT_STREAM_NS, {"told": True, "lost": False, "silent": False}),
+    ],
+)
+def test_a_stream_that_says_nothing_is_down_when_it_is_long_due(due_for_ns, up):
+    assert streams_up({"told": True, "lost": False}, ["told", "lost", "silent"], due_for_ns) == up
 
 
 @pytest.mark.parametrize(

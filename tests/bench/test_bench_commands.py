@@ -45,6 +45,17 @@ def test_ingest_tells_the_bare_limit_and_the_whole_path_beside_it(folder: Path) 
 
 
 @pytest.mark.slow
+def test_master_tells_each_figure_by_the_clock_and_by_the_processor(folder: Path) -> None:
+    told = bench("master", "--rounds", 1, folder=folder)
+    assert (told["listings"], told["tradable"]) == (25_000, 6_500)
+    for rate in (told["tab_records"], told["fixed_records"]):
+        assert rate["per_s"] > 0
+        assert rate["per_cpu_s"] > 0
+    assert told["unchanged"]["cpu_s"] < told["first"]["cpu_s"]
+    assert told["tradable_ms"] > 0
+
+
+@pytest.mark.slow
 def test_latency_tells_each_rate_and_the_disks_floor(folder: Path) -> None:
     told = bench("latency", "--rate", 200, "--rate", 2000, "--seconds", 0.5, folder=folder)
     assert told["disk_sync"]["count"] > 0
@@ -75,3 +86,20 @@ def test_frames_tells_the_parser_and_the_bare_split_of_each_size(folder: Path) -
     for each in told["sizes"]:
         assert each["ratio_to_bare"] == pytest.approx(each["ns_per_record"] / each["bare_ns_per_record"])
         assert each["records_per_s"] == pytest.approx(1e9 / each["ns_per_record"])
+
+
+@pytest.mark.slow
+def test_funds_tells_each_phase_beside_the_floor_that_its_calls_have(folder: Path) -> None:
+    told = bench("funds", "--funds", 8, "--rate", 50, folder=folder)
+    calls = {phase["name"]: (phase["answered"], phase["calls"]) for phase in told["phases"]}
+    assert calls == {
+        "list": (8, 0),
+        "values": (8, 8),
+        "measures, first time": (8, 24),  # 250 sessions at 100 a call
+        "ranges": (8, 0),
+        "measures, every later time": (8, 8),
+    }
+    for phase in told["phases"]:
+        assert phase["floor_s"] == (phase["calls"] / 50 if phase["calls"] else None)
+    assert told["first_s"] + told["phases"][4]["span_s"] == pytest.approx(told["later_s"] + told["phases"][2]["span_s"])
+    assert told["rate_errors"] == 0

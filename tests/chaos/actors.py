@@ -24,8 +24,8 @@ from bus.ingest import Ingest
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.errors import StoreError
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
+from tests.store.migrated import make_database
 
 SEGMENT_BYTES = 32 * 1024  # some 400 events: segments change, and are trimmed, all the time
 TURN_S = 0.005
@@ -52,7 +52,7 @@ class Scene(msgspec.Struct, frozen=True):
 
 def set_up(folder: Path, url: str, events_a_second: int) -> Scene:
     """An empty database of the current schema, and the folders."""
-    migrate(url)
+    make_database(url)
     for name in ("outbox", "ledger"):
         (folder / name).mkdir()
     return Scene(folder, url, events_a_second)

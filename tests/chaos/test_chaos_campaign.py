@@ -1,4 +1,4 @@
-"""Under 200 random kills and stops nothing is lost, doubled or out of order; and the judge of it is not blind."""
+"""Under 100 random kills and stops nothing is lost, doubled or out of order; and the judge of it is not blind."""
 
 import json
 import subprocess
@@ -23,11 +23,11 @@ def campaign(*options: object) -> tuple[int, JsonObject]:
 
 
 @pytest.mark.system
-def test_two_hundred_kills_lose_and_double_nothing() -> None:
-    status, told = campaign("--kills", 200)
+def test_a_hundred_kills_lose_and_double_nothing() -> None:
+    status, told = campaign("--kills", 100)
     assert (status, told["whole"]) == (0, True), told
-    assert told["stored"] == told["appended"] > 20_000
-    assert told["killed"] + told["stopped"] == told["blows"] == 200
+    assert told["stored"] == told["appended"] > 10_000
+    assert told["killed"] + told["stopped"] == told["blows"] == 100
 
 
 @pytest.mark.system

@@ -66,8 +66,12 @@ def test_the_judge_notices(day: tuple[Told, Path], tmp_path: Path, tampering: st
     _, folder = day
     ledger = json.loads((folder / "ledger.json").read_text())
     tampered = tmp_path / "tampered.db"
-    shutil.copy(folder / "data" / "observer.db", tampered)
-    with closing(sqlite3.connect(tampered)) as database, database:
+    with (
+        closing(sqlite3.connect(folder / "data" / "observer.db")) as original,
+        closing(sqlite3.connect(tampered)) as database,
+        database,
+    ):
+        original.backup(database)  # also what is in its log
         columns = [name for _, name, *_ in database.execute("PRAGMA table_info(trades)")]
         database.execute(tampering.replace("{rest}", ", ".join(columns[2:])))
     told = verdict(ledger, tampered, folder / "offered.csv")

@@ -12,7 +12,6 @@ import sqlite3
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,18 +41,11 @@ from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.chaos.faulty_disk import FaultyDisk, KilledError
 from tests.chaos.judge import appended
+from tests.store.migrated import migrated_file
 
 CREDIT = 12
 SEGMENT_BYTES = 400  # a batch or two
 PRODUCER = "producer"
-
-
-@cache
-def empty_database() -> bytes:
-    """The file that the migrations make."""
-    with tempfile.TemporaryDirectory() as folder:
-        engine.migrate(f"sqlite:///{folder}/observer.db")
-        return Path(folder, "observer.db").read_bytes()
 
 
 # What becomes of the messages of one direction, from the oldest one on: most arrive.
@@ -100,7 +92,7 @@ class Delivery(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="machine"))
         self.outboxes = self.folder / PRODUCER
         self.url = f"sqlite:///{self.folder}/observer.db"
-        (self.folder / "observer.db").write_bytes(empty_database())
+        (self.folder / "observer.db").write_bytes(migrated_file())
         self.patch_surroundings()
         self.truth: dict[str, list[int]] = {}  # what was appended, by stream
         self.in_doubt: dict[str, list[int]] = {}  # what a process died in appending: all of it is there, or nothing
@@ -455,7 +447,7 @@ def searched(examples: int) -> settings:
 
 
 class TestDelivery(Delivery.TestCase):  # type: ignore[misc, valid-type]
-    settings = searched(100)
+    settings = searched(40)  # a tenth of a second each; thousands with the slow ones
 
 
 @pytest.mark.slow

@@ -15,9 +15,9 @@ from observer.cli.accounts import states_of
 from observer.clock import kst_ns
 from observer.config import Settings, load_settings
 from observer.practice import DAY, Practice, write_practice
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.cli.test_cli_control import exit_status
+from tests.store.migrated import make_database
 
 NOON_NS = kst_ns(DAY, 12)
 FIRST, SECOND, THIRD = "account_001", "account_002", "account_003"
@@ -62,7 +62,7 @@ def test_health_and_token_come_from_the_files(settings: Settings) -> None:
 
 
 def test_streams_and_places_come_from_the_database(settings: Settings) -> None:
-    migrate(settings.store.url)
+    make_database(settings.store.url)
     writer = StoreWriter(settings.store.url)
     writer.open()
     places = [
@@ -80,7 +80,7 @@ def test_the_command_prints_one_array_without_a_secret(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     write_files(settings)
-    migrate(settings.store.url)
+    make_database(settings.store.url)
     assert exit_status(monkeypatch, "accounts", "--config", f"{tmp_path}/observer.toml", "--json") == 0
     told = capsys.readouterr().out
     assert [each["account_id"] for each in json.loads(told)] == [FIRST, SECOND, THIRD]

@@ -1,6 +1,7 @@
 """`observer quality`, `gaps` and `slots` as they are typed, over a database with one short day."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,15 +9,16 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bus.delivery import Delivered
-from bus.events import SelectionAdvanced, SlotAssigned
+from bus.events import SelectionAdvanced, SlotAssigned, WatchChanged
 from observer.cli.app import command_line
 from observer.clock import CLOCK_VARIABLE, HeldClock
 from observer.practice import Practice, write_practice
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.store.exporting import DAY, START_NS, recovery, refusal
+from tests.store.migrated import make_database
 
 Typed = Callable[..., Result]
+TRIGGERED = ("volume_surge", 9.5, "free_place", None)
 
 
 @pytest.fixture
@@ -26,12 +28,16 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     configuration = write_practice(tmp_path, Practice(symbols=10, seed=7))
     (tmp_path / "data").mkdir()
     url = f"sqlite:///{tmp_path / 'data' / 'observer.db'}"
-    migrate(url)
+    make_database(url)
     writer = StoreWriter(url)
     writer.open()
-    place = SlotAssigned("a:01", "000001", START_NS, "volume_surge", 9.5, "free_place", None)
+    place = SlotAssigned("a:01", "000001", START_NS, *TRIGGERED)
+    began = SelectionAdvanced(DAY, START_NS, "began", "", 0, 0, DAY)
+    acknowledged = WatchChanged("kis", "000001", DAY, START_NS, "started", "", None, None, None)
     wish = SelectionAdvanced(DAY, START_NS, "pinned", "000003", 0, 0, "halted")
-    writer.commit([Delivered("track-b", "5" * 32, 1, [place, refusal(2), wish, *recovery(1)])])
+    other = SlotAssigned("main:41", "000004", START_NS, *TRIGGERED)
+    told = [began, place, acknowledged, other, refusal(2), wish]
+    writer.commit([Delivered("track-b", "5" * 32, 1, [*told, *recovery(1)])])
     writer.close()
 
     def run(*words: str) -> Result:
@@ -61,7 +67,7 @@ def test_quality_tells_the_gap_rate_beside_its_limit_and_how_much_the_places_wer
 def test_quality_as_json_names_every_field_of_a_verdict(typed: Typed) -> None:
     document = json.loads(typed("quality", DAY, "--json").stdout)
     assert document["stored"] is False
-    [verdict] = document["symbols"]
+    verdict, _ = document["symbols"]
     assert verdict["symbol"] == "000001"
     assert verdict["verdict"] in {"complete", "recovered", "degraded", "missing"}
 
@@ -80,11 +86,21 @@ def test_slots_tell_a_history_and_why(typed: Typed) -> None:
 def test_slots_show_who_has_a_place_and_who_is_pinned_and_waits(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
     shown = json.loads(typed("slots", "show", "--json").stdout)
-    assert [(each["event"], each["symbol"], each["reason"]) for each in shown] == [
+    assert [(each["event"], each["symbol"], each["reason"]) for each in shown if each["event"] != "free"] == [
+        ("assigned", "000004", "free_place"),
         ("assigned", "000001", "free_place"),
         ("waits", "000003", "halted"),
     ]
-    assert "halted: gets a place" in typed("slots", "show").stdout
+    assert "000003 is pinned; halted: gets a place when trading resumes" in typed("slots", "show").stdout
+
+
+def test_slots_show_whether_the_broker_streams_who_has_a_place(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
+    states = Counter(each.get("state") for each in json.loads(typed("slots", "show", "--json").stdout))
+    assert states == {"active": 1, "allocated": 1, "available": 40, None: 1}
+    table = typed("slots", "show").stdout
+    assert "2 places taken, 40 available" in table
+    assert max(len(line) for line in table.splitlines()) <= 80
 
 
 def test_exports_are_rebuilt_where_the_configuration_says(typed: Typed, tmp_path: Path) -> None:

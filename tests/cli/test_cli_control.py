@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,10 +12,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from bus.commands import Done, ProcessStatus, Refused, Reply, Request, Restart, Status, StatusReply
+from bus.commands import Done, ProcessStatus, Refused, Reply, Request, Restart, RunJob, Status, StatusReply
 from bus.control import ControlServer
 from bus.endpoints import Endpoints
 from observer.cli.app import main
+from observer.processes import JOB_OWNERS
 
 NINE_NS = 1_794_960_000_000_000_000
 STATUS = StatusReply([ProcessStatus("track-b", "RUNNING", pid=17, uptime_s=61.2)], "FULL_OPERATION", NINE_NS, 5, 99.0)
@@ -104,6 +106,16 @@ def test_a_process_may_be_typed_with_hyphen_or_underscore(
         assert exit_status(monkeypatch, "ctl", "restart", typed) == 0
     assert asked == [Restart("track-b")]
     assert capsys.readouterr().out == "track-b: restarted\n"
+
+
+def test_a_job_goes_out_with_its_words_and_the_help_names_every_job(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(folder, lambda _: Done("master-file", "NASD: 3 changes, approved")) as asked:
+        assert exit_status(monkeypatch, "ctl", "run-job", "master-approve", "NASD-20261118T060000") == 0
+    assert asked == [RunJob("master_approve", ["NASD-20261118T060000"])]
+    assert exit_status(monkeypatch, "ctl", "run-job", "--help") == 0
+    assert set(JOB_OWNERS) <= set(re.findall(r"[a-z]+(?:_[a-z]+)*", capsys.readouterr().out))
 
 
 def test_a_refusal_ends_with_1_and_its_reason(

@@ -26,6 +26,7 @@ from tests.cli.enriching_program import MASTERS, SNAPSHOT, TABLES, options
 from tests.cli.test_cli_capture import configured_folder, core_writer
 from tests.providers.test_providers_kis_masters_abroad import HONG_KONG
 from tests.providers.yahoo_stand_in import YahooStandIn
+from tests.store.migrated import make_database
 
 REPOSITORY = Path(__file__).parents[2]
 CODES = CodeTable("HK", (CodeMeaning("610", "Financials", 60, 1.0, 0.98, is_sure=True),))
@@ -47,6 +48,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv(CLOCK_VARIABLE, clock.to_variable())
     Path("observer.toml").write_text('[run]\ndata = "data"\nruntime = "run"\n[store]\nurl = "sqlite:///data/o.db"\n')
     Path("data").mkdir()
+    make_database("sqlite:///data/o.db")
     MASTERS.mkdir()
     stocks = [("00005", "610"), ("00700", "720"), ("01398", "000"), *((symbol, "000") for symbol in STRAGGLERS)]
     lines = [record(symbol, code) for symbol, code in stocks] + [record("02800", "000", kind="3")]
@@ -204,7 +206,9 @@ def test_learned_tables_say_what_they_were_worth_on_held_back_stocks(folder, cap
     rows = "".join(f"{number:04}.HK,Financials\n" for number in range(200, 300))
     Path("known.csv").write_text(f"symbol,sector\n{rows}")
     assert typed("learn", "--masters", "masters", "--known", "known.csv", "--out", "learned", "--codes") == 0
-    assert "100.0 %" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "100.0 %" in told
+    assert "US, CN, JP, VN: unmeasured" in told
     table = json.loads(Path("learned/HK.json").read_text())
     assert (table["examples"], table["claimed"], table["right"]) == (100, 500, 500)
     assert typed("codes", "--tables", "learned", "--json") == 0

@@ -121,6 +121,20 @@ def test_portions_have_at_most_a_hundred_and_together_hold_each_stock_once(count
     assert len(assigned(batches)) == sum(map(len, batches)) == done.kis_code == count
 
 
+def test_progress_is_told_as_answers_come_not_as_portions_are_stored() -> None:
+    told = []
+    sectors = {"000-0": "Energy", "000-1": "Utilities"}
+    enrichment = Enrichment(
+        [Told("yahoo_profile", sectors)],
+        lambda batch: None,
+        ManualClock(NOW_NS),
+        lambda: 0,
+        lambda *news: told.append(news),
+    )
+    asyncio.run(enrichment.enrich("US", stocks(3), 0))
+    assert told == [("US", 1), ("US", 1)]
+
+
 def test_several_regions_at_once_are_all_done() -> None:
     batches = []
     enrichment = Enrichment([CODES], batches.append, ManualClock(NOW_NS), lambda: 0, lambda region, count: None)

@@ -9,7 +9,6 @@ from typer.testing import CliRunner, Result
 from bus.delivery import Delivered
 from observer.cli import etf
 from observer.errors import ConfigError
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.store.funds import (
     SESSION,
@@ -19,6 +18,7 @@ from tests.store.funds import (
     fund_range_found,
     fund_valued,
 )
+from tests.store.migrated import make_database
 
 EVENTS = [
     fund_listed(),
@@ -27,6 +27,7 @@ EVENTS = [
     fund_valued(),
     fund_valued(symbol="252670", aum_krw=1e12),
     fund_measured(),
+    fund_measured(symbol="252670", premium_20d_percent=-0.3),
     fund_range_found(),
     fund_listed(listed_ns=50, change="changed", name="KODEX 200 TR", changed_fields="name"),
     fund_job_ended(),
@@ -37,7 +38,7 @@ EVENTS = [
 def configuration(tmp_path: Path) -> Path:
     """Of a system that does not run, with a database of some funds."""
     url = f"sqlite:///{tmp_path}/observer.db"
-    migrate(url)
+    make_database(url)
     writer = StoreWriter(url)
     writer.commit([Delivered("funds", "5" * 32, 1, EVENTS)])
     writer.close()
@@ -60,6 +61,11 @@ def test_the_list_has_the_funds_by_symbol_or_by_what_was_asked(configuration: Pa
     assert [fund["symbol"] for fund in asked(configuration, "list", "--sort", "expense", "--limit", "1")] == ["252670"]
     assert [fund["symbol"] for fund in asked(configuration, "list", "--sort", "aum")][:2] == ["069500", "252670"]
     assert [fund["symbol"] for fund in asked(configuration, "list", "--issuer", "인버스")] == ["252670"]
+
+
+def test_a_fund_whose_figure_is_not_known_comes_last_behind_negative_ones(configuration: Path) -> None:
+    funds = asked(configuration, "list", "--sort", "premium")
+    assert [fund["premium_20d_percent"] for fund in funds] == [0.1, -0.3, None]
 
 
 def test_the_table_shows_value_premium_and_range(configuration: Path) -> None:

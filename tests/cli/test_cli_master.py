@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import tomli_w
+from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from observer.cli.app import command_line
@@ -68,8 +69,7 @@ def test_a_life_of_a_master_file_as_a_person_sees_it(place: Place) -> None:
     first = place.typed("update", "--all", "--json")
     assert first.exit_code == 0, first.output
     [check] = msgspec.json.decode(first.stdout)
-    assert check[0] == "master_file_checked"
-    assert (check[1:3], check[4]) == (["kis", EXCHANGE], "updated")
+    assert (check["provider"], check["exchange"], check["verdict"]) == ("kis", EXCHANGE, "updated")
 
     place.offer(contents(symbols(299)) + contents(["NEW"], "새회사"))
     dry = place.typed("update", "--exchange", "nasd", "--dry-run")
@@ -86,18 +86,28 @@ def test_a_life_of_a_master_file_as_a_person_sees_it(place: Place) -> None:
     place.offer(contents(symbols(200)))
     assert place.typed("update", "--exchange", EXCHANGE).exit_code == 1
     [row] = msgspec.json.decode(place.typed("status", "--json").stdout)
-    assert (row["listed"], row["gone"], row["backups"]) == (300, 1, 1)
+    assert (row["listed"], row["gone"], row["backups"], row["last_check"]["verdict"]) == (300, 1, 1, "held")
     assert f"observer master approve {row['waits']['run']}" in place.typed("status").stdout
     assert "100 changes, approved" in place.typed("approve", row["waits"]["run"]).stdout
     assert place.typed("verify", "--region", "US").exit_code == 1  # NYSE and AMEX have no file here
 
-    assert len(msgspec.json.decode(place.typed("tradable", "--region", "US", "--json").stdout)) == 200
+    tradable = place.typed("tradable", "--region", "US", "--json")
+    answers = {each["exchange"]: each for each in msgspec.json.decode(tradable.stdout)}
+    assert [len(answers[each]["securities"]) for each in ("NASD", "NYSE", "AMEX")] == [200, 0, 0]
+    assert [answers[each]["source"] for each in ("NASD", "NYSE", "AMEX")] == ["database", "", ""]
+    assert tradable.exit_code == 1
+    assert "NASD: 200, told by the database\nNYSE: nobody knows" in place.typed("tradable", "--region", "US").stdout
     lifetime = msgspec.json.decode(place.typed("lifetime", "S00299", "--json").stdout)
-    assert [change[4] for change in lifetime] == ["new", "removed"]
+    assert [change["change"] for change in lifetime] == ["new", "removed"]
     [new] = msgspec.json.decode(place.typed("new", "--since", "2020-01-01", "--json").stdout)
-    assert new[3] == "NEW"
+    assert new["symbol"] == "NEW"
     assert len(msgspec.json.decode(place.typed("history", "--days", "1", "--json").stdout)) == 4
     assert "S00250" in place.typed("diff", "--exchange", EXCHANGE).stdout
+
+    for words in (("status",), ("history",), ("lifetime", "S00299"), ("verify", "--region", "US")):
+        table = [line for line in place.typed(*words).stdout.splitlines() if not line.startswith(("To look", "NASD-2"))]
+        assert max(map(cell_len, table)) <= 80
+        assert "…" not in "".join(table)
 
     assert "is" not in place.typed("restore", "--exchange", EXCHANGE).stderr
     assert (place.folder / "data" / "master" / "nasd.mst").read_bytes() == contents(symbols(299)) + contents(

@@ -10,13 +10,13 @@ from bus.events import UniverseBuilt, UniverseMember
 from observer.config import load_settings
 from observer.practice import Practice, write_practice
 from observer.selection.universe import KOREAN_STOCKS
-from observer.store.engine import migrate
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.universe.files import universe_content
 from tests.cli.test_cli_control import exit_status
 from tests.selection.builders import member
 from tests.store.listings import listing_changed
+from tests.store.migrated import make_database
 
 EARLIER, LATER = "2026-11-17", "2026-11-18"
 
@@ -32,7 +32,7 @@ def configuration(tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     path = write_practice(tmp_path, Practice(symbols=60, seed=7))
     url = load_settings(path).store.url
-    migrate(url)
+    make_database(url)
     writer = StoreWriter(url)
     writer.open()
     listings = [listing_changed(symbol="A"), listing_changed(symbol="C", suspended=True), listing_changed(symbol="D")]

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from random import Random
 
+import msgspec
 import pytest
 
 from observer.clock import ManualClock, kst_datetime, kst_ns
@@ -21,6 +22,9 @@ from tests.providers.stand_ins import OpenPermits
 
 DAY = date(2026, 11, 18)  # a Wednesday
 NOW_NS = kst_ns(DAY, 14)
+SETTINGS = SimulatorSettings(
+    seed=7, session_date=DAY.isoformat(), symbols=60, app_keys={"key": "secret"}, rest_limit_per_s=100_000
+)
 ABROAD = (LISTINGS[0].exchange.order_code, LISTINGS[0].symbol)
 
 
@@ -38,11 +42,8 @@ class Issued:
 
 
 @asynccontextmanager
-async def pipeline_to_a_simulator():
-    clock = ManualClock(NOW_NS)
-    settings = SimulatorSettings(
-        seed=7, session_date=DAY.isoformat(), symbols=60, app_keys={"key": "secret"}, rest_limit_per_s=100_000
-    )
+async def pipeline_to_a_simulator(settings=SETTINGS, clock=None):
+    clock = clock or ManualClock(NOW_NS)
     simulator = Simulator(settings, clock)
     await simulator.start()
     try:
@@ -80,6 +81,21 @@ def liveliest(market):
 
 def a_fund(market):
     return next(each.symbol for each in market.instruments if each.group == "EF")
+
+
+def test_who_is_halted_can_be_asked():
+    async def scenario():
+        clock = ManualClock(kst_ns(DAY, 8))
+        async with pipeline_to_a_simulator(msgspec.structs.replace(SETTINGS, symbols=120), clock) as (pipeline, market):
+            halts = {i.symbol: market.halts(i.symbol) for i in market.instruments}
+            symbol, halt = next((s, h) for s in halts for h in halts[s] if h.reason == "disclosure")
+            asked = []
+            for moment_ns in (halt.start_ns - 1, halt.start_ns, halt.end_ns - 1, halt.end_ns):
+                await clock.advance((moment_ns - clock.now_ns()) / 1e9)
+                asked.append(await KisRest(pipeline).is_halted(symbol))
+            return asked, await KisRest(pipeline).is_halted("999999")
+
+    assert asyncio.run(scenario()) == ([False, True, True, False], None)
 
 
 def test_a_symbols_detail_its_quote_and_its_trades_agree(told):

@@ -206,7 +206,7 @@ async def issued_rest(client, clock, recorder):
 
 def test_streamed_trades_and_quotes_bars_and_past_trades_come_out_as_live(tmp_path):
     async def scenario():
-        clock, heard = ScaledClock(at(10), time.monotonic_ns(), 60.0), Heard()
+        clock, heard = ScaledClock(at(10), time.monotonic_ns(), 240.0), Heard()
         capture = Capture(tmp_path, clock)
         recorder = capture.recorder.of("main")
         with capture.wanted():

@@ -174,7 +174,7 @@ def bar(volume: float) -> DailyBar:
 @pytest.mark.parametrize(
     ("told", "verdict", "detail"),
     [
-        ((), "degraded", "nobody saw the end, or says what was traded until then"),
+        ((), "degraded", "nobody saw the end, or tells of it"),
         ((bar(9.0), bar(7.0)), "degraded", "5 shares more at most, of an end that nobody saw"),
         ((bar(2.0),), "complete", ""),
     ],
@@ -269,7 +269,7 @@ def test_who_was_refused_is_told_against_what(store: Store, reader: StoreReader)
     store(SlotOverflowed(SYMBOL, START_NS, "volume_surge", 0.8, 9.2, 9.5, "all_places_hold_higher_scores"))
     slot, text = why(reader)
     assert slot is None
-    assert "score 9.200 against the lowest held, 9.500" in text
+    assert "score 9.200 against the lowest that can be replaced, 9.500" in text
 
 
 def test_who_was_released_is_told_why(store: Store, reader: StoreReader) -> None:

@@ -79,6 +79,17 @@ def test_what_tells_of_places_is_had_without_trades(store: Store, database_url: 
         assert reader.place_events(NEXT_DAY) == []
 
 
+def test_the_wishes_of_the_last_day_on_which_there_was_a_step_stand(store: Store, database_url: str) -> None:
+    earlier = SelectionAdvanced("2026-11-13", 1, "pinned", "000660", 0, 0, "")
+    kept = SelectionAdvanced(DAY, 1, "wishes_kept", "", 0, 0, "000660=,035420=halted")
+    store(earlier, step("began"), kept, SelectionAdvanced(DAY, 1, "pinned", "005930", 0, 0, ""))
+    store(SelectionAdvanced(DAY, 1, "unpinned", "000660", 0, 0, ""), step("closed"), stream=SECOND)
+    with StoreReader(database_url) as reader:
+        assert reader.wishes_before(NEXT_DAY) == ["035420", "005930"]
+        assert reader.wishes_before(DAY) == ["000660"]
+        assert reader.wishes_before("2026-11-13") == []
+
+
 def test_a_day_is_only_its_own_part_of_a_stream(store: Store, database_url: str) -> None:
     store(trade(1), step("began"), trade(2), step("closed"), step("began", NEXT_DAY), trade(3), RELEASED)
     with StoreReader(database_url) as reader:

@@ -234,11 +234,40 @@ def test_of_a_universe_that_was_built_twice_the_later_one_counts(
     assert reader.universe(DAY, "KR") == later[:-1]
 
 
-def test_the_latest_universe_before_a_day_may_be_days_ago(store: Store, reader: StoreReader) -> None:
-    friday = build(["005930"], session_date="2026-11-13")
-    store(*build(["000660"], session_date="2026-11-12"), *friday, *build(["035720"], session_date=DAY))
-    assert reader.latest_universe_before(DAY, "KR") == friday[:-1]
-    assert reader.latest_universe_before("2026-11-12", "KR") == []
+def test_a_build_can_be_asked_for_by_its_time(store: Store, reader: StoreReader) -> None:
+    first = build(["005930"])
+    store(*first, *build(["000660"], built_ns=NOON_NS + 1))
+    assert reader.universe(DAY, "KR", NOON_NS) == first[:-1]
+
+
+def in_force(reader: StoreReader, fixed_ns: int = NOON_NS) -> Sequence[UniverseMember]:
+    universe = reader.universe_in_force(DAY, "KR", fixed_ns)
+    return universe.members if universe is not None else []
+
+
+def test_a_day_goes_by_the_last_universe_of_its_own_that_was_built_in_time(store: Store, reader: StoreReader) -> None:
+    built = build(["005930"])
+    store(*build(["000660"], built_ns=NOON_NS - 1), *built, *build(["035720"], built_ns=NOON_NS + 1))
+    store(*build(["051910"], session_date=NEXT_DAY))
+    assert in_force(reader) == built[:-1]
+
+
+def test_where_none_was_built_in_time_the_day_goes_by_the_last_one_which_may_be_days_ago(
+    store: Store, reader: StoreReader
+) -> None:
+    friday = build(["005930"], session_date="2026-11-13", built_ns=1)
+    store(*build(["000660"], session_date="2026-11-12", built_ns=2), *friday)
+    store(*build(["035720"], built_ns=NOON_NS + 1), *build([], built_ns=3))
+    assert in_force(reader) == friday[:-1]
+
+
+def test_where_there_was_none_at_all_the_day_goes_by_the_first_one_that_is_built(
+    store: Store, reader: StoreReader
+) -> None:
+    assert in_force(reader) == []
+    first = build(["005930"], built_ns=NOON_NS + 1)
+    store(*first, *build(["000660"], built_ns=NOON_NS + 2))
+    assert in_force(reader) == first[:-1]
 
 
 def conflated(to_volume: float, *, symbol: str = "005930") -> TradesConflated:

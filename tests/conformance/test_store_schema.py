@@ -28,6 +28,13 @@ def alembic(*arguments: str, environment_url: str = "") -> subprocess.CompletedP
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment, timeout=60)
 
 
+@pytest.fixture
+def own_database_url(empty_database_url: str) -> str:
+    """The URL of a database with the current schema for a test that may change the schema."""
+    migrate(empty_database_url)
+    return empty_database_url
+
+
 def test_the_migrations_make_the_schema_of_the_events(empty_database_url: str) -> None:
     migrate(empty_database_url)
     engine = open_writer(empty_database_url)
@@ -65,12 +72,12 @@ def test_a_database_without_schema_is_refused_with_the_remedy(empty_database_url
         StoreWriter(empty_database_url).open()
 
 
-def test_a_newer_schema_is_never_touched(database_url: str) -> None:
-    execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
+def test_a_newer_schema_is_never_touched(own_database_url: str) -> None:
+    execute(own_database_url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreError, match="9999 is newer"):
-        migrate(database_url)
+        migrate(own_database_url)
     with pytest.raises(StoreError, match="its schema is 9999"):
-        StoreReader(database_url)
+        StoreReader(own_database_url)
 
 
 def test_a_reader_cannot_write(database_url: str) -> None:
@@ -88,11 +95,11 @@ def test_a_doubled_place_is_impossible(database_url: str) -> None:
         execute(database_url, insert)
 
 
-def test_a_schema_cannot_be_taken_back(database_url: str) -> None:
-    result = alembic("downgrade", "base", environment_url=database_url)
+def test_a_schema_cannot_be_taken_back(own_database_url: str) -> None:
+    result = alembic("downgrade", "base", environment_url=own_database_url)
     assert result.returncode != 0
     assert "restore the backup" in result.stdout + result.stderr
-    assert query(database_url, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
+    assert query(own_database_url, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
 
 
 def test_what_the_first_schema_holds_is_there_after_the_upgrade(empty_database_url: str) -> None:

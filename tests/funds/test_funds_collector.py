@@ -26,12 +26,12 @@ from observer.schedule.phases import ScheduleSettings, plan
 from observer.schedule.trading_day import TradingDay
 from observer.simulator.settings import SimulatorSettings
 from observer.simulator.simulator import Simulator
-from observer.store.engine import migrate
 from observer.store.funds import FundReader
 from observer.store.writer import StoreWriter
 from tests.providers.krx_stand_in import AUTH_KEY, krx_serving
 from tests.providers.stand_ins import OpenPermits
 from tests.store.listings import listing_changed
+from tests.store.migrated import make_database
 
 DAY = date(2026, 11, 18)  # a Wednesday
 SUNDAY = date(2026, 11, 22)
@@ -146,7 +146,7 @@ def told(tmp_path, runner, simulated):
     """Runs a scenario with a scene whose listings are those of the simulator."""
     simulator, clock, token = simulated
     url = f"sqlite:///{tmp_path}/observer.db"
-    migrate(url)
+    make_database(url)
 
     async def run(scenario):
         writer = StoreWriter(url)
@@ -207,6 +207,16 @@ def test_all_four_phases_from_nothing(told):
             "fund_list": (len(funds), len(funds), 0),
             **dict.fromkeys(("fund_values", "fund_measures", "fund_ranges"), (len(scene.etfs),) * 2 + (0,)),
         }
+
+    told(scenario)
+
+
+@pytest.mark.parametrize("job", ["fund_values", "fund_measures", "fund_ranges"])
+def test_before_there_was_a_list_no_other_phase_counts_as_done(told, job):
+    async def scenario(scene):
+        with pytest.raises(DataFileError, match="their list comes first"):
+            await scene.collector().run(job, PLAN, ANEW)
+        assert scene.reader.last_fund_jobs() == {}
 
     told(scenario)
 

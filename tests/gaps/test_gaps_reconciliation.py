@@ -66,6 +66,12 @@ def test_a_hole_without_a_gap_is_stated() -> None:
     assert "20 shares missing outside of every recorded gap" in quality.detail
 
 
+def test_shares_are_written_out() -> None:
+    first, _, third = tape(10, 1_234_567, 30)
+    _, quality = reconcile(day(pieces=[first, third]), NOW_NS)
+    assert "1,234,567 shares missing" in quality.detail
+
+
 def test_an_open_gap_is_missing_and_open() -> None:
     first, _, third = tape(10, 20, 30)
     _, quality = reconcile(day(pieces=[first, third], gaps=[gap("g", 10, 30, 3)]), NOW_NS)

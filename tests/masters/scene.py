@@ -1,7 +1,9 @@
 """A master-file host that does what it is told, a database, and the rounds between them: all real but the market."""
 
 import contextlib
+import functools
 import io
+import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -42,10 +44,10 @@ def symbols(count: int) -> list[str]:
     return [f"S{number:05d}" for number in range(count)]
 
 
-def zipped(content: bytes, member: str = "NASMST.COD") -> bytes:
+def zipped(content: bytes, member: str = "NASMST.COD", method: int = zipfile.ZIP_DEFLATED) -> bytes:
     archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr(zipfile.ZipInfo(member, (2026, 11, 18, 6, 0, 0)), content, zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr(zipfile.ZipInfo(member, (2026, 11, 18, 6, 0, 0)), content, method)
     return archive.getvalue()
 
 
@@ -103,18 +105,20 @@ class HastyClock(ManualClock):
 
 
 @contextlib.asynccontextmanager
-async def scene(folder: Path, settings: ReferenceSettings | None = None) -> AsyncIterator[Scene]:
-    settings = settings or ReferenceSettings()
+async def scene(folder: Path, timeout_s: float = 0.5) -> AsyncIterator[Scene]:
+    settings = ReferenceSettings()
     host = Host()
     clock = HastyClock(START_NS)
     local = LocalFiles(folder / "master", settings.backups_kept)
-    url = f"sqlite:///{folder / 'observer.db'}"
-    migrate(url)
+    database = folder / "observer.db"
+    if not database.exists():
+        database.write_bytes(_empty_database())
+    url = f"sqlite:///{database}"
     with _writer(url) as writer, StoreReader(url) as reader:
         publication = Publication(writer)
         async with (
             serving(web.route("*", "/common/master/{name}", host.serve)) as address,
-            open_client(f"http://{address}", RestSettings(timeout_s=0.5)) as client,
+            open_client(f"http://{address}", RestSettings(timeout_s=timeout_s)) as client,
         ):
             masters = MasterFiles(
                 provider="kis",
@@ -127,6 +131,15 @@ async def scene(folder: Path, settings: ReferenceSettings | None = None) -> Asyn
                 settings=settings,
             )
             yield Scene(host, masters, local, publication, reader, clock)
+
+
+@functools.cache
+def _empty_database() -> bytes:
+    """What migrations make of an empty file, to be copied: that is quicker than making it for every test."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "observer.db"
+        migrate(f"sqlite:///{path}")
+        return path.read_bytes()
 
 
 async def _at_once() -> None:

@@ -1,6 +1,9 @@
 """What a look at a master file promises: every answer of a host is one row of a table, and nothing is ever lost."""
 
 import asyncio
+import contextlib
+import sqlite3
+import zipfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -8,16 +11,16 @@ import pytest
 from aiohttp import web
 
 from bus.events import AlertRaised, ListingChanged, ListingValued, MasterFileApproved, MasterFileChecked
-from observer.errors import DataFileError
-from observer.reference.changes import ReferenceSettings
+from observer.errors import DataFileError, StoreError
+from observer.store import engine
 from tests.masters.scene import Scene, contents, scene, symbols, zipped
 
 Body = Callable[[Scene], Awaitable[None]]
 
 
-def play(folder: Path, body: Body, settings: ReferenceSettings | None = None) -> None:
+def play(folder: Path, body: Body, timeout_s: float = 0.5) -> None:
     async def run() -> None:
-        async with scene(folder, settings) as found:
+        async with scene(folder, timeout_s=timeout_s) as found:
             await body(found)
 
     asyncio.run(run())
@@ -122,7 +125,7 @@ def test_a_mass_change_waits_and_is_applied_when_a_person_approves(tmp_path: Pat
         assert [event.run for event in played.publication.events if isinstance(event, MasterFileApproved)] == [
             found.run
         ]
-        with pytest.raises(DataFileError, match="waits none"):
+        with pytest.raises(DataFileError, match="none waits"):
             await played.masters.approve(found.run, ["NASD"])
 
     play(tmp_path, body)
@@ -134,6 +137,18 @@ def test_a_mass_change_waits_and_is_applied_when_a_person_approves(tmp_path: Pat
 def body_of(content: bytes, status: int = 200) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.Response(status=status, body=content, headers={"ETag": '"other"'})
+
+    return answer
+
+
+def stored_zip(content: bytes) -> bytes:
+    """Not compressed, so that files of one length make zips of one length."""
+    return zipped(content, method=zipfile.ZIP_STORED)
+
+
+def stored(content: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=stored_zip(content), headers={"ETag": f'"{hash(content)}"'})
 
     return answer
 
@@ -213,7 +228,7 @@ def test_a_host_that_fails_changes_nothing_and_is_told_once(tmp_path: Path, case
         assert (await played.masters.check("NASD", force=True)).verdict.decision == "unchanged"
         assert [path.name for path in played.local.path("NASD").parent.glob(".*")] == []
 
-    play(tmp_path, body)
+    play(tmp_path, body, timeout_s=0.2 if reason == "Timeout" else 0.5)  # it is waited for three times
 
 
 def test_a_second_attempt_that_works_is_enough(tmp_path: Path) -> None:
@@ -231,21 +246,44 @@ def test_a_second_attempt_that_works_is_enough(tmp_path: Path) -> None:
     play(tmp_path, body)
 
 
+def test_a_look_whose_commit_fails_changes_nothing_and_the_next_one_takes_the_file_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = engine._SQLITE_WRITER_PRAGMAS
+    monkeypatch.setattr(engine, "_SQLITE_WRITER_PRAGMAS", [*patient, "busy_timeout=50"])
+
+    async def body(played: Scene) -> None:
+        await first(played)
+        before = state(played)
+        played.host.offer("NASD", contents(symbols(301)))
+        with contextlib.closing(sqlite3.connect(tmp_path / "observer.db")) as another:
+            another.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError, match="locked"):
+                await played.masters.check("NASD")
+            assert state(played) == before
+            another.rollback()
+        assert (await played.masters.check("NASD")).verdict.decision == "updated"
+        assert state(played) == (contents(symbols(301)), frozenset(symbols(301)))
+        assert [path.name for path in played.local.path("NASD").parent.glob(".*")] == []
+
+    play(tmp_path, body)
+
+
 # --- the decision table, at a real host (requirement 000, A.1) ---
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "verdict", "severity"),
+    ("before", "after", "verdict", "severity", "alerts"),
     [
-        (300, 306, "updated", "info"),
-        (300, 390, "updated", "warning"),
-        (300, 298, "updated", "warning"),
-        (300, 255, "held", "critical"),
+        (300, 306, "updated", "info", []),
+        (300, 390, "updated", "warning", ["warning"]),
+        (300, 298, "updated", "warning", ["warning"]),
+        (300, 255, "held", "critical", ["critical"]),
     ],
     ids=["normal growth", "massive growth", "minor decrease", "major decrease"],
 )
 def test_how_much_a_file_grew_or_shrank_decides(
-    tmp_path: Path, before: int, after: int, verdict: str, severity: str
+    tmp_path: Path, before: int, after: int, verdict: str, severity: str, alerts: list[str]
 ) -> None:
     async def body(played: Scene) -> None:
         await first(played, before)
@@ -254,6 +292,53 @@ def test_how_much_a_file_grew_or_shrank_decides(
         assert found.decision is not None
         assert (found.decision.action, found.decision.severity) == ("download", severity)
         assert found.verdict.decision == verdict
+        assert [each.severity for each in played.publication.events if isinstance(each, AlertRaised)] == alerts
+
+    play(tmp_path, body)
+
+
+def test_a_file_of_the_same_length_with_another_tag_is_downloaded(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        old, new = (contents([symbol]) for symbol in ("AAAAA", "BBBBB"))
+        played.host.answer = stored(old)
+        await played.masters.check("NASD")
+        played.host.answer = stored(new)
+        found = await played.masters.check("NASD")
+        assert len(stored_zip(old)) == len(stored_zip(new))
+        assert found.verdict.decision == "updated"
+        assert state(played) == (new, frozenset(["BBBBB"]))
+
+    play(tmp_path, body)
+
+
+def test_a_host_that_tells_nothing_of_its_file_is_asked_for_it_each_time(tmp_path: Path) -> None:
+    async def untold(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        if request.method == "GET":
+            await response.write(zipped(contents(symbols(300))))
+        await response.write_eof()
+        return response
+
+    async def body(played: Scene) -> None:
+        played.host.answer = untold
+        assert (await played.masters.check("NASD")).verdict.decision == "updated"
+        assert (await played.masters.check("NASD")).verdict.decision == "unchanged"
+        assert played.host.requests == ["HEAD", "GET"] * 2
+
+    play(tmp_path, body)
+
+
+def test_a_copy_of_a_week_is_downloaded_again_though_nothing_tells_a_difference(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        await played.clock.advance(7 * 86_400 - 1)
+        await played.masters.check("NASD")
+        assert played.host.requests == ["HEAD", "GET", "HEAD"]
+        await played.clock.advance(1)
+        await played.masters.check("NASD")
+        assert played.host.requests == ["HEAD", "GET", "HEAD", "HEAD", "GET"]
 
     play(tmp_path, body)
 

@@ -1,6 +1,6 @@
 """Answers are kept for 24 hours, 20,000 of them, over the end of a process however it came."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from observer.clock import NS_PER_S
@@ -49,6 +49,7 @@ def test_a_cleared_cache_is_empty_for_the_next_process_too(tmp_path) -> None:
 
 
 @given(cut=st.integers(0, 200), junk=st.binary(max_size=20))
+@example(cut=2, junk=b'\x80"')  # no text at all
 def test_a_file_that_a_kill_cut_off_gives_its_whole_answers(tmp_path_factory, cut, junk) -> None:
     path = tmp_path_factory.mktemp("cache") / "answers"
     cache = AnswerCache(path, NOW_NS)

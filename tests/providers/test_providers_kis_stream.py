@@ -106,6 +106,27 @@ def test_every_kind_of_record_of_the_simulated_broker_is_read():
     played(play, at(8, 59), records=EVERY_KIND, simulator={"symbols": 60})
 
 
+def test_a_halt_and_its_end_are_heard_with_trades_alone_and_cost_none():
+    async def play(client, stream, heard):
+        market = client.simulator.market
+        halts = {each.symbol: market.halts(each.symbol) for each in market.instruments}
+        symbol, halt = next((name, h) for name in halts for h in halts[name] if h.reason == "disclosure")
+        await client.move_to(halt.start_ns - 60 * 10**9)
+        stream.want([symbol])
+        await until(lambda: stream.registered == {symbol})
+        await client.move_to(halt.start_ns)
+        await until(lambda: [state.halted for state in heard.of(MarketStateChanged)] == [True])
+        await client.move_to(halt.end_ns + 60 * 10**9)
+        await until(lambda: [state.halted for state in heard.of(MarketStateChanged)] == [True, False])
+        assert heard.broken == []
+        tape = market.tape(symbol)
+        first = tape.count_until(halt.start_ns - 60 * 10**9)
+        expected = tape.volume_after[first : tape.count_until(halt.end_ns + 60 * 10**9)]
+        assert [trade.cumulative_volume for trade in heard.trades] == list(expected)
+
+    played(play, at(9), simulator={"symbols": 120})
+
+
 @pytest.mark.parametrize("venue", ["KRX", "both"])
 def test_the_volumes_of_streamed_trades_follow_on_each_other(venue):
     async def play(client, stream, heard):

@@ -94,6 +94,18 @@ def test_a_profile_has_sector_and_industry_and_not_found_is_an_answer(tmp_path) 
     ]
 
 
+def test_what_is_not_found_is_asked_once_and_with_the_same_cookie(tmp_path) -> None:
+    yahoo = YahooStandIn()
+
+    async def scenario(door, cache, clock):
+        for number in range(5):
+            assert await door.profile(f"{number}.T") is None
+
+    run(scenario, yahoo, tmp_path)
+    assert yahoo.profiles == [f"{number}.T" for number in range(5)]
+    assert yahoo.paths["/v1/test/getcrumb"] <= 1  # none where an earlier test of this process has it already
+
+
 def test_not_found_is_remembered_too(tmp_path) -> None:
     yahoo = YahooStandIn()
 

@@ -157,6 +157,22 @@ def test_no_change_is_unchanged_and_a_few_are_applied() -> None:
     assert judge(changes("changed", 2_000)).decision == "updated"
 
 
+def test_a_file_that_grew_much_is_applied_with_a_warning() -> None:
+    assert judge(changes("new", 10), new=1_200).severity == "info"
+    grown = judge(changes("new", 10), new=1_201)
+    assert (grown.decision, grown.severity) == ("updated", "warning")
+    assert grown.reason == "10 changes; the file grew by 20.1 %"
+    assert judge([], new=1_300).severity == "warning"
+
+
+def test_a_file_that_shrank_is_a_warning_only_where_listings_are_gone() -> None:
+    shrunk = judge(changes("removed", 1), new=999)
+    assert (shrunk.decision, shrunk.severity) == ("updated", "warning")
+    assert "1 listings removed, and the file is 0.10 % smaller" in shrunk.reason
+    assert judge(changes("changed", 1), new=999).severity == "info"
+    assert judge(changes("removed", 1), new=1_001).severity == "info"
+
+
 def test_up_to_fifty_removals_are_applied_and_more_are_held() -> None:
     assert judge(changes("removed", 50)).decision == "updated"
     held = judge(changes("removed", 51))

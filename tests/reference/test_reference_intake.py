@@ -73,6 +73,14 @@ def test_a_held_file_changes_nothing_and_is_told_to_a_person() -> None:
     assert alert.text.startswith("KOSPI: ")
 
 
+def test_a_listing_whose_line_cannot_be_read_is_not_removed_and_one_without_a_line_is() -> None:
+    old = [listing(n) for n in range(1_000)]
+    bad = BadLine(1, "too short", "000000   KR7005930003회사".encode("cp949"))
+    _, events = take_in(file(old[2:], [bad]), known(*old), SETTINGS, old_size_bytes=1_000)
+    removed = [event.symbol for event in events if isinstance(event, ListingChanged) and event.change == "removed"]
+    assert removed == ["000001"]
+
+
 def test_a_few_unreadable_records_go_to_quarantine_and_the_others_count() -> None:
     bad = BadLine(7, "a letter where a number belongs", b"...")
     answer, events = take_in(file([listing(n) for n in range(1_000)], [bad]), {}, SETTINGS, old_size_bytes=None)

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from observer.reference.sectors_codes import SURE_CODE, Example, cross_validate, learn, wilson_lower
+from observer.reference.sectors_codes import (
+    SURE_CODE,
+    Example,
+    cross_validate,
+    judged_unseen,
+    learn,
+    wilson_lower,
+)
 
 ALL = ("US", "JP", "VN")
 
@@ -52,6 +59,11 @@ def test_a_market_without_known_sectors_has_what_the_others_say() -> None:
     found = meaning(examples("US", "610", Financials=50), region="VN", code="610")
     assert (found.sector, found.count) == ("Financials", 0)
     assert found.is_sure
+
+
+def test_a_market_is_judged_as_if_it_were_unseen_by_the_others_codes_alone() -> None:
+    seen = examples("US", "610", Financials=60) + examples("JP", "610", Financials=47, Real_Estate=3)
+    assert judged_unseen(seen, ALL) == {"US": (0, 0), "JP": (50, 47)}, "three of fifty are too many to be believed"
 
 
 def test_a_code_that_means_something_else_in_other_markets_is_worth_nothing() -> None:

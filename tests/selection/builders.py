@@ -71,6 +71,6 @@ def seen(symbol: str, volume: float = 0.0, **changes: object) -> Snapshot:
     return msgspec.structs.replace(SEEN, symbol=symbol, cumulative_volume=volume, **changes)
 
 
-def state(symbol: str, *, halted: bool) -> MarketStateChanged:
+def state(symbol: str, *, halted: bool, told_ns: int = 0) -> MarketStateChanged:
     """What the exchange says of a symbol."""
-    return MarketStateChanged("kis", symbol, 0, halted, "", "", "", "", "", "", "", "", "")
+    return MarketStateChanged("kis", symbol, told_ns, halted, "", "", "", "", "", "", "", "", "")

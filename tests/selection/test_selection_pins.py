@@ -18,7 +18,7 @@ from bus.events import (
 )
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings, TriggerSettings, TriggersSettings
-from observer.selection.wishes import NotWished, Wished, standing_wishes
+from observer.selection.wishes import NotWished, Wished, kept_detail, kept_of, standing_wishes
 from tests.builders import trade
 from tests.selection.builders import candidate, member, seen, state
 
@@ -191,11 +191,11 @@ def test_the_place_of_a_wish_that_waits_is_promised_to_no_other() -> None:
 
 def test_a_delisted_symbol_is_refused_which_is_told() -> None:
     pipeline = selector()
-    pipeline.see_listing("D", delisted=True, suspended=False)
+    pipeline.see_listing("D", 0, delisted=True, suspended=False)
     outcome = pipeline.pin("D", 1)
     assert isinstance(outcome, NotWished)
     assert [event.reason for event in outcome.events if isinstance(event, SlotOverflowed)] == ["delisted"]
-    pipeline.see_listing("D", delisted=False, suspended=False)
+    pipeline.see_listing("D", 0, delisted=False, suspended=False)
     pipeline.evaluate_held(2)
     assert "D" not in pipeline.wanted
 
@@ -220,14 +220,6 @@ def test_where_an_account_is_closed_a_wish_beyond_the_other_s_places_is_refused_
     assert refused(pipeline.pin("D", 2)) == "no_place"
     pipeline.close_accounts(frozenset(), 3)
     assert "D" not in pipeline.wanted
-
-
-def test_the_end_of_the_day_is_the_end_of_its_wishes() -> None:
-    pipeline = selector()
-    pipeline.pin("D", 1)
-    pipeline.close(2)
-    pipeline.evaluate_all(3)
-    assert pipeline.wanted == ("A", "B")
 
 
 WHAT = st.sampled_from(["pin", "unpin", "halt", "resume", "lock", "leave", "surge", "held"])
@@ -287,7 +279,9 @@ OVERFLOWED = SlotOverflowed("D", 1, "manual", 1.0, 11.0, 11.0, "all_places_pinne
         ([advanced("pinned", detail="halted"), OVERFLOWED], {"D": "all_places_pinned"}),
         ([advanced("pinned"), released("D", "unpinned"), advanced("unpinned")], {}),
         ([advanced("pinned"), advanced("pinned", "C"), advanced("unpinned")], {"C": ""}),
-        ([advanced("pinned"), advanced("closed", "")], {}),
+        ([advanced("pinned"), advanced("closed", "")], {"D": ""}),
+        ([assigned("D"), advanced("wishes_kept", "", "D=,Z=not_in_universe")], {"D": "", "Z": "not_in_universe"}),
+        ([advanced("wishes_kept", "", "D=,C="), advanced("unpinned", "C")], {"D": ""}),
         ([released("D", "halted"), advanced("held", "")], {}),
     ],
 )
@@ -295,3 +289,22 @@ def test_what_is_stored_tells_which_wishes_stand_and_why_one_has_no_place(
     events: Iterable[Event], standing: dict[str, str]
 ) -> None:
     assert standing_wishes(events) == standing
+
+
+def test_wishes_of_earlier_days_have_places_and_who_is_not_of_this_day_waits() -> None:
+    pipeline = Selector(members(), {"main": 41}, TWO_PLACES)
+    pipeline.keep_wishes(["D", "Z"], 1)
+    pipeline.evaluate_all(2)
+    assert "D" in pipeline.wanted
+    assert pipeline.waiting_wishes == {"Z": "not_in_universe"}
+
+
+def test_a_wish_that_waits_for_another_day_can_be_taken_back() -> None:
+    pipeline = Selector(members(), {"main": 41}, TWO_PLACES)
+    pipeline.keep_wishes(["Z"], 1)
+    assert wished(pipeline.unpin("Z", 2)).slot is None
+    assert pipeline.waiting_wishes == {}
+
+
+def test_what_is_kept_is_read_as_it_was_written() -> None:
+    assert kept_of(kept_detail(["D", "Z"], {"Z": "not_in_universe"})) == {"D": "", "Z": "not_in_universe"}

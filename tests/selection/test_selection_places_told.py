@@ -155,11 +155,11 @@ def test_after_a_restart_a_pin_is_still_one() -> None:
 
 def test_after_a_restart_a_wish_that_waited_waits_on() -> None:
     successor = selector()
-    successor.see_listing("D", delisted=False, suspended=True)
+    successor.see_listing("D", 0, delisted=False, suspended=True)
     successor.take_over(left([advanced("pinned", "D", "halted")]), 0)
     successor.evaluate_all(1)
     assert "D" not in successor.wanted
-    successor.see_listing("D", delisted=False, suspended=False)
+    successor.see_listing("D", 0, delisted=False, suspended=False)
     successor.evaluate_all(2)
     assert successor.wanted[0] == "D"
 

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import msgspec
 import pytest
 
 from bus.events import (
@@ -145,7 +144,7 @@ def test_a_halt_of_a_symbol_without_a_place_is_over_when_a_sweep_sees_it_traded_
     if told_by == "the exchange":
         pipeline.see_state(state("A", halted=True))
     else:
-        pipeline.see_listing("A", delisted=False, suspended=True)
+        pipeline.see_listing("A", 1, delisted=False, suspended=True)
     volumes = (30.0, 30.0, 30.0, 31.0)  # the first one may have been traded before the halt
     wanted = []
     for now_ns, volume in enumerate(volumes, start=2):
@@ -158,11 +157,21 @@ def test_a_halt_of_a_symbol_without_a_place_is_over_when_a_sweep_sees_it_traded_
 def test_a_snapshot_from_before_the_halt_tells_nothing_of_its_end() -> None:
     pipeline = selector()
     pipeline.pin("A", 0)
-    pipeline.see_state(msgspec.structs.replace(state("A", halted=True), receive_time_ns=10))
+    pipeline.see_state(state("A", halted=True, told_ns=10))
     for now_ns, volume in ((9, 30.0), (10, 31.0), (11, 32.0)):
         pipeline.see_snapshot(seen("A", volume, receive_time_ns=now_ns))
     pipeline.evaluate_all(12)
     assert "A" not in pipeline.wanted
+
+
+def test_what_a_master_file_says_does_not_end_a_halt_nor_does_the_end_of_a_halt_undo_what_it_says() -> None:
+    pipeline = selector()
+    pipeline.see_state(state("A", halted=True))
+    pipeline.see_listing("A", 0, delisted=False, suspended=False)
+    pipeline.see_listing("B", 0, delisted=False, suspended=True)
+    pipeline.see_state(state("B", halted=False))
+    pipeline.evaluate_all(1)
+    assert pipeline.wanted == ("C", "D")
 
 
 def test_who_has_a_place_is_looked_at_in_the_order_of_importance() -> None:
@@ -184,7 +193,7 @@ def test_who_has_a_place_is_looked_at_in_the_order_of_importance() -> None:
 def test_what_a_master_file_takes_away_loses_its_place(change: dict[str, bool], reason: str) -> None:
     pipeline = selector()
     pipeline.evaluate_all(0)
-    pipeline.see_listing("A", **change)
+    pipeline.see_listing("A", 0, **change)
     assert [event.reason for event in pipeline.evaluate_held(1) if isinstance(event, SlotReleased)] == [reason]
 
 

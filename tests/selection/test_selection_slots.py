@@ -155,7 +155,12 @@ def test_a_pinned_symbol_stays_whoever_comes() -> None:
     assert state.symbols == {"A"}
     assert decisions == ()
     _, decisions = step(holding(pinned("A", 6)), candidate("B", 21))
-    assert decisions == (Overflow(candidate("B", 21), 6, "all_places_pinned"),)
+    assert decisions == (Overflow(candidate("B", 21), 0, "all_places_pinned"),)
+
+
+def test_a_refusal_is_measured_at_the_lowest_that_can_be_replaced() -> None:
+    _, decisions = step(holding(pinned("A", 11), candidate("B", 18)), candidate("C", 13))
+    assert decisions == (Overflow(candidate("C", 13), 18, "all_places_hold_higher_scores"),)
 
 
 def test_a_trigger_of_a_pinned_symbol_does_not_loosen_the_pin() -> None:

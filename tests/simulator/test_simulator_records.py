@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from observer.clock import kst_datetime
 from observer.simulator.captured import captured_frames
 from observer.simulator.gate import Gate
 from observer.simulator.session import Reply, StreamSession
@@ -26,8 +27,9 @@ class Viewer:
     def __init__(self, captured: str = "", *, trade_fields: int = 47, book_fields: int = 62, limit: int = 41) -> None:
         gate = Gate(1, APP_KEYS, 20)
         self.approval = gate.issue_approval("first", APP_KEYS["first"], at(8)).text
+        self.tally = Tally()
         timelines = Timelines(MARKET, trade_fields=trade_fields, book_fields=book_fields)
-        self.session = StreamSession(timelines, gate, {}, limit, Tally(), captured_frames(captured.encode()))
+        self.session = StreamSession(timelines, gate, {}, limit, self.tally, captured_frames(captured.encode()))
 
     def ask(self, tr_id: str, symbol: str, now_ns: int = at(8)) -> Reply:
         return self.session.receive(request_text(self.approval, symbol, tr_id=tr_id), now_ns)
@@ -99,6 +101,24 @@ def test_the_market_state_changes_with_the_phases_and_with_halts() -> None:
     reasons = {halt.reason for halt in MARKET.halts(halted)}
     assert ("Y" in {record[1] for record in records}) == ("disclosure" in reasons)
     assert ("Y" in {record[8] for record in records}) == ("volatility" in reasons)
+
+
+def test_a_disclosure_halt_is_told_between_the_trades_by_a_record_of_no_volume() -> None:
+    symbol, [halt] = next(
+        (i.symbol, halts)
+        for i in MARKET.instruments
+        if (halts := [halt for halt in MARKET.halts(i.symbol) if halt.reason == "disclosure"])
+    )
+    viewer, tape = Viewer(), MARKET.tape(symbol)
+    records = viewer.records("H0STCNT0", symbol, at(16))
+    [place] = [place for place, record in enumerate(records) if record[35] == "Y"]
+    notice, before = records[place], records[place - 1]
+    assert place == tape.count_until(halt.start_ns)
+    assert (notice[1], notice[12]) == (kst_datetime(halt.start_ns).strftime("%H%M%S"), "0")
+    assert {number for number, pair in enumerate(zip(notice, before, strict=True)) if pair[0] != pair[1]} == {1, 12, 35}
+    trades = [record for record in records if record[12] != "0"]
+    assert [int(record[13]) for record in trades] == list(tape.volume_after)
+    assert viewer.tally.trades_by_symbol == {symbol: len(tape)}
 
 
 def test_a_nav_is_near_the_price_and_inside_its_own_range() -> None:

@@ -35,7 +35,7 @@ def test_on_a_scaled_clock_the_chain_of_volumes_has_no_hole() -> None:
         clock = ScaledClock(at(9), time.monotonic_ns(), 1_200.0)
         async with running_on(clock) as client, client.stream() as socket:
             await socket.send(request_text(await client.approval(), client.liveliest))
-            records = await records_until(socket, lambda records: len(records) >= 300)
+            records = await records_until(socket, lambda records: len(records) >= 150)
             for before, after in pairwise(records):
                 assert int(after[13]) - int(after[12]) == int(before[13])
 

@@ -8,9 +8,9 @@ from sqlalchemy import event
 
 from bus.delivery import Delivered
 from observer.errors import StoreError
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
+from tests.store.migrated import make_database
 from tests.store.raw import query
 
 STREAM = "5" * 32
@@ -19,7 +19,7 @@ STREAM = "5" * 32
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/observer.sqlite3"
-    migrate(url)
+    make_database(url)
     return url
 
 

@@ -33,12 +33,12 @@ from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.selection.settings import SlotSettings
 from observer.selection.universe import KOREAN_STOCKS
-from observer.store.engine import migrate
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.streaming.day import StreamingDay
 from tests.builders import trade
 from tests.selection.builders import member, seen
+from tests.store.migrated import make_database
 
 Kind = TypeVar("Kind", bound=Event)
 
@@ -87,18 +87,24 @@ class Line:
         self.listener.on_connection(ConnectionChanged("kis", self.account, PLAN.track_b_start_ns, state, "", 0))
 
 
-class Exchange:
-    """What was traded of each symbol, for whoever asks; others are not known. Satisfies `QuoteSource`."""
+class Desk:
+    """The broker's other door: knows who is halted, and what was traded. Satisfies `QuoteSource`, `HaltSource`."""
 
     quotes_per_call = 30
 
     def __init__(self) -> None:
         self.volumes: dict[str, float] = {}
-        self.asked: list[str] = []
+        self.quoted: list[str] = []
         self.is_down = False
+        self.halted: set[str] = set()
+        self.asked: list[str] = []
+
+    async def is_halted(self, symbol: str) -> bool:
+        self.asked.append(symbol)
+        return symbol in self.halted
 
     async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
-        self.asked += symbols
+        self.quoted += symbols
         if self.is_down:
             raise ProviderError("down")
         known = [symbol for symbol in symbols if symbol in self.volumes]
@@ -117,12 +123,12 @@ class Market:
         track_b = msgspec.structs.replace(settings.track_b, evaluation_s=1.0, sampling=sampling)
         self.settings: Settings = msgspec.structs.replace(settings, selection=selection, track_b=track_b)
         self.url = f"sqlite:///{folder}/observer.db"
-        migrate(self.url)
+        make_database(self.url)
         self.writer = StoreWriter(self.url)
         self.writer.open()
         self.feed_address = f"ipc://{folder}/feed"
         self.feed = FeedPublisher(self.feed_address)
-        self.exchange = Exchange()
+        self.desk = Desk()
         self.processes = 0
         self.down: set[str] = set()  # accounts whose streams do not come up
         self.sweeps = 0
@@ -139,11 +145,17 @@ class Market:
         """Track A sees every symbol with this volume."""
         self.sweeps += 1
         now_ns = self.clock.now_ns()
-        times = {"session_date": SESSION, "sweep": self.sweeps, "receive_time_ns": now_ns}
-        snapshots: list[Snapshot] = [seen(symbol, volume, **times, **changes) for symbol in SYMBOLS]
         swept = SweepCompleted("kis", SESSION, self.sweeps, now_ns, now_ns, 30, 30, 1)
-        self.store("a" * 32, *snapshots, swept)
+        self.store("a" * 32, *self._snapshots(self.sweeps, SYMBOLS, volume, **changes), swept)
         return swept
+
+    def kill_in_sweep(self, volume: float) -> None:
+        """Track A is killed when it has seen a third of the symbols: its successor sweeps under the same number."""
+        self.store("a" * 32, *self._snapshots(self.sweeps + 1, SYMBOLS[::3], volume))
+
+    def _snapshots(self, sweep: int, symbols: Sequence[str], volume: float, **changes: object) -> Sequence[Snapshot]:
+        times = {"session_date": SESSION, "sweep": sweep, "receive_time_ns": self.clock.now_ns()}
+        return [seen(symbol, volume, **times, **changes) for symbol in symbols]
 
     def tell(self, swept: SweepCompleted) -> None:
         self.feed.publish([Delivered("track-a", "a" * 32, 1, [swept])])
@@ -174,7 +186,7 @@ class Process:
         self.lines: list[Line] = []
         for account in self._brokers.accounts:
             account.stream = partial(self._line, account.name)  # type: ignore[method-assign,assignment]
-        self.day = self.new_day(PLAN, market.exchange, market.clock)
+        self.day = self.new_day(PLAN, market.desk, market.clock)
         self.selector: Selector
 
     def new_day(self, plan: DayPlan, quotes: QuoteSource, clock: Clock) -> StreamingDay:
@@ -183,6 +195,7 @@ class Process:
             settings=self.market.settings,
             brokers=self._brokers,
             quotes=quotes,
+            halts=self.market.desk,
             producer=self.producer,
             reader=self.reader,
             feed_address=self.market.feed_address,

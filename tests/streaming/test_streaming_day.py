@@ -4,7 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from bus.events import AlertRaised, GapDetected, SlotAssigned, SlotOverflowed, TradesConflated
+import msgspec
+
+from bus.events import (
+    AlertRaised,
+    GapDetected,
+    SelectionAdvanced,
+    SlotAssigned,
+    SlotOverflowed,
+    SlotReleased,
+    TradesConflated,
+    TriggerFired,
+)
 from observer.cli.decisions import verified_day
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
@@ -88,6 +99,20 @@ def test_a_wish_outlives_a_restart_also_while_it_waits() -> None:
     play(scene)
 
 
+def test_a_wish_stands_on_the_next_day_until_it_is_taken_back() -> None:
+    async def scene(made: Market) -> None:
+        last = SYMBOLS[-1]
+        pinned = SelectionAdvanced("2026-11-17", 1, "pinned", last, 0, 0, "")
+        made.store("b" * 32, pinned, msgspec.structs.replace(pinned, symbol="000ZZZ"))
+        async with process(made) as running:
+            assert running.selector.wanted[0] == last
+            [kept] = [each for each in running.of(SelectionAdvanced) if each.step == "wishes_kept"]
+            assert kept.detail == f"{last}=,000ZZZ=not_in_universe"
+            assert pins(running).unpin(last).detail == f"{last} is unpinned: place main:01"
+
+    play(scene)
+
+
 def test_who_moved_stays_away_over_a_restart_until_the_stream_at_home_is_up_again() -> None:
     async def scene(made: Market) -> None:
         async with process(made) as first:
@@ -109,6 +134,41 @@ def test_who_moved_stays_away_over_a_restart_until_the_stream_at_home_is_up_agai
 
 def moves(running: Process) -> list[tuple[str, str]]:
     return [(each.reason, each.symbol) for each in running.of(SlotAssigned) if each.reason.startswith("moved")]
+
+
+def test_a_sweep_that_is_made_again_after_a_kill_of_track_a_is_decided_again() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as running:
+            made.kill_in_sweep(SURGE)
+            await made.clock.advance(1.0)
+            await running.until(lambda: "swept" in running.steps, swept=made.sweep(2_000.0))
+            assert not running.of(TriggerFired)
+            await running.until(lambda: running.of(TriggerFired), swept=made.sweep(SURGE))
+            await running.day.end(running.selector)
+        with StoreReader(made.url) as reader:
+            verdict = verified_day(reader, made.settings, SESSION)
+        assert verdict.is_same, verdict
+        assert verdict.same["TriggerFired"] == len(SYMBOLS)
+
+    play(scene)
+
+
+def test_who_has_a_place_and_stands_still_over_two_sweeps_is_asked_about_and_leaves_when_halted() -> None:
+    async def scene(made: Market) -> None:
+        made.desk.halted = {SYMBOLS[1], SYMBOLS[-1]}  # the last one has no place
+        async with process(made) as running:
+            await running.until(lambda: "swept" in running.steps, swept=made.sweep(10.0))
+            assert made.desk.asked == []
+            places = running.selector.wanted
+            await made.clock.advance(600.0)
+            await running.until(lambda: SYMBOLS[1] not in running.selector.wanted, swept=made.sweep(10.0))
+            assert set(made.desk.asked) == set(places)
+            assert [each.reason for each in running.of(SlotReleased)] == ["halted"]
+            await running.day.end(running.selector)
+        with StoreReader(made.url) as reader:
+            assert verified_day(reader, made.settings, SESSION).is_same
+
+    play(scene)
 
 
 async def busy_while(made: Market, running: Process, chance: Random) -> None:

@@ -48,7 +48,7 @@ def test_what_the_broker_says_at_the_end_and_never_comes_is_a_gap() -> None:
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 20.0)
-        made.exchange.volumes = {SYMBOL: 25.0, OTHER: 20.0}
+        made.desk.volumes = {SYMBOL: 25.0, OTHER: 20.0}
         await running.day.end(running.selector)
         assert holes(running) == [(SYMBOL, 10, 25, "volume_mismatch")]
 
@@ -58,7 +58,7 @@ def test_what_the_broker_says_at_the_end_and_never_comes_is_a_gap() -> None:
 def test_what_is_on_its_way_at_the_end_is_waited_for() -> None:
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
-        made.exchange.volumes = {SYMBOL: 25.0}
+        made.desk.volumes = {SYMBOL: 25.0}
         asyncio.get_running_loop().call_later(0.03, bring, made, running, SYMBOL, 15.0)
         await running.day.end(running.selector)
         assert holes(running) == []
@@ -68,7 +68,7 @@ def test_what_is_on_its_way_at_the_end_is_waited_for() -> None:
 
 def test_one_that_never_traded_since_nobody_had_seen_it_is_held_against_what_was_asked_then() -> None:
     async def scene(made: Market, running: Process) -> None:
-        made.exchange.volumes = {SYMBOL: 125.0}
+        made.desk.volumes = {SYMBOL: 125.0}
         await running.day.end(running.selector)
         assert holes(running) == [(SYMBOL, 100, 125, "volume_mismatch")]
 
@@ -84,7 +84,7 @@ def play_unseen(scene: Callable[[Market, Process], Awaitable[None]]) -> None:
 
     async def played() -> None:
         with market(SamplingSettings()) as made:
-            made.exchange.volumes = dict.fromkeys(SYMBOLS, 100.0)
+            made.desk.volumes = dict.fromkeys(SYMBOLS, 100.0)
             async with process(made) as running:
                 await scene(made, running)
 
@@ -92,7 +92,7 @@ def play_unseen(scene: Callable[[Market, Process], Awaitable[None]]) -> None:
 
 
 async def learned(made: Market, running: Process) -> None:
-    await running.until(lambda: set(made.exchange.asked) == running.lines[0].registered)
+    await running.until(lambda: set(made.desk.quoted) == running.lines[0].registered)
     await running.until(lambda: len(running.lines[0].registered) == PLACES)
 
 
@@ -115,10 +115,10 @@ def test_a_symbol_that_a_sweep_has_seen_is_not_asked_for() -> None:
     async def scene(made: Market, running: Process) -> None:
         await learned(made, running)
         await running.until(lambda: "swept" in running.steps, swept=made.sweep(100.0))
-        made.exchange.asked.clear()
+        made.desk.quoted.clear()
         running.day.on_unregistered(SYMBOL, "line lost")
         running.day.on_registered(SYMBOL)
-        assert made.exchange.asked == []
+        assert made.desk.quoted == []
 
     play_unseen(scene)
 
@@ -128,12 +128,12 @@ def test_a_symbol_that_leaves_behind_its_last_sweep_leaves_a_gap() -> None:
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 30.0)
         await running.until(lambda: "swept" in running.steps, swept=made.sweep(30.0))
-        made.exchange.volumes, made.exchange.asked = {SYMBOL: 32.0, OTHER: 99.0}, []
+        made.desk.volumes, made.desk.quoted = {SYMBOL: 32.0, OTHER: 99.0}, []
         running.day.on_facts([state(SYMBOL, halted=True), state(OTHER, halted=True)])
         await running.until(lambda: holes(running))
         assert {released.symbol for released in running.of(SlotReleased)} == {SYMBOL, OTHER}
         assert holes(running) == [(SYMBOL, 10, 32, "volume_mismatch")]
-        assert made.exchange.asked == [SYMBOL], "the other one was heard"
+        assert made.desk.quoted == [SYMBOL], "the other one was heard"
 
     play(scene)
 
@@ -142,7 +142,7 @@ def test_a_broker_that_does_not_answer_at_the_end_leaves_the_last_sweep_to_judge
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
         await running.until(lambda: "swept" in running.steps, swept=made.sweep(30.0))
-        made.exchange.is_down = True
+        made.desk.is_down = True
         await running.day.end(running.selector)
         told = [alert.text for alert in running.of(AlertRaised)]
         assert [text for text in told if text.startswith("how much was traded of")]

@@ -118,7 +118,7 @@ def test_one_that_comes_back_and_is_left_again_is_settled_once(tmp_path: Path, m
         scene.producer.flush()
         assert len(scene.settling) == 2
         assert scene.keeping.detector.watched == frozenset()
-        assert scene.producer.published == 1 + 5 + 2, "the start, five trades, that it is settled, and the gap"
+        assert scene.producer.published == 1 + 5 + 1 + 2, "start, five trades, start again, that it is settled, the gap"
         scene.producer.close()
 
     asyncio.run(test())

@@ -37,7 +37,7 @@ from observer.providers.interfaces import Lane, Quote
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
-from observer.selection.wishes import Wished
+from observer.selection.wishes import Wished, kept_detail
 from observer.streaming import steps
 from observer.streaming.keeping import TradeKeeping
 from observer.streaming.replayed import DecisionReplay, Verdict, verified
@@ -94,6 +94,8 @@ class Published:
         self.last: dict[str, Trade] = {}
         self.settling: list[asyncio.Task[None]] = []
         self.begin()
+        kept = self.selector.keep_wishes(["F", "Z"], self.clock.now_ns())
+        self.tell("wishes_kept", kept, detail=kept_detail(["F", "Z"], self.selector.waiting_wishes))
         opening = steps.opening_of([])
         self.tell("opened", steps.open_places(self.selector, *opening, self.moment(), SETTINGS))
 
@@ -155,7 +157,7 @@ class Published:
         self.selector.see_state(state)
 
     def listing(self, symbol: str, detail: str) -> None:
-        steps.see_listing(self.selector, symbol, detail)
+        steps.see_listing(self.selector, symbol, detail, self.clock.now_ns())
         self.tell("listing", symbol=symbol, detail=detail)
 
     def close_accounts(self, detail: str) -> None:
@@ -185,7 +187,7 @@ class Published:
         marks = {each.symbol: _mark(each) for each in stored if each.symbol in watched}
         self.begin()
         self.keeping.resume(marks.values())
-        self.tell("taken_over", steps.take_over(self.selector, told, self.moment()))
+        self.tell("taken_over", steps.take_over(self.selector, told, self.snapshots, self.moment()))
         for symbol in sorted(watched):
             self.watch(symbol)
 
@@ -343,7 +345,7 @@ def test_without_a_snapshot_that_was_taken_in_nothing_is_said(day: Day) -> None:
 
 
 def test_a_day_without_its_beginning_is_not_judged(day: Day) -> None:
-    assert "its first step is 'opened'" in replayed(day.events[1:], day.snapshots).unclear
+    assert "its first step is 'wishes_kept'" in replayed(day.events[1:], day.snapshots).unclear
 
 
 def test_a_day_of_which_nothing_is_recorded_is_not_judged() -> None:

@@ -145,7 +145,7 @@ def test_it_is_ended_once() -> None:
 
 def test_a_machine_that_slept_over_the_end_leaves_its_day_to_be_ended_like_that() -> None:
     async def scene(made: Market) -> None:
-        made.exchange.volumes = {BEHIND: 5_000.0}  # of the next day
+        made.desk.volumes = {BEHIND: 5_000.0}  # of the next day
         async with process(made) as asleep:
             await made.clock.advance(DAY_S)
             await asleep.day.end(asleep.selector)

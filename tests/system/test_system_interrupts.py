@@ -1,11 +1,12 @@
 """Ctrl-C at any moment, or the death of the first process: nobody is left, and the database opens."""
 
+import contextlib
 import signal
 from collections.abc import Callable
 
 import pytest
 
-from tests.system.running import System, demo, eventually, is_sound, short_folder
+from tests.system.running import END_S, System, demo, eventually, is_sound, short_folder
 
 pytestmark = pytest.mark.system
 
@@ -28,15 +29,27 @@ def is_full_operation(system: System) -> bool:
     return bool(system.rows("SELECT symbol FROM trades LIMIT 1"))
 
 
-@pytest.mark.parametrize("moment", [is_prepared, is_starting, is_morning, is_full_operation])
-def test_ctrl_c_leaves_no_process_and_a_database_that_opens(moment: Callable[[System], bool]) -> None:
-    with short_folder() as folder, demo(folder=folder / "d") as system:
-        system.until(lambda: moment(system), moment.__name__)
-        assert system.interrupt() == 130
-        assert system.left_behind() == []
-        assert not system.database.exists() or is_sound(system.database)
-        if moment is is_full_operation:
-            assert_all_is_stored(system)
+MOMENTS = (is_prepared, is_starting, is_morning, is_full_operation)
+
+
+def test_ctrl_c_leaves_no_process_and_a_database_that_opens() -> None:
+    """Each system is started when the one before was interrupted: one may end while the next begins."""
+    with contextlib.ExitStack() as running:
+        ending = [interrupted(running, moment) for moment in MOMENTS]
+        for moment, system in zip(MOMENTS, ending, strict=True):
+            assert system.ended(END_S) == 130, moment.__name__
+            assert system.left_behind() == [], moment.__name__
+            assert not system.database.exists() or is_sound(system.database), moment.__name__
+        assert_all_is_stored(ending[-1])
+
+
+def interrupted(running: contextlib.ExitStack, moment: Callable[[System], bool]) -> System:
+    """A system that was asked to end at this moment."""
+    folder = running.enter_context(short_folder())
+    system = running.enter_context(demo(folder=folder / "d"))
+    system.until(lambda: moment(system), moment.__name__)
+    system.process.send_signal(signal.SIGINT)
+    return system
 
 
 def assert_all_is_stored(system: System) -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.system
 
 VICTIMS = ("track-b", "core-writer", "gap-recovery", "funds", "accounts", "track-a", "master-file", "core-writer")
 LAST_SWEEP = 41  # every ten minutes from 09:00 to 15:30, and the one after the close
-SPEED = 700  # the day in 40 s: enough for all kills between 09:30 and 15:00
+SPEED = 800  # the day in 35 s: enough for all kills between 09:30 and 15:00
 
 
 def kill(system: System, victim: str) -> None:

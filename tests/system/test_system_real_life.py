@@ -17,12 +17,11 @@ pytestmark = pytest.mark.system
 
 EXAM_DAY, CHRISTMAS = date(2026, 11, 19), date(2026, 12, 25)
 SEED, SYMBOLS = 109, 120  # on the exam day this market has all of:
-HALTED, LOCKED, SPLIT = "004260", "006630", "003420"  # from 11:26:03; from 12:42:54; one share into ten
+HALTED, LOCKED, SPLIT = "004260", "006630", "003420"  # 11:26:03 to 11:56:03; from 12:42:54; one share into ten
 INTO = 10
 CHANGES = {
     **QUICK_SILENCE,
     "simulator": {**QUICK_SILENCE["simulator"], "opens_at": "10:00", "drops": []},
-    "track_b": {"records": ["trades", "market_state"]},
 }
 
 
@@ -34,7 +33,7 @@ def exam_day() -> Iterator[tuple[dict[str, Any], StagedDay]]:
     ) as day:
         day.begin()
         day.until_second(10 * 3600 + 40 * 60)
-        assert ordered(day, "slots", "pin", HALTED)["detail"].startswith(f"{HALTED} is pinned: place")
+        assert ordered(day, "slots", "pin", HALTED)["detail"].startswith(f"{HALTED} is pinned")
         day.until_second(11 * 3600 + 44 * 60)
         day.kill("track-b")
         day.until_second(16 * 3600 + 6 * 60)
@@ -83,6 +82,8 @@ class TestExamDay:
         )
         assert released
         assert "11:26" <= released[0][0] <= "11:40"
+        [(told,)] = day.system.rows(f"SELECT count(*) FROM market_states WHERE symbol = '{HALTED}' AND halted")
+        assert told == 1, "by the flag of the trade stream"
 
     def test_a_pinned_symbol_has_its_place_again_when_trading_resumes_also_after_a_restart(
         self, exam_day: tuple[Any, StagedDay]

@@ -8,11 +8,11 @@ from bus.delivery import Delivered
 from bus.events import UniverseBuilt, UniverseMember
 from observer.selection.universe import KOREAN_STOCKS
 from observer.selection.universe_file import FILES_KEPT
-from observer.store.engine import migrate
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.universe.files import universe_content, write_universe_file
 from tests.selection.builders import member
+from tests.store.migrated import make_database
 
 DATES = [f"2026-11-{day:02}" for day in range(2, 14)]
 UID = "7" * 32
@@ -25,7 +25,7 @@ def universe(date: str) -> list[UniverseMember | UniverseBuilt]:
 
 def stored(folder: Path, dates: list[str]) -> StoreReader:
     url = f"sqlite:///{folder}/observer.db"
-    migrate(url)
+    make_database(url)
     writer = StoreWriter(url)
     writer.open()
     writer.commit([Delivered("master-file", UID, 1, [event for date in dates for event in universe(date)])])

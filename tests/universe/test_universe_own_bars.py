@@ -24,12 +24,12 @@ from observer.providers.interfaces import Bar, Lane, Quote
 from observer.schedule.phases import DayPlan, ScheduleSettings, plan
 from observer.schedule.trading_day import TradingDay
 from observer.selection.closing import closing_window
-from observer.store.engine import migrate
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.universe.builder import UniverseBuilder
 from tests.selection.test_selection_base_price import SNAPSHOT
 from tests.store.listings import listing_changed
+from tests.store.migrated import make_database
 from tests.universe.test_universe_files import universe
 
 DAYS = [DAY - timedelta(days=2), DAY - timedelta(days=1), DAY]
@@ -68,7 +68,7 @@ def settings(tmp_path: Path) -> Settings:
     Path(settings.run.runtime).mkdir(mode=0o700)
     hours = [TradingDay(day, kst_ns(day, 9), kst_ns(day, 15, 30), "test") for day in DAYS]
     write_trading_days(Path(settings.run.runtime), hours)
-    migrate(settings.store.url)
+    make_database(settings.store.url)
     return settings
 
 

@@ -8,9 +8,11 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from unittest.mock import patch
 
 from bus.events import PhaseChanged
 from observer.errors import ConfigError
+from workers import runtime
 from workers.runtime import Worker, run
 
 NAME = "trial"
@@ -30,8 +32,9 @@ async def publishing(worker: Worker) -> None:
 
 
 async def ending(worker: Worker) -> None:
-    async with worker.producer() as producer:
-        producer.publish(PhaseChanged("2026-11-18", 1, "IDLE", "WARMUP"))
+    with patch.object(runtime, "DRAIN_S", 0.2):  # nobody takes it
+        async with worker.producer() as producer:
+            producer.publish(PhaseChanged("2026-11-18", 1, "IDLE", "WARMUP"))
 
 
 async def failing(worker: Worker) -> None:

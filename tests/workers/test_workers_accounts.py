@@ -178,16 +178,23 @@ def test_a_stream_that_is_down_makes_its_account_ill_and_leaves_its_calls_in_use
         async with scene(10) as day:
             writer = StoreWriter(day.settings.store.url)
             writer.open()
-            events = [
-                ConnectionChanged("kis", name, kst_ns(DAY, 9, 30), "lost" if name == ILL else "connected", "", 0)
-                for name in NAMES[:2]
-            ]
-            writer.commit([Delivered("track-b", "5" * 32, 1, events)])
+            lost = ConnectionChanged("kis", ILL, kst_ns(DAY, 9, 30), "lost", "", 0)
+            writer.commit([Delivered("track-b", "5" * 32, 1, [lost])])
             writer.close()
             await day.until(lambda: not day.brokers.is_healthy(ILL), "it is ill")
             assert day.usable() == list(NAMES)
             by_account = {check.account: check for check in day.told(AccountChecked)}
-            assert [by_account[name].stream_connected for name in NAMES] == [True, False, None]
+            assert [by_account[name].stream_connected for name in NAMES] == [True, False, True]
+
+    run(scenario)
+
+
+def test_a_stream_that_never_told_anything_is_down():
+    async def scenario():
+        async with scene(8, 9, streams=[name for name in NAMES if name != ILL]) as day:
+            await day.until(lambda: not day.brokers.is_healthy(ILL), "it is ill")
+            assert any(f"{ILL} is not healthy: the stream is not connected" in a.text for a in day.told(AlertRaised))
+            assert day.usable() == list(NAMES)
 
     run(scenario)
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,6 +65,21 @@ def test_a_job_that_this_process_does_not_have_is_refused_with_those_it_has() ->
     async def scene() -> None:
         reply = await orders(backup=quick, universe=quick).obey(RunJob("sweep"))
         assert reply == Refused("unknown_job", "trial has no job 'sweep'; it has backup, universe")
+
+    play(scene())
+
+
+def test_a_job_that_must_be_told_what_with_says_so_and_gets_the_words_of_the_order() -> None:
+    async def approve(words: Sequence[str]) -> str:
+        return f"approved {', '.join(words)}"
+
+    async def scene() -> None:
+        obedient = orders(backup=quick)
+        obedient.directed_jobs = {"master_approve": approve}
+        refused = await obedient.obey(RunJob("master_approve"))
+        assert refused == Refused("unknown_job", "master_approve must be told what with: the run, or the exchange")
+        done = await obedient.obey(RunJob("master_approve", ["NASD-1"]))
+        assert done == Done("trial", "master_approve: approved NASD-1")
 
     play(scene())
 

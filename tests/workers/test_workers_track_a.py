@@ -1,15 +1,24 @@
 """A sweep over several accounts: one queue, each portion once, what one account cannot get another one gets."""
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import Snapshot, SweepCompleted, UniverseMember
+from bus.delivery import Delivered
+from bus.events import AlertRaised, Event, Snapshot, SweepCompleted, UniverseBuilt, UniverseMember
+from observer.clock import kst_ns
 from observer.practice import DAY
+from observer.schedule.phases import ScheduleSettings, plan
+from observer.schedule.trading_day import TradingDay
+from observer.store.writer import StoreWriter
 from tests.workers.three_accounts import ILL, NAMES, Scene, run, scene
 from workers.runtime import Worker
 from workers.track_a import Portions, TrackA, calls_at_once
@@ -122,5 +131,81 @@ def test_a_sweep_is_whole_when_the_broker_refuses_one_of_the_accounts():
             day.refuse(ILL)
             _, completed = await sweep(day)
             assert completed.received == completed.requested
+
+    run(scenario)
+
+
+# --- the day's universe --------------------------------------------------------------------------------------
+
+YESTERDAY = (DAY - timedelta(days=1)).isoformat()
+PLAN = plan(TradingDay(DAY, kst_ns(DAY, 9), kst_ns(DAY, 15, 30), "test"), ScheduleSettings())
+
+
+def store(day: Scene, stream: str, *events: Event) -> None:
+    writer = StoreWriter(day.settings.store.url)
+    writer.open()
+    writer.commit([Delivered("master-file", stream * 32, 1, events)])
+    writer.close()
+
+
+def built(day: Scene, session_date: str, built_ns: int, count: int) -> list[Event]:
+    members = [msgspec.structs.replace(each, session_date=session_date) for each in members_of(day)[:count]]
+    fact = UniverseBuilt("kis", "kr_stocks", session_date, session_date, built_ns, count, count, 4_000.0)
+    return [*members, fact]
+
+
+@contextlib.asynccontextmanager
+async def running(day: Scene) -> AsyncIterator[asyncio.Task[None]]:
+    worker = Worker("track-a", day.settings, day.clock)
+    try:
+        async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
+            yield asyncio.create_task(TrackA(worker, producer, rest, reader).run(PLAN))
+    finally:
+        worker.control.close()
+
+
+def requested(day: Scene) -> list[int]:
+    return [sweep.requested for sweep in day.told(SweepCompleted, "track-a")]
+
+
+def test_without_todays_universe_the_last_one_is_todays_to_the_end_and_somebody_is_told_once():
+    async def scenario():
+        async with scene(15, 28, speed=480) as day:
+            store(day, "a", *built(day, YESTERDAY, 1, 4))
+            async with running(day) as sweeping:
+                await day.until(lambda: requested(day), "a sweep")
+                store(day, "b", *built(day, DAY.isoformat(), day.clock.now_ns(), 7))
+                await sweeping
+            assert requested(day) == [4, 4, 4]
+            [alert] = day.told(AlertRaised, "track-a")
+            assert (alert.severity, YESTERDAY in alert.text) == ("critical", True)
+
+    run(scenario)
+
+
+def test_a_process_that_goes_on_with_a_day_tells_nobody_again():
+    async def scenario():
+        async with scene(15, 29, speed=480) as day:
+            store(day, "a", *built(day, YESTERDAY, 1, 4))
+            store(day, "b", SweepCompleted("kis", DAY.isoformat(), 1, 1, 1, 4, 4, 1))
+            async with running(day) as sweeping:
+                await sweeping
+            assert requested(day) == [4, 4, 4]
+            assert not day.told(AlertRaised, "track-a")
+
+    run(scenario)
+
+
+def test_where_there_was_none_at_all_the_first_one_that_is_built_is_todays():
+    async def scenario():
+        async with scene(15, 28, speed=480) as day:
+            async with running(day) as sweeping:
+                await day.until(lambda: day.told(AlertRaised, "track-a"), "that there is none")
+                now_ns, today = day.clock.now_ns(), DAY.isoformat()
+                store(day, "a", *built(day, today, now_ns, 4), *built(day, today, now_ns + 1, 7))
+                await sweeping
+            assert set(requested(day)) == {4}
+            [alert] = day.told(AlertRaised, "track-a")
+            assert (alert.severity, "the first one that is built" in alert.text) == ("critical", True)
 
     run(scenario)

@@ -133,7 +133,7 @@ def test_what_is_told_later_of_a_place_is_judged_again() -> None:
             [before] = reader.quality(SESSION, other)
             assert (before.verdict, before.detail) == (
                 "missing",
-                "nothing was streamed; nobody saw the end, or says what was traded until then",
+                "nothing was streamed; nobody saw the end, or tells of it",
             )
             producer.publish(SlotReleased("a:02", other, TEN_NS + 9, 1.0, "unfinished"))
             await until(lambda: reader.quality(SESSION, other) != [before], "it is judged again")

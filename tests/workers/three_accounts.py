@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -16,7 +16,8 @@ from typing import TypeVar
 import pytest
 
 from bus.codec import decode_events, unpack
-from bus.events import Event, TokenRenewed
+from bus.delivery import Delivered
+from bus.events import ConnectionChanged, Event, TokenRenewed
 from bus.journal import JournalReader
 from observer.accounts.token_cache import TokenRecord
 from observer.brokers import BrokerAccount, Brokers
@@ -27,7 +28,8 @@ from observer.providers.day_file import write_trading_days
 from observer.schedule.trading_day import TradingDay
 from observer.simulator.gate import Refusal
 from observer.simulator.simulator import Simulator
-from observer.store.engine import migrate
+from observer.store.writer import StoreWriter
+from tests.store.migrated import make_database
 from workers import accounts as accounts_module
 from workers import runtime
 from workers.runtime import Worker
@@ -102,8 +104,10 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def scene(hour: int, minute: int = 0, *, symbols: int = 10, speed: float = SPEED) -> AsyncIterator[Scene]:
-    """The time stands until every account has a token."""
+async def scene(
+    hour: int, minute: int = 0, *, symbols: int = 10, speed: float = SPEED, streams: Collection[str] = NAMES
+) -> AsyncIterator[Scene]:
+    """The time stands until every account has a token. The `streams` of these accounts told that they are connected."""
     with tempfile.TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(runtime, "DRAIN_S", 0.0)  # nobody takes the events
         patches.setattr(accounts_module, "CHECK_S", 0.1)
@@ -115,7 +119,8 @@ async def scene(hour: int, minute: int = 0, *, symbols: int = 10, speed: float =
         runtime_folder.mkdir(mode=0o700)
         opens_ns, closes_ns = kst_ns(DAY, 9), kst_ns(DAY, 15, 30)
         write_trading_days(runtime_folder, [TradingDay(DAY, opens_ns, closes_ns, "test")])
-        migrate(settings.store.url)
+        make_database(settings.store.url)
+        _tell_connected(settings.store.url, streams)
         clock = HeldClock(kst_ns(DAY, hour, minute), folder / "begin", speed)
         simulator = Simulator(settings.simulator, clock)
         await simulator.start()
@@ -134,6 +139,14 @@ async def scene(hour: int, minute: int = 0, *, symbols: int = 10, speed: float =
             await asyncio.gather(keeper, return_exceptions=True)
             worker.control.close()
             await simulator.stop()
+
+
+def _tell_connected(database: str, accounts: Collection[str]) -> None:
+    writer = StoreWriter(database)
+    writer.open()
+    connected = [ConnectionChanged("kis", name, kst_ns(DAY, 8, 3), "connected", "", 0) for name in accounts]
+    writer.commit([Delivered("track-b", "4" * 32, 1, connected)])
+    writer.close()
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:

@@ -216,7 +216,9 @@ def _request(call: KisCall[Body], query: Mapping[str, str], *, continued: bool =
 
 
 class KisRest:
-    """Quotes, bars and past trades of the KRX. Satisfies `QuoteSource`, `HistorySource` and `PastBarSource`."""
+    """Quotes, bars and past trades of the KRX. Satisfies `QuoteSource`, `HaltSource`, `HistorySource` and
+    `PastBarSource`.
+    """
 
     def __init__(self, pipeline: RestPipeline) -> None:
         self._pipeline = pipeline
@@ -234,6 +236,15 @@ class KisRest:
             query[f"FID_COND_MRKT_DIV_CODE_{number}"] = _KRX
             query[f"FID_INPUT_ISCD_{number}"] = symbol
         return bodies.quotes_of(await fetch(self._pipeline, QUOTES, query, lane))
+
+    async def is_halted(self, symbol: str) -> bool | None:
+        """Whether dealing in the symbol is stopped, as its single quote says; None when KIS does not know it.
+
+        Raises:
+            ProviderError: the broker did not answer, or refused.
+        """
+        detail = symbols.quote_detail_of(await fetch(self._pipeline, QUOTE_DETAIL, one_symbol(symbol)))
+        return None if detail is None else detail.suspended
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         """Daily bars as traded, oldest first, both days included; at most 100, the newest.

@@ -35,7 +35,7 @@ from observer.providers.kis.fields import (
 )
 
 TRADE_TRANSACTIONS: Final = frozenset({b"H0STCNT0", b"H0UNCNT0", b"H0NXCNT0"})  # KRX, both venues, NXT: one layout
-_WIDTH_MIN: Final = 46  # the documented record; later ones are wider
+RECORD_WIDTH_MIN: Final = 46  # the documented record; later ones are wider
 _HEAD: Final = 34  # fields up to and with the last one that is read
 _HOUR: Final = 1
 _DATE: Final = 33
@@ -67,12 +67,12 @@ def parse_trades(frame: str | bytes, receive_time_ns: int) -> tuple[list[Trade],
         if records == 1:
             # By far the commonest frame: what lies behind the last field that is read stays unsplit.
             head = content[_PAYLOAD:].split(b"^", _HEAD)
-            if len(head) > _HEAD and head[_HEAD].count(b"^") >= _WIDTH_MIN - _HEAD - 1:
+            if len(head) > _HEAD and head[_HEAD].count(b"^") >= RECORD_WIDTH_MIN - _HEAD - 1:
                 return [_trade(_needed(head), receive_time_ns)], None
         elif records is not None:
             fields = content[_PAYLOAD:].split(b"^")
             width, remainder = divmod(len(fields), records)
-            if remainder == 0 and width >= _WIDTH_MIN:
+            if remainder == 0 and width >= RECORD_WIDTH_MIN:
                 _read_records(fields, width, receive_time_ns, trades)
                 return trades, None
         reason = _read_unusual(content, receive_time_ns, trades)
@@ -92,11 +92,11 @@ def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade]) -> 
         raise ValueError(f"{transaction!r} is not a trade record")
     fields = payload.split(b"^")
     width, remainder = divmod(len(fields), records)
-    if remainder == 0 and width >= _WIDTH_MIN:
+    if remainder == 0 and width >= RECORD_WIDTH_MIN:
         _read_records(fields, width, receive_time_ns, trades)
         return ""
     _read_records(fields, _width_by_content(fields), receive_time_ns, trades)
-    return f"{len(fields)} fields do not make {records} records of at least {_WIDTH_MIN}"
+    return f"{len(fields)} fields do not make {records} records of at least {RECORD_WIDTH_MIN}"
 
 
 def _read_records(fields: list[bytes], width: int, receive_time_ns: int, trades: list[Trade]) -> None:
@@ -148,8 +148,8 @@ def _width_by_content(fields: list[bytes]) -> int:
     A record begins with a symbol and a time of day; the date of the first one must come again when the second reaches
     that far. With no second record in sight, one record is taken if there is enough of it for the documented width.
     """
-    for start in range(_WIDTH_MIN, len(fields) - _HOUR):
+    for start in range(RECORD_WIDTH_MIN, len(fields) - _HOUR):
         date = fields[start + _DATE] if start + _DATE < len(fields) else fields[_DATE]
         if len(fields[start]) >= 6 and is_time_of_day(fields[start + _HOUR]) and date == fields[_DATE]:
             return start
-    return max(_WIDTH_MIN, len(fields))
+    return max(RECORD_WIDTH_MIN, len(fields))

@@ -6,14 +6,13 @@ record) has the indices of KOSPI and KOSDAQ sectors by market and code:
     00005<name, 40 bytes>
 """
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from observer.errors import DataFileError
 from observer.providers.kis import masters
 from observer.providers.kis.masters import BadLine, lines_of
-from observer.providers.kis.masters_abroad import AbroadRecord, parse_abroad, record_of
+from observer.providers.kis.masters_abroad import AbroadRecord, parse_abroad, price_of, record_of
 from observer.reference.exchanges import SECTOR_CODES
 from observer.reference.listings import Listing
 
@@ -41,8 +40,6 @@ _FILES: Final[Mapping[str, str]] = {
 _SECTOR_BYTES: Final = 45
 _SECTOR_CODE_BYTES: Final = 5
 _VARIABLE_COLUMNS: Final = 13  # behind them is what many records of a file share
-_PLAIN_SYMBOL: Final = re.compile(r"[0-9A-Za-z]+").fullmatch
-_PLAIN_PRICE: Final = re.compile(r"[0-9]{1,14}(?:\.[0-9]*)?").fullmatch
 _NO_CODES: Final = ("", "")  # ISIN and group
 _NOT_TOLD: Final = (None, None, None, False, False, False, False)  # market cap to SPAC
 
@@ -116,10 +113,10 @@ def _tab_listing(exchange: str, code: str, line: str, shared: dict[tuple[str, ..
     columns = line.split("\t", _VARIABLE_COLUMNS)
     if len(columns) <= _VARIABLE_COLUMNS:
         return listing_abroad(exchange, record_of(code, line))
-    nation, number, where, name, symbol, stream, korean, english, *kind, price, rest = columns
-    key = (nation, number, where, name, *kind, rest)
+    nation, number, where, name, symbol, stream, korean, english, kind, currency, decimals, data, price, rest = columns
+    key = (nation, number, where, name, kind, currency, decimals, data, rest)
     like = shared.get(key)
-    if like is None or not _PLAIN_SYMBOL(symbol) or not _PLAIN_PRICE(price):
+    if like is None or not symbol.isalnum() or not symbol.isascii():
         shared[key] = record = record_of(code, line)
         return listing_abroad(exchange, record)
     return Listing(
@@ -128,7 +125,7 @@ def _tab_listing(exchange: str, code: str, line: str, shared: dict[tuple[str, ..
         korean.strip(),
         "",
         "",
-        float(price) or None,
+        price_of(price) or None,
         None,
         None,
         None,

@@ -33,6 +33,7 @@ EXCHANGE_OF: Final[Mapping[str, str]] = {
 }
 _KINDS: Final[Mapping[str, SecurityKind]] = {"1": "index", "2": "stock", "3": "fund", "4": "warrant"}
 _COLUMNS: Final = 24
+_PRICE_MAX: Final = 1e15  # up to it a double holds every price to the unit
 _SYMBOL: Final = re.compile(r"[0-9A-Za-z#.][0-9A-Za-z/.\-#]*", re.ASCII)
 _SECTOR_CODE: Final = re.compile(r"[0-9]{3}")
 _FLAGS: Final = {"Y": True, "N": False, "": False}
@@ -143,7 +144,7 @@ def record_of(file_exchange: str, line: str) -> AbroadRecord:
         currency=currency,
         decimals=int(decimals),
         data_type=data_type,
-        base_price=_price(price),
+        base_price=price_of(price),
         bid_lot=_lot(bid),
         ask_lot=_lot(ask),
         opens=opens,
@@ -158,12 +159,16 @@ def record_of(file_exchange: str, line: str) -> AbroadRecord:
     )
 
 
-def _price(text: str) -> float | None:
-    """A price; None for a blank. Never an infinity or no number, which `float` would read."""
+def price_of(text: str) -> float | None:
+    """A price; None for a blank. Never an infinity or no number, which `float` would read.
+
+    Raises:
+        ValueError: it is none.
+    """
     if not text:
         return None
     price = float(text)
-    if not 0 <= price < 1e15:
+    if not 0 <= price < _PRICE_MAX:
         raise ValueError(f"{text!r} is no price")
     return price
 

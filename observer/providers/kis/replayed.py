@@ -45,7 +45,7 @@ class RawDecoder:
     """Decodes the records of one journal, in their order."""
 
     def __init__(self) -> None:
-        self._venues: dict[tuple[str, int], Venue] = {}  # of each connection, as its registrations tell it
+        self._sessions: dict[tuple[str, int], KisSession] = {}  # of each account's connections
 
     def decode(self, record: RawRecord) -> Decoded:
         """What a record gives. Never raises; what was sent gives nothing."""
@@ -56,14 +56,14 @@ class RawDecoder:
         return self._frame(record) if record.channel == "stream" else _answer(record)
 
     def _note_venue(self, record: RawRecord) -> None:
-        """A session reads acknowledgements of its own venue only."""
-        if b'"H0NX' in record.content:
-            self._venues[record.account, record.connection] = "NXT"
-        elif b'"H0UN' in record.content:
-            self._venues[record.account, record.connection] = "both"
+        """A session reads acknowledgements of its own venue only: the first registration tells which it is."""
+        if b'"tr_id":"H0' not in record.content:
+            return
+        venue: Venue = "NXT" if b'"H0NX' in record.content else "both" if b'"H0UN' in record.content else "KRX"
+        self._sessions.setdefault((record.account, record.connection), KisSession("", venue))
 
     def _frame(self, record: RawRecord) -> Decoded:
-        session = KisSession("", self._venues.get((record.account, record.connection), "KRX"))
+        session = self._sessions.get((record.account, record.connection)) or KisSession("")
         match session.read(record.content):
             case Data() as data:
                 parsed = session.parse(data, record.time_ns)

@@ -30,6 +30,7 @@ from observer.providers.dialect import (
 from observer.providers.interfaces import RecordKind, Venue
 from observer.providers.kis.fields import bytes_of
 from observer.providers.kis.frames import TRADE_TRANSACTIONS, parse_trades
+from observer.providers.kis.halts import HALT_MARK, HaltsTold, flags_of
 from observer.providers.kis.records import parse_facts
 
 _BY_VENUE: Final[dict[RecordKind, dict[Venue, str]]] = {
@@ -78,6 +79,7 @@ class KisSession:
         self._approval_key = approval_key
         self._transactions = {**_OF_EXCHANGE, **{kind: names[venue] for kind, names in _BY_VENUE.items()}}
         self._kinds = {transaction: kind for kind, transaction in self._transactions.items()}
+        self._halts = HaltsTold()
 
     def register(self, registration: Registration) -> str:
         """The text that registers."""
@@ -98,12 +100,27 @@ class KisSession:
             return Unreadable(content, f"neither a data frame nor a reply: {error}")
 
     def parse(self, data: Data, receive_time_ns: int) -> Parsed:
-        """The records of a data frame, see `frames.parse_trades` and `records.parse_facts`."""
+        """The records of a data frame, see `frames.parse_trades` and `records.parse_facts`; with the trades, who is
+        halted from now on, or no more.
+        """
         if data.frame[_TRANSACTION] in TRADE_TRANSACTIONS:
+            if HALT_MARK in data.frame:
+                return self._parse_flagged(data.frame, receive_time_ns)
             trades, broken = parse_trades(data.frame, receive_time_ns)
-            return Parsed(trades=trades, broken=broken)
+            states = self._halts.traded(trades, receive_time_ns) if self._halts.halted else ()
+            return Parsed(trades, states, broken)
         facts, broken = parse_facts(data.frame, receive_time_ns)
+        self._halts.told(facts)
         return Parsed(facts=facts, broken=broken)
+
+    def _parse_flagged(self, frame: bytes, receive_time_ns: int) -> Parsed:
+        content, flags = flags_of(frame)
+        states = self._halts.flagged(flags, receive_time_ns)
+        if not content:
+            return Parsed(facts=states)
+        trades, broken = parse_trades(content, receive_time_ns)
+        whole = msgspec.structs.replace(broken, content=frame) if broken is not None else None
+        return Parsed(trades, states, whole)
 
     def _request(self, action: str, registration: Registration) -> str:
         header = {"approval_key": self._approval_key, "custtype": "P", "tr_type": action, "content-type": "utf-8"}
@@ -124,7 +141,10 @@ class KisSession:
             return Refused(registration, code, reason)
         if registration is None:
             return Unreadable(content, f"{code} for something that is never asked for")
-        return Registered(registration) if code in _REGISTERED_CODES else Unregistered(registration)
+        if code in _REGISTERED_CODES:
+            return Registered(registration)
+        self._halts.forget(registration.symbol)
+        return Unregistered(registration)
 
     def _registration(self, header: _Header) -> Registration | None:
         """What a reply is about: both its TR id and its symbol must be there."""

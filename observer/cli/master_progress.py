@@ -1,0 +1,48 @@
+"""The bars of downloads: on a terminal, on stderr, and only of what takes longer than two seconds."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from observer.providers import interfaces
+
+SHOWN_AFTER_S: Final = 2.0  # machine seconds; what is over sooner needs no bar
+
+Bars = Callable[[str], interfaces.Progress]
+"""Gives what hears of an exchange's download."""
+
+
+@contextlib.contextmanager
+def bars_of_downloads(console: Console) -> Iterator[Bars]:
+    """A bar for each exchange whose bytes come, while the block runs; in a running event loop.
+
+    Nothing of them is left on the terminal afterwards, and nothing is written where there is none.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        bars: dict[str, TaskID] = {}
+        is_late = False
+
+        def show() -> None:
+            nonlocal is_late
+            is_late = True
+            for bar in bars.values():
+                shown.update(bar, visible=True)
+
+        def of(exchange: str) -> interfaces.Progress:
+            def hear(come_bytes: int, of_bytes: int | None) -> None:
+                if exchange not in bars:
+                    bars[exchange] = shown.add_task(exchange, total=of_bytes, visible=is_late)
+                shown.update(bars[exchange], completed=come_bytes)
+
+            return hear
+
+        showing = asyncio.get_running_loop().call_later(SHOWN_AFTER_S, show)
+        try:
+            yield of
+        finally:
+            showing.cancel()

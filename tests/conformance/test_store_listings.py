@@ -1,0 +1,54 @@
+"""Questions about listings, on both databases."""
+
+import msgspec
+
+from bus.delivery import Delivered
+from bus.events import Event, SectorAssigned, UniverseMember
+from observer.store.listings import ListingReader
+from observer.store.writer import StoreWriter
+from tests.store.listings import listing_changed
+
+STREAM = "5" * 32
+
+
+def committed(url: str, *events: Event) -> ListingReader:
+    writer = StoreWriter(url)
+    writer.open()
+    writer.commit([Delivered("master-file", STREAM, 1, events)])
+    writer.close()
+    return ListingReader(url)
+
+
+def test_tradable_is_what_is_listed_and_neither_suspended_nor_of_a_kind_that_is_not_traded(database_url: str) -> None:
+    traded = listing_changed(symbol="005930")
+    others = [
+        listing_changed(symbol="000020", suspended=True),
+        listing_changed(symbol="000030", security_type="index"),
+        listing_changed(symbol="000040", security_type="warrant"),
+        listing_changed(symbol="000050"),
+        listing_changed(symbol="000050", change="removed", changed_ns=2),
+        listing_changed(symbol="000060", exchange="KOSDAQ"),
+    ]
+    with committed(database_url, traded, *others) as reader:
+        found = reader.tradable("KOSPI")
+        assert found is not None
+        assert [each.symbol for each in found] == ["005930"]
+        assert (found[0].name, found[0].currency, found[0].group) == ("삼성전자", "KRW", "ST")
+
+
+def test_an_exchange_that_was_never_seen_is_unknown_and_one_whose_listings_are_gone_is_empty(database_url: str) -> None:
+    gone = [listing_changed(), listing_changed(change="removed", changed_ns=2)]
+    with committed(database_url, *gone) as reader:
+        assert reader.tradable("KOSPI") == []
+        assert reader.tradable("KOSDAQ") is None
+
+
+def test_symbols_are_told_of_by_universes_and_sectors_each_once(database_url: str) -> None:
+    day = UniverseMember("kis", "korean_stocks", "2026-11-18", 1, "B", "", "KOSPI", 1.0, 1.0, None, None)
+    next_day = msgspec.structs.replace(day, session_date="2026-11-19")
+    sectors = [SectorAssigned("KR", "KOSPI", symbol, 1, None, "kis_code", 0.0, "", "") for symbol in ("B", "A")]
+    elsewhere = msgspec.structs.replace(sectors[0], exchange="KOSDAQ", symbol="C")
+    with committed(database_url, day, next_day, *sectors, elsewhere) as reader:
+        assert reader.symbols_told_of("KOSPI") == ["A", "B"]
+        assert reader.symbols_told_of("KOSDAQ") == ["C"]
+        assert reader.symbols_told_of("NASD") == []

@@ -1,0 +1,158 @@
+"""What can be traded: the database is asked first, and the broker only about exchanges whose file never came."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from bus.events import Event, SectorAssigned, UniverseMember
+from observer.errors import ConfigError, ProviderError
+from observer.masters.tradable import TradableAtBroker, TradableInDatabase
+from observer.providers.http import RestPipeline
+from observer.providers.kis.tradable import KisSecurities, tradable_abroad, tradable_in_korea
+from observer.reference.tradable import SecuritySource, Tradable, TradableAnswer, first_answer
+from observer.simulator.market import Market
+from observer.store.listings import ListingReader
+from tests.conformance.test_providers_kis_simulator import pipeline_to_a_simulator
+from tests.masters.instruments import instrument, stock
+from tests.masters.scene import Scene, contents, scene, symbols
+
+Connected = Callable[[], contextlib.AbstractAsyncContextManager[SecuritySource]]
+
+
+def member(exchange: str, symbol: str) -> UniverseMember:
+    return UniverseMember("kis", "korean_stocks", "2026-11-18", 1, symbol, "", exchange, 1.0, 1.0, None, None)
+
+
+def sector(exchange: str, symbol: str) -> SectorAssigned:
+    return SectorAssigned("US", exchange, symbol, 1, None, "kis_code", 0.0, "", "")
+
+
+@contextlib.asynccontextmanager
+async def unreachable() -> AsyncIterator[SecuritySource]:
+    raise ConfigError("no account has a valid token")
+    yield
+
+
+def at_simulator(pipeline: RestPipeline, opened: list[str]) -> Connected:
+    @contextlib.asynccontextmanager
+    async def connected() -> AsyncIterator[SecuritySource]:
+        opened.append("broker")
+        yield KisSecurities(pipeline)
+
+    return connected
+
+
+def play(folder: Path, body: Callable[[Scene, ListingReader], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with scene(folder) as played:
+            with ListingReader(f"sqlite:///{folder / 'observer.db'}") as reader:
+                await body(played, reader)
+
+    asyncio.run(run())
+
+
+def answered(
+    folder: Path, exchange: str, told: Callable[[Market], Sequence[Event]]
+) -> tuple[TradableAnswer, Market, list[str]]:
+    """What is answered where these events are in the database and the broker is a simulator."""
+    found: list[tuple[TradableAnswer, Market]] = []
+    opened: list[str] = []
+
+    async def body(played: Scene, reader: ListingReader) -> None:
+        async with pipeline_to_a_simulator() as (pipeline, market):
+            played.publication.publish_together(told(market))
+            broker = TradableAtBroker(reader, at_simulator(pipeline, opened))
+            found.append((await first_answer(exchange, [TradableInDatabase(reader), broker]), market))
+
+    play(folder, body)
+    [(answer, market)] = found
+    return answer, market, opened
+
+
+def test_an_exchange_whose_file_came_is_told_by_the_database_and_no_broker_is_asked(tmp_path: Path) -> None:
+    async def body(played: Scene, reader: ListingReader) -> None:
+        played.host.offer("NASD", contents(symbols(300)))
+        await played.masters.check("NASD")
+        answer = await first_answer("NASD", [TradableInDatabase(reader), TradableAtBroker(reader, unreachable)])
+        assert (answer.source, answer.reason) == ("database", "")
+        assert [each.symbol for each in answer.securities] == symbols(300)
+
+    play(tmp_path, body)
+
+
+def test_the_broker_is_asked_about_the_universe_where_no_file_of_its_exchange_came(tmp_path: Path) -> None:
+    def whole_market(market: Market) -> Sequence[Event]:
+        return [member("KOSPI", each.symbol) for each in market.instruments]
+
+    answer, market, _ = answered(tmp_path, "KOSPI", whole_market)
+    traded = sorted(each.symbol for each in market.instruments if each.exchange == "KOSPI" and not each.suspended)
+    assert answer.source == "broker"
+    assert [each.symbol for each in answer.securities] == traded
+    assert any(each.exchange == "KOSDAQ" for each in market.instruments)
+
+
+def test_abroad_the_broker_is_asked_about_symbols_whose_sectors_are_known(tmp_path: Path) -> None:
+    answer, _, _ = answered(tmp_path, "NASD", lambda _: [sector("NASD", each) for each in ("SIMQ", "GONE", "SIMA")])
+    assert list(answer.securities) == [
+        Tradable("NASD", "SIMA", "SIM ALPHA INC", "SIM ALPHA INC", "USD", "stock"),
+        Tradable("NASD", "SIMQ", "SIM 100 ETF", "SIM 100 ETF", "USD", "fund"),
+    ]
+
+
+def test_of_an_exchange_of_which_no_symbol_is_known_nobody_is_asked(tmp_path: Path) -> None:
+    answer, _, opened = answered(tmp_path, "NASD", lambda _: [sector("NYSE", "SIMB")])
+    assert (answer.source, answer.securities, opened) == ("", (), [])
+    assert answer.reason == "database: knows nothing of it; broker: knows nothing of it"
+
+
+def test_a_broker_that_cannot_be_asked_is_an_answer_without_a_source(tmp_path: Path) -> None:
+    async def body(played: Scene, reader: ListingReader) -> None:
+        played.publication.publish_together([sector("NASD", "SIMA")])
+        answer = await first_answer("NASD", [TradableInDatabase(reader), TradableAtBroker(reader, unreachable)])
+        assert (answer.source, answer.securities) == ("", ())
+        assert answer.reason.endswith("broker: no account has a valid token")
+
+    play(tmp_path, body)
+
+
+def test_one_call_that_fails_fails_the_exchange(tmp_path: Path) -> None:
+    class Failing:
+        async def security(self, exchange: str, symbol: str) -> Tradable | None:
+            if symbol == "SIMB":
+                raise ProviderError("too many calls")
+            return Tradable(exchange, symbol, "", "", "USD", "stock")
+
+    @contextlib.asynccontextmanager
+    async def connected() -> AsyncIterator[SecuritySource]:
+        yield Failing()
+
+    async def body(played: Scene, reader: ListingReader) -> None:
+        played.publication.publish_together([sector("NASD", each) for each in ("SIMA", "SIMB")])
+        with pytest.raises(ProviderError, match="too many"):
+            await TradableAtBroker(reader, connected).tradable("NASD")
+
+    play(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"listed": False}, {"delisted": True}, {"trading_stop": "02"}, {"kind": "02"}],
+    ids=["not listed", "delisted", "stopped", "a warrant"],
+)
+def test_abroad_what_is_not_traded_is_left_out(changes: dict[str, object]) -> None:
+    assert tradable_abroad(instrument()) is not None
+    assert tradable_abroad(instrument(**changes)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"market": "KSQ"}, {"market": ""}, {"delisted_on": date(2026, 1, 2)}, {"suspended": True}],
+    ids=["another exchange", "no exchange", "delisted", "suspended"],
+)
+def test_in_korea_what_is_not_traded_is_left_out(changes: dict[str, object]) -> None:
+    assert tradable_in_korea("KOSPI", stock()) is not None
+    assert tradable_in_korea("KOSPI", stock(**changes)) is None
