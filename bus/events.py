@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 
 Side = Literal["buy", "sell", "auction"]
 TriggerKind = Literal["volume_surge", "trade_velocity", "volatility_spike", "manual", "market_cap"]
@@ -272,7 +272,8 @@ class MasterFileChecked(Fact, frozen=True, array_like=True, gc=False, tag="maste
     """One look at one exchange's master file and what came of it.
 
     `run` names the look, for its approval where it is held; `relisted` are counted in `changed` too; of so many
-    listings only the day's values are other ones (`revalued`). Download and parse are machine seconds.
+    listings only the day's values are other ones (`revalued`). Size and digest are of the file's content, empty where
+    none was downloaded. Download and parse are machine seconds.
     """
 
     provider: str
@@ -362,7 +363,11 @@ class UniverseBuilt(Fact, frozen=True, array_like=True, gc=False, tag="universe_
 
 
 class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe_member"):
-    """One symbol of the day's universe with the history its triggers compare against."""
+    """One symbol of the day's universe with the history its triggers compare against, in shares of that morning.
+
+    `close_is_base`: no bar of the previous session is known, so `previous_close` is the exchange's base price as a
+    master file told it last, which may be a session old.
+    """
 
     provider: str
     market: str
@@ -375,6 +380,23 @@ class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe
     previous_close: float
     average_volume_20d: float | None
     average_true_range_14d: float | None
+    close_is_base: bool = False
+
+
+class SharesAdjusted(Fact, frozen=True, array_like=True, gc=False, tag="shares_adjusted"):
+    """From this session on a share of the symbol is another than before: the exchange set `base_price` where the
+    session before had closed at `previous_close` (a split, a merger of shares, a rights issue). What earlier sessions
+    tell is as traded, and is brought to the new shares with these two.
+
+    `known_from` is the first session whose universe was built with it: whoever decided with an older one did not know.
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    known_from: str
+    base_price: float
+    previous_close: float
 
 
 # --- funds ---------------------------------------------------------------------------------------------------
@@ -495,7 +517,10 @@ class FundJobEnded(Fact, frozen=True, array_like=True, gc=False, tag="fund_job_e
 
 
 class ContextSynced(Fact, frozen=True, array_like=True, gc=False, tag="context_synced"):
-    """Track B took over what Track A saw before it started; degraded when there was nothing to take."""
+    """Track B took over what Track A saw before it started; degraded when there was nothing to take.
+
+    The thresholds are the averages times 1.5 (requirement 004, Baseline metrics).
+    """
 
     session_date: str
     synced_ns: int
@@ -504,6 +529,8 @@ class ContextSynced(Fact, frozen=True, array_like=True, gc=False, tag="context_s
     average_volume: float
     average_volatility: float
     degraded: bool
+    volume_threshold: float | None = None
+    volatility_threshold: float | None = None
 
 
 class TriggerFired(Fact, frozen=True, array_like=True, gc=False, tag="trigger_fired"):
@@ -549,7 +576,9 @@ class SlotReleased(Fact, frozen=True, array_like=True, gc=False, tag="slot_relea
 
 
 class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_overflowed"):
-    """A triggered symbol got no place; `lowest_score` is the lowest of those who could be replaced, 0 for none."""
+    """A triggered symbol got no place. `lowest_score` is the lowest of those who could be replaced, 0 for none;
+    `places` is how many there are in all (0: not told).
+    """
 
     symbol: str
     overflowed_ns: int
@@ -560,6 +589,7 @@ class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_ove
     reason: str
     measure: float = 0.0
     market_cap_krw: float = 0.0
+    places: int = 0
 
 
 class ChurnGuardChanged(Fact, frozen=True, array_like=True, gc=False, tag="churn_guard_changed"):
@@ -877,6 +907,7 @@ Event = (
     | ListingValued
     | SelectionAdvanced
     | WatchChanged
+    | SharesAdjusted
 )
 
 EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)

@@ -1,7 +1,5 @@
 """The day's reference jobs: the calendar, the master files with what they change, and the universe of the day."""
 
-import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -9,33 +7,34 @@ from pathlib import Path
 from typing import Final
 
 from bus.commands import Refused
-from bus.events import AlertRaised
 from bus.producer import Producer
 from observer.brokers import PROVIDER
 from observer.clock import kst_datetime
-from observer.errors import DataFileError, ProviderError
+from observer.errors import DataFileError
 from observer.masters.local import FOLDER, LocalFiles
 from observer.masters.rounds import FORCE, Examined, MasterFiles
 from observer.providers.calendar_process import trading_days_apart
 from observer.providers.day_file import write_trading_days
 from observer.providers.interfaces import MasterFileSource
-from observer.schedule.jobs import Job, due_jobs, next_job
+from observer.schedule.jobs import Job
 from observer.schedule.phases import DayPlan, moment_of
 from observer.store.reader import StoreReader
 from observer.universe.builder import UniverseBuilder
+from workers.day_jobs import DayJobs
 from workers.runtime import Worker, run
-
-logger = logging.getLogger(__name__)
 
 CALENDAR_DAYS_BACK: Final = 100  # the sessions of the longest average lie within
 CALENDAR_DAYS_AHEAD: Final = 40
-RETRY_MARKET_S: Final = 60.0
 
 DayJob = Callable[[DayPlan], Awaitable[None]]
 
 
 async def master_file(worker: Worker) -> None:
-    """Run the day's jobs in their order, each once a day; a process that starts late makes up for what it missed."""
+    """Run the day's jobs in their order, each once a day; a process that starts late makes up for what it missed.
+
+    Of an earlier day nothing is left to make up for: the daily check looks at whatever differs, and takes a file anew
+    that is as old as the weekly refresh would have made it.
+    """
     brokers = worker.brokers()
     await _write_calendar(worker)
     async with (
@@ -67,6 +66,7 @@ async def master_file(worker: Worker) -> None:
             "master_approve": masters.approve,
             "master_restore": masters.restore,
         }
+        day_jobs = DayJobs(worker.clock, producer, worker.name)
         while True:
             plan = await worker.today.plan()
             jobs = [*masters.of_the_day(plan), *([Job("universe", universe.begins_ns(plan))] if plan.trades else [])]
@@ -75,7 +75,7 @@ async def master_file(worker: Worker) -> None:
                 "master_files": masters.check_all,
                 "weekly_refresh": masters.refresh_all,
             }
-            await _run_jobs(worker, producer, plan, jobs, actions)
+            await day_jobs.run(jobs, plan.ends_ns, partial(_in_turn, worker, plan, actions))
             await worker.today.end_of(plan)
             await _write_calendar(worker)
 
@@ -94,6 +94,11 @@ def _master_files(worker: Worker, producer: Producer, files: MasterFileSource, r
     )
 
 
+async def _in_turn(worker: Worker, plan: DayPlan, actions: Mapping[str, DayJob], job: Job[str]) -> None:
+    async with worker.orders.turn:
+        await actions[job.name](plan)
+
+
 async def _build_now(worker: Worker, universe: UniverseBuilder) -> str | Refused:
     return await universe.build_now(await worker.today.plan())
 
@@ -105,33 +110,6 @@ async def _write_calendar(worker: Worker) -> None:
     write_trading_days(worker.runtime, days)
 
 
-async def _run_jobs(
-    worker: Worker, producer: Producer, plan: DayPlan, jobs: Sequence[Job], actions: Mapping[str, DayJob]
-) -> None:
-    """Run them all; one that fails is tried again, and somebody is told of the first failure, and of the end of it."""
-    done: set[str] = set()
-    failures: Counter[str] = Counter()
-    while len(done) < len(jobs) and worker.clock.now_ns() < plan.ends_ns:
-        for job in due_jobs(jobs, done, worker.clock.now_ns()):
-            try:
-                async with worker.orders.turn:
-                    await actions[job.name](plan)
-            except (ProviderError, DataFileError) as error:
-                text = f"job {job.name} failed, will be tried again: {error}"
-                logger.error(text)
-                if not failures[job.name]:
-                    producer.publish(AlertRaised(worker.clock.now_ns(), "critical", worker.name, text))
-                failures[job.name] += 1
-                await worker.clock.sleep(RETRY_MARKET_S)
-            else:
-                done.add(job.name)
-                if failed := failures[job.name]:
-                    text = f"job {job.name} is done, after {failed} failures"
-                    producer.publish(AlertRaised(worker.clock.now_ns(), "info", worker.name, text))
-        if coming := next_job(jobs, done, worker.clock.now_ns()):
-            await worker.clock.sleep_until(coming.at_ns)
-
-
 class MasterFileJobs:
     """What the day, and a person, let happen to the master files."""
 
@@ -140,7 +118,7 @@ class MasterFileJobs:
         self._settings = worker.settings.reference
         self._masters = masters
 
-    def of_the_day(self, plan: DayPlan) -> Sequence[Job]:
+    def of_the_day(self, plan: DayPlan) -> Sequence[Job[str]]:
         """The daily check on every day, and on one of the week the full refresh before it."""
         jobs = [Job("master_files", plan.master_files_ns)]
         if plan.day.strftime("%A").lower() == self._settings.weekly_refresh_day:

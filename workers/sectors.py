@@ -8,6 +8,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +16,10 @@ from bus.events import AlertRaised
 from bus.producer import Producer
 from observer.errors import ConfigError
 from observer.reference.sectors_settings import SectorSettings
-from observer.schedule.jobs import Job, due_jobs, next_job
+from observer.schedule.jobs import Job
 from observer.schedule.phases import DayPlan, moment_of
 from observer.store.sectors import SectorReader
+from workers.day_jobs import DayJobs
 from workers.runtime import Worker
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ _UNANSWERED: Final = 1  # the command's status when stocks are left for the next
 _STOP_S: Final = 3.0
 
 
-def sector_jobs(plan: DayPlan, settings: SectorSettings) -> Sequence[Job]:
+def sector_jobs(plan: DayPlan, settings: SectorSettings) -> Sequence[Job[str]]:
     """The jobs of a day, trading day or not."""
     if not settings.scheduled:
         return []
@@ -44,20 +46,16 @@ def sector_jobs(plan: DayPlan, settings: SectorSettings) -> Sequence[Job]:
 
 async def look_up_sectors(worker: Worker, producer: Producer) -> None:
     """Run the jobs, each when it is due and was not done; never returns."""
+    day_jobs = DayJobs(worker.clock, producer, worker.name)
     while True:
         plan = await worker.today.plan()
         jobs = sector_jobs(plan, worker.settings.sectors)
-        done = {job.name for job in jobs if await asyncio.to_thread(_is_done, worker, job)}
-        while len(done) < len(jobs):
-            for job in due_jobs(jobs, done, worker.clock.now_ns()):
-                await _run(worker, producer, job)
-                done.add(job.name)
-            if coming := next_job(jobs, done, worker.clock.now_ns()):
-                await worker.clock.sleep_until(coming.at_ns)
+        left = [job for job in jobs if not await asyncio.to_thread(_is_done, worker, job)]
+        await day_jobs.run(left, plan.ends_ns, partial(_run, worker, producer))
         await worker.today.end_of(plan)
 
 
-def _is_done(worker: Worker, job: Job) -> bool:
+def _is_done(worker: Worker, job: Job[str]) -> bool:
     """Whether every market that has stocks had a whole round since the job's time."""
     with SectorReader(worker.settings.store.url) as reader:
         rounds = {done.region for done in reader.last_rounds() if done.started_ns >= job.at_ns}
@@ -65,7 +63,7 @@ def _is_done(worker: Worker, job: Job) -> bool:
         return not any(reader.stocks(region) for region in missing)
 
 
-async def _run(worker: Worker, producer: Producer, job: Job) -> None:
+async def _run(worker: Worker, producer: Producer, job: Job[str]) -> None:
     """Run it to its end; what it could not do is told of, and left for the next day."""
     data, settings = Path(worker.settings.run.data), worker.settings.sectors
     log_path = data / "logs" / "enrich.log"

@@ -18,6 +18,7 @@ from observer.bench.path import Tell
 from observer.selection import context
 from observer.selection.context import OpeningPoint
 from observer.selection.places import empty_slots
+from observer.selection.profile import EarlierDays, Profile
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
 from observer.selection.slots import allocate
@@ -26,6 +27,8 @@ from observer.selection.triggers import Candidate
 _ACCOUNTS = 10
 _PLACES_PER_ACCOUNT = 41
 _SWEEPS_BEFORE_TRACK_B = 4  # 09:00 to 09:30, every ten minutes
+_SWEEPS = 40  # of a day
+_LATE_NS = 12_345 * 1_000_000_000  # between two of them
 _SETTINGS = SelectionSettings(slots=SlotSettings(churn_max_replacements=1_000_000))
 
 
@@ -65,11 +68,13 @@ def _median_ms(decide: Callable[[], object], rounds: int) -> float:
 
 
 def _evaluation(members: Sequence[UniverseMember], chance: Random) -> Callable[[], object]:
-    """A sweep of the whole universe is judged; about one symbol in twenty surges."""
-    selector = Selector(members, {"main": _PLACES_PER_ACCOUNT}, _SETTINGS)
+    """A sweep of the whole universe is judged, also by the time of day; about one symbol in twenty surges."""
+    times_s, volumes = tuple(600.0 * sweep for sweep in range(_SWEEPS)), tuple(30.0 * sweep for sweep in range(_SWEEPS))
+    profiles = {member.symbol: Profile(times_s, volumes) for member in members}
+    selector = Selector(members, {"main": _PLACES_PER_ACCOUNT}, _SETTINGS, earlier=EarlierDays(profiles=profiles))
     for member in members:
         selector.see_snapshot(_snapshot(member, 3_500.0 if chance.random() < 0.05 else 500.0))
-    return lambda: selector.evaluate_all(1)
+    return lambda: selector.evaluate_all(_LATE_NS)
 
 
 def _allocation(members: Sequence[UniverseMember], chance: Random) -> Callable[[], object]:

@@ -16,7 +16,7 @@ from observer.store.continuity import day_bounds
 from observer.store.reader import StoreReader
 from observer.streaming.earlier import earlier_days
 from observer.streaming.replayed import DecisionReplay, Verdict, verified
-from observer.streaming.steps import begun_with
+from observer.streaming.steps import beginning_of
 
 app = typer.Typer(help="Decisions: triggers, places and gaps, made again.", no_args_is_help=True)
 
@@ -54,12 +54,12 @@ def verified_day(reader: StoreReader, settings: Settings, session_date: str) -> 
     midnight_ns, ends_ns = day_bounds(session_date)
     capacities = {account.account_id: capacity_of(settings, account) for account in settings.pool.by_priority}
 
-    def new_selector(began: SelectionAdvanced) -> Selector:
-        begun = begun_with(began)
-        members = reader.universe(begun.universe, KOREAN_STOCKS, begun.built_ns)
-        usual = begun.has_usual_hours
-        earlier = earlier_days(reader, session_date, midnight_ns, settings.selection, has_usual_hours=usual)
-        return Selector(members, capacities, settings.selection, settings.pool.allocation_strategy, earlier)
+    def new_selector(begun: SelectionAdvanced) -> Selector:
+        beginning = beginning_of(begun)
+        members = reader.universe(beginning.universe, KOREAN_STOCKS, beginning.built_ns)
+        earlier = earlier_days(reader, session_date, midnight_ns, settings.selection, beginning)
+        strategy, interval_s = settings.pool.allocation_strategy, settings.track_a.interval_s
+        return Selector(members, capacities, settings.selection, strategy, earlier, interval_s)
 
     snapshots = reader.snapshots(session_date, midnight_ns, ends_ns)
     return verified(reader.decision_events(session_date), DecisionReplay(new_selector, settings.selection, snapshots))

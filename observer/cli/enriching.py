@@ -5,7 +5,7 @@ import contextlib
 import logging
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -18,7 +18,7 @@ from bus.endpoints import Address
 from bus.events import EnrichmentCompleted, Event
 from bus.outbox import Outbox, OutboxInUseError
 from bus.producer import Producer
-from observer.cli.enrichment import Enrichment, Tell, due
+from observer.cli.enrichment import Enrichment, Share, Tell, share_of
 from observer.cli.enrichment_report import report_text, rounds_table
 from observer.cli.host import stopping_on_signals
 from observer.cli.sector_files import read_market, read_tables, write_whole
@@ -29,7 +29,7 @@ from observer.errors import ConfigError, StoreError
 from observer.providers.answer_cache import AnswerCache
 from observer.providers.finance_database import FinanceDatabase
 from observer.providers.sector_sources import KisCodes, SectorSource
-from observer.reference.sectors import Region, SectorSourceName, Security, SecurityKey
+from observer.reference.sectors import Region, SectorSourceName, Security
 from observer.store.engine import migrate
 from observer.store.sectors import SectorReader
 
@@ -44,7 +44,7 @@ INTERRUPTED: Final = 130  # what a shell says of a program that SIGINT ended
 _DRAIN_S: Final = 60.0
 _YAHOO: Final = frozenset({"yahoo_screener", "yahoo_profile"})
 
-Wanted = dict[Region, tuple[Sequence[Security], int]]
+Wanted = dict[Region, Share]
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,15 +106,19 @@ async def enrich(settings: Settings, options: RunOptions) -> int:
 
 
 def _wanted(settings: Settings, options: RunOptions, clock: Clock) -> Wanted:
-    """Of each region that has stocks: those to be asked for, and how many more are fresh."""
+    """What is to be done for each region that has stocks."""
     wanted: Wanted = {}
-    migrate(settings.store.url)
+    if not options.dry_run:
+        migrate(settings.store.url)
     with SectorReader(settings.store.url) as reader:
+        cut_short = {done.region for done in reader.last_rounds() if done.unanswered}
         for region in options.regions:
             securities = reader.stocks(region) if options.masters is None else _of_files(options.masters, region)
             if securities:
-                left = due(securities, _known(reader, region), clock.now_ns(), options.max_age_days)
-                wanted[region] = (left, len(securities) - len(left))
+                wanted[region] = share_of(
+                    *(securities, reader.assignments(region), clock.now_ns(), options.max_age_days),
+                    was_whole=region not in cut_short,
+                )
     if not wanted:
         regions = ", ".join(options.regions)
         where = options.masters or "the database"
@@ -129,11 +133,6 @@ def _of_files(folder: Path, region: Region) -> Sequence[Security]:
     if market.bad_lines:
         logger.error("%s: %d lines are no records", region, market.bad_lines)
     return market.securities
-
-
-def _known(reader: SectorReader, region: Region) -> Mapping[SecurityKey, int]:
-    """When each stock got what is stored of it."""
-    return {SecurityKey((stored.exchange, stored.symbol)): stored.assigned_ns for stored in reader.assignments(region)}
 
 
 def open_sources(settings: Settings, options: RunOptions, clock: Clock) -> Sources:
@@ -158,7 +157,8 @@ def open_sources(settings: Settings, options: RunOptions, clock: Clock) -> Sourc
 
 def _with_yahoo(asked: list[SectorSource], folder: Path, options: RunOptions, clock: Clock) -> Sources:
     try:
-        from observer.providers.yahoo import YahooDoor, YahooProfiles, YahooScreener, YahooSettings
+        from observer.providers.yahoo import YahooDoor, YahooSettings
+        from observer.providers.yahoo_sources import YahooProfiles, YahooScreener
     except ImportError as error:
         text = f"{error}: install observer[sectors], or leave Yahoo out with --sources kis_code,finance_database"
         raise ConfigError(text) from error
@@ -257,17 +257,18 @@ def _progress(wanted: Wanted) -> Iterator[Tell]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bars = {region: progress.add_task(region, total=len(left)) for region, (left, _) in wanted.items()}
+        bars = {region: progress.add_task(region, total=len(each.due)) for region, each in wanted.items()}
         yield lambda region, dealt_with: progress.update(bars[region], advance=dealt_with)
 
 
 def _tell_plan(wanted: Wanted, options: RunOptions) -> None:
     if options.as_json:
-        plan = {region: {"due": len(left), "fresh": fresh} for region, (left, fresh) in wanted.items()}
+        plan = {region: {"due": len(each.due), "fresh": each.fresh} for region, each in wanted.items()}
         sys.stdout.write(msgspec.json.encode(plan).decode() + "\n")
         return
-    for region, (left, fresh) in wanted.items():
-        sys.stdout.write(f"{region}: {len(left):,} of {len(left) + fresh:,} stocks would be asked for\n")
+    for region, each in wanted.items():
+        stocks = len(each.due) + each.fresh
+        sys.stdout.write(f"{region}: {len(each.due):,} of {stocks:,} stocks would be asked for\n")
     sys.stdout.write(f"sources: {', '.join(options.sources)}\nnothing was asked or stored\n")
 
 

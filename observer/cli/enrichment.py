@@ -2,20 +2,23 @@
 
 What a source is sure of is published as it comes, in portions of up to 100 that are stored whole: a run that is killed
 goes on where it was. What a source could not answer because it failed is left for the next run; only what the last
-resort looked up and does not know is stored as unknown.
+resort looked up and does not know is stored as unknown. Of what is left, an unsure answer is stored if there was none
+before: it is better than nothing, and the next run asks for it again.
 """
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
+
+import msgspec
 
 from bus.events import EnrichmentCompleted, Event, SectorAssigned
 from observer.clock import NS_PER_S, Clock
 from observer.errors import ObserverError
 from observer.providers.sector_sources import SectorSource
-from observer.reference.sectors import Finding, Region, Security, SecurityKey, better
+from observer.reference.sectors import SURE, Finding, Region, Security, SecurityKey, better
 
 logger = logging.getLogger(__name__)
 
@@ -27,18 +30,42 @@ Publish = Callable[[Sequence[Event]], None]
 Tell = Callable[[Region, int], None]  # so many more stocks of a region are dealt with
 
 
-def due(
-    securities: Sequence[Security], assigned_ns: Mapping[SecurityKey, int], now_ns: int, max_age_days: float | None
-) -> list[Security]:
-    """The stocks that are to be asked for: they were never assigned, or longer ago than that. None: all of them."""
+class Share(msgspec.Struct, frozen=True):
+    """What is to be done for one region: the stocks to be asked for, how many more are fresh, and whose sector is known
+    whatever comes of it.
+    """
+
+    due: Sequence[Security]
+    fresh: int
+    known: Collection[SecurityKey] = ()
+
+
+def share_of(
+    securities: Sequence[Security],
+    assigned: Sequence[SectorAssigned],
+    now_ns: int,
+    max_age_days: float | None,
+    *,
+    was_whole: bool = True,
+) -> Share:
+    """What is to be done for these stocks of a region, of which that was assigned.
+
+    To be asked for are those that were never assigned, or longer ago than so many days; None: all of them. Where the
+    last round was not whole, an unsure sector counts as none: nobody knows whether the last resort was asked for it.
+    """
+    known = {SecurityKey((each.exchange, each.symbol)): each for each in assigned}
     if max_age_days is None:
-        return list(securities)
+        return Share(securities, 0, known)
     oldest_ns = now_ns - round(max_age_days * _NS_PER_DAY)
-    return [
-        security
-        for security in securities
-        if (assigned := assigned_ns.get(security.key)) is None or assigned < oldest_ns
-    ]
+
+    def is_fresh(security: Security) -> bool:
+        stored = known.get(security.key)
+        if stored is None or stored.assigned_ns < oldest_ns:
+            return False
+        return was_whole or stored.sector is None or stored.confidence >= SURE
+
+    due = [security for security in securities if not is_fresh(security)]
+    return Share(due, len(securities) - len(due), known)
 
 
 class Enrichment:
@@ -61,24 +88,22 @@ class Enrichment:
         self._retries = retries
         self._tell = tell
 
-    async def run(
-        self, wanted: Mapping[Region, tuple[Sequence[Security], int]], at_once: int
-    ) -> list[EnrichmentCompleted]:
-        """Enrich these regions, so many of them at once; of each the stocks that are due, and how many are fresh."""
+    async def run(self, wanted: Mapping[Region, Share], at_once: int) -> list[EnrichmentCompleted]:
+        """Enrich these regions, so many of them at once."""
         places = asyncio.Semaphore(at_once)
 
-        async def one(region: Region, securities: Sequence[Security], fresh: int) -> EnrichmentCompleted:
+        async def one(region: Region, share: Share) -> EnrichmentCompleted:
             async with places:
-                return await self.enrich(region, securities, fresh)
+                return await self.enrich(region, share)
 
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(one(region, *due_and_fresh)) for region, due_and_fresh in wanted.items()]
+            running = [tasks.create_task(one(region, share)) for region, share in wanted.items()]
         return [task.result() for task in running]
 
-    async def enrich(self, region: Region, securities: Sequence[Security], fresh: int) -> EnrichmentCompleted:
-        """Enrich these stocks of one region; what comes back was published, too."""
+    async def enrich(self, region: Region, share: Share) -> EnrichmentCompleted:
+        """Enrich the stocks of one region that are due; what comes back was published, too."""
         started_ns, retries = self._clock.now_ns(), self._retries()
-        work = _Work(securities, lambda findings: self._store(region, findings))
+        work = _Work(share, lambda findings: self._store(region, findings))
         problems = [problem for source in self._sources if (problem := await self._ask(region, source, work))]
         work.settle()
         counts = work.counts
@@ -86,8 +111,8 @@ class Enrichment:
             region=region,
             started_ns=started_ns,
             completed_ns=self._clock.now_ns(),
-            securities=len(securities) + fresh,
-            fresh=fresh,
+            securities=len(share.due) + share.fresh,
+            fresh=share.fresh,
             kis_code=counts["kis_code"],
             finance_database=counts["finance_database"],
             yahoo_screener=counts["yahoo_screener"],
@@ -142,8 +167,9 @@ def _assigned(region: Region, finding: Finding, now_ns: int) -> SectorAssigned:
 class _Work:
     """What is left of a region (`pending`), and the best unsure answers to it."""
 
-    def __init__(self, securities: Sequence[Security], store: Callable[[Sequence[Finding]], None]) -> None:
-        self.pending = {security.key: security for security in securities}
+    def __init__(self, share: Share, store: Callable[[Sequence[Finding]], None]) -> None:
+        self.pending = {security.key: security for security in share.due}
+        self._known = share.known
         self.counts: Counter[str] = Counter()
         self._best: dict[SecurityKey, Finding] = {}
         self._waiting: list[Finding] = []
@@ -161,7 +187,9 @@ class _Work:
         self._flush(BATCH)
 
     def settle(self) -> None:
-        """At the end: store what waits for a whole portion."""
+        """At the end: store what waits for a whole portion, and the best there is of what nothing is known of."""
+        unasked = (self._best[key] for key in self.pending if key in self._best and key not in self._known)
+        self._waiting += [finding for finding in unasked if finding.sector is not None]
         self._flush(1)
 
     def _close(self, key: SecurityKey, finding: Finding) -> None:

@@ -57,19 +57,41 @@ def show_dry_run(found: Sequence[Examined], *, as_json: bool) -> None:
 
 
 def show_checks(checks: Sequence[MasterFileChecked], title: str, *, as_json: bool) -> None:
-    """The looks in a table, numbers where a file was read, and beneath it why a file was not taken in."""
+    """The looks in a table, numbers where a file was read, and beneath it why a file was not taken in. Failures in a
+    row are one: a host that is away is asked every minute.
+    """
     if as_json:
         print_json(_maps(checks))
         return
     table = table_of(title, "exchange", "when", "verdict", "records", "bad", "new", "changed", "removed")
-    for check in checks:
+    looks = failures_in_a_row(checks)
+    for check, _ in looks:
         read = (check.records, check.quarantined, check.new, check.changed, check.removed) if check.sha256 else ()
         texts = (check.exchange, moment_text(check.checked_ns), check.verdict)
         table.add_row(*texts, *(f"{number:,}" for number in read))
     Console().print(table)
-    for check in checks:
+    for check, earlier in looks:
         if check.verdict in ("held", "failed"):
-            typer.echo(f"{check.run} {check.verdict}: {_reason(check)}")
+            repeated = f" ({len(earlier) + 1:,} looks since {moment_text(earlier[-1].checked_ns)})" if earlier else ""
+            typer.echo(f"{check.run} {check.verdict}: {_reason(check)}{repeated}")
+
+
+def failures_in_a_row(
+    checks: Sequence[MasterFileChecked],
+) -> Sequence[tuple[MasterFileChecked, Sequence[MasterFileChecked]]]:
+    """Each look, newest first as they are given; one that failed with the looks of its exchange just before it that
+    failed for the same reason, which have no place of their own.
+    """
+    looks: list[tuple[MasterFileChecked, list[MasterFileChecked]]] = []
+    last: dict[str, tuple[MasterFileChecked, list[MasterFileChecked]]] = {}
+    for check in checks:
+        newer = last.get(check.exchange)
+        if newer and check.verdict == "failed" and (check.verdict, check.reason) == (newer[0].verdict, newer[0].reason):
+            newer[1].append(check)
+        else:
+            last[check.exchange] = (check, [])
+            looks.append(last[check.exchange])
+    return looks
 
 
 def show_lifetime(changes: Sequence[ListingChanged], *, as_json: bool) -> None:

@@ -28,7 +28,7 @@ def tradable(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what can be traded in a region: listed, not suspended, neither index nor warrant.
+    """Show what can be traded in a region: listed, not suspended, neither index nor warrant nor right to subscribe.
 
     The database tells it. Of an exchange whose master file never came the broker is asked, symbol by symbol, about
     those that are known from elsewhere; status 1 where nobody knows.

@@ -19,11 +19,11 @@ from observer.clock import kst_datetime
 from observer.selection.place_states import PlaceState, PlaceStates
 from observer.selection.places import empty_slots
 from observer.selection.settings import UniverseSettings
-from observer.selection.universe import KOREAN_STOCKS, exclusion, history_of, previous_close
+from observer.selection.universe import KOREAN_STOCKS, exclusion, judged_close
 from observer.selection.wishes import WAITING, standing_wishes
 from observer.store.continuity import SlotChange, day_bounds
 from observer.store.reader import StoreReader
-from observer.streaming.steps import begun_with
+from observer.streaming.steps import beginning_of
 
 app = typer.Typer(help="Places of the stream: who has one, since when, and why.", no_args_is_help=True)
 
@@ -32,7 +32,6 @@ SymbolArgument = Annotated[str, typer.Argument(help="The symbol: 005930, say.")]
 DateOption = Annotated[str | None, typer.Option("--date", help="The day; without it today.")]
 
 _EXCHANGES: Final = ("KOSPI", "KOSDAQ")
-_DAYS_OF_BARS: Final = 1
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -209,8 +208,9 @@ def _never_decided(reader: StoreReader, symbol: str, session_date: str, settings
     for exchange in _EXCHANGES:
         listing = reader.active_listings(exchange).get(symbol)
         if listing is not None:
-            past = history_of(reader.daily_bars(_DAYS_OF_BARS, symbol).get(symbol, []))
-            reason = exclusion(listing, previous_close(listing, past), settings)
+            built = reader.universe_built(session_date, KOREAN_STOCKS)
+            closes = reader.closes(built.previous_session_date) if built else {}
+            reason = exclusion(listing, judged_close(listing, closes.get(symbol)), settings)
             return f"{symbol} is not in the universe of {session_date}: {reason or 'it was listed or changed since'}"
         if symbol in reader.inactive_listings(exchange):
             return f"{symbol} is not listed on {exchange} any more"
@@ -224,7 +224,7 @@ def _members(reader: StoreReader, session_date: str) -> Sequence[UniverseMember]
     if began is None:
         universe = reader.universe_in_force(session_date, KOREAN_STOCKS, day_bounds(session_date)[1])
         return universe.members if universe is not None else []
-    begun = begun_with(began)
+    begun = beginning_of(began)
     return reader.universe(begun.universe, KOREAN_STOCKS, begun.built_ns)
 
 

@@ -25,7 +25,7 @@ from observer.clock import kst_datetime
 from observer.config import Settings, endpoints_of, is_reachable
 from observer.errors import ConfigError
 from observer.reference.listings import Listing
-from observer.selection.universe import KOREAN_STOCKS, exclusion
+from observer.selection.universe import KOREAN_STOCKS, exclusion_by_kind
 from observer.selection.universe_changes import UniverseChanges, changes_between
 from observer.store.reader import StoreReader
 from observer.universe.builder import EXCHANGES
@@ -77,12 +77,13 @@ def diff(
 ) -> None:
     """Show who came into the universe between two days, who left it and why, and whose rank changed most.
 
-    The reasons are those of the listings as they are now.
+    The reasons are those of the listings as they are now, and of the closes by which the later day was judged.
     """
     settings = settings_here(config)
     with StoreReader(settings.store.url) as reader:
-        (_, before), (_, after) = (_universe(reader, parsed_day(day)) for day in (earlier, later))
-        changes = changes_between(before, after, _listed(reader), settings.selection.universe)
+        (_, before), (built, after) = (_universe(reader, parsed_day(day)) for day in (earlier, later))
+        closes = reader.closes(built.previous_session_date)
+        changes = changes_between(before, after, _listed(reader), closes, settings.selection.universe)
     if as_json:
         typer.echo(msgspec.json.encode(changes).decode())
     else:
@@ -190,7 +191,7 @@ def _candidates(reader: StoreReader, settings: Settings) -> int | None:
     """How many symbols' bars are wanted, as far as the listings are known; None before the first day's are."""
     listings = _listed(reader).values()
     rules = settings.selection.universe
-    wanted = sum(exclusion(listing, listing.base_price, rules) is None for listing in listings)
+    wanted = sum(exclusion_by_kind(listing, rules) is None for listing in listings)
     return wanted or None
 
 

@@ -6,7 +6,7 @@ too, with how many funds it asked for, how many were answered and from where.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date
 from typing import Final, Protocol
@@ -23,7 +23,7 @@ from observer.funds.sources import open_krx_api
 from observer.funds.times import Session, session_at
 from observer.providers.funds import FundQuote, FundSource, NavDay
 from observer.reference.etf import Fund
-from observer.reference.etf_measures import measure, rest_of, span_to_ask, window_begin
+from observer.reference.etf_measures import NavSpan, measure, rest_of, spans_to_ask, window_begin
 from observer.reference.etf_report import ETF_GROUP
 from observer.schedule.phases import DayPlan
 from observer.store.funds import FundReader
@@ -201,7 +201,7 @@ class FundCollector:
 
     def _find_ranges(self, session: Session, started_ns: int) -> str:
         day = session.day.isoformat()
-        found = self._reader.fund_ranges(day)
+        found = self._reader.fund_ranges(day, ETF_GROUP)
         events: list[Event] = [
             FundRangeFound(each.symbol, day, self._clock.now_ns(), each.closes, each.highest, each.lowest)
             for each in found
@@ -220,7 +220,7 @@ class FundCollector:
 
         async def measure_one(calls: FundSource, fund: Fund) -> bool:
             stored = {day.session_date: day for day in self._reader.nav_days(fund.symbol, _text(window_begin(last)))}
-            new = [day for day in await self._fetch_days(calls, fund, last) if _is_news(day, stored)]
+            new = [day for day in await self._fetch_days(calls, fund, stored, last) if _is_news(day, stored)]
             for day in new:
                 earlier = stored.get(day.session_date)
                 index_close = earlier.index_close if earlier else None
@@ -235,16 +235,17 @@ class FundCollector:
         self._publisher.publish(self._ended("fund_measures", last, started_ns, PROVIDER, collected, detail))
         return _outcome(collected)
 
-    async def _fetch_days(self, calls: FundSource, fund: Fund, last: date) -> list[FundNavDay]:
+    async def _fetch_days(self, calls: FundSource, fund: Fund, stored: Iterable[str], last: date) -> list[FundNavDay]:
         """The fund's days that are wanted, as the broker gives them: newest first, so many a call."""
         measured_on = None if fund.measured_ns is None else kst_datetime(fund.measured_ns).date()
         listed_on = None if fund.listed_on is None else date.fromisoformat(fund.listed_on)
-        span = span_to_ask(measured_on, listed_on, last)
         days: list[FundNavDay] = []
-        while span is not None:
-            found = await calls.nav_days(fund.symbol, span.first, span.last)
-            days += [_nav_day(day, self._clock.now_ns()) for day in found]
-            span = rest_of(span, found[0].day) if found else None
+        for whole in spans_to_ask([date.fromisoformat(day) for day in stored], measured_on, listed_on, last):
+            span: NavSpan | None = whole
+            while span is not None:
+                found = await calls.nav_days(fund.symbol, span.first, span.last)
+                days += [_nav_day(day, self._clock.now_ns()) for day in found]
+                span = rest_of(span, found[0].day) if found else None
         return days
 
     async def _fetch_index_days(self, last: date) -> int:

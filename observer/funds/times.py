@@ -9,6 +9,7 @@ import msgspec
 from bus.events import FundJob
 from observer.clock import kst_datetime, kst_ns
 from observer.reference.etf_settings import FundSettings
+from observer.schedule.jobs import Job
 from observer.schedule.phases import DayPlan
 
 _SUNDAY: Final = 6
@@ -43,6 +44,25 @@ def last_due_ns(settings: FundSettings, trading_days: Collection[date], now_ns: 
         trades = day in trading_days if trading_days else day.weekday() < _SUNDAY - 1
         due.update((job, at_ns) for job, at_ns in fund_jobs_of(day, settings, trades=trades).items() if at_ns <= now_ns)
     return due
+
+
+def jobs_to_do(
+    plan: DayPlan,
+    trading_days: Collection[date],
+    settings: FundSettings,
+    ended_ns: Mapping[FundJob, int],
+    now_ns: int,
+) -> Sequence[Job[FundJob]]:
+    """The jobs that the day still brings, and those that did not end since they were due last, whatever day that was.
+
+    Before there ever was a list of funds only a day that brings one has jobs: they would be done for no fund at all.
+    """
+    today = fund_jobs_of(plan.day, settings, trades=plan.trades)
+    if "fund_list" in ended_ns:
+        moments = [*last_due_ns(settings, trading_days, now_ns).items(), *today.items()]
+    else:
+        moments = list(today.items()) if "fund_list" in today else []
+    return [Job(job, at_ns) for job, at_ns in dict.fromkeys(moments) if ended_ns.get(job, 0) < at_ns]
 
 
 def last_session(trading_days: Sequence[date], day: date) -> date:

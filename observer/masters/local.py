@@ -19,6 +19,7 @@ from observer.providers.interfaces import FileStamp
 
 FOLDER: Final = "master"  # in the folder of data
 _SUFFIX: Final = ".bak"
+NO_STAMP: Final = FileStamp(None, "", "")  # of a version that came from a backup: no host's is like it
 Noted = TypeVar("Noted", bound=msgspec.Struct)
 
 
@@ -82,10 +83,10 @@ class LocalFiles:
         """The backups, newest first; each is named for when another version took its place."""
         return sorted(self._backups.glob(f"{self.path(exchange).name}.*{_SUFFIX}"), reverse=True)
 
-    def put_back(self, exchange: str, content: bytes) -> None:
-        """Make this content the version in force, without a note: the next check will look at the host's."""
-        self._note(exchange).unlink(missing_ok=True)
+    def put_back(self, exchange: str, content: bytes, now_ns: int) -> None:
+        """Make this content the version in force, unchecked: the next check will look at the host's."""
         _write(self.path(exchange), content)
+        self.note(exchange, LocalCopy(NO_STAMP, now_ns, 0, hashlib.sha256(content).hexdigest()))
 
     def hold(self, exchange: str, version: Path, held: Held) -> None:
         """Keep this version, which is moved, for a person to approve, in place of one that waited before."""

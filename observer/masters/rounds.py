@@ -18,7 +18,7 @@ import msgspec
 from bus.events import Event, MasterFileApproved
 from observer.clock import NS_PER_S, Clock, kst_datetime
 from observer.errors import DataFileError, ProviderError
-from observer.masters.local import Held, LocalCopy, LocalFiles
+from observer.masters.local import NO_STAMP, Held, LocalCopy, LocalFiles
 from observer.providers.interfaces import FileStamp, MasterFileSource, Progress
 from observer.providers.kis.listings import parse_listings
 from observer.reference.changes import (
@@ -127,30 +127,32 @@ class MasterFiles:
         """
         if not since_ns:
             self._failing.difference_update(exchanges)
-        copies = {exchange: self._local.copy(exchange) for exchange in exchanges}
-        due = [name for name, copy in copies.items() if not since_ns or copy is None or copy.checked_ns < since_ns]
+        due = [name for name in exchanges if not since_ns or self._checked_ns(name) < since_ns]
         heard = {exchange: progress(exchange) if progress else None for exchange in due}
         return await asyncio.gather(*(self.check(name, force=force, progress=heard[name]) for name in due))
 
     async def check(self, exchange: str, *, force: bool = False, progress: Progress | None = None) -> Examined:
         """Look at one exchange's file; all that comes of it is published as one batch. `force`: download it whether or
-        not it differs. A failure is a verdict, published like any other; but of several in a row only the first is.
+        not it differs. A failure is a verdict, published like any other; but of several in a row only the first is an
+        alert, with what could not be read.
         """
         self._local.tidy(exchange)
+        self._mend(exchange)
         found = await self.examine(exchange, force=force, progress=progress)
-        logger.info("%s: %s (%s)", exchange, found.verdict.decision, found.verdict.reason)
-        if found.verdict.decision == "failed" and exchange in self._failing:
-            self._throw_away(found)
+        answer = found.verdict
+        logger.info("%s: %s (%s)", exchange, answer.decision, answer.reason)
+        is_known = answer.decision == "failed" and exchange in self._failing
+        (self._failing.add if answer.decision == "failed" else self._failing.discard)(exchange)
+        if found.file is not None and found.judged is not None and not is_known:
+            self._publisher.publish_together(events_of(found.file, found.judged))
+            self._put_away(found)
             return found
-        (self._failing.add if found.verdict.decision == "failed" else self._failing.discard)(exchange)
-        if found.file is None or found.judged is None:
-            checked_ns = self._clock.now_ns()
-            self._publisher.publish_together(untouched(self._provider, exchange, checked_ns, found.verdict, found.run))
-            if found.copy is not None and found.verdict.decision == "unchanged":
-                self._local.note(exchange, msgspec.structs.replace(found.copy, checked_ns=checked_ns))
-            return found
-        self._publisher.publish_together(events_of(found.file, found.judged))
-        self._put_away(found)
+        checked_ns = self._clock.now_ns()
+        told = msgspec.structs.replace(answer, severity="info") if is_known else answer
+        self._publisher.publish_together(untouched(self._provider, exchange, checked_ns, told, found.run))
+        if found.copy is not None and answer.decision == "unchanged":
+            self._local.note(exchange, msgspec.structs.replace(found.copy, checked_ns=checked_ns))
+        _throw_away(found)
         return found
 
     async def examine(self, exchange: str, *, force: bool = False, progress: Progress | None = None) -> Examined:
@@ -170,7 +172,6 @@ class MasterFiles:
                 return Examined(exchange, run, answer, decision, copy=copy)
             return await self._download(exchange, run, known, copy, decision, progress)
         except (ProviderError, DataFileError) as error:
-            self._mend(exchange)
             return Examined(exchange, run, Verdict("failed", str(error), "critical"), None)
 
     async def approve(self, run: str, exchanges: Sequence[str]) -> Examined:
@@ -197,13 +198,13 @@ class MasterFiles:
         version = self._local.incoming(exchange)
         await asyncio.to_thread(version.write_bytes, content)
         known = await self._known(exchange)
-        stamp = FileStamp(None, "", "")  # another one than the host's: the next check looks at that
+        stamp = NO_STAMP  # another one than the host's: the next check looks at that
         found = await self._judge(exchange, run_name(exchange, now_ns), version, stamp, known, None, 0.0)
         assert found.file is not None
         assert found.judged is not None
         self._publisher.publish_together(events_of(found.file, found.judged))
         if found.verdict.decision == "held":
-            self._local.put_back(exchange, content)
+            self._local.put_back(exchange, content, now_ns)
         self._put_away(found)
         logger.warning("%s: %s is in force again", exchange, backup.name)
         return found
@@ -232,9 +233,9 @@ class MasterFiles:
         began_s = time.perf_counter()
         stamp = await self._patiently(lambda: self._files.download(exchange, version, progress))
         span_s = time.perf_counter() - began_s
-        old_size_bytes = copy.stamp.size_bytes if copy else None
+        old_size_bytes = self._local.path(exchange).stat().st_size if copy else None
         found = await self._judge(exchange, run, version, stamp, known, old_size_bytes, span_s)
-        return msgspec.structs.replace(found, decision=decision)
+        return msgspec.structs.replace(self._as_it_waits(found), decision=decision)
 
     async def _judge(
         self,
@@ -255,9 +256,9 @@ class MasterFiles:
             began_s = time.perf_counter()
             listings, bad_lines = parse_listings(exchange, content)
             parse_s = time.perf_counter() - began_s
-            size_bytes, digest = stamp.size_bytes or len(content), hashlib.sha256(content).hexdigest()
+            digest = hashlib.sha256(content).hexdigest()
             file = MasterFile(
-                *(self._provider, exchange, listings, bad_lines, size_bytes, digest, now_ns, run),
+                *(self._provider, exchange, listings, bad_lines, len(content), digest, now_ns, run),
                 *(download_s, parse_s),
             )
             return file, judge(file, known, self._settings, old_size_bytes=old_size_bytes, approved=approved)
@@ -266,23 +267,47 @@ class MasterFiles:
         copy = LocalCopy(stamp, now_ns, now_ns, file.sha256)
         return Examined(exchange, run, judged.verdict, None, file, judged, version, copy)
 
+    def _checked_ns(self, exchange: str) -> int:
+        """When the host's file was last looked at with success; 0: never."""
+        held = self._local.held(exchange)
+        copies = (self._local.copy(exchange), held.copy if held else None)
+        return max(copy.checked_ns if copy else 0 for copy in copies)
+
+    def _waiting(self, found: Examined) -> Held | None:
+        """The version that waits for a person, if it is the one that was found."""
+        held = self._local.held(found.exchange)
+        assert found.copy is not None
+        same = found.verdict.decision == "held" and held is not None and held.copy.sha256 == found.copy.sha256
+        return held if same else None
+
+    def _as_it_waits(self, found: Examined) -> Examined:
+        """A version that waits already does so under its own run, which people were told, and is no news."""
+        held = self._waiting(found)
+        if held is None:
+            return found
+        assert found.file is not None
+        assert found.judged is not None
+        still = Verdict("held", f"still held: {held.reason}", "info")
+        return msgspec.structs.replace(
+            found,
+            run=held.run,
+            verdict=still,
+            file=msgspec.structs.replace(found.file, run=held.run),
+            judged=msgspec.structs.replace(found.judged, verdict=still),
+        )
+
     def _put_away(self, found: Examined) -> None:
         """Keep what was taken in, hold what waits, throw away what failed."""
         assert found.version is not None
         assert found.copy is not None
         if found.verdict.decision == "held":
-            held = Held(found.run, found.verdict.reason, found.copy.checked_ns, found.copy)
-            self._local.hold(found.exchange, found.version, held)
+            held = self._waiting(found) or Held(found.run, found.verdict.reason, found.copy.checked_ns, found.copy)
+            self._local.hold(found.exchange, found.version, msgspec.structs.replace(held, copy=found.copy))
         elif found.verdict.decision == "failed":
-            self._throw_away(found)
+            _throw_away(found)
         else:
             self._local.keep(found.exchange, found.version, found.copy)
             self._local.release(found.exchange)
-
-    def _throw_away(self, found: Examined) -> None:
-        if found.version is not None:
-            found.version.unlink(missing_ok=True)
-        self._mend(found.exchange)
 
     def _mend(self, exchange: str) -> None:
         """A file in force that is damaged or gone is replaced by the newest backup that can be read."""
@@ -290,7 +315,7 @@ class MasterFiles:
             path = self._local.path(exchange)
             if not path.exists() or not _is_readable(exchange, path.read_bytes()):
                 backup, content = self._readable_backup(exchange)
-                self._local.put_back(exchange, content)
+                self._local.put_back(exchange, content, self._clock.now_ns())
                 logger.warning("%s: the local file was damaged, %s is in its place", exchange, backup.name)
 
     def _readable_backup(self, exchange: str) -> tuple[Path, bytes]:
@@ -330,6 +355,11 @@ class MasterFiles:
 def run_name(exchange: str, now_ns: int) -> str:
     """The name of a look at an exchange's file, for people: what, and when in Korea."""
     return f"{exchange}-{kst_datetime(now_ns):%Y%m%dT%H%M%S}"
+
+
+def _throw_away(found: Examined) -> None:
+    if found.version is not None:
+        found.version.unlink(missing_ok=True)
 
 
 def _is_readable(exchange: str, content: bytes) -> bool:

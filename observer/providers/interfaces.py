@@ -39,7 +39,11 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
-    """Open, high, low, close and volume of a day (`start_ns` its midnight KST) or of a minute; `value` in won."""
+    """Open, high, low, close and volume of a day (`start_ns` its midnight KST) or of a minute; `value` in won.
+
+    `base_price` is what the exchange compares the day's prices with: the close before it, but for splits and their
+    like. None where it is not told.
+    """
 
     symbol: str
     start_ns: int
@@ -49,6 +53,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     close: float
     volume: float
     value: float
+    base_price: float | None = None
 
 
 class PastTrade(msgspec.Struct, frozen=True, gc=False):

@@ -33,7 +33,7 @@ class SectorSource(Protocol):
 class KisCodes:
     """KIS's sector codes, as far as they are worth something (`SectorSource`).
 
-    An unsure code is told too, with its confidence: it is better than nothing when nobody else knows.
+    An unsure code is told too, with its confidence: it is better than nothing while nobody else knows.
     """
 
     name: SectorSourceName = "kis_code"

@@ -1,8 +1,4 @@
-"""Yahoo's sectors by way of yfinance: whole markets by its screener, and single symbols for what is left.
-
-One query for each exchange and sector, 250 symbols a call: the rows do not hold the sector, it is known from the query
-(upbit-kiwoom.md section 4). That is 100 to 200 calls for all markets; single look-ups would be some 40,000. Yahoo's
-sectors are Morningstar's, mapped by name.
+"""The door to Yahoo, by way of yfinance: pages of its screener, and profiles of single symbols.
 
 Every request that yfinance sends, also those for its cookie and crumb, waits for the same token bucket. Its own retries
 are off; ours are here, and a circuit breaker ends it all when Yahoo has stopped answering.
@@ -10,7 +6,7 @@ are off; ours are here, and a circuit breaker ends it all when Yahoo has stopped
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Final, TypeVar
@@ -36,22 +32,17 @@ from observer.errors import (
     RateExceededError,
     TransportError,
 )
-from observer.providers.answer_cache import AnswerCache
 from observer.providers.token_bucket import TokenBucket
-from observer.providers.yahoo_symbols import SCREENED_EXCHANGES, yahoo_symbol
-from observer.reference.sectors import VOCABULARIES, Finding, Region, SectorSourceName, Security, sector_in
 
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE: Final = 250  # the most that the screener gives
-CONFIDENCE: Final = 0.9  # the same words as GICS, drawn a little otherwise: declared, not measured
 _PROFILES: Final = "/v10/finance/quoteSummary/"
 _PROFILE_URL: Final = f"https://query2.finance.yahoo.com{_PROFILES}"
 _NOT_FOUND: Final = 404
 _SERVER_ERRORS: Final = range(500, 600)
 _REFUSALS: Final = frozenset({401, 403, 429})  # Yahoo refuses who asks too much in each of these ways
 _JITTER_SHARE: Final = 0.25
-_PAGES_MAX: Final = 200  # 50,000 symbols of one sector on one exchange: no market is that large
 
 Result = TypeVar("Result")
 
@@ -144,6 +135,7 @@ class YahooDoor:
             throw_new_error_on_trip=False,
         )
         self.retries = 0
+        self._last_failure = ""
         cookies.mkdir(parents=True, exist_ok=True)
         yfinance.cache.set_cache_location(str(cookies.resolve()))
         YfConfig.network.retries = 0
@@ -173,7 +165,8 @@ class YahooDoor:
                 session=self._session,
             )
 
-        return _shaped(await self._ask(f"screener {exchange} {sector}", ask), ScreenerPage)
+        name = f"screener {exchange} {sector}"
+        return _shaped(name, await self._ask(name, ask), ScreenerPage)
 
     async def profile(self, symbol: str) -> Profile | None:
         """What Yahoo says of a symbol; None when it does not know it.
@@ -186,12 +179,16 @@ class YahooDoor:
             wanted = {"modules": "assetProfile", "formatted": "false", "symbol": symbol}
             return YfData(session=self._session).get_raw_json(_PROFILE_URL + symbol, params=wanted)
 
+        name = f"profile {symbol}"
         try:
-            answer = _shaped(await self._ask(f"profile {symbol}", ask), _ProfileAnswer)
+            answer = _shaped(name, await self._ask(name, ask), _ProfileAnswer)
         except _NotFoundError:
             return None
         results = answer.quote_summary.result
-        return results[0].profile if results else None
+        if not results:
+            return None
+        said = results[0].profile or _AssetProfile()
+        return Profile(said.sector or "", said.industry or "")
 
     async def _ask(self, name: str, ask: Callable[[], object]) -> object:
         """One answer, after as many attempts as the settings allow.
@@ -216,8 +213,12 @@ class YahooDoor:
     async def _attempt(self, name: str, ask: Callable[[], object]) -> object:
         try:
             return await asyncio.to_thread(self._breaker.call, _translated, name, ask)
+        except ProviderError as error:
+            self._last_failure = str(error)
+            raise
         except pybreaker.CircuitBreakerError as error:
-            text = f"{name}: Yahoo failed {self._settings.failures_max} times in a row and is left alone"
+            failures = f"failed {self._settings.failures_max} times in a row, last {self._last_failure},"
+            text = f"{name}: Yahoo {failures} and is left alone"
             raise CircuitOpenError(text, call=name) from error
 
     def _wait_for_permit(self) -> None:
@@ -238,8 +239,13 @@ class _NotFoundError(ProviderError):
     """Yahoo does not know the symbol; an answer, not a failure."""
 
 
+class _AssetProfile(msgspec.Struct, frozen=True):
+    sector: str | None = None
+    industry: str | None = None
+
+
 class _ProfileResult(msgspec.Struct, frozen=True, rename={"profile": "assetProfile"}):
-    profile: Profile = Profile()
+    profile: _AssetProfile | None = None
 
 
 class _ProfileResults(msgspec.Struct, frozen=True):
@@ -278,99 +284,8 @@ def _refusal(name: str, error: HTTPError) -> ProviderError:
     return kind(f"{name}: HTTP {status}", call=name, code=str(status))
 
 
-def _shaped(answer: object, shape: type[Result]) -> Result:
+def _shaped(name: str, answer: object, shape: type[Result]) -> Result:
     try:
         return msgspec.convert(answer, shape)
     except msgspec.ValidationError as error:
-        raise MalformedError(f"Yahoo: {error}") from error
-
-
-class YahooScreener:
-    """The screener as a `SectorSource`: asks for whole exchanges, and tells of those that are wanted."""
-
-    name: SectorSourceName = "yahoo_screener"
-
-    def __init__(self, door: YahooDoor, cache: AnswerCache, clock: Clock) -> None:
-        self._door = door
-        self._cache = cache
-        self._clock = clock
-
-    async def findings(self, region: Region, wanted: Sequence[Security]) -> AsyncIterator[Sequence[Finding]]:
-        """A portion for each exchange and sector.
-
-        Raises:
-            ProviderError: Yahoo does not answer.
-        """
-        by_symbol = {symbol: security for security in wanted if (symbol := yahoo_symbol(security)) is not None}
-        if not by_symbol:
-            return
-        for exchange in SCREENED_EXCHANGES[region]:
-            for word in VOCABULARIES["yahoo"]:
-                listed = await self._listed(exchange, word)
-                sector = sector_in("yahoo", word)
-                found = [
-                    Finding(by_symbol[symbol], self.name, sector, CONFIDENCE, word)
-                    for symbol in listed
-                    if symbol in by_symbol
-                ]
-                if found:
-                    yield found
-
-    async def _listed(self, exchange: str, sector: str) -> Sequence[str]:
-        question = f"screener/{exchange}/{sector}"
-        known = self._cache.get(question, self._clock.now_ns())
-        if known is not None:
-            return known
-        symbols: dict[str, None] = {}
-        seen = 0
-        for _ in range(_PAGES_MAX):
-            page = await self._door.screen(exchange, sector, seen)
-            symbols.update((quote.symbol, None) for quote in page.quotes)
-            seen += len(page.quotes)
-            if seen >= page.total or not page.quotes:
-                break
-        if seen < page.total:
-            raise MalformedError(f"the screener gave {seen} of {page.total} symbols of {exchange} {sector}")
-        self._cache.put(question, tuple(symbols), self._clock.now_ns())
-        return tuple(symbols)
-
-
-class YahooProfiles:
-    """Single look-ups as a `SectorSource`: the last resort, and the only one whose "not found" is an answer."""
-
-    name: SectorSourceName = "yahoo_profile"
-
-    def __init__(self, door: YahooDoor, cache: AnswerCache, clock: Clock) -> None:
-        self._door = door
-        self._cache = cache
-        self._clock = clock
-
-    async def findings(self, region: Region, wanted: Sequence[Security]) -> AsyncIterator[Sequence[Finding]]:  # noqa: ARG002
-        """One security at a time; without a sector where Yahoo knows none, or does not cover the exchange.
-
-        Raises:
-            ProviderError: Yahoo does not answer.
-        """
-        for security in wanted:
-            symbol = yahoo_symbol(security)
-            profile = await self._profile(symbol) if symbol else None
-            yield [self._finding(security, profile or Profile())]
-
-    def _finding(self, security: Security, profile: Profile) -> Finding:
-        try:
-            sector = sector_in("yahoo", profile.sector) if profile.sector else None
-        except DataFileError:
-            logger.warning("Yahoo has a new sector: %r, of %s", profile.sector, security.symbol)
-            sector = None
-        confidence = CONFIDENCE if sector else 0.0
-        return Finding(security, self.name, sector, confidence, profile.sector, profile.industry)
-
-    async def _profile(self, symbol: str) -> Profile | None:
-        question = f"profile/{symbol}"
-        known = self._cache.get(question, self._clock.now_ns())
-        if known is not None:
-            return Profile(*known)
-        profile = await self._door.profile(symbol)
-        words = (profile.sector, profile.industry) if profile else ()
-        self._cache.put(question, words, self._clock.now_ns())
-        return profile
+        raise MalformedError(f"{name}: {error}", call=name) from error

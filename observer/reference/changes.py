@@ -20,6 +20,7 @@ from observer.reference.listings import VALUES, Listing
 KnownListings = Mapping[str, tuple[Listing, bool]]
 
 _SECONDS_PER_DAY: Final = 86_400
+_NOTABLE_PERCENT: Final = 0.1
 _COMPARED: Final = tuple(field for field in Listing.__struct_fields__ if field not in {"exchange", "symbol", *VALUES})
 
 
@@ -163,8 +164,8 @@ def verdict(
     """Whether a person must approve the changes of one exchange (requirement 000, 8.3; design.md 6.4).
 
     Many new listings are only normal the first time, when every listing is new. What a person `approved` is applied.
-    A file that grew much, or shrank and did lose listings, is applied with a warning; one that shrank and lost none
-    was only packed better (A.1: "download and verify").
+    A file that grew much, or shrank and did lose listings, is applied with a warning (A.1: "download and verify"); less
+    than a thousandth is no change of size (A.2): some listings come and go every day.
     """
     changes = tuple(changes)
     if approved:
@@ -183,8 +184,9 @@ def verdict(
     answer = Verdict("updated", _counted(changes), "info") if changes else _THE_SAME
     if growth_percent > settings.growth_warning_percent:
         return Verdict(answer.decision, f"{answer.reason}; the file grew by {growth_percent:.1f} %", "warning")
-    if shrink_percent > 0 and removed:
-        reason = f"{answer.reason}; {removed} listings removed, and the file is {shrink_percent:.2f} % smaller"
+    if shrink_percent >= _NOTABLE_PERCENT and removed:
+        listings = f"{removed} listing{'s' if removed != 1 else ''}"
+        reason = f"{answer.reason}; {listings} removed, and the file is {shrink_percent:.2f} % smaller"
         return Verdict(answer.decision, reason, "warning")
     return answer
 

@@ -68,14 +68,30 @@ def _tracking_error(differences: Sequence[float], window: int) -> float | None:
 # --- which days to ask for -----------------------------------------------------------------------------------
 
 
-def span_to_ask(measured_on: date | None, listed_on: date | None, last: date) -> NavSpan | None:
-    """The days to ask for up to `last`: all that the longest window needs for a fund that was never measured, for
-    another what came since, with some days again. None when there is nothing yet.
+def spans_to_ask(
+    stored: Sequence[date], measured_on: date | None, listed_on: date | None, last: date
+) -> tuple[NavSpan, ...]:
+    """The days to ask for up to `last`, newest span first: all that the longest window needs of a fund that was never
+    measured; of another what came since, with some days again, and what is missing before the days that are `stored`.
+    None when there is nothing yet.
+
+    That a fund was measured does not say that its days came: an answer may have been empty.
     """
-    first = window_begin(last)
-    for bound in (listed_on, None if measured_on is None else measured_on - _OVERLAP):
-        first = first if bound is None else max(first, bound)
-    return NavSpan(first, last) if first <= last else None
+    begin = window_begin(last) if listed_on is None else max(window_begin(last), listed_on)
+    held = sorted(day for day in stored if begin <= day <= last)
+    if begin > last or measured_on is None or not held:
+        return (NavSpan(begin, last),) if begin <= last else ()
+    recent = NavSpan(max(begin, min(measured_on, held[-1]) - _OVERLAP), last)
+    unbroken_from = held[-1]
+    for day in reversed(held):
+        if unbroken_from - day > _OVERLAP:
+            break
+        unbroken_from = day
+    if unbroken_from - begin <= _OVERLAP:
+        return (recent,)
+    if unbroken_from >= recent.first:
+        return (NavSpan(begin, last),)
+    return recent, NavSpan(begin, unbroken_from - timedelta(days=1))
 
 
 def rest_of(span: NavSpan, oldest: date) -> NavSpan | None:

@@ -81,7 +81,7 @@ class FundReport(msgspec.Struct, frozen=True):
 
 
 def report(
-    funds: Sequence[Fund], ended: Mapping[str, FundJobEnded], due_ns: Mapping[FundJob, int], now_ns: int
+    funds: Sequence[Fund], ended: Mapping[FundJob, FundJobEnded], due_ns: Mapping[FundJob, int], now_ns: int
 ) -> FundReport:
     """The report on the active funds; `due_ns` is when each job should have begun last."""
     active = [fund for fund in funds if fund.active]

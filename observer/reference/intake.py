@@ -42,7 +42,7 @@ class UnreadableLine(Protocol):
 
 
 class MasterFile(msgspec.Struct, frozen=True):
-    """One exchange's file, read: its records, what could not be read of it, its size and digest, and when it was.
+    """One exchange's file, read: its records, what could not be read of it, size and digest of its content, and when.
 
     `run` names the look at it; the spans are machine seconds.
     """
@@ -94,7 +94,7 @@ def judge(
 ) -> Judged:
     """The verdict on the file, and how its listings differ from what is known.
 
-    `old_size_bytes` is the published size of the version before, None for the first. A file of which too much is
+    `old_size_bytes` is the size of the content of the version before, None for the first. A file of which too much is
     unreadable, or that has no record at all, fails: not even a person can approve it. A listing that an unreadable
     line names is not removed: it is there, only not legible.
 

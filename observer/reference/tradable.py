@@ -12,6 +12,8 @@ import msgspec
 from observer.errors import ConfigError, DataFileError, ProviderError
 
 NOT_TRADED: Final = ("index", "warrant")  # kinds of securities
+# In Korea the group tells: warrants on other securities (ELW), warrants and rights to subscribe (신주인수권증권, 증서).
+NOT_TRADED_GROUPS: Final = ("EW", "SW", "SR")
 
 
 class Tradable(msgspec.Struct, frozen=True, gc=False):

@@ -1,31 +1,25 @@
-"""Which of the day's jobs are due. A job is done once a day; what was missed is made up for in order."""
+"""Which of the day's jobs are due. What was missed is made up for in order, and what failed is tried again."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Mapping
+from typing import Generic, TypeVar
 
 import msgspec
 
+Name = TypeVar("Name", bound=str)
 
-class Job(msgspec.Struct, frozen=True):
-    """Something to be done once a day, from `at_ns` (UTC) on."""
 
-    name: str
+class Job(msgspec.Struct, Generic[Name], frozen=True):
+    """Something to be done once, from `at_ns` (UTC) on."""
+
+    name: Name
     at_ns: int
 
 
-def due_jobs(jobs: Iterable[Job], done: Container[str], now_ns: int) -> tuple[Job, ...]:
-    """The jobs whose time has come and that are not among the `done` names of the day, earliest first.
+def due_jobs(tries_ns: Mapping[Job[Name], int], now_ns: int) -> tuple[Job[Name], ...]:
+    """Of the jobs that are to be done, by when each is to be tried next, those whose time has come, earliest first.
 
-    Jobs of the same moment keep the order in which they were given. A process that starts late gets all it missed.
+    The order is that of the jobs, however late one of them is tried; jobs of the same moment keep the one in which they
+    were given. A process that starts late gets all it missed.
     """
-    due = (job for job in jobs if job.at_ns <= now_ns and job.name not in done)
-    return tuple(sorted(due, key=_moment))
-
-
-def next_job(jobs: Iterable[Job], done: Container[str], now_ns: int) -> Job | None:
-    """The job to wait for: the earliest whose time is still to come; None when there is none today."""
-    coming = (job for job in jobs if job.at_ns > now_ns and job.name not in done)
-    return min(coming, key=_moment, default=None)
-
-
-def _moment(job: Job) -> int:
-    return job.at_ns
+    due = (job for job, at_ns in tries_ns.items() if at_ns <= now_ns)
+    return tuple(sorted(due, key=lambda job: job.at_ns))

@@ -5,7 +5,7 @@ The documents add up the snapshots' volumes; these are cumulative, so the last o
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,8 @@ from bus.events import ContextSynced, UniverseMember
 from observer.selection.indicators import ratio
 from observer.selection.settings import SelectionSettings
 from observer.selection.triggers import Candidate, expiry, score
+
+THRESHOLD_FACTOR: Final = 1.5  # of the averages (requirement 004, Baseline metrics)
 
 
 class OpeningPoint(NamedTuple):
@@ -33,6 +35,16 @@ class Baseline(msgspec.Struct, frozen=True):
     snapshots: int
     average_volume: float
     average_volatility: float
+
+    @property
+    def volume_threshold(self) -> float:
+        """From where on a volume is out of the ordinary."""
+        return self.average_volume * THRESHOLD_FACTOR
+
+    @property
+    def volatility_threshold(self) -> float:
+        """From where on a volatility is."""
+        return self.average_volatility * THRESHOLD_FACTOR
 
 
 class Mover(msgspec.Struct, frozen=True):
@@ -91,6 +103,8 @@ def synced_event(base: Baseline, session_date: str, synced_ns: int) -> ContextSy
         average_volume=base.average_volume,
         average_volatility=base.average_volatility,
         degraded=base.symbols == 0,
+        volume_threshold=base.volume_threshold,
+        volatility_threshold=base.volatility_threshold,
     )
 
 

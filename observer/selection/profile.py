@@ -3,44 +3,80 @@
 The written rule for a volume surge compares the day so far with a whole average day, so it can fire only late
 (design.md 6.8). Against the average *by this time of day* it fires when it happens. The averages come from what Track A
 stored on earlier days; a day that opens late or closes early is compared with none.
+
+A snapshot tells the volume by the moment it came, and Track A takes it at the beginning of its interval. So a profile
+is made of the mean volumes at the mean times at which they were seen, and nothing is said of a moment before the first.
 """
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Final
 
 import msgspec
 
+from bus.events import SharesAdjusted
+from observer.selection.base_price import factor_since
 from observer.selection.settings import ProfileSettings
 
 _NS_PER_S: Final = 1_000_000_000
-BUCKET_S: Final = 600  # Track A's interval: every day has a snapshot in every bucket
-BUCKETS: Final = 24 * 3600 // BUCKET_S
+BUCKET_S: Final = 600  # what Track A saw in the same ten minutes of several days is one point of a profile
 
 
-class BucketVolume(msgspec.Struct, frozen=True, gc=False):
-    """A symbol's mean cumulative volume (shares) at the end of bucket `bucket` of the day, over `days` days."""
+class SeenVolume(msgspec.Struct, frozen=True, gc=False):
+    """A symbol's cumulative volume (shares) as it was last seen in a bucket of a session: `at_s` after midnight KST."""
+
+    symbol: str
+    session_date: str
+    bucket: int
+    at_s: float
+    volume: float
+
+
+class MeanVolume(msgspec.Struct, frozen=True, gc=False):
+    """A symbol's mean cumulative volume (shares) at the mean time `at_s` (after midnight KST) at which it was last seen
+    in a bucket of the day, over `days` days.
+    """
 
     symbol: str
     bucket: int
+    at_s: float
     volume: float
     days: int
 
 
-Profile = Sequence[float]
-"""Mean cumulative volume at the end of each bucket of the day, never falling."""
+def mean_volumes(
+    seen: Iterable[SeenVolume], adjustments: Mapping[str, Sequence[SharesAdjusted]]
+) -> Sequence[MeanVolume]:
+    """The means over the sessions, in the shares of after the symbols' adjustments, by symbol and bucket."""
+    found: defaultdict[tuple[str, int], list[SeenVolume]] = defaultdict(list)
+    for row in seen:
+        factor = factor_since(row.session_date, adjustments.get(row.symbol, ()))
+        found[row.symbol, row.bucket].append(msgspec.structs.replace(row, volume=row.volume / factor))
+    return [
+        MeanVolume(symbol, bucket, _mean([row.at_s for row in rows]), _mean([row.volume for row in rows]), len(rows))
+        for (symbol, bucket), rows in sorted(found.items())
+    ]
 
 
-def profiles_of(rows: Iterable[BucketVolume], settings: ProfileSettings) -> Mapping[str, Profile]:
-    """A profile of each symbol that was seen on enough days; rows of one symbol follow each other by bucket."""
-    profiles: dict[str, list[float]] = {}
+class Profile(msgspec.Struct, frozen=True):
+    """Mean cumulative volumes, never falling, at rising times in seconds after midnight KST."""
+
+    at_s: tuple[float, ...]
+    volumes: tuple[float, ...]
+
+
+def profiles_of(rows: Iterable[MeanVolume], settings: ProfileSettings) -> Mapping[str, Profile]:
+    """A profile of each symbol that was seen on enough days; rows of one symbol come in the order of their buckets."""
+    points: defaultdict[str, list[MeanVolume]] = defaultdict(list)
     for row in rows:
-        if row.days < settings.days_min:
-            continue
-        profile = profiles.setdefault(row.symbol, [])
-        reached = profile[-1] if profile else 0.0
-        profile.extend([reached] * (row.bucket - len(profile)))
-        profile.append(max(reached, row.volume))
-    return {symbol: tuple(profile) + (profile[-1],) * (BUCKETS - len(profile)) for symbol, profile in profiles.items()}
+        if row.days >= settings.days_min:
+            points[row.symbol].append(row)
+    return {
+        symbol: Profile(tuple(row.at_s for row in found), tuple(accumulate((row.volume for row in found), max)))
+        for symbol, found in points.items()
+    }
 
 
 class EarlierDays(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,22 +89,24 @@ class EarlierDays(msgspec.Struct, frozen=True, kw_only=True):
     profiles: Mapping[str, Profile] = {}
     trade_volumes: Mapping[str, float] = {}
 
-
-class Moment(msgspec.Struct, frozen=True):
-    """A time of day as a place between two buckets' ends: `share` of the way from `bucket - 1` to `bucket`."""
-
-    bucket: int
-    share: float
+    def time_of_day_s(self, now_ns: int) -> float:
+        """A moment of the day, in seconds after its midnight."""
+        return (now_ns - self.midnight_ns) / _NS_PER_S
 
 
-def moment_of(now_ns: int, midnight_ns: int) -> Moment:
-    """The place of a moment of the day that began at `midnight_ns`."""
-    bucket, into_ns = divmod(now_ns - midnight_ns, BUCKET_S * _NS_PER_S)
-    return Moment(min(max(bucket, 0), BUCKETS - 1), into_ns / (BUCKET_S * _NS_PER_S))
+def volume_by(profile: Profile, at_s: float) -> float | None:
+    """The mean cumulative volume by that time of day, in shares: between two points it grows evenly, after the last it
+    stays. None before the first.
+    """
+    times_s, volumes = profile.at_s, profile.volumes
+    after = bisect_right(times_s, at_s)
+    if after == 0:
+        return None
+    if after == len(times_s):
+        return volumes[-1]
+    before_s, before = times_s[after - 1], volumes[after - 1]
+    return before + (volumes[after] - before) * (at_s - before_s) / (times_s[after] - before_s)
 
 
-def volume_by(profile: Profile, moment: Moment) -> float:
-    """The mean cumulative volume by that moment, in shares."""
-    end = profile[moment.bucket]
-    start = profile[moment.bucket - 1] if moment.bucket else 0.0
-    return start + (end - start) * moment.share
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -23,6 +23,7 @@ from bus.events import (
     UniverseMember,
 )
 from observer.selection.churn import is_rapid
+from observer.selection.claims import Claims
 from observer.selection.places import (
     AllocationStrategy,
     Assign,
@@ -35,7 +36,7 @@ from observer.selection.places import (
     restore_by_account,
 )
 from observer.selection.places_told import PlacesTold, taken_over
-from observer.selection.profile import EarlierDays, moment_of, volume_by
+from observer.selection.profile import EarlierDays, volume_by
 from observer.selection.settings import SelectionSettings
 from observer.selection.sights import Sights
 from observer.selection.slots import allocate, refusal, unpin
@@ -65,6 +66,7 @@ class Selector:
         settings: of the whole selection.
         strategy: which account gives the next place.
         earlier: what is known of earlier days.
+        sweep_interval_s: how far the sweeps are apart.
     """
 
     def __init__(
@@ -74,12 +76,14 @@ class Selector:
         settings: SelectionSettings,
         strategy: AllocationStrategy = "round_robin",
         earlier: EarlierDays = NOTHING_EARLIER,
+        sweep_interval_s: float = 600.0,
     ) -> None:
         self._sights = Sights(members, settings.triggers.velocity_window_seconds, earlier)
         self._settings = settings
         self._rules = TriggerRules(settings.triggers)
         self._earlier = earlier
         self._spells = Spells()
+        self._claims = Claims(settings.triggers, sweep_interval_s)
         places = {account: min(count, settings.slots.max_slots) for account, count in capacities.items()}
         self._state: SlotState = empty_slots(places, strategy)
         self._churning = False
@@ -101,6 +105,11 @@ class Selector:
     def wanted(self) -> tuple[str, ...]:
         """The symbols that hold places, most important first: what the stream is to carry."""
         return restore(self._state)
+
+    @property
+    def waiting(self) -> AbstractSet[str]:
+        """Who deserves a place and has none."""
+        return self._state.waiting.keys()
 
     @property
     def wanted_by_account(self) -> Mapping[str, Sequence[str]]:
@@ -162,12 +171,19 @@ class Selector:
 
     def evaluate_all(self, now_ns: int) -> Sequence[Event]:
         """Look at every symbol of the universe that was seen: after a sweep."""
-        return self._evaluate(self._sights.members, now_ns)
+        fired = self._fired(self._sights.members, now_ns)
+        self._claims.take([], now_ns)  # those of the sweep before are over
+        decided = self._decide(fired, now_ns)
+        seated = self._state.symbols
+        self._claims.take([candidate for candidate in fired if candidate.symbol not in seated], now_ns)
+        return decided
 
     def evaluate_held(self, now_ns: int) -> Sequence[Event]:
         """Look at the symbols that hold places: between sweeps, when only they are seen."""
         held = [place.candidate.symbol for place in self._state.places if place.candidate is not None]
-        return self._evaluate(held, now_ns)  # in the order of the places: a set's differs from process to process
+        return self._decide(
+            self._fired(held, now_ns), now_ns
+        )  # in the order of the places: a set's is another each time
 
     def keep_wishes(self, symbols: Iterable[str], now_ns: int) -> Sequence[Event]:
         """The wishes of earlier days, in the order of asking: whoever is not in this day's universe waits."""
@@ -207,7 +223,7 @@ class Selector:
             return self._refused(wish, "all_places_pinned", now_ns)
         self._state = state
         fired = [fired_event(wish, now_ns)] if is_news else []
-        events = [*fired, *(decided_event(decision, now_ns) for decision in decisions)]
+        events = [*fired, *(self._told(decision, now_ns) for decision in decisions)]
         return Wished(place.slot, events, is_news) if place else Wished(None, events, is_news, waits_for)
 
     def _waits_for(self, symbol: str) -> WaitReason:
@@ -217,7 +233,7 @@ class Selector:
         return self._sights.dropped.get(symbol, "all_places_pinned")
 
     def _refused(self, wish: Candidate, reason: Literal["delisted", "all_places_pinned"], now_ns: int) -> NotWished:
-        refused = decided_event(refusal(self._state, wish, reason), now_ns)
+        refused = self._told(refusal(self._state, wish, reason), now_ns)
         pinned = "all places are pinned: unpin one first"
         return NotWished("no_place", pinned if reason != "delisted" else f"{wish.symbol} is delisted", [refused])
 
@@ -229,7 +245,7 @@ class Selector:
         place = self._state.place_of(symbol)
         self._state, decisions = unpin(self._state, symbol, self._settings.slots, now_ns)
         freed = place.slot if place is not None and decisions else None
-        return Wished(freed, [decided_event(decision, now_ns) for decision in decisions])
+        return Wished(freed, [self._told(decision, now_ns) for decision in decisions])
 
     def close(self, at_ns: int, reason: CloseReason = "closed") -> Sequence[Event]:
         """Release every place: the day is over, or was when nobody saw its end."""
@@ -238,14 +254,13 @@ class Selector:
         self._state = msgspec.structs.replace(self._state, places=places)
         return [SlotReleased(slot, held_by.symbol, at_ns, held_by.score, reason) for slot, held_by in held]
 
-    def _evaluate(self, symbols: Iterable[str], now_ns: int) -> Sequence[Event]:
-        fired = self._fired(symbols, now_ns)
-        begun = self._spells.begun(fired, now_ns)
+    def _decide(self, fired: Sequence[Candidate], now_ns: int) -> Sequence[Event]:
+        begun = self._spells.begun([*fired, *self._claims.standing(now_ns)], now_ns)
         return [*(fired_event(candidate, now_ns) for candidate in begun), *self._allocate(fired, now_ns)]
 
     def _fired(self, symbols: Iterable[str], now_ns: int) -> list[Candidate]:
         """The candidates among these symbols; the trade rates start anew."""
-        moment = moment_of(now_ns, self._earlier.midnight_ns)
+        at_s = self._earlier.time_of_day_s(now_ns)
         profiles, members, sights = self._earlier.profiles, self._sights.members, self._sights.by_symbol
         evaluate = self._rules.evaluate
         fired: list[Candidate] = []
@@ -255,14 +270,19 @@ class Selector:
                 continue
             profile = profiles.get(symbol)
             if profile is not None:
-                sight.average_volume_by_now = volume_by(profile, moment) * sight.shares_factor
+                usual = volume_by(profile, at_s)
+                sight.average_volume_by_now = None if usual is None else usual * sight.shares_factor
             fired.extend(evaluate(member, sight, now_ns))
             sight.trades_per_second = None
         return fired
 
     def _allocate(self, candidates: Iterable[Candidate], now_ns: int) -> list[Event]:
         self._state, decisions = self._allocated(candidates, now_ns)
-        return [*(decided_event(decision, now_ns) for decision in decisions), *self._churn_changes(now_ns)]
+        self._claims.drop(self._state.symbols)
+        return [*(self._told(decision, now_ns) for decision in decisions), *self._churn_changes(now_ns)]
+
+    def _told(self, decision: Decision, now_ns: int) -> Event:
+        return decided_event(decision, now_ns, self.places)
 
     def _churn_changes(self, now_ns: int) -> Iterable[Event]:
         """That the guard against churn stepped in, or stepped back."""
@@ -274,7 +294,7 @@ class Selector:
             yield ChurnGuardChanged(now_ns, rapid, churn.count(now_ns, settings), threshold)
 
     def _allocated(self, candidates: Iterable[Candidate], now_ns: int) -> tuple[SlotState, Sequence[Decision]]:
-        wanted = [*candidates, *self._wished(now_ns), *self._fillers]
+        wanted = [*candidates, *self._claims.standing(now_ns), *self._wished(now_ns), *self._fillers]
         return allocate(self._state, wanted, now_ns, self._settings.slots, self._sights.dropped, self._closed)
 
     def _wished(self, now_ns: int) -> Iterable[Candidate]:
@@ -285,8 +305,8 @@ class Selector:
                 yield from self._rules.evaluate(member, _WISHED, now_ns)
 
 
-def decided_event(decision: Decision, now_ns: int) -> Event:
-    """A decision as the fact that it is."""
+def decided_event(decision: Decision, now_ns: int, places: int) -> Event:
+    """A decision about these many places as the fact that it is."""
     match decision:
         case Assign(slot, candidate, replaced, reason):
             return SlotAssigned(slot, candidate.symbol, now_ns, candidate.kind, candidate.score, reason, replaced)
@@ -303,4 +323,5 @@ def decided_event(decision: Decision, now_ns: int) -> Event:
                 reason,
                 candidate.measure,
                 candidate.market_cap_krw,
+                places,
             )

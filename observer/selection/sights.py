@@ -98,9 +98,13 @@ class Sight:
         self.cumulative_volume, self.seen_ns = streamed.cumulative_volume, streamed.receive_time_ns
         if streamed.cumulative_trades:
             self.trade_volume = streamed.cumulative_volume / streamed.cumulative_trades
-        if self.high is None or high > self.high:
+        self.see_range(high, low)
+
+    def see_range(self, high: float | None, low: float | None) -> None:
+        """The day's range is at least this one: whoever tells it may be older than what was seen last."""
+        if self.high is None or (high is not None and high > self.high):
             self.high = high
-        if self.low is None or low < self.low:
+        if self.low is None or (low is not None and low < self.low):
             self.low = low
 
 
@@ -138,7 +142,7 @@ class Sights:
             self._adjust(sight, snapshot)
         sight.see_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
         sight.see_traded(snapshot.cumulative_volume, snapshot.receive_time_ns)
-        sight.high, sight.low = snapshot.high, snapshot.low
+        sight.see_range(snapshot.high, snapshot.low)
         sight.at_upper_limit = snapshot.upper_limit is not None and snapshot.price >= snapshot.upper_limit
         self._judge(snapshot.symbol, sight)
 

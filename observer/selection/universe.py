@@ -6,8 +6,9 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from bus.events import UniverseBuilt, UniverseMember
-from observer.selection.indicators import DayRow, average_true_range, average_volume
+from bus.events import DailyBar, SharesAdjusted, UniverseBuilt, UniverseMember
+from observer.selection.base_price import in_latest_shares
+from observer.selection.indicators import average_true_range, average_volume
 from observer.selection.settings import UniverseSettings
 
 KOREAN_STOCKS: Final = "kr_stocks"  # the requirement's name of the market KOSPI + KOSDAQ
@@ -50,7 +51,9 @@ class Security(Protocol):
 
 
 class History(msgspec.Struct, frozen=True):
-    """What the last days say of a symbol: close in won, average daily volume in shares, ATR in won."""
+    """What the last days say of a symbol: close of the previous session in won (None: it has no bar), average daily
+    volume in shares, ATR in won.
+    """
 
     previous_close: float | None
     average_volume_20d: float | None
@@ -79,14 +82,18 @@ class Universe(msgspec.Struct, frozen=True):
 NO_HISTORY: Final = History(None, None, None)
 
 
-def history_of(bars: Iterable[DayRow]) -> History:
-    """The history in daily bars, oldest first, of which the last is the previous session's."""
-    days = list(bars)
-    return History(days[-1].close if days else None, average_volume(days), average_true_range(days))
+def history_of(bars: Sequence[DailyBar], previous_session: str, adjustments: Sequence[SharesAdjusted] = ()) -> History:
+    """The history in a symbol's daily bars, oldest first and as traded, in the shares of after its `adjustments`.
+
+    A last bar of another session than the previous one has its part in the averages; its close is not the previous one.
+    """
+    days = [in_latest_shares(bar, adjustments) for bar in bars] if adjustments else bars
+    close = days[-1].close if days and days[-1].session_date == previous_session else None
+    return History(close, average_volume(days), average_true_range(days))
 
 
-def exclusion(security: Security, previous_close: float | None, settings: UniverseSettings) -> Exclusion | None:
-    """The first reason why a listing is not in the universe; None when it is."""
+def exclusion_by_kind(security: Security, settings: UniverseSettings) -> Exclusion | None:
+    """The first reason, whatever its price, why a listing is not in the universe; None when there is none."""
     reasons: tuple[tuple[Exclusion, bool], ...] = (
         ("not_a_share", security.group in _OTHER_GROUPS),
         ("etf", settings.exclude_etf and security.group in _ETF_GROUPS),
@@ -95,15 +102,19 @@ def exclusion(security: Security, previous_close: float | None, settings: Univer
         ("preferred", settings.exclude_preferred and security.preferred),
         ("suspended", settings.exclude_suspended and security.suspended),
         ("administrative", settings.exclude_managed and security.administrative),
-        ("no_close", previous_close is None),
-        ("low_close", (previous_close or 0.0) < settings.min_close_price),
     )
     return next((reason for reason, holds in reasons if holds), None)
 
 
-def eligible(security: Security, previous_close: float | None, settings: UniverseSettings) -> bool:
-    """Whether a listing with this close (won) of the previous session may be in the universe."""
-    return exclusion(security, previous_close, settings) is None
+def exclusion(security: Security, previous_close: float | None, settings: UniverseSettings) -> Exclusion | None:
+    """The first reason why a listing with this close (won) of the previous session is not in the universe; None when it
+    is.
+    """
+    if (reason := exclusion_by_kind(security, settings)) is not None:
+        return reason
+    if previous_close is None:
+        return "no_close"
+    return "low_close" if previous_close < settings.min_close_price else None
 
 
 def build(
@@ -111,15 +122,15 @@ def build(
 ) -> Universe:
     """The universe: the eligible listings by market capitalisation, largest first, then by symbol.
 
-    A listing without history (its bars could not be fetched, or it is new) is judged by its base price, which the
-    exchange sets to the previous close unless there was a corporate action; it has no averages, so no ratio of its own
-    can fire. A missing capitalisation counts as 0 and makes a warning (requirement 004, Edge Case 4), as fewer than
-    `min_symbol_count` members do; neither is an error.
+    A listing without a bar of the previous session (it could not be fetched, or the listing is new) is judged by its
+    base price, which the exchange sets to the previous close unless there was a corporate action. A missing
+    capitalisation counts as 0 and makes a warning (requirement 004, Edge Case 4), as fewer than `min_symbol_count`
+    members do; neither is an error.
     """
     chosen: list[tuple[Security, float]] = []
     excluded: Counter[Exclusion] = Counter()
     for security in securities:
-        close = previous_close(security, histories.get(security.symbol, NO_HISTORY))
+        close = judged_close(security, histories.get(security.symbol, NO_HISTORY).previous_close)
         reason = exclusion(security, close, settings)
         if reason is None and close is not None:
             chosen.append((security, close))
@@ -134,9 +145,11 @@ def build(
     return Universe(members, built, excluded, tuple(_warnings(chosen, settings)))
 
 
-def previous_close(security: Security, history: History) -> float | None:
-    """The close to judge by, in won: of the previous session, or the exchange's base price."""
-    return history.previous_close if history.previous_close is not None else security.base_price
+def judged_close(security: Security, close: float | None) -> float | None:
+    """The price to judge by, in won: the close of the previous session, or the exchange's base price where there is no
+    bar of that session.
+    """
+    return security.base_price if close is None else close
 
 
 def _warnings(chosen: Sequence[tuple[Security, float]], settings: UniverseSettings) -> Iterator[str]:
@@ -175,4 +188,5 @@ def _member(rank: int, security: Security, close: float, history: History, day: 
         previous_close=close,
         average_volume_20d=history.average_volume_20d,
         average_true_range_14d=history.average_true_range_14d,
+        close_is_base=history.previous_close is None,
     )

@@ -6,7 +6,7 @@ import msgspec
 
 from bus.events import UniverseMember
 from observer.selection.settings import UniverseSettings
-from observer.selection.universe import Security, exclusion
+from observer.selection.universe import Security, exclusion, judged_close
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -19,7 +19,7 @@ class Came(msgspec.Struct, frozen=True):
 
 class Left(msgspec.Struct, frozen=True):
     """A symbol of the earlier universe that is not in the later one. `reason` is an exclusion's, `delisted`, or
-    `unknown` where today's listings tell none: a close that was too low that day and is not any more, say.
+    `unknown` where today's listings tell none: it was suspended that day and is not any more, say.
     """
 
     symbol: str
@@ -55,9 +55,12 @@ def changes_between(
     earlier: Sequence[UniverseMember],
     later: Sequence[UniverseMember],
     listed: Mapping[str, Security],
+    closes: Mapping[str, float],
     settings: UniverseSettings,
 ) -> UniverseChanges:
-    """The changes from one universe to another; `listed` is what is listed now."""
+    """The changes from one universe to another; `listed` is what is listed now, `closes` are those that the later
+    universe was judged by.
+    """
     before = {member.symbol: member for member in earlier}
     after = {member.symbol: member for member in later}
     both = [(before[symbol], member) for symbol, member in after.items() if symbol in before]
@@ -66,7 +69,12 @@ def changes_between(
         stayed=len(both),
         came=[Came(member.symbol, member.name, member.rank) for member in later if member.symbol not in before],
         left=[
-            Left(member.symbol, member.name, member.rank, why_not(listed.get(member.symbol), settings))
+            Left(
+                member.symbol,
+                member.name,
+                member.rank,
+                why_not(listed.get(member.symbol), closes.get(member.symbol), settings),
+            )
             for member in earlier
             if member.symbol not in after
         ],
@@ -74,8 +82,10 @@ def changes_between(
     )
 
 
-def why_not(security: Security | None, settings: UniverseSettings) -> str:
-    """Why a listing is in no universe, as far as the listings tell (its close is the exchange's base price)."""
+def why_not(security: Security | None, close: float | None, settings: UniverseSettings) -> str:
+    """Why a listing with this close of the previous session (None: no bar tells it) is in no universe, as far as the
+    listings tell.
+    """
     if security is None:
         return "delisted"
-    return exclusion(security, security.base_price, settings) or "unknown"
+    return exclusion(security, judged_close(security, close), settings) or "unknown"

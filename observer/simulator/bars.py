@@ -57,13 +57,14 @@ def daily_bars(market: Market, now_ns: int, query: Query) -> Body:
     one_of(query, "FID_PERIOD_DIV_CODE", ("D",))
     if instrument is None:
         return {"output1": nothing(DAILY_SUMMARY), "output2": []}
-    bars = [
-        *finished_day(market, instrument.symbol, now_ns),
-        *market.daily_bars(instrument.symbol, adjusted=adjusted),
-    ]
-    # The change of a day is against the close before it; the oldest bar has none and shows no change.
-    closes_before = [*(bar.close_krw for bar in bars[1:]), *(bar.open_krw for bar in bars[-1:])]
-    rows = [_day_row(bar, before) for bar, before in zip(bars, closes_before, strict=True) if first <= bar.day <= last]
+    today = finished_day(market, instrument.symbol, now_ns)
+    past = market.daily_bars(instrument.symbol, adjusted=adjusted)
+    # The change of a day is against its base price: the close before it, but on the day of a split; the oldest bar has
+    # none and shows no change.
+    bases = [instrument.base_price_krw] * len(today)
+    bases += [*(bar.close_krw for bar in past[1:]), *(bar.open_krw for bar in past[-1:])]
+    bars = [*today, *past]
+    rows = [_day_row(bar, base) for bar, base in zip(bars, bases, strict=True) if first <= bar.day <= last]
     return {"output1": _daily_summary(market, instrument, now_ns), "output2": rows[:DAYS_PER_CALL]}
 
 
@@ -198,8 +199,8 @@ def _daily_summary(market: Market, instrument: Instrument, now_ns: int) -> Row:
     return row(DAILY_SUMMARY, fields)
 
 
-def _day_row(bar: DayBar, close_before_krw: int) -> Row:
-    difference_krw = bar.close_krw - close_before_krw
+def _day_row(bar: DayBar, base_krw: int) -> Row:
+    difference_krw = bar.close_krw - base_krw
     fields = {
         "stck_bsop_date": bar.day,
         "stck_clpr": str(bar.close_krw),

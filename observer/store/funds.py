@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Select, distinct, func, select, union
 
-from bus.events import AlertRaised, DailyBar, FundJobEnded, FundListed, FundNavDay, FundValued
+from bus.events import AlertRaised, DailyBar, FundJob, FundJobEnded, FundListed, FundNavDay, FundValued
 from observer.reference.etf import Fund
 from observer.store.reader import StoreReader
 from observer.store.tables import EVENT_TABLES, FUNDS
@@ -58,7 +58,7 @@ class FundReader(StoreReader):
         wanted = select(table).where(table.c.symbol == symbol, table.c.change != "same")
         return self._events(FundListed, wanted.order_by(table.c.listed_ns, table.c.stream, table.c.sequence))
 
-    def last_fund_jobs(self) -> dict[str, FundJobEnded]:
+    def last_fund_jobs(self) -> dict[FundJob, FundJobEnded]:
         """By job: its last end."""
         table = EVENT_TABLES[FundJobEnded]
         newest = select(table.c.job, func.max(table.c.ended_ns).label("ended_ns")).group_by(table.c.job).subquery()
@@ -104,8 +104,9 @@ class FundReader(StoreReader):
         with self._asking() as connection:
             return frozenset(connection.scalars(wanted))
 
-    def fund_ranges(self, session_date: str) -> Sequence[FundRange]:
-        """Of every active fund the highest and the lowest close of the 52 weeks up to that day: one statement.
+    def fund_ranges(self, session_date: str, group: str) -> Sequence[FundRange]:
+        """Of every active fund of a group the highest and the lowest close of the 52 weeks up to that day: one
+        statement.
 
         Closes are those of the daily bars and of the days with a net asset value; a day that is in both counts once.
         """
@@ -119,7 +120,7 @@ class FundReader(StoreReader):
                 func.min(closes.c.close),
             )
             .join(FUNDS, FUNDS.c.symbol == closes.c.symbol)
-            .where(FUNDS.c.active)
+            .where(FUNDS.c.active, FUNDS.c.group == group)
             .group_by(closes.c.symbol)
             .order_by(closes.c.symbol)
         )

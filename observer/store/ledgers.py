@@ -43,6 +43,13 @@ _REASONS: Final[dict[GapReason, str]] = {
     "restart": "restart",
     "moved": "moved",
 }
+# Why there was no place, as the requirement says it.
+_REFUSALS: Final = {
+    "all_places_hold_higher_scores": "SLOTS occupied by higher priority",
+    "not_above_threshold": "SLOTS occupied by priority that is not outscored by the replacement threshold",
+    "all_places_pinned": "SLOTS pinned",
+    "delisted": "Delisted",
+}
 
 
 def overflow_path(provider: str, session_date: str) -> str:
@@ -52,6 +59,7 @@ def overflow_path(provider: str, session_date: str) -> str:
 
 def overflow_line(overflow: SlotOverflowed) -> bytes:
     """One refusal, with its line end. `metadata` has the trigger's measure and the market value in won."""
+    slots = f"All {overflow.places} slots" if overflow.places else "All slots"
     measure = {_MEASURES[overflow.trigger]: overflow.measure} if overflow.trigger in _MEASURES else {}
     return _line(
         {
@@ -60,7 +68,7 @@ def overflow_line(overflow: SlotOverflowed) -> bytes:
             "trigger_type": overflow.trigger.upper(),
             "trigger_strength": overflow.strength,
             "priority_score": overflow.score,
-            "reason": overflow.reason,
+            "reason": _REFUSALS.get(overflow.reason, overflow.reason).replace("SLOTS", slots),
             "current_slot_min_score": overflow.lowest_score,
             "metadata": {**measure, "market_cap": _whole(overflow.market_cap_krw)},
         }

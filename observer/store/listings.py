@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, or_, select, union
 
 from bus.events import ListingChanged, MasterFileApproved, MasterFileChecked, SectorAssigned, UniverseMember
 from observer.reference.listings import Listing
-from observer.reference.tradable import NOT_TRADED, Tradable
+from observer.reference.tradable import NOT_TRADED, NOT_TRADED_GROUPS, Tradable
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import event_of
 from observer.store.tables import EVENT_TABLES, FUNDS, LISTINGS
@@ -63,6 +63,7 @@ class ListingReader:
             LISTINGS.c.active.is_(True),
             LISTINGS.c.suspended.is_(False),
             LISTINGS.c.security_type.not_in(NOT_TRADED),
+            LISTINGS.c.group.not_in(NOT_TRADED_GROUPS),
         )
         with self._asking() as connection:
             found = [Tradable(*row) for row in connection.execute(wanted.order_by(LISTINGS.c.symbol))]

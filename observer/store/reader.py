@@ -33,7 +33,7 @@ from bus.events import (
 from observer.gaps.intervals import Interval
 from observer.gaps.reconciliation import SymbolDay
 from observer.reference.listings import Listing
-from observer.selection.profile import BucketVolume
+from observer.selection.profile import MeanVolume
 from observer.store.continuity import (
     GapStory,
     SlotChange,
@@ -50,7 +50,7 @@ from observer.store.continuity import (
     triggers_fired,
 )
 from observer.store.decisions import decision_events, place_events, place_state_events, wishes_before
-from observer.store.earlier import bucket_volumes, swept_sessions, trade_volumes
+from observer.store.earlier import Adjustments, share_adjustments, swept_sessions, trade_volumes, volumes_by_time
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import event_of
 from observer.store.summary import DaySummary, summarise_day
@@ -205,6 +205,14 @@ class StoreReader:
             bars.setdefault(bar.symbol, {})[bar.session_date] = bar
         return {name: list(days.values()) for name, days in bars.items()}
 
+    def closes(self, session_date: str) -> dict[str, float]:
+        """The closes of a session by symbol, as its daily bars have them."""
+        table = EVENT_TABLES[DailyBar]
+        wanted = select(table.c.symbol, table.c.close).where(table.c.session_date == session_date)
+        with self._asking() as connection:
+            rows = connection.execute(wanted.order_by(table.c.stream, table.c.sequence))
+            return {row.symbol: row.close for row in rows}
+
     # --- what exists ---
 
     def active_listings(self, exchange: str) -> dict[str, Listing]:
@@ -248,13 +256,23 @@ class StoreReader:
             found = (connection.execute(build).first() for build in in_force(session_date, market, fixed_ns))
             return next((members_of(connection, built) for built in found if built is not None), None)
 
-    def earlier_days(self, session_date: str, days: int) -> tuple[Sequence[BucketVolume], Mapping[str, float]]:
+    def earlier_days(
+        self, session_date: str, days: int, universe: str
+    ) -> tuple[Sequence[MeanVolume], Mapping[str, float]]:
         """Of the last so many sessions before this one: each symbol's mean volume by time of day, and the mean volume
-        of its trades.
+        of its trades, both in the shares that the universe of the session `universe` knew of.
         """
         with self._asking() as connection:
             sessions = swept_sessions(connection, session_date, days)
-            return bucket_volumes(connection, sessions), trade_volumes(connection, sessions)
+            since = min(sessions, default=session_date)
+            adjustments = share_adjustments(connection, since, known_until=universe)
+            volumes = volumes_by_time(connection, sessions, adjustments)
+            return volumes, trade_volumes(connection, sessions, adjustments)
+
+    def share_adjustments(self, since: str, known_until: str) -> Adjustments:
+        """By symbol the changes of shares on that session or later of which the universe of `known_until` knew."""
+        with self._asking() as connection:
+            return share_adjustments(connection, since, known_until)
 
     # --- what mattered, what was missed ---
 

@@ -35,7 +35,7 @@ from bus.events import EVENT_TYPES, Fact
 from observer.reference.etf import Fund
 from observer.reference.listings import Listing
 
-SCHEMA_REVISION: Final = "0007"  # the newest migration, and the only schema that this code reads and writes
+SCHEMA_REVISION: Final = "0008"  # the newest migration, and the only schema that this code reads and writes
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -92,6 +92,7 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.ListingValued: "listing_values",
     events.SelectionAdvanced: "selection_steps",
     events.WatchChanged: "watch_changes",
+    events.SharesAdjusted: "share_adjustments",
 }
 
 # Each index answers a question of `observer.store.reader`, or one of those in the README, without reading its table.
@@ -130,6 +131,7 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.FundJobEnded: (("job", "ended_ns"),),
     events.SelectionAdvanced: (("session_date",),),
     events.WatchChanged: (("session_date",),),
+    events.SharesAdjusted: (("session_date",),),
 }
 
 _COLUMN_TYPES: Final[Mapping[object, TypeEngine[Any]]] = {

@@ -23,7 +23,6 @@ from bus.events import (
     Snapshot,
     SweepCompleted,
     Trade,
-    UniverseBuilt,
 )
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
@@ -42,16 +41,18 @@ from observer.selection.selector import CloseReason, Selector
 from observer.selection.wishes import kept_detail
 from observer.store.reader import StoreReader
 from observer.streaming import steps
-from observer.streaming.earlier import earlier_days
+from observer.streaming.earlier import earlier_in_time
 from observer.streaming.hearing import Hearing
 from observer.streaming.keeping import SOURCE, Kept, TradeKeeping
 from observer.streaming.resuming import marks_of
 from observer.streaming.standstill import Standstill
+from observer.streaming.steps import Beginning
 from observer.today import universe_of
 
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1  # machine seconds between evaluations at least, however fast the market's clock runs
+EARLIER_DAYS_LEAD_NS: Final = 60 * 1_000_000_000  # market time before the context: weeks of sweeps are summed up
 CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
 
 # Why a symbol that has a place is not registered for now, in the words of the stream; anything else is a reconnection.
@@ -98,7 +99,7 @@ class StreamingDay:
         self.trades = TradeKeeping(producer, quotes, clock, sampling, self._session_date, self._see_kept)
         self._overflow = OverflowWatch(rates_of(settings.selection.slots), SOURCE)
         self._selector: Selector | None = None
-        self._universe: UniverseBuilt | None = None
+        self._beginning: Beginning
         self._tasks: asyncio.TaskGroup
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self)
         self._outages: StreamOutages
@@ -116,8 +117,9 @@ class StreamingDay:
         names = [account.name for account in self._brokers.accounts]
         self._outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
         running = [tasks.create_task(self._stream.run())]
-        await self._clock.sleep_until(self._plan.context_sync_ns)
+        await self._clock.sleep_until(self._plan.context_sync_ns - EARLIER_DAYS_LEAD_NS)
         selector = await self._new_selector()
+        await self._clock.sleep_until(self._plan.context_sync_ns)
         await self._give_places(selector)
         following = (self._follow_feed(selector), self._look_at_held(selector), self._standstill.run())
         return selector, [*running, *(tasks.create_task(each) for each in following)]
@@ -183,18 +185,15 @@ class StreamingDay:
     async def _new_selector(self) -> Selector:
         """Waits for the universe while there is none at all; none is then known when the day is over."""
         universe = await universe_of(self._plan, self._reader, self._clock, self._plan.track_b_stop_ns)
-        self._universe = universe.built if universe is not None else None
         capacities = {account.name: account.capacity for account in self._brokers.accounts}
-        earlier = await asyncio.to_thread(
-            earlier_days,
-            self._reader,
-            self._session_date,
-            self._plan.starts_ns,
-            self._settings.selection,
-            has_usual_hours=self._plan.has_usual_hours,
-        )
+        strategy, interval_s = self._brokers.strategy, self._settings.track_a.interval_s
+        settings = self._settings.selection
+        begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)
+        self._beginning = begun.beginning
+        if begun.failure:
+            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, begun.failure))
         members = universe.members if universe is not None else []
-        return Selector(members, capacities, self._settings.selection, self._brokers.strategy, earlier)
+        return Selector(members, capacities, settings, strategy, begun.earlier, interval_s)
 
     async def _give_places(self, selector: Selector) -> None:
         """Go on where an earlier process of this day stopped, or begin with the opening's movers."""
@@ -224,8 +223,7 @@ class StreamingDay:
         """
         self._selector = selector
         steps.see_latest(selector, seen)
-        detail = steps.begin_detail(self._universe, has_usual_hours=self._plan.has_usual_hours)
-        now_ns = self._clock.now_ns()
+        now_ns, detail = self._clock.now_ns(), self._beginning.detail
         self._producer.publish(SelectionAdvanced(self._session_date, now_ns, "began", "", 0, len(seen), detail))
 
     def _resume(self, selector: Selector, told: Sequence[Event], assigned: Sequence[SlotAssigned]) -> None:
@@ -308,7 +306,8 @@ class StreamingDay:
             self._fail_over(selector)
             now_ns = self.moment()
             self.carry_out(selector, "held", now_ns, selector.evaluate_held(now_ns))
-            if alert := self._overflow.look(now_ns):
+            if alert := self._overflow.look(now_ns, selector.waiting):
+                logger.warning("%s", alert.text)
                 self._producer.publish(alert)
 
     def _fail_over(self, selector: Selector) -> None:

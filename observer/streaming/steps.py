@@ -13,7 +13,6 @@ from bus.events import (
     SelectionAdvanced,
     Snapshot,
     SweepCompleted,
-    UniverseBuilt,
 )
 from observer.selection import context
 from observer.selection.context import Baseline, Opening, OpeningPoint
@@ -21,31 +20,41 @@ from observer.selection.places_told import PlacesTold
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 
-_BUILT: Final = ", built "
+_UNUSUAL_HOURS: Final = "unusual hours"
+_NOTHING_EARLIER: Final = "nothing of earlier days"
+_BUILT: Final = "built "
 _TO: Final = " to "
-_UNUSUAL_HOURS: Final = ", unusual hours"
 _DELISTED: Final = "delisted"
 _SUSPENDED: Final = "suspended"
 
 
-class Begun(msgspec.Struct, frozen=True):
-    """What a day began with: the universe's session ("" for none) and, where it is told, when that was built."""
+class Beginning(msgspec.Struct, frozen=True):
+    """What a process begins its day with: the session of its universe ("" for none) and, where it is told, when that
+    was built; whether the day has the usual hours; whether it is compared with earlier days, whose data may not be had
+    in time.
+    """
 
     universe: str
     built_ns: int | None
     has_usual_hours: bool
+    knows_earlier_days: bool
+
+    @property
+    def detail(self) -> str:
+        """`SelectionAdvanced.detail` of the step "began"."""
+        words = (
+            (f"{_BUILT}{self.built_ns}", self.built_ns is not None),
+            (_UNUSUAL_HOURS, not self.has_usual_hours),
+            (_NOTHING_EARLIER, not self.knows_earlier_days),
+        )
+        return ", ".join([self.universe, *(word for word, holds in words if holds)])
 
 
-def begin_detail(universe: UniverseBuilt | None, *, has_usual_hours: bool) -> str:
-    """`SelectionAdvanced.detail` of the step "began"."""
-    told = f"{universe.session_date}{_BUILT}{universe.built_ns}" if universe is not None else ""
-    return told if has_usual_hours else told + _UNUSUAL_HOURS
-
-
-def begun_with(began: SelectionAdvanced) -> Begun:
-    """What the step "began" tells."""
-    universe, _, built = began.detail.removesuffix(_UNUSUAL_HOURS).partition(_BUILT)
-    return Begun(universe, int(built) if built else None, not began.detail.endswith(_UNUSUAL_HOURS))
+def beginning_of(began: SelectionAdvanced) -> Beginning:
+    """What a day began with, as its step "began" tells."""
+    universe, *words = began.detail.split(", ")
+    built = [int(word.removeprefix(_BUILT)) for word in words if word.startswith(_BUILT)]
+    return Beginning(universe, built[0] if built else None, _UNUSUAL_HOURS not in words, _NOTHING_EARLIER not in words)
 
 
 def sweep_detail(sweep: SweepCompleted) -> str:

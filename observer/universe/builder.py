@@ -8,13 +8,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from bus.commands import Refused
-from bus.events import AlertRaised, DailyBar, UniverseBuilt
+from bus.events import AlertRaised, DailyBar, SharesAdjusted, UniverseBuilt
 from bus.producer import Producer
 from observer.brokers import PROVIDER
 from observer.clock import Clock, kst_datetime
@@ -25,8 +26,9 @@ from observer.providers.interfaces import Bar, HistorySource, Quote, QuoteSource
 from observer.reference.listings import Listing
 from observer.schedule.phases import DayPlan, moment_of
 from observer.schedule.trading_day import TradingDay
+from observer.selection.base_price import adjustment, base_price
 from observer.selection.closing import closing_bars, closing_window
-from observer.selection.universe import KOREAN_STOCKS, UniverseDay, build, exclusion, history_of
+from observer.selection.universe import KOREAN_STOCKS, UniverseDay, build, exclusion_by_kind, history_of
 from observer.store.reader import StoreReader
 from observer.universe.completing import completed, without_price
 from observer.universe.files import write_universe_file
@@ -46,6 +48,20 @@ class Sessions(msgspec.Struct, frozen=True):
     previous: date
     previous_closes_ns: int
     before_previous: date
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What is known of a symbol's sessions: its bars, oldest first, and the changes of its shares meanwhile."""
+
+    bars: Sequence[DailyBar]
+    adjustments: Sequence[SharesAdjusted] = ()
+
+
+class OwnBar(msgspec.Struct, frozen=True):
+    """The previous session as Track A saw it end: its bar, and the base price that its limits were around."""
+
+    bar: DailyBar
+    base_price: float | None
 
 
 class UniverseBuilder:
@@ -127,19 +143,22 @@ class UniverseBuilder:
     async def _build(self, plan: DayPlan) -> UniverseBuilt:
         listings = await self._completed(await self._listings())
         sessions = sessions_before(Path(self._run.runtime), plan.day)
-        candidates = [listing for listing in listings if exclusion(listing, listing.base_price, self._settings) is None]
-        bars = await self._bars([listing.symbol for listing in candidates], sessions)
-        day = UniverseDay(
-            PROVIDER, KOREAN_STOCKS, plan.day.isoformat(), sessions.previous.isoformat(), self._clock.now_ns()
-        )
-        histories = {symbol: history_of(days[-BARS_KEPT:]) for symbol, days in bars.items()}
-        universe = build(candidates, histories, day, self._settings)
+        # Whoever may be a member at any price: what a file or a base price tells of the close is a session old.
+        candidates = [each.symbol for each in listings if exclusion_by_kind(each, self._settings) is None]
+        pasts = await self._pasts(candidates, sessions, plan.day)
+        previous = sessions.previous.isoformat()
+        day = UniverseDay(PROVIDER, KOREAN_STOCKS, plan.day.isoformat(), previous, self._clock.now_ns())
+        histories = {
+            symbol: history_of(past.bars[-BARS_KEPT:], previous, past.adjustments) for symbol, past in pasts.items()
+        }
+        universe = build(listings, histories, day, self._settings)
         for warning in universe.warnings:
             logger.warning(warning)
             self._producer.publish(AlertRaised(day.built_ns, "warning", self._source, warning))
-        built: UniverseBuilt = msgspec.structs.replace(universe.built, considered=len(listings))
+        built = universe.built
         self._producer.publish_together([*universe.members, built])
-        logger.info("universe of %d symbols out of %d listings", built.symbols, built.considered)
+        left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(universe.excluded.items()))
+        logger.info("universe of %d symbols out of %d listings; not: %s", built.symbols, built.considered, left_out)
         return built
 
     async def _listings(self) -> Sequence[Listing]:
@@ -169,60 +188,83 @@ class UniverseBuilder:
                 logger.warning("no quotes of %d symbols without a base price: %s", len(portion), error)
         return completed(listings, quotes)
 
-    async def _bars(self, symbols: Sequence[str], sessions: Sessions) -> Mapping[str, Sequence[DailyBar]]:
-        """The last bars of every symbol up to the previous session: the stored ones, and what came since, from that
+    async def _pasts(self, symbols: Sequence[str], sessions: Sessions, day: date) -> Mapping[str, Past]:
+        """What is known of every symbol up to the previous session: what is stored, and what came since, from that
         day's own snapshots or else fetched.
 
         Raises:
             ProviderError: too many symbols got no answer: a universe without history would be crippled all day, so the
                 job is tried again; what was fetched is stored, and only the rest is asked for.
         """
+        since = (sessions.previous - timedelta(days=HISTORY_DAYS)).isoformat()
         stored = await asyncio.to_thread(self._reader.daily_bars, BARS_KEPT)
+        adjusted = await asyncio.to_thread(self._reader.share_adjustments, since, day.isoformat())
         own = await asyncio.to_thread(self._own_bars, sessions)
         at_once = asyncio.Semaphore(CALLS_AT_ONCE)
         failures: list[ProviderError] = []
 
-        async def complete(symbol: str) -> tuple[str, Sequence[DailyBar]]:
-            days = stored.get(symbol, [])
-            known_until = days[-1].session_date if days else ""
+        async def complete(symbol: str) -> tuple[str, Past]:
+            past = Past(stored.get(symbol, []), adjusted.get(symbol, []))
+            known_until = past.bars[-1].session_date if past.bars else ""
             if known_until >= sessions.previous.isoformat():
-                return symbol, days
+                return symbol, past
             if symbol in own and known_until >= sessions.before_previous.isoformat():
-                self._producer.publish(own[symbol])
-                return symbol, [*days, own[symbol]]
+                found = own[symbol]
+                return symbol, self._kept(past, [found.bar], [(past.bars[-1], found.bar, found.base_price)], day)
             async with at_once:
                 try:
-                    return symbol, [*days, *await self._fetch(symbol, known_until, sessions.previous)]
+                    return symbol, await self._fetched(symbol, past, sessions.previous, day)
                 except ProviderError as error:
                     logger.warning("no daily bars of %s: %s", symbol, error)
                     failures.append(error)
-                    return symbol, days
+                    return symbol, past
 
-        bars = dict(await asyncio.gather(*[complete(symbol) for symbol in symbols]))
+        pasts = dict(await asyncio.gather(*[complete(symbol) for symbol in symbols]))
         outages = [error for error in failures if error.retry]
         if len(outages) > FAILURES_MAX * len(symbols):
             raise outages[0]
-        return bars
+        return pasts
 
-    def _own_bars(self, sessions: Sessions) -> Mapping[str, DailyBar]:
+    def _own_bars(self, sessions: Sessions) -> Mapping[str, OwnBar]:
         """The previous session's bars as Track A saw that day end."""
         session_date = sessions.previous.isoformat()
         from_ns, to_ns = closing_window(sessions.previous_closes_ns)
         snapshots = self._reader.snapshots(session_date, from_ns, to_ns)
-        return closing_bars(snapshots, session_date, sessions.previous_closes_ns)
+        bars = closing_bars(snapshots, session_date, sessions.previous_closes_ns)
+        bases = {each.symbol: base_price(each.upper_limit, each.lower_limit) for each in snapshots}
+        return {symbol: OwnBar(bar, bases[symbol]) for symbol, bar in bars.items()}
 
-    async def _fetch(self, symbol: str, after: str, previous: date) -> Sequence[DailyBar]:
-        """A symbol's bars after that session date, published as they come.
+    async def _fetched(self, symbol: str, past: Past, previous: date, day: date) -> Past:
+        """What is known of the symbol with what the broker tells.
 
         Raises:
             ProviderError: the broker has none to give, or does not answer.
         """
-        first = previous - timedelta(days=HISTORY_DAYS)
-        bars = [_daily_bar(bar) for bar in await self._history.daily_bars(symbol, first, previous)]
+        after = past.bars[-1].session_date if past.bars else ""
+        told = await self._history.daily_bars(symbol, previous - timedelta(days=HISTORY_DAYS), previous)
+        bars = [_daily_bar(bar) for bar in told]
+        changes = [(before, bar, each.base_price) for (before, bar), each in zip(pairwise(bars), told[1:], strict=True)]
         new = [bar for bar in bars if bar.session_date > after]
-        for bar in new:
-            self._producer.publish(bar)
-        return new
+        return self._kept(past, new, [change for change in changes if change[1].session_date > after], day)
+
+    def _kept(
+        self,
+        past: Past,
+        new: Sequence[DailyBar],
+        changes: Sequence[tuple[DailyBar, DailyBar, float | None]],
+        day: date,
+    ) -> Past:
+        """The past with the new bars, published together with what they tell of the symbol's shares: of each change
+        from a bar to the next, the base price of the latter.
+        """
+        found = (adjustment(before, bar.session_date, base, day.isoformat()) for before, bar, base in changes)
+        adjustments = [each for each in found if each is not None]
+        for each in adjustments:
+            prices = (each.base_price, each.previous_close)
+            logger.info("%s: other shares since %s, %g won for %g", each.symbol, each.session_date, *prices)
+        if new:
+            self._producer.publish_together([*new, *adjustments])
+        return Past([*past.bars, *new], [*past.adjustments, *adjustments])
 
 
 def sessions_before(runtime: Path, day: date) -> Sessions:

@@ -11,7 +11,7 @@ import pytest
 from bus.capture import Capture, CaptureLabel
 from bus.codec import pack, repack, unpack
 from bus.delivery import Delivered
-from bus.events import EVENT_TYPES, DailyBar, Event, Poison, UniverseMember, kind_of
+from bus.events import EVENT_TYPES, DailyBar, Event, Poison, SharesAdjusted, UniverseMember, kind_of
 from bus.ingest import Ingest
 from bus.journal import JournalError, JournalWriter
 from bus.replay import CaptureSource, Replay, moment_ns
@@ -183,10 +183,10 @@ def test_at_a_speed_too_what_is_there_already_is_not_sent_again(tmp_path: Path) 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES, ids=kind_of)
 def test_an_event_tells_when_it_was_published(event_type: type[Event]) -> None:
-    """Daily bars and members of a universe do not: they go with what was published before them. Nor does a recovered
-    minute, whose time is of what it stands for.
+    """Daily bars, what they tell of shares, and members of a universe do not: they go with what was published before
+    them. Nor does a recovered minute, whose time is of what it stands for.
     """
-    timeless = {DailyBar, UniverseMember}
+    timeless = {DailyBar, SharesAdjusted, UniverseMember}
     moment = moment_ns(example(event_type))
     assert (moment is None) == (event_type in timeless or event_type.__name__ == "MinuteBarRecovered")
 

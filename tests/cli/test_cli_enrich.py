@@ -17,7 +17,7 @@ from observer.cli.enriching import INTERRUPTED, enrich
 from observer.cli.sector_files import read_market, write_table
 from observer.clock import CLOCK_VARIABLE, NS_PER_S, ScaledClock
 from observer.config import endpoints_of, load_settings
-from observer.errors import ConfigError
+from observer.errors import ConfigError, StoreError
 from observer.reference.sectors_codes import CodeMeaning, CodeTable
 from observer.store.engine import migrate
 from observer.store.reader import StoreReader
@@ -107,6 +107,25 @@ def test_a_run_asks_one_source_after_the_other_and_a_second_one_has_nothing_to_a
     assert (counts["sector_assignments"], counts["enrichments"]) == (66, 3)
 
 
+def test_a_dry_run_makes_no_database(folder) -> None:
+    Path("data/o.db").unlink(missing_ok=True)
+    with pytest.raises(StoreError, match="there is no database"):
+        run(yahoo(), dry_run=True)
+    assert not list(Path("data").iterdir())
+
+
+def test_an_unsure_sector_is_stored_while_yahoo_fails_and_looked_up_once_it_answers(folder) -> None:
+    write_table(TABLES, CodeTable("HK", (CodeMeaning("610", "Financials", 60, 0.8, 0.7, is_sure=False),)))
+    stand_in = yahoo()
+    stand_in.always = 500
+    assert run(stand_in, max_retries=0) == 1
+    assert (stored()["00005"].sector, stored()["00005"].confidence) == ("Financials", 0.7)
+    stand_in.always = None
+    stand_in.sectors["0005.HK"] = ("Utilities", "")
+    assert run(stand_in) == 0
+    assert (stored()["00005"].sector, stored()["00005"].source) == ("Utilities", "yahoo_profile")
+
+
 def test_a_yahoo_that_fails_leaves_stocks_for_the_next_run_and_says_so(folder, capsys) -> None:
     stand_in = yahoo()
     stand_in.always = 500
@@ -188,8 +207,13 @@ def test_the_sector_of_one_stock_is_shown_with_its_other_names(folder, capsys) -
     shown = json.loads(capsys.readouterr().out)
     assert (shown["sector"], shown["gics_code"], shown["korean"]) == ("Financials", 40, "금융")
     assert typed("show", "SEHK:99999", "--config", "observer.toml") == 1
+    assert typed("show", "--config", "observer.toml", "--json") == 0
+    counted = json.loads(capsys.readouterr().out)
+    assert (counted["sectors"]["HK"], counted["sectors"]["US"]) == ({"Financials": 1}, {})
+    assert [done["region"] for done in counted["rounds"]] == ["HK"]
     assert typed("show", "--config", "observer.toml") == 0
-    assert "Financials" in capsys.readouterr().out
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["Financials", "금융", "0", "1"] in [row[:4] for row in rows], "of the US none, of Hong Kong one"
 
 
 @pytest.mark.parametrize(

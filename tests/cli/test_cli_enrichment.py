@@ -3,12 +3,13 @@
 import asyncio
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import EnrichmentCompleted, SectorAssigned
-from observer.cli.enrichment import BATCH, Enrichment, due
+from observer.cli.enrichment import BATCH, Enrichment, Share, share_of
 from observer.cli.enrichment_metrics import EnrichmentMetrics
 from observer.cli.enrichment_report import report_text, success_rate
 from observer.clock import NS_PER_S, ManualClock
@@ -36,6 +37,12 @@ def stocks(count, code="000", region="US"):
     return [Security(region, "NASD", f"{code}-{number}", "name", code) for number in range(count)]
 
 
+def sector_of(stock, age_days):
+    """What was stored of a stock so long ago."""
+    said = ("Energy", "finance_database", 0.95, "Energy", "")
+    return SectorAssigned(stock.region, stock.exchange, stock.symbol, NOW_NS - age_days * DAY_NS, *said)
+
+
 class Told:
     """A source that says what it was told to, remembers whom it was asked for, and then may fail."""
 
@@ -55,11 +62,11 @@ class Told:
             raise MaintenanceError("HTTP 500")
 
 
-def enrich(sources, securities, fresh=0):
+def enrich(sources, securities, known=()):
     """The batches that were published, and the round."""
     batches = []
     enrichment = Enrichment(sources, batches.append, ManualClock(NOW_NS), lambda: 0, lambda region, count: None)
-    done = asyncio.run(enrichment.enrich("US", securities, fresh))
+    done = asyncio.run(enrichment.enrich("US", Share(securities, 0, known)))
     assert batches[-1] == [done]
     return [list(batch) for batch in batches[:-1]], done
 
@@ -96,9 +103,23 @@ def test_what_nobody_knows_is_stored_as_unknown_once_the_last_resort_said_so() -
     assert (done.unknown, done.unanswered) == (1, 0)
 
 
-def test_without_the_last_resort_what_nobody_is_sure_of_stays_unanswered() -> None:
-    batches, done = enrich([CODES, Told("finance_database", {})], stocks(2, "230"))
-    assert (batches, done.unanswered) == ([], 2)
+def test_without_the_last_resort_an_unsure_answer_is_better_than_none_but_stays_unanswered() -> None:
+    batches, done = enrich([CODES, Told("finance_database", {})], [*stocks(1, "230"), *stocks(1)])
+    assert [(event.symbol, event.sector, event.confidence) for event in assigned(batches).values()] == [
+        ("230-0", "Industrials", 0.66)
+    ]
+    assert (done.kis_code, done.unanswered) == (0, 2)
+
+
+def test_only_the_last_resort_can_say_that_nobody_knows() -> None:
+    batches, done = enrich([Told("finance_database", {"000-0": None}, 0.0)], stocks(1))
+    assert (batches, done.unanswered) == ([], 1)
+
+
+def test_without_the_last_resort_an_unsure_answer_takes_no_known_ones_place() -> None:
+    unsure = stocks(1, "230")
+    batches, done = enrich([CODES], unsure, known={unsure[0].key})
+    assert (batches, done.unanswered) == ([], 1)
 
 
 def test_a_source_that_fails_leaves_its_answers_and_the_rest_to_the_next_source() -> None:
@@ -131,14 +152,14 @@ def test_progress_is_told_as_answers_come_not_as_portions_are_stored() -> None:
         lambda: 0,
         lambda *news: told.append(news),
     )
-    asyncio.run(enrichment.enrich("US", stocks(3), 0))
+    asyncio.run(enrichment.enrich("US", Share(stocks(3), 0)))
     assert told == [("US", 1), ("US", 1)]
 
 
 def test_several_regions_at_once_are_all_done() -> None:
     batches = []
     enrichment = Enrichment([CODES], batches.append, ManualClock(NOW_NS), lambda: 0, lambda region, count: None)
-    wanted = {"US": (stocks(2, "610"), 1), "JP": (stocks(1, "610", "JP"), 0)}
+    wanted = {"US": Share(stocks(2, "610"), 1), "JP": Share(stocks(1, "610", "JP"), 0)}
     rounds = asyncio.run(enrichment.run(wanted, 2))
     assert [(done.region, done.securities, done.fresh, done.unanswered) for done in rounds] == [
         ("US", 3, 1, 0),
@@ -154,15 +175,34 @@ def test_a_stock_is_due_when_it_was_never_assigned_or_too_long_ago_or_all_are_as
     age_days, max_age_days, is_due
 ) -> None:
     [stock] = stocks(1)
-    known = {} if age_days is None else {stock.key: NOW_NS - age_days * DAY_NS}
-    assert due([stock], known, NOW_NS, max_age_days) == ([stock] if is_due else [])
+    stored = [] if age_days is None else [sector_of(stock, age_days)]
+    found = share_of([stock], stored, NOW_NS, max_age_days)
+    assert (found.due, found.fresh) == (([stock], 0) if is_due else ([], 1))
+    assert (stock.key in found.known) == (age_days is not None)
+
+
+@pytest.mark.parametrize(
+    ("sector", "confidence", "was_whole", "is_due"),
+    [
+        ("Energy", 0.9, False, False),
+        ("Energy", 0.66, False, True),
+        ("Energy", 0.66, True, False),
+        (None, 0.0, False, False),
+    ],
+)
+def test_an_unsure_sector_is_asked_for_again_if_the_last_round_was_not_whole(
+    sector, confidence, was_whole, is_due
+) -> None:
+    [stock] = stocks(1)
+    stored = msgspec.structs.replace(sector_of(stock, 1), sector=sector, confidence=confidence)
+    assert share_of([stock], [stored], NOW_NS, 30, was_whole=was_whole).due == ([stock] if is_due else [])
 
 
 @given(st.dictionaries(st.integers(0, 30), st.integers(0, 100)), st.floats(0, 100))
 def test_more_patience_never_makes_more_stocks_due(ages, max_age_days) -> None:
     all_stocks = stocks(31)
-    known = {all_stocks[number].key: NOW_NS - age * DAY_NS for number, age in ages.items()}
-    patience = [due(all_stocks, known, NOW_NS, days) for days in (max_age_days, max_age_days + 10)]
+    stored = [sector_of(all_stocks[number], age) for number, age in ages.items()]
+    patience = [share_of(all_stocks, stored, NOW_NS, days).due for days in (max_age_days, max_age_days + 10)]
     for less, more in pairwise(patience):
         assert {security.symbol for security in more} <= {security.symbol for security in less}
 

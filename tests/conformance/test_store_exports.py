@@ -64,7 +64,7 @@ def test_a_refusal_is_a_line_of_the_days_overflow(store: Store, ledgers: Ledgers
         "trigger_type": "VOLUME_SURGE",
         "trigger_strength": 0.85,
         "priority_score": 9.2,
-        "reason": "all full",
+        "reason": "All 41 slots occupied by higher priority",
         "current_slot_min_score": 9.5,
         "metadata": {"volume_ratio": 3.2, "market_cap": 500000000000},
     }

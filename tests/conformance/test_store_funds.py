@@ -125,6 +125,7 @@ def bar(session_date: str, close: float, symbol: str = "069500") -> DailyBar:
 
 def test_the_range_is_of_the_closes_of_52_weeks_from_bars_and_nav_days(commit, reader) -> None:
     commit(fund_listed(), fund_listed(symbol="114800"), fund_listed(symbol="005930", change="removed"))
+    commit(fund_listed(symbol="530031", group="EN"), bar("2026-11-18", 7.0, "530031"))
     commit(
         bar("2025-11-19", 10.0),  # 52 weeks before the 18th are since the 19th: this day is out
         bar("2025-11-20", 20.0),
@@ -135,7 +136,8 @@ def test_the_range_is_of_the_closes_of_52_weeks_from_bars_and_nav_days(commit, r
         bar("2026-11-18", 0.0),
         bar("2026-11-18", 5.0, "005930"),
     )
-    [found] = reader.fund_ranges("2026-11-18")
+    assert [each.symbol for each in reader.fund_ranges("2026-11-18", "EN")] == ["530031"]
+    [found] = reader.fund_ranges("2026-11-18", "EF")
     assert (found.symbol, found.closes, found.highest, found.lowest) == ("069500", 3, 50.0, 20.0)
 
 

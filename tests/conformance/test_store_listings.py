@@ -25,6 +25,7 @@ def test_tradable_is_what_is_listed_and_neither_suspended_nor_of_a_kind_that_is_
         listing_changed(symbol="000020", suspended=True),
         listing_changed(symbol="000030", security_type="index"),
         listing_changed(symbol="000040", security_type="warrant"),
+        *(listing_changed(symbol=f"J{group}", group=group) for group in ("EW", "SW", "SR")),
         listing_changed(symbol="000050"),
         listing_changed(symbol="000050", change="removed", changed_ns=2),
         listing_changed(symbol="000060", exchange="KOSDAQ"),

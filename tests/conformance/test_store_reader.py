@@ -18,6 +18,7 @@ from bus.events import (
     InputQuarantined,
     MasterFileChecked,
     Poison,
+    SharesAdjusted,
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
@@ -29,6 +30,7 @@ from bus.events import (
     UniverseMember,
 )
 from observer.clock import kst_ns
+from observer.selection.profile import MeanVolume
 from observer.store.reader import StoreReader, StreamPosition, TradeMark
 from observer.store.rows import listing_of
 from observer.store.writer import StoreWriter
@@ -293,26 +295,71 @@ def swept(day: int) -> SweepCompleted:
     return SweepCompleted("kis", f"2026-11-{day}", 1, 0, 0, 1, 1, 1)
 
 
-def test_earlier_days_tell_the_mean_volume_by_each_time_of_day(store: Store, reader: StoreReader) -> None:
+def split(symbol: str, session_date: str, factor: float, known_from: str = DAY) -> SharesAdjusted:
+    return SharesAdjusted("kis", symbol, session_date, known_from, factor * 10.0, 10.0)
+
+
+def test_earlier_days_tell_the_mean_volume_at_the_mean_time_at_which_it_was_last_seen_in_ten_minutes(
+    store: Store, reader: StoreReader
+) -> None:
     store(swept(16), swept(17), swept(18))
-    store(seen_at(9, 0, 100.0, day=16), seen_at(9, 9, 150.0, day=16), seen_at(9, 0, 350.0, day=17))
+    store(seen_at(9, 0, 100.0, day=16), seen_at(9, 9, 150.0, day=16), seen_at(9, 1, 350.0, day=17))
     store(seen_at(9, 10, 400.0, day=17), seen_at(9, 0, 9_999.0, day=18))
-    buckets, _ = reader.earlier_days(DAY, 20)
-    assert [(row.bucket, row.volume, row.days) for row in buckets] == [(54, 250.0, 2), (55, 400.0, 1)]
-    assert [row.volume for row in reader.earlier_days(DAY, 1)[0]] == [350.0, 400.0]
+    nine_s = 9 * 3600.0
+    assert reader.earlier_days(DAY, 20, DAY)[0] == [
+        MeanVolume("005930", 54, nine_s + 5 * 60, 250.0, 2),
+        MeanVolume("005930", 55, nine_s + 10 * 60, 400.0, 1),
+    ]
+    assert [row.volume for row in reader.earlier_days(DAY, 1, DAY)[0]] == [350.0, 400.0]
+
+
+def test_earlier_days_are_in_the_shares_that_the_universe_knew_of(store: Store, reader: StoreReader) -> None:
+    store(swept(16), swept(17), split("005930", "2026-11-17", 0.2))
+    store(seen_at(9, 0, 100.0, day=16), seen_at(9, 0, 700.0, day=17), seen_at(9, 0, 3.0, day=17, symbol="000660"))
+    volumes = {row.symbol: row.volume for row in reader.earlier_days(DAY, 20, DAY)[0]}
+    assert volumes == {"005930": pytest.approx(600.0), "000660": 3.0}
+    volumes = {row.symbol: row.volume for row in reader.earlier_days(DAY, 20, "2026-11-17")[0]}
+    assert volumes == {"005930": pytest.approx(400.0), "000660": 3.0}
+
+
+def placed(symbol: str, day: int) -> SlotAssigned:
+    return assigned("main:01", symbol, kst_ns(date(2026, 11, day), 10))
 
 
 def test_earlier_days_tell_how_large_a_trade_is_as_of_the_last_of_them(store: Store, reader: StoreReader) -> None:
-    store(swept(16), swept(17), swept(18))
+    store(swept(16), swept(17), swept(18), placed("005930", 16), placed("000660", 17))
     for day, volume, count in ((16, 100.0, 10), (17, 300.0, 10), (17, 400.0, 20), (18, 900.0, 1)):
         store(trade(1, session_date=f"2026-11-{day}", cumulative_volume=volume, cumulative_trades=count))
     store(trade(2, symbol="000660", session_date="2026-11-17", cumulative_trades=None))
-    assert reader.earlier_days(DAY, 20)[1] == {"005930": 20.0}
+    assert reader.earlier_days(DAY, 20, DAY)[1] == {"005930": 20.0}
+
+
+def test_a_trade_of_before_a_split_is_as_large_as_it_would_be_after_it(store: Store, reader: StoreReader) -> None:
+    store(swept(16), swept(17), placed("005930", 16), split("005930", "2026-11-17", 0.2))
+    store(trade(1, session_date="2026-11-16", cumulative_volume=100.0, cumulative_trades=10))
+    assert reader.earlier_days(DAY, 20, DAY)[1] == {"005930": pytest.approx(50.0)}
+    store(placed("005930", 17), trade(1, session_date="2026-11-17", cumulative_volume=100.0, cumulative_trades=10))
+    assert reader.earlier_days(DAY, 20, DAY)[1] == {"005930": 10.0}
 
 
 def test_on_the_first_day_there_are_no_earlier_ones(store: Store, reader: StoreReader) -> None:
     store(swept(18), seen_at(9, 0, 1.0, day=18))
-    assert reader.earlier_days(DAY, 20) == ([], {})
+    assert reader.earlier_days(DAY, 20, DAY) == ([], {})
+
+
+def test_changes_of_shares_are_those_since_a_session_that_were_known_each_once(
+    store: Store, reader: StoreReader
+) -> None:
+    later, earlier = split("A", "2026-11-16", 0.5), split("A", "2026-11-12", 0.2, "2026-11-13")
+    store(later, earlier, split("B", "2026-11-11", 2.0), split("A", "2026-11-16", 0.5))
+    assert reader.share_adjustments("2026-11-12", DAY) == {"A": [earlier, later]}
+    assert reader.share_adjustments("2026-11-12", "2026-11-17") == {"A": [earlier]}
+
+
+def test_the_closes_of_a_session_are_those_that_were_fetched_last(store: Store, reader: StoreReader) -> None:
+    bars = (("A", "2026-11-16", 1.0), ("A", "2026-11-17", 2.0), ("A", "2026-11-17", 3.0), ("B", "2026-11-17", 4.0))
+    store(*(DailyBar("kis", symbol, day, 9.0, 9.0, 1.0, close, 5.0, 5.0) for symbol, day, close in bars))
+    assert reader.closes("2026-11-17") == {"A": 3.0, "B": 4.0}
 
 
 # --- what mattered, what was missed --------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from bus.delivery import Delivered
+from bus.events import DailyBar
 from observer.clock import ManualClock, kst_ns
 from observer.config import Settings
 from observer.errors import DataFileError, TransportError
@@ -65,8 +66,17 @@ class DirectPublisher:
         self._writer.commit([Delivered("funds", f"{next(self._numbers):032x}", 1, list(events))])
 
 
+class Silent:
+    """A broker that has no day of any fund."""
+
+    async def nav_days(self, symbol, first, last):
+        return []
+
+
 class Calls:
-    """One account's calls, counted; after `fails_after` of them the broker is gone."""
+    """One account's calls, counted; after `fails_after` of them the broker is gone, and while it `is_silent` it answers
+    with no days.
+    """
 
     accounts = 1
 
@@ -74,12 +84,13 @@ class Calls:
         self._funds = funds
         self.taken = 0
         self.fails_after = 10**9
+        self.is_silent = False
 
     def next(self):
         self.taken += 1
         if self.taken > self.fails_after:
             raise TransportError("gone")
-        return self._funds
+        return Silent() if self.is_silent else self._funds
 
 
 class Scene:
@@ -89,6 +100,7 @@ class Scene:
         self.folder, self.market, self.calls = folder, market, calls
         self.publisher, self.reader, self.clock = publisher, reader, clock
         self.etfs = [each.symbol for each in market.instruments if each.group == "EF"]
+        assert self.etfs, "what is said of each would be said of none"
 
     def collector(self, **funds):
         run = msgspec.structs.replace(Settings().run, runtime=str(self.folder))
@@ -152,11 +164,12 @@ def told(tmp_path, runner, simulated):
         writer = StoreWriter(url)
         publisher = DirectPublisher(writer)
         publisher.publish_together([_listing(each) for each in simulator.market.instruments])
+        permits = OpenPermits()
         async with open_client(simulator.rest_url, RestSettings()) as client:
             pipeline = RestPipeline(
                 client=client,
                 dialect=KisRestDialect(),
-                permits=OpenPermits(),
+                permits=permits,
                 credentials=Issued(Credentials("key", "secret", token, "")),
                 clock=clock,
                 chance=Random(1),
@@ -164,6 +177,7 @@ def told(tmp_path, runner, simulated):
             )
             with FundReader(url) as reader:
                 calls = Calls(KisFunds(pipeline))
+                calls.lanes = permits.lanes
                 await scenario(Scene(tmp_path, simulator.market, calls, publisher, reader, clock))
         writer.close()
 
@@ -240,6 +254,17 @@ def test_values_that_were_cut_off_go_on_where_they_stopped(told):
     told(scenario)
 
 
+def test_what_is_asked_of_every_fund_lets_all_other_calls_go_first(told):
+    async def scenario(scene):
+        collector = scene.collector()
+        for job in ("fund_list", "fund_values", "fund_measures"):
+            await collector.run(job, PLAN, ANEW)
+        assert len(scene.calls.lanes) >= 2 * len(scene.etfs)
+        assert set(scene.calls.lanes) == {"bulk"}
+
+    told(scenario)
+
+
 def test_a_second_measure_asks_each_fund_once_and_stores_no_day_again(told):
     async def scenario(scene):
         collector = scene.collector()
@@ -250,6 +275,36 @@ def test_a_second_measure_asks_each_fund_once_and_stores_no_day_again(told):
         await collector.run("fund_measures", PLAN, ANEW)
         assert scene.calls.taken == len(scene.etfs)
         assert scene.reader.row_counts()["fund_nav_days"] == rows
+
+    told(scenario)
+
+
+def test_days_that_did_not_come_once_come_with_the_next_measure(told):
+    async def scenario(scene):
+        collector = scene.collector()
+        await collector.run("fund_list", PLAN, ANEW)
+        scene.calls.is_silent = True
+        await collector.run("fund_measures", PLAN, ANEW)
+        assert scene.reader.last_fund_jobs()["fund_measures"].answered == 0
+        scene.calls.is_silent = False
+        await collector.run("fund_measures", PLAN, ANEW)
+        for symbol in scene.etfs:
+            assert len(scene.reader.nav_days(symbol, "2000-01-01")) > 20
+            assert scene.reader.fund(symbol).premium_20d_percent is not None
+
+    told(scenario)
+
+
+def test_a_range_is_asked_and_answered_of_etfs_only(told):
+    async def scenario(scene):
+        collector = scene.collector()
+        await collector.run("fund_list", PLAN, ANEW)
+        [etn, *_] = [symbol for symbol, fund in scene.reader.funds().items() if fund.group == "EN"]
+        bars = [DailyBar("kis", symbol, "2026-11-17", 9.0, 9.0, 9.0, 9.0, 1.0, 1.0) for symbol in (etn, scene.etfs[0])]
+        scene.publisher.publish_together(bars)
+        await collector.run("fund_ranges", PLAN, ANEW)
+        ended = scene.reader.last_fund_jobs()["fund_ranges"]
+        assert (ended.asked, ended.answered) == (len(scene.etfs), 1)
 
     told(scenario)
 

@@ -51,6 +51,7 @@ def kill_often(kills: int, folder: Path, seed: int) -> None:
             asyncio.run(judge(folder))
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, kill {number} after {moment_s:.4f} s: {error}") from error
+    assert list((folder / "master" / "backups").iterdir()), "there were backups to judge"
 
 
 @pytest.mark.slow

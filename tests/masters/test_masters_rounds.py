@@ -131,6 +131,65 @@ def test_a_mass_change_waits_and_is_applied_when_a_person_approves(tmp_path: Pat
     play(tmp_path, body)
 
 
+def told(played: Scene, since: int) -> list[str]:
+    """What a person was told since so many events, and which runs were published."""
+    return [
+        event.text if isinstance(event, AlertRaised) else event.run
+        for event in played.publication.events[since:]
+        if isinstance(event, AlertRaised | MasterFileChecked)
+    ]
+
+
+def test_a_version_that_waits_keeps_its_run_and_nobody_is_told_of_it_again(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NASD", contents(symbols(240)))
+        found = await played.masters.check("NASD")
+        published = len(played.publication.events)
+        await played.clock.advance(86_400)
+        again = await played.masters.check("NASD")
+        assert (again.verdict.decision, again.run) == ("held", found.run)
+        assert told(played, published) == [found.run]
+        assert [len(again.changes), len(found.changes)] == [60, 60]
+        await played.masters.approve(found.run, ["NASD"])
+        assert state(played) == (contents(symbols(240)), frozenset(symbols(240)))
+
+    play(tmp_path, body)
+
+
+def test_another_version_than_the_one_that_waits_takes_its_place_and_is_told(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NASD", contents(symbols(240)))
+        found = await played.masters.check("NASD")
+        published = len(played.publication.events)
+        played.host.offer("NASD", contents(symbols(239)))
+        await played.clock.advance(60)
+        another = await played.masters.check("NASD")
+        assert another.run != found.run
+        assert told(played, published) == [another.run, "NASD: 61 listings removed, over 50"]
+
+    play(tmp_path, body)
+
+
+def test_a_held_exchange_was_checked_and_is_left_alone_until_it_is_due_again(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        await played.clock.advance(86_400)
+        due_ns = played.clock.now_ns()
+        played.host.offer("NASD", contents(symbols(240)))
+        assert [each.exchange for each in await played.masters.check_all(["NASD"], since_ns=due_ns)] == ["NASD"]
+        played.host.requests.clear()
+        assert await played.masters.check_all(["NASD"], since_ns=due_ns) == []
+        assert played.host.requests == []
+        await played.clock.advance(86_400)
+        [again] = await played.masters.check_all(["NASD"], since_ns=played.clock.now_ns())
+        assert again.verdict.decision == "held"
+        assert await played.masters.check_all(["NASD"], since_ns=played.clock.now_ns()) == []
+
+    play(tmp_path, body)
+
+
 # --- what a host can do wrong: nothing of it changes a file or a listing ---
 
 
@@ -221,9 +280,11 @@ def test_a_host_that_fails_changes_nothing_and_is_told_once(tmp_path: Path, case
         assert isinstance(alert, AlertRaised)
         assert (checked.verdict, alert.severity) == ("failed", "critical")
         published = len(played.publication.events)
-        played.host.answer = nothing
-        await played.masters.check("NASD")
-        assert len(played.publication.events) == published
+        await played.clock.advance(60)
+        assert (await played.masters.check("NASD")).verdict == found.verdict
+        [again] = played.publication.events[published:]
+        assert isinstance(again, MasterFileChecked)
+        assert (again.verdict, again.checked_ns > checked.checked_ns) == ("failed", True)
         played.host.answer = played.host.usual
         assert (await played.masters.check("NASD", force=True)).verdict.decision == "unchanged"
         assert [path.name for path in played.local.path("NASD").parent.glob(".*")] == []
@@ -388,5 +449,39 @@ def test_a_damaged_file_is_fetched_again_or_replaced_by_its_backup(tmp_path: Pat
         played.host.answer = played.host.usual
         await played.masters.check("NASD")
         assert state(played) == (contents(symbols(301)), frozenset(symbols(301)))
+
+    play(tmp_path, body)
+
+
+def test_who_only_looks_repairs_nothing(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NASD", contents(symbols(301)))
+        await played.masters.check("NASD")
+        path = played.local.path("NASD")
+        path.write_bytes(b"damaged\n")
+        played.host.answer = body_of(b"", 500)
+        assert (await played.masters.examine("NASD")).verdict.decision == "failed"
+        assert path.read_bytes() == b"damaged\n"
+        await played.masters.check("NASD")
+        assert path.read_bytes() == contents(symbols(300))
+
+    play(tmp_path, body)
+
+
+@pytest.mark.parametrize("way", ["restored", "mended"])
+def test_a_file_that_is_much_smaller_than_one_from_a_backup_is_held_too(tmp_path: Path, way: str) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NASD", contents(symbols(301)))
+        await played.masters.check("NASD")
+        if way == "restored":
+            await played.masters.restore("NASD")
+        else:
+            played.local.path("NASD").unlink()
+        played.host.offer("NASD", contents(symbols(255)))
+        found = await played.masters.check("NASD")
+        assert found.verdict.decision == "held"
+        assert found.verdict.reason == "the file is 15.0 % smaller, over 10 %"
 
     play(tmp_path, body)

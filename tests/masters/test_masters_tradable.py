@@ -150,8 +150,8 @@ def test_abroad_what_is_not_traded_is_left_out(changes: dict[str, object]) -> No
 
 @pytest.mark.parametrize(
     "changes",
-    [{"market": "KSQ"}, {"market": ""}, {"delisted_on": date(2026, 1, 2)}, {"suspended": True}],
-    ids=["another exchange", "no exchange", "delisted", "suspended"],
+    [{"market": "KSQ"}, {"market": ""}, {"delisted_on": date(2026, 1, 2)}, {"suspended": True}, {"group": "SR"}],
+    ids=["another exchange", "no exchange", "delisted", "suspended", "a right to subscribe"],
 )
 def test_in_korea_what_is_not_traded_is_left_out(changes: dict[str, object]) -> None:
     assert tradable_in_korea("KOSPI", stock()) is not None

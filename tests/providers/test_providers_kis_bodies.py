@@ -56,6 +56,17 @@ def test_daily_bars_come_oldest_first_and_empty_rows_are_passed_over():
     assert [kst_datetime(bar.start_ns).date().isoformat() for bar in bars] == ["2026-11-19", "2026-11-20"]
 
 
+@pytest.mark.parametrize(
+    ("change", "sign", "base"),
+    [("429", "1", 1_430.0), ("-64", "5", 1_923.0), ("64", "5", 1_923.0), ("0", "0", 1_859.0), ("", "", None)],
+)
+def test_a_days_base_price_is_its_close_without_its_change(change, sign, base):
+    """Rows as traded that were seen: 2,860 won; the next day, of other shares, 1,859 won and a change of 429."""
+    row = {"stck_bsop_date": "20261120", "stck_clpr": "1859", "prdy_vrss": change, "prdy_vrss_sign": sign}
+    [bar] = bodies.daily_bars_of(decoded(bodies.DailyBody, output2=[row]), "083660")
+    assert bar.base_price == base
+
+
 def test_a_row_with_an_impossible_time_is_malformed():
     body = decoded(bodies.MinuteBody, output2=[{"stck_bsop_date": "20261120", "stck_cntg_hour": "250000"}])
     with pytest.raises(MalformedError):

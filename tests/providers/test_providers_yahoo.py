@@ -9,13 +9,8 @@ import pytest
 from observer.clock import NS_PER_S, ScaledClock
 from observer.errors import MaintenanceError, MalformedError, RateExceededError, TransportError
 from observer.providers.answer_cache import AnswerCache
-from observer.providers.yahoo import (
-    CircuitOpenError,
-    YahooDoor,
-    YahooProfiles,
-    YahooScreener,
-    YahooSettings,
-)
+from observer.providers.yahoo import CircuitOpenError, YahooDoor, YahooSettings
+from observer.providers.yahoo_sources import UnansweredError, YahooProfiles, YahooScreener
 from observer.reference.sectors import VOCABULARIES, Security
 from tests.providers.yahoo_stand_in import YahooStandIn
 
@@ -104,6 +99,80 @@ def test_what_is_not_found_is_asked_once_and_with_the_same_cookie(tmp_path) -> N
     run(scenario, yahoo, tmp_path)
     assert yahoo.profiles == [f"{number}.T" for number in range(5)]
     assert yahoo.paths["/v1/test/getcrumb"] <= 1  # none where an earlier test of this process has it already
+
+
+def test_null_is_no_sector_and_no_failure(tmp_path) -> None:
+    yahoo = YahooStandIn(sectors={"1605.T": (None, None), "1306.T": ("Energy", None)})
+
+    async def scenario(door, cache, clock):
+        return await everything(YahooProfiles(door, cache, clock), japanese("1605", "1306"))
+
+    assert [finding.sector for finding in run(scenario, yahoo, tmp_path)] == [None, "Energy"]
+
+
+async def all_before_it_ends(source, wanted, error):
+    """What the source finds before it raises that error, and its text."""
+    found = []
+
+    async def take_all():
+        async for portion in source.findings("JP", wanted):
+            found.extend((finding.security.symbol, finding.sector) for finding in portion)
+
+    with pytest.raises(error) as raised:
+        await take_all()
+    return found, str(raised.value)
+
+
+@pytest.mark.parametrize(("refusal", "why"), [(400, "HTTP 400"), (500, "HTTP 500")])
+def test_a_symbol_that_yahoo_has_no_answer_to_stands_in_nobodys_way(tmp_path, refusal, why) -> None:
+    yahoo = YahooStandIn(sectors={"1605.T": ("Energy", ""), "6758.T": ("Technology", "")})
+    yahoo.refused = {"1306.T": refusal}
+
+    async def scenario(door, cache, clock):
+        wanted = japanese("1605", "1306", "6758")
+        return await all_before_it_ends(YahooProfiles(door, cache, clock), wanted, UnansweredError)
+
+    found, text = run(scenario, yahoo, tmp_path)
+    assert found == [("1605", "Energy"), ("6758", "Information Technology")]
+    assert "1 of its questions" in text
+    assert f"profile 1306.T: {why}" in text
+
+
+def test_an_answer_that_cannot_be_read_stands_in_nobodys_way(tmp_path) -> None:
+    yahoo = YahooStandIn(sectors={"1306.T": (17, ""), "6758.T": ("Technology", "")})
+
+    async def scenario(door, cache, clock):
+        return await all_before_it_ends(YahooProfiles(door, cache, clock), japanese("1306", "6758"), UnansweredError)
+
+    found, text = run(scenario, yahoo, tmp_path)
+    assert found == [("6758", "Information Technology")]
+    assert "profile 1306.T: Expected `str | null`, got `int`" in text
+
+
+def test_a_page_of_the_screener_that_fails_ends_no_other(tmp_path) -> None:
+    yahoo = YahooStandIn({("JPX", "Technology"): ["6758.T"], ("JPX", "Utilities"): ["9501.T"]})
+    first = next(iter(VOCABULARIES["yahoo"]))
+    yahoo.refused = {("JPX", first): 400}
+
+    async def scenario(door, cache, clock):
+        wanted = japanese("6758", "9501")
+        return await all_before_it_ends(YahooScreener(door, cache, clock), wanted, UnansweredError)
+
+    found, text = run(scenario, yahoo, tmp_path)
+    assert sorted(found) == [("6758", "Information Technology"), ("9501", "Utilities")]
+    assert f"screener JPX {first}: HTTP 400" in text
+
+
+def test_once_yahoo_is_left_alone_no_further_symbol_is_asked_for(tmp_path) -> None:
+    yahoo = YahooStandIn()
+    yahoo.always = 500
+
+    async def scenario(door, cache, clock):
+        return await all_before_it_ends(YahooProfiles(door, cache, clock), japanese("1", "2", "3"), CircuitOpenError)
+
+    found, text = run(scenario, yahoo, tmp_path)
+    assert found == []
+    assert "profile 2.T" in text
 
 
 def test_not_found_is_remembered_too(tmp_path) -> None:

@@ -14,12 +14,14 @@ class YahooStandIn:
     """`listed` by (exchange, sector) its symbols, `sectors` by symbol its sector and industry.
 
     `refusals` are statuses that the next answers of screener and profiles have instead; "cut" closes the connection.
+    `refused` are those of the answers about a symbol, or about an exchange's sector.
     """
 
     def __init__(self, listed=None, sectors=None):
         self.listed = listed or {}
         self.sectors = sectors or {}
         self.refusals = deque()
+        self.refused = {}
         self.always = None
         self.screens = []
         self.profiles = []
@@ -67,6 +69,8 @@ class YahooStandIn:
         terms = dict(term["operands"] for term in question["query"]["operands"])
         offset, size = question["offset"], question["size"]
         self.screens.append((terms["exchange"], terms["sector"], offset))
+        if status := self.refused.get((terms["exchange"], terms["sector"])):
+            return web.json_response({"finance": {"error": "no"}}, status=status)
         symbols = sorted(self.listed.get((terms["exchange"], terms["sector"]), ()))
         quotes = [{"symbol": symbol, "quoteType": "EQUITY"} for symbol in symbols[offset : offset + size]]
         return web.json_response({"finance": {"result": [{"total": len(symbols), "quotes": quotes}], "error": None}})
@@ -77,6 +81,8 @@ class YahooStandIn:
             return refusal
         symbol = request.match_info["symbol"]
         self.profiles.append(symbol)
+        if status := self.refused.get(symbol):
+            return web.json_response({"quoteSummary": {"error": "no"}}, status=status)
         if symbol not in self.sectors:
             error = {"code": "Not Found", "description": f"Quote not found for symbol: {symbol}"}
             return web.json_response({"quoteSummary": {"result": None, "error": error}}, status=404)

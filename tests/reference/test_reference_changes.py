@@ -90,10 +90,16 @@ def test_what_a_person_approved_is_applied_whatever_its_size() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"exchanges": ["NASDAQ"]}, {"exchanges": ["NYSE", "NYSE"]}, {"weekly_refresh_time": "3:00"}]
+    ("wrong", "why"),
+    [
+        ({"exchanges": ["NASDAQ"]}, "exchanges: NASDAQ not among"),
+        ({"exchanges": ["NYSE", "NYSE"]}, "exchanges: one is named twice"),
+        ({"weekly_refresh_time": "3:00"}, r"weekly_refresh_time"),
+        ({"weekly_refresh_day": "Sunday"}, r"weekly_refresh_day"),
+    ],
 )
-def test_wrong_exchanges_and_times_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(msgspec.ValidationError, match=r"NASDAQ|twice|refresh_time"):
+def test_wrong_exchanges_days_and_times_are_refused(wrong: dict[str, object], why: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=why):
         msgspec.convert(wrong, ReferenceSettings)
 
 
@@ -168,9 +174,10 @@ def test_a_file_that_grew_much_is_applied_with_a_warning() -> None:
 def test_a_file_that_shrank_is_a_warning_only_where_listings_are_gone() -> None:
     shrunk = judge(changes("removed", 1), new=999)
     assert (shrunk.decision, shrunk.severity) == ("updated", "warning")
-    assert "1 listings removed, and the file is 0.10 % smaller" in shrunk.reason
+    assert "1 listing removed, and the file is 0.10 % smaller" in shrunk.reason
     assert judge(changes("changed", 1), new=999).severity == "info"
     assert judge(changes("removed", 1), new=1_001).severity == "info"
+    assert judge(changes("removed", 1), old=10_000, new=9_991).severity == "info", "less than a thousandth"
 
 
 def test_up_to_fifty_removals_are_applied_and_more_are_held() -> None:

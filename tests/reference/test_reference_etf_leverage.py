@@ -61,10 +61,15 @@ def test_a_funds_name_tells_the_multiple(name: str) -> None:
     assert leverage_of_name(name) == NAMES[name]
 
 
-@given(st.text())
+PIECES = st.sampled_from(["일반", "레버리지", "인버스", "0", "2", "1.5", "X", "배", "-", "+", "(", ")", " ", "KODEX"])
+PHRASES = st.text() | st.lists(PIECES, max_size=6).map("".join)
+
+
+@given(PHRASES)
 def test_any_words_are_a_multiple_or_nothing(words: str) -> None:
     multiple = leverage_of(words)
-    assert multiple is None or multiple != 0
+    assert multiple != 0
+    assert (multiple is None) or (multiple < 0) == ("인버스" in words)
     assert leverage_of_name(words) != 0
 
 

@@ -226,11 +226,23 @@ def test_a_wrong_header_is_refused_with_the_fields_there_are(header: str) -> Non
 @given(st.text())
 def test_any_text_is_a_table_or_refused(text: str) -> None:
     with contextlib.suppress(DataFileError):
-        assert parse_manual(f"symbol\n{text}", "here")
-        assert parse_manual(text, "here")
+        parse_manual(text, "here")
 
 
-@given(st.lists(st.lists(st.text(st.characters(exclude_characters="\r\n"), max_size=8), min_size=1, max_size=4)))
-def test_any_rows_under_a_good_header_are_entries_or_problems(rows: list[list[str]]) -> None:
-    checked = parse_manual("\n".join(["symbol,leverage,issuer", *(",".join(row) for row in rows)]), "here")
-    assert all(entry.leverage is None or 0 < abs(entry.leverage) <= 3 for entry in checked.entries.values())
+@given(st.text(st.characters(exclude_characters='#"'), min_size=1).filter(str.strip))
+def test_any_text_under_a_good_header_is_entries_or_problems(text: str) -> None:
+    checked = parse_manual(f"symbol\n{text}", "here")
+    assert checked.entries or checked.problems
+
+
+MULTIPLES = {"": None, "2": 2.0, "-1": -1.0, "2X 인버스": -2.0, "0": None, "7": None, "cheap": None}
+
+
+@given(st.dictionaries(st.sampled_from(["069500", "252670", "Q500001"]), st.sampled_from(list(MULTIPLES)), min_size=1))
+def test_each_row_under_a_good_header_is_an_entry_and_each_wrong_cell_a_problem(rows: dict[str, str]) -> None:
+    lines = [f"{symbol},{leverage}" for symbol, leverage in rows.items()]
+    checked = parse_manual("\n".join(["symbol,leverage", *lines]), "here")
+    assert {symbol: entry.leverage for symbol, entry in checked.entries.items()} == {
+        symbol: MULTIPLES[leverage] for symbol, leverage in rows.items()
+    }
+    assert len(checked.problems) == sum(leverage in ("0", "7", "cheap") for leverage in rows.values())

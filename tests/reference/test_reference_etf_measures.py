@@ -8,12 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.reference.etf_measures import NavSpan, measure, premium_percent, rest_of, span_to_ask
+from observer.reference.etf_measures import NavSpan, measure, premium_percent, rest_of, spans_to_ask
 from observer.reference.etf_report import JOBS, report
 from tests.store.funds import fund, fund_job_ended, fund_nav_day
 
 LAST = date(2026, 11, 20)
 HOUR_NS = 3_600 * 10**9
+
+
+BEGIN = LAST - timedelta(days=380)
+
+
+def days_before(last: date, newest: int, oldest: int) -> list[date]:
+    """The days from so many to so many before that day."""
+    return [last - timedelta(days=back) for back in range(newest, oldest + 1)]
 
 
 def days(closes, navs, indices=None):
@@ -91,14 +99,58 @@ def test_any_days_have_measures_where_there_are_enough_of_them(pairs) -> None:
 
 
 def test_a_fund_that_was_never_measured_is_asked_for_the_longest_window_and_not_before_its_first_day() -> None:
-    assert span_to_ask(None, date(2002, 10, 14), LAST) == NavSpan(LAST - timedelta(days=380), LAST)
-    assert span_to_ask(None, None, LAST) == NavSpan(LAST - timedelta(days=380), LAST)
-    assert span_to_ask(None, date(2026, 11, 1), LAST) == NavSpan(date(2026, 11, 1), LAST)
-    assert span_to_ask(None, date(2026, 11, 23), LAST) is None
+    lately = days_before(LAST, 0, 5)  # the job of the values stores a day each
+    assert spans_to_ask([], None, date(2002, 10, 14), LAST) == (NavSpan(BEGIN, LAST),)
+    assert spans_to_ask(lately, None, None, LAST) == (NavSpan(BEGIN, LAST),)
+    assert spans_to_ask([], None, date(2026, 11, 1), LAST) == (NavSpan(date(2026, 11, 1), LAST),)
+    assert spans_to_ask([], None, date(2026, 11, 23), LAST) == ()
 
 
 def test_a_fund_that_was_measured_is_asked_for_what_came_since_and_a_week_again() -> None:
-    assert span_to_ask(date(2026, 11, 15), None, LAST) == NavSpan(date(2026, 11, 8), LAST)
+    measured_on = date(2026, 11, 15)
+    spans = (NavSpan(date(2026, 11, 8), LAST),)
+    assert spans_to_ask(days_before(LAST, 5, 380), measured_on, None, LAST) == spans
+    assert spans_to_ask(days_before(LAST, 0, 380), measured_on, None, LAST) == spans
+
+
+def test_a_fund_that_was_measured_without_its_days_is_asked_for_them_again() -> None:
+    measured_on = LAST - timedelta(days=5)
+    assert spans_to_ask([], measured_on, None, LAST) == (NavSpan(BEGIN, LAST),)
+    assert spans_to_ask(days_before(LAST, 0, 5), measured_on, None, LAST) == (NavSpan(BEGIN, LAST),)
+    assert spans_to_ask(days_before(LAST, 20, 380), measured_on, None, LAST) == (
+        NavSpan(LAST - timedelta(days=27), LAST),
+    )
+
+
+def test_days_that_are_missing_before_those_that_are_stored_are_asked_for_again() -> None:
+    measured_on = LAST - timedelta(days=5)
+    recent = NavSpan(LAST - timedelta(days=12), LAST)
+    assert spans_to_ask(days_before(LAST, 0, 100), measured_on, None, LAST) == (
+        recent,
+        NavSpan(BEGIN, LAST - timedelta(days=101)),
+    )
+    with_hole = [*days_before(LAST, 0, 100), *days_before(LAST, 120, 380)]
+    assert spans_to_ask(with_hole, measured_on, None, LAST) == (recent, NavSpan(BEGIN, LAST - timedelta(days=101)))
+    listed_on = LAST - timedelta(days=103)
+    assert spans_to_ask(days_before(LAST, 0, 100), measured_on, listed_on, LAST) == (recent,)
+
+
+@given(st.sets(st.integers(0, 400)), st.none() | st.integers(0, 400), st.none() | st.integers(0, 500))
+def test_what_is_neither_stored_nor_asked_for_is_no_more_than_a_week(
+    stored: set[int], measured: int | None, listed: int | None
+) -> None:
+    def back(number: int | None) -> date | None:
+        return None if number is None else LAST - timedelta(days=number)
+
+    days_stored = [LAST - timedelta(days=number) for number in stored]
+    spans = spans_to_ask(days_stored, back(measured), back(listed), LAST)
+    covered = set(days_stored) | {
+        span.first + timedelta(days=number) for span in spans for number in range((span.last - span.first).days + 1)
+    }
+    missing = 0
+    for number in range(min(380, 380 if listed is None else listed) + 1):
+        missing = 0 if LAST - timedelta(days=number) in covered else missing + 1
+        assert missing <= 7
 
 
 @given(st.integers(1, 120), st.integers(0, 500))
@@ -106,7 +158,7 @@ def test_asking_on_behind_the_oldest_day_ends_and_leaves_no_day_out(days_a_call:
     """A broker that gives so many days a call, of a fund that is so many days old."""
     listed_on = LAST - timedelta(days=age)
     traded = {LAST - timedelta(days=back) for back in range(age + 1)}
-    span, got, calls = span_to_ask(None, None, LAST), set[date](), 0
+    [span], got, calls = spans_to_ask([], None, None, LAST), set[date](), 0
     first = span.first
     while span is not None:
         found = sorted(day for day in traded if span.first <= day <= span.last)[-days_a_call:]

@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from observer.reference.sectors_codes import (
@@ -91,15 +91,23 @@ def test_cross_validation_counts_every_held_back_security_once_a_round() -> None
     assert (table.codes[0].claimed, table.codes[0].right) == (300, 297)
 
 
-seen_somewhere = st.lists(
-    st.builds(
-        Example,
-        st.sampled_from(ALL),
-        st.sampled_from(["110", "230", "610"]),
-        st.sampled_from(["Energy", "Materials", "Financials"]),
-    ),
-    max_size=120,
+one_seen = st.builds(
+    Example,
+    st.sampled_from(ALL),
+    st.sampled_from(["110", "230", "610"]),
+    st.sampled_from(["Energy", "Materials", "Financials"]),
 )
+# Many of a kind: of a few securities no code is ever sure.
+seen_somewhere = st.lists(st.tuples(one_seen, st.sampled_from([1, 3, 100, 300])), max_size=6).map(
+    lambda kinds: [example for example, count in kinds for _ in range(count)]
+)
+
+
+def test_some_of_what_is_seen_here_is_sure_so_that_there_is_something_to_promise() -> None:
+    def has_sure(seen):
+        return any(each.is_sure for table in learn(seen, ALL).values() for each in table.codes)
+
+    assert len(find(seen_somewhere, has_sure)) >= 100
 
 
 @given(seen_somewhere)

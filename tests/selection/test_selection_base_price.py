@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import Snapshot, TriggerFired
-from observer.selection.base_price import adjusted, base_price, price_factor
+from bus.events import DailyBar, SharesAdjusted, Snapshot, TriggerFired, UniverseMember
+from observer.selection.base_price import (
+    adjustment,
+    base_price,
+    factor_since,
+    in_latest_shares,
+    price_factor,
+    scaled,
+)
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
 from tests.selection.builders import member
@@ -31,6 +38,11 @@ SNAPSHOT = Snapshot(
     cumulative_volume=1.0,
     cumulative_value=10_000.0,
 )
+
+
+def adjusted(before: UniverseMember, snapshot: Snapshot) -> UniverseMember:
+    """The member as that day's decisions see it."""
+    return scaled(before, price_factor(before, snapshot))
 
 
 def tick(price: float) -> int:
@@ -102,6 +114,60 @@ def test_what_is_not_known_of_history_stays_unknown() -> None:
         member(previous_close=50_000.0, average_volume_20d=None, average_true_range_14d=None), seen(10_000)
     )
     assert (after.average_volume_20d, after.average_true_range_14d) == (None, None)
+
+
+@pytest.mark.parametrize("changes", [{"close_is_base": True}, {"session_date": "2026-11-17"}])
+@pytest.mark.parametrize(("ratio", "is_split"), [(0.71, False), (1.29, False), (0.5, True), (0.2, True), (2.0, True)])
+def test_a_close_that_may_be_a_session_older_tells_only_what_no_session_can_make(
+    changes: dict[str, object], ratio: float, is_split: bool
+) -> None:
+    """What moved by its limit on the day between was not split."""
+    before = member(previous_close=50_000.0, **changes)
+    assert (price_factor(before, seen(50_000.0 * ratio)) != 1.0) == is_split
+    assert price_factor(member(previous_close=50_000.0), seen(50_000.0 * ratio)) == pytest.approx(ratio, rel=0.01)
+
+
+# --- what is kept of it for the days after ---
+
+
+BAR = DailyBar("kis", "005930", "2026-11-16", 9_900.0, 10_200.0, 9_800.0, 10_000.0, 1_000.0, 1e7)
+
+
+def test_a_base_price_that_is_not_the_close_before_it_is_a_change_of_shares() -> None:
+    found = adjustment(BAR, "2026-11-17", 2_000.0, "2026-11-18")
+    assert found == SharesAdjusted("kis", "005930", "2026-11-17", "2026-11-18", 2_000.0, 10_000.0)
+
+
+@pytest.mark.parametrize("base", [None, 10_000.0, 10_499.0, 9_501.0])
+def test_without_a_base_price_or_with_nearly_the_close_the_shares_are_the_same(base: float | None) -> None:
+    assert adjustment(BAR, "2026-11-17", base, "2026-11-18") is None
+
+
+@pytest.mark.parametrize("base", [10_501.0, 9_499.0])
+def test_what_differs_by_more_than_ticks_is_a_change_of_shares(base: float) -> None:
+    assert adjustment(BAR, "2026-11-17", base, "2026-11-18") is not None
+
+
+def test_nothing_follows_from_a_bar_without_a_price() -> None:
+    assert adjustment(msgspec.structs.replace(BAR, close=0.0), "2026-11-17", 2_000.0, "2026-11-18") is None
+
+
+def split(session_date: str, factor: float) -> SharesAdjusted:
+    return SharesAdjusted("kis", "005930", session_date, session_date, 10_000.0 * factor, 10_000.0)
+
+
+def test_only_later_changes_concern_a_session_and_they_multiply() -> None:
+    changes = [split("2026-11-10", 0.2), split("2026-11-12", 0.5)]
+    dates = ("2026-11-09", "2026-11-10", "2026-11-11", "2026-11-12")
+    assert [factor_since(date, changes) for date in dates] == pytest.approx([0.1, 0.5, 0.5, 1.0])
+
+
+def test_a_bar_in_later_shares_has_scaled_prices_and_the_same_turnover() -> None:
+    found = in_latest_shares(BAR, [split("2026-11-17", 0.2)])
+    prices = (found.open, found.high, found.low, found.close)
+    assert prices == pytest.approx((1_980.0, 2_040.0, 1_960.0, 2_000.0))
+    assert (found.volume, found.value) == pytest.approx((5_000.0, 1e7))
+    assert in_latest_shares(BAR, [split("2026-11-16", 0.2)]) == BAR
 
 
 def fired(previous_close: float, snapshot: Snapshot) -> list[TriggerFired]:

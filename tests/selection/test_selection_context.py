@@ -47,6 +47,17 @@ def test_nothing_seen_is_a_degraded_start() -> None:
     assert movers({}, base, SETTINGS) == ()
 
 
+def test_the_thresholds_are_half_as_much_again_as_the_averages() -> None:
+    base = baseline(OPENING)
+    event = synced_event(base, "2026-11-18", 5)
+    assert event.volume_threshold == pytest.approx(1.5 * event.average_volume)
+    assert event.volatility_threshold == pytest.approx(1.5 * event.average_volatility)
+    assert (event.session_date, event.synced_ns, event.symbols, event.snapshots) == ("2026-11-18", 5, 2, 5)
+    assert not event.degraded
+    assert event.average_volume > 0
+    assert event.average_volatility > 0
+
+
 def test_symbols_without_a_price_or_a_snapshot_disturb_nobody() -> None:
     base = baseline({"A": path((0.0, 0.0)), "B": []})
     assert [mover.activity for mover in movers({"A": path((0.0, 0.0)), "B": []}, base, SETTINGS)] == [0.0]
@@ -59,6 +70,10 @@ def test_the_candidates_score_like_the_triggers_and_live_five_minutes() -> None:
     assert (first.symbol, first.kind, first.strength) == ("A", "volume_surge", 0.5)
     assert first.score == pytest.approx(10 * 1.5 + 1.2)
     assert first.expires_ns == second.expires_ns == 300 * SECOND_NS
+    assert (first.measure, first.threshold, first.reference, first.market_cap_krw) == (1.5, 0.0, 200.0, 1e12)
+    [busy, _] = movers(OPENING | {"A": path((100.0, 0.0), (100.0, 9e9))}, base, SETTINGS)
+    [overfull] = opening_candidates([busy], members, base, 41, 0, SETTINGS)
+    assert overfull.strength == 1.0
 
 
 def test_only_the_most_active_members_of_the_universe_are_candidates() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import SlotAssigned, SlotOverflowed
+from bus.events import SlotAssigned, SlotOverflowed, SlotReleased, TriggerKind
 from observer.selection.overflow import (
     LEFT_BELOW,
     SYMBOLS_MIN,
@@ -24,8 +24,8 @@ NOW_NS = 10 * WINDOW_NS
 LEVELS = st.sampled_from(["normal", "warning", "alert", "urgent"])
 
 
-def given_place(number: int, at_ns: int = NOW_NS) -> SlotAssigned:
-    return SlotAssigned(f"a:{number}", f"{number:06d}", at_ns, "volume_surge", 1.0, "free_place", None)
+def given_place(number: int, at_ns: int = NOW_NS, trigger: TriggerKind = "volume_surge") -> SlotAssigned:
+    return SlotAssigned(f"a:{number}", f"{number:06d}", at_ns, trigger, 1.0, "free_place", None)
 
 
 def refused(number: int, at_ns: int = NOW_NS) -> SlotOverflowed:
@@ -34,11 +34,11 @@ def refused(number: int, at_ns: int = NOW_NS) -> SlotOverflowed:
 
 def test_the_rate_is_of_symbols_not_of_refusals() -> None:
     changes: list[SlotAssigned | SlotOverflowed] = [*map(given_place, range(30)), *(refused(99) for _ in range(500))]
-    assert overflow_rate(changes, NOW_NS) == pytest.approx(1 / 31)
+    assert overflow_rate(changes, (), (), NOW_NS) == pytest.approx(1 / 31)
 
 
 def test_who_got_a_place_in_the_hour_did_not_overflow() -> None:
-    assert overflow_rate([*map(given_place, range(30)), refused(3)], NOW_NS) == 0
+    assert overflow_rate([*map(given_place, range(30)), refused(3)], (), (), NOW_NS) == 0
 
 
 def test_an_hour_ago_is_forgotten() -> None:
@@ -46,11 +46,22 @@ def test_an_hour_ago_is_forgotten() -> None:
         *map(given_place, range(SYMBOLS_MIN)),
         refused(99, NOW_NS - WINDOW_NS),
     ]
-    assert overflow_rate(changes, NOW_NS) == 0
+    assert overflow_rate(changes, (), (), NOW_NS) == 0
+
+
+def test_who_holds_a_place_wanted_it_however_long_ago_it_was_given() -> None:
+    holding = [f"{number:06d}" for number in range(410)]
+    assert overflow_rate(map(refused, range(500, 520)), holding, (), NOW_NS) == pytest.approx(20 / 430)
+    assert overflow_rate(map(refused, range(20)), holding, (), NOW_NS) == 0
+
+
+def test_who_waits_still_has_no_place_however_long_ago_it_was_refused() -> None:
+    waiting = [f"{number:06d}" for number in range(10)]
+    assert overflow_rate(map(given_place, range(10, 40)), (), waiting, NOW_NS) == pytest.approx(10 / 40)
 
 
 def test_too_few_symbols_make_no_rate() -> None:
-    assert overflow_rate(map(refused, range(SYMBOLS_MIN - 1)), NOW_NS) is None
+    assert overflow_rate(map(refused, range(SYMBOLS_MIN - 1)), (), (), NOW_NS) is None
 
 
 @pytest.mark.parametrize(
@@ -73,6 +84,15 @@ def test_a_rate_that_stays_is_told_at_most_once(level: Level, rate: float | None
     assert next_level(settled, rate, RATES) == settled
 
 
+def test_a_warning_is_a_line_an_alert_a_notice_and_urgent_is_critical() -> None:
+    weights = {}
+    for level in ("warning", "alert", "urgent"):
+        told = overflow_alert("normal", level, 0.5, NOW_NS, "track-b")
+        assert told is not None
+        weights[level] = told.severity
+    assert weights == {"warning": "info", "alert": "warning", "urgent": "critical"}
+
+
 def test_only_a_change_is_told_with_its_weight() -> None:
     assert overflow_alert("alert", "alert", 0.15, NOW_NS, "track-b") is None
     told = overflow_alert("alert", "urgent", 0.25, NOW_NS, "track-b")
@@ -93,21 +113,95 @@ def test_the_configured_rate_is_the_alert_s_and_the_levels_stay_in_order() -> No
 def test_a_level_is_told_once_and_its_end_once() -> None:
     watch = OverflowWatch(RATES, "track-b")
     watch.see([*(given_place(number) for number in range(17)), *(refused(number) for number in range(20))])
-    told = watch.look(NOW_NS)
+    told = watch.look(NOW_NS, ())
     assert told is not None
     assert told.severity == "warning"
     assert "alert (15.0%" in told.text
-    assert watch.look(NOW_NS) is None
-    over = watch.look(NOW_NS + WINDOW_NS)
+    assert watch.look(NOW_NS, ()) is None
+    over = watch.look(NOW_NS + WINDOW_NS, ())
     assert over is not None
-    assert over.severity == "info"
+    assert (over.raised_ns, over.severity, over.source) == (NOW_NS + WINDOW_NS, "info", "track-b")
+    assert over.text == "places of the stream, last hour: normal (too few symbols wanted a place to tell a rate)"
 
 
 def test_a_process_that_goes_on_for_another_tells_nothing_twice() -> None:
     decided = [*(given_place(number) for number in range(17)), *(refused(number) for number in range(20))]
     watch = OverflowWatch(RATES, "track-b")
     watch.resume(decided, NOW_NS)
-    assert watch.look(NOW_NS) is None
+    assert watch.look(NOW_NS, ()) is None
+
+
+def test_places_held_for_hours_keep_the_rate_low() -> None:
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see(given_place(number, NOW_NS - 3 * WINDOW_NS) for number in range(410))
+    watch.see(refused(number) for number in range(500, 520))
+    assert watch.look(NOW_NS, ()) is None
+
+
+def test_a_place_that_was_released_counts_no_more() -> None:
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see(given_place(number, NOW_NS - 3 * WINDOW_NS) for number in range(410))
+    released = [SlotReleased(f"a:{number}", f"{number:06d}", NOW_NS, 1.0, "expired") for number in range(400)]
+    watch.see([*released, *(refused(number) for number in range(500, 520))])
+    told = watch.look(NOW_NS, ())
+    assert told is not None
+    assert "urgent (66.7%" in told.text
+
+
+def test_who_only_fills_a_place_did_not_want_it() -> None:
+    """Fillers neither have wanted a place nor, given one, have had what they were refused as triggered."""
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see(given_place(number, trigger="market_cap") for number in range(410))
+    watch.see(refused(number) for number in range(20))
+    told = watch.look(NOW_NS, ())
+    assert told is not None
+    assert "urgent (100.0%" in told.text
+
+
+def test_a_place_in_the_hour_counts_though_it_was_lost_and_the_symbol_refused_since() -> None:
+    """Of each symbol the last of each kind is kept, whichever came last."""
+    minute_ns = WINDOW_NS // 60
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see(given_place(number, NOW_NS - 20 * minute_ns) for number in range(20))
+    watch.see(SlotReleased(f"a:{n}", f"{n:06d}", NOW_NS - 10 * minute_ns, 1.0, "expired") for n in range(20))
+    watch.see(refused(number) for number in range(20))
+    assert watch.look(NOW_NS, ()) is None
+    told = watch.look(NOW_NS + 45 * minute_ns, ())
+    assert told is not None
+    assert "urgent (100.0%" in told.text
+
+
+def test_a_symbol_that_was_refused_and_then_lost_its_place_is_counted_by_its_refusal() -> None:
+    minute_ns = WINDOW_NS // 60
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see(refused(number, NOW_NS - 30 * minute_ns) for number in range(20))
+    watch.see(given_place(number, NOW_NS - 70 * minute_ns) for number in range(20))
+    watch.see(SlotReleased(f"a:{n}", f"{n:06d}", NOW_NS - 69 * minute_ns, 1.0, "expired") for n in range(20))
+    told = watch.look(NOW_NS, ())
+    assert told is not None
+    assert "urgent (100.0%" in told.text
+
+
+def test_a_release_of_a_place_that_is_not_known_is_no_matter() -> None:
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see([SlotReleased("gone:1", "000001", NOW_NS, 1.0, "account_removed")])
+    assert watch.look(NOW_NS, ()) is None
+
+
+def test_a_filler_whose_trigger_fires_in_its_place_holds_one() -> None:
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see(given_place(number, NOW_NS - 3 * WINDOW_NS, "market_cap") for number in range(410))
+    watch.see(given_place(number, NOW_NS - 2 * WINDOW_NS) for number in range(410))
+    watch.see(refused(number) for number in range(500, 520))
+    assert watch.look(NOW_NS, ()) is None
+
+
+def test_who_waits_is_told_of_though_it_was_refused_hours_ago() -> None:
+    watch = OverflowWatch(RATES, "track-b")
+    watch.see(given_place(number, NOW_NS - 3 * WINDOW_NS) for number in range(40))
+    told = watch.look(NOW_NS, [f"{number:06d}" for number in range(100, 160)])
+    assert told is not None
+    assert "urgent (60.0%" in told.text
 
 
 DECISIONS = st.lists(
@@ -127,7 +221,8 @@ def test_the_last_decisions_tell_the_rate_of_all(decisions: list[SlotAssigned | 
     )
     watch = OverflowWatch(RATES, "track-b")
     watch.see(in_order)
-    expected = next_level("normal", overflow_rate(decisions, NOW_NS), RATES)
-    told = watch.look(NOW_NS)
+    holding = {each.symbol for each in decisions if isinstance(each, SlotAssigned)}
+    expected = next_level("normal", overflow_rate(decisions, holding, (), NOW_NS), RATES)
+    told = watch.look(NOW_NS, ())
     assert (told is None) == (expected == "normal")
     assert told is None or f": {expected} (" in told.text

@@ -6,35 +6,92 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.selection.profile import BUCKETS, BucketVolume, moment_of, profiles_of, volume_by
+from bus.events import SharesAdjusted
+from observer.selection.profile import (
+    EarlierDays,
+    MeanVolume,
+    Profile,
+    SeenVolume,
+    mean_volumes,
+    profiles_of,
+    volume_by,
+)
 from observer.selection.settings import ProfileSettings
 
 SECOND_NS = 1_000_000_000
 SETTINGS = ProfileSettings(days_min=3)
 
 
-def row(bucket: int, volume: float, *, symbol: str = "A", days: int = 3) -> BucketVolume:
-    return BucketVolume(symbol, bucket, volume, days)
+def row(at_s: float, volume: float, *, symbol: str = "A", days: int = 3) -> MeanVolume:
+    return MeanVolume(symbol, int(at_s // 600), at_s, volume, days)
 
 
-def test_between_two_buckets_the_volume_grows_evenly() -> None:
-    profile = profiles_of([row(1, 100.0), row(2, 300.0)], SETTINGS)["A"]
-    by = [volume_by(profile, moment_of(at_s * SECOND_NS, 0)) for at_s in (0, 600, 900, 1_200, 1_500, 86_399)]
-    assert by == pytest.approx([0.0, 0.0, 50.0, 100.0, 200.0, 300.0])
+def test_between_two_points_the_volume_grows_evenly_and_after_the_last_it_stays() -> None:
+    profile = profiles_of([row(602, 100.0), row(1_202, 300.0)], SETTINGS)["A"]
+    by = [volume_by(profile, at_s) for at_s in (602, 752, 902, 1_202, 1_203, 86_399)]
+    assert by == pytest.approx([100.0, 150.0, 200.0, 300.0, 300.0, 300.0])
+
+
+def test_of_a_moment_before_the_first_point_nothing_is_known() -> None:
+    profile = profiles_of([row(602, 100.0), row(1_202, 300.0)], SETTINGS)["A"]
+    assert volume_by(profile, 601.999) is None
 
 
 def test_a_symbol_seen_on_too_few_days_has_no_profile() -> None:
-    assert profiles_of([row(1, 100.0, days=2)], SETTINGS) == {}
+    assert profiles_of([row(602, 100.0, days=2)], SETTINGS) == {}
 
 
-def test_a_bucket_that_nobody_saw_repeats_the_one_before_it() -> None:
-    profile = profiles_of([row(1, 100.0), row(4, 300.0)], SETTINGS)["A"]
-    assert list(profile[:6]) == [0.0, 100.0, 100.0, 100.0, 300.0, 300.0]
+def test_a_time_at_which_it_was_seen_on_too_few_days_is_bridged() -> None:
+    rows = [row(600, 100.0), row(1_200, 900.0, days=2), row(1_800, 300.0)]
+    assert volume_by(profiles_of(rows, SETTINGS)["A"], 1_200) == pytest.approx(200.0)
 
 
-@given(st.dictionaries(st.integers(0, BUCKETS - 1), st.floats(0, 1e9), min_size=1), st.lists(st.integers(0, 86_400)))
-def test_a_profile_never_falls(volumes: dict[int, float], at_s: list[int]) -> None:
-    profile = profiles_of([row(bucket, volumes[bucket]) for bucket in sorted(volumes)], SETTINGS)["A"]
-    assert len(profile) == BUCKETS
-    by = [volume_by(profile, moment_of(second * SECOND_NS, 0)) for second in sorted(at_s)]
+def test_a_mean_that_falls_as_days_are_missing_does_not_take_volume_back() -> None:
+    rows = [row(600, 100.0), row(1_200, 80.0), row(1_800, 300.0)]
+    assert profiles_of(rows, SETTINGS)["A"] == Profile((600.0, 1_200.0, 1_800.0), (100.0, 100.0, 300.0))
+
+
+def test_every_symbol_has_its_own_profile() -> None:
+    profiles = profiles_of([row(600, 1.0), row(600, 2.0, symbol="B"), row(1_200, 3.0, symbol="B")], SETTINGS)
+    assert {symbol: profile.volumes for symbol, profile in profiles.items()} == {"A": (1.0,), "B": (2.0, 3.0)}
+
+
+def test_a_moment_is_told_in_seconds_after_midnight() -> None:
+    assert EarlierDays(midnight_ns=5 * SECOND_NS).time_of_day_s(12 * SECOND_NS + 500_000_000) == 7.5
+
+
+def test_means_are_over_the_sessions_of_a_bucket_in_the_order_of_buckets() -> None:
+    seen = [
+        SeenVolume("A", "2026-11-17", 1, 610.0, 300.0),
+        SeenVolume("A", "2026-11-16", 2, 1_203.0, 900.0),
+        SeenVolume("A", "2026-11-16", 1, 602.0, 100.0),
+    ]
+    assert mean_volumes(seen, {}) == [MeanVolume("A", 1, 606.0, 200.0, 2), MeanVolume("A", 2, 1_203.0, 900.0, 1)]
+
+
+def test_volumes_of_before_a_split_count_in_the_shares_of_after_it() -> None:
+    seen = [SeenVolume("A", "2026-11-16", 1, 602.0, 100.0), SeenVolume("A", "2026-11-17", 1, 602.0, 700.0)]
+    split = SharesAdjusted("kis", "A", "2026-11-17", "2026-11-18", 2_000.0, 10_000.0)
+    [mean] = mean_volumes(seen, {"A": [split], "B": [split]})
+    assert mean.volume == pytest.approx((5 * 100.0 + 700.0) / 2)
+
+
+POINTS = st.dictionaries(st.integers(0, 143), st.tuples(st.floats(0, 599.9), st.floats(0, 1e9)), min_size=1)
+
+
+@given(POINTS, st.lists(st.floats(0, 86_400)))
+def test_a_profile_never_falls(points: dict[int, tuple[float, float]], at_s: list[float]) -> None:
+    rows = [row(bucket * 600 + into_s, volume) for bucket, (into_s, volume) in sorted(points.items())]
+    profile = profiles_of(rows, SETTINGS)["A"]
+    by = [volume for second in sorted(at_s) if (volume := volume_by(profile, second)) is not None]
     assert all(earlier <= later * (1 + 1e-12) for earlier, later in itertools.pairwise(by))
+
+
+@given(POINTS, st.floats(1.0, 1e6), st.floats(0, 86_400))
+def test_where_a_day_is_traded_evenly_any_moment_between_points_has_the_volume_of_it(
+    points: dict[int, tuple[float, float]], shares_per_s: float, at_s: float
+) -> None:
+    times_s = [bucket * 600 + into_s for bucket, (into_s, _) in sorted(points.items())]
+    profile = profiles_of([row(each, each * shares_per_s) for each in times_s], SETTINGS)["A"]
+    if times_s[0] <= at_s <= times_s[-1]:
+        assert volume_by(profile, at_s) == pytest.approx(at_s * shares_per_s)

@@ -16,7 +16,7 @@ from bus.events import (
     UniverseMember,
 )
 from observer.selection.places_told import PlacesTold
-from observer.selection.profile import BUCKETS, EarlierDays
+from observer.selection.profile import EarlierDays, Profile
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
 from tests.builders import trade
@@ -243,7 +243,7 @@ def test_between_sweeps_the_rate_of_trades_follows_from_the_volume_and_the_size_
 
 
 def test_a_volume_unusual_for_the_time_of_day_fires_in_the_morning() -> None:
-    profile = tuple(10.0 * (bucket + 1) for bucket in range(BUCKETS))
+    profile = Profile((0.0, 24_000.0), (0.0, 400.0))
     earlier = EarlierDays(profiles={"D": profile})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_PLACES, earlier=earlier)
     pipeline.see_snapshot(seen("D", 40.0))
@@ -254,7 +254,7 @@ def test_a_volume_unusual_for_the_time_of_day_fires_in_the_morning() -> None:
 
 
 def test_on_the_day_of_a_split_all_that_is_known_of_earlier_days_is_in_today_s_shares() -> None:
-    earlier = EarlierDays(profiles={"D": tuple(10.0 for _ in range(BUCKETS))}, trade_volumes={"D": 10.0})
+    earlier = EarlierDays(profiles={"D": Profile((0.0,), (10.0,))}, trade_volumes={"D": 10.0})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_PLACES, earlier=earlier)
     split = {"price": 2_000.0, "high": 2_000.0, "low": 2_000.0, "upper_limit": 2_600.0, "lower_limit": 1_400.0}
     pipeline.see_snapshot(seen("D", 40.0, receive_time_ns=6_001 * SECOND_NS, **split))
@@ -266,6 +266,113 @@ def test_on_the_day_of_a_split_all_that_is_known_of_earlier_days_is_in_today_s_s
         ("trade_velocity", 0.0, 30.0),
     ]
     assert pipeline.members["D"].average_volume_20d == 5_000.0
+
+
+def test_before_the_first_time_that_is_known_of_earlier_days_nothing_is_unusual_for_the_time() -> None:
+    earlier = EarlierDays(profiles={"D": Profile((3_600.0,), (10.0,))})
+    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_PLACES, earlier=earlier)
+    pipeline.see_snapshot(seen("D", 2_000.0))
+    assert not [event for event in pipeline.evaluate_all(3_599 * SECOND_NS) if isinstance(event, TriggerFired)]
+    assert [event for event in pipeline.evaluate_all(3_600 * SECOND_NS) if isinstance(event, TriggerFired)]
+
+
+def test_a_sweep_that_is_told_late_takes_back_no_high_and_no_low() -> None:
+    """A trade at 12,000 won, and a sweep from before it: the range is 2,000 won against an average of 100."""
+    pipeline = selector()
+    pipeline.see_trade(trade(1, symbol="A", price=12_000.0, receive_time_ns=5 * SECOND_NS))
+    pipeline.see_snapshot(seen("A", receive_time_ns=4 * SECOND_NS, high=10_050.0, low=9_950.0))
+    [fired] = [event for event in pipeline.evaluate_all(6 * SECOND_NS) if isinstance(event, TriggerFired)]
+    assert (fired.kind, fired.measure) == ("volatility_spike", 20.5)
+    pipeline.see_snapshot(seen("A", receive_time_ns=7 * SECOND_NS, high=None, low=None))
+    pipeline.see_snapshot(seen("A", receive_time_ns=8 * SECOND_NS, high=12_100.0, low=9_990.0))
+    later = pipeline.evaluate_all(1_000 * SECOND_NS)
+    assert [event.measure for event in later if isinstance(event, TriggerFired)] == [21.5]
+
+
+# --- a condition that lasts ---
+
+SWEEP_S = 600
+
+
+def told(events: Iterable[Event], kind: type[TriggerFired | SlotOverflowed]) -> list[str]:
+    return [event.symbol for event in events if isinstance(event, kind)]
+
+
+def surging(*symbols: str, places: int = 1, interval_s: float = SWEEP_S) -> Selector:
+    """A pipeline whose only place is pinned, after a sweep that saw these surge."""
+    settings = SelectionSettings(slots=SlotSettings(max_slots=places))
+    pipeline = Selector(members(*"ABCD"), {"main": 41}, settings, sweep_interval_s=interval_s)
+    pipeline.pin("A", 0)
+    for symbol in symbols:
+        pipeline.see_snapshot(seen(symbol, 4_000.0))
+    events = pipeline.evaluate_all(0)
+    assert told(events, TriggerFired) == told(events, SlotOverflowed) == sorted(symbols)
+    return pipeline
+
+
+def test_a_surge_that_lasts_all_day_is_told_once_and_refused_once() -> None:
+    pipeline, events = surging("C", "D"), list[Event]()
+    for now_s in range(10, 6 * SWEEP_S, 10):
+        if now_s % SWEEP_S == 0:
+            for symbol in "CD":
+                pipeline.see_snapshot(seen(symbol, 4_000.0 + now_s, receive_time_ns=now_s * SECOND_NS))
+            events += pipeline.evaluate_all(now_s * SECOND_NS)
+        events += pipeline.evaluate_held(now_s * SECOND_NS)
+    assert told(events, TriggerFired) == told(events, SlotOverflowed) == []
+    assert pipeline.waiting == {"C", "D"}
+
+
+def test_a_place_that_becomes_free_between_sweeps_is_the_claimants_not_a_fillers() -> None:
+    pipeline = surging("D")
+    pipeline.evaluate_held(500 * SECOND_NS)
+    pipeline.unpin("A", 550 * SECOND_NS)
+    assert assigned(pipeline.evaluate_held(551 * SECOND_NS)) == [("D", "volume_surge", None)]
+
+
+def test_a_claim_ends_with_the_sweep_that_does_not_see_it_any_more() -> None:
+    settings = SelectionSettings(slots=SlotSettings(max_slots=1))
+    earlier = EarlierDays(trade_volumes={"D": 1.0})
+    pipeline = Selector(members(*"ABCD"), {"main": 41}, settings, earlier=earlier)
+    pipeline.pin("A", 0)
+    pipeline.see_snapshot(seen("D", 1.0, receive_time_ns=1 * SECOND_NS))
+    pipeline.see_snapshot(seen("D", 601.0, receive_time_ns=11 * SECOND_NS))
+    assert told(pipeline.evaluate_all(11 * SECOND_NS), SlotOverflowed) == ["D"]
+    assert pipeline.waiting == {"D"}
+    pipeline.see_snapshot(seen("D", 602.0, receive_time_ns=611 * SECOND_NS))
+    pipeline.evaluate_all(611 * SECOND_NS)
+    pipeline.evaluate_held((611 + 180) * SECOND_NS)
+    assert pipeline.waiting == set()
+
+
+def test_without_another_sweep_a_claim_ends_half_an_interval_after_it_was_due() -> None:
+    pipeline = surging("D")
+    for now_s in range(100, 901, 100):
+        pipeline.evaluate_held(now_s * SECOND_NS)
+    assert pipeline.waiting == {"D"}
+    pipeline.evaluate_held(1_199 * SECOND_NS)
+    assert pipeline.waiting == set()
+
+
+def test_a_trigger_lives_its_life_also_where_sweeps_follow_each_other_quickly() -> None:
+    pipeline = surging("D", interval_s=1.0)
+    pipeline.evaluate_held(299 * SECOND_NS)
+    assert pipeline.waiting == {"D"}
+    pipeline.evaluate_held(300 * SECOND_NS)
+    assert pipeline.waiting == set()
+
+
+def test_who_got_a_place_lives_there_as_long_as_its_trigger() -> None:
+    """A place is looked at all the time: there a claim of a sweep ends with the trigger's own life."""
+    settings = SelectionSettings(slots=SlotSettings(max_slots=1))
+    earlier = EarlierDays(trade_volumes={"D": 1.0})
+    pipeline = Selector(members(*"ABCD"), {"main": 41}, settings, earlier=earlier)
+    pipeline.see_snapshot(seen("D", 1.0, receive_time_ns=1 * SECOND_NS))
+    pipeline.see_snapshot(seen("D", 601.0, receive_time_ns=11 * SECOND_NS))
+    assert ("D", "trade_velocity", None) in assigned(pipeline.evaluate_all(11 * SECOND_NS))
+    assert not pipeline.evaluate_held((11 + 179) * SECOND_NS)
+    [released, *_] = pipeline.evaluate_held((11 + 180) * SECOND_NS)
+    assert isinstance(released, SlotReleased)
+    assert (released.symbol, released.reason) == ("D", "expired")
 
 
 def test_a_burst_between_two_looks_is_seen_by_the_second() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.providers.interfaces import Bar
+from bus.events import DailyBar, SharesAdjusted, UniverseBuilt
 from observer.reference.listings import Listing
 from observer.selection.settings import UniverseSettings
 from observer.selection.universe import (
@@ -15,9 +15,10 @@ from observer.selection.universe import (
     Universe,
     UniverseDay,
     build,
-    eligible,
     exclusion,
+    exclusion_by_kind,
     history_of,
+    judged_close,
 )
 
 SETTINGS = UniverseSettings()
@@ -56,7 +57,7 @@ def symbols(built: Universe) -> list[str]:
 
 
 def test_the_close_must_be_at_least_4000_won() -> None:
-    assert eligible(share(), 4_000.0, SETTINGS)
+    assert exclusion(share(), 4_000.0, SETTINGS) is None
     assert exclusion(share(), 3_999.0, SETTINGS) == "low_close"
     assert exclusion(share(), None, SETTINGS) == "no_close"
 
@@ -78,6 +79,17 @@ def test_the_close_must_be_at_least_4000_won() -> None:
 )
 def test_by_default_companies_that_trade_are_in(changes: dict[str, Any], reason: str | None) -> None:
     assert exclusion(share(**changes), 10_000.0, SETTINGS) == reason
+    assert exclusion_by_kind(share(base_price=None, **changes), SETTINGS) == reason
+
+
+def test_what_is_out_by_option_has_the_options_reason() -> None:
+    strict = msgspec.structs.replace(SETTINGS, exclude_managed=True, exclude_preferred=True)
+    assert exclusion(share(administrative=True), 10_000.0, strict) == "administrative"
+    assert exclusion(share(preferred=True), 10_000.0, strict) == "preferred"
+
+
+def test_the_price_is_looked_at_last() -> None:
+    assert exclusion(share(suspended=True), 1.0, SETTINGS) == "suspended"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +105,8 @@ def test_by_default_companies_that_trade_are_in(changes: dict[str, Any], reason:
 )
 def test_every_exclusion_is_an_option(option: str, value: bool, changes: dict[str, Any]) -> None:
     changed = msgspec.structs.replace(SETTINGS, **{option: value})
-    assert eligible(share(**changes), 10_000.0, changed) != eligible(share(**changes), 10_000.0, SETTINGS)
+    found = {exclusion(share(**changes), 10_000.0, settings) is None for settings in (changed, SETTINGS)}
+    assert found == {True, False}
 
 
 def test_the_members_are_ranked_by_capitalisation_and_then_by_symbol() -> None:
@@ -107,6 +120,8 @@ def test_a_member_has_the_history_its_triggers_compare_with() -> None:
     (only,) = universe(share("A"), A=History(5_000.0, 1_234.0, 56.0)).members
     assert (only.previous_close, only.average_volume_20d, only.average_true_range_14d) == (5_000.0, 1_234.0, 56.0)
     assert (only.provider, only.market, only.session_date) == ("kis", "kr_stocks", "2026-11-18")
+    assert (only.symbol, only.name, only.exchange) == ("A", "Samsung", "KOSPI")
+    assert not only.close_is_base
 
 
 def test_the_close_of_the_bars_wins_over_the_base_price() -> None:
@@ -117,12 +132,29 @@ def test_the_close_of_the_bars_wins_over_the_base_price() -> None:
 def test_without_bars_the_base_price_stands_in_and_there_are_no_averages() -> None:
     (only,) = universe(share("A")).members
     assert (only.previous_close, only.average_volume_20d, only.average_true_range_14d) == (10_000.0, None, None)
+    assert only.close_is_base
+
+
+def test_without_a_bar_of_the_previous_session_the_base_price_stands_in_beside_the_averages() -> None:
+    (only,) = universe(share("A"), A=History(None, 1_234.0, 56.0)).members
+    assert (only.previous_close, only.average_volume_20d, only.average_true_range_14d) == (10_000.0, 1_234.0, 56.0)
+    assert only.close_is_base
+    assert judged_close(share(base_price=7.0), None) == 7.0
+    assert judged_close(share(base_price=7.0), 8.0) == 8.0
 
 
 def test_who_was_left_out_is_counted_by_reason() -> None:
     built = universe(share("A"), share("B", suspended=True), share("C", suspended=True), share("D", group="EF"))
     assert built.excluded == {"suspended": 2, "etf": 1}
-    assert (built.built.symbols, built.built.considered, built.built.minimum_close_krw) == (1, 4, 4_000.0)
+    assert built.built == UniverseBuilt("kis", "kr_stocks", "2026-11-18", "2026-11-17", 7, 1, 4, 4_000.0)
+
+
+@pytest.mark.parametrize(("count", "told"), [(5, "000000, 000001, 000002, 000003, 000004"), (6, "000004 ...")])
+def test_of_symbols_without_capitalisation_the_first_five_are_named(count: int, told: str) -> None:
+    listings = [share(f"{number:06}", market_cap_krw=None) for number in range(count)]
+    [_, warning] = universe(*listings).warnings
+    assert warning.startswith(f"{count} symbols without market capitalisation")
+    assert warning.endswith(told)
 
 
 def test_fewer_than_a_hundred_members_are_a_warning() -> None:
@@ -131,10 +163,52 @@ def test_fewer_than_a_hundred_members_are_a_warning() -> None:
     assert universe(*(share(f"{number:06}") for number in range(100))).warnings == ()
 
 
+def bar(session_date: str, close: float = 100.0, volume: float = 10.0) -> DailyBar:
+    """A bar whose range is 2 % of its close."""
+    return DailyBar("kis", "A", session_date, close, close * 1.01, close * 0.99, close, volume, close * volume)
+
+
 def test_the_history_is_read_from_daily_bars() -> None:
-    bars = [Bar("A", 0, 100.0, 101.0, 99.0, 100.0, 10.0, 0.0), Bar("A", 1, 100.0, 104.0, 100.0, 102.0, 30.0, 0.0)]
-    assert history_of(bars) == History(102.0, 20.0, 4.0)
-    assert history_of([]) == History(None, None, None)
+    days = [
+        DailyBar("kis", "A", "2026-11-16", 100.0, 101.0, 99.0, 100.0, 10.0, 0.0),
+        DailyBar("kis", "A", "2026-11-17", 100.0, 104.0, 100.0, 102.0, 30.0, 0.0),
+    ]
+    assert history_of(days, "2026-11-17") == History(102.0, 20.0, 4.0)
+    assert history_of([], "2026-11-17") == History(None, None, None)
+
+
+def test_a_last_bar_of_an_earlier_session_tells_no_previous_close() -> None:
+    days = [bar("2026-11-12"), bar("2026-11-13", 110.0), bar("2026-11-16", 120.0)]
+    assert history_of(days, "2026-11-17") == History(None, 10.0, history_of(days, "2026-11-16").average_true_range_14d)
+    assert history_of(days, "2026-11-16").previous_close == 120.0
+
+
+DAYS = [f"2026-10-{day:02}" for day in range(1, 31)]
+
+
+def adjusted(session_date: str, factor: float, close_before: float) -> SharesAdjusted:
+    return SharesAdjusted("kis", "A", session_date, session_date, close_before * factor, close_before)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 29), st.sampled_from([0.02, 0.2, 0.5, 0.9, 1.25, 2.0, 5.0])), max_size=3),
+    st.floats(10.0, 1e6),
+)
+def test_after_any_splits_an_ordinary_day_has_the_volume_and_the_range_of_the_days_before_it(
+    splits: list[tuple[int, float]], turnover_shares: float
+) -> None:
+    """Days of the same turnover and the same range in percent, in whatever shares they were traded."""
+    factors, close, bars = dict(splits), 10_000.0, []
+    adjustments = []
+    for number, day in enumerate(DAYS):
+        if (factor := factors.get(number)) is not None:
+            adjustments.append(adjusted(day, factor, close))
+            close *= factor
+        bars.append(bar(day, close, turnover_shares * 10_000.0 / close))
+    history = history_of(bars[-21:], DAYS[-1], adjustments)
+    assert history.previous_close == pytest.approx(close)
+    assert history.average_volume_20d == pytest.approx(bars[-1].volume)
+    assert history.average_true_range_14d == pytest.approx(close * 0.02)
 
 
 CLOSES = st.dictionaries(st.sampled_from("ABCDEFGH"), st.sampled_from([None, 3_999.0, 4_000.0, 9_000.0]))

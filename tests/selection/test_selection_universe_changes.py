@@ -5,11 +5,12 @@ from hypothesis import strategies as st
 
 from observer.reference.listings import Listing
 from observer.selection.settings import UniverseSettings
-from observer.selection.universe_changes import changes_between
+from observer.selection.universe_changes import Came, Left, Moved, changes_between
 from tests.selection.builders import member
 from tests.selection.test_selection_universe import share
 
 SETTINGS = UniverseSettings()
+CLOSES = {"E": 4_000.0, "G": 3_995.0}
 
 
 def universe(symbols: str):
@@ -17,22 +18,36 @@ def universe(symbols: str):
 
 
 def changes(before: str, after: str, **listed: Listing):
-    return changes_between(universe(before), universe(after), listed, SETTINGS)
+    return changes_between(universe(before), universe(after), listed, CLOSES, SETTINGS)
 
 
-def test_who_left_has_the_reason_that_the_listings_tell() -> None:
+def test_who_left_has_the_reason_that_the_listings_and_the_closes_tell() -> None:
     listed = {
         "B": share("B", suspended=True),
         "C": share("C", base_price=3_990.0),
         "D": share("D", group="EF"),
-        "E": share("E"),
+        "E": share("E", base_price=3_990.0),
+        "G": share("G", base_price=4_500.0),
     }
-    reasons = {left.symbol: left.reason for left in changes("ABCDE", "F", **listed).left}
-    assert reasons == {"A": "delisted", "B": "suspended", "C": "low_close", "D": "etf", "E": "unknown"}
+    reasons = {left.symbol: left.reason for left in changes("ABCDEG", "F", **listed).left}
+    assert reasons == {
+        "A": "delisted",
+        "B": "suspended",
+        "C": "low_close",
+        "D": "etf",
+        "E": "unknown",
+        "G": "low_close",
+    }
 
 
 def test_who_came_has_its_rank() -> None:
-    assert [(came.symbol, came.rank) for came in changes("AC", "ABC").came] == [("B", 2)]
+    assert list(changes("AC", "ABC").came) == [Came("B", "Samsung", 2)]
+
+
+def test_who_left_and_who_moved_are_told_with_their_names_and_ranks() -> None:
+    found = changes("ABC", "CB")
+    assert list(found.left) == [Left("A", "Samsung", 1, "delisted")]
+    assert list(found.moved) == [Moved("C", "Samsung", 3, 1)]
 
 
 def test_who_moved_furthest_is_first() -> None:

@@ -7,8 +7,10 @@ from datetime import date
 import httpx
 import pytest
 
+from observer.simulator.bars import daily_bars
 from observer.simulator.market import OfferedTrade
-from tests.simulator.simulator_client import APP_KEYS, Client, at, running
+from observer.simulator.simulator import market_of
+from tests.simulator.simulator_client import APP_KEYS, Client, at, running, settings
 
 
 def with_client(now_ns: int, test: Callable[[Client], Awaitable[None]], **changes: object) -> None:
@@ -212,6 +214,24 @@ def test_the_session_day_has_a_daily_bar_only_after_the_close() -> None:
         assert (rows[0]["stck_clpr"], rows[0]["acml_vol"]) == (str(last.price_krw), str(last.cumulative_volume))
 
     with_client(at(15, 29, 59), test)
+
+
+def test_the_change_of_a_day_of_a_split_is_against_its_base_price() -> None:
+    """As traded: the closes before it are of fewer shares."""
+    market = market_of(settings(symbols=120))
+    instrument = next(each for each in market.instruments if each.split and each.trades)
+    query = {
+        "FID_COND_MRKT_DIV_CODE": "J",
+        "FID_INPUT_ISCD": instrument.symbol,
+        "FID_INPUT_DATE_1": "20261001",
+        "FID_INPUT_DATE_2": "20261118",
+        "FID_PERIOD_DIV_CODE": "D",
+        "FID_ORG_ADJ_PRC": "1",
+    }
+    session, before, *_ = daily_bars(market, at(16), query)["output2"]
+    assert int(session["stck_clpr"]) - int(session["prdy_vrss"]) == instrument.base_price_krw
+    ratio = market.plan(instrument.symbol).split_ratio
+    assert int(before["stck_clpr"]) == ratio * instrument.base_price_krw
 
 
 def test_a_symbol_listed_today_has_no_daily_bars() -> None:

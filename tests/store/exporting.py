@@ -19,11 +19,12 @@ from tests.builders import trade
 DAY = "2026-11-18"
 START_NS = kst_ns(date(2026, 11, 18), 10)
 SECOND_NS = 10**9
+REASON = "all_places_hold_higher_scores"
 
 
 def refusal(number: int) -> SlotOverflowed:
     at_ns = START_NS + number * SECOND_NS // 50
-    return SlotOverflowed(f"{number % 7:06d}", at_ns, "volume_surge", 0.85, 9.2, 9.5, "all full", 3.2, 5e11)
+    return SlotOverflowed(f"{number % 7:06d}", at_ns, "volume_surge", 0.85, 9.2, 9.5, REASON, 3.2, 5e11, 41)
 
 
 def recovery(number: int) -> list[Event]:

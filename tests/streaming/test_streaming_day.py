@@ -1,6 +1,8 @@
 """A day of Track B as its worker has it: what is wired to what, and what a process that takes over goes on with."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Awaitable, Callable
 from random import Random
 
@@ -63,6 +65,29 @@ def test_when_many_symbols_find_no_place_it_is_told_once_also_after_a_restart() 
             assert not [text for text in alerts(second) if "places of the stream" in text]
             await made.clock.advance(3_600)
             await second.until(lambda: [text for text in alerts(second) if "last hour: normal" in text])
+
+    play(scene)
+
+
+def renamed(made: Market, table: str, name: str) -> None:
+    with contextlib.closing(sqlite3.connect(made.folder / "observer.db")) as connection:
+        connection.execute(f"ALTER TABLE {table} RENAME TO {name}")
+
+
+def test_a_day_begins_also_where_earlier_days_cannot_be_read_and_is_decided_again_without_them() -> None:
+    async def scene(made: Market) -> None:
+        await made.clock.advance(-90.0)  # a minute and a half before the context
+        renamed(made, "sweeps", "away")
+        async with process(made) as running:
+            renamed(made, "away", "sweeps")
+            assert [text for text in alerts(running) if text.startswith("Track B compares with no earlier days: ")]
+            [began] = [each for each in running.of(SelectionAdvanced) if each.step == "began"]
+            assert began.detail == f"{SESSION}, built 0, nothing of earlier days"
+            await running.until(lambda: "swept" in running.steps, swept=made.sweep(SURGE))
+        with StoreReader(made.url) as reader:
+            verdict = verified_day(reader, made.settings, SESSION)
+        assert verdict.is_same, verdict
+        assert verdict.same["TriggerFired"] == len(SYMBOLS)
 
     play(scene)
 

@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bus.events import Event, SelectionAdvanced, Snapshot, UniverseBuilt
+from bus.events import Event, SelectionAdvanced, Snapshot
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 from observer.streaming import steps
@@ -43,14 +43,12 @@ def test_who_may_hold_no_place_is_the_same_for_a_process_that_takes_over(past: l
     assert successor._sights.dropped == lived._sights.dropped
 
 
-@given(st.none() | st.integers(0, 2**62), st.booleans())
-def test_what_a_day_began_with_can_be_read_back(built_ns: int | None, has_usual_hours: bool) -> None:
-    built = UniverseBuilt("kis", "kr_stocks", DAY, DAY, built_ns, 1, 1, 0.0) if built_ns is not None else None
-    detail = steps.begin_detail(built, has_usual_hours=has_usual_hours)
-    began = SelectionAdvanced(DAY, 1, "began", "", 0, 0, detail)
-    assert steps.begun_with(began) == steps.Begun(DAY if built else "", built_ns, has_usual_hours)
+@given(st.sampled_from(["", DAY]), st.none() | st.integers(0, 2**62), st.booleans(), st.booleans())
+def test_what_a_day_began_with_can_be_read_back(universe: str, built_ns: int | None, usual: bool, knows: bool) -> None:
+    beginning = steps.Beginning(universe, built_ns, usual, knows)
+    assert steps.beginning_of(SelectionAdvanced(DAY, 1, "began", "", 0, 0, beginning.detail)) == beginning
 
 
 def test_a_day_of_before_builds_were_told_has_its_session_alone() -> None:
     began = SelectionAdvanced(DAY, 1, "began", "", 0, 0, f"{DAY}, unusual hours")
-    assert steps.begun_with(began) == steps.Begun(DAY, None, False)
+    assert steps.beginning_of(began) == steps.Beginning(DAY, None, has_usual_hours=False, knows_earlier_days=True)

@@ -122,6 +122,7 @@ class TestExamDay:
             "SELECT reference / average_volume_20d FROM triggers JOIN universe_members USING (symbol) "
             f"WHERE symbol = '{SPLIT}' AND kind = 'volume_surge' AND basis = 'day'"
         )
+        assert surges, "a surge of the day: without one this says nothing"
         assert all(round(ratio) == INTO for (ratio,) in surges), "in shares of after the split"
 
 

@@ -11,13 +11,13 @@ import pytest
 from bus.codec import decode_events, unpack
 from bus.commands import Refused
 from bus.delivery import Delivered
-from bus.events import AlertRaised, DailyBar, Event, UniverseBuilt, UniverseMember
+from bus.events import AlertRaised, DailyBar, Event, SharesAdjusted, UniverseBuilt, UniverseMember
 from bus.journal import JournalReader
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.clock import ManualClock, kst_ns
 from observer.config import Settings, load_settings
-from observer.errors import TransportError
+from observer.errors import BadRequestError, TransportError
 from observer.practice import DAY, Practice, write_practice
 from observer.providers.day_file import write_trading_days
 from observer.providers.interfaces import Bar, Lane, Quote
@@ -76,12 +76,18 @@ def today() -> DayPlan:
     return plan(TradingDay(DAY, kst_ns(DAY, 9), kst_ns(DAY, 15, 30), "test"), ScheduleSettings())
 
 
-def bar(symbol: str, day: str) -> DailyBar:
-    return DailyBar("kis", symbol, day, 9e3, 9e3, 9e3, 9e3, 5.0, 5.0)
+def bar(symbol: str, day: str, close: float = 9e3) -> DailyBar:
+    return DailyBar("kis", symbol, day, close, close, close, close, 5.0, 5.0)
 
 
-def seen_closed(symbol: str) -> Event:
-    return msgspec.structs.replace(SNAPSHOT, symbol=symbol, session_date=PREVIOUS, receive_time_ns=CLOSED_NS)
+def seen_closed(symbol: str, **changes: object) -> Event:
+    times = {"session_date": PREVIOUS, "receive_time_ns": CLOSED_NS}
+    return msgspec.structs.replace(SNAPSHOT, symbol=symbol, **times, **changes)
+
+
+def member_of(events: Sequence[Event], symbol: str) -> UniverseMember:
+    [member] = [event for event in events if isinstance(event, UniverseMember) and event.symbol == symbol]
+    return member
 
 
 def store(settings: Settings, *events: Event) -> None:
@@ -174,3 +180,85 @@ def test_an_outage_builds_no_universe(settings: Settings) -> None:
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"))
     with pytest.raises(TransportError):
         asyncio.run(built(settings, Away()))
+
+
+class Closing(Asked):
+    """Every symbol closed the previous session at this price, against that base price."""
+
+    def __init__(self, close: float, base_price: float | None = None, close_before: float = 9e3) -> None:
+        super().__init__()
+        self.bars = [(DAYS[0], close_before, None), (DAYS[1], close, base_price)]
+
+    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+        self.symbols.append(symbol)
+        return [Bar(symbol, kst_ns(day), *[close] * 4, 7.0, 7.0, base) for day, close, base in self.bars]
+
+
+def test_whose_base_price_is_below_the_limit_and_closed_above_it_is_a_member(settings: Settings) -> None:
+    """The master file of the morning before has the close of the session before the previous one."""
+    store(settings, listing_changed(symbol="A", base_price=3_500.0), listing_changed(symbol="B", base_price=9_000.0))
+    events, answer = asyncio.run(built(settings, source := Closing(4_500.0)))
+    assert sorted(source.symbols) == ["A", "B"]
+    assert answer == "2 symbols out of 3 listings"
+    assert member_of(events, "A").previous_close == 4_500.0
+
+
+def test_who_closed_below_the_limit_is_none_and_is_counted_among_the_considered(settings: Settings) -> None:
+    store(settings, listing_changed(symbol="A", base_price=9_000.0), listing_changed(symbol="B", suspended=True))
+    events, answer = asyncio.run(built(settings, source := Closing(3_990.0)))
+    assert source.symbols == ["A"]
+    assert answer == "0 symbols out of 3 listings"
+    [told] = [event for event in events if isinstance(event, UniverseBuilt)]
+    assert (told.symbols, told.considered) == (0, 3)
+
+
+def test_whose_bar_cannot_be_fetched_is_judged_by_the_base_price_not_by_an_older_close(settings: Settings) -> None:
+    class Refusing(Asked):
+        async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+            raise BadRequestError("no such symbol")
+
+    store(settings, listing_changed(symbol="A", base_price=10_000.0), bar("A", BEFORE_PREVIOUS))
+    events, _ = asyncio.run(built(settings, Refusing()))
+    member = member_of(events, "A")
+    assert (member.previous_close, member.close_is_base, member.average_volume_20d) == (10_000.0, True, 5.0)
+
+
+def test_a_split_that_track_a_saw_is_kept_with_the_day_s_bar_and_history_is_in_the_new_shares(
+    settings: Settings,
+) -> None:
+    """Five shares of one, told by limits around 10,000 won: 5 shares a day before it, 25 on it."""
+    store(
+        settings,
+        listing_changed(symbol="A"),
+        bar("A", BEFORE_PREVIOUS, 50_000.0),
+        seen_closed("A", cumulative_volume=25.0),
+    )
+    events, _ = asyncio.run(built(settings, source := Asked()))
+    assert source.symbols == []
+    [adjusted] = [event for event in events if isinstance(event, SharesAdjusted)]
+    assert adjusted == SharesAdjusted("kis", "A", PREVIOUS, TODAY, 10_000.0, 50_000.0)
+    assert member_of(events, "A").average_volume_20d == 25.0
+
+
+def test_a_split_that_the_broker_tells_of_is_kept_once_and_counts_on_the_days_after(settings: Settings) -> None:
+    store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS, 50_000.0))
+    events, _ = asyncio.run(built(settings, Closing(10_100.0, 10_000.0, close_before=50_000.0)))
+    [adjusted] = [event for event in events if isinstance(event, SharesAdjusted)]
+    assert adjusted == SharesAdjusted("kis", "A", PREVIOUS, TODAY, 10_000.0, 50_000.0)
+    assert member_of(events, "A").average_volume_20d == (5 * 5.0 + 7.0) / 2
+
+
+def test_a_split_that_is_known_already_counts_without_being_told_again(settings: Settings) -> None:
+    known = SharesAdjusted("kis", "A", PREVIOUS, TODAY, 1_800.0, 9_000.0)
+    store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS), bar("A", PREVIOUS), known)
+    events, _ = asyncio.run(built(settings, source := Asked()))
+    assert source.symbols == []
+    assert not [event for event in events if isinstance(event, SharesAdjusted)]
+    assert member_of(events, "A").average_volume_20d == (5 * 5.0 + 5.0) / 2
+
+
+def test_an_ordinary_move_of_a_day_is_no_split(settings: Settings) -> None:
+    store(settings, listing_changed(symbol="A"))
+    events, _ = asyncio.run(built(settings, Closing(11_500.0, 9_000.0)))
+    assert not [event for event in events if isinstance(event, SharesAdjusted)]
+    assert member_of(events, "A").average_volume_20d == 7.0

@@ -1,38 +1,102 @@
-"""A job of the day that fails is tried again until it is done; people hear of the first failure and of its end."""
+"""A job that fails is tried again a minute later until it is done; people hear of its first failure and of its end.
 
-from bus.events import AlertRaised
-from observer.errors import DataFileError
+Time is the market's, moved on by whoever waits for it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import AlertRaised, Event
+from observer.clock import NS_PER_S, ManualClock
+from observer.errors import ConfigError, DataFileError, TransportError
 from observer.schedule.jobs import Job
-from observer.schedule.phases import DayPlan
-from tests.workers.three_accounts import run, scene
-from workers.master_file import _run_jobs
-from workers.runtime import Worker
+from workers.day_jobs import DayJobs
 
-FAILURES = 3
+MINUTE_NS = 60 * NS_PER_S
+HOUR_NS = 60 * MINUTE_NS
+MASTER_FILES, UNIVERSE = Job("master_files", 6 * HOUR_NS), Job("universe", 8 * HOUR_NS)
+MIDNIGHT_NS = 24 * HOUR_NS
 
 
-def test_a_failure_is_told_once_however_often_it_comes() -> None:
-    async def scenario() -> None:
-        tries = 0
+class HastyClock(ManualClock):
+    """Waits by moving the time on."""
 
-        async def build(_: DayPlan) -> None:
-            nonlocal tries
-            tries += 1
-            if tries <= FAILURES:
-                raise DataFileError("no listings")
+    async def sleep_until(self, moment_ns: int) -> None:
+        await self.advance((moment_ns - self.now_ns()) / NS_PER_S)
 
-        async with scene(8) as day:
-            worker = Worker("master-file", day.settings, day.clock)
-            try:
-                plan = await worker.today.plan()
-                async with worker.producer() as producer:
-                    await _run_jobs(worker, producer, plan, [Job("universe", plan.starts_ns)], {"universe": build})
-                    producer.flush()
-            finally:
-                worker.control.close()
-            assert tries == FAILURES + 1
-            alerts = day.told(AlertRaised, "master-file")
-            assert [alert.severity for alert in alerts] == ["critical", "info"]
-            assert "no listings" in alerts[0].text
 
-    run(scenario)
+class Day:
+    """Jobs that fail so often, and what came of them: each try, and what people were told."""
+
+    def __init__(self, failures: dict[str, list[Exception]], now_ns: int = 0) -> None:
+        self.clock = HastyClock(now_ns)
+        self.tries: list[tuple[str, int]] = []
+        self.alerts: list[AlertRaised] = []
+        self._failures = failures
+
+    def publish(self, *events: Event) -> None:
+        self.alerts += [event for event in events if isinstance(event, AlertRaised)]
+
+    def run(self, jobs: Sequence[Job[str]]) -> None:
+        asyncio.run(DayJobs(self.clock, self, "trial").run(jobs, MIDNIGHT_NS, self._act))
+
+    async def _act(self, job: Job[str]) -> None:
+        self.tries.append((job.name, self.clock.now_ns()))
+        if failures := self._failures.get(job.name):
+            raise failures.pop()
+
+
+def test_each_is_done_once_and_when_it_is_due() -> None:
+    day = Day({})
+    day.run([UNIVERSE, MASTER_FILES])
+    assert day.tries == [("master_files", 6 * HOUR_NS), ("universe", 8 * HOUR_NS)]
+    assert day.alerts == []
+
+
+def test_one_that_fails_is_tried_every_minute_though_another_is_to_come() -> None:
+    day = Day({"master_files": [DataFileError("no file"), TransportError("gone"), ConfigError("no keys")]})
+    day.run([MASTER_FILES, UNIVERSE])
+    assert day.tries == [
+        *(("master_files", 6 * HOUR_NS + minute * MINUTE_NS) for minute in range(4)),
+        ("universe", 8 * HOUR_NS),
+    ]
+
+
+def test_one_that_fails_holds_up_no_other_that_is_due() -> None:
+    day = Day({"master_files": [DataFileError("no file")]}, now_ns=9 * HOUR_NS)
+    day.run([MASTER_FILES, UNIVERSE])
+    assert day.tries == [
+        *(("master_files", 9 * HOUR_NS), ("universe", 9 * HOUR_NS)),
+        ("master_files", 9 * HOUR_NS + MINUTE_NS),
+    ]
+
+
+def test_a_failure_is_told_once_however_often_it_comes_and_so_is_its_end() -> None:
+    day = Day({"universe": [DataFileError("no listings") for _ in range(3)]})
+    day.run([UNIVERSE])
+    assert day.alerts == [
+        AlertRaised(8 * HOUR_NS, "critical", "trial", "job universe failed, will be tried again: no listings"),
+        AlertRaised(8 * HOUR_NS + 3 * MINUTE_NS, "info", "trial", "job universe is done, after 3 failures"),
+    ]
+
+
+def test_what_fails_to_the_end_of_the_day_is_left_then() -> None:
+    day = Day({"universe": [DataFileError("no listings") for _ in range(24 * 60)]})
+    day.run([UNIVERSE])
+    assert day.clock.now_ns() == MIDNIGHT_NS
+    assert day.tries[-1] == ("universe", MIDNIGHT_NS - MINUTE_NS)
+
+
+@given(st.lists(st.tuples(st.integers(0, 23 * 60), st.integers(0, 5)), min_size=1, max_size=5))
+def test_whatever_fails_how_often_all_is_done_at_its_own_time(plan: list[tuple[int, int]]) -> None:
+    jobs = [Job(str(number), minute * MINUTE_NS) for number, (minute, _) in enumerate(plan)]
+    day = Day({str(number): [DataFileError("no")] * failures for number, (_, failures) in enumerate(plan)})
+    day.run(jobs)
+    assert sorted(day.tries) == sorted(
+        (job.name, job.at_ns + attempt * MINUTE_NS)
+        for job, (_, failures) in zip(jobs, plan, strict=True)
+        for attempt in range(failures + 1)
+    )

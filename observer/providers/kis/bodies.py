@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from observer.providers.interfaces import Bar, PastTrade, Quote
-from observer.providers.kis.values import Rows, amount, price, read_moment, rows
+from observer.providers.kis.values import Rows, amount, price, read_moment, rows, signed
 
 # --- quotes --------------------------------------------------------------------------------------------------
 
@@ -75,7 +75,11 @@ def _quote(row: QuoteRow) -> Quote | None:
 
 
 class DailyRow(msgspec.Struct):
-    """One day of FHKST03010100. KIS fills up short answers with empty rows."""
+    """One day of FHKST03010100. KIS fills up short answers with empty rows.
+
+    `prdy_vrss` is the change against the day's base price, also where that is not the close before it: rows that were
+    seen as traded are 2,860 won, then 1,859 won with a change of +429, at a base of 1,430.
+    """
 
     stck_bsop_date: str = ""
     stck_oprc: str = ""
@@ -84,6 +88,8 @@ class DailyRow(msgspec.Struct):
     stck_clpr: str = ""
     acml_vol: str = ""
     acml_tr_pbmn: str = ""
+    prdy_vrss: str = ""
+    prdy_vrss_sign: str = ""
 
 
 class DailyBody(msgspec.Struct):
@@ -103,15 +109,18 @@ def daily_bars_of(body: DailyBody, symbol: str) -> list[Bar]:
 
 
 def _daily_bar(row: DailyRow, symbol: str) -> Bar:
+    close = amount(row.stck_clpr)
+    base = close - signed(row.prdy_vrss, row.prdy_vrss_sign) if row.prdy_vrss.strip() else None
     return Bar(
         symbol=symbol,
         start_ns=read_moment(row.stck_bsop_date),
         open=amount(row.stck_oprc),
         high=amount(row.stck_hgpr),
         low=amount(row.stck_lwpr),
-        close=amount(row.stck_clpr),
+        close=close,
         volume=amount(row.acml_vol),
         value=amount(row.acml_tr_pbmn),
+        base_price=base,
     )
 
 

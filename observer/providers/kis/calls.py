@@ -180,6 +180,7 @@ async def fetch_pages(
     *,
     pages_max: int,
     keys_of: Callable[[Body], Mapping[str, str]] | None = None,
+    lane: Lane = "normal",
 ) -> AsyncIterator[Body]:
     """The pages of a call, each asked for when it is wanted, until KIS says that none follows.
 
@@ -191,7 +192,7 @@ async def fetch_pages(
     """
     continued = False
     for _ in range(pages_max):
-        page = await pipeline.call_page(_request(call, query, continued=continued), "normal", call.body_type)
+        page = await pipeline.call_page(_request(call, query, continued=continued), lane, call.body_type)
         yield page.body
         if not page.more:
             return

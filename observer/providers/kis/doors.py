@@ -179,7 +179,7 @@ class KisMarket:
 
 
 class KisFunds:
-    """Satisfies `FundSource`."""
+    """Satisfies `FundSource`. What is asked of every fund is bulk: a job may run while the market is open."""
 
     def __init__(self, pipeline: RestPipeline) -> None:
         self._pipeline = pipeline
@@ -190,7 +190,7 @@ class KisFunds:
         Raises:
             ProviderError: the broker did not answer, or refused.
         """
-        return funds.fund_quote_of(await fetch(self._pipeline, calls.FUND_QUOTE, one_symbol(symbol)), symbol)
+        return funds.fund_quote_of(await fetch(self._pipeline, calls.FUND_QUOTE, one_symbol(symbol), "bulk"), symbol)
 
     async def nav_comparison(self, symbol: str) -> NavComparison | None:
         """Price and NAV now; None when KIS does not know the fund.
@@ -209,7 +209,8 @@ class KisFunds:
         days = {"FID_INPUT_DATE_1": date_text(first), "FID_INPUT_DATE_2": date_text(last)}
         query = {**one_symbol(symbol), **days}
         by_day: dict[date, NavDay] = {}
-        async for body in fetch_pages(self._pipeline, calls.NAV_DAYS, query, pages_max=_NAV_PAGES_MAX):
+        pages = fetch_pages(self._pipeline, calls.NAV_DAYS, query, pages_max=_NAV_PAGES_MAX, lane="bulk")
+        async for body in pages:
             by_day.update((nav_day.day, nav_day) for nav_day in funds.nav_days_of(body, symbol))
         return [by_day[day] for day in sorted(by_day) if first <= day <= last]
 

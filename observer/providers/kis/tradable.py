@@ -12,7 +12,7 @@ from observer.providers.http import RestPipeline
 from observer.providers.kis.doors import KisInstruments, KisOverseas
 from observer.providers.overseas import OverseasInstrument
 from observer.reference.exchanges import KOREA
-from observer.reference.tradable import NOT_TRADED, Tradable
+from observer.reference.tradable import NOT_TRADED, NOT_TRADED_GROUPS, Tradable
 
 _MARKETS: Final[Mapping[str, str]] = {"STK": "KOSPI", "KSQ": "KOSDAQ", "KNX": "KONEX"}
 _KINDS: Final[Mapping[str, str]] = {"01": "stock", "02": "warrant", "03": "fund", "04": "stock"}
@@ -40,8 +40,10 @@ class KisSecurities:
 
 
 def tradable_in_korea(exchange: str, stock: StockInformation) -> Tradable | None:
-    """The security, if it is listed on that exchange, and neither delisted nor suspended."""
+    """The security, if it is listed on that exchange, neither delisted nor suspended, and of a kind that is traded."""
     if _MARKETS.get(stock.market) != exchange or stock.delisted_on is not None or stock.suspended:
+        return None
+    if stock.group in NOT_TRADED_GROUPS:
         return None
     return Tradable(exchange, stock.symbol, stock.name, stock.english_name, "KRW", "", stock.group)
 

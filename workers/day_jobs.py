@@ -1,0 +1,66 @@
+"""Runs the jobs of a day. Each is tried until it is done: one that fails, a minute later, whatever else is to come."""
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+from bus.events import AlertRaised, Event, Severity
+from observer.clock import NS_PER_S, Clock
+from observer.errors import ConfigError, DataFileError, ProviderError
+from observer.schedule.jobs import Job, Name, due_jobs
+
+logger = logging.getLogger(__name__)
+
+RETRY_MARKET_S: Final = 60.0
+
+
+class Publisher(Protocol):
+    """What takes the alerts; `bus.producer.Producer` fits."""
+
+    def publish(self, *events: Event) -> None:
+        """Facts, soon."""
+        ...
+
+
+class DayJobs:
+    """Runs jobs, and tells somebody of the first failure of each, and of the end of its failing.
+
+    Args:
+        clock: market time.
+        publisher: takes the alerts.
+        source: who is said to have raised them.
+    """
+
+    def __init__(self, clock: Clock, publisher: Publisher, source: str) -> None:
+        self._clock = clock
+        self._publisher = publisher
+        self._source = source
+
+    async def run(self, jobs: Sequence[Job[Name]], until_ns: int, act: Callable[[Job[Name]], Awaitable[None]]) -> None:
+        """Let `act` do each job when it is due; returns when all are done, or it is `until_ns`.
+
+        What `act` raises of ConfigError, DataFileError and ProviderError is the job's failure.
+        """
+        tries_ns = {job: job.at_ns for job in jobs}
+        failures: Counter[Job[Name]] = Counter()
+        while tries_ns and self._clock.now_ns() < until_ns:
+            for job in due_jobs(tries_ns, self._clock.now_ns()):
+                try:
+                    await act(job)
+                except (ConfigError, DataFileError, ProviderError) as error:
+                    tries_ns[job] = self._clock.now_ns() + round(RETRY_MARKET_S * NS_PER_S)
+                    failures[job] += 1
+                    text = f"job {job.name} failed, will be tried again: {error}"
+                    logger.error(text)
+                    if failures[job] == 1:
+                        self._alert("critical", text)
+                else:
+                    del tries_ns[job]
+                    if failed := failures[job]:
+                        self._alert("info", f"job {job.name} is done, after {failed} failure{'s' * (failed > 1)}")
+            if tries_ns:
+                await self._clock.sleep_until(min(until_ns, *tries_ns.values()))
+
+    def _alert(self, severity: Severity, text: str) -> None:
+        self._publisher.publish(AlertRaised(self._clock.now_ns(), severity, self._source, text))
