@@ -608,7 +608,8 @@ class SelectionAdvanced(Fact, frozen=True, array_like=True, gc=False, tag="selec
     `snapshots` is how many of Track A were taken in first: those of sweep `sweep`, or all until then ("began").
     `detail` is the universe's session and when it was built ("began"; ", unusual hours" if it is a day of those), when
     the sweep began and ended ("swept"), what became of `symbol` ("listing"), the accounts that cannot stream, with
-    commas ("accounts_closed"), or why a wish has no place ("pinned"; "refused": it is none).
+    commas ("accounts_closed"), why a wish has no place ("pinned"; "refused": it is none), or why the places were
+    released ("closed"; "unfinished": nobody saw the end of the stream).
     """
 
     session_date: str
@@ -649,7 +650,7 @@ class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_chan
 
     The volume, count and time are how far the symbol was accounted for: by an earlier process ("resumed"), before it
     was watched ("started"), by the exchange itself ("settled"); None where nothing is known. `reason` is that of the
-    next gap ("interrupted").
+    next gap ("interrupted"), or "asked": the broker told the volume when the symbol was watched already ("started").
     """
 
     provider: str

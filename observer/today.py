@@ -3,13 +3,15 @@ goes by, which is one for all processes.
 """
 
 import asyncio
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from observer.clock import NS_PER_S, Clock, kst_datetime
 from observer.config import Settings
 from observer.providers.day_file import read_trading_days
-from observer.schedule.phases import DayPlan, plan
+from observer.schedule.phases import REGULAR_CLOSE_S, REGULAR_OPEN_S, DayPlan, midnight_of, plan
+from observer.schedule.trading_day import TradingDay
 from observer.selection.universe import KOREAN_STOCKS
 
 if TYPE_CHECKING:
@@ -36,6 +38,12 @@ class Today:
             days = [day for day in read_trading_days(self._runtime) if day.day == today]
             self._plan = plan(days[0], self._schedule) if days else None
         return self._plan
+
+    def plan_of(self, day: date) -> DayPlan:
+        """The plan of a day that had a session; of one that the day file does not have, with the usual hours."""
+        known = [each for each in read_trading_days(self._runtime) if each.day == day]
+        usual = midnight_of(day) + REGULAR_OPEN_S * NS_PER_S, midnight_of(day) + REGULAR_CLOSE_S * NS_PER_S
+        return plan(known[0] if known else TradingDay(day, *usual, "assumed"), self._schedule)
 
     async def plan(self) -> DayPlan:
         """The plan of this day; waits for the day file to have it."""

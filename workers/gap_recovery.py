@@ -7,14 +7,12 @@ and the word that it is closed are published as one batch, so a kill leaves a ga
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from typing import Final, Protocol
 
 from bus.commands import Done, Refused
 from bus.events import AlertRaised, GapDetected, GapRecovered, GapUnrecoverable, MinuteBarRecovered, Trade
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
-from observer.clock import kst_datetime
 from observer.errors import ProviderError, StoreError
 from observer.gaps import recovery
 from observer.gaps.queue import Attempt, RecoveryQueue
@@ -27,7 +25,6 @@ from workers.runtime import Worker, run
 logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_S: Final = 0.5  # machine seconds between looks at the database, should the feed have missed something
-DAYS_BACK: Final = 7  # older gaps than that were closed by whoever ran then
 GAPS_AT_ONCE: Final = 4  # the limiter sets the pace; this only hides the answers' latency behind each other
 SETTLE_S: Final = 1.0
 
@@ -75,10 +72,17 @@ class Worklist:
             feed.close()
 
     async def look_now_and_then(self) -> None:
-        """Take up what the database has open: what was left by an earlier process, or missed on the feed."""
+        """Take up what the database has open: what was left by an earlier process, or missed on the feed. At first all
+        of it, also what is too old to be filled: it is given up.
+        """
+        since = ""
         while True:
             try:
-                await self._take_up(await asyncio.to_thread(self._open_gaps))
+                closed = self.queue.closed
+                found = await asyncio.to_thread(self.reader.open_gaps, since)
+                self.queue.forget(closed.difference(gap.gap_id for gap in found))
+                await self._take_up(found)
+                since = recovery.oldest_filled(self._worker.clock.now_ns())
             except StoreError as error:  # the feed goes on telling, and the next look will see
                 logger.warning("cannot look for open gaps: %s", error)
             await asyncio.sleep(LOOK_AGAIN_S)
@@ -113,8 +117,7 @@ class Worklist:
             return attempt
 
     def _open_gaps(self) -> Sequence[GapDetected]:
-        since = kst_datetime(self._worker.clock.now_ns()).date() - timedelta(days=DAYS_BACK)
-        return self.reader.open_gaps(since.isoformat())
+        return self.reader.open_gaps(recovery.oldest_filled(self._worker.clock.now_ns()))
 
     async def _take_up(self, gaps: Iterable[GapDetected]) -> None:
         async with self._news:
@@ -151,7 +154,8 @@ class Filler:
 
     async def _fill(self, attempt: Attempt) -> None:
         gap, queue, now_ns = attempt.gap, self._worklist.queue, self._clock.now_ns()
-        if reason := recovery.give_up(gap, attempt.failures, attempt.why, self._settings):
+        too_old = None if attempt.again else recovery.too_old(gap, now_ns)  # a person may want it all the same
+        if reason := too_old or recovery.give_up(gap, attempt.failures, attempt.why, self._settings):
             self._producer.publish(GapUnrecoverable(gap.gap_id, gap.symbol, now_ns, reason))
             queue.close(attempt)
             return

@@ -2,10 +2,13 @@
 
 import asyncio
 
+from observer.clock import Clock
+from observer.providers.interfaces import QuoteSource
 from observer.schedule.phases import DayPlan
 from observer.streaming.day import StreamingDay
 from observer.streaming.keeping import SOURCE
 from observer.streaming.pins import Pins
+from observer.streaming.unfinished import Unfinished
 from workers.runtime import Worker, run
 
 
@@ -16,20 +19,33 @@ async def track_b(worker: Worker) -> None:
         await worker.ready()
         await worker.settled(producer)
         async with worker.reader() as reader, brokers.rest() as rest:
+
+            def new_day(plan: DayPlan, quotes: QuoteSource, clock: Clock) -> StreamingDay:
+                return StreamingDay(
+                    plan=plan,
+                    settings=worker.settings,
+                    brokers=brokers,
+                    quotes=quotes,
+                    halts=rest,
+                    producer=producer,
+                    reader=reader,
+                    feed_address=worker.endpoints.feed,
+                    clock=clock,
+                )
+
+            unfinished = Unfinished(
+                reader=reader,
+                history=rest,
+                producer=producer,
+                clock=worker.clock,
+                plan_of=worker.today.plan_of,
+                new_day=new_day,
+            )
             while True:
                 plan = await worker.today.plan()
+                await unfinished.end_all()
                 if plan.trades:
-                    day = StreamingDay(
-                        plan=plan,
-                        settings=worker.settings,
-                        brokers=brokers,
-                        quotes=rest,
-                        halts=rest,
-                        producer=producer,
-                        reader=reader,
-                        feed_address=worker.endpoints.feed,
-                        clock=worker.clock,
-                    )
+                    day = new_day(plan, rest, worker.clock)
                     with producer.telling(day.trades.on_refused):
                         await _stream(worker, day, plan)
                 await worker.today.end_of(plan)

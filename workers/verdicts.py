@@ -3,16 +3,28 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import Final
 
-from bus.events import BooksChecked, GapRecovered, GapUnrecoverable, QualityJudged, SlotAssigned, SlotReleased, kind_of
+from bus.events import (
+    AlertRaised,
+    BooksChecked,
+    GapRecovered,
+    GapUnrecoverable,
+    QualityJudged,
+    SlotAssigned,
+    SlotReleased,
+    kind_of,
+)
 from bus.producer import Producer
 from observer.clock import kst_datetime
 from observer.errors import StoreError
 from observer.gaps import judging
+from observer.gaps.intervals import seconds_of
 from observer.gaps.reconciliation import reconcile
+from observer.gaps.recovery import DAYS_BACK
 from observer.store.reader import StoreReader
 from workers.runtime import DATABASE_RETRY_S, Worker
 
@@ -87,21 +99,29 @@ class Verdicts:
 
     async def _look_back(self, reader: StoreReader, producer: Producer) -> None:
         today = self._today()
-        for back in range(judging.DAYS_BACK + 1):
+        for back in range(DAYS_BACK + 1):
             session_date = (today - timedelta(days=back)).isoformat()
             await self._judge_behind(reader, producer, session_date, is_past=back > 0)
 
     async def _judge_behind(self, reader: StoreReader, producer: Producer, session_date: str, *, is_past: bool) -> None:
         verdicts = await asyncio.to_thread(reader.quality, session_date)
-        stories = await asyncio.to_thread(reader.gaps, session_date) if verdicts else []
-        closings = [
-            judging.Closing(story.gap.symbol, story.closed_ns) for story in stories if story.closed_ns is not None
-        ]
-        symbols = judging.outdated(verdicts, closings)
+        ask = partial(self._outdated, reader, session_date, verdicts, is_past=is_past)
+        symbols = await asyncio.to_thread(ask) if verdicts else None
         if symbols or (is_past and not verdicts):
             async with self._worker.orders.turn:
-                await self._judge(reader, producer, session_date, symbols or None)
+                await self._judge(reader, producer, session_date, symbols)
                 await self._worker.settled(producer)  # or the next look would not see it
+
+    def _outdated(
+        self, reader: StoreReader, session_date: str, verdicts: Sequence[QualityJudged], *, is_past: bool
+    ) -> frozenset[str]:
+        closings = [
+            judging.Closing(story.gap.symbol, story.closed_ns)
+            for story in reader.gaps(session_date)
+            if story.closed_ns is not None
+        ]
+        times = reader.stream_times(session_date, self._worker.clock.now_ns()) if is_past else {}
+        return judging.outdated(verdicts, closings, {symbol: seconds_of(each) for symbol, each in times.items()})
 
     async def _judge(
         self, reader: StoreReader, producer: Producer, session_date: str, symbols: Collection[str] | None = None
@@ -121,7 +141,10 @@ class Verdicts:
             for interval in books:
                 producer.publish(interval)
         if found:
-            producer.publish_together([verdict for _books, verdict in found])
+            verdicts = [verdict for _books, verdict in found]
+            told = judging.gap_rate_alert(session_date, verdicts) if symbols is None else None
+            alert = [AlertRaised(now_ns, "warning", self._worker.name, told)] if told else []
+            producer.publish_together([*verdicts, *alert])
             logger.info("%s: judged the data of %d symbols", session_date, len(found))
         return len(found)
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from itertools import chain
 from typing import Annotated
 
 import msgspec
@@ -12,8 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bus.events import QualityJudged
+from observer.brokers import capacity_of
 from observer.cli.here import ConfigOption, market_time_ns, settings_here
 from observer.errors import ConfigError
+from observer.gaps.intervals import utilization
+from observer.gaps.judging import GAP_RATE_LIMIT, gap_rate
 from observer.gaps.reconciliation import reconcile
 from observer.store.reader import StoreReader
 
@@ -22,7 +26,8 @@ class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `observer quality --json`. Volumes are shares; `symbols` are those that had a place in the stream.
 
     `stored` says whether these are the verdicts in the database; otherwise they were computed now. Percentages are of
-    the volume that was traded while the symbols were to be streamed; null where nothing was.
+    the volume that was traded while the symbols were to be streamed; null where nothing was. The gap rate is what the
+    stream itself did not bring of it, recovered or not. Slot utilization is of the time of all configured places.
     """
 
     session_date: str
@@ -35,6 +40,9 @@ class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
     streamed_percent: float | None
     recovered_percent: float | None
     missing_percent: float | None
+    gap_rate_percent: float | None
+    gap_rate_limit_percent: float
+    slot_utilization_percent: float | None
     gaps: int
     gaps_open: int
     symbols: Sequence[QualityJudged]
@@ -53,7 +61,8 @@ def quality(
     """
     settings = settings_here(config)
     with StoreReader(settings.store.url) as reader:
-        found = quality_of(reader, parsed_day(day), symbol, market_time_ns(settings))
+        places = sum(capacity_of(settings, account) for account in settings.pool.accounts)
+        found = quality_of(reader, parsed_day(day), symbol, market_time_ns(settings), places)
     if as_json:
         typer.echo(msgspec.json.encode(_as_maps(found)).decode())
         return
@@ -76,17 +85,22 @@ def parsed_day(text: str) -> str:
         raise ConfigError(f"{text!r} is not a date such as 2026-11-18") from error
 
 
-def quality_of(reader: StoreReader, session_date: str, symbol: str | None, now_ns: int) -> DayQuality:
-    """The stored verdicts; when the day has none, they are computed from what is stored until now."""
+def quality_of(reader: StoreReader, session_date: str, symbol: str | None, now_ns: int, places: int) -> DayQuality:
+    """The stored verdicts; when the day has none, they are computed from what is stored until now. `places` is how many
+    symbols can be streamed at a time.
+    """
     verdicts = reader.quality(session_date, symbol)
     stored = bool(verdicts)
     if not stored:
         days = (day for day in reader.symbol_days(session_date, now_ns) if symbol in (None, day.symbol))
         verdicts = [reconcile(day, now_ns)[1] for day in days]
-    return _summed(session_date, verdicts, stored=stored)
+    hours = reader.stream_hours(session_date, now_ns)
+    times = chain.from_iterable(reader.stream_times(session_date, now_ns).values())
+    used = utilization(times, hours, places) if hours is not None else None
+    return _summed(session_date, verdicts, used, stored=stored)
 
 
-def _summed(session_date: str, verdicts: Sequence[QualityJudged], *, stored: bool) -> DayQuality:
+def _summed(session_date: str, verdicts: Sequence[QualityJudged], used: float | None, *, stored: bool) -> DayQuality:
     streamed = sum(verdict.streamed_volume for verdict in verdicts)
     recovered = sum(verdict.recovered_volume for verdict in verdicts)
     missing = sum(verdict.missing_volume for verdict in verdicts)
@@ -106,10 +120,21 @@ def _summed(session_date: str, verdicts: Sequence[QualityJudged], *, stored: boo
         streamed_percent=percent(streamed),
         recovered_percent=percent(recovered),
         missing_percent=percent(missing),
+        gap_rate_percent=_percent(gap_rate(verdicts)),
+        gap_rate_limit_percent=100 * GAP_RATE_LIMIT,
+        slot_utilization_percent=_percent(used),
         gaps=sum(verdict.gaps for verdict in verdicts),
         gaps_open=sum(verdict.gaps_open for verdict in verdicts),
         symbols=verdicts,
     )
+
+
+def _percent(part: float | None) -> float | None:
+    return None if part is None else 100 * part
+
+
+def _shown(percent: float | None) -> str:
+    return "not known" if percent is None else f"{percent:.2f} %"
 
 
 def _as_maps(found: DayQuality) -> dict[str, object]:
@@ -146,7 +171,11 @@ def _table(found: DayQuality) -> Table:
 
 
 def _told(found: DayQuality) -> Iterator[str]:
-    """What has no column: the counts of verdicts, and what a verdict is about where it is not plain."""
+    """What has no column: what is watched of the day (requirement 004, Monitoring & Alerting), the counts of verdicts,
+    and what a verdict is about where it is not plain.
+    """
+    yield f"gap rate: {_shown(found.gap_rate_percent)} (limit {found.gap_rate_limit_percent:g} %)"
+    yield f"slot utilization: {_shown(found.slot_utilization_percent)}"
     if found.verdicts:
         yield "verdicts: " + ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.verdicts.items()))
     yield from (f"  {verdict.symbol}: {verdict.detail}" for verdict in found.symbols if verdict.detail)

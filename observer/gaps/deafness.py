@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from observer.gaps.volumes import VOLUME_NOISE
+
 
 class _Swept(msgspec.Struct, frozen=True):
     """The day's volume when the first sweep after the registration saw the symbol, and when the latest one did."""
@@ -25,9 +27,20 @@ class Deafness:
     def __init__(self) -> None:
         self._swept: dict[str, _Swept] = {}
 
-    def registered_anew(self, symbol: str) -> None:
-        """What was traded before this is not the stream's to bring."""
-        self._swept.pop(symbol, None)
+    def registered_anew(self, symbol: str, volume: float | None = None) -> None:
+        """What was traded before this is not the stream's to bring; `volume` is the day's until now, if it is known."""
+        if volume is None:
+            self._swept.pop(symbol, None)
+        else:
+            self._swept[symbol] = _Swept(volume, volume)
+
+    def is_behind(self, symbol: str, volume: float, reached: float | None) -> bool:
+        """Whether the stream has not brought what was traded until somebody saw this volume, sweep or not. To be asked
+        of a registration without interruption: once a trade came, all that follows is the stream's to bring.
+        """
+        first = self._swept[symbol].first if symbol in self._swept else None
+        heard = first if reached is None else reached
+        return heard is not None and volume - heard > VOLUME_NOISE
 
     def after_sweep(self, volumes: Mapping[str, float], reached: Callable[[str], float | None]) -> Mapping[str, float]:
         """The symbols that are not heard, with the volume (shares) that is missing of each at least.

@@ -10,18 +10,16 @@ snapshot's volume, say): the hole is then wider than what was missed, never narr
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from bus.events import GapDetected, GapReason, Trade, TradesConflated
+from observer.gaps.volumes import VOLUME_NOISE
 
 # A trade that follows on (also: the first one of a registration), one seen before, or one that follows a hole. A trade
 # behind a hole is as new as any other.
 Observation = Literal["new", "duplicate"] | GapDetected
-
-# Whole shares are exact in doubles; the sums of fractional volumes (crypto) are not, to about this much.
-_VOLUME_NOISE: Final = 1e-6
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -76,6 +74,15 @@ class _Chain:
         self.exchange_time_ns = mark.exchange_time_ns
         self.interruption = "restart"
 
+    def learn(self, before: Mark | None) -> None:
+        """Take what was known before the first trade, if nothing was."""
+        if self.before is not None or self.session_date or before is None:
+            return
+        self.before = before
+        if (interruption := self.interruption) is not None:
+            self.continue_from(before)
+            self.interruption = interruption
+
     def mark(self, symbol: str, volume: float, exchange_time_ns: int) -> Mark:
         """How far the symbol is accounted for on this chain's day."""
         return Mark(symbol, self.session_date, volume, None, exchange_time_ns)
@@ -115,9 +122,11 @@ class GapDetector:
         """A registration begins. What happened before is not ours, unless a mark of an earlier process is there.
 
         A symbol that is watched already stays as it is: a registration renewed after a reconnection goes on. `before`
-        is what was known of the symbol earlier on this day.
+        is what was known of the symbol earlier on this day; it may become known only now, as long as no trade came.
         """
-        if symbol in self._chains:
+        watched = self._chains.get(symbol)
+        if watched is not None:
+            watched.learn(before)
             return
         chain = self._chains[symbol] = _Chain(_later(before, self._reached.get(symbol)))
         mark = self._marks.pop(symbol, None)
@@ -178,7 +187,7 @@ class GapDetector:
         chain = self._chains.pop(symbol)
         self._reached[symbol] = chain.mark(symbol, max(chain.volume, cumulative_volume), now_ns)
         missing_volume = cumulative_volume - chain.volume
-        if chain.interruption is None or missing_volume <= _VOLUME_NOISE:
+        if chain.interruption is None or missing_volume <= VOLUME_NOISE:
             return None
         return GapDetected(
             gap_id=_gap_id(symbol, chain, cumulative_volume),
@@ -217,9 +226,9 @@ class GapDetector:
             return "duplicate"
         missing = volume - trade.volume - chain.volume
         observation: Observation = "new"
-        if missing > _VOLUME_NOISE:
+        if missing > VOLUME_NOISE:
             observation = _gap_before(trade, chain)
-        elif missing < -_VOLUME_NOISE:
+        elif missing < -VOLUME_NOISE:
             self.inconsistent += 1
         chain.volume = volume
         chain.trades = trade.cumulative_trades
@@ -259,7 +268,7 @@ class GapDetector:
         opening, chain.opening = chain.opening, None
         if opening is None or opening.session_date != mark.session_date:
             return None
-        if opening.cumulative_volume - opening.volume - mark.cumulative_volume <= _VOLUME_NOISE:
+        if opening.cumulative_volume - opening.volume - mark.cumulative_volume <= VOLUME_NOISE:
             return None
         earlier = _Chain()
         earlier.continue_from(mark)

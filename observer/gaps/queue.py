@@ -34,9 +34,9 @@ class RecoveryQueue:
 
     def __init__(self, settings: RecoverySettings) -> None:
         self._settings = settings
-        self._known: set[str] = set()
         self._waiting: dict[str, Attempt] = {}
         self._under_way: set[str] = set()
+        self._closed: set[str] = set()  # their outcome may be on its way into the database
         self._crowded = False
 
     def __len__(self) -> int:
@@ -46,9 +46,22 @@ class RecoveryQueue:
     def take_up(self, gaps: Iterable[GapDetected]) -> None:
         """Let these wait that were not seen before: a gap is told by the feed and by the database."""
         for gap in gaps:
-            if gap.gap_id not in self._known:
-                self._known.add(gap.gap_id)
+            if not self._knows(gap.gap_id):
                 self._waiting[gap.gap_id] = Attempt(gap)
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """The gaps that were closed here and are not forgotten yet."""
+        return frozenset(self._closed)
+
+    def forget(self, gap_ids: Iterable[str]) -> None:
+        """These were closed before the database was asked what is open, and it did not name them: their outcomes are
+        stored, and nobody will tell of them again.
+        """
+        self._closed.difference_update(gap_ids)
+
+    def _knows(self, gap_id: str) -> bool:
+        return gap_id in self._waiting or gap_id in self._under_way or gap_id in self._closed
 
     def take_up_again(self, gap: GapDetected, *, is_open: bool) -> bool:
         """Let a gap be tried at once, as if it had never failed; `is_open`: no outcome of it is stored.
@@ -56,11 +69,10 @@ class RecoveryQueue:
         False, and nothing done, while it is under way or its outcome is on its way into the database.
         """
         gap_id = gap.gap_id
-        outcome_on_its_way = is_open and gap_id in self._known and gap_id not in self._waiting
-        if gap_id in self._under_way or outcome_on_its_way:
+        if gap_id in self._under_way or (is_open and gap_id in self._closed):
             return False
         waiting = self._waiting.get(gap_id)
-        self._known.add(gap_id)
+        self._closed.discard(gap_id)
         self._waiting[gap_id] = Attempt(gap, again=not is_open or (waiting is not None and waiting.again))
         return True
 
@@ -84,6 +96,7 @@ class RecoveryQueue:
     def close(self, attempt: Attempt) -> None:
         """Its outcome was published."""
         self._under_way.remove(attempt.gap.gap_id)
+        self._closed.add(attempt.gap.gap_id)
 
     def crowding(self) -> Literal["begins", "ends"] | None:
         """Whether the queue has become too long, or is not so any more, since the last time that it was asked."""

@@ -5,31 +5,15 @@ trades. What no span covers between the first and the last trade of a time in th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
-from bus.events import BooksChecked, GapDetected, MinuteBarRecovered, QualityJudged, SlotAssigned, SlotReleased
+from bus.events import BooksChecked, GapDetected, MinuteBarRecovered, QualityJudged
+from observer.gaps.intervals import Interval, Witness, seconds_of
+from observer.gaps.volumes import VOLUME_NOISE, Span, clipped, outside, total, united, without_noise
 
 Verdict = Literal["complete", "recovered", "degraded", "missing"]
-Span = tuple[float, float]
-"""Of the day's cumulative volume: above the first, up to the second."""
-
-NS_PER_S: Final = 1_000_000_000
-# See the detector: the noise of sums of fractional volumes.
-_VOLUME_NOISE: Final = 1e-6
-_MOVED: Final = frozenset({"moved", "moved_home"})  # reasons of `observer.selection.slots`
-
-
-class Interval(msgspec.Struct, frozen=True):
-    """An unbroken time of a symbol in the stream, [from, to] in UTC nanoseconds.
-
-    `traded_volume` is how much the day's volume grew in it by the snapshots of Track A; None when they do not tell.
-    """
-
-    from_ns: int
-    to_ns: int
-    traded_volume: float | None = None
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
@@ -61,7 +45,10 @@ class SymbolDay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Balance(msgspec.Struct, frozen=True):
-    """One interval's volumes; `from_bars` is known as minute bars only, `unrecorded` lies outside of every gap."""
+    """One interval's volumes; `from_bars` is known as minute bars only, `unrecorded` lies outside of every gap.
+
+    `unseen`: how much more may have been traded before an end that nobody saw; None when nobody tells.
+    """
 
     after: float = 0.0
     before: float = 0.0
@@ -70,61 +57,28 @@ class _Balance(msgspec.Struct, frozen=True):
     recovered: float = 0.0
     from_bars: float = 0.0
     unrecorded: float = 0.0
+    unseen: float | None = 0.0
 
     @property
     def difference(self) -> float:
         """What is neither streamed nor recovered."""
         accounted = self.one_by_one + self.conflated + self.recovered + self.from_bars
-        return _without_noise(self.before - self.after - accounted)
-
-
-def intervals(changes: Iterable[SlotAssigned | SlotReleased], closes_ns: int) -> dict[str, list[Interval]]:
-    """By symbol, the unbroken times in which it had a place; `changes` in the order in which they were decided.
-
-    Whoever still has a place is in the stream until `closes_ns`. A place given to another symbol is lost to its
-    holder; a move to another account at one moment breaks nothing.
-    """
-    holders: dict[str, str] = {}
-    since_ns: dict[str, int] = {}
-    found: dict[str, list[Interval]] = {}
-
-    def leave(slot: str, symbol: str, at_ns: int) -> None:
-        del holders[slot]
-        if symbol not in holders.values():
-            found.setdefault(symbol, []).append(Interval(since_ns.pop(symbol), at_ns))
-
-    for change in changes:
-        holder = holders.get(change.slot)
-        if isinstance(change, SlotReleased):
-            if holder == change.symbol:
-                leave(change.slot, change.symbol, change.released_ns)
-            continue
-        if holder not in (None, change.symbol):
-            leave(change.slot, str(holder), change.assigned_ns)
-        holders[change.slot] = change.symbol
-        if change.symbol not in since_ns:
-            since_ns[change.symbol] = _begin(change, found.get(change.symbol, []))
-    for symbol, from_ns in since_ns.items():
-        found.setdefault(symbol, []).append(Interval(from_ns, max(from_ns, closes_ns)))
-    return found
-
-
-def _begin(assigned: SlotAssigned, earlier: list[Interval]) -> int:
-    """Since when the symbol is in the stream: a move goes on with the interval that ended at the same moment."""
-    if assigned.reason in _MOVED and earlier and earlier[-1].to_ns == assigned.assigned_ns:
-        return earlier.pop().from_ns
-    return assigned.assigned_ns
+        return without_noise(self.before - self.after - accounted)
 
 
 def reconcile(day: SymbolDay, now_ns: int) -> tuple[list[BooksChecked], QualityJudged]:
     """The books of each interval, and the verdict on the day.
 
-    What was received outside of every interval (a trade on its way while the symbol was released) is in no books. A
-    gap belongs to the last interval that had begun when it was detected, and what was recovered for it counts as far as
-    it lies in the gap and was not streamed. Minute bars count up to what the trades leave missing of their gap: their
-    edges hold streamed trades too.
+    The books reach as far as the trades, the gaps and what the snapshots of Track A, which do not depend on the stream,
+    prove to have been traded within the interval: what they prove and neither a trade nor a gap holds is missing, too.
+    Trades received outside of every interval (on their way while the symbol was released) count only as far as that.
+
+    A gap belongs to the last interval that had begun when it was detected, and what was recovered for it counts as far
+    as it lies in the gap and was not streamed. Minute bars count up to what the trades leave missing of their gap:
+    their edges hold streamed trades too.
     """
-    balances = [_balance(day, index) for index in range(len(day.intervals))]
+    known = united([*(_span(piece) for piece in day.pieces if piece.gap_id is None), *map(_hole, day.gaps)])
+    balances = [_balance(day, index, known) for index in range(len(day.intervals))]
     books = [
         BooksChecked(
             day.provider, day.symbol, day.session_date, now_ns, interval.from_ns, interval.to_ns,
@@ -136,35 +90,69 @@ def reconcile(day: SymbolDay, now_ns: int) -> tuple[list[BooksChecked], QualityJ
     return books, _judged(day, balances, now_ns)
 
 
-def _balance(day: SymbolDay, index: int) -> _Balance:
+def _balance(day: SymbolDay, index: int, known: Sequence[Span]) -> _Balance:
     interval = day.intervals[index]
     gaps = _disjoint(gap for gap in day.gaps if _interval_of(gap, day.intervals) == index)
-    streamed = [
-        piece
-        for piece in day.pieces
-        if piece.gap_id is None and interval.from_ns <= piece.received_ns <= interval.to_ns
-    ]
-    ends = [_span(piece) for piece in streamed] + list(gaps.values())
+    own = [piece for piece in day.pieces if piece.gap_id is None and _is_within(piece, interval)]
+    proven = _proven(interval.witness, [*map(_span, own), *gaps.values()])
+    streamed = [*own, *_on_their_way(day, proven)]
+    ends = [*map(_span, streamed), *gaps.values(), *(outside(proven, known) if proven else ())]
     if not ends:
-        return _Balance()
-    singles = _merged(_span(piece) for piece in streamed if not piece.conflated)
-    with_conflated = _merged(_span(piece) for piece in streamed)
+        return _Balance(unseen=_unseen(interval, None))
+    singles = united(_span(piece) for piece in streamed if not piece.conflated)
+    with_conflated = united(map(_span, streamed))
     recovered = [
-        clipped
+        part
         for piece in day.pieces
-        if piece.gap_id in gaps and (clipped := _clipped(_span(piece), gaps[piece.gap_id])) is not None
+        if piece.gap_id in gaps and (part := clipped(_span(piece), gaps[piece.gap_id])) is not None
     ]
-    covered = _merged([*with_conflated, *recovered])
+    covered = united([*with_conflated, *recovered])
     after, before = min(start for start, _ in ends), max(end for _, end in ends)
     return _Balance(
         after,
         before,
-        _length(singles),
-        _length(with_conflated) - _length(singles),
-        _length(covered) - _length(with_conflated),
+        total(singles),
+        total(with_conflated) - total(singles),
+        total(covered) - total(with_conflated),
         sum(_from_bars(day.bars, gap_id, span, covered) for gap_id, span in gaps.items()),
-        _without_noise(before - after - _length(_merged([*with_conflated, *gaps.values()]))),
+        without_noise(before - after - total(united([*with_conflated, *gaps.values()]))),
+        _unseen(interval, before),
     )
+
+
+def _proven(witness: Witness, ends: Sequence[Span]) -> Span | None:
+    """What was traded while the symbol was heard, by what others saw; None when they do not tell. It was heard at its
+    first trade, and when the first look at it was asked for.
+    """
+    begins = min((start for start, _ in ends), default=None)
+    heard = [each for each in (begins, witness.first) if each is not None]
+    if not heard or witness.last is None:
+        return None
+    span = min(heard), max(*heard, witness.last)
+    return span if span[1] - span[0] > VOLUME_NOISE else None
+
+
+def _on_their_way(day: SymbolDay, proven: Span | None) -> list[Piece]:
+    """What was traded in the interval, and received after it."""
+    if proven is None:
+        return []
+    return [
+        piece
+        for piece in day.pieces
+        if piece.gap_id is None
+        and clipped(_span(piece), proven)
+        and not any(_is_within(piece, interval) for interval in day.intervals)
+    ]
+
+
+def _unseen(interval: Interval, reached: float | None) -> float | None:
+    """How much more than until `reached` may have been traded before the interval's end."""
+    if interval.has_end:
+        return 0.0
+    begins = reached if reached is not None else interval.witness.before
+    if begins is None or interval.witness.after is None:
+        return None
+    return max(0.0, without_noise(interval.witness.after - begins))
 
 
 def _interval_of(gap: GapDetected, candidates: Sequence[Interval]) -> int:
@@ -177,7 +165,7 @@ def _disjoint(gaps: Iterable[GapDetected]) -> dict[str, Span]:
     """By id, each gap's span without what an earlier one has: a gap that was found twice is filled once."""
     spans: dict[str, Span] = {}
     reached = float("-inf")
-    for gap in sorted(gaps, key=lambda gap: (gap.after_volume, gap.before_volume)):
+    for gap in sorted(gaps, key=_hole):
         start = max(gap.after_volume, reached)
         if gap.gap_id not in spans and gap.before_volume > start:
             spans[gap.gap_id] = (start, gap.before_volume)
@@ -188,9 +176,9 @@ def _disjoint(gaps: Iterable[GapDetected]) -> dict[str, Span]:
 def _from_bars(bars: Iterable[MinuteBarRecovered], gap_id: str, gap: Span, covered: Sequence[Span]) -> float:
     """What the gap's minute bars add to the trades that are there."""
     minutes = {bar.minute_start_ns: bar.volume for bar in bars if bar.gap_id == gap_id}
-    inside = (_clipped(span, gap) for span in covered)
-    missing = gap[1] - gap[0] - _length(span for span in inside if span is not None)
-    return min(sum(minutes.values()), max(0.0, _without_noise(missing)))
+    inside = (clipped(span, gap) for span in covered)
+    missing = gap[1] - gap[0] - total(span for span in inside if span is not None)
+    return min(sum(minutes.values()), max(0.0, without_noise(missing)))
 
 
 def _judged(day: SymbolDay, balances: Sequence[_Balance], now_ns: int) -> QualityJudged:
@@ -201,39 +189,54 @@ def _judged(day: SymbolDay, balances: Sequence[_Balance], now_ns: int) -> Qualit
     missing = sum(balance.difference for balance in balances)
     gap_ids = {gap.gap_id for gap in day.gaps}
     open_gaps = len(gap_ids - day.closed_gaps)
+    is_whole = conflated + from_bars + missing <= VOLUME_NOISE and all(balance.unseen == 0 for balance in balances)
     verdict: Verdict = (
-        _verdict_unstreamed(day, recovered, from_bars + missing)
-        if one_by_one + conflated <= _VOLUME_NOISE
-        else _verdict_streamed(conflated + from_bars + missing, recovered)
+        _verdict_unstreamed(day, recovered, is_whole=is_whole)
+        if one_by_one + conflated <= VOLUME_NOISE
+        else _verdict_streamed(recovered, is_whole=is_whole)
     )
-    amounts: Mapping[str, float] = {
-        "kept as conflated rows": conflated,
-        "known as minute bars only": from_bars,
-        "not known": missing,
-        "missing outside of every recorded gap": sum(balance.unrecorded for balance in balances),
-    }
-    detail = [f"{volume:,.15g} shares {what}" for what, volume in amounts.items() if abs(volume) > _VOLUME_NOISE]
-    if one_by_one + conflated <= _VOLUME_NOISE:
+    detail = _detail(balances)
+    if one_by_one + conflated <= VOLUME_NOISE:
         detail.insert(0, "did not trade" if verdict == "complete" else "nothing was streamed")
     return QualityJudged(
         day.provider, day.symbol, day.session_date, now_ns, verdict, "; ".join(detail),
-        sum(interval.to_ns - interval.from_ns for interval in day.intervals) / NS_PER_S,
+        seconds_of(day.intervals),
         _streamed_count(day), one_by_one + conflated, recovered + from_bars, conflated, missing,
         len(gap_ids), open_gaps,
     )  # fmt: skip
 
 
-def _verdict_streamed(known_badly: float, recovered: float) -> Verdict:
-    if known_badly > _VOLUME_NOISE:
+def _detail(balances: Sequence[_Balance]) -> list[str]:
+    unseen = [balance.unseen for balance in balances]
+    amounts: Mapping[str, float] = {
+        "kept as conflated rows": sum(balance.conflated for balance in balances),
+        "known as minute bars only": sum(balance.from_bars for balance in balances),
+        "not known": sum(balance.difference for balance in balances),
+        "missing outside of every recorded gap": sum(balance.unrecorded for balance in balances),
+        "more at most, of an end that nobody saw": sum(filter(None, unseen)),
+    }
+    detail = [f"{volume:,.15g} shares {what}" for what, volume in amounts.items() if abs(volume) > VOLUME_NOISE]
+    return [*detail, "nobody saw the end, or tells of it"] if None in unseen else detail
+
+
+def _verdict_streamed(recovered: float, *, is_whole: bool) -> Verdict:
+    if not is_whole:
         return "degraded"
-    return "recovered" if recovered > _VOLUME_NOISE else "complete"
+    return "recovered" if recovered > VOLUME_NOISE else "complete"
 
 
-def _verdict_unstreamed(day: SymbolDay, recovered: float, known_badly: float) -> Verdict:
+def _verdict_unstreamed(day: SymbolDay, recovered: float, *, is_whole: bool) -> Verdict:
     """Nothing came: complete only when Track A saw that there was nothing."""
-    if not day.gaps and day.intervals and all(interval.traded_volume == 0 for interval in day.intervals):
+    if not day.gaps and day.intervals and all(_is_silent(interval) for interval in day.intervals):
         return "complete"
-    return "recovered" if recovered > _VOLUME_NOISE and known_badly <= _VOLUME_NOISE else "missing"
+    return "recovered" if recovered > VOLUME_NOISE and is_whole else "missing"
+
+
+def _is_silent(interval: Interval) -> bool:
+    """Whether there was no trade from before the interval until after it; where nobody looked after it, in it."""
+    seen = interval.witness
+    latest = seen.last if seen.after is None and interval.has_end else seen.after
+    return seen.before is not None and latest is not None and latest - seen.before <= VOLUME_NOISE
 
 
 def _streamed_count(day: SymbolDay) -> int:
@@ -243,37 +246,18 @@ def _streamed_count(day: SymbolDay) -> int:
         for piece in day.pieces
         if piece.gap_id is None
         and not piece.conflated
-        and any(interval.from_ns <= piece.received_ns <= interval.to_ns for interval in day.intervals)
+        and any(_is_within(piece, interval) for interval in day.intervals)
     }
     return len(inside)
 
 
-# --- spans ---------------------------------------------------------------------------------------------------
+def _is_within(piece: Piece, interval: Interval) -> bool:
+    return interval.from_ns <= piece.received_ns <= interval.to_ns
 
 
 def _span(piece: Piece) -> Span:
     return piece.cumulative_volume - piece.volume, piece.cumulative_volume
 
 
-def _merged(spans: Iterable[Span]) -> list[Span]:
-    """The same volume in disjoint spans, in order."""
-    merged: list[Span] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((start, end))
-    return merged
-
-
-def _clipped(span: Span, bounds: Span) -> Span | None:
-    start, end = max(span[0], bounds[0]), min(span[1], bounds[1])
-    return (start, end) if start < end else None
-
-
-def _length(spans: Iterable[Span]) -> float:
-    return sum(end - start for start, end in spans)
-
-
-def _without_noise(volume: float) -> float:
-    return 0.0 if abs(volume) <= _VOLUME_NOISE else volume
+def _hole(gap: GapDetected) -> Span:
+    return gap.after_volume, gap.before_volume

@@ -11,16 +11,19 @@ from typing import Annotated, Final, Literal, Protocol
 import msgspec
 
 from bus.events import GapDetected, MinuteBarRecovered, RecoverySource, Side, Trade
+from observer.gaps.volumes import VOLUME_NOISE
 
 Priority = Literal["high", "medium", "low"]
 
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MINUTE: Final = 60 * NS_PER_S
+NS_PER_DAY: Final = 24 * 60 * NS_PER_MINUTE
 KST: Final = timezone(timedelta(hours=9), "KST")  # Korea has had no daylight saving time since 1988
 
+DAYS_BACK: Final = 7
+"""So many days before today are gaps filled of, and verdicts looked at again; what is open for longer is given up."""
+
 _PRIORITY_RANK: Final[dict[Priority, int]] = {"high": 0, "medium": 1, "low": 2}
-# See the detector: the noise of sums of fractional volumes.
-_VOLUME_NOISE: Final = 1e-6
 
 
 class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,7 +127,7 @@ def select(rows: Iterable[TimeAndSalesRow], gap: GapDetected, received_ns: int) 
     trades = tuple(
         _recovered(row, side, gap, received_ns)
         for row, side in zip(ordered, _sides(ordered), strict=True)
-        if gap.after_volume + _VOLUME_NOISE < row.cumulative_volume <= gap.before_volume + _VOLUME_NOISE
+        if gap.after_volume + VOLUME_NOISE < row.cumulative_volume <= gap.before_volume + VOLUME_NOISE
     )
     return Selection(trades, sum(trade.volume for trade in trades), _leads_across(trades, gap))
 
@@ -170,6 +173,18 @@ def is_past(gap: GapDetected, now_ns: int) -> bool:
 def is_last_attempt(planned: RecoveryPlan, failed_attempts: int, settings: RecoverySettings) -> bool:
     """Whether the source is not asked again: it then counts what it has, complete or not."""
     return planned.source == "minute_bars" or failed_attempts + 1 >= settings.max_attempts
+
+
+def oldest_filled(now_ns: int) -> str:
+    """The first day whose gaps are still filled."""
+    return _korean_date(now_ns - DAYS_BACK * NS_PER_DAY)
+
+
+def too_old(gap: GapDetected, now_ns: int) -> str | None:
+    """What to tell of a gap that nobody was there to fill in time; None while it is filled."""
+    if gap.session_date >= oldest_filled(now_ns):
+        return None
+    return f"its day is more than {DAYS_BACK} days ago"
 
 
 def give_up(gap: GapDetected, failed_attempts: int, why: str, settings: RecoverySettings) -> str | None:
@@ -247,10 +262,10 @@ def _leads_across(trades: Sequence[Trade], gap: GapDetected) -> bool:
     """
     volume = gap.after_volume
     for trade in trades:
-        if abs(volume + trade.volume - trade.cumulative_volume) > _VOLUME_NOISE:
+        if abs(volume + trade.volume - trade.cumulative_volume) > VOLUME_NOISE:
             return False
         volume = trade.cumulative_volume
-    return abs(volume - gap.before_volume) <= _VOLUME_NOISE
+    return abs(volume - gap.before_volume) <= VOLUME_NOISE
 
 
 def _recovered(row: TimeAndSalesRow, side: Side, gap: GapDetected, received_ns: int) -> Trade:

@@ -50,6 +50,8 @@ from observer.selection.triggers import (
 )
 from observer.selection.wishes import NotWished, WaitReason, Wished
 
+CloseReason = Literal["closed", "unfinished"]
+
 _FILLERS_PER_PLACE: Final = 2  # the largest symbols that may fill free places: more than there are places
 NOTHING_EARLIER: Final = EarlierDays()
 _WISHED: Final = Observation(pinned=True)
@@ -245,12 +247,12 @@ class Selector:
         freed = place.slot if place is not None and decisions else None
         return Wished(freed, [self._told(decision, now_ns) for decision in decisions])
 
-    def close(self, now_ns: int) -> Sequence[Event]:
-        """Release every place: the day is over."""
+    def close(self, at_ns: int, reason: CloseReason = "closed") -> Sequence[Event]:
+        """Release every place: the day is over, or was when nobody saw its end."""
         held = [(place.slot, place.candidate) for place in self._state.places if place.candidate is not None]
         places = tuple(type(place)(place.slot) for place in self._state.places)
         self._state = msgspec.structs.replace(self._state, places=places)
-        return [SlotReleased(slot, held_by.symbol, now_ns, held_by.score, "closed") for slot, held_by in held]
+        return [SlotReleased(slot, held_by.symbol, at_ns, held_by.score, reason) for slot, held_by in held]
 
     def _decide(self, fired: Sequence[Candidate], now_ns: int) -> Sequence[Event]:
         begun = self._spells.begun([*fired, *self._claims.standing(now_ns)], now_ns)

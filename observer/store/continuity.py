@@ -17,20 +17,24 @@ from bus.events import (
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
-    Snapshot,
     Trade,
     TradesConflated,
     TriggerFired,
 )
 from observer.clock import kst_ns
-from observer.gaps.reconciliation import Interval, Piece, SymbolDay, intervals
-from observer.store.rows import Place, event_of, place_of
+from observer.gaps.intervals import Interval, intervals
+from observer.gaps.reconciliation import Piece, SymbolDay
+from observer.gaps.volumes import VOLUME_NOISE
+from observer.store.rows import Place, event_of, place_of, slots_in_use
 from observer.store.tables import EVENT_TABLES
+from observer.store.witnesses import Witnesses
 
-_STREAM_ENDS: Final = "TRACK_A_CLOSING"  # the phase in which Track B has stopped (observer.schedule.phases)
+# The phases in which Track B streams, and has stopped (observer.schedule.phases).
+_STREAM_BEGINS: Final = "FULL_OPERATION"
+_STREAM_ENDS: Final = "TRACK_A_CLOSING"
+_FOR_EVER_NS: Final = 2**63 - 1
 _ONE_DAY: Final = timedelta(days=1)
 _MINUTE_NS: Final = 60_000_000_000
-_VOLUME_NOISE: Final = 1e-6  # see observer.gaps.recovery
 
 SlotChange = SlotAssigned | SlotReleased | SlotOverflowed
 
@@ -80,7 +84,7 @@ def recovered_rows(connection: Connection, gap: GapDetected) -> list[Trade | Min
     one_by_one = (
         select(trades)
         .where(trades.c.symbol == gap.symbol, trades.c.session_date == gap.session_date)
-        .where(trades.c.cumulative_volume.between(gap.after_volume, gap.before_volume + _VOLUME_NOISE))
+        .where(trades.c.cumulative_volume.between(gap.after_volume, gap.before_volume + VOLUME_NOISE))
         .where(trades.c.gap_id == gap.gap_id)
     )
     by_minute = (
@@ -114,6 +118,19 @@ def slot_changes(connection: Connection, from_ns: int, to_ns: int, symbol: str |
     return [change for _moment_ns, _place, change in sorted(found, key=lambda item: item[:2])]
 
 
+def open_slots(connection: Connection, since_ns: int, until_ns: int | None) -> Sequence[SlotAssigned]:
+    """Who has a place by the assignments and releases of [since, until), or since."""
+    assigned, released = EVENT_TABLES[SlotAssigned], EVENT_TABLES[SlotReleased]
+    within = [
+        column.between(since_ns, _FOR_EVER_NS if until_ns is None else until_ns - 1)
+        for column in (assigned.c.assigned_ns, released.c.released_ns)
+    ]
+    return slots_in_use(
+        connection.execute(select(assigned).where(within[0])).all(),
+        connection.execute(select(released).where(within[1])).all(),
+    )
+
+
 def triggers_fired(connection: Connection, session_date: str, symbol: str) -> list[TriggerFired]:
     """When which conditions of a symbol began to hold on a day, in that order."""
     table = EVENT_TABLES[TriggerFired]
@@ -135,15 +152,31 @@ def _moment_of(change: SlotChange) -> int:
 
 def symbol_days(connection: Connection, session_date: str, now_ns: int) -> Iterator[SymbolDay]:
     """By symbol, all that is needed to judge the day of each symbol that had a place in the stream."""
-    from_ns, to_ns = day_bounds(session_date)
-    changes = [change for change in slot_changes(connection, from_ns, to_ns) if not isinstance(change, SlotOverflowed)]
-    closes_ns = _stream_ends_ns(connection, session_date, min(now_ns, to_ns))
     gaps: dict[str, list[GapStory]] = {}
     for story in gap_stories(connection, EVENT_TABLES[GapDetected].c.session_date == session_date):
         gaps.setdefault(story.gap.symbol, []).append(story)
-    in_stream = intervals(changes, closes_ns)
+    in_stream = stream_times(connection, session_date, now_ns)
+    witnesses = Witnesses(connection, session_date)
     for symbol in sorted(in_stream):
-        yield _symbol_day(connection, session_date, symbol, in_stream[symbol], gaps.get(symbol, []))
+        times = witnesses.of(symbol, in_stream[symbol])
+        yield _symbol_day(connection, session_date, symbol, times, gaps.get(symbol, []))
+
+
+def stream_times(connection: Connection, session_date: str, now_ns: int) -> dict[str, list[Interval]]:
+    """By symbol, when it had a place in the stream on that day."""
+    from_ns, to_ns = day_bounds(session_date)
+    changes = [change for change in slot_changes(connection, from_ns, to_ns) if not isinstance(change, SlotOverflowed)]
+    ended_ns = _phase_began_ns(connection, session_date, _STREAM_ENDS)
+    is_over = ended_ns is not None or now_ns >= to_ns
+    return intervals(changes, min(now_ns, to_ns) if ended_ns is None else ended_ns, is_over=is_over)
+
+
+def stream_hours(connection: Connection, session_date: str, now_ns: int) -> Interval | None:
+    """When there were places to be had on that day, by its phases; None when there never were."""
+    began_ns = _phase_began_ns(connection, session_date, _STREAM_BEGINS)
+    ended_ns = _phase_began_ns(connection, session_date, _STREAM_ENDS)
+    until_ns = min(now_ns, day_bounds(session_date)[1]) if ended_ns is None else ended_ns
+    return None if began_ns is None else Interval(began_ns, max(began_ns, until_ns))
 
 
 def judged(connection: Connection, session_date: str, symbol: str | None = None) -> list[QualityJudged]:
@@ -170,22 +203,16 @@ def day_bounds(session_date: str) -> tuple[int, int]:
     return kst_ns(day), kst_ns(day + _ONE_DAY)
 
 
-def _stream_ends_ns(connection: Connection, session_date: str, otherwise_ns: int) -> int:
-    """When Track B stopped by the day's phases; `otherwise_ns` while it did not."""
+def _phase_began_ns(connection: Connection, session_date: str, phase: str) -> int | None:
     phases = EVENT_TABLES[PhaseChanged].c
-    stopped = select(func.min(phases.changed_ns)).where(
-        phases.session_date == session_date, phases.current == _STREAM_ENDS
-    )
-    found: int | None = connection.scalar(stopped)
-    return otherwise_ns if found is None else found
+    began = select(func.min(phases.changed_ns)).where(phases.session_date == session_date, phases.current == phase)
+    found: int | None = connection.scalar(began)
+    return found
 
 
 def _symbol_day(
     connection: Connection, session_date: str, symbol: str, times: Sequence[Interval], gaps: Sequence[GapStory]
 ) -> SymbolDay:
-    pieces = _pieces(connection, session_date, symbol)
-    if not any(piece.gap_id is None for piece in pieces):
-        times = [_witnessed(connection, session_date, symbol, interval) for interval in times]
     bars = EVENT_TABLES[MinuteBarRecovered]
     from_ns, to_ns = day_bounds(session_date)
     minute = bars.c.minute_start_ns
@@ -195,7 +222,7 @@ def _symbol_day(
         symbol=symbol,
         session_date=session_date,
         intervals=times,
-        pieces=pieces,
+        pieces=_pieces(connection, session_date, symbol),
         bars=[event_of(MinuteBarRecovered, row) for row in connection.execute(wanted)] if gaps else [],
         gaps=[story.gap for story in gaps],
         closed_gaps=frozenset(story.gap.gap_id for story in gaps if not story.is_open),
@@ -228,23 +255,3 @@ def _pieces(connection: Connection, session_date: str, symbol: str) -> list[Piec
         for received_ns, volume, total, gap_id in connection.execute(kept)
     ]
     return pieces + [Piece(*row, True) for row in connection.execute(conflated)]
-
-
-def _witnessed(connection: Connection, session_date: str, symbol: str, interval: Interval) -> Interval:
-    """With what the day's snapshots tell of trading in the interval: their growth in it, where they show some; none,
-    where there was none from the last one before it to the first one after it. Otherwise they do not tell.
-    """
-    table = EVENT_TABLES[Snapshot].c
-    received = table.receive_time_ns
-    of_day = select(received, table.cumulative_volume).where(table.symbol == symbol, table.session_date == session_date)
-    backwards, forwards = of_day.order_by(received.desc()).limit(1), of_day.order_by(received).limit(1)
-    before = connection.execute(backwards.where(received <= interval.from_ns)).first()
-    within = connection.execute(backwards.where(received > interval.from_ns, received <= interval.to_ns)).first()
-    after = connection.execute(forwards.where(received > interval.to_ns)).first() or within
-    if before is None or after is None:
-        return interval
-    if within is not None and within.cumulative_volume > before.cumulative_volume:
-        grown = within.cumulative_volume - before.cumulative_volume
-        return msgspec.structs.replace(interval, traded_volume=grown)
-    is_silent = after.cumulative_volume <= before.cumulative_volume
-    return msgspec.structs.replace(interval, traded_volume=0.0) if is_silent else interval

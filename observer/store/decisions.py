@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, func, select, union_all
+from sqlalchemy import Connection, and_, func, select, union_all
 
 from bus.events import (
     ChurnGuardChanged,
@@ -69,15 +69,17 @@ def _events(connection: Connection, session_date: str, kinds: Sequence[type[Even
 
 
 def _stretches(connection: Connection, session_date: str) -> Iterator[tuple[int, int, int]]:
-    """The day in each stream that has a part of it: from its first step to the first of a later day, as [from, to)."""
+    """The day in each stream that has a part of it: from its first step to the first of another day, as [from, to). A
+    process may end an earlier day that nobody ended between two of its own.
+    """
     tables = [EVENT_TABLES[kind].c for kind in (SelectionAdvanced, WatchChanged)]
     steps = union_all(*(select(table.stream, table.sequence, table.session_date) for table in tables)).subquery().c
     places = connection.execute(select(STREAMS.c.id, STREAMS.c.high_water_mark))
     marks = {row.id: row.high_water_mark for row in places}
     of_the_day = select(steps.stream, func.min(steps.sequence)).where(steps.session_date == session_date)
     for stream, first in connection.execute(of_the_day.group_by(steps.stream).order_by(steps.stream)).all():
-        later = steps.session_date > session_date
-        end = connection.scalar(select(func.min(steps.sequence)).where(steps.stream == stream, later))
+        other = and_(steps.session_date != session_date, steps.sequence > first)
+        end = connection.scalar(select(func.min(steps.sequence)).where(steps.stream == stream, other))
         yield stream, first, end if end is not None else marks[stream] + 1
 
 

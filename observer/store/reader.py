@@ -22,7 +22,6 @@ from bus.events import (
     MinuteBarRecovered,
     QualityJudged,
     SlotAssigned,
-    SlotReleased,
     Snapshot,
     SweepCompleted,
     Trade,
@@ -31,6 +30,7 @@ from bus.events import (
     UniverseBuilt,
     UniverseMember,
 )
+from observer.gaps.intervals import Interval
 from observer.gaps.reconciliation import SymbolDay
 from observer.reference.listings import Listing
 from observer.selection.profile import MeanVolume
@@ -40,8 +40,11 @@ from observer.store.continuity import (
     day_bounds,
     gap_stories,
     judged,
+    open_slots,
     recovered_rows,
     slot_changes,
+    stream_hours,
+    stream_times,
     symbol_days,
     trades_of,
     triggers_fired,
@@ -49,7 +52,7 @@ from observer.store.continuity import (
 from observer.store.decisions import decision_events, place_events, place_state_events, wishes_before
 from observer.store.earlier import Adjustments, share_adjustments, swept_sessions, trade_volumes, volumes_by_time
 from observer.store.engine import open_reader, require_current_schema, store_errors
-from observer.store.rows import event_of, slots_in_use
+from observer.store.rows import event_of
 from observer.store.summary import DaySummary, summarise_day
 from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE, STREAMS
 from observer.store.universes import Universe, in_force, last_build, members_of
@@ -293,13 +296,21 @@ class StoreReader:
         with self._asking() as connection:
             return list(place_state_events(connection, session_date))
 
-    def open_slots(self, since_ns: int = 0) -> Sequence[SlotAssigned]:
-        """The assignments that stand: of each slot the last one since that time, unless the slot was released again."""
-        assigned, released = EVENT_TABLES[SlotAssigned], EVENT_TABLES[SlotReleased]
+    def open_slots(self, since_ns: int = 0, until_ns: int | None = None) -> Sequence[SlotAssigned]:
+        """The assignments of [since, until) that stand at its end: of each slot the last one, unless the slot was
+        released again. Without `until` those that stand now.
+        """
         with self._asking() as connection:
-            assignments = connection.execute(select(assigned).where(assigned.c.assigned_ns >= since_ns)).all()
-            releases = connection.execute(select(released).where(released.c.released_ns >= since_ns)).all()
-        return slots_in_use(assignments, releases)
+            return open_slots(connection, since_ns, until_ns)
+
+    def last_assignment_ns(self, before_ns: int) -> int | None:
+        """When the last place before that time was given; None for never."""
+        columns = EVENT_TABLES[SlotAssigned].c
+        with self._asking() as connection:
+            found: int | None = connection.scalar(
+                select(func.max(columns.assigned_ns)).where(columns.assigned_ns < before_ns)
+            )
+        return found
 
     def latest_connections(self, since_ns: int) -> dict[str, ConnectionChanged]:
         """By account: the last change of its stream since that time."""
@@ -351,6 +362,16 @@ class StoreReader:
         """The stored verdicts on a day's data by symbol; empty for a day that was not judged yet."""
         with self._asking() as connection:
             return judged(connection, session_date, symbol)
+
+    def stream_times(self, session_date: str, now_ns: int) -> Mapping[str, Sequence[Interval]]:
+        """When each symbol had a place in the stream on that day."""
+        with self._asking() as connection:
+            return stream_times(connection, session_date, now_ns)
+
+    def stream_hours(self, session_date: str, now_ns: int) -> Interval | None:
+        """When there were places to be had on that day; None when there never were."""
+        with self._asking() as connection:
+            return stream_hours(connection, session_date, now_ns)
 
     def symbol_days(self, session_date: str, now_ns: int) -> Iterator[SymbolDay]:
         """What `observer.gaps.reconciliation` judges, by symbol: of each that had a place in the stream on that day."""

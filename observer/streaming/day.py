@@ -5,7 +5,7 @@ Decisions are `observer.selection`'s, holes `observer.gaps`'; here they meet the
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bus.endpoints import Address
@@ -31,19 +31,20 @@ from observer.brokers import Brokers
 from observer.clock import Clock
 from observer.config import Settings
 from observer.errors import StoreError
-from observer.gaps.deafness import Deafness
 from observer.gaps.detector import Mark, in_order
 from observer.providers.interfaces import HaltSource, QuoteSource, StreamFact
 from observer.providers.joint_stream import JointStream
 from observer.schedule.phases import DayPlan
 from observer.selection import context
 from observer.selection.overflow import OverflowWatch, rates_of
-from observer.selection.selector import Selector
+from observer.selection.selector import CloseReason, Selector
 from observer.selection.wishes import kept_detail
 from observer.store.reader import StoreReader
 from observer.streaming import steps
 from observer.streaming.earlier import earlier_in_time
+from observer.streaming.hearing import Hearing
 from observer.streaming.keeping import SOURCE, Kept, TradeKeeping
+from observer.streaming.resuming import marks_of
 from observer.streaming.standstill import Standstill
 from observer.streaming.steps import Beginning
 from observer.today import universe_of
@@ -102,8 +103,7 @@ class StreamingDay:
         self._tasks: asyncio.TaskGroup
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self)
         self._outages: StreamOutages
-        self._swept: dict[str, float] = {}  # the day's volume of each symbol, as Track A saw it last
-        self._deafness = Deafness()
+        self._hearing = Hearing(self.trades, quotes, producer, clock, self._session_date)
         self._standstill = Standstill(halts, clock, self.on_facts)
 
     async def connect(self) -> bool:
@@ -125,22 +125,32 @@ class StreamingDay:
         return selector, [*running, *(tasks.create_task(each) for each in following)]
 
     async def end(self, selector: Selector) -> None:
-        """Release every place, and find out what is missing of symbols that did not trade since an interruption."""
+        """Release every place, and find out what is missing of symbols that were not heard to the end. When the machine
+        slept until another day this one is ended like any that ended without a word.
+        """
+        if self._clock.now_ns() >= self._plan.ends_ns:
+            return
+        await self._hearing.hear_out()
         await self.trades.leave_all()
-        now_ns = self.moment()
-        self.carry_out(selector, "closed", now_ns, selector.close(now_ns))
-        logger.info("closed: %d duplicate trades dropped", self.trades.detector.duplicates)
+        self._close(selector, self.moment(), "closed")
 
     async def end_for_earlier_process(self) -> None:
-        """An earlier process was stopped while it streamed, and it is too late to go on: account for what it left."""
-        assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
+        """An earlier process was stopped while it streamed, and it is too late to go on: account for what it left.
+        Nobody saw the end of its places.
+        """
+        assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns, self._plan.ends_ns)
         if assigned:
             told = await asyncio.to_thread(self._reader.place_events, self._session_date)
             selector = await self._new_selector()
             self._resume(selector, told, assigned)
             for slot in assigned:
                 self.trades.watch(slot.symbol)
-            await self.end(selector)
+            await self.trades.leave_all()
+            self._close(selector, self._plan.track_b_stop_ns, "unfinished")
+
+    def _close(self, selector: Selector, at_ns: int, reason: CloseReason) -> None:
+        self.carry_out(selector, "closed", at_ns, selector.close(at_ns, reason), detail=reason)
+        logger.info("%s: %d duplicate trades dropped", reason, self.trades.detector.duplicates)
 
     def moment(self) -> int:
         """The moment of a decision: now, and the selection has seen all that came until now, as it is published."""
@@ -220,28 +230,9 @@ class StreamingDay:
         date, from_ns, now_ns = self._session_date, self._plan.track_a_start_ns, self.moment()
         seen = self._reader.snapshots(date, from_ns, now_ns)
         self._begin(selector, seen)
-        self.trades.resume(self._marks(assigned, seen))
+        self.trades.resume(marks_of(self._reader, date, assigned, seen))
         self.carry_out(selector, "taken_over", now_ns, steps.take_over(selector, told, seen, now_ns))
         logger.info("took over %d places of an earlier process", len(assigned))
-
-    def _marks(self, assigned: Sequence[SlotAssigned], snapshots: Iterable[Snapshot]) -> Iterable[Mark]:
-        """The last trade that is stored of each symbol in its place; where there is none, what was known before it got
-        the place: the hole is then told too wide, and not overlooked.
-        """
-        date, since_ns = self._session_date, {slot.symbol: slot.assigned_ns for slot in assigned}
-        before = {
-            seen.symbol: Mark(seen.symbol, date, seen.cumulative_volume, None, seen.receive_time_ns)
-            for seen in snapshots
-            if seen.receive_time_ns < since_ns.get(seen.symbol, 0)
-        }
-        stored = self._reader.last_marks(date, list(since_ns))
-        for symbol in since_ns:
-            if (last := stored.get(symbol)) is not None:
-                mark = Mark(symbol, date, last.cumulative_volume, last.cumulative_trades, last.exchange_time_ns)
-                earlier = before.get(symbol, mark)  # of another time in a place, perhaps, and older than what was seen
-                yield mark if mark.cumulative_volume >= earlier.cumulative_volume else earlier
-            elif symbol in before:
-                yield before[symbol]
 
     async def _opening_in_time(self) -> Sequence[Snapshot]:
         """The opening as Track A saw it; nothing when it cannot be had in time: then the largest symbols are first."""
@@ -291,8 +282,8 @@ class StreamingDay:
             return
         swept = [snapshot for snapshot in seen if snapshot.sweep == sweep.sweep]
         now_ns = self.moment()
+        self._hearing.sweep({snapshot.symbol: snapshot.cumulative_volume for snapshot in swept})
         for snapshot in swept:
-            self._swept[snapshot.symbol] = snapshot.cumulative_volume
             selector.see_snapshot(snapshot)
         decided = selector.evaluate_all(now_ns)
         detail = steps.sweep_detail(sweep)
@@ -302,18 +293,9 @@ class StreamingDay:
 
     def _listen_again(self, selector: Selector) -> None:
         """Register anew what is registered and not heard; the next look at the places wants it again."""
-        volumes = {symbol: self._swept[symbol] for symbol in self._stream.registered if symbol in self._swept}
-        deaf = self._deafness.after_sweep(volumes, self.trades.detector.reached)
-        if not deaf:
-            return
-        missing = ", ".join(f"{symbol} ({shares:,.0f} shares behind)" for symbol, shares in sorted(deaf.items()))
-        text = f"registered and not heard, registered again: {missing}"
-        self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
-        heard = {
-            account: [symbol for symbol in symbols if symbol not in deaf]
-            for account, symbols in selector.wanted_by_account.items()
-        }
-        self._stream.want(heard)
+        if deaf := self._hearing.deaf(self._stream.registered):
+            wanted = selector.wanted_by_account.items()
+            self._stream.want({account: [each for each in symbols if each not in deaf] for account, symbols in wanted})
 
     async def _look_at_held(self, selector: Selector) -> None:
         """Look at the streamed symbols between sweeps."""
@@ -339,6 +321,7 @@ class StreamingDay:
             self.carry_out(selector, "accounts_closed", now_ns, decided, detail=",".join(sorted(closed)))
 
     def _leave(self, symbol: str) -> None:
+        self._hearing.leaving(symbol)
         self.trades.leave(symbol, lambda symbols: self._tasks.create_task(self.trades.settle(symbols)))
 
     # --- what the stream tells ---
@@ -366,10 +349,12 @@ class StreamingDay:
 
     def on_registered(self, symbol: str) -> None:
         """From now on nothing of the symbol may be missing."""
-        self._deafness.registered_anew(symbol)
         self.trades.tell_rows(symbol)
         seen = self._selector.volume_of(symbol) if self._selector is not None else None
         self.trades.watch(symbol, Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen else None)
+        is_known = seen is not None or self.trades.detector.reached(symbol) is not None
+        if self._hearing.registered(symbol, is_known=is_known):
+            self._tasks.create_task(self._hearing.learn())
 
     def on_unregistered(self, symbol: str, reason: str) -> None:
         """A symbol that lost its place is not watched any more; one that lost its connection is, and will be back."""

@@ -25,6 +25,7 @@ from observer.brokers import PROVIDER
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.gaps.detector import GapDetector, Mark
+from observer.gaps.intervals import ASKED
 from observer.providers.interfaces import QuoteSource, chunks
 from observer.selection.sampling import Conflation, Sampling, SamplingSettings
 
@@ -132,6 +133,12 @@ class TradeKeeping:
         self._leaving.pop(symbol, None)
         self.detector.start(symbol, before)
         self._tell("started", symbol, before)
+
+    def learn(self, before: Mark) -> None:
+        """What was known of a symbol is told only now that it is watched; of use as long as no trade of it came."""
+        if before.symbol in self.detector.watched:
+            self.detector.start(before.symbol, before)
+            self._tell("started", before.symbol, before, reason=ASKED)
 
     def interrupt(self, symbol: str, reason: GapReason) -> None:
         """A symbol lost its connection and will be back: its next hole carries this reason."""

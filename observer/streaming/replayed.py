@@ -29,7 +29,7 @@ from bus.events import (
 )
 from observer.errors import NotReplayableError
 from observer.gaps.detector import GapDetector, Mark
-from observer.selection.selector import Selector
+from observer.selection.selector import CloseReason, Selector
 from observer.selection.settings import SelectionSettings
 from observer.selection.wishes import kept_of
 from observer.streaming import steps
@@ -170,7 +170,7 @@ class DecisionReplay:
             case "unpinned":
                 return selector.unpin(advanced.symbol, now_ns).events
             case "closed":
-                return selector.close(now_ns)
+                return selector.close(now_ns, msgspec.convert(advanced.detail or "closed", CloseReason))
         return _NOTHING
 
     def _sweep(self, selector: Selector, advanced: SelectionAdvanced) -> None:

@@ -88,6 +88,7 @@ def run(
         day.until_second(stops_s + 120)
         alive = day.alive()
         day.until_gaps_are_closed()
+        day.until_judged()
         counters = day.counters()
         told = judged(day, day.folder)
         told["connections_cut"] = counters["connections_cut"]

@@ -93,6 +93,7 @@ def run(*, speed: float, symbols: int, seed: int = 7, folder: Path | None = None
             day.until_second(ENDS_S)
             alive = day.alive()
             day.until_gaps_are_closed()
+            day.until_judged()
         told = judged(day, day.folder)
         told["every_process_lived"] = alive
         told["never_struck"] = never_struck(told)

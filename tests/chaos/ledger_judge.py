@@ -9,7 +9,8 @@ Two accounts, to the share, symbol by symbol:
 lies in recorded gaps; nothing is stored that was not sent readable, nothing twice, nothing both streamed and missing.
 
 *the day*: what the market traded from a place's first registration to its end is stored or lies in a recorded gap, also
-what nobody was sent because the line was down.
+what nobody was sent because the line was down. A place that nobody released lasts until the market closes. The
+database's own verdict on the symbol's day, where there is one, is not better than that.
 
 Prints one JSON object. Exit status 0: both balance; 1: not.
 """
@@ -40,6 +41,8 @@ RECOVERED = "SELECT symbol, cumulative_volume - volume, cumulative_volume, gap_i
 GAPS = "SELECT symbol, after_volume, before_volume, gap_id, to_ns - from_ns FROM gaps"
 PRICES = "SELECT symbol, cumulative_volume, price, volume, exchange_time_ns FROM trades"
 CLOSED = "SELECT gap_id, source, complete FROM gap_recoveries"
+STARTS = "SELECT symbol, assigned_ns FROM slot_assignments"
+VERDICTS = "SELECT symbol, verdict FROM quality ORDER BY judged_ns, stream, sequence"
 # A place that only moves to another account is released and assigned in one moment, and does not end.
 ENDS = """
     SELECT symbol, released_ns FROM slot_releases r WHERE NOT EXISTS
@@ -78,7 +81,14 @@ class Kept:
     recovered: list[tuple[int, int]] = field(default_factory=list)
     gaps: list[tuple[int, int]] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
+    starts_ns: list[int] = field(default_factory=list)
     ends_ns: list[int] = field(default_factory=list)
+    verdict: str = ""
+
+    @property
+    def never_ended(self) -> bool:
+        """Whether its last place was given and never taken back."""
+        return max(self.starts_ns, default=0) > max(self.ends_ns, default=0)
 
 
 def read_tapes(path: Path) -> dict[str, Tape]:
@@ -105,6 +115,10 @@ def read_kept(database: sqlite3.Connection) -> dict[str, Kept]:
         kept[symbol].recovered.append((int(start), int(end)))
     for symbol, start, end, _gap, _duration in database.execute(GAPS):
         kept[symbol].gaps.append((int(start), int(end)))
+    for symbol, start_ns in database.execute(STARTS):
+        kept[symbol].starts_ns.append(start_ns)
+    for symbol, judged in database.execute(VERDICTS):
+        kept[symbol].verdict = judged
     for symbol, end_ns in database.execute(ENDS):
         kept[symbol].ends_ns.append(end_ns)
     return kept
@@ -139,8 +153,9 @@ def held(registrations: Sequence[Mapping[str, Any]], kept: Kept, tape: Tape) -> 
             parts.append((tape.volume_after(begun["trades_before"]), tape.volume_at(ends[0])))
             begun = None
         begun = begun or registration
-    if begun is not None and (ends := _ends_between(begun, sys.maxsize, kept)):
-        parts.append((tape.volume_after(begun["trades_before"]), tape.volume_at(ends[0])))
+    if begun is not None:
+        ends = _ends_between(begun, sys.maxsize, kept) or ([sys.maxsize] if kept.never_ended else [])
+        parts += [(tape.volume_after(begun["trades_before"]), tape.volume_at(end_ns)) for end_ns in ends[:1]]
     return united(parts)
 
 
@@ -152,8 +167,18 @@ def day_account(registrations: Sequence[Mapping[str, Any]], kept: Kept, tape: Ta
     """What was traded while the symbol had a place, in shares, and what of it nobody has and nobody knows of."""
     should = held(registrations, kept, tape)
     stored, gaps = united([*kept.streamed, *kept.conflated]), united(kept.gaps)
-    unknown = without(without(should, stored), gaps)
-    return {"traded_while_held": volume(should), "missing_unrecorded": volume(unknown)}
+    not_streamed = without(should, stored)
+    unknown = without(not_streamed, gaps)
+    worse = {
+        "complete": not_streamed,
+        "recovered": without(not_streamed, united(kept.recovered)),
+    }.get(kept.verdict, [])
+    return {
+        "traded_while_held": volume(should),
+        "missing_unrecorded": volume(unknown),
+        "missing_and_judged_whole": volume(worse),
+        "never_ended": int(kept.never_ended),
+    }
 
 
 def altered(database: sqlite3.Connection, tapes: Mapping[str, Tape]) -> int:
@@ -215,6 +240,7 @@ def verdict(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
     totals["conflated_rows"] = sum(len(each.conflated) for each in kept.values())
     totals["recovered_trades"] = sum(len(each.recovered) for each in kept.values())
     totals["registrations"] = len(ledger)
+    totals["judged"] = sum(each.verdict != "" for each in kept.values())
     balances = bool(kept) and not any(wrong.values())
     return {"balances": balances, "wrong": wrong, "totals": {**totals, **figures}, "symbols": details}
 

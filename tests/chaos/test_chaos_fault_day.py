@@ -54,6 +54,8 @@ TAMPERINGS = (
     (f"UPDATE trades SET cumulative_volume = 2e12 WHERE (stream, sequence) IN {ONE_STREAMED}", "unsent"),
     (f"UPDATE gaps SET before_volume = before_volume + 1 WHERE {LARGEST_GAP}", "stored_though_missing"),
     (f"DELETE FROM gaps WHERE {LARGEST_GAP}", "missing_unrecorded"),
+    ("UPDATE quality SET verdict = 'complete'", "missing_and_judged_whole"),
+    ("DELETE FROM slot_releases", "never_ended"),
     ("DELETE FROM gaps WHERE gap_id = (SELECT gap_id FROM trades WHERE gap_id IS NOT NULL)", "recovered_outside_gaps"),
     ("INSERT INTO trades SELECT stream, -sequence, {rest} FROM trades WHERE gap_id IS NULL LIMIT 1", "doubled"),
 )
@@ -64,8 +66,12 @@ def test_the_judge_notices(day: tuple[Told, Path], tmp_path: Path, tampering: st
     _, folder = day
     ledger = json.loads((folder / "ledger.json").read_text())
     tampered = tmp_path / "tampered.db"
-    shutil.copy(folder / "data" / "observer.db", tampered)
-    with closing(sqlite3.connect(tampered)) as database, database:
+    with (
+        closing(sqlite3.connect(folder / "data" / "observer.db")) as original,
+        closing(sqlite3.connect(tampered)) as database,
+        database,
+    ):
+        original.backup(database)  # also what is in its log
         columns = [name for _, name, *_ in database.execute("PRAGMA table_info(trades)")]
         database.execute(tampering.replace("{rest}", ", ".join(columns[2:])))
     told = verdict(ledger, tampered, folder / "offered.csv")

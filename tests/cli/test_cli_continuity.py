@@ -55,6 +55,15 @@ def test_quality_fits_eighty_columns_and_says_that_nothing_was_stored(typed: Typ
     assert "computed now" in told.stdout
 
 
+def test_quality_tells_the_gap_rate_beside_its_limit_and_how_much_the_places_were_used(typed: Typed) -> None:
+    told = typed("quality", DAY).stdout
+    assert "gap rate: 100.00 % (limit 5 %)" in told
+    assert "slot utilization: not known" in told, "no phase of the day is stored"
+    document = json.loads(typed("quality", DAY, "--json").stdout)
+    assert (document["gap_rate_percent"], document["gap_rate_limit_percent"]) == (100, 5)
+    assert document["slot_utilization_percent"] is None
+
+
 def test_quality_as_json_names_every_field_of_a_verdict(typed: Typed) -> None:
     document = json.loads(typed("quality", DAY, "--json").stdout)
     assert document["stored"] is False

@@ -8,6 +8,7 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import (
+    DailyBar,
     Event,
     GapDetected,
     GapRecovered,
@@ -19,17 +20,20 @@ from bus.events import (
     SlotOverflowed,
     SlotReleased,
     Snapshot,
+    SweepCompleted,
     Trade,
     TradesConflated,
     TriggerFired,
     UniverseBuilt,
     UniverseMember,
+    WatchChanged,
 )
 from observer.cli.gaps import as_map, outcome_of
 from observer.cli.quality import quality_of
 from observer.cli.slots import explain
 from observer.clock import kst_ns
-from observer.gaps.reconciliation import Interval, reconcile
+from observer.gaps.intervals import Interval, Witness
+from observer.gaps.reconciliation import reconcile
 from observer.selection.settings import UniverseSettings
 from observer.selection.universe import KOREAN_STOCKS
 from observer.store.reader import StoreReader
@@ -82,12 +86,13 @@ def assigned(symbol: str = SYMBOL, *, second: int = 0, replaced: str | None = No
 
 
 CLOSED = GapRecovered("g", SYMBOL, NOW_NS, "time_and_sales", 2, 2.0, True)
+RELEASED = SlotReleased("a:01", SYMBOL, STOP_NS, 9.5, "closed")
 STOPPED = PhaseChanged(DAY, STOP_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
 
 
 def test_a_recovered_day_balances(store: Store, reader: StoreReader) -> None:
     found = [streamed(number, gap_id="g", receive_time_ns=NOW_NS) for number in (2, 3)]
-    store(assigned(), STOPPED, streamed(1), streamed(4), gap(), *found, CLOSED)
+    store(assigned(), STOPPED, RELEASED, streamed(1), streamed(4), gap(), *found, CLOSED)
     [day] = reader.symbol_days(DAY, NOW_NS)
     [books], quality = reconcile(day, NOW_NS)
     assert (books.from_ns, books.to_ns) == (START_NS, STOP_NS)
@@ -101,36 +106,112 @@ def test_without_the_phases_word_the_stream_lasts_until_now(store: Store, reader
     assert day.intervals == [Interval(START_NS, START_NS + 5 * SECOND_NS)]
 
 
+def snapshot(second: int, volume: float) -> Snapshot:
+    return Snapshot("kis", SYMBOL, DAY, 1, START_NS + second * SECOND_NS, *PRICES, volume, 0.0)
+
+
+def swept(second: int, until_second: int) -> SweepCompleted:
+    return SweepCompleted("kis", DAY, 1, START_NS + second * SECOND_NS, START_NS + until_second * SECOND_NS, 1, 1, 1)
+
+
+LEFT = SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired")
+
+
 @pytest.mark.parametrize(
-    ("seen", "traded", "verdict"),
+    ("seen", "witness", "verdict"),
     [
-        ([(-1, 100.0), (30, 130.0), (90, 130.0)], 30.0, "missing"),  # it traded, and nothing came
-        ([(-1, 100.0), (90, 100.0)], 0.0, "complete"),  # a place for a minute between two sweeps, and no trade
-        ([(-1, 100.0), (30, 100.0), (90, 100.0)], 0.0, "complete"),
-        ([(-1, 100.0), (30, 100.0)], 0.0, "complete"),
-        ([(-1, 100.0), (90, 120.0)], None, "missing"),  # perhaps in that minute, perhaps not
-        ([(30, 100.0), (90, 100.0)], None, "missing"),
-        ([(-1, 100.0)], None, "missing"),
+        ([(-1, 100), (30, 130), (90, 130)], Witness(100, 130, 130, 130), "missing"),  # it traded, and nothing came
+        ([(-1, 100), (90, 100)], Witness(before=100, after=100), "complete"),  # a minute between two sweeps
+        ([(-1, 100), (30, 100)], Witness(before=100, first=100, last=100), "complete"),
+        ([(-1, 100), (90, 120)], Witness(before=100, after=120), "missing"),  # perhaps in that minute, perhaps not
+        ([(30, 100), (90, 100)], Witness(first=100, last=100, after=100), "missing"),
+        ([(-1, 100)], Witness(before=100), "missing"),
     ],
 )
 def test_snapshots_tell_whether_a_silent_symbol_traded(
-    seen: list[tuple[int, float]], traded: float | None, verdict: str, store: Store, reader: StoreReader
+    seen: list[tuple[int, float]], witness: Witness, verdict: str, store: Store, reader: StoreReader
 ) -> None:
-    def snapshot(second: int, volume: float) -> Snapshot:
-        return Snapshot("kis", SYMBOL, DAY, 1, START_NS + second * SECOND_NS, *PRICES, volume, 0.0)
-
-    left = SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired")
-    store(assigned(), left, *(snapshot(*each) for each in seen))
+    sweeps = [swept(second - 1, second + 1) for second, _ in seen]
+    store(assigned(), LEFT, *sweeps, *(snapshot(*each) for each in seen))
     [day] = reader.symbol_days(DAY, NOW_NS)
-    assert [interval.traded_volume for interval in day.intervals] == [traded]
+    assert [interval.witness for interval in day.intervals] == [witness]
     assert reconcile(day, NOW_NS)[1].verdict == verdict
+
+
+def test_a_stream_that_went_deaf_is_found_out_by_the_last_snapshot(store: Store, reader: StoreReader) -> None:
+    store(assigned(), streamed(1), swept(49, 51), snapshot(50, 4.0), LEFT)
+    [day] = reader.symbol_days(DAY, NOW_NS)
+    [books], quality = reconcile(day, NOW_NS)
+    assert (quality.verdict, books.difference) == ("degraded", 3)
+
+
+def test_a_snapshot_of_a_sweep_that_began_before_the_registration_tells_nothing_of_the_start(
+    store: Store, reader: StoreReader
+) -> None:
+    at_ns = START_NS + 20 * SECOND_NS
+    watched = WatchChanged("kis", SYMBOL, DAY, at_ns, "started", "", 0.0, None, START_NS)
+    store(assigned(), watched, swept(19, 31), snapshot(30, 2.0), swept(40, 50), snapshot(49, 3.0), LEFT)
+    [day] = reader.symbol_days(DAY, NOW_NS)
+    assert day.intervals[0].witness == Witness(first=3, last=3)
+
+
+def test_what_the_broker_was_asked_for_at_the_registration_is_where_it_is_heard_from(
+    store: Store, reader: StoreReader
+) -> None:
+    at_ns = START_NS + 2 * SECOND_NS
+    registered = WatchChanged("kis", SYMBOL, DAY, START_NS + SECOND_NS, "started", "", None, None, None)
+    asked = WatchChanged("kis", SYMBOL, DAY, at_ns + 1, "started", "asked", 1.0, None, at_ns)
+    store(assigned(), registered, asked, streamed(4), streamed(5), swept(50, 51), snapshot(51, 5.0), LEFT)
+    [day] = reader.symbol_days(DAY, NOW_NS)
+    assert day.intervals[0].witness == Witness(first=1, last=5)
+    assert reconcile(day, NOW_NS)[0][0].difference == 2
+
+
+def bar(volume: float) -> DailyBar:
+    return DailyBar("kis", SYMBOL, DAY, 1.0, 1.0, 1.0, 1.0, volume, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict", "detail"),
+    [
+        ((), "degraded", "nobody saw the end, or tells of it"),
+        ((bar(9.0), bar(7.0)), "degraded", "5 shares more at most, of an end that nobody saw"),
+        ((bar(2.0),), "complete", ""),
+    ],
+)
+def test_a_day_that_ended_without_a_word_is_complete_only_if_its_bar_says_so(
+    told: tuple[Event, ...], verdict: str, detail: str, store: Store, reader: StoreReader
+) -> None:
+    store(assigned(), streamed(1), streamed(2), *told)
+    midnight_ns = kst_ns(date(2026, 11, 19))
+    [day] = reader.symbol_days(DAY, midnight_ns)
+    quality = reconcile(day, midnight_ns)[1]
+    assert (quality.verdict, quality.detail) == (verdict, detail)
+
+
+def test_what_was_asked_for_when_the_place_was_given_up_tells_of_its_end(store: Store, reader: StoreReader) -> None:
+    asked = WatchChanged("kis", SYMBOL, DAY, STOP_NS + 5, "settled", "", 2.0, None, STOP_NS + 5)
+    given_up = SlotReleased("a:01", SYMBOL, STOP_NS, 9.5, "unfinished")
+    store(assigned(), streamed(1), streamed(2), asked, given_up, bar(9.0))
+    [day] = reader.symbol_days(DAY, NOW_NS)
+    assert day.intervals == [Interval(START_NS, STOP_NS, Witness(after=2), has_end=False)]
+    assert reconcile(day, NOW_NS)[1].verdict == "complete"
+
+
+def test_the_gap_rate_and_the_use_of_places_are_told(store: Store, reader: StoreReader) -> None:
+    began = PhaseChanged(DAY, START_NS, "TRACK_A_ONLY", "FULL_OPERATION")
+    ended = PhaseChanged(DAY, START_NS + 120 * SECOND_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
+    store(began, assigned(), streamed(1), streamed(4), gap(), LEFT, ended)
+    found = quality_of(reader, DAY, None, NOW_NS, 2)
+    assert (found.gap_rate_percent, found.gap_rate_limit_percent, found.slot_utilization_percent) == (50, 5, 25)
+    assert quality_of(reader, "2026-11-17", None, NOW_NS, 2).slot_utilization_percent is None
 
 
 def test_conflated_rows_are_part_of_the_books(store: Store, reader: StoreReader) -> None:
     at_ns = START_NS + 3 * SECOND_NS
     row = TradesConflated("kis", SYMBOL, DAY, at_ns, at_ns, at_ns, 2, 2.0, 1.0, 1.0, 1.0, 1.0, 3.0, 3)
     store(assigned(), STOPPED, streamed(1), row, streamed(4))
-    found = quality_of(reader, DAY, None, NOW_NS)
+    found = quality_of(reader, DAY, None, NOW_NS, 2)
     assert (found.stored, found.streamed_volume, found.conflated_volume, found.missing_volume) == (False, 4, 2, 0)
     assert found.verdicts == {"degraded": 1}
 
@@ -144,13 +225,13 @@ def test_a_stored_verdict_is_told_and_goes_with_the_trades(store: Store, reader:
     verdict, rows = reader.judged_trades(SYMBOL, DAY)
     assert verdict == late
     assert [row.cumulative_volume for row in rows] == [1, 2]
-    assert quality_of(reader, DAY, None, NOW_NS).stored
+    assert quality_of(reader, DAY, None, NOW_NS, 2).stored
     assert isinstance(verdict, QualityJudged)
 
 
 def test_one_symbol_alone_can_be_asked_for(store: Store, reader: StoreReader) -> None:
     store(assigned(), assigned(OTHER, slot="a:02"), streamed(1), streamed(1, symbol=OTHER))
-    assert [each.symbol for each in quality_of(reader, DAY, OTHER, NOW_NS).symbols] == [OTHER]
+    assert [each.symbol for each in quality_of(reader, DAY, OTHER, NOW_NS, 2).symbols] == [OTHER]
 
 
 def test_a_gap_is_listed_once_with_what_became_of_it(store: Store, reader: StoreReader) -> None:

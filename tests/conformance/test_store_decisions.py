@@ -103,3 +103,13 @@ def test_streams_of_other_processes_and_other_kinds_are_left_out(store: Store, d
     with StoreReader(database_url) as reader:
         assert list(reader.decision_events(DAY)) == [step("began"), trade(1)]
         assert list(reader.decision_events(NEXT_DAY)) == []
+
+
+def test_an_earlier_day_that_is_ended_late_is_no_part_of_the_days_around_it(store: Store, database_url: str) -> None:
+    today = [step("began"), trade(1), step("closed")]
+    earlier = [step("began", "2026-11-17"), RELEASED, step("closed", "2026-11-17")]
+    store(*today, *earlier, step("began", NEXT_DAY), trade(2))
+    with StoreReader(database_url) as reader:
+        assert list(reader.decision_events(DAY)) == today
+        assert list(reader.decision_events("2026-11-17")) == earlier
+        assert list(reader.decision_events(NEXT_DAY)) == [step("began", NEXT_DAY), trade(2)]

@@ -1,5 +1,6 @@
 """A registration that brings nothing, told from a symbol that does not trade."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,32 @@ def test_a_symbol_that_left_is_forgotten() -> None:
     deafness.after_sweep({"A": 100.0}, lambda _symbol: 0.0)
     deafness.after_sweep({}, lambda _symbol: 0.0)
     assert deafness.after_sweep({"A": 200.0}, lambda _symbol: 0.0) == {}
+
+
+@pytest.mark.parametrize(
+    ("known", "reached", "is_behind"),
+    [
+        (None, None, False),  # nobody knows what was traded before it was registered
+        (100.0, None, True),
+        (150.0, None, False),
+        (150.0, 100.0, True),  # once a trade came, all that follows is the stream's to bring
+        (None, 150.0, False),
+        (None, 149.0, True),
+    ],
+)
+def test_a_symbol_is_behind_when_more_was_seen_than_came_since_it_is_heard(
+    known: float | None, reached: float | None, is_behind: bool
+) -> None:
+    deafness = Deafness()
+    deafness.registered_anew("A", known)
+    assert deafness.is_behind("A", 150.0, reached) == is_behind
+
+
+def test_a_volume_that_is_known_at_the_registration_counts_as_a_sweep() -> None:
+    deafness = Deafness()
+    deafness.registered_anew("A", 100.0)
+    assert deafness.after_sweep({"A": 120.0}, lambda _symbol: None) == {}
+    assert deafness.after_sweep({"A": 120.0}, lambda _symbol: None) == {"A": 20.0}
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=12))

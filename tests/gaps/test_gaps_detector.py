@@ -548,6 +548,28 @@ def test_what_was_known_before_is_no_hole_while_the_line_holds() -> None:
     assert detector.observe(TEN[5]) == "new"
 
 
+def test_what_was_known_may_be_told_while_the_symbol_is_watched_until_its_first_trade() -> None:
+    first, second, third, fourth = tape(1, 2, 4, 8)
+    early = watching()
+    early.start("005930", mark_of(first))
+    early.interrupted("005930", "reconnect")
+    gap = early.observe(third)
+    assert isinstance(gap, GapDetected)
+    assert (gap.after_volume, gap.before_volume, gap.reason) == (1, 3, "reconnect")
+    late = watching()
+    late.interrupted("005930", "token_renewal")
+    late.start("005930", mark_of(first))
+    late.start("005930", mark_of(second))
+    gap = late.observe(fourth)
+    assert isinstance(gap, GapDetected)
+    assert (gap.after_volume, gap.before_volume, gap.reason) == (1, 7, "token_renewal")
+    traded = watching()
+    traded.observe(second)
+    traded.start("005930", mark_of(third))
+    traded.interrupted("005930", "reconnect")
+    assert traded.reached("005930") == 3
+
+
 def test_a_symbol_that_breaks_off_before_its_first_trade_and_is_left_is_settled_from_what_was_known() -> None:
     detector = GapDetector()
     detector.start("005930", KNOWN)

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import QualityJudged
-from observer.gaps.judging import AT_LATEST_AFTER_NS, SETTLED_AFTER_NS, Closing, is_due, outdated
+from observer.gaps.judging import (
+    AT_LATEST_AFTER_NS,
+    SETTLED_AFTER_NS,
+    Closing,
+    gap_rate,
+    gap_rate_alert,
+    is_due,
+    outdated,
+)
 
 END_NS = 1_795_000_000_000_000_000
 
@@ -49,4 +57,43 @@ def test_a_verdict_is_outdated_when_it_does_not_know_how_a_gap_ended(
 ) -> None:
     closings = [Closing("005930", END_NS + after_ns) for after_ns in closed_after_ns]
     other = Closing("000660", END_NS + 9)
-    assert outdated([verdict(gaps, gaps_open)], [*closings, other]) == ({"005930"} if is_outdated else set())
+    assert outdated([verdict(gaps, gaps_open)], [*closings, other], {}) == ({"005930"} if is_outdated else set())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "symbols"),
+    [
+        ({"005930": 1.0}, set()),
+        ({}, set()),
+        ({"005930": 2.0}, {"005930"}),  # its release was told later
+        ({"005930": 1.0, "000660": 1.0}, {"000660"}),  # so was that it had a place at all
+    ],
+)
+def test_a_verdict_is_outdated_when_it_is_about_other_times_in_the_stream(
+    seconds: dict[str, float], symbols: set[str]
+) -> None:
+    assert outdated([verdict(0, 0)], [], seconds) == symbols
+
+
+# --- the gap rate ---
+
+
+def volumes(streamed: float, recovered: float, missing: float, symbol: str = "005930") -> QualityJudged:
+    return QualityJudged(
+        "kis", symbol, "2026-11-18", END_NS, "degraded", "", 1.0, 1, streamed, recovered, 0.0, missing, 1, 0
+    )
+
+
+def test_the_gap_rate_is_what_the_stream_did_not_bring_recovered_or_not() -> None:
+    assert gap_rate([volumes(60, 20, 10), volumes(10, 0, 0)]) == 0.3
+    assert gap_rate([volumes(0, 0, 0)]) is None
+    assert gap_rate([]) is None
+
+
+@pytest.mark.parametrize(("recovered", "is_told"), [(4.9, False), (5.0, True)])
+def test_a_gap_rate_of_five_percent_is_told(recovered: float, is_told: bool) -> None:
+    told = gap_rate_alert("2026-11-18", [volumes(45 - recovered, 0, 0), volumes(55, recovered, 0, "000660")])
+    assert (told is not None) == is_told
+    if told is not None:
+        assert "5.0%" in told
+        assert "000660" in told

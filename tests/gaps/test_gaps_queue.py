@@ -53,6 +53,17 @@ def test_a_failed_one_waits_for_its_time_and_knows_why() -> None:
     assert taken(queue, SECOND_NS) == Attempt(gap(), 1, SECOND_NS, "busy")
 
 
+def test_a_closed_one_is_known_until_the_database_no_longer_lists_it() -> None:
+    queue = queue_of(gap("a"), gap("b"))
+    queue.close(taken(queue))
+    assert queue.closed == {"a"}
+    queue.forget({"a"} - {"a", "b"})
+    queue.take_up([gap("a")])
+    assert len(queue) == 1, "its outcome is not stored yet"
+    queue.forget({"a"} - {"b"})
+    assert queue.closed == frozenset()
+
+
 # --- again, by order of a person ---
 
 

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import GapDetected, MinuteBarRecovered, SlotAssigned, SlotReleased
-from observer.gaps.reconciliation import Interval, Piece, SymbolDay, intervals, reconcile
+from bus.events import GapDetected, MinuteBarRecovered
+from observer.gaps.intervals import Interval, Witness
+from observer.gaps.reconciliation import Piece, SymbolDay, reconcile
 
 DAY, NOW_NS, CLOSE_NS = "2026-11-18", 99, 10_000
-SYMBOL, OTHER = "005930", "000660"
+SYMBOL = "005930"
 ALL_DAY = Interval(0, CLOSE_NS)
 
 
@@ -109,10 +110,87 @@ def test_conflated_rows_count_by_volume_and_degrade() -> None:
     assert (quality.verdict, quality.conflated_volume, quality.streamed_trades) == ("degraded", 20, 2)
 
 
-@pytest.mark.parametrize(("traded", "verdict"), [(0.0, "complete"), (5.0, "missing"), (None, "missing")])
-def test_silence_is_complete_only_if_track_a_saw_no_trading(traded: float | None, verdict: str) -> None:
-    _, quality = reconcile(day(intervals=[Interval(0, CLOSE_NS, traded)]), NOW_NS)
+@pytest.mark.parametrize(
+    ("seen", "verdict", "missing"),
+    [
+        (Witness(before=100, after=100), "complete", 0),
+        (Witness(before=100, first=100, last=100), "complete", 0),  # and nobody looked afterwards
+        (Witness(before=100, first=110, last=150, after=160), "missing", 40),
+        (Witness(before=100, last=150), "missing", 0),  # perhaps before the symbol was heard
+        (Witness(before=100, last=100, after=120), "missing", 0),  # perhaps in the interval, perhaps not
+        (Witness(after=100), "missing", 0),
+        (Witness(), "missing", 0),
+    ],
+)
+def test_silence_is_complete_only_if_track_a_saw_no_trading(seen: Witness, verdict: str, missing: float) -> None:
+    _, quality = reconcile(day(intervals=[Interval(0, CLOSE_NS, seen)]), NOW_NS)
+    assert (quality.verdict, quality.missing_volume) == (verdict, missing)
+
+
+# --- what others saw ---
+
+
+def seen(**volumes: float) -> list[Interval]:
+    return [Interval(0, CLOSE_NS, Witness(**volumes))]
+
+
+def test_what_a_snapshot_saw_beyond_the_last_trade_is_missing_outside_of_every_gap() -> None:
+    [books], quality = reconcile(day(pieces=tape(10, 20), intervals=seen(last=50.0)), NOW_NS)
+    assert (books.after_volume, books.before_volume, books.difference) == (0, 50, 20)
+    assert (quality.verdict, quality.missing_volume) == ("degraded", 20)
+    assert "20 shares missing outside of every recorded gap" in quality.detail
+
+
+def test_what_was_traded_between_the_first_snapshot_and_the_first_trade_is_missing_too() -> None:
+    late = tape(10, 20, 30, 40)[2:]
+    [books], quality = reconcile(day(pieces=late, intervals=seen(first=12.0, last=100.0)), NOW_NS)
+    assert (books.after_volume, books.difference, quality.verdict) == (12, 18, "degraded")
+
+
+def test_what_a_snapshot_saw_lies_in_a_gap_that_was_told() -> None:
+    found = day(pieces=tape(10, 20), intervals=seen(last=50.0), gaps=[gap("g", 30, 60, 9)])
+    [books], quality = reconcile(found, NOW_NS)
+    assert (books.before_volume, books.difference) == (60, 30)
+    assert "outside" not in quality.detail
+
+
+def test_what_snapshots_saw_and_the_trades_brought_changes_nothing() -> None:
+    found = day(pieces=tape(10, 20, 30), intervals=seen(before=0.0, first=10.0, last=60.0, after=90.0))
+    assert reconcile(found, NOW_NS) == reconcile(day(pieces=tape(10, 20, 30)), NOW_NS)
+
+
+def test_a_trade_on_its_way_at_the_release_counts_as_far_as_a_snapshot_saw_it_before() -> None:
+    times = [Interval(0, 2, Witness(first=10.0, last=60.0))]
+    [books], quality = reconcile(day(pieces=tape(10, 20, 30, 40), intervals=times), NOW_NS)
+    assert (books.before_volume, books.streamed_volume, books.difference) == (60, 60, 0)
+    assert quality.verdict == "complete"
+
+
+@pytest.mark.parametrize(
+    ("volumes", "verdict", "says"),
+    [
+        ({}, "degraded", "nobody saw the end"),
+        ({"last": 30.0}, "degraded", "nobody saw the end"),
+        ({"after": 50.0}, "degraded", "20 shares more at most, of an end that nobody saw"),
+        ({"after": 30.0}, "complete", ""),
+    ],
+)
+def test_a_time_that_ended_without_a_word_is_whole_only_if_somebody_says_so(
+    volumes: dict[str, float], verdict: str, says: str
+) -> None:
+    times = [Interval(0, CLOSE_NS, Witness(**volumes), has_end=False)]
+    _, quality = reconcile(day(pieces=tape(10, 20), intervals=times), NOW_NS)
     assert quality.verdict == verdict
+    assert says in quality.detail
+
+
+@pytest.mark.parametrize(("after", "verdict"), [(None, "missing"), (5.0, "complete"), (6.0, "missing")])
+def test_a_silent_time_without_an_end_needs_a_look_after_it(after: float | None, verdict: str) -> None:
+    times = [Interval(0, CLOSE_NS, Witness(before=5.0, last=5.0, after=after), has_end=False)]
+    assert reconcile(day(intervals=times), NOW_NS)[1].verdict == verdict
+
+
+# --- several intervals, and all days ---
 
 
 def test_what_comes_after_the_release_is_in_no_books() -> None:
@@ -178,51 +256,3 @@ def test_minute_bars_never_make_more_than_was_missing(example: tuple[SymbolDay, 
         assert 0 <= each.difference <= unknown
     if sum(lost):
         assert quality.verdict in ("degraded", "missing")
-
-
-# --- when a symbol is in the stream ---
-
-
-def assigned(at_ns: int, slot: str = "a:01", symbol: str = SYMBOL, reason: str = "free_place") -> SlotAssigned:
-    return SlotAssigned(slot, symbol, at_ns, "volume_surge", 1.0, reason, None)
-
-
-def released(at_ns: int, slot: str = "a:01", symbol: str = SYMBOL, reason: str = "expired") -> SlotReleased:
-    return SlotReleased(slot, symbol, at_ns, 1.0, reason)
-
-
-def test_a_symbol_that_keeps_its_place_is_streamed_until_the_close() -> None:
-    assert intervals([assigned(5), assigned(7, reason="kept")], CLOSE_NS) == {SYMBOL: [Interval(5, CLOSE_NS)]}
-
-
-def test_a_symbol_that_leaves_and_returns_has_two_intervals() -> None:
-    found = intervals([assigned(5), released(8), assigned(20, "a:02")], CLOSE_NS)
-    assert found == {SYMBOL: [Interval(5, 8), Interval(20, CLOSE_NS)]}
-
-
-def test_a_return_at_the_moment_of_the_release_is_no_move() -> None:
-    assert intervals([assigned(5), released(8), assigned(8)], CLOSE_NS)[SYMBOL] == [
-        Interval(5, 8),
-        Interval(8, CLOSE_NS),
-    ]
-
-
-def test_a_move_between_accounts_breaks_nothing() -> None:
-    changes: list[SlotAssigned | SlotReleased] = [assigned(5), released(8, reason="moved")]
-    changes += [assigned(8, "b:01", reason="moved"), released(9, "b:01")]
-    assert intervals(changes, CLOSE_NS) == {SYMBOL: [Interval(5, 9)]}
-
-
-def test_a_move_that_takes_time_breaks_it() -> None:
-    changes: list[SlotAssigned | SlotReleased] = [assigned(5), released(8, reason="moved")]
-    changes += [assigned(12, "b:01", reason="moved")]
-    assert intervals(changes, CLOSE_NS) == {SYMBOL: [Interval(5, 8), Interval(12, CLOSE_NS)]}
-
-
-def test_a_place_given_to_another_symbol_is_lost_to_its_holder() -> None:
-    found = intervals([assigned(5), assigned(9, symbol=OTHER, reason="outranks")], CLOSE_NS)
-    assert found == {SYMBOL: [Interval(5, 9)], OTHER: [Interval(9, CLOSE_NS)]}
-
-
-def test_a_release_from_a_place_of_another_symbol_changes_nothing() -> None:
-    assert intervals([assigned(5), released(6, symbol=OTHER)], CLOSE_NS) == {SYMBOL: [Interval(5, CLOSE_NS)]}

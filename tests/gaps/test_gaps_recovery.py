@@ -21,6 +21,7 @@ from observer.gaps.recovery import (
     retry_after_s,
     select,
     select_minutes,
+    too_old,
 )
 from observer.providers.interfaces import Bar, PastTrade
 
@@ -273,6 +274,12 @@ def test_the_pause_doubles_up_to_its_limit() -> None:
 def test_a_gap_is_given_up_after_the_last_attempt_at_its_last_source(attempts: int, found: GapDetected) -> None:
     assert give_up(found, attempts - 1, "busy", SETTINGS) is None
     assert give_up(found, attempts, "busy", SETTINGS) == f"{attempts} attempts failed, the last one: busy"
+
+
+def test_a_gap_is_filled_for_a_week_and_then_given_up() -> None:
+    week_ns = 7 * 24 * 60 * MINUTE_NS
+    assert too_old(gap(), TEN_O_CLOCK_NS + week_ns) is None
+    assert too_old(gap(), TEN_O_CLOCK_NS + week_ns + week_ns // 7) == "its day is more than 7 days ago"
 
 
 def test_minute_bars_are_asked_for_when_time_and_sales_had_nothing_to_the_end() -> None:

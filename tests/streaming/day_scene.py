@@ -17,16 +17,17 @@ import msgspec
 
 from bus.codec import decode_events, unpack
 from bus.delivery import Delivered
-from bus.events import ConnectionChanged, Event, Snapshot, SweepCompleted, Trade, UniverseBuilt
+from bus.events import ConnectionChanged, Event, SelectionAdvanced, Snapshot, SweepCompleted, Trade, UniverseBuilt
 from bus.feed import FeedPublisher
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.brokers import Brokers
-from observer.clock import ManualClock, kst_ns
+from observer.clock import Clock, ManualClock, kst_ns
 from observer.config import Settings, load_settings
+from observer.errors import ProviderError
 from observer.practice import DAY, Practice, write_practice
-from observer.providers.interfaces import Lane, Quote, StreamListener
-from observer.schedule.phases import ScheduleSettings, plan
+from observer.providers.interfaces import Lane, Quote, QuoteSource, StreamListener
+from observer.schedule.phases import DayPlan, ScheduleSettings, plan
 from observer.schedule.trading_day import TradingDay
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
@@ -87,11 +88,14 @@ class Line:
 
 
 class Desk:
-    """The broker's other door: knows who is halted, and no quotes. Satisfies `QuoteSource` and `HaltSource`."""
+    """The broker's other door: knows who is halted, and what was traded. Satisfies `QuoteSource`, `HaltSource`."""
 
     quotes_per_call = 30
 
     def __init__(self) -> None:
+        self.volumes: dict[str, float] = {}
+        self.quoted: list[str] = []
+        self.is_down = False
         self.halted: set[str] = set()
         self.asked: list[str] = []
 
@@ -100,7 +104,11 @@ class Desk:
         return symbol in self.halted
 
     async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
-        return []
+        self.quoted += symbols
+        if self.is_down:
+            raise ProviderError("down")
+        known = [symbol for symbol in symbols if symbol in self.volumes]
+        return [Quote(symbol, 0.0, *(None,) * 8, self.volumes[symbol], 0.0) for symbol in known]
 
 
 class Market:
@@ -171,24 +179,28 @@ class Process:
 
     def __init__(self, market: Market, producer: Producer, outbox: Outbox, reader: StoreReader) -> None:
         self.market = market
-        self._producer, self._outbox = producer, outbox
+        self.producer, self._outbox = producer, outbox
         self._stored = 0
-        brokers = Brokers(market.settings, market.clock, Random(1))
+        self.reader = reader
+        self._brokers = Brokers(market.settings, market.clock, Random(1))
         self.lines: list[Line] = []
-        for account in brokers.accounts:
+        for account in self._brokers.accounts:
             account.stream = partial(self._line, account.name)  # type: ignore[method-assign,assignment]
-        self.day = StreamingDay(
-            plan=PLAN,
-            settings=market.settings,
-            brokers=brokers,
-            quotes=market.desk,
-            halts=market.desk,
-            producer=producer,
-            reader=reader,
-            feed_address=market.feed_address,
-            clock=market.clock,
-        )
+        self.day = self.new_day(PLAN, market.desk, market.clock)
         self.selector: Selector
+
+    def new_day(self, plan: DayPlan, quotes: QuoteSource, clock: Clock) -> StreamingDay:
+        return StreamingDay(
+            plan=plan,
+            settings=self.market.settings,
+            brokers=self._brokers,
+            quotes=quotes,
+            halts=self.market.desk,
+            producer=self.producer,
+            reader=self.reader,
+            feed_address=self.market.feed_address,
+            clock=clock,
+        )
 
     def _line(self, account: str, listener: StreamListener) -> Line:
         self.lines.append(Line(account, listener, is_down=account in self.market.down))
@@ -197,14 +209,19 @@ class Process:
     @property
     def events(self) -> list[Event]:
         """What this process published until now."""
-        self._producer.flush()
+        self.producer.flush()
         return [event for _, events in self._batches(1) for event in events]
 
     def _batches(self, sequence: int) -> Iterator[tuple[int, Sequence[Event]]]:
-        while sequence <= self._producer.published:
+        while sequence <= self.producer.published:
             packed, last = self._outbox.batch_at(self._outbox.stream, sequence)
             yield sequence, decode_events(unpack(packed))  # type: ignore[misc]
             sequence = last + 1
+
+    @property
+    def steps(self) -> list[str]:
+        """The steps of the selection, in order."""
+        return [advanced.step for advanced in self.of(SelectionAdvanced)]
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         """Those of one kind."""
@@ -212,10 +229,10 @@ class Process:
 
     def stored(self) -> None:
         """The writer commits all of it."""
-        self._producer.flush()
+        self.producer.flush()
         for sequence, events in self._batches(self._stored + 1):
             self.market.writer.commit([Delivered("track-b", self._outbox.stream, sequence, events)])
-        self._stored = self._producer.published
+        self._stored = self.producer.published
 
     async def until(
         self, condition: Callable[[], object], *, swept: SweepCompleted | None = None, step_s: float = 1.0
@@ -229,15 +246,26 @@ class Process:
                 await asyncio.sleep(0.01)
 
 
-@asynccontextmanager
-async def process(market: Market) -> AsyncIterator[Process]:
-    """A process that has begun its day; it is killed at the end of the block: nothing of it goes on or is told."""
+@contextlib.contextmanager
+def idle_process(market: Market) -> Iterator[Process]:
+    """A process that has not begun a day; what it published is stored at the end of the block."""
     market.processes += 1
     stream = f"{market.processes:032d}"
     outbox = Outbox(market.folder / f"outbox-{stream}", "track-b", stream)
     producer = Producer(outbox, f"ipc://{market.folder}/nobody")
-    with StoreReader(market.url) as reader, contextlib.suppress(asyncio.CancelledError):
+    with StoreReader(market.url) as reader:
         running = Process(market, producer, outbox, reader)
+        try:
+            yield running
+        finally:
+            running.stored()
+    producer.close()
+
+
+@asynccontextmanager
+async def process(market: Market) -> AsyncIterator[Process]:
+    """A process that has begun its day; it is killed at the end of the block: nothing of it goes on or is told."""
+    with idle_process(market) as running, contextlib.suppress(asyncio.CancelledError):
         async with asyncio.TaskGroup() as tasks:
             beginning = tasks.create_task(running.day.begin(tasks))
             await running.until(beginning.done)
@@ -245,10 +273,8 @@ async def process(market: Market) -> AsyncIterator[Process]:
             try:
                 yield running
             finally:
-                running.stored()
                 for task in following:
                     task.cancel()
-    producer.close()
 
 
 @contextlib.contextmanager

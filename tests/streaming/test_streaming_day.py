@@ -47,10 +47,6 @@ def alerts(running: Process) -> list[str]:
     return [alert.text for alert in running.of(AlertRaised)]
 
 
-def steps(running: Process) -> list[str]:
-    return [advanced.step for advanced in running.of(SelectionAdvanced)]
-
-
 def pins(running: Process) -> Pins:
     return Pins(running.selector, running.day.moment, running.day.carry_out)
 
@@ -63,9 +59,9 @@ def test_when_many_symbols_find_no_place_it_is_told_once_also_after_a_restart() 
             assert len(first.of(SlotOverflowed)) == len(SYMBOLS) - PLACES
             assert [text for text in alerts(first) if "urgent (66.7% of the symbols" in text]
         async with process(made) as second:
-            looks = len(steps(second)) + 2
-            await second.until(lambda: len(steps(second)) >= looks)
-            assert steps(second)[:2] == ["began", "taken_over"]
+            looks = len(second.steps) + 2
+            await second.until(lambda: len(second.steps) >= looks)
+            assert second.steps[:2] == ["began", "taken_over"]
             assert not [text for text in alerts(second) if "places of the stream" in text]
             await made.clock.advance(3_600)
             await second.until(lambda: [text for text in alerts(second) if "last hour: normal" in text])
@@ -87,7 +83,7 @@ def test_a_day_begins_also_where_earlier_days_cannot_be_read_and_is_decided_agai
             assert [text for text in alerts(running) if text.startswith("Track B compares with no earlier days: ")]
             [began] = [each for each in running.of(SelectionAdvanced) if each.step == "began"]
             assert began.detail == f"{SESSION}, built 0, nothing of earlier days"
-            await running.until(lambda: "swept" in steps(running), swept=made.sweep(SURGE))
+            await running.until(lambda: "swept" in running.steps, swept=made.sweep(SURGE))
         with StoreReader(made.url) as reader:
             verdict = verified_day(reader, made.settings, SESSION)
         assert verdict.is_same, verdict
@@ -101,7 +97,7 @@ def test_a_symbol_that_is_registered_and_not_heard_is_registered_anew() -> None:
         async with process(made) as running:
             [line] = running.lines
             await running.until(lambda: len(line.registered) == PLACES)
-            await running.until(lambda: "swept" in steps(running), swept=made.sweep(10.0))
+            await running.until(lambda: "swept" in running.steps, swept=made.sweep(10.0))
             await running.until(lambda: line.anew, swept=made.sweep(30.0))
             assert set(line.anew) == line.registered == set(running.selector.wanted)
             assert [text for text in alerts(running) if "(20 shares behind)" in text]
@@ -119,7 +115,7 @@ def test_a_wish_outlives_a_restart_also_while_it_waits() -> None:
             assert told == f"{halted} is pinned; halted: gets a place when trading resumes"
         async with process(made) as second:
             assert second.selector.wanted[0] == last
-            await second.until(lambda: "held" in steps(second))
+            await second.until(lambda: "held" in second.steps)
             assert halted not in second.selector.wanted
             second.day.on_facts([state(halted, halted=False)])
             await second.until(lambda: halted in second.selector.wanted)
@@ -151,8 +147,8 @@ def test_who_moved_stays_away_over_a_restart_until_the_stream_at_home_is_up_agai
             assert {reason for reason, _ in away} == {"moved"}
         made.down = {first.lines[1].account}
         async with process(made) as second:
-            looks = len(steps(second)) + 2
-            await second.until(lambda: len(steps(second)) >= looks)
+            looks = len(second.steps) + 2
+            await second.until(lambda: len(second.steps) >= looks)
             assert moves(second) == []
             second.lines[1].tell("connected")
             await second.until(lambda: moves(second))
@@ -170,7 +166,7 @@ def test_a_sweep_that_is_made_again_after_a_kill_of_track_a_is_decided_again() -
         async with process(made) as running:
             made.kill_in_sweep(SURGE)
             await made.clock.advance(1.0)
-            await running.until(lambda: "swept" in steps(running), swept=made.sweep(2_000.0))
+            await running.until(lambda: "swept" in running.steps, swept=made.sweep(2_000.0))
             assert not running.of(TriggerFired)
             await running.until(lambda: running.of(TriggerFired), swept=made.sweep(SURGE))
             await running.day.end(running.selector)
@@ -186,7 +182,7 @@ def test_who_has_a_place_and_stands_still_over_two_sweeps_is_asked_about_and_lea
     async def scene(made: Market) -> None:
         made.desk.halted = {SYMBOLS[1], SYMBOLS[-1]}  # the last one has no place
         async with process(made) as running:
-            await running.until(lambda: "swept" in steps(running), swept=made.sweep(10.0))
+            await running.until(lambda: "swept" in running.steps, swept=made.sweep(10.0))
             assert made.desk.asked == []
             places = running.selector.wanted
             await made.clock.advance(600.0)
@@ -211,21 +207,21 @@ async def busy_while(made: Market, running: Process, chance: Random) -> None:
         await made.clock.advance(0.02)
     pins(running).pin(chance.choice(SYMBOLS))
     running.day.on_facts([state(chance.choice(SYMBOLS), halted=True)])
-    looks, seen = steps(running).count("held"), made.sweep(chance.choice([2_000.0, SURGE]))
-    await running.until(lambda: "swept" in steps(running), swept=seen)
-    await running.until(lambda: steps(running).count("held") > looks)
+    looks, seen = running.steps.count("held"), made.sweep(chance.choice([2_000.0, SURGE]))
+    await running.until(lambda: "swept" in running.steps, swept=seen)
+    await running.until(lambda: running.steps.count("held") > looks)
 
 
 def test_under_load_and_over_a_restart_what_was_decided_is_decided_again() -> None:
     async def scene(made: Market) -> None:
         chance = Random(1)
         async with process(made) as first:
-            await first.until(lambda: "held" in steps(first))
+            await first.until(lambda: "held" in first.steps)
             await busy_while(made, first, chance)
             assert max(row.trades for row in first.of(TradesConflated)) > 1
             assert first.of(GapDetected)
         async with process(made) as second:
-            await second.until(lambda: "held" in steps(second))
+            await second.until(lambda: "held" in second.steps)
             await busy_while(made, second, chance)
             await second.day.end(second.selector)
             published = {type(event).__name__ for event in second.events}

@@ -104,6 +104,11 @@ class StagedDay:
         )
         self.system.until(lambda: ask(self.database, open_gaps) == [], "no gap is open", deadline_s)
 
+    def until_judged(self, deadline_s: float = 60.0) -> None:
+        """Wait until the day's verdicts are there: some minutes after Track B's stop."""
+        one = "SELECT symbol FROM quality LIMIT 1"
+        self.system.until(lambda: ask(self.database, one) != [], "the day is judged", deadline_s)
+
 
 @contextlib.contextmanager
 def captured(day: StagedDay) -> Iterator[tuple[Path, Path]]:

@@ -28,7 +28,7 @@ def test_the_books_balance_but_for_what_no_source_had(day: Day) -> None:
 def test_what_is_told_of_the_day_is_what_is_stored(day: Day) -> None:
     [(session_date, judged_ns)] = day.rows("SELECT DISTINCT session_date, judged_ns FROM quality")
     with StoreReader(f"sqlite:///{day.database}") as reader:
-        told = quality_of(reader, session_date, None, judged_ns)
+        told = quality_of(reader, session_date, None, judged_ns, 41)
     assert told.stored
     assert sum(told.verdicts.values()) == len(told.symbols) == day.value("SELECT count(*) FROM quality")
     assert told.missing_volume == day.value("SELECT sum(difference) FROM books_checks")

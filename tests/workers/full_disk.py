@@ -30,7 +30,7 @@ def fill_disk(worker: Worker) -> None:
 
 async def full_disk(worker: Worker) -> None:
     async with worker.producer() as producer:
-        keeping = TradeKeeping(producer, NoQuotes(), worker.clock, SamplingSettings(), "2026-11-18")
+        keeping = TradeKeeping(producer, NoQuotes(), worker.clock, SamplingSettings(), "2026-11-18", lambda _kept: None)
         keeping.detector.start("005930")
         with producer.telling(keeping.on_refused):
             for trade in trades(TAKEN):

@@ -141,6 +141,26 @@ def test_kills_at_random_moments_leave_no_gap_forgotten_and_none_filled_twice(ki
     asyncio.run(asyncio.wait_for(scenario(), 250))
 
 
+def test_a_gap_that_nobody_was_there_to_fill_in_time_is_given_up() -> None:
+    async def scenario() -> None:
+        async with recovery() as found:
+            [(gap, _missing)] = holes(found.day, 1)
+            old = msgspec.structs.replace(gap, session_date=(DAY - timedelta(days=8)).isoformat())
+            await found.tell(old)
+            async with found.at_work():
+
+                def story() -> GapStory | None:
+                    return found.reader.gap(old.gap_id)
+
+                await found.day.until(lambda: not story().is_open, "it is given up")  # type: ignore[union-attr]
+                lost = found.reader.gap(old.gap_id)
+                assert lost is not None
+                assert lost.unrecoverable is not None
+                assert lost.unrecoverable.reason == "its day is more than 7 days ago"
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
 async def kill_at_work(found: Recovery, after_s: float) -> None:
     """Start the process, and kill it some time after it has filled another gap."""
     before = found.open_gaps()

@@ -12,7 +12,15 @@ import msgspec
 import pytest
 
 from bus.endpoints import Endpoints
-from bus.events import Event, GapDetected, GapRecovered, QualityJudged, SlotAssigned, SlotReleased
+from bus.events import (
+    Event,
+    GapDetected,
+    GapRecovered,
+    GapUnrecoverable,
+    QualityJudged,
+    SlotAssigned,
+    SlotReleased,
+)
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.clock import ManualClock, kst_ns
@@ -98,5 +106,37 @@ def test_a_session_that_nobody_judged_is_judged_and_again_when_its_gap_is_closed
             after = last()
             assert after is not None
             assert (after.verdict, after.missing_volume, after.gaps_open) == ("recovered", 0, 0)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_a_high_gap_rate_is_told_when_the_day_is_judged_and_not_again() -> None:
+    async def scenario() -> None:
+        async with writing() as (producer, reader):
+            await until(lambda: reader.quality(SESSION), "yesterday is judged")
+            counts = reader.row_counts()
+            assert (counts["quality"], counts["alerts"]) == (1, 1)
+            producer.publish(GapUnrecoverable("g", SYMBOL, NOW_NS, "nobody has it"))
+            await until(lambda: reader.row_counts()["quality"] == 2, "it is judged again")
+            assert reader.row_counts()["alerts"] == 1
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_what_is_told_later_of_a_place_is_judged_again() -> None:
+    async def scenario() -> None:
+        async with writing() as (producer, reader):
+            await until(lambda: reader.quality(SESSION), "yesterday is judged")
+            other = "000660"
+            producer.publish(SlotAssigned("a:02", other, TEN_NS, "volume_surge", 1.0, "free_place", None))
+            await until(lambda: len(reader.quality(SESSION)) == 2, "the other one is judged")
+            [before] = reader.quality(SESSION, other)
+            assert (before.verdict, before.detail) == (
+                "missing",
+                "nothing was streamed; nobody saw the end, or tells of it",
+            )
+            producer.publish(SlotReleased("a:02", other, TEN_NS + 9, 1.0, "unfinished"))
+            await until(lambda: reader.quality(SESSION, other) != [before], "it is judged again")
+            assert reader.quality(SESSION, other)[0].seconds == 9 / 10**9
 
     asyncio.run(asyncio.wait_for(scenario(), 60))

@@ -1,0 +1,73 @@
+"""The judge of whole days sees what a day's own books might not: an end without a word, a line that went deaf."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bus.delivery import Delivered
+from bus.events import Event, GapDetected, QualityJudged, SlotAssigned, SlotReleased
+from observer.store.engine import migrate
+from observer.store.writer import StoreWriter
+from tests.builders import trades
+from tests.chaos.ledger_judge import verdict
+
+SYMBOL, DAY = "005930", "2026-11-18"
+TAPE = trades(10)  # one share a second
+SENT = 4  # of these the line brought so many; the others nobody was sent
+BEGINS_NS = TAPE[0].exchange_time_ns - 1
+ENDS_NS = TAPE[7].exchange_time_ns
+
+ASSIGNED = SlotAssigned("a:01", SYMBOL, BEGINS_NS, "volume_surge", 1.0, "free_place", None)
+RELEASED = SlotReleased("a:01", SYMBOL, ENDS_NS, 1.0, "closed")
+
+
+def gap(before: float) -> GapDetected:
+    missing = before - SENT
+    return GapDetected("g", "kis", SYMBOL, DAY, ENDS_NS, 0, ENDS_NS, SENT, before, missing, None, "restart")
+
+
+def judged(word: str) -> QualityJudged:
+    return QualityJudged("kis", SYMBOL, DAY, ENDS_NS, word, "", 1.0, SENT, SENT, 0.0, 0.0, 0.0, 0, 0)  # type: ignore[arg-type]
+
+
+def wrong(folder: Path, *events: Event) -> dict[str, Any]:
+    """What the judge finds wrong of a day on which the stream brought the first trades, and these were stored."""
+    url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
+    migrate(url)
+    writer = StoreWriter(url)
+    writer.open()
+    writer.commit([Delivered("track-b", "5" * 32, 1, [ASSIGNED, *TAPE[:SENT], *events])])
+    writer.close()
+    rows = [f"{SYMBOL},{each.exchange_time_ns},{int(each.cumulative_volume)},{int(each.price)}" for each in TAPE]
+    offered.write_text("\n".join(["symbol,exchange_time_ns,cumulative_volume,price_krw", *rows]))
+    span = {"volume_before": 0, "volume_after": SENT, "first_trade": 1, "last_trade": SENT, "fate": "sent"}
+    registration = {"symbol": SYMBOL, "acknowledged_ns": BEGINS_NS, "trades_before": 0, "spans": [span]}
+    with contextlib.closing(sqlite3.connect(folder / "observer.db")) as database, database:
+        database.execute("UPDATE trades SET exchange_time_ns = exchange_time_ns / 1000000000 * 1000000000")
+    told = verdict([registration], folder / "observer.db", offered)
+    return {name: count for name, count in told["wrong"].items() if count}
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        ([RELEASED, gap(8), judged("degraded")], {}),
+        ([RELEASED, judged("complete")], {"missing_unrecorded": 4, "missing_and_judged_whole": 4}),
+        ([RELEASED, gap(8), judged("complete")], {"missing_and_judged_whole": 4}),
+        ([RELEASED, gap(8), judged("recovered")], {"missing_and_judged_whole": 4}),
+        ([RELEASED, gap(7)], {"missing_unrecorded": 1}),
+        ([], {"missing_unrecorded": 6, "never_ended": 1}),
+        ([judged("complete")], {"missing_unrecorded": 6, "missing_and_judged_whole": 6, "never_ended": 1}),
+    ],
+)
+def test_the_judge_sees_what_nobody_told(tmp_path: Path, events: list[Event], found: dict[str, int]) -> None:
+    assert wrong(tmp_path, *events) == found
+
+
+def test_a_trade_changed_on_its_way_would_show(tmp_path: Path) -> None:
+    dearer = msgspec.structs.replace(TAPE[5], price=TAPE[5].price + 1, gap_id="g")
+    assert wrong(tmp_path, dearer, RELEASED, gap(8))["altered"] == 1

@@ -1,0 +1,253 @@
+"""Whatever happens on a day, its verdict is not better than the day: one symbol in one place, from tape to verdict.
+
+The day is played with the detector, the deafness and the judge as Track B uses them. Time is in nanoseconds from the
+day's begin; the line brings a trade at once, a snapshot is as old as the sweep is slow.
+"""
+
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Literal
+
+import msgspec
+from hypothesis import event, example, given
+from hypothesis import strategies as st
+
+from bus.events import GapDetected, QualityJudged, Trade
+from observer.gaps.deafness import Deafness
+from observer.gaps.detector import GapDetector, Mark
+from observer.gaps.intervals import Interval, Look, witnessed
+from observer.gaps.reconciliation import Piece, SymbolDay, reconcile
+
+SYMBOL, DAY = "005930", "2026-11-18"
+FROM, CLOSE, LAST = 200, 900, 1_000  # a place is given, Track B stops, the market closes
+SWEEPS = range(0, LAST, 90)  # one of them is under way when the place is given
+
+Kind = Literal["deaf", "cut", "dead", "off"]
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """From and until when the symbol's trades do not come, and who knows of it: the line is up ("deaf"), it is down
+    ("cut"), Track B is not there ("dead"), nothing is there until the next day ("off").
+    """
+
+    kind: Kind
+    from_ns: int
+    until_ns: int
+
+    def holds(self, at_ns: int) -> bool:
+        return self.from_ns <= at_ns and (at_ns < self.until_ns or self.kind == "off")
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """A tape (times and volumes), what goes wrong, when the symbol leaves its place, and what others tell."""
+
+    tape: dict[int, int]
+    faults: tuple[Fault, ...] = ()
+    leaves_ns: int = CLOSE
+    swept_before: bool = True
+    sweep_takes_ns: int = 10
+    has_bar: bool = True
+    fills: bool = False
+
+
+class Played:
+    """The day as it went."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self._totals = list(accumulate(scene.tape[at_ns] for at_ns in sorted(scene.tape)))
+        self.pieces: list[Piece] = []
+        self.gaps: list[GapDetected] = []
+        self.looks: list[Look] = []
+        self.has_end = True
+        self._begin_process()
+
+    def volume_at(self, at_ns: int) -> float:
+        before = bisect_right(sorted(self.scene.tape), at_ns)
+        return float(self._totals[before - 1]) if before else 0.0
+
+    def is_in_a_gap(self, at_ns: int) -> bool:
+        return any(gap.after_volume < self.volume_at(at_ns) <= gap.before_volume for gap in self.gaps)
+
+    def fault(self, at_ns: int) -> Kind | None:
+        return next((fault.kind for fault in self.scene.faults if fault.holds(at_ns)), None)
+
+    def _begin_process(self) -> None:
+        self._detector, self._deafness, self._swept = GapDetector(), Deafness(), None
+
+    def play(self) -> None:
+        """Every nanosecond of the stream, and its end."""
+        before: Kind | None = None
+        for at_ns in range(FROM, self.scene.leaves_ns + 1):
+            now = self.fault(at_ns)
+            if at_ns == FROM and now not in ("dead", "off"):
+                self._register(at_ns)
+            elif now != before:
+                self._changed(before, now, at_ns)
+            before = now
+            if now is None and at_ns in self.scene.tape:
+                self._take(at_ns)
+            if now != "off":
+                self._see_sweeps(at_ns, is_there=now != "dead")
+        self._end(before)
+
+    def _register(self, at_ns: int) -> None:
+        seen = self._snapshot_before(at_ns)
+        self._detector.start(SYMBOL, seen)
+        if seen is None:
+            asked = self.volume_at(at_ns)
+            self._detector.start(SYMBOL, self._mark(asked, at_ns))
+            self._deafness.registered_anew(SYMBOL, asked)
+            self.looks.append(Look(at_ns + 1, asked, at_ns))
+
+    def _changed(self, before: Kind | None, now: Kind | None, at_ns: int) -> None:
+        if before == "dead" and now != "off":
+            self._take_over()
+            self._detector.start(SYMBOL)
+        if now in ("dead", "off"):
+            self._begin_process()
+        elif now == "cut" or before == "cut":
+            self._detector.interrupted(SYMBOL, "reconnect")
+            self._deafness.registered_anew(SYMBOL)
+
+    def _take_over(self) -> None:
+        """As far as is stored, or was known before the place was given."""
+        seen = self._snapshot_before(FROM)
+        marks = [self._mark(piece.cumulative_volume, piece.received_ns) for piece in self.pieces[-1:]]
+        self._detector.resume(marks or ([] if seen is None else [seen]))
+
+    def _snapshot_before(self, at_ns: int) -> Mark | None:
+        asked = [each for each in SWEEPS if each + self.scene.sweep_takes_ns < at_ns] if self.scene.swept_before else []
+        return self._mark(self.volume_at(asked[-1]), asked[-1]) if asked else None
+
+    def _mark(self, volume: float, at_ns: int) -> Mark:
+        return Mark(SYMBOL, DAY, volume, None, at_ns)
+
+    def _take(self, at_ns: int) -> None:
+        volume, total = float(self.scene.tape[at_ns]), self.volume_at(at_ns)
+        trade = Trade("kis", SYMBOL, DAY, at_ns, at_ns, 1.0, volume, total, None, "buy", None, None, None)
+        seen = self._detector.observe(trade)
+        assert seen != "duplicate"
+        self.gaps += [seen] if isinstance(seen, GapDetected) else []
+        self.pieces.append(Piece(at_ns, volume, total))
+
+    def _see_sweeps(self, at_ns: int, *, is_there: bool) -> None:
+        asked_ns = at_ns - self.scene.sweep_takes_ns
+        if asked_ns not in SWEEPS:
+            return
+        volume = self.volume_at(asked_ns + self.scene.sweep_takes_ns // 2)
+        self.looks.append(Look(at_ns, volume, asked_ns))
+        if is_there:
+            self._swept = volume
+            if self._deafness.after_sweep({SYMBOL: volume}, self._detector.reached):
+                self._detector.interrupted(SYMBOL, "moved")
+                self._deafness.registered_anew(SYMBOL)
+
+    def _end(self, last: Kind | None) -> None:
+        left_ns = self.scene.leaves_ns
+        if last in ("dead", "off"):
+            self.has_end = False
+            self._begin_process()
+            self._take_over()
+            self._detector.start(SYMBOL)
+            left_ns = LAST
+        elif SYMBOL not in self._detector.unsettled():
+            told = self.volume_at(left_ns) if left_ns == CLOSE else self._swept
+            if told is not None and self._deafness.is_behind(SYMBOL, told, self._detector.reached(SYMBOL)):
+                self._detector.interrupted(SYMBOL, "volume_mismatch")
+        if SYMBOL in self._detector.unsettled() and (self.has_end or last == "dead" or self.scene.has_bar):
+            volume = self.volume_at(left_ns)
+            self.looks.append(Look(left_ns, volume, left_ns))
+            gap = self._detector.settle(SYMBOL, volume, left_ns, "kis")
+            self.gaps += [gap] if gap is not None else []
+
+    def judged(self) -> QualityJudged:
+        filled = [
+            Piece(LAST, float(volume), total, gap_id=gap.gap_id)
+            for gap in self.gaps
+            for at_ns, volume in self.scene.tape.items()
+            if self.scene.fills and gap.after_volume < (total := self.volume_at(at_ns)) <= gap.before_volume
+        ]
+        interval = Interval(FROM, self.scene.leaves_ns, has_end=self.has_end)
+        at_most = self.volume_at(LAST) if self.scene.has_bar else None
+        return reconcile(
+            SymbolDay(
+                provider="kis", symbol=SYMBOL, session_date=DAY, pieces=[*self.pieces, *filled], gaps=self.gaps,
+                intervals=[witnessed(interval, [FROM], self.looks, at_most)],
+            ),
+            LAST,
+        )[1]  # fmt: skip
+
+    def missed(self) -> list[int]:
+        """The trades of the symbol's time in its place that were not streamed, as far as anybody can know of them: not
+        those between its registration and the first sweep or trade after it, or between the last sweep and its leaving.
+        """
+        came = {piece.received_ns for piece in self.pieces}
+        heard = [piece.received_ns - 1 for piece in self.pieces[:1]]
+        heard += [look.received_ns for look in self.looks if look.began_ns is not None and look.began_ns >= FROM]
+        from_ns = min(heard, default=LAST)
+        until_ns = self.scene.leaves_ns
+        if self.has_end and until_ns != CLOSE:
+            until_ns = max((look.began_ns or 0 for look in self.looks if look.received_ns <= until_ns), default=0)
+        return [at_ns for at_ns in sorted(self.scene.tape) if from_ns < at_ns <= until_ns and at_ns not in came]
+
+
+def played(scene: Scene) -> tuple[Played, QualityJudged]:
+    day = Played(scene)
+    day.play()
+    return day, day.judged()
+
+
+@st.composite
+def scenes(draw: st.DrawFn, kinds: tuple[Kind, ...] = ("deaf", "cut", "dead", "off")) -> Scene:
+    times = draw(st.lists(st.integers(1, LAST), max_size=40, unique=True))
+    edges = sorted(draw(st.lists(st.integers(FROM, CLOSE + 50), max_size=8, unique=True)))
+    faults = tuple(
+        Fault(draw(st.sampled_from(kinds)), *each) for each in zip(edges[::2], edges[1::2], strict=False) if kinds
+    )
+    leaves_ns = draw(st.sampled_from([CLOSE, CLOSE, 640, 450]))
+    absent = any(fault.holds(leaves_ns) for fault in faults if fault.kind in ("dead", "off"))
+    return Scene(
+        tape={at_ns: draw(st.integers(1, 99)) for at_ns in sorted(times)},
+        faults=faults,
+        leaves_ns=CLOSE if absent else leaves_ns,  # who is not there releases nobody
+        swept_before=draw(st.booleans()),
+        sweep_takes_ns=draw(st.sampled_from([1, 10, 40])),
+        has_bar=draw(st.booleans()),
+        fills=draw(st.booleans()),
+    )
+
+
+OFF = Scene({250: 10, 300: 20, 700: 30}, (Fault("off", 500, 501),), has_bar=False)
+DEAF_TO_THE_END = Scene({250: 10, 300: 20, 850: 30}, (Fault("deaf", 310, 950),))
+DEAF_TO_THE_FIRST = Scene({250: 10, 271: 20, 272: 30}, (Fault("deaf", 201, 272),), swept_before=False, sweep_takes_ns=1)
+
+
+@given(scenes())
+@example(OFF)
+@example(DEAF_TO_THE_FIRST)
+@example(msgspec.structs.replace(OFF, has_bar=True))
+@example(DEAF_TO_THE_END)
+@example(msgspec.structs.replace(DEAF_TO_THE_END, tape={250: 10, 630: 20}, leaves_ns=640, sweep_takes_ns=1))
+def test_a_day_that_is_judged_complete_misses_nothing_and_what_is_missing_is_in_a_gap_or_stated(scene: Scene) -> None:
+    day, quality = played(scene)
+    missed = day.missed()
+    event(f"{quality.verdict}, {'something' if missed else 'nothing'} missed")
+    filled = scene.fills * sum(scene.tape[at_ns] for at_ns in missed if day.is_in_a_gap(at_ns))
+    unseen = "nobody saw the end" in quality.detail or "of an end that nobody saw" in quality.detail
+    if missed:
+        assert quality.verdict != "complete"
+    if not unseen:
+        assert quality.missing_volume >= sum(scene.tape[at_ns] for at_ns in missed) - filled
+    came = {piece.received_ns for piece in day.pieces}
+    assert quality.missing_volume <= sum(volume for at_ns, volume in scene.tape.items() if at_ns not in came)
+    if quality.verdict == "recovered":
+        assert all(day.is_in_a_gap(at_ns) for at_ns in missed)
+
+
+@given(scenes(kinds=()))
+def test_a_day_without_faults_is_complete_or_silent_and_nothing_is_asked_of_it(scene: Scene) -> None:
+    day, quality = played(scene)
+    assert day.gaps == []
+    assert quality.missing_volume == 0
+    assert quality.verdict == "complete" or day.pieces == []

@@ -1,0 +1,170 @@
+"""Days that ended without a word are ended later, whenever somebody comes: what is missing of them is told."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date
+
+import pytest
+
+from bus.events import AlertRaised, GapDetected, SelectionAdvanced, SlotReleased
+from observer.cli.decisions import verified_day
+from observer.errors import ProviderError
+from observer.gaps.reconciliation import reconcile
+from observer.practice import DAY
+from observer.providers.interfaces import Bar, PastTrade
+from observer.schedule.phases import DayPlan, ScheduleSettings, plan
+from observer.schedule.trading_day import TradingDay
+from observer.selection.sampling import SamplingSettings
+from observer.store.reader import StoreReader
+from observer.streaming.unfinished import Unfinished
+from tests.streaming.day_scene import PLACES, PLAN, SESSION, SYMBOLS, Market, Process, idle_process, market, process
+
+HEARD, BEHIND, UNKNOWN = SYMBOLS[:3]
+DAY_S = 24 * 3_600.0
+
+
+class Bars:
+    """The exchange's daily bars of one session. Satisfies `HistorySource`."""
+
+    def __init__(self, volumes: Mapping[str, float] | None) -> None:
+        self._volumes = volumes
+
+    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+        if self._volumes is None:
+            raise ProviderError("maintenance")
+        assert first == last == DAY
+        volume = self._volumes.get(symbol)
+        return [] if volume is None else [Bar(symbol, PLAN.starts_ns, 1.0, 1.0, 1.0, 1.0, volume, 0.0)]
+
+    async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        raise AssertionError(symbol)
+
+    async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
+        raise AssertionError(symbol)
+
+
+def plan_of(day: date) -> DayPlan:
+    return PLAN if day == DAY else plan(TradingDay(day, None, None, "test"), ScheduleSettings())
+
+
+async def end_earlier_days(late: Process, volumes: Mapping[str, float] | None) -> None:
+    await Unfinished(
+        reader=late.reader,
+        history=Bars(volumes),
+        producer=late.producer,
+        clock=late.market.clock,
+        plan_of=plan_of,
+        new_day=late.new_day,
+    ).end_all()
+
+
+def play(scene: Callable[[Market], Awaitable[None]], days_off: int = 1) -> None:
+    """Two symbols trade ten shares; then the machine is off for so many days."""
+
+    async def played() -> None:
+        with market(SamplingSettings()) as made:
+            made.sweep(0.0)
+            async with process(made) as first:
+                await first.until(lambda: len(first.lines[0].registered) == PLACES)
+                first.day.on_trades([made.trade(symbol, 10.0, 10_000.0) for symbol in (HEARD, BEHIND)])
+            await made.clock.advance(days_off * DAY_S)
+            await scene(made)
+
+    asyncio.run(played())
+
+
+def verdicts(made: Market) -> dict[str, tuple[str, float]]:
+    now_ns = made.clock.now_ns()
+    with StoreReader(made.url) as reader:
+        judged = [reconcile(day, now_ns)[1] for day in reader.symbol_days(SESSION, now_ns)]
+    return {verdict.symbol: (verdict.verdict, verdict.missing_volume) for verdict in judged}
+
+
+def test_a_day_that_nobody_ended_is_never_complete_by_itself() -> None:
+    async def scene(made: Market) -> None:
+        found = verdicts(made)
+        assert len(found) == PLACES
+        assert {verdict for verdict, _ in found.values()} == {"degraded", "missing"}
+
+    play(scene)
+
+
+@pytest.mark.parametrize("days_off", [1, 3, 7, 40])
+def test_its_places_are_released_and_what_is_missing_is_a_gap(days_off: int) -> None:
+    volumes = dict.fromkeys(SYMBOLS, 0.0) | {HEARD: 10.0, BEHIND: 25.0}
+
+    async def scene(made: Market) -> None:
+        with idle_process(made) as late:
+            await end_earlier_days(late, volumes)
+            released = late.of(SlotReleased)
+            assert {(each.reason, each.released_ns) for each in released} == {("unfinished", PLAN.track_b_stop_ns)}
+            assert len(released) == PLACES
+            [gap] = late.of(GapDetected)
+            assert (gap.symbol, gap.session_date, gap.after_volume, gap.before_volume) == (BEHIND, SESSION, 10, 25)
+            assert (gap.reason, gap.to_ns) == ("restart", PLAN.track_a_stop_ns)
+        found = verdicts(made)
+        assert found.pop(BEHIND) == ("degraded", 15)
+        assert set(found.values()) == {("complete", 0)}
+
+    play(scene, days_off)
+
+
+def test_one_of_which_the_exchange_does_not_tell_is_not_complete() -> None:
+    async def scene(made: Market) -> None:
+        with idle_process(made) as late:
+            await end_earlier_days(late, {HEARD: 10.0, BEHIND: 10.0})
+        found = verdicts(made)
+        assert [found[symbol][0] for symbol in (HEARD, BEHIND, UNKNOWN)] == ["complete", "complete", "missing"]
+
+    play(scene)
+
+
+def test_while_the_broker_does_not_answer_the_places_are_kept_and_the_next_process_ends_them() -> None:
+    async def scene(made: Market) -> None:
+        with idle_process(made) as late:
+            await end_earlier_days(late, None)
+            [alert] = late.of(AlertRaised)
+            assert alert.text.endswith("are kept, the volume of that day is not known: maintenance")
+            assert late.of(SelectionAdvanced) == []
+        with idle_process(made) as later:
+            await end_earlier_days(later, {})
+            assert len(later.of(SlotReleased)) == PLACES
+
+    play(scene)
+
+
+def test_it_is_ended_once() -> None:
+    async def scene(made: Market) -> None:
+        for expected in (PLACES, 0):
+            with idle_process(made) as late:
+                await end_earlier_days(late, {})
+                assert len(late.of(SlotReleased)) == expected
+
+    play(scene)
+
+
+def test_a_machine_that_slept_over_the_end_leaves_its_day_to_be_ended_like_that() -> None:
+    async def scene(made: Market) -> None:
+        made.desk.volumes = {BEHIND: 5_000.0}  # of the next day
+        async with process(made) as asleep:
+            await made.clock.advance(DAY_S)
+            await asleep.day.end(asleep.selector)
+            assert asleep.of(SlotReleased) == []
+            assert asleep.of(GapDetected) == []
+            asleep.stored()
+            await end_earlier_days(asleep, {})
+            assert len(asleep.of(SlotReleased)) == PLACES
+
+    play(scene, days_off=0)
+
+
+def test_its_decisions_can_be_made_again() -> None:
+    async def scene(made: Market) -> None:
+        with idle_process(made) as late:
+            await end_earlier_days(late, {BEHIND: 25.0})
+        with StoreReader(made.url) as reader:
+            verdict = verified_day(reader, made.settings, SESSION)
+        assert verdict.is_same, verdict
+        assert verdict.same["GapDetected"] == 1
+
+    play(scene)

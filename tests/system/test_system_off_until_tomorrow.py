@@ -1,0 +1,84 @@
+"""The machine goes off in the middle of a day and comes back the next morning: what it missed is known and filled."""
+
+import json
+import os
+import signal
+import tomllib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from sqlite3 import connect
+
+import msgspec
+import pytest
+
+from observer.clock import HeldClock, kst_ns
+from observer.practice import DAY
+from observer.simulator.settings import SimulatorSettings
+from tests.chaos.fault_day import write_offered
+from tests.chaos.ledger_judge import Kept, Tape, read_kept, read_tapes
+from tests.chaos.shares import united, volume, without
+from tests.system.running import ask
+from tests.system.staged import StagedDay, staged_day
+
+pytestmark = [pytest.mark.system, pytest.mark.slow]
+
+OFF_S = 10 * 3600.0
+STOP_NS = kst_ns(DAY, 15)
+SPEED = 200.0
+
+
+def power_off(day: StagedDay) -> None:
+    """Nothing of the system lives on, and nothing of it is asked."""
+    pids = [day.system.process.pid, *day.system.pids().values()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    day.system.process.wait(20)
+
+
+@contextmanager
+def next_morning(before: StagedDay) -> Iterator[StagedDay]:
+    """The same machine the day after."""
+    clock = HeldClock(kst_ns(DAY + timedelta(days=1), 8), before.folder / "data" / "clock-next", SPEED)
+    day = StagedDay(before.folder, before.configuration, clock, DAY + timedelta(days=1))
+    try:
+        yield day
+    finally:
+        day.system.clear_away()
+
+
+def unaccounted(kept: Kept, tape: Tape) -> int:
+    """What was traded from the first trade that is stored to Track B's stop, and is neither stored nor in a gap."""
+    stored = united([*kept.streamed, *kept.conflated])
+    if not stored:
+        return 0
+    should = united([(stored[0][0], tape.volume_at(STOP_NS))])
+    return volume(without(without(should, stored), united(kept.gaps)))
+
+
+@pytest.mark.timeout(200)
+def test_what_a_machine_missed_that_was_off_until_the_next_day_lies_in_gaps(tmp_path: Path) -> None:
+    with staged_day(speed=SPEED, symbols=30, accounts=1, begins=(9, 20)) as day:
+        day.begin()
+        day.until_second(OFF_S)
+        power_off(day)
+        settings = tomllib.loads(day.configuration.read_text())["simulator"]
+        write_offered(msgspec.convert(settings, SimulatorSettings), tmp_path / "offered.csv")
+        with next_morning(day) as later:
+            later.begin()
+            open_places = "SELECT count(*) FROM slot_releases WHERE reason = 'unfinished'"
+            later.system.until(lambda: later.system.rows(open_places)[0][0] > 0, "its places are given up", 60)
+            later.until_gaps_are_closed()
+            later.until_judged()
+        tapes = read_tapes(tmp_path / "offered.csv")
+        with closing(connect(day.database)) as database:
+            kept = read_kept(database)
+        found = ask(day.database, "SELECT DISTINCT released_ns FROM slot_releases WHERE reason = 'unfinished'")
+        assert found == [(STOP_NS,)]
+        assert {symbol: rest for symbol in kept if (rest := unaccounted(kept[symbol], tapes[symbol]))} == {}
+        held_to_the_end = ask(day.database, "SELECT symbol FROM slot_releases WHERE reason = 'unfinished'")
+        verdicts = {symbol: kept[symbol].verdict for (symbol,) in held_to_the_end}
+        assert set(verdicts.values()) == {"degraded"}, json.dumps(verdicts)
