@@ -401,6 +401,7 @@ CONTRACTS = [
             "nav_low": "lprc_nav",
             "previous_nav": "prdy_clpr_nav",
         },
+        lane="bulk",
     ),
     Contract(
         calls.NAV_DAYS,
@@ -416,6 +417,7 @@ CONTRACTS = [
             "nav_change_percent": "nav_prdy_ctrt",
             "volume": "acml_vol",
         },
+        lane="bulk",
     ),
     Contract(
         calls.NAV_MINUTES,
