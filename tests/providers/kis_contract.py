@@ -383,6 +383,7 @@ CONTRACTS = [
             "sector": "etf_rprs_bstp_kor_isnm",
             "issuer": "mbcr_name",
         },
+        lane="bulk",
     ),
     Contract(
         calls.NAV_COMPARISON,
@@ -401,7 +402,6 @@ CONTRACTS = [
             "nav_low": "lprc_nav",
             "previous_nav": "prdy_clpr_nav",
         },
-        lane="bulk",
     ),
     Contract(
         calls.NAV_DAYS,
