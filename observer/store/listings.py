@@ -1,16 +1,15 @@
 """Questions about listings and master files: who can be traded, what became of a symbol, how the looks went."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final, Self
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, func, or_, select, union
+from sqlalchemy import func, or_, select, union
 
 from bus.events import ListingChanged, MasterFileApproved, MasterFileChecked, SectorAssigned, UniverseMember
 from observer.reference.listings import Listing
 from observer.reference.tradable import NOT_TRADED, NOT_TRADED_GROUPS, Tradable
-from observer.store.engine import open_reader, require_current_schema, store_errors
+from observer.store.asking import DatabaseReader
 from observer.store.rows import event_of
 from observer.store.tables import EVENT_TABLES, FUNDS, LISTINGS
 
@@ -29,28 +28,8 @@ class Counts(msgspec.Struct, frozen=True):
     first_seen_ns: int
 
 
-class ListingReader:
-    """Reads one database.
-
-    Raises:
-        StoreError: from opening and from every question: the database is not there, does not answer, or has another
-            schema than this code.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_reader(url)
-        require_current_schema(self._engine)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._engine.dispose()
-
-    @contextmanager
-    def _asking(self) -> Iterator[Connection]:
-        with store_errors(self._engine), self._engine.connect() as connection:
-            yield connection
+class ListingReader(DatabaseReader):
+    """What is stored of listings."""
 
     def tradable(self, exchange: str) -> Sequence[Tradable] | None:
         """What can be traded on an exchange, by symbol: listed now, not suspended, of a kind that is traded. None when

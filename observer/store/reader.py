@@ -5,8 +5,7 @@ commit, or nothing of it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Select, and_, exists, func, select
@@ -34,6 +33,7 @@ from observer.gaps.intervals import Interval
 from observer.gaps.reconciliation import SymbolDay
 from observer.reference.listings import Listing
 from observer.selection.profile import MeanVolume
+from observer.store.asking import DatabaseReader
 from observer.store.continuity import (
     GapStory,
     SlotChange,
@@ -51,7 +51,6 @@ from observer.store.continuity import (
 )
 from observer.store.decisions import decision_events, place_events, place_state_events, wishes_before
 from observer.store.earlier import Adjustments, share_adjustments, swept_sessions, trade_volumes, volumes_by_time
-from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import event_of
 from observer.store.summary import DaySummary, summarise_day
 from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE, STREAMS
@@ -80,32 +79,8 @@ class TradeMark(msgspec.Struct, frozen=True):
     exchange_time_ns: int
 
 
-class StoreReader:
-    """Reads one database. Any thread may ask.
-
-    Raises:
-        StoreError: from opening and from every question: the database is not there, does not answer, or has another
-            schema than this code.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_reader(url)
-        require_current_schema(self._engine)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _asking(self) -> Iterator[Connection]:
-        with store_errors(self._engine), self._engine.connect() as connection:
-            yield connection
+class StoreReader(DatabaseReader):
+    """What is stored of events, days and universes."""
 
     # --- what was delivered ---
 

@@ -1,14 +1,13 @@
 """Questions about sectors: what is known of each stock now, and how the last rounds went."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, Self
+from collections.abc import Sequence
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from bus.events import EnrichmentCompleted, SectorAssigned
 from observer.reference.sectors import EXCHANGES, Region, Security
-from observer.store.engine import open_reader, require_current_schema, store_errors
+from observer.store.asking import DatabaseReader
 from observer.store.rows import event_of
 from observer.store.tables import EVENT_TABLES, LISTINGS
 
@@ -17,28 +16,8 @@ _COMPLETED: Final = EVENT_TABLES[EnrichmentCompleted]
 _STOCK: Final = or_(LISTINGS.c.security_type == "stock", LISTINGS.c.group == "ST")  # abroad, and in Korea
 
 
-class SectorReader:
-    """Reads one database.
-
-    Raises:
-        StoreError: from opening and from every question: the database is not there, does not answer, or has another
-            schema than this code.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_reader(url)
-        require_current_schema(self._engine)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._engine.dispose()
-
-    @contextmanager
-    def _asking(self) -> Iterator[Connection]:
-        with store_errors(self._engine), self._engine.connect() as connection:
-            yield connection
+class SectorReader(DatabaseReader):
+    """What is stored of sectors."""
 
     def stocks(self, region: Region) -> Sequence[Security]:
         """The stocks that are listed in a region now, by exchange and symbol."""
