@@ -1,9 +1,7 @@
 """A master-file host that does what it is told, a database, and the rounds between them: all real but the market."""
 
 import contextlib
-import functools
 import io
-import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -21,10 +19,10 @@ from observer.providers.kis.files import KisMasterFiles
 from observer.providers.kis.listings import file_name
 from observer.providers.settings import RestSettings
 from observer.reference.changes import ReferenceSettings
-from observer.store.engine import migrate
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from tests.providers.stand_ins import serving
+from tests.store.migrated import migrated_file
 
 STREAM = "7" * 32
 START_NS = 1_795_000_000_000_000_000
@@ -112,7 +110,7 @@ async def scene(folder: Path, timeout_s: float = 0.5) -> AsyncIterator[Scene]:
     local = LocalFiles(folder / "master", settings.backups_kept)
     database = folder / "observer.db"
     if not database.exists():
-        database.write_bytes(_empty_database())
+        database.write_bytes(migrated_file())
     url = f"sqlite:///{database}"
     with _writer(url) as writer, StoreReader(url) as reader:
         publication = Publication(writer)
@@ -131,15 +129,6 @@ async def scene(folder: Path, timeout_s: float = 0.5) -> AsyncIterator[Scene]:
                 settings=settings,
             )
             yield Scene(host, masters, local, publication, reader, clock)
-
-
-@functools.cache
-def _empty_database() -> bytes:
-    """What migrations make of an empty file, to be copied: that is quicker than making it for every test."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "observer.db"
-        migrate(f"sqlite:///{path}")
-        return path.read_bytes()
 
 
 async def _at_once() -> None:
