@@ -65,7 +65,8 @@ async def universe_of(plan: DayPlan, reader: "StoreReader", clock: Clock, until_
         StoreError: the database does not answer.
     """
     fixed_ns = plan.track_a_start_ns - _FIXED_BEFORE_S * NS_PER_S
-    while (found := reader.universe_in_force(plan.day.isoformat(), KOREAN_STOCKS, fixed_ns)) is None:
+    wanted = (plan.day.isoformat(), KOREAN_STOCKS, fixed_ns)
+    while (found := await asyncio.to_thread(reader.universe_in_force, *wanted)) is None:
         if clock.now_ns() >= until_ns:
             return None
         await asyncio.sleep(_LOOK_S)

@@ -7,12 +7,13 @@ when a person runs it. It may take hours at one request a second, so it runs bes
 import asyncio
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from bus.events import AlertRaised
+from bus.events import AlertRaised, Severity
 from bus.producer import Producer
 from observer.errors import ConfigError
 from observer.reference.sectors_settings import SectorSettings
@@ -31,6 +32,7 @@ _WORDS: Final = {
     WEEKLY: ("--force-refresh",),
 }
 _UNANSWERED: Final = 1  # the command's status when stocks are left for the next run
+_LAST_RESORT: Final = "yahoo_profile"
 _STOP_S: Final = 3.0
 
 
@@ -73,7 +75,7 @@ async def _run(worker: Worker, producer: Producer, job: Job[str]) -> None:
             sys.executable,
             *("-m", "observer", "enrich", "run", "--config", str(_configuration(worker)), "--parallel", "--verbose"),
             *("--regions", ",".join(settings.regions), "--sources", ",".join(settings.sources), *_WORDS[job.name]),
-            *("--metrics-file", str(data / "enrichment" / "metrics.prom")),
+            *(("--metrics-file", str(data / "enrichment" / "metrics.prom")) if _has_metrics() else ()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -83,12 +85,22 @@ async def _run(worker: Worker, producer: Producer, job: Job[str]) -> None:
         finally:
             await _stop(process)
     logger.info("%s: status %d, see %s", job.name, status, log_path)
-    if status == _UNANSWERED:
-        text = f"job {job.name}: some stocks got no answer, and are asked for again; {log_path} says why"
-        producer.publish(AlertRaised(worker.clock.now_ns(), "warning", worker.name, text))
-    elif status:
-        text = f"job {job.name} failed: {_last_line(log_path)} (status {status}, {log_path})"
-        producer.publish(AlertRaised(worker.clock.now_ns(), "critical", worker.name, text))
+    if told := told_of(job.name, status, settings.sources, log_path):
+        producer.publish(AlertRaised(worker.clock.now_ns(), told[0], worker.name, told[1]))
+
+
+def told_of(job: str, status: int, sources: Collection[str], log_path: Path) -> tuple[Severity, str] | None:
+    """What a person is to hear of an end with this status; where nobody is asked who knows all, some have no answer."""
+    if status == _UNANSWERED and _LAST_RESORT in sources:
+        return "warning", f"job {job}: some stocks got no answer, and are asked for again; {log_path} says why"
+    if status not in (0, _UNANSWERED):
+        return "critical", f"job {job} failed: {_last_line(log_path)} (status {status}, {log_path})"
+    return None
+
+
+def _has_metrics() -> bool:
+    """They need a package of the extra `sectors`; KIS's codes and a FinanceDatabase file do not."""
+    return find_spec("prometheus_client") is not None
 
 
 def _configuration(worker: Worker) -> Path:
@@ -98,7 +110,9 @@ def _configuration(worker: Worker) -> Path:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Leave none behind: what it found is in its outbox, and it goes on where it was."""
+    """Leave none behind: what it found is in its outbox. The daily job goes on where it was; the weekly one, which asks
+    for everything anew, begins again.
+    """
     if process.returncode is not None:
         return
     process.terminate()

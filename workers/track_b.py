@@ -43,11 +43,13 @@ async def track_b(worker: Worker) -> None:
             )
             while True:
                 plan = await worker.today.plan()
-                await unfinished.end_all()
+                if worker.clock.now_ns() < plan.track_a_start_ns:  # in the session today's trades come first
+                    await unfinished.end_all()
                 if plan.trades:
                     day = new_day(plan, rest, worker.clock)
                     with producer.telling(day.trades.on_refused):
                         await _stream(worker, day, plan)
+                await unfinished.end_all()  # of which the broker did not tell before
                 await worker.today.end_of(plan)
 
 

@@ -20,7 +20,7 @@ from observer.config import Settings
 from observer.errors import ConfigError, DataFileError, ProviderError
 from observer.funds.lists import take_list
 from observer.funds.sources import open_krx_api
-from observer.funds.times import Session, session_at
+from observer.funds.times import Session, last_over, session_at
 from observer.providers.funds import FundQuote, FundSource, NavDay
 from observer.reference.etf import Fund
 from observer.reference.etf_measures import NavSpan, measure, rest_of, spans_to_ask, window_begin
@@ -214,7 +214,7 @@ class FundCollector:
     # --- measures ---
 
     async def _take_measures(self, session: Session, started_ns: int, since_ns: int) -> str:
-        last = session.day
+        last = last_over(session, self._trading_days())
         days_from_krx = await self._fetch_index_days(last) if "krx_open_api" in self._settings.funds.sources else 0
         waiting = [fund for fund in self._etfs() if fund.measured_ns is None or fund.measured_ns < since_ns]
 

@@ -76,6 +76,11 @@ def last_session(trading_days: Sequence[date], day: date) -> date:
     return back
 
 
+def last_over(session: Session, trading_days: Sequence[date]) -> date:
+    """The session, or while it goes on the one before: of a day that is not over there is no close."""
+    return session.day if session.is_over else last_session(trading_days, session.day)
+
+
 def session_at(plan: DayPlan, trading_days: Sequence[date], now_ns: int) -> Session:
     """Today's once it has begun, before that and on other days the last one."""
     if plan.trades and now_ns >= plan.track_a_start_ns:

@@ -137,7 +137,10 @@ class MasterFiles:
         alert, with what could not be read.
         """
         self._local.tidy(exchange)
-        self._mend(exchange)
+        try:
+            self._mend(exchange)
+        except DataFileError as error:  # the host may have what no backup has
+            logger.warning("%s: %s", exchange, error)
         found = await self.examine(exchange, force=force, progress=progress)
         answer = found.verdict
         logger.info("%s: %s (%s)", exchange, answer.decision, answer.reason)

@@ -19,6 +19,7 @@ from bus.events import FundMeasured, FundNavDay
 WINDOWS: Final = (20, 60, 120, 250)  # sessions; requirement 002, phase 3
 SESSIONS_PER_YEAR: Final = 250
 _WINDOW_DAYS: Final = 380  # calendar days that hold 251 sessions: one more for the first return
+_LONGEST_CLOSURE: Final = timedelta(days=14)  # Chuseok of 2025: eight days from session to session
 _OVERLAP: Final = timedelta(days=7)  # fetched again: the last NAVs of a day are settled after its close
 
 
@@ -84,7 +85,7 @@ def spans_to_ask(
     recent = NavSpan(max(begin, min(measured_on, held[-1]) - _OVERLAP), last)
     unbroken_from = held[-1]
     for day in reversed(held):
-        if unbroken_from - day > _OVERLAP:
+        if unbroken_from - day > _LONGEST_CLOSURE:
             break
         unbroken_from = day
     if unbroken_from - begin <= _OVERLAP:

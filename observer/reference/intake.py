@@ -1,6 +1,6 @@
 """What comes of a master file that was read: the facts to publish, decided from its records and what was known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ from observer.reference.changes import (
 )
 from observer.reference.listings import Listing
 
+_KOREAN_SYMBOL_BYTES: Final = 9  # 단축코드, the first field (kis-api.md, master files)
 BAD_LINES_MAX: Final = 0.005  # more unreadable records than this share, and the file is not believed
 
 _SOURCE: Final = "master-file"
@@ -105,7 +106,7 @@ def judge(
         return Judged(Verdict("failed", f"{len(file.bad_lines)} records cannot be read", "critical"), (), ())
     if not file.listings:
         return Judged(Verdict("failed", "no records", "critical"), (), ())
-    named = {word for line in file.bad_lines for word in line.content.decode("ascii", "replace").split()}
+    named = {symbol for line in file.bad_lines for symbol in _may_name(line.content)}
     changes = tuple(
         change
         for change in difference(known, file.listings)
@@ -121,6 +122,14 @@ def judge(
         approved=approved,
     )
     return Judged(answer, changes, values)
+
+
+def _may_name(line: bytes) -> Iterable[str]:
+    """What may be the symbol of a line that cannot be read: abroad any of its fields, in Korea what it begins with. Not
+    the words of a name: GOLD is a symbol, too.
+    """
+    fields = line.split(b"\t") if b"\t" in line else [line[:_KOREAN_SYMBOL_BYTES]]
+    return (field.decode("ascii", "replace").strip() for field in fields)
 
 
 def events_of(file: MasterFile, judged: Judged) -> Sequence[Event]:

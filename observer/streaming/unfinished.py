@@ -6,7 +6,7 @@ what the exchange says of the whole day. What is missing becomes gaps, which are
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import date, timedelta
 
 from bus.events import AlertRaised
@@ -88,14 +88,30 @@ class Unfinished:
     async def _end(self, plan: DayPlan, symbols: Sequence[str]) -> None:
         told = f"{plan.day.isoformat()} ended without a word: {len(symbols)} places"
         try:
-            bars = [await self._history.daily_bars(symbol, plan.day, plan.day) for symbol in symbols]
+            volumes = {symbol: volume async for symbol, volume in self._volumes(plan.day, symbols)}
         except ProviderError as error:
             self._warn(f"{told} are kept, the volume of that day is not known: {error}")
             return
-        volumes = {symbol: found[-1].volume for symbol, found in zip(symbols, bars, strict=True) if found}
         closing = ManualClock(plan.track_a_stop_ns)
         await self._new_day(plan, WholeDay(volumes), closing).end_for_earlier_process()
         self._warn(f"{told} are given up now, what is missing of them is a gap")
+
+    async def _volumes(self, day: date, symbols: Sequence[str]) -> AsyncIterator[tuple[str, float]]:
+        """What was traded of them on the whole day, of those of which the broker tells.
+
+        Raises:
+            ProviderError: it does not answer now, and asking again can help.
+        """
+        for symbol in symbols:
+            try:
+                bars = await self._history.daily_bars(symbol, day, day)
+            except ProviderError as error:
+                if error.retry:
+                    raise
+                logger.warning("what was traded of %s on %s is not told: %s", symbol, day, error)
+                continue
+            if bars:
+                yield symbol, bars[-1].volume
 
     def _warn(self, text: str) -> None:
         logger.warning("%s", text)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bus.events import FundJob
 from observer.clock import kst_ns
-from observer.funds.times import jobs_to_do, last_due_ns
+from observer.funds.times import Session, jobs_to_do, last_due_ns, last_over
 from observer.reference.etf_settings import FundSettings
 from observer.schedule.jobs import Job
 from observer.schedule.phases import DayPlan, ScheduleSettings, plan
@@ -79,3 +79,8 @@ def test_when_all_that_is_due_was_done_no_job_is_stale(day: date, hour: int, hou
     due_ns = last_due_ns(FundSettings(), TRADING_DAYS, now_ns)
     stale = {job for job in ended_ns if ended_ns[job] < due_ns[job]}
     assert {job.name for job in wanted(day, ended_ns, hour) if job.at_ns <= now_ns} == stale
+
+
+def test_of_a_session_that_goes_on_the_one_before_is_the_last() -> None:
+    assert last_over(Session(MONDAY, is_over=True), TRADING_DAYS) == MONDAY
+    assert last_over(Session(MONDAY, is_over=False), TRADING_DAYS) == FRIDAY

@@ -453,6 +453,19 @@ def test_a_damaged_file_is_fetched_again_or_replaced_by_its_backup(tmp_path: Pat
     play(tmp_path, body)
 
 
+def test_where_the_backups_are_damaged_too_the_host_s_file_comes(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NASD", contents(symbols(301)))
+        await played.masters.check("NASD")
+        for path in (played.local.path("NASD"), *played.local.backups("NASD")):
+            path.write_bytes(b"damaged\n")
+        await played.masters.check("NASD")
+        assert state(played) == (contents(symbols(301)), frozenset(symbols(301)))
+
+    play(tmp_path, body)
+
+
 def test_who_only_looks_repairs_nothing(tmp_path: Path) -> None:
     async def body(played: Scene) -> None:
         await first(played)

@@ -81,6 +81,13 @@ def test_a_listing_whose_line_cannot_be_read_is_not_removed_and_one_without_a_li
     assert removed == ["000001"]
 
 
+def test_a_name_that_holds_a_symbol_keeps_no_listing() -> None:
+    old = [listing(n) for n in range(1_000)]
+    bad = BadLine(1, "too short", b"US\t512\tNAS\tRGLD\tROYAL 000000 INC")
+    _, events = take_in(file(old[1:], [bad]), known(*old), SETTINGS, old_size_bytes=1_000)
+    assert [event.symbol for event in events if isinstance(event, ListingChanged)] == ["000000"]
+
+
 def test_a_few_unreadable_records_go_to_quarantine_and_the_others_count() -> None:
     bad = BadLine(7, "a letter where a number belongs", b"...")
     answer, events = take_in(file([listing(n) for n in range(1_000)], [bad]), {}, SETTINGS, old_size_bytes=None)

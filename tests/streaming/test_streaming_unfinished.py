@@ -8,7 +8,7 @@ import pytest
 
 from bus.events import AlertRaised, GapDetected, SelectionAdvanced, SlotReleased
 from observer.cli.decisions import verified_day
-from observer.errors import ProviderError
+from observer.errors import BadRequestError, MaintenanceError
 from observer.gaps.reconciliation import reconcile
 from observer.practice import DAY
 from observer.providers.interfaces import Bar, PastTrade
@@ -26,12 +26,15 @@ DAY_S = 24 * 3_600.0
 class Bars:
     """The exchange's daily bars of one session. Satisfies `HistorySource`."""
 
-    def __init__(self, volumes: Mapping[str, float] | None) -> None:
+    def __init__(self, volumes: Mapping[str, float] | None, refused: str = "") -> None:
         self._volumes = volumes
+        self._refused = refused
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         if self._volumes is None:
-            raise ProviderError("maintenance")
+            raise MaintenanceError("maintenance")
+        if symbol == self._refused:
+            raise BadRequestError("no such symbol")
         assert first == last == DAY
         volume = self._volumes.get(symbol)
         return [] if volume is None else [Bar(symbol, PLAN.starts_ns, 1.0, 1.0, 1.0, 1.0, volume, 0.0)]
@@ -47,10 +50,10 @@ def plan_of(day: date) -> DayPlan:
     return PLAN if day == DAY else plan(TradingDay(day, None, None, "test"), ScheduleSettings())
 
 
-async def end_earlier_days(late: Process, volumes: Mapping[str, float] | None) -> None:
+async def end_earlier_days(late: Process, volumes: Mapping[str, float] | None, refused: str = "") -> None:
     await Unfinished(
         reader=late.reader,
-        history=Bars(volumes),
+        history=Bars(volumes, refused),
         producer=late.producer,
         clock=late.market.clock,
         plan_of=plan_of,
@@ -113,6 +116,17 @@ def test_one_of_which_the_exchange_does_not_tell_is_not_complete() -> None:
     async def scene(made: Market) -> None:
         with idle_process(made) as late:
             await end_earlier_days(late, {HEARD: 10.0, BEHIND: 10.0})
+        found = verdicts(made)
+        assert [found[symbol][0] for symbol in (HEARD, BEHIND, UNKNOWN)] == ["complete", "complete", "missing"]
+
+    play(scene)
+
+
+def test_one_that_the_broker_does_not_know_keeps_no_day_open() -> None:
+    async def scene(made: Market) -> None:
+        with idle_process(made) as late:
+            await end_earlier_days(late, {HEARD: 10.0, BEHIND: 10.0}, refused=UNKNOWN)
+            assert len(late.of(SlotReleased)) == PLACES
         found = verdicts(made)
         assert [found[symbol][0] for symbol in (HEARD, BEHIND, UNKNOWN)] == ["complete", "complete", "missing"]
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from bus.delivery import Delivered
@@ -120,14 +119,12 @@ def test_somebody_hears_of_a_job_that_fails_and_why(worker: Worker) -> None:
     asyncio.run(scenario())
 
 
-def test_somebody_hears_of_stocks_without_an_answer(worker: Worker) -> None:
-    async def scenario() -> None:
-        told = Told()
-        Path("config/sectors/HK.json").write_bytes(msgspec.json.encode(CodeTable("HK", ())))
-        try:
-            await sectors._run(worker, told, Job(sectors.DAILY, 0))
-        finally:
-            worker.control.close()
-        assert [(alert.severity, "no answer" in alert.text) for alert in told.alerts] == [("warning", True)]
-
-    asyncio.run(scenario())
+@pytest.mark.parametrize(
+    ("sources", "heard"), [(["kis_code", "yahoo_profile"], "some stocks got no answer"), (["kis_code"], None)]
+)
+def test_stocks_without_an_answer_are_told_of_where_somebody_was_asked_who_knows_all(
+    sources: list[str], heard: str | None
+) -> None:
+    told = sectors.told_of(sectors.DAILY, 1, sources, Path("enrich.log"))
+    assert (told is not None) == (heard is not None)
+    assert told is None or (told[0] == "warning" and str(heard) in told[1])
