@@ -141,9 +141,9 @@ def new(
     as_json: JsonOption = False,
 ) -> None:
     """Show what was newly listed since a day; not the listings of an exchange's first file."""
-    settings = settings_here(config)
+    settings, since_ns = settings_here(config), kst_ns(_day(since))
     with ListingReader(settings.store.url) as reader:
-        found = reader.new_listings(kst_ns(_day(since)))
+        found = reader.new_listings(since_ns)
     show_new(found, since, as_json=as_json)
 
 
