@@ -4,9 +4,11 @@ BIN := .venv/bin
 ARGS ?=
 KILLS ?= 5000
 MINUTES ?= 60
+EXAMPLES ?= 2000
+SEED := $(or $(SEED),$(shell date +%s))
 RESTARTS ?= 1000
 
-.PHONY: help demo test chaos soak comparison mutation check bench lint types imports lock clean
+.PHONY: help demo test properties chaos soak comparison mutation check bench baseline lint types imports lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -17,9 +19,17 @@ demo: .venv/runtime  ## a whole trading day against the built-in broker simulato
 test: .venv/development  ## all tests of the default run
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
+properties: .venv/development  ## random examples for every property; prints the failing seed (EXAMPLES=2000 SEED=...)
+	@echo "$(EXAMPLES) examples a property, seed $(SEED)"
+	@OBSERVER_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -n 2 --dist worksteal --timeout 36000 -m "hypothesis and not slow" \
+	  --hypothesis-profile=search --hypothesis-seed=$(SEED) $(ARGS) || { status=$$?; \
+	  echo "To repeat all: make properties EXAMPLES=$(EXAMPLES) SEED=$(SEED)"; \
+	  echo "To repeat one test: the same with ARGS=TEST, as the summary above names it"; exit $$status; }
+
 chaos: .venv/development  ## thousands of kills, and a longer search through what can go wrong (KILLS=5000)
 	$(BIN)/python -m tests.chaos.campaign --kills $(KILLS)
 	$(BIN)/pytest -m slow
+	$(MAKE) properties EXAMPLES=5000
 
 soak: .venv/development  ## compressed days in a row; fails on growing memory, kept descriptors, a wrong count (MINUTES=60)
 	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
@@ -34,8 +44,11 @@ mutation: .venv/development  ## mutants of the decisions (triggers, slots, gaps,
 check: lint types imports test  ## lint, types, import rules and tests
 
 bench: .venv/runtime  ## speed and size on this machine, each beside its bare limit or its goal; some fifteen minutes
-	@for what in ingest latency restart footprint frames sweep stream selection gaps recovery master funds; do \
+	@for what in ingest latency restart footprint frames sweep stream selection gaps recovery master etf; do \
 	  $(BIN)/observer bench $$what; done
+
+baseline: .venv/development  ## write the baseline migration anew from observer/store/tables.py, after a change of an event or a table
+	$(BIN)/python -m migrations.baseline
 
 lint: .venv/development  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -1,1 +1,1 @@
-"""How facts travel: events, their journal, their delivery and the three sockets. Knows no market and no broker."""
+"""Transport of events: journal, delivery and sockets. Independent of markets and brokers."""

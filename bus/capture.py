@@ -1,4 +1,4 @@
-"""A capture: what the tap brings, in a journal, with the means to tell what is missing in it.
+"""A capture: a journal of the batch feed that can report its missing events.
 
 A record is a committed batch as its producer sent it, so stream and number of every event are kept, and the order is
 that of the commits. The label is "capture <id> <kinds>": an id of its own, under which a replay is delivered, and the
@@ -12,16 +12,16 @@ from typing import Final
 
 import msgspec
 
+from bus.batch_feed import Began
 from bus.codec import Batch, join, kind_in, repack, split
 from bus.coverage import Coverage
 from bus.journal import JournalError, JournalWriter
-from bus.tap import Began
 
 ALL_KINDS: Final = "*"
 
 
 class CaptureLabel(msgspec.Struct, frozen=True):
-    """What the label of a capture says; `kinds` is None for all."""
+    """The content of a capture's label; `kinds` is None for all."""
 
     capture_id: str
     kinds: AbstractSet[str] | None
@@ -44,12 +44,12 @@ def read_label(label: str) -> CaptureLabel:
 
 
 class Capture:
-    """Records what comes from the tap, from its first `Began` on.
+    """Records the batch feed, from its first `Began` on.
 
     Args:
         path: the new journal.
         label: its label.
-        marks: how far each stream was committed before the tap was connected to.
+        marks: how far each stream was committed before the batch feed was connected to.
 
     Raises:
         OSError: the file exists already, or cannot be written; from `take` too, and then nothing more is recorded.
@@ -73,25 +73,25 @@ class Capture:
         return self._journal.size_bytes
 
     def take(self, message: Began | Batch) -> None:
-        """Record a batch, as far as it is new and wanted. The first `Began` says where the capture begins; later ones
-        are of writers that were started anew, and change nothing.
+        """Record the new and wanted part of a batch. The first `Began` sets the start of the capture; later ones come
+        from restarted writers and change nothing.
         """
         if isinstance(message, Began):
             if self._coverage is None:
                 self._coverage = Coverage({**self._marks_before, **message.marks})
             return
-        assert self._coverage is not None, "the tap says where it begins before it brings anything"
-        known = self._coverage.see(message.stream, message.first_sequence, message.count)
+        assert self._coverage is not None, "the batch feed says where it begins before it brings anything"
+        known = self._coverage.add(message.stream, message.first_sequence, message.count)
         for part in _wanted(message, known, self._kinds):
             self._journal.append(repack(part, part.stream, part.first_sequence))
             self.events += part.count
 
     def reaches(self, marks: Mapping[str, int]) -> bool:
-        """Whether everything up to these marks went by. True where no writer was found and nothing is committed."""
+        """Whether everything up to these marks was received. True without a writer and without committed events."""
         return self._so_far().reaches(marks)
 
     def missing(self, marks: Mapping[str, int]) -> dict[str, int]:
-        """By stream, how many events that were committed since the capture began, up to these marks, it never saw."""
+        """By stream, the number of events committed since the capture began, up to these marks, that it lacks."""
         return self._so_far().missing(marks)
 
     def _so_far(self) -> Coverage:
@@ -104,8 +104,8 @@ class Capture:
 
 
 def _wanted(batch: Batch, known: int, kinds: AbstractSet[str] | None) -> Iterator[Batch]:
-    """The parts of the batch that are to be recorded: behind what is known, of the wanted kinds; neighbours stay
-    together. What cannot be read may be of a wanted kind, and is.
+    """The new events of the wanted kinds, adjacent ones together. Unreadable events may be of a wanted kind, so they
+    are recorded.
     """
     if known == batch.count:
         return

@@ -1,9 +1,9 @@
-"""Every request and reply of the control socket: what a process tells its supervisor, and what a person asks of it.
+"""Requests and replies of the control socket: reports of a process to its supervisor, and commands of a person.
 
-All are MessagePack maps whose `type` names the struct. New fields have defaults, and what a reader does not know it
-ignores, so that a command line and a supervisor of different age understand each other; but a field of a command that
-is not known is refused: without it the command would mean something else (a dry run that is none). Spans are seconds
-of machine time (`_s`); only `market_time_ns` is market time.
+All are MessagePack maps whose `type` names the struct. New fields have defaults and readers ignore unknown fields, so
+that a command line and a supervisor of different versions understand each other. An unknown field of a command is
+refused: without it the command would mean something else (a dry run would be a real one). Spans are seconds of machine
+time (`_s`); only `market_time_ns` is market time.
 """
 
 from typing import Annotated, Literal
@@ -17,14 +17,14 @@ Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
-    """What all requests and replies share: immutable, a map on the wire, told apart by `type`."""
+    """Base of all requests and replies: immutable, a map on the wire, distinguished by `type`."""
 
 
 # --- from a supervised process; none of these is answered ----------------------------------------------------
 
 
 class Ready(Message, frozen=True):
-    """The process can do its work: what depends on it may start."""
+    """The process is ready: dependent processes may start."""
 
     process: Name
     pid: Pid
@@ -53,11 +53,11 @@ class Stopping(Message, frozen=True):
 
 
 class Command(Message, frozen=True, tag=str.lower, forbid_unknown_fields=True):
-    """What all that a person asks for shares: it is refused unless all of it is understood."""
+    """Base of a person's commands; one with an unknown field is refused."""
 
 
 class Status(Command, frozen=True):
-    """What runs? Answered with `StatusReply`."""
+    """Request the status of all processes. Answered with `StatusReply`."""
 
 
 class Start(Command, frozen=True):
@@ -67,7 +67,7 @@ class Start(Command, frozen=True):
 
 
 class Stop(Command, frozen=True):
-    """Stop a process and keep it stopped. Done when nothing of it is left."""
+    """Stop a process and keep it stopped. Done when all its processes are gone."""
 
     process: Name
 
@@ -92,9 +92,7 @@ class Reload(Command, frozen=True):
 
 
 class StartCapture(Command, frozen=True, tag="capture_start"):
-    """Record what is committed in the new file `out` (an absolute path): these kinds of events, or all. Done when it
-    records.
-    """
+    """Record committed events of these kinds, or all, to the new file `out` (absolute path). Done once it records."""
 
     out: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
     kinds: list[Name] = []
@@ -131,13 +129,13 @@ class SetLogLevel(Command, frozen=True, tag="log_level"):
 
 
 class Pin(Command, frozen=True):
-    """Give the symbol a place in the stream, whatever its score, today and every day until it is unpinned."""
+    """Give the symbol a slot, whatever its score, today and every day until it is unpinned."""
 
     symbol: Symbol
 
 
 class Unpin(Command, frozen=True):
-    """Take the wish back: the place is free; a trigger that holds may win it again."""
+    """Take the pin back: the slot is free; a trigger that holds may win it again."""
 
     symbol: Symbol
 
@@ -151,7 +149,7 @@ class RetryGaps(Command, frozen=True, tag="retry_gaps"):
 Order = Drain | RunJob | SetLogLevel | Pin | Unpin | RetryGaps
 
 HostRequest = Reload | StartCapture | StopCapture | Order
-"""What whoever runs the supervisor answers: it goes beyond processes that start and stop."""
+"""Requests that the host of the supervisor answers: they go beyond starting and stopping processes."""
 
 Request = Ready | Heartbeat | Stopping | Status | Start | Stop | Restart | Shutdown | HostRequest
 
@@ -160,11 +158,11 @@ Request = Ready | Heartbeat | Stopping | Status | Start | Stop | Restart | Shutd
 
 
 class ProcessStatus(Message, frozen=True, tag="process_status"):
-    """One process. What is not known, or not there because it does not run, is None.
+    """One process. Unknown values are None, also while it does not run.
 
-    `uptime_s` counts from its start; `restarts` counts those that nobody asked for; `cpu_percent` is of one core, over
-    the last sample; the figures include the process's own children; `exit` tells how its last run ended,
-    `says` what it last told of itself (`STATUS=` over sd_notify).
+    `uptime_s` counts from its start; `restarts` counts unrequested ones; `cpu_percent` is of one core, over the last
+    sample; the figures include the process's own children; `exit` states how its last run ended, `says` is its last
+    `STATUS=` over sd_notify.
     """
 
     name: str
@@ -194,23 +192,23 @@ class StatusReply(Message, frozen=True, tag="status"):
 
 
 class Done(Message, frozen=True):
-    """It has happened."""
+    """The request succeeded."""
 
     process: str
     detail: str
 
 
 class UnderWay(Message, frozen=True, tag="under_way"):
-    """It was begun and takes longer than an answer may: ask for the status."""
+    """The request began and takes longer than an answer may: ask for the status."""
 
     detail: str
 
 
 class Refused(Message, frozen=True):
-    """Nothing was done, or it went wrong. `code` is for programs, `message` for people.
+    """The request was refused or failed. `code` is for programs, `message` for people.
 
     Codes: malformed, busy, internal, unknown_process, unknown_job, unknown_symbol, unknown_kind, not_supervised,
-    not_running, not_an_order, wrong_configuration, no_place, not_pinned, not_now, needs_shutdown, failed, superseded,
+    not_running, not_an_order, wrong_configuration, no_slot, not_pinned, not_now, needs_shutdown, failed, superseded,
     shutting_down, unknown_gap, not_needed.
     """
 
@@ -219,11 +217,10 @@ class Refused(Message, frozen=True):
 
 
 class ReloadReply(Message, frozen=True, tag="reload"):
-    """What a reload does to the processes, by name, in the order of their start.
+    """Effects of a reload on the processes, by name, in the order of their start.
 
-    `at_next_start` are those that it changes and that do not run now; `failed` those that did not come to run again.
-    `progress` says whether it was only looked at ("dry_run"), goes on ("under_way": ask for the status) or is over
-    ("done").
+    `at_next_start` are changed processes that do not run now; `failed` those that did not restart. `progress` is
+    "dry_run" (only planned), "under_way" (ask for the status) or "done".
     """
 
     restarted: list[str]
@@ -235,7 +232,7 @@ class ReloadReply(Message, frozen=True, tag="reload"):
 
 
 class EachReply(Message, frozen=True, tag="each"):
-    """What each of several processes answered, by name."""
+    """The answers of several processes, by name."""
 
     replies: dict[str, Done | UnderWay | Refused]
 

@@ -26,9 +26,9 @@ from bus.sockets import bind, connect
 logger = logging.getLogger(__name__)
 
 ID_BYTES_MAX: Final = 16
-REQUEST_BYTES_MAX: Final = 65_536  # the largest real one is far below 1 KiB; libzmq cuts off who sends more
+REQUEST_BYTES_MAX: Final = 65_536  # the largest real one is far below 1 KiB; libzmq disconnects a peer that sends more
 IN_FLIGHT_MAX: Final = 256  # requests being answered at once, so that a flood cannot fill the memory
-UNSENT_MAX: Final = 1_000  # what a client keeps for a supervisor that is not there yet
+UNSENT_MAX: Final = 1_000  # messages a client queues for a supervisor that does not run yet
 ORDER: Final = b"O"
 _IPC: Final = "ipc://"
 
@@ -45,7 +45,7 @@ _order_reply_decoder: Final[msgspec.msgpack.Decoder[OrderReply]] = msgspec.msgpa
 
 
 class ControlTimeoutError(BusError):
-    """Nobody answered in time."""
+    """No answer came in time."""
 
 
 class ControlServer:
@@ -64,7 +64,7 @@ class ControlServer:
         self._bind(address)
         self._answering: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
-        self._given: dict[tuple[bytes, bytes], asyncio.Future[OrderReply]] = {}  # by who is to answer, and the id
+        self._given: dict[tuple[bytes, bytes], asyncio.Future[OrderReply]] = {}  # by the worker's identity and the id
         self.malformed = 0
         self.failures = 0
 
@@ -76,7 +76,7 @@ class ControlServer:
             Path(address.removeprefix(_IPC)).chmod(0o600)
 
     async def serve(self) -> None:
-        """Answer until cancelled; what is then being answered is given up."""
+        """Answer until cancelled; requests in progress are then given up."""
         try:
             while True:
                 await self._receive()
@@ -118,7 +118,7 @@ class ControlServer:
             task.add_done_callback(self._answering.discard)
 
     def _take_answer(self, identity: bytes, frames: list[bytes]) -> bool:
-        """Whether this was the answer to an order of ours; from anyone else, or to nothing, it is malformed."""
+        """Whether this was the answer to one of our orders; any other message is malformed."""
         if len(frames) != 3 or frames[0] != ORDER:
             return False
         answer = self._given.get((identity, frames[1]))
@@ -134,7 +134,7 @@ class ControlServer:
         reply: Reply | None
         try:
             reply = await self._handler(identity, request)
-        except Exception:  # the top of this task: a mistake of ours must not end the supervisor
+        except Exception:  # the top of this task: our error must not end the supervisor
             logger.exception("cannot answer %s", type(request).__name__)
             self.failures += 1
             reply = Refused("internal", "the supervisor failed to answer; its log says why")
@@ -151,7 +151,9 @@ class ControlServer:
 
 
 class ControlClient:
-    """Asks the supervisor at `address`; used from one event loop. Connecting succeeds before anybody listens."""
+    """Sends requests to the supervisor at `address`; used from one event loop. It may connect before the server
+    listens.
+    """
 
     def __init__(self, address: Address) -> None:
         self._socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
@@ -161,7 +163,7 @@ class ControlClient:
         self._address = address
         self._ids = itertools.count(1)
         self._asked: dict[bytes, asyncio.Future[Reply]] = {}
-        self._hearing: asyncio.Task[None] | None = None
+        self._receiving: asyncio.Task[None] | None = None
         self._obey: OrderHandler | None = None
         self._obeying: set[asyncio.Task[None]] = set()
         self.dropped = 0
@@ -186,22 +188,22 @@ class ControlClient:
             del self._asked[request_id]
 
     def obey(self, handler: OrderHandler) -> None:
-        """From now on, answer the supervisor's orders; each in a task of its own."""
+        """Answer the supervisor's orders from now on, each in a task of its own."""
         self._obey = handler
         self._listen()
 
     def _listen(self) -> None:
-        if self._hearing is None:
-            self._hearing = asyncio.create_task(self._hear())
+        if self._receiving is None:
+            self._receiving = asyncio.create_task(self._receive())
 
     async def send(self, message: Request) -> None:
-        """Send and do not wait for anything; `dropped` counts what found the queue full."""
+        """Send without waiting; `dropped` counts messages that found the queue full."""
         try:
             await self._socket.send_multipart([b"", _encoder.encode(message)], zmq.NOBLOCK)
         except zmq.Again:
             self.dropped += 1
 
-    async def _hear(self) -> None:
+    async def _receive(self) -> None:
         while True:
             match await self._socket.recv_multipart():
                 case [mark, order_id, body] if mark == ORDER:
@@ -214,7 +216,7 @@ class ControlClient:
     def _take_answer(self, request_id: bytes, body: bytes) -> None:
         answer = self._asked.get(request_id)
         if answer is None or answer.done():
-            return  # an answer that came too late, or to what was only sent
+            return  # a late answer, or one to `send`
         try:
             answer.set_result(_reply_decoder.decode(body))
         except msgspec.MsgspecError as error:
@@ -225,8 +227,8 @@ class ControlClient:
         await self._socket.send_multipart([ORDER, order_id, _encoder.encode(reply)])
 
     def close(self) -> None:
-        """Close the socket at once; what was not sent yet is dropped."""
-        for task in [*self._obeying, *([self._hearing] if self._hearing else [])]:
+        """Close the socket at once; unsent messages are dropped."""
+        for task in [*self._obeying, *([self._receiving] if self._receiving else [])]:
             task.cancel()
         self._socket.close()
 
@@ -252,6 +254,6 @@ async def _obeyed(handler: OrderHandler | None, body: bytes) -> OrderReply:
         return Refused("not_an_order", "this process takes no orders")
     try:
         return await handler(order)
-    except Exception:  # the top of this task: a mistake in an order must not end the worker
+    except Exception:  # the top of this task: an error in an order must not end the worker
         logger.exception("cannot obey %s", type(order).__name__)
         return Refused("internal", "the process failed to obey; its log says why")

@@ -1,14 +1,14 @@
-"""What a reader of committed batches has seen of each stream, and what is missing, to the event. No sockets, no files.
+"""Per stream, the events of committed batches that a reader received, and the missing ones. Uses no sockets or files.
 
-A stream's numbers have no holes, so whoever knows where it began and how far a stream is committed can tell what it has
-not seen, whatever it was lost by.
+A stream's sequence numbers have no missing ranges, so its first number and its committed mark determine what the reader
+has not received, whatever the cause of the loss.
 """
 
 from collections.abc import Mapping
 
 
 class Coverage:
-    """What was seen of each stream behind its mark.
+    """Received events of each stream behind its mark.
 
     Args:
         marks: the last number of each stream that does not count, as it was before; streams that are not named are
@@ -23,8 +23,10 @@ class Coverage:
         """The state, for tests to assert on."""
         return f"Coverage(last_seen={self._last_seen}, skipped={self._skipped})"
 
-    def see(self, stream: str, first_sequence: int, count: int) -> int:
-        """A batch came. How many events at its front are known already; those that were jumped over are missing now."""
+    def add(self, stream: str, first_sequence: int, count: int) -> int:
+        """Add a batch. Return how many events at its front are known already; the numbers skipped before it count as
+        missing.
+        """
         last_seen = self._last_seen.get(stream, 0)
         jumped_over = first_sequence - last_seen - 1
         if jumped_over > 0:
@@ -33,7 +35,7 @@ class Coverage:
         return min(count, max(0, -jumped_over))
 
     def reaches(self, marks: Mapping[str, int]) -> bool:
-        """Whether every stream was seen up to its mark, with or without holes before it."""
+        """Whether every stream was seen up to its mark, with or without missing ranges before it."""
         return all(self._last_seen.get(stream, 0) >= mark for stream, mark in marks.items())
 
     def missing(self, marks: Mapping[str, int]) -> dict[str, int]:

@@ -1,11 +1,11 @@
-"""CURVE on both sides of a TCP socket (ZeroMQ RFC 26), and the gatekeeper that admits only known clients (RFC 27, ZAP).
+"""CURVE on both sides of a TCP socket (ZeroMQ RFC 26), and the ZAP handler that admits only known clients (RFC 27).
 
-A server by itself would let in whoever knows its public key: libzmq leaves the question who that is to a ZAP handler,
-one for a context. Ours is a thread. It admits the clients' key that stands in the key directory at that moment and
-nobody else; a server without a working gatekeeper admits nobody (`ZAP_ENFORCE_DOMAIN`).
+A CURVE server alone admits every client that knows its public key; libzmq leaves the check of the client to a ZAP
+handler, one per context. Ours is a thread. It admits only the clients' key that is in the key directory at that moment;
+a server without a working handler admits no client (`ZAP_ENFORCE_DOMAIN`).
 
-libzmq's clients do not come back after a 400 of the gatekeeper's: a stranger asks once, and who was refused because the
-keys had just been replaced has to be started anew.
+libzmq's clients do not reconnect after a 400 of the handler: an unknown client asks once, and a client refused because
+the keys had just been replaced must be restarted.
 """
 
 import errno
@@ -28,10 +28,10 @@ Socket: TypeAlias = zmq.SyncSocket | zmq.asyncio.Socket
 """A socket of either kind of context."""
 
 DOMAIN_BYTES_MAX: Final = 255  # of ZMQ_ZAP_DOMAIN in libzmq 4.3; ours is the key directory's path
-# A machine that loses its power closes no connection. Who does not answer for so long is cut off and connects anew.
+# A machine without power closes no connection. A silent peer is disconnected after this time and connects anew.
 HEARTBEAT_MS: Final = 5_000
 HEARTBEAT_TIMEOUT_MS: Final = 15_000
-_GATE: Final = "inproc://zeromq.zap.01"
+_ZAP_ADDRESS: Final = "inproc://zeromq.zap.01"
 _VERSION: Final = b"1.0"
 _REQUEST_FRAMES: Final = 7  # version, request id, domain, address, identity, mechanism, the client's public key
 
@@ -46,7 +46,9 @@ def secure_server(socket: Socket, address: TcpAddress) -> None:
     if len(domain) > DOMAIN_BYTES_MAX:
         raise BusError(f"{address.keys_directory} is longer than {DOMAIN_BYTES_MAX} bytes: choose a shorter path")
     own = key_pair(Path(address.keys_directory), "server")
-    _open_gate(zmq.Context.shadow(socket.context.underlying))  # the same one, and plain whatever the socket is
+    _start_authentication(
+        zmq.Context.shadow(socket.context.underlying)
+    )  # the same one, and plain whatever the socket is
     socket.setsockopt(zmq.ZAP_DOMAIN, domain)
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     socket.setsockopt(zmq.CURVE_SERVER, 1)
@@ -73,33 +75,35 @@ def _watch_peers(socket: Socket) -> None:
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
 
 
-def _open_gate(context: zmq.SyncContext) -> None:
-    """See that this context has a gatekeeper. A domain says where the known key is, so one serves all its servers."""
+def _start_authentication(context: zmq.SyncContext) -> None:
+    """Start this context's ZAP handler if it has none. A domain is the path of its keys, so one handler serves all
+    servers.
+    """
     gate = context.socket(zmq.REP)
     gate.setsockopt(zmq.LINGER, 0)
     try:
-        gate.bind(_GATE)
+        gate.bind(_ZAP_ADDRESS)
     except zmq.ZMQError as error:
         gate.close()
         if error.errno != errno.EADDRINUSE:
             raise
         return
-    threading.Thread(target=_keep_gate, args=[gate], name="gatekeeper", daemon=True).start()
+    threading.Thread(target=_run_authentication, args=[gate], name="gatekeeper", daemon=True).start()
 
 
-def _keep_gate(gate: zmq.SyncSocket) -> None:
+def _run_authentication(gate: zmq.SyncSocket) -> None:
     """Answer until the context ends."""
     try:
         while True:
-            gate.send_multipart(_verdict(gate.recv_multipart()))
+            gate.send_multipart(_report(gate.recv_multipart()))
     except zmq.ContextTerminated:
         pass
     finally:
         gate.close()
 
 
-def _verdict(request: list[bytes]) -> list[bytes]:
-    """The reply to a question of libzmq's: 200 for our clients, 400 for everybody else."""
+def _report(request: list[bytes]) -> list[bytes]:
+    """The reply to libzmq's question: 200 for our clients, 400 for all others."""
     request_id = request[1] if len(request) > 1 else b""
     if _is_known(request):
         return [_VERSION, request_id, b"200", b"OK", b"client", b""]
@@ -114,5 +118,5 @@ def _is_known(request: list[bytes]) -> bool:
     try:
         return z85.encode(request[6]) == public_key(Path(os.fsdecode(request[2])), "client")
     except MissingBusKeysError as error:
-        logger.error("nobody is admitted: %s", error)
+        logger.error("no client is admitted: %s", error)
         return False

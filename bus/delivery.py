@@ -1,9 +1,9 @@
-"""The delivery promise without sockets: what each end knows, and what it does next.
+"""The delivery protocol without sockets: the state of each end, and its next action.
 
 A producer numbers its events in a *stream*: one opening of its outbox by one process, with a random id and a sequence
-from 1 without holes. `Sender` is the producer's end, `Receiver` the writer's. Both are told what happened (a message
-came, a commit succeeded) and answer what to do; neither touches a socket, a file or a clock, so a property test can
-drive them through every loss, repetition and crash.
+from 1 without missing ranges. `Sender` is the producer's end, `Receiver` the writer's. Both take what happened (a
+message came, a commit succeeded) and return what to do; neither touches a socket, a file or a clock, so a property test
+can drive them through every loss, repetition and crash.
 
 The rules:
 - the receiver takes exactly the next number of a stream, drops what it has seen (and counts it), and refuses what skips
@@ -22,7 +22,7 @@ from bus.events import Event, Poison
 
 
 class Delivered(msgspec.Struct, frozen=True):
-    """The next events of a stream, in order and without holes: `first_sequence`, `first_sequence + 1`, ...
+    """The next events of a stream, in order and without missing ranges: `first_sequence`, `first_sequence + 1`, ...
 
     `stream` is the stream's random id as 32 hexadecimal digits, `producer` the name of the process that opened it.
     `packed` is the batch as it came (`bus.codec`); it may begin with events before `first_sequence` that were known.
@@ -43,7 +43,7 @@ BATCH: Final = b"B"
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
-    """Producer to writer: who I am and which streams I have something of."""
+    """Producer to writer: its name and the streams it holds."""
 
     producer: str
     streams: Sequence[str]
@@ -71,7 +71,7 @@ class Rewind(msgspec.Struct, frozen=True, array_like=True, tag="rewind"):
 
 
 class Unknown(msgspec.Struct, frozen=True, array_like=True, tag="unknown"):
-    """Writer to producer: I have not heard a hello from you since I started."""
+    """Writer to producer: no hello came from it since the writer's start."""
 
 
 ToProducer = Welcome | Acknowledged | Rewind | Unknown
@@ -81,7 +81,7 @@ ToProducer = Welcome | Acknowledged | Rewind | Unknown
 
 
 class StreamProgress:
-    """How far one stream is appended, sent and acknowledged: `acknowledged <= sent <= appended`.
+    """Marks of one stream: `acknowledged <= sent <= appended`.
 
     Each is the number of the last event, 0 for none.
     """
@@ -116,7 +116,7 @@ class Sender:
 
     @property
     def streams(self) -> Sequence[str]:
-        """The ids to say hello with."""
+        """The stream ids of the hello."""
         return list(self._streams)
 
     @property
@@ -148,10 +148,10 @@ class Sender:
         self._credit = 0
 
     def welcomed(self, welcome: Welcome) -> None:
-        """Go on behind the writer's marks, within its credit.
+        """Continue behind the writer's marks, within its credit.
 
-        While the writer was away several hellos may have gone out: the first answer counts, to send everything again at
-        each of the others would be waste without end.
+        While the writer was away several hellos may have gone out: only the first answer counts, since sending
+        everything again after each would never end.
         """
         is_first = self._credit == 0
         self._credit = welcome.credit
@@ -161,13 +161,13 @@ class Sender:
                 self.rewound(stream, mark)
 
     def rewound(self, stream: str, last_taken: int) -> None:
-        """Send again from behind this number. It says nothing of a commit: what is taken can still be lost."""
+        """Send again from behind this number. This implies no commit: a received event can still be lost."""
         if progress := self._streams.get(stream):
             progress.sent = max(progress.acknowledged, min(progress.sent, last_taken))
 
     def acknowledged(self, stream: str, high_water_mark: int) -> None:
-        """The writer has committed up to the mark. A mark beyond what was appended is the writer's knowledge of a tail
-        that this outbox lost: it is never believed to be more than what is here.
+        """The writer has committed up to the mark. A mark beyond the last appended number belongs to a tail that this
+        outbox lost; it is capped at the last appended number.
         """
         progress = self._streams.get(stream)
         if progress is None:
@@ -189,7 +189,7 @@ class Sender:
         self._streams[stream].sent = last_sequence
 
     def finished(self) -> Sequence[str]:
-        """Earlier streams of which everything is committed; they are forgotten here with this call."""
+        """Earlier streams that are wholly committed; this call also forgets them."""
         *earlier, _current = self._streams.values()
         done = [progress.stream for progress in earlier if progress.acknowledged == progress.appended]
         for stream in done:
@@ -201,9 +201,9 @@ class Sender:
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """What to do with a batch: take it (less `skip` events at its front), drop it, or ask for an earlier one."""
+    """Decision on a batch: take it (less `skip` events at its front), drop it, or ask for an earlier one."""
 
-    verdict: Literal["take", "duplicate", "ahead"]
+    decision: Literal["take", "duplicate", "ahead"]
     skip: int = 0
 
 
@@ -216,8 +216,8 @@ class Receiver:
         self.duplicates = 0
 
     def greeted(self, high_water_marks: Mapping[str, int]) -> None:
-        """A producer said hello; these are its streams' marks in the database. What was admitted of them and is not
-        committed yet stays admitted.
+        """A producer sent a hello; these are its streams' marks in the database. Events admitted and not yet committed
+        stay admitted.
         """
         for stream, mark in high_water_marks.items():
             self._committed[stream] = mark
@@ -250,13 +250,13 @@ class Receiver:
         return self._committed[stream]
 
     def committed(self, stream: str, last_sequence: int) -> Acknowledged:
-        """A commit with the stream up to this number succeeded: tell the producer."""
+        """Record a successful commit up to this number; return the acknowledgement for the producer."""
         self._committed[stream] = last_sequence
         return Acknowledged(stream, last_sequence)
 
     def rolled_back(self, high_water_marks: Mapping[str, int]) -> Sequence[Rewind]:
-        """A commit failed or its outcome is unknown; these are the marks that the database has now. What was admitted
-        beyond them is forgotten and asked for again.
+        """A commit failed or its outcome is unknown; these are the database's marks now. Events admitted beyond them
+        are forgotten and requested again.
         """
         for stream, mark in high_water_marks.items():
             self._committed[stream] = self._admitted[stream] = mark

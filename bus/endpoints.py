@@ -1,4 +1,4 @@
-"""Where the four sockets are: files in one runtime directory that nobody but its owner may enter, or TCP addresses.
+"""Addresses of the four sockets: files in one runtime directory that only its owner may enter, or TCP addresses.
 
 TCP is for processes on several machines. It is always CURVE: an address that is no file carries where its keys are, and
 `bus.sockets` neither binds nor connects one without them.
@@ -15,7 +15,7 @@ import msgspec
 
 DIRECTORY_MODE: Final = 0o700
 IPC_PATH_BYTES_MAX: Final = 107  # unix(7): sun_path holds 108 bytes, the last one ends the name
-_SOCKET_NAMES: Final = ("ingest", "feed", "tap", "control")
+_SOCKET_NAMES: Final = ("ingest", "feed", "batch_feed", "control")
 _KEYS: Final = "keys"
 
 
@@ -24,7 +24,7 @@ class BusError(Exception):
 
 
 class TcpAddress(msgspec.Struct, frozen=True):
-    """A socket on the network, and the directory with the keys (`bus.keys`) of whoever binds or connects it."""
+    """A socket on the network, and the key directory (`bus.keys`) of the process that binds or connects it."""
 
     url: str
     keys_directory: str
@@ -35,7 +35,7 @@ class TcpAddress(msgspec.Struct, frozen=True):
 
 
 Address: TypeAlias = str | TcpAddress
-"""Where a socket is: a string is an `ipc://` address."""
+"""Address of a socket; a string is an `ipc://` address."""
 
 
 class TcpEndpoints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +47,7 @@ class TcpEndpoints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     ingest: str
     feed: str
-    tap: str
+    batch_feed: str
     control: str
 
     def __post_init__(self) -> None:
@@ -61,11 +61,11 @@ class TcpEndpoints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Endpoints:
-    """The addresses of the bus of one runtime directory, which is made if it is not there.
+    """The addresses of the bus for one runtime directory, which is created if absent.
 
     Args:
         runtime_directory: holds the sockets' files, and the keys.
-        tcp: where the sockets are instead, on the network.
+        tcp: the sockets' network addresses; None for files.
 
     Raises:
         BusError: the directory is not ours alone, is no directory, cannot be made, or has too long a name.
@@ -79,7 +79,7 @@ class Endpoints:
 
     @property
     def keys_directory(self) -> Path:
-        """Where the keys for TCP are; it need not be there."""
+        """The directory of the keys for TCP; it may be absent."""
         return self.runtime_directory / _KEYS
 
     @property
@@ -93,9 +93,9 @@ class Endpoints:
         return self._address("feed")
 
     @property
-    def tap(self) -> Address:
+    def batch_feed(self) -> Address:
         """Committed batches are published here, whole, for captures."""
-        return self._address("tap")
+        return self._address("batch_feed")
 
     @property
     def control(self) -> Address:

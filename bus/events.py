@@ -1,46 +1,51 @@
-"""Every fact that travels on the bus, in the past tense: one tagged union and its version. The public contract.
+"""All events of the bus, in the past tense: one tagged union and its version. The public contract.
 
 An event is *flat*: its fields are the columns of the table of its kind, in this order. Times are UTC nanoseconds
 (`_ns`); days are ISO dates of the exchange (`session_date`, "2026-11-18"); prices and volumes are doubles, exact for
 every price of up to 15 significant digits.
 
+A field whose type is a struct or a union of structs (`SelectionAdvanced.step`) is a *document*: its column is JSON text
+with the struct's tag as `kind` (see `observer.store.rows`).
+
 To change the schema, append a field with a default to the end of a struct or add a struct to `Event`, raise
-`SCHEMA_VERSION`, and add the migration. A reader takes older versions as they are: absent fields get their defaults.
-Fields are never removed, renamed or moved.
+`SCHEMA_VERSION`, put its digest beside it (a test says which), and add the migration of that number. A reader takes
+older versions as they are: absent fields get their defaults. Fields are never removed, renamed or moved.
 """
 
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 1
+"""Of the events and of the database: the migration that brings a database to it has the same number."""
+
+SCHEMA_DIGEST: Final = "bdc36af2cf01a1701be4a5fe47b7578b772351bc407a1668b532d877acad50cd"
+"""Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction"]
-TriggerKind = Literal["volume_surge", "trade_velocity", "volatility_spike", "manual", "market_cap"]
+TriggerKind = str
+"""A kind of trigger: those of `observer.selection.triggers.TRIGGERS`, and "market_cap" for filling free slots."""
+
 GapReason = Literal["volume_mismatch", "reconnect", "restart", "token_renewal", "moved"]
 RecoverySource = Literal["time_and_sales", "minute_bars"]
 ListingChange = Literal["new", "removed", "relisted", "changed"]
-FundChange = Literal["new", "removed", "relisted", "changed", "same"]
-FundJob = Literal["fund_list", "fund_values", "fund_ranges", "fund_measures"]
+EtfChange = Literal["new", "removed", "relisted", "changed", "same"]
+EtfJob = Literal["etf_list", "etf_values", "etf_ranges", "etf_measures"]
 Severity = Literal["info", "warning", "critical"]
-SelectionStep = Literal[
-    "began",
-    "wishes_kept",
-    "opened",
-    "taken_over",
-    "swept",
-    "held",
-    "listing",
-    "accounts_closed",
-    "pinned",
-    "unpinned",
-    "closed",
-]
-WatchStep = Literal["resumed", "started", "interrupted", "settled", "stopped"]
+DropReason = Literal["delisted", "halted", "upper_limit"]
+AssignReason = Literal["free_slot", "outranks", "pinned", "kept", "moved", "moved_home"]
+CloseReason = Literal["closed", "unfinished"]
+ReleaseReason = Literal[
+    "expired", "unpinned", "moved", "moved_home", "account_removed", "delisted", "halted", "upper_limit",
+    "closed", "unfinished",
+]  # fmt: skip
+OverflowReason = Literal["all_slots_hold_higher_scores", "not_above_threshold", "all_slots_pinned", "delisted"]
+PinWait = Literal["delisted", "halted", "upper_limit", "all_slots_pinned", "not_in_universe"]
+AllocationStrategy = Literal["round_robin", "priority"]
 
 
 class Fact(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What all events share: immutable, flat, encoded as an array that starts with the kind."""
+    """Base of all events: immutable, flat, encoded as an array that starts with the kind."""
 
 
 # --- the market ----------------------------------------------------------------------------------------------
@@ -69,10 +74,10 @@ class Trade(Fact, frozen=True, array_like=True, gc=False, tag="trade"):
 
 
 class OrderBook(Fact, frozen=True, array_like=True, gc=False, tag="order_book"):
-    """The ten best quotes of each side with the volume that stands there; prices are None where nobody quotes.
+    """The ten best quotes of each side with their volumes; a price is None where no quote stands.
 
-    The stream names no date: `session_date` is that of `receive_time_ns`. The expected price and volume are those of
-    the auction under way, None and 0 outside of one.
+    The stream carries no date: `session_date` is that of `receive_time_ns`. The expected price and volume are those of
+    the running auction, None and 0 outside an auction.
     """
 
     provider: str
@@ -128,7 +133,7 @@ class OrderBook(Fact, frozen=True, array_like=True, gc=False, tag="order_book"):
 
 
 class ExpectedPrice(Fact, frozen=True, array_like=True, gc=False, tag="expected_price"):
-    """What an auction under way would trade, and how much, if it ended now."""
+    """Price and volume that the running auction would trade if it ended now."""
 
     provider: str
     symbol: str
@@ -142,7 +147,7 @@ class ExpectedPrice(Fact, frozen=True, array_like=True, gc=False, tag="expected_
 
 
 class MarketStateChanged(Fact, frozen=True, array_like=True, gc=False, tag="market_state_changed"):
-    """The exchange told a symbol's state: halted or not and why, and its own codes for the rest, as they came."""
+    """The exchange reported a symbol's state: halted or not and why, and its own codes for the rest, as they came."""
 
     provider: str
     symbol: str
@@ -160,7 +165,7 @@ class MarketStateChanged(Fact, frozen=True, array_like=True, gc=False, tag="mark
 
 
 class NavObserved(Fact, frozen=True, array_like=True, gc=False, tag="nav_observed"):
-    """A fund's indicative net asset value per share, in won."""
+    """An ETF's indicative net asset value per share, in its currency."""
 
     provider: str
     symbol: str
@@ -221,8 +226,8 @@ class DailyBar(Fact, frozen=True, array_like=True, gc=False, tag="daily_bar"):
 
 
 class TradesConflated(Fact, frozen=True, array_like=True, gc=False, tag="trades_conflated"):
-    """What stands for the trades of a symbol in a span of time when there is no room to keep each: how many there were,
-    their volume, and their bar. `cumulative_volume` and `cumulative_trades` are the day's after the last of them.
+    """The trades of one symbol in a time span, conflated to a bar when there is no room to keep each: their number,
+    volume and OHLC. `cumulative_volume` and `cumulative_trades` are the day's values after the last of them.
     """
 
     provider: str
@@ -251,7 +256,7 @@ class SamplingChanged(Fact, frozen=True, array_like=True, gc=False, tag="samplin
 
 
 class MinuteBarRecovered(Fact, frozen=True, array_like=True, gc=False, tag="minute_bar_recovered"):
-    """A minute that stands in for the trades of a gap too long to be recovered one by one."""
+    """A minute bar that replaces the trades of a gap too long for recovery trade by trade."""
 
     provider: str
     symbol: str
@@ -269,17 +274,17 @@ class MinuteBarRecovered(Fact, frozen=True, array_like=True, gc=False, tag="minu
 
 
 class MasterFileChecked(Fact, frozen=True, array_like=True, gc=False, tag="master_file_checked"):
-    """One look at one exchange's master file and what came of it.
+    """One check of one exchange's master file, with its result.
 
-    `run` names the look, for its approval where it is held; `relisted` are counted in `changed` too; of so many
-    listings only the day's values are other ones (`revalued`). Size and digest are of the file's content, empty where
-    none was downloaded. Download and parse are machine seconds.
+    `run` identifies the check, for its approval if one is pending. `relisted` listings are counted in `changed` too; in
+    `revalued` listings only the day's values changed. Size and digest are of the file's content, empty without a
+    download. Download and parse times are machine seconds.
     """
 
     provider: str
     exchange: str
     checked_ns: int
-    verdict: Literal["unchanged", "updated", "held", "failed"]
+    outcome: Literal["unchanged", "updated", "pending", "failed"]
     reason: str
     size_bytes: int
     sha256: str
@@ -296,7 +301,7 @@ class MasterFileChecked(Fact, frozen=True, array_like=True, gc=False, tag="maste
 
 
 class MasterFileApproved(Fact, frozen=True, array_like=True, gc=False, tag="master_file_approved"):
-    """A person approved what a held run would change; the changes are stored together with this."""
+    """A person approved the changes of a pending run; they are stored in the same transaction as this event."""
 
     provider: str
     exchange: str
@@ -307,8 +312,8 @@ class MasterFileApproved(Fact, frozen=True, array_like=True, gc=False, tag="mast
 class ListingChanged(Fact, frozen=True, array_like=True, gc=False, tag="listing_changed"):
     """A listing appeared, vanished, came back or changed; the fields are its state after the change.
 
-    `previous` is a JSON object of what the changed fields were before. `security_type` (index, stock, fund, warrant)
-    and `etp_kind` are told abroad, `group` in Korea; what a source does not tell is empty.
+    `previous` is a JSON object with the changed fields' earlier values. Overseas master files give `security_type`
+    (index, stock, fund, warrant) and `etp_kind`, Korean ones `group`; a field that the source lacks is empty.
     """
 
     provider: str
@@ -320,7 +325,7 @@ class ListingChanged(Fact, frozen=True, array_like=True, gc=False, tag="listing_
     isin: str
     group: str
     base_price: float | None
-    market_cap_krw: float | None
+    market_cap: float | None
     listed_shares: float | None
     listed_on: str | None
     suspended: bool
@@ -329,7 +334,7 @@ class ListingChanged(Fact, frozen=True, array_like=True, gc=False, tag="listing_
     spac: bool
     changed_fields: str = ""
     english_name: str = ""
-    currency: str = "KRW"
+    currency: str = ""
     sector_code: str = ""
     security_type: str = ""
     realtime_symbol: str = ""
@@ -339,14 +344,14 @@ class ListingChanged(Fact, frozen=True, array_like=True, gc=False, tag="listing_
 
 
 class ListingValued(Fact, frozen=True, array_like=True, gc=False, tag="listing_valued"):
-    """The day's values of a listing in its master file are other ones than before; nothing else of it changed."""
+    """Only the day's values of a listing changed in its master file."""
 
     provider: str
     exchange: str
     symbol: str
     valued_ns: int
     base_price: float | None
-    market_cap_krw: float | None
+    market_cap: float | None
 
 
 class UniverseBuilt(Fact, frozen=True, array_like=True, gc=False, tag="universe_built"):
@@ -359,14 +364,14 @@ class UniverseBuilt(Fact, frozen=True, array_like=True, gc=False, tag="universe_
     built_ns: int
     symbols: int
     considered: int
-    minimum_close_krw: float
+    minimum_close: float
 
 
 class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe_member"):
     """One symbol of the day's universe with the history its triggers compare against, in shares of that morning.
 
-    `close_is_base`: no bar of the previous session is known, so `previous_close` is the exchange's base price as a
-    master file told it last, which may be a session old.
+    `close_is_base`: no bar of the previous session is known, so `previous_close` is the exchange's base price from the
+    latest master file, which may be one session old.
     """
 
     provider: str
@@ -376,7 +381,7 @@ class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe
     symbol: str
     name: str
     exchange: str
-    market_cap_krw: float
+    market_cap: float
     previous_close: float
     average_volume_20d: float | None
     average_true_range_14d: float | None
@@ -384,11 +389,12 @@ class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe
 
 
 class SharesAdjusted(Fact, frozen=True, array_like=True, gc=False, tag="shares_adjusted"):
-    """From this session on a share of the symbol is another than before: the exchange set `base_price` where the
-    session before had closed at `previous_close` (a split, a merger of shares, a rights issue). What earlier sessions
-    tell is as traded, and is brought to the new shares with these two.
+    """The exchange redefined a symbol's share from this session on (a split, a merger of shares, a rights issue): it
+    set `base_price` where the previous session closed at `previous_close`. Values of earlier sessions are stored as
+    traded; the ratio of the two prices converts them to the new shares.
 
-    `known_from` is the first session whose universe was built with it: whoever decided with an older one did not know.
+    `known_from` is the first session whose universe includes the adjustment. Decisions with an older universe do not
+    know it.
     """
 
     provider: str
@@ -399,20 +405,20 @@ class SharesAdjusted(Fact, frozen=True, array_like=True, gc=False, tag="shares_a
     previous_close: float
 
 
-# --- funds ---------------------------------------------------------------------------------------------------
+# --- ETFs ---------------------------------------------------------------------------------------------------
 
 
-class FundListed(Fact, frozen=True, array_like=True, gc=False, tag="fund_listed"):
-    """One exchange-traded fund of a day's list, and how it differs from the list before; one that left is told once.
+class EtfListed(Fact, frozen=True, array_like=True, gc=False, tag="etf_listed"):
+    """One ETF of a day's list, and how it differs from the list before; one that left is reported once.
 
-    None is "no source tells". `leverage` is the multiple of the index's return that is aimed at (2, 1, -1 ...), rates
-    are percent a year, texts are the sources' own. `sources` says where each field is from: "name=kis_master,...".
+    None: no source gives the value. `leverage` is the targeted multiple of the index's return (2, 1, -1 ...), rates are
+    percent a year, texts are the sources' own. `sources` gives the source of each field: "name=kis_master,...".
     """
 
     session_date: str
     listed_ns: int
     symbol: str
-    change: FundChange
+    change: EtfChange
     name: str
     group: str
     isin: str | None
@@ -434,11 +440,11 @@ class FundListed(Fact, frozen=True, array_like=True, gc=False, tag="fund_listed"
     sources: str
 
 
-class FundValued(Fact, frozen=True, array_like=True, gc=False, tag="fund_valued"):
-    """What a fund is worth: `aum_krw` is price times listed shares, `net_assets_krw` what the broker states.
+class EtfValued(Fact, frozen=True, array_like=True, gc=False, tag="etf_valued"):
+    """An ETF's value: `aum` is price times listed shares, `net_assets` the broker's figure.
 
-    `premium_percent` is how far the price is from the net asset value (괴리율), `stated_tracking_error_percent` what
-    the broker states as 추적오차율.
+    `premium_percent` is the deviation of price from net asset value (괴리율), `stated_tracking_error_percent` is the
+    broker's 추적오차율.
     """
 
     provider: str
@@ -449,14 +455,14 @@ class FundValued(Fact, frozen=True, array_like=True, gc=False, tag="fund_valued"
     nav: float | None
     premium_percent: float | None
     listed_shares: float | None
-    aum_krw: float | None
-    net_assets_krw: float | None
+    aum: float | None
+    net_assets: float | None
     stated_tracking_error_percent: float | None
     component_count: int | None
 
 
-class FundNavDay(Fact, frozen=True, array_like=True, gc=False, tag="fund_nav_day"):
-    """A fund's close and net asset value per share on one day, and its index's close where the source has it."""
+class EtfNavDay(Fact, frozen=True, array_like=True, gc=False, tag="etf_nav_day"):
+    """An ETF's close and net asset value per share on one day, and its index's close where the source has it."""
 
     provider: str
     symbol: str
@@ -469,9 +475,11 @@ class FundNavDay(Fact, frozen=True, array_like=True, gc=False, tag="fund_nav_day
     index_close: float | None
 
 
-class FundMeasured(Fact, frozen=True, array_like=True, gc=False, tag="fund_measured"):
-    """Over a fund's last 20, 60, 120 and 250 sessions: its mean premium (괴리율), and its tracking error (추적오차),
-    the deviation a year of its NAV's returns from what they aim at. None where fewer are known, or no index.
+class EtfMeasured(Fact, frozen=True, array_like=True, gc=False, tag="etf_measured"):
+    """An ETF's mean premium (괴리율) and tracking error (추적오차) over its last 20, 60, 120 and 250 sessions.
+
+    The tracking error is the annualised deviation of the NAV's returns from their target. None with fewer sessions, or
+    without an index.
     """
 
     symbol: str
@@ -488,8 +496,8 @@ class FundMeasured(Fact, frozen=True, array_like=True, gc=False, tag="fund_measu
     tracking_error_250d_percent: float | None
 
 
-class FundRangeFound(Fact, frozen=True, array_like=True, gc=False, tag="fund_range_found"):
-    """A fund's highest and lowest close of the 52 weeks up to a day, out of so many closes that are stored."""
+class EtfRangeFound(Fact, frozen=True, array_like=True, gc=False, tag="etf_range_found"):
+    """An ETF's highest and lowest close of the 52 weeks up to a day, and the number of stored closes they are from."""
 
     symbol: str
     session_date: str
@@ -499,10 +507,10 @@ class FundRangeFound(Fact, frozen=True, array_like=True, gc=False, tag="fund_ran
     lowest_close_52w: float
 
 
-class FundJobEnded(Fact, frozen=True, array_like=True, gc=False, tag="fund_job_ended"):
-    """A job about funds was done: for how many it asked, how many got an answer, and from where."""
+class EtfJobEnded(Fact, frozen=True, array_like=True, gc=False, tag="etf_job_ended"):
+    """An ETF job ended: the number of ETFs requested and answered, and the source."""
 
-    job: FundJob
+    job: EtfJob
     session_date: str
     started_ns: int
     ended_ns: int
@@ -517,7 +525,7 @@ class FundJobEnded(Fact, frozen=True, array_like=True, gc=False, tag="fund_job_e
 
 
 class ContextSynced(Fact, frozen=True, array_like=True, gc=False, tag="context_synced"):
-    """Track B took over what Track A saw before it started; degraded when there was nothing to take.
+    """Track B loaded Track A's snapshots from before its start; degraded when there were none.
 
     The thresholds are the averages times 1.5 (requirement 004, Baseline metrics).
     """
@@ -534,10 +542,10 @@ class ContextSynced(Fact, frozen=True, array_like=True, gc=False, tag="context_s
 
 
 class TriggerFired(Fact, frozen=True, array_like=True, gc=False, tag="trigger_fired"):
-    """A condition held for a symbol: `measure` was at least `threshold`, against `reference`.
+    """A trigger condition held for a symbol: `measure` was at least `threshold`, relative to `reference`.
 
-    `severity` names the highest level that was reached (mild, moderate, severe) where the kind has levels, `basis` what
-    the reference is where there are several (the average day, or the average until this time of day).
+    `severity` is the highest level reached (mild, moderate, severe) for kinds with levels. `basis` names the reference
+    for kinds with several (the average day, or the average until this time of day).
     """
 
     symbol: str
@@ -554,30 +562,30 @@ class TriggerFired(Fact, frozen=True, array_like=True, gc=False, tag="trigger_fi
 
 
 class SlotAssigned(Fact, frozen=True, array_like=True, gc=False, tag="slot_assigned"):
-    """A symbol got a place; `replaced` is the symbol that had to leave it, None for a free place."""
+    """A symbol got a slot; `replaced` is the symbol that lost it, None for a free slot."""
 
     slot: str
     symbol: str
     assigned_ns: int
     trigger: TriggerKind
     score: float
-    reason: str
+    reason: AssignReason
     replaced: str | None
 
 
 class SlotReleased(Fact, frozen=True, array_like=True, gc=False, tag="slot_released"):
-    """A symbol lost its place."""
+    """A symbol lost its slot."""
 
     slot: str
     symbol: str
     released_ns: int
     score: float
-    reason: str
+    reason: ReleaseReason
 
 
 class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_overflowed"):
-    """A triggered symbol got no place. `lowest_score` is the lowest of those who could be replaced, 0 for none;
-    `places` is how many there are in all (0: not told).
+    """A triggered symbol got no slot. `lowest_score` is the lowest score among replaceable symbols, 0 for none; `slots`
+    is the number of all slots (0: not reported).
     """
 
     symbol: str
@@ -586,14 +594,14 @@ class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_ove
     strength: float
     score: float
     lowest_score: float
-    reason: str
+    reason: OverflowReason
     measure: float = 0.0
-    market_cap_krw: float = 0.0
-    places: int = 0
+    market_cap: float = 0.0
+    slots: int = 0
 
 
 class ChurnGuardChanged(Fact, frozen=True, array_like=True, gc=False, tag="churn_guard_changed"):
-    """Places began to change hands too often, or do so no more; `threshold` is the factor from now on."""
+    """The churn guard engaged or disengaged; `threshold` is the replacement factor from now on."""
 
     changed_ns: int
     engaged: bool
@@ -601,24 +609,135 @@ class ChurnGuardChanged(Fact, frozen=True, array_like=True, gc=False, tag="churn
     threshold: float
 
 
-class SelectionAdvanced(Fact, frozen=True, array_like=True, gc=False, tag="selection_advanced"):
-    """Who has a place was thought over, at this moment and in this place of the stream, whether anything came of it or
-    not; what came of it stands in front of this. With these a replay makes the same decisions.
+class Document(msgspec.Struct, frozen=True, gc=False, tag_field="kind"):
+    """Part of an event, stored as one JSON text."""
 
-    `snapshots` is how many of Track A were taken in first: those of sweep `sweep`, or all until then ("began").
-    `detail` is the universe's session and when it was built ("began"; ", unusual hours" if it is a day of those), when
-    the sweep began and ended ("swept"), what became of `symbol` ("listing"), the accounts that cannot stream, with
-    commas ("accounts_closed"), why a wish has no place ("pinned"; "refused": it is none), or why the places were
-    released ("closed"; "unfinished": nobody saw the end of the stream).
+
+class AccountSlots(Document, frozen=True, gc=False, tag=False):
+    """Number of symbols that an account can stream."""
+
+    account: str
+    slots: int
+
+
+class DayBegan(Document, frozen=True, tag="began"):
+    """A process begins the day: the inputs of its decisions, apart from the events that follow.
+
+    `universe` is the session of its universe ("" for none), `built_ns` the time when that was built, and `snapshots`
+    the number of the day's snapshots loaded first. `settings` are the selection's, in the form of their file;
+    `accounts` are in the order of use. `settings_digest` covers settings, accounts, strategy and interval
+    (`observer.selection.settings.DaySettings`).
+    """
+
+    universe: str
+    built_ns: int | None
+    has_usual_hours: bool
+    knows_earlier_days: bool
+    snapshots: int
+    settings_digest: str
+    settings: dict[str, Any]
+    accounts: tuple[AccountSlots, ...]
+    allocation_strategy: AllocationStrategy
+    sweep_interval_s: float
+
+
+class KeptPin(Document, frozen=True, gc=False, tag=False):
+    """A pin of an earlier day; the reason why its symbol has no slot, None if it has one."""
+
+    symbol: str
+    waits_for: PinWait | None
+
+
+class PinsKept(Document, frozen=True, tag="pins_kept"):
+    """Pins of earlier days that remain valid, in the order of their requests."""
+
+    pins: tuple[KeptPin, ...]
+
+
+class SlotsOpened(Document, frozen=True, gc=False, tag="opened"):
+    """The first slots of the day go to the opening's movers."""
+
+
+class SlotsResumed(Document, frozen=True, gc=False, tag="resumed"):
+    """A process continues with the slots of an earlier process of this day."""
+
+
+class UniverseEvaluated(Document, frozen=True, gc=False, tag="universe_evaluated"):
+    """All symbols are evaluated after a sweep, with `snapshots` snapshots of it, received in [started, completed]."""
+
+    sweep: int
+    started_ns: int
+    completed_ns: int
+    snapshots: int
+
+
+class SlotsEvaluated(Document, frozen=True, gc=False, tag="slots_evaluated"):
+    """The symbols with slots are evaluated."""
+
+
+class ListingApplied(Document, frozen=True, gc=False, tag="listing"):
+    """A master file's current data of a symbol in the universe."""
+
+    symbol: str
+    delisted: bool
+    suspended: bool
+
+
+class AccountsClosed(Document, frozen=True, tag="accounts_closed"):
+    """From now on exactly these accounts cannot stream."""
+
+    accounts: tuple[str, ...]
+
+
+class Pinned(Document, frozen=True, gc=False, tag="pinned"):
+    """A symbol is pinned; `waits_for` is the reason why it has no slot yet, None if it has one."""
+
+    symbol: str
+    waits_for: PinWait | None = None
+
+
+class PinRefused(Document, frozen=True, gc=False, tag="pin_refused"):
+    """A pin request was refused; the symbol is not pinned."""
+
+    symbol: str
+
+
+class Unpinned(Document, frozen=True, gc=False, tag="unpinned"):
+    """A symbol is unpinned."""
+
+    symbol: str
+
+
+class SlotsClosed(Document, frozen=True, gc=False, tag="closed"):
+    """All slots are released: the day is over ("unfinished": no process was running at its end)."""
+
+    reason: CloseReason
+
+
+SelectionStep = (
+    DayBegan
+    | PinsKept
+    | SlotsOpened
+    | SlotsResumed
+    | UniverseEvaluated
+    | SlotsEvaluated
+    | ListingApplied
+    | AccountsClosed
+    | Pinned
+    | PinRefused
+    | Unpinned
+    | SlotsClosed
+)
+
+
+class SelectionAdvanced(Fact, frozen=True, array_like=True, gc=False, tag="selection_advanced"):
+    """One step of the selection, with its time and position in the event stream. Its decisions, if any, precede it in
+    the stream. A replay of the steps makes the same decisions.
     """
 
     session_date: str
     advanced_ns: int
     step: SelectionStep
-    symbol: str
-    sweep: int
-    snapshots: int
-    detail: str
 
 
 # --- what we missed ------------------------------------------------------------------------------------------
@@ -626,8 +745,8 @@ class SelectionAdvanced(Fact, frozen=True, array_like=True, gc=False, tag="selec
 
 class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detected"):
     """Trades of a slotted symbol are missing: those with a cumulative volume above `after_volume` and below
-    `before_volume`, which is the cumulative volume before the first trade seen again. Exactly `missing_volume` shares
-    in `missing_trades` trades (None where the counts are unknown).
+    `before_volume`, the cumulative volume before the next streamed trade. `missing_volume` is exact in shares,
+    `missing_trades` in trades (None where the counts are unknown).
     """
 
     gap_id: str
@@ -644,28 +763,65 @@ class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detecte
     reason: GapReason
 
 
-class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_changed"):
-    """From here on in the stream of events nothing of a symbol may be missing, or that is over, or expected to break.
-    Whenever the broker acknowledges a registration it is "started", and "interrupted" when that is lost.
+class Reached(Document, frozen=True, gc=False, tag=False):
+    """A symbol is accounted for up to here: the day's volume, its number of trades if known, and the time."""
 
-    The volume, count and time are how far the symbol was accounted for: by an earlier process ("resumed"), before it
-    was watched ("started"), by the exchange itself ("settled"); None where nothing is known. `reason` is that of the
-    next gap ("interrupted"), or "asked": the broker told the volume when the symbol was watched already ("started").
+    cumulative_volume: float
+    cumulative_trades: int | None
+    exchange_time_ns: int
+
+
+class WatchResumed(Document, frozen=True, gc=False, tag="resumed"):
+    """The account of an earlier process is resumed from here."""
+
+    reached: Reached
+
+
+class WatchStarted(Document, frozen=True, gc=False, tag="started"):
+    """The broker acknowledged a subscription; `known` is the symbol's volume before it, if known."""
+
+    known: Reached | None = None
+
+
+class WatchLearned(Document, frozen=True, gc=False, tag="learned"):
+    """The broker returned the day's volume of a symbol that is already watched."""
+
+    known: Reached
+
+
+class WatchInterrupted(Document, frozen=True, gc=False, tag="interrupted"):
+    """The subscription is lost for now; the next gap carries `reason`."""
+
+    reason: GapReason
+
+
+class WatchSettled(Document, frozen=True, gc=False, tag="settled"):
+    """The exchange's own volume accounts for the symbol; its watch ends."""
+
+    reached: Reached
+
+
+class WatchStopped(Document, frozen=True, gc=False, tag="stopped"):
+    """The symbol's watch ends."""
+
+
+WatchChange = WatchResumed | WatchStarted | WatchLearned | WatchInterrupted | WatchSettled | WatchStopped
+
+
+class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_changed"):
+    """A symbol's watch starts, is interrupted or ends at this position of the event stream. While it is watched, no
+    trade may be missing.
     """
 
     provider: str
     symbol: str
     session_date: str
     changed_ns: int
-    step: WatchStep
-    reason: str
-    cumulative_volume: float | None
-    cumulative_trades: int | None
-    exchange_time_ns: int | None
+    change: WatchChange
 
 
 class GapRecovered(Fact, frozen=True, array_like=True, gc=False, tag="gap_recovered"):
-    """A gap was filled. `complete` says that what came back adds up to what was missing, to the share."""
+    """A gap was filled. `complete`: the recovered volume equals the missing volume, to the share."""
 
     gap_id: str
     symbol: str
@@ -685,11 +841,11 @@ class GapUnrecoverable(Fact, frozen=True, array_like=True, gc=False, tag="gap_un
     reason: str
 
 
-class BooksChecked(Fact, frozen=True, array_like=True, gc=False, tag="books_checked"):
-    """One unbroken time of a symbol in the stream, and whether its books balance.
+class ReconciliationResult(Fact, frozen=True, array_like=True, gc=False, tag="reconciliation_result"):
+    """Reconciliation of one uninterrupted streaming interval of a symbol.
 
     `after_volume` is the exchange's cumulative volume before the first trade of the interval, `before_volume` that
-    after the last. `difference` is what of it was neither streamed nor recovered; 0 means balanced to the share.
+    after the last. `difference` is the volume neither streamed nor recovered; 0 means balanced to the share.
     """
 
     provider: str
@@ -706,17 +862,17 @@ class BooksChecked(Fact, frozen=True, array_like=True, gc=False, tag="books_chec
 
 
 class QualityJudged(Fact, frozen=True, array_like=True, gc=False, tag="quality_judged"):
-    """How complete a symbol's trades of one day are, over the times in which it was to be streamed.
+    """How complete a symbol's trades of one day are, over the times in which it had a slot.
 
-    *complete*: every trade was streamed; *recovered*: what was missing was filled trade by trade; *degraded*: part of
-    it is known as minute bars or conflated only, or not at all; *missing*: nothing was streamed though it had a place.
+    *complete*: every trade was streamed; *recovered*: recovery filled every gap trade by trade; *degraded*: some trades
+    are known as minute bars or conflated only, or not at all; *missing*: nothing was streamed although it had a slot.
     """
 
     provider: str
     symbol: str
     session_date: str
     judged_ns: int
-    verdict: Literal["complete", "recovered", "degraded", "missing"]
+    quality: Literal["complete", "recovered", "degraded", "missing"]
     detail: str
     seconds: float
     streamed_trades: int
@@ -729,8 +885,8 @@ class QualityJudged(Fact, frozen=True, array_like=True, gc=False, tag="quality_j
 
 
 class ConnectionChanged(Fact, frozen=True, array_like=True, gc=False, tag="connection_changed"):
-    """A stream connection came up, was lost, was refused, or is suspended: after too many attempts in an hour it is
-    tried on a slow beat only, and nothing is streamed from here on to the next "connected".
+    """A market data stream's connection came up, was lost, was refused, or is suspended. Suspended: after too many
+    attempts in an hour only a slow retry goes on, and nothing is streamed until the next "connected".
     """
 
     provider: str
@@ -738,14 +894,16 @@ class ConnectionChanged(Fact, frozen=True, array_like=True, gc=False, tag="conne
     changed_ns: int
     state: Literal["connected", "lost", "refused", "closed", "suspended"]
     reason: str
-    registrations: int
+    subscriptions: int
 
 
 # --- with whose keys, when, and who runs ---------------------------------------------------------------------
 
 
 class TokenRenewed(Fact, frozen=True, array_like=True, gc=False, tag="token_renewed"):
-    """An access token was issued, or could not be: then the old one stays in use. Never carries the token."""
+    """An access token was issued, or its issue failed: then the old one stays in use. The event never carries the
+    token.
+    """
 
     provider: str
     account: str
@@ -757,8 +915,8 @@ class TokenRenewed(Fact, frozen=True, array_like=True, gc=False, tag="token_rene
 
 
 class AccountChecked(Fact, frozen=True, array_like=True, gc=False, tag="account_checked"):
-    """The health of an account: has it a valid token, does a REST call get through, is its stream up (None: nobody
-    should stream now, or nobody knows), and how many of its places are taken.
+    """The health of an account: whether its token is valid, whether a REST call succeeds, whether its market data
+    stream is up (None while not streaming, or unknown), and its number of used slots.
     """
 
     provider: str
@@ -773,7 +931,7 @@ class AccountChecked(Fact, frozen=True, array_like=True, gc=False, tag="account_
 
 
 class PhaseChanged(Fact, frozen=True, array_like=True, gc=False, tag="phase_changed"):
-    """The day went into another phase (requirement 004, OperationScheduler)."""
+    """The day entered another phase (requirement 004, OperationScheduler)."""
 
     session_date: str
     changed_ns: int
@@ -793,7 +951,7 @@ class ProcessChanged(Fact, frozen=True, array_like=True, gc=False, tag="process_
 
 
 class AlertRaised(Fact, frozen=True, array_like=True, gc=False, tag="alert_raised"):
-    """Something a person should know."""
+    """An alert for the operator."""
 
     raised_ns: int
     severity: Severity
@@ -811,10 +969,10 @@ class BackupCompleted(Fact, frozen=True, array_like=True, gc=False, tag="backup_
 
 
 class SectorAssigned(Fact, frozen=True, array_like=True, gc=False, tag="sector_assigned"):
-    """What is known of a stock's sector now; it takes the place of what was known before.
+    """A stock's sector; it replaces the earlier assignment.
 
-    `sector` is one of the eleven of GICS by its standard name; None: it was looked up, and nobody knows. `source` said
-    it in its own word (`said`), and such a word of that source is right in a share of `confidence`.
+    `sector` is one of the eleven GICS sectors by its standard name; None: looked up without a result. `source` gave its
+    own term (`said`); `confidence` is the share of this source's answers with that term that are right.
     """
 
     region: str
@@ -829,10 +987,11 @@ class SectorAssigned(Fact, frozen=True, array_like=True, gc=False, tag="sector_a
 
 
 class EnrichmentCompleted(Fact, frozen=True, array_like=True, gc=False, tag="enrichment_completed"):
-    """One region's stocks were given their sectors, as far as that went.
+    """The sector look-up of one region's stocks ended.
 
-    Of its `securities` so many were `fresh` and left alone, so many were answered by each source, `unsure` ones among
-    them; `unknown` to all; and `unanswered`, because a source failed (`detail`): the next run asks again.
+    Counts of `securities`: `fresh` ones were left alone, each source answered its share, `unsure` answers are included
+    in those; `unknown` to every source; `unanswered` because a source failed (`detail`), so that the next run asks
+    again.
     """
 
     region: str
@@ -852,7 +1011,7 @@ class EnrichmentCompleted(Fact, frozen=True, array_like=True, gc=False, tag="enr
 
 
 class InputQuarantined(Fact, frozen=True, array_like=True, gc=False, tag="input_quarantined"):
-    """Something from outside that could not be read, kept as it came."""
+    """An external input that could not be read, stored unchanged."""
 
     source: str
     quarantined_ns: int
@@ -885,7 +1044,7 @@ Event = (
     | GapDetected
     | GapRecovered
     | GapUnrecoverable
-    | BooksChecked
+    | ReconciliationResult
     | QualityJudged
     | ConnectionChanged
     | TokenRenewed
@@ -897,12 +1056,12 @@ Event = (
     | SectorAssigned
     | EnrichmentCompleted
     | InputQuarantined
-    | FundListed
-    | FundValued
-    | FundNavDay
-    | FundMeasured
-    | FundRangeFound
-    | FundJobEnded
+    | EtfListed
+    | EtfValued
+    | EtfNavDay
+    | EtfMeasured
+    | EtfRangeFound
+    | EtfJobEnded
     | MasterFileApproved
     | ListingValued
     | SelectionAdvanced
@@ -914,12 +1073,18 @@ EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)
 
 
 def kind_of(event_type: type[Fact]) -> str:
-    """The name under which events of this type travel, and that begins their topic on the feed."""
+    """The kind of this event type, which is also the start of its topic on the feed."""
     return str(event_type.__struct_config__.tag)
 
 
+def is_document(annotation: object) -> bool:
+    """Whether a field of this type is a document: a struct, or a union of structs."""
+    alternatives = get_args(annotation) or (annotation,)
+    return any(isinstance(each, type) and issubclass(each, Document) for each in alternatives)
+
+
 class Poison(msgspec.Struct, frozen=True):
-    """An event that could not be decoded: its bytes and why. It takes its number in the stream like any other."""
+    """An event that could not be decoded: its bytes and the error. It has its sequence number like any other."""
 
     content: bytes
     reason: str

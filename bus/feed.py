@@ -1,9 +1,8 @@
-"""Committed facts, for whoever wants to know: PUB on the writer's side, SUB on the other.
+"""The feed of committed events: PUB on the writer's side, SUB on the reader's.
 
-A message is [topic, number, event]: the topic is "kind.symbol" ("kind." for facts without a symbol); the number counts
-the events of that kind that were put on the feed, so that a subscriber of a whole kind sees when it missed some. The
-feed never blocks the writer and may lose what a subscriber is too slow for: the database is the truth, the feed a
-quick word of it. What nobody asked for is not even encoded.
+A message is [topic, number, event]. The topic is "kind.symbol" ("kind." for events without a symbol). The number counts
+the events of that kind on the feed, so that a subscriber of a whole kind detects losses. The feed never blocks the
+writer and may lose events for a slow subscriber; the database is complete. Events without a subscriber are not encoded.
 """
 
 import struct
@@ -20,7 +19,7 @@ from bus.endpoints import Address
 from bus.events import EVENT_TYPES, Event, Fact, Poison, kind_of
 from bus.sockets import bind, connect
 
-MESSAGES_MAX: Final = 100_000  # what may wait for one slow subscriber before it starts to miss events
+MESSAGES_MAX: Final = 100_000  # queue limit for one slow subscriber before it starts to miss events
 _NUMBER: Final = struct.Struct("<Q")
 _KINDS: Final = {event_type: kind_of(event_type).encode() + b"." for event_type in EVENT_TYPES}
 
@@ -38,8 +37,8 @@ class FeedPublisher:
         self._numbers: dict[type[Fact], int] = dict.fromkeys(_KINDS, 0)
 
     def publish(self, batches: Iterable[Delivered]) -> None:
-        """Put the events on the feed that somebody subscribed to."""
-        self._hear_subscriptions()
+        """Publish the events that have a subscriber."""
+        self._receive_subscriptions()
         if not any(self._wanted.values()):
             return
         for batch in batches:
@@ -53,7 +52,7 @@ class FeedPublisher:
         topic = _KINDS[event_type] + getattr(event, "symbol", "").encode()
         self._socket.send_multipart([topic, _NUMBER.pack(self._numbers[event_type]), encode_event(event)])
 
-    def _hear_subscriptions(self) -> None:
+    def _receive_subscriptions(self) -> None:
         changed = False
         while self._socket.poll(0):
             message = self._socket.recv()
@@ -65,7 +64,7 @@ class FeedPublisher:
                 self._wanted[event_type] = any(p.startswith(kind) or kind.startswith(p) for p in prefixes)
 
     def close(self) -> None:
-        """Close the socket; what waits for slow subscribers is dropped."""
+        """Close the socket; messages queued for slow subscribers are dropped."""
         self._socket.close()
 
 
@@ -100,7 +99,7 @@ class FeedSubscriber:
             yield event
 
     def _count_missed(self, kind: bytes, number: int) -> None:
-        """A smaller number means that the writer was started anew; what was lost with the old one is not known here."""
+        """Add to `missed`. A smaller number means that the writer restarted; losses of the old one are unknown here."""
         last_number = self._last_numbers.get(kind, number - 1)
         self.missed += max(0, number - last_number - 1)
         self._last_numbers[kind] = number

@@ -1,8 +1,7 @@
 """The writer's end of the ingest socket: receive, drop what is known, commit in groups, acknowledge, pass on.
 
-One thread runs it, so that a slow disk never stops the process's heartbeat. A group is whatever has arrived while the
-last one was being committed, up to a limit: when idle an event is committed at once, under load a commit carries
-thousands.
+One thread runs it, so that a slow disk never stops the process's heartbeat. A group is everything that arrived during
+the last commit, up to a limit: when idle an event is committed at once, under load a commit carries thousands.
 """
 
 import logging
@@ -33,7 +32,7 @@ _hello_decoder: Final = msgspec.msgpack.Decoder(Hello)
 
 
 class Sink(Protocol):
-    """Where committed events go. What it raises of `Ingest`'s `retry_on` means: nothing is known, ask again later."""
+    """Where committed events go. An error of `Ingest`'s `retry_on` means: the outcome is unknown, ask again later."""
 
     def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
         """The last committed number of each stream; 0 for one that is not known."""
@@ -54,8 +53,8 @@ class Ingest:
     Args:
         address: where producers connect.
         sink: the database.
-        on_committed: told of each group after its commit and acknowledgement (the feed), and while idle, some twenty
-            times a second, of an empty one: so the feed hears who subscribes.
+        on_committed: called with each group after its commit and acknowledgement (the feed); while idle, called with
+            an empty group some twenty times a second, so that the feed reads new subscriptions.
         retry_on: the errors of the sink that pass.
     """
 
@@ -92,7 +91,7 @@ class Ingest:
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set, take one last group of what is waiting then, and close the socket.
 
-        Who sends on gets no answer any more and keeps its events.
+        Later senders get no answer and keep their events.
         """
         try:
             while not stopping.is_set():
@@ -146,10 +145,10 @@ class Ingest:
 
     def _admit(self, route: bytes, batch: Batch, packed: bytes) -> int:
         admission = self._receiver.admit(batch.stream, batch.first_sequence, batch.count)
-        if admission.verdict == "ahead":
+        if admission.decision == "ahead":
             self._send(route, Rewind(batch.stream, self._receiver.admitted_mark(batch.stream)))
-        if admission.verdict != "take":
-            self._duplicates[batch.stream] += batch.count if admission.verdict == "duplicate" else 0
+        if admission.decision != "take":
+            self._duplicates[batch.stream] += batch.count if admission.decision == "duplicate" else 0
             return 0
         self._duplicates[batch.stream] += admission.skip
         events = decode_events(batch)[admission.skip :]
@@ -193,7 +192,9 @@ class Ingest:
         self._on_committed(group)
 
     def _note_duplicates(self) -> None:
-        """After the commit, so that the stream is known; what cannot be noted now is noted with the next."""
+        """Report duplicates after the commit, once the stream is known; those of a failed attempt go with the next
+        report.
+        """
         for stream, count in [item for item in self._duplicates.items() if item[1]]:
             try:
                 self._sink.note_duplicates(stream, count)
@@ -203,8 +204,8 @@ class Ingest:
                 del self._duplicates[stream]
 
     def _roll_back(self, group: Sequence[Delivered], stopping: threading.Event) -> None:
-        """Ask the database where it stands until it answers, and the producers to go on from there. A group that it
-        has all the same (the connection was lost in the commit) is passed on like any other.
+        """Read the marks from the database until it answers, and let the producers continue from them. A group that was
+        committed nevertheless (the connection was lost during the commit) is passed on like any other.
         """
         ends = _last_sequences(group)
         while not stopping.wait(_RETRY_S):
@@ -219,7 +220,7 @@ class Ingest:
             return
 
     def _send(self, route: bytes, message: ToProducer) -> None:
-        """To a producer that is gone the socket drops it: the next one to open that outbox says hello."""
+        """Send a message; the socket drops it for a producer that is gone, whose successor says hello."""
         self._socket.send_multipart([route, _encoder.encode(message)])
 
 

@@ -5,9 +5,9 @@ A journal is a file of records that is only ever appended to:
     head    b"OBSJRNL1", u32 length and u32 CRC-32 of the label, the label (text chosen by the owner)
     record  u32 length, u32 CRC-32 of the payload, the payload
 
-A payload is never empty: zeros, which a power cut can leave at the end of a file, are no records.
-A record is written with one system call. A process killed in the middle of it leaves a torn tail, which readers stop at
-and owners cut off: every record before it is whole. All numbers are little endian.
+A payload is never empty: zeros, which a power cut can leave at the end of a file, are no records. A record is written
+with one system call. A process killed during it leaves a torn tail; readers stop there and owners cut it off: every
+record before it is whole. All numbers are little endian.
 """
 
 import os
@@ -75,7 +75,7 @@ class JournalWriter:
             RecordTooLargeError: it has more than `RECORD_BYTES_MAX`; the file is as it was before.
             OSError: the disk refused; the file is as it was before.
         """
-        assert payload, "an empty record could not be told from zeros"
+        assert payload, "an empty record looks like zeros"
         if len(payload) > RECORD_BYTES_MAX:
             raise RecordTooLargeError(f"a record of {len(payload):,} bytes is beyond {RECORD_BYTES_MAX:,}")
         self._append(_frame(payload))
@@ -92,7 +92,7 @@ class JournalWriter:
         self._size_bytes += len(data)
 
     def sync(self) -> None:
-        """Make what was appended survive the machine's death too."""
+        """Sync to the disk, so that appended records survive the machine's failure."""
         os.fsync(self._descriptor)
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class JournalReader:
 
     @property
     def offset(self) -> int:
-        """Where the next record begins."""
+        """Offset of the next record."""
         return self._offset
 
     def seek(self, end_offset: int) -> None:
@@ -154,7 +154,7 @@ class JournalReader:
 
 
 def cut_torn_tail(path: Path) -> int:
-    """Cut a journal at the end of its last whole record, and say how many bytes went.
+    """Cut a journal at the end of its last whole record; return the number of bytes removed.
 
     Raises:
         JournalError: not even its head is whole.

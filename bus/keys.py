@@ -20,7 +20,7 @@ from zmq.utils import z85
 from bus.endpoints import BusError
 
 MAKE_COMMAND: Final = "observer keys make"
-KEY_BYTES: Final = 32  # of one half, before Z85 makes 40 characters of it
+KEY_BYTES: Final = 32  # of one half; 40 characters in Z85
 _SECRET_MODE: Final = 0o600
 _CLIENT_NAMES: Final = ("server.public", "client.public", "client.secret")
 _REMEDY: Final = f"make them with `{MAKE_COMMAND}` where the servers run; other machines get copies"
@@ -29,7 +29,7 @@ Role = Literal["server", "client"]
 
 
 class MissingBusKeysError(BusError):
-    """TCP needs keys, and they are not there, or not only ours, or no keys."""
+    """TCP needs keys, and they are absent, malformed, or accessible to other users."""
 
 
 class KeyPair(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class KeyPair(msgspec.Struct, frozen=True):
 
 
 def make_keys(directory: Path) -> None:
-    """New pairs in a directory that is not there yet; all of them or nothing.
+    """Create new key pairs in a new directory, all of them or none.
 
     Raises:
         BusError: it is there already, or cannot be made.
@@ -62,7 +62,9 @@ def make_keys(directory: Path) -> None:
             made.rename(directory)  # refused by the system when there is a directory with anything in it
     except OSError as error:
         if directory.exists():
-            raise BusError(f"{directory} is there already: move it away first; its keys then admit nobody") from error
+            raise BusError(
+                f"{directory} is there already: move it away first; then its keys admit no client"
+            ) from error
         raise BusError(f"cannot make {directory}: {error.strerror}") from error
 
 

@@ -1,7 +1,7 @@
 """A producer's outbox: a journal that is trimmed by acknowledgements.
 
-"Published" means appended here. What is in the outbox reaches the database exactly once, whoever is killed and however
-often; what a process had not yet appended is lost with it.
+"Published" means appended here. An appended event reaches the database exactly once, however often any process is
+killed; events not yet appended are lost with their process.
 
 One directory a producer, held by one process at a time through a file lock:
 
@@ -150,7 +150,7 @@ class Outbox:
         os.close(self._lock)
 
     def _find_segments(self) -> dict[str, list[_Segment]]:
-        """What earlier processes left, oldest stream first: torn tails cut, noted streams deleted."""
+        """Segments of earlier processes, oldest stream first: torn tails are cut, finished streams deleted."""
         noted = _read_finished(self._directory)
         found: dict[str, list[_Segment]] = {}
         for path in sorted(self._directory.glob("*.journal"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
@@ -219,8 +219,8 @@ class _Cursor:
 
 
 def published_by_stream(directory: Path) -> Mapping[str, int]:
-    """How many events were ever appended to this outbox, by stream: read from its files alone, also while it is in use,
-    so that a judge need not trust the writer.
+    """Number of events ever appended to this outbox, by stream. Reads its files alone, also while it is in use, so that
+    a check does not depend on the writer.
     """
     counts = _read_finished(directory)
     for path in directory.glob("*.journal"):
@@ -267,7 +267,7 @@ def _append_line(path: Path, line: str) -> None:
 
 
 def _cut_half_line(path: Path) -> None:
-    """A kill can leave half a line at the end, to which the next one must not be joined."""
+    """Cut half a line at the end, as a kill can leave it, before the next line is appended."""
     if path.exists():
         content = path.read_bytes()
         if not content.endswith(b"\n"):

@@ -10,26 +10,26 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from bus.courier import Courier
 from bus.endpoints import Address
 from bus.events import Event
 from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox
+from bus.sender import BatchSender
 
 logger = logging.getLogger(__name__)
 
 BATCH_EVENTS_MAX: Final = 500  # a batch is one record, one message, and the least that a lost message costs
-DISK_PROBE_S: Final = 0.5  # machine seconds between attempts of what waits for a full disk
+DISK_PROBE_S: Final = 0.5  # machine seconds between attempts while the disk is full
 
 RefusalListener = Callable[[Sequence[Event], OSError], None]
 
 
 class Producer:
-    """Publishes events; owns its outbox and the courier that empties it. Used from one event loop."""
+    """Publishes events; owns its outbox and the sender that empties it. Used from one event loop."""
 
     def __init__(self, outbox: Outbox, ingest_address: Address) -> None:
         self._outbox = outbox
-        self._courier = Courier(outbox, ingest_address)
+        self._sender = BatchSender(outbox, ingest_address)
         self._gathered: list[Event] = []
         self._listeners: list[RefusalListener] = []
         self.refused = 0
@@ -42,10 +42,10 @@ class Producer:
     @property
     def unacknowledged(self) -> int:
         """Events in the outbox, of this process and earlier ones, that are not known to be committed."""
-        return self._courier.unacknowledged + len(self._gathered)
+        return self._sender.unacknowledged + len(self._gathered)
 
     @contextlib.contextmanager
-    def telling(self, listener: RefusalListener) -> Iterator[None]:
+    def reporting(self, listener: RefusalListener) -> Iterator[None]:
         """While the block runs, call `listener` with the events that the disk did not take, in their order, in the call
         in which it refused them: before anything else is published.
         """
@@ -66,10 +66,10 @@ class Producer:
             self.flush()
 
     def publish_together(self, events: Sequence[Event]) -> None:
-        """Publish now, as one batch: whatever is killed, all of it is stored in one transaction, or nothing.
+        """Publish now, as one batch: all of it is stored in one transaction or, after a kill, nothing.
 
         Raises:
-            RecordTooLargeError: it is too much for one batch; nothing of it is published.
+            RecordTooLargeError: the events exceed one batch; none is published.
         """
         self.flush()
         self._append(events, may_part=False)
@@ -84,21 +84,21 @@ class Producer:
                 await asyncio.sleep(DISK_PROBE_S)
 
     def flush(self) -> None:
-        """Append what was gathered to the outbox."""
+        """Append the gathered events to the outbox."""
         if self._gathered:
             events, self._gathered = self._gathered, []
             self._append(events, may_part=True)
 
     def _append(self, events: Sequence[Event], *, may_part: bool) -> None:
-        """Append, in parts where it must be. Once the disk refused, nothing behind it is tried: what is missing of a
-        batch is its end, but for single events that cannot be stored at all.
+        """Append, in parts if necessary. After the disk refuses a part, later parts are not tried: only the end of a
+        batch is lost, apart from single events that cannot be stored at all.
         """
         parts = [events]
         while parts:
             part = parts.pop()
             try:
                 self._put(part)
-            except OSError as error:  # the disk is full: say so, keep running, count what could not be kept
+            except OSError as error:  # the disk is full: report it, keep running, count the lost events
                 self._refuse_for_disk([event for rest in (part, *reversed(parts)) for event in rest], error)
                 return
             except (OverflowError, UnicodeEncodeError, RecordTooLargeError) as error:
@@ -109,7 +109,7 @@ class Producer:
                     self._count_refused(1, error)
 
     def _put(self, events: Sequence[Event]) -> None:
-        self._courier.appended(self._outbox.stream, self._outbox.append(events))
+        self._sender.appended(self._outbox.stream, self._outbox.append(events))
 
     def _refuse_for_disk(self, events: Sequence[Event], error: OSError) -> None:
         self._count_refused(len(events), error)
@@ -122,19 +122,19 @@ class Producer:
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        await self._courier.run()
+        await self._sender.run()
 
     async def drain(self, deadline_s: float) -> bool:
         """Wait until everything published until now is committed; False when that took more than so many machine
         seconds.
         """
         self.flush()
-        return await self._courier.drain(deadline_s)
+        return await self._sender.drain(deadline_s)
 
     def close(self) -> None:
-        """Close the outbox; what is not committed stays in it for the next process."""
+        """Close the outbox; uncommitted events stay in it for the next process."""
         self.flush()
-        self._outbox.close(delivered=not self._courier.unacknowledged)
+        self._outbox.close(delivered=not self._sender.unacknowledged)
 
 
 def _halves(events: Sequence[Event]) -> list[Sequence[Event]]:

@@ -1,8 +1,8 @@
-"""A replay: a capture goes by the front door into a database, as one stream of its own.
+"""Delivers a capture through the ingest socket into a database, as one stream of its own.
 
-Its batches are numbered anew from 1 in the order of the file, under the capture's id. So the same capture is the same
-stream every time, the writer's marks tell how much of it is there, and replaying it again changes nothing. For a
-`Courier` the capture is what an outbox is for a worker: batches that are kept until they are committed.
+Its batches are numbered anew from 1 in file order, under the capture's id. The same capture is therefore the same
+stream every time, the writer's marks state how much is stored, and a second replay changes nothing. A `BatchSender`
+treats the capture like a worker's outbox: it keeps batches until they are committed.
 """
 
 import asyncio
@@ -13,18 +13,18 @@ from typing import Final
 
 from bus.capture import CaptureLabel, read_label
 from bus.codec import Batch, decode_events, repack, unpack
-from bus.courier import Courier
 from bus.delivery import StreamProgress
 from bus.endpoints import Address
 from bus.events import EVENT_TYPES, Event, Fact, Poison
 from bus.journal import JournalReader
+from bus.sender import BatchSender
 
 PRODUCER: Final = "replay"
 _LANDMARK_RECORDS: Final = 1_000  # a jump back reads on from the last landmark before its aim
 _NS_PER_S: Final = 1_000_000_000
 _WAIT_S: Final = 60.0  # a wait for the writer has no end, and is made of these
 
-# The fields that say when an event was published, or all but: other times in it are of what it tells about.
+# Fields with (nearly) the time of publication; an event's other times belong to its subject.
 _MOMENT_FIELDS: Final = frozenset(
     {
         "receive_time_ns",
@@ -64,14 +64,14 @@ _MOMENT_FIELD: Final = {event_type: _moment_field(event_type) for event_type in 
 
 
 def moment_ns(event: Event) -> int | None:
-    """When this event was published, as far as it says, in UTC nanoseconds of market time."""
+    """The event's time of publication in UTC nanoseconds of market time; None if it carries none."""
     name = _MOMENT_FIELD[type(event)]
     moment: int | None = getattr(event, name) if name else None
     return moment
 
 
 class CaptureSource:
-    """A capture as a `bus.courier.Source`: one stream that is already whole.
+    """A capture as a `bus.sender.Source`: one stream that is already whole.
 
     Raises:
         JournalError: not a capture, or not a journal at all.
@@ -126,7 +126,7 @@ class CaptureSource:
         raise KeyError(f"the capture ends before {sequence}")
 
     def progress(self) -> Sequence[StreamProgress]:
-        """The one stream; how much of it is to be sent is the replay's to say."""
+        """The one stream; the replay sets how much of it may be sent."""
         return [StreamProgress(self.stream)]
 
     def acknowledge(self, stream: str, high_water_mark: int) -> None:
@@ -141,8 +141,8 @@ class CaptureSource:
 
 
 def moments(path: Path) -> Iterator[tuple[int, int | None]]:
-    """For each batch of a capture: the replay's number of its last event, and the latest moment of market time (UTC
-    nanoseconds) that one of its events tells; None where none does.
+    """For each batch of a capture: the replay's number of its last event, and the latest market time (UTC nanoseconds)
+    in its events, None without one.
     """
     reader = JournalReader(path)
     try:
@@ -166,7 +166,7 @@ class Replay:
     Args:
         source: the capture; it stays the caller's to close.
         ingest_address: of the writer of the database that it goes into.
-        committed: how much of it is there already.
+        committed: number of its events already in the database.
         speed: market seconds a machine second, counted from the first event that is not there yet; None for as fast as
             the writer takes it.
     """
@@ -176,32 +176,32 @@ class Replay:
         self._committed = committed
         self._speed = speed
         self._revealed = 0
-        self._courier = Courier(source, ingest_address)
+        self._sender = BatchSender(source, ingest_address)
 
     @property
     def committed(self) -> int:
         """How many of the capture's events are known to be in the database."""
-        return max(self._committed, self._revealed - self._courier.unacknowledged)
+        return max(self._committed, self._revealed - self._sender.unacknowledged)
 
     async def run(self) -> None:
-        """Deliver all of it; returns when it is committed."""
+        """Deliver the whole capture; return once it is committed."""
         async with asyncio.TaskGroup() as tasks:
-            delivery = tasks.create_task(self._courier.run())
+            delivery = tasks.create_task(self._sender.run())
             if self._speed is None:
                 self._reveal(self._source.events)
             else:
                 await self._reveal_in_time(self._speed)
-            while not await self._courier.drain(_WAIT_S):
+            while not await self._sender.drain(_WAIT_S):
                 pass
             delivery.cancel()
 
     def _reveal(self, last_sequence: int) -> None:
-        """Let the courier send up to this number."""
+        """Let the sender send up to this number."""
         self._revealed = last_sequence
-        self._courier.appended(self._source.stream, last_sequence)
+        self._sender.appended(self._source.stream, last_sequence)
 
     async def _reveal_in_time(self, speed: float) -> None:
-        """Reveal what is due by the events' own times. An event that is older than one before it is due at once."""
+        """Reveal batches by their events' own times. An event older than its predecessor is due at once."""
         self._reveal(self._committed)
         machine_time_s = asyncio.get_running_loop().time
         began_ns, began_s = None, 0.0

@@ -1,7 +1,7 @@
-"""The delivering half of whoever has numbered batches: from a source over a DEALER socket to the writer.
+"""Sends numbered batches from an outbox or a capture over a DEALER socket to the writer.
 
-A worker's source is its outbox, a replay's is its capture. The courier sends as far as the writer's credit reaches, and
-tells the source what is committed.
+A worker's source is its outbox, a replay's is its capture. The sender stays within the writer's credit and reports
+committed numbers to the source.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from bus.delivery import (
 from bus.endpoints import Address
 from bus.sockets import connect
 
-SILENCE_S: Final = 0.5  # machine seconds with events under way and no word from the writer: say hello again
+SILENCE_S: Final = 0.5  # machine seconds with events under way and no message from the writer, then hello again
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(ToProducer)
@@ -58,7 +58,7 @@ class Source(Protocol):
         ...
 
 
-class Courier:
+class BatchSender:
     """Delivers one source; used from one event loop."""
 
     def __init__(self, source: Source, ingest_address: Address) -> None:
@@ -100,7 +100,7 @@ class Courier:
         await self._say_hello(socket)
         while True:
             if await socket.poll(timeout=round(SILENCE_S * 1000)):
-                await self._hear(socket, _decoder.decode(await socket.recv()))
+                await self._receive(socket, _decoder.decode(await socket.recv()))
             elif self._sender.unacknowledged:
                 await self._say_hello(socket)
 
@@ -109,7 +109,7 @@ class Courier:
         hello = Hello(self._source.producer, self._sender.streams)
         await socket.send_multipart([HELLO, _encoder.encode(hello)])
 
-    async def _hear(self, socket: zmq.asyncio.Socket, message: ToProducer) -> None:
+    async def _receive(self, socket: zmq.asyncio.Socket, message: ToProducer) -> None:
         match message:
             case Acknowledged(stream, mark):
                 self._sender.acknowledged(stream, mark)

@@ -1,4 +1,4 @@
-"""Binding and connecting: the one place that knows what an address needs. For `ipc://` nothing of CURVE is loaded."""
+"""Binds and connects sockets for every kind of address. For `ipc://` nothing of CURVE is loaded."""
 
 from typing import Final, TypeAlias
 
@@ -34,7 +34,7 @@ def bind(socket: Socket, address: Address) -> None:
 
 
 def connect(socket: Socket, address: Address) -> None:
-    """Connect, now or when somebody listens; on the network as a client of ours. The socket is closed when that fails.
+    """Connect, now or once a listener exists; on the network as a client with keys. The socket is closed on failure.
 
     Raises:
         BusError: the address is none, or keys are missing.
@@ -54,7 +54,10 @@ def connect(socket: Socket, address: Address) -> None:
 
 
 def _url(address: Address) -> str:
-    """The address as libzmq takes it; a bare string that is not a file of ours would be open to everybody."""
+    """The address as libzmq takes it.
+
+    Raises BusError for a bare string that is no `ipc://` address: its socket would be unprotected.
+    """
     if isinstance(address, TcpAddress):
         return address.url
     if not address.startswith(_IPC):

@@ -1,8 +1,7 @@
-"""Is a journal whole? Reads a file to its end and says what is in it, where it breaks, and what kind of break that is.
+"""Checks a journal: reads it to its end and reports its content, the position of a break, and the kind of the break.
 
-A *torn tail* is what a process leaves that was killed while it appended: behind the last whole record nothing whole
-follows, and cutting it off loses nothing that was ever complete. A journal in which whole records follow a broken one
-was *damaged* afterwards; nothing is cut then.
+A *torn tail* is left by a process killed while appending: no whole record follows it, and cutting it off loses no
+complete record. A journal with whole records behind a broken one was *damaged* later; it is never cut.
 """
 
 import struct
@@ -24,7 +23,7 @@ _FRAME: Final = struct.Struct("<II")
 
 
 class StreamContent(msgspec.Struct, frozen=True):
-    """What a journal holds of one stream: its first and last number, and how many of those between are not there."""
+    """A journal's content of one stream: its first and last number, and the count of absent numbers between them."""
 
     first_sequence: int
     last_sequence: int
@@ -32,8 +31,8 @@ class StreamContent(msgspec.Struct, frozen=True):
     absent: int
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """What a journal is like. `unreadable` events are kept as they are and go to quarantine when they are replayed."""
+class JournalReport(msgspec.Struct, frozen=True):
+    """The result of a check. `unreadable` events are kept unchanged; a replay sends them to quarantine."""
 
     label: str
     size_bytes: int
@@ -46,16 +45,16 @@ class Verdict(msgspec.Struct, frozen=True):
 
     @property
     def absent(self) -> int:
-        """Events that are not there, though later ones of their stream are."""
+        """Number of absent events with later ones of their stream present."""
         return sum(stream.absent for stream in self.streams.values())
 
     @property
-    def has_holes(self) -> bool:
-        """Whether events are absent that the journal was to hold: a capture of some kinds has none, only less."""
+    def has_missing_ranges(self) -> bool:
+        """Whether the journal lacks events that it should hold; a capture of selected kinds lacks none."""
         return self.absent > 0 and not (self.label.startswith("capture ") and not self.label.endswith(" *"))
 
 
-def verify(path: Path) -> Verdict:
+def verify(path: Path) -> JournalReport:
     """Read the whole journal.
 
     Raises:
@@ -77,7 +76,7 @@ def verify(path: Path) -> Verdict:
         if damaged_at is None and _a_record_follows(path, end_offset):
             damaged_at = end_offset
         torn_bytes = 0 if damaged_at is not None else size_bytes - end_offset
-        return content.verdict(reader.label, size_bytes, torn_bytes, damaged_at)
+        return content.report(reader.label, size_bytes, torn_bytes, damaged_at)
     finally:
         reader.close()
 
@@ -99,10 +98,12 @@ class _Content:
         self._last[batch.stream] = batch.last_sequence
         self._events[batch.stream] = self._events.get(batch.stream, 0) + batch.count
 
-    def verdict(self, label: str, size_bytes: int, torn_bytes: int, damaged_at: int | None) -> Verdict:
+    def report(self, label: str, size_bytes: int, torn_bytes: int, damaged_at: int | None) -> JournalReport:
         streams = {stream: self._stream(stream) for stream in self._first}
         events = sum(self._events.values())
-        return Verdict(label, size_bytes, self._records, events, self._unreadable, torn_bytes, damaged_at, streams)
+        return JournalReport(
+            label, size_bytes, self._records, events, self._unreadable, torn_bytes, damaged_at, streams
+        )
 
     def _stream(self, stream: str) -> StreamContent:
         first, last, events = self._first[stream], self._last[stream], self._events[stream]
@@ -110,7 +111,7 @@ class _Content:
 
 
 def _a_record_follows(path: Path, offset: int) -> bool:
-    """Whether a whole record that holds a batch begins behind this place."""
+    """Whether a whole record with a batch begins behind this offset."""
     with path.open("rb") as file:
         file.seek(offset)
         rest = memoryview(file.read(LOOK_BEHIND_BYTES))

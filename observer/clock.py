@@ -9,19 +9,18 @@ import asyncio
 import contextlib
 import os
 import time
-from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Final, Protocol
 
-NS_PER_S: Final = 1_000_000_000
-KST: Final = timezone(timedelta(hours=9), "KST")  # Korea has had no daylight saving time since 1988
+from observer.units import NS_PER_S
+
 CLOCK_VARIABLE: Final = "OBSERVER_CLOCK"
 # asyncio timers may fire early by the loop's resolution, and a scaled second is short: look again at least this often.
 _LONGEST_NAP_S: Final = 60.0
 
 
 class Clock(Protocol):
-    """Market time in UTC nanoseconds, and the ability to wait for a moment of it."""
+    """Market time in UTC nanoseconds, with waiting."""
 
     def now_ns(self) -> int:
         """The market's time now, in UTC nanoseconds."""
@@ -90,10 +89,10 @@ class ScaledClock:
 
 
 class HeldClock(ScaledClock):
-    """A scaled clock that stands at `market_ns` until somebody starts it, for all processes that have it.
+    """A scaled clock, shared by processes, that stands at `market_ns` until `start`.
 
-    So a day can begin when everybody who has a part in it is there, however long that took. The start is a file with
-    the reading of CLOCK_MONOTONIC at that moment.
+    So a day can begin once all its processes run, however long their start took. The start is a file with the reading
+    of CLOCK_MONOTONIC at that moment.
     """
 
     def __init__(self, market_ns: int, start: Path, speed: float) -> None:
@@ -102,7 +101,7 @@ class HeldClock(ScaledClock):
         self._runs = False
 
     def now_ns(self) -> int:
-        """The market time at the start until then, the scaled one from then on."""
+        """The market time at the start before `start`, the scaled time after it."""
         if not self._runs:
             started_ns = self._read_start()
             if started_ns is None:
@@ -111,7 +110,7 @@ class HeldClock(ScaledClock):
         return super().now_ns()
 
     def start(self) -> None:
-        """Let it run in every process that has it; a second start changes nothing."""
+        """Start the clock in every process that shares it; a second start changes nothing."""
         with contextlib.suppress(FileExistsError), self._start.open("x") as file:
             file.write(f"{time.monotonic_ns()}\n")
 
@@ -140,7 +139,7 @@ class ManualClock:
         return self._now_ns
 
     async def sleep_until(self, moment_ns: int) -> None:
-        """Wait until somebody advances the clock to the moment."""
+        """Wait until the clock is advanced to the moment."""
         async with self._moved:
             await self._moved.wait_for(lambda: self._now_ns >= moment_ns)
 
@@ -149,7 +148,7 @@ class ManualClock:
         await self.sleep_until(self._now_ns + round(market_seconds * NS_PER_S))
 
     async def advance(self, market_seconds: float) -> None:
-        """Move on and wake whoever waited for it."""
+        """Advance the clock and wake its sleepers."""
         async with self._moved:
             self._now_ns += round(market_seconds * NS_PER_S)
             self._moved.notify_all()
@@ -172,14 +171,3 @@ def clock_from_environment() -> Clock:
             return HeldClock(int(market_ns), Path(start), float(speed))
     forms = "scaled:<market ns>:<monotonic ns>:<speed> or held:<market ns>:<speed>:<start file>"
     raise ValueError(f"{CLOCK_VARIABLE}={text!r} is not {forms}")
-
-
-def kst_datetime(moment_ns: int) -> datetime:
-    """A moment as Korean local time; exact to the microsecond."""
-    seconds, ns = divmod(moment_ns, NS_PER_S)
-    return (datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=ns // 1000)).astimezone(KST)
-
-
-def kst_ns(day: date, hour: int = 0, minute: int = 0, second: int = 0) -> int:
-    """UTC nanoseconds of a Korean local time of `day`."""
-    return int(datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=KST).timestamp()) * NS_PER_S

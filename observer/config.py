@@ -1,104 +1,48 @@
 """The configuration: nests the rooms' own settings structs, loads them from their files, names every wrong key.
 
-Each room declares what it can be told and never imports this module, so no room can reach a setting that is not its
-own. Secrets are never in this file: it says where they are.
+Each room declares its settings and never imports this module, so no room can read another room's settings. This file
+never holds secrets, only their location.
 """
 
 import contextlib
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 
-from bus.endpoints import Endpoints, TcpEndpoints
-from observer.accounts.permits import PermitSettings
+from observer.accounts.clients import ClientSettings
 from observer.accounts.pool import PoolSettings, parse_pool
+from observer.base_settings import RunSettings, StoreSettings, read_document
+from observer.calendar.phases import ScheduleSettings
+from observer.calendar.venues import TradingVenue
 from observer.errors import ConfigError
+from observer.etf.settings import EtfSettings
 from observer.gaps.recovery import RecoverySettings
-from observer.providers.interfaces import RecordKind
-from observer.providers.kis import hosts
-from observer.providers.settings import RestSettings, StreamLimits
-from observer.reference.changes import ReferenceSettings
-from observer.reference.etf_settings import FundSettings
-from observer.reference.sectors_settings import SectorSettings
-from observer.schedule.phases import ScheduleSettings
-from observer.selection.configuration import parse_selection
-from observer.selection.sampling import SamplingSettings
-from observer.selection.settings import SelectionSettings
+from observer.listings.diff import ReferenceSettings
+from observer.local_time import use_zone
+from observer.providers.broker import BROKER_NAMES, broker_named
+from observer.providers.settings import BrokerSettings
+from observer.sectors.settings import SectorSettings
+from observer.selection.settings import SelectionSettings, parse_selection
 from observer.simulator.settings import SimulatorSettings
+from observer.store.instance import Instance, instance_url
+from observer.streaming.settings import StreamingSettings, TrackASettings, TrackBSettings
 from observer.supervisor.limits import HostLimits
 
-_NO_SECTIONS: Final = frozenset({"pool", "keys_digest", "selection"})
+_NO_SECTIONS: Final = frozenset({"pool", "keys_digest", "selection", "brokers"})
 _MOVED: Final = {
     "selection": "[selection] has a file of its own: move its keys to the JSON file that [run] symbol_selection names"
 }
 
 
-class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where things are on this machine. `runtime` holds sockets, outboxes, tokens and keys and is its owner's alone.
-
-    `provider_pool` is the file of the accounts; without the default's one there is one account, `main`.
-    `symbol_selection` is the file of the selection's settings; without the default's one they have their defaults.
-    `universe` is the folder of the days' universes as files, for people and their tools.
-    `endpoints` puts all four sockets on the network (CURVE, with the keys of `observer keys make`); None: files.
-    """
-
-    data: str = "data"
-    runtime: str = "run"
-    trading_days: str = "config/trading_days.toml"
-    provider_pool: str = "config/provider_pool.json"
-    symbol_selection: str = "config/observer/symbol_selection.json"
-    universe: str = "config/universe"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    endpoints: TcpEndpoints | None = None
-
-
-class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The database: `sqlite:///path` or `postgresql+psycopg://user@host/name`."""
-
-    url: str = "sqlite:///data/observer.db"
-
-
-class KisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where KIS answers, and its limits for one app key (real hosts; kis-api.md sections 1 and 4)."""
-
-    rest_url: str = hosts.REST_URL
-    stream_url: str = hosts.STREAM_URL
-    files_url: str = hosts.FILES_URL
-    stream: StreamLimits = StreamLimits()
-    rest: RestSettings = RestSettings()
-    permits: PermitSettings = PermitSettings()
-
-
-class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Track A: how often the universe is swept, in market seconds (requirement 004: ten minutes)."""
-
-    interval_s: Annotated[float, msgspec.Meta(ge=1)] = 600.0
-
-
-class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Track B, in market seconds: how often trade rates and expiries are looked at, and for how long an account's
-    stream may be down before its symbols move to other accounts. `records` is what is streamed of each symbol: a kind
-    is one registration, so two of them halve the number of symbols.
-
-    Raises:
-        ValueError: trades are not among the records, or one is named twice.
-    """
-
-    records: tuple[RecordKind, ...] = ("trades",)
-    evaluation_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
-    failover_after_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
-    sampling: SamplingSettings = SamplingSettings()
-
-    def __post_init__(self) -> None:
-        """Checks what is streamed: trades are what places are for."""
-        if "trades" not in self.records or len(set(self.records)) != len(self.records):
-            raise ValueError(f"records: {list(self.records)} must name each kind once, and trades among them")
+def _default_brokers() -> Mapping[str, BrokerSettings]:
+    return {name: msgspec.convert({}, broker_named(name).settings) for name in BROKER_NAMES}
 
 
 class SupervisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How processes are watched, in machine seconds; what their logs and their memory may grow to."""
+    """Supervision of processes, in machine seconds; limits of their logs and their memory."""
 
     ready_deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     stop_grace_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
@@ -112,80 +56,94 @@ class SupervisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be configured; each section is a struct of its own with its defaults.
 
+    `brokers` are the brokers' sections, each under its broker's name.
+
     Not sections of the file: `pool` and `selection`, which have files of their own ([run] provider_pool and
-    symbol_selection), and `keys_digest`, which is another one when a keys file has another content, so that a reload
-    sees it.
+    symbol_selection), and `keys_digest`, which changes with the content of a keys file, so that a reload detects it.
     """
 
     run: RunSettings = RunSettings()
+    instance: Instance = Instance()
     store: StoreSettings = StoreSettings()
     pool: PoolSettings = PoolSettings()
     keys_digest: str = ""
-    kis: KisSettings = KisSettings()
+    brokers: Mapping[str, BrokerSettings] = msgspec.field(default_factory=_default_brokers)
     schedule: ScheduleSettings = ScheduleSettings()
     selection: SelectionSettings = SelectionSettings()
     recovery: RecoverySettings = RecoverySettings()
     reference: ReferenceSettings = ReferenceSettings()
-    funds: FundSettings = FundSettings()
+    etf: EtfSettings = EtfSettings()
     sectors: SectorSettings = SectorSettings()
     track_a: TrackASettings = TrackASettings()
     track_b: TrackBSettings = TrackBSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     simulator: SimulatorSettings | None = None
 
+    @property
+    def providers(self) -> Sequence[str]:
+        """The brokers that the instance collects from."""
+        return sorted({account.provider for account in self.pool.accounts})
+
+    @property
+    def streaming(self) -> StreamingSettings:
+        """The settings of a Track B day."""
+        return StreamingSettings(
+            selection=self.selection, track_b=self.track_b, sweep_interval_s=self.track_a.interval_s
+        )
+
+    @property
+    def provider(self) -> str:
+        """The broker of the first account by priority."""
+        return self.pool.provider
+
+    @property
+    def broker(self) -> BrokerSettings:
+        """The section of the first account's broker."""
+        return self.brokers[self.provider]
+
+    @property
+    def venue(self) -> TradingVenue:
+        """The venue of the instance's market."""
+        return broker_named(self.provider).venue
+
+    @property
+    def clients(self) -> ClientSettings:
+        """The settings of the accounts' clients."""
+        return ClientSettings(
+            runtime=Path(self.run.runtime),
+            pool=self.pool,
+            brokers=self.brokers,
+            records=self.track_b.records,
+            slots_max=self.selection.slots.max_slots,
+        )
+
 
 def load_settings(path: Path) -> Settings:
     """The settings in a TOML file and in those of the accounts and the selection; what is absent has its default.
+    Also sets this process's local time to the venue's.
 
     Raises:
         ConfigError: a file cannot be read, or it has wrong keys or values: one line for each wrong section.
     """
-    settings = settings_of(_document(path), str(path))
+    settings = settings_of(read_document(path), str(path))
     pool, selection = _read_pool(settings.run), _read_selection(settings.run)
-    return msgspec.structs.replace(settings, pool=pool, selection=selection, keys_digest=_keys_digest(pool))
+    _require_one_market(settings.instance, pool, str(path))
+    store = StoreSettings(url=instance_url(settings.store.url, settings.instance))
+    settings = msgspec.structs.replace(
+        settings, store=store, pool=pool, selection=selection, keys_digest=_keys_digest(pool)
+    )
+    use_zone(settings.venue.zone)
+    return settings
 
 
-def load_run_settings(path: Path) -> RunSettings:
-    """The section [run] alone: for whoever only wants to know where a system runs, which may be able to say more.
-
-    Raises:
-        ConfigError: the file cannot be read, or this section is wrong.
-    """
-    section = _document(path).get("run", {})
-    return settings_of({"run": section}, str(path)).run
-
-
-def endpoints_of(run: RunSettings) -> Endpoints:
-    """The addresses of the bus; the runtime directory is made if it is not there.
-
-    Raises:
-        ConfigError: the sockets are on the network, and there are no keys for them.
-        BusError: the runtime directory cannot be used.
-    """
-    endpoints = Endpoints(Path(run.runtime), run.endpoints)
-    if run.endpoints is not None:
-        from bus.keys import MissingBusKeysError, require_client_keys
-
-        try:
-            require_client_keys(endpoints.keys_directory)
-        except MissingBusKeysError as error:
-            raise ConfigError(str(error)) from error
-    return endpoints
-
-
-def is_reachable(run: RunSettings) -> bool:
-    """Whether a system seems to run there: its control socket is a file that exists. Of the network that is assumed."""
-    return run.endpoints is not None or (Path(run.runtime) / "control").exists()
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    return document
+def _require_one_market(instance: Instance, pool: PoolSettings, source: str) -> None:
+    """Raises ConfigError when the accounts' brokers do not all trade the instance's market."""
+    markets = {account.account_id: broker_named(account.provider).venue.market for account in pool.accounts}
+    if others := [f"account {name} trades {found}" for name, found in markets.items() if found != instance.market]:
+        raise ConfigError(
+            f"{source}: [instance] market: {instance.market}, but {', '.join(others)}; an instance collects one "
+            "market: configure another instance for the other"
+        )
 
 
 def _read_pool(run: RunSettings) -> PoolSettings:
@@ -211,7 +169,7 @@ def _content_of(key: str, path: str, default: str) -> bytes | None:
 
 
 def _keys_digest(pool: PoolSettings) -> str:
-    """Of the keys files' contents; empty without any. What is missing is for `accounts.keys` to tell."""
+    """Digest of the keys files' contents; empty without any. `accounts.keys` reports missing files."""
     paths = sorted({Path(account.keys_file).expanduser() for account in pool.accounts if account.keys_file})
     digest = hashlib.sha256()
     readable = False
@@ -228,15 +186,17 @@ def settings_of(document: dict[str, Any], source: str) -> Settings:
     Raises:
         ConfigError: as for `load_settings`.
     """
-    fields = {field.name: field.type for field in msgspec.structs.fields(Settings) if field.name not in _NO_SECTIONS}
-    problems = [_MOVED.get(name, f"unknown section [{name}]") for name in document if name not in fields]
+    types = {field.name: field.type for field in msgspec.structs.fields(Settings) if field.name not in _NO_SECTIONS}
+    types |= {name: broker_named(name).settings for name in BROKER_NAMES}
+    problems = [_MOVED.get(name, f"unknown section [{name}]") for name in document if name not in types]
     sections: dict[str, Any] = {}
     for name, content in document.items():
-        if name in fields:
+        if name in types:
             try:
-                sections[name] = msgspec.convert(content, fields[name])
+                sections[name] = msgspec.convert(content, types[name])
             except (msgspec.ValidationError, ValueError) as error:
                 problems.append(f"[{name}] {error}")
     if problems:
         raise ConfigError("\n".join(f"{source}: {problem}" for problem in problems))
-    return Settings(**sections)
+    written = {name: sections.pop(name) for name in BROKER_NAMES if name in sections}
+    return Settings(brokers={**_default_brokers(), **written}, **sections)

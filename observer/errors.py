@@ -31,25 +31,25 @@ class TransportError(ProviderError):
 
 
 class RateExceededError(ProviderError):
-    """Too many calls in the second (KIS EGW00201)."""
+    """Too many calls in the second."""
 
     retry = True
 
 
 class TokenExpiredError(ProviderError):
-    """The access token is expired or invalid (KIS EGW00123, EGW00121, HTTP 401)."""
+    """The access token is expired or invalid (HTTP 401, or the broker's own code)."""
 
     retry = True
 
 
 class TokenThrottledError(ProviderError):
-    """A token was issued less than a minute ago (KIS EGW00133)."""
+    """A token was issued less than a minute ago."""
 
     retry = True
 
 
 class MaintenanceError(ProviderError):
-    """The broker's own failure: HTTP 5xx or a gateway time-out (KIS EGW00002, EGW0030x)."""
+    """The broker's own failure: HTTP 5xx or a gateway time-out."""
 
     retry = True
 

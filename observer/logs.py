@@ -1,8 +1,7 @@
 """One log set-up for every process: JSON lines or plain ones, stamped with Korean market time, secrets removed.
 
-It goes to stderr by default; who started the process says where that leads. A secret is concealed by telling
-`conceal` of it once, when it is read or received: from then on its text never passes the log, whatever message or
-exception it stands in.
+The log goes to stderr by default; the parent process redirects it. `conceal` takes a secret once, when it is read or
+received: from then on its text never appears in the log, in any message or exception.
 """
 
 import logging
@@ -11,22 +10,23 @@ from typing import Final, Literal, TextIO
 
 import msgspec
 
-from observer.clock import Clock, kst_datetime
+from observer.clock import Clock
+from observer.local_time import local_datetime
 
 CONCEALED: Final = "***"
-SECRET_LENGTH_MIN: Final = 8  # shorter ones would blank out ordinary words
+SECRET_LENGTH_MIN: Final = 8  # shorter ones would redact ordinary words
 
 _secrets: Final[set[str]] = set()
 
 
 def conceal(secret: str) -> None:
-    """From now on this text never appears in a log of this process."""
+    """Redact this text in every later log line of this process."""
     if len(secret) >= SECRET_LENGTH_MIN:
         _secrets.add(secret)
 
 
 def without_secrets(text: str) -> str:
-    """The text with every concealed secret blanked out."""
+    """The text with every concealed secret redacted."""
     for secret in _secrets:
         text = text.replace(secret, CONCEALED)
     return text
@@ -39,7 +39,7 @@ class _Formatter(logging.Formatter):
         self._clock = clock
 
     def _time(self) -> str:
-        return kst_datetime(self._clock.now_ns()).isoformat(timespec="milliseconds")
+        return local_datetime(self._clock.now_ns()).isoformat(timespec="milliseconds")
 
     def _text(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
@@ -68,7 +68,7 @@ class _Plain(_Formatter):
 
 
 def set_level(level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]) -> None:
-    """From now on log what is at least this important."""
+    """Log from this level on."""
     logging.getLogger().setLevel(level)
 
 

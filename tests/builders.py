@@ -2,7 +2,7 @@
 
 import msgspec
 
-from bus.events import Trade
+from bus.events import DayBegan, Trade
 
 
 def trade(sequence: int = 1, **changes: object) -> Trade:
@@ -25,5 +25,21 @@ def trade(sequence: int = 1, **changes: object) -> Trade:
 
 
 def trades(count: int, first: int = 1, **changes: object) -> list[Trade]:
-    """So many trades that follow on each other."""
+    """`count` consecutive trades."""
     return [trade(sequence, **changes) for sequence in range(first, first + count)]
+
+
+def day_began(universe: str, *, snapshots: int = 0) -> DayBegan:
+    """A day's first step, with the settings of a test that does not read them."""
+    return DayBegan(
+        universe=universe,
+        built_ns=None,
+        has_usual_hours=True,
+        knows_earlier_days=True,
+        snapshots=snapshots,
+        settings_digest="",
+        settings={},
+        accounts=(),
+        allocation_strategy="round_robin",
+        sweep_interval_s=600.0,
+    )

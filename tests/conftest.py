@@ -1,10 +1,17 @@
-"""The order of the tests, and what every process that they start has in common."""
+"""The order of the tests, the environment of all started processes, and the Hypothesis profiles.
+
+Hypothesis has two profiles. `default` is that of every run: the same examples each time and on every machine, so a
+run passes or fails because of a change. `search` is that of `make properties`: OBSERVER_TEST_EXAMPLES random examples,
+repeatable by the seed. Each failure it finds becomes an explicit example of its property. No property has a deadline of
+its own: an example's duration depends on the machine's load.
+"""
 
 import os
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SYSTEM = Path(__file__).parent / "system"
 
@@ -12,9 +19,19 @@ SYSTEM = Path(__file__).parent / "system"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+settings.register_profile("default", deadline=None, derandomize=True, print_blob=True, max_examples=50)
+settings.register_profile(
+    "search",
+    deadline=None,
+    derandomize=False,
+    print_blob=True,
+    max_examples=int(os.environ.get("OBSERVER_TEST_EXAMPLES", "2000")),
+)
+settings.load_profile("default")  # --hypothesis-profile=search chooses the other, before the tests are collected
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole systems first: they take longest, and one at a time disturbs the others least."""
+    """Order whole-system tests first: they take longest, and one at a time disturbs other tests least."""
     items.sort(key=_place)
 
 

@@ -1,10 +1,11 @@
 """Hypothesis strategies for facts."""
 
-from typing import get_type_hints
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from bus.events import EVENT_TYPES, Event, Fact
+from bus.events import EVENT_TYPES, Document, Event, Fact
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)  # what the bus and both databases can carry
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -19,11 +20,25 @@ BY_TYPE = {
 }
 
 
-def events_of(event_type: type[Fact]) -> st.SearchStrategy[Event]:
+def events_of(event_type: type[Fact | Document]) -> st.SearchStrategy[Event]:
     """Any event of this type that both databases can store."""
     hints = get_type_hints(event_type)
-    fields = {name: BY_TYPE.get(hints[name], st.from_type(hints[name])) for name in event_type.__struct_fields__}
-    return st.builds(event_type, **fields)
+    return st.builds(event_type, **{name: _values_of(hints[name]) for name in event_type.__struct_fields__})
+
+
+def _values_of(annotation: object) -> st.SearchStrategy[object]:
+    """Any value of a field's type that both databases can store, inside of documents too."""
+    if annotation in BY_TYPE:
+        return BY_TYPE[annotation]
+    if annotation == dict[str, Any]:
+        return st.dictionaries(TEXT, NUMBERS | TEXT | st.booleans(), max_size=3)
+    if isinstance(annotation, UnionType):
+        return st.one_of([_values_of(each) for each in get_args(annotation)])
+    if get_origin(annotation) is tuple:
+        return st.lists(_values_of(get_args(annotation)[0]), max_size=3).map(tuple)
+    if isinstance(annotation, type) and issubclass(annotation, Document):
+        return events_of(annotation)
+    return st.from_type(annotation)
 
 
 def events() -> st.SearchStrategy[Event]:

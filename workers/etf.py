@@ -1,6 +1,6 @@
-"""Keeps what is known of funds: the list, their values and ranges on trading days, the measures on Sundays.
+"""Collects ETF data: the list, values and ranges on trading days, the measures on Sundays.
 
-Beside that it has sectors looked up, where the configuration wants it.
+Also runs the sector jobs, if configured.
 """
 
 import asyncio
@@ -9,30 +9,34 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date
 from functools import partial
+from pathlib import Path
 
-from bus.events import FundJob
-from observer.funds.collector import FundCalls, FundCollector
-from observer.funds.times import jobs_to_do
-from observer.providers.day_file import read_trading_days
-from observer.reference.etf_report import JOBS
-from observer.schedule.jobs import Job
-from observer.schedule.phases import DayPlan
-from observer.store.funds import FundReader
-from workers.day_jobs import DayJobs
-from workers.runtime import Worker, run
-from workers.sectors import look_up_sectors
+from bus.events import EtfJob
+from bus.producer import Producer
+from observer.calendar.day_file import read_trading_days
+from observer.calendar.jobs import Job
+from observer.calendar.phases import DayPlan
+from observer.etf.collector import EtfCalls, EtfCollector
+from observer.etf.report import JOBS
+from observer.etf.schedule import jobs_to_do
+from observer.runtime.jobs import DayJobs
+from observer.runtime.worker import Worker, run
+from observer.sectors.jobs import SectorJobs
+from observer.store.etf import EtfReader
 
 logger = logging.getLogger(__name__)
 
 
-async def funds(worker: Worker) -> None:
-    """Run the day's jobs in their order; who starts late makes up for what was not done, on earlier days too."""
+async def etf(worker: Worker) -> None:
+    """Run the day's jobs in their order; after a late start also the missed ones, of earlier days too."""
     async with worker.reader():
-        pass  # it was waited for; what is asked is asked of another reader
+        pass  # only waits for the database; queries use another reader
     async with worker.producer() as producer:
-        with FundReader(worker.settings.store.url) as reader:
-            collector = FundCollector(
-                settings=worker.settings,
+        with EtfReader(worker.settings.store.url) as reader:
+            collector = EtfCollector(
+                provider=worker.settings.provider,
+                settings=worker.settings.etf,
+                runtime=Path(worker.settings.run.runtime),
                 clock=worker.clock,
                 publisher=producer,
                 reader=reader,
@@ -45,7 +49,7 @@ async def funds(worker: Worker) -> None:
             day_jobs = DayJobs(worker.clock, producer, worker.name)
             await worker.ready()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(look_up_sectors(worker, producer))
+                tasks.create_task(_check_up_sectors(worker, sector_jobs(worker, producer), day_jobs))
                 while True:
                     plan = await worker.today.plan()
                     await worker.settled(producer)
@@ -54,29 +58,51 @@ async def funds(worker: Worker) -> None:
                     await worker.today.end_of(plan)
 
 
-def _opening(worker: Worker) -> Callable[[], AbstractAsyncContextManager[FundCalls]]:
-    """Opens the broker's calls: the keys are read and the network library is loaded when first something is asked."""
-    return lambda: worker.brokers().funds()
+def _opening(worker: Worker) -> Callable[[], AbstractAsyncContextManager[EtfCalls]]:
+    """A function that opens the broker's client; its first request reads the keys and loads the network library."""
+    return lambda: worker.brokers().rest()
 
 
 def _trading_days(worker: Worker) -> Sequence[date]:
     return [day.day for day in read_trading_days(worker.runtime) if day.trades]
 
 
-async def _run_now(worker: Worker, collector: FundCollector, job: FundJob) -> str:
-    """By order of a person: for all funds, whatever was done before."""
+async def _run_now(worker: Worker, collector: EtfCollector, job: EtfJob) -> str:
+    """Run a job by command: for all ETFs, whatever was done before."""
     return await collector.run(job, await worker.today.plan(), worker.clock.now_ns())
 
 
-def _jobs_to_do(worker: Worker, plan: DayPlan, reader: FundReader) -> Sequence[Job[FundJob]]:
-    ended_ns = {job: ended.ended_ns for job, ended in reader.last_fund_jobs().items()}
-    return jobs_to_do(plan, _trading_days(worker), worker.settings.funds, ended_ns, worker.clock.now_ns())
+def _jobs_to_do(worker: Worker, plan: DayPlan, reader: EtfReader) -> Sequence[Job[EtfJob]]:
+    ended_ns = {job: ended.ended_ns for job, ended in reader.last_etf_jobs().items()}
+    return jobs_to_do(plan, _trading_days(worker), worker.settings.etf, ended_ns, worker.clock.now_ns())
 
 
-async def _in_turn(worker: Worker, collector: FundCollector, plan: DayPlan, job: Job[FundJob]) -> None:
+async def _in_turn(worker: Worker, collector: EtfCollector, plan: DayPlan, job: Job[EtfJob]) -> None:
     async with worker.orders.turn:
         logger.info("%s: %s", job.name, await collector.run(job.name, plan, job.at_ns))
 
 
+def sector_jobs(worker: Worker, producer: Producer) -> SectorJobs:
+    """The jobs about sectors, as this worker is configured."""
+    return SectorJobs(
+        worker.settings.sectors,
+        url=worker.settings.store.url,
+        data=Path(worker.settings.run.data),
+        outboxes=worker.endpoints.runtime_directory / "outbox",
+        ingest=worker.endpoints.ingest,
+        producer=producer,
+        clock=worker.clock,
+        source=worker.name,
+    )
+
+
+async def _check_up_sectors(worker: Worker, sectors: SectorJobs, day_jobs: DayJobs) -> None:
+    """Run the due sector jobs that are not done; never returns."""
+    while True:
+        plan = await worker.today.plan()
+        await day_jobs.run(await sectors.left(plan), plan.ends_ns, sectors.run)
+        await worker.today.end_of(plan)
+
+
 if __name__ == "__main__":
-    run("funds", funds)
+    run("etf", etf)

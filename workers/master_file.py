@@ -1,6 +1,7 @@
-"""The day's reference jobs: the calendar, the master files with what they change, and the universe of the day."""
+"""The day's reference jobs: the calendar, the master files and their changes, the day's universe."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -8,20 +9,19 @@ from typing import Final
 
 from bus.commands import Refused
 from bus.producer import Producer
-from observer.brokers import PROVIDER
-from observer.clock import kst_datetime
-from observer.errors import DataFileError
-from observer.masters.local import FOLDER, LocalFiles
-from observer.masters.rounds import FORCE, Examined, MasterFiles
-from observer.providers.calendar_process import trading_days_apart
-from observer.providers.day_file import write_trading_days
-from observer.providers.interfaces import MasterFileSource
-from observer.schedule.jobs import Job
-from observer.schedule.phases import DayPlan, moment_of
+from observer.calendar.day_file import read_trading_days
+from observer.calendar.jobs import Job
+from observer.calendar.phases import DayPlan
+from observer.calendar.process import keep_trading_days
+from observer.listings.files import FOLDER, LocalFiles
+from observer.listings.jobs import MasterFileJobs
+from observer.listings.sync import MasterFiles
+from observer.local_time import local_datetime
+from observer.providers.broker import MasterFileSource, broker_named
+from observer.runtime.jobs import DayJobs
+from observer.runtime.worker import Worker, run
 from observer.store.reader import StoreReader
 from observer.universe.builder import UniverseBuilder
-from workers.day_jobs import DayJobs
-from workers.runtime import Worker, run
 
 CALENDAR_DAYS_BACK: Final = 100  # the sessions of the longest average lie within
 CALENDAR_DAYS_AHEAD: Final = 40
@@ -30,24 +30,30 @@ DayJob = Callable[[DayPlan], Awaitable[None]]
 
 
 async def master_file(worker: Worker) -> None:
-    """Run the day's jobs in their order, each once a day; a process that starts late makes up for what it missed.
+    """Run the day's jobs in their order, each once a day; after a late start also the missed ones.
 
-    Of an earlier day nothing is left to make up for: the daily check looks at whatever differs, and takes a file anew
-    that is as old as the weekly refresh would have made it.
+    Earlier days need no repetition: the daily check covers every difference, and downloads a file that is as old as the
+    weekly refresh would have made it.
     """
     brokers = worker.brokers()
-    await _write_calendar(worker)
+    calendar = asyncio.create_task(_write_calendar(worker))
+    if not _has_today(worker):
+        await calendar
     async with (
         worker.reader() as reader,
         worker.producer() as producer,
         brokers.rest() as rest,
-        brokers.master_files() as files,
+        brokers.listing_files() as files,
     ):
         await worker.ready()
         await worker.settled(producer)
-        masters = MasterFileJobs(worker, _master_files(worker, producer, files, reader))
+        await calendar
+        masters = MasterFileJobs(worker.settings.reference, _master_files(worker, producer, files, reader))
         universe = UniverseBuilder(
-            settings=worker.settings,
+            provider=worker.settings.provider,
+            settings=worker.settings.selection.universe,
+            runtime=Path(worker.settings.run.runtime),
+            folder=Path(worker.settings.run.universe),
             clock=worker.clock,
             producer=producer,
             history=rest,
@@ -83,7 +89,7 @@ async def master_file(worker: Worker) -> None:
 def _master_files(worker: Worker, producer: Producer, files: MasterFileSource, reader: StoreReader) -> MasterFiles:
     settings = worker.settings.reference
     return MasterFiles(
-        provider=PROVIDER,
+        broker=broker_named(worker.settings.provider),
         files=files,
         local=LocalFiles(Path(worker.settings.run.data) / FOLDER, settings.backups_kept),
         reader=reader,
@@ -104,75 +110,15 @@ async def _build_now(worker: Worker, universe: UniverseBuilder) -> str | Refused
 
 
 async def _write_calendar(worker: Worker) -> None:
-    today = kst_datetime(worker.clock.now_ns()).date()
+    today = local_datetime(worker.clock.now_ns()).date()
     first, last = today - timedelta(days=CALENDAR_DAYS_BACK), today + timedelta(days=CALENDAR_DAYS_AHEAD)
-    days = await trading_days_apart(Path(worker.settings.run.trading_days), first, last)
-    write_trading_days(worker.runtime, days)
+    await keep_trading_days(worker.runtime, Path(worker.settings.run.trading_days), first, last)
 
 
-class MasterFileJobs:
-    """What the day, and a person, let happen to the master files."""
-
-    def __init__(self, worker: Worker, masters: MasterFiles) -> None:
-        self._clock = worker.clock
-        self._settings = worker.settings.reference
-        self._masters = masters
-
-    def of_the_day(self, plan: DayPlan) -> Sequence[Job[str]]:
-        """The daily check on every day, and on one of the week the full refresh before it."""
-        jobs = [Job("master_files", plan.master_files_ns)]
-        if plan.day.strftime("%A").lower() == self._settings.weekly_refresh_day:
-            jobs.append(Job("weekly_refresh", moment_of(plan, self._settings.weekly_refresh_time)))
-        return jobs
-
-    async def check_all(self, plan: DayPlan) -> None:
-        """Check every exchange that was not checked since this day's time for it.
-
-        Raises:
-            DataFileError: some failed: they alone are tried again later.
-        """
-        _require_all(await self._masters.check_all(self._settings.exchanges, since_ns=plan.master_files_ns))
-
-    async def refresh_all(self, plan: DayPlan) -> None:
-        """Download every exchange's file, unless that was done since this day's time for it.
-
-        Raises:
-            DataFileError: as for `check_all`.
-        """
-        since_ns = moment_of(plan, self._settings.weekly_refresh_time)
-        _require_all(await self._masters.check_all(self._settings.exchanges, force=True, since_ns=since_ns))
-
-    async def check_now(self, arguments: Sequence[str] = ()) -> str | Refused:
-        """Check these exchanges, or all, whenever that was done; with `FORCE` download what did not change too."""
-        exchanges = [name for name in arguments if name != FORCE] or self._settings.exchanges
-        if unknown := [name for name in exchanges if name not in self._settings.exchanges]:
-            return Refused("unknown_exchange", f"not among [reference] exchanges: {', '.join(unknown)}")
-        found = await self._masters.check_all(exchanges, force=FORCE in arguments)
-        _require_all(found)
-        return ", ".join(f"{each.exchange} {each.verdict.decision}" for each in found)
-
-    async def approve(self, arguments: Sequence[str]) -> str:
-        """Apply what a held run would change."""
-        found = await self._masters.approve(arguments[0], self._settings.exchanges)
-        return f"{found.exchange}: {found.verdict.reason}"
-
-    async def restore(self, arguments: Sequence[str]) -> str:
-        """Put an exchange's newest backup in force."""
-        found = await self._masters.restore(arguments[0])
-        return f"{found.exchange}: {found.verdict.decision}, {found.verdict.reason}"
-
-    async def bring(self, exchange: str) -> None:
-        """Check one exchange now, because its listings are missing.
-
-        Raises:
-            DataFileError: that failed.
-        """
-        _require_all([await self._masters.check(exchange)])
-
-
-def _require_all(found: Sequence[Examined]) -> None:
-    if failed := [f"{each.exchange}: {each.verdict.reason}" for each in found if each.verdict.decision == "failed"]:
-        raise DataFileError("; ".join(failed))
+def _has_today(worker: Worker) -> bool:
+    """Whether an earlier run's day file covers this day: then the system can work before its renewal."""
+    today = local_datetime(worker.clock.now_ns()).date()
+    return any(day.day == today for day in read_trading_days(worker.runtime))
 
 
 if __name__ == "__main__":

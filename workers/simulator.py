@@ -1,4 +1,4 @@
-"""The broker to practise on, as a process of its own (demo and tests only)."""
+"""The simulated broker as a process of its own (demo and tests only)."""
 
 import asyncio
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import msgspec
 
 from observer.errors import ConfigError
-from observer.simulator.simulator import Simulator
-from workers.runtime import Worker, run
+from observer.runtime.worker import Worker, run
+from observer.simulator.kis.simulator import Simulator
 
 REPORT_NAME = "simulator.json"
 
 
 async def simulator(worker: Worker) -> None:
-    """Serve until stopped; then leave a report of what was offered and what was asked."""
+    """Serve until stopped; then write a report of the data offered and the requests received."""
     settings = worker.settings.simulator
     if settings is None:
         raise ConfigError("the configuration has no [simulator] section")

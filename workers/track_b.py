@@ -1,15 +1,15 @@
-"""Track B: streams the trades of the symbols that have a place, decides who has one, and finds what is missing."""
+"""Track B: streams trades of subscribed symbols, allocates slots, detects gaps."""
 
 import asyncio
 
+from observer.calendar.phases import DayPlan
 from observer.clock import Clock
-from observer.providers.interfaces import QuoteSource
-from observer.schedule.phases import DayPlan
+from observer.providers.broker import QuoteSource
+from observer.runtime.worker import Worker, run
 from observer.streaming.day import StreamingDay
-from observer.streaming.keeping import SOURCE
 from observer.streaming.pins import Pins
+from observer.streaming.recorder import SOURCE
 from observer.streaming.unfinished import Unfinished
-from workers.runtime import Worker, run
 
 
 async def track_b(worker: Worker) -> None:
@@ -23,7 +23,7 @@ async def track_b(worker: Worker) -> None:
             def new_day(plan: DayPlan, quotes: QuoteSource, clock: Clock) -> StreamingDay:
                 return StreamingDay(
                     plan=plan,
-                    settings=worker.settings,
+                    settings=worker.settings.streaming,
                     brokers=brokers,
                     quotes=quotes,
                     halts=rest,
@@ -47,14 +47,14 @@ async def track_b(worker: Worker) -> None:
                     await unfinished.end_all()
                 if plan.trades:
                     day = new_day(plan, rest, worker.clock)
-                    with producer.telling(day.trades.on_refused):
+                    with producer.reporting(day.trades.on_refused):
                         await _stream(worker, day, plan)
-                await unfinished.end_all()  # of which the broker did not tell before
+                await unfinished.end_all()  # the broker did not report these before
                 await worker.today.end_of(plan)
 
 
 async def _stream(worker: Worker, day: StreamingDay, plan: DayPlan) -> None:
-    """One day. A process that is stopped before its end releases nothing: the next one takes the places over."""
+    """Stream one day. A process stopped before the day's end releases no slot: the next one resumes them."""
     if not await day.connect():
         await day.end_for_earlier_process()
         return

@@ -1,1 +1,1 @@
-"""With whose keys: app keys, tokens, and the limits they share."""
+"""Accounts: app keys, tokens, and the limits that processes share."""

@@ -1,8 +1,8 @@
-"""The configured broker's accounts, put together: the only place where providers meet accounts.
+"""The clients of the configured accounts: REST calls and streams of each account at its broker.
 
-A provider's calls need permits and credentials, an account has them, and neither room knows the other; here the
-configuration joins them for whoever wants to call. A process loads a network library with its first use of it: the one
-that streams never has the REST client's, and the other way round.
+A broker's calls need credentials and rate limits, which are an account's; this module joins them. It knows brokers
+through `providers.broker` alone. A process loads a network library with its first use of it: the one that streams never
+has the REST client's, and the other way round.
 """
 
 import contextlib
@@ -17,77 +17,101 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from bus.events import AllocationStrategy
 from observer import logs
 from observer.accounts.health import Health, believed
 from observer.accounts.health_file import HealthFile
 from observer.accounts.keys import AccountKeys, read_keys
-from observer.accounts.permits import SharedPermits
-from observer.accounts.pool import AccountSettings
+from observer.accounts.pool import AccountSettings, PoolSettings
+from observer.accounts.shared_rate_limiter import SharedRateLimiter
 from observer.accounts.token_cache import CachedCredentials, TokenStore
 from observer.clock import Clock
-from observer.config import Settings
 from observer.errors import DataFileError
-from observer.providers.interfaces import Bar, Credentials, Lane, PastTrade, Quote, StreamListener
-from observer.providers.raw_recorder import AccountRecorder, RawRecorder
-from observer.providers.raw_wish import wish_path
-from observer.providers.settings import RestSettings
-from observer.selection.places import AllocationStrategy
+from observer.providers.broker import (
+    Bar,
+    Broker,
+    CredentialIssuer,
+    Credentials,
+    MasterFileSource,
+    PastTrade,
+    Priority,
+    Quote,
+    RecordKind,
+    StreamListener,
+    broker_named,
+)
+from observer.providers.raw_recorder import AccountRecorder, RawRecorder, raw_request_path
+from observer.providers.settings import BrokerSettings, RestSettings
 
 if TYPE_CHECKING:
     from observer.providers.http import RestPipeline
-    from observer.providers.kis.calls import KisIssuing, KisRest
-    from observer.providers.kis.doors import KisFunds, KisSessions
-    from observer.providers.kis.files import KisMasterFiles
-    from observer.providers.kis.tradable import KisSecurities
+    from observer.providers.rest import RestClient
     from observer.providers.websocket import TradeStreamConnection
 
-PROVIDER: Final = "kis"
-# Machine seconds that a call waits for a token. A renewal takes one, where none was tried within the last minute; where
-# others can take over, nobody waits that minute out.
+# Machine seconds that a call waits for a token. A renewal takes one second, or up to a minute after a recent attempt;
+# where other accounts can take over, no call waits that minute.
 _DEADLINE_ALONE_S: Final = 75.0
 _DEADLINE_S: Final = 10.0
 _PROBE_DEADLINE_S: Final = 5.0  # so that a check of the others, once a minute, is not held up
-PROBE_SYMBOL: Final = "005930"  # Samsung Electronics: asked for where whether it answers at all is what counts
 
 
-def capacity_of(settings: Settings, account: AccountSettings) -> int:
-    """How many symbols the account can stream."""
-    places = account.max_slots // len(settings.track_b.records)
-    return min(places, settings.selection.slots.max_slots)
+class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of the accounts' clients. `brokers` are the brokers' sections by name, `records` the kinds of records to
+    stream of each symbol, `slots_max` the most symbols that one account streams, `runtime` the folder of tokens and
+    limits.
+    """
+
+    runtime: Path
+    pool: PoolSettings = PoolSettings()
+    brokers: Mapping[str, BrokerSettings]
+    records: tuple[RecordKind, ...] = ("trades",)
+    slots_max: int
+
+    def of(self, provider: str) -> BrokerSettings:
+        """The section of a broker."""
+        return self.brokers[provider]
+
+
+def capacity_of(settings: ClientSettings, account: AccountSettings) -> int:
+    """The number of symbols that the account can stream."""
+    return min(account.slots // len(settings.records), settings.slots_max)
 
 
 class BrokerAccount:
-    """One account of the configured broker, for one process.
+    """One account of a broker, for one process.
 
-    `capacity` is how many symbols it can stream, `priority` its place among the accounts (1 is first).
+    `capacity` is the number of symbols that it can stream, `priority` its rank among the accounts (1 is first).
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ClientSettings,
         account: AccountSettings,
         keys: AccountKeys,
         clock: Clock,
-        chance: Random,
+        rng: Random,
         recorder: AccountRecorder,
     ) -> None:
         self.name = account.account_id
         self.priority = account.priority
-        self.registrations = account.max_slots
+        self.provider = account.provider
+        self.broker: Broker = broker_named(account.provider)
+        self.subscriptions = account.slots
         self.capacity = capacity_of(settings, account)
         self.keys = keys
-        folder = Path(settings.run.runtime) / "tokens"
+        folder = settings.runtime / "tokens"
         self.tokens = TokenStore(folder, self.name)
         self.health = HealthFile(folder, self.name)
         self._settings = settings
+        self._connection = settings.of(account.provider)
         self._clock = clock
-        self._chance = chance
+        self._rng = rng
         self._recorder = recorder
         is_alone = len(settings.pool.accounts) == 1
         self._credentials = self._cached_credentials(_DEADLINE_ALONE_S if is_alone else _DEADLINE_S)
 
     def has_valid_token(self) -> bool:
-        """Whether the token in force lives."""
+        """Whether the token in force has not expired."""
         with contextlib.suppress(DataFileError):  # an unreadable record is no record
             record = self.tokens.read()
             return record is not None and record.expires_ns > self._clock.now_ns()
@@ -99,92 +123,71 @@ class BrokerAccount:
         )
 
     @contextlib.asynccontextmanager
-    async def rest(self) -> AsyncIterator["KisRest"]:
-        """REST calls, sharing the account's permits with all other processes."""
-        from observer.providers.kis.calls import KisRest
-
-        async with self._open_pipeline(self._settings.kis.rest, self._credentials) as pipeline:
-            yield KisRest(pipeline)
+    async def rest(self) -> AsyncIterator["RestClient"]:
+        """REST calls, sharing the account's limits with all other processes."""
+        async with self._open_pipeline(self._connection.rest, self._credentials) as pipeline:
+            yield self.broker.rest(pipeline)
 
     @contextlib.asynccontextmanager
-    async def funds(self) -> AsyncIterator["KisFunds"]:
-        """Calls about funds, sharing the account's permits likewise."""
-        from observer.providers.kis.doors import KisFunds
-
-        async with self._open_pipeline(self._settings.kis.rest, self._credentials) as pipeline:
-            yield KisFunds(pipeline)
-
-    @contextlib.asynccontextmanager
-    async def securities(self) -> AsyncIterator["KisSecurities"]:
-        """What is registered of single securities, sharing the account's permits likewise."""
-        from observer.providers.kis.tradable import KisSecurities
-
-        async with self._open_pipeline(self._settings.kis.rest, self._credentials) as pipeline:
-            yield KisSecurities(pipeline)
-
-    @contextlib.asynccontextmanager
-    async def sessions(self) -> AsyncIterator["KisSessions"]:
-        """The broker's own calendar, sharing the account's permits likewise."""
-        from observer.providers.kis.doors import KisSessions
-
-        async with self._open_pipeline(self._settings.kis.rest, self._credentials) as pipeline:
-            yield KisSessions(pipeline)
-
-    @contextlib.asynccontextmanager
-    async def probe(self) -> AsyncIterator["KisRest"]:
-        """REST calls without patience: one attempt each, and no long wait for another token. For health checks."""
-        settings = msgspec.structs.replace(self._settings.kis.rest, attempts_max=1)
-        from observer.providers.kis.calls import KisRest
-
+    async def probe(self) -> AsyncIterator["RestClient"]:
+        """REST calls for health checks: one attempt each, and no long wait for another token."""
+        settings = msgspec.structs.replace(self._connection.rest, attempts_max=1)
         async with self._open_pipeline(settings, self._cached_credentials(_PROBE_DEADLINE_S)) as pipeline:
-            yield KisRest(pipeline)
+            yield self.broker.rest(pipeline)
 
     @contextlib.asynccontextmanager
     async def _open_pipeline(
         self, settings: RestSettings, credentials: CachedCredentials[Credentials]
     ) -> AsyncIterator["RestPipeline"]:
         from observer.providers.http import RestPipeline, open_client
-        from observer.providers.kis.calls import KisRestDialect
 
-        permits_path = Path(self._settings.run.runtime) / "permits" / self.name
-        permits = SharedPermits(permits_path, self._clock, self._settings.kis.permits)
-        async with open_client(self._settings.kis.rest_url, settings) as client:
+        rate_limiter = SharedRateLimiter(self._limits_path(), self._clock, self._connection.rate_limit)
+        async with open_client(self._connection.rest_url, settings) as client:
             pipeline = RestPipeline(
                 client=client,
-                dialect=KisRestDialect(),
-                permits=permits,
+                dialect=self.broker.rest_dialect(),
+                rate_limiter=rate_limiter,
                 credentials=credentials,
                 clock=self._clock,
-                chance=self._chance,
+                rng=self._rng,
                 settings=settings,
                 recorder=self._recorder,
             )
             try:
                 yield pipeline
             finally:
-                permits.close()
+                rate_limiter.close()
+
+    def _limits_path(self) -> Path:
+        """The file of the rate limit that all calls share: the account's, or the machine's where the broker counts by
+        IP. A broker with several buckets needs a limiter for each; `RestPipeline` takes one.
+        """
+        [bucket] = self.broker.buckets
+        assert bucket.scope != "account_call", "a limiter for each call is not built yet"
+        return self._settings.runtime / "rate_limit" / (self.name if bucket.scope == "account" else self.provider)
 
     @contextlib.asynccontextmanager
-    async def issuing(self) -> AsyncIterator["KisIssuing"]:
+    async def issuing(self) -> AsyncIterator[CredentialIssuer]:
         """The calls that issue tokens and approval keys; for the one process that does."""
         from observer.providers.http import open_client
-        from observer.providers.kis.calls import KisIssuing
 
-        async with open_client(self._settings.kis.rest_url, self._settings.kis.rest) as client:
-            yield KisIssuing(client, self._clock, self._recorder)
+        assert self.broker.issuing is not None, f"{self.provider} issues no credentials"
+        async with open_client(self._connection.rest_url, self._connection.rest) as client:
+            yield self.broker.issuing(client, self._clock, self._recorder)
 
     def stream(self, listener: StreamListener) -> "TradeStreamConnection":
         """The account's one streaming connection; it does nothing until it is run."""
-        from observer.providers.kis.session import KisSession
-        from observer.providers.websocket import StreamSettings, TradeStreamConnection
+        from observer.providers.stream_settings import StreamSettings
+        from observer.providers.websocket import TradeStreamConnection
 
-        limits = self._settings.kis.stream
+        limits = self._connection.stream
         settings = StreamSettings(
-            url=self._settings.kis.stream_url,
-            provider=PROVIDER,
+            url=self._connection.stream_url,
+            provider=self.provider,
             account=self.name,
-            capacity=self.registrations,
-            records=self._settings.track_b.records,
+            capacity=self.subscriptions,
+            traits=self.broker.stream,
+            records=self._settings.records,
             silence_s=limits.silence_s,
             attempts_per_hour=limits.attempts_per_hour,
             slow_beat_market_s=limits.slow_beat_market_s,
@@ -192,54 +195,61 @@ class BrokerAccount:
         )
         return TradeStreamConnection(
             settings=settings,
-            open_dialect=lambda credentials: KisSession(credentials.approval_key),
+            open_dialect=self.broker.stream_dialect,
             credentials=self._credentials,
             listener=listener,
             clock=self._clock,
-            chance=self._chance,
+            rng=self._rng,
             recorder=self._recorder,
         )
 
 
 class Brokers:
-    """All configured accounts, for one process, first by priority first. What it and they say to each other is recorded
-    under the name of the process while somebody wants that (`observer capture --raw`).
+    """All configured accounts for one process, by priority (1 first). Their traffic is recorded under the name of the
+    process while a raw capture is requested (`observer capture --raw`).
 
     Raises:
-        MissingKeysError: an account has no usable keys; says what to do.
+        MissingKeysError: an account has no usable keys; names the remedy.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, chance: Random, process: str = "observer") -> None:
-        recorder = RawRecorder(
-            wish=wish_path(Path(settings.run.runtime)),
-            provider=PROVIDER,
-            process=process,
-            clock=clock,
-            monotonic_s=time.monotonic,
-        )
-        keys = {each.account: each for each in keys_of(settings)}
+    def __init__(self, settings: ClientSettings, clock: Clock, rng: Random, process: str = "observer") -> None:
+        recorders = {
+            provider: RawRecorder(
+                request=raw_request_path(settings.runtime),
+                provider=provider,
+                process=process,
+                clock=clock,
+                monotonic_s=time.monotonic,
+            )
+            for provider in {account.provider for account in settings.pool.accounts}
+        }
+        keys = {each.account: each for each in keys_of(settings.pool)}
         self.accounts: Sequence[BrokerAccount] = tuple(
-            BrokerAccount(settings, account, keys[account.account_id], clock, chance, recorder.of(account.account_id))
+            BrokerAccount(
+                *(settings, account, keys[account.account_id], clock, rng),
+                recorders[account.provider].of(account.account_id),
+            )
             for account in settings.pool.by_priority
         )
+        self.provider = settings.pool.provider
         self.strategy: AllocationStrategy = settings.pool.allocation_strategy
         self.failover = settings.pool.failover_enabled
         self._settings = settings
         self._clock = clock
 
     def is_healthy(self, name: str) -> bool:
-        """Whether calls and stream of the account are fit; one that nobody judged of late is taken to be."""
+        """Whether calls and stream of the account are healthy. An account without a recent check counts as healthy."""
         health = self.health_of(name)
         return health is None or health.healthy
 
     def health_of(self, name: str) -> Health | None:
-        """The last judgement of the account; None when there is none, or an old one only."""
+        """The health of the last check; None without a recent check."""
         [account] = [account for account in self.accounts if account.name == name]
         interval_s = self._settings.pool.health_check_interval_seconds
         return believed(account.health.read(), interval_s, self._clock.now_ns())
 
     def usable(self) -> Sequence[BrokerAccount]:
-        """The accounts whose calls are fit; all of them when none is, since then trying is all that is left."""
+        """The accounts whose calls are healthy; all accounts when none is, since trying is then the only option."""
         health = [self.health_of(account.name) for account in self.accounts]
         fit = [
             account for account, found in zip(self.accounts, health, strict=True) if found is None or found.calls.fit
@@ -254,41 +264,58 @@ class Brokers:
             yield RestOfAll(self, calls)
 
     @contextlib.asynccontextmanager
-    async def funds(self) -> AsyncIterator["FundsOfAll"]:
-        """Calls about funds of every account."""
-        async with contextlib.AsyncExitStack() as stack:
-            calls = {account.name: await stack.enter_async_context(account.funds()) for account in self.accounts}
-            yield FundsOfAll(self, calls)
+    async def listing_files(self) -> AsyncIterator[MasterFileSource]:
+        """The files of listings of the first account's broker."""
+        async with listing_files(self.accounts[0].broker, self._settings.of(self.accounts[0].provider)) as files:
+            yield files
 
-    @contextlib.asynccontextmanager
-    async def master_files(self) -> AsyncIterator["KisMasterFiles"]:
-        """The download host of the master files."""
-        from observer.providers.http import open_client
-        from observer.providers.kis.files import KisMasterFiles
 
-        async with open_client(self._settings.kis.files_url, self._settings.kis.rest) as client:
-            yield KisMasterFiles(client)
+@contextlib.asynccontextmanager
+async def listing_files(broker: Broker, settings: BrokerSettings) -> AsyncIterator[MasterFileSource]:
+    """A broker's host of listing files, which needs no account.
+
+    Raises:
+        DataFileError: the broker has none.
+    """
+    from observer.providers.http import open_client
+
+    if broker.listing_files is None:
+        raise DataFileError(f"{broker.name} has no files of listings")
+    async with open_client(settings.files_url, settings.rest) as client:
+        yield broker.listing_files(client)
 
 
 class RestOfAll:
     """REST calls of every account, while they are open. Satisfies `QuoteSource`, `HaltSource`, `HistorySource` and
     `PastBarSource`.
 
-    Each call goes to the first usable account by priority: another one when that falls ill, and back when it heals.
+    Each of these calls goes to the first healthy account by priority: to another one while that is unhealthy, and back
+    after its recovery. With `next` the healthy accounts take turns, which adds up their rate limits.
     """
 
-    def __init__(self, brokers: Brokers, calls: Mapping[str, "KisRest"]) -> None:
+    def __init__(self, brokers: Brokers, calls: Mapping[str, "RestClient"]) -> None:
         self._brokers = brokers
         self._calls = calls
+        self._turns = itertools.count()
         self.quotes_per_call = min(each.quotes_per_call for each in calls.values())
 
-    def usable(self) -> Mapping[str, "KisRest"]:
-        """The calls of the usable accounts by their names, first by priority first."""
-        return {account.name: self._calls[account.name] for account in self._brokers.usable()}
+    def usable(self) -> Mapping[BrokerAccount, "RestClient"]:
+        """The usable accounts and their calls, first by priority first."""
+        return {account: self._calls[account.name] for account in self._brokers.usable()}
 
-    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
+    def next(self) -> "RestClient":
+        """The calls of the next account in turn."""
+        usable = self._brokers.usable()
+        return self._calls[usable[next(self._turns) % len(usable)].name]
+
+    @property
+    def accounts(self) -> int:
+        """The number of accounts that take turns now."""
+        return len(self._brokers.usable())
+
+    async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         """As `QuoteSource`."""
-        return await self._first().quotes(symbols, lane)
+        return await self._first().quotes(symbols, priority)
 
     async def is_halted(self, symbol: str) -> bool | None:
         """As `HaltSource`."""
@@ -310,39 +337,17 @@ class RestOfAll:
         """As `HistorySource`."""
         return await self._first().trades_between(symbol, from_ns, to_ns)
 
-    def _first(self) -> "KisRest":
+    def _first(self) -> "RestClient":
         return next(iter(self.usable().values()))
 
 
-class FundsOfAll:
-    """Calls about funds of every account, while they are open.
-
-    The usable accounts take turns: a thousand funds are asked for, and each account brings its own calls a second.
-    """
-
-    def __init__(self, brokers: Brokers, calls: Mapping[str, "KisFunds"]) -> None:
-        self._brokers = brokers
-        self._calls = calls
-        self._turns = itertools.count()
-
-    def next(self) -> "KisFunds":
-        """The calls of the usable account whose turn it is."""
-        usable = self._brokers.usable()
-        return self._calls[usable[next(self._turns) % len(usable)].name]
-
-    @property
-    def accounts(self) -> int:
-        """How many take turns now."""
-        return len(self._brokers.usable())
-
-
-def keys_of(settings: Settings) -> Sequence[AccountKeys]:
-    """The keys of all accounts; from now on they are concealed in this process's log.
+def keys_of(pool: PoolSettings) -> Sequence[AccountKeys]:
+    """The keys of all accounts; conceals them in this process's log.
 
     Raises:
-        MissingKeysError: some are missing; says what to do.
+        MissingKeysError: some are missing; names the remedy.
     """
-    found = read_keys(settings.pool.accounts, os.environ)
+    found = read_keys(pool.accounts, os.environ)
     for keys in found:
         logs.conceal(keys.app_key)
         logs.conceal(keys.app_secret)

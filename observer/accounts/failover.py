@@ -1,25 +1,25 @@
-"""Which accounts cannot stream for now, so that their symbols should move. Pure (requirement 004, Provider Pool).
+"""Decides which accounts cannot stream for now, so that their symbols should move. Pure (requirement 004, Provider
+Pool).
 
-A connection that is lost for a moment is no reason: its symbols are registered again when it is back, in less time than
+A connection that is lost for a moment is no reason: its symbols are subscribed again when it is back, in less time than
 a move takes. An account is *closed* when it is not healthy, or when its stream has been down for `after_s` market
 seconds; it opens again when it is healthy and its stream is up. Before its stream has come up for the first time, the
-time counts from the first look.
+time counts from the first check.
 """
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import Final
 
-_NS_PER_S: Final = 1_000_000_000
+from observer.units import NS_PER_S
 
 
 class StreamOutages:
-    """Since when each account's stream is down; explicit state, no clock."""
+    """The start of each account's stream outage; explicit state, no clock."""
 
     __slots__ = ("_after_ns", "_down_since_ns")
 
     def __init__(self, accounts: Iterable[str], now_ns: int, after_s: float) -> None:
-        self._after_ns = round(after_s * _NS_PER_S)
+        self._after_ns = round(after_s * NS_PER_S)
         self._down_since_ns: dict[str, int | None] = dict.fromkeys(accounts, now_ns)
 
     def came_up(self, account: str) -> None:
@@ -32,7 +32,7 @@ class StreamOutages:
             self._down_since_ns[account] = now_ns
 
     def stay_down(self, accounts: Iterable[str]) -> None:
-        """An earlier process had closed these: those whose stream is not up yet need no time to be known as down."""
+        """Mark accounts that an earlier process had closed: they count as down at once until their stream is up."""
         for account in accounts:
             if (since_ns := self._down_since_ns.get(account)) is not None:
                 self._down_since_ns[account] = since_ns - self._after_ns

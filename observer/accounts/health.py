@@ -1,8 +1,9 @@
-"""Whether an account is fit for work: what each check found, judged over several of them. Pure.
+"""Health of an account: a decision over several checks. Pure.
 
 Requirement 004 (Provider Pool, `health_check_all`; EnhancedTokenManager, `_run_health_check`): a token, a REST call,
-the stream. One failed check is a hiccup; `FAILURES_TO_FALL` on end are an illness; one good check heals. Calls and
-stream are judged apart: an account whose stream is down still answers calls, and Track A goes on with it.
+the stream. `FAILURES_TO_FALL` failed checks in a row make an account unhealthy; one good check makes it healthy again.
+Calls and stream have separate decisions: an account whose stream is down still answers calls, and Track A goes on with
+it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,48 +11,49 @@ from typing import Final
 
 import msgspec
 
-_NS_PER_S: Final = 1_000_000_000
+from observer.units import NS_PER_S
+
 FAILURES_TO_FALL: Final = 2
-TOLD_AT_LEAST_EVERY_NS: Final = 600 * _NS_PER_S
-SILENT_STREAM_NS: Final = 300 * _NS_PER_S
-"""How long a stream may say nothing at all after it is due: its process may be on its way."""
-_BELIEVED_INTERVALS: Final = 10  # beyond so many missed checks a verdict says nothing of today
+REPORTED_AT_LEAST_EVERY_NS: Final = 600 * NS_PER_S
+SILENT_STREAM_NS: Final = 300 * NS_PER_S
+"""The longest time without a first report after streaming began: the process may still be starting."""
+_BELIEVED_INTERVALS: Final = 10  # after so many missed checks a decision is out of date
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """What one check found; `stream_connected` None: nobody should stream now, or nobody knows."""
+    """The result of one check; `stream_connected` is None while not streaming, or unknown."""
 
     token_valid: bool
     rest_answers: bool
     stream_connected: bool | None
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """Fit or not, and how many checks on end have failed."""
+class HealthDecision(msgspec.Struct, frozen=True):
+    """Healthy or not, and the number of failed checks in a row."""
 
     fit: bool = True
     failures: int = 0
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an account since `checked_ns` (UTC ns of market time)."""
+    """The health of an account at `checked_ns` (UTC ns of market time)."""
 
     checked_ns: int
-    calls: Verdict = Verdict()
-    stream: Verdict = Verdict()
+    calls: HealthDecision = HealthDecision()
+    stream: HealthDecision = HealthDecision()
 
     @property
     def healthy(self) -> bool:
-        """Fit for calls and for the stream."""
+        """Whether both calls and stream are healthy."""
         return self.calls.fit and self.stream.fit
 
 
-class Told(msgspec.Struct, frozen=True):
-    """What was published last, and when."""
+class Reported(msgspec.Struct, frozen=True):
+    """The last published health, and its time."""
 
     check: Check
     healthy: bool
-    told_ns: int
+    reported_ns: int
 
 
 def judge(before: Health | None, check: Check, now_ns: int) -> Health:
@@ -64,33 +66,33 @@ def judge(before: Health | None, check: Check, now_ns: int) -> Health:
     )
 
 
-def streams_up(told: Mapping[str, bool], accounts: Iterable[str], due_for_ns: int) -> Mapping[str, bool]:
-    """By account whether its stream is up, given what each told last (True: connected) and how long streams have been
-    due. One that never told anything is down once it is due for `SILENT_STREAM_NS`; before, nothing is known of it.
+def streams_up(reported: Mapping[str, bool], accounts: Iterable[str], due_for_ns: int) -> Mapping[str, bool]:
+    """By account whether its stream is up, from the last report of each (True: connected) and the time since streaming
+    began. An account without a report is down after `SILENT_STREAM_NS`, and absent before. Empty while not streaming.
     """
     if due_for_ns < 0:
         return {}
-    return told if due_for_ns < SILENT_STREAM_NS else {**dict.fromkeys(accounts, False), **told}
+    return reported if due_for_ns < SILENT_STREAM_NS else {**dict.fromkeys(accounts, False), **reported}
 
 
 def believed(health: Health | None, interval_s: float, now_ns: int) -> Health | None:
-    """The health, unless it was found so long ago, or so far ahead of now (another clock's), that it says nothing."""
+    """The health, or None if `checked_ns` is too old or too far ahead of now (another clock)."""
     if health is None:
         return None
     age_ns = now_ns - health.checked_ns
-    life_ns = round(_BELIEVED_INTERVALS * interval_s * _NS_PER_S)
+    life_ns = round(_BELIEVED_INTERVALS * interval_s * NS_PER_S)
     return health if -life_ns < age_ns < life_ns else None
 
 
-def is_news(told: Told | None, check: Check, healthy: bool, now_ns: int) -> bool:
-    """Whether this check is to be published: something is other than it was told, or that is ten minutes ago."""
-    if told is None or (told.check, told.healthy) != (check, healthy):
+def is_news(reported: Reported | None, check: Check, healthy: bool, now_ns: int) -> bool:
+    """Whether to publish this check: it differs from the published one, or that is ten minutes old."""
+    if reported is None or (reported.check, reported.healthy) != (check, healthy):
         return True
-    return now_ns - told.told_ns >= TOLD_AT_LEAST_EVERY_NS
+    return now_ns - reported.reported_ns >= REPORTED_AT_LEAST_EVERY_NS
 
 
-def _after(verdict: Verdict, *, passed: bool) -> Verdict:
+def _after(decision: HealthDecision, *, passed: bool) -> HealthDecision:
     if passed:
-        return Verdict()
-    failures = verdict.failures + 1
-    return Verdict(verdict.fit and failures < FAILURES_TO_FALL, failures)
+        return HealthDecision()
+    failures = decision.failures + 1
+    return HealthDecision(decision.fit and failures < FAILURES_TO_FALL, failures)

@@ -1,6 +1,6 @@
 """An account's health in a file beside its token: one process checks and writes, all others read.
 
-A file, not a message: whoever needs an account must know how it does while the writer of the database is away.
+A file, not a message: processes that use an account need its health while the writer of the database is down.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ class HealthFile:
         self._health: Health | None = None
 
     def read(self) -> Health | None:
-        """What was written last; None while there is nothing readable: an account that nobody judged yet.
+        """The health that was written last; None without a readable file.
 
         The file is read again only when it was replaced.
         """
@@ -36,7 +36,7 @@ class HealthFile:
         return self._health
 
     def write(self, health: Health) -> None:
-        """Put it in place of the last one.
+        """Replace the file.
 
         Raises:
             OSError: the folder cannot be written.

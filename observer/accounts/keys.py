@@ -6,7 +6,7 @@ The file is TOML with a table per account:
     app_key = "PS..."
     app_secret = "..."
 
-Which accounts there are and where the keys of each are is `pool.AccountSettings`'s.
+`pool.AccountSettings` names the accounts and the source of each account's keys.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,7 +90,7 @@ def _read_account(account: AccountSettings, environment: Mapping[str, str]) -> A
 
 
 def _read_file(path: Path) -> dict[str, _FileEntry]:
-    """The accounts of a keys file, after a look at who else could read it.
+    """The accounts of a keys file, after a check of its permissions.
 
     Raises:
         FileNotFoundError: there is none.

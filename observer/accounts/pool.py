@@ -1,4 +1,4 @@
-"""Which accounts there are, and how they share the work (requirement 004, Provider Pool). Pure.
+"""The accounts and their shares of the work (requirement 004, Provider Pool). Pure.
 
 One file, config/provider_pool.json, with the requirement's names:
 
@@ -7,7 +7,7 @@ One file, config/provider_pool.json, with the requirement's names:
                        "allocation_strategy": "round_robin", "health_check_interval_seconds": 60,
                        "failover_enabled": true}}
 
-In one thing it is not the requirement's: keys are never in this file. It says where they are.
+It differs from the requirement in one point: the file never contains keys, only their location.
 """
 
 from collections import Counter
@@ -15,48 +15,68 @@ from typing import Annotated, Final
 
 import msgspec
 
+from bus.events import AllocationStrategy
 from observer.errors import ConfigError
-from observer.selection.places import AllocationStrategy
+from observer.providers.broker import DEFAULT_BROKER, Broker, broker_named
 
-REGISTRATIONS_MAX: Final = 41  # what KIS gives one app key (kis-api.md, section 3)
 PROBE_INTERVAL_MIN_S: Final = 60.0  # an account is never probed more often than once a minute
 
-# Names files of ours and the places of the stream ("account_001:07").
+# Names files of ours and the slots of the stream ("account_001:07").
 AccountId = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,40}\Z")]
 
 
 class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One account of a broker: where its keys are, how many places it gives, when its turn comes (1 is first).
+    """One account of a broker: where its keys are, how many slots it gives, when its turn comes (1 is first).
 
-    The environment variables come before the file, which has a table per account and may be absent.
+    The environment variables come before the file, which has a table per account and may be absent. `provider` names
+    the broker, which bounds `max_slots`; None: as many as the broker gives.
     """
 
     account_id: AccountId
+    provider: str = DEFAULT_BROKER
     app_key_variable: str | None = None
     app_secret_variable: str | None = None
     keys_file: str | None = None
-    max_slots: Annotated[int, msgspec.Meta(ge=1, le=REGISTRATIONS_MAX)] = REGISTRATIONS_MAX
+    max_slots: Annotated[int, msgspec.Meta(ge=1)] | None = None
     priority: Annotated[int, msgspec.Meta(ge=1)] = 1
 
     def __post_init__(self) -> None:
-        """An account without a place for its keys, or with half of one, is refused."""
+        """Refuses an unknown broker, more slots than the broker gives, and an account without a source of keys."""
+        broker = broker_named(self.provider)
+        if self.max_slots is not None and self.max_slots > broker.slots:
+            raise ValueError(
+                f"max_slots: {self.max_slots} is more than the {broker.slots} of an account at {broker.name}"
+            )
         if (self.app_key_variable is None) != (self.app_secret_variable is None):
             raise ValueError("app_key_variable and app_secret_variable go together")
-        if self.app_key_variable is None and self.keys_file is None:
+        if self.app_key_variable is None and self.keys_file is None and broker.credentials != "none":
             raise ValueError("say where the keys are: keys_file, or app_key_variable and app_secret_variable")
 
+    @property
+    def slots(self) -> int:
+        """The number of subscriptions of the account."""
+        return self.max_slots or broker_named(self.provider).slots
 
-MAIN: Final = AccountSettings(
-    account_id="main",
-    app_key_variable="KIS_APP_KEY",
-    app_secret_variable="KIS_APP_SECRET",  # noqa: S106 - the name of a variable
-    keys_file="config/keys.toml",
-)
+
+def main_account(broker: Broker) -> AccountSettings:
+    """The account of a system without an account file."""
+    key, secret = broker.key_variables
+    return AccountSettings(
+        account_id="main",
+        provider=broker.name,
+        app_key_variable=key,
+        app_secret_variable=secret,
+        keys_file="config/keys.toml",
+        max_slots=broker.slots,
+    )
+
+
+MAIN: Final = main_account(broker_named(DEFAULT_BROKER))
 
 
 class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All accounts, and how they share the work. The interval is market seconds; `failover_enabled` says whether the
-    symbols of an account that cannot stream move to others.
+    """All accounts and the strategy that distributes work over them. The interval is market seconds; `failover_enabled`
+    decides whether the symbols of an account that cannot stream move to others.
     """
 
     accounts: Annotated[tuple[AccountSettings, ...], msgspec.Meta(min_length=1)] = (MAIN,)
@@ -69,6 +89,11 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         counts = Counter(account.account_id for account in self.accounts)
         if doubled := [name for name, count in counts.items() if count > 1]:
             raise ValueError(f"account_id is not unique: {', '.join(doubled)}")
+
+    @property
+    def provider(self) -> str:
+        """The broker of the first account by priority: the one of facts that several accounts gather."""
+        return self.by_priority[0].provider
 
     @property
     def by_priority(self) -> tuple[AccountSettings, ...]:
@@ -90,12 +115,12 @@ def parse_pool(content: bytes, source: str) -> PoolSettings:
         document: object = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{source} is not JSON: {error}") from error
-    if places := _secrets_in(document):
+    if slots := _secrets_in(document):
         remedy = (
             "keys do not belong in this file: move them to a file of mode 600 and name it in keys_file, "
             "or name environment variables in app_key_variable and app_secret_variable"
         )
-        raise ConfigError("\n".join(f"{source}: {place}: {remedy}" for place in places))
+        raise ConfigError("\n".join(f"{source}: {slot}: {remedy}" for slot in slots))
     try:
         return msgspec.convert(document, _PoolFile).provider_pool
     except msgspec.ValidationError as error:
@@ -103,7 +128,7 @@ def parse_pool(content: bytes, source: str) -> PoolSettings:
 
 
 def _secrets_in(document: object) -> list[str]:
-    """Where the file has a key itself, as the requirement's example does."""
+    """The positions of keys in the file itself, as in the requirement's example."""
     match document:
         case {"provider_pool": {"accounts": [*accounts]}}:
             return [

@@ -1,34 +1,26 @@
 """A file of secrets or of notes about them, replaced in one step and readable by its owner only."""
 
-import contextlib
 import os
 import shlex
 import stat
 from pathlib import Path
 
 from observer.errors import MissingKeysError
+from observer.files import make_private_folder, replace_file
 
 
 def replace_privately(path: Path, content: bytes) -> None:
-    """Write a file that nobody else can read at any moment, on disk before it takes its name.
+    """Replace a file that only its owner can read at any moment; its folder is made.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with contextlib.suppress(FileNotFoundError):  # left by a process of the same number that was killed here
-        beside.unlink()
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    make_private_folder(path.parent)
+    replace_file(path, content, private=True)
 
 
 def read_privately(path: Path) -> bytes:
-    """A file of secrets, after a look at who else could read it.
+    """The content of a file of secrets, after a check of its permissions.
 
     Raises:
         FileNotFoundError: there is none.
@@ -46,7 +38,7 @@ def read_privately(path: Path) -> bytes:
 
 
 def _check_private(status: os.stat_result, path: Path) -> None:
-    """A keys file belongs to the user who runs us and is closed to everybody else."""
+    """Require that the file belongs to our user and is closed to all others."""
     quoted = shlex.quote(str(path))
     if status.st_uid != os.geteuid():
         raise MissingKeysError(f"{path} belongs to another user: run `chown {os.geteuid()} {quoted}`")

@@ -5,9 +5,9 @@ and a write of some hundred bytes, never over an await, so waiting for it in the
 A process that dies between read and write leaves the old state; one that dies in the write leaves each number old or
 new, as the numbers are written in place and none depends on another one: at worst a call counts that was never sent.
 
-The file begins with a fingerprint of the limits. A state of other limits (the configuration was changed), of another
-clock, or of no shape at all is not believed: then nobody starts until the longest window is over, so that no limit is
-broken whatever had been sent. While processes with old and with new limits run side by side, calls wait.
+The file begins with a fingerprint of the limits. The limiter discards a malformed state, and a state of other limits
+(after a change of the configuration) or of another clock. No call then starts until the longest window is over, so no
+limit is broken whatever was sent before. While processes with old and with new limits run side by side, calls wait.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ import msgspec
 
 from observer.accounts.limiter import (
     Granted,
-    Lane,
+    LimiterState,
     Limits,
-    State,
+    Priority,
     Wait,
     after_answer,
     after_loss,
@@ -38,33 +38,17 @@ from observer.accounts.limiter import (
     limits_of,
 )
 from observer.clock import Clock
+from observer.files import PRIVATE_FILE, make_private_folder
+from observer.providers.settings import RateLimitSettings
 
 _FINGERPRINT_BYTES: Final = 8
 
 
-class PermitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The broker's limits for an account and the pause after it said "too many", all in market time.
+class SharedRateLimiter:
+    """Rate-limit tokens of one account, in every process that uses it. Satisfies `RateLimiter`."""
 
-    `calls_per_minute` is a second limit beside the first (requirement 004, "Constraints": 1,000); None: there is none.
-
-    Raises:
-        ValueError: limits that are none; names the key.
-    """
-
-    calls_per_second: float = 20.0
-    calls_per_minute: float | None = None
-    penalty_s: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Checks each of them, so that a wrong one is told when the configuration is read."""
-        limits_of(self.calls_per_second, self.calls_per_minute, self.penalty_s)
-
-
-class SharedPermits:
-    """Permits of one account, in every process that uses it. Satisfies `PermitSource`."""
-
-    def __init__(self, path: Path, clock: Clock, settings: PermitSettings) -> None:
-        """Open the account's permit file, made if it is not there.
+    def __init__(self, path: Path, clock: Clock, settings: RateLimitSettings) -> None:
+        """Open the account's rate-limit file, made if it is not there.
 
         Raises:
             OSError: it can be neither opened nor made.
@@ -72,50 +56,53 @@ class SharedPermits:
         self._limits = limits_of(settings.calls_per_second, settings.calls_per_minute, settings.penalty_s)
         self._form = _Form(self._limits)
         self._clock = clock
-        # One call of a lane asks at a time: the others stand behind it in order, instead of all waking for one slot.
-        self._turns: dict[Lane, asyncio.Lock] = {lane: asyncio.Lock() for lane in ("urgent", "normal", "bulk")}
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # One call of a priority asks at a time: the others stand behind it in order, instead of all waking for one
+        # slot.
+        self._turns: dict[Priority, asyncio.Lock] = {
+            priority: asyncio.Lock() for priority in ("urgent", "normal", "bulk")
+        }
+        make_private_folder(path.parent)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
 
     @asynccontextmanager
-    async def acquire(self, lane: Lane) -> AsyncIterator[None]:
-        """Entered when one call may be sent now; left when its answer is there, which frees its place soonest."""
-        granted = await self._granted(lane)
+    async def acquire(self, priority: Priority) -> AsyncIterator[None]:
+        """Entered when one call may be sent now; left when its answer is there, which frees its slot soonest."""
+        granted = await self._granted(priority)
         try:
             yield
         except asyncio.CancelledError:
-            raise  # it may still be on its way to the broker: it holds its place like a call that is never answered
+            raise  # it may still be on its way to the broker: it holds its slot like a call that is never answered
         except BaseException:
             self._answered(granted)
             raise
         self._answered(granted)
 
     def penalise(self) -> None:
-        """The broker answered "too many": nobody starts until the pause is over, and then at a lower pace."""
+        """The broker answered "too many": no call starts during the pause, and later calls start at a lower pace."""
         self._change(lambda state, now_ns: after_rate_error(self._limits, state, now_ns))
 
     def close(self) -> None:
-        """Let go of the file; the permits object cannot be used any more."""
+        """Close the file; the limiter is unusable afterwards."""
         os.close(self._descriptor)
 
-    async def _granted(self, lane: Lane) -> Granted:
-        async with self._turns[lane]:
+    async def _granted(self, priority: Priority) -> Granted:
+        async with self._turns[priority]:
             asked_ns = self._clock.now_ns()
-            while isinstance(decision := self._decide(asked_ns, lane), Wait):
+            while isinstance(decision := self._decide(asked_ns, priority), Wait):
                 await self._clock.sleep_until(decision.until_ns)
         return decision
 
-    def _decide(self, asked_ns: int, lane: Lane) -> Granted | Wait:
+    def _decide(self, asked_ns: int, priority: Priority) -> Granted | Wait:
         with self._locked():
             now_ns = self._clock.now_ns()
-            decision = decide(self._limits, self._read(now_ns), asked_ns, now_ns, lane)
+            decision = decide(self._limits, self._read(now_ns), asked_ns, now_ns, priority)
             self._write(decision.state)
         return decision
 
     def _answered(self, granted: Granted) -> None:
-        self._change(lambda state, now_ns: after_answer(self._limits, state, granted.places, now_ns))
+        self._change(lambda state, now_ns: after_answer(self._limits, state, granted, now_ns))
 
-    def _change(self, change: Callable[[State, int], State]) -> None:
+    def _change(self, change: Callable[[LimiterState, int], LimiterState]) -> None:
         with self._locked():
             now_ns = self._clock.now_ns()
             self._write(change(self._read(now_ns), now_ns))
@@ -128,7 +115,7 @@ class SharedPermits:
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
-    def _read(self, now_ns: int) -> State:
+    def _read(self, now_ns: int) -> LimiterState:
         content = os.pread(self._descriptor, self._form.size + 1, 0)
         if not content:
             return fresh(self._limits)
@@ -138,30 +125,30 @@ class SharedPermits:
             return after_loss(self._limits, now_ns)
         return state
 
-    def _write(self, state: State) -> None:
+    def _write(self, state: LimiterState) -> None:
         os.pwrite(self._descriptor, self._form.packed(state), 0)
 
 
 class _Form:
-    """How a state lies in the file: fingerprint, then the state's numbers in their order, eight bytes each."""
+    """The file's layout: fingerprint, then the numbers of the state in their order, eight bytes each."""
 
     def __init__(self, limits: Limits) -> None:
-        places = sum(window.places for window in limits.windows)
-        self._places = [window.places for window in limits.windows]
-        self._struct = struct.Struct(f"<{_FINGERPRINT_BYTES}sqdqqq{places}q")
+        positions = sum(window.positions for window in limits.windows)
+        self._positions = [window.positions for window in limits.windows]
+        self._struct = struct.Struct(f"<{_FINGERPRINT_BYTES}sqdqqqq{positions}q")
         self._fingerprint = hashlib.sha256(msgspec.json.encode(limits)).digest()[:_FINGERPRINT_BYTES]
         self.size = self._struct.size
 
-    def packed(self, state: State) -> bytes:
+    def packed(self, state: LimiterState) -> bytes:
         """The file's content."""
         *numbers, held_ns = msgspec.structs.astuple(state)
         return self._struct.pack(self._fingerprint, *numbers, *chain.from_iterable(held_ns))
 
-    def unpacked(self, content: bytes) -> State | None:
+    def unpacked(self, content: bytes) -> LimiterState | None:
         """The state; None when it is no state of these limits."""
         if len(content) != self.size or not content.startswith(self._fingerprint):
             return None
-        _, next_ns, pace, slowed_ns, urgent_ns, normal_ns, *moments = self._struct.unpack(content)
+        _, next_ns, pace, slowed_ns, urgent_ns, normal_ns, awaited_ns, *moments = self._struct.unpack(content)
         rest = iter(moments)
-        held_ns = tuple(tuple(islice(rest, places)) for places in self._places)
-        return State(next_ns, pace, slowed_ns, urgent_ns, normal_ns, held_ns)
+        held_ns = tuple(tuple(islice(rest, positions)) for positions in self._positions)
+        return LimiterState(next_ns, pace, slowed_ns, urgent_ns, normal_ns, awaited_ns, held_ns)

@@ -1,11 +1,12 @@
 """An account's token in a file: one process issues and writes it, all others read it.
 
-A process whose call was refused leaves a note with the fingerprint of what was refused beside it. workers.accounts
-sees the note, renews once, and everybody who waits reads the new token: four processes with the same 401 cause one
-renewal. A note about a token that is no longer the one in the file means nothing, so a late note does no harm.
+A process whose call was refused writes a note beside the file, with the fingerprint of the refused credentials.
+workers.accounts reads the note, renews once, and every waiting process reads the new token: four processes with the
+same 401 cause one renewal. A note about a token that is no longer in the file has no effect, so a late note does no
+harm.
 
 This room does not know the providers. What a call needs is built by a function that is passed in, for which
-`observer.providers.interfaces.Credentials` fits.
+`observer.providers.broker.Credentials` fits.
 """
 
 import asyncio
@@ -26,12 +27,12 @@ from observer.errors import DataFileError, TokenExpiredError
 
 logger = logging.getLogger(__name__)
 
-_POLL_S: Final = 0.05  # machine time; a look at a file's stamp costs microseconds
+_POLL_S: Final = 0.05  # machine time; a check of a file's stamp costs microseconds
 _FINGERPRINT_LETTERS: Final = 16
 
 
 class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file holds; moments in UTC ns of market time. `renewed_ns` also moves when the same token came back."""
+    """The file's content; moments in UTC ns of market time. `renewed_ns` also moves when the same token came back."""
 
     access_token: str
     approval_key: str
@@ -47,7 +48,7 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Presented(Protocol):
-    """What a call showed to the broker, as far as this room looks at it."""
+    """The credentials of a call, as far as this room uses them."""
 
     @property
     def access_token(self) -> str:
@@ -74,7 +75,7 @@ class TokenStore:
         self._record: TokenRecord | None = None
 
     def read(self) -> TokenRecord | None:
-        """The record in force, None while there is none; the file is read again only when it was replaced.
+        """The record in force; None without one. Reads the file again only after its replacement.
 
         Raises:
             DataFileError: the file is there and is not a token record.
@@ -92,7 +93,7 @@ class TokenStore:
         return self._record
 
     def write(self, record: TokenRecord) -> None:
-        """Put a record in force, durably and in one step, and so answer every rejection of the earlier one.
+        """Replace the record durably and atomically; this answers every rejection of the earlier one.
 
         Raises:
             OSError: the folder cannot be written.
@@ -104,7 +105,7 @@ class TokenStore:
         replace_privately(self._path, msgspec.json.encode(record))
 
     def note_rejection(self, refused: Presented) -> None:
-        """Leave word that the broker refused these.
+        """Write the note that the broker refused these credentials.
 
         Raises:
             OSError: the folder cannot be written.
@@ -112,7 +113,7 @@ class TokenStore:
         replace_privately(self._note, fingerprint(refused).encode())
 
     def pending_rejection(self) -> bool:
-        """Whether somebody was refused with the record in force."""
+        """Whether the broker refused the record in force to any process."""
         record = self.read()
         try:
             return record is not None and self._note.read_text() == fingerprint(record)
@@ -158,8 +159,8 @@ class CachedCredentials(Generic[CallCredentials]):
         return self._build(self._keys.app_key, self._keys.app_secret, record.access_token, record.approval_key)
 
     async def reject(self, used: CallCredentials) -> bool:
-        """The broker refused these: returns True when a renewal was written, False after the deadline, or at once where
-        no word can be left for the one process that renews.
+        """The broker refused these credentials. Returns True when a renewal was written; False after the deadline, or
+        at once when the note for the renewing process cannot be written.
 
         Returns at once when the record in force is another one already.
         """
@@ -169,7 +170,7 @@ class CachedCredentials(Generic[CallCredentials]):
         try:
             self._store.note_rejection(used)
         except OSError as error:
-            logger.error("that the token of %s was refused cannot be told: %s", self._keys.account, error)
+            logger.error("that the token of %s was refused cannot be reported: %s", self._keys.account, error)
             return False
         return await self._wait_for(lambda: self._usable() if self._read() != refused else None) is not None
 
@@ -189,18 +190,18 @@ class CachedCredentials(Generic[CallCredentials]):
         record = self._read()
         return record if record is not None and record.expires_ns > self._clock.now_ns() else None
 
-    async def _wait_for(self, look: Callable[[], TokenRecord | None]) -> TokenRecord | None:
-        """What `look` finds before the deadline; a file has no event to wait for, so it looks again and again."""
+    async def _wait_for(self, check: Callable[[], TokenRecord | None]) -> TokenRecord | None:
+        """The first result of `check` before the deadline; polls, as a file sends no event."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._deadline_s
         while True:
-            found = look()
+            found = check()
             if found is not None or loop.time() >= deadline_s:
                 return found
             await asyncio.sleep(_POLL_S)
 
 
 def fingerprint(presented: Presented) -> str:
-    """Names a token and approval key without telling them."""
+    """A hash that identifies a token and approval key without disclosing them."""
     text = f"{presented.access_token}\n{presented.approval_key}"
     return sha256(text.encode()).hexdigest()[:_FINGERPRINT_LETTERS]

@@ -1,13 +1,14 @@
 """When to issue a token: the policy matrix and the wake-up table of requirement 004. Pure.
 
-KIS's tokens live 24 hours. Asked again within six hours KIS gives the same token, so a renewal that returns the token
-in hand is a success; asked again within a minute it refuses. Whatever fails, the old token stays in use.
+A token lives 24 hours. Asked again within six hours a broker may give the same token, so a renewal that
+returns the token in hand is a success; asked again within a minute it refuses. Whatever fails, the old token stays in
+use.
 
 Causes, the first that holds wins:
 
 | cause | holds when | tries | the stream |
 | --- | --- | --- | --- |
-| rejected | the broker refused the token in use (HTTP 401, EGW00121, EGW00123) | each minute | begins anew |
+| rejected | the broker refused the token in use (HTTP 401 or its own code) | each minute | begins anew |
 | none_yet | there is no token, or it has expired | each minute | begins anew |
 | pre_market | 08:30 has passed and nothing was renewed since 08:01 | three | begins anew |
 | wake_up | 08:01 has passed and nothing was renewed since | three | begins anew |
@@ -19,10 +20,11 @@ from typing import Final, Literal
 
 import msgspec
 
-_NS_PER_S: Final = 1_000_000_000
-TELL_AGAIN_NS: Final = 600 * _NS_PER_S
-ISSUE_SPACING_NS: Final = 60 * _NS_PER_S  # KIS: EGW00133 for a second issue within the minute
-AGE_LIMIT_NS: Final = 23 * 3600 * _NS_PER_S  # requirement 004: "Proactive Refresh", one hour before the end of life
+from observer.units import NS_PER_S
+
+REPORT_AGAIN_NS: Final = 600 * NS_PER_S
+ISSUE_SPACING_NS: Final = 60 * NS_PER_S  # a broker may refuse a second issue within the minute
+AGE_LIMIT_NS: Final = 23 * 3600 * NS_PER_S  # requirement 004: "Proactive Refresh", one hour before the end of life
 MORNING_TRIES: Final = 3  # requirement 004, failure recovery scenario 1
 SCHEDULED_TRIES: Final = 1
 _FAILURES_KEPT: Final = 8  # more than any occasion counts
@@ -31,7 +33,7 @@ Cause = Literal["rejected", "none_yet", "pre_market", "wake_up", "scheduled", "a
 
 
 class TokenState(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an account's token; all moments in UTC ns of market time.
+    """The state of an account's token; all moments in UTC ns of market time.
 
     `issued_ns` is when the broker made the token, `renewed_ns` when a renewal last succeeded: they differ when the same
     token came back. `failed_ns` are the latest failed attempts, oldest first.
@@ -41,7 +43,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     expires_ns: int | None = None
     renewed_ns: int | None = None
     failed_ns: tuple[int, ...] = ()
-    told_ns: int | None = None
+    reported_ns: int | None = None
     rejected: bool = False
 
 
@@ -54,21 +56,21 @@ class TokenSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def due(state: TokenState, schedule: TokenSchedule, now_ns: int) -> Cause | None:
-    """Why to ask the broker at `now_ns`; None: the token in hand stays, or the last attempt was within the minute."""
+    """The cause to issue a token at `now_ns`; None: the token stays, or the last attempt was within the minute."""
     return _cause(state, schedule, now_ns) if now_ns >= _last_attempt_ns(state) + ISSUE_SPACING_NS else None
 
 
 def renews_approval_key(cause: Cause) -> bool:
-    """Whether the stream gets a new key too, and so begins anew (requirement 004, policy matrix, "WS 재시작").
+    """Whether the stream gets a new key too, and so reconnects (requirement 004, policy matrix, "WS 재시작").
 
     A renewal for the token's age, or at 23:00, leaves the stream as it is ("WS 유지").
     """
     return cause not in ("age", "scheduled")
 
 
-def tells_failure(state: TokenState, now_ns: int) -> bool:
-    """Whether one more failure is told to a person: the first since a success, then one in ten minutes."""
-    return state.told_ns is None or now_ns - state.told_ns >= TELL_AGAIN_NS
+def reports_failure(state: TokenState, now_ns: int) -> bool:
+    """Whether to alert on one more failure: on the first since a success, then once in ten minutes."""
+    return state.reported_ns is None or now_ns - state.reported_ns >= REPORT_AGAIN_NS
 
 
 def after_success(issued_ns: int, expires_ns: int, now_ns: int) -> TokenState:
@@ -77,14 +79,16 @@ def after_success(issued_ns: int, expires_ns: int, now_ns: int) -> TokenState:
 
 
 def after_token_alone(state: TokenState, issued_ns: int, expires_ns: int) -> TokenState:
-    """The state when a token came and the stream's key did not: what was to be renewed still is."""
+    """The state after a token came without the stream's key: the renewal is still due."""
     return msgspec.structs.replace(state, issued_ns=issued_ns, expires_ns=expires_ns)
 
 
 def after_failure(state: TokenState, now_ns: int) -> TokenState:
     """The state after an attempt failed: everything stays, and the attempt counts."""
-    told_ns = now_ns if tells_failure(state, now_ns) else state.told_ns
-    return msgspec.structs.replace(state, failed_ns=(*state.failed_ns, now_ns)[-_FAILURES_KEPT:], told_ns=told_ns)
+    reported_ns = now_ns if reports_failure(state, now_ns) else state.reported_ns
+    return msgspec.structs.replace(
+        state, failed_ns=(*state.failed_ns, now_ns)[-_FAILURES_KEPT:], reported_ns=reported_ns
+    )
 
 
 def after_rejection(state: TokenState) -> TokenState:
@@ -124,6 +128,6 @@ def _age_cause(state: TokenState, now_ns: int) -> Cause | None:
 
 
 def _last_attempt_ns(state: TokenState) -> int:
-    """When the broker was last asked; long ago if never."""
+    """The time of the last request to the broker; a time long ago if there was none."""
     renewed_ns = -ISSUE_SPACING_NS if state.renewed_ns is None else state.renewed_ns
     return max(renewed_ns, *state.failed_ns) if state.failed_ns else renewed_ns

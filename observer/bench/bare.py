@@ -1,4 +1,4 @@
-"""The bare limit: what sqlite3 alone takes, with no bus and no second process."""
+"""The bare limit: sqlite3 alone, without bus and second process."""
 
 import sqlite3
 import time
@@ -26,7 +26,7 @@ def measure_bare(folder: Path, events: int, commit_events: int) -> BareRound:
     """How many trades a second sqlite3's executemany makes durable in an empty database in `folder`, with the schema
     and the settings of the real writer, in transactions of `commit_events`.
 
-    The rows are made beforehand, lot by lot; only what the database does is counted.
+    The rows are made beforehand, lot by lot; only the database's time counts.
     """
     url = f"sqlite:///{folder / 'bare.db'}"
     migrate(url)
@@ -43,7 +43,7 @@ def measure_bare(folder: Path, events: int, commit_events: int) -> BareRound:
 
 
 def _insert_all(connection: sqlite3.Connection, events: int, commit_events: int) -> tuple[float, float]:
-    """The seconds that the transactions took, and the processor's part of them."""
+    """The seconds of the transactions, by the clock and of the processor."""
     columns = len(connection.execute(f"PRAGMA table_info({TRADES_TABLE})").fetchall())
     statement = f"INSERT INTO {TRADES_TABLE} VALUES ({', '.join('?' * columns)})"  # noqa: S608 - only a constant in it
     span_s, cpu_s, sequence = 0.0, 0.0, 0

@@ -1,4 +1,4 @@
-"""The simulated broker in a process of its own, at the speed of the wall clock, and an account of ours at it."""
+"""A simulated broker in a separate process, at the speed of the wall clock, and a client account for it."""
 
 import asyncio
 import contextlib
@@ -12,19 +12,21 @@ from typing import Final
 import msgspec
 import tomli_w
 
+from observer.accounts.clients import BrokerAccount, Brokers
 from observer.accounts.token_cache import TokenRecord
 from observer.bench.child import BenchError, running_child
-from observer.brokers import BrokerAccount, Brokers
-from observer.clock import CLOCK_VARIABLE, Clock, ScaledClock, kst_ns
+from observer.clock import CLOCK_VARIABLE, Clock, ScaledClock
 from observer.config import Settings, load_settings
-from observer.practice import DAY, Practice, write_practice
-from observer.simulator.simulator import market_of
-from observer.simulator.tally import SimulatorCounters
+from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
+from observer.local_time import local_ns
+from observer.providers.broker import DEFAULT_BROKER
+from observer.simulator.counters import SimulatorCounters
+from observer.simulator.kis.simulator import market_of
 
 _SIMULATOR: Final = "simulator"
 _OPENS_AT: Final = (10, 0)  # Korean time: the market trades
 _START_S: Final = 120.0  # thousands of symbols' days are made first
-_LOOK_S: Final = 0.05
+_POLL_S: Final = 0.05
 _SEED: Final = 7
 _REPORT_NAME: Final = "simulator.json"
 
@@ -34,19 +36,19 @@ class _Report(msgspec.Struct, frozen=True):
 
 
 class RunningBroker(msgspec.Struct, frozen=True):
-    """A broker that runs, and what is needed to call it."""
+    """A running broker, and the data needed to call it."""
 
     configuration: Path
     settings: Settings
     clock: ScaledClock
 
     def environment(self) -> Mapping[str, str]:
-        """The variables of a process that calls it: ours, and the clock."""
+        """The environment variables of a process that calls it: the current ones, and the clock."""
         return {**os.environ, CLOCK_VARIABLE: self.clock.to_variable()}
 
     def brokers(self) -> Brokers:
         """All its accounts, for this process."""
-        return Brokers(self.settings, self.clock, random.Random(_SEED))
+        return Brokers(self.settings.clients, self.clock, random.Random(_SEED))
 
     def listed(self) -> Sequence[str]:
         """The symbols of its market."""
@@ -54,7 +56,7 @@ class RunningBroker(msgspec.Struct, frozen=True):
         return [instrument.symbol for instrument in market_of(self.settings.simulator).instruments]
 
     def counters(self) -> SimulatorCounters:
-        """What the broker counted; it leaves its report when it stops."""
+        """The broker's counters, from the report that it writes when it stops."""
         report = (Path(self.settings.run.data) / _REPORT_NAME).read_bytes()
         return msgspec.json.decode(report, type=_Report).counters
 
@@ -69,15 +71,15 @@ async def running_broker(
     at: tuple[int, int] = _OPENS_AT,
     market: Mapping[str, object] = {},
 ) -> AsyncIterator[RunningBroker]:
-    """A broker that allows each account `rate` calls a second, with a token for each; made in `folder`. It is `at`
-    this Korean time there, and `market` is what it is told beyond the practice configuration.
+    """A broker with `rate` calls a second and a token for each account, made in `folder`. Its clock starts `at` this
+    Korean time; `market` has simulator settings beyond the demo configuration's.
 
     Raises:
         BenchError: it did not come up, or ended by itself.
     """
-    configuration = _configured(folder, Practice(symbols=symbols, seed=_SEED, accounts=accounts), rate, market)
+    configuration = _configured(folder, DemoConfiguration(symbols=symbols, seed=_SEED, accounts=accounts), rate, market)
     settings = load_settings(configuration)
-    clock = ScaledClock(kst_ns(DAY, *at), time.monotonic_ns(), 1.0)
+    clock = ScaledClock(local_ns(DAY, *at), time.monotonic_ns(), 1.0)
     async with running_child(_SIMULATOR, settings, configuration, {CLOCK_VARIABLE: clock.to_variable()}) as process:
         broker = RunningBroker(configuration, settings, clock)
         await _answers(broker, process)
@@ -86,13 +88,13 @@ async def running_broker(
         yield broker
 
 
-def _configured(folder: Path, practice: Practice, rate: int, market: Mapping[str, object]) -> Path:
-    """The practice configuration with the same limit on both sides."""
+def _configured(folder: Path, demo: DemoConfiguration, rate: int, market: Mapping[str, object]) -> Path:
+    """The demo configuration with the same rate limit on both sides."""
     (folder / "data").mkdir(mode=0o700, parents=True)
-    configuration = write_practice(folder, practice)
+    configuration = write_demo_configuration(folder, demo)
     document = msgspec.toml.decode(configuration.read_bytes(), type=dict[str, dict[str, object]])
     document["simulator"].update({"rest_limit_per_s": rate, **market})
-    document["kis"]["permits"] = {"calls_per_second": float(rate)}
+    document[DEFAULT_BROKER]["rate_limit"] = {"calls_per_second": float(rate)}
     configuration.write_text(tomli_w.dumps(document))
     return configuration
 
@@ -108,12 +110,12 @@ async def _answers(broker: RunningBroker, process: asyncio.subprocess.Process) -
             writer.close()
             await writer.wait_closed()
             return
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)
     raise BenchError(f"the simulated broker did not listen within {_START_S:g} s")
 
 
 async def _issue(account: BrokerAccount, clock: Clock) -> None:
-    """What workers.accounts does in a whole system."""
+    """Issue the tokens, as workers.accounts does in a whole system."""
     async with account.issuing() as issuing:
         token = await issuing.issue_token(account.keys.app_key, account.keys.app_secret)
         approval_key = await issuing.issue_approval_key(account.keys.app_key, account.keys.app_secret)

@@ -1,4 +1,4 @@
-"""One process of ours, started as the supervisor starts it, alone."""
+"""Runs one process alone, started as the supervisor starts it."""
 
 import asyncio
 import contextlib
@@ -16,14 +16,14 @@ _STOP_S: Final = 60.0  # folding a large log into the database file takes its ti
 
 
 class BenchError(ObserverError):
-    """A measurement could not be made; the text says why."""
+    """A failed measurement; the text has the reason."""
 
 
 @contextlib.asynccontextmanager
 async def running_child(
     name: str, settings: Settings, configuration: Path, environment: Mapping[str, str]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The process of this name, with these variables beside ours, stopped in order at the end of the block.
+    """The process of this name with these environment variables added, stopped in order at the end of the block.
 
     Its log is `<name>.log` beside the configuration.
 

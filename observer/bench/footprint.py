@@ -1,7 +1,7 @@
-"""How much memory the running system has while it idles: each process, and all together.
+"""The memory of the idle system: each process, and all together.
 
-RSS counts a page in every process that has it, so its sum counts shared pages (the interpreter, the libraries' code)
-several times; PSS counts such a page by its share, and its sum is what the machine gives to the system.
+RSS counts a shared page in every process, so its sum counts shared pages (the interpreter, the libraries' code) several
+times; PSS divides such a page among its processes, and its sum is the memory that the machine gives to the system.
 """
 
 import asyncio
@@ -13,12 +13,13 @@ import msgspec
 import psutil
 
 from observer.bench.machine import Machine, this_machine
-from observer.bench.path import Tell
+from observer.bench.path import ReportProgress
 from observer.bench.system import running_system
 
 SUPERVISOR: Final = "supervisor"
-PRACTICE_ONLY: Final = "simulator"  # stands for the broker; no part of the system that the goal is about
-_IDLE_AT: Final = (7, 30)  # before the day's first phase, so that nobody has anything to do
+ZYGOTE: Final = "zygote"
+DEMO_ONLY: Final = "simulator"  # stands for the broker; not part of the measured system
+_IDLE_AT: Final = (7, 30)  # before the day's first phase, so that every process idles
 _SETTLE_S: Final = 5.0
 
 
@@ -40,19 +41,21 @@ class FootprintResult(msgspec.Struct, frozen=True):
     pss_bytes: int
 
 
-async def measure_footprint(folder: Path, tell: Tell) -> FootprintResult:
-    """Start the system in `folder`, let it settle, and look.
+async def measure_footprint(folder: Path, report: ReportProgress) -> FootprintResult:
+    """Start the system in `folder`, let it settle, and measure.
 
     Raises:
         BenchError: it did not come up.
     """
-    tell("starting the system")
+    report("starting the system")
     async with running_system(folder / "run", *_IDLE_AT, speed=1.0) as system:
-        tell("waiting until it idles")
+        report("waiting until it idles")
         await asyncio.sleep(_SETTLE_S)
         pids = {name: process.pid for name, process in (await system.processes()).items()}
+        children = psutil.Process(system.pid).children()
+        [pids[ZYGOTE]] = [child.pid for child in children if child.pid not in pids.values()]  # it starts no other
         sizes = [_size(name, pid) for name, pid in {SUPERVISOR: system.pid, **pids}.items() if pid]
-    counted = [size for size in sizes if size.process != PRACTICE_ONLY]
+    counted = [size for size in sizes if size.process != DEMO_ONLY]
     return FootprintResult(
         machine=this_machine(folder),
         processes=sizes,

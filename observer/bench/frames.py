@@ -1,8 +1,7 @@
-"""How fast trade frames become trades, beside what merely splitting the same bytes costs.
+"""The rate of decoding trade frames, beside merely splitting the same bytes.
 
-The frames are made up after a real one of 2026-09-22 (47 fields; kis-api.md, section 5): as many symbols as an account
-streams, prices that walk, volumes and counts that add up, so that what the parser remembers is worth here what it is
-worth in a market.
+The frames follow a real one of 2026-09-22 (47 fields): as many symbols as an account streams, moving prices, volumes
+and counts that add up, so that the parser's caches hit as often as in a market.
 """
 
 import gc
@@ -16,12 +15,13 @@ from typing import Final
 import msgspec
 
 from observer.bench.machine import Machine, this_machine
-from observer.bench.path import Tell
+from observer.bench.path import ReportProgress
+from observer.providers.broker import DEFAULT_BROKER, broker_named
 from observer.providers.kis.frames import parse_trades
 
-_SYMBOLS: Final = 41
+_SYMBOLS: Final = broker_named(DEFAULT_BROKER).slots
 _FRAMES: Final = 1_000  # different ones; read again and again
-_LOT: Final = 200  # frames between two looks at the clock: parser and split take turns, so both meet the same machine
+_LOT: Final = 200  # frames between two checks at the clock: parser and split take turns, so both meet the same machine
 _RECORD: Final = (
     "{symbol}^{hour}^{price}^2^3750^1.37^280395.69^283000^283500^276500^{ask}^{bid}^{volume}^{total}^3352130122500^{sells}"
     "^{buys}^3579^120.39^5217059^6280658^{aggressor}^0.53^53.70^090023^5^-5250^090048^5^-5750^135824^2^1250^20260922^20^N"
@@ -40,7 +40,7 @@ class FramesOfSize(msgspec.Struct, frozen=True):
 
 
 class FramesResult(msgspec.Struct, frozen=True):
-    """What `observer bench frames` tells."""
+    """The result of `observer bench frames`."""
 
     machine: Machine
     records: int
@@ -48,42 +48,44 @@ class FramesResult(msgspec.Struct, frozen=True):
     sizes: Sequence[FramesOfSize]
 
 
-async def measure_frames(folder: Path, records: int, sizes: Sequence[int], rounds: int, tell: Tell) -> FramesResult:
+async def measure_frames(
+    folder: Path, records: int, sizes: Sequence[int], rounds: int, report: ReportProgress
+) -> FramesResult:
     """Parse about so many records in each round, in frames of each size. Nothing is written to `folder`."""
     measured = []
     for size in sizes:
-        tell(f"frames of {size}")
+        report(f"frames of {size}")
         measured.append(_measure(size, records, rounds))
     return FramesResult(this_machine(folder), records, rounds, measured)
 
 
 def made_frames(records_per_frame: int, frames: int) -> list[bytes]:
     """So many frames of a made-up market, the same at every call."""
-    chance = Random(20260922)
-    prices = [chance.randrange(2_000, 300_000, 50) for _ in range(_SYMBOLS)]
+    rng = Random(20260922)
+    prices = [rng.randrange(2_000, 300_000, 50) for _ in range(_SYMBOLS)]
     totals, trades = [1_000_000] * _SYMBOLS, [40_000] * _SYMBOLS
     made = []
     for number in range(frames):
         hour = f"14{number // 60 % 60:02}{number % 60:02}"
         texts = []
         for _ in range(records_per_frame):
-            place = chance.randrange(_SYMBOLS)
-            volume = chance.choice((1, 2, 5, 10, 37, 100, 412))
-            prices[place] = max(1_000, prices[place] + chance.choice((-50, 0, 0, 0, 50)))
-            totals[place] += volume
-            trades[place] += 1
+            index = rng.randrange(_SYMBOLS)
+            volume = rng.choice((1, 2, 5, 10, 37, 100, 412))
+            prices[index] = max(1_000, prices[index] + rng.choice((-50, 0, 0, 0, 50)))
+            totals[index] += volume
+            trades[index] += 1
             texts.append(
                 _RECORD.format(
-                    symbol=f"{5_930 + place * 10:06}",
+                    symbol=f"{5_930 + index * 10:06}",
                     hour=hour,
-                    price=prices[place],
-                    ask=prices[place] + 50,
-                    bid=prices[place],
+                    price=prices[index],
+                    ask=prices[index] + 50,
+                    bid=prices[index],
                     volume=volume,
-                    total=totals[place],
+                    total=totals[index],
                     sells=83_251,
-                    buys=trades[place],
-                    aggressor=chance.choice("15"),
+                    buys=trades[index],
+                    aggressor=rng.choice("15"),
                 )
             )
         made.append(f"0|H0STCNT0|{records_per_frame:03}|{'^'.join(texts)}".encode())
@@ -101,7 +103,7 @@ def _measure(records_per_frame: int, records: int, rounds: int) -> FramesOfSize:
 
 
 def _round(frames: Sequence[bytes], turns: int) -> tuple[int, int]:
-    """The nanoseconds of processor time that parsing took, and splitting, in so many lots of frames."""
+    """The nanoseconds of processor time of parsing and of splitting, over the given lots of frames."""
     ns = bare_ns = 0
     for turn in range(turns):
         first = turn * _LOT % len(frames)
@@ -112,7 +114,7 @@ def _round(frames: Sequence[bytes], turns: int) -> tuple[int, int]:
 
 
 def _span_ns(work: Callable[[Sequence[bytes]], None], lot: Sequence[bytes]) -> int:
-    gc.disable()  # neither leaves cycles behind; a collection in the one or the other would be chance
+    gc.disable()  # neither leaves cycles behind; a garbage collection would distort one of the two at random
     try:
         began_ns = time.thread_time_ns()
         work(lot)

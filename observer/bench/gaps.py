@@ -1,4 +1,4 @@
-"""How long the look for gaps takes for each trade that is streamed. No process, no network, no disk."""
+"""The cost of gap detection per streamed trade. No process, no network, no disk."""
 
 import time
 from pathlib import Path
@@ -8,15 +8,15 @@ import msgspec
 
 from bus.events import Trade
 from observer.bench.machine import Machine, this_machine
-from observer.bench.path import Tell
+from observer.bench.path import ReportProgress
 from observer.bench.trades import SYMBOLS, trade
 from observer.gaps.detector import GapDetector
 
-_HOLE_EVERY = 1_000  # trades; each such hole is found and told
+_GAP_EVERY = 1_000  # trades; each such gap is detected and reported
 
 
 class GapsResult(msgspec.Struct, frozen=True):
-    """What `observer bench gaps` tells; nanoseconds of processor time a trade, the median round."""
+    """The result of `observer bench gaps`; nanoseconds of processor time a trade, the median round."""
 
     machine: Machine
     trades: int
@@ -26,24 +26,24 @@ class GapsResult(msgspec.Struct, frozen=True):
     loop_ns: float
 
 
-async def measure_gaps(folder: Path, trades: int, rounds: int, tell: Tell) -> GapsResult:
-    """Judge the same trades `rounds` times, and go over them without judging beside it. Writes nothing to `folder`."""
-    tell("trades")
-    kept = [_whole(trade(number)) for number in range(trades) if number % _HOLE_EVERY]
+async def measure_gaps(folder: Path, trades: int, rounds: int, report: ReportProgress) -> GapsResult:
+    """Check the same trades for gaps `rounds` times, beside a loop without checks. Writes nothing to `folder`."""
+    report("trades")
+    kept = [_whole(trade(number)) for number in range(trades) if number % _GAP_EVERY]
     check_ns, loop_ns, gaps = [], [], 0
     for number in range(rounds):
-        tell(f"round {number + 1}")
+        report(f"round {number + 1}")
         detector = GapDetector()
         for symbol in SYMBOLS:
             detector.start(symbol)
         observe = detector.observe
         before_ns = time.process_time_ns()
-        told = [observe(each) for each in kept]
+        reported = [observe(each) for each in kept]
         check_ns.append((time.process_time_ns() - before_ns) / len(kept))
         before_ns = time.process_time_ns()
         passed = [each for each in kept]  # noqa: C416 - the same loop without the check
         loop_ns.append((time.process_time_ns() - before_ns) / len(passed))
-        gaps = sum(not isinstance(observation, str) for observation in told)
+        gaps = sum(not isinstance(outcome, str) for outcome in reported)
     return GapsResult(this_machine(folder), len(kept), gaps, rounds, median(check_ns), median(loop_ns))
 
 

@@ -1,7 +1,7 @@
-"""How many trades a second become durable, and how near that is to what SQLite alone can take.
+"""How many trades a second become durable, beside the rate of SQLite alone.
 
 Each round measures the bare limit and then the whole path with each number of producers, on the same disk, one after
-the other, so that a machine that is slower for a while is so for all of them. The figures are medians of the rounds.
+the other, so that a slow spell of the machine affects all of them. The figures are medians of the rounds.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import msgspec
 from bus.ingest import GROUP_EVENTS_MAX
 from observer.bench.bare import BareRound, measure_bare
 from observer.bench.machine import Machine, this_machine
-from observer.bench.path import MemoryStep, PathRound, Tell, measure_path
+from observer.bench.path import MemoryStep, PathRound, ReportProgress, measure_path
 
 
 class PathResult(msgspec.Struct, frozen=True):
@@ -43,7 +43,9 @@ class IngestResult(msgspec.Struct, frozen=True):
     paths: Sequence[PathResult]
 
 
-async def measure_ingest(folder: Path, events: int, producers: Sequence[int], rounds: int, tell: Tell) -> IngestResult:
+async def measure_ingest(
+    folder: Path, events: int, producers: Sequence[int], rounds: int, report: ReportProgress
+) -> IngestResult:
     """Measure with so many trades a round in folders inside `folder`, which are removed again.
 
     Raises:
@@ -52,10 +54,10 @@ async def measure_ingest(folder: Path, events: int, producers: Sequence[int], ro
     bare: list[BareRound] = []
     paths: dict[int, list[PathRound]] = {count: [] for count in producers}
     for number in range(1, rounds + 1):
-        tell(f"round {number}/{rounds}, sqlite3 alone")
+        report(f"round {number}/{rounds}, sqlite3 alone")
         bare.append(await asyncio.to_thread(_bare_round, folder / "bare", events))
         for count, results in paths.items():
-            results.append(await _path_round(folder / "path", events, count, f"round {number}/{rounds}", tell))
+            results.append(await _path_round(folder / "path", events, count, f"round {number}/{rounds}", report))
     limit = statistics.median(each.events_per_s for each in bare)
     return IngestResult(
         machine=this_machine(folder),
@@ -76,10 +78,10 @@ def _bare_round(folder: Path, events: int) -> BareRound:
         shutil.rmtree(folder)
 
 
-async def _path_round(folder: Path, events: int, producers: int, round_name: str, tell: Tell) -> PathRound:
+async def _path_round(folder: Path, events: int, producers: int, round_name: str, report: ReportProgress) -> PathRound:
     try:
         return await measure_path(
-            folder, events, producers, lambda progress: tell(f"{round_name}, producers: {producers}, {progress}")
+            folder, events, producers, lambda progress: report(f"{round_name}, producers: {producers}, {progress}")
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""How long it takes from publishing an event to the word that it is durable, and what the disk alone takes for that.
+"""The time from publishing an event to the acknowledgement that it is durable, and the disk's part of it.
 
-Events are published one by one at a steady rate, as a stream brings them; the writer is a process of its own and
-commits with synchronous=FULL. Beside it stands the floor: writing a few pages to a file and waiting for the disk.
+Events are published one by one at a steady rate, like a data stream; the writer is a separate process and commits with
+synchronous=FULL. The floor beside it: writing a few pages to a file and waiting for the disk.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
-from observer.bench.path import Tell
+from observer.bench.path import ReportProgress
 from observer.bench.trades import trade
 from observer.bench.writer import RunningWriter, running_writer
 
@@ -30,7 +30,7 @@ _DRAIN_S: Final = 30.0
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Of how many spans which milliseconds half of them, ninety-nine of a hundred, and all stayed within."""
+    """The number of spans, and their median, 99th percentile and maximum in milliseconds."""
 
     count: int
     p50_ms: float
@@ -55,7 +55,7 @@ class LatencyResult(msgspec.Struct, frozen=True):
 
 
 class TimedOutbox(Outbox):
-    """An outbox that notes how long after its publication each event of the current stream was acknowledged."""
+    """An outbox that records each event's time from publication to acknowledgement, for the current stream."""
 
     def __init__(self, directory: Path, producer: str, stream: str) -> None:
         super().__init__(directory, producer, stream)
@@ -63,23 +63,25 @@ class TimedOutbox(Outbox):
         self.acknowledged_ns: list[int] = []
 
     def acknowledge(self, stream: str, high_water_mark: int) -> None:
-        """Trim, and note the moment for all events that this word is about."""
+        """Trim, and record the time for all acknowledged events."""
         super().acknowledge(stream, high_water_mark)
         now_ns = time.monotonic_ns()
         self.acknowledged_ns += [now_ns] * (high_water_mark - len(self.acknowledged_ns))
 
 
-async def measure_latency(folder: Path, rates: Sequence[float], seconds: float, tell: Tell) -> LatencyResult:
+async def measure_latency(
+    folder: Path, rates: Sequence[float], seconds: float, report: ReportProgress
+) -> LatencyResult:
     """Measure each rate for so many seconds, with a new database each time; `folder` is left empty.
 
     Raises:
         BenchError: not everything that was published was acknowledged.
     """
-    tell("the disk alone")
+    report("the disk alone")
     disk_sync = await asyncio.to_thread(_measure_disk, folder / "sync")
     results: list[RateResult] = []
     for rate in rates:
-        tell(f"{rate:,.0f} events/s")
+        report(f"{rate:,.0f} events/s")
         try:
             async with running_writer(folder / "path") as writer:
                 results.append(await _measure_rate(writer, folder / "path" / "outbox", rate, seconds))

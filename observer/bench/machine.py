@@ -1,4 +1,4 @@
-"""Where a figure was measured: without it a figure says nothing."""
+"""The machine of a measurement, printed with every figure."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def this_machine(folder: Path) -> Machine:
-    """What we are measuring on, with the file system on which `folder` lies."""
+    """Describe this machine, with the file system of `folder`."""
     return Machine(
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         processor=_processor(),
@@ -39,7 +39,7 @@ def this_machine(folder: Path) -> Machine:
 
 
 def _processor() -> str:
-    """The name that the kernel gives it (proc(5), cpuinfo)."""
+    """The processor's name from the kernel (proc(5), cpuinfo)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -51,5 +51,5 @@ def _processor() -> str:
 def _file_system(folder: Path) -> str:
     """The type of the innermost mounted file system that holds the folder."""
     mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
-    around = [place for place in (folder.resolve(), *folder.resolve().parents) if place in mounts]
+    around = [mount for mount in (folder.resolve(), *folder.resolve().parents) if mount in mounts]
     return mounts[around[0]] if around else "unknown"

@@ -1,7 +1,7 @@
-"""How fast master files are read, compared and applied, and how fast a market's tradable securities are told.
+"""The rates of parsing, comparing and applying master files, and of querying a market's tradable securities.
 
 The files are made up, in the real layouts and about the real sizes: 25,000 listings of all exchanges together. Applied
-is what is committed: a writer of SQLite in this process, without the bus between.
+means committed: a writer of SQLite in this process, without the bus between.
 """
 
 import statistics
@@ -14,11 +14,11 @@ import msgspec
 
 from bus.delivery import Delivered
 from observer.bench.machine import Machine, this_machine
-from observer.bench.path import Tell
-from observer.providers.kis.listings import parse_listings
-from observer.reference.changes import ReferenceSettings
-from observer.reference.exchanges import REGIONS
-from observer.reference.intake import MasterFile, take_in
+from observer.bench.path import ReportProgress
+from observer.listings.diff import ReferenceSettings
+from observer.listings.intake import MasterFile, take_in
+from observer.listings.model import REGIONS
+from observer.providers.broker import DEFAULT_BROKER, broker_named
 from observer.store.engine import migrate
 from observer.store.listings import ListingReader
 from observer.store.reader import StoreReader
@@ -40,15 +40,15 @@ _STREAM: Final = "b" * 32
 _SECTORS: Final = 40
 
 
-class Span(msgspec.Struct, frozen=True):
-    """How long something took: by the clock, and of a processor, which others at work on the machine lengthen less."""
+class TimeSpan(msgspec.Struct, frozen=True):
+    """A duration by the clock, and of a processor, which other load on the machine lengthens less."""
 
     wall_s: float
     cpu_s: float
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """Records read in a second of the clock, and of a processor."""
+    """Records parsed in a second of the clock, and of a processor."""
 
     per_s: float
     per_cpu_s: float
@@ -64,22 +64,22 @@ class MasterResult(msgspec.Struct, frozen=True):
     listings: int
     tab_records: Rate
     fixed_records: Rate
-    first: Span
-    unchanged: Span
+    first: TimeSpan
+    unchanged: TimeSpan
     tradable: int
     tradable_ms: float
 
 
-async def measure_master(folder: Path, rounds: int, tell: Tell) -> MasterResult:
+async def measure_master(folder: Path, rounds: int, report: ReportProgress) -> MasterResult:
     """Read, apply and ask, `rounds` times each, in new databases in `folder`."""
-    tell("making files up")
+    report("making files up")
     files = _files()
     tabs = {exchange: content for exchange, content in files.items() if exchange in _ABROAD}
     fixed = {exchange: content for exchange, content in files.items() if exchange in _KOREAN}
     first, again, asked = [], [], []
     tradable = 0
     for number in range(rounds):
-        tell(f"round {number + 1}/{rounds}")
+        report(f"round {number + 1}/{rounds}")
         url = f"sqlite:///{folder / f'{number}.db'}"
         migrate(url)
         first.append(_timed(lambda url=url: _apply(url, files)))  # type: ignore[misc]
@@ -103,19 +103,20 @@ def _tradable(reader: ListingReader) -> int:
     return sum(len(reader.tradable(exchange) or ()) for exchange in REGIONS["US"])
 
 
-def _timed(work: Callable[[], object]) -> Span:
+def _timed(work: Callable[[], object]) -> TimeSpan:
     began_s, cpu_began_s = time.perf_counter(), time.process_time()
     work()
-    return Span(time.perf_counter() - began_s, time.process_time() - cpu_began_s)
+    return TimeSpan(time.perf_counter() - began_s, time.process_time() - cpu_began_s)
 
 
-def _median(spans: Sequence[Span]) -> Span:
-    return Span(*(statistics.median(figures) for figures in zip(*map(msgspec.structs.astuple, spans), strict=True)))
+def _median(spans: Sequence[TimeSpan]) -> TimeSpan:
+    return TimeSpan(*(statistics.median(figures) for figures in zip(*map(msgspec.structs.astuple, spans), strict=True)))
 
 
 def _rate(files: Mapping[str, bytes], rounds: int) -> Rate:
     records = sum(content.count(b"\n") for content in files.values())
-    spans = [_timed(lambda: [parse_listings(*each) for each in files.items()]) for _ in range(max(rounds, 5))]
+    read = broker_named(DEFAULT_BROKER).listings
+    spans = [_timed(lambda: [read(*each) for each in files.items()]) for _ in range(max(rounds, 5))]
     return Rate(records / min(each.wall_s for each in spans), records / min(each.cpu_s for each in spans))
 
 
@@ -127,7 +128,7 @@ def _apply(url: str, files: Mapping[str, bytes]) -> None:
         with StoreReader(url) as reader:
             sequence = writer.high_water_marks([_STREAM])[_STREAM]
             for exchange, content in files.items():
-                listings, bad_lines = parse_listings(exchange, content)
+                listings, bad_lines = broker_named(DEFAULT_BROKER).listings(exchange, content)
                 known = {symbol: (each, True) for symbol, each in reader.active_listings(exchange).items()}
                 file = MasterFile("bench", exchange, listings, bad_lines, len(content), "", 1)
                 _, events = take_in(file, known, settings, old_size_bytes=None)

@@ -16,10 +16,10 @@ from observer.bench.source import WARM_UP_EVENTS, Order, Report
 from observer.bench.writer import RunningWriter, running_writer
 
 _MEMORY_STEPS: Final = 20  # so often the writer's memory is noted in one round
-_LOOK_S: Final = 0.2
+_POLL_S: Final = 0.2
 
-Tell = Callable[[str], None]
-"""Told what is being done, for whoever waits."""
+ReportProgress = Callable[[str], None]
+"""Called with a line of progress, to be displayed."""
 
 
 class MemoryStep(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class PathRound(msgspec.Struct, frozen=True):
     writer_rss: Sequence[MemoryStep]
 
 
-async def measure_path(folder: Path, events: int, producers: int, tell: Tell) -> PathRound:
+async def measure_path(folder: Path, events: int, producers: int, show: ReportProgress) -> PathRound:
     """Measure in `folder`, which is made.
 
     Raises:
@@ -51,13 +51,13 @@ async def measure_path(folder: Path, events: int, producers: int, tell: Tell) ->
             await stack.enter_async_context(_source(writer, folder, f"source-{number}", share))
             for number, share in enumerate(shares)
         ]
-        watcher = _Watcher(writer, events, tell)
+        watcher = _Watcher(writer, events, show)
         watching = asyncio.create_task(watcher.run())
         cpu_before_s = _cpu_s(writer)
         reports = await asyncio.gather(*(_run(source) for source in sources))
         cpu_s = _cpu_s(writer) - cpu_before_s
         watching.cancel()
-        watcher.look()
+        watcher.check()
     _check_stored(writer.database, events + producers * WARM_UP_EVENTS)
     span_s = (max(report.ended_ns for report in reports) - min(report.began_ns for report in reports)) / 1e9
     return PathRound(
@@ -76,7 +76,7 @@ async def measure_path(folder: Path, events: int, producers: int, tell: Tell) ->
 async def _source(
     writer: RunningWriter, folder: Path, name: str, events: int
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A producer that is connected and waits for the word to begin; it ends when its stdin closes."""
+    """A producer that is connected and waits for the start signal; it ends when its stdin closes."""
     order = Order(name, str(folder / "outbox" / name), writer.endpoints.ingest, events)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -110,27 +110,27 @@ async def _line(source: asyncio.subprocess.Process) -> bytes:
 
 
 class _Watcher:
-    """Looks at the writer from outside while it works: how far it is, and what memory it has."""
+    """Samples the writer from outside: its progress and its memory."""
 
-    def __init__(self, writer: RunningWriter, events: int, tell: Tell) -> None:
+    def __init__(self, writer: RunningWriter, events: int, report: ReportProgress) -> None:
         self._writer = writer
         self._events = events
-        self._tell = tell
+        self._report = report
         self.steps: list[MemoryStep] = []
 
     async def run(self) -> None:
         """Note the memory at equal steps until cancelled."""
         while True:
-            self.look()
-            await asyncio.sleep(_LOOK_S)
+            self.check()
+            await asyncio.sleep(_POLL_S)
 
-    def look(self) -> None:
-        """Note it if the next step is reached."""
+    def check(self) -> None:
+        """Record it if the next step is reached."""
         stored = _stored(self._writer.database)
         if stored * _MEMORY_STEPS >= self._events * len(self.steps):
             step = MemoryStep(stored, self._writer.rss_bytes)
             self.steps.append(step)
-            self._tell(f"{step.events:,} events, writer has {step.rss_bytes / 1e6:.0f} MB")
+            self._report(f"{step.events:,} events, writer has {step.rss_bytes / 1e6:.0f} MB")
 
 
 def _stored(database: Path) -> int:

@@ -1,9 +1,9 @@
 """From a gap's detection to its recovered rows in the database: in the running system, at the market's own pace.
 
-Holes come of frames that cannot be read, in bursts that the simulated broker is told to have: the next trade of a
-symbol shows what is missing. A span begins with the detection (`detected_ns`) and ends when this process hears from the
-feed that the gap is recovered, which is after the commit of the rows: an upper bound. The clock is not scaled, as the
-broker's limit of calls is part of the answer.
+Unreadable frames, in scripted bursts of the simulated broker, cause the gaps: the next trade of a symbol shows the
+missing range. A span begins with the detection (`detected_ns`) and ends when this process receives the recovery from
+the feed, after the commit of the rows: an upper bound. The clock is not scaled, as the broker's rate limit is part of
+the result.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from bus.events import GapDetected, GapRecovered, GapUnrecoverable, Trade
 from bus.feed import FeedSubscriber
 from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
-from observer.bench.path import Tell
+from observer.bench.path import ReportProgress
 from observer.bench.system import RunningSystem, running_system
 from observer.config import load_settings
 
@@ -29,11 +29,11 @@ _STREAMING_S: Final = 60.0
 _SHARE: Final = 0.3  # of the frames in a burst
 _LATER_TRADES_S: Final = 5.0
 _SETTLED_S: Final = 30.0
-_LOOK_S: Final = 0.05
+_POLL_S: Final = 0.05
 
 
 class RecoveryResult(msgspec.Struct, frozen=True):
-    """What `observer bench recovery` tells: spans in machine milliseconds from detection to committed and heard of."""
+    """The result of `observer bench recovery`: spans in machine milliseconds from detection to the received commit."""
 
     machine: Machine
     bursts: int
@@ -45,8 +45,8 @@ class RecoveryResult(msgspec.Struct, frozen=True):
     slowest_ms: float
 
 
-class _Heard:
-    """What came over the feed."""
+class _Received:
+    """The events received from the feed."""
 
     def __init__(self) -> None:
         self.trades = 0
@@ -60,60 +60,60 @@ class _Heard:
         return len(self.detected_ns) - len(self.spans_ms) - self.lost
 
 
-async def measure_recovery(folder: Path, bursts: int, burst_s: float, tell: Tell) -> RecoveryResult:
-    """Run the system in `folder`, spoil frames of its stream so many times for so long, and listen.
+async def measure_recovery(folder: Path, bursts: int, burst_s: float, report: ReportProgress) -> RecoveryResult:
+    """Run the system in `folder`, break frames of its stream in the given number and length of bursts, and listen.
 
     Raises:
-        BenchError: it did not come up, no gap came of the bursts, or gaps stayed open.
+        BenchError: it did not come up, the bursts caused no gap, or gaps stayed open.
     """
-    tell("starting the system; the broker makes its day first")
+    report("starting the system; the broker makes its day first")
     market = {"trades_times": _TRADES_TIMES, "drops": []}
     async with running_system(folder / "run", *_BEGINS_AT, speed=1.0, market=market) as system:
         feed = FeedSubscriber(system.feed, [Trade, GapDetected, GapRecovered, GapUnrecoverable])
-        heard = _Heard()
-        listening = asyncio.create_task(_listen(feed, system, heard))
+        received = _Received()
+        listening = asyncio.create_task(_listen(feed, system, received))
         try:
-            await _until(lambda: heard.trades > 0, _STREAMING_S, "a trade is streamed")
+            await _until(lambda: received.trades > 0, _STREAMING_S, "a trade is streamed")
             for number in range(1, bursts + 1):
-                tell(f"burst {number}/{bursts}")
-                await _spoil_and_settle(folder, burst_s, heard)
-            return _result(folder, bursts, heard)
+                report(f"burst {number}/{bursts}")
+                await _spoil_and_settle(folder, burst_s, received)
+            return _result(folder, bursts, received)
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
             feed.close()
 
 
-async def _listen(feed: FeedSubscriber, system: RunningSystem, heard: _Heard) -> None:
+async def _listen(feed: FeedSubscriber, system: RunningSystem, received: _Received) -> None:
     async for event in feed:
         match event:
             case Trade():
-                heard.trades += 1
+                received.trades += 1
             case GapDetected():
-                heard.detected_ns[event.gap_id] = event.detected_ns
-            case GapRecovered() if event.gap_id in heard.detected_ns:
-                heard.spans_ms[event.gap_id] = (system.clock.now_ns() - heard.detected_ns[event.gap_id]) / 1e6
-                heard.complete += event.complete
+                received.detected_ns[event.gap_id] = event.detected_ns
+            case GapRecovered() if event.gap_id in received.detected_ns:
+                received.spans_ms[event.gap_id] = (system.clock.now_ns() - received.detected_ns[event.gap_id]) / 1e6
+                received.complete += event.complete
             case GapUnrecoverable():
-                heard.lost += 1
+                received.lost += 1
             case _:
                 pass
 
 
-async def _spoil_and_settle(folder: Path, for_s: float, heard: _Heard) -> None:
-    """A burst, the gaps that come of it, and their ends."""
-    before = len(heard.detected_ns)
+async def _spoil_and_settle(folder: Path, for_s: float, received: _Received) -> None:
+    """One burst, its gaps, and their ends."""
+    before = len(received.detected_ns)
     await _spoil(folder, for_s)
-    await _until(lambda: len(heard.detected_ns) > before, _STREAMING_S, "gaps come of the burst")
-    await asyncio.sleep(_LATER_TRADES_S)  # those of the symbols that trade later, too
-    await _until(lambda: heard.open == 0, _SETTLED_S, "every gap is closed")
+    await _until(lambda: len(received.detected_ns) > before, _STREAMING_S, "gaps come of the burst")
+    await asyncio.sleep(_LATER_TRADES_S)  # including symbols that trade later
+    await _until(lambda: received.open == 0, _SETTLED_S, "every gap is closed")
 
 
 async def _spoil(folder: Path, for_s: float) -> None:
     settings = load_settings(folder / "run" / "observer.toml")
     async with httpx.AsyncClient(timeout=10.0) as client:
         fault = {"kind": "malformed", "for_s": for_s, "share": _SHARE}
-        answer = await client.post(f"{settings.kis.rest_url}/simulator/faults", json=fault)
+        answer = await client.post(f"{settings.broker.rest_url}/simulator/faults", json=fault)
     if answer.is_error:
         raise BenchError(f"the broker refuses: {answer.text}")
 
@@ -123,19 +123,19 @@ async def _until(condition: Callable[[], bool], deadline_s: float, what: str) ->
     while not condition():
         if time.monotonic() > end_s:
             raise BenchError(f"not within {deadline_s:g} s: {what}")
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)
 
 
-def _result(folder: Path, bursts: int, heard: _Heard) -> RecoveryResult:
-    spans_ms = sorted(heard.spans_ms.values())
+def _result(folder: Path, bursts: int, received: _Received) -> RecoveryResult:
+    spans_ms = sorted(received.spans_ms.values())
     if not spans_ms:
         raise BenchError("no gap came of the bursts")
     return RecoveryResult(
         machine=this_machine(folder),
         bursts=bursts,
-        gaps=len(heard.detected_ns),
+        gaps=len(received.detected_ns),
         recovered=len(spans_ms),
-        complete=heard.complete,
+        complete=received.complete,
         p50_ms=_quantile(spans_ms, 0.5),
         p95_ms=_quantile(spans_ms, 0.95),
         slowest_ms=spans_ms[-1],

@@ -1,9 +1,9 @@
-"""How long after SIGKILL of a worker its next event is in the database.
+"""The time from SIGKILL of a worker to its next event in the database.
 
 The worker is Track B while it streams: killed from outside, started again by the supervisor after its back-off, it
-imports, opens its outbox, takes its places over, connects to the broker and says so. A span ends when the database,
-read from outside, has the first event of the new process's stream. Between two kills the worker is stopped and started
-by order, which lets the supervisor forget the kill: each meets the first back-off, as a single crash does.
+imports, opens its outbox, resumes its slots, connects to the broker and publishes. A span ends when the database, read
+from outside, has the first event of the new process's stream. Between two kills the worker is stopped and started by
+order, which resets the supervisor's back-off: each kill meets the first back-off, as a single crash does.
 """
 
 import asyncio
@@ -22,19 +22,21 @@ import msgspec
 from bus.commands import Start, Stop
 from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
-from observer.bench.path import Tell
+from observer.bench.path import ReportProgress
 from observer.bench.system import ANSWER_S, RunningSystem, all_run, running_system
 
 WORKER: Final = "track-b"
 _STREAMS_AT: Final = (9, 31)
 _SPEED: Final = 60.0
-_LOOK_S: Final = 0.003  # the precision of a span
+_POLL_S: Final = 0.003  # the precision of a span
 _DEADLINE_S: Final = 30.0
 _STREAMS_QUERY: Final = "SELECT uid FROM streams WHERE producer = ? AND high_water_mark > 0"
 
 
 class RestartResult(msgspec.Struct, frozen=True):
-    """From SIGKILL to the next event committed, in seconds; the supervisor's own part is up to its back-off."""
+    """From SIGKILL to the next committed event, in seconds; the supervisor's own part lasts until the end of its
+    back-off.
+    """
 
     machine: Machine
     worker: str
@@ -42,18 +44,18 @@ class RestartResult(msgspec.Struct, frozen=True):
     spans_s: Sequence[float]
 
 
-async def measure_restart(folder: Path, kills: int, pause_s: float, tell: Tell) -> RestartResult:
-    """Kill the worker so many times, each a pause after it came back.
+async def measure_restart(folder: Path, kills: int, pause_s: float, report: ReportProgress) -> RestartResult:
+    """Kill the worker the given number of times, each a pause after its return.
 
     Raises:
         BenchError: the system did not come up, or the worker did not come back.
     """
-    tell("starting the system")
+    report("starting the system")
     async with running_system(folder / "run", *_STREAMS_AT, speed=_SPEED) as system:
         await _first_event(system.database, set())
         spans_s: list[float] = []
         for number in range(1, kills + 1):
-            tell(f"kill {number}/{kills}")
+            report(f"kill {number}/{kills}")
             await asyncio.sleep(pause_s)
             spans_s.append(await _kill(system))
             await _renew(system)
@@ -79,16 +81,16 @@ async def _renew(system: RunningSystem) -> None:
 
 
 async def _first_event(database: Path, before: set[str]) -> None:
-    """Look until the worker has a stream with an event in it that it did not have before."""
+    """Poll until the worker has a new stream with an event."""
     end_s = time.monotonic() + _DEADLINE_S
     while not _streams(database) - before:
         if time.monotonic() > end_s:
             raise BenchError(f"{WORKER} stored nothing within {_DEADLINE_S:g} s")
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)
 
 
 def _streams(database: Path) -> set[str]:
-    """The worker's streams that have events; none while the database is being made."""
+    """The worker's streams that have events; empty while the database is being created."""
     address = f"file:{database}?mode=ro"
     with (
         contextlib.suppress(sqlite3.OperationalError),

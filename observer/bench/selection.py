@@ -1,7 +1,7 @@
-"""How long the decisions about the stream's places take: triggers, places, context. No process, no network, no disk.
+"""The processor time of the slot decisions: triggers, slots, context. No process, no network, no disk.
 
-Each decision is made again and again about the same market; the figure is the median of its processor time, as other
-programs on the machine are no part of it.
+Each decision is repeated over the same market; the figure is the median of its processor time, as other programs on the
+machine are no part of it.
 """
 
 import time
@@ -14,18 +14,19 @@ import msgspec
 
 from bus.events import Snapshot, UniverseMember
 from observer.bench.machine import Machine, this_machine
-from observer.bench.path import Tell
+from observer.bench.path import ReportProgress
+from observer.providers.broker import DEFAULT_BROKER, broker_named
 from observer.selection import context
+from observer.selection.allocation import allocate
 from observer.selection.context import OpeningPoint
-from observer.selection.places import empty_slots
 from observer.selection.profile import EarlierDays, Profile
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
-from observer.selection.slots import allocate
+from observer.selection.slots import empty_slots
 from observer.selection.triggers import Candidate
 
 _ACCOUNTS = 10
-_PLACES_PER_ACCOUNT = 41
+_SLOTS_PER_ACCOUNT = broker_named(DEFAULT_BROKER).slots
 _SWEEPS_BEFORE_TRACK_B = 4  # 09:00 to 09:30, every ten minutes
 _SWEEPS = 40  # of a day
 _LATE_NS = 12_345 * 1_000_000_000  # between two of them
@@ -33,29 +34,29 @@ _SETTINGS = SelectionSettings(slots=SlotSettings(churn_max_replacements=1_000_00
 
 
 class SelectionResult(msgspec.Struct, frozen=True):
-    """What `observer bench selection` tells; milliseconds of processor time, medians."""
+    """The result of `observer bench selection`; milliseconds of processor time, medians."""
 
     machine: Machine
     symbols: int
-    places: int
+    slots: int
     rounds: int
     evaluation_ms: float
     allocation_ms: float
     context_ms: float
 
 
-async def measure_selection(folder: Path, symbols: int, rounds: int, tell: Tell) -> SelectionResult:
+async def measure_selection(folder: Path, symbols: int, rounds: int, report: ReportProgress) -> SelectionResult:
     """Time each decision `rounds` times. Nothing is written to `folder`."""
-    chance = Random(1)
-    members = [_member(number, chance) for number in range(symbols)]
-    tell("triggers")
-    evaluation_ms = _median_ms(_evaluation(members, chance), rounds)
-    tell("places")
-    allocation_ms = _median_ms(_allocation(members, chance), rounds)
-    tell("context")
-    context_ms = _median_ms(_context(members, chance), rounds)
-    places = _ACCOUNTS * _PLACES_PER_ACCOUNT
-    return SelectionResult(this_machine(folder), symbols, places, rounds, evaluation_ms, allocation_ms, context_ms)
+    rng = Random(1)
+    members = [_member(number, rng) for number in range(symbols)]
+    report("triggers")
+    evaluation_ms = _median_ms(_evaluation(members, rng), rounds)
+    report("slots")
+    allocation_ms = _median_ms(_allocation(members, rng), rounds)
+    report("context")
+    context_ms = _median_ms(_context(members, rng), rounds)
+    slots = _ACCOUNTS * _SLOTS_PER_ACCOUNT
+    return SelectionResult(this_machine(folder), symbols, slots, rounds, evaluation_ms, allocation_ms, context_ms)
 
 
 def _median_ms(decide: Callable[[], object], rounds: int) -> float:
@@ -67,44 +68,44 @@ def _median_ms(decide: Callable[[], object], rounds: int) -> float:
     return median(times_ms)
 
 
-def _evaluation(members: Sequence[UniverseMember], chance: Random) -> Callable[[], object]:
-    """A sweep of the whole universe is judged, also by the time of day; about one symbol in twenty surges."""
+def _evaluation(members: Sequence[UniverseMember], rng: Random) -> Callable[[], object]:
+    """One evaluation of a whole sweep, also by the time of day; about one symbol in twenty surges."""
     times_s, volumes = tuple(600.0 * sweep for sweep in range(_SWEEPS)), tuple(30.0 * sweep for sweep in range(_SWEEPS))
     profiles = {member.symbol: Profile(times_s, volumes) for member in members}
-    selector = Selector(members, {"main": _PLACES_PER_ACCOUNT}, _SETTINGS, earlier=EarlierDays(profiles=profiles))
+    selector = Selector(members, {"main": _SLOTS_PER_ACCOUNT}, _SETTINGS, earlier=EarlierDays(profiles=profiles))
     for member in members:
-        selector.see_snapshot(_snapshot(member, 3_500.0 if chance.random() < 0.05 else 500.0))
-    return lambda: selector.evaluate_all(_LATE_NS)
+        selector.market.update_snapshot(_snapshot(member, 3_500.0 if rng.random() < 0.05 else 500.0))
+    return lambda: selector.evaluate_universe(_LATE_NS)
 
 
-def _allocation(members: Sequence[UniverseMember], chance: Random) -> Callable[[], object]:
-    """Every symbol is a candidate, with other scores than those which hold all places."""
-    capacities = {f"account_{number}": _PLACES_PER_ACCOUNT for number in range(_ACCOUNTS)}
-    before, _ = allocate(empty_slots(capacities), _candidates(members, chance), 0, _SETTINGS.slots)
-    candidates = _candidates(members, chance)
+def _allocation(members: Sequence[UniverseMember], rng: Random) -> Callable[[], object]:
+    """One allocation: every symbol is a candidate, with scores unlike those of the slots' holders."""
+    capacities = {f"account_{number}": _SLOTS_PER_ACCOUNT for number in range(_ACCOUNTS)}
+    before, _ = allocate(empty_slots(capacities), _candidates(members, rng), 0, _SETTINGS.slots)
+    candidates = _candidates(members, rng)
     return lambda: allocate(before, candidates, 1, _SETTINGS.slots)
 
 
-def _context(members: Sequence[UniverseMember], chance: Random) -> Callable[[], object]:
-    """The opening of every symbol is ranked, and candidates for all places chosen."""
+def _context(members: Sequence[UniverseMember], rng: Random) -> Callable[[], object]:
+    """One context synchronization: rank every symbol's opening, and choose candidates for all slots."""
     opening = {
         member.symbol: [
-            OpeningPoint(chance.uniform(9_000.0, 11_000.0), 100.0 * sweep) for sweep in range(_SWEEPS_BEFORE_TRACK_B)
+            OpeningPoint(rng.uniform(9_000.0, 11_000.0), 100.0 * sweep) for sweep in range(_SWEEPS_BEFORE_TRACK_B)
         ]
         for member in members
     }
     by_symbol = {member.symbol: member for member in members}
-    places = _ACCOUNTS * _PLACES_PER_ACCOUNT
+    slots = _ACCOUNTS * _SLOTS_PER_ACCOUNT
 
     def decide() -> object:
         base = context.baseline(opening)
         ranked = context.movers(opening, base, _SETTINGS)
-        return context.opening_candidates(ranked, by_symbol, base, places, 0, _SETTINGS)
+        return context.opening_candidates(ranked, by_symbol, base, slots, 0, _SETTINGS)
 
     return decide
 
 
-def _member(number: int, chance: Random) -> UniverseMember:
+def _member(number: int, rng: Random) -> UniverseMember:
     return UniverseMember(
         "bench",
         "kr_stocks",
@@ -113,7 +114,7 @@ def _member(number: int, chance: Random) -> UniverseMember:
         f"{number:06d}",
         f"Company {number}",
         "KOSPI",
-        chance.uniform(1e11, 1e14),
+        rng.uniform(1e11, 1e14),
         10_000.0,
         1_000.0,
         300.0,
@@ -128,10 +129,8 @@ def _snapshot(member: UniverseMember, volume: float) -> Snapshot:
     )  # fmt: skip
 
 
-def _candidates(members: Sequence[UniverseMember], chance: Random) -> Sequence[Candidate]:
+def _candidates(members: Sequence[UniverseMember], rng: Random) -> Sequence[Candidate]:
     return [
-        Candidate(
-            member.symbol, "volume_surge", chance.uniform(5, 22), 0.5, 3.4, 3.0, 1_000.0, 10**9, member.market_cap_krw
-        )
+        Candidate(member.symbol, "volume_surge", rng.uniform(5, 22), 0.5, 3.4, 3.0, 1_000.0, 10**9, member.market_cap)
         for member in members
     ]

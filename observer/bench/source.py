@@ -1,7 +1,7 @@
-"""One measured producer, a process of its own: `python -m observer.bench.source ORDER`, the order as JSON.
+"""One measured producer in a separate process: `python -m observer.bench.source ORDER`, the order as JSON.
 
 It connects, delivers one event so that everything is warm, prints a line, waits for a line on its stdin, and then
-publishes as fast as it may. Its last line on stdout is its report. When its stdin closes, it ends.
+publishes at full speed. Its last line on stdout is its report. When its stdin closes, it ends.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from observer.bench.trades import lots, trade
 
 WARM_UP_EVENTS: Final = 1
 _WARM_UP_S: Final = 30.0
-_BACKLOG_EVENTS_MAX: Final = 100_000  # a few commits ahead of the writer; more would only measure the disk's patience
+_BACKLOG_EVENTS_MAX: Final = 100_000  # a few commits ahead of the writer; more would only measure waiting for the disk
 _DRAIN_S: Final = 600.0
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What a producer is to do."""
+    """A producer's order."""
 
     name: str
     outbox: str
@@ -34,8 +34,8 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """When the first event was published and the last one known to be durable, on the machine's one monotonic clock;
-    the processor time of that span, and the most memory that the process ever had.
+    """The times of the first publication and of the last acknowledgement, on the machine's one monotonic clock; the
+    processor time of that span, and the most memory that the process ever had.
     """
 
     began_ns: int
@@ -45,20 +45,20 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class WatchedOutbox(Outbox):
-    """An outbox that wakes whoever waits for acknowledgements."""
+    """An outbox that wakes the waiters for acknowledgements."""
 
     def __init__(self, directory: Path, producer: str, stream: str) -> None:
         super().__init__(directory, producer, stream)
         self.acknowledged = asyncio.Event()
 
     def acknowledge(self, stream: str, high_water_mark: int) -> None:
-        """Trim, and say so."""
+        """Trim, and wake the waiters."""
         super().acknowledge(stream, high_water_mark)
         self.acknowledged.set()
 
 
 async def deliver(order: Order) -> Report | None:
-    """Carry out the order; None when nobody said go."""
+    """Carry out the order; None without a start signal."""
     outbox = WatchedOutbox(Path(order.outbox), order.name, uuid.uuid4().hex)
     producer = Producer(outbox, order.ingest_address)
     delivery = asyncio.create_task(producer.run())
@@ -91,7 +91,7 @@ async def _measured(producer: Producer, outbox: WatchedOutbox, events: int) -> R
 
 
 def _rss_bytes_max() -> int:
-    """The kernel's own mark (proc(5), VmHWM); getrusage's would be the parent's where that had more."""
+    """The kernel's maximum (proc(5), VmHWM); getrusage would return the parent's if that were larger."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024
 
@@ -102,7 +102,7 @@ def _say(line: str) -> None:
 
 
 def main() -> int:
-    """Deliver what argv orders, and print the report; status 1 when not all of it became durable."""
+    """Deliver by the order in argv, and print the report; status 1 when not all of it became durable."""
     report = asyncio.run(deliver(msgspec.json.decode(sys.argv[1], type=Order)))
     if report is None:
         return 1

@@ -1,8 +1,8 @@
-"""Trades from the broker's socket to the disk: Track B at a rate that no day has, in the running system.
+"""Trades from the broker's socket to the disk: Track B above any real day's rate, in the running system.
 
-The simulated broker streams to 41 places; every trade is stamped when its frame is read, and its latency ends when this
-process has it from the feed, which is after the commit: so the figure is an upper bound of receive to committed. The
-market's clock runs fast, since a whole day at this rate would be a hundred million trades; latencies are machine time.
+The simulated broker streams to 41 slots; every trade is stamped when its frame is read, and its latency ends when this
+process receives it from the feed, after the commit: an upper bound of receive to committed. The market's clock runs
+fast, since a whole day at this rate would be a hundred million trades; latencies are machine time.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from bus.events import GapDetected, SweepCompleted, Trade
 from bus.feed import FeedSubscriber
 from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
-from observer.bench.path import Tell
+from observer.bench.path import ReportProgress
 from observer.bench.system import RunningSystem, running_system
 
 _SPEED: Final = 60.0
@@ -29,7 +29,7 @@ _FIRST_TRADE_S: Final = 60.0
 
 
 class StreamResult(msgspec.Struct, frozen=True):
-    """What `observer bench stream` tells: trades a machine second, latencies in machine milliseconds."""
+    """The result of `observer bench stream`: trades a machine second, latencies in machine milliseconds."""
 
     machine: Machine
     seconds: float
@@ -44,64 +44,64 @@ class StreamResult(msgspec.Struct, frozen=True):
     cpu_us_per_trade_core_writer: float
 
 
-class _Heard:
-    """What came over the feed while it was measured."""
+class _Received:
+    """The events received from the feed during the measurement."""
 
     def __init__(self) -> None:
         self.latencies_ns: list[int] = []
         self.gaps = 0
 
 
-async def measure_stream(folder: Path, rate: int, seconds: float, tell: Tell) -> StreamResult:
+async def measure_stream(folder: Path, rate: int, seconds: float, report: ReportProgress) -> StreamResult:
     """Run the system in `folder` against a market of about `rate` trades a machine second, and listen.
 
     Raises:
         BenchError: it did not come up, or no trade came.
     """
     market = {"trades_times": rate / _SPEED / _SYMBOLS_TRADES_PER_S}
-    tell("starting the system; the broker makes its day first")
+    report("starting the system; the broker makes its day first")
     async with running_system(folder / "run", *_BEGINS_AT, speed=_SPEED, market=market) as system:
         feed = FeedSubscriber(system.feed, [Trade, GapDetected, SweepCompleted])
-        heard = _Heard()
-        listening = asyncio.create_task(_listen(feed, system, heard))
+        received = _Received()
+        listening = asyncio.create_task(_listen(feed, system, received))
         try:
-            await _first_trade(heard)
+            await _first_trade(received)
             await asyncio.sleep(_WARM_UP_S)
-            tell(f"listening for {seconds:g} s")
-            return await _measured(folder, system, feed, heard, seconds)
+            report(f"listening for {seconds:g} s")
+            return await _measured(folder, system, feed, received, seconds)
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
             feed.close()
 
 
-async def _listen(feed: FeedSubscriber, system: RunningSystem, heard: _Heard) -> None:
+async def _listen(feed: FeedSubscriber, system: RunningSystem, received: _Received) -> None:
     async for event in feed:
         if isinstance(event, Trade) and event.gap_id is None:
-            heard.latencies_ns.append(round((system.clock.now_ns() - event.receive_time_ns) / _SPEED))
+            received.latencies_ns.append(round((system.clock.now_ns() - event.receive_time_ns) / _SPEED))
         elif isinstance(event, GapDetected):
-            heard.gaps += 1
+            received.gaps += 1
 
 
-async def _first_trade(heard: _Heard) -> None:
+async def _first_trade(received: _Received) -> None:
     end_s = time.monotonic() + _FIRST_TRADE_S
-    while not heard.latencies_ns:
+    while not received.latencies_ns:
         if time.monotonic() > end_s:
             raise BenchError(f"no trade was streamed within {_FIRST_TRADE_S:g} s")
         await asyncio.sleep(0.05)
 
 
 async def _measured(
-    folder: Path, system: RunningSystem, feed: FeedSubscriber, heard: _Heard, seconds: float
+    folder: Path, system: RunningSystem, feed: FeedSubscriber, received: _Received, seconds: float
 ) -> StreamResult:
     pids = {name: process.pid for name, process in (await system.processes()).items()}
     track_b, core_writer = (psutil.Process(pids[name]) for name in ("track-b", "core-writer"))
-    heard.latencies_ns.clear()
-    gaps_before, missed_before = heard.gaps, feed.missed
+    received.latencies_ns.clear()
+    gaps_before, missed_before = received.gaps, feed.missed
     cpu_before_s, started_s = (_cpu_s(track_b), _cpu_s(core_writer)), time.monotonic()
     await asyncio.sleep(seconds)
     span_s = time.monotonic() - started_s
-    latencies_ms = sorted(latency_ns / 1e6 for latency_ns in heard.latencies_ns)
+    latencies_ms = sorted(latency_ns / 1e6 for latency_ns in received.latencies_ns)
     count = len(latencies_ms)
     if not count:
         raise BenchError("the stream dried up")
@@ -110,7 +110,7 @@ async def _measured(
         seconds=span_s,
         trades=count,
         trades_per_s=count / span_s,
-        gaps=heard.gaps - gaps_before,
+        gaps=received.gaps - gaps_before,
         missed_by_feed=feed.missed - missed_before,
         p50_ms=_quantile(latencies_ms, 0.5),
         p99_ms=_quantile(latencies_ms, 0.99),

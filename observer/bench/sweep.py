@@ -1,9 +1,9 @@
-"""How near a sweep of the whole market comes to what the broker's limit allows, and whether the broker ever objects.
+"""The time of a whole market sweep, beside the minimum under the broker's rate limit, and the broker's rate errors.
 
-Real parts at the real clock's speed: the simulated broker in a process of its own, our REST pipeline, our permits. The
-floor is the time between the first and the last of the calls when they go evenly at the limit: 2,500 symbols are 84
-calls of 30, and 83 steps of 50 ms are 4.15 s. (A burst into an empty second would be over in 4.0 s; 84 calls divided by
-20 a second are 4.2 s.) The sweep's time goes on to the last answer.
+Real parts at the real clock's speed: the simulated broker in a separate process, our REST pipeline, our rate-limit
+tokens. The floor is the time between the first and the last of the calls when they go evenly at the limit: 2,500
+symbols are 84 calls of 30, and 83 steps of 50 ms are 4.15 s. (A burst into an empty second would be over in 4.0 s; 84
+calls divided by 20 a second are 4.2 s.) The sweep's time goes on to the last answer.
 """
 
 import asyncio
@@ -20,12 +20,10 @@ import msgspec
 from observer.bench.broker import RunningBroker, running_broker
 from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
-from observer.bench.path import Tell
-from observer.brokers import PROBE_SYMBOL
-from observer.providers.interfaces import QuoteSource, chunks
-from observer.providers.kis.calls import QUOTES_PER_CALL
+from observer.bench.path import ReportProgress
+from observer.providers.broker import QuoteSource, chunks
 
-_CALLS_AT_ONCE: Final = 8  # as many as Track A has on the way for each account
+_CALLS_AT_ONCE: Final = 8  # as many as Track A has in flight for each account
 _REST_S: Final = 1.5  # between rounds: the second that belongs to the one before is over
 
 
@@ -47,17 +45,19 @@ class SweepResult(msgspec.Struct, frozen=True):
     busiest_second_calls: int
 
 
-async def measure_sweep(folder: Path, symbols: int, rate: int, accounts: int, rounds: int, tell: Tell) -> SweepResult:
+async def measure_sweep(
+    folder: Path, symbols: int, rate: int, accounts: int, rounds: int, report: ReportProgress
+) -> SweepResult:
     """Sweep so many made-up symbols, `rounds` times, with so many accounts of `rate` calls a second each.
 
     Raises:
         BenchError: the broker did not come up, or a sweep did not bring every symbol.
     """
-    tell("starting the broker")
+    report("starting the broker")
     async with running_broker(folder / "broker", symbols, accounts, rate) as broker:
-        spans_s = await _sweeps(broker, rounds, tell)
+        spans_s, quotes_per_call = await _sweeps(broker, rounds, report)
     counters = broker.counters()
-    calls = ceil(symbols / QUOTES_PER_CALL)
+    calls = ceil(symbols / quotes_per_call)
     floor_s = (ceil(calls / accounts) - 1) / rate
     median_s = statistics.median(spans_s)
     return SweepResult(
@@ -75,31 +75,31 @@ async def measure_sweep(folder: Path, symbols: int, rate: int, accounts: int, ro
     )
 
 
-async def _sweeps(broker: RunningBroker, rounds: int, tell: Tell) -> Sequence[float]:
-    """The seconds that each sweep took, over connections that are open already, as Track A's are."""
+async def _sweeps(broker: RunningBroker, rounds: int, report: ReportProgress) -> tuple[Sequence[float], int]:
+    """The seconds of each sweep, and the symbols of a call; the connections are open already."""
     async with broker.brokers().rest() as rest:
-        doors = [door for door in rest.usable().values() for _ in range(_CALLS_AT_ONCE)]
+        clients = [client for client in rest.usable().values() for _ in range(_CALLS_AT_ONCE)]
         symbols = broker.listed()
         spans_s: list[float] = []
-        await asyncio.gather(*(door.quotes([PROBE_SYMBOL]) for door in doors))
+        await asyncio.gather(*(client.quotes(symbols[:1]) for client in clients))
         for number in range(1, rounds + 1):
-            tell(f"sweep {number}/{rounds}")
+            report(f"sweep {number}/{rounds}")
             await asyncio.sleep(_REST_S)
-            spans_s.append(await _sweep(doors, symbols))
-    return spans_s
+            spans_s.append(await _sweep(clients, symbols))
+    return spans_s, rest.quotes_per_call
 
 
-async def _sweep(doors: Sequence[QuoteSource], symbols: Sequence[str]) -> float:
-    """The seconds until every symbol was answered; all doors take the next portion of one queue."""
-    portions = deque(chunks(symbols, QUOTES_PER_CALL))
+async def _sweep(clients: Sequence[QuoteSource], symbols: Sequence[str]) -> float:
+    """The seconds until every symbol was answered; all clients take portions from one queue."""
+    portions = deque(chunks(symbols, clients[0].quotes_per_call))
     received: list[int] = []
 
-    async def take_turns(door: QuoteSource) -> None:
+    async def take_turns(client: QuoteSource) -> None:
         while portions:
-            received.append(len(await door.quotes(portions.popleft())))
+            received.append(len(await client.quotes(portions.popleft())))
 
     began_s = time.perf_counter()
-    await asyncio.gather(*(take_turns(door) for door in doors))
+    await asyncio.gather(*(take_turns(client) for client in clients))
     span_s = time.perf_counter() - began_s
     if sum(received) != len(symbols):
         raise BenchError(f"{sum(received)} of {len(symbols)} symbols were answered")

@@ -1,4 +1,6 @@
-"""The whole system against the simulated broker, started by its own command in a folder, and asked from outside."""
+"""Runs the whole system against the simulated broker, started by its own command in a folder, and queries it from
+outside.
+"""
 
 import asyncio
 import contextlib
@@ -16,21 +18,23 @@ from bus.commands import ProcessStatus, Status, StatusReply
 from bus.control import ControlClient, ControlTimeoutError
 from bus.endpoints import Address, Endpoints
 from observer.bench.child import BenchError
-from observer.clock import CLOCK_VARIABLE, NS_PER_S, ScaledClock, kst_ns
+from observer.clock import CLOCK_VARIABLE, ScaledClock
 from observer.config import load_settings
-from observer.practice import DAY, Practice, write_practice
+from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
+from observer.local_time import local_ns
 from observer.store.engine import migrate
+from observer.units import NS_PER_S
 
-_PRACTICE: Final = Practice(symbols=60, seed=7)
+_DEMO: Final = DemoConfiguration(symbols=60, seed=7)
 _BOOT_S: Final = 6.0  # the market stands still while the processes start
 _START_S: Final = 60.0
 ANSWER_S: Final = 3.0
 _STOP_S: Final = 60.0
-_LOOK_S: Final = 0.05
+_POLL_S: Final = 0.05
 
 
 class RunningSystem(msgspec.Struct, frozen=True):
-    """A system that runs: who supervises it, where it is asked, its database, its clock and its feed."""
+    """A running system: its supervisor, control socket, database, clock and feed."""
 
     pid: int
     control: ControlClient
@@ -39,7 +43,7 @@ class RunningSystem(msgspec.Struct, frozen=True):
     feed: Address
 
     async def processes(self) -> dict[str, ProcessStatus]:
-        """What runs now, by name; empty while nobody answers."""
+        """The running processes by name; empty while the supervisor does not answer."""
         with contextlib.suppress(ControlTimeoutError):
             reply = await self.control.request(Status(), ANSWER_S)
             if isinstance(reply, StatusReply):
@@ -47,16 +51,16 @@ class RunningSystem(msgspec.Struct, frozen=True):
         return {}
 
     async def until(self, condition: Callable[[dict[str, ProcessStatus]], bool], what: str) -> dict[str, ProcessStatus]:
-        """Look at the processes until it is so.
+        """Poll the processes until the condition holds.
 
         Raises:
-            BenchError: it was not within a minute.
+            BenchError: it did not hold within a minute.
         """
         end_s = time.monotonic() + _START_S
         while not condition(processes := await self.processes()):
             if time.monotonic() > end_s:
                 raise BenchError(f"not within {_START_S:g} s: {what}")
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
         return processes
 
 
@@ -69,9 +73,10 @@ def all_run(processes: dict[str, ProcessStatus]) -> bool:
 async def running_system(
     folder: Path, hour: int, minute: int, speed: float, market: Mapping[str, object] = {}
 ) -> AsyncIterator[RunningSystem]:
-    """`observer run` in `folder`, which is made, on the practice day from this Korean time on; everything of it runs.
+    """Run `observer run` in `folder`, which is created, on the demo day from this Korean time on, with all processes
+    ready.
 
-    `market` is what the simulated broker is told beyond the practice configuration.
+    `market` has simulator settings beyond the demo configuration's.
 
     Raises:
         BenchError: it did not come up; its log is quoted.
@@ -79,7 +84,7 @@ async def running_system(
     configuration = _configured(folder, market)
     settings = load_settings(configuration)
     migrate(settings.store.url)  # as on any day but the first
-    clock = ScaledClock(kst_ns(DAY, hour, minute), time.monotonic_ns() + round(_BOOT_S * NS_PER_S), speed)
+    clock = ScaledClock(local_ns(DAY, hour, minute), time.monotonic_ns() + round(_BOOT_S * NS_PER_S), speed)
     log_path = folder / "run.log"
     with log_path.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -103,7 +108,7 @@ async def running_system(
 
 def _configured(folder: Path, market: Mapping[str, object]) -> Path:
     folder.mkdir(mode=0o700)
-    configuration = write_practice(folder, _PRACTICE)
+    configuration = write_demo_configuration(folder, _DEMO)
     document = msgspec.toml.decode(configuration.read_bytes(), type=dict[str, dict[str, object]])
     document["simulator"].update(market)
     configuration.write_text(tomli_w.dumps(document))
@@ -111,7 +116,7 @@ def _configured(folder: Path, market: Mapping[str, object]) -> Path:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """An orderly stop; the processes die with their supervisor when it takes too long."""
+    """Stop in order; the processes die with their supervisor after a timeout."""
     if process.returncode is None:
         process.terminate()
     try:

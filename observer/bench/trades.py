@@ -1,11 +1,14 @@
-"""The trades that are measured with: as many symbols as one account streams, all fields filled, each trade its own."""
+"""The trades of the measurements: as many symbols as one account streams, all fields filled, each trade different."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bus.events import Trade
+from observer.providers.broker import DEFAULT_BROKER, broker_named
 
-SYMBOLS: Final = tuple(f"{5930 + 10 * number:06d}" for number in range(41))  # the registrations of one app key
+SYMBOLS: Final = tuple(
+    f"{5930 + 10 * number:06d}" for number in range(broker_named(DEFAULT_BROKER).slots)
+)  # of one account
 _FIRST_NS: Final = 1_795_046_400_000_000_000
 _STEP_NS: Final = 1_000_000
 _LATENCY_NS: Final = 5_000_000
@@ -15,12 +18,12 @@ _VOLUMES: Final = tuple(float(1 + step) for step in range(90))
 
 def trade(number: int) -> Trade:
     """The `number`-th trade, from 1; the symbols take turns, and each has its own growing volume."""
-    turn, place = divmod(number, len(SYMBOLS))
+    turn, index = divmod(number, len(SYMBOLS))
     price = _PRICES[number % len(_PRICES)]
     moment_ns = _FIRST_NS + number * _STEP_NS
     return Trade(
-        "kis",
-        SYMBOLS[place],
+        DEFAULT_BROKER,
+        SYMBOLS[index],
         "2026-11-18",
         moment_ns,
         moment_ns + _LATENCY_NS,

@@ -17,7 +17,7 @@ WRITER: Final = "core-writer"
 
 
 class RunningWriter(msgspec.Struct, frozen=True):
-    """A writer that runs: its sockets, its database, its process."""
+    """A running writer: its sockets, its database, its process."""
 
     endpoints: Endpoints
     database: Path
@@ -25,7 +25,7 @@ class RunningWriter(msgspec.Struct, frozen=True):
 
     @property
     def rss_bytes(self) -> int:
-        """The memory that it has now."""
+        """The current memory in bytes."""
         return int(self.process.memory_info().rss)
 
 

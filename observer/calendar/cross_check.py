@@ -1,8 +1,7 @@
-"""Where the calendar may be wrong about the next days: what others say of them. Pure (design.md, section 4).
+"""Compares the calendar's next days with the broker's answer and with the calendar's own sources. Pure (design.md 4).
 
-A day that the calendar takes for a holiday and the exchange does not is a day without any data, and nobody would notice
-before it is over. So what the broker says, and what the calendar's own sources say of each other, is held against it:
-the evening before, when a person can still put the day right in the overlay, and in the morning.
+A session that the calendar takes for a holiday is a day without data, noticed only when it is over. So the check runs
+the evening before, when an operator can still correct the overlay, and again in the morning.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +9,11 @@ from datetime import date
 
 import msgspec
 
-from observer.schedule.trading_day import TradingDay
+from observer.calendar.trading_day import TradingDay
 
 
 class Doubt(msgspec.Struct, frozen=True):
-    """A day of which somebody says something else than the calendar."""
+    """A day on which a source contradicts the calendar."""
 
     day: date
     trades: bool
@@ -22,16 +21,16 @@ class Doubt(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """What a person should know, and do."""
+        """The alert text: the contradiction and the remedy."""
         ours = "open" if self.trades else "closed"
         remedy = "if it is wrong, enter the day in trading_days.toml"
         return f"{self.day}: the calendar says {ours}, {self.otherwise}; {remedy}"
 
 
 def days_at_stake(days: Sequence[TradingDay], opens: Mapping[date, bool], today: date) -> tuple[date, ...]:
-    """Today and the days up to the next one that anybody takes for a session, oldest first.
+    """Today and the days up to the next session by any source, oldest first.
 
-    `opens` is the broker's word; a day that it does not name is the calendar's alone.
+    `opens` is the broker's answer; a day missing from it is decided by the calendar alone.
     """
     at_stake: list[date] = []
     for each in sorted((each for each in days if each.day >= today), key=lambda each: each.day):
@@ -42,7 +41,7 @@ def days_at_stake(days: Sequence[TradingDay], opens: Mapping[date, bool], today:
 
 
 def doubts(days: Sequence[TradingDay], opens: Mapping[date, bool], today: date) -> tuple[Doubt, ...]:
-    """The days at stake of which the broker, or one of the calendar's sources, says otherwise; oldest first."""
+    """The days at stake that the broker or one of the calendar's sources contradicts, oldest first."""
     by_day = {each.day: each for each in days}
     found: list[Doubt] = []
     for day in days_at_stake(days, opens, today):

@@ -1,9 +1,9 @@
 """Trading days of the KRX from two packages and a reviewed overlay.
 
-Loads pandas (75 MB): only `observer.providers.calendar_process`, which ends soon, may import this.
-Neither package is right alone (upbit-kiwoom.md, section 5): exchange_calendars knows hours but misses every exam day
-since 2021 and elections; `holidays` knows the days off but no hours. So the overlay wins, exchange_calendars gives what
-it does not name, and `holidays` is the second opinion whose dissent is written down for somebody to look at.
+Loads pandas (75 MB): only `observer.calendar.process`, which ends soon, may import this. Neither package is right alone
+(upbit-kiwoom.md, section 5): exchange_calendars knows hours but misses every exam day since 2021 and elections;
+`holidays` knows the days off but no hours. So the overlay wins, exchange_calendars decides the other days, and a
+contradiction by `holidays` is recorded for review.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ import exchange_calendars
 import holidays
 import msgspec
 
-from observer.clock import kst_ns
+from observer.calendar.trading_day import TradingDay
 from observer.errors import DataFileError
-from observer.schedule.trading_day import TradingDay
+from observer.local_time import local_ns
 
 _EXCHANGE: Final = "XKRX"
 # A calendar without a single session cannot be made, and the longest closure so far was ten days.
@@ -25,7 +25,7 @@ _MARGIN: Final = timedelta(days=15)
 
 
 class OverlayDay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"day": "date"}):
-    """One reviewed entry: the hours (Korean time) of a day, or neither hour for a closed day; and why."""
+    """One reviewed entry: a day's hours (Korean time), or neither hour for a closed day; and the reason."""
 
     day: date
     opens: time | None = None
@@ -84,15 +84,15 @@ def _trading_day(
     if reviewed is not None:
         return _reviewed_day(reviewed)
     opens_ns, closes_ns = session or (None, None)
-    second_opinion = day.weekday() < 5 and not is_holiday
+    cross_check = day.weekday() < 5 and not is_holiday
     disagreement = ""
-    if second_opinion != (session is not None):
-        disagreement = f"holidays says {'open' if second_opinion else 'closed'}"
+    if cross_check != (session is not None):
+        disagreement = f"holidays says {'open' if cross_check else 'closed'}"
     return TradingDay(day, opens_ns, closes_ns, "exchange_calendars", disagreement)
 
 
 def _reviewed_day(entry: OverlayDay) -> TradingDay:
     if entry.opens is None or entry.closes is None:
         return TradingDay(entry.day, None, None, "overlay")
-    opens_ns = kst_ns(entry.day, entry.opens.hour, entry.opens.minute)
-    return TradingDay(entry.day, opens_ns, kst_ns(entry.day, entry.closes.hour, entry.closes.minute), "overlay")
+    opens_ns = local_ns(entry.day, entry.opens.hour, entry.opens.minute)
+    return TradingDay(entry.day, opens_ns, local_ns(entry.day, entry.closes.hour, entry.closes.minute), "overlay")

@@ -1,22 +1,22 @@
-"""The moments of one day and the phase it is in at each of them. Requirement 004, OperationScheduler; design.md 4.
+"""The moments and phases of one day (requirement 004, OperationScheduler; design.md 4).
 
-Moments are written as Korean local times in the settings and become UTC nanoseconds in a `DayPlan`, which is a value:
-whoever has the same trading day and the same settings has the same plan, however late it was started.
+Moments are Korean local times in the settings and UTC nanoseconds in a `DayPlan`. A plan is a value: the same trading
+day and settings give the same plan in every process, however late it starts.
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta, timezone
+from datetime import date
 from itertools import accumulate, pairwise
 from typing import Annotated, Final, Literal
 
 import msgspec
 
-from observer.schedule.trading_day import TradingDay
+from observer.calendar.trading_day import TradingDay
+from observer.local_time import local_ns
+from observer.units import NS_PER_S
 
 Phase = Literal["IDLE", "WARMUP", "TRACK_A_ONLY", "FULL_OPERATION", "TRACK_A_CLOSING", "SHUTDOWN"]
 
-NS_PER_S: Final = 1_000_000_000
-KST: Final = timezone(timedelta(hours=9), "KST")  # Korea has had no daylight saving time since 1988
 # The hours for which the settings are written; days with other hours move the phases by the difference.
 REGULAR_OPEN_S: Final = 9 * 3600
 REGULAR_CLOSE_S: Final = 15 * 3600 + 30 * 60
@@ -37,7 +37,7 @@ TimeOfDay = Annotated[str, msgspec.Meta(description="Korean local time, HH:MM or
 
 
 class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When things happen on a day that opens at 09:00 and closes at 15:30, as Korean local times.
+    """The day's times, as Korean local times, for a session from 09:00 to 15:30.
 
     Raises:
         ValueError: a time is not HH:MM or HH:MM:SS, or a phase would begin before the one it follows; names the key.
@@ -60,7 +60,7 @@ class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     proactive_renewal: TimeOfDay = "23:00"
 
     def __post_init__(self) -> None:
-        """Checks every time, and the order of those at which phases begin."""
+        """Check every time, and the order of the phases' begins."""
         seconds = {key: _seconds_of(key, getattr(self, key)) for key in self.__struct_fields__}
         phases = ("wake_up", "track_a_start", "track_b_start", "track_b_stop", "track_a_stop", "backup")
         for earlier, later in pairwise(phases):
@@ -79,7 +79,7 @@ class PhaseSpan(msgspec.Struct, frozen=True):
 
 
 class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One calendar day (KST) in UTC nanoseconds: its moments, and its phases without hole or overlap.
+    """One calendar day (local time) in UTC nanoseconds: its moments, and its phases without gap or overlap.
 
     On a day without a session the moments stand as written (reference jobs and backups may want them), and the only
     phase is IDLE.
@@ -109,10 +109,10 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan(day: TradingDay, settings: ScheduleSettings) -> DayPlan:
-    """The day's moments and phases.
+    """Return the day's moments and phases.
 
-    A session that opens at another time than 09:00 moves the start of the tracks by the difference, one that closes at
-    another time than 15:30 their stop. The morning's preparations move only forward, with an early opening.
+    An opening other than 09:00 shifts the start of the tracks by the difference, a close other than 15:30 their stop.
+    The morning's preparations move only forward, with an early opening.
     """
     midnight_ns = midnight_of(day.day)
     opening_ns, closing_ns = _shifts(day, midnight_ns)
@@ -162,9 +162,9 @@ def phase_at(plan: DayPlan, now_ns: int) -> Phase:
 
 
 def next_change(plan: DayPlan, now_ns: int) -> int:
-    """When the phase changes next, or the end of the day, where another day's plan takes over.
+    """The time of the next phase change, or the end of the day.
 
-    After the day this is in the past: the caller who waits for it returns at once and plans anew.
+    After the day this time is in the past: a caller who waits for it returns at once and requests a new plan.
     """
     return next((span.start_ns for span in plan.phases if span.start_ns > now_ns), plan.ends_ns)
 
@@ -173,18 +173,18 @@ def moment_of(plan: DayPlan, time_of_day: str) -> int:
     """The UTC nanoseconds of a Korean local time (HH:MM or HH:MM:SS) on the plan's day.
 
     Raises:
-        ValueError: it is no such time.
+        ValueError: the text is no such time.
     """
     return plan.starts_ns + _seconds_of("time", time_of_day) * NS_PER_S
 
 
 def midnight_of(day: date) -> int:
     """UTC nanoseconds of the Korean midnight with which `day` begins."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=KST).timestamp()) * NS_PER_S
+    return local_ns(day)
 
 
 def _shifts(day: TradingDay, midnight_ns: int) -> tuple[int, int]:
-    """How much later than usual the session opens, and closes, in ns; nothing for a day without a session."""
+    """How many ns later than usual the session opens and closes; zeros for a day without a session."""
     if day.opens_ns is None or day.closes_ns is None:
         return 0, 0
     opening_ns = day.opens_ns - midnight_ns - REGULAR_OPEN_S * NS_PER_S
@@ -193,7 +193,7 @@ def _shifts(day: TradingDay, midnight_ns: int) -> tuple[int, int]:
 
 
 def _phases(midnight_ns: int, boundaries: Sequence[int]) -> tuple[PhaseSpan, ...]:
-    """The spans between the boundaries. On a session too short for all phases, those that have no room are absent."""
+    """The spans between the boundaries; a session too short for all phases lacks those without room."""
     end_ns = midnight_ns + DAY_S * NS_PER_S
     starts = accumulate((midnight_ns, *boundaries), max)
     edges = (*(min(start_ns, end_ns) for start_ns in starts), end_ns)

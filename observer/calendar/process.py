@@ -1,10 +1,14 @@
-"""The trading days, found out by a process of its own: the 75 MB of the calendar packages are gone with it.
+"""Computes the trading days in a separate process, so that the 75 MB of the calendar packages are freed with it.
 
-Both ends are here: `trading_days_apart` asks, `python -m observer.providers.calendar_process OVERLAY FIRST LAST`
-answers with one JSON array on stdout, or with one line on stderr and status 1.
+`keep_trading_days` keeps the day file and computes only what the file lacks.
+
+Both ends are here: `trading_days_apart` starts the process; `python -m observer.calendar.process OVERLAY FIRST LAST`
+prints one JSON array on stdout, or one line on stderr with exit status 1.
 """
 
 import asyncio
+import hashlib
+import importlib.metadata
 import sys
 from datetime import date
 from pathlib import Path
@@ -12,22 +16,51 @@ from typing import Final
 
 import msgspec
 
+from observer.calendar.day_file import Question, answers, keep_answer
+from observer.calendar.trading_day import TradingDay
 from observer.errors import DataFileError
-from observer.schedule.trading_day import TradingDay
 
 _FAILED: Final = 1
+_PACKAGES: Final = ("exchange_calendars", "holidays", "pandas", "korean_lunar_calendar")
 _decoder: Final = msgspec.json.Decoder(list[TradingDay])
 
 
+async def keep_trading_days(runtime: Path, overlay: Path, first: date, last: date) -> bool:
+    """Make the day file hold the days from `first` to `last`; return whether they had to be computed.
+
+    Raises:
+        DataFileError: as for `trading_days_apart`.
+    """
+    question = Question(first=first, last=last, overlay=_digest_of(overlay), versions=_versions())
+    if answers(runtime, question):
+        return False
+    keep_answer(runtime, question, await trading_days_apart(overlay, first, last))
+    return True
+
+
+def _versions() -> dict[str, str]:
+    """The versions of the packages and of the rule that joins them."""
+    rule = _digest_of(Path(__file__).with_name("packages.py"))
+    return {"rule": rule} | {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def _digest_of(path: Path) -> str:
+    """The file's digest; empty for an unreadable file: the packages' process reports the error."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
 async def trading_days_apart(overlay: Path, first: date, last: date) -> list[TradingDay]:
-    """What `observer.providers.calendars.trading_days` returns; takes about a second.
+    """What `observer.calendar.packages.trading_days` returns; takes about a second.
 
     Raises:
         DataFileError: the overlay cannot be read or contradicts itself, or the process failed otherwise.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "observer.providers.calendar_process", str(overlay), first.isoformat(), last.isoformat()),
+        *("-m", "observer.calendar.process", str(overlay), first.isoformat(), last.isoformat()),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -35,7 +68,7 @@ async def trading_days_apart(overlay: Path, first: date, last: date) -> list[Tra
     try:
         answer, complaint = await process.communicate()
     finally:
-        if process.returncode is None:  # whoever asked was cancelled
+        if process.returncode is None:  # the caller was cancelled
             process.kill()
             await process.wait()
     if process.returncode != 0:
@@ -44,8 +77,8 @@ async def trading_days_apart(overlay: Path, first: date, last: date) -> list[Tra
 
 
 def main() -> int:
-    """Answer the question in argv."""
-    from observer.providers.calendars import trading_days
+    """Print the trading days that argv asks for."""
+    from observer.calendar.packages import trading_days
 
     overlay, first, last = sys.argv[1:]
     try:

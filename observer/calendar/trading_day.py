@@ -1,4 +1,4 @@
-"""One calendar day of one exchange: does it trade, and from when to when."""
+"""One calendar day of one exchange: whether it trades, and its hours."""
 
 import datetime as dt
 
@@ -8,8 +8,8 @@ import msgspec
 class TradingDay(msgspec.Struct, frozen=True):
     """`opens_ns` and `closes_ns` are UTC nanoseconds of the regular session; both None when the exchange is closed.
 
-    `source` says who decided (overlay, exchange_calendars, ...), `disagreement` what a second opinion said otherwise,
-    empty when all sources agree.
+    `source` names the deciding source (overlay, exchange_calendars, ...), `disagreement` the contradiction of another
+    source; empty when all sources agree.
     """
 
     day: dt.date

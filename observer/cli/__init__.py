@@ -1,1 +1,1 @@
-"""Seen from a terminal."""
+"""The command line."""

@@ -1,26 +1,31 @@
-"""`observer accounts`: how each account does, from the files beside its token and from the database. Needs no keys."""
+"""`observer accounts`: each account's state, from the files beside its token and from the database. Needs no keys."""
 
 import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from observer.accounts.health import Health, believed
 from observer.accounts.health_file import HealthFile
 from observer.accounts.pool import AccountSettings
 from observer.accounts.token_cache import TokenRecord, TokenStore
-from observer.cli.here import market_time_ns, settings_here
-from observer.clock import NS_PER_S, kst_datetime, kst_ns
+from observer.cli.context import (
+    ConfigOption,
+    JsonOption,
+    full_settings,
+    market_time_ns,
+    print_error,
+    print_json,
+)
+from observer.cli.tables import Table, show
 from observer.config import Settings
 from observer.errors import DataFileError, StoreError
+from observer.local_time import local_datetime, local_ns
 from observer.store.reader import StoreReader
+from observer.units import NS_PER_S
 
 _HOUR_S: Final = 3600.0
 
@@ -28,8 +33,8 @@ _HOUR_S: Final = 3600.0
 class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     """One account; times in market seconds.
 
-    Null: `healthy` and `checked_s_ago` where nobody judged it of late, the token's two where there is none, `stream`
-    (connected, lost, suspended ...) and `slots_held` where the database does not know or does not answer.
+    Null: `healthy` and `checked_s_ago` without a recent check, the token's two fields without a token, `stream`
+    (connected, lost, suspended ...) and `slots_held` if the database does not know or does not answer.
     """
 
     account_id: str
@@ -44,26 +49,21 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def accounts(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="The configuration that is meant; without it the one of the system that runs in this folder."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show the accounts: health, age of the token, stream, places of the stream that are taken. Never a key."""
-    settings = settings_here(config)
-    states = states_of(settings, market_time_ns(settings))
+    """Show the accounts: health, token, slots, market data stream. Never a key."""
+    settings = full_settings(config)
+    states = states_of(settings, market_time_ns(settings.run))
     if as_json:
-        typer.echo(msgspec.json.encode(states).decode())
+        print_json(states)
     else:
-        Console().print(_table(states))
+        show(_table(states))
 
 
 def states_of(settings: Settings, now_ns: int) -> list[AccountState]:
-    """The accounts at this market time, first by priority first."""
-    streams, slots = _in_use(settings.store.url, kst_ns(kst_datetime(now_ns).date()))
+    """The accounts' states at this market time, by priority."""
+    streams, slots = _in_use(settings.store.url, local_ns(local_datetime(now_ns).date()))
     folder = Path(settings.run.runtime) / "tokens"
     interval_s = settings.pool.health_check_interval_seconds
     states = []
@@ -92,7 +92,7 @@ def _state(
         token_expires_in_s=None if token is None else (token.expires_ns - now_ns) / NS_PER_S,
         stream=stream,
         slots_held=slots_held,
-        max_slots=account.max_slots,
+        max_slots=account.slots,
     )
 
 
@@ -103,26 +103,20 @@ def _token(folder: Path, name: str) -> TokenRecord | None:
 
 
 def _in_use(url: str, since_ns: int) -> tuple[Mapping[str, str], Mapping[str, int] | None]:
-    """By account: the state of its stream and how many of its places are taken."""
+    """By account: the state of its stream and the number of its slots in use."""
     try:
         with StoreReader(url) as reader:
             streams = {name: change.state for name, change in reader.latest_connections(since_ns).items()}
             return streams, Counter(slot.slot.rpartition(":")[0] for slot in reader.open_slots(since_ns))
     except StoreError as error:
-        typer.echo(f"observer: streams and places are not known: {error}", err=True)
+        print_error(f"streams and slots are unknown: {error}")
         return {}, None
 
 
 def _table(states: list[AccountState]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("account", "health"):
-        table.add_column(column, no_wrap=True)
-    for column in ("priority", "token age h", "token left h", "places"):
-        table.add_column(column, justify="right")
-    table.add_column("stream")
-    words = {True: "healthy", False: "ill", None: "not judged"}
-    for state in states:
-        table.add_row(
+    words = {True: "healthy", False: "unhealthy", None: "not checked"}
+    rows = [
+        (
             state.account_id,
             words[state.healthy],
             str(state.priority),
@@ -131,7 +125,10 @@ def _table(states: list[AccountState]) -> Table:
             f"{'?' if state.slots_held is None else state.slots_held} of {state.max_slots}",
             state.stream or "",
         )
-    return table
+        for state in states
+    ]
+    columns = ("account", "health", "priority", "token age h", "token left h", "slots", "stream")
+    return Table(columns, rows, right=columns[2:6])
 
 
 def _hours(seconds: float | None) -> str:

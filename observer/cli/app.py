@@ -1,196 +1,125 @@
-"""The command line: what can be typed, and what it answers. Each command lives in a module of its own.
+"""The command line. Imports the module of the typed command only."""
 
-Only the module of the command that was typed is loaded, so that `observer run`, which lives as long as the system, has
-nothing of the others in its memory. Help needs all of them.
-"""
-
+import importlib
+import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
-import typer
+import click
+from click.exceptions import Abort, ClickException, Exit
 
-from bus.endpoints import BusError
-from observer.errors import ObserverError
+from observer.cli.commands import COMMANDS, Command, Group
+from observer.cli.options import CONTEXT_SETTINGS, Option, command_of
 
+_NAME: Final = "observer"
+_INTERRUPTED: Final = 130  # a shell's exit status for a program that SIGINT ended
 
-def _add_demo(app: typer.Typer) -> None:
-    from observer.cli import demo
 
-    app.command("demo")(demo.demo)
+class Unloaded(click.Command):
+    """A command or a group whose help line alone is loaded."""
 
+    def __init__(self, name: str, entry: Command | Group) -> None:
+        super().__init__(name, short_help=entry.help)
+        self._entry = entry
 
-def _add_run(app: typer.Typer) -> None:
-    from observer.cli import run
+    def load(self) -> click.Command:
+        """Import the command's module and return the runnable command or group."""
+        assert self.name is not None, "commands of a table have names"
+        if isinstance(self._entry, Group):
+            return _group(self.name, self._entry)
+        return command_of(self.name, function_of(self._entry.function))
 
-    app.command("run")(run.run)
 
+class LazyGroup(click.Group):
+    """Lists its commands unloaded, and loads the one that was typed."""
 
-def _add_status(app: typer.Typer) -> None:
-    from observer.cli import control
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of this group with that name, and its arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, Unloaded) else command, rest
 
-    app.command("status")(control.status)
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; ctrl-C ends it silently, with a shell's status for SIGINT."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Exit(_INTERRUPTED) from None
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of their table."""
+        del ctx
+        return list(self.commands)
 
-def _add_accounts(app: typer.Typer) -> None:
-    from observer.cli import accounts
 
-    app.command("accounts")(accounts.accounts)
+def function_of(name: str) -> Callable[..., Any]:
+    """The function that `module:function` in the table of commands names."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(f"observer.cli.{module}"), function)
+    return found
 
 
-def _add_ctl(app: typer.Typer) -> None:
-    from observer.cli import control
-
-    app.add_typer(control.app, name="ctl")
-
-
-def _add_bench(app: typer.Typer) -> None:
-    from observer.cli import bench
-
-    app.add_typer(bench.app, name="bench")
-
-
-def _add_capture(app: typer.Typer) -> None:
-    from observer.cli import capture
-
-    app.command("capture")(capture.capture)
-
-
-def _add_replay(app: typer.Typer) -> None:
-    from observer.cli import replay
-
-    app.command("replay")(replay.replay)
-
-
-def _add_journal(app: typer.Typer) -> None:
-    from observer.cli import journal
-
-    app.add_typer(journal.app, name="journal")
-
-
-def _add_db(app: typer.Typer) -> None:
-    from observer.cli import database
-
-    app.add_typer(database.app, name="db")
-
-
-def _add_slots(app: typer.Typer) -> None:
-    from observer.cli import slots
-
-    app.add_typer(slots.app, name="slots")
-
-
-def _add_gaps(app: typer.Typer) -> None:
-    from observer.cli import gaps
-
-    app.add_typer(gaps.app, name="gaps")
-
-
-def _add_quality(app: typer.Typer) -> None:
-    from observer.cli import quality
-
-    app.command("quality")(quality.quality)
-
-
-def _add_exports(app: typer.Typer) -> None:
-    from observer.cli import exports
-
-    app.add_typer(exports.app, name="exports")
-
-
-def _add_enrich(app: typer.Typer) -> None:
-    from observer.cli import enrich
-
-    app.add_typer(enrich.app, name="enrich")
-
-
-def _add_universe(app: typer.Typer) -> None:
-    from observer.cli import universe
-
-    app.add_typer(universe.app, name="universe")
-
-
-def _add_etf(app: typer.Typer) -> None:
-    from observer.cli import etf
-
-    app.add_typer(etf.app, name="etf")
-
-
-def _add_master(app: typer.Typer) -> None:
-    from observer.cli import master
-
-    app.add_typer(master.app, name="master")
-
-
-def _add_keys(app: typer.Typer) -> None:
-    from observer.cli import keys
-
-    app.add_typer(keys.app, name="keys")
-
-
-def _add_decisions(app: typer.Typer) -> None:
-    from observer.cli import decisions
-
-    app.add_typer(decisions.app, name="decisions")
-
-
-def _add_simulator(app: typer.Typer) -> None:
-    from observer.cli import simulator
-
-    app.add_typer(simulator.app, name="simulator")
-
-
-COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
-    "demo": _add_demo,
-    "run": _add_run,
-    "status": _add_status,
-    "accounts": _add_accounts,
-    "ctl": _add_ctl,
-    "capture": _add_capture,
-    "replay": _add_replay,
-    "journal": _add_journal,
-    "db": _add_db,
-    "enrich": _add_enrich,
-    "universe": _add_universe,
-    "slots": _add_slots,
-    "gaps": _add_gaps,
-    "quality": _add_quality,
-    "decisions": _add_decisions,
-    "exports": _add_exports,
-    "etf": _add_etf,
-    "master": _add_master,
-    "keys": _add_keys,
-    "bench": _add_bench,
-    "simulator": _add_simulator,
-}
-
-
-def command_line(names: Iterable[str]) -> typer.Typer:
-    """The application with these commands."""
-    app = typer.Typer(
-        name="observer",
-        help="Owns the Korean market's data: every listed symbol sampled, the trades of those that matter streamed, "
-        "every gap found and filled.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
-    app.callback()(_keep_names)
-    for name in names:
-        COMMANDS[name](app)
-    return app
-
-
-def _keep_names() -> None:
-    """With one command alone the name would otherwise not be asked for."""
+def command_line() -> click.Group:
+    """The whole command line."""
+    return _group(_NAME, COMMANDS)
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line with its remedy, and exit status 2."""
-    typed = sys.argv[1:2]
-    names = typed if typed and typed[0] in COMMANDS else COMMANDS
+    """Run the command line. Exit status 2 for wrong arguments and for an error of ours, which is one line."""
     try:
-        command_line(names)()
-    except (ObserverError, BusError) as error:
+        status = command_line().main(prog_name=_NAME, standalone_mode=False)
+    except ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Abort:
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:  # `observer ... | head`; Python would flush stdout once more at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if not _is_ours(error):
+            raise
         sys.stderr.write(f"observer: {error}\n")
         sys.exit(2)
+    sys.exit(status)
+
+
+def _is_ours(error: Exception) -> bool:
+    from bus.endpoints import BusError
+    from observer.errors import ObserverError
+
+    return isinstance(error, ObserverError | BusError)
+
+
+def _group(name: str, group: Group) -> LazyGroup:
+    if group is COMMANDS:
+        made = command_of(name, _root, LazyGroup, help=group.help, no_args_is_help=True, invoke_without_command=True)
+    elif group.options:
+        made = command_of(name, function_of(group.options), LazyGroup, invoke_without_command=True)
+    else:
+        text = f"{group.help}\n\n{group.more}"
+        made = LazyGroup(name=name, help=text, no_args_is_help=True, context_settings=CONTEXT_SETTINGS)
+    for each, entry in group.commands.items():
+        made.add_command(Unloaded(each, entry))
+    return made
+
+
+def _root(
+    version: Annotated[bool, Option(help="Print the version.")] = False,
+    show_completion: Annotated[bool, Option(help="Print the shell's completion script.")] = False,
+    install_completion: Annotated[bool, Option(help="Install completion for the shell of $SHELL.")] = False,
+) -> None:
+    """Options of the command line itself."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        click.echo(f"{_NAME} {version_of(_NAME)}")
+    elif show_completion or install_completion:
+        from observer.cli import completion
+
+        click.echo(completion.install(_NAME) if install_completion else completion.script(_NAME))
+    else:
+        return
+    raise Exit(0)

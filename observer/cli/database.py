@@ -1,34 +1,27 @@
-"""`observer db`: questions about a whole database."""
+"""`observer db`: queries over a whole database."""
 
 import sys
 from typing import Annotated
 
-import msgspec
-import typer
-
+from observer.cli.context import JsonOption, print_json
+from observer.cli.options import Option
 from observer.store.digest import digest
 
-app = typer.Typer(help="The database as a whole.", no_args_is_help=True)
 
-
-@app.callback()
-def _database() -> None:
-    """One command so far, and still a group: it is `observer db digest`."""
-
-
-@app.command("digest")
 def digest_command(
-    db: Annotated[str, typer.Option(help="Database URL (sqlite:///... or postgresql+psycopg://...).")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    db: Annotated[str, Option(help="Database URL (sqlite:///... or postgresql+psycopg://...).")],
+    as_json: JsonOption = False,
 ) -> None:
-    """Print a digest of each table's content, whatever the order of its rows and the kind of the database.
+    """Print a digest of each table's content.
+
+    It depends neither on the order of the rows nor on the kind of the database.
 
     Two databases that hold the same events have the same digests: one that was captured from its beginning, say, and
     one that the capture was replayed into.
     """
     found = digest(db)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        print_json(found)
         return
     for name, table in found.tables.items():
         sys.stdout.write(f"{table.digest}  {table.rows:>12,}  {name}\n")

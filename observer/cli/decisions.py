@@ -1,99 +1,124 @@
-"""`observer decisions`: makes a day's decisions again from what is stored, and compares."""
+"""`observer decisions`: recomputes a day's decisions from stored data, and compares."""
 
-from typing import Annotated
+from collections.abc import Sequence
 
+import click
 import msgspec
-import typer
+from click.exceptions import Exit
 
-from bus.events import Event, SelectionAdvanced
-from observer.brokers import capacity_of
-from observer.cli.here import ConfigOption, settings_here
-from observer.cli.quality import parsed_day
+from bus.events import AccountSlots, DayBegan, Event, SelectionAdvanced
+from observer.accounts.clients import capacity_of
+from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json
 from observer.config import Settings
-from observer.selection.selector import Selector
-from observer.selection.universe import KOREAN_STOCKS
-from observer.store.continuity import day_bounds
+from observer.errors import NotReplayableError
+from observer.selection.selector import Selector, selector_of
+from observer.selection.settings import DaySettings, settings_differences, stored_settings
 from observer.store.reader import StoreReader
+from observer.store.slots import day_bounds
+from observer.streaming.decisions import DecisionComparison, DecisionReplay, verified
 from observer.streaming.earlier import earlier_days
-from observer.streaming.replayed import DecisionReplay, Verdict, verified
-from observer.streaming.steps import beginning_of
-
-app = typer.Typer(help="Decisions: triggers, places and gaps, made again.", no_args_is_help=True)
+from observer.universe.eligibility import KOREAN_STOCKS
 
 
-@app.callback()
-def _group() -> None:
-    """With one command alone its name would otherwise not be asked for."""
-
-
-@app.command()
 def verify(
-    day: Annotated[str, typer.Argument(metavar="DATE", help="The day: 2026-11-18.")],
+    day: DayArgument,
     config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Make a day's trigger, slot and gap decisions again, and compare them with the recorded ones, event for event.
+    """Recompute a day's decisions and compare them with the stored. Triggers, slots and gaps, event for event.
 
-    It reads the database, also one that a capture was replayed into. The configuration must be that of the day. Exit
-    status 1: a decision came out otherwise; 3: not all can be made again.
+    Reads the database, also one that a capture was replayed into, and uses the settings that are stored with the day.
+    Lists where the configuration of today differs from them. Exit status 1: a decision differs; 3: not all can be
+    recomputed.
     """
-    settings = settings_here(config)
+    settings = full_settings(config)
     with StoreReader(settings.store.url) as reader:
-        verdict = verified_day(reader, settings, parsed_day(day))
-    typer.echo(msgspec.json.encode(_as_map(verdict)).decode() if as_json else _told(verdict))
-    if not verdict.is_same:
-        raise typer.Exit(1 if verdict.difference is not None else 3)
+        comparison = verified_day(reader, day)
+        differing = changed_settings(reader, settings, day)
+    if as_json:
+        print_json(_as_map(comparison, differing))
+    else:
+        click.echo(
+            "\n".join([_reported(comparison), *(f"configuration differs from the day's: {line}" for line in differing)])
+        )
+    if not comparison.is_same:
+        raise Exit(1 if comparison.difference is not None else 3)
 
 
-def verified_day(reader: StoreReader, settings: Settings, session_date: str) -> Verdict:
-    """Make the stored decisions of a day again.
+def verified_day(reader: StoreReader, session_date: str) -> DecisionComparison:
+    """Recompute the stored decisions of a day, with the settings stored with them.
 
     Raises:
         StoreError: the database does not answer.
     """
     midnight_ns, ends_ns = day_bounds(session_date)
-    capacities = {account.account_id: capacity_of(settings, account) for account in settings.pool.by_priority}
 
-    def new_selector(begun: SelectionAdvanced) -> Selector:
-        beginning = beginning_of(begun)
-        members = reader.universe(beginning.universe, KOREAN_STOCKS, beginning.built_ns)
-        earlier = earlier_days(reader, session_date, midnight_ns, settings.selection, beginning)
-        strategy, interval_s = settings.pool.allocation_strategy, settings.track_a.interval_s
-        return Selector(members, capacities, settings.selection, strategy, earlier, interval_s)
+    def new_selector(began: DayBegan) -> Selector:
+        settings = stored_settings(began)
+        members = reader.universe(began.universe, KOREAN_STOCKS, began.built_ns)
+        return selector_of(
+            members, settings, earlier_days(reader, session_date, midnight_ns, settings.selection, began)
+        )
 
     snapshots = reader.snapshots(session_date, midnight_ns, ends_ns)
-    return verified(reader.decision_events(session_date), DecisionReplay(new_selector, settings.selection, snapshots))
+    return verified(reader.decision_events(session_date), DecisionReplay(new_selector, snapshots))
 
 
-def _as_map(verdict: Verdict) -> dict[str, object]:
-    difference = verdict.difference
+def changed_settings(reader: StoreReader, settings: Settings, session_date: str) -> Sequence[str]:
+    """The differences of the configuration from the settings of that day's last process; empty without any.
+
+    Raises:
+        StoreError: the database does not answer.
+    """
+    steps = (event.step for event in reader.slot_events(session_date) if isinstance(event, SelectionAdvanced))
+    began = [step for step in steps if isinstance(step, DayBegan)]
+    current = DaySettings(
+        selection=settings.selection,
+        accounts=tuple(
+            AccountSlots(account.account_id, capacity_of(settings.clients, account))
+            for account in settings.pool.by_priority
+        ),
+        allocation_strategy=settings.pool.allocation_strategy,
+        sweep_interval_s=settings.track_a.interval_s,
+    )
+    if not began or began[-1].settings_digest == current.digest:
+        return []
+    try:
+        return settings_differences(stored_settings(began[-1]), current)
+    except NotReplayableError as error:
+        return [str(error)]
+
+
+def _as_map(comparison: DecisionComparison, differing: Sequence[str]) -> dict[str, object]:
+    difference = comparison.difference
     return {
-        "is_same": verdict.is_same,
-        "same": verdict.same,
+        "is_same": comparison.is_same,
+        "same": comparison.same,
         "difference": difference
         and {
             "number": difference.number,
             "recorded": _named(difference.recorded),
             "replayed": _named(difference.replayed),
         },
-        "unclear": verdict.unclear,
+        "unclear": comparison.unclear,
+        "settings_differ": differing,
     }
 
 
 def _named(event: Event | None) -> dict[str, object] | None:
-    """Events are arrays on the bus; people's JSON has names."""
+    """The events as maps: they are arrays on the bus, JSON output has names."""
     return None if event is None else {"kind": type(event).__name__, **msgspec.structs.asdict(event)}
 
 
-def _told(verdict: Verdict) -> str:
-    counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(verdict.same.items())) or "none"
-    lines = [f"{sum(verdict.same.values()):,} decisions came out the same: {counts}"]
-    if (difference := verdict.difference) is not None:
+def _reported(comparison: DecisionComparison) -> str:
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(comparison.same.items())) or "none"
+    lines = [f"{sum(comparison.same.values()):,} decisions came out the same: {counts}"]
+    if (difference := comparison.difference) is not None:
         lines += [
             f"decision {difference.number:,} did not:",
             f"  recorded: {difference.recorded or 'nothing'}",
             f"  replayed: {difference.replayed or 'nothing'}",
         ]
-    if verdict.unclear:
-        lines.append(f"from there on nothing can be said: {verdict.unclear}")
+    if comparison.unclear:
+        lines.append(f"from there on nothing can be said: {comparison.unclear}")
     return "\n".join(lines)

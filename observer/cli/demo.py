@@ -3,49 +3,51 @@
 import asyncio
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
-import typer
+from click.exceptions import Exit
 from rich.console import Console
 from rich.live import Live
 
 from bus.events import EVENT_TYPES, Event
 from bus.feed import FeedSubscriber
 from observer import logs
-from observer.cli.demo_day import BOOT_S_MAX, DemoDay, DemoOptions, prepare, tidy
-from observer.cli.display import DayView
-from observer.cli.host import NAME, Host, stopping_on_signals
-from observer.cli.summary import DemoSummary, summarise, summary_table
+from observer.cli.context import JsonOption, print_json
+from observer.cli.options import Option
+from observer.cli.tables import Table, show
 from observer.clock import CLOCK_VARIABLE
+from observer.demo.configuration import DAY
+from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, prepare, tidy
+from observer.demo.display import DayView
+from observer.demo.summary import DemoSummary, summarise, summary_rows
 from observer.errors import ConfigError, StoreError
-from observer.practice import DAY
-from observer.simulator.simulator import market_of
+from observer.host.process import NAME, Host
+from observer.signals import stopping_on_signals
+from observer.simulator.kis.simulator import market_of
 from observer.store.engine import parse_url
 from observer.store.reader import StoreReader
 
 REFRESHES_PER_S = 4
-INTERRUPTED = 130  # what a shell says of a program that SIGINT ended
+INTERRUPTED = 130  # a shell's exit status for a program that SIGINT ended
 
 
 def demo(
-    speed: Annotated[float, typer.Option(min=1, help="Market seconds a second; 240 is a day in two minutes.")] = 240.0,
-    symbols: Annotated[int, typer.Option(min=50, max=4000, help="Made-up symbols on the market.")] = 500,
-    accounts: Annotated[int, typer.Option(min=1, max=20, help="Accounts; each streams 41 symbols.")] = 1,
-    db: Annotated[str, typer.Option(help="Database URL (sqlite:///... or postgresql+psycopg://...), empty.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="The market is a function of it, trade for trade.")] = 7,
-    data: Annotated[Path | None, typer.Option(help="Folder of real KIS master files to make the market of.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep logs, outboxes and everything else.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")] = False,
-    folder: Annotated[Path, typer.Option(help="Where everything goes; an earlier demo in it is removed.")] = Path(
-        "demo"
-    ),
+    speed: Annotated[float, Option(min=1, help="Market seconds a second; 240 is a day in two minutes.")] = 240.0,
+    symbols: Annotated[int, Option(min=50, max=4000, help="Made-up symbols on the market.")] = 500,
+    accounts: Annotated[int, Option(min=1, max=20, help="Accounts; each streams 41 symbols.")] = 1,
+    db: Annotated[str, Option(help="Database URL (sqlite:///... or postgresql+psycopg://...), empty.")] = "",
+    seed: Annotated[int, Option(min=0, help="The market is a function of it, trade for trade.")] = 7,
+    data: Annotated[Path | None, Option(help="Folder of real master files to make the market of.")] = None,
+    keep: Annotated[bool, Option("--keep", help="Keep logs, outboxes and everything else.")] = False,
+    as_json: JsonOption = False,
+    folder: Annotated[Path, Option(help="Where everything goes; an earlier demo in it is removed.")] = Path("demo"),
 ) -> None:
-    """Run a whole Korean trading day, 08:00 to 15:40, with every process, against a simulated broker on loopback.
+    """Run a trading day against the built-in simulator, in two minutes.
+
+    It is a whole Korean day, 08:00 to 15:40, with every process, against a simulated broker on loopback.
 
     Exit status 0 when everything that was published is stored and no process failed; 1 when not; 130 after ctrl-C.
     """
@@ -67,15 +69,15 @@ def demo(
     with (folder / "data" / "logs" / f"{NAME}.log").open("w") as log:
         logs.set_up(NAME, day.clock, stream=log)
         summary = asyncio.run(_run(day, folder, console))
-    _tell(summary, console, as_json=as_json)
+    _report(summary, console, as_json=as_json)
     if summary.succeeded and not keep:
         tidy(options)
     if not summary.succeeded:
-        raise typer.Exit(INTERRUPTED if summary.interrupted else 1)
+        raise Exit(INTERRUPTED if summary.interrupted else 1)
 
 
 async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
-    """The day from its first process to its last, then what it came to."""
+    """Run the day from its first process to its last; return its summary."""
     began_s = time.monotonic()
     host = Host(day.settings, day.configuration, day.clock)
     interrupted = asyncio.Event()
@@ -96,12 +98,12 @@ async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
         return await asyncio.to_thread(_summarise, day, host, folder, time.monotonic() - began_s, interrupted=is_short)
     except StoreError:
         if interrupted.is_set():  # before there was a database to count in
-            raise typer.Exit(INTERRUPTED) from None
+            raise Exit(INTERRUPTED) from None
         raise
 
 
 async def _live_through(day: DemoDay, host: Host) -> None:
-    """Let the day begin when everybody is there, and end at its end."""
+    """Start the day when every process is ready, or after BOOT_S_MAX; stop the host at its end."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(BOOT_S_MAX):
             await host.started.wait()
@@ -116,11 +118,11 @@ async def _pass_on(asked: asyncio.Event, stopping: asyncio.Event) -> None:
 
 
 async def _watch(day: DemoDay, host: Host, console: Console) -> None:
-    """Show the day while it runs: live on a terminal, a line for each piece of news elsewhere, nothing when quiet."""
+    """Show the running day: live on a terminal, a line for each news item elsewhere, nothing when quiet."""
     if console.quiet:
         return
-    view = DayView(day.begins_ns, day.ends_ns, tell=None if console.is_terminal else console.print)
-    following = asyncio.create_task(_follow(host, view.see))
+    view = DayView(day.begins_ns, day.ends_ns, report=None if console.is_terminal else console.print)
+    following = asyncio.create_task(_follow(host, view.apply))
     try:
         if not console.is_terminal:
             await following
@@ -132,11 +134,11 @@ async def _watch(day: DemoDay, host: Host, console: Console) -> None:
         following.cancel()
 
 
-async def _follow(host: Host, see: Callable[[Event], None]) -> None:
+async def _follow(host: Host, apply: Callable[[Event], None]) -> None:
     feed = FeedSubscriber(host.endpoints.feed, EVENT_TYPES)
     try:
         async for event in feed:
-            see(event)
+            apply(event)
     finally:
         feed.close()
 
@@ -157,7 +159,7 @@ def _summarise(day: DemoDay, host: Host, folder: Path, wall_s: float, *, interru
 
 
 def _require_empty(url: str, *, given: bool) -> None:
-    """A demo counts what is stored, so it does not share a database."""
+    """Refuse a used database: a demo counts stored rows, so it does not share one."""
     if not given:
         return
     try:
@@ -169,11 +171,11 @@ def _require_empty(url: str, *, given: bool) -> None:
         raise ConfigError(f"{parse_url(url)} holds {rows:,} events already: give the demo an empty database")
 
 
-def _tell(summary: DemoSummary, console: Console, *, as_json: bool) -> None:
+def _report(summary: DemoSummary, console: Console, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
+        print_json(summary)
         return
-    console.print(summary_table(summary))
+    show(Table(("the day", ""), summary_rows(summary)))
     console.print(f"database: {summary.database}", soft_wrap=True)
     if not summary.interrupted:
         console.print("three queries to try:")

@@ -1,67 +1,76 @@
-"""`observer enrich`: which sector every stock belongs to."""
+"""`observer enrich`: assigns a sector to every stock."""
 
 import asyncio
+import contextlib
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from click.exceptions import Exit
 
-from bus.events import SectorAssigned
-from observer.cli.here import ConfigOption, settings_here
-from observer.cli.sector_files import read_tables, write_table
-from observer.clock import kst_datetime
+from bus.endpoints import Address
+from bus.events import EnrichmentCompleted, SectorAssigned
+from observer.base_settings import BaseSettings, endpoints_of, is_reachable
+from observer.cli.context import (
+    ConfigOption,
+    JsonOption,
+    as_maps,
+    base_settings,
+    print_error,
+    print_json,
+)
+from observer.cli.options import Argument, Option
+from observer.cli.tables import Table, show
+from observer.clock import clock_from_environment
 from observer.errors import ConfigError
-from observer.providers import finance_database
-from observer.reference.sectors import REGIONS, SECTOR_NAMES, SOURCES, Region, SectorSourceName
+from observer.local_time import local_datetime
+from observer.sectors import finance_database
+from observer.sectors.codes import CodeTable
+from observer.sectors.files import read_tables, write_table
+from observer.sectors.learning import UNMEASURED, Learned, learned
+from observer.sectors.model import REGIONS, SECTOR_NAMES, SOURCES, Region, SectorSourceName
+from observer.sectors.options import OUTBOX, SNAPSHOT, TABLES, EnrichmentOptions
+from observer.sectors.report import rounds_rows
 from observer.store.sectors import SectorReader
 
-app = typer.Typer(help="Sectors: which of the eleven of GICS every stock belongs to.", no_args_is_help=True)
-
-SNAPSHOT: Final = "finance_database.bz2"
-TABLES: Final = Path("config/sectors")
-
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+if TYPE_CHECKING:
+    from observer.sectors.enrichment import ReportProgress
+    from observer.sectors.run import Wanted
 
 
-@app.command("run")
 def run_command(
     config: ConfigOption = None,
-    masters: Annotated[
-        Path | None, typer.Option(help="Folder of master files, instead of the database's listings.")
-    ] = None,
-    tables: Annotated[Path, typer.Option(help="Folder of the tables of KIS's sector codes.")] = TABLES,
-    snapshot: Annotated[Path | None, typer.Option(help="FinanceDatabase snapshot, see download.")] = None,
-    regions: Annotated[str, typer.Option(help=f"ALL, or some of {','.join(REGIONS)}.")] = "ALL",
-    sources: Annotated[str, typer.Option(help="Sources to ask, in their order.")] = ",".join(SOURCES),
+    masters: Annotated[Path | None, Option(help="Folder of master files, instead of the database's listings.")] = None,
+    tables: Annotated[Path, Option(help="Folder of the tables of the broker's sector codes.")] = TABLES,
+    snapshot: Annotated[Path | None, Option(help="FinanceDatabase snapshot, see download.")] = None,
+    regions: Annotated[str, Option(help=f"ALL, or some of {','.join(REGIONS)}.")] = "ALL",
+    sources: Annotated[str, Option(help="Sources to ask, in their order.")] = ",".join(SOURCES),
     force_refresh: Annotated[
-        bool, typer.Option("--force-refresh", help="Ask for all stocks, and forget the answers of the last 24 hours.")
+        bool, Option("--force-refresh", help="Ask for all stocks, and forget the answers of the last 24 hours.")
     ] = False,
     incremental: Annotated[
         bool,
-        typer.Option("--incremental/--full", help="Ask for stocks whose sector is absent or too old; or for all."),
+        Option("--incremental/--full", help="Ask for stocks whose sector is absent or too old; or for all."),
     ] = True,
-    max_age_days: Annotated[float, typer.Option(min=0, help="What counts as too old.")] = 30.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked for, and do nothing.")] = False,
-    parallel: Annotated[bool, typer.Option("--parallel", help="Several regions at once.")] = False,
-    max_workers: Annotated[int, typer.Option(min=1, max=10, help="How many of them.")] = 5,
-    max_retries: Annotated[int, typer.Option(min=0, help="Attempts after a failed one.")] = 3,
-    retry_delay: Annotated[float, typer.Option(min=0, help="Seconds before the first of them; then doubled.")] = 5.0,
-    report: Annotated[Path | None, typer.Option(help="The report; else DATA/enrichment/report.txt.")] = None,
-    metrics_file: Annotated[Path | None, typer.Option(help="Write the run's figures for Prometheus here.")] = None,
-    prometheus_port: Annotated[int, typer.Option(help="Serve them on loopback while the run lasts; 0: no.")] = 0,
-    metric_prefix: Annotated[str, typer.Option(help="observer, or spock for the requirement's names.")] = "observer",
-    verbose: Annotated[bool, typer.Option("--verbose", help="Every step, retry and failure on stderr.")] = False,
+    max_age_days: Annotated[float, Option(min=0, help="What counts as too old.")] = 30.0,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what would be asked for, and do nothing.")] = False,
+    parallel: Annotated[bool, Option("--parallel", help="Several regions at once.")] = False,
+    max_workers: Annotated[int, Option(min=1, max=10, help="How many of them.")] = 5,
+    max_retries: Annotated[int, Option(min=0, help="Attempts after a failed one.")] = 3,
+    retry_delay: Annotated[float, Option(min=0, help="Seconds before the first of them; then doubled.")] = 5.0,
+    report: Annotated[Path | None, Option(help="The report; else DATA/enrichment/report.txt.")] = None,
+    metrics_file: Annotated[Path | None, Option(help="Write the run's figures for Prometheus here.")] = None,
+    prometheus_port: Annotated[int, Option(help="Serve them on loopback while the run lasts; 0: no.")] = 0,
+    metric_prefix: Annotated[Literal["observer", "spock"], Option(help="spock: the requirement's names.")] = "observer",
+    verbose: Annotated[bool, Option("--verbose", help="Every step, retry and failure on stderr.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Give every stock its sector, and store it with its source and how far that can be believed.
+    """Assign a sector to every stock. Stored with its source and its confidence.
 
-    KIS's own code where it is pure; then a FinanceDatabase snapshot; then Yahoo's
+    The broker's own code where it is pure; then a FinanceDatabase snapshot; then Yahoo's
     screener, and single look-ups for what is left. Talks to the writer of the
     running system; without one it starts its own. A run that was stopped goes on
     where it was.
@@ -69,102 +78,157 @@ def run_command(
     Exit status 0; 1 when stocks stay unanswered because a source failed or had
     nothing to say; 130 after ctrl-C.
     """
-    from observer.cli.enriching import RunOptions, enrich  # loads yfinance, when it is asked for
-
-    if metric_prefix not in ("observer", "spock"):
-        raise ConfigError(f"--metric-prefix {metric_prefix}: observer or spock")
-    settings = settings_here(config)
-    data = Path(settings.run.data)
-    options = RunOptions(
+    settings = base_settings(config)
+    options = EnrichmentOptions(
+        url=settings.store.url,
+        data=Path(settings.run.data),
+        outbox=Path(settings.run.runtime) / "outbox" / OUTBOX,
         masters=masters,
         tables=tables,
-        snapshot=snapshot or data / SNAPSHOT,
+        snapshot=snapshot,
         regions=_regions(regions),
         sources=_sources(sources),
         force_refresh=force_refresh,
         max_age_days=None if force_refresh or not incremental else max_age_days,
-        dry_run=dry_run,
         at_once=max_workers if parallel else 1,
         max_retries=max_retries,
         retry_delay_s=retry_delay,
-        report=report or data / "enrichment" / "report.txt",
+        report=report,
         metrics_file=metrics_file,
         prometheus_port=prometheus_port,
-        metric_prefix="spock" if metric_prefix == "spock" else "observer",
+        metric_prefix=metric_prefix,
         verbose=verbose,
-        as_json=as_json,
     )
-    status = asyncio.run(enrich(settings, options))
-    if status:
-        raise typer.Exit(status)
+    _run(settings, options, dry_run=dry_run, as_json=as_json)
 
 
-@app.command("learn")
+def _run(settings: BaseSettings, options: EnrichmentOptions, *, dry_run: bool, as_json: bool) -> None:
+    from observer.sectors import run  # imports the sources; Yahoo's is heavy
+
+    run.log_to_stderr(options)
+    if dry_run:
+        _show_plan(run.wanted_stocks(options, clock_from_environment()), options, as_json=as_json)
+        return
+    rounds = asyncio.run(run.enrich(options, ingest_of(settings), _bars))
+    if rounds is not None:
+        _show_run(rounds, options, as_json=as_json)
+    if status := run.exit_status(rounds):
+        raise Exit(status)
+
+
+@contextlib.asynccontextmanager
+async def ingest_of(settings: BaseSettings) -> AsyncIterator[Address]:
+    """The ingest socket of the running system, or of this command's own writer without one."""
+    if is_reachable(settings.run):
+        yield endpoints_of(settings.run).ingest
+        return
+    from observer.host.writer_process import writer_of
+
+    async with writer_of(settings.store.url, settings.instance) as writer:
+        yield writer.ingest_address
+
+
+@contextlib.contextmanager
+def _bars(wanted: "Wanted") -> Iterator["ReportProgress"]:
+    """A bar for each region, on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bars = {region: progress.add_task(region, total=len(each.due)) for region, each in wanted.items()}
+        yield lambda region, done: progress.update(bars[region], advance=done)
+
+
+def _show_plan(wanted: "Wanted", options: EnrichmentOptions, *, as_json: bool) -> None:
+    if as_json:
+        print_json({region: {"due": len(each.due), "fresh": each.fresh} for region, each in wanted.items()})
+        return
+    for region, each in wanted.items():
+        stocks = len(each.due) + each.fresh
+        sys.stdout.write(f"{region}: {len(each.due):,} of {stocks:,} stocks would be asked for\n")
+    sys.stdout.write(f"sources: {', '.join(options.sources)}\nnothing was asked or stored\n")
+
+
+def _show_run(rounds: Sequence[EnrichmentCompleted], options: EnrichmentOptions, *, as_json: bool) -> None:
+    if as_json:
+        print_json(as_maps(rounds))
+        return
+    _show_rounds(rounds, "stocks")
+    for done in rounds:
+        if done.detail:
+            print_error(f"{done.region}: {done.detail}")
+    if unanswered := sum(done.unanswered for done in rounds):
+        print_error(f"{unanswered:,} stocks without a sure answer: the next `observer enrich run` asks again")
+    sys.stdout.write(f"report: {options.report_path}\n")
+
+
+def _show_rounds(rounds: Sequence[EnrichmentCompleted], title: str) -> None:
+    columns, *rows = rounds_rows(rounds)
+    show(Table(columns, rows, title, right=columns[1:]))
+
+
 def learn_command(
-    masters: Annotated[Path, typer.Option(help="Folder of KIS's overseas master files.")],
-    known: Annotated[Path, typer.Option(help="Known sectors: a folder of REGION.csv, or one file for all.")],
-    out: Annotated[Path, typer.Option(help="Where the tables go.")] = TABLES,
-    folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 10,
-    rounds: Annotated[int, typer.Option(min=1, help="How often it is done, shuffled anew.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the shuffling.")] = 1,
-    codes: Annotated[bool, typer.Option("--codes", help="Show every code, too.")] = False,
+    masters: Annotated[Path, Option(help="Folder of the broker's overseas master files.")],
+    known: Annotated[Path, Option(help="Known sectors: a folder of REGION.csv, or one file for all.")],
+    out: Annotated[Path, Option(help="Where the tables go.")] = TABLES,
+    folds: Annotated[int, Option(min=2, help="Parts of the cross-validation.")] = 10,
+    rounds: Annotated[int, Option(min=1, help="How often it is done, shuffled anew.")] = 5,
+    seed: Annotated[int, Option(help="Of the shuffling.")] = 1,
+    codes: Annotated[bool, Option("--codes", help="Show every code, too.")] = False,
 ) -> None:
-    """Learn what KIS's sector codes are worth, and print how often that is right of stocks that were held back."""
-    from observer.cli.sector_learning import codes_table, learned, learned_table
-
+    """Learn and cross-validate the broker's sector codes. Prints how often they are right for stocks held back."""
     found = learned(masters, known, folds=folds, rounds=rounds, seed=seed)
     for region in found.values():
         write_table(out, region.table)
-    console = Console()
     if codes:
-        console.print(codes_table({region: each.table for region, each in found.items()}))
-    console.print(learned_table(found))
+        show(_codes_table({region: each.table for region, each in found.items()}))
+    show(_learned_table(found))
+    sys.stdout.write(_unmeasured_text(found))
 
 
-@app.command("codes")
 def codes_command(
-    tables: Annotated[Path, typer.Option(help="Folder of the tables of KIS's sector codes.")] = TABLES,
+    tables: Annotated[Path, Option(help="Folder of the tables of the broker's sector codes.")] = TABLES,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the sector codes are worth: purity, count and confidence of each, and its cross-validation."""
-    from observer.cli.sector_learning import codes_table
-
+    """Show purity, count and confidence of the sector codes. And the cross-validation of each."""
     found = read_tables(tables)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        print_json(found)
     else:
-        Console().print(codes_table(found))
+        show(_codes_table(found))
 
 
-@app.command("download")
 def download_command(
     config: ConfigOption = None,
-    to: Annotated[Path | None, typer.Option(help=f"Where it goes; else DATA/{SNAPSHOT}.")] = None,
-    url: Annotated[str, typer.Option(help="Where it is from.")] = finance_database.URL,
+    to: Annotated[Path | None, Option(help=f"Where it goes; else DATA/{SNAPSHOT}.")] = None,
+    url: Annotated[str, Option(help="Where it is from.")] = finance_database.URL,
 ) -> None:
-    """Download a FinanceDatabase snapshot (MIT license), once, and again when it is to be newer."""
-    destination = to or Path(settings_here(config).run.data) / SNAPSHOT
+    """Download a FinanceDatabase snapshot (MIT license). Once, and again for a newer one."""
+    destination = to or Path(base_settings(config).run.data) / SNAPSHOT
+    from rich.console import Console
+
     with Console(stderr=True).status(f"downloading {url}"):
         sectors = finance_database.download(destination, url)
     sys.stdout.write(f"{sum(sectors.values()):,} equities with a sector in {destination}\n")
 
 
-@app.command("show")
 def show_command(
-    symbol: Annotated[str | None, typer.Argument(help="EXCHANGE:SYMBOL, NASD:AAPL say; without it, counts.")] = None,
+    symbol: Annotated[str | None, Argument(help="EXCHANGE:SYMBOL, NASD:AAPL say; without it, counts.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the sector of one stock, or how many stocks of each region are in each. Exit status 1: nothing is known."""
-    with SectorReader(settings_here(config).store.url) as reader:
+    """Show the sector of a stock, or counts by sector and region. Exit status 1: no sector is stored."""
+    with SectorReader(base_settings(config).store.url) as reader:
         if symbol is None:
             _show_counts(reader, as_json=as_json)
             return
         exchange, _, name = symbol.partition(":")
         assigned = reader.assignment(exchange, name)
     if assigned is None:
-        sys.stderr.write(f"observer: nothing is known of {symbol}\n")
-        raise typer.Exit(1)
+        print_error(f"no sector is stored for {symbol}: `observer enrich run` assigns them")
+        raise Exit(1)
     _show(assigned, as_json=as_json)
 
 
@@ -173,11 +237,11 @@ def _show(assigned: SectorAssigned, *, as_json: bool) -> None:
     name = next((known for known in SECTOR_NAMES.values() if known.sector == assigned.sector), None)
     if as_json:
         names = {"gics_code": name.gics_code if name else None, "korean": name.korean if name else None}
-        sys.stdout.write(msgspec.json.encode(msgspec.structs.asdict(assigned) | names).decode() + "\n")
+        print_json(msgspec.structs.asdict(assigned) | names)
         return
     sector = f"{name.sector} ({name.korean}, {name.gics_code})" if name else "no sector is known"
     industry = f", {assigned.industry}" if assigned.industry else ""
-    day = kst_datetime(assigned.assigned_ns).date().isoformat()
+    day = local_datetime(assigned.assigned_ns).date().isoformat()
     believed = f"{assigned.source} said {assigned.said!r} on {day}, confidence {assigned.confidence:.2f}"
     sys.stdout.write(f"{assigned.exchange}:{assigned.symbol}  {sector}{industry}\n  {believed}\n")
 
@@ -186,30 +250,74 @@ def _show_counts(reader: SectorReader, *, as_json: bool) -> None:
     counts = {region: Counter(assigned.sector or "" for assigned in reader.assignments(region)) for region in REGIONS}
     rounds = sorted(reader.last_rounds(), key=lambda done: REGIONS.index(done.region))
     if as_json:
-        sys.stdout.write(
-            msgspec.json.encode(
-                {"sectors": counts, "rounds": [msgspec.structs.asdict(done) for done in rounds]}
-            ).decode()
-            + "\n"
-        )
+        print_json({"sectors": counts, "rounds": as_maps(rounds)})
         return
-    from observer.cli.enrichment_report import rounds_table
+    show(_counts_table(counts))
+    sys.stdout.write("\n")
+    _show_rounds(rounds, "last rounds, stocks")
 
-    Console().print(_counts_table(counts))
-    Console().print(rounds_table(rounds, "last rounds, stocks"))
+
+def _counts_table(counts: Mapping[Region, Counter[str]]) -> Table:
+    named = [(name.sector, name.korean, name.sector) for name in SECTOR_NAMES.values()]
+    rows = [
+        (shown, korean, *(f"{counts[region][sector]:,}" for region in REGIONS))
+        for shown, korean, sector in (*named, ("unknown", "", ""))
+    ]
+    return Table(("sector", "업종", *REGIONS), rows, "stocks in each sector", right=REGIONS)
 
 
-def _counts_table(counts: dict[Region, Counter[str]]) -> Table:
-    title = "stocks in each sector"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    table.add_column("sector")
-    table.add_column("업종")
-    for region in REGIONS:
-        table.add_column(region, justify="right")
-    for name in SECTOR_NAMES.values():
-        table.add_row(name.sector, name.korean, *(f"{counts[region][name.sector]:,}" for region in REGIONS))
-    table.add_row("unknown", "", *(f"{counts[region]['']:,}" for region in REGIONS))
-    return table
+def _learned_table(regions: Mapping[Region, Learned]) -> Table:
+    """A line for each market: the number of coded stocks held back, of them those with an accepted sector and with the
+    right one (in all rounds); and the share of all its stocks that have a sure code.
+    """
+    rows = [
+        (
+            *(region, f"{each.stocks:,}", f"{each.table.examples:,}", f"{each.table.claimed:,}"),
+            *(f"{each.table.right:,}", _precision(each.table, each.table.right, each.table.claimed)),
+            *(_percent(each.table.claimed, each.table.tried), _percent(each.sure_stocks, each.stocks)),
+        )
+        for region, each in regions.items()
+    ]
+    columns = ("market", "stocks", "examples", "claimed", "right", "precision", "of coded", "of all")
+    return Table(columns, rows, "sector codes, cross-validated", right=columns[1:])
+
+
+def _unmeasured_text(regions: Mapping[Region, Learned]) -> str:
+    """How far to trust a market without known sectors to validate its codes; empty if there is none."""
+    unmeasured = ", ".join(region for region, each in regions.items() if not each.table.examples)
+    if not unmeasured:
+        return ""
+    claimed = sum(each.unseen_claimed for each in regions.values())
+    right = sum(each.unseen_right for each in regions.values())
+    return (
+        f"{unmeasured}: {UNMEASURED}, as no sector is known there to judge by: its codes are believed where all other"
+        f" markets agree. Each of the others judged in that way, as if nothing were known of it: {claimed:,} claimed,"
+        f" {right:,} right, {_percent(right, claimed)}.\n"
+    )
+
+
+def _codes_table(tables: Mapping[Region, CodeTable]) -> Table:
+    """A line for each code of each market; `right of` counts the held-back stocks with a claimed sector."""
+    rows = [
+        (
+            *(region, meaning.code, meaning.sector, f"{meaning.count:,}", f"{meaning.purity:.3f}"),
+            *(f"{meaning.confidence:.3f}", "yes" if meaning.is_sure else ""),
+            f"{meaning.right:,}/{meaning.claimed:,}" if meaning.claimed else "",
+            _precision(table, meaning.right, meaning.claimed),
+        )
+        for region, table in tables.items()
+        for meaning in table.codes
+    ]
+    columns = ("market", "code", "sector", "count", "purity", "conf.", "sure", "right of", "precision")
+    return Table(columns, rows, right=columns[3:])
+
+
+def _precision(table: CodeTable, right: int, claimed: int) -> str:
+    return _percent(right, claimed) if table.examples else UNMEASURED
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
 def _regions(text: str) -> tuple[Region, ...]:

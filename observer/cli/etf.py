@@ -1,247 +1,248 @@
-"""`observer etf`: what is known of ETFs and ETNs, whether that is fresh and complete, and orders to renew it."""
+"""`observer etf`: the data of ETFs and ETNs, their freshness and completeness, and orders to update them."""
 
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
+import click
 import msgspec
-import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from click.exceptions import Exit
 
 from bus.commands import Refused, RunJob
-from bus.events import FundJob, FundJobEnded, FundListed
-from observer.cli.control import ask
-from observer.cli.here import ConfigOption, market_time_ns, settings_here
-from observer.cli.quality import parsed_day
-from observer.clock import kst_datetime
-from observer.config import Settings
+from bus.events import EtfJob, EtfJobEnded, EtfListed
+from observer.base_settings import BaseSettings
+from observer.calendar.day_file import read_trading_days
+from observer.cli.context import (
+    ConfigOption,
+    JsonOption,
+    as_maps,
+    base_settings,
+    full_settings,
+    market_time_ns,
+    parsed_day,
+    print_error,
+    print_json,
+)
+from observer.cli.options import Argument, Option
+from observer.cli.system import ask
+from observer.cli.tables import Table
+from observer.cli.tables import show as show_table
 from observer.errors import ConfigError
-from observer.funds.times import last_due_ns
-from observer.providers.day_file import read_trading_days
-from observer.reference.etf import Fund
-from observer.reference.etf_report import JOBS, FundReport, report
-from observer.store.funds import FundReader
+from observer.etf.model import Etf
+from observer.etf.report import JOBS, EtfReport, report
+from observer.etf.schedule import last_due_ns
+from observer.local_time import local_datetime
+from observer.store.etf import EtfReader
+from observer.units import NS_PER_S
 
-LOOK_S: Final = 0.2
-PHASES: Final[dict[str, FundJob]] = {job.removeprefix("fund_"): job for job in JOBS}
+POLL_S: Final = 0.2
+PHASES: Final[dict[str, EtfJob]] = {job.removeprefix("etf_"): job for job in JOBS}
 SORTS: Final = ("symbol", "aum", "premium", "expense")
-_TRILLION_KRW: Final = 1e12
+_TRILLION: Final = 1e12
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
-app = typer.Typer(help="ETFs and ETNs: what is known of them.", no_args_is_help=True)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-
-
-@app.command("list")
-def list_funds(
+def list_etfs(
     day: Annotated[
-        str | None, typer.Option("--date", help="The list of that day instead of what is known now.")
+        str | None,
+        Option("--date", metavar="DATE", parser=parsed_day, help="The list of that day instead of the latest data."),
     ] = None,
-    group: Annotated[str | None, typer.Option(help="EF for ETFs alone, EN for ETNs.")] = None,
-    issuer: Annotated[str | None, typer.Option(help="Whose name or fund's name has this in it.")] = None,
-    sort: Annotated[
-        str, typer.Option(help=f"One of {', '.join(SORTS)}; the largest first but for symbols.")
-    ] = "symbol",
-    limit: Annotated[int | None, typer.Option(min=1, help="So many at most.")] = None,
+    group: Annotated[str | None, Option(help="EF for ETFs alone, EN for ETNs.")] = None,
+    issuer: Annotated[str | None, Option(help="Whose name or ETF's name has this in it.")] = None,
+    sort: Annotated[str, Option(help=f"One of {', '.join(SORTS)}; the largest first but for symbols.")] = "symbol",
+    limit: Annotated[int | None, Option(min=1, help="So many at most.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the funds: multiple of the index (x), fee, price, NAV, AUM, premium, tracking error, range of 52 weeks.
+    """List ETFs and ETNs with fee, price, NAV, AUM and premium.
 
-    Fee, premium (mean of 20 sessions) and tracking error (250 sessions) are percent,
-    AUM is in trillion won.
+    Further: multiple of the index (x), tracking error, range of 52 weeks. Fee, premium (mean of 20 sessions) and
+    tracking error (250 sessions) are percent, AUM is in trillions of the currency.
     """
-    with FundReader(settings_here(config).store.url) as reader:
+    with EtfReader(base_settings(config).store.url) as reader:
         if day is not None:
-            _print_json_or(reader.fund_list(parsed_day(day))[:limit], _list_table, as_json=as_json)
+            _print_json_or(reader.etf_list(day)[:limit], _list_table, as_json=as_json)
             return
-        funds = [fund for fund in reader.funds().values() if fund.active]
+        etfs = [etf for etf in reader.etfs().values() if etf.active]
     chosen = [
-        fund
-        for fund in funds
-        if group in (None, fund.group) and (issuer is None or issuer in f"{fund.issuer or ''} {fund.name}")
+        etf
+        for etf in etfs
+        if group in (None, etf.group) and (issuer is None or issuer in f"{etf.issuer or ''} {etf.name}")
     ]
-    _print_json_or(_sorted(chosen, sort)[:limit], _funds_table, as_json=as_json)
+    _print_json_or(_sorted(chosen, sort)[:limit], _etfs_table, as_json=as_json)
 
 
-@app.command()
 def show(
-    symbol: Annotated[str, typer.Argument(help="The fund's code: 069500, say.")],
+    symbol: Annotated[str, Argument(help="The ETF's code: 069500, say.")],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all that is known of one fund, where each field is from, and what changed in the lists."""
-    with FundReader(settings_here(config).store.url) as reader:
-        fund, history = reader.fund(symbol), reader.fund_changes(symbol)
-    if fund is None:
-        raise ConfigError(f"no list of funds ever had {symbol!r}")
+    """Show all fields of one ETF, their sources, and its list changes. Or of an ETN."""
+    with EtfReader(base_settings(config).store.url) as reader:
+        etf, history = reader.etf(symbol), reader.etf_changes(symbol)
+    if etf is None:
+        raise ConfigError(f"no list of ETFs ever had {symbol!r}")
     if as_json:
-        changes = [msgspec.structs.asdict(change) for change in history]
-        typer.echo(msgspec.json.encode({"fund": fund, "changes": changes}).decode())
+        print_json({"etf": etf, "changes": as_maps(history)})
         return
-    table = _table(f"{fund.symbol} {fund.name}", ("field", "value", "from"))
-    sources = dict(pair.split("=", 1) for pair in fund.sources.split(",") if pair)
-    for name in Fund.__struct_fields__:
-        value = getattr(fund, name)
+    sources = dict(pair.split("=", 1) for pair in etf.sources.split(",") if pair)
+    rows = []
+    for name in Etf.__struct_fields__:
+        value = getattr(etf, name)
         if value is not None and name != "sources":
             shown = _moment(value) if name.endswith("_ns") else _text(value)
-            table.add_row(name.removesuffix("_ns"), shown, sources.get(name, ""))
-    Console().print(table)
-    typer.echo("in the lists:")
+            rows.append((name.removesuffix("_ns"), shown, sources.get(name, "")))
+    show_table(Table(("field", "value", "source"), rows, f"{etf.symbol} {etf.name}", folded=("value",)))
+    click.echo("in the lists:")
     for change in history:
         fields = f": {change.changed_fields}" if change.changed_fields else ""
-        typer.echo(f" {change.session_date} {change.change}{fields}")
+        click.echo(f" {change.session_date} {change.change}{fields}")
 
 
-@app.command()
 def update(
     phases: Annotated[
-        list[str] | None, typer.Argument(help=f"Of {', '.join(PHASES)}; without any all, in this order.")
+        list[str] | None, Argument(help=f"Of {', '.join(PHASES)}; without any all, in this order.")
     ] = None,
-    wait: Annotated[bool, typer.Option(help="Wait until each is done, and show what came of it.")] = True,
+    wait: Annotated[bool, Option(help="Wait until each is done, and show the results.")] = True,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run phases now, in the running system, one after the other. Status 1 when one is refused or fails."""
+    """Run update phases now, by the running system. One after the other; status 1 when one is refused or fails."""
     unknown = [phase for phase in phases or () if phase not in PHASES]
     if unknown:
         raise ConfigError(f"no phase {', '.join(unknown)}: there are {', '.join(PHASES)}")
-    settings = settings_here(config)
+    settings = base_settings(config)
     ended = [_run(PHASES[phase], settings, config, wait=wait) for phase in phases or PHASES]
     if wait:
         _print_json_or([each for each in ended if each is not None], _jobs_table, as_json=as_json)
 
 
-def _run(job: FundJob, settings: Settings, config: Path | None, *, wait: bool) -> FundJobEnded | None:
-    """Order a job and wait for the word that it has ended."""
-    asked_ns = market_time_ns(settings)
+def _run(job: EtfJob, settings: BaseSettings, config: Path | None, *, wait: bool) -> EtfJobEnded | None:
+    """Order a job and wait for its end."""
+    from rich.console import Console
+
+    asked_ns = market_time_ns(settings.run)
     reply = ask(RunJob(job), config)
     if isinstance(reply, Refused):
-        typer.echo(f"observer: {job}: {reply.message} ({reply.code})", err=True)
-        raise typer.Exit(1)
+        print_error(f"{job}: {reply.message} ({reply.code})")
+        raise Exit(1)
     if not wait:
-        typer.echo(f"{job}: under way")
+        click.echo(f"{job}: under way")
         return None
-    with FundReader(settings.store.url) as reader, Console(stderr=True).status(f"{job} ...") as line:
+    with EtfReader(settings.store.url) as reader, Console(stderr=True).status(f"{job} ...") as line:
         started_s = time.monotonic()
         while True:
-            ended = reader.last_fund_jobs().get(job)
+            ended = reader.last_etf_jobs().get(job)
             if ended is not None and ended.started_ns >= asked_ns:
                 return ended
-            if failure := reader.alert_since("funds", f"job {job}, run by order, failed", asked_ns):
-                typer.echo(f"observer: {failure}", err=True)
-                raise typer.Exit(1)
+            if failure := reader.alert_since("etf", f"job {job}, run by order, failed", asked_ns):
+                print_error(failure)
+                raise Exit(1)
             line.update(f"{job} ... {time.monotonic() - started_s:.0f} s")
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
 
 
-@app.command("report")
 def show_report(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how fresh and how complete it is. Status 1 when a job did not run when it was due."""
-    settings = settings_here(config)
-    now_ns = market_time_ns(settings)
+    """Report freshness and completeness. Status 1 when a job did not run when it was due."""
+    settings = full_settings(config)
+    now_ns = market_time_ns(settings.run)
     trading_days = {day.day for day in read_trading_days(Path(settings.run.runtime)) if day.trades}
-    with FundReader(settings.store.url) as reader:
-        due_ns = last_due_ns(settings.funds, trading_days, now_ns)
-        found = report(list(reader.funds().values()), reader.last_fund_jobs(), due_ns, now_ns)
+    with EtfReader(settings.store.url) as reader:
+        due_ns = last_due_ns(settings.etf, trading_days, now_ns)
+        found = report(list(reader.etfs().values()), reader.last_etf_jobs(), due_ns, now_ns)
     if as_json:
-        typer.echo(msgspec.json.encode(found).decode())
+        print_json(found)
     else:
         _print_report(found)
     if not found.is_fresh:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 # --- tables --------------------------------------------------------------------------------------------------
 
 
-def _table(title: str, left: Sequence[str], right: Sequence[str] = ()) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
-    for name in left:
-        table.add_column(name)
-    for name in right:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
 def _print_json_or(rows: Sequence[Row], table_of: Callable[[Sequence[Row]], Table], *, as_json: bool) -> None:
     """One JSON array of objects, or the table."""
     if as_json:
-        typer.echo(msgspec.json.encode([msgspec.structs.asdict(row) for row in rows]).decode())
+        print_json(as_maps(rows))
     else:
-        Console().print(table_of(rows))
+        show_table(table_of(rows))
 
 
-def _sorted(funds: Sequence[Fund], sort: str) -> Sequence[Fund]:
-    keys = {"aum": "aum_krw", "premium": "premium_20d_percent", "expense": "expense_ratio_percent"}
+def _sorted(etfs: Sequence[Etf], sort: str) -> Sequence[Etf]:
+    keys = {"aum": "aum", "premium": "premium_20d_percent", "expense": "expense_ratio_percent"}
     if sort == "symbol":
-        return sorted(funds, key=lambda fund: fund.symbol)
+        return sorted(etfs, key=lambda etf: etf.symbol)
     if sort not in keys:
         raise ConfigError(f"no order {sort!r}: there are {', '.join(SORTS)}")
-    known = [fund for fund in funds if getattr(fund, keys[sort]) is not None]
-    unknown = [fund for fund in funds if getattr(fund, keys[sort]) is None]
-    return [*sorted(known, key=lambda fund: -float(getattr(fund, keys[sort]))), *unknown]
+    known = [etf for etf in etfs if getattr(etf, keys[sort]) is not None]
+    unknown = [etf for etf in etfs if getattr(etf, keys[sort]) is None]
+    return [*sorted(known, key=lambda etf: -float(getattr(etf, keys[sort]))), *unknown]
 
 
-def _funds_table(funds: Sequence[Fund]) -> Table:
-    columns = ("x", "fee", "price", "NAV", "AUM T", "prem", "TE", "52w low", "high")
-    table = _table(f"{len(funds)} funds", ("symbol", "name"), columns)
-    for fund in funds:
-        table.add_row(
-            fund.symbol,
-            Text(fund.name, no_wrap=True, overflow="ellipsis"),  # where it is narrow, figures come before names
-            _text(fund.leverage),
-            _text(fund.expense_ratio_percent),
-            _text(fund.price),
-            "" if fund.nav is None else f"{fund.nav:,.0f}",
-            _fixed(None if fund.aum_krw is None else fund.aum_krw / _TRILLION_KRW),
-            _fixed(fund.premium_20d_percent),
-            _fixed(fund.tracking_error_250d_percent),
-            _text(fund.lowest_close_52w),
-            _text(fund.highest_close_52w),
+def _etfs_table(etfs: Sequence[Etf]) -> Table:
+    rows = [
+        (
+            etf.symbol,
+            etf.name,
+            _text(etf.leverage),
+            _text(etf.expense_ratio_percent),
+            _text(etf.price),
+            "" if etf.nav is None else f"{etf.nav:,.0f}",
+            _fixed(None if etf.aum is None else etf.aum / _TRILLION),
+            _fixed(etf.premium_20d_percent),
+            _fixed(etf.tracking_error_250d_percent),
+            _text(etf.lowest_close_52w),
+            _text(etf.highest_close_52w),
         )
-    return table
+        for etf in etfs
+    ]
+    columns = ("symbol", "name", "x", "fee", "price", "NAV", "AUM T", "prem", "TE", "52w low", "52w high")
+    return Table(columns, rows, f"{len(etfs)} ETFs", right=columns[2:], folded=("name",))
 
 
-def _list_table(rows: Sequence[FundListed]) -> Table:
-    table = _table(f"{len(rows)} funds", ("symbol", "change", "group", "name"), ("x", "fee", "shares"))
-    for row in rows:
-        figures = (row.leverage, row.expense_ratio_percent, row.listed_shares)
-        table.add_row(row.symbol, row.change, row.group, row.name, *map(_text, figures))
-    return table
+def _list_table(etfs: Sequence[EtfListed]) -> Table:
+    rows = [
+        (
+            *(etf.symbol, etf.change, etf.group, etf.name),
+            *map(_text, (etf.leverage, etf.expense_ratio_percent, etf.listed_shares)),
+        )
+        for etf in etfs
+    ]
+    columns = ("symbol", "change", "group", "name", "x", "fee", "shares")
+    return Table(columns, rows, f"{len(etfs)} ETFs", right=columns[4:], folded=("name",))
 
 
-def _jobs_table(rows: Sequence[FundJobEnded]) -> Table:
-    table = _table("", ("phase", "from"), ("asked", "answered", "failed", "seconds", "outcome"))
-    for row in rows:
-        seconds = (row.ended_ns - row.started_ns) / 1e9
-        counts = map(str, (row.asked, row.answered, row.failed))
-        table.add_row(row.job.removeprefix("fund_"), row.source, *counts, f"{seconds:.1f}", row.detail)
-    return table
+def _jobs_table(jobs: Sequence[EtfJobEnded]) -> Table:
+    rows = [
+        (
+            *(job.job.removeprefix("etf_"), job.source, *map(str, (job.asked, job.answered, job.failed))),
+            *(f"{(job.ended_ns - job.started_ns) / NS_PER_S:.1f}", job.detail),
+        )
+        for job in jobs
+    ]
+    columns = ("phase", "source", "asked", "answered", "failed", "seconds", "outcome")
+    return Table(columns, rows, right=columns[2:6], folded=("outcome",))
 
 
-def _print_report(found: FundReport) -> None:
-    jobs = _table(f"{found.funds} funds, {found.etfs} of them ETFs", ("job", "verdict"))
-    for name in ("age h", "asked", "answered", "failed", "seconds"):
-        jobs.add_column(name, justify="right")
-    for job in found.jobs:
-        figures = (_fixed(job.age_hours), *map(str, (job.asked, job.answered, job.failed)), _fixed(job.seconds))
-        jobs.add_row(job.job.removeprefix("fund_"), job.verdict, *figures)
-    fields = _table("", ("field",), ("funds", "known", "%"))
-    for field in found.fields:
-        fields.add_row(field.field, str(field.funds), str(field.known), f"{field.percent:.1f}")
-    console = Console()
-    console.print(jobs)
-    console.print(fields)
+def _print_report(found: EtfReport) -> None:
+    jobs = [
+        (
+            *(job.job.removeprefix("etf_"), job.freshness, _fixed(job.age_hours)),
+            *(*map(str, (job.asked, job.answered, job.failed)), _fixed(job.seconds)),
+        )
+        for job in found.jobs
+    ]
+    columns = ("job", "freshness", "age h", "asked", "answered", "failed", "seconds")
+    show_table(Table(columns, jobs, f"{found.products} ETFs, {found.etfs} of them ETFs", right=columns[2:]))
+    click.echo()
+    fields = [(field.field, str(field.products), str(field.known), f"{field.percent:.1f}") for field in found.fields]
+    show_table(Table(("field", "etf", "known", "%"), fields, right=("etf", "known", "%")))
 
 
 def _text(value: object) -> str:
@@ -260,4 +261,4 @@ def _fixed(value: float | None) -> str:
 
 
 def _moment(value: object) -> str:
-    return kst_datetime(value).strftime("%Y-%m-%d %H:%M:%S KST") if isinstance(value, int) else ""
+    return local_datetime(value).strftime("%Y-%m-%d %H:%M:%S %Z") if isinstance(value, int) else ""

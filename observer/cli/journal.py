@@ -1,4 +1,4 @@
-"""`observer journal`: what is in a journal (a capture, or a segment of an outbox), and whether it is whole."""
+"""`observer journal`: shows and verifies a journal (a capture, or a segment of an outbox)."""
 
 import sys
 from collections.abc import Iterator
@@ -6,26 +6,25 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import typer
+from click.exceptions import Exit
 
 from bus.codec import Batch, BatchError, decode_events, unpack
 from bus.events import Event, Poison, kind_of
 from bus.journal import JournalError, JournalReader, cut_torn_tail
-from bus.verification import Verdict, verify
+from bus.verification import JournalReport, verify
+from observer.cli.context import JsonOption, print_json
+from observer.cli.options import Argument, Option
 from observer.errors import DataFileError
 
 TORN = 1
-HAS_HOLES = 3
+HAS_MISSING_RANGES = 3
 DAMAGED = 2
 
-app = typer.Typer(help="Journals: captures, and the segments of outboxes.", no_args_is_help=True)
-
-FileArgument = Annotated[Path, typer.Argument(help="The journal.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object a line.")]
+FileArgument = Annotated[Path, Argument(help="The journal.")]
 
 
 class ShownEvent(msgspec.Struct, frozen=True):
-    """One event of a journal: its place, its kind and its fields; of what cannot be read, the bytes and the reason."""
+    """One event of a journal: its position, kind and fields; for an unreadable one, the bytes and the reason."""
 
     stream: str
     sequence: int
@@ -33,13 +32,12 @@ class ShownEvent(msgspec.Struct, frozen=True):
     event: dict[str, object]
 
 
-@app.command()
 def show(
     file: FileArgument,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many events; 0 for all.")] = 20,
+    limit: Annotated[int, Option(min=0, help="At most so many events; 0 for all.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the label, and the batches with their events, oldest first; stops before a torn tail."""
+    """Print a journal's label, batches and events, oldest first. Stops before a torn tail."""
     try:
         reader = JournalReader(file)
     except (JournalError, OSError) as error:
@@ -84,51 +82,50 @@ def _line(shown: ShownEvent, *, as_json: bool) -> str:
     return f"  {shown.sequence} {shown.kind} {fields}\n"
 
 
-@app.command("verify")
 def verify_command(
     file: FileArgument,
-    cut: Annotated[bool, typer.Option("--cut", help="Cut a torn tail off; nothing that was ever whole goes.")] = False,
+    cut: Annotated[bool, Option("--cut", help="Cut a torn tail off; nothing that was ever whole goes.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read a journal to its end and say whether it is whole.
+    """Read a journal to its end and check that it is whole.
 
     Exit status 0: whole. 1: it ends in a torn tail, which a killed process leaves (0 again once it is cut). 2: not a
     journal, or damaged in the middle. 3: the file is whole, but events are missing between those that it holds, as in
-    a capture that was too slow; only of a capture of some kinds nothing can be told.
+    a capture that was too slow; only of a capture of some kinds nothing can be reported.
     """
     try:
-        verdict = verify(file)
-        torn_bytes = cut_torn_tail(file) if cut and verdict.torn_bytes else 0
+        report = verify(file)
+        torn_bytes = cut_torn_tail(file) if cut and report.torn_bytes else 0
     except (JournalError, OSError) as error:
         raise DataFileError(str(error)) from error
     if as_json:
-        sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n")
+        print_json(report)
     else:
-        sys.stdout.write(_verdict_text(verdict))
+        sys.stdout.write(_report_text(report))
     if torn_bytes:
         sys.stderr.write(f"observer: {torn_bytes:,} bytes cut from {file}\n")
-    raise typer.Exit(_exit_status(verdict, cut=cut))
+    raise Exit(_exit_status(report, cut=cut))
 
 
-def _exit_status(verdict: Verdict, *, cut: bool) -> int:
-    if verdict.damaged_at is not None:
+def _exit_status(report: JournalReport, *, cut: bool) -> int:
+    if report.damaged_at is not None:
         return DAMAGED
-    if verdict.torn_bytes and not cut:
+    if report.torn_bytes and not cut:
         return TORN
-    return HAS_HOLES if verdict.has_holes else 0
+    return HAS_MISSING_RANGES if report.has_missing_ranges else 0
 
 
-def _verdict_text(verdict: Verdict) -> str:
-    lines = [f"{verdict.label}: {verdict.records:,} batches, {verdict.events:,} events, {verdict.size_bytes:,} bytes"]
-    for stream, content in verdict.streams.items():
+def _report_text(report: JournalReport) -> str:
+    lines = [f"{report.label}: {report.records:,} batches, {report.events:,} events, {report.size_bytes:,} bytes"]
+    for stream, content in report.streams.items():
         absent = f", {content.absent:,} of them absent" if content.absent else ""
         lines.append(f"  {stream} {content.first_sequence:,} to {content.last_sequence:,}{absent}")
-    if verdict.unreadable:
-        lines.append(f"{verdict.unreadable:,} events cannot be read; they go to quarantine")
-    if verdict.torn_bytes:
-        lines.append(f"torn: the last {verdict.torn_bytes:,} bytes are no whole record")
-    if verdict.damaged_at is not None:
-        lines.append(f"damaged: at byte {verdict.damaged_at:,} there is no whole record, but whole ones follow")
-    if verdict.has_holes:
-        lines.append(f"{verdict.absent:,} events are missing in it")
+    if report.unreadable:
+        lines.append(f"{report.unreadable:,} events cannot be read; they go to quarantine")
+    if report.torn_bytes:
+        lines.append(f"torn: the last {report.torn_bytes:,} bytes are no whole record")
+    if report.damaged_at is not None:
+        lines.append(f"damaged: at byte {report.damaged_at:,} there is no whole record, but whole ones follow")
+    if report.has_missing_ranges:
+        lines.append(f"{report.absent:,} events are missing in it")
     return "\n".join([*lines, ""])

@@ -3,42 +3,39 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+import click
 
 from bus.endpoints import Endpoints
 from bus.keys import make_keys, public_key
-from observer.cli.run import DEFAULT_CONFIGURATION
-from observer.config import load_run_settings
+from observer.base_settings import load_base_settings
+from observer.cli.context import DEFAULT_CONFIGURATION
+from observer.cli.options import Option
 
-app = typer.Typer(help="Keys for sockets on the network ([run.endpoints]).", no_args_is_help=True)
-
-ConfigOption = Annotated[Path, typer.Option(help="The configuration: the keys are in its runtime directory.")]
+ConfigOption = Annotated[Path, Option(help="The configuration: the keys are in its runtime directory.")]
 
 
-@app.command()
 def make(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
-    """Make a pair for the servers and a pair for the clients; refused where there are keys already.
+    """Make a key pair for the servers and one for the clients. Refused where there are keys already.
 
     For a machine with clients only, copy client.public, client.secret and server.public, and keep them at mode 600.
     """
     directory = _directory(config)
     make_keys(directory)
-    typer.echo(f"made in {directory}")
-    _tell(directory)
+    click.echo(f"made in {directory}")
+    _print_public(directory)
 
 
-@app.command()
 def show(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
-    """Print where the keys are and their public halves; never a secret."""
+    """Print the public keys and their directory. Never a secret."""
     directory = _directory(config)
-    typer.echo(str(directory))
-    _tell(directory)
+    click.echo(str(directory))
+    _print_public(directory)
 
 
 def _directory(config: Path) -> Path:
-    return Endpoints(Path(load_run_settings(config).runtime)).keys_directory
+    return Endpoints(Path(load_base_settings(config).run.runtime)).keys_directory
 
 
-def _tell(directory: Path) -> None:
-    typer.echo(f"server {public_key(directory, 'server').decode()}")
-    typer.echo(f"client {public_key(directory, 'client').decode()}")
+def _print_public(directory: Path) -> None:
+    click.echo(f"server {public_key(directory, 'server').decode()}")
+    click.echo(f"client {public_key(directory, 'client').decode()}")

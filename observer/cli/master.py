@@ -1,190 +1,125 @@
-"""`observer master`: what the exchanges' master files say, how they were looked at, and what waits for a person."""
+"""`observer master`: changes to listings and master files, by the running system or by the command without one."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import date
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
-import typer
+import click
+from click.exceptions import Exit
 from rich.console import Console
 
-from bus.events import MasterFileChecked
-from observer.cli import master_rounds, master_tradable
-from observer.cli.here import ConfigOption, market_time_ns, settings_here
-from observer.cli.master_progress import bars_of_downloads
-from observer.cli.master_tables import (
-    ExchangeStatus,
-    JsonOption,
-    counts_text,
-    print_json,
-    show_checks,
-    show_dry_run,
-    show_lifetime,
-    show_new,
-    show_status,
-    show_verified,
-)
-from observer.cli.master_texts import change_line
-from observer.cli.master_verification import verify_exchange
-from observer.clock import NS_PER_S, Clock, clock_from_environment, kst_ns
-from observer.config import Settings, is_reachable
-from observer.errors import ConfigError
-from observer.masters.rounds import FORCE, Examined, MasterFiles
-from observer.providers.kis.listings import parse_listings
-from observer.reference.changes import Change, difference
-from observer.reference.exchanges import EXCHANGES, REGIONS, region_of
+from bus.commands import Done, Refused, RunJob, UnderWay
+from bus.events import Event, MasterFileChecked
+from bus.outbox import Outbox, OutboxInUseError
+from bus.producer import Producer
+from observer.accounts.clients import listing_files
+from observer.base_settings import endpoints_of, is_reachable
+from observer.cli.context import ConfigOption, JsonOption, full_settings, market_time_ns, print_json
+from observer.cli.master_queries import RegionOption, local_files
+from observer.cli.master_tables import change_line, counts_text, show_checks, show_dry_run, show_verified
+from observer.cli.options import Argument, Option
+from observer.cli.progress import bars_of_downloads
+from observer.cli.system import ask_system
+from observer.clock import Clock, clock_from_environment
+from observer.config import Settings
+from observer.errors import ConfigError, DataFileError
+from observer.host.writer_process import writer_of
+from observer.listings.diff import Change, difference
+from observer.listings.model import EXCHANGES, REGIONS
+from observer.listings.sync import FORCE, Examined, MasterFiles
+from observer.listings.verification import verify_exchange
+from observer.providers.broker import broker_named
 from observer.store.listings import ListingReader
+from observer.store.ownership import claim
+from observer.store.reader import StoreReader
 
-_WAIT_S: Final = 120.0  # machine seconds for what the running system does by order
-_LOOK_S: Final = 0.2
-_DAY_NS: Final = 86_400 * NS_PER_S
+_WAIT_S: Final = 120.0  # machine seconds for an order to the running system
+_POLL_S: Final = 0.2
+_SETTLE_S: Final = 60.0
+_NAME: Final = "master-command"
 
-app = typer.Typer(
-    help="Master files: what is listed, what changed, and what waits for a person's approval.", no_args_is_help=True
-)
-
-ExchangesOption = Annotated[
-    list[str] | None, typer.Option("--exchange", help=f"May be repeated: {', '.join(EXCHANGES)}.")
-]
-ExchangeOption = Annotated[str, typer.Option("--exchange", help=f"One of {', '.join(EXCHANGES)}.")]
+ExchangesOption = Annotated[list[str] | None, Option("--exchange", help=f"May be repeated: {', '.join(EXCHANGES)}.")]
+ExchangeOption = Annotated[str, Option("--exchange", help=f"One of {', '.join(EXCHANGES)}.")]
 
 
-@app.command()
 def update(
     exchange: ExchangesOption = None,
-    every: Annotated[bool, typer.Option("--all", help="All exchanges of the configuration.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Download even what seems not to have changed.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
+    every: Annotated[bool, Option("--all", help="All exchanges of the configuration.")] = False,
+    force: Annotated[bool, Option("--force", help="Download even what seems not to have changed.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print what would change, and change nothing.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at master files now, and take in what changed: by the running system, or by this command where none runs."""
-    settings = settings_here(config)
+    """Check master files now, and apply their changes. By the running system, or by this command where none runs."""
+    settings = full_settings(config)
     exchanges = _exchanges(settings, exchange, every=every)
     console = Console(stderr=True, quiet=as_json)
     if dry_run:
-        show_dry_run(asyncio.run(_look(settings, exchanges, console, force=force)), as_json=as_json)
+        show_dry_run(asyncio.run(_check(settings, exchanges, console, force=force)), as_json=as_json)
         return
     arguments = [*exchanges, *([FORCE] if force else [])]
-    began_ns = market_time_ns(settings)
-    _do(settings, "master_files", arguments, lambda rounds: _check_all(rounds, exchanges, console, force=force))
+    began_ns = market_time_ns(settings.run)
+    _do(settings, "master_files", arguments, lambda sync: _check_all(sync, exchanges, console, force=force))
     checks = _wait_for_checks(settings, exchanges, began_ns, console)
-    show_checks(checks, "looked at now", as_json=as_json)
-    if any(check.verdict in ("held", "failed") for check in checks) or len(checks) < len(exchanges):
-        raise typer.Exit(1)
+    show_checks(checks, "checked now", as_json=as_json)
+    if any(check.outcome in ("pending", "failed") for check in checks) or len(checks) < len(exchanges):
+        raise Exit(1)
 
 
-@app.command()
 def approve(
-    run: Annotated[str, typer.Argument(help="The run that waits, as `observer master status` names it.")],
+    run: Annotated[str, Argument(help="The run, as `observer master status` names it.")],
     config: ConfigOption = None,
 ) -> None:
-    """Apply what a held run would change: by the running system, or by this command where none runs."""
-    settings = settings_here(config)
-    typer.echo(_do(settings, "master_approve", [run], lambda rounds: rounds.approve(run, EXCHANGES)))
+    """Apply the changes of a run with pending approval. By the running system, or by this command where none runs."""
+    settings = full_settings(config)
+    click.echo(_do(settings, "master_approve", [run], lambda sync: sync.approve(run, EXCHANGES)))
 
 
-@app.command()
 def restore(exchange: ExchangeOption, config: ConfigOption = None) -> None:
-    """Put the newest backup of an exchange's file in force again, and take in what it says, judged as any version.
+    """Restore the newest backup of an exchange's file. And apply it, judged as any version.
 
-    The next look downloads the host's version again where it differs.
+    The next check downloads the host's version again where it differs.
     """
-    settings = settings_here(config)
+    settings = full_settings(config)
     [name] = _exchanges(settings, [exchange], every=False)
-    typer.echo(_do(settings, "master_restore", [name], lambda rounds: rounds.restore(name)))
+    click.echo(_do(settings, "master_restore", [name], lambda sync: sync.restore(name)))
 
 
-@app.command()
-def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show each exchange: what is listed, the file, the last look at it, and what waits for approval."""
-    settings = settings_here(config)
-    show_status(_status(settings), as_json=as_json)
-
-
-@app.command()
-def history(
-    days: Annotated[int, typer.Option(min=1, help="How many days back.")] = 30,
-    exchange: Annotated[str | None, typer.Option(help="One exchange alone.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the looks at master files of the last days, newest first."""
-    settings = settings_here(config)
-    with ListingReader(settings.store.url) as reader:
-        checks = reader.checks(market_time_ns(settings) - days * _DAY_NS, exchange)
-    show_checks(checks, "the last day" if days == 1 else f"the last {days} days", as_json=as_json)
-
-
-@app.command()
-def lifetime(
-    symbol: Annotated[str, typer.Argument(help="The symbol: 005930 or AAPL, say.")],
-    exchange: Annotated[str | None, typer.Option(help="On one exchange alone.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show all that became of a symbol: listed, changed and from what to what, removed, relisted, renamed."""
-    settings = settings_here(config)
-    with ListingReader(settings.store.url) as reader:
-        found = reader.lifetime(symbol, exchange)
-    if not found:
-        raise ConfigError(f"no listing {symbol} was ever seen{f' on {exchange}' if exchange else ''}")
-    show_lifetime(found, as_json=as_json)
-
-
-@app.command()
-def new(
-    since: Annotated[str, typer.Option(help="A Korean date: 2026-11-01, say.")],
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show what was newly listed since a day; not the listings of an exchange's first file."""
-    settings, since_ns = settings_here(config), kst_ns(_day(since))
-    with ListingReader(settings.store.url) as reader:
-        found = reader.new_listings(since_ns)
-    show_new(found, since, as_json=as_json)
-
-
-app.command()(master_tradable.tradable)
-
-
-@app.command()
 def diff(
     exchange: ExchangeOption,
-    old: Annotated[Path | None, typer.Option(help="An unpacked file; without it the newest backup.")] = None,
-    new_file: Annotated[Path | None, typer.Option("--new", help="Another; without it the one in force.")] = None,
+    old: Annotated[Path | None, Option(help="An unpacked file; without it the newest backup.")] = None,
+    new_file: Annotated[Path | None, Option("--new", help="Another; without it the one in force.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how two versions of an exchange's file differ; prices and capitalisation apart."""
-    settings = settings_here(config)
+    """Show how two versions of an exchange's file differ. Prices and capitalisation apart."""
+    settings = full_settings(config)
     [name] = _exchanges(settings, [exchange], every=False)
-    local = master_rounds.local_files(settings)
+    local = local_files(settings)
     before = old or next(iter(local.backups(name)), None)
     if before is None:
         raise ConfigError(f"{name} has no backup to compare with; name a file with --old")
-    changes = _difference(name, _content(before), _content(new_file or local.path(name)))
+    changes = _difference(settings.provider, name, _content(before), _content(new_file or local.path(name)))
     if as_json:
         print_json(changes)
         return
     for change in changes:
-        typer.echo(change_line(change))
-    typer.echo(f"[{name}] {counts_text(changes)}")
+        click.echo(change_line(change))
+    click.echo(f"[{name}] {counts_text(changes)}")
 
 
-@app.command()
 def verify(
-    region: Annotated[str, typer.Option(help=f"One of {', '.join(REGIONS)}.")],
+    region: RegionOption,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a region's listings in the database with the files in force; status 1 where they differ."""
-    settings = settings_here(config)
-    if region not in REGIONS:
-        raise ConfigError(f"no region {region!r}; there are {', '.join(REGIONS)}")
-    local = master_rounds.local_files(settings)
+    """Compare a region's listings in the database with its files. Exit status 1: they differ."""
+    settings = full_settings(config)
+    local = local_files(settings)
     with ListingReader(settings.store.url) as reader:
         found = [verify_exchange(reader, local, each) for each in REGIONS[region]]
     if as_json:
@@ -192,7 +127,7 @@ def verify(
     else:
         show_verified(found)
     if any(each.problems for each in found):
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 # --- doing ---------------------------------------------------------------------------------------------------
@@ -201,32 +136,39 @@ def verify(
 def _do(
     settings: Settings, job: str, arguments: Sequence[str], work: Callable[[MasterFiles], Awaitable[object]]
 ) -> str:
-    """By the running system, or else here; what came of it."""
+    """Run the order in the running system, or else here; return the result."""
     if is_reachable(settings.run):
-        return asyncio.run(master_rounds.order(settings, job, arguments))
+        return _order(settings, job, arguments)
     return asyncio.run(_work(settings, work))
 
 
+def _order(settings: Settings, job: str, arguments: Sequence[str]) -> str:
+    """The reply of the running system's process that keeps the master files, or that the order is under way."""
+    match ask_system(RunJob(job, list(arguments)), settings.run):
+        case Done(_, detail) | UnderWay(detail):
+            return detail
+        case Refused(code, message):
+            raise ConfigError(f"{message} ({code})")
+        case reply:
+            raise ConfigError(f"an order was answered with {type(reply).__name__}")
+
+
 async def _work(settings: Settings, work: Callable[[MasterFiles], Awaitable[object]]) -> str:
-    async with master_rounds.working(settings, _clock()) as rounds:
-        found = await work(rounds)
-    return f"{found.exchange}: {found.verdict.reason}" if isinstance(found, Examined) else "done"
+    async with working(settings, clock_from_environment()) as sync:
+        found = await work(sync)
+    return f"{found.exchange}: {found.outcome.reason}" if isinstance(found, Examined) else "done"
 
 
-def _clock() -> Clock:
-    return clock_from_environment()
-
-
-async def _check_all(rounds: MasterFiles, exchanges: Sequence[str], console: Console, *, force: bool) -> None:
+async def _check_all(sync: MasterFiles, exchanges: Sequence[str], console: Console, *, force: bool) -> None:
     with bars_of_downloads(console) as bars:
-        await rounds.check_all(exchanges, force=force, progress=bars)
+        await sync.check_all(exchanges, force=force, progress=bars)
 
 
-async def _look(settings: Settings, exchanges: Sequence[str], console: Console, *, force: bool) -> Sequence[Examined]:
-    async with master_rounds.looking(settings, _clock()) as rounds:
+async def _check(settings: Settings, exchanges: Sequence[str], console: Console, *, force: bool) -> Sequence[Examined]:
+    async with looking(settings, clock_from_environment()) as sync:
         with bars_of_downloads(console) as bars:
-            looks = (rounds.examine(each, force=force, progress=bars(each)) for each in exchanges)
-            found = await asyncio.gather(*looks)
+            checks = (sync.examine(each, force=force, progress=bars(each)) for each in exchanges)
+            found = await asyncio.gather(*checks)
     for each in found:
         if each.version is not None:
             each.version.unlink(missing_ok=True)
@@ -236,15 +178,15 @@ async def _look(settings: Settings, exchanges: Sequence[str], console: Console, 
 def _wait_for_checks(
     settings: Settings, exchanges: Sequence[str], began_ns: int, console: Console
 ) -> Sequence[MasterFileChecked]:
-    """The first look at each exchange since then, as they come into the database."""
+    """Wait for the first check of each exchange since then in the database; return the checks."""
     give_up_s = time.monotonic() + _WAIT_S
     with ListingReader(settings.store.url) as reader, console.status("waiting") as status:
         while True:
             checks = {check.exchange: check for check in reader.checks(began_ns) if check.exchange in exchanges}
             if len(checks) == len(exchanges) or time.monotonic() > give_up_s:
                 return [checks[exchange] for exchange in exchanges if exchange in checks]
-            status.update(f"{len(checks)} of {len(exchanges)} looked at by the running system")
-            time.sleep(_LOOK_S)
+            status.update(f"{len(checks)} of {len(exchanges)} checked by the running system")
+            time.sleep(_POLL_S)
 
 
 def _exchanges(settings: Settings, named: Sequence[str] | None, *, every: bool) -> Sequence[str]:
@@ -256,33 +198,10 @@ def _exchanges(settings: Settings, named: Sequence[str] | None, *, every: bool) 
     return upper
 
 
-def _status(settings: Settings) -> Sequence[ExchangeStatus]:
-    local = master_rounds.local_files(settings)
-    with ListingReader(settings.store.url) as reader:
-        counts = {each.exchange: each for each in reader.counts()}
-        checks = {each.exchange: each for each in reader.last_checks()}
-    rows = []
-    for exchange in settings.reference.exchanges:
-        copy, count, path = local.copy(exchange), counts.get(exchange), local.path(exchange)
-        rows.append(
-            ExchangeStatus(
-                exchange=exchange,
-                region=region_of(exchange),
-                listed=count.active if count else 0,
-                gone=count.inactive if count else 0,
-                file_bytes=path.stat().st_size if path.exists() else None,
-                downloaded_ns=copy.downloaded_ns if copy else None,
-                backups=len(local.backups(exchange)),
-                last_check=checks.get(exchange),
-                waits=local.held(exchange),
-            )
-        )
-    return rows
-
-
-def _difference(exchange: str, before: bytes, after: bytes) -> Sequence[Change]:
-    known = {listing.symbol: (listing, True) for listing in parse_listings(exchange, before)[0]}
-    return difference(known, parse_listings(exchange, after)[0])
+def _difference(provider: str, exchange: str, before: bytes, after: bytes) -> Sequence[Change]:
+    read = broker_named(provider).listings
+    known = {listing.symbol: (listing, True) for listing in read(exchange, before)[0]}
+    return difference(known, read(exchange, after)[0])
 
 
 def _content(path: Path) -> bytes:
@@ -292,8 +211,67 @@ def _content(path: Path) -> bytes:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"{text!r} is not a date like 2026-11-18") from error
+class Unpublished:
+    """Publishes nothing: for a check without changes."""
+
+    def publish_together(self, events: Sequence[Event]) -> None:
+        """Raises DataFileError: nothing may be published here."""
+        raise DataFileError(f"{len(events)} events of a look that changes nothing")
+
+
+@contextlib.asynccontextmanager
+async def looking(settings: Settings, clock: Clock) -> AsyncIterator[MasterFiles]:
+    """Open the master files for checks that publish nothing; a system may run meanwhile."""
+    async with _sync(settings, clock, None) as sync:
+        yield sync
+
+
+@contextlib.asynccontextmanager
+async def working(settings: Settings, clock: Clock) -> AsyncIterator[MasterFiles]:
+    """Open the master files and the database without a running system, with a writer of this command.
+
+    Raises:
+        ConfigError: another command has them open.
+    """
+    claim(settings.store.url, settings.instance, settings.providers, clock.now_ns())
+    folder = endpoints_of(settings.run).runtime_directory / "outbox" / _NAME
+    async with writer_of(settings.store.url, settings.instance) as writer:
+        try:
+            producer = Producer(Outbox(folder, _NAME, uuid.uuid4().hex), writer.ingest_address)
+        except OutboxInUseError as error:
+            raise ConfigError("another `observer master` command is at work") from error
+        delivery = asyncio.create_task(producer.run())
+        try:
+            async with _sync(settings, clock, producer) as sync:
+                yield sync
+            await _settle(producer)
+        finally:
+            delivery.cancel()
+            await asyncio.gather(delivery, return_exceptions=True)
+            producer.close()
+
+
+async def _settle(producer: Producer | None) -> None:
+    if producer is not None and not await producer.drain(_SETTLE_S):
+        raise ConfigError(f"{producer.unacknowledged} events are not committed; the next command delivers them")
+
+
+@contextlib.asynccontextmanager
+async def _sync(settings: Settings, clock: Clock, producer: Producer | None) -> AsyncIterator[MasterFiles]:
+    broker = broker_named(settings.provider)
+
+    async def settled() -> None:
+        await _settle(producer)
+
+    with StoreReader(settings.store.url) as reader:
+        async with listing_files(broker, settings.broker) as files:
+            yield MasterFiles(
+                broker=broker,
+                files=files,
+                local=local_files(settings),
+                reader=reader,
+                publisher=producer or Unpublished(),
+                settled=settled,
+                clock=clock,
+                settings=settings.reference,
+            )

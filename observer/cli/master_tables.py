@@ -1,32 +1,22 @@
-"""Tables and JSON of `observer master`, for 80 columns and more."""
+"""Tables, lines and JSON of `observer master`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Final
+from collections.abc import Sequence
+from typing import Final
 
+import click
 import msgspec
-import typer
-from rich import box
-from rich.console import Console, JustifyMethod
-from rich.table import Table
 
 from bus.events import ListingChanged, MasterFileChecked
-from observer.cli.master_texts import change_line, change_text, moment_text
-from observer.cli.master_verification import Verified
-from observer.masters.local import Held
-from observer.masters.rounds import Examined
-from observer.reference.changes import Change
+from observer.cli.context import as_maps, print_json
+from observer.cli.tables import Table, show
+from observer.listings.diff import Change
+from observer.listings.files import PendingApproval
+from observer.listings.model import NAMES
+from observer.listings.sync import Examined
+from observer.listings.verification import Verified
+from observer.local_time import local_datetime
 
-# What has a place in every row, by its column.
-_NUMBERS: Final = frozenset(
-    {
-        *("listed", "gone", "kB", "backups", "records", "bad", "new", "changed", "removed"),
-        *("in file", "missing", "surplus", "different", "incomplete"),
-    }
-)
-_FOLDED: Final = "what"
-_WIDTHS_MAX: Final[Mapping[str, int]] = {"name": 16, "english name": 22}
-
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+_NUMBERS: Final = ("listings", "removed", "kB", "backups", "records", "bad", "new", "changed")
 
 
 class ExchangeStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,149 +30,135 @@ class ExchangeStatus(msgspec.Struct, frozen=True, kw_only=True):
     downloaded_ns: int | None
     backups: int
     last_check: MasterFileChecked | None
-    waits: Held | None
+    waits: PendingApproval | None
 
 
 def show_dry_run(found: Sequence[Examined], *, as_json: bool) -> None:
-    """The lines that the requirement shows (000, 12.3)."""
+    """Print the lines that the requirement shows (000, 12.3)."""
     if as_json:
-        print_json([{"exchange": each.exchange, "verdict": each.verdict, "changes": each.changes} for each in found])
+        print_json([{"exchange": each.exchange, "outcome": each.outcome, "changes": each.changes} for each in found])
         return
     for each in found:
-        typer.echo(f"[{each.exchange}] DRY RUN MODE - No actual database updates")
+        click.echo(f"[{each.exchange}] DRY RUN MODE - No actual database updates")
         for change in each.changes:
-            typer.echo(f"{change_line(change)} (DRY RUN)")
-        typer.echo(f"[{each.exchange}] {each.verdict.decision}: {each.verdict.reason}; {counts_text(each.changes)}")
-        typer.echo(f"[{each.exchange}] DRY RUN - Changes rolled back")
+            click.echo(f"{change_line(change)} (DRY RUN)")
+        click.echo(f"[{each.exchange}] {each.outcome.decision}: {each.outcome.reason}; {counts_text(each.changes)}")
+        click.echo(f"[{each.exchange}] DRY RUN - Changes rolled back")
 
 
 def show_checks(checks: Sequence[MasterFileChecked], title: str, *, as_json: bool) -> None:
-    """The looks in a table, numbers where a file was read, and beneath it why a file was not taken in. Failures in a
-    row are one: a host that is away is asked every minute.
+    """Print the checks as a table, with numbers for parsed files, and beneath it the reasons of rejected files.
+    Failures in a row are one line: an unreachable host is asked every minute.
     """
     if as_json:
-        print_json(_maps(checks))
+        print_json(as_maps(checks))
         return
-    table = table_of(title, "exchange", "when", "verdict", "records", "bad", "new", "changed", "removed")
-    looks = failures_in_a_row(checks)
-    for check, _ in looks:
+    columns = ("exchange", "checked", "outcome", "records", "bad", "new", "changed", "removed")
+    rows: list[Sequence[str]] = []
+    times = failures_in_a_row(checks)
+    for check, _ in times:
         read = (check.records, check.quarantined, check.new, check.changed, check.removed) if check.sha256 else ()
-        texts = (check.exchange, moment_text(check.checked_ns), check.verdict)
-        table.add_row(*texts, *(f"{number:,}" for number in read))
-    Console().print(table)
-    for check, earlier in looks:
-        if check.verdict in ("held", "failed"):
-            repeated = f" ({len(earlier) + 1:,} looks since {moment_text(earlier[-1].checked_ns)})" if earlier else ""
-            typer.echo(f"{check.run} {check.verdict}: {_reason(check)}{repeated}")
+        texts = (check.exchange, moment_text(check.checked_ns), check.outcome)
+        rows.append((*texts, *(f"{number:,}" for number in read), *("" for _ in columns[len(texts) + len(read) :])))
+    show(Table(columns, rows, title, right=_NUMBERS))
+    for check, earlier in times:
+        if check.outcome in ("pending", "failed"):
+            repeated = f" ({len(earlier) + 1:,} checks since {moment_text(earlier[-1].checked_ns)})" if earlier else ""
+            click.echo(f"{check.run} {check.outcome}: {_reason(check)}{repeated}")
 
 
 def failures_in_a_row(
     checks: Sequence[MasterFileChecked],
 ) -> Sequence[tuple[MasterFileChecked, Sequence[MasterFileChecked]]]:
-    """Each look, newest first as they are given; one that failed with the looks of its exchange just before it that
-    failed for the same reason, which have no place of their own.
+    """The checks, newest first as given; a failed check carries its exchange's preceding checks that failed for the
+    same reason, which get no line of their own.
     """
-    looks: list[tuple[MasterFileChecked, list[MasterFileChecked]]] = []
+    times: list[tuple[MasterFileChecked, list[MasterFileChecked]]] = []
     last: dict[str, tuple[MasterFileChecked, list[MasterFileChecked]]] = {}
     for check in checks:
         newer = last.get(check.exchange)
-        if newer and check.verdict == "failed" and (check.verdict, check.reason) == (newer[0].verdict, newer[0].reason):
+        if newer and check.outcome == "failed" and (check.outcome, check.reason) == (newer[0].outcome, newer[0].reason):
             newer[1].append(check)
         else:
             last[check.exchange] = (check, [])
-            looks.append(last[check.exchange])
-    return looks
+            times.append(last[check.exchange])
+    return times
 
 
 def show_lifetime(changes: Sequence[ListingChanged], *, as_json: bool) -> None:
-    """What became of a symbol, oldest first, under the name that it has now, on each exchange; a change may need more
-    than a line.
+    """Print a symbol's changes, oldest first, under its present name, on each exchange; a change may need several
+    lines.
     """
     if as_json:
-        print_json(_maps(changes))
+        print_json(as_maps(changes))
         return
     names = {change.exchange: change.name or change.english_name for change in changes}
-    table = table_of(" / ".join(names.values()), "day", "exchange", "symbol", "change", "what")
-    for change in changes:
-        table.add_row(_day(change), change.exchange, change.symbol, change.change, change_text(change))
-    Console().print(table)
+    columns = ("day", "exchange", "symbol", "change", "what")
+    rows = [(_day(each), each.exchange, each.symbol, each.change, change_text(each)) for each in changes]
+    show(Table(columns, rows, " / ".join(names.values()), folded=("what",)))
 
 
 def show_new(changes: Sequence[ListingChanged], since: str, *, as_json: bool) -> None:
-    """What was newly listed, oldest first."""
+    """Print new listings, oldest first."""
     if as_json:
-        print_json(_maps(changes))
+        print_json(as_maps(changes))
         return
     abroad = any(change.english_name for change in changes)  # no file of Korea has one
-    table = table_of("", "day", "exchange", "symbol", "name", *(("english name",) if abroad else ()))
+    rows = []
     for change in changes:
         names = (change.name, change.english_name) if abroad else (change.name,)
-        table.add_row(_day(change), change.exchange, change.symbol, *names)
+        rows.append((_day(change), change.exchange, change.symbol, *names))
     if changes:
-        Console().print(table)
-    typer.echo(f"{len(changes):,} new since {since}")
+        columns = ("day", "exchange", "symbol", "name", *(("english name",) if abroad else ()))
+        show(Table(columns, rows, folded=("name", "english name")))
+    click.echo(f"{len(changes):,} new since {since}")
 
 
 def show_verified(found: Sequence[Verified]) -> None:
-    """Each exchange's file against the database, and beneath it what to do where they differ."""
-    table = table_of("", "exchange", "in file", "listed", "missing", "surplus", "different", "incomplete", "verdict")
+    """Print each exchange's file against the database, and beneath it the remedy for differences."""
+    columns = ("exchange", "in file", "listings", "missing", "surplus", "different", "incomplete", "outcome")
+    rows = []
     for each in found:
         numbers = (each.stated, each.listed, each.missing, each.surplus, each.different, each.incomplete)
-        table.add_row(each.exchange, *(f"{number:,}" for number in numbers), _verdict(each))
-    Console().print(table)
+        rows.append((each.exchange, *(f"{number:,}" for number in numbers), _report(each)))
+    show(Table(columns, rows, right=columns[1:-1]))
     if differing := [each.exchange for each in found if each.problems]:
         exchanges = " ".join(f"--exchange {exchange}" for exchange in differing)
-        typer.echo(f"To look at their files again: observer master update --force {exchanges}")
+        click.echo(f"To check again: observer master update --force {exchanges}")
 
 
 def show_status(rows: Sequence[ExchangeStatus], *, as_json: bool) -> None:
-    """One line an exchange; beneath, what failed and what waits."""
+    """Print one line an exchange; beneath, failures and pending approvals."""
     if as_json:
         checks = (row.last_check and msgspec.structs.asdict(row.last_check) for row in rows)
-        print_json([row | {"last_check": check} for row, check in zip(_maps(rows), checks, strict=True)])
+        print_json([row | {"last_check": check} for row, check in zip(as_maps(rows), checks, strict=True)])
         return
-    columns = ("exchange", "in", "listed", "gone", "kB", "downloaded", "backups", "last look", "verdict")
-    table = table_of("", *columns)
+    columns = ("exchange", "in", "listings", "removed", "kB", "downloaded", "backups", "last check", "outcome")
+    lines = []
     for row in rows:
         check = row.last_check
-        table.add_row(
-            *(row.exchange, row.region, f"{row.listed:,}", f"{row.gone:,}"),
-            *("" if row.file_bytes is None else f"{row.file_bytes / 1_000:,.0f}", _short(row.downloaded_ns)),
-            *(str(row.backups), _short(check.checked_ns if check else None), check.verdict if check else "never"),
+        size = "" if row.file_bytes is None else f"{row.file_bytes / 1_000:,.0f}"
+        lines.append(
+            (
+                *(row.exchange, row.region, f"{row.listed:,}", f"{row.gone:,}", size, _short(row.downloaded_ns)),
+                *(str(row.backups), _short(check.checked_ns if check else None), check.outcome if check else "never"),
+            )
         )
-    Console().print(table)
+    show(Table(columns, lines, right=_NUMBERS))
     for row in rows:
-        if row.last_check is not None and row.last_check.verdict == "failed":
-            typer.echo(f"{row.exchange} failed: {_reason(row.last_check)}")
+        if row.last_check is not None and row.last_check.outcome == "failed":
+            click.echo(f"{row.exchange} failed: {_reason(row.last_check)}")
         if row.waits is not None:
-            typer.echo(
-                f"{row.exchange} waits for a person: {row.waits.reason}\n"
+            click.echo(
+                f"{row.exchange} has a pending approval: {row.waits.reason}\n"
                 f"  to apply it: observer master approve {row.waits.run}"
             )
 
 
 def counts_text(changes: Sequence[Change]) -> str:
-    """How many of each kind."""
+    """The number of each kind, in words."""
     kinds = [change.kind for change in changes]
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("new", "changed", "removed", "relisted"))
-
-
-def table_of(title: str, *columns: str) -> Table:
-    """A table without a frame. Of two names both are cut, since they are there to recognise; what changed is folded."""
-    widths_max = _WIDTHS_MAX if _WIDTHS_MAX.keys() <= set(columns) else {}
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for column in columns:
-        if column == _FOLDED:
-            table.add_column(column, overflow="fold")
-        else:
-            justify: JustifyMethod = "right" if column in _NUMBERS else "left"
-            table.add_column(column, justify=justify, no_wrap=True, max_width=widths_max.get(column))
-    return table
-
-
-def print_json(value: object) -> None:
-    """As one line on stdout."""
-    typer.echo(msgspec.json.encode(msgspec.to_builtins(value)).decode())
 
 
 def _day(change: ListingChanged) -> str:
@@ -190,21 +166,57 @@ def _day(change: ListingChanged) -> str:
 
 
 def _short(moment_ns: int | None) -> str:
-    """Month, day and time: of what happens every day."""
+    """Month, day and time, without the year."""
     return moment_text(moment_ns)[len("2026-") :]
 
 
-def _maps(structs: Sequence[msgspec.Struct]) -> list[dict[str, object]]:
-    """With the names of their fields: as events they are arrays."""
-    return [msgspec.structs.asdict(struct) for struct in structs]
-
-
 def _reason(check: MasterFileChecked) -> str:
-    """Without the exchange, which errors name first."""
+    """The reason without the exchange, which errors name first."""
     return check.reason.removeprefix(f"{check.exchange}: ")
 
 
-def _verdict(each: Verified) -> str:
+def _report(each: Verified) -> str:
     if "no file" in each.problems:
         return "no file"
     return "differs" if each.problems else "the same"
+
+
+def change_line(change: Change) -> str:
+    """One line, as the requirement shows it (000, 5.2)."""
+    listing = change.listing
+    symbol, name = f"[{listing.symbol}]", listing.english_name or listing.name
+    match change.kind:
+        case "new":
+            return f"✅ {symbol} NEW: {name} ({NAMES.get(listing.exchange, listing.exchange)})"
+        case "removed":
+            return f"⏸️ {symbol} REMOVED: Marked as inactive"
+        case "relisted":
+            return f"✅ {symbol} RELISTED: {name} ({NAMES.get(listing.exchange, listing.exchange)})"
+        case "changed":
+            return f"🔄 {symbol} CHANGED: {_fields_text(change)}"
+
+
+def change_text(change: ListingChanged) -> str:
+    """The changed fields with old and new values; for a new listing its listing date, if known."""
+    if change.change == "new" and change.listed_on:
+        return f"listed on {change.listed_on}"
+    if not change.previous:
+        return change.changed_fields
+    previous: dict[str, object] = msgspec.json.decode(change.previous)
+    return ", ".join(f"{name}: {_text(old)} → {_text(getattr(change, name))}" for name, old in previous.items())
+
+
+def moment_text(moment_ns: int | None) -> str:
+    """In Korean time, to the minute; empty for none."""
+    return "" if moment_ns is None else local_datetime(moment_ns).strftime("%Y-%m-%d %H:%M")
+
+
+def _fields_text(change: Change) -> str:
+    before = change.before or change.listing
+    return ", ".join(
+        f"{name}: {_text(getattr(before, name))} → {_text(getattr(change.listing, name))}" for name in change.fields
+    )
+
+
+def _text(value: object) -> str:
+    return f"{value:,.0f}" if isinstance(value, float) else str(value)

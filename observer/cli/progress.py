@@ -1,4 +1,4 @@
-"""The bars of downloads: on a terminal, on stderr, and only of what takes longer than two seconds."""
+"""Progress bars of downloads: on a terminal, on stderr, for downloads longer than two seconds."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from observer.providers import interfaces
+from observer.providers import broker as interfaces
 
 SHOWN_AFTER_S: Final = 2.0  # machine seconds; what is over sooner needs no bar
 
@@ -18,9 +18,9 @@ Bars = Callable[[str], interfaces.Progress]
 
 @contextlib.contextmanager
 def bars_of_downloads(console: Console) -> Iterator[Bars]:
-    """A bar for each exchange whose bytes come, while the block runs; in a running event loop.
+    """A bar for each downloading exchange, while the block runs; in a running event loop.
 
-    Nothing of them is left on the terminal afterwards, and nothing is written where there is none.
+    The bars are removed afterwards; without a terminal nothing is written.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
@@ -34,12 +34,12 @@ def bars_of_downloads(console: Console) -> Iterator[Bars]:
                 shown.update(bar, visible=True)
 
         def of(exchange: str) -> interfaces.Progress:
-            def hear(come_bytes: int, of_bytes: int | None) -> None:
+            def receive(come_bytes: int, of_bytes: int | None) -> None:
                 if exchange not in bars:
                     bars[exchange] = shown.add_task(exchange, total=of_bytes, visible=is_late)
                 shown.update(bars[exchange], completed=come_bytes)
 
-            return hear
+            return receive
 
         showing = asyncio.get_running_loop().call_later(SHOWN_AFTER_S, show)
         try:

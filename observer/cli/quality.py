@@ -2,37 +2,41 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from itertools import chain
 from typing import Annotated
 
+import click
 import msgspec
-import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from bus.events import QualityJudged
-from observer.brokers import capacity_of
-from observer.cli.here import ConfigOption, market_time_ns, settings_here
-from observer.errors import ConfigError
+from observer.accounts.clients import capacity_of
+from observer.cli.context import (
+    ConfigOption,
+    DayArgument,
+    JsonOption,
+    full_settings,
+    market_time_ns,
+    print_json,
+)
+from observer.cli.options import Option
+from observer.cli.tables import Table, show
 from observer.gaps.intervals import utilization
-from observer.gaps.judging import GAP_RATE_LIMIT, gap_rate
-from observer.gaps.reconciliation import reconcile
+from observer.gaps.reconciliation import GAP_RATE_LIMIT, gap_rate, reconcile
 from observer.store.reader import StoreReader
 
 
 class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
-    """The keys of `observer quality --json`. Volumes are shares; `symbols` are those that had a place in the stream.
+    """The keys of `observer quality --json`. Volumes are shares; `symbols` are those that had a slot.
 
-    `stored` says whether these are the verdicts in the database; otherwise they were computed now. Percentages are of
-    the volume that was traded while the symbols were to be streamed; null where nothing was. The gap rate is what the
-    stream itself did not bring of it, recovered or not. Slot utilization is of the time of all configured places.
+    `stored` says whether these are the quality reports in the database; otherwise they were computed now. Percentages
+    are of the volume that was traded while the symbols were to be streamed; null where nothing was. The gap rate is
+    what the stream itself did not bring of it, recovered or not. Slot utilization is of the time of all configured
+    slots.
     """
 
     session_date: str
     stored: bool
-    verdicts: Mapping[str, int]
+    reports: Mapping[str, int]
     streamed_volume: float
     recovered_volume: float
     conflated_volume: float
@@ -49,61 +53,49 @@ class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def quality(
-    day: Annotated[str, typer.Argument(metavar="DATE", help="The day: 2026-11-18, say.")],
-    symbol: Annotated[str | None, typer.Option(help="One symbol alone.")] = None,
+    day: DayArgument,
+    symbol: Annotated[str | None, Option(help="One symbol alone.")] = None,
     config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show how complete a day's data is: per symbol that had a place in the stream, and in all.
+    """Show how complete a day's trades are, by symbol. Of the symbols that had a slot, and in all.
 
     complete: every trade was streamed. recovered: what was missing was filled trade by trade. degraded: part of it is
     known as minute bars or conflated rows only, or not at all. missing: nothing was streamed.
     """
-    settings = settings_here(config)
+    settings = full_settings(config)
     with StoreReader(settings.store.url) as reader:
-        places = sum(capacity_of(settings, account) for account in settings.pool.accounts)
-        found = quality_of(reader, parsed_day(day), symbol, market_time_ns(settings), places)
+        slots = sum(capacity_of(settings.clients, account) for account in settings.pool.accounts)
+        found = quality_of(reader, day, symbol, market_time_ns(settings.run), slots)
     if as_json:
-        typer.echo(msgspec.json.encode(_as_maps(found)).decode())
+        print_json(_as_maps(found))
         return
-    Console().print(_table(found))
-    for line in _told(found):
-        typer.echo(line)
+    show(_table(found))
+    for line in _reported(found):
+        click.echo(line)
     if not found.stored:
-        typer.echo("computed now: no verdicts of this day are stored")
+        click.echo("computed now: no quality reports of this day are stored")
 
 
-def parsed_day(text: str) -> str:
-    """An ISO date, also without its hyphens.
-
-    Raises:
-        ConfigError: it is none.
+def quality_of(reader: StoreReader, session_date: str, symbol: str | None, now_ns: int, slots: int) -> DayQuality:
+    """The stored quality reports; when the day has none, they are computed from what is stored until now. `slots` is
+    how many symbols can be streamed at a time.
     """
-    try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError as error:
-        raise ConfigError(f"{text!r} is not a date such as 2026-11-18") from error
-
-
-def quality_of(reader: StoreReader, session_date: str, symbol: str | None, now_ns: int, places: int) -> DayQuality:
-    """The stored verdicts; when the day has none, they are computed from what is stored until now. `places` is how many
-    symbols can be streamed at a time.
-    """
-    verdicts = reader.quality(session_date, symbol)
-    stored = bool(verdicts)
+    reports = reader.quality(session_date, symbol)
+    stored = bool(reports)
     if not stored:
         days = (day for day in reader.symbol_days(session_date, now_ns) if symbol in (None, day.symbol))
-        verdicts = [reconcile(day, now_ns)[1] for day in days]
+        reports = [reconcile(day, now_ns)[1] for day in days]
     hours = reader.stream_hours(session_date, now_ns)
     times = chain.from_iterable(reader.stream_times(session_date, now_ns).values())
-    used = utilization(times, hours, places) if hours is not None else None
-    return _summed(session_date, verdicts, used, stored=stored)
+    used = utilization(times, hours, slots) if hours is not None else None
+    return _summed(session_date, reports, used, stored=stored)
 
 
-def _summed(session_date: str, verdicts: Sequence[QualityJudged], used: float | None, *, stored: bool) -> DayQuality:
-    streamed = sum(verdict.streamed_volume for verdict in verdicts)
-    recovered = sum(verdict.recovered_volume for verdict in verdicts)
-    missing = sum(verdict.missing_volume for verdict in verdicts)
+def _summed(session_date: str, reports: Sequence[QualityJudged], used: float | None, *, stored: bool) -> DayQuality:
+    streamed = sum(report.streamed_volume for report in reports)
+    recovered = sum(report.recovered_volume for report in reports)
+    missing = sum(report.missing_volume for report in reports)
     traded = streamed + recovered + missing
 
     def percent(volume: float) -> float | None:
@@ -112,20 +104,20 @@ def _summed(session_date: str, verdicts: Sequence[QualityJudged], used: float | 
     return DayQuality(
         session_date=session_date,
         stored=stored,
-        verdicts=dict(Counter(verdict.verdict for verdict in verdicts)),
+        reports=dict(Counter(report.quality for report in reports)),
         streamed_volume=streamed,
         recovered_volume=recovered,
-        conflated_volume=sum(verdict.conflated_volume for verdict in verdicts),
+        conflated_volume=sum(report.conflated_volume for report in reports),
         missing_volume=missing,
         streamed_percent=percent(streamed),
         recovered_percent=percent(recovered),
         missing_percent=percent(missing),
-        gap_rate_percent=_percent(gap_rate(verdicts)),
+        gap_rate_percent=_percent(gap_rate(reports)),
         gap_rate_limit_percent=100 * GAP_RATE_LIMIT,
         slot_utilization_percent=_percent(used),
-        gaps=sum(verdict.gaps for verdict in verdicts),
-        gaps_open=sum(verdict.gaps_open for verdict in verdicts),
-        symbols=verdicts,
+        gaps=sum(report.gaps for report in reports),
+        gaps_open=sum(report.gaps_open for report in reports),
+        symbols=reports,
     )
 
 
@@ -138,44 +130,42 @@ def _shown(percent: float | None) -> str:
 
 
 def _as_maps(found: DayQuality) -> dict[str, object]:
-    """Events are arrays on the bus; people's JSON has names."""
+    """The events as maps: they are arrays on the bus, JSON output has names."""
     names = DayQuality.__struct_fields__
     document = {name: getattr(found, name) for name in names}
-    document["symbols"] = [msgspec.structs.asdict(verdict) for verdict in found.symbols]
+    document["symbols"] = [msgspec.structs.asdict(report) for report in found.symbols]
     return document
 
 
 def _table(found: DayQuality) -> Table:
-    table = Table(
-        title=f"{found.session_date}: trades of the symbols in the stream", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )  # 80 columns
-    table.add_column("symbol", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for column in ("streamed", "recovered", "missing", "gaps", "open"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for verdict in found.symbols:
-        volumes = (verdict.streamed_volume, verdict.recovered_volume, verdict.missing_volume)
-        table.add_row(
-            verdict.symbol,
-            verdict.verdict,
-            *(f"{volume:,.0f}" for volume in volumes),
-            str(verdict.gaps),
-            str(verdict.gaps_open),
+    rows = [
+        (
+            report.symbol,
+            report.quality,
+            *_figures(report.streamed_volume, report.recovered_volume, report.missing_volume),
+            str(report.gaps),
+            str(report.gaps_open),
         )
-    table.add_section()
-    totals = (found.streamed_volume, found.recovered_volume, found.missing_volume)
-    table.add_row("all", "", *(f"{volume:,.0f}" for volume in totals), str(found.gaps), str(found.gaps_open))
+        for report in found.symbols
+    ]
+    volumes = _figures(found.streamed_volume, found.recovered_volume, found.missing_volume)
     shares = (found.streamed_percent, found.recovered_percent, found.missing_percent)
-    table.add_row("%", "", *("" if share is None else f"{share:.4f}" for share in shares), "", "")
-    return table
+    rows.append(("all", "", *volumes, str(found.gaps), str(found.gaps_open)))
+    rows.append(("%", "", *("" if share is None else f"{share:.4f}" for share in shares), "", ""))
+    columns = ("symbol", "quality", "streamed", "recovered", "missing", "gaps", "open")
+    return Table(columns, rows, f"{found.session_date}: trades of the symbols in the stream", right=columns[2:])
 
 
-def _told(found: DayQuality) -> Iterator[str]:
-    """What has no column: what is watched of the day (requirement 004, Monitoring & Alerting), the counts of verdicts,
-    and what a verdict is about where it is not plain.
+def _figures(*volumes: float) -> Iterator[str]:
+    return (f"{volume:,.0f}" for volume in volumes)
+
+
+def _reported(found: DayQuality) -> Iterator[str]:
+    """Lines without a column: the day's monitored figures (requirement 004, Monitoring & Alerting), the counts of
+    quality reports, and explanations of single reports.
     """
     yield f"gap rate: {_shown(found.gap_rate_percent)} (limit {found.gap_rate_limit_percent:g} %)"
     yield f"slot utilization: {_shown(found.slot_utilization_percent)}"
-    if found.verdicts:
-        yield "verdicts: " + ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.verdicts.items()))
-    yield from (f"  {verdict.symbol}: {verdict.detail}" for verdict in found.symbols if verdict.detail)
+    if found.reports:
+        yield "quality reports: " + ", ".join(f"{count} {report}" for report, count in sorted(found.reports.items()))
+    yield from (f"  {report.symbol}: {report.detail}" for report in found.symbols if report.detail)

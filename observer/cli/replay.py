@@ -1,4 +1,4 @@
-"""`observer replay`: a capture goes into a database by the way that every event goes."""
+"""`observer replay`: delivers a capture to a database through the writer, or a raw one through its decoders."""
 
 import asyncio
 import sys
@@ -6,62 +6,40 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import typer
+from click.exceptions import Exit
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.status import Status
 
-from bus.codec import BatchError
-from bus.journal import JournalError
 from bus.replay import CaptureSource, Replay
-from bus.verification import Verdict, verify
-from observer.cli.host import stopping_on_signals
-from observer.cli.writer_process import writer_of
-from observer.errors import ConfigError, DataFileError
-from observer.store.engine import migrate, parse_url
-from observer.store.reader import StoreReader
+from observer.cli.options import Argument, Option
+from observer.errors import ConfigError
+from observer.host.replaying import RawReplaySummary, ReplaySummary, replay_committed, replay_raw
+from observer.signals import stopping_on_signals
 
 FASTEST = "max"
-LOOK_S = 0.1
+POLL_S = 0.1
 INCOMPLETE = 1
-INTERRUPTED = 130  # what a shell says of a program that SIGINT ended
-
-
-class ReplaySummary(msgspec.Struct, frozen=True):
-    """What a replay came to: `events` are in the capture, `committed` of them in the database now, `replayed` by this
-    run. `absent` events are holes in the capture itself; None where it holds some kinds only and cannot tell.
-    """
-
-    file: str
-    database: str
-    stream: str
-    events: int
-    committed: int
-    replayed: int
-    absent: int | None
-    torn_bytes: int
-    wall_s: float
-    interrupted: bool
+INTERRUPTED = 130  # a shell's exit status for a program that SIGINT ended
 
 
 def replay(
-    file: Annotated[Path | None, typer.Argument(help="A capture.")] = None,
-    db: Annotated[
-        str, typer.Option(help="Database URL (sqlite:///... or postgresql+psycopg://...); made if absent.")
-    ] = "",
-    speed: Annotated[str, typer.Option(help="Market seconds a second, by the events' own times; max: no waiting.")] = (
+    file: Annotated[Path | None, Argument(help="A capture.")] = None,
+    db: Annotated[str, Option(help="Database URL (sqlite:///... or postgresql+psycopg://...); made if absent.")] = "",
+    speed: Annotated[str, Option(help="Market seconds a second, by the events' own times; max: no waiting.")] = (
         FASTEST
     ),
-    raw: Annotated[Path | None, typer.Option(help="Instead of a capture the folder of a raw one.")] = None,
+    raw: Annotated[Path | None, Option(help="Instead of a capture the folder of a raw one.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="With --raw: write what was decoded as JSON lines; it must not be there yet.")
+        Path | None, Option(help="With --raw: write what was decoded as JSON lines; it must not be there yet.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")] = False,
+    as_json: Annotated[bool, Option("--json", help="The summary as one JSON object on stdout.")] = False,
 ) -> None:
-    """Deliver a capture to a database, through the same writer and in the same way as every event.
+    """Deliver a capture to a database, or decode a raw one. Through the same writer, in the same way as every event.
 
     What is there already is not delivered again: a second replay changes nothing, one that was interrupted goes on.
-    Exit status 0 when all of the capture is in the database; 1 when it is, but the capture itself has holes; 2 when it
-    cannot be replayed; 130 after ctrl-C.
+    Exit status 0 when all of the capture is in the database; 1 when it is, but the capture itself has missing ranges; 2
+    when it cannot be replayed; 130 after ctrl-C.
 
     With --raw the records of a raw capture go through the decoders of its broker again, without a network and without a
     database: counts of what comes out, or with --out all of it, the same as the live processes had. Exit status 0; 1
@@ -70,25 +48,30 @@ def replay(
     if raw is not None:
         if file is not None or db or speed != FASTEST:
             raise ConfigError("a raw capture is decoded, not stored: give --raw FOLDER, and --out FILE if you like")
-        from observer.cli.raw_replay import replay_raw  # loads the decoders, with the network library they stand on
-
-        replay_raw(raw, out, as_json=as_json)
+        _replay_raw(raw, out, as_json=as_json)
         return
     if file is None or not db or out is not None:
         raise ConfigError("give a capture and --db URL, or --raw FOLDER, which --out belongs to")
-    factor = _factor(speed)
-    verdict = _sound(file)
-    source = _opened(file)
-    try:
-        committed = _committed(db, source)
-        summary = asyncio.run(_replay(source, verdict, db, committed=committed, speed=factor))
-    finally:
-        source.close()
-    _tell(summary, as_json=as_json)
+    summary = asyncio.run(_replay(file, db, _factor(speed)))
+    _print(summary, as_json=as_json)
     if summary.interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise Exit(INTERRUPTED)
     if summary.absent:
-        raise typer.Exit(INCOMPLETE)
+        raise Exit(INCOMPLETE)
+
+
+async def _replay(file: Path, db: str, speed: float | None) -> ReplaySummary:
+    stopping = asyncio.Event()
+    with stopping_on_signals(stopping):
+        return await replay_committed(file, db, speed, stopping, _show)
+
+
+def _replay_raw(folder: Path, out: Path | None, *, as_json: bool) -> None:
+    with Status("", console=Console(stderr=True)) as status:
+        summary = replay_raw(folder, out, lambda count: status.update(f"{folder}: {count:,} records"))
+    _print_raw(summary, as_json=as_json)
+    if summary.unknown or summary.torn_bytes:
+        raise Exit(INCOMPLETE)
 
 
 def _factor(text: str) -> float | None:
@@ -103,74 +86,6 @@ def _factor(text: str) -> float | None:
     return factor
 
 
-def _sound(file: Path) -> Verdict:
-    """What is in the file; a torn tail is left out and said, damage is refused."""
-    try:
-        verdict = verify(file)
-    except (JournalError, OSError) as error:
-        raise DataFileError(str(error)) from error
-    if verdict.damaged_at is not None:
-        raise DataFileError(f"{file} is damaged at byte {verdict.damaged_at:,}: see `observer journal verify`")
-    return verdict
-
-
-def _opened(file: Path) -> CaptureSource:
-    try:
-        return CaptureSource(file)
-    except (JournalError, BatchError, OSError) as error:
-        raise DataFileError(f"{file}: {error}") from error
-
-
-def _committed(url: str, source: CaptureSource) -> int:
-    """How much of the replay is in the database, which is made if there is none.
-
-    Raises:
-        StoreError: it cannot be opened. A writer would wait for it; who replays is there to be told.
-        ConfigError: the captured streams themselves are in there, so that a replay would store every event twice.
-    """
-    migrate(url)
-    with StoreReader(url) as reader:
-        marks = {stream.uid: stream.high_water_mark for stream in reader.streams()}
-    if source.streams & {stream for stream, mark in marks.items() if mark}:
-        raise ConfigError("this database was captured from: it has these events under their own numbers already")
-    return marks.get(source.stream, 0)
-
-
-async def _replay(
-    source: CaptureSource, verdict: Verdict, url: str, *, committed: int, speed: float | None
-) -> ReplaySummary:
-    loop = asyncio.get_running_loop()
-    began_s = loop.time()
-    stopping = asyncio.Event()
-    with stopping_on_signals(stopping):
-        async with writer_of(url) as writer:
-            replaying = Replay(source, writer.ingest_address, committed=committed, speed=speed)
-            work = asyncio.create_task(replaying.run())
-            showing = asyncio.create_task(_show(replaying, source))
-            stopped = asyncio.create_task(stopping.wait())
-            await asyncio.wait([work, writer.ended, stopped], return_when=asyncio.FIRST_COMPLETED)
-            is_done = work.done()
-            for task in (work, showing, stopped):
-                task.cancel()
-            await asyncio.gather(work, showing, stopped, return_exceptions=True)
-            if is_done:
-                work.result()
-            elif writer.ended.done():
-                writer.ended.result()
-    return ReplaySummary(
-        file=str(source.path),
-        database=str(parse_url(url)),  # without a password
-        stream=source.stream,
-        events=source.events,
-        committed=replaying.committed,
-        replayed=replaying.committed - committed,
-        absent=verdict.absent if source.label.kinds is None else None,
-        torn_bytes=verdict.torn_bytes,
-        wall_s=round(loop.time() - began_s, 3),
-        interrupted=not is_done,
-    )
-
-
 async def _show(replaying: Replay, source: CaptureSource) -> None:
     """Progress, on a terminal."""
     console = Console(stderr=True)
@@ -181,10 +96,10 @@ async def _show(replaying: Replay, source: CaptureSource) -> None:
         task = progress.add_task(str(source.path), total=source.events)
         while True:
             progress.update(task, completed=replaying.committed)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
 
-def _tell(summary: ReplaySummary, *, as_json: bool) -> None:
+def _print(summary: ReplaySummary, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
     else:
@@ -196,4 +111,18 @@ def _tell(summary: ReplaySummary, *, as_json: bool) -> None:
     if summary.torn_bytes:
         sys.stderr.write(f"observer: the capture's torn tail of {summary.torn_bytes:,} bytes holds no whole record\n")
     if summary.absent:
-        sys.stderr.write(f"observer: the capture itself has holes: {summary.absent:,} events are not in it\n")
+        sys.stderr.write(f"observer: the capture itself has missing ranges: {summary.absent:,} events are not in it\n")
+
+
+def _print_raw(summary: RawReplaySummary, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
+        return
+    sys.stdout.write(f"{summary.folder}: {summary.records:,} records in {summary.files} files\n")
+    for kind, count in summary.kinds.items():
+        sys.stdout.write(f"{count:>12,} {kind}\n")
+    for what in ("refused", "malformed", "unknown"):
+        if count := getattr(summary, what):
+            sys.stdout.write(f"{count:>12,} answers {what}\n")
+    if summary.torn_bytes:
+        sys.stderr.write(f"observer: torn tails of {summary.torn_bytes:,} bytes hold no whole record\n")

@@ -6,21 +6,20 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from observer import logs
-from observer.cli.host import NAME, Host, stopping_on_signals
+from observer.cli.context import DEFAULT_CONFIGURATION
+from observer.cli.options import Option
 from observer.clock import Clock, clock_from_environment
 from observer.config import Settings, load_settings
+from observer.host.process import NAME, Host
+from observer.signals import stopping_on_signals
 from observer.supervisor.notify import ServiceManager
-
-DEFAULT_CONFIGURATION = Path("config/observer.toml")
 
 
 def run(
-    config: Annotated[Path, typer.Option(help="The configuration file.")] = DEFAULT_CONFIGURATION,
+    config: Annotated[Path, Option(help="The configuration file.")] = DEFAULT_CONFIGURATION,
 ) -> None:
-    """Run the whole system against the real KIS hosts (or those of the configuration) until SIGTERM or ctrl-C.
+    """Run the system until SIGTERM or ctrl-C. Against the hosts of the configuration.
 
     Under systemd it says when it is ready, how it does, and that it lives (Type=notify, WatchdogSec).
 

@@ -1,7 +1,7 @@
-"""`observer simulator`: the broker to practise on, by itself.
+"""`observer simulator`: the simulated broker, by itself.
 
-It serves with options or with the [simulator] section of a configuration; a second terminal lets faults happen and asks
-what was seen.
+It serves with options or with the [simulator] section of a configuration; commands in a second terminal inject faults
+and read the counters.
 """
 
 import asyncio
@@ -13,55 +13,53 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Final
 
+import click
 import httpx
 import msgspec
 import tomli_w
-import typer
 
-from observer.cli.host import stopping_on_signals
-from observer.clock import Clock, ScaledClock, kst_ns
+from observer.cli.options import Argument, Option
+from observer.clock import Clock, ScaledClock
 from observer.config import load_settings
+from observer.demo.configuration import DAY
 from observer.errors import ConfigError, TransportError
-from observer.practice import DAY
+from observer.local_time import local_ns
+from observer.signals import stopping_on_signals
 from observer.simulator.faults import FAULT_MEANINGS, FaultKind, FaultRequest, second_of_day
-from observer.simulator.market import OfferedTrade
+from observer.simulator.kis.simulator import Simulator, market_of
+from observer.simulator.market.market import OfferedTrade
 from observer.simulator.settings import SimulatorSettings
-from observer.simulator.simulator import Simulator, market_of
 
-app = typer.Typer(help="The simulated broker and its market.", invoke_without_command=True)
-
-SymbolsOption = Annotated[int, typer.Option(min=2, help="Made-up symbols on the market.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="The market is a function of it, trade for trade.")]
-DataOption = Annotated[Path | None, typer.Option(help="Folder of real KIS master files to make the market of.")]
-DayOption = Annotated[str, typer.Option(help="The day, as an ISO date.")]
-UrlOption = Annotated[str, typer.Option(help="The REST address of a running simulator, e.g. http://127.0.0.1:9443.")]
+SymbolsOption = Annotated[int, Option(min=2, help="Made-up symbols on the market.")]
+SeedOption = Annotated[int, Option(min=0, help="The market is a function of it, trade for trade.")]
+DataOption = Annotated[Path | None, Option(help="Folder of real master files to make the market of.")]
+DayOption = Annotated[str, Option(help="The day, as an ISO date.")]
+UrlOption = Annotated[str, Option(help="The REST address of a running simulator, e.g. http://127.0.0.1:9443.")]
 
 _DAY: Final = DAY.isoformat()
 _CALL_TIMEOUT_S: Final = 10.0
 _KINDS_HELP: Final = "What goes wrong. " + " ".join(f"{kind}: {meaning}." for kind, meaning in FAULT_MEANINGS.items())
 
 
-@app.callback()
 def simulator(
-    context: typer.Context,
-    port: Annotated[int, typer.Option(min=0, max=65_533, help="REST port; stream, files: the next two. 0: any.")] = 0,
+    port: Annotated[int, Option(min=0, max=65_533, help="REST port; stream, files: the next two. 0: any.")] = 0,
     seed: SeedOption = 7,
     symbols: SymbolsOption = 500,
     data: DataOption = None,
     day: DayOption = _DAY,
-    start: Annotated[str, typer.Option(help="The market time (HH:MM) at which the day begins.")] = "08:50",
-    speed: Annotated[float, typer.Option(min=0.001, help="Market seconds per second.")] = 1.0,
-    keys: Annotated[Path, typer.Option(help="Keys file; made with new keys where there is none.")] = Path("keys.toml"),
-    accounts: Annotated[int, typer.Option(min=1, max=100, help="App keys to make.")] = 1,
-    config: Annotated[Path | None, typer.Option(help="Take the [simulator] section of this file instead.")] = None,
+    start: Annotated[str, Option(help="The market time (HH:MM) at which the day begins.")] = "08:50",
+    speed: Annotated[float, Option(min=0.001, help="Market seconds per second.")] = 1.0,
+    keys: Annotated[Path, Option(help="Keys file; made with new keys where there is none.")] = Path("keys.toml"),
+    accounts: Annotated[int, Option(min=1, max=100, help="App keys to make.")] = 1,
+    config: Annotated[Path | None, Option(help="Take the [simulator] section of this file instead.")] = None,
 ) -> None:
-    """Serve a simulated broker on loopback until ctrl-C; its addresses are printed, then nothing.
+    """Serve a simulated broker on loopback until ctrl-C. Prints its addresses, then nothing.
 
     `offered` writes the trades of a market, `fault` lets something go wrong at a running simulator, `counters` and
-    `registrations` ask it what it saw. Faults of a script are in the [simulator] section of a configuration:
-    [[simulator.faults]] with kind, at, for_s, share, by_s; and [simulator.fault_rates] for what happens by chance.
+    `subscriptions` ask it what it saw. Faults of a script are in the [simulator] section of a configuration:
+    [[simulator.faults]] with kind, at, for_s, share, by_s; and [simulator.fault_rates] for what happens at random.
     """
-    if context.invoked_subcommand is not None:
+    if click.get_current_context().invoked_subcommand is not None:
         return
     if config is not None:
         settings = _configured(config)
@@ -77,19 +75,18 @@ def simulator(
             stream_port=stream,
             files_port=files,
         )
-    moment_ns = kst_ns(type(DAY).fromisoformat(settings.session_date)) + second_of_day(start) * 1_000_000_000
+    moment_ns = local_ns(type(DAY).fromisoformat(settings.session_date)) + second_of_day(start) * 1_000_000_000
     asyncio.run(_serve(settings, ScaledClock(moment_ns, time.monotonic_ns(), speed)))
 
 
-@app.command()
 def offered(
-    out: Annotated[Path | None, typer.Option(help="Write every offered trade to this CSV file.")] = None,
+    out: Annotated[Path | None, Option(help="Write every offered trade to this CSV file.")] = None,
     seed: SeedOption = 7,
     symbols: SymbolsOption = 500,
     data: DataOption = None,
     day: DayOption = _DAY,
 ) -> None:
-    """Print the digest of the trades that a market offers, and optionally write them to a file to compare with."""
+    """Print the digest of the trades that a market offers. Optionally write them to a file to compare with."""
     settings = SimulatorSettings(
         seed=seed, session_date=day, symbols=symbols, data="" if data is None else str(data), app_keys={}
     )
@@ -103,33 +100,30 @@ def offered(
     sys.stdout.write(f"{market.offered_digest()}\n")
 
 
-@app.command()
 def fault(
-    kind: Annotated[FaultKind, typer.Argument(metavar="KIND", help=_KINDS_HELP)],
+    kind: Annotated[FaultKind, Argument(metavar="KIND", help=_KINDS_HELP)],
     url: UrlOption,
-    for_s: Annotated[float, typer.Option("--for", min=0, help="Market seconds that it lasts (0: a moment).")] = 0.0,
-    share: Annotated[float, typer.Option(min=0, max=1, help="Share of the calls or frames that it strikes.")] = 1.0,
-    by_s: Annotated[float, typer.Option("--by", help="Seconds of latency, or that the clock is off.")] = 0.0,
+    for_s: Annotated[float, Option("--for", min=0, help="Market seconds that it lasts (0: a moment).")] = 0.0,
+    share: Annotated[float, Option(min=0, max=1, help="Share of the calls or frames that it strikes.")] = 1.0,
+    by_s: Annotated[float, Option("--by", help="Seconds of latency, or that the clock is off.")] = 0.0,
 ) -> None:
-    """Let something go wrong at a running simulator, from now on; prints the fault with its moments."""
+    """Inject a fault into a running simulator. From now on; prints the fault with its moments."""
     request = FaultRequest(kind=kind, for_s=for_s, share=share, by_s=by_s)
     _print_answer("POST", f"{url}/simulator/faults", msgspec.json.encode(request))
 
 
-@app.command()
 def counters(url: UrlOption) -> None:
-    """Print what a running simulator counted: calls, refusals, connections, frames, trades, faults."""
+    """Print a running simulator's counters. Calls, refusals, connections, frames, trades, faults."""
     _print_answer("GET", f"{url}/simulator/counters")
 
 
-@app.command()
 def registrations(url: UrlOption) -> None:
-    """Print what a running simulator offered to each registration, and which of it was put on the wire whole."""
+    """Print a running simulator's subscriptions. With what it offered to each, and what it put on the wire whole."""
     _print_answer("GET", f"{url}/simulator/registrations")
 
 
 def _print_answer(method: str, url: str, content: bytes = b"") -> None:
-    """Raises TransportError when nobody answers, ConfigError when the request is refused."""
+    """Print the simulator's answer. Raises TransportError without one, ConfigError when the request is refused."""
     try:
         answer = httpx.request(method, url, content=content, timeout=_CALL_TIMEOUT_S)
     except httpx.HTTPError as error:
@@ -161,7 +155,9 @@ def _configured(path: Path) -> SimulatorSettings:
 
 
 def _app_keys(path: Path, accounts: int) -> dict[str, str]:
-    """App keys with their secrets, from a keys file as a user's is; a new one only its owner can read where none is."""
+    """App keys with their secrets, from a keys file like a user's; without one, write a new file readable by its owner
+    only.
+    """
     if not path.exists():
         path.touch(mode=0o600)
         names = ["main", *(f"account{number}" for number in range(2, accounts + 1))]
@@ -174,5 +170,5 @@ def _app_keys(path: Path, accounts: int) -> dict[str, str]:
 
 
 def _new_keys() -> dict[str, str]:
-    """Of the lengths that KIS's have."""
+    """New keys with the lengths of real keys."""
     return {"app_key": f"PS{secrets.token_hex(17)}", "app_secret": secrets.token_urlsafe(135)}

@@ -1,4 +1,4 @@
-"""A system to practise on: its configuration against the simulated broker on loopback, all of it in one folder."""
+"""The demo configuration: a system against the simulated broker on loopback, all in one folder."""
 
 import secrets
 import socket
@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 import tomli_w
+
+from observer.providers.broker import DEFAULT_BROKER
 
 DAY: Final = date(2026, 11, 18)  # an ordinary Wednesday, the day before the exam day
 
@@ -24,13 +26,13 @@ DROPS: Final = (
     {"at": "13:17:30", "closed_for_s": 20.0},
 )
 
-# After each of them the app key stays in use longer than the stream is closed: a reconnect meets OPSP8996, as at KIS.
+# After each of them the app key stays in use longer than the stream is closed: a reconnect meets OPSP8996.
 SESSION_TIMEOUT_S: Final = 60.0
 
 
-class Practice(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be chosen: made-up symbols, seed, folder of real samples (None: made-up listings), database URL (empty:
-    a file in the folder), number of accounts.
+class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of a demo: made-up symbols, seed, folder of real samples (None: made-up listings), database URL
+    (empty: a file in the folder), number of accounts.
     """
 
     symbols: int
@@ -40,20 +42,20 @@ class Practice(msgspec.Struct, frozen=True, kw_only=True):
     accounts: int = 1
 
 
-def write_practice(folder: Path, practice: Practice) -> Path:
-    """Write configuration and new broker keys into `folder`, which exists; the path of the configuration."""
-    names = ["main"] if practice.accounts == 1 else [f"account_{n:03}" for n in range(1, practice.accounts + 1)]
+def write_demo_configuration(folder: Path, demo: DemoConfiguration) -> Path:
+    """Write configuration and new broker keys into the existing `folder`; return the path of the configuration."""
+    names = ["main"] if demo.accounts == 1 else [f"account_{n:03}" for n in range(1, demo.accounts + 1)]
     keys = _keys_file(folder, names)
     _pool_file(folder.absolute(), names)
     _write_json(folder / _SELECTION, {"universe": {"generation_time": UNIVERSE_AT}})
     configuration = folder / "observer.toml"
     configuration.touch(mode=0o600)  # it knows the simulated broker's keys, and perhaps a database's password
-    configuration.write_text(tomli_w.dumps(_document(folder.absolute(), practice, keys)))
+    configuration.write_text(tomli_w.dumps(_document(folder.absolute(), demo, keys)))
     return configuration
 
 
 def _keys_file(folder: Path, names: Sequence[str]) -> Mapping[str, str]:
-    """Keys of the simulated broker for each account, new ones each time, in a file as a user's would be.
+    """Write a new keys file for each account, in the format of a user's.
 
     Returns the secret of each app key.
     """
@@ -77,13 +79,13 @@ def _write_json(path: Path, document: object) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
 
 
-def _document(folder: Path, practice: Practice, keys: Mapping[str, str]) -> dict[str, object]:
+def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) -> dict[str, object]:
     rest_port, stream_port, files_port = _free_ports(3)
     simulator = {
-        "seed": practice.seed,
+        "seed": demo.seed,
         "session_date": DAY.isoformat(),
-        "symbols": practice.symbols,
-        "data": "" if practice.data is None else str(practice.data.absolute()),
+        "symbols": demo.symbols,
+        "data": "" if demo.data is None else str(demo.data.absolute()),
         "app_keys": dict(keys),
         "rest_port": rest_port,
         "stream_port": stream_port,
@@ -101,8 +103,8 @@ def _document(folder: Path, practice: Practice, keys: Mapping[str, str]) -> dict
             "symbol_selection": str(folder / _SELECTION),
             "universe": str(folder / "universe"),
         },
-        "store": {"url": practice.database or f"sqlite:///{folder / 'data' / 'observer.db'}"},
-        "kis": {
+        "store": {"url": demo.database or f"sqlite:///{folder / 'data' / 'observer.db'}"},
+        DEFAULT_BROKER: {
             "rest_url": f"http://127.0.0.1:{rest_port}",
             "stream_url": f"ws://127.0.0.1:{stream_port}/tryitout",
             "files_url": f"http://127.0.0.1:{files_port}",
@@ -113,8 +115,8 @@ def _document(folder: Path, practice: Practice, keys: Mapping[str, str]) -> dict
 
 
 def _trading_days() -> Path:
-    """The reviewed overlay that lies beside the packages."""
-    return Path(__file__).parents[1] / "config" / "trading_days.toml"
+    """The reviewed overlay beside the packages."""
+    return Path(__file__).parents[2] / "config" / "trading_days.toml"
 
 
 def _free_ports(count: int) -> list[int]:

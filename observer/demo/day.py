@@ -6,10 +6,11 @@ from typing import Final
 
 import msgspec
 
-from observer.clock import HeldClock, kst_ns
+from observer.clock import HeldClock
 from observer.config import Settings, load_settings
+from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.errors import ConfigError
-from observer.practice import DAY, Practice, write_practice
+from observer.local_time import local_ns
 from observer.supervisor.instance import InstanceLock
 
 BEGINS: Final = (7, 59)  # the clock stands here while the processes start, so that 08:00 happens to all of them
@@ -18,8 +19,8 @@ BOOT_S_MAX: Final = 30.0  # machine seconds; then the day begins even if a proce
 
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person can choose: market seconds a second, made-up symbols, database URL (empty: a file in the folder),
-    seed, folder of real samples (None: made-up listings), whether to keep everything, the folder, and the accounts.
+    """The demo's options: market seconds a second, made-up symbols, database URL (empty: a file in the folder), seed,
+    folder of real samples (None: made-up listings), whether to keep everything, the folder, and the accounts.
     """
 
     speed: float
@@ -33,7 +34,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DemoDay(msgspec.Struct, frozen=True):
-    """A prepared demo: its configuration and what is in it, its clock, its begin and end (UTC ns of market time)."""
+    """A prepared demo: its configuration, its clock, its begin and end (UTC ns of market time)."""
 
     configuration: Path
     settings: Settings
@@ -52,30 +53,28 @@ def prepare(options: DemoOptions) -> DemoDay:
     if options.data is not None and not options.data.is_dir():
         raise ConfigError(f"{options.data} is not a folder of samples")
     _empty(options.folder)
-    practice = Practice(
+    demo = DemoConfiguration(
         symbols=options.symbols,
         seed=options.seed,
         data=options.data,
         database=options.database,
         accounts=options.accounts,
     )
-    configuration = write_practice(options.folder, practice)
-    begins_ns, ends_ns = kst_ns(DAY, *BEGINS), kst_ns(DAY, *ENDS)
+    configuration = write_demo_configuration(options.folder, demo)
+    begins_ns, ends_ns = local_ns(DAY, *BEGINS), local_ns(DAY, *ENDS)
     clock = HeldClock(begins_ns, options.folder / "data" / "clock", options.speed)
     return DemoDay(configuration, load_settings(configuration), clock, begins_ns, ends_ns)
 
 
 def tidy(options: DemoOptions) -> None:
-    """Leave the database, the configuration with which it can be asked, and the files that people read; sockets,
-    outboxes, keys and logs go.
-    """
+    """Remove sockets, outboxes, keys and logs; keep the database, its configuration and the readable files."""
     shutil.rmtree(options.folder / "run", ignore_errors=True)
     shutil.rmtree(options.folder / "data" / "logs", ignore_errors=True)
     (options.folder / "keys.toml").unlink(missing_ok=True)
 
 
 def _empty(folder: Path) -> None:
-    """Remove an earlier demo, and nothing that is not one."""
+    """Remove an earlier demo, and nothing else."""
     runtime = folder / "run"
     if runtime.exists():
         InstanceLock(runtime).release()  # raises when a demo runs here

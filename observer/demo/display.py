@@ -30,7 +30,7 @@ from bus.events import (
     UniverseBuilt,
     kind_of,
 )
-from observer.clock import kst_datetime
+from observer.local_time import local_datetime
 
 _COUNTED: Final = (
     ("sweeps", SweepCompleted),
@@ -50,10 +50,10 @@ _STATE_STYLES: Final = {"RUNNING": "green", "STARTING": "yellow", "BACKOFF": "ye
 
 
 class DayView:
-    """What the display shows, kept up by the events of the feed."""
+    """The display's state, a fold over the events of the feed."""
 
-    def __init__(self, day_begins_ns: int, day_ends_ns: int, tell: Callable[[Text], None] | None = None) -> None:
-        """Take the day's bounds (UTC ns); `tell`, if given, is told each piece of news as a line."""
+    def __init__(self, day_begins_ns: int, day_ends_ns: int, report: Callable[[Text], None] | None = None) -> None:
+        """Take the day's bounds (UTC ns). `report`, if given, receives each news item as a line."""
         self._begins_ns = day_begins_ns
         self._ends_ns = day_ends_ns
         self.phase = "IDLE"
@@ -61,40 +61,40 @@ class DayView:
         self.counts: Counter[str] = Counter()
         self.slots: dict[str, SlotAssigned] = {}
         self._news: list[Text] = []
-        self._tell_line = tell
+        self._report_line = report
 
-    def see(self, event: Event) -> None:
-        """Take an event into the picture."""
+    def apply(self, event: Event) -> None:
+        """Apply an event."""
         self.counts[kind_of(type(event))] += 1
         match event:
             case PhaseChanged():
                 self.phase = event.current
-                self._tell(event.changed_ns, f"phase {event.current}")
+                self._report(event.changed_ns, f"phase {event.current}")
             case UniverseBuilt():
                 self.universe = event.symbols
-                self._tell(event.built_ns, f"universe of {event.symbols} symbols")
+                self._report(event.built_ns, f"universe of {event.symbols} symbols")
             case ContextSynced():
-                self._tell(event.synced_ns, f"context synced from {event.snapshots} snapshots")
+                self._report(event.synced_ns, f"context synced from {event.snapshots} snapshots")
             case SlotAssigned():
                 self.slots[event.slot] = event
             case SlotReleased():
                 self.slots.pop(event.slot, None)
             case GapDetected():
-                self._tell(event.detected_ns, f"gap in {event.symbol}: {event.missing_volume:,.0f} shares missing")
+                self._report(event.detected_ns, f"gap in {event.symbol}: {event.missing_volume:,.0f} shares missing")
             case GapRecovered():
-                self._tell(event.recovered_ns, f"gap in {event.symbol} filled with {event.rows} rows")
+                self._report(event.recovered_ns, f"gap in {event.symbol} filled with {event.rows} rows")
             case _:
                 pass
 
-    def _tell(self, moment_ns: int, text: str) -> None:
-        time = kst_datetime(moment_ns).strftime("%H:%M:%S")
+    def _report(self, moment_ns: int, text: str) -> None:
+        time = local_datetime(moment_ns).strftime("%H:%M:%S")
         line = Text.assemble((time, "dim"), " ", text)
         self._news = [*self._news, line][-_NEWS_LINES:]
-        if self._tell_line is not None:
-            self._tell_line(line)
+        if self._report_line is not None:
+            self._report_line(line)
 
     def render(self, now_ns: int, processes: Sequence[ProcessStatus]) -> RenderableType:
-        """The whole picture at this market time."""
+        """Render the display at this market time."""
         return Group(
             self._header(now_ns),
             Columns([_process_table(processes), self._counter_table()]),
@@ -105,7 +105,7 @@ class DayView:
     def _header(self, now_ns: int) -> RenderableType:
         done_ns = min(max(now_ns - self._begins_ns, 0), self._ends_ns - self._begins_ns)
         row = Table.grid(padding=(0, 2))
-        clock = Text(kst_datetime(now_ns).strftime("%Y-%m-%d %H:%M:%S KST"), style="bold")
+        clock = Text(local_datetime(now_ns).strftime("%Y-%m-%d %H:%M:%S %Z"), style="bold")
         bar = ProgressBar(self._ends_ns - self._begins_ns, done_ns, 40)
         row.add_row(clock, Text(self.phase, style="bold cyan"), bar)
         return row

@@ -1,22 +1,21 @@
-"""What a demo's day came to: one struct, its table, its JSON, and whether it was a success."""
+"""A demo day's result: one struct, its table, its JSON, and its success."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-from rich.table import Table
 
 from bus.commands import StatusReply
 from bus.events import Trade
 from bus.outbox import published_by_stream
-from observer.clock import NS_PER_S
-from observer.simulator.market import Market, OfferedTrade
+from observer.simulator.market.market import Market, OfferedTrade
 from observer.store.reader import StoreReader
 from observer.store.summary import DaySummary
+from observer.units import NS_PER_S
 
 
 class SlotCounts(msgspec.Struct, frozen=True):
-    """Places given, of these taken from another symbol, given back, and refused."""
+    """Slots assigned, of these taken from another symbol, released, and refused."""
 
     allocated: int
     replaced: int
@@ -25,7 +24,7 @@ class SlotCounts(msgspec.Struct, frozen=True):
 
 
 class GapCounts(msgspec.Struct, frozen=True):
-    """Gaps that were found, filled, and given up."""
+    """Gaps detected, recovered, and given up."""
 
     found: int
     recovered: int
@@ -42,8 +41,8 @@ class ListingCounts(msgspec.Struct, frozen=True):
 class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `observer demo --json`.
 
-    `trades` counts streamed and recovered ones, `trades_offered` those of them that the simulated market offered, trade
-    for trade; `duplicates` are rows too many in the database, `redelivered` events that came again and were dropped.
+    `trades` counts streamed and recovered trades, `trades_offered` those that equal a trade of the simulated market;
+    `duplicates` counts surplus rows in the database, `redelivered` repeated events that were dropped.
     """
 
     universe: int
@@ -70,8 +69,8 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def succeeded(self) -> bool:
-        """Every event published is stored, once; every stored trade was offered; every process ended as asked. A day
-        without a universe, a sweep or a trade is none: there everything agrees because there is nothing.
+        """Whether every published event is stored once, every stored trade was offered, and every process ended as
+        requested. A day without a universe, a sweep or a trade is no success: its empty counts agree trivially.
         """
         return (
             not self.interrupted
@@ -94,7 +93,7 @@ def summarise(
     database: str,
     interrupted: bool,
 ) -> DemoSummary:
-    """Read what was stored from the database, and what was published from the producers' own files."""
+    """Count stored events from the database and published events from the producers' files."""
     day = reader.day_summary(session_date)
     return DemoSummary(
         universe=day.universe,
@@ -126,7 +125,7 @@ def _quarantined(day: DaySummary) -> int:
 
 
 def _offered(reader: StoreReader, market: Market, session_date: str) -> int:
-    """How many of the stored trades are trades that the market offered, unaltered."""
+    """How many stored trades equal trades that the market offered."""
     offered: dict[float, OfferedTrade] = {}
     symbol, found = "", 0
     for trade in reader.trades(session_date):
@@ -139,26 +138,23 @@ def _offered(reader: StoreReader, market: Market, session_date: str) -> int:
 
 
 def is_unaltered(stored: Trade, offered: OfferedTrade) -> bool:
-    """Whether a stored trade says what the offered one does, as far as its source tells.
+    """Whether a stored trade equals the offered one in all fields that its source reports.
 
-    The wire has whole seconds; time-and-sales, from which trades are recovered, has no counts and no aggressor.
+    The wire has whole seconds; time-and-sales, the source of recovered trades, has no counts and no aggressor.
     """
     second_ns = offered.exchange_time_ns // NS_PER_S * NS_PER_S
-    told = (stored.exchange_time_ns, stored.price, stored.volume) == (second_ns, offered.price_krw, offered.volume)
+    reported = (stored.exchange_time_ns, stored.price, stored.volume) == (second_ns, offered.price, offered.volume)
     if stored.gap_id is not None:
-        return told
+        return reported
     count = offered.cumulative_sells + offered.cumulative_buys
-    return told and (stored.cumulative_trades, stored.side) == (count, offered.side)
+    return reported and (stored.cumulative_trades, stored.side) == (count, offered.side)
 
 
-def summary_table(summary: DemoSummary) -> Table:
-    """The summary as a person reads it."""
-    table = Table(title="the day", title_justify="left", show_header=False)
-    table.add_column("what", style="bold")
-    table.add_column("how many")
+def summary_rows(summary: DemoSummary) -> Sequence[tuple[str, str]]:
+    """The summary's table rows: label and count."""
     triggers = ", ".join(f"{kind} {count:,}" for kind, count in sorted(summary.triggers.items())) or "none"
     slots, gaps = summary.slots, summary.gaps
-    rows = (
+    return (
         ("symbols in the universe", f"{summary.universe:,}"),
         ("sweeps / snapshots", f"{summary.sweeps:,} / {summary.snapshots:,}"),
         ("trades (of them recovered)", f"{summary.trades:,} ({summary.trades_recovered:,})"),
@@ -175,6 +171,3 @@ def summary_table(summary: DemoSummary) -> Table:
         ("market digest", summary.market_digest[:16]),
         ("wall time", f"{summary.wall_s:.1f} s"),
     )
-    for what, how_many in rows:
-        table.add_row(what, how_many)
-    return table

@@ -1,7 +1,7 @@
-"""Collects what is known of funds in four phases (requirement 002): list, values, ranges, measures.
+"""Collects the data of ETFs in four phases (requirement 002): list, values, ranges, measures.
 
-Facts are published as they come, so a phase that is killed goes on where it stopped. That a phase is done is a fact
-too, with how many funds it asked for, how many were answered and from where.
+Facts are published as they arrive, so a killed phase resumes where it stopped. The end of a phase is a fact too, with
+the number of ETFs asked for, the number answered, and the source.
 """
 
 import asyncio
@@ -9,91 +9,98 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date
+from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 
-from bus.events import AlertRaised, Event, FundJob, FundJobEnded, FundNavDay, FundRangeFound, FundValued
-from observer.brokers import PROVIDER
-from observer.clock import Clock, kst_datetime
-from observer.config import Settings
+from bus.events import AlertRaised, EtfJob, EtfJobEnded, EtfNavDay, EtfRangeFound, EtfValued, Event
+from observer.calendar.phases import DayPlan
+from observer.clock import Clock
 from observer.errors import ConfigError, DataFileError, ProviderError
-from observer.funds.lists import take_list
-from observer.funds.sources import open_krx_api
-from observer.funds.times import Session, last_over, session_at
-from observer.providers.funds import FundQuote, FundSource, NavDay
-from observer.reference.etf import Fund
-from observer.reference.etf_measures import NavSpan, measure, rest_of, spans_to_ask, window_begin
-from observer.reference.etf_report import ETF_GROUP
-from observer.schedule.phases import DayPlan
-from observer.store.funds import FundReader
+from observer.etf.list_update import take_list
+from observer.etf.measures import NavSpan, measure, rest_of, spans_to_ask, window_begin
+from observer.etf.model import Etf
+from observer.etf.report import ETF_GROUP
+from observer.etf.schedule import Session, last_over, session_at
+from observer.etf.settings import EtfSettings
+from observer.etf.sources import open_krx_api
+from observer.local_time import local_datetime
+from observer.providers.etf import EtfQuote, EtfSource, NavDay
+from observer.store.etf import EtfReader
 
 logger = logging.getLogger(__name__)
 
 CALLS_AT_ONCE: Final = 8  # an account's: the limiter sets the pace, this hides the answers' latency behind each other
-FAILURES_MAX: Final = 0.05  # more funds without an answer than this share are an outage (requirement 002: < 5 %)
+FAILURES_MAX: Final = 0.05  # more ETFs without an answer than this share are an outage (requirement 002: < 5 %)
 
 
-class Publisher(Protocol):
-    """What takes the facts; `bus.producer.Producer` fits."""
+class EtfPublisher(Protocol):
+    """Publishes the facts; `bus.producer.Producer` fits."""
 
     def publish(self, *events: Event) -> None:
-        """Facts, soon."""
+        """Publish facts, each on its own."""
         ...
 
     def publish_together(self, events: Sequence[Event]) -> None:
-        """Facts that are stored together."""
+        """Publish facts that are stored in one transaction."""
         ...
 
 
-class FundCalls(Protocol):
-    """The broker's calls of one or several accounts that take turns."""
+class EtfCalls(Protocol):
+    """The broker's calls of one or several accounts in rotation."""
 
     @property
     def accounts(self) -> int:
-        """How many take turns."""
+        """The number of accounts in rotation."""
         ...
 
-    def next(self) -> FundSource:
-        """The calls of the account whose turn it is."""
+    def next(self) -> EtfSource:
+        """The calls of the next account in rotation."""
         ...
 
 
 class Collected(msgspec.Struct):
-    """How a phase went so far: funds asked for, those with an answer, and the errors of the others."""
+    """A phase's progress: ETFs asked for, ETFs answered, and the errors of the others."""
 
     asked: int
     answered: int = 0
     failures: list[ProviderError] = []
 
 
-class FundCollector:
-    """Runs the phases, each when it is called.
+class EtfCollector:
+    """Runs each phase when it is called.
 
     Args:
-        settings: of the whole configuration; [funds] and [run] are read.
+        provider: the broker that is asked for values and days.
+        settings: sources, groups and limits.
+        runtime: the folder of locks.
         clock: market time.
-        publisher: takes the facts.
-        reader: what is stored.
-        open_calls: opens the broker's calls about funds.
-        trading_days: the sessions that are known.
-        settled: returns when all that was published is committed.
-        source: who is said to have raised an alert.
+        publisher: publishes the facts.
+        reader: reads stored facts.
+        open_calls: opens the broker's calls about ETFs.
+        trading_days: the known sessions.
+        settled: returns when all published facts are committed.
+        source: the source named in alerts.
     """
 
     def __init__(
         self,
         *,
-        settings: Settings,
+        provider: str,
+        settings: EtfSettings,
+        runtime: Path,
         clock: Clock,
-        publisher: Publisher,
-        reader: FundReader,
-        open_calls: Callable[[], AbstractAsyncContextManager[FundCalls]],
+        publisher: EtfPublisher,
+        reader: EtfReader,
+        open_calls: Callable[[], AbstractAsyncContextManager[EtfCalls]],
         trading_days: Callable[[], Sequence[date]],
         settled: Callable[[], Awaitable[None]],
         source: str,
     ) -> None:
+        self._provider = provider
         self._settings = settings
+        self._runtime = runtime
         self._clock = clock
         self._publisher = publisher
         self._reader = reader
@@ -102,11 +109,11 @@ class FundCollector:
         self._settled = settled
         self._source = source
 
-    async def run(self, job: FundJob, plan: DayPlan, since_ns: int) -> str:
-        """Run a phase; funds that it was done for since then are left out. Says what came of it.
+    async def run(self, job: EtfJob, plan: DayPlan, since_ns: int) -> str:
+        """Run a phase without the ETFs already done since then; return its result in words.
 
         Raises:
-            ProviderError: too many funds got no answer.
+            ProviderError: too many ETFs got no answer.
             DataFileError: no source gave a list that can be believed, or none ever did.
             MissingKeysError: the broker's keys are missing.
         """
@@ -114,19 +121,19 @@ class FundCollector:
         started_ns = self._clock.now_ns()
         session = session_at(plan, self._trading_days(), started_ns)
         match job:
-            case "fund_list":
+            case "etf_list":
                 return await self._take_list(started_ns)
-            case "fund_values":
+            case "etf_values":
                 return await self._take_values(session, started_ns, since_ns)
-            case "fund_ranges":
+            case "etf_ranges":
                 return self._find_ranges(session, started_ns)
-            case "fund_measures":
+            case "etf_measures":
                 return await self._take_measures(session, started_ns, since_ns)
 
     def _ended(
-        self, job: FundJob, day: date, started_ns: int, source: str, collected: Collected, detail: str
-    ) -> FundJobEnded:
-        return FundJobEnded(
+        self, job: EtfJob, day: date, started_ns: int, source: str, collected: Collected, detail: str
+    ) -> EtfJobEnded:
+        return EtfJobEnded(
             job=job,
             session_date=day.isoformat(),
             started_ns=started_ns,
@@ -139,54 +146,54 @@ class FundCollector:
         )
 
     async def _take_list(self, started_ns: int) -> str:
-        today = kst_datetime(started_ns).date()
-        taken = await take_list(self._settings, self._reader, self._trading_days(), self._clock)
-        collected = Collected(asked=taken.funds, answered=taken.funds)
-        ended = self._ended("fund_list", today, started_ns, taken.list_from, collected, taken.detail)
+        today = local_datetime(started_ns).date()
+        taken = await take_list(self._settings, self._runtime, self._reader, self._trading_days(), self._clock)
+        collected = Collected(asked=taken.etfs, answered=taken.etfs)
+        ended = self._ended("etf_list", today, started_ns, taken.list_from, collected, taken.detail)
         alerts = [self._alert(taken.problem)] if taken.problem else []
         self._publisher.publish_together([*taken.facts, *alerts, ended])
-        return f"{taken.funds} funds from {taken.list_from}: {taken.detail}"
+        return f"{taken.etfs} ETFs from {taken.list_from}: {taken.detail}"
 
     # --- values ---
 
     async def _take_values(self, session: Session, started_ns: int, since_ns: int) -> str:
         done = self._reader.valued_since(since_ns)
-        funds = [fund for fund in self._etfs() if fund.symbol not in done]
+        etfs = [etf for etf in self._etfs() if etf.symbol not in done]
 
-        async def value(calls: FundSource, fund: Fund) -> bool:
-            quote = await calls.fund_quote(fund.symbol)
+        async def value(calls: EtfSource, etf: Etf) -> bool:
+            quote = await calls.etf_quote(etf.symbol)
             if quote is not None:
-                self._publisher.publish_together(self._value_facts(fund, quote, session))
+                self._publisher.publish_together(self._value_facts(etf, quote, session))
             return quote is not None
 
-        collected = await self._of_each(funds, value)
+        collected = await self._of_each(etfs, value)
         detail = f"{len(done)} before" if done else ""
-        self._publisher.publish(self._ended("fund_values", session.day, started_ns, PROVIDER, collected, detail))
+        self._publisher.publish(self._ended("etf_values", session.day, started_ns, self._provider, collected, detail))
         return _outcome(collected)
 
-    def _value_facts(self, fund: Fund, quote: FundQuote, session: Session) -> list[Event]:
-        """The value, and once the session is over its day: what a later answer by days replaces."""
+    def _value_facts(self, etf: Etf, quote: EtfQuote, session: Session) -> list[Event]:
+        """The value, and after the session its day, which a later answer by days replaces."""
         now_ns, day = self._clock.now_ns(), session.day.isoformat()
-        shares = quote.listed_shares or fund.listed_shares
-        valued = FundValued(
-            provider=PROVIDER,
-            symbol=fund.symbol,
+        shares = quote.listed_shares or etf.listed_shares
+        valued = EtfValued(
+            provider=self._provider,
+            symbol=etf.symbol,
             session_date=day,
             valued_ns=now_ns,
             price=quote.price,
             nav=quote.nav,
             premium_percent=quote.premium_percent,
             listed_shares=shares,
-            aum_krw=quote.price * shares if shares else None,
-            net_assets_krw=quote.net_assets_krw,
+            aum=quote.price * shares if shares else None,
+            net_assets=quote.net_assets,
             stated_tracking_error_percent=quote.tracking_error_percent,
             component_count=quote.component_count,
         )
         if not session.is_over or quote.nav is None:
             return [valued]
-        nav_day = FundNavDay(
-            PROVIDER,
-            fund.symbol,
+        nav_day = EtfNavDay(
+            self._provider,
+            etf.symbol,
             day,
             now_ns,
             quote.price,
@@ -201,13 +208,13 @@ class FundCollector:
 
     def _find_ranges(self, session: Session, started_ns: int) -> str:
         day = session.day.isoformat()
-        found = self._reader.fund_ranges(day, ETF_GROUP)
+        found = self._reader.etf_ranges(day, ETF_GROUP)
         events: list[Event] = [
-            FundRangeFound(each.symbol, day, self._clock.now_ns(), each.closes, each.highest, each.lowest)
+            EtfRangeFound(each.symbol, day, self._clock.now_ns(), each.closes, each.highest, each.lowest)
             for each in found
         ]
         collected = Collected(asked=len(self._etfs()), answered=len(found))
-        ended = self._ended("fund_ranges", session.day, started_ns, "database", collected, "")
+        ended = self._ended("etf_ranges", session.day, started_ns, "database", collected, "")
         self._publisher.publish_together([*events, ended])
         return _outcome(collected)
 
@@ -215,41 +222,43 @@ class FundCollector:
 
     async def _take_measures(self, session: Session, started_ns: int, since_ns: int) -> str:
         last = last_over(session, self._trading_days())
-        days_from_krx = await self._fetch_index_days(last) if "krx_open_api" in self._settings.funds.sources else 0
-        waiting = [fund for fund in self._etfs() if fund.measured_ns is None or fund.measured_ns < since_ns]
+        days_from_krx = await self._fetch_index_days(last) if "krx_open_api" in self._settings.sources else 0
+        waiting = [etf for etf in self._etfs() if etf.measured_ns is None or etf.measured_ns < since_ns]
 
-        async def measure_one(calls: FundSource, fund: Fund) -> bool:
-            stored = {day.session_date: day for day in self._reader.nav_days(fund.symbol, _text(window_begin(last)))}
-            new = [day for day in await self._fetch_days(calls, fund, stored, last) if _is_news(day, stored)]
+        async def measure_one(calls: EtfSource, etf: Etf) -> bool:
+            stored = {day.session_date: day for day in self._reader.nav_days(etf.symbol, _text(window_begin(last)))}
+            new = [day for day in await self._fetch_days(calls, etf, stored, last) if _is_news(day, stored)]
             for day in new:
                 earlier = stored.get(day.session_date)
                 index_close = earlier.index_close if earlier else None
                 stored[day.session_date] = msgspec.structs.replace(day, index_close=index_close)
             days = [stored[session_date] for session_date in sorted(stored)]
-            measured = measure(fund.symbol, days, fund.leverage or 1.0, _text(last), self._clock.now_ns())
+            measured = measure(etf.symbol, days, etf.leverage or 1.0, _text(last), self._clock.now_ns())
             self._publisher.publish_together([*new, measured])
             return bool(days)
 
         collected = await self._of_each(waiting, measure_one)
         detail = f"{days_from_krx} days from KRX" if days_from_krx else ""
-        self._publisher.publish(self._ended("fund_measures", last, started_ns, PROVIDER, collected, detail))
+        self._publisher.publish(self._ended("etf_measures", last, started_ns, self._provider, collected, detail))
         return _outcome(collected)
 
-    async def _fetch_days(self, calls: FundSource, fund: Fund, stored: Iterable[str], last: date) -> list[FundNavDay]:
-        """The fund's days that are wanted, as the broker gives them: newest first, so many a call."""
-        measured_on = None if fund.measured_ns is None else kst_datetime(fund.measured_ns).date()
-        listed_on = None if fund.listed_on is None else date.fromisoformat(fund.listed_on)
-        days: list[FundNavDay] = []
+    async def _fetch_days(self, calls: EtfSource, etf: Etf, stored: Iterable[str], last: date) -> list[EtfNavDay]:
+        """The ETF's requested days as the broker returns them: newest first, a limited number a call."""
+        measured_on = None if etf.measured_ns is None else local_datetime(etf.measured_ns).date()
+        listed_on = None if etf.listed_on is None else date.fromisoformat(etf.listed_on)
+        days: list[EtfNavDay] = []
         for whole in spans_to_ask([date.fromisoformat(day) for day in stored], measured_on, listed_on, last):
             span: NavSpan | None = whole
             while span is not None:
-                found = await calls.nav_days(fund.symbol, span.first, span.last)
-                days += [_nav_day(day, self._clock.now_ns()) for day in found]
+                found = await calls.nav_days(etf.symbol, span.first, span.last)
+                days += [_nav_day(self._provider, day, self._clock.now_ns()) for day in found]
                 span = rest_of(span, found[0].day) if found else None
         return days
 
     async def _fetch_index_days(self, last: date) -> int:
-        """Days of all ETFs with their indices, one call a day, those that are not stored yet; how many came."""
+        """Fetch and publish the missing days of all ETFs with their indices, one call a day; return the number of days
+        with data.
+        """
         begin = window_begin(last)
         stored = self._reader.indexed_sessions(_text(begin))
         wanted = [day for day in self._trading_days() if begin <= day <= last and _text(day) not in stored]
@@ -257,7 +266,7 @@ class FundCollector:
         try:
             async with open_krx_api(self._settings) as krx:
                 for day in wanted:
-                    if found := await krx.fund_days(day, self._clock.now_ns()):
+                    if found := await krx.etf_days(day, self._clock.now_ns()):
                         self._publisher.publish_together(found)
                         fetched += 1
         except (ProviderError, ConfigError) as error:
@@ -267,39 +276,39 @@ class FundCollector:
 
     # --- all phases ---
 
-    def _etfs(self) -> list[Fund]:
-        """The listed ETFs: an ETN is its issuer's debt, without net assets and without a NAV by days.
+    def _etfs(self) -> list[Etf]:
+        """The listed ETFs, without ETNs: an ETN is its issuer's debt, without net assets and without a NAV by days.
 
         Raises:
-            DataFileError: no list was ever taken; a phase that asked for nobody would count as done.
+            DataFileError: no list is stored; a phase over an empty list would count as done.
         """
-        funds = self._reader.funds()
-        if not funds:
-            raise DataFileError("no funds are known yet: their list comes first")
-        return [fund for fund in funds.values() if fund.active and fund.group == ETF_GROUP]
+        etfs = self._reader.etfs()
+        if not etfs:
+            raise DataFileError("no ETFs are known yet: their list comes first")
+        return [etf for etf in etfs.values() if etf.active and etf.group == ETF_GROUP]
 
-    async def _of_each(self, funds: Sequence[Fund], ask: Callable[[FundSource, Fund], Awaitable[bool]]) -> Collected:
-        """Ask for every fund; a failure of one is the others' nothing, but too many of them are an outage.
+    async def _of_each(self, etfs: Sequence[Etf], ask: Callable[[EtfSource, Etf], Awaitable[bool]]) -> Collected:
+        """Call for every ETF. One ETF's failure leaves the others unaffected; too many failures are an outage.
 
         Raises:
-            ProviderError: the first of too many; what was answered is published.
+            ProviderError: the first of too many failures; the answers so far are published.
         """
-        collected = Collected(asked=len(funds))
-        waiting = iter(funds)
+        collected = Collected(asked=len(etfs))
+        waiting = iter(etfs)
 
-        async def work(calls: FundCalls) -> None:
-            for fund in waiting:
+        async def work(calls: EtfCalls) -> None:
+            for etf in waiting:
                 try:
-                    has_answer = await ask(calls.next(), fund)
+                    has_answer = await ask(calls.next(), etf)
                     collected.answered += has_answer  # apart: others count while this one waits
                 except ProviderError as error:
-                    logger.warning("%s: %s", fund.symbol, error)
+                    logger.warning("%s: %s", etf.symbol, error)
                     collected.failures.append(error)
 
         async with self._open_calls() as calls, asyncio.TaskGroup() as tasks:
             for _ in range(CALLS_AT_ONCE * calls.accounts):
                 tasks.create_task(work(calls))
-        if len(collected.failures) > FAILURES_MAX * len(funds):
+        if len(collected.failures) > FAILURES_MAX * len(etfs):
             raise collected.failures[0]
         return collected
 
@@ -310,12 +319,12 @@ class FundCollector:
 
 def _outcome(collected: Collected) -> str:
     failed = f", {len(collected.failures)} failed" if collected.failures else ""
-    return f"{collected.answered} of {collected.asked} funds{failed}"
+    return f"{collected.answered} of {collected.asked} ETFs{failed}"
 
 
-def _nav_day(day: NavDay, now_ns: int) -> FundNavDay:
-    return FundNavDay(
-        provider=PROVIDER,
+def _nav_day(provider: str, day: NavDay, now_ns: int) -> EtfNavDay:
+    return EtfNavDay(
+        provider=provider,
         symbol=day.symbol,
         session_date=day.day.isoformat(),
         received_ns=now_ns,
@@ -327,8 +336,8 @@ def _nav_day(day: NavDay, now_ns: int) -> FundNavDay:
     )
 
 
-def _is_news(day: FundNavDay, stored: dict[str, FundNavDay]) -> bool:
-    """Whether a day is not stored, or otherwise."""
+def _is_news(day: EtfNavDay, stored: dict[str, EtfNavDay]) -> bool:
+    """Whether a day is not stored, or stored with other values."""
     earlier = stored.get(day.session_date)
     return earlier is None or (earlier.close, earlier.nav) != (day.close, day.nav)
 

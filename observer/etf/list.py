@@ -1,8 +1,8 @@
-"""A day's list of funds: what several sources tell, put together field by field, and how it differs from before. Pure.
+"""A day's list of ETFs, merged field by field from several sources, and its changes. Pure.
 
-The first configured source that answers says *which* funds there are; *what* is known of each comes from all of them,
-by a precedence for each field. What no source tells today stays as it was known. So nothing that was collected is lost
-when a source fails, which deleting and inserting again would do (design.md 6.3).
+The first configured source that answers decides *which* ETFs there are; their *fields* come from all sources, by a
+precedence for each field. A field that no source reports today keeps its last value. So a failing source loses no
+collected data, unlike deleting and inserting again (design.md 6.3).
 """
 
 import re
@@ -12,54 +12,53 @@ from typing import Any, Final
 
 import msgspec
 
-from bus.events import FundChange, FundListed
-from observer.reference.etf import Fund, FundEntry
-from observer.reference.etf_leverage import leverage_of_name
+from bus.events import EtfChange, EtfListed
+from observer.etf.model import Etf, EtfEntry, leverage_of_name
 
-FIELDS: Final = tuple(name for name in FundEntry.__struct_fields__ if name != "symbol")
+FIELDS: Final = tuple(name for name in EtfEntry.__struct_fields__ if name != "symbol")
 
-# Who is believed first. A person's own table wins where somebody has to look things up (fees, names of indices), and
-# comes last where a source states a fact of the exchange. KRX's data call knows most, its Open API names and shares.
+# The precedence of sources. The operator's table wins for fields that need research (fees, names of indices), and
+# comes last for facts that the exchange states. KRX's data call reports most, its Open API names and shares.
 _EXCHANGES_FACT: Final = ("kis_master", "krx_data", "krx_open_api", "csv")
 _KRX_KNOWS: Final = ("csv", "krx_data", "krx_open_api", "kis_master")
 PRECEDENCE: Final[Mapping[str, Sequence[str]]] = {
     **dict.fromkeys(FIELDS, _KRX_KNOWS),
     **dict.fromkeys(("name", "group", "isin", "listed_on", "listed_shares", "creation_unit_shares"), _EXCHANGES_FACT),
 }
-FROM_NAME: Final = "name"  # the source of a leverage that only the fund's name tells
+FROM_NAME: Final = "name"  # source of a leverage taken from the ETF's name alone
 
 _SYMBOL: Final = re.compile(r"[0-9A-Z]{6,9}")
 _ISIN: Final = re.compile(r"[A-Z]{2}[0-9A-Z]{9}[0-9]")
 _EXPENSE_RATIO_PERCENT_MAX: Final = 10.0
 _LEVERAGE_MAX: Final = 3.0
 
-Told = Mapping[str, Mapping[str, FundEntry]]  # source -> symbol -> entry
+ReportedEntries = Mapping[str, Mapping[str, EtfEntry]]  # source -> symbol -> entry
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """The entries of one source that can be used, and what was left out of them and why."""
+    """The usable entries of one source, and the entries and fields left out with the reasons."""
 
-    entries: Mapping[str, FundEntry]
+    entries: Mapping[str, EtfEntry]
     problems: Sequence[str]
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """One fund of the merged list, and where each of its fields is from."""
+    """One ETF of the merged list, and the source of each field."""
 
-    entry: FundEntry
+    entry: EtfEntry
     sources: Mapping[str, str]
 
 
 # --- validation ----------------------------------------------------------------------------------------------
 
 
-def check(entries: Iterable[FundEntry]) -> Checked:
-    """Leave out what cannot be: a fund without a proper code or that came before, and single fields out of bounds."""
-    kept: dict[str, FundEntry] = {}
+def check(entries: Iterable[EtfEntry]) -> Checked:
+    """Leave out ETFs without a proper code, duplicates, and single fields out of bounds."""
+    kept: dict[str, EtfEntry] = {}
     problems: list[str] = []
     for entry in entries:
         if not _SYMBOL.fullmatch(entry.symbol):
-            problems.append(f"{entry.symbol!r} is no code of a fund")
+            problems.append(f"{entry.symbol!r} is no code of an ETF")
         elif entry.symbol in kept:
             problems.append(f"{entry.symbol} came twice")
         else:
@@ -98,49 +97,47 @@ def _is_day(text: str) -> bool:
 # --- who is in it --------------------------------------------------------------------------------------------
 
 
-def members(entries: Mapping[str, FundEntry], known: Mapping[str, Fund]) -> frozenset[str]:
-    """The funds of the list. A source speaks for its own groups: KRX, which has no ETNs, does not remove any."""
+def members(entries: Mapping[str, EtfEntry], known: Mapping[str, Etf]) -> frozenset[str]:
+    """The ETFs of the list. A source decides for its own groups only: KRX, which has no ETNs, removes none."""
     groups = {entry.group for entry in entries.values()}
-    others = (symbol for symbol, fund in known.items() if fund.active and fund.group not in groups)
+    others = (symbol for symbol, etf in known.items() if etf.active and etf.group not in groups)
     return frozenset(entries) | frozenset(others)
 
 
-def shrink_problem(
-    entries: Mapping[str, FundEntry], known: Mapping[str, Fund], max_shrink_percent: float
-) -> str | None:
-    """Why a list is not believed after what was known of its groups; None when it is."""
+def shrink_problem(entries: Mapping[str, EtfEntry], known: Mapping[str, Etf], max_shrink_percent: float) -> str | None:
+    """Why a list is rejected: empty, or much shorter than the known ETFs of its groups; None if accepted."""
     if not entries:
-        return "it has no funds"
+        return "it has no ETFs"
     groups = {entry.group for entry in entries.values()}
-    before = sum(fund.active and fund.group in groups for fund in known.values())
+    before = sum(etf.active and etf.group in groups for etf in known.values())
     shrink_percent = 100 * (before - len(entries)) / before if before else 0.0
     if shrink_percent > max_shrink_percent:
-        return f"{len(entries)} funds after {before} are {shrink_percent:.1f} % fewer (limit {max_shrink_percent:g} %)"
+        return f"{len(entries)} ETFs after {before} are {shrink_percent:.1f} % fewer (limit {max_shrink_percent:g} %)"
     return None
 
 
 # --- merging -------------------------------------------------------------------------------------------------
 
 
-def merge(symbols: Iterable[str], told: Told, known: Mapping[str, Fund]) -> list[Listed]:
-    """The funds of the list with all that the sources and our own memory tell of each, by symbol."""
-    return [_merged(symbol, told, known.get(symbol)) for symbol in sorted(symbols)]
+def merge(symbols: Iterable[str], reported: ReportedEntries, known: Mapping[str, Etf]) -> list[Listed]:
+    """The ETFs of the list by symbol, each with the merged fields of all sources and of the last list."""
+    return [_merged(symbol, reported, known.get(symbol)) for symbol in sorted(symbols)]
 
 
-def _merged(symbol: str, told: Told, known: Fund | None) -> Listed:
+def _merged(symbol: str, reported: ReportedEntries, known: Etf | None) -> Listed:
     values: dict[str, str | float] = {}
     sources: dict[str, str] = {}
     remembered = parse_sources(known.sources) if known else {}
     for name in FIELDS:
         for source in PRECEDENCE[name]:
-            entry = told.get(source, {}).get(symbol)
+            entry = reported.get(source, {}).get(symbol)
             if entry is not None and (value := getattr(entry, name)) is not None:
                 values[name], sources[name] = value, source
                 break
         else:
             if known is not None and name in remembered and remembered[name] != FROM_NAME:
                 values[name], sources[name] = getattr(known, name), remembered[name]
-    entry = msgspec.convert({"symbol": symbol, **values}, FundEntry)
+    entry = msgspec.convert({"symbol": symbol, **values}, EtfEntry)
     if entry.leverage is None and entry.name is not None:
         entry = msgspec.structs.replace(entry, leverage=leverage_of_name(entry.name))
         sources["leverage"] = FROM_NAME
@@ -148,45 +145,45 @@ def _merged(symbol: str, told: Told, known: Fund | None) -> Listed:
 
 
 def parse_sources(text: str) -> dict[str, str]:
-    """Where each field is from, out of the text that a `FundListed` carries."""
+    """The source of each field, parsed from the text in an `EtfListed`."""
     return dict(pair.split("=", 1) for pair in text.split(",") if pair)
 
 
 def sources_text(sources: Mapping[str, str]) -> str:
-    """The text that `parse_sources` reads."""
+    """The text that `parse_sources` parses."""
     return ",".join(f"{name}={sources[name]}" for name in FIELDS if name in sources)
 
 
 # --- what differs --------------------------------------------------------------------------------------------
 
 
-def changes(listed: Sequence[Listed], known: Mapping[str, Fund], session_date: str, now_ns: int) -> list[FundListed]:
-    """The day's list as facts: every fund that is in it, and each that is not any more, once, as it was."""
+def changes(listed: Sequence[Listed], known: Mapping[str, Etf], session_date: str, now_ns: int) -> list[EtfListed]:
+    """The day's list as facts: every listed ETF, and each removed one once, with its last state."""
     present = {each.entry.symbol for each in listed}
-    gone = [fund for symbol, fund in sorted(known.items()) if fund.active and symbol not in present]
+    gone = [etf for symbol, etf in sorted(known.items()) if etf.active and symbol not in present]
     rows = [_fact(each, known.get(each.entry.symbol), session_date, now_ns) for each in listed]
-    return rows + [_removed(fund, session_date, now_ns) for fund in gone]
+    return rows + [_removed(etf, session_date, now_ns) for etf in gone]
 
 
-def _fact(each: Listed, before: Fund | None, session_date: str, now_ns: int) -> FundListed:
+def _fact(each: Listed, before: Etf | None, session_date: str, now_ns: int) -> EtfListed:
     entry = msgspec.structs.replace(each.entry, name=each.entry.name or "", group=each.entry.group or "")
     changed = [] if before is None else [name for name in FIELDS if getattr(entry, name) != getattr(before, name)]
-    change: FundChange = "changed" if changed else "same"
+    change: EtfChange = "changed" if changed else "same"
     if before is None or not before.active:
         change = "new" if before is None else "relisted"
     return _listed(entry, sources_text(each.sources), change, ",".join(changed), session_date, now_ns)
 
 
-def _removed(fund: Fund, session_date: str, now_ns: int) -> FundListed:
-    return _listed(fund, fund.sources, "removed", "", session_date, now_ns)
+def _removed(etf: Etf, session_date: str, now_ns: int) -> EtfListed:
+    return _listed(etf, etf.sources, "removed", "", session_date, now_ns)
 
 
 def _listed(
-    state: FundEntry | Fund, sources: str, change: FundChange, changed_fields: str, session_date: str, now_ns: int
-) -> FundListed:
+    state: EtfEntry | Etf, sources: str, change: EtfChange, changed_fields: str, session_date: str, now_ns: int
+) -> EtfListed:
     """The fact of this state: its fields have the same names."""
     values: dict[str, Any] = {name: getattr(state, name) for name in ("symbol", *FIELDS)}
-    return FundListed(
+    return EtfListed(
         session_date=session_date,
         listed_ns=now_ns,
         change=change,

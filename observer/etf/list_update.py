@@ -1,72 +1,77 @@
-"""Takes a day's list of funds: asks every configured source, and puts together what they tell.
+"""Fetches a day's list of ETFs from every configured source and merges the answers.
 
-A source that fails is told of and the next one is asked; what it gave on earlier days stays.
+The result reports a failing source, and the other sources are still asked; its data of earlier days stay.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Final
 
 import msgspec
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from bus.events import FundListed
-from observer.clock import Clock, kst_datetime
-from observer.config import Settings
+from bus.events import EtfListed
+from observer.clock import Clock
 from observer.errors import ConfigError, DataFileError, ProviderError
-from observer.funds.sources import ManualFunds, open_source
-from observer.funds.times import last_session
-from observer.reference.etf import Fund, FundEntry
-from observer.reference.etf_list import changes, check, members, merge, shrink_problem
-from observer.reference.etf_settings import FundListSourceName
-from observer.store.funds import FundReader
+from observer.etf.list import changes, check, members, merge, shrink_problem
+from observer.etf.model import Etf, EtfEntry
+from observer.etf.schedule import last_session
+from observer.etf.settings import EtfListSourceName, EtfSettings
+from observer.etf.sources import ManualEtfs, open_source
+from observer.local_time import local_datetime
+from observer.store.etf import EtfReader
 
 ATTEMPTS_MAX: Final = 3  # of one source; requirement 002, "KRX Data API Timeout"
-PROBLEMS_TOLD: Final = 5
+PROBLEMS_REPORTED: Final = 5
 
 
 class TakenList(msgspec.Struct, frozen=True):
-    """A list: its facts, who said which funds there are, how many, in words what changed, and what went wrong ("")."""
+    """A list: its facts, the source that decided its members, their number, its changes in words, and the errors ("" if
+    none).
+    """
 
-    facts: Sequence[FundListed]
-    list_from: FundListSourceName
-    funds: int
+    facts: Sequence[EtfListed]
+    list_from: EtfListSourceName
+    etfs: int
     detail: str
     problem: str
 
 
-class _Told(msgspec.Struct, frozen=True):
-    list_from: FundListSourceName
-    entries: Mapping[str, Mapping[str, FundEntry]]
+class _Reported(msgspec.Struct, frozen=True):
+    list_from: EtfListSourceName
+    entries: Mapping[str, Mapping[str, EtfEntry]]
     problems: Sequence[str]
 
 
-async def take_list(settings: Settings, reader: FundReader, trading_days: Sequence[date], clock: Clock) -> TakenList:
-    """Today's list.
+async def take_list(
+    settings: EtfSettings, runtime: Path, reader: EtfReader, trading_days: Sequence[date], clock: Clock
+) -> TakenList:
+    """Return today's list.
 
     Raises:
-        DataFileError: no source gave one that can be believed; says why of each.
+        DataFileError: no source returned an acceptable list; the text has each source's reason.
     """
     now_ns = clock.now_ns()
-    today = kst_datetime(now_ns).date()
-    known = reader.funds()
-    told = await _ask_sources(settings, reader, last_session(trading_days, today), clock, known)
-    listed = merge(members(told.entries[told.list_from], known), told.entries, known)
+    today = local_datetime(now_ns).date()
+    known = reader.etfs()
+    reported = await _ask_sources(settings, runtime, reader, last_session(trading_days, today), clock, known)
+    listed = merge(members(reported.entries[reported.list_from], known), reported.entries, known)
     facts = changes(listed, known, today.isoformat(), now_ns)
     counts = {kind: sum(fact.change == kind for fact in facts) for kind in ("new", "removed", "relisted", "changed")}
     detail = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "no changes"
-    return TakenList(facts, told.list_from, len(listed), detail, _problem_of(told.problems))
+    return TakenList(facts, reported.list_from, len(listed), detail, _problem_of(reported.problems))
 
 
 async def _ask_sources(
-    settings: Settings, reader: FundReader, session: date, clock: Clock, known: Mapping[str, Fund]
-) -> _Told:
-    entries: dict[str, Mapping[str, FundEntry]] = {}
+    settings: EtfSettings, runtime: Path, reader: EtfReader, session: date, clock: Clock, known: Mapping[str, Etf]
+) -> _Reported:
+    entries: dict[str, Mapping[str, EtfEntry]] = {}
     problems: list[str] = []
-    list_from: FundListSourceName | None = None
-    for name in settings.funds.sources:
+    list_from: EtfListSourceName | None = None
+    for name in settings.sources:
         try:
-            found, left_out = await _ask_source(name, settings, reader, session, clock)
+            found, left_out = await _ask_source(name, settings, runtime, reader, session, clock)
         except (ProviderError, DataFileError, ConfigError) as error:
             problems.append(str(error))
             continue
@@ -74,18 +79,18 @@ async def _ask_sources(
         problems += [*left_out, *(f"{name}: {problem}" for problem in checked.problems)]
         entries[name] = checked.entries
         if list_from is None:
-            why = shrink_problem(checked.entries, known, settings.funds.max_shrink_percent)
+            why = shrink_problem(checked.entries, known, settings.max_shrink_percent)
             problems += [f"{name}: not believed: {why}"] if why else []
             list_from = None if why else name
     if list_from is None:
-        raise DataFileError(f"no source gave a list of funds: {'; '.join(problems)}")
-    return _Told(list_from, entries, problems)
+        raise DataFileError(f"no source gave a list of ETFs: {'; '.join(problems)}")
+    return _Reported(list_from, entries, problems)
 
 
 async def _ask_source(
-    name: FundListSourceName, settings: Settings, reader: FundReader, session: date, clock: Clock
-) -> tuple[Sequence[FundEntry], Sequence[str]]:
-    """A source's entries, and what it left out of them itself."""
+    name: EtfListSourceName, settings: EtfSettings, runtime: Path, reader: EtfReader, session: date, clock: Clock
+) -> tuple[Sequence[EtfEntry], Sequence[str]]:
+    """A source's entries, and those that the source itself left out."""
     retrying = AsyncRetrying(
         sleep=clock.sleep,
         stop=stop_after_attempt(ATTEMPTS_MAX),
@@ -93,13 +98,13 @@ async def _ask_source(
         retry=retry_if_exception(lambda error: isinstance(error, ProviderError) and error.retry),
         reraise=True,
     )
-    async with open_source(name, settings, reader) as source:
-        entries: Sequence[FundEntry] = await retrying(source.fund_list, session)
-        return entries, source.problems if isinstance(source, ManualFunds) else ()
+    async with open_source(name, settings, runtime, reader) as source:
+        entries: Sequence[EtfEntry] = await retrying(source.etf_list, session)
+        return entries, source.problems if isinstance(source, ManualEtfs) else ()
 
 
 def _problem_of(problems: Sequence[str]) -> str:
     if not problems:
         return ""
-    rest = f" and {len(problems) - PROBLEMS_TOLD} more" if len(problems) > PROBLEMS_TOLD else ""
-    return f"list of funds: {'; '.join(problems[:PROBLEMS_TOLD])}{rest}"
+    rest = f" and {len(problems) - PROBLEMS_REPORTED} more" if len(problems) > PROBLEMS_REPORTED else ""
+    return f"list of ETFs: {'; '.join(problems[:PROBLEMS_REPORTED])}{rest}"

@@ -1,11 +1,11 @@
-"""The table that a person keeps: what no source gives of funds, fees above all. Text in, entries out. Pure.
+"""Parses the table that an operator maintains: fields of ETFs that no source reports, fees above all. Pure.
 
-CSV with a header; `symbol` must be among its columns, every other column is a field of `FundEntry`:
+CSV with a header; `symbol` must be among its columns, every other column is a field of `EtfEntry`:
 
     symbol,expense_ratio_percent,issuer,leverage
     069500,0.15,삼성자산운용,1
 
-`leverage` is a number or words ("2X 레버리지"). An empty cell tells nothing. Lines that begin with # are comments.
+`leverage` is a number or words ("2X 레버리지"). An empty cell is "not reported". Lines that begin with # are comments.
 """
 
 import csv
@@ -15,27 +15,26 @@ from typing import Final, get_type_hints
 import msgspec
 
 from observer.errors import DataFileError
-from observer.reference.etf import FundEntry
-from observer.reference.etf_leverage import leverage_of
-from observer.reference.etf_list import Checked, check
+from observer.etf.list import Checked, check
+from observer.etf.model import EtfEntry, leverage_of
 
-COLUMNS: Final = FundEntry.__struct_fields__
-_NUMBERS: Final = frozenset(name for name, hint in get_type_hints(FundEntry).items() if hint == float | None)
+COLUMNS: Final = EtfEntry.__struct_fields__
+_NUMBERS: Final = frozenset(name for name, hint in get_type_hints(EtfEntry).items() if hint == float | None)
 _COMMENT: Final = "#"
 
 
 def parse_manual(text: str, source: str) -> Checked:
-    """The entries of the table, and its lines and cells that are left out with the reason.
+    """The entries of the table, and the lines and cells left out with the reasons.
 
     Raises:
-        DataFileError: the header has no `symbol`, or names what is no field, or one twice.
+        DataFileError: the header lacks `symbol`, has an unknown field, or has a field twice.
     """
     lines = [(number, line) for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1)]
     lines = [(number, line) for number, line in lines if line.strip() and not line.startswith(_COMMENT)]
     rows = list(csv.reader(line for _number, line in lines))
     header = [name.strip() for name in rows[0]] if rows else []
     _check_header(header, source)
-    entries: list[FundEntry] = []
+    entries: list[EtfEntry] = []
     problems: list[str] = []
     for (number, _line), row in zip(lines[1:], rows[1:], strict=False):
         if len(row) != len(header):
@@ -55,7 +54,7 @@ def _check_header(header: Sequence[str], source: str) -> None:
         raise DataFileError(f"{source}: the header is wrong: {wrong}; fields are {', '.join(COLUMNS)}")
 
 
-def _entry(cells: Mapping[str, str]) -> tuple[FundEntry, list[str]]:
+def _entry(cells: Mapping[str, str]) -> tuple[EtfEntry, list[str]]:
     values: dict[str, str | float] = {"symbol": cells["symbol"]}
     wrong = []
     for name, cell in cells.items():
@@ -66,7 +65,7 @@ def _entry(cells: Mapping[str, str]) -> tuple[FundEntry, list[str]]:
             wrong.append(f"{name} cannot be {cell!r}")
         else:
             values[name] = value
-    return msgspec.convert(values, FundEntry), wrong
+    return msgspec.convert(values, EtfEntry), wrong
 
 
 def _number(name: str, cell: str) -> float | None:

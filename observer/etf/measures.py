@@ -1,8 +1,8 @@
-"""Premium and tracking error of a fund over its last sessions. Pure.
+"""Premium and tracking error of an ETF over its last sessions. Pure.
 
 *Premium* (괴리율): 100 x (close - NAV) / NAV, averaged with its sign over the sessions (requirement 002 calls this the
 "tracking error"; it is not). *Tracking error* (추적오차): the standard deviation of the difference between the NAV's
-daily returns and the returns aimed at (the index's times the fund's multiple), scaled to a year and in percent.
+daily returns and the returns aimed at (the index's times the ETF's multiple), scaled to a year and in percent.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from bus.events import FundMeasured, FundNavDay
+from bus.events import EtfMeasured, EtfNavDay
 
 WINDOWS: Final = (20, 60, 120, 250)  # sessions; requirement 002, phase 3
 SESSIONS_PER_YEAR: Final = 250
@@ -30,17 +30,17 @@ class NavSpan(msgspec.Struct, frozen=True):
     last: date
 
 
-def measure(symbol: str, days: Sequence[FundNavDay], leverage: float, session_date: str, now_ns: int) -> FundMeasured:
-    """The fund's measures from its days, oldest first, each once."""
+def measure(symbol: str, days: Sequence[EtfNavDay], leverage: float, session_date: str, now_ns: int) -> EtfMeasured:
+    """The ETF's measures from its days, oldest first, each once."""
     premiums = [premium for day in days if (premium := premium_percent(day)) is not None]
     differences = _return_differences(days, leverage)
     means = [_mean(premiums, window) for window in WINDOWS]
     errors = [_tracking_error(differences, window) for window in WINDOWS]
-    return FundMeasured(symbol, session_date, now_ns, len(premiums), *means, *errors)
+    return EtfMeasured(symbol, session_date, now_ns, len(premiums), *means, *errors)
 
 
-def premium_percent(day: FundNavDay) -> float | None:
-    """How far the close was from the NAV; what the source states where it gives no NAV."""
+def premium_percent(day: EtfNavDay) -> float | None:
+    """The close's distance from the NAV in percent; the source's own figure where it reports no NAV."""
     if day.nav is None or day.nav <= 0:
         return day.premium_percent
     return 100 * (day.close - day.nav) / day.nav
@@ -50,8 +50,8 @@ def _mean(values: Sequence[float], window: int) -> float | None:
     return fmean(values[-window:]) if len(values) >= window else None
 
 
-def _return_differences(days: Sequence[FundNavDay], leverage: float) -> list[float]:
-    """NAV's return less the return aimed at, of every day whose own and previous NAV and index are known."""
+def _return_differences(days: Sequence[EtfNavDay], leverage: float) -> list[float]:
+    """The NAV's return less the target return, for every day with a known NAV, previous NAV and index."""
     differences = []
     for before, day in pairwise(days):
         if before.nav and day.nav and before.index_close and day.index_close:
@@ -72,11 +72,10 @@ def _tracking_error(differences: Sequence[float], window: int) -> float | None:
 def spans_to_ask(
     stored: Sequence[date], measured_on: date | None, listed_on: date | None, last: date
 ) -> tuple[NavSpan, ...]:
-    """The days to ask for up to `last`, newest span first: all that the longest window needs of a fund that was never
-    measured; of another what came since, with some days again, and what is missing before the days that are `stored`.
-    None when there is nothing yet.
+    """The days to request up to `last`, newest span first; None when there are none yet.
 
-    That a fund was measured does not say that its days came: an answer may have been empty.
+    For an ETF without measures: the longest window. For another: the days since, with some days again, and the days
+    missing before the `stored` ones. Stored measures do not prove stored days: an answer may have been empty.
     """
     begin = window_begin(last) if listed_on is None else max(window_begin(last), listed_on)
     held = sorted(day for day in stored if begin <= day <= last)
@@ -96,9 +95,10 @@ def spans_to_ask(
 
 
 def rest_of(span: NavSpan, oldest: date) -> NavSpan | None:
-    """What is still to be asked for when `oldest` is the oldest day that came: a broker gives so many days a call.
+    """The rest of a span after an answer whose oldest day is `oldest`: a broker returns a limited number of days a
+    call.
 
-    None when the span's first day is reached. A week without a session is a long holiday, not a hole.
+    None when the span's first day is reached. A week without a session is a long holiday, not a gap.
     """
     if oldest - span.first <= _OVERLAP:
         return None

@@ -1,17 +1,17 @@
-"""Whether what is known of funds is fresh and complete (requirement 002, Day 10). Pure."""
+"""Freshness and completeness of the ETF data (requirement 002, Day 10). Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
 
-from bus.events import FundJob, FundJobEnded
-from observer.reference.etf import Fund
+from bus.events import EtfJob, EtfJobEnded
+from observer.etf.model import Etf
 
 _HOUR_NS: Final = 3_600 * 1_000_000_000
-JOBS: Final[Sequence[FundJob]] = ("fund_list", "fund_values", "fund_measures", "fund_ranges")
+JOBS: Final[Sequence[EtfJob]] = ("etf_list", "etf_values", "etf_measures", "etf_ranges")
 
-# The fields that a complete fund has. An ETN is its issuer's debt: it has no assets of its own, and no NAV by days.
+# The fields that a complete ETF has. An ETN is its issuer's debt: it has no assets of its own, and no NAV by days.
 _OF_ALL: Final = (
     "name",
     "isin",
@@ -26,7 +26,7 @@ _OF_ALL: Final = (
     "listed_on",
 )
 _OF_ETFS: Final = (
-    "aum_krw",
+    "aum",
     "highest_close_52w",
     "nav",
     "component_count",
@@ -41,11 +41,11 @@ ETF_GROUP: Final = "EF"
 
 
 class JobFreshness(msgspec.Struct, frozen=True):
-    """When a job last ended, hours ago (None: never); stale when it was due again since then."""
+    """How many hours ago a job last ended (None: never); stale when it was due again since then."""
 
-    job: FundJob
+    job: EtfJob
     age_hours: float | None
-    verdict: Literal["fresh", "stale", "never"]
+    freshness: Literal["fresh", "stale", "never"]
     asked: int
     answered: int
     failed: int
@@ -54,54 +54,54 @@ class JobFreshness(msgspec.Struct, frozen=True):
 
 
 class FieldCompleteness(msgspec.Struct, frozen=True):
-    """Of how many funds that can have the field it is known."""
+    """How many of the ETFs that can have the field have it."""
 
     field: str
-    funds: int
+    products: int
     known: int
 
     @property
     def percent(self) -> float:
-        """100 for a field that no fund can have: nothing is missing."""
-        return 100 * self.known / self.funds if self.funds else 100.0
+        """Percentage; 100 for a field that no ETF can have."""
+        return 100 * self.known / self.products if self.products else 100.0
 
 
-class FundReport(msgspec.Struct, frozen=True):
-    """Freshness of the jobs, completeness of the fields, and how many funds there are."""
+class EtfReport(msgspec.Struct, frozen=True):
+    """Freshness of the jobs, completeness of the fields, and the number of ETFs."""
 
-    funds: int
+    products: int
     etfs: int
     jobs: Sequence[JobFreshness]
     fields: Sequence[FieldCompleteness]
 
     @property
     def is_fresh(self) -> bool:
-        """Whether every job ended lately enough."""
-        return all(job.verdict == "fresh" for job in self.jobs)
+        """Whether no job is stale."""
+        return all(job.freshness == "fresh" for job in self.jobs)
 
 
 def report(
-    funds: Sequence[Fund], ended: Mapping[FundJob, FundJobEnded], due_ns: Mapping[FundJob, int], now_ns: int
-) -> FundReport:
-    """The report on the active funds; `due_ns` is when each job should have begun last."""
-    active = [fund for fund in funds if fund.active]
-    etfs = [fund for fund in active if fund.group == ETF_GROUP]
+    products: Sequence[Etf], ended: Mapping[EtfJob, EtfJobEnded], due_ns: Mapping[EtfJob, int], now_ns: int
+) -> EtfReport:
+    """The report on the active ETFs; `due_ns` is each job's last due time."""
+    active = [etf for etf in products if etf.active]
+    etfs = [etf for etf in active if etf.group == ETF_GROUP]
     fields = [_completeness(name, active) for name in _OF_ALL] + [_completeness(name, etfs) for name in _OF_ETFS]
     jobs = [_freshness(job, ended.get(job), due_ns[job], now_ns) for job in JOBS]
-    return FundReport(len(active), len(etfs), jobs, fields)
+    return EtfReport(len(active), len(etfs), jobs, fields)
 
 
-def _completeness(name: str, funds: Sequence[Fund]) -> FieldCompleteness:
-    return FieldCompleteness(name, len(funds), sum(getattr(fund, name) not in (None, "") for fund in funds))
+def _completeness(name: str, etfs: Sequence[Etf]) -> FieldCompleteness:
+    return FieldCompleteness(name, len(etfs), sum(getattr(etf, name) not in (None, "") for etf in etfs))
 
 
-def _freshness(job: FundJob, ended: FundJobEnded | None, due_ns: int, now_ns: int) -> JobFreshness:
+def _freshness(job: EtfJob, ended: EtfJobEnded | None, due_ns: int, now_ns: int) -> JobFreshness:
     if ended is None:
         return JobFreshness(job, None, "never", 0, 0, 0, None, "")
     return JobFreshness(
         job=job,
         age_hours=(now_ns - ended.ended_ns) / _HOUR_NS,
-        verdict="fresh" if ended.ended_ns >= due_ns else "stale",
+        freshness="fresh" if ended.ended_ns >= due_ns else "stale",
         asked=ended.asked,
         answered=ended.answered,
         failed=ended.failed,

@@ -1,18 +1,18 @@
-"""What can be told about funds: when their jobs run, where a list may come from, and when it is not believed."""
+"""Settings of the ETF jobs: their times, the sources of a list, and the limit of its shrinking."""
 
 from typing import Annotated, Literal
 
 import msgspec
 
-FundListSourceName = Literal["kis_master", "krx_open_api", "krx_data", "csv"]
+EtfListSourceName = Literal["kis_master", "krx_open_api", "krx_data", "csv"]
 TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="Korean local time, HH:MM")]
 
 
 class KrxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """KRX's two doors. Neither is used unless `sources` names it: `krx_open_api` needs a key, `krx_data` a login.
+    """KRX's two clients. Neither is used unless `sources` names it: `krx_open_api` needs a key, `krx_data` a login.
 
     `keys_file` is TOML that only its owner can read: [open_api] auth_key, [data] user and password. KRX forbids
-    automated collection from the second door, and has one session a person: `take_over_session` throws another one out.
+    automated collection by `krx_data` and allows one session a person: `take_over_session` ends another one.
     """
 
     open_api_url: str = "https://data-dbg.krx.co.kr"
@@ -21,12 +21,12 @@ class KrxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     take_over_session: bool = False
 
 
-class FundSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Funds: times of the jobs (`measures` on Sundays, the others on trading days; requirement 002, Day 9).
+class EtfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """ETFs: times of the jobs (`measures` on Sundays, the others on trading days; requirement 002, Day 9).
 
-    `sources` in their order: the first that answers says which funds there are, all of them fill in fields. `groups`
-    are KIS's 그룹코드 of what counts as a fund. A list that is shorter than the one before by more than
-    `max_shrink_percent` is not believed.
+    `sources` are in order: the first that answers decides which ETFs there are, all of them fill in fields. `groups`
+    are the security groups that count as ETFs. A list that is shorter than the one before by more than
+    `max_shrink_percent` is rejected.
 
     Raises:
         ValueError: no source, or one twice.
@@ -36,13 +36,13 @@ class FundSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     values_at: TimeOfDay = "16:00"
     ranges_at: TimeOfDay = "17:00"
     measures_at: TimeOfDay = "21:00"
-    sources: tuple[FundListSourceName, ...] = ("kis_master", "csv")
+    sources: tuple[EtfListSourceName, ...] = ("kis_master", "csv")
     groups: tuple[str, ...] = ("EF", "EN")
     manual_file: str = "config/etf_manual_data.csv"
     max_shrink_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 10.0
     krx: KrxSettings = KrxSettings()
 
     def __post_init__(self) -> None:
-        """Checks the sources."""
+        """Check the sources."""
         if not self.sources or len(set(self.sources)) != len(self.sources):
             raise ValueError(f"sources: {list(self.sources)} must name at least one, and each once")

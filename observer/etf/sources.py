@@ -1,6 +1,6 @@
-"""The configured sources of the list of funds, put together: our own listings, KRX's two doors, a person's table.
+"""Builds the configured sources of the ETF list: stored listings, KRX's two clients, the operator's table.
 
-Like `observer.brokers` this is where a provider meets secrets, settings and the database, which do not know each other.
+This module joins providers, secrets, settings and the database, which do not import each other.
 """
 
 import contextlib
@@ -13,23 +13,22 @@ import msgspec
 
 from observer import logs
 from observer.accounts.private_file import read_privately
-from observer.config import Settings
 from observer.errors import DataFileError, MissingKeysError
-from observer.providers.funds import FundListSource
-from observer.reference.etf import FundEntry
-from observer.reference.etf_manual import parse_manual
-from observer.reference.etf_settings import FundListSourceName, FundSettings, KrxSettings
-from observer.reference.listings import Listing
+from observer.etf.manual import parse_manual
+from observer.etf.model import EtfEntry
+from observer.etf.settings import EtfListSourceName, EtfSettings, KrxSettings
+from observer.listings.model import Listing
+from observer.providers.etf import EtfListSource
 from observer.store.reader import StoreReader
 
-if TYPE_CHECKING:  # KRX's doors load a network library, and most systems never use them
-    from observer.providers.krx import KrxOpenApi
+if TYPE_CHECKING:  # KRX's clients load a network library, and most systems never use them
+    from observer.providers.krx.client import KrxOpenApi
 
-EXCHANGES: Final = ("KOSPI", "KOSDAQ")  # funds are on KOSPI; if ever one is on KOSDAQ it is found too
+EXCHANGES: Final = ("KOSPI", "KOSDAQ")  # ETFs are on KOSPI; if ever one is on KOSDAQ it is found too
 
 
-class MasterFunds:
-    """KIS's master files by their group codes, as the database has them: no call. Satisfies `FundListSource`."""
+class MasterEtfs:
+    """The broker's listings by group code, as stored in the database; makes no call. Satisfies `EtfListSource`."""
 
     name: Final = "kis_master"
 
@@ -37,11 +36,11 @@ class MasterFunds:
         self._reader = reader
         self._groups = frozenset(groups)
 
-    async def fund_list(self, last_session: date) -> Sequence[FundEntry]:
+    async def etf_list(self, last_session: date) -> Sequence[EtfEntry]:
         """The listings of these groups.
 
         Raises:
-            DataFileError: no listings are known yet.
+            DataFileError: no listings are stored yet.
         """
         del last_session
         listings = [each for exchange in EXCHANGES for each in self._reader.active_listings(exchange).values()]
@@ -50,8 +49,8 @@ class MasterFunds:
         return [_entry(listing) for listing in listings if listing.group in self._groups]
 
 
-def _entry(listing: Listing) -> FundEntry:
-    return FundEntry(
+def _entry(listing: Listing) -> EtfEntry:
+    return EtfEntry(
         symbol=listing.symbol,
         name=listing.name or None,
         group=listing.group,
@@ -61,8 +60,8 @@ def _entry(listing: Listing) -> FundEntry:
     )
 
 
-class ManualFunds:
-    """The table that a person keeps. Satisfies `FundListSource`. `problems` has what the last reading left out."""
+class ManualEtfs:
+    """The operator's table. Satisfies `EtfListSource`. `problems` has the lines and cells left out by the last read."""
 
     name: Final = "csv"
 
@@ -70,17 +69,17 @@ class ManualFunds:
         self._path = path
         self.problems: Sequence[str] = ()
 
-    async def fund_list(self, last_session: date) -> Sequence[FundEntry]:
+    async def etf_list(self, last_session: date) -> Sequence[EtfEntry]:
         """The table's rows.
 
         Raises:
-            DataFileError: it was named and is not there, is no text, or its header is wrong.
+            DataFileError: the configured file is missing, is no text, or has a wrong header.
         """
         del last_session
         try:
             checked = parse_manual(self._path.read_text(encoding="utf-8"), str(self._path))
         except FileNotFoundError:
-            if self._path == Path(FundSettings().manual_file):
+            if self._path == Path(EtfSettings().manual_file):
                 return []
             raise DataFileError(f"{self.name}: there is no file {self._path}") from None
         except (OSError, UnicodeDecodeError) as error:
@@ -107,27 +106,27 @@ class _KrxKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @contextlib.asynccontextmanager
 async def open_source(
-    name: FundListSourceName, settings: Settings, reader: StoreReader
-) -> AsyncIterator[FundListSource]:
+    name: EtfListSourceName, settings: EtfSettings, runtime: Path, reader: StoreReader
+) -> AsyncIterator[EtfListSource]:
     """The source of that name.
 
     Raises:
-        MissingKeysError: it has no key or login; says what to do.
+        MissingKeysError: it has no key or login; the text has the remedy.
     """
     match name:
         case "kis_master":
-            yield MasterFunds(reader, settings.funds.groups)
+            yield MasterEtfs(reader, settings.groups)
         case "csv":
-            yield ManualFunds(Path(settings.funds.manual_file))
+            yield ManualEtfs(Path(settings.manual_file))
         case "krx_open_api":
             async with open_krx_api(settings) as source:
                 yield source
         case "krx_data":
-            from observer.providers.krx import KrxData, open_krx_client
+            from observer.providers.krx.client import KrxData, open_krx_client
 
-            krx = settings.funds.krx
+            krx = settings.krx
             login = _login(krx)
-            lock_path = Path(settings.run.runtime) / "krx_data.lock"
+            lock_path = runtime / "krx_data.lock"
             async with open_krx_client(krx.data_url) as client:
                 yield KrxData(client, login.user, login.password, lock_path, take_over=krx.take_over_session)
         case _:
@@ -135,15 +134,15 @@ async def open_source(
 
 
 @contextlib.asynccontextmanager
-async def open_krx_api(settings: Settings) -> "AsyncIterator[KrxOpenApi]":
+async def open_krx_api(settings: EtfSettings) -> "AsyncIterator[KrxOpenApi]":
     """KRX's Open API with the configured key.
 
     Raises:
-        MissingKeysError: there is none; says what to do.
+        MissingKeysError: the key is missing; the text has the remedy.
     """
-    from observer.providers.krx import KrxOpenApi, open_krx_client
+    from observer.providers.krx.client import KrxOpenApi, open_krx_client
 
-    krx = settings.funds.krx
+    krx = settings.krx
     auth_key = _auth_key(krx)
     async with open_krx_client(krx.open_api_url) as client:
         yield KrxOpenApi(client, auth_key)

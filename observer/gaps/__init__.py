@@ -1,1 +1,1 @@
-"""What we missed: finding holes in the stream, and planning how to fill them. Pure."""
+"""Finds gaps in the stream and plans how to fill them. Pure."""

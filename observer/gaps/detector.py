@@ -1,12 +1,12 @@
-"""Finds the trades that a stream did not bring, by the exchange's own arithmetic. design.md 6.6.
+"""Detects missing trades of a stream by the exchange's cumulative volumes. design.md 6.6.
 
-Every trade carries its volume and the day's volume after it. If the previous day's volume plus this trade's volume is
-not the new one, exactly the difference is missing, in exactly as many trades as the day's trade counts are apart. So
-nothing is guessed from silence, and a recovery can be proved complete.
+Every trade carries its volume and the day's volume after it. If the previous day's volume plus this trade's volume
+differs from the new day's volume, exactly the difference is missing; the day's trade counts give the number of missing
+trades. Nothing is inferred from silence, so a recovery can be proved complete.
 
-What is lost between a registration and its first trade leaves no trace in the trades: there is nothing to compare with
-yet. When the line breaks in that time, the chain goes on from what was known of the symbol before it was registered (a
-snapshot's volume, say): the hole is then wider than what was missed, never narrower.
+Trades lost between a subscription and its first trade leave no trace in the later trades. If the connection breaks in
+that time, the chain continues from the last known volume before the subscription (a snapshot's volume, for example):
+the gap is then wider than the loss, never narrower.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,16 +15,17 @@ from typing import Literal
 import msgspec
 
 from bus.events import GapDetected, GapReason, Trade, TradesConflated
-from observer.gaps.volumes import VOLUME_NOISE
+from observer.gaps.intervals import VOLUME_NOISE
+from observer.units import plain
 
-# A trade that follows on (also: the first one of a registration), one seen before, or one that follows a hole. A trade
-# behind a hole is as new as any other.
-Observation = Literal["new", "duplicate"] | GapDetected
+# Outcome of a trade: continuous (also the first one of a subscription), duplicate, or preceded by a gap. The trade
+# after a gap is new, too.
+TradeOutcome = Literal["new", "duplicate"] | GapDetected
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """The last trade of a symbol that an earlier process is known to have stored; or a moment before a registration at
-    which the day's volume was known.
+    """The last stored trade of a symbol from an earlier process, or a moment before a subscription with a known day's
+    volume.
     """
 
     symbol: str
@@ -35,11 +36,11 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class _Chain:
-    """What is known of one watched symbol.
+    """Detection state of one watched symbol.
 
-    `session_date` is empty while nothing was seen; `before` is what was known until then. `opening` is the first trade
-    when nothing was known before it, kept until a mark says what should have preceded it. `interruption` is why the
-    next hole is expected, None if it is not.
+    `session_date` is empty before the first trade; `before` is the mark known until then. `opening` is the first trade
+    if no mark preceded it, kept until a mark arrives. `interruption` is the reason for the next gap; None if no
+    interruption is known.
     """
 
     __slots__ = ("before", "exchange_time_ns", "interruption", "opening", "session_date", "trades", "volume")
@@ -54,20 +55,20 @@ class _Chain:
         self.interruption: GapReason | None = None
 
     def follow(self, trade: Trade) -> None:
-        """Make `trade` the last one seen."""
+        """Make `trade` the chain's last trade."""
         self.volume = trade.cumulative_volume
         self.trades = trade.cumulative_trades
         self.exchange_time_ns = trade.exchange_time_ns
         self.interruption = None
 
     def begin(self, trade: Trade) -> None:
-        """Make `trade` the first one seen of its session."""
+        """Make `trade` the first trade of its session."""
         self.session_date = trade.session_date
         self.opening = trade
         self.follow(trade)
 
     def continue_from(self, mark: Mark) -> None:
-        """Go on where an earlier process stopped."""
+        """Continue from the last stored trade of an earlier process."""
         self.session_date = mark.session_date
         self.volume = mark.cumulative_volume
         self.trades = mark.cumulative_trades
@@ -75,7 +76,7 @@ class _Chain:
         self.interruption = "restart"
 
     def learn(self, before: Mark | None) -> None:
-        """Take what was known before the first trade, if nothing was."""
+        """Set the mark before the first trade, unless one is set."""
         if self.before is not None or self.session_date or before is None:
             return
         self.before = before
@@ -84,11 +85,11 @@ class _Chain:
             self.interruption = interruption
 
     def mark(self, symbol: str, volume: float, exchange_time_ns: int) -> Mark:
-        """How far the symbol is accounted for on this chain's day."""
+        """The end of the symbol's accounted volume on the chain's day."""
         return Mark(symbol, self.session_date, volume, None, exchange_time_ns)
 
     def set_back(self, volume: float, trades: int | None, exchange_time_ns: int) -> None:
-        """Forget what came behind this volume, if anything did."""
+        """Drop everything after this volume."""
         if volume < self.volume:
             self.volume = volume
             self.trades = trades
@@ -97,10 +98,10 @@ class _Chain:
 
 
 class GapDetector:
-    """Watches the trades of registered symbols; explicit state, no clock. One for each process that streams.
+    """Detects gaps in the trades of subscribed symbols. Explicit state, no clock; one per streaming process.
 
-    `duplicates` counts trades that were seen before (to be dropped), `unwatched` trades of symbols that are not
-    registered (not judged), `inconsistent` trades that overlap the one before them, which no loss explains.
+    `duplicates` counts repeated trades (to be dropped), `unwatched` trades of unsubscribed symbols (not checked),
+    `inconsistent` trades that overlap their predecessor, which no loss explains.
     """
 
     __slots__ = ("_chains", "_marks", "_reached", "duplicates", "inconsistent", "unwatched")
@@ -108,7 +109,7 @@ class GapDetector:
     def __init__(self) -> None:
         self._chains: dict[str, _Chain] = {}
         self._marks: dict[str, Mark] = {}
-        self._reached: dict[str, Mark] = {}  # how far symbols that were left are accounted for
+        self._reached: dict[str, Mark] = {}  # marks of symbols that were left
         self.duplicates = 0
         self.unwatched = 0
         self.inconsistent = 0
@@ -119,10 +120,10 @@ class GapDetector:
         return frozenset(self._chains)
 
     def start(self, symbol: str, before: Mark | None = None) -> None:
-        """A registration begins. What happened before is not ours, unless a mark of an earlier process is there.
+        """Start watching a symbol. Earlier trades count only from the mark of an earlier process.
 
-        A symbol that is watched already stays as it is: a registration renewed after a reconnection goes on. `before`
-        is what was known of the symbol earlier on this day; it may become known only now, as long as no trade came.
+        A symbol that is watched already keeps its state: a renewed subscription after a reconnection continues.
+        `before` is the symbol's known volume earlier on this day; it may arrive later, but before the first trade.
         """
         watched = self._chains.get(symbol)
         if watched is not None:
@@ -134,17 +135,17 @@ class GapDetector:
             chain.continue_from(mark)
 
     def stop(self, symbol: str) -> None:
-        """A registration ends for good: what the symbol does from now on is not ours."""
+        """Stop watching a symbol for good."""
         chain = self._chains.pop(symbol, None)
         self._marks.pop(symbol, None)
         if chain is not None and chain.session_date:
             self._reached[symbol] = chain.mark(symbol, chain.volume, chain.exchange_time_ns)
 
     def refused(self, event: Trade | TradesConflated | GapDetected) -> None:
-        """A trade, a row of several, or a gap that was judged here could not be kept: the symbol's chain ends before
-        it, so that the next trade that is kept shows the hole.
+        """Move the symbol's chain back to before an event that could not be stored (a trade, a conflated row or a gap),
+        so that the next stored trade shows the gap.
 
-        Everything that was judged after it must be told too, or not be judged yet.
+        Call this for all later events, too, or check those only afterwards.
         """
         chain = self._chains.get(event.symbol)
         if chain is None or chain.session_date != event.session_date:
@@ -159,7 +160,7 @@ class GapDetector:
         chain.set_back(event.cumulative_volume - event.volume, count_before, at_ns)
 
     def interrupted(self, symbol: str, reason: GapReason) -> None:
-        """A watched symbol lost continuity, and it is known why: its next hole carries this reason."""
+        """Record that a watched symbol lost continuity; its next gap carries this reason."""
         chain = self._chains.get(symbol)
         if chain is None:
             return
@@ -168,21 +169,22 @@ class GapDetector:
         chain.interruption = reason
 
     def reached(self, symbol: str) -> float | None:
-        """The day's volume after the last trade seen of a watched symbol; None before the first."""
+        """The day's volume after the last trade of a watched symbol; None before the first."""
         chain = self._chains.get(symbol)
         return chain.volume if chain is not None and chain.session_date else None
 
     def unsettled(self) -> frozenset[str]:
-        """The symbols that lost continuity and did not trade since: whether something is missing of them is open."""
+        """The symbols without a trade since they lost continuity: whether trades are missing is open."""
         return frozenset(
             symbol for symbol, chain in self._chains.items() if chain.interruption is not None and chain.session_date
         )
 
     def settle(self, symbol: str, cumulative_volume: float, now_ns: int, provider: str) -> GapDetected | None:
-        """Stop watching an unsettled symbol, given the day's volume now: what is missing of it until now, if anything.
+        """Stop watching an unsettled symbol, given the day's volume now. Returns the gap until now; None if nothing is
+        missing.
 
-        A hole shows in the next trade; when a symbol is left before it trades again, only the exchange's own volume
-        tells. How many trades are missing it does not tell.
+        A gap normally shows in the next trade. For a symbol that is left before its next trade, only the exchange's
+        volume shows it; the number of missing trades stays unknown.
         """
         chain = self._chains.pop(symbol)
         self._reached[symbol] = chain.mark(symbol, max(chain.volume, cumulative_volume), now_ns)
@@ -190,7 +192,7 @@ class GapDetector:
         if chain.interruption is None or missing_volume <= VOLUME_NOISE:
             return None
         return GapDetected(
-            gap_id=_gap_id(symbol, chain, cumulative_volume),
+            gap_id=_gap_id(provider, symbol, chain, cumulative_volume),
             provider=provider,
             symbol=symbol,
             session_date=chain.session_date,
@@ -205,16 +207,16 @@ class GapDetector:
         )
 
     def resume(self, marks: Iterable[Mark]) -> list[GapDetected]:
-        """Continue an earlier process's registrations from its last stored trades.
+        """Continue an earlier process's subscriptions from its last stored trades. Returns the gaps found.
 
-        A mark may come before the symbol is started, before its first trade, or after: then the first trade is compared
+        A mark may precede the symbol's start, precede its first trade, or follow it: then the first trade is compared
         with it now. The marks must be of trades stored *before* this process began to stream.
         """
         found = (self._resume_one(mark) for mark in marks)
         return [gap for gap in found if gap is not None]
 
-    def observe(self, trade: Trade) -> Observation:
-        """Judge one streamed trade. On the hot path: nothing is built unless a hole is found."""
+    def observe(self, trade: Trade) -> TradeOutcome:
+        """Classify one streamed trade. On the hot path: allocates only if it finds a gap."""
         chain = self._chains.get(trade.symbol)
         if chain is None:
             return self._observe_unwatched(trade)
@@ -225,19 +227,19 @@ class GapDetector:
             self.duplicates += 1
             return "duplicate"
         missing = volume - trade.volume - chain.volume
-        observation: Observation = "new"
+        outcome: TradeOutcome = "new"
         if missing > VOLUME_NOISE:
-            observation = _gap_before(trade, chain)
+            outcome = _gap_before(trade, chain)
         elif missing < -VOLUME_NOISE:
             self.inconsistent += 1
         chain.volume = volume
         chain.trades = trade.cumulative_trades
         chain.exchange_time_ns = trade.exchange_time_ns
         chain.interruption = None
-        return observation
+        return outcome
 
-    def _observe_unwatched(self, trade: Trade) -> Observation:
-        """Of a symbol that is not watched, or not any more: two lines may still bring it, and it is kept once."""
+    def _observe_unwatched(self, trade: Trade) -> TradeOutcome:
+        """Classify a trade of an unwatched symbol: two connections may still deliver it, and it is stored once."""
         self.unwatched += 1
         reached = self._reached.get(trade.symbol)
         is_known = reached is not None and reached.session_date == trade.session_date
@@ -249,8 +251,8 @@ class GapDetector:
         )
         return "new"
 
-    def _other_session(self, chain: _Chain, trade: Trade) -> Observation:
-        """A first trade, or the first of another day; a straggler of an earlier day was seen on that day."""
+    def _other_session(self, chain: _Chain, trade: Trade) -> TradeOutcome:
+        """Classify the first trade of a chain or of another day; a late trade of an earlier day is a duplicate."""
         if trade.session_date < chain.session_date:
             self.duplicates += 1
             return "duplicate"
@@ -276,10 +278,10 @@ class GapDetector:
 
 
 def in_order(trades: Sequence[Trade]) -> Sequence[Trade]:
-    """The records of one frame as the exchange counted them, each symbol's by day and cumulative volume.
+    """The records of one frame in the exchange's order: each symbol's by day and cumulative volume.
 
-    Nobody promises the order of a frame's records. Judged as it comes, one that is told too late is a hole first and a
-    duplicate then: lost, and reported as missing.
+    The broker does not guarantee the order of a frame's records. In order of arrival, a late record would count first
+    as a gap and then as a duplicate: dropped, and reported as missing.
     """
     return trades if len(trades) == 1 else sorted(trades, key=_counted)
 
@@ -289,10 +291,10 @@ def _counted(trade: Trade) -> tuple[str, str, float]:
 
 
 def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:
-    """The hole between the last trade of `chain` and `trade`."""
+    """The gap between the last trade of `chain` and `trade`."""
     before_volume = trade.cumulative_volume - trade.volume
     return GapDetected(
-        gap_id=_gap_id(trade.symbol, chain, before_volume),
+        gap_id=_gap_id(trade.provider, trade.symbol, chain, before_volume),
         provider=trade.provider,
         symbol=trade.symbol,
         session_date=trade.session_date,
@@ -308,19 +310,19 @@ def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:
 
 
 def _later(one: Mark | None, other: Mark | None) -> Mark | None:
-    """Which of two moments of a symbol is the later one."""
+    """The later one of two marks of a symbol."""
     if one is None or other is None:
         return one or other
     return max(one, other, key=lambda mark: (mark.session_date, mark.cumulative_volume))
 
 
-def _gap_id(symbol: str, chain: _Chain, before_volume: float) -> str:
-    """The same hole has the same name whoever finds it, and however often."""
-    return f"{symbol}-{chain.session_date}-{int(chain.volume)}-{int(before_volume)}"
+def _gap_id(provider: str, symbol: str, chain: _Chain, before_volume: float) -> str:
+    """The id of a gap: provider, symbol, day and its exact volumes; deterministic."""
+    return f"{provider}-{symbol}-{chain.session_date}-{plain(chain.volume)}-{plain(before_volume)}"
 
 
 def _missing_trades(count: int | None, previous_count: int | None) -> int | None:
-    """Trades between two counts; None where one is unknown or the counts contradict the missing volume."""
+    """Trades between two counts; None if one is unknown or the counts contradict the missing volume."""
     if count is None or previous_count is None or count - 1 <= previous_count:
         return None
     return count - 1 - previous_count

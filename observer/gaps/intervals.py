@@ -1,4 +1,4 @@
-"""When a symbol was in the stream on a day, and what others saw of its trading in that time. Pure."""
+"""A symbol's streamed intervals of a day, their volume observations, and spans of cumulative volume. Pure."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -6,17 +6,62 @@ from typing import Final
 import msgspec
 
 from bus.events import SlotAssigned, SlotReleased
+from observer.units import NS_PER_S
 
-NS_PER_S: Final = 1_000_000_000
+VolumeSpan = tuple[float, float]
+"""A span of the day's cumulative volume: above the first value, up to the second."""
+
+VOLUME_NOISE: Final = 1e-6
+"""Rounding error of sums of fractional volumes (crypto), in shares; whole shares are exact in doubles."""
+
+
+def united(spans: Iterable[VolumeSpan]) -> list[VolumeSpan]:
+    """The union of the spans, as disjoint spans in order."""
+    found: list[VolumeSpan] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
+
+
+def clipped(span: VolumeSpan, bounds: VolumeSpan) -> VolumeSpan | None:
+    """The part of the span within the bounds; None if empty."""
+    start, end = max(span[0], bounds[0]), min(span[1], bounds[1])
+    return (start, end) if start < end else None
+
+
+def total(spans: Iterable[VolumeSpan]) -> float:
+    """The shares in disjoint spans."""
+    return sum(end - start for start, end in spans)
+
+
+def without_noise(volume: float) -> float:
+    """The volume; zero if it is within the rounding error of sums."""
+    return 0.0 if abs(volume) <= VOLUME_NOISE else volume
+
+
+def outside(span: VolumeSpan, spans: Iterable[VolumeSpan]) -> list[VolumeSpan]:
+    """The parts of the span outside the disjoint, ordered `spans`."""
+    found: list[VolumeSpan] = []
+    start, end = span
+    for other_start, other_end in spans:
+        if start < min(other_start, end):
+            found.append((start, min(other_start, end)))
+        start = max(start, other_end)
+    return [*found, (start, end)] if start < end else found
+
+
 # Reasons of `observer.selection`.
 _MOVED: Final = frozenset({"moved", "moved_home"})
 _UNFINISHED: Final = "unfinished"
 
 
-class Look(msgspec.Struct, frozen=True):
-    """A symbol's volume of the day as somebody saw it who does not depend on the stream, received at this time.
+class VolumeObservation(msgspec.Struct, frozen=True):
+    """A symbol's volume of the day from a source independent of the stream, received at this time.
 
-    `began_ns`: not before that was it asked for; None when that is not known.
+    `began_ns`: the time of its request; None if unknown.
     """
 
     received_ns: int
@@ -24,13 +69,13 @@ class Look(msgspec.Struct, frozen=True):
     began_ns: int | None = None
 
 
-class Witness(msgspec.Struct, frozen=True):
-    """The day's volume around an interval by who does not depend on the stream; None where nobody looked.
+class ObservedVolumes(msgspec.Struct, frozen=True):
+    """Volume observations around an interval, independent of the stream; None where there is none.
 
-    A look is somewhat older than its receipt, so each is taken where it errs on the right side: `before` and `last` are
-    the last ones received before the interval and in it (so much was traded until then at least); `first` is the first
-    one that was asked for when the symbol was heard already, `after` one that was asked for after the interval (more
-    was not traded before its end).
+    An observation is somewhat older than its receipt, so each bounds the volume from its safe side: `before` and `last`
+    are the last ones received before the interval and in it (at least this much was traded until then); `first` is the
+    first one requested after the subscription began, `after` one requested after the interval (at most this much was
+    traded before its end).
     """
 
     before: float | None = None
@@ -39,32 +84,30 @@ class Witness(msgspec.Struct, frozen=True):
     after: float | None = None
 
 
-ASKED: Final = "asked"
-"""`WatchChanged.reason` of one that started: the broker told its volume when it was watched already: a look."""
-
-NOBODY: Final = Witness()
+UNOBSERVED: Final = ObservedVolumes()
 
 
 class Interval(msgspec.Struct, frozen=True):
     """An unbroken time of a symbol in the stream, [from, to] in UTC nanoseconds.
 
-    `has_end`: whoever streamed it was there to release its place, or the day goes on. Without it the day ended and
-    nobody said a word, or only later: the machine was off, say, and what was traded until then others must tell.
+    `has_end`: the streaming process released the slot itself, or the day goes on. False: the process ended without a
+    release (the machine was off, say), or a later process released the slot; only volume observations show the volume
+    until the end.
     """
 
     from_ns: int
     to_ns: int
-    witness: Witness = NOBODY
+    observed: ObservedVolumes = UNOBSERVED
     has_end: bool = True
 
 
 def intervals(
     changes: Iterable[SlotAssigned | SlotReleased], closes_ns: int, *, is_over: bool
 ) -> dict[str, list[Interval]]:
-    """By symbol, the unbroken times in which it had a place; `changes` in the order in which they were decided.
+    """By symbol, the unbroken times with a slot; `changes` in the order of their decisions.
 
-    Whoever still has a place is in the stream until `closes_ns`, which is no end if the day is over. A place given to
-    another symbol is lost to its holder; a move to another account at one moment breaks nothing.
+    A symbol that still has a slot streams until `closes_ns`, which is no proven end if the day is over. Assigning a
+    slot to another symbol ends its holder's interval; a move to another account at the same moment continues it.
     """
     holders: dict[str, str] = {}
     since_ns: dict[str, int] = {}
@@ -92,43 +135,55 @@ def intervals(
 
 
 def seconds_of(times: Iterable[Interval]) -> float:
-    """How long that is in all, in market seconds."""
+    """The total length, in market seconds."""
     return sum(interval.to_ns - interval.from_ns for interval in times) / NS_PER_S
 
 
-def utilization(times: Iterable[Interval], hours: Interval, places: int) -> float | None:
-    """Which part of the time of all places, from `hours.from_ns` to `hours.to_ns`, symbols were in them."""
-    offered_ns = places * (hours.to_ns - hours.from_ns)
+def utilization(times: Iterable[Interval], hours: Interval, slots: int) -> float | None:
+    """The used fraction of all slots' time from `hours.from_ns` to `hours.to_ns`."""
+    offered_ns = slots * (hours.to_ns - hours.from_ns)
     used_ns = sum(max(0, min(each.to_ns, hours.to_ns) - max(each.from_ns, hours.from_ns)) for each in times)
     return used_ns / offered_ns if offered_ns else None
 
 
-def witnessed(interval: Interval, heard: Iterable[int], looks: Sequence[Look], at_most: float | None) -> Interval:
-    """The interval with its witness.
+def with_observed(
+    interval: Interval, received: Iterable[int], observations: Sequence[VolumeObservation], at_most: float | None
+) -> Interval:
+    """The interval with its volume observations.
 
     Args:
         interval: one of the day.
-        heard: when registrations of the symbol were acknowledged; without one in the interval it counts from its start.
-        looks: of the day, in any order.
-        at_most: the day's whole volume; None while nobody knows.
+        received: times of the symbol's subscription acknowledgements; if none, from the interval's start.
+        observations: of the day, in any order.
+        at_most: the day's whole volume; None while unknown.
     """
-    began_ns = min((at_ns for at_ns in heard if interval.from_ns <= at_ns <= interval.to_ns), default=interval.from_ns)
-    in_order = sorted(looks, key=lambda look: look.received_ns)
-    before = [look.volume for look in in_order if look.received_ns <= interval.from_ns]
-    within = [look for look in in_order if interval.from_ns < look.received_ns <= interval.to_ns]
-    first = [look.volume for look in within if look.began_ns is not None and look.began_ns >= began_ns]
-    after = [look.volume for look in in_order if look.began_ns is not None and look.began_ns >= interval.to_ns]
-    witness = Witness(
+    began_ns = min(
+        (at_ns for at_ns in received if interval.from_ns <= at_ns <= interval.to_ns), default=interval.from_ns
+    )
+    in_order = sorted(observations, key=lambda observation: observation.received_ns)
+    before = [observation.volume for observation in in_order if observation.received_ns <= interval.from_ns]
+    within = [observation for observation in in_order if interval.from_ns < observation.received_ns <= interval.to_ns]
+    first = [
+        observation.volume
+        for observation in within
+        if observation.began_ns is not None and observation.began_ns >= began_ns
+    ]
+    after = [
+        observation.volume
+        for observation in in_order
+        if observation.began_ns is not None and observation.began_ns >= interval.to_ns
+    ]
+    observed = ObservedVolumes(
         before[-1] if before else None,
         first[0] if first else None,
         within[-1].volume if within else None,
         after[0] if after else at_most,
     )
-    return msgspec.structs.replace(interval, witness=witness)
+    return msgspec.structs.replace(interval, observed=observed)
 
 
 def _begin(assigned: SlotAssigned, earlier: list[Interval]) -> int:
-    """Since when the symbol is in the stream: a move goes on with the interval that ended at the same moment."""
+    """Start of the symbol's streamed time: a move continues the interval that ended at the same moment."""
     if assigned.reason in _MOVED and earlier and earlier[-1].to_ns == assigned.assigned_ns:
         return earlier.pop().from_ns
     return assigned.assigned_ns

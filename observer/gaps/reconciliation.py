@@ -1,24 +1,35 @@
-"""The day's books of a symbol: does what was streamed and recovered add up to what the exchange counted? Pure.
+"""The day's reconciliation of a symbol: compares streamed plus recovered volume with the exchange's volume. Pure.
 
-Every trade names the day's volume after it, so it stands for one span of that volume, and so does a row of conflated
-trades. What no span covers between the first and the last trade of a time in the stream is missing, to the share.
+Every trade carries the day's volume after it, so it covers one span of that volume, and so does a row of conflated
+trades. A part without a span between the first and the last trade of an interval is missing, to the share.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, Literal
 
 import msgspec
 
-from bus.events import BooksChecked, GapDetected, MinuteBarRecovered, QualityJudged
-from observer.gaps.intervals import Interval, Witness, seconds_of
-from observer.gaps.volumes import VOLUME_NOISE, Span, clipped, outside, total, united, without_noise
+from bus.events import GapDetected, MinuteBarRecovered, QualityJudged, ReconciliationResult
+from observer.gaps.intervals import (
+    VOLUME_NOISE,
+    Interval,
+    ObservedVolumes,
+    VolumeSpan,
+    clipped,
+    outside,
+    seconds_of,
+    total,
+    united,
+    without_noise,
+)
+from observer.units import NS_PER_MINUTE
 
-Verdict = Literal["complete", "recovered", "degraded", "missing"]
+Quality = Literal["complete", "recovered", "degraded", "missing"]
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
-    """A trade, or a row of conflated ones: its volume, and the day's after it. `gap_id` names what it was recovered
-    for; None: it was streamed.
+    """A trade or a row of conflated trades: its volume, and the day's volume after it. `gap_id` is the gap that it was
+    recovered for; None if it was streamed.
     """
 
     received_ns: int
@@ -29,9 +40,9 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
 
 
 class SymbolDay(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is stored of one symbol's day: where it was in the stream, what came, what was missed and recovered.
+    """All stored data of one symbol's day: streamed intervals, trades, gaps and recoveries.
 
-    `closed_gaps` are the ids of the gaps with an outcome, whichever.
+    `closed_gaps` are the ids of the gaps with an outcome of any kind.
     """
 
     provider: str
@@ -45,9 +56,10 @@ class SymbolDay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Balance(msgspec.Struct, frozen=True):
-    """One interval's volumes; `from_bars` is known as minute bars only, `unrecorded` lies outside of every gap.
+    """One interval's volumes in shares; `from_bars` is known from minute bars only, `unrecorded` lies outside of all
+    gaps.
 
-    `unseen`: how much more may have been traded before an end that nobody saw; None when nobody tells.
+    `unseen`: upper bound of the volume before an unobserved end; None if unknown.
     """
 
     after: float = 0.0
@@ -61,40 +73,41 @@ class _Balance(msgspec.Struct, frozen=True):
 
     @property
     def difference(self) -> float:
-        """What is neither streamed nor recovered."""
+        """The volume that is neither streamed nor recovered."""
         accounted = self.one_by_one + self.conflated + self.recovered + self.from_bars
         return without_noise(self.before - self.after - accounted)
 
 
-def reconcile(day: SymbolDay, now_ns: int) -> tuple[list[BooksChecked], QualityJudged]:
-    """The books of each interval, and the verdict on the day.
+def reconcile(day: SymbolDay, now_ns: int) -> tuple[list[ReconciliationResult], QualityJudged]:
+    """The reconciliation of each interval, and the quality report on the day.
 
-    The books reach as far as the trades, the gaps and what the snapshots of Track A, which do not depend on the stream,
-    prove to have been traded within the interval: what they prove and neither a trade nor a gap holds is missing, too.
-    Trades received outside of every interval (on their way while the symbol was released) count only as far as that.
+    A reconciliation extends as far as the trades, the gaps and the volume observations of Track A, which are
+    independent of the stream, prove trading within the interval. Volume that observations prove and neither a trade nor
+    a gap covers is missing, too. Trades received outside of all intervals (in flight at the release of the symbol)
+    count only within the proven volume.
 
-    A gap belongs to the last interval that had begun when it was detected, and what was recovered for it counts as far
-    as it lies in the gap and was not streamed. Minute bars count up to what the trades leave missing of their gap:
-    their edges hold streamed trades too.
+    A gap belongs to the last interval that had begun when it was detected. Its recovered volume counts as far as it
+    lies in the gap and was not streamed. Minute bars count up to the volume that the trades leave missing in their gap:
+    the first and last bar include streamed trades.
     """
-    known = united([*(_span(piece) for piece in day.pieces if piece.gap_id is None), *map(_hole, day.gaps)])
+    known = united([*(_span(piece) for piece in day.pieces if piece.gap_id is None), *map(_span_of_gap, day.gaps)])
     balances = [_balance(day, index, known) for index in range(len(day.intervals))]
-    books = [
-        BooksChecked(
+    reconciliations = [
+        ReconciliationResult(
             day.provider, day.symbol, day.session_date, now_ns, interval.from_ns, interval.to_ns,
             balance.after, balance.before, balance.one_by_one + balance.conflated,
             balance.recovered + balance.from_bars, balance.difference,
         )
         for interval, balance in zip(day.intervals, balances, strict=True)
     ]  # fmt: skip
-    return books, _judged(day, balances, now_ns)
+    return reconciliations, _judged(day, balances, now_ns)
 
 
-def _balance(day: SymbolDay, index: int, known: Sequence[Span]) -> _Balance:
+def _balance(day: SymbolDay, index: int, known: Sequence[VolumeSpan]) -> _Balance:
     interval = day.intervals[index]
     gaps = _disjoint(gap for gap in day.gaps if _interval_of(gap, day.intervals) == index)
     own = [piece for piece in day.pieces if piece.gap_id is None and _is_within(piece, interval)]
-    proven = _proven(interval.witness, [*map(_span, own), *gaps.values()])
+    proven = _proven(interval.observed, [*map(_span, own), *gaps.values()])
     streamed = [*own, *_on_their_way(day, proven)]
     ends = [*map(_span, streamed), *gaps.values(), *(outside(proven, known) if proven else ())]
     if not ends:
@@ -120,20 +133,20 @@ def _balance(day: SymbolDay, index: int, known: Sequence[Span]) -> _Balance:
     )
 
 
-def _proven(witness: Witness, ends: Sequence[Span]) -> Span | None:
-    """What was traded while the symbol was heard, by what others saw; None when they do not tell. It was heard at its
-    first trade, and when the first look at it was asked for.
+def _proven(observed: ObservedVolumes, ends: Sequence[VolumeSpan]) -> VolumeSpan | None:
+    """The volume span traded during the subscription, by volume observations; None if they do not show it. The span
+    starts at the first trade or at the request of the first observation.
     """
     begins = min((start for start, _ in ends), default=None)
-    heard = [each for each in (begins, witness.first) if each is not None]
-    if not heard or witness.last is None:
+    received = [each for each in (begins, observed.first) if each is not None]
+    if not received or observed.last is None:
         return None
-    span = min(heard), max(*heard, witness.last)
+    span = min(received), max(*received, observed.last)
     return span if span[1] - span[0] > VOLUME_NOISE else None
 
 
-def _on_their_way(day: SymbolDay, proven: Span | None) -> list[Piece]:
-    """What was traded in the interval, and received after it."""
+def _on_their_way(day: SymbolDay, proven: VolumeSpan | None) -> list[Piece]:
+    """Trades of the interval that were received after it."""
     if proven is None:
         return []
     return [
@@ -146,26 +159,26 @@ def _on_their_way(day: SymbolDay, proven: Span | None) -> list[Piece]:
 
 
 def _unseen(interval: Interval, reached: float | None) -> float | None:
-    """How much more than until `reached` may have been traded before the interval's end."""
+    """Upper bound of the volume between `reached` and the interval's end."""
     if interval.has_end:
         return 0.0
-    begins = reached if reached is not None else interval.witness.before
-    if begins is None or interval.witness.after is None:
+    begins = reached if reached is not None else interval.observed.before
+    if begins is None or interval.observed.after is None:
         return None
-    return max(0.0, without_noise(interval.witness.after - begins))
+    return max(0.0, without_noise(interval.observed.after - begins))
 
 
 def _interval_of(gap: GapDetected, candidates: Sequence[Interval]) -> int:
-    """The last interval that had begun when the gap was detected; the first when none had."""
+    """The last interval that had begun when the gap was detected; the first if none had."""
     begun = [index for index, interval in enumerate(candidates) if interval.from_ns <= gap.detected_ns]
     return begun[-1] if begun else 0
 
 
-def _disjoint(gaps: Iterable[GapDetected]) -> dict[str, Span]:
-    """By id, each gap's span without what an earlier one has: a gap that was found twice is filled once."""
-    spans: dict[str, Span] = {}
+def _disjoint(gaps: Iterable[GapDetected]) -> dict[str, VolumeSpan]:
+    """By id, each gap's span without the overlap with earlier ones: a gap that was detected twice is filled once."""
+    spans: dict[str, VolumeSpan] = {}
     reached = float("-inf")
-    for gap in sorted(gaps, key=_hole):
+    for gap in sorted(gaps, key=_span_of_gap):
         start = max(gap.after_volume, reached)
         if gap.gap_id not in spans and gap.before_volume > start:
             spans[gap.gap_id] = (start, gap.before_volume)
@@ -173,8 +186,10 @@ def _disjoint(gaps: Iterable[GapDetected]) -> dict[str, Span]:
     return spans
 
 
-def _from_bars(bars: Iterable[MinuteBarRecovered], gap_id: str, gap: Span, covered: Sequence[Span]) -> float:
-    """What the gap's minute bars add to the trades that are there."""
+def _from_bars(
+    bars: Iterable[MinuteBarRecovered], gap_id: str, gap: VolumeSpan, covered: Sequence[VolumeSpan]
+) -> float:
+    """The volume of the gap's minute bars beyond the trades present."""
     minutes = {bar.minute_start_ns: bar.volume for bar in bars if bar.gap_id == gap_id}
     inside = (clipped(span, gap) for span in covered)
     missing = gap[1] - gap[0] - total(span for span in inside if span is not None)
@@ -190,16 +205,16 @@ def _judged(day: SymbolDay, balances: Sequence[_Balance], now_ns: int) -> Qualit
     gap_ids = {gap.gap_id for gap in day.gaps}
     open_gaps = len(gap_ids - day.closed_gaps)
     is_whole = conflated + from_bars + missing <= VOLUME_NOISE and all(balance.unseen == 0 for balance in balances)
-    verdict: Verdict = (
-        _verdict_unstreamed(day, recovered, is_whole=is_whole)
+    quality: Quality = (
+        _quality_unstreamed(day, recovered, is_whole=is_whole)
         if one_by_one + conflated <= VOLUME_NOISE
-        else _verdict_streamed(recovered, is_whole=is_whole)
+        else _quality_streamed(recovered, is_whole=is_whole)
     )
     detail = _detail(balances)
     if one_by_one + conflated <= VOLUME_NOISE:
-        detail.insert(0, "did not trade" if verdict == "complete" else "nothing was streamed")
+        detail.insert(0, "did not trade" if quality == "complete" else "nothing was streamed")
     return QualityJudged(
-        day.provider, day.symbol, day.session_date, now_ns, verdict, "; ".join(detail),
+        day.provider, day.symbol, day.session_date, now_ns, quality, "; ".join(detail),
         seconds_of(day.intervals),
         _streamed_count(day), one_by_one + conflated, recovered + from_bars, conflated, missing,
         len(gap_ids), open_gaps,
@@ -213,34 +228,34 @@ def _detail(balances: Sequence[_Balance]) -> list[str]:
         "known as minute bars only": sum(balance.from_bars for balance in balances),
         "not known": sum(balance.difference for balance in balances),
         "missing outside of every recorded gap": sum(balance.unrecorded for balance in balances),
-        "more at most, of an end that nobody saw": sum(filter(None, unseen)),
+        "more at most, before an unobserved end": sum(filter(None, unseen)),
     }
     detail = [f"{volume:,.15g} shares {what}" for what, volume in amounts.items() if abs(volume) > VOLUME_NOISE]
-    return [*detail, "nobody saw the end, or tells of it"] if None in unseen else detail
+    return [*detail, "the end is unobserved or unknown"] if None in unseen else detail
 
 
-def _verdict_streamed(recovered: float, *, is_whole: bool) -> Verdict:
+def _quality_streamed(recovered: float, *, is_whole: bool) -> Quality:
     if not is_whole:
         return "degraded"
     return "recovered" if recovered > VOLUME_NOISE else "complete"
 
 
-def _verdict_unstreamed(day: SymbolDay, recovered: float, *, is_whole: bool) -> Verdict:
-    """Nothing came: complete only when Track A saw that there was nothing."""
+def _quality_unstreamed(day: SymbolDay, recovered: float, *, is_whole: bool) -> Quality:
+    """Quality without streamed trades: complete only if Track A observed no trading."""
     if not day.gaps and day.intervals and all(_is_silent(interval) for interval in day.intervals):
         return "complete"
     return "recovered" if recovered > VOLUME_NOISE and is_whole else "missing"
 
 
 def _is_silent(interval: Interval) -> bool:
-    """Whether there was no trade from before the interval until after it; where nobody looked after it, in it."""
-    seen = interval.witness
+    """Whether volume observations show no trade from before to after the interval (in it, if none follows)."""
+    seen = interval.observed
     latest = seen.last if seen.after is None and interval.has_end else seen.after
     return seen.before is not None and latest is not None and latest - seen.before <= VOLUME_NOISE
 
 
 def _streamed_count(day: SymbolDay) -> int:
-    """Trades that were streamed and kept one by one, each once, in the intervals."""
+    """The number of streamed trades stored one by one, each once, in the intervals."""
     inside = {
         piece.cumulative_volume
         for piece in day.pieces
@@ -255,9 +270,87 @@ def _is_within(piece: Piece, interval: Interval) -> bool:
     return interval.from_ns <= piece.received_ns <= interval.to_ns
 
 
-def _span(piece: Piece) -> Span:
+def _span(piece: Piece) -> VolumeSpan:
     return piece.cumulative_volume - piece.volume, piece.cumulative_volume
 
 
-def _hole(gap: GapDetected) -> Span:
+def _span_of_gap(gap: GapDetected) -> VolumeSpan:
     return gap.after_volume, gap.before_volume
+
+
+# --- when a day is due, and which reports are stale ---
+
+SETTLED_AFTER_NS: Final = 5 * NS_PER_MINUTE
+"""After the end of Track B: the last trades and gaps are stored by then."""
+
+AT_LATEST_AFTER_NS: Final = 35 * NS_PER_MINUTE
+"""After the end of Track B: the day is then reconciled with gaps still open. Longer than five attempts at a gap."""
+
+
+GAP_RATE_LIMIT: Final = 0.05
+"""A day's gap rate stays below this. Requirement 004, Production Deployment Checklist: "Gap rate tracking (< 5%)"."""
+
+
+class Closing(msgspec.Struct, frozen=True):
+    """The last outcome of a gap of this symbol."""
+
+    symbol: str
+    closed_ns: int
+
+
+def outdated(
+    reports: Collection[QualityJudged], closings: Iterable[Closing], seconds: Mapping[str, float]
+) -> frozenset[str]:
+    """Symbols whose stored quality report is stale.
+
+    A report is stale if a gap was closed after it, if a gap that it counts as open is closed now (the outcome was on
+    its way into the database), or if the streamed time differs because a slot event arrived late.
+
+    Args:
+        reports: quality reports of the day.
+        closings: of the day's gaps.
+        seconds: each symbol's streamed time; empty while the day is streamed.
+    """
+    closed_ns: dict[str, list[int]] = {}
+    for closing in closings:
+        closed_ns.setdefault(closing.symbol, []).append(closing.closed_ns)
+    judged_seconds = {quality.symbol: quality.seconds for quality in reports}
+    in_other_times = (symbol for symbol, each in seconds.items() if judged_seconds.get(symbol) != each)
+    behind_gaps = (
+        quality.symbol
+        for quality in reports
+        if (ended := closed_ns.get(quality.symbol))
+        and (max(ended) > quality.judged_ns or len(ended) > quality.gaps - quality.gaps_open)
+    )
+    return frozenset((*in_other_times, *behind_gaps))
+
+
+def is_due(stream_ended_ns: int, open_gaps: int, now_ns: int) -> bool:
+    """Whether to reconcile the day now: a delay after the end of its stream, once no gap is open, or at a later
+    deadline.
+    """
+    since_end_ns = now_ns - stream_ended_ns
+    return since_end_ns >= AT_LATEST_AFTER_NS or (since_end_ns >= SETTLED_AFTER_NS and open_gaps == 0)
+
+
+def gap_rate(reports: Iterable[QualityJudged]) -> float | None:
+    """The fraction of the volume traded in the streamed intervals that was not streamed, recovered or not; None without
+    trading.
+    """
+    streamed = missed = 0.0
+    for quality in reports:
+        streamed += quality.streamed_volume
+        missed += quality.recovered_volume + quality.missing_volume
+    return missed / (streamed + missed) if streamed + missed else None
+
+
+def gap_rate_alert(session_date: str, reports: Collection[QualityJudged]) -> str | None:
+    """The alert text for a day with a too high gap rate; None otherwise."""
+    rate = gap_rate(reports)
+    if rate is None or rate < GAP_RATE_LIMIT:
+        return None
+    most = max(reports, key=lambda quality: quality.recovered_volume + quality.missing_volume)
+    return (
+        f"{session_date}: the stream did not bring {rate:.1%} of the volume traded in its symbols, {GAP_RATE_LIMIT:.0%}"
+        f" is the limit (gap rate); most of {most.symbol}; see `observer quality {session_date}`"
+    )

@@ -1,36 +1,32 @@
-"""How a gap is filled: from which source, how urgently, what of the answer belongs to it, and when to give up.
+"""How a gap is filled: source, priority, selection of the matching rows, and the limit of attempts.
 
 Requirement 004, Gap Recovery Policy: under 5 seconds at once, up to 60 seconds queued, longer ones are marked. Minute
-bars stand in for what is too long to be fetched trade by trade. Recovered rows never replace streamed ones.
+bars replace trades for gaps that are too long to fetch trade by trade. Recovered rows never replace streamed ones.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta, timezone
 from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 
 from bus.events import GapDetected, MinuteBarRecovered, RecoverySource, Side, Trade
-from observer.gaps.volumes import VOLUME_NOISE
+from observer.gaps.intervals import VOLUME_NOISE
+from observer.local_time import local_datetime
+from observer.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S
 
 Priority = Literal["high", "medium", "low"]
 
-NS_PER_S: Final = 1_000_000_000
-NS_PER_MINUTE: Final = 60 * NS_PER_S
-NS_PER_DAY: Final = 24 * 60 * NS_PER_MINUTE
-KST: Final = timezone(timedelta(hours=9), "KST")  # Korea has had no daylight saving time since 1988
-
 DAYS_BACK: Final = 7
-"""So many days before today are gaps filled of, and verdicts looked at again; what is open for longer is given up."""
+"""Days before today whose gaps are filled and whose quality reports are rechecked; older open gaps are given up."""
 
 _PRIORITY_RANK: Final[dict[Priority, int]] = {"high": 0, "medium": 1, "low": 2}
 
 
 class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the three ways of recovery part, and how long one is tried.
+    """Thresholds between the three ways of recovery, and the retry limits.
 
-    A long gap in a quiet symbol is a few trades (it reaches from the last trade seen to the next): up to
-    `max_trades_of_long_gap` of them, ten calls, are fetched one by one all the same.
+    A long gap in a quiet symbol is a few trades (it spans from the last trade to the next): up to
+    `max_trades_of_long_gap` trades, ten calls, are still fetched one by one.
     """
 
     at_once_under_seconds: Annotated[float, msgspec.Meta(ge=0)] = 5.0
@@ -42,9 +38,9 @@ class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class RecoveryPlan(msgspec.Struct, frozen=True):
-    """What to ask for to fill `gap`: from `source`, the times in [from_ns, to_ns].
+    """The request that fills `gap`: from `source`, the times in [from_ns, to_ns].
 
-    For time-and-sales these are whole seconds (it tells no more); for minute bars the starts of the first and the last
+    For time-and-sales these are whole seconds (its resolution); for minute bars the starts of the first and the last
     minute that the gap touches.
     """
 
@@ -74,7 +70,7 @@ class TimeAndSalesRow(Protocol):
     def ask(self) -> float | None: ...  # noqa: D102
 
 
-class MinuteRow(Protocol):
+class MinuteBarLike(Protocol):
     """One minute's bar; `Bar` of the providers fits."""
 
     @property
@@ -94,7 +90,7 @@ class MinuteRow(Protocol):
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """The trades that fill a gap, oldest first; `complete` when they lead from one side of it to the other."""
+    """The trades that fill a gap, oldest first; `complete` if they cover it without a break."""
 
     trades: tuple[Trade, ...]
     volume: float
@@ -102,7 +98,7 @@ class Selection(msgspec.Struct, frozen=True):
 
 
 def plan(gap: GapDetected, settings: RecoverySettings) -> RecoveryPlan:
-    """Priority by the gap's duration in market seconds; source by that and by how many trades are missing."""
+    """Priority by the gap's duration in market seconds; source by that and by the number of missing trades."""
     priority = _priority(gap, settings)
     few = gap.missing_trades is not None and gap.missing_trades <= settings.max_trades_of_long_gap
     if priority == "low" and not few:
@@ -113,15 +109,15 @@ def plan(gap: GapDetected, settings: RecoverySettings) -> RecoveryPlan:
 
 
 def in_order(plans: Iterable[RecoveryPlan]) -> list[RecoveryPlan]:
-    """The most urgent first: by priority, then by time of detection, then by the gap's identity."""
+    """The plans by priority, then by time of detection, then by gap id."""
     return sorted(plans, key=_urgency)
 
 
 def select(rows: Iterable[TimeAndSalesRow], gap: GapDetected, received_ns: int) -> Selection:
-    """Of what time-and-sales returned, exactly the trades that the gap misses, each once.
+    """The rows of time-and-sales that the gap misses, each once.
 
-    A trade is named by the day's volume after it, so those with a cumulative volume above `after_volume` and up to
-    `before_volume` are the missing ones. Sides are inferred (see `_sides`). Rows of other symbols are ignored.
+    The day's volume after it identifies a trade, so the missing ones have a cumulative volume above `after_volume` and
+    up to `before_volume`. Sides are inferred (see `_sides`). Rows of other symbols are ignored.
     """
     ordered = _once_each(row for row in rows if row.symbol == gap.symbol)
     trades = tuple(
@@ -132,10 +128,10 @@ def select(rows: Iterable[TimeAndSalesRow], gap: GapDetected, received_ns: int) 
     return Selection(trades, sum(trade.volume for trade in trades), _leads_across(trades, gap))
 
 
-def select_minutes(rows: Iterable[MinuteRow], gap: GapDetected) -> tuple[MinuteBarRecovered, ...]:
-    """The minutes that overlap the gap and in which there was trading, oldest first.
+def select_minutes(rows: Iterable[MinuteBarLike], gap: GapDetected) -> tuple[MinuteBarRecovered, ...]:
+    """The minutes with trading that overlap the gap, oldest first.
 
-    The first and the last of them also hold trades that were streamed, so their volumes do not add up to the gap's.
+    The first and the last of them also include streamed trades, so their volumes do not add up to the gap's.
     """
     first_ns, last_ns = _minutes_of(gap)
     minutes = {row.start_ns: row for row in rows if row.symbol == gap.symbol and row.volume > 0}
@@ -143,21 +139,21 @@ def select_minutes(rows: Iterable[MinuteRow], gap: GapDetected) -> tuple[MinuteB
 
 
 def name_of(row: Trade | MinuteBarRecovered) -> tuple[str, float]:
-    """What names a recovered row within its gap: the day's volume after the trade, or the minute's start."""
+    """The key of a recovered row within its gap: the day's volume after the trade, or the minute's start."""
     return ("trade", row.cumulative_volume) if isinstance(row, Trade) else ("minute", row.minute_start_ns)
 
 
 def retry_after_s(failed_attempts: int, settings: RecoverySettings) -> float:
-    """Market seconds to wait after so many failed attempts: doubling from the first, up to the longest."""
+    """Market seconds to wait after this number of failed attempts: exponential, up to the longest delay."""
     assert failed_attempts >= 1
     return min(settings.first_retry_seconds * 2.0 ** (failed_attempts - 1), settings.longest_retry_seconds)
 
 
 def plan_now(gap: GapDetected, failed_attempts: int, now_ns: int, settings: RecoverySettings) -> RecoveryPlan:
-    """What to ask for next, after so many failed attempts.
+    """The next plan after this number of failed attempts.
 
-    Minute bars when time-and-sales had nothing in all its attempts, and for a day that is over: of earlier days brokers
-    tell no trades (reference/kis-api.md).
+    Uses minute bars if time-and-sales returned nothing in all its attempts, and for past days: brokers have no trades
+    of those.
     """
     first = plan(gap, settings)
     if first.source == "time_and_sales" and (is_past(gap, now_ns) or failed_attempts >= settings.max_attempts):
@@ -171,7 +167,7 @@ def is_past(gap: GapDetected, now_ns: int) -> bool:
 
 
 def is_last_attempt(planned: RecoveryPlan, failed_attempts: int, settings: RecoverySettings) -> bool:
-    """Whether the source is not asked again: it then counts what it has, complete or not."""
+    """Whether this is the source's last attempt: its rows then count, complete or not."""
     return planned.source == "minute_bars" or failed_attempts + 1 >= settings.max_attempts
 
 
@@ -181,16 +177,16 @@ def oldest_filled(now_ns: int) -> str:
 
 
 def too_old(gap: GapDetected, now_ns: int) -> str | None:
-    """What to tell of a gap that nobody was there to fill in time; None while it is filled."""
+    """The reason why a gap is too old to fill; None while it is filled."""
     if gap.session_date >= oldest_filled(now_ns):
         return None
     return f"its day is more than {DAYS_BACK} days ago"
 
 
 def give_up(gap: GapDetected, failed_attempts: int, why: str, settings: RecoverySettings) -> str | None:
-    """What to tell of a gap that is not tried any more; None while it is worth another attempt. `why` the last failed.
+    """The reason to stop trying a gap; None while another attempt is due. `why` is the error of the last one.
 
-    Each source has so many attempts: one that begins with time-and-sales has twice as many.
+    The limit of attempts is per source: a gap that starts with time-and-sales has twice as many.
     """
     sources = 2 if plan(gap, settings).source == "time_and_sales" else 1
     if failed_attempts < sources * settings.max_attempts:
@@ -219,21 +215,22 @@ def _floor(moment_ns: int, unit_ns: int) -> int:
 
 
 def _korean_date(moment_ns: int) -> str:
-    return datetime.fromtimestamp(moment_ns // NS_PER_S, KST).date().isoformat()
+    return local_datetime(moment_ns).date().isoformat()
 
 
 def _once_each(rows: Iterable[TimeAndSalesRow]) -> list[TimeAndSalesRow]:
-    """By cumulative volume, which names a trade within its day; a row that came twice (pages overlap) once."""
+    """The rows by cumulative volume, which identifies a trade within its day; repeated rows (pages overlap) once."""
     named = {row.cumulative_volume: row for row in rows}
     return [named[volume] for volume in sorted(named)]
 
 
 def _sides(rows: Sequence[TimeAndSalesRow]) -> list[Side]:
-    """Who was the aggressor of each trade: time-and-sales does not tell, the streamed side is not available any more.
+    """The aggressor of each trade, inferred: time-and-sales has no side, and the streamed side is not available any
+    more.
 
     At the ask or above it the buyer, at the bid or below it the seller. Between them, or without quotes, the tick rule:
-    above the previous price the buyer, below it the seller, at the same price as the trade before. A trade with nothing
-    to compare it with is "auction": no aggressor can be named.
+    above the previous price the buyer, below it the seller, at the same price as the trade before. A trade without a
+    previous one is "auction": no aggressor is known.
     """
     sides: list[Side] = []
     previous_price: float | None = None
@@ -256,9 +253,9 @@ def _side(row: TimeAndSalesRow, previous_price: float | None, previous_side: Sid
 
 
 def _leads_across(trades: Sequence[Trade], gap: GapDetected) -> bool:
-    """Whether each trade begins where the one before it ended, from one side of the gap to the other.
+    """Whether each trade begins at its predecessor's end, from one side of the gap to the other.
 
-    Stronger than equal sums, in which a missing trade and one told too large could cancel out.
+    Stricter than equal sums, in which a missing trade and one with a too large volume could cancel out.
     """
     volume = gap.after_volume
     for trade in trades:
@@ -286,7 +283,7 @@ def _recovered(row: TimeAndSalesRow, side: Side, gap: GapDetected, received_ns: 
     )
 
 
-def _stand_in(row: MinuteRow, gap: GapDetected) -> MinuteBarRecovered:
+def _stand_in(row: MinuteBarLike, gap: GapDetected) -> MinuteBarRecovered:
     return MinuteBarRecovered(
         provider=gap.provider,
         symbol=gap.symbol,
@@ -299,3 +296,103 @@ def _stand_in(row: MinuteRow, gap: GapDetected) -> MinuteBarRecovered:
         volume=row.volume,
         gap_id=gap.gap_id,
     )
+
+
+# --- the queue: each gap once, by priority ---
+
+DEPTH_MAX: Final = 100
+"""Requirement 004, Recovery Performance Targets: the queue stays shorter than this."""
+
+CROWDED_ABOVE: Final = 80
+"""A too long queue is reported as normal only below this: a length around the limit is reported once."""
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A waiting gap: its number of failures, the last error, and the earliest time of the next attempt.
+
+    `again`: an outcome is stored already, and its recovered rows must not be stored a second time.
+    """
+
+    gap: GapDetected
+    failures: int = 0
+    not_before_ns: int = 0
+    why: str = ""
+    again: bool = False
+
+
+class RecoveryQueue:
+    """The gaps of one process: waiting, under way, or closed."""
+
+    def __init__(self, settings: RecoverySettings) -> None:
+        self._settings = settings
+        self._waiting: dict[str, Attempt] = {}
+        self._under_way: set[str] = set()
+        self._closed: set[str] = set()  # their outcomes may be on their way into the database
+        self._crowded = False
+
+    def __len__(self) -> int:
+        """The number of waiting gaps."""
+        return len(self._waiting)
+
+    def take_up(self, gaps: Iterable[GapDetected]) -> None:
+        """Enqueue gaps that are not known yet: both the feed and the database report a gap."""
+        for gap in gaps:
+            if not self._knows(gap.gap_id):
+                self._waiting[gap.gap_id] = Attempt(gap)
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """The gaps closed here and not forgotten yet."""
+        return frozenset(self._closed)
+
+    def forget(self, gap_ids: Iterable[str]) -> None:
+        """Forget gaps that were closed before the last query for open gaps and are missing in its answer: their
+        outcomes are stored, and no source reports them again.
+        """
+        self._closed.difference_update(gap_ids)
+
+    def _knows(self, gap_id: str) -> bool:
+        return gap_id in self._waiting or gap_id in self._under_way or gap_id in self._closed
+
+    def take_up_again(self, gap: GapDetected, *, is_open: bool) -> bool:
+        """Enqueue a gap for an immediate attempt with its failures reset; `is_open`: no outcome of it is stored.
+
+        Returns False and changes nothing while it is under way or its outcome is on its way into the database.
+        """
+        gap_id = gap.gap_id
+        if gap_id in self._under_way or (is_open and gap_id in self._closed):
+            return False
+        waiting = self._waiting.get(gap_id)
+        self._closed.discard(gap_id)
+        self._waiting[gap_id] = Attempt(gap, again=not is_open or (waiting is not None and waiting.again))
+        return True
+
+    def take(self, now_ns: int) -> Attempt | None:
+        """The most urgent due gap; it is under way until it is put back or closed. None if none is due."""
+        ready = [attempt for attempt in self._waiting.values() if attempt.not_before_ns <= now_ns]
+        if not ready:
+            return None
+        plans = (plan(attempt.gap, self._settings) for attempt in ready)
+        first = in_order(plans)[0].gap.gap_id
+        self._under_way.add(first)
+        return self._waiting.pop(first)
+
+    def put_back(self, attempt: Attempt, why: str, now_ns: int) -> None:
+        """Requeue a failed attempt with a growing delay."""
+        failures = attempt.failures + 1
+        pause_ns = round(retry_after_s(failures, self._settings) * NS_PER_S)
+        self._under_way.remove(attempt.gap.gap_id)
+        self._waiting[attempt.gap.gap_id] = Attempt(attempt.gap, failures, now_ns + pause_ns, why, attempt.again)
+
+    def close(self, attempt: Attempt) -> None:
+        """Mark the gap closed: its outcome was published."""
+        self._under_way.remove(attempt.gap.gap_id)
+        self._closed.add(attempt.gap.gap_id)
+
+    def crowding(self) -> Literal["begins", "ends"] | None:
+        """Whether the queue became too long, or normal again, since the last call."""
+        was_crowded = self._crowded
+        self._crowded = len(self) >= (CROWDED_ABOVE if was_crowded else DEPTH_MAX)
+        if self._crowded == was_crowded:
+            return None
+        return "begins" if self._crowded else "ends"

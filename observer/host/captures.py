@@ -1,4 +1,4 @@
-"""A capture that the running system keeps like one of its processes, from one order of a person to another."""
+"""A capture that runs as a child of the supervisor, between two commands of a person."""
 
 import asyncio
 import sys
@@ -11,14 +11,14 @@ from bus.events import EVENT_TYPES, kind_of
 from observer.config import Settings
 from observer.processes import children_of
 from observer.supervisor.child import Child
-from observer.supervisor.states import State
+from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import ANSWER_WITHIN_S, Supervisor
 
 NAME: Final = "capture"
 _ORDER: Final = 2  # when everything stops: after those that publish, before the writer
-_GRACE_S: Final = 15.0  # a capture that is stopped waits some seconds for what is still on its way to it
-_LOOK_S: Final = 0.02
-_LOOKS: Final = 20  # half of the time in which an order is answered; to start the recorder took some of it
+_GRACE_S: Final = 15.0  # a stopped capture waits some seconds for late events
+_POLL_S: Final = 0.02
+_CHECKS: Final = 20  # half of an order's time limit; the recorder's start used the rest
 _KINDS: Final = tuple(kind_of(event_type) for event_type in EVENT_TYPES)
 
 
@@ -33,14 +33,14 @@ class Capturing:
         self._ending: asyncio.Task[OrderReply] | None = None
 
     def beside(self, settings: Settings) -> Sequence[Child]:
-        """What is to be supervised for these settings, and the capture if there is one."""
+        """The children for these settings, plus the capture if one runs."""
         return [*children_of(settings, self._configuration), *([self._child] if self._child else [])]
 
     async def start(self, request: StartCapture, settings: Settings) -> OrderReply:
         """Record to a new file; Done when the recording has begun."""
         if unknown := sorted(set(request.kinds) - set(_KINDS)):
             return Refused("unknown_kind", f"no such kind: {', '.join(unknown)}; there are {', '.join(_KINDS)}")
-        if self._child is not None and self._state() is State.RUNNING:
+        if self._child is not None and self._state() is ProcessState.RUNNING:
             return Refused("busy", f"{self._out} is being recorded: stop that first")
         if not Path(request.out).is_absolute() or _is_there(request.out):
             return Refused("failed", f"{request.out}: give the absolute path of a file that is not there yet")
@@ -54,12 +54,12 @@ class Capturing:
         return await self._begun()
 
     async def _begun(self) -> OrderReply:
-        """The recorder makes its file when it begins."""
-        for _ in range(_LOOKS):
-            if self._state() is not State.RUNNING or _is_there(self._out):
+        """Wait for the recorder's file, which it creates when it begins."""
+        for _ in range(_CHECKS):
+            if self._state() is not ProcessState.RUNNING or _is_there(self._out):
                 break
-            await asyncio.sleep(_LOOK_S)
-        if self._state() is State.RUNNING:
+            await asyncio.sleep(_POLL_S)
+        if self._state() is ProcessState.RUNNING:
             begun = Done(NAME, f"{self._out} is being recorded")
             return (
                 begun if _is_there(self._out) else UnderWay(f"the recorder of {self._out} starts: ask for the status")
@@ -88,9 +88,9 @@ class Capturing:
             "failed", f"{self._out} is not known to be whole ({how}): the log of {NAME} says how much it misses"
         )
 
-    def _state(self) -> State | None:
+    def _state(self) -> ProcessState | None:
         found = [process.state for process in self._supervisor.status().processes if process.name == NAME]
-        return State(found[0]) if found else None
+        return ProcessState(found[0]) if found else None
 
     def _exit(self) -> str:
         found = [process.exit for process in self._supervisor.status().processes if process.name == NAME]

@@ -1,7 +1,7 @@
-"""What the running system does on a person's order, beyond starting and stopping processes. `Orders.obey` is the table.
+"""Executes a person's orders beyond starting and stopping processes. `HostOrders.obey` is the table.
 
-An order for one process goes to the one that owns the matter (observer.processes) by way of the supervisor, which knows
-nothing of jobs and places; a reload joins the configuration with the table of processes.
+An order goes by way of the supervisor, which knows neither jobs nor slots, to the process that owns the matter
+(observer.processes). A reload joins the configuration with the table of processes.
 """
 
 import asyncio
@@ -28,24 +28,24 @@ from bus.commands import (
 )
 from bus.producer import Producer
 from observer import logs
-from observer.brokers import keys_of
-from observer.cli.capturing import Capturing
+from observer.accounts.clients import keys_of
 from observer.config import Settings, load_settings
 from observer.errors import ConfigError
+from observer.host.captures import Capturing
 from observer.processes import GAPS_OWNER, JOB_OWNERS, SLOTS_OWNER
-from observer.supervisor.states import State
+from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import ANSWER_WITHIN_S, Supervisor
 
 
-class Orders:
-    """Obeys for one system.
+class HostOrders:
+    """Executes orders for one system.
 
     Args:
-        name: of the process that hosts the supervisor; it can be drained and told its log level like any other.
+        name: of the process that hosts the supervisor; it takes `Drain` and `SetLogLevel` like any other.
         supervisor: of the processes.
         configuration: the file that a reload reads.
-        settings: what it said at the start.
-        adopt: told of new settings once a reload has begun with them.
+        settings: its content at the start.
+        adopt: called with new settings once a reload has begun with them.
         producer: the host's own; None before its start and after its end.
     """
 
@@ -67,7 +67,7 @@ class Orders:
         self._capturing = Capturing(supervisor, configuration)
 
     async def obey(self, request: HostRequest) -> Reply:
-        """Answer within a second: with what came of it, or that it is under way."""
+        """Answer within a second: with the result, or `UnderWay`."""
         match request:
             case Reload(dry_run):
                 return await self._reload(dry_run=dry_run)
@@ -89,7 +89,7 @@ class Orders:
     async def _reload(self, *, dry_run: bool) -> Reply:
         try:
             settings = load_settings(self._configuration)
-            keys_of(settings)
+            keys_of(settings.pool)
         except ConfigError as error:
             return Refused("wrong_configuration", str(error))
         if fixed := fixed_changes(self._settings, settings):
@@ -101,7 +101,7 @@ class Orders:
         return reply
 
     async def _order(self, process: str, order: Drain | SetLogLevel) -> OrderReply:
-        """To a process by its name; the host is one like the others, but for the way there."""
+        """Order a process by its name; the host takes it directly."""
         if process != self._name:
             return await self._supervisor.order(process, order)
         if isinstance(order, Drain):
@@ -110,8 +110,10 @@ class Orders:
         return Done(self._name, f"logs from {order.level} on, until it ends")
 
     async def _drain_all(self) -> EachReply:
-        """Whoever runs, all at once."""
-        running = [process.name for process in self._supervisor.status().processes if process.state == State.RUNNING]
+        """Drain all running processes concurrently."""
+        running = [
+            process.name for process in self._supervisor.status().processes if process.state == ProcessState.RUNNING
+        ]
         replies = await asyncio.gather(
             *(self._supervisor.order(name, Drain(name)) for name in running), self._drain_host()
         )
@@ -134,7 +136,7 @@ class Orders:
 
 
 def fixed_changes(old: Settings, new: Settings) -> list[str]:
-    """The names of what differs and is read only once, by the supervisor itself, when everything starts."""
+    """Names of changed settings that the supervisor itself reads only once, at the start."""
     pairs: list[tuple[str, object, object]] = [
         ("[run] runtime", old.run.runtime, new.run.runtime),
         ("[run] data", old.run.data, new.run.data),

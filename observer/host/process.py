@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import os
-import signal
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,18 +13,19 @@ from bus.events import AlertRaised, PhaseChanged, ProcessChanged, Severity
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
-from observer.brokers import keys_of
-from observer.cli.orders import Orders
-from observer.cli.service import Service
+from observer.accounts.clients import keys_of
+from observer.base_settings import endpoints_of
+from observer.calendar.phases import next_change, phase_at
+from observer.calendar.service import TradingDayService
 from observer.clock import Clock
-from observer.config import Settings, endpoints_of
-from observer.processes import CORE_WRITER, children_of
-from observer.schedule.phases import next_change, phase_at
+from observer.config import Settings
+from observer.host.orders import HostOrders
+from observer.host.service import Service
+from observer.processes import CORE_WRITER, PRELOADED, children_of
 from observer.supervisor.limits import Crossing, crossing_text
 from observer.supervisor.notify import ServiceManager
-from observer.supervisor.states import State
+from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import Supervisor
-from observer.today import Today
 
 NAME: Final = "supervisor"
 DRAIN_S: Final = 10.0
@@ -38,7 +38,7 @@ class Host:
         settings: read from `configuration`, which the processes read themselves.
         configuration: the file.
         clock: market time, the same as the processes'.
-        service_manager: told how the system does; None when nobody is to be told.
+        service_manager: receives the system's state; None for no reports.
 
     Raises:
         MissingKeysError: there are no broker keys; nothing was started.
@@ -49,14 +49,14 @@ class Host:
     def __init__(
         self, settings: Settings, configuration: Path, clock: Clock, service_manager: ServiceManager | None = None
     ) -> None:
-        keys_of(settings)
+        keys_of(settings.pool)
         self.endpoints = endpoints_of(settings.run)
         self.stopping = asyncio.Event()
         self._clock = clock
-        self._today = Today(settings, clock)
+        self._today = TradingDayService(Path(settings.run.runtime), settings.schedule, clock)
         self._producer: Producer | None = None
-        self._told_phase = "IDLE"
-        self._following: list[asyncio.Task[None]] = []  # tell what the schedule says; anew when that changes
+        self._logged_phase = "IDLE"
+        self._following: list[asyncio.Task[None]] = []  # tasks that report the schedule; replaced when it changes
         self._supervisor = Supervisor(
             lambda: children_of(settings, configuration),
             runtime_directory=self.endpoints.runtime_directory,
@@ -66,8 +66,9 @@ class Host:
             host_limits=settings.supervision.host,
             disk=Path(settings.run.data),
             orders=self._obey,
+            preload=PRELOADED,
         )
-        self._orders = Orders(
+        self._orders = HostOrders(
             NAME, self._supervisor, configuration, settings, self._adopt, producer=lambda: self._producer
         )
         self._service = Service(service_manager or ServiceManager({}, os.getpid()), self._status_line)
@@ -83,11 +84,11 @@ class Host:
 
     @property
     def started(self) -> asyncio.Event:
-        """Set when every process has said that it is ready, or was given up."""
+        """Set when every process is ready, or was given up."""
         return self._supervisor.started
 
     def status(self) -> StatusReply:
-        """What runs; after `run` how each process ended."""
+        """The status of all processes; after `run` with their exits."""
         return self._supervisor.status()
 
     async def run(self) -> None:
@@ -96,9 +97,9 @@ class Host:
         Raises:
             AlreadyRunningError: another supervisor works in this runtime directory.
         """
-        serving = [asyncio.create_task(tell) for tell in (self._service.run(), self._tell_ready())]
+        serving = [asyncio.create_task(report) for report in (self._service.run(), self._report_ready())]
         try:
-            await self._supervisor.run_until(self.stopping, self._telling())
+            await self._supervisor.run_until(self.stopping, self._reporting())
         finally:
             for task in serving:
                 task.cancel()
@@ -106,12 +107,12 @@ class Host:
 
     def _status_line(self) -> str:
         processes = self.status().processes
-        running = sum(process.state == State.RUNNING.value for process in processes)
+        running = sum(process.state == ProcessState.RUNNING.value for process in processes)
         return f"{self.phase}: {running} of {len(processes)} processes run"
 
     @contextlib.asynccontextmanager
-    async def _telling(self) -> AsyncIterator[None]:
-        """Publish what the supervisor sees; what it does once the end has begun stands in the log alone."""
+    async def _reporting(self) -> AsyncIterator[None]:
+        """Publish the supervisor's changes while the block runs; later ones are only logged."""
         outbox = Outbox(self.endpoints.runtime_directory / "outbox" / NAME, NAME, uuid.uuid4().hex)
         self._producer = producer = Producer(outbox, self.endpoints.ingest)
         delivery = asyncio.create_task(producer.run())
@@ -121,7 +122,7 @@ class Host:
         finally:
             self._service.stopping()
             self._producer = None
-            if self._writer_runs():  # otherwise nobody would take it; the next start sends what is left in the outbox
+            if self._writer_runs():  # without it the next start sends the rest of the outbox
                 await producer.drain(DRAIN_S)
             for task in (delivery, *self._following):
                 task.cancel()
@@ -130,12 +131,12 @@ class Host:
 
     def _writer_runs(self) -> bool:
         processes = self.status().processes
-        return any(each.name == CORE_WRITER and each.state == State.RUNNING.value for each in processes)
+        return any(each.name == CORE_WRITER and each.state == ProcessState.RUNNING.value for each in processes)
 
     def _adopt(self, settings: Settings) -> None:
-        """What a reload changes here; the processes read the file themselves."""
+        """Apply a reload to the host; the processes read the file themselves."""
         logs.set_level(settings.run.log_level)
-        self._today = Today(settings, self._clock)
+        self._today = TradingDayService(Path(settings.run.runtime), settings.schedule, self._clock)
         if self._producer is not None:
             self._follow_schedule(self._producer)
 
@@ -143,24 +144,24 @@ class Host:
         for task in self._following:
             task.cancel()
         self._following = [
-            asyncio.create_task(tell) for tell in (self._tell_phases(producer), self._tell_readiness(producer))
+            asyncio.create_task(report) for report in (self._report_phases(producer), self._report_readiness(producer))
         ]
 
-    async def _tell_ready(self) -> None:
+    async def _report_ready(self) -> None:
         await self._supervisor.started.wait()
         self._service.ready()
 
-    async def _tell_phases(self, producer: Producer) -> None:
+    async def _report_phases(self, producer: Producer) -> None:
         while True:
             plan = await self._today.plan()
             now_ns = self._clock.now_ns()
-            previous, self._told_phase = self._told_phase, phase_at(plan, now_ns)
-            if self._told_phase != previous:
-                producer.publish(PhaseChanged(plan.day.isoformat(), now_ns, previous, self._told_phase))
+            previous, self._logged_phase = self._logged_phase, phase_at(plan, now_ns)
+            if self._logged_phase != previous:
+                producer.publish(PhaseChanged(plan.day.isoformat(), now_ns, previous, self._logged_phase))
             await self._clock.sleep_until(next_change(plan, now_ns))
 
-    async def _tell_readiness(self, producer: Producer) -> None:
-        """The ready signal, ten minutes before the market opens (requirement 004, wake-up schedule)."""
+    async def _report_readiness(self, producer: Producer) -> None:
+        """Raise the readiness alert, ten minutes before the market opens (requirement 004, wake-up schedule)."""
         while True:
             plan = await self._today.plan()
             if plan.trades and self._clock.now_ns() < plan.track_a_start_ns:
@@ -168,39 +169,25 @@ class Host:
                 producer.publish(readiness_alert(self.status().processes, self._clock.now_ns()))
             await self._today.end_of(plan)
 
-    def on_change(self, name: str, previous: State, current: State, pid: int | None, reason: str) -> None:
-        """A process changed its state (`Listener` of the supervisor)."""
+    def on_change(self, name: str, previous: ProcessState, current: ProcessState, pid: int | None, reason: str) -> None:
+        """Publish a process's change of state (the supervisor's listener)."""
         if self._producer is None:
             return
         now_ns = self._clock.now_ns()
         self._producer.publish(ProcessChanged(name, now_ns, previous.value, current.value, pid, reason))
-        if current is State.FATAL:
+        if current is ProcessState.FATAL:
             self._producer.publish(AlertRaised(now_ns, "critical", NAME, f"{name} is given up: {reason}"))
 
     def on_crossing(self, crossing: Crossing) -> None:
-        """The machine has become too small, or is no longer (`Listener` of the supervisor)."""
+        """Raise an alert for a crossing of a host limit (the supervisor's listener)."""
         if self._producer is not None:
             severity: Severity = "warning" if crossing.is_over else "info"
             self._producer.publish(AlertRaised(self._clock.now_ns(), severity, NAME, crossing_text(crossing)))
 
 
 def readiness_alert(processes: Sequence[ProcessStatus], now_ns: int) -> AlertRaised:
-    """Whether everything is there for the market's open: information, or critical with what is missing."""
-    missing = [f"{process.name} is {process.state}" for process in processes if process.state != State.RUNNING]
+    """The readiness alert for the market's open: information, or critical with the missing processes."""
+    missing = [f"{process.name} is {process.state}" for process in processes if process.state != ProcessState.RUNNING]
     if missing:
         return AlertRaised(now_ns, "critical", NAME, f"not ready for the open: {', '.join(missing)}")
     return AlertRaised(now_ns, "info", NAME, f"ready for the open: {len(processes)} processes run")
-
-
-@contextlib.contextmanager
-def stopping_on_signals(stopping: asyncio.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM ask for an orderly stop; a second one is no different, and children have their own grace."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, stopping.set)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

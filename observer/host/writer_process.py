@@ -1,4 +1,4 @@
-"""A core writer by itself, for a command that brings events into a database: the real process, the usual way in."""
+"""A core writer alone, for commands that load events into a database by the usual ingest."""
 
 import asyncio
 import contextlib
@@ -14,10 +14,11 @@ import tomli_w
 
 from bus.endpoints import Address, Endpoints
 from observer.errors import StoreError
+from observer.store.instance import Instance
 
 MODULE: Final = "workers.core_writer"
 LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
-GRACE_S: Final = 20.0  # what it has taken it commits; more than one commit is never under way
+GRACE_S: Final = 20.0  # enough for the one commit that may be under way
 
 
 class WriterProcess(msgspec.Struct, frozen=True):
@@ -28,15 +29,15 @@ class WriterProcess(msgspec.Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def writer_of(url: str) -> AsyncIterator[WriterProcess]:
-    """A writer of this database while the block runs; it makes the database if there is none.
+async def writer_of(url: str, instance: Instance) -> AsyncIterator[WriterProcess]:
+    """A writer of this database for its instance while the block runs; it makes the database if there is none.
 
     It lives in a folder of its own and dies with this process, however that dies.
     """
     with tempfile.TemporaryDirectory(prefix="obs") as name, _lifeline() as descriptor:
         folder = Path(name)
         endpoints = Endpoints(folder / "run")
-        process = await _start(folder, url, descriptor)
+        process = await _start(folder, url, instance, descriptor)
         ended = asyncio.create_task(_end_of(process, folder / "log"))
         try:
             yield WriterProcess(endpoints.ingest, ended)
@@ -56,9 +57,10 @@ def _lifeline() -> Iterator[int]:
         os.close(writing)
 
 
-async def _start(folder: Path, url: str, lifeline: int) -> asyncio.subprocess.Process:
+async def _start(folder: Path, url: str, instance: Instance, lifeline: int) -> asyncio.subprocess.Process:
     configuration = folder / "observer.toml"
-    document = {"run": {"data": str(folder), "runtime": str(folder / "run")}, "store": {"url": url}}
+    run = {"data": str(folder), "runtime": str(folder / "run")}
+    document = {"run": run, "store": {"url": url}, "instance": msgspec.to_builtins(instance)}
     configuration.touch(mode=0o600)  # a URL may hold a password
     configuration.write_text(tomli_w.dumps(document))
     with (folder / "log").open("wb") as log:

@@ -1,8 +1,8 @@
-"""What differs between the listings we know and those a master file states, and whether a person must approve it.
+"""Compares stored listings with those of a master file, and decides whether the changes need an approval.
 
-Everything here is about one exchange: comparing one exchange's file with the listings of a whole region would remove
-those of the others (design.md 6.2). Sizes and times of a file decide about its download only; whether something
-changed is said by the content.
+Every function handles one exchange: a comparison of one exchange's file with a whole region's listings would remove
+those of the other exchanges (design.md 6.2). Sizes and times of a file decide about its download only; the content
+decides whether something changed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,13 +13,12 @@ import msgspec
 
 from bus.events import ListingChange, Severity
 from observer.errors import DataFileError
-from observer.reference.exchanges import EXCHANGES
-from observer.reference.listings import VALUES, Listing
+from observer.listings.model import EXCHANGES, VALUES, Listing
+from observer.units import S_PER_DAY
 
-# What we know of one exchange: symbol -> (the listing as last seen, whether it was in the last file).
+# The stored listings of one exchange: symbol -> (its last listing, whether the last file had it).
 KnownListings = Mapping[str, tuple[Listing, bool]]
 
-_SECONDS_PER_DAY: Final = 86_400
 _NOTABLE_PERCENT: Final = 0.1
 _COMPARED: Final = tuple(field for field in Listing.__struct_fields__ if field not in {"exchange", "symbol", *VALUES})
 
@@ -29,9 +28,9 @@ TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]
 
 
 class ReferenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which exchanges' master files are kept, and from which size on a change is not believed without a person
-    (requirement 000, 6.2, 8.3 and A.2). On the day of the week (sunday ...) and at the Korean local time of the weekly
-    refresh all files are downloaded whether or not they differ. What fails is tried so often, with doubling pauses.
+    """Which exchanges' master files are kept, and the thresholds above which a change needs an approval (requirement
+    000, 6.2, 8.3 and A.2). On the day of the week (sunday ...) and at the Korean local time of the weekly refresh, all
+    files are downloaded, changed or not. A failed attempt is repeated up to the maximum, with doubling pauses.
 
     Raises:
         ValueError: an exchange is not known or named twice, or the refresh's time is none; names the key.
@@ -57,26 +56,26 @@ class ReferenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class Stamp(Protocol):
-    """What a server or a directory tells of a file without its content; `FileStamp` of the providers fits."""
+    """A remote file's metadata without its content; `FileStamp` of the providers fits."""
 
     @property
     def size_bytes(self) -> int | None:
-        """Length; None when it was not told."""
+        """Length; None when it was not reported."""
         ...
 
     @property
     def last_modified(self) -> str:
-        """The server's text; empty when it was not told."""
+        """The server's text; empty when it was not reported."""
         ...
 
     @property
     def etag(self) -> str:
-        """The server's text; empty when it was not told."""
+        """The server's text; empty when it was not reported."""
         ...
 
 
 class FileDecision(msgspec.Struct, frozen=True):
-    """What to do about a remote file, and how loudly to say so."""
+    """The decision about a remote file, and its severity."""
 
     action: Literal["download", "skip", "refuse"]
     reason: str
@@ -84,7 +83,7 @@ class FileDecision(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One listing that differs: its state afterwards, and which fields of a known one differ from those `before`."""
+    """One changed listing: its state afterwards, and the changed fields of a known one `before` the change."""
 
     kind: ListingChange
     listing: Listing
@@ -92,34 +91,34 @@ class Change(msgspec.Struct, frozen=True):
     before: Listing | None = None
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """Whether the changes are to be applied. Held ones wait for a person; nothing of them is applied meanwhile, and
-    nothing ever of a file that failed.
+class ListingOutcome(msgspec.Struct, frozen=True):
+    """Whether the changes are applied. Changes pending approval are not applied before it; a failed file is never
+    applied.
     """
 
-    decision: Literal["updated", "held", "unchanged", "failed"]
+    decision: Literal["updated", "pending", "unchanged", "failed"]
     reason: str
     severity: Severity
 
 
-_THE_SAME: Final = Verdict("unchanged", "the same listings", "info")
+_THE_SAME: Final = ListingOutcome("unchanged", "the same listings", "info")
 
 
 def decide_download(
     local: Stamp | None, remote: Stamp, settings: ReferenceSettings, *, age_s: float = 0.0
 ) -> FileDecision:
-    """Whether to download, from the stamp of the copy we have (None: no copy) and the server's.
+    """Whether to download, from the stamps of the local copy (None: no copy) and of the server.
 
     Any difference means download; equal stamps mean skip until the copy, downloaded `age_s` market seconds ago, is due
     for its refresh. Equal sizes alone prove nothing (design.md 6.1): two real files of one length differed by 60
-    listings. A server that tells nothing is asked for the file.
+    listings. Without any server metadata the file is downloaded.
     """
     if remote.size_bytes == 0:
         return FileDecision("refuse", "the server offers an empty file", "critical")
     if local is None:
         return FileDecision("download", "no local file", "info")
-    if _tells_something(remote) and _same(local, remote):
-        if age_s < settings.refresh_after_days * _SECONDS_PER_DAY:
+    if _is_informative(remote) and _same(local, remote):
+        if age_s < settings.refresh_after_days * S_PER_DAY:
             return FileDecision("skip", "length, modification time and tag are as they were", "info")
         return FileDecision("download", f"the copy is {settings.refresh_after_days:g} days old", "info")
     return _changed_file(local.size_bytes, remote.size_bytes, settings)
@@ -131,7 +130,7 @@ def difference(known: KnownListings, stated: Sequence[Listing]) -> tuple[Change,
     A known listing that is not in the file is removed once: those already inactive are not removed again, and one
     that returns is relisted, whatever else changed.
 
-    Values of the day (`observer.reference.listings.VALUES`) are no difference.
+    Values of the day (`observer.listings.model.VALUES`) are no difference.
 
     Raises:
         DataFileError: the file states a symbol twice, or listings of several exchanges.
@@ -146,13 +145,13 @@ def difference(known: KnownListings, stated: Sequence[Listing]) -> tuple[Change,
 
 
 def revalued(known: KnownListings, stated: Sequence[Listing]) -> tuple[Listing, ...]:
-    """The listings, as they are stated, of which nothing but the values of the day differs from what is known."""
+    """The listings whose values of the day alone differ from the stored ones."""
     return tuple(
         listing for listing in stated if (before := known.get(listing.symbol)) and _only_values_differ(before, listing)
     )
 
 
-def verdict(
+def outcome(
     changes: Iterable[Change],
     settings: ReferenceSettings,
     *,
@@ -160,34 +159,34 @@ def verdict(
     old_size_bytes: int | None,
     new_size_bytes: int,
     approved: bool = False,
-) -> Verdict:
-    """Whether a person must approve the changes of one exchange (requirement 000, 8.3; design.md 6.4).
+) -> ListingOutcome:
+    """Whether the changes of one exchange need an approval (requirement 000, 8.3; design.md 6.4).
 
-    Many new listings are only normal the first time, when every listing is new. What a person `approved` is applied.
-    A file that grew much, or shrank and did lose listings, is applied with a warning (A.1: "download and verify"); less
-    than a thousandth is no change of size (A.2): some listings come and go every day.
+    Many new listings are only normal the first time, when every listing is new. `approved` changes are applied. A file
+    that grew much, or shrank and did lose listings, is applied with a warning (A.1: "download and verify"); less than a
+    thousandth is no change of size (A.2): some listings come and go every day.
     """
     changes = tuple(changes)
     if approved:
-        return Verdict("updated", f"{_counted(changes)}, approved", "info")
+        return ListingOutcome("updated", f"{_counted(changes)}, approved", "info")
     removed = sum(change.kind == "removed" for change in changes)
     new = sum(change.kind == "new" for change in changes)
     growth_percent = _growth_percent(old_size_bytes, new_size_bytes)
     shrink_percent = -growth_percent
     if removed > settings.max_removed:
-        return Verdict("held", f"{removed:,} listings removed, over {settings.max_removed}", "critical")
+        return ListingOutcome("pending", f"{removed:,} listings removed, over {settings.max_removed}", "critical")
     if shrink_percent > settings.max_shrink_percent:
         reason = f"the file is {shrink_percent:.1f} % smaller, over {settings.max_shrink_percent:g} %"
-        return Verdict("held", reason, "critical")
+        return ListingOutcome("pending", reason, "critical")
     if new > settings.max_new and not first_time:
-        return Verdict("held", f"{new:,} new listings, over {settings.max_new}", "warning")
-    answer = Verdict("updated", _counted(changes), "info") if changes else _THE_SAME
+        return ListingOutcome("pending", f"{new:,} new listings, over {settings.max_new}", "warning")
+    answer = ListingOutcome("updated", _counted(changes), "info") if changes else _THE_SAME
     if growth_percent > settings.growth_warning_percent:
-        return Verdict(answer.decision, f"{answer.reason}; the file grew by {growth_percent:.1f} %", "warning")
+        return ListingOutcome(answer.decision, f"{answer.reason}; the file grew by {growth_percent:.1f} %", "warning")
     if shrink_percent >= _NOTABLE_PERCENT and removed:
         listings = f"{removed} listing{'s' if removed != 1 else ''}"
         reason = f"{answer.reason}; {listings} removed, and the file is {shrink_percent:.2f} % smaller"
-        return Verdict(answer.decision, reason, "warning")
+        return ListingOutcome(answer.decision, reason, "warning")
     return answer
 
 
@@ -196,7 +195,7 @@ def _counted(changes: Sequence[Change]) -> str:
 
 
 def _changed_file(old_bytes: int | None, new_bytes: int | None, settings: ReferenceSettings) -> FileDecision:
-    """The download of a file that differs; how much its size changed only sets how loudly it is announced."""
+    """The outcome for a changed file's download; the change of its size only sets the severity."""
     growth_percent = _growth_percent(old_bytes, new_bytes)
     if growth_percent > settings.growth_warning_percent:
         return FileDecision("download", f"the file grew by {growth_percent:.1f} %", "warning")
@@ -208,13 +207,13 @@ def _changed_file(old_bytes: int | None, new_bytes: int | None, settings: Refere
 
 
 def _growth_percent(old_bytes: int | None, new_bytes: int | None) -> float:
-    """Growth in percent of the old size; 0 where one of the sizes is not known."""
+    """Growth in percent of the old size; 0 where either size is unknown."""
     if not old_bytes or new_bytes is None:
         return 0.0
     return (new_bytes - old_bytes) / old_bytes * 100
 
 
-def _tells_something(stamp: Stamp) -> bool:
+def _is_informative(stamp: Stamp) -> bool:
     return stamp.size_bytes is not None or bool(stamp.last_modified) or bool(stamp.etag)
 
 
@@ -242,7 +241,7 @@ def _only_values_differ(before: tuple[Listing, bool], stated: Listing) -> bool:
 
 
 def _change(known: tuple[Listing, bool] | None, stated: Listing | None) -> Change | None:
-    """How one symbol differs; None when it does not."""
+    """The change of one symbol; None when it has none."""
     if known is None:
         return None if stated is None else Change("new", stated)
     listing, active = known

@@ -1,51 +1,32 @@
-"""What comes of a master file that was read: the facts to publish, decided from its records and what was known."""
+"""Turns a parsed master file into the facts to publish, from its records and the stored listings."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from bus.events import AlertRaised, Event, InputQuarantined, ListingChanged, ListingValued, MasterFileChecked
-from observer.reference.changes import (
+from observer.listings.diff import (
     Change,
     KnownListings,
+    ListingOutcome,
     ReferenceSettings,
-    Verdict,
     difference,
+    outcome,
     revalued,
-    verdict,
 )
-from observer.reference.listings import Listing
+from observer.listings.model import Listing, UnreadableLine
 
-_KOREAN_SYMBOL_BYTES: Final = 9  # 단축코드, the first field (kis-api.md, master files)
-BAD_LINES_MAX: Final = 0.005  # more unreadable records than this share, and the file is not believed
+_KOREAN_SYMBOL_BYTES: Final = 9  # 단축코드, the first field of a record
+BAD_LINES_MAX: Final = 0.005  # share of unreadable records above which the file is rejected
 
 _SOURCE: Final = "master-file"
 
 
-class UnreadableLine(Protocol):
-    """A line that is no record; `BadLine` of the providers fits."""
-
-    @property
-    def number(self) -> int:
-        """From 1."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why."""
-        ...
-
-    @property
-    def content(self) -> bytes:
-        """As it came."""
-        ...
-
-
 class MasterFile(msgspec.Struct, frozen=True):
-    """One exchange's file, read: its records, what could not be read of it, size and digest of its content, and when.
+    """One exchange's parsed file: its records, its unreadable lines, size and digest of its content, and the times.
 
-    `run` names the look at it; the spans are machine seconds.
+    `run` names the check that found it; the spans are machine seconds.
     """
 
     provider: str
@@ -61,9 +42,9 @@ class MasterFile(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """The verdict on a file, what would change in the listings if it is applied, and in the values of the day."""
+    """The outcome of a file, its changes of listings if it is applied, and its values of the day."""
 
-    verdict: Verdict
+    outcome: ListingOutcome
     changes: Sequence[Change]
     values: Sequence[Listing]
 
@@ -75,14 +56,14 @@ def take_in(
     *,
     old_size_bytes: int | None,
     approved: bool = False,
-) -> tuple[Verdict, Sequence[Event]]:
-    """The verdict on the file, and everything to publish of it, to be stored in one transaction.
+) -> tuple[ListingOutcome, Sequence[Event]]:
+    """Return the file's outcome and all its events, to be stored in one transaction.
 
     Raises:
         DataFileError: as for `judge`.
     """
     judged = judge(file, known, settings, old_size_bytes=old_size_bytes, approved=approved)
-    return judged.verdict, events_of(file, judged)
+    return judged.outcome, events_of(file, judged)
 
 
 def judge(
@@ -93,19 +74,19 @@ def judge(
     old_size_bytes: int | None,
     approved: bool = False,
 ) -> Judged:
-    """The verdict on the file, and how its listings differ from what is known.
+    """Return the file's outcome and the differences of its listings from the stored ones.
 
-    `old_size_bytes` is the size of the content of the version before, None for the first. A file of which too much is
-    unreadable, or that has no record at all, fails: not even a person can approve it. A listing that an unreadable
-    line names is not removed: it is there, only not legible.
+    `old_size_bytes` is the size of the previous version's content, None for the first. A file without any record, or
+    with too many unreadable ones, fails: no approval can apply it. A listing named by an unreadable line is not
+    removed.
 
     Raises:
         DataFileError: the file contradicts itself (a symbol twice, several exchanges).
     """
     if len(file.bad_lines) > BAD_LINES_MAX * (len(file.bad_lines) + len(file.listings)):
-        return Judged(Verdict("failed", f"{len(file.bad_lines)} records cannot be read", "critical"), (), ())
+        return Judged(ListingOutcome("failed", f"{len(file.bad_lines)} records cannot be read", "critical"), (), ())
     if not file.listings:
-        return Judged(Verdict("failed", "no records", "critical"), (), ())
+        return Judged(ListingOutcome("failed", "no records", "critical"), (), ())
     named = {symbol for line in file.bad_lines for symbol in _may_name(line.content)}
     changes = tuple(
         change
@@ -113,7 +94,7 @@ def judge(
         if change.kind != "removed" or change.listing.symbol not in named
     )
     values = revalued(known, file.listings)
-    answer = verdict(
+    answer = outcome(
         changes,
         settings,
         first_time=not known,
@@ -125,18 +106,18 @@ def judge(
 
 
 def _may_name(line: bytes) -> Iterable[str]:
-    """What may be the symbol of a line that cannot be read: abroad any of its fields, in Korea what it begins with. Not
-    the words of a name: GOLD is a symbol, too.
+    """The possible symbols of an unreadable line: any of its fields abroad, its first characters in Korea. Words of a
+    name do not count: GOLD is a symbol, too.
     """
     fields = line.split(b"\t") if b"\t" in line else [line[:_KOREAN_SYMBOL_BYTES]]
     return (field.decode("ascii", "replace").strip() for field in fields)
 
 
 def events_of(file: MasterFile, judged: Judged) -> Sequence[Event]:
-    """What to publish of the file. Only an `updated` one changes listings, a held one waits for a person; the values of
-    the day count where the listings are what they were, too.
+    """The file's events. Only an `updated` file changes listings, a held one is pending approval; values of the day are
+    published for unchanged listings, too.
     """
-    answer = judged.verdict
+    answer = judged.outcome
     changes = judged.changes if answer.decision == "updated" else ()
     values = judged.values if answer.decision in ("updated", "unchanged") else ()
     events: list[Event] = [_checked(file, judged)]
@@ -147,27 +128,27 @@ def events_of(file: MasterFile, judged: Judged) -> Sequence[Event]:
     return events
 
 
-def untouched(provider: str, exchange: str, checked_ns: int, answer: Verdict, run: str = "") -> Sequence[Event]:
-    """The fact that a file was looked at and not taken in, and an alert where that is not as it should be."""
+def untouched(provider: str, exchange: str, checked_ns: int, answer: ListingOutcome, run: str = "") -> Sequence[Event]:
+    """The fact of a check without an applied file, and an alert if the outcome is abnormal."""
     file = MasterFile(provider, exchange, (), (), 0, "", checked_ns, run)
     return [_checked(file, Judged(answer, (), ())), *_alerts(file, answer)]
 
 
-def _alerts(file: MasterFile, answer: Verdict) -> Sequence[AlertRaised]:
+def _alerts(file: MasterFile, answer: ListingOutcome) -> Sequence[AlertRaised]:
     if answer.severity == "info":
         return []
     return [AlertRaised(file.read_ns, answer.severity, _SOURCE, f"{file.exchange}: {answer.reason}")]
 
 
 def _checked(file: MasterFile, judged: Judged) -> MasterFileChecked:
-    """Of a held file the counts are of what would change."""
+    """The counts of a held file are those of its pending changes."""
     kinds = [change.kind for change in judged.changes]
-    answer = judged.verdict
+    answer = judged.outcome
     return MasterFileChecked(
         provider=file.provider,
         exchange=file.exchange,
         checked_ns=file.read_ns,
-        verdict=answer.decision,
+        outcome=answer.decision,
         reason=answer.reason,
         size_bytes=file.size_bytes,
         sha256=file.sha256,
@@ -197,7 +178,7 @@ def _listing_changed(file: MasterFile, change: Change) -> ListingChanged:
 
 
 def _previous(change: Change) -> str:
-    """What the changed fields were before, as a JSON object; empty where nothing was."""
+    """The changed fields' previous values as a JSON object; empty without any."""
     if change.before is None:
         return ""
     return msgspec.json.encode({name: getattr(change.before, name) for name in change.fields}).decode()
@@ -210,7 +191,7 @@ def _listing_valued(file: MasterFile, listing: Listing) -> ListingValued:
         listing.symbol,
         file.read_ns,
         listing.base_price,
-        listing.market_cap_krw,
+        listing.market_cap,
     )
 
 

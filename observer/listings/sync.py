@@ -1,8 +1,8 @@
-"""A look at an exchange's master file and all that comes of it: what is published, and what is kept on the disk.
+"""Checks an exchange's master file, publishes its changes, and keeps the file on the disk.
 
-First everything is published as one batch, then the file is put in force: a process that is killed between the two
-finds the file differing at its next look, and nothing in it that is new. So the database is before or after, and so is
-the file, and the next look makes both the same.
+All events are published as one batch, then the file is put in force. A process killed between the two finds the file
+differing at its next check, without new content. So the database and the file each are in the old state or the new one,
+and the next check brings both to the same.
 """
 
 import asyncio
@@ -16,56 +16,57 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from bus.events import Event, MasterFileApproved
-from observer.clock import NS_PER_S, Clock, kst_datetime
+from observer.clock import Clock
 from observer.errors import DataFileError, ProviderError
-from observer.masters.local import NO_STAMP, Held, LocalCopy, LocalFiles
-from observer.providers.interfaces import FileStamp, MasterFileSource, Progress
-from observer.providers.kis.listings import parse_listings
-from observer.reference.changes import (
+from observer.listings.diff import (
     Change,
     FileDecision,
     KnownListings,
+    ListingOutcome,
     ReferenceSettings,
-    Verdict,
     decide_download,
 )
-from observer.reference.intake import Judged, MasterFile, events_of, judge, untouched
-from observer.reference.listings import Listing
+from observer.listings.files import NO_STAMP, LocalCopy, LocalFiles, PendingApproval
+from observer.listings.intake import Judged, MasterFile, events_of, judge, untouched
+from observer.listings.model import Listing
+from observer.local_time import local_datetime
+from observer.providers.broker import Broker, FileStamp, MasterFileSource, Progress
+from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
 
-FORCE: Final = "force"  # among the arguments of an order: download even what did not change
+FORCE: Final = "force"  # argument of an order: download unchanged files, too
 
 _FIRST_PAUSE_S: Final = 1.0  # market seconds; twice as long before each further attempt
 Result = TypeVar("Result")
 
 
 class ListingsReader(Protocol):
-    """What is known of an exchange; `StoreReader` fits."""
+    """Reads an exchange's stored listings; `StoreReader` fits."""
 
     def active_listings(self, exchange: str) -> dict[str, Listing]:
-        """What is listed, by symbol."""
+        """The listed securities by symbol."""
         ...
 
     def inactive_listings(self, exchange: str) -> dict[str, Listing]:
-        """What was listed once."""
+        """The removed listings."""
         ...
 
 
-class Publisher(Protocol):
-    """Where facts go; `Producer` of the bus fits."""
+class ListingPublisher(Protocol):
+    """Publishes facts; `Producer` of the bus fits."""
 
     def publish_together(self, events: Sequence[Event]) -> None:
-        """All in one transaction, or nothing."""
+        """Publish the events so that they are stored in one transaction."""
         ...
 
 
 class Examined(msgspec.Struct, frozen=True):
-    """What one look found; `version` is the downloaded file until it is kept, None where nothing was downloaded."""
+    """The result of one check; `version` is the downloaded file until it is kept, None without a download."""
 
     exchange: str
     run: str
-    verdict: Verdict
+    outcome: ListingOutcome
     decision: FileDecision | None
     file: MasterFile | None = None
     judged: Judged | None = None
@@ -74,20 +75,20 @@ class Examined(msgspec.Struct, frozen=True):
 
     @property
     def changes(self) -> Sequence[Change]:
-        """What would change, or has."""
+        """The pending or applied changes."""
         return self.judged.changes if self.judged else ()
 
 
 class MasterFiles:
-    """Looks at exchanges' master files, downloads what differs, publishes what changed in them.
+    """Checks exchanges' master files, downloads changed ones, publishes their changes.
 
     Args:
-        provider: whose files they are.
-        files: where they come from.
-        local: where they are kept.
-        reader: what is known of the listings.
-        publisher: where the facts go.
-        settled: waits until all that was published is in the database.
+        broker: names the provider, and parses the files.
+        files: downloads the files.
+        local: the local files.
+        reader: reads the stored listings.
+        publisher: publishes the facts.
+        settled: returns when all published facts are in the database.
         clock: market time.
         settings: thresholds and attempts.
     """
@@ -95,16 +96,16 @@ class MasterFiles:
     def __init__(
         self,
         *,
-        provider: str,
+        broker: Broker,
         files: MasterFileSource,
         local: LocalFiles,
         reader: ListingsReader,
-        publisher: Publisher,
+        publisher: ListingPublisher,
         settled: Callable[[], Awaitable[None]],
         clock: Clock,
         settings: ReferenceSettings,
     ) -> None:
-        self._provider = provider
+        self._broker = broker
         self._files = files
         self._local = local
         self._reader = reader
@@ -112,7 +113,7 @@ class MasterFiles:
         self._settled = settled
         self._clock = clock
         self._settings = settings
-        self._failing: set[str] = set()  # exchanges whose last look failed: that is known
+        self._failing: set[str] = set()  # exchanges whose last check failed and is published
 
     async def check_all(
         self,
@@ -122,19 +123,19 @@ class MasterFiles:
         since_ns: int = 0,
         progress: Callable[[str], Progress] | None = None,
     ) -> Sequence[Examined]:
-        """Check those of the exchanges that were not checked since then, all at once. Without a time a person asks, who
-        is told of every failure. `progress` gives what hears of an exchange's download.
+        """Check concurrently the exchanges without a check since the given time. Without a time an operator asks, and
+        every failure raises an alert. `progress` returns the progress callback of an exchange's download.
         """
         if not since_ns:
             self._failing.difference_update(exchanges)
         due = [name for name in exchanges if not since_ns or self._checked_ns(name) < since_ns]
-        heard = {exchange: progress(exchange) if progress else None for exchange in due}
-        return await asyncio.gather(*(self.check(name, force=force, progress=heard[name]) for name in due))
+        received = {exchange: progress(exchange) if progress else None for exchange in due}
+        return await asyncio.gather(*(self.check(name, force=force, progress=received[name]) for name in due))
 
     async def check(self, exchange: str, *, force: bool = False, progress: Progress | None = None) -> Examined:
-        """Look at one exchange's file; all that comes of it is published as one batch. `force`: download it whether or
-        not it differs. A failure is a verdict, published like any other; but of several in a row only the first is an
-        alert, with what could not be read.
+        """Check one exchange's file and publish the result as one batch; `force` downloads an unchanged file, too. A
+        failure is an outcome, published like any other; only the first of several in a row raises an alert, with the
+        unreadable lines.
         """
         self._local.tidy(exchange)
         try:
@@ -142,7 +143,7 @@ class MasterFiles:
         except DataFileError as error:  # the host may have what no backup has
             logger.warning("%s: %s", exchange, error)
         found = await self.examine(exchange, force=force, progress=progress)
-        answer = found.verdict
+        answer = found.outcome
         logger.info("%s: %s (%s)", exchange, answer.decision, answer.reason)
         is_known = answer.decision == "failed" and exchange in self._failing
         (self._failing.add if answer.decision == "failed" else self._failing.discard)(exchange)
@@ -151,15 +152,15 @@ class MasterFiles:
             self._put_away(found)
             return found
         checked_ns = self._clock.now_ns()
-        told = msgspec.structs.replace(answer, severity="info") if is_known else answer
-        self._publisher.publish_together(untouched(self._provider, exchange, checked_ns, told, found.run))
+        reported = msgspec.structs.replace(answer, severity="info") if is_known else answer
+        self._publisher.publish_together(untouched(self._broker.name, exchange, checked_ns, reported, found.run))
         if found.copy is not None and answer.decision == "unchanged":
             self._local.note(exchange, msgspec.structs.replace(found.copy, checked_ns=checked_ns))
         _throw_away(found)
         return found
 
     async def examine(self, exchange: str, *, force: bool = False, progress: Progress | None = None) -> Examined:
-        """Look and judge, but publish and keep nothing; what was downloaded is where `version` says."""
+        """Check without publishing or keeping anything; `version` of the result is the path of the download."""
         now_ns = self._clock.now_ns()
         run = run_name(exchange, now_ns)
         known = await self._known(exchange)
@@ -169,32 +170,32 @@ class MasterFiles:
             age_s = 0.0 if copy is None else (now_ns - copy.downloaded_ns) / NS_PER_S
             decision = decide_download(copy.stamp if copy else None, remote, self._settings, age_s=age_s)
             if decision.action == "refuse":
-                return Examined(exchange, run, Verdict("failed", decision.reason, decision.severity), decision)
+                return Examined(exchange, run, ListingOutcome("failed", decision.reason, decision.severity), decision)
             if decision.action == "skip" and not force:
-                answer = Verdict("unchanged", decision.reason, decision.severity)
+                answer = ListingOutcome("unchanged", decision.reason, decision.severity)
                 return Examined(exchange, run, answer, decision, copy=copy)
             return await self._download(exchange, run, known, copy, decision, progress)
         except (ProviderError, DataFileError) as error:
-            return Examined(exchange, run, Verdict("failed", str(error), "critical"), None)
+            return Examined(exchange, run, ListingOutcome("failed", str(error), "critical"), None)
 
     async def approve(self, run: str, exchanges: Sequence[str]) -> Examined:
-        """Apply what a held run would change, by a person's word.
+        """Apply the pending changes of a held run, by an operator's approval.
 
         Raises:
-            DataFileError: no such run waits.
+            DataFileError: no such run is pending.
         """
         for exchange in exchanges:
-            held = self._local.held(exchange)
-            if held is not None and held.run == run:
-                return await self._approve(exchange, held)
-        waiting = [held.run for exchange in exchanges if (held := self._local.held(exchange))]
+            pending = self._local.pending(exchange)
+            if pending is not None and pending.run == run:
+                return await self._approve(exchange, pending)
+        waiting = [pending.run for exchange in exchanges if (pending := self._local.pending(exchange))]
         raise DataFileError(f"no run {run} waits for approval; {_those(waiting)}")
 
     async def restore(self, exchange: str) -> Examined:
-        """Put the newest readable backup in force and take it in, judged as any version is.
+        """Put the newest readable backup in force and judge and publish it as any version.
 
         Raises:
-            DataFileError: there is none.
+            DataFileError: there is no such backup.
         """
         now_ns = self._clock.now_ns()
         backup, content = self._readable_backup(exchange)
@@ -206,19 +207,19 @@ class MasterFiles:
         assert found.file is not None
         assert found.judged is not None
         self._publisher.publish_together(events_of(found.file, found.judged))
-        if found.verdict.decision == "held":
+        if found.outcome.decision == "pending":
             self._local.put_back(exchange, content, now_ns)
         self._put_away(found)
         logger.warning("%s: %s is in force again", exchange, backup.name)
         return found
 
-    async def _approve(self, exchange: str, held: Held) -> Examined:
-        path = self._local.held_path(exchange)
+    async def _approve(self, exchange: str, pending: PendingApproval) -> Examined:
+        path = self._local.pending_path(exchange)
         known = await self._known(exchange)
-        found = await self._judge(exchange, held.run, path, held.copy.stamp, known, None, 0.0, approved=True)
+        found = await self._judge(exchange, pending.run, path, pending.copy.stamp, known, None, 0.0, approved=True)
         assert found.file is not None
         assert found.judged is not None
-        approved = MasterFileApproved(self._provider, exchange, held.run, found.file.read_ns)
+        approved = MasterFileApproved(self._broker.name, exchange, pending.run, found.file.read_ns)
         self._publisher.publish_together([approved, *events_of(found.file, found.judged)])
         self._put_away(found)
         return found
@@ -257,80 +258,82 @@ class MasterFiles:
         def read() -> tuple[MasterFile, Judged]:
             content = version.read_bytes()
             began_s = time.perf_counter()
-            listings, bad_lines = parse_listings(exchange, content)
+            listings, bad_lines = self._broker.listings(exchange, content)
             parse_s = time.perf_counter() - began_s
             digest = hashlib.sha256(content).hexdigest()
             file = MasterFile(
-                *(self._provider, exchange, listings, bad_lines, len(content), digest, now_ns, run),
+                *(self._broker.name, exchange, listings, bad_lines, len(content), digest, now_ns, run),
                 *(download_s, parse_s),
             )
             return file, judge(file, known, self._settings, old_size_bytes=old_size_bytes, approved=approved)
 
         file, judged = await asyncio.to_thread(read)
         copy = LocalCopy(stamp, now_ns, now_ns, file.sha256)
-        return Examined(exchange, run, judged.verdict, None, file, judged, version, copy)
+        return Examined(exchange, run, judged.outcome, None, file, judged, version, copy)
 
     def _checked_ns(self, exchange: str) -> int:
-        """When the host's file was last looked at with success; 0: never."""
-        held = self._local.held(exchange)
-        copies = (self._local.copy(exchange), held.copy if held else None)
+        """The time of the last successful check of the host's file; 0: never."""
+        pending = self._local.pending(exchange)
+        copies = (self._local.copy(exchange), pending.copy if pending else None)
         return max(copy.checked_ns if copy else 0 for copy in copies)
 
-    def _waiting(self, found: Examined) -> Held | None:
-        """The version that waits for a person, if it is the one that was found."""
-        held = self._local.held(found.exchange)
+    def _waiting(self, found: Examined) -> PendingApproval | None:
+        """The version pending approval, if it equals the version found."""
+        pending = self._local.pending(found.exchange)
         assert found.copy is not None
-        same = found.verdict.decision == "held" and held is not None and held.copy.sha256 == found.copy.sha256
-        return held if same else None
+        same = found.outcome.decision == "pending" and pending is not None and pending.copy.sha256 == found.copy.sha256
+        return pending if same else None
 
     def _as_it_waits(self, found: Examined) -> Examined:
-        """A version that waits already does so under its own run, which people were told, and is no news."""
-        held = self._waiting(found)
-        if held is None:
+        """The outcome of a version already pending under its own run, which raised its alert: without a new one."""
+        pending = self._waiting(found)
+        if pending is None:
             return found
         assert found.file is not None
         assert found.judged is not None
-        still = Verdict("held", f"still held: {held.reason}", "info")
+        still = ListingOutcome("pending", f"still held: {pending.reason}", "info")
         return msgspec.structs.replace(
             found,
-            run=held.run,
-            verdict=still,
-            file=msgspec.structs.replace(found.file, run=held.run),
-            judged=msgspec.structs.replace(found.judged, verdict=still),
+            run=pending.run,
+            outcome=still,
+            file=msgspec.structs.replace(found.file, run=pending.run),
+            judged=msgspec.structs.replace(found.judged, outcome=still),
         )
 
     def _put_away(self, found: Examined) -> None:
-        """Keep what was taken in, hold what waits, throw away what failed."""
+        """Keep an applied file, hold a pending one, delete a failed one."""
         assert found.version is not None
         assert found.copy is not None
-        if found.verdict.decision == "held":
-            held = self._waiting(found) or Held(found.run, found.verdict.reason, found.copy.checked_ns, found.copy)
-            self._local.hold(found.exchange, found.version, msgspec.structs.replace(held, copy=found.copy))
-        elif found.verdict.decision == "failed":
+        if found.outcome.decision == "pending":
+            pending = self._waiting(found) or PendingApproval(
+                found.run, found.outcome.reason, found.copy.checked_ns, found.copy
+            )
+            self._local.hold(found.exchange, found.version, msgspec.structs.replace(pending, copy=found.copy))
+        elif found.outcome.decision == "failed":
             _throw_away(found)
         else:
             self._local.keep(found.exchange, found.version, found.copy)
             self._local.release(found.exchange)
 
     def _mend(self, exchange: str) -> None:
-        """A file in force that is damaged or gone is replaced by the newest backup that can be read."""
+        """Replace a damaged or missing file in force by the newest readable backup."""
         if self._local.copy(exchange) is None and self._local.backups(exchange):
             path = self._local.path(exchange)
-            if not path.exists() or not _is_readable(exchange, path.read_bytes()):
+            if not path.exists() or not _is_readable(self._broker, exchange, path.read_bytes()):
                 backup, content = self._readable_backup(exchange)
                 self._local.put_back(exchange, content, self._clock.now_ns())
                 logger.warning("%s: the local file was damaged, %s is in its place", exchange, backup.name)
 
     def _readable_backup(self, exchange: str) -> tuple[Path, bytes]:
-        """Raises DataFileError when there is none."""
+        """The newest readable backup. Raises DataFileError when there is none."""
         for backup in self._local.backups(exchange):
             content = backup.read_bytes()
-            if _is_readable(exchange, content):
+            if _is_readable(self._broker, exchange, content):
                 return backup, content
         raise DataFileError(f"{exchange} has no backup that can be read")
 
     async def _known(self, exchange: str) -> KnownListings:
-        """What the database knows of the exchange, once all that was published before is in it."""
+        """The exchange's stored listings, once all earlier events are stored."""
         await self._settled()
 
         def ask() -> KnownListings:
@@ -341,7 +344,7 @@ class MasterFiles:
         return await asyncio.to_thread(ask)
 
     async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
-        """As often as the settings say, with doubling pauses (requirement 000, 7.1)."""
+        """Retry up to the configured number of attempts, with doubling pauses (requirement 000, 7.1)."""
         pause_s = _FIRST_PAUSE_S
         for number in range(1, self._settings.attempts_max + 1):
             try:
@@ -356,8 +359,8 @@ class MasterFiles:
 
 
 def run_name(exchange: str, now_ns: int) -> str:
-    """The name of a look at an exchange's file, for people: what, and when in Korea."""
-    return f"{exchange}-{kst_datetime(now_ns):%Y%m%dT%H%M%S}"
+    """The readable name of a check of an exchange: the exchange and the Korean time."""
+    return f"{exchange}-{local_datetime(now_ns):%Y%m%dT%H%M%S}"
 
 
 def _throw_away(found: Examined) -> None:
@@ -365,10 +368,10 @@ def _throw_away(found: Examined) -> None:
         found.version.unlink(missing_ok=True)
 
 
-def _is_readable(exchange: str, content: bytes) -> bool:
-    listings, bad_lines = parse_listings(exchange, content)
+def _is_readable(broker: Broker, exchange: str, content: bytes) -> bool:
+    listings, bad_lines = broker.listings(exchange, content)
     file = MasterFile("", exchange, listings, bad_lines, len(content), "", 0)
-    return judge(file, {}, ReferenceSettings(), old_size_bytes=None).verdict.decision == "updated"
+    return judge(file, {}, ReferenceSettings(), old_size_bytes=None).outcome.decision == "updated"
 
 
 def _those(runs: Sequence[str]) -> str:

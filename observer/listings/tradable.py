@@ -1,21 +1,21 @@
-"""The two sources of what can be traded: our database, and the broker asked about each symbol that we know of."""
+"""The two sources of tradable securities: the database, and the broker asked about each known symbol."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-from observer.providers.interfaces import chunks
-from observer.reference.tradable import SecuritySource, Tradable
+from observer.listings.model import SecuritySource, Tradable
+from observer.providers.broker import chunks
 from observer.store.listings import ListingReader
 
 DATABASE: Final = "database"
 BROKER: Final = "broker"
-_CALLS_AT_ONCE: Final = 8  # the account's limit spaces them; more would only wait
+_CALLS_AT_ONCE: Final = 8  # the account's rate limit spaces the calls; more would only wait
 
 
 class TradableInDatabase:
-    """Satisfies `TradableSource`: what the master files said last. No broker is asked."""
+    """Satisfies `TradableSource` from the stored listings of the master files. Calls no broker."""
 
     name: Final = DATABASE
 
@@ -23,7 +23,7 @@ class TradableInDatabase:
         self._reader = reader
 
     async def tradable(self, exchange: str) -> Sequence[Tradable] | None:
-        """None as long as no file of the exchange was taken in.
+        """The tradable securities; None before the exchange's first file is applied.
 
         Raises:
             StoreError: the database does not answer.
@@ -32,14 +32,14 @@ class TradableInDatabase:
 
 
 class TradableAtBroker:
-    """Satisfies `TradableSource`: each security that anything but a master file told us of is asked for.
+    """Satisfies `TradableSource` by one broker call for each symbol known from elsewhere than a master file.
 
-    One call a security: of the 6,500 in the US five minutes at 20 calls a second, and blind to what is new. So it is
-    for an exchange of which we have no file.
+    The 6,500 symbols of the US take five minutes at 20 calls a second, and new symbols stay unknown. So it serves
+    exchanges without a master file only.
 
     Args:
-        reader: for the symbols.
-        connected: opens the way to the broker; only when there is something to ask.
+        reader: reads the symbols.
+        connected: opens the connection to the broker; only when there is a symbol to ask about.
     """
 
     name: Final = BROKER
@@ -51,14 +51,14 @@ class TradableAtBroker:
         self._connected = connected
 
     async def tradable(self, exchange: str) -> Sequence[Tradable] | None:
-        """None when we know no symbol of the exchange.
+        """The tradable securities; None without a known symbol of the exchange.
 
         Raises:
-            ConfigError, ProviderError: the broker cannot be asked, or did not answer for one of them: part of a market
+            ConfigError, ProviderError: the broker cannot be asked, or did not answer for one symbol: part of a market
                 would pass for all of it.
             StoreError: the database does not answer.
         """
-        symbols = await asyncio.to_thread(self._reader.symbols_told_of, exchange)
+        symbols = await asyncio.to_thread(self._reader.symbols_reported, exchange)
         if not symbols:
             return None
         found: list[Tradable] = []

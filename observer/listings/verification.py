@@ -1,18 +1,18 @@
-"""Whether the listings in the database are what the file in force says (requirement 000, 13.1; 001, data quality)."""
+"""Verifies the stored listings against the file in force (requirement 000, 13.1; 001, data quality)."""
 
 from collections.abc import Sequence
 
 import msgspec
 
-from observer.masters.local import LocalFiles
-from observer.providers.kis.listings import parse_listings
-from observer.reference.changes import difference, revalued
+from observer.listings.diff import difference, revalued
+from observer.listings.files import LocalFiles
+from observer.providers.broker import DEFAULT_BROKER, broker_named
 from observer.store.listings import ListingReader
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """One exchange: listings in the file and in the database, and how they differ. Those without a name or a currency
-    are `incomplete`, which is no difference: KIS's own file has one of them.
+    """One exchange: the numbers of listings in the file and in the database, and their differences. Listings without a
+    name or a currency are `incomplete`, which is no difference: the broker's own file has one of them.
     """
 
     exchange: str
@@ -26,10 +26,10 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify_exchange(reader: ListingReader, local: LocalFiles, exchange: str) -> Verified:
-    """Compare; a file that waits for approval is not in force."""
+    """Compare the database with the file in force; a file pending approval is not in force."""
     listed = reader.listings(exchange)
     path = local.path(exchange)
-    stated = parse_listings(exchange, path.read_bytes())[0] if path.exists() else []
+    stated = broker_named(DEFAULT_BROKER).listings(exchange, path.read_bytes())[0] if path.exists() else []
     known = {listing.symbol: (listing, True) for listing in listed}
     changes = difference(known, stated)
     kinds = [change.kind for change in changes]

@@ -1,1 +1,1 @@
-"""From whom: brokers and other outside sources. The only folder with brokers' field names."""
+"""Brokers and other outside sources. Only this folder uses brokers' field names."""

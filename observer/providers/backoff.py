@@ -1,4 +1,4 @@
-"""When a lost or refused stream is tried again. Pure: market time and chance are given.
+"""Decides when to reconnect a lost or refused stream. Pure: the caller passes market time and random numbers.
 
 Requirement 004, "WebSocket Reconnect Fails" and "Constraints": 1, 2, 5, 10, 30, 60 s, and at most 60 connections an
 hour; after that the account's stream is suspended and tried on a slow beat, Track A untouched.
@@ -11,26 +11,27 @@ from typing import Final
 
 import msgspec
 
-_NS_PER_S: Final = 1_000_000_000
+from observer.units import NS_PER_S
+
 _HOUR_S: Final = 3600
 _JITTER: Final = 0.1
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """How long to wait before the next attempt; `newly_suspended`: this is the first pause of the slow beat."""
+    """The pause before the next attempt; `newly_suspended`: it is the first pause of the slow beat."""
 
     duration_ns: int
     newly_suspended: bool
 
 
-class Patience:
+class ReconnectBackoff:
     """The pauses between the connections of one account, in market time.
 
-    No hour has more than `attempts_per_hour` attempts, whatever happens: as many as the slow beat can need in an hour
-    are kept free for it, the rest is for reconnecting at once. When the rest is used up the stream is suspended until
-    data flow again; so long there is one attempt each `slow_beat_s`.
+    No hour has more than `attempts_per_hour` attempts: the attempts of the slow beat in an hour are reserved for it,
+    the rest serves quick reconnects. When the rest is used up, the stream is suspended until data flow again; until
+    then there is one attempt each `slow_beat_s`.
 
-    Only data prove a connection: one that was accepted and stayed idle may be a fight for the key (kis-api.md,
+    Only data prove a connection: one that was accepted and stayed idle may be a fight for the key (design.md,
     section 7), so nothing else shortens the pauses again.
     """
 
@@ -42,22 +43,22 @@ class Patience:
         self._delays_s = delays_s
         self._slow_beat_s = slow_beat_s
         self._attempts_ns: deque[int] = deque(maxlen=quick)  # the latest of the quick ones, oldest first
-        self._failures = 0  # connections in a row without data: the place in the table of delays
+        self._failures = 0  # connections in a row without data: the index into the table of delays
         self._suspended = False
 
     def attempted(self, now_ns: int) -> None:
-        """A connection is being opened."""
+        """Record the start of a connection attempt."""
         if not self._suspended:
             self._attempts_ns.append(now_ns)
 
     def data_flowed(self) -> None:
-        """The connection works."""
+        """Record that the connection delivered data."""
         self._failures = 0
         self._suspended = False
 
-    def pause(self, now_ns: int, chance: float, *, at_once: bool = False) -> Pause:
-        """The pause after a connection ended; up to a tenth longer by `chance` (0 to 1), because accounts should not
-        march in step. `at_once`: it ended by our own wish, to be opened again with another key.
+    def pause(self, now_ns: int, rng: float, *, at_once: bool = False) -> Pause:
+        """The pause after a connection ended; up to a tenth longer by `rng` (0 to 1), because accounts should not
+        march in step. `at_once`: it ended on our own request, to be opened again with another key.
         """
         was_suspended = self._suspended
         self._suspended = was_suspended or self._is_used_up(now_ns)
@@ -68,8 +69,8 @@ class Patience:
         else:
             delay_s = self._delays_s[min(self._failures, len(self._delays_s) - 1)]
             self._failures += 1
-        return Pause(round(delay_s * (1.0 + _JITTER * chance) * _NS_PER_S), self._suspended and not was_suspended)
+        return Pause(round(delay_s * (1.0 + _JITTER * rng) * NS_PER_S), self._suspended and not was_suspended)
 
     def _is_used_up(self, now_ns: int) -> bool:
         full = len(self._attempts_ns) == self._attempts_ns.maxlen
-        return full and now_ns - self._attempts_ns[0] < _HOUR_S * _NS_PER_S
+        return full and now_ns - self._attempts_ns[0] < _HOUR_S * NS_PER_S

@@ -1,9 +1,14 @@
-"""What we ask of a provider, in our words. Implementations translate; nobody above sees a broker's field name."""
+"""The interface of a broker: the values and functions of `Broker`, and the Protocols that its parts satisfy.
 
-from collections.abc import Callable, Iterator, Sequence
+A broker is a folder with a module `broker` that states a `Broker` as `BROKER`, and one line in `_FOLDERS`. Nothing
+outside the folder imports any of it: the folder is loaded by name, when a setting or an account names the broker.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date
-from typing import TYPE_CHECKING, Literal, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
@@ -16,9 +21,20 @@ from bus.events import (
     OrderBook,
     Trade,
 )
+from observer.calendar.venues import TradingVenue
+from observer.providers.settings import BrokerSettings
 
-if TYPE_CHECKING:  # only the name of a type: the pure parsers import this file, and may not come near a file system
+if TYPE_CHECKING:  # only names of types: the pure parsers import this file, and may not come near files and sockets
     from pathlib import Path
+
+    import httpx
+
+    from observer.clock import Clock
+    from observer.listings.model import Listing, UnreadableLine
+    from observer.providers.dialect import StreamDialect, StreamTraits
+    from observer.providers.http import RestDialect, RestPipeline
+    from observer.providers.raw import CallRecorder, RawCaptureDecoder
+    from observer.providers.rest import RestClient
 
 
 class Quote(msgspec.Struct, frozen=True, gc=False):
@@ -39,10 +55,10 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
-    """Open, high, low, close and volume of a day (`start_ns` its midnight KST) or of a minute; `value` in won.
+    """Open, high, low, close and volume of a day (`start_ns` its local midnight) or of a minute, in the currency.
 
     `base_price` is what the exchange compares the day's prices with: the close before it, but for splits and their
-    like. None where it is not told.
+    like. None where it is not reported.
     """
 
     symbol: str
@@ -57,7 +73,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
 
 
 class PastTrade(msgspec.Struct, frozen=True, gc=False):
-    """A trade as time-and-sales tells it afterwards: to the second, without the day's number of trades."""
+    """A trade from a time-and-sales request: time in whole seconds, without the day's trade count."""
 
     symbol: str
     exchange_time_ns: int
@@ -69,7 +85,7 @@ class PastTrade(msgspec.Struct, frozen=True, gc=False):
 
 
 class FileStamp(msgspec.Struct, frozen=True):
-    """What a HEAD request tells of a file. Fields the server did not send are None or empty."""
+    """The result of a HEAD request for a file. Fields that the server did not send are None or empty."""
 
     size_bytes: int | None
     last_modified: str
@@ -77,7 +93,7 @@ class FileStamp(msgspec.Struct, frozen=True):
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What a call needs to be allowed. Its text never shows the secrets."""
+    """The credentials of a call. Its text never shows the secrets."""
 
     app_key: str
     app_secret: str
@@ -91,23 +107,23 @@ class Credentials(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
-Lane = Literal["urgent", "normal", "bulk"]
+Priority = Literal["urgent", "normal", "bulk"]
 
 
-class PermitSource(Protocol):
-    """Where a REST call gets its permission; shared by all processes that use the account."""
+class RateLimiter(Protocol):
+    """Grants REST calls their start; shared by all processes that use the account."""
 
-    def acquire(self, lane: Lane) -> AbstractAsyncContextManager[None]:
-        """Entered when one call may be sent now; left when its answer is there, which frees its place soonest."""
+    def acquire(self, priority: Priority) -> AbstractAsyncContextManager[None]:
+        """Entered when one call may be sent now; left when its answer is there, which frees its slot soonest."""
         ...
 
     def penalise(self) -> None:
-        """Tell that the broker answered "too many": everybody pauses."""
+        """Report that the broker answered "too many": all callers pause."""
         ...
 
 
 class CredentialSource(Protocol):
-    """Where a call gets its keys and token."""
+    """Supplies calls with keys and token."""
 
     async def current(self) -> Credentials:
         """The credentials in force; waits (to a deadline) while there is no token yet.
@@ -118,7 +134,7 @@ class CredentialSource(Protocol):
         ...
 
     async def reject(self, used: Credentials) -> bool:
-        """Tell that the broker refused this token or approval key.
+        """Report that the broker refused this token or approval key.
 
         Returns True when another one is there, False after a deadline.
         """
@@ -126,22 +142,22 @@ class CredentialSource(Protocol):
 
 
 def chunks(symbols: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """The symbols in portions of at most `size`, in their order: what one call can take."""
+    """Split the symbols into portions of at most `size`, in their order: the most that one call takes."""
     return (symbols[start : start + size] for start in range(0, len(symbols), size))
 
 
 class QuoteSource(Protocol):
-    """Track A's door."""
+    """Quotes of many symbols in one call: the source of Track A."""
 
     quotes_per_call: int
 
-    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
+    async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         """Quotes of at most `quotes_per_call` symbols; unknown symbols are absent from the answer."""
         ...
 
 
 class HaltSource(Protocol):
-    """Who is halted, asked one by one: no quote of many symbols tells it."""
+    """Halt states, one symbol a call: quotes of many symbols do not carry them."""
 
     async def is_halted(self, symbol: str) -> bool | None:
         """Whether dealing in the symbol is stopped; None when the broker does not know it."""
@@ -165,14 +181,14 @@ class HistorySource(Protocol):
 
 
 Progress = Callable[[int, int | None], None]
-"""Hears of a download: the bytes that have come, and of how many (None: not told)."""
+"""Hears of a download: the bytes that have come, and of how many (None: not reported)."""
 
 
 class MasterFileSource(Protocol):
-    """Where master files come from. An exchange is named as in `observer.reference.exchanges`."""
+    """A source of master files. An exchange is named as in `observer.listings.model`."""
 
     async def stamp(self, exchange: str) -> FileStamp:
-        """What HEAD says, without a download."""
+        """The result of HEAD, without a download."""
         ...
 
     async def download(self, exchange: str, destination: "Path", progress: Progress | None = None) -> FileStamp:
@@ -185,32 +201,32 @@ class MasterFileSource(Protocol):
 
 
 RecordKind = Literal["trades", "order_book", "expected_price", "market_state", "nav"]
-"""What can be streamed of a symbol. Each kind of each symbol is one registration."""
+"""The kinds of records of a stream. Each kind of each symbol is one subscription."""
 
 Venue = Literal["KRX", "NXT", "both"]
-"""Whose trades and order books are streamed: the exchange's, the alternative venue's, or both as one market."""
+"""The source of streamed trades and order books: the exchange's, the alternative venue's, or both as one market."""
 
 StreamFact = OrderBook | ExpectedPrice | MarketStateChanged | NavObserved
-"""What a stream carries beside trades."""
+"""The facts of a stream other than trades."""
 
 
 class StreamListener(Protocol):
-    """Who hears what a stream connection brings. Calls are synchronous and must be quick."""
+    """Receives what a stream connection delivers. Calls are synchronous and must be quick."""
 
     def on_trades(self, trades: Sequence[Trade]) -> None:
         """The trades of one frame, in its order."""
         ...
 
     def on_facts(self, facts: Sequence[StreamFact]) -> None:
-        """What else a frame brought, in its order."""
+        """The other facts of one frame, in its order."""
         ...
 
-    def on_registered(self, symbol: str) -> None:
-        """The broker acknowledged the registration of the symbol's trades: they flow from now on."""
+    def on_subscribed(self, symbol: str) -> None:
+        """The broker acknowledged the subscription of the symbol's trades: they flow from now on."""
         ...
 
-    def on_unregistered(self, symbol: str, reason: str) -> None:
-        """The registration of the symbol's trades is gone: removed as wished, refused, or lost with the connection."""
+    def on_unsubscribed(self, symbol: str, reason: str) -> None:
+        """The subscription of the symbol's trades has ended: removed on request, refused, or lost in a disconnect."""
         ...
 
     def on_connection(self, change: ConnectionChanged) -> None:
@@ -218,12 +234,14 @@ class StreamListener(Protocol):
         ...
 
     def on_quarantine(self, item: InputQuarantined) -> None:
-        """Something came that could not be read."""
+        """The connection delivered something unreadable."""
         ...
 
 
 class TradeStream(Protocol):
-    """One streaming connection of one account. Declarative: say what you want, it sees to it."""
+    """One streaming connection of one account. Declarative: the caller states the wanted symbols, the connection
+    subscribes them.
+    """
 
     capacity: int
     """How many symbols fit."""
@@ -231,20 +249,127 @@ class TradeStream(Protocol):
     def want(self, symbols: Sequence[str]) -> None:
         """The symbols to be streamed, most important first; at most `capacity` of them count.
 
-        The difference to what the broker has acknowledged is worked off: the most important registration that is
+        The difference to what the broker has acknowledged is worked off: the most important subscription that is
         missing, and before it a removal where there is no room for it. After a reconnection everything wanted is
-        registered again in this order, trades before every other kind of record.
+        subscribed again in this order, trades before every other kind of record.
         """
         ...
 
     @property
-    def registered(self) -> frozenset[str]:
+    def subscribed(self) -> frozenset[str]:
         """The symbols whose trades the broker has acknowledged: the truth about the subscription."""
         ...
 
     async def run(self) -> None:
-        """Connect, keep the registrations as wanted, watch for silence, back off and connect again.
+        """Connect, keep the subscriptions as wanted, watch for silence, back off and connect again.
 
         Until cancelled; then it unregisters and closes cleanly.
         """
         ...
+
+
+Capability = Literal["quotes", "halts", "bars", "trades", "etf", "sessions", "securities", "listings"]
+"""A group of REST calls that a broker offers; other calls of a `RestClient` raise a `ProviderError`."""
+
+CredentialsKind = Literal["none", "key_pair", "token", "approval_key"]
+"""The credentials of a call: none; the app key and secret themselves; an access token issued for them; a token, and an
+approval key for the stream.
+"""
+
+
+class RateBucket(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit that calls share, under a name: those of one account, of one account and one call, or of one IP."""
+
+    name: str
+    scope: Literal["account", "account_call", "ip"]
+
+
+class IssuedToken(Protocol):
+    """An access token and its life; `issued_ns` is the time of its issue, perhaps before the request."""
+
+    @property
+    def access_token(self) -> str:
+        """The token."""
+        ...
+
+    @property
+    def issued_ns(self) -> int:
+        """UTC ns."""
+        ...
+
+    @property
+    def expires_ns(self) -> int:
+        """UTC ns."""
+        ...
+
+
+class CredentialIssuer(Protocol):
+    """The calls that issue credentials. Each raises a `ProviderError` when the broker refuses or does not answer."""
+
+    async def issue_token(self, app_key: str, app_secret: str) -> IssuedToken:
+        """An access token."""
+        ...
+
+    async def issue_approval_key(self, app_key: str, app_secret: str) -> str:
+        """The stream's approval key; empty at a broker that has none."""
+        ...
+
+
+class Broker(msgspec.Struct, frozen=True, kw_only=True):
+    """One broker, as its folder states it. Its functions import what they need when they are called.
+
+    Args:
+        name: of its section in the configuration, and the `provider` of its facts.
+        venue: where what it streams is traded.
+        capabilities: the REST calls that it offers.
+        slots: subscriptions of one account; the bound of an account's `max_slots`.
+        buckets: its rate limits; their sizes are settings.
+        credentials: what a call needs.
+        key_variables: environment variables of app key and secret, for the account of a system without an account file.
+        stream: how its stream differs from others.
+        settings: the type of its section in the configuration; every field has a default.
+        probe_symbol: a symbol that trades every day, for health checks.
+        rest_dialect: headers and refusals of its REST calls.
+        rest: its REST calls on an account's pipeline.
+        issuing: the calls that issue credentials; None where there are none.
+        stream_dialect: the texts of one connection with these credentials.
+        listing_files: the files of its listings; None where it has none.
+        listings: the records of an exchange's file, and its lines that are none.
+        raw_decoder: decodes a raw capture of it.
+    """
+
+    name: str
+    venue: TradingVenue
+    capabilities: frozenset[Capability]
+    slots: int
+    buckets: tuple[RateBucket, ...]
+    credentials: CredentialsKind
+    key_variables: tuple[str, str]
+    stream: "StreamTraits"
+    settings: type[BrokerSettings]
+    probe_symbol: str
+    rest_dialect: "Callable[[], RestDialect]"
+    rest: "Callable[[RestPipeline], RestClient]"
+    issuing: "Callable[[httpx.AsyncClient, Clock, CallRecorder], CredentialIssuer] | None"
+    stream_dialect: "Callable[[Credentials], StreamDialect]"
+    listing_files: "Callable[[httpx.AsyncClient], MasterFileSource] | None"
+    listings: "Callable[[str, bytes], tuple[Sequence[Listing], Sequence[UnreadableLine]]]"
+    raw_decoder: "Callable[[], RawCaptureDecoder]"
+
+
+# A new broker adds its folder here. The first one is that of accounts that name none.
+_FOLDERS: Final[Mapping[str, str]] = {"kis": "observer.providers.kis"}
+DEFAULT_BROKER: Final = next(iter(_FOLDERS))
+BROKER_NAMES: Final = tuple(_FOLDERS)
+
+
+def broker_named(name: str) -> Broker:
+    """The broker of this name; the first use imports its folder.
+
+    Raises:
+        ValueError: there is none; names those that there are.
+    """
+    if name not in _FOLDERS:
+        raise ValueError(f"provider: no broker {name!r}; there are {', '.join(BROKER_NAMES)}")
+    broker: Broker = import_module(f"{_FOLDERS[name]}.broker").BROKER
+    return broker

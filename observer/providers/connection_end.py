@@ -1,4 +1,4 @@
-"""How a stream connection ends, and which of several ends at once is the one that counts."""
+"""The ends of a stream connection, and the choice of the decisive one among several at once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from observer.providers.dialect import SessionRefused
 
 
 class LostError(Exception):
-    """The connection is of no use any more; the text says why."""
+    """The connection is unusable; the text gives the reason."""
 
 
 class KeyChangedError(Exception):
@@ -27,9 +27,9 @@ _RANKS: Final[tuple[type[BaseException], ...]] = (asyncio.CancelledError, KeyCha
 
 
 def decisive(outcomes: Sequence[BaseException | None]) -> BaseException:
-    """The exception that tells most about the end: a refusal explains the close that follows it, a bug tops both."""
+    """The most informative exception: a refusal explains the close that follows it; a bug outranks both."""
     return max((error for error in outcomes if error is not None), key=_rank)
 
 
 def _rank(error: BaseException) -> int:
-    return next((place for place, kind in enumerate(_RANKS) if isinstance(error, kind)), len(_RANKS))
+    return next((index for index, kind in enumerate(_RANKS) if isinstance(error, kind)), len(_RANKS))

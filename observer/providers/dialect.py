@@ -1,7 +1,7 @@
-"""What the stream loop and a broker's stream protocol say to each other: frames in, meanings out. Pure.
+"""The interface between the stream loop and a broker's stream protocol: frames in, meanings out. Pure.
 
-The loop in `websocket.py` knows sockets and patience, a dialect (`kis/session.py`) knows one broker's texts. Between
-them pass only the structs of this file.
+The loop in `websocket.py` handles sockets and waits; a dialect (a folder's `session.py`) handles one broker's texts.
+They exchange only the structs of this file.
 """
 
 from collections.abc import Sequence
@@ -10,36 +10,38 @@ from typing import Protocol
 import msgspec
 
 from bus.events import InputQuarantined, Trade
-from observer.providers.interfaces import RecordKind, StreamFact
+from observer.providers.broker import RecordKind, StreamFact
 
 
-class Registration(msgspec.Struct, frozen=True):
-    """One of the places of a connection: one kind of record of one symbol."""
+class Subscription(msgspec.Struct, frozen=True):
+    """One subscription of a connection: one kind of record of one symbol."""
 
     kind: RecordKind
     symbol: str
 
     def __str__(self) -> str:
-        """For logs and reasons: `trades of 005930`."""
+        """For logs and reasons: `trades of SYMBOL`."""
         return f"{self.kind} of {self.symbol}"
 
 
-class Registered(msgspec.Struct, frozen=True):
-    """The broker acknowledged the registration, or says that it is there already."""
+class Subscribed(msgspec.Struct, frozen=True):
+    """The broker acknowledged the subscription, or says that it is there already."""
 
-    registration: Registration
-
-
-class Unregistered(msgspec.Struct, frozen=True):
-    """The broker acknowledged the removal of the registration, or says that it is not there."""
-
-    registration: Registration
+    subscription: Subscription
 
 
-class Refused(msgspec.Struct, frozen=True):
-    """The broker refused what was asked about the registration; the connection stays. None when it names none."""
+class Unsubscribed(msgspec.Struct, frozen=True):
+    """The broker acknowledged the removal of the subscription, or says that it is not there."""
 
-    registration: Registration | None
+    subscription: Subscription
+
+
+class SubscriptionRefused(msgspec.Struct, frozen=True):
+    """The broker refused a request about the subscription; the connection stays. None when the answer names no
+    subscription.
+    """
+
+    subscription: Subscription | None
     code: str
     reason: str
 
@@ -71,13 +73,13 @@ class Unreadable(msgspec.Struct, frozen=True):
     reason: str
 
 
-StreamMessage = Registered | Unregistered | Refused | Ping | Data | SessionRefused | Unreadable
+StreamMessage = Subscribed | Unsubscribed | SubscriptionRefused | Ping | Data | SessionRefused | Unreadable
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """What a data frame holds, in its order: trades, facts of another kind, or trades and then what their records tell
-    beside them. `broken` is the frame itself with a reason when any of it could not be read; then the rest holds its
-    whole records before the break.
+    """The content of a data frame, in its order: trades, facts of another kind, or trades followed by the facts of
+    their records. `broken` is the frame itself with a reason when part of it could not be read; the other fields then
+    hold the whole records before the break.
     """
 
     trades: Sequence[Trade] = ()
@@ -85,19 +87,39 @@ class Parsed(msgspec.Struct, frozen=True):
     broken: InputQuarantined | None = None
 
 
+class StreamTraits(msgspec.Struct, frozen=True, kw_only=True):
+    """How a broker's stream differs from others.
+
+    `acknowledges`: the broker answers each subscription by itself; where not, a subscription counts once it is sent.
+    `batch_max`: how many subscriptions one message carries (the loop in `websocket.py` sends one). `keep_alive` is a
+    text that we send each `keep_alive_s` machine seconds; empty: the broker sends its own. What opens a session (a
+    login, say) is `StreamDialect.opening`. Where a message states the full set and what is not in it ends, the dialect
+    of the connection keeps the set.
+    """
+
+    acknowledges: bool = True
+    batch_max: int = 1
+    keep_alive: str = ""
+    keep_alive_s: float = 0.0
+
+
 class StreamDialect(Protocol):
     """One broker's texts on one connection. Without a socket, a clock or a wait."""
 
-    def register(self, registration: Registration) -> str:
-        """The text that asks for these records."""
+    def opening(self) -> Sequence[str]:
+        """The first text on a new connection, before any subscription: a login, say. Empty: none."""
         ...
 
-    def unregister(self, registration: Registration) -> str:
-        """The text that asks for them no more."""
+    def subscribe(self, subscription: Subscription) -> str:
+        """The text that subscribes these records."""
+        ...
+
+    def unsubscribe(self, subscription: Subscription) -> str:
+        """The text that unsubscribes them."""
         ...
 
     def read(self, frame: str | bytes) -> StreamMessage:
-        """What a frame means. Never raises."""
+        """The meaning of a frame. Never raises."""
         ...
 
     def parse(self, data: Data, receive_time_ns: int) -> Parsed:

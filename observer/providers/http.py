@@ -1,4 +1,4 @@
-"""One pipeline for every REST call of every broker: permit, send, classify, retry, count, decode.
+"""One pipeline for every REST call of every broker: rate-limit token, send, classify, retry, count, decode.
 
 What differs between brokers (headers, refusals, the sign of a further page) comes in as a `RestDialect`. Waiting before
 another attempt is patience towards the broker and runs on market time; socket timeouts are machine seconds and belong
@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from observer.clock import Clock
 from observer.errors import MalformedError, ProviderError, RateExceededError, TokenExpiredError, TransportError
-from observer.providers.interfaces import Credentials, CredentialSource, Lane, PermitSource
+from observer.providers.broker import Credentials, CredentialSource, Priority, RateLimiter
 from observer.providers.raw import UNRECORDED, CallRecorder
 from observer.providers.settings import RestSettings
 
@@ -30,7 +30,7 @@ _CONNECTIONS_MAX: Final = 24
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One call: its name in counts and errors, where it goes, and what the dialect needs to know of it.
+    """One call: its name in counts and errors, its URL, and the values that the dialect needs.
 
     `continued` asks for the page after the one that came with the same call.
     """
@@ -59,7 +59,7 @@ class Page(msgspec.Struct, Generic[Result], frozen=True):
 
 
 class RestDialect(Protocol):
-    """What a broker wants to see and how it says no."""
+    """A broker's headers, refusals and paging."""
 
     def headers(self, request: Request, credentials: Credentials) -> dict[str, str]:
         """The headers of a call with these credentials."""
@@ -80,14 +80,14 @@ def open_client(base_url: str, settings: RestSettings) -> httpx.AsyncClient:
         base_url=base_url,
         timeout=settings.timeout_s,
         limits=httpx.Limits(max_connections=_CONNECTIONS_MAX, max_keepalive_connections=_CONNECTIONS_MAX),
-        verify=_trust(),
+        verify=trusted_certificates(),
         trust_env=False,
     )
 
 
 @cache
-def _trust() -> SSLContext:
-    """The certificates that are believed: read once for all clients of a process, each would take them anew."""
+def trusted_certificates() -> SSLContext:
+    """The trusted certificates; all clients of a process share one copy, as each would load its own."""
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -147,32 +147,32 @@ class RestPipeline:
         *,
         client: httpx.AsyncClient,
         dialect: RestDialect,
-        permits: PermitSource,
+        rate_limiter: RateLimiter,
         credentials: CredentialSource,
         clock: Clock,
-        chance: Random,
+        rng: Random,
         settings: RestSettings,
         recorder: CallRecorder = UNRECORDED,
     ) -> None:
         self._client = client
         self._dialect = dialect
-        self._permits = permits
+        self._rate_limiter = rate_limiter
         self._credentials = credentials
         self._clock = clock
-        self._chance = chance
+        self._rng = rng
         self._settings = settings
         self._recorder = recorder
         self.counts: Counter[tuple[str, str]] = Counter()
 
-    async def call(self, request: Request, lane: Lane, result_type: type[Result]) -> Result:
+    async def call(self, request: Request, priority: Priority, result_type: type[Result]) -> Result:
         """The decoded answer, after as many attempts as the settings allow.
 
         Raises:
             ProviderError: the error of the last attempt; at once when asking again cannot help.
         """
-        return (await self.call_page(request, lane, result_type)).body
+        return (await self.call_page(request, priority, result_type)).body
 
-    async def call_page(self, request: Request, lane: Lane, result_type: type[Result]) -> Page[Result]:
+    async def call_page(self, request: Request, priority: Priority, result_type: type[Result]) -> Page[Result]:
         """Like `call`, and whether the broker has another page: ask for it with `continued`.
 
         Raises:
@@ -185,21 +185,21 @@ class RestPipeline:
             retry=retry_if_exception(lambda error: isinstance(error, ProviderError) and error.retry),
             reraise=True,
         )
-        answer: Answer = await retrying(self._attempt, request, lane)
+        answer: Answer = await retrying(self._attempt, request, priority)
         return Page(decode(answer.content, result_type, request.name), self._dialect.more(answer.headers))
 
-    async def _attempt(self, request: Request, lane: Lane) -> Answer:
+    async def _attempt(self, request: Request, priority: Priority) -> Answer:
         """One attempt, with what its failure means for the others who share the account."""
         used = await self._credentials.current()
         try:
-            async with self._permits.acquire(lane):
+            async with self._rate_limiter.acquire(priority):
                 self.counts[request.name, "sent"] += 1
                 headers = self._dialect.headers(request, used)
                 answer = await send_once(self._client, request, headers, self._dialect, self._recorder)
         except ProviderError as error:
             self.counts[request.name, type(error).__name__] += 1
             if isinstance(error, RateExceededError):
-                self._permits.penalise()
+                self._rate_limiter.penalise()
             elif isinstance(error, TokenExpiredError):
                 # Without another token asking again is no use, and all patience there is was spent on waiting for one.
                 error.retry = await self._credentials.reject(used)
@@ -208,12 +208,12 @@ class RestPipeline:
         return answer
 
     def _delay_s(self, state: RetryCallState) -> float:
-        """Market seconds before the next attempt: doubling, of which a random half to whole is waited.
+        """Market seconds before the next attempt: exponential back-off with jitter, uniform over [d/2, d].
 
-        Nothing after a rejected token: the new one is there already, and nobody else waits for this call.
+        Zero after a rejected token: a new token is there already, and no other call waits for this one.
         """
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, TokenExpiredError):
             return 0.0
         doubled_s = self._settings.delay_initial_s * 2.0 ** (state.attempt_number - 1)
-        return min(doubled_s, self._settings.delay_max_s) * self._chance.uniform(0.5, 1.0)
+        return min(doubled_s, self._settings.delay_max_s) * self._rng.uniform(0.5, 1.0)

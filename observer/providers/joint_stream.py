@@ -1,6 +1,6 @@
-"""Several accounts' streams as one: each carries the symbols of its own places, the listener hears of symbols.
+"""Several accounts' streams as one: each carries the symbols of its own slots, the listener receives symbols.
 
-A symbol can be registered with two accounts for a moment, while it moves from one to the other: it counts as registered
+A symbol can be subscribed with two accounts for a moment, while it moves from one to the other: it counts as subscribed
 from the first acknowledgement to the last removal.
 """
 
@@ -8,16 +8,16 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from bus.events import ConnectionChanged, InputQuarantined, Trade
-from observer.providers.interfaces import StreamFact, StreamListener, TradeStream
+from observer.providers.broker import StreamFact, StreamListener, TradeStream
 
 
 class JointStream:
     """The streams of all accounts.
 
     Args:
-        open_stream: for each account's name, what makes its stream for a listener.
-        listener: hears what all of them bring; `on_registered` and `on_unregistered` of a symbol once, however many
-            accounts have it.
+        open_stream: by account name, the function that opens its stream for a listener.
+        listener: receives the events of all streams; `on_subscribed` and `on_unsubscribed` of a symbol once, for any
+            number of accounts.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class JointStream:
             stream.want(symbols.get(account, ()))
 
     @property
-    def registered(self) -> frozenset[str]:
-        """What any broker connection has acknowledged."""
-        return frozenset().union(*(stream.registered for stream in self._streams.values()))
+    def subscribed(self) -> frozenset[str]:
+        """The acknowledged symbols of all connections."""
+        return frozenset().union(*(stream.subscribed for stream in self._streams.values()))
 
-    def is_registered_elsewhere(self, symbol: str, account: str) -> bool:
+    def is_subscribed_elsewhere(self, symbol: str, account: str) -> bool:
         """Whether another account than this one carries the symbol too."""
-        return any(symbol in stream.registered for name, stream in self._streams.items() if name != account)
+        return any(symbol in stream.subscribed for name, stream in self._streams.items() if name != account)
 
     async def run(self) -> None:
         """Keep all connections as wanted, until cancelled; then close them cleanly."""
@@ -50,7 +50,7 @@ class JointStream:
 
 
 class _AccountListener:
-    """Hears one account's stream for the listener of all."""
+    """Passes one account's stream on to the common listener."""
 
     def __init__(self, account: str, joint: JointStream, listener: StreamListener) -> None:
         self._account = account
@@ -63,13 +63,13 @@ class _AccountListener:
     def on_facts(self, facts: Sequence[StreamFact]) -> None:
         self._listener.on_facts(facts)
 
-    def on_registered(self, symbol: str) -> None:
-        if not self._joint.is_registered_elsewhere(symbol, self._account):
-            self._listener.on_registered(symbol)
+    def on_subscribed(self, symbol: str) -> None:
+        if not self._joint.is_subscribed_elsewhere(symbol, self._account):
+            self._listener.on_subscribed(symbol)
 
-    def on_unregistered(self, symbol: str, reason: str) -> None:
-        if not self._joint.is_registered_elsewhere(symbol, self._account):
-            self._listener.on_unregistered(symbol, reason)
+    def on_unsubscribed(self, symbol: str, reason: str) -> None:
+        if not self._joint.is_subscribed_elsewhere(symbol, self._account):
+            self._listener.on_unsubscribed(symbol, reason)
 
     def on_connection(self, change: ConnectionChanged) -> None:
         self._listener.on_connection(change)

@@ -1,33 +1,115 @@
-"""Records what a process and its broker say to each other, while somebody wants it (`raw_wish`).
+"""Records the traffic between a process and its broker while a raw capture is requested.
 
-A record is one append to a journal: one system call, into the page cache. Nobody is waited for, and nothing here fails
-for whoever calls: what the disk refuses ends the recording with a line in the log, never the stream.
+The request is a file in the runtime directory, locked by the process that made it. The lock (`flock`) is the kernel's:
+it goes with that process, however it dies. So a file that is not locked means nothing, a capture that was killed ends,
+and workers that are started meanwhile join it.
+
+A record is one append to a journal: one system call, into the page cache. It waits for nothing and never fails for its
+caller: what the disk refuses ends the recording with a line in the log, never the stream.
 """
 
+import contextlib
+import fcntl
 import logging
 import os
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from bus.journal import JournalError, JournalWriter
 from observer import logs
 from observer.clock import Clock
-from observer.providers.blanking import blanked, blanked_headers, blanked_query
+from observer.errors import ConfigError
 from observer.providers.raw import SUFFIX, Direction, RawLabel, RawRecord, encode
-from observer.providers.raw_wish import RawWish, read_wish
+from observer.providers.redaction import redacted, redacted_headers, redacted_query
 
 logger = logging.getLogger(__name__)
 
-LOOK_S: Final = 0.5  # machine seconds; a look costs a few microseconds, and only a process that talks looks
+POLL_S: Final = 0.5  # machine seconds; a check costs a few microseconds, and only a process with traffic checks
+_NAME: Final = "raw-capture"
+_REQUEST_BYTES_MAX: Final = 8192  # two paths of the longest kind
+_TRIES: Final = 20  # a worker holds the lock for some microseconds during a check
+_BETWEEN_TRIES_S: Final = 0.02
+
+
+class RawCaptureRequest(msgspec.Struct, frozen=True):
+    """A requested capture: its id, and the absolute path of the folder for its journals."""
+
+    capture_id: str
+    folder: str
+
+
+def raw_request_path(runtime_directory: Path) -> Path:
+    """The path of the request file."""
+    return runtime_directory / _NAME
+
+
+def read_raw_request(path: Path) -> RawCaptureRequest | None:
+    """The current raw capture request; None without one, or when the requesting process has ended.
+
+    Raises:
+        OSError: the file is there and cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _parsed(os.read(descriptor, _REQUEST_BYTES_MAX))
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _parsed(content: bytes) -> RawCaptureRequest | None:
+    """The request; one that is just being written is none yet."""
+    try:
+        return msgspec.json.decode(content, type=RawCaptureRequest)
+    except msgspec.DecodeError:
+        return None
+
+
+@contextlib.contextmanager
+def open_raw_request(path: Path, request: RawCaptureRequest) -> Iterator[None]:
+    """Request a capture while the block runs.
+
+    Raises:
+        ConfigError: another one is wanted already.
+        OSError: the file cannot be written.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(descriptor, path)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, msgspec.json.encode(request), 0)
+        yield
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_BETWEEN_TRIES_S)
+        else:
+            return
+    raise ConfigError(f"a raw capture of this system runs already ({path} is locked): end that first")
 
 
 class RawRecorder:
     """One process's recorder, for all of its accounts.
 
     Args:
-        wish: the file that says what is wanted.
+        request: the request file.
         provider: whose decoders can read it again.
         process: names the journals.
         clock: market time.
@@ -35,15 +117,17 @@ class RawRecorder:
     """
 
     def __init__(
-        self, *, wish: Path, provider: str, process: str, clock: Clock, monotonic_s: Callable[[], float]
+        self, *, request: Path, provider: str, process: str, clock: Clock, monotonic_s: Callable[[], float]
     ) -> None:
         self.clock = clock
-        self._wish = wish
+        self._request = request
         self._provider = provider
         self._process = process
         self._monotonic_s = monotonic_s
-        self._look_again_s = monotonic_s()
-        self._following: RawWish | None = None  # what the journal was opened for; it stays when the disk refuses
+        self._check_again_s = monotonic_s()
+        self._following: RawCaptureRequest | None = (
+            None  # what the journal was opened for; it stays when the disk refuses
+        )
         self._journal: JournalWriter | None = None
         self._records = 0
 
@@ -53,11 +137,11 @@ class RawRecorder:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether a record would be kept now; looks for itself every half second."""
+        """Whether `record` would keep a record now; checks the request every half second."""
         now_s = self._monotonic_s()
-        if now_s >= self._look_again_s:
-            self._look_again_s = now_s + LOOK_S
-            self._look()
+        if now_s >= self._check_again_s:
+            self._check_again_s = now_s + POLL_S
+            self._check()
         return self._journal is not None
 
     def record(self, record: RawRecord) -> None:
@@ -76,24 +160,24 @@ class RawRecorder:
             self._journal.close()
         self._journal = self._following = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         try:
-            wish = read_wish(self._wish)
+            request = read_raw_request(self._request)
         except OSError as error:
             logger.warning("whether a raw capture is wanted cannot be read: %s", error)
             return
-        if wish != self._following:
+        if request != self._following:
             self.close()
-            self._following = wish
-            if wish is not None:
-                self._open(wish)
+            self._following = request
+            if request is not None:
+                self._open(request)
 
-    def _open(self, wish: RawWish) -> None:
+    def _open(self, request: RawCaptureRequest) -> None:
         self._records = 0
         name = f"{self._process}-{os.getpid()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
-        label = RawLabel(wish.capture_id, self._provider, self._process)
+        label = RawLabel(request.capture_id, self._provider, self._process)
         try:
-            self._journal = JournalWriter(Path(wish.folder) / name, str(label))
+            self._journal = JournalWriter(Path(request.folder) / name, str(label))
         except OSError as error:
             self._give_up(error)
 
@@ -115,7 +199,7 @@ class AccountRecorder:
     def frame(self, direction: Direction, connection: int, time_ns: int, content: bytes) -> None:
         """As `FrameRecorder`."""
         if self._recorder.is_wanted:
-            without_secrets = blanked(content, logs.without_secrets)
+            without_secrets = redacted(content, logs.without_secrets)
             self._recorder.record(RawRecord(direction, "stream", self._account, connection, time_ns, without_secrets))
 
     def request(self, call: str, headers: Mapping[str, str], query: Mapping[str, str], content: bytes) -> int:
@@ -148,10 +232,10 @@ class AccountRecorder:
             account=self._account,
             connection=number,
             time_ns=self._recorder.clock.now_ns(),
-            content=blanked(content, logs.without_secrets),
+            content=redacted(content, logs.without_secrets),
             call=call,
             status=status,
-            headers=blanked_headers(headers, logs.without_secrets),
-            query=blanked_query(query, logs.without_secrets),
+            headers=redacted_headers(headers, logs.without_secrets),
+            query=redacted_query(query, logs.without_secrets),
         )
         self._recorder.record(record)

@@ -1,19 +1,19 @@
-"""What is recorded of a conversation with a broker, without its secrets. Pure.
+"""Removes secrets from recorded traffic with a broker. Pure.
 
-Two nets, as neither is enough alone: the process's own concealed secrets wherever they stand, and the values of the
-fields that carry secrets by their names, since a new token is in an answer before anybody could conceal it.
+Two rules, as neither is enough alone: conceal the process's own secrets wherever they stand, and conceal fields that
+carry secrets by their names, since an answer contains a new token before the process can register it.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-BLANK: Final = "***"
+REDACTED: Final = "***"
 
 # A whitelist: what a dialect or a broker adds to its headers one day is not recorded.
 _HEADERS: Final = frozenset({"tr_id", "tr_cont", "custtype", "content-type"})
 
-# kis-api.md, sections 3 and 5: the token and approval key calls, and every registration of the stream.
+# Of calls that issue tokens and approval keys, and of subscriptions that carry a key.
 _FIELDS: Final = (b"appkey", b"appsecret", b"secretkey", b"access_token", b"approval_key", b"token")
 
 # A name, and its value: a string (which a cut body may leave without its end), or anything else up to the next mark.
@@ -21,10 +21,10 @@ _SECRET: Final = re.compile(
     rb'("(?:' + b"|".join(_FIELDS) + rb')"\s*:\s*)(?:"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[^\s"{\[,}\]][^,}\]]*)',
     re.IGNORECASE | re.DOTALL,
 )
-_BLANKED_VALUE: Final = rb'\1"' + BLANK.encode() + b'"'
+_REDACTED_VALUE: Final = rb'\1"' + REDACTED.encode() + b'"'
 
 
-def blanked(content: bytes, without_secrets: Callable[[str], str]) -> bytes:
+def redacted(content: bytes, without_secrets: Callable[[str], str]) -> bytes:
     """The content with every secret blanked out; byte for byte the same where there is none.
 
     Args:
@@ -32,17 +32,17 @@ def blanked(content: bytes, without_secrets: Callable[[str], str]) -> bytes:
         without_secrets: blanks out the secrets that are known, see `observer.logs.without_secrets`.
     """
     if b'"' in content:
-        content = _SECRET.sub(_BLANKED_VALUE, content)
+        content = _SECRET.sub(_REDACTED_VALUE, content)
     return without_secrets(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
-def blanked_headers(headers: Mapping[str, str], without_secrets: Callable[[str], str]) -> dict[str, str]:
-    """The few headers that say what was asked and whether a page follows, with names in lower case."""
+def redacted_headers(headers: Mapping[str, str], without_secrets: Callable[[str], str]) -> dict[str, str]:
+    """The few headers that describe the request and the paging, with names in lower case."""
     named = {name.lower(): value for name, value in headers.items()}
     return {name: without_secrets(named[name]) for name in sorted(_HEADERS & named.keys())}
 
 
-def blanked_query(query: Mapping[str, str], without_secrets: Callable[[str], str]) -> dict[str, str]:
+def redacted_query(query: Mapping[str, str], without_secrets: Callable[[str], str]) -> dict[str, str]:
     """The query; a parameter that carries a secret by its name keeps the name alone."""
     names = {name.decode() for name in _FIELDS}
-    return {name: BLANK if name.lower() in names else without_secrets(value) for name, value in query.items()}
+    return {name: REDACTED if name.lower() in names else without_secrets(value) for name, value in query.items()}

@@ -1,13 +1,16 @@
-"""What a provider's pipeline can be told; apart from it, so that reading a configuration loads no network library."""
+"""Settings of a provider's pipeline; a separate module, so that reading a configuration loads no network library."""
 
 from math import ceil
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
+CALLS_PER_SECOND_MAX: Final = 1_000  # each is a position in the file that all processes share
+_PENALTY_MAX_S: Final = 3600
+
 
 class RestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long to wait and how often to ask again. The timeout is machine time, the delays are market time."""
+    """Timeout, retries and delays of REST calls. The timeout is machine time, the delays are market time."""
 
     timeout_s: float = 10.0
     attempts_max: int = 5
@@ -16,11 +19,11 @@ class RestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class StreamLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long a stream may be silent, and how often it may ask its broker for anything. For each account.
+    """Limits of each account's stream: silence, connection attempts, and changes of subscriptions.
 
     `silence_s` is machine time: no message of any kind, keep-alives included. `attempts_per_hour` is requirement 004's
     ("Constraints"): connections in an hour of market time; when they are used up there is one each
-    `slow_beat_market_s`, and its share of them is kept free for that. `changes_per_minute` are registrations and
+    `slow_beat_market_s`, and its share of them is kept free for that. `changes_per_minute` are subscriptions and
     removals in a minute of market time.
 
     Raises:
@@ -33,9 +36,49 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     changes_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 120
 
     def __post_init__(self) -> None:
-        """Checks the two rhythms of connecting against each other."""
+        """Requires that the slow beat fits into the attempts of an hour."""
         if not ceil(3600 / self.slow_beat_market_s) < self.attempts_per_hour:
             raise ValueError(
                 f"attempts_per_hour: {self.attempts_per_hour} are no more than one each slow_beat_market_s "
                 f"({self.slow_beat_market_s:g} s)"
             )
+
+
+class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The broker's limits for one bucket and the pause after it answered "too many calls", all in market time.
+
+    `calls_per_minute` is a second limit beside the first (requirement 004, "Constraints": 1,000); None: there is none.
+
+    Raises:
+        ValueError: less than one call a minute, more than a thousand a second, or a penalty that is negative or longer
+            than an hour; names the key.
+    """
+
+    calls_per_second: float = 20.0
+    calls_per_minute: float | None = None
+    penalty_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Checks each limit when the configuration is read."""
+        if not 1 / 60 <= self.calls_per_second <= CALLS_PER_SECOND_MAX:
+            raise ValueError(
+                f"calls_per_second: {self.calls_per_second} is not from one a minute to {CALLS_PER_SECOND_MAX} a second"
+            )
+        if self.calls_per_minute is not None and not 1 <= self.calls_per_minute <= 60 * CALLS_PER_SECOND_MAX:
+            raise ValueError(f"calls_per_minute: {self.calls_per_minute} is not from 1 to {60 * CALLS_PER_SECOND_MAX}")
+        if not 0 <= self.penalty_s <= _PENALTY_MAX_S:
+            raise ValueError(f"penalty_s: {self.penalty_s} is not from 0 to {_PENALTY_MAX_S}")
+
+
+class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The hosts and limits of one broker: its section of the configuration. A broker's folder states the defaults.
+
+    `files_url` is the host of the files of listings; empty where the broker lists what it trades over REST.
+    """
+
+    rest_url: str
+    stream_url: str
+    files_url: str = ""
+    stream: StreamLimits = StreamLimits()
+    rest: RestSettings = RestSettings()
+    rate_limit: RateLimitSettings = RateLimitSettings()

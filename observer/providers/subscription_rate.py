@@ -1,21 +1,20 @@
-"""How many registrations and removals an account may send: courtesy to the broker. Pure.
+"""Limits the subscriptions and removals of an account. Pure.
 
-The broker is reported to block keys that re-subscribe in loops (issue 6, "Reconnect"), so what triggers ask for beyond
-the budget waits, the most important first.
+The broker is reported to block keys that re-subscribe in loops (issue 6, "Reconnect"), so requests beyond the budget
+wait, the most important first.
 """
 
 from collections import deque
-from typing import Final
 
-_MINUTE_NS: Final = 60 * 1_000_000_000
+from observer.units import NS_PER_MINUTE
 
 
-class ChangeBudget:
+class SubscriptionRateLimiter:
     """At most `changes_per_minute` in any minute of market time, beside the first `burst` changes of a connection.
 
-    Every change counts; those first ones are merely not made to wait, because a place that is not registered again
-    after a reconnection is a hole. So no minute has more than `changes_per_minute` + `burst` for each connection that
-    was open in it, and those are few by themselves (see `patience.py`).
+    Every change counts, but the first ones do not wait, because a slot without a subscription after a reconnection is a
+    gap. So no minute has more than `changes_per_minute` + `burst` for each connection that was open in it, and
+    `backoff.py` keeps those few.
     """
 
     def __init__(self, changes_per_minute: int, burst: int) -> None:
@@ -24,16 +23,16 @@ class ChangeBudget:
         self._sent_ns: deque[int] = deque(maxlen=changes_per_minute)  # the latest changes, oldest first
 
     def connected(self) -> None:
-        """A new connection: everything on it has to be registered again."""
+        """Record a new connection: it needs all subscriptions again."""
         self._burst_left = self._burst
 
     def spend(self, now_ns: int) -> None:
-        """A change is being sent."""
+        """Record a change."""
         self._burst_left = max(0, self._burst_left - 1)
         self._sent_ns.append(now_ns)
 
     def allowed_ns(self, now_ns: int) -> int:
-        """The moment from which on the next change may be sent; `now_ns` if it may be now."""
+        """The time of the next allowed change; `now_ns` if it is allowed now."""
         if self._burst_left > 0 or len(self._sent_ns) < (self._sent_ns.maxlen or 0):
             return now_ns
-        return max(now_ns, self._sent_ns[0] + _MINUTE_NS)
+        return max(now_ns, self._sent_ns[0] + NS_PER_MINUTE)

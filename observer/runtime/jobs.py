@@ -1,4 +1,4 @@
-"""Runs the jobs of a day. Each is tried until it is done: one that fails, a minute later, whatever else is to come."""
+"""Runs the jobs of a day. A failed job is retried after a minute, until it is done."""
 
 import logging
 from collections import Counter
@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from bus.events import AlertRaised, Event, Severity
-from observer.clock import NS_PER_S, Clock
+from observer.calendar.jobs import Job, Name, due_jobs
+from observer.clock import Clock
 from observer.errors import ConfigError, DataFileError, ProviderError
-from observer.schedule.jobs import Job, Name, due_jobs
+from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
 
@@ -16,20 +17,20 @@ RETRY_MARKET_S: Final = 60.0
 
 
 class Publisher(Protocol):
-    """What takes the alerts; `bus.producer.Producer` fits."""
+    """Takes the alerts; `bus.producer.Producer` satisfies it."""
 
     def publish(self, *events: Event) -> None:
-        """Facts, soon."""
+        """Publish events soon."""
         ...
 
 
 class DayJobs:
-    """Runs jobs, and tells somebody of the first failure of each, and of the end of its failing.
+    """Runs jobs; raises an alert at the first failure of each job, and when it succeeds again.
 
     Args:
         clock: market time.
         publisher: takes the alerts.
-        source: who is said to have raised them.
+        source: the source named in the alerts.
     """
 
     def __init__(self, clock: Clock, publisher: Publisher, source: str) -> None:
@@ -38,9 +39,9 @@ class DayJobs:
         self._source = source
 
     async def run(self, jobs: Sequence[Job[Name]], until_ns: int, act: Callable[[Job[Name]], Awaitable[None]]) -> None:
-        """Let `act` do each job when it is due; returns when all are done, or it is `until_ns`.
+        """Run each job by `act` when it is due; return when all are done, or at `until_ns`.
 
-        What `act` raises of ConfigError, DataFileError and ProviderError is the job's failure.
+        A ConfigError, DataFileError or ProviderError of `act` counts as the job's failure.
         """
         tries_ns = {job: job.at_ns for job in jobs}
         failures: Counter[Job[Name]] = Counter()

@@ -1,4 +1,4 @@
-"""What a running worker obeys: orders of a person, passed on by the supervisor. `Orders.obey` is the table of verbs."""
+"""Commands to a running worker, passed on by the supervisor. `WorkerOrders.obey` is the table of verbs."""
 
 import asyncio
 import logging
@@ -18,41 +18,41 @@ logger = logging.getLogger(__name__)
 ANSWER_WITHIN_S: Final = 0.6  # less than the supervisor waits for it, which answers within a second itself
 
 JobAction = Callable[[], Awaitable[str | Refused]]
-"""Runs a job and tells what came of it, for people. Raises ObserverError when it fails."""
+"""Runs a job and returns its result as text, or a refusal. Raises ObserverError when it fails."""
 
 DirectedJob = Callable[[Sequence[str]], Awaitable[str | Refused]]
-"""The same for a job that is told what to do it with."""
+"""The same for a job with arguments."""
 
 
 class SlotOrders(Protocol):
-    """Gives places of the stream to symbols that a person wants, and takes them back."""
+    """Pins symbols on a person's command."""
 
     def pin(self, symbol: str) -> Done | Refused:
-        """Give the symbol a place until it is unpinned."""
+        """Give the symbol a slot until it is unpinned."""
         ...
 
     def unpin(self, symbol: str) -> Done | Refused:
-        """Take the wish back."""
+        """Remove the pin."""
         ...
 
 
 class GapOrders(Protocol):
-    """Fills gaps that a person wants to be tried again."""
+    """Retries gaps on a person's command."""
 
     async def retry(self, gap_ids: Sequence[str]) -> Done | Refused:
-        """Try these at once; none: all that are open."""
+        """Retry these gaps at once; all open ones if empty."""
         ...
 
 
-class Orders:
-    """What this process can be told. Its body says what it has: a producer, jobs, places.
+class WorkerOrders:
+    """Executes orders for this process. Its body sets the parts it has: a producer, jobs, slots, gaps.
 
     Attributes:
         jobs: by name; empty for a process that has none.
         directed_jobs: those that take arguments, by name; a job can be among both.
-        slots: while there are places to give.
-        gaps: while there are gaps to fill.
-        turn: held by whoever runs a job, so that a person and the day's plan never run two at once.
+        slots: None while the process has no slots.
+        gaps: None while the process fills no gaps.
+        turn: held during a job, so that a command and the day's plan never run two at once.
     """
 
     def __init__(self, process: str, clock: Clock) -> None:
@@ -67,7 +67,7 @@ class Orders:
         self._running: set[asyncio.Task[Done | Refused]] = set()
 
     async def obey(self, order: Order) -> OrderReply:
-        """Answer one order; what takes longer than `ANSWER_WITHIN_S` goes on and is said to be under way."""
+        """Answer one order; work longer than `ANSWER_WITHIN_S` goes on, with the answer `UnderWay`."""
         match order:
             case Drain():
                 return await self._drain()
@@ -77,14 +77,14 @@ class Orders:
                 logs.set_level(level)
                 return Done(self._process, f"logs from {level} on, until it ends")
             case Pin(symbol):
-                return self.slots.pin(symbol) if self.slots else self._no_places()
+                return self.slots.pin(symbol) if self.slots else self._no_slots()
             case Unpin(symbol):
-                return self.slots.unpin(symbol) if self.slots else self._no_places()
+                return self.slots.unpin(symbol) if self.slots else self._no_slots()
             case RetryGaps(gap_ids):
                 return await self.gaps.retry(gap_ids) if self.gaps else self._no_gaps()
 
     async def stop(self) -> None:
-        """Give up the jobs that run by order: what they work with is about to be closed."""
+        """Cancel the jobs that run by order: their resources are about to be closed."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -101,7 +101,7 @@ class Orders:
         directed = self.directed_jobs.get(job)
         action = partial(directed, arguments) if directed and arguments else self.jobs.get(job)
         if action is None and directed:
-            return Refused("unknown_job", f"{job} must be told what with: the run, or the exchange")
+            return Refused("unknown_job", f"{job} needs an argument: the run, or the exchange")
         if action is None:
             names = ", ".join({**self.jobs, **self.directed_jobs})
             given = f" with {' '.join(arguments)}" if arguments else ""
@@ -112,7 +112,7 @@ class Orders:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         done, _ = await asyncio.wait([task], timeout=ANSWER_WITHIN_S)
-        return task.result() if done else UnderWay(f"{job} is running: the log of {self._process} tells how it ends")
+        return task.result() if done else UnderWay(f"{job} is running: the log of {self._process} states how it ends")
 
     async def _in_turn(self, job: str, action: JobAction) -> Done | Refused:
         async with self.turn:
@@ -120,7 +120,7 @@ class Orders:
                 outcome = await action()
             except ObserverError as error:
                 return self._failed(job, str(error))
-            except Exception:  # the top of this task: a mistake in a job must not end the worker
+            except Exception:  # the top of this task: an error in a job must not end the worker
                 logger.exception("job %s", job)
                 return self._failed(job, "a mistake of ours; the log has it")
         if isinstance(outcome, Refused):
@@ -138,5 +138,5 @@ class Orders:
     def _no_gaps(self) -> Refused:
         return Refused("not_now", f"{self._process} fills no gaps now")
 
-    def _no_places(self) -> Refused:
-        return Refused("not_now", f"{self._process} has no places to give now: it does while Track B streams")
+    def _no_slots(self) -> Refused:
+        return Refused("not_now", f"{self._process} has no slots now: only while Track B streams")

@@ -1,6 +1,6 @@
-"""What was refused is told to a person: events that went to quarantine, events that the disk did not take.
+"""Alerts for refused events: events that went to quarantine, events that the disk did not take.
 
-Times between alerts are machine seconds: they spare the reader, who does not live in a compressed day.
+Intervals between alerts are machine seconds: their reader does not live in scaled time.
 """
 
 import asyncio
@@ -16,9 +16,10 @@ DISK_QUIET_S: Final = 1.0  # for how long a disk that was full must refuse nothi
 
 
 class QuarantineAlerts:
-    """Counts events in quarantine, from any thread, and tells their number: at once, then at most once a minute.
+    """Counts events in quarantine, from any thread, and raises an alert with their number: at once, then at most once a
+    minute.
 
-    Made on the event loop that `run` is to run on.
+    Create it on the event loop of `run`.
     """
 
     def __init__(self, clock: Clock, source: str) -> None:
@@ -29,7 +30,7 @@ class QuarantineAlerts:
         self._counted = asyncio.Event()
 
     def count_from_thread(self, count: int) -> None:
-        """So many more. While the loop runs."""
+        """Add to the count; allowed while the loop runs."""
         self._loop.call_soon_threadsafe(self._add, count)
 
     def _add(self, count: int) -> None:
@@ -37,16 +38,16 @@ class QuarantineAlerts:
         self._counted.set()
 
     async def run(self, producer: Producer) -> None:
-        """Tell until cancelled; what is not told yet is told then."""
+        """Raise alerts until cancelled; at the end also for the events not yet reported."""
         try:
             while True:
                 await self._counted.wait()
-                self._tell(producer)
+                self._report(producer)
                 await asyncio.sleep(QUARANTINE_EVERY_S)
         finally:
-            self._tell(producer)
+            self._report(producer)
 
-    def _tell(self, producer: Producer) -> None:
+    def _report(self, producer: Producer) -> None:
         if self._count:
             text = f"{self._count} events are in quarantine: they could not be decoded or the database refused them"
             producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._source, text))
@@ -55,7 +56,7 @@ class QuarantineAlerts:
 
 
 class DiskAlerts:
-    """Tells when the disk begins to refuse events, as soon as it takes the alert itself, and when that is over."""
+    """Raises an alert when the disk refuses events, as soon as it takes the alert itself, and one when this is over."""
 
     def __init__(self, clock: Clock, source: str) -> None:
         self._clock = clock
@@ -65,13 +66,13 @@ class DiskAlerts:
         self._refused = asyncio.Event()
 
     def count(self, events: Sequence[Event], error: OSError) -> None:
-        """These were refused (a listener of `Producer.telling`)."""
+        """Count refused events (a listener of `Producer.reporting`)."""
         self._count += len(events)
         self._began = self._began or self._alert("critical", f"the disk takes no events: {error}")
         self._refused.set()
 
     async def run(self, producer: Producer) -> None:
-        """Tell until cancelled. A process that stops while the disk refuses has told it in its log."""
+        """Raise alerts until cancelled. A process that stops while the disk refuses has logged it."""
         while True:
             await self._refused.wait()
             if self._began is not None:

@@ -1,7 +1,7 @@
-"""What every worker process is made of: clock, log, lifeline, signals, heartbeat, outbox, and an orderly stop.
+"""The common frame of worker processes: clock, log, lifeline, signals, heartbeat, outbox, orderly stop.
 
-`run` starts a worker's body as a coroutine and cancels it when the process is to stop; what the body cleans up in its
-`finally` blocks is its orderly stop. Exit statuses: 0 stopped as asked, 1 failed, 2 wrongly configured.
+`run` starts a worker's body as a coroutine and cancels it at a stop request; the body's `finally` blocks are its
+orderly stop. Exit statuses: 0 stopped as requested, 1 failed, 2 wrongly configured.
 """
 
 import argparse
@@ -25,59 +25,58 @@ from bus.control import ControlClient
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
+from observer.base_settings import endpoints_of
+from observer.calendar.service import TradingDayService
 from observer.clock import Clock, clock_from_environment
-from observer.config import Settings, endpoints_of, load_settings
+from observer.config import Settings, load_settings
 from observer.errors import ConfigError, StoreError
-from observer.today import Today
-from workers.alerts import DiskAlerts
-from workers.orders import Orders
+from observer.runtime.orders import WorkerOrders
+from observer.runtime.refusals import DiskAlerts
 
 if TYPE_CHECKING:
-    from observer.brokers import BrokerAccount, Brokers
+    from observer.accounts.clients import BrokerAccount, Brokers
     from observer.store.reader import StoreReader
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 1.0
-DRAIN_S: Final = 5.0  # how long a stopping worker waits for the writer; what is not committed by then stays on disk
+DRAIN_S: Final = 5.0  # how long a stopping worker waits for the writer; uncommitted events stay on disk
 SETTLE_S: Final = 1.0
 DATABASE_RETRY_S: Final = 1.0
 LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 
 
 class Worker:
-    """What a worker's body works with."""
+    """Everything that a worker's body uses."""
 
-    def __init__(self, name: str, settings: Settings, clock: Clock, configuration: Path | None = None) -> None:
-        """`configuration` is the file of the settings, where they are from one: for processes that it starts."""
+    def __init__(self, name: str, settings: Settings, clock: Clock) -> None:
         self.name = name
         self.settings = settings
-        self.configuration = configuration
         self.clock = clock
         self.runtime = Path(settings.run.runtime)
         self.endpoints = endpoints_of(settings.run)
         self.control = ControlClient(self.endpoints.control)
-        self.orders = Orders(name, clock)
+        self.orders = WorkerOrders(name, clock)
         self.progress: Callable[[], int] = lambda: 0
-        self.today = Today(settings, clock)
+        self.today = TradingDayService(Path(settings.run.runtime), settings.schedule, clock)
 
     async def ready(self) -> None:
-        """Tell the supervisor that what depends on this process may start."""
+        """Report readiness to the supervisor; dependent processes may start then."""
         await self.control.send(Ready(self.name, os.getpid()))
 
     def brokers(self) -> "Brokers":
-        """The configured accounts; only processes that call a broker load what that takes."""
-        from observer.brokers import Brokers
+        """The configured accounts; the broker's modules are loaded only here."""
+        from observer.accounts.clients import Brokers
 
-        return Brokers(self.settings, self.clock, random.Random(os.getpid()), self.name)
+        return Brokers(self.settings.clients, self.clock, random.Random(os.getpid()), self.name)
 
     def broker_account(self) -> "BrokerAccount":
-        """The first of them by priority."""
+        """The first account by priority."""
         return self.brokers().accounts[0]
 
     @contextlib.asynccontextmanager
     async def reader(self) -> "AsyncIterator[StoreReader]":
-        """The database, for reading; while it does not answer this waits, since ending would not bring it back."""
+        """The database, for reading; waits while it does not answer, since a restart would not help."""
         from observer.store.reader import StoreReader
 
         while True:
@@ -91,31 +90,31 @@ class Worker:
             yield reader
 
     async def settled(self, producer: Producer) -> None:
-        """Wait until all that was published, by earlier processes of this name too, is in the database.
+        """Wait until every published event, of earlier processes of this name too, is in the database.
 
-        Whoever reads the database to go on where an earlier process stopped must do this first.
+        Required before reading the database to resume the work of an earlier process.
         """
         while not await producer.drain(SETTLE_S):
             logger.info("waiting for %d events to be stored", producer.unacknowledged)
 
     @contextlib.asynccontextmanager
     async def producer(self) -> AsyncIterator[Producer]:
-        """The worker's outbox, delivering while the block runs; at its end what was published is waited for."""
+        """The worker's outbox, delivering while the block runs; at its end waits for the published events."""
         directory = self.runtime / "outbox" / self.name
         producer = Producer(Outbox(directory, self.name, uuid.uuid4().hex), self.endpoints.ingest)
         disk_alerts = DiskAlerts(self.clock, self.name)
         self.progress = lambda: producer.published
         self.orders.producer = producer
         try:
-            # a delivery that fails takes the body with it: it is no use alone
+            # a failed delivery ends the body: it is useless alone
             async with asyncio.TaskGroup() as tasks:
                 delivery = tasks.create_task(producer.run())
-                telling = tasks.create_task(disk_alerts.run(producer))
+                reporting = tasks.create_task(disk_alerts.run(producer))
                 try:
-                    with producer.telling(disk_alerts.count):
+                    with producer.reporting(disk_alerts.count):
                         yield producer
                 finally:
-                    telling.cancel()
+                    reporting.cancel()
                     if not delivery.done() and not await producer.drain(DRAIN_S):
                         logger.warning("%d events stay in the outbox for the next run", producer.unacknowledged)
                     delivery.cancel()
@@ -124,18 +123,17 @@ class Worker:
 
 
 def run(name: str, body: Callable[[Worker], Awaitable[None]]) -> None:
-    """The whole life of a worker process; never returns."""
+    """Run a worker process from start to exit; never returns."""
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # the supervisor asks a hung process for its stacks
     _hold_on_to_lifeline()
     try:
         clock = clock_from_environment()
-        configuration = _configuration_path(name)
-        settings = load_settings(configuration)
+        settings = load_settings(_configuration_path(name))
     except (ConfigError, ValueError) as error:
         sys.exit(_complain(name, error))
     logs.set_up(name, clock, level=settings.run.log_level)
     try:
-        asyncio.run(_run_body(name, settings, clock, configuration, body))
+        asyncio.run(_run_body(name, settings, clock, body))
     except ConfigError as error:
         sys.exit(_complain(name, error))
     except Exception:
@@ -157,7 +155,7 @@ def _complain(name: str, error: Exception) -> int:
 
 
 def _hold_on_to_lifeline() -> None:
-    """Die with the supervisor, children and all: its end of this pipe closes when it does, however it does."""
+    """End with the supervisor, children included: its end of this pipe closes however it ends."""
     text = os.environ.get(LIFELINE_VARIABLE)
     if text is None:
         return
@@ -174,10 +172,8 @@ def _hold_on_to_lifeline() -> None:
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
-async def _run_body(
-    name: str, settings: Settings, clock: Clock, configuration: Path, body: Callable[[Worker], Awaitable[None]]
-) -> None:
-    worker = Worker(name, settings, clock, configuration)
+async def _run_body(name: str, settings: Settings, clock: Clock, body: Callable[[Worker], Awaitable[None]]) -> None:
+    worker = Worker(name, settings, clock)
     try:
         await _live(worker, body)
     finally:
@@ -195,7 +191,7 @@ async def _live(worker: Worker, body: Callable[[Worker], Awaitable[None]]) -> No
     await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
     await worker.orders.stop()
     work.cancel()
-    [result] = await asyncio.gather(work, return_exceptions=True)  # the heart beats on while the body cleans up
+    [result] = await asyncio.gather(work, return_exceptions=True)  # heartbeats go on while the body cleans up
     for task in (stop, beat):
         task.cancel()
     await asyncio.gather(stop, beat, return_exceptions=True)
@@ -204,7 +200,7 @@ async def _live(worker: Worker, body: Callable[[Worker], Awaitable[None]]) -> No
 
 
 async def _beat(worker: Worker) -> None:
-    """Tell the supervisor every second that this process lives and how late its event loop is."""
+    """Send a heartbeat with the event loop's lag to the supervisor every second."""
     pid = os.getpid()
     while True:
         before_s = time.monotonic()

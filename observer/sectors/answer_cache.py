@@ -1,17 +1,17 @@
-"""Answers of a slow source, kept on disk so that an interrupted or repeated run does not ask again.
+"""Answers of a slow source, cached on disk for interrupted and repeated runs.
 
 One line of JSON an answer, appended as it comes; read and rewritten without what is too old when it is opened. A line
 that a kill cut off is no answer and is left out.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from observer.clock import NS_PER_S
+from observer.files import replace_file
+from observer.units import NS_PER_S
 
 KEPT_S: Final = 24 * 3600  # requirement 003: 24 hours
 ANSWERS_MAX: Final = 20_000  # requirement 003
@@ -77,9 +77,7 @@ class AnswerCache:
                 self._keep(answer)
 
     def _rewrite(self) -> None:
-        partial = self._path.with_name(f"partial-{self._path.name}")
-        partial.write_bytes(b"".join(msgspec.json.encode(answer) + b"\n" for answer in self._answers.values()))
-        os.replace(partial, self._path)  # noqa: PTH105 - the atomic one, by its name
+        replace_file(self._path, b"".join(msgspec.json.encode(answer) + b"\n" for answer in self._answers.values()))
 
 
 def _is_old(answer: _Answer, now_ns: int) -> bool:

@@ -1,13 +1,13 @@
-"""What a KIS sector code is worth: learned from securities whose sector is known, and judged on others. Pure.
+"""Confidence in a broker's sector codes: learned from securities with a known sector, and cross-validated. Pure.
 
-KIS gives the overseas stocks 42 three-digit codes (kis-api.md section 6, column 20). A code is about one sector for
+The broker gives the overseas stocks 42 three-digit codes. A code is about one sector for
 some markets and a mixture for others, and its majority is right for only four in five. So each code of each market
 gets its majority's *purity*, the number of securities behind it, and a confidence, a careful estimate of the purity:
 
 - The same code means much the same in other markets. Their securities speak too, but never louder than
   `_NEIGHBOURS_WEIGHT` securities of the market itself: so a market without any known sector (Vietnam) has a table.
-- Where the other markets' majority is another sector the code is worth nothing: it tells of one vocabulary's habit
-  (NASDAQ calls airlines Consumer Discretionary) rather than of the sector.
+- Where the other markets' majority is another sector the confidence is zero: the code reflects one vocabulary's habit
+  (NASDAQ calls airlines Consumer Discretionary) rather than the sector.
 - The confidence is the lower end of Wilson's interval, one standard error below what was seen: few securities cannot
   give much of it.
 
@@ -22,7 +22,7 @@ from typing import Final
 
 import msgspec
 
-from observer.reference.sectors import Region, Sector
+from observer.sectors.model import Region, Sector
 
 SURE_CODE: Final = 0.915
 PURITY_MIN: Final = 0.95  # what is claimed must have been true of the securities seen, too
@@ -41,10 +41,11 @@ class Example(msgspec.Struct, frozen=True, gc=False):
 
 
 class CodeMeaning(msgspec.Struct, frozen=True):
-    """What one code of one market means: the sector of most, of how many (`count`), and of what share (`purity`).
+    """The meaning of one code of one market: the sector of the majority, the number of securities (`count`), and the
+    share of the majority (`purity`).
 
-    `is_sure` is whether it is believed. `claimed` and `right` are of the cross-validation: how many securities that
-    were held back got this code's sector as a sure one, and for how many it was true.
+    `is_sure` states whether the code is trusted. `claimed` and `right` are of the cross-validation: the number of
+    held-back securities that got this code's sector as a sure one, and the number for which it was correct.
     """
 
     code: str
@@ -70,7 +71,7 @@ class CodeTable(msgspec.Struct, frozen=True):
     right: int = 0
 
     def meaning(self, code: str) -> CodeMeaning | None:
-        """What a code means here; None for one that nobody has seen."""
+        """The meaning of a code in this market; None for an unknown code."""
         return next((meaning for meaning in self.codes if meaning.code == code), None)
 
 
@@ -78,7 +79,7 @@ _Counts = Mapping[tuple[Region, str], Counter[Sector]]
 
 
 def learn(examples: Iterable[Example], regions: Sequence[Region]) -> dict[Region, CodeTable]:
-    """A table for each of these markets; one without examples of its own has what the others' say."""
+    """A table for each of these markets; a market without examples of its own uses those of the others."""
     counts = _counted(examples)
     codes = sorted({code for _, code in counts})
     return {
@@ -96,7 +97,7 @@ def cross_validate(
     shuffle: Callable[[list[int]], None],
 ) -> dict[Region, CodeTable]:
     """Tables learned from all examples, with the figures of a cross-validation in so many parts: each part is judged by
-    tables that were learned from the others. `shuffle` decides who is in which part, in each of the rounds anew.
+    tables that were learned from the others. `shuffle` assigns the examples to parts, again in each round.
     """
     claimed: Counter[tuple[Region, str]] = Counter()
     right: Counter[tuple[Region, str]] = Counter()
@@ -116,10 +117,11 @@ def cross_validate(
 
 
 def judged_unseen(examples: Sequence[Example], regions: Sequence[Region]) -> dict[Region, tuple[int, int]]:
-    """Of each market that has examples: how many of them would be claimed if it had none, and how many rightly.
+    """By market with examples: the number of examples that would be claimed if the market had none, and the number of
+    correct ones.
 
-    A market without examples of its own has what the others say, and nothing to be judged by. How that does elsewhere
-    is the best that is known of it.
+    A market without examples of its own uses those of the others and cannot be judged itself; this figure of the other
+    markets is the best estimate for it.
     """
     claimed: Counter[tuple[Region, str]] = Counter()
     right: Counter[tuple[Region, str]] = Counter()
@@ -163,8 +165,8 @@ def _with_figures(
     )
 
 
-def _of(tally: Counter[tuple[Region, str]], region: Region) -> int:
-    return sum(count for (place, _), count in tally.items() if place == region)
+def _of(counters: Counter[tuple[Region, str]], region: Region) -> int:
+    return sum(count for (place, _), count in counters.items() if place == region)
 
 
 def _counted(examples: Iterable[Example]) -> dict[tuple[Region, str], Counter[Sector]]:

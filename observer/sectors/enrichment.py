@@ -1,9 +1,9 @@
-"""One run of the enrichment: every stock that is due is asked of one source after the other, until one is sure.
+"""One run of the enrichment: it queries the sources in turn for every due stock, until one is sure.
 
-What a source is sure of is published as it comes, in portions of up to 100 that are stored whole: a run that is killed
-goes on where it was. What a source could not answer because it failed is left for the next run; only what the last
-resort looked up and does not know is stored as unknown. Of what is left, an unsure answer is stored if there was none
-before: it is better than nothing, and the next run asks for it again.
+Sure findings are published as they come, in portions of up to 100 that are stored whole: after a kill the next run
+continues there. Stocks without an answer because a source failed are left for the next run; a stock is stored as
+unknown only when the last resort looked it up and does not know it. For the remaining stocks an unsure finding is
+stored if there was none before: it is better than nothing, and the next run queries it again.
 """
 
 import asyncio
@@ -15,25 +15,23 @@ from typing import Final
 import msgspec
 
 from bus.events import EnrichmentCompleted, Event, SectorAssigned
-from observer.clock import NS_PER_S, Clock
+from observer.clock import Clock
 from observer.errors import ObserverError
-from observer.providers.sector_sources import SectorSource
-from observer.reference.sectors import SURE, Finding, Region, Security, SecurityKey, better
+from observer.sectors.model import SURE, Finding, Region, Security, SecurityKey, better
+from observer.sectors.sources import SectorSource
+from observer.units import NS_PER_DAY
 
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 100  # requirement 003: a transaction
 LAST_RESORT: Final = "yahoo_profile"
-_NS_PER_DAY: Final = 86_400 * NS_PER_S
 
 Publish = Callable[[Sequence[Event]], None]
-Tell = Callable[[Region, int], None]  # so many more stocks of a region are dealt with
+ReportProgress = Callable[[Region, int], None]  # so many more stocks of a region are dealt with
 
 
 class Share(msgspec.Struct, frozen=True):
-    """What is to be done for one region: the stocks to be asked for, how many more are fresh, and whose sector is known
-    whatever comes of it.
-    """
+    """One region's work: the stocks to look up, the number of fresh stocks, and the stocks with a known sector."""
 
     due: Sequence[Security]
     fresh: int
@@ -48,15 +46,15 @@ def share_of(
     *,
     was_whole: bool = True,
 ) -> Share:
-    """What is to be done for these stocks of a region, of which that was assigned.
+    """The work for these stocks of a region, given their assignments.
 
-    To be asked for are those that were never assigned, or longer ago than so many days; None: all of them. Where the
-    last round was not whole, an unsure sector counts as none: nobody knows whether the last resort was asked for it.
+    Due are stocks without an assignment, or with one older than so many days; None: all of them. If the last round was
+    incomplete, an unsure sector counts as none: it is unknown whether the last resort was queried for the stock.
     """
     known = {SecurityKey((each.exchange, each.symbol)): each for each in assigned}
     if max_age_days is None:
         return Share(securities, 0, known)
-    oldest_ns = now_ns - round(max_age_days * _NS_PER_DAY)
+    oldest_ns = now_ns - round(max_age_days * NS_PER_DAY)
 
     def is_fresh(security: Security) -> bool:
         stored = known.get(security.key)
@@ -69,24 +67,29 @@ def share_of(
 
 
 class Enrichment:
-    """The run for one region after the other, or several at once.
+    """Runs the enrichment, one region after the other or several at once.
 
     Args:
-        sources: in the order in which they are asked.
+        sources: in the order of the queries.
         publish: takes a portion as one batch.
         clock: market time, of the assignments.
-        retries: how often the network had to be asked again so far.
-        tell: progress.
+        retries: the number of network retries so far.
+        report: receives progress.
     """
 
     def __init__(
-        self, sources: Sequence[SectorSource], publish: Publish, clock: Clock, retries: Callable[[], int], tell: Tell
+        self,
+        sources: Sequence[SectorSource],
+        publish: Publish,
+        clock: Clock,
+        retries: Callable[[], int],
+        report: ReportProgress,
     ) -> None:
         self._sources = sources
         self._publish = publish
         self._clock = clock
         self._retries = retries
-        self._tell = tell
+        self._report = report
 
     async def run(self, wanted: Mapping[Region, Share], at_once: int) -> list[EnrichmentCompleted]:
         """Enrich these regions, so many of them at once."""
@@ -127,7 +130,7 @@ class Enrichment:
         return completed
 
     async def _ask(self, region: Region, source: SectorSource, work: "_Work") -> str:
-        """Ask one source for all that is left; the text of its failure, empty without one."""
+        """Query one source for all pending stocks; return the text of its failure, empty without one."""
         wanted = list(work.pending.values())
         if not wanted:
             return ""
@@ -135,7 +138,7 @@ class Enrichment:
             async for findings in source.findings(region, wanted):
                 before = len(work.pending)
                 work.take(findings)
-                self._tell(region, before - len(work.pending))  # as it comes: a portion may take minutes to be full
+                self._report(region, before - len(work.pending))  # as it comes: a portion may take minutes to be full
         except ObserverError as error:
             logger.warning("%s of %s: %s", source.name, region, error)
             return f"{source.name}: {error}"
@@ -165,7 +168,7 @@ def _assigned(region: Region, finding: Finding, now_ns: int) -> SectorAssigned:
 
 
 class _Work:
-    """What is left of a region (`pending`), and the best unsure answers to it."""
+    """The pending stocks of a region, and their best unsure findings."""
 
     def __init__(self, share: Share, store: Callable[[Sequence[Finding]], None]) -> None:
         self.pending = {security.key: security for security in share.due}
@@ -176,7 +179,7 @@ class _Work:
         self._store = store
 
     def take(self, findings: Sequence[Finding]) -> None:
-        """A source's answers: the sure ones are stored, the best of the others is kept in mind."""
+        """Take a source's findings: store the sure ones, remember the best of the others."""
         for finding in findings:
             key = finding.security.key
             if key not in self.pending:
@@ -187,7 +190,7 @@ class _Work:
         self._flush(BATCH)
 
     def settle(self) -> None:
-        """At the end: store what waits for a whole portion, and the best there is of what nothing is known of."""
+        """At the end: store the incomplete portion, and the best unsure findings of the rest."""
         unasked = (self._best[key] for key in self.pending if key in self._best and key not in self._known)
         self._waiting += [finding for finding in unasked if finding.sector is not None]
         self._flush(1)

@@ -1,7 +1,6 @@
 """The files that the enrichment reads and writes: master files, tables of codes, known sectors, the report."""
 
 import io
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Final
 import msgspec
 
 from observer.errors import DataFileError
-from observer.providers.finance_database import KnownSector, read_known_sectors
+from observer.files import replace_file
+from observer.listings.model import Listing
 from observer.providers.kis.masters import parse_master
-from observer.providers.kis.masters_abroad import AbroadRecord, parse_abroad
-from observer.reference.listings import Listing
-from observer.reference.sectors import REGIONS, Region, Security
-from observer.reference.sectors_codes import CodeTable
+from observer.providers.kis.masters_overseas import AbroadRecord, parse_abroad
+from observer.sectors.codes import CodeTable
+from observer.sectors.finance_database import KnownSector, read_known_sectors
+from observer.sectors.model import REGIONS, Region, Security
 
 _ABROAD: Final[Mapping[Region, tuple[str, ...]]] = {
     "US": ("NAS", "NYS", "AMS"),
@@ -28,7 +28,7 @@ _DOMESTIC: Final = ("KOSPI", "KOSDAQ")
 _STOCK_GROUP: Final = "ST"
 
 
-class Market(msgspec.Struct, frozen=True):
+class RegionMarket(msgspec.Struct, frozen=True):
     """A region's stocks as its master files have them; `bad_lines` are no records."""
 
     securities: list[Security]
@@ -36,7 +36,7 @@ class Market(msgspec.Struct, frozen=True):
     missing: list[str]
 
 
-def read_market(folder: Path, region: Region) -> Market:
+def read_market(folder: Path, region: Region) -> RegionMarket:
     """The stocks of a region's master files in a folder, unpacked (`NASMST.COD`, `kospi_code.mst`) or as zips.
 
     Raises:
@@ -46,7 +46,7 @@ def read_market(folder: Path, region: Region) -> Market:
     names = {code: f"{code.lower()}mst.cod" for code in _ABROAD.get(region, ())} or {
         exchange: f"{exchange.lower()}_code.mst" for exchange in _DOMESTIC
     }
-    market = Market([], 0, [])
+    market = RegionMarket([], 0, [])
     for exchange, name in names.items():
         content = _content(present, name)
         if content is None:
@@ -58,7 +58,7 @@ def read_market(folder: Path, region: Region) -> Market:
         else:
             records, bad = parse_abroad(exchange, content)
             securities = [_abroad(region, record) for record in records if record.kind == "stock"]
-        market = Market(market.securities + securities, market.bad_lines + len(bad), market.missing)
+        market = RegionMarket(market.securities + securities, market.bad_lines + len(bad), market.missing)
     return market
 
 
@@ -115,7 +115,7 @@ def read_tables(folder: Path) -> dict[Region, CodeTable]:
 
 
 def write_table(folder: Path, table: CodeTable) -> Path:
-    """Write a region's table, a line for each code, so that a change can be read."""
+    """Write a region's table, one line for each code, so that a diff is readable."""
     path = folder / f"{table.region}.json"
     head = msgspec.json.encode({key: value for key, value in msgspec.structs.asdict(table).items() if key != "codes"})
     codes = ",\n".join(f"  {msgspec.json.encode(meaning).decode()}" for meaning in table.codes)
@@ -124,8 +124,6 @@ def write_table(folder: Path, table: CodeTable) -> Path:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that whoever reads it sees the old content or the new one."""
+    """Replace a file atomically: a reader sees the old content or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"partial-{path.name}")
-    partial.write_text(text)
-    os.replace(partial, path)  # noqa: PTH105 - the atomic one, by its name
+    replace_file(path, text.encode())

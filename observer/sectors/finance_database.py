@@ -1,7 +1,7 @@
 """FinanceDatabase (JerBouma/FinanceDatabase, MIT): a file of 120,000 equities with sectors that approximate GICS.
 
-The user downloads it once (`observer enrich download`) and again when it is to be newer; nothing of it is part of the
-product. It names securities as Yahoo does (upbit-kiwoom.md section 4). A record, of which three columns are read:
+The user downloads it once (`observer enrich download`) and again for a newer one; the product contains no part of it.
+It names securities as Yahoo does (upbit-kiwoom.md section 4). The parser reads three columns of a record:
 
     symbol,name,summary,currency,sector,industry_group,industry,exchange,market,country,...
     0004.HK,Wharf (Holdings) Limited,...,HKD,Real Estate,Real Estate,Real Estate Management & Development,HKG,...
@@ -9,7 +9,6 @@ product. It names securities as Yahoo does (upbit-kiwoom.md section 4). A record
 
 import bz2
 import csv
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +18,9 @@ import httpx
 import msgspec
 
 from observer.errors import BadRequestError, DataFileError, TransportError
-from observer.providers.yahoo_symbols import yahoo_symbol
-from observer.reference.sectors import Finding, Region, Sector, SectorSourceName, Security, sector_in, vocabulary_of
+from observer.files import to_disk
+from observer.sectors.model import Finding, Region, Sector, SectorSourceName, Security, sector_in, vocabulary_of
+from observer.sectors.yahoo_symbols import yahoo_symbol
 
 URL: Final = "https://raw.githubusercontent.com/JerBouma/FinanceDatabase/main/compression/equities.bz2"
 # Its sectors are GICS's by name and made by its keepers, not by MSCI: declared, for nothing is there to measure it by.
@@ -32,7 +32,7 @@ _DOWNLOAD_TIMEOUT_S: Final = 60.0
 
 
 class KnownSector(msgspec.Struct, frozen=True, gc=False):
-    """What such a file says of one security: the sector in its own word and in ours."""
+    """A security's sector in such a file: in the file's word and in ours."""
 
     symbol: str
     said: str
@@ -74,7 +74,7 @@ def _opened(path: Path) -> TextIO:
 
 
 class FinanceDatabase:
-    """A snapshot as a `SectorSource`; the file is read at the first question."""
+    """A snapshot as a `SectorSource`; the first query reads the file."""
 
     name: SectorSourceName = "finance_database"
 
@@ -115,7 +115,7 @@ def download(destination: Path, url: str = URL) -> Mapping[Sector, int]:
     try:
         _fetch(url, partial)
         known = read_known_sectors(partial)
-        os.replace(partial, destination)  # noqa: PTH105 - the atomic one, by its name
+        partial.replace(destination)
     finally:
         partial.unlink(missing_ok=True)
     return Counter(row.sector for row in known.values() if row.sector is not None)
@@ -133,7 +133,6 @@ def _fetch(url: str, destination: Path) -> None:
                 file.write(portion)
                 if file.tell() > _UNPACKED_BYTES_MAX:
                     raise DataFileError(f"{url} does not end: more than {_UNPACKED_BYTES_MAX:,} bytes")
-            file.flush()
-            os.fsync(file.fileno())
+            to_disk(file)
     except httpx.TransportError as error:
         raise TransportError(f"{url}: {type(error).__name__} {error}".strip()) from error

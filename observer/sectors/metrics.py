@@ -6,9 +6,9 @@ from typing import Final, Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server, write_to_textfile
 
 from bus.events import EnrichmentCompleted
-from observer.cli.enrichment_report import success_rate
-from observer.clock import NS_PER_S
-from observer.reference.sectors import SOURCES
+from observer.sectors.model import SOURCES
+from observer.sectors.report import success_rate
+from observer.units import NS_PER_S
 
 MetricPrefix = Literal["observer", "spock"]
 

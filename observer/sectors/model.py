@@ -1,7 +1,7 @@
-"""Sectors: the eleven of GICS, the words that others have for them, and what a source can say of a security.
+"""Sectors: the eleven of GICS, the names that other vocabularies use for them, and the findings of sources.
 
-A sector is worth as much as its source: so whoever says one says where it is from, in whose words, and how far it can
-be believed. Whether that is enough to be kept without asking further is `is_sure`.
+The worth of a sector depends on its source. A finding therefore names its source, the vocabulary, and a confidence.
+`is_sure` decides whether the finding is kept without asking another source.
 """
 
 from collections.abc import Iterable, Mapping
@@ -43,7 +43,7 @@ SURE: Final = 0.9  # a sector with this confidence is kept; one with less is loo
 
 
 class SectorName(msgspec.Struct, frozen=True):
-    """A sector's standard name, its GICS code, and what it is called in Korean."""
+    """A sector's standard name, its GICS code, and its Korean name."""
 
     sector: Sector
     gics_code: int
@@ -67,8 +67,8 @@ SECTOR_NAMES: Final[Mapping[Sector, SectorName]] = {
     )
 }
 
-# Yahoo's are Morningstar's: the same words draw other boundaries (payments, retail, media), so what was said is kept
-# beside what we make of it. NASDAQ's "Miscellaneous" is no sector.
+# Yahoo's are Morningstar's: the same words draw other boundaries (payments, retail, media), so the source's word
+# is kept beside our sector. NASDAQ's "Miscellaneous" is no sector.
 VOCABULARIES: Final[Mapping[Vocabulary, Mapping[str, Sector | None]]] = {
     "gics": {name: name for name in SECTOR_NAMES},
     "nasdaq": {
@@ -102,7 +102,7 @@ VOCABULARIES: Final[Mapping[Vocabulary, Mapping[str, Sector | None]]] = {
 
 
 class Security(msgspec.Struct, frozen=True, gc=False):
-    """A stock whose sector is wanted. `sector_code` is KIS's three-digit one; empty where it has none."""
+    """A stock that needs a sector. `sector_code` is the broker's three-digit one; empty where it has none."""
 
     region: Region
     exchange: str
@@ -112,14 +112,15 @@ class Security(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def key(self) -> SecurityKey:
-        """What names it: a symbol alone may be listed on two exchanges."""
+        """Its exchange and symbol: one symbol may be listed on two exchanges."""
         return SecurityKey((self.exchange, self.symbol))
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):
-    """What a source says of a security: None for "I know of no sector", which is an answer too.
+    """A source's answer for a security; a sector of None means that the source knows no sector, which is an answer too.
 
-    `said` is the source's own word or code; `confidence` is how often such a word of this source is right, from 0 to 1.
+    `said` is the source's own word or code; `confidence` is the share of correct findings with such a word, from 0 to
+    1.
     """
 
     security: Security
@@ -131,12 +132,12 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_sure(self) -> bool:
-        """Whether this is kept without asking another source."""
+        """Whether this finding is kept without asking another source."""
         return self.sector is not None and self.confidence >= SURE
 
 
 def sector_in(vocabulary: Vocabulary, word: str) -> Sector | None:
-    """The sector that a word of this vocabulary means; None for a word that names none.
+    """The sector of a word of this vocabulary; None for a word without a sector.
 
     Raises:
         DataFileError: the vocabulary has no such word.
@@ -148,7 +149,7 @@ def sector_in(vocabulary: Vocabulary, word: str) -> Sector | None:
 
 
 def vocabulary_of(words: Iterable[str]) -> Vocabulary:
-    """The vocabulary that all of these words are of; of several the one that stands first.
+    """The first vocabulary that contains all of these words.
 
     Raises:
         DataFileError: none has them all.
@@ -161,7 +162,7 @@ def vocabulary_of(words: Iterable[str]) -> Vocabulary:
 
 
 def better(known: Finding | None, found: Finding) -> Finding:
-    """The one of two answers about a security that is to be kept: the more confident; a sector before none."""
+    """The better of two findings for a security: the more confident; a sector before none."""
     if known is None:
         return found
     return max(known, found, key=lambda finding: (finding.sector is not None, finding.confidence))

@@ -1,116 +1,114 @@
-"""What `observer enrich run` does: reads what is known, opens the sources and the way to the writer, and runs."""
+"""One run of the enrichment: which stocks are due, the sources, the producer, the report."""
 
 import asyncio
 import contextlib
 import logging
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bus.endpoints import Address
 from bus.events import EnrichmentCompleted, Event
 from bus.outbox import Outbox, OutboxInUseError
 from bus.producer import Producer
-from observer.cli.enrichment import Enrichment, Share, Tell, share_of
-from observer.cli.enrichment_report import report_text, rounds_table
-from observer.cli.host import stopping_on_signals
-from observer.cli.sector_files import read_market, read_tables, write_whole
-from observer.cli.writer_process import writer_of
 from observer.clock import Clock, clock_from_environment
-from observer.config import Settings, endpoints_of, is_reachable
 from observer.errors import ConfigError, StoreError
-from observer.providers.answer_cache import AnswerCache
-from observer.providers.finance_database import FinanceDatabase
-from observer.providers.sector_sources import KisCodes, SectorSource
-from observer.reference.sectors import Region, SectorSourceName, Security
+from observer.sectors.answer_cache import AnswerCache
+from observer.sectors.enrichment import Enrichment, ReportProgress, Share, share_of
+from observer.sectors.files import read_market, read_tables, write_whole
+from observer.sectors.finance_database import FinanceDatabase
+from observer.sectors.model import Region, Security
+from observer.sectors.options import OUTBOX, EnrichmentOptions
+from observer.sectors.report import report_text
+from observer.sectors.sources import KisCodes, SectorSource
+from observer.signals import stopping_on_signals
 from observer.store.engine import migrate
 from observer.store.sectors import SectorReader
 
 if TYPE_CHECKING:
-    from observer.cli.enrichment_metrics import EnrichmentMetrics
+    from observer.sectors.metrics import EnrichmentMetrics
 
 logger = logging.getLogger(__name__)
 
-NAME: Final = "enrich"
 UNANSWERED: Final = 1
-INTERRUPTED: Final = 130  # what a shell says of a program that SIGINT ended
+INTERRUPTED: Final = 130  # a shell's exit status of a program that SIGINT ended
 _DRAIN_S: Final = 60.0
 _YAHOO: Final = frozenset({"yahoo_screener", "yahoo_profile"})
 
 Wanted = dict[Region, Share]
+ShowsProgress = Callable[[Wanted], AbstractContextManager[ReportProgress]]
+"""Shows how many of the stocks that are due are done, while the block runs."""
 
 
-class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What was typed. `masters` None: the stocks are the database's; `max_age_days` None: every one is asked for."""
-
-    masters: Path | None
-    tables: Path
-    snapshot: Path
-    regions: tuple[Region, ...]
-    sources: tuple[SectorSourceName, ...]
-    force_refresh: bool
-    max_age_days: float | None
-    dry_run: bool
-    at_once: int
-    max_retries: int
-    retry_delay_s: float
-    report: Path
-    metrics_file: Path | None
-    prometheus_port: int
-    metric_prefix: Literal["observer", "spock"]
-    verbose: bool
-    as_json: bool
-    yahoo_address: str = ""
+def no_progress(wanted: Wanted) -> AbstractContextManager[ReportProgress]:
+    """Show nothing."""
+    del wanted
+    return contextlib.nullcontext(lambda _region, _number: None)
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """The sources in their order, and how many requests were sent to Yahoo and calls to it made again so far."""
+    """The sources in their order, with the counts of requests to Yahoo and of retried calls."""
 
     asked: tuple[SectorSource, ...]
     requests: Callable[[], int]
     retries: Callable[[], int]
 
 
-async def enrich(settings: Settings, options: RunOptions) -> int:
-    """Run it, and return the command's exit status.
+def log_to_stderr(options: EnrichmentOptions) -> None:
+    """Log there: with `verbose` every step, retry and failure."""
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR, stream=sys.stderr)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # each migration of a new database is no news of sectors
+
+
+async def enrich(
+    options: EnrichmentOptions,
+    ingest: AbstractAsyncContextManager[Address],
+    progress: ShowsProgress = no_progress,
+) -> Sequence[EnrichmentCompleted] | None:
+    """Assign sectors until all stocks are done; one round for each region, or None when a signal stopped it.
+
+    `ingest` gives the writer's socket; it is entered when there is something to store.
 
     Raises:
         ConfigError: none of the regions has stocks, or another run is under way, or a source needs
             what is not installed.
         ObserverError: a file or the database cannot be read.
     """
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR, stream=sys.stderr)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # each migration of a new database is no news of sectors
     clock = clock_from_environment()
-    wanted = _wanted(settings, options, clock)
-    if options.dry_run:
-        _tell_plan(wanted, options)
-        return 0
-    sources = open_sources(settings, options, clock)
+    migrate(options.url)
+    wanted = wanted_stocks(options, clock)
+    sources = open_sources(options, clock)
     stopping = asyncio.Event()
     with stopping_on_signals(stopping):
-        async with _way_to_writer(settings) as producer:
-            rounds = await _until_stopped(_run(wanted, sources, options, producer, clock), stopping)
+        async with ingest as address, _producing(options, address) as producer:
+            rounds = await _until_stopped(_run(wanted, sources, options, producer, clock, progress), stopping)
+    if rounds is not None:
+        write_whole(options.report_path, report_text(rounds, sources.requests()))
+    return rounds
+
+
+def exit_status(rounds: Sequence[EnrichmentCompleted] | None) -> int:
+    """0; 1 when stocks stay unanswered, 130 after a signal."""
     if rounds is None:
         return INTERRUPTED
-    write_whole(options.report, report_text(rounds, sources.requests()))
-    _tell(rounds, options)
     return UNANSWERED if any(done.unanswered for done in rounds) else 0
 
 
-def _wanted(settings: Settings, options: RunOptions, clock: Clock) -> Wanted:
-    """What is to be done for each region that has stocks."""
+def wanted_stocks(options: EnrichmentOptions, clock: Clock) -> Wanted:
+    """The work for each region that has stocks.
+
+    Raises:
+        ConfigError: none has.
+        StoreError: there is no database, or it cannot be read.
+    """
     wanted: Wanted = {}
-    if not options.dry_run:
-        migrate(settings.store.url)
-    with SectorReader(settings.store.url) as reader:
+    with SectorReader(options.url) as reader:
         cut_short = {done.region for done in reader.last_rounds() if done.unanswered}
         for region in options.regions:
             securities = reader.stocks(region) if options.masters is None else _of_files(options.masters, region)
@@ -135,8 +133,8 @@ def _of_files(folder: Path, region: Region) -> Sequence[Security]:
     return market.securities
 
 
-def open_sources(settings: Settings, options: RunOptions, clock: Clock) -> Sources:
-    """The sources that were asked for, in their order.
+def open_sources(options: EnrichmentOptions, clock: Clock) -> Sources:
+    """The requested sources, in their order.
 
     Raises:
         ConfigError: one needs what is not installed, or a file that is not there.
@@ -146,69 +144,64 @@ def open_sources(settings: Settings, options: RunOptions, clock: Clock) -> Sourc
     if "kis_code" in options.sources:
         asked.append(KisCodes(read_tables(options.tables)))
     if "finance_database" in options.sources:
-        if options.snapshot.exists():
-            asked.append(FinanceDatabase(options.snapshot))
+        if options.snapshot_path.exists():
+            asked.append(FinanceDatabase(options.snapshot_path))
         else:
-            logger.error("no FinanceDatabase snapshot %s: `observer enrich download` fetches it", options.snapshot)
+            logger.error("no FinanceDatabase snapshot %s: `observer enrich download` fetches it", options.snapshot_path)
     if not _YAHOO & set(options.sources):
         return Sources(tuple(asked), lambda: 0, lambda: 0)
-    return _with_yahoo(asked, Path(settings.run.data) / "enrichment", options, clock)
+    return _with_yahoo(asked, options.data / "enrichment", options, clock)
 
 
-def _with_yahoo(asked: list[SectorSource], folder: Path, options: RunOptions, clock: Clock) -> Sources:
+def _with_yahoo(asked: list[SectorSource], folder: Path, options: EnrichmentOptions, clock: Clock) -> Sources:
     try:
-        from observer.providers.yahoo import YahooDoor, YahooSettings
-        from observer.providers.yahoo_sources import YahooProfiles, YahooScreener
+        from observer.sectors.yahoo import YahooClient, YahooSettings
+        from observer.sectors.yahoo_sources import YahooProfiles, YahooScreener
     except ImportError as error:
         text = f"{error}: install observer[sectors], or leave Yahoo out with --sources kis_code,finance_database"
         raise ConfigError(text) from error
     asking = YahooSettings(
         retries_max=options.max_retries, retry_delay_s=options.retry_delay_s, address=options.yahoo_address
     )
-    door = YahooDoor(clock, Random(), asking, folder / "cookies")  # jitter: nobody wants it repeatable
+    client = YahooClient(clock, Random(), asking, folder / "cookies")  # jitter needs no repeatable seed
     cache = AnswerCache(folder / "answers.jsonl", clock.now_ns())
     if options.force_refresh:
         cache.clear()
     if "yahoo_screener" in options.sources:
-        asked.append(YahooScreener(door, cache, clock))
+        asked.append(YahooScreener(client, cache, clock))
     if "yahoo_profile" in options.sources:
-        asked.append(YahooProfiles(door, cache, clock))
-    return Sources(tuple(asked), lambda: door.requests, lambda: door.retries)
+        asked.append(YahooProfiles(client, cache, clock))
+    return Sources(tuple(asked), lambda: client.requests, lambda: client.retries)
 
 
 @contextlib.asynccontextmanager
-async def _way_to_writer(settings: Settings) -> AsyncIterator[Producer]:
-    """A producer to the writer of the running system, or to one of our own; at its end all is committed.
+async def _producing(options: EnrichmentOptions, ingest: Address) -> AsyncIterator[Producer]:
+    """A producer whose events are all committed at its end.
 
     Raises:
         ConfigError: another run is under way.
         StoreError: the writer did not commit what was published; it stays in the outbox for the next run.
     """
-    endpoints = endpoints_of(settings.run)
-    async with contextlib.AsyncExitStack() as stack:
-        address: Address = endpoints.ingest
-        if not is_reachable(settings.run):
-            address = (await stack.enter_async_context(writer_of(settings.store.url))).ingest_address
-        try:
-            outbox = Outbox(endpoints.runtime_directory / "outbox" / NAME, NAME, uuid.uuid4().hex)
-        except OutboxInUseError as error:
-            raise ConfigError("another `observer enrich run` is under way") from error
-        producer = Producer(outbox, address)
-        stack.callback(producer.close)
-        delivery = asyncio.create_task(producer.run())
-        try:
-            yield producer
-            if not await producer.drain(_DRAIN_S):
-                raise StoreError(f"{producer.unacknowledged} events are not committed; the next run delivers them")
-        finally:
-            delivery.cancel()
-            await asyncio.gather(delivery, return_exceptions=True)
+    try:
+        outbox = Outbox(options.outbox, OUTBOX, uuid.uuid4().hex)
+    except OutboxInUseError as error:
+        raise ConfigError("another `observer enrich run` is under way") from error
+    producer = Producer(outbox, ingest)
+    delivery = asyncio.create_task(producer.run())
+    try:
+        yield producer
+        if not await producer.drain(_DRAIN_S):
+            raise StoreError(f"{producer.unacknowledged} events are not committed; the next run delivers them")
+    finally:
+        delivery.cancel()
+        await asyncio.gather(delivery, return_exceptions=True)
+        producer.close()
 
 
 async def _until_stopped(
     work: Coroutine[Any, Any, list[EnrichmentCompleted]], stopping: asyncio.Event
 ) -> list[EnrichmentCompleted] | None:
-    """The run's rounds; None when somebody stopped it first."""
+    """The run's rounds; None after a stop by signal."""
     running = asyncio.create_task(work)
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -220,7 +213,12 @@ async def _until_stopped(
 
 
 async def _run(
-    wanted: Wanted, sources: Sources, options: RunOptions, producer: Producer, clock: Clock
+    wanted: Wanted,
+    sources: Sources,
+    options: EnrichmentOptions,
+    producer: Producer,
+    clock: Clock,
+    progress: ShowsProgress,
 ) -> list[EnrichmentCompleted]:
     metrics = _metrics(options)
 
@@ -230,56 +228,22 @@ async def _run(
             if metrics is not None and isinstance(event, EnrichmentCompleted):
                 metrics.record(event)
 
-    with _progress(wanted) as tell:
-        rounds = await Enrichment(sources.asked, publish, clock, sources.retries, tell).run(wanted, options.at_once)
+    with progress(wanted) as report:
+        rounds = await Enrichment(sources.asked, publish, clock, sources.retries, report).run(wanted, options.at_once)
     if metrics is not None and options.metrics_file is not None:
         metrics.write(options.metrics_file)
     return rounds
 
 
-def _metrics(options: RunOptions) -> "EnrichmentMetrics | None":
-    """The figures for Prometheus, if anybody wants them; served already where a port is given."""
+def _metrics(options: EnrichmentOptions) -> "EnrichmentMetrics | None":
+    """The Prometheus metrics, if configured; with a port, already served."""
     if options.metrics_file is None and not options.prometheus_port:
         return None
     try:
-        from observer.cli.enrichment_metrics import EnrichmentMetrics
+        from observer.sectors.metrics import EnrichmentMetrics
     except ImportError as error:
         raise ConfigError(f"{error}: figures for Prometheus need observer[sectors]") from error
     metrics = EnrichmentMetrics(options.metric_prefix)
     if options.prometheus_port:
         metrics.serve(options.prometheus_port)
     return metrics
-
-
-@contextlib.contextmanager
-def _progress(wanted: Wanted) -> Iterator[Tell]:
-    """A bar for each region, on a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bars = {region: progress.add_task(region, total=len(each.due)) for region, each in wanted.items()}
-        yield lambda region, dealt_with: progress.update(bars[region], advance=dealt_with)
-
-
-def _tell_plan(wanted: Wanted, options: RunOptions) -> None:
-    if options.as_json:
-        plan = {region: {"due": len(each.due), "fresh": each.fresh} for region, each in wanted.items()}
-        sys.stdout.write(msgspec.json.encode(plan).decode() + "\n")
-        return
-    for region, each in wanted.items():
-        stocks = len(each.due) + each.fresh
-        sys.stdout.write(f"{region}: {len(each.due):,} of {stocks:,} stocks would be asked for\n")
-    sys.stdout.write(f"sources: {', '.join(options.sources)}\nnothing was asked or stored\n")
-
-
-def _tell(rounds: Sequence[EnrichmentCompleted], options: RunOptions) -> None:
-    if options.as_json:
-        sys.stdout.write(msgspec.json.encode([msgspec.structs.asdict(done) for done in rounds]).decode() + "\n")
-        return
-    Console().print(rounds_table(rounds))
-    for done in rounds:
-        if done.detail:
-            sys.stderr.write(f"observer: {done.region}: {done.detail}\n")
-    if unanswered := sum(done.unanswered for done in rounds):
-        sys.stderr.write(f"observer: {unanswered:,} stocks without a sure answer: the next run asks again\n")
-    sys.stdout.write(f"report: {options.report}\n")

@@ -1,10 +1,10 @@
-"""What can be told about sectors: whether and when they are looked up by themselves, and of which markets."""
+"""Settings of the sector jobs: whether and when they run, and for which markets."""
 
 from typing import Annotated, Literal
 
 import msgspec
 
-from observer.reference.sectors import SOURCES, Region, SectorSourceName
+from observer.sectors.model import SOURCES, Region, SectorSourceName
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="Korean local time, HH:MM")]
@@ -13,9 +13,9 @@ TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", de
 class SectorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sectors: the two jobs (requirement 003, "Production Deployment Guide"), none unless `scheduled`.
 
-    They are off by default, as they ask Yahoo, which is nobody that the user has a contract with, and need
-    observer[sectors]; with `sources` kis_code and finance_database alone nobody is asked. Every day stocks without a
-    sector, or with one older than a month, are looked up; on one day of the week all.
+    Off by default: the jobs query Yahoo, with which the user has no contract, and need observer[sectors]; with
+    `sources` kis_code and finance_database alone they query no network service. The daily job looks up stocks without a
+    sector, or with one older than a month; the weekly job looks up all.
     """
 
     scheduled: bool = False

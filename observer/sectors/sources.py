@@ -1,27 +1,27 @@
-"""Where sectors come from: one Protocol for all sources, and the nearest source, KIS's own code. No network here."""
+"""The Protocol of all sector sources, and the simplest source: the broker's own code. No network."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Protocol
 
-from observer.reference.sectors import SURE, Finding, Region, SectorSourceName, Security
-from observer.reference.sectors_codes import NO_CODE, CodeTable
+from observer.sectors.codes import NO_CODE, CodeTable
+from observer.sectors.model import SURE, Finding, Region, SectorSourceName, Security
 
 _UNSURE_MAX: Final = SURE - 0.01
 
 
 class SectorSource(Protocol):
-    """Somebody who knows sectors."""
+    """A source of sectors."""
 
     @property
     def name(self) -> SectorSourceName:
-        """What its findings are marked with."""
+        """The name of the source in its findings."""
         ...
 
     def findings(self, region: Region, wanted: Sequence[Security]) -> AsyncIterator[Sequence[Finding]]:
-        """What it says of the securities that are wanted, in portions, each as soon as it is known.
+        """The findings for the wanted securities, in portions, each as soon as it is known.
 
-        A security that does not come is one that it cannot tell anything of; one that it looked up and does not know
-        comes without a sector.
+        A security without an answer is absent; a security that the source looked up and does not know comes without a
+        sector.
 
         Raises:
             ProviderError: it does not answer; what came until then stands.
@@ -31,9 +31,9 @@ class SectorSource(Protocol):
 
 
 class KisCodes:
-    """KIS's sector codes, as far as they are worth something (`SectorSource`).
+    """Findings from the broker's sector codes, where a code has some worth (`SectorSource`).
 
-    An unsure code is told too, with its confidence: it is better than nothing while nobody else knows.
+    It returns unsure codes too, with their confidence: they are the fallback when no other source knows the stock.
     """
 
     name: SectorSourceName = "kis_code"
@@ -42,7 +42,7 @@ class KisCodes:
         self._tables = tables
 
     async def findings(self, region: Region, wanted: Sequence[Security]) -> AsyncIterator[Sequence[Finding]]:
-        """All at once: nothing is asked of anybody."""
+        """All findings at once, without a request."""
         found = [finding for security in wanted if (finding := self._finding(region, security)) is not None]
         if found:
             yield found

@@ -1,20 +1,21 @@
 """A token bucket on our clock, for one process: so many requests a second, and so many at once after a pause.
 
-The brokers' limits are shared by several processes and have lanes (`observer.accounts.limiter`); this is for a source
-that one command asks.
+The brokers' limits are shared by several processes and have priorities (`observer.accounts.limiter`); this is for a
+source that one command asks.
 """
 
-from observer.clock import NS_PER_S, Clock
+from observer.clock import Clock
+from observer.units import NS_PER_S
 
 
 class TokenBucket:
-    """At most `burst` permits at once, refilled at `rate_per_s` of market time. Whoever asks first is first."""
+    """At most `burst` tokens at once, refilled at `rate_per_s` of market time. First come, first served."""
 
     def __init__(self, clock: Clock, *, rate_per_s: float, burst: int = 1) -> None:
         self._clock = clock
         self._interval_ns = round(NS_PER_S / rate_per_s)
         self._burst = burst
-        self._full_ns = 0  # when the bucket would be full again if nobody asked any more
+        self._full_ns = 0  # when the bucket is full again without further requests
         self.granted = 0
 
     async def take(self) -> None:

@@ -32,7 +32,7 @@ from observer.errors import (
     RateExceededError,
     TransportError,
 )
-from observer.providers.token_bucket import TokenBucket
+from observer.sectors.token_bucket import TokenBucket
 
 logger = logging.getLogger(__name__)
 
@@ -41,17 +41,18 @@ _PROFILES: Final = "/v10/finance/quoteSummary/"
 _PROFILE_URL: Final = f"https://query2.finance.yahoo.com{_PROFILES}"
 _NOT_FOUND: Final = 404
 _SERVER_ERRORS: Final = range(500, 600)
-_REFUSALS: Final = frozenset({401, 403, 429})  # Yahoo refuses who asks too much in each of these ways
+_REFUSALS: Final = frozenset({401, 403, 429})  # Yahoo answers too many requests with any of these
 _JITTER_SHARE: Final = 0.25
 
 Result = TypeVar("Result")
 
 
 class YahooSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How Yahoo is asked (requirement 003): one request a second; after a failure again, after 5, 10 and 20 seconds and
-    up to a quarter more; after five failures in a row not at all, for `breaker_reset_s` machine seconds.
+    """Rate, retries and circuit breaker of requests to Yahoo (requirement 003): one request a second; retries after 5,
+    10 and 20 seconds, each up to a quarter longer; after five failures in a row, no request for `breaker_reset_s`
+    machine seconds.
 
-    `address` gets the requests in Yahoo's place, their paths unchanged; empty: Yahoo.
+    `address` replaces Yahoo's host, with unchanged paths; empty: Yahoo.
     """
 
     rate_per_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
@@ -80,7 +81,7 @@ class ScreenerPage(msgspec.Struct, frozen=True):
     quotes: list[ScreenedQuote]
 
 
-class Profile(msgspec.Struct, frozen=True):
+class YahooProfile(msgspec.Struct, frozen=True):
     """What Yahoo says of one company; both empty where it says nothing."""
 
     sector: str = ""
@@ -88,7 +89,7 @@ class Profile(msgspec.Struct, frozen=True):
 
 
 class _PacedSession(Session):  # type: ignore[type-arg]
-    """yfinance's kind of session, in which every request waits for its permit first."""
+    """yfinance's kind of session, in which every request waits for its token first."""
 
     def __init__(self, wait: Callable[[], None], address: str, timeout_s: float) -> None:
         super().__init__(impersonate="chrome")
@@ -112,8 +113,8 @@ class _PacedSession(Session):  # type: ignore[type-arg]
         return response
 
 
-class YahooDoor:
-    """The one way to Yahoo: one call at a time, its requests in step, its failures told apart.
+class YahooClient:
+    """The one way to Yahoo: one call at a time, its requests in step, its failures distinguished.
 
     Args:
         clock: market time, for the pace and the pauses.
@@ -122,9 +123,9 @@ class YahooDoor:
         cookies: yfinance's folder for its cookie; made if it is not there.
     """
 
-    def __init__(self, clock: Clock, chance: Random, settings: YahooSettings, cookies: Path) -> None:
+    def __init__(self, clock: Clock, rng: Random, settings: YahooSettings, cookies: Path) -> None:
         self._clock = clock
-        self._chance = chance
+        self._rng = rng
         self._settings = settings
         self._bucket = TokenBucket(clock, rate_per_s=settings.rate_per_s)
         self._turn = asyncio.Lock()
@@ -139,7 +140,7 @@ class YahooDoor:
         cookies.mkdir(parents=True, exist_ok=True)
         yfinance.cache.set_cache_location(str(cookies.resolve()))
         YfConfig.network.retries = 0
-        self._session = _PacedSession(self._wait_for_permit, settings.address, settings.timeout_s)
+        self._session = _PacedSession(self._wait_for_token, settings.address, settings.timeout_s)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -168,8 +169,8 @@ class YahooDoor:
         name = f"screener {exchange} {sector}"
         return _shaped(name, await self._ask(name, ask), ScreenerPage)
 
-    async def profile(self, symbol: str) -> Profile | None:
-        """What Yahoo says of a symbol; None when it does not know it.
+    async def profile(self, symbol: str) -> YahooProfile | None:
+        """Yahoo's profile of a symbol; None for an unknown symbol.
 
         Raises:
             ProviderError: see `_ask`.
@@ -188,7 +189,7 @@ class YahooDoor:
         if not results:
             return None
         said = results[0].profile or _AssetProfile()
-        return Profile(said.sector or "", said.industry or "")
+        return YahooProfile(said.sector or "", said.industry or "")
 
     async def _ask(self, name: str, ask: Callable[[], object]) -> object:
         """One answer, after as many attempts as the settings allow.
@@ -221,14 +222,14 @@ class YahooDoor:
             text = f"{name}: Yahoo {failures} and is left alone"
             raise CircuitOpenError(text, call=name) from error
 
-    def _wait_for_permit(self) -> None:
+    def _wait_for_token(self) -> None:
         """Called in the thread in which yfinance sends."""
         assert self._loop is not None
         asyncio.run_coroutine_threadsafe(self._bucket.take(), self._loop).result()
 
     def _delay_s(self, state: RetryCallState) -> float:
         doubled_s = self._settings.retry_delay_s * 2.0 ** (state.attempt_number - 1)
-        return doubled_s * self._chance.uniform(1.0, 1.0 + _JITTER_SHARE)
+        return doubled_s * self._rng.uniform(1.0, 1.0 + _JITTER_SHARE)
 
     def _count_retry(self, state: RetryCallState) -> None:
         self.retries += 1
@@ -257,7 +258,7 @@ class _ProfileAnswer(msgspec.Struct, frozen=True, rename={"quote_summary": "quot
 
 
 def _translated(name: str, ask: Callable[[], object]) -> object:
-    """The call with yfinance's and curl's errors as ours."""
+    """Run the call; translate yfinance's and curl's errors into ours."""
     try:
         return ask()
     except YFRateLimitError as error:

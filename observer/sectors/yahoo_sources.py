@@ -12,10 +12,10 @@ from typing import Final, TypeVar
 
 from observer.clock import Clock
 from observer.errors import DataFileError, MalformedError, ProviderError
-from observer.providers.answer_cache import AnswerCache
-from observer.providers.yahoo import CircuitOpenError, Profile, YahooDoor
-from observer.providers.yahoo_symbols import SCREENED_EXCHANGES, yahoo_symbol
-from observer.reference.sectors import VOCABULARIES, Finding, Region, SectorSourceName, Security, sector_in
+from observer.sectors.answer_cache import AnswerCache
+from observer.sectors.model import VOCABULARIES, Finding, Region, SectorSourceName, Security, sector_in
+from observer.sectors.yahoo import CircuitOpenError, YahooClient, YahooProfile
+from observer.sectors.yahoo_symbols import SCREENED_EXCHANGES, yahoo_symbol
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +26,11 @@ Result = TypeVar("Result")
 
 
 class UnansweredError(ProviderError):
-    """Some questions had no answer that can be used; it is said how many. All others were asked nevertheless."""
+    """Some queries had no usable answer; the text gives their number. All other queries were made."""
 
 
 class _Failures:
-    """The questions of one run without an answer: none of them stands in the way of those behind it."""
+    """The unanswered queries of one run; they do not stop later queries."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
@@ -57,12 +57,12 @@ class _Failures:
 
 
 class YahooScreener:
-    """The screener as a `SectorSource`: asks for whole exchanges, and tells of those that are wanted."""
+    """The screener as a `SectorSource`: queries whole exchanges, and returns findings for the wanted securities."""
 
     name: SectorSourceName = "yahoo_screener"
 
-    def __init__(self, door: YahooDoor, cache: AnswerCache, clock: Clock) -> None:
-        self._door = door
+    def __init__(self, client: YahooClient, cache: AnswerCache, clock: Clock) -> None:
+        self._client = client
         self._cache = cache
         self._clock = clock
 
@@ -97,7 +97,7 @@ class YahooScreener:
         symbols: dict[str, None] = {}
         seen = 0
         for _ in range(_PAGES_MAX):
-            page = await self._door.screen(exchange, sector, seen)
+            page = await self._client.screen(exchange, sector, seen)
             symbols.update((quote.symbol, None) for quote in page.quotes)
             seen += len(page.quotes)
             if seen >= page.total or not page.quotes:
@@ -113,8 +113,8 @@ class YahooProfiles:
 
     name: SectorSourceName = "yahoo_profile"
 
-    def __init__(self, door: YahooDoor, cache: AnswerCache, clock: Clock) -> None:
-        self._door = door
+    def __init__(self, client: YahooClient, cache: AnswerCache, clock: Clock) -> None:
+        self._client = client
         self._cache = cache
         self._clock = clock
 
@@ -128,12 +128,12 @@ class YahooProfiles:
         failures = _Failures()
         for security in wanted:
             symbol = yahoo_symbol(security)
-            profile = await failures.outlived(self._profile(symbol)) if symbol else Profile()
+            profile = await failures.outlived(self._profile(symbol)) if symbol else YahooProfile()
             if profile is not None:
                 yield [self._finding(security, profile)]
         failures.require_none()
 
-    def _finding(self, security: Security, profile: Profile) -> Finding:
+    def _finding(self, security: Security, profile: YahooProfile) -> Finding:
         try:
             sector = sector_in("yahoo", profile.sector) if profile.sector else None
         except DataFileError:
@@ -142,13 +142,13 @@ class YahooProfiles:
         confidence = CONFIDENCE if sector else 0.0
         return Finding(security, self.name, sector, confidence, profile.sector, profile.industry)
 
-    async def _profile(self, symbol: str) -> Profile:
-        """What Yahoo says, or said today, of a symbol; of one that it does not know, nothing."""
+    async def _profile(self, symbol: str) -> YahooProfile:
+        """Yahoo's profile of a symbol, perhaps from today's cache; empty for an unknown symbol."""
         question = f"profile/{symbol}"
         known = self._cache.get(question, self._clock.now_ns())
         if known is not None:
-            return Profile(*known)
-        profile = await self._door.profile(symbol)
+            return YahooProfile(*known)
+        profile = await self._client.profile(symbol)
         words = (profile.sector, profile.industry) if profile else ()
         self._cache.put(question, words, self._clock.now_ns())
-        return profile or Profile()
+        return profile or YahooProfile()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from observer.reference.sectors import Region, Security
+from observer.sectors.model import Region, Security
 
 _SUFFIXES: Final[Mapping[str, str]] = {
     "NASD": "",
@@ -23,14 +23,14 @@ _SUFFIXES: Final[Mapping[str, str]] = {
 }
 _HONG_KONG_DIGITS: Final = 4
 _AMERICAN: Final = frozenset({"NASD", "NYSE", "AMEX"})
-# KIS writes a letter behind a stroke (also seen: a dot) for a class of shares and for a preferred series alike
-# (`BRK/B`, `PSA/R`); Yahoo tells them apart (`BRK-B`, `PSA-PR`). What the letter is, the name says: a preferred share
+# The broker writes a letter behind a stroke (also seen: a dot) for a class of shares and for a preferred series alike
+# (`BRK/B`, `PSA/R`); Yahoo distinguishes them (`BRK-B`, `PSA-PR`). The name shows the kind: a preferred share
 # has a rate, or is called preferred or a depositary share.
 _WITH_LETTERS: Final = re.compile(r"(?P<company>[A-Z0-9]+)[/.](?P<letters>[A-Z]*)")
 _PREFERRED: Final = re.compile(r"%|\bPFD\b|\bDEP(?:OSITARY)? SHS?\b")
 
 # The exchanges of a region as the screener names them. NASDAQ has three tiers; the Arca (PCX) and Cboe (BTS) listings
-# are in KIS's AMEX file.
+# are in the broker's AMEX file.
 SCREENED_EXCHANGES: Final[Mapping[Region, tuple[str, ...]]] = {
     "US": ("NMS", "NGM", "NCM", "NYQ", "ASE", "PCX", "BTS"),
     "HK": ("HKG",),

@@ -1,1 +1,1 @@
-"""What matters now: universe, indicators, triggers, slots. Pure."""
+"""Symbol selection: universe, indicators, triggers, slots. Pure."""

@@ -1,5 +1,4 @@
-"""What Track A saw of the opening, for Track B that begins half an hour later. Requirement 004, Context
-Synchronization.
+"""Track A's snapshots of the opening, for Track B's start half an hour later. Requirement 004, Context Synchronization.
 
 The documents add up the snapshots' volumes; these are cumulative, so the last one already is the opening's volume.
 """
@@ -18,13 +17,13 @@ THRESHOLD_FACTOR: Final = 1.5  # of the averages (requirement 004, Baseline metr
 
 
 class OpeningPoint(NamedTuple):
-    """One snapshot: the price in won, and the day's volume until then in shares."""
+    """One snapshot: the price, and the day's volume until then in shares."""
 
     price: float
     cumulative_volume: float
 
 
-# Symbol -> what was seen of it between the opening and the synchronisation, oldest first.
+# Symbol -> its snapshots between the opening and the synchronisation, oldest first.
 Opening = Mapping[str, Sequence[OpeningPoint]]
 
 
@@ -38,17 +37,17 @@ class Baseline(msgspec.Struct, frozen=True):
 
     @property
     def volume_threshold(self) -> float:
-        """From where on a volume is out of the ordinary."""
+        """The volume above which a symbol's opening is unusual."""
         return self.average_volume * THRESHOLD_FACTOR
 
     @property
     def volatility_threshold(self) -> float:
-        """From where on a volatility is."""
+        """The volatility above which a symbol's opening is unusual."""
         return self.average_volatility * THRESHOLD_FACTOR
 
 
 class Mover(msgspec.Struct, frozen=True):
-    """How one symbol opened: ratios to the average symbol, the change of its price as a fraction of the first one."""
+    """One symbol's opening: ratios to the average symbol, and the price change as a fraction of the first price."""
 
     symbol: str
     activity: float
@@ -58,7 +57,7 @@ class Mover(msgspec.Struct, frozen=True):
 
 
 def baseline(opening: Opening) -> Baseline:
-    """The averages over the symbols that were seen; all 0 when none was."""
+    """The averages over the symbols with snapshots; all 0 without any."""
     seen = [points for points in opening.values() if points]
     average_volume = _mean([points[-1].cumulative_volume for points in seen])
     average_volatility = _mean([_volatility(points) for points in seen if points[0].price > 0])
@@ -71,7 +70,7 @@ def baseline(opening: Opening) -> Baseline:
 
 
 def movers(opening: Opening, base: Baseline, settings: SelectionSettings) -> tuple[Mover, ...]:
-    """All symbols that were seen, the most active opening first; equals by symbol."""
+    """All symbols with snapshots, the most active opening first; equals by symbol."""
     ranked = [_mover(symbol, points, base, settings) for symbol, points in opening.items() if points]
     return tuple(sorted(ranked, key=lambda mover: (-mover.activity, mover.symbol)))
 
@@ -80,21 +79,21 @@ def opening_candidates(
     ranked: Iterable[Mover],
     members: Mapping[str, UniverseMember],
     base: Baseline,
-    places: int,
+    slots: int,
     now_ns: int,
     settings: SelectionSettings,
 ) -> tuple[Candidate, ...]:
-    """Candidates for the first places from the ranking: members of the universe, as many as there are places.
+    """Candidates for the first slots from the ranking: members of the universe, as many as there are slots.
 
     They are volume surges against the market's opening (`reference`), with scores on the scale of all triggers, so that
-    what fires later competes with them fairly; the ranking decides who is among them.
+    later triggers compete with them fairly; the ranking selects them.
     """
-    chosen = [mover for mover in ranked if mover.symbol in members][:places]
+    chosen = [mover for mover in ranked if mover.symbol in members][:slots]
     return tuple(_candidate(mover, members[mover.symbol], base, now_ns, settings) for mover in chosen)
 
 
 def synced_event(base: Baseline, session_date: str, synced_ns: int) -> ContextSynced:
-    """The fact that Track B took over; degraded when Track A had seen nothing."""
+    """The event that Track B synchronised its context; degraded if Track A has no snapshots."""
     return ContextSynced(
         session_date=session_date,
         synced_ns=synced_ns,
@@ -129,18 +128,18 @@ def _candidate(
     return Candidate(
         symbol=mover.symbol,
         kind="volume_surge",
-        score=score(settings.triggers.volume_surge.weight, strength, member.market_cap_krw),
+        score=score(settings.triggers.of("volume_surge").weight, strength, member.market_cap),
         strength=strength,
         measure=mover.volume_ratio,
         threshold=0.0,
         reference=base.average_volume,
         expires_ns=expiry(now_ns, settings.context.ttl_seconds),
-        market_cap_krw=member.market_cap_krw,
+        market_cap=member.market_cap,
     )
 
 
 def _volatility(points: Sequence[OpeningPoint]) -> float:
-    """(high - low) / open of the prices that were seen; 0 without an opening price."""
+    """(high - low) / open of the snapshots' prices; 0 without an opening price."""
     prices = [point.price for point in points]
     return (max(prices) - min(prices)) / prices[0] if prices[0] > 0 else 0.0
 

@@ -1,9 +1,9 @@
-"""How often symbols that deserve a place find none, over an hour. Requirement 004, Overflow Monitoring. Pure.
+"""Rate of symbols that want a slot and find none, over an hour. Requirement 004, Overflow Monitoring. Pure.
 
-The requirement does not say what the rate is of. Here it is the share of *symbols* that wanted a place in the hour and
-had to do without: refused in that hour or waiting still, not given one in that hour, and holding none now. Those who
-hold one wanted it too, however long ago it was given. Who merely fills what is free wants none. Refusals are not
-counted: a claim that lasts is refused once.
+The requirement does not define the rate's denominator. Here it is the share of *symbols* that wanted a slot in the hour
+and had none: refused in that hour or still waiting, not assigned one in that hour, and holding none now. Current
+holders count as having wanted one, whenever it was assigned. Fillers of free slots do not count. Refusals are not
+counted: a lasting claim is refused once.
 """
 
 from collections.abc import Collection, Iterable
@@ -20,10 +20,10 @@ Level = Literal["normal", "warning", "alert", "urgent"]
 WINDOW_NS: Final = 3600 * 1_000_000_000
 
 SYMBOLS_MIN: Final = 20
-"""Of fewer symbols in the hour no rate is told: one of three is 33 %."""
+"""With fewer symbols in the hour no rate is reported: one of three is 33 %."""
 
 LEFT_BELOW: Final = 0.8
-"""A level is left below this part of the rate at which it begins; a rate that stays around it is told once."""
+"""A level ends below this part of the rate at which it begins; a rate around the limit is reported once."""
 
 _RISING: Final[tuple[Level, ...]] = ("normal", "warning", "alert", "urgent")
 # The requirement's table: a line in the log, a notice, an urgent review.
@@ -36,19 +36,19 @@ _SEVERITIES: Final[dict[Level, Severity]] = {
 
 
 class OverflowRates(msgspec.Struct, frozen=True, kw_only=True):
-    """Above which rates the levels begin; the requirement's by default."""
+    """The rates above which the levels begin; the requirement's by default."""
 
     warning: float = 0.05
     alert: float = 0.10
     urgent: float = 0.20
 
     def begins_above(self, level: Level) -> float:
-        """The rate above which a level begins; normal begins at nothing."""
+        """The rate above which a level begins; 0 for normal."""
         return {"normal": -1.0, "warning": self.warning, "alert": self.alert, "urgent": self.urgent}[level]
 
 
 def rates_of(settings: SlotSettings) -> OverflowRates:
-    """The requirement's levels around the alert's rate, which is configured: a warning never begins above an alert."""
+    """The requirement's levels around the configured alert rate: a warning never begins above an alert."""
     alert, usual = settings.overflow_alert_rate, OverflowRates()
     return OverflowRates(warning=min(usual.warning, alert), alert=alert, urgent=max(usual.urgent, alert))
 
@@ -56,9 +56,9 @@ def rates_of(settings: SlotSettings) -> OverflowRates:
 def overflow_rate(
     changes: Iterable[SlotAssigned | SlotOverflowed], holding: Collection[str], waiting: Collection[str], now_ns: int
 ) -> float | None:
-    """Of the symbols that wanted a place in the hour before `now_ns`, the share that had none; None for too few.
+    """The share without a slot of the symbols that wanted one in the hour before `now_ns`; None for too few symbols.
 
-    `changes` are of that hour and perhaps of others; `holding` are those who have a place now, `waiting` who waits.
+    `changes` are of that hour and perhaps of others; `holding` are the current holders, `waiting` the waiting symbols.
     """
     refused, given = set(waiting), set(holding)
     for change in changes:
@@ -70,8 +70,8 @@ def overflow_rate(
 
 
 def next_level(level: Level, rate: float | None, rates: OverflowRates) -> Level:
-    """The level after `level` at this rate: the highest that begins below it, or the present one while the rate has
-    not fallen clearly below its beginning. Without a rate there is nothing to say: normal.
+    """The level after `level` at this rate: the highest that begins below it, or the current one while the rate is not
+    clearly below its beginning. Without a rate: normal.
     """
     if rate is None:
         return "normal"
@@ -81,27 +81,27 @@ def next_level(level: Level, rate: float | None, rates: OverflowRates) -> Level:
 
 
 def overflow_alert(before: Level, after: Level, rate: float | None, now_ns: int, source: str) -> AlertRaised | None:
-    """What to tell when the level has changed; None while it has not."""
+    """The alert for a changed level; None if unchanged."""
     if before == after:
         return None
-    share = "too few symbols wanted a place to tell a rate" if rate is None else f"{rate:.1%} of the symbols found none"
-    return AlertRaised(now_ns, _SEVERITIES[after], source, f"places of the stream, last hour: {after} ({share})")
+    share = "too few symbols wanted a slot for a rate" if rate is None else f"{rate:.1%} of the symbols found none"
+    return AlertRaised(now_ns, _SEVERITIES[after], source, f"slots, last hour: {after} ({share})")
 
 
 class OverflowWatch:
-    """What was decided of late, who holds which place, and the level that was told last. Of each symbol the last of
-    each kind is enough.
+    """The recent slot decisions, the holders by slot, and the last reported level. The last decision of each kind per
+    symbol is enough.
     """
 
     def __init__(self, rates: OverflowRates, source: str) -> None:
         self._rates = rates
         self._source = source
         self._last: dict[tuple[str, bool], SlotAssigned | SlotOverflowed] = {}
-        self._held: dict[str, SlotAssigned] = {}  # by place
+        self._held: dict[str, SlotAssigned] = {}  # by slot
         self._level: Level = "normal"
 
-    def see(self, events: Iterable[Event]) -> None:
-        """Take in what was decided about places, in order; other events are none of its business."""
+    def apply(self, events: Iterable[Event]) -> None:
+        """Apply slot decisions in order; other events are ignored."""
         for event in events:
             match event:
                 case SlotAssigned():
@@ -114,12 +114,12 @@ class OverflowWatch:
                     self._last[event.symbol, False] = event
 
     def resume(self, events: Iterable[Event], now_ns: int) -> None:
-        """Go on for an earlier process of this day, which has told what there was to tell."""
-        self.see(events)
+        """Resume an earlier process of this day, which has reported its alerts."""
+        self.apply(events)
         self._level = next_level(self._level, self._rate(now_ns, ()), self._rates)
 
-    def look(self, now_ns: int, waiting: Collection[str]) -> AlertRaised | None:
-        """What to tell now that these wait; None while nothing has changed."""
+    def check(self, now_ns: int, waiting: Collection[str]) -> AlertRaised | None:
+        """The alert for the current waiting symbols; None if the level is unchanged."""
         rate = self._rate(now_ns, waiting)
         before, self._level = self._level, next_level(self._level, rate, self._rates)
         return overflow_alert(before, self._level, rate, now_ns, self._source)

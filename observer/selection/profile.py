@@ -1,11 +1,11 @@
-"""How much of a symbol is usually traded by this time of day. Pure.
+"""A symbol's usual volume by time of day. Pure.
 
 The written rule for a volume surge compares the day so far with a whole average day, so it can fire only late
-(design.md 6.8). Against the average *by this time of day* it fires when it happens. The averages come from what Track A
-stored on earlier days; a day that opens late or closes early is compared with none.
+(design.md 6.8). Compared with the average *by this time of day*, it fires during the surge. The averages come from
+Track A's snapshots of earlier days; a day with a late opening or early close has no comparison.
 
-A snapshot tells the volume by the moment it came, and Track A takes it at the beginning of its interval. So a profile
-is made of the mean volumes at the mean times at which they were seen, and nothing is said of a moment before the first.
+A snapshot's volume belongs to its receipt, and Track A takes it at the beginning of its interval. So a profile consists
+of the mean volumes at the mean times of the snapshots, and has no value before the first.
 """
 
 from bisect import bisect_right
@@ -17,15 +17,15 @@ from typing import Final
 import msgspec
 
 from bus.events import SharesAdjusted
-from observer.selection.base_price import factor_since
-from observer.selection.settings import ProfileSettings
+from observer.selection.indicators import factor_since
+from observer.selection.triggers import ProfileSettings
+from observer.units import NS_PER_S
 
-_NS_PER_S: Final = 1_000_000_000
-BUCKET_S: Final = 600  # what Track A saw in the same ten minutes of several days is one point of a profile
+BUCKET_S: Final = 600  # Track A's snapshots in the same ten minutes of several days form one point of a profile
 
 
 class SeenVolume(msgspec.Struct, frozen=True, gc=False):
-    """A symbol's cumulative volume (shares) as it was last seen in a bucket of a session: `at_s` after midnight KST."""
+    """A symbol's cumulative volume (shares) in the last snapshot in a bucket of a session: `at_s` after midnight."""
 
     symbol: str
     session_date: str
@@ -35,8 +35,8 @@ class SeenVolume(msgspec.Struct, frozen=True, gc=False):
 
 
 class MeanVolume(msgspec.Struct, frozen=True, gc=False):
-    """A symbol's mean cumulative volume (shares) at the mean time `at_s` (after midnight KST) at which it was last seen
-    in a bucket of the day, over `days` days.
+    """A symbol's mean cumulative volume (shares) at the mean time `at_s` (after midnight) of the last snapshot in a
+    bucket of the day, over `days` days.
     """
 
     symbol: str
@@ -49,7 +49,7 @@ class MeanVolume(msgspec.Struct, frozen=True, gc=False):
 def mean_volumes(
     seen: Iterable[SeenVolume], adjustments: Mapping[str, Sequence[SharesAdjusted]]
 ) -> Sequence[MeanVolume]:
-    """The means over the sessions, in the shares of after the symbols' adjustments, by symbol and bucket."""
+    """The means over the sessions by symbol and bucket, in the shares after the symbols' adjustments."""
     found: defaultdict[tuple[str, int], list[SeenVolume]] = defaultdict(list)
     for row in seen:
         factor = factor_since(row.session_date, adjustments.get(row.symbol, ()))
@@ -61,14 +61,14 @@ def mean_volumes(
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """Mean cumulative volumes, never falling, at rising times in seconds after midnight KST."""
+    """Mean cumulative volumes, never falling, at rising times in seconds after local midnight."""
 
     at_s: tuple[float, ...]
     volumes: tuple[float, ...]
 
 
 def profiles_of(rows: Iterable[MeanVolume], settings: ProfileSettings) -> Mapping[str, Profile]:
-    """A profile of each symbol that was seen on enough days; rows of one symbol come in the order of their buckets."""
+    """A profile of each symbol with snapshots on enough days; rows of one symbol come in the order of their buckets."""
     points: defaultdict[str, list[MeanVolume]] = defaultdict(list)
     for row in rows:
         if row.days >= settings.days_min:
@@ -80,9 +80,9 @@ def profiles_of(rows: Iterable[MeanVolume], settings: ProfileSettings) -> Mappin
 
 
 class EarlierDays(msgspec.Struct, frozen=True, kw_only=True):
-    """What earlier days tell of a symbol beside its daily bars: its volume profile, and the mean volume of its trades.
+    """Data of earlier days beside the daily bars, by symbol: the volume profile, and the mean volume of a trade.
 
-    Both are empty where nothing is stored yet. `midnight_ns` is that of the day that is compared with them.
+    Both are empty if nothing is stored yet. `midnight_ns` is that of the day that is compared with them.
     """
 
     midnight_ns: int = 0
@@ -90,13 +90,13 @@ class EarlierDays(msgspec.Struct, frozen=True, kw_only=True):
     trade_volumes: Mapping[str, float] = {}
 
     def time_of_day_s(self, now_ns: int) -> float:
-        """A moment of the day, in seconds after its midnight."""
-        return (now_ns - self.midnight_ns) / _NS_PER_S
+        """The moment in seconds after the day's midnight."""
+        return (now_ns - self.midnight_ns) / NS_PER_S
 
 
 def volume_by(profile: Profile, at_s: float) -> float | None:
-    """The mean cumulative volume by that time of day, in shares: between two points it grows evenly, after the last it
-    stays. None before the first.
+    """The mean cumulative volume by that time of day, in shares: linear between two points, constant after the last.
+    None before the first.
     """
     times_s, volumes = profile.at_s, profile.volumes
     after = bisect_right(times_s, at_s)

@@ -1,15 +1,22 @@
-"""Which of two candidates matters more. Requirement 004, Slot Management, and Business Rules (ties). Pure.
+"""The rank of candidates. Requirement 004, Slot Management, and Business Rules (ties). Pure.
 
 Symbols rank by tier, then score, then market capitalisation, then code: pinned ones first, then triggered ones, then
-those that merely fill what is free (market capitalisation).
+fillers of free slots (market capitalisation).
+
+Pending candidates have no slot and are updated by sweeps only, whose interval is longer than a trigger lives
+(requirement 004: sweeps every ten minutes, lives of three to five). So a sweep's result holds until the next one: the
+symbol remains a candidate for a slot that becomes free meanwhile, and a lasting condition fires once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
+import msgspec
+
 from bus.events import TriggerKind
-from observer.selection.triggers import Candidate
+from observer.selection.triggers import Candidate, TriggersSettings, expiry
+from observer.units import NS_PER_S
 
 FILLER: Final = "market_cap"
 PINNED: Final = "manual"
@@ -22,41 +29,41 @@ _ENDLESS: Final = float("inf")
 
 
 def order(candidate: Candidate) -> Order:
-    """The smaller, the more important; total, so that no order of arrival shows through."""
-    return tier(candidate), -candidate.score, -candidate.market_cap_krw, candidate.symbol
+    """The sort key: smaller is more important. A total order, so the order of arrival has no effect."""
+    return tier(candidate), -candidate.score, -candidate.market_cap, candidate.symbol
 
 
 def tier(candidate: Candidate) -> int:
-    """0 for the pinned, 1 for the triggered, 2 for those who fill."""
+    """0 for pinned, 1 for triggered candidates, 2 for fillers."""
     return _TIERS.get(candidate.kind, _TRIGGERED)
 
 
 def one_each(candidates: Iterable[Candidate]) -> dict[str, Candidate]:
-    """The most important candidate of each symbol, the most important symbol first: in the order of `order`.
+    """The highest-ranked candidate of each symbol, by `order`.
 
-    A sort for each part of the order, the last part first: of thousands of candidates that is faster than one by
-    tuples, and sorts keep the order of equals.
+    One sort per part of the key, the last part first: for thousands of candidates this is faster than one sort by
+    tuples, and sorts are stable.
     """
     best: dict[str, Candidate] = {}
     for item in candidates:
         rival = best.setdefault(item.symbol, item)
-        if rival is not item and _claim(item) < _claim(rival):
+        if rival is not item and _pending_of(item) < _pending_of(rival):
             best[item.symbol] = item
     ranked = sorted(best.values(), key=attrgetter("symbol"))
-    ranked.sort(key=attrgetter("market_cap_krw"), reverse=True)
+    ranked.sort(key=attrgetter("market_cap"), reverse=True)
     ranked.sort(key=attrgetter("score"), reverse=True)
     ranked.sort(key=tier)
     return {item.symbol: item for item in ranked}
 
 
-def _claim(candidate: Candidate) -> tuple[Order, float, TriggerKind, float]:
-    """The smaller, the better a candidate of the same symbol: among equals the one that lives longer."""
+def _pending_of(candidate: Candidate) -> tuple[Order, float, TriggerKind, float]:
+    """The sort key among candidates of one symbol: smaller is better; among equals, the longer life."""
     life = _ENDLESS if candidate.expires_ns is None else candidate.expires_ns
     return order(candidate), -life, candidate.kind, candidate.measure
 
 
 def outranks(newcomer: Candidate, held: Candidate, threshold: float) -> bool:
-    """Whether a newcomer may take the place of one that is not pinned."""
+    """Whether a newcomer may replace this unpinned holder."""
     if newcomer.kind == PINNED:
         return True
     if held.kind == FILLER and newcomer.kind != FILLER:
@@ -64,3 +71,43 @@ def outranks(newcomer: Candidate, held: Candidate, threshold: float) -> bool:
     if newcomer.kind == FILLER and held.kind != FILLER:
         return False
     return newcomer.score > held.score * threshold
+
+
+# --- candidates without a slot, between two sweeps ---
+
+SLACK: Final = 0.5  # of the interval: the allowed delay of a sweep
+
+
+class PendingCandidates:
+    """Candidates without a slot, kept alive between sweeps. Explicit state, no clock.
+
+    Args:
+        triggers: the lives of each kind.
+        sweep_interval_s: the interval between sweeps.
+    """
+
+    __slots__ = ("_candidates", "_life_ns", "_triggers", "_until_ns")
+
+    def __init__(self, triggers: TriggersSettings, sweep_interval_s: float) -> None:
+        self._triggers = triggers
+        self._life_ns = round(sweep_interval_s * (1 + SLACK) * NS_PER_S)
+        self._candidates: Sequence[Candidate] = ()
+        self._until_ns = 0
+
+    def take(self, swept: Sequence[Candidate], now_ns: int) -> None:
+        """Replace the candidates by those of the last sweep without a slot."""
+        self._candidates = swept
+        self._until_ns = now_ns + self._life_ns
+
+    def drop(self, seated: Collection[str]) -> None:
+        """Remove symbols that got slots: the stream updates them from now on."""
+        self._candidates = [each for each in self._candidates if each.symbol not in seated]
+
+    def standing(self, now_ns: int) -> Sequence[Candidate]:
+        """The pending candidates, each with its full life; none once the next sweep is overdue."""
+        if now_ns >= self._until_ns:
+            return ()
+        return [msgspec.structs.replace(each, expires_ns=self._expiry(each, now_ns)) for each in self._candidates]
+
+    def _expiry(self, candidate: Candidate, now_ns: int) -> int | None:
+        return expiry(now_ns, self._triggers.of(candidate.kind).ttl_seconds)

@@ -1,8 +1,8 @@
-"""How much of the stream is kept under load: every trade, or so many rows a second that say what they stand for. Pure.
+"""Sampling under load: stores every trade, or a limited number of conflated rows per second. Pure.
 
-Requirement 004 (Track B, sampling): 2 Hz, 1 Hz, 0.5 Hz. What counts as load is what has been published and is not yet
-stored: it grows when trades come faster than the disk takes them, whatever the reason. A step down is taken at once, a
-step back only after a while of calm, so that the rate does not swing.
+Requirement 004 (Track B, sampling): 2 Hz, 1 Hz, 0.5 Hz. The load is the number of published events that are not stored
+yet: it grows when trades come faster than the disk takes them, whatever the reason. A step down is immediate, a step
+back follows only after a calm period, so that the rate does not oscillate.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,15 @@ from typing import Annotated, Final
 import msgspec
 
 from bus.events import Trade, TradesConflated
+from observer.units import NS_PER_S
 
 RATES_HZ: Final[Sequence[float | None]] = (None, 2.0, 1.0, 0.5)
-"""The steps down; None keeps every trade."""
-
-_NS_PER_S: Final = 1_000_000_000
+"""The steps down; None stores every trade."""
 
 
 class SamplingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """From how many events on that wait to be stored the next lower rate is taken, below how many the next higher one
-    after `calm_s` machine seconds.
+    """Above which number of unstored events the next lower rate is taken, and below which the next higher one after
+    `calm_s` machine seconds.
 
     Raises:
         ValueError: the lower bound is not below the upper one.
@@ -40,7 +39,7 @@ class SamplingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class Sampling:
-    """Which rate is in force. Times are machine seconds that are passed in."""
+    """The current rate. Times are machine seconds, passed in by the caller."""
 
     __slots__ = ("_calm_since_s", "_settings", "_stepped_s", "step")
 
@@ -52,11 +51,13 @@ class Sampling:
 
     @property
     def rate_hz(self) -> float | None:
-        """Rows a second of each symbol, None for every trade."""
+        """Rows per second of each symbol; None for every trade."""
         return RATES_HZ[self.step]
 
-    def look(self, waiting_events: int, now_s: float) -> bool:
-        """Whether the rate changed, given how many events wait to be stored. A step has `calm_s` to show its effect."""
+    def check(self, waiting_events: int, now_s: float) -> bool:
+        """Update the rate for this number of unstored events. Returns whether it changed. A step has `calm_s` to take
+        effect.
+        """
         settings = self._settings
         if waiting_events > settings.degrade_above_events:
             self._calm_since_s = None
@@ -77,8 +78,8 @@ class Sampling:
 
 
 class Conflation:
-    """Trades of each symbol that wait to be told as one row. Exchange times cut the rows, so that a replay of the same
-    trades gives the same rows.
+    """The open conflated row of each symbol. Exchange times delimit the rows, so a replay of the same trades gives the
+    same rows.
     """
 
     __slots__ = ("_open",)
@@ -87,7 +88,7 @@ class Conflation:
         self._open: dict[str, TradesConflated] = {}
 
     def add(self, trade: Trade, rate_hz: float) -> TradesConflated | None:
-        """Take a trade; returns the row that it ends, if it is the first of another span."""
+        """Add a trade; returns the row that it ends if it begins another span."""
         before = self._open.get(trade.symbol)
         if before is not None and _span(before.from_ns, rate_hz) == _span(trade.exchange_time_ns, rate_hz):
             self._open[trade.symbol] = _joined(before, trade)
@@ -96,7 +97,7 @@ class Conflation:
         return before
 
     def flush(self, symbol: str | None = None) -> list[TradesConflated]:
-        """The open row of a symbol, or of all: before a gap is told, at a change of rate, and at the end."""
+        """Close the open row of a symbol, or of all: before a gap is reported, at a change of rate, and at the end."""
         if symbol is not None:
             row = self._open.pop(symbol, None)
             return [] if row is None else [row]
@@ -105,7 +106,7 @@ class Conflation:
 
 
 def _span(time_ns: int, rate_hz: float) -> int:
-    return time_ns // round(_NS_PER_S / rate_hz)
+    return time_ns // round(NS_PER_S / rate_hz)
 
 
 def _row_of(trade: Trade) -> TradesConflated:

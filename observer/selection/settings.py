@@ -1,24 +1,30 @@
-"""What can be told to the selection of symbols. Keys and defaults: requirement 004, Configuration Schema."""
+"""The settings of the selection, their file, and their copy in a day's first step. Pure.
 
-from typing import Annotated, Literal
+Keys and defaults: requirement 004, Configuration Schema; the file is config/observer/symbol_selection.json. A missing
+key has its default, so the requirement's own example is a complete file. One error lists every wrong key by its dotted
+name.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from bus.events import TriggerKind
+from bus.events import AccountSlots, AllocationStrategy, DayBegan
+from observer.errors import ConfigError, NotReplayableError
+from observer.selection.triggers import NotNegative, Positive, TriggersSettings
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"\A([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?\Z")]
 
-WITHOUT_END = -1.0  # a time to live of this many seconds never ends (the requirement's notation)
-
 
 class UniverseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may be a member of the day's universe, and when it is built (Korean local time). Prices in won.
+    """Conditions of membership in the day's universe, and when it is built (local time). Prices in the venue's
+    currency.
 
-    Funds and notes (ETF, ETN) and shell companies (SPAC) are out by default, which leaves the companies: 1,700 of 4,281
-    listings in the files of January 2026. Preferred shares and administrative issues are in.
+    ETFs, ETNs and shell companies (SPAC) are out by default, which leaves the companies: 1,700 of 4,281 listings in the
+    files of January 2026. Preferred shares and administrative issues are in.
     """
 
     generation_time: TimeOfDay = "05:00"
@@ -33,62 +39,12 @@ class UniverseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     min_symbol_count: Annotated[int, msgspec.Meta(ge=0)] = 100
 
 
-class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One kind of trigger: it fires at `threshold`, is at full strength at `full_strength`, and lives `ttl_seconds`.
-
-    Raises:
-        ValueError: the time to live is neither positive nor -1 (without end).
-    """
-
-    enabled: bool = True
-    threshold: Positive
-    full_strength: Positive
-    ttl_seconds: float
-    weight: NotNegative
-
-    def __post_init__(self) -> None:
-        """Checks the time to live, whose bounds are no interval."""
-        if self.ttl_seconds <= 0 and self.ttl_seconds != WITHOUT_END:
-            raise ValueError(f"ttl_seconds: {self.ttl_seconds:g} is neither positive nor -1 (without end)")
-
-
-class ProfileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The volume surge's other reference: the average volume by this time of day, over the last `days` sessions, for
-    symbols that were seen on at least `days_min` of them.
-    """
-
-    enabled: bool = True
-    days: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
-    days_min: Annotated[int, msgspec.Meta(ge=1)] = 5
-
-
-class TriggersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All kinds of triggers (requirement 004, Trigger Types and Priority Levels), and the default placement.
-
-    Thresholds are ratios, but for trade velocity, which is in trades per second, and manual, which holds or not.
-    """
-
-    volume_surge: TriggerSettings = TriggerSettings(threshold=3.0, full_strength=5.0, ttl_seconds=300.0, weight=10.0)
-    trade_velocity: TriggerSettings = TriggerSettings(threshold=10.0, full_strength=20.0, ttl_seconds=180.0, weight=8.0)
-    volatility_spike: TriggerSettings = TriggerSettings(threshold=2.0, full_strength=3.0, ttl_seconds=300.0, weight=6.0)
-    manual: TriggerSettings = TriggerSettings(threshold=1.0, full_strength=1.0, ttl_seconds=WITHOUT_END, weight=5.0)
-    time_of_day: ProfileSettings = ProfileSettings()
-    market_cap_weight: NotNegative = 1.0
-    velocity_window_seconds: Positive = 1.0
-
-    def of(self, kind: TriggerKind) -> TriggerSettings:
-        """The settings of one kind; market capitalisation is no trigger and has none."""
-        assert kind != "market_cap"
-        settings: TriggerSettings = getattr(self, kind)
-        return settings
-
-
 class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Places that an account gives at most, and by which factor a newcomer must outscore whom it replaces.
+    """The maximum slots of an account, and the factor by which a newcomer must outscore the holder that it replaces.
 
     After more than `churn_max_replacements` replacements in `churn_window_seconds`, the factor is `churn_threshold` and
-    triggers live `churn_ttl_factor` times as long (requirement 004, Edge Case 3). When more than `overflow_alert_rate`
-    of the symbols that wanted a place in an hour had none, somebody is told.
+    triggers live `churn_ttl_factor` times as long (requirement 004, Edge Case 3). An alert is raised when more than
+    `overflow_alert_rate` of the symbols that wanted a slot in an hour had none.
     """
 
     max_slots: Annotated[int, msgspec.Meta(ge=1)] = 41
@@ -117,3 +73,134 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     triggers: TriggersSettings = TriggersSettings()
     slots: SlotSettings = SlotSettings()
     context: ContextSettings = ContextSettings()
+
+
+class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings that the decisions of one day depend on: the selection's, how many symbols each account can stream
+    (in the order of use), which account assigns the next slot, and the interval between sweeps.
+    """
+
+    selection: SelectionSettings
+    accounts: tuple[AccountSlots, ...]
+    allocation_strategy: AllocationStrategy
+    sweep_interval_s: float
+
+    @property
+    def slots_by_account(self) -> dict[str, int]:
+        """How many symbols each account can stream, by its name."""
+        return {each.account: each.slots for each in self.accounts}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all values, as 64 hexadecimal digits."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+
+
+def stored_settings(began: DayBegan) -> DaySettings:
+    """The settings that a day's first step carries.
+
+    Raises:
+        NotReplayableError: another version of this program wrote them, or their digest differs.
+    """
+    try:
+        selection = msgspec.convert(began.settings, SelectionSettings)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise NotReplayableError(f"this version cannot read the settings that are stored: {error}") from error
+    stored = DaySettings(
+        selection=selection,
+        accounts=began.accounts,
+        allocation_strategy=began.allocation_strategy,
+        sweep_interval_s=began.sweep_interval_s,
+    )
+    if stored.digest != began.settings_digest:
+        raise NotReplayableError(f"the settings that are stored do not have their digest {began.settings_digest}")
+    return stored
+
+
+def settings_differences(stored: DaySettings, current: DaySettings) -> list[str]:
+    """The settings that differ, one line each: dotted key, stored value, current value."""
+    one, other = dict(_leaves(msgspec.to_builtins(stored))), dict(_leaves(msgspec.to_builtins(current)))
+    keys = dict.fromkeys([*one, *other])
+    return [f"{key}: {one.get(key)} stored, {other.get(key)} now" for key in keys if one.get(key) != other.get(key)]
+
+
+def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+# --- the file ---
+
+_DEFAULTS: Final[Mapping[str, Any]] = msgspec.to_builtins(SelectionSettings())
+_SLOT: Final = " - at `$."  # how msgspec begins the location of a wrong value
+
+Document = dict[str, Any]
+
+
+def parse_selection(content: bytes, source: str) -> SelectionSettings:
+    """The settings in a file's content; `source` names the file in errors.
+
+    Raises:
+        ConfigError: the content is not valid: one line for each wrong key, with its dotted name and its bound.
+    """
+    try:
+        document: object = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{source}: it must be one JSON object")
+    problems = [f"{key}: there is no such key" for key in _unknown_keys(document, _DEFAULTS)]
+    complete = _merged(_DEFAULTS, document)
+    settings, wrong = _converted(complete)
+    if problems or wrong:
+        raise ConfigError("\n".join(f"{source}: {_on_one_line(problem)}" for problem in [*problems, *wrong]))
+    return settings
+
+
+def _on_one_line(text: str) -> str:
+    """Escapes line breaks and other control characters, as errors may quote the file."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def _unknown_keys(document: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in document.items():
+        if name not in known:
+            yield f"{prefix}{name}"
+        elif isinstance(value, dict) and isinstance(known[name], dict):
+            yield from _unknown_keys(value, known[name], f"{prefix}{name}.")
+
+
+def _merged(defaults: Mapping[str, Any], document: Mapping[str, Any]) -> Document:
+    """The defaults updated with the document's values; unknown keys are left out."""
+    return {
+        name: _merged(default, document[name])
+        if isinstance(default, dict) and isinstance(document.get(name), dict)
+        else document.get(name, default)
+        for name, default in defaults.items()
+    }
+
+
+def _converted(document: Document) -> tuple[SelectionSettings, list[str]]:
+    """The settings and the errors: msgspec reports one wrong value at a time, so each is replaced by its default in
+    turn.
+    """
+    wrong: list[str] = []
+    while True:
+        try:
+            return msgspec.convert(document, SelectionSettings), wrong
+        except msgspec.ValidationError as error:
+            what, _, slot = str(error).partition(_SLOT)
+            path = slot.removesuffix("`").split(".")
+            assert path != [""], "all that is within the document has a slot"
+            wrong.append(f"{'.'.join(path)}: {what}")
+            _reset(document, path)
+
+
+def _reset(document: Document, path: list[str]) -> None:
+    part, default = document, _DEFAULTS
+    for name in path[:-1]:
+        part, default = part[name], default[name]
+    part[path[-1]] = _merged(default, {})[path[-1]]

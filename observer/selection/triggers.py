@@ -1,27 +1,51 @@
-"""What makes a symbol matter now: the conditions, their strength, score and life. Requirement 004, Trigger Types.
+"""The triggers: their conditions, strength, score and life. Requirement 004, Trigger Types.
 
-A condition measures what is known of a symbol against its history; `CONDITIONS` is the list of them. Everything else
-(threshold, strength, weight, life) is the same for all kinds and comes from the settings. A new kind is one small
-function, one line in the table, and its settings.
+A condition measures a symbol's state against its history. `TRIGGERS` is the registry: each entry defines one kind of
+trigger completely; the settings, the overflow ledger and the documents derive from it. Thresholds, strength, weight and
+life work alike for all kinds. A new kind is one small function and one entry; a test fails until the shipped settings
+and the README include it.
 """
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 import msgspec
 
 from bus.events import TriggerFired, TriggerKind, UniverseMember
 from observer.selection.indicators import true_range
-from observer.selection.settings import WITHOUT_END, TriggersSettings
+from observer.units import NS_PER_S
 
-_NS_PER_S: Final = 1_000_000_000
-_MARKET_CAP_FACTOR: Final = 0.1  # per power of ten of won (requirement 004, Allocation Algorithm)
-_NOTHING: Final = 0.0  # the reference of a measurement that is compared with no history
+_MARKET_CAP_FACTOR: Final = 0.1  # per power of ten of the currency (requirement 004, Allocation Algorithm)
+_NOTHING: Final = 0.0  # the reference of a measurement without a history
+
+WITHOUT_END: Final = -1.0  # a time to live of this many seconds never ends (the requirement's notation)
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
 
-class Observed(Protocol):
-    """What is known of a symbol's day until now; None for what is not. Prices in won, volume in shares."""
+class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One kind of trigger: it fires at `threshold`, is at full strength at `full_strength`, and lives `ttl_seconds`.
+
+    Raises:
+        ValueError: the time to live is neither positive nor -1 (without end).
+    """
+
+    enabled: bool = True
+    threshold: Positive
+    full_strength: Positive
+    ttl_seconds: float
+    weight: NotNegative
+
+    def __post_init__(self) -> None:
+        """Checks the time to live, whose valid values are not an interval."""
+        if self.ttl_seconds <= 0 and self.ttl_seconds != WITHOUT_END:
+            raise ValueError(f"ttl_seconds: {self.ttl_seconds:g} is neither positive nor -1 (without end)")
+
+
+class SymbolView(Protocol):
+    """A symbol's day until now; None for unknown values. Prices in the currency, volume in shares."""
 
     @property
     def cumulative_volume(self) -> float | None: ...  # noqa: D102 - the words are the field's own
@@ -38,7 +62,7 @@ class Observed(Protocol):
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """Satisfies `Observed`."""
+    """Satisfies `SymbolView`."""
 
     cumulative_volume: float | None = None
     average_volume_by_now: float | None = None
@@ -49,7 +73,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """A symbol that wants a place, why, and until when (UTC ns; None without end). `strength` is 0 to 1."""
+    """A symbol that wants a slot, why, and until when (UTC ns; None without end). `strength` is 0 to 1."""
 
     symbol: str
     kind: TriggerKind
@@ -59,160 +83,244 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     threshold: float
     reference: float
     expires_ns: int | None
-    market_cap_krw: float
+    market_cap: float
     severity: str = ""
     basis: str = ""
 
     def alive(self, now_ns: int) -> bool:
-        """Whether its time has not run out."""
+        """Whether its life has not ended."""
         return self.expires_ns is None or self.expires_ns > now_ns
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """What a kind of trigger measures (in the unit of its threshold; None where it cannot), and against what.
+    """A trigger's measure (in the unit of its threshold; None if not measurable) and its reference.
 
-    `basis` tells conditions of one kind apart: the one that measures more speaks for the kind. `levels` are named
-    thresholds, the highest first (requirement 004, the kinds' lists of thresholds).
+    `basis` distinguishes conditions of one kind: the one with the larger measure represents the kind. `levels` are
+    named thresholds, the highest first (requirement 004, the kinds' lists of thresholds).
     """
 
-    kind: TriggerKind
-    measure: Callable[[UniverseMember, Observed], float | None]
-    reference: Callable[[UniverseMember, Observed], float | None]
+    measure: Callable[[UniverseMember, SymbolView], float | None]
+    reference: Callable[[UniverseMember, SymbolView], float | None]
     basis: str = ""
     levels: tuple[tuple[float, str], ...] = ()
 
     def severity(self, measure: float) -> str:
-        """The name of the highest level that was reached; empty where there is none."""
+        """The name of the highest level reached; empty if none."""
         return next((name for threshold, name in self.levels if measure >= threshold), "")
 
 
-def _volume_against_day(member: UniverseMember, observed: Observed) -> float | None:
+class Trigger(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of trigger: `documentation` states in one line when it fires, `overflow_measure` is the name of its
+    measure in the overflow ledger (None: not in the ledger), `defaults` are its settings.
+    """
+
+    kind: TriggerKind
+    documentation: str
+    overflow_measure: str | None
+    defaults: TriggerSettings
+    conditions: tuple[Condition, ...]
+
+
+def _volume_against_day(member: UniverseMember, view: SymbolView) -> float | None:
     """The day's volume so far against the average day: the written rule, which fires late (design.md 6.8)."""
-    volume, average = observed.cumulative_volume, member.average_volume_20d
+    volume, average = view.cumulative_volume, member.average_volume_20d
     return volume / average if average and volume is not None else None
 
 
-def _volume_against_time_of_day(_member: UniverseMember, observed: Observed) -> float | None:
-    """The day's volume so far against what is usual by this time of day."""
-    volume, average = observed.cumulative_volume, observed.average_volume_by_now
+def _volume_against_time_of_day(_member: UniverseMember, view: SymbolView) -> float | None:
+    """The day's volume so far against the usual volume by this time of day."""
+    volume, average = view.cumulative_volume, view.average_volume_by_now
     return volume / average if average and volume is not None else None
 
 
-def _trades_per_second(_member: UniverseMember, observed: Observed) -> float | None:
-    return observed.trades_per_second
+def _trades_per_second(_member: UniverseMember, view: SymbolView) -> float | None:
+    return view.trades_per_second
 
 
-def _range_against_average(member: UniverseMember, observed: Observed) -> float | None:
+def _range_against_average(member: UniverseMember, view: SymbolView) -> float | None:
     """The day's true range so far against the average true range."""
-    high, low, average = observed.high, observed.low, member.average_true_range_14d
+    high, low, average = view.high, view.low, member.average_true_range_14d
     return true_range(high, low, member.previous_close) / average if average and high and low else None
 
 
-def _wish(_member: UniverseMember, observed: Observed) -> float | None:
-    """A person wants it: no matter of degree."""
-    return 1.0 if observed.pinned else None
+def _pin(_member: UniverseMember, view: SymbolView) -> float | None:
+    """1.0 for a pinned symbol; None otherwise."""
+    return 1.0 if view.pinned else None
 
 
-def _nothing(_member: UniverseMember, _observed: Observed) -> float:
+def _nothing(_member: UniverseMember, _view: SymbolView) -> float:
     return _NOTHING
 
 
 _SURGE_LEVELS: Final = ((5.0, "severe"), (3.0, "moderate"), (2.0, "mild"))
 
-CONDITIONS: Final = (
-    Condition("volume_surge", _volume_against_day, lambda member, _: member.average_volume_20d, "day", _SURGE_LEVELS),
-    Condition(
-        "volume_surge",
-        _volume_against_time_of_day,
-        lambda _, observed: observed.average_volume_by_now,
-        "time_of_day",
-        _SURGE_LEVELS,
+TRIGGERS: Final = (
+    Trigger(
+        kind="volume_surge",
+        documentation="the volume of the day so far is a multiple of the average, of the day or by this time of day",
+        overflow_measure="volume_ratio",  # the requirement's name; it names no other
+        defaults=TriggerSettings(threshold=3.0, full_strength=5.0, ttl_seconds=300.0, weight=10.0),
+        conditions=(
+            Condition(_volume_against_day, lambda member, _: member.average_volume_20d, "day", _SURGE_LEVELS),
+            Condition(
+                _volume_against_time_of_day,
+                lambda _, view: view.average_volume_by_now,
+                "time_of_day",
+                _SURGE_LEVELS,
+            ),
+        ),
     ),
-    Condition("trade_velocity", _trades_per_second, _nothing, levels=((20.0, "high"), (10.0, "basic"))),
-    Condition("volatility_spike", _range_against_average, lambda member, _: member.average_true_range_14d),
-    Condition("manual", _wish, _nothing),
+    Trigger(
+        kind="trade_velocity",
+        documentation="its trades a second reach the threshold",
+        overflow_measure="trades_per_sec",
+        defaults=TriggerSettings(threshold=10.0, full_strength=20.0, ttl_seconds=180.0, weight=8.0),
+        conditions=(Condition(_trades_per_second, _nothing, levels=((20.0, "high"), (10.0, "basic"))),),
+    ),
+    Trigger(
+        kind="volatility_spike",
+        documentation="the true range of the day so far is a multiple of the average true range",
+        overflow_measure="atr_ratio",
+        defaults=TriggerSettings(threshold=2.0, full_strength=3.0, ttl_seconds=300.0, weight=6.0),
+        conditions=(Condition(_range_against_average, lambda member, _: member.average_true_range_14d),),
+    ),
+    Trigger(
+        kind="manual",
+        documentation="the symbol is pinned (`observer slots pin`)",
+        overflow_measure=None,
+        defaults=TriggerSettings(threshold=1.0, full_strength=1.0, ttl_seconds=WITHOUT_END, weight=5.0),
+        conditions=(Condition(_pin, _nothing),),
+    ),
 )
+
+OVERFLOW_MEASURES: Final = {each.kind: each.overflow_measure for each in TRIGGERS if each.overflow_measure is not None}
+"""The name of each kind's measure in the overflow ledger."""
+
+
+class ProfileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The volume surge's other reference: the average volume by this time of day, over the last `days` sessions, for
+    symbols with snapshots on at least `days_min` of them.
+    """
+
+    enabled: bool = True
+    days: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
+    days_min: Annotated[int, msgspec.Meta(ge=1)] = 5
+
+
+class CommonTriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of all triggers, and the default placement. `velocity_window_seconds` is that of trade rates."""
+
+    time_of_day: ProfileSettings = ProfileSettings()
+    market_cap_weight: NotNegative = 1.0
+    velocity_window_seconds: Positive = 1.0
+
+    def of(self, kind: TriggerKind) -> TriggerSettings:
+        """The settings of one kind; market capitalisation is no trigger and has none."""
+        settings: TriggerSettings = getattr(self, kind)
+        return settings
+
+
+if TYPE_CHECKING:
+
+    class TriggersSettings(CommonTriggerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """All kinds of triggers (requirement 004, Trigger Types and Priority Levels), each a field by its kind."""
+
+else:
+    TriggersSettings = msgspec.defstruct(
+        "TriggersSettings",
+        [(each.kind, TriggerSettings, each.defaults) for each in TRIGGERS],
+        bases=(CommonTriggerSettings,),
+        module=__name__,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
 
 
 class TriggerRules:
-    """The conditions that are switched on, with their thresholds."""
+    """The enabled conditions with their thresholds."""
 
     def __init__(self, settings: TriggersSettings) -> None:
         self._settings = settings
         self._checks = [
-            (condition.measure, settings.of(condition.kind).threshold, condition)
-            for condition in CONDITIONS
-            if settings.of(condition.kind).enabled
+            (condition.measure, settings.of(trigger.kind).threshold, trigger.kind, condition)
+            for trigger in TRIGGERS
+            if settings.of(trigger.kind).enabled
+            for condition in trigger.conditions
         ]
 
-    def evaluate(self, member: UniverseMember, observed: Observed, now_ns: int) -> Sequence[Candidate]:
-        """A candidate for each kind of which a condition holds, in the order of the table.
+    def evaluate(self, member: UniverseMember, view: SymbolView, now_ns: int) -> Sequence[Candidate]:
+        """One candidate for each kind with a condition that holds, in the order of the registry.
 
-        While a condition holds, each evaluation gives it its full life again: that is the renewal.
+        While a condition holds, each evaluation renews its full life.
         """
         fired: dict[TriggerKind, Candidate] = {}
-        for measured, threshold, condition in self._checks:
-            measure = measured(member, observed)
+        for measured, threshold, kind, condition in self._checks:
+            measure = measured(member, view)
             if measure is not None and measure >= threshold:
-                rival = fired.get(condition.kind)
+                rival = fired.get(kind)
                 if rival is None or measure > rival.measure:
-                    reference = condition.reference(member, observed) or _NOTHING
-                    fired[condition.kind] = self._candidate(member, condition, measure, reference, now_ns)
+                    reference = condition.reference(member, view) or _NOTHING
+                    fired[kind] = self._candidate(member, kind, condition, measure, reference, now_ns)
         return tuple(fired.values()) if fired else ()
 
     def _candidate(
-        self, member: UniverseMember, condition: Condition, measure: float, reference: float, now_ns: int
+        self,
+        member: UniverseMember,
+        kind: TriggerKind,
+        condition: Condition,
+        measure: float,
+        reference: float,
+        now_ns: int,
     ) -> Candidate:
-        own = self._settings.of(condition.kind)
+        own = self._settings.of(kind)
         strength = min(measure / own.full_strength, 1.0)
         return Candidate(
             symbol=member.symbol,
-            kind=condition.kind,
-            score=score(own.weight, strength, member.market_cap_krw),
+            kind=kind,
+            score=score(own.weight, strength, member.market_cap),
             strength=strength,
             measure=measure,
             threshold=own.threshold,
             reference=reference,
             expires_ns=expiry(now_ns, own.ttl_seconds),
-            market_cap_krw=member.market_cap_krw,
+            market_cap=member.market_cap,
             severity=condition.severity(measure),
             basis=condition.basis,
         )
 
 
 def by_market_cap(member: UniverseMember, settings: TriggersSettings) -> Candidate:
-    """The default placement (P5): what fills the places that triggers leave free. Without end, at strength 0."""
+    """The default placement (P5), which fills the slots that triggers leave free. Without end, at strength 0."""
     return Candidate(
         symbol=member.symbol,
         kind="market_cap",
-        score=score(settings.market_cap_weight, 0.0, member.market_cap_krw),
+        score=score(settings.market_cap_weight, 0.0, member.market_cap),
         strength=0.0,
-        measure=member.market_cap_krw,
+        measure=member.market_cap,
         threshold=0.0,
         reference=_NOTHING,
         expires_ns=None,
-        market_cap_krw=member.market_cap_krw,
+        market_cap=member.market_cap,
     )
 
 
-def score(weight: float, strength: float, market_cap_krw: float | None) -> float:
-    """Priority on the one scale of all kinds: weight x (1 + strength) + log10(market cap in won) x 0.1.
+def score(weight: float, strength: float, market_cap: float | None) -> float:
+    """Priority on the one scale of all kinds: weight x (1 + strength) + log10(market cap) x 0.1.
 
-    A capitalisation that is missing (or below one won, which is the same) adds nothing.
+    A missing capitalisation (or one below one unit) adds 0.
     """
-    factor = (
-        math.log10(market_cap_krw) * _MARKET_CAP_FACTOR if market_cap_krw is not None and market_cap_krw >= 1 else 0.0
-    )
+    factor = math.log10(market_cap) * _MARKET_CAP_FACTOR if market_cap is not None and market_cap >= 1 else 0.0
     return weight * (1 + strength) + factor
 
 
 def expiry(now_ns: int, ttl_seconds: float) -> int | None:
-    """When a life that begins now ends; None when it never does."""
-    return None if ttl_seconds == WITHOUT_END else now_ns + round(ttl_seconds * _NS_PER_S)
+    """When a life that begins now ends; None if it never does."""
+    return None if ttl_seconds == WITHOUT_END else now_ns + round(ttl_seconds * NS_PER_S)
 
 
 def fired_event(candidate: Candidate, fired_ns: int) -> TriggerFired:
-    """The fact that a candidate's condition began to hold."""
+    """The event that a candidate's condition began to hold."""
     return TriggerFired(
         symbol=candidate.symbol,
         kind=candidate.kind,
@@ -228,10 +336,10 @@ def fired_event(candidate: Candidate, fired_ns: int) -> TriggerFired:
     )
 
 
-class Spells:
-    """Which conditions hold already, so that one which goes on holding is news only once. Explicit state, no clock.
+class ActiveTriggers:
+    """The conditions that hold already, so that a lasting condition fires only once. Explicit state, no clock.
 
-    A spell is the unbroken time in which a condition's life has not run out.
+    A condition is active from its first candidate until its life runs out.
     """
 
     __slots__ = ("_expiries_ns",)
@@ -240,7 +348,7 @@ class Spells:
         self._expiries_ns: dict[tuple[str, TriggerKind], int | None] = {}
 
     def begun(self, candidates: Iterable[Candidate], now_ns: int) -> list[Candidate]:
-        """Those of the candidates with which a spell begins; the others' spells are prolonged."""
+        """The candidates whose conditions become active; the others' active times are prolonged."""
         self._expiries_ns = {
             key: expires_ns
             for key, expires_ns in self._expiries_ns.items()

@@ -1,1 +1,1 @@
-"""A broker to practise on. Never imports providers: an independent witness of the protocol."""
+"""The simulated broker. Never imports providers: an independent implementation of the protocol."""

@@ -1,4 +1,4 @@
-"""What happened at the simulated broker, counted; read as one frozen struct."""
+"""Counters of the simulated broker, read as one frozen struct."""
 
 from collections import Counter
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class SimulatorCounters(msgspec.Struct, frozen=True):
-    """Counts since the start. `refusals` are by the code that was answered, REST and stream alike; `faults` by the kind
-    of fault, one for each call, frame, connection or moment that it struck. `frames` and `trades` are what sessions
-    handed to their lines; what became of it there is in the ledger. `slow_consumers` are clients that were cut because
-    they did not read, `silent_clients` because they did not answer PINGPONG. `busiest_seconds` are the most quotation
-    calls, let in or refused, that came in any one second, for each app key in the order of the settings.
+    """Counts since the start. `refusals` are by the answered code, REST and stream alike; `faults` by the kind of
+    fault, one for each struck call, frame, connection or moment. `frames` and `trades` count what sessions passed to
+    their lines; the ledger has their fate. `slow_consumers` are clients cut because they did not read, `silent_clients`
+    because they did not answer PINGPONG. `busiest_seconds` are the most quotation calls, admitted or refused, in any
+    one second, for each app key in the order of the settings.
     """
 
     requests: dict[str, int]
@@ -31,8 +31,8 @@ class SimulatorCounters(msgspec.Struct, frozen=True):
     busiest_seconds: tuple[int, ...]
 
 
-class Tally:
-    """The counters while they grow. Each part of the simulator adds to its own; nobody subtracts."""
+class Counters:
+    """The growing counters. Each part of the simulator adds to its own; counts never decrease."""
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
@@ -50,7 +50,7 @@ class Tally:
         self.silent_clients = 0
 
     def read(self, busiest_seconds: tuple[int, ...] = ()) -> SimulatorCounters:
-        """The counts as they are now."""
+        """The current counts."""
         return SimulatorCounters(
             requests=dict(self.requests),
             rate_errors=self.refusals["EGW00201"],

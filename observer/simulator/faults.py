@@ -1,16 +1,26 @@
-"""What goes wrong on the day, and when: by script, by chance in the background, or asked for while it runs. Pure.
+"""The day's faults: kind, time span, and the calls or frames that each strikes. Pure: rng and market time are passed
+in.
 
-Every fault is one kind, a span of market time and, where it needs them, the share of calls or frames that it strikes
-and an amount of seconds. A seed and a script give the same faults again.
+Faults come by script, at random in the background, or on request while the simulator runs. A fault is one kind, a span
+of market time and, where the kind needs them, a share of calls or frames and an amount of seconds. A seed and a script
+give the same faults again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Final, Literal, Self, get_args
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, get_args
 
 import msgspec
 
-from observer.simulator.instruments import ChanceSource
-from observer.simulator.tape import NS_PER_S, midnight_ns
+from observer.simulator.counters import Counters
+from observer.simulator.market.instruments import RngSource
+from observer.simulator.market.tape import midnight_ns
+from observer.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from random import Random
+
 
 FaultKind = Literal[
     "rest_latency",
@@ -35,7 +45,7 @@ FAULT_MEANINGS: Final[Mapping[FaultKind, str]] = {
     "rest_error": "a share of the calls meets HTTP 500 (EGW00002)",
     "rest_stall": "a share of the calls gets no answer; the line is cut when the fault ends",
     "rest_reset": "a share of the calls has its connection cut",
-    "rest_refused": "nobody listens: connections are refused, those that are there are cut",
+    "rest_refused": "no listener: connections are refused, open ones are cut",
     "maintenance": "every call meets the gateway's time-out (HTTP 500, EGW00300)",
     "stream_cut": "every stream is cut without a close frame, new ones are refused until the end",
     "half_open": "every stream, and each that is opened until the end, stays open and says nothing any more",
@@ -43,7 +53,7 @@ FAULT_MEANINGS: Final[Mapping[FaultKind, str]] = {
     "truncated": "a share of the data frames ends in the middle of a record",
     "duplicated": "a share of the data frames comes twice",
     "wrong_count": "a share of the data frames states another number of records than it has",
-    "clock_skew": "the times that KIS states of itself (PINGPONG, end of a token) are by_s seconds off",
+    "clock_skew": "the times that the broker states of itself (PINGPONG, end of a token) are by_s seconds off",
     "token_revoked": "all tokens are forgotten (EGW00121)",
     "token_expired": "all tokens end before their time (EGW00123)",
     "approval_revoked": "all approval keys are forgotten (OPSP0011)",
@@ -58,7 +68,7 @@ Amount = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class FaultRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A fault that is wanted from now on, for `for_s` market seconds (0: it is a moment)."""
+    """A request for a fault that begins now, for `for_s` market seconds (0: a moment)."""
 
     kind: FaultKind
     for_s: Amount = 0.0
@@ -67,13 +77,13 @@ class FaultRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ScriptedFault(FaultRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A fault that begins at the market time `at` (HH:MM or HH:MM:SS KST)."""
+    """A fault that begins at the market time `at` (HH:MM or HH:MM:SS local time)."""
 
     at: str
 
 
 class ScriptedDrop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At the market time `at` (HH:MM:SS KST) every stream connection is cut, without a close frame; new ones are
+    """At the market time `at` (HH:MM:SS local time) every stream connection is cut, without a close frame; new ones are
     refused for `closed_for_s` market seconds.
     """
 
@@ -82,7 +92,7 @@ class ScriptedDrop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class FaultRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The background of the whole day: shares of the calls or data frames, and how many in an hour of market time."""
+    """The random faults of the whole day: shares of the calls or data frames, and numbers per hour of market time."""
 
     rest_error_share: Share = 0.0
     rest_reset_share: Share = 0.0
@@ -109,16 +119,16 @@ class Fault(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_now_on(cls, request: FaultRequest, now_ns: int) -> Self:
-        """The fault that a request asks for at this moment."""
+        """The requested fault, beginning at this moment."""
         return cls(request.kind, now_ns, now_ns + round(request.for_s * NS_PER_S), request.share, request.by_s)
 
     def runs_at(self, now_ns: int) -> bool:
-        """Whether the moment is in it."""
+        """Whether the fault runs at the moment."""
         return self.start_ns <= now_ns < self.end_ns
 
 
 class Faults(msgspec.Struct, frozen=True):
-    """The script of one session day in the order of time; when the new listing appears (None: it is there all day)."""
+    """The script of one session day in the order of time, and the time of the new listing (None: listed all day)."""
 
     script: tuple[Fault, ...]
     listing_appears_ns: int | None = None
@@ -136,14 +146,14 @@ class Faults(msgspec.Struct, frozen=True):
         appears_ns = _moment_ns(session_date, listing_appears_at) if listing_appears_at else None
         return cls(tuple(script), appears_ns)
 
-    def with_background(self, session_date: str, rates: FaultRates, chance: ChanceSource) -> Self:
-        """The same script with what happens by chance: shares all day long, and moments as they fall."""
-        background = _background(midnight_ns(session_date), rates, chance)
+    def with_background(self, session_date: str, rates: FaultRates, rng: RngSource) -> Self:
+        """The same script with the random faults: shares all day long, and random moments."""
+        background = _background(midnight_ns(session_date), rates, rng)
         script = sorted((*self.script, *background), key=lambda fault: fault.start_ns)
         return msgspec.structs.replace(self, script=tuple(script))
 
     def listing_is_shown(self, now_ns: int) -> bool:
-        """Whether the master file has the new listing in it."""
+        """Whether the master file contains the new listing at the moment."""
         return self.listing_appears_ns is None or now_ns >= self.listing_appears_ns
 
 
@@ -156,7 +166,7 @@ def second_of_day(text: str) -> int:
 
 
 def _moment_ns(session_date: str, text: str) -> int:
-    """The UTC nanoseconds of HH:MM or HH:MM:SS KST of a day."""
+    """The UTC nanoseconds of HH:MM or HH:MM:SS local time of a day."""
     return midnight_ns(session_date) + second_of_day(text) * NS_PER_S
 
 
@@ -167,7 +177,7 @@ def _fault(session_date: str, scripted: ScriptedFault | ScriptedDrop) -> Fault:
     return Fault.from_now_on(scripted, start_ns)
 
 
-def _background(start_ns: int, rates: FaultRates, chance: ChanceSource) -> Iterator[Fault]:
+def _background(start_ns: int, rates: FaultRates, rng: RngSource) -> Iterator[Fault]:
     shares: tuple[tuple[FaultKind, float, float], ...] = (
         ("rest_error", rates.rest_error_share, 0.0),
         ("rest_reset", rates.rest_reset_share, 0.0),
@@ -187,16 +197,50 @@ def _background(start_ns: int, rates: FaultRates, chance: ChanceSource) -> Itera
         ("approval_revoked", rates.approvals_revoked_per_hour),
     )
     for kind, rate in per_hour:
-        for moment_ns in _moments_ns(start_ns, rate, kind, chance):
+        for moment_ns in _moments_ns(start_ns, rate, kind, rng):
             yield Fault(kind, moment_ns, moment_ns)
 
 
-def _moments_ns(start_ns: int, per_hour: float, kind: FaultKind, chance: ChanceSource) -> Iterator[int]:
-    """Moments of a day that come independently of each other, so many an hour on average."""
+def _moments_ns(start_ns: int, per_hour: float, kind: FaultKind, rng: RngSource) -> Iterator[int]:
+    """Independent random moments of a day, with the given average number per hour."""
     if not per_hour:
         return
-    generator = chance(f"background/{kind}")
+    generator = rng(f"background/{kind}")
     moment_ns = start_ns + int(generator.expovariate(per_hour) * 3_600 * NS_PER_S)
     while moment_ns < start_ns + _DAY_NS:
         yield moment_ns
         moment_ns += int(generator.expovariate(per_hour) * 3_600 * NS_PER_S)
+
+
+class FaultInjector:
+    """The faults of the day, and one rng for each kind, so that the kinds do not influence each other.
+
+    `_faults` only grows: by the script at first, then by requests.
+    """
+
+    def __init__(self, script: Iterable[Fault], rng: RngSource, counters: Counters) -> None:
+        self._faults: dict[FaultKind, list[Fault]] = {kind: [] for kind in FAULT_KINDS}
+        self._rng: dict[FaultKind, Random] = {kind: rng(f"fault/{kind}") for kind in FAULT_KINDS}
+        self._counters = counters
+        for fault in script:
+            self.add(fault)
+
+    def add(self, fault: Fault) -> None:
+        """Add one fault."""
+        self._faults[fault.kind].append(fault)
+
+    def running(self, kind: FaultKind, now_ns: int) -> Fault | None:
+        """The running fault of this kind; of several the one added last."""
+        return next((fault for fault in reversed(self._faults[kind]) if fault.runs_at(now_ns)), None)
+
+    def strikes(self, kind: FaultKind, now_ns: int) -> Fault | None:
+        """The fault that strikes this one call or frame, counted; None when none runs, or the rng spares it."""
+        fault = self.running(kind, now_ns)
+        if fault is None or self._rng[kind].random() >= fault.share:
+            return None
+        self._counters.faults[kind] += 1
+        return fault
+
+    def rng(self, kind: FaultKind) -> Random:
+        """The rng for the details of this kind's faults."""
+        return self._rng[kind]

@@ -5,25 +5,25 @@ from typing import Annotated
 import msgspec
 
 from observer.simulator.faults import Amount, FaultRates, ScriptedDrop, ScriptedFault
-from observer.simulator.history import HISTORY_DAYS
+from observer.simulator.market.plan import HISTORY_DAYS
 
 
 class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One simulated broker on one simulated day.
 
     `session_date` is an ISO date; a port of 0 means any free one; `app_keys` are the accepted keys with their secrets;
-    `data` is a folder of real master files (empty: made-up listings, `symbols` of them). The limits are KIS's own
-    (real host: 20 calls a second, 41 registrations). `pingpong_interval_s` is in machine seconds, all else in market
-    time. The market opens at `opens_at` (HH:MM; 10:00 on an exam day) and closes six and a half hours later. From
-    `listing_appears_at` (HH:MM) on the KOSDAQ master file has one listing more; empty: it always has.
+    `data` is a folder of real master files (empty: made-up listings, `symbols` of them). The limits are the real
+    host's. `pingpong_interval_s` is in machine seconds, all else in market time. The market opens at `opens_at` (HH:MM;
+    10:00 on an exam day) and closes six and a half hours later. From `listing_appears_at` (HH:MM) on the KOSDAQ master
+    file has one listing more; empty: it always has.
 
-    What goes wrong: `drops` and `faults` by script, `fault_rates` by chance, all of it a function of the seed. After a
-    connection that ended without a close frame its app key stays in use for `session_timeout_s`; a client for which
-    more than `send_buffer_limit_bytes` wait, because it does not read, is cut.
+    Faults: `drops` and `faults` by script, `fault_rates` at random, all of it a function of the seed. After a
+    connection that ended without a close frame its app key stays in use for `session_timeout_s`; a client that does not
+    read is cut once more than `send_buffer_limit_bytes` wait for it.
 
     The wire: `trade_fields` and `book_fields` are the widths of a record (46 and 59 documented; 47 and 62 seen in
-    2026); `frames_file` (empty: none) has captured frames, one JSON object with `raw` a line, that are sent as they are
-    to whoever registers what they are of. `rest_limit_per_minute` is 0 where there is no such limit. `trades_times`
+    2026); `frames_file` (empty: none) has captured frames, one JSON object with `raw` a line, that are sent unchanged
+    to each subscriber of their TR id and key. `rest_limit_per_minute` is 0 without such a limit. `trades_times`
     multiplies how often every symbol trades: 1 is an ordinary day. Before the day lie `history_days` sessions.
     """
 

@@ -1,1 +1,1 @@
-"""What is kept: the database. The only folder with SQL."""
+"""The database. The only folder with SQL."""

@@ -1,10 +1,13 @@
-"""A copy of the whole database, whole or not there at all, made while the writer goes on.
+"""Backups: a consistent copy of the whole database, made while the writer continues; and their schedule.
 
 SQLite is copied with its own backup call and the copy is checked; PostgreSQL is dumped by `pg_dump`, in the custom
-format that `pg_restore` reads. The copy gets its name only when it is complete and on the disk.
+format that `pg_restore` reads. The copy gets its name only when it is complete and on the disk. `BackupJobs` makes one
+each day, and one on request of a person.
 """
 
+import asyncio
 import hashlib
+import logging
 import os
 import shutil
 import sqlite3
@@ -12,13 +15,24 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from sqlalchemy import URL
 
-from observer.errors import StoreError
-from observer.store.engine import parse_url, sqlite_path
+from bus.commands import Refused
+from bus.events import AlertRaised, BackupCompleted
+from observer.calendar.service import TradingDayService
+from observer.clock import Clock
+from observer.errors import ObserverError, StoreError
+from observer.files import PRIVATE_FILE, make_private_folder, sync_path
+from observer.local_time import local_datetime
+from observer.store.engine import parse_url, schema_of, sqlite_path
+
+if TYPE_CHECKING:
+    from bus.producer import Producer
+
+logger = logging.getLogger(__name__)
 
 BACKUPS_KEPT: Final = 7  # one a day: a week
 _DUMP_S_MAX: Final = 3_600.0  # machine seconds
@@ -49,7 +63,7 @@ def backup(url: str, destination_directory: Path, stamp: str) -> Backup:
     suffix = ".sqlite3" if is_sqlite else ".dump"
     path = destination_directory / f"observer-{stamp}{suffix}"
     try:
-        destination_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(destination_directory)
         with _removed_afterwards(path.with_name(f".{path.name}.unfinished")) as unfinished:
             (_copy_sqlite if is_sqlite else _dump_postgresql)(parsed, unfinished)
             made = _publish(unfinished, path)
@@ -77,9 +91,9 @@ def _copy_sqlite(url: URL, destination: Path) -> None:
         # In one step: from a database that is being written, a copy in steps would begin again with each commit.
         source.backup(copy, pages=-1)
         copy.execute("PRAGMA journal_mode=DELETE")  # one file that is complete without a log beside it
-        (verdict,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
-    if verdict != "ok":
-        raise StoreError(f"the copy of {source_path} is damaged: {verdict}")
+        (result,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+    if result != "ok":
+        raise StoreError(f"the copy of {source_path} is damaged: {result}")
 
 
 def _dump_postgresql(url: URL, destination: Path) -> None:
@@ -87,8 +101,10 @@ def _dump_postgresql(url: URL, destination: Path) -> None:
     if program is None:
         raise StoreError("a backup of PostgreSQL needs pg_dump: install PostgreSQL's client programs")
     address = url.set(drivername="postgresql", password=None).render_as_string()
-    command = [program, "--format=custom", "--no-password", f"--file={destination}", f"--dbname={address}"]
-    password = {"PGPASSWORD": str(url.password)} if url.password else {}  # an argument could be seen by everybody
+    schema = schema_of(url)
+    own = [f"--schema={schema}"] if schema else []  # beside it are other instances, which have backups of their own
+    command = [program, "--format=custom", "--no-password", *own, f"--file={destination}", f"--dbname={address}"]
+    password = {"PGPASSWORD": str(url.password)} if url.password else {}  # other users can see arguments
     try:
         subprocess.run(  # noqa: S603 - the arguments are a list, and the address is the operator's own
             command, env={**os.environ, **password}, check=True, capture_output=True, text=True, timeout=_DUMP_S_MAX
@@ -101,17 +117,13 @@ def _dump_postgresql(url: URL, destination: Path) -> None:
 
 def _publish(unfinished: Path, path: Path) -> Backup:
     """Bring the copy to the disk, then give it its name, then bring the name to the disk."""
-    unfinished.chmod(0o600)
+    unfinished.chmod(PRIVATE_FILE)
     with unfinished.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
         size_bytes = file.tell()
+    sync_path(unfinished)
     unfinished.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_path(path.parent)
     return Backup(path, size_bytes, sha256)
 
 
@@ -119,3 +131,48 @@ def _delete_old(directory: Path, suffix: str) -> None:
     copies = sorted(directory.glob(f"observer-*{suffix}"), key=lambda path: path.name)
     for path in copies[:-BACKUPS_KEPT]:
         path.unlink()
+
+
+class BackupJobs:
+    """The backups of one database in one folder.
+
+    `turn` is held while the day's backup is made, so that no two jobs of the process run at once.
+    """
+
+    def __init__(
+        self, *, url: str, folder: Path, turn: asyncio.Lock, today: TradingDayService, clock: Clock, source: str
+    ) -> None:
+        self._url = url
+        self._folder = folder
+        self._turn = turn
+        self._today = today
+        self._clock = clock
+        self._source = source
+
+    async def run(self, producer: "Producer") -> None:
+        """One backup a day at its time; a process that starts later makes it only if there is none yet."""
+        while True:
+            plan = await self._today.plan()
+            await self._clock.sleep_until(plan.backup_ns)
+            stamp = local_datetime(plan.backup_ns).strftime("%Y%m%d")
+            async with self._turn:
+                if not any(self._folder.glob(f"observer-{stamp}.*")):
+                    producer.publish(await asyncio.to_thread(self._make, stamp))
+            await self._today.end_of(plan)
+
+    async def make_now(self, producer: "Producer") -> str | Refused:
+        """Make a backup beside the day's, on request of a person."""
+        stamp = local_datetime(self._clock.now_ns()).strftime("%Y%m%dT%H%M%S")
+        made = await asyncio.to_thread(self._make, stamp)
+        producer.publish(made)
+        if isinstance(made, AlertRaised):
+            return Refused("failed", made.text)
+        return f"{made.path}, {made.size_bytes:,} bytes"
+
+    def _make(self, stamp: str) -> BackupCompleted | AlertRaised:
+        try:
+            made = backup(self._url, self._folder, stamp)
+        except (ObserverError, OSError) as error:
+            logger.error("backup failed: %s", error)
+            return AlertRaised(self._clock.now_ns(), "critical", self._source, f"backup failed: {error}")
+        return BackupCompleted(self._clock.now_ns(), str(made.path), made.size_bytes, made.sha256)

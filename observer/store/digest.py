@@ -1,12 +1,12 @@
-"""The content of a database in a few numbers: one digest for each table, the same whatever order the rows came in.
+"""The content of a database as digests, one for each table, independent of the order of rows.
 
-A table's digest is the sum, modulo 2**256, of the SHA-256 of its rows: unlike an exclusive or, a sum does not lose a
-row that is there twice. A row counts by what its event says; its place (stream, sequence) is left out. So a database
-and one that a capture of it was replayed into agree, SQLite with PostgreSQL too. Of the quarantine the bytes count and
-not the reason, which is in each database's own words.
+A table's digest is the sum, modulo 2**256, of the SHA-256 of its rows: unlike an exclusive or, a sum does not cancel a
+doubled row. A row's hash covers the fields of its event, not its position (stream, sequence). So a database and the
+replay of its capture agree, SQLite with PostgreSQL too. For the quarantine the hash covers the bytes and not the
+reason, which each database words differently.
 
-Two things that only one of the databases can tell from others are not told apart: 0.0 and -0.0 have one digest. A NaN
-is not brought into line: PostgreSQL keeps what SQLite refuses or makes NULL.
+0.0 and -0.0 have one digest, as only one of the databases distinguishes them. NaN has no common digest: PostgreSQL
+stores a value that SQLite refuses or makes NULL.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ from sqlalchemy import Select, Table, select
 
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.rows import Value
-from observer.store.tables import EVENT_TABLES, FUNDS, LISTINGS, QUARANTINE
+from observer.store.tables import ETFS, EVENT_TABLES, LISTINGS, QUARANTINE
 
 _ROWS_AT_ONCE: Final = 2_000
 _MODULUS: Final = 2**256
-_PLACE: Final = frozenset({"stream", "sequence"})
+_POSITION: Final = frozenset({"stream", "sequence"})
 _IN_EACH_DATABASES_WORDS: Final = frozenset({"reason"})
 
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
 class TableDigest(msgspec.Struct, frozen=True):
-    """How many rows a table has, and the digest of their content as 64 hexadecimal digits."""
+    """The number of rows of a table, and the digest of their content as 64 hexadecimal digits."""
 
     rows: int
     digest: str
@@ -43,7 +43,7 @@ class DatabaseDigest(msgspec.Struct, frozen=True):
 
 
 def digest_of_rows(rows: Iterable[Sequence[Value]]) -> TableDigest:
-    """The digest of these rows, in whatever order they come."""
+    """The digest of these rows, independent of their order."""
     total, count = 0, 0
     for row in rows:
         canonical = _encoder.encode([value + 0.0 if isinstance(value, float) else value for value in row])
@@ -65,7 +65,7 @@ def digest(url: str) -> DatabaseDigest:
             in_portions = connection.execution_options(yield_per=_ROWS_AT_ONCE)
             tables = {
                 table.name: digest_of_rows(tuple(row) for row in in_portions.execute(_content(table)))
-                for table in (*EVENT_TABLES.values(), LISTINGS, FUNDS, QUARANTINE)
+                for table in (*EVENT_TABLES.values(), LISTINGS, ETFS, QUARANTINE)
             }
     finally:
         engine.dispose()
@@ -73,7 +73,7 @@ def digest(url: str) -> DatabaseDigest:
 
 
 def _content(table: Table) -> Select[*tuple[Any, ...]]:
-    left_out = _PLACE | _IN_EACH_DATABASES_WORDS if table is QUARANTINE else _PLACE
+    left_out = _POSITION | _IN_EACH_DATABASES_WORDS if table is QUARANTINE else _POSITION
     return select(*(column for column in table.columns if column.name not in left_out))
 
 

@@ -16,14 +16,16 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.schema import CreateSchema
 
 from observer.errors import StoreError
+from observer.store.instance import schema_in
 from observer.store.tables import SCHEMA_REVISION
 
 if TYPE_CHECKING:  # the workers that only read should not pay for Alembic
     from alembic.config import Config
 
-_LOCK_WAIT_MS: Final = 5_000  # how long a writer waits for another one's transaction before it says so
+_LOCK_WAIT_MS: Final = 5_000  # a writer's longest wait for another one's transaction
 _SQLITE_CACHE_KIB: Final = 16 * 1024  # the hot ends of some thirty trees; measured: 64 MiB writes no faster
 _SQLITE_MAPPED_BYTES: Final = 128 * 1024 * 1024  # a reader's; what it has touched counts as its memory
 _SQLITE_WAL_BYTES_KEPT: Final = 64 * 1024 * 1024  # a log that a long reader made grow is cut to this afterwards
@@ -42,7 +44,7 @@ _SQLITE_READER_PRAGMAS: Final = ("query_only=ON", f"busy_timeout={_LOCK_WAIT_MS}
 _POSTGRESQL_WRITER_SETTINGS: Final = ("synchronous_commit = on", f"lock_timeout = {_LOCK_WAIT_MS}")
 _POSTGRESQL_READER_SETTINGS: Final = (
     "default_transaction_read_only = on",
-    "default_transaction_isolation = 'repeatable read'",  # one question sees one state, as in SQLite
+    "default_transaction_isolation = 'repeatable read'",  # one query sees one state, as in SQLite
 )
 
 
@@ -54,7 +56,7 @@ def parse_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # neither says it without quoting the text, which may hold a password
+    except (ArgumentError, ValueError):  # both quote the text, which may hold a password
         raise StoreError("not a database URL: give sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME") from None
     match parsed.get_backend_name():
         case "sqlite" if parsed.database and parsed.database != ":memory:":
@@ -70,8 +72,14 @@ def sqlite_path(url: URL) -> Path:
     return Path(url.database)
 
 
+def schema_of(url: URL) -> str | None:
+    """The PostgreSQL schema that the URL selects; None if it leaves that to the server."""
+    options = url.query.get("options", "")
+    return schema_in(options if isinstance(options, str) else " ".join(options))
+
+
 def open_writer(url: str) -> Engine:
-    """An engine whose transactions may write. Connects with its first use; looks at no schema.
+    """An engine whose transactions may write. Connects at its first use; does not check the schema.
 
     Raises:
         StoreError: the URL is wrong, or the directory of the SQLite file cannot be written.
@@ -85,7 +93,7 @@ def open_writer(url: str) -> Engine:
 
 
 def open_reader(url: str) -> Engine:
-    """An engine that can only read. Connects with its first use; looks at no schema.
+    """An engine that can only read. Connects at its first use; does not check the schema.
 
     Raises:
         StoreError: the URL is wrong, or there is no such SQLite file.
@@ -159,7 +167,7 @@ def store_errors(engine: Engine) -> Iterator[None]:
 
 
 def describe(error: Exception) -> str:
-    """What the database itself said, without SQLAlchemy's statement and parameters around it."""
+    """The database's own message, without SQLAlchemy's statement and parameters."""
     return str(getattr(error, "orig", None) or error).strip()
 
 
@@ -198,6 +206,7 @@ def migrate(url: str) -> None:
     try:
         if _schema_revision(engine) != SCHEMA_REVISION:  # on most days Alembic is not even loaded
             _refuse_unknown_schema(engine)
+            _make_instance_schema(engine)
             _upgrade(engine)
     finally:
         engine.dispose()
@@ -212,6 +221,15 @@ def _refuse_unknown_schema(engine: Engine) -> None:
         raise StoreError(
             f"{engine.url}: its schema {revision} is newer than this program, which knows {SCHEMA_REVISION}"
         )
+
+
+def _make_instance_schema(engine: Engine) -> None:
+    """Make the PostgreSQL schema that the URL selects; one that is there needs no permission to make it."""
+    name = schema_of(engine.url)
+    if name is not None:
+        with store_errors(engine), engine.begin() as connection:
+            if not inspect(connection).has_schema(name):
+                connection.execute(CreateSchema(name, if_not_exists=True))
 
 
 def _upgrade(engine: Engine) -> None:

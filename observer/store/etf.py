@@ -1,4 +1,4 @@
-"""Questions about funds. A `FundReader` is a `StoreReader` that knows more: answers are events, or `Fund`s."""
+"""ETF queries. An `EtfReader` is a `StoreReader` with more queries; answers are events, or `Etf`s."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -7,16 +7,16 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Select, distinct, func, select, union
 
-from bus.events import AlertRaised, DailyBar, FundJob, FundJobEnded, FundListed, FundNavDay, FundValued
-from observer.reference.etf import Fund
+from bus.events import AlertRaised, DailyBar, EtfJob, EtfJobEnded, EtfListed, EtfNavDay, EtfValued
+from observer.etf.model import Etf
 from observer.store.reader import StoreReader
-from observer.store.tables import EVENT_TABLES, FUNDS
+from observer.store.tables import ETFS, EVENT_TABLES
 
 YEAR: Final = timedelta(weeks=52)
 
 
-class FundRange(msgspec.Struct, frozen=True):
-    """A fund's highest and lowest close of 52 weeks, out of so many days."""
+class EtfRange(msgspec.Struct, frozen=True):
+    """An ETF's highest and lowest close of 52 weeks, out of so many days."""
 
     symbol: str
     closes: int
@@ -24,50 +24,50 @@ class FundRange(msgspec.Struct, frozen=True):
     lowest: float
 
 
-class FundReader(StoreReader):
-    """Reads what is known of funds.
+class EtfReader(StoreReader):
+    """Reads stored ETF data.
 
     Raises:
         StoreError: as a `StoreReader`.
     """
 
-    def funds(self) -> dict[str, Fund]:
-        """Every fund that ever was in a list, by symbol, those that left it too."""
-        return self._funds(select(FUNDS).order_by(FUNDS.c.symbol))
+    def etfs(self) -> dict[str, Etf]:
+        """Every ETF of any list, by symbol, including delisted ones."""
+        return self._etfs(select(ETFS).order_by(ETFS.c.symbol))
 
-    def fund(self, symbol: str) -> Fund | None:
-        """One fund; None when no list ever had it."""
-        return self._funds(select(FUNDS).where(FUNDS.c.symbol == symbol)).get(symbol)
+    def etf(self, symbol: str) -> Etf | None:
+        """One ETF; None when no list ever had it."""
+        return self._etfs(select(ETFS).where(ETFS.c.symbol == symbol)).get(symbol)
 
-    def _funds(self, statement: Select[*tuple[Any, ...]]) -> dict[str, Fund]:
+    def _etfs(self, statement: Select[*tuple[Any, ...]]) -> dict[str, Etf]:
         with self._asking() as connection:
-            return {row.symbol: Fund(**row._mapping) for row in connection.execute(statement)}  # noqa: SLF001
+            return {row.symbol: Etf(**row._mapping) for row in connection.execute(statement)}  # noqa: SLF001
 
-    def fund_list(self, session_date: str) -> Sequence[FundListed]:
-        """The last list that was taken on that day, by symbol; empty when none was."""
-        table = EVENT_TABLES[FundListed]
+    def etf_list(self, session_date: str) -> Sequence[EtfListed]:
+        """The last list of that day, by symbol; empty without one."""
+        table = EVENT_TABLES[EtfListed]
         last = select(func.max(table.c.listed_ns)).where(table.c.session_date == session_date).scalar_subquery()
         wanted = select(table).where(
             table.c.session_date == session_date, table.c.listed_ns == last, table.c.change != "removed"
         )
-        return self._events(FundListed, wanted.order_by(table.c.symbol))
+        return self._events(EtfListed, wanted.order_by(table.c.symbol))
 
-    def fund_changes(self, symbol: str) -> Sequence[FundListed]:
-        """What the lists told of a fund whenever that was something new, oldest first."""
-        table = EVENT_TABLES[FundListed]
+    def etf_changes(self, symbol: str) -> Sequence[EtfListed]:
+        """The changes of an ETF in the lists, oldest first."""
+        table = EVENT_TABLES[EtfListed]
         wanted = select(table).where(table.c.symbol == symbol, table.c.change != "same")
-        return self._events(FundListed, wanted.order_by(table.c.listed_ns, table.c.stream, table.c.sequence))
+        return self._events(EtfListed, wanted.order_by(table.c.listed_ns, table.c.stream, table.c.sequence))
 
-    def last_fund_jobs(self) -> dict[FundJob, FundJobEnded]:
-        """By job: its last end."""
-        table = EVENT_TABLES[FundJobEnded]
+    def last_etf_jobs(self) -> dict[EtfJob, EtfJobEnded]:
+        """The last end of each job, by job."""
+        table = EVENT_TABLES[EtfJobEnded]
         newest = select(table.c.job, func.max(table.c.ended_ns).label("ended_ns")).group_by(table.c.job).subquery()
         wanted = select(table).join(newest, (table.c.job == newest.c.job) & (table.c.ended_ns == newest.c.ended_ns))
-        return {ended.job: ended for ended in self._events(FundJobEnded, wanted)}
+        return {ended.job: ended for ended in self._events(EtfJobEnded, wanted)}
 
     def valued_since(self, since_ns: int) -> frozenset[str]:
-        """The funds that were valued since then."""
-        columns = EVENT_TABLES[FundValued].c
+        """The ETFs with a valuation since then."""
+        columns = EVENT_TABLES[EtfValued].c
         with self._asking() as connection:
             return frozenset(connection.scalars(select(columns.symbol).distinct().where(columns.valued_ns >= since_ns)))
 
@@ -80,22 +80,22 @@ class FundReader(StoreReader):
         with self._asking() as connection:
             return connection.scalar(wanted.order_by(columns.raised_ns).limit(1))
 
-    def nav_days(self, symbol: str, since_session_date: str) -> Sequence[FundNavDay]:
-        """The fund's days, oldest first, each once: of several rows the last one counts, and the index's close is kept
+    def nav_days(self, symbol: str, since_session_date: str) -> Sequence[EtfNavDay]:
+        """The ETF's days, oldest first, each once: of several rows the last one counts, and the index's close is kept
         from whichever has it.
         """
-        table = EVENT_TABLES[FundNavDay]
+        table = EVENT_TABLES[EtfNavDay]
         wanted = select(table).where(table.c.symbol == symbol, table.c.session_date >= since_session_date)
-        days: dict[str, FundNavDay] = {}
-        for row in self._events(FundNavDay, wanted.order_by(table.c.received_ns, table.c.stream, table.c.sequence)):
+        days: dict[str, EtfNavDay] = {}
+        for row in self._events(EtfNavDay, wanted.order_by(table.c.received_ns, table.c.stream, table.c.sequence)):
             earlier = days.get(row.session_date)
             index_close = row.index_close or (earlier.index_close if earlier else None)
             days[row.session_date] = msgspec.structs.replace(row, index_close=index_close)
         return [days[session_date] for session_date in sorted(days)]
 
     def indexed_sessions(self, since_session_date: str) -> frozenset[str]:
-        """The days for which some fund's index is known: those that KRX gave."""
-        columns = EVENT_TABLES[FundNavDay].c
+        """The days for which some ETF's index is known: those that KRX gave."""
+        columns = EVENT_TABLES[EtfNavDay].c
         wanted = (
             select(columns.session_date)
             .distinct()
@@ -104,14 +104,14 @@ class FundReader(StoreReader):
         with self._asking() as connection:
             return frozenset(connection.scalars(wanted))
 
-    def fund_ranges(self, session_date: str, group: str) -> Sequence[FundRange]:
-        """Of every active fund of a group the highest and the lowest close of the 52 weeks up to that day: one
+    def etf_ranges(self, session_date: str, group: str) -> Sequence[EtfRange]:
+        """Of every active ETF of a group the highest and the lowest close of the 52 weeks up to that day: one
         statement.
 
         Closes are those of the daily bars and of the days with a net asset value; a day that is in both counts once.
         """
         since = (date.fromisoformat(session_date) - YEAR).isoformat()
-        closes = union(*(_closes(kind, since, session_date) for kind in (DailyBar, FundNavDay))).subquery()
+        closes = union(*(_closes(kind, since, session_date) for kind in (DailyBar, EtfNavDay))).subquery()
         wanted = (
             select(
                 closes.c.symbol,
@@ -119,16 +119,16 @@ class FundReader(StoreReader):
                 func.max(closes.c.close),
                 func.min(closes.c.close),
             )
-            .join(FUNDS, FUNDS.c.symbol == closes.c.symbol)
-            .where(FUNDS.c.active, FUNDS.c.group == group)
+            .join(ETFS, ETFS.c.symbol == closes.c.symbol)
+            .where(ETFS.c.active, ETFS.c.group == group)
             .group_by(closes.c.symbol)
             .order_by(closes.c.symbol)
         )
         with self._asking() as connection:
-            return [FundRange(*row) for row in connection.execute(wanted)]
+            return [EtfRange(*row) for row in connection.execute(wanted)]
 
 
-def _closes(kind: type[DailyBar | FundNavDay], since: str, until: str) -> Select[*tuple[Any, ...]]:
+def _closes(kind: type[DailyBar | EtfNavDay], since: str, until: str) -> Select[*tuple[Any, ...]]:
     columns = EVENT_TABLES[kind].c
     within = (columns.session_date > since, columns.session_date <= until, columns.close > 0)
     return select(columns.symbol, columns.session_date, columns.close).where(*within)

@@ -1,38 +1,53 @@
 """The ledgers' files, made from committed rows only: none is ever read back, and each can be made again.
 
-`Ledgers.catch_up` goes on behind the last row of each stream that is in the files. That position is written after them,
-so a kill leaves files that are behind, with a torn last line perhaps, but never a position before its files: the first
-time that a process touches a file it writes it whole, under another name until it is complete.
+`Ledgers.catch_up` continues after the last exported row of each stream. It writes that position after the files, so a
+kill leaves files that are behind, perhaps with a torn last line, but never a position ahead of its files: at its first
+access in a process a file is written whole, under another name until it is complete.
+
+`LedgerExport` writes them after the commits, beside the thread that commits, which never waits for this.
 """
 
+import asyncio
+import contextlib
 import fcntl
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from sqlalchemy import Connection, select
 
-from bus.events import GapDetected, GapRecovered, SlotOverflowed, kind_of
-from observer.clock import kst_datetime
+from bus.events import AlertRaised, GapDetected, GapRecovered, SlotOverflowed, kind_of
+from observer.clock import Clock
 from observer.errors import StoreError
-from observer.store.continuity import GapStory, day_bounds, gap_stories, recovered_rows
+from observer.files import replace_file, replacing, to_disk
+from observer.local_time import local_datetime
 from observer.store.engine import open_reader, require_current_schema, store_errors
+from observer.store.gaps import GapStory, gap_stories, recovered_rows
 from observer.store.ledgers import overflow_line, overflow_path, recovery_folder, recovery_lines, recovery_path
-from observer.store.rows import Place, event_of, place_of
+from observer.store.rows import Position, event_of, position_of
+from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES, STREAMS
+from observer.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from bus.producer import Producer
 
 EXPORTED_KINDS: Final = frozenset({kind_of(SlotOverflowed), kind_of(GapRecovered)})
-"""The kinds of events after whose commit there is something to write."""
+"""The kinds of events that the ledgers export."""
 
-_PORTION: Final = 50_000  # events of a stream that one transaction looks through
+logger = logging.getLogger(__name__)
+
+POLL_S: Final = 1.0  # machine seconds between checks at whether there is something to write
+CHECK_ANYWAY_S: Final = 60.0  # a commit with an unknown outcome sets no flag
+_PORTION: Final = 50_000  # events of a stream that one transaction reads
 _IDS_AT_ONCE: Final = 500
 _ROWS_AT_ONCE: Final = 2_000
-_NS_PER_S: Final = 1_000_000_000
 
-_Key = tuple[int, Place]  # the order of a day's overflow: by time, and within a moment by place
+_Key = tuple[int, Position]  # the order of a day's overflow: by time, then by position
 
 
 def ledgers_folder(data: str) -> Path:
@@ -41,7 +56,7 @@ def ledgers_folder(data: str) -> Path:
 
 
 class _Position(msgspec.Struct, frozen=True):
-    """How far each stream is in the files, by the stream's random id."""
+    """The exported position of each stream, by the stream's random id."""
 
     streams: dict[str, int] = {}
 
@@ -77,7 +92,7 @@ class Ledgers:
         self._engine.dispose()
 
     def catch_up(self) -> None:
-        """Write what was committed since the last time, by whichever process.
+        """Write the rows that any process committed since the last call.
 
         Raises:
             OSError: a file cannot be written.
@@ -86,11 +101,11 @@ class Ledgers:
         with self._locked():
             done = self._read_position()
             while (reached := self._write_portion(done)) != done:
-                _replace(self._position_path, msgspec.json.encode(_Position(dict(reached))))
+                _write(self._position_path, msgspec.json.encode(_Position(dict(reached))))
                 done = reached
 
     def rebuild(self, session_date: str) -> Sequence[Path]:
-        """Make the files of one day anew, and remove recoveries that the database does not have; the files.
+        """Rebuild the files of one day, and remove recoveries that the database does not have; return the files.
 
         Raises:
             OSError, StoreError: as for `catch_up`.
@@ -124,7 +139,7 @@ class Ledgers:
             raise StoreError(text) from error
 
     def _write_portion(self, done: Mapping[str, int]) -> Mapping[str, int]:
-        """Bring the files some way further; how far they are then."""
+        """Export one portion; return the new position."""
         reached = dict(done)
         overflows: list[tuple[_Key, SlotOverflowed]] = []
         gap_ids: list[str] = []
@@ -142,7 +157,7 @@ class Ledgers:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One hand at a time: a rebuild beside a running writer would otherwise lose what is appended meanwhile."""
+        """Exclude other processes: a rebuild beside a running writer would lose rows that are appended meanwhile."""
         path = self._folder / "system" / "exports.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as lock:
@@ -154,7 +169,7 @@ class Ledgers:
     def _add_overflows(self, connection: Connection, overflows: Sequence[tuple[_Key, SlotOverflowed]]) -> None:
         by_day: dict[str, list[tuple[_Key, SlotOverflowed]]] = {}
         for key, overflow in overflows:
-            day = kst_datetime(overflow.overflowed_ns).date().isoformat()
+            day = local_datetime(overflow.overflowed_ns).date().isoformat()
             by_day.setdefault(day, []).append((key, overflow))
         for session_date, new in by_day.items():
             path = self._folder / overflow_path(self._provider, session_date)
@@ -167,19 +182,18 @@ class Ledgers:
     def _append(self, path: Path, new: Sequence[tuple[_Key, SlotOverflowed]]) -> None:
         with path.open("ab") as file:
             file.write(b"".join(overflow_line(overflow) for _key, overflow in new))
-            _to_disk(file)
+            to_disk(file)
             self._overflows[path] = _Written(new[-1][0], file.tell())
 
     def _write_overflow(self, connection: Connection, session_date: str) -> Path | None:
-        """The whole file of a day; None, and no file, when nobody was refused."""
+        """Write the whole file of a day; None, and no file, for a day without refusals."""
         path = self._folder / overflow_path(self._provider, session_date)
         path.parent.mkdir(parents=True, exist_ok=True)
         last: _Key | None = None
-        with _replacing(path) as unfinished, unfinished.open("wb") as file:
+        with replacing(path) as file:
             for key, overflow in _overflows_of(connection, session_date):
                 file.write(overflow_line(overflow))
                 last = key
-            _to_disk(file)
             size_bytes = file.tell()
         if last is None:
             path.unlink()
@@ -190,18 +204,18 @@ class Ledgers:
     # --- recoveries ---
 
     def _add_recoveries(self, connection: Connection, gap_ids: Sequence[str]) -> None:
-        """Write the files of these gaps, each with all that belongs into it."""
+        """Write the file of each of these gaps, whole."""
         gaps = EVENT_TABLES[GapDetected].c
         for start in range(0, len(gap_ids), _IDS_AT_ONCE):
             new = gap_stories(connection, gaps.gap_id.in_(gap_ids[start : start + _IDS_AT_ONCE]))
             for session_date in sorted({story.gap.session_date for story in new}):
                 of_day = [story.gap for story in new if story.gap.session_date == session_date]
-                seconds = [gap.from_ns // _NS_PER_S for gap in of_day]
+                seconds = [gap.from_ns // NS_PER_S for gap in of_day]
                 beside = gap_stories(
                     connection,
                     gaps.session_date == session_date,
                     gaps.symbol.in_({gap.symbol for gap in of_day}),
-                    gaps.from_ns.between(min(seconds) * _NS_PER_S, (max(seconds) + 1) * _NS_PER_S - 1),
+                    gaps.from_ns.between(min(seconds) * NS_PER_S, (max(seconds) + 1) * NS_PER_S - 1),
                 )
                 paths = {recovery_path(gap) for gap in of_day}
                 self._write_recoveries(connection, [story for story in beside if recovery_path(story.gap) in paths])
@@ -215,7 +229,7 @@ class Ledgers:
                 contents[name] = contents.get(name, b"") + lines
         written = {self._folder / name: content for name, content in contents.items() if content}
         for path, content in written.items():
-            _replace(path, content)
+            _write(path, content)
         return list(written)
 
 
@@ -225,7 +239,9 @@ class Ledgers:
 def _overflows(connection: Connection, stream: int, after: int, upto: int) -> list[tuple[_Key, SlotOverflowed]]:
     table = EVENT_TABLES[SlotOverflowed]
     wanted = select(table).where(table.c.stream == stream, table.c.sequence > after, table.c.sequence <= upto)
-    return [((row.overflowed_ns, place_of(row)), event_of(SlotOverflowed, row)) for row in connection.execute(wanted)]
+    return [
+        ((row.overflowed_ns, position_of(row)), event_of(SlotOverflowed, row)) for row in connection.execute(wanted)
+    ]
 
 
 def _overflows_of(connection: Connection, session_date: str) -> Iterator[tuple[_Key, SlotOverflowed]]:
@@ -235,7 +251,7 @@ def _overflows_of(connection: Connection, session_date: str) -> Iterator[tuple[_
     wanted = select(table).where(moment >= from_ns, moment < to_ns)
     in_order = wanted.order_by(moment, table.c.stream, table.c.sequence)
     for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(in_order):
-        yield (row.overflowed_ns, place_of(row)), event_of(SlotOverflowed, row)
+        yield (row.overflowed_ns, position_of(row)), event_of(SlotOverflowed, row)
 
 
 def _closed_gaps(connection: Connection, stream: int, after: int, upto: int) -> Sequence[str]:
@@ -247,25 +263,62 @@ def _closed_gaps(connection: Connection, stream: int, after: int, upto: int) -> 
 # --- files ---------------------------------------------------------------------------------------------------
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as unfinished, unfinished.open("wb") as file:
-        file.write(content)
-        _to_disk(file)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Another name, under which the file is written; it takes its own when that has ended well."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    yield unfinished
-    unfinished.replace(path)
-
-
-def _to_disk(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+    replace_file(path, content)
 
 
 def _size_of(path: Path) -> int | None:
     return path.stat().st_size if path.exists() else None
+
+
+class LedgerExport:
+    """Exports this system's ledgers; the writer's thread only sets a flag here."""
+
+    def __init__(self, ledgers: Ledgers, clock: Clock, source: str) -> None:
+        self._ledgers = ledgers
+        self._clock = clock
+        self._source = source
+        self._news = threading.Event()
+        self._news.set()  # an earlier process may have left something
+        self._fails = False
+
+    def count_from_thread(self, rows_by_kind: Mapping[str, int]) -> None:
+        """Report so many committed rows."""
+        if not EXPORTED_KINDS.isdisjoint(rows_by_kind):
+            self._news.set()
+
+    @contextlib.asynccontextmanager
+    async def until_the_end(self) -> AsyncIterator[None]:
+        """At the end of the block, export the rows committed in it, if the files can be written."""
+        try:
+            yield
+        finally:
+            if self._news.is_set():
+                await asyncio.to_thread(self._catch_up)
+            self._ledgers.close()
+
+    async def run(self, producer: "Producer") -> None:
+        """Export until cancelled; report the first failure, and retry."""
+        waited_s = 0.0
+        while True:
+            if self._news.is_set() or waited_s >= CHECK_ANYWAY_S:
+                waited_s = 0.0
+                failed = await asyncio.to_thread(self._catch_up)
+                if failed is not None and not self._fails:
+                    text = f"the ledgers of overflow and recovery cannot be written: {failed}"
+                    producer.publish(AlertRaised(self._clock.now_ns(), "warning", self._source, text))
+                self._fails = failed is not None
+            await asyncio.sleep(POLL_S)
+            waited_s += POLL_S
+
+    def _catch_up(self) -> str | None:
+        """The reason of a failure; None after success."""
+        self._news.clear()
+        try:
+            self._ledgers.catch_up()
+        except (OSError, StoreError) as error:
+            logger.error("cannot write the ledgers: %s", error)
+            self._news.set()
+            return str(error)
+        return None

@@ -1,29 +1,92 @@
-"""What earlier sessions tell of today: how much is traded by which time of day, and how large a trade is, in the shares
-of today.
+"""Queries of snapshots, sweeps and daily bars, and of earlier sessions as a baseline for today.
 
-Whole columns are summed up by the database; what leaves it is one row for each symbol and bucket, and one for each
-session of the few symbols whose shares have changed meanwhile.
+The baseline is the volume by time of day and the size of a trade, in today's shares. The database sums whole columns;
+it returns one row for each symbol and bucket, and one for each session of the few symbols whose shares have changed
+since.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from typing import Final
 
 from sqlalchemy import Connection, Double, Subquery, cast, func, select
 
-from bus.events import SharesAdjusted, SlotAssigned, Snapshot, SweepCompleted, Trade
-from observer.selection.base_price import factor_since
+from bus.events import DailyBar, SharesAdjusted, SlotAssigned, Snapshot, SweepCompleted, Trade
+from observer.local_time import local_ns
+from observer.selection.indicators import factor_since
 from observer.selection.profile import BUCKET_S, MeanVolume, SeenVolume, mean_volumes
-from observer.store.continuity import day_bounds
 from observer.store.rows import event_of
+from observer.store.session import DatabaseReader
+from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES
+from observer.units import NS_PER_S
 
-_NS_PER_S: Final = 1_000_000_000
-_KST_NS: Final = 9 * 3600 * _NS_PER_S
-_DAY_NS: Final = 24 * 3600 * _NS_PER_S
+_DAY_NS: Final = 24 * 3600 * NS_PER_S
 
 Adjustments = Mapping[str, Sequence[SharesAdjusted]]
 """By symbol, in the order of their sessions."""
+
+
+class HistoryReader(DatabaseReader):
+    """Reads snapshots, sweeps and bars."""
+
+    def snapshots(self, session_date: str, from_ns: int, to_ns: int) -> Sequence[Snapshot]:
+        """The day's snapshots received in [from, to), oldest first."""
+        table = EVENT_TABLES[Snapshot]
+        received = table.c.receive_time_ns
+        wanted = select(table).where(table.c.session_date == session_date, received >= from_ns, received < to_ns)
+        return self._events(Snapshot, wanted.order_by(received, table.c.stream, table.c.sequence))
+
+    def completed_sweeps(self, session_date: str) -> frozenset[int]:
+        """The numbers of the day's completed sweeps."""
+        columns = EVENT_TABLES[SweepCompleted].c
+        with self._asking() as connection:
+            numbers = connection.scalars(select(columns.sweep).where(columns.session_date == session_date))
+            return frozenset(numbers)
+
+    def daily_bars(self, last: int, symbol: str | None = None) -> dict[str, list[DailyBar]]:
+        """The last so many daily bars of one symbol, or of all, oldest first. Of a day that was fetched twice the later
+        row counts.
+        """
+        table = EVENT_TABLES[DailyBar]
+        newest = func.dense_rank().over(partition_by=table.c.symbol, order_by=table.c.session_date.desc())
+        ranked = select(table, newest.label("newest"))
+        if symbol is not None:
+            ranked = ranked.where(table.c.symbol == symbol)
+        found = ranked.subquery()
+        wanted = select(*(found.c[column.name] for column in table.columns)).where(found.c.newest <= last)
+        by_day = (found.c.symbol, found.c.session_date, found.c.stream, found.c.sequence)
+        bars: dict[str, dict[str, DailyBar]] = {}
+        for bar in self._events(DailyBar, wanted.order_by(*by_day)):
+            bars.setdefault(bar.symbol, {})[bar.session_date] = bar
+        return {name: list(days.values()) for name, days in bars.items()}
+
+    def closes(self, session_date: str) -> dict[str, float]:
+        """The closes of a session by symbol, as its daily bars have them."""
+        table = EVENT_TABLES[DailyBar]
+        wanted = select(table.c.symbol, table.c.close).where(table.c.session_date == session_date)
+        with self._asking() as connection:
+            rows = connection.execute(wanted.order_by(table.c.stream, table.c.sequence))
+            return {row.symbol: row.close for row in rows}
+
+    def earlier_days(
+        self, session_date: str, days: int, universe: str
+    ) -> tuple[Sequence[MeanVolume], Mapping[str, float]]:
+        """Statistics of the last so many sessions before this one: each symbol's mean volume by time of day, and the
+        mean volume of its trades, both in the shares known to the universe of the session `universe`.
+        """
+        with self._asking() as connection:
+            sessions = swept_sessions(connection, session_date, days)
+            since = min(sessions, default=session_date)
+            adjustments = share_adjustments(connection, since, known_until=universe)
+            volumes = volumes_by_time(connection, sessions, adjustments)
+            return volumes, trade_volumes(connection, sessions, adjustments)
+
+    def share_adjustments(self, since: str, known_until: str) -> Adjustments:
+        """By symbol the share adjustments on that session or later that the universe of `known_until` knew."""
+        with self._asking() as connection:
+            return share_adjustments(connection, since, known_until)
 
 
 def swept_sessions(connection: Connection, before: str, last: int) -> Sequence[str]:
@@ -33,7 +96,7 @@ def swept_sessions(connection: Connection, before: str, last: int) -> Sequence[s
 
 
 def share_adjustments(connection: Connection, since: str, known_until: str) -> Adjustments:
-    """The changes of shares on that session or later of which the universe of `known_until` knew."""
+    """The share adjustments on that session or later that the universe of `known_until` knew."""
     table = EVENT_TABLES[SharesAdjusted]
     wanted = select(table).where(table.c.session_date >= since, table.c.known_from <= known_until)
     rows = connection.execute(wanted.order_by(table.c.session_date, table.c.stream, table.c.sequence))
@@ -62,9 +125,9 @@ def volumes_by_time(connection: Connection, sessions: Sequence[str], adjustments
 def _last_seen(sessions: Sequence[str], symbols: Collection[str] | None = None) -> Subquery:
     """The columns of `SeenVolume`: volumes never fall, so a bucket's last is its highest."""
     seen = EVENT_TABLES[Snapshot].c
-    of_day_ns = (seen.receive_time_ns + _KST_NS) % _DAY_NS
-    bucket = (of_day_ns // (BUCKET_S * _NS_PER_S)).label("bucket")
-    at_s = (cast(func.max(of_day_ns), Double) / _NS_PER_S).label("at_s")
+    of_day_ns = (seen.receive_time_ns - local_ns(date(1970, 1, 1))) % _DAY_NS
+    bucket = (of_day_ns // (BUCKET_S * NS_PER_S)).label("bucket")
+    at_s = (cast(func.max(of_day_ns), Double) / NS_PER_S).label("at_s")
     volume = func.max(seen.cumulative_volume).label("volume")
     wanted = select(seen.symbol, seen.session_date, bucket, at_s, volume).where(seen.session_date.in_(sessions))
     if symbols is not None:
@@ -74,7 +137,7 @@ def _last_seen(sessions: Sequence[str], symbols: Collection[str] | None = None) 
 
 def trade_volumes(connection: Connection, sessions: Sequence[str], adjustments: Adjustments) -> Mapping[str, float]:
     """The mean volume of a trade of each symbol that was streamed in one of these sessions (newest first), in the last
-    of them. One look into the index of trades for each symbol that had a place, however many trades there are.
+    of them. One look into the index of trades for each symbol that had a slot, however many trades there are.
     """
     if not sessions:
         return {}

@@ -1,4 +1,4 @@
-"""Questions about listings and master files: who can be traded, what became of a symbol, how the looks went."""
+"""Queries of listings and master files: tradable securities, the lifetime of a symbol, and checks of the files."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,20 +7,19 @@ import msgspec
 from sqlalchemy import func, or_, select, union
 
 from bus.events import ListingChanged, MasterFileApproved, MasterFileChecked, SectorAssigned, UniverseMember
-from observer.reference.listings import Listing
-from observer.reference.tradable import NOT_TRADED, NOT_TRADED_GROUPS, Tradable
-from observer.store.asking import DatabaseReader
+from observer.listings.model import NOT_TRADED, NOT_TRADED_GROUPS, Listing, Tradable
 from observer.store.rows import event_of
-from observer.store.tables import EVENT_TABLES, FUNDS, LISTINGS
+from observer.store.session import DatabaseReader
+from observer.store.tables import ETFS, EVENT_TABLES, LISTINGS
 
 _CHANGES: Final = EVENT_TABLES[ListingChanged]
 _CHECKS: Final = EVENT_TABLES[MasterFileChecked]
 _APPROVALS: Final = EVENT_TABLES[MasterFileApproved]
-_FUNDS_EXCHANGE: Final = "KOSPI"  # where all Korean ETFs and ETNs are listed
+_ETFS_EXCHANGE: Final = "KOSPI"  # where all Korean ETFs and ETNs are listed
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Of one exchange: how many are listed now, were once, and when the first was seen."""
+    """Counts of one exchange: listed now, listed once, and the time of the first listing."""
 
     exchange: str
     active: int
@@ -29,11 +28,11 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class ListingReader(DatabaseReader):
-    """What is stored of listings."""
+    """Reads listings."""
 
     def tradable(self, exchange: str) -> Sequence[Tradable] | None:
-        """What can be traded on an exchange, by symbol: listed now, not suspended, of a kind that is traded. None when
-        no listing of it was ever seen. No broker is asked.
+        """The tradable securities of an exchange, by symbol: listed now, not suspended, of a tradable kind. None
+        without any stored listing of the exchange. Asks no broker.
         """
         columns = (LISTINGS.c[name] for name in Tradable.__struct_fields__)
         of_exchange = LISTINGS.c.exchange == exchange
@@ -50,19 +49,19 @@ class ListingReader(DatabaseReader):
                 return None
             return found
 
-    def symbols_told_of(self, exchange: str) -> Sequence[str]:
-        """The symbols of an exchange that something else than its master file told us of: universes, sectors, and the
-        list of Korean funds. In their order.
+    def symbols_reported(self, exchange: str) -> Sequence[str]:
+        """The symbols of an exchange from sources other than its master file: universes, sectors, and the list of
+        Korean ETFs. Sorted.
         """
         members, sectors = EVENT_TABLES[UniverseMember], EVENT_TABLES[SectorAssigned]
         asked = [select(table.c.symbol).where(table.c.exchange == exchange) for table in (members, sectors)]
-        if exchange == _FUNDS_EXCHANGE:
-            asked.append(select(FUNDS.c.symbol).where(FUNDS.c.active.is_(True)))
+        if exchange == _ETFS_EXCHANGE:
+            asked.append(select(ETFS.c.symbol).where(ETFS.c.active.is_(True)))
         with self._asking() as connection:
             return sorted(connection.scalars(union(*asked)))
 
     def listing(self, exchange: str, symbol: str) -> Listing | None:
-        """One listing as it was last seen; None when it never was."""
+        """One listing in its last known state; None for an unknown one."""
         columns = (LISTINGS.c[name] for name in Listing.__struct_fields__)
         wanted = select(*columns).where(LISTINGS.c.exchange == exchange, LISTINGS.c.symbol == symbol)
         with self._asking() as connection:
@@ -70,14 +69,14 @@ class ListingReader(DatabaseReader):
             return Listing(*row) if row else None
 
     def listings(self, exchange: str) -> Sequence[Listing]:
-        """What is listed on an exchange now, by symbol."""
+        """The current listings of an exchange, by symbol."""
         columns = (LISTINGS.c[name] for name in Listing.__struct_fields__)
         wanted = select(*columns).where(LISTINGS.c.exchange == exchange, LISTINGS.c.active.is_(True))
         with self._asking() as connection:
             return [Listing(*row) for row in connection.execute(wanted.order_by(LISTINGS.c.symbol))]
 
     def counts(self) -> Sequence[Counts]:
-        """Of every exchange that has listings, by its name."""
+        """The counts of every exchange with listings, by its name."""
         active = func.sum(LISTINGS.c.active.cast(_CHECKS.c.records.type))
         wanted = select(
             LISTINGS.c.exchange, active, func.count() - active, func.min(LISTINGS.c.first_seen_ns)
@@ -86,7 +85,7 @@ class ListingReader(DatabaseReader):
             return [Counts(*row) for row in connection.execute(wanted.order_by(LISTINGS.c.exchange))]
 
     def checks(self, since_ns: int, exchange: str | None = None) -> Sequence[MasterFileChecked]:
-        """The looks at master files since then, newest first, of one exchange or of all."""
+        """The checks of master files since then, newest first, of one exchange or of all."""
         wanted = select(_CHECKS).where(_CHECKS.c.checked_ns >= since_ns)
         if exchange is not None:
             wanted = wanted.where(_CHECKS.c.exchange == exchange)
@@ -96,7 +95,7 @@ class ListingReader(DatabaseReader):
             return [event_of(MasterFileChecked, row) for row in rows]
 
     def last_checks(self) -> Sequence[MasterFileChecked]:
-        """The last look at each exchange's file, by its name."""
+        """The last check of each exchange's file, by its name."""
         newest = func.row_number().over(
             partition_by=_CHECKS.c.exchange,
             order_by=(_CHECKS.c.checked_ns.desc(), _CHECKS.c.stream.desc(), _CHECKS.c.sequence.desc()),
@@ -108,14 +107,14 @@ class ListingReader(DatabaseReader):
             return [event_of(MasterFileChecked, row) for row in rows]
 
     def approvals(self) -> Sequence[MasterFileApproved]:
-        """What persons approved, oldest first."""
+        """Approvals by persons, oldest first."""
         with self._asking() as connection:
             rows = connection.execute(select(_APPROVALS).order_by(_APPROVALS.c.approved_ns))
             return [event_of(MasterFileApproved, row) for row in rows]
 
     def lifetime(self, symbol: str, exchange: str | None = None) -> Sequence[ListingChanged]:
-        """All that became of a symbol, oldest first; of others with the same ISIN on the same exchange too, which are
-        the same security under another symbol.
+        """All changes of a symbol, oldest first, including those of other symbols with the same ISIN on the same
+        exchange: they are the same security.
         """
         of_symbol = _CHANGES.c.symbol == symbol
         if exchange is not None:
@@ -130,7 +129,7 @@ class ListingReader(DatabaseReader):
             return [event_of(ListingChanged, row) for row in rows]
 
     def new_listings(self, since_ns: int) -> Sequence[ListingChanged]:
-        """What was new since then, oldest first; not those of an exchange's first file, which all are."""
+        """Listings that appeared since then, oldest first, without an exchange's first file, where all are new."""
         first = select(_CHANGES.c.exchange, func.min(_CHANGES.c.changed_ns).label("first_ns")).group_by(
             _CHANGES.c.exchange
         )
@@ -147,3 +146,18 @@ class ListingReader(DatabaseReader):
         with self._asking() as connection:
             rows = connection.execute(wanted.order_by(_CHANGES.c.changed_ns, _CHANGES.c.exchange, _CHANGES.c.symbol))
             return [event_of(ListingChanged, row) for row in rows]
+
+    def active_listings(self, exchange: str) -> dict[str, Listing]:
+        """The current listings of the exchange, by symbol."""
+        return self._by_symbol(exchange, active=True)
+
+    def inactive_listings(self, exchange: str) -> dict[str, Listing]:
+        """The former listings of the exchange, by symbol, in their last known state."""
+        return self._by_symbol(exchange, active=False)
+
+    def _by_symbol(self, exchange: str, *, active: bool) -> dict[str, Listing]:
+        columns = (LISTINGS.c[name] for name in Listing.__struct_fields__)
+        wanted = select(*columns).where(LISTINGS.c.exchange == exchange, LISTINGS.c.active.is_(active))
+        with self._asking() as connection:
+            rows = connection.execute(wanted.order_by(LISTINGS.c.symbol))
+            return {listing.symbol: listing for listing in (Listing(*row) for row in rows)}

@@ -1,7 +1,8 @@
 """Events to rows and back. Values in, values out: no database, no clock.
 
 A row is a tuple in the order of its table's columns: the stream's number, the event's number in the stream, then the
-event's fields. Nothing here knows one kind of event from another, but for the projections at the end.
+event's fields. Nothing here knows one kind of event from another, but for the projections at the end. A field that is a
+document is one JSON text in its row: this is the only place that encodes and decodes it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,21 +13,32 @@ from msgspec.structs import astuple
 
 from bus.codec import encode_event
 from bus.delivery import Delivered
-from bus.events import Event, Fact, ListingChanged, Poison, SlotAssigned, SlotReleased
-from observer.reference.listings import Listing
+from bus.events import EVENT_TYPES, Event, Fact, ListingChanged, Poison, SlotAssigned, SlotReleased, is_document
+from observer.listings.model import Listing
 
 Value = str | int | float | bool | bytes | None
 Row = tuple[Value, ...]
-Place = tuple[int, int]  # the stream's number, and the event's number in the stream
+Position = tuple[int, int]  # the stream's number, and the event's number in the stream
 
-_PLACE_COLUMNS: Final = 2
+_POSITION_COLUMNS: Final = 2
 _REASON_CHARACTERS_MAX: Final = 500
+
+
+def _document_columns(event_type: type[Fact]) -> Mapping[int, msgspec.json.Decoder[object]]:
+    """The decoders of the event's documents, by their column."""
+    fields = enumerate(msgspec.structs.fields(event_type), _POSITION_COLUMNS)
+    return {column: msgspec.json.Decoder(field.type) for column, field in fields if is_document(field.type)}
+
+
+_DOCUMENTS: Final[Mapping[type[Fact], Mapping[int, msgspec.json.Decoder[object]]]] = {
+    event_type: found for event_type in EVENT_TYPES if (found := _document_columns(event_type))
+}
 
 FactT = TypeVar("FactT", bound=Fact)
 
 
 class Group(msgspec.Struct, frozen=True):
-    """What one transaction stores: rows by the kind of event, and the rows of what could not be decoded."""
+    """The content of one transaction: rows by the kind of event, and the rows of undecodable events."""
 
     rows: Mapping[type[Event], Sequence[Row]]
     poison: Sequence[Row]
@@ -43,17 +55,38 @@ def group_rows(batches: Sequence[Delivered], stream_ids: Mapping[str, int]) -> G
                 poison.append((stream_id, sequence, _storable(event.reason), event.content))
             else:
                 rows.setdefault(type(event), []).append((stream_id, sequence, *astuple(event)))
+    for event_type, found in rows.items():
+        if event_type in _DOCUMENTS:  # here, not above: trades must not pay for it
+            rows[event_type] = [_with_documents_as_text(row, event_type) for row in found]
     return Group(rows, poison)
+
+
+def row_of(event: Event, stream_id: int, sequence: int) -> Row:
+    """The row of one event."""
+    row = (stream_id, sequence, *astuple(event))
+    return _with_documents_as_text(row, type(event)) if type(event) in _DOCUMENTS else row
+
+
+def _with_documents_as_text(row: Row, event_type: type[Fact]) -> Row:
+    documents = _DOCUMENTS[event_type]
+    return tuple(
+        msgspec.json.encode(value).decode() if column in documents else value for column, value in enumerate(row)
+    )
 
 
 def event_of(event_type: type[FactT], row: Sequence[Value]) -> FactT:
     """The event that a whole row of its table holds."""
-    return event_type(*row[_PLACE_COLUMNS:])
+    if (documents := _DOCUMENTS.get(event_type)) is None:
+        return event_type(*row[_POSITION_COLUMNS:])
+    values: list[object] = list(row)
+    for column, decoder in documents.items():
+        values[column] = decoder.decode(str(values[column]))
+    return event_type(*values[_POSITION_COLUMNS:])
 
 
-def place_of(row: Sequence[Value]) -> Place:
-    """Where a row's event has its place."""
-    stream_id, sequence = row[:_PLACE_COLUMNS]
+def position_of(row: Sequence[Value]) -> Position:
+    """The position of a row's event."""
+    stream_id, sequence = row[:_POSITION_COLUMNS]
     assert isinstance(stream_id, int)
     assert isinstance(sequence, int)
     return stream_id, sequence
@@ -68,7 +101,7 @@ def refused_row(event_type: type[Event], row: Row, reason: str) -> Row:
         content = encode_event(event)
     except (UnicodeEncodeError, OverflowError):
         content = repr(event).encode("utf-8", "backslashreplace")
-    return (*place_of(row), _storable(reason), content)
+    return (*position_of(row), _storable(reason), content)
 
 
 def _storable(text: str) -> str:
@@ -80,26 +113,26 @@ def _storable(text: str) -> str:
 # --- projections ---------------------------------------------------------------------------------------------
 
 
-_HELD_ON: Final = frozenset({"kept", "moved", "moved_home"})  # reasons of `observer.selection.slots`
+_HELD_ON: Final = frozenset({"kept", "moved", "moved_home"})  # reasons of `observer.selection.allocation`
 
 
 def slots_in_use(assignments: Sequence[Sequence[Value]], releases: Sequence[Sequence[Value]]) -> Sequence[SlotAssigned]:
     """The assignments that stand, by slot, from the rows of both tables in any order.
 
-    A slot belongs to the last symbol that it was assigned to, until that symbol is released from it. What happened at
-    one moment goes by its place in the streams, of which the later one has the higher number. A symbol that is kept in
-    its place for another trigger, or moved to another one, is there since it first got a place.
+    A slot belongs to the last symbol that it was assigned to, until that symbol is released from it. Events of one
+    moment are ordered by their sequence numbers. A symbol that keeps its slot for another trigger, or moves to another
+    slot, counts from its first assignment.
     """
-    changes: list[tuple[int, Place, SlotAssigned | SlotReleased]] = []
+    changes: list[tuple[int, Position, SlotAssigned | SlotReleased]] = []
     for row in assignments:
         assigned = event_of(SlotAssigned, row)
-        changes.append((assigned.assigned_ns, place_of(row), assigned))
+        changes.append((assigned.assigned_ns, position_of(row), assigned))
     for row in releases:
         released = event_of(SlotReleased, row)
-        changes.append((released.released_ns, place_of(row), released))
+        changes.append((released.released_ns, position_of(row), released))
     in_use: dict[str, SlotAssigned] = {}
     since_ns: dict[str, int] = {}
-    for _moment_ns, _place, change in sorted(changes, key=lambda change: change[:2]):
+    for _moment_ns, _position, change in sorted(changes, key=lambda change: change[:2]):
         if isinstance(change, SlotAssigned):
             if change.reason not in _HELD_ON:
                 since_ns.pop(change.symbol, None)

@@ -1,4 +1,4 @@
-"""Questions about sectors: what is known of each stock now, and how the last rounds went."""
+"""Queries of sectors: the current assignment of each stock, and the last rounds."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -6,9 +6,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from bus.events import EnrichmentCompleted, SectorAssigned
-from observer.reference.sectors import EXCHANGES, Region, Security
-from observer.store.asking import DatabaseReader
+from observer.sectors.model import EXCHANGES, Region, Security
 from observer.store.rows import event_of
+from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, LISTINGS
 
 _ASSIGNED: Final = EVENT_TABLES[SectorAssigned]
@@ -17,7 +17,7 @@ _STOCK: Final = or_(LISTINGS.c.security_type == "stock", LISTINGS.c.group == "ST
 
 
 class SectorReader(DatabaseReader):
-    """What is stored of sectors."""
+    """Reads sectors."""
 
     def stocks(self, region: Region) -> Sequence[Security]:
         """The stocks that are listed in a region now, by exchange and symbol."""
@@ -37,7 +37,7 @@ class SectorReader(DatabaseReader):
             return [event_of(SectorAssigned, row) for row in rows]
 
     def assignment(self, exchange: str, symbol: str) -> SectorAssigned | None:
-        """What is known of one stock; None when nobody asked yet."""
+        """The assignment of one stock; None before its first look-up."""
         wanted = and_(_ASSIGNED.c.exchange == exchange, _ASSIGNED.c.symbol == symbol)
         with self._asking() as connection:
             row = connection.execute(_last_of_each(wanted)).first()

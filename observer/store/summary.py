@@ -1,11 +1,11 @@
-"""What one day brought, in counts: the numbers behind the table at the end of a demo."""
+"""Counts: of all rows and event streams, and of one day (the table at the end of a demo)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, distinct, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, distinct, func, select
 
 from bus.events import (
     GapDetected,
@@ -22,8 +22,9 @@ from bus.events import (
     TriggerFired,
     UniverseBuilt,
 )
-from observer.clock import kst_ns
-from observer.store.tables import EVENT_TABLES, QUARANTINE
+from observer.local_time import local_ns
+from observer.store.session import DatabaseReader
+from observer.store.tables import EVENT_TABLES, QUARANTINE, STREAMS
 
 _ONE_DAY: Final = timedelta(days=1)
 
@@ -57,14 +58,52 @@ class DaySummary(msgspec.Struct, frozen=True):
     quarantined_events: int
 
 
+class StreamPosition(msgspec.Struct, frozen=True):
+    """One stream: how far it is committed, and how many of its events came more than once (and were dropped)."""
+
+    uid: str
+    producer: str
+    high_water_mark: int
+    duplicates: int
+
+
+class SummaryReader(DatabaseReader):
+    """Reads counts of the database and of its days."""
+
+    def row_counts(self) -> dict[str, int]:
+        """The number of rows of every table of events, and of the quarantine, by the table's name."""
+        tables = (*EVENT_TABLES.values(), QUARANTINE)
+        with self._asking() as connection:
+            return {table.name: _count(connection, select(func.count()).select_from(table)) for table in tables}
+
+    def total_rows(self) -> int:
+        """Events that are stored, in their tables or in quarantine: the sum of all high-water marks, always."""
+        return sum(self.row_counts().values())
+
+    def streams(self) -> Sequence[StreamPosition]:
+        """Every stream that ever delivered, in the order of their first commits."""
+        columns = (STREAMS.c[name] for name in StreamPosition.__struct_fields__)
+        with self._asking() as connection:
+            return [StreamPosition(*row) for row in connection.execute(select(*columns).order_by(STREAMS.c.id))]
+
+    def day_summary(self, session_date: str) -> DaySummary:
+        """The counts of one day."""
+        with self._asking() as connection:
+            return summarise_day(connection, session_date)
+
+
+def _count(connection: Connection, statement: Select[int]) -> int:
+    return int(connection.execute(statement).scalar_one())
+
+
 class _Day:
-    """One day's questions on one connection, which sees one state of the database."""
+    """Queries of one day on one connection, which sees one state of the database."""
 
     def __init__(self, connection: Connection, session_date: str) -> None:
         day = date.fromisoformat(session_date)
         self._connection = connection
         self._session_date = session_date
-        self._from_ns, self._to_ns = kst_ns(day), kst_ns(day + _ONE_DAY)
+        self._from_ns, self._to_ns = local_ns(day), local_ns(day + _ONE_DAY)
 
     def within(self, column: ColumnElement[int]) -> ColumnElement[bool]:
         """Whether a time is of this day."""
@@ -109,7 +148,7 @@ class _Day:
         """Listings that appeared and vanished, by the checks that applied them, without each exchange's first one."""
         checks = EVENT_TABLES[MasterFileChecked].c
         updates = select(checks.exchange, checks.checked_ns, checks.new, checks.removed).where(
-            checks.verdict == "updated", checks.checked_ns < self._to_ns
+            checks.outcome == "updated", checks.checked_ns < self._to_ns
         )
         seen: set[str] = set()
         new = removed = 0

@@ -1,9 +1,13 @@
-"""The schema: one table for each kind of event, and what the store keeps beside them. No statements live here.
+"""The schema: one table for each kind of event, and the store's own tables. No statements live here.
 
 An event's columns are the fields of its struct in `bus.events`; nothing is stated twice. In front of them stand
 `stream` and `sequence`, the event's place in its producer's stream, which are the primary key: one event is one row, a
-doubled row is impossible, and whoever wants to can look for holes with a shell. A schema change is a change in
-`bus.events` and a migration with the next `SCHEMA_REVISION`.
+doubled row is impossible, and a shell query finds missing ranges. A schema change is a change in `bus.events` or here,
+and `make baseline`; after the first release it is a migration with the next `SCHEMA_REVISION` instead.
+
+A field that is a struct or a union of structs is one text column of JSON, with the tag of the union as `kind`; SQL
+reads it with `step ->> '$.kind'` (SQLite) or `step::jsonb ->> 'kind'` (PostgreSQL). `observer.store.rows` encodes and
+decodes it, and nothing else does.
 
 There are no foreign keys: the writer puts a stream and its rows there in one transaction, and a check for each row
 would cost the hot path and find nothing.
@@ -31,11 +35,11 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from bus import events
-from bus.events import EVENT_TYPES, Fact
-from observer.reference.etf import Fund
-from observer.reference.listings import Listing
+from bus.events import EVENT_TYPES, Fact, is_document
+from observer.etf.model import Etf
+from observer.listings.model import Listing
 
-SCHEMA_REVISION: Final = "0008"  # the newest migration, and the only schema that this code reads and writes
+SCHEMA_REVISION: Final = "0001"  # the newest migration, and the only schema that this code reads and writes
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -70,7 +74,7 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.GapDetected: "gaps",
     events.GapRecovered: "gap_recoveries",
     events.GapUnrecoverable: "gap_losses",
-    events.BooksChecked: "books_checks",
+    events.ReconciliationResult: "reconciliations",
     events.QualityJudged: "quality",
     events.ConnectionChanged: "connections",
     events.TokenRenewed: "token_renewals",
@@ -82,12 +86,12 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.SectorAssigned: "sector_assignments",
     events.EnrichmentCompleted: "enrichments",
     events.InputQuarantined: "quarantined_inputs",
-    events.FundListed: "fund_lists",
-    events.FundValued: "fund_values",
-    events.FundNavDay: "fund_nav_days",
-    events.FundMeasured: "fund_measures",
-    events.FundRangeFound: "fund_ranges",
-    events.FundJobEnded: "fund_jobs",
+    events.EtfListed: "etf_lists",
+    events.EtfValued: "etf_values",
+    events.EtfNavDay: "etf_nav_days",
+    events.EtfMeasured: "etf_measures",
+    events.EtfRangeFound: "etf_ranges",
+    events.EtfJobEnded: "etf_jobs",
     events.MasterFileApproved: "master_file_approvals",
     events.ListingValued: "listing_values",
     events.SelectionAdvanced: "selection_steps",
@@ -95,7 +99,7 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.SharesAdjusted: "share_adjustments",
 }
 
-# Each index answers a question of `observer.store.reader`, or one of those in the README, without reading its table.
+# Each index serves a query of `observer.store.reader`, or one of those in the README, without reading its table.
 _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.Trade: (("symbol", "session_date", "cumulative_volume"),),
     events.OrderBook: (("symbol", "receive_time_ns"),),
@@ -118,17 +122,17 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.SlotOverflowed: (("overflowed_ns",),),
     events.SectorAssigned: (("exchange", "symbol", "assigned_ns"),),
     events.EnrichmentCompleted: (("region", "completed_ns"),),
-    events.BooksChecked: (("session_date", "symbol"),),
+    events.ReconciliationResult: (("session_date", "symbol"),),
     events.QualityJudged: (("session_date", "symbol"),),
     events.GapDetected: (("gap_id",), ("session_date",)),
     events.GapRecovered: (("gap_id",),),
     events.GapUnrecoverable: (("gap_id",),),
-    events.FundListed: (("session_date",), ("symbol", "session_date")),
-    events.FundValued: (("symbol", "session_date"),),
-    events.FundNavDay: (("symbol", "session_date"),),
-    events.FundMeasured: (("symbol", "session_date"),),
-    events.FundRangeFound: (("symbol", "session_date"),),
-    events.FundJobEnded: (("job", "ended_ns"),),
+    events.EtfListed: (("session_date",), ("symbol", "session_date")),
+    events.EtfValued: (("symbol", "session_date"),),
+    events.EtfNavDay: (("symbol", "session_date"),),
+    events.EtfMeasured: (("symbol", "session_date"),),
+    events.EtfRangeFound: (("symbol", "session_date"),),
+    events.EtfJobEnded: (("job", "ended_ns"),),
     events.SelectionAdvanced: (("session_date",),),
     events.WatchChanged: (("session_date",),),
     events.SharesAdjusted: (("session_date",),),
@@ -149,14 +153,16 @@ def _columns(struct: type[msgspec.Struct]) -> list[Column[object]]:
 
 
 def _column(name: str, annotation: object) -> Column[object]:
-    """The column of a field: `int | None` is nullable, a `Literal` is text."""
+    """The column of a field: `int | None` is nullable, a `Literal` and a document are text."""
     alternatives = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    if is_document(annotation):
+        return Column(name, Text(), nullable=types.NoneType in alternatives)
     (plain,) = (alternative for alternative in alternatives if alternative is not types.NoneType)
     return Column(name, _COLUMN_TYPES[get_origin(plain) or plain], nullable=types.NoneType in alternatives)
 
 
-def _place() -> tuple[Column[int], Column[int]]:
-    """The event's place: which stream (`streams.id`), and its number in it."""
+def _position() -> tuple[Column[int], Column[int]]:
+    """The event's position: its stream (`streams.id`), and its number in the stream."""
     return (
         Column("stream", Integer, primary_key=True, autoincrement=False),
         Column("sequence", BigInteger, primary_key=True, autoincrement=False),
@@ -165,7 +171,7 @@ def _place() -> tuple[Column[int], Column[int]]:
 
 def _event_table(event_type: type[Fact]) -> Table:
     name = TABLE_NAMES[event_type]
-    table = Table(name, METADATA, *_place(), *_columns(event_type), sqlite_with_rowid=False)
+    table = Table(name, METADATA, *_position(), *_columns(event_type), sqlite_with_rowid=False)
     for columns in _INDEXES.get(event_type, ()):
         Index(None, *(table.c[column] for column in columns))
     return table
@@ -183,11 +189,22 @@ STREAMS: Final = Table(
     Column("duplicates", BigInteger, nullable=False),
 )
 
+# The instance that the database belongs to: one row, with the brokers it collects from, separated by commas.
+OWNER: Final = Table(
+    "owner",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("providers", Text, nullable=False),
+    Column("created_ns", BigInteger, nullable=False),
+)
+
 # Events that could not be decoded or that the database refused; each still has its one row, here instead of there.
 QUARANTINE: Final = Table(
     "quarantine",
     METADATA,
-    *_place(),
+    *_position(),
     Column("reason", Text, nullable=False),
     Column("content", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
@@ -195,7 +212,7 @@ QUARANTINE: Final = Table(
 
 EVENT_TABLES: Final[Mapping[type[Fact], Table]] = {event_type: _event_table(event_type) for event_type in EVENT_TYPES}
 
-# What is listed now: a projection of the listings' changes and values, kept by the writer in the same transaction.
+# The current listings: a projection of the listings' changes and values, kept by the writer in the same transaction.
 LISTINGS: Final = Table(
     "listings",
     METADATA,
@@ -208,5 +225,5 @@ LISTINGS: Final = Table(
     sqlite_with_rowid=False,
 )
 
-# What funds there are and what is known of them: a projection of the facts about funds, kept by the writer likewise.
-FUNDS: Final = Table("funds", METADATA, *_columns(Fund), PrimaryKeyConstraint("symbol"), sqlite_with_rowid=False)
+# The known ETFs: a projection of the facts about ETFs, kept by the writer likewise.
+ETFS: Final = Table("etfs", METADATA, *_columns(Etf), PrimaryKeyConstraint("symbol"), sqlite_with_rowid=False)

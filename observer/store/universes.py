@@ -1,4 +1,4 @@
-"""Universes as they were built, and which of them a day goes by."""
+"""Queries of universes, and of the universe in force on a day."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,14 +8,45 @@ from sqlalchemy import Connection, Row, Select, select
 
 from bus.events import UniverseBuilt, UniverseMember
 from observer.store.rows import event_of
+from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
 
 
-class Universe(msgspec.Struct, frozen=True):
+class StoredUniverse(msgspec.Struct, frozen=True):
     """A build, and its members by rank."""
 
     built: UniverseBuilt
     members: Sequence[UniverseMember]
+
+
+class UniverseReader(DatabaseReader):
+    """Reads universes."""
+
+    def universe(self, session_date: str, market: str, built_ns: int | None = None) -> Sequence[UniverseMember]:
+        """The members of the day's universe by rank; empty when it was not built. Of several builds the last counts, or
+        the one of that time.
+
+        A build's members and its `UniverseBuilt` are published together, the members first. They are neighbours in
+        their stream, which separates a rebuilt universe from the earlier one.
+        """
+        with self._asking() as connection:
+            built = connection.execute(last_build(session_date, market, built_ns)).first()
+            return members_of(connection, built).members if built else []
+
+    def universe_built(self, session_date: str, market: str) -> UniverseBuilt | None:
+        """The day's last `UniverseBuilt`; None without one."""
+        with self._asking() as connection:
+            built = connection.execute(last_build(session_date, market)).first()
+            return event_of(UniverseBuilt, built) if built else None
+
+    def universe_in_force(self, session_date: str, market: str, fixed_ns: int) -> StoredUniverse | None:
+        """The universe in force on a day, fixed at a moment of the day (requirement 004, Universe Update Policy): the
+        last build by then, of this day or of the latest day before it. Without such a build it is the first later one;
+        None without any build.
+        """
+        with self._asking() as connection:
+            found = (connection.execute(build).first() for build in in_force(session_date, market, fixed_ns))
+            return next((members_of(connection, built) for built in found if built is not None), None)
 
 
 def last_build(session_date: str, market: str, built_ns: int | None = None) -> Select[*tuple[Any, ...]]:
@@ -28,8 +59,8 @@ def last_build(session_date: str, market: str, built_ns: int | None = None) -> S
 
 
 def in_force(session_date: str, market: str, fixed_ns: int) -> Sequence[Select[*tuple[Any, ...]]]:
-    """The build that a day goes by that is fixed at this moment, and the one that it goes by where there is no such.
-    One without a member is none.
+    """The build in force on a day that is fixed at this moment, and its fallback without one. A build without a member
+    does not count.
     """
     table = EVENT_TABLES[UniverseBuilt]
     built = table.c
@@ -39,14 +70,14 @@ def in_force(session_date: str, market: str, fixed_ns: int) -> Sequence[Select[*
     return in_time.limit(1), known.order_by(built.built_ns, built.stream, built.sequence).limit(1)
 
 
-def members_of(connection: Connection, row: Row[*tuple[Any, ...]]) -> Universe:
-    """The build of this row, with the members that were published with it: its neighbours in its stream, as a rule
-    before it. What stands behind it may be of the next build.
+def members_of(connection: Connection, row: Row[*tuple[Any, ...]]) -> StoredUniverse:
+    """The build of this row, with the members that were published with it: its neighbours in its stream, usually before
+    it. Rows after it may belong to the next build.
     """
     built, at = event_of(UniverseBuilt, row), row.sequence
     sides = ((at - built.symbols, at - 1), (at + 1, at + built.symbols))
     found = (_members_within(connection, row.stream, first, last, built) for first, last in sides)
-    return Universe(built, max(found, key=len))  # of two that are whole the first
+    return StoredUniverse(built, max(found, key=len))  # of two that are whole the first
 
 
 def _members_within(

@@ -1,32 +1,53 @@
-"""The one hand that writes: batches of events into their tables, with their streams' high-water marks, all or nothing.
+"""Writes batches of events and their streams' high-water marks in one transaction.
 
-A transaction holds the rows, the projections and the marks of everything in it, so after any kill the marks tell
-exactly which events are there. It is tried in one go first. Only when the database refuses a row is the group stored
-again carefully: halving finds the row, which goes to quarantine in the same transaction, and the rest is stored.
+A transaction holds the rows, the projections and the marks of all its batches, so after any kill the marks state
+exactly which events are stored. The writer first tries the whole group. When the database refuses a row, the writer
+stores the group again by halving: the halving finds the row, the row goes to quarantine in the same transaction, and
+the rest is stored.
 
-A NaN is no value to SQLite: it is refused where there must be one and becomes NULL elsewhere. PostgreSQL keeps it.
+SQLite refuses NaN in a required column and makes it NULL elsewhere. PostgreSQL stores it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, Table, bindparam, insert, select, update
+from sqlalchemy import exc as sqlalchemy_errors
+from sqlalchemy.dialects import sqlite
 
 from bus.delivery import Delivered
-from bus.events import Event, ListingChanged, kind_of
+from bus.events import Event, kind_of
 from observer.errors import StoreError
 from observer.store.engine import describe, open_writer, require_current_schema, store_errors
-from observer.store.fund_projection import FUND_PROJECTIONS, Projection
-from observer.store.insertion import Insertion, insertion_of
-from observer.store.listing_values import LISTING_VALUES
-from observer.store.rows import Place, Row, event_of, group_rows, listing_row, place_of, refused_row
-from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE, STREAMS
+from observer.store.ownership import WriterLock
+from observer.store.projections import PROJECTIONS
+from observer.store.rows import Position, Row, group_rows, position_of, refused_row
+from observer.store.tables import EVENT_TABLES, QUARANTINE, STREAMS
+
+_InsertRows = Callable[[Connection, Table, Sequence[Row]], None]
+"""Inserts rows into one of the tables that the writer appends to."""
+
+_TABLES: Final = (*EVENT_TABLES.values(), QUARANTINE)
+
+# The drivers raise the last two for text that is no Unicode and for numbers beyond 64 bits.
+_REFUSALS: Final = (
+    sqlalchemy_errors.IntegrityError,
+    sqlalchemy_errors.DataError,
+    UnicodeEncodeError,
+    OverflowError,
+)
+
+
+class _Insertion(msgspec.Struct, frozen=True):
+    """Inserts rows in the way of one database; `refusals` are the errors that blame a row and not the database."""
+
+    insert: _InsertRows
+    refusals: tuple[type[Exception], ...]
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """What a commit stored: rows by the kind of event, and how many events went to quarantine instead."""
+    """The result of a commit: rows by the kind of event, and the number of events in quarantine instead."""
 
     rows_by_kind: Mapping[str, int]
     quarantined: int
@@ -42,35 +63,42 @@ class _Stream(msgspec.Struct, frozen=True):
     high_water_mark: int
 
 
-# Stores rows of one kind and returns those that were refused: their place, and their row for the quarantine.
-_StoreRows = Callable[[Connection, type[Event], Sequence[Row]], Mapping[Place, Row]]
+# Stores rows of one kind; returns the position and the quarantine row of each refused one.
+_StoreRows = Callable[[Connection, type[Event], Sequence[Row]], Mapping[Position, Row]]
 
 
 class StoreWriter:
     """Writes one database; used by one thread. The database has the current schema (`observer.store.engine.migrate`).
 
-    After a `StoreError` the outcome of the call is unknown: ask for the high-water marks and go on behind them. The
-    connection is made anew by itself.
+    After a `StoreError` the outcome of the call is unknown: read the high-water marks and continue after them. The
+    writer reconnects by itself.
     """
 
     def __init__(self, url: str) -> None:
         self._engine: Engine = open_writer(url)
-        self._insertion = insertion_of(self._engine)
+        self._lock = WriterLock(self._engine)
+        self._insertion = _insertion_of(self._engine)
 
     def open(self) -> None:
-        """Connect and check the schema.
+        """Take the writer's lock, connect and check the schema.
 
         Raises:
-            StoreError: it cannot be opened, or is not of the schema of this code.
+            StoreError: it cannot be opened, another process writes it, or it is not of the schema of this code.
         """
-        require_current_schema(self._engine)
+        self._lock.acquire()
+        try:
+            require_current_schema(self._engine)
+        except StoreError:
+            self._lock.release()
+            raise
 
     def close(self) -> None:
-        """Give the connection back; SQLite then folds its log into the file."""
+        """Close the connection; SQLite then checkpoints its log into the file."""
         self._engine.dispose()
+        self._lock.release()
 
     def high_water_marks(self, streams: Sequence[str]) -> dict[str, int]:
-        """The last committed number of each stream; 0 for one that is not known.
+        """The last committed number of each stream; 0 for an unknown stream.
 
         Raises:
             StoreError: no answer.
@@ -105,9 +133,9 @@ class StoreWriter:
                 refused = store_rows(connection, event_type, rows)
                 quarantine += refused.values()
                 rows_by_kind[kind_of(event_type)] = len(rows) - len(refused)
-                if event_type in _PROJECTIONS:
-                    projected[event_type] = [row for row in rows if place_of(row) not in refused]
-            for event_type, project in _PROJECTIONS.items():
+                if event_type in PROJECTIONS:
+                    projected[event_type] = [row for row in rows if position_of(row) not in refused]
+            for event_type, project in PROJECTIONS.items():
                 if stored := projected.get(event_type):
                     project(connection, stored)
             if quarantine:
@@ -115,7 +143,7 @@ class StoreWriter:
         return Committed(rows_by_kind, len(quarantine))
 
     def note_duplicates(self, stream: str, count: int) -> None:
-        """Add to the number of the stream's events that came more than once.
+        """Add to the stream's count of duplicate events.
 
         Raises:
             StoreError: as for `commit`.
@@ -128,26 +156,26 @@ class StoreWriter:
 # --- rows ----------------------------------------------------------------------------------------------------
 
 
-def _insert_all(insertion: Insertion) -> _StoreRows:
+def _insert_all(insertion: _Insertion) -> _StoreRows:
     """Store all rows or raise one of the refusals, which ends the transaction."""
 
-    def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Place, Row]:
+    def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Position, Row]:
         insertion.insert(connection, EVENT_TABLES[event_type], rows)
         return {}
 
     return store
 
 
-def _insert_halving(insertion: Insertion) -> _StoreRows:
+def _insert_halving(insertion: _Insertion) -> _StoreRows:
     """Store the rows that the database takes; each attempt has a savepoint, and a refused lot is tried in halves."""
 
-    def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Place, Row]:
+    def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Position, Row]:
         try:
             with connection.begin_nested():
                 insertion.insert(connection, EVENT_TABLES[event_type], rows)
         except insertion.refusals as error:
             if len(rows) == 1:
-                return {place_of(rows[0]): refused_row(event_type, rows[0], describe(error))}
+                return {position_of(rows[0]): refused_row(event_type, rows[0], describe(error))}
             middle = len(rows) // 2
             first, second = rows[:middle], rows[middle:]
             return {**store(connection, event_type, first), **store(connection, event_type, second)}
@@ -160,8 +188,8 @@ def _insert_halving(insertion: Insertion) -> _StoreRows:
 
 
 def _find_streams(connection: Connection, uids: Sequence[str]) -> dict[str, _Stream]:
-    """The streams that are known. PostgreSQL locks them, SQLite's writer has the whole database: two writers would
-    wait for each other and not mix.
+    """The known streams. PostgreSQL locks their rows, SQLite's writer has the whole database: two writers wait for each
+    other instead of mixing.
     """
     found = connection.execute(
         select(STREAMS.c.uid, STREAMS.c.id, STREAMS.c.high_water_mark).where(STREAMS.c.uid.in_(uids)).with_for_update()
@@ -197,37 +225,40 @@ def _advance_marks(connection: Connection, streams: Mapping[str, _Stream], batch
 _SET_MARK: Final = update(STREAMS).where(STREAMS.c.id == bindparam("stream")).values(high_water_mark=bindparam("mark"))
 
 
-# --- the projection of listings ------------------------------------------------------------------------------
+# --- bulk insertion, and the errors of each database that blame a row --------------------------------------
 
 
-def _project_listings(connection: Connection, rows: Sequence[Row]) -> None:
-    """Bring the listings to the state after these changes. When a listing was first seen stays, and a change that is
-    older than what is there (the late rest of an earlier stream) changes nothing.
-    """
-    names = LISTINGS.columns.keys()
-    events = [event_of(ListingChanged, row) for row in rows]
-    upsert = _LISTING_UPSERTS[connection.dialect.name]
-    connection.execute(upsert, [dict(zip(names, listing_row(event), strict=True)) for event in events])
+def _insertion_of(engine: Engine) -> _Insertion:
+    """The way of the engine's database."""
+    return _sqlite() if engine.dialect.name == "sqlite" else _postgresql()
 
 
-def _listing_upsert(statement: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
-    key = ("exchange", "symbol")
-    kept = (*key, "first_seen_ns")
-    return statement.on_conflict_do_update(
-        index_elements=key,
-        set_={column.name: statement.excluded[column.name] for column in LISTINGS.columns if column.name not in kept},
-        where=statement.excluded.changed_ns >= LISTINGS.c.changed_ns,
-    )
+def _sqlite() -> _Insertion:
+    statements = {table.name: str(insert(table).compile(dialect=sqlite.dialect())) for table in _TABLES}
+
+    def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        connection.exec_driver_sql(statements[table.name], list(rows))
+
+    return _Insertion(insert_rows, _REFUSALS)
 
 
-_LISTING_UPSERTS: Final = {
-    "sqlite": _listing_upsert(sqlite.insert(LISTINGS)),
-    "postgresql": _listing_upsert(postgresql.insert(LISTINGS)),
-}
+def _postgresql() -> _Insertion:
+    """Insert by COPY, bypassing SQLAlchemy: errors are the driver's own."""
+    import psycopg  # 10 MB that a writer of SQLite does not need
+    from psycopg import sql
 
-# In this order, whatever came first: what is known of a listing or a fund needs it to be there.
-_PROJECTIONS: Final[Mapping[type[Event], Projection]] = {
-    ListingChanged: _project_listings,
-    **LISTING_VALUES,
-    **FUND_PROJECTIONS,
-}
+    statements = {
+        table.name: sql.SQL("COPY {} ({}) FROM STDIN").format(
+            sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, table.columns.keys()))
+        )
+        for table in _TABLES
+    }
+
+    def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        driver_connection = connection.connection.driver_connection
+        assert isinstance(driver_connection, psycopg.Connection)
+        with driver_connection.cursor() as cursor, cursor.copy(statements[table.name]) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    return _Insertion(insert_rows, (*_REFUSALS, psycopg.IntegrityError, psycopg.DataError))

@@ -1,1 +1,1 @@
-"""What is streamed on one day: the trades that are kept, and who has a place. The body of `workers.track_b`."""
+"""One day's stream: stores trades and allocates slots. The body of `workers.track_b`."""

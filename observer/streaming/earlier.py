@@ -1,56 +1,115 @@
-"""What the database tells of earlier days, as the selection compares a day with them."""
+"""Reads from the database before the stream starts: data of earlier days, and the last accounted trades of an earlier
+process of the same day.
+"""
 
 import asyncio
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from bus.events import DayBegan, SlotAssigned, Snapshot
+from observer.calendar.phases import DayPlan
 from observer.errors import StoreError
-from observer.schedule.phases import DayPlan
+from observer.gaps.detector import Mark
 from observer.selection.profile import EarlierDays, profiles_of
-from observer.selection.settings import SelectionSettings
+from observer.selection.settings import DaySettings, SelectionSettings
 from observer.store.reader import StoreReader
-from observer.store.universes import Universe
-from observer.streaming.steps import Beginning
+from observer.store.universes import StoredUniverse
+
+
+def began(settings: DaySettings, universe: StoredUniverse | None, *, has_usual_hours: bool) -> DayBegan:
+    """The day's first step with this universe; it includes no snapshot yet."""
+    built = universe.built if universe is not None else None
+    return DayBegan(
+        universe=built.session_date if built is not None else "",
+        built_ns=built.built_ns if built is not None else None,
+        has_usual_hours=has_usual_hours,
+        knows_earlier_days=True,
+        snapshots=0,
+        settings_digest=settings.digest,
+        settings=msgspec.to_builtins(settings.selection),
+        accounts=settings.accounts,
+        allocation_strategy=settings.allocation_strategy,
+        sweep_interval_s=settings.sweep_interval_s,
+    )
 
 
 def earlier_days(
-    reader: StoreReader, session_date: str, midnight_ns: int, settings: SelectionSettings, beginning: Beginning
+    reader: StoreReader, session_date: str, midnight_ns: int, settings: SelectionSettings, step: DayBegan
 ) -> EarlierDays:
-    """What is stored of earlier days, in the shares that the day's universe knew of; a day of unusual hours has no time
-    of day to compare with.
+    """Stored data of earlier days, in the shares of the day's universe. A day of unusual hours has no volume profile.
 
     Raises:
         StoreError: the database does not answer.
     """
-    if not beginning.knows_earlier_days:
+    if not step.knows_earlier_days:
         return EarlierDays(midnight_ns=midnight_ns)
     profile = settings.triggers.time_of_day
-    rows, trade_volumes = reader.earlier_days(session_date, profile.days, beginning.universe)
-    profiles = profiles_of(rows, profile) if profile.enabled and beginning.has_usual_hours else {}
+    rows, trade_volumes = reader.earlier_days(session_date, profile.days, step.universe)
+    profiles = profiles_of(rows, profile) if profile.enabled and step.has_usual_hours else {}
     return EarlierDays(midnight_ns=midnight_ns, profiles=profiles, trade_volumes=trade_volumes)
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """What a process begins with, what it knows of earlier days, and why that is nothing where it failed."""
+    """The first step of a process, the data of earlier days, and why these are empty after a failure."""
 
-    beginning: Beginning
+    step: DayBegan
     earlier: EarlierDays
     failure: str = ""
 
 
 async def earlier_in_time(
-    reader: StoreReader, plan: DayPlan, settings: SelectionSettings, universe: Universe | None, limit_s: float
+    reader: StoreReader, plan: DayPlan, settings: DaySettings, universe: StoredUniverse | None, limit_s: float
 ) -> Begun:
-    """What earlier days tell; nothing when it cannot be had in so many machine seconds: then the day is compared with
+    """The data of earlier days; empty if reading takes longer than this limit in machine seconds: triggers then use
     daily bars alone.
     """
-    day = (plan.day.isoformat(), plan.starts_ns, settings)
-    date, built_ns = (universe.built.session_date, universe.built.built_ns) if universe is not None else ("", None)
-    beginning = Beginning(date, built_ns, plan.has_usual_hours, knows_earlier_days=True)
+    day = (plan.day.isoformat(), plan.starts_ns, settings.selection)
+    step = began(settings, universe, has_usual_hours=plan.has_usual_hours)
     try:
         async with asyncio.timeout(limit_s):
-            return Begun(beginning, await asyncio.to_thread(earlier_days, reader, *day, beginning))
+            return Begun(step, await asyncio.to_thread(earlier_days, reader, *day, step))
     except (StoreError, TimeoutError) as error:
         failure = f"Track B compares with no earlier days: {error or f'not read within {limit_s:g} s'}"
-        without = msgspec.structs.replace(beginning, knows_earlier_days=False)
+        without = msgspec.structs.replace(step, knows_earlier_days=False)
         return Begun(without, earlier_days(reader, *day, without), failure)
+
+
+async def opening_in_time(reader: StoreReader, plan: DayPlan, limit_s: float) -> tuple[Sequence[Snapshot], str]:
+    """The opening's snapshots of Track A, oldest first. If reading takes longer than this limit in machine seconds:
+    none, and the reason; the largest symbols then get the first slots.
+    """
+    day = (plan.day.isoformat(), plan.track_a_start_ns, plan.track_b_start_ns)
+    try:
+        async with asyncio.timeout(limit_s):
+            return await asyncio.to_thread(reader.snapshots, *day), ""
+    except (StoreError, TimeoutError) as error:
+        return [], f"Track B starts without context: {error or f'not read within {limit_s:g} s'}"
+
+
+def marks_of(
+    reader: StoreReader, session_date: str, assigned: Sequence[SlotAssigned], snapshots: Iterable[Snapshot]
+) -> Iterable[Mark]:
+    """The last stored trade of each symbol in its slot. Without one, the last mark before its assignment: the reported
+    gap is then too wide, but not missed.
+
+    Args:
+        reader: the database.
+        session_date: the day.
+        assigned: the slots that the earlier process had assigned.
+        snapshots: Track A's of the day, oldest first.
+    """
+    since_ns = {slot.symbol: slot.assigned_ns for slot in assigned}
+    before = {
+        seen.symbol: Mark(seen.symbol, session_date, seen.cumulative_volume, None, seen.receive_time_ns)
+        for seen in snapshots
+        if seen.receive_time_ns < since_ns.get(seen.symbol, 0)
+    }
+    stored = reader.last_marks(session_date, list(since_ns))
+    for symbol in since_ns:
+        if (last := stored.get(symbol)) is not None:
+            mark = Mark(symbol, session_date, last.cumulative_volume, last.cumulative_trades, last.exchange_time_ns)
+            earlier = before.get(symbol, mark)  # may be from an earlier slot interval, and older than the snapshot
+            yield mark if mark.cumulative_volume >= earlier.cumulative_volume else earlier
+        elif symbol in before:
+            yield before[symbol]

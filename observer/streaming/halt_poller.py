@@ -1,4 +1,6 @@
-"""Who has a place and is not traded: asked about, since no record of trades tells for certain that a halt begins."""
+"""Queries the halt state of symbols with a slot and no trades: trade records do not show the start of
+a halt reliably.
+"""
 
 import asyncio
 import logging
@@ -6,34 +8,37 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
 from bus.events import MarketStateChanged, Snapshot
-from observer.brokers import PROVIDER
 from observer.clock import Clock
 from observer.errors import ProviderError
-from observer.providers.interfaces import HaltSource
+from observer.providers.broker import HaltSource
 
 logger = logging.getLogger(__name__)
 
 
-class Standstill:
-    """Asks, one after the other and beside all else, about symbols whose day's volume did not grow from one sweep to
-    the next; of the halted it tells.
+class HaltPoller:
+    """Queries the halt state of symbols whose day's volume did not grow between two sweeps, one by one and in the
+    background; reports the halted ones.
 
     Args:
-        halts: who is halted.
+        provider: the broker to query.
+        halts: the broker's halt queries.
         clock: market time.
-        tell: takes the fact that a symbol is halted.
+        report: takes the events of halted symbols.
     """
 
-    def __init__(self, halts: HaltSource, clock: Clock, tell: Callable[[Sequence[MarketStateChanged]], None]) -> None:
+    def __init__(
+        self, provider: str, halts: HaltSource, clock: Clock, report: Callable[[Sequence[MarketStateChanged]], None]
+    ) -> None:
+        self._provider = provider
         self._halts = halts
         self._clock = clock
-        self._tell = tell
+        self._report = report
         self._swept: dict[str, Snapshot] = {}
         self._still: Sequence[str] = ()
         self._stirred = asyncio.Event()
 
     def after_sweep(self, swept: Iterable[Snapshot], held: Iterable[str]) -> None:
-        """Track A saw these, and those have places. Whoever an earlier sweep asks about still is left to this one."""
+        """Queue symbols with a slot whose volume did not grow, in place of the earlier sweep's queue."""
         seen = {snapshot.symbol: snapshot for snapshot in swept}
         self._still = [symbol for symbol in held if self._stands_still(seen.get(symbol))]
         self._swept |= seen
@@ -46,7 +51,7 @@ class Standstill:
         return seen.receive_time_ns > before.receive_time_ns and seen.cumulative_volume == before.cumulative_volume
 
     async def run(self) -> NoReturn:
-        """Until cancelled. What the broker does not answer is asked again after the next sweep."""
+        """Query until cancelled. A symbol without an answer is queried again after the next sweep."""
         while True:
             await self._stirred.wait()
             self._stirred.clear()
@@ -63,4 +68,4 @@ class Standstill:
             return
         if is_halted:
             now_ns = self._clock.now_ns()
-            self._tell([MarketStateChanged(PROVIDER, symbol, now_ns, True, "", "", "", "", "", "", "", "", "")])
+            self._report([MarketStateChanged(self._provider, symbol, now_ns, True, "", "", "", "", "", "", "", "", "")])

@@ -1,7 +1,6 @@
-"""What becomes of streamed trades: judged for holes, kept one by one or conflated, and settled when a symbol is left.
+"""Records streamed trades: detects gaps, stores trades one by one or conflated, and settles symbols that are left.
 
-Nothing here waits when a trade comes: it is judged and appended to what will be published, on the task that reads the
-socket.
+A trade never waits: the task that reads the socket checks it and appends it to the publish queue.
 """
 
 import asyncio
@@ -13,81 +12,88 @@ from bus.events import (
     Event,
     GapDetected,
     GapReason,
+    Reached,
     SamplingChanged,
     Severity,
     Trade,
     TradesConflated,
+    WatchChange,
     WatchChanged,
-    WatchStep,
+    WatchInterrupted,
+    WatchLearned,
+    WatchResumed,
+    WatchSettled,
+    WatchStarted,
+    WatchStopped,
 )
 from bus.producer import Producer
-from observer.brokers import PROVIDER
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.gaps.detector import GapDetector, Mark
-from observer.gaps.intervals import ASKED
-from observer.providers.interfaces import QuoteSource, chunks
+from observer.providers.broker import QuoteSource, chunks
 from observer.selection.sampling import Conflation, Sampling, SamplingSettings
 
-SOURCE: Final = "track-b"  # in alerts: the process whose body this is
+SOURCE: Final = "track-b"  # in alerts: the process that runs this
 
 
 Kept = Trade | TradesConflated
-"""What becomes of streamed trades: each as it came, or several in one row."""
+"""A stored trade, or several conflated in one row."""
 
 
-class TradeKeeping:
-    """The trades of one day's stream. Whatever moves the detector is published: a replay finds the same gaps with it.
+class TradeRecorder:
+    """The trades of one day's stream. All inputs of the gap detector are published, so a replay finds the same gaps.
 
-    Trades that are conflated are seen by nobody until their row is published, which happens at the latest before
-    anything else is told of their symbol, and before whatever is decided (`tell_rows`). So a replay, which has the rows
-    alone, comes to the same.
+    Conflated trades reach the selection only when their row is published: before any other event of their symbol, and
+    before any decision (`report_rows`). So a replay, which has only the rows, reproduces the decisions.
 
     Args:
-        producer: takes what is to be kept.
-        quotes: tells the day's volume of a symbol that is left with an open question.
+        provider: the broker of the stream.
+        producer: publishes the events.
+        quotes: returns the day's volume of a symbol that is left unsettled.
         clock: market time.
-        sampling: how much is kept under load.
+        sampling: the conflation settings under load.
         session_date: the day.
-        see: told of what is kept, when it is published.
+        apply: takes each stored trade or row when it is published.
     """
 
     def __init__(
         self,
+        provider: str,
         producer: Producer,
         quotes: QuoteSource,
         clock: Clock,
         sampling: SamplingSettings,
         session_date: str,
-        see: Callable[[Kept], None],
+        apply: Callable[[Kept], None],
     ) -> None:
         self.detector = GapDetector()
+        self._provider = provider
         self._producer = producer
         self._quotes = quotes
         self._clock = clock
         self._sampling = Sampling(sampling)
         self._session_date = session_date
-        self._see = see
+        self._see = apply
         self._conflation = Conflation()
-        self._leaving: dict[str, object] = {}  # who is being settled, each time as another one
+        self._leaving: dict[str, object] = {}  # symbols being settled, with a new object each time
 
-    # --- trades come ---
+    # --- trades ---
 
     def take(self, trade: Trade) -> None:
-        """Judge a trade and keep it; one that was seen before is dropped, and counted by the detector."""
-        observation = self.detector.observe(trade)
-        if observation == "duplicate":
+        """Check a trade and store it; a duplicate is dropped, and counted by the detector."""
+        outcome = self.detector.observe(trade)
+        if outcome == "duplicate":
             return
-        if isinstance(observation, GapDetected):
-            self.tell_rows(trade.symbol)
-            self._producer.publish(observation, trade)  # the one without the other would tell a wrong hole
+        if isinstance(outcome, GapDetected):
+            self.report_rows(trade.symbol)
+            self._producer.publish(outcome, trade)  # one batch: one event without the other would report a wrong gap
             self._see(trade)
         elif (rate_hz := self._sampling.rate_hz) is None:
             self._keep(trade)
         elif row := self._conflation.add(trade, rate_hz):
             self._keep(row)
 
-    def tell_rows(self, symbol: str | None = None) -> None:
+    def report_rows(self, symbol: str | None = None) -> None:
         """Publish the open row of a symbol, or of all."""
         for row in self._conflation.flush(symbol):
             self._keep(row)
@@ -97,77 +103,75 @@ class TradeKeeping:
         self._see(kept)
 
     def sample(self) -> None:
-        """Keep less of the stream when the disk does not take it in time, and more again when it does."""
-        self.tell_rows()
+        """Conflate more while the disk falls behind, and less when it has caught up."""
+        self.report_rows()
         waiting = self._producer.unacknowledged
-        if not self._sampling.look(waiting, asyncio.get_running_loop().time()):
+        if not self._sampling.check(waiting, asyncio.get_running_loop().time()):
             return
         rate_hz, now_ns = self._sampling.rate_hz, self._clock.now_ns()
         reason = f"{waiting:,} events wait to be stored"
-        self._producer.publish(SamplingChanged(PROVIDER, now_ns, rate_hz, reason))
+        self._producer.publish(SamplingChanged(self._provider, now_ns, rate_hz, reason))
         kept = "every trade is kept again" if rate_hz is None else f"trades are conflated to {rate_hz:g} rows a second"
         severity: Severity = "info" if rate_hz is None else "warning"
         self._producer.publish(AlertRaised(now_ns, severity, SOURCE, f"{kept}: {reason}"))
 
     def on_refused(self, events: Sequence[Event], _error: OSError) -> None:
-        """What the disk did not take becomes a hole before the next trade that it takes."""
+        """Set the chain back for refused events, so that they show as a gap before the next stored trade."""
         for event in events:
             if isinstance(event, Trade | TradesConflated | GapDetected):
                 self.detector.refused(event)
 
-    # --- symbols are watched, and left ---
+    # --- watching and leaving symbols ---
 
     def resume(self, marks: Iterable[Mark]) -> None:
-        """Go on where an earlier process of this day stopped, before anything is watched."""
+        """Resume from the marks of an earlier process of this day, before any symbol is watched."""
         for mark in marks:
             self.detector.resume([mark])
-            self._tell("resumed", mark.symbol, mark)
+            self._report(mark.symbol, WatchResumed(_reached(mark)))
 
     def watch(self, symbol: str, before: Mark | None = None) -> None:
-        """From now on nothing of the symbol may be missing; `before` is what was known of it earlier on this day. Told
-        also of one that is watched and registered again: it is streamed from here on.
+        """Start watching a symbol; `before` is its mark from earlier on this day. Also called when a watched symbol is
+        subscribed again: it is streamed from here on.
 
-        One that comes back while it is being left is not left: its next trade shows what is missing of the time
-        between, too.
+        A symbol that returns while it is being left stays watched: its next trade also shows the gap of the time
+        between.
         """
         self._leaving.pop(symbol, None)
         self.detector.start(symbol, before)
-        self._tell("started", symbol, before)
+        self._report(symbol, WatchStarted(_reached(before) if before is not None else None))
 
     def learn(self, before: Mark) -> None:
-        """What was known of a symbol is told only now that it is watched; of use as long as no trade of it came."""
+        """Set the mark of a symbol that is watched already; it counts only before the symbol's first trade."""
         if before.symbol in self.detector.watched:
             self.detector.start(before.symbol, before)
-            self._tell("started", before.symbol, before, reason=ASKED)
+            self._report(before.symbol, WatchLearned(_reached(before)))
 
     def interrupt(self, symbol: str, reason: GapReason) -> None:
-        """A symbol lost its connection and will be back: its next hole carries this reason."""
+        """Record that a symbol lost its connection and will be back: its next gap carries this reason."""
         if symbol in self.detector.watched:
             self.detector.interrupted(symbol, reason)
-            self._tell("interrupted", symbol, reason=reason)
+            self._report(symbol, WatchInterrupted(reason))
 
     def _stop(self, symbol: str) -> None:
         if symbol in self.detector.watched:
             self.detector.stop(symbol)
-            self._tell("stopped", symbol)
+            self._report(symbol, WatchStopped())
 
     def _settled(self, symbol: str, volume: float, now_ns: int) -> GapDetected | None:
-        gap = self.detector.settle(symbol, volume, now_ns, PROVIDER)
-        self._tell("settled", symbol, Mark(symbol, self._session_date, volume, None, now_ns))
+        gap = self.detector.settle(symbol, volume, now_ns, self._provider)
+        self._report(symbol, WatchSettled(Reached(volume, None, now_ns)))
         return gap
 
-    def _tell(self, step: WatchStep, symbol: str, mark: Mark | None = None, reason: str = "") -> None:
-        self.tell_rows(symbol)
-        known = (mark.cumulative_volume, mark.cumulative_trades, mark.exchange_time_ns) if mark else (None, None, None)
-        now_ns = self._clock.now_ns()
-        self._producer.publish(WatchChanged(PROVIDER, symbol, self._session_date, now_ns, step, reason, *known))
+    def _report(self, symbol: str, change: WatchChange) -> None:
+        self.report_rows(symbol)
+        self._producer.publish(WatchChanged(self._provider, symbol, self._session_date, self._clock.now_ns(), change))
 
     def leave(self, symbol: str, start: Callable[[Collection[str]], object]) -> None:
-        """Watch a symbol no longer. If it did not trade since an interruption, what is missing must be asked for:
-        `start` is called with whom to `settle`.
+        """Stop watching a symbol. If it did not trade since an interruption, calls `start` with the symbols to
+        `settle`.
         """
-        self.tell_rows(symbol)
-        self._producer.flush()  # what the disk refuses of it is unsettled
+        self.report_rows(symbol)
+        self._producer.flush()  # events that the disk refuses leave the symbol unsettled
         if symbol not in self.detector.unsettled():
             self._stop(symbol)
         elif symbol not in self._leaving:
@@ -175,9 +179,9 @@ class TradeKeeping:
             start({symbol})
 
     async def leave_all(self) -> None:
-        """The same for all that are watched; returns when all are settled."""
-        self.tell_rows()
-        self._producer.flush()  # what the disk refuses of it is unsettled
+        """Stop watching all symbols; returns when all are settled."""
+        self.report_rows()
+        self._producer.flush()  # events that the disk refuses leave the symbol unsettled
         unsettled = self.detector.unsettled()
         self._leaving |= {symbol: object() for symbol in unsettled}
         await self.settle(unsettled)
@@ -185,11 +189,11 @@ class TradeKeeping:
             self._stop(symbol)
 
     async def settle(self, symbols: Collection[str]) -> None:
-        """Ask for the day's volume of symbols that are being left, publish what is missing, watch them no longer."""
+        """Query the day's volume of symbols being left, publish their gaps, and stop watching them."""
         asked = {symbol: self._leaving.get(symbol) for symbol in symbols}
         for chunk in chunks(sorted(symbols), self._quotes.quotes_per_call):
             try:
-                quotes = await self._quotes.quotes(chunk, lane="urgent")
+                quotes = await self._quotes.quotes(chunk, priority="urgent")
             except ProviderError as error:
                 text = f"whether trades of {', '.join(chunk)} are missing is not known: {error}"
                 self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
@@ -205,4 +209,8 @@ class TradeKeeping:
                 self._stop(symbol)
                 del self._leaving[symbol]
             for gap in gaps:
-                await self._producer.publish_when_taken(gap)  # nothing else would show this hole later
+                await self._producer.publish_when_taken(gap)  # no later trade would show this gap
+
+
+def _reached(mark: Mark) -> Reached:
+    return Reached(mark.cumulative_volume, mark.cumulative_trades, mark.exchange_time_ns)

@@ -1,1 +1,1 @@
-"""Who runs: a supervisor of processes that knows nothing of our product and could supervise anything."""
+"""Process supervision, independent of the product: it can supervise any program."""

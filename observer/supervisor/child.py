@@ -1,4 +1,4 @@
-"""What a supervised process is, before it runs: everything that its keeper must know about it."""
+"""The specification of a supervised process."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
         argv: program and arguments; no shell reads them.
         order: groups of equal order start together, the next group once the earlier one is ready; stop is the reverse.
         restart: whether it is started again when it ends by itself; "on_failure" is any end but exit status 0.
-        revision: of whatever the program reads at its start; a reload restarts a child whose revision has changed.
+        revision: of the program's inputs at its start; a reload restarts a child whose revision has changed.
         environment: added to the supervisor's own.
         ready_deadline_s: how long after its start `Ready` may take before it counts as hung.
         stop_grace_s: from SIGTERM to SIGKILL.

@@ -1,7 +1,7 @@
-"""Keeps one child running: a task of its own with an inbox of its own, so that no other child waits for this one.
+"""Keeps one child running, in a task with its own inbox, so that no child waits for another.
 
-Whatever happens to the child comes through the inbox, one thing after the other; while the keeper ends a process, what
-arrives waits, and is answered in the state that follows. Only the keeper's task moves the state.
+The inbox delivers the child's events one by one. Events that arrive while the monitor ends a process are handled in the
+state that follows. Only the monitor's task changes the state.
 """
 
 import asyncio
@@ -14,43 +14,45 @@ import msgspec
 
 from bus.commands import Done, ProcessStatus, Refused
 from observer.supervisor.child import Child
-from observer.supervisor.leftovers import Leftovers
-from observer.supervisor.limits import Crossing, Strain, after_look
+from observer.supervisor.limits import Crossing, HysteresisThreshold, after_check
 from observer.supervisor.notify import Notification
+from observer.supervisor.pid_registry import PidRegistry
 from observer.supervisor.process import Lifeline, RunningProcess, exit_text
 from observer.supervisor.restarts import GiveUp, RestartHistory, RestartLimits, after_end
-from observer.supervisor.states import SETTLED, Happening, State, next_state
+from observer.supervisor.states import SETTLED, ProcessState, Transition, next_state
 from observer.supervisor.watch import Figures, is_hung
+from observer.supervisor.zygote import Zygote
 
 logger = logging.getLogger(__name__)
 
 Verb = Literal["start", "stop", "restart"]
 Outcome = Done | Refused
 
-_HEAVY_LOOKS: Final = 3  # so many looks in a row above its memory limit: one may be a passing peak
+_HEAVY_CHECKS: Final = 3  # so many checks in a row above its memory limit: one may be a passing peak
 
 
-class Listener(Protocol):
-    """Is told of every change of every child and of the machine, from the event loop: it must return at once."""
+class SupervisorListener(Protocol):
+    """Receives every change of a child and of the machine, in the event loop: its methods must return at once."""
 
-    def on_change(self, name: str, previous: State, current: State, pid: int | None, reason: str) -> None:
-        """`pid` is of the life that this is about, None where there is none; `reason` is for people."""
+    def on_change(self, name: str, previous: ProcessState, current: ProcessState, pid: int | None, reason: str) -> None:
+        """`pid` is of the process concerned, None without one; `reason` is for people."""
         ...
 
     def on_crossing(self, crossing: Crossing) -> None:
-        """Something of the machine has become scarce, or is no longer."""
+        """A resource of the machine became scarce, or recovered."""
         ...
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What all keepers share. `monotonic` gives machine seconds."""
+    """Dependencies that all monitors share. `monotonic` gives machine seconds."""
 
     lifeline: Lifeline
-    leftovers: Leftovers
-    listener: Listener
+    pid_registry: PidRegistry
+    listener: SupervisorListener
     limits: RestartLimits
     monotonic: Callable[[], float]
-    chance: Random
+    rng: Random
+    zygote: Zygote | None = None
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -58,95 +60,95 @@ class _Asked(msgspec.Struct, frozen=True):
     answer: "asyncio.Future[Outcome]"
 
 
-class _Heard(msgspec.Struct, frozen=True):
-    """The life with this pid said that it is ready or leaving, was found too heavy, or its leader has exited."""
+class _Received(msgspec.Struct, frozen=True):
+    """The process with this pid is ready, leaving or too heavy, or its leader has exited."""
 
     what: Literal["ready", "leaving", "heavy", "exited"]
     pid: int
 
 
-class Keeper:
-    """One child's life after life. `run` is its task; everything else may be called from the same event loop."""
+class ChildMonitor:
+    """Runs one child, restart after restart. `run` is its task; all other methods belong to the same event loop."""
 
     def __init__(self, child: Child, surroundings: Surroundings) -> None:
         self.child = child
-        self.state = State.STOPPED
+        self.state = ProcessState.STOPPED
         self._around = surroundings
-        self._inbox: asyncio.Queue[_Asked | _Heard] = asyncio.Queue()
-        self._waiting: list[asyncio.Future[Outcome]] = []  # whoever asked for a start that is under way
+        self._inbox: asyncio.Queue[_Asked | _Received] = asyncio.Queue()
+        self._waiting: list[asyncio.Future[Outcome]] = []  # callers of a start that is under way
         self._changed = asyncio.Event()  # replaced at every change of state
         self._process: RunningProcess | None = None
         self._started_s = 0.0
         self._history = RestartHistory()
         self._retry_s = 0.0  # in BACKOFF: when to try again
-        self._heard_s = 0.0  # the last sign of life
+        self._received_s = 0.0  # time of the last heartbeat or notification
         self._loop_lag_s: float | None = None
         self._progress: int | None = None
-        self._beats = False  # whether this life has sent a heartbeat
+        self._beats = False  # whether the current process has sent a heartbeat
         self._says: str | None = None  # its last STATUS over sd_notify
         self._rss_bytes = 0
-        self._strain = Strain()  # of its memory
+        self._threshold = HysteresisThreshold()  # of its memory
         self._restarts = 0
         self._exit: str | None = None
 
     @property
     def pid(self) -> int | None:
-        """The leader of the present life."""
+        """The pid of the current process; None without one."""
         return self._process.pid if self._process else None
 
     def ask(self, verb: Verb) -> "asyncio.Future[Outcome]":
-        """Put a wish into the inbox; the future is set when it is fulfilled or has failed."""
+        """Put a request into the inbox; the returned future is set once it succeeds or fails."""
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._inbox.put_nowait(_Asked(verb, answer))
         return answer
 
-    def hear(self, what: Literal["ready", "leaving"], pid: int) -> bool:
-        """The process speaks; False when that pid is not the present life's."""
+    def receive(self, what: Literal["ready", "leaving"], pid: int) -> bool:
+        """Handle a report of the process; False when the pid is not the current one."""
         if pid != self.pid:
             return False
-        self._inbox.put_nowait(_Heard(what, pid))
+        self._inbox.put_nowait(_Received(what, pid))
         return True
 
-    def hear_heartbeat(self, pid: int, loop_lag_s: float, progress: int) -> bool:
-        """The process lives; False when that pid is not the present life's."""
+    def note_heartbeat(self, pid: int, loop_lag_s: float, progress: int) -> bool:
+        """Handle a heartbeat; False when the pid is not the current one."""
         if pid != self.pid:
             return False
-        self._heard_s = self._around.monotonic()
+        self._received_s = self._around.monotonic()
         self._beats = True
         self._loop_lag_s = loop_lag_s
         self._progress = progress
         return True
 
-    def _hear_notification(self, pid: int, said: Notification) -> None:
-        """The process speaks over sd_notify: the same as over the control socket, in other words."""
+    def _receive_notification(self, pid: int, said: Notification) -> None:
+        """Handle an sd_notify message like its counterpart on the control socket."""
         if said.alive:
-            self._heard_s = self._around.monotonic()
+            self._received_s = self._around.monotonic()
             self._beats = True
         if said.status is not None:
             self._says = said.status
         if said.ready:
-            self._inbox.put_nowait(_Heard("ready", pid))
+            self._inbox.put_nowait(_Received("ready", pid))
         if said.stopping:
-            self._inbox.put_nowait(_Heard("leaving", pid))
+            self._inbox.put_nowait(_Received("leaving", pid))
 
     def weigh(self, figures: Figures) -> None:
-        """A sample of the present life, one a second: with too much memory for too long it is ended and restarted."""
+        """Handle a sample of the current process, one a second. Restart it after too much memory for too long."""
         limit_bytes = self.child.rss_bytes_max
-        if limit_bytes is None or self.pid is None or self.state is not State.RUNNING:
+        if limit_bytes is None or self.pid is None or self.state is not ProcessState.RUNNING:
             return
-        was_over, self._rss_bytes = self._strain.is_over, figures.rss_bytes
-        self._strain = after_look(self._strain, figures.rss_bytes, limit_bytes, _HEAVY_LOOKS)
-        if self._strain.is_over and not was_over:
-            self._inbox.put_nowait(_Heard("heavy", self.pid))
+        was_over, self._rss_bytes = self._threshold.is_over, figures.rss_bytes
+        self._threshold = after_check(self._threshold, figures.rss_bytes, limit_bytes, _HEAVY_CHECKS)
+        if self._threshold.is_over and not was_over:
+            self._inbox.put_nowait(_Received("heavy", self.pid))
 
-    async def settled(self) -> State:
-        """Wait until the child is where it stays until something new happens, and return that state."""
+    async def settled(self) -> ProcessState:
+        """Wait for a settled state and return it."""
         while self.state not in SETTLED:
             await self._changed.wait()
         return self.state
 
     def status(self, figures: Figures | None) -> ProcessStatus:
-        """What is known of the child now, with the last sample of its figures."""
+        """The child's status, with the last sample of its figures."""
         now_s = self._around.monotonic()
         beats = self._process is not None and self._beats
         return ProcessStatus(
@@ -159,7 +161,7 @@ class Keeper:
             rss_bytes=figures.rss_bytes if figures else None,
             open_files=figures.open_files if figures else None,
             threads=figures.threads if figures else None,
-            heartbeat_age_s=now_s - self._heard_s if beats else None,
+            heartbeat_age_s=now_s - self._received_s if beats else None,
             loop_lag_s=self._loop_lag_s if beats else None,
             progress=self._progress if beats else None,
             exit=self._exit,
@@ -169,14 +171,14 @@ class Keeper:
     # --- the task ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keep the child until cancelled; a cancelled keeper leaves its process to the lifeline."""
+        """Keep the child running until cancelled; after a cancellation the lifeline ends its process."""
         while True:
             match self.state:
-                case State.STARTING:
+                case ProcessState.STARTING:
                     await self._start()
-                case State.RUNNING:
+                case ProcessState.RUNNING:
                     await self._keep()
-                case State.BACKOFF:
+                case ProcessState.BACKOFF:
                     await self._wait_for_retry()
                 case _:
                     await self._rest()
@@ -188,111 +190,114 @@ class Keeper:
             case _Asked(_, answer):
                 self._history = RestartHistory()
                 self._waiting.append(answer)
-                self._move(Happening.START, "asked for")
+                self._move(Transition.START, "asked for")
 
     async def _wait_for_retry(self) -> None:
         match await self._next(max(0.0, self._retry_s - self._around.monotonic())):
             case None:
                 self._restarts += 1
-                self._move(Happening.START, "its delay is over")
+                self._move(Transition.START, "its delay is over")
             case _Asked("stop", answer):
-                self._move(Happening.STOP, "asked for")
+                self._move(Transition.STOP, "asked for")
                 _resolve(answer, Done(self.child.name, "was waiting for its next start"))
             case _Asked(_, answer):
                 self._waiting.append(answer)
-                self._move(Happening.START, "asked for")
+                self._move(Transition.START, "asked for")
 
     async def _start(self) -> None:
         try:
-            process = self._spawn()
+            process = await self._spawn()
         except OSError as error:
             self._exit = f"cannot be started: {error}"
             self._decide_after_end(succeeded=False)
             return
         if not self.child.expects_ready:
-            self._move(Happening.READY, "started")
+            self._move(Transition.READY, "started")
             return
         deadline_s = self._started_s + self.child.ready_deadline_s
-        while self.state is State.STARTING:
+        while self.state is ProcessState.STARTING:
             match await self._next(max(0.0, deadline_s - self._around.monotonic())):
                 case None:
                     await self._end_hung(process, f"not ready within {self.child.ready_deadline_s:g} s")
-                case _Heard("ready", pid) if pid == process.pid:
-                    self._heard_s = self._around.monotonic()
-                    self._move(Happening.READY, "ready")
+                case _Received("ready", pid) if pid == process.pid:
+                    self._received_s = self._around.monotonic()
+                    self._move(Transition.READY, "ready")
                 case event:
                     await self._live_on(process, event)
 
-    def _spawn(self) -> RunningProcess:
-        self._started_s = self._heard_s = self._around.monotonic()
+    async def _spawn(self) -> RunningProcess:
+        self._started_s = self._received_s = self._around.monotonic()
         self._loop_lag_s = self._progress = self._says = None
-        self._beats, self._strain = False, Strain()
-        process = RunningProcess(self.child, self._around.lifeline, self._note_exit, self._hear_notification)
+        self._beats, self._threshold = False, HysteresisThreshold()
+        around = self._around
+        process = await RunningProcess.start(
+            self.child, around.lifeline, self._note_exit, self._receive_notification, around.zygote
+        )
         self._process = process
-        self._around.leftovers.record(process.pid)
+        self._around.pid_registry.record(process.pid)
         return process
 
     def _note_exit(self, pid: int) -> None:
-        self._inbox.put_nowait(_Heard("exited", pid))
+        self._inbox.put_nowait(_Received("exited", pid))
 
     async def _keep(self) -> None:
         process = self._process
         assert process is not None, "a running child has a process"
         limit_s = self.child.heartbeat_limit_s
-        look_s = limit_s / 4 if limit_s else None
-        while self.state is State.RUNNING:
+        check_s = limit_s / 4 if limit_s else None
+        while self.state is ProcessState.RUNNING:
             began_s = self._around.monotonic()
-            event = await self._next(look_s)
+            event = await self._next(check_s)
             if event is not None:
                 await self._live_on(process, event)
-            elif look_s is not None:
-                await self._look(process, began_s + look_s)
+            elif check_s is not None:
+                await self._check(process, began_s + check_s)
 
-    async def _look(self, process: RunningProcess, due_s: float) -> None:
-        """A look that comes late means that the supervisor stood still and could not hear: nobody is blamed for it."""
+    async def _check(self, process: RunningProcess, due_s: float) -> None:
+        """Check the heartbeat. A late check means that the supervisor itself was suspended: the child is not hung."""
         now_s = self._around.monotonic()
-        self._heard_s += max(0.0, now_s - due_s)
-        if is_hung(now_s - self._heard_s, self.child.heartbeat_limit_s):
-            await self._end_hung(process, f"no heartbeat for {now_s - self._heard_s:.1f} s")
+        self._received_s += max(0.0, now_s - due_s)
+        if is_hung(now_s - self._received_s, self.child.heartbeat_limit_s):
+            await self._end_hung(process, f"no heartbeat for {now_s - self._received_s:.1f} s")
 
-    async def _live_on(self, process: RunningProcess, event: _Asked | _Heard) -> None:
-        """Handle what means the same to a child that is starting and to one that runs."""
+    async def _live_on(self, process: RunningProcess, event: _Asked | _Received) -> None:
+        """Handle events with the same meaning in STARTING and RUNNING."""
         match event:
             case _Asked("stop", answer):
                 await self._stop(process)
                 _resolve(answer, Done(self.child.name, f"stopped: {self._exit}"))
-            case _Asked("restart", answer) if self.state is State.RUNNING:
+            case _Asked("restart", answer) if self.state is ProcessState.RUNNING:
                 await self._stop(process)
                 self._waiting.append(answer)
-                self._move(Happening.START, "restart was asked for")
-            case _Asked(_, answer) if self.state is State.RUNNING:
+                self._move(Transition.START, "restart was asked for")
+            case _Asked(_, answer) if self.state is ProcessState.RUNNING:
                 _resolve(answer, Done(self.child.name, f"was running already, pid {process.pid}"))
             case _Asked(_, answer):
                 self._waiting.append(answer)
-            case _Heard("heavy", pid) if pid == process.pid and self.state is State.RUNNING:
+            case _Received("heavy", pid) if pid == process.pid and self.state is ProcessState.RUNNING:
                 await self._end_heavy(process)
-            case _Heard("exited", pid) if pid == process.pid:
+            case _Received("exited", pid) if pid == process.pid:
                 self._note_end(await process.finish())
-            case _Heard("leaving", pid) if pid == process.pid:
-                self._move(Happening.LEAVE, "it ends by itself")
+            case _Received("leaving", pid) if pid == process.pid:
+                self._move(Transition.LEAVE, "it ends by itself")
                 self._note_end(await process.leave(self.child.stop_grace_s))
-            case _Heard():
-                pass  # from a life that is over, or ready said twice
+            case _Received():
+                pass  # from an earlier process, or a repeated ready
 
     async def _stop(self, process: RunningProcess) -> None:
-        self._move(Happening.STOP, "asked for")
+        self._move(Transition.STOP, "asked for")
         self._exit = exit_text(await process.stop(self.child.stop_grace_s))
-        self._move(Happening.GONE, self._exit)
+        self._move(Transition.GONE, self._exit)
 
     async def _end_hung(self, process: RunningProcess, why: str) -> None:
-        self._move(Happening.HUNG, why)
+        self._move(Transition.HUNG, why)
         await process.dump_stacks()
         await self._end_for(process, why)
 
     async def _end_heavy(self, process: RunningProcess) -> None:
         assert self.child.rss_bytes_max is not None, "only who has a limit is too heavy"
         why = f"uses {self._rss_bytes / 1e6:.0f} MB of memory, more than its {self.child.rss_bytes_max / 1e6:.0f} MB"
-        self._move(Happening.HEAVY, why)
+        self._move(Transition.HEAVY, why)
         await self._end_for(process, why)
 
     async def _end_for(self, process: RunningProcess, why: str) -> None:
@@ -303,63 +308,63 @@ class Keeper:
     def _note_end(self, status: int) -> None:
         self._exit = exit_text(status)
         if status in self.child.final_exits:
-            self._move(Happening.GAVE_UP, f"{self._exit}, which another start does not change")
+            self._move(Transition.GAVE_UP, f"{self._exit}, which another start does not change")
         else:
             self._decide_after_end(succeeded=status == 0)
 
     def _decide_after_end(self, *, succeeded: bool) -> None:
-        """An end that nobody asked for, of a life of which nothing is left: rest, try again, or give up."""
+        """Decide after an unexpected exit: stay stopped, back off, or FATAL."""
         assert self._exit is not None, "an end has a text"
         if succeeded and self.child.restart != "always":
-            self._move(Happening.FINISHED, self._exit)
+            self._move(Transition.FINISHED, self._exit)
         elif self.child.restart == "never":
-            self._move(Happening.GAVE_UP, self._exit)
+            self._move(Transition.GAVE_UP, self._exit)
         else:
             self._decide_retry(self._exit)
 
     def _decide_retry(self, how: str) -> None:
         now_s = self._around.monotonic()
         lived_s = now_s - self._started_s
-        self._history, decision = after_end(self._history, self._around.limits, now_s, lived_s, self._around.chance)
+        self._history, decision = after_end(self._history, self._around.limits, now_s, lived_s, self._around.rng)
         if isinstance(decision, GiveUp):
-            self._move(Happening.GAVE_UP, f"{how}; {decision.reason}")
+            self._move(Transition.GAVE_UP, f"{how}; {decision.reason}")
             return
         self._retry_s = now_s + decision.delay_s
-        self._move(Happening.ENDED, f"{how}; next start in {decision.delay_s:.2f} s")
+        self._move(Transition.ENDED, f"{how}; next start in {decision.delay_s:.2f} s")
 
     # --- small parts ---------------------------------------------------------------------------------------
 
-    async def _next(self, within_s: float | None) -> _Asked | _Heard | None:
-        """The next thing that happens; None when nothing does within so many seconds."""
+    async def _next(self, within_s: float | None) -> _Asked | _Received | None:
+        """The next event; None when none arrives within so many seconds."""
         try:
             async with asyncio.timeout(within_s):
                 return await self._inbox.get()
         except TimeoutError:
             return None
 
-    def _move(self, happening: Happening, reason: str) -> None:
-        previous, self.state = self.state, next_state(self.state, happening)
+    def _move(self, transition: Transition, reason: str) -> None:
+        previous, self.state = self.state, next_state(self.state, transition)
         pid = self.pid
-        if pid is not None and self.state not in (State.STARTING, State.RUNNING, State.STOPPING):
-            self._around.leftovers.forget(pid)
+        if pid is not None and self.state not in (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING):
+            self._around.pid_registry.forget(pid)
             self._process = None
         self._answer_waiting(reason)
-        self._tell(previous, pid, reason)
+        self._report(previous, pid, reason)
         self._changed.set()
         self._changed = asyncio.Event()
 
     def _answer_waiting(self, reason: str) -> None:
-        """Whoever waits for a start learns how it went as soon as that is known."""
+        """Answer the callers that wait for a start."""
         match self.state:
-            case State.STARTING:
+            case ProcessState.STARTING:
                 return
-            case State.RUNNING:
+            case ProcessState.RUNNING:
                 outcome: Outcome = Done(self.child.name, f"running, pid {self.pid}")
-            case State.EXITED:
+            case ProcessState.EXITED:
                 outcome = Done(self.child.name, f"done: {reason}")
-            case State.STOPPED:
+            case ProcessState.STOPPED:
                 outcome = Refused("superseded", f"{self.child.name} was stopped meanwhile")
-            case State.STOPPING:
+            case ProcessState.STOPPING:
                 return
             case _:
                 outcome = Refused("failed", f"{self.child.name} is {self.state}: {reason}")
@@ -367,15 +372,15 @@ class Keeper:
             _resolve(answer, outcome)
         self._waiting.clear()
 
-    def _tell(self, previous: State, pid: int | None, reason: str) -> None:
+    def _report(self, previous: ProcessState, pid: int | None, reason: str) -> None:
         logger.info("%s: %s -> %s (pid %s): %s", self.child.name, previous, self.state, pid, reason)
         try:
             self._around.listener.on_change(self.child.name, previous, self.state, pid, reason)
-        except Exception:  # a child's life must not depend on who watches it
+        except Exception:  # a listener's error must not end a child
             logger.exception("the listener failed on %s", self.child.name)
 
 
 def _resolve(answer: "asyncio.Future[Outcome]", outcome: Outcome) -> None:
-    """Answer, unless whoever asked has gone away."""
+    """Set the answer, unless its caller cancelled it."""
     if not answer.done():
         answer.set_result(outcome)

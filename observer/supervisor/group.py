@@ -1,4 +1,4 @@
-"""All that one child started: the processes of its session, to be counted, signalled and seen gone.
+"""The processes of one child's session: count, signal and kill them.
 
 A child leads a session and a process group of its own. Its children are in both unless they leave the group (job
 control of a shell does that); the session is the wider of the two, so it decides who belongs to the child.
@@ -16,8 +16,8 @@ import psutil
 
 logger = logging.getLogger(__name__)
 
-_LOOK_S: Final = 0.01  # between two looks whether the killed are gone
-_COMPLAINT_LOOKS: Final = 500  # 5 s: a process that survives SIGKILL so long hangs in the kernel
+_POLL_S: Final = 0.01  # between two checks whether the killed are gone
+_COMPLAINT_CHECKS: Final = 500  # 5 s: a process that survives SIGKILL so long hangs in the kernel
 
 
 def members(leader_pids: Iterable[int]) -> Mapping[int, list[psutil.Process]]:
@@ -32,23 +32,23 @@ def members(leader_pids: Iterable[int]) -> Mapping[int, list[psutil.Process]]:
 
 
 def signal_group(leader_pid: int, number: signal.Signals) -> None:
-    """Send a signal to the child's process group; nothing happens when nobody is left in it."""
+    """Send a signal to the child's process group; nothing happens when the group is empty."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader_pid, number)
 
 
 async def kill_until_gone(leader_pid: int) -> None:
-    """SIGKILL everything in the session until nothing of it lives, however long the kernel takes.
+    """SIGKILL the whole session until it has no living process, however long the kernel takes.
 
-    The leader must not have been reaped by anyone else meanwhile: until then no stranger can get its number.
+    The leader must not be reaped elsewhere meanwhile: until then no other process can get its number.
     """
-    looks = 0
+    checks = 0
     while left := members([leader_pid])[leader_pid]:
         signal_group(leader_pid, signal.SIGKILL)
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        looks += 1
-        if looks % _COMPLAINT_LOOKS == 0:
+        checks += 1
+        if checks % _COMPLAINT_CHECKS == 0:
             logger.error("SIGKILL does not end %s", [process.pid for process in left])
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)

@@ -24,7 +24,7 @@ class InstanceLock:
     """Holds the runtime directory from its making to `release`.
 
     Raises:
-        AlreadyRunningError: somebody else holds it.
+        AlreadyRunningError: another process holds it.
     """
 
     def __init__(self, runtime_directory: Path) -> None:
@@ -41,6 +41,6 @@ class InstanceLock:
         self._file.flush()
 
     def release(self) -> None:
-        """Let the next one in. The file stays: to remove it would let two hold the lock of two files of one name."""
+        """Release the lock. The file stays: after its removal two processes could lock two files of one name."""
         self._file.truncate(0)
         self._file.close()

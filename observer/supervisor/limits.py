@@ -1,6 +1,6 @@
-"""When a figure counts as too high, and when as back to normal: neither at its first touch of the limit.
+"""Hysteresis for resource figures: a figure becomes too high, or normal again, after several checks in a row.
 
-Pure: figures come in as values, what was concluded so far goes in and out as a value, machine time is counted in looks.
+Pure: figures and the earlier state come in as values, the new state goes out; machine time is counted in checks.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 BACK_SHARE: Final = 0.9
-"""Back to normal is below this share of the limit, so that a figure that swings about it is told of once."""
+"""A figure is normal again below this share of the limit, so that small swings raise one alert only."""
 
 Resource = Literal["cpu_percent", "memory_bytes", "disk_percent"]
 
 
-class Strain(msgspec.Struct, frozen=True):
-    """What is known of one figure: whether it counts as too high, and how many looks in a row have said otherwise."""
+class HysteresisThreshold(msgspec.Struct, frozen=True):
+    """State of one figure: whether it counts as too high, and the number of consecutive checks to the contrary."""
 
     is_over: bool = False
-    looks_against: int = 0
+    checks_against: int = 0
 
 
-def after_look(strain: Strain, figure: float, limit: float, looks: int) -> Strain:
-    """What is known after one more look; so many looks in a row change what counts."""
-    says_otherwise = figure < limit * BACK_SHARE if strain.is_over else figure > limit
+def after_check(threshold: HysteresisThreshold, figure: float, limit: float, checks: int) -> HysteresisThreshold:
+    """The state after one more check; so many checks in a row change it."""
+    says_otherwise = figure < limit * BACK_SHARE if threshold.is_over else figure > limit
     if not says_otherwise:
-        return Strain(strain.is_over)
-    if strain.looks_against + 1 < looks:
-        return Strain(strain.is_over, strain.looks_against + 1)
-    return Strain(not strain.is_over)
+        return HysteresisThreshold(threshold.is_over)
+    if threshold.checks_against + 1 < checks:
+        return HysteresisThreshold(threshold.is_over, threshold.checks_against + 1)
+    return HysteresisThreshold(not threshold.is_over)
 
 
 class HostLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """From where on a person should know (requirement 004, resource table: CPU 85 %, memory 2.5 GB)."""
+    """Limits for alerts (requirement 004, resource table: CPU 85 %, memory 2.5 GB)."""
 
     cpu_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 85.0
     """Of all cores together."""
@@ -42,12 +42,12 @@ class HostLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Resident, of the supervisor and all that it runs."""
     disk_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 90.0
     """Of the disk that holds the data."""
-    looks: Annotated[int, msgspec.Meta(ge=1)] = 10
-    """So many looks in a row, one a second, make a figure too high or normal again."""
+    checks: Annotated[int, msgspec.Meta(ge=1)] = 10
+    """So many checks in a row, one a second, make a figure too high or normal again."""
 
 
 class HostFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at the machine, in the units of `HostLimits`."""
+    """One check of the machine, in the units of `HostLimits`."""
 
     cpu_percent: float
     memory_bytes: int
@@ -66,16 +66,16 @@ class Crossing(msgspec.Struct, frozen=True):
 RESOURCES: Final[tuple[Resource, ...]] = ("cpu_percent", "memory_bytes", "disk_percent")
 
 
-def after_host_look(
-    strains: Mapping[Resource, Strain], figures: HostFigures, limits: HostLimits
-) -> tuple[Mapping[Resource, Strain], list[Crossing]]:
-    """What is known of the machine after one more look, and what has changed by it. Start with an empty mapping."""
-    known: dict[Resource, Strain] = {}
+def after_host_check(
+    thresholds: Mapping[Resource, HysteresisThreshold], figures: HostFigures, limits: HostLimits
+) -> tuple[Mapping[Resource, HysteresisThreshold], list[Crossing]]:
+    """The machine's state after one more check, and its crossings. Start with an empty mapping."""
+    known: dict[Resource, HysteresisThreshold] = {}
     crossings = []
     for resource in RESOURCES:
-        before = strains.get(resource, Strain())
+        before = thresholds.get(resource, HysteresisThreshold())
         figure, limit = getattr(figures, resource), getattr(limits, resource)
-        after = known[resource] = after_look(before, figure, limit, limits.looks)
+        after = known[resource] = after_check(before, figure, limit, limits.checks)
         if after.is_over is not before.is_over:
             crossings.append(Crossing(resource, after.is_over, figure, limit))
     return known, crossings

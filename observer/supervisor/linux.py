@@ -1,4 +1,4 @@
-"""The system calls that Python's `os` does not have: give back the beginning of a file, adopt orphans.
+"""Linux calls that Python's `os` lacks: free the front of a file, adopt orphans, change the texts in /proc.
 
 Linux only, as are the pidfds and the `/proc` that the rest of this room relies on.
 """
@@ -6,6 +6,7 @@ Linux only, as are the pidfds and the `/proc` that the rest of this room relies 
 import ctypes
 import errno
 import os
+from pathlib import Path
 from typing import Final
 
 # include/uapi/linux/falloc.h
@@ -20,10 +21,10 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 
 def cut_front(descriptor: int, length: int) -> None:
-    """Free the first `length` bytes of a file in one step, whoever appends to it meanwhile.
+    """Free the first `length` bytes of a file in one step, also while processes append to it.
 
     Where the file system can (ext4, XFS), what follows moves to the front; `length` must then be whole blocks and less
-    than the file. Elsewhere (btrfs, tmpfs) the file keeps its size and begins with a hole that takes no room.
+    than the file. Elsewhere (btrfs, tmpfs) the file keeps its size and begins with a gap that takes no room.
 
     Raises:
         OSError: the file system can do neither.
@@ -37,7 +38,7 @@ def cut_front(descriptor: int, length: int) -> None:
 
 
 def data_begin(descriptor: int) -> int:
-    """Where a file's contents begin behind the hole that `cut_front` may have left; its size when there are none."""
+    """Offset of a file's contents behind the gap that `cut_front` may have left; its size when it has none."""
     try:
         return os.lseek(descriptor, 0, os.SEEK_DATA)
     except OSError as error:
@@ -47,12 +48,35 @@ def data_begin(descriptor: int) -> int:
 
 
 def adopt_orphans(*, adopt: bool) -> None:
-    """Whether processes that lose their parent below this one become its children, rather than those of init.
+    """Make this process the parent of orphans below it, or leave them to init.
 
     Raises:
         OSError: the kernel refuses.
     """
     _checked(_libc.prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(adopt), 0, 0, 0))
+
+
+def show_command(command: str) -> None:
+    """Show this command line in /proc, shortened to the room that the process had for its own."""
+    begin, end = _memory_span(48)
+    room = end - begin
+    # A last byte that is not NUL says that the line ends at the first NUL (`get_mm_proctitle` of the kernel).
+    text = os.fsencode(command)[: room - 2].ljust(room - 1, b"\0") + b"."
+    ctypes.memmove(begin, text, room)
+
+
+def replace_environment_text(old: str, new: str) -> None:
+    """Replace a text by one of equal length in the environment that /proc shows; where it is not found, nothing."""
+    begin, end = _memory_span(50)
+    at = ctypes.string_at(begin, end - begin).find(os.fsencode(old))
+    if at >= 0 and len(os.fsencode(old)) == len(os.fsencode(new)):
+        ctypes.memmove(begin + at, os.fsencode(new), len(os.fsencode(new)))
+
+
+def _memory_span(field: int) -> tuple[int, int]:
+    """Two addresses of this process's memory, from this field of /proc/self/stat on (proc(5), counted from 1)."""
+    fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()  # the first is number 3
+    return int(fields[field - 3]), int(fields[field - 2])
 
 
 def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:

@@ -1,4 +1,4 @@
-"""What the supervisor looks at every second: its children's figures, orphans, the machine, the length of the logs."""
+"""Checks every second: the children's figures, orphans, the machine, the length of the logs."""
 
 import asyncio
 import logging
@@ -7,70 +7,72 @@ from pathlib import Path
 from typing import Final
 
 from observer.supervisor.child import Child
-from observer.supervisor.keeper import Keeper, Listener
-from observer.supervisor.limits import HostLimits, Resource, Strain, after_host_look, crossing_text
+from observer.supervisor.child_monitor import ChildMonitor, SupervisorListener
+from observer.supervisor.limits import HostLimits, HysteresisThreshold, Resource, after_host_check, crossing_text
 from observer.supervisor.orphans import adopting, reap_adopted
 from observer.supervisor.output import rotate
-from observer.supervisor.watch import Figures, Watch, look_at_host
+from observer.supervisor.watch import Figures, Watch, check_host
 
 logger = logging.getLogger(__name__)
 
-LOOK_S: Final = 1.0
+POLL_S: Final = 1.0
 
 
-class Rounds:
-    """Looks, tells keepers what their children weigh, and the listener what has become scarce.
+class MonitorLoop:
+    """Samples figures and passes them to the monitors; reports scarce resources to the listener.
 
     Args:
         disk: a folder on the disk that must not become full.
     """
 
-    def __init__(self, keepers: Mapping[str, Keeper], listener: Listener, limits: HostLimits, disk: Path) -> None:
-        self._keepers = keepers
+    def __init__(
+        self, monitors: Mapping[str, ChildMonitor], listener: SupervisorListener, limits: HostLimits, disk: Path
+    ) -> None:
+        self._monitors = monitors
         self._listener = listener
         self._limits = limits
         self._disk = disk
         self._watch = Watch()
-        self._strains: Mapping[Resource, Strain] = {}
+        self._thresholds: Mapping[Resource, HysteresisThreshold] = {}
         self._uncut: frozenset[Path] = frozenset()
         self.figures: Mapping[int, Figures] = {}
-        """Of the last look, by the pid of a child's leader."""
+        """Of the last check, by the pid of a child's leader."""
 
     async def run(self) -> None:
-        """Look until cancelled; until then orphans below this process are its children."""
+        """Check until cancelled; meanwhile this process adopts orphans below it."""
         with adopting():
             try:
                 while True:
-                    self._look_at_children()
-                    self._look_at_host()
-                    await self._look_at_logs()
-                    await asyncio.sleep(LOOK_S)
+                    self._check_children()
+                    self._check_host()
+                    await self._check_logs()
+                    await asyncio.sleep(POLL_S)
             finally:
                 self._reap()
 
     def _reap(self) -> None:
-        reap_adopted({keeper.pid for keeper in self._keepers.values() if keeper.pid})
+        reap_adopted({monitor.pid for monitor in self._monitors.values() if monitor.pid})
 
-    def _look_at_children(self) -> None:
+    def _check_children(self) -> None:
         self._reap()
-        self.figures = self._watch.sample([keeper.pid for keeper in self._keepers.values() if keeper.pid])
-        for keeper in self._keepers.values():
-            if (figures := self.figures.get(keeper.pid or 0)) is not None:
-                keeper.weigh(figures)
+        self.figures = self._watch.sample([monitor.pid for monitor in self._monitors.values() if monitor.pid])
+        for monitor in self._monitors.values():
+            if (figures := self.figures.get(monitor.pid or 0)) is not None:
+                monitor.weigh(figures)
 
-    def _look_at_host(self) -> None:
-        figures = look_at_host(self.figures.values(), self._disk)
-        self._strains, crossings = after_host_look(self._strains, figures, self._limits)
+    def _check_host(self) -> None:
+        figures = check_host(self.figures.values(), self._disk)
+        self._thresholds, crossings = after_host_check(self._thresholds, figures, self._limits)
         for crossing in crossings:
             logger.warning("%s", crossing_text(crossing))
             try:
                 self._listener.on_crossing(crossing)
-            except Exception:  # a child's life must not depend on who watches it
+            except Exception:  # an error of a check must not end a child
                 logger.exception("the listener failed on %s", crossing)
 
-    async def _look_at_logs(self) -> None:
-        """Log a failure when it begins, not every second of it."""
-        children = [keeper.child for keeper in self._keepers.values()]
+    async def _check_logs(self) -> None:
+        """Rotate long logs; log a failure once, not every second."""
+        children = [monitor.child for monitor in self._monitors.values()]
         failures = await asyncio.to_thread(_rotate_logs, children)
         for path, error in failures.items():
             if path not in self._uncut:

@@ -1,9 +1,9 @@
-"""sd_notify, both ways: what children say to us over `NOTIFY_SOCKET`, and what we say to the service manager above us.
+"""sd_notify in both directions: from the children over `NOTIFY_SOCKET`, and to the service manager above us.
 
-The protocol is a datagram of lines NAME=value (sd_notify(3)). Each life of a child has a socket of its own, at an
-abstract address that the kernel chooses: who speaks is told by where it arrives, so a message counts even when its
-sender, a `systemd-notify` in a script, has ended before it is read, and none reaches the wrong life. No file is left
-behind. An abstract address has no permissions, so the kernel's word on the sender's user is asked for instead.
+The protocol is a datagram of lines NAME=value (sd_notify(3)). Each process of a child has its own socket, at an
+abstract address chosen by the kernel. The socket identifies the sender, so a message counts even when its sender, a
+`systemd-notify` in a script, has ended before it is read, and none reaches the wrong process. No file is left behind.
+An abstract address has no permissions, so the kernel supplies the sender's user.
 """
 
 import array
@@ -28,7 +28,7 @@ _DATAGRAMS_A_TURN_MAX: Final = 100  # one child that talks without end must leav
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
-    """What one datagram says. `status` is None when it does not say; assignments of other names are ignored."""
+    """The content of one datagram. `status` is None without one; other names are ignored."""
 
     ready: bool = False
     stopping: bool = False
@@ -37,7 +37,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_notification(datagram: bytes) -> Notification:
-    """Read the lines of a datagram; whatever bytes they are, this returns."""
+    """Parse a datagram; never raises, whatever its bytes."""
     said: dict[bytes, bytes] = {}
     for line in datagram.split(b"\n"):
         name, _, value = line.partition(b"=")
@@ -52,13 +52,13 @@ def parse_notification(datagram: bytes) -> Notification:
 
 
 def _readable(text: bytes) -> str:
-    """Text for a person's terminal: without what steers one, and not too long."""
+    """Text without control characters, shortened for a terminal."""
     printable = (letter if letter.isprintable() else "?" for letter in text.decode(errors="replace"))
     return "".join(printable)[:STATUS_LENGTH_MAX]
 
 
 class NotifySocket:
-    """Where one life of a child reports.
+    """The notify socket of one process of a child.
 
     Args:
         on_notification: called by `receive` for every datagram of a process of our user.
@@ -78,14 +78,13 @@ class NotifySocket:
         return "@" + bytes(self._socket.getsockname()[1:]).decode("ascii")
 
     def fileno(self) -> int:
-        """The descriptor that becomes readable when something was said."""
+        """The descriptor that becomes readable when a message arrives."""
         return self._socket.fileno()
 
     def receive(self) -> None:
-        """Read what has arrived.
+        """Read the pending messages.
 
-        A descriptor that comes along is closed once the datagram has been acted on: that is what a sender of
-        `BARRIER=1` waits for.
+        A descriptor sent along is closed once the datagram is handled: a sender of `BARRIER=1` waits for that.
         """
         for _ in range(_DATAGRAMS_A_TURN_MAX):
             try:
@@ -101,7 +100,7 @@ class NotifySocket:
                     self.strangers += 1
 
     def close(self) -> None:
-        """Hear no more; what was said and not yet received is gone."""
+        """Close the socket; unread messages are lost."""
         self._socket.close()
 
 
@@ -122,9 +121,9 @@ def _descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 
 
 def child_environment(inherited: Mapping[str, str], address: str, watchdog_s: float | None) -> dict[str, str]:
-    """The inherited environment with this address, and with the limit of silence where there is one.
+    """The inherited environment with this address, and with the watchdog's limit if there is one.
 
-    The variables of our own service manager do not pass to a child: it would speak to it in our name.
+    Our own service manager's variables are removed: with them a child would report in our name.
     """
     ours = (ADDRESS_VARIABLE, *WATCHDOG_VARIABLES)
     environment = {name: value for name, value in inherited.items() if name not in ours}
@@ -135,23 +134,23 @@ def child_environment(inherited: Mapping[str, str], address: str, watchdog_s: fl
 
 
 class ServiceManager:
-    """The service manager above us: told of our own state. Without one, telling does nothing.
+    """Reports our state to the service manager above us; does nothing without one.
 
     Args:
-        environment: of this process; says where the service manager listens and how often it wants a sign of life.
-        pid: of this process: a watchdog that is meant for another one is none of ours.
+        environment: of this process; gives the service manager's address and its watchdog interval.
+        pid: of this process; a watchdog for another pid is ignored.
     """
 
     def __init__(self, environment: Mapping[str, str], pid: int) -> None:
         address = environment.get(ADDRESS_VARIABLE)
         self._address = address.replace("@", "\0", 1) if address and address[0] in "@/" else None
         self.watchdog_s = _watchdog_s(environment, pid)
-        """How long our silence may last, in machine seconds; None when nobody watches."""
+        """The longest allowed silence in machine seconds; None without a watchdog."""
         self.unheard = 0
-        """What could not be sent, because the service manager does not listen or does not read."""
+        """Number of messages not sent because the service manager does not listen or read."""
 
-    def tell(self, **assignments: object) -> None:
-        """Send assignments, `READY=1` as `ready=1`. A service manager that does not listen is no reason to stop."""
+    def report(self, **assignments: object) -> None:
+        """Send assignments, `READY=1` as `ready=1`. An absent service manager is no error."""
         if self._address is None:
             return
         lines = "\n".join(f"{name.upper()}={value}" for name, value in assignments.items())

@@ -1,12 +1,12 @@
-"""Processes that left their child's session and lost their parent (a double fork): ours while the supervisor works.
+"""Adoption of processes that left their child's session and lost their parent (a double fork).
 
-Without this they would pass to init and outlive everything. As a subreaper the supervisor becomes their parent, so
-that it finds them. Which life they come from is told by the address of that life's notify socket, which they have from
-it in their environment. They are ended with that life. What the lifeline is for, the supervisor's own death by
-SIGKILL, this does not cover: who leaves its session must watch the lifeline itself.
+Otherwise init would adopt them and they would outlive everything. As a subreaper the supervisor becomes their parent.
+Their environment has the address of a notify socket, which identifies the child they come from; they are ended with it.
+This does not cover the supervisor's own death by SIGKILL: a process that leaves its session must watch the lifeline
+itself.
 
-Whoever starts processes in the supervisor's process without a keeper must leave them in its session: what is in
-another one counts as adopted and is reaped here.
+Code that starts processes in the supervisor's process without a monitor must leave them in its session: a process in
+another session counts as adopted and is reaped here.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from observer.supervisor.notify import ADDRESS_VARIABLE
 
 logger = logging.getLogger(__name__)
 
-_LOOK_S: Final = 0.01
+_POLL_S: Final = 0.01
 
 
 @contextlib.contextmanager
 def adopting() -> Iterator[None]:
-    """Be the parent of whoever loses its own below this process. A kernel that refuses is complained of in the log."""
+    """Adopt orphans below this process while the block runs. A refusal of the kernel is logged."""
     try:
         adopt_orphans(adopt=True)
     except OSError as error:
@@ -43,14 +43,14 @@ def adopting() -> Iterator[None]:
 
 
 async def end_adopted(notify_address: str) -> None:
-    """SIGKILL those of the life with this address until none lives: each end may bring us the children it had."""
+    """SIGKILL adopted processes with this address until none lives: each end may bring new orphans."""
     known: set[int] = set()
     while found := _adopted(notify_address):
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
         known.update(process.pid for process in found)
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)
     if known:
         logger.warning("ended %s, which had left the session of their life", sorted(known))
 
@@ -60,7 +60,7 @@ def _adopted(notify_address: str) -> list[psutil.Process]:
 
 
 def _comes_from(process: psutil.Process, notify_address: str) -> bool:
-    """Whether it lives and has this address from its parents; one that ends meanwhile does not."""
+    """Whether the process lives and inherited this address; False if it ends meanwhile."""
     try:
         is_of_life = process.environ().get(ADDRESS_VARIABLE) == notify_address
         return is_of_life and bool(process.status() != psutil.STATUS_ZOMBIE)
@@ -69,7 +69,7 @@ def _comes_from(process: psutil.Process, notify_address: str) -> bool:
 
 
 def reap_adopted(kept: Collection[int]) -> int:
-    """Let go of adopted processes that have ended, and count them. `kept` are the leaders that have keepers."""
+    """Reap adopted processes that have ended, and return their number. `kept` are the leaders with monitors."""
     if not _has_ended_child():
         return 0
     own_session = os.getsid(0)
@@ -82,7 +82,7 @@ def reap_adopted(kept: Collection[int]) -> int:
 
 
 def _has_ended_child() -> bool:
-    """One system call that spares a look at the process table when, as usual, nobody has ended."""
+    """Check with one system call; it avoids a scan of the process table while no child has ended."""
     try:
         return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:

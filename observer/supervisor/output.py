@@ -1,11 +1,11 @@
-"""Where a child's stdout and stderr go: a file that it appends to itself, cut at its front when it grows too long.
+"""Log files of children: a child appends to its file itself; a long file is cut at its front.
 
-There is no pipe between a child and its log: a child never waits for the supervisor to read, and what it says last,
-even in its crash or in the supervisor's, is in the file. So the file cannot be exchanged under it either. What the
-file holds beyond its length is copied to `NAME.log.1` and then taken off the front in one step of the file system
-(`linux.cut_front`), under which appending goes on. Copy and truncate, as logrotate does it, loses what is written
-between the two; this loses nothing: the kept files and the present one, joined in order, are what the child wrote. A
-supervisor killed between copy and cut leaves those bytes in both. A cut is at a block, not at the end of a line.
+There is no pipe between a child and its log: a child never waits for the supervisor, and its last output, even in its
+crash or in the supervisor's, is in the file. So the file cannot be exchanged under it either. The part beyond the
+length limit is copied to `NAME.log.1` and then taken off the front in one step of the file system (`linux.cut_front`),
+during which appending goes on. Copy and truncate, as in logrotate, loses output written between the two steps; this
+loses none: the kept files and the present one, joined in order, are the child's output. A supervisor killed between
+copy and cut leaves those bytes in both. A cut is at a block, not at the end of a line.
 """
 
 import os
@@ -19,7 +19,7 @@ _OWNER_ONLY: Final = 0o600
 
 
 def open_log(path: Path) -> int:
-    """A descriptor for a child's output; file and folder are made. What is written goes to the end, whoever writes.
+    """Open a child's log for appending and return its descriptor; creates file and folder.
 
     Raises:
         OSError: the file cannot be opened.

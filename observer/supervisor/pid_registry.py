@@ -1,6 +1,6 @@
-"""What a supervisor that was killed may have left running: written down at each start, ended at the next one.
+"""Registry of running children, written at each start, so that the next supervisor ends leftovers of a killed one.
 
-The lifeline ends a child that watches it. This is for those that do not, or were stopped at that moment.
+The lifeline ends children that watch it. This covers those that do not, or were suspended at that moment.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 
 _FILE_NAME: Final = "children.json"
 _GRACE_S: Final = 2.0
-_LOOK_S: Final = 0.02
+_POLL_S: Final = 0.02
 # psutil adds a process's start, in ticks since boot, to the time of boot, which moves when the wall clock is set.
 _START_TOLERANCE_S: Final = 2.0
 
 _decoder: Final = msgspec.json.Decoder(dict[int, float])
 
 
-class Leftovers:
+class PidRegistry:
     """The children that run now, as a file of pid and start time in the runtime directory."""
 
     def __init__(self, runtime_directory: Path) -> None:
@@ -33,7 +33,7 @@ class Leftovers:
         self._children: dict[int, float] = {}
 
     def record(self, pid: int) -> None:
-        """A child was started. One that has ended already cannot be left over."""
+        """Add a started child; one that has ended already is left out."""
         try:
             self._children[pid] = psutil.Process(pid).create_time()
         except psutil.NoSuchProcess:
@@ -41,14 +41,14 @@ class Leftovers:
         self._write()
 
     def forget(self, pid: int) -> None:
-        """Nothing of this child is left."""
+        """Remove a child whose processes are all gone."""
         if self._children.pop(pid, None) is not None:
             self._write()
 
     def _write(self) -> None:
         """Replace the file at once, so that a kill leaves the old one or the new one.
 
-        A full disk is no reason to run a child less well: the lifeline is there, this is the second net.
+        An error is only logged: a full disk must not stop children, and the lifeline is the first protection.
         """
         new = self._path.with_suffix(".new")
         try:
@@ -58,7 +58,7 @@ class Leftovers:
             logger.error("cannot write %s, so the next supervisor will not know our children: %s", self._path, error)
 
     async def end(self) -> list[int]:
-        """End what an earlier supervisor left running, by session, and return the pids of its leaders."""
+        """End the children of an earlier supervisor, by session, and return the pids of its leaders."""
         found = [pid for pid, created_s in self._read().items() if _is_running(pid, created_s)]
         await asyncio.gather(*(_end_group(pid) for pid in found))
         self._write()
@@ -82,11 +82,11 @@ def _is_running(pid: int, created_s: float) -> bool:
 
 
 async def _end_group(leader_pid: int) -> None:
-    """Ask, wait for the grace, then kill. These are no children of ours: to see them gone we must look."""
+    """SIGTERM, wait for the grace, SIGKILL. These are not our children, so their end must be polled."""
     signal_group(leader_pid, signal.SIGTERM)
     signal_group(leader_pid, signal.SIGCONT)
-    for _ in range(round(_GRACE_S / _LOOK_S)):
+    for _ in range(round(_GRACE_S / _POLL_S)):
         if not members([leader_pid])[leader_pid]:
             return
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)
     await kill_until_gone(leader_pid)

@@ -1,4 +1,4 @@
-"""What a reload changes: the children that are there against those that are wanted. Pure."""
+"""The plan of a reload: present children compared with the configured ones. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
@@ -7,14 +7,14 @@ import msgspec
 
 from bus.commands import ReloadReply
 from observer.supervisor.child import Child
-from observer.supervisor.states import State
+from observer.supervisor.states import ProcessState
 
-AT_REST: Final = frozenset({State.STOPPED, State.EXITED})
-"""Where a child stays although its specification changed: somebody stopped it, or its work is done."""
+AT_REST: Final = frozenset({ProcessState.STOPPED, ProcessState.EXITED})
+"""States in which a child with a changed specification is not started: stopped by a command, or done."""
 
 
 class ReloadPlan(msgspec.Struct, frozen=True):
-    """Who is to be restarted, started and stopped; who changed and does not run: then at its next start."""
+    """Children to restart, to start and to stop; changed ones that do not run apply the change at their next start."""
 
     restarted: tuple[Child, ...] = ()
     started: tuple[Child, ...] = ()
@@ -22,7 +22,7 @@ class ReloadPlan(msgspec.Struct, frozen=True):
     at_next_start: tuple[Child, ...] = ()
 
     def reply(self, progress: Literal["dry_run", "under_way", "done"], failed: Sequence[str] = ()) -> ReloadReply:
-        """The plan as it is told; `failed` are the names of those that did not come to run again."""
+        """The plan as a reply; `failed` are the children that did not run again."""
         return ReloadReply(
             restarted=[child.name for child in self.restarted],
             started=[child.name for child in self.started],
@@ -34,15 +34,15 @@ class ReloadPlan(msgspec.Struct, frozen=True):
 
 
 def refuse_namesakes(children: Sequence[Child]) -> None:
-    """Raises ValueError when two children have the same name: a mistake of whoever made the table of them."""
+    """Raises ValueError when two children have the same name."""
     if len({child.name for child in children}) < len(children):
         raise ValueError("two children have the same name")
 
 
-def plan_reload(current: Mapping[str, tuple[Child, State]], wanted: Sequence[Child]) -> ReloadPlan:
-    """Each child that differs in anything, by name; those that are the same are left alone.
+def plan_reload(current: Mapping[str, tuple[Child, ProcessState]], wanted: Sequence[Child]) -> ReloadPlan:
+    """Compare by name: a child that differs in anything is in the plan; unchanged children are left alone.
 
-    One that was given up is tried again if it changed: what was wrong with it may be over.
+    A changed child in FATAL is started again: the change may be the remedy.
     """
     in_order = sorted(wanted, key=lambda child: child.order)
     changed = [child for child in in_order if child.name in current and child != current[child.name][0]]

@@ -1,4 +1,4 @@
-"""The states of a supervised process, as a table: (state, happening) -> state. What is not in it is our mistake.
+"""The state table of a supervised process: (state, transition) -> state. Any other transition is a programming error.
 
 Pure: the table and its look-up, nothing else.
 """
@@ -8,91 +8,91 @@ from enum import StrEnum
 from typing import Final
 
 
-class State(StrEnum):
-    """Where a process is in its life; the words that supervisord's users know, and EXITED."""
+class ProcessState(StrEnum):
+    """The state of a process, in supervisord's words, and EXITED."""
 
     STOPPED = "STOPPED"
-    """Not running, because nobody asked for it yet or somebody stopped it."""
+    """Not running: not started yet, or stopped by a command."""
     STARTING = "STARTING"
     """Being started; not ready."""
     RUNNING = "RUNNING"
     """Ready."""
     STOPPING = "STOPPING"
-    """Asked to end, or ending by itself; something of it may still live."""
+    """Ending, by request or by itself; some of its processes may still live."""
     BACKOFF = "BACKOFF"
-    """Ended without being asked; it will be started again after a delay."""
+    """Ended without a request; a restart follows after a delay."""
     EXITED = "EXITED"
-    """Its work is done and its policy lets it rest."""
+    """Its work is done and its policy asks for no restart."""
     FATAL = "FATAL"
-    """Given up: it ended too often, or badly and its policy is never to start again."""
+    """Given up: it ended too often, or failed under a policy without restarts."""
 
 
-class Happening(StrEnum):
-    """What can happen to a process."""
+class Transition(StrEnum):
+    """The transitions of a process."""
 
     START = "start"
-    """It was asked for, or its delay is over."""
+    """A start was requested, or its delay is over."""
     READY = "ready"
-    """It can do its work."""
+    """It reported that it is ready."""
     STOP = "stop"
-    """Somebody wants it stopped."""
+    """A stop was requested."""
     HUNG = "hung"
-    """It did not become ready, or fell silent: it is being ended."""
+    """It did not become ready, or its heartbeat is stale: it is being ended."""
     HEAVY = "heavy"
-    """It uses more memory than it may: it is being ended, to be started again."""
+    """It exceeds its memory limit: it is being ended for a restart."""
     LEAVE = "leave"
-    """It said that it is ending by itself."""
+    """It reported that it ends by itself."""
     GONE = "gone"
-    """Nothing is left of what somebody wanted stopped."""
+    """All its processes are gone after a requested stop."""
     ENDED = "ended"
-    """Nothing is left of it, nobody asked for that, and it will be started again."""
+    """All its processes are gone without a request; a restart follows."""
     FINISHED = "finished"
-    """Nothing is left of it and that was its purpose."""
+    """All its processes are gone and its work is done."""
     GAVE_UP = "gave_up"
-    """Nothing is left of it and it will not be tried again."""
+    """All its processes are gone; no restart follows."""
 
 
-SETTLED: Final = frozenset({State.STOPPED, State.RUNNING, State.EXITED, State.FATAL})
-"""Where a process stays until something new happens."""
+SETTLED: Final = frozenset({ProcessState.STOPPED, ProcessState.RUNNING, ProcessState.EXITED, ProcessState.FATAL})
+"""States that last until a new event."""
 
-TRANSITIONS: Final[Mapping[tuple[State, Happening], State]] = {
-    (State.STOPPED, Happening.START): State.STARTING,
-    (State.EXITED, Happening.START): State.STARTING,
-    (State.FATAL, Happening.START): State.STARTING,
-    (State.BACKOFF, Happening.START): State.STARTING,
-    (State.STARTING, Happening.READY): State.RUNNING,
-    (State.BACKOFF, Happening.STOP): State.STOPPED,
-    (State.STARTING, Happening.STOP): State.STOPPING,
-    (State.RUNNING, Happening.STOP): State.STOPPING,
-    (State.STARTING, Happening.HUNG): State.STOPPING,
-    (State.RUNNING, Happening.HUNG): State.STOPPING,
-    (State.RUNNING, Happening.HEAVY): State.STOPPING,
-    (State.STARTING, Happening.LEAVE): State.STOPPING,
-    (State.RUNNING, Happening.LEAVE): State.STOPPING,
-    (State.STOPPING, Happening.GONE): State.STOPPED,
-    (State.STARTING, Happening.ENDED): State.BACKOFF,
-    (State.RUNNING, Happening.ENDED): State.BACKOFF,
-    (State.STOPPING, Happening.ENDED): State.BACKOFF,
-    (State.STARTING, Happening.FINISHED): State.EXITED,
-    (State.RUNNING, Happening.FINISHED): State.EXITED,
-    (State.STOPPING, Happening.FINISHED): State.EXITED,
-    (State.STARTING, Happening.GAVE_UP): State.FATAL,
-    (State.RUNNING, Happening.GAVE_UP): State.FATAL,
-    (State.STOPPING, Happening.GAVE_UP): State.FATAL,
+TRANSITIONS: Final[Mapping[tuple[ProcessState, Transition], ProcessState]] = {
+    (ProcessState.STOPPED, Transition.START): ProcessState.STARTING,
+    (ProcessState.EXITED, Transition.START): ProcessState.STARTING,
+    (ProcessState.FATAL, Transition.START): ProcessState.STARTING,
+    (ProcessState.BACKOFF, Transition.START): ProcessState.STARTING,
+    (ProcessState.STARTING, Transition.READY): ProcessState.RUNNING,
+    (ProcessState.BACKOFF, Transition.STOP): ProcessState.STOPPED,
+    (ProcessState.STARTING, Transition.STOP): ProcessState.STOPPING,
+    (ProcessState.RUNNING, Transition.STOP): ProcessState.STOPPING,
+    (ProcessState.STARTING, Transition.HUNG): ProcessState.STOPPING,
+    (ProcessState.RUNNING, Transition.HUNG): ProcessState.STOPPING,
+    (ProcessState.RUNNING, Transition.HEAVY): ProcessState.STOPPING,
+    (ProcessState.STARTING, Transition.LEAVE): ProcessState.STOPPING,
+    (ProcessState.RUNNING, Transition.LEAVE): ProcessState.STOPPING,
+    (ProcessState.STOPPING, Transition.GONE): ProcessState.STOPPED,
+    (ProcessState.STARTING, Transition.ENDED): ProcessState.BACKOFF,
+    (ProcessState.RUNNING, Transition.ENDED): ProcessState.BACKOFF,
+    (ProcessState.STOPPING, Transition.ENDED): ProcessState.BACKOFF,
+    (ProcessState.STARTING, Transition.FINISHED): ProcessState.EXITED,
+    (ProcessState.RUNNING, Transition.FINISHED): ProcessState.EXITED,
+    (ProcessState.STOPPING, Transition.FINISHED): ProcessState.EXITED,
+    (ProcessState.STARTING, Transition.GAVE_UP): ProcessState.FATAL,
+    (ProcessState.RUNNING, Transition.GAVE_UP): ProcessState.FATAL,
+    (ProcessState.STOPPING, Transition.GAVE_UP): ProcessState.FATAL,
 }
 
 
 class ImpossibleTransitionError(AssertionError):
-    """Our own mistake: this cannot happen in this state."""
+    """A programming error: the state does not allow this transition."""
 
 
-def next_state(state: State, happening: Happening) -> State:
-    """Where the happening leads from the state.
+def next_state(state: ProcessState, transition: Transition) -> ProcessState:
+    """The state after the transition.
 
     Raises:
         ImpossibleTransitionError: the table has no such row.
     """
     try:
-        return TRANSITIONS[state, happening]
+        return TRANSITIONS[state, transition]
     except KeyError:
-        raise ImpossibleTransitionError(f"{happening.value!r} cannot happen to a process that is {state}") from None
+        raise ImpossibleTransitionError(f"{transition.value!r} cannot happen to a process that is {state}") from None

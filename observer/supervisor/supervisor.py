@@ -1,6 +1,6 @@
 """Starts children in order, keeps them, stops them in reverse, and answers for them on the control socket.
 
-Nothing here knows what the children are for, and nothing runs on market time.
+The supervisor does not know the children's work, and nothing runs on market time.
 """
 
 import asyncio
@@ -37,15 +37,16 @@ from bus.commands import (
 from bus.control import ControlServer, ControlTimeoutError
 from bus.endpoints import Address
 from observer.supervisor.child import Child
+from observer.supervisor.child_monitor import ChildMonitor, Outcome, SupervisorListener, Surroundings, Verb
 from observer.supervisor.instance import InstanceLock
-from observer.supervisor.keeper import Keeper, Listener, Outcome, Surroundings, Verb
-from observer.supervisor.leftovers import Leftovers
 from observer.supervisor.limits import HostLimits
+from observer.supervisor.monitor_loop import MonitorLoop
+from observer.supervisor.pid_registry import PidRegistry
 from observer.supervisor.process import Lifeline
 from observer.supervisor.reload import ReloadPlan, plan_reload, refuse_namesakes
 from observer.supervisor.restarts import RestartLimits
-from observer.supervisor.rounds import Rounds
-from observer.supervisor.states import State
+from observer.supervisor.states import ProcessState
+from observer.supervisor.zygote import Zygote
 
 logger = logging.getLogger(__name__)
 
@@ -56,16 +57,17 @@ class Supervisor:
     """Supervises children from `async with` to its end, or for the length of `run_until`.
 
     Args:
-        children: what to run; asked once, at the beginning; `reload` is told the rest.
-        runtime_directory: private to this user; holds the instance lock and the list of what runs.
+        children: the initial children, read once at the start; `reload` takes later ones.
+        runtime_directory: private to this user; holds the instance lock and the pid registry.
         control_address: where commands, `Ready` and heartbeats arrive (`bus.endpoints.Endpoints.control`).
-        listener: told of every change of state, and when the machine becomes too small.
+        listener: receives every change of state and every crossing of a host limit.
         extend_status: phase of the day and market time in ns, for `StatusReply`; the supervisor has none of its own.
         limits: back-off and intensity, for each child by itself.
-        host_limits: from where on the listener is told that the machine becomes too small.
+        host_limits: limits of the machine's resources; the listener receives each crossing.
         disk: a folder on the disk that must not become full; the runtime directory when it is not given.
         orders: answers what is asked of the whole or of the work that children do (`reload` and `order` are its means);
             without it that is refused.
+        preload: what the zygote loads (`zygote.Zygote`); without it every child is a fresh process.
         monotonic: machine seconds.
         chance: for the jitter of restarts.
     """
@@ -76,14 +78,15 @@ class Supervisor:
         *,
         runtime_directory: Path,
         control_address: Address,
-        listener: Listener,
+        listener: SupervisorListener,
         extend_status: Callable[[], tuple[str, int]],
         limits: RestartLimits | None = None,
         host_limits: HostLimits | None = None,
         disk: Path | None = None,
         orders: Callable[[HostRequest], Awaitable[Reply]] | None = None,
+        preload: Sequence[str] = (),
         monotonic: Callable[[], float] = time.monotonic,
-        chance: Random | None = None,
+        rng: Random | None = None,
     ) -> None:
         self._specifications = children()
         refuse_namesakes(self._specifications)
@@ -92,29 +95,32 @@ class Supervisor:
         self._listener = listener
         self._extend_status = extend_status
         self._limits = limits or RestartLimits()
+        self._preload = preload
         self._monotonic = monotonic
-        self._chance = chance or Random()
+        self._rng = rng or Random()
         self._began_s = monotonic()
-        self._keepers: dict[str, Keeper] = {}
-        self._rounds = Rounds(self._keepers, listener, host_limits or HostLimits(), disk or runtime_directory)
-        self._keeping: dict[str, asyncio.Task[None]] = {}
+        self._monitors: dict[str, ChildMonitor] = {}
+        self._monitor_loop = MonitorLoop(
+            self._monitors, listener, host_limits or HostLimits(), disk or runtime_directory
+        )
+        self._monitoring: dict[str, asyncio.Task[None]] = {}
         self._services: list[asyncio.Task[None]] = []
         self._stopping = False
         self._orders = orders or _refuse_orders
         self._addresses: dict[str, tuple[int, bytes]] = {}  # of each child that spoke: its pid then, and its identity
         self._reloading: asyncio.Task[list[str]] | None = None
-        self._broken = asyncio.Event()  # a task of ours ended by itself: a mistake
+        self._broken = asyncio.Event()  # one of our tasks ended by itself: an error
         self.shutdown_asked = asyncio.Event()
-        """Set when somebody asked for the end over the control socket; whoever runs the supervisor obeys."""
+        """Set by a shutdown request over the control socket; the host of the supervisor then stops it."""
         self.strangers = 0
-        """Messages of processes that are none of our children, or no longer."""
+        """Number of messages from processes that are not, or no longer, our children."""
         self.started = asyncio.Event()
-        """Set when `start_all` has come to its end: each child is ready, done, or given up."""
+        """Set at the end of `start_all`: each child is ready, done, or given up."""
 
     # --- the whole -----------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Take the runtime directory, end what an earlier run left, listen. Nothing is started yet.
+        """Lock the runtime directory, end the leftovers of an earlier run, listen. Starts no child.
 
         Raises:
             AlreadyRunningError: another supervisor works here.
@@ -122,32 +128,33 @@ class Supervisor:
         """
         lock = InstanceLock(self._runtime_directory)
         try:
-            leftovers = Leftovers(self._runtime_directory)
-            for pid in await leftovers.end():
+            pid_registry = PidRegistry(self._runtime_directory)
+            for pid in await pid_registry.end():
                 logger.warning("ended pid %s, left over from an earlier run", pid)
             server = ControlServer(self._control_address, self._handle)
         except BaseException:
             lock.release()
             raise
         self._lock, self._server, self._lifeline = lock, server, Lifeline()
+        self.zygote = Zygote(self._preload, pid_registry) if self._preload else None
         self._around = Surroundings(
-            self._lifeline, leftovers, self._listener, self._limits, self._monotonic, self._chance
+            self._lifeline, pid_registry, self._listener, self._limits, self._monotonic, self._rng, self.zygote
         )
         self._employ(self._specifications)
-        self._services = [asyncio.create_task(server.serve()), asyncio.create_task(self._rounds.run())]
+        self._services = [asyncio.create_task(server.serve()), asyncio.create_task(self._monitor_loop.run())]
         for task in self._services:
             task.add_done_callback(self._note_end)
         return self
 
     def _employ(self, children: Iterable[Child]) -> None:
-        """A keeper for each of these, in its place in the order of start."""
+        """Create a monitor for each child, at its position in the order of start."""
         for child in children:
-            keeper = self._keepers[child.name] = Keeper(child, self._around)
-            self._keeping[child.name] = asyncio.create_task(keeper.run())
-            self._keeping[child.name].add_done_callback(self._note_end)
-        in_order = sorted(self._keepers.values(), key=lambda keeper: keeper.child.order)
-        self._keepers.clear()
-        self._keepers.update({keeper.child.name: keeper for keeper in in_order})
+            monitor = self._monitors[child.name] = ChildMonitor(child, self._around)
+            self._monitoring[child.name] = asyncio.create_task(monitor.run())
+            self._monitoring[child.name].add_done_callback(self._note_end)
+        in_order = sorted(self._monitors.values(), key=lambda monitor: monitor.child.order)
+        self._monitors.clear()
+        self._monitors.update({monitor.child.name: monitor for monitor in in_order})
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
@@ -156,7 +163,7 @@ class Supervisor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop all children and let go of everything."""
+        """Stop all children and release everything."""
         try:
             await self.stop_all()
         finally:
@@ -165,20 +172,22 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._server.close()
+            if self.zygote is not None:
+                self.zygote.close()
             self._lifeline.close()
             self._lock.release()
 
     @property
     def _tasks(self) -> list[asyncio.Task[None]]:
-        """What works for as long as the supervisor does; none of them ends before but by a mistake of ours."""
-        return [*self._keeping.values(), *self._services]
+        """The supervisor's own tasks; an early end of one is a programming error."""
+        return [*self._monitoring.values(), *self._services]
 
     async def run_until(
         self, stopping: asyncio.Event, beside: AbstractAsyncContextManager[object] | None = None
     ) -> None:
         """Start all, keep them until `stopping` is set or a shutdown is asked for, stop all.
 
-        `beside` is entered before anything is started and left before anything is stopped.
+        `beside` is entered before the first start and left before the first stop.
 
         Raises:
             AlreadyRunningError: another supervisor works in this runtime directory.
@@ -198,26 +207,26 @@ class Supervisor:
                     task.result()  # raises our mistake, which then stops all
 
     async def start_all(self) -> None:
-        """Start group after group; the next when each of this one is ready, done, or given up.
+        """Start group after group; the next one when each child of this one is ready, done, or given up.
 
-        A child that is given up holds nobody back: its state says so, and the others can do their part without it.
+        A child that is given up delays no other: its state shows it, and the others can work without it.
         """
-        for group in _by_order(self._keepers.values()):
+        for group in _by_order(self._monitors.values()):
             if self._stopping:
                 return
-            await asyncio.gather(*(_start_and_settle(keeper) for keeper in group))
+            await asyncio.gather(*(_start_and_settle(monitor) for monitor in group))
         self.started.set()
 
     async def stop_all(self) -> None:
-        """Stop group after group in the reverse order; a group when nothing of the later ones is left."""
+        """Stop group after group in reverse order, each once the later ones are gone."""
         self._stopping = True
-        for group in reversed(list(_by_order(self._keepers.values()))):
-            await asyncio.gather(*(self._stop_or_skip(keeper) for keeper in group))
+        for group in reversed(list(_by_order(self._monitors.values()))):
+            await asyncio.gather(*(self._stop_or_skip(monitor) for monitor in group))
 
-    async def _stop_or_skip(self, keeper: Keeper) -> None:
-        """A keeper that died of a mistake of ours answers no more: its process is left to the lifeline."""
-        stopped = asyncio.create_task(_wait_for(keeper.ask("stop")))
-        await asyncio.wait([stopped, self._keeping[keeper.child.name]], return_when=asyncio.FIRST_COMPLETED)
+    async def _stop_or_skip(self, monitor: ChildMonitor) -> None:
+        """Stop a child, unless its monitor failed by a programming error: then the lifeline ends the process."""
+        stopped = asyncio.create_task(_wait_for(monitor.ask("stop")))
+        await asyncio.wait([stopped, self._monitoring[monitor.child.name]], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
 
     # --- one child -----------------------------------------------------------------------------------------
@@ -227,7 +236,7 @@ class Supervisor:
         return await self._ask("start", name)
 
     async def stop(self, name: str) -> Outcome:
-        """Stop a child and keep it stopped; Done when nothing of it is left."""
+        """Stop a child and keep it stopped; Done when all its processes are gone."""
         return await self._ask("stop", name)
 
     async def restart(self, name: str) -> Outcome:
@@ -235,44 +244,46 @@ class Supervisor:
         return await self._ask("restart", name)
 
     async def _ask(self, verb: Verb, name: str) -> Outcome:
-        keeper = self._keepers.get(name)
-        if keeper is None:
+        monitor = self._monitors.get(name)
+        if monitor is None:
             return self._unknown(name)
         if self._stopping and verb != "stop":
             return Refused("shutting_down", "everything is being stopped")
-        return await keeper.ask(verb)
+        return await monitor.ask(verb)
 
     def _unknown(self, name: str) -> Refused:
-        return Refused("unknown_process", f"no process is named {name!r}; there are {', '.join(self._keepers)}")
+        return Refused("unknown_process", f"no process is named {name!r}; there are {', '.join(self._monitors)}")
 
     async def order(self, name: str, order: Order) -> OrderReply:
         """Pass an order on to the child's process and return its answer; `UnderWay` when that takes too long."""
-        keeper = self._keepers.get(name)
-        if keeper is None:
+        monitor = self._monitors.get(name)
+        if monitor is None:
             return self._unknown(name)
-        if keeper.state is not State.RUNNING:
-            return Refused("not_running", f"{name} is {keeper.state}")
+        if monitor.state is not ProcessState.RUNNING:
+            return Refused("not_running", f"{name} is {monitor.state}")
         pid, identity = self._addresses.get(name, (None, b""))
-        if pid != keeper.pid:
+        if pid != monitor.pid:
             return Refused("not_an_order", f"{name} takes no orders: it does not speak over the control socket")
         try:
             return await self._server.order(identity, order, ANSWER_WITHIN_S)
         except ControlTimeoutError:
-            return UnderWay(f"{name} was told and has not answered within {ANSWER_WITHIN_S:g} s: ask for the status")
+            return UnderWay(
+                f"{name} has the command and has not answered within {ANSWER_WITHIN_S:g} s: see `observer status`"
+            )
 
     # --- all of them, anew -----------------------------------------------------------------------------------
 
     async def reload(self, children: Sequence[Child], *, dry_run: bool) -> ReloadReply | Refused:
-        """Supervise these children from now on: those that differ are restarted, the others never notice.
+        """Supervise these children from now on: changed ones are restarted, the others keep running.
 
-        With `dry_run` the answer is all that comes of it.
+        With `dry_run`, only return the plan.
         """
         refuse_namesakes(children)
         if self._stopping:
             return Refused("shutting_down", "everything is being stopped")
         if not self.started.is_set() or (self._reloading and not self._reloading.done()):
             return Refused("busy", "processes are being started or reloaded: try again when they run")
-        plan = plan_reload({name: (keeper.child, keeper.state) for name, keeper in self._keepers.items()}, children)
+        plan = plan_reload({name: (monitor.child, monitor.state) for name, monitor in self._monitors.items()}, children)
         if dry_run:
             return plan.reply("dry_run")
         self._reloading = asyncio.create_task(self._carry_out(plan))
@@ -282,36 +293,38 @@ class Supervisor:
         return plan.reply("done", self._reloading.result())
 
     async def _carry_out(self, plan: ReloadPlan) -> list[str]:
-        """The names of those that did not come to run again."""
+        """Carry out the plan; return the names of children that did not run again."""
         for name in reversed(plan.stopped):
             await self._dismiss(name)
         for child in (*plan.restarted, *plan.at_next_start):
-            self._keepers[child.name].child = child
+            self._monitors[child.name].child = child
         self._employ(plan.started)
         names = {child.name for child in (*plan.restarted, *plan.started)}
         failed: list[str] = []
-        for group in _by_order([keeper for keeper in self._keepers.values() if keeper.child.name in names]):
+        for group in _by_order([monitor for monitor in self._monitors.values() if monitor.child.name in names]):
             if self._stopping:
                 return failed
-            outcomes = await asyncio.gather(*(keeper.ask("restart") for keeper in group))
+            outcomes = await asyncio.gather(*(monitor.ask("restart") for monitor in group))
             pairs = zip(group, outcomes, strict=True)
-            failed += [keeper.child.name for keeper, outcome in pairs if isinstance(outcome, Refused)]
+            failed += [monitor.child.name for monitor, outcome in pairs if isinstance(outcome, Refused)]
         return failed
 
     async def _dismiss(self, name: str) -> None:
-        """Stop a child that nobody wants any more, and forget it."""
-        await self._keepers[name].ask("stop")
-        del self._keepers[name]
+        """Stop a child that is no longer configured, and forget it."""
+        await self._monitors[name].ask("stop")
+        del self._monitors[name]
         self._addresses.pop(name, None)
-        self._keeping.pop(name).cancel()
+        self._monitoring.pop(name).cancel()
 
     # --- the control socket --------------------------------------------------------------------------------
 
     def status(self) -> StatusReply:
-        """What runs, in the order of its start; the figures are at most some seconds old."""
+        """The status of all children, in the order of start; figures are at most some seconds old."""
         phase, market_time_ns = self._extend_status()
         return StatusReply(
-            processes=[keeper.status(self._rounds.figures.get(keeper.pid or 0)) for keeper in self._keepers.values()],
+            processes=[
+                monitor.status(self._monitor_loop.figures.get(monitor.pid or 0)) for monitor in self._monitors.values()
+            ],
             phase=phase,
             market_time_ns=market_time_ns,
             supervisor_pid=os.getpid(),
@@ -321,7 +334,7 @@ class Supervisor:
     async def _handle(self, identity: bytes, request: Request) -> Reply | None:
         match request:
             case Ready() | Heartbeat() | Stopping():
-                return self._hear(identity, request)
+                return self._receive(identity, request)
             case Status():
                 return self.status()
             case Start(process):
@@ -336,28 +349,28 @@ class Supervisor:
             case _:
                 return await self._orders(request)
 
-    def _hear(self, identity: bytes, message: Ready | Heartbeat | Stopping) -> Refused | None:
-        keeper = self._keepers.get(message.process)
-        if keeper is None or not _pass_on(message, keeper):
+    def _receive(self, identity: bytes, message: Ready | Heartbeat | Stopping) -> Refused | None:
+        monitor = self._monitors.get(message.process)
+        if monitor is None or not _pass_on(message, monitor):
             self.strangers += 1
             return Refused("not_supervised", f"pid {message.pid} is not the running {message.process}")
         self._addresses[message.process] = (message.pid, identity)
         return None
 
 
-def _pass_on(message: Ready | Heartbeat | Stopping, keeper: Keeper) -> bool:
+def _pass_on(message: Ready | Heartbeat | Stopping, monitor: ChildMonitor) -> bool:
     match message:
         case Ready(_, pid):
-            return keeper.hear("ready", pid)
+            return monitor.receive("ready", pid)
         case Stopping(_, pid):
-            return keeper.hear("leaving", pid)
+            return monitor.receive("leaving", pid)
         case Heartbeat(_, pid, loop_lag_s, progress):
-            return keeper.hear_heartbeat(pid, loop_lag_s, progress)
+            return monitor.note_heartbeat(pid, loop_lag_s, progress)
 
 
-def _by_order(keepers: Iterable[Keeper]) -> Iterator[list[Keeper]]:
-    """Groups of equal order; the keepers are sorted by it."""
-    for _, group in groupby(keepers, key=lambda keeper: keeper.child.order):
+def _by_order(monitors: Iterable[ChildMonitor]) -> Iterator[list[ChildMonitor]]:
+    """Groups of equal order; the monitors are sorted by it."""
+    for _, group in groupby(monitors, key=lambda monitor: monitor.child.order):
         yield list(group)
 
 
@@ -373,13 +386,13 @@ async def _wait_for(outcome: Awaitable[Outcome]) -> None:
     await outcome
 
 
-async def _start_and_settle(keeper: Keeper) -> None:
-    await keeper.ask("start")
-    await keeper.settled()
+async def _start_and_settle(monitor: ChildMonitor) -> None:
+    await monitor.ask("start")
+    await monitor.settled()
 
 
 async def _soon(outcome: Awaitable[Outcome], what: str) -> Outcome | UnderWay:
-    """The outcome if it is known within `ANSWER_WITHIN_S`; it goes on when not."""
+    """The outcome within `ANSWER_WITHIN_S`, else `UnderWay`; the work goes on."""
     task = asyncio.ensure_future(outcome)
     done, _ = await asyncio.wait([task], timeout=ANSWER_WITHIN_S)
     return task.result() if done else UnderWay(f"{what}: ask for the status")

@@ -1,4 +1,4 @@
-"""How a process does: what it uses of the machine, and whether it has been silent for too long."""
+"""Resource figures of processes, and the check for a stale heartbeat."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from observer.supervisor.limits import HostFigures
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """What a child and its own children use together; `cpu_percent` is of one core, since the last sample."""
+    """Resource use of a child and its own children; `cpu_percent` is of one core, since the last sample."""
 
     cpu_percent: float
     rss_bytes: int
@@ -20,12 +20,12 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 def is_hung(heartbeat_age_s: float, limit_s: float | None) -> bool:
-    """Whether the last sign of life is too old; never for a process that has no limit."""
+    """Whether the last heartbeat is too old; never for a process without a limit."""
     return limit_s is not None and heartbeat_age_s > limit_s
 
 
-def look_at_host(children: Iterable[Figures], disk: Path) -> HostFigures:
-    """The machine since the last look, and what this process and these children use of it."""
+def check_host(children: Iterable[Figures], disk: Path) -> HostFigures:
+    """The machine's figures since the last check, and the use by this process and these children."""
     own_bytes = psutil.Process().memory_info().rss
     return HostFigures(
         cpu_percent=psutil.cpu_percent(),
@@ -35,7 +35,7 @@ def look_at_host(children: Iterable[Figures], disk: Path) -> HostFigures:
 
 
 def _disk_percent(folder: Path) -> float:
-    """How full the disk is on which the folder is, or will be; one that cannot be asked is as bad as a full one."""
+    """Use of the disk that holds the folder, or will hold it; an unreadable disk counts as full."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         return float(psutil.disk_usage(str(there)).percent)
@@ -44,7 +44,7 @@ def _disk_percent(folder: Path) -> float:
 
 
 class Watch:
-    """Samples children; it remembers their processes, because CPU use is a difference between two samples."""
+    """Samples children. It keeps their process objects, because CPU use is a difference between two samples."""
 
     def __init__(self) -> None:
         self._known: dict[int, psutil.Process] = {}
@@ -62,7 +62,7 @@ class Watch:
         return figures
 
     def _recall(self, process: psutil.Process) -> psutil.Process:
-        """The object of the last sample, unless the number has passed to another process since."""
+        """The object of the last sample, unless another process has the number now."""
         known = self._known.get(process.pid)
         return known if known == process else process
 

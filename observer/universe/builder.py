@@ -1,7 +1,7 @@
-"""Fixes the universe of a day: listings, their last daily bars, who is eligible. Decisions are `observer.selection`'s.
+"""Fixes the universe of a day from listings, daily bars and eligibility. Decisions are `observer.selection`'s.
 
-A universe that is committed stays as it is all day. Bars are stored as they come, so whoever is killed on the way goes
-on where it stopped. A day's own last snapshots spare the next morning the call for its bar.
+A committed universe stays unchanged all day. Bars are stored as they arrive, so a killed process resumes where it
+stopped. A day's own last snapshots replace the call for its bar the next morning.
 """
 
 import asyncio
@@ -17,20 +17,20 @@ import msgspec
 from bus.commands import Refused
 from bus.events import AlertRaised, DailyBar, SharesAdjusted, UniverseBuilt
 from bus.producer import Producer
-from observer.brokers import PROVIDER
-from observer.clock import Clock, kst_datetime
-from observer.config import Settings
+from observer.calendar.day_file import read_trading_days
+from observer.calendar.phases import DayPlan, moment_of
+from observer.calendar.trading_day import TradingDay
+from observer.clock import Clock
 from observer.errors import DataFileError, ProviderError
-from observer.providers.day_file import read_trading_days
-from observer.providers.interfaces import Bar, HistorySource, Quote, QuoteSource, chunks
-from observer.reference.listings import Listing
-from observer.schedule.phases import DayPlan, moment_of
-from observer.schedule.trading_day import TradingDay
-from observer.selection.base_price import adjustment, base_price
-from observer.selection.closing import closing_bars, closing_window
-from observer.selection.universe import KOREAN_STOCKS, UniverseDay, build, exclusion_by_kind, history_of
+from observer.listings.model import Listing
+from observer.local_time import local_datetime
+from observer.providers.broker import Bar, HistorySource, Quote, QuoteSource, chunks
+from observer.selection.indicators import adjustment, base_price
+from observer.selection.settings import UniverseSettings
 from observer.store.reader import StoreReader
+from observer.universe.closing import closing_bars, closing_window
 from observer.universe.completing import completed, without_price
+from observer.universe.eligibility import KOREAN_STOCKS, UniverseDay, build, exclusion_by_kind, history_of
 from observer.universe.files import write_universe_file
 
 logger = logging.getLogger(__name__)
@@ -51,38 +51,44 @@ class Sessions(msgspec.Struct, frozen=True):
 
 
 class Past(msgspec.Struct, frozen=True):
-    """What is known of a symbol's sessions: its bars, oldest first, and the changes of its shares meanwhile."""
+    """A symbol's stored sessions: its bars, oldest first, and the changes of its number of shares in the same time."""
 
     bars: Sequence[DailyBar]
     adjustments: Sequence[SharesAdjusted] = ()
 
 
 class OwnBar(msgspec.Struct, frozen=True):
-    """The previous session as Track A saw it end: its bar, and the base price that its limits were around."""
+    """The previous session from Track A's last snapshot: the bar, and the base price of its limits."""
 
     bar: DailyBar
     base_price: float | None
 
 
 class UniverseBuilder:
-    """Builds the universe of one day after another, each once.
+    """Builds the universe of each day, once.
 
     Args:
-        settings: of the whole configuration; [run] and `selection.universe` are read.
+        provider: the broker of the listings and bars.
+        settings: the eligibility settings.
+        runtime: the folder of the day file.
+        folder: the folder of the universe files.
         clock: market time.
-        producer: takes the facts.
-        history: where daily bars come from.
-        quotes: for the base prices that the master files do not have.
-        reader: what is stored.
-        bring_listings: looks at an exchange's master file, when nothing is known of its listings.
-        settled: returns when all that was published is committed.
-        source: who is said to have raised an alert.
+        producer: publishes the facts.
+        history: fetches daily bars.
+        quotes: fetches the base prices that the master files lack.
+        reader: reads stored data.
+        bring_listings: checks an exchange's master file, when its listings are missing.
+        settled: returns when all published facts are committed.
+        source: the source named in alerts.
     """
 
     def __init__(
         self,
         *,
-        settings: Settings,
+        provider: str,
+        settings: UniverseSettings,
+        runtime: Path,
+        folder: Path,
         clock: Clock,
         producer: Producer,
         history: HistorySource,
@@ -92,8 +98,10 @@ class UniverseBuilder:
         settled: Callable[[], Awaitable[None]],
         source: str,
     ) -> None:
-        self._run = settings.run
-        self._settings = settings.selection.universe
+        self._provider = provider
+        self._settings = settings
+        self._runtime = runtime
+        self._folder = folder
         self._clock = clock
         self._producer = producer
         self._history = history
@@ -104,25 +112,25 @@ class UniverseBuilder:
         self._source = source
 
     def begins_ns(self, plan: DayPlan) -> int:
-        """When the universe of a day is due."""
+        """The due time of a day's universe."""
         return moment_of(plan, self._settings.generation_time)
 
     async def build(self, plan: DayPlan) -> None:
-        """Build it, unless it is there already; then see to its file."""
+        """Build the day's universe unless it is stored already; then write its file."""
         if self._built(plan) is None:
             await self._build(plan)
         await self._write_file(plan)
 
     async def build_now(self, plan: DayPlan) -> str | Refused:
-        """Build it before its time, by order of a person. One that is there stays as it is: the day's data were
+        """Build the universe before its time, by an operator's order. A stored universe stays: the day's data were
         collected with it.
         """
         if not plan.trades:
             return Refused("not_now", f"{plan.day} is no trading day: it has no universe")
         if (there := self._built(plan)) is not None:
             await self._write_file(plan)
-            at = kst_datetime(there.built_ns).strftime("%H:%M:%S")
-            return Refused("not_now", f"the universe of {plan.day} was built at {at} KST and stays as it is all day")
+            at = local_datetime(there.built_ns).strftime("%H:%M:%S")
+            return Refused("not_now", f"the universe of {plan.day} was built at {at} and stays as it is all day")
         built = await self._build(plan)
         await self._write_file(plan)
         return f"{built.symbols} symbols out of {built.considered} listings"
@@ -131,10 +139,10 @@ class UniverseBuilder:
         return self._reader.universe_built(plan.day.isoformat(), KOREAN_STOCKS)
 
     async def _write_file(self, plan: DayPlan) -> None:
-        """Write down what is committed. A folder that cannot be written costs the file, not the universe."""
+        """Write the file of the committed universe. A failed write costs the file only."""
         await self._settled()
         try:
-            write_universe_file(self._reader, Path(self._run.universe), plan.day.isoformat(), KOREAN_STOCKS)
+            write_universe_file(self._reader, self._folder, plan.day.isoformat(), KOREAN_STOCKS)
         except OSError as error:
             text = f"the file of the universe of {plan.day} cannot be written: {error}"
             logger.error(text)
@@ -142,12 +150,12 @@ class UniverseBuilder:
 
     async def _build(self, plan: DayPlan) -> UniverseBuilt:
         listings = await self._completed(await self._listings())
-        sessions = sessions_before(Path(self._run.runtime), plan.day)
-        # Whoever may be a member at any price: what a file or a base price tells of the close is a session old.
+        sessions = sessions_before(self._runtime, plan.day)
+        # Every possible member, at any price: a close from a file or a base price is a session old.
         candidates = [each.symbol for each in listings if exclusion_by_kind(each, self._settings) is None]
         pasts = await self._pasts(candidates, sessions, plan.day)
         previous = sessions.previous.isoformat()
-        day = UniverseDay(PROVIDER, KOREAN_STOCKS, plan.day.isoformat(), previous, self._clock.now_ns())
+        day = UniverseDay(self._provider, KOREAN_STOCKS, plan.day.isoformat(), previous, self._clock.now_ns())
         histories = {
             symbol: history_of(past.bars[-BARS_KEPT:], previous, past.adjustments) for symbol, past in pasts.items()
         }
@@ -162,11 +170,11 @@ class UniverseBuilder:
         return built
 
     async def _listings(self) -> Sequence[Listing]:
-        """What is listed, as the master files said last; an exchange of which nothing is known is looked at first.
+        """The listings of the last master files; an exchange without stored listings is checked first.
 
         Raises:
-            DataFileError: a file gave nothing (held, or unreadable): the job is tried again later.
-            ProviderError: a file cannot be had.
+            DataFileError: a file is held or unreadable: the job is tried again later.
+            ProviderError: a file cannot be downloaded.
         """
         for exchange in EXCHANGES:
             if not self._reader.active_listings(exchange):
@@ -178,7 +186,7 @@ class UniverseBuilder:
         return [listing for listings in found.values() for listing in listings.values()]
 
     async def _completed(self, listings: Sequence[Listing]) -> Sequence[Listing]:
-        """The listings with what the master files left out, as far as the broker tells it; its refusal ends nothing."""
+        """The listings, completed from the broker's quotes; a refusal by the broker leaves them incomplete."""
         missing = without_price(listings)
         quotes: list[Quote] = []
         for portion in chunks(missing, self._quotes.quotes_per_call):
@@ -189,12 +197,12 @@ class UniverseBuilder:
         return completed(listings, quotes)
 
     async def _pasts(self, symbols: Sequence[str], sessions: Sessions, day: date) -> Mapping[str, Past]:
-        """What is known of every symbol up to the previous session: what is stored, and what came since, from that
-        day's own snapshots or else fetched.
+        """Every symbol's sessions up to the previous one: the stored bars, and the missing ones from Track A's
+        snapshots or by a call.
 
         Raises:
             ProviderError: too many symbols got no answer: a universe without history would be crippled all day, so the
-                job is tried again; what was fetched is stored, and only the rest is asked for.
+                job is tried again; fetched bars are stored, and only the rest is asked for.
         """
         since = (sessions.previous - timedelta(days=HISTORY_DAYS)).isoformat()
         stored = await asyncio.to_thread(self._reader.daily_bars, BARS_KEPT)
@@ -226,7 +234,7 @@ class UniverseBuilder:
         return pasts
 
     def _own_bars(self, sessions: Sessions) -> Mapping[str, OwnBar]:
-        """The previous session's bars as Track A saw that day end."""
+        """The previous session's bars from Track A's last snapshots."""
         session_date = sessions.previous.isoformat()
         from_ns, to_ns = closing_window(sessions.previous_closes_ns)
         snapshots = self._reader.snapshots(session_date, from_ns, to_ns)
@@ -235,15 +243,17 @@ class UniverseBuilder:
         return {symbol: OwnBar(bar, bases[symbol]) for symbol, bar in bars.items()}
 
     async def _fetched(self, symbol: str, past: Past, previous: date, day: date) -> Past:
-        """What is known of the symbol with what the broker tells.
+        """The symbol's sessions, completed from the broker.
 
         Raises:
-            ProviderError: the broker has none to give, or does not answer.
+            ProviderError: the broker has no bars, or does not answer.
         """
         after = past.bars[-1].session_date if past.bars else ""
-        told = await self._history.daily_bars(symbol, previous - timedelta(days=HISTORY_DAYS), previous)
-        bars = [_daily_bar(bar) for bar in told]
-        changes = [(before, bar, each.base_price) for (before, bar), each in zip(pairwise(bars), told[1:], strict=True)]
+        reported = await self._history.daily_bars(symbol, previous - timedelta(days=HISTORY_DAYS), previous)
+        bars = [_daily_bar(self._provider, bar) for bar in reported]
+        changes = [
+            (before, bar, each.base_price) for (before, bar), each in zip(pairwise(bars), reported[1:], strict=True)
+        ]
         new = [bar for bar in bars if bar.session_date > after]
         return self._kept(past, new, [change for change in changes if change[1].session_date > after], day)
 
@@ -254,14 +264,14 @@ class UniverseBuilder:
         changes: Sequence[tuple[DailyBar, DailyBar, float | None]],
         day: date,
     ) -> Past:
-        """The past with the new bars, published together with what they tell of the symbol's shares: of each change
-        from a bar to the next, the base price of the latter.
+        """The sessions with the new bars; publishes the bars with the changes of the number of shares. A change between
+        two bars has the later one's base price.
         """
         found = (adjustment(before, bar.session_date, base, day.isoformat()) for before, bar, base in changes)
         adjustments = [each for each in found if each is not None]
         for each in adjustments:
             prices = (each.base_price, each.previous_close)
-            logger.info("%s: other shares since %s, %g won for %g", each.symbol, each.session_date, *prices)
+            logger.info("%s: other shares since %s, %g for %g", each.symbol, each.session_date, *prices)
         if new:
             self._producer.publish_together([*new, *adjustments])
         return Past([*past.bars, *new], [*past.adjustments, *adjustments])
@@ -279,6 +289,6 @@ def _day_of(day: TradingDay) -> date:
     return day.day
 
 
-def _daily_bar(bar: Bar) -> DailyBar:
-    day = kst_datetime(bar.start_ns).date().isoformat()
-    return DailyBar(PROVIDER, bar.symbol, day, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.value)
+def _daily_bar(provider: str, bar: Bar) -> DailyBar:
+    day = local_datetime(bar.start_ns).date().isoformat()
+    return DailyBar(provider, bar.symbol, day, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.value)

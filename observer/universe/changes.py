@@ -1,4 +1,4 @@
-"""What is different between the universes of two days: who came, who left and why, who moved. Pure."""
+"""The differences between the universes of two days: new symbols, removed ones with the reason, changed ranks. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ import msgspec
 
 from bus.events import UniverseMember
 from observer.selection.settings import UniverseSettings
-from observer.selection.universe import Security, exclusion, judged_close
+from observer.universe.eligibility import ListedSecurity, exclusion, judged_close
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -19,7 +19,7 @@ class Came(msgspec.Struct, frozen=True):
 
 class Left(msgspec.Struct, frozen=True):
     """A symbol of the earlier universe that is not in the later one. `reason` is an exclusion's, `delisted`, or
-    `unknown` where today's listings tell none: it was suspended that day and is not any more, say.
+    `unknown` if today's listings do not show one (a suspension of that day that has ended, for example).
     """
 
     symbol: str
@@ -37,13 +37,13 @@ class Moved(msgspec.Struct, frozen=True):
     rank_after: int
 
     @property
-    def places(self) -> int:
-        """How many places it rose; fewer than none, it fell."""
+    def ranks(self) -> int:
+        """How many ranks it rose; negative for a fall."""
         return self.rank_before - self.rank_after
 
 
 class UniverseChanges(msgspec.Struct, frozen=True):
-    """All of it: the new by rank, the gone by their old rank, the moved by how far they moved."""
+    """All differences: new symbols by rank, removed ones by their old rank, moved ones by the size of the move."""
 
     stayed: int
     came: Sequence[Came]
@@ -54,11 +54,11 @@ class UniverseChanges(msgspec.Struct, frozen=True):
 def changes_between(
     earlier: Sequence[UniverseMember],
     later: Sequence[UniverseMember],
-    listed: Mapping[str, Security],
+    listed: Mapping[str, ListedSecurity],
     closes: Mapping[str, float],
     settings: UniverseSettings,
 ) -> UniverseChanges:
-    """The changes from one universe to another; `listed` is what is listed now, `closes` are those that the later
+    """The changes from one universe to another; `listed` are the current listings, `closes` the closes that the later
     universe was judged by.
     """
     before = {member.symbol: member for member in earlier}
@@ -78,13 +78,13 @@ def changes_between(
             for member in earlier
             if member.symbol not in after
         ],
-        moved=sorted(moved, key=lambda each: (-abs(each.places), each.rank_after)),
+        moved=sorted(moved, key=lambda each: (-abs(each.ranks), each.rank_after)),
     )
 
 
-def why_not(security: Security | None, close: float | None, settings: UniverseSettings) -> str:
-    """Why a listing with this close of the previous session (None: no bar tells it) is in no universe, as far as the
-    listings tell.
+def why_not(security: ListedSecurity | None, close: float | None, settings: UniverseSettings) -> str:
+    """The reason for a listing's exclusion, as far as the listings show it; the close is the previous session's (None:
+    no bar).
     """
     if security is None:
         return "delisted"

@@ -8,16 +8,15 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from bus.events import DailyBar, Snapshot
+from observer.units import NS_PER_S
 
 CLOSED_AFTER_S: Final = 60.0  # after the close: the auction's price is made at a moment chosen by lot within 30 s
 AFTER_HOURS_AFTER_S: Final = 600.0  # after the close: trading at the closing price begins
 
-_NS_PER_S: Final = 1_000_000_000
-
 
 def closing_window(closes_ns: int) -> tuple[int, int]:
     """From when until when (exclusive, UTC ns) a snapshot shows a finished day."""
-    return closes_ns + round(CLOSED_AFTER_S * _NS_PER_S), closes_ns + round(AFTER_HOURS_AFTER_S * _NS_PER_S)
+    return closes_ns + round(CLOSED_AFTER_S * NS_PER_S), closes_ns + round(AFTER_HOURS_AFTER_S * NS_PER_S)
 
 
 def closing_bars(snapshots: Iterable[Snapshot], session_date: str, closes_ns: int) -> Mapping[str, DailyBar]:

@@ -1,4 +1,4 @@
-"""Who is eligible today: the universe of one session, fixed before the market opens. Requirement 004, Universe."""
+"""Decides the universe of one session before the market opens. Requirement 004, Universe."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,11 +7,11 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from bus.events import DailyBar, SharesAdjusted, UniverseBuilt, UniverseMember
-from observer.selection.base_price import in_latest_shares
-from observer.selection.indicators import average_true_range, average_volume
+from observer.calendar.venues import KRX
+from observer.selection.indicators import average_true_range, average_volume, in_latest_shares
 from observer.selection.settings import UniverseSettings
 
-KOREAN_STOCKS: Final = "kr_stocks"  # the requirement's name of the market KOSPI + KOSDAQ
+KOREAN_STOCKS: Final = KRX.market
 NAMED_IN_WARNING: Final = 5
 
 Exclusion = Literal[
@@ -25,8 +25,8 @@ _ETN_GROUPS: Final = frozenset({"EN"})
 _OTHER_GROUPS: Final = frozenset({"EW", "SW", "SR", "BC"})
 
 
-class Security(Protocol):
-    """What a listing must tell to be judged; `Listing` of the reference room fits."""
+class ListedSecurity(Protocol):
+    """The fields of a listing that eligibility depends on; `Listing` of `observer.listings` fits."""
 
     @property
     def symbol(self) -> str: ...  # noqa: D102 - the words are those of `Listing`
@@ -39,7 +39,7 @@ class Security(Protocol):
     @property
     def base_price(self) -> float | None: ...  # noqa: D102
     @property
-    def market_cap_krw(self) -> float | None: ...  # noqa: D102
+    def market_cap(self) -> float | None: ...  # noqa: D102
     @property
     def suspended(self) -> bool: ...  # noqa: D102
     @property
@@ -51,8 +51,8 @@ class Security(Protocol):
 
 
 class History(msgspec.Struct, frozen=True):
-    """What the last days say of a symbol: close of the previous session in won (None: it has no bar), average daily
-    volume in shares, ATR in won.
+    """A symbol's last days: close of the previous session (None: it has no bar), average daily volume in shares, ATR as
+    a price.
     """
 
     previous_close: float | None
@@ -61,7 +61,7 @@ class History(msgspec.Struct, frozen=True):
 
 
 class UniverseDay(msgspec.Struct, frozen=True):
-    """For which session of which market a universe is built, and when (UTC ns)."""
+    """A universe's session and market, and the time of its build (UTC ns)."""
 
     provider: str
     market: str
@@ -71,7 +71,7 @@ class UniverseDay(msgspec.Struct, frozen=True):
 
 
 class Universe(msgspec.Struct, frozen=True):
-    """The members by rank (1 first), what was built, how many were left out and why, and what is worth a warning."""
+    """The members by rank (1 first), the build's parameters, the exclusions counted by reason, and the warnings."""
 
     members: tuple[UniverseMember, ...]
     built: UniverseBuilt
@@ -83,17 +83,17 @@ NO_HISTORY: Final = History(None, None, None)
 
 
 def history_of(bars: Sequence[DailyBar], previous_session: str, adjustments: Sequence[SharesAdjusted] = ()) -> History:
-    """The history in a symbol's daily bars, oldest first and as traded, in the shares of after its `adjustments`.
+    """A symbol's history from its daily bars, oldest first and as traded, in shares after its `adjustments`.
 
-    A last bar of another session than the previous one has its part in the averages; its close is not the previous one.
+    A last bar of an older session than the previous one counts in the averages, but not as the close.
     """
     days = [in_latest_shares(bar, adjustments) for bar in bars] if adjustments else bars
     close = days[-1].close if days and days[-1].session_date == previous_session else None
     return History(close, average_volume(days), average_true_range(days))
 
 
-def exclusion_by_kind(security: Security, settings: UniverseSettings) -> Exclusion | None:
-    """The first reason, whatever its price, why a listing is not in the universe; None when there is none."""
+def exclusion_by_kind(security: ListedSecurity, settings: UniverseSettings) -> Exclusion | None:
+    """The first reason, apart from the price, that excludes a listing; None when there is none."""
     reasons: tuple[tuple[Exclusion, bool], ...] = (
         ("not_a_share", security.group in _OTHER_GROUPS),
         ("etf", settings.exclude_etf and security.group in _ETF_GROUPS),
@@ -106,10 +106,8 @@ def exclusion_by_kind(security: Security, settings: UniverseSettings) -> Exclusi
     return next((reason for reason, holds in reasons if holds), None)
 
 
-def exclusion(security: Security, previous_close: float | None, settings: UniverseSettings) -> Exclusion | None:
-    """The first reason why a listing with this close (won) of the previous session is not in the universe; None when it
-    is.
-    """
+def exclusion(security: ListedSecurity, previous_close: float | None, settings: UniverseSettings) -> Exclusion | None:
+    """The first reason that excludes a listing with this close of the previous session; None for a member."""
     if (reason := exclusion_by_kind(security, settings)) is not None:
         return reason
     if previous_close is None:
@@ -118,16 +116,16 @@ def exclusion(security: Security, previous_close: float | None, settings: Univer
 
 
 def build(
-    securities: Iterable[Security], histories: Mapping[str, History], day: UniverseDay, settings: UniverseSettings
+    securities: Iterable[ListedSecurity], histories: Mapping[str, History], day: UniverseDay, settings: UniverseSettings
 ) -> Universe:
-    """The universe: the eligible listings by market capitalisation, largest first, then by symbol.
+    """Build the universe: the eligible listings by market capitalisation, largest first, then by symbol.
 
     A listing without a bar of the previous session (it could not be fetched, or the listing is new) is judged by its
     base price, which the exchange sets to the previous close unless there was a corporate action. A missing
-    capitalisation counts as 0 and makes a warning (requirement 004, Edge Case 4), as fewer than `min_symbol_count`
-    members do; neither is an error.
+    capitalisation counts as 0 and raises a warning (requirement 004, Edge Case 4), as do fewer than `min_symbol_count`
+    members; neither is an error.
     """
-    chosen: list[tuple[Security, float]] = []
+    chosen: list[tuple[ListedSecurity, float]] = []
     excluded: Counter[Exclusion] = Counter()
     for security in securities:
         close = judged_close(security, histories.get(security.symbol, NO_HISTORY).previous_close)
@@ -136,7 +134,7 @@ def build(
             chosen.append((security, close))
         elif reason is not None:
             excluded[reason] += 1
-    chosen.sort(key=lambda item: (-(item[0].market_cap_krw or 0.0), item[0].symbol))
+    chosen.sort(key=lambda item: (-(item[0].market_cap or 0.0), item[0].symbol))
     members = tuple(
         _member(rank, security, close, histories.get(security.symbol, NO_HISTORY), day)
         for rank, (security, close) in enumerate(chosen, start=1)
@@ -145,17 +143,17 @@ def build(
     return Universe(members, built, excluded, tuple(_warnings(chosen, settings)))
 
 
-def judged_close(security: Security, close: float | None) -> float | None:
-    """The price to judge by, in won: the close of the previous session, or the exchange's base price where there is no
-    bar of that session.
+def judged_close(security: ListedSecurity, close: float | None) -> float | None:
+    """The price for eligibility: the close of the previous session, or the exchange's base price without a bar of that
+    session.
     """
     return security.base_price if close is None else close
 
 
-def _warnings(chosen: Sequence[tuple[Security, float]], settings: UniverseSettings) -> Iterator[str]:
+def _warnings(chosen: Sequence[tuple[ListedSecurity, float]], settings: UniverseSettings) -> Iterator[str]:
     if len(chosen) < settings.min_symbol_count:
         yield f"only {len(chosen)} symbols in the universe, under {settings.min_symbol_count}"
-    unknown = [security.symbol for security, _ in chosen if security.market_cap_krw is None]
+    unknown = [security.symbol for security, _ in chosen if security.market_cap is None]
     if unknown:
         few = ", ".join(unknown[:NAMED_IN_WARNING])
         more = " ..." if len(unknown) > NAMED_IN_WARNING else ""
@@ -171,11 +169,11 @@ def _built(day: UniverseDay, count: int, considered: int, settings: UniverseSett
         built_ns=day.built_ns,
         symbols=count,
         considered=considered,
-        minimum_close_krw=settings.min_close_price,
+        minimum_close=settings.min_close_price,
     )
 
 
-def _member(rank: int, security: Security, close: float, history: History, day: UniverseDay) -> UniverseMember:
+def _member(rank: int, security: ListedSecurity, close: float, history: History, day: UniverseDay) -> UniverseMember:
     return UniverseMember(
         provider=day.provider,
         market=day.market,
@@ -184,7 +182,7 @@ def _member(rank: int, security: Security, close: float, history: History, day: 
         symbol=security.symbol,
         name=security.name,
         exchange=security.exchange,
-        market_cap_krw=security.market_cap_krw or 0.0,
+        market_cap=security.market_cap or 0.0,
         previous_close=close,
         average_volume_20d=history.average_volume_20d,
         average_true_range_14d=history.average_true_range_14d,

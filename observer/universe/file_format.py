@@ -1,6 +1,6 @@
-"""The universe as a file for people and their tools, in the format of requirement 004 (Universe, File Structure). Pure.
+"""The universe as a readable file, in the format of requirement 004 (Universe, File Structure). Pure.
 
-The file says what the database has, and nothing else: the same universe always makes the same bytes.
+The file holds the database's content and nothing else: the same universe always makes the same bytes.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,11 @@ from typing import Final
 import msgspec
 
 from bus.events import UniverseBuilt, UniverseMember
+from observer.calendar.venues import currency_of
+from observer.units import NS_PER_S, plain
 
 VERSION: Final = "1.0"
 FILES_KEPT: Final = 10  # requirement 004, Universe Update Policy: ten days
-_NS_PER_S: Final = 1_000_000_000
 
 
 def file_name(session_date: str, market: str) -> str:
@@ -22,7 +23,7 @@ def file_name(session_date: str, market: str) -> str:
 
 
 def outdated(names: Sequence[str], market: str) -> Sequence[str]:
-    """Of the names in the folder those of this market's files but the newest ten."""
+    """The market's file names in the folder except the newest ten."""
     days = {name: name.removesuffix(f"_{market}.json") for name in names}
     files = sorted(name for name, day in days.items() if len(day) == len("YYYYMMDD") and day.isdecimal())
     return files[:-FILES_KEPT]
@@ -30,16 +31,16 @@ def outdated(names: Sequence[str], market: str) -> Sequence[str]:
 
 def content_of(built: UniverseBuilt, members: Sequence[UniverseMember]) -> bytes:
     """The file's content. Beside the requirement's keys of a symbol: its rank, its exchange, and its average true range
-    of 14 days in won; an average that is not known is null. Won and shares are whole numbers.
+    of 14 days; an average that is not known is null. Numbers keep their decimals; a whole one has no point.
     """
     document = {
         "metadata": {
             "date": _compact(built.session_date),
             "previous_trading_day": _compact(built.previous_session_date),
-            "generated_at": datetime.fromtimestamp(built.built_ns // _NS_PER_S, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "generated_at": datetime.fromtimestamp(built.built_ns // NS_PER_S, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "symbol_count": built.symbols,
             "market": built.market,
-            "filter_criteria": f"close_price >= {built.minimum_close_krw:g} KRW",
+            "filter_criteria": f"close_price >= {plain(built.minimum_close)} {currency_of(built.market)}",
             "version": VERSION,
         },
         "symbols": [_symbol(member) for member in members],
@@ -51,9 +52,9 @@ def _symbol(member: UniverseMember) -> dict[str, str | int | float | None]:
     return {
         "code": member.symbol,
         "name": member.name,
-        "market_cap": round(member.market_cap_krw),
-        "prev_close": round(member.previous_close),
-        "avg_volume_20d": None if member.average_volume_20d is None else round(member.average_volume_20d),
+        "market_cap": plain(member.market_cap),
+        "prev_close": plain(member.previous_close),
+        "avg_volume_20d": None if member.average_volume_20d is None else plain(member.average_volume_20d),
         "average_true_range_14d": member.average_true_range_14d,
         "exchange": member.exchange,
         "rank": member.rank,

@@ -1,25 +1,25 @@
-"""The universe's files: what the database has, written down for people and their tools, never read back by us.
+"""Writes the universe's files from the database, for operators and their tools; the system never reads them.
 
-A file is written from committed rows only and takes its name when it is whole; it can be made again at any time.
+A file is written from committed rows and appears atomically; it can be rebuilt at any time.
 """
 
-import os
 from pathlib import Path
 
-from observer.selection.universe_file import content_of, file_name, outdated
+from observer.files import replace_file
 from observer.store.reader import StoreReader
+from observer.universe.file_format import content_of, file_name, outdated
 
 
 def universe_content(reader: StoreReader, session_date: str, market: str) -> bytes | None:
-    """What the day's file says; None when the database has no universe of that day."""
+    """The content of the day's file; None when the database has no universe of that day."""
     built = reader.universe_built(session_date, market)
     return None if built is None else content_of(built, reader.universe(session_date, market))
 
 
 def write_universe_file(reader: StoreReader, folder: Path, session_date: str, market: str) -> Path | None:
-    """Make the day's file say what the database has, and remove the market's files but the newest ten.
+    """Write the day's file from the database, and remove the market's files except the newest ten.
 
-    None, and nothing done, when the database has no universe of that day.
+    Returns None, and changes nothing, when the database has no universe of that day.
 
     Raises:
         OSError: the folder cannot be written.
@@ -31,16 +31,7 @@ def write_universe_file(reader: StoreReader, folder: Path, session_date: str, ma
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / file_name(session_date, market)
     if not path.exists() or path.read_bytes() != content:
-        _replace(path, content)
+        replace_file(path, content)
     for name in outdated([each.name for each in folder.iterdir()], market):
         (folder / name).unlink()
     return path
-
-
-def _replace(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)

@@ -1,9 +1,9 @@
 """Hammers one account from several processes: `python -m tests.accounts.hammer --seconds 60 --processes 4`.
 
-Each process calls over real HTTP in all three lanes at once, with the client, pipeline and permits of the workers:
-urgent and normal calls at random moments, bulk calls as fast as it is let. The simulated broker, a process of its own,
-counts what arrives. Prints one JSON object. Exit status 0: the broker saw no second with more calls than it allows and
-refused none, and bulk had at least 90 % of what urgent and normal calls left.
+Each process calls over real HTTP in all three priorities at once, with the client, pipeline and rate-limit tokens of
+the workers: urgent and normal calls at random moments, bulk calls as fast as allowed. The simulated broker, a process
+of its own, counts the arrivals. Prints one JSON object. Exit status 0: the broker saw no second with more calls than it
+allows and refused none, and bulk had at least 90 % of what urgent and normal calls left.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from collections import Counter
 from itertools import chain
 from pathlib import Path
 
+from observer.accounts.clients import Brokers
 from observer.bench.broker import running_broker
-from observer.brokers import PROBE_SYMBOL, Brokers
 from observer.clock import clock_from_environment
 from observer.config import load_settings
 
@@ -36,9 +36,9 @@ WARM_S = 1.1  # then no second that is counted holds a call of the warming up
 class Hammer:
     """The calls of one process."""
 
-    def __init__(self, door, chance, end_s):
-        self._door = door
-        self._chance = chance
+    def __init__(self, client, rng, end_s):
+        self._client = client
+        self._rng = rng
         self._end_s = end_s
         self.answered = Counter()
         self.waits_s = {"urgent": [], "normal": [], "bulk": []}
@@ -52,27 +52,27 @@ class Hammer:
             for _ in range(BULK_AT_ONCE):
                 tasks.create_task(self._as_fast_as_possible())
 
-    async def _now_and_then(self, lane, per_s):
+    async def _now_and_then(self, priority, per_s):
         async with asyncio.TaskGroup() as calls:
-            next_s = time.monotonic() + self._chance.expovariate(per_s)
+            next_s = time.monotonic() + self._rng.expovariate(per_s)
             while next_s < self._end_s:
                 await asyncio.sleep(next_s - time.monotonic())
-                calls.create_task(self._call(lane))
-                next_s += self._chance.expovariate(per_s)
+                calls.create_task(self._call(priority))
+                next_s += self._rng.expovariate(per_s)
 
     async def _as_fast_as_possible(self):
         while time.monotonic() < self._end_s:
             await self._call("bulk")
 
-    async def _call(self, lane):
+    async def _call(self, priority):
         asked_s = time.monotonic()
-        await self._door.quotes([PROBE_SYMBOL], lane)
+        await self._client.quotes(["005930"], priority)
         if time.monotonic() < self._end_s:
-            self.answered[lane] += 1
-        self.waits_s[lane].append(time.monotonic() - asked_s)
+            self.answered[priority] += 1
+        self.waits_s[priority].append(time.monotonic() - asked_s)
 
     async def _watch(self):
-        """How late this process wakes at worst: what a loaded machine takes from it."""
+        """This process's longest wake-up delay, a measure of the machine's load."""
         while (asleep_s := time.monotonic()) < self._end_s:
             await asyncio.sleep(TICK_S)
             self.late_s = max(self.late_s, time.monotonic() - asleep_s - TICK_S)
@@ -81,12 +81,12 @@ class Hammer:
 async def hammer(configuration, seed, processes):
     """One process: says that it is ready, waits for the word with the seconds to go, reports."""
     settings = load_settings(configuration)
-    brokers = Brokers(settings, clock_from_environment(), random.Random(seed))
-    async with brokers.accounts[0].rest() as door:
-        await door.quotes([PROBE_SYMBOL], "normal")  # what a first call loads and opens is there
+    brokers = Brokers(settings.clients, clock_from_environment(), random.Random(seed))
+    async with brokers.accounts[0].rest() as client:
+        await client.quotes(["005930"], "normal")  # what a first call loads and opens is there
         say("ready")
         seconds = float(await asyncio.to_thread(sys.stdin.readline))
-        calls = Hammer(door, random.Random(seed), time.monotonic() + seconds)
+        calls = Hammer(client, random.Random(seed), time.monotonic() + seconds)
         await calls.run(URGENT_PER_S / processes, NORMAL_PER_S / processes)
     say(json.dumps({"answered": calls.answered, "waits_s": calls.waits_s, "late_s": calls.late_s}))
 
@@ -97,7 +97,7 @@ def say(line):
 
 
 async def hammer_account(folder, seconds, processes):
-    """Hammer for so long; what the broker counted, and what each lane had."""
+    """Hammer for the given time; return the broker's counts and the calls by priority."""
     async with (
         running_broker(folder / "broker", symbols=30, accounts=1, rate=RATE) as broker,
         contextlib.AsyncExitStack() as stack,
@@ -135,7 +135,10 @@ async def process(broker, seed, processes):
 def figures(reports, counters, seconds):
     answered = sum((Counter(report["answered"]) for report in reports), Counter())
     left = RATE * seconds - answered["urgent"] - answered["normal"]
-    waits_s = {lane: sorted(chain.from_iterable(report["waits_s"][lane] for report in reports)) for lane in answered}
+    waits_s = {
+        priority: sorted(chain.from_iterable(report["waits_s"][priority] for report in reports))
+        for priority in answered
+    }
     return {
         "seconds": seconds,
         "processes": len(reports),
@@ -147,19 +150,19 @@ def figures(reports, counters, seconds):
         "answered_per_s": answered.total() / seconds,
         "bulk_of_what_was_left": answered["bulk"] / left,
         "wait_ms": {
-            lane: {"median": 1000 * statistics.median(waits), "p99": 1000 * waits[int(0.99 * len(waits))]}
-            for lane, waits in waits_s.items()
+            priority: {"median": 1000 * statistics.median(waits), "p99": 1000 * waits[int(0.99 * len(waits))]}
+            for priority, waits in waits_s.items()
         },
         "latest_wake_ms": 1000 * max(report["late_s"] for report in reports),
     }
 
 
-def limit_is_kept(told):
-    return told["busiest_second_at_the_broker"] <= told["allowed_per_s"] and told["rate_errors"] == 0
+def limit_is_kept(reported):
+    return reported["busiest_second_at_the_broker"] <= reported["allowed_per_s"] and reported["rate_errors"] == 0
 
 
-def bulk_has_its_share(told):
-    return told["bulk_of_what_was_left"] >= BULK_SHARE
+def bulk_has_its_share(reported):
+    return reported["bulk_of_what_was_left"] >= BULK_SHARE
 
 
 def main():
@@ -173,9 +176,9 @@ def main():
         asyncio.run(hammer(words.configuration, words.seed, words.processes))
         return 0
     with tempfile.TemporaryDirectory(prefix="ob") as folder:
-        told = asyncio.run(hammer_account(Path(folder), words.seconds, words.processes))
-    say(json.dumps(told, indent=2))
-    return 0 if limit_is_kept(told) and bulk_has_its_share(told) else 1
+        reported = asyncio.run(hammer_account(Path(folder), words.seconds, words.processes))
+    say(json.dumps(reported, indent=2))
+    return 0 if limit_is_kept(reported) and bulk_has_its_share(reported) else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""When an account's symbols should move: not for a moment's loss, and not before it had time to connect."""
+"""When an account's symbols move: not after a short loss, and not before the account had time to connect."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Whether an account is fit: one failure is a hiccup, two on end an illness, one success heals."""
+"""Account health: one failure keeps it healthy, two in a row make it unhealthy, one success restores it."""
 
 import pytest
 from hypothesis import given
@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from observer.accounts.health import (
     FAILURES_TO_FALL,
+    REPORTED_AT_LEAST_EVERY_NS,
     SILENT_STREAM_NS,
-    TOLD_AT_LEAST_EVERY_NS,
     Check,
     Health,
-    Told,
-    Verdict,
+    HealthDecision,
+    Reported,
     believed,
     is_news,
     judge,
@@ -90,7 +90,7 @@ def test_a_stream_that_says_nothing_is_down_when_it_is_long_due(due_for_ns, up):
 @pytest.mark.parametrize(
     ("age_minutes", "is_believed"), [(0, True), (9, True), (10, False), (600, False), (-9, True), (-600, False)]
 )
-def test_a_verdict_of_long_ago_or_of_another_clock_is_not_believed(age_minutes, is_believed):
+def test_a_report_of_long_ago_or_of_another_clock_is_not_believed(age_minutes, is_believed):
     health = Health(checked_ns=1_000 * MINUTE_NS)
     now_ns = (1_000 + age_minutes) * MINUTE_NS
     assert believed(health, 60.0, now_ns) == (health if is_believed else None)
@@ -100,30 +100,30 @@ def test_where_nothing_was_written_nothing_is_believed():
     assert believed(None, 60.0, 0) is None
 
 
-def test_a_check_is_told_when_it_is_the_first_when_something_changed_and_every_ten_minutes():
-    told = Told(GOOD, True, 0)
+def test_a_check_is_reported_when_it_is_the_first_when_something_changed_and_every_ten_minutes():
+    reported = Reported(GOOD, True, 0)
     assert is_news(None, GOOD, True, 0)
-    assert not is_news(told, GOOD, True, TOLD_AT_LEAST_EVERY_NS - 1)
-    assert is_news(told, GOOD, True, TOLD_AT_LEAST_EVERY_NS)
-    assert is_news(told, NO_STREAM, True, 1)
-    assert is_news(told, GOOD, False, 1)
+    assert not is_news(reported, GOOD, True, REPORTED_AT_LEAST_EVERY_NS - 1)
+    assert is_news(reported, GOOD, True, REPORTED_AT_LEAST_EVERY_NS)
+    assert is_news(reported, NO_STREAM, True, 1)
+    assert is_news(reported, GOOD, False, 1)
 
 
 @given(st.lists(checks, max_size=40))
-def test_what_was_told_last_is_never_another_than_what_is(found):
-    told, health = None, None
+def test_what_was_reported_last_is_never_another_than_what_is(found):
+    reported, health = None, None
     for minute, check in enumerate(found):
         health = judge(health, check, minute * MINUTE_NS)
-        if is_news(told, check, health.healthy, minute * MINUTE_NS):
-            told = Told(check, health.healthy, minute * MINUTE_NS)
-        assert (told.check, told.healthy) == (check, health.healthy)
-        assert minute * MINUTE_NS - told.told_ns < TOLD_AT_LEAST_EVERY_NS
+        if is_news(reported, check, health.healthy, minute * MINUTE_NS):
+            reported = Reported(check, health.healthy, minute * MINUTE_NS)
+        assert (reported.check, reported.healthy) == (check, health.healthy)
+        assert minute * MINUTE_NS - reported.reported_ns < REPORTED_AT_LEAST_EVERY_NS
 
 
 def test_what_one_process_writes_another_reads(tmp_path):
     writer, reader = HealthFile(tmp_path, "main"), HealthFile(tmp_path, "main")
     assert reader.read() is None
-    for health in (Health(checked_ns=1), Health(checked_ns=2, calls=Verdict(False, 2))):
+    for health in (Health(checked_ns=1), Health(checked_ns=2, calls=HealthDecision(False, 2))):
         writer.write(health)
         assert reader.read() == health
     (tmp_path / "main.health").unlink()

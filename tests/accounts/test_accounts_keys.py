@@ -1,4 +1,4 @@
-"""What reading keys promises: everything missing is named at once, and a file that others can read is refused."""
+"""Reading keys: one error names all missing keys; a file that other users can read is refused."""
 
 import pytest
 

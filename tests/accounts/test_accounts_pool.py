@@ -34,19 +34,19 @@ def test_the_requirements_example_is_read_once_its_keys_are_elsewhere():
         "pool.json",
     )
     assert [each.account_id for each in pool.accounts] == ["account_001", "account_002", "account_003"]
-    assert sum(each.max_slots for each in pool.accounts) == 123
+    assert sum(each.slots for each in pool.accounts) == 123
     assert (pool.allocation_strategy, pool.health_check_interval_seconds, pool.failover_enabled) == (
         "round_robin", 60.0, True,
     )  # fmt: skip
 
 
-def test_without_a_file_there_is_one_account_with_41_places():
+def test_without_a_file_there_is_one_account_with_41_slots():
     assert PoolSettings().accounts == (MAIN,)
-    assert MAIN.max_slots == 41
+    assert MAIN.slots == 41
 
 
 @pytest.mark.parametrize("name", ["app_key", "app_secret", "approval_key", "token"])
-def test_a_key_in_the_file_is_refused_with_the_remedy_and_is_not_told(name):
+def test_a_key_in_the_file_is_refused_with_the_remedy_and_is_not_reported(name):
     text = refusal(file_of(account(), account("second", **{name: "hush hush"})))
     assert f"provider_pool.accounts[1].{name}: " in text
     assert "keys_file" in text
@@ -60,7 +60,7 @@ def test_all_keys_in_the_file_are_named_at_once():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({"max_slots": 42}, "max_slots"),
         ({"max_slots": 0}, "max_slots"),
@@ -74,14 +74,14 @@ def test_all_keys_in_the_file_are_named_at_once():
         ({"app_key_variable": "KEY"}, "go together"),
     ],
 )
-def test_a_wrong_value_of_an_account_is_named(changes, told):
+def test_a_wrong_value_of_an_account_is_named(changes, reported):
     text = refusal(file_of(account(), account("second") | changes))
-    assert told in text
+    assert reported in text
     assert "accounts[" in text
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({"allocation_strategy": "random"}, "allocation_strategy"),
         ({"health_check_interval_seconds": 59}, "health_check_interval_seconds"),
@@ -90,8 +90,8 @@ def test_a_wrong_value_of_an_account_is_named(changes, told):
         ({"acounts": []}, "acounts"),
     ],
 )
-def test_a_wrong_value_of_the_pool_is_named(changes, told):
-    assert told in refusal(file_of(account(), **changes))
+def test_a_wrong_value_of_the_pool_is_named(changes, reported):
+    assert reported in refusal(file_of(account(), **changes))
 
 
 def test_an_account_id_names_one_account():

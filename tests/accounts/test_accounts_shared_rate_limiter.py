@@ -1,4 +1,4 @@
-"""What shared permits promise, with real files and real processes."""
+"""The shared rate limiter, with real files and real processes."""
 
 import asyncio
 import multiprocessing
@@ -8,37 +8,38 @@ import time
 
 import pytest
 
-from observer.accounts.permits import PermitSettings, SharedPermits
+from observer.accounts.shared_rate_limiter import SharedRateLimiter
 from observer.clock import ManualClock, RealClock, ScaledClock
+from observer.providers.settings import RateLimitSettings
 
 LIMIT = 100.0
 PER_PROCESS = 40
 
 
-async def take(permits, lane):
+async def take(rate_limiter, priority):
     """One call whose answer comes at once."""
-    async with permits.acquire(lane):
+    async with rate_limiter.acquire(priority):
         pass
 
 
-async def stay(permits):
+async def stay(rate_limiter):
     """One call whose answer never comes."""
-    async with permits.acquire("bulk"):
+    async with rate_limiter.acquire("bulk"):
         await asyncio.Event().wait()
 
 
-def send_calls(path, lane, moments):
-    """A process that takes permits and writes down when it had them.
+def send_calls(path, priority, moments):
+    """A process that takes rate-limit tokens and records the time of each.
 
-    The moment lies within the call: after it the process may stand still for as long as the machine likes.
+    The recorded time lies within the call, because the machine may suspend the process after it.
     """
 
     async def take_all():
         clock = RealClock()
-        permits = SharedPermits(path, clock, PermitSettings(calls_per_second=LIMIT))
+        rate_limiter = SharedRateLimiter(path, clock, RateLimitSettings(calls_per_second=LIMIT))
         had = []
         for _ in range(PER_PROCESS):
-            async with permits.acquire(lane):
+            async with rate_limiter.acquire(priority):
                 had.append(clock.now_ns())
         return had
 
@@ -48,21 +49,23 @@ def send_calls(path, lane, moments):
 def test_four_processes_together_never_exceed_the_limit(tmp_path):
     context = multiprocessing.get_context("spawn")
     moments = context.Queue()
-    lanes = ("urgent", "normal", "bulk", "bulk")
-    processes = [context.Process(target=send_calls, args=(tmp_path / "permits", lane, moments)) for lane in lanes]
+    priorities = ("urgent", "normal", "bulk", "bulk")
+    processes = [
+        context.Process(target=send_calls, args=(tmp_path / "rate_limit", priority, moments)) for priority in priorities
+    ]
     for process in processes:
         process.start()
     had = sorted(moment for _ in processes for moment in moments.get(timeout=60))
     for process in processes:
         process.join(timeout=60)
-    assert len(had) == len(lanes) * PER_PROCESS
+    assert len(had) == len(priorities) * PER_PROCESS
     worst = max(sum(first <= other < first + 10**9 for other in had) for first in had)
     assert worst <= LIMIT
 
 
 def hold_the_lock(path, ready):
-    permits = SharedPermits(path, RealClock(), PermitSettings())
-    with permits._locked():
+    rate_limiter = SharedRateLimiter(path, RealClock(), RateLimitSettings())
+    with rate_limiter._locked():
         ready.set()
         signal.pause()
 
@@ -70,28 +73,30 @@ def hold_the_lock(path, ready):
 def test_a_process_killed_inside_the_lock_leaves_it_usable(tmp_path):
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    holder = context.Process(target=hold_the_lock, args=(tmp_path / "permits", ready))
+    holder = context.Process(target=hold_the_lock, args=(tmp_path / "rate_limit", ready))
     holder.start()
     assert ready.wait(60)
     os.kill(holder.pid, signal.SIGKILL)
     holder.join(timeout=60)
-    asyncio.run(asyncio.wait_for(take(SharedPermits(tmp_path / "permits", RealClock(), PermitSettings()), "bulk"), 10))
+    asyncio.run(
+        asyncio.wait_for(take(SharedRateLimiter(tmp_path / "rate_limit", RealClock(), RateLimitSettings()), "bulk"), 10)
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 8, b"\x7f" * 8, b"\xff" * 7 + b"\x7f"])
 def test_a_damaged_file_blocks_nobody(tmp_path, content):
-    (tmp_path / "permits").write_bytes(content)
+    (tmp_path / "rate_limit").write_bytes(content)
     clock = ScaledClock(10**18, time.monotonic_ns(), 1_000.0)
-    permits = SharedPermits(tmp_path / "permits", clock, PermitSettings())
-    asyncio.run(asyncio.wait_for(take(permits, "normal"), 10))
+    rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings())
+    asyncio.run(asyncio.wait_for(take(rate_limiter, "normal"), 10))
 
 
 def test_permits_run_on_market_time(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        permits = SharedPermits(tmp_path / "permits", clock, PermitSettings(calls_per_second=1.0))
-        await take(permits, "normal")
-        second = asyncio.create_task(take(permits, "normal"))
+        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=1.0))
+        await take(rate_limiter, "normal")
+        second = asyncio.create_task(take(rate_limiter, "normal"))
         await asyncio.sleep(0)
         assert not second.done()
         await clock.advance(1.05)
@@ -103,7 +108,9 @@ def test_permits_run_on_market_time(tmp_path):
 def test_a_penalty_makes_everybody_pause(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        first, other = (SharedPermits(tmp_path / "permits", clock, PermitSettings(penalty_s=2.0)) for _ in range(2))
+        first, other = (
+            SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(penalty_s=2.0)) for _ in range(2)
+        )
         first.penalise()
         waiting = asyncio.create_task(take(other, "urgent"))
         await asyncio.sleep(0)
@@ -117,16 +124,16 @@ def test_a_penalty_makes_everybody_pause(tmp_path):
 @pytest.mark.parametrize("content", [b"abc", b"\xff" * 208, b"\x7f" * 4096])
 def test_a_damaged_file_makes_everybody_wait_for_a_second_in_which_anything_may_have_been_sent(tmp_path, content):
     async def scenario():
-        (tmp_path / "permits").write_bytes(content)
+        (tmp_path / "rate_limit").write_bytes(content)
         clock = ManualClock(10**18)
-        permits = SharedPermits(tmp_path / "permits", clock, PermitSettings())
-        waiting = asyncio.create_task(take(permits, "urgent"))
+        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings())
+        waiting = asyncio.create_task(take(rate_limiter, "urgent"))
         await asyncio.sleep(0)
         await clock.advance(0.99)
         assert not waiting.done()
         await clock.advance(10.0)
         await asyncio.wait_for(waiting, 10)
-        await asyncio.wait_for(take(permits, "urgent"), 10)
+        await asyncio.wait_for(take(rate_limiter, "urgent"), 10)
 
     asyncio.run(scenario())
 
@@ -135,9 +142,11 @@ def test_other_limits_do_not_forget_what_was_sent_under_the_old_ones(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
         for _ in range(3):
-            await take(SharedPermits(tmp_path / "permits", clock, PermitSettings(calls_per_second=1000.0)), "bulk")
+            await take(
+                SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=1000.0)), "bulk"
+            )
             await clock.advance(0.001)
-        slower = SharedPermits(tmp_path / "permits", clock, PermitSettings(calls_per_second=1.0))
+        slower = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=1.0))
         waiting = asyncio.create_task(take(slower, "urgent"))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -150,12 +159,12 @@ def test_other_limits_do_not_forget_what_was_sent_under_the_old_ones(tmp_path):
 def test_a_minutes_limit_is_kept_beside_the_seconds(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        settings = PermitSettings(calls_per_second=20.0, calls_per_minute=3.0)
-        permits = SharedPermits(tmp_path / "permits", clock, settings)
+        settings = RateLimitSettings(calls_per_second=20.0, calls_per_minute=3.0)
+        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, settings)
         for _ in range(3):
-            await asyncio.wait_for(take(permits, "urgent"), 10)
+            await asyncio.wait_for(take(rate_limiter, "urgent"), 10)
             await clock.advance(1.0)
-        fourth = asyncio.create_task(take(permits, "urgent"))
+        fourth = asyncio.create_task(take(rate_limiter, "urgent"))
         await clock.advance(56.9)
         assert not fourth.done()
         await clock.advance(0.2)
@@ -167,17 +176,17 @@ def test_a_minutes_limit_is_kept_beside_the_seconds(tmp_path):
 def test_a_call_holds_its_place_until_its_answer_and_a_cancelled_one_as_though_none_came(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        permits = SharedPermits(tmp_path / "permits", clock, PermitSettings(calls_per_second=1.0))
-        async with permits.acquire("bulk"):
+        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=1.0))
+        async with rate_limiter.acquire("bulk"):
             await clock.advance(0.5)
-        cancelled = asyncio.create_task(stay(permits))
+        cancelled = asyncio.create_task(stay(rate_limiter))
         await clock.advance(0.9)
         assert not cancelled.done()
         await clock.advance(0.1)
         await asyncio.sleep(0)
         cancelled.cancel()
         await asyncio.gather(cancelled, return_exceptions=True)
-        after = asyncio.create_task(take(permits, "bulk"))
+        after = asyncio.create_task(take(rate_limiter, "bulk"))
         await clock.advance(3.9)
         assert not after.done()
         await clock.advance(0.1)
@@ -189,12 +198,12 @@ def test_a_call_holds_its_place_until_its_answer_and_a_cancelled_one_as_though_n
 def test_a_call_that_fails_was_answered_too(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        permits = SharedPermits(tmp_path / "permits", clock, PermitSettings(calls_per_second=1.0))
+        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=1.0))
         with pytest.raises(ConnectionError):
-            async with permits.acquire("bulk"):
+            async with rate_limiter.acquire("bulk"):
                 raise ConnectionError
         await clock.advance(1.0)
-        await asyncio.wait_for(take(permits, "bulk"), 10)
+        await asyncio.wait_for(take(rate_limiter, "bulk"), 10)
 
     asyncio.run(scenario())
 
@@ -202,7 +211,7 @@ def test_a_call_that_fails_was_answered_too(tmp_path):
 def test_a_refusal_lowers_the_pace_of_every_process(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        refused, other = (SharedPermits(tmp_path / "permits", clock, PermitSettings()) for _ in range(2))
+        refused, other = (SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings()) for _ in range(2))
         refused.penalise()
         await clock.advance(1.0)
         await asyncio.wait_for(take(other, "bulk"), 10)
@@ -216,14 +225,14 @@ def test_a_refusal_lowers_the_pace_of_every_process(tmp_path):
     asyncio.run(scenario())
 
 
-def test_calls_of_one_lane_start_in_the_order_in_which_they_asked(tmp_path):
+def test_calls_of_one_priority_start_in_the_order_in_which_they_asked(tmp_path):
     async def scenario():
         clock = ScaledClock(10**18, time.monotonic_ns(), 50.0)
-        permits = SharedPermits(tmp_path / "permits", clock, PermitSettings())
+        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings())
         started = []
 
         async def call(number):
-            async with permits.acquire("bulk"):
+            async with rate_limiter.acquire("bulk"):
                 started.append(number)
 
         await asyncio.wait_for(asyncio.gather(*(call(number) for number in range(20))), 10)
@@ -246,4 +255,4 @@ def test_calls_of_one_lane_start_in_the_order_in_which_they_asked(tmp_path):
 )
 def test_limits_that_are_none_are_refused_by_their_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        PermitSettings(**wrong)
+        RateLimitSettings(**wrong)

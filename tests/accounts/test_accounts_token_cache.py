@@ -1,4 +1,4 @@
-"""What the shared token promises: readers see whole records, a rejection is heard once, waiting has an end."""
+"""The shared access token: readers see whole records, a rejection counts once, waiting has a deadline."""
 
 import asyncio
 import stat
@@ -70,12 +70,12 @@ def test_whoever_comes_before_the_first_token_waits_for_it(tmp_path):
 
 
 def test_waiting_ends_at_the_deadline(tmp_path):
-    with pytest.raises(TokenExpiredError, match="main") as told:
+    with pytest.raises(TokenExpiredError, match="main") as reported:
         asyncio.run(reader(tmp_path, deadline_s=0.0).current())
-    assert not told.value.retry  # it has been waited for
+    assert not reported.value.retry  # it has been waited for
 
 
-def test_whether_a_refused_token_was_renewed_is_told(tmp_path):
+def test_whether_a_refused_token_was_renewed_is_reported(tmp_path):
     async def scenario():
         store, rejecter = TokenStore(tmp_path, "main"), reader(tmp_path, deadline_s=0.0)
         store.write(record())
@@ -92,7 +92,7 @@ def test_a_refusal_that_cannot_be_written_down_is_no_renewal_and_nobody_waits_fo
         store, rejecter = TokenStore(tmp_path, "main"), reader(tmp_path)
         store.write(record())
         used = await rejecter.current()
-        (tmp_path / "main.rejected").mkdir()  # as good as a full disk: nothing can take this name
+        (tmp_path / "main.rejected").mkdir()  # like a full disk: no file can take this name
         return await asyncio.wait_for(rejecter.reject(used), 1)
 
     assert asyncio.run(scenario()) is False
@@ -165,6 +165,6 @@ def test_whoever_reads_a_file_that_is_no_record_waits_for_the_next(tmp_path):
 
 
 def test_a_token_that_was_read_appears_in_no_log(tmp_path):
-    TokenStore(tmp_path, "main").write(record("a token that must not be told"))
+    TokenStore(tmp_path, "main").write(record("a token that must not be reported"))
     asyncio.run(reader(tmp_path).current())
-    assert logs.without_secrets("Bearer a token that must not be told") == f"Bearer {logs.CONCEALED}"
+    assert logs.without_secrets("Bearer a token that must not be reported") == f"Bearer {logs.CONCEALED}"

@@ -18,26 +18,28 @@ from observer.accounts.tokens import (
     after_success,
     due,
     renews_approval_key,
-    tells_failure,
+    reports_failure,
 )
-from observer.clock import kst_ns
+from observer.local_time import local_ns
 
 DAY = date(2026, 11, 20)
 MINUTE_NS = 60 * 10**9
 LIFE_NS = 24 * 60 * MINUTE_NS
-SCHEDULE = TokenSchedule(wake_up_ns=kst_ns(DAY, 8, 1), pre_market_ns=kst_ns(DAY, 8, 30), scheduled_ns=kst_ns(DAY, 23))
+SCHEDULE = TokenSchedule(
+    wake_up_ns=local_ns(DAY, 8, 1), pre_market_ns=local_ns(DAY, 8, 30), scheduled_ns=local_ns(DAY, 23)
+)
 HOLIDAY = TokenSchedule(wake_up_ns=None, pre_market_ns=None, scheduled_ns=None)
 
 
 def at(hour, minute=0, second=0):
-    return kst_ns(DAY, hour, minute, second)
+    return local_ns(DAY, hour, minute, second)
 
 
 def issued_at(moment_ns):
     return after_success(moment_ns, moment_ns + LIFE_NS, moment_ns)
 
 
-LAST_NIGHT = issued_at(kst_ns(date(2026, 11, 19), 23))
+LAST_NIGHT = issued_at(local_ns(date(2026, 11, 19), 23))
 
 
 def failed_at(state, *moments):
@@ -130,25 +132,25 @@ def test_the_stream_begins_anew_only_where_the_matrix_says_so(cause):
     assert renews_approval_key(cause) is (cause in {"none_yet", "rejected", "wake_up", "pre_market"})
 
 
-def test_a_failure_is_told_at_first_and_then_every_ten_minutes_until_one_succeeds():
-    state, told = TokenState(), []
+def test_a_failure_is_reported_at_first_and_then_every_ten_minutes_until_one_succeeds():
+    state, reported = TokenState(), []
     for minute in range(25):
-        if tells_failure(state, at(9, minute)):
-            told.append(minute)
+        if reports_failure(state, at(9, minute)):
+            reported.append(minute)
         state = after_failure(state, at(9, minute))
-    assert told == [0, 10, 20]
-    assert tells_failure(issued_at(at(9, 25)), at(9, 26))
+    assert reported == [0, 10, 20]
+    assert reports_failure(issued_at(at(9, 25)), at(9, 26))
 
 
-happenings = st.lists(
+transitions = st.lists(
     st.tuples(st.integers(0, 3 * 3600), st.sampled_from(["succeeds", "fails", "is rejected"])), max_size=60
 )
 
 
-@given(happenings)
-def test_over_any_day_issues_are_a_minute_apart_and_a_cause_waits_no_longer(happenings):
+@given(transitions)
+def test_over_any_day_issues_are_a_minute_apart_and_a_cause_waits_no_longer(transitions):
     state, now, issued = TokenState(), at(0), []
-    for pause_s, outcome in happenings:
+    for pause_s, outcome in transitions:
         now += pause_s * 10**9
         if outcome == "is rejected":
             state = after_rejection(state)
@@ -160,10 +162,10 @@ def test_over_any_day_issues_are_a_minute_apart_and_a_cause_waits_no_longer(happ
     assert all(later - earlier >= ISSUE_SPACING_NS for earlier, later in itertools.pairwise(issued))
 
 
-@given(happenings)
-def test_whatever_fails_the_token_in_hand_stays(happenings):
+@given(transitions)
+def test_whatever_fails_the_token_in_hand_stays(transitions):
     state, now = issued_at(at(0)), at(0)
-    for pause_s, _ in happenings:
+    for pause_s, _ in transitions:
         now += pause_s * 10**9
         after = after_failure(state, now)
         assert (after.issued_ns, after.expires_ns, after.renewed_ns) == (state.issued_ns, state.expires_ns, at(0))

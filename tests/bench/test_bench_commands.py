@@ -27,71 +27,71 @@ def bench(*words: object, folder: Path) -> dict[str, Any]:
     completed = subprocess.run(arguments, capture_output=True, text=True, timeout=110, check=False)
     assert completed.returncode == 0, completed.stderr
     assert list(folder.iterdir()) == []
-    told: dict[str, Any] = json.loads(completed.stdout)
-    assert told["machine"]["command"].startswith(f"observer bench {words[0]}")
-    assert told["machine"]["cores"] > 0
-    return told
+    reported: dict[str, Any] = json.loads(completed.stdout)
+    assert reported["machine"]["command"].startswith(f"observer bench {words[0]}")
+    assert reported["machine"]["cores"] > 0
+    return reported
 
 
 @pytest.mark.slow
 def test_ingest_tells_the_bare_limit_and_the_whole_path_beside_it(folder: Path) -> None:
-    told = bench("ingest", "--events", 3000, "--producers", 1, "--producers", 2, "--rounds", 1, folder=folder)
-    assert told["bare_events_per_s"] > 0
-    assert [path["producers"] for path in told["paths"]] == [1, 2]
-    for path in told["paths"]:
-        assert path["ratio_to_bare"] == pytest.approx(path["events_per_s"] / told["bare_events_per_s"])
+    reported = bench("ingest", "--events", 3000, "--producers", 1, "--producers", 2, "--rounds", 1, folder=folder)
+    assert reported["bare_events_per_s"] > 0
+    assert [path["producers"] for path in reported["paths"]] == [1, 2]
+    for path in reported["paths"]:
+        assert path["ratio_to_bare"] == pytest.approx(path["events_per_s"] / reported["bare_events_per_s"])
         assert path["writer_rss"][-1]["rss_bytes"] > 0
         assert path["writer_rss"][-1]["events"] == 3000 + path["producers"]  # the warm-up's one each, too
 
 
 @pytest.mark.slow
 def test_master_tells_each_figure_by_the_clock_and_by_the_processor(folder: Path) -> None:
-    told = bench("master", "--rounds", 1, folder=folder)
-    assert (told["listings"], told["tradable"]) == (25_000, 6_500)
-    for rate in (told["tab_records"], told["fixed_records"]):
+    reported = bench("master", "--rounds", 1, folder=folder)
+    assert (reported["listings"], reported["tradable"]) == (25_000, 6_500)
+    for rate in (reported["tab_records"], reported["fixed_records"]):
         assert rate["per_s"] > 0
         assert rate["per_cpu_s"] > 0
-    assert told["unchanged"]["cpu_s"] < told["first"]["cpu_s"]
-    assert told["tradable_ms"] > 0
+    assert reported["unchanged"]["cpu_s"] < reported["first"]["cpu_s"]
+    assert reported["tradable_ms"] > 0
 
 
 @pytest.mark.slow
 def test_latency_tells_each_rate_and_the_disks_floor(folder: Path) -> None:
-    told = bench("latency", "--rate", 200, "--rate", 2000, "--seconds", 0.5, folder=folder)
-    assert told["disk_sync"]["count"] > 0
-    assert [each["published_to_acknowledged"]["count"] for each in told["rates"]] == [100, 1000]
-    for each in told["rates"]:
+    reported = bench("latency", "--rate", 200, "--rate", 2000, "--seconds", 0.5, folder=folder)
+    assert reported["disk_sync"]["count"] > 0
+    assert [each["published_to_acknowledged"]["count"] for each in reported["rates"]] == [100, 1000]
+    for each in reported["rates"]:
         assert 0 < each["published_to_acknowledged"]["p50_ms"] <= each["published_to_acknowledged"]["p99_ms"]
 
 
 @pytest.mark.slow
 def test_footprint_tells_every_process_and_sums_without_the_simulator(folder: Path) -> None:
-    told = bench("footprint", folder=folder)
-    counted = [each for each in told["processes"] if each["process"] != "simulator"]
+    reported = bench("footprint", folder=folder)
+    counted = [each for each in reported["processes"] if each["process"] != "simulator"]
     assert {"supervisor", "core-writer", "track-a", "track-b"} <= {each["process"] for each in counted}
-    assert told["rss_bytes"] == sum(each["rss_bytes"] for each in counted)
+    assert reported["rss_bytes"] == sum(each["rss_bytes"] for each in counted)
     assert all(each["own_bytes"] <= each["pss_bytes"] <= each["rss_bytes"] for each in counted)
 
 
 @pytest.mark.slow
 def test_restart_tells_every_kill_and_the_median(folder: Path) -> None:
-    told = bench("restart", "--kills", 2, "--pause", 0.5, folder=folder)
-    assert len(told["spans_s"]) == 2
-    assert told["median_s"] == pytest.approx(sum(told["spans_s"]) / 2)
+    reported = bench("restart", "--kills", 2, "--pause", 0.5, folder=folder)
+    assert len(reported["spans_s"]) == 2
+    assert reported["median_s"] == pytest.approx(sum(reported["spans_s"]) / 2)
 
 
 def test_frames_tells_the_parser_and_the_bare_split_of_each_size(folder: Path) -> None:
-    told = bench("frames", "--records", 2000, "--size", 1, "--size", 3, "--rounds", 1, folder=folder)
-    assert [each["records_per_frame"] for each in told["sizes"]] == [1, 3]
-    for each in told["sizes"]:
+    reported = bench("frames", "--records", 2000, "--size", 1, "--size", 3, "--rounds", 1, folder=folder)
+    assert [each["records_per_frame"] for each in reported["sizes"]] == [1, 3]
+    for each in reported["sizes"]:
         assert each["ratio_to_bare"] == pytest.approx(each["ns_per_record"] / each["bare_ns_per_record"])
         assert each["records_per_s"] == pytest.approx(1e9 / each["ns_per_record"])
 
 
 @pytest.mark.slow
-def test_funds_tells_each_phase_beside_the_floor_that_its_calls_have(folder: Path) -> None:
-    told = bench("funds", "--funds", 8, "--rate", 50, folder=folder)
-    calls = {phase["name"]: (phase["answered"], phase["calls"]) for phase in told["phases"]}
+def test_etfs_tells_each_phase_beside_the_floor_that_its_calls_have(folder: Path) -> None:
+    reported = bench("etf", "--etfs", 8, "--rate", 50, folder=folder)
+    calls = {phase["name"]: (phase["answered"], phase["calls"]) for phase in reported["phases"]}
     assert calls == {
         "list": (8, 0),
         "values": (8, 8),
@@ -99,7 +99,9 @@ def test_funds_tells_each_phase_beside_the_floor_that_its_calls_have(folder: Pat
         "ranges": (8, 0),
         "measures, every later time": (8, 8),
     }
-    for phase in told["phases"]:
+    for phase in reported["phases"]:
         assert phase["floor_s"] == (phase["calls"] / 50 if phase["calls"] else None)
-    assert told["first_s"] + told["phases"][4]["span_s"] == pytest.approx(told["later_s"] + told["phases"][2]["span_s"])
-    assert told["rate_errors"] == 0
+    assert reported["first_s"] + reported["phases"][4]["span_s"] == pytest.approx(
+        reported["later_s"] + reported["phases"][2]["span_s"]
+    )
+    assert reported["rate_errors"] == 0

@@ -1,4 +1,4 @@
-"""What the figures are made of: the trades that are published, and the spread of spans."""
+"""The inputs of the benchmark figures: the published trades, and the spread of durations."""
 
 from collections.abc import Sequence
 
@@ -37,14 +37,20 @@ def test_trades_travel_as_they_are() -> None:
 
 
 def test_a_spread_tells_in_milliseconds_what_half_and_nearly_all_stayed_within() -> None:
-    told = spread([number * 1_000_000 for number in range(1, 1001)])
-    assert (told.count, told.p50_ms, told.p99_ms, told.max_ms) == (1000, 501.0, 991.0, 1000.0)
+    reported = spread([number * 1_000_000 for number in range(1, 1001)])
+    assert (reported.count, reported.p50_ms, reported.p99_ms, reported.max_ms) == (1000, 501.0, 991.0, 1000.0)
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1))
 def test_the_parts_of_a_spread_never_change_their_order(spans_ns: Sequence[int]) -> None:
-    told = spread(spans_ns)
-    assert min(spans_ns) / 1e6 <= told.p50_ms <= told.p99_ms <= told.max_ms == pytest.approx(max(spans_ns) / 1e6)
+    reported = spread(spans_ns)
+    assert (
+        min(spans_ns) / 1e6
+        <= reported.p50_ms
+        <= reported.p99_ms
+        <= reported.max_ms
+        == pytest.approx(max(spans_ns) / 1e6)
+    )
 
 
 @pytest.mark.parametrize("size", [1, 2, 20])

@@ -1,24 +1,26 @@
-"""A capture holds what was committed since it began, as it came, and knows what it has not got."""
+"""A capture records every batch committed after its start, unchanged, and reports its missing ranges."""
 
 import asyncio
 import contextlib
+import itertools
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from bus.batch_feed import BATCHES_MAX, BatchFeedPublisher, BatchFeedSubscriber, Began
 from bus.capture import Capture, CaptureLabel, read_label
-from bus.codec import decode_events, pack, unpack
+from bus.codec import Batch, decode_events, pack, unpack
 from bus.delivery import Delivered
 from bus.events import Event, PhaseChanged, Poison, SlotReleased
 from bus.ingest import Ingest
 from bus.journal import JournalError, JournalReader
 from bus.outbox import Outbox
 from bus.producer import Producer
-from bus.tap import BATCHES_MAX, Began, TapPublisher, TapSubscriber
 from tests.builders import trade, trades
 from tests.bus.journals.keep import example
+from tests.waiting import DEADLINE_S, until_async
 
 ID = "cc" * 16
 A, B = "aa" * 16, "bb" * 16
@@ -26,7 +28,7 @@ ALL = CaptureLabel(ID, None)
 
 
 class Marks:
-    """A sink that keeps only how far each stream is."""
+    """A sink that keeps only each stream's high-water mark."""
 
     def __init__(self) -> None:
         self.marks: dict[str, int] = {}
@@ -48,9 +50,9 @@ class Marks:
 
 @contextlib.contextmanager
 def writer(folder: Path, sink: Marks) -> Iterator[None]:
-    """An ingest with its tap, as in the core writer."""
-    tap = TapPublisher(f"ipc://{folder}/tap")
-    ingest = Ingest(f"ipc://{folder}/ingest", sink, tap.publish, OSError)
+    """An ingest with its batch feed, as in the core writer."""
+    batch_feed = BatchFeedPublisher(f"ipc://{folder}/tap")
+    ingest = Ingest(f"ipc://{folder}/ingest", sink, batch_feed.publish, OSError)
     stopping = threading.Event()
     thread = threading.Thread(target=ingest.run, args=[stopping])
     thread.start()
@@ -59,7 +61,7 @@ def writer(folder: Path, sink: Marks) -> Iterator[None]:
     finally:
         stopping.set()
         thread.join()
-        tap.close()
+        batch_feed.close()
 
 
 @contextlib.asynccontextmanager
@@ -69,7 +71,7 @@ async def producer(folder: Path, stream: str) -> AsyncIterator[Producer]:
     try:
         yield running
     finally:
-        assert await running.drain(10)
+        assert await running.drain(DEADLINE_S)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         running.close()
@@ -77,26 +79,20 @@ async def producer(folder: Path, stream: str) -> AsyncIterator[Producer]:
 
 @contextlib.asynccontextmanager
 async def recording(folder: Path, capture: Capture) -> AsyncIterator[None]:
-    """The capture listens to the tap in the folder while the block runs."""
+    """The capture listens to the batch feed in the folder while the block runs."""
 
     async def listen() -> None:
-        async for message in tap:
+        async for message in batch_feed:
             capture.take(message)
 
-    tap = TapSubscriber(f"ipc://{folder}/tap")
+    batch_feed = BatchFeedSubscriber(f"ipc://{folder}/tap")
     task = asyncio.create_task(listen())
     try:
         yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        tap.close()
-
-
-async def until(condition: Callable[[], bool], deadline_s: float = 10) -> None:
-    async with asyncio.timeout(deadline_s):
-        while not condition():
-            await asyncio.sleep(0.005)
+        batch_feed.close()
 
 
 def opened(folder: Path, marks: Mapping[str, int] | None = None, label: CaptureLabel = ALL) -> Capture:
@@ -129,12 +125,12 @@ def test_a_capture_that_was_there_first_has_everything(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with recording(tmp_path, capture):
             with writer(tmp_path, sink):
-                await until(lambda: capture.has_begun)
+                await until_async(lambda: capture.has_begun)
                 async with producer(tmp_path, A) as a, producer(tmp_path, B) as b:
                     for event in trades(3000):
                         a.publish(event)
                         b.publish(event)
-                await until(lambda: capture.reaches(sink.marks))
+                await until_async(lambda: capture.reaches(sink.marks))
 
     asyncio.run(scenario())
     capture.close()
@@ -145,26 +141,30 @@ def test_a_capture_that_was_there_first_has_everything(tmp_path: Path) -> None:
 
 def test_an_idle_writer_tells_where_the_capture_begins(tmp_path: Path) -> None:
     sink = Marks()
-    capture = opened(tmp_path)
+    (tmp_path / "early").mkdir()
+    early, capture = opened(tmp_path / "early"), opened(tmp_path)
 
     async def scenario() -> None:
         with writer(tmp_path, sink):
-            async with producer(tmp_path, A) as a:
-                a.publish_together(trades(7))
+            async with recording(tmp_path, early):  # the writer is idle once its feed has delivered the first batch
+                async with producer(tmp_path, A) as a:
+                    a.publish_together(trades(7))
+                await until_async(lambda: early.reaches(sink.marks))
             async with recording(tmp_path, capture):
-                await until(lambda: capture.has_begun)
+                await until_async(lambda: capture.has_begun)
                 async with producer(tmp_path, B) as b:
                     b.publish(trade())
-                await until(lambda: capture.reaches(sink.marks))
+                await until_async(lambda: capture.reaches(sink.marks))
 
     asyncio.run(scenario())
+    early.close()
     capture.close()
     assert sink.marks == {A: 7, B: 1}
     assert capture.missing(sink.marks) == {}
     assert held(tmp_path / "captured") == {B: {1: trade()}}
 
 
-def test_two_captures_begin_each_in_its_own_place(tmp_path: Path) -> None:
+def test_two_captures_begin_each_in_its_own_index(tmp_path: Path) -> None:
     sink = Marks()
     (tmp_path / "late").mkdir()
     early, late = opened(tmp_path), opened(tmp_path / "late")
@@ -172,13 +172,13 @@ def test_two_captures_begin_each_in_its_own_place(tmp_path: Path) -> None:
     async def scenario() -> None:
         with writer(tmp_path, sink):
             async with producer(tmp_path, A) as a, recording(tmp_path, early):
-                await until(lambda: early.has_begun)
+                await until_async(lambda: early.has_begun)
                 a.publish_together(trades(5))
-                await until(lambda: early.reaches({A: 5}))  # an acknowledgement comes before the tap is told
+                await until_async(lambda: early.reaches({A: 5}))  # the acknowledgement precedes the batch feed
                 async with recording(tmp_path, late):
-                    await until(lambda: late.has_begun)
+                    await until_async(lambda: late.has_begun)
                     a.publish_together(trades(2, first=6))
-                    await until(lambda: early.reaches({A: 7}) and late.reaches({A: 7}))
+                    await until_async(lambda: early.reaches({A: 7}) and late.reaches({A: 7}))
 
     asyncio.run(scenario())
     for capture in (early, late):
@@ -195,10 +195,10 @@ def test_a_writer_that_stops_gives_its_captures_the_rest_first(tmp_path: Path) -
     async def scenario() -> None:
         async with recording(tmp_path, capture):
             with writer(tmp_path, sink):
-                await until(lambda: capture.has_begun)
+                await until_async(lambda: capture.has_begun)
                 async with producer(tmp_path, A) as a:
                     a.publish_together(trades(5000))
-            await until(lambda: capture.reaches(sink.marks))
+            await until_async(lambda: capture.reaches(sink.marks))
 
     asyncio.run(scenario())
     capture.close()
@@ -212,11 +212,11 @@ def test_a_commit_of_which_the_outcome_was_lost_is_captured_too(tmp_path: Path) 
     async def scenario() -> None:
         async with recording(tmp_path, capture):
             with writer(tmp_path, sink):
-                await until(lambda: capture.has_begun)
+                await until_async(lambda: capture.has_begun)
                 sink.outcomes_lost = 1
                 async with producer(tmp_path, A) as a:
                     a.publish_together(trades(3))
-                await until(lambda: capture.reaches({A: 3}))
+                await until_async(lambda: capture.reaches({A: 3}))
 
     asyncio.run(scenario())
     capture.close()
@@ -231,16 +231,16 @@ def test_a_capture_outlives_writers_and_knows_to_the_event_what_it_missed_betwee
         async with producer(tmp_path, A) as a:
             async with recording(tmp_path, capture):
                 with writer(tmp_path, sink):
-                    await until(lambda: capture.has_begun)
+                    await until_async(lambda: capture.has_begun)
                     a.publish_together(trades(10))
-                    await until(lambda: capture.reaches({A: 10}))
-            with writer(tmp_path, sink):  # nobody listens
+                    await until_async(lambda: capture.reaches({A: 10}))
+            with writer(tmp_path, sink):  # no subscriber
                 a.publish_together(trades(20, first=11))
-                assert await a.drain(10)
+                assert await a.drain(DEADLINE_S)
             async with recording(tmp_path, capture):
                 with writer(tmp_path, sink):
                     a.publish_together(trades(5, first=31))
-                    await until(lambda: capture.reaches({A: 35}) or sink.marks[A] == 35)
+                    await until_async(lambda: capture.reaches({A: 35}) or sink.marks[A] == 35)
 
     asyncio.run(scenario())
     capture.close()
@@ -251,30 +251,44 @@ def test_a_capture_outlives_writers_and_knows_to_the_event_what_it_missed_betwee
 
 
 def test_a_capture_that_does_not_read_holds_nobody_up_and_can_tell_what_it_lost(tmp_path: Path) -> None:
-    tap = TapPublisher(f"ipc://{tmp_path}/tap")
+    batch_feed = BatchFeedPublisher(f"ipc://{tmp_path}/tap")
     capture = opened(tmp_path)
     batches = 3 * BATCHES_MAX
     payload = "x" * 1_000  # so that what waits fills the socket's own buffers
 
     async def scenario() -> None:
-        subscriber = TapSubscriber(f"ipc://{tmp_path}/tap")
+        subscriber = BatchFeedSubscriber(f"ipc://{tmp_path}/tap")
         messages = aiter(subscriber)
         first = asyncio.ensure_future(anext(messages))
-        while not first.done():
-            tap.publish([])
-            await asyncio.sleep(0.005)
+
+        def received_after_publishing() -> bool:
+            batch_feed.publish([])
+            return first.done()
+
+        await until_async(received_after_publishing)  # a subscription takes a moment to arrive
         capture.take(await first)
-        for sequence in range(1, batches + 1):  # in one go: the subscriber's turn never comes
+        for sequence in range(1, batches + 1):  # without a pause: the subscriber never runs in between
             event = trade(sequence, provider=payload)
-            tap.publish([Delivered("a", A, sequence, [event], pack(A, sequence, [event]))])
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2):
-                while not capture.reaches({A: batches}):
-                    capture.take(await anext(messages))
+            batch_feed.publish([Delivered("a", A, sequence, [event], pack(A, sequence, [event]))])
+
+        async def take_what_is_left() -> None:
+            while not (isinstance(message := await anext(messages), Batch) and message.first_sequence > batches):
+                capture.take(message)
+
+        taking = asyncio.create_task(take_what_is_left())
+        later = itertools.count(batches + 1)
+
+        def received_one_more() -> bool:
+            sequence = next(later)
+            batch_feed.publish([Delivered("a", A, sequence, [trade()], pack(A, sequence, [trade()]))])
+            return taking.done()
+
+        await until_async(received_one_more)  # a later batch proves that no earlier one is under way
+        await taking
         subscriber.close()
 
     asyncio.run(scenario())
-    tap.close()
+    batch_feed.close()
     capture.close()
     missing = sum(capture.missing({A: batches}).values())
     assert missing == batches - capture.events

@@ -1,4 +1,4 @@
-"""What travels comes out as it went in, and what cannot be read takes its number and nothing else with it."""
+"""The codec: events survive a round trip; an undecodable event loses only its own sequence number."""
 
 import msgspec
 import pytest

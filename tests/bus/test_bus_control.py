@@ -36,8 +36,7 @@ from bus.control import (
     ControlTimeoutError,
 )
 from bus.endpoints import BusError, Endpoints
-
-DEADLINE_S = 5.0
+from tests.waiting import DEADLINE_S
 
 
 class Recorder:
@@ -277,7 +276,7 @@ def test_a_link_to_a_directory_is_refused(tmp_path: Path) -> None:
         Endpoints(tmp_path / "link")
 
 
-def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_the_index_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BusError, match="choose another"):
         Endpoints(tmp_path / "file")

@@ -1,4 +1,4 @@
-"""What was seen of a stream, and what is missing, is known to the event."""
+"""Coverage of a stream: received and missing sequence ranges, exact to the event."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,14 +10,14 @@ A, B = "aa" * 16, "bb" * 16
 
 def test_a_stream_that_was_seen_from_its_mark_to_its_end_misses_nothing() -> None:
     coverage = Coverage({A: 10})
-    assert coverage.see(A, 11, 5) == 0
+    assert coverage.add(A, 11, 5) == 0
     assert coverage.reaches({A: 15})
     assert coverage.missing({A: 15}) == {}
 
 
 def test_a_stream_that_was_not_known_is_expected_from_its_first_event() -> None:
     coverage = Coverage({})
-    coverage.see(A, 4, 2)
+    coverage.add(A, 4, 2)
     assert coverage.missing({A: 5}) == {A: 3}
 
 
@@ -33,15 +33,15 @@ def test_what_was_known_before_it_began_is_not_missing() -> None:
 
 def test_events_that_come_again_are_known() -> None:
     coverage = Coverage({A: 10})
-    assert coverage.see(A, 9, 4) == 2
-    assert coverage.see(A, 11, 2) == 2
+    assert coverage.add(A, 9, 4) == 2
+    assert coverage.add(A, 11, 2) == 2
     assert coverage.missing({A: 12}) == {}
 
 
-def test_a_hole_stays_missing_though_the_end_is_reached() -> None:
+def test_a_gap_stays_missing_though_the_end_is_reached() -> None:
     coverage = Coverage({})
-    coverage.see(A, 1, 2)
-    coverage.see(A, 6, 1)
+    coverage.add(A, 1, 2)
+    coverage.add(A, 6, 1)
     assert coverage.reaches({A: 6})
     assert coverage.missing({A: 6}) == {A: 3}
 
@@ -54,7 +54,7 @@ def test_whatever_is_lost_between_mark_and_end_is_counted(mark: int, batches: li
     coverage, sequence, lost = Coverage({A: mark}), mark, 0
     for count, arrives in batches:
         if arrives:
-            assert coverage.see(A, sequence + 1, count) == 0
+            assert coverage.add(A, sequence + 1, count) == 0
         lost += 0 if arrives else count
         sequence += count
     assert sum(coverage.missing({A: sequence}).values()) == lost

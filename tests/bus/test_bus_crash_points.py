@@ -1,7 +1,7 @@
 """Real processes that kill themselves at each step of delivery, one step at a time, on both databases.
 
-Each time a producer has an earlier life's rest in its outbox; the victim dies at its point, is started anew, and in the
-end a separate program compares what was appended with what is stored.
+The producer's outbox holds unsent events of an earlier life. The victim dies at its crash point and restarts; at the
+end a separate program compares the appended events with the stored ones.
 """
 
 import contextlib
@@ -15,10 +15,11 @@ import pytest
 from tests.chaos.actors import Scene, produce, set_up, write
 from tests.chaos.crashes import OF_PRODUCER, OF_WRITER
 from tests.chaos.stage import Actor, judge
-from tests.conformance.conftest import postgresql_schema
+from tests.conformance.conftest import empty, postgresql_schema
+from tests.store.migrated import make_database
 
 EVENTS_A_SECOND = 10_000
-CRASH_S = 20.0
+CRASH_S = 60.0
 
 
 @contextlib.contextmanager
@@ -31,18 +32,29 @@ def short_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="module")
+def postgresql_url() -> Iterator[str]:
+    """The URL of a schema with the current tables, whose rows are those of the last test."""
+    with postgresql_schema() as url:
+        make_database(url)
+        yield url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(short_folder())
-        is_sqlite = request.param == "sqlite"
-        url = f"sqlite:///{folder}/observer.db" if is_sqlite else stack.enter_context(postgresql_schema())
+    with short_folder() as folder:
+        if request.param == "sqlite":
+            url = f"sqlite:///{folder}/observer.db"
+            make_database(url)
+        else:
+            url = request.getfixturevalue("postgresql_url")
+            empty(url)
         yield set_up(folder, url, EVENTS_A_SECOND)
 
 
 @contextlib.contextmanager
 def producer_and_writer(scene: Scene) -> Iterator[tuple[Actor, Actor]]:
-    """Both at work, the producer in its second life: what its first one left is in the outbox too."""
+    """Both processes at work; the producer's outbox also holds the unsent events of its first life."""
     producer = Actor("producer", produce, scene, "producer")
     producer.wait_for(scene.ledger("producer").exists)
     producer.kill()
@@ -57,8 +69,8 @@ def producer_and_writer(scene: Scene) -> Iterator[tuple[Actor, Actor]]:
 def assert_whole(scene: Scene, producer: Actor, writer: Actor) -> None:
     producer.finish()
     writer.finish()
-    told = judge(scene)
-    assert told["whole"], told
+    reported = judge(scene)
+    assert reported["whole"], reported
 
 
 @pytest.mark.system

@@ -1,4 +1,4 @@
-"""The four sockets on the network: whoever has a known key works as over files, everybody else gets nothing."""
+"""The four sockets over TCP with CURVE: a client with a known key works as over IPC; any other gets no reply."""
 
 import asyncio
 import contextlib
@@ -15,6 +15,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
+from bus.batch_feed import BatchFeedPublisher, BatchFeedSubscriber, Began
 from bus.codec import Batch
 from bus.commands import Done, Reply, Request, Status
 from bus.control import ControlClient, ControlServer, ControlTimeoutError
@@ -28,11 +29,10 @@ from bus.keys import MissingBusKeysError, key_pair, make_keys, public_key
 from bus.outbox import Outbox
 from bus.producer import Producer
 from bus.sockets import bind, connect
-from bus.tap import Began, TapPublisher, TapSubscriber
 from tests.builders import trade
+from tests.waiting import DEADLINE_S, until_async
 
-DEADLINE_S = 10.0
-SOCKETS = ("ingest", "feed", "tap", "control")
+SOCKETS = ("ingest", "feed", "batch_feed", "control")
 
 
 class Memory:
@@ -60,16 +60,16 @@ class Servers:
         self.sink = Memory()
         self.asked = 0
         self.feed = FeedPublisher(endpoints.feed)
-        self.tap = TapPublisher(endpoints.tap)
-        self.ingest = Ingest(endpoints.ingest, self.sink, self._tell, OSError)
+        self.batch_feed = BatchFeedPublisher(endpoints.batch_feed)
+        self.ingest = Ingest(endpoints.ingest, self.sink, self._report, OSError)
         self.control = ControlServer(endpoints.control, self._answer)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self.ingest.run, args=[self._stopping])
         self._thread.start()
 
-    def _tell(self, group: Sequence[Delivered]) -> None:
+    def _report(self, group: Sequence[Delivered]) -> None:
         self.feed.publish(group)
-        self.tap.publish(group)
+        self.batch_feed.publish(group)
 
     async def _answer(self, _identity: bytes, _request: Request) -> Reply:
         self.asked += 1
@@ -80,7 +80,7 @@ class Servers:
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
         self.feed.close()
-        self.tap.close()
+        self.batch_feed.close()
         self.control.close()
 
 
@@ -90,7 +90,7 @@ class Clients:
     def __init__(self, endpoints: Endpoints, folder: Path) -> None:
         self.producer = Producer(Outbox(folder, "a", uuid.uuid4().hex), endpoints.ingest)
         self.feed = FeedSubscriber(endpoints.feed, [Trade])
-        self.tap = TapSubscriber(endpoints.tap)
+        self.batch_feed = BatchFeedSubscriber(endpoints.batch_feed)
         self.control = ControlClient(endpoints.control)
         self.from_feed: list[Event] = []
         self.from_tap: list[Began | Batch] = []
@@ -100,12 +100,12 @@ class Clients:
             self.from_feed.append(event)
 
     async def listen_to_tap(self) -> None:
-        async for message in self.tap:
+        async for message in self.batch_feed:
             self.from_tap.append(message)
 
     def close(self) -> None:
         self.feed.close()
-        self.tap.close()
+        self.batch_feed.close()
         self.control.close()
         self.producer.close()
 
@@ -162,20 +162,14 @@ async def using(endpoints: Endpoints, folder: Path) -> AsyncIterator[Clients]:
         clients.close()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 async def assert_all_works(clients: Clients) -> None:
-    """An event comes back from the feed and the tap, and control answers."""
+    """An event comes back from the feed and the batch feed, and control answers."""
 
-    def heard_after_publishing() -> bool:
+    def received_after_publishing() -> bool:
         clients.producer.publish(trade())
         return bool(clients.from_feed) and any(isinstance(message, Batch) for message in clients.from_tap)
 
-    await until(heard_after_publishing)  # a subscription takes a moment to arrive
+    await until_async(received_after_publishing)  # a subscription takes a moment to arrive
     assert await clients.producer.drain(DEADLINE_S)
     assert await clients.control.request(Status(), DEADLINE_S) == Done("all", "well")
 
@@ -218,7 +212,7 @@ def test_an_unknown_key_gets_nothing_from_any_socket_and_disturbs_nobody(
 
 @contextlib.contextmanager
 def bare(kind: int, address: str) -> Iterator[zmq.asyncio.Socket]:
-    """A socket without any key, and without our own care that there is one."""
+    """A client socket without a key, made without the check that a key is set."""
     with zmq.asyncio.Context.instance().socket(kind) as socket:
         socket.setsockopt(zmq.LINGER, 0)
         if kind == zmq.SUB:
@@ -230,14 +224,14 @@ def bare(kind: int, address: str) -> Iterator[zmq.asyncio.Socket]:
 def test_without_a_key_nothing_comes_from_any_socket_and_nobody_is_disturbed(
     tmp_path: Path, endpoints: Endpoints
 ) -> None:
-    kinds = {"ingest": zmq.DEALER, "feed": zmq.SUB, "tap": zmq.SUB, "control": zmq.DEALER}
+    kinds = {"ingest": zmq.DEALER, "feed": zmq.SUB, "batch_feed": zmq.SUB, "control": zmq.DEALER}
 
     async def scene() -> None:
         async with serving(endpoints) as servers, using(endpoints, tmp_path / "outbox") as known:
             with contextlib.ExitStack() as held:
                 sockets = [held.enter_context(bare(kinds[name], str(getattr(endpoints, name)))) for name in SOCKETS]
                 for socket in (sockets[0], sockets[3]):
-                    socket.send_multipart([b"H", b"no hello"])  # to nobody: it is never connected
+                    socket.send_multipart([b"H", b"no hello"])  # never delivered: the socket never connects
                 await assert_all_works(known)
                 assert [await socket.poll(100) for socket in sockets] == [0, 0, 0, 0]
                 await assert_all_works(known)
@@ -398,9 +392,9 @@ def test_an_address_that_cannot_serve_both_ends_is_refused(wrong: str) -> None:
 
 def test_for_files_nothing_of_curve_is_loaded(tmp_path: Path) -> None:
     code = (
-        "import sys, zmq, pathlib, bus.feed, bus.tap, bus.ingest, bus.control, bus.courier, bus.endpoints\n"
-        "import observer.config as config\n"
-        f"endpoints = config.endpoints_of(config.RunSettings(runtime={str(tmp_path / 'run')!r}))\n"
+        "import sys, zmq, pathlib, bus.feed, bus.batch_feed, bus.ingest, bus.control, bus.sender, bus.endpoints\n"
+        "import observer.base_settings as settings\n"
+        f"endpoints = settings.endpoints_of(settings.RunSettings(runtime={str(tmp_path / 'run')!r}))\n"
         "bus.feed.FeedPublisher(endpoints.feed).close()\n"
         "print([name for name in sys.modules if name in ('bus.curve', 'bus.keys') or name.startswith('zmq.auth')])\n"
     )

@@ -12,8 +12,7 @@ import zmq.asyncio
 from bus.commands import Done, Drain, Order, OrderReply, Pin, Ready, Refused, Reply, Request, RunJob, Status
 from bus.control import ORDER, ControlClient, ControlServer, ControlTimeoutError
 from bus.endpoints import Endpoints
-
-DEADLINE_S = 5.0
+from tests.waiting import DEADLINE_S
 
 
 class Supervisor:
@@ -134,7 +133,7 @@ def test_a_mistake_in_an_order_is_a_refusal_and_the_worker_obeys_on(tmp_path: Pa
 
 
 def test_nobody_else_can_answer_for_a_worker(tmp_path: Path) -> None:
-    """A stranger that guesses the id of the order is told that it is malformed, and the order waits on."""
+    """A stranger that guesses the order's id gets `malformed`; the order stays pending."""
 
     async def scene(server: ControlServer, supervisor: Supervisor, worker: ControlClient) -> None:
         release = asyncio.Event()

@@ -1,4 +1,4 @@
-"""A replay is a stream of its own that goes by the front door, the same one every time."""
+"""A replay is a stream of its own that goes through the ingest socket, the same one every time."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bus.batch_feed import Began
 from bus.capture import Capture, CaptureLabel
 from bus.codec import pack, repack, unpack
 from bus.delivery import Delivered
@@ -15,9 +16,9 @@ from bus.events import EVENT_TYPES, DailyBar, Event, Poison, SharesAdjusted, Uni
 from bus.ingest import Ingest
 from bus.journal import JournalError, JournalWriter
 from bus.replay import CaptureSource, Replay, moment_ns
-from bus.tap import Began
 from tests.builders import trade, trades
 from tests.bus.journals.keep import example
+from tests.waiting import until_async
 
 ID = "cc" * 16
 A, B = "aa" * 16, "bb" * 16
@@ -111,9 +112,7 @@ def test_a_replay_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> N
         source = CaptureSource(path)
         replay = Replay(source, address, committed=0, speed=None)
         task = asyncio.create_task(replay.run())
-        async with asyncio.timeout(10):
-            while replay.committed < 20_000:
-                await asyncio.sleep(0.005)
+        await until_async(lambda: replay.committed >= 20_000)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         source.close()
@@ -183,8 +182,8 @@ def test_at_a_speed_too_what_is_there_already_is_not_sent_again(tmp_path: Path) 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES, ids=kind_of)
 def test_an_event_tells_when_it_was_published(event_type: type[Event]) -> None:
-    """Daily bars, what they tell of shares, and members of a universe do not: they go with what was published before
-    them. Nor does a recovered minute, whose time is of what it stands for.
+    """Daily bars, share adjustments and universe members have no publication time: the replay sends them with the
+    event before them. A recovered minute has none either: its time is the minute's.
     """
     timeless = {DailyBar, SharesAdjusted, UniverseMember}
     moment = moment_ns(example(event_type))

@@ -5,7 +5,7 @@ import contextlib
 import threading
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox, published_by_stream
 from bus.producer import Producer
 from tests.builders import trade, trades
+from tests.waiting import DEADLINE_S, until_async
 
 
 class SinkUnavailableError(Exception):
@@ -27,7 +28,7 @@ class SinkUnavailableError(Exception):
 
 
 class Memory:
-    """A sink that keeps its events in order per stream, and can be told to refuse."""
+    """A sink that keeps its events in order per stream and refuses on request."""
 
     def __init__(self) -> None:
         self.stored: dict[str, list[object]] = {}
@@ -97,19 +98,13 @@ async def producer(folder: Path, name: str = "a") -> AsyncIterator[Producer]:
         running.close()
 
 
-async def until(condition: Callable[[], bool], deadline_s: float = 10) -> None:
-    async with asyncio.timeout(deadline_s):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 @pytest.mark.usefixtures("writer")
 def test_what_is_published_is_stored_in_order(tmp_path: Path, sink: Memory) -> None:
     async def scenario() -> None:
         async with producer(tmp_path) as a:
             for event in trades(5000):
                 a.publish(event)
-            assert await a.drain(10)
+            assert await a.drain(DEADLINE_S)
             assert a.published == 5000
 
     asyncio.run(scenario())
@@ -122,7 +117,7 @@ def test_an_event_that_cannot_be_encoded_is_counted_and_its_neighbours_are_store
         async with producer(tmp_path) as a:
             for event in [trade(1), trade(2, cumulative_trades=2**70), trade(3, symbol="\udcff"), trade(4)]:
                 a.publish(event)
-            assert await a.drain(10)
+            assert await a.drain(DEADLINE_S)
             return a.refused
 
     assert asyncio.run(scenario()) == 2
@@ -140,7 +135,7 @@ def test_a_batch_that_is_too_large_is_published_in_parts(
         async with producer(tmp_path) as a:
             for event in published:
                 a.publish(event)
-            assert await a.drain(10)
+            assert await a.drain(DEADLINE_S)
             return a.refused
 
     assert asyncio.run(scenario()) == 1
@@ -166,7 +161,7 @@ def test_what_is_published_together_is_stored_in_one_commit(tmp_path: Path, sink
     async def scenario() -> None:
         async with producer(tmp_path) as a:
             a.publish_together(trades(3000))
-            assert await a.drain(10)
+            assert await a.drain(DEADLINE_S)
 
     asyncio.run(scenario())
     assert sink.commits == 1
@@ -183,7 +178,7 @@ def test_publishing_does_not_need_the_writer_and_its_rest_is_delivered_by_the_ne
     async def with_writer() -> None:
         async with producer(tmp_path) as a:
             a.publish_together(trades(5, first=701))
-            assert await a.drain(10)
+            assert await a.drain(DEADLINE_S)
 
     asyncio.run(without_writer())
     running = Writer(tmp_path, sink)
@@ -203,11 +198,11 @@ def test_a_writer_that_is_replaced_in_the_middle_stores_each_event_once(tmp_path
                     a.publish(event)
                     b.publish(event)
                     if event.cumulative_volume % 500 == 0:
-                        await asyncio.sleep(0.001)
+                        await asyncio.sleep(0)
                 await asyncio.to_thread(running.stop)
             running = await asyncio.to_thread(Writer, tmp_path, sink)
-            assert await a.drain(10)
-            assert await b.drain(10)
+            assert await a.drain(DEADLINE_S)
+            assert await b.drain(DEADLINE_S)
             await asyncio.to_thread(running.stop)
 
     asyncio.run(scenario())
@@ -227,7 +222,7 @@ def test_a_database_that_refuses_for_a_while_loses_and_repeats_nothing(
                 sink.refusals = 2
             for event in trades(2000):
                 a.publish(event)
-            assert await a.drain(20)
+            assert await a.drain(DEADLINE_S)
 
     asyncio.run(scenario())
     assert list(sink.stored.values()) == [trades(2000)]
@@ -243,10 +238,10 @@ def test_garbage_on_the_ingest_socket_is_counted_and_hurts_nobody(tmp_path: Path
             socket.send_multipart([b"H", b"no hello"])
             socket.send_multipart([b"?"])
             socket.send_multipart([b"B", b"too short"])
-            await until(lambda: writer.ingest.malformed >= 2)
+            await until_async(lambda: writer.ingest.malformed >= 2)
         async with producer(tmp_path) as a:
             a.publish(trade())
-            assert await a.drain(10)
+            assert await a.drain(DEADLINE_S)
 
     asyncio.run(scenario())
     assert list(sink.stored.values()) == [[trade()]]
@@ -262,7 +257,7 @@ def test_an_unreadable_event_is_handed_on_as_poison(tmp_path: Path, sink: Memory
         running = Producer(outbox, f"ipc://{tmp_path}/ingest")
         task = asyncio.create_task(running.run())
         running.publish_together([trade(3)])
-        assert await running.drain(10)
+        assert await running.drain(DEADLINE_S)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         running.close()
@@ -277,29 +272,29 @@ def test_an_unreadable_event_is_handed_on_as_poison(tmp_path: Path, sink: Memory
 @pytest.mark.usefixtures("writer")
 def test_the_feed_carries_what_was_asked_for_and_only_that(tmp_path: Path) -> None:
     gap = GapDetected("g", "kis", "005930", "2026-11-18", 1, 2, 3, 4.0, 5.0, 1.0, 1, "reconnect")
-    heard: list[object] = []
+    received: list[object] = []
 
     async def listen(feed: FeedSubscriber) -> None:
         async for event in feed:
-            heard.append(event)
+            received.append(event)
 
     async def scenario() -> None:
         feed = FeedSubscriber(f"ipc://{tmp_path}/feed", [GapDetected, Snapshot])
         task = asyncio.create_task(listen(feed))
         async with producer(tmp_path) as a:
 
-            def heard_after_publishing() -> bool:
+            def received_after_publishing() -> bool:
                 a.publish(trade())
                 a.publish(gap)
-                return bool(heard)
+                return bool(received)
 
-            await until(heard_after_publishing)  # a subscription takes a moment to arrive
+            await until_async(received_after_publishing)  # a subscription takes a moment to arrive
         task.cancel()
         feed.close()
 
     asyncio.run(scenario())
-    assert set(map(type, heard)) == {GapDetected}
-    assert Trade not in set(map(type, heard))
+    assert set(map(type, received)) == {GapDetected}
+    assert Trade not in set(map(type, received))
 
 
 def test_a_subscriber_counts_what_it_missed(tmp_path: Path) -> None:
@@ -310,9 +305,12 @@ def test_a_subscriber_counts_what_it_missed(tmp_path: Path) -> None:
         feed = FeedSubscriber(feed_address, [Trade])
         events = aiter(feed)
         first = asyncio.ensure_future(anext(events))
-        while not first.done():
+
+        def received_after_publishing() -> bool:
             publisher.publish([Delivered("a", "s", 1, [trade()])])
-            await asyncio.sleep(0.005)
+            return first.done()
+
+        await until_async(received_after_publishing)  # a subscription takes a moment to arrive
         publisher._numbers[Trade] += 7
         publisher.publish([Delivered("a", "s", 2, [trade(2)])])
         while (await anext(events)) != trade(2):

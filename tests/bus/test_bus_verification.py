@@ -1,4 +1,4 @@
-"""Whole, torn or damaged: what is said of a journal is what was done to it."""
+"""Verification classifies a journal as whole, torn or damaged."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from bus.verification import StreamContent, verify
 from tests.builders import trades
 
 A, B = "aa" * 16, "bb" * 16
-SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def written(path: Path, *batches: bytes, label: str = f"outbox test {A}") -> list[int]:
@@ -32,10 +32,10 @@ BATCHES = (pack(A, 1, trades(3)), pack(B, 5, trades(2)), pack(A, 4, trades(1)))
 
 def test_of_a_whole_journal_it_says_what_is_in_it(tmp_path: Path) -> None:
     lengths = written(tmp_path / "j", *BATCHES)
-    verdict = verify(tmp_path / "j")
-    assert (verdict.records, verdict.events, verdict.size_bytes) == (3, 6, lengths[-1])
-    assert (verdict.torn_bytes, verdict.damaged_at, verdict.unreadable, verdict.absent) == (0, None, 0, 0)
-    assert verdict.streams == {A: StreamContent(1, 4, 4, 0), B: StreamContent(5, 6, 2, 0)}
+    report = verify(tmp_path / "j")
+    assert (report.records, report.events, report.size_bytes) == (3, 6, lengths[-1])
+    assert (report.torn_bytes, report.damaged_at, report.unreadable, report.absent) == (0, None, 0, 0)
+    assert report.streams == {A: StreamContent(1, 4, 4, 0), B: StreamContent(5, 6, 2, 0)}
 
 
 @SAME_FOLDER
@@ -46,8 +46,8 @@ def test_cut_anywhere_it_is_torn_and_what_is_whole_counts(tmp_path: Path, data: 
     cut = data.draw(st.integers(lengths[0], lengths[-1]))
     path.write_bytes(path.read_bytes()[:cut])
     whole = sum(1 for length in lengths[1:] if length <= cut)
-    verdict = verify(path)
-    assert (verdict.records, verdict.torn_bytes, verdict.damaged_at) == (whole, cut - lengths[whole], None)
+    report = verify(path)
+    assert (report.records, report.torn_bytes, report.damaged_at) == (whole, cut - lengths[whole], None)
 
 
 @SAME_FOLDER
@@ -59,19 +59,19 @@ def test_a_broken_byte_before_the_last_record_is_damage_and_where_is_said(tmp_pa
     content = bytearray(path.read_bytes())
     content[position] ^= data.draw(st.integers(1, 255))
     path.write_bytes(bytes(content))
-    verdict = verify(path)
-    assert verdict.damaged_at == max(length for length in lengths if length <= position)
-    assert verdict.torn_bytes == 0
+    report = verify(path)
+    assert report.damaged_at == max(length for length in lengths if length <= position)
+    assert report.torn_bytes == 0
 
 
 def test_zeros_at_the_end_are_a_torn_tail(tmp_path: Path) -> None:
-    """As a power cut leaves them, where a file had grown and its content was not on the disk yet."""
+    """The file as a power cut leaves it: grown, but without its content on the disk."""
     lengths = written(tmp_path / "j", *BATCHES)
     with (tmp_path / "j").open("ab") as file:
         file.write(bytes(4096))
-    verdict = verify(tmp_path / "j")
-    assert (verdict.records, verdict.torn_bytes, verdict.damaged_at) == (3, 4096, None)
-    assert verdict.size_bytes == lengths[-1] + 4096
+    report = verify(tmp_path / "j")
+    assert (report.records, report.torn_bytes, report.damaged_at) == (3, 4096, None)
+    assert report.size_bytes == lengths[-1] + 4096
 
 
 def test_a_whole_record_that_is_no_batch_is_damage(tmp_path: Path) -> None:
@@ -84,14 +84,14 @@ def test_events_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
     assert verify(tmp_path / "j").unreadable == 2
 
 
-@pytest.mark.parametrize(("label", "has_holes"), [(f"capture {A} *", True), (f"capture {A} trade,gap", False)])
-def test_numbers_that_are_not_there_are_holes_unless_only_some_kinds_were_wanted(
-    tmp_path: Path, label: str, has_holes: bool
+@pytest.mark.parametrize(("label", "has_missing_ranges"), [(f"capture {A} *", True), (f"capture {A} trade,gap", False)])
+def test_numbers_that_are_not_there_are_gaps_unless_only_some_kinds_were_wanted(
+    tmp_path: Path, label: str, has_missing_ranges: bool
 ) -> None:
     written(tmp_path / "j", pack(B, 5, trades(2)), pack(B, 10, trades(1)), label=label)
-    verdict = verify(tmp_path / "j")
-    assert verdict.streams == {B: StreamContent(5, 10, 3, 3)}
-    assert (verdict.absent, verdict.has_holes) == (3, has_holes)
+    report = verify(tmp_path / "j")
+    assert report.streams == {B: StreamContent(5, 10, 3, 3)}
+    assert (report.absent, report.has_missing_ranges) == (3, has_missing_ranges)
 
 
 def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A reader of today reads the journals of every schema version that there ever was (tests/bus/journals)."""
+"""The current reader reads the journals of every schema version so far (tests/bus/journals)."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from bus.codec import decode_events, unpack
-from bus.events import EVENT_TYPES, SCHEMA_VERSION, Poison, kind_of
+from bus.events import EVENT_TYPES, SCHEMA_DIGEST, SCHEMA_VERSION, Fact, Poison, Trade, kind_of
 from bus.journal import JournalReader
+from tests.bus.journals.keep import packed_examples
+from tests.bus.schema import schema_digest
 
 FOLDER = Path(__file__).parent / "journals"
 VERSIONS = sorted(int(path.stem.removeprefix("version-")) for path in FOLDER.glob("version-*.journal"))
@@ -19,7 +21,7 @@ def lines(version: int) -> list[dict[str, object]]:
 
 
 def read(version: int) -> list[dict[str, object]]:
-    """What the code of today finds in the journal, in the form of its `jsonl`."""
+    """The journal's events as the current code reads them, in the form of its `jsonl`."""
     reader = JournalReader(FOLDER / f"version-{version}.journal")
     found = []
     for record in reader:
@@ -33,8 +35,34 @@ def read(version: int) -> list[dict[str, object]]:
     return found
 
 
-def test_a_journal_of_every_version_is_kept() -> None:
-    assert list(range(1, SCHEMA_VERSION + 1)) == VERSIONS
+def test_a_journal_of_every_version_since_the_first_release_is_kept() -> None:
+    assert list(range(VERSIONS[0], SCHEMA_VERSION + 1)) == VERSIONS
+
+
+def test_the_schema_of_the_events_is_the_one_of_the_version() -> None:
+    assert schema_digest() == SCHEMA_DIGEST, (
+        "the events changed: raise SCHEMA_VERSION, put the digest of `python -m tests.bus.schema` beside it, "
+        "write the migration of that number, and keep a journal (`python -m tests.bus.journals.keep`)"
+    )
+
+
+def test_the_schema_of_a_version_never_changes() -> None:
+    """The digest alone could be put right; the journal that was kept when the version was new cannot."""
+    kept = JournalReader(FOLDER / f"version-{SCHEMA_VERSION}.journal")
+    assert [record.payload for record in kept] == packed_examples(), "raise SCHEMA_VERSION: journals of it exist"
+    kept.close()
+
+
+def _with(event_type: type[Fact], **added: object) -> tuple[type[Fact], ...]:
+    """The events, one of them with a field more."""
+    fields = [(name, type(default), default) for name, default in added.items()]
+    changed = msgspec.defstruct(event_type.__name__, fields, bases=(event_type,), frozen=True, array_like=True)
+    return tuple(changed if each is event_type else each for each in EVENT_TYPES)
+
+
+def test_a_column_more_or_another_default_is_another_schema() -> None:
+    found = {schema_digest(), *(schema_digest(_with(Trade, venue=default)) for default in ("KRX", "NXT", 1))}
+    assert len(found) == 4
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -1,13 +1,13 @@
-"""Which of the next days somebody takes for something else than the calendar does."""
+"""Calendar cross-check: the coming days on which another source disagrees with the calendar."""
 
 from datetime import date, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.schedule.phases import midnight_of
-from observer.schedule.second_opinion import days_at_stake, doubts
-from observer.schedule.trading_day import TradingDay
+from observer.calendar.cross_check import days_at_stake, doubts
+from observer.calendar.phases import midnight_of
+from observer.calendar.trading_day import TradingDay
 
 FRIDAY = date(2026, 11, 20)
 HOUR_NS = 3600 * 10**9
@@ -23,7 +23,7 @@ def day(ahead, trades, disagreement=""):
 WEEK = [day(-1, True), day(0, True), day(1, False), day(2, False), day(3, True), day(4, True)]
 
 
-def told(days, opens):
+def reported(days, opens):
     return [doubt.text.partition(";")[0] for doubt in doubts(days, opens, FRIDAY)]
 
 
@@ -31,39 +31,39 @@ def said(opens):
     return {FRIDAY + timedelta(days=ahead): is_open for ahead, is_open in opens.items()}
 
 
-def test_where_the_broker_agrees_nobody_is_told():
-    assert told(WEEK, said({0: True, 1: False, 2: False, 3: True})) == []
+def test_where_the_broker_agrees_nobody_is_reported():
+    assert reported(WEEK, said({0: True, 1: False, 2: False, 3: True})) == []
 
 
 def test_a_day_that_the_broker_does_not_name_is_the_calendars_alone():
-    assert told(WEEK, {}) == []
+    assert reported(WEEK, {}) == []
 
 
-def test_a_holiday_that_the_calendar_does_not_know_is_told():
-    assert told(WEEK, said({0: True, 3: False})) == ["2026-11-23: the calendar says open, the broker says closed"]
+def test_a_holiday_that_the_calendar_does_not_know_is_reported():
+    assert reported(WEEK, said({0: True, 3: False})) == ["2026-11-23: the calendar says open, the broker says closed"]
 
 
-def test_a_session_that_the_calendar_does_not_know_is_told_though_it_is_no_day_of_its_own():
-    assert told(WEEK, said({1: True})) == ["2026-11-21: the calendar says closed, the broker says open"]
+def test_a_session_that_the_calendar_does_not_know_is_reported_though_it_is_no_day_of_its_own():
+    assert reported(WEEK, said({1: True})) == ["2026-11-21: the calendar says closed, the broker says open"]
 
 
 def test_today_counts():
-    assert told(WEEK, said({0: False})) == ["2026-11-20: the calendar says open, the broker says closed"]
+    assert reported(WEEK, said({0: False})) == ["2026-11-20: the calendar says open, the broker says closed"]
 
 
 def test_days_behind_the_next_session_and_before_today_can_wait():
-    assert told(WEEK, said({-1: False, 4: False})) == []
+    assert reported(WEEK, said({-1: False, 4: False})) == []
 
 
-def test_what_the_calendars_own_sources_say_of_each_other_is_told_too():
+def test_what_the_calendars_own_sources_say_of_each_other_is_reported_too():
     days = [day(0, True), day(1, True, "holidays says closed")]
-    assert told(days, {}) == ["2026-11-21: the calendar says open, holidays says closed"]
-    assert told(days, said({1: False})) == [
+    assert reported(days, {}) == ["2026-11-21: the calendar says open, holidays says closed"]
+    assert reported(days, said({1: False})) == [
         "2026-11-21: the calendar says open, holidays says closed, the broker says closed"
     ]
 
 
-def test_a_person_is_told_what_to_do():
+def test_a_person_is_reported_what_to_do():
     [doubt] = doubts(WEEK, said({0: False}), FRIDAY)
     assert doubt.text.endswith("if it is wrong, enter the day in trading_days.toml")
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.schedule.jobs import Job, due_jobs
+from observer.calendar.jobs import Job, due_jobs
 
 UNIVERSE, MASTER_FILES, BACKUP = Job("universe", 5), Job("master_files", 6), Job("backup", 21)
 TRIES_NS = {job: job.at_ns for job in (BACKUP, UNIVERSE, MASTER_FILES)}

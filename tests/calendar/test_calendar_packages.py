@@ -1,17 +1,17 @@
-"""What the trading days promise: the reviewed overlay wins, and a difference of opinion is never silent."""
+"""Trading days: the reviewed overlay wins, and every disagreement between sources is reported."""
 
 from datetime import date, time, timedelta
 
 import pytest
 
-from observer.clock import kst_datetime
+from observer.calendar.packages import read_overlay, trading_days
 from observer.errors import DataFileError
-from observer.providers.calendars import read_overlay, trading_days
-from tests.providers.trading_years import OURS, years
+from observer.local_time import local_datetime
+from tests.calendar.trading_years import OURS, years
 
 
 def hours(day):
-    return kst_datetime(day.opens_ns).time(), kst_datetime(day.closes_ns).time()
+    return local_datetime(day.opens_ns).time(), local_datetime(day.closes_ns).time()
 
 
 def one(day):
@@ -49,7 +49,7 @@ def test_holidays_that_one_package_misses_are_closed_by_the_overlay(day):
     assert (found.trades, found.source, found.disagreement) == (False, "overlay", "")
 
 
-def test_a_difference_between_the_packages_is_told_where_the_overlay_is_silent(tmp_path):
+def test_a_difference_between_the_packages_is_reported_where_the_overlay_is_silent(tmp_path):
     silent = tmp_path / "overlay.toml"
     silent.write_text("day = []")
     (found,) = trading_days(silent, date(2026, 6, 3), date(2026, 6, 3))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.schedule.phases import DayPlan, ScheduleSettings, midnight_of, moment_of, next_change, phase_at, plan
-from observer.schedule.trading_day import TradingDay
+from observer.calendar.phases import DayPlan, ScheduleSettings, midnight_of, moment_of, next_change, phase_at, plan
+from observer.calendar.trading_day import TradingDay
 
 KST = timezone(timedelta(hours=9))
 DAY = date(2026, 11, 18)
@@ -138,7 +138,7 @@ HOURS = st.integers(0, 24 * 60)
 
 
 @given(opens=HOURS, closes=HOURS)
-def test_whatever_the_session_the_phases_cover_the_day_without_hole_or_overlap(opens: int, closes: int) -> None:
+def test_whatever_the_session_the_phases_cover_the_day_without_gap_or_overlap(opens: int, closes: int) -> None:
     midnight_ns = midnight_of(DAY)
     day = TradingDay(DAY, midnight_ns + opens * MINUTE_NS, midnight_ns + closes * MINUTE_NS, "test")
     spans = plan(day, ScheduleSettings()).phases

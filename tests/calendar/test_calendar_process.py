@@ -9,16 +9,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from observer.calendar.day_file import FILE_NAME, Question, answers, keep_answer, read_trading_days, write_trading_days
+from observer.calendar.packages import trading_days
+from observer.calendar.process import keep_trading_days, trading_days_apart
+from observer.calendar.trading_day import TradingDay
 from observer.errors import DataFileError
-from observer.providers.calendar_process import trading_days_apart
-from observer.providers.calendars import trading_days
-from observer.schedule.trading_day import TradingDay
-from tests.providers.trading_years import OURS, years
+from tests.calendar.trading_years import OURS, years
 
 FIRST, LAST = date(2026, 11, 10), date(2026, 11, 25)
 PROGRAM = """
 import asyncio, sys, datetime, pathlib, msgspec
-from observer.providers.calendar_process import trading_days_apart
+from observer.calendar.process import trading_days_apart
 first, last = map(datetime.date.fromisoformat, sys.argv[2:])
 days = asyncio.run(trading_days_apart(pathlib.Path(sys.argv[1]), first, last))
 loaded = sorted({'pandas', 'exchange_calendars', 'holidays'} & set(sys.modules))
@@ -27,7 +28,7 @@ print(msgspec.json.encode({'days': days, 'loaded': loaded}).decode())
 
 
 class Answer(msgspec.Struct):
-    """What a process that asked has: the days, and what of the calendar packages it loaded."""
+    """The calling process's result: the days, and the calendar packages that it loaded."""
 
     days: list[TradingDay]
     loaded: list[str]
@@ -55,3 +56,37 @@ def test_an_overlay_that_cannot_be_read_is_refused_in_the_same_words(tmp_path: P
     with pytest.raises(DataFileError) as apart:
         asyncio.run(trading_days_apart(absent, FIRST, LAST))
     assert str(apart.value) == str(here.value)
+
+
+def test_the_same_question_is_asked_once_and_a_vanished_overlay_is_refused(tmp_path: Path, answer: Answer) -> None:
+    def keep(overlay: Path) -> bool:
+        return asyncio.run(keep_trading_days(tmp_path, overlay, FIRST, LAST))
+
+    assert keep(OURS)
+    assert read_trading_days(tmp_path) == answer.days
+    assert not keep(OURS)
+    with pytest.raises(DataFileError):
+        keep(tmp_path / "absent.toml")
+
+
+QUESTION = Question(first=FIRST, last=LAST, overlay="1", versions={"rule": "1", "holidays": "0.1"})
+DAYS = [TradingDay(FIRST, None, None, "overlay")]
+
+
+@pytest.mark.parametrize(
+    "other", [{"first": LAST}, {"last": FIRST}, {"overlay": "2"}, {"versions": {"rule": "1", "holidays": "0.2"}}]
+)
+def test_an_answer_is_kept_for_its_own_question_alone(tmp_path: Path, other: dict[str, object]) -> None:
+    keep_answer(tmp_path, QUESTION, DAYS)
+    assert answers(tmp_path, QUESTION)
+    assert not answers(tmp_path, msgspec.structs.replace(QUESTION, **other))
+
+
+def test_a_day_file_that_is_missing_or_was_changed_is_no_answer(tmp_path: Path) -> None:
+    assert not answers(tmp_path, QUESTION)
+    keep_answer(tmp_path, QUESTION, DAYS)
+    write_trading_days(tmp_path, [])
+    assert not answers(tmp_path, QUESTION)
+    keep_answer(tmp_path, QUESTION, DAYS)
+    (tmp_path / FILE_NAME).unlink()
+    assert not answers(tmp_path, QUESTION)

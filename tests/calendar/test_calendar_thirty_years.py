@@ -5,16 +5,16 @@ from itertools import pairwise
 
 import pytest
 
-from observer.providers.calendars import trading_days
-from observer.schedule.phases import ScheduleSettings, midnight_of, next_change, phase_at, plan
-from tests.providers.trading_years import OURS
+from observer.calendar.packages import trading_days
+from observer.calendar.phases import ScheduleSettings, midnight_of, next_change, phase_at, plan
+from tests.calendar.trading_years import OURS
 
 FULL_DAY = ["IDLE", "WARMUP", "TRACK_A_ONLY", "FULL_OPERATION", "TRACK_A_CLOSING", "SHUTDOWN", "IDLE"]
 
 pytestmark = pytest.mark.slow  # the packages work out thirty years
 
 
-def test_the_phases_cover_thirty_years_without_hole_or_overlap() -> None:
+def test_the_phases_cover_thirty_years_without_gap_or_overlap() -> None:
     days = trading_days(OURS, date(1999, 1, 1), date(2028, 12, 31))
     end_ns = midnight_of(date(1999, 1, 1))
     for day in days:

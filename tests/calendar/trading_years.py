@@ -4,8 +4,8 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
-from observer.providers.calendars import trading_days
-from observer.schedule.trading_day import TradingDay
+from observer.calendar.packages import trading_days
+from observer.calendar.trading_day import TradingDay
 
 OURS = Path(__file__).parents[2] / "config" / "trading_days.toml"
 

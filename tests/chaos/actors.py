@@ -1,7 +1,7 @@
-"""What the campaign kills: a producer and a writer, each a process of its own, made of the real classes.
+"""The processes that the campaign kills: producers and a writer, made of the real classes.
 
-Every event carries its own identity (who published it, in which stream, as which number, at what machine time), so that
-a judge can tell from the rows alone whether each is there, once, in its place and in order.
+Every event carries its identity (producer, stream, sequence number, machine time), so that the judge can decide from
+the rows alone whether each event is stored exactly once and in order.
 """
 
 import asyncio
@@ -25,7 +25,6 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.errors import StoreError
 from observer.store.writer import StoreWriter
-from tests.store.migrated import make_database
 
 SEGMENT_BYTES = 32 * 1024  # some 400 events: segments change, and are trimmed, all the time
 TURN_S = 0.005
@@ -51,8 +50,7 @@ class Scene(msgspec.Struct, frozen=True):
 
 
 def set_up(folder: Path, url: str, events_a_second: int) -> Scene:
-    """An empty database of the current schema, and the folders."""
-    make_database(url)
+    """The folders, beside a database of the current schema without a row."""
     for name in ("outbox", "ledger"):
         (folder / name).mkdir()
     return Scene(folder, url, events_a_second)
@@ -65,7 +63,7 @@ def stamped(name: str, stream: str, number: int) -> Trade:
 
 
 def die_with_parent() -> None:
-    """Also while stopped by SIGSTOP: nothing of a run that was killed stays."""
+    """End this process with its parent, also while stopped by SIGSTOP: a killed run leaves no process."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -128,7 +126,7 @@ async def _produce(scene: Scene, name: str, outbox: Outbox, stopping: threading.
         while not stopping.is_set():
             for event in offer.due():
                 producer.publish(event)
-            await asyncio.sleep(TURN_S)
+            await asyncio.sleep(TURN_S)  # the pace of the load
             ledger.note(producer.published)
         while not await producer.drain(1.0):
             pass

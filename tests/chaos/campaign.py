@@ -1,11 +1,11 @@
 """Kills real processes at random while they work: `python -m tests.chaos.campaign --kills 200`.
 
 Producers offer a known load to a writer; SIGKILL and SIGSTOP fall on all of them, also while they start, also on one
-that stands still. Whoever is dead is started anew. At the end everybody may finish, and a program that knows nothing of
-them (tests/chaos/judge.py) compares what was appended with what is stored.
+that is stopped. The campaign restarts dead processes. At the end all processes finish, and an independent program
+(tests/chaos/judge.py) compares the appended events with the stored ones.
 
 Prints one JSON object. Exit status 0: nothing lost, doubled, changed or out of order; 1: something is, or a process
-ended by itself. With the seed a failed run is repeated as far as the machine's scheduling allows.
+ended by itself. The seed repeats a failed run as far as the machine's scheduling allows.
 """
 
 import argparse
@@ -23,10 +23,11 @@ from pathlib import Path
 from tests.chaos.actors import Scene, produce, set_up, write
 from tests.chaos.push_pull import pull, push
 from tests.chaos.stage import Actor, StageError, judge
+from tests.store.migrated import make_database
 
 CALM_S = (0.02, 0.12)  # between two blows; a process needs some 50 ms to be at work
 PAUSE_S = (0.005, 0.06)
-LONG_PAUSE_S = 0.8  # longer than a producer waits for a word of the writer before it says hello again
+LONG_PAUSE_S = 0.8  # longer than a producer waits for the writer before it repeats its hello
 TRANSPORTS: Mapping[str, tuple[Callable[..., None], Callable[..., None]]] = {
     "bus": (produce, write),
     "push-pull": (push, pull),
@@ -34,10 +35,10 @@ TRANSPORTS: Mapping[str, tuple[Callable[..., None], Callable[..., None]]] = {
 
 
 class Campaign:
-    """The actors, and the chance that strikes them."""
+    """The actors, and the random faults that hit them."""
 
     def __init__(self, scene: Scene, transport: str, producers: int, seed: int) -> None:
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         producer_part, writer_part = TRANSPORTS[transport]
         names = [f"producer-{number}" for number in range(1, producers + 1)]
         self._writer = Actor("writer", writer_part, scene)
@@ -45,13 +46,13 @@ class Campaign:
         self.blows: Counter[str] = Counter()
 
     def strike(self) -> None:
-        """One blow, after a moment of calm."""
-        time.sleep(self._chance.uniform(*CALM_S))
+        """One fault after a pause; the random pauses here and below are part of the campaign."""
+        time.sleep(self._rng.uniform(*CALM_S))
         actors = [self._writer, *self._producers]
         for actor in actors:
             actor.require_alive()
-        victim = self._chance.choice([*actors, self._writer])  # as often the writer as two producers
-        if self._chance.random() < 0.65:
+        victim = self._rng.choice([*actors, self._writer])  # as often the writer as two producers
+        if self._rng.random() < 0.65:
             self._kill(victim)
         else:
             self._pause(victim)
@@ -59,15 +60,15 @@ class Campaign:
     def _kill(self, victim: Actor) -> None:
         self.blows["killed"] += 1
         victim.kill()
-        if self._chance.random() < 0.3:
-            time.sleep(self._chance.uniform(*PAUSE_S))
+        if self._rng.random() < 0.3:
+            time.sleep(self._rng.uniform(*PAUSE_S))
         victim.start()
 
     def _pause(self, victim: Actor) -> None:
         self.blows["stopped"] += 1
         victim.send(signal.SIGSTOP)
-        time.sleep(LONG_PAUSE_S if self._chance.random() < 0.05 else self._chance.uniform(*PAUSE_S))
-        if self._chance.random() < 0.3:
+        time.sleep(LONG_PAUSE_S if self._rng.random() < 0.05 else self._rng.uniform(*PAUSE_S))
+        if self._rng.random() < 0.3:
             self.blows["killed while stopped"] += 1
             victim.kill()
             victim.start()
@@ -75,7 +76,7 @@ class Campaign:
             victim.send(signal.SIGCONT)
 
     def finish(self) -> None:
-        """Producers wait for their commits, so the writer goes last."""
+        """Stop the producers first, because they wait for commits; then the writer."""
         for actor in (*self._producers, self._writer):
             actor.finish()
 
@@ -89,7 +90,7 @@ class Campaign:
 
 
 def play(campaign: Campaign, kills: int) -> None:
-    """All the blows, and an orderly end."""
+    """Run all faults, then stop the actors in order."""
     try:
         for number in range(kills):
             campaign.strike()
@@ -101,7 +102,7 @@ def play(campaign: Campaign, kills: int) -> None:
 
 
 def run(scene: Scene, transport: str, producers: int, kills: int, seed: int) -> dict[str, object]:
-    """The whole play, and what the judge says of it."""
+    """Run the campaign; return its figures and the judge's report."""
     began_s = time.monotonic()
     campaign = Campaign(scene, transport, producers, seed)
     play(campaign, kills)
@@ -132,16 +133,18 @@ def main() -> int:
     seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
     folder = Path(tempfile.mkdtemp(prefix="chaos"))
     try:
-        scene = set_up(folder, arguments.db or f"sqlite:///{folder}/observer.db", arguments.rate)
-        told = run(scene, arguments.transport, arguments.producers, arguments.kills, seed)
+        url = arguments.db or f"sqlite:///{folder}/observer.db"
+        make_database(url)
+        scene = set_up(folder, url, arguments.rate)
+        reported = run(scene, arguments.transport, arguments.producers, arguments.kills, seed)
     except StageError as error:
-        told = {"whole": False, "error": str(error)}
+        reported = {"whole": False, "error": str(error)}
     if arguments.keep:
-        told["folder"] = str(folder)
+        reported["folder"] = str(folder)
     else:
         shutil.rmtree(folder)
-    sys.stdout.write(json.dumps({"seed": seed, **told}, indent=2) + "\n")
-    return 0 if told["whole"] else 1
+    sys.stdout.write(json.dumps({"seed": seed, **reported}, indent=2) + "\n")
+    return 0 if reported["whole"] else 1
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ _COMMITS_BEFORE_CRASH = 10
 
 
 def run_until(point: str, part: Callable[..., None], *arguments: object) -> None:
-    """Play the part with the crash point armed."""
+    """Run the part with the crash point armed."""
     crash_point = OF_PRODUCER[point] if point in OF_PRODUCER else OF_WRITER[point]
     if crash_point is None:
         _arm_transaction()

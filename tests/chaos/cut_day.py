@@ -2,12 +2,12 @@
 
 All connections of both accounts are cut at random moments between 09:30 and 15:00 and refused for 0.5 to 90 market
 seconds; meanwhile every process but the simulator is killed twice, in random order. Then an independent judge
-(tests/chaos/ledger_judge.py) says whether every trade that a place should have seen is stored or in a recorded gap.
+(tests/chaos/ledger_judge.py) says whether every trade that a slot should have seen is stored or in a recorded gap.
 
 More cuts an hour than a broker would like: the hourly limit of connections (requirement 004: 60) is lifted for this
 day, or the streams would be suspended for most of it.
 
-Prints one JSON object. Exit status 0: the books balance to the share, and 95 % of the gaps under 60 s were filled.
+Prints one JSON object. Exit status 0: the volumes reconcile to the share, and 95 % of the gaps under 60 s were filled.
 """
 
 import argparse
@@ -31,7 +31,7 @@ FILLED_SHARE = 0.95
 ATTEMPTS_PER_HOUR = 100_000
 
 
-def cut_script(cuts: int, stops_s: int, chance: Random) -> Sequence[JsonObject]:
+def cut_script(cuts: int, stops_s: int, rng: Random) -> Sequence[JsonObject]:
     """Cuts at random moments, one in each part of the day. Their lengths are spread evenly over the orders of
     magnitude: with lengths spread evenly over the range, 500 cuts would be longer than the day.
     """
@@ -39,8 +39,8 @@ def cut_script(cuts: int, stops_s: int, chance: Random) -> Sequence[JsonObject]:
     return [
         {
             "kind": "stream_cut",
-            "at": _time_of_day(STARTS_S + part_s * (number + chance.random())),
-            "for_s": round(SHORTEST_S * math.exp(chance.random() * math.log(LONGEST_S / SHORTEST_S)), 3),
+            "at": _time_of_day(STARTS_S + part_s * (number + rng.random())),
+            "for_s": round(SHORTEST_S * math.exp(rng.random() * math.log(LONGEST_S / SHORTEST_S)), 3),
         }
         for number in range(cuts)
     ]
@@ -51,11 +51,11 @@ def _time_of_day(second: float) -> str:
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-def kill_all(day: StagedDay, times: int, stops_s: int, chance: Random) -> Sequence[str]:
-    """Kill each process so often, in random order and at random moments, while cuts fall; who was killed."""
+def kill_all(day: StagedDay, times: int, stops_s: int, rng: Random) -> Sequence[str]:
+    """Kill each process `times` times, in random order at random moments during the cuts; return the victims."""
     victims = [*PROCESSES] * times
-    chance.shuffle(victims)
-    moments = sorted(chance.uniform(STARTS_S, stops_s - MARGIN_S) for _ in victims)
+    rng.shuffle(victims)
+    moments = sorted(rng.uniform(STARTS_S, stops_s - MARGIN_S) for _ in victims)
     for victim, moment in zip(victims, moments, strict=True):
         day.until_second(moment)
         day.kill(victim)
@@ -65,8 +65,8 @@ def kill_all(day: StagedDay, times: int, stops_s: int, chance: Random) -> Sequen
 def run(
     *, cuts: int, speed: float, symbols: int, kills: int, seed: int, stops_s: int = STOPS_S, folder: Path | None = None
 ) -> dict[str, Any]:
-    """One day of cuts and kills, and what is to be said of it; everything stays in `folder`/d if that is given."""
-    chance = Random(f"cuts/{seed}")
+    """Run one day of cuts and kills; return its report. With `folder`, all files stay in `folder`/d."""
+    rng = Random(f"cuts/{seed}")
     changes: Mapping[str, JsonObject] = {
         "kis": {
             **QUICK_SILENCE["kis"],
@@ -75,8 +75,8 @@ def run(
         "simulator": {
             **QUICK_SILENCE["simulator"],
             "drops": [],
-            "faults": list(cut_script(cuts, stops_s, chance)),
-            "session_timeout_s": 0.0,  # a key that stays held makes every hole longer than the cut
+            "faults": list(cut_script(cuts, stops_s, rng)),
+            "session_timeout_s": 0.0,  # a key that stays held makes every gap longer than the cut
         },
         "schedule": {"track_b_stop": _time_of_day(stops_s)},
     }
@@ -84,34 +84,39 @@ def run(
         speed=speed, symbols=symbols, accounts=2, seed=seed, begins=(8, 55), changes=changes, folder=folder
     ) as day:
         day.begin()
-        killed = kill_all(day, kills, stops_s, chance)
+        killed = kill_all(day, kills, stops_s, rng)
         day.until_second(stops_s + 120)
         alive = day.alive()
         day.until_gaps_are_closed()
         day.until_judged()
         counters = day.counters()
-        told = judged(day, day.folder)
-        told["connections_cut"] = counters["connections_cut"]
-        told["killed"] = killed
-        told["every_process_lived"] = alive
-        told["exit_status"] = stopped(day)
-        told["left_behind"] = day.system.left_behind()
-        return told
+        reported = judged(day, day.folder)
+        reported["connections_cut"] = counters["connections_cut"]
+        reported["killed"] = killed
+        reported["every_process_lived"] = alive
+        reported["exit_status"] = stopped(day)
+        reported["left_behind"] = day.system.left_behind()
+        return reported
 
 
-def filled_share(told: Mapping[str, Any]) -> float:
-    """Which part of the gaps under 60 s was filled, trade by trade and to the share."""
-    return float(told["totals"]["short_complete"] / max(1, told["totals"]["short"]))
+def filled_share(reported: Mapping[str, Any]) -> float:
+    """The share of gaps under 60 s that were filled completely."""
+    return float(reported["totals"]["short_complete"] / max(1, reported["totals"]["short"]))
 
 
-def is_sound(told: Mapping[str, Any]) -> bool:
-    """Whether the day shows what it should."""
-    fine = told["balances"] and told["every_process_lived"] and told["exit_status"] == 0 and not told["left_behind"]
-    return bool(fine) and filled_share(told) >= FILLED_SHARE
+def is_sound(reported: Mapping[str, Any]) -> bool:
+    """Whether the day's report passes."""
+    fine = (
+        reported["balances"]
+        and reported["every_process_lived"]
+        and reported["exit_status"] == 0
+        and not reported["left_behind"]
+    )
+    return bool(fine) and filled_share(reported) >= FILLED_SHARE
 
 
 def main() -> int:
-    """Run a day of cuts, and print what it came to."""
+    """Run a day of cuts and print its report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cuts", type=int, default=500)
     parser.add_argument("--kills", type=int, default=2, help="of each process")
@@ -120,9 +125,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--folder", type=Path, help="keep everything in its folder d; without it nothing is kept")
     arguments = parser.parse_args()
-    told = run(**vars(arguments))
-    sys.stdout.write(json.dumps({**told, "filled_share": filled_share(told)}, indent=2) + "\n")
-    return 0 if is_sound(told) else 1
+    reported = run(**vars(arguments))
+    sys.stdout.write(json.dumps({**reported, "filled_share": filled_share(reported)}, indent=2) + "\n")
+    return 0 if is_sound(reported) else 1
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from typing import Any
 
 import msgspec
 
-from observer.simulator.market import OfferedTrade
+from observer.simulator.kis.simulator import market_of
+from observer.simulator.market.market import OfferedTrade
 from observer.simulator.settings import SimulatorSettings
-from observer.simulator.simulator import market_of
-from tests.chaos.ledger_judge import verdict
+from tests.chaos.ledger_judge import finding
 from tests.system.running import JsonObject
 from tests.system.staged import QUICK_SILENCE, StagedDay, captured, staged_day, stopped
 
@@ -70,22 +70,24 @@ def write_offered(settings: SimulatorSettings, path: Path) -> None:
 
 
 def judged(day: StagedDay, folder: Path) -> dict[str, Any]:
-    """What an independent judge says of a day that is over: its verdict on ledger, database and market."""
-    ledger, offered = day.registrations(), folder / "offered.csv"
+    """The independent judge's report on a finished day, from ledger, database and market."""
+    ledger, offered = day.subscriptions(), folder / "offered.csv"
     counters = day.counters()
     (folder / "ledger.json").write_text(json.dumps(ledger))
     write_offered(msgspec.convert(day.settings["simulator"], SimulatorSettings), offered)
-    return {**verdict(ledger, day.database, offered), "faults": counters["faults"], "drops": counters["drops"]}
+    return {**finding(ledger, day.database, offered), "faults": counters["faults"], "drops": counters["drops"]}
 
 
-def never_struck(told: Mapping[str, Any]) -> list[str]:
+def never_struck(reported: Mapping[str, Any]) -> list[str]:
     """The faults of the script that did not happen."""
-    struck = {kind for kind, count in told["faults"].items() if count} | ({"stream_cut"} if told["drops"] else set())
+    struck = {kind for kind, count in reported["faults"].items() if count} | (
+        {"stream_cut"} if reported["drops"] else set()
+    )
     return sorted({fault["kind"] for fault in SCRIPT} - struck)
 
 
 def run(*, speed: float, symbols: int, seed: int = 7, folder: Path | None = None) -> dict[str, Any]:
-    """One day of faults, and what is to be said of it; with a `folder` everything stays in its d, with captures."""
+    """Run one day of faults; return its report. With `folder`, all files and captures stay in `folder`/d."""
     with staged_day(speed=speed, symbols=symbols, accounts=3, seed=seed, changes=changes(), folder=folder) as day:
         day.until_everybody_runs()
         with captured(day) if folder else contextlib.nullcontext():
@@ -94,30 +96,30 @@ def run(*, speed: float, symbols: int, seed: int = 7, folder: Path | None = None
             alive = day.alive()
             day.until_gaps_are_closed()
             day.until_judged()
-        told = judged(day, day.folder)
-        told["every_process_lived"] = alive
-        told["never_struck"] = never_struck(told)
-        told["exit_status"] = stopped(day)
-        told["left_behind"] = day.system.left_behind()
-        return told
+        reported = judged(day, day.folder)
+        reported["every_process_lived"] = alive
+        reported["never_struck"] = never_struck(reported)
+        reported["exit_status"] = stopped(day)
+        reported["left_behind"] = day.system.left_behind()
+        return reported
 
 
-def is_sound(told: Mapping[str, Any]) -> bool:
-    """Whether nothing is wrong with the day."""
-    fine = told["balances"] and told["every_process_lived"] and told["exit_status"] == 0
-    return bool(fine) and not told["never_struck"] and not told["left_behind"]
+def is_sound(reported: Mapping[str, Any]) -> bool:
+    """Whether the day's report passes."""
+    fine = reported["balances"] and reported["every_process_lived"] and reported["exit_status"] == 0
+    return bool(fine) and not reported["never_struck"] and not reported["left_behind"]
 
 
 def main() -> int:
-    """Run a day of faults, and print what it came to."""
+    """Run a day of faults and print its report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--speed", type=float, default=240, help="market seconds a second")
     parser.add_argument("--symbols", type=int, default=200)
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
-    told = run(speed=arguments.speed, symbols=arguments.symbols, seed=arguments.seed)
-    sys.stdout.write(json.dumps(told, indent=2) + "\n")
-    return 0 if is_sound(told) else 1
+    reported = run(speed=arguments.speed, symbols=arguments.symbols, seed=arguments.seed)
+    sys.stdout.write(json.dumps(reported, indent=2) + "\n")
+    return 0 if is_sound(reported) else 1
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import bus.outbox
 
 
 class KilledError(BaseException):
-    """The process is gone: no `except Exception` may keep it."""
+    """The process is dead; a BaseException, so that no `except Exception` catches it."""
 
 
 class FaultyDisk:
@@ -35,20 +35,20 @@ class FaultyDisk:
         return getattr(os, name)
 
     def install(self, patches: pytest.MonkeyPatch, folder: Path) -> None:
-        """Stand below the outboxes in the folder."""
+        """Replace `os` in the journal and outbox modules, and `unlink` in the folder."""
         patches.setattr(bus.journal, "os", self)
         patches.setattr(bus.outbox, "os", self)
         patches.setattr(Path, "unlink", self._unlinking(Path.unlink, folder))
 
     def reborn(self) -> None:
-        """The process that used this disk is gone, and its descriptors with it; another one may."""
+        """Close the dead process's descriptors; a new process may use the disk."""
         for descriptor in self.open_descriptors:
             os.close(descriptor)
         self.open_descriptors.clear()
         self.dead = False
         self.calls_to_live = None
 
-    # --- what `os` has ---------------------------------------------------------------------------------------
+    # --- functions of `os` ---------------------------------------------------------------------------------------
 
     def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
         if flags & os.O_CREAT:

@@ -1,8 +1,8 @@
-"""Says whether a database holds exactly what producers appended: `python tests/chaos/judge.py URL OUTBOXES`.
+"""Checks that a database holds exactly the appended events: `python tests/chaos/judge.py URL OUTBOXES`.
 
-A program of its own that shares nothing with what it judges. It reads the outboxes' files by their description
-(bus/journal.py and bus/outbox.py state the format; here it is stated a second time, on purpose), and asks the database
-with the sqlite3 or psql shell. It imports nothing of Observer and believes no counter of the writer.
+An independent program. It reads the outbox files by their documented format (bus/journal.py and bus/outbox.py state
+it; this file states it a second time, on purpose), and queries the database with the sqlite3 or psql shell. It imports
+nothing of Observer and uses no counter of the writer.
 
 Prints one JSON object. Exit status 0: nothing lost, doubled, changed, out of order; 1: something is; 2: cannot judge.
 """
@@ -75,7 +75,7 @@ def _marks(path: Path) -> dict[str, int]:
 
 
 def ask(url: str, statement: str) -> Rows:
-    """What the database's own shell answers."""
+    """The output of the database's own shell."""
     if url.startswith("sqlite:///"):
         command = ["sqlite3", "-csv", "-cmd", ".timeout 10000", url.removeprefix("sqlite:///"), statement]
     else:
@@ -87,7 +87,7 @@ def ask(url: str, statement: str) -> Rows:
 
 
 def event_tables(url: str) -> Sequence[str]:
-    """Every table whose rows have a place in a stream."""
+    """All tables whose rows have a stream and a sequence number."""
     statement = (
         "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'sequence' "
         "WHERE m.type = 'table' ORDER BY 1"
@@ -102,7 +102,7 @@ def event_tables(url: str) -> Sequence[str]:
 STREAMS = """
     SELECT s.uid, s.producer, s.high_water_mark, count(e.sequence), count(DISTINCT e.sequence),
            coalesce(min(e.sequence), 1), coalesce(max(e.sequence), 0)
-    FROM streams s LEFT JOIN ({places}) e ON e.stream = s.id
+    FROM streams s LEFT JOIN ({positions}) e ON e.stream = s.id
     GROUP BY s.uid, s.producer, s.high_water_mark
 """
 
@@ -118,7 +118,7 @@ STAMPED = {
 
 
 def faults(outboxes: Mapping[str, int], ledgers: Mapping[str, int], stored: Rows) -> dict[str, int]:
-    """What is wrong, by name; all zero is right."""
+    """Error counts by name; all zero when the database is correct."""
     distinct = {uid: int(numbers) for uid, _producer, _mark, _rows, numbers, _first, _last in stored}
     return {
         "lost": sum(max(0, mark - distinct.get(stream, 0)) for stream, mark in outboxes.items()),
@@ -130,11 +130,11 @@ def faults(outboxes: Mapping[str, int], ledgers: Mapping[str, int], stored: Rows
     }
 
 
-def verdict(url: str, folder: Path, ledgers: Path, *, stamped: bool) -> dict[str, object]:
-    """Everything that was counted, and what is wrong."""
+def finding(url: str, folder: Path, ledgers: Path, *, stamped: bool) -> dict[str, object]:
+    """All counts and the errors."""
     outboxes = {stream: mark for outbox in folder.iterdir() for stream, mark in appended(outbox).items()}
-    places = " UNION ALL ".join(f'SELECT stream, sequence FROM "{table}"' for table in event_tables(url))
-    stored = ask(url, STREAMS.format(places=places))
+    positions = " UNION ALL ".join(f'SELECT stream, sequence FROM "{table}"' for table in event_tables(url))
+    stored = ask(url, STREAMS.format(positions=positions))
     found = faults(outboxes, noted(ledgers), stored)
     if stamped:
         found |= {name: int(ask(url, statement)[0][0]) for name, statement in STAMPED.items()}
@@ -154,9 +154,9 @@ def main() -> int:
     parser.add_argument("--ledgers", type=Path, default=Path("/nonexistent"), help="the producers' own notes")
     parser.add_argument("--stamped", action="store_true", help="events say where they belong: look at each")
     arguments = parser.parse_args()
-    told = verdict(arguments.url, arguments.outboxes, arguments.ledgers, stamped=arguments.stamped)
-    sys.stdout.write(json.dumps(told, indent=2) + "\n")
-    return 0 if told["whole"] else 1
+    reported = finding(arguments.url, arguments.outboxes, arguments.ledgers, stamped=arguments.stamped)
+    sys.stdout.write(json.dumps(reported, indent=2) + "\n")
+    return 0 if reported["whole"] else 1
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""Says whether a database holds what a broker sent: `python -m tests.chaos.ledger_judge LEDGER DATABASE OFFERED`.
+"""Checks a database against a broker's ledger: `python -m tests.chaos.ledger_judge LEDGER DATABASE OFFERED`.
 
-LEDGER is what the simulator answers to GET /simulator/registrations, OFFERED what `observer simulator offered` writes
-of the same market. The judge reads these and the database, imports nothing of Observer, and believes no counter of it.
+LEDGER is the simulator's answer to GET /simulator/subscriptions; OFFERED is the output of `observer simulator offered`
+for the same market. The judge reads these and the database, imports nothing of Observer, and uses none of its counters.
 
-Two accounts, to the share, symbol by symbol:
+It makes two reconciliations per symbol, exact to the share:
 
-*the wire*: what is stored as streamed (conflated rows by their volume) is what the simulator put on the wire, less what
-lies in recorded gaps; nothing is stored that was not sent readable, nothing twice, nothing both streamed and missing.
+*the wire*: the trades stored as streamed (conflated rows by their volume) equal the trades that the simulator sent,
+less recorded gaps. No trade is stored unless it was sent readable, none twice, none both streamed and missing.
 
-*the day*: what the market traded from a place's first registration to its end is stored or lies in a recorded gap, also
-what nobody was sent because the line was down. A place that nobody released lasts until the market closes. The
-database's own verdict on the symbol's day, where there is one, is not better than that.
+*the day*: every trade from a slot's first subscription to its end is stored or lies in a recorded gap, including trades
+during an outage. A slot without a release lasts until the market closes. The database's own quality report on the
+symbol's day, if there is one, claims no more than that.
 
-Prints one JSON object. Exit status 0: both balance; 1: not.
+Prints one JSON object. Exit status 0: both reconcile; 1: not.
 """
 
 import argparse
@@ -42,8 +42,8 @@ GAPS = "SELECT symbol, after_volume, before_volume, gap_id, to_ns - from_ns FROM
 PRICES = "SELECT symbol, cumulative_volume, price, volume, exchange_time_ns FROM trades"
 CLOSED = "SELECT gap_id, source, complete FROM gap_recoveries"
 STARTS = "SELECT symbol, assigned_ns FROM slot_assignments"
-VERDICTS = "SELECT symbol, verdict FROM quality ORDER BY judged_ns, stream, sequence"
-# A place that only moves to another account is released and assigned in one moment, and does not end.
+QUALITIES = "SELECT symbol, quality report FROM quality ORDER BY judged_ns, stream, sequence"
+# A move to another account releases and assigns the slot at one moment; the slot does not end.
 ENDS = """
     SELECT symbol, released_ns FROM slot_releases r WHERE NOT EXISTS
       (SELECT 1 FROM slot_assignments a WHERE a.symbol = r.symbol AND a.assigned_ns = r.released_ns)
@@ -74,7 +74,7 @@ class Tape:
 
 @dataclass
 class Kept:
-    """What the database has of one symbol, as intervals of the day's volume; `numbers` are those of streamed trades."""
+    """One symbol's stored data as intervals of the day's volume; `numbers`: sequence numbers of streamed trades."""
 
     streamed: list[tuple[int, int]] = field(default_factory=list)
     conflated: list[tuple[int, int]] = field(default_factory=list)
@@ -83,11 +83,11 @@ class Kept:
     numbers: list[int] = field(default_factory=list)
     starts_ns: list[int] = field(default_factory=list)
     ends_ns: list[int] = field(default_factory=list)
-    verdict: str = ""
+    finding: str = ""
 
     @property
     def never_ended(self) -> bool:
-        """Whether its last place was given and never taken back."""
+        """Whether the last slot assignment has no release."""
         return max(self.starts_ns, default=0) > max(self.ends_ns, default=0)
 
 
@@ -99,7 +99,7 @@ def read_tapes(path: Path) -> dict[str, Tape]:
             tape = tapes[row["symbol"]]
             tape.times_ns.append(int(row["exchange_time_ns"]))
             tape.volumes.append(int(row["cumulative_volume"]))
-            tape.prices.append(int(row["price_krw"]))
+            tape.prices.append(int(row["price"]))
     return tapes
 
 
@@ -117,16 +117,16 @@ def read_kept(database: sqlite3.Connection) -> dict[str, Kept]:
         kept[symbol].gaps.append((int(start), int(end)))
     for symbol, start_ns in database.execute(STARTS):
         kept[symbol].starts_ns.append(start_ns)
-    for symbol, judged in database.execute(VERDICTS):
-        kept[symbol].verdict = judged
+    for symbol, judged in database.execute(QUALITIES):
+        kept[symbol].finding = judged
     for symbol, end_ns in database.execute(ENDS):
         kept[symbol].ends_ns.append(end_ns)
     return kept
 
 
-def wire_account(registrations: Sequence[Mapping[str, Any]], kept: Kept) -> dict[str, int]:
-    """What is wrong between the wire and the database, in shares (`doubled_trades`, `unsent_trades`: in trades)."""
-    spans = [span for registration in registrations for span in registration["spans"]]
+def wire_account(subscriptions: Sequence[Mapping[str, Any]], kept: Kept) -> dict[str, int]:
+    """Differences between the wire and the database, in shares (`doubled_trades`, `unsent_trades`: in trades)."""
+    spans = [span for subscription in subscriptions for span in subscription["spans"]]
     sent = united((span["volume_before"], span["volume_after"]) for span in spans)
     readable = united((span["volume_before"], span["volume_after"]) for span in spans if span["fate"] != "broken")
     stored, gaps = united([*kept.streamed, *kept.conflated]), united(kept.gaps)
@@ -144,15 +144,15 @@ def wire_account(registrations: Sequence[Mapping[str, Any]], kept: Kept) -> dict
     }
 
 
-def held(registrations: Sequence[Mapping[str, Any]], kept: Kept, tape: Tape) -> Shares:
-    """What the market traded from the first registration of each place to its end: nothing of it may be missing."""
+def held(subscriptions: Sequence[Mapping[str, Any]], kept: Kept, tape: Tape) -> Shares:
+    """Volume intervals from the first subscription of each slot to the slot's end; all must be accounted for."""
     parts: list[tuple[int, int]] = []
     begun: Mapping[str, Any] | None = None
-    for registration in sorted(registrations, key=lambda each: each["acknowledged_ns"]):
-        if begun is not None and (ends := _ends_between(begun, registration["acknowledged_ns"], kept)):
+    for subscription in sorted(subscriptions, key=lambda each: each["acknowledged_ns"]):
+        if begun is not None and (ends := _ends_between(begun, subscription["acknowledged_ns"], kept)):
             parts.append((tape.volume_after(begun["trades_before"]), tape.volume_at(ends[0])))
             begun = None
-        begun = begun or registration
+        begun = begun or subscription
     if begun is not None:
         ends = _ends_between(begun, sys.maxsize, kept) or ([sys.maxsize] if kept.never_ended else [])
         parts += [(tape.volume_after(begun["trades_before"]), tape.volume_at(end_ns)) for end_ns in ends[:1]]
@@ -163,16 +163,16 @@ def _ends_between(begun: Mapping[str, Any], until_ns: int, kept: Kept) -> list[i
     return sorted(end_ns for end_ns in kept.ends_ns if begun["acknowledged_ns"] <= end_ns < until_ns)
 
 
-def day_account(registrations: Sequence[Mapping[str, Any]], kept: Kept, tape: Tape) -> dict[str, int]:
-    """What was traded while the symbol had a place, in shares, and what of it nobody has and nobody knows of."""
-    should = held(registrations, kept, tape)
+def day_account(subscriptions: Sequence[Mapping[str, Any]], kept: Kept, tape: Tape) -> dict[str, int]:
+    """Shares traded while the symbol has a slot, and how many are neither stored nor in a recorded gap."""
+    should = held(subscriptions, kept, tape)
     stored, gaps = united([*kept.streamed, *kept.conflated]), united(kept.gaps)
     not_streamed = without(should, stored)
     unknown = without(not_streamed, gaps)
     worse = {
         "complete": not_streamed,
         "recovered": without(not_streamed, united(kept.recovered)),
-    }.get(kept.verdict, [])
+    }.get(kept.finding, [])
     return {
         "traded_while_held": volume(should),
         "missing_unrecorded": volume(unknown),
@@ -182,22 +182,22 @@ def day_account(registrations: Sequence[Mapping[str, Any]], kept: Kept, tape: Ta
 
 
 def altered(database: sqlite3.Connection, tapes: Mapping[str, Tape]) -> int:
-    """Stored trades that the market did not make like that (the wire has whole seconds)."""
+    """Number of stored trades that differ from the market's trade (the wire has whole seconds)."""
     count = 0
     for symbol, total, price, shares, time_ns in database.execute(PRICES):
         tape = tapes[symbol]
-        place = bisect_left(tape.volumes, int(total))
+        index = bisect_left(tape.volumes, int(total))
         twin = (
-            (tape.volumes[place], tape.prices[place], tape.times_ns[place] // NS_PER_S * NS_PER_S)
-            if place < len(tape.volumes)
+            (tape.volumes[index], tape.prices[index], tape.times_ns[index] // NS_PER_S * NS_PER_S)
+            if index < len(tape.volumes)
             else None
         )
-        count += twin != (total, price, time_ns) or shares != total - tape.volume_after(place)
+        count += twin != (total, price, time_ns) or shares != total - tape.volume_after(index)
     return count
 
 
 def gap_figures(database: sqlite3.Connection) -> dict[str, int]:
-    """How the gaps ended; short ones are under 60 s of market time; `false_words`: told complete and not so."""
+    """Gaps by outcome; short: under 60 s of market time; `false_words`: stored as complete, but incomplete."""
     closed = {gap_id: (source, complete) for gap_id, source, complete in database.execute(CLOSED)}
     recovered: defaultdict[str, int] = defaultdict(int)
     for _symbol, start, end, gap_id in database.execute(RECOVERED):
@@ -216,12 +216,12 @@ def gap_figures(database: sqlite3.Connection) -> dict[str, int]:
     return figures
 
 
-def verdict(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) -> dict[str, Any]:
-    """Everything that was counted, and whether both accounts balance."""
+def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) -> dict[str, Any]:
+    """All figures, and whether both reconciliations hold."""
     tapes = read_tapes(offered)
     by_symbol: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for registration in ledger:
-        by_symbol[registration["symbol"]].append(registration)
+    for subscription in ledger:
+        by_symbol[subscription["symbol"]].append(subscription)
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         kept = read_kept(connection)
         figures = gap_figures(connection)
@@ -240,20 +240,20 @@ def verdict(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
     totals["conflated_rows"] = sum(len(each.conflated) for each in kept.values())
     totals["recovered_trades"] = sum(len(each.recovered) for each in kept.values())
     totals["registrations"] = len(ledger)
-    totals["judged"] = sum(each.verdict != "" for each in kept.values())
+    totals["judged"] = sum(each.finding != "" for each in kept.values())
     balances = bool(kept) and not any(wrong.values())
     return {"balances": balances, "wrong": wrong, "totals": {**totals, **figures}, "symbols": details}
 
 
 def main() -> int:
-    """Judge, and say so."""
+    """Run the judge and print the report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name in ("ledger", "database", "offered"):
         parser.add_argument(name, type=Path)
     arguments = parser.parse_args()
-    told = verdict(json.loads(arguments.ledger.read_text()), arguments.database, arguments.offered)
-    sys.stdout.write(json.dumps(told, indent=2) + "\n")
-    return 0 if told["balances"] else 1
+    reported = finding(json.loads(arguments.ledger.read_text()), arguments.database, arguments.offered)
+    sys.stdout.write(json.dumps(reported, indent=2) + "\n")
+    return 0 if reported["balances"] else 1
 
 
 if __name__ == "__main__":

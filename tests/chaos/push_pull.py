@@ -1,7 +1,7 @@
 """The negative control: the same load over PUSH/PULL, as many would build it. The judge must find what this loses.
 
 Producers append to the same outbox (so that the judge knows the truth), then push and forget. The other end commits
-what it pulls. Nobody numbers, acknowledges or repeats anything on the way.
+what it pulls. No side numbers, acknowledges or repeats a message.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from bus.codec import decode_events, unpack
 from bus.outbox import Outbox
 from tests.chaos.actors import TURN_S, Ledger, Offer, Scene, die_with_parent, stop_on_sigterm, use_small_segments
 
-_COLUMNS = 2 + 13  # the place, and the fields of a trade
+_COLUMNS = 2 + 13  # stream and sequence, and the fields of a trade
 
 
 def push(scene: Scene, name: str, ready: Connection) -> None:
@@ -39,7 +39,7 @@ def push(scene: Scene, name: str, ready: Connection) -> None:
             with contextlib.suppress(zmq.Again):
                 socket.send(name.encode() + b"|" + packed, zmq.NOBLOCK)
             ledger.note(outbox.last_sequence)
-        time.sleep(TURN_S)
+        time.sleep(TURN_S)  # the pace of the load
     socket.close(linger=5_000)
     zmq.Context.instance().term()
     outbox.close(delivered=False)
@@ -67,6 +67,6 @@ def _store(database: sqlite3.Connection, message: bytes) -> None:
             (batch.stream, name.decode()),
         )
         [stream_id] = database.execute("SELECT id FROM streams WHERE uid = ?", (batch.stream,)).fetchone()
-        places = ((stream_id, sequence) for sequence in range(batch.first_sequence, batch.last_sequence + 1))
-        rows = [(*place, *astuple(event)) for place, event in zip(places, decode_events(batch), strict=True)]
+        positions = ((stream_id, sequence) for sequence in range(batch.first_sequence, batch.last_sequence + 1))
+        rows = [(*position, *astuple(event)) for position, event in zip(positions, decode_events(batch), strict=True)]
         database.executemany(f"INSERT INTO trades VALUES ({', '.join('?' * _COLUMNS)})", rows)

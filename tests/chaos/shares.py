@@ -22,7 +22,7 @@ def united(parts: Iterable[tuple[int, int]]) -> Shares:
 
 
 def without(shares: Shares, taken: Shares) -> Shares:
-    """What of the first is not in the second."""
+    """The part of the first set outside the second."""
     left: list[tuple[int, int]] = []
     for start, end in shares:
         at = start
@@ -38,7 +38,7 @@ def without(shares: Shares, taken: Shares) -> Shares:
 
 
 def common(one: Shares, other: Shares) -> Shares:
-    """What is in both."""
+    """The intersection."""
     return without(one, without(one, other))
 
 

@@ -26,14 +26,14 @@ import psutil
 
 OBSERVER = Path(sys.executable).parent / "observer"
 JUDGE = Path(__file__).with_name("judge.py")
-LOOK_S = 1.0
+POLL_S = 1.0
 CACHES_MB = {"workers.core_writer": 16}  # SQLite's page cache fills up to its size, observer/store/engine.py
 SAMPLES_MIN = 20  # a slope through fewer points says nothing
 MEGABYTE = 1024 * 1024
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a process may grow by in the second half of a day."""
+    """The growth allowed to a process in the second half of a day."""
 
     memory_mb: float
     descriptors: int
@@ -48,7 +48,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Growth(msgspec.Struct, frozen=True):
-    """What a process came to in the second half of its day; memory by the slope of all samples, not by two of them."""
+    """A process's growth in the second half of its day; memory by the slope of all samples, not of two."""
 
     memory_mb_max: float
     memory_mb_grown: float
@@ -72,7 +72,7 @@ def growth(samples: Sequence[Sample]) -> Growth | None:
     )
 
 
-def look(root: psutil.Process) -> Mapping[str, Sample]:
+def check(root: psutil.Process) -> Mapping[str, Sample]:
     """Every living process of the system, by its worker's name and pid."""
     found: dict[str, Sample] = {}
     for process in [root, *root.children(recursive=True)]:
@@ -95,9 +95,9 @@ def run_day(folder: Path, speed: float, symbols: int) -> tuple[int, Mapping[str,
         day = psutil.Popen([OBSERVER, "demo", *map(str, options)], stdout=summary, cwd=folder.parent)
         try:
             while day.poll() is None:
-                for name, sample in look(day).items():
+                for name, sample in check(day).items():
                     seen.setdefault(name, []).append(sample)
-                time.sleep(LOOK_S)
+                time.sleep(POLL_S)  # the samples are taken at this interval
         finally:
             if day.poll() is None:
                 day.terminate()
@@ -105,10 +105,10 @@ def run_day(folder: Path, speed: float, symbols: int) -> tuple[int, Mapping[str,
     return int(day.returncode), seen
 
 
-def complaints(status: int, told: Mapping[str, object], grown: Mapping[str, Growth], limits: Limits) -> list[str]:
+def complaints(status: int, reported: Mapping[str, object], grown: Mapping[str, Growth], limits: Limits) -> list[str]:
     """Everything that was wrong with a day."""
     wrong = [f"the day ended with status {status}"] if status else []
-    wrong += [] if told["whole"] else [f"stored is not what was published: {told['faults']}"]
+    wrong += [] if reported["whole"] else [f"stored is not what was published: {reported['faults']}"]
     wrong += [] if grown else ["the day was too short to judge its memory: choose a lower --speed"]
     for name, found in grown.items():
         if found.memory_mb_grown > limits.memory_mb + CACHES_MB.get(name.partition(" ")[0], 0):
@@ -119,19 +119,19 @@ def complaints(status: int, told: Mapping[str, object], grown: Mapping[str, Grow
 
 
 def judged_day(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
-    """One day with everything that is known of it."""
+    """One day with its exit status, samples and problems."""
     began_s = time.monotonic()
     status, seen = run_day(folder, arguments.speed, arguments.symbols)
     command = [sys.executable, JUDGE, f"sqlite:///{folder}/data/observer.db", folder / "run" / "outbox"]
     judged = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    told = json.loads(judged.stdout or json.dumps({"whole": False, "faults": judged.stderr}))
+    reported = json.loads(judged.stdout or json.dumps({"whole": False, "faults": judged.stderr}))
     grown = {name: found for name, samples in seen.items() if (found := growth(samples))}
     limits = Limits(arguments.memory_mb, arguments.descriptors)
     return {
         "seconds": round(time.monotonic() - began_s, 1),
-        **told,
+        **reported,
         "processes": msgspec.to_builtins(grown),
-        "complaints": complaints(status, told, grown, limits),
+        "complaints": complaints(status, reported, grown, limits),
     }
 
 

@@ -1,4 +1,4 @@
-"""The stage of the chaos tests: processes that can be killed and started anew in milliseconds, and their judge."""
+"""Support for the chaos tests: processes that start within milliseconds and can be killed, and their judge."""
 
 import json
 import multiprocessing
@@ -6,18 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.chaos.actors import Scene
 from tests.chaos.crashes import run_until
+from tests.waiting import until
 
 FINISH_S = 60.0
 JUDGE = Path(__file__).with_name("judge.py")
 
-_spawning = multiprocessing.get_context("forkserver")  # forks a process that has only loaded modules
+_spawning = multiprocessing.get_context("forkserver")  # forks from a process that has only imported modules
 _spawning.set_forkserver_preload(
     ["tests.chaos.crashes", "tests.chaos.push_pull", "sqlalchemy.dialects.sqlite", "psycopg", "pytest"]
 )
@@ -28,7 +28,7 @@ class StageError(Exception):
 
 
 class Actor:
-    """One place in the play; the process in it changes."""
+    """One actor's part; each restart gives it a new process."""
 
     def __init__(self, name: str, part: Callable[..., None], *arguments: object) -> None:
         self.name = name
@@ -38,7 +38,7 @@ class Actor:
         self.start()
 
     def start(self, crash_point: str | None = None) -> None:
-        """A new process; with a crash point it kills itself there (tests/chaos/crashes.py)."""
+        """Start a new process; with a crash point it kills itself there (tests/chaos/crashes.py)."""
         self.lives += 1
         self._ready, theirs = _spawning.Pipe(duplex=False)
         work = (*self._arguments, theirs)
@@ -55,16 +55,16 @@ class Actor:
         self.require_alive()
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Until it is so, or the process ended."""
-        end_s = time.monotonic() + FINISH_S
-        while not condition():
+        """Wait until the condition holds or the process ended."""
+
+        def is_so() -> bool:
             self.require_alive()
-            if time.monotonic() > end_s:
-                raise StageError(f"waited in vain for {self.name}")
-            time.sleep(0.005)
+            return condition()
+
+        until(is_so, self.name, FINISH_S)
 
     def wait_crashed(self, deadline_s: float) -> None:
-        """Until the process has killed itself."""
+        """Wait until the process has killed itself."""
         self._process.join(deadline_s)
         if self._process.exitcode != -signal.SIGKILL:
             raise StageError(f"{self.name} did not come to its crash point; its status is {self._process.exitcode}")
@@ -82,7 +82,7 @@ class Actor:
         self._process.join()
 
     def finish(self) -> None:
-        """Ask it to end its work, and see that it does."""
+        """Ask the process to end, and wait until it does."""
         self.wait_ready()
         self._process.terminate()
         self._process.join(FINISH_S)
@@ -96,5 +96,5 @@ def judge(scene: Scene) -> dict[str, object]:
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     if not done.stdout:
         raise StageError(f"the judge: {done.stderr}")
-    told: dict[str, object] = json.loads(done.stdout)
-    return told
+    reported: dict[str, object] = json.loads(done.stdout)
+    return reported

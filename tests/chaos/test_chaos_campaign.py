@@ -1,4 +1,4 @@
-"""Under 100 random kills and stops nothing is lost, doubled or out of order; and the judge of it is not blind."""
+"""Under random kills and stops no event is lost, doubled or out of order; and the judge detects real losses."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ JsonObject = dict[str, Any]
 
 
 def campaign(*options: object) -> tuple[int, JsonObject]:
-    """Exit status, and what was told."""
+    """Run the campaign; return its exit status and report."""
     command = [sys.executable, "-m", "tests.chaos.campaign", *map(str, options)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr
@@ -23,21 +23,22 @@ def campaign(*options: object) -> tuple[int, JsonObject]:
 
 
 @pytest.mark.system
-def test_a_hundred_kills_lose_and_double_nothing() -> None:
-    status, told = campaign("--kills", 100)
-    assert (status, told["whole"]) == (0, True), told
-    assert told["stored"] == told["appended"] > 10_000
-    assert told["killed"] + told["stopped"] == told["blows"] == 100
+@pytest.mark.parametrize("kills", [30, pytest.param(100, marks=pytest.mark.slow)])
+def test_kills_lose_and_double_nothing(kills: int) -> None:
+    status, reported = campaign("--kills", kills)
+    assert (status, reported["whole"]) == (0, True), reported
+    assert reported["stored"] == reported["appended"] > 100 * kills
+    assert reported["killed"] + reported["stopped"] == reported["blows"] == kills
 
 
 @pytest.mark.system
 def test_the_same_judge_finds_what_push_and_pull_lose() -> None:
     """The negative control: a judge that finds nothing here is blind."""
-    status, told = campaign("--kills", 30, "--transport", "push-pull")
+    status, reported = campaign("--kills", 15, "--transport", "push-pull")
     assert status == 1
-    assert told["faults"]["lost"] > 0
-    assert told["faults"]["lost_of_ledger"] > 0
-    assert told["stored"] == told["appended"] - told["faults"]["lost"]
+    assert reported["faults"]["lost"] > 0
+    assert reported["faults"]["lost_of_ledger"] > 0
+    assert reported["stored"] == reported["appended"] - reported["faults"]["lost"]
 
 
 ROW = ("aa", "a", "3", "3", "3", "1", "3")

@@ -1,4 +1,4 @@
-"""A day with every fault of the simulator through the whole system; whether its judge would notice a wrong share."""
+"""A day with every fault of the simulator through the whole system; its judge detects one wrong share."""
 
 import json
 import shutil
@@ -12,35 +12,35 @@ from typing import Any
 import pytest
 
 from tests.chaos import cut_day, fault_day
-from tests.chaos.ledger_judge import verdict
+from tests.chaos.ledger_judge import finding
 from tests.system.running import short_folder
 from tests.system.secrets import search, secrets_of
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
-Told = dict[str, Any]
+Reported = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def day() -> Iterator[tuple[Told, Path]]:
-    """What a day of faults came to, and the folder with its database, ledger and market."""
+def day() -> Iterator[tuple[Reported, Path]]:
+    """The report of a day of faults, and the folder with its database, ledger and market."""
     with short_folder() as folder:
         yield fault_day.run(speed=1200, symbols=60, folder=folder), folder / "d"
 
 
-def test_trades_stored_are_trades_sent_while_subscribed_less_what_lies_in_gaps(day: tuple[Told, Path]) -> None:
-    told, _ = day
-    assert told["balances"], json.dumps({**told["wrong"], "symbols": told["symbols"]})
-    assert told["totals"]["streamed_trades"] > 10_000
-    assert told["totals"]["recovered_trades"] > 1_000
+def test_trades_stored_are_trades_sent_while_subscribed_less_what_lies_in_gaps(day: tuple[Reported, Path]) -> None:
+    reported, _ = day
+    assert reported["balances"], json.dumps({**reported["wrong"], "symbols": reported["symbols"]})
+    assert reported["totals"]["streamed_trades"] > 10_000
+    assert reported["totals"]["recovered_trades"] > 1_000
 
 
-def test_every_fault_struck_and_every_process_lived(day: tuple[Told, Path]) -> None:
-    told, _ = day
-    assert told["never_struck"] == []
-    assert told["every_process_lived"]
-    assert told["exit_status"] == 0
-    assert told["left_behind"] == []
+def test_every_fault_struck_and_every_process_lived(day: tuple[Reported, Path]) -> None:
+    reported, _ = day
+    assert reported["never_struck"] == []
+    assert reported["every_process_lived"]
+    assert reported["exit_status"] == 0
+    assert reported["left_behind"] == []
 
 
 ONE_STREAMED = "(SELECT stream, sequence FROM trades WHERE gap_id IS NULL ORDER BY symbol, cumulative_volume LIMIT 1)"
@@ -54,7 +54,7 @@ TAMPERINGS = (
     (f"UPDATE trades SET cumulative_volume = 2e12 WHERE (stream, sequence) IN {ONE_STREAMED}", "unsent"),
     (f"UPDATE gaps SET before_volume = before_volume + 1 WHERE {LARGEST_GAP}", "stored_though_missing"),
     (f"DELETE FROM gaps WHERE {LARGEST_GAP}", "missing_unrecorded"),
-    ("UPDATE quality SET verdict = 'complete'", "missing_and_judged_whole"),
+    ("UPDATE quality SET quality report = 'complete'", "missing_and_judged_whole"),
     ("DELETE FROM slot_releases", "never_ended"),
     ("DELETE FROM gaps WHERE gap_id = (SELECT gap_id FROM trades WHERE gap_id IS NOT NULL)", "recovered_outside_gaps"),
     ("INSERT INTO trades SELECT stream, -sequence, {rest} FROM trades WHERE gap_id IS NULL LIMIT 1", "doubled"),
@@ -62,7 +62,7 @@ TAMPERINGS = (
 
 
 @pytest.mark.parametrize(("tampering", "wrong"), TAMPERINGS)
-def test_the_judge_notices(day: tuple[Told, Path], tmp_path: Path, tampering: str, wrong: str) -> None:
+def test_the_judge_notices(day: tuple[Reported, Path], tmp_path: Path, tampering: str, wrong: str) -> None:
     _, folder = day
     ledger = json.loads((folder / "ledger.json").read_text())
     tampered = tmp_path / "tampered.db"
@@ -74,21 +74,21 @@ def test_the_judge_notices(day: tuple[Told, Path], tmp_path: Path, tampering: st
         original.backup(database)  # also what is in its log
         columns = [name for _, name, *_ in database.execute("PRAGMA table_info(trades)")]
         database.execute(tampering.replace("{rest}", ", ".join(columns[2:])))
-    told = verdict(ledger, tampered, folder / "offered.csv")
-    assert told["wrong"][wrong] > 0
-    assert not told["balances"]
+    reported = finding(ledger, tampered, folder / "offered.csv")
+    assert reported["wrong"][wrong] > 0
+    assert not reported["balances"]
 
 
-def test_no_secret_is_in_anything_that_the_day_left(day: tuple[Told, Path]) -> None:
+def test_no_secret_is_in_anything_that_the_day_left(day: tuple[Reported, Path]) -> None:
     _, folder = day
-    told = search(folder)
-    assert told["leaks"] == {}
-    assert {".log", ".db", ".journal", ".toml", ".sqlite3"} <= set(told["kinds"])
+    reported = search(folder)
+    assert reported["leaks"] == {}
+    assert {".log", ".db", ".journal", ".toml", ".sqlite3"} <= set(reported["kinds"])
     assert list((folder / "raw").iterdir()), "there is no raw capture"
-    assert told["files"] > 20
+    assert reported["files"] > 20
 
 
-def test_the_keys_in_force_are_among_those_that_are_looked_for(day: tuple[Told, Path]) -> None:
+def test_the_keys_in_force_are_among_those_that_are_looked_for(day: tuple[Reported, Path]) -> None:
     _, folder = day
     secrets = secrets_of(folder)
     notes = [json.loads(path.read_text()) for path in (folder / "run" / "tokens").glob("*.json")]
@@ -106,19 +106,19 @@ PLANTS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("place", PLANTS)
-def test_a_planted_secret_is_found(day: tuple[Told, Path], tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("index", PLANTS)
+def test_a_planted_secret_is_found(day: tuple[Reported, Path], tmp_path: Path, index: str) -> None:
     _, folder = day
     [token, *_] = (folder / "run" / "tokens").glob("*.json")
     secret = json.loads(token.read_text())["access_token"].encode()
     shutil.copy(folder / "observer.toml", tmp_path)
-    planted = tmp_path / place
+    planted = tmp_path / index
     planted.parent.mkdir(parents=True)
-    planted.write_bytes(PLANTS[place](secret))
-    assert search(tmp_path)["leaks"] == {place: 1}
+    planted.write_bytes(PLANTS[index](secret))
+    assert search(tmp_path)["leaks"] == {index: 1}
 
 
-def test_a_secret_in_a_database_is_found_even_in_a_blob(day: tuple[Told, Path], tmp_path: Path) -> None:
+def test_a_secret_in_a_database_is_found_even_in_a_blob(day: tuple[Reported, Path], tmp_path: Path) -> None:
     _, folder = day
     [app_key, *_] = tomllib.loads((folder / "observer.toml").read_text())["simulator"]["app_keys"]
     shutil.copy(folder / "observer.toml", tmp_path)
@@ -131,5 +131,5 @@ def test_a_secret_in_a_database_is_found_even_in_a_blob(day: tuple[Told, Path], 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_day_of_cuts_and_kills_balances_to_the_share() -> None:
-    told = cut_day.run(cuts=25, speed=300, symbols=60, kills=1, seed=7, stops_s=10 * 3600 + 30 * 60)
-    assert cut_day.is_sound(told), json.dumps(told)
+    reported = cut_day.run(cuts=25, speed=300, symbols=60, kills=1, seed=7, stops_s=10 * 3600 + 30 * 60)
+    assert cut_day.is_sound(reported), json.dumps(reported)

@@ -1,4 +1,4 @@
-"""The judge of whole days sees what a day's own books might not: an end without a word, a line that went deaf."""
+"""The judge of whole days finds a slot without a release and a stale subscription."""
 
 import contextlib
 import sqlite3
@@ -13,11 +13,11 @@ from bus.events import Event, GapDetected, QualityJudged, SlotAssigned, SlotRele
 from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trades
-from tests.chaos.ledger_judge import verdict
+from tests.chaos.ledger_judge import finding
 
 SYMBOL, DAY = "005930", "2026-11-18"
 TAPE = trades(10)  # one share a second
-SENT = 4  # of these the line brought so many; the others nobody was sent
+SENT = 4  # the number of trades received; the broker does not send the others
 BEGINS_NS = TAPE[0].exchange_time_ns - 1
 ENDS_NS = TAPE[7].exchange_time_ns
 
@@ -35,7 +35,7 @@ def judged(word: str) -> QualityJudged:
 
 
 def wrong(folder: Path, *events: Event) -> dict[str, Any]:
-    """What the judge finds wrong of a day on which the stream brought the first trades, and these were stored."""
+    """The judge's findings on a day with only the first `SENT` trades received and stored."""
     url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
     migrate(url)
     writer = StoreWriter(url)
@@ -43,13 +43,13 @@ def wrong(folder: Path, *events: Event) -> dict[str, Any]:
     writer.commit([Delivered("track-b", "5" * 32, 1, [ASSIGNED, *TAPE[:SENT], *events])])
     writer.close()
     rows = [f"{SYMBOL},{each.exchange_time_ns},{int(each.cumulative_volume)},{int(each.price)}" for each in TAPE]
-    offered.write_text("\n".join(["symbol,exchange_time_ns,cumulative_volume,price_krw", *rows]))
+    offered.write_text("\n".join(["symbol,exchange_time_ns,cumulative_volume,price", *rows]))
     span = {"volume_before": 0, "volume_after": SENT, "first_trade": 1, "last_trade": SENT, "fate": "sent"}
-    registration = {"symbol": SYMBOL, "acknowledged_ns": BEGINS_NS, "trades_before": 0, "spans": [span]}
+    subscription = {"symbol": SYMBOL, "acknowledged_ns": BEGINS_NS, "trades_before": 0, "spans": [span]}
     with contextlib.closing(sqlite3.connect(folder / "observer.db")) as database, database:
         database.execute("UPDATE trades SET exchange_time_ns = exchange_time_ns / 1000000000 * 1000000000")
-    told = verdict([registration], folder / "observer.db", offered)
-    return {name: count for name, count in told["wrong"].items() if count}
+    reported = finding([subscription], folder / "observer.db", offered)
+    return {name: count for name, count in reported["wrong"].items() if count}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def wrong(folder: Path, *events: Event) -> dict[str, Any]:
         ([judged("complete")], {"missing_unrecorded": 6, "missing_and_judged_whole": 6, "never_ended": 1}),
     ],
 )
-def test_the_judge_sees_what_nobody_told(tmp_path: Path, events: list[Event], found: dict[str, int]) -> None:
+def test_the_judge_sees_what_nobody_reported(tmp_path: Path, events: list[Event], found: dict[str, int]) -> None:
     assert wrong(tmp_path, *events) == found
 
 

@@ -2,8 +2,8 @@
 
 Hypothesis chooses the order of things. Processes die between any two calls that change a file and half way through a
 write; messages are lost, repeated and reordered; the disk fills up under the outbox and under the database; the
-database is locked; a commit succeeds and nobody hears of it. After each step the database must hold a beginning of each
-stream, without hole, double or change; at the end, once nothing goes wrong any more, all of it.
+database is locked; a commit succeeds and its acknowledgement is lost. After each step the database must hold a prefix
+of each stream, without gap, duplicate or change; at the end, after the last fault, the whole stream.
 """
 
 import contextlib
@@ -41,6 +41,7 @@ from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.chaos.faulty_disk import FaultyDisk, KilledError
 from tests.chaos.judge import appended
+from tests.properties import examples
 from tests.store.migrated import migrated_file
 
 CREDIT = 12
@@ -48,16 +49,16 @@ SEGMENT_BYTES = 400  # a batch or two
 PRODUCER = "producer"
 
 
-# What becomes of the messages of one direction, from the oldest one on: most arrive.
+# Fates of one direction's messages, oldest first: most arrive.
 FATES = st.lists(st.sampled_from(["arrives"] * 5 + ["is lost", "arrives and comes again", "comes later"]), max_size=8)
-DISASTERS = st.sampled_from(  # seldom one, so that mostly there is something going on to be struck
+DISASTERS = st.sampled_from(  # rare, so that a disaster usually hits work in progress
     ["none"] * 18 + ["kill producer", "doom producer", "stop producer", "kill writer", "fill disk", "cut power"]
 )
 MessageT = TypeVar("MessageT")
 
 
 def arriving(messages: list[MessageT], fates: Iterable[str]) -> Iterator[MessageT]:
-    """The messages that arrive now, by their fates; the others stay under way."""
+    """The messages that arrive now, by their fates; the others stay in the network."""
     for fate in fates:
         if not messages:
             return
@@ -72,7 +73,7 @@ UNDISTURBED = ["arrives"] * 1000
 
 
 class Writer:
-    """The writer's memory: gone with it."""
+    """The writer's memory, lost at its death."""
 
     def __init__(self, url: str) -> None:
         self.store = StoreWriter(url)
@@ -84,7 +85,7 @@ class Writer:
 
 
 class Delivery(RuleBasedStateMachine):
-    """One producer and one writer, each of which dies and comes back."""
+    """One producer and one writer; each dies and restarts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class Delivery(RuleBasedStateMachine):
         (self.folder / "observer.db").write_bytes(migrated_file())
         self.patch_surroundings()
         self.truth: dict[str, list[int]] = {}  # what was appended, by stream
-        self.in_doubt: dict[str, list[int]] = {}  # what a process died in appending: all of it is there, or nothing
+        self.in_doubt: dict[str, list[int]] = {}  # batches in progress at a process's death: stored whole or not at all
         self.offered = 0
         self.to_writer: list[Hello | bytes] = []
         self.to_producer: list[ToProducer] = []
@@ -122,7 +123,7 @@ class Delivery(RuleBasedStateMachine):
             try:
                 outbox = Outbox(self.outboxes, PRODUCER, stream)
             except OSError:
-                self.producer_dies()  # no room: it says so and ends
+                self.producer_dies()  # the disk is full: the producer reports it and ends
                 return
             self.sender = Sender(outbox.progress())
             self.outbox = outbox
@@ -131,7 +132,7 @@ class Delivery(RuleBasedStateMachine):
             self.say_hello()
 
     def settle_doubt(self) -> None:
-        """Look with the judge's eyes whether the batch in which a process died is there."""
+        """Check with the judge's reader whether the batch in progress at the process's death is stored."""
         marks = appended(self.outboxes)
         for stream, numbers in self.in_doubt.items():
             if marks.get(stream, 0) > len(self.truth[stream]):
@@ -140,7 +141,7 @@ class Delivery(RuleBasedStateMachine):
 
     @contextlib.contextmanager
     def mortal(self):  # type: ignore[no-untyped-def]
-        """Whatever the producer does can be the last that it does."""
+        """Let the producer die in any call inside the block."""
         try:
             yield
         except KilledError:
@@ -208,7 +209,7 @@ class Delivery(RuleBasedStateMachine):
         """A hello that is answered at once; others are answered late, or never."""
         self.say_hello()
         self.handle(self.to_writer.pop())
-        self.hear_one(self.to_producer.pop())
+        self.receive_one(self.to_producer.pop())
 
     @precondition(lambda self: self.outbox is not None and self.sender.next_to_send() is not None)
     @rule(batches=st.integers(1, 6))
@@ -226,9 +227,9 @@ class Delivery(RuleBasedStateMachine):
     @rule(fates=FATES)
     def hear(self, fates: list[str]) -> None:
         for message in arriving(self.to_producer, fates):
-            self.hear_one(message)
+            self.receive_one(message)
 
-    def hear_one(self, message: ToProducer) -> None:
+    def receive_one(self, message: ToProducer) -> None:
         if self.outbox is not None:
             with self.mortal():
                 self.act_on(self.outbox, message)
@@ -274,9 +275,9 @@ class Delivery(RuleBasedStateMachine):
             self.to_producer.append(Unknown())
             return
         admission = receiver.admit(batch.stream, batch.first_sequence, batch.count)
-        if admission.verdict == "ahead":
+        if admission.decision == "ahead":
             self.to_producer.append(Rewind(batch.stream, receiver.admitted_mark(batch.stream)))
-        elif admission.verdict == "take":
+        elif admission.decision == "take":
             events = decode_events(batch)[admission.skip :]
             self.writer.group.append(Delivered(PRODUCER, batch.stream, batch.first_sequence + admission.skip, events))
 
@@ -301,12 +302,12 @@ class Delivery(RuleBasedStateMachine):
         )[trouble]()
 
     def commit_and_die(self) -> None:
-        """Before the acknowledgement."""
+        """The writer dies before the acknowledgement."""
         self.writer.store.commit(self.writer.group)
         self.kill_writer()
 
     def die_in_transaction(self) -> None:
-        """The rows are in it, its commit is not."""
+        """The writer dies in the transaction: rows inserted, not committed."""
 
         @event.listens_for(self.writer.store._engine, "commit")
         def die(_connection: Connection) -> None:
@@ -317,7 +318,7 @@ class Delivery(RuleBasedStateMachine):
         self.kill_writer()
 
     def commit_without_answer(self) -> None:
-        """It succeeds; the writer does not know and asks the database."""
+        """The commit succeeds without an answer; the writer reads the marks from the database."""
         group, self.writer.group = self.writer.group, []
         self.writer.store.commit(group)
         self.roll_back(group)
@@ -371,8 +372,8 @@ class Delivery(RuleBasedStateMachine):
         self.disk.room_bytes = None
 
     def cut_power(self, torn_bytes: int) -> None:
-        """Both die, and the end of the outbox's newest file was never on the disk. What was lost with it and is not
-        stored was not promised; what is stored and lost must not be mistaken for something new.
+        """Both processes die, and the tail of the outbox's newest file never reached the disk. Lost events that are not
+        stored were not promised; lost events that are stored must not be taken for new ones.
         """
         if self.outbox is None:
             return
@@ -386,17 +387,17 @@ class Delivery(RuleBasedStateMachine):
         self.kill_writer()
         self.start_producer()
 
-    # --- what must be so -------------------------------------------------------------------------------------
+    # --- invariants -------------------------------------------------------------------------------------
 
     def stored(self) -> dict[str, list[int]]:
-        """What the database holds, by stream, in the order of its numbers."""
+        """The database's events by stream, in sequence order."""
         found: dict[str, list[int]] = {}
         statement = "SELECT uid, sequence, cumulative_trades FROM trades JOIN streams ON id = stream ORDER BY 1, 2"
         with contextlib.closing(sqlite3.connect(self.folder / "observer.db")) as database:
             for uid, sequence, number in database.execute(statement):
                 numbers = found.setdefault(uid, [])
                 numbers.append(number)
-                assert sequence == len(numbers), "a hole, or a double"
+                assert sequence == len(numbers), "a gap, or a double"
         return found
 
     @invariant()
@@ -423,7 +424,7 @@ class Delivery(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def recover(self) -> None:
-        """Nothing goes wrong any more: there is room, nobody dies, messages come in order."""
+        """No more faults: the disk has room, no process dies, messages arrive in order."""
         self.disk.room_bytes = self.disk.calls_to_live = None
         self.to_writer.clear()
         self.to_producer.clear()
@@ -442,15 +443,7 @@ class Delivery(RuleBasedStateMachine):
         raise AssertionError(f"not delivered: {self.sender!r}")
 
 
-def searched(examples: int) -> settings:
-    return settings(max_examples=examples, stateful_step_count=50, deadline=None, suppress_health_check=[*HealthCheck])
-
-
 class TestDelivery(Delivery.TestCase):  # type: ignore[misc, valid-type]
-    settings = searched(40)  # a tenth of a second each; thousands with the slow ones
+    """A tenth of a second each; thousands with `make chaos`."""
 
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-class TestDeliverySearchedLonger(Delivery.TestCase):  # type: ignore[misc, valid-type]
-    settings = searched(2000)
+    settings = settings(examples(0.5), stateful_step_count=50, suppress_health_check=[*HealthCheck])

@@ -1,4 +1,4 @@
-"""What the soak run complains of."""
+"""The failures that the soak run detects."""
 
 from tests.chaos.soak import Growth, Limits, Sample, complaints, growth
 
@@ -6,15 +6,15 @@ LIMITS = Limits(memory_mb=8, descriptors=2)
 WHOLE = {"whole": True}
 
 
-def day_of(memory_mb_a_look: float, descriptors_a_look: float = 0.0, looks: int = 100) -> list[Sample]:
+def day_of(memory_mb_a_check: float, descriptors_a_check: float = 0.0, checks: int = 100) -> list[Sample]:
     """A process that warms up by 30 MB in the first third, and grows steadily on top of it."""
     return [
         Sample(
-            float(look),
-            50 + 30 * min(1.0, look / 33) + memory_mb_a_look * look,
-            20 + int(descriptors_a_look * look),
+            float(check),
+            50 + 30 * min(1.0, check / 33) + memory_mb_a_check * check,
+            20 + int(descriptors_a_check * check),
         )
-        for look in range(looks)
+        for check in range(checks)
     ]
 
 
@@ -37,7 +37,7 @@ def test_descriptors_that_are_kept_are_one() -> None:
 
 
 def test_a_short_life_is_not_judged_and_a_day_of_only_such_is_no_proof() -> None:
-    assert growth(day_of(1.0, looks=20)) is None
+    assert growth(day_of(1.0, checks=20)) is None
     assert complaints(0, WHOLE, {}, LIMITS) == ["the day was too short to judge its memory: choose a lower --speed"]
 
 

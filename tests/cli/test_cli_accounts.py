@@ -8,18 +8,18 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import ConnectionChanged, SlotAssigned
-from observer.accounts.health import Health, Verdict
+from observer.accounts.health import Health, HealthDecision
 from observer.accounts.health_file import HealthFile
 from observer.accounts.token_cache import TokenRecord, TokenStore
 from observer.cli.accounts import states_of
-from observer.clock import kst_ns
 from observer.config import Settings, load_settings
-from observer.practice import DAY, Practice, write_practice
+from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
+from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
 from tests.cli.test_cli_control import exit_status
 from tests.store.migrated import make_database
 
-NOON_NS = kst_ns(DAY, 12)
+NOON_NS = local_ns(DAY, 12)
 FIRST, SECOND, THIRD = "account_001", "account_002", "account_003"
 HOUR_NS = 3600 * 10**9
 
@@ -27,7 +27,7 @@ HOUR_NS = 3600 * 10**9
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     (tmp_path / "data").mkdir()
-    return load_settings(write_practice(tmp_path, Practice(symbols=60, seed=7, accounts=3)))
+    return load_settings(write_demo_configuration(tmp_path, DemoConfiguration(symbols=60, seed=7, accounts=3)))
 
 
 def write_files(settings: Settings) -> None:
@@ -41,7 +41,7 @@ def write_files(settings: Settings) -> None:
     )
     TokenStore(folder, FIRST).write(record)
     HealthFile(folder, FIRST).write(Health(checked_ns=NOON_NS - 30 * 10**9))
-    HealthFile(folder, SECOND).write(Health(checked_ns=NOON_NS, calls=Verdict(fit=False, failures=3)))
+    HealthFile(folder, SECOND).write(Health(checked_ns=NOON_NS, calls=HealthDecision(fit=False, failures=3)))
     HealthFile(folder, THIRD).write(Health(checked_ns=NOON_NS - HOUR_NS))
 
 
@@ -49,7 +49,7 @@ def test_without_files_and_database_nothing_is_known(settings: Settings, capsys:
     states = states_of(settings, NOON_NS)
     assert [state.account_id for state in states] == [FIRST, SECOND, THIRD]
     assert {(state.healthy, state.token_age_s, state.stream, state.slots_held) for state in states} == {(None,) * 4}
-    assert "streams and places are not known" in capsys.readouterr().err
+    assert "streams and slots are unknown" in capsys.readouterr().err
 
 
 def test_health_and_token_come_from_the_files(settings: Settings) -> None:
@@ -58,19 +58,19 @@ def test_health_and_token_come_from_the_files(settings: Settings) -> None:
     assert (first.healthy, first.checked_s_ago) == (True, 30.0)
     assert (first.token_age_s, first.token_expires_in_s) == (4 * 3600.0, 20 * 3600.0)
     assert (second.healthy, second.token_age_s) == (False, None)
-    assert third.healthy is None, "a verdict of an hour ago is none"
+    assert third.healthy is None, "a quality report of an hour ago is none"
 
 
-def test_streams_and_places_come_from_the_database(settings: Settings) -> None:
+def test_streams_and_slots_come_from_the_database(settings: Settings) -> None:
     make_database(settings.store.url)
     writer = StoreWriter(settings.store.url)
     writer.open()
-    places = [
+    slots = [
         SlotAssigned(slot, symbol, NOON_NS, "manual", 1.0, "pinned", None)
         for slot, symbol in ((f"{FIRST}:01", "005930"), (f"{FIRST}:02", "000660"), (f"{SECOND}:01", "035720"))
     ]
     changes = [ConnectionChanged("kis", FIRST, NOON_NS - 1, "connected", "", 0)]
-    writer.commit([Delivered("track-b", "5" * 32, 1, [*places, *changes])])
+    writer.commit([Delivered("track-b", "5" * 32, 1, [*slots, *changes])])
     writer.close()
     found = [(state.slots_held, state.stream, state.max_slots) for state in states_of(settings, NOON_NS)]
     assert found == [(2, "connected", 41), (1, None, 41), (0, None, 41)]
@@ -82,10 +82,10 @@ def test_the_command_prints_one_array_without_a_secret(
     write_files(settings)
     make_database(settings.store.url)
     assert exit_status(monkeypatch, "accounts", "--config", f"{tmp_path}/observer.toml", "--json") == 0
-    told = capsys.readouterr().out
-    assert [each["account_id"] for each in json.loads(told)] == [FIRST, SECOND, THIRD]
+    reported = capsys.readouterr().out
+    assert [each["account_id"] for each in json.loads(reported)] == [FIRST, SECOND, THIRD]
     assert exit_status(monkeypatch, "accounts", "--config", f"{tmp_path}/observer.toml") == 0
     table = capsys.readouterr().out
     assert "0 of 41" in table
     secrets = ["hush", *msgspec.toml.decode((tmp_path / "keys.toml").read_bytes())[FIRST].values()]
-    assert not any(secret in told + table for secret in secrets)
+    assert not any(secret in reported + table for secret in secrets)

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,17 @@ from bus.endpoints import Endpoints
 from bus.events import EVENT_TYPES, Event
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.cli import replay as replaying
+from observer.cli.capture import capture
+from observer.errors import ObserverError
 from observer.store.digest import digest
 from observer.store.writer import StoreWriter
 from tests.builders import trades
 from tests.bus.journals.keep import example
 from tests.conformance.conftest import postgresql_schema
+from tests.store.migrated import make_database
 from tests.system.running import OBSERVER, observer, short_folder
+from tests.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.system
 
@@ -43,10 +47,15 @@ def configured_folder() -> Iterator[Path]:
     with short_folder() as short:
         document = {
             "run": {"data": str(short), "runtime": str(short / "run")},
-            "store": {"url": f"sqlite:///{short / 'o.db'}"},
+            "store": {"url": url_of(short / "o.db")},
         }
         (short / "c.toml").write_text(tomli_w.dumps(document))
+        make_database(url_of(short / "o.db"))
         yield short
+
+
+def url_of(database: Path) -> str:
+    return f"sqlite:///{database}"
 
 
 @contextlib.contextmanager
@@ -57,7 +66,7 @@ def core_writer(folder: Path) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(DEADLINE_S)
 
 
 class Recording:
@@ -76,7 +85,7 @@ class Recording:
     def stop(self) -> tuple[int, dict[str, Any], str]:
         """Ctrl-C; exit status, summary, errors."""
         self._process.send_signal(signal.SIGINT)
-        out, errors = self._process.communicate(timeout=20)
+        out, errors = self._process.communicate(timeout=DEADLINE_S)
         return self._process.returncode, json.loads(out), errors
 
 
@@ -88,7 +97,7 @@ def publish(folder: Path, events: Sequence[Event], stream: str = STREAM) -> None
         delivery = asyncio.create_task(producer.run())
         for event in events:
             producer.publish(event)
-        assert await producer.drain(20)
+        assert await producer.drain(DEADLINE_S)
         delivery.cancel()
         await asyncio.gather(delivery, return_exceptions=True)
         producer.close()
@@ -110,7 +119,7 @@ def captured() -> Iterator[Path]:
 
 
 def origin(captured: Path) -> str:
-    return f"sqlite:///{captured.with_name('o.db')}"
+    return url_of(captured.with_name("o.db"))
 
 
 def replay(file: Path, url: str, *options: str) -> tuple[int, dict[str, Any], str]:
@@ -123,12 +132,13 @@ def test_a_replayed_capture_has_the_digest_of_its_origin_however_often_it_is_rep
 ) -> None:
     original = digest(origin(captured))
     assert original.tables["trades"].rows == 1_001
-    copy = f"sqlite:///{folder / 'copy.db'}"
+    copy = url_of(folder / "copy.db")  # made by the first
     for replayed in (len(EVENTS), 0):
         status, summary, errors = replay(captured, copy)
         assert (status, summary["replayed"], summary["committed"]) == (0, replayed, len(EVENTS)), errors
         assert digest(copy) == original
     with postgresql_schema() as url:
+        make_database(url)
         status, summary, errors = replay(captured, url)
         assert status == 0, errors
         assert digest(url) == original
@@ -136,25 +146,20 @@ def test_a_replayed_capture_has_the_digest_of_its_origin_however_often_it_is_rep
 
 def test_a_capture_is_never_replayed_into_the_database_it_is_of(captured: Path) -> None:
     before = digest(origin(captured))
-    status, _, errors = replay(captured, origin(captured))
-    assert status == 2
-    assert "captured from" in errors
+    with pytest.raises(ObserverError, match="captured from"):
+        replaying.replay(captured, origin(captured))
     assert digest(origin(captured)) == before
 
 
 def test_a_replay_that_is_interrupted_ends_with_130_leaves_nobody_and_goes_on_next_time(
     captured: Path, folder: Path
 ) -> None:
-    copy = f"sqlite:///{folder / 'copy.db'}"
+    make_database(copy := url_of(folder / "copy.db"))
     command = [OBSERVER, "replay", str(captured), "--db", copy, "--speed", "0.0001"]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, start_new_session=True) as process:
-        end_s = time.monotonic() + 20
-        while not children_of(process.pid):
-            assert time.monotonic() < end_s
-            time.sleep(0.02)
-        [child] = children_of(process.pid)
+        [child] = until(lambda: children_of(process.pid), "the writer")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(DEADLINE_S) == 130
     assert not Path(f"/proc/{child}").exists()
     assert replay(captured, copy)[0] == 0
     assert digest(copy) == digest(origin(captured))
@@ -169,7 +174,7 @@ def test_a_capture_that_misses_what_was_committed_says_how_much_and_ends_with_st
     with core_writer(folder):
         recording.wait_for_begin()
         publish(folder, trades(10))
-        behind_its_back = StoreWriter(f"sqlite:///{folder / 'o.db'}")
+        behind_its_back = StoreWriter(url_of(folder / "o.db"))
         behind_its_back.commit([Delivered("b", "cd" * 16, 1, trades(7))])
         behind_its_back.close()
         status, summary, errors = recording.stop()
@@ -197,25 +202,25 @@ def test_a_capture_of_some_kinds_has_only_these(folder: Path) -> None:
         publish(folder, EVENTS)
         status, summary, _ = recording.stop()
     assert (status, summary["events"]) == (0, 2)
-    copy = f"sqlite:///{folder / 'copy.db'}"
+    make_database(copy := url_of(folder / "copy.db"))
     assert replay(recording.file, copy)[0] == 0
     assert {name for name, table in digest(copy).tables.items() if table.rows} == {"phases", "snapshots"}
 
 
-def test_a_database_that_does_not_answer_is_told_at_once(captured: Path) -> None:
-    status, _, errors = replay(captured, "postgresql+psycopg://root:secret@127.0.0.1:1/none")
-    assert status == 2
-    assert "connection failed" in errors
-    assert "secret" not in errors
+def test_a_database_that_does_not_answer_is_reported_at_once(captured: Path) -> None:
+    with pytest.raises(ObserverError, match="connection failed") as refused:
+        replaying.replay(captured, "postgresql+psycopg://root:secret@127.0.0.1:1/none")
+    assert "secret" not in str(refused.value)
 
 
 def test_wrong_options_do_nothing(folder: Path) -> None:
-    config = ("--config", folder / "c.toml")
-    wrong_kind = observer("capture", "--out", folder / "x", "--kinds", "trade,rumour", *config, cwd=folder)
-    assert (wrong_kind.returncode, "no such kind: rumour" in wrong_kind.stderr) == (2, True)
+    with pytest.raises(ObserverError, match="no such kind: rumour"):
+        capture(out=folder / "x", kinds="trade,rumour", config=folder / "c.toml")
     assert not (folder / "x").exists()
     (folder / "x").write_text("precious")
-    assert observer("capture", "--out", folder / "x", *config, cwd=folder).returncode == 2
+    with pytest.raises(ObserverError, match="cannot write"):
+        capture(out=folder / "x", config=folder / "c.toml")
     assert (folder / "x").read_text() == "precious"
-    assert observer("replay", folder / "x", "--db", f"sqlite:///{folder / 'y.db'}", cwd=folder).returncode == 2
+    refused = observer("replay", folder / "x", "--db", url_of(folder / "y.db"), cwd=folder)
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
     assert not (folder / "y.db").exists()

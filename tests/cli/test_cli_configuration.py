@@ -8,8 +8,7 @@ import pytest
 from observer.accounts.pool import AccountSettings, PoolSettings, parse_pool
 from observer.config import Settings, load_settings, settings_of
 from observer.errors import ConfigError
-from observer.selection.configuration import parse_selection
-from observer.selection.settings import SelectionSettings, UniverseSettings
+from observer.selection.settings import SelectionSettings, UniverseSettings, parse_selection
 
 SHIPPED = Path(__file__).parents[2] / "config" / "observer.toml"
 SHIPPED_POOL = SHIPPED.with_name("provider_pool.json")
@@ -39,27 +38,27 @@ def test_the_wrong_keys_of_all_sections_are_named_at_once(tmp_path: Path) -> Non
         interval = 5
         [run]
         log_level = "LOUD"
-        [kis.permits]
+        [kis.rate_limit]
         calls_per_second = "many"
         [track_b]
         evaluation_s = 5
     """
-    told = problems(text, tmp_path)
-    assert len(told) == 3
-    assert "[track_a]" in told[0]
-    assert "interval" in told[0]
-    assert "[run]" in told[1]
-    assert "log_level" in told[1]
-    assert "[kis]" in told[2]
-    assert "permits.calls_per_second" in told[2]
+    reported = problems(text, tmp_path)
+    assert len(reported) == 3
+    assert "[track_a]" in reported[0]
+    assert "interval" in reported[0]
+    assert "[run]" in reported[1]
+    assert "log_level" in reported[1]
+    assert "[kis]" in reported[2]
+    assert "rate_limit.calls_per_second" in reported[2]
 
 
 @pytest.mark.parametrize(
     ("section", "line", "named"),
     [
-        ("permits", "calls_per_second = 0.0", "calls_per_second: 0.0"),
-        ("permits", "calls_per_minute = nan", "calls_per_minute: nan"),
-        ("permits", "penalty_s = -1.0", "penalty_s: -1.0"),
+        ("rate_limit", "calls_per_second = 0.0", "calls_per_second: 0.0"),
+        ("rate_limit", "calls_per_minute = nan", "calls_per_minute: nan"),
+        ("rate_limit", "penalty_s = -1.0", "penalty_s: -1.0"),
         ("stream", "attempts_per_hour = 6", "attempts_per_hour: 6"),
         ("stream", "changes_per_minute = 0", "changes_per_minute"),
         ("stream", "silence_s = 0.0", "silence_s"),
@@ -68,10 +67,10 @@ def test_the_wrong_keys_of_all_sections_are_named_at_once(tmp_path: Path) -> Non
 def test_a_broker_s_limit_that_is_none_is_named_when_the_file_is_read(
     tmp_path: Path, section: str, line: str, named: str
 ) -> None:
-    [told] = problems(f"[kis.{section}]\n{line}\n", tmp_path)
-    assert told.startswith("[kis] ")
-    assert section in told
-    assert named in told
+    [reported] = problems(f"[kis.{section}]\n{line}\n", tmp_path)
+    assert reported.startswith("[kis] ")
+    assert section in reported
+    assert named in reported
 
 
 def test_an_unknown_section_is_named(tmp_path: Path) -> None:
@@ -79,9 +78,9 @@ def test_an_unknown_section_is_named(tmp_path: Path) -> None:
 
 
 def test_a_value_out_of_bounds_names_the_bound(tmp_path: Path) -> None:
-    [told] = problems("[track_a]\ninterval_s = 0\n", tmp_path)
-    assert "interval_s" in told
-    assert ">= 1" in told
+    [reported] = problems("[track_a]\ninterval_s = 0\n", tmp_path)
+    assert "interval_s" in reported
+    assert ">= 1" in reported
 
 
 def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:
@@ -136,8 +135,8 @@ def test_the_shipped_file_of_the_selection_states_the_defaults_and_has_every_key
 
 
 def test_the_selection_s_section_is_refused_and_says_where_it_went(tmp_path: Path) -> None:
-    [told] = problems("[selection.slots]\nmax_slots = 5\n", tmp_path)
-    assert "symbol_selection" in told
+    [reported] = problems("[selection.slots]\nmax_slots = 5\n", tmp_path)
+    assert "symbol_selection" in reported
 
 
 def test_a_file_of_the_selection_that_was_named_must_be_there(tmp_path: Path) -> None:
@@ -158,6 +157,12 @@ def test_accounts_are_no_section_of_the_file(tmp_path: Path, section: str) -> No
     assert problems(f"[{section}]\n", tmp_path) == [f"unknown section [{section}]"]
 
 
+def test_accounts_of_another_market_than_the_instance_s_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "observer.toml").write_text('[instance]\nmarket = "elsewhere"\n')
+    with pytest.raises(ConfigError, match=r"\[instance\] market: elsewhere, but account main trades kr_stocks"):
+        load_settings(tmp_path / "observer.toml")
+
+
 def test_a_file_of_accounts_that_was_named_must_be_there(tmp_path: Path) -> None:
     (tmp_path / "observer.toml").write_text('[run]\nprovider_pool = "absent.json"\n')
     with pytest.raises(ConfigError, match=r"\[run\] provider_pool: there is no file absent.json"):
@@ -172,12 +177,12 @@ def test_errors_in_the_file_of_the_accounts_name_it(tmp_path: Path) -> None:
 
 
 def test_the_shipped_file_has_every_key() -> None:
-    """What is only for the simulator, and tables that have no default, are not a user's business."""
+    """The shipped file omits simulator settings and tables without defaults."""
     written = _keys(msgspec.toml.decode(SHIPPED.read_bytes()))
     sections = {name: value for name, value in msgspec.to_builtins(Settings()).items() if name not in OTHER_FILES}
-    possible = _keys(sections)
-    # sections without a default, and a limit that is not there unless somebody sets it
-    assert possible - written == {"simulator", "run.endpoints", "kis.permits.calls_per_minute"}
+    possible = _keys(sections | sections.pop("brokers"))
+    # sections without a default, and a limit that is unset by default
+    assert possible - written == {"simulator", "run.endpoints", "kis.rate_limit.calls_per_minute"}
     assert written <= possible
 
 

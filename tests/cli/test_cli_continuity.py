@@ -6,70 +6,71 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
 from bus.delivery import Delivered
-from bus.events import SelectionAdvanced, SlotAssigned, WatchChanged
+from bus.events import Pinned, SelectionAdvanced, SlotAssigned, WatchChanged, WatchStarted
 from observer.cli.app import command_line
 from observer.clock import CLOCK_VARIABLE, HeldClock
-from observer.practice import Practice, write_practice
+from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.store.writer import StoreWriter
+from tests.builders import day_began
 from tests.store.exporting import DAY, START_NS, recovery, refusal
 from tests.store.migrated import make_database
 
 Typed = Callable[..., Result]
-TRIGGERED = ("volume_surge", 9.5, "free_place", None)
+TRIGGERED = ("volume_surge", 9.5, "free_slot", None)
 
 
 @pytest.fixture
 def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
-    """Types a command for a system that does not run; its database has a place, a refusal and a filled gap."""
+    """Types a command for a system that does not run; its database has a slot, a refusal and a filled gap."""
     monkeypatch.setenv("COLUMNS", "80")
-    configuration = write_practice(tmp_path, Practice(symbols=10, seed=7))
+    configuration = write_demo_configuration(tmp_path, DemoConfiguration(symbols=10, seed=7))
     (tmp_path / "data").mkdir()
     url = f"sqlite:///{tmp_path / 'data' / 'observer.db'}"
     make_database(url)
     writer = StoreWriter(url)
     writer.open()
-    place = SlotAssigned("a:01", "000001", START_NS, *TRIGGERED)
-    began = SelectionAdvanced(DAY, START_NS, "began", "", 0, 0, DAY)
-    acknowledged = WatchChanged("kis", "000001", DAY, START_NS, "started", "", None, None, None)
-    wish = SelectionAdvanced(DAY, START_NS, "pinned", "000003", 0, 0, "halted")
+    slot = SlotAssigned("a:01", "000001", START_NS, *TRIGGERED)
+    began = SelectionAdvanced(DAY, START_NS, day_began(DAY))
+    acknowledged = WatchChanged("kis", "000001", DAY, START_NS, WatchStarted())
+    pin = SelectionAdvanced(DAY, START_NS, Pinned("000003", "halted"))
     other = SlotAssigned("main:41", "000004", START_NS, *TRIGGERED)
-    told = [began, place, acknowledged, other, refusal(2), wish]
-    writer.commit([Delivered("track-b", "5" * 32, 1, [*told, *recovery(1)])])
+    reported = [began, slot, acknowledged, other, refusal(2), pin]
+    writer.commit([Delivered("track-b", "5" * 32, 1, [*reported, *recovery(1)])])
     writer.close()
 
     def run(*words: str) -> Result:
-        app = command_line([words[0]])
+        app = command_line()
         return CliRunner().invoke(app, [*words, "--config", str(configuration)])
 
     return run
 
 
 def test_quality_fits_eighty_columns_and_says_that_nothing_was_stored(typed: Typed) -> None:
-    told = typed("quality", DAY)
-    assert told.exit_code == 0
-    assert max(len(line) for line in told.stdout.splitlines()) <= 80
-    assert "000001" in told.stdout
-    assert "computed now" in told.stdout
+    reported = typed("quality", DAY)
+    assert reported.exit_code == 0
+    assert max(len(line) for line in reported.stdout.splitlines()) <= 80
+    assert "000001" in reported.stdout
+    assert "computed now" in reported.stdout
 
 
-def test_quality_tells_the_gap_rate_beside_its_limit_and_how_much_the_places_were_used(typed: Typed) -> None:
-    told = typed("quality", DAY).stdout
-    assert "gap rate: 100.00 % (limit 5 %)" in told
-    assert "slot utilization: not known" in told, "no phase of the day is stored"
+def test_quality_tells_the_gap_rate_beside_its_limit_and_how_much_the_slots_were_used(typed: Typed) -> None:
+    reported = typed("quality", DAY).stdout
+    assert "gap rate: 100.00 % (limit 5 %)" in reported
+    assert "slot utilization: not known" in reported, "no phase of the day is stored"
     document = json.loads(typed("quality", DAY, "--json").stdout)
     assert (document["gap_rate_percent"], document["gap_rate_limit_percent"]) == (100, 5)
     assert document["slot_utilization_percent"] is None
 
 
-def test_quality_as_json_names_every_field_of_a_verdict(typed: Typed) -> None:
+def test_quality_as_json_names_every_field_of_a_report(typed: Typed) -> None:
     document = json.loads(typed("quality", DAY, "--json").stdout)
     assert document["stored"] is False
-    verdict, _ = document["symbols"]
-    assert verdict["symbol"] == "000001"
-    assert verdict["verdict"] in {"complete", "recovered", "degraded", "missing"}
+    report, _ = document["symbols"]
+    assert report["symbol"] == "000001"
+    assert report["quality"] in {"complete", "recovered", "degraded", "missing"}
 
 
 def test_gaps_are_listed_shown_and_filtered(typed: Typed) -> None:
@@ -83,23 +84,23 @@ def test_slots_tell_a_history_and_why(typed: Typed) -> None:
     assert json.loads(typed("slots", "why", "000001", "--date", DAY, "--json").stdout)["slot"] == "a:01"
 
 
-def test_slots_show_who_has_a_place_and_who_is_pinned_and_waits(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_show_who_has_a_slot_and_who_is_pinned_and_waits(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
     shown = json.loads(typed("slots", "show", "--json").stdout)
     assert [(each["event"], each["symbol"], each["reason"]) for each in shown if each["event"] != "free"] == [
-        ("assigned", "000004", "free_place"),
-        ("assigned", "000001", "free_place"),
+        ("assigned", "000004", "free_slot"),
+        ("assigned", "000001", "free_slot"),
         ("waits", "000003", "halted"),
     ]
-    assert "000003 is pinned; halted: gets a place when trading resumes" in typed("slots", "show").stdout
+    assert "000003 is pinned; halted: gets a slot when trading resumes" in typed("slots", "show").stdout
 
 
-def test_slots_show_whether_the_broker_streams_who_has_a_place(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_show_whether_the_broker_streams_who_has_a_slot(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
     states = Counter(each.get("state") for each in json.loads(typed("slots", "show", "--json").stdout))
     assert states == {"active": 1, "allocated": 1, "available": 40, None: 1}
     table = typed("slots", "show").stdout
-    assert "2 places taken, 40 available" in table
+    assert "2 slots taken, 40 available" in table
     assert max(len(line) for line in table.splitlines()) <= 80
 
 

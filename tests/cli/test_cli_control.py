@@ -1,4 +1,4 @@
-"""`observer status` and `observer ctl`: against nobody, and against a control socket that answers as it is told."""
+"""`observer status` and `observer ctl`: without a supervisor, and against a control socket with given replies."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @contextmanager
 def answering(folder: Path, answer: Callable[[Request], Reply]) -> Iterator[list[Request]]:
-    """A control socket in a thread; gives what it was asked."""
+    """A control socket in a thread; yields the requests it received."""
     asked: list[Request] = []
     bound = threading.Event()
     loop = asyncio.new_event_loop()
@@ -76,11 +76,11 @@ def test_where_no_system_runs_the_error_says_how_to_start_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     assert exit_status(monkeypatch, *words) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "no system runs here" in told.err
-    assert "observer run" in told.err
-    assert f"{folder}/run" in told.err
+    reported = capsys.readouterr()
+    assert reported.out == ""
+    assert "no system runs here" in reported.err
+    assert "observer run" in reported.err
+    assert f"{folder}/run" in reported.err
 
 
 def test_status_is_a_table_or_one_object(
@@ -91,11 +91,11 @@ def test_status_is_a_table_or_one_object(
         assert exit_status(monkeypatch, "status") == 0
         table = capsys.readouterr().out
         assert exit_status(monkeypatch, "status", "--json") == 0
-        told = json.loads(capsys.readouterr().out)
+        reported = json.loads(capsys.readouterr().out)
     assert asked == [Status(), Status()]
     assert "track-b" in table
     assert "09:00:00 KST" in table
-    assert told["processes"][0] | {"name": "track-b", "pid": 17, "uptime_s": 61.2} == told["processes"][0]
+    assert reported["processes"][0] | {"name": "track-b", "pid": 17, "uptime_s": 61.2} == reported["processes"][0]
 
 
 @pytest.mark.parametrize("typed", ["track-b", "track_b"])
@@ -131,6 +131,6 @@ def test_a_refusal_as_json_is_an_object_on_stdout(
 ) -> None:
     with answering(folder, lambda _: Refused("unknown_process", "there is no track-z")):
         assert exit_status(monkeypatch, "ctl", "stop", "track-z", "--json") == 1
-    told = capsys.readouterr()
-    assert json.loads(told.out)["code"] == "unknown_process"
-    assert told.err == ""
+    reported = capsys.readouterr()
+    assert json.loads(reported.out)["code"] == "unknown_process"
+    assert reported.err == ""

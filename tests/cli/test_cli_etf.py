@@ -1,46 +1,46 @@
-"""`observer etf list|show|report|update`: what a user sees of funds."""
+"""`observer etf list|show|report|update`: what a user sees of ETFs."""
 
 import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
 from bus.delivery import Delivered
-from observer.cli import etf
+from observer.cli.app import command_line
 from observer.errors import ConfigError
 from observer.store.writer import StoreWriter
-from tests.store.funds import (
+from tests.store.etf import (
     SESSION,
-    fund_job_ended,
-    fund_listed,
-    fund_measured,
-    fund_range_found,
-    fund_valued,
+    etf_job_ended,
+    etf_listed,
+    etf_measured,
+    etf_range_found,
+    etf_valued,
 )
 from tests.store.migrated import make_database
 
 EVENTS = [
-    fund_listed(),
-    fund_listed(symbol="252670", name="KODEX 200선물인버스2X", leverage=-2.0, expense_ratio_percent=0.64),
-    fund_listed(symbol="Q500001", name="신한 ETN", group="EN"),
-    fund_valued(),
-    fund_valued(symbol="252670", aum_krw=1e12),
-    fund_measured(),
-    fund_measured(symbol="252670", premium_20d_percent=-0.3),
-    fund_range_found(),
-    fund_listed(listed_ns=50, change="changed", name="KODEX 200 TR", changed_fields="name"),
-    fund_job_ended(),
+    etf_listed(),
+    etf_listed(symbol="252670", name="KODEX 200선물인버스2X", leverage=-2.0, expense_ratio_percent=0.64),
+    etf_listed(symbol="Q500001", name="신한 ETN", group="EN"),
+    etf_valued(),
+    etf_valued(symbol="252670", aum=1e12),
+    etf_measured(),
+    etf_measured(symbol="252670", premium_20d_percent=-0.3),
+    etf_range_found(),
+    etf_listed(listed_ns=50, change="changed", name="KODEX 200 TR", changed_fields="name"),
+    etf_job_ended(),
 ]
 
 
 @pytest.fixture
 def configuration(tmp_path: Path) -> Path:
-    """Of a system that does not run, with a database of some funds."""
+    """Runs a command of a stopped system whose database holds some ETFs."""
     url = f"sqlite:///{tmp_path}/observer.db"
     make_database(url)
     writer = StoreWriter(url)
-    writer.commit([Delivered("funds", "5" * 32, 1, EVENTS)])
+    writer.commit([Delivered("etf", "5" * 32, 1, EVENTS)])
     writer.close()
     path = tmp_path / "observer.toml"
     path.write_text(f'[run]\nruntime = "{tmp_path}/run"\n[store]\nurl = "{url}"\n')
@@ -48,24 +48,26 @@ def configuration(tmp_path: Path) -> Path:
 
 
 def ask(configuration: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(etf.app, [*arguments, "--config", str(configuration)], env={"COLUMNS": "200"})
+    return CliRunner().invoke(
+        command_line(), ["etf", *arguments, "--config", str(configuration)], env={"COLUMNS": "200"}
+    )
 
 
 def asked(configuration: Path, *arguments: str) -> object:
     return json.loads(ask(configuration, *arguments, "--json").stdout)
 
 
-def test_the_list_has_the_funds_by_symbol_or_by_what_was_asked(configuration: Path) -> None:
-    assert [fund["symbol"] for fund in asked(configuration, "list")] == ["069500", "252670", "Q500001"]
-    assert [fund["symbol"] for fund in asked(configuration, "list", "--group", "EN")] == ["Q500001"]
-    assert [fund["symbol"] for fund in asked(configuration, "list", "--sort", "expense", "--limit", "1")] == ["252670"]
-    assert [fund["symbol"] for fund in asked(configuration, "list", "--sort", "aum")][:2] == ["069500", "252670"]
-    assert [fund["symbol"] for fund in asked(configuration, "list", "--issuer", "인버스")] == ["252670"]
+def test_the_list_has_the_etfs_by_symbol_or_by_what_was_asked(configuration: Path) -> None:
+    assert [etf["symbol"] for etf in asked(configuration, "list")] == ["069500", "252670", "Q500001"]
+    assert [etf["symbol"] for etf in asked(configuration, "list", "--group", "EN")] == ["Q500001"]
+    assert [etf["symbol"] for etf in asked(configuration, "list", "--sort", "expense", "--limit", "1")] == ["252670"]
+    assert [etf["symbol"] for etf in asked(configuration, "list", "--sort", "aum")][:2] == ["069500", "252670"]
+    assert [etf["symbol"] for etf in asked(configuration, "list", "--issuer", "인버스")] == ["252670"]
 
 
-def test_a_fund_whose_figure_is_not_known_comes_last_behind_negative_ones(configuration: Path) -> None:
-    funds = asked(configuration, "list", "--sort", "premium")
-    assert [fund["premium_20d_percent"] for fund in funds] == [0.1, -0.3, None]
+def test_a_etf_whose_figure_is_not_known_comes_last_behind_negative_ones(configuration: Path) -> None:
+    etfs = asked(configuration, "list", "--sort", "premium")
+    assert [etf["premium_20d_percent"] for etf in etfs] == [0.1, -0.3, None]
 
 
 def test_the_table_shows_value_premium_and_range(configuration: Path) -> None:
@@ -75,21 +77,21 @@ def test_the_table_shows_value_premium_and_range(configuration: Path) -> None:
 
 
 def test_a_days_list_is_shown_as_it_was(configuration: Path) -> None:
-    [fund] = asked(configuration, "list", "--date", SESSION)
-    assert (fund["symbol"], fund["change"]) == ("069500", "changed")
+    [etf] = asked(configuration, "list", "--date", SESSION)
+    assert (etf["symbol"], etf["change"]) == ("069500", "changed")
     assert "KODEX 200 TR" in ask(configuration, "list", "--date", SESSION).stdout
 
 
-def test_one_fund_is_shown_with_the_sources_of_its_fields_and_its_history(configuration: Path) -> None:
+def test_one_etf_is_shown_with_the_sources_of_its_fields_and_its_history(configuration: Path) -> None:
     shown = ask(configuration, "show", "069500").stdout
     assert "csv" in shown
     assert f"{SESSION} changed: name" in shown
-    told = asked(configuration, "show", "069500")
-    assert told["fund"]["aum_krw"] == 9.43e12
-    assert [change["change"] for change in told["changes"]] == ["new", "changed"]
+    reported = asked(configuration, "show", "069500")
+    assert reported["etf"]["aum"] == 9.43e12
+    assert [change["change"] for change in reported["changes"]] == ["new", "changed"]
 
 
-def test_a_fund_that_no_list_had_is_an_error(configuration: Path) -> None:
+def test_a_etf_that_no_list_had_is_an_error(configuration: Path) -> None:
     assert isinstance(ask(configuration, "show", "999999").exception, ConfigError)
 
 
@@ -97,10 +99,10 @@ def test_the_report_tells_what_is_stale_and_what_is_missing_and_ends_with_status
     result = ask(configuration, "report")
     assert result.exit_code == 1
     assert "never" in result.stdout
-    told = asked(configuration, "report")
-    assert {job["job"]: job["verdict"] for job in told["jobs"]}["fund_list"] == "stale"
-    assert {field["field"]: field["known"] for field in told["fields"]}["aum_krw"] == 2
-    assert (told["funds"], told["etfs"]) == (3, 2)
+    reported = asked(configuration, "report")
+    assert {job["job"]: job["freshness"] for job in reported["jobs"]}["etf_list"] == "stale"
+    assert {field["field"]: field["known"] for field in reported["fields"]}["aum"] == 2
+    assert (reported["products"], reported["etfs"]) == (3, 2)
 
 
 @pytest.mark.parametrize(

@@ -69,11 +69,11 @@ def test_a_whole_journal_is_verified_with_status_0(
     segment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert observer(monkeypatch, "journal", "verify", segment, "--json") == 0
-    verdict = json.loads(capsys.readouterr().out)
-    assert (verdict["records"], verdict["events"], verdict["torn_bytes"], verdict["damaged_at"]) == (2, 5, 0, None)
+    report = json.loads(capsys.readouterr().out)
+    assert (report["records"], report["events"], report["torn_bytes"], report["damaged_at"]) == (2, 5, 0, None)
 
 
-def test_a_torn_tail_is_told_with_status_1_and_cut_on_request(
+def test_a_torn_tail_is_reported_with_status_1_and_cut_on_request(
     segment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = segment.read_bytes()
@@ -87,7 +87,7 @@ def test_a_torn_tail_is_told_with_status_1_and_cut_on_request(
     assert observer(monkeypatch, "journal", "verify", segment) == 0
 
 
-def test_damage_is_told_with_status_2_and_never_cut(
+def test_damage_is_reported_with_status_2_and_never_cut(
     segment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = bytearray(segment.read_bytes())
@@ -108,7 +108,7 @@ def test_what_is_no_journal_is_refused_with_status_2(
     assert observer(monkeypatch, "journal", command, tmp_path / "nothing") == 2
 
 
-def test_a_capture_with_holes_is_told_with_status_3(
+def test_a_capture_with_gaps_is_reported_with_status_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path / "c", f"capture {A} *", pack(A, 1, trades(1)), pack(A, 4, trades(1)))

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 from bus.keys import key_pair
+from observer.base_settings import RunSettings, endpoints_of, is_reachable
 from observer.cli.app import main
-from observer.cli.orders import fixed_changes
-from observer.config import RunSettings, endpoints_of, is_reachable, load_settings
+from observer.config import load_settings
 from observer.errors import ConfigError
+from observer.host.orders import fixed_changes
 
-ADDRESSES = {name: f"tcp://127.0.0.1:{port}" for port, name in enumerate(("ingest", "feed", "tap", "control"), 5561)}
+ADDRESSES = {
+    name: f"tcp://127.0.0.1:{port}" for port, name in enumerate(("ingest", "feed", "batch_feed", "control"), 5561)
+}
 
 
 @pytest.fixture
@@ -97,5 +100,5 @@ def test_without_endpoints_the_sockets_are_files(tmp_path: Path) -> None:
 
 def test_other_endpoints_need_a_shutdown(configuration: Path) -> None:
     settings = load_settings(configuration)
-    other = load_settings(written(configuration.parent, {**ADDRESSES, "tap": "tcp://127.0.0.1:5599"}))
+    other = load_settings(written(configuration.parent, {**ADDRESSES, "batch_feed": "tcp://127.0.0.1:5599"}))
     assert fixed_changes(settings, other) == ["[run.endpoints]"]

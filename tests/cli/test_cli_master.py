@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import tomli_w
+from click.testing import CliRunner, Result
 from rich.cells import cell_len
-from typer.testing import CliRunner, Result
 
 from observer.cli.app import command_line
 from observer.providers.kis.listings import file_name
-from tests.masters.scene import contents, symbols
+from tests.listings.scene import contents, symbols
 
 EXCHANGE = "NASD"
 
@@ -25,7 +25,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Nothing."""
 
 
-class Place(msgspec.Struct):
+class Scene(msgspec.Struct):
     """A folder with a configuration and a host that serves what is put there."""
 
     folder: Path
@@ -38,13 +38,13 @@ class Place(msgspec.Struct):
 
     def typed(self, *words: str) -> Result:
         arguments = ["master", *words, "--config", str(self.folder / "observer.toml")]
-        return CliRunner().invoke(command_line(["master"]), arguments)
+        return CliRunner().invoke(command_line(), arguments)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("m")
-    found = Place(folder)
+    found = Scene(folder)
     found.offer(contents(symbols(300)))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder / "web"))
     thread = threading.Thread(target=server.serve_forever)
@@ -65,14 +65,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         server.server_close()
 
 
-def test_a_life_of_a_master_file_as_a_person_sees_it(place: Place) -> None:
-    first = place.typed("update", "--all", "--json")
+def test_a_life_of_a_master_file_as_a_person_sees_it(scene: Scene) -> None:
+    first = scene.typed("update", "--all", "--json")
     assert first.exit_code == 0, first.output
     [check] = msgspec.json.decode(first.stdout)
-    assert (check["provider"], check["exchange"], check["verdict"]) == ("kis", EXCHANGE, "updated")
+    assert (check["provider"], check["exchange"], check["outcome"]) == ("kis", EXCHANGE, "updated")
 
-    place.offer(contents(symbols(299)) + contents(["NEW"], "새회사"))
-    dry = place.typed("update", "--exchange", "nasd", "--dry-run")
+    scene.offer(contents(symbols(299)) + contents(["NEW"], "새회사"))
+    dry = scene.typed("update", "--exchange", "nasd", "--dry-run")
     assert dry.stdout.splitlines() == [
         "[NASD] DRY RUN MODE - No actual database updates",
         "✅ [NEW] NEW: 새회사 INC (NASDAQ) (DRY RUN)",
@@ -80,38 +80,40 @@ def test_a_life_of_a_master_file_as_a_person_sees_it(place: Place) -> None:
         "[NASD] updated: 2 changes; 1 new, 0 changed, 1 removed, 0 relisted",
         "[NASD] DRY RUN - Changes rolled back",
     ]
-    assert msgspec.json.decode(place.typed("status", "--json").stdout)[0]["listed"] == 300
-    assert place.typed("update", "--exchange", EXCHANGE).exit_code == 0
+    assert msgspec.json.decode(scene.typed("status", "--json").stdout)[0]["listed"] == 300
+    assert scene.typed("update", "--exchange", EXCHANGE).exit_code == 0
 
-    place.offer(contents(symbols(200)))
-    assert place.typed("update", "--exchange", EXCHANGE).exit_code == 1
-    [row] = msgspec.json.decode(place.typed("status", "--json").stdout)
-    assert (row["listed"], row["gone"], row["backups"], row["last_check"]["verdict"]) == (300, 1, 1, "held")
-    assert f"observer master approve {row['waits']['run']}" in place.typed("status").stdout
-    assert "100 changes, approved" in place.typed("approve", row["waits"]["run"]).stdout
-    assert place.typed("verify", "--region", "US").exit_code == 1  # NYSE and AMEX have no file here
+    scene.offer(contents(symbols(200)))
+    assert scene.typed("update", "--exchange", EXCHANGE).exit_code == 1
+    [row] = msgspec.json.decode(scene.typed("status", "--json").stdout)
+    assert (row["listed"], row["gone"], row["backups"], row["last_check"]["outcome"]) == (300, 1, 1, "pending")
+    assert f"observer master approve {row['waits']['run']}" in scene.typed("status").stdout
+    assert "100 changes, approved" in scene.typed("approve", row["waits"]["run"]).stdout
+    assert scene.typed("verify", "--region", "US").exit_code == 1  # NYSE and AMEX have no file here
 
-    tradable = place.typed("tradable", "--region", "US", "--json")
+    tradable = scene.typed("tradable", "--region", "US", "--json")
     answers = {each["exchange"]: each for each in msgspec.json.decode(tradable.stdout)}
     assert [len(answers[each]["securities"]) for each in ("NASD", "NYSE", "AMEX")] == [200, 0, 0]
     assert [answers[each]["source"] for each in ("NASD", "NYSE", "AMEX")] == ["database", "", ""]
     assert tradable.exit_code == 1
-    assert "NASD: 200, told by the database\nNYSE: nobody knows" in place.typed("tradable", "--region", "US").stdout
-    lifetime = msgspec.json.decode(place.typed("lifetime", "S00299", "--json").stdout)
+    assert "NASD: 200, from the database\nNYSE: unknown" in scene.typed("tradable", "--region", "US").stdout
+    lifetime = msgspec.json.decode(scene.typed("lifetime", "S00299", "--json").stdout)
     assert [change["change"] for change in lifetime] == ["new", "removed"]
-    [new] = msgspec.json.decode(place.typed("new", "--since", "2020-01-01", "--json").stdout)
+    [new] = msgspec.json.decode(scene.typed("new", "--since", "2020-01-01", "--json").stdout)
     assert new["symbol"] == "NEW"
-    assert len(msgspec.json.decode(place.typed("history", "--days", "1", "--json").stdout)) == 4
-    assert "S00250" in place.typed("diff", "--exchange", EXCHANGE).stdout
+    assert len(msgspec.json.decode(scene.typed("history", "--days", "1", "--json").stdout)) == 4
+    assert "S00250" in scene.typed("diff", "--exchange", EXCHANGE).stdout
 
     for words in (("status",), ("history",), ("lifetime", "S00299"), ("verify", "--region", "US")):
-        table = [line for line in place.typed(*words).stdout.splitlines() if not line.startswith(("To look", "NASD-2"))]
+        table = [
+            line for line in scene.typed(*words).stdout.splitlines() if not line.startswith(("To check", "NASD-2"))
+        ]
         assert max(map(cell_len, table)) <= 80
         assert "…" not in "".join(table)
 
-    restored = place.typed("restore", "--exchange", EXCHANGE)
+    restored = scene.typed("restore", "--exchange", EXCHANGE)
     assert (restored.exit_code, restored.stdout) == (0, "NASD: 100 changes\n")
-    assert (place.folder / "data" / "master" / "nasd.mst").read_bytes() == contents(symbols(299)) + contents(
+    assert (scene.folder / "data" / "master" / "nasd.mst").read_bytes() == contents(symbols(299)) + contents(
         ["NEW"], "새회사"
     )
 
@@ -119,7 +121,7 @@ def test_a_life_of_a_master_file_as_a_person_sees_it(place: Place) -> None:
 @pytest.mark.parametrize(
     "words", [("update", "--exchange", "NASDAQ"), ("new", "--since", "yesterday"), ("verify", "--region", "EU")]
 )
-def test_what_is_not_known_is_named(place: Place, words: tuple[str, ...]) -> None:
-    found = place.typed(*words)
+def test_what_is_not_known_is_named(scene: Scene, words: tuple[str, ...]) -> None:
+    found = scene.typed(*words)
     assert found.exit_code != 0
-    assert words[-1] in str(found.exception)
+    assert words[-1] in f"{found.exception} {found.output}"

@@ -1,4 +1,4 @@
-"""Who tells what can be traded, with the accounts of a configuration and the tokens that a running system left."""
+"""The source of tradable symbols, with configured accounts and a running system's access tokens."""
 
 import asyncio
 from pathlib import Path
@@ -7,8 +7,8 @@ import msgspec
 
 from bus.delivery import Delivered
 from bus.events import UniverseMember
-from observer.cli.master_tradable import answers_of
-from observer.reference.tradable import TradableAnswer
+from observer.cli.master_queries import answers_of
+from observer.listings.model import TradableAnswer
 from observer.store.listings import ListingReader
 from observer.store.writer import StoreWriter
 from tests.store.listings import listing_changed
@@ -18,7 +18,7 @@ STREAM = "6" * 32
 
 
 def stored(day: Scene) -> None:
-    """The file of KOSPI came, that of KOSDAQ never did; of both the universe tells."""
+    """Store the KOSPI master file's listings, no KOSDAQ file, and universe members of both."""
     members = [
         UniverseMember("kis", "korean_stocks", "2026-11-18", 1, each.symbol, "", each.exchange, 1.0, 1.0, None, None)
         for each in day.simulator.market.instruments
@@ -34,7 +34,7 @@ def test_the_broker_is_asked_with_the_running_systems_token_where_the_database_k
         async with scene(8) as day:
             await asyncio.to_thread(stored, day)
             with ListingReader(day.settings.store.url) as reader:
-                kospi, kosdaq = await answers_of(day.settings, day.clock, reader, ["KOSPI", "KOSDAQ"])
+                kospi, kosdaq = await answers_of(lambda: day.settings, day.clock, reader, ["KOSPI", "KOSDAQ"])
             assert (kospi.source, [each.symbol for each in kospi.securities]) == ("database", ["005930"])
             listed = {each.symbol for each in day.simulator.market.instruments if each.exchange == "KOSDAQ"}
             assert kosdaq.source == "broker"
@@ -50,7 +50,7 @@ def test_without_a_token_the_answer_says_who_gets_one(tmp_path: Path) -> None:
             run_settings = msgspec.structs.replace(day.settings.run, runtime=str(tmp_path))
             stopped = msgspec.structs.replace(day.settings, run=run_settings)
             with ListingReader(stopped.store.url) as reader:
-                [kosdaq] = await answers_of(stopped, day.clock, reader, ["KOSDAQ"])
+                [kosdaq] = await answers_of(lambda: stopped, day.clock, reader, ["KOSDAQ"])
             assert kosdaq == TradableAnswer(
                 "KOSDAQ",
                 "",

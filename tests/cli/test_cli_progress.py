@@ -16,18 +16,18 @@ import pytest
 import tomli_w
 from rich.console import Console
 
-from observer.cli import master_progress
-from observer.cli.master_progress import Bars, bars_of_downloads
+from observer.cli import progress
+from observer.cli.progress import Bars, bars_of_downloads
 
 READ_BYTES = 65_536
 
 
-def written(console: Console, hear: Callable[[Bars], None]) -> str:
-    """What is on the console after a download of which the bars heard this, once their time had come."""
+def written(console: Console, receive: Callable[[Bars], None]) -> str:
+    """The console's text after `receive` reported a download's progress to the bars and the loop's timers ran."""
 
     async def download() -> None:
         with bars_of_downloads(console) as bars:
-            hear(bars)
+            receive(bars)
             for _ in range(2):  # the loop looks at its timers once a turn
                 await asyncio.sleep(0)
 
@@ -46,7 +46,7 @@ def both(bars: Bars) -> None:
 
 
 def test_a_download_that_takes_long_has_a_bar_for_each_exchange_with_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(master_progress, "SHOWN_AFTER_S", 0.0)
+    monkeypatch.setattr(progress, "SHOWN_AFTER_S", 0.0)
     text = written(terminal(), both)
     assert all(part in text for part in ("NASD", "40.0/100.0 kB", "SEHK", "7.0/? kB"))
 
@@ -56,7 +56,7 @@ def test_one_that_is_over_sooner_has_none() -> None:
 
 
 def test_nothing_is_written_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(master_progress, "SHOWN_AFTER_S", 0.0)
+    monkeypatch.setattr(progress, "SHOWN_AFTER_S", 0.0)
     assert written(terminal(real=False), both) == ""
 
 
@@ -138,7 +138,7 @@ def test_ctrl_c_in_a_download_ends_it_and_leaves_nothing_behind(configuration: P
 
 
 def _read(descriptor: int) -> bytes:
-    """What comes; nothing once the other side is closed."""
+    """The received bytes; empty once the other side is closed."""
     try:
         return os.read(descriptor, READ_BYTES)
     except OSError:

@@ -8,15 +8,22 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+from click.exceptions import Exit
 
 from observer.cli.capture import capture
 from observer.cli.replay import replay
 from observer.clock import ScaledClock
 from observer.errors import ObserverError
-from observer.providers.raw_recorder import LOOK_S, RawRecorder
-from observer.providers.raw_wish import RawWish, held_wish, read_wish, wish_path
+from observer.providers.raw_recorder import (
+    RawCaptureRequest,
+    RawRecorder,
+    open_raw_request,
+    raw_request_path,
+    read_raw_request,
+)
 from tests.providers.kis_builders import frame, record
-from tests.system.running import OBSERVER, eventually, observer, short_folder
+from tests.system.running import OBSERVER, observer, short_folder
+from tests.waiting import until
 
 pytestmark = pytest.mark.system
 
@@ -44,14 +51,16 @@ class Recording:
     def stop(self):
         """Ctrl-C; the summary."""
         self.process.send_signal(signal.SIGINT)
-        out, errors = self.process.communicate(timeout=20)
+        out, errors = self.process.communicate(timeout=60)
         assert (self.process.returncode, errors) == (0, "")
         return json.loads(out)
 
 
 def worker(runtime: Path, name: str) -> RawRecorder:
     clock = ScaledClock(10**18, time.monotonic_ns(), 1.0)
-    return RawRecorder(wish=wish_path(runtime), provider="kis", process=name, clock=clock, monotonic_s=time.monotonic)
+    return RawRecorder(
+        request=raw_request_path(runtime), provider="kis", process=name, clock=clock, monotonic_s=time.monotonic
+    )
 
 
 def test_what_two_processes_say_is_counted_and_decoded_again(folder):
@@ -65,28 +74,30 @@ def test_what_two_processes_say_is_counted_and_decoded_again(folder):
     summary = recording.stop()
     assert (summary["files"], summary["frames"], summary["bodies"]) == (2, 3, 2)
     assert summary["size_bytes"] == sum(path.stat().st_size for path in recording.folder.iterdir())
-    assert read_wish(wish_path(folder / "run")) is None
+    assert read_raw_request(raw_request_path(folder / "run")) is None
     done = observer("replay", "--raw", recording.folder, "--out", folder / "facts", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["kinds"] == {"InputQuarantined": 1, "Quote": 1, "Trade": 2}
-    assert (told["records"], told["refused"], told["malformed"], told["torn_bytes"]) == (5, 0, 0, 0)
+    reported = json.loads(done.stdout)
+    assert reported["kinds"] == {"InputQuarantined": 1, "Quote": 1, "Trade": 2}
+    assert (reported["records"], reported["refused"], reported["malformed"], reported["torn_bytes"]) == (5, 0, 0, 0)
     facts = [json.loads(line) for line in (folder / "facts").read_text().splitlines()]
     assert [fact["kind"] for fact in facts] == ["Trade", "Trade", "InputQuarantined", "Quote"]
     assert facts[0]["value"]["receive_time_ns"] == facts[0]["time_ns"] == 2
 
 
-def test_a_torn_tail_is_told(folder):
+def test_a_torn_tail_is_reported(folder, capsys):
     (folder / "raw").mkdir()
-    with held_wish(wish_path(folder), RawWish("c1", str(folder / "raw"))):
+    with open_raw_request(raw_request_path(folder), RawCaptureRequest("c1", str(folder / "raw"))):
         recorder = worker(folder, "track-b")
         for moment in range(3):
             recorder.of("main").frame("received", 1, moment, frame(record()).encode())
     [path] = (folder / "raw").iterdir()
     path.write_bytes(path.read_bytes()[:-1])  # a worker was killed in the middle of it
-    done = observer("replay", "--raw", folder / "raw", "--json", cwd=folder)
-    assert (done.returncode, json.loads(done.stdout)["kinds"]) == (1, {"Trade": 2})
-    assert json.loads(done.stdout)["torn_bytes"] > 0
+    with pytest.raises(Exit) as ended:
+        replay(raw=folder / "raw", as_json=True)
+    reported = json.loads(capsys.readouterr().out)
+    assert (ended.value.exit_code, reported["kinds"]) == (1, {"Trade": 2})
+    assert reported["torn_bytes"] > 0
 
 
 def test_a_killed_capture_is_over_and_the_next_one_can_begin(folder):
@@ -95,7 +106,7 @@ def test_a_killed_capture_is_over_and_the_next_one_can_begin(folder):
     assert recorder.is_wanted
     first.process.kill()
     first.process.communicate()
-    eventually(lambda: not recorder.is_wanted, "the recorder stopped", deadline_s=10 * LOOK_S)
+    until(lambda: not recorder.is_wanted, "the recorder stopped")
     assert Recording(folder / "second", folder / "c.toml").stop()["files"] == 0
 
 

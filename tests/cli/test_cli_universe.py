@@ -8,10 +8,10 @@ import pytest
 from bus.delivery import Delivered
 from bus.events import UniverseBuilt, UniverseMember
 from observer.config import load_settings
-from observer.practice import Practice, write_practice
-from observer.selection.universe import KOREAN_STOCKS
+from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
+from observer.universe.eligibility import KOREAN_STOCKS
 from observer.universe.files import universe_content
 from tests.cli.test_cli_control import exit_status
 from tests.selection.builders import member
@@ -30,7 +30,7 @@ def universe(date: str, symbols: str) -> list[UniverseMember | UniverseBuilt]:
 def configuration(tmp_path: Path) -> Path:
     """B was delisted since, C is suspended; D is new."""
     (tmp_path / "data").mkdir()
-    path = write_practice(tmp_path, Practice(symbols=60, seed=7))
+    path = write_demo_configuration(tmp_path, DemoConfiguration(symbols=60, seed=7))
     url = load_settings(path).store.url
     make_database(url)
     writer = StoreWriter(url)
@@ -50,9 +50,9 @@ def test_the_universe_is_shown_by_rank(
     configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert asked(configuration, monkeypatch, "show", "20261117", "--json", "--limit", "2") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["session_date"], told["symbols"], told["considered"]) == (EARLIER, 3, 9)
-    assert [each["symbol"] for each in told["members"]] == ["A", "B"]
+    reported = json.loads(capsys.readouterr().out)
+    assert (reported["session_date"], reported["symbols"], reported["considered"]) == (EARLIER, 3, 9)
+    assert [each["symbol"] for each in reported["members"]] == ["A", "B"]
     assert asked(configuration, monkeypatch, "show", EARLIER) == 0
     assert "3 of 9 listings" in capsys.readouterr().out
 
@@ -69,15 +69,15 @@ def test_two_days_differ_by_who_came_who_left_and_why(
     configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert asked(configuration, monkeypatch, "diff", EARLIER, LATER, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [(each["symbol"], each["rank"]) for each in told["came"]] == [("D", 1)]
-    assert {each["symbol"]: each["reason"] for each in told["left"]} == {"B": "delisted", "C": "suspended"}
+    reported = json.loads(capsys.readouterr().out)
+    assert [(each["symbol"], each["rank"]) for each in reported["came"]] == [("D", 1)]
+    assert {each["symbol"]: each["reason"] for each in reported["left"]} == {"B": "delisted", "C": "suspended"}
     assert asked(configuration, monkeypatch, "diff", EARLIER, LATER) == 0
     assert "- B Samsung: was rank 2; delisted" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [("show", "2026-11-16"), ("diff", "2026-11-16", LATER), ("show", "tomorrow")])
-def test_a_day_without_a_universe_is_told(
+def test_a_day_without_a_universe_is_reported(
     configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     assert asked(configuration, monkeypatch, *words) == 2

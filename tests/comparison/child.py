@@ -1,6 +1,8 @@
-"""What the compared process managers run. Modes: works - deaf (ignores SIGTERM) - ends (after 1.3 s, with status 1).
+"""The child of the compared process managers.
 
-With a lifeline in its environment, which only our supervisor gives, it watches it, as our workers do.
+Modes: works - deaf (ignores SIGTERM) - ends (after 1.3 s, with status 1).
+
+If the environment has a lifeline (only our supervisor sets one), the child watches it, as our workers do.
 """
 
 import os
@@ -25,6 +27,8 @@ if (text := os.environ.get("OBSERVER_LIFELINE_FD")) is not None:
 with Path(note).open("a") as notes:
     print(os.getpid(), file=notes)
 if mode == "works":
-    subprocess.Popen(["sleep", "600"])
-time.sleep(1.3 if mode == "ends" else 600)
+    subprocess.Popen(["sleep", "infinity"])
+if mode != "ends":
+    signal.pause()
+time.sleep(1.3)  # the lifetime of a child in the restart-storm test
 sys.exit(1)

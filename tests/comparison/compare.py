@@ -23,13 +23,14 @@ import psutil
 from bus.commands import Request, Restart, Stop
 from bus.control import ControlClient
 from bus.endpoints import Endpoints
+from tests import waiting
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 OTHERS = ("supervisor==4.3.0", "circus==0.19.0")
 STORM_S = 30.0
-FOR_EVER = 10**9  # an intensity: restart however often it ends
-QUIET_S = 10.0  # who has not started it again for so long has given it up
+FOR_EVER = 10**9  # restart intensity: no limit
+QUIET_S = 10.0  # without a restart for so long, the manager has given up
 Commands = dict[str, list[str]]
 
 
@@ -54,16 +55,16 @@ class Manager:
         raise NotImplementedError
 
     def order(self, verb: str, name: str) -> object:
-        """Obeyed or refused when this returns."""
+        """Run the order; return after the manager obeyed or refused it."""
         raise NotImplementedError
 
     def pids(self, name: str) -> list[int]:
-        """Of all lives of a child until now."""
+        """Pids of all lives of a child so far."""
         path = self.folder / f"{name}.pids"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
     def left(self) -> list[int]:
-        """Living processes that this manager's children are or started."""
+        """Living children of this manager and their descendants."""
         leaders = {pid for name in self.commands for pid in self.pids(name)}
         found = []
         for process in psutil.process_iter():
@@ -153,11 +154,11 @@ def run(argv: list[str]) -> str:
 
 
 def until(condition: Callable[[], object], what: str, deadline_s: float = 20.0) -> bool:
-    end_s = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() > end_s:
-            return False
-        time.sleep(0.005)
+    """Whether the condition became true in time; a timeout is a result here, not a failure."""
+    try:
+        waiting.until(condition, what, deadline_s)
+    except AssertionError:
+        return False
     return True
 
 
@@ -205,7 +206,7 @@ def restart_beside_a_hang(kind: type[Manager], programs: Path) -> str:
 def storm(kind: type[Manager], programs: Path) -> str:
     """Starts within 30 s of a child that always ends after 1.3 s."""
     with managing(kind, programs, {"a": "ends"}) as manager:
-        time.sleep(STORM_S - QUIET_S)
+        time.sleep(STORM_S - QUIET_S)  # what is counted is starts in this time
         before = len(manager.pids("a"))
         time.sleep(QUIET_S)
         starts = len(manager.pids("a"))
@@ -233,13 +234,13 @@ def compare(restarts: int, programs: Path) -> None:
         f"a child that ends after 1.3 s, {STORM_S:.0f} s": storm,
         f"the manager over {restarts} restarts": lambda kind, where: growth(kind, where, restarts),
     }
-    tell(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores", [kind.name for kind in MANAGERS])
-    tell("---", ["---" for _ in MANAGERS])
+    report(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores", [kind.name for kind in MANAGERS])
+    report("---", ["---" for _ in MANAGERS])
     for what, measure in rows.items():
-        tell(what, [measure(kind, programs) for kind in MANAGERS])
+        report(what, [measure(kind, programs) for kind in MANAGERS])
 
 
-def tell(first: str, others: list[str]) -> None:
+def report(first: str, others: list[str]) -> None:
     sys.stdout.write(f"| {' | '.join([first, *others])} |\n")
     sys.stdout.flush()
 

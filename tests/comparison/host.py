@@ -1,6 +1,6 @@
 """Our supervisor by itself, for the comparison. Arguments: folder, commands by name as JSON, restart intensity.
 
-The back-off ends at 0.2 s, so that thousands of restarts can be tried; by default it grows to 30 s.
+The back-off is at most 0.2 s instead of 30 s, so that thousands of restarts are possible.
 """
 
 import asyncio
@@ -12,12 +12,14 @@ from bus.endpoints import Endpoints
 from observer.supervisor.child import Child
 from observer.supervisor.limits import Crossing
 from observer.supervisor.restarts import RestartLimits
-from observer.supervisor.states import State
+from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import Supervisor
 
 
-class Deaf:
-    def on_change(self, name: str, previous: State, current: State, pid: int | None, reason: str) -> None: ...
+class Stale:
+    def on_change(
+        self, name: str, previous: ProcessState, current: ProcessState, pid: int | None, reason: str
+    ) -> None: ...
 
     def on_crossing(self, crossing: Crossing) -> None: ...
 
@@ -32,7 +34,7 @@ async def run(folder: Path, commands: dict[str, list[str]], intensity: int) -> N
         lambda: children,
         runtime_directory=endpoints.runtime_directory,
         control_address=endpoints.control,
-        listener=Deaf(),
+        listener=Stale(),
         extend_status=lambda: ("IDLE", 0),
         limits=RestartLimits(restarts_max=intensity, delay_max_s=0.2),
     )

@@ -1,7 +1,7 @@
 """Databases for the suites that run on both kinds: each test finds one without a row and without another's connections.
 
-On SQLite that is a file of its own; on PostgreSQL one schema for all, emptied before each test, as making its fifty
-tables takes twenty times as long. What needs a whole database there has one for its module.
+On SQLite each test has a file of its own; on PostgreSQL all share one schema, emptied before each test, because making
+its fifty tables takes twenty times as long. A module that needs a whole PostgreSQL database has one.
 """
 
 import os
@@ -15,7 +15,6 @@ import pytest
 from psycopg import sql
 from sqlalchemy import create_engine, make_url
 
-from observer.store.engine import migrate
 from observer.store.tables import METADATA
 from tests.store.migrated import make_database
 
@@ -54,7 +53,7 @@ def postgresql_database() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database in which nothing is yet."""
+    """The URL of an empty database."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'observer.sqlite3'}"
     else:
@@ -64,7 +63,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 @pytest.fixture(scope="session")
 def postgresql_schema_for_all() -> Iterator[str]:
-    """The URL of a schema with the current tables, whose rows are those of whoever used it last."""
+    """The URL of a schema with the current tables, with the rows of the last test that used it."""
     with postgresql_schema() as url:
         make_database(url)
         yield url
@@ -78,15 +77,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         make_database(url)
     else:
         url = request.getfixturevalue("postgresql_schema_for_all")
-        _empty(url)
+        empty(url)
     return url
 
 
-def _empty(url: str) -> None:
-    """End whoever is still connected, wait for what they hold, and delete all rows."""
+def empty(url: str) -> None:
+    """End all other connections, wait for their locks, and delete all rows."""
     engine = create_engine(url)
     others = "application_name = current_setting('application_name') AND pid != pg_backend_pid()"
     with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")  # a test waits for no disk here
         connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
         connection.exec_driver_sql(f"LOCK TABLE {', '.join(METADATA.tables)}")
         for table in reversed(METADATA.sorted_tables):
@@ -97,12 +97,12 @@ def _empty(url: str) -> None:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def whole_database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a database with the current schema that the tests of a module share with nobody."""
+    """The URL of a database with the current schema for one module's tests."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('whole') / 'observer.sqlite3'}"
-        migrate(url)
+        make_database(url)
         yield url
     else:
         with postgresql_database() as url:
-            migrate(url)
+            make_database(url)
             yield url

@@ -14,31 +14,34 @@ from hypothesis import strategies as st
 
 from bus.events import InputQuarantined
 from observer.clock import ScaledClock
+from observer.providers.broker import Credentials
 from observer.providers.http import RestPipeline, open_client
-from observer.providers.interfaces import Credentials
-from observer.providers.kis import bodies, calls
-from observer.providers.kis.calls import KisCall, KisIssuing, KisRest, KisRestDialect
-from observer.providers.kis.replayed import READERS, RawDecoder
+from observer.providers.kis.calls import CALLS
+from observer.providers.kis.client import KisClient
+from observer.providers.kis.envelope import KisRestDialect
+from observer.providers.kis.issuing import KisIssuing
+from observer.providers.kis.replay import RawDecoder
+from observer.providers.kis.schema import with_own_values
 from observer.providers.kis.session import KisSession
-from observer.providers.raw import RawRecord
-from observer.providers.raw_folder import RawFolder, merged
-from observer.providers.raw_recorder import RawRecorder
-from observer.providers.raw_wish import RawWish, held_wish, wish_path
+from observer.providers.raw import RawFolder, RawRecord, merged
+from observer.providers.raw_recorder import RawCaptureRequest, RawRecorder, open_raw_request, raw_request_path
 from observer.providers.settings import RestSettings
-from observer.providers.websocket import StreamSettings, TradeStreamConnection
+from observer.providers.stream_settings import StreamSettings
+from observer.providers.websocket import TradeStreamConnection
 from tests.providers.kis_builders import PINGPONG, frame, record, reply
-from tests.providers.stand_ins import OpenPermits, RenewingCredentials, serving, until
+from tests.providers.stand_ins import OpenRateLimiter, RenewingCredentials, serving
 from tests.simulator.simulator_client import APP_KEYS, SESSION_DATE, at, running_on
+from tests.waiting import until_async
 
 SECRETS = ("token 1", "approval 1", "app secret")
 
 
-class Heard:
-    """A listener that keeps everything in its order, and nothing else."""
+class Received:
+    """A listener that records all calls in order."""
 
     def __init__(self):
         self.facts = []
-        self.registered = set()
+        self.subscribed = set()
 
     def on_trades(self, trades):
         self.facts += trades
@@ -46,11 +49,11 @@ class Heard:
     def on_facts(self, facts):
         self.facts += facts
 
-    def on_registered(self, symbol):
-        self.registered.add(symbol)
+    def on_subscribed(self, symbol):
+        self.subscribed.add(symbol)
 
-    def on_unregistered(self, symbol, reason):
-        self.registered.discard(symbol)
+    def on_unsubscribed(self, symbol, reason):
+        self.subscribed.discard(symbol)
 
     def on_connection(self, change):
         pass
@@ -60,18 +63,18 @@ class Heard:
 
 
 class Capture:
-    """A capture that is wanted, the recorder of one account, and what is in the folder in the end."""
+    """A raw capture request, one account's recorder, and the folder's final content."""
 
     def __init__(self, root, clock):
         self.folder = root / "raw"
         self.folder.mkdir()
-        self._wish = wish_path(root)
+        self._request = raw_request_path(root)
         self.recorder = RawRecorder(
-            wish=self._wish, provider="kis", process="track-b", clock=clock, monotonic_s=time.monotonic
+            request=self._request, provider="kis", process="track-b", clock=clock, monotonic_s=time.monotonic
         )
 
     def wanted(self):
-        return held_wish(self._wish, RawWish("c1", str(self.folder)))
+        return open_raw_request(self._request, RawCaptureRequest("c1", str(self.folder)))
 
     def records(self):
         self.recorder.close()
@@ -96,14 +99,14 @@ def encoded(facts):
 
 
 def stream_of(url, credentials, listener, clock, recorder, **changes):
-    settings = {"url": url, "provider": "kis", "account": "main", "close_s": 1.0, **changes}
+    settings = {"url": url, "provider": "kis", "account": "main", "capacity": 41, "close_s": 1.0, **changes}
     return TradeStreamConnection(
         settings=StreamSettings(**settings),
         open_dialect=lambda used: KisSession(used.approval_key),
         credentials=credentials,
         listener=listener,
         clock=clock,
-        chance=Random(1),
+        rng=Random(1),
         recorder=recorder,
     )
 
@@ -134,9 +137,9 @@ FRAMES = (
 )
 
 
-def test_broken_and_whole_frames_come_out_as_the_listener_heard_them(tmp_path):
+def test_broken_and_whole_frames_come_out_as_the_listener_received_them(tmp_path):
     async def scenario():
-        clock, heard = ScaledClock(at(10), time.monotonic_ns(), 1.0), Heard()
+        clock, received = ScaledClock(at(10), time.monotonic_ns(), 1.0), Received()
         capture = Capture(tmp_path, clock)
 
         async def handle(request):
@@ -152,17 +155,17 @@ def test_broken_and_whole_frames_come_out_as_the_listener_heard_them(tmp_path):
 
         async with serving(web.get("/tryitout", handle)) as address:
             recorder = capture.recorder.of("main")
-            stream = stream_of(f"ws://{address}/tryitout", RenewingCredentials(), heard, clock, recorder)
+            stream = stream_of(f"ws://{address}/tryitout", RenewingCredentials(), received, clock, recorder)
             stream.want(["005930"])
             with capture.wanted():
                 async with running_task(stream.run()):
-                    await until(lambda: any(getattr(f, "volume", None) == 12.0 for f in heard.facts))
-        return heard, capture
+                    await until_async(lambda: any(getattr(f, "volume", None) == 12.0 for f in received.facts))
+        return received, capture
 
-    heard, capture = asyncio.run(scenario())
+    received, capture = asyncio.run(scenario())
     records = capture.records()
-    assert sum(isinstance(fact, InputQuarantined) for fact in heard.facts) >= 7
-    assert encoded(replayed(records, "stream")) == encoded(heard.facts)
+    assert sum(isinstance(fact, InputQuarantined) for fact in received.facts) >= 7
+    assert encoded(replayed(records, "stream")) == encoded(received.facts)
     came = [record.content for record in records if record.direction == "received"]
     assert came[1 : len(FRAMES) + 1] == [text if isinstance(text, bytes) else text.encode() for text in FRAMES]
     assert any(record.direction == "sent" and b"PINGPONG" in record.content for record in records)
@@ -184,7 +187,7 @@ class Issued:
 
 @asynccontextmanager
 async def issued_rest(client, clock, recorder):
-    """A `KisRest` at the simulator, whose token was issued on the record too; and its credentials."""
+    """A `KisClient` at the simulator, whose token was issued on the record too; and its credentials."""
     settings = RestSettings(attempts_max=1)
     async with open_client(client.simulator.rest_url, settings) as http:
         issuing = KisIssuing(http, clock, recorder)
@@ -194,19 +197,19 @@ async def issued_rest(client, clock, recorder):
         pipeline = RestPipeline(
             client=http,
             dialect=KisRestDialect(),
-            permits=OpenPermits(),
+            rate_limiter=OpenRateLimiter(),
             credentials=credentials,
             clock=clock,
-            chance=Random(1),
+            rng=Random(1),
             settings=settings,
             recorder=recorder,
         )
-        yield KisRest(pipeline), credentials
+        yield KisClient(pipeline), credentials
 
 
 def test_streamed_trades_and_quotes_bars_and_past_trades_come_out_as_live(tmp_path):
     async def scenario():
-        clock, heard = ScaledClock(at(10), time.monotonic_ns(), 240.0), Heard()
+        clock, received = ScaledClock(at(10), time.monotonic_ns(), 240.0), Received()
         capture = Capture(tmp_path, clock)
         recorder = capture.recorder.of("main")
         with capture.wanted():
@@ -219,15 +222,15 @@ def test_streamed_trades_and_quotes_bars_and_past_trades_come_out_as_live(tmp_pa
                     "minute_bars": await rest.minute_bars(symbol, at(9, 50), at(9, 58)),
                 }
                 url = f"{client.simulator.stream_url}/tryitout"
-                stream = stream_of(url, credentials, heard, clock, recorder)
+                stream = stream_of(url, credentials, received, clock, recorder)
                 stream.want([symbol])
                 async with running_task(stream.run()):
-                    await until(lambda: len(heard.facts) >= 20)
-        return heard, live, capture, await credentials.current()
+                    await until_async(lambda: len(received.facts) >= 20)
+        return received, live, capture, await credentials.current()
 
-    heard, live, capture, used = asyncio.run(scenario())
+    received, live, capture, used = asyncio.run(scenario())
     records = capture.records()
-    assert encoded(replayed(records, "stream")) == encoded(heard.facts)
+    assert encoded(replayed(records, "stream")) == encoded(received.facts)
     answers = {call: replayed([each for each in records if each.call == call], "rest") for call in live}
     for call in ("quotes", "daily_bars"):
         assert encoded(answers[call]) == encoded(live[call])
@@ -236,7 +239,7 @@ def test_streamed_trades_and_quotes_bars_and_past_trades_come_out_as_live(tmp_pa
     assert set(encoded(live["trades"])) <= set(encoded(answers["trades"]))
     assert len(live["trades"]) > 30
     by_start = {bar.start_ns: bar for bar in answers["minute_bars"]}
-    own = bodies.with_own_values([by_start[start] for start in sorted(by_start)])
+    own = with_own_values([by_start[start] for start in sorted(by_start)])
     assert encoded(bar for bar in own if at(9, 50) <= bar.start_ns <= at(9, 58)) == encoded(live["minute_bars"])
     assert len(live["minute_bars"]) > 1  # a minute without a trade has no bar
     for secret in (used.app_secret, used.access_token, used.approval_key):
@@ -250,10 +253,10 @@ def answer(call, content, status=200):
     return RawRecord("received", "rest", "main", 1, at(10), content, call, status)
 
 
-def test_every_call_of_the_table_has_a_decoder():
-    table = {value.name for value in vars(calls).values() if isinstance(value, KisCall)}
-    assert len(table) > 20
-    assert set(READERS) == table
+@pytest.mark.parametrize("call", [*CALLS, "issue_token", "issue_approval_key"])
+def test_every_call_of_the_table_has_a_decoder(call):
+    record = msgspec.structs.replace(answer(call, b"{}"), query={"EXCD": "NAS", "PRDT_TYPE_CD": "512"})
+    assert RawDecoder().decode(record).outcome == "decoded"
 
 
 @pytest.mark.parametrize(
@@ -276,8 +279,8 @@ def test_answers_without_facts_say_why(record, outcome):
 def test_acknowledgements_of_every_venue_are_no_quarantine(transaction):
     decoder, asked = RawDecoder(), f'{{"body":{{"input":{{"tr_id":"{transaction}","tr_key":"005930"}}}}}}'
     decoder.decode(RawRecord("sent", "stream", "main", 1, 1, asked.encode()))
-    heard = RawRecord("received", "stream", "main", 1, 2, reply("OPSP0000", transaction=transaction).encode())
-    assert decoder.decode(heard).facts == ()
+    received = RawRecord("received", "stream", "main", 1, 2, reply("OPSP0000", transaction=transaction).encode())
+    assert decoder.decode(received).facts == ()
 
 
 @given(
@@ -289,7 +292,7 @@ def test_acknowledgements_of_every_venue_are_no_quarantine(transaction):
         connection=st.integers(0, 3),
         time_ns=st.integers(at(0), at(23)),
         content=st.binary() | st.sampled_from([b"0|H0STCNT0|001|", b"{}", b"[]", b'{"output":{}}']),
-        call=st.sampled_from(["", *READERS]),
+        call=st.sampled_from(["", *CALLS]),
         status=st.sampled_from((0, 200, 500)),
         query=st.dictionaries(st.sampled_from(("FID_INPUT_ISCD", "EXCD")), st.text(max_size=8)),
     )

@@ -61,16 +61,17 @@ def test_a_backup_is_one_file_that_only_its_owner_can_read(stored_url: str, tmp_
     assert made.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_second_backup_with_the_same_stamp_takes_the_first_ones_place(stored_url: str, tmp_path: Path) -> None:
+def test_a_second_backup_with_the_same_stamp_takes_the_first_ones_slot(stored_url: str, tmp_path: Path) -> None:
     first = backup(stored_url, tmp_path / "backups", NOW)
     assert backup(stored_url, tmp_path / "backups", NOW).path == first.path
 
 
 def test_the_newest_backups_are_kept(stored_url: str, tmp_path: Path) -> None:
     stamps = [f"202611{day:02d}T210000" for day in range(1, BACKUPS_KEPT + 3)]
-    for stamp in reversed(stamps):
-        last_made = backup(stored_url, tmp_path / "backups", stamp)
-    backup(stored_url, tmp_path / "backups", stamps[-1])
+    newest = backup(stored_url, tmp_path / "backups", stamps[-1]).path
+    for stamp in stamps[1:-1]:
+        shutil.copy(newest, newest.with_name(newest.name.replace(stamps[-1], stamp)))
+    last_made = backup(stored_url, tmp_path / "backups", stamps[0])
     kept = sorted(path.name for path in (tmp_path / "backups").iterdir())
     assert len(kept) == BACKUPS_KEPT
     assert kept[-1].startswith(f"observer-{stamps[-1]}")

@@ -1,4 +1,4 @@
-"""What the reader tells of a day's continuity, and the verdicts that come of it, on both databases."""
+"""The reader's continuity data of a day and the resulting quality reports, on both databases."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -14,7 +14,9 @@ from bus.events import (
     GapRecovered,
     GapUnrecoverable,
     PhaseChanged,
+    Pinned,
     QualityJudged,
+    Reached,
     SelectionAdvanced,
     SlotAssigned,
     SlotOverflowed,
@@ -26,22 +28,26 @@ from bus.events import (
     TriggerFired,
     UniverseBuilt,
     UniverseMember,
+    Unpinned,
     WatchChanged,
+    WatchLearned,
+    WatchSettled,
+    WatchStarted,
 )
 from observer.cli.gaps import as_map, outcome_of
 from observer.cli.quality import quality_of
 from observer.cli.slots import explain
-from observer.clock import kst_ns
-from observer.gaps.intervals import Interval, Witness
+from observer.gaps.intervals import Interval, ObservedVolumes
 from observer.gaps.reconciliation import reconcile
+from observer.local_time import local_ns
 from observer.selection.settings import UniverseSettings
-from observer.selection.universe import KOREAN_STOCKS
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
+from observer.universe.eligibility import KOREAN_STOCKS
 from tests.builders import trade
 
 DAY = "2026-11-18"
-START_NS, STOP_NS, NOW_NS = (kst_ns(date(2026, 11, 18), hour) for hour in (10, 15, 20))
+START_NS, STOP_NS, NOW_NS = (local_ns(date(2026, 11, 18), hour) for hour in (10, 15, 20))
 SECOND_NS = 10**9
 PRICES = (1.0, None, None, None, None, None, None, None, None)
 SYMBOL, OTHER = "005930", "000660"
@@ -82,7 +88,7 @@ def gap(gap_id: str = "g", after: float = 1.0, before: float = 3.0, second: int 
 
 
 def assigned(symbol: str = SYMBOL, *, second: int = 0, replaced: str | None = None, slot: str = "a:01") -> SlotAssigned:
-    return SlotAssigned(slot, symbol, START_NS + second * SECOND_NS, "volume_surge", 9.5, "free_place", replaced)
+    return SlotAssigned(slot, symbol, START_NS + second * SECOND_NS, "volume_surge", 9.5, "free_slot", replaced)
 
 
 CLOSED = GapRecovered("g", SYMBOL, NOW_NS, "time_and_sales", 2, 2.0, True)
@@ -94,10 +100,10 @@ def test_a_recovered_day_balances(store: Store, reader: StoreReader) -> None:
     found = [streamed(number, gap_id="g", receive_time_ns=NOW_NS) for number in (2, 3)]
     store(assigned(), STOPPED, RELEASED, streamed(1), streamed(4), gap(), *found, CLOSED)
     [day] = reader.symbol_days(DAY, NOW_NS)
-    [books], quality = reconcile(day, NOW_NS)
-    assert (books.from_ns, books.to_ns) == (START_NS, STOP_NS)
-    assert (books.streamed_volume, books.recovered_volume, books.difference) == (2, 2, 0)
-    assert (quality.provider, quality.verdict, quality.gaps_open) == ("kis", "recovered", 0)
+    [reconciliations], quality = reconcile(day, NOW_NS)
+    assert (reconciliations.from_ns, reconciliations.to_ns) == (START_NS, STOP_NS)
+    assert (reconciliations.streamed_volume, reconciliations.recovered_volume, reconciliations.difference) == (2, 2, 0)
+    assert (quality.provider, quality.quality, quality.gaps_open) == ("kis", "recovered", 0)
 
 
 def test_without_the_phases_word_the_stream_lasts_until_now(store: Store, reader: StoreReader) -> None:
@@ -118,52 +124,60 @@ LEFT = SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired")
 
 
 @pytest.mark.parametrize(
-    ("seen", "witness", "verdict"),
+    ("seen", "observed", "report"),
     [
-        ([(-1, 100), (30, 130), (90, 130)], Witness(100, 130, 130, 130), "missing"),  # it traded, and nothing came
-        ([(-1, 100), (90, 100)], Witness(before=100, after=100), "complete"),  # a minute between two sweeps
-        ([(-1, 100), (30, 100)], Witness(before=100, first=100, last=100), "complete"),
-        ([(-1, 100), (90, 120)], Witness(before=100, after=120), "missing"),  # perhaps in that minute, perhaps not
-        ([(30, 100), (90, 100)], Witness(first=100, last=100, after=100), "missing"),
-        ([(-1, 100)], Witness(before=100), "missing"),
+        (
+            [(-1, 100), (30, 130), (90, 130)],
+            ObservedVolumes(100, 130, 130, 130),
+            "missing",
+        ),  # it traded, and nothing came
+        ([(-1, 100), (90, 100)], ObservedVolumes(before=100, after=100), "complete"),  # a minute between two sweeps
+        ([(-1, 100), (30, 100)], ObservedVolumes(before=100, first=100, last=100), "complete"),
+        (
+            [(-1, 100), (90, 120)],
+            ObservedVolumes(before=100, after=120),
+            "missing",
+        ),  # perhaps in that minute, perhaps not
+        ([(30, 100), (90, 100)], ObservedVolumes(first=100, last=100, after=100), "missing"),
+        ([(-1, 100)], ObservedVolumes(before=100), "missing"),
     ],
 )
 def test_snapshots_tell_whether_a_silent_symbol_traded(
-    seen: list[tuple[int, float]], witness: Witness, verdict: str, store: Store, reader: StoreReader
+    seen: list[tuple[int, float]], observed: ObservedVolumes, report: str, store: Store, reader: StoreReader
 ) -> None:
     sweeps = [swept(second - 1, second + 1) for second, _ in seen]
     store(assigned(), LEFT, *sweeps, *(snapshot(*each) for each in seen))
     [day] = reader.symbol_days(DAY, NOW_NS)
-    assert [interval.witness for interval in day.intervals] == [witness]
-    assert reconcile(day, NOW_NS)[1].verdict == verdict
+    assert [interval.observed for interval in day.intervals] == [observed]
+    assert reconcile(day, NOW_NS)[1].quality == report
 
 
-def test_a_stream_that_went_deaf_is_found_out_by_the_last_snapshot(store: Store, reader: StoreReader) -> None:
+def test_a_stream_that_went_stale_is_found_out_by_the_last_snapshot(store: Store, reader: StoreReader) -> None:
     store(assigned(), streamed(1), swept(49, 51), snapshot(50, 4.0), LEFT)
     [day] = reader.symbol_days(DAY, NOW_NS)
-    [books], quality = reconcile(day, NOW_NS)
-    assert (quality.verdict, books.difference) == ("degraded", 3)
+    [reconciliations], quality = reconcile(day, NOW_NS)
+    assert (quality.quality, reconciliations.difference) == ("degraded", 3)
 
 
-def test_a_snapshot_of_a_sweep_that_began_before_the_registration_tells_nothing_of_the_start(
+def test_a_snapshot_of_a_sweep_that_began_before_the_subscription_tells_nothing_of_the_start(
     store: Store, reader: StoreReader
 ) -> None:
     at_ns = START_NS + 20 * SECOND_NS
-    watched = WatchChanged("kis", SYMBOL, DAY, at_ns, "started", "", 0.0, None, START_NS)
+    watched = WatchChanged("kis", SYMBOL, DAY, at_ns, WatchStarted(Reached(0.0, None, START_NS)))
     store(assigned(), watched, swept(19, 31), snapshot(30, 2.0), swept(40, 50), snapshot(49, 3.0), LEFT)
     [day] = reader.symbol_days(DAY, NOW_NS)
-    assert day.intervals[0].witness == Witness(first=3, last=3)
+    assert day.intervals[0].observed == ObservedVolumes(first=3, last=3)
 
 
-def test_what_the_broker_was_asked_for_at_the_registration_is_where_it_is_heard_from(
+def test_what_the_broker_was_asked_for_at_the_subscription_is_where_it_is_received_from(
     store: Store, reader: StoreReader
 ) -> None:
     at_ns = START_NS + 2 * SECOND_NS
-    registered = WatchChanged("kis", SYMBOL, DAY, START_NS + SECOND_NS, "started", "", None, None, None)
-    asked = WatchChanged("kis", SYMBOL, DAY, at_ns + 1, "started", "asked", 1.0, None, at_ns)
-    store(assigned(), registered, asked, streamed(4), streamed(5), swept(50, 51), snapshot(51, 5.0), LEFT)
+    subscribed = WatchChanged("kis", SYMBOL, DAY, START_NS + SECOND_NS, WatchStarted())
+    asked = WatchChanged("kis", SYMBOL, DAY, at_ns + 1, WatchLearned(Reached(1.0, None, at_ns)))
+    store(assigned(), subscribed, asked, streamed(4), streamed(5), swept(50, 51), snapshot(51, 5.0), LEFT)
     [day] = reader.symbol_days(DAY, NOW_NS)
-    assert day.intervals[0].witness == Witness(first=1, last=5)
+    assert day.intervals[0].observed == ObservedVolumes(first=1, last=5)
     assert reconcile(day, NOW_NS)[0][0].difference == 2
 
 
@@ -172,33 +186,33 @@ def bar(volume: float) -> DailyBar:
 
 
 @pytest.mark.parametrize(
-    ("told", "verdict", "detail"),
+    ("reported", "report", "detail"),
     [
-        ((), "degraded", "nobody saw the end, or tells of it"),
-        ((bar(9.0), bar(7.0)), "degraded", "5 shares more at most, of an end that nobody saw"),
+        ((), "degraded", "the end is unobserved or unknown"),
+        ((bar(9.0), bar(7.0)), "degraded", "5 shares more at most, before an unobserved end"),
         ((bar(2.0),), "complete", ""),
     ],
 )
 def test_a_day_that_ended_without_a_word_is_complete_only_if_its_bar_says_so(
-    told: tuple[Event, ...], verdict: str, detail: str, store: Store, reader: StoreReader
+    reported: tuple[Event, ...], report: str, detail: str, store: Store, reader: StoreReader
 ) -> None:
-    store(assigned(), streamed(1), streamed(2), *told)
-    midnight_ns = kst_ns(date(2026, 11, 19))
+    store(assigned(), streamed(1), streamed(2), *reported)
+    midnight_ns = local_ns(date(2026, 11, 19))
     [day] = reader.symbol_days(DAY, midnight_ns)
     quality = reconcile(day, midnight_ns)[1]
-    assert (quality.verdict, quality.detail) == (verdict, detail)
+    assert (quality.quality, quality.detail) == (report, detail)
 
 
-def test_what_was_asked_for_when_the_place_was_given_up_tells_of_its_end(store: Store, reader: StoreReader) -> None:
-    asked = WatchChanged("kis", SYMBOL, DAY, STOP_NS + 5, "settled", "", 2.0, None, STOP_NS + 5)
+def test_what_was_asked_for_when_the_slot_was_given_up_tells_of_its_end(store: Store, reader: StoreReader) -> None:
+    asked = WatchChanged("kis", SYMBOL, DAY, STOP_NS + 5, WatchSettled(Reached(2.0, None, STOP_NS + 5)))
     given_up = SlotReleased("a:01", SYMBOL, STOP_NS, 9.5, "unfinished")
     store(assigned(), streamed(1), streamed(2), asked, given_up, bar(9.0))
     [day] = reader.symbol_days(DAY, NOW_NS)
-    assert day.intervals == [Interval(START_NS, STOP_NS, Witness(after=2), has_end=False)]
-    assert reconcile(day, NOW_NS)[1].verdict == "complete"
+    assert day.intervals == [Interval(START_NS, STOP_NS, ObservedVolumes(after=2), has_end=False)]
+    assert reconcile(day, NOW_NS)[1].quality == "complete"
 
 
-def test_the_gap_rate_and_the_use_of_places_are_told(store: Store, reader: StoreReader) -> None:
+def test_the_gap_rate_and_the_use_of_slots_are_reported(store: Store, reader: StoreReader) -> None:
     began = PhaseChanged(DAY, START_NS, "TRACK_A_ONLY", "FULL_OPERATION")
     ended = PhaseChanged(DAY, START_NS + 120 * SECOND_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
     store(began, assigned(), streamed(1), streamed(4), gap(), LEFT, ended)
@@ -213,20 +227,20 @@ def test_conflated_rows_are_part_of_the_books(store: Store, reader: StoreReader)
     store(assigned(), STOPPED, streamed(1), row, streamed(4))
     found = quality_of(reader, DAY, None, NOW_NS, 2)
     assert (found.stored, found.streamed_volume, found.conflated_volume, found.missing_volume) == (False, 4, 2, 0)
-    assert found.verdicts == {"degraded": 1}
+    assert found.reports == {"degraded": 1}
 
 
-def test_a_stored_verdict_is_told_and_goes_with_the_trades(store: Store, reader: StoreReader) -> None:
+def test_a_stored_report_is_reported_and_goes_with_the_trades(store: Store, reader: StoreReader) -> None:
     store(assigned(), STOPPED, streamed(1), streamed(2))
     assert reader.judged_trades(SYMBOL, DAY)[0] is None
     [day] = reader.symbol_days(DAY, NOW_NS)
     early, late = (reconcile(day, NOW_NS + later)[1] for later in (0, 1))
     store(late, early)
-    verdict, rows = reader.judged_trades(SYMBOL, DAY)
-    assert verdict == late
+    report, rows = reader.judged_trades(SYMBOL, DAY)
+    assert report == late
     assert [row.cumulative_volume for row in rows] == [1, 2]
     assert quality_of(reader, DAY, None, NOW_NS, 2).stored
-    assert isinstance(verdict, QualityJudged)
+    assert isinstance(report, QualityJudged)
 
 
 def test_one_symbol_alone_can_be_asked_for(store: Store, reader: StoreReader) -> None:
@@ -252,7 +266,7 @@ def test_a_gap_is_listed_once_with_what_became_of_it(store: Store, reader: Store
     assert as_map(stories[1])["unrecoverable_reason"] == "the day is over"
 
 
-# --- why a symbol has a place ---
+# --- why a symbol has a slot ---
 
 
 def why(reader: StoreReader, symbol: str = SYMBOL) -> tuple[str | None, str]:
@@ -260,46 +274,46 @@ def why(reader: StoreReader, symbol: str = SYMBOL) -> tuple[str | None, str]:
     return found.slot, found.why
 
 
-def test_who_has_a_place_is_told_by_what(store: Store, reader: StoreReader) -> None:
+def test_who_has_a_slot_is_reported_by_what(store: Store, reader: StoreReader) -> None:
     store(assigned())
-    assert why(reader) == ("a:01", "10:00:00 005930 has a:01: volume_surge, score 9.500, free_place")
+    assert why(reader) == ("a:01", "10:00:00 005930 has a:01: volume_surge, score 9.500, free_slot")
 
 
-def test_who_was_refused_is_told_against_what(store: Store, reader: StoreReader) -> None:
-    store(SlotOverflowed(SYMBOL, START_NS, "volume_surge", 0.8, 9.2, 9.5, "all_places_hold_higher_scores"))
+def test_who_was_refused_is_reported_against_what(store: Store, reader: StoreReader) -> None:
+    store(SlotOverflowed(SYMBOL, START_NS, "volume_surge", 0.8, 9.2, 9.5, "all_slots_hold_higher_scores"))
     slot, text = why(reader)
     assert slot is None
     assert "score 9.200 against the lowest that can be replaced, 9.500" in text
 
 
-def test_who_was_released_is_told_why(store: Store, reader: StoreReader) -> None:
+def test_who_was_released_is_reported_why(store: Store, reader: StoreReader) -> None:
     store(assigned(), SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired"))
     assert why(reader) == (None, "10:01:00 005930 left a:01: expired")
 
 
-def test_who_was_replaced_is_told_by_whom(store: Store, reader: StoreReader) -> None:
+def test_who_was_replaced_is_reported_by_whom(store: Store, reader: StoreReader) -> None:
     store(assigned(), assigned(OTHER, second=60, replaced=SYMBOL))
     slot, text = why(reader)
     assert slot is None
     assert "replaced by 000660 with a score of 9.500" in text
 
 
-def test_who_had_a_place_when_the_day_ended_without_a_word_was_not_replaced(store: Store, reader: StoreReader) -> None:
+def test_who_had_a_slot_when_the_day_ended_without_a_word_was_not_replaced(store: Store, reader: StoreReader) -> None:
     store(assigned(), assigned(OTHER, second=24 * 3600))
-    assert why(reader) == ("a:01", "10:00:00 005930 has a:01: volume_surge, score 9.500, free_place")
+    assert why(reader) == ("a:01", "10:00:00 005930 has a:01: volume_surge, score 9.500, free_slot")
 
 
-def test_who_is_pinned_and_waits_is_told_for_what(store: Store, reader: StoreReader) -> None:
-    pinned = SelectionAdvanced(DAY, START_NS, "pinned", SYMBOL, 0, 0, "")
+def test_who_is_pinned_and_waits_is_reported_for_what(store: Store, reader: StoreReader) -> None:
+    pinned = SelectionAdvanced(DAY, START_NS, Pinned(SYMBOL))
     store(assigned(), pinned, SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "halted"))
-    text = "10:01:00 005930 left a:01: halted; 005930 is pinned; halted: gets a place when trading resumes"
+    text = "10:01:00 005930 left a:01: halted; 005930 is pinned; halted: gets a slot when trading resumes"
     assert why(reader) == (None, text)
 
 
-def test_who_was_pinned_when_it_was_halted_is_told_so(store: Store, reader: StoreReader) -> None:
-    store(SelectionAdvanced(DAY, START_NS, "pinned", SYMBOL, 0, 0, "halted"))
-    assert why(reader) == (None, "005930 is pinned; halted: gets a place when trading resumes")
-    store(SelectionAdvanced(DAY, START_NS, "unpinned", SYMBOL, 0, 0, ""))
+def test_who_was_pinned_when_it_was_halted_is_reported_so(store: Store, reader: StoreReader) -> None:
+    store(SelectionAdvanced(DAY, START_NS, Pinned(SYMBOL, "halted")))
+    assert why(reader) == (None, "005930 is pinned; halted: gets a slot when trading resumes")
+    store(SelectionAdvanced(DAY, START_NS, Unpinned(SYMBOL)))
     assert "pinned" not in why(reader)[1]
 
 
@@ -311,9 +325,9 @@ def universe(date_of_it: str = DAY) -> tuple[UniverseMember, UniverseBuilt]:
 FIRED = TriggerFired(SYMBOL, "volume_surge", START_NS, None, 3.0, 3.0, 1.0, 0.6, 17.0)
 
 
-def test_before_the_first_place_is_given_nothing_is_said_of_triggers(store: Store, reader: StoreReader) -> None:
+def test_before_the_first_slot_is_given_nothing_is_said_of_triggers(store: Store, reader: StoreReader) -> None:
     store(*universe())
-    assert why(reader) == (None, f"nobody was given a place on {DAY}")
+    assert why(reader) == (None, f"no symbol had a slot on {DAY}")
 
 
 @pytest.mark.parametrize(
@@ -322,16 +336,16 @@ def test_before_the_first_place_is_given_nothing_is_said_of_triggers(store: Stor
         ((), "no trigger of 005930 held on 2026-11-18, and others of larger market value filled what was free"),
         (
             (FIRED,),
-            "10:00:00 005930 could hold no place when volume_surge fired: halted, at its upper limit or delisted",
+            "10:00:00 005930 could hold no slot when volume_surge fired: halted, at its upper limit or delisted",
         ),
     ],
 )
-def test_a_member_without_a_decision_is_told_whether_a_trigger_fired(
+def test_a_member_without_a_decision_is_reported_whether_a_trigger_fired(
     store: Store, reader: StoreReader, fired: tuple[Event, ...], text: str
 ) -> None:
     store(*universe("2026-11-17"), *fired, assigned(OTHER))
     assert why(reader) == (None, text)
 
 
-def test_who_is_nowhere_is_told_so(reader: StoreReader) -> None:
+def test_who_is_nowhere_is_reported_so(reader: StoreReader) -> None:
     assert why(reader) == (None, "005930 is not in the universe of 2026-11-18, and no master file has it")

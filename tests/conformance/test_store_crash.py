@@ -1,4 +1,4 @@
-"""What is left when the writer is killed, or its connection is: what was acknowledged, and nothing in halves."""
+"""After a kill of the writer or its connection: all acknowledged batches are stored, and no partial batch."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def commit_and_kill(url: str, after_commits: int) -> int:
     return said[-1]
 
 
-def test_after_kills_the_rows_are_the_marks_without_hole_or_double(database_url: str) -> None:
+def test_after_kills_the_rows_are_the_marks_without_gap_or_double(database_url: str) -> None:
     acknowledged = 0
     for after_commits in (1, 7, 20):
         acknowledged = max(acknowledged, commit_and_kill(database_url, after_commits))

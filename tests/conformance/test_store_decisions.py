@@ -1,4 +1,4 @@
-"""What a day's decisions are made again from: Track B's events in the order of its streams, on both databases."""
+"""The input for recomputing a day's decisions: Track B's events in stream order, on both databases."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,20 +8,29 @@ from bus.delivery import Delivered
 from bus.events import (
     AlertRaised,
     Event,
+    KeptPin,
     MarketStateChanged,
+    Pinned,
+    PinsKept,
+    Reached,
     SelectionAdvanced,
     SelectionStep,
     SlotReleased,
+    SlotsClosed,
+    SlotsEvaluated,
+    SlotsResumed,
+    Unpinned,
     WatchChanged,
+    WatchStarted,
 )
 from observer.store import decisions
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
-from tests.builders import trade
+from tests.builders import day_began, trade
 
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 FIRST, SECOND, TRACK_A = "5" * 32, "6" * 32, "7" * 32
-STARTED = WatchChanged("kis", "005930", DAY, 2, "started", "", 12.5, 3, 1)
+STARTED = WatchChanged("kis", "005930", DAY, 2, WatchStarted(Reached(12.5, 3, 1)))
 HALTED = MarketStateChanged("kis", "005930", 2, True, "", "", "", "", "", "", "", "", "")
 RELEASED = SlotReleased("main-1", "005930", 3, 1.25, "closed")
 
@@ -42,8 +51,17 @@ def store(database_url: str) -> Iterator[Store]:
     writer.close()
 
 
-def step(name: SelectionStep, session_date: str = DAY) -> SelectionAdvanced:
-    return SelectionAdvanced(session_date, 1, name, "", 0, 0, session_date)
+STEPS: dict[str, SelectionStep] = {
+    "began": day_began(DAY),
+    "resumed": SlotsResumed(),
+    "held": SlotsEvaluated(),
+    "pinned": Pinned("005930"),
+    "closed": SlotsClosed("closed"),
+}
+
+
+def step(name: str, session_date: str = DAY) -> SelectionAdvanced:
+    return SelectionAdvanced(session_date, 1, STEPS[name])
 
 
 def test_events_of_all_kinds_come_in_the_order_in_which_they_were_published(store: Store, database_url: str) -> None:
@@ -65,29 +83,29 @@ def test_the_order_is_kept_over_what_is_read_at_once(
 
 def test_a_process_that_took_over_follows_the_one_before_it(store: Store, database_url: str) -> None:
     store(step("began"), trade(1))
-    store(step("began"), step("taken_over"), trade(2), stream=SECOND)
+    store(step("began"), step("resumed"), trade(2), stream=SECOND)
     with StoreReader(database_url) as reader:
         assert list(reader.decision_events(DAY)) == [
-            step("began"), trade(1), step("began"), step("taken_over"), trade(2),
+            step("began"), trade(1), step("began"), step("resumed"), trade(2),
         ]  # fmt: skip
 
 
-def test_what_tells_of_places_is_had_without_trades(store: Store, database_url: str) -> None:
+def test_what_tells_of_slots_is_had_without_trades(store: Store, database_url: str) -> None:
     store(step("began"), STARTED, trade(1), HALTED, RELEASED, step("pinned"))
     with StoreReader(database_url) as reader:
-        assert reader.place_events(DAY) == [step("began"), HALTED, RELEASED, step("pinned")]
-        assert reader.place_events(NEXT_DAY) == []
+        assert reader.slot_events(DAY) == [step("began"), HALTED, RELEASED, step("pinned")]
+        assert reader.slot_events(NEXT_DAY) == []
 
 
-def test_the_wishes_of_the_last_day_on_which_there_was_a_step_stand(store: Store, database_url: str) -> None:
-    earlier = SelectionAdvanced("2026-11-13", 1, "pinned", "000660", 0, 0, "")
-    kept = SelectionAdvanced(DAY, 1, "wishes_kept", "", 0, 0, "000660=,035420=halted")
-    store(earlier, step("began"), kept, SelectionAdvanced(DAY, 1, "pinned", "005930", 0, 0, ""))
-    store(SelectionAdvanced(DAY, 1, "unpinned", "000660", 0, 0, ""), step("closed"), stream=SECOND)
+def test_the_pins_of_the_last_day_on_which_there_was_a_step_stand(store: Store, database_url: str) -> None:
+    earlier = SelectionAdvanced("2026-11-13", 1, Pinned("000660"))
+    kept = SelectionAdvanced(DAY, 1, PinsKept((KeptPin("000660", None), KeptPin("035420", "halted"))))
+    store(earlier, step("began"), kept, SelectionAdvanced(DAY, 1, Pinned("005930")))
+    store(SelectionAdvanced(DAY, 1, Unpinned("000660")), step("closed"), stream=SECOND)
     with StoreReader(database_url) as reader:
-        assert reader.wishes_before(NEXT_DAY) == ["035420", "005930"]
-        assert reader.wishes_before(DAY) == ["000660"]
-        assert reader.wishes_before("2026-11-13") == []
+        assert reader.pins_before(NEXT_DAY) == ["035420", "005930"]
+        assert reader.pins_before(DAY) == ["000660"]
+        assert reader.pins_before("2026-11-13") == []
 
 
 def test_a_day_is_only_its_own_part_of_a_stream(store: Store, database_url: str) -> None:

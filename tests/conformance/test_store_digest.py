@@ -11,10 +11,10 @@ from bus.delivery import Delivered
 from bus.events import EVENT_TYPES, Event, Poison
 from observer.errors import StoreError
 from observer.store.digest import DatabaseDigest, digest, digest_of_rows
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
 from tests.bus.journals.keep import example
+from tests.store.migrated import make_database
 
 A, B, C = "aa" * 16, "bb" * 16, "cc" * 16
 
@@ -34,7 +34,7 @@ def delivered(stream: str, first: int, events: Sequence[Event | Poison]) -> Deli
 @pytest.fixture
 def other_url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'other.sqlite3'}"
-    migrate(url)
+    make_database(url)
     return url
 
 

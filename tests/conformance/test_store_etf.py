@@ -1,4 +1,4 @@
-"""What the database knows of funds, on both databases: each kind of fact keeps its own columns, whatever the order."""
+"""Stored ETFs, on both databases: each kind of event updates only its own columns, in any order."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -9,20 +9,20 @@ import pytest
 from bus.delivery import Delivered
 from bus.events import DailyBar, Event
 from observer.store.digest import digest
-from observer.store.engine import migrate
-from observer.store.funds import FundReader
+from observer.store.etf import EtfReader
 from observer.store.writer import StoreWriter
-from tests.store.funds import (
-    fund,
-    fund_job_ended,
-    fund_listed,
-    fund_measured,
-    fund_nav_day,
-    fund_range_found,
-    fund_valued,
+from tests.store.etf import (
+    etf,
+    etf_job_ended,
+    etf_listed,
+    etf_measured,
+    etf_nav_day,
+    etf_range_found,
+    etf_valued,
 )
+from tests.store.migrated import make_database
 
-EVERYTHING = [fund_listed(), fund_valued(), fund_measured(), fund_range_found()]
+EVERYTHING = [etf_listed(), etf_valued(), etf_measured(), etf_range_found()]
 
 
 @pytest.fixture
@@ -30,86 +30,86 @@ def commit(database_url: str) -> Iterator[Callable[..., None]]:
     """Commits events as one transaction."""
     writer = StoreWriter(database_url)
     numbers = itertools.count()
-    yield lambda *events: writer.commit([Delivered("funds", f"{next(numbers):032x}", 1, list(events))]) and None
+    yield lambda *events: writer.commit([Delivered("etf", f"{next(numbers):032x}", 1, list(events))]) and None
     writer.close()
 
 
 @pytest.fixture
-def reader(database_url: str) -> Iterator[FundReader]:
-    with FundReader(database_url) as reader:
+def reader(database_url: str) -> Iterator[EtfReader]:
+    with EtfReader(database_url) as reader:
         yield reader
 
 
-def test_a_fund_of_the_list_is_known_as_the_list_tells_it(commit, reader) -> None:
-    commit(fund_listed())
-    assert reader.funds() == {"069500": fund()}
-    assert reader.fund("069500") == fund()
-    assert reader.fund("999999") is None
+def test_a_etf_of_the_list_is_known_as_the_list_tells_it(commit, reader) -> None:
+    commit(etf_listed())
+    assert reader.etfs() == {"069500": etf()}
+    assert reader.etf("069500") == etf()
+    assert reader.etf("999999") is None
 
 
 def test_a_later_list_keeps_what_was_valued_measured_and_found(commit, reader) -> None:
     commit(*EVERYTHING)
-    before = reader.fund("069500")
-    commit(fund_listed(listed_ns=50, change="changed", name="KODEX 200 TR"))
-    after = reader.fund("069500")
+    before = reader.etf("069500")
+    commit(etf_listed(listed_ns=50, change="changed", name="KODEX 200 TR"))
+    after = reader.etf("069500")
     assert after == msgspec.structs.replace(before, name="KODEX 200 TR", listed_ns=50)
-    assert (after.aum_krw, after.premium_60d_percent, after.highest_close_52w) == (9.43e12, 0.2, 60_000.0)
+    assert (after.aum, after.premium_60d_percent, after.highest_close_52w) == (9.43e12, 0.2, 60_000.0)
     assert after.first_seen_ns == 10
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(EVERYTHING)), ids=lambda order: order[0].symbol)
 def test_the_order_within_a_commit_does_not_matter(order: tuple[Event, ...], tmp_path) -> None:
     url = f"sqlite:///{tmp_path}/one.db"
-    migrate(url)
+    make_database(url)
     writer = StoreWriter(url)
-    writer.commit([Delivered("funds", "5" * 32, 1, list(order))])
+    writer.commit([Delivered("etf", "5" * 32, 1, list(order))])
     writer.close()
-    with FundReader(url) as reader:
-        found = reader.fund("069500")
+    with EtfReader(url) as reader:
+        found = reader.etf("069500")
     assert (found.price, found.nav_days, found.lowest_close_52w) == (50_000.0, 60, 40_000.0)
 
 
 def test_an_older_fact_changes_nothing(commit, reader) -> None:
     commit(*EVERYTHING)
-    before = reader.fund("069500")
+    before = reader.etf("069500")
     commit(
-        fund_listed(listed_ns=9, name="old"),
-        fund_valued(valued_ns=19, price=1.0),
-        fund_measured(measured_ns=29, nav_days=1),
-        fund_range_found(found_ns=39, closes=1, lowest_close_52w=1.0),
+        etf_listed(listed_ns=9, name="old"),
+        etf_valued(valued_ns=19, price=1.0),
+        etf_measured(measured_ns=29, nav_days=1),
+        etf_range_found(found_ns=39, closes=1, lowest_close_52w=1.0),
     )
-    assert reader.fund("069500") == before
+    assert reader.etf("069500") == before
 
 
-def test_a_value_of_a_fund_that_no_list_had_makes_none(commit, reader) -> None:
-    commit(fund_valued(symbol="999999"))
-    assert reader.funds() == {}
+def test_a_value_of_a_etf_that_no_list_had_makes_none(commit, reader) -> None:
+    commit(etf_valued(symbol="999999"))
+    assert reader.etfs() == {}
 
 
-def test_a_fund_that_left_the_list_stays_with_all_that_is_known_and_is_not_active(commit, reader) -> None:
+def test_a_etf_that_left_the_list_stays_with_all_that_is_known_and_is_not_active(commit, reader) -> None:
     commit(*EVERYTHING)
-    commit(fund_listed(listed_ns=60, change="removed"))
-    left = reader.fund("069500")
+    commit(etf_listed(listed_ns=60, change="removed"))
+    left = reader.etf("069500")
     assert not left.active
-    assert left.aum_krw == 9.43e12
-    commit(fund_listed(listed_ns=70, change="relisted"))
-    assert reader.fund("069500").active
+    assert left.aum == 9.43e12
+    commit(etf_listed(listed_ns=70, change="relisted"))
+    assert reader.etf("069500").active
 
 
 def test_each_days_list_can_be_read_again(commit, reader) -> None:
-    commit(fund_listed(), fund_listed(symbol="114800"))
-    commit(fund_listed(session_date="2026-11-19", listed_ns=50, change="same"))
-    commit(fund_listed(session_date="2026-11-19", listed_ns=50, symbol="114800", change="removed"))
-    assert [row.symbol for row in reader.fund_list("2026-11-18")] == ["069500", "114800"]
-    assert [row.symbol for row in reader.fund_list("2026-11-19")] == ["069500"]
-    assert reader.fund_list("2026-11-20") == []
-    assert [row.change for row in reader.fund_changes("069500")] == ["new"]
-    assert [row.change for row in reader.fund_changes("114800")] == ["new", "removed"]
+    commit(etf_listed(), etf_listed(symbol="114800"))
+    commit(etf_listed(session_date="2026-11-19", listed_ns=50, change="same"))
+    commit(etf_listed(session_date="2026-11-19", listed_ns=50, symbol="114800", change="removed"))
+    assert [row.symbol for row in reader.etf_list("2026-11-18")] == ["069500", "114800"]
+    assert [row.symbol for row in reader.etf_list("2026-11-19")] == ["069500"]
+    assert reader.etf_list("2026-11-20") == []
+    assert [row.change for row in reader.etf_changes("069500")] == ["new"]
+    assert [row.change for row in reader.etf_changes("114800")] == ["new", "removed"]
 
 
 def test_of_a_day_that_came_twice_the_last_counts_and_the_index_stays(commit, reader) -> None:
-    commit(fund_nav_day("2026-11-17", received_ns=1, nav=1.0, index_close=370.5), fund_nav_day(received_ns=2))
-    commit(fund_nav_day("2026-11-17", received_ns=3, nav=2.0))
+    commit(etf_nav_day("2026-11-17", received_ns=1, nav=1.0, index_close=370.5), etf_nav_day(received_ns=2))
+    commit(etf_nav_day("2026-11-17", received_ns=3, nav=2.0))
     days = reader.nav_days("069500", "2026-11-17")
     assert [(day.session_date, day.nav, day.index_close) for day in days] == [
         ("2026-11-17", 2.0, 370.5),
@@ -124,45 +124,45 @@ def bar(session_date: str, close: float, symbol: str = "069500") -> DailyBar:
 
 
 def test_the_range_is_of_the_closes_of_52_weeks_from_bars_and_nav_days(commit, reader) -> None:
-    commit(fund_listed(), fund_listed(symbol="114800"), fund_listed(symbol="005930", change="removed"))
-    commit(fund_listed(symbol="530031", group="EN"), bar("2026-11-18", 7.0, "530031"))
+    commit(etf_listed(), etf_listed(symbol="114800"), etf_listed(symbol="005930", change="removed"))
+    commit(etf_listed(symbol="530031", group="EN"), bar("2026-11-18", 7.0, "530031"))
     commit(
         bar("2025-11-19", 10.0),  # 52 weeks before the 18th are since the 19th: this day is out
         bar("2025-11-20", 20.0),
         bar("2026-11-17", 50.0),
-        fund_nav_day("2026-11-17", close=50.0),
-        fund_nav_day("2026-11-18", close=30.0),
-        fund_nav_day("2026-11-19", close=99.0),
+        etf_nav_day("2026-11-17", close=50.0),
+        etf_nav_day("2026-11-18", close=30.0),
+        etf_nav_day("2026-11-19", close=99.0),
         bar("2026-11-18", 0.0),
         bar("2026-11-18", 5.0, "005930"),
     )
-    assert [each.symbol for each in reader.fund_ranges("2026-11-18", "EN")] == ["530031"]
-    [found] = reader.fund_ranges("2026-11-18", "EF")
+    assert [each.symbol for each in reader.etf_ranges("2026-11-18", "EN")] == ["530031"]
+    [found] = reader.etf_ranges("2026-11-18", "EF")
     assert (found.symbol, found.closes, found.highest, found.lowest) == ("069500", 3, 50.0, 20.0)
 
 
-def test_of_each_job_the_last_end_is_told(commit, reader) -> None:
-    commit(fund_job_ended(), fund_job_ended(ended_ns=99, detail="later"), fund_job_ended(job="fund_values", ended_ns=7))
-    assert {job: ended.ended_ns for job, ended in reader.last_fund_jobs().items()} == {
-        "fund_list": 99,
-        "fund_values": 7,
+def test_of_each_job_the_last_end_is_reported(commit, reader) -> None:
+    commit(etf_job_ended(), etf_job_ended(ended_ns=99, detail="later"), etf_job_ended(job="etf_values", ended_ns=7))
+    assert {job: ended.ended_ns for job, ended in reader.last_etf_jobs().items()} == {
+        "etf_list": 99,
+        "etf_values": 7,
     }
 
 
-def test_who_was_valued_since_a_moment_is_told(commit, reader) -> None:
-    commit(fund_valued(), fund_valued(symbol="114800", valued_ns=19))
+def test_who_was_valued_since_a_moment_is_reported(commit, reader) -> None:
+    commit(etf_valued(), etf_valued(symbol="114800", valued_ns=19))
     assert reader.valued_since(20) == {"069500"}
 
 
-def test_a_replay_in_one_commit_gives_the_same_funds(tmp_path) -> None:
-    history = [*EVERYTHING, fund_listed(symbol="114800", listed_ns=50), fund_valued(symbol="114800", valued_ns=60)]
+def test_a_replay_in_one_commit_gives_the_same_etfs(tmp_path) -> None:
+    history = [*EVERYTHING, etf_listed(symbol="114800", listed_ns=50), etf_valued(symbol="114800", valued_ns=60)]
     digests = []
     for name, batches in (("each", [[event] for event in history]), ("once", [history])):
         url = f"sqlite:///{tmp_path}/{name}.db"
-        migrate(url)
+        make_database(url)
         writer = StoreWriter(url)
         for number, events in enumerate(batches):
-            writer.commit([Delivered("funds", f"{number:032x}", 1, events)])
+            writer.commit([Delivered("etf", f"{number:032x}", 1, events)])
         writer.close()
         digests.append(digest(url).digest)
     assert digests[0] == digests[1]

@@ -1,4 +1,4 @@
-"""The ledgers' files are what is committed, in the requirement's formats, whoever was killed; on both databases."""
+"""The ledger files equal the committed rows, in the requirement's formats, after any kill; on both databases."""
 
 import json
 import subprocess
@@ -146,7 +146,9 @@ def test_a_rebuild_removes_what_the_database_does_not_have(store: Store, ledgers
     assert not stale.exists()
 
 
-def test_a_position_that_is_not_ours_is_told_with_its_remedy(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
+def test_a_position_that_is_not_ours_is_reported_with_its_remedy(
+    store: Store, ledgers: Ledgers, tmp_path: Path
+) -> None:
     store(refusal(1))
     ledgers.catch_up()
     (tmp_path / "observer" / "system" / "exports.json").write_text("nothing")
@@ -155,9 +157,9 @@ def test_a_position_that_is_not_ours_is_told_with_its_remedy(store: Store, ledge
 
 
 def test_after_kills_at_random_moments_the_files_are_those_of_a_rebuild(database_url: str, tmp_path: Path) -> None:
-    chance, folder = Random(4), tmp_path / "observer"
+    rng, folder = Random(4), tmp_path / "observer"
     for _kill in range(4):
-        run_and_kill(database_url, folder, chance.uniform(0.0, 0.25))
+        run_and_kill(database_url, folder, rng.uniform(0.0, 0.25))
     ledgers = Ledgers(database_url, folder, "kis")
     ledgers.catch_up()
     ledgers.close()

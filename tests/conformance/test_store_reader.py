@@ -1,4 +1,4 @@
-"""What the reader answers, on both databases."""
+"""The reader's queries, on both databases."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -29,17 +29,19 @@ from bus.events import (
     UniverseBuilt,
     UniverseMember,
 )
-from observer.clock import kst_ns
+from observer.local_time import local_ns
 from observer.selection.profile import MeanVolume
-from observer.store.reader import StoreReader, StreamPosition, TradeMark
+from observer.store.reader import StoreReader
 from observer.store.rows import listing_of
+from observer.store.summary import StreamPosition
+from observer.store.trades import TradeMark
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
 from tests.store.listings import listing_changed
 
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 ONE_DAY_NS = 86_400_000_000_000
-NOON_NS = kst_ns(date(2026, 11, 18), 12)
+NOON_NS = local_ns(date(2026, 11, 18), 12)
 FIRST, SECOND = "5" * 32, "6" * 32
 
 Store = Callable[..., None]
@@ -77,7 +79,7 @@ def bar(symbol: str, session_date: str, close: float = 1.0) -> DailyBar:
 
 
 def assigned(slot: str, symbol: str, moment_ns: int, replaced: str | None = None) -> SlotAssigned:
-    return SlotAssigned(slot, symbol, moment_ns, "volume_surge", 12.5, "free place", replaced)
+    return SlotAssigned(slot, symbol, moment_ns, "volume_surge", 12.5, "free slot", replaced)
 
 
 def released(slot: str, symbol: str, moment_ns: int) -> SlotReleased:
@@ -108,10 +110,8 @@ def build(
     return [*members, UniverseBuilt("kis", market, session_date, "2026-11-17", built_ns, len(symbols), 9, 4_000.0)]
 
 
-def check(
-    exchange: str, checked_ns: int, new: int = 0, removed: int = 0, verdict: str = "updated"
-) -> MasterFileChecked:
-    return MasterFileChecked("kis", exchange, checked_ns, verdict, "", 1, "", 1, 0, new, removed, 0)
+def check(exchange: str, checked_ns: int, new: int = 0, removed: int = 0, report: str = "updated") -> MasterFileChecked:
+    return MasterFileChecked("kis", exchange, checked_ns, report, "", 1, "", 1, 0, new, removed, 0)
 
 
 # --- what was delivered --------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def conflated(to_volume: float, *, symbol: str = "005930") -> TradesConflated:
     return TradesConflated("kis", symbol, DAY, 90, 95, 96, 2, 5.0, *prices, to_volume, 12)
 
 
-def test_where_a_stream_stood_may_be_told_by_a_conflated_row(store: Store, reader: StoreReader) -> None:
+def test_where_a_stream_stood_may_be_reported_by_a_conflated_row(store: Store, reader: StoreReader) -> None:
     store(trade(1, cumulative_volume=50.0), conflated(40.0))
     store(trade(2, symbol="000660", cumulative_volume=50.0), conflated(60.0, symbol="000660"))
     marks = reader.last_marks(DAY, ["005930", "000660"])
@@ -286,7 +286,7 @@ def test_where_a_stream_stood_may_be_told_by_a_conflated_row(store: Store, reade
 
 
 def seen_at(hour: int, minute: int, volume: float, *, day: int, symbol: str = "005930") -> Snapshot:
-    at_ns = kst_ns(date(2026, 11, day), hour) + minute * 60 * 10**9
+    at_ns = local_ns(date(2026, 11, day), hour) + minute * 60 * 10**9
     prices = (10.0, None, None, None, 10.0, None, None, None, None)
     return Snapshot("kis", symbol, f"2026-11-{day}", 1, at_ns, *prices, volume, 0.0)
 
@@ -323,7 +323,7 @@ def test_earlier_days_are_in_the_shares_that_the_universe_knew_of(store: Store, 
 
 
 def placed(symbol: str, day: int) -> SlotAssigned:
-    return assigned("main:01", symbol, kst_ns(date(2026, 11, day), 10))
+    return assigned("main:01", symbol, local_ns(date(2026, 11, day), 10))
 
 
 def test_earlier_days_tell_how_large_a_trade_is_as_of_the_last_of_them(store: Store, reader: StoreReader) -> None:
@@ -400,7 +400,7 @@ def connection(account: str, changed_ns: int, state: str) -> ConnectionChanged:
 def test_of_each_account_the_last_change_of_its_stream_counts(store: Store, reader: StoreReader) -> None:
     store(connection("first", 10, "connected"), connection("second", 11, "connected"))
     store(connection("first", 12, "lost"), stream=SECOND)
-    store(connection("second", 5, "closed"))  # told later, of an earlier moment
+    store(connection("second", 5, "closed"))  # stored later, with an earlier time
     latest = reader.latest_connections(since_ns=0)
     assert {name: (change.changed_ns, change.state) for name, change in latest.items()} == {
         "first": (12, "lost"),
@@ -453,10 +453,10 @@ def test_a_day_is_counted(store: Store, reader: StoreReader) -> None:
 
 
 def test_an_exchanges_first_import_brings_no_new_listings(store: Store, reader: StoreReader) -> None:
-    earlier_ns = kst_ns(date(2026, 11, 17), 6)
+    earlier_ns = local_ns(date(2026, 11, 17), 6)
     store(check("KOSPI", earlier_ns, new=900), check("KOSPI", NOON_NS, new=2, removed=1))
     store(check("KOSDAQ", NOON_NS, new=1_700), check("KOSDAQ", NOON_NS + 1, new=1))
-    store(check("KOSPI", NOON_NS + 2, new=50, verdict="held"))
+    store(check("KOSPI", NOON_NS + 2, new=50, report="held"))
     summary = reader.day_summary(DAY)
     assert (summary.listings_new, summary.listings_removed) == (3, 1)
 
@@ -465,7 +465,7 @@ def test_an_exchanges_first_import_brings_no_new_listings(store: Store, reader: 
 def test_a_day_goes_from_midnight_to_midnight_in_korea(
     store: Store, reader: StoreReader, moment_ns: int, counted: int
 ) -> None:
-    store(released("main:01", "005930", kst_ns(date(2026, 11, 18)) + moment_ns))
+    store(released("main:01", "005930", local_ns(date(2026, 11, 18)) + moment_ns))
     assert reader.day_summary(DAY).slots_released == counted
 
 

@@ -12,11 +12,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from bus.events import EVENT_TYPES
+from migrations import baseline
 from observer.errors import StoreError
 from observer.store.engine import migrate, open_reader, open_writer, require_current_schema
 from observer.store.reader import StoreReader
 from observer.store.tables import METADATA, SCHEMA_REVISION, TABLE_NAMES
 from observer.store.writer import StoreWriter
+from tests.store.migrated import make_database
 from tests.store.raw import execute, query
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +33,7 @@ def alembic(*arguments: str, environment_url: str = "") -> subprocess.CompletedP
 @pytest.fixture
 def own_database_url(empty_database_url: str) -> str:
     """The URL of a database with the current schema for a test that may change the schema."""
-    migrate(empty_database_url)
+    make_database(empty_database_url)
     return empty_database_url
 
 
@@ -46,6 +48,10 @@ def test_the_migrations_make_the_schema_of_the_events(empty_database_url: str) -
 
 def test_every_kind_of_event_has_a_table() -> None:
     assert set(TABLE_NAMES) == set(EVENT_TYPES)
+
+
+def test_the_baseline_is_written_from_the_metadata() -> None:
+    assert baseline.PATH.read_text() == baseline.rendered(), "run `make baseline`"
 
 
 def test_the_newest_migration_is_the_schema_that_the_code_needs() -> None:
@@ -88,7 +94,7 @@ def test_a_reader_cannot_write(database_url: str) -> None:
     engine.dispose()
 
 
-def test_a_doubled_place_is_impossible(database_url: str) -> None:
+def test_a_doubled_slot_is_impossible(database_url: str) -> None:
     insert = "INSERT INTO phases VALUES (1, 1, '2026-11-18', 1, 'IDLE', 'WARMUP')"
     execute(database_url, insert)
     with pytest.raises(Exception, match=r"(?i)unique"):
@@ -100,13 +106,3 @@ def test_a_schema_cannot_be_taken_back(own_database_url: str) -> None:
     assert result.returncode != 0
     assert "restore the backup" in result.stdout + result.stderr
     assert query(own_database_url, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
-
-
-def test_what_the_first_schema_holds_is_there_after_the_upgrade(empty_database_url: str) -> None:
-    alembic("upgrade", "0001", environment_url=empty_database_url)
-    flags = "1, 1, 1" if empty_database_url.startswith("sqlite") else "true, true, true"
-    execute(empty_database_url, f"INSERT INTO account_checks VALUES (1, 1, 'kis', 'main', 5, {flags}, '')")
-    migrate(empty_database_url)
-    assert query(empty_database_url, "SELECT account, stream_connected, slots_held FROM account_checks") == [
-        ("main", None, 0)
-    ]

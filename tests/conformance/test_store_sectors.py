@@ -1,10 +1,10 @@
-"""What is known of sectors, on both databases: the last word on each stock, the last round of each region."""
+"""Stored sectors, on both databases: the latest assignment of each stock, the latest run of each region."""
 
 import pytest
 
 from bus.delivery import Delivered
 from bus.events import EnrichmentCompleted, ListingChanged, SectorAssigned
-from observer.reference.sectors import Security
+from observer.sectors.model import Security
 from observer.store.sectors import SectorReader
 from observer.store.writer import StoreWriter
 
@@ -67,13 +67,13 @@ def test_the_last_round_of_each_region(database_url, reader) -> None:
 
 
 def listed(exchange, symbol, **fields):
-    empty = dict.fromkeys(("base_price", "market_cap_krw", "listed_shares", "listed_on"))
+    empty = dict.fromkeys(("base_price", "market_cap", "listed_shares", "listed_on"))
     flags = dict.fromkeys(("suspended", "administrative", "preferred", "spac"), False)
-    told = {"change": "new", "changed_ns": 1, "name": "이름", "isin": "", "group": "", **empty, **flags, **fields}
-    return ListingChanged(provider="kis", exchange=exchange, symbol=symbol, **told)
+    reported = {"change": "new", "changed_ns": 1, "name": "이름", "isin": "", "group": "", **empty, **flags, **fields}
+    return ListingChanged(provider="kis", exchange=exchange, symbol=symbol, **reported)
 
 
-def test_the_stocks_of_a_region_are_its_active_listings_that_are_no_funds(database_url, reader) -> None:
+def test_the_stocks_of_a_region_are_its_active_listings_that_are_no_etfs(database_url, reader) -> None:
     stock = {"security_type": "stock", "english_name": "APPLE", "sector_code": "710"}
     commit(
         database_url,

@@ -1,4 +1,4 @@
-"""What the writer promises, on both databases: every event one row, and the marks say exactly which are there."""
+"""The writer, on both databases: one row per event, and high-water marks that match the stored rows."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,11 @@ from bus.delivery import Delivered
 from bus.events import Event, ListingChanged, ListingValued, Poison, Trade, kind_of
 from observer.errors import StoreError
 from observer.store.reader import StoreReader
+from observer.store.rows import event_of, position_of
 from observer.store.tables import TABLE_NAMES
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
+from tests.properties import examples
 from tests.store.listings import listing_changed
 from tests.store.raw import execute, query
 from tests.strategies import events
@@ -45,7 +47,7 @@ def test_a_stream_that_never_delivered_stands_at_zero(writer: StoreWriter) -> No
     assert writer.high_water_marks([STREAM, OTHER_STREAM]) == {STREAM: 0, OTHER_STREAM: 0}
 
 
-def test_each_event_is_one_row_at_its_place(writer: StoreWriter, database_url: str) -> None:
+def test_each_event_is_one_row_at_its_slot(writer: StoreWriter, database_url: str) -> None:
     committed = writer.commit([delivered(trades(3))])
     assert committed.rows_by_kind == {"trade": 3}
     assert query(database_url, "SELECT stream, sequence, cumulative_volume FROM trades ORDER BY sequence") == [
@@ -83,9 +85,7 @@ def test_nothing_to_commit_is_no_error(writer: StoreWriter) -> None:
     assert writer.commit([]).stored == 0
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(examples(0.3), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(items=st.lists(events(), min_size=1, max_size=40))
 def test_every_field_of_every_event_is_stored_as_it_came(
     writer: StoreWriter, database_url: str, items: list[Event]
@@ -95,10 +95,9 @@ def test_every_field_of_every_event_is_stored_as_it_came(
     found = {}
     for event_type in {type(item) for item in items}:
         belongs = f"stream = (SELECT id FROM streams WHERE uid = '{stream}')"
-        for _stream, sequence, *fields in query(
-            database_url, f"SELECT * FROM {TABLE_NAMES[event_type]} WHERE {belongs}"
-        ):
-            found[sequence] = event_type(*fields)
+        for row in query(database_url, f"SELECT * FROM {TABLE_NAMES[event_type]} WHERE {belongs}"):
+            _stream, sequence = position_of(row)
+            found[sequence] = event_of(event_type, row)
     assert [found[number] for number in range(1, len(items) + 1)] == items
 
 
@@ -142,9 +141,7 @@ def test_a_refused_event_can_be_read_from_the_quarantine(writer: StoreWriter, da
     assert content == encode_event(refused)
 
 
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(examples(0.2), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(bad=st.sets(st.integers(1, 60)))
 def test_any_refused_rows_are_found_and_no_others(writer: StoreWriter, database_url: str, bad: set[int]) -> None:
     stream = next(UNIQUE_STREAMS)
@@ -222,7 +219,7 @@ def test_a_value_changes_the_state_of_its_listing_alone_and_an_older_one_nothing
 
     listed = [listing_changed(), listing_changed(exchange="KOSDAQ")]
     writer.commit([delivered([*listed, valued("KOSPI", 30, 2.0), valued("KOSPI", 20, 1.0), valued("KONEX", 30, 3.0)])])
-    columns = "exchange, base_price, market_cap_krw, changed_ns, valued_ns"
+    columns = "exchange, base_price, market_cap, changed_ns, valued_ns"
     rows = query(database_url, f"SELECT {columns} FROM listings ORDER BY exchange")
     assert rows == [("KOSDAQ", 70_000.0, 4.2e14, 1, 1), ("KOSPI", 2.0, None, 1, 30)]
 

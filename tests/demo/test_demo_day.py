@@ -9,10 +9,10 @@ import pytest
 
 from bus.endpoints import Endpoints
 from observer.accounts.keys import read_keys
-from observer.cli.demo_day import DemoOptions, prepare, tidy
-from observer.clock import kst_ns
+from observer.demo.configuration import DAY
+from observer.demo.day import DemoOptions, prepare, tidy
 from observer.errors import ConfigError
-from observer.practice import DAY
+from observer.local_time import local_ns
 from observer.supervisor.instance import AlreadyRunningError, InstanceLock
 
 
@@ -63,7 +63,7 @@ def test_the_simulated_broker_knows_the_keys_and_has_three_ports(tmp_path: Path)
     [keys] = read_keys(day.settings.pool.accounts, {})
     assert simulator.app_keys == {keys.app_key: keys.app_secret}
     assert len({simulator.rest_port, simulator.stream_port, simulator.files_port}) == 3
-    assert f":{simulator.stream_port}/" in day.settings.kis.stream_url
+    assert f":{simulator.stream_port}/" in day.settings.broker.stream_url
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
@@ -73,7 +73,7 @@ def test_each_account_has_keys_of_its_own_that_the_broker_knows(tmp_path: Path, 
     assert settings.simulator is not None
     assert settings.simulator.app_keys == {each.app_key: each.app_secret for each in keys}
     assert len(keys) == len(settings.simulator.app_keys) == count
-    assert sum(account.max_slots for account in settings.pool.accounts) == 41 * count
+    assert sum(account.slots for account in settings.pool.accounts) == 41 * count
 
 
 def test_everything_lies_in_the_folder_and_calls_stay_on_loopback(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_everything_lies_in_the_folder_and_calls_stay_on_loopback(tmp_path: Path
     assert Path(settings.run.data).is_relative_to(folder)
     assert Path(settings.run.runtime).is_relative_to(folder)
     assert settings.store.url == f"sqlite:///{folder}/data/observer.db"
-    urls = (settings.kis.rest_url, settings.kis.stream_url, settings.kis.files_url)
+    urls = (settings.broker.rest_url, settings.broker.stream_url, settings.broker.files_url)
     assert all("//127.0.0.1:" in url for url in urls)
 
 
@@ -95,8 +95,8 @@ def test_the_options_become_settings(tmp_path: Path) -> None:
 
 def test_the_day_begins_before_eight_and_ends_at_twenty_to_four(tmp_path: Path) -> None:
     day = prepare(options(tmp_path / "demo"))
-    assert day.clock.now_ns() == day.begins_ns == kst_ns(DAY, 7, 59)
-    assert day.ends_ns == kst_ns(DAY, 15, 40)
+    assert day.clock.now_ns() == day.begins_ns == local_ns(DAY, 7, 59)
+    assert day.ends_ns == local_ns(DAY, 15, 40)
 
 
 def test_samples_that_are_not_there_are_refused_before_anything_is_removed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The live display: it shows what it was told, and no event can stop it."""
+"""The live display: it shows the reported figures, and no event can stop it."""
 
 import io
 
@@ -9,7 +9,7 @@ from rich.text import Text
 
 from bus.commands import ProcessStatus
 from bus.events import Event, PhaseChanged, SlotAssigned, SlotReleased
-from observer.cli.display import DayView
+from observer.demo.display import DayView
 from tests.builders import trades
 from tests.strategies import events
 
@@ -36,14 +36,14 @@ def shown(of: DayView, now_ns: int = EIGHT_NS) -> str:
 def test_it_renders_whatever_was_seen(seen: list[Event]) -> None:
     display = view()
     for event in seen:
-        display.see(event)
+        display.apply(event)
     assert "events" in shown(display)
     assert sum(display.counts.values()) == len(seen)
 
 
 def test_it_shows_the_clock_the_phase_and_the_processes() -> None:
     display = view()
-    display.see(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "WARMUP"))
+    display.apply(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "WARMUP"))
     text = shown(display, EIGHT_NS + 61_000_000_000)
     assert "2026-11-18 08:01:01 KST" in text
     assert "WARMUP" in text
@@ -58,22 +58,22 @@ def test_a_time_outside_the_day_is_shown_as_well() -> None:
 def test_it_counts_what_was_stored() -> None:
     display = view()
     for event in trades(1234):
-        display.see(event)
+        display.apply(event)
     assert "1,234" in shown(display)
 
 
-def test_a_place_is_shown_from_its_assignment_to_its_release() -> None:
+def test_a_slot_is_shown_from_its_assignment_to_its_release() -> None:
     display = view()
-    display.see(SlotAssigned("main:01", "005930", EIGHT_NS, "volume_surge", 21.3, "free_place", None))
+    display.apply(SlotAssigned("main:01", "005930", EIGHT_NS, "volume_surge", 21.3, "free_slot", None))
     assert "slots (1)" in shown(display)
     assert "005930 21.3" in shown(display)
-    display.see(SlotReleased("main:01", "005930", EIGHT_NS, 21.3, "closed"))
+    display.apply(SlotReleased("main:01", "005930", EIGHT_NS, 21.3, "closed"))
     assert "slots (0)" in shown(display)
 
 
-def test_news_are_told_as_lines_where_there_is_no_terminal() -> None:
-    told: list[Text] = []
-    display = DayView(EIGHT_NS, TWENTY_TO_FOUR_NS, tell=told.append)
-    display.see(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "WARMUP"))
-    display.see(trades(1)[0])
-    assert [line.plain for line in told] == ["08:00:00 phase WARMUP"]
+def test_news_are_reported_as_lines_where_there_is_no_terminal() -> None:
+    reported: list[Text] = []
+    display = DayView(EIGHT_NS, TWENTY_TO_FOUR_NS, report=reported.append)
+    display.apply(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "WARMUP"))
+    display.apply(trades(1)[0])
+    assert [line.plain for line in reported] == ["08:00:00 phase WARMUP"]

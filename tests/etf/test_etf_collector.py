@@ -1,4 +1,4 @@
-"""The four phases, against the simulated broker and a real database: what is stored, and going on where it stopped."""
+"""The four phases, against the simulated broker and a real database: stored rows, and resuming after a stop."""
 
 import asyncio
 import itertools
@@ -12,32 +12,34 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import DailyBar
-from observer.clock import ManualClock, kst_ns
+from observer.calendar.phases import ScheduleSettings, plan
+from observer.calendar.trading_day import TradingDay
+from observer.clock import ManualClock
 from observer.config import Settings
 from observer.errors import DataFileError, TransportError
-from observer.funds.collector import FundCollector
-from observer.funds.times import fund_jobs_of, last_due_ns, last_session
+from observer.etf.collector import EtfCollector
+from observer.etf.schedule import etf_jobs_of, last_due_ns, last_session
+from observer.etf.settings import EtfSettings, KrxSettings
+from observer.local_time import local_ns
+from observer.providers.broker import Credentials
 from observer.providers.http import RestPipeline, open_client
-from observer.providers.interfaces import Credentials
-from observer.providers.kis.calls import KisIssuing, KisRestDialect
-from observer.providers.kis.doors import KisFunds
+from observer.providers.kis.client import KisClient
+from observer.providers.kis.envelope import KisRestDialect
+from observer.providers.kis.issuing import KisIssuing
 from observer.providers.settings import RestSettings
-from observer.reference.etf_settings import FundSettings, KrxSettings
-from observer.schedule.phases import ScheduleSettings, plan
-from observer.schedule.trading_day import TradingDay
+from observer.simulator.kis.simulator import Simulator
 from observer.simulator.settings import SimulatorSettings
-from observer.simulator.simulator import Simulator
-from observer.store.funds import FundReader
+from observer.store.etf import EtfReader
 from observer.store.writer import StoreWriter
 from tests.providers.krx_stand_in import AUTH_KEY, krx_serving
-from tests.providers.stand_ins import OpenPermits
+from tests.providers.stand_ins import OpenRateLimiter
 from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
 
 DAY = date(2026, 11, 18)  # a Wednesday
 SUNDAY = date(2026, 11, 22)
 TRADING_DAYS = [day for back in range(100) if (day := SUNDAY - timedelta(days=back)).weekday() < 5]
-PLAN = plan(TradingDay(DAY, kst_ns(DAY, 9), kst_ns(DAY, 15, 30), "test"), ScheduleSettings())
+PLAN = plan(TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "test"), ScheduleSettings())
 ANEW = 2**62  # nothing was done since then
 
 
@@ -63,11 +65,11 @@ class DirectPublisher:
         self.publish_together(events)
 
     def publish_together(self, events):
-        self._writer.commit([Delivered("funds", f"{next(self._numbers):032x}", 1, list(events))])
+        self._writer.commit([Delivered("etf", f"{next(self._numbers):032x}", 1, list(events))])
 
 
 class Silent:
-    """A broker that has no day of any fund."""
+    """A broker that has no day of any ETF."""
 
     async def nav_days(self, symbol, first, last):
         return []
@@ -80,8 +82,8 @@ class Calls:
 
     accounts = 1
 
-    def __init__(self, funds):
-        self._funds = funds
+    def __init__(self, etfs):
+        self._etfs = etfs
         self.taken = 0
         self.fails_after = 10**9
         self.is_silent = False
@@ -90,7 +92,7 @@ class Calls:
         self.taken += 1
         if self.taken > self.fails_after:
             raise TransportError("gone")
-        return Silent() if self.is_silent else self._funds
+        return Silent() if self.is_silent else self._etfs
 
 
 class Scene:
@@ -102,22 +104,24 @@ class Scene:
         self.etfs = [each.symbol for each in market.instruments if each.group == "EF"]
         assert self.etfs, "what is said of each would be said of none"
 
-    def collector(self, **funds):
+    def collector(self, **etfs):
         run = msgspec.structs.replace(Settings().run, runtime=str(self.folder))
-        settings = msgspec.structs.replace(Settings(), run=run, funds=FundSettings(**funds))
+        settings = msgspec.structs.replace(Settings(), run=run, etf=EtfSettings(**etfs))
 
         async def settled():
             return None
 
-        return FundCollector(
-            settings=settings,
+        return EtfCollector(
+            provider="kis",
+            settings=settings.etf,
+            runtime=Path(settings.run.runtime),
             clock=self.clock,
             publisher=self.publisher,
             reader=self.reader,
             open_calls=self._open_calls,
             trading_days=lambda: TRADING_DAYS,
             settled=settled,
-            source="funds",
+            source="etf",
         )
 
     @asynccontextmanager
@@ -126,7 +130,7 @@ class Scene:
 
     def alert(self):
         """The first alert's text."""
-        return self.reader.alert_since("funds", "", 0)
+        return self.reader.alert_since("etf", "", 0)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +142,7 @@ def runner():
 @pytest.fixture(scope="module")
 def simulated(runner):
     """The simulated broker after the close, its clock, and a token."""
-    clock = ManualClock(kst_ns(DAY, 16))
+    clock = ManualClock(local_ns(DAY, 16))
     settings = SimulatorSettings(
         seed=7, session_date=DAY.isoformat(), symbols=120, app_keys={"key": "secret"}, rest_limit_per_s=100_000
     )
@@ -154,7 +158,7 @@ def simulated(runner):
 
 
 @pytest.fixture
-def told(tmp_path, runner, simulated):
+def reported(tmp_path, runner, simulated):
     """Runs a scenario with a scene whose listings are those of the simulator."""
     simulator, clock, token = simulated
     url = f"sqlite:///{tmp_path}/observer.db"
@@ -164,20 +168,20 @@ def told(tmp_path, runner, simulated):
         writer = StoreWriter(url)
         publisher = DirectPublisher(writer)
         publisher.publish_together([_listing(each) for each in simulator.market.instruments])
-        permits = OpenPermits()
+        rate_limiter = OpenRateLimiter()
         async with open_client(simulator.rest_url, RestSettings()) as client:
             pipeline = RestPipeline(
                 client=client,
                 dialect=KisRestDialect(),
-                permits=permits,
+                rate_limiter=rate_limiter,
                 credentials=Issued(Credentials("key", "secret", token, "")),
                 clock=clock,
-                chance=Random(1),
+                rng=Random(1),
                 settings=RestSettings(attempts_max=1),
             )
-            with FundReader(url) as reader:
-                calls = Calls(KisFunds(pipeline))
-                calls.lanes = permits.lanes
+            with EtfReader(url) as reader:
+                calls = Calls(KisClient(pipeline))
+                calls.priorities = rate_limiter.priorities
                 await scenario(Scene(tmp_path, simulator.market, calls, publisher, reader, clock))
         writer.close()
 
@@ -196,120 +200,120 @@ def _listing(each):
     )
 
 
-def test_all_four_phases_from_nothing(told):
+def test_all_four_phases_from_nothing(reported):
     async def scenario(scene):
         collector = scene.collector()
-        for job in ("fund_list", "fund_values", "fund_measures", "fund_ranges"):
+        for job in ("etf_list", "etf_values", "etf_measures", "etf_ranges"):
             await collector.run(job, PLAN, ANEW)
-        funds = scene.reader.funds()
-        assert {symbol for symbol, fund in funds.items() if fund.group == "EF"} == set(scene.etfs)
+        etfs = scene.reader.etfs()
+        assert {symbol for symbol, etf in etfs.items() if etf.group == "EF"} == set(scene.etfs)
         for symbol in scene.etfs:
-            fund = funds[symbol]
-            assert fund.aum_krw == fund.price * fund.listed_shares
-            assert fund.net_assets_krw == pytest.approx(fund.nav * fund.listed_shares, abs=1e8)
-            assert fund.premium_percent == pytest.approx(100 * (fund.price - fund.nav) / fund.nav, abs=0.006)
-            assert fund.component_count >= 1
+            etf = etfs[symbol]
+            assert etf.aum == etf.price * etf.listed_shares
+            assert etf.net_assets == pytest.approx(etf.nav * etf.listed_shares, abs=1e8)
+            assert etf.premium_percent == pytest.approx(100 * (etf.price - etf.nav) / etf.nav, abs=0.006)
+            assert etf.component_count >= 1
             days = scene.reader.nav_days(symbol, "2000-01-01")
             assert days[-1].session_date == DAY.isoformat()
             mean = sum(100 * (day.close - day.nav) / day.nav for day in days[-20:]) / 20
-            assert fund.premium_20d_percent == pytest.approx(mean)
-            assert (fund.premium_250d_percent, fund.tracking_error_20d_percent) == (None, None)
+            assert etf.premium_20d_percent == pytest.approx(mean)
+            assert (etf.premium_250d_percent, etf.tracking_error_20d_percent) == (None, None)
             closes = [day.close for day in days]
-            assert (fund.lowest_close_52w, fund.highest_close_52w) == (min(closes), max(closes))
-        ended = scene.reader.last_fund_jobs()
+            assert (etf.lowest_close_52w, etf.highest_close_52w) == (min(closes), max(closes))
+        ended = scene.reader.last_etf_jobs()
         assert {job: (each.asked, each.answered, each.failed) for job, each in ended.items()} == {
-            "fund_list": (len(funds), len(funds), 0),
-            **dict.fromkeys(("fund_values", "fund_measures", "fund_ranges"), (len(scene.etfs),) * 2 + (0,)),
+            "etf_list": (len(etfs), len(etfs), 0),
+            **dict.fromkeys(("etf_values", "etf_measures", "etf_ranges"), (len(scene.etfs),) * 2 + (0,)),
         }
 
-    told(scenario)
+    reported(scenario)
 
 
-@pytest.mark.parametrize("job", ["fund_values", "fund_measures", "fund_ranges"])
-def test_before_there_was_a_list_no_other_phase_counts_as_done(told, job):
+@pytest.mark.parametrize("job", ["etf_values", "etf_measures", "etf_ranges"])
+def test_before_there_was_a_list_no_other_phase_counts_as_done(reported, job):
     async def scenario(scene):
         with pytest.raises(DataFileError, match="their list comes first"):
             await scene.collector().run(job, PLAN, ANEW)
-        assert scene.reader.last_fund_jobs() == {}
+        assert scene.reader.last_etf_jobs() == {}
 
-    told(scenario)
+    reported(scenario)
 
 
-def test_values_that_were_cut_off_go_on_where_they_stopped(told):
+def test_values_that_were_cut_off_go_on_where_they_stopped(reported):
     async def scenario(scene):
         collector = scene.collector()
-        await collector.run("fund_list", PLAN, ANEW)
+        await collector.run("etf_list", PLAN, ANEW)
         scene.calls.fails_after = 2
         since_ns = scene.clock.now_ns()
         with pytest.raises(TransportError):
-            await collector.run("fund_values", PLAN, since_ns)
+            await collector.run("etf_values", PLAN, since_ns)
         assert len(scene.reader.valued_since(since_ns)) == 2
-        assert "fund_values" not in scene.reader.last_fund_jobs()
+        assert "etf_values" not in scene.reader.last_etf_jobs()
         scene.calls.fails_after, scene.calls.taken = 10**9, 0
-        await collector.run("fund_values", PLAN, since_ns)
+        await collector.run("etf_values", PLAN, since_ns)
         assert scene.calls.taken == len(scene.etfs) - 2
         assert scene.reader.valued_since(since_ns) == set(scene.etfs)
-        assert scene.reader.last_fund_jobs()["fund_values"].detail == "2 before"
+        assert scene.reader.last_etf_jobs()["etf_values"].detail == "2 before"
 
-    told(scenario)
+    reported(scenario)
 
 
-def test_what_is_asked_of_every_fund_lets_all_other_calls_go_first(told):
+def test_what_is_asked_of_every_etf_lets_all_other_calls_go_first(reported):
     async def scenario(scene):
         collector = scene.collector()
-        for job in ("fund_list", "fund_values", "fund_measures"):
+        for job in ("etf_list", "etf_values", "etf_measures"):
             await collector.run(job, PLAN, ANEW)
-        assert len(scene.calls.lanes) >= 2 * len(scene.etfs)
-        assert set(scene.calls.lanes) == {"bulk"}
+        assert len(scene.calls.priorities) >= 2 * len(scene.etfs)
+        assert set(scene.calls.priorities) == {"bulk"}
 
-    told(scenario)
+    reported(scenario)
 
 
-def test_a_second_measure_asks_each_fund_once_and_stores_no_day_again(told):
+def test_a_second_measure_asks_each_etf_once_and_stores_no_day_again(reported):
     async def scenario(scene):
         collector = scene.collector()
-        await collector.run("fund_list", PLAN, ANEW)
-        await collector.run("fund_measures", PLAN, ANEW)
-        rows = scene.reader.row_counts()["fund_nav_days"]
+        await collector.run("etf_list", PLAN, ANEW)
+        await collector.run("etf_measures", PLAN, ANEW)
+        rows = scene.reader.row_counts()["etf_nav_days"]
         scene.calls.taken = 0
-        await collector.run("fund_measures", PLAN, ANEW)
+        await collector.run("etf_measures", PLAN, ANEW)
         assert scene.calls.taken == len(scene.etfs)
-        assert scene.reader.row_counts()["fund_nav_days"] == rows
+        assert scene.reader.row_counts()["etf_nav_days"] == rows
 
-    told(scenario)
+    reported(scenario)
 
 
-def test_days_that_did_not_come_once_come_with_the_next_measure(told):
+def test_days_that_did_not_come_once_come_with_the_next_measure(reported):
     async def scenario(scene):
         collector = scene.collector()
-        await collector.run("fund_list", PLAN, ANEW)
+        await collector.run("etf_list", PLAN, ANEW)
         scene.calls.is_silent = True
-        await collector.run("fund_measures", PLAN, ANEW)
-        assert scene.reader.last_fund_jobs()["fund_measures"].answered == 0
+        await collector.run("etf_measures", PLAN, ANEW)
+        assert scene.reader.last_etf_jobs()["etf_measures"].answered == 0
         scene.calls.is_silent = False
-        await collector.run("fund_measures", PLAN, ANEW)
+        await collector.run("etf_measures", PLAN, ANEW)
         for symbol in scene.etfs:
             assert len(scene.reader.nav_days(symbol, "2000-01-01")) > 20
-            assert scene.reader.fund(symbol).premium_20d_percent is not None
+            assert scene.reader.etf(symbol).premium_20d_percent is not None
 
-    told(scenario)
+    reported(scenario)
 
 
-def test_a_range_is_asked_and_answered_of_etfs_only(told):
+def test_a_range_is_asked_and_answered_of_etfs_only(reported):
     async def scenario(scene):
         collector = scene.collector()
-        await collector.run("fund_list", PLAN, ANEW)
-        [etn, *_] = [symbol for symbol, fund in scene.reader.funds().items() if fund.group == "EN"]
+        await collector.run("etf_list", PLAN, ANEW)
+        [etn, *_] = [symbol for symbol, etf in scene.reader.etfs().items() if etf.group == "EN"]
         bars = [DailyBar("kis", symbol, "2026-11-17", 9.0, 9.0, 9.0, 9.0, 1.0, 1.0) for symbol in (etn, scene.etfs[0])]
         scene.publisher.publish_together(bars)
-        await collector.run("fund_ranges", PLAN, ANEW)
-        ended = scene.reader.last_fund_jobs()["fund_ranges"]
+        await collector.run("etf_ranges", PLAN, ANEW)
+        ended = scene.reader.last_etf_jobs()["etf_ranges"]
         assert (ended.asked, ended.answered) == (len(scene.etfs), 1)
 
-    told(scenario)
+    reported(scenario)
 
 
-def test_krx_indices_make_a_tracking_error_of_every_window_that_they_fill(told):
+def test_krx_indices_make_a_tracking_error_of_every_window_that_they_fill(reported):
     async def scenario(scene):
         async with krx_serving() as (krx, address):
             keys = scene.folder / "krx.toml"
@@ -319,74 +323,74 @@ def test_krx_indices_make_a_tracking_error_of_every_window_that_they_fill(told):
             krx_settings = KrxSettings(open_api_url=address, keys_file=str(keys))
             collector = scene.collector(sources=("kis_master", "krx_open_api"), krx=krx_settings)
             scene.publisher.publish_together([_listing(i) for i in scene.market.instruments])
-            await collector.run("fund_list", PLAN, ANEW)
-            await collector.run("fund_measures", PLAN, ANEW)
-            assert scene.reader.last_fund_jobs()["fund_measures"].detail.endswith("days from KRX")
+            await collector.run("etf_list", PLAN, ANEW)
+            await collector.run("etf_measures", PLAN, ANEW)
+            assert scene.reader.last_etf_jobs()["etf_measures"].detail.endswith("days from KRX")
             stored = scene.reader.nav_days("069500", "2026-01-01")
             assert stored[-1].index_close == 398.0
 
-    told(scenario)
+    reported(scenario)
 
 
-def test_a_source_that_fails_is_told_of_and_the_next_gives_the_list(told):
+def test_a_source_that_fails_is_reported_of_and_the_next_gives_the_list(reported):
     async def scenario(scene):
         async with krx_serving() as (_krx, address):
             missing = KrxSettings(open_api_url=address, keys_file=str(scene.folder / "absent.toml"))
             collector = scene.collector(sources=("krx_open_api", "kis_master"), krx=missing)
-            await collector.run("fund_list", PLAN, ANEW)
+            await collector.run("etf_list", PLAN, ANEW)
         assert "KRX: create" in scene.alert()
         assert "mode 600" in scene.alert()
-        assert scene.reader.last_fund_jobs()["fund_list"].source == "kis_master"
+        assert scene.reader.last_etf_jobs()["etf_list"].source == "kis_master"
 
-    told(scenario)
+    reported(scenario)
 
 
-def test_a_persons_table_fills_in_what_no_source_gives(told):
+def test_a_persons_table_fills_in_what_no_source_gives(reported):
     async def scenario(scene):
         table = scene.folder / "manual.csv"
         table.write_text(f"symbol,expense_ratio_percent\n{scene.etfs[0]},0.07\nbad,1\n")
-        await scene.collector(manual_file=str(table)).run("fund_list", PLAN, ANEW)
-        assert scene.reader.fund(scene.etfs[0]).expense_ratio_percent == 0.07
-        assert scene.reader.fund(scene.etfs[1]).expense_ratio_percent is None
-        assert "'bad' is no code of a fund" in scene.alert()
+        await scene.collector(manual_file=str(table)).run("etf_list", PLAN, ANEW)
+        assert scene.reader.etf(scene.etfs[0]).expense_ratio_percent == 0.07
+        assert scene.reader.etf(scene.etfs[1]).expense_ratio_percent is None
+        assert "'bad' is no code of an ETF" in scene.alert()
 
-    told(scenario)
+    reported(scenario)
 
 
-def test_without_any_list_the_job_fails_and_says_why_of_each_source(told):
+def test_without_any_list_the_job_fails_and_says_why_of_each_source(reported):
     async def scenario(scene):
         collector = scene.collector(sources=("csv",), manual_file=str(scene.folder / "absent.csv"))
-        with pytest.raises(DataFileError, match=r"no source gave a list of funds: csv: there is no file .*absent\.csv"):
-            await collector.run("fund_list", PLAN, ANEW)
+        with pytest.raises(DataFileError, match=r"no source gave a list of ETFs: csv: there is no file .*absent\.csv"):
+            await collector.run("etf_list", PLAN, ANEW)
 
-    told(scenario)
+    reported(scenario)
 
 
 # --- times ---------------------------------------------------------------------------------------------------
 
 
 def test_three_jobs_are_of_trading_days_and_the_measures_of_sundays() -> None:
-    settings = FundSettings()
-    assert fund_jobs_of(DAY, settings, trades=True) == {
-        "fund_list": kst_ns(DAY, 9),
-        "fund_values": kst_ns(DAY, 16),
-        "fund_ranges": kst_ns(DAY, 17),
+    settings = EtfSettings()
+    assert etf_jobs_of(DAY, settings, trades=True) == {
+        "etf_list": local_ns(DAY, 9),
+        "etf_values": local_ns(DAY, 16),
+        "etf_ranges": local_ns(DAY, 17),
     }
-    assert fund_jobs_of(DAY, settings, trades=False) == {}
-    assert fund_jobs_of(SUNDAY, settings, trades=False) == {"fund_measures": kst_ns(SUNDAY, 21)}
+    assert etf_jobs_of(DAY, settings, trades=False) == {}
+    assert etf_jobs_of(SUNDAY, settings, trades=False) == {"etf_measures": local_ns(SUNDAY, 21)}
 
 
 def test_on_a_weekend_fridays_jobs_were_due_last() -> None:
     friday = date(2026, 11, 20)
-    due = last_due_ns(FundSettings(), set(TRADING_DAYS), kst_ns(SUNDAY, 20))
-    assert due["fund_list"] == kst_ns(friday, 9)
-    assert due["fund_measures"] == kst_ns(date(2026, 11, 15), 21)
-    assert last_due_ns(FundSettings(), set(), kst_ns(SUNDAY, 22))["fund_measures"] == kst_ns(SUNDAY, 21)
+    due = last_due_ns(EtfSettings(), set(TRADING_DAYS), local_ns(SUNDAY, 20))
+    assert due["etf_list"] == local_ns(friday, 9)
+    assert due["etf_measures"] == local_ns(date(2026, 11, 15), 21)
+    assert last_due_ns(EtfSettings(), set(), local_ns(SUNDAY, 22))["etf_measures"] == local_ns(SUNDAY, 21)
     assert last_session(TRADING_DAYS, SUNDAY) == last_session([], SUNDAY) == friday
 
 
 def test_the_example_of_the_persons_table_is_a_table() -> None:
-    from observer.reference.etf_manual import parse_manual
+    from observer.etf.manual import parse_manual
 
     text = (Path(__file__).parents[2] / "config" / "etf_manual_data.csv").read_text(encoding="utf-8")
     assert parse_manual(text, "shipped").problems == []

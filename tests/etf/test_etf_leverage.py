@@ -1,10 +1,10 @@
-"""The multiple that words and names tell."""
+"""The leverage multiple read from KIS's category words and from ETF names."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.reference.etf_leverage import leverage_of, leverage_of_name
+from observer.etf.model import leverage_of, leverage_of_name
 
 WORDS = {
     "일반": 1.0,
@@ -57,7 +57,7 @@ def test_a_sources_words_tell_the_multiple(words: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_funds_name_tells_the_multiple(name: str) -> None:
+def test_a_etfs_name_tells_the_multiple(name: str) -> None:
     assert leverage_of_name(name) == NAMES[name]
 
 

@@ -1,4 +1,4 @@
-"""A list of funds out of several sources: field by field, nothing lost, and not believed when it shrinks."""
+"""A list of ETFs out of several sources: merged field by field without loss; a shrunken list is refused."""
 
 import contextlib
 
@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import FundListed
+from bus.events import EtfListed
 from observer.errors import DataFileError
-from observer.reference.etf import Fund, FundEntry
-from observer.reference.etf_list import (
+from observer.etf.list import (
     FIELDS,
     PRECEDENCE,
     changes,
@@ -21,29 +20,30 @@ from observer.reference.etf_list import (
     shrink_problem,
     sources_text,
 )
-from observer.reference.etf_manual import parse_manual
-from tests.store.funds import SESSION
+from observer.etf.manual import parse_manual
+from observer.etf.model import Etf, EtfEntry
+from tests.store.etf import SESSION
 
 SOURCES = ("kis_master", "krx_data", "krx_open_api", "csv")
 
 
-def entry(symbol: str = "069500", **fields: object) -> FundEntry:
-    return FundEntry(symbol=symbol, **{"name": "KODEX 200", "group": "EF", **fields})
+def entry(symbol: str = "069500", **fields: object) -> EtfEntry:
+    return EtfEntry(symbol=symbol, **{"name": "KODEX 200", "group": "EF", **fields})
 
 
-def known_after(facts: list[FundListed]) -> dict[str, Fund]:
-    """What the projection makes of the facts of one list."""
-    names = [name for name in Fund.__struct_fields__ if name in FundListed.__struct_fields__]
+def known_after(facts: list[EtfListed]) -> dict[str, Etf]:
+    """The projection of one list's events."""
+    names = [name for name in Etf.__struct_fields__ if name in EtfListed.__struct_fields__]
     return {
-        fact.symbol: Fund(
+        fact.symbol: Etf(
             **{name: getattr(fact, name) for name in names}, active=fact.change != "removed", first_seen_ns=1
         )
         for fact in facts
     }
 
 
-def list_of(told: dict[str, dict[str, FundEntry]], known: dict[str, Fund], list_from: str = "kis_master"):
-    return changes(merge(members(told[list_from], known), told, known), known, SESSION, 5)
+def list_of(reported: dict[str, dict[str, EtfEntry]], known: dict[str, Etf], list_from: str = "kis_master"):
+    return changes(merge(members(reported[list_from], known), reported, known), known, SESSION, 5)
 
 
 # --- precedence ----------------------------------------------------------------------------------------------
@@ -58,20 +58,20 @@ def test_of_every_field_every_source_has_its_place(name: str) -> None:
 @given(tellers=st.sets(st.sampled_from(SOURCES), min_size=1))
 def test_the_first_source_by_precedence_that_tells_a_field_wins(name: str, tellers: set[str]) -> None:
     value = dict(zip(SOURCES, (1.0, 2.0, 3.0, 4.0) if name == "listed_shares" else "abcd", strict=True))
-    told = {source: {"069500": entry(**{name: value[source]})} for source in tellers}
-    [listed] = merge(["069500"], told, {})
+    reported = {source: {"069500": entry(**{name: value[source]})} for source in tellers}
+    [listed] = merge(["069500"], reported, {})
     winner = next(source for source in PRECEDENCE[name] if source in tellers)
     assert getattr(listed.entry, name) == value[winner]
     assert listed.sources[name] == winner
 
 
 def test_a_persons_fee_wins_and_the_exchanges_shares_do() -> None:
-    told = {
+    reported = {
         "kis_master": {"069500": entry(listed_shares=1.0)},
         "krx_data": {"069500": entry(expense_ratio_percent=0.15, issuer="삼성자산운용", listed_shares=2.0)},
-        "csv": {"069500": FundEntry(symbol="069500", expense_ratio_percent=0.05, listed_shares=3.0)},
+        "csv": {"069500": EtfEntry(symbol="069500", expense_ratio_percent=0.05, listed_shares=3.0)},
     }
-    [listed] = merge(["069500"], told, {})
+    [listed] = merge(["069500"], reported, {})
     assert (listed.entry.expense_ratio_percent, listed.entry.issuer, listed.entry.listed_shares) == (
         0.05,
         "삼성자산운용",
@@ -80,11 +80,11 @@ def test_a_persons_fee_wins_and_the_exchanges_shares_do() -> None:
 
 
 def test_a_leverage_that_nobody_tells_is_the_names() -> None:
-    told = {"kis_master": {"252670": entry("252670", name="KODEX 200선물인버스2X")}}
-    [listed] = merge(["252670"], told, {})
+    reported = {"kis_master": {"252670": entry("252670", name="KODEX 200선물인버스2X")}}
+    [listed] = merge(["252670"], reported, {})
     assert (listed.entry.leverage, listed.sources["leverage"]) == (-2.0, "name")
-    told["csv"] = {"252670": FundEntry(symbol="252670", leverage=-1.5)}
-    [listed] = merge(["252670"], told, {})
+    reported["csv"] = {"252670": EtfEntry(symbol="252670", leverage=-1.5)}
+    [listed] = merge(["252670"], reported, {})
     assert (listed.entry.leverage, listed.sources["leverage"]) == (-1.5, "csv")
 
 
@@ -107,7 +107,7 @@ def test_a_source_that_fails_takes_nothing_away() -> None:
     assert parse_sources(fact.sources)["issuer"] == "krx_data"
 
 
-def test_new_same_changed_removed_and_relisted_are_told_apart() -> None:
+def test_new_same_changed_removed_and_relisted_are_reported_apart() -> None:
     both = {"kis_master": {"069500": entry(), "114800": entry("114800", name="KODEX 인버스")}}
     first = list_of(both, {})
     assert [fact.change for fact in first] == ["new", "new"]
@@ -129,17 +129,17 @@ def test_a_source_without_etns_removes_none() -> None:
 
 def test_a_list_that_shrinks_too_much_is_not_believed() -> None:
     known = {
-        f"{number:06}": msgspec.structs.replace(fund, symbol=f"{number:06}")
+        f"{number:06}": msgspec.structs.replace(etf, symbol=f"{number:06}")
         for number in range(100)
-        for fund in known_after(list_of({"kis_master": {"069500": entry()}}, {})).values()
+        for etf in known_after(list_of({"kis_master": {"069500": entry()}}, {})).values()
     }
 
-    def first(count: int) -> dict[str, FundEntry]:
+    def first(count: int) -> dict[str, EtfEntry]:
         return {symbol: entry(symbol) for symbol in sorted(known)[:count]}
 
     assert shrink_problem(first(90), known, 10.0) is None
-    assert "89 funds after 100" in (shrink_problem(first(89), known, 10.0) or "")
-    assert shrink_problem({}, {}, 10.0) == "it has no funds"
+    assert "89 ETFs after 100" in (shrink_problem(first(89), known, 10.0) or "")
+    assert shrink_problem({}, {}, 10.0) == "it has no ETFs"
     assert shrink_problem(first(1), {}, 10.0) is None
 
 
@@ -149,15 +149,15 @@ ENTRIES = st.dictionaries(
 
 
 @given(ENTRIES, ENTRIES)
-def test_after_a_list_the_active_funds_are_those_of_the_list(before: dict[str, str], after: dict[str, str]) -> None:
-    def told(names: dict[str, str]) -> dict[str, dict[str, FundEntry]]:
+def test_after_a_list_the_active_etfs_are_those_of_the_list(before: dict[str, str], after: dict[str, str]) -> None:
+    def reported(names: dict[str, str]) -> dict[str, dict[str, EtfEntry]]:
         return {"kis_master": {symbol: entry(symbol, name=name) for symbol, name in names.items()}}
 
-    known = known_after(list_of(told(before), {}))
-    facts = list_of(told(after), known)
+    known = known_after(list_of(reported(before), {}))
+    facts = list_of(reported(after), known)
     known |= known_after(facts)
-    assert {symbol for symbol, fund in known.items() if fund.active} == set(after)
-    assert {fund.symbol: fund.name for fund in known.values() if fund.active} == after
+    assert {symbol for symbol, etf in known.items() if etf.active} == set(after)
+    assert {etf.symbol: etf.name for etf in known.values() if etf.active} == after
     assert len({fact.symbol for fact in facts}) == len(facts)
 
 
@@ -180,7 +180,7 @@ def test_after_a_list_the_active_funds_are_those_of_the_list(before: dict[str, s
         ("issuer", "  "),
     ],
 )
-def test_a_field_that_cannot_be_is_left_out_and_told(field: str, value: object) -> None:
+def test_a_field_that_cannot_be_is_left_out_and_reported(field: str, value: object) -> None:
     checked = check([entry(**{field: value})])
     assert getattr(checked.entries["069500"], field) is None
     assert checked.entries["069500"].name == "KODEX 200"
@@ -204,12 +204,12 @@ def test_the_table_is_read_with_comments_numbers_words_and_empty_cells() -> None
     checked = parse_manual("\n".join([*rows, "", "252670,,2X 인버스,"]), "here")
     assert not checked.problems
     assert checked.entries == {
-        "069500": FundEntry(symbol="069500", issuer="삼성, 자산", leverage=1.0, expense_ratio_percent=0.15),
-        "252670": FundEntry(symbol="252670", leverage=-2.0),
+        "069500": EtfEntry(symbol="069500", issuer="삼성, 자산", leverage=1.0, expense_ratio_percent=0.15),
+        "252670": EtfEntry(symbol="252670", leverage=-2.0),
     }
 
 
-def test_bad_lines_and_cells_are_told_with_their_line() -> None:
+def test_bad_lines_and_cells_are_reported_with_their_line() -> None:
     text = "symbol,expense_ratio_percent\n069500,cheap\n114800\nxyz,1\n252670,0.64\n"
     checked = parse_manual(text, "here")
     assert [problem.split(":")[0] for problem in checked.problems] == ["here line 2", "here line 3", "here"]

@@ -5,12 +5,12 @@ from datetime import date, timedelta
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from observer.reference.etf_measures import NavSpan, measure, premium_percent, rest_of, spans_to_ask
-from observer.reference.etf_report import JOBS, report
-from tests.store.funds import fund, fund_job_ended, fund_nav_day
+from observer.etf.measures import NavSpan, measure, premium_percent, rest_of, spans_to_ask
+from observer.etf.report import JOBS, report
+from tests.store.etf import etf, etf_job_ended, etf_nav_day
 
 LAST = date(2026, 11, 20)
 HOUR_NS = 3_600 * 10**9
@@ -20,7 +20,7 @@ BEGIN = LAST - timedelta(days=380)
 
 
 def days_before(last: date, newest: int, oldest: int) -> list[date]:
-    """The days from so many to so many before that day."""
+    """The dates from `newest` to `oldest` days before `last`, latest first."""
     return [last - timedelta(days=back) for back in range(newest, oldest + 1)]
 
 
@@ -28,19 +28,19 @@ def days(closes, navs, indices=None):
     indices = indices or [None] * len(navs)
     first = date(2025, 1, 1)
     return [
-        fund_nav_day((first + timedelta(days=number)).isoformat(), close=close, nav=nav, index_close=index)
+        etf_nav_day((first + timedelta(days=number)).isoformat(), close=close, nav=nav, index_close=index)
         for number, (close, nav, index) in enumerate(zip(closes, navs, indices, strict=True))
     ]
 
 
 def test_a_premium_is_the_price_above_the_nav_and_a_discount_is_negative() -> None:
-    assert premium_percent(fund_nav_day(close=101.0, nav=100.0)) == pytest.approx(1.0)
-    assert premium_percent(fund_nav_day(close=99.0, nav=100.0)) == pytest.approx(-1.0)
+    assert premium_percent(etf_nav_day(close=101.0, nav=100.0)) == pytest.approx(1.0)
+    assert premium_percent(etf_nav_day(close=99.0, nav=100.0)) == pytest.approx(-1.0)
 
 
 def test_without_a_nav_the_stated_premium_counts() -> None:
-    assert premium_percent(fund_nav_day(nav=None, premium_percent=0.3)) == 0.3
-    assert premium_percent(fund_nav_day(nav=None, premium_percent=None)) is None
+    assert premium_percent(etf_nav_day(nav=None, premium_percent=0.3)) == 0.3
+    assert premium_percent(etf_nav_day(nav=None, premium_percent=None)) is None
 
 
 def test_each_window_is_the_mean_of_its_last_sessions_with_their_signs() -> None:
@@ -53,7 +53,7 @@ def test_each_window_is_the_mean_of_its_last_sessions_with_their_signs() -> None
     assert (measured.nav_days, measured.measured_ns, measured.session_date) == (60, 7, "2026-11-20")
 
 
-def test_a_fund_that_follows_its_index_exactly_has_no_tracking_error_whatever_its_premium() -> None:
+def test_a_etf_that_follows_its_index_exactly_has_no_tracking_error_whatever_its_premium() -> None:
     indices = [300.0 * (1.01 if number % 2 else 0.99) for number in range(21)]
     navs = [index * 100 for index in indices]
     measured = measure("069500", days([nav * 1.05 for nav in navs], navs, indices), 1.0, "2026-11-20", 7)
@@ -61,7 +61,7 @@ def test_a_fund_that_follows_its_index_exactly_has_no_tracking_error_whatever_it
     assert measured.premium_20d_percent == pytest.approx(5.0)
 
 
-def test_the_tracking_error_is_the_deviation_a_year_of_what_the_fund_missed() -> None:
+def test_the_tracking_error_is_the_deviation_a_year_of_what_the_etf_missed() -> None:
     indices = [300.0] * 21
     navs = [1000.0]
     for number in range(20):
@@ -72,7 +72,7 @@ def test_the_tracking_error_is_the_deviation_a_year_of_what_the_fund_missed() ->
 
 
 @pytest.mark.parametrize("leverage", [2.0, -1.0, -2.0])
-def test_a_leveraged_fund_is_held_to_the_multiple_of_its_index(leverage: float) -> None:
+def test_a_leveraged_etf_is_held_to_the_multiple_of_its_index(leverage: float) -> None:
     indices, navs = [300.0], [1000.0]
     for number in range(20):
         move = 0.01 if number % 3 else -0.02
@@ -98,7 +98,7 @@ def test_any_days_have_measures_where_there_are_enough_of_them(pairs) -> None:
 # --- which days to ask for -----------------------------------------------------------------------------------
 
 
-def test_a_fund_that_was_never_measured_is_asked_for_the_longest_window_and_not_before_its_first_day() -> None:
+def test_a_etf_that_was_never_measured_is_asked_for_the_longest_window_and_not_before_its_first_day() -> None:
     lately = days_before(LAST, 0, 5)  # the job of the values stores a day each
     assert spans_to_ask([], None, date(2002, 10, 14), LAST) == (NavSpan(BEGIN, LAST),)
     assert spans_to_ask(lately, None, None, LAST) == (NavSpan(BEGIN, LAST),)
@@ -106,14 +106,14 @@ def test_a_fund_that_was_never_measured_is_asked_for_the_longest_window_and_not_
     assert spans_to_ask([], None, date(2026, 11, 23), LAST) == ()
 
 
-def test_a_fund_that_was_measured_is_asked_for_what_came_since_and_a_week_again() -> None:
+def test_a_etf_that_was_measured_is_asked_for_what_came_since_and_a_week_again() -> None:
     measured_on = date(2026, 11, 15)
     spans = (NavSpan(date(2026, 11, 8), LAST),)
     assert spans_to_ask(days_before(LAST, 5, 380), measured_on, None, LAST) == spans
     assert spans_to_ask(days_before(LAST, 0, 380), measured_on, None, LAST) == spans
 
 
-def test_a_fund_that_was_measured_without_its_days_is_asked_for_them_again() -> None:
+def test_a_etf_that_was_measured_without_its_days_is_asked_for_them_again() -> None:
     measured_on = LAST - timedelta(days=5)
     assert spans_to_ask([], measured_on, None, LAST) == (NavSpan(BEGIN, LAST),)
     assert spans_to_ask(days_before(LAST, 0, 5), measured_on, None, LAST) == (NavSpan(BEGIN, LAST),)
@@ -129,8 +129,8 @@ def test_days_that_are_missing_before_those_that_are_stored_are_asked_for_again(
         recent,
         NavSpan(BEGIN, LAST - timedelta(days=101)),
     )
-    with_hole = [*days_before(LAST, 0, 100), *days_before(LAST, 120, 380)]
-    assert spans_to_ask(with_hole, measured_on, None, LAST) == (recent, NavSpan(BEGIN, LAST - timedelta(days=101)))
+    with_gap = [*days_before(LAST, 0, 100), *days_before(LAST, 120, 380)]
+    assert spans_to_ask(with_gap, measured_on, None, LAST) == (recent, NavSpan(BEGIN, LAST - timedelta(days=101)))
     listed_on = LAST - timedelta(days=103)
     assert spans_to_ask(days_before(LAST, 0, 100), measured_on, listed_on, LAST) == (recent,)
 
@@ -154,8 +154,9 @@ def test_what_is_neither_stored_nor_asked_for_is_no_more_than_a_week(
 
 
 @given(st.integers(1, 120), st.integers(0, 500))
+@example(1, 237)
 def test_asking_on_behind_the_oldest_day_ends_and_leaves_no_day_out(days_a_call: int, age: int) -> None:
-    """A broker that gives so many days a call, of a fund that is so many days old."""
+    """A broker with a page size in days, for an ETF of a given age in days."""
     listed_on = LAST - timedelta(days=age)
     traded = {LAST - timedelta(days=back) for back in range(age + 1)}
     [span], got, calls = spans_to_ask([], None, None, LAST), set[date](), 0
@@ -175,26 +176,26 @@ def test_asking_on_behind_the_oldest_day_ends_and_leaves_no_day_out(days_a_call:
 
 def test_a_job_is_fresh_when_it_ended_after_it_was_due_stale_before_and_never_without_an_end() -> None:
     ended = {
-        "fund_list": fund_job_ended(ended_ns=5 * HOUR_NS),
-        "fund_values": fund_job_ended(job="fund_values", ended_ns=3 * HOUR_NS),
-        "fund_ranges": fund_job_ended(job="fund_ranges", ended_ns=4 * HOUR_NS),
+        "etf_list": etf_job_ended(ended_ns=5 * HOUR_NS),
+        "etf_values": etf_job_ended(job="etf_values", ended_ns=3 * HOUR_NS),
+        "etf_ranges": etf_job_ended(job="etf_ranges", ended_ns=4 * HOUR_NS),
     }
     found = report([], ended, dict.fromkeys(JOBS, 4 * HOUR_NS), 6 * HOUR_NS)
-    assert {job.job: job.verdict for job in found.jobs} == {
-        "fund_list": "fresh",
-        "fund_values": "stale",
-        "fund_ranges": "fresh",
-        "fund_measures": "never",
+    assert {job.job: job.freshness for job in found.jobs} == {
+        "etf_list": "fresh",
+        "etf_values": "stale",
+        "etf_ranges": "fresh",
+        "etf_measures": "never",
     }
     assert [job.age_hours for job in found.jobs] == [1.0, 3.0, None, 2.0]
     assert not found.is_fresh
 
 
-def test_completeness_counts_active_funds_that_can_have_the_field() -> None:
-    funds = [fund(issuer="삼성자산운용", aum_krw=1.0), fund(symbol="114800"), fund(symbol="Q500001", group="EN")]
-    found = report([*funds, fund(symbol="999999", active=False, issuer="gone")], {}, dict.fromkeys(JOBS, 0), 1)
-    fields = {field.field: (field.known, field.funds, field.percent) for field in found.fields}
-    assert (found.funds, found.etfs) == (3, 2)
+def test_completeness_counts_active_etfs_that_can_have_the_field() -> None:
+    etfs = [etf(issuer="삼성자산운용", aum=1.0), etf(symbol="114800"), etf(symbol="Q500001", group="EN")]
+    found = report([*etfs, etf(symbol="999999", active=False, issuer="gone")], {}, dict.fromkeys(JOBS, 0), 1)
+    fields = {field.field: (field.known, field.products, field.percent) for field in found.fields}
+    assert (found.products, found.etfs) == (3, 2)
     assert fields["issuer"] == (1, 3, pytest.approx(100 / 3))
-    assert fields["aum_krw"] == (1, 2, 50.0)
+    assert fields["aum"] == (1, 2, 50.0)
     assert report([], {}, dict.fromkeys(JOBS, 0), 1).fields[0].percent == 100.0

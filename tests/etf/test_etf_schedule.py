@@ -1,82 +1,82 @@
-"""Which jobs about funds are to be done, of a day and of those before it."""
+"""Which jobs about ETFs are to be done, of a day and of those before it."""
 
 from datetime import date, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import FundJob
-from observer.clock import kst_ns
-from observer.funds.times import Session, jobs_to_do, last_due_ns, last_over
-from observer.reference.etf_settings import FundSettings
-from observer.schedule.jobs import Job
-from observer.schedule.phases import DayPlan, ScheduleSettings, plan
-from observer.schedule.trading_day import TradingDay
+from bus.events import EtfJob
+from observer.calendar.jobs import Job
+from observer.calendar.phases import DayPlan, ScheduleSettings, plan
+from observer.calendar.trading_day import TradingDay
+from observer.etf.schedule import Session, jobs_to_do, last_due_ns, last_over
+from observer.etf.settings import EtfSettings
+from observer.local_time import local_ns
 
 FRIDAY, SUNDAY, MONDAY, TUESDAY = date(2026, 11, 20), date(2026, 11, 22), date(2026, 11, 23), date(2026, 11, 24)
 TRADING_DAYS = [day for back in range(60) if (day := TUESDAY - timedelta(days=back)).weekday() < 5]
-ALL_OF_FRIDAY: dict[FundJob, int] = {
-    "fund_list": kst_ns(FRIDAY, 9, 1),
-    "fund_values": kst_ns(FRIDAY, 16, 1),
-    "fund_ranges": kst_ns(FRIDAY, 17, 1),
-    "fund_measures": kst_ns(date(2026, 11, 15), 21, 5),
+ALL_OF_FRIDAY: dict[EtfJob, int] = {
+    "etf_list": local_ns(FRIDAY, 9, 1),
+    "etf_values": local_ns(FRIDAY, 16, 1),
+    "etf_ranges": local_ns(FRIDAY, 17, 1),
+    "etf_measures": local_ns(date(2026, 11, 15), 21, 5),
 }
 
 
 def plan_of(day: date) -> DayPlan:
-    session = (kst_ns(day, 9), kst_ns(day, 15, 30)) if day in TRADING_DAYS else (None, None)
+    session = (local_ns(day, 9), local_ns(day, 15, 30)) if day in TRADING_DAYS else (None, None)
     return plan(TradingDay(day, *session, "test"), ScheduleSettings())
 
 
-def wanted(day: date, ended_ns: dict[FundJob, int], hour: int) -> list[Job[FundJob]]:
-    return list(jobs_to_do(plan_of(day), TRADING_DAYS, FundSettings(), ended_ns, kst_ns(day, hour)))
+def wanted(day: date, ended_ns: dict[EtfJob, int], hour: int) -> list[Job[EtfJob]]:
+    return list(jobs_to_do(plan_of(day), TRADING_DAYS, EtfSettings(), ended_ns, local_ns(day, hour)))
 
 
 def test_who_starts_late_has_all_of_the_day_to_do_and_who_starts_anew_nothing_that_was_done() -> None:
-    ended_ns = ALL_OF_FRIDAY | {"fund_measures": kst_ns(SUNDAY, 21, 5)}
-    of_the_day: list[Job[FundJob]] = [
-        Job("fund_list", kst_ns(MONDAY, 9)),
-        Job("fund_values", kst_ns(MONDAY, 16)),
-        Job("fund_ranges", kst_ns(MONDAY, 17)),
+    ended_ns = ALL_OF_FRIDAY | {"etf_measures": local_ns(SUNDAY, 21, 5)}
+    of_the_day: list[Job[EtfJob]] = [
+        Job("etf_list", local_ns(MONDAY, 9)),
+        Job("etf_values", local_ns(MONDAY, 16)),
+        Job("etf_ranges", local_ns(MONDAY, 17)),
     ]
     assert wanted(MONDAY, ended_ns, 18) == of_the_day
-    assert wanted(MONDAY, ended_ns | {"fund_list": kst_ns(MONDAY, 9, 1)}, 18) == of_the_day[1:]
+    assert wanted(MONDAY, ended_ns | {"etf_list": local_ns(MONDAY, 9, 1)}, 18) == of_the_day[1:]
 
 
 def test_measures_of_a_sunday_that_was_missed_are_due_on_monday() -> None:
-    assert Job("fund_measures", kst_ns(SUNDAY, 21)) in wanted(MONDAY, ALL_OF_FRIDAY, 0)
+    assert Job("etf_measures", local_ns(SUNDAY, 21)) in wanted(MONDAY, ALL_OF_FRIDAY, 0)
 
 
 def test_what_a_friday_left_undone_is_due_on_the_weekend() -> None:
-    ended_ns = ALL_OF_FRIDAY | {"fund_values": kst_ns(date(2026, 11, 19), 16, 1)}
+    ended_ns = ALL_OF_FRIDAY | {"etf_values": local_ns(date(2026, 11, 19), 16, 1)}
     assert wanted(SUNDAY, ended_ns, 8) == [
-        Job("fund_values", kst_ns(FRIDAY, 16)),
-        Job("fund_measures", kst_ns(SUNDAY, 21)),
+        Job("etf_values", local_ns(FRIDAY, 16)),
+        Job("etf_measures", local_ns(SUNDAY, 21)),
     ]
 
 
 def test_of_a_job_that_was_missed_on_several_days_the_last_one_is_due() -> None:
-    ended_ns = ALL_OF_FRIDAY | {"fund_measures": kst_ns(SUNDAY, 21, 5)}
-    moments = [job.at_ns for job in wanted(TUESDAY, ended_ns, 8) if job.name == "fund_values"]
-    assert moments == [kst_ns(MONDAY, 16), kst_ns(TUESDAY, 16)]
+    ended_ns = ALL_OF_FRIDAY | {"etf_measures": local_ns(SUNDAY, 21, 5)}
+    moments = [job.at_ns for job in wanted(TUESDAY, ended_ns, 8) if job.name == "etf_values"]
+    assert moments == [local_ns(MONDAY, 16), local_ns(TUESDAY, 16)]
 
 
 def test_before_the_first_list_nothing_is_made_up_for() -> None:
     assert wanted(SUNDAY, {}, 22) == []
-    assert [job.at_ns for job in wanted(MONDAY, {}, 8)] == [kst_ns(MONDAY, hour) for hour in (9, 16, 17)]
+    assert [job.at_ns for job in wanted(MONDAY, {}, 8)] == [local_ns(MONDAY, hour) for hour in (9, 16, 17)]
 
 
 def test_a_job_that_never_ran_is_due_once_there_is_a_list() -> None:
-    assert wanted(MONDAY, {"fund_list": kst_ns(MONDAY, 9, 1)}, 10)[-1] == Job("fund_ranges", kst_ns(MONDAY, 17))
-    due = [job for job in wanted(MONDAY, {"fund_list": kst_ns(MONDAY, 9, 1)}, 10) if job.at_ns < kst_ns(MONDAY)]
-    assert [job.name for job in due] == ["fund_values", "fund_ranges", "fund_measures"]
+    assert wanted(MONDAY, {"etf_list": local_ns(MONDAY, 9, 1)}, 10)[-1] == Job("etf_ranges", local_ns(MONDAY, 17))
+    due = [job for job in wanted(MONDAY, {"etf_list": local_ns(MONDAY, 9, 1)}, 10) if job.at_ns < local_ns(MONDAY)]
+    assert [job.name for job in due] == ["etf_values", "etf_ranges", "etf_measures"]
 
 
 @given(st.sampled_from((FRIDAY, SUNDAY, MONDAY, TUESDAY)), st.integers(0, 23), st.integers(0, 14 * 24))
 def test_when_all_that_is_due_was_done_no_job_is_stale(day: date, hour: int, hours_ago: int) -> None:
-    now_ns = kst_ns(day, hour)
-    ended_ns: dict[FundJob, int] = dict.fromkeys(ALL_OF_FRIDAY, now_ns - hours_ago * 3_600 * 10**9)
-    due_ns = last_due_ns(FundSettings(), TRADING_DAYS, now_ns)
+    now_ns = local_ns(day, hour)
+    ended_ns: dict[EtfJob, int] = dict.fromkeys(ALL_OF_FRIDAY, now_ns - hours_ago * 3_600 * 10**9)
+    due_ns = last_due_ns(EtfSettings(), TRADING_DAYS, now_ns)
     stale = {job for job in ended_ns if ended_ns[job] < due_ns[job]}
     assert {job.name for job in wanted(day, ended_ns, hour) if job.at_ns <= now_ns} == stale
 

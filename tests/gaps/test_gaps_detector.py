@@ -1,4 +1,4 @@
-"""Finding what the stream did not bring."""
+"""Detection of missing trades."""
 
 import timeit
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import GapDetected, Trade, TradesConflated
-from observer.gaps.detector import GapDetector, Mark, Observation, in_order
+from observer.gaps.detector import GapDetector, Mark, TradeOutcome, in_order
 
 SECOND_NS = 1_000_000_000
 BASE_NS = 1_795_000_000 * SECOND_NS
@@ -60,9 +60,9 @@ def mark_of(trade: Trade) -> Mark:
     )
 
 
-def gap(observation: object) -> GapDetected:
-    assert isinstance(observation, GapDetected)
-    return observation
+def gap(outcome: object) -> GapDetected:
+    assert isinstance(outcome, GapDetected)
+    return outcome
 
 
 def test_an_unbroken_chain_has_no_gap() -> None:
@@ -70,16 +70,16 @@ def test_an_unbroken_chain_has_no_gap() -> None:
     assert [detector.observe(trade) for trade in tape(5, 3, 8, 1)] == ["new"] * 4
 
 
-def test_the_first_trade_of_a_registration_is_compared_with_nothing() -> None:
+def test_the_first_trade_of_a_subscription_is_compared_with_nothing() -> None:
     assert watching().observe(tape(5, 3, 8)[2]) == "new"
 
 
-def test_a_hole_is_told_to_the_share_and_to_the_trade() -> None:
+def test_a_gap_is_reported_to_the_share_and_to_the_trade() -> None:
     detector = watching()
     trades = tape(5, 3, 8, 1, 2)
     detector.observe(trades[0])
     assert gap(detector.observe(trades[3])) == GapDetected(
-        gap_id="005930-2026-11-18-5-16",
+        gap_id="kis-005930-2026-11-18-5-16",
         provider="kis",
         symbol="005930",
         session_date=DAY,
@@ -154,14 +154,14 @@ def test_a_straggler_of_an_earlier_day_is_a_duplicate() -> None:
     assert detector.observe(tape(5, 3)[1]) == "duplicate"
 
 
-def test_trades_of_a_symbol_that_is_not_registered_are_not_judged() -> None:
+def test_trades_of_a_symbol_that_is_not_subscribed_are_not_judged() -> None:
     detector = watching("A")
     trades = tape(5, 3, 8)
     assert [detector.observe(trade) for trade in (trades[0], trades[2])] == ["new", "new"]
     assert detector.unwatched == 2
 
 
-def test_what_happens_between_two_registrations_is_not_a_gap() -> None:
+def test_what_happens_between_two_subscriptions_is_not_a_gap() -> None:
     detector = watching()
     trades = tape(5, 3, 8, 1)
     detector.observe(trades[0])
@@ -171,7 +171,7 @@ def test_what_happens_between_two_registrations_is_not_a_gap() -> None:
     assert detector.observe(trades[3]) == "new"
 
 
-def test_a_registration_renewed_after_a_reconnection_goes_on_and_its_hole_has_the_reason() -> None:
+def test_a_subscription_renewed_after_a_reconnection_goes_on_and_its_gap_has_the_reason() -> None:
     detector = watching()
     trades = tape(5, 3, 8, 1, 4)
     detector.observe(trades[0])
@@ -182,7 +182,7 @@ def test_a_registration_renewed_after_a_reconnection_goes_on_and_its_hole_has_th
 
 
 def test_a_symbol_that_is_left_before_it_traded_again_is_settled_by_the_days_volume() -> None:
-    """A hole shows in the next trade; where none came, only the exchange's own volume tells of it."""
+    """The next trade reveals a gap; without one, only the exchange's cumulative volume does."""
     detector = watching()
     trades = tape(5, 3, 8)
     detector.observe(trades[0])
@@ -194,13 +194,13 @@ def test_a_symbol_that_is_left_before_it_traded_again_is_settled_by_the_days_vol
     assert detector.watched == frozenset()
 
 
-def test_what_is_settled_tells_everything_that_a_hole_tells() -> None:
+def test_what_is_settled_tells_everything_that_a_gap_tells() -> None:
     detector = watching()
     first, *_ = tape(5, 3, 8)
     detector.observe(first)
     detector.interrupted("005930", "reconnect")
     assert detector.settle("005930", 16.0, BASE_NS + 9 * SECOND_NS, "kis") == GapDetected(
-        gap_id=f"005930-{DAY}-5-16",
+        gap_id=f"kis-005930-{DAY}-5-16",
         provider="kis",
         symbol="005930",
         session_date=DAY,
@@ -215,7 +215,7 @@ def test_what_is_settled_tells_everything_that_a_hole_tells() -> None:
     )
 
 
-def test_a_hole_begins_with_the_last_trade_seen_whatever_came_before_it() -> None:
+def test_a_gap_begins_with_the_last_trade_seen_whatever_came_before_it() -> None:
     detector = watching()
     trades = tape(5, 3, 8, 1)
     detector.observe(trades[0])
@@ -223,7 +223,7 @@ def test_a_hole_begins_with_the_last_trade_seen_whatever_came_before_it() -> Non
     assert gap(detector.observe(trades[3])).from_ns == trades[1].exchange_time_ns
 
 
-def test_a_hole_left_by_an_earlier_process_begins_with_its_last_trade() -> None:
+def test_a_gap_left_by_an_earlier_process_begins_with_its_last_trade() -> None:
     detector = GapDetector()
     trades = tape(5, 3, 8)
     detector.resume([mark_of(trades[0])])
@@ -231,7 +231,7 @@ def test_a_hole_left_by_an_earlier_process_begins_with_its_last_trade() -> None:
     assert gap(detector.observe(trades[2])).from_ns == trades[0].exchange_time_ns
 
 
-def test_a_hole_of_refused_trades_begins_with_the_first_of_them() -> None:
+def test_a_gap_of_refused_trades_begins_with_the_first_of_them() -> None:
     detector = watching()
     trades = tape(5, 3, 8, 1)
     for trade in trades[:3]:
@@ -241,7 +241,7 @@ def test_a_hole_of_refused_trades_begins_with_the_first_of_them() -> None:
     assert (found.from_ns, found.reason, found.missing_trades) == (trades[1].exchange_time_ns, "volume_mismatch", 2)
 
 
-def test_a_refused_gap_is_told_again_from_where_it_began() -> None:
+def test_a_refused_gap_is_reported_again_from_where_it_began() -> None:
     detector = watching()
     trades = tape(5, 3, 8, 1)
     detector.observe(trades[0])
@@ -313,7 +313,7 @@ def test_an_interruption_that_lost_nothing_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("when", ["before the start", "before the first trade", "after the first trade", "later still"])
-def test_a_restart_finds_the_same_hole_whenever_the_marks_come(when: str) -> None:
+def test_a_restart_finds_the_same_gap_whenever_the_marks_come(when: str) -> None:
     trades = tape(5, 3, 8, 1, 2)
     marks = [mark_of(trades[0])]
     detector = GapDetector()
@@ -331,7 +331,7 @@ def test_a_restart_finds_the_same_hole_whenever_the_marks_come(when: str) -> Non
         found += detector.resume(marks)
     gaps = [item for item in found if isinstance(item, GapDetected)]
     assert [(item.gap_id, item.reason, item.missing_trades) for item in gaps] == [
-        ("005930-2026-11-18-5-8", "restart", 1)
+        ("kis-005930-2026-11-18-5-8", "restart", 1)
     ]
 
 
@@ -350,7 +350,7 @@ def test_a_restart_drops_what_was_stored_already() -> None:
     assert [detector.observe(trade) for trade in trades] == ["duplicate", "duplicate", "new"]
 
 
-def test_a_mark_given_twice_finds_its_hole_once() -> None:
+def test_a_mark_given_twice_finds_its_gap_once() -> None:
     trades = tape(5, 3, 8)
     detector = watching()
     detector.observe(trades[2])
@@ -364,7 +364,7 @@ def test_a_mark_of_another_day_says_nothing() -> None:
     assert detector.resume([mark_of(tape(5)[0])]) == []
 
 
-def test_a_mark_of_a_symbol_that_lost_its_place_is_forgotten() -> None:
+def test_a_mark_of_a_symbol_that_lost_its_slot_is_forgotten() -> None:
     detector = GapDetector()
     trades = tape(5, 3, 8)
     detector.resume([mark_of(trades[0])])
@@ -383,7 +383,7 @@ VOLUMES = st.lists(st.integers(1, 1_000), min_size=2, max_size=40)
 
 
 @given(VOLUMES, st.data())
-def test_inserted_holes_are_found_exactly_and_nothing_else_is(volumes: list[int], data: st.DataObject) -> None:
+def test_inserted_gaps_are_found_exactly_and_nothing_else_is(volumes: list[int], data: st.DataObject) -> None:
     trades = tape(*volumes)
     lost = data.draw(st.sets(st.integers(1, len(trades) - 1)), "lost")
     repeated = data.draw(st.sets(st.integers(0, len(trades) - 1)), "repeated")
@@ -393,9 +393,9 @@ def test_inserted_holes_are_found_exactly_and_nothing_else_is(volumes: list[int]
         if index in lost:
             continue
         for _ in range(2 if index in repeated else 1):
-            observation = detector.observe(trade)
-            if isinstance(observation, GapDetected):
-                found.append(observation)
+            outcome = detector.observe(trade)
+            if isinstance(outcome, GapDetected):
+                found.append(outcome)
     seen = [index for index in range(len(trades)) if index not in lost]
     totals = list(accumulate(volumes))
     expected = [
@@ -413,22 +413,22 @@ def test_the_order_of_the_records_within_a_frame_changes_nothing(
     volumes: list[int], data: st.DataObject, shuffler: Random
 ) -> None:
     tapes = [tape(*volumes), [msgspec.structs.replace(trade, symbol="000660") for trade in tape(*volumes)]]
-    told = [trade for pair in zip(*tapes, strict=True) for trade in pair if not data.draw(st.booleans(), "lost")]
-    ends = sorted(data.draw(st.sets(st.integers(0, len(told))), "frames end"))
+    reported = [trade for pair in zip(*tapes, strict=True) for trade in pair if not data.draw(st.booleans(), "lost")]
+    ends = sorted(data.draw(st.sets(st.integers(0, len(reported))), "frames end"))
     in_turn, shuffled = watching(), watching()
     for detector in (in_turn, shuffled):
         detector.start("000660")
-    expected = [in_turn.observe(trade) for trade in told]
-    found: list[Observation] = []
-    for start, end in pairwise([0, *ends, len(told)]):
-        frame = told[start:end]
+    expected = [in_turn.observe(trade) for trade in reported]
+    found: list[TradeOutcome] = []
+    for start, end in pairwise([0, *ends, len(reported)]):
+        frame = reported[start:end]
         shuffler.shuffle(frame)
         found += [shuffled.observe(trade) for trade in in_order(frame)]
     assert shuffled.duplicates == shuffled.inconsistent == 0
     assert gap_ids(found) == gap_ids(expected)
 
 
-def gap_ids(observations: Iterable[Observation]) -> list[str]:
+def gap_ids(observations: Iterable[TradeOutcome]) -> list[str]:
     return sorted(item.gap_id for item in observations if isinstance(item, GapDetected))
 
 
@@ -471,10 +471,10 @@ def test_judging_a_trade_takes_microseconds(repeats: int) -> None:
     volumes=st.lists(st.integers(1, 50), min_size=3, max_size=30),
     data=st.data(),
 )
-def test_trades_that_were_refused_after_they_were_judged_are_a_hole_before_the_next_one(
+def test_trades_that_were_refused_after_they_were_judged_are_a_gap_before_the_next_one(
     volumes: list[int], data: st.DataObject
 ) -> None:
-    """Judged and refused in runs, as an outbox refuses: the gaps that were kept hold exactly the refused trades."""
+    """A full outbox refuses runs of trades: the recorded gaps hold exactly the refused trades."""
     trades = tape(*volumes)
     first = data.draw(st.integers(1, len(trades) - 2))
     last = data.draw(st.integers(first, len(trades) - 2))
@@ -485,8 +485,8 @@ def test_trades_that_were_refused_after_they_were_judged_are_a_hole_before_the_n
     for start in range(first, last + 1, run_length):
         judged: list[Trade | GapDetected] = []
         for trade in trades[start : min(start + run_length, last + 1)]:
-            observation = detector.observe(trade)
-            judged += [observation, trade] if isinstance(observation, GapDetected) else [trade]
+            outcome = detector.observe(trade)
+            judged += [outcome, trade] if isinstance(outcome, GapDetected) else [trade]
         for event in judged:
             detector.refused(event)
     found = gap(detector.observe(trades[last + 1]))
@@ -525,13 +525,13 @@ def test_a_refused_row_of_several_trades_sets_the_chain_back_before_its_first_on
     assert (found.after_volume, found.missing_volume, found.missing_trades) == (5.0, 11.0, 2)
 
 
-# --- what was known before a registration ---
+# --- volume known before a subscription ---
 
 TEN = tape(*range(10, 110, 10))
 KNOWN = Mark("005930", DAY, TEN[2].cumulative_volume, None, 7)
 
 
-def test_a_line_that_breaks_before_the_first_trade_leaves_a_hole_from_what_was_known_before() -> None:
+def test_a_line_that_breaks_before_the_first_trade_leaves_a_gap_from_what_was_known_before() -> None:
     detector = GapDetector()
     known = KNOWN
     detector.start("005930", known)
@@ -542,13 +542,13 @@ def test_a_line_that_breaks_before_the_first_trade_leaves_a_hole_from_what_was_k
     assert (gap.from_ns, gap.missing_trades, gap.reason) == (7, None, "reconnect")
 
 
-def test_what_was_known_before_is_no_hole_while_the_line_holds() -> None:
+def test_what_was_known_before_is_no_gap_while_the_line_holds() -> None:
     detector = GapDetector()
     detector.start("005930", KNOWN)
     assert detector.observe(TEN[5]) == "new"
 
 
-def test_what_was_known_may_be_told_while_the_symbol_is_watched_until_its_first_trade() -> None:
+def test_what_was_known_may_be_reported_while_the_symbol_is_watched_until_its_first_trade() -> None:
     first, second, third, fourth = tape(1, 2, 4, 8)
     early = watching()
     early.start("005930", mark_of(first))
@@ -591,7 +591,7 @@ def test_a_trade_that_two_lines_bring_after_the_watch_ended_is_kept_once() -> No
     assert (detector.unwatched, detector.duplicates) == (3, 2)
 
 
-def test_a_hole_never_reaches_back_into_an_earlier_time_in_a_place() -> None:
+def test_a_gap_never_reaches_back_into_an_earlier_time_in_a_slot() -> None:
     detector = GapDetector()
     detector.start("005930")
     assert detector.observe(TEN[3]) == "new"
@@ -601,3 +601,12 @@ def test_a_hole_never_reaches_back_into_an_earlier_time_in_a_place() -> None:
     gap = detector.observe(TEN[5])
     assert isinstance(gap, GapDetected)
     assert gap.after_volume == TEN[3].cumulative_volume
+
+
+def test_a_gap_is_named_by_provider_and_exact_volumes() -> None:
+    first, _, third = tape(1, 1, 1, symbol="KRW-BTC")
+    detector = GapDetector()
+    detector.start("KRW-BTC")
+    detector.observe(msgspec.structs.replace(first, provider="upbit", volume=0.25, cumulative_volume=0.25))
+    later = msgspec.structs.replace(third, provider="upbit", volume=0.125, cumulative_volume=0.5)
+    assert gap(detector.observe(later)).gap_id == f"upbit-KRW-BTC-{DAY}-0.25-0.375"

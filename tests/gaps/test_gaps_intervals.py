@@ -1,15 +1,15 @@
-"""When a symbol is in the stream, and whose look at its trading counts for what."""
+"""A symbol's slot intervals, and the bound that each volume observation gives."""
 
 import pytest
 
 from bus.events import SlotAssigned, SlotReleased
-from observer.gaps.intervals import Interval, Look, Witness, intervals, utilization, witnessed
+from observer.gaps.intervals import Interval, ObservedVolumes, VolumeObservation, intervals, utilization, with_observed
 
 CLOSE_NS = 10_000
 SYMBOL, OTHER = "005930", "000660"
 
 
-def assigned(at_ns: int, slot: str = "a:01", symbol: str = SYMBOL, reason: str = "free_place") -> SlotAssigned:
+def assigned(at_ns: int, slot: str = "a:01", symbol: str = SYMBOL, reason: str = "free_slot") -> SlotAssigned:
     return SlotAssigned(slot, symbol, at_ns, "volume_surge", 1.0, reason, None)
 
 
@@ -21,7 +21,7 @@ def times(changes: list[SlotAssigned | SlotReleased], *, is_over: bool = False) 
     return intervals(changes, CLOSE_NS, is_over=is_over)
 
 
-def test_a_symbol_that_keeps_its_place_is_streamed_until_the_close() -> None:
+def test_a_symbol_that_keeps_its_slot_is_streamed_until_the_close() -> None:
     assert times([assigned(5), assigned(7, reason="kept")]) == {SYMBOL: [Interval(5, CLOSE_NS)]}
 
 
@@ -49,69 +49,72 @@ def test_a_move_that_takes_time_breaks_it() -> None:
     assert times(changes) == {SYMBOL: [Interval(5, 8), Interval(12, CLOSE_NS)]}
 
 
-def test_a_place_given_to_another_symbol_is_lost_to_its_holder() -> None:
+def test_a_slot_given_to_another_symbol_is_lost_to_its_holder() -> None:
     found = times([assigned(5), assigned(9, symbol=OTHER, reason="outranks")])
     assert found == {SYMBOL: [Interval(5, 9)], OTHER: [Interval(9, CLOSE_NS)]}
 
 
-def test_a_release_from_a_place_of_another_symbol_changes_nothing() -> None:
+def test_a_release_from_a_slot_of_another_symbol_changes_nothing() -> None:
     assert times([assigned(5), released(6, symbol=OTHER)]) == {SYMBOL: [Interval(5, CLOSE_NS)]}
 
 
-def test_a_place_that_nobody_released_on_a_day_that_is_over_has_no_end() -> None:
+def test_a_slot_that_nobody_released_on_a_day_that_is_over_has_no_end() -> None:
     assert times([assigned(5)], is_over=True) == {SYMBOL: [Interval(5, CLOSE_NS, has_end=False)]}
 
 
-def test_a_place_that_was_given_up_later_has_no_end_either() -> None:
+def test_a_slot_that_was_given_up_later_has_no_end_either() -> None:
     assert times([assigned(5), released(8, reason="unfinished")]) == {SYMBOL: [Interval(5, 8, has_end=False)]}
 
 
-# --- what others saw of it ---
+# --- volume observations ---
 
 FROM_NS, TO_NS = 100, 200
 
 
 @pytest.mark.parametrize(
-    ("look", "seen"),
+    ("observation", "seen"),
     [
-        (Look(100, 5.0, 90), Witness(before=5.0)),
-        (Look(150, 5.0, 149), Witness(first=5.0, last=5.0)),
-        (Look(150, 5.0, 109), Witness(last=5.0)),  # asked for before the symbol was heard
-        (Look(150, 5.0), Witness(last=5.0)),  # nobody knows when it was asked for
-        (Look(200, 5.0, 199), Witness(first=5.0, last=5.0)),
-        (Look(201, 5.0, 200), Witness(after=5.0)),
-        (Look(201, 5.0, 199), Witness(after=9.0)),  # asked for within, received after: it tells of neither
-        (Look(201, 5.0), Witness(after=9.0)),
+        (VolumeObservation(100, 5.0, 90), ObservedVolumes(before=5.0)),
+        (VolumeObservation(150, 5.0, 149), ObservedVolumes(first=5.0, last=5.0)),
+        (VolumeObservation(150, 5.0, 109), ObservedVolumes(last=5.0)),  # requested before the symbol's first trade
+        (VolumeObservation(150, 5.0), ObservedVolumes(last=5.0)),  # the time of the request is unknown
+        (VolumeObservation(200, 5.0, 199), ObservedVolumes(first=5.0, last=5.0)),
+        (VolumeObservation(201, 5.0, 200), ObservedVolumes(after=5.0)),
+        (
+            VolumeObservation(201, 5.0, 199),
+            ObservedVolumes(after=9.0),
+        ),  # requested within, received after: counts for neither
+        (VolumeObservation(201, 5.0), ObservedVolumes(after=9.0)),
     ],
 )
-def test_a_look_counts_where_it_errs_on_the_right_side(look: Look, seen: Witness) -> None:
+def test_a_look_counts_where_it_errs_on_the_right_side(observation: VolumeObservation, seen: ObservedVolumes) -> None:
     at_most = None if seen.after != 9.0 else 9.0
-    found = witnessed(Interval(FROM_NS, TO_NS), [110], [look], at_most)
-    assert found.witness == seen
+    found = with_observed(Interval(FROM_NS, TO_NS), [110], [observation], at_most)
+    assert found.observed == seen
 
 
-def test_without_a_registration_in_it_an_interval_is_heard_from_its_start() -> None:
-    look = Look(150, 5.0, 100)
-    assert witnessed(Interval(FROM_NS, TO_NS), [90, 300], [look], None).witness.first == 5.0
-    assert witnessed(Interval(FROM_NS, TO_NS), [110, 101, 90], [look], None).witness.first is None
+def test_without_a_subscription_in_it_an_interval_is_received_from_its_start() -> None:
+    observation = VolumeObservation(150, 5.0, 100)
+    assert with_observed(Interval(FROM_NS, TO_NS), [90, 300], [observation], None).observed.first == 5.0
+    assert with_observed(Interval(FROM_NS, TO_NS), [110, 101, 90], [observation], None).observed.first is None
 
 
 def test_the_last_look_before_the_first_and_last_within_and_the_first_after_count() -> None:
-    looks = [Look(at_ns, float(at_ns), at_ns) for at_ns in (250, 210, 190, 170, 150, 99, 50)]
-    found = witnessed(Interval(FROM_NS, TO_NS), [], looks, 500.0)
-    assert found.witness == Witness(before=99, first=150, last=190, after=210)
-    assert witnessed(Interval(FROM_NS, TO_NS), [], [], 500.0).witness == Witness(after=500)
+    observations = [VolumeObservation(at_ns, float(at_ns), at_ns) for at_ns in (250, 210, 190, 170, 150, 99, 50)]
+    found = with_observed(Interval(FROM_NS, TO_NS), [], observations, 500.0)
+    assert found.observed == ObservedVolumes(before=99, first=150, last=190, after=210)
+    assert with_observed(Interval(FROM_NS, TO_NS), [], [], 500.0).observed == ObservedVolumes(after=500)
 
 
-# --- how much the places were used ---
+# --- slot utilisation ---
 
 
 @pytest.mark.parametrize(
-    ("taken", "places", "part"),
+    ("taken", "slots", "part"),
     [([(100, 200)], 1, 1.0), ([(0, 150), (190, 900)], 2, 0.3), ([], 2, 0.0), ([(300, 400)], 1, 0.0)],
 )
-def test_utilization_is_the_part_of_all_places_time(taken: list[tuple[int, int]], places: int, part: float) -> None:
-    found = utilization([Interval(*each) for each in taken], Interval(100, 200), places)
+def test_utilization_is_the_part_of_all_slots_time(taken: list[tuple[int, int]], slots: int, part: float) -> None:
+    found = utilization([Interval(*each) for each in taken], Interval(100, 200), slots)
     assert found == part
 
 

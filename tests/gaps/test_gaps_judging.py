@@ -1,11 +1,11 @@
-"""When a day's books are closed, and whose are opened again."""
+"""When a day's quality report is due, and which reports are stale."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import QualityJudged
-from observer.gaps.judging import (
+from observer.gaps.reconciliation import (
     AT_LATEST_AFTER_NS,
     SETTLED_AFTER_NS,
     Closing,
@@ -34,7 +34,7 @@ def test_what_is_due_stays_due(gaps: int, after_ns: int, longer_ns: int) -> None
     assert not is_due(END_NS, gaps, END_NS + after_ns) or is_due(END_NS, gaps, END_NS + after_ns + longer_ns)
 
 
-def verdict(gaps: int, gaps_open: int) -> QualityJudged:
+def report(gaps: int, gaps_open: int) -> QualityJudged:
     return QualityJudged(
         "kis", "005930", "2026-11-18", END_NS, "degraded", "", 1.0, 1, 1.0, 0.0, 0.0, 1.0, gaps, gaps_open
     )
@@ -43,21 +43,21 @@ def verdict(gaps: int, gaps_open: int) -> QualityJudged:
 @pytest.mark.parametrize(
     ("gaps", "gaps_open", "closed_after_ns", "is_outdated"),
     [
-        (1, 1, [], False),  # it is as open as it was
+        (1, 1, [], False),  # still as many open gaps
         (1, 0, [-1], False),
         (1, 1, [1], True),  # closed later
-        (1, 0, [1], True),  # filled again, by order of a person
-        (1, 1, [-1], True),  # its outcome was on its way into the database
+        (1, 0, [1], True),  # filled again by an operator's order
+        (1, 1, [-1], True),  # its outcome was not committed yet
         (2, 1, [-1], False),
         (2, 1, [-1, -1], True),
     ],
 )
-def test_a_verdict_is_outdated_when_it_does_not_know_how_a_gap_ended(
+def test_a_report_is_outdated_when_it_does_not_know_how_a_gap_ended(
     gaps: int, gaps_open: int, closed_after_ns: list[int], is_outdated: bool
 ) -> None:
     closings = [Closing("005930", END_NS + after_ns) for after_ns in closed_after_ns]
     other = Closing("000660", END_NS + 9)
-    assert outdated([verdict(gaps, gaps_open)], [*closings, other], {}) == ({"005930"} if is_outdated else set())
+    assert outdated([report(gaps, gaps_open)], [*closings, other], {}) == ({"005930"} if is_outdated else set())
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def test_a_verdict_is_outdated_when_it_does_not_know_how_a_gap_ended(
     [
         ({"005930": 1.0}, set()),
         ({}, set()),
-        ({"005930": 2.0}, {"005930"}),  # its release was told later
-        ({"005930": 1.0, "000660": 1.0}, {"000660"}),  # so was that it had a place at all
+        ({"005930": 2.0}, {"005930"}),  # its release was stored later
+        ({"005930": 1.0, "000660": 1.0}, {"000660"}),  # its slot assignment was stored later
     ],
 )
-def test_a_verdict_is_outdated_when_it_is_about_other_times_in_the_stream(
+def test_a_report_is_outdated_when_it_is_about_other_times_in_the_stream(
     seconds: dict[str, float], symbols: set[str]
 ) -> None:
-    assert outdated([verdict(0, 0)], [], seconds) == symbols
+    assert outdated([report(0, 0)], [], seconds) == symbols
 
 
 # --- the gap rate ---
@@ -90,10 +90,10 @@ def test_the_gap_rate_is_what_the_stream_did_not_bring_recovered_or_not() -> Non
     assert gap_rate([]) is None
 
 
-@pytest.mark.parametrize(("recovered", "is_told"), [(4.9, False), (5.0, True)])
-def test_a_gap_rate_of_five_percent_is_told(recovered: float, is_told: bool) -> None:
-    told = gap_rate_alert("2026-11-18", [volumes(45 - recovered, 0, 0), volumes(55, recovered, 0, "000660")])
-    assert (told is not None) == is_told
-    if told is not None:
-        assert "5.0%" in told
-        assert "000660" in told
+@pytest.mark.parametrize(("recovered", "is_reported"), [(4.9, False), (5.0, True)])
+def test_a_gap_rate_of_five_percent_is_reported(recovered: float, is_reported: bool) -> None:
+    reported = gap_rate_alert("2026-11-18", [volumes(45 - recovered, 0, 0), volumes(55, recovered, 0, "000660")])
+    assert (reported is not None) == is_reported
+    if reported is not None:
+        assert "5.0%" in reported
+        assert "000660" in reported

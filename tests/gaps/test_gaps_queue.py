@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import GapDetected
-from observer.gaps.queue import CROWDED_ABOVE, DEPTH_MAX, Attempt, RecoveryQueue
-from observer.gaps.recovery import RecoverySettings
+from observer.gaps.recovery import CROWDED_ABOVE, DEPTH_MAX, Attempt, RecoveryQueue, RecoverySettings
 
 SECOND_NS = 10**9
 
@@ -39,7 +38,7 @@ def test_the_most_urgent_is_handed_out_first() -> None:
     assert drained(queue_of(gap("long", 90), gap("middle", 30), gap("short", 1))) == ["short", "middle", "long"]
 
 
-def test_a_gap_that_is_told_twice_is_filled_once() -> None:
+def test_a_gap_that_is_reported_twice_is_filled_once() -> None:
     queue = queue_of(gap(), gap())
     queue.close(taken(queue))
     queue.take_up([gap()])
@@ -64,7 +63,7 @@ def test_a_closed_one_is_known_until_the_database_no_longer_lists_it() -> None:
     assert queue.closed == frozenset()
 
 
-# --- again, by order of a person ---
+# --- repeated by an operator's order ---
 
 
 def test_one_that_waits_after_a_failure_is_tried_at_once() -> None:
@@ -98,10 +97,10 @@ def test_one_whose_outcome_is_not_stored_yet_is_left_alone() -> None:
     assert not queue.take_up_again(gap(), is_open=True)
 
 
-# --- how many wait ---
+# --- queue length ---
 
 
-def test_a_queue_that_is_too_long_is_told_once_and_its_end_once() -> None:
+def test_a_queue_that_is_too_long_is_reported_once_and_its_end_once() -> None:
     queue = queue_of(*(gap(f"g{number}") for number in range(DEPTH_MAX - 1)))
     assert queue.crowding() is None
     queue.take_up([gap("one more")])
@@ -117,14 +116,14 @@ STEPS = st.lists(st.tuples(st.sampled_from(["take_up", "again", "fail", "close"]
 
 @given(STEPS)
 def test_whatever_happens_no_gap_is_forgotten_and_none_is_under_way_twice(steps: list[tuple[str, int]]) -> None:
-    queue, told, closed = RecoveryQueue(RecoverySettings()), set(), set()
+    queue, reported, closed = RecoveryQueue(RecoverySettings()), set(), set()
     under_way: dict[str, Attempt] = {}
     for now, (step, number) in enumerate(steps):
         wanted = gap(f"g{number}")
         if step == "take_up":
             queue.take_up([wanted])
-            told.add(wanted.gap_id)
-        elif step == "again" and wanted.gap_id in told:
+            reported.add(wanted.gap_id)
+        elif step == "again" and wanted.gap_id in reported:
             if queue.take_up_again(wanted, is_open=wanted.gap_id not in closed):
                 closed.discard(wanted.gap_id)
         elif attempt := queue.take(now * 100 * SECOND_NS):
@@ -134,7 +133,7 @@ def test_whatever_happens_no_gap_is_forgotten_and_none_is_under_way_twice(steps:
             else:
                 queue.close(attempt)
                 closed.add(attempt.gap.gap_id)
-    waiting = told - closed
+    waiting = reported - closed
     found = set()
     while attempt := queue.take(10**6 * SECOND_NS):
         found.add(attempt.gap.gap_id)

@@ -1,4 +1,4 @@
-"""The books of a symbol's day balance to the share, or say what is missing."""
+"""A symbol's day reconciles to the share, or the report states the missing volume."""
 
 from itertools import accumulate, pairwise
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import GapDetected, MinuteBarRecovered
-from observer.gaps.intervals import Interval, Witness
+from observer.gaps.intervals import Interval, ObservedVolumes
 from observer.gaps.reconciliation import Piece, SymbolDay, reconcile
 
 DAY, NOW_NS, CLOSE_NS = "2026-11-18", 99, 10_000
@@ -43,26 +43,31 @@ def recovered(piece: Piece, gap_id: str) -> Piece:
     return msgspec.structs.replace(piece, gap_id=gap_id, received_ns=CLOSE_NS - 1)
 
 
-# --- the books ---
+# --- the reconciliation ---
 
 
-def test_a_tape_without_a_hole_balances() -> None:
-    [books], quality = reconcile(day(pieces=tape(10, 20, 30)), NOW_NS)
-    assert (books.after_volume, books.before_volume, books.streamed_volume, books.difference) == (0, 60, 60, 0)
-    assert (quality.verdict, quality.streamed_trades, quality.detail) == ("complete", 3, "")
+def test_a_tape_without_a_gap_balances() -> None:
+    [reconciliations], quality = reconcile(day(pieces=tape(10, 20, 30)), NOW_NS)
+    assert (
+        reconciliations.after_volume,
+        reconciliations.before_volume,
+        reconciliations.streamed_volume,
+        reconciliations.difference,
+    ) == (0, 60, 60, 0)
+    assert (quality.quality, quality.streamed_trades, quality.detail) == ("complete", 3, "")
 
 
 def test_a_trade_stored_twice_counts_once() -> None:
     first, second = tape(10, 20)
-    [books], quality = reconcile(day(pieces=[first, second, second]), NOW_NS)
-    assert (books.streamed_volume, books.difference, quality.streamed_trades) == (30, 0, 2)
+    [reconciliations], quality = reconcile(day(pieces=[first, second, second]), NOW_NS)
+    assert (reconciliations.streamed_volume, reconciliations.difference, quality.streamed_trades) == (30, 0, 2)
 
 
-def test_a_hole_without_a_gap_is_stated() -> None:
+def test_a_gap_without_a_gap_is_stated() -> None:
     first, _, third = tape(10, 20, 30)
-    [books], quality = reconcile(day(pieces=[first, third]), NOW_NS)
-    assert books.difference == 20
-    assert quality.verdict == "degraded"
+    [reconciliations], quality = reconcile(day(pieces=[first, third]), NOW_NS)
+    assert reconciliations.difference == 20
+    assert quality.quality == "degraded"
     assert "20 shares missing outside of every recorded gap" in quality.detail
 
 
@@ -75,7 +80,7 @@ def test_shares_are_written_out() -> None:
 def test_an_open_gap_is_missing_and_open() -> None:
     first, _, third = tape(10, 20, 30)
     _, quality = reconcile(day(pieces=[first, third], gaps=[gap("g", 10, 30, 3)]), NOW_NS)
-    assert (quality.verdict, quality.missing_volume, quality.gaps, quality.gaps_open) == ("degraded", 20, 1, 1)
+    assert (quality.quality, quality.missing_volume, quality.gaps, quality.gaps_open) == ("degraded", 20, 1, 1)
     assert "outside" not in quality.detail
 
 
@@ -83,18 +88,22 @@ def test_a_gap_filled_trade_by_trade_is_recovered() -> None:
     first, second, third = tape(10, 20, 30)
     pieces = [first, recovered(second, "g"), third]
     found = day(pieces=pieces, gaps=[gap("g", 10, 30, 3)], closed_gaps=frozenset({"g"}))
-    [books], quality = reconcile(found, NOW_NS)
-    assert (books.streamed_volume, books.recovered_volume, books.difference) == (40, 20, 0)
-    assert (quality.verdict, quality.gaps, quality.gaps_open) == ("recovered", 1, 0)
+    [reconciliations], quality = reconcile(found, NOW_NS)
+    assert (reconciliations.streamed_volume, reconciliations.recovered_volume, reconciliations.difference) == (
+        40,
+        20,
+        0,
+    )
+    assert (quality.quality, quality.gaps, quality.gaps_open) == ("recovered", 1, 0)
 
 
 @pytest.mark.parametrize(("in_bars", "counted"), [(500.0, 20.0), (20.0, 20.0), (5.0, 5.0)])
 def test_minute_bars_count_as_far_as_the_gap_misses(in_bars: float, counted: float) -> None:
     first, _, third = tape(10, 20, 30)
     found = day(pieces=[first, third], gaps=[gap("g", 10, 30, 3)], bars=[bar("g", 0, in_bars)])
-    [books], quality = reconcile(found, NOW_NS)
-    assert (books.recovered_volume, books.difference) == (counted, 20 - counted)
-    assert quality.verdict == "degraded"
+    [reconciliations], quality = reconcile(found, NOW_NS)
+    assert (reconciliations.recovered_volume, reconciliations.difference) == (counted, 20 - counted)
+    assert quality.quality == "degraded"
 
 
 def test_a_minute_that_was_fetched_twice_counts_once() -> None:
@@ -105,52 +114,54 @@ def test_a_minute_that_was_fetched_twice_counts_once() -> None:
 
 def test_conflated_rows_count_by_volume_and_degrade() -> None:
     first, second, third = tape(10, 20, 30)
-    [books], quality = reconcile(day(pieces=[first, msgspec.structs.replace(second, conflated=True), third]), NOW_NS)
-    assert (books.streamed_volume, books.difference) == (60, 0)
-    assert (quality.verdict, quality.conflated_volume, quality.streamed_trades) == ("degraded", 20, 2)
+    [reconciliations], quality = reconcile(
+        day(pieces=[first, msgspec.structs.replace(second, conflated=True), third]), NOW_NS
+    )
+    assert (reconciliations.streamed_volume, reconciliations.difference) == (60, 0)
+    assert (quality.quality, quality.conflated_volume, quality.streamed_trades) == ("degraded", 20, 2)
 
 
 @pytest.mark.parametrize(
-    ("seen", "verdict", "missing"),
+    ("seen", "report", "missing"),
     [
-        (Witness(before=100, after=100), "complete", 0),
-        (Witness(before=100, first=100, last=100), "complete", 0),  # and nobody looked afterwards
-        (Witness(before=100, first=110, last=150, after=160), "missing", 40),
-        (Witness(before=100, last=150), "missing", 0),  # perhaps before the symbol was heard
-        (Witness(before=100, last=100, after=120), "missing", 0),  # perhaps in the interval, perhaps not
-        (Witness(after=100), "missing", 0),
-        (Witness(), "missing", 0),
+        (ObservedVolumes(before=100, after=100), "complete", 0),
+        (ObservedVolumes(before=100, first=100, last=100), "complete", 0),  # no observation afterwards
+        (ObservedVolumes(before=100, first=110, last=150, after=160), "missing", 40),
+        (ObservedVolumes(before=100, last=150), "missing", 0),  # perhaps before the symbol's first trade
+        (ObservedVolumes(before=100, last=100, after=120), "missing", 0),  # perhaps in the interval, perhaps not
+        (ObservedVolumes(after=100), "missing", 0),
+        (ObservedVolumes(), "missing", 0),
     ],
 )
-def test_silence_is_complete_only_if_track_a_saw_no_trading(seen: Witness, verdict: str, missing: float) -> None:
+def test_silence_is_complete_only_if_track_a_saw_no_trading(seen: ObservedVolumes, report: str, missing: float) -> None:
     _, quality = reconcile(day(intervals=[Interval(0, CLOSE_NS, seen)]), NOW_NS)
-    assert (quality.verdict, quality.missing_volume) == (verdict, missing)
+    assert (quality.quality, quality.missing_volume) == (report, missing)
 
 
-# --- what others saw ---
+# --- volume observations ---
 
 
 def seen(**volumes: float) -> list[Interval]:
-    return [Interval(0, CLOSE_NS, Witness(**volumes))]
+    return [Interval(0, CLOSE_NS, ObservedVolumes(**volumes))]
 
 
 def test_what_a_snapshot_saw_beyond_the_last_trade_is_missing_outside_of_every_gap() -> None:
-    [books], quality = reconcile(day(pieces=tape(10, 20), intervals=seen(last=50.0)), NOW_NS)
-    assert (books.after_volume, books.before_volume, books.difference) == (0, 50, 20)
-    assert (quality.verdict, quality.missing_volume) == ("degraded", 20)
+    [reconciliations], quality = reconcile(day(pieces=tape(10, 20), intervals=seen(last=50.0)), NOW_NS)
+    assert (reconciliations.after_volume, reconciliations.before_volume, reconciliations.difference) == (0, 50, 20)
+    assert (quality.quality, quality.missing_volume) == ("degraded", 20)
     assert "20 shares missing outside of every recorded gap" in quality.detail
 
 
 def test_what_was_traded_between_the_first_snapshot_and_the_first_trade_is_missing_too() -> None:
     late = tape(10, 20, 30, 40)[2:]
-    [books], quality = reconcile(day(pieces=late, intervals=seen(first=12.0, last=100.0)), NOW_NS)
-    assert (books.after_volume, books.difference, quality.verdict) == (12, 18, "degraded")
+    [reconciliations], quality = reconcile(day(pieces=late, intervals=seen(first=12.0, last=100.0)), NOW_NS)
+    assert (reconciliations.after_volume, reconciliations.difference, quality.quality) == (12, 18, "degraded")
 
 
-def test_what_a_snapshot_saw_lies_in_a_gap_that_was_told() -> None:
+def test_what_a_snapshot_saw_lies_in_a_gap_that_was_reported() -> None:
     found = day(pieces=tape(10, 20), intervals=seen(last=50.0), gaps=[gap("g", 30, 60, 9)])
-    [books], quality = reconcile(found, NOW_NS)
-    assert (books.before_volume, books.difference) == (60, 30)
+    [reconciliations], quality = reconcile(found, NOW_NS)
+    assert (reconciliations.before_volume, reconciliations.difference) == (60, 30)
     assert "outside" not in quality.detail
 
 
@@ -160,42 +171,42 @@ def test_what_snapshots_saw_and_the_trades_brought_changes_nothing() -> None:
 
 
 def test_a_trade_on_its_way_at_the_release_counts_as_far_as_a_snapshot_saw_it_before() -> None:
-    times = [Interval(0, 2, Witness(first=10.0, last=60.0))]
-    [books], quality = reconcile(day(pieces=tape(10, 20, 30, 40), intervals=times), NOW_NS)
-    assert (books.before_volume, books.streamed_volume, books.difference) == (60, 60, 0)
-    assert quality.verdict == "complete"
+    times = [Interval(0, 2, ObservedVolumes(first=10.0, last=60.0))]
+    [reconciliations], quality = reconcile(day(pieces=tape(10, 20, 30, 40), intervals=times), NOW_NS)
+    assert (reconciliations.before_volume, reconciliations.streamed_volume, reconciliations.difference) == (60, 60, 0)
+    assert quality.quality == "complete"
 
 
 @pytest.mark.parametrize(
-    ("volumes", "verdict", "says"),
+    ("volumes", "report", "says"),
     [
-        ({}, "degraded", "nobody saw the end"),
-        ({"last": 30.0}, "degraded", "nobody saw the end"),
-        ({"after": 50.0}, "degraded", "20 shares more at most, of an end that nobody saw"),
+        ({}, "degraded", "the end is unobserved"),
+        ({"last": 30.0}, "degraded", "the end is unobserved"),
+        ({"after": 50.0}, "degraded", "20 shares more at most, before an unobserved end"),
         ({"after": 30.0}, "complete", ""),
     ],
 )
 def test_a_time_that_ended_without_a_word_is_whole_only_if_somebody_says_so(
-    volumes: dict[str, float], verdict: str, says: str
+    volumes: dict[str, float], report: str, says: str
 ) -> None:
-    times = [Interval(0, CLOSE_NS, Witness(**volumes), has_end=False)]
+    times = [Interval(0, CLOSE_NS, ObservedVolumes(**volumes), has_end=False)]
     _, quality = reconcile(day(pieces=tape(10, 20), intervals=times), NOW_NS)
-    assert quality.verdict == verdict
+    assert quality.quality == report
     assert says in quality.detail
 
 
-@pytest.mark.parametrize(("after", "verdict"), [(None, "missing"), (5.0, "complete"), (6.0, "missing")])
-def test_a_silent_time_without_an_end_needs_a_look_after_it(after: float | None, verdict: str) -> None:
-    times = [Interval(0, CLOSE_NS, Witness(before=5.0, last=5.0, after=after), has_end=False)]
-    assert reconcile(day(intervals=times), NOW_NS)[1].verdict == verdict
+@pytest.mark.parametrize(("after", "report"), [(None, "missing"), (5.0, "complete"), (6.0, "missing")])
+def test_a_silent_time_without_an_end_needs_a_look_after_it(after: float | None, report: str) -> None:
+    times = [Interval(0, CLOSE_NS, ObservedVolumes(before=5.0, last=5.0, after=after), has_end=False)]
+    assert reconcile(day(intervals=times), NOW_NS)[1].quality == report
 
 
 # --- several intervals, and all days ---
 
 
 def test_what_comes_after_the_release_is_in_no_books() -> None:
-    [books], _ = reconcile(day(pieces=tape(10, 20, 30), intervals=[Interval(0, 2)]), NOW_NS)
-    assert (books.before_volume, books.streamed_volume, books.difference) == (30, 30, 0)
+    [reconciliations], _ = reconcile(day(pieces=tape(10, 20, 30), intervals=[Interval(0, 2)]), NOW_NS)
+    assert (reconciliations.before_volume, reconciliations.streamed_volume, reconciliations.difference) == (30, 30, 0)
 
 
 def test_what_a_symbol_trades_between_two_intervals_is_not_missing() -> None:
@@ -208,7 +219,7 @@ def test_what_a_symbol_trades_between_two_intervals_is_not_missing() -> None:
 
 @st.composite
 def days(draw: st.DrawFn) -> tuple[SymbolDay, list[float]]:
-    """A tape with cuts inside of intervals, some of what they cost recovered; and what stays missing by interval."""
+    """A tape with cuts inside intervals, some trades recovered; and the missing volume by interval."""
     volumes = draw(st.lists(st.integers(1, 1_000), min_size=1, max_size=60))
     trades = tape(*map(float, volumes))
     kept = draw(st.lists(st.sampled_from(["streamed", "conflated", "lost", "recovered"]), min_size=60, max_size=60))
@@ -239,10 +250,10 @@ def test_the_difference_is_exactly_what_is_neither_streamed_nor_recovered(
     example: tuple[SymbolDay, list[float]],
 ) -> None:
     found, lost = example
-    books, quality = reconcile(found, NOW_NS)
-    assert [each.difference for each in books] == lost
+    reconciliations, quality = reconcile(found, NOW_NS)
+    assert [each.difference for each in reconciliations] == lost
     assert quality.missing_volume == sum(lost)
-    for each in books:
+    for each in reconciliations:
         assert each.streamed_volume + each.recovered_volume + each.difference == each.before_volume - each.after_volume
     assert "outside" not in quality.detail
 
@@ -251,8 +262,8 @@ def test_the_difference_is_exactly_what_is_neither_streamed_nor_recovered(
 def test_minute_bars_never_make_more_than_was_missing(example: tuple[SymbolDay, list[float]], volume: int) -> None:
     found, lost = example
     bars = [bar(each.gap_id, 0, float(volume)) for each in found.gaps]
-    books, quality = reconcile(msgspec.structs.replace(found, bars=bars), NOW_NS)
-    for each, unknown in zip(books, lost, strict=True):
+    reconciliations, quality = reconcile(msgspec.structs.replace(found, bars=bars), NOW_NS)
+    for each, unknown in zip(reconciliations, lost, strict=True):
         assert 0 <= each.difference <= unknown
     if sum(lost):
-        assert quality.verdict in ("degraded", "missing")
+        assert quality.quality in ("degraded", "missing")

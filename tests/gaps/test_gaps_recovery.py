@@ -1,4 +1,4 @@
-"""How a gap is filled, and when it is given up."""
+"""How the recovery fills a gap, and when it gives up."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -23,7 +23,7 @@ from observer.gaps.recovery import (
     select_minutes,
     too_old,
 )
-from observer.providers.interfaces import Bar, PastTrade
+from observer.providers.broker import Bar, PastTrade
 
 SETTINGS = RecoverySettings()
 SECOND_NS = 1_000_000_000
@@ -113,10 +113,10 @@ def test_the_queue_goes_by_priority_and_then_by_detection() -> None:
     assert [planned.gap.gap_id for planned in ordered] == ["early", "late", "medium", "low"]
 
 
-# --- what belongs to it ---
+# --- trades that belong to the gap ---
 
 
-def test_exactly_the_trades_in_the_hole_are_kept() -> None:
+def test_exactly_the_trades_in_the_gap_are_kept() -> None:
     selection = select(rows(100, 10, 20, 30, 5, first_total=0), gap(), RECEIVED_NS)
     assert totals(selection) == [110, 130, 160]
     assert selection.volume == 60
@@ -130,18 +130,18 @@ def test_a_recovered_trade_is_flagged_with_its_gap_and_knows_no_count() -> None:
 
 
 def test_a_recovery_with_a_trade_missing_is_not_complete() -> None:
-    told = rows(100, 10, 20, 30)
-    selection = select([told[1], told[3]], gap(), RECEIVED_NS)
+    reported = rows(100, 10, 20, 30)
+    selection = select([reported[1], reported[3]], gap(), RECEIVED_NS)
     assert totals(selection) == [110, 160]
     assert not selection.complete
 
 
 def test_equal_sums_with_a_broken_chain_are_not_complete() -> None:
-    told = [row(110, 20), row(130, 10), row(160, 30)]
-    assert not select(told, gap(), RECEIVED_NS).complete
+    reported = [row(110, 20), row(130, 10), row(160, 30)]
+    assert not select(reported, gap(), RECEIVED_NS).complete
 
 
-def test_nothing_told_is_nothing_recovered() -> None:
+def test_nothing_reported_is_nothing_recovered() -> None:
     assert select([], gap(), RECEIVED_NS) == Selection((), 0.0, complete=False)
 
 
@@ -154,34 +154,36 @@ VOLUMES = st.lists(st.integers(1, 1_000), min_size=1, max_size=30)
 
 
 @given(VOLUMES, st.data())
-def test_a_hole_is_recovered_exactly_however_the_pages_overlap(volumes: list[int], data: st.DataObject) -> None:
-    told = rows(*volumes)
-    first = data.draw(st.integers(0, len(told) - 1), "first lost")
-    last = data.draw(st.integers(first, len(told) - 1), "last lost")
-    lost = told[first : last + 1]
-    hole = gap(after=lost[0].cumulative_volume - lost[0].volume, before=lost[-1].cumulative_volume)
-    answer = data.draw(st.permutations([*told, *data.draw(st.lists(st.sampled_from(told), max_size=5))]), "answer")
-    selection = select(answer, hole, RECEIVED_NS)
+def test_a_gap_is_recovered_exactly_however_the_pages_overlap(volumes: list[int], data: st.DataObject) -> None:
+    reported = rows(*volumes)
+    first = data.draw(st.integers(0, len(reported) - 1), "first lost")
+    last = data.draw(st.integers(first, len(reported) - 1), "last lost")
+    lost = reported[first : last + 1]
+    missing = gap(after=lost[0].cumulative_volume - lost[0].volume, before=lost[-1].cumulative_volume)
+    answer = data.draw(
+        st.permutations([*reported, *data.draw(st.lists(st.sampled_from(reported), max_size=5))]), "answer"
+    )
+    selection = select(answer, missing, RECEIVED_NS)
     assert totals(selection) == [item.cumulative_volume for item in lost]
     assert selection.complete
-    assert selection.volume == hole.missing_volume
+    assert selection.volume == missing.missing_volume
 
 
 @given(VOLUMES, st.data())
 def test_a_recovery_is_complete_only_when_no_trade_is_missing(volumes: list[int], data: st.DataObject) -> None:
-    told = rows(*volumes)
-    missing = data.draw(st.sets(st.integers(0, len(told) - 1)), "missing")
-    hole = gap(after=0.0, before=told[-1].cumulative_volume)
-    answer = [item for index, item in enumerate(told) if index not in missing]
-    assert select(answer, hole, RECEIVED_NS).complete == (not missing)
+    reported = rows(*volumes)
+    missing = data.draw(st.sets(st.integers(0, len(reported) - 1)), "missing")
+    missing_ = gap(after=0.0, before=reported[-1].cumulative_volume)
+    answer = [item for index, item in enumerate(reported) if index not in missing]
+    assert select(answer, missing_, RECEIVED_NS).complete == (not missing)
 
 
-# --- the side, which time-and-sales does not tell ---
+# --- the side, which time-and-sales does not contain ---
 
 
-def sides(*told: PastTrade) -> Sequence[str]:
-    last = told[-1].cumulative_volume
-    return [trade.side for trade in select(told, gap(after=0.0, before=last), RECEIVED_NS).trades]
+def sides(*reported: PastTrade) -> Sequence[str]:
+    last = reported[-1].cumulative_volume
+    return [trade.side for trade in select(reported, gap(after=0.0, before=last), RECEIVED_NS).trades]
 
 
 def test_at_the_ask_or_above_the_buyer_was_the_aggressor() -> None:
@@ -205,9 +207,9 @@ def test_with_nothing_to_compare_with_no_aggressor_is_named() -> None:
     assert sides(row(1, 1, 100.0)) == ["auction"]
 
 
-def test_the_row_before_the_hole_helps_to_tell_the_first_side_in_it() -> None:
-    told = [row(100, 100, 99.0), row(160, 60, 100.0)]
-    assert [trade.side for trade in select(told, gap(), RECEIVED_NS).trades] == ["buy"]
+def test_the_row_before_the_gap_helps_to_tell_the_first_side_in_it() -> None:
+    reported = [row(100, 100, 99.0), row(160, 60, 100.0)]
+    assert [trade.side for trade in select(reported, gap(), RECEIVED_NS).trades] == ["buy"]
 
 
 # --- minutes that stand in ---
@@ -248,17 +250,17 @@ def test_a_recovered_trade_tells_everything_that_was_asked_and_that_it_was_recov
 
 def test_a_minute_that_stands_in_tells_everything_of_it() -> None:
     [found] = select_minutes([bar(1)], gap(30.0, start_s=70.0))
-    told = bar(1)
+    reported = bar(1)
     assert found == MinuteBarRecovered(
         "kis",
         "005930",
         "2026-11-18",
-        told.start_ns,
-        told.open,
-        told.high,
-        told.low,
-        told.close,
-        told.volume,
+        reported.start_ns,
+        reported.open,
+        reported.high,
+        reported.low,
+        reported.close,
+        reported.volume,
         "g",
     )
 

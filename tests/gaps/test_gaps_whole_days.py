@@ -1,7 +1,7 @@
-"""Whatever happens on a day, its verdict is not better than the day: one symbol in one place, from tape to verdict.
+"""A quality report never claims more than the day's data: one symbol in one slot, from tape to report.
 
-The day is played with the detector, the deafness and the judge as Track B uses them. Time is in nanoseconds from the
-day's begin; the line brings a trade at once, a snapshot is as old as the sweep is slow.
+The test plays the day with Track B's gap detector, stale detector and judge. Time is in nanoseconds from the day's
+begin; a trade arrives at once, a snapshot is as old as the sweep is slow.
 """
 
 from bisect import bisect_right
@@ -13,21 +13,21 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from bus.events import GapDetected, QualityJudged, Trade
-from observer.gaps.deafness import Deafness
 from observer.gaps.detector import GapDetector, Mark
-from observer.gaps.intervals import Interval, Look, witnessed
+from observer.gaps.intervals import Interval, VolumeObservation, with_observed
 from observer.gaps.reconciliation import Piece, SymbolDay, reconcile
+from observer.gaps.stale import StaleDetector
 
 SYMBOL, DAY = "005930", "2026-11-18"
-FROM, CLOSE, LAST = 200, 900, 1_000  # a place is given, Track B stops, the market closes
-SWEEPS = range(0, LAST, 90)  # one of them is under way when the place is given
+FROM, CLOSE, LAST = 200, 900, 1_000  # a slot is given, Track B stops, the market closes
+SWEEPS = range(0, LAST, 90)  # one of them is under way when the slot is given
 
 Kind = Literal["deaf", "cut", "dead", "off"]
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """From and until when the symbol's trades do not come, and who knows of it: the line is up ("deaf"), it is down
-    ("cut"), Track B is not there ("dead"), nothing is there until the next day ("off").
+    """An interval without the symbol's trades, and its cause: the connection is up but brings nothing ("deaf"), it is
+    down ("cut"), Track B is down ("dead"), the whole system is down until the next day ("off").
     """
 
     kind: Kind
@@ -39,7 +39,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """A tape (times and volumes), what goes wrong, when the symbol leaves its place, and what others tell."""
+    """A tape (times and volumes), what goes wrong, the end of the symbol's slot, and the volume observations."""
 
     tape: dict[int, int]
     faults: tuple[Fault, ...] = ()
@@ -58,7 +58,7 @@ class Played:
         self._totals = list(accumulate(scene.tape[at_ns] for at_ns in sorted(scene.tape)))
         self.pieces: list[Piece] = []
         self.gaps: list[GapDetected] = []
-        self.looks: list[Look] = []
+        self.observations: list[VolumeObservation] = []
         self.has_end = True
         self._begin_process()
 
@@ -73,7 +73,7 @@ class Played:
         return next((fault.kind for fault in self.scene.faults if fault.holds(at_ns)), None)
 
     def _begin_process(self) -> None:
-        self._detector, self._deafness, self._swept = GapDetector(), Deafness(), None
+        self._detector, self._stale_detector, self._swept = GapDetector(), StaleDetector(), None
 
     def play(self) -> None:
         """Every nanosecond of the stream, and its end."""
@@ -97,8 +97,8 @@ class Played:
         if seen is None:
             asked = self.volume_at(at_ns)
             self._detector.start(SYMBOL, self._mark(asked, at_ns))
-            self._deafness.registered_anew(SYMBOL, asked)
-            self.looks.append(Look(at_ns + 1, asked, at_ns))
+            self._stale_detector.subscribed_anew(SYMBOL, asked)
+            self.observations.append(VolumeObservation(at_ns + 1, asked, at_ns))
 
     def _changed(self, before: Kind | None, now: Kind | None, at_ns: int) -> None:
         if before == "dead" and now != "off":
@@ -108,10 +108,10 @@ class Played:
             self._begin_process()
         elif now == "cut" or before == "cut":
             self._detector.interrupted(SYMBOL, "reconnect")
-            self._deafness.registered_anew(SYMBOL)
+            self._stale_detector.subscribed_anew(SYMBOL)
 
     def _take_over(self) -> None:
-        """As far as is stored, or was known before the place was given."""
+        """The stored volume, or the volume known before the slot assignment."""
         seen = self._snapshot_before(FROM)
         marks = [self._mark(piece.cumulative_volume, piece.received_ns) for piece in self.pieces[-1:]]
         self._detector.resume(marks or ([] if seen is None else [seen]))
@@ -136,12 +136,12 @@ class Played:
         if asked_ns not in SWEEPS:
             return
         volume = self.volume_at(asked_ns + self.scene.sweep_takes_ns // 2)
-        self.looks.append(Look(at_ns, volume, asked_ns))
+        self.observations.append(VolumeObservation(at_ns, volume, asked_ns))
         if is_there:
             self._swept = volume
-            if self._deafness.after_sweep({SYMBOL: volume}, self._detector.reached):
+            if self._stale_detector.after_sweep({SYMBOL: volume}, self._detector.reached):
                 self._detector.interrupted(SYMBOL, "moved")
-                self._deafness.registered_anew(SYMBOL)
+                self._stale_detector.subscribed_anew(SYMBOL)
 
     def _end(self, last: Kind | None) -> None:
         left_ns = self.scene.leaves_ns
@@ -152,12 +152,14 @@ class Played:
             self._detector.start(SYMBOL)
             left_ns = LAST
         elif SYMBOL not in self._detector.unsettled():
-            told = self.volume_at(left_ns) if left_ns == CLOSE else self._swept
-            if told is not None and self._deafness.is_behind(SYMBOL, told, self._detector.reached(SYMBOL)):
+            reported = self.volume_at(left_ns) if left_ns == CLOSE else self._swept
+            if reported is not None and self._stale_detector.is_behind(
+                SYMBOL, reported, self._detector.reached(SYMBOL)
+            ):
                 self._detector.interrupted(SYMBOL, "volume_mismatch")
         if SYMBOL in self._detector.unsettled() and (self.has_end or last == "dead" or self.scene.has_bar):
             volume = self.volume_at(left_ns)
-            self.looks.append(Look(left_ns, volume, left_ns))
+            self.observations.append(VolumeObservation(left_ns, volume, left_ns))
             gap = self._detector.settle(SYMBOL, volume, left_ns, "kis")
             self.gaps += [gap] if gap is not None else []
 
@@ -173,22 +175,29 @@ class Played:
         return reconcile(
             SymbolDay(
                 provider="kis", symbol=SYMBOL, session_date=DAY, pieces=[*self.pieces, *filled], gaps=self.gaps,
-                intervals=[witnessed(interval, [FROM], self.looks, at_most)],
+                intervals=[with_observed(interval, [FROM], self.observations, at_most)],
             ),
             LAST,
         )[1]  # fmt: skip
 
     def missed(self) -> list[int]:
-        """The trades of the symbol's time in its place that were not streamed, as far as anybody can know of them: not
-        those between its registration and the first sweep or trade after it, or between the last sweep and its leaving.
+        """Times of the detectable trades that were not streamed while the symbol had its slot. Not detectable: trades
+        between the subscription and the first sweep or trade after it, and between the last sweep and the release.
         """
         came = {piece.received_ns for piece in self.pieces}
-        heard = [piece.received_ns - 1 for piece in self.pieces[:1]]
-        heard += [look.received_ns for look in self.looks if look.began_ns is not None and look.began_ns >= FROM]
-        from_ns = min(heard, default=LAST)
+        received = [piece.received_ns - 1 for piece in self.pieces[:1]]
+        received += [
+            observation.received_ns
+            for observation in self.observations
+            if observation.began_ns is not None and observation.began_ns >= FROM
+        ]
+        from_ns = min(received, default=LAST)
         until_ns = self.scene.leaves_ns
         if self.has_end and until_ns != CLOSE:
-            until_ns = max((look.began_ns or 0 for look in self.looks if look.received_ns <= until_ns), default=0)
+            until_ns = max(
+                (observation.began_ns or 0 for observation in self.observations if observation.received_ns <= until_ns),
+                default=0,
+            )
         return [at_ns for at_ns in sorted(self.scene.tape) if from_ns < at_ns <= until_ns and at_ns not in came]
 
 
@@ -210,7 +219,7 @@ def scenes(draw: st.DrawFn, kinds: tuple[Kind, ...] = ("deaf", "cut", "dead", "o
     return Scene(
         tape={at_ns: draw(st.integers(1, 99)) for at_ns in sorted(times)},
         faults=faults,
-        leaves_ns=CLOSE if absent else leaves_ns,  # who is not there releases nobody
+        leaves_ns=CLOSE if absent else leaves_ns,  # Track B is down and releases no slot
         swept_before=draw(st.booleans()),
         sweep_takes_ns=draw(st.sampled_from([1, 10, 40])),
         has_bar=draw(st.booleans()),
@@ -219,29 +228,31 @@ def scenes(draw: st.DrawFn, kinds: tuple[Kind, ...] = ("deaf", "cut", "dead", "o
 
 
 OFF = Scene({250: 10, 300: 20, 700: 30}, (Fault("off", 500, 501),), has_bar=False)
-DEAF_TO_THE_END = Scene({250: 10, 300: 20, 850: 30}, (Fault("deaf", 310, 950),))
-DEAF_TO_THE_FIRST = Scene({250: 10, 271: 20, 272: 30}, (Fault("deaf", 201, 272),), swept_before=False, sweep_takes_ns=1)
+STALE_TO_THE_END = Scene({250: 10, 300: 20, 850: 30}, (Fault("deaf", 310, 950),))
+STALE_TO_THE_FIRST = Scene(
+    {250: 10, 271: 20, 272: 30}, (Fault("deaf", 201, 272),), swept_before=False, sweep_takes_ns=1
+)
 
 
 @given(scenes())
 @example(OFF)
-@example(DEAF_TO_THE_FIRST)
+@example(STALE_TO_THE_FIRST)
 @example(msgspec.structs.replace(OFF, has_bar=True))
-@example(DEAF_TO_THE_END)
-@example(msgspec.structs.replace(DEAF_TO_THE_END, tape={250: 10, 630: 20}, leaves_ns=640, sweep_takes_ns=1))
+@example(STALE_TO_THE_END)
+@example(msgspec.structs.replace(STALE_TO_THE_END, tape={250: 10, 630: 20}, leaves_ns=640, sweep_takes_ns=1))
 def test_a_day_that_is_judged_complete_misses_nothing_and_what_is_missing_is_in_a_gap_or_stated(scene: Scene) -> None:
     day, quality = played(scene)
     missed = day.missed()
-    event(f"{quality.verdict}, {'something' if missed else 'nothing'} missed")
+    event(f"{quality.quality}, {'something' if missed else 'nothing'} missed")
     filled = scene.fills * sum(scene.tape[at_ns] for at_ns in missed if day.is_in_a_gap(at_ns))
-    unseen = "nobody saw the end" in quality.detail or "of an end that nobody saw" in quality.detail
+    unseen = "the end is unobserved" in quality.detail or "before an unobserved end" in quality.detail
     if missed:
-        assert quality.verdict != "complete"
+        assert quality.quality != "complete"
     if not unseen:
         assert quality.missing_volume >= sum(scene.tape[at_ns] for at_ns in missed) - filled
     came = {piece.received_ns for piece in day.pieces}
     assert quality.missing_volume <= sum(volume for at_ns, volume in scene.tape.items() if at_ns not in came)
-    if quality.verdict == "recovered":
+    if quality.quality == "recovered":
         assert all(day.is_in_a_gap(at_ns) for at_ns in missed)
 
 
@@ -250,4 +261,4 @@ def test_a_day_without_faults_is_complete_or_silent_and_nothing_is_asked_of_it(s
     day, quality = played(scene)
     assert day.gaps == []
     assert quality.missing_volume == 0
-    assert quality.verdict == "complete" or day.pieces == []
+    assert quality.quality == "complete" or day.pieces == []

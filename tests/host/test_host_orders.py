@@ -1,4 +1,4 @@
-"""What the host does with orders: which process gets them, what a reload of a real file comes to, what garbage does."""
+"""The host's orders: their target process, a reload of a real file, and malformed requests."""
 
 import asyncio
 import contextlib
@@ -44,8 +44,8 @@ from bus.commands import (
 )
 from bus.control import ORDER
 from observer.cli.app import main
-from observer.cli.orders import Orders
 from observer.config import Settings, load_settings
+from observer.host.orders import HostOrders
 from observer.processes import (
     GAPS_OWNER,
     JOB_OWNERS,
@@ -61,7 +61,7 @@ from tests.supervisor.scenes import Changes, speaker, supervisor_of
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
-NAMES = ("core-writer", "master-file", "funds", "track-b")
+NAMES = ("core-writer", "master-file", "etf", "track-b")
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def write(folder: Path, more: str = "", run: str = "") -> Path:
 
 @pytest.mark.parametrize("process", [SIMULATOR, *PROCESSES], ids=lambda process: process.name)
 def test_what_a_worker_s_own_module_reads_of_the_settings_is_in_the_table(process: object) -> None:
-    """Sections that it reads by way of other modules (a broker's, the day's) are beyond this look."""
+    """The check does not see sections read through other modules (a broker's, the day's)."""
     name, module, reads = process.name, process.module, process.reads  # type: ignore[attr-defined]
     text = (ROOT / f"{module.replace('.', '/')}.py").read_text()
     named = set(re.findall(r"worker\.settings\.(\w+)", text)) & set(Settings.__struct_fields__)
@@ -102,9 +102,9 @@ def test_what_a_worker_s_own_module_reads_of_the_settings_is_in_the_table(proces
         ("[recovery]", set()),
         (
             "[store]\nurl = 'sqlite:///x.db'",
-            {"core-writer", "accounts", "master-file", "funds", "gap-recovery", "track-a", "track-b"},
+            {"core-writer", "accounts", "master-file", "etf", "gap-recovery", "track-a", "track-b"},
         ),
-        ("[schedule]\nbackup = '22:00'", {"core-writer", "accounts", "master-file", "funds", "track-a", "track-b"}),
+        ("[schedule]\nbackup = '22:00'", {"core-writer", "accounts", "master-file", "etf", "track-a", "track-b"}),
     ],
 )
 def test_a_change_touches_the_processes_that_read_it_and_no_others(
@@ -132,7 +132,7 @@ def test_a_change_of_the_selection_s_file_touches_who_reads_that_part(
     assert touched_between(before, load_settings(write(folder))) == touched
 
 
-BROKERS_USERS = {"accounts", "master-file", "funds", "gap-recovery", "track-a", "track-b"}
+BROKERS_USERS = {"accounts", "master-file", "etf", "gap-recovery", "track-a", "track-b"}
 
 
 def touched_between(before: Settings, after: Settings) -> set[str]:
@@ -169,7 +169,7 @@ def test_a_revision_is_the_same_for_the_same_values_however_they_are_written(fol
 
 @dataclass
 class Scene:
-    orders: Orders
+    orders: HostOrders
     supervisor: Supervisor
     changes: Changes
     folder: Path
@@ -196,7 +196,7 @@ async def hosted(folder: Path) -> AsyncIterator[Scene]:
     supervisor, changes = supervisor_of(folder, children, orders=obey)
     configuration = folder / "demo" / "observer.toml"
     adopted: list[Settings] = []
-    orders = Orders("host", supervisor, configuration, load_settings(configuration), adopted.append, lambda: None)
+    orders = HostOrders("host", supervisor, configuration, load_settings(configuration), adopted.append, lambda: None)
     scene.append(Scene(orders, supervisor, changes, folder, adopted))
     async with asyncio.timeout(DEADLINE_S * 10), supervisor:
         await supervisor.start_all()
@@ -336,19 +336,19 @@ AT_ONCE = 100
 
 @pytest.mark.parametrize("count", [3_000, pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_random_and_mutated_requests_end_nothing_and_change_nothing(folder: Path, count: int) -> None:
-    """Every one is answered; those that stay requests name nobody, or ask only for what is."""
+    """Every request gets a reply; those that stay valid name no known process or only read state."""
     seeds = [msgspec.msgpack.encode(request) for request in NOBODY]
 
     async def run() -> None:
         async with hosted(folder) as scene:
             before = scene.pids(), len(scene.changes.all), logging.getLogger().level
-            chance = Random(7)
+            rng = Random(7)
             socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
             socket.setsockopt(zmq.LINGER, 0)
             socket.connect(f"ipc://{folder}/run/control")
             for _ in range(count // AT_ONCE):
                 for _ in range(AT_ONCE):
-                    await socket.send_multipart(garbage(chance, seeds))
+                    await socket.send_multipart(garbage(rng, seeds))
                 for _ in range(AT_ONCE):
                     async with asyncio.timeout(DEADLINE_S):
                         frames = await socket.recv_multipart()
@@ -361,26 +361,26 @@ def test_random_and_mutated_requests_end_nothing_and_change_nothing(folder: Path
     asyncio.run(run())
 
 
-def garbage(chance: Random, seeds: list[bytes]) -> list[bytes]:
-    """Anything but the one bit that makes of a dry run a reload in earnest: that is a request like any other."""
-    while (frames := anything(chance, seeds))[-1] == IN_EARNEST:
+def garbage(rng: Random, seeds: list[bytes]) -> list[bytes]:
+    """Random or mutated frames, except the one bit change that turns a dry run into a real (valid) reload."""
+    while (frames := anything(rng, seeds))[-1] == IN_EARNEST:
         pass
     return frames
 
 
-def anything(chance: Random, seeds: list[bytes]) -> list[bytes]:
-    if chance.random() < 0.2:
-        return [chance.randbytes(chance.randrange(60)) for _ in range(chance.randrange(1, 5))]
-    body = bytearray(chance.choice(seeds))
-    for _ in range(chance.randrange(4)):
-        match chance.randrange(3):
+def anything(rng: Random, seeds: list[bytes]) -> list[bytes]:
+    if rng.random() < 0.2:
+        return [rng.randbytes(rng.randrange(60)) for _ in range(rng.randrange(1, 5))]
+    body = bytearray(rng.choice(seeds))
+    for _ in range(rng.randrange(4)):
+        match rng.randrange(3):
             case 0:
-                body[chance.randrange(len(body))] = chance.randrange(256)
+                body[rng.randrange(len(body))] = rng.randrange(256)
             case 1:
-                body.insert(chance.randrange(len(body)), chance.randrange(256))
+                body.insert(rng.randrange(len(body)), rng.randrange(256))
             case _:
-                del body[chance.randrange(len(body))]
-    return [*([ORDER] if chance.random() < 0.1 else []), chance.randbytes(chance.randrange(20)), bytes(body)]
+                del body[rng.randrange(len(body))]
+    return [*([ORDER] if rng.random() < 0.1 else []), rng.randbytes(rng.randrange(20)), bytes(body)]
 
 
 # --- the command line ----------------------------------------------------------------------------------------
@@ -402,9 +402,9 @@ def anything(chance: Random, seeds: list[bytes]) -> list[bytes]:
 def test_each_command_asks_for_what_it_says(
     folder: Path, monkeypatch: pytest.MonkeyPatch, words: str, asked: Request
 ) -> None:
-    with answering(folder, lambda _: Done("track-b", "as asked")) as heard:
+    with answering(folder, lambda _: Done("track-b", "as asked")) as received:
         assert exit_status(monkeypatch, "ctl", *words.split()) == 0
-    assert heard == [asked]
+    assert received == [asked]
 
 
 @pytest.mark.parametrize(
@@ -419,20 +419,20 @@ def test_each_command_asks_for_what_it_says(
 def test_a_group_of_its_own_asks_likewise(
     folder: Path, monkeypatch: pytest.MonkeyPatch, words: str, asked: Request
 ) -> None:
-    with answering(folder, lambda _: Done("track-b", "as asked")) as heard:
+    with answering(folder, lambda _: Done("track-b", "as asked")) as received:
         assert exit_status(monkeypatch, *words.split()) == 0
-    assert heard == [asked]
+    assert received == [asked]
 
 
 @pytest.mark.parametrize("words", ["gaps retry", "gaps retry g-1 --all-open"])
 def test_a_retry_says_which_gaps_it_means(folder: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
-    with answering(folder, lambda _: Done("gap-recovery", "as asked")) as heard:
+    with answering(folder, lambda _: Done("gap-recovery", "as asked")) as received:
         assert exit_status(monkeypatch, *words.split()) == 2
-    assert heard == []
+    assert received == []
 
 
 @pytest.mark.parametrize(
-    ("reply", "status", "told"),
+    ("reply", "status", "reported"),
     [
         (UnderWay("universe is running"), 0, "universe is running\n"),
         (ReloadReply(["track-b"], [], [], [], "done"), 0, "track-b: restarted\n"),
@@ -450,11 +450,11 @@ def test_each_answer_has_its_words_and_its_exit_status(
     capsys: pytest.CaptureFixture[str],
     reply: OrderReply | ReloadReply | EachReply,
     status: int,
-    told: str,
+    reported: str,
 ) -> None:
     with answering(folder, lambda _: reply):
         assert exit_status(monkeypatch, "ctl", "reload") == status
-        assert capsys.readouterr().out.startswith(told)
+        assert capsys.readouterr().out.startswith(reported)
         assert exit_status(monkeypatch, "ctl", "reload", "--json") == status
     assert msgspec.json.decode(capsys.readouterr().out, type=Reply) == reply
 
@@ -470,7 +470,7 @@ def test_a_reload_finds_the_system_though_the_rest_of_the_configuration_is_wrong
 
 def test_a_level_that_does_not_exist_is_never_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["observer", "ctl", "log-level", "track-b", "LOUD"])
-    with answering(folder, lambda _: Done("", "")) as heard, pytest.raises(SystemExit) as ended:
+    with answering(folder, lambda _: Done("", "")) as received, pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert heard == []
+    assert received == []

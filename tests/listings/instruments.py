@@ -1,9 +1,8 @@
-"""What a broker has registered of a security that can be traded; what a test is about is given by name."""
+"""A builder of a broker's tradable instruments; a test sets the fields it checks by name."""
 
 import msgspec
 
-from observer.providers.domestic import StockInformation
-from observer.providers.overseas import OverseasInstrument
+from observer.providers.kis.schema import OverseasInstrument, StockInformation
 
 
 def instrument(**changes: object) -> OverseasInstrument:
@@ -43,7 +42,7 @@ def stock(**changes: object) -> StockInformation:
         market="STK",
         group="ST",
         listed_shares=None,
-        capital_krw=None,
+        capital=None,
         par_value=None,
         issue_price=None,
         listed_on=None,

@@ -1,4 +1,4 @@
-"""A master-file host that does what it is told, a database, and the rounds between them: all real but the market."""
+"""A scriptable master-file host, a database, and the master file sync between them: all real but the market."""
 
 import contextlib
 import io
@@ -12,13 +12,14 @@ from aiohttp import web
 from bus.delivery import Delivered
 from bus.events import Event
 from observer.clock import ManualClock
-from observer.masters.local import LocalFiles
-from observer.masters.rounds import MasterFiles
+from observer.listings.diff import ReferenceSettings
+from observer.listings.files import LocalFiles
+from observer.listings.sync import MasterFiles
 from observer.providers.http import open_client
-from observer.providers.kis.files import KisMasterFiles
+from observer.providers.kis.broker import BROKER
 from observer.providers.kis.listings import file_name
+from observer.providers.kis.master_files import KisMasterFiles
 from observer.providers.settings import RestSettings
-from observer.reference.changes import ReferenceSettings
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from tests.providers.stand_ins import serving
@@ -85,7 +86,7 @@ class Host:
 
 
 class Scene(msgspec.Struct):
-    """What a test works with."""
+    """A test's host, database, sync and clock."""
 
     host: Host
     masters: MasterFiles
@@ -96,7 +97,7 @@ class Scene(msgspec.Struct):
 
 
 class HastyClock(ManualClock):
-    """Sleeps by moving the time on."""
+    """A clock whose sleep advances the time at once."""
 
     async def sleep(self, market_seconds: float) -> None:
         await self.advance(market_seconds)
@@ -119,7 +120,7 @@ async def scene(folder: Path, timeout_s: float = 0.5) -> AsyncIterator[Scene]:
             open_client(f"http://{address}", RestSettings(timeout_s=timeout_s)) as client,
         ):
             masters = MasterFiles(
-                provider="kis",
+                broker=BROKER,
                 files=KisMasterFiles(client),
                 local=local,
                 reader=reader,
@@ -132,7 +133,7 @@ async def scene(folder: Path, timeout_s: float = 0.5) -> AsyncIterator[Scene]:
 
 
 async def _at_once() -> None:
-    """What is published is committed already."""
+    """Every published event is committed at once."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What differs between known listings and a master file, and what a person must approve."""
+"""Differences between known listings and a master file, and which of them need approval."""
 
 import msgspec
 import pytest
@@ -7,19 +7,19 @@ from hypothesis import strategies as st
 
 from bus.events import ListingChange
 from observer.errors import DataFileError
-from observer.providers.interfaces import FileStamp
-from observer.reference.changes import (
+from observer.listings.diff import (
     Change,
     FileDecision,
     KnownListings,
+    ListingOutcome,
     ReferenceSettings,
-    Verdict,
     decide_download,
     difference,
+    outcome,
     revalued,
-    verdict,
 )
-from observer.reference.listings import Listing
+from observer.listings.model import Listing
+from observer.providers.broker import FileStamp
 
 SETTINGS = ReferenceSettings()
 BASE = Listing(
@@ -29,7 +29,7 @@ BASE = Listing(
     isin="KR7005930003",
     group="ST",
     base_price=70_000.0,
-    market_cap_krw=4e14,
+    market_cap=4e14,
     listed_shares=6e9,
     listed_on="1975-06-11",
     suspended=False,
@@ -76,7 +76,7 @@ def test_a_change_names_its_fields_and_carries_the_state_after_it() -> None:
     assert difference(known(listing("A")), [after]) == (Change("changed", after, ("name", "suspended"), listing("A")),)
 
 
-def test_values_of_the_day_are_no_change_and_are_told_apart() -> None:
+def test_values_of_the_day_are_no_change_and_are_reported_apart() -> None:
     before = known(listing("A"), listing("B"), listing("C"))
     stated = [listing("A", base_price=1.0), listing("B"), listing("C", base_price=1.0, name="New"), listing("D")]
     assert kinds(difference(before, stated)) == [("C", "changed"), ("D", "new")]
@@ -85,7 +85,7 @@ def test_values_of_the_day_are_no_change_and_are_told_apart() -> None:
 
 def test_what_a_person_approved_is_applied_whatever_its_size() -> None:
     found = changes("removed", 500)
-    answer = verdict(found, SETTINGS, first_time=False, old_size_bytes=1_000, new_size_bytes=1, approved=True)
+    answer = outcome(found, SETTINGS, first_time=False, old_size_bytes=1_000, new_size_bytes=1, approved=True)
     assert (answer.decision, answer.reason) == ("updated", "500 changes, approved")
 
 
@@ -147,15 +147,17 @@ def test_applying_the_changes_gives_exactly_what_the_file_states(
     assert difference(table, stated) == ()
 
 
-# --- the verdict ---
+# --- the outcome ---
 
 
 def changes(kind: ListingChange, count: int) -> list[Change]:
     return [Change(kind, listing(f"{number:06}")) for number in range(count)]
 
 
-def judge(found: list[Change], *, first_time: bool = False, old: int | None = 1_000, new: int = 1_000) -> Verdict:
-    return verdict(found, SETTINGS, first_time=first_time, old_size_bytes=old, new_size_bytes=new)
+def judge(
+    found: list[Change], *, first_time: bool = False, old: int | None = 1_000, new: int = 1_000
+) -> ListingOutcome:
+    return outcome(found, SETTINGS, first_time=first_time, old_size_bytes=old, new_size_bytes=new)
 
 
 def test_no_change_is_unchanged_and_a_few_are_applied() -> None:
@@ -182,14 +184,14 @@ def test_a_file_that_shrank_is_a_warning_only_where_listings_are_gone() -> None:
 
 def test_up_to_fifty_removals_are_applied_and_more_are_held() -> None:
     assert judge(changes("removed", 50)).decision == "updated"
-    held = judge(changes("removed", 51))
-    assert (held.decision, held.severity) == ("held", "critical")
-    assert "51" in held.reason
+    pending = judge(changes("removed", 51))
+    assert (pending.decision, pending.severity) == ("pending", "critical")
+    assert "51" in pending.reason
 
 
 def test_up_to_a_hundred_new_listings_are_applied_and_more_are_held() -> None:
     assert judge(changes("new", 100)).decision == "updated"
-    assert judge(changes("new", 101)).decision == "held"
+    assert judge(changes("new", 101)).decision == "pending"
 
 
 def test_the_first_time_any_number_of_new_listings_is_applied() -> None:
@@ -198,7 +200,7 @@ def test_the_first_time_any_number_of_new_listings_is_applied() -> None:
 
 def test_a_file_over_ten_percent_smaller_is_held() -> None:
     assert judge(changes("removed", 1), new=900).decision == "updated"
-    assert judge(changes("removed", 1), new=899).decision == "held"
+    assert judge(changes("removed", 1), new=899).decision == "pending"
 
 
 # --- the download ---

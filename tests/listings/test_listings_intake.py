@@ -1,11 +1,11 @@
-"""What comes of a master file that was read."""
+"""The events that a parsed master file produces."""
 
 import msgspec
 
 from bus.events import AlertRaised, InputQuarantined, ListingChanged, ListingValued, MasterFileChecked
-from observer.reference.changes import ReferenceSettings, Verdict
-from observer.reference.intake import MasterFile, take_in, untouched
-from observer.reference.listings import Listing
+from observer.listings.diff import ListingOutcome, ReferenceSettings
+from observer.listings.intake import MasterFile, take_in, untouched
+from observer.listings.model import Listing
 
 SETTINGS = ReferenceSettings()
 READ_NS = 1_795_000_000_000_000_000
@@ -25,7 +25,7 @@ def listing(number: int, **changes: object) -> Listing:
         isin="KR7005930003",
         group="ST",
         base_price=70_000.0,
-        market_cap_krw=1e12,
+        market_cap=1e12,
         listed_shares=1e6,
         listed_on="1975-06-11",
         suspended=False,
@@ -49,7 +49,7 @@ def test_the_first_file_makes_every_record_a_listing() -> None:
     checked, *changes = events
     assert answer.decision == "updated"
     assert isinstance(checked, MasterFileChecked)
-    assert (checked.verdict, checked.records, checked.new) == ("updated", 300, 300)
+    assert (checked.outcome, checked.records, checked.new) == ("updated", 300, 300)
     assert all(isinstance(change, ListingChanged) and change.change == "new" for change in changes)
     assert len(changes) == 300
 
@@ -62,11 +62,11 @@ def test_a_change_carries_the_state_afterwards_and_names_its_fields() -> None:
     assert (change.changed_fields, change.previous) == ("suspended", '{"suspended":false}')
 
 
-def test_a_held_file_changes_nothing_and_is_told_to_a_person() -> None:
+def test_a_held_file_changes_nothing_and_is_reported_to_a_person() -> None:
     gone = [listing(n) for n in range(60)]
     stays = [listing(n) for n in range(60, 100)]
     answer, events = take_in(file(stays), known(*gone, *stays), SETTINGS, old_size_bytes=1_000)
-    assert answer.decision == "held"
+    assert answer.decision == "pending"
     assert not [event for event in events if isinstance(event, ListingChanged)]
     [alert] = [event for event in events if isinstance(event, AlertRaised)]
     assert alert.severity == "critical"
@@ -118,8 +118,10 @@ def test_values_of_the_day_are_published_beside_unchanged_listings() -> None:
     assert (valued.exchange, valued.symbol, valued.base_price) == ("KOSPI", "000001", 1.0)
 
 
-def test_a_file_that_was_refused_unseen_is_told_to_a_person_and_one_that_was_skipped_is_not() -> None:
-    refused = untouched("kis", "KOSPI", READ_NS, Verdict("held", "the server offers an empty file", "critical"))
+def test_a_file_that_was_refused_unseen_is_reported_to_a_person_and_one_that_was_skipped_is_not() -> None:
+    refused = untouched(
+        "kis", "KOSPI", READ_NS, ListingOutcome("pending", "the server offers an empty file", "critical")
+    )
     assert [type(event) for event in refused] == [MasterFileChecked, AlertRaised]
-    skipped = untouched("kis", "KOSPI", READ_NS, Verdict("unchanged", "as it was", "info"))
+    skipped = untouched("kis", "KOSPI", READ_NS, ListingOutcome("unchanged", "as it was", "info"))
     assert [type(event) for event in skipped] == [MasterFileChecked]

@@ -1,4 +1,4 @@
-"""Whatever is killed at whatever moment: each file and the database are before or after, never between."""
+"""After a kill at any moment each file and the database hold the old or the new version, never a mixture."""
 
 import asyncio
 import multiprocessing
@@ -7,16 +7,16 @@ from random import Random
 
 import pytest
 
-from tests.masters.scene import scene
-from tests.masters.updating import LISTED, VERSIONS, update_for_ever
+from tests.listings.scene import scene
+from tests.listings.updating import LISTED, VERSIONS, update_for_ever
+from tests.waiting import DEADLINE_S
 
-DEADLINE_S = 30.0
 ROUND_S = 0.4  # two versions are taken in within
 
 
 def kill_at(moment_s: float, folder: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.masters.updating"])
+    context.set_forkserver_preload(["tests.listings.updating"])
     ours, theirs = context.Pipe()
     child = context.Process(target=update_for_ever, args=(folder, theirs))
     child.start()
@@ -36,16 +36,16 @@ async def judge(folder: Path) -> None:
         assert frozenset(played.reader.active_listings("NASD")) in LISTED
         played.host.offer("NASD", VERSIONS[1])
         found = await played.masters.check("NASD", force=True)
-        assert found.verdict.decision in ("updated", "unchanged")
+        assert found.outcome.decision in ("updated", "unchanged")
         assert played.local.path("NASD").read_bytes() == VERSIONS[1]
         assert frozenset(played.reader.active_listings("NASD")) == LISTED[1]
         assert [path.name for path in (folder / "master").glob(".*")] == []
 
 
 def kill_often(kills: int, folder: Path, seed: int) -> None:
-    chance = Random(seed)
+    rng = Random(seed)
     for number in range(kills):
-        moment_s = chance.uniform(0, ROUND_S)
+        moment_s = rng.uniform(0, ROUND_S)
         kill_at(moment_s, folder)
         try:
             asyncio.run(judge(folder))

@@ -1,4 +1,4 @@
-"""What a look at a master file promises: every answer of a host is one row of a table, and nothing is ever lost."""
+"""MasterFileSync: every answer of a host is one row of a table, and no listing is lost."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from aiohttp import web
 from bus.events import AlertRaised, ListingChanged, ListingValued, MasterFileApproved, MasterFileChecked
 from observer.errors import DataFileError, StoreError
 from observer.store import engine
-from tests.masters.scene import Scene, contents, scene, symbols, zipped
+from tests.listings.scene import Scene, contents, scene, symbols, zipped
 
 Body = Callable[[Scene], Awaitable[None]]
 
@@ -38,7 +38,7 @@ def state(played: Scene, exchange: str = "NASD") -> tuple[bytes, frozenset[str]]
 
 async def first(played: Scene, count: int = 300) -> None:
     played.host.offer("NASD", contents(symbols(count)))
-    assert (await played.masters.check("NASD")).verdict.decision == "updated"
+    assert (await played.masters.check("NASD")).outcome.decision == "updated"
 
 
 def test_the_first_file_is_taken_in_whole_and_kept(tmp_path: Path) -> None:
@@ -54,16 +54,16 @@ def test_the_first_file_is_taken_in_whole_and_kept(tmp_path: Path) -> None:
 def test_what_did_not_change_is_not_downloaded_unless_it_is_forced(tmp_path: Path) -> None:
     async def body(played: Scene) -> None:
         await first(played)
-        assert (await played.masters.check("NASD")).verdict.decision == "unchanged"
+        assert (await played.masters.check("NASD")).outcome.decision == "unchanged"
         assert played.host.requests == ["HEAD", "GET", "HEAD"]
-        assert (await played.masters.check("NASD", force=True)).verdict.decision == "unchanged"
+        assert (await played.masters.check("NASD", force=True)).outcome.decision == "unchanged"
         assert played.host.requests[-1] == "GET"
         assert kinds(played) == {"new": 300}
 
     play(tmp_path, body)
 
 
-def test_new_changed_removed_and_relisted_are_told_and_a_removed_one_stays_known(tmp_path: Path) -> None:
+def test_new_changed_removed_and_relisted_are_reported_and_a_removed_one_stays_known(tmp_path: Path) -> None:
     async def body(played: Scene) -> None:
         await first(played)
         both = contents(symbols(298)) + contents(["X1", "X2"])
@@ -87,7 +87,7 @@ def test_prices_alone_make_no_history(tmp_path: Path) -> None:
         await first(played)
         played.host.offer("NASD", contents(symbols(300), price="11.0000"))
         found = await played.masters.check("NASD")
-        assert (found.verdict.decision, kinds(played)) == ("unchanged", {"new": 300})
+        assert (found.outcome.decision, kinds(played)) == ("unchanged", {"new": 300})
         assert sum(isinstance(event, ListingValued) for event in played.publication.events) == 300
         assert played.reader.active_listings("NASD")["S00000"].base_price == 11.0
         assert state(played)[0] == contents(symbols(300), price="11.0000")
@@ -106,7 +106,7 @@ def test_one_exchanges_file_never_touches_another_exchanges_listings(tmp_path: P
     play(tmp_path, body)
 
 
-# --- what waits for a person ---
+# --- pending approval ---
 
 
 @pytest.mark.parametrize("count", [240, 401])
@@ -116,7 +116,7 @@ def test_a_mass_change_waits_and_is_applied_when_a_person_approves(tmp_path: Pat
         before = state(played)
         played.host.offer("NASD", contents(symbols(count)))
         found = await played.masters.check("NASD")
-        assert found.verdict.decision == "held"
+        assert found.outcome.decision == "pending"
         assert state(played) == before
         with pytest.raises(DataFileError, match=found.run):
             await played.masters.approve("NASD-19700101T000000", ["NASD"])
@@ -131,8 +131,8 @@ def test_a_mass_change_waits_and_is_applied_when_a_person_approves(tmp_path: Pat
     play(tmp_path, body)
 
 
-def told(played: Scene, since: int) -> list[str]:
-    """What a person was told since so many events, and which runs were published."""
+def reported(played: Scene, since: int) -> list[str]:
+    """Alert texts and published runs after the first `since` events."""
     return [
         event.text if isinstance(event, AlertRaised) else event.run
         for event in played.publication.events[since:]
@@ -140,7 +140,7 @@ def told(played: Scene, since: int) -> list[str]:
     ]
 
 
-def test_a_version_that_waits_keeps_its_run_and_nobody_is_told_of_it_again(tmp_path: Path) -> None:
+def test_a_version_that_waits_keeps_its_run_and_nobody_is_reported_of_it_again(tmp_path: Path) -> None:
     async def body(played: Scene) -> None:
         await first(played)
         played.host.offer("NASD", contents(symbols(240)))
@@ -148,8 +148,8 @@ def test_a_version_that_waits_keeps_its_run_and_nobody_is_told_of_it_again(tmp_p
         published = len(played.publication.events)
         await played.clock.advance(86_400)
         again = await played.masters.check("NASD")
-        assert (again.verdict.decision, again.run) == ("held", found.run)
-        assert told(played, published) == [found.run]
+        assert (again.outcome.decision, again.run) == ("pending", found.run)
+        assert reported(played, published) == [found.run]
         assert [len(again.changes), len(found.changes)] == [60, 60]
         await played.masters.approve(found.run, ["NASD"])
         assert state(played) == (contents(symbols(240)), frozenset(symbols(240)))
@@ -157,7 +157,7 @@ def test_a_version_that_waits_keeps_its_run_and_nobody_is_told_of_it_again(tmp_p
     play(tmp_path, body)
 
 
-def test_another_version_than_the_one_that_waits_takes_its_place_and_is_told(tmp_path: Path) -> None:
+def test_another_version_than_the_one_that_waits_takes_its_index_and_is_reported(tmp_path: Path) -> None:
     async def body(played: Scene) -> None:
         await first(played)
         played.host.offer("NASD", contents(symbols(240)))
@@ -167,7 +167,7 @@ def test_another_version_than_the_one_that_waits_takes_its_place_and_is_told(tmp
         await played.clock.advance(60)
         another = await played.masters.check("NASD")
         assert another.run != found.run
-        assert told(played, published) == [another.run, "NASD: 61 listings removed, over 50"]
+        assert reported(played, published) == [another.run, "NASD: 61 listings removed, over 50"]
 
     play(tmp_path, body)
 
@@ -184,13 +184,13 @@ def test_a_held_exchange_was_checked_and_is_left_alone_until_it_is_due_again(tmp
         assert played.host.requests == []
         await played.clock.advance(86_400)
         [again] = await played.masters.check_all(["NASD"], since_ns=played.clock.now_ns())
-        assert again.verdict.decision == "held"
+        assert again.outcome.decision == "pending"
         assert await played.masters.check_all(["NASD"], since_ns=played.clock.now_ns()) == []
 
     play(tmp_path, body)
 
 
-# --- what a host can do wrong: nothing of it changes a file or a listing ---
+# --- faults of the host: none changes a file or a listing ---
 
 
 def body_of(content: bytes, status: int = 200) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -227,12 +227,12 @@ async def stall(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     if request.method == "GET":
         await response.write(b"x" * 100)
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()  # until the client has had enough
     return response
 
 
 async def silence(request: web.Request) -> web.StreamResponse:
-    await asyncio.sleep(30)
+    await asyncio.Event().wait()
     return web.Response()
 
 
@@ -263,7 +263,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_a_host_that_fails_changes_nothing_and_is_told_once(tmp_path: Path, case: str) -> None:
+def test_a_host_that_fails_changes_nothing_and_is_reported_once(tmp_path: Path, case: str) -> None:
     answer, reason, requests = ERRORS[case]
 
     async def body(played: Scene) -> None:
@@ -272,21 +272,21 @@ def test_a_host_that_fails_changes_nothing_and_is_told_once(tmp_path: Path, case
         played.host.requests.clear()
         played.host.answer = answer
         found = await played.masters.check("NASD")
-        assert found.verdict.decision == "failed"
-        assert any(part in found.verdict.reason for part in reason.split("|"))
+        assert found.outcome.decision == "failed"
+        assert any(part in found.outcome.reason for part in reason.split("|"))
         assert (state(played), played.host.requests) == (before, requests)
         checked = [event for event in played.publication.events if isinstance(event, MasterFileChecked)][-1]
         alert = played.publication.events[-1]
         assert isinstance(alert, AlertRaised)
-        assert (checked.verdict, alert.severity) == ("failed", "critical")
+        assert (checked.outcome, alert.severity) == ("failed", "critical")
         published = len(played.publication.events)
         await played.clock.advance(60)
-        assert (await played.masters.check("NASD")).verdict == found.verdict
+        assert (await played.masters.check("NASD")).outcome == found.outcome
         [again] = played.publication.events[published:]
         assert isinstance(again, MasterFileChecked)
-        assert (again.verdict, again.checked_ns > checked.checked_ns) == ("failed", True)
+        assert (again.outcome, again.checked_ns > checked.checked_ns) == ("failed", True)
         played.host.answer = played.host.usual
-        assert (await played.masters.check("NASD", force=True)).verdict.decision == "unchanged"
+        assert (await played.masters.check("NASD", force=True)).outcome.decision == "unchanged"
         assert [path.name for path in played.local.path("NASD").parent.glob(".*")] == []
 
     play(tmp_path, body, timeout_s=0.2 if reason == "Timeout" else 0.5)  # it is waited for three times
@@ -323,7 +323,7 @@ def test_a_look_whose_commit_fails_changes_nothing_and_the_next_one_takes_the_fi
                 await played.masters.check("NASD")
             assert state(played) == before
             another.rollback()
-        assert (await played.masters.check("NASD")).verdict.decision == "updated"
+        assert (await played.masters.check("NASD")).outcome.decision == "updated"
         assert state(played) == (contents(symbols(301)), frozenset(symbols(301)))
         assert [path.name for path in played.local.path("NASD").parent.glob(".*")] == []
 
@@ -334,17 +334,17 @@ def test_a_look_whose_commit_fails_changes_nothing_and_the_next_one_takes_the_fi
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "verdict", "severity", "alerts"),
+    ("before", "after", "outcome", "severity", "alerts"),
     [
         (300, 306, "updated", "info", []),
         (300, 390, "updated", "warning", ["warning"]),
         (300, 298, "updated", "warning", ["warning"]),
-        (300, 255, "held", "critical", ["critical"]),
+        (300, 255, "pending", "critical", ["critical"]),
     ],
     ids=["normal growth", "massive growth", "minor decrease", "major decrease"],
 )
 def test_how_much_a_file_grew_or_shrank_decides(
-    tmp_path: Path, before: int, after: int, verdict: str, severity: str, alerts: list[str]
+    tmp_path: Path, before: int, after: int, outcome: str, severity: str, alerts: list[str]
 ) -> None:
     async def body(played: Scene) -> None:
         await first(played, before)
@@ -352,7 +352,7 @@ def test_how_much_a_file_grew_or_shrank_decides(
         found = await played.masters.check("NASD")
         assert found.decision is not None
         assert (found.decision.action, found.decision.severity) == ("download", severity)
-        assert found.verdict.decision == verdict
+        assert found.outcome.decision == outcome
         assert [each.severity for each in played.publication.events if isinstance(each, AlertRaised)] == alerts
 
     play(tmp_path, body)
@@ -366,7 +366,7 @@ def test_a_file_of_the_same_length_with_another_tag_is_downloaded(tmp_path: Path
         played.host.answer = stored(new)
         found = await played.masters.check("NASD")
         assert len(stored_zip(old)) == len(stored_zip(new))
-        assert found.verdict.decision == "updated"
+        assert found.outcome.decision == "updated"
         assert state(played) == (new, frozenset(["BBBBB"]))
 
     play(tmp_path, body)
@@ -384,8 +384,8 @@ def test_a_host_that_tells_nothing_of_its_file_is_asked_for_it_each_time(tmp_pat
 
     async def body(played: Scene) -> None:
         played.host.answer = untold
-        assert (await played.masters.check("NASD")).verdict.decision == "updated"
-        assert (await played.masters.check("NASD")).verdict.decision == "unchanged"
+        assert (await played.masters.check("NASD")).outcome.decision == "updated"
+        assert (await played.masters.check("NASD")).outcome.decision == "unchanged"
         assert played.host.requests == ["HEAD", "GET"] * 2
 
     play(tmp_path, body)
@@ -416,9 +416,9 @@ def test_seven_versions_are_kept_and_the_newest_is_put_back(tmp_path: Path) -> N
         backups = played.local.backups("NASD")
         assert [len(path.read_bytes().splitlines()) for path in backups] == list(range(308, 301, -1))
         found = await played.masters.restore("NASD")
-        assert found.verdict.decision == "updated"
+        assert found.outcome.decision == "updated"
         assert state(played) == (contents(symbols(308)), frozenset(symbols(308)))
-        assert (await played.masters.check("NASD")).verdict.decision == "updated"
+        assert (await played.masters.check("NASD")).outcome.decision == "updated"
         assert state(played) == (contents(symbols(309)), frozenset(symbols(309)))
 
     play(tmp_path, body)
@@ -444,7 +444,7 @@ def test_a_damaged_file_is_fetched_again_or_replaced_by_its_backup(tmp_path: Pat
         if damage is not None:
             path.write_bytes(damage)
         played.host.answer = body_of(b"", 500)
-        assert (await played.masters.check("NASD")).verdict.decision == "failed"
+        assert (await played.masters.check("NASD")).outcome.decision == "failed"
         assert path.read_bytes() == contents(symbols(300))
         played.host.answer = played.host.usual
         await played.masters.check("NASD")
@@ -474,7 +474,7 @@ def test_who_only_looks_repairs_nothing(tmp_path: Path) -> None:
         path = played.local.path("NASD")
         path.write_bytes(b"damaged\n")
         played.host.answer = body_of(b"", 500)
-        assert (await played.masters.examine("NASD")).verdict.decision == "failed"
+        assert (await played.masters.examine("NASD")).outcome.decision == "failed"
         assert path.read_bytes() == b"damaged\n"
         await played.masters.check("NASD")
         assert path.read_bytes() == contents(symbols(300))
@@ -494,7 +494,7 @@ def test_a_file_that_is_much_smaller_than_one_from_a_backup_is_held_too(tmp_path
             played.local.path("NASD").unlink()
         played.host.offer("NASD", contents(symbols(255)))
         found = await played.masters.check("NASD")
-        assert found.verdict.decision == "held"
-        assert found.verdict.reason == "the file is 15.0 % smaller, over 10 %"
+        assert found.outcome.decision == "pending"
+        assert found.outcome.reason == "the file is 15.0 % smaller, over 10 %"
 
     play(tmp_path, body)

@@ -1,4 +1,4 @@
-"""What can be traded: the database is asked first, and the broker only about exchanges whose file never came."""
+"""Tradable symbols: from the database first, from the broker only for exchanges without a master file."""
 
 import asyncio
 import contextlib
@@ -10,15 +10,15 @@ import pytest
 
 from bus.events import Event, SectorAssigned, UniverseMember
 from observer.errors import ConfigError, ProviderError
-from observer.masters.tradable import TradableAtBroker, TradableInDatabase
+from observer.listings.model import SecuritySource, Tradable, TradableAnswer, first_answer
+from observer.listings.tradable import TradableAtBroker, TradableInDatabase
 from observer.providers.http import RestPipeline
-from observer.providers.kis.tradable import KisSecurities, tradable_abroad, tradable_in_korea
-from observer.reference.tradable import SecuritySource, Tradable, TradableAnswer, first_answer
-from observer.simulator.market import Market
+from observer.providers.kis.client import KisClient, tradable_abroad, tradable_in_korea
+from observer.simulator.market.market import Market
 from observer.store.listings import ListingReader
 from tests.conformance.test_providers_kis_simulator import pipeline_to_a_simulator
-from tests.masters.instruments import instrument, stock
-from tests.masters.scene import Scene, contents, scene, symbols
+from tests.listings.instruments import instrument, stock
+from tests.listings.scene import Scene, contents, scene, symbols
 
 Connected = Callable[[], contextlib.AbstractAsyncContextManager[SecuritySource]]
 
@@ -41,7 +41,7 @@ def at_simulator(pipeline: RestPipeline, opened: list[str]) -> Connected:
     @contextlib.asynccontextmanager
     async def connected() -> AsyncIterator[SecuritySource]:
         opened.append("broker")
-        yield KisSecurities(pipeline)
+        yield KisClient(pipeline)
 
     return connected
 
@@ -56,15 +56,15 @@ def play(folder: Path, body: Callable[[Scene, ListingReader], Awaitable[None]]) 
 
 
 def answered(
-    folder: Path, exchange: str, told: Callable[[Market], Sequence[Event]]
+    folder: Path, exchange: str, reported: Callable[[Market], Sequence[Event]]
 ) -> tuple[TradableAnswer, Market, list[str]]:
-    """What is answered where these events are in the database and the broker is a simulator."""
+    """The answer with these events in the database and a simulated broker."""
     found: list[tuple[TradableAnswer, Market]] = []
     opened: list[str] = []
 
     async def body(played: Scene, reader: ListingReader) -> None:
         async with pipeline_to_a_simulator() as (pipeline, market):
-            played.publication.publish_together(told(market))
+            played.publication.publish_together(reported(market))
             broker = TradableAtBroker(reader, at_simulator(pipeline, opened))
             found.append((await first_answer(exchange, [TradableInDatabase(reader), broker]), market))
 
@@ -73,7 +73,7 @@ def answered(
     return answer, market, opened
 
 
-def test_an_exchange_whose_file_came_is_told_by_the_database_and_no_broker_is_asked(tmp_path: Path) -> None:
+def test_an_exchange_whose_file_came_is_reported_by_the_database_and_no_broker_is_asked(tmp_path: Path) -> None:
     async def body(played: Scene, reader: ListingReader) -> None:
         played.host.offer("NASD", contents(symbols(300)))
         await played.masters.check("NASD")

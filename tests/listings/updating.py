@@ -6,7 +6,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from tests.masters.scene import contents, scene, symbols
+from tests.listings.scene import contents, scene, symbols
 
 VERSIONS: Final = (contents(symbols(600)), contents(symbols(580)) + contents(symbols(610)[590:], "새이름"))
 LISTED: Final = (frozenset(symbols(600)), frozenset(symbols(580)) | frozenset(symbols(610)[590:]))

@@ -1,4 +1,4 @@
-"""What a log may hold: one object a line, stamped with market time, and never a secret."""
+"""Logs: one object a line, stamped with market time, and never a secret."""
 
 import io
 import logging
@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer import logs
-from observer.clock import ManualClock, kst_ns
+from observer.clock import ManualClock
+from observer.local_time import local_ns
 
-NINE = kst_ns(date(2026, 11, 18), 9)
+NINE = local_ns(date(2026, 11, 18), 9)
 Form = Literal["json", "plain"]
 SECRET = "eyJ0eXAi.OiJKV1Qi-LCJhbGciOi"
 

@@ -1,9 +1,9 @@
-"""Mutated bodies of every KIS call: whatever comes, an answer is a noun or one of our errors.
+"""Mutated bodies of every KIS call: each answer is a model object or one of our errors.
 
     python -m tests.providers.fuzz_bodies --count 200000 --seed 1
 
-prints what the bodies came to and how much memory the process had at the start and the end. A body that makes anything
-else happen stops it, with the seed and the number that make that body again.
+prints the outcomes and the process's memory at the start and the end. Any other outcome stops the run with the seed
+and the number that reproduce the body.
 """
 
 import argparse
@@ -22,9 +22,9 @@ import psutil
 
 from observer.errors import ProviderError
 from observer.providers.http import decode
-from observer.providers.kis import calls, issued
+from observer.providers.kis import issuing
 from observer.providers.kis.envelope import classify
-from tests.providers.kis_contract import CONTRACTS, answer_of, encoded
+from tests.providers.kis_contract import CONTRACTS, answer_of, encoded, read
 
 NOW_NS = 1_790_000_000_000_000_000
 WARM_UP = 2_000  # bodies before memory is first looked at: caches and allocators are filled then
@@ -81,114 +81,114 @@ def targets() -> list[Target]:
 
 
 def reader(contract) -> Callable[[bytes], object]:
-    return lambda content: contract.read(decode(content, contract.call.body_type, contract.call.name))
+    return lambda content: read(contract, content)
 
 
 def read_token(content: bytes) -> object:
-    return issued.issued_token(decode(content, calls.TOKEN.body_type, "issue_token"), NOW_NS)
+    return issuing.issued_token(decode(content, issuing.TokenBody, "issue_token"), NOW_NS)
 
 
 def read_approval(content: bytes) -> object:
-    return issued.issued_approval_key(decode(content, calls.APPROVAL.body_type, "issue_approval_key"))
+    return issuing.issued_approval_key(decode(content, issuing.ApprovalBody, "issue_approval_key"))
 
 
 # --- mutations -----------------------------------------------------------------------------------------------
 
 
-def places_in(value: object) -> Iterator[tuple[dict | list, str | int]]:
-    """Every place of a JSON value that holds another one."""
+def indices_in(value: object) -> Iterator[tuple[dict | list, str | int]]:
+    """Every position in a JSON value that holds another value."""
     if isinstance(value, dict | list):
         for key in list(value) if isinstance(value, dict) else range(len(value)):
             yield value, key
-            yield from places_in(value[key])
+            yield from indices_in(value[key])
 
 
-def with_odd_values(answer: dict[str, object], chance: Random) -> bytes:
-    """Other types, absurd numbers, lone surrogates and impossible dates in some of the places."""
+def with_odd_values(answer: dict[str, object], rng: Random) -> bytes:
+    """Other types, absurd numbers, lone surrogates and impossible dates in some of the positions."""
     changed = json.loads(json.dumps(answer))
-    for _ in range(chance.choice([1, 1, 1, 2, 8])):
-        holder, key = chance.choice(list(places_in(changed)))
-        holder[key] = deepcopy(chance.choice(ODD_VALUES))
-    return as_json(changed, chance)
+    for _ in range(rng.choice([1, 1, 1, 2, 8])):
+        holder, key = rng.choice(list(indices_in(changed)))
+        holder[key] = deepcopy(rng.choice(ODD_VALUES))
+    return as_json(changed, rng)
 
 
-def without_places(answer: dict[str, object], chance: Random) -> bytes:
+def without_indices(answer: dict[str, object], rng: Random) -> bytes:
     changed = json.loads(json.dumps(answer))
-    holder, key = chance.choice(list(places_in(changed)))
+    holder, key = rng.choice(list(indices_in(changed)))
     del holder[key]
-    return as_json(changed, chance)
+    return as_json(changed, rng)
 
 
-def as_json(value: object, chance: Random) -> bytes:
+def as_json(value: object, rng: Random) -> bytes:
     """JSON text: escaped, or as it is, where a lone surrogate makes bytes that are no UTF-8."""
-    text = json.dumps(value, ensure_ascii=chance.random() < 0.5)
+    text = json.dumps(value, ensure_ascii=rng.random() < 0.5)
     return text.encode("utf-8", "surrogatepass")
 
 
-def nested(answer: dict[str, object], chance: Random) -> bytes:
-    """A place with brackets to a depth at which a parser that recurses gives up, closed again or not."""
-    depth = chance.choice([10, 500, 2_000, 20_000])
-    opening, closing = chance.choice([(b"[", b"]"), (b'{"a":', b"}")])
-    deep = opening * depth + b"1" + closing * (depth if chance.random() < 0.5 else 0)
-    return encoded({**answer, "output": "HERE", "extra": "HERE"}).replace(b'"HERE"', deep, chance.choice([1, 2]))
+def nested(answer: dict[str, object], rng: Random) -> bytes:
+    """A position filled with brackets, closed or not, deeper than a recursive parser can follow."""
+    depth = rng.choice([10, 500, 2_000, 20_000])
+    opening, closing = rng.choice([(b"[", b"]"), (b'{"a":', b"}")])
+    deep = opening * depth + b"1" + closing * (depth if rng.random() < 0.5 else 0)
+    return encoded({**answer, "output": "HERE", "extra": "HERE"}).replace(b'"HERE"', deep, rng.choice([1, 2]))
 
 
-def with_flipped_bytes(answer: dict[str, object], chance: Random) -> bytes:
+def with_flipped_bytes(answer: dict[str, object], rng: Random) -> bytes:
     content = bytearray(encoded(answer))
-    for _ in range(chance.choice([1, 2, 16])):
-        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    for _ in range(rng.choice([1, 2, 16])):
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     return bytes(content)
 
 
-def truncated(answer: dict[str, object], chance: Random) -> bytes:
+def truncated(answer: dict[str, object], rng: Random) -> bytes:
     content = encoded(answer)
-    return content[: chance.randrange(len(content))]
+    return content[: rng.randrange(len(content))]
 
 
-def spliced(answer: dict[str, object], chance: Random) -> bytes:
+def spliced(answer: dict[str, object], rng: Random) -> bytes:
     """A piece of the body once more somewhere in it."""
     content = encoded(answer)
-    first, last, place = (chance.randrange(len(content)) for _ in range(3))
-    return content[:place] + content[min(first, last) : max(first, last)] + content[place:]
+    first, last, index = (rng.randrange(len(content)) for _ in range(3))
+    return content[:index] + content[min(first, last) : max(first, last)] + content[index:]
 
 
-MUTATIONS = [with_odd_values, with_odd_values, without_places, nested, with_flipped_bytes, truncated, spliced]
+MUTATIONS = [with_odd_values, with_odd_values, without_indices, nested, with_flipped_bytes, truncated, spliced]
 
 
 # --- the run -------------------------------------------------------------------------------------------------
 
 
 def outcome_of(target: Target, content: bytes, status: int) -> str:
-    """What a body comes to on the way that every answer takes.
+    """Parse a body as every answer is parsed; return the kind of the outcome.
 
     Raises:
-        Exception: anything but our own errors, which is what is looked for.
+        Exception: any error but our own, a finding of the fuzzer.
     """
     try:
         refusal = classify(status, content)
         if refusal is not None:
             return type(refusal).__name__
-        msgspec.msgpack.encode(target.read(content))  # whatever was read can travel
+        msgspec.msgpack.encode(target.read(content))  # the result can be sent over the bus
     except ProviderError as error:
-        return type(error).__name__ if str(error).encode() else "nothing said"  # and whatever is said be written
+        return type(error).__name__ if str(error).encode() else "nothing said"  # the error text can be encoded
     return "read"
 
 
 def fuzzed(count: int, seed: int) -> tuple[Counter[str], list[int]]:
-    """What `count` bodies came to, and the resident memory in bytes after the warm-up and at the end."""
-    chance, aims, counts, memory_bytes = Random(seed), targets(), Counter(), []
+    """Outcomes of `count` bodies, and the resident memory in bytes after the warm-up and at the end."""
+    rng, aims, counts, memory_bytes = Random(seed), targets(), Counter(), []
     process = psutil.Process()
     for number in range(count):
         if number == min(WARM_UP, count - 1):
             gc.collect()
             memory_bytes.append(process.memory_info().rss)
-        target, mutate = chance.choice(aims), chance.choice(MUTATIONS)
-        content, status = mutate(target.answer, chance), chance.choice([200, 200, 200, 500])
+        target, mutate = rng.choice(aims), rng.choice(MUTATIONS)
+        content, status = mutate(target.answer, rng), rng.choice([200, 200, 200, 500])
         try:
             counts[outcome_of(target, content, status)] += 1
         except Exception as error:
-            place = f"seed {seed}, body {number}: {target.name}, {mutate.__name__}"
-            raise AssertionError(f"{place}: {error!r} of {content[:300]!r}") from error
+            index = f"seed {seed}, body {number}: {target.name}, {mutate.__name__}"
+            raise AssertionError(f"{index}: {error!r} of {content[:300]!r}") from error
     gc.collect()
     return counts, [*memory_bytes, process.memory_info().rss]
 

@@ -1,4 +1,4 @@
-"""Mutated frames through the stream's decoders: whatever comes, nothing but messages, facts and quarantine comes out.
+"""Mutated frames through the stream's decoders: each frame gives only messages, events or a quarantine entry.
 
     python -m tests.providers.fuzz_frames --count 1000000 [--seed 1]
 
@@ -43,57 +43,57 @@ def seeds() -> list[str]:
     return data + [reply(code, text="WHY") for code in codes] * 3 + [PINGPONG] * 3
 
 
-def mutated(text: str, chance: Random) -> str | bytes:
+def mutated(text: str, rng: Random) -> str | bytes:
     """The text with one to three things wrong."""
-    for _ in range(chance.randint(1, 3)):
-        text = _mutated_once(text, chance)
+    for _ in range(rng.randint(1, 3)):
+        text = _mutated_once(text, rng)
     content = text.encode("utf-8", "surrogatepass")
-    match chance.randrange(8):
+    match rng.randrange(8):
         case 0:  # as text, as other clients would have it
             return text
         case 1:
-            places = [chance.randrange(len(content)) for _ in range(3)] if content else []
+            indices = [rng.randrange(len(content)) for _ in range(3)] if content else []
             changed = bytearray(content)
-            for place in places:
-                changed[place] = chance.randrange(256)
+            for index in indices:
+                changed[index] = rng.randrange(256)
             return bytes(changed)
     return content
 
 
-def _mutated_once(text: str, chance: Random) -> str:
+def _mutated_once(text: str, rng: Random) -> str:
     fields = text.split("^")
-    place, at = chance.randrange(len(fields)), chance.randrange(len(text) + 1)
-    match chance.randrange(8):
+    index, at = rng.randrange(len(fields)), rng.randrange(len(text) + 1)
+    match rng.randrange(8):
         case 0:
             return text[:at]
         case 1:
             return text[at:]
         case 2:
-            fields[place] = chance.choice(ODD_TEXTS)
+            fields[index] = rng.choice(ODD_TEXTS)
         case 3:
-            del fields[place]
+            del fields[index]
         case 4:
-            fields.insert(place, fields[chance.randrange(len(fields))])
+            fields.insert(index, fields[rng.randrange(len(fields))])
         case 5:
-            other = chance.randrange(len(fields))
-            fields[place], fields[other] = fields[other], fields[place]
+            other = rng.randrange(len(fields))
+            fields[index], fields[other] = fields[other], fields[index]
         case 6:
-            return text[:at] + chance.choice(ODD_TEXTS) + text[at + chance.randrange(4) :]
+            return text[:at] + rng.choice(ODD_TEXTS) + text[at + rng.randrange(4) :]
         case 7:
             header, bar, payload = text.rpartition("|")
-            return f"{header[:-3]}{chance.choice(('000', '002', '999', '-01', 'abc', ''))}{bar}{payload}"
+            return f"{header[:-3]}{rng.choice(('000', '002', '999', '-01', 'abc', ''))}{bar}{payload}"
     return "^".join(fields)
 
 
 def fuzz(count: int, seed: int) -> Iterator[str]:
-    """What came out of each of so many mutated frames, in a word.
+    """Yield the kind of result of each mutated frame.
 
     Raises:
-        AssertionError: an exception escaped, or something came out that the bus cannot carry; names the frame.
+        AssertionError: an exception escaped, or the bus cannot carry a result; names the frame.
     """
-    chance, session, sound = Random(seed), KisSession("the-approval-key"), seeds()
+    rng, session, sound = Random(seed), KisSession("the-approval-key"), seeds()
     for number in range(count):
-        content = mutated(chance.choice(sound), chance)
+        content = mutated(rng.choice(sound), rng)
         try:
             yield _outcome(session, content)
         except Exception as error:
@@ -121,7 +121,7 @@ def _outcome(session: KisSession, content: str | bytes) -> str:
 
 
 def main() -> None:
-    """Fuzz as the command line says, and tell."""
+    """Fuzz with the command line's options and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
@@ -133,8 +133,12 @@ def main() -> None:
             rss_bytes.append(process.memory_info().rss)
         outcomes[outcome] += 1
     rss_bytes.append(process.memory_info().rss)
-    told = {"count": options.count, "outcomes": dict(outcomes.most_common()), "rss_mb": [b / 1e6 for b in rss_bytes]}
-    sys.stdout.write(f"{msgspec.json.format(msgspec.json.encode(told)).decode()}\n")
+    reported = {
+        "count": options.count,
+        "outcomes": dict(outcomes.most_common()),
+        "rss_mb": [b / 1e6 for b in rss_bytes],
+    }
+    sys.stdout.write(f"{msgspec.json.format(msgspec.json.encode(reported)).decode()}\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The contract of every KIS call that we make, stated without the code that keeps it (kis-api.md, sections 2 and 8).
 
-A `Contract` is one call: how it is asked, what must then be on the wire, and which attribute of the noun each field
+A `Contract` is one call: how it is asked, what must then be on the wire, and which attribute of the result each field
 becomes. `answer_of` writes a body from the reference's list of fields in which every field has a value of its own, so
 that two fields taken for each other are seen.
 """
@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from observer.clock import kst_ns
-from observer.providers.kis import bodies, calls, doors, funds, market, overseas, symbols
+from observer.local_time import local_ns
+from observer.providers.http import decode
+from observer.providers.kis import calls
+from observer.providers.kis.client import KisClient
 from tests.providers.kis_fields import FIELDS
 
 SYMBOL = "005930"
@@ -19,7 +21,7 @@ FIRST, LAST = date(2026, 1, 1), date(2026, 4, 30)
 DAY = date(2026, 2, 3)
 DAY_TEXT = "20260203"
 ONE = {"FID_COND_MRKT_DIV_CODE": "J", "FID_INPUT_ISCD": SYMBOL}
-ABROAD = ("NASD", "AAPL")
+ABROAD = {"exchange": "NASD", "symbol": "AAPL"}
 ONE_ABROAD = {"AUTH": "", "EXCD": "NAS", "SYMB": "AAPL"}
 HUNDRED_MILLION = 1e8
 
@@ -29,14 +31,13 @@ FLAGS = {"mang_issu_cls_code", "vi_cls_code"}
 
 
 class Contract(NamedTuple):
-    """One call. `attributes`: of the noun -> the field, or the field and the factor between them."""
+    """One call. `attributes`: of the result -> the field, or the field and the factor between them."""
 
     call: calls.KisCall
     ask: Callable
-    read: Callable
     query: Mapping[str, str]
     attributes: Mapping[str, str | tuple[str, float]]
-    lane: str = "normal"
+    priority: str = "normal"
 
     def __repr__(self) -> str:
         return self.call.name
@@ -45,35 +46,50 @@ class Contract(NamedTuple):
         return hash(self.call.name)
 
 
-def value_of(name: str, place: int) -> str:
+def value_of(name: str, index: int) -> str:
     """A value that the field can have and no other field of the answer has (flags and sign codes excepted)."""
     if name in HOURS:
-        return f"0900{place:02}"
+        return f"0900{index:02}"
     if name in DATES or name.endswith(("_date", "_dt")):
-        return (FIRST + timedelta(days=place)).strftime("%Y%m%d")
+        return (FIRST + timedelta(days=index)).strftime("%Y%m%d")
     if name.endswith("_yn") or name in FLAGS:
         return "Y"
     if name.endswith("sign"):
         return "2"
-    return "1" if name == "vi_kind_code" else str(1001 + place)
+    return "1" if name == "vi_kind_code" else str(1001 + index)
 
 
 def row_of(call: calls.KisCall) -> dict[str, str]:
     """One row with all fields of the reference."""
     names = FIELDS[call.transaction].split()
-    fields = {name: value_of(name, place) for place, name in enumerate(names)}
+    fields = {name: value_of(name, index) for index, name in enumerate(names)}
     return {**fields, "stck_shrn_iscd": SYMBOL} if call is calls.QUOTE_DETAIL else fields
 
 
 def answer_of(call: calls.KisCall) -> dict[str, object]:
-    """A well-formed answer: lists where the reference has several rows, and fields that nobody reads."""
+    """A well-formed answer: lists where the reference has several rows, and fields that no client reads."""
     row = {**row_of(call), "a_field_of_next_year": "x"}
     envelope = {"rt_cd": "0", "msg_cd": "MCA00000", "msg1": "정상처리 되었습니다."}
     return {**envelope, "ctx_area_fk": "FK", "ctx_area_nk": "NK", "output": [row], "output1": row, "output2": [row]}
 
 
+GIVEN = {"symbol": SYMBOL, "exchange": "NASD", "day": DAY_TEXT}
+"""What rows do not repeat of the question."""
+
+
+def read(contract: Contract, content: bytes) -> list:
+    """The rows of one answer."""
+    call = contract.call
+    return call.read(decode(content, call.record.body_type, call.name), GIVEN)
+
+
 def encoded(answer: object) -> bytes:
     return json.dumps(answer, ensure_ascii=False).encode()
+
+
+def fetched(call: calls.KisCall, **arguments: object) -> Callable:
+    """A call without a method of the client."""
+    return lambda pipeline: KisClient(pipeline).fetch(call, arguments)
 
 
 PRICES = {
@@ -85,14 +101,13 @@ PRICES = {
 }
 BAR = {"open": "stck_oprc", "high": "stck_hgpr", "low": "stck_lwpr", "value": "acml_tr_pbmn"}
 NAV = {"nav": "nav", "nav_change": "nav_prdy_vrss", "nav_change_percent": "nav_prdy_ctrt"}
-MINUTE_NS = kst_ns(date(2026, 1, 9), 9, 0)
+MINUTE_NS = local_ns(date(2026, 1, 9), 9, 0)
 """A row of the minute bars says day 8 after the first of January and 09:00:09."""
 
 CONTRACTS = [
     Contract(
         calls.QUOTES,
-        lambda pipeline: calls.KisRest(pipeline).quotes([SYMBOL, "0004Y0"]),
-        bodies.quotes_of,
+        lambda pipeline: KisClient(pipeline).quotes([SYMBOL, "0004Y0"]),
         {
             "FID_COND_MRKT_DIV_CODE_1": "J",
             "FID_INPUT_ISCD_1": SYMBOL,
@@ -117,8 +132,7 @@ CONTRACTS = [
     ),
     Contract(
         calls.DAILY_BARS,
-        lambda pipeline: calls.KisRest(pipeline).daily_bars(SYMBOL, FIRST, LAST),
-        lambda body: bodies.daily_bars_of(body, SYMBOL),
+        lambda pipeline: KisClient(pipeline).daily_bars(SYMBOL, FIRST, LAST),
         {
             **ONE,
             "FID_INPUT_DATE_1": "20260101",
@@ -130,16 +144,14 @@ CONTRACTS = [
     ),
     Contract(
         calls.MINUTE_BARS,
-        lambda pipeline: calls.KisRest(pipeline).minute_bars(SYMBOL, MINUTE_NS, MINUTE_NS + 59 * 10**9),
-        lambda body: bodies.with_own_values(bodies.minute_bars_of(body, SYMBOL)),
+        lambda pipeline: KisClient(pipeline).minute_bars(SYMBOL, MINUTE_NS, MINUTE_NS + 59 * 10**9),
         {**ONE, "FID_INPUT_HOUR_1": "090059", "FID_PW_DATA_INCU_YN": "N", "FID_ETC_CLS_CODE": ""},
         {**BAR, "close": "stck_prpr", "volume": "cntg_vol"},
         "urgent",
     ),
     Contract(
         calls.PAST_MINUTE_BARS,
-        lambda pipeline: calls.KisRest(pipeline).past_minute_bars(SYMBOL, MINUTE_NS, MINUTE_NS + 59 * 10**9),
-        lambda body: bodies.with_own_values(bodies.minute_bars_of(body, SYMBOL)),
+        lambda pipeline: KisClient(pipeline).past_minute_bars(SYMBOL, MINUTE_NS, MINUTE_NS + 59 * 10**9),
         {
             **ONE,
             "FID_INPUT_HOUR_1": "090059",
@@ -152,16 +164,14 @@ CONTRACTS = [
     ),
     Contract(
         calls.TRADES,
-        lambda pipeline: calls.KisRest(pipeline).trades_between(SYMBOL, kst_ns(DAY, 9), kst_ns(DAY, 9, 1)),
-        lambda body: bodies.past_trades_of(body, SYMBOL, DAY_TEXT),
+        lambda pipeline: KisClient(pipeline).trades_between(SYMBOL, local_ns(DAY, 9), local_ns(DAY, 9, 1)),
         {**ONE, "FID_INPUT_HOUR_1": "090100"},
         {"price": "stck_pbpr", "volume": "cnqn", "cumulative_volume": "acml_vol", "bid": "bidp", "ask": "askp"},
         "urgent",
     ),
     Contract(
         calls.QUOTE_DETAIL,
-        lambda pipeline: doors.KisSymbols(pipeline).quote_detail(SYMBOL),
-        symbols.quote_detail_of,
+        fetched(calls.QUOTE_DETAIL, symbol=SYMBOL),
         ONE,
         {
             **PRICES,
@@ -174,7 +184,7 @@ CONTRACTS = [
             "cumulative_volume": "acml_vol",
             "cumulative_value": "acml_tr_pbmn",
             "listed_shares": "lstn_stcn",
-            "market_cap_krw": ("hts_avls", HUNDRED_MILLION),
+            "market_cap": ("hts_avls", HUNDRED_MILLION),
             "tick_size": "aspr_unit",
             "par_value": "stck_fcam",
             "price_earnings_ratio": "per",
@@ -198,15 +208,13 @@ CONTRACTS = [
     ),
     Contract(
         calls.LATEST_TRADES,
-        lambda pipeline: doors.KisSymbols(pipeline).latest_trades(SYMBOL, DAY),
-        lambda body: symbols.latest_trades_of(body, SYMBOL, DAY_TEXT),
+        fetched(calls.LATEST_TRADES, symbol=SYMBOL, day=DAY),
         ONE,
         {"price": "stck_prpr", "volume": "cntg_vol", "strength_percent": "tday_rltv"},
     ),
     Contract(
         calls.STOCK,
-        lambda pipeline: doors.KisInstruments(pipeline).stock_information(SYMBOL),
-        lambda body: symbols.stock_information_of(body, SYMBOL),
+        fetched(calls.STOCK, symbol=SYMBOL),
         {"PRDT_TYPE_CD": "300", "PDNO": SYMBOL},
         {
             "isin": "std_pdno",
@@ -215,7 +223,7 @@ CONTRACTS = [
             "market": "mket_id_cd",
             "group": "scty_grp_id_cd",
             "listed_shares": "lstg_stqt",
-            "capital_krw": "lstg_cptl_amt",
+            "capital": "lstg_cptl_amt",
             "par_value": "papr",
             "issue_price": "issu_pric",
             "listed_on": "scts_mket_lstg_dt",
@@ -235,8 +243,7 @@ CONTRACTS = [
     ),
     Contract(
         calls.PRODUCT,
-        lambda pipeline: doors.KisInstruments(pipeline).product_information(SYMBOL),
-        symbols.product_information_of,
+        fetched(calls.PRODUCT, symbol=SYMBOL),
         {"PRDT_TYPE_CD": "300", "PDNO": SYMBOL},
         {
             "product": "pdno",
@@ -247,13 +254,12 @@ CONTRACTS = [
             "classification": "prdt_clsf_cd",
             "sold_from": "sale_strt_dt",
             "sold_until": "sale_end_dt",
-            "registered_on": "frst_erlm_dt",
+            "subscribed_on": "frst_erlm_dt",
         },
     ),
     Contract(
         calls.SESSIONS,
-        lambda pipeline: doors.KisSessions(pipeline).sessions(FIRST, FIRST),
-        market.sessions_of,
+        lambda pipeline: KisClient(pipeline).sessions(FIRST, FIRST),
         {"BASS_DT": "20260101", "CTX_AREA_FK": "", "CTX_AREA_NK": ""},
         {
             "day": "bass_dt",
@@ -265,8 +271,7 @@ CONTRACTS = [
     ),
     Contract(
         calls.INTERRUPTIONS,
-        lambda pipeline: doors.KisMarket(pipeline).volatility_interruptions(DAY),
-        market.interruptions_of,
+        fetched(calls.INTERRUPTIONS, day=DAY),
         {
             "FID_DIV_CLS_CODE": "0",
             "FID_COND_SCR_DIV_CODE": "20139",
@@ -290,8 +295,7 @@ CONTRACTS = [
     ),
     Contract(
         calls.VOLUME_RANK,
-        lambda pipeline: doors.KisMarket(pipeline).ranking_by_volume(),
-        market.ranking_by_volume_of,
+        fetched(calls.VOLUME_RANK),
         {
             "FID_COND_MRKT_DIV_CODE": "J",
             "FID_COND_SCR_DIV_CODE": "20171",
@@ -322,8 +326,7 @@ CONTRACTS = [
     ),
     Contract(
         calls.MARKET_CAP_RANK,
-        lambda pipeline: doors.KisMarket(pipeline).ranking_by_market_cap(),
-        market.ranking_by_market_cap_of,
+        fetched(calls.MARKET_CAP_RANK),
         {
             "fid_input_price_2": "",
             "fid_cond_mrkt_div_code": "J",
@@ -343,14 +346,13 @@ CONTRACTS = [
             "change_percent": "prdy_ctrt",
             "cumulative_volume": "acml_vol",
             "listed_shares": "lstn_stcn",
-            "market_cap_krw": ("stck_avls", HUNDRED_MILLION),
+            "market_cap": ("stck_avls", HUNDRED_MILLION),
             "market_share_percent": "mrkt_whol_avls_rlim",
         },
     ),
     Contract(
-        calls.FUND_QUOTE,
-        lambda pipeline: doors.KisFunds(pipeline).fund_quote(SYMBOL),
-        lambda body: funds.fund_quote_of(body, SYMBOL),
+        calls.ETF_QUOTE,
+        lambda pipeline: KisClient(pipeline).etf_quote(SYMBOL),
         ONE,
         {
             **PRICES,
@@ -363,7 +365,7 @@ CONTRACTS = [
             "premium_percent": "dprt",
             "tracking_error_percent": "trc_errt",
             "tracking_multiple": "etf_trc_ert_mltp",
-            "net_assets_krw": ("etf_ntas_ttam", HUNDRED_MILLION),
+            "net_assets": ("etf_ntas_ttam", HUNDRED_MILLION),
             "listed_shares": "lstn_stcn",
             "circulating_shares": "etf_crcl_stcn",
             "creation_unit_shares": "etf_cu_unit_scrt_cnt",
@@ -383,12 +385,11 @@ CONTRACTS = [
             "sector": "etf_rprs_bstp_kor_isnm",
             "issuer": "mbcr_name",
         },
-        lane="bulk",
+        priority="bulk",
     ),
     Contract(
         calls.NAV_COMPARISON,
-        lambda pipeline: doors.KisFunds(pipeline).nav_comparison(SYMBOL),
-        lambda body: funds.nav_comparison_of(body, SYMBOL),
+        fetched(calls.NAV_COMPARISON, symbol=SYMBOL),
         ONE,
         {
             **PRICES,
@@ -405,8 +406,7 @@ CONTRACTS = [
     ),
     Contract(
         calls.NAV_DAYS,
-        lambda pipeline: doors.KisFunds(pipeline).nav_days(SYMBOL, FIRST, LAST),
-        lambda body: funds.nav_days_of(body, SYMBOL),
+        lambda pipeline: KisClient(pipeline).nav_days(SYMBOL, FIRST, LAST),
         {**ONE, "FID_INPUT_DATE_1": "20260101", "FID_INPUT_DATE_2": "20260430"},
         {
             "day": "stck_bsop_date",
@@ -417,12 +417,11 @@ CONTRACTS = [
             "nav_change_percent": "nav_prdy_ctrt",
             "volume": "acml_vol",
         },
-        lane="bulk",
+        priority="bulk",
     ),
     Contract(
         calls.NAV_MINUTES,
-        lambda pipeline: doors.KisFunds(pipeline).nav_minutes(SYMBOL, DAY),
-        lambda body: funds.nav_minutes_of(body, SYMBOL, DAY_TEXT),
+        fetched(calls.NAV_MINUTES, symbol=SYMBOL, day=DAY),
         {"FID_COND_MRKT_DIV_CODE": "E", "FID_INPUT_ISCD": SYMBOL, "FID_HOUR_CLS_CODE": "60"},
         {
             "price": "stck_prpr",
@@ -435,21 +434,19 @@ CONTRACTS = [
         },
     ),
     Contract(
-        calls.FUND_HOLDINGS,
-        lambda pipeline: doors.KisFunds(pipeline).fund_holdings(SYMBOL),
-        lambda body: funds.fund_holdings_of(body, SYMBOL),
+        calls.ETF_HOLDINGS,
+        fetched(calls.ETF_HOLDINGS, symbol=SYMBOL),
         {**ONE, "FID_COND_SCR_DIV_CODE": "11216"},
         {
             "nav": "nav",
-            "net_assets_krw": ("etf_ntas_ttam", HUNDRED_MILLION),
+            "net_assets": ("etf_ntas_ttam", HUNDRED_MILLION),
             "creation_unit_shares": "etf_cu_unit_scrt_cnt",
             "component_count": "etf_cnfg_issu_cnt",
         },
     ),
     Contract(
         calls.OVERSEAS_QUOTE,
-        lambda pipeline: doors.KisOverseas(pipeline).overseas_quote(*ABROAD),
-        lambda body: overseas.overseas_quote_of(body, *ABROAD),
+        fetched(calls.OVERSEAS_QUOTE, **ABROAD),
         ONE_ABROAD,
         {
             "price": "last",
@@ -464,8 +461,7 @@ CONTRACTS = [
     ),
     Contract(
         calls.OVERSEAS_QUOTE_DETAIL,
-        lambda pipeline: doors.KisOverseas(pipeline).overseas_quote_detail(*ABROAD),
-        lambda body: overseas.overseas_quote_detail_of(body, *ABROAD),
+        fetched(calls.OVERSEAS_QUOTE_DETAIL, **ABROAD),
         ONE_ABROAD,
         {
             "price": "last",
@@ -488,7 +484,7 @@ CONTRACTS = [
             "price_book_ratio": "pbrx",
             "earnings_per_share": "epsx",
             "book_value_per_share": "bpsx",
-            "price_krw": "t_xprc",
+            "home_price": "t_xprc",
             "fx_rate": "t_rate",
             "currency": "curr",
             "sector": "e_icod",
@@ -497,8 +493,7 @@ CONTRACTS = [
     ),
     Contract(
         calls.OVERSEAS_DAILY_BARS,
-        lambda pipeline: doors.KisOverseas(pipeline).overseas_daily_bars(*ABROAD, FIRST + timedelta(3), LAST),
-        lambda body: overseas.overseas_bars_of(body, *ABROAD),
+        fetched(calls.OVERSEAS_DAILY_BARS, **ABROAD, first=FIRST + timedelta(3), last=LAST),
         {**ONE_ABROAD, "GUBN": "0", "BYMD": "20260430", "MODP": "0"},
         {
             "day": "xymd",
@@ -512,8 +507,7 @@ CONTRACTS = [
     ),
     Contract(
         calls.OVERSEAS_INSTRUMENT,
-        lambda pipeline: doors.KisOverseas(pipeline).overseas_instrument(*ABROAD),
-        lambda body: overseas.overseas_instrument_of(body, *ABROAD),
+        fetched(calls.OVERSEAS_INSTRUMENT, **ABROAD),
         {"PRDT_TYPE_CD": "512", "PDNO": "AAPL"},
         {
             "isin": "std_pdno",

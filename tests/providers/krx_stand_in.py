@@ -43,7 +43,7 @@ class Krx:
 
     def __init__(self):
         self.rows = [ROW, INVERSE]
-        self.elsewhere = False  # somebody else has the person's session
+        self.elsewhere = False  # another login has taken the user's session
         self.password_expired = False
         self.log_out_next = 0  # so many data calls find their session ended
         self.logout_status = 400

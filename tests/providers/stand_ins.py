@@ -1,14 +1,10 @@
 """Small real servers on loopback, and the sources that a pipeline takes, for tests of the provider's shells."""
 
-import asyncio
-from collections.abc import Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from observer.providers.interfaces import Credentials
-
-DEADLINE_S = 10.0
+from observer.providers.broker import Credentials
 
 
 @asynccontextmanager
@@ -26,23 +22,16 @@ async def serving(*routes):
         await runner.cleanup()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds; fail when it does not within the deadline."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
-class OpenPermits:
-    """Permits without a limit that remember what was asked."""
+class OpenRateLimiter:
+    """Rate-limit tokens without a limit that remember what was asked."""
 
     def __init__(self):
-        self.lanes = []
+        self.priorities = []
         self.penalties = 0
 
     @asynccontextmanager
-    async def acquire(self, lane):
-        self.lanes.append(lane)
+    async def acquire(self, priority):
+        self.priorities.append(priority)
         yield
 
     def penalise(self):
@@ -56,11 +45,11 @@ class RenewingCredentials:
         self.number = 1
         self.approval = None
         self.renews = True
-        self.looks = 0
+        self.checks = 0
         self.rejected = []
 
     async def current(self):
-        self.looks += 1
+        self.checks += 1
         approval = self.approval or f"approval {self.number}"
         return Credentials("app key", "app secret", f"token {self.number}", approval)
 

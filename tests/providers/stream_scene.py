@@ -10,9 +10,11 @@ from aiohttp import WSMsgType, web
 
 from observer.clock import ScaledClock
 from observer.providers.kis.session import KisSession
-from observer.providers.websocket import StreamSettings, TradeStreamConnection
+from observer.providers.stream_settings import StreamSettings
+from observer.providers.websocket import TradeStreamConnection
 from tests.providers.kis_builders import reply
-from tests.providers.stand_ins import RenewingCredentials, serving, until
+from tests.providers.stand_ins import RenewingCredentials, serving
+from tests.waiting import until_async
 
 
 class Broker:
@@ -62,7 +64,7 @@ class Listener:
     """Writes down everything in its order."""
 
     def __init__(self):
-        self.heard = []
+        self.received = []
         self.trades = []
         self.facts = []
         self.states = []
@@ -73,18 +75,18 @@ class Listener:
     def on_facts(self, facts):
         self.facts.extend(facts)
 
-    def on_registered(self, symbol):
-        self.heard.append(("registered", symbol))
+    def on_subscribed(self, symbol):
+        self.received.append(("registered", symbol))
 
-    def on_unregistered(self, symbol, reason):
-        self.heard.append(("unregistered", symbol, reason))
+    def on_unsubscribed(self, symbol, reason):
+        self.received.append(("unregistered", symbol, reason))
 
     def on_connection(self, change):
-        self.heard.append((change.state, change.registrations))
+        self.received.append((change.state, change.subscriptions))
         self.states.append(change)
 
     def on_quarantine(self, item):
-        self.heard.append(("quarantine", item.reason))
+        self.received.append(("quarantine", item.reason))
 
 
 class Scene:
@@ -95,11 +97,11 @@ class Scene:
         self.credentials = credentials
         self.task = task
 
-    async def registered(self, *symbols):
-        await until(lambda: self.stream.registered == set(symbols))
+    async def subscribed(self, *symbols):
+        await until_async(lambda: self.stream.subscribed == set(symbols))
 
-    async def heard(self, *what):
-        await until(lambda: what in self.listener.heard)
+    async def received(self, *what):
+        await until_async(lambda: what in self.listener.received)
 
 
 @asynccontextmanager
@@ -124,7 +126,7 @@ async def streaming(broker=None, speed=1_000.0, **changes):
             credentials=credentials,
             listener=listener,
             clock=clock,
-            chance=Random(1),
+            rng=Random(1),
         )
         task = asyncio.create_task(stream.run())
         try:

@@ -4,67 +4,67 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.providers.patience import Patience
+from observer.providers.backoff import ReconnectBackoff
 
 DELAYS_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 HOUR_NS = 3600 * 10**9
 S = 10**9
 
 
-def patience(attempts_per_hour=60, slow_beat_s=600.0):
-    return Patience(DELAYS_S, attempts_per_hour, slow_beat_s)
+def backoff(attempts_per_hour=60, slow_beat_s=600.0):
+    return ReconnectBackoff(DELAYS_S, attempts_per_hour, slow_beat_s)
 
 
 def attempts(subject, ends, start_ns=0):
-    """The moments of the attempts of a connection that ends as told: (what became of it, after how long, chance)."""
+    """The times of a connection's attempts, given its ends: (kind of end, lifetime in ns, rng)."""
     now_ns = start_ns
     moments, pauses = [], []
-    for end, lived_ns, chance in ends:
+    for end, lived_ns, rng in ends:
         subject.attempted(now_ns)
         moments.append(now_ns)
         if end != "idle":
             subject.data_flowed()
         now_ns += lived_ns
-        pause = subject.pause(now_ns, chance, at_once=end == "new key")
+        pause = subject.pause(now_ns, rng, at_once=end == "new key")
         pauses.append(pause)
         now_ns += pause.duration_ns
     return moments, pauses
 
 
 def test_the_pauses_grow_to_the_last_one_which_repeats():
-    _, pauses = attempts(patience(), [("idle", 0, 0.0)] * 8)
+    _, pauses = attempts(backoff(), [("idle", 0, 0.0)] * 8)
     assert [pause.duration_ns / S for pause in pauses] == [1, 2, 5, 10, 30, 60, 60, 60]
 
 
 def test_a_connection_without_data_does_not_shorten_the_pauses():
-    _, pauses = attempts(patience(), [("idle", 1800 * S, 0.0)] * 7)
+    _, pauses = attempts(backoff(), [("idle", 1800 * S, 0.0)] * 7)
     assert pauses[-1].duration_ns == 60 * S
 
 
 def test_data_shorten_the_pause_to_the_first_one_again():
-    subject = patience()
+    subject = backoff()
     attempts(subject, [("idle", 0, 0.0)] * 7)
     subject.data_flowed()
     assert subject.pause(HOUR_NS, 0.0).duration_ns == S
 
 
-def test_chance_makes_a_pause_up_to_a_tenth_longer():
-    assert patience().pause(0, 0.0).duration_ns == S
-    assert patience().pause(0, 1.0).duration_ns == 1.1 * S
+def test_rng_makes_a_pause_up_to_a_tenth_longer():
+    assert backoff().pause(0, 0.0).duration_ns == S
+    assert backoff().pause(0, 1.0).duration_ns == 1.1 * S
 
 
 def test_another_key_is_used_at_once():
-    assert patience().pause(0, 0.5, at_once=True).duration_ns == 0
+    assert backoff().pause(0, 0.5, at_once=True).duration_ns == 0
 
 
 def test_what_is_kept_free_for_the_slow_beat_is_not_used_for_reconnecting_at_once():
-    _, pauses = attempts(patience(), [("data", 0, 0.0)] * 60)
+    _, pauses = attempts(backoff(), [("data", 0, 0.0)] * 60)
     suspended = [number for number, pause in enumerate(pauses, 1) if pause.newly_suspended]
     assert suspended[0] == 54  # of 60, and 6 an hour are the slow beat's
 
 
 def test_suspended_it_tries_on_the_slow_beat_and_says_so_once_until_data_flow():
-    subject = patience()
+    subject = backoff()
     attempts(subject, [("data", 0, 0.0)] * 54)
     _, pauses = attempts(subject, [("idle", 0, 0.0)] * 20, start_ns=54 * S)
     assert {pause.duration_ns for pause in pauses} == {600 * S}
@@ -74,7 +74,7 @@ def test_suspended_it_tries_on_the_slow_beat_and_says_so_once_until_data_flow():
 
 
 def test_a_stream_that_flows_again_and_is_lost_again_is_suspended_again():
-    subject = patience()
+    subject = backoff()
     attempts(subject, [("data", 0, 0.0)] * 54)
     subject.data_flowed()
     assert subject.pause(100 * S, 0.0).newly_suspended
@@ -82,7 +82,7 @@ def test_a_stream_that_flows_again_and_is_lost_again_is_suspended_again():
 
 def test_a_slow_beat_that_needs_all_attempts_is_refused():
     with pytest.raises(ValueError, match="60 s"):
-        patience(60, 60.0)
+        backoff(60, 60.0)
 
 
 ends = st.lists(
@@ -92,7 +92,7 @@ ends = st.lists(
 
 @given(ends, st.integers(8, 60), st.sampled_from([600.0, 900.0, 1000.0]))
 def test_no_hour_has_more_attempts_than_allowed(ends, per_hour, slow_beat_s):
-    moments, _ = attempts(patience(per_hour, slow_beat_s), ends)
+    moments, _ = attempts(backoff(per_hour, slow_beat_s), ends)
     for first, moment in enumerate(moments):
         within = sum(1 for other in moments[first:] if other < moment + HOUR_NS)
         assert within <= per_hour
@@ -100,7 +100,7 @@ def test_no_hour_has_more_attempts_than_allowed(ends, per_hour, slow_beat_s):
 
 @given(st.integers(8, 60))
 def test_even_at_its_quickest_it_stays_within_the_hours_attempts_and_never_stops_trying(per_hour):
-    moments, pauses = attempts(patience(per_hour), [("new key", 0, 0.0)] * 200)
+    moments, pauses = attempts(backoff(per_hour), [("new key", 0, 0.0)] * 200)
     for first, moment in enumerate(moments):
         assert sum(1 for other in moments[first:] if other < moment + HOUR_NS) <= per_hour
     assert max(pause.duration_ns for pause in pauses) == 600 * S

@@ -1,4 +1,4 @@
-"""Which of several ends of a connection counts: the one that tells most."""
+"""Of several errors that end a connection, the most specific one counts."""
 
 import asyncio
 from itertools import permutations

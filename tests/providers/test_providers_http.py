@@ -1,4 +1,4 @@
-"""What the pipeline promises: one permit an attempt, retries where they help, and everything counted."""
+"""The pipeline: one rate-limit token an attempt, retries where they help, and everything counted."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ from observer.errors import (
 )
 from observer.providers.http import Request, RestPipeline, open_client
 from observer.providers.settings import RestSettings
-from tests.providers.stand_ins import OpenPermits, RenewingCredentials, serving
+from tests.providers.stand_ins import OpenRateLimiter, RenewingCredentials, serving
 
 ERRORS = {429: RateExceededError, 401: TokenExpiredError, 503: MaintenanceError, 404: BadRequestError}
 REQUEST = Request("ask", "GET", "/ask")
@@ -41,12 +41,12 @@ class Dialect:
 
 
 class Outcome:
-    """What a call came to, and what it left behind."""
+    """A call's result and its side effects."""
 
     def __init__(self, answers, settings):
         self.answers = list(answers)
         self.tokens = []
-        self.permits = OpenPermits()
+        self.rate_limiter = OpenRateLimiter()
         self.credentials = RenewingCredentials()
         self.settings = settings
         self.result = None
@@ -61,7 +61,7 @@ class Outcome:
         return web.Response(status=status, body=body)
 
 
-def called(*answers, lane="bulk", attempts_max=4, renews=True):
+def called(*answers, priority="bulk", attempts_max=4, renews=True):
     outcome = Outcome(answers, RestSettings(timeout_s=5.0, attempts_max=attempts_max))
     outcome.credentials.renews = renews
 
@@ -72,15 +72,15 @@ def called(*answers, lane="bulk", attempts_max=4, renews=True):
                 pipeline = RestPipeline(
                     client=client,
                     dialect=Dialect(),
-                    permits=outcome.permits,
+                    rate_limiter=outcome.rate_limiter,
                     credentials=outcome.credentials,
                     clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
-                    chance=Random(1),
+                    rng=Random(1),
                     settings=outcome.settings,
                 )
                 outcome.counts = pipeline.counts
                 try:
-                    outcome.result = await pipeline.call(REQUEST, lane, Answer)
+                    outcome.result = await pipeline.call(REQUEST, priority, Answer)
                 except Exception as error:  # noqa: BLE001 - whatever it is, the test looks at it
                     outcome.error = error
 
@@ -92,23 +92,23 @@ GOOD = (200, b'{"value": 7}')
 
 
 def test_an_answer_is_decoded_and_counted():
-    outcome = called(GOOD, lane="urgent")
+    outcome = called(GOOD, priority="urgent")
     assert outcome.result == Answer(7)
-    assert outcome.permits.lanes == ["urgent"]
+    assert outcome.rate_limiter.priorities == ["urgent"]
     assert outcome.counts == {("ask", "sent"): 1, ("ask", "ok"): 1}
 
 
-def test_every_attempt_takes_its_own_permit():
+def test_every_attempt_takes_its_own_token():
     outcome = called((503, b""), (503, b""), GOOD)
     assert outcome.result == Answer(7)
-    assert outcome.permits.lanes == ["bulk"] * 3
+    assert outcome.rate_limiter.priorities == ["bulk"] * 3
     assert outcome.counts == {("ask", "sent"): 3, ("ask", "MaintenanceError"): 2, ("ask", "ok"): 1}
 
 
 def test_too_many_calls_make_everybody_pause():
     outcome = called((429, b""), GOOD)
     assert outcome.result == Answer(7)
-    assert outcome.permits.penalties == 1
+    assert outcome.rate_limiter.penalties == 1
 
 
 def test_a_refused_token_is_reported_and_the_call_goes_on_with_the_next():
@@ -177,10 +177,10 @@ def test_a_page_says_whether_another_one_follows_and_the_next_is_asked_for_as_su
             pipeline = RestPipeline(
                 client=client,
                 dialect=PagingDialect(),
-                permits=OpenPermits(),
+                rate_limiter=OpenRateLimiter(),
                 credentials=RenewingCredentials(),
                 clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
-                chance=Random(1),
+                rng=Random(1),
                 settings=RestSettings(),
             )
             first = await pipeline.call_page(REQUEST, "bulk", Answer)
@@ -198,10 +198,10 @@ def test_nobody_there_is_a_transport_error():
             pipeline = RestPipeline(
                 client=client,
                 dialect=Dialect(),
-                permits=OpenPermits(),
+                rate_limiter=OpenRateLimiter(),
                 credentials=RenewingCredentials(),
                 clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
-                chance=Random(1),
+                rng=Random(1),
                 settings=RestSettings(attempts_max=2),
             )
             await pipeline.call(REQUEST, "bulk", Answer)

@@ -1,4 +1,4 @@
-"""Several accounts' streams as one: who carries what, and what the listener hears of a symbol that moves."""
+"""Several accounts' streams as one: each symbol's account, and the listener's calls when a symbol moves."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from bus.events import ConnectionChanged
-from observer.providers.interfaces import StreamListener
+from observer.providers.broker import StreamListener
 from observer.providers.joint_stream import JointStream
 
 
@@ -18,23 +18,23 @@ class Line:
     def __init__(self, listener: StreamListener) -> None:
         self.listener = listener
         self.wanted: Sequence[str] = ()
-        self._registered: set[str] = set()
+        self._subscribed: set[str] = set()
         self.closed = False
 
     def want(self, symbols: Sequence[str]) -> None:
         self.wanted = symbols
 
     @property
-    def registered(self) -> frozenset[str]:
-        return frozenset(self._registered)
+    def subscribed(self) -> frozenset[str]:
+        return frozenset(self._subscribed)
 
     def acknowledge(self, symbol: str) -> None:
-        self._registered.add(symbol)
-        self.listener.on_registered(symbol)
+        self._subscribed.add(symbol)
+        self.listener.on_subscribed(symbol)
 
     def lose(self, symbol: str) -> None:
-        self._registered.discard(symbol)
-        self.listener.on_unregistered(symbol, "connection lost")
+        self._subscribed.discard(symbol)
+        self.listener.on_unsubscribed(symbol, "connection lost")
 
     async def run(self) -> None:
         try:
@@ -47,16 +47,16 @@ class Ear:
     """Writes down what it hears of symbols and connections."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.received: list[str] = []
 
-    def on_registered(self, symbol: str) -> None:
-        self.heard.append(f"+{symbol}")
+    def on_subscribed(self, symbol: str) -> None:
+        self.received.append(f"+{symbol}")
 
-    def on_unregistered(self, symbol: str, reason: str) -> None:
-        self.heard.append(f"-{symbol}")
+    def on_unsubscribed(self, symbol: str, reason: str) -> None:
+        self.received.append(f"-{symbol}")
 
     def on_connection(self, change: ConnectionChanged) -> None:
-        self.heard.append(f"{change.account} {change.state}")
+        self.received.append(f"{change.account} {change.state}")
 
     def on_trades(self, trades: object) -> None: ...
 
@@ -66,7 +66,7 @@ class Ear:
 
 
 class Scene:
-    """Two accounts and who hears them."""
+    """Two accounts and their listener."""
 
     def __init__(self) -> None:
         self.ear = Ear()
@@ -86,37 +86,37 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_each_account_is_told_its_own_symbols_and_one_that_has_none_is_told_so(scene: Scene) -> None:
+def test_each_account_is_reported_its_own_symbols_and_one_that_has_none_is_reported_so(scene: Scene) -> None:
     scene.stream.want({"main": ("A", "B"), "second": ("C",)})
     scene.stream.want({"second": ("A",)})
     assert (scene.lines["main"].wanted, scene.lines["second"].wanted) == ((), ("A",))
 
 
-def test_what_any_account_carries_is_registered(scene: Scene) -> None:
+def test_what_any_account_carries_is_subscribed(scene: Scene) -> None:
     scene.lines["main"].acknowledge("A")
     scene.lines["second"].acknowledge("B")
-    assert scene.stream.registered == {"A", "B"}
+    assert scene.stream.subscribed == {"A", "B"}
 
 
-def test_a_symbol_that_two_accounts_carry_for_a_moment_is_heard_of_once(scene: Scene) -> None:
+def test_a_symbol_that_two_accounts_carry_for_a_moment_is_received_of_once(scene: Scene) -> None:
     scene.lines["main"].acknowledge("A")
     scene.lines["second"].acknowledge("A")
     scene.lines["main"].lose("A")
     scene.lines["second"].lose("A")
-    assert scene.ear.heard == ["+A", "-A"]
+    assert scene.ear.received == ["+A", "-A"]
 
 
-def test_a_symbol_that_is_lost_before_another_account_has_it_is_heard_of_twice(scene: Scene) -> None:
+def test_a_symbol_that_is_lost_before_another_account_has_it_is_received_of_twice(scene: Scene) -> None:
     scene.lines["main"].acknowledge("A")
     scene.lines["main"].lose("A")
     scene.lines["second"].acknowledge("A")
-    assert scene.ear.heard == ["+A", "-A", "+A"]
+    assert scene.ear.received == ["+A", "-A", "+A"]
 
 
-def test_connections_are_heard_of_with_their_account(scene: Scene) -> None:
+def test_connections_are_received_of_with_their_account(scene: Scene) -> None:
     lost = ConnectionChanged("kis", "second", 1, "lost", "", 3)
     scene.lines["second"].listener.on_connection(lost)
-    assert scene.ear.heard == ["second lost"]
+    assert scene.ear.received == ["second lost"]
 
 
 def test_all_streams_run_together_and_end_together(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""What the KIS calls promise, asked over real HTTP: paths, headers, paging, and each row once."""
+"""The KIS calls, asked over real HTTP: paths, headers, paging, and each row once."""
 
 import asyncio
 import time
@@ -8,15 +8,20 @@ from random import Random
 
 import pytest
 from aiohttp import web
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.clock import NS_PER_S, ManualClock, ScaledClock, kst_ns
+from observer.clock import ManualClock, ScaledClock
 from observer.errors import TokenThrottledError
+from observer.local_time import local_ns
 from observer.providers.http import RestPipeline, open_client
-from observer.providers.kis.calls import KisIssuing, KisRest, KisRestDialect
+from observer.providers.kis.client import KisClient
+from observer.providers.kis.envelope import KisRestDialect
+from observer.providers.kis.issuing import KisIssuing
 from observer.providers.settings import RestSettings
-from tests.providers.stand_ins import OpenPermits, RenewingCredentials, serving
+from observer.units import NS_PER_S
+from tests.properties import examples
+from tests.providers.stand_ins import OpenRateLimiter, RenewingCredentials, serving
 
 DAY = date(2026, 11, 20)
 QUOTATIONS = "/uapi/domestic-stock/v1/quotations"
@@ -24,8 +29,8 @@ QUOTATIONS = "/uapi/domestic-stock/v1/quotations"
 
 @asynccontextmanager
 async def kis(path, answer):
-    """A `KisRest` whose calls to one path are answered with what `answer(query, headers)` returns."""
-    permits = OpenPermits()
+    """A `KisClient` whose calls to one path are answered with what `answer(query, headers)` returns."""
+    rate_limiter = OpenRateLimiter()
 
     async def handle(request):
         return web.json_response({"rt_cd": "0", "msg_cd": "MCA00000", **answer(request.query, request.headers)})
@@ -37,13 +42,13 @@ async def kis(path, answer):
         pipeline = RestPipeline(
             client=client,
             dialect=KisRestDialect(),
-            permits=permits,
+            rate_limiter=rate_limiter,
             credentials=RenewingCredentials(),
             clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
-            chance=Random(1),
+            rng=Random(1),
             settings=RestSettings(),
         )
-        yield KisRest(pipeline), permits
+        yield KisClient(pipeline), rate_limiter
 
 
 def hour_of(second):
@@ -51,7 +56,7 @@ def hour_of(second):
 
 
 def at(second):
-    return kst_ns(DAY) + second * NS_PER_S
+    return local_ns(DAY) + second * NS_PER_S
 
 
 def conclusion_pages(trades):
@@ -72,9 +77,9 @@ def conclusion_pages(trades):
 
 def trades_between(trades, first, last):
     async def scenario():
-        async with kis("inquire-time-itemconclusion", conclusion_pages(trades)) as (rest, permits):
+        async with kis("inquire-time-itemconclusion", conclusion_pages(trades)) as (rest, rate_limiter):
             found = await rest.trades_between("005930", at(first), at(last))
-            return [trade.cumulative_volume for trade in found], permits.lanes
+            return [trade.cumulative_volume for trade in found], rate_limiter.priorities
 
     return asyncio.run(scenario())
 
@@ -91,12 +96,12 @@ def test_quotes_ask_for_all_symbols_in_one_call():
         return {"output": [{"inter_shrn_iscd": "000660", "inter2_prpr": "100"}]}
 
     async def scenario():
-        async with kis("intstock-multprice", answer) as (rest, permits):
-            return await rest.quotes(["005930", "000660"]), permits.lanes
+        async with kis("intstock-multprice", answer) as (rest, rate_limiter):
+            return await rest.quotes(["005930", "000660"]), rate_limiter.priorities
 
-    quotes, lanes = asyncio.run(scenario())
+    quotes, priorities = asyncio.run(scenario())
     assert [quote.symbol for quote in quotes] == ["000660"]
-    assert lanes == ["bulk"]
+    assert priorities == ["bulk"]
     assert seen == {
         "FID_COND_MRKT_DIV_CODE_1": "J",
         "FID_INPUT_ISCD_1": "005930",
@@ -109,16 +114,16 @@ def test_quotes_ask_for_all_symbols_in_one_call():
 
 def test_past_trades_come_over_many_pages_oldest_first_each_once():
     trades = [(NINE + number // 3, number + 1) for number in range(200)]
-    found, lanes = trades_between(trades, NINE, NINE + 100)
+    found, priorities = trades_between(trades, NINE, NINE + 100)
     assert found == [float(total) for _, total in trades]
-    assert set(lanes) == {"urgent"}
+    assert set(priorities) == {"urgent"}
 
 
 def test_past_trades_are_cut_to_the_seconds_asked_for():
     trades = [(NINE + number, number + 1) for number in range(100)]
-    found, lanes = trades_between(trades, NINE + 50, NINE + 52)
+    found, priorities = trades_between(trades, NINE + 50, NINE + 52)
     assert found == [51.0, 52.0, 53.0]
-    assert len(lanes) == 1
+    assert len(priorities) == 1
 
 
 def test_a_second_with_more_trades_than_a_page_does_not_stop_the_way_back():
@@ -133,7 +138,7 @@ def test_a_symbol_without_trades_has_none():
     assert trades_between([], NINE, NINE + 10) == ([], ["urgent"])
 
 
-@settings(max_examples=15, deadline=None)
+@examples(0.3)
 @given(st.lists(st.integers(0, 60), max_size=150), st.integers(0, 60), st.integers(0, 60))
 def test_past_trades_are_exactly_those_of_the_interval(seconds, first, length):
     trades = [(NINE + second, number + 1) for number, second in enumerate(sorted(seconds))]
@@ -180,7 +185,7 @@ def test_daily_bars_are_asked_for_as_traded():
             return await rest.daily_bars("005930", date(2026, 11, 1), DAY)
 
     (bar,) = asyncio.run(scenario())
-    assert (bar.close, bar.start_ns) == (9.0, kst_ns(date(2026, 11, 19)))
+    assert (bar.close, bar.start_ns) == (9.0, local_ns(date(2026, 11, 19)))
     assert (seen["FID_INPUT_DATE_1"], seen["FID_INPUT_DATE_2"]) == ("20261101", "20261120")
     assert (seen["FID_ORG_ADJ_PRC"], seen["FID_PERIOD_DIV_CODE"]) == ("1", "D")
 
@@ -191,7 +196,7 @@ async def issuing(handle):
         serving(web.post("/oauth2/{call}", handle)) as address,
         open_client(f"http://{address}", RestSettings()) as client,
     ):
-        yield KisIssuing(client, ManualClock(kst_ns(DAY, 8, 1)))
+        yield KisIssuing(client, ManualClock(local_ns(DAY, 8, 1)))
 
 
 def test_token_and_approval_key_are_asked_for_under_their_different_names():
@@ -211,8 +216,8 @@ def test_token_and_approval_key_are_asked_for_under_their_different_names():
     token, approval_key = asyncio.run(scenario())
     assert (token.access_token, token.issued_ns, token.expires_ns, approval_key) == (
         "token",
-        kst_ns(DAY, 8, 1),
-        kst_ns(date(2026, 11, 21), 8, 1),
+        local_ns(DAY, 8, 1),
+        local_ns(date(2026, 11, 21), 8, 1),
         "approval",
     )
     assert seen == [
@@ -221,7 +226,7 @@ def test_token_and_approval_key_are_asked_for_under_their_different_names():
     ]
 
 
-def test_a_second_issue_within_the_minute_is_told_apart():
+def test_a_second_issue_within_the_minute_is_reported_apart():
     async def handle(request):
         return web.json_response({"error_code": "EGW00133", "error_description": "once a minute"}, status=403)
 

@@ -14,15 +14,18 @@ from random import Random
 import pytest
 from aiohttp import web
 
-from observer.clock import ScaledClock, kst_ns
+from observer.clock import ScaledClock
 from observer.errors import BadRequestError, MalformedError
-from observer.providers.http import RestPipeline, decode, open_client
-from observer.providers.kis import calls, doors
-from observer.providers.kis.calls import KisRestDialect
+from observer.local_time import local_ns
+from observer.providers.http import RestPipeline, open_client
+from observer.providers.kis import calls
+from observer.providers.kis.client import KisClient
+from observer.providers.kis.envelope import KisRestDialect
 from observer.providers.settings import RestSettings
-from tests.providers.kis_contract import CONTRACTS, DAY, FIRST, LAST, SYMBOL, answer_of, encoded, row_of
+from tests.providers.kis_contract import CONTRACTS, DAY, FIRST, LAST, SYMBOL, answer_of, encoded, fetched, row_of
+from tests.providers.kis_contract import read as read_content
 from tests.providers.kis_fields import FIELDS, PATHS
-from tests.providers.stand_ins import OpenPermits, RenewingCredentials, serving
+from tests.providers.stand_ins import OpenRateLimiter, RenewingCredentials, serving
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "kis-api.md"
 
@@ -30,7 +33,7 @@ REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "kis-api.md"
 @asynccontextmanager
 async def kis(answer):
     """A pipeline to a KIS whose every path gives what `answer(number of the request)` returns: body and `tr_cont`."""
-    requests, permits = [], OpenPermits()
+    requests, rate_limiter = [], OpenRateLimiter()
 
     async def handle(request):
         requests.append(request)
@@ -44,26 +47,26 @@ async def kis(answer):
         pipeline = RestPipeline(
             client=client,
             dialect=KisRestDialect(),
-            permits=permits,
+            rate_limiter=rate_limiter,
             credentials=RenewingCredentials(),
             clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
-            chance=Random(1),
+            rng=Random(1),
             settings=RestSettings(),
         )
-        yield pipeline, requests, permits
+        yield pipeline, requests, rate_limiter
 
 
 def asked(ask, answer):
-    """What a call came to, the requests that it sent and the lanes of their permits."""
+    """A call's result, the requests that it sent and the priorities of their rate-limit tokens."""
 
     async def scenario():
-        async with kis(answer) as (pipeline, requests, permits):
-            return await ask(pipeline), requests, permits.lanes
+        async with kis(answer) as (pipeline, requests, rate_limiter):
+            return await ask(pipeline), requests, rate_limiter.priorities
 
     return asyncio.run(scenario())
 
 
-def the_noun(result):
+def the_row(result):
     return result[0] if isinstance(result, Sequence) else result
 
 
@@ -78,12 +81,12 @@ def expected(text, found, factor):
 
 @cache
 def outcome_of(contract):
-    """What the call came to with the reference's answer. Asked once for all that is to be seen of it."""
+    """The call's outcome with the reference's answer, cached for all tests."""
     return asked(contract.ask, lambda _: (answer_of(contract.call), ""))
 
 
 def read(contract, answer):
-    return contract.read(decode(encoded(answer), contract.call.body_type, contract.call.name))
+    return read_content(contract, encoded(answer))
 
 
 HEADERS = {
@@ -98,20 +101,20 @@ HEADERS = {
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=repr)
 def test_a_call_is_asked_as_the_reference_says(contract):
-    _, [request], lanes = outcome_of(contract)
+    _, [request], priorities = outcome_of(contract)
     assert (request.method, request.path) == ("GET", PATHS[contract.call.transaction])
     assert dict(request.query) == contract.query
-    assert lanes == [contract.lane]
+    assert priorities == [contract.priority]
     sent = {**HEADERS, "tr_id": contract.call.transaction}
     assert {name: request.headers.get(name) for name in sent} == sent
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=repr)
 def test_every_field_becomes_what_it_is(contract):
-    noun, row = the_noun(outcome_of(contract)[0]), row_of(contract.call)
+    found_row, row = the_row(outcome_of(contract)[0]), row_of(contract.call)
     for attribute, source in contract.attributes.items():
         field, factor = (source, 1.0) if isinstance(source, str) else source
-        found = getattr(noun, attribute)
+        found = getattr(found_row, attribute)
         assert found == expected(row[field], found, factor), attribute
 
 
@@ -128,8 +131,8 @@ def test_an_answer_without_rows_is_empty_or_nothing(contract, outputs):
 def test_padding_leading_zeros_and_a_lone_object_change_nothing(contract):
     row = row_of(contract.call)
     padded = {name: f" {text.rjust(12, '0') if NUMBER.fullmatch(text) else text}  " for name, text in row.items()}
-    plain = the_noun(read(contract, answer_of(contract.call)))
-    found = the_noun(read(contract, {"rt_cd": "0 ", "output": padded, "output1": [padded], "output2": padded}))
+    plain = the_row(read(contract, answer_of(contract.call)))
+    found = the_row(read(contract, {"rt_cd": "0 ", "output": padded, "output1": [padded], "output2": padded}))
     for attribute in contract.attributes:
         value = getattr(plain, attribute)
         assert isinstance(value, str) or getattr(found, attribute) == value, attribute
@@ -156,6 +159,7 @@ NOT_ASKED = {"HHDFS76950200", "HHDFS76410000", "CTOS5011R"}
 
 def test_every_call_has_its_contract():
     assert {contract.call.transaction for contract in CONTRACTS} == PATHS.keys() == FIELDS.keys()
+    assert {contract.call.name for contract in CONTRACTS} == calls.CALLS.keys()
     assert max(Counter(contract.call.name for contract in CONTRACTS).values()) == 1
 
 
@@ -173,7 +177,7 @@ def session_pages(days_per_page):
 
 
 def sessions_until(last):
-    return lambda pipeline: doors.KisSessions(pipeline).sessions(FIRST, last)
+    return lambda pipeline: KisClient(pipeline).sessions(FIRST, last)
 
 
 def test_pages_are_asked_for_with_the_keys_of_the_one_before():
@@ -193,7 +197,7 @@ def test_no_more_pages_are_asked_for_than_hold_the_days():
 @pytest.mark.parametrize("tr_cont", ["D", "E", "", " "])
 def test_the_end_of_pages_is_the_end(tr_cont):
     _, requests, _ = asked(
-        lambda pipeline: doors.KisMarket(pipeline).volatility_interruptions(DAY),
+        fetched(calls.INTERRUPTIONS, day=DAY),
         lambda _: (answer_of(calls.INTERRUPTIONS), tr_cont),
     )
     assert len(requests) == 1
@@ -202,7 +206,7 @@ def test_the_end_of_pages_is_the_end(tr_cont):
 def test_pages_without_end_are_no_answer():
     with pytest.raises(MalformedError, match="pages"):
         asked(
-            lambda pipeline: doors.KisFunds(pipeline).nav_days(SYMBOL, FIRST, LAST),
+            lambda pipeline: KisClient(pipeline).nav_days(SYMBOL, FIRST, LAST),
             lambda _: (answer_of(calls.NAV_DAYS), "M"),
         )
 
@@ -218,8 +222,8 @@ def test_days_abroad_come_over_many_pages_each_once():
         }, ""
 
     bars, requests, _ = asked(
-        lambda pipeline: doors.KisOverseas(pipeline).overseas_daily_bars(
-            "NYSE", "KO", date(2026, 1, 8), date(2026, 1, 31)
+        fetched(
+            calls.OVERSEAS_DAILY_BARS, exchange="NYSE", symbol="KO", first=date(2026, 1, 8), last=date(2026, 1, 31)
         ),
         answer,
     )
@@ -229,7 +233,7 @@ def test_days_abroad_come_over_many_pages_each_once():
 
 def test_an_exchange_that_kis_does_not_have_is_refused_without_asking():
     with pytest.raises(BadRequestError, match="NASD"):
-        asked(lambda pipeline: doors.KisOverseas(pipeline).overseas_quote("XETRA", "SAP"), lambda _: ({}, ""))
+        asked(fetched(calls.OVERSEAS_QUOTE, exchange="XETRA", symbol="SAP"), lambda _: ({}, ""))
 
 
 def test_the_minutes_of_a_past_day_leave_out_the_day_before_it():
@@ -239,9 +243,9 @@ def test_the_minutes_of_a_past_day_leave_out_the_day_before_it():
         return {"rt_cd": "0", "output2": rows}, ""
 
     bars, _, _ = asked(
-        lambda pipeline: calls.KisRest(pipeline).past_minute_bars(SYMBOL, kst_ns(DAY), kst_ns(DAY, 15, 30)), answer
+        lambda pipeline: KisClient(pipeline).past_minute_bars(SYMBOL, local_ns(DAY), local_ns(DAY, 15, 30)), answer
     )
-    assert [(bar.start_ns, bar.value) for bar in bars] == [(kst_ns(DAY, 9), 10.0), (kst_ns(DAY, 9, 1), 20.0)]
+    assert [(bar.start_ns, bar.value) for bar in bars] == [(local_ns(DAY, 9), 10.0), (local_ns(DAY, 9, 1), 20.0)]
 
 
 PRODUCT_CALLS = [each for each in CONTRACTS if each.call in (calls.STOCK, calls.PRODUCT, calls.OVERSEAS_INSTRUMENT)]
@@ -250,6 +254,6 @@ PRODUCT_CALLS = [each for each in CONTRACTS if each.call in (calls.STOCK, calls.
 @pytest.mark.parametrize("contract", PRODUCT_CALLS, ids=repr)
 def test_a_product_that_is_not_there_is_none_and_another_refusal_is_an_error(contract):
     refusal = {"rt_cd": "7", "msg_cd": "KIOK0560", "msg1": "조회할 내용이 없습니다"}
-    assert asked(contract.ask, lambda _: (refusal, ""))[0] is None
+    assert not asked(contract.ask, lambda _: (refusal, ""))[0]
     with pytest.raises(BadRequestError):
         asked(contract.ask, lambda _: ({**refusal, "msg_cd": "OPSQ2001"}, ""))

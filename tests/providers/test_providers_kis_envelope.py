@@ -1,4 +1,4 @@
-"""What the envelope promises: a refusal becomes the error that its code names, whatever the HTTP status."""
+"""The envelope: a refusal becomes the error that its code names, whatever the HTTP status."""
 
 import json
 

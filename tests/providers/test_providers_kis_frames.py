@@ -1,4 +1,4 @@
-"""What the trade parser promises: every whole record becomes a trade, nothing broken raises, nothing is made up."""
+"""The trade parser: every whole record becomes a trade, nothing broken raises, nothing is made up."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import Trade
-from observer.clock import KST
+from observer.calendar.venues import KRX
 from observer.providers.kis.frames import parse_trades
 from tests.providers.kis_builders import FIELDS, frame, record
 from tests.providers.kis_records import fields_of
@@ -18,7 +18,7 @@ def test_a_record_becomes_a_trade_in_our_words():
     assert broken is None
     (trade,) = trades
     assert (trade.provider, trade.symbol, trade.session_date) == ("kis", "005930", "2026-11-20")
-    assert trade.exchange_time_ns == int(datetime(2026, 11, 20, 10, tzinfo=KST).timestamp()) * 10**9
+    assert trade.exchange_time_ns == int(datetime(2026, 11, 20, 10, tzinfo=KRX.zone).timestamp()) * 10**9
     assert trade.receive_time_ns == 42
     assert (trade.price, trade.volume, trade.cumulative_volume, trade.cumulative_trades) == (70000.0, 10.0, 1000.0, 100)
     assert (trade.bid, trade.ask, trade.gap_id) == (70000.0, 70100.0, None)
@@ -42,7 +42,7 @@ def test_each_field_is_read_from_where_the_protocol_has_it(transaction):
     changes = {"STCK_PRPR": "1", "BIDP1": "2", "ASKP1": "3", "CNTG_VOL": "4", "ACML_VOL": "5"}
     counts = {"SELN_CNTG_CSNU": "600", "SHNU_CNTG_CSNU": "7"}
     text = frame(fields_of(transaction, **changes, **counts), transaction=transaction)
-    midnight_ns = int(datetime(2026, 11, 20, tzinfo=KST).timestamp()) * 10**9
+    midnight_ns = int(datetime(2026, 11, 20, tzinfo=KRX.zone).timestamp()) * 10**9
     moment_ns = midnight_ns + 10 * 3600 * 10**9
     expected = Trade("kis", "005930", "2026-11-20", moment_ns, 9, 1.0, 4.0, 5.0, 607, "buy", bid=2.0, ask=3.0)
     assert parse_trades(text, 9) == ([expected], None)
@@ -55,12 +55,12 @@ def test_a_header_that_is_not_padded_as_usual_is_read_all_the_same(claimed):
     assert (len(trades), broken) == (2, None)
 
 
-@pytest.mark.parametrize("place", [2, 10, 11, 12, 13, 15, 16])
+@pytest.mark.parametrize("index", [2, 10, 11, 12, 13, 15, 16])
 @pytest.mark.parametrize("padded", ["{} ", "0{}", "+{}"])
-def test_a_padded_number_is_the_same_number(place, padded):
+def test_a_padded_number_is_the_same_number(index, padded):
     fields = record()
     expected = parse_trades(frame(fields), 0)
-    fields[place] = padded.format(fields[place])
+    fields[index] = padded.format(fields[index])
     assert parse_trades(frame(fields), 0) == expected
 
 
@@ -167,7 +167,7 @@ def test_nothing_that_can_arrive_raises(text):
 @given(st.lists(st.tuples(st.integers(0, FIELDS - 1), st.text(max_size=8)), min_size=1, max_size=5))
 def test_a_damaged_field_gives_a_trade_or_a_reason_never_an_exception(damage):
     fields = record()
-    for place, text in damage:
-        fields[place] = text
+    for index, text in damage:
+        fields[index] = text
     trades, broken = parse_trades(frame(fields), 0)
     assert (len(trades) == 1) != (broken is not None) or "^" in "".join(text for _, text in damage)

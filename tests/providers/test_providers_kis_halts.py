@@ -1,4 +1,4 @@
-"""Halts as trade records tell them: one fact for each change, and no trade lost or made up for it."""
+"""Halts in trade records: one event for each change, and no trade lost or invented."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,11 +13,11 @@ from tests.providers.kis_records import fields_of
 NOW_NS = 1_795_136_401_000_000_000  # 2026-11-20 10:00:01 KST
 
 
-def told(flag: str, symbol: str = "005930", volume: str = "10") -> list[str]:
+def reported(flag: str, symbol: str = "005930", volume: str = "10") -> list[str]:
     return fields_of("H0STCNT0", MKSC_SHRN_ISCD=symbol, TRHT_YN=flag, CNTG_VOL=volume)
 
 
-def heard(session: KisSession, *records: list[str]) -> Parsed:
+def received(session: KisSession, *records: list[str]) -> Parsed:
     return session.parse(Data(frame(*records).encode()), NOW_NS)
 
 
@@ -26,25 +26,25 @@ def states(parsed: Parsed) -> list[tuple[str, bool]]:
 
 
 def test_a_trade_that_says_halted_is_a_trade_and_the_fact_that_a_market_state_would_be() -> None:
-    parsed = heard(KisSession("key"), told("Y"))
+    parsed = received(KisSession("key"), reported("Y"))
     state = MarketStateChanged("kis", "005930", NOW_NS, True, "", "", "", "", "", "", "", "", "")
     assert (len(parsed.trades), parsed.facts, parsed.broken) == (1, [state], None)
 
 
 def test_a_record_of_no_volume_that_says_halted_is_no_trade_and_no_error() -> None:
-    parsed = heard(KisSession("key"), told("Y", volume="0"))
+    parsed = received(KisSession("key"), reported("Y", volume="0"))
     assert (parsed.trades, states(parsed), parsed.broken) == ((), [("005930", True)], None)
 
 
 def test_the_trades_beside_a_record_of_no_volume_are_kept() -> None:
-    parsed = heard(KisSession("key"), told("N", "000660"), told("Y", volume="0"), told("N", "035720"))
+    parsed = received(KisSession("key"), reported("N", "000660"), reported("Y", volume="0"), reported("N", "035720"))
     assert [trade.symbol for trade in parsed.trades] == ["000660", "035720"]
     assert states(parsed) == [("005930", True)]
 
 
-def test_a_flag_that_is_told_again_is_no_news() -> None:
+def test_a_flag_that_is_reported_again_is_no_news() -> None:
     session = KisSession("key")
-    assert [states(heard(session, told(flag))) for flag in "NYYNN"] == [
+    assert [states(received(session, reported(flag))) for flag in "NYYNN"] == [
         [],
         [("005930", True)],
         [],
@@ -53,23 +53,23 @@ def test_a_flag_that_is_told_again_is_no_news() -> None:
     ]
 
 
-def test_what_a_market_state_told_is_not_told_again_by_a_trade() -> None:
+def test_what_a_market_state_reported_is_not_reported_again_by_a_trade() -> None:
     session = KisSession("key")
     halted = frame(fields_of("H0STMKO0", trht_yn="Y"), transaction="H0STMKO0")
     assert states(session.parse(Data(halted.encode()), NOW_NS)) == [("005930", True)]
-    assert states(heard(session, told("Y"))) == []
-    assert states(heard(session, told("N"))) == [("005930", False)]
+    assert states(received(session, reported("Y"))) == []
+    assert states(received(session, reported("N"))) == [("005930", False)]
 
 
-def test_of_a_symbol_that_was_registered_anew_nothing_is_known() -> None:
+def test_of_a_symbol_that_was_subscribed_anew_nothing_is_known() -> None:
     session = KisSession("key")
-    heard(session, told("Y"))
+    received(session, reported("Y"))
     session.read(reply("OPSP0001"))
-    assert states(heard(session, told("Y"))) == [("005930", True)]
+    assert states(received(session, reported("Y"))) == [("005930", True)]
 
 
 def test_a_record_of_no_volume_without_the_flag_is_quarantined_as_it_came() -> None:
-    text = frame(told("N", volume="0"), told("Y", "000660"))
+    text = frame(reported("N", volume="0"), reported("Y", "000660"))
     parsed = KisSession("key").parse(Data(text.encode()), NOW_NS)
     assert parsed.broken is not None
     assert parsed.broken.content == text.encode()
@@ -84,8 +84,8 @@ def test_the_facts_are_the_changes_of_each_symbols_flag_from_frame_to_frame(
 ) -> None:
     session, halted, facts, expected = KisSession("key"), set[str](), [], []
     for records in frames:
-        parsed = heard(session, *(told(flag, symbol) for flag, symbol in records))
-        assert parsed.trades == parse_trades(frame(*(told(*each) for each in records)), NOW_NS)[0]
+        parsed = received(session, *(reported(flag, symbol) for flag, symbol in records))
+        assert parsed.trades == parse_trades(frame(*(reported(*each) for each in records)), NOW_NS)[0]
         facts += states(parsed)
         last = {symbol: flag == "Y" for flag, symbol in records}
         expected += [(symbol, is_halted) for symbol, is_halted in last.items() if is_halted != (symbol in halted)]

@@ -1,38 +1,38 @@
-"""What tokens and approval keys promise: a life in Korean time, and never a blank one."""
+"""Tokens and approval keys: a life in Korean time, and never a blank one."""
 
 import pytest
 
-from observer.clock import kst_datetime
 from observer.errors import MalformedError
+from observer.local_time import local_datetime
 from observer.providers.http import decode
-from observer.providers.kis import issued
+from observer.providers.kis import issuing
 
 NOW_NS = 1_790_000_000_000_000_000
 
 
 def test_a_token_ends_when_kis_says_in_korean_time():
-    body = issued.TokenBody("secret", 86_400, "2026-11-21 08:01:30")
-    token = issued.issued_token(body, NOW_NS)
-    assert kst_datetime(token.expires_ns).isoformat() == "2026-11-21T08:01:30+09:00"
+    body = issuing.TokenBody("secret", 86_400, "2026-11-21 08:01:30")
+    token = issuing.issued_token(body, NOW_NS)
+    assert local_datetime(token.expires_ns).isoformat() == "2026-11-21T08:01:30+09:00"
     assert token.expires_ns - token.issued_ns >= 24 * 3600 * 10**9
     assert "secret" not in repr(token)
 
 
 def test_without_a_date_a_token_lives_as_long_as_it_says():
-    assert issued.issued_token(issued.TokenBody("t", 600), NOW_NS).expires_ns == NOW_NS + 600 * 10**9
+    assert issuing.issued_token(issuing.TokenBody("t", 600), NOW_NS).expires_ns == NOW_NS + 600 * 10**9
 
 
 def test_a_blank_token_is_none():
     with pytest.raises(MalformedError):
-        issued.issued_token(issued.TokenBody(" "), NOW_NS)
+        issuing.issued_token(issuing.TokenBody(" "), NOW_NS)
 
 
 def test_a_blank_approval_key_is_none():
     with pytest.raises(MalformedError):
-        issued.issued_approval_key(issued.ApprovalBody(" "))
+        issuing.issued_approval_key(issuing.ApprovalBody(" "))
 
 
 @pytest.mark.parametrize("life", [b"-1", b"1e400", b"9" * 30, b'"x"'])
 def test_a_life_that_is_none_is_malformed(life):
     with pytest.raises(MalformedError):
-        decode(b'{"access_token":"t","expires_in":' + life + b"}", issued.TokenBody, "issue_token")
+        decode(b'{"access_token":"t","expires_in":' + life + b"}", issuing.TokenBody, "issue_token")

@@ -1,4 +1,4 @@
-"""What master file downloads promise: a whole file or the one that was there."""
+"""Master file downloads: a whole file or the one that was there."""
 
 import asyncio
 import io
@@ -9,7 +9,7 @@ from aiohttp import web
 
 from observer.errors import BadRequestError, DataFileError, MaintenanceError
 from observer.providers.http import open_client
-from observer.providers.kis.files import KisMasterFiles
+from observer.providers.kis.master_files import KisMasterFiles
 from observer.providers.settings import RestSettings
 from tests.providers.stand_ins import serving
 

@@ -1,4 +1,4 @@
-"""What the master file parser promises: bytes are sliced, units are applied, and every line is accounted for."""
+"""The master file parser: bytes are sliced, units are applied, and every line is accounted for."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from observer.errors import DataFileError
 from observer.providers.kis.masters import EXCHANGES, parse_master
 
 # Offsets in the record, counted from kis-api.md section 6 and not taken from the parser.
-PLACES = {
+INDICES = {
     "KOSPI": {
         "length": 288,
         "base": 102,
@@ -46,8 +46,8 @@ PLACES = {
 
 
 def line(exchange, symbol="005930", name="삼성전자", **values):
-    places = PLACES[exchange]
-    record = bytearray(b" " * places["length"])
+    indices = INDICES[exchange]
+    record = bytearray(b" " * indices["length"])
     record[0:9] = symbol.encode().ljust(9)
     record[9:21] = b"KR7005930003"
     record[21:61] = name.encode("cp949").ljust(40)
@@ -63,8 +63,8 @@ def line(exchange, symbol="005930", name="삼성전자", **values):
         "cap": "004717951",
     }
     for field, text in {**defaults, **values}.items():
-        if places[field] is not None:
-            record[places[field] : places[field] + len(text)] = text.encode()
+        if indices[field] is not None:
+            record[indices[field] : indices[field] + len(text)] = text.encode()
     return bytes(record)
 
 
@@ -81,7 +81,7 @@ def test_a_record_becomes_a_listing_with_units_applied(exchange):
     assert (listing.isin, listing.group, listing.listed_on) == ("KR7005930003", "ST", "1975-06-11")
     assert listing.base_price == 79_700.0
     assert listing.listed_shares == 5_919_637_000.0
-    assert listing.market_cap_krw == 471_795_100_000_000.0
+    assert listing.market_cap == 471_795_100_000_000.0
     assert [listing.suspended, listing.administrative, listing.preferred, listing.spac] == [False] * 4
 
 
@@ -108,7 +108,7 @@ def test_short_codes_may_hold_letters():
 
 def test_blanks_are_unknown_and_a_base_price_of_zero_is_none():
     listing = one("KOSPI", base="000000000", shares=" " * 15, cap=" " * 9, listed_on="00000000")
-    assert (listing.base_price, listing.listed_shares, listing.market_cap_krw, listing.listed_on) == (None,) * 4
+    assert (listing.base_price, listing.listed_shares, listing.market_cap, listing.listed_on) == (None,) * 4
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.errors import DataFileError
-from observer.providers.kis.masters_abroad import EXCHANGE_OF, parse_abroad
+from observer.providers.kis.masters_overseas import EXCHANGE_OF, parse_abroad
 
 HONG_KONG = (
     "HK\t12\tHKS\t홍콩\t00115\tHKS00115\t균호그룹\tGRAND FIELD GP\t2\tHKD\t3\t\t3.800\t2000\t2000\t930\t1610\tN\t\t630"
@@ -88,7 +88,7 @@ def test_an_exchange_without_a_file_is_refused() -> None:
 def test_whatever_a_file_holds_every_line_is_in_one_of_the_two_lists(data) -> None:
     content = bytearray(f"{HONG_KONG}\n{line(SYMBOL='00116')}\n".encode("cp949"))
     for _ in range(data.draw(st.integers(1, 6))):
-        place = data.draw(st.integers(0, len(content) - 1))
-        content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+        index = data.draw(st.integers(0, len(content) - 1))
+        content[index : index + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
     records, bad = parse_abroad("HKS", bytes(content))
     assert len(records) + len(bad) == len([*bytes(content).removesuffix(b"\n").split(b"\n")]) * bool(content)

@@ -1,4 +1,4 @@
-"""What the parsers of each kind of record promise, field by field as kis-api.md, section 9 orders them."""
+"""The parsers of each kind of record, field by field as kis-api.md, section 9 orders them."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bus.events import ExpectedPrice, MarketStateChanged, NavObserved, OrderBook
-from observer.clock import KST
+from observer.calendar.venues import KRX
 from observer.providers.dialect import Data
 from observer.providers.kis.records import parse_facts
 from observer.providers.kis.session import KisSession
@@ -20,7 +20,7 @@ TIMED = [transaction for transaction in FACTS if "ASP" in transaction or "ANC" i
 
 
 def ns(hour, minute=0, second=0):
-    return int(datetime(2026, 11, 20, hour, minute, second, tzinfo=KST).timestamp()) * 10**9
+    return int(datetime(2026, 11, 20, hour, minute, second, tzinfo=KRX.zone).timestamp()) * 10**9
 
 
 NOW_NS = ns(10, 0, 1) + 250
@@ -42,10 +42,10 @@ def test_an_order_book_has_ten_quotes_a_side_and_what_stands_there(transaction):
     assert isinstance(book, OrderBook)
     assert (book.provider, book.symbol, book.receive_time_ns) == ("kis", "005930", NOW_NS)
     rest = msgspec.structs.astuple(book)[5:]
-    assert rest[:10] == tuple(70_000.0 + 100 * place for place in range(1, 11))
-    assert rest[10:20] == tuple(70_100.0 - 100 * place for place in range(1, 11))
-    assert rest[20:30] == tuple(10.0 * place for place in range(1, 11))
-    assert rest[30:40] == tuple(20.0 * place for place in range(1, 11))
+    assert rest[:10] == tuple(70_000.0 + 100 * index for index in range(1, 11))
+    assert rest[10:20] == tuple(70_100.0 - 100 * index for index in range(1, 11))
+    assert rest[20:30] == tuple(10.0 * index for index in range(1, 11))
+    assert rest[30:40] == tuple(20.0 * index for index in range(1, 11))
     assert (book.total_ask_volume, book.total_bid_volume, book.cumulative_volume) == (5500.0, 6600.0, 123456.0)
 
 
@@ -181,8 +181,8 @@ def test_the_dialect_hands_on_every_kind_as_what_it_is(transaction):
 @given(st.sampled_from(FACTS), st.lists(st.tuples(st.integers(0, 62), st.text(max_size=8)), min_size=1, max_size=5))
 def test_a_damaged_field_gives_a_fact_or_a_reason_never_an_exception(transaction, damage):
     fields = fields_of(transaction, width=63)
-    for place, text in damage:
-        fields[place] = text
+    for index, text in damage:
+        fields[index] = text
     facts, broken = parsed(transaction, fields)
     assert facts or broken is not None
 

@@ -1,4 +1,4 @@
-"""What the KIS dialect promises: its texts carry what KIS wants, and every answer has one meaning."""
+"""The KIS dialect: its texts carry what KIS wants, and every answer has one meaning."""
 
 import json
 
@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 from observer.providers.dialect import (
     Data,
     Ping,
-    Refused,
-    Registered,
-    Registration,
     SessionRefused,
+    Subscribed,
+    Subscription,
+    SubscriptionRefused,
     Unreadable,
-    Unregistered,
+    Unsubscribed,
 )
 from observer.providers.kis.session import KisSession
 from tests.providers.kis_builders import PINGPONG, frame, record, reply
 
 session = KisSession("the-approval-key")
-SAMSUNG = Registration("trades", "005930")
+SAMSUNG = Subscription("trades", "005930")
 
 
-@pytest.mark.parametrize(("text", "kind"), [(session.register(SAMSUNG), "1"), (session.unregister(SAMSUNG), "2")])
+@pytest.mark.parametrize(("text", "kind"), [(session.subscribe(SAMSUNG), "1"), (session.unsubscribe(SAMSUNG), "2")])
 def test_a_request_names_key_kind_and_symbol(text, kind):
     request = json.loads(text)
     assert request["header"] == {
@@ -38,13 +38,13 @@ def test_a_request_names_key_kind_and_symbol(text, kind):
 @pytest.mark.parametrize(
     ("code", "meaning"),
     [
-        ("OPSP0000", Registered(SAMSUNG)),
-        ("OPSP0002", Registered(SAMSUNG)),
-        ("OPSP0001", Unregistered(SAMSUNG)),
-        ("OPSP0003", Unregistered(SAMSUNG)),
-        ("OPSP0008", Refused(SAMSUNG, "OPSP0008", "why")),
-        ("OPSP0007", Refused(SAMSUNG, "OPSP0007", "why")),
-        ("OPSP8991", Refused(SAMSUNG, "OPSP8991", "why")),
+        ("OPSP0000", Subscribed(SAMSUNG)),
+        ("OPSP0002", Subscribed(SAMSUNG)),
+        ("OPSP0001", Unsubscribed(SAMSUNG)),
+        ("OPSP0003", Unsubscribed(SAMSUNG)),
+        ("OPSP0008", SubscriptionRefused(SAMSUNG, "OPSP0008", "why")),
+        ("OPSP0007", SubscriptionRefused(SAMSUNG, "OPSP0007", "why")),
+        ("OPSP8991", SubscriptionRefused(SAMSUNG, "OPSP8991", "why")),
         ("OPSP0011", SessionRefused("OPSP0011", "why", key_rejected=True)),
         ("OPSP8996", SessionRefused("OPSP8996", "why", key_rejected=False)),
     ],
@@ -97,9 +97,9 @@ def test_what_means_nothing_is_kept_with_a_reason(text):
 )
 def test_kind_and_venue_choose_the_transaction(venue, kind, transaction):
     dialect = KisSession("key", venue)
-    registration = Registration(kind, "005930")
-    assert json.loads(dialect.register(registration))["body"]["input"]["tr_id"] == transaction
-    assert dialect.read(reply("OPSP0000", transaction=transaction)) == Registered(registration)
+    subscription = Subscription(kind, "005930")
+    assert json.loads(dialect.subscribe(subscription))["body"]["input"]["tr_id"] == transaction
+    assert dialect.read(reply("OPSP0000", transaction=transaction)) == Subscribed(subscription)
 
 
 @pytest.mark.parametrize("code", ["OPSP0000", "OPSP0001", "OPSP0002", "OPSP0003"])
@@ -109,8 +109,8 @@ def test_an_acknowledgement_must_name_what_can_have_been_asked(code, symbol, tra
 
 
 def test_a_refusal_that_names_nothing_known_is_of_what_was_asked_last():
-    assert session.read(reply("OPSP0007", "", "why", "(null)")) == Refused(None, "OPSP0007", "why")
+    assert session.read(reply("OPSP0007", "", "why", "(null)")) == SubscriptionRefused(None, "OPSP0007", "why")
 
 
 def test_a_symbol_may_be_padded_in_an_answer():
-    assert session.read(reply("OPSP0000", "005930   ")) == Registered(SAMSUNG)
+    assert session.read(reply("OPSP0000", "005930   ")) == Subscribed(SAMSUNG)

@@ -8,16 +8,17 @@ from random import Random
 import pytest
 
 from bus.events import ExpectedPrice, MarketStateChanged, NavObserved, OrderBook
-from observer.providers.interfaces import Credentials
+from observer.providers.broker import Credentials
 from observer.providers.kis.session import KisSession
-from observer.providers.websocket import StreamSettings, TradeStreamConnection
-from tests.providers.stand_ins import until
+from observer.providers.stream_settings import StreamSettings
+from observer.providers.websocket import TradeStreamConnection
 from tests.simulator.simulator_client import at, running
+from tests.waiting import until_async
 
 EVERY_KIND = ("trades", "order_book", "expected_price", "market_state", "nav")
 
 
-class Heard:
+class Received:
     """Keeps what came."""
 
     def __init__(self):
@@ -29,10 +30,10 @@ class Heard:
     def on_facts(self, facts):
         self.facts += facts
 
-    def on_registered(self, symbol):
+    def on_subscribed(self, symbol):
         pass
 
-    def on_unregistered(self, symbol, reason):
+    def on_unsubscribed(self, symbol, reason):
         self.gone.append((symbol, reason))
 
     def on_connection(self, change):
@@ -61,19 +62,19 @@ class ApprovalKey:
 @asynccontextmanager
 async def streaming(start_ns, venue="KRX", simulator=None, **changes):
     async with running(start_ns, **(simulator or {})) as client:
-        heard = Heard()
+        received = Received()
         url = client.simulator.stream_url + "/tryitout"
         stream = TradeStreamConnection(
-            settings=StreamSettings(url=url, provider="kis", account="main", **changes),
+            settings=StreamSettings(**{"url": url, "provider": "kis", "account": "main", "capacity": 41, **changes}),
             open_dialect=lambda used: KisSession(used.approval_key, venue),
             credentials=ApprovalKey(await client.approval()),
-            listener=heard,
+            listener=received,
             clock=client.clock,
-            chance=Random(1),
+            rng=Random(1),
         )
         task = asyncio.create_task(stream.run())
         try:
-            yield client, stream, heard
+            yield client, stream, received
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -88,80 +89,82 @@ def played(play, *arguments, **options):
 
 
 def test_every_kind_of_record_of_the_simulated_broker_is_read():
-    async def play(client, stream, heard):
-        fund = next(each.symbol for each in client.simulator.market.instruments if each.group == "EF")
-        stream.want([client.liveliest, fund])
+    async def play(client, stream, received):
+        etf = next(each.symbol for each in client.simulator.market.instruments if each.group == "EF")
+        stream.want([client.liveliest, etf])
         kinds = (OrderBook, ExpectedPrice, MarketStateChanged, NavObserved)
-        await until(lambda: client.simulator.counters().registrations == 2 * len(EVERY_KIND))
-        assert stream.registered == {client.liveliest, fund}
+        await until_async(lambda: client.simulator.counters().registrations == 2 * len(EVERY_KIND))
+        assert stream.subscribed == {client.liveliest, etf}
         await client.move_to(at(8, 59, 30))
-        await until(lambda: bool(heard.of(ExpectedPrice)))
+        await until_async(lambda: bool(received.of(ExpectedPrice)))
         await client.move_to(at(9, 2))
-        await until(lambda: heard.trades and all(heard.of(kind) for kind in kinds))
-        assert heard.broken == []
-        assert {nav.symbol for nav in heard.of(NavObserved)} == {fund}
-        assert all(book.bid_1 is None or book.ask_1 is None or book.bid_1 < book.ask_1 for book in heard.of(OrderBook))
-        assert {fact.session_date for fact in heard.of(OrderBook)} == {"2026-11-18"}
+        await until_async(lambda: received.trades and all(received.of(kind) for kind in kinds))
+        assert received.broken == []
+        assert {nav.symbol for nav in received.of(NavObserved)} == {etf}
+        assert all(
+            book.bid_1 is None or book.ask_1 is None or book.bid_1 < book.ask_1 for book in received.of(OrderBook)
+        )
+        assert {fact.session_date for fact in received.of(OrderBook)} == {"2026-11-18"}
 
     played(play, at(8, 59), records=EVERY_KIND, simulator={"symbols": 60})
 
 
-def test_a_halt_and_its_end_are_heard_with_trades_alone_and_cost_none():
-    async def play(client, stream, heard):
+def test_a_halt_and_its_end_are_received_with_trades_alone_and_cost_none():
+    async def play(client, stream, received):
         market = client.simulator.market
         halts = {each.symbol: market.halts(each.symbol) for each in market.instruments}
         symbol, halt = next((name, h) for name in halts for h in halts[name] if h.reason == "disclosure")
         await client.move_to(halt.start_ns - 60 * 10**9)
         stream.want([symbol])
-        await until(lambda: stream.registered == {symbol})
+        await until_async(lambda: stream.subscribed == {symbol})
         await client.move_to(halt.start_ns)
-        await until(lambda: [state.halted for state in heard.of(MarketStateChanged)] == [True])
+        await until_async(lambda: [state.halted for state in received.of(MarketStateChanged)] == [True])
         await client.move_to(halt.end_ns + 60 * 10**9)
-        await until(lambda: [state.halted for state in heard.of(MarketStateChanged)] == [True, False])
-        assert heard.broken == []
+        await until_async(lambda: [state.halted for state in received.of(MarketStateChanged)] == [True, False])
+        assert received.broken == []
         tape = market.tape(symbol)
         first = tape.count_until(halt.start_ns - 60 * 10**9)
         expected = tape.volume_after[first : tape.count_until(halt.end_ns + 60 * 10**9)]
-        assert [trade.cumulative_volume for trade in heard.trades] == list(expected)
+        assert [trade.cumulative_volume for trade in received.trades] == list(expected)
 
     played(play, at(9), simulator={"symbols": 120})
 
 
 @pytest.mark.parametrize("venue", ["KRX", "both"])
 def test_the_volumes_of_streamed_trades_follow_on_each_other(venue):
-    async def play(client, stream, heard):
+    async def play(client, stream, received):
         stream.want([client.liveliest])
-        await until(lambda: bool(stream.registered))
+        await until_async(lambda: bool(stream.subscribed))
         await client.move_to(at(10))
-        await until(lambda: len(heard.trades) > 100)
-        for earlier, later in pairwise(heard.trades):
+        await until_async(lambda: len(received.trades) > 100)
+        for earlier, later in pairwise(received.trades):
             assert later.cumulative_volume == earlier.cumulative_volume + later.volume
             assert later.cumulative_trades == earlier.cumulative_trades + 1
 
     played(play, at(9, 30), venue=venue)
 
 
-def test_what_the_broker_has_no_place_for_is_not_believed_active():
-    async def play(client, stream, heard):
+def test_what_the_broker_has_no_index_for_is_not_believed_active():
+    async def play(client, stream, received):
         symbols = [each.symbol for each in client.simulator.market.instruments[:4]]
         stream.want(symbols)
-        await until(lambda: bool(heard.gone))
-        assert stream.registered == set(symbols[:3])
-        assert heard.gone[0][0] == symbols[3]
-        assert "OPSP0008" in heard.gone[0][1]
+        await until_async(lambda: bool(received.gone))
+        assert stream.subscribed == set(symbols[:3])
+        assert received.gone[0][0] == symbols[3]
+        assert "OPSP0008" in received.gone[0][1]
         assert client.simulator.counters().refusals["OPSP0008"] == 1
 
     played(play, at(9, 30), simulator={"registrations_limit": 3})
 
 
-def test_a_full_set_of_places_is_exchanged_without_a_refusal():
-    async def play(client, stream, heard):
+def test_a_full_set_of_indices_is_exchanged_without_a_refusal():
+    async def play(client, stream, received):
         symbols = [each.symbol for each in client.simulator.market.instruments]
         assert stream.capacity == 3
         stream.want(symbols[:3])
-        await until(lambda: stream.registered == set(symbols[:3]))
+        await until_async(lambda: stream.subscribed == set(symbols[:3]))
         stream.want(symbols[3:6])
-        await until(lambda: stream.registered == set(symbols[3:6]))
+        await until_async(lambda: stream.subscribed == set(symbols[3:6]))
         assert not client.simulator.counters().refusals
 
     played(play, at(9, 30), simulator={"registrations_limit": 3}, capacity=3)

@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.clock import KST, kst_ns
-from observer.providers.kis.moments import date_text_of, hour_text_of, midnight_ns, moment_ns, parse_date
+from observer.calendar.venues import KRX
+from observer.local_time import local_ns
+from observer.providers.kis.times import date_text_of, hour_text_of, midnight_ns, moment_ns, parse_date
 
 seconds = st.integers(157_766_400, 4_102_444_800)  # 1975 to 2100
 
 
 def texts_of(second):
-    moment = datetime.fromtimestamp(second, KST)
+    moment = datetime.fromtimestamp(second, KRX.zone)
     return moment.strftime("%Y%m%d"), moment.strftime("%H%M%S")
 
 
@@ -29,7 +30,7 @@ def test_a_moment_has_one_date_and_one_time_whatever_its_fraction(second, fracti
 
 
 def test_midnight_agrees_with_the_clock():
-    assert midnight_ns("20261120") == kst_ns(date(2026, 11, 20))
+    assert midnight_ns("20261120") == local_ns(date(2026, 11, 20))
 
 
 @pytest.mark.parametrize("text", ["", "2026112", "202611200", "20261320", "20260230", "2026-1-1", "２０２６１１２０"])

@@ -1,4 +1,6 @@
-"""KRX's two doors, against a stand-in that behaves as they are described; LOGOUT and an expired password told apart."""
+"""KRX's two clients, against a stand-in that behaves as they are described; LOGOUT and an expired password
+distinguished.
+"""
 
 import asyncio
 import fcntl
@@ -20,16 +22,16 @@ from observer.errors import (
     SessionTakenError,
     TransportError,
 )
-from observer.providers.krx import KrxData, KrxOpenApi, open_krx_client
-from observer.providers.krx_bodies import data_entries, login_refusal, open_days, open_entries, refusal
-from observer.reference.etf import FundEntry
+from observer.etf.model import EtfEntry
+from observer.providers.krx.bodies import data_entries, login_refusal, open_days, open_entries, refusal
+from observer.providers.krx.client import KrxData, KrxOpenApi, open_krx_client
 from tests.providers.krx_stand_in import AUTH_KEY, PASSWORD, ROW, USER, krx_serving
 from tests.strategies import json_values
 
 DAY = date(2026, 11, 17)
 
 
-def told(scenario, tmp_path, password=PASSWORD, take_over=False, auth_key=AUTH_KEY):
+def reported(scenario, tmp_path, password=PASSWORD, take_over=False, auth_key=AUTH_KEY):
     """Runs a scenario with the stand-in, the data call and the Open API."""
 
     async def run():
@@ -42,10 +44,10 @@ def told(scenario, tmp_path, password=PASSWORD, take_over=False, auth_key=AUTH_K
 
 def test_the_data_calls_fields_all_arrive(tmp_path):
     async def scenario(krx, data, _api):
-        return await data.fund_list(DAY)
+        return await data.etf_list(DAY)
 
-    first, second = told(scenario, tmp_path)
-    assert first == FundEntry(
+    first, second = reported(scenario, tmp_path)
+    assert first == EtfEntry(
         symbol="069500",
         name="KODEX 200",
         group="EF",
@@ -72,50 +74,50 @@ def test_the_data_calls_fields_all_arrive(tmp_path):
 def test_a_session_that_was_ended_is_begun_again_once(tmp_path, status):
     async def scenario(krx, data, _api):
         krx.log_out_next, krx.logout_status = 1, status
-        entries = await data.fund_list(DAY)
+        entries = await data.etf_list(DAY)
         return len(entries), len(krx.logins), krx.data_calls
 
-    assert told(scenario, tmp_path) == (2, 2, 2)
+    assert reported(scenario, tmp_path) == (2, 2, 2)
 
 
 def test_a_session_that_is_ended_again_and_again_is_an_error_that_says_logout(tmp_path):
     async def scenario(krx, data, _api):
         krx.log_out_next = 5
         with pytest.raises(LoggedOutError, match="LOGOUT"):
-            await data.fund_list(DAY)
+            await data.etf_list(DAY)
         return krx.data_calls
 
-    assert told(scenario, tmp_path) == 2
+    assert reported(scenario, tmp_path) == 2
 
 
-def test_an_expired_password_is_told_with_the_remedy_and_not_tried_again(tmp_path):
+def test_an_expired_password_is_reported_with_the_remedy_and_not_tried_again(tmp_path):
     async def scenario(krx, data, _api):
         krx.password_expired = True
         with pytest.raises(PasswordExpiredError, match="change it at data") as caught:
-            await data.fund_list(DAY)
+            await data.etf_list(DAY)
         assert not caught.value.retry
         return len(krx.logins), krx.data_calls
 
-    assert told(scenario, tmp_path) == (1, 0)
+    assert reported(scenario, tmp_path) == (1, 0)
 
 
 def test_a_session_elsewhere_is_left_alone(tmp_path):
     async def scenario(krx, data, _api):
         krx.elsewhere = True
         with pytest.raises(SessionTakenError, match="take_over_session"):
-            await data.fund_list(DAY)
+            await data.etf_list(DAY)
         return krx.thrown_out
 
-    assert told(scenario, tmp_path) == 0
+    assert reported(scenario, tmp_path) == 0
 
 
 def test_a_session_elsewhere_is_thrown_out_by_configuration_only(tmp_path):
     async def scenario(krx, data, _api):
         krx.elsewhere = True
-        entries = await data.fund_list(DAY)
+        entries = await data.etf_list(DAY)
         return len(entries), krx.thrown_out, krx.logins[-1]["skipDup"]
 
-    assert told(scenario, tmp_path, take_over=True) == (2, 1, "Y")
+    assert reported(scenario, tmp_path, take_over=True) == (2, 1, "Y")
 
 
 def test_while_another_process_of_ours_has_the_session_nothing_is_asked(tmp_path):
@@ -123,29 +125,29 @@ def test_while_another_process_of_ours_has_the_session_nothing_is_asked(tmp_path
         with (tmp_path / "krx.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with pytest.raises(SessionTakenError, match="another process of ours"):
-                await data.fund_list(DAY)
+                await data.etf_list(DAY)
         before = len(krx.logins)
-        return before, len(await data.fund_list(DAY))
+        return before, len(await data.etf_list(DAY))
 
-    assert told(scenario, tmp_path) == (0, 2)
+    assert reported(scenario, tmp_path) == (0, 2)
 
 
 def test_a_refused_login_names_no_secret(tmp_path):
     async def scenario(_krx, data, _api):
         with pytest.raises(BadRequestError, match="CD002") as caught:
-            await data.fund_list(DAY)
+            await data.etf_list(DAY)
         return f"{caught.value!r} {caught.value.__cause__}"
 
-    text = told(scenario, tmp_path, password="another-password")
+    text = reported(scenario, tmp_path, password="another-password")
     assert "another-password" not in text
     assert USER not in text
 
 
-def test_the_open_api_gives_a_days_funds_and_their_indices_in_one_call(tmp_path):
+def test_the_open_api_gives_a_days_etfs_and_their_indices_in_one_call(tmp_path):
     async def scenario(_krx, _data, api):
-        return await api.fund_list(DAY), await api.fund_days(DAY, 7), await api.fund_days(date(2026, 11, 15), 7)
+        return await api.etf_list(DAY), await api.etf_days(DAY, 7), await api.etf_days(date(2026, 11, 15), 7)
 
-    entries, days, none = told(scenario, tmp_path)
+    entries, days, none = reported(scenario, tmp_path)
     assert [(each.symbol, each.listed_shares, each.index_name) for each in entries] == [
         ("069500", 188_600_000.0, "코스피 200"),
         ("252670", 188_600_000.0, "코스피 200"),
@@ -165,22 +167,22 @@ def test_the_open_api_gives_a_days_funds_and_their_indices_in_one_call(tmp_path)
 @pytest.mark.parametrize(
     ("status", "error"), [(403, BadRequestError), (429, RateExceededError), (500, MaintenanceError)]
 )
-def test_the_open_apis_refusals_are_told_apart(tmp_path, status, error):
+def test_the_open_apis_refusals_are_reported_apart(tmp_path, status, error):
     async def scenario(krx, _data, api):
         krx.open_status = status
         with pytest.raises(error):
-            await api.fund_list(DAY)
+            await api.etf_list(DAY)
 
-    told(scenario, tmp_path)
+    reported(scenario, tmp_path)
 
 
 def test_a_wrong_key_is_refused_with_the_remedy_and_without_the_key(tmp_path):
     async def scenario(_krx, _data, api):
         with pytest.raises(BadRequestError, match="the key is refused") as caught:
-            await api.fund_list(DAY)
+            await api.etf_list(DAY)
         return str(caught.value)
 
-    assert "wrong-key-value" not in told(scenario, tmp_path, auth_key="wrong-key-value")
+    assert "wrong-key-value" not in reported(scenario, tmp_path, auth_key="wrong-key-value")
 
 
 def test_no_answer_is_worth_another_attempt(tmp_path):
@@ -189,7 +191,7 @@ def test_no_answer_is_worth_another_attempt(tmp_path):
             pass
         async with open_krx_client(address) as client:
             with pytest.raises(TransportError) as caught:
-                await KrxOpenApi(client, AUTH_KEY).fund_list(DAY)
+                await KrxOpenApi(client, AUTH_KEY).etf_list(DAY)
             assert caught.value.retry
 
     asyncio.run(scenario())

@@ -1,22 +1,22 @@
-"""What a connection's registrations promise: the broker's word is the truth, and what matters most comes first."""
+"""The connection's subscriptions: the broker's word is the truth, and what matters most comes first."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from observer.providers.dialect import Refused, Registration
-from observer.providers.registrations import Registrations, Step, next_step
+from observer.providers.dialect import Subscription, SubscriptionRefused
+from observer.providers.subscriptions import Step, Subscriptions, next_step
 
 CAPACITY = 4
 
 
 def trades(symbol):
-    return Registration("trades", symbol)
+    return Subscription("trades", symbol)
 
 
 def book(symbol):
-    return Registration("order_book", symbol)
+    return Subscription("order_book", symbol)
 
 
 def worked_off(subject):
@@ -24,13 +24,13 @@ def worked_off(subject):
     steps = []
     while (step := subject.next_step()) is not None:
         steps.append(step)
-        noted = subject.note_registered if step.action == "register" else subject.note_unregistered
-        noted(step.registration)
+        noted = subject.note_subscribed if step.action == "register" else subject.note_unsubscribed
+        noted(step.subscription)
     return steps
 
 
 def test_a_symbol_with_two_kinds_of_records_counts_twice():
-    subject = Registrations(5, ["order_book", "trades"])
+    subject = Subscriptions(5, ["order_book", "trades"])
     subject.want(["A", "B", "C"])
     worked_off(subject)
     assert subject.symbols_max == 2
@@ -39,50 +39,50 @@ def test_a_symbol_with_two_kinds_of_records_counts_twice():
 
 
 def test_trades_of_all_come_before_anything_else():
-    subject = Registrations(41, ["order_book", "trades"])
+    subject = Subscriptions(41, ["order_book", "trades"])
     subject.want(["B", "A"])
-    assert [step.registration for step in worked_off(subject)] == [trades("B"), trades("A"), book("B"), book("A")]
+    assert [step.subscription for step in worked_off(subject)] == [trades("B"), trades("A"), book("B"), book("A")]
 
 
-def test_only_trades_make_a_symbol_registered():
-    subject = Registrations(41, ["trades", "order_book"])
-    subject.note_registered(book("A"))
-    assert (subject.symbols, subject.registered) == (frozenset(), (book("A"),))
+def test_only_trades_make_a_symbol_subscribed():
+    subject = Subscriptions(41, ["trades", "order_book"])
+    subject.note_subscribed(book("A"))
+    assert (subject.symbols, subject.subscribed) == (frozenset(), (book("A"),))
 
 
 def test_a_refusal_that_names_nothing_means_what_was_asked_last():
-    subject = Registrations(41, ["trades"])
+    subject = Subscriptions(41, ["trades"])
     subject.want(["A"])
     subject.note_asked(subject.next_step())
-    assert subject.note_refused(Refused(None, "OPSP0007", "")) == trades("A")
+    assert subject.note_refused(SubscriptionRefused(None, "OPSP0007", "")) == trades("A")
     assert subject.next_step() is None
 
 
 def test_a_refusal_before_anything_was_asked_is_nobodys():
-    assert Registrations(41, ["trades"]).note_refused(Refused(None, "OPSP0007", "")) is None
+    assert Subscriptions(41, ["trades"]).note_refused(SubscriptionRefused(None, "OPSP0007", "")) is None
 
 
-def test_a_removal_that_is_refused_leaves_the_registration_active():
-    subject = Registrations(41, ["trades"])
-    subject.note_registered(trades("A"))
-    assert subject.note_refused(Refused(trades("A"), "OPSP0007", "")) is None
+def test_a_removal_that_is_refused_leaves_the_subscription_active():
+    subject = Subscriptions(41, ["trades"])
+    subject.note_subscribed(trades("A"))
+    assert subject.note_refused(SubscriptionRefused(trades("A"), "OPSP0007", "")) is None
     assert subject.symbols == {"A"}
 
 
-def test_forgotten_refusals_are_asked_for_again_and_whether_there_were_any_is_told():
-    subject = Registrations(41, ["trades"])
+def test_forgotten_refusals_are_asked_for_again_and_whether_there_were_any_is_reported():
+    subject = Subscriptions(41, ["trades"])
     subject.want(["A"])
     assert not subject.forget_refusals()
-    subject.note_refused(Refused(trades("A"), "OPSP0007", ""))
+    subject.note_refused(SubscriptionRefused(trades("A"), "OPSP0007", ""))
     assert subject.next_step() is None
     assert subject.forget_refusals()
     assert subject.next_step() == Step("register", trades("A"))
 
 
 def test_what_was_given_up_and_wanted_anew_is_asked_for_again():
-    subject = Registrations(41, ["trades"])
+    subject = Subscriptions(41, ["trades"])
     subject.want(["A"])
-    subject.note_refused(Refused(trades("A"), "OPSP0007", ""))
+    subject.note_refused(SubscriptionRefused(trades("A"), "OPSP0007", ""))
     subject.want(["A", "B"])
     assert subject.next_step() == Step("register", trades("B"))
     subject.want(["B"])
@@ -91,12 +91,12 @@ def test_what_was_given_up_and_wanted_anew_is_asked_for_again():
 
 
 def test_a_lost_connection_takes_everything_with_it_and_is_worked_off_anew():
-    subject = Registrations(41, ["trades"])
+    subject = Subscriptions(41, ["trades"])
     subject.want(["B", "A"])
     worked_off(subject)
     assert subject.lose_all() == (trades("B"), trades("A"))
     assert subject.symbols == frozenset()
-    assert [step.registration.symbol for step in worked_off(subject)] == ["B", "A"]
+    assert [step.subscription.symbol for step in worked_off(subject)] == ["B", "A"]
 
 
 symbols = st.lists(st.sampled_from("ABCDEF"), unique=True, max_size=CAPACITY).map(
@@ -105,50 +105,50 @@ symbols = st.lists(st.sampled_from("ABCDEF"), unique=True, max_size=CAPACITY).ma
 
 
 @given(symbols, symbols, st.sets(st.sampled_from("ABCDEF")).map(lambda names: {trades(name) for name in names}))
-def test_steps_lead_to_what_is_wanted_and_then_stop(wanted, registered, refused):
-    now, registrations = list(registered), []
+def test_steps_lead_to_what_is_wanted_and_then_stop(wanted, subscribed, refused):
+    now, subscriptions = list(subscribed), []
     for _ in range(2 * CAPACITY + 1):
         step = next_step(wanted, now, refused, CAPACITY)
         if step is None:
             break
         if step.action == "register":
-            now.append(step.registration)
-            registrations.append(step.registration)
+            now.append(step.subscription)
+            subscriptions.append(step.subscription)
         else:
-            now.remove(step.registration)
+            now.remove(step.subscription)
     assert set(now) - refused == set(wanted) - refused
-    assert registrations == [each for each in wanted if each not in registered and each not in refused]
+    assert subscriptions == [each for each in wanted if each not in subscribed and each not in refused]
 
 
 @given(symbols, symbols)
-def test_a_place_is_given_up_only_when_it_is_needed_or_nothing_is_missing(wanted, registered):
-    step = next_step(wanted, registered, (), CAPACITY)
+def test_a_slot_is_given_up_only_when_it_is_needed_or_nothing_is_missing(wanted, subscribed):
+    step = next_step(wanted, subscribed, (), CAPACITY)
     if step is not None and step.action == "unregister":
-        assert len(registered) == CAPACITY or set(wanted) <= set(registered)
+        assert len(subscribed) == CAPACITY or set(wanted) <= set(subscribed)
 
 
 @given(symbols, symbols)
-def test_removals_never_keep_registrations_waiting(wanted, registered):
-    """Whoever may send two changes only still gets the most important one that is missing."""
-    now = list(registered)
+def test_removals_never_keep_subscriptions_waiting(wanted, subscribed):
+    """Two changes suffice to subscribe the most important missing symbol."""
+    now = list(subscribed)
     for _ in range(2):
         step = next_step(wanted, now, (), CAPACITY)
         if step is not None:
-            (now.append if step.action == "register" else now.remove)(step.registration)
-    missing = [each for each in wanted if each not in registered]
+            (now.append if step.action == "register" else now.remove)(step.subscription)
+    missing = [each for each in wanted if each not in subscribed]
     assert not missing or missing[0] in now
 
 
 class Acknowledgements(RuleBasedStateMachine):
-    """A client that works off what it wants, and a broker with fewer places than the client believes, which loses
-    answers, refuses what it likes and goes away: the client never believes in a registration that the broker has not.
+    """A client that works off what it wants, and a broker with fewer slots than the client believes, which loses
+    answers, refuses what it likes and goes away: the client never believes in a subscription that the broker has not.
     """
 
-    @initialize(places=st.integers(1, CAPACITY), records=st.sampled_from([["trades"], ["trades", "order_book"]]))
-    def begin(self, places, records):
-        self.client = Registrations(CAPACITY, records)
+    @initialize(slots=st.integers(1, CAPACITY), records=st.sampled_from([["trades"], ["trades", "order_book"]]))
+    def begin(self, slots, records):
+        self.client = Subscriptions(CAPACITY, records)
         self.broker = set()
-        self.places = places
+        self.slots = slots
         self.wanted = []
         self.capacity = CAPACITY // len(records)
 
@@ -164,27 +164,27 @@ class Acknowledgements(RuleBasedStateMachine):
         return step
 
     def answer(self, step, *, refuses):
-        """What the broker does and says: KIS's codes by their meaning."""
-        registration = step.registration
+        """The broker's action and reply: KIS's codes by their meaning."""
+        subscription = step.subscription
         if refuses:
-            return lambda: self.client.note_refused(Refused(None, "OPSP0007", "internal error"))
+            return lambda: self.client.note_refused(SubscriptionRefused(None, "OPSP0007", "internal error"))
         if step.action == "unregister":
-            self.broker.discard(registration)
-            return lambda: self.client.note_unregistered(registration)
-        if registration not in self.broker and len(self.broker) >= self.places:
-            return lambda: self.client.note_refused(Refused(registration, "OPSP0008", "MAX SUBSCRIBE OVER"))
-        self.broker.add(registration)
-        return lambda: self.client.note_registered(registration)
+            self.broker.discard(subscription)
+            return lambda: self.client.note_unsubscribed(subscription)
+        if subscription not in self.broker and len(self.broker) >= self.slots:
+            return lambda: self.client.note_refused(SubscriptionRefused(subscription, "OPSP0008", "MAX SUBSCRIBE OVER"))
+        self.broker.add(subscription)
+        return lambda: self.client.note_subscribed(subscription)
 
     @rule(refuses=st.booleans())
-    def ask_and_hear(self, refuses):
+    def ask_and_receive(self, refuses):
         step = self.ask()
         if step is not None:
             self.answer(step, refuses=refuses)()
             assert self.client.is_answered(step)
 
     @rule()
-    def ask_and_hear_nothing_the_first_time(self):
+    def ask_and_receive_nothing_the_first_time(self):
         step = self.ask()
         if step is not None:
             answered_before = self.client.is_answered(step)
@@ -202,7 +202,7 @@ class Acknowledgements(RuleBasedStateMachine):
 
     @rule()
     def work_everything_off(self):
-        """A broker that refuses nothing without need ends with what is wanted, as far as it has places."""
+        """A broker that refuses nothing without need ends with what is wanted, as far as it has slots."""
         self.client.lose_all()
         self.broker.clear()
         for _ in range(4 * CAPACITY):
@@ -211,24 +211,24 @@ class Acknowledgements(RuleBasedStateMachine):
                 break
             self.answer(step, refuses=False)()
         assert self.client.next_step() is None
-        assert len(self.broker) == min(self.places, len(self.wanted) * CAPACITY // self.capacity)
-        traded = [name for name in self.wanted if Registration("trades", name) in self.broker]
-        assert traded == self.wanted[: self.places]  # trades of the most important ones
+        assert len(self.broker) == min(self.slots, len(self.wanted) * CAPACITY // self.capacity)
+        traded = [name for name in self.wanted if Subscription("trades", name) in self.broker]
+        assert traded == self.wanted[: self.slots]  # trades of the most important ones
 
     @invariant()
     def nothing_is_believed_that_the_broker_has_not(self):
         if hasattr(self, "client"):
-            assert set(self.client.registered) <= self.broker
-            assert len(self.client) <= self.places
+            assert set(self.client.subscribed) <= self.broker
+            assert len(self.client) <= self.slots
 
 
 TestAcknowledgements = Acknowledgements.TestCase
-TestAcknowledgements.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestAcknowledgements.settings = settings(stateful_step_count=30)
 
 
 @pytest.mark.parametrize("records", [["trades"], ["trades", "nav"], ["trades", "order_book", "market_state"]])
 def test_what_does_not_fit_does_not_count(records):
-    subject = Registrations(7, records)
+    subject = Subscriptions(7, records)
     subject.want([f"{number:06}" for number in range(20)])
     worked_off(subject)
     assert len(subject) == 7 // len(records) * len(records)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from observer.etf.model import leverage_of_name
 from observer.providers.kis.listings import parse_listings
-from observer.reference.etf_leverage import leverage_of_name
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = [
@@ -15,11 +15,11 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("folder", "funds"), [("2025-06", 1_374), ("2026-01", 1_425)])
-def test_every_multiple_in_a_real_name_is_read(folder: str, funds: int) -> None:
+@pytest.mark.parametrize(("folder", "etfs"), [("2025-06", 1_374), ("2026-01", 1_425)])
+def test_every_multiple_in_a_real_name_is_read(folder: str, etfs: int) -> None:
     listings, bad = parse_listings("KOSPI", (DATA / "kis-master" / folder / "kospi_code.mst").read_bytes())
     names = [listing.name for listing in listings if listing.group in ("EF", "EN")]
-    assert (len(names), bad) == (funds, [])
+    assert (len(names), bad) == (etfs, [])
     for name in names:
         written = re.search(r"(\d(?:\.\d)?) ?X", name)
         expected = float(written[1]) if written else 2.0 if "레버리지" in name else 1.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from observer.providers.dialect import Data, Ping, Registered, SessionRefused
+from observer.providers.dialect import Data, Ping, SessionRefused, Subscribed
 from observer.providers.kis.frames import parse_trades
 from observer.providers.kis.masters import parse_master
 from observer.providers.kis.session import KisSession
@@ -56,18 +56,16 @@ def test_a_company_that_everybody_knows_is_itself(name):
     assert samsung.listed_on == "1975-06-11"
     assert samsung.base_price is not None
     assert samsung.listed_shares is not None
-    assert samsung.market_cap_krw is not None
+    assert samsung.market_cap is not None
     # The capitalisation is the previous close's, so it is near what base price and shares give.
-    assert samsung.base_price * samsung.listed_shares == pytest.approx(samsung.market_cap_krw, rel=0.01)
+    assert samsung.base_price * samsung.listed_shares == pytest.approx(samsung.market_cap, rel=0.01)
 
 
 @pytest.mark.parametrize(("exchange", "name", "records"), MASTER_FILES)
 def test_the_fields_of_shares_agree_with_each_other(exchange, name, records):
     shares = [listing for listing in listings_of(exchange, name).values() if listing.group == "ST"]
-    whole = [each for each in shares if each.base_price and each.market_cap_krw and each.listed_shares]
-    near = [
-        each for each in whole if each.base_price * each.listed_shares == pytest.approx(each.market_cap_krw, rel=0.05)
-    ]
+    whole = [each for each in shares if each.base_price and each.market_cap and each.listed_shares]
+    near = [each for each in whole if each.base_price * each.listed_shares == pytest.approx(each.market_cap, rel=0.05)]
     assert len(whole) > 0.95 * len(shares)
     assert len(near) > 0.95 * len(whole)
 
@@ -111,7 +109,7 @@ def test_every_message_has_its_meaning():
         "trade-krx-2024-09-04-truncated": Data,
         "book-krx-2026-09-22": Data,
         "trade-us-2024-12-27": Data,
-        "subscribe-success": Registered,
+        "subscribe-success": Subscribed,
         "appkey-in-use": SessionRefused,
         "pingpong": Ping,
     }

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from observer.listings.diff import difference, revalued
+from observer.listings.model import EXCHANGES
 from observer.providers.kis.listings import file_name, listing_abroad, parse_listings
-from observer.providers.kis.masters_abroad import parse_abroad
-from observer.reference.changes import difference, revalued
-from observer.reference.exchanges import EXCHANGES
+from observer.providers.kis.masters_overseas import parse_abroad
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "kis-master"
 pytestmark = [
@@ -59,7 +59,7 @@ def test_the_quick_way_reads_what_the_long_one_reads(exchange: str) -> None:
     assert parse_listings(exchange, content(exchange))[0] == [listing_abroad(exchange, each) for each in records]
 
 
-def test_known_securities_are_told_as_they_are() -> None:
+def test_known_securities_are_reported_as_they_are() -> None:
     apple = next(each for each in parse_listings("NASD", content("NASD"))[0] if each.symbol == "AAPL")
     assert (apple.name, apple.english_name, apple.currency) == ("애플", "APPLE INC", "USD")
     assert (apple.security_type, apple.realtime_symbol, apple.isin, apple.listed_shares) == (

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from observer.cli.sector_files import read_tables
-from observer.cli.sector_learning import CODED_REGIONS, learned
-from observer.providers.kis.masters_abroad import parse_abroad
+from observer.providers.kis.masters_overseas import parse_abroad
+from observer.sectors.files import read_tables
+from observer.sectors.learning import CODED_REGIONS, learned
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

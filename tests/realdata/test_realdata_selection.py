@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from observer.providers.interfaces import FileStamp
+from observer.listings.diff import ReferenceSettings, decide_download, difference, outcome
+from observer.listings.model import Listing
+from observer.providers.broker import FileStamp
 from observer.providers.kis.masters import parse_master
-from observer.reference.changes import ReferenceSettings, decide_download, difference, verdict
-from observer.reference.listings import Listing
 from observer.selection.settings import UniverseSettings
-from observer.selection.universe import UniverseDay, build
+from observer.universe.eligibility import UniverseDay, build
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "kis-master"
 pytestmark = [
@@ -33,7 +33,7 @@ def test_two_files_of_one_length_differ_by_sixty_listings() -> None:
     found = difference(known, listings("KOSDAQ", NEW))
     assert sum(change.kind == "new" for change in found) == 30
     assert sum(change.kind == "removed" for change in found) == 30
-    answer = verdict(found, ReferenceSettings(), first_time=False, old_size_bytes=sizes[0], new_size_bytes=sizes[1])
+    answer = outcome(found, ReferenceSettings(), first_time=False, old_size_bytes=sizes[0], new_size_bytes=sizes[1])
     assert answer.decision == "updated"
 
 

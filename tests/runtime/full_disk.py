@@ -1,24 +1,24 @@
-"""A worker for tests whose disk is full for a while: Track B's own judgement of trades that the test makes."""
+"""A test worker whose disk is full for a while: it runs Track B's gap detection on the test's trades."""
 
 import asyncio
 import resource
 from collections.abc import Sequence
 
-from observer.providers.interfaces import Lane, Quote
+from observer.providers.broker import Priority, Quote
+from observer.runtime.worker import Worker, run
 from observer.selection.sampling import SamplingSettings
-from observer.streaming.keeping import TradeKeeping
+from observer.streaming.recorder import TradeRecorder
 from tests.builders import trades
-from workers.runtime import Worker, run
 
 TAKEN, REFUSED = 600, 10
 
 
 class NoQuotes:
-    """Nobody is asked in these tests."""
+    """A quote source that these tests never call."""
 
     quotes_per_call = 30
 
-    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
+    async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         raise AssertionError(symbols)
 
 
@@ -30,9 +30,11 @@ def fill_disk(worker: Worker) -> None:
 
 async def full_disk(worker: Worker) -> None:
     async with worker.producer() as producer:
-        keeping = TradeKeeping(producer, NoQuotes(), worker.clock, SamplingSettings(), "2026-11-18", lambda _kept: None)
+        keeping = TradeRecorder(
+            "kis", producer, NoQuotes(), worker.clock, SamplingSettings(), "2026-11-18", lambda _kept: None
+        )
         keeping.detector.start("005930")
-        with producer.telling(keeping.on_refused):
+        with producer.reporting(keeping.on_refused):
             for trade in trades(TAKEN):
                 keeping.take(trade)
             producer.flush()

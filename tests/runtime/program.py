@@ -12,8 +12,8 @@ from unittest.mock import patch
 
 from bus.events import PhaseChanged
 from observer.errors import ConfigError
-from workers import runtime
-from workers.runtime import Worker, run
+from observer.runtime import worker as runtime
+from observer.runtime.worker import Worker, run
 
 NAME = "trial"
 
@@ -32,7 +32,7 @@ async def publishing(worker: Worker) -> None:
 
 
 async def ending(worker: Worker) -> None:
-    with patch.object(runtime, "DRAIN_S", 0.2):  # nobody takes it
+    with patch.object(runtime, "DRAIN_S", 0.2):  # no ingest takes the events
         async with worker.producer() as producer:
             producer.publish(PhaseChanged("2026-11-18", 1, "IDLE", "WARMUP"))
 
@@ -46,7 +46,7 @@ async def misconfigured(worker: Worker) -> None:
 
 
 async def parent(worker: Worker) -> None:
-    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"]) as child:
+    with subprocess.Popen([sys.executable, "-S", "-c", "import signal; signal.pause()"]) as child:
         sys.stdout.write(f"{child.pid}\n")
         sys.stdout.flush()
         await waiting(worker)
@@ -58,4 +58,5 @@ BODIES: dict[str, Callable[[Worker], Awaitable[None]]] = {
 
 if __name__ == "__main__":
     mode = sys.argv.pop(1)
-    run(NAME, BODIES[mode])
+    with patch.object(runtime, "HEARTBEAT_S", 0.1):
+        run(NAME, BODIES[mode])

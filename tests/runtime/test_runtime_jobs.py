@@ -1,6 +1,6 @@
-"""A job that fails is tried again a minute later until it is done; people hear of its first failure and of its end.
+"""A failed job is retried every minute until it succeeds; the worker raises alerts for its first failure and its end.
 
-Time is the market's, moved on by whoever waits for it.
+Time is market time; a waiting task moves it on.
 """
 
 import asyncio
@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import AlertRaised, Event
-from observer.clock import NS_PER_S, ManualClock
+from observer.calendar.jobs import Job
+from observer.clock import ManualClock
 from observer.errors import ConfigError, DataFileError, TransportError
-from observer.schedule.jobs import Job
-from workers.day_jobs import DayJobs
+from observer.runtime.jobs import DayJobs
+from observer.units import NS_PER_S
 
 MINUTE_NS = 60 * NS_PER_S
 HOUR_NS = 60 * MINUTE_NS
@@ -29,7 +30,7 @@ class HastyClock(ManualClock):
 
 
 class Day:
-    """Jobs that fail so often, and what came of them: each try, and what people were told."""
+    """Jobs that fail a given number of times; records each attempt and each alert."""
 
     def __init__(self, failures: dict[str, list[Exception]], now_ns: int = 0) -> None:
         self.clock = HastyClock(now_ns)
@@ -74,7 +75,7 @@ def test_one_that_fails_holds_up_no_other_that_is_due() -> None:
     ]
 
 
-def test_a_failure_is_told_once_however_often_it_comes_and_so_is_its_end() -> None:
+def test_a_failure_is_reported_once_however_often_it_comes_and_so_is_its_end() -> None:
     day = Day({"universe": [DataFileError("no listings") for _ in range(3)]})
     day.run([UNIVERSE])
     assert day.alerts == [

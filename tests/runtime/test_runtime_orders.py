@@ -1,4 +1,4 @@
-"""What a running worker obeys: log level, jobs one at a time, places; and draining, against a real ingest."""
+"""Orders to a running worker: log level, jobs one at a time, slots; and draining, against a real ingest."""
 
 import asyncio
 import logging
@@ -19,18 +19,23 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.clock import ManualClock
 from observer.errors import DataFileError, StoreError
-from observer.store.engine import migrate
+from observer.runtime.orders import JobAction, WorkerOrders
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
-from workers.orders import JobAction, Orders
-
-DEADLINE_S = 10.0
+from tests.store.migrated import make_database
+from tests.waiting import DEADLINE_S
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
     with TemporaryDirectory(prefix="obs") as name:
         yield Path(name)
+
+
+@pytest.fixture
+def short_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the reply deadline, so that a slow order is answered with `under way`."""
+    monkeypatch.setattr("observer.runtime.orders.ANSWER_WITHIN_S", 0.05)
 
 
 def play(scene: Coroutine[object, object, None]) -> None:
@@ -41,8 +46,8 @@ def play(scene: Coroutine[object, object, None]) -> None:
     asyncio.run(within())
 
 
-def orders(**jobs: JobAction) -> Orders:
-    obedient = Orders("trial", ManualClock(0))
+def orders(**jobs: JobAction) -> WorkerOrders:
+    obedient = WorkerOrders("trial", ManualClock(0))
     obedient.jobs = jobs
     return obedient
 
@@ -69,7 +74,7 @@ def test_a_job_that_this_process_does_not_have_is_refused_with_those_it_has() ->
     play(scene())
 
 
-def test_a_job_that_must_be_told_what_with_says_so_and_gets_the_words_of_the_order() -> None:
+def test_a_job_that_must_be_reported_what_with_says_so_and_gets_the_words_of_the_order() -> None:
     async def approve(words: Sequence[str]) -> str:
         return f"approved {', '.join(words)}"
 
@@ -77,13 +82,14 @@ def test_a_job_that_must_be_told_what_with_says_so_and_gets_the_words_of_the_ord
         obedient = orders(backup=quick)
         obedient.directed_jobs = {"master_approve": approve}
         refused = await obedient.obey(RunJob("master_approve"))
-        assert refused == Refused("unknown_job", "master_approve must be told what with: the run, or the exchange")
+        assert refused == Refused("unknown_job", "master_approve needs an argument: the run, or the exchange")
         done = await obedient.obey(RunJob("master_approve", ["NASD-1"]))
         assert done == Done("trial", "master_approve: approved NASD-1")
 
     play(scene())
 
 
+@pytest.mark.usefixtures("short_of_patience")
 def test_a_job_that_takes_long_is_under_way_and_no_second_one_begins_meanwhile() -> None:
     async def scene() -> None:
         release = asyncio.Event()
@@ -133,6 +139,7 @@ def test_a_job_that_fails_is_answered_with_the_reason_and_the_next_one_runs(mist
     play(scene())
 
 
+@pytest.mark.usefixtures("short_of_patience")
 def test_a_process_that_stops_gives_up_its_jobs() -> None:
     async def scene() -> None:
         cancelled = asyncio.Event()
@@ -152,7 +159,7 @@ def test_a_process_that_stops_gives_up_its_jobs() -> None:
     play(scene())
 
 
-# --- log level and places ------------------------------------------------------------------------------------
+# --- log level and slots ------------------------------------------------------------------------------------
 
 
 def test_the_log_level_changes_at_once() -> None:
@@ -170,7 +177,7 @@ async def _set_level() -> None:
 
 
 @pytest.mark.parametrize("order", [Pin("005930"), Unpin("005930")])
-def test_while_there_are_no_places_a_wish_for_one_is_refused(order: Pin | Unpin) -> None:
+def test_while_there_are_no_places_a_pin_for_one_is_refused(order: Pin | Unpin) -> None:
     async def scene() -> None:
         reply = await orders().obey(order)
         assert isinstance(reply, Refused)
@@ -179,7 +186,7 @@ def test_while_there_are_no_places_a_wish_for_one_is_refused(order: Pin | Unpin)
     play(scene())
 
 
-def test_a_wish_goes_to_whoever_has_the_places() -> None:
+def test_a_pin_goes_to_whoever_has_the_places() -> None:
     class Places:
         def pin(self, symbol: str) -> Done | Refused:
             return Done("trial", f"{symbol} in")
@@ -218,7 +225,7 @@ async def producing(folder: Path) -> AsyncIterator[Producer]:
 @asynccontextmanager
 async def writing(folder: Path) -> AsyncIterator[str]:
     url = f"sqlite:///{folder}/observer.db"
-    await asyncio.to_thread(migrate, url)
+    await asyncio.to_thread(make_database, url)
     writer = StoreWriter(url)
     ingest = Ingest(Endpoints(folder / "run").ingest, writer, lambda _: None, StoreError)
     stopping = threading.Event()
@@ -238,6 +245,7 @@ def test_who_publishes_nothing_is_drained_already() -> None:
     play(scene())
 
 
+@pytest.mark.usefixtures("short_of_patience")
 def test_while_there_is_no_writer_a_drain_is_under_way_and_says_how_much_is_left(folder: Path) -> None:
     async def scene() -> None:
         obedient = orders()
@@ -277,7 +285,7 @@ def test_a_drain_waits_for_what_was_published_before_it_and_not_for_what_comes_a
 
             publishing = asyncio.create_task(go_on_publishing())
             for _ in range(3):
-                assert await producer.drain(DEADLINE_S / 2)
+                assert await producer.drain(DEADLINE_S)
             stopping.set()
             await publishing
 

@@ -1,4 +1,4 @@
-"""What is refused is told: a poisoned event, and what a full disk did not take. Real processes, a real database."""
+"""Refusals raise alerts: a poisoned event, and events refused by a full disk. Real processes, a real database."""
 
 import asyncio
 import contextlib
@@ -18,10 +18,12 @@ from bus.journal import JournalReader
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.clock import RealClock
+from observer.runtime.refusals import QuarantineAlerts
 from tests.builders import trades
-from tests.workers.full_disk import REFUSED, TAKEN
-from tests.workers.test_workers_runtime import eventually, listening, spawned, status_of
-from workers.alerts import QuarantineAlerts
+from tests.runtime.full_disk import REFUSED, TAKEN
+from tests.runtime.test_runtime_worker import listening, spawned, status_of
+from tests.store.migrated import make_database
+from tests.waiting import DEADLINE_S, until_async
 
 STREAM = "ab" * 16
 
@@ -34,11 +36,12 @@ def folder() -> Iterator[Path]:
         (path / "observer.toml").write_text(
             f'[run]\ndata = "{path}/data"\nruntime = "{path}/run"\n[store]\nurl = "sqlite:///{path}/data/observer.db"\n'
         )
+        make_database(f"sqlite:///{path}/data/observer.db")
         yield path
 
 
 def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
-    """What the database answers; nothing while it is being made."""
+    """The query's rows; empty before the database exists."""
     with contextlib.closing(sqlite3.connect(folder / "data" / "observer.db")) as database:
         try:
             return database.execute(query).fetchall()
@@ -67,14 +70,14 @@ def poisoned_outbox(folder: Path) -> Outbox:
     return outbox
 
 
-def test_a_poisoned_batch_goes_to_quarantine_and_is_told_and_stops_nothing(folder: Path) -> None:
+def test_a_poisoned_batch_goes_to_quarantine_and_is_reported_and_stops_nothing(folder: Path) -> None:
     async def scene() -> None:
         async with core_writer(folder):
             producer = Producer(poisoned_outbox(folder), Endpoints(folder / "run").ingest)
             delivery = asyncio.create_task(producer.run())
             producer.publish_together(trades(3, first=3))
-            assert await producer.drain(15), "acknowledged"
-            await eventually(there(folder, "SELECT * FROM alerts"), "an alert")
+            assert await producer.drain(DEADLINE_S), "acknowledged"
+            await until_async(there(folder, "SELECT * FROM alerts"), "an alert")
             delivery.cancel()
             await asyncio.gather(delivery, return_exceptions=True)
             producer.close()
@@ -89,39 +92,39 @@ def test_a_poisoned_batch_goes_to_quarantine_and_is_told_and_stops_nothing(folde
     assert text.startswith("2 events are in quarantine")
 
 
-def test_quarantine_is_told_at_once_and_then_not_for_a_minute_but_for_the_rest_at_the_stop(folder: Path) -> None:
-    """The outbox is read by a journal's reader: nobody takes what is in it."""
+def test_quarantine_is_reported_at_once_and_then_not_for_a_minute_but_for_the_rest_at_the_stop(folder: Path) -> None:
+    """A journal reader reads the outbox: no ingest takes its events."""
     outbox = Outbox(folder / "outbox", "trial", STREAM)
 
     async def scene() -> None:
         producer = Producer(outbox, Endpoints(folder / "run").ingest)
         alerts = QuarantineAlerts(RealClock(), "core-writer")
-        telling = asyncio.create_task(alerts.run(producer))
+        reporting = asyncio.create_task(alerts.run(producer))
         await asyncio.to_thread(alerts.count_from_thread, 2)
-        await eventually(lambda: producer.published == 1, "the first alert")
+        await until_async(lambda: producer.published == 1, "the first alert")
         for count in (3, 4):
             await asyncio.to_thread(alerts.count_from_thread, count)
         await asyncio.sleep(0)
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+        reporting.cancel()
+        await asyncio.gather(reporting, return_exceptions=True)
         producer.close()
 
     asyncio.run(scene())
-    told = [
+    reported = [
         event.text.split()[0]
         for batch in (unpack(record.payload) for record in JournalReader(next((folder / "outbox").glob("*.journal"))))
         for event in decode_events(batch)
         if isinstance(event, AlertRaised)
     ]
-    assert told == ["2", "7"]
+    assert reported == ["2", "7"]
 
 
-def test_what_a_full_disk_refused_is_a_gap_when_there_is_room_again_and_both_are_told(folder: Path) -> None:
+def test_what_a_full_disk_refused_is_a_gap_when_there_is_room_again_and_both_are_reported(folder: Path) -> None:
     program = (str(Path(__file__).with_name("full_disk.py")), "--config", str(folder / "observer.toml"))
 
     async def scene() -> None:
         async with core_writer(folder), spawned(folder / "trial.log", program) as trial:
-            await eventually(there(folder, "SELECT * FROM alerts WHERE severity = 'warning'"), "the end of it")
+            await until_async(there(folder, "SELECT * FROM alerts WHERE severity = 'warning'"), "the end of it")
             trial.send_signal(signal.SIGTERM)
             assert await status_of(trial) == 0
 

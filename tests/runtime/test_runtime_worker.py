@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -18,12 +18,12 @@ from bus.commands import Heartbeat, Ready, Reply, Request
 from bus.control import ControlServer
 from bus.endpoints import Endpoints
 from bus.outbox import published_by_stream
-from tests.workers.program import NAME
-from workers.runtime import LIFELINE_VARIABLE
+from observer.runtime.worker import LIFELINE_VARIABLE
+from tests.runtime.program import NAME
+from tests.waiting import DEADLINE_S, until_async
 
 PROGRAM = Path(__file__).with_name("program.py")
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 15.0
 
 
 @pytest.fixture
@@ -38,24 +38,17 @@ def folder() -> Iterator[Path]:
 
 
 class Desk:
-    """What the supervisor hears."""
+    """Messages that the supervisor receives."""
 
     def __init__(self) -> None:
-        self.heard: list[Request] = []
+        self.received: list[Request] = []
 
     async def __call__(self, identity: bytes, request: Request) -> Reply | None:
-        self.heard.append(request)
+        self.received.append(request)
         return None
 
     async def until(self, kind: type[Request], count: int = 1) -> None:
-        await eventually(lambda: sum(isinstance(request, kind) for request in self.heard) >= count, str(kind))
-
-
-async def eventually(condition: Callable[[], object], what: str) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.02)
-    assert condition(), what
+        await until_async(lambda: sum(isinstance(request, kind) for request in self.received) >= count, str(kind))
 
 
 @contextlib.asynccontextmanager
@@ -116,8 +109,8 @@ def test_a_worker_says_that_it_is_ready_and_that_it_lives(folder: Path) -> None:
     async def scene() -> None:
         async with listening(folder) as desk, started(folder, "waiting") as process:
             await desk.until(Heartbeat)
-            assert Ready(NAME, process.pid) in desk.heard
-            assert all(request.pid == process.pid for request in desk.heard if isinstance(request, Heartbeat))
+            assert Ready(NAME, process.pid) in desk.received
+            assert all(request.pid == process.pid for request in desk.received if isinstance(request, Heartbeat))
 
     asyncio.run(scene())
 
@@ -170,8 +163,8 @@ def test_sigusr1_writes_the_stacks_and_the_worker_goes_on(folder: Path) -> None:
         async with listening(folder) as desk, started(folder, "waiting") as process:
             await desk.until(Ready)
             process.send_signal(signal.SIGUSR1)
-            await eventually(lambda: "most recent call first" in log(folder), "stacks")
-            await desk.until(Heartbeat, len(desk.heard))  # one more: the first that was heard was Ready
+            await until_async(lambda: "most recent call first" in log(folder), "stacks")
+            await desk.until(Heartbeat, len(desk.received))  # one more: the first that was heard was Ready
             assert process.returncode is None
 
     asyncio.run(scene())
@@ -187,7 +180,7 @@ def test_the_end_of_the_lifeline_is_the_end_of_the_whole_group(folder: Path) -> 
                 await desk.until(Ready)
                 os.close(writer)
                 assert await status_of(process) == -signal.SIGKILL
-                await eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "child")
+                await until_async(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "child")
         finally:
             os.close(reader)
 

@@ -1,4 +1,4 @@
-"""`observer enrich run` with the requests to Yahoo going elsewhere: `python -m tests.cli.enriching_program ADDRESS`.
+"""`observer enrich run` with other addresses: `python -m tests.sectors.enriching_program ADDRESS`.
 
 It runs in the current folder, in Hong Kong, and the exit status is the command's.
 """
@@ -7,36 +7,31 @@ import asyncio
 import sys
 from pathlib import Path
 
-from observer.cli.enriching import RunOptions, enrich
-from observer.config import load_settings
-from observer.reference.sectors import SOURCES
+from observer.base_settings import load_base_settings
+from observer.cli.enrich import ingest_of
+from observer.sectors.model import SOURCES
+from observer.sectors.options import EnrichmentOptions
+from observer.sectors.run import enrich, exit_status
 
 MASTERS, TABLES, SNAPSHOT = Path("masters"), Path("tables"), Path("snapshot.csv")
 
 
 def options(address, **changes):
     fields = {
+        "url": "sqlite:///data/o.db",
+        "data": Path("data"),
+        "outbox": Path("run/outbox/enrich"),
         "masters": MASTERS,
         "tables": TABLES,
         "snapshot": SNAPSHOT,
         "regions": ("HK",),
         "sources": SOURCES,
-        "force_refresh": False,
-        "max_age_days": 30.0,
-        "dry_run": False,
-        "at_once": 1,
-        "max_retries": 3,
-        "retry_delay_s": 5.0,
         "report": Path("report.txt"),
-        "metrics_file": None,
-        "prometheus_port": 0,
-        "metric_prefix": "observer",
-        "verbose": False,
-        "as_json": True,
         "yahoo_address": address,
     }
-    return RunOptions(**(fields | changes))
+    return EnrichmentOptions(**(fields | changes))
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(enrich(load_settings(Path("observer.toml")), options(sys.argv[1]))))
+    ingest = ingest_of(load_base_settings(Path("observer.toml")))
+    sys.exit(exit_status(asyncio.run(enrich(options(sys.argv[1]), ingest))))

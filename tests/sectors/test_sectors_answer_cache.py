@@ -1,11 +1,11 @@
-"""Answers are kept for 24 hours, 20,000 of them, over the end of a process however it came."""
+"""The cache keeps up to 20,000 answers for 24 hours and survives any end of a process."""
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from observer.clock import NS_PER_S
-from observer.providers import answer_cache
-from observer.providers.answer_cache import AnswerCache
+from observer.sectors import answer_cache
+from observer.sectors.answer_cache import AnswerCache
+from observer.units import NS_PER_S
 
 DAY_NS = 24 * 3600 * NS_PER_S
 NOW_NS = 1_795_000_000 * NS_PER_S

@@ -1,12 +1,12 @@
-"""What a sector code is worth: what was seen of it, in its own market and in others."""
+"""The confidence of a sector code, from examples in its own market and in others."""
 
 from random import Random
 
 import pytest
-from hypothesis import find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
 
-from observer.reference.sectors_codes import (
+from observer.sectors.codes import (
     SURE_CODE,
     Example,
     cross_validate,
@@ -19,7 +19,7 @@ ALL = ("US", "JP", "VN")
 
 
 def examples(region, code, **sectors):
-    """So many securities of a code in each sector (`Health_Care=3`)."""
+    """Examples of a code: the number of securities in each sector (`Health_Care=3`)."""
     return [Example(region, code, sector.replace("_", " ")) for sector, count in sectors.items() for _ in range(count)]
 
 
@@ -78,7 +78,7 @@ def test_no_code_means_nothing(code) -> None:
 
 
 def test_held_back_securities_are_judged_by_tables_that_do_not_know_them() -> None:
-    # one security a code: whoever is held back has a code that nobody else has, so nothing can be claimed of it
+    # one security per code: a held-back security's code has no other example, so the table claims nothing
     alone = [Example("US", f"{number:03}", "Energy") for number in range(1, 60)]
     table = cross_validate(alone, ALL, folds=5, rounds=1, shuffle=Random(1).shuffle)["US"]
     assert (table.examples, table.tried, table.claimed) == (59, 59, 0)
@@ -119,13 +119,12 @@ def test_confidence_never_promises_more_than_what_was_seen(seen) -> None:
 
 
 @given(seen_somewhere, st.randoms(use_true_random=False))
-def test_the_order_of_the_securities_does_not_matter(seen, chance) -> None:
+def test_the_order_of_the_securities_does_not_matter(seen, rng) -> None:
     shuffled = list(seen)
-    chance.shuffle(shuffled)
+    rng.shuffle(shuffled)
     assert learn(seen, ALL) == learn(shuffled, ALL)
 
 
-@settings(max_examples=30)
 @given(seen_somewhere, st.integers(0, 5))
 def test_the_figures_of_the_codes_add_up_to_those_of_the_market(seen, seed) -> None:
     for table in cross_validate(seen, ALL, folds=4, rounds=1, shuffle=Random(seed).shuffle).values():

@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import EnrichmentCompleted, SectorAssigned
-from observer.cli.enrichment import BATCH, Enrichment, Share, share_of
-from observer.cli.enrichment_metrics import EnrichmentMetrics
-from observer.cli.enrichment_report import report_text, success_rate
-from observer.clock import NS_PER_S, ManualClock
+from observer.clock import ManualClock
 from observer.errors import MaintenanceError
-from observer.providers.sector_sources import KisCodes
-from observer.reference.sectors import Finding, Security
-from observer.reference.sectors_codes import CodeMeaning, CodeTable
+from observer.sectors.codes import CodeMeaning, CodeTable
+from observer.sectors.enrichment import BATCH, Enrichment, Share, share_of
+from observer.sectors.metrics import EnrichmentMetrics
+from observer.sectors.model import Finding, Security
+from observer.sectors.report import report_text, success_rate
+from observer.sectors.sources import KisCodes
+from observer.units import NS_PER_S
 
 NOW_NS = 1_795_000_000 * NS_PER_S
 DAY_NS = 86_400 * NS_PER_S
@@ -38,13 +39,13 @@ def stocks(count, code="000", region="US"):
 
 
 def sector_of(stock, age_days):
-    """What was stored of a stock so long ago."""
+    """A sector assignment of a stock, stored `age_days` ago."""
     said = ("Energy", "finance_database", 0.95, "Energy", "")
     return SectorAssigned(stock.region, stock.exchange, stock.symbol, NOW_NS - age_days * DAY_NS, *said)
 
 
-class Told:
-    """A source that says what it was told to, remembers whom it was asked for, and then may fail."""
+class Reported:
+    """A source that returns given sectors, remembers the requested symbols, and then may fail."""
 
     def __init__(self, name, sectors, confidence=0.95, failing=False):
         self.name = name
@@ -76,7 +77,7 @@ def assigned(batches):
 
 
 def test_a_sure_code_is_kept_with_its_source_confidence_and_word_and_nobody_else_is_asked() -> None:
-    later = Told("finance_database", {})
+    later = Reported("finance_database", {})
     batches, done = enrich([CODES, later], stocks(1, "610"))
     assert batches == [[SectorAssigned("US", "NASD", "610-0", NOW_NS, "Financials", "kis_code", 0.99, "610", "")]]
     assert later.asked == []
@@ -84,27 +85,27 @@ def test_a_sure_code_is_kept_with_its_source_confidence_and_word_and_nobody_else
 
 
 def test_an_unsure_code_is_looked_up_instead_of_believed() -> None:
-    later = Told("finance_database", {"230-0": "Energy"})
+    later = Reported("finance_database", {"230-0": "Energy"})
     batches, done = enrich([CODES, later], stocks(1, "230"))
     assert assigned(batches)["230-0"].sector == "Energy"
     assert (done.kis_code, done.finance_database) == (0, 1)
 
 
 def test_an_unsure_code_is_kept_as_unsure_when_the_last_resort_knows_nothing() -> None:
-    batches, done = enrich([CODES, Told("yahoo_profile", {"230-0": None}, 0.0)], stocks(1, "230"))
+    batches, done = enrich([CODES, Reported("yahoo_profile", {"230-0": None}, 0.0)], stocks(1, "230"))
     kept = assigned(batches)["230-0"]
     assert (kept.sector, kept.source, kept.confidence) == ("Industrials", "kis_code", 0.66)
     assert (done.unsure, done.unknown) == (1, 0)
 
 
 def test_what_nobody_knows_is_stored_as_unknown_once_the_last_resort_said_so() -> None:
-    batches, done = enrich([CODES, Told("yahoo_profile", {"000-0": None}, 0.0)], stocks(1))
+    batches, done = enrich([CODES, Reported("yahoo_profile", {"000-0": None}, 0.0)], stocks(1))
     assert assigned(batches)["000-0"].sector is None
     assert (done.unknown, done.unanswered) == (1, 0)
 
 
 def test_without_the_last_resort_an_unsure_answer_is_better_than_none_but_stays_unanswered() -> None:
-    batches, done = enrich([CODES, Told("finance_database", {})], [*stocks(1, "230"), *stocks(1)])
+    batches, done = enrich([CODES, Reported("finance_database", {})], [*stocks(1, "230"), *stocks(1)])
     assert [(event.symbol, event.sector, event.confidence) for event in assigned(batches).values()] == [
         ("230-0", "Industrials", 0.66)
     ]
@@ -112,19 +113,19 @@ def test_without_the_last_resort_an_unsure_answer_is_better_than_none_but_stays_
 
 
 def test_only_the_last_resort_can_say_that_nobody_knows() -> None:
-    batches, done = enrich([Told("finance_database", {"000-0": None}, 0.0)], stocks(1))
+    batches, done = enrich([Reported("finance_database", {"000-0": None}, 0.0)], stocks(1))
     assert (batches, done.unanswered) == ([], 1)
 
 
-def test_without_the_last_resort_an_unsure_answer_takes_no_known_ones_place() -> None:
+def test_without_the_last_resort_an_unsure_answer_takes_no_known_ones_index() -> None:
     unsure = stocks(1, "230")
     batches, done = enrich([CODES], unsure, known={unsure[0].key})
     assert (batches, done.unanswered) == ([], 1)
 
 
 def test_a_source_that_fails_leaves_its_answers_and_the_rest_to_the_next_source() -> None:
-    failing = Told("yahoo_screener", {"000-0": "Energy"}, failing=True)
-    last = Told("yahoo_profile", {"000-1": "Utilities"})
+    failing = Reported("yahoo_screener", {"000-0": "Energy"}, failing=True)
+    last = Reported("yahoo_profile", {"000-1": "Utilities"})
     batches, done = enrich([failing, last], stocks(3))
     assert {symbol: event.sector for symbol, event in assigned(batches).items()} == {
         "000-0": "Energy",
@@ -142,18 +143,18 @@ def test_portions_have_at_most_a_hundred_and_together_hold_each_stock_once(count
     assert len(assigned(batches)) == sum(map(len, batches)) == done.kis_code == count
 
 
-def test_progress_is_told_as_answers_come_not_as_portions_are_stored() -> None:
-    told = []
+def test_progress_is_reported_as_answers_come_not_as_portions_are_stored() -> None:
+    reported = []
     sectors = {"000-0": "Energy", "000-1": "Utilities"}
     enrichment = Enrichment(
-        [Told("yahoo_profile", sectors)],
+        [Reported("yahoo_profile", sectors)],
         lambda batch: None,
         ManualClock(NOW_NS),
         lambda: 0,
-        lambda *news: told.append(news),
+        lambda *news: reported.append(news),
     )
     asyncio.run(enrichment.enrich("US", Share(stocks(3), 0)))
-    assert told == [("US", 1), ("US", 1)]
+    assert reported == [("US", 1), ("US", 1)]
 
 
 def test_several_regions_at_once_are_all_done() -> None:
@@ -202,8 +203,8 @@ def test_an_unsure_sector_is_asked_for_again_if_the_last_round_was_not_whole(
 def test_more_patience_never_makes_more_stocks_due(ages, max_age_days) -> None:
     all_stocks = stocks(31)
     stored = [sector_of(all_stocks[number], age) for number, age in ages.items()]
-    patience = [share_of(all_stocks, stored, NOW_NS, days).due for days in (max_age_days, max_age_days + 10)]
-    for less, more in pairwise(patience):
+    backoff = [share_of(all_stocks, stored, NOW_NS, days).due for days in (max_age_days, max_age_days + 10)]
+    for less, more in pairwise(backoff):
         assert {security.symbol for security in more} <= {security.symbol for security in less}
 
 

@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 
 from observer.errors import BadRequestError, DataFileError, TransportError
-from observer.providers.finance_database import FinanceDatabase, download, read_known_sectors
-from observer.reference.sectors import Security
+from observer.sectors.finance_database import FinanceDatabase, download, read_known_sectors
+from observer.sectors.model import Security
 from tests.providers.stand_ins import serving
 
 HEAD = "symbol,name,summary,currency,sector,industry_group,industry,exchange,market,country"
@@ -80,7 +80,7 @@ def fetch(handler, destination):
     return asyncio.run(body())
 
 
-def test_a_download_takes_the_place_of_the_old_snapshot(tmp_path) -> None:
+def test_a_download_takes_the_index_of_the_old_snapshot(tmp_path) -> None:
     destination = written(tmp_path, b"old", "s.bz2")
 
     async def handler(request):

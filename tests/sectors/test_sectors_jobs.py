@@ -1,4 +1,4 @@
-"""The jobs about sectors: none unless wanted, when they are due, and what comes of one that runs."""
+"""The jobs about sectors: none unless configured, when they are due, and the result of a run."""
 
 import asyncio
 import tempfile
@@ -10,20 +10,23 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import AlertRaised
-from observer.cli.sector_files import write_table
-from observer.clock import ManualClock, kst_ns
+from observer.calendar.jobs import Job
+from observer.calendar.phases import DayPlan, ScheduleSettings, plan
+from observer.calendar.trading_day import TradingDay
+from observer.clock import ManualClock
 from observer.config import load_settings
-from observer.reference.sectors_codes import CodeMeaning, CodeTable
-from observer.reference.sectors_settings import SectorSettings
-from observer.schedule.jobs import Job
-from observer.schedule.phases import DayPlan, ScheduleSettings, plan
-from observer.schedule.trading_day import TradingDay
+from observer.local_time import local_ns
+from observer.runtime.worker import Worker
+from observer.sectors import jobs as sectors
+from observer.sectors.codes import CodeMeaning, CodeTable
+from observer.sectors.files import write_table
+from observer.sectors.settings import SectorSettings
 from observer.store.sectors import SectorReader
 from observer.store.writer import StoreWriter
+from tests.cli.test_cli_capture import core_writer
 from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
-from workers import sectors
-from workers.runtime import Worker
+from workers import etf
 
 SUNDAY = date(2026, 11, 22)
 MONDAY = date(2026, 11, 23)
@@ -50,14 +53,14 @@ def test_sectors_are_looked_up_by_nobody_unless_that_is_wanted() -> None:
 
 
 def test_stale_ones_are_due_at_one_every_day_and_all_on_sundays_at_two() -> None:
-    assert sectors.sector_jobs(plan_of(MONDAY), SCHEDULED) == [Job("sectors_daily", kst_ns(MONDAY, 1))]
+    assert sectors.sector_jobs(plan_of(MONDAY), SCHEDULED) == [Job("sectors_daily", local_ns(MONDAY, 1))]
     assert sectors.sector_jobs(plan_of(SUNDAY), SCHEDULED) == [
-        Job("sectors_daily", kst_ns(SUNDAY, 1)),
-        Job("sectors_weekly", kst_ns(SUNDAY, 2)),
+        Job("sectors_daily", local_ns(SUNDAY, 1)),
+        Job("sectors_weekly", local_ns(SUNDAY, 2)),
     ]
 
 
-class Told:
+class Reported:
     """Takes what a producer would publish."""
 
     def __init__(self) -> None:
@@ -74,7 +77,8 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
         monkeypatch.chdir(folder)
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
         Path("data").mkdir()
-        Path("observer.toml").write_text(CONFIGURATION)
+        for name in ("observer.toml", "c.toml"):
+            Path(name).write_text(CONFIGURATION)
         write_table(Path("config/sectors"), CodeTable("HK", (CodeMeaning("610", "Financials", 60, 1.0, 0.98, True),)))
         settings = load_settings(Path("observer.toml"))
         make_database("sqlite:///data/observer.db")
@@ -83,21 +87,23 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
         writer.open()
         writer.commit([Delivered("master-file", "5" * 32, 1, [stock])])
         writer.close()
-        yield Worker("funds", settings, ManualClock(kst_ns(SUNDAY, 1)), Path("observer.toml"))
+        yield Worker("etf", settings, ManualClock(local_ns(SUNDAY, 1)))
 
 
 def test_a_job_stores_sectors_by_a_process_of_its_own_and_is_done_then(worker: Worker) -> None:
     async def scenario() -> None:
-        told, job = Told(), Job(sectors.DAILY, kst_ns(SUNDAY, 1))
+        reported, job = Reported(), Job(sectors.DAILY, local_ns(SUNDAY, 1))
+        jobs = etf.sector_jobs(worker, reported)
         try:
-            assert not sectors._is_done(worker, job)
-            await sectors._run(worker, told, job)
+            assert not jobs.is_done(job)
+            with core_writer(Path.cwd()):
+                await jobs.run(job)
             with SectorReader(worker.settings.store.url) as reader:
                 assert [each.sector for each in reader.assignments("HK")] == ["Financials"]
                 [done] = reader.last_rounds()
-            assert sectors._is_done(worker, Job(sectors.DAILY, done.started_ns))
-            assert not sectors._is_done(worker, Job(sectors.WEEKLY, done.started_ns + 1)), "the next one is not"
-            assert told.alerts == []
+            assert jobs.is_done(Job(sectors.DAILY, done.started_ns))
+            assert not jobs.is_done(Job(sectors.WEEKLY, done.started_ns + 1)), "the next one is not"
+            assert reported.alerts == []
         finally:
             worker.control.close()
 
@@ -106,25 +112,25 @@ def test_a_job_stores_sectors_by_a_process_of_its_own_and_is_done_then(worker: W
 
 def test_somebody_hears_of_a_job_that_fails_and_why(worker: Worker) -> None:
     async def scenario() -> None:
-        told = Told()
-        Path("observer.toml").write_text("[nonsense]\n")
+        reported = Reported()
+        Path("config/sectors/HK.json").write_text("nonsense")
         try:
-            await sectors._run(worker, told, Job(sectors.WEEKLY, 0))
+            await etf.sector_jobs(worker, reported).run(Job(sectors.WEEKLY, 0))
         finally:
             worker.control.close()
-        [alert] = told.alerts
+        [alert] = reported.alerts
         assert alert.severity == "critical"
-        assert "nonsense" in alert.text
+        assert "HK.json" in alert.text
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
-    ("sources", "heard"), [(["kis_code", "yahoo_profile"], "some stocks got no answer"), (["kis_code"], None)]
+    ("sources", "received"), [(["kis_code", "yahoo_profile"], "some stocks got no answer"), (["kis_code"], None)]
 )
-def test_stocks_without_an_answer_are_told_of_where_somebody_was_asked_who_knows_all(
-    sources: list[str], heard: str | None
+def test_stocks_without_an_answer_are_reported_of_where_somebody_was_asked_who_knows_all(
+    sources: list[str], received: str | None
 ) -> None:
-    told = sectors.told_of(sectors.DAILY, 1, sources, Path("enrich.log"))
-    assert (told is not None) == (heard is not None)
-    assert told is None or (told[0] == "warning" and str(heard) in told[1])
+    reported = sectors.reported_of(sectors.DAILY, 1, sources, Path("enrich.log"))
+    assert (reported is not None) == (received is not None)
+    assert reported is None or (reported[0] == "warning" and str(received) in reported[1])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.errors import DataFileError
-from observer.reference.sectors import (
+from observer.sectors.model import (
     SECTOR_NAMES,
     SURE,
     VOCABULARIES,
@@ -68,7 +68,7 @@ def test_a_word_of_another_vocabulary_is_refused() -> None:
         ({"Energy"}, "gics"),
     ],
 )
-def test_a_vocabulary_is_told_by_its_words(words, vocabulary) -> None:
+def test_a_vocabulary_is_reported_by_its_words(words, vocabulary) -> None:
     assert vocabulary_of(words) == vocabulary
 
 

@@ -12,25 +12,28 @@ from pathlib import Path
 
 import pytest
 
+from observer.base_settings import endpoints_of, load_base_settings
 from observer.cli.app import command_line
-from observer.cli.enriching import INTERRUPTED, enrich
-from observer.cli.sector_files import read_market, write_table
-from observer.clock import CLOCK_VARIABLE, NS_PER_S, ScaledClock
-from observer.config import endpoints_of, load_settings
+from observer.cli.enrich import ingest_of
+from observer.clock import CLOCK_VARIABLE, ScaledClock
 from observer.errors import ConfigError, StoreError
-from observer.reference.sectors_codes import CodeMeaning, CodeTable
+from observer.sectors.codes import CodeMeaning, CodeTable
+from observer.sectors.files import read_market, write_table
+from observer.sectors.run import INTERRUPTED, enrich, exit_status
 from observer.store.engine import migrate
 from observer.store.reader import StoreReader
 from observer.store.sectors import SectorReader
-from tests.cli.enriching_program import MASTERS, SNAPSHOT, TABLES, options
+from observer.units import NS_PER_S
 from tests.cli.test_cli_capture import configured_folder, core_writer
-from tests.providers.test_providers_kis_masters_abroad import HONG_KONG
-from tests.providers.yahoo_stand_in import YahooStandIn
+from tests.providers.test_providers_kis_masters_overseas import HONG_KONG
+from tests.sectors.enriching_program import MASTERS, SNAPSHOT, TABLES, options
+from tests.sectors.yahoo_stand_in import YahooStandIn
 from tests.store.migrated import make_database
+from tests.waiting import DEADLINE_S, until_async
 
 REPOSITORY = Path(__file__).parents[2]
 CODES = CodeTable("HK", (CodeMeaning("610", "Financials", 60, 1.0, 0.98, is_sure=True),))
-DEADLINE_S = 30.0
+OF_HONG_KONG = ("--masters", "masters", "--regions", "HK", "--config", "observer.toml")
 STRAGGLERS = [f"{number:05}" for number in range(100, 130)]
 
 
@@ -67,10 +70,14 @@ def yahoo():
 def run(stand_in, **changes):
     async def body():
         async with stand_in.serving() as address:
-            settings = load_settings(Path("observer.toml"))
-            return await enrich(settings, options(f"http://{address}", **changes))
+            ingest = ingest_of(load_base_settings(Path("observer.toml")))
+            return await enrich(options(f"http://{address}", **changes), ingest)
 
     return asyncio.run(body())
+
+
+def status(stand_in, **changes):
+    return exit_status(run(stand_in, **changes))
 
 
 def stored():
@@ -80,7 +87,7 @@ def stored():
 
 def test_a_run_asks_one_source_after_the_other_and_a_second_one_has_nothing_to_ask(folder, capsys) -> None:
     stand_in = yahoo()
-    assert run(stand_in) == 0
+    [round_] = run(stand_in)
     found = stored()
     assert {symbol: (found[symbol].source, found[symbol].sector) for symbol in ("00005", "00700", "01398")} == {
         "00005": ("kis_code", "Financials"),
@@ -88,20 +95,19 @@ def test_a_run_asks_one_source_after_the_other_and_a_second_one_has_nothing_to_a
         "01398": ("yahoo_screener", "Financials"),
     }
     assert [found[symbol].sector for symbol in STRAGGLERS] == ["Utilities", None] * 15
-    assert "02800" not in found, "a fund has no sector"
-    [round_] = json.loads(capsys.readouterr().out)
-    assert (round_["securities"], round_["unknown"], round_["unanswered"]) == (33, 15, 0)
+    assert "02800" not in found, "an ETF has no sector"
+    assert (round_.securities, round_.unknown, round_.unanswered) == (33, 15, 0)
     assert "100.0 % dealt with" in Path("report.txt").read_text()
 
     requests = sum(stand_in.paths.values())
-    assert run(stand_in) == 0
+    [round_] = run(stand_in)
     assert sum(stand_in.paths.values()) == requests
-    [round_] = json.loads(capsys.readouterr().out)
-    assert round_["fresh"] == 33
+    assert round_.fresh == 33
 
-    assert run(stand_in, max_age_days=None) == 0
+    assert status(stand_in, max_age_days=None) == 0
     assert sum(stand_in.paths.values()) == requests, "today's answers serve again"
-    assert run(stand_in, dry_run=True, max_age_days=None) == 0
+    assert typed("run", "--dry-run", "--full", *OF_HONG_KONG) == 0
+    assert "33 of 33 stocks" in capsys.readouterr().out
     with StoreReader("sqlite:///data/o.db") as reader:
         counts = reader.row_counts()
     assert (counts["sector_assignments"], counts["enrichments"]) == (66, 3)
@@ -110,7 +116,7 @@ def test_a_run_asks_one_source_after_the_other_and_a_second_one_has_nothing_to_a
 def test_a_dry_run_makes_no_database(folder) -> None:
     Path("data/o.db").unlink(missing_ok=True)
     with pytest.raises(StoreError, match="there is no database"):
-        run(yahoo(), dry_run=True)
+        typed("run", "--dry-run", *OF_HONG_KONG)
     assert not list(Path("data").iterdir())
 
 
@@ -118,22 +124,22 @@ def test_an_unsure_sector_is_stored_while_yahoo_fails_and_looked_up_once_it_answ
     write_table(TABLES, CodeTable("HK", (CodeMeaning("610", "Financials", 60, 0.8, 0.7, is_sure=False),)))
     stand_in = yahoo()
     stand_in.always = 500
-    assert run(stand_in, max_retries=0) == 1
+    assert status(stand_in, max_retries=0) == 1
     assert (stored()["00005"].sector, stored()["00005"].confidence) == ("Financials", 0.7)
     stand_in.always = None
     stand_in.sectors["0005.HK"] = ("Utilities", "")
-    assert run(stand_in) == 0
+    assert status(stand_in) == 0
     assert (stored()["00005"].sector, stored()["00005"].source) == ("Utilities", "yahoo_profile")
 
 
 def test_a_yahoo_that_fails_leaves_stocks_for_the_next_run_and_says_so(folder, capsys) -> None:
     stand_in = yahoo()
     stand_in.always = 500
-    assert run(stand_in, max_retries=0) == 1
+    assert status(stand_in, max_retries=0) == 1
     assert set(stored()) == {"00005", "00700"}
     assert "HTTP 500" in Path("report.txt").read_text()
     stand_in.always = None
-    assert run(stand_in) == 0
+    assert status(stand_in) == 0
     assert len(stored()) == 33
 
 
@@ -146,9 +152,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(folder, number) -> None:
     async def scenario():
         async with stand_in.serving() as address:
             first = start(f"http://{address}", folder)
-            async with asyncio.timeout(DEADLINE_S):
-                while len(set(stand_in.profiles)) < 8:
-                    await asyncio.sleep(0.005)
+            await until_async(lambda: len(set(stand_in.profiles)) >= 8, "eight look-ups")
             first.send_signal(number)
             status = await asyncio.to_thread(first.wait, DEADLINE_S)
             asked = set(stand_in.profiles)
@@ -168,7 +172,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(folder, number) -> None:
 
 def start(address, folder):
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.cli.enriching_program", address],
+        [sys.executable, "-m", "tests.sectors.enriching_program", address],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.DEVNULL,
@@ -178,12 +182,18 @@ def start(address, folder):
 @pytest.mark.system
 def test_the_writer_of_a_running_system_stores_what_is_found(folder) -> None:
     with configured_folder() as short:
-        settings = load_settings(short / "c.toml")
+        settings = load_base_settings(short / "c.toml")
         migrate(settings.store.url)
         endpoints_of(settings.run)
-        (short / "run" / "control").touch()  # the place of a supervisor's socket: here somebody runs
+        (short / "run" / "control").touch()  # a supervisor's socket: a system runs here
         with core_writer(short):
-            assert asyncio.run(enrich(settings, options("", sources=("kis_code",)))) == 1
+            wanted = options(
+                "",
+                url=settings.store.url,
+                outbox=short / "run" / "outbox" / "enrich",
+                sources=("kis_code",),
+            )
+            assert exit_status(asyncio.run(enrich(wanted, ingest_of(settings)))) == 1
         with SectorReader(settings.store.url) as reader:
             assert [each.symbol for each in reader.assignments("HK")] == ["00005"]
 
@@ -196,7 +206,7 @@ def test_without_master_files_nothing_is_started(folder) -> None:
 def typed(*words):
     """The exit status of a command."""
     with pytest.raises(SystemExit) as ended:
-        command_line(["enrich"])(["enrich", *words])
+        command_line()(["enrich", *words])
     return ended.value.code
 
 
@@ -221,7 +231,7 @@ def test_the_sector_of_one_stock_is_shown_with_its_other_names(folder, capsys) -
 )
 def test_wrong_options_are_named(folder, words, name) -> None:
     with pytest.raises(ConfigError, match=name):
-        command_line(["enrich"])(["enrich", "run", "--config", "observer.toml", *words])
+        command_line()(["enrich", "run", "--config", "observer.toml", *words])
 
 
 def test_learned_tables_say_what_they_were_worth_on_held_back_stocks(folder, capsys) -> None:
@@ -230,9 +240,9 @@ def test_learned_tables_say_what_they_were_worth_on_held_back_stocks(folder, cap
     rows = "".join(f"{number:04}.HK,Financials\n" for number in range(200, 300))
     Path("known.csv").write_text(f"symbol,sector\n{rows}")
     assert typed("learn", "--masters", "masters", "--known", "known.csv", "--out", "learned", "--codes") == 0
-    told = capsys.readouterr().out
-    assert "100.0 %" in told
-    assert "US, CN, JP, VN: unmeasured" in told
+    reported = capsys.readouterr().out
+    assert "100.0 %" in reported
+    assert "US, CN, JP, VN: unmeasured" in reported
     table = json.loads(Path("learned/HK.json").read_text())
     assert (table["examples"], table["claimed"], table["right"]) == (100, 500, 500)
     assert typed("codes", "--tables", "learned", "--json") == 0

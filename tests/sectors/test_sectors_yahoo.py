@@ -6,13 +6,14 @@ from random import Random
 
 import pytest
 
-from observer.clock import NS_PER_S, ScaledClock
+from observer.clock import ScaledClock
 from observer.errors import MaintenanceError, MalformedError, RateExceededError, TransportError
-from observer.providers.answer_cache import AnswerCache
-from observer.providers.yahoo import CircuitOpenError, YahooDoor, YahooSettings
-from observer.providers.yahoo_sources import UnansweredError, YahooProfiles, YahooScreener
-from observer.reference.sectors import VOCABULARIES, Security
-from tests.providers.yahoo_stand_in import YahooStandIn
+from observer.sectors.answer_cache import AnswerCache
+from observer.sectors.model import VOCABULARIES, Security
+from observer.sectors.yahoo import CircuitOpenError, YahooClient, YahooSettings
+from observer.sectors.yahoo_sources import UnansweredError, YahooProfiles, YahooScreener
+from observer.units import NS_PER_S
+from tests.sectors.yahoo_stand_in import YahooStandIn
 
 SPEED = 2_000.0  # market seconds a second: pauses of 5, 10 and 20 s pass in some milliseconds
 
@@ -22,15 +23,15 @@ def japanese(*symbols):
 
 
 def run(scenario, yahoo, tmp_path, *, speed=SPEED, **changes):
-    """The scenario's result with (door, cache, clock), against the stand-in."""
+    """The scenario's result with (client, cache, clock), against the stand-in."""
 
     async def body():
         clock = ScaledClock(1_795_000_000 * NS_PER_S, time.monotonic_ns(), speed)
         async with yahoo.serving() as address:
             settings = YahooSettings(address=f"http://{address}", timeout_s=10.0, **changes)
-            door = YahooDoor(clock, Random(1), settings, tmp_path / "cookies")
+            client = YahooClient(clock, Random(1), settings, tmp_path / "cookies")
             cache = AnswerCache(tmp_path / "answers.jsonl", clock.now_ns())
-            return await scenario(door, cache, clock)
+            return await scenario(client, cache, clock)
 
     return asyncio.run(body())
 
@@ -42,8 +43,8 @@ async def everything(source, wanted, region="JP"):
 def test_the_screener_tells_the_sector_that_it_was_asked_for(tmp_path) -> None:
     yahoo = YahooStandIn({("JPX", "Technology"): ["6758.T", "9999.T"], ("JPX", "Consumer Cyclical"): ["7203.T"]})
 
-    async def scenario(door, cache, clock):
-        return await everything(YahooScreener(door, cache, clock), japanese("7203", "6758", "1301"))
+    async def scenario(client, cache, clock):
+        return await everything(YahooScreener(client, cache, clock), japanese("7203", "6758", "1301"))
 
     found = run(scenario, yahoo, tmp_path)
     assert {(finding.security.symbol, finding.sector, finding.said) for finding in found} == {
@@ -58,8 +59,8 @@ def test_pages_of_250_are_asked_for_up_to_the_total(tmp_path) -> None:
     symbols = [f"{number}.T" for number in range(1000, 1600)]
     yahoo = YahooStandIn({("JPX", "Energy"): symbols})
 
-    async def scenario(door, cache, clock):
-        return await everything(YahooScreener(door, cache, clock), japanese(*(s.removesuffix(".T") for s in symbols)))
+    async def scenario(client, cache, clock):
+        return await everything(YahooScreener(client, cache, clock), japanese(*(s.removesuffix(".T") for s in symbols)))
 
     assert len(run(scenario, yahoo, tmp_path)) == 600
     assert [offset for _, sector, offset in yahoo.screens if sector == "Energy"] == [0, 250, 500]
@@ -68,8 +69,8 @@ def test_pages_of_250_are_asked_for_up_to_the_total(tmp_path) -> None:
 def test_what_was_screened_today_is_not_asked_again_even_by_another_run(tmp_path) -> None:
     yahoo = YahooStandIn({("JPX", "Energy"): ["1605.T"]})
 
-    async def scenario(door, cache, clock):
-        return await everything(YahooScreener(door, cache, clock), japanese("1605"))
+    async def scenario(client, cache, clock):
+        return await everything(YahooScreener(client, cache, clock), japanese("1605"))
 
     assert run(scenario, yahoo, tmp_path) == run(scenario, yahoo, tmp_path)
     assert len(yahoo.screens) == len(VOCABULARIES["yahoo"])
@@ -78,8 +79,8 @@ def test_what_was_screened_today_is_not_asked_again_even_by_another_run(tmp_path
 def test_a_profile_has_sector_and_industry_and_not_found_is_an_answer(tmp_path) -> None:
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "Oil & Gas E&P"), "1306.T": ("", "")})
 
-    async def scenario(door, cache, clock):
-        return await everything(YahooProfiles(door, cache, clock), japanese("1605", "1306", "0000"))
+    async def scenario(client, cache, clock):
+        return await everything(YahooProfiles(client, cache, clock), japanese("1605", "1306", "0000"))
 
     found = run(scenario, yahoo, tmp_path)
     assert [(finding.sector, finding.industry) for finding in found] == [
@@ -92,9 +93,9 @@ def test_a_profile_has_sector_and_industry_and_not_found_is_an_answer(tmp_path) 
 def test_what_is_not_found_is_asked_once_and_with_the_same_cookie(tmp_path) -> None:
     yahoo = YahooStandIn()
 
-    async def scenario(door, cache, clock):
+    async def scenario(client, cache, clock):
         for number in range(5):
-            assert await door.profile(f"{number}.T") is None
+            assert await client.profile(f"{number}.T") is None
 
     run(scenario, yahoo, tmp_path)
     assert yahoo.profiles == [f"{number}.T" for number in range(5)]
@@ -104,14 +105,14 @@ def test_what_is_not_found_is_asked_once_and_with_the_same_cookie(tmp_path) -> N
 def test_null_is_no_sector_and_no_failure(tmp_path) -> None:
     yahoo = YahooStandIn(sectors={"1605.T": (None, None), "1306.T": ("Energy", None)})
 
-    async def scenario(door, cache, clock):
-        return await everything(YahooProfiles(door, cache, clock), japanese("1605", "1306"))
+    async def scenario(client, cache, clock):
+        return await everything(YahooProfiles(client, cache, clock), japanese("1605", "1306"))
 
     assert [finding.sector for finding in run(scenario, yahoo, tmp_path)] == [None, "Energy"]
 
 
 async def all_before_it_ends(source, wanted, error):
-    """What the source finds before it raises that error, and its text."""
+    """The source's findings before it raises that error, and the error's text."""
     found = []
 
     async def take_all():
@@ -128,9 +129,9 @@ def test_a_symbol_that_yahoo_has_no_answer_to_stands_in_nobodys_way(tmp_path, re
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", ""), "6758.T": ("Technology", "")})
     yahoo.refused = {"1306.T": refusal}
 
-    async def scenario(door, cache, clock):
+    async def scenario(client, cache, clock):
         wanted = japanese("1605", "1306", "6758")
-        return await all_before_it_ends(YahooProfiles(door, cache, clock), wanted, UnansweredError)
+        return await all_before_it_ends(YahooProfiles(client, cache, clock), wanted, UnansweredError)
 
     found, text = run(scenario, yahoo, tmp_path)
     assert found == [("1605", "Energy"), ("6758", "Information Technology")]
@@ -141,8 +142,8 @@ def test_a_symbol_that_yahoo_has_no_answer_to_stands_in_nobodys_way(tmp_path, re
 def test_an_answer_that_cannot_be_read_stands_in_nobodys_way(tmp_path) -> None:
     yahoo = YahooStandIn(sectors={"1306.T": (17, ""), "6758.T": ("Technology", "")})
 
-    async def scenario(door, cache, clock):
-        return await all_before_it_ends(YahooProfiles(door, cache, clock), japanese("1306", "6758"), UnansweredError)
+    async def scenario(client, cache, clock):
+        return await all_before_it_ends(YahooProfiles(client, cache, clock), japanese("1306", "6758"), UnansweredError)
 
     found, text = run(scenario, yahoo, tmp_path)
     assert found == [("6758", "Information Technology")]
@@ -154,9 +155,9 @@ def test_a_page_of_the_screener_that_fails_ends_no_other(tmp_path) -> None:
     first = next(iter(VOCABULARIES["yahoo"]))
     yahoo.refused = {("JPX", first): 400}
 
-    async def scenario(door, cache, clock):
+    async def scenario(client, cache, clock):
         wanted = japanese("6758", "9501")
-        return await all_before_it_ends(YahooScreener(door, cache, clock), wanted, UnansweredError)
+        return await all_before_it_ends(YahooScreener(client, cache, clock), wanted, UnansweredError)
 
     found, text = run(scenario, yahoo, tmp_path)
     assert sorted(found) == [("6758", "Information Technology"), ("9501", "Utilities")]
@@ -167,8 +168,8 @@ def test_once_yahoo_is_left_alone_no_further_symbol_is_asked_for(tmp_path) -> No
     yahoo = YahooStandIn()
     yahoo.always = 500
 
-    async def scenario(door, cache, clock):
-        return await all_before_it_ends(YahooProfiles(door, cache, clock), japanese("1", "2", "3"), CircuitOpenError)
+    async def scenario(client, cache, clock):
+        return await all_before_it_ends(YahooProfiles(client, cache, clock), japanese("1", "2", "3"), CircuitOpenError)
 
     found, text = run(scenario, yahoo, tmp_path)
     assert found == []
@@ -178,8 +179,8 @@ def test_once_yahoo_is_left_alone_no_further_symbol_is_asked_for(tmp_path) -> No
 def test_not_found_is_remembered_too(tmp_path) -> None:
     yahoo = YahooStandIn()
 
-    async def scenario(door, cache, clock):
-        return await everything(YahooProfiles(door, cache, clock), japanese("0000"))
+    async def scenario(client, cache, clock):
+        return await everything(YahooProfiles(client, cache, clock), japanese("0000"))
 
     run(scenario, yahoo, tmp_path)
     asked = len(yahoo.profiles)
@@ -190,8 +191,8 @@ def test_not_found_is_remembered_too(tmp_path) -> None:
 def test_what_yahoo_does_not_cover_is_answered_without_a_request(tmp_path) -> None:
     yahoo = YahooStandIn()
 
-    async def scenario(door, cache, clock):
-        return await everything(YahooProfiles(door, cache, clock), [Security("VN", "HASE", "IDC", "IDICO")], "VN")
+    async def scenario(client, cache, clock):
+        return await everything(YahooProfiles(client, cache, clock), [Security("VN", "HASE", "IDC", "IDICO")], "VN")
 
     assert [finding.sector for finding in run(scenario, yahoo, tmp_path)] == [None]
     assert not yahoo.paths
@@ -200,8 +201,8 @@ def test_what_yahoo_does_not_cover_is_answered_without_a_request(tmp_path) -> No
 def test_a_sector_that_nobody_knows_is_no_sector_but_its_word_is_kept(tmp_path) -> None:
     yahoo = YahooStandIn(sectors={"1605.T": ("Space Tourism", "Rockets")})
 
-    async def scenario(door, cache, clock):
-        return await everything(YahooProfiles(door, cache, clock), japanese("1605"))
+    async def scenario(client, cache, clock):
+        return await everything(YahooProfiles(client, cache, clock), japanese("1605"))
 
     [finding] = run(scenario, yahoo, tmp_path)
     assert (finding.sector, finding.said) == (None, "Space Tourism")
@@ -215,9 +216,9 @@ def test_a_refusal_is_one_of_our_errors(tmp_path, refusal, error) -> None:
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "")})
     yahoo.always = refusal
 
-    async def scenario(door, cache, clock):
+    async def scenario(client, cache, clock):
         with pytest.raises(error):
-            await door.profile("1605.T")
+            await client.profile("1605.T")
 
     run(scenario, yahoo, tmp_path, retries_max=0)
 
@@ -226,9 +227,9 @@ def test_a_server_failure_is_retried_and_counted(tmp_path) -> None:
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "")})
     yahoo.refusals.extend([500] * 4)  # yfinance itself asks twice, with another cookie
 
-    async def scenario(door, cache, clock):
-        profile = await door.profile("1605.T")
-        return profile.sector, door.retries
+    async def scenario(client, cache, clock):
+        profile = await client.profile("1605.T")
+        return profile.sector, client.retries
 
     assert run(scenario, yahoo, tmp_path) == ("Energy", 2)
 
@@ -237,10 +238,10 @@ def test_pauses_are_5_10_and_20_seconds_and_up_to_a_quarter_more(tmp_path) -> No
     yahoo = YahooStandIn()
     yahoo.always = 500
 
-    async def scenario(door, cache, clock):
+    async def scenario(client, cache, clock):
         began_ns = clock.now_ns()
         with pytest.raises(MaintenanceError):
-            await door.profile("1605.T")
+            await client.profile("1605.T")
         return (clock.now_ns() - began_ns) / NS_PER_S
 
     seconds = run(scenario, yahoo, tmp_path, rate_per_s=1_000_000.0, speed=100.0)
@@ -251,15 +252,15 @@ def test_after_five_failures_in_a_row_yahoo_is_left_alone(tmp_path) -> None:
     yahoo = YahooStandIn()
     yahoo.always = 500
 
-    async def scenario(door, cache, clock):
+    async def scenario(client, cache, clock):
         with pytest.raises(MaintenanceError):
-            await door.profile("1.T")  # four attempts
+            await client.profile("1.T")  # four attempts
         with pytest.raises(CircuitOpenError):
-            await door.profile("2.T")
-        requests = door.requests
+            await client.profile("2.T")
+        requests = client.requests
         with pytest.raises(CircuitOpenError):
-            await door.profile("3.T")
-        return requests == door.requests
+            await client.profile("3.T")
+        return requests == client.requests
 
     assert run(scenario, yahoo, tmp_path)
 
@@ -267,10 +268,10 @@ def test_after_five_failures_in_a_row_yahoo_is_left_alone(tmp_path) -> None:
 def test_not_found_never_opens_the_circuit(tmp_path) -> None:
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "")})
 
-    async def scenario(door, cache, clock):
+    async def scenario(client, cache, clock):
         for number in range(8):
-            assert await door.profile(f"{number}.T") is None
-        return (await door.profile("1605.T")).sector
+            assert await client.profile(f"{number}.T") is None
+        return (await client.profile("1605.T")).sector
 
     assert run(scenario, yahoo, tmp_path) == "Energy"
 
@@ -278,9 +279,9 @@ def test_not_found_never_opens_the_circuit(tmp_path) -> None:
 def test_every_request_that_yfinance_sends_waits_for_its_turn(tmp_path) -> None:
     yahoo = YahooStandIn(sectors={f"{number}.T": ("Energy", "") for number in range(3)})
 
-    async def scenario(door, cache, clock):
-        await everything(YahooProfiles(door, cache, clock), japanese("0", "1", "2"))
-        return door.requests
+    async def scenario(client, cache, clock):
+        await everything(YahooProfiles(client, cache, clock), japanese("0", "1", "2"))
+        return client.requests
 
     requests = run(scenario, yahoo, tmp_path, speed=1.0, rate_per_s=20.0)
     between = [later - earlier for earlier, later in zip(yahoo.arrivals, yahoo.arrivals[1:], strict=False)]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from observer.providers.yahoo_symbols import SCREENED_EXCHANGES, yahoo_symbol
-from observer.reference.sectors import REGIONS, Security
+from observer.sectors.model import REGIONS, Security
+from observer.sectors.yahoo_symbols import SCREENED_EXCHANGES, yahoo_symbol
 
 TABLE = [
     ("US", "NASD", "AAPL", "APPLE INC", "AAPL"),

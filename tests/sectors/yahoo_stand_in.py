@@ -1,4 +1,4 @@
-"""Yahoo as yfinance meets it: cookie, crumb, screener, profiles; and its ways of saying no. On loopback."""
+"""Yahoo's endpoints for yfinance, on loopback: cookie, crumb, screener, profiles, and refusals."""
 
 import asyncio
 from collections import Counter, deque

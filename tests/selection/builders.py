@@ -1,4 +1,4 @@
-"""What the tests of the selection are made from."""
+"""Builders for the selection tests."""
 
 import msgspec
 
@@ -13,7 +13,7 @@ MEMBER = UniverseMember(
     symbol="005930",
     name="Samsung",
     exchange="KOSPI",
-    market_cap_krw=1e12,
+    market_cap=1e12,
     previous_close=10_000.0,
     average_volume_20d=1_000.0,
     average_true_range_14d=100.0,
@@ -50,27 +50,27 @@ def candidate(
     kind: TriggerKind = "volume_surge",
     *,
     expires_ns: int | None = 1_000,
-    market_cap_krw: float = 1e12,
+    market_cap: float = 1e12,
 ) -> Candidate:
     """A candidate of this score."""
-    return Candidate(symbol, kind, score, 0.5, 3.4, 3.0, 1_000.0, expires_ns, market_cap_krw)
+    return Candidate(symbol, kind, score, 0.5, 3.4, 3.0, 1_000.0, expires_ns, market_cap)
 
 
 def filler(symbol: str, score: float = 2.0) -> Candidate:
-    """Who is there for its capitalisation."""
+    """A candidate of the trigger kind `market_cap`."""
     return candidate(symbol, score, "market_cap", expires_ns=None)
 
 
 def pinned(symbol: str, score: float = 11.0) -> Candidate:
-    """Whom a person wants."""
+    """A pinned candidate."""
     return candidate(symbol, score, "manual", expires_ns=None)
 
 
 def seen(symbol: str, volume: float = 0.0, **changes: object) -> Snapshot:
-    """What Track A saw of a symbol: nothing unusual."""
+    """Track A's snapshot of a symbol: nothing unusual."""
     return msgspec.structs.replace(SEEN, symbol=symbol, cumulative_volume=volume, **changes)
 
 
-def state(symbol: str, *, halted: bool, told_ns: int = 0) -> MarketStateChanged:
-    """What the exchange says of a symbol."""
-    return MarketStateChanged("kis", symbol, told_ns, halted, "", "", "", "", "", "", "", "", "")
+def state(symbol: str, *, halted: bool, reported_ns: int = 0) -> MarketStateChanged:
+    """The exchange's state of a symbol."""
+    return MarketStateChanged("kis", symbol, reported_ns, halted, "", "", "", "", "", "", "", "", "")

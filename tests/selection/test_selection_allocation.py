@@ -1,4 +1,4 @@
-"""Who gets a place, and why."""
+"""Slot allocation and its reasons."""
 
 import string
 from collections.abc import Mapping
@@ -7,15 +7,16 @@ from random import Random
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import TriggerKind
-from observer.selection.places import (
+from bus.events import DropReason, TriggerKind
+from observer.selection.allocation import allocate, unpin
+from observer.selection.settings import SlotSettings
+from observer.selection.slots import (
     AllocationStrategy,
     Assign,
     Decision,
-    DropReason,
     Overflow,
     Release,
     SlotState,
@@ -23,16 +24,14 @@ from observer.selection.places import (
     restore,
     restore_by_account,
 )
-from observer.selection.settings import SlotSettings
-from observer.selection.slots import allocate, unpin
 from observer.selection.triggers import Candidate
 from tests.selection.builders import candidate, filler, pinned
 
 CALM = SlotSettings(churn_max_replacements=1_000)
 
 
-def empty(places: int = 2) -> SlotState:
-    return empty_slots({"main": places})
+def empty(slots: int = 2) -> SlotState:
+    return empty_slots({"main": slots})
 
 
 def step(
@@ -51,33 +50,33 @@ def holding(*candidates: Candidate) -> SlotState:
 
 
 def layout(state: SlotState) -> dict[str, str | None]:
-    return {place.slot: place.candidate.symbol if place.candidate else None for place in state.places}
+    return {slot.slot: slot.candidate.symbol if slot.candidate else None for slot in state.slots}
 
 
-# --- places ---
+# --- slots ---
 
 
-def test_an_account_has_41_places_with_fixed_names() -> None:
-    places = empty_slots({"main": 41, "second": 41}).places
-    assert len(places) == 82
-    assert [places[index].slot for index in (0, 40, 41, 81)] == ["main:01", "main:41", "second:01", "second:41"]
+def test_an_account_has_41_slots_with_fixed_names() -> None:
+    slots = empty_slots({"main": 41, "second": 41}).slots
+    assert len(slots) == 82
+    assert [slots[index].slot for index in (0, 40, 41, 81)] == ["main:01", "main:41", "second:01", "second:41"]
 
 
-def test_free_places_are_given_in_their_order_to_the_highest_first() -> None:
+def test_free_slots_are_given_in_their_order_to_the_highest_first() -> None:
     state, decisions = step(empty(), candidate("A", 12), candidate("B", 14))
     assert layout(state) == {"main:01": "B", "main:02": "A"}
     assert decisions == (
-        Assign("main:01", candidate("B", 14), None, "free_place"),
-        Assign("main:02", candidate("A", 12), None, "free_place"),
+        Assign("main:01", candidate("B", 14), None, "free_slot"),
+        Assign("main:02", candidate("A", 12), None, "free_slot"),
     )
 
 
-def test_a_place_that_was_released_keeps_its_name_and_the_others_stay_where_they_are() -> None:
+def test_a_slot_that_was_released_keeps_its_name_and_the_others_stay_where_they_are() -> None:
     state = holding(candidate("A", 14, expires_ns=5), candidate("B", 12))
     state, decisions = step(state, candidate("C", 10), now_ns=5)
     assert decisions == (
         Release("main:01", "A", 14, "expired"),
-        Assign("main:01", candidate("C", 10), None, "free_place"),
+        Assign("main:01", candidate("C", 10), None, "free_slot"),
     )
     assert layout(state) == {"main:01": "C", "main:02": "B"}
 
@@ -96,40 +95,40 @@ def test_a_newcomer_replaces_the_lowest_only_above_the_threshold() -> None:
 
 
 def test_of_equal_scores_the_larger_company_and_then_the_lower_code_goes_first() -> None:
-    state, _ = step(empty(3), candidate("B"), candidate("C", market_cap_krw=2e12), candidate("A"))
+    state, _ = step(empty(3), candidate("B"), candidate("C", market_cap=2e12), candidate("A"))
     assert restore(state) == ("C", "A", "B")
 
 
-def test_a_symbol_with_several_triggers_has_one_place_for_the_best_of_them() -> None:
+def test_a_symbol_with_several_triggers_has_one_slot_for_the_best_of_them() -> None:
     state, decisions = step(empty(), candidate("A", 12, "trade_velocity"), candidate("A", 15))
-    assert decisions == (Assign("main:01", candidate("A", 15), None, "free_place"),)
+    assert decisions == (Assign("main:01", candidate("A", 15), None, "free_slot"),)
     assert layout(state) == {"main:01": "A", "main:02": None}
 
 
 # --- renewal and expiry ---
 
 
-def test_a_condition_that_goes_on_takes_its_new_score_and_life_in_place() -> None:
+def test_a_condition_that_goes_on_takes_its_new_score_and_life_in_slot() -> None:
     state, decisions = step(holding(candidate("A", 15, expires_ns=10)), candidate("A", 12, expires_ns=20))
     assert decisions == ()
-    assert state.places[0].candidate == candidate("A", 12, expires_ns=20)
+    assert state.slots[0].candidate == candidate("A", 12, expires_ns=20)
 
 
 def test_a_lesser_condition_takes_over_when_the_better_one_is_over() -> None:
     surge, velocity = candidate("A", 15, expires_ns=10), candidate("A", 12, "trade_velocity", expires_ns=20)
     before, _ = step(holding(surge), velocity, now_ns=9)
-    assert before.places[0].candidate == surge
+    assert before.slots[0].candidate == surge
     after, decisions = step(holding(surge), velocity, now_ns=10)
-    assert after.places[0].candidate == velocity
+    assert after.slots[0].candidate == velocity
     assert decisions == (Assign("main:01", velocity, None, "kept"),)
 
 
 def test_a_better_condition_takes_over_at_once() -> None:
     state, _ = step(holding(candidate("A", 12, "trade_velocity")), candidate("A", 15))
-    assert state.places[0].candidate == candidate("A", 15)
+    assert state.slots[0].candidate == candidate("A", 15)
 
 
-def test_a_trigger_that_is_over_before_it_is_seen_gets_no_place() -> None:
+def test_a_trigger_that_is_over_before_it_is_seen_gets_no_slot() -> None:
     assert step(empty(), candidate("A", expires_ns=5), now_ns=5) == (empty(), ())
 
 
@@ -141,7 +140,7 @@ def test_who_is_dropped_leaves_and_is_not_let_in() -> None:
     assert state.symbols == frozenset()
 
 
-# --- pinned ones ---
+# --- pins ---
 
 
 def test_a_pinned_symbol_replaces_the_lowest_whatever_the_scores() -> None:
@@ -155,33 +154,33 @@ def test_a_pinned_symbol_stays_whoever_comes() -> None:
     assert state.symbols == {"A"}
     assert decisions == ()
     _, decisions = step(holding(pinned("A", 6)), candidate("B", 21))
-    assert decisions == (Overflow(candidate("B", 21), 0, "all_places_pinned"),)
+    assert decisions == (Overflow(candidate("B", 21), 0, "all_slots_pinned"),)
 
 
 def test_a_refusal_is_measured_at_the_lowest_that_can_be_replaced() -> None:
     _, decisions = step(holding(pinned("A", 11), candidate("B", 18)), candidate("C", 13))
-    assert decisions == (Overflow(candidate("C", 13), 18, "all_places_hold_higher_scores"),)
+    assert decisions == (Overflow(candidate("C", 13), 18, "all_slots_hold_higher_scores"),)
 
 
 def test_a_trigger_of_a_pinned_symbol_does_not_loosen_the_pin() -> None:
     state, _ = step(holding(pinned("A")), candidate("A", 21, expires_ns=5))
-    assert state.places[0].candidate == pinned("A")
+    assert state.slots[0].candidate == pinned("A")
 
 
-def test_a_streamed_symbol_that_is_pinned_stays_in_its_place() -> None:
+def test_a_streamed_symbol_that_is_pinned_stays_in_its_slot() -> None:
     state, decisions = step(holding(candidate("A", 21, expires_ns=5)), pinned("A"))
     assert decisions == (Assign("main:01", pinned("A"), None, "kept"),)
     assert step(state, now_ns=6)[0].symbols == {"A"}
 
 
-def test_taking_the_pin_back_frees_the_place() -> None:
+def test_taking_the_pin_back_frees_the_slot() -> None:
     state, decisions = unpin(holding(pinned("A"), candidate("B")), "A", SlotSettings(), 0)
     assert decisions == (Release("main:01", "A", 11, "unpinned"),)
     assert state.symbols == {"B"}
     assert unpin(state, "B", SlotSettings(), 0) == (state, ())
 
 
-# --- those who fill ---
+# --- fillers ---
 
 
 def test_who_fills_takes_what_triggers_leave_free() -> None:
@@ -195,16 +194,16 @@ def test_who_fills_yields_to_every_trigger_and_replaces_none() -> None:
     assert step(state, filler("G", 99)) == (state, ())
 
 
-def test_a_trigger_that_is_over_leaves_the_largest_in_place_which_is_told() -> None:
+def test_a_trigger_that_is_over_leaves_the_largest_in_slot_which_is_reported() -> None:
     state, decisions = step(holding(candidate("A", expires_ns=5)), filler("A"), now_ns=5)
-    assert state.places[0].candidate == filler("A")
+    assert state.slots[0].candidate == filler("A")
     assert decisions == (Assign("main:01", filler("A"), None, "kept"),)
 
 
 # --- overflow ---
 
 
-def test_an_overflow_is_told_once_while_the_trigger_lasts() -> None:
+def test_an_overflow_is_reported_once_while_the_trigger_lasts() -> None:
     state = holding(candidate("A", 20))
     state, first = step(state, candidate("B", 15, expires_ns=10))
     state, renewed = step(state, candidate("B", 15, expires_ns=15), now_ns=5)
@@ -218,7 +217,7 @@ def test_a_new_spell_overflows_anew() -> None:
     assert isinstance(decisions[0], Overflow)
 
 
-def test_who_had_a_place_since_overflows_anew() -> None:
+def test_who_had_a_slot_since_overflows_anew() -> None:
     state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
     state, _ = step(state, candidate("B", 25))
     _, decisions = step(state, candidate("A", 20))
@@ -231,18 +230,18 @@ def test_who_had_a_place_since_overflows_anew() -> None:
 def test_a_refusal_says_whether_the_scores_are_higher_or_only_not_low_enough() -> None:
     _, decisions = step(holding(candidate("A", 10)), candidate("B", 10), candidate("C", 12))
     reasons = {item.candidate.symbol: item.reason for item in decisions if isinstance(item, Overflow)}
-    assert reasons == {"B": "all_places_hold_higher_scores", "C": "not_above_threshold"}
+    assert reasons == {"B": "all_slots_hold_higher_scores", "C": "not_above_threshold"}
 
 
 # --- waiting ---
 
 
-def test_a_place_that_becomes_free_goes_to_who_waits_and_not_to_who_fills() -> None:
+def test_a_slot_that_becomes_free_goes_to_who_waits_and_not_to_who_fills() -> None:
     state, _ = step(holding(candidate("A", 20, expires_ns=5)), candidate("B", 15, expires_ns=10))
     state, decisions = step(state, filler("F"), now_ns=5)
     assert decisions == (
         Release("main:01", "A", 20, "expired"),
-        Assign("main:01", candidate("B", 15, expires_ns=10), None, "free_place"),
+        Assign("main:01", candidate("B", 15, expires_ns=10), None, "free_slot"),
     )
     assert (state.waiting, state.overflowed) == ({}, frozenset())
 
@@ -280,7 +279,7 @@ def test_the_life_of_who_waits_is_lengthened_once_and_not_at_every_look() -> Non
     assert state.waiting == {"E": candidate("E", 14, expires_ns=20)}
 
 
-# --- the broker's side ---
+# --- refusals by the broker ---
 
 
 def test_the_order_of_restoring_is_pinned_then_triggered_then_filling_by_score() -> None:
@@ -288,7 +287,7 @@ def test_the_order_of_restoring_is_pinned_then_triggered_then_filling_by_score()
     assert restore(state) == ("P", "B", "A", "F")
 
 
-def test_each_account_registers_its_own_places_in_that_order() -> None:
+def test_each_account_registers_its_own_slots_in_that_order() -> None:
     state = empty_slots({"main": 2, "second": 1})
     state, _ = step(state, candidate("A", 12), candidate("B", 14), candidate("C", 13))
     assert restore_by_account(state) == {"main": ("B", "A"), "second": ("C",)}
@@ -297,12 +296,12 @@ def test_each_account_registers_its_own_places_in_that_order() -> None:
 # --- several accounts ---
 
 
-def test_in_turn_each_account_gives_a_place() -> None:
+def test_in_turn_each_account_gives_a_slot() -> None:
     state, _ = step(empty_slots({"main": 2, "second": 2}), *(candidate(name) for name in "ABC"))
     assert layout(state) == {"main:01": "A", "main:02": "C", "second:01": "B", "second:02": None}
 
 
-def test_by_priority_an_account_gives_all_its_places_before_the_next() -> None:
+def test_by_priority_an_account_gives_all_its_slots_before_the_next() -> None:
     state, _ = step(empty_slots({"main": 2, "second": 2}, "priority"), *(candidate(name) for name in "ABC"))
     assert layout(state) == {"main:01": "A", "main:02": "B", "second:01": "C", "second:02": None}
 
@@ -312,7 +311,7 @@ def two_accounts(*candidates: Candidate, second: int = 2) -> SlotState:
     return step(empty_slots({"main": 2, "second": second}, "priority"), *candidates)[0]
 
 
-def test_the_symbols_of_an_account_that_dies_move_to_free_places_the_most_important_first() -> None:
+def test_the_symbols_of_an_account_that_dies_move_to_free_slots_the_most_important_first() -> None:
     state = two_accounts(candidate("A", 15), candidate("B", 14), second=1)
     state, decisions = step(state, closed={"main"})
     assert decisions == (
@@ -322,13 +321,13 @@ def test_the_symbols_of_an_account_that_dies_move_to_free_places_the_most_import
     assert layout(state) == {"main:01": None, "main:02": "B", "second:01": "A"}
 
 
-def test_who_has_to_move_takes_the_place_of_somebody_whom_it_outranks() -> None:
+def test_who_has_to_move_takes_the_slot_of_somebody_whom_it_outranks() -> None:
     state = two_accounts(candidate("A", 15), candidate("B", 14), filler("F"), second=1)
     _, decisions = step(state, filler("F"), closed={"main"})
     assert decisions == (Release("main:01", "A", 15, "moved"), Assign("second:01", candidate("A", 15), "F", "moved"))
 
 
-def test_who_finds_no_place_elsewhere_keeps_the_closed_one_until_there_is_room() -> None:
+def test_who_finds_no_slot_elsewhere_keeps_the_closed_one_until_there_is_room() -> None:
     state = two_accounts(pinned("A"), pinned("B"), candidate("C", 15, expires_ns=5), second=1)
     state, decisions = step(state, candidate("C", 15, expires_ns=5), now_ns=1, closed={"main"})
     assert [type(decision) for decision in decisions] == [Release, Assign]
@@ -348,16 +347,16 @@ def test_they_go_home_when_the_account_is_back() -> None:
     )
 
 
-def test_a_closed_account_gives_nobody_a_place_and_takes_none_away() -> None:
+def test_a_closed_account_gives_nobody_a_slot_and_takes_none_away() -> None:
     state = two_accounts(candidate("A", 15), candidate("B", 14), candidate("C", 13), candidate("D", 13))
     state, _ = step(state, candidate("E", 15.7), closed={"main"})
     assert layout(state) == {"main:01": "A", "main:02": "B", "second:01": "C", "second:02": "E"}
 
 
-def test_where_every_account_is_closed_places_are_given_as_ever() -> None:
+def test_where_every_account_is_closed_slots_are_given_as_ever() -> None:
     state, decisions = step(empty(), candidate("A"), closed={"main"})
     assert layout(state)["main:01"] == "A"
-    assert [decision.reason for decision in decisions] == ["free_place"]
+    assert [decision.reason for decision in decisions] == ["free_slot"]
 
 
 # --- churn ---
@@ -379,12 +378,12 @@ def test_after_too_many_replacements_triggers_live_longer() -> None:
     state = holding(candidate("A", 10), candidate("B", 10))
     state, _ = step(state, candidate("C", 13), candidate("D", 13), settings=GUARDED)
     state, _ = step(state, candidate("C", 13, expires_ns=105), now_ns=5, settings=GUARDED)
-    place = state.place_of("C")
-    assert place is not None
-    assert place.candidate == candidate("C", 13, expires_ns=205)
+    slot = state.slot_of("C")
+    assert slot is not None
+    assert slot.candidate == candidate("C", 13, expires_ns=205)
 
 
-# --- whatever happens ---
+# --- properties ---
 
 KINDS: st.SearchStrategy[TriggerKind] = st.sampled_from(
     ["volume_surge", "trade_velocity", "volatility_spike", "manual", "market_cap"]
@@ -401,7 +400,7 @@ def any_candidate(draw: st.DrawFn) -> Candidate:
         draw(st.integers(1, 30)) / 2,
         kind,
         expires_ns=None if endless else draw(st.integers(1, LONGEST_NS)),
-        market_cap_krw=draw(st.sampled_from([0.0, 1e12, 1e13])),
+        market_cap=draw(st.sampled_from([0.0, 1e12, 1e13])),
     )
 
 
@@ -411,7 +410,7 @@ ROUND = st.tuples(
     st.sets(st.sampled_from(["main", "second"])),
 )
 ROUNDS = st.lists(ROUND, min_size=1, max_size=6)
-PLACES = 3
+SLOTS = 3
 STRATEGIES: st.SearchStrategy[AllocationStrategy] = st.sampled_from(["round_robin", "priority"])
 
 
@@ -425,29 +424,26 @@ def outranks(newcomer: Candidate, held: Candidate) -> bool:
     return newcomer.score > 1.2 * held.score
 
 
-@settings(max_examples=300)
 @given(ROUNDS, STRATEGIES, st.randoms(use_true_random=False))
 def test_over_any_rounds_the_rules_hold(
     rounds: list[tuple[list[Candidate], set[str], set[str]]], strategy: AllocationStrategy, shuffler: Random
 ) -> None:
-    state = empty_slots({"main": PLACES, "second": 2}, strategy)
-    slots = [place.slot for place in state.places]
+    state = empty_slots({"main": SLOTS, "second": 2}, strategy)
+    slots = [slot.slot for slot in state.slots]
     for now_ns, (offered, names, closed) in enumerate(rounds):
         before = state
         dropped: dict[str, DropReason] = dict.fromkeys(names, "halted")
         state, decisions = allocate(state, offered, now_ns, CALM, dropped, closed)
-        held = [place.candidate for place in state.places if place.candidate is not None]
+        held = [slot.candidate for slot in state.slots if slot.candidate is not None]
         symbols = [item.symbol for item in held]
-        assert [place.slot for place in state.places] == slots
+        assert [slot.slot for slot in state.slots] == slots
         assert len(set(symbols)) == len(symbols)
         assert not names & set(symbols)
         assert all(item.alive(now_ns) for item in held)
-        stay = {
-            place.candidate.symbol for place in before.places if place.candidate and place.candidate.kind == "manual"
-        }
+        stay = {slot.candidate.symbol for slot in before.slots if slot.candidate and slot.candidate.kind == "manual"}
         assert stay - names <= set(symbols)
         shut = closed if len(closed) == 1 else set()
-        open_places = [place.candidate for place in state.places if place.account not in shut]
+        open_slots = [slot.candidate for slot in state.slots if slot.account not in shut]
         renewed = {(item.symbol, item.kind) for item in offered if item.alive(now_ns)}
         waiting = [item for item in before.waiting.values() if (item.symbol, item.kind) not in renewed]
         outside = [
@@ -458,11 +454,11 @@ def test_over_any_rounds_the_rules_hold(
         assert {item.symbol for item in outside if item.kind != "market_cap"} <= state.waiting.keys()
         assert not state.waiting.keys() & set(symbols)
         assert state.overflowed <= state.waiting.keys()
-        stranded = [place.candidate for place in state.places if place.account in shut and place.candidate is not None]
-        assert not (outside or stranded) or None not in open_places
-        assert not any(outranks(item, other) for item in (*outside, *stranded) for other in open_places if other)
+        stranded = [slot.candidate for slot in state.slots if slot.account in shut and slot.candidate is not None]
+        assert not (outside or stranded) or None not in open_slots
+        assert not any(outranks(item, other) for item in (*outside, *stranded) for other in open_slots if other)
         assert replayed(before, decisions) == {
-            place.slot: place.candidate.symbol if place.candidate else None for place in state.places
+            slot.slot: slot.candidate.symbol if slot.candidate else None for slot in state.slots
         }
         shuffled = list(offered)
         shuffler.shuffle(shuffled)
@@ -470,23 +466,23 @@ def test_over_any_rounds_the_rules_hold(
 
 
 def replayed(state: SlotState, decisions: tuple[Decision, ...]) -> dict[str, str | None]:
-    """What somebody who knows only the decisions believes to be where."""
-    places = layout(state)
+    """The slots' symbols, reconstructed from the decisions alone."""
+    slots = layout(state)
     for decision in decisions:
         if isinstance(decision, Release):
-            assert places[decision.slot] == decision.symbol
-            places[decision.slot] = None
+            assert slots[decision.slot] == decision.symbol
+            slots[decision.slot] = None
         elif isinstance(decision, Assign):
-            assert places[decision.slot] == (
+            assert slots[decision.slot] == (
                 decision.candidate.symbol if decision.reason == "kept" else decision.replaced
             )
-            places[decision.slot] = decision.candidate.symbol
-    return places
+            slots[decision.slot] = decision.candidate.symbol
+    return slots
 
 
 @given(st.lists(any_candidate(), max_size=10))
 def test_what_is_settled_stays_settled(offered: list[Candidate]) -> None:
-    state, _ = allocate(empty(PLACES), offered, 0, SlotSettings())
+    state, _ = allocate(empty(SLOTS), offered, 0, SlotSettings())
     again, decisions = allocate(state, offered, 0, SlotSettings())
     assert again.symbols == state.symbols
     assert decisions == ()
@@ -494,9 +490,9 @@ def test_what_is_settled_stays_settled(offered: list[Candidate]) -> None:
 
 @given(st.lists(any_candidate(), max_size=10))
 def test_when_all_triggers_are_over_only_the_endless_are_left(offered: list[Candidate]) -> None:
-    state, _ = allocate(empty(PLACES), offered, 0, SlotSettings())
+    state, _ = allocate(empty(SLOTS), offered, 0, SlotSettings())
     late, _ = allocate(state, [], LONGEST_NS, SlotSettings())
-    assert all(place.candidate is None or place.candidate.expires_ns is None for place in late.places)
+    assert all(slot.candidate is None or slot.candidate.expires_ns is None for slot in late.slots)
     assert all(waiting.expires_ns is None for waiting in late.waiting.values())
     assert late.overflowed <= late.waiting.keys()
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import DailyBar, SharesAdjusted, Snapshot, TriggerFired, UniverseMember
-from observer.selection.base_price import (
+from observer.selection.indicators import (
     adjustment,
     base_price,
     factor_since,
@@ -52,7 +52,7 @@ def tick(price: float) -> int:
 
 
 def seen(base: float, **changes: object) -> Snapshot:
-    """What Track A sees on a day with this base price: limits of 30 %, rounded inwards to ticks."""
+    """Track A's snapshot on a day with this base price: limits of 30 %, rounded inwards to ticks."""
     upper, lower = base * 1.3, base * 0.7
     return msgspec.structs.replace(
         SNAPSHOT,
@@ -121,13 +121,13 @@ def test_what_is_not_known_of_history_stays_unknown() -> None:
 def test_a_close_that_may_be_a_session_older_tells_only_what_no_session_can_make(
     changes: dict[str, object], ratio: float, is_split: bool
 ) -> None:
-    """What moved by its limit on the day between was not split."""
+    """A symbol that moved by its limit on the day between was not split."""
     before = member(previous_close=50_000.0, **changes)
     assert (price_factor(before, seen(50_000.0 * ratio)) != 1.0) == is_split
     assert price_factor(member(previous_close=50_000.0), seen(50_000.0 * ratio)) == pytest.approx(ratio, rel=0.01)
 
 
-# --- what is kept of it for the days after ---
+# --- what is stored for later days ---
 
 
 BAR = DailyBar("kis", "005930", "2026-11-16", 9_900.0, 10_200.0, 9_800.0, 10_000.0, 1_000.0, 1e7)
@@ -185,8 +185,8 @@ def fired(previous_close: float, snapshot: Snapshot) -> list[TriggerFired]:
         previous_close=previous_close, average_volume_20d=1_000.0, average_true_range_14d=previous_close / 50
     )
     selector = Selector([history], {"main": 1}, SelectionSettings(slots=SlotSettings(max_slots=1)))
-    selector.see_snapshot(today)
-    return [event for event in selector.evaluate_all(2_000_000_000) if isinstance(event, TriggerFired)]
+    selector.market.update_snapshot(today)
+    return [event for event in selector.evaluate_universe(2_000_000_000) if isinstance(event, TriggerFired)]
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1 / 5, 5.0, 1 / 50])

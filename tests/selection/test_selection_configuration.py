@@ -1,4 +1,4 @@
-"""The file of the selection's settings: the requirement's keys, defaults for what is left out, every wrong key told."""
+"""The selection's settings file: the requirement's keys, defaults for missing keys, an error for each wrong key."""
 
 from typing import Any
 
@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.errors import ConfigError
-from observer.selection.configuration import parse_selection
-from observer.selection.settings import SelectionSettings
+from observer.selection.settings import SelectionSettings, parse_selection
 
 WRITTEN = b"""{
   "universe": {"generation_time": "05:00", "min_close_price": 4000, "sort_by": "market_cap",
@@ -41,8 +40,8 @@ def test_one_key_alone_changes_nothing_else() -> None:
     assert msgspec.structs.replace(found.triggers, volume_surge=changed) == SelectionSettings().triggers
 
 
-def test_every_wrong_key_is_told_at_once_by_its_dotted_name() -> None:
-    told = problems(
+def test_every_wrong_key_is_reported_at_once_by_its_dotted_name() -> None:
+    reported = problems(
         {
             "universe": {"min_close_price": -1, "minimum": 5, "sort_by": "volume"},
             "triggers": {"manual": {"ttl_seconds": 0}, "volume_surge": 3},
@@ -50,7 +49,7 @@ def test_every_wrong_key_is_told_at_once_by_its_dotted_name() -> None:
             "slotz": {},
         }
     )
-    assert sorted(line.partition(":")[0] for line in told) == [
+    assert sorted(line.partition(":")[0] for line in reported) == [
         "slots.max_slots",
         "slots.overflow_alert_rate",
         "slotz",
@@ -72,19 +71,19 @@ def test_every_wrong_key_is_told_at_once_by_its_dotted_name() -> None:
     ],
 )
 def test_a_value_out_of_bounds_names_the_bound(document: object, bound: str) -> None:
-    [told] = problems(document)
-    assert told.startswith(bound)
+    [reported] = problems(document)
+    assert reported.startswith(bound)
 
 
 @pytest.mark.parametrize("time", ["5:00", "24:00", "05:60", "05:00:60", "0500", "05:00\n", "٠٥:٠٠"])
 def test_a_time_that_is_none_is_refused(time: str) -> None:
-    [told] = problems({"universe": {"generation_time": time}})
-    assert told.startswith("universe.generation_time")
+    [reported] = problems({"universe": {"generation_time": time}})
+    assert reported.startswith("universe.generation_time")
 
 
 def test_only_the_market_capitalisation_sorts() -> None:
-    [told] = problems({"universe": {"sort_by": "volume"}})
-    assert told.startswith("universe.sort_by")
+    [reported] = problems({"universe": {"sort_by": "volume"}})
+    assert reported.startswith("universe.sort_by")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"universe": 1e999}'])
@@ -107,9 +106,9 @@ def test_any_json_is_read_or_refused_with_the_file_s_name_on_every_line(document
     try:
         settings = parse_selection(msgspec.json.encode(document), "selection.json")
     except ConfigError as error:
-        told = str(error).splitlines()
+        reported = str(error).splitlines()
     else:
-        told = []
+        reported = []
         assert settings == msgspec.convert(msgspec.to_builtins(settings), SelectionSettings)
-    assert all(line.startswith("selection.json: ") for line in told)
-    assert told or isinstance(document, dict)
+    assert all(line.startswith("selection.json: ") for line in reported)
+    assert reported or isinstance(document, dict)

@@ -1,4 +1,4 @@
-"""Taking over what was seen of the opening."""
+"""Resuming from the snapshots of the opening."""
 
 import pytest
 from hypothesis import given
@@ -70,7 +70,7 @@ def test_the_candidates_score_like_the_triggers_and_live_five_minutes() -> None:
     assert (first.symbol, first.kind, first.strength) == ("A", "volume_surge", 0.5)
     assert first.score == pytest.approx(10 * 1.5 + 1.2)
     assert first.expires_ns == second.expires_ns == 300 * SECOND_NS
-    assert (first.measure, first.threshold, first.reference, first.market_cap_krw) == (1.5, 0.0, 200.0, 1e12)
+    assert (first.measure, first.threshold, first.reference, first.market_cap) == (1.5, 0.0, 200.0, 1e12)
     [busy, _] = movers(OPENING | {"A": path((100.0, 0.0), (100.0, 9e9))}, base, SETTINGS)
     [overfull] = opening_candidates([busy], members, base, 41, 0, SETTINGS)
     assert overfull.strength == 1.0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.providers.interfaces import Bar
+from observer.providers.broker import Bar
 from observer.selection.indicators import TradeRate, average_true_range, average_volume, ratio, true_range
 
 SECOND_NS = 1_000_000_000
@@ -67,8 +67,8 @@ def test_the_trade_rate_falls_to_nothing_when_trading_stops() -> None:
 
 
 @pytest.mark.parametrize(("count", "per_second"), [(1, 1.0), (5, 3.0), (21, 11.0)])
-def test_trades_told_together_are_taken_to_be_evenly_apart(count: int, per_second: float) -> None:
-    """Over two seconds, of which the last one counts."""
+def test_trades_reported_together_are_taken_to_be_evenly_apart(count: int, per_second: float) -> None:
+    """The trades span two seconds; only the last second counts."""
     rate = TradeRate(1.0)
     rate.add_evenly(count, 0, 2 * SECOND_NS - 2)
     assert rate.per_second(2 * SECOND_NS - 2) == per_second

@@ -1,4 +1,4 @@
-"""How often symbols find no place, and when that is told."""
+"""How often symbols find no slot, and when that is reported."""
 
 import pytest
 from hypothesis import given
@@ -24,40 +24,40 @@ NOW_NS = 10 * WINDOW_NS
 LEVELS = st.sampled_from(["normal", "warning", "alert", "urgent"])
 
 
-def given_place(number: int, at_ns: int = NOW_NS, trigger: TriggerKind = "volume_surge") -> SlotAssigned:
-    return SlotAssigned(f"a:{number}", f"{number:06d}", at_ns, trigger, 1.0, "free_place", None)
+def given_slot(number: int, at_ns: int = NOW_NS, trigger: TriggerKind = "volume_surge") -> SlotAssigned:
+    return SlotAssigned(f"a:{number}", f"{number:06d}", at_ns, trigger, 1.0, "free_slot", None)
 
 
 def refused(number: int, at_ns: int = NOW_NS) -> SlotOverflowed:
-    return SlotOverflowed(f"{number:06d}", at_ns, "volume_surge", 1.0, 1.0, 2.0, "all_places_hold_higher_scores")
+    return SlotOverflowed(f"{number:06d}", at_ns, "volume_surge", 1.0, 1.0, 2.0, "all_slots_hold_higher_scores")
 
 
 def test_the_rate_is_of_symbols_not_of_refusals() -> None:
-    changes: list[SlotAssigned | SlotOverflowed] = [*map(given_place, range(30)), *(refused(99) for _ in range(500))]
+    changes: list[SlotAssigned | SlotOverflowed] = [*map(given_slot, range(30)), *(refused(99) for _ in range(500))]
     assert overflow_rate(changes, (), (), NOW_NS) == pytest.approx(1 / 31)
 
 
-def test_who_got_a_place_in_the_hour_did_not_overflow() -> None:
-    assert overflow_rate([*map(given_place, range(30)), refused(3)], (), (), NOW_NS) == 0
+def test_who_got_a_slot_in_the_hour_did_not_overflow() -> None:
+    assert overflow_rate([*map(given_slot, range(30)), refused(3)], (), (), NOW_NS) == 0
 
 
 def test_an_hour_ago_is_forgotten() -> None:
     changes: list[SlotAssigned | SlotOverflowed] = [
-        *map(given_place, range(SYMBOLS_MIN)),
+        *map(given_slot, range(SYMBOLS_MIN)),
         refused(99, NOW_NS - WINDOW_NS),
     ]
     assert overflow_rate(changes, (), (), NOW_NS) == 0
 
 
-def test_who_holds_a_place_wanted_it_however_long_ago_it_was_given() -> None:
+def test_who_holds_a_slot_wanted_it_however_long_ago_it_was_given() -> None:
     holding = [f"{number:06d}" for number in range(410)]
     assert overflow_rate(map(refused, range(500, 520)), holding, (), NOW_NS) == pytest.approx(20 / 430)
     assert overflow_rate(map(refused, range(20)), holding, (), NOW_NS) == 0
 
 
-def test_who_waits_still_has_no_place_however_long_ago_it_was_refused() -> None:
+def test_who_waits_still_has_no_slot_however_long_ago_it_was_refused() -> None:
     waiting = [f"{number:06d}" for number in range(10)]
-    assert overflow_rate(map(given_place, range(10, 40)), (), waiting, NOW_NS) == pytest.approx(10 / 40)
+    assert overflow_rate(map(given_slot, range(10, 40)), (), waiting, NOW_NS) == pytest.approx(10 / 40)
 
 
 def test_too_few_symbols_make_no_rate() -> None:
@@ -79,7 +79,7 @@ def test_a_level_is_left_only_clearly_below_its_beginning() -> None:
 
 
 @given(LEVELS, st.none() | st.floats(0, 1))
-def test_a_rate_that_stays_is_told_at_most_once(level: Level, rate: float | None) -> None:
+def test_a_rate_that_stays_is_reported_at_most_once(level: Level, rate: float | None) -> None:
     settled = next_level(level, rate, RATES)
     assert next_level(settled, rate, RATES) == settled
 
@@ -87,21 +87,21 @@ def test_a_rate_that_stays_is_told_at_most_once(level: Level, rate: float | None
 def test_a_warning_is_a_line_an_alert_a_notice_and_urgent_is_critical() -> None:
     weights = {}
     for level in ("warning", "alert", "urgent"):
-        told = overflow_alert("normal", level, 0.5, NOW_NS, "track-b")
-        assert told is not None
-        weights[level] = told.severity
+        reported = overflow_alert("normal", level, 0.5, NOW_NS, "track-b")
+        assert reported is not None
+        weights[level] = reported.severity
     assert weights == {"warning": "info", "alert": "warning", "urgent": "critical"}
 
 
-def test_only_a_change_is_told_with_its_weight() -> None:
+def test_only_a_change_is_reported_with_its_weight() -> None:
     assert overflow_alert("alert", "alert", 0.15, NOW_NS, "track-b") is None
-    told = overflow_alert("alert", "urgent", 0.25, NOW_NS, "track-b")
-    assert told is not None
-    assert (told.severity, told.source) == ("critical", "track-b")
-    assert "25.0%" in told.text
+    reported = overflow_alert("alert", "urgent", 0.25, NOW_NS, "track-b")
+    assert reported is not None
+    assert (reported.severity, reported.source) == ("critical", "track-b")
+    assert "25.0%" in reported.text
 
 
-# --- what Track B keeps in mind ---
+# --- Track B's state ---
 
 
 def test_the_configured_rate_is_the_alert_s_and_the_levels_stay_in_order() -> None:
@@ -110,104 +110,104 @@ def test_the_configured_rate_is_the_alert_s_and_the_levels_stay_in_order() -> No
     assert rates_of(SlotSettings(overflow_alert_rate=0.5)) == OverflowRates(warning=0.05, alert=0.5, urgent=0.5)
 
 
-def test_a_level_is_told_once_and_its_end_once() -> None:
+def test_a_level_is_reported_once_and_its_end_once() -> None:
     watch = OverflowWatch(RATES, "track-b")
-    watch.see([*(given_place(number) for number in range(17)), *(refused(number) for number in range(20))])
-    told = watch.look(NOW_NS, ())
-    assert told is not None
-    assert told.severity == "warning"
-    assert "alert (15.0%" in told.text
-    assert watch.look(NOW_NS, ()) is None
-    over = watch.look(NOW_NS + WINDOW_NS, ())
+    watch.apply([*(given_slot(number) for number in range(17)), *(refused(number) for number in range(20))])
+    reported = watch.check(NOW_NS, ())
+    assert reported is not None
+    assert reported.severity == "warning"
+    assert "alert (15.0%" in reported.text
+    assert watch.check(NOW_NS, ()) is None
+    over = watch.check(NOW_NS + WINDOW_NS, ())
     assert over is not None
     assert (over.raised_ns, over.severity, over.source) == (NOW_NS + WINDOW_NS, "info", "track-b")
-    assert over.text == "places of the stream, last hour: normal (too few symbols wanted a place to tell a rate)"
+    assert over.text == "slots, last hour: normal (too few symbols wanted a slot for a rate)"
 
 
 def test_a_process_that_goes_on_for_another_tells_nothing_twice() -> None:
-    decided = [*(given_place(number) for number in range(17)), *(refused(number) for number in range(20))]
+    decided = [*(given_slot(number) for number in range(17)), *(refused(number) for number in range(20))]
     watch = OverflowWatch(RATES, "track-b")
     watch.resume(decided, NOW_NS)
-    assert watch.look(NOW_NS, ()) is None
+    assert watch.check(NOW_NS, ()) is None
 
 
-def test_places_held_for_hours_keep_the_rate_low() -> None:
+def test_slots_held_for_hours_keep_the_rate_low() -> None:
     watch = OverflowWatch(RATES, "track-b")
-    watch.see(given_place(number, NOW_NS - 3 * WINDOW_NS) for number in range(410))
-    watch.see(refused(number) for number in range(500, 520))
-    assert watch.look(NOW_NS, ()) is None
+    watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(410))
+    watch.apply(refused(number) for number in range(500, 520))
+    assert watch.check(NOW_NS, ()) is None
 
 
-def test_a_place_that_was_released_counts_no_more() -> None:
+def test_a_slot_that_was_released_counts_no_more() -> None:
     watch = OverflowWatch(RATES, "track-b")
-    watch.see(given_place(number, NOW_NS - 3 * WINDOW_NS) for number in range(410))
+    watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(410))
     released = [SlotReleased(f"a:{number}", f"{number:06d}", NOW_NS, 1.0, "expired") for number in range(400)]
-    watch.see([*released, *(refused(number) for number in range(500, 520))])
-    told = watch.look(NOW_NS, ())
-    assert told is not None
-    assert "urgent (66.7%" in told.text
+    watch.apply([*released, *(refused(number) for number in range(500, 520))])
+    reported = watch.check(NOW_NS, ())
+    assert reported is not None
+    assert "urgent (66.7%" in reported.text
 
 
-def test_who_only_fills_a_place_did_not_want_it() -> None:
-    """Fillers neither have wanted a place nor, given one, have had what they were refused as triggered."""
+def test_who_only_fills_a_slot_did_not_want_it() -> None:
+    """Fillers do not count as refused candidates; a filler's slot does not satisfy a refused trigger."""
     watch = OverflowWatch(RATES, "track-b")
-    watch.see(given_place(number, trigger="market_cap") for number in range(410))
-    watch.see(refused(number) for number in range(20))
-    told = watch.look(NOW_NS, ())
-    assert told is not None
-    assert "urgent (100.0%" in told.text
+    watch.apply(given_slot(number, trigger="market_cap") for number in range(410))
+    watch.apply(refused(number) for number in range(20))
+    reported = watch.check(NOW_NS, ())
+    assert reported is not None
+    assert "urgent (100.0%" in reported.text
 
 
-def test_a_place_in_the_hour_counts_though_it_was_lost_and_the_symbol_refused_since() -> None:
-    """Of each symbol the last of each kind is kept, whichever came last."""
+def test_a_slot_in_the_hour_counts_though_it_was_lost_and_the_symbol_refused_since() -> None:
+    """The state keeps each symbol's latest event of each kind, in any order of arrival."""
     minute_ns = WINDOW_NS // 60
     watch = OverflowWatch(RATES, "track-b")
-    watch.see(given_place(number, NOW_NS - 20 * minute_ns) for number in range(20))
-    watch.see(SlotReleased(f"a:{n}", f"{n:06d}", NOW_NS - 10 * minute_ns, 1.0, "expired") for n in range(20))
-    watch.see(refused(number) for number in range(20))
-    assert watch.look(NOW_NS, ()) is None
-    told = watch.look(NOW_NS + 45 * minute_ns, ())
-    assert told is not None
-    assert "urgent (100.0%" in told.text
+    watch.apply(given_slot(number, NOW_NS - 20 * minute_ns) for number in range(20))
+    watch.apply(SlotReleased(f"a:{n}", f"{n:06d}", NOW_NS - 10 * minute_ns, 1.0, "expired") for n in range(20))
+    watch.apply(refused(number) for number in range(20))
+    assert watch.check(NOW_NS, ()) is None
+    reported = watch.check(NOW_NS + 45 * minute_ns, ())
+    assert reported is not None
+    assert "urgent (100.0%" in reported.text
 
 
-def test_a_symbol_that_was_refused_and_then_lost_its_place_is_counted_by_its_refusal() -> None:
+def test_a_symbol_that_was_refused_and_then_lost_its_slot_is_counted_by_its_refusal() -> None:
     minute_ns = WINDOW_NS // 60
     watch = OverflowWatch(RATES, "track-b")
-    watch.see(refused(number, NOW_NS - 30 * minute_ns) for number in range(20))
-    watch.see(given_place(number, NOW_NS - 70 * minute_ns) for number in range(20))
-    watch.see(SlotReleased(f"a:{n}", f"{n:06d}", NOW_NS - 69 * minute_ns, 1.0, "expired") for n in range(20))
-    told = watch.look(NOW_NS, ())
-    assert told is not None
-    assert "urgent (100.0%" in told.text
+    watch.apply(refused(number, NOW_NS - 30 * minute_ns) for number in range(20))
+    watch.apply(given_slot(number, NOW_NS - 70 * minute_ns) for number in range(20))
+    watch.apply(SlotReleased(f"a:{n}", f"{n:06d}", NOW_NS - 69 * minute_ns, 1.0, "expired") for n in range(20))
+    reported = watch.check(NOW_NS, ())
+    assert reported is not None
+    assert "urgent (100.0%" in reported.text
 
 
-def test_a_release_of_a_place_that_is_not_known_is_no_matter() -> None:
+def test_a_release_of_a_slot_that_is_not_known_is_no_matter() -> None:
     watch = OverflowWatch(RATES, "track-b")
-    watch.see([SlotReleased("gone:1", "000001", NOW_NS, 1.0, "account_removed")])
-    assert watch.look(NOW_NS, ()) is None
+    watch.apply([SlotReleased("gone:1", "000001", NOW_NS, 1.0, "account_removed")])
+    assert watch.check(NOW_NS, ()) is None
 
 
-def test_a_filler_whose_trigger_fires_in_its_place_holds_one() -> None:
+def test_a_filler_whose_trigger_fires_in_its_slot_holds_one() -> None:
     watch = OverflowWatch(RATES, "track-b")
-    watch.see(given_place(number, NOW_NS - 3 * WINDOW_NS, "market_cap") for number in range(410))
-    watch.see(given_place(number, NOW_NS - 2 * WINDOW_NS) for number in range(410))
-    watch.see(refused(number) for number in range(500, 520))
-    assert watch.look(NOW_NS, ()) is None
+    watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS, "market_cap") for number in range(410))
+    watch.apply(given_slot(number, NOW_NS - 2 * WINDOW_NS) for number in range(410))
+    watch.apply(refused(number) for number in range(500, 520))
+    assert watch.check(NOW_NS, ()) is None
 
 
-def test_who_waits_is_told_of_though_it_was_refused_hours_ago() -> None:
+def test_who_waits_is_reported_of_though_it_was_refused_hours_ago() -> None:
     watch = OverflowWatch(RATES, "track-b")
-    watch.see(given_place(number, NOW_NS - 3 * WINDOW_NS) for number in range(40))
-    told = watch.look(NOW_NS, [f"{number:06d}" for number in range(100, 160)])
-    assert told is not None
-    assert "urgent (60.0%" in told.text
+    watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(40))
+    reported = watch.check(NOW_NS, [f"{number:06d}" for number in range(100, 160)])
+    assert reported is not None
+    assert "urgent (60.0%" in reported.text
 
 
 DECISIONS = st.lists(
     st.builds(
         lambda kind, number, at_ns: kind(number, at_ns),
-        st.sampled_from([given_place, refused]),
+        st.sampled_from([given_slot, refused]),
         st.integers(0, 40),
         st.integers(NOW_NS - 2 * WINDOW_NS, NOW_NS),
     )
@@ -220,9 +220,9 @@ def test_the_last_decisions_tell_the_rate_of_all(decisions: list[SlotAssigned | 
         decisions, key=lambda each: each.assigned_ns if isinstance(each, SlotAssigned) else each.overflowed_ns
     )
     watch = OverflowWatch(RATES, "track-b")
-    watch.see(in_order)
+    watch.apply(in_order)
     holding = {each.symbol for each in decisions if isinstance(each, SlotAssigned)}
     expected = next_level("normal", overflow_rate(decisions, holding, (), NOW_NS), RATES)
-    told = watch.look(NOW_NS, ())
-    assert (told is None) == (expected == "normal")
-    assert told is None or f": {expected} (" in told.text
+    reported = watch.check(NOW_NS, ())
+    assert (reported is None) == (expected == "normal")
+    assert reported is None or f": {expected} (" in reported.text

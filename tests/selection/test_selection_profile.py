@@ -16,7 +16,7 @@ from observer.selection.profile import (
     profiles_of,
     volume_by,
 )
-from observer.selection.settings import ProfileSettings
+from observer.selection.triggers import ProfileSettings
 
 SECOND_NS = 1_000_000_000
 SETTINGS = ProfileSettings(days_min=3)
@@ -56,7 +56,7 @@ def test_every_symbol_has_its_own_profile() -> None:
     assert {symbol: profile.volumes for symbol, profile in profiles.items()} == {"A": (1.0,), "B": (2.0, 3.0)}
 
 
-def test_a_moment_is_told_in_seconds_after_midnight() -> None:
+def test_a_moment_is_reported_in_seconds_after_midnight() -> None:
     assert EarlierDays(midnight_ns=5 * SECOND_NS).time_of_day_s(12 * SECOND_NS + 500_000_000) == 7.5
 
 

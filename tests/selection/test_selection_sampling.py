@@ -1,4 +1,4 @@
-"""What is kept under load, and that nothing of it is lost in the sums."""
+"""Sampling and conflation under load; the sums keep every share."""
 
 import itertools
 
@@ -16,7 +16,7 @@ SETTINGS = SamplingSettings(degrade_above_events=100, recover_below_events=10, c
 
 def test_every_trade_is_kept_as_long_as_they_are_stored_in_time() -> None:
     sampling = Sampling(SETTINGS)
-    assert not sampling.look(100, 0.0)
+    assert not sampling.check(100, 0.0)
     assert sampling.rate_hz is None
 
 
@@ -24,41 +24,41 @@ def test_under_load_the_rate_goes_down_step_by_step_and_no_further() -> None:
     sampling = Sampling(SETTINGS)
     rates = []
     for now_s in range(0, 30, 5):
-        sampling.look(101, now_s)
+        sampling.check(101, now_s)
         rates.append(sampling.rate_hz)
     assert rates == [2.0, 1.0, 0.5, 0.5, 0.5, 0.5]
 
 
 def test_a_step_has_time_to_show_its_effect() -> None:
     sampling = Sampling(SETTINGS)
-    assert sampling.look(101, 0.0)
-    assert not sampling.look(101, 4.9)
-    assert sampling.look(101, 5.0)
+    assert sampling.check(101, 0.0)
+    assert not sampling.check(101, 4.9)
+    assert sampling.check(101, 5.0)
 
 
 def test_after_a_while_of_calm_it_comes_back_step_by_step() -> None:
     sampling = Sampling(SETTINGS)
-    sampling.look(101, 0.0)
-    sampling.look(101, 5.0)
-    changes = [(now_s, sampling.rate_hz) for now_s in range(6, 30) if sampling.look(9, now_s)]
+    sampling.check(101, 0.0)
+    sampling.check(101, 5.0)
+    changes = [(now_s, sampling.rate_hz) for now_s in range(6, 30) if sampling.check(9, now_s)]
     assert changes == [(11, 2.0), (17, None)]
 
 
 def test_calm_that_is_interrupted_counts_anew() -> None:
     sampling = Sampling(SETTINGS)
-    sampling.look(101, 0.0)
+    sampling.check(101, 0.0)
     for now_s, waiting in ((1.0, 5), (5.9, 10), (6.0, 5), (10.9, 5)):
-        assert not sampling.look(waiting, now_s)
-    assert sampling.look(5, 11.0)
+        assert not sampling.check(waiting, now_s)
+    assert sampling.check(5, 11.0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.floats(0.1, 9)), max_size=40))
-def test_the_rate_moves_one_step_at_a_time_and_stays_in_the_table(looks: list[tuple[int, float]]) -> None:
+def test_the_rate_moves_one_step_at_a_time_and_stays_in_the_table(checks: list[tuple[int, float]]) -> None:
     sampling, now_s = Sampling(SETTINGS), 0.0
-    for waiting, elapsed_s in looks:
+    for waiting, elapsed_s in checks:
         now_s += elapsed_s
         before = sampling.step
-        assert sampling.look(waiting, now_s) == (sampling.step != before)
+        assert sampling.check(waiting, now_s) == (sampling.step != before)
         assert abs(sampling.step - before) <= 1
         assert 0 <= sampling.step < len(RATES_HZ)
 

@@ -1,4 +1,4 @@
-"""The pipeline with its memory, from what is seen to the facts that come of it."""
+"""The selection pipeline with its state, from observations to published events."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,32 +15,32 @@ from bus.events import (
     TriggerFired,
     UniverseMember,
 )
-from observer.selection.places_told import PlacesTold
 from observer.selection.profile import EarlierDays, Profile
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
+from observer.selection.slot_projection import SlotProjection
 from tests.builders import trade
 from tests.selection.builders import candidate, member, seen, state
 
 SECOND_NS = 1_000_000_000
-TWO_PLACES = SelectionSettings(slots=SlotSettings(max_slots=2))
+TWO_SLOTS = SelectionSettings(slots=SlotSettings(max_slots=2))
 
 
 def members(*symbols: str) -> list[UniverseMember]:
     """The first is the largest."""
-    return [member(symbol, rank=rank, market_cap_krw=1e13 / rank) for rank, symbol in enumerate(symbols, start=1)]
+    return [member(symbol, rank=rank, market_cap=1e13 / rank) for rank, symbol in enumerate(symbols, start=1)]
 
 
 def selector(*symbols: str) -> Selector:
-    return Selector(members(*symbols or ("A", "B", "C", "D")), {"main": 41}, TWO_PLACES)
+    return Selector(members(*symbols or ("A", "B", "C", "D")), {"main": 41}, TWO_SLOTS)
 
 
-def left(events: Iterable[Event]) -> PlacesTold:
-    """What an earlier process published."""
-    places = PlacesTold()
+def left(events: Iterable[Event]) -> SlotProjection:
+    """Events that an earlier process published."""
+    slots = SlotProjection()
     for event in events:
-        places.see(event)
-    return places
+        slots.apply(event)
+    return slots
 
 
 def kinds(events: Iterable[Event]) -> Counter[str]:
@@ -51,9 +51,9 @@ def assigned(events: Sequence[Event]) -> list[tuple[str, str, str | None]]:
     return [(event.symbol, event.trigger, event.replaced) for event in events if isinstance(event, SlotAssigned)]
 
 
-def test_with_nothing_to_go_by_the_largest_fill_the_places() -> None:
+def test_with_nothing_to_go_by_the_largest_fill_the_slots() -> None:
     pipeline = selector()
-    assert assigned(pipeline.evaluate_all(0)) == [("A", "market_cap", None), ("B", "market_cap", None)]
+    assert assigned(pipeline.evaluate_universe(0)) == [("A", "market_cap", None), ("B", "market_cap", None)]
     assert pipeline.wanted == ("A", "B")
 
 
@@ -62,94 +62,94 @@ def test_the_opening_s_movers_come_first() -> None:
     assert assigned(pipeline.open([candidate("D", 12)], 0)) == [("D", "volume_surge", None), ("A", "market_cap", None)]
 
 
-def test_a_surge_seen_by_a_sweep_fires_and_gets_a_place_at_once() -> None:
+def test_a_surge_seen_by_a_sweep_fires_and_gets_a_slot_at_once() -> None:
     pipeline = selector()
-    pipeline.evaluate_all(0)
-    pipeline.see_snapshot(seen("D", 3_000.0))
-    events = pipeline.evaluate_all(1)
+    pipeline.evaluate_universe(0)
+    pipeline.market.update_snapshot(seen("D", 3_000.0))
+    events = pipeline.evaluate_universe(1)
     assert kinds(events) == {"TriggerFired": 1, "SlotAssigned": 1}
     assert isinstance(events[0], TriggerFired)
     assert assigned(events) == [("D", "volume_surge", "B")]
     assert pipeline.wanted == ("D", "A")
 
 
-def test_a_condition_that_goes_on_is_told_once() -> None:
+def test_a_condition_that_goes_on_is_reported_once() -> None:
     pipeline = selector()
-    pipeline.see_snapshot(seen("D", 3_000.0))
-    pipeline.evaluate_all(0)
-    assert list(pipeline.evaluate_all(SECOND_NS)) == []
+    pipeline.market.update_snapshot(seen("D", 3_000.0))
+    pipeline.evaluate_universe(0)
+    assert list(pipeline.evaluate_universe(SECOND_NS)) == []
     assert "D" in pipeline.wanted
 
 
-def test_a_trigger_that_is_over_leaves_its_place_to_the_largest() -> None:
+def test_a_trigger_that_is_over_leaves_its_slot_to_the_largest() -> None:
     pipeline = selector("A", "B", "C", "D", "E")
     pipeline.open([candidate("E", 12, expires_ns=10)], 0)
-    events = pipeline.evaluate_all(10)
+    events = pipeline.evaluate_universe(10)
     assert [(event.symbol, event.reason) for event in events if isinstance(event, SlotReleased)] == [("E", "expired")]
     assert assigned(events) == [("B", "market_cap", None)]
 
 
-def test_more_triggers_than_places_overflow_once() -> None:
+def test_more_triggers_than_slots_overflow_once() -> None:
     pipeline = selector()
     for symbol in "ABCD":
-        pipeline.see_snapshot(seen(symbol, 9_000.0))
-    assert kinds(pipeline.evaluate_all(0))["SlotOverflowed"] == 2
-    assert not [event for event in pipeline.evaluate_all(1) if isinstance(event, SlotOverflowed)]
+        pipeline.market.update_snapshot(seen(symbol, 9_000.0))
+    assert kinds(pipeline.evaluate_universe(0))["SlotOverflowed"] == 2
+    assert not [event for event in pipeline.evaluate_universe(1) if isinstance(event, SlotOverflowed)]
 
 
-def test_between_sweeps_a_free_place_goes_to_a_symbol_whose_trigger_still_lives() -> None:
+def test_between_sweeps_a_free_slot_goes_to_a_symbol_whose_trigger_still_lives() -> None:
     pipeline = selector("A", "B", "C", "D", "E", "F")
     pipeline.open([candidate("F", 20, expires_ns=SECOND_NS), candidate("E", 20, expires_ns=9 * SECOND_NS)], 0)
-    pipeline.see_snapshot(seen("D", 3_000.0))
-    assert kinds(pipeline.evaluate_all(1)) == {"TriggerFired": 1, "SlotOverflowed": 1}
-    assert assigned(pipeline.evaluate_held(SECOND_NS)) == [("D", "volume_surge", None)]
+    pipeline.market.update_snapshot(seen("D", 3_000.0))
+    assert kinds(pipeline.evaluate_universe(1)) == {"TriggerFired": 1, "SlotOverflowed": 1}
+    assert assigned(pipeline.evaluate_slots(SECOND_NS)) == [("D", "volume_surge", None)]
 
 
-def test_held_symbols_are_looked_at_in_the_order_of_their_places() -> None:
+def test_held_symbols_are_looked_at_in_the_order_of_their_slots() -> None:
     symbols = [f"{number:06d}" for number in range(30)]
     pipeline = Selector(members(*symbols), {"main": 41}, SelectionSettings())
-    pipeline.evaluate_all(0)
+    pipeline.evaluate_universe(0)
     for symbol in reversed(symbols):
-        pipeline.see_snapshot(seen(symbol, 9_000.0))
-    fired = [event.symbol for event in pipeline.evaluate_held(1) if isinstance(event, TriggerFired)]
+        pipeline.market.update_snapshot(seen(symbol, 9_000.0))
+    fired = [event.symbol for event in pipeline.evaluate_slots(1) if isinstance(event, TriggerFired)]
     assert fired == symbols
 
 
-def test_a_symbol_at_its_upper_limit_loses_its_place() -> None:
+def test_a_symbol_at_its_upper_limit_loses_its_slot() -> None:
     pipeline = selector()
-    pipeline.evaluate_all(0)
-    pipeline.see_snapshot(seen("A", price=13_000.0, high=13_000.0))
-    events = pipeline.evaluate_all(1)
+    pipeline.evaluate_universe(0)
+    pipeline.market.update_snapshot(seen("A", price=13_000.0, high=13_000.0))
+    events = pipeline.evaluate_universe(1)
     released = [(event.symbol, event.reason) for event in events if isinstance(event, SlotReleased)]
     assert released == [("A", "upper_limit")]
     assert pipeline.wanted == ("B", "C")
 
 
-def test_a_halted_symbol_loses_its_place_and_can_come_back() -> None:
+def test_a_halted_symbol_loses_its_slot_and_can_come_back() -> None:
     pipeline = selector()
-    pipeline.evaluate_all(0)
-    pipeline.see_state(state("A", halted=True))
-    assert [event.reason for event in pipeline.evaluate_held(1) if isinstance(event, SlotReleased)] == ["halted"]
-    pipeline.see_state(state("A", halted=False))
+    pipeline.evaluate_universe(0)
+    pipeline.market.update_state(state("A", halted=True))
+    assert [event.reason for event in pipeline.evaluate_slots(1) if isinstance(event, SlotReleased)] == ["halted"]
+    pipeline.market.update_state(state("A", halted=False))
     pipeline.close(2)
-    pipeline.evaluate_all(3)
+    pipeline.evaluate_universe(3)
     assert "A" in pipeline.wanted
 
 
-@pytest.mark.parametrize("told_by", ["the exchange", "a master file"])
-def test_a_halt_of_a_symbol_without_a_place_is_over_when_a_sweep_sees_it_traded_again(told_by: str) -> None:
+@pytest.mark.parametrize("reported_by", ["the exchange", "a master file"])
+def test_a_halt_of_a_symbol_without_a_slot_is_over_when_a_sweep_sees_it_traded_again(reported_by: str) -> None:
     pipeline = selector()
     pipeline.pin("A", 0)
-    pipeline.see_snapshot(seen("A", 10.0, receive_time_ns=1))
-    if told_by == "the exchange":
-        pipeline.see_state(state("A", halted=True))
+    pipeline.market.update_snapshot(seen("A", 10.0, receive_time_ns=1))
+    if reported_by == "the exchange":
+        pipeline.market.update_state(state("A", halted=True))
     else:
-        pipeline.see_listing("A", 1, delisted=False, suspended=True)
+        pipeline.market.update_listing("A", 1, delisted=False, suspended=True)
     volumes = (30.0, 30.0, 30.0, 31.0)  # the first one may have been traded before the halt
     wanted = []
     for now_ns, volume in enumerate(volumes, start=2):
-        pipeline.see_snapshot(seen("A", volume, receive_time_ns=now_ns))
-        pipeline.evaluate_all(now_ns)
+        pipeline.market.update_snapshot(seen("A", volume, receive_time_ns=now_ns))
+        pipeline.evaluate_universe(now_ns)
         wanted.append("A" in pipeline.wanted)
     assert wanted == [False, False, False, True]
 
@@ -157,32 +157,32 @@ def test_a_halt_of_a_symbol_without_a_place_is_over_when_a_sweep_sees_it_traded_
 def test_a_snapshot_from_before_the_halt_tells_nothing_of_its_end() -> None:
     pipeline = selector()
     pipeline.pin("A", 0)
-    pipeline.see_state(state("A", halted=True, told_ns=10))
+    pipeline.market.update_state(state("A", halted=True, reported_ns=10))
     for now_ns, volume in ((9, 30.0), (10, 31.0), (11, 32.0)):
-        pipeline.see_snapshot(seen("A", volume, receive_time_ns=now_ns))
-    pipeline.evaluate_all(12)
+        pipeline.market.update_snapshot(seen("A", volume, receive_time_ns=now_ns))
+    pipeline.evaluate_universe(12)
     assert "A" not in pipeline.wanted
 
 
 def test_what_a_master_file_says_does_not_end_a_halt_nor_does_the_end_of_a_halt_undo_what_it_says() -> None:
     pipeline = selector()
-    pipeline.see_state(state("A", halted=True))
-    pipeline.see_listing("A", 0, delisted=False, suspended=False)
-    pipeline.see_listing("B", 0, delisted=False, suspended=True)
-    pipeline.see_state(state("B", halted=False))
-    pipeline.evaluate_all(1)
+    pipeline.market.update_state(state("A", halted=True))
+    pipeline.market.update_listing("A", 0, delisted=False, suspended=False)
+    pipeline.market.update_listing("B", 0, delisted=False, suspended=True)
+    pipeline.market.update_state(state("B", halted=False))
+    pipeline.evaluate_universe(1)
     assert pipeline.wanted == ("C", "D")
 
 
-def test_who_has_a_place_is_looked_at_in_the_order_of_importance() -> None:
-    """In that of a set every process would tell the same triggers in another order."""
+def test_who_has_a_slot_is_looked_at_in_the_order_of_importance() -> None:
+    """In a set's order each process would publish the same triggers in another order."""
     symbols = "ABCDEFGHIJKLMNOP"
     pipeline = Selector(members(*symbols), {"main": len(symbols)}, SelectionSettings())
-    pipeline.evaluate_all(0)
+    pipeline.evaluate_universe(0)
     assert pipeline.wanted == tuple(symbols)
     for symbol in reversed(symbols):
-        pipeline.see_snapshot(seen(symbol, 1_000_000.0))
-    fired = [event.symbol for event in pipeline.evaluate_held(1) if isinstance(event, TriggerFired)]
+        pipeline.market.update_snapshot(seen(symbol, 1_000_000.0))
+    fired = [event.symbol for event in pipeline.evaluate_slots(1) if isinstance(event, TriggerFired)]
     assert fired == list(symbols)
 
 
@@ -190,15 +190,15 @@ def test_who_has_a_place_is_looked_at_in_the_order_of_importance() -> None:
     ("change", "reason"),
     [({"delisted": True, "suspended": False}, "delisted"), ({"delisted": False, "suspended": True}, "halted")],
 )
-def test_what_a_master_file_takes_away_loses_its_place(change: dict[str, bool], reason: str) -> None:
+def test_what_a_master_file_takes_away_loses_its_slot(change: dict[str, bool], reason: str) -> None:
     pipeline = selector()
-    pipeline.evaluate_all(0)
-    pipeline.see_listing("A", 0, **change)
-    assert [event.reason for event in pipeline.evaluate_held(1) if isinstance(event, SlotReleased)] == [reason]
+    pipeline.evaluate_universe(0)
+    pipeline.market.update_listing("A", 0, **change)
+    assert [event.reason for event in pipeline.evaluate_slots(1) if isinstance(event, SlotReleased)] == [reason]
 
 
 def test_the_symbols_of_an_account_that_cannot_stream_move_and_come_home() -> None:
-    pipeline = Selector(members(*"ABCD"), {"main": 1, "second": 1}, TWO_PLACES)
+    pipeline = Selector(members(*"ABCD"), {"main": 1, "second": 1}, TWO_SLOTS)
     pipeline.open([candidate("A", 20), candidate("B", 10)], 0)
     moved = pipeline.close_accounts({"main"}, 1)
     assert kinds(moved) == {"SlotReleased": 1, "SlotAssigned": 1}
@@ -208,22 +208,22 @@ def test_the_symbols_of_an_account_that_cannot_stream_move_and_come_home() -> No
     assert pipeline.wanted_by_account["main"] == ("A",)
 
 
-def test_a_place_of_an_account_that_is_there_no_more_is_released() -> None:
-    held = SlotAssigned("gone:01", "A", 0, "volume_surge", 12.0, "free_place", None)
-    released = selector().take_over(left([held]), 5)
+def test_a_slot_of_an_account_that_is_there_no_more_is_released() -> None:
+    held = SlotAssigned("gone:01", "A", 0, "volume_surge", 12.0, "free_slot", None)
+    released = selector().resume(left([held]), 5)
     assert [(event.slot, event.symbol, event.reason) for event in released if isinstance(event, SlotReleased)] == [
         ("gone:01", "A", "account_removed")
     ]
 
 
-def test_the_guard_against_churn_is_told_when_it_steps_in_and_when_it_steps_back() -> None:
+def test_the_guard_against_churn_is_reported_when_it_steps_in_and_when_it_steps_back() -> None:
     guarded = SlotSettings(max_slots=1, churn_max_replacements=1, churn_window_seconds=10.0)
     pipeline = Selector(members(*"ABCD"), {"main": 1}, SelectionSettings(slots=guarded))
-    told: list[Event] = []
+    reported: list[Event] = []
     for now_s, score in enumerate((2, 3, 4)):
-        told += pipeline.open([candidate("BCD"[now_s], score, expires_ns=10**12)], now_s * SECOND_NS)
-    told += pipeline.evaluate_held(13 * SECOND_NS)
-    changes = [event for event in told if isinstance(event, ChurnGuardChanged)]
+        reported += pipeline.open([candidate("BCD"[now_s], score, expires_ns=10**12)], now_s * SECOND_NS)
+    reported += pipeline.evaluate_slots(13 * SECOND_NS)
+    changes = [event for event in reported if isinstance(event, ChurnGuardChanged)]
     assert [(event.engaged, event.replacements, event.threshold) for event in changes] == [
         (True, 2, 1.5),
         (False, 0, 1.2),
@@ -232,60 +232,60 @@ def test_the_guard_against_churn_is_told_when_it_steps_in_and_when_it_steps_back
 
 def test_between_sweeps_the_rate_of_trades_follows_from_the_volume_and_the_size_of_a_trade() -> None:
     earlier = EarlierDays(trade_volumes={"D": 10.0})
-    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_PLACES, earlier=earlier)
-    pipeline.see_snapshot(seen("D", 100.0, receive_time_ns=1 * SECOND_NS))
-    pipeline.see_snapshot(seen("C", 100.0, receive_time_ns=1 * SECOND_NS))
-    pipeline.evaluate_all(SECOND_NS)
+    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
+    pipeline.market.update_snapshot(seen("D", 100.0, receive_time_ns=1 * SECOND_NS))
+    pipeline.market.update_snapshot(seen("C", 100.0, receive_time_ns=1 * SECOND_NS))
+    pipeline.evaluate_universe(SECOND_NS)
     for symbol in "CD":
-        pipeline.see_snapshot(seen(symbol, 1_300.0, receive_time_ns=11 * SECOND_NS))
-    fired = [event for event in pipeline.evaluate_all(11 * SECOND_NS) if isinstance(event, TriggerFired)]
+        pipeline.market.update_snapshot(seen(symbol, 1_300.0, receive_time_ns=11 * SECOND_NS))
+    fired = [event for event in pipeline.evaluate_universe(11 * SECOND_NS) if isinstance(event, TriggerFired)]
     assert [(event.symbol, event.kind, event.measure) for event in fired] == [("D", "trade_velocity", 12.0)]
 
 
 def test_a_volume_unusual_for_the_time_of_day_fires_in_the_morning() -> None:
     profile = Profile((0.0, 24_000.0), (0.0, 400.0))
     earlier = EarlierDays(profiles={"D": profile})
-    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_PLACES, earlier=earlier)
-    pipeline.see_snapshot(seen("D", 40.0))
-    assert not [event for event in pipeline.evaluate_all(1_200 * SECOND_NS) if isinstance(event, TriggerFired)]
-    pipeline.see_snapshot(seen("D", 120.0))
-    [fired] = [event for event in pipeline.evaluate_all(2_400 * SECOND_NS) if isinstance(event, TriggerFired)]
+    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
+    pipeline.market.update_snapshot(seen("D", 40.0))
+    assert not [event for event in pipeline.evaluate_universe(1_200 * SECOND_NS) if isinstance(event, TriggerFired)]
+    pipeline.market.update_snapshot(seen("D", 120.0))
+    [fired] = [event for event in pipeline.evaluate_universe(2_400 * SECOND_NS) if isinstance(event, TriggerFired)]
     assert (fired.symbol, fired.basis, fired.reference, fired.measure) == ("D", "time_of_day", 40.0, 3.0)
 
 
 def test_on_the_day_of_a_split_all_that_is_known_of_earlier_days_is_in_today_s_shares() -> None:
     earlier = EarlierDays(profiles={"D": Profile((0.0,), (10.0,))}, trade_volumes={"D": 10.0})
-    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_PLACES, earlier=earlier)
+    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
     split = {"price": 2_000.0, "high": 2_000.0, "low": 2_000.0, "upper_limit": 2_600.0, "lower_limit": 1_400.0}
-    pipeline.see_snapshot(seen("D", 40.0, receive_time_ns=6_001 * SECOND_NS, **split))
-    assert not [event for event in pipeline.evaluate_all(6_001 * SECOND_NS) if isinstance(event, TriggerFired)]
-    pipeline.see_snapshot(seen("D", 15_040.0, receive_time_ns=6_011 * SECOND_NS, **split))
-    fired = [event for event in pipeline.evaluate_all(6_011 * SECOND_NS) if isinstance(event, TriggerFired)]
+    pipeline.market.update_snapshot(seen("D", 40.0, receive_time_ns=6_001 * SECOND_NS, **split))
+    assert not [event for event in pipeline.evaluate_universe(6_001 * SECOND_NS) if isinstance(event, TriggerFired)]
+    pipeline.market.update_snapshot(seen("D", 15_040.0, receive_time_ns=6_011 * SECOND_NS, **split))
+    fired = [event for event in pipeline.evaluate_universe(6_011 * SECOND_NS) if isinstance(event, TriggerFired)]
     assert [(event.kind, event.reference, event.measure) for event in fired] == [
         ("volume_surge", 50.0, 300.8),
         ("trade_velocity", 0.0, 30.0),
     ]
-    assert pipeline.members["D"].average_volume_20d == 5_000.0
+    assert pipeline.market.members["D"].average_volume_20d == 5_000.0
 
 
 def test_before_the_first_time_that_is_known_of_earlier_days_nothing_is_unusual_for_the_time() -> None:
     earlier = EarlierDays(profiles={"D": Profile((3_600.0,), (10.0,))})
-    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_PLACES, earlier=earlier)
-    pipeline.see_snapshot(seen("D", 2_000.0))
-    assert not [event for event in pipeline.evaluate_all(3_599 * SECOND_NS) if isinstance(event, TriggerFired)]
-    assert [event for event in pipeline.evaluate_all(3_600 * SECOND_NS) if isinstance(event, TriggerFired)]
+    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
+    pipeline.market.update_snapshot(seen("D", 2_000.0))
+    assert not [event for event in pipeline.evaluate_universe(3_599 * SECOND_NS) if isinstance(event, TriggerFired)]
+    assert [event for event in pipeline.evaluate_universe(3_600 * SECOND_NS) if isinstance(event, TriggerFired)]
 
 
-def test_a_sweep_that_is_told_late_takes_back_no_high_and_no_low() -> None:
+def test_a_sweep_that_is_reported_late_takes_back_no_high_and_no_low() -> None:
     """A trade at 12,000 won, and a sweep from before it: the range is 2,000 won against an average of 100."""
     pipeline = selector()
-    pipeline.see_trade(trade(1, symbol="A", price=12_000.0, receive_time_ns=5 * SECOND_NS))
-    pipeline.see_snapshot(seen("A", receive_time_ns=4 * SECOND_NS, high=10_050.0, low=9_950.0))
-    [fired] = [event for event in pipeline.evaluate_all(6 * SECOND_NS) if isinstance(event, TriggerFired)]
+    pipeline.market.update_trade(trade(1, symbol="A", price=12_000.0, receive_time_ns=5 * SECOND_NS))
+    pipeline.market.update_snapshot(seen("A", receive_time_ns=4 * SECOND_NS, high=10_050.0, low=9_950.0))
+    [fired] = [event for event in pipeline.evaluate_universe(6 * SECOND_NS) if isinstance(event, TriggerFired)]
     assert (fired.kind, fired.measure) == ("volatility_spike", 20.5)
-    pipeline.see_snapshot(seen("A", receive_time_ns=7 * SECOND_NS, high=None, low=None))
-    pipeline.see_snapshot(seen("A", receive_time_ns=8 * SECOND_NS, high=12_100.0, low=9_990.0))
-    later = pipeline.evaluate_all(1_000 * SECOND_NS)
+    pipeline.market.update_snapshot(seen("A", receive_time_ns=7 * SECOND_NS, high=None, low=None))
+    pipeline.market.update_snapshot(seen("A", receive_time_ns=8 * SECOND_NS, high=12_100.0, low=9_990.0))
+    later = pipeline.evaluate_universe(1_000 * SECOND_NS)
     assert [event.measure for event in later if isinstance(event, TriggerFired)] == [21.5]
 
 
@@ -294,39 +294,39 @@ def test_a_sweep_that_is_told_late_takes_back_no_high_and_no_low() -> None:
 SWEEP_S = 600
 
 
-def told(events: Iterable[Event], kind: type[TriggerFired | SlotOverflowed]) -> list[str]:
+def reported(events: Iterable[Event], kind: type[TriggerFired | SlotOverflowed]) -> list[str]:
     return [event.symbol for event in events if isinstance(event, kind)]
 
 
-def surging(*symbols: str, places: int = 1, interval_s: float = SWEEP_S) -> Selector:
-    """A pipeline whose only place is pinned, after a sweep that saw these surge."""
-    settings = SelectionSettings(slots=SlotSettings(max_slots=places))
+def surging(*symbols: str, slots: int = 1, interval_s: float = SWEEP_S) -> Selector:
+    """A pipeline whose only slot is pinned, after a sweep in which these symbols surge."""
+    settings = SelectionSettings(slots=SlotSettings(max_slots=slots))
     pipeline = Selector(members(*"ABCD"), {"main": 41}, settings, sweep_interval_s=interval_s)
     pipeline.pin("A", 0)
     for symbol in symbols:
-        pipeline.see_snapshot(seen(symbol, 4_000.0))
-    events = pipeline.evaluate_all(0)
-    assert told(events, TriggerFired) == told(events, SlotOverflowed) == sorted(symbols)
+        pipeline.market.update_snapshot(seen(symbol, 4_000.0))
+    events = pipeline.evaluate_universe(0)
+    assert reported(events, TriggerFired) == reported(events, SlotOverflowed) == sorted(symbols)
     return pipeline
 
 
-def test_a_surge_that_lasts_all_day_is_told_once_and_refused_once() -> None:
+def test_a_surge_that_lasts_all_day_is_reported_once_and_refused_once() -> None:
     pipeline, events = surging("C", "D"), list[Event]()
     for now_s in range(10, 6 * SWEEP_S, 10):
         if now_s % SWEEP_S == 0:
             for symbol in "CD":
-                pipeline.see_snapshot(seen(symbol, 4_000.0 + now_s, receive_time_ns=now_s * SECOND_NS))
-            events += pipeline.evaluate_all(now_s * SECOND_NS)
-        events += pipeline.evaluate_held(now_s * SECOND_NS)
-    assert told(events, TriggerFired) == told(events, SlotOverflowed) == []
+                pipeline.market.update_snapshot(seen(symbol, 4_000.0 + now_s, receive_time_ns=now_s * SECOND_NS))
+            events += pipeline.evaluate_universe(now_s * SECOND_NS)
+        events += pipeline.evaluate_slots(now_s * SECOND_NS)
+    assert reported(events, TriggerFired) == reported(events, SlotOverflowed) == []
     assert pipeline.waiting == {"C", "D"}
 
 
-def test_a_place_that_becomes_free_between_sweeps_is_the_claimants_not_a_fillers() -> None:
+def test_a_slot_that_becomes_free_between_sweeps_is_the_claimants_not_a_fillers() -> None:
     pipeline = surging("D")
-    pipeline.evaluate_held(500 * SECOND_NS)
+    pipeline.evaluate_slots(500 * SECOND_NS)
     pipeline.unpin("A", 550 * SECOND_NS)
-    assert assigned(pipeline.evaluate_held(551 * SECOND_NS)) == [("D", "volume_surge", None)]
+    assert assigned(pipeline.evaluate_slots(551 * SECOND_NS)) == [("D", "volume_surge", None)]
 
 
 def test_a_claim_ends_with_the_sweep_that_does_not_see_it_any_more() -> None:
@@ -334,97 +334,97 @@ def test_a_claim_ends_with_the_sweep_that_does_not_see_it_any_more() -> None:
     earlier = EarlierDays(trade_volumes={"D": 1.0})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, settings, earlier=earlier)
     pipeline.pin("A", 0)
-    pipeline.see_snapshot(seen("D", 1.0, receive_time_ns=1 * SECOND_NS))
-    pipeline.see_snapshot(seen("D", 601.0, receive_time_ns=11 * SECOND_NS))
-    assert told(pipeline.evaluate_all(11 * SECOND_NS), SlotOverflowed) == ["D"]
+    pipeline.market.update_snapshot(seen("D", 1.0, receive_time_ns=1 * SECOND_NS))
+    pipeline.market.update_snapshot(seen("D", 601.0, receive_time_ns=11 * SECOND_NS))
+    assert reported(pipeline.evaluate_universe(11 * SECOND_NS), SlotOverflowed) == ["D"]
     assert pipeline.waiting == {"D"}
-    pipeline.see_snapshot(seen("D", 602.0, receive_time_ns=611 * SECOND_NS))
-    pipeline.evaluate_all(611 * SECOND_NS)
-    pipeline.evaluate_held((611 + 180) * SECOND_NS)
+    pipeline.market.update_snapshot(seen("D", 602.0, receive_time_ns=611 * SECOND_NS))
+    pipeline.evaluate_universe(611 * SECOND_NS)
+    pipeline.evaluate_slots((611 + 180) * SECOND_NS)
     assert pipeline.waiting == set()
 
 
 def test_without_another_sweep_a_claim_ends_half_an_interval_after_it_was_due() -> None:
     pipeline = surging("D")
     for now_s in range(100, 901, 100):
-        pipeline.evaluate_held(now_s * SECOND_NS)
+        pipeline.evaluate_slots(now_s * SECOND_NS)
     assert pipeline.waiting == {"D"}
-    pipeline.evaluate_held(1_199 * SECOND_NS)
+    pipeline.evaluate_slots(1_199 * SECOND_NS)
     assert pipeline.waiting == set()
 
 
 def test_a_trigger_lives_its_life_also_where_sweeps_follow_each_other_quickly() -> None:
     pipeline = surging("D", interval_s=1.0)
-    pipeline.evaluate_held(299 * SECOND_NS)
+    pipeline.evaluate_slots(299 * SECOND_NS)
     assert pipeline.waiting == {"D"}
-    pipeline.evaluate_held(300 * SECOND_NS)
+    pipeline.evaluate_slots(300 * SECOND_NS)
     assert pipeline.waiting == set()
 
 
-def test_who_got_a_place_lives_there_as_long_as_its_trigger() -> None:
-    """A place is looked at all the time: there a claim of a sweep ends with the trigger's own life."""
+def test_who_got_a_slot_lives_there_as_long_as_its_trigger() -> None:
+    """Symbols with a slot are evaluated continuously: a sweep's candidate ends with its trigger."""
     settings = SelectionSettings(slots=SlotSettings(max_slots=1))
     earlier = EarlierDays(trade_volumes={"D": 1.0})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, settings, earlier=earlier)
-    pipeline.see_snapshot(seen("D", 1.0, receive_time_ns=1 * SECOND_NS))
-    pipeline.see_snapshot(seen("D", 601.0, receive_time_ns=11 * SECOND_NS))
-    assert ("D", "trade_velocity", None) in assigned(pipeline.evaluate_all(11 * SECOND_NS))
-    assert not pipeline.evaluate_held((11 + 179) * SECOND_NS)
-    [released, *_] = pipeline.evaluate_held((11 + 180) * SECOND_NS)
+    pipeline.market.update_snapshot(seen("D", 1.0, receive_time_ns=1 * SECOND_NS))
+    pipeline.market.update_snapshot(seen("D", 601.0, receive_time_ns=11 * SECOND_NS))
+    assert ("D", "trade_velocity", None) in assigned(pipeline.evaluate_universe(11 * SECOND_NS))
+    assert not pipeline.evaluate_slots((11 + 179) * SECOND_NS)
+    [released, *_] = pipeline.evaluate_slots((11 + 180) * SECOND_NS)
     assert isinstance(released, SlotReleased)
     assert (released.symbol, released.reason) == ("D", "expired")
 
 
 def test_a_burst_between_two_looks_is_seen_by_the_second() -> None:
     pipeline = selector()
-    pipeline.evaluate_all(0)
+    pipeline.evaluate_universe(0)
     for number in range(12):
-        pipeline.see_trade(trade(number + 1, symbol="A", exchange_time_ns=5 * SECOND_NS, price=10_000.0))
-    fired = [event for event in pipeline.evaluate_held(60 * SECOND_NS) if isinstance(event, TriggerFired)]
+        pipeline.market.update_trade(trade(number + 1, symbol="A", exchange_time_ns=5 * SECOND_NS, price=10_000.0))
+    fired = [event for event in pipeline.evaluate_slots(60 * SECOND_NS) if isinstance(event, TriggerFired)]
     assert [(event.symbol, event.kind, event.measure) for event in fired] == [("A", "trade_velocity", 12.0)]
 
 
 def test_a_row_of_conflated_trades_is_seen_with_its_rate_range_and_volume() -> None:
     pipeline = selector()
-    pipeline.evaluate_all(0)
+    pipeline.evaluate_universe(0)
     first, last = 5 * SECOND_NS, 5 * SECOND_NS + SECOND_NS // 2
     row = TradesConflated(
         "kis", "A", "2026-11-18", first, last, last + 1, 12, 90.0, 10_000.0, 10_150.0, 9_950.0, 10_000.0, 3_000.0, 30
     )
-    pipeline.see_conflated(row)
-    fired = [event for event in pipeline.evaluate_held(6 * SECOND_NS) if isinstance(event, TriggerFired)]
+    pipeline.market.update_conflated(row)
+    fired = [event for event in pipeline.evaluate_slots(6 * SECOND_NS) if isinstance(event, TriggerFired)]
     assert [(event.kind, event.measure) for event in fired] == [
         ("volume_surge", 3.0),
         ("trade_velocity", 12.0),
         ("volatility_spike", 2.0),
     ]
-    assert pipeline.volume_of("A") == (3_000.0, last + 1)
+    assert pipeline.market.volume_of("A") == (3_000.0, last + 1)
 
 
-def test_a_new_process_takes_the_places_over_as_they_were() -> None:
+def test_a_new_process_takes_the_slots_over_as_they_were() -> None:
     pipeline = selector()
-    pipeline.see_snapshot(seen("D", 3_000.0))
-    held = [event for event in pipeline.evaluate_all(0) if isinstance(event, SlotAssigned)]
+    pipeline.market.update_snapshot(seen("D", 3_000.0))
+    held = [event for event in pipeline.evaluate_universe(0) if isinstance(event, SlotAssigned)]
     successor = selector()
-    successor.take_over(left(held), 5)
+    successor.resume(left(held), 5)
     assert successor.wanted == pipeline.wanted
-    assert list(successor.evaluate_all(6)) == []
+    assert list(successor.evaluate_universe(6)) == []
 
 
-def test_the_end_of_the_day_releases_every_place() -> None:
+def test_the_end_of_the_day_releases_every_slot() -> None:
     pipeline = selector()
-    pipeline.evaluate_all(0)
+    pipeline.evaluate_universe(0)
     assert kinds(pipeline.close(9)) == {"SlotReleased": 2}
     assert pipeline.wanted == ()
 
 
 def test_the_same_calls_give_the_same_facts() -> None:
-    def told() -> list[Event]:
+    def reported() -> list[Event]:
         pipeline = selector()
         events: list[Event] = []
         for now_ns, symbol in enumerate("DCBADCBA"):
-            pipeline.see_snapshot(seen(symbol, 1_000.0 * now_ns))
-            events += pipeline.evaluate_all(now_ns)
+            pipeline.market.update_snapshot(seen(symbol, 1_000.0 * now_ns))
+            events += pipeline.evaluate_universe(now_ns)
         return events
 
-    assert told() == told()
+    assert reported() == reported()

@@ -1,4 +1,4 @@
-"""What a process that takes places over knows of them: all that the events tell of who has, had and wants which."""
+"""SlotProjection: a resuming process rebuilds slots, past holders and pins from the events."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -7,13 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import ChurnGuardChanged, Event, SelectionAdvanced, SelectionStep, SlotOverflowed
-from observer.selection.places import DropReason, SlotState, empty_slots
-from observer.selection.places_told import PlacesTold, taken_over
+from bus.events import (
+    AccountsClosed,
+    ChurnGuardChanged,
+    DropReason,
+    Event,
+    Pinned,
+    SelectionAdvanced,
+    SelectionStep,
+    SlotOverflowed,
+)
+from observer.selection.allocation import allocate
 from observer.selection.selector import Selector, decided_event
-from observer.selection.settings import SelectionSettings, SlotSettings, TriggersSettings
-from observer.selection.slots import allocate
-from observer.selection.triggers import Candidate
+from observer.selection.settings import SelectionSettings, SlotSettings
+from observer.selection.slot_projection import SlotProjection, resumed_slots
+from observer.selection.slots import SlotState, empty_slots
+from observer.selection.triggers import Candidate, TriggersSettings
 from tests.selection.builders import candidate, filler, member
 
 S = 1_000_000_000
@@ -23,32 +32,32 @@ ACCOUNTS = {"main": 2, "second": 1}
 
 
 class Past:
-    """An earlier process: its places, and what it published."""
+    """An earlier process: its slots, and what it published."""
 
     def __init__(self) -> None:
         self.state = empty_slots(ACCOUNTS)
-        self.told: list[Event] = []
+        self.reported: list[Event] = []
 
     def step(self, *candidates: Candidate, now_ns: int, closed: AbstractSet[str] = frozenset()) -> None:
         self.state, decisions = allocate(self.state, candidates, now_ns, SETTINGS.slots, {}, closed)
-        self.told += [decided_event(decision, now_ns, 3) for decision in decisions]
+        self.reported += [decided_event(decision, now_ns, 3) for decision in decisions]
 
 
-def left(events: Iterable[Event]) -> PlacesTold:
-    told = PlacesTold()
+def left(events: Iterable[Event]) -> SlotProjection:
+    reported = SlotProjection()
     for event in events:
-        told.see(event)
-    return told
+        reported.apply(event)
+    return reported
 
 
 def after(past: Past, now_ns: int, dropped: Mapping[str, DropReason] = {}) -> SlotState:
     members = {symbol: member(symbol) for symbol in "ABCDEFGH"}
-    return taken_over(left(past.told), empty_slots(ACCOUNTS), members, dropped, now_ns, SETTINGS)[0]
+    return resumed_slots(left(past.reported), empty_slots(ACCOUNTS), members, dropped, now_ns, SETTINGS)[0]
 
 
 def held(state: SlotState) -> Sequence[tuple[str, str | None, str | None]]:
-    """Each place with its holder, and where that came from."""
-    return [(place.slot, place.candidate.symbol if place.candidate else None, place.home) for place in state.places]
+    """Each slot with its holder and the holder's source."""
+    return [(slot.slot, slot.candidate.symbol if slot.candidate else None, slot.home) for slot in state.slots]
 
 
 def long(symbol: str, score: float, now_ns: int) -> Candidate:
@@ -67,7 +76,7 @@ ROUNDS = st.lists(
 
 
 @given(ROUNDS)
-def test_whatever_happened_the_places_homes_turn_and_replacements_are_known_again(
+def test_whatever_happened_the_slots_homes_turn_and_replacements_are_known_again(
     rounds: list[tuple[list[tuple[str, int]], AbstractSet[str], int]],
 ) -> None:
     past, now_ns = Past(), 0
@@ -99,7 +108,7 @@ def test_who_was_refused_waits_on_while_its_trigger_lives_and_is_not_refused_aga
     past.step(*(long(symbol, 20, 0) for symbol in "ABC"), long("D", 15, 0), now_ns=0)
     state = after(past, LIFE_NS - 1)
     assert state.waiting.keys() == state.overflowed == {"D"}
-    assert state.waiting["D"].market_cap_krw == member("D").market_cap_krw
+    assert state.waiting["D"].market_cap == member("D").market_cap
     assert after(past, LIFE_NS).waiting == {}
 
 
@@ -107,20 +116,20 @@ def test_who_was_replaced_waits_on_and_who_only_filled_does_not() -> None:
     past = Past()
     past.step(long("A", 10, 0), long("B", 20, 0), filler("F"), now_ns=0)
     past.step(long("A", 10, 1), long("B", 20, 1), long("C", 20, 1), long("D", 20, 1), now_ns=1)
-    assert [event.symbol for event in past.told[-1:]] == ["D"]
+    assert [event.symbol for event in past.reported[-1:]] == ["D"]
     state = after(past, 2)
     assert (state.waiting.keys(), state.overflowed) == ({"A"}, frozenset())
 
 
-def test_who_may_hold_no_place_now_does_not_wait() -> None:
+def test_who_may_hold_no_slot_now_does_not_wait() -> None:
     past = Past()
     past.step(*(long(symbol, 20, 0) for symbol in "ABC"), long("D", 15, 0), now_ns=0)
     assert after(past, 1, {"D": "halted"}).waiting == {}
 
 
-def test_a_refused_wish_does_not_wait() -> None:
+def test_a_refused_pin_does_not_wait() -> None:
     past = Past()
-    past.told.append(SlotOverflowed("D", 0, "manual", 1.0, 11.2, 11.2, "all_places_pinned"))
+    past.reported.append(SlotOverflowed("D", 0, "manual", 1.0, 11.2, 11.2, "all_slots_pinned"))
     assert after(past, 1).waiting == {}
 
 
@@ -132,11 +141,11 @@ def test_the_replacements_of_the_last_minutes_still_guard_against_churn() -> Non
     assert after(past, 102 * S).churn.count(102 * S, SETTINGS.slots) == 0
 
 
-# --- what the whole pipeline takes over ---
+# --- the whole pipeline resumes ---
 
 
-def advanced(step: SelectionStep, symbol: str = "", detail: str = "") -> SelectionAdvanced:
-    return SelectionAdvanced("2026-11-18", 0, step, symbol, 0, 0, detail)
+def advanced(step: SelectionStep) -> SelectionAdvanced:
+    return SelectionAdvanced("2026-11-18", 0, step)
 
 
 def selector() -> Selector:
@@ -145,34 +154,34 @@ def selector() -> Selector:
 
 def test_after_a_restart_a_pin_is_still_one() -> None:
     before = selector()
-    before.evaluate_all(0)
-    events: list[Event] = [*before.pin("D", 1).events, advanced("pinned", "D")]
+    before.evaluate_universe(0)
+    events: list[Event] = [*before.pin("D", 1).events, advanced(Pinned("D"))]
     successor = selector()
-    successor.take_over(left(events), 5)
+    successor.resume(left(events), 5)
     assert successor.wanted == ("D",)
     assert successor.unpin("D", 6).events
 
 
-def test_after_a_restart_a_wish_that_waited_waits_on() -> None:
+def test_after_a_restart_a_pin_that_waited_waits_on() -> None:
     successor = selector()
-    successor.see_listing("D", 0, delisted=False, suspended=True)
-    successor.take_over(left([advanced("pinned", "D", "halted")]), 0)
-    successor.evaluate_all(1)
+    successor.market.update_listing("D", 0, delisted=False, suspended=True)
+    successor.resume(left([advanced(Pinned("D", "halted"))]), 0)
+    successor.evaluate_universe(1)
     assert "D" not in successor.wanted
-    successor.see_listing("D", 0, delisted=False, suspended=False)
-    successor.evaluate_all(2)
+    successor.market.update_listing("D", 0, delisted=False, suspended=False)
+    successor.evaluate_universe(2)
     assert successor.wanted[0] == "D"
 
 
 def test_accounts_that_were_closed_are_closed_as_far_as_they_are_still_there() -> None:
     successor = selector()
-    successor.take_over(left([advanced("accounts_closed", detail="main,removed")]), 0)
+    successor.resume(left([advanced(AccountsClosed(("main", "removed")))]), 0)
     assert successor.closed_accounts == {"main"}
 
 
 @pytest.mark.parametrize("engaged", [True, False])
-def test_that_the_guard_is_engaged_is_not_told_twice(engaged: bool) -> None:
+def test_that_the_guard_is_engaged_is_not_reported_twice(engaged: bool) -> None:
     successor = selector()
-    successor.take_over(left([ChurnGuardChanged(0, engaged, 2, 1.5)]), 0)
-    told = [event.engaged for event in successor.evaluate_held(1) if isinstance(event, ChurnGuardChanged)]
-    assert told == ([False] if engaged else [])
+    successor.resume(left([ChurnGuardChanged(0, engaged, 2, 1.5)]), 0)
+    reported = [event.engaged for event in successor.evaluate_slots(1) if isinstance(event, ChurnGuardChanged)]
+    assert reported == ([False] if engaged else [])

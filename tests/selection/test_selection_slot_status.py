@@ -1,17 +1,32 @@
-"""The states of the requirement's slot lifecycle, place by place."""
+"""The slot status of the requirement's lifecycle, slot by slot."""
 
 from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import Event, SelectionAdvanced, SlotAssigned, SlotReleased, WatchChanged, WatchStep
-from observer.selection.place_states import PlaceStates
+from bus.events import (
+    Event,
+    Reached,
+    SelectionAdvanced,
+    SlotAssigned,
+    SlotReleased,
+    WatchChange,
+    WatchChanged,
+    WatchInterrupted,
+    WatchLearned,
+    WatchResumed,
+    WatchSettled,
+    WatchStarted,
+    WatchStopped,
+)
+from observer.selection.slot_projection import SlotStatuses
+from tests.builders import day_began
 
 DAY = "2026-11-20"
 
 
-def given_to(symbol: str, slot: str = "main:01", replaced: str | None = None, reason: str = "free_place") -> Event:
+def given_to(symbol: str, slot: str = "main:01", replaced: str | None = None, reason: str = "free_slot") -> Event:
     return SlotAssigned(slot, symbol, 0, "volume_surge", 15.0, reason, replaced)
 
 
@@ -19,17 +34,18 @@ def released(symbol: str, slot: str = "main:01", reason: str = "expired") -> Eve
     return SlotReleased(slot, symbol, 0, 15.0, reason)
 
 
-def watch(step: WatchStep, symbol: str) -> Event:
-    return WatchChanged("kis", symbol, DAY, 0, step, "", None, None, None)
+def watch(change: WatchChange, symbol: str) -> Event:
+    return WatchChanged("kis", symbol, DAY, 0, change)
 
 
-BEGAN = SelectionAdvanced(DAY, 0, "began", "", 0, 0, DAY)
+STARTED, INTERRUPTED, STOPPED = WatchStarted(), WatchInterrupted("reconnect"), WatchStopped()
+BEGAN = SelectionAdvanced(DAY, 0, day_began(DAY))
 
 
-def after(*events: Event) -> PlaceStates:
-    states = PlaceStates()
+def after(*events: Event) -> SlotStatuses:
+    states = SlotStatuses()
     for event in events:
-        states.see(event)
+        states.apply(event)
     return states
 
 
@@ -38,58 +54,63 @@ def passed(*events: Event, slot: str = "main:01") -> Sequence[str]:
     return [after(*events[: number + 1]).of(slot) for number in range(len(events))]
 
 
-def test_a_place_is_available_until_it_is_given_to_somebody() -> None:
+def test_a_slot_is_available_until_it_is_given_to_somebody() -> None:
     assert after().of("main:01") == "available"
 
 
-def test_a_place_is_active_when_the_broker_acknowledges_and_releasing_until_the_removal_is_too() -> None:
-    life = (given_to("A"), watch("started", "A"), released("A"), watch("stopped", "A"))
+def test_a_slot_is_active_when_the_broker_acknowledges_and_releasing_until_the_removal_is_too() -> None:
+    life = (given_to("A"), watch(STARTED, "A"), released("A"), watch(STOPPED, "A"))
     assert passed(*life) == ["allocated", "active", "releasing", "available"]
 
 
-def test_a_place_is_being_replaced_until_the_one_before_is_gone() -> None:
-    life = (given_to("A"), watch("started", "A"), given_to("B", replaced="A"), watch("stopped", "A"))
-    assert passed(*life, watch("started", "B")) == ["allocated", "active", "replacing", "allocated", "active"]
+def test_a_slot_is_being_replaced_until_the_one_before_is_gone() -> None:
+    life = (given_to("A"), watch(STARTED, "A"), given_to("B", replaced="A"), watch(STOPPED, "A"))
+    assert passed(*life, watch(STARTED, "B")) == ["allocated", "active", "replacing", "allocated", "active"]
 
 
-def test_a_place_whose_registration_is_lost_is_allocated_until_it_is_acknowledged_again() -> None:
-    life = (given_to("A"), watch("started", "A"), watch("interrupted", "A"), watch("started", "A"))
+def test_a_slot_whose_subscription_is_lost_is_allocated_until_it_is_acknowledged_again() -> None:
+    life = (given_to("A"), watch(STARTED, "A"), watch(INTERRUPTED, "A"), watch(STARTED, "A"))
     assert passed(*life) == ["allocated", "active", "allocated", "active"]
 
 
-def test_a_place_that_is_kept_for_another_trigger_stays_active() -> None:
-    assert passed(given_to("A"), watch("started", "A"), given_to("A", reason="kept"))[-1] == "active"
+def test_a_slot_that_is_kept_for_another_trigger_stays_active() -> None:
+    assert passed(given_to("A"), watch(STARTED, "A"), given_to("A", reason="kept"))[-1] == "active"
 
 
 def test_a_symbol_that_moves_is_active_where_the_broker_acknowledged_it() -> None:
     moves = (
         given_to("A"),
-        watch("started", "A"),
+        watch(STARTED, "A"),
         released("A", reason="moved"),
         given_to("A", "second:01", reason="moved"),
-        watch("interrupted", "A"),
-        watch("started", "A"),
+        watch(INTERRUPTED, "A"),
+        watch(STARTED, "A"),
     )
     assert passed(*moves) == ["allocated", "active", "releasing", "releasing", "available", "available"]
     assert passed(*moves, slot="second:01")[3:] == ["allocated", "allocated", "active"]
 
 
-def test_a_process_that_begins_has_no_registration_of_the_one_before_it() -> None:
-    assert passed(BEGAN, given_to("A"), watch("started", "A"), BEGAN)[-1] == "allocated"
+def test_a_process_that_begins_has_no_subscription_of_the_one_before_it() -> None:
+    assert passed(BEGAN, given_to("A"), watch(STARTED, "A"), BEGAN)[-1] == "allocated"
 
 
+REACHED = Reached(1.0, None, 1)
 EVENTS = st.one_of(
     st.builds(given_to, st.sampled_from("ABC"), st.sampled_from(["main:01", "main:02"])),
     st.builds(released, st.sampled_from("ABC"), st.sampled_from(["main:01", "main:02"])),
     st.builds(
-        watch, st.sampled_from(["resumed", "started", "interrupted", "settled", "stopped"]), st.sampled_from("ABC")
+        watch,
+        st.sampled_from(
+            [WatchResumed(REACHED), STARTED, WatchLearned(REACHED), INTERRUPTED, WatchSettled(REACHED), STOPPED]
+        ),
+        st.sampled_from("ABC"),
     ),
     st.just(BEGAN),
 )
 
 
 @given(st.lists(EVENTS, max_size=30))
-def test_a_place_has_a_holder_in_just_the_states_that_say_so(events: list[Event]) -> None:
+def test_a_slot_has_a_holder_in_just_the_states_that_say_so(events: list[Event]) -> None:
     states = after(*events)
     for slot in ("main:01", "main:02"):
         assert (states.of(slot) in {"allocated", "active", "replacing"}) == (slot in states.holders)

@@ -1,4 +1,4 @@
-"""What fires, how strongly, and for how long."""
+"""Which triggers fire, their strength, and their lifetime."""
 
 import msgspec
 import pytest
@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import UniverseMember
-from observer.selection.settings import TriggerSettings, TriggersSettings
 from observer.selection.triggers import (
-    CONDITIONS,
+    TRIGGERS,
+    ActiveTriggers,
     Candidate,
     Observation,
-    Spells,
     TriggerRules,
+    TriggerSettings,
+    TriggersSettings,
     by_market_cap,
     fired_event,
     score,
@@ -100,7 +101,7 @@ def test_the_reference_against_which_more_is_measured_speaks_for_the_kind() -> N
     assert (surge.basis, surge.measure, surge.reference) == ("day", 4.0, 1_000.0)
 
 
-def test_a_person_s_wish_is_at_full_strength_and_without_end() -> None:
+def test_a_person_s_pin_is_at_full_strength_and_without_end() -> None:
     (manual,) = fired(pinned=True)
     assert (manual.kind, manual.strength, manual.expires_ns) == ("manual", 1.0, None)
 
@@ -112,9 +113,11 @@ def test_without_history_no_ratio_fires(reference: float | None) -> None:
     assert evaluate(new, seen, NOW_NS, SETTINGS) == ()
 
 
-def test_all_conditions_that_hold_fire_in_the_order_of_the_table() -> None:
+def test_all_conditions_that_hold_fire_in_the_order_of_the_registry() -> None:
     together = fired(cumulative_volume=9_000.0, trades_per_second=99.0, high=20_000.0, low=9_000.0, pinned=True)
-    assert [item.kind for item in together] == list(dict.fromkeys(condition.kind for condition in CONDITIONS))
+    kinds = [item.kind for item in together]
+    assert kinds == [trigger.kind for trigger in TRIGGERS if trigger.kind in kinds]
+    assert set(kinds) >= {"volume_surge", "trade_velocity", "volatility_spike", "manual"}
 
 
 def test_a_kind_that_is_switched_off_does_not_fire() -> None:
@@ -127,13 +130,13 @@ def test_the_score_is_weight_strength_and_a_tenth_of_the_powers_of_ten() -> None
     assert score(10.0, 0.6, 1e12) == pytest.approx(10 * 1.6 + 1.2)
 
 
-@pytest.mark.parametrize("market_cap_krw", [None, 0.0, 0.5])
-def test_a_missing_capitalisation_adds_nothing(market_cap_krw: float | None) -> None:
-    assert score(10.0, 0.6, market_cap_krw) == 16.0
+@pytest.mark.parametrize("market_cap", [None, 0.0, 0.5])
+def test_a_missing_capitalisation_adds_nothing(market_cap: float | None) -> None:
+    assert score(10.0, 0.6, market_cap) == 16.0
 
 
 def test_the_default_placement_scores_by_size_and_below_every_trigger() -> None:
-    default = by_market_cap(member(market_cap_krw=1e15), SETTINGS)
+    default = by_market_cap(member(market_cap=1e15), SETTINGS)
     assert default.score == pytest.approx(1 + 1.5)
     assert default.expires_ns is None
     assert default.score < min(item.score for item in fired(trades_per_second=10.0, pinned=True))
@@ -161,26 +164,26 @@ def test_the_event_carries_the_candidate() -> None:
     assert (event.measure, event.strength, event.score) == (surge.measure, surge.strength, surge.score)
 
 
-# --- spells ---
+# --- active triggers ---
 
 
 def test_a_condition_that_goes_on_is_news_once() -> None:
-    spells = Spells()
-    assert spells.begun([candidate("A", expires_ns=10)], 0) == [candidate("A", expires_ns=10)]
-    assert spells.begun([candidate("A", expires_ns=18)], 8) == []
-    assert spells.begun([candidate("A", expires_ns=27)], 17) == []
+    active = ActiveTriggers()
+    assert active.begun([candidate("A", expires_ns=10)], 0) == [candidate("A", expires_ns=10)]
+    assert active.begun([candidate("A", expires_ns=18)], 8) == []
+    assert active.begun([candidate("A", expires_ns=27)], 17) == []
 
 
 def test_after_its_life_it_is_news_again() -> None:
-    spells = Spells()
-    spells.begun([candidate("A", expires_ns=10)], 0)
-    assert len(spells.begun([candidate("A", expires_ns=20)], 10)) == 1
+    active = ActiveTriggers()
+    active.begun([candidate("A", expires_ns=10)], 0)
+    assert len(active.begun([candidate("A", expires_ns=20)], 10)) == 1
 
 
 def test_each_kind_and_symbol_has_a_spell_of_its_own() -> None:
-    spells = Spells()
-    spells.begun([candidate("A")], 0)
-    assert len(spells.begun([candidate("A", kind="trade_velocity"), candidate("B"), candidate("A")], 1)) == 2
+    active = ActiveTriggers()
+    active.begun([candidate("A")], 0)
+    assert len(active.begun([candidate("A", kind="trade_velocity"), candidate("B"), candidate("A")], 1)) == 2
 
 
 # --- settings ---

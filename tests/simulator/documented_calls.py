@@ -1,6 +1,6 @@
 """What kis-api.md, section 8, documents of every call that a data client makes: the tests' own statement of it.
 
-`SYMBOL` in a query stands for a listed share, `FUND` for a listed ETF. Fields are those of all blocks together.
+`SYMBOL` in a query stands for a listed share, `ETF` for a listed ETF. Fields are those of all blocks together.
 """
 
 import msgspec

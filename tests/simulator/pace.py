@@ -1,10 +1,10 @@
-"""Does the simulator sustain so many trades a second to one client? `python -m tests.simulator.pace --seconds 60`.
+"""Measures the simulator's sustained trade rate to one client: `python -m tests.simulator.pace --seconds 60`.
 
-41 registrations on one line, and a fixed window of the market's day: it begins at 11:00, and the clock runs just so
-fast that `--rate` trades a second are offered in it on average. The client is bare and in a process of its own: it
-counts the window's records, and by the clock that both share it knows how long after its trade a record came (to within
-a market second). Sustained means that all that was offered was delivered, and nothing a second late. The figures of CPU
-are in cores. Exits with 1 when it was not.
+The client has 41 subscriptions on one connection. The window of the market's day begins at 11:00; the clock's speed is
+set so that the market offers `--rate` trades a second on average. The client is a bare process of its own: it counts
+the window's records and measures each record's delay by the shared clock (to within a market second). The rate is
+sustained if every offered trade arrived, none more than a second late. CPU figures are in cores. Exit status 1: not
+sustained.
 """
 
 import argparse
@@ -22,15 +22,17 @@ import httpx
 import msgspec
 import websockets
 
-from observer.clock import NS_PER_S, Clock, ManualClock, ScaledClock, kst_datetime, kst_ns
-from observer.simulator.market import Market
+from observer.clock import Clock, ManualClock, ScaledClock
+from observer.local_time import local_datetime, local_ns
+from observer.simulator.kis.simulator import Simulator
+from observer.simulator.market.market import Market
 from observer.simulator.settings import SimulatorSettings
-from observer.simulator.simulator import Simulator
+from observer.units import NS_PER_S
 from tests.simulator.simulator_client import request_text
 
 DAY = date(2026, 11, 18)
-FROM_NS, LATEST_NS = kst_ns(DAY, 11), kst_ns(DAY, 15)
-PLACES = 41
+FROM_NS, LATEST_NS = local_ns(DAY, 11), local_ns(DAY, 15)
+INDICES = 41
 WIDTH = 47
 LATE_S = 1.0
 READY_WITHIN_S = 5.0
@@ -46,7 +48,7 @@ SETTINGS = SimulatorSettings(
 
 
 class Window(msgspec.Struct, frozen=True):
-    """What the client is to count: the symbols' trades from FROM_NS until a whole second; and the shared clock."""
+    """The client's measuring window: the symbols' trades from FROM_NS until a whole second; and the shared clock."""
 
     symbols: tuple[str, ...]
     until_ns: int
@@ -57,13 +59,13 @@ class Window(msgspec.Struct, frozen=True):
     approval: str = ""
 
     def clock(self) -> ScaledClock:
-        """It stands at the window's begin until the anchor, a reading of CLOCK_MONOTONIC."""
+        """The clock stands at the window's begin until the anchor, a reading of CLOCK_MONOTONIC."""
         return ScaledClock(FROM_NS, self.anchor_ns, self.speed)
 
 
 def window_of(market: Market, seconds: float, rate: int) -> Window:
     """The window in which the busiest symbols trade `rate` times a second for so many machine seconds."""
-    symbols = sorted((i.symbol for i in market.instruments), key=lambda s: -len(market.tape(s)))[:PLACES]
+    symbols = sorted((i.symbol for i in market.instruments), key=lambda s: -len(market.tape(s)))[:INDICES]
 
     def offered(until_ns: int) -> int:
         """Trades after FROM_NS, when everything is registered, and before another moment."""
@@ -71,18 +73,18 @@ def window_of(market: Market, seconds: float, rate: int) -> Window:
         return sum(until - before for until, before in counts)
 
     ends = range(FROM_NS + NS_PER_S, LATEST_NS, NS_PER_S)
-    place = bisect_left(ends, seconds * rate, key=offered)
-    if place == len(ends):
+    index = bisect_left(ends, seconds * rate, key=offered)
+    if index == len(ends):
         raise SystemExit(f"this market has only {offered(LATEST_NS)} trades to offer: ask for fewer")
     anchor_ns = time.monotonic_ns() + round(READY_WITHIN_S * NS_PER_S)
-    speed = (ends[place] - FROM_NS) / NS_PER_S / seconds
-    return Window(tuple(symbols), ends[place], offered(ends[place]), speed, anchor_ns)
+    speed = (ends[index] - FROM_NS) / NS_PER_S / seconds
+    return Window(tuple(symbols), ends[index], offered(ends[index]), speed, anchor_ns)
 
 
 async def counted(window: Window) -> dict[str, float]:
-    """Take all that comes until the first record from after the window, or until nothing comes any more."""
+    """Receive records until the first one after the window, or until no more arrive."""
     clock, by_second, lateness_s = window.clock(), Counter[int](), list[float]()
-    until = kst_datetime(window.until_ns).strftime("%H%M%S")
+    until = local_datetime(window.until_ns).strftime("%H%M%S")
     async with websockets.connect(window.stream_url, ping_interval=None, max_size=None, compression=None) as socket:
         for symbol in window.symbols:
             await socket.send(request_text(window.approval, symbol))
@@ -135,7 +137,7 @@ class PaceClock:
 
 
 async def measure(seconds: float, rate: int) -> bool:
-    """Measure once and write the figures; whether the rate was sustained."""
+    """Measure once and write the figures; return whether the rate was sustained."""
     clock = PaceClock()
     simulator = Simulator(SETTINGS, clock)
     await simulator.start()
@@ -156,7 +158,7 @@ async def measure(seconds: float, rate: int) -> bool:
 
 
 async def client_figures(window: Window) -> dict[str, float]:
-    """Run the client, and see what the simulator takes of the machine meanwhile."""
+    """Run the client, and measure the simulator's CPU time meanwhile."""
     context = multiprocessing.get_context("spawn")
     result: multiprocessing.Queue[str] = context.Queue()
     client = context.Process(target=drain, args=(window, result))

@@ -5,13 +5,15 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date
+from functools import cache
 
 import httpx
 import websockets
 
-from observer.clock import Clock, ManualClock, kst_ns
+from observer.clock import Clock, ManualClock
+from observer.local_time import local_ns
+from observer.simulator.kis.simulator import MadeUp, Simulator, made_up
 from observer.simulator.settings import SimulatorSettings
-from observer.simulator.simulator import Simulator
 
 SESSION_DATE = "2026-11-18"
 APP_KEYS = {"first": "secret-one", "second": "secret-two"}
@@ -20,7 +22,7 @@ QUOTATIONS = "/uapi/domestic-stock/v1/quotations"
 
 def at(hour: int, minute: int = 0, second: int = 0) -> int:
     """A Korean time of the session day."""
-    return kst_ns(date.fromisoformat(SESSION_DATE), hour, minute, second)
+    return local_ns(date.fromisoformat(SESSION_DATE), hour, minute, second)
 
 
 def settings(**changes: object) -> SimulatorSettings:
@@ -32,6 +34,22 @@ def settings(**changes: object) -> SimulatorSettings:
         "trades_times": 0.2,
     }
     return SimulatorSettings(**(values | changes))  # type: ignore[arg-type]
+
+
+MARKETS_OWN = ("seed", "session_date", "data", "opens_at", "history_days")
+
+
+@cache
+def day_of(symbols: int, trades_times: float) -> MadeUp:
+    """A market day shared by simulators: a function of its settings; generating it takes longer than most tests."""
+    return made_up(settings(symbols=symbols, trades_times=trades_times))
+
+
+def simulator_of(clock: Clock, **changes: object) -> Simulator:
+    reported = settings(**changes)
+    plain = settings(symbols=reported.symbols, trades_times=reported.trades_times)
+    shares = all(getattr(reported, name) == getattr(plain, name) for name in MARKETS_OWN)
+    return Simulator(reported, clock, day_of(reported.symbols, reported.trades_times) if shares else None)
 
 
 class Client:
@@ -93,10 +111,10 @@ class Client:
 @asynccontextmanager
 async def running_on(clock: Clock, **changes: object) -> AsyncIterator[Client]:
     """A simulator that is stopped afterwards, and a client that has a token already."""
-    simulator = Simulator(settings(**changes), clock)
+    simulator = simulator_of(clock, **changes)
     await simulator.start()
     try:
-        async with httpx.AsyncClient(timeout=5) as http:
+        async with httpx.AsyncClient(timeout=5, verify=False) as http:
             client = Client(simulator, http)
             await client.ask_token()
             yield client
@@ -132,7 +150,7 @@ async def control(socket: websockets.ClientConnection) -> dict[str, dict[str, st
 async def records_until(
     socket: websockets.ClientConnection, enough: Callable[[list[list[str]]], bool]
 ) -> list[list[str]]:
-    """Fields of the records that come, until there are enough of them."""
+    """Receive records until there are enough; return their fields."""
     records: list[list[str]] = []
     async with asyncio.timeout(5):
         while not enough(records):

@@ -1,4 +1,4 @@
-"""A morning with every fault of the stream in it: what a careful client has is what the ledger says it was sent."""
+"""A morning with every stream fault: a careful client has exactly the trades that the ledger states as sent."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,8 @@ import websockets
 
 from observer.simulator.faults import ScriptedFault
 from tests.simulator.simulator_client import Client, at, control, request_text, running
-from tests.simulator.test_simulator_stream_faults import numbers_in, told
+from tests.simulator.test_simulator_stream_faults import numbers_in, reported
+from tests.waiting import until_async
 
 SCRIPT = (
     ScriptedFault(kind="malformed", at="09:10", for_s=600, share=0.5),
@@ -22,15 +23,25 @@ SCRIPT = (
 
 
 async def collect(client: Client, stored: list[int]) -> None:
-    """Stay connected, whatever happens; a line that says nothing for half a second is given up."""
+    """Stay connected, whatever happens; a line that says nothing since it is half open is given up."""
+
+    def half_open() -> int:
+        return client.simulator.counters().faults.get("half_open", 0)
+
     while True:
-        with contextlib.suppress(websockets.WebSocketException, OSError, TimeoutError):
+        with contextlib.suppress(websockets.WebSocketException, OSError):
             async with client.stream() as socket:
+                before = half_open()
                 await socket.send(request_text(await client.approval(), client.liveliest))
                 assert (await control(socket))["body"]["msg_cd"] == "OPSP0000"
                 while True:
-                    async with asyncio.timeout(0.5):
-                        text = str(await socket.recv())
+                    try:
+                        async with asyncio.timeout(0.1):
+                            text = str(await socket.recv())
+                    except TimeoutError:
+                        if half_open() > before:
+                            break
+                        continue
                     if "PINGPONG" in text:
                         await socket.send(text)
                     stored += numbers_in(text)
@@ -47,15 +58,15 @@ def test_stored_is_what_was_sent_while_subscribed_less_what_lies_in_gaps_exactly
                 await alive(client)
                 await client.move_to(moment)
                 await everything_is_out(client, market.state_at(client.liveliest, moment).trades)
-            await arrived(stored, told(client, "sent")[-1])
+            await until_async(lambda: reported(client, "sent")[-1] in stored, "the last trade sent")
             collecting.cancel()
             await asyncio.gather(collecting, return_exceptions=True)
 
-            readable = set(told(client, "sent", "doubtful"))
+            readable = set(reported(client, "sent", "doubtful"))
             gaps = set(range(1, max(stored) + 1)) - set(stored)
             assert set(stored) == readable - gaps
-            assert set(told(client, "sent")) <= set(stored)
-            assert set(told(client, "broken")) <= gaps
+            assert set(reported(client, "sent")) <= set(stored)
+            assert set(reported(client, "broken")) <= gaps
             counters = client.simulator.counters()
             assert len(stored) > len(set(stored)), "no frame came twice"
             assert set(counters.faults) >= {"malformed", "truncated", "wrong_count", "duplicated", "half_open"}
@@ -65,26 +76,18 @@ def test_stored_is_what_was_sent_while_subscribed_less_what_lies_in_gaps_exactly
 
 
 async def alive(client: Client) -> None:
-    """Until a registration is in force on a line that can speak."""
-    async with asyncio.timeout(10):
-        while client.simulator.registrations() == () or client.simulator.registrations()[-1].ended_ns is not None:
-            await asyncio.sleep(0.005)
+    """Wait until a subscription is active on a working connection."""
+    registrations = client.simulator.registrations
+    await until_async(lambda: registrations() and registrations()[-1].ended_ns is None, "a living registration")
 
 
 async def everything_is_out(client: Client, last: int) -> None:
-    """Until the latest trade is on the wire, or the line that it was for is gone."""
-    async with asyncio.timeout(10):
-        while True:
-            registration = client.simulator.registrations()[-1]
-            spans = registration.spans
-            if registration.ended_ns is not None or registration.trades_before == last:
-                return
-            if spans and spans[-1].last_trade == last:
-                return
-            await asyncio.sleep(0.005)
+    """Wait until the latest trade is on the wire or its connection is closed."""
 
+    def is_out() -> bool:
+        registration = client.simulator.registrations()[-1]
+        if registration.ended_ns is not None or registration.trades_before == last:
+            return True
+        return bool(registration.spans) and registration.spans[-1].last_trade == last
 
-async def arrived(stored: list[int], last: int) -> None:
-    async with asyncio.timeout(10):
-        while last not in stored:
-            await asyncio.sleep(0.005)
+    await until_async(is_out, f"trade {last} on the wire")

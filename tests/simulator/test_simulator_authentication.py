@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.simulator.gate import Gate, Refusal
+from observer.simulator.kis.authentication import Authentication, Refusal
 
 S = 1_000_000_000
 START = 1_800_000_000 * S
 
 
-def gate(calls_per_s: int = 20) -> Gate:
-    return Gate(seed=1, app_keys={"key": "secret"}, calls_per_s=calls_per_s)
+def authentication(calls_per_s: int = 20) -> Authentication:
+    return Authentication(seed=1, app_keys={"key": "secret"}, calls_per_s=calls_per_s)
 
 
 def refused(code: str) -> "pytest.RaisesExc[Refusal]":
@@ -19,7 +19,7 @@ def refused(code: str) -> "pytest.RaisesExc[Refusal]":
 
 
 def test_within_a_minute_a_second_token_is_refused_with_403() -> None:
-    keys = gate()
+    keys = authentication()
     keys.issue_token("key", "secret", START)
     with refused("EGW00133") as caught:
         keys.issue_token("key", "secret", START + 59 * S)
@@ -27,7 +27,7 @@ def test_within_a_minute_a_second_token_is_refused_with_403() -> None:
 
 
 def test_a_refused_request_does_not_start_another_minute() -> None:
-    keys = gate()
+    keys = authentication()
     first = keys.issue_token("key", "secret", START)
     with refused("EGW00133"):
         keys.issue_token("key", "secret", START + 59 * S)
@@ -35,14 +35,14 @@ def test_a_refused_request_does_not_start_another_minute() -> None:
 
 
 def test_within_six_hours_the_same_token_comes_back() -> None:
-    keys = gate()
+    keys = authentication()
     first = keys.issue_token("key", "secret", START)
     assert keys.issue_token("key", "secret", START + 6 * 3600 * S - 1) == first
     assert keys.issue_token("key", "secret", START + 6 * 3600 * S + 60 * S).text != first.text
 
 
 def test_a_token_lives_a_day() -> None:
-    keys = gate()
+    keys = authentication()
     token = keys.issue_token("key", "secret", START)
     keys.admit_call("key", "secret", f"Bearer {token.text}", START + 86_400 * S - 1)
     with refused("EGW00123"):
@@ -50,7 +50,7 @@ def test_a_token_lives_a_day() -> None:
 
 
 def test_a_revoked_token_is_invalid_and_the_next_one_is_new() -> None:
-    keys = gate()
+    keys = authentication()
     token = keys.issue_token("key", "secret", START)
     keys.revoke_token("key", "secret", token.text)
     with refused("EGW00121"):
@@ -61,11 +61,11 @@ def test_a_revoked_token_is_invalid_and_the_next_one_is_new() -> None:
 @pytest.mark.parametrize("bearer", ["", "Bearer ", "Bearer unknown", "Basic token"])
 def test_without_a_token_in_force_no_call_is_let_in(bearer: str) -> None:
     with refused("EGW00121"):
-        gate().admit_call("key", "secret", bearer, START)
+        authentication().admit_call("key", "secret", bearer, START)
 
 
 def test_the_twenty_first_call_of_a_second_is_refused_with_500() -> None:
-    keys = gate()
+    keys = authentication()
     bearer = f"Bearer {keys.issue_token('key', 'secret', START).text}"
     for _ in range(20):
         keys.admit_call("key", "secret", bearer, START)
@@ -77,7 +77,7 @@ def test_the_twenty_first_call_of_a_second_is_refused_with_500() -> None:
 
 @given(st.lists(st.integers(min_value=0, max_value=S), max_size=60), st.integers(min_value=1, max_value=5))
 def test_no_sliding_second_has_more_calls_than_allowed(waits_ns: list[int], limit: int) -> None:
-    keys = gate(calls_per_s=limit)
+    keys = authentication(calls_per_s=limit)
     bearer = f"Bearer {keys.issue_token('key', 'secret', START).text}"
     now = START
     admitted: list[int] = []
@@ -94,13 +94,13 @@ def test_no_sliding_second_has_more_calls_than_allowed(waits_ns: list[int], limi
 
 def test_unknown_keys_and_wrong_secrets_are_refused() -> None:
     with refused("EGW00103"):
-        gate().issue_token("other", "secret", START)
+        authentication().issue_token("other", "secret", START)
     with refused("EGW00105"):
-        gate().issue_approval("key", "wrong", START)
+        authentication().issue_approval("key", "wrong", START)
 
 
 def test_an_approval_key_names_its_app_key_for_a_day() -> None:
-    keys = gate()
+    keys = authentication()
     approval = keys.issue_approval("key", "secret", START)
     assert keys.app_key_of_approval(approval.text, START) == "key"
     assert keys.app_key_of_approval(approval.text, START + 86_400 * S) is None

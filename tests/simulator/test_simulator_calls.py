@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from observer.simulator.answers import Page
-from observer.simulator.calls import CALLS, answer_of
-from observer.simulator.gate import Refusal
-from observer.simulator.market import Market
-from observer.simulator.simulator import market_of
+from observer.simulator.kis.answers import AnswerPage
+from observer.simulator.kis.authentication import Refusal
+from observer.simulator.kis.rest import CALLS, answer_of
+from observer.simulator.kis.simulator import market_of
+from observer.simulator.market.market import Market
 from tests.simulator.documented_calls import DOCUMENTED, DocumentedCall
 from tests.simulator.simulator_client import Client, at, running, settings
 
@@ -39,12 +39,12 @@ def query_of(market: Market, call: DocumentedCall, **changes: str) -> dict[str, 
         share = max((i.symbol for i in market.instruments if i.ordinary), key=lambda symbol: len(market.tape(symbol)))
         query = {name: share if value == "SYMBOL" else value for name, value in query.items()}
     if "FUND" in query.values():
-        fund = next(i.symbol for i in market.instruments if i.group == "EF" and i.trades)
-        query = {name: fund if value == "FUND" else value for name, value in query.items()}
+        etf = next(i.symbol for i in market.instruments if i.group == "EF" and i.trades)
+        query = {name: etf if value == "FUND" else value for name, value in query.items()}
     return query
 
 
-def page(tr_id: str, now_ns: int = at(10), market: Market = MARKET, **changes: str) -> Page:
+def page(tr_id: str, now_ns: int = at(10), market: Market = MARKET, **changes: str) -> AnswerPage:
     """The answer without its way over the wire."""
     return answer_of(SERVED[tr_id], market, now_ns, query_of(market, BY_TR_ID[tr_id], **changes))
 
@@ -99,7 +99,7 @@ def test_a_call_without_one_of_its_parameters_names_it() -> None:
             assert missing in refused.value.text
 
 
-def test_a_refused_parameter_is_told_in_the_envelope_of_the_calls() -> None:
+def test_a_refused_parameter_is_reported_in_the_envelope_of_the_calls() -> None:
     async def test(client: Client) -> None:
         answer = await ask(client, BY_TR_ID["FHKST01010100"], {"FID_COND_MRKT_DIV_CODE": "J"})
         assert (answer.status_code, answer.json()["rt_cd"], answer.json()["msg_cd"]) == (200, "1", "OPSQ2001")
@@ -189,7 +189,7 @@ def test_the_parts_of_a_creation_unit_are_worth_all_of_it() -> None:
     assert abs(sum(float(part["etf_cnfg_issu_rlim"]) for part in parts) - 100) < 0.1
 
 
-def test_a_fund_tells_the_same_nav_near_its_price_in_every_call() -> None:
+def test_a_etf_tells_the_same_nav_near_its_price_in_every_call() -> None:
     quote = answered("FHPST02400000", at(11))["output"][0]
     trend = answered("FHPST02440000", at(11))["output2"][0]
     minute = answered("FHPST02440100", at(11))["output"][0]
@@ -211,7 +211,7 @@ def test_interruptions_are_the_markets_halts_so_far() -> None:
     market = market_of(settings(symbols=400))
     rows = answered("FHPST01390000", at(15), market)["output"]
     expected = sorted(
-        (i.symbol, str(halt.reference_krw))
+        (i.symbol, str(halt.reference))
         for i in market.instruments
         for halt in market.halts(i.symbol)
         if halt.reason == "volatility" and halt.start_ns <= at(15)

@@ -1,4 +1,4 @@
-"""Captured frames in a running simulator: whoever registers what they are of gets them as they were received."""
+"""Captured frames in a running simulator: a client subscribed to their key receives them unchanged."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`observer simulator`: it serves, takes faults and tells what it saw."""
+"""`observer simulator`: it serves, takes faults and states what it saw."""
 
 import asyncio
 import json
@@ -9,16 +9,16 @@ import sys
 from pathlib import Path
 
 import httpx
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from observer.cli.simulator import app
+from observer.cli.app import command_line
 from observer.simulator.faults import FAULT_KINDS, FAULT_MEANINGS
 from tests.simulator.simulator_client import Client, at, running
 
 
 async def typed(client: Client, *words: str) -> str:
-    arguments = [*words, "--url", client.simulator.rest_url]
-    result = await asyncio.to_thread(CliRunner().invoke, app, arguments, catch_exceptions=False)
+    arguments = ["simulator", *words, "--url", client.simulator.rest_url]
+    result = await asyncio.to_thread(CliRunner().invoke, command_line(), arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -26,8 +26,8 @@ async def typed(client: Client, *words: str) -> str:
 def test_a_fault_that_is_typed_happens_and_is_counted() -> None:
     async def test() -> None:
         async with running(at(10)) as client:
-            told = json.loads(await typed(client, "fault", "rest_error", "--for", "30", "--share", "0.5"))
-            assert (told["kind"], told["start_ns"], told["end_ns"], told["share"]) == (
+            reported = json.loads(await typed(client, "fault", "rest_error", "--for", "30", "--share", "0.5"))
+            assert (reported["kind"], reported["start_ns"], reported["end_ns"], reported["share"]) == (
                 "rest_error", at(10), at(10, 0, 30), 0.5,
             )  # fmt: skip
             await typed(client, "fault", "maintenance", "--for", "30")
@@ -39,10 +39,10 @@ def test_a_fault_that_is_typed_happens_and_is_counted() -> None:
 
 
 def test_help_names_every_fault_and_every_command() -> None:
-    text = CliRunner().invoke(app, ["fault", "--help"], env={"COLUMNS": "400"}).stdout
+    text = CliRunner().invoke(command_line(), ["simulator", "fault", "--help"], env={"COLUMNS": "400"}).stdout
     assert set(FAULT_MEANINGS) == set(FAULT_KINDS)
     assert all(f"{kind}:" in text for kind in FAULT_KINDS)
-    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout
+    text = CliRunner().invoke(command_line(), ["simulator", "--help"], env={"COLUMNS": "200"}).stdout
     assert all(word in text for word in ("offered", "fault", "counters", "registrations", "--port", "--seed"))
 
 

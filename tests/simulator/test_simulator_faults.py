@@ -1,4 +1,4 @@
-"""The script of what goes wrong: times of the day become moments, chance becomes a script, and calls are struck."""
+"""The fault script: times of day become timestamps, rates become scripted faults, and calls fail."""
 
 from itertools import pairwise
 
@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.simulator.chance import seeded_chance
+from observer.simulator.counters import Counters
 from observer.simulator.faults import (
     FAULT_KINDS,
     Fault,
+    FaultInjector,
     FaultKind,
     FaultRates,
     FaultRequest,
@@ -17,8 +18,7 @@ from observer.simulator.faults import (
     ScriptedDrop,
     ScriptedFault,
 )
-from observer.simulator.misbehaviour import Misbehaviour
-from observer.simulator.tally import Tally
+from observer.simulator.market.rng import seeded_rng
 from tests.simulator.simulator_client import SESSION_DATE, at
 
 
@@ -26,9 +26,9 @@ def faults(*scripted: ScriptedFault | ScriptedDrop, listing_appears_at: str = ""
     return Faults.of_script(SESSION_DATE, scripted, listing_appears_at)
 
 
-def misbehaviour(*script: Fault, seed: int = 1) -> tuple[Misbehaviour, Tally]:
-    tally = Tally()
-    return Misbehaviour(script, seeded_chance(seed), tally), tally
+def fault_injector(*script: Fault, seed: int = 1) -> tuple[FaultInjector, Counters]:
+    counters = Counters()
+    return FaultInjector(script, seeded_rng(seed), counters), counters
 
 
 def test_a_script_is_put_in_the_order_of_time() -> None:
@@ -67,7 +67,7 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
 
 def test_background_shares_hold_all_day_and_moments_fall_as_often_as_they_should() -> None:
     rates = FaultRates(malformed_share=0.01, stream_cuts_per_hour=4)
-    script = faults().with_background(SESSION_DATE, rates, seeded_chance(7)).script
+    script = faults().with_background(SESSION_DATE, rates, seeded_rng(7)).script
     assert Fault("malformed", at(0), at(0) + 24 * 3_600 * 10**9, 0.01) in script
     cuts = [fault for fault in script if fault.kind == "stream_cut"]
     assert 60 <= len(cuts) <= 135  # 96 are expected, four standard deviations are 39
@@ -78,7 +78,7 @@ def test_background_shares_hold_all_day_and_moments_fall_as_often_as_they_should
 def test_the_background_is_a_function_of_the_seed_and_one_rate_does_not_move_another() -> None:
     def cuts(seed: int, **more: float) -> list[Fault]:
         rates = FaultRates(stream_cuts_per_hour=2, **more)
-        script = faults().with_background(SESSION_DATE, rates, seeded_chance(seed)).script
+        script = faults().with_background(SESSION_DATE, rates, seeded_rng(seed)).script
         return [fault for fault in script if fault.kind == "stream_cut"]
 
     assert cuts(1) == cuts(1) == cuts(1, half_opens_per_hour=3)
@@ -87,15 +87,15 @@ def test_the_background_is_a_function_of_the_seed_and_one_rate_does_not_move_ano
 
 @given(st.sampled_from(FAULT_KINDS), st.floats(min_value=0, max_value=1))
 def test_a_fault_strikes_its_share_and_each_strike_is_counted(kind: FaultKind, share: float) -> None:
-    acting, tally = misbehaviour(Fault(kind, at(10), at(11), share))
+    acting, counters = fault_injector(Fault(kind, at(10), at(11), share))
     struck = sum(acting.strikes(kind, at(10, 30)) is not None for _ in range(400))
     assert abs(struck - 400 * share) <= 50  # five standard deviations at most
-    assert tally.read().faults.get(kind, 0) == struck
+    assert counters.read().faults.get(kind, 0) == struck
     assert acting.strikes(kind, at(11)) is None
 
 
 def test_of_two_faults_of_a_kind_the_later_one_counts() -> None:
-    acting, _ = misbehaviour(Fault("rest_latency", at(10), at(11), 1.0, 0.1))
+    acting, _ = fault_injector(Fault("rest_latency", at(10), at(11), 1.0, 0.1))
     later = Fault("rest_latency", at(10, 15), at(10, 20), 1.0, 0.9)
     acting.add(later)
     assert acting.running("rest_latency", at(10, 16)) == later

@@ -7,7 +7,7 @@ import zipfile
 import httpx
 import pytest
 
-from observer.simulator.masters import instruments_of
+from observer.simulator.kis.masters import instruments_of
 from tests.simulator.simulator_client import Client, at, running
 from tests.simulator.test_simulator_masters import REAL_DATA
 

@@ -1,4 +1,4 @@
-"""Damaged frames: what is left of each record, told beside the text."""
+"""Damaged frames: the simulator reports the remains of each record beside the text."""
 
 from collections import Counter
 
@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.simulator.chance import seeded_chance
-from observer.simulator.damage import WireFrame, on_the_wire, record_count
-from observer.simulator.faults import Fault, FaultKind
-from observer.simulator.misbehaviour import Misbehaviour
-from observer.simulator.tally import Tally
+from observer.simulator.counters import Counters
+from observer.simulator.faults import Fault, FaultInjector, FaultKind
+from observer.simulator.kis.wire import WireFrame, on_the_wire, record_count
+from observer.simulator.market.rng import seeded_rng
 
 WIDTH = 47
 
@@ -22,7 +21,7 @@ def frame(count: int) -> str:
 
 
 def damaged(kind: FaultKind, count: int, seed: int) -> WireFrame:
-    return on_the_wire(frame(count), Misbehaviour([Fault(kind, 0, 1)], seeded_chance(seed), Tally()), 0)
+    return on_the_wire(frame(count), FaultInjector([Fault(kind, 0, 1)], seeded_rng(seed), Counters()), 0)
 
 
 def readable(text: str) -> list[list[str]]:
@@ -40,7 +39,7 @@ seeds = st.integers(min_value=0, max_value=10_000)
 
 
 def test_without_a_fault_a_frame_goes_out_once_as_it_is() -> None:
-    whole = on_the_wire(frame(3), Misbehaviour([], seeded_chance(1), Tally()), 0)
+    whole = on_the_wire(frame(3), FaultInjector([], seeded_rng(1), Counters()), 0)
     assert whole == WireFrame(frame(3), 1, ("sent",) * 3)
 
 

@@ -1,4 +1,4 @@
-"""Halts of one symbol: what stops dealing, and what becomes of the trades that would have been."""
+"""Halts of one symbol: which events stop trading, and the fate of the trades during the halt."""
 
 from itertools import pairwise
 from random import Random
@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.simulator.halts import LONGEST_INTERRUPTION_S, DealtTrade, Halt, interrupted
-from observer.simulator.market import Market
-from observer.simulator.simulator import market_of
-from observer.simulator.tape import AUCTION, BUY, NS_PER_S
-from observer.simulator.ticks import price_limits_krw, tick_krw
+from observer.simulator.kis.simulator import market_of
+from observer.simulator.market.instruments import price_limits, tick_size
+from observer.simulator.market.market import Market
+from observer.simulator.market.tape import AUCTION, BUY, LONGEST_INTERRUPTION_S, DealtTrade, Halt, interrupted
+from observer.units import NS_PER_S
 from tests.simulator.simulator_client import at, settings
 
 CLOSE = 23_400
@@ -41,7 +41,7 @@ def test_a_price_less_than_ten_percent_from_the_opening_stops_nothing() -> None:
 
 def test_a_price_ten_percent_away_stops_dealing_for_two_minutes_and_a_bit_and_an_auction_ends_it() -> None:
     trades, [halt] = with_halts(day((100, 11_000), (150, 11_200), (219, 11_100), (300, 11_300)))
-    assert (halt.start_ns, halt.reason, halt.reference_krw) == (100 * NS_PER_S, "volatility", 10_000)
+    assert (halt.start_ns, halt.reason, halt.reference) == (100 * NS_PER_S, "volatility", 10_000)
     assert 120 <= (halt.end_ns - halt.start_ns) / NS_PER_S <= 150
     assert trades[1] == DealtTrade(halt.end_ns, 11_100, 300, AUCTION)
     assert trades[2].time_ns == 300 * NS_PER_S
@@ -49,7 +49,7 @@ def test_a_price_ten_percent_away_stops_dealing_for_two_minutes_and_a_bit_and_an
 
 def test_the_price_of_the_auction_is_the_next_reference() -> None:
     _, halts = with_halts(day((100, 11_000), (400, 12_000), (500, 12_100)))
-    assert [halt.reference_krw for halt in halts] == [10_000, 11_000]
+    assert [halt.reference for halt in halts] == [10_000, 11_000]
     assert halts[1].start_ns == 500 * NS_PER_S
 
 
@@ -104,19 +104,19 @@ def test_some_symbols_are_locked_at_a_limit_and_have_one_side_of_the_book_only(m
     for symbol, lock in locks.items():
         instrument = market.instrument(symbol)
         assert instrument is not None
-        limit_krw = price_limits_krw(instrument.base_price_krw)[lock.at_upper]
+        limit = price_limits(instrument.base_price)[lock.at_upper]
         state = market.state_at(symbol, market.close_ns)
-        book = (limit_krw, 0) if lock.at_upper else (0, limit_krw)
-        assert (state.price_krw, (state.bid_krw, state.ask_krw)) == (limit_krw, book)
-        place = market.tape(symbol).count_until(market.open_ns + (lock.start_s + LONGEST_INTERRUPTION_S) * NS_PER_S)
-        assert set(market.tape(symbol).price_krw[place:]) == {limit_krw}
+        book = (limit, 0) if lock.at_upper else (0, limit)
+        assert (state.price, (state.bid, state.ask)) == (limit, book)
+        index = market.tape(symbol).count_until(market.open_ns + (lock.start_s + LONGEST_INTERRUPTION_S) * NS_PER_S)
+        assert set(market.tape(symbol).price[index:]) == {limit}
 
 
 def test_every_price_of_a_market_with_halts_and_locks_is_on_the_grid_and_within_the_limits(market: Market) -> None:
     for instrument in market.instruments:
-        lowest, highest = price_limits_krw(instrument.base_price_krw)
-        prices = set(market.tape(instrument.symbol).price_krw)
-        assert all(lowest <= price <= highest and price % tick_krw(price) == 0 for price in prices)
+        lowest, highest = price_limits(instrument.base_price)
+        prices = set(market.tape(instrument.symbol).price)
+        assert all(lowest <= price <= highest and price % tick_size(price) == 0 for price in prices)
 
 
 def test_on_an_exam_day_the_market_opens_and_closes_an_hour_later() -> None:
@@ -136,6 +136,6 @@ def test_a_split_symbol_was_dearer_by_the_ratio_the_day_before_and_as_dear_when_
         adjusted = market.daily_bars(instrument.symbol)
         as_traded = market.daily_bars(instrument.symbol, adjusted=False)
         assert ratio > 1
-        assert adjusted[0].close_krw == instrument.base_price_krw
-        assert [bar.close_krw for bar in as_traded] == [bar.close_krw * ratio for bar in adjusted]
-        assert [bar.value_krw for bar in as_traded] == [bar.value_krw for bar in adjusted]
+        assert adjusted[0].close == instrument.base_price
+        assert [bar.close for bar in as_traded] == [bar.close * ratio for bar in adjusted]
+        assert [bar.value for bar in as_traded] == [bar.value for bar in adjusted]

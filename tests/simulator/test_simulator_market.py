@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.simulator.instruments import isin_of
-from observer.simulator.market import Market
-from observer.simulator.simulator import market_of
-from observer.simulator.tape import AUCTION, NS_PER_S
-from observer.simulator.ticks import price_limits_krw, rounded_down_krw, rounded_up_krw, tick_krw
+from observer.simulator.kis.simulator import market_of
+from observer.simulator.market.instruments import isin_of, price_limits, rounded_down, rounded_up, tick_size
+from observer.simulator.market.market import Market
+from observer.simulator.market.tape import AUCTION
+from observer.units import NS_PER_S
 from tests.simulator.simulator_client import at, settings
 
 
@@ -28,7 +28,7 @@ def traded(market: Market) -> list[str]:
 
 def test_the_same_seed_offers_the_same_trades_in_another_process() -> None:
     program = (
-        "from observer.simulator.simulator import market_of\n"
+        "from observer.simulator.kis.simulator import market_of\n"
         "from tests.simulator.simulator_client import settings\n"
         "print(market_of(settings()).offered_digest())"
     )
@@ -77,10 +77,10 @@ def test_prices_are_on_the_grid_and_within_the_limits(market: Market) -> None:
     for symbol in traded(market):
         instrument = market.instrument(symbol)
         assert instrument is not None
-        lowest, highest = price_limits_krw(instrument.base_price_krw)
-        for price in set(market.tape(symbol).price_krw):
+        lowest, highest = price_limits(instrument.base_price)
+        for price in set(market.tape(symbol).price):
             assert lowest <= price <= highest
-            assert price % tick_krw(price) == 0
+            assert price % tick_size(price) == 0
 
 
 def test_a_suspended_symbol_does_not_trade(market: Market) -> None:
@@ -120,9 +120,9 @@ def test_some_symbols_swing_two_and_a_half_times_their_usual_range(market: Marke
     for symbol in traded(market):
         bars, state = market.daily_bars(symbol)[:14], market.state_at(symbol, at(16))
         if len(bars) == 14:
-            base = bars[0].close_krw
-            true_range = max(state.high_krw, base) - min(state.low_krw, base)
-            swinging += true_range >= 2.5 * sum(bar.high_krw - bar.low_krw for bar in bars) / 14
+            base = bars[0].close
+            true_range = max(state.high, base) - min(state.low, base)
+            swinging += true_range >= 2.5 * sum(bar.high - bar.low for bar in bars) / 14
     assert 5 <= swinging <= 50
 
 
@@ -136,7 +136,7 @@ def test_the_past_ends_at_the_base_price_and_skips_weekends(market: Market) -> N
     for instrument in market.instruments[:-1]:
         bars = market.daily_bars(instrument.symbol)
         assert len(bars) >= 40
-        assert bars[0].close_krw == instrument.base_price_krw
+        assert bars[0].close == instrument.base_price
         assert bars[0].volume == instrument.previous_volume
         assert bars[0].day == "20261117"
         assert "20261115" not in {bar.day for bar in bars}
@@ -145,9 +145,9 @@ def test_the_past_ends_at_the_base_price_and_skips_weekends(market: Market) -> N
 def test_the_true_range_of_a_past_day_is_its_own_high_less_low(market: Market) -> None:
     for instrument in market.instruments[:100]:
         for bar, before in pairwise(market.daily_bars(instrument.symbol)):
-            assert bar.low_krw <= before.close_krw <= bar.high_krw
-            assert bar.low_krw <= min(bar.open_krw, bar.close_krw)
-            assert bar.high_krw >= max(bar.open_krw, bar.close_krw)
+            assert bar.low <= before.close <= bar.high
+            assert bar.low <= min(bar.open, bar.close)
+            assert bar.high >= max(bar.open, bar.close)
 
 
 def test_the_newcomer_has_no_past(market: Market) -> None:
@@ -163,7 +163,7 @@ def test_all_kinds_that_a_universe_leaves_out_are_there(market: Market) -> None:
     assert any(i.spac for i in listed)
     assert any(i.preferred for i in listed)
     assert any(i.administrative for i in listed)
-    assert any(i.base_price_krw < 4_000 for i in listed)
+    assert any(i.base_price < 4_000 for i in listed)
     assert any(not i.symbol.isdigit() and i.ordinary for i in listed)
     assert len({i.symbol for i in listed}) == len({i.name for i in listed}) == len(listed)
 
@@ -172,12 +172,12 @@ def test_the_state_counts_only_trades_that_have_happened(market: Market) -> None
     symbol = traded(market)[0]
     trades = list(market.offered(symbol))
     assert market.state_at(symbol, trades[0].exchange_time_ns - 1).trades == 0
-    for place in (0, len(trades) // 2, len(trades) - 1):
-        state = market.state_at(symbol, trades[place].exchange_time_ns)
-        so_far = [t for t in trades if t.exchange_time_ns <= trades[place].exchange_time_ns]
+    for index in (0, len(trades) // 2, len(trades) - 1):
+        state = market.state_at(symbol, trades[index].exchange_time_ns)
+        so_far = [t for t in trades if t.exchange_time_ns <= trades[index].exchange_time_ns]
         assert state.cumulative_volume == so_far[-1].cumulative_volume
-        assert state.cumulative_value_krw == sum(t.price_krw * t.volume for t in so_far)
-        assert (state.high_krw, state.low_krw) == (max(t.price_krw for t in so_far), min(t.price_krw for t in so_far))
+        assert state.cumulative_value == sum(t.price * t.volume for t in so_far)
+        assert (state.high, state.low) == (max(t.price for t in so_far), min(t.price for t in so_far))
 
 
 def test_minute_bars_add_up_to_the_day(market: Market) -> None:
@@ -189,8 +189,8 @@ def test_minute_bars_add_up_to_the_day(market: Market) -> None:
 
 @given(st.integers(min_value=100, max_value=2_000_000))
 def test_rounding_goes_to_the_neighbouring_grid_prices(price: int) -> None:
-    assert rounded_down_krw(price) <= price <= rounded_up_krw(price)
-    assert rounded_up_krw(price) - rounded_down_krw(price) in (0, tick_krw(price))
+    assert rounded_down(price) <= price <= rounded_up(price)
+    assert rounded_up(price) - rounded_down(price) in (0, tick_size(price))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_rounding_goes_to_the_neighbouring_grid_prices(price: int) -> None:
     [(1_999, 1), (2_000, 5), (4_999, 5), (5_000, 10), (20_000, 50), (50_000, 100), (200_000, 500), (500_000, 1_000)],
 )
 def test_price_steps_are_those_of_krx(price: int, step: int) -> None:
-    assert tick_krw(price) == step
+    assert tick_size(price) == step
 
 
 def test_isin_check_digits_are_right() -> None:

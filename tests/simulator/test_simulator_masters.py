@@ -1,4 +1,4 @@
-"""Master files by bytes: what is written is read back, and the places are those of the real files."""
+"""Master files by bytes: a written file reads back unchanged, with the offsets of the real files."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.errors import DataFileError
-from observer.simulator.chance import seeded_chance
-from observer.simulator.files import real_contents, without_newest
-from observer.simulator.instruments import Instrument, made_up_instruments
-from observer.simulator.masters import file_of, instruments_of, made_up_sector_codes, record_of, record_width
+from observer.simulator.kis.files import real_contents, without_newest
+from observer.simulator.kis.masters import file_of, instruments_of, made_up_sector_codes, record_of, record_width
+from observer.simulator.market.instruments import Instrument, made_up_instruments
+from observer.simulator.market.rng import seeded_rng
 
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-LISTED = made_up_instruments(300, "2026-11-18", seeded_chance(3))
+LISTED = made_up_instruments(300, "2026-11-18", seeded_rng(3))
 
 
 def test_records_have_the_lengths_of_the_real_ones() -> None:
@@ -31,9 +31,7 @@ def test_what_is_written_is_read_back(exchange: str) -> None:
 
 @given(price=st.integers(0, 999_999_999), shares=st.integers(0, 10**15 - 1), name=st.text("가나다ABC 1", max_size=20))
 def test_any_value_that_fits_survives(price: int, shares: int, name: str) -> None:
-    changed = msgspec.structs.replace(
-        LISTED[0], base_price_krw=price, listed_shares_thousands=shares, name=name.strip()
-    )
+    changed = msgspec.structs.replace(LISTED[0], base_price=price, listed_shares_thousands=shares, name=name.strip())
     assert list(instruments_of(record_of(changed), changed.exchange)) == [changed]
 
 
@@ -70,11 +68,11 @@ def test_real_files_are_read_whole() -> None:
     samsung: Instrument = kospi["005930"]
     assert (samsung.isin, samsung.name, samsung.group) == ("KR7005930003", "삼성전자", "ST")
     assert samsung.ordinary
-    assert samsung.market_cap_100m_krw > 1_000_000
+    assert samsung.market_cap_100m > 1_000_000
     # Market cap, price and shares are three fields that have to agree; one byte off and they do not.
     agreeing = sum(
-        abs(i.market_cap_100m_krw * 10**8 - i.base_price_krw * i.listed_shares_thousands * 1_000)
-        <= 0.02 * i.market_cap_100m_krw * 10**8 + 10**8 + 1_000 * i.base_price_krw
+        abs(i.market_cap_100m * 10**8 - i.base_price * i.listed_shares_thousands * 1_000)
+        <= 0.02 * i.market_cap_100m * 10**8 + 10**8 + 1_000 * i.base_price
         for i in kosdaq
     )
     assert agreeing > 0.9 * len(kosdaq)

@@ -5,19 +5,18 @@ from itertools import pairwise
 
 import pytest
 
-from observer.clock import kst_datetime
-from observer.simulator.captured import captured_frames
-from observer.simulator.gate import Gate
-from observer.simulator.session import Reply, StreamSession
-from observer.simulator.simulator import market_of
-from observer.simulator.tally import Tally
-from observer.simulator.ticks import price_limits_krw, tick_krw
-from observer.simulator.timelines import Timelines
+from observer.local_time import local_datetime
+from observer.simulator.counters import Counters
+from observer.simulator.kis.authentication import Authentication
+from observer.simulator.kis.session import Reply, StreamSession
+from observer.simulator.kis.simulator import market_of
+from observer.simulator.kis.timelines import Timelines, captured_frames
+from observer.simulator.market.instruments import price_limits, tick_size
 from tests.simulator.simulator_client import APP_KEYS, at, request_text, settings, split_records
 
 MARKET = market_of(settings(symbols=120))
 SYMBOL = max((i.symbol for i in MARKET.instruments if i.ordinary), key=lambda symbol: len(MARKET.tape(symbol)))
-FUND = next(i.symbol for i in MARKET.instruments if i.group == "EF" and i.trades)
+ETF = next(i.symbol for i in MARKET.instruments if i.group == "EF" and i.trades)
 CAPTURED_TRADE = "0|H0STCNT0|001|" + "^".join(["005930", "140610", "277750", *["1"] * 44])
 
 
@@ -25,11 +24,13 @@ class Viewer:
     """One client of a session."""
 
     def __init__(self, captured: str = "", *, trade_fields: int = 47, book_fields: int = 62, limit: int = 41) -> None:
-        gate = Gate(1, APP_KEYS, 20)
-        self.approval = gate.issue_approval("first", APP_KEYS["first"], at(8)).text
-        self.tally = Tally()
+        authentication = Authentication(1, APP_KEYS, 20)
+        self.approval = authentication.issue_approval("first", APP_KEYS["first"], at(8)).text
+        self.counters = Counters()
         timelines = Timelines(MARKET, trade_fields=trade_fields, book_fields=book_fields)
-        self.session = StreamSession(timelines, gate, {}, limit, self.tally, captured_frames(captured.encode()))
+        self.session = StreamSession(
+            timelines, authentication, {}, limit, self.counters, captured_frames(captured.encode())
+        )
 
     def ask(self, tr_id: str, symbol: str, now_ns: int = at(8)) -> Reply:
         return self.session.receive(request_text(self.approval, symbol, tr_id=tr_id), now_ns)
@@ -49,7 +50,7 @@ class Viewer:
         *((f"H0{venue}ASP0", SYMBOL, 62) for venue in ("ST", "NX", "UN")),
         ("H0STANC0", SYMBOL, 45),
         ("H0STMKO0", SYMBOL, 11),
-        ("H0STNAV0", FUND, 12),
+        ("H0STNAV0", ETF, 12),
     ],
 )
 def test_a_record_is_as_wide_as_its_kind(tr_id: str, symbol: str, width: int) -> None:
@@ -68,7 +69,7 @@ def test_widths_are_those_of_the_year() -> None:
 def test_a_book_is_around_the_last_trade_on_the_grid_and_inside_the_limits() -> None:
     instrument = MARKET.instrument(SYMBOL)
     assert instrument is not None
-    lowest, highest = price_limits_krw(instrument.base_price_krw)
+    lowest, highest = price_limits(instrument.base_price)
     trades = Viewer().records("H0STCNT0", SYMBOL, at(16))
     books = Viewer().records("H0STASP0", SYMBOL, at(16))
     assert [book[1] for book in books] == [trade[1] for trade in trades]
@@ -79,7 +80,7 @@ def test_a_book_is_around_the_last_trade_on_the_grid_and_inside_the_limits() -> 
         assert all(low < high for low, high in pairwise(asks))
         assert all(high > low for high, low in pairwise(bids))
         assert not asks or not bids or bids[0] < asks[0]
-        assert all(lowest <= price <= highest and price % tick_krw(price) == 0 for price in (*asks, *bids))
+        assert all(lowest <= price <= highest and price % tick_size(price) == 0 for price in (*asks, *bids))
         assert sum(map(int, book[23:33])) <= int(book[43])
 
 
@@ -88,8 +89,8 @@ def test_expected_prices_come_in_the_auctions_only_and_end_at_the_cross() -> Non
     assert all("083000" <= r[1] < "090000" or "152000" <= r[1] < "153000" for r in records)
     opening = [record for record in records if record[1] < "090000"]
     tape = MARKET.tape(SYMBOL)
-    assert (int(opening[-1][2]), int(opening[-1][12])) == (tape.price_krw[0], tape.volume[0])
-    assert (int(records[-1][2]), int(records[-1][12])) == (tape.price_krw[-1], tape.volume[-1])
+    assert (int(opening[-1][2]), int(opening[-1][12])) == (tape.price[0], tape.volume[0])
+    assert (int(records[-1][2]), int(records[-1][12])) == (tape.price[-1], tape.volume[-1])
 
 
 def test_the_market_state_changes_with_the_phases_and_with_halts() -> None:
@@ -103,7 +104,7 @@ def test_the_market_state_changes_with_the_phases_and_with_halts() -> None:
     assert ("Y" in {record[8] for record in records}) == ("volatility" in reasons)
 
 
-def test_a_disclosure_halt_is_told_between_the_trades_by_a_record_of_no_volume() -> None:
+def test_a_disclosure_halt_is_reported_between_the_trades_by_a_record_of_no_volume() -> None:
     symbol, [halt] = next(
         (i.symbol, halts)
         for i in MARKET.instruments
@@ -111,30 +112,30 @@ def test_a_disclosure_halt_is_told_between_the_trades_by_a_record_of_no_volume()
     )
     viewer, tape = Viewer(), MARKET.tape(symbol)
     records = viewer.records("H0STCNT0", symbol, at(16))
-    [place] = [place for place, record in enumerate(records) if record[35] == "Y"]
-    notice, before = records[place], records[place - 1]
-    assert place == tape.count_until(halt.start_ns)
-    assert (notice[1], notice[12]) == (kst_datetime(halt.start_ns).strftime("%H%M%S"), "0")
+    [index] = [index for index, record in enumerate(records) if record[35] == "Y"]
+    notice, before = records[index], records[index - 1]
+    assert index == tape.count_until(halt.start_ns)
+    assert (notice[1], notice[12]) == (local_datetime(halt.start_ns).strftime("%H%M%S"), "0")
     assert {number for number, pair in enumerate(zip(notice, before, strict=True)) if pair[0] != pair[1]} == {1, 12, 35}
     trades = [record for record in records if record[12] != "0"]
     assert [int(record[13]) for record in trades] == list(tape.volume_after)
-    assert viewer.tally.trades_by_symbol == {symbol: len(tape)}
+    assert viewer.counters.trades_by_symbol == {symbol: len(tape)}
 
 
 def test_a_nav_is_near_the_price_and_inside_its_own_range() -> None:
-    records = Viewer().records("H0STNAV0", FUND, at(15, 30))
+    records = Viewer().records("H0STNAV0", ETF, at(15, 30))
     for record in records[::100]:
         nav, low, high = float(record[5]), float(record[11]), float(record[10])
         assert low <= nav <= high
-    state = MARKET.state_at(FUND, at(15, 30))
-    assert float(records[-1][5]) == pytest.approx(state.price_krw, rel=0.01)
+    state = MARKET.state_at(ETF, at(15, 30))
+    assert float(records[-1][5]) == pytest.approx(state.price, rel=0.01)
 
 
 def test_a_share_has_no_nav() -> None:
     assert Viewer().records("H0STNAV0", SYMBOL, at(16)) == []
 
 
-def test_trades_and_quotes_of_a_symbol_are_two_of_the_places() -> None:
+def test_trades_and_quotes_of_a_symbol_are_two_of_the_indices() -> None:
     viewer = Viewer(limit=2)
     codes = [viewer.register(tr_id, SYMBOL) for tr_id in ("H0STCNT0", "H0STASP0", "H0STANC0")]
     assert codes == ["OPSP0000", "OPSP0000", "OPSP0008"]
@@ -148,6 +149,6 @@ def test_captured_frames_are_sent_as_they_are_once_to_whoever_registers_them() -
     assert viewer.register("HDFSCNT0", "DNASAAPL") == "OPSP8991"
 
 
-def test_a_captured_line_that_is_no_frame_is_told_with_its_number() -> None:
+def test_a_captured_line_that_is_no_frame_is_reported_with_its_number() -> None:
     with pytest.raises(ValueError, match="line 2"):
         captured_frames(b'{"raw": "0|H0STCNT0|001|a^b"}\nno json\n')

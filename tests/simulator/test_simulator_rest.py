@@ -7,9 +7,9 @@ from datetime import date
 import httpx
 import pytest
 
-from observer.simulator.bars import daily_bars
-from observer.simulator.market import OfferedTrade
-from observer.simulator.simulator import market_of
+from observer.simulator.kis.bars import daily_bars
+from observer.simulator.kis.simulator import market_of
+from observer.simulator.market.market import OfferedTrade
 from tests.simulator.simulator_client import APP_KEYS, Client, at, running, settings
 
 
@@ -128,7 +128,7 @@ def test_a_multi_quote_has_thirty_symbols_in_the_order_asked_and_leaves_unknown_
         assert [row["inter_shrn_iscd"] for row in rows] == symbols
         for row in rows:
             state = market.state_at(row["inter_shrn_iscd"], at(10))
-            assert (int(row["inter2_prpr"]), int(row["acml_vol"])) == (state.price_krw, state.cumulative_volume)
+            assert (int(row["inter2_prpr"]), int(row["acml_vol"])) == (state.price, state.cumulative_volume)
 
     with_client(at(10), test)
 
@@ -157,7 +157,7 @@ def test_time_and_sales_walked_backwards_are_the_trades_until_now() -> None:
             seen |= new
             until = rows[-1]["stck_cntg_hour"]
         expected = {
-            str(t.cumulative_volume): (t.exchange_hhmmss, str(t.price_krw), str(t.volume))
+            str(t.cumulative_volume): (t.exchange_hhmmss, str(t.price), str(t.volume))
             for t in offered(client)
             if t.exchange_time_ns <= at(9, 20)
         }
@@ -176,7 +176,7 @@ def test_minute_bars_are_made_of_the_trades_of_their_minutes() -> None:
         trades = [t for t in offered(client) if t.exchange_time_ns <= at(10, 15, 30)]
         for row in rows:
             inside = [t for t in trades if t.exchange_hhmmss[:4] == row["stck_cntg_hour"][:4]]
-            prices = [t.price_krw for t in inside]
+            prices = [t.price for t in inside]
             expected = (prices[0], max(prices), min(prices), prices[-1], sum(t.volume for t in inside))
             names = ("stck_oprc", "stck_hgpr", "stck_lwpr", "stck_prpr", "cntg_vol")
             assert tuple(int(row[name]) for name in names) == expected
@@ -189,7 +189,7 @@ def test_the_latest_trades_are_the_newest_thirty() -> None:
         rows = (await client.call("inquire-ccnl", "FHKST01010300")).json()["output"]
         newest = [t for t in offered(client) if t.exchange_time_ns <= at(11)][-30:][::-1]
         assert [(r["stck_cntg_hour"], r["stck_prpr"], r["cntg_vol"]) for r in rows] == [
-            (t.exchange_hhmmss, str(t.price_krw), str(t.volume)) for t in newest
+            (t.exchange_hhmmss, str(t.price), str(t.volume)) for t in newest
         ]
 
     with_client(at(11), test)
@@ -211,7 +211,7 @@ def test_the_session_day_has_a_daily_bar_only_after_the_close() -> None:
         rows = (await client.call("inquire-daily-itemchartprice", "FHKST03010100", query)).json()["output2"]
         last = offered(client)[-1]
         assert rows[0]["stck_bsop_date"] == "20261118"
-        assert (rows[0]["stck_clpr"], rows[0]["acml_vol"]) == (str(last.price_krw), str(last.cumulative_volume))
+        assert (rows[0]["stck_clpr"], rows[0]["acml_vol"]) == (str(last.price), str(last.cumulative_volume))
 
     with_client(at(15, 29, 59), test)
 
@@ -229,9 +229,9 @@ def test_the_change_of_a_day_of_a_split_is_against_its_base_price() -> None:
         "FID_ORG_ADJ_PRC": "1",
     }
     session, before, *_ = daily_bars(market, at(16), query)["output2"]
-    assert int(session["stck_clpr"]) - int(session["prdy_vrss"]) == instrument.base_price_krw
+    assert int(session["stck_clpr"]) - int(session["prdy_vrss"]) == instrument.base_price
     ratio = market.plan(instrument.symbol).split_ratio
-    assert int(before["stck_clpr"]) == ratio * instrument.base_price_krw
+    assert int(before["stck_clpr"]) == ratio * instrument.base_price
 
 
 def test_a_symbol_listed_today_has_no_daily_bars() -> None:

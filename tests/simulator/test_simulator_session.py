@@ -4,15 +4,14 @@ import json
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from observer.simulator.captured import CapturedFrames
-from observer.simulator.gate import Gate
-from observer.simulator.session import Reply, StreamSession, Target
-from observer.simulator.simulator import market_of
-from observer.simulator.tally import Tally
-from observer.simulator.timelines import Timelines
+from observer.simulator.counters import Counters
+from observer.simulator.kis.authentication import Authentication
+from observer.simulator.kis.session import Reply, StreamSession, Target
+from observer.simulator.kis.simulator import market_of
+from observer.simulator.kis.timelines import CapturedFrames, Timelines
+from tests.properties import examples
 from tests.simulator.simulator_client import APP_KEYS, at, request_text, settings, split_records
 
 MARKET = market_of(settings())
@@ -28,14 +27,14 @@ class Wire:
 
     def __init__(self, limit: int = 41, captured: CapturedFrames | None = None) -> None:
         self.captured = captured or {}
-        self.gate = Gate(1, APP_KEYS, 20)
-        self.tally = Tally()
+        self.authentication = Authentication(1, APP_KEYS, 20)
+        self.counters = Counters()
         self.sessions: dict[str, StreamSession] = {}
         self.limit = limit
-        self.approval = self.gate.issue_approval("first", APP_KEYS["first"], at(8)).text
+        self.approval = self.authentication.issue_approval("first", APP_KEYS["first"], at(8)).text
 
     def session(self) -> StreamSession:
-        return StreamSession(TIMELINES, self.gate, self.sessions, self.limit, self.tally, self.captured)
+        return StreamSession(TIMELINES, self.authentication, self.sessions, self.limit, self.counters, self.captured)
 
     def register(self, session: StreamSession, symbol: str, now_ns: int = at(9), **changes: str) -> Reply:
         return session.receive(request_text(self.approval, symbol, **changes), now_ns)
@@ -140,7 +139,7 @@ def test_a_session_keeps_to_one_key() -> None:
     wire = Wire()
     session = wire.session()
     wire.register(session, SYMBOLS[0])
-    other = wire.gate.issue_approval("second", APP_KEYS["second"], at(8)).text
+    other = wire.authentication.issue_approval("second", APP_KEYS["second"], at(8)).text
     reply = session.receive(request_text(other, SYMBOLS[1]), at(9))
     assert (code(reply), reply.close) == ("OPSP8996", True)
     session.end()
@@ -150,7 +149,7 @@ def test_a_session_keeps_to_one_key() -> None:
 def test_two_keys_have_a_session_each() -> None:
     wire = Wire()
     wire.register(wire.session(), SYMBOLS[0])
-    other = wire.gate.issue_approval("second", APP_KEYS["second"], at(8)).text
+    other = wire.authentication.issue_approval("second", APP_KEYS["second"], at(8)).text
     assert code(wire.session().receive(request_text(other, SYMBOLS[0]), at(9))) == "OPSP0000"
 
 
@@ -186,7 +185,7 @@ def test_a_frame_has_at_most_twenty_records_of_forty_seven_fields() -> None:
     frames = session.due(at(9, 30))
     assert {len(record) for frame in frames for record in split_records(frame)} == {47}
     assert {len(split_records(frame)) for frame in frames[:-1]} == {20}
-    assert wire.tally.read().frames == len(frames)
+    assert wire.counters.read().frames == len(frames)
 
 
 def test_records_come_in_the_order_of_the_exchange_time() -> None:
@@ -206,7 +205,7 @@ def test_a_record_says_what_the_market_offers() -> None:
     codes = {"buy": "1", "auction": "3", "sell": "5"}
     offered = [
         [
-            *(t.symbol, t.exchange_hhmmss, str(t.price_krw), str(t.volume), str(t.cumulative_volume)),
+            *(t.symbol, t.exchange_hhmmss, str(t.price), str(t.volume), str(t.cumulative_volume)),
             *(str(t.cumulative_sells), str(t.cumulative_buys), codes[t.side], "20261118"),
         ]
         for t in MARKET.offered(SYMBOLS[0])
@@ -222,7 +221,7 @@ def test_the_derived_fields_of_a_record_follow_from_the_others() -> None:
     assert instrument is not None
     for record in [r for frame in session.due(at(16)) for r in split_records(frame)][::50]:
         price, value, volume = int(record[2]), int(record[14]), int(record[13])
-        assert int(record[4]) == price - instrument.base_price_krw
+        assert int(record[4]) == price - instrument.base_price
         assert record[3] == ("2" if int(record[4]) > 0 else "5" if int(record[4]) < 0 else "3")
         assert record[6] == f"{value / volume:.2f}"
         assert int(record[17]) == int(record[16]) - int(record[15])
@@ -232,7 +231,7 @@ def test_the_derived_fields_of_a_record_follow_from_the_others() -> None:
         assert [int(record[n]) for n in (26, 29, 32)] == [price - int(record[n]) for n in (7, 8, 9)]
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@examples(0.8)
 @given(
     st.lists(
         st.tuples(
@@ -244,7 +243,7 @@ def test_the_derived_fields_of_a_record_follow_from_the_others() -> None:
     )
 )
 def test_each_trade_of_a_registered_symbol_is_sent_exactly_once(steps: list[tuple[int, str, str]]) -> None:
-    """Whatever the timing of beats: what is sent is what happened while the symbol was registered."""
+    """For any timing of beats, the session sends exactly the trades during the symbol's subscription."""
     wire = Wire()
     session = wire.session()
     sent: dict[str, list[int]] = {symbol: [] for symbol in QUIET}
@@ -271,4 +270,4 @@ def test_each_trade_of_a_registered_symbol_is_sent_exactly_once(steps: list[tupl
         assert sent[symbol] == [
             t.cumulative_volume for a, b in intervals for t in trades if a < t.exchange_time_ns <= b
         ]
-    assert wire.tally.read().trades == sum(map(len, sent.values()))
+    assert wire.counters.read().trades == sum(map(len, sent.values()))

@@ -30,7 +30,7 @@ def test_the_trades_of_the_day_arrive_each_once() -> None:
     asyncio.run(test())
 
 
-def test_on_a_scaled_clock_the_chain_of_volumes_has_no_hole() -> None:
+def test_on_a_scaled_clock_the_chain_of_volumes_has_no_gap() -> None:
     async def test() -> None:
         clock = ScaledClock(at(9), time.monotonic_ns(), 1_200.0)
         async with running_on(clock) as client, client.stream() as socket:

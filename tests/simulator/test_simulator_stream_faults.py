@@ -1,6 +1,7 @@
-"""What can go wrong at the stream, seen by a plain WebSocket client, and what the ledger says of it."""
+"""Faults of the market data stream, seen by a plain WebSocket client, and the ledger's record of them."""
 
 import asyncio
+import contextlib
 import json
 import socket as sockets
 from collections.abc import Callable
@@ -10,8 +11,9 @@ import pytest
 import websockets
 
 from observer.simulator.faults import FaultRates, FaultRequest
-from observer.simulator.ledger import Registration
+from observer.simulator.kis.wire import Registration
 from tests.simulator.simulator_client import APP_KEYS, Client, at, control, records_until, request_text, running
+from tests.waiting import until_async
 
 FATES = ("sent", "doubtful", "broken")
 NUMBER = slice(15, 17)  # trades sold and bought so far: together the trade's number
@@ -38,19 +40,13 @@ async def frames_until(socket: websockets.ClientConnection, condition: Callable[
     return texts
 
 
-async def holds(condition: Callable[[], bool], deadline_s: float = 15) -> None:
-    async with asyncio.timeout(deadline_s):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 def liveliest(client: Client, count: int) -> list[str]:
     market = client.simulator.market
     symbols = sorted((i.symbol for i in market.instruments), key=lambda symbol: len(market.tape(symbol)))
     return symbols[-count:]
 
 
-def told(client: Client, *fates: str) -> list[int]:
+def reported(client: Client, *fates: str) -> list[int]:
     """Numbers of the trades that the ledger says had one of these fates."""
     spans = [span for registration in client.simulator.registrations() for span in registration.spans]
     return [n for span in spans if span.fate in fates for n in range(span.first_trade, span.last_trade + 1)]
@@ -71,7 +67,7 @@ def test_the_ledger_tells_what_was_sent_while_registered() -> None:
                 await client.move_to(at(10, 30))
                 last = client.simulator.market.state_at(client.liveliest, at(10, 30)).trades
                 records += await records_until(socket, lambda more: bool(more) and number(more[-1]) == last)
-            await holds(lambda: client.simulator.registrations()[0].ended_ns is not None)
+            await until_async(lambda: client.simulator.registrations()[0].ended_ns is not None)
             [registration] = client.simulator.registrations()
             [span] = registration.spans
             assert registration.symbol == client.liveliest
@@ -97,7 +93,7 @@ def test_a_cut_ends_without_a_close_frame_and_what_comes_after_is_offered_to_nob
             with pytest.raises(websockets.ConnectionClosedError) as cut:
                 await frames_until(socket, lambda: False)
             assert cut.value.rcvd is None
-            await holds(lambda: client.simulator.registrations()[0].ended_ns is not None)
+            await until_async(lambda: client.simulator.registrations()[0].ended_ns is not None)
             with pytest.raises((websockets.InvalidMessage, ConnectionError)):
                 async with client.stream():
                     pass
@@ -118,13 +114,15 @@ def test_a_half_open_line_says_nothing_any_more_and_its_trades_are_withheld() ->
                 before = client.simulator.counters().trades
                 await client.move_to(at(10, 30))
                 await socket.send(request_text(await client.approval(), client.simulator.market.instruments[0].symbol))
-                # Ten keep-alives would be due meanwhile; one or two were on their way before.
-                assert len(await texts_waiting(socket)) <= 2
-                assert await texts_waiting(socket) == []
                 async with client.stream() as fresh:  # a new line is alive: the fault was a moment
                     assert await register(client, fresh, client.liveliest, "second") == "OPSP0000"
+                    async with asyncio.timeout(60):
+                        for _ in range(10):
+                            await fresh.send(await fresh.recv())
+                # Ten keep-alives were due meanwhile; one or two were on their way before.
+                assert len(await texts_at_hand(socket)) <= 2
                 assert client.simulator.counters().trades == before
-            await holds(lambda: all(r.ended_ns is not None for r in client.simulator.registrations()))
+            await until_async(lambda: all(r.ended_ns is not None for r in client.simulator.registrations()))
             withheld = client.simulator.registrations()[0]
             assert len(offered(withheld)) > 10
             assert withheld.spans == []
@@ -158,31 +156,41 @@ def test_damaged_frames_arrive_and_the_ledger_knows_which_trades_were_in_them(ki
             before, last = trades[30], trades[59]
             for minute in range(31, 60):
                 await client.move_to(at(9, minute))
-                await holds(lambda: max(told(client, *FATES), default=before) == trades[minute])  # noqa: B023
+                await until_async(lambda: max(reported(client, *FATES), default=before) == trades[minute])  # noqa: B023
             struck = client.simulator.counters().faults[kind]
             assert struck > 0
-            assert sorted(told(client, *FATES)) == list(range(before + 1, last + 1))
-            harmed = told(client, "doubtful" if kind == "wrong_count" else "broken")
+            assert sorted(reported(client, *FATES)) == list(range(before + 1, last + 1))
+            harmed = reported(client, "doubtful" if kind == "wrong_count" else "broken")
             assert harmed
-            whole = {n for text in await texts_waiting(socket) for n in numbers_in(text)}
-            assert set(told(client, "sent")) <= whole
-            assert not set(told(client, "broken")) & whole
+            whole = {n for text in await texts_so_far(client, socket) for n in numbers_in(text)}
+            assert set(reported(client, "sent")) <= whole
+            assert not set(reported(client, "broken")) & whole
 
     asyncio.run(test())
 
 
-async def texts_waiting(socket: websockets.ClientConnection) -> list[str]:
+async def texts_so_far(client: Client, socket: websockets.ClientConnection) -> list[str]:
+    """All data that was sent before now: what comes before the answer to a request."""
+    await socket.send(request_text(await client.approval(), client.liveliest))
     texts = []
-    while True:
-        try:
-            async with asyncio.timeout(0.1):
+    async with asyncio.timeout(60):
+        while (text := str(await socket.recv()))[0] != "{":
+            texts.append(text)
+    return texts
+
+
+async def texts_at_hand(socket: websockets.ClientConnection) -> list[str]:
+    """All texts that are here already."""
+    texts = []
+    with contextlib.suppress(TimeoutError):
+        while True:
+            async with asyncio.timeout(0):
                 texts.append(str(await socket.recv()))
-        except TimeoutError:
-            return texts
+    return texts
 
 
 def numbers_in(text: str) -> list[int]:
-    """Trades of a frame that a careful client can read: numbers in every place it needs, 47 fields a record."""
+    """Trades of a frame that a careful client can read: numbers in every field it needs, 47 fields a record."""
     parts = text.split("|")
     if len(parts) != 4 or not parts[2].isdigit():
         return []
@@ -200,10 +208,10 @@ def test_a_duplicated_frame_comes_twice_and_is_offered_once() -> None:
             begin(client, "duplicated", for_s=3_600)
             await client.move_to(at(10, 10))
             last = client.simulator.market.state_at(client.liveliest, at(10, 10)).trades
-            await holds(lambda: max(told(client, "sent"), default=0) == last)
-            texts = [text for text in await texts_waiting(socket) if text[0] == "0"]
+            await until_async(lambda: max(reported(client, "sent"), default=0) == last)
+            texts = await texts_so_far(client, socket)
             assert texts[0::2] == texts[1::2]
-            assert len(told(client, "sent")) == len(set(told(client, "sent")))
+            assert len(reported(client, "sent")) == len(set(reported(client, "sent")))
 
     asyncio.run(test())
 
@@ -244,7 +252,7 @@ def test_after_an_unclean_end_the_key_is_in_use_until_its_time_is_over() -> None
                 begin(client, "stream_cut")
                 async with asyncio.timeout(5):
                     await socket.wait_closed()
-            await holds(lambda: client.simulator.registrations()[0].ended_ns is not None)
+            await until_async(lambda: client.simulator.registrations()[0].ended_ns is not None)
             async with client.stream() as second, client.stream() as other:
                 assert await register(client, second, client.liveliest) == "OPSP8996"
                 assert await register(client, other, client.liveliest, "second") == "OPSP0000"
@@ -263,7 +271,7 @@ def test_a_client_that_vanishes_without_a_close_frame_holds_its_key_and_one_that
             async with client.stream() as socket:
                 assert await register(client, socket, client.liveliest) == "OPSP0000"
                 socket.transport.abort()
-            await holds(lambda: client.simulator.registrations()[1].ended_ns is not None)
+            await until_async(lambda: client.simulator.registrations()[1].ended_ns is not None)
             async with client.stream() as socket:
                 assert await register(client, socket, client.liveliest) == "OPSP8996"
 
@@ -286,7 +294,7 @@ def test_a_client_that_does_not_read_is_cut() -> None:
                     await control(socket)
                 for hour in range(9, 16):  # the kernel takes a good part of a day before the server's own buffer fills
                     await client.move_to(at(hour))
-                await holds(lambda: client.simulator.counters().slow_consumers == 1, deadline_s=30)
+                await until_async(lambda: client.simulator.counters().slow_consumers == 1)
             assert client.simulator.counters().silent_clients == 0
 
     asyncio.run(test())
@@ -322,13 +330,13 @@ def test_in_the_background_lines_are_cut_as_often_as_the_rate_says() -> None:
                 await client.move_to(at(10))
                 async with asyncio.timeout(5):
                     await socket.wait_closed()
-            await holds(lambda: client.simulator.counters().drops >= 30)
+            await until_async(lambda: client.simulator.counters().drops >= 30)
             assert client.simulator.counters().connections_cut == 1
 
     asyncio.run(test())
 
 
-def test_each_app_key_has_a_session_with_places_of_its_own() -> None:
+def test_each_app_key_has_a_session_with_indices_of_its_own() -> None:
     async def test() -> None:
         async with running(at(10), symbols=60) as client:
             symbols = [instrument.symbol for instrument in client.simulator.market.instruments][:42]

@@ -1,6 +1,6 @@
 """A process that commits until it is killed: `python -m tests.store.committing URL`.
 
-After each commit it prints the marks that it was told are stored, so that a test knows what must be there.
+After each commit it prints the stored high-water marks, so that a test knows which rows must exist.
 """
 
 import itertools

@@ -1,16 +1,16 @@
-"""Builders of facts about funds; what a test is about is given by name."""
+"""Builders of facts about ETFs; what a test is about is given by name."""
 
 import msgspec
 
-from bus.events import FundJobEnded, FundListed, FundMeasured, FundNavDay, FundRangeFound, FundValued
-from observer.reference.etf import Fund
+from bus.events import EtfJobEnded, EtfListed, EtfMeasured, EtfNavDay, EtfRangeFound, EtfValued
+from observer.etf.model import Etf
 
 SESSION = "2026-11-18"
 
 
-def fund_listed(**changes: object) -> FundListed:
+def etf_listed(**changes: object) -> EtfListed:
     """KODEX 200 in its first list."""
-    base = FundListed(
+    base = EtfListed(
         session_date=SESSION,
         listed_ns=10,
         symbol="069500",
@@ -38,38 +38,38 @@ def fund_listed(**changes: object) -> FundListed:
     return msgspec.structs.replace(base, **changes)
 
 
-def fund_valued(**changes: object) -> FundValued:
+def etf_valued(**changes: object) -> EtfValued:
     """Its value of that day."""
-    base = FundValued("kis", "069500", SESSION, 20, 50_000.0, 50_050.0, -0.1, 188_600_000.0, 9.43e12, 9.4e12, 0.35, 201)
+    base = EtfValued("kis", "069500", SESSION, 20, 50_000.0, 50_050.0, -0.1, 188_600_000.0, 9.43e12, 9.4e12, 0.35, 201)
     return msgspec.structs.replace(base, **changes)
 
 
-def fund_nav_day(session_date: str = SESSION, **changes: object) -> FundNavDay:
+def etf_nav_day(session_date: str = SESSION, **changes: object) -> EtfNavDay:
     """One of its days."""
-    base = FundNavDay("kis", "069500", session_date, 20, 50_000.0, 50_050.0, -0.1, 1_000.0, None)
+    base = EtfNavDay("kis", "069500", session_date, 20, 50_000.0, 50_050.0, -0.1, 1_000.0, None)
     return msgspec.structs.replace(base, **changes)
 
 
-def fund_measured(**changes: object) -> FundMeasured:
+def etf_measured(**changes: object) -> EtfMeasured:
     """Its measures."""
-    base = FundMeasured("069500", SESSION, 30, 60, 0.1, 0.2, None, None, 1.5, 1.6, None, None)
+    base = EtfMeasured("069500", SESSION, 30, 60, 0.1, 0.2, None, None, 1.5, 1.6, None, None)
     return msgspec.structs.replace(base, **changes)
 
 
-def fund_range_found(**changes: object) -> FundRangeFound:
+def etf_range_found(**changes: object) -> EtfRangeFound:
     """Its range of 52 weeks."""
-    return msgspec.structs.replace(FundRangeFound("069500", SESSION, 40, 250, 60_000.0, 40_000.0), **changes)
+    return msgspec.structs.replace(EtfRangeFound("069500", SESSION, 40, 250, 60_000.0, 40_000.0), **changes)
 
 
-def fund_job_ended(**changes: object) -> FundJobEnded:
+def etf_job_ended(**changes: object) -> EtfJobEnded:
     """A list that was taken."""
     return msgspec.structs.replace(
-        FundJobEnded("fund_list", SESSION, 5, 10, "kis_master", 1_029, 1_029, 0, ""), **changes
+        EtfJobEnded("etf_list", SESSION, 5, 10, "kis_master", 1_029, 1_029, 0, ""), **changes
     )
 
 
-def fund(**changes: object) -> Fund:
+def etf(**changes: object) -> Etf:
     """KODEX 200 as the first list leaves it."""
-    listed = fund_listed()
-    fields = {name: getattr(listed, name) for name in Fund.__struct_fields__ if hasattr(listed, name)}
-    return msgspec.structs.replace(Fund(**fields, active=True, first_seen_ns=10), **changes)
+    listed = etf_listed()
+    fields = {name: getattr(listed, name) for name in Etf.__struct_fields__ if hasattr(listed, name)}
+    return msgspec.structs.replace(Etf(**fields, active=True, first_seen_ns=10), **changes)

@@ -1,5 +1,6 @@
-"""A process that commits refusals and recoveries, and writes their ledgers beside it, until it is killed:
-`python -m tests.store.exporting URL FOLDER`. It prints a line when it has begun to write.
+"""Commits refusals and recoveries and writes their ledgers until killed: `python -m tests.store.exporting URL FOLDER`.
+
+Prints a line when it begins to write.
 """
 
 import itertools
@@ -11,15 +12,15 @@ from pathlib import Path
 
 from bus.delivery import Delivered
 from bus.events import Event, GapDetected, GapRecovered, MinuteBarRecovered, SlotOverflowed
-from observer.clock import kst_ns
+from observer.local_time import local_ns
 from observer.store.exports import Ledgers
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 
 DAY = "2026-11-18"
-START_NS = kst_ns(date(2026, 11, 18), 10)
+START_NS = local_ns(date(2026, 11, 18), 10)
 SECOND_NS = 10**9
-REASON = "all_places_hold_higher_scores"
+REASON = "all_slots_hold_higher_scores"
 
 
 def refusal(number: int) -> SlotOverflowed:

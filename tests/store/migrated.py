@@ -11,8 +11,8 @@ from observer.store.tables import METADATA, SCHEMA_REVISION
 
 
 def make_database(url: str) -> None:
-    """What `migrate` makes of an empty one: on SQLite a copy of that, on PostgreSQL what the migrations come to
-    (tests/conformance/test_store_schema.py holds the two equal).
+    """Migrate an empty database: on SQLite copy a migrated file, on PostgreSQL create the final schema
+    (tests/conformance/test_store_schema.py checks that it equals the migrations).
     """
     address = make_url(url)
     if address.get_backend_name() == "sqlite":

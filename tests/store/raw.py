@@ -1,4 +1,4 @@
-"""A foreign judge for the store: the databases' own drivers, with none of our code between."""
+"""Access to the databases by their own drivers, without our code."""
 
 import sqlite3
 from contextlib import closing

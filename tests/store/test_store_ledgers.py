@@ -6,22 +6,22 @@ from typing import get_args
 import pytest
 
 from bus.events import SlotOverflowed
-from observer.selection.places import OverflowReason
+from observer.selection.slots import OverflowReason
 from observer.store.ledgers import overflow_line
 
 
-def reason(code: str, places: int = 41) -> str:
-    refused = SlotOverflowed("035720", 0, "volume_surge", 0.85, 9.2, 9.5, code, 3.2, 5e11, places)
+def reason(code: str, positions: int = 41) -> str:
+    refused = SlotOverflowed("035720", 0, "volume_surge", 0.85, 9.2, 9.5, code, 3.2, 5e11, positions)
     return str(json.loads(overflow_line(refused))["reason"])
 
 
-def test_the_reason_is_the_requirements_sentence_with_the_number_of_places() -> None:
-    assert reason("all_places_hold_higher_scores") == "All 41 slots occupied by higher priority"
-    assert reason("all_places_hold_higher_scores", 410) == "All 410 slots occupied by higher priority"
+def test_the_reason_is_the_requirements_sentence_with_the_number_of_slots() -> None:
+    assert reason("all_slots_hold_higher_scores") == "All 41 slots occupied by higher priority"
+    assert reason("all_slots_hold_higher_scores", 410) == "All 410 slots occupied by higher priority"
 
 
-def test_of_a_time_when_the_number_was_not_told_the_sentence_has_none() -> None:
-    assert reason("all_places_hold_higher_scores", 0) == "All slots occupied by higher priority"
+def test_of_a_time_when_the_number_was_not_reported_the_sentence_has_none() -> None:
+    assert reason("all_slots_hold_higher_scores", 0) == "All slots occupied by higher priority"
 
 
 @pytest.mark.parametrize("code", get_args(OverflowReason))
@@ -30,5 +30,5 @@ def test_every_reason_is_a_sentence(code: str) -> None:
     assert "SLOTS" not in reason(code)
 
 
-def test_a_reason_of_another_version_is_told_as_it_is() -> None:
+def test_a_reason_of_another_version_is_reported_as_it_is() -> None:
     assert reason("all full") == "all full"

@@ -1,4 +1,4 @@
-"""Events and rows: the order, the place, and the projections."""
+"""Events and rows: the order, the slot, and the projections."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from msgspec.structs import astuple
 
 from bus.delivery import Delivered
 from bus.events import Event, Poison, SlotAssigned, SlotReleased, Trade
-from observer.reference.listings import Listing
-from observer.store.rows import event_of, group_rows, listing_row, place_of, refused_row, slots_in_use
+from observer.listings.model import Listing
+from observer.store.rows import event_of, group_rows, listing_row, position_of, refused_row, slots_in_use
 from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE
 from tests.builders import trade
 from tests.store.listings import listing_changed
@@ -27,7 +27,7 @@ def delivered(items: Sequence[Event | Poison], first: int = 1) -> Delivered:
 def test_every_event_has_one_row_with_its_own_number(items: list[Event | Poison], first: int) -> None:
     group = group_rows([delivered(items, first)], {STREAM: 7})
     rows = [*group.poison, *(row for rows in group.rows.values() for row in rows)]
-    assert sorted(place_of(row) for row in rows) == [(7, first + offset) for offset in range(len(items))]
+    assert sorted(position_of(row) for row in rows) == [(7, first + offset) for offset in range(len(items))]
 
 
 @given(items=st.lists(events(), max_size=30))
@@ -40,8 +40,8 @@ def test_a_row_is_as_long_as_its_table_and_gives_the_event_back(items: list[Even
 
 def test_a_refused_rows_reason_is_text_that_every_database_takes() -> None:
     row = (7, 3, *astuple(trade(1, symbol="\ud800")))
-    *place, reason, content = refused_row(Trade, row, "cannot store '\0' or '\ud800', " + "at all " * 1000)
-    assert place == [7, 3]
+    *position, reason, content = refused_row(Trade, row, "cannot store '\0' or '\ud800', " + "at all " * 1000)
+    assert position == [7, 3]
     assert isinstance(reason, str)
     assert reason.startswith("cannot store '\\x00' or '\\ud800'")
     assert len(reason) < 600
@@ -65,8 +65,8 @@ def row_of(sequence: int, event: SlotAssigned | SlotReleased) -> tuple[object, .
 
 
 @pytest.mark.parametrize("reason", ["kept", "moved", "moved_home"])
-def test_a_symbol_that_is_kept_or_moved_has_its_place_since_it_first_got_one(reason: str) -> None:
-    first = SlotAssigned("a", "x", 10, "volume_surge", 12.0, "free_place", None)
+def test_a_symbol_that_is_kept_or_moved_has_its_slot_since_it_first_got_one(reason: str) -> None:
+    first = SlotAssigned("a", "x", 10, "volume_surge", 12.0, "free_slot", None)
     again = SlotAssigned("b", "x", 20, "market_cap", 2.0, reason, None)
     [held] = slots_in_use([row_of(1, first), row_of(3, again)], [row_of(2, SlotReleased("a", "x", 20, 12.0, reason))])
     assert (held.slot, held.assigned_ns, held.trigger) == ("b", 10, "market_cap")

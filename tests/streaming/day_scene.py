@@ -1,4 +1,4 @@
-"""A day of Track B in one process: configuration, database, outbox and feed are real; the broker's line does as told.
+"""A day of Track B in one process: configuration, database, outbox and feed are real; the test plays the broker.
 
 Market time stands unless the test moves it. What is published is stored when the test says so, as by the writer.
 """
@@ -14,6 +14,7 @@ from random import Random
 from typing import Literal, TypeVar
 
 import msgspec
+import pytest
 
 from bus.codec import decode_events, unpack
 from bus.delivery import Delivered
@@ -21,37 +22,38 @@ from bus.events import ConnectionChanged, Event, SelectionAdvanced, Snapshot, Sw
 from bus.feed import FeedPublisher
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.brokers import Brokers
-from observer.clock import Clock, ManualClock, kst_ns
+from observer.accounts.clients import Brokers
+from observer.calendar.phases import DayPlan, ScheduleSettings, plan
+from observer.calendar.trading_day import TradingDay
+from observer.clock import Clock, ManualClock
 from observer.config import Settings, load_settings
+from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.errors import ProviderError
-from observer.practice import DAY, Practice, write_practice
-from observer.providers.interfaces import Lane, Quote, QuoteSource, StreamListener
-from observer.schedule.phases import DayPlan, ScheduleSettings, plan
-from observer.schedule.trading_day import TradingDay
+from observer.local_time import local_ns
+from observer.providers.broker import Priority, Quote, QuoteSource, StreamListener
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.selection.settings import SlotSettings
-from observer.selection.universe import KOREAN_STOCKS
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.streaming.day import StreamingDay
+from observer.universe.eligibility import KOREAN_STOCKS
 from tests.builders import trade
 from tests.selection.builders import member, seen
 from tests.store.migrated import make_database
+from tests.waiting import until_async
 
 Kind = TypeVar("Kind", bound=Event)
 
 SESSION = DAY.isoformat()
 SYMBOLS = [f"{number:06d}" for number in range(30)]
-PLACES = 10
-DEADLINE_S = 10.0
-OPENS_NS, CLOSES_NS = kst_ns(DAY, 9), kst_ns(DAY, 15, 30)
+SLOTS = 10
+OPENS_NS, CLOSES_NS = local_ns(DAY, 9), local_ns(DAY, 15, 30)
 PLAN = plan(TradingDay(DAY, OPENS_NS, CLOSES_NS, "test"), ScheduleSettings())
 
 
 class Line:
-    """A broker's connection that takes every registration, if it comes up at all. Satisfies `TradeStream`."""
+    """A broker's connection that takes every subscription, if it comes up at all. Satisfies `TradeStream`."""
 
     capacity = 41
 
@@ -59,8 +61,8 @@ class Line:
         self.account = account
         self.listener = listener
         self._is_down = is_down
-        self.registered: frozenset[str] = frozenset()
-        self.anew: list[str] = []  # whose registration was taken back and asked for again
+        self.subscribed: frozenset[str] = frozenset()
+        self.anew: list[str] = []  # symbols that were unsubscribed and subscribed again
         self._wanted: frozenset[str] = frozenset()
         self._left: set[str] = set()
 
@@ -69,26 +71,26 @@ class Line:
         asyncio.get_running_loop().call_soon(self._answer)
 
     def _answer(self) -> None:
-        gone, new = self.registered - self._wanted, self._wanted - self.registered
-        self.registered = self._wanted
+        gone, new = self.subscribed - self._wanted, self._wanted - self.subscribed
+        self.subscribed = self._wanted
         for symbol in sorted(gone):
             self._left.add(symbol)
-            self.listener.on_unregistered(symbol, "removed")
+            self.listener.on_unsubscribed(symbol, "removed")
         for symbol in sorted(new):
             self.anew += [symbol] if symbol in self._left else []
-            self.listener.on_registered(symbol)
+            self.listener.on_subscribed(symbol)
 
     async def run(self) -> None:
         if not self._is_down:
-            self.tell("connected")
+            self.report("connected")
         await asyncio.Event().wait()
 
-    def tell(self, state: Literal["connected", "lost"]) -> None:
+    def report(self, state: Literal["connected", "lost"]) -> None:
         self.listener.on_connection(ConnectionChanged("kis", self.account, PLAN.track_b_start_ns, state, "", 0))
 
 
 class Desk:
-    """The broker's other door: knows who is halted, and what was traded. Satisfies `QuoteSource`, `HaltSource`."""
+    """The broker's REST client: halted symbols and day volumes. Satisfies `QuoteSource`, `HaltSource`."""
 
     quotes_per_call = 30
 
@@ -103,7 +105,7 @@ class Desk:
         self.asked.append(symbol)
         return symbol in self.halted
 
-    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
+    async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         self.quoted += symbols
         if self.is_down:
             raise ProviderError("down")
@@ -114,11 +116,13 @@ class Desk:
 class Market:
     """The database, the feed and the clock, over all processes of the day."""
 
-    def __init__(self, folder: Path, sampling: SamplingSettings, accounts: int, places: int) -> None:
+    def __init__(self, folder: Path, sampling: SamplingSettings, accounts: int, entries: int) -> None:
         self.folder = folder
         self.clock = ManualClock(PLAN.context_sync_ns)
-        settings = load_settings(write_practice(folder, Practice(symbols=10, seed=7, accounts=accounts)))
-        slots = SlotSettings(max_slots=places)
+        settings = load_settings(
+            write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7, accounts=accounts))
+        )
+        slots = SlotSettings(max_slots=entries)
         selection = msgspec.structs.replace(settings.selection, slots=slots)
         track_b = msgspec.structs.replace(settings.track_b, evaluation_s=1.0, sampling=sampling)
         self.settings: Settings = msgspec.structs.replace(settings, selection=selection, track_b=track_b)
@@ -133,7 +137,7 @@ class Market:
         self.down: set[str] = set()  # accounts whose streams do not come up
         self.sweeps = 0
         self.traded: dict[str, tuple[float, int]] = {}  # by symbol: the day's volume, and its count of trades
-        members = [member(each, rank=rank, market_cap_krw=1e13 / rank) for rank, each in enumerate(SYMBOLS, 1)]
+        members = [member(each, rank=rank, market_cap=1e13 / rank) for rank, each in enumerate(SYMBOLS, 1)]
         built = UniverseBuilt("kis", KOREAN_STOCKS, SESSION, SESSION, 0, len(members), len(members), 0.0)
         self.store("a" * 32, *members, built)
 
@@ -150,14 +154,14 @@ class Market:
         return swept
 
     def kill_in_sweep(self, volume: float) -> None:
-        """Track A is killed when it has seen a third of the symbols: its successor sweeps under the same number."""
+        """Track A dies after a third of the symbols; its successor repeats the sweep under the same number."""
         self.store("a" * 32, *self._snapshots(self.sweeps + 1, SYMBOLS[::3], volume))
 
     def _snapshots(self, sweep: int, symbols: Sequence[str], volume: float, **changes: object) -> Sequence[Snapshot]:
         times = {"session_date": SESSION, "sweep": sweep, "receive_time_ns": self.clock.now_ns()}
         return [seen(symbol, volume, **times, **changes) for symbol in symbols]
 
-    def tell(self, swept: SweepCompleted) -> None:
+    def report(self, swept: SweepCompleted) -> None:
         self.feed.publish([Delivered("track-a", "a" * 32, 1, [swept])])
 
     def trade(self, symbol: str, volume: float, price: float) -> Trade:
@@ -182,7 +186,7 @@ class Process:
         self.producer, self._outbox = producer, outbox
         self._stored = 0
         self.reader = reader
-        self._brokers = Brokers(market.settings, market.clock, Random(1))
+        self._brokers = Brokers(market.settings.clients, market.clock, Random(1))
         self.lines: list[Line] = []
         for account in self._brokers.accounts:
             account.stream = partial(self._line, account.name)  # type: ignore[method-assign,assignment]
@@ -192,7 +196,7 @@ class Process:
     def new_day(self, plan: DayPlan, quotes: QuoteSource, clock: Clock) -> StreamingDay:
         return StreamingDay(
             plan=plan,
-            settings=self.market.settings,
+            settings=self.market.settings.streaming,
             brokers=self._brokers,
             quotes=quotes,
             halts=self.market.desk,
@@ -208,7 +212,7 @@ class Process:
 
     @property
     def events(self) -> list[Event]:
-        """What this process published until now."""
+        """Events that this process has published so far."""
         self.producer.flush()
         return [event for _, events in self._batches(1) for event in events]
 
@@ -221,10 +225,10 @@ class Process:
     @property
     def steps(self) -> list[str]:
         """The steps of the selection, in order."""
-        return [advanced.step for advanced in self.of(SelectionAdvanced)]
+        return [str(advanced.step.__struct_config__.tag) for advanced in self.of(SelectionAdvanced)]
 
     def of(self, kind: type[Kind]) -> list[Kind]:
-        """Those of one kind."""
+        """Published events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]
 
     def stored(self) -> None:
@@ -237,13 +241,18 @@ class Process:
     async def until(
         self, condition: Callable[[], object], *, swept: SweepCompleted | None = None, step_s: float = 1.0
     ) -> None:
-        """Let market time go by, and tell of a sweep, until it is so."""
-        async with asyncio.timeout(DEADLINE_S):
-            while not condition():
-                if swept is not None:
-                    self.market.tell(swept)
-                await self.market.clock.advance(step_s)
-                await asyncio.sleep(0.01)
+        """Advance market time by `step_s`, reporting `swept` each time, until the condition holds."""
+
+        def is_so_or_time_goes_by() -> bool:
+            if condition():
+                return True
+            if swept is not None:
+                self.market.report(swept)
+            steps.add(asyncio.create_task(self.market.clock.advance(step_s)))
+            return False
+
+        steps: set[asyncio.Task[None]] = set()
+        await until_async(is_so_or_time_goes_by)
 
 
 @contextlib.contextmanager
@@ -264,7 +273,7 @@ def idle_process(market: Market) -> Iterator[Process]:
 
 @asynccontextmanager
 async def process(market: Market) -> AsyncIterator[Process]:
-    """A process that has begun its day; it is killed at the end of the block: nothing of it goes on or is told."""
+    """A process that has begun its day; the end of the block kills it without any further event."""
     with idle_process(market) as running, contextlib.suppress(asyncio.CancelledError):
         async with asyncio.TaskGroup() as tasks:
             beginning = tasks.create_task(running.day.begin(tasks))
@@ -278,9 +287,10 @@ async def process(market: Market) -> AsyncIterator[Process]:
 
 
 @contextlib.contextmanager
-def market(sampling: SamplingSettings, accounts: int = 1, places: int = PLACES) -> Iterator[Market]:
-    with tempfile.TemporaryDirectory(prefix="obs") as folder:
-        made = Market(Path(folder), sampling, accounts, places)
+def market(sampling: SamplingSettings, accounts: int = 1, slots: int = SLOTS) -> Iterator[Market]:
+    with tempfile.TemporaryDirectory(prefix="obs") as folder, pytest.MonkeyPatch.context() as patches:
+        patches.setattr("observer.streaming.day.POLL_S", 0.01)
+        made = Market(Path(folder), sampling, accounts, slots)
         try:
             yield made
         finally:

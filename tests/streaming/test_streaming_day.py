@@ -1,4 +1,4 @@
-"""A day of Track B as its worker has it: what is wired to what, and what a process that takes over goes on with."""
+"""A day of Track B in its worker: the wiring, and the state that a resumed process continues with."""
 
 import asyncio
 import contextlib
@@ -6,11 +6,13 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from random import Random
 
-import msgspec
-
 from bus.events import (
     AlertRaised,
+    DayBegan,
     GapDetected,
+    KeptPin,
+    Pinned,
+    PinsKept,
     SelectionAdvanced,
     SlotAssigned,
     SlotOverflowed,
@@ -23,7 +25,7 @@ from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
 from observer.streaming.pins import Pins
 from tests.selection.builders import state
-from tests.streaming.day_scene import PLACES, SESSION, SYMBOLS, Market, Process, market, process
+from tests.streaming.day_scene import SESSION, SLOTS, SYMBOLS, Market, Process, market, process
 
 SURGE = 9_000.0
 SAMPLING = SamplingSettings()
@@ -34,10 +36,10 @@ def play(
     scene: Callable[[Market], Awaitable[None]],
     sampling: SamplingSettings = SAMPLING,
     accounts: int = 1,
-    places: int = PLACES,
+    slots: int = SLOTS,
 ) -> None:
     async def played() -> None:
-        with market(sampling, accounts, places) as made:
+        with market(sampling, accounts, slots) as made:
             await scene(made)
 
     asyncio.run(played())
@@ -51,18 +53,18 @@ def pins(running: Process) -> Pins:
     return Pins(running.selector, running.day.moment, running.day.carry_out)
 
 
-def test_when_many_symbols_find_no_place_it_is_told_once_also_after_a_restart() -> None:
+def test_when_many_symbols_find_no_slot_it_is_reported_once_also_after_a_restart() -> None:
     async def scene(made: Market) -> None:
         async with process(made) as first:
             swept = made.sweep(SURGE)
-            await first.until(lambda: any("places of the stream" in text for text in alerts(first)), swept=swept)
-            assert len(first.of(SlotOverflowed)) == len(SYMBOLS) - PLACES
+            await first.until(lambda: any("slots" in text for text in alerts(first)), swept=swept)
+            assert len(first.of(SlotOverflowed)) == len(SYMBOLS) - SLOTS
             assert [text for text in alerts(first) if "urgent (66.7% of the symbols" in text]
         async with process(made) as second:
-            looks = len(second.steps) + 2
-            await second.until(lambda: len(second.steps) >= looks)
-            assert second.steps[:2] == ["began", "taken_over"]
-            assert not [text for text in alerts(second) if "places of the stream" in text]
+            checks = len(second.steps) + 2
+            await second.until(lambda: len(second.steps) >= checks)
+            assert second.steps[:2] == ["began", "resumed"]
+            assert not [text for text in alerts(second) if "slots" in text]
             await made.clock.advance(3_600)
             await second.until(lambda: [text for text in alerts(second) if "last hour: normal" in text])
 
@@ -81,58 +83,58 @@ def test_a_day_begins_also_where_earlier_days_cannot_be_read_and_is_decided_agai
         async with process(made) as running:
             renamed(made, "away", "sweeps")
             assert [text for text in alerts(running) if text.startswith("Track B compares with no earlier days: ")]
-            [began] = [each for each in running.of(SelectionAdvanced) if each.step == "began"]
-            assert began.detail == f"{SESSION}, built 0, nothing of earlier days"
-            await running.until(lambda: "swept" in running.steps, swept=made.sweep(SURGE))
+            [began] = [each.step for each in running.of(SelectionAdvanced) if isinstance(each.step, DayBegan)]
+            assert (began.universe, began.built_ns, began.knows_earlier_days) == (SESSION, 0, False)
+            await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(SURGE))
         with StoreReader(made.url) as reader:
-            verdict = verified_day(reader, made.settings, SESSION)
-        assert verdict.is_same, verdict
-        assert verdict.same["TriggerFired"] == len(SYMBOLS)
+            comparison = verified_day(reader, SESSION)
+        assert comparison.is_same, comparison
+        assert comparison.same["TriggerFired"] == len(SYMBOLS)
 
     play(scene)
 
 
-def test_a_symbol_that_is_registered_and_not_heard_is_registered_anew() -> None:
+def test_a_symbol_that_is_subscribed_and_not_received_is_subscribed_anew() -> None:
     async def scene(made: Market) -> None:
         async with process(made) as running:
             [line] = running.lines
-            await running.until(lambda: len(line.registered) == PLACES)
-            await running.until(lambda: "swept" in running.steps, swept=made.sweep(10.0))
+            await running.until(lambda: len(line.subscribed) == SLOTS)
+            await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(10.0))
             await running.until(lambda: line.anew, swept=made.sweep(30.0))
-            assert set(line.anew) == line.registered == set(running.selector.wanted)
+            assert set(line.anew) == line.subscribed == set(running.selector.wanted)
             assert [text for text in alerts(running) if "(20 shares behind)" in text]
 
     play(scene)
 
 
-def test_a_wish_outlives_a_restart_also_while_it_waits() -> None:
+def test_a_pin_outlives_a_restart_also_while_it_waits() -> None:
     async def scene(made: Market) -> None:
         last, halted = SYMBOLS[-1], SYMBOLS[-2]
         async with process(made) as first:
-            first.day.on_facts([state(halted, halted=True)])
+            first.day.receiver.on_facts([state(halted, halted=True)])
             assert "place main:10" in pins(first).pin(last).detail
-            told = pins(first).pin(halted).detail
-            assert told == f"{halted} is pinned; halted: gets a place when trading resumes"
+            reported = pins(first).pin(halted).detail
+            assert reported == f"{halted} is pinned; halted: gets a slot when trading resumes"
         async with process(made) as second:
             assert second.selector.wanted[0] == last
-            await second.until(lambda: "held" in second.steps)
+            await second.until(lambda: "slots_evaluated" in second.steps)
             assert halted not in second.selector.wanted
-            second.day.on_facts([state(halted, halted=False)])
+            second.day.receiver.on_facts([state(halted, halted=False)])
             await second.until(lambda: halted in second.selector.wanted)
             assert pins(second).unpin(halted).detail == f"{halted} is unpinned: place main:09"
 
     play(scene)
 
 
-def test_a_wish_stands_on_the_next_day_until_it_is_taken_back() -> None:
+def test_a_pin_stands_on_the_next_day_until_it_is_taken_back() -> None:
     async def scene(made: Market) -> None:
         last = SYMBOLS[-1]
-        pinned = SelectionAdvanced("2026-11-17", 1, "pinned", last, 0, 0, "")
-        made.store("b" * 32, pinned, msgspec.structs.replace(pinned, symbol="000ZZZ"))
+        pinned = (SelectionAdvanced("2026-11-17", 1, Pinned(symbol)) for symbol in (last, "000ZZZ"))
+        made.store("b" * 32, *pinned)
         async with process(made) as running:
             assert running.selector.wanted[0] == last
-            [kept] = [each for each in running.of(SelectionAdvanced) if each.step == "wishes_kept"]
-            assert kept.detail == f"{last}=,000ZZZ=not_in_universe"
+            [kept] = [each.step for each in running.of(SelectionAdvanced) if isinstance(each.step, PinsKept)]
+            assert kept == PinsKept((KeptPin(last, None), KeptPin("000ZZZ", "not_in_universe")))
             assert pins(running).unpin(last).detail == f"{last} is unpinned: place main:01"
 
     play(scene)
@@ -141,20 +143,20 @@ def test_a_wish_stands_on_the_next_day_until_it_is_taken_back() -> None:
 def test_who_moved_stays_away_over_a_restart_until_the_stream_at_home_is_up_again() -> None:
     async def scene(made: Market) -> None:
         async with process(made) as first:
-            first.lines[1].tell("lost")
+            first.lines[1].report("lost")
             await first.until(lambda: moves(first), step_s=20.0)
             away = moves(first)
             assert {reason for reason, _ in away} == {"moved"}
         made.down = {first.lines[1].account}
         async with process(made) as second:
-            looks = len(second.steps) + 2
-            await second.until(lambda: len(second.steps) >= looks)
+            checks = len(second.steps) + 2
+            await second.until(lambda: len(second.steps) >= checks)
             assert moves(second) == []
-            second.lines[1].tell("connected")
+            second.lines[1].report("connected")
             await second.until(lambda: moves(second))
             assert moves(second) == [("moved_home", symbol) for _, symbol in away]
 
-    play(scene, accounts=2, places=20)
+    play(scene, accounts=2, slots=20)
 
 
 def moves(running: Process) -> list[tuple[str, str]]:
@@ -166,69 +168,69 @@ def test_a_sweep_that_is_made_again_after_a_kill_of_track_a_is_decided_again() -
         async with process(made) as running:
             made.kill_in_sweep(SURGE)
             await made.clock.advance(1.0)
-            await running.until(lambda: "swept" in running.steps, swept=made.sweep(2_000.0))
+            await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(2_000.0))
             assert not running.of(TriggerFired)
             await running.until(lambda: running.of(TriggerFired), swept=made.sweep(SURGE))
             await running.day.end(running.selector)
         with StoreReader(made.url) as reader:
-            verdict = verified_day(reader, made.settings, SESSION)
-        assert verdict.is_same, verdict
-        assert verdict.same["TriggerFired"] == len(SYMBOLS)
+            comparison = verified_day(reader, SESSION)
+        assert comparison.is_same, comparison
+        assert comparison.same["TriggerFired"] == len(SYMBOLS)
 
     play(scene)
 
 
-def test_who_has_a_place_and_stands_still_over_two_sweeps_is_asked_about_and_leaves_when_halted() -> None:
+def test_who_has_a_slot_and_stands_still_over_two_sweeps_is_asked_about_and_leaves_when_halted() -> None:
     async def scene(made: Market) -> None:
-        made.desk.halted = {SYMBOLS[1], SYMBOLS[-1]}  # the last one has no place
+        made.desk.halted = {SYMBOLS[1], SYMBOLS[-1]}  # the last one has no slot
         async with process(made) as running:
-            await running.until(lambda: "swept" in running.steps, swept=made.sweep(10.0))
+            await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(10.0))
             assert made.desk.asked == []
-            places = running.selector.wanted
+            slots = running.selector.wanted
             await made.clock.advance(600.0)
             await running.until(lambda: SYMBOLS[1] not in running.selector.wanted, swept=made.sweep(10.0))
-            assert set(made.desk.asked) == set(places)
+            assert set(made.desk.asked) == set(slots)
             assert [each.reason for each in running.of(SlotReleased)] == ["halted"]
             await running.day.end(running.selector)
         with StoreReader(made.url) as reader:
-            assert verified_day(reader, made.settings, SESSION).is_same
+            assert verified_day(reader, SESSION).is_same
 
     play(scene)
 
 
-async def busy_while(made: Market, running: Process, chance: Random) -> None:
-    """Trades come faster than anything is stored, some do not come, and people, sweeps and halts are in between."""
+async def busy_while(made: Market, running: Process, rng: Random) -> None:
+    """Trades arrive faster than the writer stores them, some are missing; pins, sweeps and halts fall in between."""
     [line] = running.lines
     for _ in range(60):
-        symbol = chance.choice(sorted(line.registered)[:3])
-        made_now = made.trade(symbol, 10.0 * chance.randint(1, 9), 10_000.0 + chance.randint(-90, 90))
-        if chance.random() < 0.9:
-            running.day.on_trades([made_now])
+        symbol = rng.choice(sorted(line.subscribed)[:3])
+        made_now = made.trade(symbol, 10.0 * rng.randint(1, 9), 10_000.0 + rng.randint(-90, 90))
+        if rng.random() < 0.9:
+            running.day.receiver.on_trades([made_now])
         await made.clock.advance(0.02)
-    pins(running).pin(chance.choice(SYMBOLS))
-    running.day.on_facts([state(chance.choice(SYMBOLS), halted=True)])
-    looks, seen = running.steps.count("held"), made.sweep(chance.choice([2_000.0, SURGE]))
-    await running.until(lambda: "swept" in running.steps, swept=seen)
-    await running.until(lambda: running.steps.count("held") > looks)
+    pins(running).pin(rng.choice(SYMBOLS))
+    running.day.receiver.on_facts([state(rng.choice(SYMBOLS), halted=True)])
+    checks, seen = running.steps.count("slots_evaluated"), made.sweep(rng.choice([2_000.0, SURGE]))
+    await running.until(lambda: "universe_evaluated" in running.steps, swept=seen)
+    await running.until(lambda: running.steps.count("slots_evaluated") > checks)
 
 
 def test_under_load_and_over_a_restart_what_was_decided_is_decided_again() -> None:
     async def scene(made: Market) -> None:
-        chance = Random(1)
+        rng = Random(1)
         async with process(made) as first:
-            await first.until(lambda: "held" in first.steps)
-            await busy_while(made, first, chance)
+            await first.until(lambda: "slots_evaluated" in first.steps)
+            await busy_while(made, first, rng)
             assert max(row.trades for row in first.of(TradesConflated)) > 1
             assert first.of(GapDetected)
         async with process(made) as second:
-            await second.until(lambda: "held" in second.steps)
-            await busy_while(made, second, chance)
+            await second.until(lambda: "slots_evaluated" in second.steps)
+            await busy_while(made, second, rng)
             await second.day.end(second.selector)
             published = {type(event).__name__ for event in second.events}
         with StoreReader(made.url) as reader:
-            verdict = verified_day(reader, made.settings, SESSION)
-        assert verdict.is_same, verdict
-        assert verdict.same.keys() >= {"GapDetected", "TriggerFired", "SlotAssigned", "SlotReleased"}
+            comparison = verified_day(reader, SESSION)
+        assert comparison.is_same, comparison
+        assert comparison.same.keys() >= {"GapDetected", "TriggerFired", "SlotAssigned", "SlotReleased"}
         assert "TradesConflated" in published
 
     play(scene, BUSY)

@@ -1,9 +1,9 @@
-"""The judge beside the writer: sessions that nobody judged, and verdicts that a gap's end makes wrong."""
+"""The judge in the core writer: sessions without quality reports, and reports that a gap's outcome makes stale."""
 
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,41 +23,42 @@ from bus.events import (
 )
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.clock import ManualClock, kst_ns
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.trading_day import TradingDay
+from observer.clock import ManualClock
 from observer.config import load_settings
-from observer.practice import Practice, write_practice
-from observer.providers.day_file import write_trading_days
-from observer.schedule.trading_day import TradingDay
+from observer.demo.configuration import DemoConfiguration, write_demo_configuration
+from observer.local_time import local_ns
+from observer.runtime.worker import Worker
 from observer.store.reader import StoreReader
+from observer.streaming import quality as quality_module
 from tests.builders import trade
-from workers import verdicts as verdicts_module
+from tests.waiting import until_async
 from workers.core_writer import core_writer
-from workers.runtime import Worker
 
 YESTERDAY, TODAY = date(2026, 11, 17), date(2026, 11, 18)
 SYMBOL, SESSION = "005930", YESTERDAY.isoformat()
-TEN_NS, NOW_NS = kst_ns(YESTERDAY, 10), kst_ns(TODAY, 7)
-DEADLINE_S = 20.0
+TEN_NS, NOW_NS = local_ns(YESTERDAY, 10), local_ns(TODAY, 7)
 
 
 @contextlib.asynccontextmanager
 async def writing() -> AsyncIterator[tuple[Producer, StoreReader]]:
-    """The writer's process as a task, early in the morning, and somebody who tells it things."""
+    """The writer as a task, early in the morning, and a producer that publishes to it."""
     with TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
-        patches.setattr(verdicts_module, "LOOK_BACK_S", 0.05)
+        patches.setattr(quality_module, "LOOKBACK_S", 0.05)
         folder = Path(name)
         (folder / "data").mkdir()
-        settings = load_settings(write_practice(folder, Practice(symbols=10, seed=7)))
+        settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))
         runtime = Path(settings.run.runtime)
         runtime.mkdir(mode=0o700)
-        write_trading_days(runtime, [TradingDay(TODAY, kst_ns(TODAY, 9), kst_ns(TODAY, 15, 30), "test")])
+        write_trading_days(runtime, [TradingDay(TODAY, local_ns(TODAY, 9), local_ns(TODAY, 15, 30), "test")])
         worker = Worker("core-writer", settings, ManualClock(NOW_NS))
         producer = Producer(Outbox(folder / "told", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest)
         delivery = asyncio.create_task(producer.run())
         working = asyncio.create_task(core_writer(worker))
         try:
-            producer.publish(*told_yesterday())
-            await until(lambda: producer.unacknowledged == 0 or working.done(), "the writer takes it")
+            producer.publish(*reported_yesterday())
+            await until_async(lambda: producer.unacknowledged == 0 or working.done(), "the writer takes it")
             with StoreReader(settings.store.url) as reader:
                 yield producer, reader
             assert not working.done(), working.exception()
@@ -69,20 +70,14 @@ async def writing() -> AsyncIterator[tuple[Producer, StoreReader]]:
             worker.control.close()
 
 
-async def until(condition: Callable[[], object], what: str) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.02)
-
-
-def told_yesterday() -> list[Event]:
+def reported_yesterday() -> list[Event]:
     """One symbol in the stream: its first and its fourth trade; two are missing."""
     first, last = (
         msgspec.structs.replace(trade(number), session_date=SESSION, receive_time_ns=TEN_NS + number)
         for number in (1, 4)
     )
     gap = GapDetected("g", "kis", SYMBOL, SESSION, TEN_NS + 4, TEN_NS + 1, TEN_NS + 4, 1, 3, 2, 2, "reconnect")
-    assigned = SlotAssigned("a:01", SYMBOL, TEN_NS, "volume_surge", 1.0, "free_place", None)
+    assigned = SlotAssigned("a:01", SYMBOL, TEN_NS, "volume_surge", 1.0, "free_slot", None)
     return [assigned, first, gap, last, SlotReleased("a:01", SYMBOL, TEN_NS + 9, 1.0, "closed")]
 
 
@@ -93,50 +88,50 @@ def test_a_session_that_nobody_judged_is_judged_and_again_when_its_gap_is_closed
             def last() -> QualityJudged | None:
                 return next(iter(reader.quality(SESSION)), None)
 
-            await until(lambda: last() is not None, "yesterday is judged")
+            await until_async(lambda: last() is not None, "yesterday is judged")
             before = last()
             assert before is not None
-            assert (before.verdict, before.missing_volume, before.gaps_open) == ("degraded", 2, 1)
+            assert (before.quality, before.missing_volume, before.gaps_open) == ("degraded", 2, 1)
             filled = [
                 msgspec.structs.replace(trade(number), session_date=SESSION, gap_id="g", receive_time_ns=NOW_NS)
                 for number in (2, 3)
             ]
             producer.publish_together([*filled, GapRecovered("g", SYMBOL, NOW_NS, "time_and_sales", 2, 2.0, True)])
-            await until(lambda: last() != before, "it is judged again")
+            await until_async(lambda: last() != before, "it is judged again")
             after = last()
             assert after is not None
-            assert (after.verdict, after.missing_volume, after.gaps_open) == ("recovered", 0, 0)
+            assert (after.quality, after.missing_volume, after.gaps_open) == ("recovered", 0, 0)
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
-def test_a_high_gap_rate_is_told_when_the_day_is_judged_and_not_again() -> None:
+def test_a_high_gap_rate_is_reported_when_the_day_is_judged_and_not_again() -> None:
     async def scenario() -> None:
         async with writing() as (producer, reader):
-            await until(lambda: reader.quality(SESSION), "yesterday is judged")
+            await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
             counts = reader.row_counts()
             assert (counts["quality"], counts["alerts"]) == (1, 1)
             producer.publish(GapUnrecoverable("g", SYMBOL, NOW_NS, "nobody has it"))
-            await until(lambda: reader.row_counts()["quality"] == 2, "it is judged again")
+            await until_async(lambda: reader.row_counts()["quality"] == 2, "it is judged again")
             assert reader.row_counts()["alerts"] == 1
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
-def test_what_is_told_later_of_a_place_is_judged_again() -> None:
+def test_what_is_reported_later_of_a_slot_is_judged_again() -> None:
     async def scenario() -> None:
         async with writing() as (producer, reader):
-            await until(lambda: reader.quality(SESSION), "yesterday is judged")
+            await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
             other = "000660"
-            producer.publish(SlotAssigned("a:02", other, TEN_NS, "volume_surge", 1.0, "free_place", None))
-            await until(lambda: len(reader.quality(SESSION)) == 2, "the other one is judged")
+            producer.publish(SlotAssigned("a:02", other, TEN_NS, "volume_surge", 1.0, "free_slot", None))
+            await until_async(lambda: len(reader.quality(SESSION)) == 2, "the other one is judged")
             [before] = reader.quality(SESSION, other)
-            assert (before.verdict, before.detail) == (
+            assert (before.quality, before.detail) == (
                 "missing",
-                "nothing was streamed; nobody saw the end, or tells of it",
+                "nothing was streamed; the end is unobserved or unknown",
             )
             producer.publish(SlotReleased("a:02", other, TEN_NS + 9, 1.0, "unfinished"))
-            await until(lambda: reader.quality(SESSION, other) != [before], "it is judged again")
+            await until_async(lambda: reader.quality(SESSION, other) != [before], "it is judged again")
             assert reader.quality(SESSION, other)[0].seconds == 9 / 10**9
 
     asyncio.run(asyncio.wait_for(scenario(), 60))

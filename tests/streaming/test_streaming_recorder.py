@@ -1,4 +1,4 @@
-"""Symbols that are left with an open question, and come back before it is answered."""
+"""Symbols released with a pending volume query and subscribed again before its answer."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -10,9 +10,9 @@ from bus.events import Event, GapDetected, Trade
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.clock import ManualClock
-from observer.providers.interfaces import Lane, Quote
+from observer.providers.broker import Priority, Quote
 from observer.selection.sampling import SamplingSettings
-from observer.streaming.keeping import Kept, TradeKeeping
+from observer.streaming.recorder import Kept, TradeRecorder
 from tests.builders import trades
 
 SYMBOL = "005930"
@@ -32,35 +32,35 @@ class SlowQuotes:
         self.asked = asyncio.Event()
         self._cumulative_volume = cumulative_volume
 
-    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
+    async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         self.asked.set()
         await self.answer.wait()
         return [quote_of(symbol, self._cumulative_volume) for symbol in symbols]
 
 
 class Scene:
-    """A symbol that traded five times, lost its line, and is being left: the day's volume is asked for."""
+    """A symbol with five trades and a lost connection, under release; the query for its day volume is pending."""
 
     def __init__(self, folder: Path, missed: Sequence[Trade]) -> None:
         self.published: list[Event] = []
         self.quotes = SlowQuotes(missed[-1].cumulative_volume)
         self.producer = Producer(Outbox(folder / "outbox", "test", "1" * 32), f"ipc://{folder}/nobody")
         self.seen: list[Kept] = []
-        self.keeping = TradeKeeping(
-            self.producer, self.quotes, ManualClock(), SamplingSettings(), "2026-11-18", self.seen.append
+        self.recorder = TradeRecorder(
+            "kis", self.producer, self.quotes, ManualClock(), SamplingSettings(), "2026-11-18", self.seen.append
         )
-        self.keeping.watch(SYMBOL)
+        self.recorder.watch(SYMBOL)
         for trade in trades(5):
-            self.keeping.take(trade)
+            self.recorder.take(trade)
         assert self.seen == trades(5)
-        self.keeping.detector.interrupted(SYMBOL, "reconnect")
+        self.recorder.detector.interrupted(SYMBOL, "reconnect")
         self.settling: list[asyncio.Task[None]] = []
 
     def leave(self) -> None:
         def start(symbols: Collection[str]) -> None:
-            self.settling.append(asyncio.get_running_loop().create_task(self.keeping.settle(symbols)))
+            self.settling.append(asyncio.get_running_loop().create_task(self.recorder.settle(symbols)))
 
-        self.keeping.leave(SYMBOL, start)
+        self.recorder.leave(SYMBOL, start)
 
     async def answered(self) -> None:
         self.quotes.answer.set()
@@ -79,14 +79,14 @@ def test_a_symbol_that_comes_back_while_it_is_being_left_is_still_watched(
         scene = Scene(tmp_path, missed)
         scene.leave()
         await scene.quotes.asked.wait()
-        scene.keeping.watch(SYMBOL)
+        scene.recorder.watch(SYMBOL)
         await scene.answered()
-        assert scene.keeping.detector.watched == {SYMBOL}
+        assert scene.recorder.detector.watched == {SYMBOL}
         after = trades(1, first=9)[0]
-        gap = scene.keeping.detector.observe(after)
+        gap = scene.recorder.detector.observe(after)
         assert isinstance(gap, GapDetected)
         assert gap.missing_volume == sum(trade.volume for trade in missed)
-        scene.keeping.take(after)
+        scene.recorder.take(after)
         assert after not in scene.seen, "it was judged before"
         scene.producer.close()
 
@@ -100,7 +100,7 @@ def test_a_symbol_that_stays_away_is_settled_and_watched_no_longer(tmp_path: Pat
         scene.leave()
         await scene.answered()
         scene.producer.flush()
-        assert scene.keeping.detector.watched == frozenset()
+        assert scene.recorder.detector.watched == frozenset()
         assert scene.producer.published == before + 1 + 5 + 2, "the start, five trades, that it is settled, and the gap"
         scene.producer.close()
 
@@ -112,12 +112,12 @@ def test_one_that_comes_back_and_is_left_again_is_settled_once(tmp_path: Path, m
         scene = Scene(tmp_path, missed)
         scene.leave()
         await scene.quotes.asked.wait()
-        scene.keeping.watch(SYMBOL)
+        scene.recorder.watch(SYMBOL)
         scene.leave()
         await scene.answered()
         scene.producer.flush()
         assert len(scene.settling) == 2
-        assert scene.keeping.detector.watched == frozenset()
+        assert scene.recorder.detector.watched == frozenset()
         assert scene.producer.published == 1 + 5 + 1 + 2, "start, five trades, start again, that it is settled, the gap"
         scene.producer.close()
 

@@ -1,4 +1,4 @@
-"""Registrations that bring less than others see traded, until the day's end, and what is told of it."""
+"""Stale subscriptions, until the day's end, and the resulting alerts and gaps."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,38 +9,38 @@ from bus.events import AlertRaised, GapDetected, SlotReleased
 from observer.cli.decisions import verified_day
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
-from observer.streaming import hearing
+from observer.streaming import stream_monitor as monitor
 from tests.selection.builders import state
-from tests.streaming.day_scene import PLACES, SESSION, SYMBOLS, Market, Process, market, process
+from tests.streaming.day_scene import SESSION, SLOTS, SYMBOLS, Market, Process, market, process
 
 SYMBOL, OTHER = SYMBOLS[0], SYMBOLS[1]
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hearing, "ARRIVES_WITHIN_S", 0.1)
+    monkeypatch.setattr(monitor, "ARRIVES_WITHIN_S", 0.1)
 
 
 def play(scene: Callable[[Market, Process], Awaitable[None]]) -> None:
-    """On a day on which all places are registered; in the end its decisions are made again."""
+    """On a day on which all slots are subscribed; in the end its decisions are made again."""
 
     async def played() -> None:
         with market(SamplingSettings()) as made:
             async with process(made) as running:
-                await running.until(lambda: len(running.lines[0].registered) == PLACES)
+                await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
                 await scene(made, running)
             with StoreReader(made.url) as reader:
-                verdict = verified_day(reader, made.settings, SESSION)
-            assert verdict.is_same, verdict
+                comparison = verified_day(reader, SESSION)
+            assert comparison.is_same, comparison
 
     asyncio.run(played())
 
 
 def bring(made: Market, running: Process, symbol: str, volume: float) -> None:
-    running.day.on_trades([made.trade(symbol, volume, 10_000.0)])
+    running.day.receiver.on_trades([made.trade(symbol, volume, 10_000.0)])
 
 
-def holes(running: Process) -> list[tuple[str, float, float, str]]:
+def gaps(running: Process) -> list[tuple[str, float, float, str]]:
     return [(gap.symbol, gap.after_volume, gap.before_volume, gap.reason) for gap in running.of(GapDetected)]
 
 
@@ -50,7 +50,7 @@ def test_what_the_broker_says_at_the_end_and_never_comes_is_a_gap() -> None:
         bring(made, running, OTHER, 20.0)
         made.desk.volumes = {SYMBOL: 25.0, OTHER: 20.0}
         await running.day.end(running.selector)
-        assert holes(running) == [(SYMBOL, 10, 25, "volume_mismatch")]
+        assert gaps(running) == [(SYMBOL, 10, 25, "volume_mismatch")]
 
     play(scene)
 
@@ -61,7 +61,7 @@ def test_what_is_on_its_way_at_the_end_is_waited_for() -> None:
         made.desk.volumes = {SYMBOL: 25.0}
         asyncio.get_running_loop().call_later(0.03, bring, made, running, SYMBOL, 15.0)
         await running.day.end(running.selector)
-        assert holes(running) == []
+        assert gaps(running) == []
 
     play(scene)
 
@@ -70,7 +70,7 @@ def test_one_that_never_traded_since_nobody_had_seen_it_is_held_against_what_was
     async def scene(made: Market, running: Process) -> None:
         made.desk.volumes = {SYMBOL: 125.0}
         await running.day.end(running.selector)
-        assert holes(running) == [(SYMBOL, 100, 125, "volume_mismatch")]
+        assert gaps(running) == [(SYMBOL, 100, 125, "volume_mismatch")]
 
     async def known(made: Market, running: Process) -> None:
         await learned(made, running)
@@ -80,7 +80,7 @@ def test_one_that_never_traded_since_nobody_had_seen_it_is_held_against_what_was
 
 
 def play_unseen(scene: Callable[[Market, Process], Awaitable[None]]) -> None:
-    """The same where the broker, when it is asked at the registration, says that 100 shares were traded."""
+    """The same where the broker, when it is asked at the subscription, says that 100 shares were traded."""
 
     async def played() -> None:
         with market(SamplingSettings()) as made:
@@ -92,21 +92,21 @@ def play_unseen(scene: Callable[[Market, Process], Awaitable[None]]) -> None:
 
 
 async def learned(made: Market, running: Process) -> None:
-    await running.until(lambda: set(made.desk.quoted) == running.lines[0].registered)
-    await running.until(lambda: len(running.lines[0].registered) == PLACES)
+    await running.until(lambda: set(made.desk.quoted) == running.lines[0].subscribed)
+    await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
 
 
 def test_a_line_that_breaks_before_the_first_trade_of_an_unseen_symbol_leaves_a_gap() -> None:
     async def scene(made: Market, running: Process) -> None:
         await learned(made, running)
-        running.day.on_unregistered(SYMBOL, "line lost")
-        running.day.on_registered(SYMBOL)
+        running.day.receiver.on_unsubscribed(SYMBOL, "line lost")
+        running.day.receiver.on_subscribed(SYMBOL)
         made.traded[SYMBOL] = (140.0, 7)
         bring(made, running, SYMBOL, 10.0)
-        assert holes(running) == [(SYMBOL, 100, 140, "reconnect")]
+        assert gaps(running) == [(SYMBOL, 100, 140, "reconnect")]
         made.traded[OTHER] = (140.0, 7)
         bring(made, running, OTHER, 10.0)
-        assert len(holes(running)) == 1, "its line did not break: what is traded before the first trade is judged later"
+        assert len(gaps(running)) == 1, "its line did not break: what is traded before the first trade is judged later"
 
     play_unseen(scene)
 
@@ -114,10 +114,10 @@ def test_a_line_that_breaks_before_the_first_trade_of_an_unseen_symbol_leaves_a_
 def test_a_symbol_that_a_sweep_has_seen_is_not_asked_for() -> None:
     async def scene(made: Market, running: Process) -> None:
         await learned(made, running)
-        await running.until(lambda: "swept" in running.steps, swept=made.sweep(100.0))
+        await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(100.0))
         made.desk.quoted.clear()
-        running.day.on_unregistered(SYMBOL, "line lost")
-        running.day.on_registered(SYMBOL)
+        running.day.receiver.on_unsubscribed(SYMBOL, "line lost")
+        running.day.receiver.on_subscribed(SYMBOL)
         assert made.desk.quoted == []
 
     play_unseen(scene)
@@ -127,12 +127,12 @@ def test_a_symbol_that_leaves_behind_its_last_sweep_leaves_a_gap() -> None:
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 30.0)
-        await running.until(lambda: "swept" in running.steps, swept=made.sweep(30.0))
+        await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(30.0))
         made.desk.volumes, made.desk.quoted = {SYMBOL: 32.0, OTHER: 99.0}, []
-        running.day.on_facts([state(SYMBOL, halted=True), state(OTHER, halted=True)])
-        await running.until(lambda: holes(running))
+        running.day.receiver.on_facts([state(SYMBOL, halted=True), state(OTHER, halted=True)])
+        await running.until(lambda: gaps(running))
         assert {released.symbol for released in running.of(SlotReleased)} == {SYMBOL, OTHER}
-        assert holes(running) == [(SYMBOL, 10, 32, "volume_mismatch")]
+        assert gaps(running) == [(SYMBOL, 10, 32, "volume_mismatch")]
         assert made.desk.quoted == [SYMBOL], "the other one was heard"
 
     play(scene)
@@ -141,11 +141,11 @@ def test_a_symbol_that_leaves_behind_its_last_sweep_leaves_a_gap() -> None:
 def test_a_broker_that_does_not_answer_at_the_end_leaves_the_last_sweep_to_judge_by() -> None:
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
-        await running.until(lambda: "swept" in running.steps, swept=made.sweep(30.0))
+        await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(30.0))
         made.desk.is_down = True
         await running.day.end(running.selector)
-        told = [alert.text for alert in running.of(AlertRaised)]
-        assert [text for text in told if text.startswith("how much was traded of")]
-        assert [text for text in told if text == f"whether trades of {SYMBOL} are missing is not known: down"]
+        reported = [alert.text for alert in running.of(AlertRaised)]
+        assert [text for text in reported if text.startswith("how much was traded of")]
+        assert [text for text in reported if text == f"whether trades of {SYMBOL} are missing is not known: down"]
 
     play(scene)

@@ -1,4 +1,4 @@
-"""Days that ended without a word are ended later, whenever somebody comes: what is missing of them is told."""
+"""The next process closes unfinished days and reports their missing trades as gaps."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -7,19 +7,19 @@ from datetime import date
 import pytest
 
 from bus.events import AlertRaised, GapDetected, SelectionAdvanced, SlotReleased
+from observer.calendar.phases import DayPlan, ScheduleSettings, plan
+from observer.calendar.trading_day import TradingDay
 from observer.cli.decisions import verified_day
+from observer.demo.configuration import DAY
 from observer.errors import BadRequestError, MaintenanceError
 from observer.gaps.reconciliation import reconcile
-from observer.practice import DAY
-from observer.providers.interfaces import Bar, PastTrade
-from observer.schedule.phases import DayPlan, ScheduleSettings, plan
-from observer.schedule.trading_day import TradingDay
+from observer.providers.broker import Bar, PastTrade
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
 from observer.streaming.unfinished import Unfinished
-from tests.streaming.day_scene import PLACES, PLAN, SESSION, SYMBOLS, Market, Process, idle_process, market, process
+from tests.streaming.day_scene import PLAN, SESSION, SLOTS, SYMBOLS, Market, Process, idle_process, market, process
 
-HEARD, BEHIND, UNKNOWN = SYMBOLS[:3]
+RECEIVED, BEHIND, UNKNOWN = SYMBOLS[:3]
 DAY_S = 24 * 3_600.0
 
 
@@ -68,44 +68,44 @@ def play(scene: Callable[[Market], Awaitable[None]], days_off: int = 1) -> None:
         with market(SamplingSettings()) as made:
             made.sweep(0.0)
             async with process(made) as first:
-                await first.until(lambda: len(first.lines[0].registered) == PLACES)
-                first.day.on_trades([made.trade(symbol, 10.0, 10_000.0) for symbol in (HEARD, BEHIND)])
+                await first.until(lambda: len(first.lines[0].subscribed) == SLOTS)
+                first.day.receiver.on_trades([made.trade(symbol, 10.0, 10_000.0) for symbol in (RECEIVED, BEHIND)])
             await made.clock.advance(days_off * DAY_S)
             await scene(made)
 
     asyncio.run(played())
 
 
-def verdicts(made: Market) -> dict[str, tuple[str, float]]:
+def reports(made: Market) -> dict[str, tuple[str, float]]:
     now_ns = made.clock.now_ns()
     with StoreReader(made.url) as reader:
         judged = [reconcile(day, now_ns)[1] for day in reader.symbol_days(SESSION, now_ns)]
-    return {verdict.symbol: (verdict.verdict, verdict.missing_volume) for verdict in judged}
+    return {comparison.symbol: (comparison.quality, comparison.missing_volume) for comparison in judged}
 
 
 def test_a_day_that_nobody_ended_is_never_complete_by_itself() -> None:
     async def scene(made: Market) -> None:
-        found = verdicts(made)
-        assert len(found) == PLACES
-        assert {verdict for verdict, _ in found.values()} == {"degraded", "missing"}
+        found = reports(made)
+        assert len(found) == SLOTS
+        assert {comparison for comparison, _ in found.values()} == {"degraded", "missing"}
 
     play(scene)
 
 
 @pytest.mark.parametrize("days_off", [1, 3, 7, 40])
-def test_its_places_are_released_and_what_is_missing_is_a_gap(days_off: int) -> None:
-    volumes = dict.fromkeys(SYMBOLS, 0.0) | {HEARD: 10.0, BEHIND: 25.0}
+def test_its_slots_are_released_and_what_is_missing_is_a_gap(days_off: int) -> None:
+    volumes = dict.fromkeys(SYMBOLS, 0.0) | {RECEIVED: 10.0, BEHIND: 25.0}
 
     async def scene(made: Market) -> None:
         with idle_process(made) as late:
             await end_earlier_days(late, volumes)
             released = late.of(SlotReleased)
             assert {(each.reason, each.released_ns) for each in released} == {("unfinished", PLAN.track_b_stop_ns)}
-            assert len(released) == PLACES
+            assert len(released) == SLOTS
             [gap] = late.of(GapDetected)
             assert (gap.symbol, gap.session_date, gap.after_volume, gap.before_volume) == (BEHIND, SESSION, 10, 25)
             assert (gap.reason, gap.to_ns) == ("restart", PLAN.track_a_stop_ns)
-        found = verdicts(made)
+        found = reports(made)
         assert found.pop(BEHIND) == ("degraded", 15)
         assert set(found.values()) == {("complete", 0)}
 
@@ -115,9 +115,9 @@ def test_its_places_are_released_and_what_is_missing_is_a_gap(days_off: int) -> 
 def test_one_of_which_the_exchange_does_not_tell_is_not_complete() -> None:
     async def scene(made: Market) -> None:
         with idle_process(made) as late:
-            await end_earlier_days(late, {HEARD: 10.0, BEHIND: 10.0})
-        found = verdicts(made)
-        assert [found[symbol][0] for symbol in (HEARD, BEHIND, UNKNOWN)] == ["complete", "complete", "missing"]
+            await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0})
+        found = reports(made)
+        assert [found[symbol][0] for symbol in (RECEIVED, BEHIND, UNKNOWN)] == ["complete", "complete", "missing"]
 
     play(scene)
 
@@ -125,15 +125,15 @@ def test_one_of_which_the_exchange_does_not_tell_is_not_complete() -> None:
 def test_one_that_the_broker_does_not_know_keeps_no_day_open() -> None:
     async def scene(made: Market) -> None:
         with idle_process(made) as late:
-            await end_earlier_days(late, {HEARD: 10.0, BEHIND: 10.0}, refused=UNKNOWN)
-            assert len(late.of(SlotReleased)) == PLACES
-        found = verdicts(made)
-        assert [found[symbol][0] for symbol in (HEARD, BEHIND, UNKNOWN)] == ["complete", "complete", "missing"]
+            await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0}, refused=UNKNOWN)
+            assert len(late.of(SlotReleased)) == SLOTS
+        found = reports(made)
+        assert [found[symbol][0] for symbol in (RECEIVED, BEHIND, UNKNOWN)] == ["complete", "complete", "missing"]
 
     play(scene)
 
 
-def test_while_the_broker_does_not_answer_the_places_are_kept_and_the_next_process_ends_them() -> None:
+def test_while_the_broker_does_not_answer_the_slots_are_kept_and_the_next_process_ends_them() -> None:
     async def scene(made: Market) -> None:
         with idle_process(made) as late:
             await end_earlier_days(late, None)
@@ -142,14 +142,14 @@ def test_while_the_broker_does_not_answer_the_places_are_kept_and_the_next_proce
             assert late.of(SelectionAdvanced) == []
         with idle_process(made) as later:
             await end_earlier_days(later, {})
-            assert len(later.of(SlotReleased)) == PLACES
+            assert len(later.of(SlotReleased)) == SLOTS
 
     play(scene)
 
 
 def test_it_is_ended_once() -> None:
     async def scene(made: Market) -> None:
-        for expected in (PLACES, 0):
+        for expected in (SLOTS, 0):
             with idle_process(made) as late:
                 await end_earlier_days(late, {})
                 assert len(late.of(SlotReleased)) == expected
@@ -167,7 +167,7 @@ def test_a_machine_that_slept_over_the_end_leaves_its_day_to_be_ended_like_that(
             assert asleep.of(GapDetected) == []
             asleep.stored()
             await end_earlier_days(asleep, {})
-            assert len(asleep.of(SlotReleased)) == PLACES
+            assert len(asleep.of(SlotReleased)) == SLOTS
 
     play(scene, days_off=0)
 
@@ -177,8 +177,8 @@ def test_its_decisions_can_be_made_again() -> None:
         with idle_process(made) as late:
             await end_earlier_days(late, {BEHIND: 25.0})
         with StoreReader(made.url) as reader:
-            verdict = verified_day(reader, made.settings, SESSION)
-        assert verdict.is_same, verdict
-        assert verdict.same["GapDetected"] == 1
+            comparison = verified_day(reader, SESSION)
+        assert comparison.is_same, comparison
+        assert comparison.same["GapDetected"] == 1
 
     play(scene)

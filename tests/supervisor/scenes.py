@@ -1,10 +1,9 @@
-"""What the supervisor's tests share: children of a few lines, a listener to wait on, and a supervisor around them."""
+"""Shared by the supervisor's tests: short children, a listener to wait on, and a supervisor."""
 
 import asyncio
 import contextlib
 import os
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,23 +18,33 @@ from bus.endpoints import Endpoints
 from observer.supervisor.child import Child
 from observer.supervisor.limits import Crossing, HostLimits
 from observer.supervisor.restarts import RestartLimits
-from observer.supervisor.states import State
+from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import Supervisor
+from tests.waiting import DEADLINE_S
 
-DEADLINE_S = 10.0
 ROOT = Path(__file__).parents[2]
-SPEAKER = Path(__file__).with_name("speaker.py")
+CODE, SPEAKER = "tests.supervisor.code", "tests.supervisor.speaker"
 PYTHON = (sys.executable, "-S", "-E")  # without site: a script of the standard library starts in some 20 ms
-IGNORES_SIGTERM = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)\n"
-SLEEPS = "import time; time.sleep(600)"
+IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)\n"
+LIVES = "import signal\nwhile True: signal.pause()"
 QUICK = RestartLimits(delay_first_s=0.05, delay_max_s=0.2, stable_s=5.0, restarts_max=3, window_s=30.0)
+
+
+class Way:
+    """How children start that are Python code of ours: as fresh interpreters, or forked by a zygote (`both_ways`)."""
+
+    forked = False
+
+    @classmethod
+    def preload(cls) -> tuple[str, ...]:
+        return (CODE, SPEAKER) if cls.forked else ()
 
 
 @dataclass(frozen=True)
 class Change:
     name: str
-    previous: State
-    current: State
+    previous: ProcessState
+    current: ProcessState
     pid: int | None
     reason: str
 
@@ -48,7 +57,7 @@ class Changes:
         self.crossings: list[Crossing] = []
         self._event = asyncio.Event()
 
-    def on_change(self, name: str, previous: State, current: State, pid: int | None, reason: str) -> None:
+    def on_change(self, name: str, previous: ProcessState, current: ProcessState, pid: int | None, reason: str) -> None:
         self.all.append(Change(name, previous, current, pid, reason))
         self._event.set()
         self._event = asyncio.Event()
@@ -57,13 +66,13 @@ class Changes:
         self.crossings.append(crossing)
         self._event.set()
 
-    def states(self, name: str) -> list[State]:
+    def states(self, name: str) -> list[ProcessState]:
         return [change.current for change in self.all if change.name == name]
 
-    def order_of(self, state: State) -> list[str]:
+    def order_of(self, state: ProcessState) -> list[str]:
         return [change.name for change in self.all if change.current is state]
 
-    async def until(self, name: str, state: State, count: int = 1) -> Change:
+    async def until(self, name: str, state: ProcessState, count: int = 1) -> Change:
         """The `count`-th time that the child came into the state."""
         async with asyncio.timeout(DEADLINE_S):
             while True:
@@ -96,7 +105,7 @@ def supervisor_of(
     folder: Path,
     children: Sequence[Child],
     limits: RestartLimits = QUICK,
-    chance: Random | None = None,
+    rng: Random | None = None,
     host_limits: HostLimits | None = None,
     orders: Callable[[HostRequest], Awaitable[Reply]] | None = None,
 ) -> tuple[Supervisor, Changes]:
@@ -109,30 +118,33 @@ def supervisor_of(
         listener=changes,
         extend_status=lambda: ("IDLE", 1_795_000_000_000_000_000),
         limits=limits,
-        chance=chance or Random(1),
+        rng=rng or Random(1),
         host_limits=host_limits,
         orders=orders,
+        preload=Way.preload(),
     )
     return supervisor, changes
 
 
 @contextlib.asynccontextmanager
 async def supervised(folder: Path, children: Sequence[Child], limits: RestartLimits = QUICK) -> AsyncIterator[Scene]:
-    """A supervisor that listens and has started nothing yet; at the end nothing of it is left."""
+    """A listening supervisor without children yet; at the end all its processes are gone."""
     supervisor, changes = supervisor_of(folder, children, limits)
     client = ControlClient(Endpoints(folder / "run").control)
     try:
-        async with asyncio.timeout(3 * DEADLINE_S), supervisor:
+        async with supervisor:
             yield Scene(supervisor, changes, client, folder)
     finally:
         client.close()
     leaders = {change.pid for change in changes.all if change.pid}
+    assert supervisor.zygote is None or (supervisor.zygote.pid is None and supervisor.zygote.fallbacks == 0)
     assert not [pid for pid in leaders if psutil.pid_exists(pid)]
 
 
-def quiet(folder: Path, name: str, code: str = SLEEPS, **changes: object) -> Child:
-    """A child that says nothing to us: Python code of the standard library."""
-    return program(folder, name, (*PYTHON, "-c", code), **changes)
+def quiet(folder: Path, name: str, code: str = LIVES, **changes: object) -> Child:
+    """A child without our protocol: Python code of the standard library."""
+    argv = (sys.executable, "-m", CODE, code) if Way.forked else (*PYTHON, "-c", code)
+    return program(folder, name, argv, **changes)
 
 
 def program(folder: Path, name: str, argv: tuple[str, ...], **changes: object) -> Child:
@@ -142,17 +154,9 @@ def program(folder: Path, name: str, argv: tuple[str, ...], **changes: object) -
 
 def speaker(folder: Path, name: str, mode: str = "well", **changes: object) -> Child:
     """A child that speaks our protocol; see speaker.py for its modes."""
-    argv = (sys.executable, str(SPEAKER), name, f"ipc://{folder}/run/control", mode)
+    argv = (sys.executable, "-m", SPEAKER, name, f"ipc://{folder}/run/control", mode)
     child = program(folder, name, argv, expects_ready=True, environment={"PYTHONPATH": str(ROOT)})
     return msgspec.structs.replace(child, **({"ready_deadline_s": DEADLINE_S} | changes))
-
-
-async def eventually(condition: Callable[[], object], what: str = "") -> None:
-    """Look until it is so."""
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, f"never happened: {what}"
-        await asyncio.sleep(0.01)
 
 
 def is_alive(pid: int) -> bool:

@@ -1,9 +1,9 @@
 """A child for tests that speaks the supervisor's protocol: name, control address, mode.
 
 Modes: well (ready, heartbeats, ends on SIGTERM) - silent (ready, one heartbeat, then its loop is blocked) - unready
-(never says ready) - leaving (ready, says that it is stopping, ends with status 0) - staying (says that it is stopping
-and does not end) - worker (well, and obeys orders as our workers do) - slow (well, and takes an order but never
-answers).
+(never says ready) - leaving (ready, says that it is stopping, ends with status 0 on SIGUSR2) - staying (says that it
+is stopping and does not end) - worker (well, and obeys orders as our workers do) - slow (well, and takes an order but
+never answers).
 """
 
 import asyncio
@@ -12,7 +12,6 @@ import faulthandler
 import os
 import signal
 import sys
-import time
 
 from bus.commands import Heartbeat, Order, OrderReply, Ready, Stopping
 from bus.control import ControlClient
@@ -21,23 +20,26 @@ HEARTBEAT_S = 0.05
 
 
 async def never(_order: Order) -> OrderReply:
-    await asyncio.sleep(600)
+    await asyncio.Event().wait()
     raise AssertionError
 
 
 def block_the_loop() -> None:
-    time.sleep(600)
+    while True:
+        signal.pause()
 
 
 async def speak(name: str, address: str, mode: str) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    leaving = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, leaving.set)
     client = ControlClient(address)
     if mode == "worker":
         from observer.clock import RealClock
-        from workers.orders import Orders
+        from observer.runtime.orders import WorkerOrders
 
-        client.obey(Orders(name, RealClock()).obey)
+        client.obey(WorkerOrders(name, RealClock()).obey)
     if mode == "slow":
         client.obey(never)
     if mode == "unready":
@@ -46,7 +48,7 @@ async def speak(name: str, address: str, mode: str) -> None:
     await client.send(Ready(name, os.getpid()))
     if mode in ("leaving", "staying"):
         await client.send(Stopping(name, os.getpid()))
-        await asyncio.sleep(0.1 if mode == "leaving" else 600)
+        await (leaving if mode == "leaving" else asyncio.Event()).wait()
         return
     beats = 0
     while not stopping.is_set():
@@ -58,5 +60,6 @@ async def speak(name: str, address: str, mode: str) -> None:
             block_the_loop()
 
 
-faulthandler.register(signal.SIGUSR1, all_threads=True)
-asyncio.run(speak(*sys.argv[1:4]))
+if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    asyncio.run(speak(*sys.argv[1:4]))

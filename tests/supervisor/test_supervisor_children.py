@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -13,11 +13,10 @@ import pytest
 
 from bus.commands import Done, Refused
 from observer.supervisor.restarts import RestartLimits
-from observer.supervisor.states import State
+from observer.supervisor.states import ProcessState
 from tests.supervisor.scenes import (
     IGNORES_SIGTERM,
-    SLEEPS,
-    eventually,
+    LIVES,
     is_alive,
     kill,
     program,
@@ -26,6 +25,9 @@ from tests.supervisor.scenes import (
     supervised,
     supervisor_of,
 )
+from tests.waiting import until, until_async
+
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 FAILS = "raise SystemExit(3)"
 
@@ -44,12 +46,12 @@ def test_a_group_starts_when_all_of_the_earlier_are_ready_and_stops_before_they_
             await scene.supervisor.start_all()
             assert [process.name for process in scene.supervisor.status().processes] == ["writer", "a", "last"]
             changes = [(change.name, change.current) for change in scene.changes.all]
-            assert changes.index(("writer", State.RUNNING)) < changes.index(("a", State.STARTING))
-            assert changes.index(("a", State.RUNNING)) < changes.index(("last", State.STARTING))
+            assert changes.index(("writer", ProcessState.RUNNING)) < changes.index(("a", ProcessState.STARTING))
+            assert changes.index(("a", ProcessState.RUNNING)) < changes.index(("last", ProcessState.STARTING))
             await scene.supervisor.stop_all()
             changes = [(change.name, change.current) for change in scene.changes.all]
-            assert changes.index(("last", State.STOPPED)) < changes.index(("a", State.STOPPING))
-            assert changes.index(("a", State.STOPPED)) < changes.index(("writer", State.STOPPING))
+            assert changes.index(("last", ProcessState.STOPPED)) < changes.index(("a", ProcessState.STOPPING))
+            assert changes.index(("a", ProcessState.STOPPED)) < changes.index(("writer", ProcessState.STOPPING))
 
     asyncio.run(run())
 
@@ -58,8 +60,8 @@ def test_children_of_one_group_start_together(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [speaker(tmp_path, name) for name in "ab"]) as scene:
             await scene.supervisor.start_all()
-            first_ready = scene.changes.all.index(await scene.changes.until("a", State.RUNNING))
-            second_starting = scene.changes.all.index(await scene.changes.until("b", State.STARTING))
+            first_ready = scene.changes.all.index(await scene.changes.until("a", ProcessState.RUNNING))
+            second_starting = scene.changes.all.index(await scene.changes.until("b", ProcessState.STARTING))
             assert second_starting < first_ready
 
     asyncio.run(run())
@@ -71,8 +73,8 @@ def test_a_child_that_is_given_up_does_not_keep_the_next_group_from_its_start(tm
         children = [hopeless, quiet(tmp_path, "a", order=1)]
         async with supervised(tmp_path, children) as scene:
             await scene.supervisor.start_all()
-            assert scene.changes.states("job") == [State.STARTING, State.FATAL]
-            assert scene.changes.states("a") == [State.STARTING, State.RUNNING]
+            assert scene.changes.states("job") == [ProcessState.STARTING, ProcessState.FATAL]
+            assert scene.changes.states("a") == [ProcessState.STARTING, ProcessState.RUNNING]
 
     asyncio.run(run())
 
@@ -82,11 +84,11 @@ def test_a_stop_in_the_middle_of_the_start_leaves_nothing(tmp_path: Path) -> Non
         children = [speaker(tmp_path, "a", "unready"), quiet(tmp_path, "b", order=1)]
         async with supervised(tmp_path, children) as scene:
             starting = asyncio.create_task(scene.supervisor.start_all())
-            await scene.changes.until("a", State.STARTING)
+            await scene.changes.until("a", ProcessState.STARTING)
             await scene.supervisor.stop_all()
             await starting
             assert scene.changes.states("b") == []
-            assert scene.changes.states("a")[-1] is State.STOPPED
+            assert scene.changes.states("a")[-1] is ProcessState.STOPPED
 
     asyncio.run(run())
 
@@ -96,10 +98,10 @@ def test_run_until_starts_all_and_stops_all_when_its_event_is_set(tmp_path: Path
         supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
         stopping = asyncio.Event()
         running = asyncio.create_task(supervisor.run_until(stopping))
-        pid = (await changes.until("a", State.RUNNING)).pid
+        pid = (await changes.until("a", ProcessState.RUNNING)).pid
         stopping.set()
         await running
-        assert changes.states("a")[-1] is State.STOPPED
+        assert changes.states("a")[-1] is ProcessState.STOPPED
         assert pid is not None
         assert not is_alive(pid)
 
@@ -110,18 +112,18 @@ def test_run_until_stops_all_when_it_is_cancelled(tmp_path: Path) -> None:
     async def run() -> None:
         supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
         running = asyncio.create_task(supervisor.run_until(asyncio.Event()))
-        await changes.until("a", State.RUNNING)
+        await changes.until("a", ProcessState.RUNNING)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert changes.states("a")[-1] is State.STOPPED
+        assert changes.states("a")[-1] is ProcessState.STOPPED
 
     asyncio.run(run())
 
 
 def test_what_runs_beside_begins_before_the_first_start_and_ends_before_the_first_stop(tmp_path: Path) -> None:
     async def run() -> None:
-        seen: dict[str, list[State]] = {}
+        seen: dict[str, list[ProcessState]] = {}
         supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
 
         @contextlib.asynccontextmanager
@@ -132,11 +134,11 @@ def test_what_runs_beside_begins_before_the_first_start_and_ends_before_the_firs
 
         stopping = asyncio.Event()
         running = asyncio.create_task(supervisor.run_until(stopping, beside()))
-        await changes.until("a", State.RUNNING)
+        await changes.until("a", ProcessState.RUNNING)
         stopping.set()
         await running
-        assert seen == {"begin": [], "end": [State.STARTING, State.RUNNING]}
-        assert changes.states("a")[-1] is State.STOPPED
+        assert seen == {"begin": [], "end": [ProcessState.STARTING, ProcessState.RUNNING]}
+        assert changes.states("a")[-1] is ProcessState.STOPPED
 
     asyncio.run(run())
 
@@ -146,7 +148,7 @@ def test_two_children_of_one_name_are_refused(tmp_path: Path) -> None:
         supervisor_of(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "a")])
 
 
-# --- ends that nobody asked for ----------------------------------------------------------------------------
+# --- unexpected exits ----------------------------------------------------------------------------
 
 
 def test_a_child_that_is_killed_is_started_again_and_the_others_keep_their_pids(tmp_path: Path) -> None:
@@ -155,8 +157,10 @@ def test_a_child_that_is_killed_is_started_again_and_the_others_keep_their_pids(
             await scene.supervisor.start_all()
             before = scene.pids()
             kill(scene.pid("b"))
-            assert (await scene.changes.until("b", State.BACKOFF)).reason.startswith("SIGKILL; next start in 0.0")
-            await scene.changes.until("b", State.RUNNING, 2)
+            assert (await scene.changes.until("b", ProcessState.BACKOFF)).reason.startswith(
+                "SIGKILL; next start in 0.0"
+            )
+            await scene.changes.until("b", ProcessState.RUNNING, 2)
             after = scene.pids()
             assert after["b"] not in (None, before["b"])
             assert (after["a"], after["c"]) == (before["a"], before["c"])
@@ -171,11 +175,11 @@ def test_a_child_that_keeps_ending_is_given_up_and_can_be_started_by_hand(tmp_pa
         limits = RestartLimits(delay_first_s=0.01, delay_max_s=0.02, restarts_max=2, window_s=30.0)
         async with supervised(tmp_path, [quiet(tmp_path, "a", FAILS)], limits) as scene:
             await scene.supervisor.start_all()
-            given_up = await scene.changes.until("a", State.FATAL)
+            given_up = await scene.changes.until("a", ProcessState.FATAL)
             assert given_up.reason == "exit 3; ended 3 times within 30 s"
             assert isinstance(await scene.supervisor.start("a"), Done)
-            await scene.changes.until("a", State.FATAL, 2)
-            assert scene.changes.states("a").count(State.STARTING) == 6
+            await scene.changes.until("a", ProcessState.FATAL, 2)
+            assert scene.changes.states("a").count(ProcessState.STARTING) == 6
 
     asyncio.run(run())
 
@@ -183,20 +187,22 @@ def test_a_child_that_keeps_ending_is_given_up_and_can_be_started_by_hand(tmp_pa
 @pytest.mark.parametrize(
     ("restart", "code", "expected"),
     [
-        ("never", "pass", State.EXITED),
-        ("never", FAILS, State.FATAL),
-        ("on_failure", "pass", State.EXITED),
-        ("on_failure", FAILS, State.BACKOFF),
-        ("always", "pass", State.BACKOFF),
-        ("always", FAILS, State.BACKOFF),
+        ("never", "pass", ProcessState.EXITED),
+        ("never", FAILS, ProcessState.FATAL),
+        ("on_failure", "pass", ProcessState.EXITED),
+        ("on_failure", FAILS, ProcessState.BACKOFF),
+        ("always", "pass", ProcessState.BACKOFF),
+        ("always", FAILS, ProcessState.BACKOFF),
     ],
 )
-def test_the_policy_decides_what_follows_an_end(tmp_path: Path, restart: str, code: str, expected: State) -> None:
+def test_the_policy_decides_what_follows_an_end(
+    tmp_path: Path, restart: str, code: str, expected: ProcessState
+) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [quiet(tmp_path, "a", code, restart=restart)]) as scene:
             await scene.supervisor.start("a")
             await scene.changes.until("a", expected)
-            assert scene.changes.states("a")[:3] == [State.STARTING, State.RUNNING, expected]
+            assert scene.changes.states("a")[:3] == [ProcessState.STARTING, ProcessState.RUNNING, expected]
 
     asyncio.run(run())
 
@@ -217,8 +223,15 @@ def test_who_says_that_it_stops_gets_its_grace_and_then_follows_its_policy(tmp_p
         child = speaker(tmp_path, "a", "leaving", restart="on_failure")
         async with supervised(tmp_path, [child]) as scene:
             await scene.supervisor.start("a")
-            assert (await scene.changes.until("a", State.EXITED)).reason == "exit 0"
-            assert scene.changes.states("a") == [State.STARTING, State.RUNNING, State.STOPPING, State.EXITED]
+            await scene.changes.until("a", ProcessState.STOPPING)
+            os.kill(scene.pid("a"), signal.SIGUSR2)
+            assert (await scene.changes.until("a", ProcessState.EXITED)).reason == "exit 0"
+            assert scene.changes.states("a") == [
+                ProcessState.STARTING,
+                ProcessState.RUNNING,
+                ProcessState.STOPPING,
+                ProcessState.EXITED,
+            ]
 
     asyncio.run(run())
 
@@ -228,7 +241,7 @@ def test_who_says_that_it_stops_and_stays_is_killed_after_its_grace(tmp_path: Pa
         child = speaker(tmp_path, "a", "staying", restart="never", stop_grace_s=0.2)
         async with supervised(tmp_path, [child]) as scene:
             await scene.supervisor.start("a")
-            assert (await scene.changes.until("a", State.FATAL)).reason == "SIGKILL"
+            assert (await scene.changes.until("a", ProcessState.FATAL)).reason == "SIGKILL"
 
     asyncio.run(run())
 
@@ -241,39 +254,42 @@ def test_who_falls_silent_shows_its_stacks_and_is_restarted(tmp_path: Path) -> N
         child = speaker(tmp_path, "a", "silent", heartbeat_limit_s=0.4, stop_grace_s=0.3)
         async with supervised(tmp_path, [child]) as scene:
             await scene.supervisor.start_all()
-            hung = await scene.changes.until("a", State.STOPPING)
+            hung = await scene.changes.until("a", ProcessState.STOPPING)
             assert hung.reason.startswith("no heartbeat for")
-            ended = await scene.changes.until("a", State.BACKOFF)
+            ended = await scene.changes.until("a", ProcessState.BACKOFF)
             assert "ended by SIGKILL" in ended.reason  # its SIGTERM handler needs the loop that hangs
             assert "block_the_loop" in scene.log("a")
-            await scene.changes.until("a", State.RUNNING, 2)
+            await scene.changes.until("a", ProcessState.RUNNING, 2)
 
     asyncio.run(run())
 
 
 def test_who_is_not_ready_in_time_is_ended_and_tried_again(tmp_path: Path) -> None:
     async def run() -> None:
-        child = speaker(tmp_path, "a", "unready", ready_deadline_s=1.0)
+        child = speaker(tmp_path, "a", "unready", ready_deadline_s=0.2)
         async with supervised(tmp_path, [child]) as scene:
             outcome = await scene.supervisor.start("a")
             assert isinstance(outcome, Refused)
-            assert "not ready within 1 s" in outcome.message
-            await scene.changes.until("a", State.STARTING, 2)
+            assert "not ready within 0.2 s" in outcome.message
+            await scene.changes.until("a", ProcessState.STARTING, 2)
 
     asyncio.run(run())
 
 
 def test_heartbeats_keep_a_child_and_show_in_its_status(tmp_path: Path) -> None:
     async def run() -> None:
-        async with supervised(tmp_path, [speaker(tmp_path, "a", heartbeat_limit_s=2.0)]) as scene:
+        async with supervised(tmp_path, [speaker(tmp_path, "a", heartbeat_limit_s=0.8)]) as scene:
             await scene.supervisor.start_all()
-            await eventually(lambda: (scene.supervisor.status().processes[0].progress or 0) > 25, "25 heartbeats")
+            await until_async(
+                lambda: (scene.supervisor.status().processes[0].uptime_s or 0.0) > 1.2, "more than its limit"
+            )
             (process,) = scene.supervisor.status().processes
             assert process.state == "RUNNING"
             assert process.loop_lag_s == 0.001
             assert process.heartbeat_age_s is not None
-            assert process.heartbeat_age_s < 2.0
-            assert scene.changes.states("a") == [State.STARTING, State.RUNNING]
+            assert process.heartbeat_age_s < 0.8
+            assert (process.progress or 0) > 1
+            assert scene.changes.states("a") == [ProcessState.STARTING, ProcessState.RUNNING]
 
     asyncio.run(run())
 
@@ -282,15 +298,19 @@ def test_a_supervisor_that_stood_still_blames_nobody_for_the_silence(tmp_path: P
     async def run() -> None:
         async with supervised(tmp_path, [speaker(tmp_path, "a", heartbeat_limit_s=0.8)]) as scene:
             await scene.supervisor.start_all()
-            time.sleep(1.2)  # the loop itself stands still: as when the machine is suspended
-            heard = scene.supervisor.status().processes[0].progress or 0
-            await eventually(lambda: (scene.supervisor.status().processes[0].progress or 0) > heard + 10, "heartbeats")
-            assert scene.changes.states("a") == [State.STARTING, State.RUNNING]
+            age_s = lambda: scene.supervisor.status().processes[0].heartbeat_age_s or 0.0  # noqa: E731
+            await until_async(lambda: age_s() > 0.0, "the first heartbeat")
+            until(lambda: age_s() > 1.2)  # blocks the event loop, like a suspended machine
+            received = scene.supervisor.status().processes[0].progress or 0
+            await until_async(
+                lambda: (scene.supervisor.status().processes[0].progress or 0) > received + 10, "heartbeats"
+            )
+            assert scene.changes.states("a") == [ProcessState.STARTING, ProcessState.RUNNING]
 
     asyncio.run(run())
 
 
-# --- one and the others --------------------------------------------------------------------------------------
+# --- independence of children --------------------------------------------------------------------------------------
 
 
 def test_restarting_one_leaves_the_other_pids(tmp_path: Path) -> None:
@@ -309,12 +329,12 @@ def test_restarting_one_leaves_the_other_pids(tmp_path: Path) -> None:
 
 def test_one_that_ignores_sigterm_delays_no_command_for_another(tmp_path: Path) -> None:
     async def run() -> None:
-        children = [quiet(tmp_path, "deaf", IGNORES_SIGTERM + SLEEPS, stop_grace_s=600.0), quiet(tmp_path, "b")]
+        children = [quiet(tmp_path, "deaf", IGNORES_SIGTERM + LIVES, stop_grace_s=600.0), quiet(tmp_path, "b")]
         async with supervised(tmp_path, children) as scene:
             await scene.supervisor.start_all()
-            await eventually(lambda: "deaf" in scene.log("deaf"))
+            await until_async(lambda: "deaf" in scene.log("deaf"))
             stopping = asyncio.create_task(scene.supervisor.stop("deaf"))
-            await scene.changes.until("deaf", State.STOPPING)
+            await scene.changes.until("deaf", ProcessState.STOPPING)
             assert isinstance(await scene.supervisor.restart("b"), Done)
             assert not stopping.done()
             kill(scene.pid("deaf"))
@@ -323,13 +343,13 @@ def test_one_that_ignores_sigterm_delays_no_command_for_another(tmp_path: Path) 
     asyncio.run(run())
 
 
-def test_wishes_for_one_child_are_fulfilled_one_after_the_other(tmp_path: Path) -> None:
+def test_pins_for_one_child_are_fulfilled_one_after_the_other(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
             verbs = [scene.supervisor.start, scene.supervisor.stop, scene.supervisor.start, scene.supervisor.restart]
             outcomes = await asyncio.gather(*(verb("a") for verb in verbs))
             assert [type(outcome) for outcome in outcomes] == [Done] * 4
-            assert scene.changes.states("a")[-1] is State.RUNNING
+            assert scene.changes.states("a")[-1] is ProcessState.RUNNING
 
     asyncio.run(run())
 
@@ -340,7 +360,7 @@ def test_two_restarts_at_once_of_a_child_that_takes_its_time_are_one(tmp_path: P
             await scene.supervisor.start_all()
             outcomes = await asyncio.gather(scene.supervisor.restart("a"), scene.supervisor.restart("a"))
             assert outcomes[0] == outcomes[1] == Done("a", f"running, pid {scene.pid('a')}")
-            assert scene.changes.states("a").count(State.STARTING) == 2
+            assert scene.changes.states("a").count(ProcessState.STARTING) == 2
 
     asyncio.run(run())
 
@@ -349,7 +369,7 @@ def test_a_stop_answers_a_start_that_is_under_way(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [speaker(tmp_path, "a", "unready")]) as scene:
             starting = asyncio.create_task(scene.supervisor.start("a"))
-            await scene.changes.until("a", State.STARTING)
+            await scene.changes.until("a", ProcessState.STARTING)
             assert isinstance(await scene.supervisor.stop("a"), Done)
             outcome = await starting
             assert isinstance(outcome, Refused)
@@ -363,9 +383,9 @@ def test_a_child_in_backoff_can_be_stopped_and_stays_so(tmp_path: Path) -> None:
         limits = RestartLimits(delay_first_s=600.0, delay_max_s=600.0)
         async with supervised(tmp_path, [quiet(tmp_path, "a", FAILS)], limits) as scene:
             await scene.supervisor.start("a")
-            await scene.changes.until("a", State.BACKOFF)
+            await scene.changes.until("a", ProcessState.BACKOFF)
             assert isinstance(await scene.supervisor.stop("a"), Done)
-            assert scene.changes.states("a")[-1] is State.STOPPED
+            assert scene.changes.states("a")[-1] is ProcessState.STOPPED
 
     asyncio.run(run())
 
@@ -384,8 +404,8 @@ def test_a_listener_that_fails_disturbs_no_child(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-class BrokenChance(Random):
-    """Makes the keeper of a child that ends fail, as a mistake of ours would."""
+class BrokenRng(Random):
+    """Makes the ChildMonitor of an ended child raise, like a bug in it."""
 
     def random(self) -> float:
         raise ZeroDivisionError
@@ -394,34 +414,40 @@ class BrokenChance(Random):
 def test_a_mistake_of_ours_is_raised_after_all_the_others_were_stopped(tmp_path: Path) -> None:
     async def run() -> None:
         children = [quiet(tmp_path, "a", restart="never"), quiet(tmp_path, "b"), quiet(tmp_path, "c", order=1)]
-        supervisor, changes = supervisor_of(tmp_path, children, chance=BrokenChance())
+        supervisor, changes = supervisor_of(tmp_path, children, rng=BrokenRng())
         running = asyncio.create_task(supervisor.run_until(asyncio.Event()))
-        await changes.until("c", State.RUNNING)
-        kill((await changes.until("b", State.RUNNING)).pid or 0)
+        await changes.until("c", ProcessState.RUNNING)
+        kill((await changes.until("b", ProcessState.RUNNING)).pid or 0)
         with pytest.raises(ZeroDivisionError):
             await running
-        assert changes.states("a")[-1] is changes.states("c")[-1] is State.STOPPED
+        assert changes.states("a")[-1] is changes.states("c")[-1] is ProcessState.STOPPED
 
     asyncio.run(run())
 
 
 def test_a_storm_of_kills_and_commands_answers_everybody_and_leaves_a_supervisor_that_obeys(tmp_path: Path) -> None:
     async def run() -> None:
-        chance = Random(20)
+        rng = Random(20)
         limits = RestartLimits(delay_first_s=0.01, delay_max_s=0.03, restarts_max=10_000)
         names = "abcd"
         async with supervised(tmp_path, [quiet(tmp_path, name, stop_grace_s=0.2) for name in names], limits) as scene:
             await scene.supervisor.start_all()
             verbs = [scene.supervisor.start, scene.supervisor.stop, scene.supervisor.restart]
-            asked = []
+            asked: list[asyncio.Task[Done | Refused]] = []
+
+            def has_come_further(changes_before: int) -> bool:
+                return len(scene.changes.all) > changes_before or all(task.done() for task in asked)
+
             for _ in range(200):
-                name = chance.choice(names)
+                name = rng.choice(names)
                 pid = scene.pids()[name]
-                if pid is not None and is_alive(pid) and chance.random() < 0.5:
-                    os.kill(pid, chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP]))
+                if pid is not None and is_alive(pid) and rng.random() < 0.5:
+                    os.kill(pid, rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP]))
                 else:
-                    asked.append(asyncio.create_task(chance.choice(verbs)(name)))
-                await asyncio.sleep(chance.choice([0.0, 0.0, 0.01]))
+                    asked.append(asyncio.create_task(rng.choice(verbs)(name)))
+                await asyncio.sleep(0)
+                if rng.random() < 0.3:
+                    await until_async(functools.partial(has_come_further, len(scene.changes.all)), "a change")
             assert {type(outcome) for outcome in await asyncio.gather(*asked)} <= {Done, Refused}
             for name in names:
                 assert isinstance(await scene.supervisor.restart(name), Done)

@@ -1,4 +1,4 @@
-"""What a person can ask of the supervisor over its socket, and what nobody can."""
+"""Requests to the supervisor over its control socket: valid ones and refused ones."""
 
 import asyncio
 import os
@@ -28,25 +28,24 @@ from bus.commands import (
 )
 from bus.control import ControlClient
 from observer.supervisor.instance import AlreadyRunningError
-from observer.supervisor.states import State
+from observer.supervisor.states import ProcessState
 from tests.supervisor.scenes import (
-    DEADLINE_S,
     IGNORES_SIGTERM,
-    SLEEPS,
-    eventually,
+    LIVES,
     kill,
     quiet,
     speaker,
     supervised,
     supervisor_of,
 )
+from tests.waiting import DEADLINE_S, until_async
 
 
 def test_the_status_tells_of_every_process_and_of_the_market(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "b", order=1)]) as scene:
             await scene.supervisor.start("a")
-            await eventually(lambda: scene.supervisor.status().processes[0].rss_bytes, "figures")
+            await until_async(lambda: scene.supervisor.status().processes[0].rss_bytes, "figures")
             status = await scene.client.request(Status(), DEADLINE_S)
             assert isinstance(status, StatusReply)
             assert (status.phase, status.market_time_ns) == ("IDLE", 1_795_000_000_000_000_000)
@@ -72,16 +71,20 @@ def test_start_restart_and_stop_are_answered_when_they_are_done(tmp_path: Path) 
     asyncio.run(run())
 
 
-def test_what_takes_longer_than_a_second_is_said_to_be_under_way_and_happens(tmp_path: Path) -> None:
+def test_what_takes_longer_than_a_second_is_said_to_be_under_way_and_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("observer.supervisor.supervisor.ANSWER_WITHIN_S", 0.1)
+
     async def run() -> None:
-        children = [quiet(tmp_path, "deaf", IGNORES_SIGTERM + SLEEPS, stop_grace_s=600.0)]
+        children = [quiet(tmp_path, "deaf", IGNORES_SIGTERM + LIVES, stop_grace_s=600.0)]
         async with supervised(tmp_path, children) as scene:
             await scene.supervisor.start_all()
-            await eventually(lambda: "deaf" in scene.log("deaf"))
+            await until_async(lambda: "deaf" in scene.log("deaf"))
             assert isinstance(await scene.client.request(Stop("deaf"), DEADLINE_S), UnderWay)
-            assert scene.changes.states("deaf")[-1] is State.STOPPING
+            assert scene.changes.states("deaf")[-1] is ProcessState.STOPPING
             kill(scene.pid("deaf"))
-            await scene.changes.until("deaf", State.STOPPED)
+            await scene.changes.until("deaf", ProcessState.STOPPED)
 
     asyncio.run(run())
 
@@ -99,10 +102,10 @@ def test_a_shutdown_stops_everything(tmp_path: Path) -> None:
     async def run() -> None:
         supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
         running = asyncio.create_task(supervisor.run_until(asyncio.Event()))
-        await changes.until("a", State.RUNNING)
+        await changes.until("a", ProcessState.RUNNING)
         assert await _ask(tmp_path, Shutdown()) == UnderWay("stopping everything")
         await running
-        assert changes.states("a")[-1] is State.STOPPED
+        assert changes.states("a")[-1] is ProcessState.STOPPED
 
     asyncio.run(run())
 
@@ -117,12 +120,12 @@ async def _ask(folder: Path, request: Request) -> Reply:
 
 def test_nothing_is_started_any_more_while_everything_is_being_stopped(tmp_path: Path) -> None:
     async def run() -> None:
-        children = [quiet(tmp_path, "deaf", IGNORES_SIGTERM + SLEEPS, stop_grace_s=0.5), quiet(tmp_path, "b", order=1)]
+        children = [quiet(tmp_path, "deaf", IGNORES_SIGTERM + LIVES, stop_grace_s=0.5), quiet(tmp_path, "b", order=1)]
         async with supervised(tmp_path, children) as scene:
             await scene.supervisor.start_all()
-            await eventually(lambda: "deaf" in scene.log("deaf"))
+            await until_async(lambda: "deaf" in scene.log("deaf"))
             stopping = asyncio.create_task(scene.supervisor.stop_all())
-            await scene.changes.until("deaf", State.STOPPING)
+            await scene.changes.until("deaf", ProcessState.STOPPING)
             reply = await scene.client.request(Start("b"), DEADLINE_S)
             assert isinstance(reply, Refused)
             assert reply.code == "shutting_down"
@@ -138,12 +141,12 @@ def test_a_process_that_is_not_ours_cannot_speak_for_one_that_is(tmp_path: Path,
     async def run() -> None:
         async with supervised(tmp_path, [speaker(tmp_path, "a", "unready")]) as scene:
             starting = asyncio.create_task(scene.supervisor.start("a"))
-            await scene.changes.until("a", State.STARTING)
+            await scene.changes.until("a", ProcessState.STARTING)
             reply = await scene.client.request(message, DEADLINE_S)
             assert isinstance(reply, Refused)
             assert reply.code == "not_supervised"
             assert scene.supervisor.strangers == 1
-            assert scene.changes.states("a") == [State.STARTING]
+            assert scene.changes.states("a") == [ProcessState.STARTING]
             await scene.supervisor.stop("a")
             await starting
 
@@ -151,10 +154,10 @@ def test_a_process_that_is_not_ours_cannot_speak_for_one_that_is(tmp_path: Path,
 
 
 def test_garbage_is_refused_and_changes_nothing(tmp_path: Path) -> None:
-    """Random bytes, and requests with bytes changed at random; those that stay requests name nobody."""
+    """Random bytes, and requests with bytes changed at random; those that stay valid name no known process."""
 
     async def run() -> None:
-        chance = Random(3)
+        rng = Random(3)
         seeds = [msgspec.msgpack.encode(request) for request in (Stop("zz"), Restart("zz"), Heartbeat("zz", 9, 0.0, 1))]
         async with supervised(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "b")]) as scene:
             await scene.supervisor.start_all()
@@ -163,7 +166,7 @@ def test_garbage_is_refused_and_changes_nothing(tmp_path: Path) -> None:
             socket.setsockopt(zmq.LINGER, 0)
             socket.connect(f"ipc://{tmp_path}/run/control")
             for _ in range(500):
-                await socket.send_multipart(_garbage(chance, seeds))
+                await socket.send_multipart(_garbage(rng, seeds))
                 reply = msgspec.msgpack.decode((await socket.recv_multipart())[1], type=Reply)
                 assert isinstance(reply, Refused)
             socket.close()
@@ -172,12 +175,12 @@ def test_garbage_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def _garbage(chance: Random, seeds: list[bytes]) -> list[bytes]:
-    if chance.random() < 0.3:
-        return [chance.randbytes(chance.randrange(40)) for _ in range(chance.randrange(1, 4))]
-    body = bytearray(chance.choice(seeds))
-    for _ in range(chance.randrange(1, 4)):
-        body[chance.randrange(len(body))] = chance.randrange(256)
+def _garbage(rng: Random, seeds: list[bytes]) -> list[bytes]:
+    if rng.random() < 0.3:
+        return [rng.randbytes(rng.randrange(40)) for _ in range(rng.randrange(1, 4))]
+    body = bytearray(rng.choice(seeds))
+    for _ in range(rng.randrange(1, 4)):
+        body[rng.randrange(len(body))] = rng.randrange(256)
     return [b"id", bytes(body)]
 
 
@@ -189,6 +192,6 @@ def test_a_second_supervisor_is_refused_and_the_first_stays_reachable(tmp_path: 
             with pytest.raises(AlreadyRunningError, match=f"pid {os.getpid()}"):
                 await second.run_until(asyncio.Event())
             assert isinstance(await scene.client.request(Status(), DEADLINE_S), StatusReply)
-            assert scene.changes.states("a") == [State.STARTING, State.RUNNING]
+            assert scene.changes.states("a") == [ProcessState.STARTING, ProcessState.RUNNING]
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""One supervisor to a runtime directory, and the end of what an earlier one left."""
+"""One supervisor per runtime directory, and the end of processes that an earlier one left."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from observer.supervisor.instance import AlreadyRunningError, InstanceLock
-from observer.supervisor.leftovers import Leftovers
+from observer.supervisor.pid_registry import PidRegistry
 from tests.supervisor.scenes import ROOT, is_alive
 
 HOLDER = """
@@ -57,10 +57,10 @@ def spawn_stranger(*argv: str) -> "subprocess.Popen[bytes]":
 def test_what_an_earlier_run_left_is_ended_with_all_its_group(tmp_path: Path) -> None:
     async def run() -> None:
         left = spawn_stranger("sh", "-c", "sleep 600 & wait")
-        Leftovers(tmp_path).record(left.pid)
-        assert await Leftovers(tmp_path).end() == [left.pid]
+        PidRegistry(tmp_path).record(left.pid)
+        assert await PidRegistry(tmp_path).end() == [left.pid]
         left.wait()
-        assert await Leftovers(tmp_path).end() == []
+        assert await PidRegistry(tmp_path).end() == []
 
     asyncio.run(run())
 
@@ -70,7 +70,7 @@ def test_a_process_that_only_has_the_number_of_a_leftover_is_left_alone(tmp_path
         stranger = spawn_stranger("sleep", "600")
         earlier_s = psutil.Process(stranger.pid).create_time() - 60
         (tmp_path / "children.json").write_bytes(msgspec.json.encode({stranger.pid: earlier_s}))
-        assert await Leftovers(tmp_path).end() == []
+        assert await PidRegistry(tmp_path).end() == []
         assert is_alive(stranger.pid)
         stranger.kill()
         stranger.wait()
@@ -81,10 +81,10 @@ def test_a_process_that_only_has_the_number_of_a_leftover_is_left_alone(tmp_path
 def test_what_was_stopped_in_order_is_not_left_over(tmp_path: Path) -> None:
     async def run() -> None:
         child = spawn_stranger("sleep", "600")
-        leftovers = Leftovers(tmp_path)
-        leftovers.record(child.pid)
-        leftovers.forget(child.pid)
-        assert await Leftovers(tmp_path).end() == []
+        pid_registry = PidRegistry(tmp_path)
+        pid_registry.record(child.pid)
+        pid_registry.forget(child.pid)
+        assert await PidRegistry(tmp_path).end() == []
         assert is_alive(child.pid)
         child.kill()
         child.wait()
@@ -94,7 +94,7 @@ def test_what_was_stopped_in_order_is_not_left_over(tmp_path: Path) -> None:
 
 def test_a_list_that_cannot_be_read_is_said_and_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "children.json").write_bytes(b"{torn")
-    assert asyncio.run(Leftovers(tmp_path).end()) == []
+    assert asyncio.run(PidRegistry(tmp_path).end()) == []
     assert "cannot read" in caplog.text
     assert (tmp_path / "children.json").read_bytes() == b"{}"
 
@@ -103,5 +103,5 @@ def test_a_list_that_cannot_be_written_is_said_and_stops_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "children.new").mkdir()  # in the way of the new list
-    Leftovers(tmp_path).record(os.getpid())
+    PidRegistry(tmp_path).record(os.getpid())
     assert "cannot write" in caplog.text

@@ -1,4 +1,4 @@
-"""When a figure is too high: not at its first touch of the limit, and told once however it swings."""
+"""Alerts on high figures: not at the first touch of the limit, and once however the figure swings."""
 
 import asyncio
 import itertools
@@ -16,27 +16,28 @@ from observer.supervisor.limits import (
     Crossing,
     HostFigures,
     HostLimits,
+    HysteresisThreshold,
     Resource,
-    Strain,
-    after_host_look,
-    after_look,
+    after_check,
+    after_host_check,
     crossing_text,
 )
-from observer.supervisor.states import State
-from observer.supervisor.watch import Figures, look_at_host
-from tests.supervisor.scenes import PYTHON, SLEEPS, eventually, program, quiet, supervised, supervisor_of
+from observer.supervisor.states import ProcessState
+from observer.supervisor.watch import Figures, check_host
+from tests.supervisor.scenes import LIVES, PYTHON, program, quiet, supervised, supervisor_of
+from tests.waiting import until_async
 
 LIMIT = 100.0
 figures = st.lists(st.floats(0.0, 200.0), max_size=60)
 CALM = HostFigures(cpu_percent=10.0, memory_bytes=10**9, disk_percent=50.0)
 
 
-def conclusions(seen: list[float], looks: int) -> list[bool]:
-    strain, told = Strain(), []
+def conclusions(seen: list[float], checks: int) -> list[bool]:
+    threshold, reported = HysteresisThreshold(), []
     for figure in seen:
-        strain = after_look(strain, figure, LIMIT, looks)
-        told.append(strain.is_over)
-    return told
+        threshold = after_check(threshold, figure, LIMIT, checks)
+        reported.append(threshold.is_over)
+    return reported
 
 
 # --- one figure --------------------------------------------------------------------------------------------
@@ -52,19 +53,19 @@ def test_it_is_normal_again_only_well_below_the_limit() -> None:
 
 
 @given(figures, st.integers(1, 5))
-def test_a_conclusion_changes_only_after_so_many_looks_that_say_so(seen: list[float], looks: int) -> None:
-    told = [False, *conclusions(seen, looks)]
-    for end in range(1, len(told)):
-        if told[end] is not told[end - 1]:
-            last = seen[end - looks : end]
-            assert len(last) == looks
+def test_a_conclusion_changes_only_after_so_many_looks_that_say_so(seen: list[float], checks: int) -> None:
+    reported = [False, *conclusions(seen, checks)]
+    for end in range(1, len(reported)):
+        if reported[end] is not reported[end - 1]:
+            last = seen[end - checks : end]
+            assert len(last) == checks
             assert all(figure > LIMIT for figure in last) or all(figure < LIMIT * BACK_SHARE for figure in last)
 
 
 @given(st.lists(st.floats(LIMIT * BACK_SHARE, 200.0), max_size=60), st.integers(1, 5))
-def test_what_swings_about_the_limit_is_told_at_most_once(seen: list[float], looks: int) -> None:
-    told = [False, *conclusions(seen, looks)]
-    assert sum(one is not other for one, other in itertools.pairwise(told)) <= 1
+def test_what_swings_about_the_limit_is_reported_at_most_once(seen: list[float], checks: int) -> None:
+    reported = [False, *conclusions(seen, checks)]
+    assert sum(one is not other for one, other in itertools.pairwise(reported)) <= 1
 
 
 # --- the machine -------------------------------------------------------------------------------------------
@@ -73,16 +74,16 @@ def test_what_swings_about_the_limit_is_told_at_most_once(seen: list[float], loo
 @pytest.mark.parametrize(
     ("resource", "figure"), [("cpu_percent", 86.0), ("memory_bytes", 2_500_000_001), ("disk_percent", 90.5)]
 )
-def test_each_resource_is_told_by_itself_when_it_is_scarce_and_when_no_longer(
+def test_each_resource_is_reported_by_itself_when_it_is_scarce_and_when_no_longer(
     resource: Resource, figure: float
 ) -> None:
     scarce = HostFigures(**{**{name: getattr(CALM, name) for name in CALM.__struct_fields__}, resource: figure})
-    strains: Mapping[Resource, Strain] = {}
-    told = []
-    for look in (CALM, scarce, scarce, scarce, CALM, CALM, CALM):
-        strains, crossings = after_host_look(strains, look, HostLimits(looks=2))
-        told.append([(crossing.resource, crossing.is_over) for crossing in crossings])
-    assert told == [[], [], [(resource, True)], [], [], [(resource, False)], []]
+    thresholds: Mapping[Resource, HysteresisThreshold] = {}
+    reported = []
+    for check in (CALM, scarce, scarce, scarce, CALM, CALM, CALM):
+        thresholds, crossings = after_host_check(thresholds, check, HostLimits(checks=2))
+        reported.append([(crossing.resource, crossing.is_over) for crossing in crossings])
+    assert reported == [[], [], [(resource, True)], [], [], [(resource, False)], []]
 
 
 @pytest.mark.parametrize(
@@ -99,17 +100,17 @@ def test_a_crossing_has_words(crossing: Crossing, text: str) -> None:
 
 def test_a_look_counts_our_memory_and_the_childrens_and_finds_the_disk_of_a_folder_to_be_made(tmp_path: Path) -> None:
     child = Figures(cpu_percent=0.0, rss_bytes=10**12, open_files=0, threads=0)
-    seen = look_at_host([child, child], tmp_path / "not" / "yet")
+    seen = check_host([child, child], tmp_path / "not" / "yet")
     assert 2 * 10**12 < seen.memory_bytes < 2 * 10**12 + 10**10
     assert 0 < seen.disk_percent <= 100
 
 
-def test_the_listener_is_told_when_the_machine_becomes_too_small(tmp_path: Path) -> None:
+def test_the_listener_is_reported_when_the_machine_becomes_too_small(tmp_path: Path) -> None:
     async def run() -> None:
-        limits = HostLimits(memory_bytes=1, looks=1)
+        limits = HostLimits(memory_bytes=1, checks=1)
         supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")], host_limits=limits)
         async with supervisor:
-            await eventually(lambda: any(one.resource == "memory_bytes" for one in changes.crossings))
+            await until_async(lambda: any(one.resource == "memory_bytes" for one in changes.crossings))
 
     asyncio.run(run())
 
@@ -117,24 +118,28 @@ def test_the_listener_is_told_when_the_machine_becomes_too_small(tmp_path: Path)
 # --- a child's memory and its exit status ------------------------------------------------------------------
 
 
-def test_who_uses_too_much_memory_is_restarted_in_order_and_the_reason_is_told(tmp_path: Path) -> None:
+def test_who_uses_too_much_memory_is_restarted_in_order_and_the_reason_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("observer.supervisor.monitor_loop.POLL_S", 0.1)
+
     async def run() -> None:
         code = """
-import pathlib, signal, sys, time
+import pathlib, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: (print("in order", flush=True), sys.exit(0)))
 again = pathlib.Path(sys.argv[1])
 hoard = b"x" * (0 if again.exists() else 80_000_000)
 again.touch()
-time.sleep(600)
+signal.pause()
 """
         argv = (*PYTHON, "-c", code, str(tmp_path / "again"))
         child = program(tmp_path, "a", argv, rss_bytes_max=60_000_000)
         async with supervised(tmp_path, [child]) as scene:
             await scene.supervisor.start_all()
-            change = await scene.changes.until("a", State.STOPPING)
+            change = await scene.changes.until("a", ProcessState.STOPPING)
             assert change.reason.startswith("uses ")
             assert change.reason.endswith(" MB of memory, more than its 60 MB")
-            await scene.changes.until("a", State.RUNNING, 2)
+            await scene.changes.until("a", ProcessState.RUNNING, 2)
             assert scene.log("a") == "in order\n"
             [status] = scene.supervisor.status().processes
             assert status.restarts == 1
@@ -145,16 +150,16 @@ time.sleep(600)
 
 def test_who_is_always_too_heavy_is_given_up_in_the_end(tmp_path: Path) -> None:
     async def run() -> None:
-        async with supervised(tmp_path, [quiet(tmp_path, "a", SLEEPS, rss_bytes_max=1)]) as scene:
+        async with supervised(tmp_path, [quiet(tmp_path, "a", LIVES, rss_bytes_max=1)]) as scene:
             await scene.supervisor.start_all()
             heavy = Figures(cpu_percent=0.0, rss_bytes=2, open_files=0, threads=0)
-            keeper = scene.supervisor._keepers["a"]
+            monitor = scene.supervisor._monitors["a"]
             for life in range(1, 5):
-                await scene.changes.until("a", State.RUNNING, life)
+                await scene.changes.until("a", ProcessState.RUNNING, life)
                 for _ in range(3):
-                    keeper.weigh(heavy)
-                await scene.changes.until("a", State.STOPPING, life)
-            change = await scene.changes.until("a", State.FATAL)
+                    monitor.weigh(heavy)
+                await scene.changes.until("a", ProcessState.STOPPING, life)
+            change = await scene.changes.until("a", ProcessState.FATAL)
             assert "ended 4 times" in change.reason
 
     asyncio.run(run())
@@ -162,11 +167,11 @@ def test_who_is_always_too_heavy_is_given_up_in_the_end(tmp_path: Path) -> None:
 
 def test_a_passing_peak_is_forgiven(tmp_path: Path) -> None:
     async def run() -> None:
-        async with supervised(tmp_path, [quiet(tmp_path, "a", SLEEPS, rss_bytes_max=10**9)]) as scene:
+        async with supervised(tmp_path, [quiet(tmp_path, "a", LIVES, rss_bytes_max=10**9)]) as scene:
             await scene.supervisor.start_all()
-            keeper = scene.supervisor._keepers["a"]
+            monitor = scene.supervisor._monitors["a"]
             for rss_bytes in (2 * 10**9, 2 * 10**9, 10**8):
-                keeper.weigh(Figures(cpu_percent=0.0, rss_bytes=rss_bytes, open_files=0, threads=0))
+                monitor.weigh(Figures(cpu_percent=0.0, rss_bytes=rss_bytes, open_files=0, threads=0))
             assert isinstance(await scene.supervisor.restart("a"), Done)
             assert all("memory" not in change.reason for change in scene.changes.all)
 
@@ -178,9 +183,9 @@ def test_a_final_exit_status_is_not_tried_again(tmp_path: Path) -> None:
         argv = (sys.executable, "-S", "-E", "-c", "raise SystemExit(2)")
         async with supervised(tmp_path, [program(tmp_path, "a", argv, final_exits=frozenset({2}))]) as scene:
             await scene.supervisor.start_all()
-            change = await scene.changes.until("a", State.FATAL)
+            change = await scene.changes.until("a", ProcessState.FATAL)
             assert change.reason == "exit 2, which another start does not change"
-            assert scene.changes.states("a").count(State.STARTING) == 1
+            assert scene.changes.states("a").count(ProcessState.STARTING) == 1
 
     asyncio.run(run())
 
@@ -190,6 +195,6 @@ def test_other_exit_statuses_are_tried_again(tmp_path: Path) -> None:
         argv = (sys.executable, "-S", "-E", "-c", "raise SystemExit(3)")
         async with supervised(tmp_path, [program(tmp_path, "a", argv, final_exits=frozenset({2}))]) as scene:
             await scene.supervisor.start_all()
-            await scene.changes.until("a", State.STARTING, 2)
+            await scene.changes.until("a", ProcessState.STARTING, 2)
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""sd_notify: what children say to the supervisor, judged by systemd's own client, and what we say to systemd."""
+"""sd_notify: the children's messages to the supervisor, checked with systemd's own client, and ours to systemd."""
 
 import array
 import asyncio
@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import shutil
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -24,8 +25,9 @@ from observer.supervisor.notify import (
     child_environment,
     parse_notification,
 )
-from observer.supervisor.states import State
-from tests.supervisor.scenes import DEADLINE_S, PYTHON, Scene, eventually, program, supervised
+from observer.supervisor.states import ProcessState
+from tests.supervisor.scenes import LIVES, PYTHON, Scene, program, supervised
+from tests.waiting import until_async
 
 needs_systemd_notify = pytest.mark.skipif(shutil.which("systemd-notify") is None, reason="systemd-notify is not here")
 
@@ -71,17 +73,17 @@ def test_any_bytes_are_read_and_a_status_is_one_short_line(datagram: bytes) -> N
 
 @contextlib.contextmanager
 def listening() -> Iterator[tuple[NotifySocket, list[Notification], socket.socket]]:
-    """A notify socket, what it was told, and a socket that is connected to it."""
-    told: list[Notification] = []
-    listener = NotifySocket(told.append)
+    """A notify socket, the messages it received, and a socket that is connected to it."""
+    reported: list[Notification] = []
+    listener = NotifySocket(reported.append)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
         speaker.connect(listener.address.replace("@", "\0", 1))
-        yield listener, told, speaker
+        yield listener, reported, speaker
     listener.close()
 
 
 def test_a_descriptor_that_comes_along_is_closed_after_what_came_before_was_acted_on() -> None:
-    with listening() as (listener, told, speaker):
+    with listening() as (listener, reported, speaker):
         reading, writing = os.pipe()
         speaker.send(b"READY=1")
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writing]))
@@ -91,7 +93,7 @@ def test_a_descriptor_that_comes_along_is_closed_after_what_came_before_was_acte
         listener.receive()
         assert os.read(reading, 1) == b""
         os.close(reading)
-        assert told == [Notification(ready=True), Notification()]
+        assert reported == [Notification(ready=True), Notification()]
 
 
 def test_many_descriptors_are_all_closed() -> None:
@@ -104,17 +106,17 @@ def test_many_descriptors_are_all_closed() -> None:
         assert psutil.Process().num_fds() == before
 
 
-def test_another_users_processes_are_not_heard() -> None:
+def test_another_users_processes_are_not_received() -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can be somebody else")
-    with listening() as (listener, told, speaker):
+    with listening() as (listener, reported, speaker):
         if (pid := os.fork()) == 0:
             os.setuid(65534)
             speaker.send(b"READY=1")
             os._exit(0)
         os.waitpid(pid, 0)
         listener.receive()
-        assert told == []
+        assert reported == []
         assert listener.strangers == 1
 
 
@@ -138,7 +140,7 @@ def sayer(folder: Path, code: str, **changes: object) -> Child:
 
 @contextlib.asynccontextmanager
 async def started(folder: Path, child: Child) -> AsyncIterator[Scene]:
-    async with supervised(folder, [child]) as scene, asyncio.timeout(DEADLINE_S):
+    async with supervised(folder, [child]) as scene:
         starting = asyncio.create_task(scene.supervisor.start_all())
         yield scene
         starting.cancel()
@@ -152,19 +154,19 @@ def test_systemd_notify_makes_a_child_ready_and_sets_its_status(tmp_path: Path) 
         script = "systemd-notify --ready --status='warm and well'; echo heard; exec sleep 600"
         child = program(tmp_path, "a", ("sh", "-c", script), expects_ready=True)
         async with started(tmp_path, child) as scene:
-            change = await scene.changes.until("a", State.RUNNING)
+            change = await scene.changes.until("a", ProcessState.RUNNING)
             assert change.reason == "ready"
             assert scene.supervisor.status().processes[0].says == "warm and well"
-            await eventually(lambda: "heard" in scene.log("a"), "the end of systemd-notify")
+            await until_async(lambda: "heard" in scene.log("a"), "the end of systemd-notify")
 
     asyncio.run(run())
 
 
 def test_who_says_nothing_is_not_ready(tmp_path: Path) -> None:
     async def run() -> None:
-        child = sayer(tmp_path, "say('STATUS=thinking'); time.sleep(600)", ready_deadline_s=0.3)
+        child = sayer(tmp_path, f"say('STATUS=thinking')\n{LIVES}", ready_deadline_s=0.3)
         async with started(tmp_path, child) as scene:
-            change = await scene.changes.until("a", State.STOPPING)
+            change = await scene.changes.until("a", ProcessState.STOPPING)
             assert change.reason == "not ready within 0.3 s"
 
     asyncio.run(run())
@@ -172,17 +174,16 @@ def test_who_says_nothing_is_not_ready(tmp_path: Path) -> None:
 
 def test_who_feeds_its_watchdog_lives_and_who_stops_to_is_hung(tmp_path: Path) -> None:
     async def run() -> None:
-        code = """
-assert os.environ["WATCHDOG_USEC"] == "400000"
+        code = f"""
+assert os.environ["WATCHDOG_USEC"] == "800000"
 say("READY=1")
-for _ in range(8): say("WATCHDOG=1"); time.sleep(0.1)
+for _ in range(10): say("WATCHDOG=1"); time.sleep(0.1)
 print("fell silent", flush=True)
-time.sleep(600)
-"""
-        async with started(tmp_path, sayer(tmp_path, code, heartbeat_limit_s=0.4)) as scene:
-            await scene.changes.until("a", State.RUNNING)
-            await eventually(lambda: scene.supervisor.status().processes[0].heartbeat_age_s is not None)
-            change = await scene.changes.until("a", State.STOPPING)
+{LIVES}"""
+        async with started(tmp_path, sayer(tmp_path, code, heartbeat_limit_s=0.8)) as scene:
+            await scene.changes.until("a", ProcessState.RUNNING)
+            await until_async(lambda: scene.supervisor.status().processes[0].heartbeat_age_s is not None)
+            change = await scene.changes.until("a", ProcessState.STOPPING)
             assert "no heartbeat" in change.reason
             assert "fell silent" in scene.log("a")
 
@@ -191,21 +192,33 @@ time.sleep(600)
 
 def test_who_says_that_it_stops_gets_its_grace(tmp_path: Path) -> None:
     async def run() -> None:
-        child = sayer(tmp_path, "say('READY=1'); say('STOPPING=1'); time.sleep(0.1)", restart="on_failure")
-        async with started(tmp_path, child) as scene:
-            change = await scene.changes.until("a", State.EXITED)
+        code = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})  # one that comes before it is waited for is not lost
+say("READY=1")
+say("STOPPING=1")
+signal.sigwait({signal.SIGUSR2})
+"""
+        async with started(tmp_path, sayer(tmp_path, code, restart="on_failure")) as scene:
+            await scene.changes.until("a", ProcessState.STOPPING)
+            os.kill(scene.pid("a"), signal.SIGUSR2)
+            change = await scene.changes.until("a", ProcessState.EXITED)
             assert change.reason == "exit 0"
-            assert scene.changes.states("a") == [State.STARTING, State.RUNNING, State.STOPPING, State.EXITED]
+            assert scene.changes.states("a") == [
+                ProcessState.STARTING,
+                ProcessState.RUNNING,
+                ProcessState.STOPPING,
+                ProcessState.EXITED,
+            ]
 
     asyncio.run(run())
 
 
 def test_a_life_that_is_over_says_nothing_any_more(tmp_path: Path) -> None:
     async def run() -> None:
-        code = "say('READY=1\\nSTATUS=busy'); time.sleep(600)"
-        async with started(tmp_path, sayer(tmp_path, code)) as scene:
-            await scene.changes.until("a", State.RUNNING)
-            await eventually(lambda: scene.supervisor.status().processes[0].says == "busy")
+        async with started(tmp_path, sayer(tmp_path, f"say('READY=1\\nSTATUS=busy')\n{LIVES}")) as scene:
+            await scene.changes.until("a", ProcessState.RUNNING)
+            await until_async(lambda: scene.supervisor.status().processes[0].says == "busy")
             await scene.supervisor.stop("a")
             assert scene.supervisor.status().processes[0].says is None
 
@@ -217,29 +230,29 @@ def test_a_life_that_is_over_says_nothing_any_more(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def service_manager(address: str, **environment: str) -> Iterator[tuple[ServiceManager, socket.socket]]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
-        heard.bind(address.replace("@", "\0", 1))
-        heard.setblocking(False)
-        yield ServiceManager({"NOTIFY_SOCKET": address, **environment}, os.getpid()), heard
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as received:
+        received.bind(address.replace("@", "\0", 1))
+        received.setblocking(False)
+        yield ServiceManager({"NOTIFY_SOCKET": address, **environment}, os.getpid()), received
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
 def test_the_service_manager_hears_assignments(tmp_path: Path, kind: str) -> None:
     address = str(tmp_path / "n") if kind == "path" else f"@observer-test-{os.getpid()}"
-    with service_manager(address) as (manager, heard):
-        manager.tell(ready=1, status="IDLE: 6 of 6 processes run")
-        assert heard.recv(4096) == b"READY=1\nSTATUS=IDLE: 6 of 6 processes run"
+    with service_manager(address) as (manager, received):
+        manager.report(ready=1, status="IDLE: 6 of 6 processes run")
+        assert received.recv(4096) == b"READY=1\nSTATUS=IDLE: 6 of 6 processes run"
 
 
 def test_without_a_service_manager_telling_does_nothing() -> None:
     manager = ServiceManager({}, 1)
-    manager.tell(ready=1)
+    manager.report(ready=1)
     assert manager.unheard == 0
 
 
 def test_a_service_manager_that_is_gone_is_counted_and_no_reason_to_stop(tmp_path: Path) -> None:
     manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "nobody")}, 1)
-    manager.tell(ready=1)
+    manager.report(ready=1)
     assert manager.unheard == 1
 
 

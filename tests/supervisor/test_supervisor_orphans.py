@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
-from observer.supervisor.states import State
-from tests.supervisor.scenes import PYTHON, SLEEPS, eventually, is_alive, kill, program, quiet, supervised
+from observer.supervisor.states import ProcessState
+from tests.supervisor.scenes import LIVES, is_alive, kill, quiet, supervised
+from tests.waiting import until_async
+
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 DAEMON = """
-import os, sys, time
+import os, signal
 def detach(work):
     if os.fork() == 0:
         os.setsid()
@@ -21,7 +25,7 @@ def detach(work):
     os.wait()
 def live():
     print(os.getpid(), flush=True)
-    time.sleep(600)
+    while True: signal.pause()
 def live_with_another():
     detach(live)
     live()
@@ -34,31 +38,33 @@ def daemons(text: str) -> list[int]:
 
 def test_a_daemon_ends_with_the_life_that_it_came_from(tmp_path: Path) -> None:
     async def run() -> None:
-        child = program(tmp_path, "a", (*PYTHON, "-c", f"{DAEMON}detach(live_with_another)\n{SLEEPS}"))
+        child = quiet(tmp_path, "a", f"{DAEMON}detach(live_with_another)\n{LIVES}")
         async with supervised(tmp_path, [child, quiet(tmp_path, "b")]) as scene:
             await scene.supervisor.start_all()
-            await eventually(lambda: len(daemons(scene.log("a"))) == 2, "two daemons")
+            await until_async(lambda: len(daemons(scene.log("a"))) == 2, "two daemons")
             first = daemons(scene.log("a"))
             assert {os.getsid(pid) for pid in first}.isdisjoint({scene.pid("a"), os.getsid(0)})
             await scene.supervisor.restart("a")
             assert not [pid for pid in first if is_alive(pid)]
-            await eventually(lambda: len(daemons(scene.log("a"))) == 4, "the next two")
+            await until_async(lambda: len(daemons(scene.log("a"))) == 4, "the next two")
             kill(scene.pid("a"))
-            await scene.changes.until("a", State.RUNNING, 3)
+            await scene.changes.until("a", ProcessState.RUNNING, 3)
             assert not [pid for pid in daemons(scene.log("a"))[:4] if is_alive(pid)]
-            assert scene.changes.states("b") == [State.STARTING, State.RUNNING]
+            assert scene.changes.states("b") == [ProcessState.STARTING, ProcessState.RUNNING]
         assert not [pid for pid in daemons((tmp_path / "a.log").read_text()) if psutil.pid_exists(pid)]
 
     asyncio.run(run())
 
 
-def test_orphans_that_end_by_themselves_are_reaped(tmp_path: Path) -> None:
+def test_orphans_that_end_by_themselves_are_reaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("observer.supervisor.monitor_loop.POLL_S", 0.1)
+
     async def run() -> None:
-        code = f"{DAEMON}\nfor _ in range(20): detach(lambda: print(os.getpid(), flush=True))\n{SLEEPS}"
-        async with supervised(tmp_path, [program(tmp_path, "a", (*PYTHON, "-c", code))]) as scene:
+        code = f"{DAEMON}\nfor _ in range(20): detach(lambda: print(os.getpid(), flush=True))\n{LIVES}"
+        async with supervised(tmp_path, [quiet(tmp_path, "a", code)]) as scene:
             await scene.supervisor.start_all()
-            await eventually(lambda: len(daemons(scene.log("a"))) == 20, "all of them")
-            await eventually(lambda: not [pid for pid in daemons(scene.log("a")) if psutil.pid_exists(pid)], "reaped")
+            await until_async(lambda: len(daemons(scene.log("a"))) == 20, "all of them")
+            await until_async(lambda: not [pid for pid in daemons(scene.log("a")) if psutil.pid_exists(pid)], "reaped")
 
     asyncio.run(run())
 
@@ -68,8 +74,8 @@ def test_processes_that_others_started_in_our_session_keep_their_exit_status(tmp
         async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
             await scene.supervisor.start_all()
             with subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(7)"]) as other:
-                await eventually(lambda: psutil.Process(other.pid).status() == psutil.STATUS_ZOMBIE, "its end")
-                scene.supervisor._rounds._reap()
+                await until_async(lambda: psutil.Process(other.pid).status() == psutil.STATUS_ZOMBIE, "its end")
+                scene.supervisor._monitor_loop._reap()
                 assert other.wait() == 7
 
     asyncio.run(run())

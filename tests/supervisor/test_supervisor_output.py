@@ -1,4 +1,4 @@
-"""A child's log: it writes to the file itself, and what is cut off the front is kept, byte for byte."""
+"""A child's log: the child writes to the file itself; rotation keeps every byte cut off the front."""
 
 import asyncio
 import os
@@ -13,7 +13,8 @@ import pytest
 
 from observer.supervisor.linux import data_begin
 from observer.supervisor.output import open_log, rotate
-from tests.supervisor.scenes import eventually, quiet, supervised
+from tests.supervisor.scenes import LIVES, quiet, supervised
+from tests.waiting import until_async
 
 MAX_BYTES = 200_000
 MEMORY = Path("/dev/shm")
@@ -21,7 +22,7 @@ MEMORY = Path("/dev/shm")
 
 @pytest.fixture(params=["disk", "memory"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A file system that takes bytes off a file's front, and one that only punches holes."""
+    """A file system that takes bytes off a file's front, and one that only punches gaps."""
     if request.param == "disk":
         yield tmp_path
     elif MEMORY.is_dir():
@@ -32,7 +33,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 def written(log: Path) -> bytes:
-    """All that the files hold, oldest first, as a reader of the present file sees it: behind its hole."""
+    """All that the files hold, oldest first, as a reader of the present file sees it: behind its gap."""
     numbers = sorted((int(path.suffix[1:]) for path in log.parent.glob(f"{log.name}.[0-9]*")), reverse=True)
     kept = b"".join(log.with_name(f"{log.name}.{number}").read_bytes() for number in numbers)
     with log.open("rb") as present:
@@ -115,18 +116,20 @@ def test_a_childs_output_is_a_file_so_it_never_waits_for_us(tmp_path: Path) -> N
         code = "import os, stat; print([stat.S_ISREG(os.fstat(fd).st_mode) for fd in (1, 2)], flush=True)"
         async with supervised(tmp_path, [quiet(tmp_path, "a", code, restart="never")]) as scene:
             await scene.supervisor.start_all()
-            await eventually(lambda: scene.log("a") == "[True, True]\n")
+            await until_async(lambda: scene.log("a") == "[True, True]\n")
 
     asyncio.run(run())
 
 
-def test_the_supervisor_rotates_what_its_children_write(tmp_path: Path) -> None:
+def test_the_supervisor_rotates_what_its_children_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("observer.supervisor.monitor_loop.POLL_S", 0.1)
+
     async def run() -> None:
-        code = "import time; print('x' * 300_000, flush=True); time.sleep(600)"
+        code = f"print('x' * 300_000, flush=True)\n{LIVES}"
         child = quiet(tmp_path, "a", code, log_bytes_max=MAX_BYTES, logs_kept=2)
         async with supervised(tmp_path, [child]) as scene:
             await scene.supervisor.start_all()
-            await eventually((tmp_path / "a.log.1").exists, "a rotation")
+            await until_async((tmp_path / "a.log.1").exists, "a rotation")
         assert written(tmp_path / "a.log") == b"x" * 300_000 + b"\n"
 
     asyncio.run(run())
@@ -139,9 +142,9 @@ def test_a_log_that_cannot_be_rotated_is_complained_of_once(tmp_path: Path, capl
         child = quiet(tmp_path, "a", log_bytes_max=MAX_BYTES, logs_kept=2)
         async with supervised(tmp_path, [child]) as scene:
             await scene.supervisor.start_all()
-            await eventually(lambda: "cannot rotate" in caplog.text)
-            rounds = scene.supervisor._rounds
-            await rounds._look_at_logs()
+            await until_async(lambda: "cannot rotate" in caplog.text)
+            monitor_loop = scene.supervisor._monitor_loop
+            await monitor_loop._check_logs()
         assert caplog.text.count("cannot rotate") == 1
 
     asyncio.run(run())

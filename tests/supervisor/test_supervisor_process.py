@@ -1,10 +1,10 @@
-"""One life of a child: how it starts, how it ends, and that nothing of it stays."""
+"""One life of a child: its start, its end, and that no process of it survives."""
 
 import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
@@ -12,9 +12,15 @@ import pytest
 
 from observer.supervisor.child import Child
 from observer.supervisor.group import members
+from observer.supervisor.orphans import adopting
+from observer.supervisor.pid_registry import PidRegistry
 from observer.supervisor.process import Lifeline, RunningProcess, exit_text
 from observer.supervisor.watch import Watch, is_hung
-from tests.supervisor.scenes import IGNORES_SIGTERM, SLEEPS, eventually, is_alive, kill, program, quiet
+from observer.supervisor.zygote import Zygote
+from tests.supervisor.scenes import IGNORES_SIGTERM, LIVES, Way, is_alive, kill, program, quiet
+from tests.waiting import until_async
+
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 GRACE_S = 5.0
 
@@ -22,13 +28,26 @@ GRACE_S = 5.0
 @contextlib.asynccontextmanager
 async def living(child: Child) -> AsyncIterator[RunningProcess]:
     lifeline = Lifeline()
-    process = RunningProcess(child, lifeline, lambda _pid: None)
-    try:
-        yield process
-    finally:
-        if is_alive(process.pid):
-            await process.stop(0.0)
-        lifeline.close()
+    with zygote_of(child.log_path.parent) as zygote:
+        process = await RunningProcess.start(child, lifeline, lambda _pid: None, zygote=zygote)
+        try:
+            yield process
+        finally:
+            if is_alive(process.pid):
+                await process.stop(0.0)
+            lifeline.close()
+
+
+@contextlib.contextmanager
+def zygote_of(folder: Path) -> Iterator[Zygote | None]:
+    """The zygote for the way of this test; the processes that it forks become children of this one."""
+    if not Way.forked:
+        yield None
+        return
+    folder.mkdir(exist_ok=True)
+    with adopting(), contextlib.closing(Zygote(Way.preload(), PidRegistry(folder))) as zygote:
+        yield zygote
+        assert zygote.fallbacks == 0
 
 
 def open_files() -> int:
@@ -36,12 +55,12 @@ def open_files() -> int:
 
 
 async def log_says(child: Child, text: str) -> None:
-    await eventually(lambda: child.log_path.exists() and text in child.log_path.read_text(), text)
+    await until_async(lambda: child.log_path.exists() and text in child.log_path.read_text(), text)
 
 
 async def family(child: Child, process: RunningProcess, size: int) -> list[int]:
     """Wait until its session has so many members, and return their pids."""
-    await eventually(lambda: len(members([process.pid])[process.pid]) == size, f"{size} processes")
+    await until_async(lambda: len(members([process.pid])[process.pid]) == size, f"{size} processes")
     return [member.pid for member in members([process.pid])[process.pid]]
 
 
@@ -83,9 +102,11 @@ def test_a_program_that_is_not_there_is_an_error_and_leaves_nothing(tmp_path: Pa
     async def run() -> None:
         before = open_files()
         with pytest.raises(FileNotFoundError):
-            RunningProcess(program(tmp_path, "a", ("/no/such/program",)), lifeline := Lifeline(), lambda _pid: None)
+            await RunningProcess.start(
+                program(tmp_path, "a", ("/no/such/program",)), lifeline := Lifeline(), lambda _pid: None
+            )
         lifeline.close()
-        await eventually(lambda: open_files() <= before, "all descriptors closed")
+        await until_async(lambda: open_files() <= before, "all descriptors closed")
 
     asyncio.run(run())
 
@@ -96,7 +117,7 @@ def test_a_life_leaves_no_descriptor_behind(tmp_path: Path) -> None:
         for _ in range(5):
             async with living(quiet(tmp_path, "a")) as process:
                 await process.stop(GRACE_S)
-        await eventually(lambda: open_files() <= before, "all descriptors closed")
+        await until_async(lambda: open_files() <= before, "all descriptors closed")
 
     asyncio.run(run())
 
@@ -111,7 +132,7 @@ def test_sigterm_is_enough_for_who_obeys(tmp_path: Path) -> None:
 
 def test_who_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
     async def run() -> None:
-        child = quiet(tmp_path, "a", IGNORES_SIGTERM + SLEEPS)
+        child = quiet(tmp_path, "a", IGNORES_SIGTERM + LIVES)
         async with living(child) as process:
             await log_says(child, "deaf")
             assert exit_text(await process.stop(0.1)) == "SIGKILL"
@@ -122,7 +143,7 @@ def test_who_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
 def test_who_is_suspended_still_ends_by_itself(tmp_path: Path) -> None:
     async def run() -> None:
         code = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('up', flush=True)\n"
-        child = quiet(tmp_path, "a", code + SLEEPS)
+        child = quiet(tmp_path, "a", code + LIVES)
         async with living(child) as process:
             await log_says(child, "up")
             psutil.Process(process.pid).suspend()
@@ -131,18 +152,18 @@ def test_who_is_suspended_still_ends_by_itself(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def with_grandchild(options: str, before: str = "") -> str:
-    """Code that starts a `sleep` with these options of Popen, and then sleeps itself."""
-    return f"import subprocess, time\n{before}\nsubprocess.Popen(['sleep', '600'], {options})\ntime.sleep(600)"
+def with_grandchild(options: str, before: str = "", after: str = "") -> str:
+    """Code that starts a `sleep` with these options of Popen, and then lives on itself."""
+    return f"import signal, subprocess\n{before}\nsubprocess.Popen(['sleep', '600'], {options})\n{after}\n{LIVES}"
 
 
 def test_grandchildren_are_gone_when_a_stop_is_done_even_those_that_ignore_sigterm(tmp_path: Path) -> None:
     async def run() -> None:
-        before = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
-        after = "signal.signal(signal.SIGTERM, signal.SIG_DFL); time.sleep(600)"
-        code = with_grandchild("", before).replace("time.sleep(600)", after)  # being ignored is inherited
-        child = quiet(tmp_path, "a", code)
+        before = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"  # being ignored is inherited
+        after = "signal.signal(signal.SIGTERM, signal.SIG_DFL); print('up', flush=True)"
+        child = quiet(tmp_path, "a", with_grandchild("", before, after))
         async with living(child) as process:
+            await log_says(child, "up")
             pids = await family(child, process, 2)
             await process.stop(GRACE_S)
             assert not [pid for pid in pids if is_alive(pid)]
@@ -155,7 +176,7 @@ def test_grandchildren_in_a_process_group_of_their_own_are_gone_too(tmp_path: Pa
         child = quiet(tmp_path, "a", with_grandchild("process_group=0"))
         async with living(child) as process:
             pids = await family(child, process, 2)
-            await eventually(lambda: len({os.getpgid(pid) for pid in pids}) == 2, "a second group")
+            await until_async(lambda: len({os.getpgid(pid) for pid in pids}) == 2, "a second group")
             await process.stop(GRACE_S)
             assert not [pid for pid in pids if is_alive(pid)]
 
@@ -174,13 +195,15 @@ def test_grandchildren_do_not_outlive_a_child_that_is_killed(tmp_path: Path) -> 
     asyncio.run(run())
 
 
-def test_the_exit_is_told_once(tmp_path: Path) -> None:
+def test_the_exit_is_reported_once(tmp_path: Path) -> None:
     async def run() -> None:
-        told: list[int] = []
+        reported: list[int] = []
         lifeline = Lifeline()
-        process = RunningProcess(quiet(tmp_path, "a", "pass"), lifeline, told.append)
-        assert await process.finish() == 0
-        assert told == [process.pid]
+        with zygote_of(tmp_path) as zygote:
+            child = quiet(tmp_path, "a", "pass")
+            process = await RunningProcess.start(child, lifeline, reported.append, zygote=zygote)
+            assert await process.finish() == 0
+        assert reported == [process.pid]
         lifeline.close()
 
     asyncio.run(run())
@@ -195,15 +218,12 @@ def test_figures_cover_a_child_and_its_own_children(tmp_path: Path) -> None:
     async def run() -> None:
         child = program(tmp_path, "a", ("sh", "-c", "while :; do :; done & wait"))
         async with living(child) as process:
-            pids = await family(child, process, 2)
+            await family(child, process, 2)
             watch = Watch()
             assert watch.sample([process.pid])[process.pid].cpu_percent == 0.0
             alone_bytes = psutil.Process(process.pid).memory_info().rss
-            busy = psutil.Process(next(pid for pid in pids if pid != process.pid))
-            start_s = busy.cpu_times().user
-            await eventually(lambda: busy.cpu_times().user - start_s > 0.1, "0.1 s of computing")
+            await until_async(lambda: watch.sample([process.pid])[process.pid].cpu_percent > 5.0, "computing")
             figures = watch.sample([process.pid])[process.pid]
-            assert figures.cpu_percent > 5.0
             assert figures.rss_bytes > alone_bytes
             assert figures.threads == 2
             assert figures.open_files >= 6

@@ -13,11 +13,11 @@ LIMITS = RestartLimits(
 
 
 def delays_s(limits: RestartLimits, lives_s: list[float], seed: int = 1) -> list[float | None]:
-    """The delay after each of these lives, lived one after the other without a pause; None for giving up."""
-    chance, history, now_s, delays = Random(seed), RestartHistory(), 0.0, []
+    """The restart delay after each of these consecutive lives; None for giving up."""
+    rng, history, now_s, delays = Random(seed), RestartHistory(), 0.0, []
     for lived_s in lives_s:
         now_s += lived_s
-        history, decision = after_end(history, limits, now_s, lived_s, chance)
+        history, decision = after_end(history, limits, now_s, lived_s, rng)
         delays.append(decision.delay_s if isinstance(decision, RestartAfter) else None)
     return delays
 

@@ -1,4 +1,4 @@
-"""One plain day that all read-only assertions share, whichever process of pytest they run in."""
+"""One plain day for all read-only assertions, shared by all pytest processes."""
 
 import fcntl
 import json
@@ -26,7 +26,7 @@ class Day(msgspec.Struct, frozen=True):
     summary: JsonObject
     errors: str
     folder: Path
-    database_told: str
+    database_reported: str
     left_behind: list[str]
 
     @property
@@ -45,7 +45,7 @@ class Day(msgspec.Struct, frozen=True):
 def day_under_way(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Future[Day] | None]:
-    """The day, begun with the first test of this folder if any needs it: it mostly waits, so others run meanwhile."""
+    """The day; starts with the first test of this folder if any test needs it. Other tests run meanwhile."""
     if not any(isinstance(item, pytest.Function) and "day" in item.fixturenames for item in request.session.items):
         yield None
         return
@@ -68,9 +68,14 @@ def _shared(folder: Path) -> Day:
     return msgspec.convert(json.loads(report.read_text()), Day, dec_hook=lambda kind, text: kind(text))
 
 
+def _sockets(folder: str, names: list[str]) -> list[str]:
+    """Sockets of a failed demo: they cannot be copied, and the demo's output is more useful."""
+    return [name for name in names if (Path(folder) / name).is_socket()]
+
+
 def _run(kept: Path) -> Day:
     with short_folder() as folder, demo(folder=folder / "d", speed=SPEED) as system:
         exit_status = system.ended()
-        shutil.copytree(folder / "d", kept)
-        told = f"sqlite:///{system.database}"
-        return Day(exit_status, system.summary(), system.errors, kept, told, system.left_behind())
+        shutil.copytree(folder / "d", kept, ignore=_sockets, dirs_exist_ok=True)
+        reported = f"sqlite:///{system.database}"
+        return Day(exit_status, system.summary(), system.errors, kept, reported, system.left_behind())

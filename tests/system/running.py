@@ -9,17 +9,17 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from tests import waiting
+
 OBSERVER = str(Path(sys.executable).parent / "observer")
-PROCESSES = ("core-writer", "accounts", "master-file", "gap-recovery", "funds", "track-a", "track-b")
-LOOK_S = 0.05
-END_S = 20.0  # an orderly stop on a busy machine
+PROCESSES = ("core-writer", "accounts", "master-file", "gap-recovery", "etf", "track-a", "track-b")
+POLL_S = 0.1  # each poll reads the process table and the database: a shorter interval would cost a core
 
 JsonObject = dict[str, Any]
 Completed = subprocess.CompletedProcess[str]
@@ -75,14 +75,14 @@ class System:
         return self._stderr.read_text()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What the database answers while it is being written; nothing while it is being made."""
+        """The query's rows while a system writes the database; empty before the database exists."""
         try:
             return ask(self.database, query)
         except sqlite3.OperationalError:
             return []
 
     def pids(self) -> dict[str, int]:
-        """The processes that run now, as the database tells it."""
+        """Pids of the running processes by name, from the database."""
         latest: dict[str, tuple[str, int]] = {}
         for name, state, pid in self.rows(
             "SELECT process, current, pid FROM process_changes ORDER BY stream, sequence"
@@ -90,18 +90,20 @@ class System:
             latest[name] = (state, pid)
         return {name: pid for name, (state, pid) in latest.items() if state == "RUNNING"}
 
-    def until(self, condition: Callable[[], object], what: str, deadline_s: float = 45.0) -> None:
-        """Look until it is so; fails when the command ends before that."""
-        end_s = time.monotonic() + deadline_s
-        while not condition():
+    def until(self, condition: Callable[[], object], what: str, within_s: float = waiting.DEADLINE_S) -> None:
+        """Poll until the condition holds; fails if the command ends first."""
+
+        def found() -> bool:
             self.remember()
-            assert self.process.poll() is None, f"ended before {what}: {self.errors}"
-            assert time.monotonic() < end_s, f"not within {deadline_s} s: {what}"
-            time.sleep(LOOK_S)
+            is_so = bool(condition())
+            assert is_so or self.process.poll() is None, f"ended before {what}: {self.errors}"
+            return is_so
+
+        waiting.until(found, what, within_s, POLL_S)
         self.remember()
 
     def remember(self) -> None:
-        """Note who was started: each of our processes leads a session of its own."""
+        """Note the started processes: each of ours leads its own session."""
         with contextlib.suppress(psutil.NoSuchProcess):
             self._sessions.update(child.pid for child in self.process.children(recursive=True))
 
@@ -109,23 +111,25 @@ class System:
         """Ctrl-C; returns the exit status."""
         self.remember()
         self.process.send_signal(signal.SIGINT)
-        return self.ended(END_S)
+        return self.ended()
 
-    def ended(self, deadline_s: float = 90.0) -> int:
-        """Wait for the end of the command, noting whom it starts; returns the exit status."""
-        end_s = time.monotonic() + deadline_s
-        while self.process.poll() is None and time.monotonic() < end_s:
+    def ended(self, within_s: float = 2 * waiting.DEADLINE_S) -> int:
+        """Wait for the end of the command, noting the processes it starts; returns the exit status."""
+
+        def is_over() -> bool:
             self.remember()
-            time.sleep(LOOK_S)
-        return int(self.process.wait(0))
+            return self.process.poll() is not None
+
+        waiting.until(is_over, "the end of the command", within_s, POLL_S)
+        return int(self.process.wait())
 
     def summary(self) -> JsonObject:
         """The one JSON object on stdout."""
-        told: JsonObject = json.loads(self._stdout.read_text())
-        return told
+        reported: JsonObject = json.loads(self._stdout.read_text())
+        return reported
 
     def left_behind(self) -> list[str]:
-        """Living processes of the sessions that were seen, and whatever else was started with this folder's name."""
+        """Living processes of the noted sessions, and all others whose command line names this folder."""
         return [" ".join(command) for pid, command in _living() if self._is_ours(pid, command)]
 
     def _is_ours(self, pid: int, command: Sequence[str]) -> bool:
@@ -135,11 +139,11 @@ class System:
             return False
 
     def clear_away(self) -> None:
-        """End whatever a failed test left."""
+        """Kill the processes that a failed test left."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             with contextlib.suppress(psutil.TimeoutExpired):
-                self.process.wait(END_S)
+                self.process.wait(waiting.DEADLINE_S)
         for pid, command in list(_living()):
             if self._is_ours(pid, command):
                 with contextlib.suppress(ProcessLookupError):
@@ -148,7 +152,7 @@ class System:
 
 @contextlib.contextmanager
 def demo(*options: object, folder: Path, speed: float = 1200) -> Iterator[System]:
-    """A demo of a small market that runs in the folder; whatever happens, nothing of it is left."""
+    """A demo of a small market in the folder; at the end no process of it is left."""
     arguments = ("demo", "--json", "--symbols", 60, "--speed", speed, "--folder", folder, *options)
     system = System(folder, *arguments)
     try:
@@ -167,13 +171,6 @@ def is_sound(database: Path) -> bool:
     return ask(database, "PRAGMA integrity_check") == [("ok",)]
 
 
-def eventually(condition: Callable[[], object], what: str, deadline_s: float = 10.0) -> None:
-    end_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end_s, f"not within {deadline_s} s: {what}"
-        time.sleep(LOOK_S)
-
-
 def _living() -> Iterator[tuple[int, list[str]]]:
     for process in psutil.process_iter(["pid", "cmdline", "status"]):
         if process.info["status"] != psutil.STATUS_ZOMBIE:
@@ -181,6 +178,6 @@ def _living() -> Iterator[tuple[int, list[str]]]:
 
 
 def _environment(changes: Mapping[str, str] | None) -> dict[str, str]:
-    """Ours without what would decide for Observer: its keys and its clock."""
+    """Our environment without Observer's keys and clock."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KIS_", "OBSERVER_"))}
     return {**kept, **(changes or {})}

@@ -1,13 +1,13 @@
-"""Looks for secrets in what a practice system left: `python -m tests.system.secrets FOLDER...`.
+"""Searches a demo system's files for secrets: `python -m tests.system.secrets FOLDER...`.
 
-A folder is a day's: the simulator's seed and app keys are in its observer.toml, so every token and every approval key
-that it can have issued is known, also those that nobody kept. Looked at is every file: logs, outboxes and other
+A folder holds one day: its observer.toml contains the simulator's seed and app keys, so the search knows every access
+token and approval key that the simulator can issue, stored or not. It reads every file: logs, outboxes and other
 journals, captures, raw captures, ledgers, backups, and each value of each database (a page of it can split a text).
 
-A secret belongs in three places: the keys file, the token notes, and in observer.toml the simulator's own list of the
-keys that it accepts. Beginnings count too: half of an app key in a log is a leak.
+Secrets belong in three places: the keys file, the token cache, and observer.toml's list of keys that the simulator
+accepts. Prefixes count too: half of an app key in a log is a leak.
 
-Prints a JSON object; exit status 0: nothing was found and something was looked for; 1: not.
+Prints a JSON object; exit status 0: at least one secret was searched for and none found; 1: otherwise.
 """
 
 import argparse
@@ -48,7 +48,7 @@ class Secrets:
 
 
 def secrets_of(folder: Path) -> Secrets:
-    """Everything that the simulator of this folder's system knows: it states here once more how it makes a token."""
+    """All secrets of this folder's simulator; states independently how the simulator makes a token."""
     simulator = tomllib.loads((folder / "observer.toml").read_text())["simulator"]
     app_keys: Mapping[str, str] = simulator["app_keys"]
     keys = {text[:KEY_BEGINNING].encode() for pair in app_keys.items() for text in pair}
@@ -63,7 +63,7 @@ def secrets_of(folder: Path) -> Secrets:
 
 
 def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """Every file with what is to be looked at in it; of the three places where secrets belong, what does not belong."""
+    """Every file with the content to search; without the parts where secrets belong."""
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.name == "keys.toml" or path.parent == folder / "run" / "tokens":
             continue
@@ -95,7 +95,7 @@ def _values(path: Path) -> Iterator[bytes]:
 
 
 def search(folder: Path) -> dict[str, Any]:
-    """What was looked at, and in which files a secret is (never the secret itself)."""
+    """The searched files, and those that contain a secret (never the secret itself)."""
     secrets = secrets_of(folder)
     leaks: dict[str, int] = {}
     files: set[Path] = set()
@@ -114,9 +114,9 @@ def main() -> int:
     """Search the folders, and say what was found."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path, help="of practice systems: each has an observer.toml")
-    told = {str(folder): search(folder) for folder in parser.parse_args().folders}
-    sys.stdout.write(json.dumps(told, indent=2) + "\n")
-    return 1 if any(each["leaks"] or not each["files"] for each in told.values()) else 0
+    reported = {str(folder): search(folder) for folder in parser.parse_args().folders}
+    sys.stdout.write(json.dumps(reported, indent=2) + "\n")
+    return 1 if any(each["leaks"] or not each["files"] for each in reported.values()) else 0
 
 
 if __name__ == "__main__":

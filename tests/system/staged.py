@@ -1,7 +1,7 @@
-"""A staged day: a practice system whose simulator is told what goes wrong, run by `observer run` on a held clock.
+"""A staged day: a demo system with injected simulator faults, run by `observer run` on a held clock.
 
-The clock stands until every process runs; then the day goes by, and whoever staged it looks, kills and asks the
-simulator for its ledger before everything is stopped.
+The clock stands until every process runs; then the day passes, and the test observes, kills processes and reads the
+simulator's ledger before the system stops.
 """
 
 import contextlib
@@ -17,15 +17,16 @@ from pathlib import Path
 
 import tomli_w
 
-from observer.cli.demo_day import BEGINS, DemoOptions, prepare
-from observer.clock import CLOCK_VARIABLE, HeldClock, kst_ns
-from observer.practice import DAY
+from observer.clock import CLOCK_VARIABLE, HeldClock
+from observer.demo.configuration import DAY
+from observer.demo.day import BEGINS, DemoOptions, prepare
+from observer.local_time import local_ns
 from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, ask, short_folder
 
 EVERYBODY = ("simulator", *PROCESSES)
 
-# A line that says nothing is told by machine time, which a scaled day does not scale: a keep-alive every third of a
-# second instead of ten, and patience to match.
+# The half-open check uses machine time, which a scaled day does not scale: a keep-alive every third of a second
+# instead of ten seconds, and a timeout to match.
 QUICK_SILENCE: Mapping[str, JsonObject] = {
     "kis": {"stream": {"silence_s": 2.0}},
     "simulator": {"pingpong_interval_s": 0.3},
@@ -39,7 +40,7 @@ class StagedDay:
         self.folder = folder
         self.configuration = configuration
         self.clock = clock
-        self._midnight_ns = kst_ns(session)
+        self._midnight_ns = local_ns(session)
         self.settings = tomllib.loads(configuration.read_text())
         environment = {CLOCK_VARIABLE: clock.to_variable()}
         self.system = System(folder, "run", "--config", configuration, environment=environment)
@@ -51,7 +52,7 @@ class StagedDay:
 
     def until_everybody_runs(self) -> None:
         """Wait until every process runs; the clock stands."""
-        self.system.until(lambda: set(self.system.pids()) == set(EVERYBODY), "every process runs", 60)
+        self.system.until(lambda: set(self.system.pids()) == set(EVERYBODY), "every process runs", 180)
 
     def begin(self) -> None:
         """Let the day begin when every process runs."""
@@ -79,22 +80,22 @@ class StagedDay:
         self.system.until(lambda: self.system.pids().get(victim, before) != before, f"{victim} is back", deadline_s)
 
     def fault(self, kind: str, for_s: float = 0.0, share: float = 1.0, by_s: float = 0.0) -> None:
-        """Let something go wrong at the simulator, from now on."""
+        """Inject a fault into the simulator, from now on."""
         self._ask("faults", json.dumps({"kind": kind, "for_s": for_s, "share": share, "by_s": by_s}).encode())
 
-    def registrations(self) -> list[JsonObject]:
-        """The simulator's ledger: what was offered, and what became of it on the wire."""
+    def subscriptions(self) -> list[JsonObject]:
+        """The simulator's ledger: the trades offered, and the fate of each on the wire."""
         return list(self._ask("registrations"))
 
     def counters(self) -> JsonObject:
-        """What the simulator counted."""
+        """The simulator's counters."""
         return dict(self._ask("counters"))
 
     def _ask(self, what: str, content: bytes | None = None) -> list[JsonObject] | JsonObject:
         url = f"{self.settings['kis']['rest_url']}/simulator/{what}"
         with urllib.request.urlopen(urllib.request.Request(url, data=content), timeout=20) as answer:
-            told: list[JsonObject] | JsonObject = json.loads(answer.read())
-            return told
+            reported: list[JsonObject] | JsonObject = json.loads(answer.read())
+            return reported
 
     def until_gaps_are_closed(self, deadline_s: float = 60.0) -> None:
         """Wait until every gap that was found is recovered or given up."""
@@ -105,7 +106,7 @@ class StagedDay:
         self.system.until(lambda: ask(self.database, open_gaps) == [], "no gap is open", deadline_s)
 
     def until_judged(self, deadline_s: float = 60.0) -> None:
-        """Wait until the day's verdicts are there: some minutes after Track B's stop."""
+        """Wait until the day's quality reports are there: some minutes after Track B's stop."""
         one = "SELECT symbol FROM quality LIMIT 1"
         self.system.until(lambda: ask(self.database, one) != [], "the day is judged", deadline_s)
 
@@ -151,7 +152,7 @@ def staged_day(
     """A system whose clock stands at `begins` of the session day, with these changes of the demo's configuration, by
     section. In `folder`, which stays, or in one that goes with it. Whatever happens, nothing of it runs on.
     """
-    with short_folder() if folder is None else contextlib.nullcontext(folder) as place:
+    with short_folder() if folder is None else contextlib.nullcontext(folder) as slot:
         options = DemoOptions(
             speed=speed,
             symbols=symbols,
@@ -159,13 +160,13 @@ def staged_day(
             seed=seed,
             data=None,
             keep=True,
-            folder=place / "d",
+            folder=slot / "d",
             accounts=accounts,
         )
         day = prepare(options)
         _change(day.configuration, session, changes)
-        clock = HeldClock(kst_ns(session, *begins), place / "d" / "data" / "clock", speed)
-        staged = StagedDay(place / "d", day.configuration, clock, session)
+        clock = HeldClock(local_ns(session, *begins), slot / "d" / "data" / "clock", speed)
+        staged = StagedDay(slot / "d", day.configuration, clock, session)
         try:
             yield staged
         finally:

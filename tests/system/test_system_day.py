@@ -1,4 +1,4 @@
-"""A whole day by the command line: what it prints, what it leaves, and what the database says of it."""
+"""A whole day by the command line: its output, its files, and its database."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from observer.store.tables import EVENT_TABLES
 from tests.system.conftest import Day
 from tests.system.running import PROCESSES, is_sound, observer
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 DOCUMENTED_KEYS = {
     "universe", "sweeps", "snapshots", "trades", "triggers", "slots", "gaps", "listings", "events_published",
@@ -34,7 +34,7 @@ def test_the_summary_has_the_documented_keys(day: Day) -> None:
     assert day.summary["slots"].keys() == {"allocated", "replaced", "released", "overflow"}
     assert day.summary["gaps"].keys() == {"found", "recovered", "unrecoverable"}
     assert day.summary["listings"].keys() == {"new", "removed"}
-    assert day.summary["database"] == day.database_told
+    assert day.summary["database"] == day.database_reported
 
 
 def test_every_published_event_is_stored_once(day: Day) -> None:
@@ -44,9 +44,9 @@ def test_every_published_event_is_stored_once(day: Day) -> None:
     assert day.value("SELECT count(*) FROM quarantine") == 0
 
 
-def test_no_stream_of_events_has_a_hole(day: Day) -> None:
-    places = " UNION ALL ".join(f"SELECT stream, sequence FROM {table.name}" for table in EVENT_TABLES.values())
-    streams = day.rows(f"SELECT stream, count(*), min(sequence), max(sequence) FROM ({places}) GROUP BY stream")
+def test_no_stream_of_events_has_a_gap(day: Day) -> None:
+    slots = " UNION ALL ".join(f"SELECT stream, sequence FROM {table.name}" for table in EVENT_TABLES.values())
+    streams = day.rows(f"SELECT stream, count(*), min(sequence), max(sequence) FROM ({slots}) GROUP BY stream")
     assert all((first, last) == (1, rows) for _, rows, first, last in streams)
     kept = day.rows("SELECT id, high_water_mark FROM streams WHERE high_water_mark > 0 ORDER BY id")
     assert [(stream, last) for stream, _, _, last in streams] == kept
@@ -80,8 +80,11 @@ def test_what_happens_on_every_day_is_in_the_database(day: Day, what: str, query
 
 
 def test_the_stream_was_lost_and_connected_again_once_the_broker_let_go_of_the_key(day: Day) -> None:
-    told = day.rows("SELECT state, reason FROM connections ORDER BY sequence")
-    states, early = [state for state, _ in told], [reason.startswith("OPSP8996") for _, reason in told].count(True)
+    reported = day.rows("SELECT state, reason FROM connections ORDER BY sequence")
+    states, early = (
+        [state for state, _ in reported],
+        [reason.startswith("OPSP8996") for _, reason in reported].count(True),
+    )
     assert states[0] == "connected"
     assert states.count("lost") == 2
     assert early > 0
@@ -116,7 +119,7 @@ def test_the_backup_is_a_database_of_its_own(day: Day) -> None:
     assert is_sound(backup)
 
 
-def test_every_place_that_was_given_was_given_back(day: Day) -> None:
+def test_every_slot_that_was_given_was_given_back(day: Day) -> None:
     assert day.rows(
         "SELECT slot, symbol FROM slot_assignments EXCEPT SELECT slot, symbol FROM slot_releases "
         "EXCEPT SELECT slot, replaced FROM slot_assignments"
@@ -177,7 +180,7 @@ def test_every_stored_trade_was_offered_unaltered(day: Day, offered: tuple[str, 
         market.execute("ATTACH ? AS kept", (str(day.database),))
         altered = market.execute(
             "SELECT symbol, exchange_time_ns / 1000000000, price, volume, cumulative_volume FROM kept.trades EXCEPT "
-            "SELECT symbol, exchange_time_ns / 1000000000, price_krw, volume, cumulative_volume FROM offered"
+            "SELECT symbol, exchange_time_ns / 1000000000, price, volume, cumulative_volume FROM offered"
         ).fetchall()
         miscounted = market.execute(
             "SELECT symbol, cumulative_volume, cumulative_trades, side FROM kept.trades WHERE gap_id IS NULL EXCEPT "
@@ -190,7 +193,7 @@ def test_every_stored_trade_was_offered_unaltered(day: Day, offered: tuple[str, 
 def _load(database: sqlite3.Connection, path: Path) -> None:
     with path.open(newline="") as file:
         header, *records = csv.reader(file)
-    numbers = ("exchange_time_ns", "price_krw", "volume", "cumulative_volume", "cumulative_sells", "cumulative_buys")
+    numbers = ("exchange_time_ns", "price", "volume", "cumulative_volume", "cumulative_sells", "cumulative_buys")
     columns = ", ".join(f"{name} {'INTEGER' if name in numbers else 'TEXT'}" for name in header)
     database.execute(f"CREATE TABLE offered ({columns})")
     database.executemany(f"INSERT INTO offered VALUES ({', '.join('?' * len(header))})", records)

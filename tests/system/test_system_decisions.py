@@ -1,4 +1,4 @@
-"""A day's decisions are made again from the database alone, by another process than made them: event for event."""
+"""A separate process recomputes a day's decisions from the database alone, event for event."""
 
 import json
 import shutil
@@ -11,28 +11,36 @@ import pytest
 from tests.system.conftest import Day
 from tests.system.running import Completed, observer
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 TABLES = ("triggers", "slot_assignments", "slot_releases", "slot_overflows", "churn_guard_changes", "gaps")
 
 
-def verify(day: Day, database: Path, folder: Path) -> Completed:
-    """With the day's own configuration, and the database where it is now."""
-    ran_in = Path(day.database_told.removeprefix("sqlite:///")).parents[1]
+def verify(day: Day, database: Path, folder: Path, **slots: int) -> Completed:
+    """With the day's own configuration, or other settings of the slots, and the database where it is now."""
+    ran_in = Path(day.database_reported.removeprefix("sqlite:///")).parents[1]
     configuration = folder / "observer.toml"
-    told = (day.folder / "observer.toml").read_text().replace(str(ran_in / "data" / "observer.db"), str(database))
-    configuration.write_text(told.replace(str(ran_in), str(day.folder)))
+    reported = (day.folder / "observer.toml").read_text().replace(str(ran_in / "data" / "observer.db"), str(database))
+    configuration.write_text(reported.replace(str(ran_in), str(day.folder)))
+    if slots:
+        selection = json.loads((day.folder / "symbol_selection.json").read_text())
+        selection["slots"] = selection.get("slots", {}) | slots
+        (folder / "symbol_selection.json").write_text(json.dumps(selection))
+        own = str(day.folder / "symbol_selection.json")
+        assert own in configuration.read_text()
+        configuration.write_text(configuration.read_text().replace(own, str(folder / "symbol_selection.json")))
     [[session_date]] = day.rows("SELECT DISTINCT session_date FROM selection_steps")
     return observer("decisions", "verify", session_date, "--config", configuration, "--json", cwd=folder)
 
 
 def test_a_replay_of_the_day_makes_the_same_decisions_event_for_event(day: Day, tmp_path: Path) -> None:
-    told = verify(day, day.database, tmp_path)
-    assert told.returncode == 0, told.stdout + told.stderr
-    verdict = json.loads(told.stdout)
-    assert verdict["is_same"]
-    assert sum(verdict["same"].values()) == sum(day.value(f"SELECT count(*) FROM {table}") for table in TABLES)
-    assert {"TriggerFired", "SlotAssigned", "SlotReleased"} <= verdict["same"].keys()
+    reported = verify(day, day.database, tmp_path)
+    assert reported.returncode == 0, reported.stdout + reported.stderr
+    comparison = json.loads(reported.stdout)
+    assert comparison["is_same"]
+    assert comparison["settings_differ"] == []
+    assert sum(comparison["same"].values()) == sum(day.value(f"SELECT count(*) FROM {table}") for table in TABLES)
+    assert {"TriggerFired", "SlotAssigned", "SlotReleased"} <= comparison["same"].keys()
 
 
 def test_a_decision_that_was_another_one_is_named(day: Day, tmp_path: Path) -> None:
@@ -41,8 +49,30 @@ def test_a_decision_that_was_another_one_is_named(day: Day, tmp_path: Path) -> N
     with closing(sqlite3.connect(database)) as connection, connection:
         changed = "UPDATE slot_assignments SET score = score + 0.001 WHERE sequence = (SELECT max(sequence) FROM"
         connection.execute(f"{changed} slot_assignments)")
-    told = verify(day, database, tmp_path)
-    assert told.returncode == 1, told.stdout + told.stderr
-    difference = json.loads(told.stdout)["difference"]
+    reported = verify(day, database, tmp_path)
+    assert reported.returncode == 1, reported.stdout + reported.stderr
+    difference = json.loads(reported.stdout)["difference"]
     assert difference["recorded"]["kind"] == difference["replayed"]["kind"] == "SlotAssigned"
     assert difference["recorded"]["score"] != difference["replayed"]["score"]
+
+
+def test_the_settings_of_the_day_decide_and_those_of_today_are_only_compared(day: Day, tmp_path: Path) -> None:
+    reported = verify(day, day.database, tmp_path, churn_max_replacements=3)
+    assert reported.returncode == 0, reported.stdout + reported.stderr
+    comparison = json.loads(reported.stdout)
+    assert comparison["is_same"]
+    [differing] = comparison["settings_differ"]
+    assert differing.startswith("selection.slots.churn_max_replacements: ")
+    assert differing.endswith(", 3 now")
+
+
+def test_stored_settings_that_were_changed_are_noticed(day: Day, tmp_path: Path) -> None:
+    database = tmp_path / "changed.db"
+    shutil.copy(day.database, database)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        other = """replace(step, '"churn_ttl_factor":2.0', '"churn_ttl_factor":3.0')"""
+        changed = connection.execute(f"UPDATE selection_steps SET step = {other} WHERE step != {other}").rowcount
+    assert changed > 0
+    reported = verify(day, database, tmp_path)
+    assert reported.returncode == 3, reported.stdout + reported.stderr
+    assert "do not have their digest" in json.loads(reported.stdout)["unclear"]

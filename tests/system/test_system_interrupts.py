@@ -1,14 +1,15 @@
-"""Ctrl-C at any moment, or the death of the first process: nobody is left, and the database opens."""
+"""Ctrl-C at any moment, or the death of the first process: no process is left, and the database opens."""
 
-import contextlib
 import signal
 from collections.abc import Callable
 
 import pytest
 
-from tests.system.running import END_S, System, demo, eventually, is_sound, short_folder
+from tests.system.running import POLL_S, System, demo, is_sound, short_folder
+from tests.system.staged import staged_day
+from tests.waiting import DEADLINE_S, until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
 def is_prepared(system: System) -> bool:
@@ -17,8 +18,8 @@ def is_prepared(system: System) -> bool:
 
 
 def is_starting(system: System) -> bool:
-    """The simulator runs, and what comes after it is being started."""
-    return len(system.process.children()) > 1
+    """The zygote and the simulator run, and what comes after them is being started."""
+    return len(system.process.children()) > 2
 
 
 def is_morning(system: System) -> bool:
@@ -29,27 +30,17 @@ def is_full_operation(system: System) -> bool:
     return bool(system.rows("SELECT symbol FROM trades LIMIT 1"))
 
 
-MOMENTS = (is_prepared, is_starting, is_morning, is_full_operation)
-
-
-def test_ctrl_c_leaves_no_process_and_a_database_that_opens() -> None:
-    """Each system is started when the one before was interrupted: one may end while the next begins."""
-    with contextlib.ExitStack() as running:
-        ending = [interrupted(running, moment) for moment in MOMENTS]
-        for moment, system in zip(MOMENTS, ending, strict=True):
-            assert system.ended(END_S) == 130, moment.__name__
-            assert system.left_behind() == [], moment.__name__
-            assert not system.database.exists() or is_sound(system.database), moment.__name__
-        assert_all_is_stored(ending[-1])
-
-
-def interrupted(running: contextlib.ExitStack, moment: Callable[[System], bool]) -> System:
-    """A system that was asked to end at this moment."""
-    folder = running.enter_context(short_folder())
-    system = running.enter_context(demo(folder=folder / "d"))
-    system.until(lambda: moment(system), moment.__name__)
-    system.process.send_signal(signal.SIGINT)
-    return system
+@pytest.mark.parametrize(
+    "moment", [is_prepared, is_starting, pytest.param(is_morning, marks=pytest.mark.slow), is_full_operation]
+)
+def test_ctrl_c_leaves_no_process_and_a_database_that_opens(moment: Callable[[System], bool]) -> None:
+    with short_folder() as folder, demo(folder=folder / "d") as system:
+        system.until(lambda: moment(system), moment.__name__)
+        assert system.interrupt() == 130
+        assert system.left_behind() == []
+        assert not system.database.exists() or is_sound(system.database)
+        if moment is is_full_operation:
+            assert_all_is_stored(system)
 
 
 def assert_all_is_stored(system: System) -> None:
@@ -60,9 +51,10 @@ def assert_all_is_stored(system: System) -> None:
 
 
 def test_the_death_of_the_supervisor_is_the_end_of_all() -> None:
-    with short_folder() as folder, demo(folder=folder / "d") as system:
-        system.until(lambda: is_full_operation(system), "the first trades")
-        system.process.send_signal(signal.SIGKILL)
-        system.process.wait(5)
-        eventually(lambda: system.left_behind() == [], "nobody is left")
-        assert is_sound(system.database)
+    with staged_day(speed=100, begins=(9, 28)) as day:
+        day.begin()
+        day.system.until(lambda: is_full_operation(day.system), "the first trades")
+        day.system.process.send_signal(signal.SIGKILL)
+        day.system.process.wait(DEADLINE_S)
+        until(lambda: day.system.left_behind() == [], "nobody is left", every_s=POLL_S)
+        assert is_sound(day.system.database)

@@ -1,4 +1,4 @@
-"""The machine goes off in the middle of a day and comes back the next morning: what it missed is known and filled."""
+"""The machine goes off in the middle of a day and returns the next morning: it records and fills the gaps."""
 
 import json
 import os
@@ -13,8 +13,9 @@ from sqlite3 import connect
 import msgspec
 import pytest
 
-from observer.clock import HeldClock, kst_ns
-from observer.practice import DAY
+from observer.clock import HeldClock
+from observer.demo.configuration import DAY
+from observer.local_time import local_ns
 from observer.simulator.settings import SimulatorSettings
 from tests.chaos.fault_day import write_offered
 from tests.chaos.ledger_judge import Kept, Tape, read_kept, read_tapes
@@ -25,12 +26,12 @@ from tests.system.staged import StagedDay, staged_day
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 OFF_S = 10 * 3600.0
-STOP_NS = kst_ns(DAY, 15)
+STOP_NS = local_ns(DAY, 15)
 SPEED = 200.0
 
 
 def power_off(day: StagedDay) -> None:
-    """Nothing of the system lives on, and nothing of it is asked."""
+    """Kill all processes of the system at once, without a request to stop."""
     pids = [day.system.process.pid, *day.system.pids().values()]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -42,7 +43,7 @@ def power_off(day: StagedDay) -> None:
 @contextmanager
 def next_morning(before: StagedDay) -> Iterator[StagedDay]:
     """The same machine the day after."""
-    clock = HeldClock(kst_ns(DAY + timedelta(days=1), 8), before.folder / "data" / "clock-next", SPEED)
+    clock = HeldClock(local_ns(DAY + timedelta(days=1), 8), before.folder / "data" / "clock-next", SPEED)
     day = StagedDay(before.folder, before.configuration, clock, DAY + timedelta(days=1))
     try:
         yield day
@@ -51,7 +52,7 @@ def next_morning(before: StagedDay) -> Iterator[StagedDay]:
 
 
 def unaccounted(kept: Kept, tape: Tape) -> int:
-    """What was traded from the first trade that is stored to Track B's stop, and is neither stored nor in a gap."""
+    """Volume traded between the first stored trade and Track B's stop that is neither stored nor in a gap."""
     stored = united([*kept.streamed, *kept.conflated])
     if not stored:
         return 0
@@ -69,8 +70,8 @@ def test_what_a_machine_missed_that_was_off_until_the_next_day_lies_in_gaps(tmp_
         write_offered(msgspec.convert(settings, SimulatorSettings), tmp_path / "offered.csv")
         with next_morning(day) as later:
             later.begin()
-            open_places = "SELECT count(*) FROM slot_releases WHERE reason = 'unfinished'"
-            later.system.until(lambda: later.system.rows(open_places)[0][0] > 0, "its places are given up", 60)
+            open_slots = "SELECT count(*) FROM slot_releases WHERE reason = 'unfinished'"
+            later.system.until(lambda: later.system.rows(open_slots)[0][0] > 0, "its slots are given up", 60)
             later.until_gaps_are_closed()
             later.until_judged()
         tapes = read_tapes(tmp_path / "offered.csv")
@@ -80,5 +81,5 @@ def test_what_a_machine_missed_that_was_off_until_the_next_day_lies_in_gaps(tmp_
         assert found == [(STOP_NS,)]
         assert {symbol: rest for symbol in kept if (rest := unaccounted(kept[symbol], tapes[symbol]))} == {}
         held_to_the_end = ask(day.database, "SELECT symbol FROM slot_releases WHERE reason = 'unfinished'")
-        verdicts = {symbol: kept[symbol].verdict for (symbol,) in held_to_the_end}
-        assert set(verdicts.values()) == {"degraded"}, json.dumps(verdicts)
+        reports = {symbol: kept[symbol].quality for (symbol,) in held_to_the_end}
+        assert set(reports.values()) == {"degraded"}, json.dumps(reports)

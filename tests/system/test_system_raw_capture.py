@@ -1,4 +1,4 @@
-"""A raw capture of a whole day: what the decoders make of it again is what the day's database has, and no secret."""
+"""A raw capture of a whole day: decoding it again gives the day's database; it holds no secret."""
 
 import json
 import signal
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.running import OBSERVER, ask, demo, eventually, observer, short_folder
+from tests.system.running import OBSERVER, ask, demo, observer, short_folder
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -27,12 +27,12 @@ def secrets_of(folder: Path) -> set[bytes]:
 def test_the_streamed_trades_of_a_day_come_out_of_its_raw_capture_and_no_secret_is_in_it() -> None:
     with short_folder() as short, demo("--keep", folder=short / "d", speed=600) as system:
         config, raw, facts = short / "d" / "observer.toml", short / "raw", short / "facts"
-        eventually(lambda: config.exists() and (short / "d" / "run").exists(), "the demo wrote its configuration")
+        system.until(lambda: config.exists() and (short / "d" / "run").exists(), "the demo wrote its configuration")
         command = [OBSERVER, "capture", "--raw", str(raw), "--config", str(config), "--json"]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as capture:
             assert system.ended(200) == 0
             capture.send_signal(signal.SIGINT)
-            summary = json.loads(capture.communicate(timeout=20)[0])
+            summary = json.loads(capture.communicate(timeout=60)[0])
         assert summary["files"] >= 5
         assert observer("replay", "--raw", raw, "--out", facts, cwd=short).returncode == 0
         decoded = (json.loads(line) for line in facts.open())

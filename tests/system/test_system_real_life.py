@@ -27,7 +27,7 @@ CHANGES = {
 
 @pytest.fixture(scope="module")
 def exam_day() -> Iterator[tuple[dict[str, Any], StagedDay]]:
-    """The day's judgement, and the day, which is over."""
+    """The day's judge report, and the finished day."""
     with staged_day(
         speed=1000, symbols=SYMBOLS, accounts=4, seed=SEED, session=EXAM_DAY, begins=(8, 30), changes=CHANGES
     ) as day:
@@ -38,20 +38,20 @@ def exam_day() -> Iterator[tuple[dict[str, Any], StagedDay]]:
         day.kill("track-b")
         day.until_second(16 * 3600 + 6 * 60)
         day.until_gaps_are_closed()
-        told = judged(day, day.folder)
+        reported = judged(day, day.folder)
         assert stopped(day) == 0
-        yield told, day
+        yield reported, day
 
 
 def ordered(day: StagedDay, *words: str) -> dict[str, Any]:
-    """What a command answers that must succeed."""
-    told = observer(*words, "--json", "--config", day.configuration, cwd=day.folder)
-    assert told.returncode == 0, told.stdout + told.stderr
-    return dict(json.loads(told.stdout))
+    """The output of a command that must succeed."""
+    reported = observer(*words, "--json", "--config", day.configuration, cwd=day.folder)
+    assert reported.returncode == 0, reported.stdout + reported.stderr
+    return dict(json.loads(reported.stdout))
 
 
 def hours(day: StagedDay, query: str) -> list[tuple[Any, ...]]:
-    """What the database answers; times of day in KST as HH:MM where the query says hhmm(...)."""
+    """The query's rows; times of day in KST as HH:MM where the query says hhmm(...)."""
     return day.system.rows(
         query.replace("hhmm(", "strftime('%H:%M', 9 * 3600 + 1e-9 * ").replace(";", ", 'unixepoch')")
     )
@@ -72,33 +72,33 @@ class TestExamDay:
         assert first >= "10:00"
 
     def test_what_is_stored_is_what_was_sent(self, exam_day: tuple[Any, StagedDay]) -> None:
-        told, _ = exam_day
-        assert told["balances"], told
+        reported, _ = exam_day
+        assert reported["balances"], reported
 
-    def test_a_halted_symbol_loses_its_place(self, exam_day: tuple[Any, StagedDay]) -> None:
+    def test_a_halted_symbol_loses_its_slot(self, exam_day: tuple[Any, StagedDay]) -> None:
         _, day = exam_day
         released = hours(
             day, f"SELECT hhmm(released_ns; FROM slot_releases WHERE symbol = '{HALTED}' AND reason = 'halted'"
         )
         assert released
         assert "11:26" <= released[0][0] <= "11:40"
-        [(told,)] = day.system.rows(f"SELECT count(*) FROM market_states WHERE symbol = '{HALTED}' AND halted")
-        assert told == 1, "by the flag of the trade stream"
+        [(reported,)] = day.system.rows(f"SELECT count(*) FROM market_states WHERE symbol = '{HALTED}' AND halted")
+        assert reported == 1, "by the flag of the trade stream"
 
-    def test_a_pinned_symbol_has_its_place_again_when_trading_resumes_also_after_a_restart(
+    def test_a_pinned_symbol_has_its_slot_again_when_trading_resumes_also_after_a_restart(
         self, exam_day: tuple[Any, StagedDay]
     ) -> None:
         _, day = exam_day
         given = hours(
             day, f"SELECT hhmm(assigned_ns; FROM slot_assignments WHERE symbol = '{HALTED}' AND reason = 'pinned'"
         )
-        assert given[-1][0] >= "11:56"  # a sweep sees that it is traded again
+        assert given[-1][0] >= "11:56"  # a sweep sees new trades
 
     def test_what_was_decided_is_decided_again(self, exam_day: tuple[Any, StagedDay]) -> None:
         _, day = exam_day
         assert ordered(day, "decisions", "verify", EXAM_DAY.isoformat())["is_same"]
 
-    def test_a_symbol_at_its_upper_limit_loses_its_place_and_gets_none(self, exam_day: tuple[Any, StagedDay]) -> None:
+    def test_a_symbol_at_its_upper_limit_loses_its_slot_and_gets_none(self, exam_day: tuple[Any, StagedDay]) -> None:
         _, day = exam_day
         [(released,)] = hours(
             day, f"SELECT hhmm(released_ns; FROM slot_releases WHERE symbol = '{LOCKED}' AND reason = 'upper_limit'"

@@ -1,4 +1,4 @@
-"""What `observer run` needs and does not have: it says what, stops with status 2, and starts nothing."""
+"""`observer run` without a precondition: it names the missing item, exits with status 2, and starts no process."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.system
 
 
 def run_with(folder: Path, keys: str | None, mode: int = 0o600) -> Completed:
-    """`observer run` in a folder of its own; the hosts are nobody's, in case something should be started after all."""
+    """`observer run` in a folder of its own; the hosts do not exist, in case a process starts after all."""
     (folder / "observer.toml").write_text(
         '[run]\ndata = "data"\nruntime = "run"\nprovider_pool = "pool.json"\n'
         '[kis]\nrest_url = "http://127.0.0.1:9"\nstream_url = "ws://127.0.0.1:9"\nfiles_url = "http://127.0.0.1:9"\n'
@@ -48,7 +48,7 @@ def test_a_keys_file_that_others_can_read_is_refused_with_the_remedy() -> None:
         assert was_nothing_started(folder)
 
 
-def test_a_wrong_configuration_is_told_line_by_line() -> None:
+def test_a_wrong_configuration_is_reported_line_by_line() -> None:
     with short_folder() as folder:
         (folder / "observer.toml").write_text("[track_a]\ninterval = 5\n[stor]\n")
         completed = observer("run", "--config", "observer.toml", cwd=folder)

@@ -1,44 +1,53 @@
-"""`observer run`, asked and commanded from outside while it works."""
+"""`observer run`, asked and commanded from outside while it works: it answers, and its counts stay equal."""
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 import tomli_w
 
-from observer.cli.demo_day import DemoOptions, prepare
-from observer.clock import CLOCK_VARIABLE
+from bus.outbox import published_by_stream
+from observer.clock import HeldClock
+from observer.demo.configuration import DAY
+from observer.demo.day import DemoOptions, prepare
+from observer.local_time import local_ns
+from observer.store.reader import StoreReader
 from tests.system.running import PROCESSES, Completed, JsonObject, System, is_sound, observer, short_folder
+from tests.system.staged import StagedDay
 from tests.system.wire import Wire, tapped
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 ALL = ("simulator", *PROCESSES)
-OPTIONS = DemoOptions(speed=400, symbols=60, database="", seed=7, data=None, keep=True, folder=Path())
+SPEED = 60  # from Track B's first minute to the close in six minutes: nothing here has to hurry
+BEGINS = (9, 28)
+OPTIONS = DemoOptions(speed=SPEED, symbols=60, database="", seed=7, data=None, keep=True, folder=Path())
 DOCUMENTED = ("pid", "state", "uptime_s", "restarts", "cpu_percent", "rss_bytes", "heartbeat_age_s", "loop_lag_s")
 
 
 @contextlib.contextmanager
 def running() -> Iterator[tuple[System, Wire]]:
-    """The system against the simulator, in full operation, with a listener in the stream's line."""
+    """A system in full operation against the simulator, with a relay in the stream connection."""
     with short_folder() as folder:
-        day = prepare(msgspec.structs.replace(OPTIONS, folder=folder / "d"))
-        with tapped(day.settings.kis.stream_url) as wire:
-            document = msgspec.toml.decode(day.configuration.read_bytes())
+        prepared = prepare(msgspec.structs.replace(OPTIONS, folder=folder / "d"))
+        with tapped(prepared.settings.broker.stream_url) as wire:
+            document = msgspec.toml.decode(prepared.configuration.read_bytes())
             document["kis"]["stream_url"] = wire.url
             document["simulator"]["drops"] = []  # no reconnection but that of the restart
-            day.configuration.write_text(tomli_w.dumps(document))
-            day.clock.start()
-            clock = {CLOCK_VARIABLE: day.clock.to_variable()}
-            system = System(folder / "d", "run", "--config", day.configuration, environment=clock)
+            prepared.configuration.write_text(tomli_w.dumps(document))
+            clock = HeldClock(local_ns(DAY, *BEGINS), folder / "d" / "data" / "clock", SPEED)
+            day = StagedDay(folder / "d", prepared.configuration, clock)
             try:
-                system.until(lambda: len(system.rows("SELECT DISTINCT symbol FROM trades")) > 30, "full operation")
-                yield system, wire
+                day.begin()
+                day.system.until(
+                    lambda: len(day.system.rows("SELECT DISTINCT symbol FROM trades")) > 30, "full operation"
+                )
+                yield day.system, wire
             finally:
-                system.clear_away()
+                day.system.clear_away()
 
 
 def command(system: System, *words: str) -> Completed:
@@ -48,22 +57,21 @@ def command(system: System, *words: str) -> Completed:
 def status(system: System) -> JsonObject:
     completed = command(system, "status", "--json")
     assert completed.returncode == 0, completed.stderr
-    told: JsonObject = json.loads(completed.stdout)
-    return told
+    reported: JsonObject = json.loads(completed.stdout)
+    return reported
 
 
-def pids(told: JsonObject) -> dict[str, int]:
-    return {process["name"]: process["pid"] for process in told["processes"]}
+def pids(reported: JsonObject) -> dict[str, int]:
+    return {process["name"]: process["pid"] for process in reported["processes"]}
 
 
 def is_running_anew(system: System, name: str, former_pid: int) -> bool:
-    """Whether it is ready again; a command that takes longer is answered before it is done."""
-    [process] = [process for process in status(system)["processes"] if process["name"] == name]
-    return bool(process["state"] == "RUNNING" and process["pid"] != former_pid)
+    """Whether the process is ready again; a slow command is answered before it is done."""
+    return system.pids().get(name, former_pid) != former_pid
 
 
 def by_priority(system: System) -> list[str]:
-    """The symbols that hold places: those that a trigger brought by their score, then those that only fill up."""
+    """Symbols with slots: triggered ones by score, then fillers."""
     latest = {slot: row for slot, *row in system.rows(
         "SELECT slot, symbol, trigger = 'market_cap', -score FROM slot_assignments ORDER BY sequence"
     )}  # fmt: skip
@@ -71,50 +79,52 @@ def by_priority(system: System) -> list[str]:
 
 
 def test_a_running_system_is_asked_and_commanded_while_it_works() -> None:
-    """One system for all of it: the time it takes to get there is the price, not the questions."""
+    """One system for all checks: the start of a system costs the time, not the checks."""
     with running() as (system, wire):
-        status_tells_of_every_process(system)
-        a_restart_leaves_the_others_and_restores_the_places_by_priority(system, wire)
+        status_has_every_process(system)
+        a_restart_leaves_the_others_and_restores_the_slots_by_priority(system, wire)
         an_asked_restart_is_not_counted_as_a_crash(system)
         an_unknown_process_is_refused(system)
         a_second_system_is_refused_and_disturbs_nothing(system, "demo", "--folder", system.folder)
         a_second_system_is_refused_and_disturbs_nothing(system, "run", "--config", system.folder / "observer.toml")
+        with_a_recording(system, a_reload_touches_one_process, a_pin_outlives_a_restart)
         shutdown_ends_everything(system)
+        its_counts_are_equal(system)
 
 
-def status_tells_of_every_process(system: System) -> None:
-    told = status(system)
-    assert told["phase"] == "FULL_OPERATION"
-    assert told["supervisor_pid"] == system.process.pid
-    assert tuple(process["name"] for process in told["processes"]) == ALL
-    for process in told["processes"]:
+def status_has_every_process(system: System) -> None:
+    reported = status(system)
+    assert reported["phase"] == "FULL_OPERATION"
+    assert reported["supervisor_pid"] == system.process.pid
+    assert tuple(process["name"] for process in reported["processes"]) == ALL
+    for process in reported["processes"]:
         assert process["state"] == "RUNNING"
         assert all(process[field] is not None for field in DOCUMENTED), process
 
 
-def a_restart_leaves_the_others_and_restores_the_places_by_priority(system: System, wire: Wire) -> None:
+def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system: System, wire: Wire) -> None:
     before, held, trades = pids(status(system)), by_priority(system), len(system.rows("SELECT 1 FROM trades"))
     completed = command(system, "ctl", "restart", "track-b")
     assert completed.returncode == 0, completed.stderr
     system.until(lambda: is_running_anew(system, "track-b", before["track-b"]), "track-b runs again")
     after = pids(status(system))
     assert {name for name in ALL if after[name] != before[name]} == {"track-b"}
-    system.until(lambda: len(wire.registrations) == 2, "the stream is connected again")
-    system.until(lambda: still_held(system, held) <= set(wire.registrations[-1]), "every place is registered again")
-    # A trigger that fires again moves its symbol up, and may take another's place, as it should; the others keep
+    system.until(lambda: len(wire.subscriptions) == 2, "the stream is connected again")
+    system.until(lambda: still_held(system, held) <= set(wire.subscriptions[-1]), "every slot is subscribed again")
+    # A trigger that fires again moves its symbol up, and may take another's slot, as it should; the others keep
     # their order.
     moved = {symbol for (symbol,) in system.rows("SELECT symbol FROM triggers")}
-    moved |= set(wire.registrations[-1]) ^ set(held)
-    restored = [symbol for symbol in wire.registrations[-1] if symbol not in moved]
+    moved |= set(wire.subscriptions[-1]) ^ set(held)
+    restored = [symbol for symbol in wire.subscriptions[-1] if symbol not in moved]
     assert restored == [symbol for symbol in held if symbol not in moved]
     assert len(restored) > len(held) / 2
     system.until(lambda: len(system.rows("SELECT 1 FROM trades")) > trades, "trades go on")
     twice = "SELECT slot, symbol FROM slot_assignments WHERE reason != 'kept' GROUP BY slot, symbol HAVING count(*) > 1"
-    assert system.rows(twice) == []  # taken over, not assigned anew
+    assert system.rows(twice) == []  # resumed, not assigned anew
 
 
 def still_held(system: System, symbols: Sequence[str]) -> set[str]:
-    """Those that have neither been released nor replaced since, as the database tells it."""
+    """The symbols without a release or a replacement in the database."""
     released = system.rows("SELECT symbol FROM slot_releases UNION SELECT replaced FROM slot_assignments")
     return set(symbols) - {symbol for (symbol,) in released}
 
@@ -138,9 +148,52 @@ def a_second_system_is_refused_and_disturbs_nothing(system: System, *words: obje
     assert system.database.exists()
 
 
+def with_a_recording(system: System, *orders: Callable[[System], None]) -> None:
+    """Run the orders during a capture, and check that the capture is whole."""
+    start = ("ctl", "capture", "start", "--out", str(system.folder / "recording"))
+    assert command(system, *start).returncode == 0
+    for obeyed in orders:
+        obeyed(system)
+    system.until(lambda: "is whole" in detail(system, "ctl", "capture", "stop"), "the recording is whole")
+
+
+def a_reload_touches_one_process(system: System) -> None:
+    before = pids(status(system))
+    with (system.folder / "observer.toml").open("a") as file:
+        file.write("\n[track_b]\nevaluation_s = 20.0\n")
+    assert command(system, "ctl", "reload").returncode == 0
+    system.until(lambda: is_running_anew(system, "track-b", before["track-b"]), "track-b is another")
+    after = pids(status(system))
+    assert {name for name in ALL if after[name] != before[name]} == {"track-b"}
+
+
+def a_pin_outlives_a_restart(system: System) -> None:
+    [(smallest,)] = system.rows("SELECT symbol FROM universe_members ORDER BY rank DESC LIMIT 1")
+    pin = ("slots", "pin", smallest)
+    system.until(lambda: detail(system, *pin), "Track B has slots")
+    former = pids(status(system))["track-b"]
+    assert command(system, "ctl", "restart", "track-b").returncode == 0
+    system.until(lambda: is_running_anew(system, "track-b", former), "track-b is another")
+    system.until(lambda: "already" in detail(system, *pin), "the pin is taken over")
+    assert system.rows("SELECT count(*) FROM triggers WHERE kind = 'manual'") == [(1,)]
+
+
+def detail(system: System, *words: str) -> str:
+    """The reply's text; empty for a refusal."""
+    completed = command(system, *words, "--json")
+    return str(json.loads(completed.stdout).get("detail", "")) if completed.returncode == 0 else ""
+
+
 def shutdown_ends_everything(system: System) -> None:
     system.remember()
     assert command(system, "ctl", "shutdown").returncode == 0
     assert system.ended() == 0
     assert system.left_behind() == []
     assert is_sound(system.database)
+
+
+def its_counts_are_equal(system: System) -> None:
+    outboxes = (system.folder / "run" / "outbox").iterdir()
+    with StoreReader(f"sqlite:///{system.database}") as reader:
+        assert reader.total_rows() == sum(sum(published_by_stream(path).values()) for path in outboxes) > 0
+        assert reader.duplicate_trades() == 0

@@ -18,9 +18,10 @@ import msgspec
 import psutil
 import pytest
 
-from observer.cli.demo_day import DemoOptions, prepare
 from observer.clock import CLOCK_VARIABLE
-from tests.system.running import PROCESSES, Completed, System, eventually, short_folder
+from observer.demo.day import DemoOptions, prepare
+from tests.system.running import PROCESSES, Completed, System, short_folder
+from tests.waiting import until
 
 pytestmark = pytest.mark.system
 
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
 OPTIONS = DemoOptions(speed=400, symbols=60, database="", seed=7, data=None, keep=True, folder=Path())
 STOP_S = 60.0  # stopwaitsecs of supervisord.conf
-WATCHDOG_S = 3.0
+WATCHDOG_S = 10.0  # it beats oftener than that, on a busy machine too
 ALL = len(PROCESSES) + 1  # and the simulated broker
 
 
@@ -36,7 +37,7 @@ ALL = len(PROCESSES) + 1  # and the simulated broker
 
 
 class Clone:
-    """What a clone of the repository has for supervisord: its file, the environment, a configuration."""
+    """A clone of the repository prepared for supervisord: its file, the environment, a configuration."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,7 +55,7 @@ class Clone:
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=90, check=False)
 
     def pid(self) -> int:
-        """Of Observer; 0 while it does not run."""
+        """Observer's pid; 0 while it does not run."""
         return int(self.control("pid", "observer").stdout)
 
     def starts(self) -> int:
@@ -65,8 +66,8 @@ class Clone:
     def running(self) -> list[int]:
         """Observer's processes, by its own command line."""
         command = [str(PROGRAMS / "observer"), "status", "--json"]
-        told = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=30, check=True)
-        return [process["pid"] for process in json.loads(told.stdout)["processes"]]
+        reported = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=30, check=True)
+        return [process["pid"] for process in json.loads(reported.stdout)["processes"]]
 
 
 @contextlib.contextmanager
@@ -87,14 +88,14 @@ def supervisord() -> Iterator[Clone]:
 @pytest.mark.slow
 def test_supervisorctl_shows_restarts_and_stops_observer_in_order() -> None:
     with supervisord() as clone:
-        eventually(lambda: clone.starts() == ALL, "all processes", 30.0)
+        until(lambda: clone.starts() == ALL, "all processes")
         status_says_running(clone)
         a_restart_is_a_new_life_of_all_processes(clone)
         a_stop_ends_all_in_order_and_in_time(clone)
 
 
 def status_says_running(clone: Clone) -> None:
-    eventually(lambda: "RUNNING" in clone.control("status", "observer").stdout, "startsecs", 15.0)
+    until(lambda: "RUNNING" in clone.control("status", "observer").stdout, "startsecs")
     assert clone.control("status", "observer").returncode == 0
 
 
@@ -105,16 +106,16 @@ def a_restart_is_a_new_life_of_all_processes(clone: Clone) -> None:
     assert restarted.stdout == "observer: stopped\nobserver: started\n"
     assert clone.pid() != pid
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
-    eventually(lambda: clone.starts() == 2 * ALL, "all processes again", 30.0)
+    until(lambda: clone.starts() == 2 * ALL, "all processes again")
 
 
 def a_stop_ends_all_in_order_and_in_time(clone: Clone) -> None:
     pids = clone.running()
-    began_s = time.monotonic()
     assert clone.control("stop", "observer").stdout == "observer: stopped\n"
-    assert time.monotonic() - began_s < STOP_S / 2
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
-    assert (clone.folder / "supervisord.log").read_text().count("stopped: observer (exit status 0)") == 2
+    assert (clone.folder / "supervisord.log").read_text().count("stopped: observer (exit status 0)") == 2, (
+        "nobody was killed"
+    )
     stops = [line for line in (clone.folder / "observer.log").read_text().splitlines() if "-> STOPPED" in line]
     assert "core-writer" in stops[-2], "only the simulated broker ends after the writer"
 
@@ -131,10 +132,10 @@ class ServiceManager:
         self.environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": f"{watchdog_s * 1e6:.0f}"}
         self.said: list[str] = []
         self._beats_s: list[float] = []
-        self._ear = threading.Thread(target=self._hear)
+        self._ear = threading.Thread(target=self._receive)
         self._ear.start()
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         while datagram := self._socket.recv(4096).decode():
             lines = datagram.split("\n")
             self.said += lines
@@ -167,6 +168,7 @@ def test_systemd_hears_of_the_start_the_life_and_the_end() -> None:
             assert manager.statuses()[-1].endswith(f": {all_of_them}")
             assert "STOPPING=1" not in manager.said
             system.until(lambda: f"WARMUP: {all_of_them}" in manager.statuses(), "the phase")
+            system.until(lambda: manager.said.count("WATCHDOG=1") > 2, "some beats")
             assert system.interrupt() == 0
         finally:
             system.clear_away()

@@ -1,4 +1,4 @@
-"""A listener in the line between Track B and the simulated broker: hears what is asked for, in its order."""
+"""A relay between Track B and the simulated broker; records the requests in order."""
 
 import asyncio
 import contextlib
@@ -14,17 +14,17 @@ REGISTER = "1"
 
 
 class Wire:
-    """Relays every message between who connects to `url` and the broker."""
+    """Relays every message between a client of `url` and the broker."""
 
     def __init__(self, broker_url: str) -> None:
         self._broker_url = broker_url
         self.url = ""
-        self.registrations: list[list[str]] = []  # the symbols that each connection registered
+        self.subscriptions: list[list[str]] = []  # the symbols that each connection subscribed
 
     async def relay(self, caller: ServerConnection) -> None:
         async with connect(self._broker_url, ping_interval=None, compression=None) as broker:
             asked: list[str] = []
-            self.registrations.append(asked)
+            self.subscriptions.append(asked)
             back = asyncio.create_task(self._answer(broker, caller))
             with contextlib.suppress(ConnectionClosed):
                 async for message in caller:

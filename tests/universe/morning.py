@@ -15,17 +15,19 @@ from typing import Any, Self
 import tomli_w
 
 from observer.bench.child import BenchError, running_child
-from observer.clock import CLOCK_VARIABLE, ScaledClock, kst_ns
+from observer.clock import CLOCK_VARIABLE, ScaledClock
 from observer.config import Settings, load_settings
-from observer.practice import DAY, Practice, write_practice
+from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
+from observer.local_time import local_ns
 from observer.store.reader import StoreReader
+from tests import waiting
 
-LOOK_S = 0.02
+POLL_S = 0.02
 MASTER_FILE = "master-file"
 
 
 class Morning:
-    """What runs in a folder, and what is there to be seen of it."""
+    """The processes that run in a folder, and access to their output."""
 
     def __init__(self, folder: Path, clock: ScaledClock) -> None:
         self.configuration = folder / "observer.toml"
@@ -63,20 +65,18 @@ class Morning:
         with contextlib.suppress(BenchError):  # that it was killed is what it ends with
             await self._master.aclose()
 
-    async def until(self, condition: Callable[[], object], what: str, deadline_s: float = 60.0) -> None:
-        end_s = time.monotonic() + deadline_s
-        while not await asyncio.to_thread(condition):
-            assert time.monotonic() < end_s, f"not within {deadline_s} s: {what}"
-            await asyncio.sleep(LOOK_S)
+    async def until(self, condition: Callable[[], object], what: str, within_s: float = waiting.DEADLINE_S) -> None:
+        """Wait in a thread: the condition queries the database or the broker, so it runs rarely and off the loop."""
+        await asyncio.to_thread(waiting.until, condition, what, within_s, POLL_S)
 
     def count(self, table: str) -> int:
         return self.reader.row_counts()[table]
 
     def counters(self) -> dict[str, Any]:
-        """What the broker counted."""
-        with urllib.request.urlopen(f"{self.settings.kis.rest_url}/simulator/counters", timeout=20) as answer:
-            told: dict[str, Any] = json.loads(answer.read())
-            return told
+        """The broker's counters."""
+        with urllib.request.urlopen(f"{self.settings.broker.rest_url}/simulator/counters", timeout=20) as answer:
+            reported: dict[str, Any] = json.loads(answer.read())
+            return reported
 
     def _child(self, name: str) -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
         return running_child(name, self.settings, self.configuration, self._environment)
@@ -93,11 +93,11 @@ async def morning(
 ) -> AsyncIterator[Morning]:
     """The market day's morning from `begins` on; the universe is due at 08:05."""
     (folder / "data").mkdir(mode=0o700, parents=True)
-    configuration = write_practice(folder, Practice(symbols=symbols, seed=7))
+    configuration = write_demo_configuration(folder, DemoConfiguration(symbols=symbols, seed=7))
     document = tomllib.loads(configuration.read_text())
     document["simulator"]["rest_limit_per_s"] = round(calls_per_second)
-    document["kis"]["permits"] = {"calls_per_second": calls_per_second}
+    document["kis"]["rate_limit"] = {"calls_per_second": calls_per_second}
     configuration.write_text(tomli_w.dumps(document))
-    clock = ScaledClock(kst_ns(DAY, *begins), time.monotonic_ns(), speed)
+    clock = ScaledClock(local_ns(DAY, *begins), time.monotonic_ns(), speed)
     async with Morning(folder, clock) as day:
         yield day

@@ -1,4 +1,4 @@
-"""The day's universe is built once, whatever is killed on the way, and its file says what the database has."""
+"""The day's universe is built once in spite of kills, and its file equals the database."""
 
 import asyncio
 import json
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bus.events import UniverseMember
-from observer.practice import DAY
-from observer.selection.universe import KOREAN_STOCKS
+from observer.demo.configuration import DAY
+from observer.universe.eligibility import KOREAN_STOCKS
 from observer.universe.files import universe_content
 from tests.system.running import short_folder
 from tests.universe.morning import Morning, morning

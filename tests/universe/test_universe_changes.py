@@ -1,13 +1,13 @@
-"""Who came into the universe, who left it and why, who moved."""
+"""Additions to the universe, removals with their reasons, and moves."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.reference.listings import Listing
+from observer.listings.model import Listing
 from observer.selection.settings import UniverseSettings
-from observer.selection.universe_changes import Came, Left, Moved, changes_between
+from observer.universe.changes import Came, Left, Moved, changes_between
 from tests.selection.builders import member
-from tests.selection.test_selection_universe import share
+from tests.universe.test_universe_eligibility import share
 
 SETTINGS = UniverseSettings()
 CLOSES = {"E": 4_000.0, "G": 3_995.0}
@@ -44,7 +44,7 @@ def test_who_came_has_its_rank() -> None:
     assert list(changes("AC", "ABC").came) == [Came("B", "Samsung", 2)]
 
 
-def test_who_left_and_who_moved_are_told_with_their_names_and_ranks() -> None:
+def test_who_left_and_who_moved_are_reported_with_their_names_and_ranks() -> None:
     found = changes("ABC", "CB")
     assert list(found.left) == [Left("A", "Samsung", 1, "delisted")]
     assert list(found.moved) == [Moved("C", "Samsung", 3, 1)]
@@ -52,7 +52,7 @@ def test_who_left_and_who_moved_are_told_with_their_names_and_ranks() -> None:
 
 def test_who_moved_furthest_is_first() -> None:
     moved = changes("ABCD", "DABC").moved
-    assert [(each.symbol, each.places) for each in moved] == [("D", 3), ("A", -1), ("B", -1), ("C", -1)]
+    assert [(each.symbol, each.ranks) for each in moved] == [("D", 3), ("A", -1), ("B", -1), ("C", -1)]
 
 
 symbols = st.lists(st.sampled_from("ABCDEFGH"), unique=True).map("".join)
@@ -65,4 +65,4 @@ def test_everybody_of_both_days_is_accounted_for(before: str, after: str) -> Non
     assert found.stayed + len(found.left) == len(before)
     assert {each.symbol for each in found.came} == set(after) - set(before)
     assert {each.symbol for each in found.left} == set(before) - set(after)
-    assert all(each.places for each in found.moved)
+    assert all(each.ranks for each in found.moved)

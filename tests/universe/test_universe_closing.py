@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import DailyBar, Snapshot
-from observer.selection.closing import closing_bars, closing_window
+from observer.universe.closing import closing_bars, closing_window
 from tests.selection.test_selection_base_price import SNAPSHOT
 
 CLOSES_NS = 1_795_000_000_000_000_000
@@ -50,9 +50,9 @@ def test_without_a_trade_or_of_another_day_there_is_no_bar(changes: dict[str, ob
 
 
 @given(st.lists(st.tuples(st.floats(-100, 700), st.sampled_from("ABC")), max_size=12), st.randoms())
-def test_the_last_snapshot_in_the_window_counts_in_whatever_order_they_come(seen, chance) -> None:
+def test_the_last_snapshot_in_the_window_counts_in_whatever_order_they_come(seen, rng) -> None:
     snapshots = [at(second, symbol=symbol, cumulative_volume=1.0 + second + 100) for second, symbol in seen]
-    chance.shuffle(snapshots)
+    rng.shuffle(snapshots)
     from_ns, to_ns = closing_window(CLOSES_NS)
     inside = [snapshot for snapshot in snapshots if from_ns <= snapshot.receive_time_ns < to_ns]
     found = bars(*snapshots)

@@ -1,4 +1,4 @@
-"""Who is eligible today."""
+"""Eligibility for the day's universe."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import DailyBar, SharesAdjusted, UniverseBuilt
-from observer.reference.listings import Listing
+from observer.listings.model import Listing
 from observer.selection.settings import UniverseSettings
-from observer.selection.universe import (
+from observer.universe.eligibility import (
     History,
     Universe,
     UniverseDay,
@@ -30,7 +30,7 @@ SHARE = Listing(
     isin="KR7005930003",
     group="ST",
     base_price=10_000.0,
-    market_cap_krw=1e12,
+    market_cap=1e12,
     listed_shares=1e8,
     listed_on="1975-06-11",
     suspended=False,
@@ -110,10 +110,10 @@ def test_every_exclusion_is_an_option(option: str, value: bool, changes: dict[st
 
 
 def test_the_members_are_ranked_by_capitalisation_and_then_by_symbol() -> None:
-    built = universe(share("C"), share("B"), share("A", market_cap_krw=None), share("D", market_cap_krw=2e12))
+    built = universe(share("C"), share("B"), share("A", market_cap=None), share("D", market_cap=2e12))
     assert symbols(built) == ["D", "B", "C", "A"]
     assert [member.rank for member in built.members] == [1, 2, 3, 4]
-    assert built.members[-1].market_cap_krw == 0.0
+    assert built.members[-1].market_cap == 0.0
 
 
 def test_a_member_has_the_history_its_triggers_compare_with() -> None:
@@ -149,12 +149,12 @@ def test_who_was_left_out_is_counted_by_reason() -> None:
     assert built.built == UniverseBuilt("kis", "kr_stocks", "2026-11-18", "2026-11-17", 7, 1, 4, 4_000.0)
 
 
-@pytest.mark.parametrize(("count", "told"), [(5, "000000, 000001, 000002, 000003, 000004"), (6, "000004 ...")])
-def test_of_symbols_without_capitalisation_the_first_five_are_named(count: int, told: str) -> None:
-    listings = [share(f"{number:06}", market_cap_krw=None) for number in range(count)]
+@pytest.mark.parametrize(("count", "reported"), [(5, "000000, 000001, 000002, 000003, 000004"), (6, "000004 ...")])
+def test_of_symbols_without_capitalisation_the_first_five_are_named(count: int, reported: str) -> None:
+    listings = [share(f"{number:06}", market_cap=None) for number in range(count)]
     [_, warning] = universe(*listings).warnings
     assert warning.startswith(f"{count} symbols without market capitalisation")
-    assert warning.endswith(told)
+    assert warning.endswith(reported)
 
 
 def test_fewer_than_a_hundred_members_are_a_warning() -> None:
@@ -223,7 +223,7 @@ def test_nobody_is_lost_between_members_and_excluded(closes: dict[str, float | N
 
 
 def test_symbols_without_market_capitalisation_make_one_warning_that_counts_them_and_names_a_few() -> None:
-    unknown = [share(f"9{number:05}", market_cap_krw=None) for number in range(7)]
+    unknown = [share(f"9{number:05}", market_cap=None) for number in range(7)]
     [warning] = universe(*(share(f"{number:06}") for number in range(100)), *unknown).warnings
     assert "7 symbols" in warning
     assert warning.endswith("900000, 900001, 900002, 900003, 900004 ...")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import UniverseBuilt
-from observer.selection.universe_file import FILES_KEPT, content_of, file_name, outdated
+from observer.universe.file_format import FILES_KEPT, content_of, file_name, outdated
 from tests.selection.builders import member
 
 BUILT = UniverseBuilt(
@@ -17,7 +17,7 @@ BUILT = UniverseBuilt(
     built_ns=1_768_852_800_000_000_000,  # 05:00 in Korea
     symbols=2,
     considered=9,
-    minimum_close_krw=4_000.0,
+    minimum_close=4_000.0,
 )
 
 
@@ -46,6 +46,12 @@ def test_the_content_has_the_requirement_s_keys_and_ours_beside_them() -> None:
         "exchange": "KOSPI",
         "rank": 2,
     }
+
+
+def test_numbers_keep_their_decimals() -> None:
+    small = member(previous_close=0.0123, average_volume_20d=1.5, market_cap=0.5)
+    [symbol] = json.loads(content_of(BUILT, [small]))["symbols"]
+    assert (symbol["prev_close"], symbol["avg_volume_20d"], symbol["market_cap"]) == (0.0123, 1.5, 0.5)
 
 
 def test_the_file_is_named_after_day_and_market() -> None:

@@ -6,10 +6,10 @@ import msgspec
 
 from bus.delivery import Delivered
 from bus.events import UniverseBuilt, UniverseMember
-from observer.selection.universe import KOREAN_STOCKS
-from observer.selection.universe_file import FILES_KEPT
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
+from observer.universe.eligibility import KOREAN_STOCKS
+from observer.universe.file_format import FILES_KEPT
 from observer.universe.files import universe_content, write_universe_file
 from tests.selection.builders import member
 from tests.store.migrated import make_database

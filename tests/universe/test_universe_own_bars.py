@@ -1,4 +1,4 @@
-"""Which symbols the broker is asked for, and what stays as it is. Nobody takes the events: they are in the outbox."""
+"""Which symbols need the broker's daily bars, and which keep theirs. The events stay in the outbox."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,18 +15,19 @@ from bus.events import AlertRaised, DailyBar, Event, SharesAdjusted, UniverseBui
 from bus.journal import JournalReader
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.clock import ManualClock, kst_ns
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.phases import DayPlan, ScheduleSettings, plan
+from observer.calendar.trading_day import TradingDay
+from observer.clock import ManualClock
 from observer.config import Settings, load_settings
+from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.errors import BadRequestError, TransportError
-from observer.practice import DAY, Practice, write_practice
-from observer.providers.day_file import write_trading_days
-from observer.providers.interfaces import Bar, Lane, Quote
-from observer.schedule.phases import DayPlan, ScheduleSettings, plan
-from observer.schedule.trading_day import TradingDay
-from observer.selection.closing import closing_window
+from observer.local_time import local_ns
+from observer.providers.broker import Bar, Priority, Quote
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.universe.builder import UniverseBuilder
+from observer.universe.closing import closing_window
 from tests.selection.test_selection_base_price import SNAPSHOT
 from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
@@ -34,11 +35,11 @@ from tests.universe.test_universe_files import universe
 
 DAYS = [DAY - timedelta(days=2), DAY - timedelta(days=1), DAY]
 BEFORE_PREVIOUS, PREVIOUS, TODAY = (day.isoformat() for day in DAYS)
-CLOSED_NS, _ = closing_window(kst_ns(DAYS[1], 15, 30))
+CLOSED_NS, _ = closing_window(local_ns(DAYS[1], 15, 30))
 
 
 class Asked:
-    """A source of bars that remembers who was asked for; its quotes are those of a close of 8,000 won."""
+    """A source of bars that records the requested symbols; its quotes have a close of 8,000 won."""
 
     quotes_per_call = 30
 
@@ -48,9 +49,9 @@ class Asked:
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         self.symbols.append(symbol)
-        return [Bar(symbol, kst_ns(day), 9e3, 9e3, 9e3, 9e3, 7.0, 7.0) for day in DAYS[:2] if first <= day <= last]
+        return [Bar(symbol, local_ns(day), 9e3, 9e3, 9e3, 9e3, 7.0, 7.0) for day in DAYS[:2] if first <= day <= last]
 
-    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
+    async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         self.quoted += symbols
         return [Quote(symbol, 0.0, None, None, None, 8e3, None, None, None, None, 0.0, 0.0) for symbol in symbols]
 
@@ -64,16 +65,16 @@ class Asked:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     (tmp_path / "data").mkdir()
-    settings = load_settings(write_practice(tmp_path, Practice(symbols=60, seed=7)))
+    settings = load_settings(write_demo_configuration(tmp_path, DemoConfiguration(symbols=60, seed=7)))
     Path(settings.run.runtime).mkdir(mode=0o700)
-    hours = [TradingDay(day, kst_ns(day, 9), kst_ns(day, 15, 30), "test") for day in DAYS]
+    hours = [TradingDay(day, local_ns(day, 9), local_ns(day, 15, 30), "test") for day in DAYS]
     write_trading_days(Path(settings.run.runtime), hours)
     make_database(settings.store.url)
     return settings
 
 
 def today() -> DayPlan:
-    return plan(TradingDay(DAY, kst_ns(DAY, 9), kst_ns(DAY, 15, 30), "test"), ScheduleSettings())
+    return plan(TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "test"), ScheduleSettings())
 
 
 def bar(symbol: str, day: str, close: float = 9e3) -> DailyBar:
@@ -99,7 +100,7 @@ def store(settings: Settings, *events: Event) -> None:
 
 
 async def built(settings: Settings, source: Asked) -> tuple[list[Event], str | Refused]:
-    """What comes of the order to build: the events, and the answer."""
+    """Build the universe; returns the events and the reply."""
     outbox = Path(settings.run.runtime) / "outbox" / "master-file"
     producer = Producer(Outbox(outbox, "master-file", "8" * 32), f"ipc://{settings.run.runtime}/nobody")
 
@@ -108,8 +109,11 @@ async def built(settings: Settings, source: Asked) -> tuple[list[Event], str | R
 
     with StoreReader(settings.store.url) as reader:
         builder = UniverseBuilder(
-            settings=settings,
-            clock=ManualClock(kst_ns(DAY, 5)),
+            provider="kis",
+            settings=settings.selection.universe,
+            runtime=Path(settings.run.runtime),
+            folder=Path(settings.run.universe),
+            clock=ManualClock(local_ns(DAY, 5)),
             producer=producer,
             history=source,
             quotes=source,
@@ -160,13 +164,13 @@ def test_what_the_master_file_leaves_out_is_asked_for_or_computed(settings: Sett
     store(
         settings,
         listing_changed(symbol="A"),
-        listing_changed(symbol="B", base_price=None, market_cap_krw=None, listed_shares=3.0),
-        listing_changed(symbol="C", market_cap_krw=None, listed_shares=None),
+        listing_changed(symbol="B", base_price=None, market_cap=None, listed_shares=3.0),
+        listing_changed(symbol="C", market_cap=None, listed_shares=None),
     )
     source = Asked()
     events, _ = asyncio.run(built(settings, source))
     assert source.quoted == ["B"]
-    caps = {event.symbol: event.market_cap_krw for event in events if isinstance(event, UniverseMember)}
+    caps = {event.symbol: event.market_cap for event in events if isinstance(event, UniverseMember)}
     assert caps == {"A": 4.2e14, "B": 24_000.0, "C": 0.0}
     texts = [event.text for event in events if isinstance(event, AlertRaised)]
     assert "1 symbols without market capitalisation, which counts as 0: C" in texts
@@ -191,7 +195,7 @@ class Closing(Asked):
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         self.symbols.append(symbol)
-        return [Bar(symbol, kst_ns(day), *[close] * 4, 7.0, 7.0, base) for day, close, base in self.bars]
+        return [Bar(symbol, local_ns(day), *[close] * 4, 7.0, 7.0, base) for day, close, base in self.bars]
 
 
 def test_whose_base_price_is_below_the_limit_and_closed_above_it_is_a_member(settings: Settings) -> None:
@@ -208,8 +212,8 @@ def test_who_closed_below_the_limit_is_none_and_is_counted_among_the_considered(
     events, answer = asyncio.run(built(settings, source := Closing(3_990.0)))
     assert source.symbols == ["A"]
     assert answer == "0 symbols out of 3 listings"
-    [told] = [event for event in events if isinstance(event, UniverseBuilt)]
-    assert (told.symbols, told.considered) == (0, 3)
+    [reported] = [event for event in events if isinstance(event, UniverseBuilt)]
+    assert (reported.symbols, reported.considered) == (0, 3)
 
 
 def test_whose_bar_cannot_be_fetched_is_judged_by_the_base_price_not_by_an_older_close(settings: Settings) -> None:
@@ -226,7 +230,7 @@ def test_whose_bar_cannot_be_fetched_is_judged_by_the_base_price_not_by_an_older
 def test_a_split_that_track_a_saw_is_kept_with_the_day_s_bar_and_history_is_in_the_new_shares(
     settings: Settings,
 ) -> None:
-    """Five shares of one, told by limits around 10,000 won: 5 shares a day before it, 25 on it."""
+    """A five-for-one split, visible in limits around 10,000 won: volume 5 the day before, 25 on the day."""
     store(
         settings,
         listing_changed(symbol="A"),
@@ -248,7 +252,7 @@ def test_a_split_that_the_broker_tells_of_is_kept_once_and_counts_on_the_days_af
     assert member_of(events, "A").average_volume_20d == (5 * 5.0 + 7.0) / 2
 
 
-def test_a_split_that_is_known_already_counts_without_being_told_again(settings: Settings) -> None:
+def test_a_split_that_is_known_already_counts_without_being_reported_again(settings: Settings) -> None:
     known = SharesAdjusted("kis", "A", PREVIOUS, TODAY, 1_800.0, 9_000.0)
     store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS), bar("A", PREVIOUS), known)
     events, _ = asyncio.run(built(settings, source := Asked()))

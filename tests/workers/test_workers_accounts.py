@@ -1,4 +1,4 @@
-"""Three accounts: each has its own token and health, and what befalls one stops no other."""
+"""Three accounts: each has its own token and health, and a failure of one stops no other."""
 
 import asyncio
 import datetime as dt
@@ -6,10 +6,10 @@ import os
 
 from bus.delivery import Delivered
 from bus.events import AccountChecked, AlertRaised, ConnectionChanged, TokenRenewed
-from observer.clock import kst_ns
-from observer.practice import DAY
-from observer.providers.day_file import write_trading_days
-from observer.schedule.trading_day import TradingDay
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.trading_day import TradingDay
+from observer.demo.configuration import DAY
+from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
 from tests.workers.three_accounts import ILL, NAMES, run, scene
 
@@ -17,14 +17,16 @@ from tests.workers.three_accounts import ILL, NAMES, run, scene
 def test_each_account_has_a_token_of_its_own_and_is_checked_in_the_morning():
     async def scenario():
         async with scene(8, 8) as day:
-            await day.until(lambda: len({check.account for check in day.told(AccountChecked)}) == 3, "checks")
+            await day.until(lambda: len({check.account for check in day.reported(AccountChecked)}) == 3, "checks")
             records = [day.token(name) for name in NAMES]
             assert len({record.access_token for record in records}) == 3
             assert len({record.approval_key for record in records}) == 3
-            assert all(check.healthy and check.token_valid and check.rest_answers for check in day.told(AccountChecked))
-            assert min(check.checked_ns for check in day.told(AccountChecked)) >= kst_ns(DAY, 8, 10)
+            assert all(
+                check.healthy and check.token_valid and check.rest_answers for check in day.reported(AccountChecked)
+            )
+            assert min(check.checked_ns for check in day.reported(AccountChecked)) >= local_ns(DAY, 8, 10)
             assert day.usable() == list(NAMES)
-            assert not day.told(AlertRaised)
+            assert not day.reported(AlertRaised)
 
     run(scenario)
 
@@ -36,14 +38,14 @@ def test_an_account_that_the_broker_refuses_falls_ill_alone_and_heals():
             day.refuse(ILL)
             await day.until(lambda: not day.brokers.is_healthy(ILL), "it is ill")
             assert day.usable() == [NAMES[0], NAMES[2]]
-            assert await rest.quotes([day.simulator.market.instruments[0].symbol], lane="normal")
+            assert await rest.quotes([day.simulator.market.instruments[0].symbol], priority="normal")
             day.admit(ILL)
             await day.until(lambda: day.brokers.is_healthy(ILL), "it is healthy again")
             assert day.usable() == list(NAMES)
-            alerts = day.told(AlertRaised)
+            alerts = day.reported(AlertRaised)
             assert [alert.severity for alert in alerts if "healthy" in alert.text] == ["critical", "info"]
             assert all(ILL in alert.text for alert in alerts)
-            ill = [check for check in day.told(AccountChecked) if not check.healthy]
+            ill = [check for check in day.reported(AccountChecked) if not check.healthy]
             assert {check.account for check in ill} == {ILL}
             assert all("EGW00103" in check.detail for check in ill)
 
@@ -54,14 +56,14 @@ def test_whoever_asks_with_the_first_account_changes_over_when_it_falls_ill_and_
     async def scenario():
         async with scene(9) as day, day.brokers.rest() as rest:
             await day.until(lambda: all(day.account(name).health.read() for name in NAMES), "all were checked")
-            assert next(iter(rest.usable())) == NAMES[0]
+            assert next(iter(rest.usable())).name == NAMES[0]
             day.refuse(NAMES[0])
-            await day.until(lambda: next(iter(rest.usable())) == NAMES[1], "the second account takes over")
+            await day.until(lambda: next(iter(rest.usable())).name == NAMES[1], "the second account takes over")
             assert await rest.daily_bars(
                 day.simulator.market.instruments[0].symbol, DAY - dt.timedelta(days=20), DAY - dt.timedelta(days=1)
             )
             day.admit(NAMES[0])
-            await day.until(lambda: next(iter(rest.usable())) == NAMES[0], "the first one is back")
+            await day.until(lambda: next(iter(rest.usable())).name == NAMES[0], "the first one is back")
 
     run(scenario)
 
@@ -70,19 +72,19 @@ def test_a_token_that_is_refused_in_mid_day_is_renewed_at_once_for_its_account_o
     async def scenario():
         async with scene(10) as day, day.brokers.rest() as rest:
             symbol = day.simulator.market.instruments[0].symbol
-            calls = rest.usable()
+            calls = {account.name: each for account, each in rest.usable().items()}
             for name in NAMES:
-                await calls[name].quotes([symbol], lane="normal")
+                await calls[name].quotes([symbol], priority="normal")
             others = {name: day.token(name) for name in NAMES if name != ILL}
             before = day.token(ILL)
             now_ns = day.clock.now_ns()
             await day.clock.sleep_until(max(now_ns, before.renewed_ns + 61 * 10**9))  # the broker's minute is over
             day.revoke_token(ILL)
-            assert await asyncio.gather(*[calls[name].quotes([symbol], lane="normal") for name in NAMES])
+            assert await asyncio.gather(*[calls[name].quotes([symbol], priority="normal") for name in NAMES])
             after = day.token(ILL)
             assert after.access_token != before.access_token
             assert after.approval_key != before.approval_key
-            await day.until(lambda: "rejected" in day.renewals(ILL), "the renewal is told")
+            await day.until(lambda: "rejected" in day.renewals(ILL), "the renewal is reported")
             assert {name: day.token(name) for name in others} == others
 
     run(scenario)
@@ -95,13 +97,17 @@ def test_a_morning_without_a_renewal_is_tried_three_times_and_three_times_more_w
             day.refuse(ILL)
 
             def failures():
-                return [told.cause for told in day.told(TokenRenewed) if told.account == ILL and not told.succeeded]
+                return [
+                    reported.cause
+                    for reported in day.reported(TokenRenewed)
+                    if reported.account == ILL and not reported.succeeded
+                ]
 
             await day.until(lambda: failures().count("pre_market") == 3, "both occasions are over")
             await day.clock.sleep(120.0)
             assert failures() == ["wake_up"] * 3 + ["pre_market"] * 3
             assert day.token(ILL) == before
-            alerts = [alert for alert in day.told(AlertRaised) if "not renewed" in alert.text]
+            alerts = [alert for alert in day.reported(AlertRaised) if "not renewed" in alert.text]
             assert {alert.severity for alert in alerts} == {"critical"}
             assert len(alerts) == 2, "one for each occasion"
             assert all(day.renewals(name) == ["none_yet", "wake_up"] for name in NAMES if name != ILL)
@@ -129,19 +135,21 @@ def test_a_token_that_came_without_the_streams_key_is_used_all_the_same_and_the_
             admit = day.refuse_stream_keys()
             day.revoke_token(ILL)
             symbol = day.simulator.market.instruments[0].symbol
-            assert await rest.usable()[ILL].quotes([symbol], lane="normal")
+            assert await rest.usable()[day.account(ILL)].quotes([symbol], priority="normal")
             alone = day.token(ILL)
             assert alone.access_token != before.access_token
             assert (alone.approval_key, alone.renewed_ns) == (before.approval_key, before.renewed_ns)
             admit()
             await day.until(lambda: day.token(ILL).approval_key != before.approval_key, "the stream's key came too")
-            assert [alert.severity for alert in day.told(AlertRaised) if "not renewed" in alert.text] == ["critical"]
+            assert [alert.severity for alert in day.reported(AlertRaised) if "not renewed" in alert.text] == [
+                "critical"
+            ]
             assert day.renewals(ILL)[-1] == "rejected"
 
     run(scenario)
 
 
-def test_a_token_that_the_disk_does_not_take_is_told_and_the_old_one_stays_in_use():
+def test_a_token_that_the_disk_does_not_take_is_reported_and_the_old_one_stays_in_use():
     async def scenario():
         async with scene(9, speed=720.0) as day:
             before = day.token(ILL)
@@ -149,8 +157,10 @@ def test_a_token_that_the_disk_does_not_take_is_told_and_the_old_one_stays_in_us
             tokens = day.folder / "run" / "tokens"
             in_the_way = tokens / f".{ILL}.json.{os.getpid()}.part"
             day.account(ILL).tokens.note_rejection(before)
-            in_the_way.mkdir()  # as good as a full disk: what is to be written first has no place
-            await day.until(lambda: any("not renewed" in alert.text for alert in day.told(AlertRaised)), "it is told")
+            in_the_way.mkdir()  # like a full disk: the first file to write has no room
+            await day.until(
+                lambda: any("not renewed" in alert.text for alert in day.reported(AlertRaised)), "it is reported"
+            )
             assert day.token(ILL) == before
             in_the_way.rmdir()
             await day.until(lambda: day.token(ILL) != before, "the disk has room again")
@@ -161,7 +171,7 @@ def test_a_token_that_the_disk_does_not_take_is_told_and_the_old_one_stays_in_us
 def test_where_health_cannot_be_written_tokens_are_kept_all_the_same():
     async def scenario():
         async with scene(9) as day:
-            (day.folder / "run" / "tokens" / f"{ILL}.health").mkdir()  # no file can take its place
+            (day.folder / "run" / "tokens" / f"{ILL}.health").mkdir()  # no file can take its name
             await day.until(day.account(NAMES[0]).health.read, "others are judged")
             assert day.brokers.health_of(ILL) is None
             assert day.usable() == list(NAMES)
@@ -178,22 +188,24 @@ def test_a_stream_that_is_down_makes_its_account_ill_and_leaves_its_calls_in_use
         async with scene(10) as day:
             writer = StoreWriter(day.settings.store.url)
             writer.open()
-            lost = ConnectionChanged("kis", ILL, kst_ns(DAY, 9, 30), "lost", "", 0)
+            lost = ConnectionChanged("kis", ILL, local_ns(DAY, 9, 30), "lost", "", 0)
             writer.commit([Delivered("track-b", "5" * 32, 1, [lost])])
             writer.close()
             await day.until(lambda: not day.brokers.is_healthy(ILL), "it is ill")
             assert day.usable() == list(NAMES)
-            by_account = {check.account: check for check in day.told(AccountChecked)}
+            by_account = {check.account: check for check in day.reported(AccountChecked)}
             assert [by_account[name].stream_connected for name in NAMES] == [True, False, True]
 
     run(scenario)
 
 
-def test_a_stream_that_never_told_anything_is_down():
+def test_a_stream_that_never_reported_anything_is_down():
     async def scenario():
         async with scene(8, 9, streams=[name for name in NAMES if name != ILL]) as day:
             await day.until(lambda: not day.brokers.is_healthy(ILL), "it is ill")
-            assert any(f"{ILL} is not healthy: the stream is not connected" in a.text for a in day.told(AlertRaised))
+            assert any(
+                f"{ILL} is not healthy: the stream is not connected" in a.text for a in day.reported(AlertRaised)
+            )
             assert day.usable() == list(NAMES)
 
     run(scenario)
@@ -204,18 +216,18 @@ def test_the_brokers_calendar_is_held_against_ours_in_the_evening_for_the_next_s
         async with scene(19, 55, speed=20_000.0) as day:
             holiday, session = DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2)
             assert holiday.weekday() < 5, "a day that the simulated broker takes for a session"
-            days = [TradingDay(each, kst_ns(each, 9), kst_ns(each, 15, 30), "test") for each in (DAY, session)]
+            days = [TradingDay(each, local_ns(each, 9), local_ns(each, 15, 30), "test") for each in (DAY, session)]
             write_trading_days(day.folder / "run", [*days, TradingDay(holiday, None, None, "test")])
 
-            def told():
+            def reported():
                 return [
-                    (alert.severity, alert.raised_ns >= kst_ns(holiday, 5))
-                    for alert in day.told(AlertRaised)
+                    (alert.severity, alert.raised_ns >= local_ns(holiday, 5))
+                    for alert in day.reported(AlertRaised)
                     if f"{holiday}: the calendar says closed, the broker says open" in alert.text
                 ]
 
-            await day.until(lambda: ("critical", True) in told(), "the morning of the doubtful day")
-            assert ("warning", False) in told(), "the evening before it"
-            assert not any(severity == "critical" and not is_late for severity, is_late in told())
+            await day.until(lambda: ("critical", True) in reported(), "the morning of the doubtful day")
+            assert ("warning", False) in reported(), "the evening before it"
+            assert not any(severity == "critical" and not is_late for severity, is_late in reported())
 
     run(scenario)

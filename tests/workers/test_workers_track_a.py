@@ -1,4 +1,4 @@
-"""A sweep over several accounts: one queue, each portion once, what one account cannot get another one gets."""
+"""A sweep over several accounts: one queue, each portion once; an account takes over what another cannot fetch."""
 
 import asyncio
 import contextlib
@@ -14,27 +14,28 @@ from hypothesis import strategies as st
 
 from bus.delivery import Delivered
 from bus.events import AlertRaised, Event, Snapshot, SweepCompleted, UniverseBuilt, UniverseMember
-from observer.clock import kst_ns
-from observer.practice import DAY
-from observer.schedule.phases import ScheduleSettings, plan
-from observer.schedule.trading_day import TradingDay
+from observer.calendar.phases import ScheduleSettings, plan
+from observer.calendar.trading_day import TradingDay
+from observer.demo.configuration import DAY
+from observer.local_time import local_ns
+from observer.runtime.worker import Worker
 from observer.store.writer import StoreWriter
+from observer.streaming.sweeps import Portions, calls_at_once
 from tests.workers.three_accounts import ILL, NAMES, Scene, run, scene
-from workers.runtime import Worker
-from workers.track_a import Portions, TrackA, calls_at_once
+from workers.track_a import sweeps_of
 
 # --- the queue -----------------------------------------------------------------------------------------------
 
 
 def swept(count, workers, bad, seed):
-    """Who asked for which portion, and which were got, when the accounts in `bad` get nothing."""
-    chance = random.Random(seed)
+    """Requests by account, and the fetched portions, when calls of the accounts in `bad` fail."""
+    rng = random.Random(seed)
     asked, got = [], []
 
     async def work(portions, account):
         while (portion := await portions.take(account)) is not None:
             asked.append((portion.symbols[0], account))
-            for _ in range(chance.randint(1, 3)):
+            for _ in range(rng.randint(1, 3)):
                 await asyncio.sleep(0)
             if account in bad:
                 await portions.give_back(portion, account)
@@ -102,15 +103,15 @@ def members_of(day: Scene) -> list[UniverseMember]:
 
 
 async def sweep(day: Scene) -> tuple[list[Snapshot], SweepCompleted]:
-    """One sweep over the whole market: what was published of it."""
+    """One sweep over the whole market; returns the published snapshots and the sweep's end."""
     worker = Worker("track-a", day.settings, day.clock)
     try:
         async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
-            await TrackA(worker, producer, rest, reader)._sweep(DAY.isoformat(), 1, members_of(day))
+            await sweeps_of(worker, producer, rest, reader)._sweep(DAY.isoformat(), 1, members_of(day))
     finally:
         worker.control.close()
-    [completed] = day.told(SweepCompleted, "track-a")
-    return day.told(Snapshot, "track-a"), completed
+    [completed] = day.reported(SweepCompleted, "track-a")
+    return day.reported(Snapshot, "track-a"), completed
 
 
 def test_all_accounts_together_sweep_the_market_once():
@@ -138,7 +139,7 @@ def test_a_sweep_is_whole_when_the_broker_refuses_one_of_the_accounts():
 # --- the day's universe --------------------------------------------------------------------------------------
 
 YESTERDAY = (DAY - timedelta(days=1)).isoformat()
-PLAN = plan(TradingDay(DAY, kst_ns(DAY, 9), kst_ns(DAY, 15, 30), "test"), ScheduleSettings())
+PLAN = plan(TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "test"), ScheduleSettings())
 
 
 def store(day: Scene, stream: str, *events: Event) -> None:
@@ -159,16 +160,16 @@ async def running(day: Scene) -> AsyncIterator[asyncio.Task[None]]:
     worker = Worker("track-a", day.settings, day.clock)
     try:
         async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
-            yield asyncio.create_task(TrackA(worker, producer, rest, reader).run(PLAN))
+            yield asyncio.create_task(sweeps_of(worker, producer, rest, reader).run(PLAN))
     finally:
         worker.control.close()
 
 
 def requested(day: Scene) -> list[int]:
-    return [sweep.requested for sweep in day.told(SweepCompleted, "track-a")]
+    return [sweep.requested for sweep in day.reported(SweepCompleted, "track-a")]
 
 
-def test_without_todays_universe_the_last_one_is_todays_to_the_end_and_somebody_is_told_once():
+def test_without_todays_universe_the_last_one_is_todays_to_the_end_and_somebody_is_reported_once():
     async def scenario():
         async with scene(15, 28, speed=480) as day:
             store(day, "a", *built(day, YESTERDAY, 1, 4))
@@ -179,7 +180,7 @@ def test_without_todays_universe_the_last_one_is_todays_to_the_end_and_somebody_
                 await sweeping
             assert len(requested(day)) > before
             assert set(requested(day)) == {4}
-            [alert] = day.told(AlertRaised, "track-a")
+            [alert] = day.reported(AlertRaised, "track-a")
             assert (alert.severity, YESTERDAY in alert.text) == ("critical", True)
 
     run(scenario)
@@ -193,21 +194,21 @@ def test_a_process_that_goes_on_with_a_day_tells_nobody_again():
             async with running(day) as sweeping:
                 await sweeping
             assert set(requested(day)) == {4}
-            assert not day.told(AlertRaised, "track-a")
+            assert not day.reported(AlertRaised, "track-a")
 
     run(scenario)
 
 
 def test_where_there_was_none_at_all_the_first_one_that_is_built_is_todays():
     async def scenario():
-        async with scene(15, 28, speed=480) as day:
+        async with scene(15, 28, speed=60) as day:
             async with running(day) as sweeping:
-                await day.until(lambda: day.told(AlertRaised, "track-a"), "that there is none")
+                await day.until(lambda: day.reported(AlertRaised, "track-a"), "that there is none")
                 now_ns, today = day.clock.now_ns(), DAY.isoformat()
                 store(day, "a", *built(day, today, now_ns, 4), *built(day, today, now_ns + 1, 7))
                 await sweeping
             assert set(requested(day)) == {4}
-            [alert] = day.told(AlertRaised, "track-a")
+            [alert] = day.reported(AlertRaised, "track-a")
             assert (alert.severity, "the first one that is built" in alert.text) == ("critical", True)
 
     run(scenario)

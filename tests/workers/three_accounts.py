@@ -1,12 +1,11 @@
 """Three accounts at the simulated broker, and the process that keeps their tokens and looks after their health.
 
-The day is compressed: a market minute is a quarter of a second. Nobody takes the events: they are read from the outbox.
+The day is compressed: a market minute is a quarter of a second. Tests read the events from the outbox.
 """
 
 import asyncio
 import contextlib
 import tempfile
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,25 +18,27 @@ from bus.codec import decode_events, unpack
 from bus.delivery import Delivered
 from bus.events import ConnectionChanged, Event, TokenRenewed
 from bus.journal import JournalReader
+from observer.accounts import health_checks, token_issuer
+from observer.accounts.clients import BrokerAccount, Brokers
 from observer.accounts.token_cache import TokenRecord
-from observer.brokers import BrokerAccount, Brokers
-from observer.clock import HeldClock, kst_ns
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.trading_day import TradingDay
+from observer.clock import HeldClock
 from observer.config import Settings, load_settings
-from observer.practice import DAY, Practice, write_practice
-from observer.providers.day_file import write_trading_days
-from observer.schedule.trading_day import TradingDay
-from observer.simulator.gate import Refusal
-from observer.simulator.simulator import Simulator
+from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
+from observer.local_time import local_ns
+from observer.runtime import worker as runtime
+from observer.runtime.worker import Worker
+from observer.simulator.kis.authentication import Refusal
+from observer.simulator.kis.simulator import Simulator
 from observer.store.writer import StoreWriter
 from tests.store.migrated import make_database
+from tests.waiting import until_async
 from workers import accounts as accounts_module
-from workers import runtime
-from workers.runtime import Worker
 
 NAMES = ("account_001", "account_002", "account_003")
 ILL = NAMES[1]
 SPEED = 240.0
-DEADLINE_S = 30.0
 Fact = TypeVar("Fact", bound=Event)
 
 
@@ -51,8 +52,8 @@ class Scene:
     brokers: Brokers
     folder: Path
 
-    def told(self, kind: type[Fact], process: str = "accounts") -> list[Fact]:
-        """What the process published of that kind."""
+    def reported(self, kind: type[Fact], process: str = "accounts") -> list[Fact]:
+        """The process's published events of that kind."""
         found = []
         for path in (self.folder / "run" / "outbox" / process).glob("*.journal"):
             for record in JournalReader(path):
@@ -60,30 +61,30 @@ class Scene:
         return found
 
     def renewals(self, account: str) -> list[str]:
-        return [event.cause for event in self.told(TokenRenewed) if event.account == account and event.succeeded]
+        return [event.cause for event in self.reported(TokenRenewed) if event.account == account and event.succeeded]
 
     def refuse(self, account: str) -> None:
         """The broker does not know the account's app key any more."""
-        self.simulator._gate._app_keys.pop(self.account(account).keys.app_key)
+        self.simulator._authentication._app_keys.pop(self.account(account).keys.app_key)
 
     def admit(self, account: str) -> None:
         keys = self.account(account).keys
-        self.simulator._gate._app_keys[keys.app_key] = keys.app_secret
+        self.simulator._authentication._app_keys[keys.app_key] = keys.app_secret
 
     def refuse_stream_keys(self) -> Callable[[], None]:
         """The broker issues tokens and no approval keys; returns what ends that."""
-        gate = self.simulator._gate
+        authentication = self.simulator._authentication
         patches = pytest.MonkeyPatch()
 
         def refused(*_: object) -> None:
             raise Refusal("EGW00300", "no approval keys now", 500)
 
-        patches.setattr(gate, "issue_approval", refused)
+        patches.setattr(authentication, "issue_approval", refused)
         return patches.undo
 
     def revoke_token(self, account: str) -> None:
         keys, record = self.account(account).keys, self.token(account)
-        self.simulator._gate.revoke_token(keys.app_key, keys.app_secret, record.access_token)
+        self.simulator._authentication.revoke_token(keys.app_key, keys.app_secret, record.access_token)
 
     def token(self, account: str) -> TokenRecord:
         record = self.account(account).tokens.read()
@@ -97,58 +98,58 @@ class Scene:
         return [account.name for account in self.brokers.usable()]
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
-        end_s = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < end_s, f"not within {DEADLINE_S} s: {what}"
-            await asyncio.sleep(0.02)
+        await until_async(condition, what)
 
 
 @contextlib.asynccontextmanager
 async def scene(
     hour: int, minute: int = 0, *, symbols: int = 10, speed: float = SPEED, streams: Collection[str] = NAMES
 ) -> AsyncIterator[Scene]:
-    """The time stands until every account has a token. The `streams` of these accounts told that they are connected."""
+    """Time stands until every account has a token. The accounts in `streams` report a connected stream."""
     with tempfile.TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
-        patches.setattr(runtime, "DRAIN_S", 0.0)  # nobody takes the events
-        patches.setattr(accounts_module, "CHECK_S", 0.1)
+        patches.setattr(runtime, "DRAIN_S", 0.0)  # no ingest takes the events
+        patches.setattr(health_checks, "CHECK_S", 0.1)
+        patches.setattr(token_issuer, "POLL_S", 0.02)
         folder = Path(name)
         (folder / "data").mkdir()
-        settings = load_settings(write_practice(folder, Practice(symbols=symbols, seed=7, accounts=3)))
+        settings = load_settings(
+            write_demo_configuration(folder, DemoConfiguration(symbols=symbols, seed=7, accounts=3))
+        )
         assert settings.simulator is not None
         runtime_folder = Path(settings.run.runtime)
         runtime_folder.mkdir(mode=0o700)
-        opens_ns, closes_ns = kst_ns(DAY, 9), kst_ns(DAY, 15, 30)
+        opens_ns, closes_ns = local_ns(DAY, 9), local_ns(DAY, 15, 30)
         write_trading_days(runtime_folder, [TradingDay(DAY, opens_ns, closes_ns, "test")])
         make_database(settings.store.url)
-        _tell_connected(settings.store.url, streams)
-        clock = HeldClock(kst_ns(DAY, hour, minute), folder / "begin", speed)
+        _report_connected(settings.store.url, streams)
+        clock = HeldClock(local_ns(DAY, hour, minute), folder / "begin", speed)
         simulator = Simulator(settings.simulator, clock)
         await simulator.start()
         worker = Worker("accounts", settings, clock)
-        keeper = asyncio.create_task(accounts_module.accounts(worker))
-        day = Scene(settings, clock, simulator, Brokers(settings, clock, Random(1)), folder)
+        monitor = asyncio.create_task(accounts_module.accounts(worker))
+        day = Scene(settings, clock, simulator, Brokers(settings.clients, clock, Random(1)), folder)
         try:
             await day.until(
                 lambda: all(account.has_valid_token() for account in day.brokers.accounts), "all have tokens"
             )
             clock.start()
             yield day
-            assert not keeper.done(), keeper.exception()
+            assert not monitor.done(), monitor.exception()
         finally:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            monitor.cancel()
+            await asyncio.gather(monitor, return_exceptions=True)
             worker.control.close()
             await simulator.stop()
 
 
-def _tell_connected(database: str, accounts: Collection[str]) -> None:
+def _report_connected(database: str, accounts: Collection[str]) -> None:
     writer = StoreWriter(database)
     writer.open()
-    connected = [ConnectionChanged("kis", name, kst_ns(DAY, 8, 3), "connected", "", 0) for name in accounts]
+    connected = [ConnectionChanged("kis", name, local_ns(DAY, 8, 3), "connected", "", 0) for name in accounts]
     writer.commit([Delivered("track-b", "4" * 32, 1, connected)])
     writer.close()
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
-    """A scenario to its end, within a minute."""
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    """A scenario to its end."""
+    asyncio.run(asyncio.wait_for(scenario(), 100))

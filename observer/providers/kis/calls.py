@@ -1,354 +1,466 @@
-"""KIS's REST calls: a table of path, TR id and result type, how they are asked, and the doors for quotes and history.
+"""KIS's REST calls as one table: name, path, TR id, query, paging, result (kis-api.md, section 8). Pure.
 
-A new call is one line in the table and one method. Field names are in the files of the bodies (`bodies`, `symbols`,
-`market`, `funds`, `overseas`), limits and retries in `http.py`, the other doors in `doors.py`.
+A new call is one entry of `CALLS` here and its answer in `schema.py`. `client.py` runs any entry, `replay.py` decodes
+any recorded one, `observer kis call` offers all of them.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
-import httpx
 import msgspec
 
-from observer.clock import Clock
-from observer.errors import MalformedError, ProviderError
-from observer.providers.http import Request, RestPipeline, decode, send_once
-from observer.providers.interfaces import Bar, Credentials, Lane, PastTrade, Quote
-from observer.providers.kis import bodies, envelope, funds, issued, market, overseas, symbols
-from observer.providers.kis.moments import NS_PER_S, date_text, date_text_of, hour_text_of, midnight_ns
-from observer.providers.raw import UNRECORDED, CallRecorder
+from observer.errors import BadRequestError, MalformedError
+from observer.providers.broker import Bar, Priority
+from observer.providers.kis import schema
+from observer.providers.kis.decoder import Record
+from observer.providers.kis.times import date_text, date_text_of, hour_text_of
+from observer.units import NS_PER_MINUTE
 
-Body = TypeVar("Body")
-Timed = TypeVar("Timed")
+T = TypeVar("T", bound=msgspec.Struct)
+
+Argument = str | int | date | Sequence[str]
+Arguments = Mapping[str, Argument]
+"""By parameter: symbol, exchange (our name) and period_s; symbols; first, last and day as dates; begin and end in UTC
+nanoseconds."""
 
 QUOTES_PER_CALL: Final = 30
-DAILY_BARS_MAX: Final = 100
-_ROWS_PER_PAGE: Final = 30
-_PAST_MINUTES_PER_PAGE: Final = 120
+
+
+# --- queries -------------------------------------------------------------------------------------------------
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A value of the query that the caller gives: how it is written to KIS, and read back from a recorded query."""
+
+    name: str
+    write: Callable[..., str] = str
+    read: Callable[[str], str] = str
+    default: Argument | None = None
+
+
+_TYPED_FIRST: Final = ("exchange", "symbol", "symbols", "first", "last", "day", "begin", "end")
+
+
+class _Exchange(msgspec.Struct, frozen=True):
+    """KIS's names of an exchange: in the price calls (거래소코드), and in the product calls (상품유형코드)."""
+
+    quotes: str
+    product: str
+
+
+_EXCHANGES: Final = {
+    "NASD": _Exchange("NAS", "512"),
+    "NYSE": _Exchange("NYS", "513"),
+    "AMEX": _Exchange("AMS", "529"),
+    "SEHK": _Exchange("HKS", "501"),
+    "SHAA": _Exchange("SHS", "551"),
+    "SZAA": _Exchange("SZS", "552"),
+    "TKSE": _Exchange("TSE", "515"),
+    "HASE": _Exchange("HNX", "507"),
+    "VNSE": _Exchange("HSX", "508"),
+}
+
+
+def _exchange(name: str) -> _Exchange:
+    if name not in _EXCHANGES:
+        raise BadRequestError(f"no exchange {name!r} at KIS; known are {', '.join(_EXCHANGES)}")
+    return _EXCHANGES[name]
+
+
+def _exchange_named(code: str) -> str:
+    """Our name of an exchange, by 거래소코드 or 상품유형코드.
+
+    Raises:
+        BadRequestError: there is none.
+    """
+    for name, exchange in _EXCHANGES.items():
+        if code in (exchange.quotes, exchange.product):
+            return name
+    raise BadRequestError(f"no exchange of KIS has the code {code!r}")
+
+
+Query = Mapping[str, str | Parameter]
+
 _KRX: Final = "J"
-# A page goes back at least a second, so a day of 6.5 trading hours can never need more pages than it has seconds.
-_PAGES_BACK_MAX: Final = 24_000
-_MINUTE_NS: Final = 60 * NS_PER_S
+_SYMBOL: Final = Parameter("symbol")
+_FIRST: Final = Parameter("first", date_text)
+_LAST: Final = Parameter("last", date_text)
+_END_HOUR: Final = Parameter("end", hour_text_of)
+_ONE: Final[Query] = {"FID_COND_MRKT_DIV_CODE": _KRX, "FID_INPUT_ISCD": _SYMBOL}
+_ONE_ABROAD: Final[Query] = {
+    "AUTH": "",
+    "EXCD": Parameter("exchange", lambda name: _exchange(name).quotes, _exchange_named),
+    "SYMB": _SYMBOL,
+}
+_DOMESTIC_PRODUCT: Final[Query] = {"PRDT_TYPE_CD": "300", "PDNO": _SYMBOL}  # 상품유형코드 of stocks, ETFs and ETNs
 
 
-class KisCall(msgspec.Struct, Generic[Body], frozen=True):
-    """One line of the table: name in counts and errors, path, TR id, type of the body."""
+# --- paging --------------------------------------------------------------------------------------------------
+
+
+class Continued(msgspec.Struct, frozen=True):
+    """Further pages while the header `tr_cont` says so. `keys` are fields of a page that the next query repeats, in
+    capitals. `oldest_first`: pages go forwards in time, and none is needed behind the `last` day.
+    """
+
+    pages_max: int
+    keys: tuple[str, ...] = ()
+    oldest_first: bool = False
+
+
+class BackByHour(msgspec.Struct, frozen=True):
+    """Pages go back from `end` to `begin` within a day; `time` is the attribute that says when a row was.
+
+    `lead_ns` is how much more than asked for is fetched: the value of a minute is the difference to the minute before.
+    """
+
+    time: str
+    rows_per_page: int
+    lead_ns: int = 0
+
+
+class BackByDay(msgspec.Struct, frozen=True):
+    """Pages go back from the `last` day to the `first` one."""
+
+    pages_max: int
+
+
+Paging = Continued | BackByHour | BackByDay
+
+
+# --- the table -----------------------------------------------------------------------------------------------
+
+
+class KisCall(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """One call. A `#` in the query's names stands for the number of a symbol, from 1.
+
+    `not_found` is the code of KIS's refusal for what it does not know; `finish` changes the rows of all pages, oldest
+    first.
+    """
 
     name: str
     path: str
     transaction: str
-    body_type: type[Body]
+    record: Record[T]
+    query: Query
+    paging: Paging | None = None
+    priority: Priority = "normal"
+    not_found: str = ""
+    finish: Callable[[Sequence[T]], list[T]] = list
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The parameters that the caller passes, in the order of the command line."""
+        found = [each for each in self.query.values() if isinstance(each, Parameter)]
+        if isinstance(self.paging, BackByHour):
+            found = [*found, Parameter("begin")]
+        elif isinstance(self.paging, BackByDay):
+            found = [*found, Parameter("first")]
+        elif isinstance(self.paging, Continued) and self.paging.oldest_first:
+            found = [*found, Parameter("last")]
+        named = {each.name: each for each in found}
+        if "end" not in named:  # its day is that of the rows
+            named |= {name: Parameter(name) for name in self.record.given - named.keys()}
+        return {name: named[name] for name in sorted(named, key=(*_TYPED_FIRST, *named).index)}
+
+    def query_of(self, arguments: Arguments) -> dict[str, str]:
+        """The query of one request.
+
+        Raises:
+            BadRequestError: an exchange KIS does not have, or too many symbols for one call.
+        """
+        numbered = {key: value for key, value in self.query.items() if "#" in key}
+        query = {key: _written(value, arguments) for key, value in self.query.items() if key not in numbered}
+        symbols = arguments.get("symbols", ())
+        assert isinstance(symbols, Sequence)
+        if len(symbols) > QUOTES_PER_CALL:
+            raise BadRequestError(f"{self.name}: {len(symbols)} symbols where one call takes {QUOTES_PER_CALL}")
+        for number, symbol in enumerate(symbols, start=1):
+            for key, value in numbered.items():
+                query[key.replace("#", str(number))] = value if isinstance(value, str) else symbol
+        return query
+
+    def given(self, arguments: Arguments) -> Mapping[str, object]:
+        """The arguments of `Record.read` that the rows do not repeat; the day is that of `end` where there is one."""
+        found: dict[str, object] = {name: arguments[name] for name in self.record.given - {"day"}}
+        if "day" in self.record.given:
+            end, day = arguments.get("end"), arguments.get("day")
+            if isinstance(end, int):
+                day_text = date_text_of(end)
+            else:
+                assert isinstance(day, date)
+                day_text = date_text(day)
+            found["day"] = day_text
+        return found
+
+    def given_of(self, query: Mapping[str, str], time_ns: int) -> Mapping[str, object]:
+        """As `given`, from a recorded query and the time of its answer, whose day stands in for one that is not in it.
+
+        Raises:
+            BadRequestError: the query names no exchange of KIS.
+        """
+        found: dict[str, object] = {
+            value.name: value.read(query.get(key, ""))
+            for key, value in self.query.items()
+            if isinstance(value, Parameter)
+        }
+        return {**found, "day": date_text_of(time_ns)}
+
+    def read(self, body: msgspec.Struct, given: Mapping[str, object]) -> list[T]:
+        """The rows of one page.
+
+        Raises:
+            MalformedError: a field cannot be read; the text names the field and the call.
+        """
+        try:
+            return self.record.read(body, given)
+        except MalformedError as error:
+            raise MalformedError(f"{self.name}: {error}", call=self.name) from error
+
+
+def _written(value: str | Parameter, arguments: Arguments) -> str:
+    return value if isinstance(value, str) else value.write(arguments.get(value.name, value.default))
 
 
 _STOCKS: Final = "/uapi/domestic-stock/v1/quotations"
-_FUNDS: Final = "/uapi/etfetn/v1/quotations"
+_ETFS: Final = "/uapi/etfetn/v1/quotations"
 _OVERSEAS: Final = "/uapi/overseas-price/v1/quotations"
+_NOTHING_FOUND: Final = "KIOK0560"  # 조회할 내용이 없습니다: how the product calls say that there is no such product
 
-TOKEN: Final = KisCall("issue_token", "/oauth2/tokenP", "", issued.TokenBody)
-APPROVAL: Final = KisCall("issue_approval_key", "/oauth2/Approval", "", issued.ApprovalBody)
-
-QUOTES: Final = KisCall("quotes", f"{_STOCKS}/intstock-multprice", "FHKST11300006", bodies.QuotesBody)
-DAILY_BARS: Final = KisCall("daily_bars", f"{_STOCKS}/inquire-daily-itemchartprice", "FHKST03010100", bodies.DailyBody)
-MINUTE_BARS: Final = KisCall(
-    "minute_bars", f"{_STOCKS}/inquire-time-itemchartprice", "FHKST03010200", bodies.MinuteBody
+QUOTES: Final = KisCall(
+    name="quotes",
+    path=f"{_STOCKS}/intstock-multprice",
+    transaction="FHKST11300006",
+    record=schema.QUOTE,
+    query={"FID_COND_MRKT_DIV_CODE_#": _KRX, "FID_INPUT_ISCD_#": Parameter("symbols")},
+    priority="bulk",
 )
-PAST_MINUTE_BARS: Final = KisCall(
-    "past_minute_bars", f"{_STOCKS}/inquire-time-dailychartprice", "FHKST03010230", bodies.MinuteBody
+QUOTE_DETAIL: Final = KisCall(
+    name="quote_detail",
+    path=f"{_STOCKS}/inquire-price",
+    transaction="FHKST01010100",
+    record=schema.QUOTE_DETAIL,
+    query=_ONE,
 )
-TRADES: Final = KisCall("trades", f"{_STOCKS}/inquire-time-itemconclusion", "FHPST01060000", bodies.ConclusionsBody)
-
-QUOTE_DETAIL: Final = KisCall("quote_detail", f"{_STOCKS}/inquire-price", "FHKST01010100", symbols.DetailBody)
-LATEST_TRADES: Final = KisCall("latest_trades", f"{_STOCKS}/inquire-ccnl", "FHKST01010300", symbols.LatestBody)
-STOCK: Final = KisCall("stock_information", f"{_STOCKS}/search-stock-info", "CTPF1002R", symbols.StockBody)
-PRODUCT: Final = KisCall("product_information", f"{_STOCKS}/search-info", "CTPF1604R", symbols.ProductBody)
-
-SESSIONS: Final = KisCall("sessions", f"{_STOCKS}/chk-holiday", "CTCA0903R", market.SessionsBody)
+DAILY_BARS: Final = KisCall(
+    name="daily_bars",
+    path=f"{_STOCKS}/inquire-daily-itemchartprice",
+    transaction="FHKST03010100",
+    record=schema.DAILY_BAR,
+    # FID_ORG_ADJ_PRC 1: as traded, 0 would be adjusted
+    query={
+        **_ONE,
+        "FID_INPUT_DATE_1": _FIRST,
+        "FID_INPUT_DATE_2": _LAST,
+        "FID_PERIOD_DIV_CODE": "D",
+        "FID_ORG_ADJ_PRC": "1",
+    },
+)
+MINUTE_BARS: Final[KisCall[Bar]] = KisCall(
+    name="minute_bars",
+    path=f"{_STOCKS}/inquire-time-itemchartprice",
+    transaction="FHKST03010200",
+    record=schema.MINUTE_BAR,
+    query={**_ONE, "FID_INPUT_HOUR_1": _END_HOUR, "FID_ETC_CLS_CODE": "", "FID_PW_DATA_INCU_YN": "N"},
+    paging=BackByHour("start_ns", rows_per_page=30, lead_ns=NS_PER_MINUTE),
+    priority="urgent",
+    finish=schema.with_own_values,
+)
+PAST_MINUTE_BARS: Final[KisCall[Bar]] = KisCall(
+    name="past_minute_bars",
+    path=f"{_STOCKS}/inquire-time-dailychartprice",
+    transaction="FHKST03010230",
+    record=schema.MINUTE_BAR,
+    # KIS's samples let earlier days follow; rows of those are left out (`client`).
+    query={
+        **_ONE,
+        "FID_INPUT_HOUR_1": _END_HOUR,
+        "FID_INPUT_DATE_1": Parameter("end", date_text_of),
+        "FID_PW_DATA_INCU_YN": "Y",
+        "FID_FAKE_TICK_INCU_YN": "",
+    },
+    paging=BackByHour("start_ns", rows_per_page=120, lead_ns=NS_PER_MINUTE),
+    priority="urgent",
+    finish=schema.with_own_values,
+)
+TRADES: Final = KisCall(
+    name="trades",
+    path=f"{_STOCKS}/inquire-time-itemconclusion",
+    transaction="FHPST01060000",
+    record=schema.PAST_TRADE,
+    query={**_ONE, "FID_INPUT_HOUR_1": _END_HOUR},
+    paging=BackByHour("exchange_time_ns", rows_per_page=30),
+    priority="urgent",
+)
+LATEST_TRADES: Final = KisCall(
+    name="latest_trades",
+    path=f"{_STOCKS}/inquire-ccnl",
+    transaction="FHKST01010300",
+    record=schema.LATEST_TRADE,
+    query=_ONE,
+)
+STOCK: Final = KisCall(
+    name="stock_information",
+    path=f"{_STOCKS}/search-stock-info",
+    transaction="CTPF1002R",
+    record=schema.STOCK,
+    query=_DOMESTIC_PRODUCT,
+    not_found=_NOTHING_FOUND,
+)
+PRODUCT: Final = KisCall(
+    name="product_information",
+    path=f"{_STOCKS}/search-info",
+    transaction="CTPF1604R",
+    record=schema.PRODUCT,
+    query=_DOMESTIC_PRODUCT,
+    not_found=_NOTHING_FOUND,
+)
+# KIS asks for one call a day: ask for few days, and keep the answer. A page is some three weeks; 40 of them are two
+# years, beyond what KIS knows.
+SESSIONS: Final = KisCall(
+    name="sessions",
+    path=f"{_STOCKS}/chk-holiday",
+    transaction="CTCA0903R",
+    record=schema.SESSION,
+    query={"BASS_DT": _FIRST, "CTX_AREA_FK": "", "CTX_AREA_NK": ""},
+    paging=Continued(40, keys=("ctx_area_fk", "ctx_area_nk"), oldest_first=True),
+)
+# The numbers of screens (화면 분류) and of selections are KIS's own: all symbols, every kind. A day of panic has some
+# thousand interruptions, a page about 30.
 INTERRUPTIONS: Final = KisCall(
-    "volatility_interruptions", f"{_STOCKS}/inquire-vi-status", "FHPST01390000", market.InterruptionsBody
+    name="volatility_interruptions",
+    path=f"{_STOCKS}/inquire-vi-status",
+    transaction="FHPST01390000",
+    record=schema.INTERRUPTION,
+    query={
+        "FID_DIV_CLS_CODE": "0",
+        "FID_COND_SCR_DIV_CODE": "20139",
+        "FID_MRKT_CLS_CODE": "0",
+        "FID_INPUT_ISCD": "",
+        "FID_RANK_SORT_CLS_CODE": "0",
+        "FID_INPUT_DATE_1": Parameter("day", date_text),
+        "FID_TRGT_CLS_CODE": "",
+        "FID_TRGT_EXLS_CLS_CODE": "",
+    },
+    paging=Continued(100),
 )
-VOLUME_RANK: Final = KisCall("ranking_by_volume", f"{_STOCKS}/volume-rank", "FHPST01710000", market.VolumeRankBody)
+VOLUME_RANK: Final = KisCall(
+    name="ranking_by_volume",
+    path=f"{_STOCKS}/volume-rank",
+    transaction="FHPST01710000",
+    record=schema.VOLUME_RANK,
+    query={
+        "FID_COND_MRKT_DIV_CODE": _KRX,
+        "FID_COND_SCR_DIV_CODE": "20171",
+        "FID_INPUT_ISCD": "0000",
+        "FID_DIV_CLS_CODE": "0",
+        "FID_BLNG_CLS_CODE": "0",
+        "FID_TRGT_CLS_CODE": "111111111",
+        "FID_TRGT_EXLS_CLS_CODE": "0000000000",
+        "FID_INPUT_PRICE_1": "",
+        "FID_INPUT_PRICE_2": "",
+        "FID_VOL_CNT": "",
+        "FID_INPUT_DATE_1": "",
+    },
+)
 MARKET_CAP_RANK: Final = KisCall(
-    "ranking_by_market_cap", "/uapi/domestic-stock/v1/ranking/market-cap", "FHPST01740000", market.MarketCapRankBody
+    name="ranking_by_market_cap",
+    path="/uapi/domestic-stock/v1/ranking/market-cap",
+    transaction="FHPST01740000",
+    record=schema.MARKET_CAP_RANK,
+    query={
+        "fid_cond_mrkt_div_code": _KRX,
+        "fid_cond_scr_div_code": "20174",
+        "fid_div_cls_code": "0",
+        "fid_input_iscd": "0000",
+        "fid_trgt_cls_code": "0",
+        "fid_trgt_exls_cls_code": "0",
+        "fid_input_price_1": "",
+        "fid_input_price_2": "",
+        "fid_vol_cnt": "",
+    },
 )
-
-FUND_QUOTE: Final = KisCall("fund_quote", f"{_FUNDS}/inquire-price", "FHPST02400000", funds.FundBody)
+# What is asked of every ETF is bulk: a job may run while the market is open.
+ETF_QUOTE: Final = KisCall(
+    name="etf_quote",
+    path=f"{_ETFS}/inquire-price",
+    transaction="FHPST02400000",
+    record=schema.ETF_QUOTE,
+    query=_ONE,
+    priority="bulk",
+)
 NAV_COMPARISON: Final = KisCall(
-    "nav_comparison", f"{_FUNDS}/nav-comparison-trend", "FHPST02440000", funds.NavComparisonBody
+    name="nav_comparison",
+    path=f"{_ETFS}/nav-comparison-trend",
+    transaction="FHPST02440000",
+    record=schema.NAV_COMPARISON,
+    query=_ONE,
 )
-NAV_DAYS: Final = KisCall("nav_days", f"{_FUNDS}/nav-comparison-daily-trend", "FHPST02440200", funds.NavDaysBody)
+NAV_DAYS: Final = KisCall(
+    name="nav_days",
+    path=f"{_ETFS}/nav-comparison-daily-trend",
+    transaction="FHPST02440200",
+    record=schema.NAV_DAY,
+    query={**_ONE, "FID_INPUT_DATE_1": _FIRST, "FID_INPUT_DATE_2": _LAST},
+    paging=Continued(50),  # of about 30 days or more
+    priority="bulk",
+)
+# Periods of 60, 180 ... 7,200 seconds of today's or the last session, whose date the rows do not name. This one call
+# wants the market E where the others want J.
 NAV_MINUTES: Final = KisCall(
-    "nav_minutes", f"{_FUNDS}/nav-comparison-time-trend", "FHPST02440100", funds.NavMinutesBody
+    name="nav_minutes",
+    path=f"{_ETFS}/nav-comparison-time-trend",
+    transaction="FHPST02440100",
+    record=schema.NAV_MINUTE,
+    query={
+        "FID_COND_MRKT_DIV_CODE": "E",
+        "FID_INPUT_ISCD": _SYMBOL,
+        "FID_HOUR_CLS_CODE": Parameter("period_s", default=60),
+    },
 )
-FUND_HOLDINGS: Final = KisCall(
-    "fund_holdings", f"{_FUNDS}/inquire-component-stock-price", "FHKST121600C0", funds.HoldingsBody
+ETF_HOLDINGS: Final = KisCall(
+    name="etf_holdings",
+    path=f"{_ETFS}/inquire-component-stock-price",
+    transaction="FHKST121600C0",
+    record=schema.ETF_HOLDINGS,
+    query={**_ONE, "FID_COND_SCR_DIV_CODE": "11216"},
 )
-
-OVERSEAS_QUOTE: Final = KisCall("overseas_quote", f"{_OVERSEAS}/price", "HHDFS00000300", overseas.OverseasQuoteBody)
+OVERSEAS_QUOTE: Final = KisCall(
+    name="overseas_quote",
+    path=f"{_OVERSEAS}/price",
+    transaction="HHDFS00000300",
+    record=schema.OVERSEAS_QUOTE,
+    query=_ONE_ABROAD,
+)
 OVERSEAS_QUOTE_DETAIL: Final = KisCall(
-    "overseas_quote_detail", f"{_OVERSEAS}/price-detail", "HHDFS76200200", overseas.OverseasDetailBody
+    name="overseas_quote_detail",
+    path=f"{_OVERSEAS}/price-detail",
+    transaction="HHDFS76200200",
+    record=schema.OVERSEAS_QUOTE_DETAIL,
+    query=_ONE_ABROAD,
 )
 OVERSEAS_DAILY_BARS: Final = KisCall(
-    "overseas_daily_bars", f"{_OVERSEAS}/dailyprice", "HHDFS76240000", overseas.OverseasBarsBody
+    name="overseas_daily_bars",
+    path=f"{_OVERSEAS}/dailyprice",
+    transaction="HHDFS76240000",
+    record=schema.OVERSEAS_BAR,
+    query={**_ONE_ABROAD, "GUBN": "0", "BYMD": _LAST, "MODP": "0"},  # by days, as traded
+    paging=BackByDay(100),  # of 100 days: forty years
 )
 OVERSEAS_INSTRUMENT: Final = KisCall(
-    "overseas_instrument", f"{_OVERSEAS}/search-info", "CTPF1702R", overseas.OverseasInstrumentBody
+    name="overseas_instrument",
+    path=f"{_OVERSEAS}/search-info",
+    transaction="CTPF1702R",
+    record=schema.OVERSEAS_INSTRUMENT,
+    query={
+        "PRDT_TYPE_CD": Parameter("exchange", lambda name: _exchange(name).product, _exchange_named),
+        "PDNO": _SYMBOL,
+    },
+    not_found=_NOTHING_FOUND,
 )
 
-
-class KisRestDialect:
-    """KIS's headers and refusals. Satisfies `RestDialect`."""
-
-    def headers(self, request: Request, credentials: Credentials) -> dict[str, str]:
-        """The headers of every call with a bearer (kis-api.md, section 2)."""
-        return {
-            "content-type": "application/json; charset=utf-8",
-            "authorization": f"Bearer {credentials.access_token}",
-            "appkey": credentials.app_key,
-            "appsecret": credentials.app_secret,
-            "tr_id": request.transaction,
-            "custtype": "P",
-            "tr_cont": "N" if request.continued else "",
-        }
-
-    def classify(self, status: int, body: bytes) -> ProviderError | None:
-        """See `envelope.classify`."""
-        return envelope.classify(status, body)
-
-    def more(self, headers: Mapping[str, str]) -> bool:
-        """`tr_cont` F or M means another page; D, E or nothing means the end (kis-api.md, section 2)."""
-        return headers.get("tr_cont", "").strip() in ("F", "M")
-
-
-class KisIssuing:
-    """Issues tokens and approval keys. Without retries: when to ask again is for `accounts.tokens` to say."""
-
-    def __init__(self, client: httpx.AsyncClient, clock: Clock, recorder: CallRecorder = UNRECORDED) -> None:
-        self._client = client
-        self._clock = clock
-        self._recorder = recorder
-        self._dialect = KisRestDialect()
-
-    async def issue_token(self, app_key: str, app_secret: str) -> issued.IssuedToken:
-        """A token; within six hours of the last issue the same one again.
-
-        Raises:
-            TokenThrottledError: the last issue was less than a minute ago.
-            ProviderError: no answer, or a refusal.
-        """
-        body = await self._post(TOKEN, {"appkey": app_key, "appsecret": app_secret})
-        return issued.issued_token(body, self._clock.now_ns())
-
-    async def issue_approval_key(self, app_key: str, app_secret: str) -> str:
-        """The key that opens a stream.
-
-        Raises:
-            ProviderError: no answer, or a refusal.
-        """
-        # The secret has another name here than in the token call.
-        body = await self._post(APPROVAL, {"appkey": app_key, "secretkey": app_secret})
-        return issued.issued_approval_key(body)
-
-    async def _post(self, call: KisCall[Body], keys: Mapping[str, str]) -> Body:
-        content = msgspec.json.encode({"grant_type": "client_credentials", **keys})
-        request = Request(name=call.name, method="POST", path=call.path, body=content)
-        headers = {"content-type": "application/json"}
-        answer = await send_once(self._client, request, headers, self._dialect, self._recorder)
-        return decode(answer.content, call.body_type, call.name)
-
-
-class ContinuedBody(Protocol):
-    """A body with the keys that KIS wants back to give the page after it (`CTX_AREA_FK`, `CTX_AREA_NK`)."""
-
-    ctx_area_fk: str
-    ctx_area_nk: str
-
-
-async def fetch(pipeline: RestPipeline, call: KisCall[Body], query: Mapping[str, str], lane: Lane = "normal") -> Body:
-    """The one answer of a call.
-
-    Raises:
-        ProviderError: the broker did not answer, or refused.
-    """
-    return await pipeline.call(_request(call, query), lane, call.body_type)
-
-
-async def fetch_pages(
-    pipeline: RestPipeline,
-    call: KisCall[Body],
-    query: Mapping[str, str],
-    *,
-    pages_max: int,
-    keys_of: Callable[[Body], Mapping[str, str]] | None = None,
-    lane: Lane = "normal",
-) -> AsyncIterator[Body]:
-    """The pages of a call, each asked for when it is wanted, until KIS says that none follows.
-
-    `keys_of` gives what of a page goes into the query of the next one, for the calls that want that.
-
-    Raises:
-        MalformedError: KIS goes on after `pages_max` pages: it repeats itself, or the call means more than it should.
-        ProviderError: the broker did not answer, or refused.
-    """
-    continued = False
-    for _ in range(pages_max):
-        page = await pipeline.call_page(_request(call, query, continued=continued), lane, call.body_type)
-        yield page.body
-        if not page.more:
-            return
-        continued = True
-        if keys_of is not None:
-            query = {**query, **keys_of(page.body)}
-    raise MalformedError(f"{call.name}: more than {pages_max} pages", call=call.name)
-
-
-def continuation_keys(body: ContinuedBody) -> Mapping[str, str]:
-    """The keys of a page as the query of the next one names them."""
-    return {"CTX_AREA_FK": body.ctx_area_fk, "CTX_AREA_NK": body.ctx_area_nk}
-
-
-def one_symbol(symbol: str) -> dict[str, str]:
-    """The two query fields by which most calls name a symbol of the KRX."""
-    return {"FID_COND_MRKT_DIV_CODE": _KRX, "FID_INPUT_ISCD": symbol}
-
-
-def _request(call: KisCall[Body], query: Mapping[str, str], *, continued: bool = False) -> Request:
-    return Request(call.name, "GET", call.path, call.transaction, query, continued=continued)
-
-
-class KisRest:
-    """Quotes, bars and past trades of the KRX. Satisfies `QuoteSource`, `HaltSource`, `HistorySource` and
-    `PastBarSource`.
-    """
-
-    def __init__(self, pipeline: RestPipeline) -> None:
-        self._pipeline = pipeline
-        self.quotes_per_call = QUOTES_PER_CALL
-
-    async def quotes(self, symbols: Sequence[str], lane: Lane = "bulk") -> Sequence[Quote]:
-        """Quotes of at most 30 symbols in one call; unknown symbols are absent from the answer.
-
-        Raises:
-            ProviderError: the broker did not answer, or refused.
-        """
-        assert 0 < len(symbols) <= QUOTES_PER_CALL
-        query: dict[str, str] = {}
-        for number, symbol in enumerate(symbols, start=1):
-            query[f"FID_COND_MRKT_DIV_CODE_{number}"] = _KRX
-            query[f"FID_INPUT_ISCD_{number}"] = symbol
-        return bodies.quotes_of(await fetch(self._pipeline, QUOTES, query, lane))
-
-    async def is_halted(self, symbol: str) -> bool | None:
-        """Whether dealing in the symbol is stopped, as its single quote says; None when KIS does not know it.
-
-        Raises:
-            ProviderError: the broker did not answer, or refused.
-        """
-        detail = symbols.quote_detail_of(await fetch(self._pipeline, QUOTE_DETAIL, one_symbol(symbol)))
-        return None if detail is None else detail.suspended
-
-    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
-        """Daily bars as traded, oldest first, both days included; at most 100, the newest.
-
-        Raises:
-            ProviderError: the broker did not answer, or refused.
-        """
-        query = {
-            **one_symbol(symbol),
-            "FID_INPUT_DATE_1": date_text(first),
-            "FID_INPUT_DATE_2": date_text(last),
-            "FID_PERIOD_DIV_CODE": "D",
-            "FID_ORG_ADJ_PRC": "1",
-        }
-        return bodies.daily_bars_of(await fetch(self._pipeline, DAILY_BARS, query), symbol)[-DAILY_BARS_MAX:]
-
-    async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
-        """Today's minute bars that start in [from, to], oldest first, each with its own value.
-
-        Raises:
-            ProviderError: the broker did not answer, or refused.
-        """
-        query = {"FID_ETC_CLS_CODE": "", "FID_PW_DATA_INCU_YN": "N"}
-        return await self._minutes(MINUTE_BARS, symbol, query, from_ns, to_ns, _ROWS_PER_PAGE)
-
-    async def past_minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
-        """The minute bars of one earlier Korean day that start in [from, to], oldest first, each with its own value.
-
-        Raises:
-            ProviderError: the broker did not answer, or refused.
-        """
-        # KIS's samples let earlier days follow; what belongs to them is left out here.
-        query = {"FID_INPUT_DATE_1": date_text_of(to_ns), "FID_PW_DATA_INCU_YN": "Y", "FID_FAKE_TICK_INCU_YN": ""}
-        return await self._minutes(PAST_MINUTE_BARS, symbol, query, from_ns, to_ns, _PAST_MINUTES_PER_PAGE)
-
-    async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
-        """Today's trades with an exchange time in [from, to] (whole seconds), oldest first, each once.
-
-        A page is 30 trades and the call knows only seconds: of more than 30 trades in one second the oldest cannot be
-        had. Whoever adds up the volumes sees that they are missing.
-
-        Raises:
-            ProviderError: the broker did not answer, or refused.
-        """
-        first_ns, day_text = from_ns // NS_PER_S * NS_PER_S, date_text_of(to_ns)
-        trades = await self._page_back(
-            TRADES,
-            one_symbol(symbol),
-            first_ns,
-            to_ns,
-            lambda body: [(past.exchange_time_ns, past) for past in bodies.past_trades_of(body, symbol, day_text)],
-        )
-        # The day's volume after a trade names it, also when it came with two pages.
-        by_volume = {past.cumulative_volume: past for past in trades if first_ns <= past.exchange_time_ns <= to_ns}
-        return [by_volume[volume] for volume in sorted(by_volume)]
-
-    async def _minutes(
-        self,
-        call: KisCall[bodies.MinuteBody],
-        symbol: str,
-        query: Mapping[str, str],
-        from_ns: int,
-        to_ns: int,
-        rows_per_page: int,
-    ) -> Sequence[Bar]:
-        # One minute more than asked for: the value of a minute is the difference to the one before it.
-        bars = await self._page_back(
-            call,
-            {**one_symbol(symbol), **query},
-            from_ns - _MINUTE_NS,
-            to_ns,
-            lambda body: [(bar.start_ns, bar) for bar in bodies.minute_bars_of(body, symbol)],
-            rows_per_page,
-        )
-        midnight = midnight_ns(date_text_of(to_ns))
-        by_start = {bar.start_ns: bar for bar in bars if bar.start_ns >= midnight}
-        own = bodies.with_own_values([by_start[start] for start in sorted(by_start)])
-        return [bar for bar in own if from_ns <= bar.start_ns <= to_ns]
-
-    async def _page_back(
-        self,
-        call: KisCall[Body],
-        query: Mapping[str, str],
-        from_ns: int,
-        to_ns: int,
-        read: Callable[[Body], Sequence[tuple[int, Timed]]],
-        rows_per_page: int = _ROWS_PER_PAGE,
-    ) -> list[Timed]:
-        """All rows of the pages at and before `to_ns` until one reaches back before `from_ns`; with repetitions.
-
-        The next page starts in the second where this one ended, since a second can be spread over two pages; when that
-        brings nothing earlier, a second before it.
-        """
-        found: list[Timed] = []
-        cursor_ns = to_ns // NS_PER_S * NS_PER_S
-        for _ in range(_PAGES_BACK_MAX):
-            hour = {"FID_INPUT_HOUR_1": hour_text_of(cursor_ns)}
-            page = read(await fetch(self._pipeline, call, {**query, **hour}, "urgent"))
-            found.extend(row for _, row in page)
-            if len(page) < rows_per_page:
-                break
-            oldest_ns = min(moment for moment, _ in page)
-            cursor_ns = oldest_ns if oldest_ns < cursor_ns else cursor_ns - NS_PER_S
-            if cursor_ns < from_ns:
-                break
-        return found
+CALLS: Final[Mapping[str, KisCall[msgspec.Struct]]] = {
+    call.name: call for call in tuple(globals().values()) if isinstance(call, KisCall)
+}
+"""Every call by its name."""

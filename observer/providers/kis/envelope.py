@@ -1,10 +1,11 @@
-"""The envelope of KIS's answers -> our errors (kis-api.md, sections 2 and 3). Pure.
+"""The envelope of KIS's calls: headers, paging flag, and refusals as our errors (kis-api.md, sections 2 and 3). Pure.
 
 `{"rt_cd":"0","msg_cd":"MCA00000","msg1":"...","output":[...]}`; the OAuth calls say `error_code` and
 `error_description` instead. A failure can come with HTTP 200.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,6 +17,10 @@ from observer.errors import (
     TokenExpiredError,
     TokenThrottledError,
 )
+from observer.providers.broker import Credentials
+
+if TYPE_CHECKING:  # only the name of a type: this file is pure
+    from observer.providers.http import Request
 
 _ERRORS: Final[dict[str, type[ProviderError]]] = {
     "EGW00201": RateExceededError,
@@ -52,10 +57,34 @@ class _Envelope(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Envelope)
 
 
+class KisRestDialect:
+    """KIS's headers and refusals. Satisfies `RestDialect`."""
+
+    def headers(self, request: "Request", credentials: Credentials) -> dict[str, str]:
+        """The headers of every call with a bearer (kis-api.md, section 2)."""
+        return {
+            "content-type": "application/json; charset=utf-8",
+            "authorization": f"Bearer {credentials.access_token}",
+            "appkey": credentials.app_key,
+            "appsecret": credentials.app_secret,
+            "tr_id": request.transaction,
+            "custtype": "P",
+            "tr_cont": "N" if request.continued else "",
+        }
+
+    def classify(self, status: int, body: bytes) -> ProviderError | None:
+        """See `envelope.classify`."""
+        return classify(status, body)
+
+    def more(self, headers: Mapping[str, str]) -> bool:
+        """`tr_cont` F or M means another page; D, E or nothing means the end (kis-api.md, section 2)."""
+        return headers.get("tr_cont", "").strip() in ("F", "M")
+
+
 def classify(status: int, body: bytes) -> ProviderError | None:
     """The error that an answer is, None for a success; the code in the body decides before the HTTP status.
 
-    A body of HTTP 200 that cannot be read is no matter of this function: whoever decodes it will notice.
+    A body of HTTP 200 that cannot be read counts as a success here; its decoder raises the error.
     """
     envelope = _read(body)
     code = (envelope.msg_cd or envelope.error_code or "").strip()

@@ -15,14 +15,14 @@ from typing import Final
 import msgspec
 
 from bus.events import InputQuarantined
-from observer.providers.kis.moments import NS_PER_S, date_text_of, midnight_ns, since_midnight_ns
+from observer.providers.kis.times import date_text_of, midnight_ns, since_midnight_ns
+from observer.units import NS_PER_DAY, NS_PER_S
 
 PROVIDER: Final = "kis"
 COUNT_MAX: Final = 2**63 - 1  # what the bus and both databases can carry
 RECORDS_MAX: Final = 999  # NNN has three digits
 _SYMBOL_BYTES: Final = frozenset({6, 7, 9})  # 005930, Q500001, F70100030 (kis-api.md, section 6)
 _KST_OFFSET_NS: Final = 9 * 3600 * NS_PER_S
-_DAY_NS: Final = 86_400 * NS_PER_S
 
 number: Final = msgspec.json.Decoder(float).decode
 """A number as KIS usually writes it. Raises msgspec.DecodeError for anything else, then ask `padded_number`."""
@@ -103,12 +103,12 @@ def day_of(date: bytes) -> tuple[int, str]:
 
 def day_at(receive_time_ns: int) -> tuple[int, str]:
     """The midnight and the ISO name of the Korean day of a moment, for records that name none."""
-    return _numbered_day((receive_time_ns + _KST_OFFSET_NS) // _DAY_NS)
+    return _numbered_day((receive_time_ns + _KST_OFFSET_NS) // NS_PER_DAY)
 
 
 @lru_cache(maxsize=8)
 def _numbered_day(days: int) -> tuple[int, str]:
-    return day_of(date_text_of(days * _DAY_NS).encode())
+    return day_of(date_text_of(days * NS_PER_DAY).encode())
 
 
 @lru_cache(maxsize=4096)

@@ -107,11 +107,11 @@ def _read_records(fields: list[bytes], width: int, receive_time_ns: int, trades:
 
 @lru_cache(maxsize=16)
 def _needed_of_each(width: int, records: int) -> Sequence[Callable[[list[bytes]], _Needed]]:
-    """What takes the needed fields of each record out of all fields of a frame. Remembered: an itemgetter is cheaper
-    than a slice, and the frames of a day have few shapes.
+    """Selects the needed fields of each record from all fields of a frame. Cached: an itemgetter is cheaper than a
+    slice, and the frames of a day have few shapes.
     """
     starts = range(0, width * records, width)
-    return [itemgetter(*(start + place for place in _NEEDED)) for start in starts]
+    return [itemgetter(*(start + index for index in _NEEDED)) for start in starts]
 
 
 def _trade(needed: _Needed, receive_time_ns: int) -> Trade:

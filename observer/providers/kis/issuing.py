@@ -1,11 +1,22 @@
-"""What KIS issues: access tokens and approval keys (kis-api.md, section 2). Pure."""
+"""Access tokens and approval keys: the two calls that issue them, and what they answer (kis-api.md, section 2)."""
 
-from typing import Annotated, Final
+from collections.abc import Mapping
+from typing import Annotated, Final, TypeVar
 
+import httpx
 import msgspec
 
+from observer.clock import Clock
 from observer.errors import MalformedError
-from observer.providers.kis.moments import NS_PER_S, moment_ns
+from observer.providers.http import Request, decode, send_once
+from observer.providers.kis.envelope import KisRestDialect
+from observer.providers.kis.times import moment_ns
+from observer.providers.raw import UNRECORDED, CallRecorder
+from observer.units import NS_PER_S
+
+Body = TypeVar("Body")
+
+ISSUING_CALLS: Final = ("issue_token", "issue_approval_key")
 
 _TOKEN_NS: Final = 24 * 3600 * NS_PER_S  # the documented life of a token
 _LIFE_S_MAX: Final = 366 * 86_400  # a company's token lives three months; beyond a year it is no life at all
@@ -64,3 +75,42 @@ def issued_approval_key(body: ApprovalBody) -> str:
     if not body.approval_key.strip():
         raise MalformedError("the answer to the approval call holds no key")
     return body.approval_key.strip()
+
+
+class KisIssuing:
+    """Issues tokens and approval keys. Without retries: `accounts.tokens` decides when to ask again."""
+
+    def __init__(self, client: httpx.AsyncClient, clock: Clock, recorder: CallRecorder = UNRECORDED) -> None:
+        self._client = client
+        self._clock = clock
+        self._recorder = recorder
+        self._dialect = KisRestDialect()
+
+    async def issue_token(self, app_key: str, app_secret: str) -> IssuedToken:
+        """A token; within six hours of the last issue the same one again.
+
+        Raises:
+            TokenThrottledError: the last issue was less than a minute ago.
+            ProviderError: no answer, or a refusal.
+        """
+        body = await self._post(
+            ISSUING_CALLS[0], "/oauth2/tokenP", {"appkey": app_key, "appsecret": app_secret}, TokenBody
+        )
+        return issued_token(body, self._clock.now_ns())
+
+    async def issue_approval_key(self, app_key: str, app_secret: str) -> str:
+        """The key that opens a stream.
+
+        Raises:
+            ProviderError: no answer, or a refusal.
+        """
+        # The secret has another name here than in the token call.
+        keys = {"appkey": app_key, "secretkey": app_secret}
+        return issued_approval_key(await self._post(ISSUING_CALLS[1], "/oauth2/Approval", keys, ApprovalBody))
+
+    async def _post(self, name: str, path: str, keys: Mapping[str, str], body_type: type[Body]) -> Body:
+        content = msgspec.json.encode({"grant_type": "client_credentials", **keys})
+        request = Request(name=name, method="POST", path=path, body=content)
+        headers = {"content-type": "application/json"}
+        answer = await send_once(self._client, request, headers, self._dialect, self._recorder)
+        return decode(answer.content, body_type, name)

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from observer.errors import DataFileError
+from observer.listings.model import SECTOR_CODES, Listing
 from observer.providers.kis import masters
 from observer.providers.kis.masters import BadLine, lines_of
-from observer.providers.kis.masters_abroad import AbroadRecord, parse_abroad, price_of, record_of
-from observer.reference.exchanges import SECTOR_CODES
-from observer.reference.listings import Listing
+from observer.providers.kis.masters_overseas import AbroadRecord, parse_abroad, price_of, record_of
 
 # Our name of an exchange -> its code in the file.
 _ABROAD: Final[Mapping[str, str]] = {
@@ -41,7 +40,7 @@ _SECTOR_BYTES: Final = 45
 _SECTOR_CODE_BYTES: Final = 5
 _VARIABLE_COLUMNS: Final = 13  # behind them is what many records of a file share
 _NO_CODES: Final = ("", "")  # ISIN and group
-_NOT_TOLD: Final = (None, None, None, False, False, False, False)  # market cap to SPAC
+_NOT_REPORTED: Final = (None, None, None, False, False, False, False)  # market cap to SPAC
 
 Parsed = tuple[list[Listing], list[BadLine]]
 
@@ -75,7 +74,7 @@ def parse_listings(exchange: str, content: bytes) -> Parsed:
 def listing_abroad(exchange: str, record: AbroadRecord) -> Listing:
     """The listing that a record states; `exchange` is our name of where it stands (SHI and SZI for the indices)."""
     return Listing(
-        *(exchange, record.symbol, record.korean_name, *_NO_CODES, record.base_price or None, *_NOT_TOLD),
+        *(exchange, record.symbol, record.korean_name, *_NO_CODES, record.base_price or None, *_NOT_REPORTED),
         *(record.english_name, record.currency, record.sector_code, record.kind),
         *(record.stream_symbol, record.fund_kind),
     )
@@ -179,7 +178,8 @@ def _sector_listing(line: bytes) -> Listing:
         raise ValueError(f"{code.decode('ascii', 'backslashreplace')!r} is not a sector code")
     name = line[_SECTOR_CODE_BYTES:].decode("cp949").strip()
     return Listing(
-        *(SECTOR_CODES, code.decode("ascii"), name, *_NO_CODES, None, *_NOT_TOLD),
+        *(SECTOR_CODES, code.decode("ascii"), name, *_NO_CODES, None, *_NOT_REPORTED),
+        currency="KRW",
         sector_code=code[1:].decode("ascii"),
         security_type="index",
     )

@@ -7,7 +7,6 @@ the length against Content-Length, the zip's CRC, one member, a bound on its siz
 import asyncio
 import contextlib
 import io
-import os
 import zipfile
 import zlib
 from collections.abc import AsyncIterator
@@ -17,7 +16,8 @@ from typing import Final
 import httpx
 
 from observer.errors import BadRequestError, DataFileError, MaintenanceError, TransportError
-from observer.providers.interfaces import FileStamp, Progress
+from observer.files import replace_file
+from observer.providers.broker import FileStamp, Progress
 from observer.providers.kis.listings import file_name
 
 # The largest real file unpacks to 0.75 MB: fifty times that is no master file but an accident.
@@ -28,7 +28,7 @@ _HEADERS: Final = {"accept-encoding": "identity"}
 
 
 class KisMasterFiles:
-    """Satisfies `MasterFileSource`; the exchanges are those of `observer.reference.exchanges`. The client is the
+    """Satisfies `MasterFileSource`; the exchanges are those of `observer.listings.model`. The client is the
     caller's to close. A host that sends us elsewhere is refused: these files are where they have always been.
     """
 
@@ -36,7 +36,7 @@ class KisMasterFiles:
         self._client = client
 
     async def stamp(self, exchange: str) -> FileStamp:
-        """What HEAD says, without a download.
+        """The result of HEAD, without a download.
 
         Raises:
             ProviderError: no answer, or no such file.
@@ -47,7 +47,7 @@ class KisMasterFiles:
 
     async def download(self, exchange: str, destination: Path, progress: Progress | None = None) -> FileStamp:
         """Write the unpacked master file to `destination`, checked and replaced atomically. `progress` hears how many
-        bytes have come, of how many where the host tells that.
+        bytes have come, of how many where the host states that.
 
         Raises:
             ProviderError: no answer, one that stalls, or no such file.
@@ -69,7 +69,9 @@ class KisMasterFiles:
 
     @contextlib.asynccontextmanager
     async def _answer(self, method: str, exchange: str) -> AsyncIterator[httpx.Response]:
-        """The answer while the block runs, which reads its content; what goes wrong meanwhile is told in our words."""
+        """The answer while the block runs, which reads its content; what goes wrong meanwhile is reported in our
+        words.
+        """
         path = f"/common/master/{file_name(exchange)}.zip"
         call = f"master_file {exchange}"
         try:
@@ -94,18 +96,9 @@ def _stamp(response: httpx.Response) -> FileStamp:
 
 def _replace_with_member(archive: bytes, destination: Path, exchange: str) -> None:
     """Unpack beside the destination, flush to disk, then replace in one step."""
-    beside = destination.with_name(f".{destination.name}.{os.getpid()}.part")
-    try:
-        content = _only_member(archive, exchange)
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(destination)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            beside.unlink()
+    content = _only_member(archive, exchange)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(destination, content)
 
 
 def _only_member(archive: bytes, exchange: str) -> bytes:

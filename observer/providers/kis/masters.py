@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from observer.errors import DataFileError
-from observer.providers.kis.moments import parse_date
-from observer.reference.listings import Listing
+from observer.listings.model import Listing
+from observer.providers.kis.times import parse_date
 
 _KRW_PER_MARKET_CAP_UNIT: Final = 100_000_000  # 시가총액 is in hundred million won
 _SHARES_PER_UNIT: Final = 1_000  # 상장주수 is in thousands
@@ -166,6 +166,7 @@ def _listing(exchange: str, layout: struct.Struct, line: bytes) -> Listing:
         _flag(administrative),
         preferred not in _COMMON_SHARE,
         _flag(spac),
+        currency="KRW",
         sector_code=_sector(large, medium, small),
     )
 
@@ -177,9 +178,9 @@ def _scaled(text: bytes, unit: int) -> float | None:
 
 @lru_cache(maxsize=4096)
 def _sector(*codes: bytes) -> str:
-    """The finest class of the exchange's own (대, 중, 소분류) that is told; empty when none is."""
-    told = [code.decode("cp949").strip() for code in codes]
-    return next((code for code in reversed(told) if code.strip("0")), "")
+    """The finest class of the exchange's own (대, 중, 소분류) that is reported; empty when none is."""
+    reported = [code.decode("cp949").strip() for code in codes]
+    return next((code for code in reversed(reported) if code.strip("0")), "")
 
 
 @lru_cache(maxsize=16_384)  # days of listing: some thousands in all files together

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from bus.events import ExpectedPrice, InputQuarantined, MarketStateChanged, NavObserved, OrderBook
-from observer.providers.interfaces import StreamFact
+from observer.providers.broker import StreamFact
 from observer.providers.kis.fields import (
     PROVIDER,
     bytes_of,
@@ -179,8 +179,8 @@ def _read_records(
 
 def _width_by_content(layout: _Layout, fields: list[bytes]) -> int:
     """The record width of a frame whose counts do not fit: where the next record visibly begins, with a symbol and a
-    time of day. With none in sight only the first record can be told from the rest, if something stands behind it: its
-    own last field may be cut.
+    time of day. With none in sight only the first record can be distinguished from the rest, if something stands behind
+    it: its own last field may be cut.
     """
     if layout.hour:
         for start in range(layout.width_min, len(fields) - 1):

@@ -1,6 +1,6 @@
 """The KIS stream's texts: register, remove, acknowledge, keep alive. No socket (kis-api.md, section 5).
 
-KIS has no login message: every registration carries the approval key. A registration looks like
+KIS has no login message: every subscription carries the approval key. A subscription looks like
 
     {"header":{"approval_key":K,"custtype":"P","tr_type":"1","content-type":"utf-8"},
      "body":{"input":{"tr_id":"H0STCNT0","tr_key":"005930"}}}
@@ -11,26 +11,27 @@ and its answer like
      "body":{"rt_cd":"0","msg_cd":"OPSP0000","msg1":"SUBSCRIBE SUCCESS","output":{"iv":"...","key":"..."}}}
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
+from observer.providers.broker import RecordKind, Venue
 from observer.providers.dialect import (
     Data,
     Parsed,
     Ping,
-    Refused,
-    Registered,
-    Registration,
     SessionRefused,
     StreamMessage,
+    Subscribed,
+    Subscription,
+    SubscriptionRefused,
     Unreadable,
-    Unregistered,
+    Unsubscribed,
 )
-from observer.providers.interfaces import RecordKind, Venue
 from observer.providers.kis.fields import bytes_of
 from observer.providers.kis.frames import TRADE_TRANSACTIONS, parse_trades
-from observer.providers.kis.halts import HALT_MARK, HaltsTold, flags_of
+from observer.providers.kis.halts import HALT_MARK, HaltProjection, flags_of
 from observer.providers.kis.records import parse_facts
 
 _BY_VENUE: Final[dict[RecordKind, dict[Venue, str]]] = {
@@ -47,9 +48,9 @@ _REGISTER: Final = "1"
 _REMOVE: Final = "2"
 _KEEP_ALIVE: Final = "PINGPONG"
 
-# The broker's word is the truth about a registration, also when it says that nothing had to be done.
-_REGISTERED_CODES: Final = frozenset({"OPSP0000", "OPSP0002"})
-_UNREGISTERED_CODES: Final = frozenset({"OPSP0001", "OPSP0003"})
+# The broker's word is the truth about a subscription, also when it says that nothing had to be done.
+_SUBSCRIBED_CODES: Final = frozenset({"OPSP0000", "OPSP0002"})
+_UNSUBSCRIBED_CODES: Final = frozenset({"OPSP0001", "OPSP0003"})
 _KEY_REJECTED: Final = "OPSP0011"
 _KEY_IN_USE: Final = "OPSP8996"
 
@@ -79,18 +80,22 @@ class KisSession:
         self._approval_key = approval_key
         self._transactions = {**_OF_EXCHANGE, **{kind: names[venue] for kind, names in _BY_VENUE.items()}}
         self._kinds = {transaction: kind for kind, transaction in self._transactions.items()}
-        self._halts = HaltsTold()
+        self._halts = HaltProjection()
 
-    def register(self, registration: Registration) -> str:
+    def opening(self) -> Sequence[str]:
+        """Nothing: every subscription carries the approval key."""
+        return ()
+
+    def subscribe(self, subscription: Subscription) -> str:
         """The text that registers."""
-        return self._request(_REGISTER, registration)
+        return self._request(_REGISTER, subscription)
 
-    def unregister(self, registration: Registration) -> str:
+    def unsubscribe(self, subscription: Subscription) -> str:
         """The text that removes."""
-        return self._request(_REMOVE, registration)
+        return self._request(_REMOVE, subscription)
 
     def read(self, frame: str | bytes) -> StreamMessage:
-        """What a frame means: data begin with the encryption flag, everything else is JSON. Never raises."""
+        """The meaning of a frame: data begin with the encryption flag, all other frames are JSON. Never raises."""
         content = bytes_of(frame)
         if content[:2] in (b"0|", b"1|"):
             return Data(content)
@@ -110,7 +115,7 @@ class KisSession:
             states = self._halts.traded(trades, receive_time_ns) if self._halts.halted else ()
             return Parsed(trades, states, broken)
         facts, broken = parse_facts(data.frame, receive_time_ns)
-        self._halts.told(facts)
+        self._halts.reported(facts)
         return Parsed(facts=facts, broken=broken)
 
     def _parse_flagged(self, frame: bytes, receive_time_ns: int) -> Parsed:
@@ -122,9 +127,9 @@ class KisSession:
         whole = msgspec.structs.replace(broken, content=frame) if broken is not None else None
         return Parsed(trades, states, whole)
 
-    def _request(self, action: str, registration: Registration) -> str:
+    def _request(self, action: str, subscription: Subscription) -> str:
         header = {"approval_key": self._approval_key, "custtype": "P", "tr_type": action, "content-type": "utf-8"}
-        body = {"input": {"tr_id": self._transactions[registration.kind], "tr_key": registration.symbol}}
+        body = {"input": {"tr_id": self._transactions[subscription.kind], "tr_key": subscription.symbol}}
         return msgspec.json.encode({"header": header, "body": body}).decode()
 
     def _meaning(self, content: bytes, reply: _Reply) -> StreamMessage:
@@ -136,17 +141,17 @@ class KisSession:
         code, reason = reply.body.msg_cd, reply.body.msg1.strip()
         if code in (_KEY_REJECTED, _KEY_IN_USE):
             return SessionRefused(code, reason, key_rejected=code == _KEY_REJECTED)
-        registration = self._registration(reply.header)
-        if code not in _REGISTERED_CODES | _UNREGISTERED_CODES:
-            return Refused(registration, code, reason)
-        if registration is None:
+        subscription = self._subscription(reply.header)
+        if code not in _SUBSCRIBED_CODES | _UNSUBSCRIBED_CODES:
+            return SubscriptionRefused(subscription, code, reason)
+        if subscription is None:
             return Unreadable(content, f"{code} for something that is never asked for")
-        if code in _REGISTERED_CODES:
-            return Registered(registration)
-        self._halts.forget(registration.symbol)
-        return Unregistered(registration)
+        if code in _SUBSCRIBED_CODES:
+            return Subscribed(subscription)
+        self._halts.forget(subscription.symbol)
+        return Unsubscribed(subscription)
 
-    def _registration(self, header: _Header) -> Registration | None:
-        """What a reply is about: both its TR id and its symbol must be there."""
+    def _subscription(self, header: _Header) -> Subscription | None:
+        """The subscription of a reply; None without a known TR id or a symbol."""
         kind, symbol = self._kinds.get(header.tr_id.strip()), header.tr_key.strip()
-        return Registration(kind, symbol) if kind is not None and symbol else None
+        return Subscription(kind, symbol) if kind is not None and symbol else None

@@ -8,9 +8,9 @@ from datetime import date
 from functools import lru_cache
 from typing import Final
 
-NS_PER_S: Final = 1_000_000_000
+from observer.units import NS_PER_S, S_PER_DAY
+
 _KST_OFFSET_S: Final = 9 * 3600
-_S_PER_DAY: Final = 86_400
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 _YEAR_MIN, _YEAR_MAX = 1900, 2200  # 64 bits hold the nanoseconds from 1678 to 2261; KIS's 99991231 is no moment
 
@@ -31,16 +31,16 @@ def midnight_ns(day_text: str) -> int:
     """The moment the Korean day YYYYMMDD begins. Remembered: a stream names the same day in every record.
 
     Raises:
-        ValueError: the text is no day (see `parse_date`), or one whose nanoseconds nobody could store.
+        ValueError: the text is no day (see `parse_date`), or its nanoseconds exceed the storable range.
     """
     day = parse_date(day_text)
     if not _YEAR_MIN <= day.year <= _YEAR_MAX:
         raise ValueError(f"{day_text!r} is too far away to be a moment")
     days = day.toordinal() - _EPOCH_ORDINAL
-    return (days * _S_PER_DAY - _KST_OFFSET_S) * NS_PER_S
+    return (days * S_PER_DAY - _KST_OFFSET_S) * NS_PER_S
 
 
-@lru_cache(maxsize=_S_PER_DAY)
+@lru_cache(maxsize=S_PER_DAY)
 def since_midnight_ns(hour_text: str) -> int:
     """Nanoseconds from midnight to a time of day HHMMSS. Remembered: bounded by the seconds of a day.
 
@@ -71,11 +71,11 @@ def date_text(day: date) -> str:
 
 def date_text_of(moment: int) -> str:
     """The Korean date YYYYMMDD of a moment in UTC nanoseconds."""
-    days = (moment // NS_PER_S + _KST_OFFSET_S) // _S_PER_DAY
+    days = (moment // NS_PER_S + _KST_OFFSET_S) // S_PER_DAY
     return date_text(date.fromordinal(days + _EPOCH_ORDINAL))
 
 
 def hour_text_of(moment: int) -> str:
     """The Korean time of day HHMMSS of a moment in UTC nanoseconds, its fraction of a second cut off."""
-    second = (moment // NS_PER_S + _KST_OFFSET_S) % _S_PER_DAY
+    second = (moment // NS_PER_S + _KST_OFFSET_S) % S_PER_DAY
     return f"{second // 3600:02}{second // 60 % 60:02}{second % 60:02}"

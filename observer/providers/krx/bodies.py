@@ -1,6 +1,6 @@
 """KRX's answers about ETFs -> entries and days. Pure (upbit-kiwoom.md, section 3).
 
-Two doors: the data call MDCSTAT04601 of data.krx.co.kr, whose texts have commas, and the Open API's etf_bydd_trd. One
+Two clients: the data call MDCSTAT04601 of data.krx.co.kr, whose texts have commas, and the Open API's etf_bydd_trd. One
 row of the first, which has no date because it is always today's list:
 
     {"ISU_CD":"KR7152100004","ISU_SRT_CD":"152100","ISU_ABBRV":"PLUS 200","LIST_DD":"2012/01/10",
@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from bus.events import FundNavDay
+from bus.events import EtfNavDay
 from observer.errors import (
     BadRequestError,
     LoggedOutError,
@@ -24,10 +24,9 @@ from observer.errors import (
     RateExceededError,
     SessionTakenError,
 )
-from observer.reference.etf import FundEntry
-from observer.reference.etf_leverage import leverage_of
+from observer.etf.model import EtfEntry, leverage_of
 
-ETF_GROUP: Final = "EF"  # both doors give ETFs only; ETNs have calls of their own
+ETF_GROUP: Final = "EF"  # both clients give ETFs only; ETNs have calls of their own
 PROVIDER: Final = "krx"
 _LOGGED_OUT: Final = b"LOGOUT"
 Body = TypeVar("Body")
@@ -66,7 +65,7 @@ def login_refusal(body: bytes, call: str) -> ProviderError | None:
         case "CD001":
             return None
         case "CD011":
-            remedy = "log out there, or set [funds.krx] take_over_session, which throws that session out"
+            remedy = "log out there, or set [etf.krx] take_over_session, which throws that session out"
             return SessionTakenError(f"{call}: logged in at KRX elsewhere; {remedy}", call=call, code=code)
         case "CD010":
             remedy = "change it at data.krx.co.kr (KRX asks for that every three months) and in the keys file"
@@ -103,8 +102,8 @@ class _DataBody(msgspec.Struct):
     output: list[_DataRow]
 
 
-def data_entries(body: bytes, call: str) -> list[FundEntry]:
-    """The funds of the data call, in KRX's order.
+def data_entries(body: bytes, call: str) -> list[EtfEntry]:
+    """The ETFs of the data call, in KRX's order.
 
     Raises:
         MalformedError: it is no such answer, or a field cannot be read.
@@ -112,8 +111,8 @@ def data_entries(body: bytes, call: str) -> list[FundEntry]:
     return [_data_entry(row, call) for row in _decode(body, _DataBody, call).output]
 
 
-def _data_entry(row: _DataRow, call: str) -> FundEntry:
-    return FundEntry(
+def _data_entry(row: _DataRow, call: str) -> EtfEntry:
+    return EtfEntry(
         symbol=row.ISU_SRT_CD.strip(),
         name=_text(row.ISU_ABBRV),
         group=ETF_GROUP,
@@ -139,7 +138,7 @@ def _data_entry(row: _DataRow, call: str) -> FundEntry:
 
 
 class _OpenRow(msgspec.Struct, kw_only=True):
-    """A row of etf_bydd_trd: one ETF on one day, what we read of it."""
+    """A row of etf_bydd_trd: one ETF on one day, with the fields that the parser reads."""
 
     BAS_DD: str
     ISU_CD: str
@@ -156,14 +155,14 @@ class _OpenBody(msgspec.Struct):
     OutBlock_1: list[_OpenRow]
 
 
-def open_entries(body: bytes, call: str) -> list[FundEntry]:
-    """The funds of a day's answer.
+def open_entries(body: bytes, call: str) -> list[EtfEntry]:
+    """The ETFs of a day's answer.
 
     Raises:
         MalformedError: it is no such answer, or a field cannot be read.
     """
     return [
-        FundEntry(
+        EtfEntry(
             symbol=row.ISU_CD.strip(),
             name=_text(row.ISU_NM),
             group=ETF_GROUP,
@@ -174,8 +173,8 @@ def open_entries(body: bytes, call: str) -> list[FundEntry]:
     ]
 
 
-def open_days(body: bytes, received_ns: int, call: str) -> Sequence[FundNavDay]:
-    """Close, NAV and the index's close of every fund on that day; a fund that has no close is left out.
+def open_days(body: bytes, received_ns: int, call: str) -> Sequence[EtfNavDay]:
+    """Close, NAV and the index's close of every ETF on that day; an ETF that has no close is left out.
 
     Raises:
         MalformedError: see `open_entries`.
@@ -189,7 +188,7 @@ def open_days(body: bytes, received_ns: int, call: str) -> Sequence[FundNavDay]:
         premium = 100 * (close - nav) / nav if nav else None
         index_close, volume = _number(row.OBJ_STKPRC_IDX, call), _number(row.ACC_TRDVOL, call) or 0.0
         days.append(
-            FundNavDay(PROVIDER, row.ISU_CD.strip(), day, received_ns, close, nav or None, premium, volume, index_close)
+            EtfNavDay(PROVIDER, row.ISU_CD.strip(), day, received_ns, close, nav or None, premium, volume, index_close)
         )
     return days
 

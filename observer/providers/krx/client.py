@@ -1,4 +1,4 @@
-"""KRX's two doors to the list of ETFs: the Open API with a key, and the site's data call with a person's own login.
+"""KRX's two clients to the list of ETFs: the Open API with a key, and the site's data call with a person's own login.
 
 The second is off unless a person configures it: KRX has one session a person, a password that expires every three
 months, and terms that forbid automated collection (upbit-kiwoom.md, section 3). What answers mean is in `krx_bodies`.
@@ -13,10 +13,11 @@ from typing import Final, Literal
 
 import httpx
 
-from bus.events import FundNavDay
+from bus.events import EtfNavDay
 from observer.errors import LoggedOutError, SessionTakenError, TransportError
-from observer.providers.krx_bodies import data_entries, login_refusal, open_days, open_entries, refusal
-from observer.reference.etf import FundEntry
+from observer.etf.model import EtfEntry
+from observer.providers.http import trusted_certificates
+from observer.providers.krx.bodies import data_entries, login_refusal, open_days, open_entries, refusal
 
 TIMEOUT_S: Final = 30.0  # machine seconds; the data call's answer has half a megabyte
 
@@ -39,11 +40,11 @@ _BROWSER: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, li
 
 def open_krx_client(base_url: str) -> httpx.AsyncClient:
     """A client that keeps cookies. The environment's proxies and certificates play no part."""
-    return httpx.AsyncClient(base_url=base_url, timeout=TIMEOUT_S, trust_env=False)
+    return httpx.AsyncClient(base_url=base_url, timeout=TIMEOUT_S, verify=trusted_certificates(), trust_env=False)
 
 
 class KrxOpenApi:
-    """KRX's Open API. Satisfies `FundListSource`. The client is the caller's to close; the key goes into one header."""
+    """KRX's Open API. Satisfies `EtfListSource`. The client is the caller's to close; the key goes into one header."""
 
     name: Final = "krx_open_api"
 
@@ -51,7 +52,7 @@ class KrxOpenApi:
         self._client = client
         self._auth_key = auth_key
 
-    async def fund_list(self, last_session: date) -> Sequence[FundEntry]:
+    async def etf_list(self, last_session: date) -> Sequence[EtfEntry]:
         """The ETFs that were traded on the last finished session; empty when KRX has not published it yet.
 
         Raises:
@@ -59,7 +60,7 @@ class KrxOpenApi:
         """
         return open_entries(await self._of_day(last_session), self.name)
 
-    async def fund_days(self, day: date, received_ns: int) -> Sequence[FundNavDay]:
+    async def etf_days(self, day: date, received_ns: int) -> Sequence[EtfNavDay]:
         """Close, NAV and index of every ETF on that day, in one call; empty for a day without a session.
 
         Raises:
@@ -75,7 +76,7 @@ class KrxOpenApi:
 
 
 class KrxData:
-    """The data call of data.krx.co.kr. Satisfies `FundListSource`.
+    """The data call of data.krx.co.kr. Satisfies `EtfListSource`.
 
     One session at a time: a lock keeps two processes of ours from throwing each other out, and a session elsewhere is
     left alone unless `take_over` says otherwise. The user's name and password go to the login call only.
@@ -92,7 +93,7 @@ class KrxData:
         self._lock_path = lock_path
         self._take_over = take_over
 
-    async def fund_list(self, last_session: date) -> Sequence[FundEntry]:
+    async def etf_list(self, last_session: date) -> Sequence[EtfEntry]:
         """Today's list: the call knows no other day. A session that was lost meanwhile is begun again, once.
 
         Raises:

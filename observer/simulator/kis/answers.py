@@ -1,10 +1,18 @@
-"""The fields of every answer, as KIS documents them (kis-api.md, section 8). Pure.
+"""The fields of every answer, as KIS documents them (kis-api.md, section 8), and the shared parts of the bodies. Pure.
 
-An answer has all of them, in this order; one of which the made-up market knows nothing is blank, as it often is at KIS.
+An answer has all of its fields, in this order; a field that the simulated market cannot fill is blank, as it often is
+at KIS. The shared parts are the parsing of a query and the wire format of figures.
 """
 
 from collections.abc import Mapping
 from typing import Final
+
+import msgspec
+
+from observer.simulator.kis.authentication import Refusal
+from observer.simulator.kis.frames import change_fields
+from observer.simulator.market.instruments import Instrument, price_limits
+from observer.simulator.market.market import Market, SimulatedState, hhmmss
 
 Row = dict[str, str]
 
@@ -135,7 +143,7 @@ PRODUCT_INFORMATION: Final = _names(
     """
 )
 # ETF/ETN 현재가, output
-FUND_QUOTE: Final = _names(
+ETF_QUOTE: Final = _names(
     """
     stck_prpr prdy_vrss_sign prdy_vrss prdy_ctrt acml_vol prdy_vol stck_mxpr stck_llam stck_prdy_clpr stck_oprc
     prdy_clpr_vrss_oprc_rate stck_hgpr prdy_clpr_vrss_hgpr_rate stck_lwpr prdy_clpr_vrss_lwpr_rate prdy_last_nav nav
@@ -238,5 +246,97 @@ def row(names: tuple[str, ...], values: Mapping[str, str]) -> Row:
 
 
 def nothing(names: tuple[str, ...]) -> Row:
-    """The block that KIS answers for a symbol that it does not know: numbers are "0", of which all look like that."""
+    """The block that KIS answers for an unknown symbol: "0" in every field that looks like a number."""
     return dict.fromkeys(names, "0")
+
+
+Body = Mapping[str, Row | list[Row] | str]
+Query = Mapping[str, str]
+
+VENUES: Final = ("J", "NX", "UN")
+_LATEST: Final = "235959"
+
+
+class AnswerPage(msgspec.Struct, frozen=True):
+    """A body with possible further pages. `number` counts the pages of one query from 1."""
+
+    body: Body
+    number: int
+    more: bool
+
+
+def required(query: Query, name: str) -> str:
+    """The value of a required parameter. Raises Refusal."""
+    value = query.get(name, "")
+    if not value:
+        raise input_refusal(name)
+    return value
+
+
+def one_of(query: Query, name: str, allowed: tuple[str, ...]) -> str:
+    """The value of a parameter with fixed choices. Raises Refusal."""
+    value = required(query, name)
+    if value not in allowed:
+        raise input_refusal(name)
+    return value
+
+
+def input_refusal(name: str) -> Refusal:
+    """The refusal of a missing or unreadable parameter."""
+    return Refusal("OPSQ2001", f"ERROR INPUT FIELD NOT FOUND [{name}]", 200)
+
+
+def asked_instrument(market: Market, query: Query, venues: tuple[str, ...] = VENUES) -> Instrument | None:
+    """The queried listing; None for an unknown symbol. Raises Refusal (no symbol, or no such venue)."""
+    one_of(query, "FID_COND_MRKT_DIV_CODE", venues)
+    return market.instrument(required(query, "FID_INPUT_ISCD"))
+
+
+def second_of_day(query: Query, name: str) -> int:
+    """A parameter HHMMSS in seconds since midnight. Raises Refusal."""
+    text = required(query, name)
+    if len(text) != len(_LATEST) or not (text.isascii() and text.isdigit()) or text > _LATEST:
+        raise input_refusal(name)
+    return int(text[:2]) * 3600 + int(text[2:4]) * 60 + int(text[4:])
+
+
+def time_text(market: Market, moment_ns: int) -> str:
+    """A moment of the session day as HHMMSS."""
+    return hhmmss((moment_ns - market.midnight_ns) // 1_000_000_000)
+
+
+def session_day(market: Market) -> str:
+    """The session day as YYYYMMDD."""
+    return market.session_date.replace("-", "")
+
+
+def percent(part: float, whole: float) -> str:
+    """A ratio as percent with two decimals; 0.00 for a ratio to zero."""
+    return f"{100 * part / whole if whole else 0:.2f}"
+
+
+def change(instrument: Instrument, price: int) -> Row:
+    """The change against the base price: won with its sign, sign code, percent."""
+    sign, difference, rate = change_fields(instrument, price)
+    return {"prdy_vrss": difference, "prdy_vrss_sign": sign, "prdy_ctrt": rate}
+
+
+def day_range(state: SimulatedState) -> Row:
+    """Open, high and low; 0 before the first trade."""
+    return {"stck_oprc": str(state.open), "stck_hgpr": str(state.high), "stck_lwpr": str(state.low)}
+
+
+def limits(instrument: Instrument) -> Row:
+    """The day's upper and lower limit."""
+    lowest, highest = price_limits(instrument.base_price)
+    return {"stck_mxpr": str(highest), "stck_llam": str(lowest)}
+
+
+def totals(state: SimulatedState) -> Row:
+    """The day's volume and value so far."""
+    return {"acml_vol": str(state.cumulative_volume), "acml_tr_pbmn": str(state.cumulative_value)}
+
+
+def shares_of(instrument: Instrument) -> int:
+    """Listed shares."""
+    return instrument.listed_shares_thousands * 1_000

@@ -1,9 +1,9 @@
-"""Who is let in: app keys, access tokens, approval keys and the calls of a second, by KIS's rules. Pure.
+"""Authentication by KIS's rules: app keys, access tokens, approval keys and the rate limit. Pure.
 
-Every method is given the market time. A refusal is an exception with KIS's code; the HTTP side turns it into an answer.
-Rules: a token lives 24 hours; asked for again within six hours the same one comes back; no two answers to one key
-within a minute (EGW00133); 20 calls in any second of market time, and where it is so set a number of them in any
-minute (EGW00201: as HTTP 500, and for a quarter of the refusals as HTTP 200 with rt_cd 1; both were observed).
+Every method takes the market time. A refusal is an exception with KIS's code; the HTTP side turns it into an answer.
+Rules: a token lives 24 hours; a request within six hours returns the same one; one key gets no two answers within a
+minute (EGW00133); 20 calls in any second of market time, and optionally a number of them in any minute (EGW00201: as
+HTTP 500, and for a quarter of the refusals as HTTP 200 with rt_cd 1; both were observed).
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from observer.errors import ObserverError
-from observer.simulator.tape import NS_PER_S
+from observer.units import NS_PER_S
 
 TOKEN_LIFE_S: Final = 86_400
 _SAME_TOKEN_S: Final = 6 * 3_600
@@ -25,7 +25,7 @@ _PLAIN_REFUSALS_OF_256: Final = 64
 
 
 class Refusal(ObserverError):  # noqa: N818 - an answer of the protocol, not an error of ours
-    """A request that KIS does not serve; `http_status` is how it arrives, `return_code` what its envelope says."""
+    """A refused request; `http_status` is the answer's status, `return_code` the code in its envelope."""
 
     def __init__(self, code: str, text: str, http_status: int, return_code: str = "1") -> None:
         super().__init__(f"{code} {text}")
@@ -35,8 +35,8 @@ class Refusal(ObserverError):  # noqa: N818 - an answer of the protocol, not an 
         self.return_code = return_code
 
 
-class IssuedToken(msgspec.Struct, frozen=True):
-    """An access token or an approval key, whose it is and when it ends."""
+class GrantedToken(msgspec.Struct, frozen=True):
+    """An access token or an approval key, with its app key and its end."""
 
     text: str
     app_key: str
@@ -44,18 +44,18 @@ class IssuedToken(msgspec.Struct, frozen=True):
     expires_ns: int
 
 
-class Gate:
-    """The keys in force. `_answered_ns` is when each app key last got a token, new or the same."""
+class Authentication:
+    """The keys in force. `_answered_ns` is each app key's last token answer, new or the same."""
 
     def __init__(self, seed: int, app_keys: Mapping[str, str], calls_per_s: int, calls_per_minute: int = 0) -> None:
-        """`calls_per_minute` is 0 where there is no such limit."""
+        """`calls_per_minute` is 0 without such a limit."""
         self._seed = seed
         self._app_keys = dict(app_keys)
         self._calls_per_s = calls_per_s
-        self._latest: dict[str, IssuedToken] = {}
+        self._latest: dict[str, GrantedToken] = {}
         self._answered_ns: dict[str, int] = {}
-        self._tokens: dict[str, IssuedToken] = {}
-        self._approvals: dict[str, IssuedToken] = {}
+        self._tokens: dict[str, GrantedToken] = {}
+        self._approvals: dict[str, GrantedToken] = {}
         self._calls_per_minute = calls_per_minute
         self._calls_ns: dict[str, deque[int]] = {app_key: deque() for app_key in app_keys}  # of the last minute
         self._came_ns: dict[str, deque[int]] = {app_key: deque() for app_key in app_keys}  # of the last second
@@ -63,7 +63,7 @@ class Gate:
         self._rate_refusals = 0
         self._issued = 0
 
-    def issue_token(self, app_key: str, app_secret: str, now_ns: int) -> IssuedToken:
+    def issue_token(self, app_key: str, app_secret: str, now_ns: int) -> GrantedToken:
         """The answer to tokenP. Raises Refusal (unknown key or secret, or less than a minute ago)."""
         self._check_secret(app_key, app_secret)
         if now_ns - self._answered_ns.get(app_key, -_ISSUE_INTERVAL_S * NS_PER_S) < _ISSUE_INTERVAL_S * NS_PER_S:
@@ -95,7 +95,7 @@ class Gate:
         """Forget every approval key: the next request on a stream is OPSP0011."""
         self._approvals.clear()
 
-    def issue_approval(self, app_key: str, app_secret: str, now_ns: int) -> IssuedToken:
+    def issue_approval(self, app_key: str, app_secret: str, now_ns: int) -> GrantedToken:
         """The answer to Approval: a key for the stream. Raises Refusal."""
         self._check_secret(app_key, app_secret)
         approval = self._new("approval", app_key, now_ns)
@@ -103,12 +103,12 @@ class Gate:
         return approval
 
     def app_key_of_approval(self, approval_key: str, now_ns: int) -> str | None:
-        """Whose approval key this is; None when it is not in force."""
+        """The app key of this approval key; None when it is not in force."""
         approval = self._approvals.get(approval_key)
         return approval.app_key if approval is not None and now_ns < approval.expires_ns else None
 
     def admit_call(self, app_key: str, app_secret: str, bearer: str, now_ns: int) -> None:
-        """Let one quotation call in and count it. Raises Refusal (keys, token, or too many in the second)."""
+        """Admit and count one quotation call. Raises Refusal (keys, token, or rate limit)."""
         self._check_secret(app_key, app_secret)
         token = self._tokens.get(bearer.removeprefix("Bearer "))
         if token is None or token.app_key != app_key or not bearer.startswith("Bearer "):
@@ -119,7 +119,7 @@ class Gate:
 
     @property
     def busiest_seconds(self) -> tuple[int, ...]:
-        """The most calls that came in any one second, let in or refused, for each app key in the order given."""
+        """The most calls in any one second, admitted or refused, for each app key in the given order."""
         return tuple(self._busiest.values())
 
     def _check_rate(self, app_key: str, now_ns: int) -> None:
@@ -144,14 +144,14 @@ class Gate:
         if self._app_keys[app_key] != app_secret:
             raise Refusal("EGW00105", "유효하지 않은 AppSecret입니다.", 403)
 
-    def _new(self, kind: str, app_key: str, now_ns: int) -> IssuedToken:
-        """A text that no other issue of this simulator gives, the same in every run."""
+    def _new(self, kind: str, app_key: str, now_ns: int) -> GrantedToken:
+        """A text unique in this simulator, the same in every run."""
         self._issued += 1
         text = hashlib.sha256(f"{self._seed}/{kind}/{app_key}/{self._issued}".encode()).hexdigest()
-        return IssuedToken(text, app_key, now_ns, now_ns + TOKEN_LIFE_S * NS_PER_S)
+        return GrantedToken(text, app_key, now_ns, now_ns + TOKEN_LIFE_S * NS_PER_S)
 
 
 def _forget(moments_ns: deque[int], until_ns: int) -> None:
-    """Drop the moments at or before another."""
+    """Drop the moments at or before the given one."""
     while moments_ns and moments_ns[0] <= until_ns:
         moments_ns.popleft()

@@ -4,38 +4,35 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-from observer.simulator.answers import (
+from observer.simulator.kis.answers import (
+    DAILY_ROW,
+    DAILY_SUMMARY,
+    MINUTE_ROW,
+    MINUTE_SUMMARY,
     Body,
     Query,
+    Row,
     asked_instrument,
     change,
     day_range,
     input_refusal,
     limits,
+    nothing,
     one_of,
     percent,
     required,
+    row,
     second_of_day,
     session_day,
     shares_of,
     totals,
 )
-from observer.simulator.documented import (
-    DAILY_ROW,
-    DAILY_SUMMARY,
-    MINUTE_ROW,
-    MINUTE_SUMMARY,
-    Row,
-    nothing,
-    row,
-)
-from observer.simulator.frames import sign_code
-from observer.simulator.history import DayBar
-from observer.simulator.instruments import Instrument
-from observer.simulator.market import Market, MinuteBar, hhmmss
-from observer.simulator.quotations import finished_day
-from observer.simulator.tape import CLOSE_S, MINUTES, OPEN_S, VOLUME_BY_MINUTE
-from observer.simulator.ticks import rounded_down_krw
+from observer.simulator.kis.frames import sign_code
+from observer.simulator.kis.quotations import finished_day
+from observer.simulator.market.instruments import Instrument, rounded_down
+from observer.simulator.market.market import Market, MinuteBar, hhmmss
+from observer.simulator.market.plan import DayBar
+from observer.simulator.market.tape import CLOSE_S, MINUTES, OPEN_S, VOLUME_BY_MINUTE
 
 DAYS_PER_CALL: Final = 100
 MINUTES_PER_CALL: Final = 30
@@ -61,8 +58,8 @@ def daily_bars(market: Market, now_ns: int, query: Query) -> Body:
     past = market.daily_bars(instrument.symbol, adjusted=adjusted)
     # The change of a day is against its base price: the close before it, but on the day of a split; the oldest bar has
     # none and shows no change.
-    bases = [instrument.base_price_krw] * len(today)
-    bases += [*(bar.close_krw for bar in past[1:]), *(bar.open_krw for bar in past[-1:])]
+    bases = [instrument.base_price] * len(today)
+    bases += [*(bar.close for bar in past[1:]), *(bar.open for bar in past[-1:])]
     bars = [*today, *past]
     rows = [_day_row(bar, base) for bar, base in zip(bars, bases, strict=True) if first <= bar.day <= last]
     return {"output1": _daily_summary(market, instrument, now_ns), "output2": rows[:DAYS_PER_CALL]}
@@ -108,32 +105,32 @@ def minutes_of(bar: DayBar) -> list[MinuteBar]:
     """
     closing = hhmmss(_CLOSE_MINUTE * 60)
     if bar.volume < 2 * MINUTES:
-        prices = (bar.open_krw, bar.high_krw, bar.low_krw, bar.close_krw)
-        return [MinuteBar(closing, *prices, bar.volume, bar.value_krw)]
-    edges_krw = _edges_krw(bar)
+        prices = (bar.open, bar.high, bar.low, bar.close)
+        return [MinuteBar(closing, *prices, bar.volume, bar.value)]
+    edges = _edges(bar)
     traded = [int(bar.volume * part / VOLUME_BY_MINUTE[-1] * _PART_BEFORE_CROSS) for part in (0.0, *VOLUME_BY_MINUTE)]
     bars: list[MinuteBar] = []
     for minute in range(MINUTES):
-        start_krw, end_krw = edges_krw[minute : minute + 2]
+        start_krw, end_krw = edges[minute : minute + 2]
         volume = traded[minute + 1] - traded[minute]
-        value_krw = bar.value_krw * traded[minute + 1] // bar.volume
+        value = bar.value * traded[minute + 1] // bar.volume
         start = hhmmss((_OPEN_MINUTE + minute) * 60)
         prices = (start_krw, max(start_krw, end_krw), min(start_krw, end_krw), end_krw)
-        bars.append(MinuteBar(start, *prices, volume, value_krw))
-    at_close = (bar.close_krw, bar.close_krw, bar.close_krw, bar.close_krw)
-    return [*bars, MinuteBar(closing, *at_close, bar.volume - traded[-1], bar.value_krw)]
+        bars.append(MinuteBar(start, *prices, volume, value))
+    at_close = (bar.close, bar.close, bar.close, bar.close)
+    return [*bars, MinuteBar(closing, *at_close, bar.volume - traded[-1], bar.value)]
 
 
-def _edges_krw(bar: DayBar) -> list[int]:
+def _edges(bar: DayBar) -> list[int]:
     """The price at each minute's edge: the corners as they are, prices on the grid between them."""
     third = MINUTES // 3
-    corners = ((0, bar.open_krw), (third, bar.low_krw), (2 * third, bar.high_krw), (MINUTES, bar.close_krw))
-    edges_krw: list[int] = []
+    corners = ((0, bar.open), (third, bar.low), (2 * third, bar.high), (MINUTES, bar.close))
+    edges: list[int] = []
     for (start, start_krw), (end, end_krw) in pairwise(corners):
-        width_krw = end_krw - start_krw
-        inner = (rounded_down_krw(start_krw + width_krw * step // (end - start)) for step in range(1, end - start))
-        edges_krw += [start_krw, *inner]
-    return [*edges_krw, bar.close_krw]
+        width = end_krw - start_krw
+        inner = (rounded_down(start_krw + width * step // (end - start)) for step in range(1, end - start))
+        edges += [start_krw, *inner]
+    return [*edges, bar.close]
 
 
 def _minutes_back_from(
@@ -155,12 +152,12 @@ def _minute_row(day: str, bar: MinuteBar) -> Row:
     fields = {
         "stck_bsop_date": day,
         "stck_cntg_hour": bar.start_hhmmss,
-        "stck_prpr": str(bar.close_krw),
-        "stck_oprc": str(bar.open_krw),
-        "stck_hgpr": str(bar.high_krw),
-        "stck_lwpr": str(bar.low_krw),
+        "stck_prpr": str(bar.close),
+        "stck_oprc": str(bar.open),
+        "stck_hgpr": str(bar.high),
+        "stck_lwpr": str(bar.low),
         "cntg_vol": str(bar.volume),
-        "acml_tr_pbmn": str(bar.value_after_krw),
+        "acml_tr_pbmn": str(bar.value_after),
     }
     return row(MINUTE_ROW, fields)
 
@@ -168,11 +165,11 @@ def _minute_row(day: str, bar: MinuteBar) -> Row:
 def _minute_summary(market: Market, instrument: Instrument, now_ns: int) -> Row:
     state = market.state_at(instrument.symbol, now_ns)
     fields = {
-        **change(instrument, state.price_krw),
-        "stck_prdy_clpr": str(instrument.base_price_krw),
+        **change(instrument, state.price),
+        "stck_prdy_clpr": str(instrument.base_price),
         **totals(state),
         "hts_kor_isnm": instrument.name,
-        "stck_prpr": str(state.price_krw),
+        "stck_prpr": str(state.price),
     }
     return row(MINUTE_SUMMARY, fields)
 
@@ -186,33 +183,33 @@ def _daily_summary(market: Market, instrument: Instrument, now_ns: int) -> Row:
         "prdy_vol": str(instrument.previous_volume),
         **limits(instrument),
         **day_range(state),
-        "stck_prdy_oprc": str(yesterday.open_krw if yesterday else 0),
-        "stck_prdy_hgpr": str(yesterday.high_krw if yesterday else 0),
-        "stck_prdy_lwpr": str(yesterday.low_krw if yesterday else 0),
-        "askp": str(state.ask_krw),
-        "bidp": str(state.bid_krw),
+        "stck_prdy_oprc": str(yesterday.open if yesterday else 0),
+        "stck_prdy_hgpr": str(yesterday.high if yesterday else 0),
+        "stck_prdy_lwpr": str(yesterday.low if yesterday else 0),
+        "askp": str(state.ask),
+        "bidp": str(state.bid),
         "prdy_vrss_vol": str(state.cumulative_volume - instrument.previous_volume),
         "vol_tnrt": percent(state.cumulative_volume, shares_of(instrument)),
         "lstn_stcn": str(shares_of(instrument)),
-        "hts_avls": str(instrument.market_cap_100m_krw),
+        "hts_avls": str(instrument.market_cap_100m),
     }
     return row(DAILY_SUMMARY, fields)
 
 
-def _day_row(bar: DayBar, base_krw: int) -> Row:
-    difference_krw = bar.close_krw - base_krw
+def _day_row(bar: DayBar, base: int) -> Row:
+    difference = bar.close - base
     fields = {
         "stck_bsop_date": bar.day,
-        "stck_clpr": str(bar.close_krw),
-        "stck_oprc": str(bar.open_krw),
-        "stck_hgpr": str(bar.high_krw),
-        "stck_lwpr": str(bar.low_krw),
+        "stck_clpr": str(bar.close),
+        "stck_oprc": str(bar.open),
+        "stck_hgpr": str(bar.high),
+        "stck_lwpr": str(bar.low),
         "acml_vol": str(bar.volume),
-        "acml_tr_pbmn": str(bar.value_krw),
+        "acml_tr_pbmn": str(bar.value),
         "flng_cls_code": "00",
         "prtt_rate": "0.00",
         "mod_yn": "N",
-        "prdy_vrss_sign": sign_code(difference_krw),
-        "prdy_vrss": str(difference_krw),
+        "prdy_vrss_sign": sign_code(difference),
+        "prdy_vrss": str(difference),
     }
     return row(DAILY_ROW, fields)

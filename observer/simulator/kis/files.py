@@ -18,13 +18,20 @@ import msgspec
 from aiohttp import web
 
 from observer.errors import DataFileError
+from observer.simulator.counters import Counters
 from observer.simulator.faults import Faults
-from observer.simulator.foreign_masters import FOREIGN_EXCHANGES, foreign_file_name, made_up_foreign_contents
-from observer.simulator.instruments import ChanceSource, Exchange, Instrument, made_up_konex
-from observer.simulator.market import Market
-from observer.simulator.masters import file_of, instruments_of, made_up_sector_codes, record_width
-from observer.simulator.tally import Tally
-from observer.simulator.tape import NS_PER_S
+from observer.simulator.kis.masters import (
+    FOREIGN_EXCHANGES,
+    file_of,
+    foreign_file_name,
+    instruments_of,
+    made_up_foreign_contents,
+    made_up_sector_codes,
+    record_width,
+)
+from observer.simulator.market.instruments import Exchange, Instrument, RngSource, made_up_konex
+from observer.simulator.market.market import Market
+from observer.units import NS_PER_S
 
 # The files whose listings are dealt in; those of KONEX, the sector codes and the exchanges abroad are served only.
 MASTER_FILES: Final[dict[Exchange, str]] = {"KOSPI": "kospi_code.mst", "KOSDAQ": "kosdaq_code.mst"}
@@ -45,7 +52,7 @@ class PublishedFile(msgspec.Struct, frozen=True):
 
 
 class FileSet(msgspec.Struct, frozen=True):
-    """Zips by name, as they are before the new listing appears and after."""
+    """Zips by name, before and after the new listing appears."""
 
     before: Mapping[str, PublishedFile]
     after: Mapping[str, PublishedFile]
@@ -70,9 +77,9 @@ def real_contents(folder: Path) -> dict[str, bytes]:
     return contents
 
 
-def made_up_contents(instruments: tuple[Instrument, ...], session_date: str, chance: ChanceSource) -> dict[str, bytes]:
+def made_up_contents(instruments: tuple[Instrument, ...], session_date: str, rng: RngSource) -> dict[str, bytes]:
     """Unpacked master files of made-up listings, the oldest listing first, the newcomer last; KONEX and abroad too."""
-    contents = {_KONEX_FILE: file_of(made_up_konex(session_date, chance)), **made_up_foreign_contents(chance)}
+    contents = {_KONEX_FILE: file_of(made_up_konex(session_date, rng)), **made_up_foreign_contents(rng)}
     contents[_SECTOR_CODES_FILE] = made_up_sector_codes()
     for exchange, name in MASTER_FILES.items():
         listed = sorted((i for i in instruments if i.exchange == exchange), key=lambda i: (i.listed_on, i.symbol))
@@ -100,18 +107,18 @@ def published_files(contents: Mapping[str, bytes], market: Market, faults: Fault
 
 def without_newest(content: bytes) -> bytes:
     """A KOSDAQ master file less its last ordinary share."""
-    ordinary = [place for place, listed in enumerate(instruments_of(content, "KOSDAQ")) if listed.ordinary]
+    ordinary = [index for index, listed in enumerate(instruments_of(content, "KOSDAQ")) if listed.ordinary]
     width = record_width("KOSDAQ") + 1
     start = ordinary[-1] * width
     return content[:start] + content[start + width :]
 
 
-def files_application(files: FileSet, faults: Faults, now_ns: Callable[[], int], tally: Tally) -> web.Application:
+def files_application(files: FileSet, faults: Faults, now_ns: Callable[[], int], counters: Counters) -> web.Application:
     """The HTTP application of the master-file host."""
 
     async def serve(request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        tally.requests[f"{request.method} master file"] += 1
+        counters.requests[f"{request.method} master file"] += 1
         published = (files.after if faults.listing_is_shown(now_ns()) else files.before).get(name)
         if published is None:
             raise web.HTTPNotFound

@@ -9,10 +9,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
-from observer.simulator.instruments import Instrument
-from observer.simulator.market import Market, MarketState, hhmmss
-from observer.simulator.tape import NS_PER_S, Tape, share_of_day
-from observer.simulator.ticks import price_limits_krw
+from observer.simulator.market.instruments import Instrument, price_limits
+from observer.simulator.market.market import Market, SimulatedState, hhmmss
+from observer.simulator.market.tape import Tape, share_of_day
+from observer.units import NS_PER_S
 
 TRADE_FIELDS: Final = 46  # documented; what is appended beyond them is of the year
 _RESTING_SHARES: Final = 1_000
@@ -33,18 +33,18 @@ def sign_code(difference: float, *, at_limit: bool = False) -> str:
     return "3"
 
 
-def change_fields(instrument: Instrument, price_krw: int) -> tuple[str, str, str]:
+def change_fields(instrument: Instrument, price: int) -> tuple[str, str, str]:
     """Sign code, change against the base price (signed) and the change in percent."""
-    base_krw = instrument.base_price_krw
-    difference_krw = price_krw - base_krw
-    sign = sign_code(difference_krw, at_limit=price_krw in price_limits_krw(base_krw))
-    return sign, str(difference_krw), f"{100 * difference_krw / base_krw if base_krw else 0:.2f}"
+    base = instrument.base_price
+    difference = price - base
+    sign = sign_code(difference, at_limit=price in price_limits(base))
+    return sign, str(difference), f"{100 * difference / base if base else 0:.2f}"
 
 
-def strength_percent(tape: Tape, place: int) -> float:
+def strength_percent(tape: Tape, index: int) -> float:
     """CTTR: bought volume per sold volume, in percent; 0 while nothing was sold."""
-    sold = tape.sell_volume[place]
-    return 100 * tape.buy_volume[place] / sold if sold else 0.0
+    sold = tape.sell_volume[index]
+    return 100 * tape.buy_volume[index] / sold if sold else 0.0
 
 
 def resting_shares(last_volume: int) -> tuple[int, int]:
@@ -74,71 +74,71 @@ class TradeTimeline:
         """How many trades have happened at or before a moment."""
         return self._tape.count_until(moment_ns)
 
-    def time_ns(self, place: int) -> int:
-        """When the `place`-th trade happened."""
-        return self._tape.time_ns[place]
+    def time_ns(self, index: int) -> int:
+        """When the `index`-th trade happened."""
+        return self._tape.time_ns[index]
 
-    def record(self, place: int) -> str:
-        """The `place`-th trade (from 0): the 46 documented fields, and what is appended to them."""
-        price_krw = self._tape.price_krw[place]
-        change = self._changes.get(price_krw)
+    def record(self, index: int) -> str:
+        """The `index`-th trade (from 0): the 46 documented fields, and what is appended to them."""
+        price = self._tape.price[index]
+        change = self._changes.get(price)
         if change is None:
-            change = self._changes[price_krw] = "^".join(change_fields(self._instrument, price_krw))
-        state = self._market.state_after(self._instrument.symbol, place + 1)
+            change = self._changes[price] = "^".join(change_fields(self._instrument, price))
+        state = self._market.state_after(self._instrument.symbol, index + 1)
         return (
-            f"{self._instrument.symbol}^{self._clock_text(place)}^{price_krw}^{change}^{self._prices(place, state)}"
-            f"^{self._counts(place)}^{self._extremes(place)}^{self._book(place, state)}{self._appended}"
+            f"{self._instrument.symbol}^{self._clock_text(index)}^{price}^{change}^{self._prices(index, state)}"
+            f"^{self._counts(index)}^{self._extremes(index)}^{self._book(index, state)}{self._appended}"
         )
 
-    def _clock_text(self, place: int) -> str:
-        return hhmmss((self._tape.time_ns[place] - self._market.midnight_ns) // NS_PER_S)
+    def _clock_text(self, index: int) -> str:
+        return hhmmss((self._tape.time_ns[index] - self._market.midnight_ns) // NS_PER_S)
 
-    def _prices(self, place: int, state: MarketState) -> str:
+    def _prices(self, index: int, state: SimulatedState) -> str:
         """Fields 6 to 14: weighted average, open, high, low, ask, bid, volumes, value."""
         tape = self._tape
-        total, value_krw = state.cumulative_volume, state.cumulative_value_krw
+        total, value = state.cumulative_volume, state.cumulative_value
         return (
-            f"{value_krw / total:.2f}^{state.open_krw}^{state.high_krw}^{state.low_krw}"
-            f"^{state.ask_krw}^{state.bid_krw}^{tape.volume[place]}^{total}^{value_krw}"
+            f"{value / total:.2f}^{state.open}^{state.high}^{state.low}"
+            f"^{state.ask}^{state.bid}^{tape.volume[index]}^{total}^{value}"
         )
 
-    def _counts(self, place: int) -> str:
+    def _counts(self, index: int) -> str:
         """Fields 15 to 23: trades sold, bought and net, strength, volumes sold and bought, side, rates."""
         tape, previous = self._tape, self._instrument.previous_volume
-        bought, total, bought_volume = tape.buys[place], tape.volume_after[place], tape.buy_volume[place]
-        sold = place + 1 - bought
+        bought, total, bought_volume = tape.buys[index], tape.volume_after[index], tape.buy_volume[index]
+        sold = index + 1 - bought
         return (
-            f"{sold}^{bought}^{bought - sold}^{strength_percent(tape, place):.2f}"
-            f"^{tape.sell_volume[place]}^{bought_volume}^{tape.side[place]}"
+            f"{sold}^{bought}^{bought - sold}^{strength_percent(tape, index):.2f}"
+            f"^{tape.sell_volume[index]}^{bought_volume}^{tape.side[index]}"
             f"^{bought_volume / total:.2f}^{100 * total / previous if previous else 0:.2f}"
         )
 
-    def _extremes(self, place: int) -> str:
+    def _extremes(self, index: int) -> str:
         """Fields 24 to 32: when the open, high and low were made, and the price against each."""
         tape = self._tape
-        price_krw, high_krw, low_krw = tape.price_krw[place], tape.high_krw[place], tape.low_krw[place]
-        high_made, low_made = self._high_made.get(high_krw), self._low_made.get(low_krw)
+        price, high, low = tape.price[index], tape.high[index], tape.low[index]
+        high_made, low_made = self._high_made.get(high), self._low_made.get(low)
         if high_made is None:
-            high_place = bisect_left(tape.high_krw, high_krw, 0, place + 1)
-            high_made = self._high_made[high_krw] = self._clock_text(high_place)
+            high_index = bisect_left(tape.high, high, 0, index + 1)
+            high_made = self._high_made[high] = self._clock_text(high_index)
         if low_made is None:
-            low_place = bisect_left(tape.low_krw, -low_krw, 0, place + 1, key=int.__neg__)
-            low_made = self._low_made[low_krw] = self._clock_text(low_place)
-        from_open, from_high, from_low = price_krw - tape.price_krw[0], price_krw - high_krw, price_krw - low_krw
+            low_index = bisect_left(tape.low, -low, 0, index + 1, key=int.__neg__)
+            low_made = self._low_made[low] = self._clock_text(low_index)
+        from_open, from_high, from_low = price - tape.price[0], price - high, price - low
         return (
             f"{self._open_made}^{sign_code(from_open)}^{from_open}^{high_made}^{sign_code(from_high)}^{from_high}"
             f"^{low_made}^{sign_code(from_low)}^{from_low}"
         )
 
-    def _book(self, place: int, state: MarketState) -> str:
+    def _book(self, index: int, state: SimulatedState) -> str:
         """Fields 33 to 45: date, session codes, resting orders, turnover, yesterday by now, interruption price."""
         tape = self._tape
-        since_open_s = (tape.time_ns[place] - self._market.open_ns) / NS_PER_S
+        since_open_s = (tape.time_ns[index] - self._market.open_ns) / NS_PER_S
         by_now = round(self._instrument.previous_volume * share_of_day(since_open_s))
-        best, total = resting_shares(tape.volume[place])
-        traded = tape.volume_after[place]
+        best, total = resting_shares(tape.volume[index])
+        traded = tape.volume_after[index]
         return (
-            f"{self._day}^20^N^{best if state.ask_krw else 0}^{best if state.bid_krw else 0}^{total}^{total}"
+            f"{self._day}^20^N^{best if state.ask else 0}^{best if state.bid else 0}^{total}^{total}"
             f"^{100 * traded / self._shares if self._shares else 0:.2f}"
-            f"^{by_now}^{100 * traded / by_now if by_now else 0:.2f}^0^^{tape.price_krw[0]}"
+            f"^{by_now}^{100 * traded / by_now if by_now else 0:.2f}^0^^{tape.price[0]}"
         )

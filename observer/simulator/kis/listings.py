@@ -4,32 +4,30 @@ from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import Final
 
-from observer.simulator.answers import (
-    Body,
-    Page,
-    Query,
-    change,
-    input_refusal,
-    one_of,
-    percent,
-    required,
-    session_day,
-    shares_of,
-    time_text,
-)
-from observer.simulator.documented import (
+from observer.simulator.kis.answers import (
     CAP_RANK,
     HOLIDAY,
     INTERRUPTION,
     PRODUCT_INFORMATION,
     STOCK_INFORMATION,
     VOLUME_RANK,
+    AnswerPage,
+    Body,
+    Query,
     Row,
+    change,
+    input_refusal,
+    one_of,
+    percent,
+    required,
     row,
+    session_day,
+    shares_of,
+    time_text,
 )
-from observer.simulator.gate import Refusal
-from observer.simulator.instruments import Instrument
-from observer.simulator.market import Market
+from observer.simulator.kis.authentication import Refusal
+from observer.simulator.market.instruments import Instrument
+from observer.simulator.market.market import Market
 
 RANKS: Final = 30
 HOLIDAYS_PER_PAGE: Final = 24
@@ -54,23 +52,23 @@ def market_cap_rank(market: Market, now_ns: int, query: Query) -> Body:
     one_of(query, "fid_cond_mrkt_div_code", ("J",))
     one_of(query, "fid_cond_scr_div_code", ("20174",))
 
-    def value_krw(listed: Instrument) -> int:
-        return market.state_at(listed.symbol, now_ns).price_krw * shares_of(listed)
+    def value(listed: Instrument) -> int:
+        return market.state_at(listed.symbol, now_ns).price * shares_of(listed)
 
-    whole_krw = sum(map(value_krw, market.instruments))
+    whole = sum(map(value, market.instruments))
     rows = []
-    for rank, listed in enumerate(_ranked(market, value_krw), start=1):
+    for rank, listed in enumerate(_ranked(market, value), start=1):
         state = market.state_at(listed.symbol, now_ns)
         fields = {
             "mksc_shrn_iscd": listed.symbol,
             "data_rank": str(rank),
             "hts_kor_isnm": listed.name,
-            "stck_prpr": str(state.price_krw),
-            **change(listed, state.price_krw),
+            "stck_prpr": str(state.price),
+            **change(listed, state.price),
             "acml_vol": str(state.cumulative_volume),
             "lstn_stcn": str(shares_of(listed)),
-            "stck_avls": str(value_krw(listed) // 100_000_000),
-            "mrkt_whol_avls_rlim": percent(value_krw(listed), whole_krw),
+            "stck_avls": str(value(listed) // 100_000_000),
+            "mrkt_whol_avls_rlim": percent(value(listed), whole),
         }
         rows.append(row(CAP_RANK, fields))
     return {"output": rows}
@@ -89,7 +87,7 @@ def interruptions(market: Market, now_ns: int, query: Query) -> Body:
     return {"output": rows}
 
 
-def holidays(market: Market, now_ns: int, query: Query) -> Page:
+def holidays(market: Market, now_ns: int, query: Query) -> AnswerPage:
     """국내휴장일조회: 60 days from BASS_DT, 24 a page; weekdays are open, and so is the session day.
 
     CTX_AREA_NK of a page is the first day of the next one, CTX_AREA_FK the day that was asked about.
@@ -109,7 +107,7 @@ def holidays(market: Market, now_ns: int, query: Query) -> Page:
         "ctx_area_fk": asked.ljust(_CONTEXT_WIDTH),
         "output": [_holiday_row(day, session_date=market.session_date) for day in days],
     }
-    return Page(body, (start - first).days // HOLIDAYS_PER_PAGE + 1, more)
+    return AnswerPage(body, (start - first).days // HOLIDAYS_PER_PAGE + 1, more)
 
 
 def stock_information(market: Market, now_ns: int, query: Query) -> Body:
@@ -117,7 +115,7 @@ def stock_information(market: Market, now_ns: int, query: Query) -> Body:
     instrument = _product(market, query)
     state = market.state_at(instrument.symbol, now_ns)
     listed_on = {"KOSPI": "scts_mket_lstg_dt", "KOSDAQ": "kosdaq_mket_lstg_dt"}[instrument.exchange]
-    fund = instrument.group == "EF"
+    etf = instrument.group == "EF"
     fields = {
         **dict.fromkeys(("prdt_name", "prdt_name120", "prdt_abrv_name"), instrument.name),
         "pdno": instrument.symbol.rjust(12, "0"),
@@ -130,17 +128,17 @@ def stock_information(market: Market, now_ns: int, query: Query) -> Body:
         "papr": "5000",
         "kospi200_item_yn": "N",
         listed_on: instrument.listed_on,
-        "etf_dvsn_cd": "1" if fund else "",
+        "etf_dvsn_cd": "1" if etf else "",
         "stck_kind_cd": "201" if instrument.preferred else "101",
-        "etf_cu_qty": "50000" if fund else "0",
+        "etf_cu_qty": "50000" if etf else "0",
         "std_pdno": instrument.isin,
         "tr_stop_yn": "Y" if instrument.suspended else "N",
         "admn_item_yn": "Y" if instrument.administrative else "N",
-        "thdt_clpr": str(state.price_krw) if now_ns >= market.close_ns else "0",
-        "bfdy_clpr": str(instrument.base_price_krw),
+        "thdt_clpr": str(state.price) if now_ns >= market.close_ns else "0",
+        "bfdy_clpr": str(instrument.base_price),
         "clpr_chng_dt": session_day(market),
         "elec_scty_yn": "Y",
-        "etf_chas_erng_rt_dbnb": "1.000000" if fund else "0.000000",
+        "etf_chas_erng_rt_dbnb": "1.000000" if etf else "0.000000",
         "cptt_trad_tr_psbl_yn": "Y" if instrument.ordinary else "N",
         "nxt_tr_stop_yn": "Y" if instrument.suspended else "N",
     }
@@ -188,20 +186,20 @@ def _volume_rank_row(market: Market, listed: Instrument, now_ns: int, rank: int)
         "hts_kor_isnm": listed.name,
         "mksc_shrn_iscd": listed.symbol,
         "data_rank": str(rank),
-        "stck_prpr": str(state.price_krw),
-        **change(listed, state.price_krw),
+        "stck_prpr": str(state.price),
+        **change(listed, state.price),
         "acml_vol": str(state.cumulative_volume),
         "prdy_vol": str(listed.previous_volume),
         "lstn_stcn": str(shares_of(listed)),
         "avrg_vol": str(usual),
-        "n_befr_clpr_vrss_prpr_rate": change(listed, state.price_krw)["prdy_ctrt"],
+        "n_befr_clpr_vrss_prpr_rate": change(listed, state.price)["prdy_ctrt"],
         "vol_inrt": percent(state.cumulative_volume, listed.previous_volume),
         "vol_tnrt": percent(state.cumulative_volume, shares_of(listed)),
         "nday_vol_tnrt": percent(usual, shares_of(listed)),
-        "avrg_tr_pbmn": str(usual * listed.base_price_krw),
-        "tr_pbmn_tnrt": percent(state.cumulative_value_krw, shares_of(listed) * listed.base_price_krw),
+        "avrg_tr_pbmn": str(usual * listed.base_price),
+        "tr_pbmn_tnrt": percent(state.cumulative_value, shares_of(listed) * listed.base_price),
         "nday_tr_pbmn_tnrt": percent(usual, shares_of(listed)),
-        "acml_tr_pbmn": str(state.cumulative_value_krw),
+        "acml_tr_pbmn": str(state.cumulative_value),
     }
     return row(VOLUME_RANK, fields)
 
@@ -212,7 +210,7 @@ def _interruption_rows(market: Market, instrument: Instrument, now_ns: int) -> I
     for number, halt in enumerate(found, start=1):
         if halt.start_ns > now_ns:
             return
-        price_krw = market.state_at(instrument.symbol, halt.start_ns).price_krw
+        price = market.state_at(instrument.symbol, halt.start_ns).price
         over = halt.end_ns <= now_ns
         fields = {
             "hts_kor_isnm": instrument.name,
@@ -222,9 +220,9 @@ def _interruption_rows(market: Market, instrument: Instrument, now_ns: int) -> I
             "cntg_vi_hour": time_text(market, halt.start_ns),
             "vi_cncl_hour": time_text(market, halt.end_ns) if over else "000000",
             "vi_kind_code": "1",
-            "vi_prc": str(price_krw),
-            "vi_stnd_prc": str(halt.reference_krw),
-            "vi_dprt": percent(price_krw - halt.reference_krw, halt.reference_krw),
+            "vi_prc": str(price),
+            "vi_stnd_prc": str(halt.reference),
+            "vi_dprt": percent(price - halt.reference, halt.reference),
             "vi_dmc_stnd_prc": "0",
             "vi_dmc_dprt": "0.00",
             "vi_count": str(number),

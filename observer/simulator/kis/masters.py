@@ -1,15 +1,28 @@
-"""Records of the KOSPI, KOSDAQ and KONEX master files, by bytes: instrument -> record and record -> instrument. Pure.
+"""Records of master files, by bytes: KOSPI, KOSDAQ and KONEX in both directions, made-up ones outside Korea. Pure.
 
-Encoding cp949, each record ends with LF. Short code 9 bytes, standard code 12, name 40, then the tail: 227 bytes in
-KOSPI (288 in all and the LF), 221 in KOSDAQ (282 and the LF). Slices are of bytes, since a Korean letter takes two. The
-provider states the layout a second time on purpose.
+Korean: encoding cp949, each record ends with LF. Short code 9 bytes, standard code 12, name 40, then the tail: 227
+bytes in KOSPI (288 in all and the LF), 221 in KOSDAQ (282 and the LF). Slices are of bytes, since a Korean letter takes
+two. The provider states the layout a second time on purpose.
+
+Outside Korea: `<exchange>mst.cod.zip` holds one file named in upper case (`NASMST.COD`): cp949, no header, 24 columns
+by tabs (kis-api.md section 6). A real record:
+US 22 NAS 나스닥 AACB NASAACB (Korean name) (English name) 2 USD 4 _ 10.0400 1 1 930 1600 N _ 000 0 0 _ _
 """
 
+from __future__ import annotations
+
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from observer.simulator.instruments import Exchange, Instrument
+import msgspec
+
+from observer.simulator.market.instruments import Exchange, Instrument, RngSource
+
+if TYPE_CHECKING:
+    from random import Random
+
 
 ENCODING: Final = "cp949"
 _SECTOR_NAME_BYTES: Final = 40
@@ -183,8 +196,8 @@ def _instrument(record: bytes, slices: Mapping[str, slice], exchange: Exchange) 
         name=text("name"),
         exchange=exchange,
         group=text("group"),
-        base_price_krw=number("base_price"),
-        market_cap_100m_krw=number("market_cap"),
+        base_price=number("base_price"),
+        market_cap_100m=number("market_cap"),
         listed_shares_thousands=number("listed_shares"),
         previous_volume=number("previous_volume"),
         listed_on=text("listed_on"),
@@ -205,7 +218,7 @@ def _values(instrument: Instrument) -> dict[str, str]:
         "name": instrument.name,
         "group": instrument.group,
         "spac": _flag(instrument.spac),
-        "base_price": str(instrument.base_price_krw),
+        "base_price": str(instrument.base_price),
         "lot": "1",
         "lot_after_hours": "1",
         "suspended": _flag(instrument.suspended),
@@ -218,7 +231,7 @@ def _values(instrument: Instrument) -> dict[str, str]:
         "par_change": _PAR_SPLIT if instrument.split else "00",
         "preferred": "1" if instrument.preferred else "0",
         "as_of": "",
-        "market_cap": str(instrument.market_cap_100m_krw),
+        "market_cap": str(instrument.market_cap_100m),
         "group_company": "",
     }
 
@@ -233,3 +246,86 @@ def _field(name: str, width: int, values: Mapping[str, str]) -> bytes:
     if len(content) > width:
         raise ValueError(f"{name} does not fit {width} bytes: {values.get(name)!r}")
     return content.rjust(width, b"0") if name in _ZEROS else content.ljust(width)
+
+
+_ENCODING: Final = "cp949"
+_ROWS_PER_EXCHANGE: Final = 60
+_INDEX, _STOCK, _ETF = "1", "2", "3"
+_ETF_SHARE: Final = 0.2
+_NO_SECTOR: Final = "000"
+_SECTORS: Final = ("120", "220", "230", "530", "630", "720")
+_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_BLANK: Final = "   "
+
+
+class ForeignExchange(msgspec.Struct, frozen=True):
+    """What all records of one exchange share; `code` in lower case is how its file is named.
+
+    `opens` and `closes` are HMM or HHMM of the exchange's own time; `tickers` in digits has so many, 0: letters.
+    """
+
+    nation: str
+    number: str
+    code: str
+    name: str
+    currency: str
+    decimals: int
+    lot: str
+    opens: str
+    closes: str
+    ticker_digits: int
+    indices: bool = False
+
+
+FOREIGN_EXCHANGES: Final = (
+    ForeignExchange("US", "22", "NAS", "나스닥", "USD", 4, "1", "930", "1600", 0),
+    ForeignExchange("US", "21", "NYS", "뉴욕", "USD", 4, "1", "930", "1600", 0),
+    ForeignExchange("US", "23", "AMS", "아멕스", "USD", 4, "1", "930", "1600", 0),
+    ForeignExchange("CN", "16", "SHS", "상해", "CNY", 3, "100", "930", "1500", 6),
+    ForeignExchange("CN", "116", "SHI", "상해지수", "CNY", 3, "0", "930", "1500", 6, indices=True),
+    ForeignExchange("CN", "17", "SZS", "심천", "CNY", 3, "100", "930", "1500", 6),
+    ForeignExchange("CN", "117", "SZI", "심천지수", "CNY", 3, "0", "930", "1500", 6, indices=True),
+    ForeignExchange("JP", "6", "TSE", "도쿄", "JPY", 1, "100", "900", "1530", 4),
+    ForeignExchange("HK", "12", "HKS", "홍콩", "HKD", 3, "500", "930", "1610", 5),
+    ForeignExchange("VN", "71", "HNX", "하노이", "VND", 0, "100", "900", "1500", 0),
+    ForeignExchange("VN", "70", "HSX", "호치민", "VND", 0, "100", "915", "1500", 0),
+)
+
+
+def foreign_file_name(exchange: ForeignExchange) -> str:
+    """The name of an exchange's file as the address has it, without `.zip`; inside the zip it is in upper case."""
+    return f"{exchange.code.lower()}mst.cod"
+
+
+def made_up_foreign_contents(rng: RngSource) -> dict[str, bytes]:
+    """Unpacked master files of all exchanges, by file name."""
+    return {
+        foreign_file_name(exchange): b"".join(_records(exchange, rng(f"foreign/{exchange.code}")))
+        for exchange in FOREIGN_EXCHANGES
+    }
+
+
+def _records(exchange: ForeignExchange, generator: Random) -> Iterator[bytes]:
+    for serial in sorted(generator.sample(range(1, 9_000), _ROWS_PER_EXCHANGE)):
+        kind = _INDEX if exchange.indices else _ETF if generator.random() < _ETF_SHARE else _STOCK
+        yield ("\t".join(_columns(exchange, serial, kind, generator)) + "\n").encode(_ENCODING)
+
+
+def _columns(exchange: ForeignExchange, serial: int, kind: str, generator: Random) -> tuple[str, ...]:
+    symbol = f"{serial:0{exchange.ticker_digits}d}" if exchange.ticker_digits else _lettered(serial)
+    price = math.exp(generator.uniform(math.log(2), math.log(900))) * (100 if exchange.decimals <= 1 else 1)
+    sector = generator.choice((_NO_SECTOR, *_SECTORS)) if kind == _STOCK else _NO_SECTOR
+    return (
+        *(exchange.nation, exchange.number, exchange.code, exchange.name),
+        *(symbol, f"{exchange.code}{symbol}", f"모의 {symbol}", f"SIMULATED {symbol}"),
+        *(kind, exchange.currency, str(exchange.decimals), "", f"{price:.{exchange.decimals}f}"),
+        *(exchange.lot, exchange.lot, exchange.opens, exchange.closes, "N", ""),
+        *("" if kind == _INDEX else sector, "1" if kind == _INDEX else "0", "0"),
+        *("001" if kind == _ETF else _BLANK, _BLANK),
+    )
+
+
+def _lettered(serial: int) -> str:
+    """A number below 17,576 as three letters."""
+    base = len(_LETTERS)
+    return "".join(_LETTERS[serial // base**power % base] for power in (2, 1, 0))

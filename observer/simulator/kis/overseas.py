@@ -10,21 +10,25 @@ from typing import Final
 
 import msgspec
 
-from observer.simulator.answers import Body, Query, input_refusal, one_of, required
-from observer.simulator.documented import (
+from observer.simulator.kis.answers import (
     OVERSEAS_DAILY_SUMMARY,
     OVERSEAS_DAY,
     OVERSEAS_DETAIL,
     OVERSEAS_INFORMATION,
     OVERSEAS_QUOTE,
+    Body,
+    Query,
     Row,
+    input_refusal,
+    one_of,
+    required,
     row,
 )
-from observer.simulator.frames import sign_code
-from observer.simulator.history import weekdays_before
-from observer.simulator.listings import nothing_found
-from observer.simulator.market import Market
-from observer.simulator.tape import NS_PER_S
+from observer.simulator.kis.frames import sign_code
+from observer.simulator.kis.listings import nothing_found
+from observer.simulator.market.market import Market
+from observer.simulator.market.plan import weekdays_before
+from observer.units import NS_PER_S
 
 DAYS_PER_CALL: Final = 100
 _SHARES: Final = 1_000_000_000

@@ -6,40 +6,37 @@ at or before the moment are visible. A symbol that is not listed is answered wit
 
 from typing import Final
 
-from observer.simulator.answers import (
+from observer.simulator.kis.answers import (
+    LATEST_TRADE,
+    MULTI_QUOTE,
+    SALES_ROW,
+    SALES_SUMMARY,
+    SINGLE_QUOTE,
     VENUES,
     Body,
     Query,
+    Row,
     asked_instrument,
     change,
     day_range,
     input_refusal,
     limits,
+    nothing,
     one_of,
     percent,
+    row,
     second_of_day,
     session_day,
     shares_of,
     time_text,
     totals,
 )
-from observer.simulator.documented import (
-    LATEST_TRADE,
-    MULTI_QUOTE,
-    SALES_ROW,
-    SALES_SUMMARY,
-    SINGLE_QUOTE,
-    Row,
-    nothing,
-    row,
-)
-from observer.simulator.frames import resting_shares, strength_percent
-from observer.simulator.history import DayBar
-from observer.simulator.instruments import Instrument
-from observer.simulator.market import Market, MarketState
-from observer.simulator.operations import status_code
-from observer.simulator.tape import NS_PER_S
-from observer.simulator.ticks import price_limits_krw, tick_krw
+from observer.simulator.kis.frames import resting_shares, strength_percent
+from observer.simulator.kis.records import status_code
+from observer.simulator.market.instruments import Instrument, price_limits, tick_size
+from observer.simulator.market.market import Market, SimulatedState
+from observer.simulator.market.plan import DayBar
+from observer.units import NS_PER_S
 
 QUOTES_PER_CALL: Final = 30
 ROWS_PER_CALL: Final = 30
@@ -77,13 +74,13 @@ def single_quote(market: Market, now_ns: int, query: Query) -> Body:
     traded_fields = {
         "iscd_stat_cls_code": status_code(instrument, halted=halted),
         "temp_stop_yn": _yes(halted),
-        "stck_prpr": str(state.price_krw),
-        **change(instrument, state.price_krw),
+        "stck_prpr": str(state.price),
+        **change(instrument, state.price),
         **totals(state),
         "prdy_vrss_vol_rate": percent(state.cumulative_volume, instrument.previous_volume),
         **day_range(state),
-        "wghn_avrg_stck_prc": f"{_average_krw(state):.2f}",
-        "aspr_unit": str(tick_krw(state.price_krw)),
+        "wghn_avrg_stck_prc": f"{_average(state):.2f}",
+        "aspr_unit": str(tick_size(state.price)),
         "vol_tnrt": percent(state.cumulative_volume, shares_of(instrument)),
         "vi_cls_code": _yes(halt is not None and halt.reason == "volatility"),
         "ovtm_vi_cls_code": "N",
@@ -102,11 +99,11 @@ def time_and_sales(market: Market, now_ns: int, query: Query) -> Body:
     if instrument is None:
         return {"output1": nothing(SALES_SUMMARY), "output2": []}
     end_ns = min(now_ns, market.midnight_ns + (until + 1) * NS_PER_S - 1)
-    rows = [_sales_row(market, instrument, place) for place in _newest_places(market, instrument.symbol, end_ns)]
+    rows = [_sales_row(market, instrument, index) for index in _newest_indices(market, instrument.symbol, end_ns)]
     state = market.state_at(instrument.symbol, now_ns)
     summary = {
-        "stck_prpr": str(state.price_krw),
-        **change(instrument, state.price_krw),
+        "stck_prpr": str(state.price),
+        **change(instrument, state.price),
         "acml_vol": str(state.cumulative_volume),
         "prdy_vol": str(instrument.previous_volume),
         "rprs_mrkt_kor_name": instrument.exchange,
@@ -119,8 +116,8 @@ def latest_trades(market: Market, now_ns: int, query: Query) -> Body:
     instrument = asked_instrument(market, query)
     if instrument is None:
         return {"output": []}
-    places = _newest_places(market, instrument.symbol, now_ns)
-    return {"output": [_trade_row(market, instrument, place) for place in places]}
+    indices = _newest_indices(market, instrument.symbol, now_ns)
+    return {"output": [_trade_row(market, instrument, index) for index in indices]}
 
 
 def finished_day(market: Market, symbol: str, now_ns: int) -> list[DayBar]:
@@ -130,45 +127,45 @@ def finished_day(market: Market, symbol: str, now_ns: int) -> list[DayBar]:
     state = market.state_at(symbol, now_ns)
     if state.trades == 0:
         return []
-    prices = (state.open_krw, state.high_krw, state.low_krw, state.price_krw)
-    return [DayBar(session_day(market), *prices, state.cumulative_volume, state.cumulative_value_krw)]
+    prices = (state.open, state.high, state.low, state.price)
+    return [DayBar(session_day(market), *prices, state.cumulative_volume, state.cumulative_value)]
 
 
 def _yes(value: bool) -> str:
     return "Y" if value else "N"
 
 
-def _average_krw(state: MarketState) -> float:
-    return state.cumulative_value_krw / state.cumulative_volume if state.cumulative_volume else 0
+def _average(state: SimulatedState) -> float:
+    return state.cumulative_value / state.cumulative_volume if state.cumulative_volume else 0
 
 
-def _newest_places(market: Market, symbol: str, end_ns: int) -> range:
+def _newest_indices(market: Market, symbol: str, end_ns: int) -> range:
     end = market.tape(symbol).count_until(end_ns)
     return range(end - 1, max(end - ROWS_PER_CALL, 0) - 1, -1)
 
 
 def _listing_fields(instrument: Instrument) -> Row:
     """What the listing says, whatever is dealt: flags, limits, shares, and ratios of a company that earns a tenth."""
-    base_krw, shares = instrument.base_price_krw, shares_of(instrument)
-    lowest_krw, highest_krw = price_limits_krw(base_krw)
+    base, shares = instrument.base_price, shares_of(instrument)
+    lowest, highest = price_limits(base)
     return {
         "marg_rate": "40.00",
         "rprs_mrkt_kor_name": instrument.exchange,
         "elw_pblc_yn": "N",
         "crdt_able_yn": "Y",
         **limits(instrument),
-        "stck_sdpr": str(base_krw),
-        "rstc_wdth_prc": str(highest_krw - base_krw if highest_krw else lowest_krw),
+        "stck_sdpr": str(base),
+        "rstc_wdth_prc": str(highest - base if highest else lowest),
         "stck_fcam": str(_PAR_VALUE_KRW),
-        "stck_sspr": str(base_krw * 7 // 10),
+        "stck_sspr": str(base * 7 // 10),
         "hts_deal_qty_unit_val": "1",
         "cpfn": str(shares * _PAR_VALUE_KRW // 100_000_000),
         "lstn_stcn": str(shares),
-        "hts_avls": str(instrument.market_cap_100m_krw),
+        "hts_avls": str(instrument.market_cap_100m),
         "per": "10.00",
         "pbr": "1.00",
-        "eps": f"{base_krw / 10:.2f}",
-        "bps": f"{base_krw:.2f}",
+        "eps": f"{base / 10:.2f}",
+        "bps": f"{base:.2f}",
         "stac_month": "12",
         "stck_shrn_iscd": instrument.symbol,
         "fcam_cnnm": f"{_PAR_VALUE_KRW:,} 원",
@@ -180,11 +177,11 @@ def _listing_fields(instrument: Instrument) -> Row:
     }
 
 
-def _extremes(market: Market, instrument: Instrument, state: MarketState) -> Row:
+def _extremes(market: Market, instrument: Instrument, state: SimulatedState) -> Row:
     """Highest and lowest prices of 250 days, 52 weeks and the year, of the days that the market has kept, and today."""
     bars = market.daily_bars(instrument.symbol)
-    highs = [(bar.high_krw, bar.day) for bar in bars] + [(state.high_krw or state.price_krw, session_day(market))]
-    lows = [(bar.low_krw, bar.day) for bar in bars] + [(state.low_krw or state.price_krw, session_day(market))]
+    highs = [(bar.high, bar.day) for bar in bars] + [(state.high or state.price, session_day(market))]
+    lows = [(bar.low, bar.day) for bar in bars] + [(state.low or state.price, session_day(market))]
     (high_krw, high_day), (low_krw, low_day) = max(highs), min(lows)
     fields: Row = {}
     for high, low, rate in (
@@ -192,15 +189,15 @@ def _extremes(market: Market, instrument: Instrument, state: MarketState) -> Row
         ("w52_hgpr", "w52_lwpr", "{}_vrss_prpr_ctrt"),
     ):
         fields |= {high: str(high_krw), f"{high}_date": high_day, low: str(low_krw), f"{low}_date": low_day}
-        fields[rate.format(high)] = percent(state.price_krw - high_krw, high_krw)
-        fields[rate.format(low)] = percent(state.price_krw - low_krw, low_krw)
+        fields[rate.format(high)] = percent(state.price - high_krw, high_krw)
+        fields[rate.format(low)] = percent(state.price - low_krw, low_krw)
     return fields
 
 
 def _multi_quote_row(market: Market, instrument: Instrument, now_ns: int) -> Row:
     state = market.state_at(instrument.symbol, now_ns)
-    lowest_krw, highest_krw = price_limits_krw(instrument.base_price_krw)
-    moved = change(instrument, state.price_krw)
+    lowest, highest = price_limits(instrument.base_price)
+    moved = change(instrument, state.price)
     last_volume = market.tape(instrument.symbol).volume[state.trades - 1] if state.trades else 0
     best, total = resting_shares(last_volume)
     fields = {
@@ -208,50 +205,50 @@ def _multi_quote_row(market: Market, instrument: Instrument, now_ns: int) -> Row
         "hour_cls_code": "0",
         "inter_shrn_iscd": instrument.symbol,
         "inter_kor_isnm": instrument.name,
-        "inter2_prpr": str(state.price_krw),
+        "inter2_prpr": str(state.price),
         "inter2_prdy_vrss": moved["prdy_vrss"],
         "prdy_vrss_sign": moved["prdy_vrss_sign"],
         "prdy_ctrt": moved["prdy_ctrt"],
         **totals(state),
-        "inter2_oprc": str(state.open_krw),
-        "inter2_hgpr": str(state.high_krw),
-        "inter2_lwpr": str(state.low_krw),
-        "inter2_llam": str(lowest_krw),
-        "inter2_mxpr": str(highest_krw),
-        "inter2_askp": str(state.ask_krw),
-        "inter2_bidp": str(state.bid_krw),
-        "seln_rsqn": str(best if state.ask_krw else 0),
-        "shnu_rsqn": str(best if state.bid_krw else 0),
+        "inter2_oprc": str(state.open),
+        "inter2_hgpr": str(state.high),
+        "inter2_lwpr": str(state.low),
+        "inter2_llam": str(lowest),
+        "inter2_mxpr": str(highest),
+        "inter2_askp": str(state.ask),
+        "inter2_bidp": str(state.bid),
+        "seln_rsqn": str(best if state.ask else 0),
+        "shnu_rsqn": str(best if state.bid else 0),
         "total_askp_rsqn": str(total),
         "total_bidp_rsqn": str(total),
-        "inter2_prdy_clpr": str(instrument.base_price_krw),
-        "oprc_vrss_hgpr_rate": percent(state.high_krw - state.open_krw, state.open_krw),
-        "inter2_sdpr": str(instrument.base_price_krw),
+        "inter2_prdy_clpr": str(instrument.base_price),
+        "oprc_vrss_hgpr_rate": percent(state.high - state.open, state.open),
+        "inter2_sdpr": str(instrument.base_price),
     }
     return row(MULTI_QUOTE, fields)
 
 
-def _trade_row(market: Market, instrument: Instrument, place: int) -> Row:
+def _trade_row(market: Market, instrument: Instrument, index: int) -> Row:
     tape = market.tape(instrument.symbol)
     fields = {
-        "stck_cntg_hour": time_text(market, tape.time_ns[place]),
-        "stck_prpr": str(tape.price_krw[place]),
-        **change(instrument, tape.price_krw[place]),
-        "cntg_vol": str(tape.volume[place]),
-        "tday_rltv": f"{strength_percent(tape, place):.2f}",
+        "stck_cntg_hour": time_text(market, tape.time_ns[index]),
+        "stck_prpr": str(tape.price[index]),
+        **change(instrument, tape.price[index]),
+        "cntg_vol": str(tape.volume[index]),
+        "tday_rltv": f"{strength_percent(tape, index):.2f}",
     }
     return row(LATEST_TRADE, fields)
 
 
-def _sales_row(market: Market, instrument: Instrument, place: int) -> Row:
-    state = market.state_after(instrument.symbol, place + 1)
-    trade = _trade_row(market, instrument, place)
+def _sales_row(market: Market, instrument: Instrument, index: int) -> Row:
+    state = market.state_after(instrument.symbol, index + 1)
+    trade = _trade_row(market, instrument, index)
     fields = {
         "stck_cntg_hour": trade["stck_cntg_hour"],
         "stck_pbpr": trade["stck_prpr"],
-        **change(instrument, state.price_krw),
-        "askp": str(state.ask_krw),
-        "bidp": str(state.bid_krw),
+        **change(instrument, state.price),
+        "askp": str(state.ask),
+        "bidp": str(state.bid),
         "tday_rltv": trade["tday_rltv"],
         "acml_vol": str(state.cumulative_volume),
         "cnqn": trade["cntg_vol"],

@@ -1,4 +1,8 @@
-"""The HTTP side of the simulated broker: keys and quotations, with KIS's paths, headers, envelopes and refusals."""
+"""The HTTP side of the simulated broker: keys and quotations, with KIS's paths, headers, envelopes and refusals.
+
+`CALLS` has the quotation calls in the order of kis-api.md, section 8: path, TR id, the query that each must have, and
+the function that makes the body.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
@@ -6,12 +10,118 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from observer.clock import kst_datetime
-from observer.simulator.answers import Page
-from observer.simulator.calls import CALLS, QuotationCall, answer_of
-from observer.simulator.gate import TOKEN_LIFE_S, Gate, Refusal
-from observer.simulator.market import Market
-from observer.simulator.tally import Tally
+from observer.local_time import local_datetime
+from observer.simulator.counters import Counters
+from observer.simulator.kis import bars, listings, overseas, quotations
+from observer.simulator.kis import etf as etf_quotations
+from observer.simulator.kis.answers import AnswerPage, Body, Query, input_refusal
+from observer.simulator.kis.authentication import TOKEN_LIFE_S, Authentication, Refusal
+from observer.simulator.market.market import Market
+
+_STOCK: Final = "/uapi/domestic-stock/v1/quotations"
+_RANKING: Final = "/uapi/domestic-stock/v1/ranking"
+_ETF: Final = "/uapi/etfetn/v1/quotations"
+_ABROAD: Final = "/uapi/overseas-price/v1/quotations"
+_SYMBOL: Final = ("FID_COND_MRKT_DIV_CODE", "FID_INPUT_ISCD")
+_PRODUCT: Final = ("PDNO", "PRDT_TYPE_CD")
+_OVERSEAS: Final = ("AUTH", "EXCD", "SYMB")
+_DATES: Final = ("FID_INPUT_DATE_1", "FID_INPUT_DATE_2")
+_SCREEN: Final = ("FID_COND_SCR_DIV_CODE", "FID_DIV_CLS_CODE", "FID_TRGT_CLS_CODE", "FID_TRGT_EXLS_CLS_CODE")
+_PRICES: Final = ("FID_INPUT_PRICE_1", "FID_INPUT_PRICE_2", "FID_VOL_CNT")
+
+
+class QuotationCall(msgspec.Struct, frozen=True):
+    """One call. `query` has the required parameters; they may be blank."""
+
+    path: str
+    tr_id: str
+    query: tuple[str, ...]
+    body_of: Callable[[Market, int, Query], Body | AnswerPage]
+
+
+CALLS: Final = (
+    QuotationCall(f"{_STOCK}/inquire-price", "FHKST01010100", _SYMBOL, quotations.single_quote),
+    QuotationCall(f"{_STOCK}/intstock-multprice", "FHKST11300006", (), quotations.multi_quote),
+    QuotationCall(
+        f"{_STOCK}/inquire-daily-itemchartprice",
+        "FHKST03010100",
+        (*_SYMBOL, *_DATES, "FID_PERIOD_DIV_CODE", "FID_ORG_ADJ_PRC"),
+        bars.daily_bars,
+    ),
+    QuotationCall(
+        f"{_STOCK}/inquire-time-itemchartprice",
+        "FHKST03010200",
+        (*_SYMBOL, "FID_INPUT_HOUR_1", "FID_PW_DATA_INCU_YN", "FID_ETC_CLS_CODE"),
+        bars.minute_bars,
+    ),
+    QuotationCall(
+        f"{_STOCK}/inquire-time-dailychartprice",
+        "FHKST03010230",
+        (*_SYMBOL, "FID_INPUT_HOUR_1", "FID_INPUT_DATE_1", "FID_PW_DATA_INCU_YN", "FID_FAKE_TICK_INCU_YN"),
+        bars.past_minute_bars,
+    ),
+    QuotationCall(
+        f"{_STOCK}/inquire-time-itemconclusion",
+        "FHPST01060000",
+        (*_SYMBOL, "FID_INPUT_HOUR_1"),
+        quotations.time_and_sales,
+    ),
+    QuotationCall(f"{_STOCK}/inquire-ccnl", "FHKST01010300", _SYMBOL, quotations.latest_trades),
+    QuotationCall(
+        f"{_STOCK}/inquire-vi-status",
+        "FHPST01390000",
+        (*_SCREEN, "FID_MRKT_CLS_CODE", "FID_INPUT_ISCD", "FID_RANK_SORT_CLS_CODE", "FID_INPUT_DATE_1"),
+        listings.interruptions,
+    ),
+    QuotationCall(f"{_STOCK}/chk-holiday", "CTCA0903R", ("BASS_DT", "CTX_AREA_FK", "CTX_AREA_NK"), listings.holidays),
+    QuotationCall(
+        f"{_STOCK}/volume-rank",
+        "FHPST01710000",
+        (*_SYMBOL, *_SCREEN, "FID_BLNG_CLS_CODE", *_PRICES, "FID_INPUT_DATE_1"),
+        listings.volume_rank,
+    ),
+    QuotationCall(
+        f"{_RANKING}/market-cap",
+        "FHPST01740000",
+        tuple(name.lower() for name in (*_SYMBOL, *_SCREEN, *_PRICES)),
+        listings.market_cap_rank,
+    ),
+    QuotationCall(f"{_STOCK}/search-stock-info", "CTPF1002R", _PRODUCT, listings.stock_information),
+    QuotationCall(f"{_STOCK}/search-info", "CTPF1604R", _PRODUCT, listings.product_information),
+    QuotationCall(f"{_ETF}/inquire-price", "FHPST02400000", _SYMBOL, etf_quotations.etf_quote),
+    QuotationCall(f"{_ETF}/nav-comparison-trend", "FHPST02440000", _SYMBOL, etf_quotations.nav_trend),
+    QuotationCall(
+        f"{_ETF}/nav-comparison-daily-trend", "FHPST02440200", (*_SYMBOL, *_DATES), etf_quotations.nav_by_day
+    ),
+    QuotationCall(
+        f"{_ETF}/nav-comparison-time-trend",
+        "FHPST02440100",
+        (*_SYMBOL, "FID_HOUR_CLS_CODE"),
+        etf_quotations.nav_by_minute,
+    ),
+    QuotationCall(
+        f"{_ETF}/inquire-component-stock-price",
+        "FHKST121600C0",
+        (*_SYMBOL, "FID_COND_SCR_DIV_CODE"),
+        etf_quotations.etf_components,
+    ),
+    QuotationCall(f"{_ABROAD}/price", "HHDFS00000300", _OVERSEAS, overseas.overseas_quote),
+    QuotationCall(f"{_ABROAD}/price-detail", "HHDFS76200200", _OVERSEAS, overseas.overseas_detail),
+    QuotationCall(
+        f"{_ABROAD}/dailyprice", "HHDFS76240000", (*_OVERSEAS, "GUBN", "BYMD", "MODP"), overseas.overseas_days
+    ),
+    QuotationCall(f"{_ABROAD}/search-info", "CTPF1702R", _PRODUCT, overseas.overseas_information),
+)
+
+
+def answer_of(call: QuotationCall, market: Market, now_ns: int, query: Query) -> AnswerPage:
+    """The answer to a call. Raises Refusal (a parameter is missing or cannot be read, no such product)."""
+    for name in call.query:
+        if name not in query:
+            raise input_refusal(name)
+    body = call.body_of(market, now_ns, query)
+    return body if isinstance(body, AnswerPage) else AnswerPage(body, 1, more=False)
+
 
 _JSON: Final = "application/json"
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -29,40 +139,42 @@ class KeyRequest(msgspec.Struct, frozen=True):
 
 
 class _RestSide:
-    """The handlers and what they share."""
+    """The handlers and their shared state."""
 
-    def __init__(self, market: Market, gate: Gate, now_ns: Callable[[], int], tally: Tally) -> None:
+    def __init__(
+        self, market: Market, authentication: Authentication, now_ns: Callable[[], int], counters: Counters
+    ) -> None:
         self._market = market
-        self._gate = gate
+        self._authentication = authentication
         self._now_ns = now_ns
-        self._tally = tally
+        self._counters = counters
 
     async def issue_token(self, request: web.Request) -> web.Response:
-        self._tally.requests["tokenP"] += 1
+        self._counters.requests["tokenP"] += 1
         asked = await _key_request(request, granted=True)
-        token = self._gate.issue_token(asked.appkey, asked.appsecret, self._now_ns())
-        expires = kst_datetime(token.expires_ns).strftime("%Y-%m-%d %H:%M:%S")
+        token = self._authentication.issue_token(asked.appkey, asked.appsecret, self._now_ns())
+        expires = local_datetime(token.expires_ns).strftime("%Y-%m-%d %H:%M:%S")
         answer = {"access_token": token.text, "token_type": "Bearer", "expires_in": TOKEN_LIFE_S}
         return _json({**answer, "access_token_token_expired": expires}, 200)
 
     async def revoke_token(self, request: web.Request) -> web.Response:
-        self._tally.requests["revokeP"] += 1
+        self._counters.requests["revokeP"] += 1
         asked = await _key_request(request)
-        self._gate.revoke_token(asked.appkey, asked.appsecret, asked.token)
+        self._authentication.revoke_token(asked.appkey, asked.appsecret, asked.token)
         return _json({"code": "200", "message": "접근토큰 폐기에 성공하였습니다"}, 200)
 
     async def issue_approval(self, request: web.Request) -> web.Response:
-        self._tally.requests["Approval"] += 1
+        self._counters.requests["Approval"] += 1
         asked = await _key_request(request, granted=True)
-        approval = self._gate.issue_approval(asked.appkey, asked.secretkey, self._now_ns())
+        approval = self._authentication.issue_approval(asked.appkey, asked.secretkey, self._now_ns())
         return _json({"approval_key": approval.text}, 200)
 
     def quotation(self, call: QuotationCall) -> _Handler:
         async def answer(request: web.Request) -> web.Response:
-            self._tally.requests[call.tr_id] += 1
+            self._counters.requests[call.tr_id] += 1
             now_ns = self._now_ns()
             headers = request.headers
-            self._gate.admit_call(
+            self._authentication.admit_call(
                 headers.get("appkey", ""), headers.get("appsecret", ""), headers.get("authorization", ""), now_ns
             )
             _check_headers(headers, call.tr_id)
@@ -77,7 +189,7 @@ class _RestSide:
         try:
             return await handler(request)
         except Refusal as refusal:
-            self._tally.refusals[refusal.code] += 1
+            self._counters.refusals[refusal.code] += 1
             if request.path.startswith("/oauth2/"):
                 answer = {"error_code": refusal.code, "error_description": refusal.text}
             else:
@@ -85,9 +197,11 @@ class _RestSide:
             return _json(answer, refusal.http_status)
 
 
-def rest_application(market: Market, gate: Gate, now_ns: Callable[[], int], tally: Tally) -> web.Application:
+def rest_application(
+    market: Market, authentication: Authentication, now_ns: Callable[[], int], counters: Counters
+) -> web.Application:
     """The HTTP application of the REST host."""
-    side = _RestSide(market, gate, now_ns, tally)
+    side = _RestSide(market, authentication, now_ns, counters)
     application = web.Application(middlewares=[side.refuse])
     application.router.add_post("/oauth2/tokenP", side.issue_token)
     application.router.add_post("/oauth2/revokeP", side.revoke_token)
@@ -109,9 +223,9 @@ async def _key_request(request: web.Request, *, granted: bool = False) -> KeyReq
 
 
 def _check_headers(headers: Mapping[str, str], tr_id: str) -> None:
-    """The headers besides keys and token. Raises Refusal.
+    """Check the headers besides keys and token. Raises Refusal.
 
-    `custtype` and `content-type` may be left out (public clients do, and are served), but must not be wrong.
+    `custtype` and `content-type` may be missing (public clients omit them, and KIS serves them), but not wrong.
     """
     if headers.get("tr_id") != tr_id or headers.get("custtype", "P") not in ("P", "B"):
         raise Refusal("EGW00206", "API 사용 권한이 없습니다.", 500)
@@ -121,9 +235,9 @@ def _check_headers(headers: Mapping[str, str], tr_id: str) -> None:
         raise Refusal("EGW00002", "서버 에러가 발생했습니다. (tr_cont)", 500)
 
 
-def _continuation(page: Page) -> str:
-    """The header tr_cont: F and M say that there is more, after the first page and after a later one; D and E that
-    this was all.
+def _continuation(page: AnswerPage) -> str:
+    """The header tr_cont: F and M mean more pages, after the first page and after a later one; D and E mean the last
+    page.
     """
     if page.more:
         return "F" if page.number == 1 else "M"

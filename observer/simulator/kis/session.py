@@ -1,9 +1,9 @@
 """One stream session without its socket: texts in, texts out. Pure; the market time is given.
 
-Rules (KIS): one session per app key, 41 registrations over all TR ids and symbols (a symbol with trades and quotes has
-two), an acknowledgement for every request. Data: the records of each registration from the moment of its
+Rules (KIS): one session per app key, 41 subscriptions over all TR ids and symbols (a symbol with trades and quotes has
+two), an acknowledgement for every request. Data: the records of each subscription from the moment of its
 acknowledgement on, those of one TR id in the order of the exchange's time, each once; nothing is sent again. What
-happened up to the moment of a removal is sent before the removal is acknowledged. Captured frames of a registration
+happened up to the moment of a removal is sent before the removal is acknowledged. Captured frames of a subscription
 are sent once, as they are, right after its acknowledgement: no fault strikes them, and no ledger counts them as the
 market's trades.
 """
@@ -14,21 +14,19 @@ from typing import Final
 
 import msgspec
 
-from observer.simulator.captured import CapturedFrames
-from observer.simulator.frames import data_frame
-from observer.simulator.gate import Gate
-from observer.simulator.halt_notices import HaltNotices
-from observer.simulator.tally import Tally
-from observer.simulator.timelines import TRADE_TR_IDS, Timeline, Timelines
+from observer.simulator.counters import Counters
+from observer.simulator.kis.authentication import Authentication
+from observer.simulator.kis.frames import data_frame
+from observer.simulator.kis.timelines import TRADE_TR_IDS, CapturedFrames, HaltNotices, Timeline, Timelines
 
 RECORDS_PER_FRAME: Final = 20
 _REGISTER: Final = "1"
 _REMOVE: Final = "2"
-_NOBODY: Final = "(null)"
+_NO_KEY: Final = "(null)"
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a client says of itself; `tr_id` is there in an answer to PINGPONG only."""
+    """A client's header; only an answer to PINGPONG has `tr_id`."""
 
     approval_key: str = ""
     tr_type: str = ""
@@ -36,7 +34,7 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True, order=True):
-    """What is to be registered or removed: a kind of record, and the symbol."""
+    """The kind of record and the symbol to subscribe or remove."""
 
     tr_id: str
     tr_key: str
@@ -56,8 +54,8 @@ class ClientMessage(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What to send, in this order, and whether the connection then ends. `captured` are frames to be sent after the
-    texts, untouched; `alive`: the client answered PINGPONG.
+    """The texts to send, in this order, and whether the connection then ends. `captured` are frames sent unchanged
+    after the texts; `alive`: the client answered PINGPONG.
     """
 
     texts: tuple[str, ...] = ()
@@ -67,76 +65,76 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class StreamSession:
-    """The registrations of one connection. `_next` holds, for each of them, the place of its next record."""
+    """The subscriptions of one connection. `_next` holds each one's next record number."""
 
     def __init__(
         self,
         timelines: Timelines,
-        gate: Gate,
+        authentication: Authentication,
         sessions: MutableMapping[str, "StreamSession"],
         registrations_limit: int,
-        tally: Tally,
+        counters: Counters,
         captured: CapturedFrames,
     ) -> None:
         self._timelines = timelines
-        self._gate = gate
+        self._authentication = authentication
         self._sessions = sessions  # which session has which app key; shared by all sessions
         self._limit = registrations_limit
-        self._tally = tally
+        self._counters = counters
         self._captured = captured
         self._next: dict[Target, int] = {}
         self._app_key: str | None = None
 
     @property
     def registered(self) -> frozenset[Target]:
-        """What was registered and acknowledged."""
+        """The acknowledged subscriptions."""
         return frozenset(self._next)
 
     def receive(self, text: str, now_ns: int) -> Reply:
-        """Take one text of the client and say what to answer."""
+        """Process one text of the client and return the reply."""
         try:
             message = msgspec.json.decode(text, type=ClientMessage)
         except msgspec.DecodeError:
-            return self._refused(Target(_NOBODY, ""), "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
+            return self._refused(Target(_NO_KEY, ""), "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
         if message.header.tr_id == "PINGPONG":
             return Reply(alive=True)
         if message.body is None:
-            return self._refused(Target(_NOBODY, ""), "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
+            return self._refused(Target(_NO_KEY, ""), "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
         return self._enter(message.header.approval_key, now_ns) or self._apply(
             message.header.tr_type, message.body.input, now_ns
         )
 
     def due(self, now_ns: int) -> tuple[str, ...]:
-        """Frames with every record of the registrations that has happened and was not sent yet."""
-        places: dict[str, list[tuple[int, str, int, Timeline]]] = {}
+        """Frames with every due, unsent record of the subscriptions."""
+        indices: dict[str, list[tuple[int, str, int, Timeline]]] = {}
         for target, start in self._next.items():
             timeline = self._timeline(target)
             end = start if timeline is None else timeline.count_until(now_ns)
             if timeline is None or end <= start:
                 continue
             self._next[target] = end
-            found = places.setdefault(target.tr_id, [])
-            found.extend((timeline.time_ns(place), target.tr_key, place, timeline) for place in range(start, end))
+            found = indices.setdefault(target.tr_id, [])
+            found.extend((timeline.time_ns(index), target.tr_key, index, timeline) for index in range(start, end))
             if target.tr_id in TRADE_TR_IDS:
                 notices = timeline.notices(start, end) if isinstance(timeline, HaltNotices) else 0
-                self._tally.trades_by_symbol[target.tr_key] += end - start - notices
-        frames = [frame for tr_id, found in places.items() for frame in _frames(tr_id, found)]
-        self._tally.frames += len(frames)
+                self._counters.trades_by_symbol[target.tr_key] += end - start - notices
+        frames = [frame for tr_id, found in indices.items() for frame in _frames(tr_id, found)]
+        self._counters.frames += len(frames)
         return tuple(frames)
 
     def end(self) -> None:
-        """The connection is gone: its registrations and its hold on the app key with it."""
+        """End the session after the connection: free its subscriptions and its app key."""
         self._next.clear()
         if self._app_key is not None and self._sessions.get(self._app_key) is self:
             del self._sessions[self._app_key]
 
     def _enter(self, approval_key: str, now_ns: int) -> Reply | None:
-        """Take hold of the app key, one for the life of the session; a reply only when that is refused."""
-        app_key = self._gate.app_key_of_approval(approval_key, now_ns)
+        """Take the app key for the life of the session; returns a reply only for a refusal."""
+        app_key = self._authentication.app_key_of_approval(approval_key, now_ns)
         if app_key is None:
-            return self._refused(Target(_NOBODY, ""), "OPSP0011", "invalid approval : NOT FOUND", close=True)
+            return self._refused(Target(_NO_KEY, ""), "OPSP0011", "invalid approval : NOT FOUND", close=True)
         if self._app_key not in (None, app_key) or self._sessions.setdefault(app_key, self) is not self:
-            return self._refused(Target(_NOBODY, ""), "OPSP8996", "ALREADY IN USE appkey", close=True, return_code="9")
+            return self._refused(Target(_NO_KEY, ""), "OPSP8996", "ALREADY IN USE appkey", close=True, return_code="9")
         self._app_key = app_key
         return None
 
@@ -160,8 +158,8 @@ class StreamSession:
         if timeline is None and not captured:
             return self._refused(target, "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
         self._next[target] = 0 if timeline is None else timeline.count_until(now_ns)
-        self._tally.registrations += 1
-        self._tally.frames += len(captured)
+        self._counters.registrations += 1
+        self._counters.frames += len(captured)
         return Reply((self._acknowledgement(target, "OPSP0000", "SUBSCRIBE SUCCESS"),), captured=captured)
 
     def _remove(self, target: Target, now_ns: int) -> Reply:
@@ -169,27 +167,27 @@ class StreamSession:
             return self._refused(target, "OPSP0003", "UNSUBSCRIBE ERROR(not found!)")
         frames = self.due(now_ns)
         del self._next[target]
-        self._tally.removals += 1
+        self._counters.removals += 1
         return Reply((*frames, self._acknowledgement(target, "OPSP0001", "UNSUBSCRIBE SUCCESS")))
 
     def _timeline(self, target: Target) -> Timeline | None:
-        """The records of a registration; None for what is there in captured frames only."""
+        """The records of a subscription; None for a key that only captured frames have."""
         return self._timelines.of(target.tr_id, target.tr_key) if self._timelines.offers(target.tr_id) else None
 
     def _acknowledgement(self, target: Target, code: str, text: str) -> str:
-        """A success carries an iv and a key, of use for encrypted account notices only."""
+        """A success carries an iv and a key, which only encrypted account notices need."""
         secret = hashlib.sha256(f"{self._app_key}/{target.tr_id}".encode()).hexdigest()
         return _control_text(target, "0", code, text, {"iv": secret[:16], "key": secret[16:48]})
 
     def _refused(self, target: Target, code: str, text: str, *, close: bool = False, return_code: str = "1") -> Reply:
-        self._tally.refusals[code] += 1
+        self._counters.refusals[code] += 1
         return Reply((_control_text(target, return_code, code, text),), close=close)
 
 
-def _frames(tr_id: str, places: list[tuple[int, str, int, Timeline]]) -> Iterator[str]:
+def _frames(tr_id: str, indices: list[tuple[int, str, int, Timeline]]) -> Iterator[str]:
     """Records of one kind in the order of time, as many to a frame as it holds."""
-    places.sort()
-    records = [timeline.record(place) for _, _, place, timeline in places]
+    indices.sort()
+    records = [timeline.record(index) for _, _, index, timeline in indices]
     for start in range(0, len(records), RECORDS_PER_FRAME):
         yield data_frame(tr_id, records[start : start + RECORDS_PER_FRAME])
 

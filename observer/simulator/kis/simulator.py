@@ -3,36 +3,50 @@
 simulator = Simulator(settings, clock)
 await simulator.start()     # rest_url, stream_url and files_url are known from here on
 await simulator.stop()
+
+Beside KIS's calls the REST listener has the simulator's own; no fault but `rest_refused` strikes them:
+
+POST /simulator/faults         {"kind": "half_open", "for_s": 30}   ->   the fault with its moments
+GET  /simulator/counters                                            ->   SimulatorCounters
+GET  /simulator/subscriptions                                       ->   the ledger of offered and sent trades
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from aiohttp import web
 
 from observer.clock import Clock
-from observer.simulator.captured import CapturedFrames, captured_frames
-from observer.simulator.chance import seeded_chance
-from observer.simulator.control import add_control
-from observer.simulator.faults import Fault, FaultRequest, Faults, ScriptedDrop, ScriptedFault, second_of_day
-from observer.simulator.files import (
+from observer.simulator.counters import Counters, SimulatorCounters
+from observer.simulator.faults import (
+    Fault,
+    FaultInjector,
+    FaultRequest,
+    Faults,
+    ScriptedDrop,
+    ScriptedFault,
+    second_of_day,
+)
+from observer.simulator.kis.authentication import Authentication
+from observer.simulator.kis.fault_injection import CONTROL_PATH, FaultScript, LoopbackServer, RestFaultInjector
+from observer.simulator.kis.files import (
     files_application,
     instruments_in,
     made_up_contents,
     published_files,
     real_contents,
 )
-from observer.simulator.gate import Gate
-from observer.simulator.instruments import made_up_instruments
-from observer.simulator.ledger import Ledger, Registration
-from observer.simulator.listener import Listener
-from observer.simulator.market import Market
-from observer.simulator.misbehaviour import Misbehaviour
-from observer.simulator.rest import rest_application
-from observer.simulator.rest_faults import RestMisbehaviour
-from observer.simulator.script import FaultScript
+from observer.simulator.kis.rest import rest_application
+from observer.simulator.kis.stream import StreamSide
+from observer.simulator.kis.timelines import CapturedFrames, Timelines, captured_frames
+from observer.simulator.kis.wire import Ledger, Registration
+from observer.simulator.market.instruments import made_up_instruments
+from observer.simulator.market.market import Market
+from observer.simulator.market.rng import seeded_rng
 from observer.simulator.settings import SimulatorSettings
-from observer.simulator.stream import StreamSide
-from observer.simulator.tally import SimulatorCounters, Tally
-from observer.simulator.timelines import Timelines
 
 
 def market_of(settings: SimulatorSettings) -> Market:
@@ -42,14 +56,21 @@ def market_of(settings: SimulatorSettings) -> Market:
         DataFileError: the folder of samples has no KOSPI or no KOSDAQ master file.
         ValueError: the session date is no ISO date, or so many symbols cannot be made up.
     """
-    return _market_and_contents(settings)[0]
+    return made_up(settings).market
+
+
+class MadeUp(NamedTuple):
+    """The data shared by the simulators of one day: the market, and its unpacked master files by name."""
+
+    market: Market
+    contents: dict[str, bytes]
 
 
 class Simulator:
-    """A broker to practise on. Start it once, stop it once."""
+    """A simulated broker. Start it once, stop it once."""
 
-    def __init__(self, settings: SimulatorSettings, clock: Clock) -> None:
-        """Make the market.
+    def __init__(self, settings: SimulatorSettings, clock: Clock, made: MadeUp | None = None) -> None:
+        """Make the market, unless there is one already that was `made_up` of such settings.
 
         Raises:
             DataFileError, ValueError: as `market_of`, and for a script with a time that is none.
@@ -57,26 +78,40 @@ class Simulator:
         self.rest_url = ""
         self.stream_url = ""
         self.files_url = ""
-        self._tally = Tally()
-        self.market, contents = _market_and_contents(settings)
+        self._counters = Counters()
+        self.market, contents = made or made_up(settings)
         self._faults = _faults_of(settings)
-        self._gate = gate = Gate(
+        self._authentication = authentication = Authentication(
             settings.seed, settings.app_keys, settings.rest_limit_per_s, settings.rest_limit_per_minute
         )
-        misbehaviour = Misbehaviour(self._faults.script, seeded_chance(settings.seed), self._tally)
+        fault_injector = FaultInjector(self._faults.script, seeded_rng(settings.seed), self._counters)
         self._ledger = Ledger(self.market)
         timelines = Timelines(self.market, trade_fields=settings.trade_fields, book_fields=settings.book_fields)
         self._stream = StreamSide(
-            timelines, _captured_of(settings), gate, misbehaviour, self._ledger, clock, self._tally, settings
+            timelines,
+            _captured_of(settings),
+            authentication,
+            fault_injector,
+            self._ledger,
+            clock,
+            self._counters,
+            settings,
         )
         files = published_files(contents, self.market, self._faults)
-        rest = rest_application(self.market, gate, clock.now_ns, self._tally)
-        rest.middlewares.insert(0, RestMisbehaviour(misbehaviour, clock.now_ns).middleware)
-        self._rest = Listener(rest, settings.rest_port)
-        self._files = Listener(files_application(files, self._faults, clock.now_ns, self._tally), settings.files_port)
-        self._streams = Listener(self._stream.application(), settings.stream_port)
+        rest = rest_application(self.market, authentication, clock.now_ns, self._counters)
+        rest.middlewares.insert(0, RestFaultInjector(fault_injector, clock.now_ns).middleware)
+        self._rest = LoopbackServer(rest, settings.rest_port)
+        self._files = LoopbackServer(
+            files_application(files, self._faults, clock.now_ns, self._counters), settings.files_port
+        )
+        self._streams = LoopbackServer(self._stream.application(), settings.stream_port)
         self._script = FaultScript(
-            misbehaviour, clock, self._tally, gate=gate, stream=self._stream, rest_listener=self._rest
+            fault_injector,
+            clock,
+            self._counters,
+            authentication=authentication,
+            stream=self._stream,
+            rest_listener=self._rest,
         )
         add_control(rest, self._script.begin, self.counters, self._ledger)
         self._running: asyncio.Task[None] | None = None
@@ -105,16 +140,16 @@ class Simulator:
             await listener.stop()
 
     def begin_fault(self, request: FaultRequest) -> Fault:
-        """Let a fault happen now, as POST /simulator/faults does."""
+        """Begin a fault, as POST /simulator/faults does."""
         return self._script.begin(request)
 
     def registrations(self) -> tuple[Registration, ...]:
-        """What was offered to whom and what became of it on the wire, so far."""
+        """The ledger so far: offered trades by subscription, and their fate on the wire."""
         return self._ledger.registrations()
 
     def counters(self) -> SimulatorCounters:
-        """What happened so far."""
-        return self._tally.read(self._gate.busiest_seconds)
+        """The current counters."""
+        return self._counters.read(self._authentication.busiest_seconds)
 
 
 def _captured_of(settings: SimulatorSettings) -> CapturedFrames:
@@ -124,26 +159,58 @@ def _captured_of(settings: SimulatorSettings) -> CapturedFrames:
 def _faults_of(settings: SimulatorSettings) -> Faults:
     scripted: tuple[ScriptedFault | ScriptedDrop, ...] = (*settings.drops, *settings.faults)
     faults = Faults.of_script(settings.session_date, scripted, settings.listing_appears_at)
-    return faults.with_background(settings.session_date, settings.fault_rates, seeded_chance(settings.seed))
+    return faults.with_background(settings.session_date, settings.fault_rates, seeded_rng(settings.seed))
 
 
-def _market_and_contents(settings: SimulatorSettings) -> tuple[Market, dict[str, bytes]]:
-    """The market, and its unpacked master files by name."""
-    chance = seeded_chance(settings.seed)
+def made_up(settings: SimulatorSettings) -> MadeUp:
+    """Make the day of these settings. Raises as `market_of`."""
+    rng = seeded_rng(settings.seed)
     if settings.data:
         contents = real_contents(Path(settings.data))
         instruments = instruments_in(contents)
     else:
-        instruments = made_up_instruments(settings.symbols, settings.session_date, chance)
-        contents = made_up_contents(instruments, settings.session_date, chance)
+        instruments = made_up_instruments(settings.symbols, settings.session_date, rng)
+        contents = made_up_contents(instruments, settings.session_date, rng)
     opens_s = second_of_day(settings.opens_at)
     market = Market(
         settings.seed,
         settings.session_date,
         instruments,
-        chance,
+        rng,
         opens_s,
         settings.trades_times,
         settings.history_days,
     )
-    return market, contents
+    return MadeUp(market, contents)
+
+
+def add_control(
+    application: web.Application,
+    begin: Callable[[FaultRequest], Fault],
+    counters: Callable[[], SimulatorCounters],
+    ledger: Ledger,
+) -> None:
+    """Add the simulator's own calls to the application of the REST host."""
+
+    async def begin_fault(request: web.Request) -> web.Response:
+        try:
+            wanted = msgspec.json.decode(await request.read(), type=FaultRequest)
+        except msgspec.DecodeError as error:
+            return _json({"error": str(error)}, status=400)
+        return _json(begin(wanted))
+
+    async def show_counters(request: web.Request) -> web.Response:
+        del request
+        return _json(counters())
+
+    async def show_registrations(request: web.Request) -> web.Response:
+        del request
+        return _json(ledger.registrations())
+
+    application.router.add_post(f"{CONTROL_PATH}faults", begin_fault)
+    application.router.add_get(f"{CONTROL_PATH}counters", show_counters)
+    application.router.add_get(f"{CONTROL_PATH}registrations", show_registrations)
+
+
+def _json(content: object, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(content), status=status, content_type="application/json")

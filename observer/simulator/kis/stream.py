@@ -1,7 +1,7 @@
-"""The WebSocket side of the simulated broker: sockets around sessions, keep-alive, and the ill manners of a line.
+"""The WebSocket side of the simulated broker: sockets around sessions, keep-alive, and line faults.
 
-Trades are due by market time; the beat that looks for them, the keep-alive and everything else about sockets runs on
-machine time. As at KIS, protocol pings are not answered.
+Trades are due by market time; the beat that sends them, the keep-alive and all socket timeouts run on machine time. As
+at KIS, protocol pings are not answered.
 """
 
 import asyncio
@@ -11,67 +11,68 @@ from typing import Final
 import msgspec
 from aiohttp import WSMsgType, web
 
-from observer.clock import Clock, kst_datetime
-from observer.simulator.captured import CapturedFrames
-from observer.simulator.damage import on_the_wire
-from observer.simulator.gate import Gate
-from observer.simulator.ledger import Ledger
-from observer.simulator.misbehaviour import Misbehaviour
-from observer.simulator.session import Reply, StreamSession
+from observer.clock import Clock
+from observer.local_time import local_datetime
+from observer.simulator.counters import Counters
+from observer.simulator.faults import FaultInjector
+from observer.simulator.kis.authentication import Authentication
+from observer.simulator.kis.session import Reply, StreamSession
+from observer.simulator.kis.timelines import CapturedFrames, Timelines
+from observer.simulator.kis.wire import Ledger, on_the_wire
 from observer.simulator.settings import SimulatorSettings
-from observer.simulator.tally import Tally
-from observer.simulator.tape import NS_PER_S
-from observer.simulator.timelines import Timelines
+from observer.units import NS_PER_S
 
 _BEAT_S: Final = 0.01
 _UNANSWERED_LIMIT: Final = 3
 _LARGEST_MESSAGE_BYTES: Final = 64 * 1024
 _CLOSE_TIMEOUT_S: Final = 1.0  # how long a peer may take to answer our close frame
-_SLOW_PATIENCE_S: Final = 1.0  # how long a full send buffer may take to fall below its limit again
+_SLOW_TIMEOUT_S: Final = 1.0  # how long a full send buffer may take to fall below its limit again
 
 
 class AcknowledgedHeader(msgspec.Struct, frozen=True):
-    """Of an acknowledgement: what it is about."""
+    """The header of an acknowledgement: its subject."""
 
     tr_id: str
     tr_key: str
 
 
 class AcknowledgedBody(msgspec.Struct, frozen=True):
-    """Of an acknowledgement: what was done."""
+    """The body of an acknowledgement: its action."""
 
     msg_cd: str
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):
-    """A session's answer to a request, as far as the ledger wants it."""
+    """A session's answer to a request, with the fields that the ledger needs."""
 
     header: AcknowledgedHeader
     body: AcknowledgedBody
 
 
 class StreamSide:
-    """All connections. `_held` are sessions of connections that ended uncleanly, with the moment that frees them."""
+    """All connections. `_held` are sessions of connections that ended uncleanly, with the time that frees their app
+    keys.
+    """
 
     def __init__(
         self,
         timelines: Timelines,
         captured: CapturedFrames,
-        gate: Gate,
-        misbehaviour: Misbehaviour,
+        authentication: Authentication,
+        fault_injector: FaultInjector,
         ledger: Ledger,
         clock: Clock,
-        tally: Tally,
+        counters: Counters,
         settings: SimulatorSettings,
     ) -> None:
-        self.misbehaviour = misbehaviour
+        self.fault_injector = fault_injector
         self.ledger = ledger
         self.clock = clock
-        self.tally = tally
+        self.counters = counters
         self.settings = settings
         self._timelines = timelines
         self._captured = captured
-        self._gate = gate
+        self._authentication = authentication
         self._sessions: dict[str, StreamSession] = {}
         self._connections: set[_Connection] = set()
         self._held: list[tuple[int, StreamSession]] = []
@@ -87,16 +88,16 @@ class StreamSide:
     def cut_all(self) -> None:
         """End every connection without a close frame."""
         for connection in self._connections:
-            self.tally.connections_cut += connection.is_open
+            self.counters.connections_cut += connection.is_open
             connection.cut()
 
     def silence_all(self) -> None:
-        """From now on no connection that is open says anything, for the rest of its life."""
+        """Silence every open connection for the rest of its life."""
         for connection in self._connections:
             connection.fall_silent()
 
     def free_keys(self, now_ns: int) -> None:
-        """Let go of the app keys whose time after an unclean end is over."""
+        """Free the app keys whose time after an unclean end is over."""
         over = [session for until_ns, session in self._held if until_ns <= now_ns]
         self._held = [(until_ns, session) for until_ns, session in self._held if until_ns > now_ns]
         for session in over:
@@ -107,17 +108,19 @@ class StreamSide:
         await asyncio.gather(*(connection.close() for connection in list(self._connections)))
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
-        if self.misbehaviour.running("stream_cut", self.clock.now_ns()):
-            self.tally.connections_refused += 1
+        if self.fault_injector.running("stream_cut", self.clock.now_ns()):
+            self.counters.connections_refused += 1
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=503)
         limit = self.settings.registrations_limit
-        session = StreamSession(self._timelines, self._gate, self._sessions, limit, self.tally, self._captured)
+        session = StreamSession(
+            self._timelines, self._authentication, self._sessions, limit, self.counters, self._captured
+        )
         connection = _Connection(self, request, session, next(self._numbers))
-        self.tally.connections += 1
+        self.counters.connections += 1
         self._connections.add(connection)
-        if self.misbehaviour.running("half_open", self.clock.now_ns()):
+        if self.fault_injector.running("half_open", self.clock.now_ns()):
             connection.fall_silent()
         try:
             return await connection.serve()
@@ -135,7 +138,7 @@ class StreamSide:
 
 
 class _Connection:
-    """One socket and its session. `_sending` keeps the order: nothing comes between a session's texts."""
+    """One socket and its session. `_sending` serialises the session's texts."""
 
     def __init__(self, side: StreamSide, request: web.Request, session: StreamSession, number: int) -> None:
         self.number = number
@@ -155,7 +158,7 @@ class _Connection:
         self._silent = False
 
     async def serve(self) -> web.WebSocketResponse:
-        """Speak until either side ends it."""
+        """Serve the session until either side ends it."""
         await self._socket.prepare(self._request)
         if self._request.transport is not None:
             # The limit is judged here, before a write: the transport itself must not make a write wait below it.
@@ -172,7 +175,7 @@ class _Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether neither side has ended it yet."""
+        """Whether neither side has ended the connection yet."""
         return self._request.transport is not None and not self._request.transport.is_closing()
 
     def cut(self) -> None:
@@ -181,9 +184,9 @@ class _Connection:
             self._request.transport.abort()
 
     def fall_silent(self) -> None:
-        """Say nothing any more, whatever the client says, and stay open: the line is dead and nobody was told."""
+        """Send nothing any more and stay open: the line is dead without any close."""
         self._silent = True
-        self._side.tally.faults["half_open"] += 1
+        self._side.counters.faults["half_open"] += 1
 
     async def close(self) -> None:
         """End the connection with a close frame."""
@@ -206,7 +209,7 @@ class _Connection:
                 await self._socket.close(drain=False)
                 return
             elif message.type not in (WSMsgType.PING, WSMsgType.BINARY):
-                self.cut()  # the peer is gone without a word, or a dead line does not answer its close frame
+                self.cut()  # the peer is gone without a close, or a dead line does not answer its close frame
                 return
 
     async def _answer(self, text: str) -> Reply:
@@ -235,7 +238,7 @@ class _Connection:
             if self._silent:
                 return
             if self._unanswered >= _UNANSWERED_LIMIT:
-                self._side.tally.silent_clients += 1
+                self._side.counters.silent_clients += 1
                 self.cut()
                 return
             self._unanswered += 1
@@ -244,15 +247,15 @@ class _Connection:
 
     def _keep_alive_text(self) -> str:
         now_ns = self._side.clock.now_ns()
-        skew = self._side.misbehaviour.running("clock_skew", now_ns)
+        skew = self._side.fault_injector.running("clock_skew", now_ns)
         if skew is not None:
-            self._side.tally.faults["clock_skew"] += 1
+            self._side.counters.faults["clock_skew"] += 1
             now_ns += round(skew.by_s * NS_PER_S)
-        shown = kst_datetime(now_ns).strftime("%Y%m%d%H%M%S")
+        shown = local_datetime(now_ns).strftime("%Y%m%d%H%M%S")
         return msgspec.json.encode({"header": {"tr_id": "PINGPONG", "datetime": shown}}).decode()
 
     async def _send(self, texts: tuple[str, ...], now_ns: int) -> None:
-        """Put texts on the wire and into the ledger. Raises ConnectionError when the peer is gone or was cut."""
+        """Send texts and record them in the ledger. Raises ConnectionError when the peer is gone or was cut."""
         for text in texts:
             if self._silent:
                 return
@@ -261,19 +264,19 @@ class _Connection:
                 self._note(text, now_ns)
                 await self._socket.send_str(text)
                 continue
-            frame = on_the_wire(text, self._side.misbehaviour, now_ns)
+            frame = on_the_wire(text, self._side.fault_injector, now_ns)
             for _ in range(frame.times):
                 await self._socket.send_str(frame.text)
             self._side.ledger.put_on_wire(self.number, text, frame.fates)
 
     async def _send_captured(self, frames: tuple[str, ...]) -> None:
-        """Put another day's frames on the wire as they were received. Raises ConnectionError as `_send`."""
+        """Send captured frames unchanged. Raises ConnectionError as `_send`."""
         for frame in frames:
             await self._wait_for_room()
             await self._socket.send_str(frame)
 
     def _note(self, text: str, now_ns: int) -> None:
-        """Tell the ledger of an acknowledgement; other texts of the session are refusals and keep-alives."""
+        """Record an acknowledgement in the ledger; other texts of the session are refusals and keep-alives."""
         if '"OPSP000' not in text:
             return
         answer = msgspec.json.decode(text, type=Acknowledgement)
@@ -287,10 +290,10 @@ class _Connection:
         transport, limit = self._request.transport, self._side.settings.send_buffer_limit_bytes
         if transport is None or transport.get_write_buffer_size() <= limit:
             return
-        for _ in range(round(_SLOW_PATIENCE_S / _BEAT_S)):
+        for _ in range(round(_SLOW_TIMEOUT_S / _BEAT_S)):
             await asyncio.sleep(_BEAT_S)
             if transport.get_write_buffer_size() <= limit:
                 return
-        self._side.tally.slow_consumers += 1
+        self._side.counters.slow_consumers += 1
         self.cut()
         raise ConnectionResetError("the client does not read")

@@ -1,7 +1,9 @@
-"""What is listed on the simulated exchanges: one record per security, and a made-up set of them from a seed.
+"""Made-up listings of the simulated exchanges from a seed, and the price grid.
 
-Pure: chance is passed in. The kinds that a universe must leave out are all there (suspended, administrative, ETF, ETN,
-SPAC, REIT, preferred, cheap), and codes with letters, which about a third of the real files has.
+Pure: the rng is passed in. All kinds that a universe excludes are included (suspended, administrative, ETF, ETN, SPAC,
+REIT, preferred, cheap), and codes with letters, as in about a third of the real files. Price steps are those of KRX's
+business regulations in force since January 2023, in whole units of the currency; limits are 30 % of the base price on
+either side, rounded towards the base price.
 """
 
 from __future__ import annotations
@@ -12,16 +14,45 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from observer.simulator.ticks import rounded_down_krw
-
 if TYPE_CHECKING:
     from random import Random
 
-Exchange = Literal["KOSPI", "KOSDAQ", "KONEX"]
-ChanceSource = Callable[[str], "Random"]
 
-_KRW_PER_CAP_UNIT: Final = 100_000_000
-_LARGEST_CAP_100M_KRW: Final = 900_000  # of a made-up exchange: 90 trillion won, falling by rank
+_STEPS: Final = ((2_000, 1), (5_000, 5), (20_000, 10), (50_000, 50), (200_000, 100), (500_000, 500))
+_STEP_ABOVE: Final = 1_000
+_LIMIT_PERCENT: Final = 30
+
+
+def tick_size(price: int) -> int:
+    """The price step that holds at a price."""
+    for below, step in _STEPS:
+        if price < below:
+            return step
+    return _STEP_ABOVE
+
+
+def rounded_down(price: int) -> int:
+    """The highest price on the grid that is not above this one."""
+    return price - price % tick_size(price)
+
+
+def rounded_up(price: int) -> int:
+    """The lowest price on the grid that is not below this one."""
+    step = tick_size(price)
+    return -(-price // step) * step
+
+
+def price_limits(base_price: int) -> tuple[int, int]:
+    """The lowest and the highest price of the day for a base price."""
+    width = base_price * _LIMIT_PERCENT // 100
+    return rounded_up(base_price - width), rounded_down(base_price + width)
+
+
+Exchange = Literal["KOSPI", "KOSDAQ", "KONEX"]
+RngSource = Callable[[str], "Random"]
+
+_AMOUNT_PER_CAP_UNIT: Final = 100_000_000
+_LARGEST_CAP_100M: Final = 900_000  # of a made-up exchange: 90 trillion, falling by rank
 _KONEX_LISTINGS: Final = 40
 _KOSPI_SHARE: Final = 0.6
 _LETTERS: Final = "ACDEFGHJKLMNPRSTVWXYZ"
@@ -56,9 +87,9 @@ _TRADES: Final = (
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     """One listed security as the master file states it.
 
-    `base_price_krw` is whole won (0: none), `market_cap_100m_krw` hundred million won, `listed_shares_thousands`
-    thousand shares, `listed_on` YYYYMMDD; `group` is KIS's 그룹코드 (ST, EF, EN, RT, ...). `split` (액면변경 01): the
-    shares are split on the session day, and the base price is the one after it.
+    `base_price` is whole units (0: none), `market_cap_100m` hundred millions, `listed_shares_thousands`
+    thousand shares, `listed_on` YYYYMMDD; `group` is the exchange's 그룹코드 (ST, EF, EN, RT, ...). `split`
+    (액면변경 01): the shares are split on the session day, and the base price is the one after it.
     """
 
     symbol: str
@@ -66,8 +97,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     exchange: Exchange
     group: str
-    base_price_krw: int
-    market_cap_100m_krw: int
+    base_price: int
+    market_cap_100m: int
     listed_shares_thousands: int
     previous_volume: int
     listed_on: str
@@ -86,10 +117,10 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def trades(self) -> bool:
         """Whether it is dealt in on the session day at all."""
-        return self.base_price_krw > 0 and not self.suspended
+        return self.base_price > 0 and not self.suspended
 
 
-def made_up_instruments(count: int, session_date: str, chance: ChanceSource) -> tuple[Instrument, ...]:
+def made_up_instruments(count: int, session_date: str, rng: RngSource) -> tuple[Instrument, ...]:
     """So many listings, the last of them an ordinary KOSDAQ share listed on the session day itself.
 
     Raises:
@@ -98,7 +129,7 @@ def made_up_instruments(count: int, session_date: str, chance: ChanceSource) -> 
     names_available = len(_FIRST_SYLLABLES) * len(_SECOND_SYLLABLES) * len(_TRADES)
     if not 2 <= count <= names_available:
         raise ValueError(f"symbols must be between 2 and {names_available}, not {count}")
-    generator = chance("instruments")
+    generator = rng("instruments")
     names = list(_all_names())
     generator.shuffle(names)
     day = session_date.replace("-", "")
@@ -109,9 +140,9 @@ def made_up_instruments(count: int, session_date: str, chance: ChanceSource) -> 
     return (*listings, msgspec.structs.replace(middling, **identity))
 
 
-def made_up_konex(session_date: str, chance: ChanceSource) -> tuple[Instrument, ...]:
+def made_up_konex(session_date: str, rng: RngSource) -> tuple[Instrument, ...]:
     """Listings of KONEX, which are in its master file and are not dealt in by the simulated market."""
-    generator = chance("konex")
+    generator = rng("konex")
     listings = []
     for serial in sorted(generator.sample(range(10_000), _KONEX_LISTINGS)):
         share = _ordinary(_KONEX_LISTINGS * 50, _KONEX_LISTINGS, f"코넥스모의{serial}", "KONEX", generator)
@@ -125,8 +156,8 @@ def isin_of(short_code: str, *, kind: str = "7") -> str:
     body = f"KR{kind}{short_code}00"
     digits = "".join(str(int(character, 36)) for character in body)
     total = 0
-    for place, digit in enumerate(reversed(digits)):
-        doubled = int(digit) * (2 if place % 2 == 0 else 1)
+    for index, digit in enumerate(reversed(digits)):
+        doubled = int(digit) * (2 if index % 2 == 0 else 1)
         total += doubled // 10 + doubled % 10
     return f"{body}{-total % 10}"
 
@@ -148,10 +179,10 @@ def _made_up(rank: int, count: int, name: str, generator: Random) -> Instrument:
 
 def _ordinary(rank: int, count: int, name: str, exchange: Exchange, generator: Random) -> Instrument:
     """A common share whose size falls with its rank and whose turnover is a fraction of its size."""
-    cheapest_krw = 20_000 if rank < count // 10 else 1_200
-    price_krw = rounded_down_krw(round(math.exp(generator.uniform(math.log(cheapest_krw), math.log(400_000)))))
-    cap_krw = _LARGEST_CAP_100M_KRW / (rank + 2) * generator.uniform(0.8, 1.2) * _KRW_PER_CAP_UNIT
-    shares_thousands = max(1, round(cap_krw / price_krw / 1_000))
+    cheapest = 20_000 if rank < count // 10 else 1_200
+    price = rounded_down(round(math.exp(generator.uniform(math.log(cheapest), math.log(400_000)))))
+    cap = _LARGEST_CAP_100M / (rank + 2) * generator.uniform(0.8, 1.2) * _AMOUNT_PER_CAP_UNIT
+    shares_thousands = max(1, round(cap / price / 1_000))
     code = _code(rank, generator)
     return Instrument(
         symbol=code,
@@ -159,8 +190,8 @@ def _ordinary(rank: int, count: int, name: str, exchange: Exchange, generator: R
         name=name,
         exchange=exchange,
         group="ST",
-        base_price_krw=price_krw,
-        market_cap_100m_krw=max(1, shares_thousands * 1_000 * price_krw // _KRW_PER_CAP_UNIT),
+        base_price=price,
+        market_cap_100m=max(1, shares_thousands * 1_000 * price // _AMOUNT_PER_CAP_UNIT),
         listed_shares_thousands=shares_thousands,
         previous_volume=max(500, round(shares_thousands * 1_000 * generator.uniform(0.002, 0.01))),
         listed_on=f"{generator.randint(1975, 2024)}{generator.randint(1, 12):02d}{generator.randint(1, 28):02d}",
@@ -176,7 +207,7 @@ def _code(rank: int, generator: Random) -> str:
 
 
 def _varied(share: Instrument, rank: int, kind: float) -> Instrument:
-    """Turn some shares into what is not a plain share. `kind` is uniform in 0..1; most stay as they are."""
+    """Turn some shares into other kinds of securities. `kind` is uniform in 0..1; most stay as they are."""
     replace = msgspec.structs.replace
     if kind < 0.05:
         return replace(share, group="EF", name=f"SIM {share.name}", exchange="KOSPI")

@@ -1,21 +1,24 @@
-"""What a symbol is going to do on the day: how much it trades, whether it surges, bursts or swings. Pure.
+"""A symbol's plan of the day: its number of trades, its surges, bursts and locks. Pure.
 
-Chance is passed in; a plan is a function of the seed, the day, the listing and its place among the others.
+The rng is passed in; a plan is a function of the seed, the day, the listing and its rank. The daily bars before the
+session are made from the plan, backwards from the base price.
 """
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from observer.simulator.halts import DISCLOSURE_HALT_S, LONGEST_INTERRUPTION_S
-from observer.simulator.tape import CONTINUOUS_S
+from observer.simulator.market.instruments import rounded_down
+from observer.simulator.market.tape import CONTINUOUS_S, DISCLOSURE_HALT_S, LONGEST_INTERRUPTION_S
 
 if TYPE_CHECKING:
     from random import Random
 
-    from observer.simulator.instruments import Instrument
+    from observer.simulator.market.instruments import Instrument
+
 
 # Zipf-like activity: the largest trades a few thousand times a day, rank 500 under a hundred times.
 _MOST_TRADES: Final = 5_000
@@ -31,7 +34,7 @@ _MOST_SURGES: Final = 130
 _BURST_SHARE: Final = 0.08
 _BURST_TRADES_MIN: Final = 100  # a burst of about 70 trades must not be a day's volume of its own
 _SWING_SHARE: Final = 0.05
-_UNIVERSE_PRICE_KRW: Final = 4_000
+_UNIVERSE_PRICE: Final = 4_000
 LOCK_RAMP_S: Final = 900
 _LOCK_SHARE: Final = 0.02
 _DISCLOSURE_SHARE: Final = 0.01
@@ -63,16 +66,16 @@ class Lock(msgspec.Struct, frozen=True):
     at_upper: bool
 
 
-class DayPlan(msgspec.Struct, frozen=True):
-    """A symbol's day in a few numbers. `usual_volume` is what the 20-day average is made from.
+class MarketPlan(msgspec.Struct, frozen=True):
+    """A symbol's day in a few numbers. `usual_volume` is the basis of the 20-day average.
 
-    `disclosure_s` is when a halt of 30 minutes begins, in seconds after the opening (None: there is none);
-    `split_ratio` is how many shares one of the day before has become.
+    `disclosure_s` is the begin of a 30-minute halt, in seconds after the opening (None: no halt); `split_ratio` is the
+    number of new shares for one of the day before.
     """
 
     usual_trades: int
     usual_volume: int
-    true_range_krw: float
+    true_range: float
     range_times: float
     activity: float
     surge: Surge | None
@@ -82,16 +85,16 @@ class DayPlan(msgspec.Struct, frozen=True):
     split_ratio: int = 1
 
 
-def plan_of(instrument: Instrument, rank: int, listed: int, generator: Random) -> DayPlan:
+def plan_of(instrument: Instrument, rank: int, listed: int, generator: Random) -> MarketPlan:
     """The day of the listing that has the `rank`-th largest turnover among `listed`, from 0."""
     surge = _surge(instrument, rank, listed, generator)
     usual_trades = _usual_trades(instrument, rank)
     bursts = _bursts(usual_trades, generator)
     swings = generator.random() < _SWING_SHARE
-    return DayPlan(
+    return MarketPlan(
         usual_trades=usual_trades,
         usual_volume=max(instrument.previous_volume, usual_trades),
-        true_range_krw=instrument.base_price_krw * generator.uniform(0.02, 0.05),
+        true_range=instrument.base_price * generator.uniform(0.02, 0.05),
         range_times=generator.uniform(2.8, 4.0) if swings else generator.uniform(0.5, 1.4),
         activity=generator.uniform(0.75, 1.25),
         surge=surge,
@@ -102,7 +105,7 @@ def plan_of(instrument: Instrument, rank: int, listed: int, generator: Random) -
     )
 
 
-def busier(plan: DayPlan, times: float) -> DayPlan:
+def busier(plan: MarketPlan, times: float) -> MarketPlan:
     """The same day with so many times the trades, which are as many times smaller as shares allow."""
     trades = max(1, round(plan.usual_trades * times))
     return msgspec.structs.replace(plan, usual_trades=trades, usual_volume=max(plan.usual_volume, trades))
@@ -117,7 +120,7 @@ def _usual_trades(instrument: Instrument, rank: int) -> int:
 
 def _surge(instrument: Instrument, rank: int, listed: int, generator: Random) -> Surge | None:
     draw, start, times = generator.random(), generator.random(), generator.random()
-    eligible = instrument.ordinary and instrument.base_price_krw >= _UNIVERSE_PRICE_KRW
+    eligible = instrument.ordinary and instrument.base_price >= _UNIVERSE_PRICE
     share = _SURGE_SHARE_ELIGIBLE if eligible else _SURGE_SHARE_OTHERS
     if rank < _CALM_RANKS or draw >= min(share, _MOST_SURGES / listed):
         return None
@@ -151,3 +154,64 @@ def _bursts(usual_trades: int, generator: Random) -> tuple[Burst, ...]:
         )
         for _ in range(min(generator.randint(1, 3), usual_trades // _BURST_TRADES_MIN))
     )
+
+
+HISTORY_DAYS: Final = 60
+_SATURDAY: Final = 5
+
+
+class DayBar(msgspec.Struct, frozen=True, gc=False):
+    """One day of one symbol; `day` is YYYYMMDD, prices whole units of the currency."""
+
+    day: str
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    value: int
+
+
+def weekdays_before(session_date: str, count: int) -> list[str]:
+    """The last so many Mondays to Fridays before a day, newest first, as YYYYMMDD."""
+    days: list[str] = []
+    day = date.fromisoformat(session_date)
+    while len(days) < count:
+        day -= timedelta(days=1)
+        if day.weekday() < _SATURDAY:
+            days.append(day.strftime("%Y%m%d"))
+    return days
+
+
+def past_bars(
+    instrument: Instrument, plan: MarketPlan, session_date: str, days: int, generator: Random
+) -> tuple[DayBar, ...]:
+    """Bars of so many weekdays, none before the listing, newest first: the last close is the base
+    price, the last volume the master file's.
+
+    Each day's true range is its own high less its own low, because the close before it always lies between them.
+    """
+    bars: list[DayBar] = []
+    close = instrument.base_price
+    for day in weekdays_before(session_date, days):
+        if day < instrument.listed_on or close <= 0:
+            break
+        volume = max(1, round(plan.usual_volume * generator.uniform(0.7, 1.3)))
+        if not bars and instrument.previous_volume:
+            volume = instrument.previous_volume
+        bar, close = _bar_that_closes_at(close, day, plan.true_range, volume, generator)
+        bars.append(bar)
+    return tuple(bars)
+
+
+def _bar_that_closes_at(close: int, day: str, true_range: float, volume: int, generator: Random) -> tuple[DayBar, int]:
+    """A bar and the close of the day before it."""
+    spread = min(true_range * generator.uniform(0.8, 1.2), close * 0.25)
+    lowest = close - spread * generator.random()
+    points = [rounded_down(max(1, round(lowest + spread * part))) for part in (0, 1, generator.random())]
+    low, high = min(*points, close), max(*points, close)
+    before = points[2]
+    opening = rounded_down((before * 3 + close) // 4)
+    opening = min(high, max(low, opening))
+    typical = (high + low + close) // 3
+    return DayBar(day, opening, high, low, close, volume, volume * typical), before

@@ -9,32 +9,34 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from observer.simulator.halts import DealtTrade, can_be_interrupted, interrupted
-from observer.simulator.plan import LOCK_RAMP_S, DayPlan, Lock
-from observer.simulator.tape import (
+from observer.simulator.market.instruments import price_limits, rounded_down, tick_size
+from observer.simulator.market.plan import LOCK_RAMP_S, Lock, MarketPlan
+from observer.simulator.market.tape import (
     AUCTION,
     BUY,
     CLOSE_S,
     CONTINUOUS_S,
     MINUTES,
-    NS_PER_S,
     OPEN_S,
     SELL,
     VOLUME_BY_MINUTE,
+    DealtTrade,
     Tape,
+    can_be_interrupted,
+    interrupted,
 )
-from observer.simulator.ticks import price_limits_krw, rounded_down_krw, tick_krw
+from observer.units import NS_PER_S
 
 if TYPE_CHECKING:
     from random import Random
 
 # Sizes of trades relative to their mean: quantiles of an exponential distribution, scaled to a mean of one.
-_QUANTILES: Final = tuple(-math.log(1 - (place + 0.5) / 64) for place in range(64))
+_QUANTILES: Final = tuple(-math.log(1 - (index + 0.5) / 64) for index in range(64))
 _SIZES: Final = tuple(quantile * 64 / sum(_QUANTILES) for quantile in _QUANTILES)
 _SURGE_DECAY_S: Final = 1_200
 
 
-def make_tape(plan: DayPlan, base_price_krw: int, open_ns: int, generator: Random) -> Tape:
+def make_tape(plan: MarketPlan, base_price: int, open_ns: int, generator: Random) -> Tape:
     """The day that a plan describes; `open_ns` is when the opening cross is dealt."""
     offsets_ns = sorted(_offsets_ns(plan, generator))
     count = len(offsets_ns)
@@ -43,9 +45,9 @@ def make_tape(plan: DayPlan, base_price_krw: int, open_ns: int, generator: Rando
     sides = bytearray(generator.choices((BUY, SELL), k=count + 1))
     sides[0] = sides[count] = AUCTION
     volumes = _volumes(plan, count + 1, generator)
-    prices = _prices(plan, base_price_krw, count + 1, generator)
+    prices = _prices(plan, base_price, count + 1, generator)
     if plan.lock is not None:
-        prices = _locked(prices, offsets_ns, plan.lock, price_limits_krw(base_price_krw))
+        prices = _locked(prices, offsets_ns, plan.lock, price_limits(base_price))
     disclosure_ns = None if plan.disclosure_s is None else open_ns + plan.disclosure_s * NS_PER_S
     if disclosure_ns is None and not can_be_interrupted(prices):
         return Tape(times, prices, volumes, bytes(sides))
@@ -56,25 +58,25 @@ def make_tape(plan: DayPlan, base_price_krw: int, open_ns: int, generator: Rando
     return Tape(times, prices, volumes, bytes(sides_after), halts)
 
 
-def _offsets_ns(plan: DayPlan, generator: Random) -> list[int]:
+def _offsets_ns(plan: MarketPlan, generator: Random) -> list[int]:
     """Nanoseconds after the opening of every trade but the closing cross, unsorted."""
-    chance = generator.random
+    rng = generator.random
     usual = max(1, round(plan.usual_trades * plan.activity))
     minutes = generator.choices(range(MINUTES), cum_weights=VOLUME_BY_MINUTE, k=usual)
-    offsets = [int((minute + chance()) * 60 * NS_PER_S) for minute in minutes]
+    offsets = [int((minute + rng()) * 60 * NS_PER_S) for minute in minutes]
     if plan.surge is not None:
         extra = round(plan.usual_trades * (plan.surge.times - plan.activity))
         left_s = CONTINUOUS_S - plan.surge.start_s
         start_s = plan.surge.start_s
-        delays_s = (-_SURGE_DECAY_S * math.log(1 - chance()) for _ in range(extra))
+        delays_s = (-_SURGE_DECAY_S * math.log(1 - rng()) for _ in range(extra))
         offsets.extend(int((start_s + delay_s % left_s) * NS_PER_S) for delay_s in delays_s)
     for burst in plan.bursts:
         seconds = range(burst.start_s, burst.start_s + burst.duration_s)
-        offsets.extend(int((s + chance()) * NS_PER_S) for s in seconds for _ in range(burst.trades_per_s))
+        offsets.extend(int((s + rng()) * NS_PER_S) for s in seconds for _ in range(burst.trades_per_s))
     return offsets
 
 
-def _volumes(plan: DayPlan, count: int, generator: Random) -> list[int]:
+def _volumes(plan: MarketPlan, count: int, generator: Random) -> list[int]:
     """Sizes whose mean is the usual day's; the crosses are larger, as many orders meet in them."""
     mean = plan.usual_volume / plan.usual_trades
     volumes = [int(size * mean) or 1 for size in generator.choices(_SIZES, k=count)]
@@ -84,30 +86,30 @@ def _volumes(plan: DayPlan, count: int, generator: Random) -> list[int]:
     return volumes
 
 
-def _prices(plan: DayPlan, base_price_krw: int, count: int, generator: Random) -> list[int]:
+def _prices(plan: MarketPlan, base_price: int, count: int, generator: Random) -> list[int]:
     """A random walk from near the base price, stretched to the planned range, on the grid and inside the limits."""
-    lowest_krw, highest_krw = price_limits_krw(base_price_krw)
-    start = base_price_krw + plan.true_range_krw * generator.uniform(-0.2, 0.2)
+    lowest, highest = price_limits(base_price)
+    start = base_price + plan.true_range * generator.uniform(-0.2, 0.2)
     walk = list(accumulate(generator.choices((-1, 0, 1), k=count - 1), initial=0))
-    stretch = plan.true_range_krw * plan.range_times / max(1, max(walk) - min(walk))
+    stretch = plan.true_range * plan.range_times / max(1, max(walk) - min(walk))
     on_grid = _grid_of(min(walk) * stretch + start, max(walk) * stretch + start)
-    return [min(highest_krw, max(lowest_krw, on_grid(int(start + place * stretch)))) for place in walk]
+    return [min(highest, max(lowest, on_grid(int(start + index * stretch)))) for index in walk]
 
 
-def _locked(prices_krw: list[int], offsets_ns: list[int], lock: Lock, limits_krw: tuple[int, int]) -> list[int]:
+def _locked(prices: list[int], offsets_ns: list[int], lock: Lock, limits: tuple[int, int]) -> list[int]:
     """The same day, but in the ramp before the lock each price goes its part of the way to the limit, and stays."""
-    limit_krw = limits_krw[lock.at_upper]
+    limit = limits[lock.at_upper]
     ramp_ns, start_ns = LOCK_RAMP_S * NS_PER_S, (lock.start_s - LOCK_RAMP_S) * NS_PER_S
     parts = [min(1.0, max(0.0, (offset_ns - start_ns) / ramp_ns)) for offset_ns in offsets_ns]
     return [
-        limit_krw if part >= 1 else rounded_down_krw(round(price_krw + (limit_krw - price_krw) * part))
-        for price_krw, part in zip(prices_krw, [*parts, 1.0], strict=True)
+        limit if part >= 1 else rounded_down(round(price + (limit - price) * part))
+        for price, part in zip(prices, [*parts, 1.0], strict=True)
     ]
 
 
 def _grid_of(lowest: float, highest: float) -> Callable[[int], int]:
     """Rounding for prices between two others: one fixed step where the same holds for both, which is most days."""
-    step_krw = tick_krw(int(lowest))
-    if step_krw == tick_krw(int(highest)):
-        return lambda price_krw: price_krw - price_krw % step_krw
-    return rounded_down_krw
+    step = tick_size(int(lowest))
+    if step == tick_size(int(highest)):
+        return lambda price: price - price % step
+    return rounded_down

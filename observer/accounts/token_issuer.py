@@ -1,0 +1,163 @@
+"""Issues access tokens: one process issues them for all accounts and processes.
+
+Each account has its own loop, so a refusal or a wait of one account delays no other.
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+from bus.events import AlertRaised, TokenRenewed
+from bus.producer import Producer
+from observer import logs
+from observer.accounts.clients import BrokerAccount
+from observer.accounts.token_cache import TokenRecord
+from observer.accounts.tokens import (
+    Cause,
+    TokenSchedule,
+    TokenState,
+    after_failure,
+    after_rejection,
+    after_success,
+    after_token_alone,
+    due,
+    renews_approval_key,
+    reports_failure,
+)
+from observer.calendar.phases import DayPlan
+from observer.calendar.service import TradingDayService
+from observer.clock import Clock
+from observer.errors import DataFileError, ProviderError
+from observer.providers.broker import CredentialIssuer, IssuedToken
+
+logger = logging.getLogger(__name__)
+
+POLL_S: Final = 0.1  # machine seconds between checks: a process whose token was refused waits for the next one
+
+
+class TokenIssuer:
+    """Keeps one account's token: checks, decides (observer.accounts.tokens), issues, publishes."""
+
+    def __init__(
+        self,
+        account: BrokerAccount,
+        issuing: CredentialIssuer,
+        *,
+        today: TradingDayService,
+        clock: Clock,
+        producer: Producer,
+        source: str,
+    ) -> None:
+        self._today = today
+        self._clock = clock
+        self._source = source
+        self._producer = producer
+        self._account = account
+        self._issuing = issuing
+        self._state = self._recalled()
+
+    async def keep(self) -> None:
+        """Check again and again; issue when the policy demands it."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            await self.check_once()
+
+    async def check_once(self) -> None:
+        """Issue a token if there is a cause to."""
+        with contextlib.suppress(DataFileError):  # an unreadable record is no record, so no call used it
+            if self._account.tokens.pending_rejection():
+                self._state = after_rejection(self._state)
+        schedule = _schedule(self._today.known())
+        cause = due(self._state, schedule, self._clock.now_ns())
+        if cause is not None:
+            await self._issue(cause)
+
+    async def _issue(self, cause: Cause) -> None:
+        """Issue what the cause asks for. A token that came without the stream's new key is still used: the calls use
+        it, the stream keeps its old key, and both are requested again as after any failure.
+        """
+        try:
+            token = await self._issuing.issue_token(self._account.keys.app_key, self._account.keys.app_secret)
+            logs.conceal(token.access_token)
+            old = self._record()
+            try:
+                approval_key = await self._approval_key(cause, old)
+            except ProviderError:
+                if old is not None:
+                    self._put_in_force(token, old.approval_key, old.renewed_ns)
+                    self._state = after_token_alone(self._state, token.issued_ns, token.expires_ns)
+                raise
+            now_ns = self._clock.now_ns()
+            self._put_in_force(token, approval_key, now_ns)
+        except (ProviderError, OSError) as error:
+            self._report_failure(cause, error)
+            return
+        self._state = after_success(token.issued_ns, token.expires_ns, now_ns)
+        logger.info("token of %s renewed (%s)", self._account.name, cause)
+        self._publish_renewal(now_ns, token.expires_ns, cause, "")
+
+    async def _approval_key(self, cause: Cause, old: TokenRecord | None) -> str:
+        """The stream's key: the one in force where it stays, otherwise a new one."""
+        if old is not None and not renews_approval_key(cause):
+            return old.approval_key
+        keys = self._account.keys
+        approval_key = await self._issuing.issue_approval_key(keys.app_key, keys.app_secret)
+        logs.conceal(approval_key)
+        return approval_key
+
+    def _put_in_force(self, token: IssuedToken, approval_key: str, renewed_ns: int) -> None:
+        """Write token and key for all processes.
+
+        Raises:
+            OSError: the disk does not take them; what was in force stays so.
+        """
+        self._account.tokens.write(
+            TokenRecord(
+                access_token=token.access_token,
+                approval_key=approval_key,
+                issued_ns=token.issued_ns,
+                expires_ns=token.expires_ns,
+                renewed_ns=renewed_ns,
+            )
+        )
+
+    def _report_failure(self, cause: Cause, error: ProviderError | OSError) -> None:
+        """Report the failure; the old token stays in use (requirement 004, failure recovery scenario 1)."""
+        now_ns = self._clock.now_ns()
+        is_reported = reports_failure(self._state, now_ns)
+        self._state = after_failure(self._state, now_ns)
+        logger.error("token of %s not renewed (%s): %s", self._account.name, cause, error)
+        self._publish_renewal(now_ns, self._state.expires_ns, cause, str(error))
+        if is_reported:
+            text = f"token of account {self._account.name} not renewed ({cause}): {error}"
+            self._producer.publish(AlertRaised(now_ns, "critical", self._source, text))
+
+    def _publish_renewal(self, now_ns: int, expires_ns: int | None, cause: Cause, error: str) -> None:
+        renewed = TokenRenewed(self._account.provider, self._account.name, now_ns, expires_ns, cause, not error, error)
+        self._producer.publish(renewed)
+
+    def _recalled(self) -> TokenState:
+        """The state that an earlier process left on disk."""
+        record = self._record()
+        return TokenState() if record is None else after_success(record.issued_ns, record.expires_ns, record.renewed_ns)
+
+    def _record(self) -> TokenRecord | None:
+        """The record in force, with its secrets concealed in the log; None for an unreadable one."""
+        with contextlib.suppress(DataFileError):
+            if record := self._account.tokens.read():
+                logs.conceal(record.access_token)
+                logs.conceal(record.approval_key)
+                return record
+        return None
+
+
+def _schedule(plan: DayPlan | None) -> TokenSchedule:
+    """The day's occasions; without the morning ones on a day that is unknown or not a trading day."""
+    if plan is None:
+        return TokenSchedule(wake_up_ns=None, pre_market_ns=None, scheduled_ns=None)
+    return TokenSchedule(
+        wake_up_ns=plan.token_renewal_ns if plan.trades else None,
+        pre_market_ns=plan.second_renewal_ns if plan.trades else None,
+        scheduled_ns=plan.proactive_renewal_ns,
+    )

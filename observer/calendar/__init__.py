@@ -1,0 +1,1 @@
+"""Trading days, the plan of a day, its phases and its jobs."""

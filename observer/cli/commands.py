@@ -1,0 +1,187 @@
+"""The table of commands: the name, the function behind it, its line of help.
+
+A group's help shows these lines and loads none of its commands. A test compares each with the beginning of the
+function's docstring, which is the command's own help.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+
+class Command(NamedTuple):
+    """A command: `module:function` below `observer.cli`, and its line of help."""
+
+    function: str
+    help: str
+
+
+class Group(NamedTuple):
+    """A group of commands: its line of help, and further text of its own help.
+
+    `options` is the function (as in `Command`) of a group that has options of its own; its docstring is then the help.
+    """
+
+    help: str
+    commands: Mapping[str, "Command | Group"]
+    more: str = ""
+    options: str = ""
+
+
+COMMANDS: Final = Group(
+    "Owns the Korean market's data: every listed symbol sampled, the trades of those that matter streamed, every gap "
+    "found and filled.",
+    {
+        "demo": Command("demo:demo", "Run a trading day against the built-in simulator, in two minutes."),
+        "run": Command("run:run", "Run the system until SIGTERM or ctrl-C."),
+        "status": Command("status:status", "Show the processes of the running system."),
+        "accounts": Command("accounts:accounts", "Show the accounts: health, token, slots, market data stream."),
+        "ctl": Group(
+            "Send commands to the running system.",
+            {
+                "start": Command("control:start", "Start a process that is stopped."),
+                "stop": Command("control:stop", "Stop a process; it stays stopped."),
+                "restart": Command("control:restart", "Restart one process."),
+                "shutdown": Command("control:shutdown", "Stop all processes in order."),
+                "reload": Command("control:reload", "Reload the configuration; restart the processes it changes."),
+                "drain": Command("control:drain", "Wait until all published events are in the database."),
+                "run-job": Command("control:run_job", "Run one of the day's jobs now."),
+                "log-level": Command("control:log_level", "Change the log level of a process until it ends."),
+                "capture": Group(
+                    "Record committed events, by the running system.",
+                    {
+                        "start": Command("control:start_capture", "Start recording committed events in a journal."),
+                        "stop": Command("control:stop_capture", "Stop the recording and verify it."),
+                    },
+                ),
+            },
+            more="Each is answered within a second: with its result, or that it is under way. "
+            "Exit status 0: done or under way; 1: refused or failed; 2: the system could not be asked.",
+        ),
+        "kis": Group(
+            "Run REST calls of KIS.",
+            {
+                "calls": Command("kis:list_calls", "List the calls: parameters, result, TR id and path."),
+                "call": Command(
+                    "kis:run_call",
+                    "Run one call with a running system's token and rate limiter.",
+                ),
+            },
+        ),
+        "capture": Command("capture:capture", "Record committed events, or raw broker traffic, until ctrl-C."),
+        "replay": Command("replay:replay", "Deliver a capture to a database, or decode a raw one."),
+        "journal": Group(
+            "Show and verify journals: captures, and segments of outboxes.",
+            {
+                "show": Command("journal:show", "Print a journal's label, batches and events, oldest first."),
+                "verify": Command("journal:verify_command", "Read a journal to its end and check that it is whole."),
+            },
+        ),
+        "db": Group(
+            "Examine a whole database.",
+            {"digest": Command("database:digest_command", "Print a digest of each table's content.")},
+        ),
+        "enrich": Group(
+            "Assign sectors: one of the eleven of GICS to every stock.",
+            {
+                "run": Command("enrich:run_command", "Assign a sector to every stock."),
+                "learn": Command("enrich:learn_command", "Learn and cross-validate the broker's sector codes."),
+                "codes": Command("enrich:codes_command", "Show purity, count and confidence of the sector codes."),
+                "download": Command("enrich:download_command", "Download a FinanceDatabase snapshot (MIT license)."),
+                "show": Command("enrich:show_command", "Show the sector of a stock, or counts by sector and region."),
+            },
+        ),
+        "universe": Group(
+            "Show and build the day's universe.",
+            {
+                "show": Command("universe:show", "Show a day's universe by rank."),
+                "diff": Command("universe:diff", "Show additions, removals and rank changes between two days."),
+                "build": Command("universe:build", "Build today's universe now, by the running system."),
+            },
+        ),
+        "slots": Group(
+            "Show slots of the market data stream; pin and unpin symbols.",
+            {
+                "show": Command("slots:show", "Show subscriptions by slot, and pins without one."),
+                "history": Command("slots:history", "List a symbol's assignments, releases and refusals of a day."),
+                "why": Command("slots:why", "Explain why a symbol has a slot, or has none."),
+                "pin": Command("slots:pin", "Stream a symbol every day, whatever its score."),
+                "unpin": Command("slots:unpin", "Remove a symbol's pin, and the slot it has by it."),
+            },
+        ),
+        "gaps": Group(
+            "Show gaps of the market data stream; retry their recovery.",
+            {
+                "list": Command("gaps:list_gaps", "List a day's gaps in order of detection."),
+                "show": Command("gaps:show", "Show all that is stored about one gap."),
+                "retry": Command("gaps:retry", "Retry recovery now, also of gaps that were given up."),
+            },
+        ),
+        "quality": Command("quality:quality", "Show how complete a day's trades are, by symbol."),
+        "decisions": Group(
+            "Recompute trigger, slot and gap decisions.",
+            {"verify": Command("decisions:verify", "Recompute a day's decisions and compare them with the stored.")},
+        ),
+        "exports": Group(
+            "Write the ledgers of overflow and recovery as files.",
+            {"rebuild": Command("exports:rebuild", "Rebuild the ledger files of a day from the database.")},
+        ),
+        "etf": Group(
+            "Show and update data of ETFs and ETNs.",
+            {
+                "list": Command("etf:list_etfs", "List ETFs and ETNs with fee, price, NAV, AUM and premium."),
+                "show": Command("etf:show", "Show all fields of one ETF, their sources, and its list changes."),
+                "update": Command("etf:update", "Run update phases now, by the running system."),
+                "report": Command("etf:show_report", "Report freshness and completeness."),
+            },
+        ),
+        "master": Group(
+            "Show and update listings from the exchanges' master files.",
+            {
+                "update": Command("master:update", "Check master files now, and apply their changes."),
+                "approve": Command("master:approve", "Apply the changes of a run with pending approval."),
+                "restore": Command("master:restore", "Restore the newest backup of an exchange's file."),
+                "status": Command("master_queries:status", "Show each exchange: listings, file, last check."),
+                "history": Command("master_queries:history", "Show the checks of the last days, newest first."),
+                "lifetime": Command("master_queries:lifetime", "Show the changes of a symbol, oldest first."),
+                "new": Command("master_queries:new", "Show new listings since a day."),
+                "tradable": Command("master_queries:tradable", "Show the securities of a region that can be traded."),
+                "diff": Command("master:diff", "Show how two versions of an exchange's file differ."),
+                "verify": Command("master:verify", "Compare a region's listings in the database with its files."),
+            },
+        ),
+        "keys": Group(
+            "Make and show the CURVE keys of sockets on the network.",
+            {
+                "make": Command("keys:make", "Make a key pair for the servers and one for the clients."),
+                "show": Command("keys:show", "Print the public keys and their directory."),
+            },
+        ),
+        "bench": Group(
+            "Measure speed and size on this machine.",
+            {
+                "ingest": Command("bench:ingest", "Measure durable trades per second, and sqlite3's alone."),
+                "latency": Command("bench:latency", "Measure the time from publish to acknowledgement."),
+                "restart": Command("bench:restart", "Measure the time from kill -9 to the next stored event."),
+                "footprint": Command("bench:footprint", "Measure the memory of each process of an idle system."),
+                "frames": Command("bench:frames", "Measure decoded trade frames per second."),
+                "sweep": Command("bench:sweep", "Measure a sweep of the market against the broker's rate limit."),
+                "selection": Command("bench:selection", "Measure triggers, allocation and context synchronization."),
+                "gaps": Command("bench:gaps", "Measure gap detection per streamed trade."),
+                "stream": Command("bench:stream", "Measure trades from the broker's socket to the disk."),
+                "recovery": Command("bench:recovery", "Measure the time from gap detection to stored rows."),
+                "master": Command("bench:master", "Measure parsing, applying and querying all master files."),
+                "etf": Command("bench:etf", "Measure the four ETF phases against the broker's rate limit."),
+            },
+        ),
+        "simulator": Group(
+            "Serve a simulated broker on loopback until ctrl-C.",
+            {
+                "offered": Command("simulator:offered", "Print the digest of the trades that a market offers."),
+                "fault": Command("simulator:fault", "Inject a fault into a running simulator."),
+                "counters": Command("simulator:counters", "Print a running simulator's counters."),
+                "registrations": Command("simulator:registrations", "Print a running simulator's subscriptions."),
+            },
+            options="simulator:simulator",
+        ),
+    },
+)

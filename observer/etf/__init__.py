@@ -1,0 +1,1 @@
+"""ETFs and ETNs: their list, values and measures."""

@@ -1,0 +1,61 @@
+"""Files that a reader sees whole: the old content or the new one, also after a kill or a power failure."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_FOLDER: Final = 0o700
+_PUBLIC_FILE: Final = 0o666  # less the umask
+
+
+def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Replace the file in one step; the content is on the disk before it takes the name. The folder exists.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    with replacing(path, private=private) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+    """A new file that replaces `path` when the block ends, or goes when the block fails. A `private` one is never
+    readable by others.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside.unlink(missing_ok=True)  # left by a killed process with the same id
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(beside, flags, PRIVATE_FILE if private else _PUBLIC_FILE), "wb") as file:
+            yield file
+            to_disk(file)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def to_disk(file: BinaryIO) -> None:
+    """Flush the file's content to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_path(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_private_folder(path: Path) -> None:
+    """Make the folder and its parents, for their owner only, if they are not there."""
+    path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""The always-running process: supervisor, orders, captures, service manager."""

@@ -1,0 +1,1 @@
+"""What is listed: master files, their changes, and what can be traded."""

@@ -1,0 +1,74 @@
+"""The jobs of the master files, started by the day's plan or by an operator."""
+
+from collections.abc import Sequence
+
+from bus.commands import Refused
+from observer.calendar.jobs import Job
+from observer.calendar.phases import DayPlan, moment_of
+from observer.errors import DataFileError
+from observer.listings.diff import ReferenceSettings
+from observer.listings.sync import FORCE, Examined, MasterFiles
+
+
+class MasterFileJobs:
+    """The day's jobs of the master files, and the jobs that an operator orders."""
+
+    def __init__(self, settings: ReferenceSettings, masters: MasterFiles) -> None:
+        self._settings = settings
+        self._masters = masters
+
+    def of_the_day(self, plan: DayPlan) -> Sequence[Job[str]]:
+        """The daily check, and on one day of the week the full refresh before it."""
+        jobs = [Job("master_files", plan.master_files_ns)]
+        if plan.day.strftime("%A").lower() == self._settings.weekly_refresh_day:
+            jobs.append(Job("weekly_refresh", moment_of(plan, self._settings.weekly_refresh_time)))
+        return jobs
+
+    async def check_all(self, plan: DayPlan) -> None:
+        """Check every exchange without a check since this day's time for it.
+
+        Raises:
+            DataFileError: some failed; only these are tried again later.
+        """
+        _require_all(await self._masters.check_all(self._settings.exchanges, since_ns=plan.master_files_ns))
+
+    async def refresh_all(self, plan: DayPlan) -> None:
+        """Download every exchange's file without a download since this day's time for it.
+
+        Raises:
+            DataFileError: as for `check_all`.
+        """
+        since_ns = moment_of(plan, self._settings.weekly_refresh_time)
+        _require_all(await self._masters.check_all(self._settings.exchanges, force=True, since_ns=since_ns))
+
+    async def check_now(self, arguments: Sequence[str] = ()) -> str | Refused:
+        """Check these exchanges, or all, regardless of earlier checks; with `FORCE` download unchanged files too."""
+        exchanges = [name for name in arguments if name != FORCE] or self._settings.exchanges
+        if unknown := [name for name in exchanges if name not in self._settings.exchanges]:
+            return Refused("unknown_exchange", f"not among [reference] exchanges: {', '.join(unknown)}")
+        found = await self._masters.check_all(exchanges, force=FORCE in arguments)
+        _require_all(found)
+        return ", ".join(f"{each.exchange} {each.outcome.decision}" for each in found)
+
+    async def approve(self, arguments: Sequence[str]) -> str:
+        """Apply the changes of a run that is pending approval."""
+        found = await self._masters.approve(arguments[0], self._settings.exchanges)
+        return f"{found.exchange}: {found.outcome.reason}"
+
+    async def restore(self, arguments: Sequence[str]) -> str:
+        """Put an exchange's newest backup in force."""
+        found = await self._masters.restore(arguments[0])
+        return f"{found.exchange}: {found.outcome.decision}, {found.outcome.reason}"
+
+    async def bring(self, exchange: str) -> None:
+        """Check one exchange now, because its listings are missing.
+
+        Raises:
+            DataFileError: the check failed.
+        """
+        _require_all([await self._masters.check(exchange)])
+
+
+def _require_all(found: Sequence[Examined]) -> None:
+    if failed := [f"{each.exchange}: {each.outcome.reason}" for each in found if each.outcome.decision == "failed"]:
+        raise DataFileError("; ".join(failed))

@@ -1,0 +1,97 @@
+"""KIS as a broker: its values, and how its parts are made (kis-api.md, sections 1 to 5)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from observer.calendar.venues import KRX
+from observer.providers.broker import (
+    Broker,
+    CredentialIssuer,
+    Credentials,
+    MasterFileSource,
+    RateBucket,
+)
+from observer.providers.dialect import StreamTraits
+from observer.providers.kis import hosts
+from observer.providers.settings import BrokerSettings
+
+if TYPE_CHECKING:
+    import httpx
+
+    from observer.clock import Clock
+    from observer.listings.model import Listing, UnreadableLine
+    from observer.providers.dialect import StreamDialect
+    from observer.providers.http import RestDialect, RestPipeline
+    from observer.providers.raw import CallRecorder, RawCaptureDecoder
+    from observer.providers.rest import RestClient
+
+
+class KisSettings(BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """KIS's hosts, and its limits for one app key (real hosts; kis-api.md sections 1 and 4)."""
+
+    rest_url: str = hosts.REST_URL
+    stream_url: str = hosts.STREAM_URL
+    files_url: str = hosts.FILES_URL
+
+
+def _rest_dialect() -> "RestDialect":
+    from observer.providers.kis.envelope import KisRestDialect
+
+    return KisRestDialect()
+
+
+def _rest(pipeline: "RestPipeline") -> "RestClient":
+    from observer.providers.kis.client import KisClient
+
+    return KisClient(pipeline)
+
+
+def _issuing(client: "httpx.AsyncClient", clock: "Clock", recorder: "CallRecorder") -> CredentialIssuer:
+    from observer.providers.kis.issuing import KisIssuing
+
+    return KisIssuing(client, clock, recorder)
+
+
+def _stream_dialect(credentials: Credentials) -> "StreamDialect":
+    from observer.providers.kis.session import KisSession
+
+    return KisSession(credentials.approval_key)
+
+
+def _listing_files(client: "httpx.AsyncClient") -> MasterFileSource:
+    from observer.providers.kis.master_files import KisMasterFiles
+
+    return KisMasterFiles(client)
+
+
+def _listings(exchange: str, content: bytes) -> "tuple[Sequence[Listing], Sequence[UnreadableLine]]":
+    from observer.providers.kis.listings import parse_listings
+
+    return parse_listings(exchange, content)
+
+
+def _raw_decoder() -> "RawCaptureDecoder":
+    from observer.providers.kis.replay import RawDecoder
+
+    return RawDecoder()
+
+
+BROKER: Final = Broker(
+    name="kis",
+    venue=KRX,
+    capabilities=frozenset({"quotes", "halts", "bars", "trades", "etf", "sessions", "securities", "listings"}),
+    slots=41,
+    buckets=(RateBucket(name="rest", scope="account"),),
+    credentials="approval_key",
+    key_variables=("KIS_APP_KEY", "KIS_APP_SECRET"),
+    stream=StreamTraits(),
+    settings=KisSettings,
+    probe_symbol="005930",  # Samsung Electronics
+    rest_dialect=_rest_dialect,
+    rest=_rest,
+    issuing=_issuing,
+    stream_dialect=_stream_dialect,
+    listing_files=_listing_files,
+    listings=_listings,
+    raw_decoder=_raw_decoder,
+)

@@ -1,0 +1,250 @@
+"""KIS's REST client: runs any call of the table with the account's limiter, retries and paging.
+
+The named methods are the Protocols of `providers.broker`, `domestic`, `etf` and `listings.model`; a call without a
+method is run by `fetch`.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import date, timedelta
+from operator import attrgetter
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from observer.errors import BadRequestError, MalformedError
+from observer.listings.model import KOREA, NOT_TRADED, NOT_TRADED_GROUPS, Tradable
+from observer.providers.broker import Bar, PastTrade, Priority, Quote
+from observer.providers.domestic import SessionDay
+from observer.providers.etf import EtfQuote, NavDay
+from observer.providers.http import Request, RestPipeline
+from observer.providers.kis import calls
+from observer.providers.kis.calls import QUOTES_PER_CALL, Arguments, BackByDay, BackByHour, Continued, KisCall
+from observer.providers.kis.schema import OverseasInstrument, StockInformation
+from observer.providers.kis.times import date_text_of, midnight_ns
+from observer.units import NS_PER_S
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+# A page goes back at least a second, so a day of 6.5 trading hours can never need more pages than it has seconds.
+_PAGES_BACK_MAX: Final = 24_000
+_ONE_DAY: Final = timedelta(days=1)
+
+
+class KisClient:
+    """The calls of one account. Satisfies `QuoteSource`, `HaltSource`, `HistorySource`, `PastBarSource`, `EtfSource`,
+    `SessionSource` and `SecuritySource`. Every method raises ProviderError: KIS did not answer, or refused.
+    """
+
+    def __init__(self, pipeline: RestPipeline) -> None:
+        self._pipeline = pipeline
+        self.quotes_per_call = QUOTES_PER_CALL
+
+    # --- any call ---
+
+    async def fetch(self, call: KisCall[T], arguments: Arguments, priority: Priority | None = None) -> Sequence[T]:
+        """The rows of all pages a call needs, for the arguments of `KisCall.parameters`.
+
+        Raises:
+            BadRequestError: KIS refuses, or does not have the exchange.
+            MalformedError: an answer cannot be read, or the pages do not end.
+            ProviderError: KIS did not answer.
+        """
+        used = priority or call.priority
+        try:
+            match call.paging:
+                case None:
+                    body, _ = await self._page(call, call.query_of(arguments), used)
+                    return call.read(body, call.given(arguments))
+                case Continued() as paging:
+                    return await self._fetch_continued(call, paging, arguments, used)
+                case BackByHour() as paging:
+                    return await self._fetch_by_hour(call, paging, arguments, used)
+                case BackByDay() as paging:
+                    return await self._fetch_by_day(call, paging, arguments, used)
+        except BadRequestError as error:
+            if call.not_found and error.code == call.not_found:
+                return []
+            raise
+
+    async def fetch_one(self, call: KisCall[T], arguments: Arguments) -> T | None:
+        """The one row of an answer; None when KIS does not know what is asked for."""
+        return next(iter(await self.fetch(call, arguments)), None)
+
+    # --- quotes ---
+
+    async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
+        """Quotes of at most 30 symbols in one call; unknown symbols are absent from the answer."""
+        return await self.fetch(calls.QUOTES, {"symbols": symbols}, priority)
+
+    async def is_halted(self, symbol: str) -> bool | None:
+        """Whether dealing in the symbol is stopped, as its single quote says; None when KIS does not know it."""
+        detail = await self.fetch_one(calls.QUOTE_DETAIL, {"symbol": symbol})
+        return None if detail is None else detail.suspended
+
+    # --- history ---
+
+    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+        """Daily bars as traded, oldest first, both days included; at most 100, the newest."""
+        return await self.fetch(calls.DAILY_BARS, {"symbol": symbol, "first": first, "last": last})
+
+    async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        """Today's minute bars that start in [from, to], oldest first, each with its own value."""
+        return await self.fetch(calls.MINUTE_BARS, {"symbol": symbol, "begin": from_ns, "end": to_ns})
+
+    async def past_minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        """The minute bars of one earlier Korean day that start in [from, to], oldest first, each with its own value."""
+        return await self.fetch(calls.PAST_MINUTE_BARS, {"symbol": symbol, "begin": from_ns, "end": to_ns})
+
+    async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
+        """Today's trades with an exchange time in [from, to] (whole seconds), oldest first, each once.
+
+        A page is 30 trades and the call knows only seconds: of more than 30 trades in one second the oldest are not
+        available. The sum of the volumes shows that they are missing.
+        """
+        return await self.fetch(calls.TRADES, {"symbol": symbol, "begin": from_ns // NS_PER_S * NS_PER_S, "end": to_ns})
+
+    # --- ETFs, sessions, securities ---
+
+    async def etf_quote(self, symbol: str) -> EtfQuote | None:
+        """The ETF's quote; None when KIS does not know it as one."""
+        return await self.fetch_one(calls.ETF_QUOTE, {"symbol": symbol})
+
+    async def nav_days(self, symbol: str, first: date, last: date) -> Sequence[NavDay]:
+        """Close and NAV of the days from `first` to `last`, both included, oldest first."""
+        return await self.fetch(calls.NAV_DAYS, {"symbol": symbol, "first": first, "last": last})
+
+    async def sessions(self, first: date, last: date) -> Sequence[SessionDay]:
+        """The days from `first` to `last`, both included, oldest first, as far as KIS knows them; some 24 a request."""
+        return await self.fetch(calls.SESSIONS, {"first": first, "last": last})
+
+    async def security(self, exchange: str, symbol: str) -> Tradable | None:
+        """The security, if its basic data at KIS say that it trades on that exchange; otherwise None."""
+        if exchange in KOREA:
+            stock = await self.fetch_one(calls.STOCK, {"symbol": symbol})
+            return None if stock is None else tradable_in_korea(exchange, stock)
+        instrument = await self.fetch_one(calls.OVERSEAS_INSTRUMENT, {"exchange": exchange, "symbol": symbol})
+        return None if instrument is None else tradable_abroad(instrument)
+
+    # --- paging ---
+
+    async def _page(
+        self, call: KisCall[T], query: Mapping[str, str], priority: Priority, *, continued: bool = False
+    ) -> tuple[msgspec.Struct, bool]:
+        """One answer's body, and whether KIS says that another page follows."""
+        request = Request(call.name, "GET", call.path, call.transaction, query, continued=continued)
+        page = await self._pipeline.call_page(request, priority, call.record.body_type)
+        return page.body, page.more
+
+    async def _fetch_continued(
+        self, call: KisCall[T], paging: Continued, arguments: Arguments, priority: Priority
+    ) -> Sequence[T]:
+        query, found, continued, more = call.query_of(arguments), list[T](), False, True
+        for _ in range(paging.pages_max):
+            body, more = await self._page(call, query, priority, continued=continued)
+            rows = call.read(body, call.given(arguments))
+            found += rows
+            if not more or (paging.oldest_first and any(row >= arguments["last"] for row in _orders(call, rows))):
+                return _within_days(call, found, arguments) if call.record.order else found
+            query = {**query, **{key.upper(): getattr(body, key) for key in paging.keys}}
+            continued = True
+        raise _endless(call, paging.pages_max)
+
+    async def _fetch_by_day(
+        self, call: KisCall[T], paging: BackByDay, arguments: Arguments, priority: Priority
+    ) -> Sequence[T]:
+        """Each page ends before the one that came before it, until one is empty or reaches the first day."""
+        found: list[T] = []
+        last, first = arguments["last"], arguments["first"]
+        assert isinstance(last, date)
+        for _ in range(paging.pages_max):
+            body, _ = await self._page(call, call.query_of({**arguments, "last": last}), priority)
+            rows = [row for row in call.read(body, call.given(arguments)) if _order(call)(row) <= last]
+            found += rows
+            if not rows or _order(call)(rows[0]) <= first:
+                return _within_days(call, found, arguments)
+            last = _order(call)(rows[0]) - _ONE_DAY
+        raise _endless(call, paging.pages_max)
+
+    async def _fetch_by_hour(
+        self, call: KisCall[T], paging: BackByHour, arguments: Arguments, priority: Priority
+    ) -> Sequence[T]:
+        """The rows of the Korean day of `end` from `begin` to `end`, each once."""
+        begin_ns, end_ns, time = arguments["begin"], arguments["end"], attrgetter(paging.time)
+        assert isinstance(begin_ns, int)
+        assert isinstance(end_ns, int)
+        day_ns = midnight_ns(date_text_of(end_ns))
+        by_order = {
+            _order(call)(row): row
+            async for row in self._pages_back(call, paging, arguments, begin_ns - paging.lead_ns, end_ns, priority)
+            if time(row) >= day_ns
+        }
+        rows = call.finish([by_order[order] for order in sorted(by_order)])
+        return [row for row in rows if begin_ns <= time(row) <= end_ns]
+
+    async def _pages_back(
+        self, call: KisCall[T], paging: BackByHour, arguments: Arguments, begin_ns: int, end_ns: int, priority: Priority
+    ) -> AsyncIterator[T]:
+        """All rows of the pages at and before `end_ns` until one reaches back before `begin_ns`; with repetitions.
+
+        The next page starts in the second where this one ended, since a second can be spread over two pages; when that
+        brings nothing earlier, a second before it.
+        """
+        given, time = call.given(arguments), attrgetter(paging.time)
+        cursor_ns = end_ns // NS_PER_S * NS_PER_S
+        for _ in range(_PAGES_BACK_MAX):
+            body, _ = await self._page(call, call.query_of({**arguments, "end": cursor_ns}), priority)
+            rows = call.read(body, given)
+            for row in rows:
+                yield row
+            if len(rows) < paging.rows_per_page:
+                return
+            oldest_ns = min(map(time, rows))
+            cursor_ns = oldest_ns if oldest_ns < cursor_ns else cursor_ns - NS_PER_S
+            if cursor_ns < begin_ns:
+                return
+
+
+def _order(call: KisCall[T]) -> Callable[[T], Any]:
+    """The sort key and identity of a call's rows."""
+    return attrgetter(call.record.order)
+
+
+def _orders(call: KisCall[T], rows: Sequence[T]) -> list[Any]:
+    return [_order(call)(row) for row in rows]
+
+
+def _within_days(call: KisCall[T], rows: Sequence[T], arguments: Arguments) -> list[T]:
+    """The rows from the first to the last day, each day once."""
+    by_day = dict(zip(_orders(call, rows), rows, strict=True))
+    return [by_day[day] for day in sorted(by_day) if arguments["first"] <= day <= arguments["last"]]
+
+
+def _endless(call: KisCall[T], pages_max: int) -> MalformedError:
+    """KIS goes on after so many pages: it repeats itself, or the call means more than it should."""
+    return MalformedError(f"{call.name}: more than {pages_max} pages", call=call.name)
+
+
+# --- tradable securities, by their basic data -------------------------------------------------------------------
+
+# Our reading of the codes: 해외주식거래정지구분코드 01 is trading, everything else some stop; 해외주식구분코드 01
+# share, 02 warrant, 03 ETF, 04 preferred share; 시장ID코드 STK KOSPI, KSQ KOSDAQ, KNX KONEX.
+_MARKETS: Final[Mapping[str, str]] = {"STK": "KOSPI", "KSQ": "KOSDAQ", "KNX": "KONEX"}
+_KINDS: Final[Mapping[str, str]] = {"01": "stock", "02": "warrant", "03": "fund", "04": "stock"}
+_TRADING: Final = ("", "01")
+
+
+def tradable_in_korea(exchange: str, stock: StockInformation) -> Tradable | None:
+    """The security, if it is listed on that exchange, neither delisted nor suspended, and of a kind that is traded."""
+    if _MARKETS.get(stock.market) != exchange or stock.delisted_on is not None or stock.suspended:
+        return None
+    if stock.group in NOT_TRADED_GROUPS:
+        return None
+    return Tradable(exchange, stock.symbol, stock.name, stock.english_name, "KRW", "", stock.group)
+
+
+def tradable_abroad(found: OverseasInstrument) -> Tradable | None:
+    """The security, if it is listed, not stopped, and of a kind that is traded."""
+    kind = _KINDS.get(found.kind, "")
+    if not found.listed or found.delisted or found.trading_stop not in _TRADING or kind in NOT_TRADED:
+        return None
+    return Tradable(found.exchange, found.symbol, found.name, found.english_name, found.currency, kind)

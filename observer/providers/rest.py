@@ -1,0 +1,14 @@
+"""All REST calls of an account's client: one Protocol over those of the subjects."""
+
+from typing import Protocol
+
+from observer.listings.model import SecuritySource
+from observer.providers.broker import HaltSource, HistorySource, QuoteSource
+from observer.providers.domestic import PastBarSource, SessionSource
+from observer.providers.etf import EtfSource
+
+
+class RestClient(
+    QuoteSource, HaltSource, HistorySource, PastBarSource, EtfSource, SecuritySource, SessionSource, Protocol
+):
+    """The calls of one account. `Broker.capabilities` says which of them the broker answers."""

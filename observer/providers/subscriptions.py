@@ -1,0 +1,139 @@
+"""The wanted and the acknowledged subscriptions of one connection, and the next request. Pure.
+
+Only the broker's acknowledgements say what is subscribed: a refused subscription that counted as active would be an
+unnoticed gap, as a stream can be silent for other reasons.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+import msgspec
+
+from observer.providers.broker import RecordKind
+from observer.providers.dialect import Subscription, SubscriptionRefused
+
+
+class Step(msgspec.Struct, frozen=True):
+    """The next request to the broker."""
+
+    action: Literal["register", "unregister"]
+    subscription: Subscription
+
+
+def next_step(
+    wanted: Sequence[Subscription],
+    subscribed: Collection[Subscription],
+    refused: Collection[Subscription],
+    capacity: int,
+) -> Step | None:
+    """The next request, None when all is as wanted: the most important missing subscription, and before it a removal
+    where there is no room for it.
+
+    A removal therefore comes only when its slot is needed or nothing is missing: with few changes allowed (see
+    `limiter.py`), each slot that is given up is taken again at once, and removals never keep subscriptions waiting.
+    A refused subscription is not retried until the state changes, see `Subscriptions`.
+    """
+    missing = next((each for each in wanted if each not in subscribed and each not in refused), None)
+    surplus = next((each for each in subscribed if each not in wanted and each not in refused), None)
+    if missing is not None and (len(subscribed) < capacity or surplus is None):
+        return Step("register", missing)
+    return None if surplus is None else Step("unregister", surplus)
+
+
+class Subscriptions:
+    """The state of one connection's subscriptions.
+
+    A refused one is retried after a removal made room, after a reconnection, when `want` dropped it and it was
+    wanted again, or when the refusals are forgotten: a retry at every call of `want` would flood the broker.
+    """
+
+    def __init__(self, capacity: int, records: Sequence[RecordKind]) -> None:
+        """So many subscriptions in all, and these kinds of records of every symbol."""
+        self._capacity = capacity
+        self._records = records
+        self._wanted: tuple[Subscription, ...] = ()
+        # In the order of acknowledgement. Only the broker's answers change it; a disconnect empties it.
+        self._subscribed: dict[Subscription, None] = {}
+        self._refused: set[Subscription] = set()
+        self._asked: Subscription | None = None  # by the latest request: a refusal that names nothing means it
+
+    def __len__(self) -> int:
+        """The number of subscriptions in use."""
+        return len(self._subscribed)
+
+    @property
+    def symbols_max(self) -> int:
+        """The number of symbols that fit, with all their records."""
+        return self._capacity // len(self._records)
+
+    @property
+    def subscribed(self) -> tuple[Subscription, ...]:
+        """The acknowledged subscriptions, in the order of acknowledgement."""
+        return tuple(self._subscribed)
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols with acknowledged trades."""
+        return frozenset(each.symbol for each in self._subscribed if each.kind == "trades")
+
+    def want(self, symbols: Sequence[str]) -> None:
+        """The symbols to be streamed, most important first; what does not fit does not count.
+
+        All their trades come before any other kind of record: what is missing of trades must be recovered.
+        """
+        chosen = tuple(dict.fromkeys(symbols))[: self.symbols_max]
+        kinds = sorted(self._records, key=lambda kind: kind != "trades")
+        self._wanted = tuple(Subscription(kind, symbol) for kind in kinds for symbol in chosen)
+        self._refused.intersection_update({*self._wanted, *self._subscribed})
+
+    def next_step(self) -> Step | None:
+        """The next request; see `next_step`."""
+        return next_step(self._wanted, self._subscribed, self._refused, self._capacity)
+
+    def note_asked(self, step: Step) -> None:
+        """Record that the step's text is being sent."""
+        self._asked = step.subscription
+
+    def is_answered(self, step: Step) -> bool:
+        """Whether the broker has answered the step since the request."""
+        if step.subscription in self._refused:
+            return True
+        return (step.subscription in self._subscribed) == (step.action == "register")
+
+    def note_subscribed(self, subscription: Subscription) -> bool:
+        """Record an acknowledgement; return whether it changes the state."""
+        self._refused.discard(subscription)
+        news = subscription not in self._subscribed
+        self._subscribed[subscription] = None
+        return news
+
+    def note_unsubscribed(self, subscription: Subscription) -> bool:
+        """Record a removal, which frees a subscription for refused ones; return whether it changes the state."""
+        self._refused.clear()
+        news = subscription in self._subscribed
+        self._subscribed.pop(subscription, None)
+        return news
+
+    def note_refused(self, message: SubscriptionRefused) -> Subscription | None:
+        """Record a refusal; return the subscription that it leaves inactive, None if none."""
+        subscription = message.subscription or self._asked
+        if subscription is None:
+            return None
+        self._refused.add(subscription)
+        return subscription if subscription not in self._subscribed else None
+
+    def forget_refusals(self) -> bool:
+        """Allow retries of subscriptions that were refused for a passing reason (OPSP0007); return whether there were
+        any.
+        """
+        any_refused = bool(self._refused)
+        self._refused.clear()
+        return any_refused
+
+    def lose_all(self) -> tuple[Subscription, ...]:
+        """Clear the state after a disconnect; return the lost subscriptions, in order of acknowledgement."""
+        gone = self.subscribed
+        self._subscribed.clear()
+        self._refused.clear()
+        self._asked = None
+        return gone

@@ -1,1 +1,0 @@
-"""What exists: listings and how they change. Pure."""

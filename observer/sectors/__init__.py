@@ -1,0 +1,1 @@
+"""Which sector every stock belongs to."""

@@ -1,0 +1,215 @@
+"""The latest state of each symbol of the day, as the triggers use it, and which symbols may hold no slot. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from bus.events import DropReason, MarketStateChanged, Snapshot, Trade, TradesConflated, UniverseMember
+from observer.selection.indicators import TradeRate, price_factor, scaled
+from observer.selection.profile import EarlierDays
+from observer.units import NS_PER_S
+
+
+class SymbolState:
+    """The latest state of one symbol (`SymbolView`), with its highest trade rate since the last evaluation.
+
+    `trade_volume` is the mean volume of a trade, None if no trade was ever streamed.
+    """
+
+    __slots__ = (
+        "at_upper_limit",
+        "average_volume_by_now",
+        "cumulative_volume",
+        "delisted",
+        "halt",
+        "high",
+        "low",
+        "pinned",
+        "rate",
+        "seen_ns",
+        "shares_factor",
+        "suspension",
+        "swept",
+        "trade_volume",
+        "trades_per_second",
+    )
+
+    def __init__(self, window_seconds: float, trade_volume: float | None) -> None:
+        self.cumulative_volume: float | None = None
+        self.average_volume_by_now: float | None = None
+        self.high: float | None = None
+        self.low: float | None = None
+        self.trades_per_second: float | None = None
+        self.pinned = False  # always False here: `Selector` keeps pins
+        self.at_upper_limit = False
+        self.halt: HaltState | None = None  # as the exchange reports it
+        self.suspension: HaltState | None = None  # as a master file reports it; neither source clears the other
+        self.delisted = False
+        self.rate = TradeRate(window_seconds)
+        self.trade_volume = trade_volume
+        self.seen_ns = 0
+        self.swept = False
+        self.shares_factor = 1.0  # today's shares per share of yesterday
+
+    @property
+    def drop_reason(self) -> DropReason | None:
+        """Why the symbol may hold no slot: halted symbols have no trades, and symbols at the upper limit hardly any."""
+        if self.delisted:
+            return "delisted"
+        if self.halt is not None or self.suspension is not None:
+            return "halted"
+        return "upper_limit" if self.at_upper_limit else None
+
+    def update_traded(self, volume: float, seen_ns: int) -> None:
+        """Apply a sweep's volume of the day: trading ends a halt if the volume grows during it."""
+        self.halt = after_sweep(self.halt, volume, seen_ns)
+        self.suspension = after_sweep(self.suspension, volume, seen_ns)
+
+    def update_rate(self, per_second: float) -> None:
+        """Keep the highest rate until the next evaluation."""
+        if self.trades_per_second is None or per_second > self.trades_per_second:
+            self.trades_per_second = per_second
+
+    def update_sweep(self, volume: float, seen_ns: int) -> None:
+        """Estimate the trade rate between two sweeps from the traded volume and the mean volume of a trade."""
+        before = self.cumulative_volume
+        if before is not None and self.trade_volume and seen_ns > self.seen_ns > 0:
+            trades = (volume - before) / self.trade_volume
+            self.update_rate(trades * NS_PER_S / (seen_ns - self.seen_ns))
+        if before is None or volume >= before:  # a trade can be younger than the sweep that is reported after it
+            self.cumulative_volume, self.seen_ns = volume, seen_ns
+
+    def update_trade(self, trade: Trade) -> None:
+        """Apply a streamed trade."""
+        self._update_streamed(trade, trade.price, trade.price)
+        self.rate.add(trade.exchange_time_ns)
+        self.update_rate(self.rate.per_second(trade.exchange_time_ns))
+
+    def update_conflated(self, row: TradesConflated) -> None:
+        """Apply a row of conflated trades: only the row's values count, so a replay reproduces them."""
+        self._update_streamed(row, row.high, row.low)
+        self.rate.add_evenly(row.trades, row.from_ns, row.to_ns)
+        self.update_rate(self.rate.per_second(row.to_ns))
+
+    def _update_streamed(self, streamed: Trade | TradesConflated, high: float, low: float) -> None:
+        self.cumulative_volume, self.seen_ns = streamed.cumulative_volume, streamed.receive_time_ns
+        if streamed.cumulative_trades:
+            self.trade_volume = streamed.cumulative_volume / streamed.cumulative_trades
+        self.update_range(high, low)
+
+    def update_range(self, high: float | None, low: float | None) -> None:
+        """Extend the day's range to include this one; the source may be older than the current state."""
+        if self.high is None or (high is not None and high > self.high):
+            self.high = high
+        if self.low is None or (low is not None and low < self.low):
+            self.low = low
+
+
+class MarketState:
+    """The state of all symbols, and the universe converted to today's shares.
+
+    Args:
+        members: the day's universe, by rank.
+        window_seconds: the window of trade rates.
+        earlier: the data of earlier days.
+    """
+
+    def __init__(self, members: Sequence[UniverseMember], window_seconds: float, earlier: EarlierDays) -> None:
+        self.members = {member.symbol: member for member in members}
+        self.by_symbol: dict[str, SymbolState] = {}
+        self._window_seconds = window_seconds
+        self._earlier = earlier
+        self._dropped: dict[str, DropReason] = {}  # changes with the states: read at every allocation
+
+    @property
+    def dropped(self) -> Mapping[str, DropReason]:
+        """The symbols that may hold no slot now, and why."""
+        return self._dropped
+
+    def volume_of(self, symbol: str) -> tuple[float, int] | None:
+        """The symbol's latest volume of the day and its time; None if unknown."""
+        state = self.by_symbol.get(symbol)
+        return None if state is None or state.cumulative_volume is None else (state.cumulative_volume, state.seen_ns)
+
+    def update_snapshot(self, snapshot: Snapshot) -> None:
+        """Apply a snapshot of Track A. The first one's price limits show whether the history is in other shares."""
+        state = self.of(snapshot.symbol)
+        if not state.swept:
+            state.swept = True
+            self._adjust(state, snapshot)
+        state.update_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
+        state.update_traded(snapshot.cumulative_volume, snapshot.receive_time_ns)
+        state.update_range(snapshot.high, snapshot.low)
+        state.at_upper_limit = snapshot.upper_limit is not None and snapshot.price >= snapshot.upper_limit
+        self._judge(snapshot.symbol, state)
+
+    def update_trade(self, trade: Trade) -> None:
+        """Apply a streamed trade of the symbol."""
+        self.of(trade.symbol).update_trade(trade)
+
+    def update_conflated(self, row: TradesConflated) -> None:
+        """Apply a row of conflated trades of the symbol."""
+        self.of(row.symbol).update_conflated(row)
+
+    def update_state(self, state: MarketStateChanged) -> None:
+        """Apply the exchange's halt report of the symbol."""
+        symbol_state = self.of(state.symbol)
+        symbol_state.halt = HaltState(state.receive_time_ns) if state.halted else None
+        self._judge(state.symbol, symbol_state)
+
+    def update_traded(self, snapshot: Snapshot) -> None:
+        """Apply a past snapshot to halts only."""
+        state = self.of(snapshot.symbol)
+        state.update_traded(snapshot.cumulative_volume, snapshot.receive_time_ns)
+        self._judge(snapshot.symbol, state)
+
+    def update_listing(self, symbol: str, reported_ns: int, *, delisted: bool, suspended: bool) -> None:
+        """Apply a master file's report on the symbol."""
+        state = self.of(symbol)
+        state.delisted = delisted
+        state.suspension = HaltState(reported_ns) if suspended else None
+        self._judge(symbol, state)
+
+    def of(self, symbol: str) -> SymbolState:
+        """The symbol's state; empty the first time."""
+        state = self.by_symbol.get(symbol)
+        if state is None:
+            state = self.by_symbol[symbol] = SymbolState(self._window_seconds, self._earlier.trade_volumes.get(symbol))
+        return state
+
+    def _judge(self, symbol: str, state: SymbolState) -> None:
+        if (reason := state.drop_reason) is None:
+            self._dropped.pop(symbol, None)
+        else:
+            self._dropped[symbol] = reason
+
+    def _adjust(self, state: SymbolState, snapshot: Snapshot) -> None:
+        """On the day of a split or similar event, convert the symbol's data of earlier days to today's shares."""
+        member = self.members.get(snapshot.symbol)
+        if member is None or (factor := price_factor(member, snapshot)) == 1.0:
+            return
+        self.members[snapshot.symbol] = scaled(member, factor)
+        state.shares_factor = 1 / factor
+        is_of_earlier_days = state.cumulative_volume is None  # no trade of today was streamed yet
+        if state.trade_volume is not None and is_of_earlier_days:
+            state.trade_volume /= factor
+
+
+class HaltState(msgspec.Struct, frozen=True):
+    """The start of a halt, as reported, and the symbol's volume of the day in the first sweep after that (None: no
+    sweep yet).
+    """
+
+    reported_ns: int
+    volume: float | None = None
+
+
+def after_sweep(halt: HaltState | None, volume: float, seen_ns: int) -> HaltState | None:
+    """The halt after a sweep with this volume of the day at this time; None if the volume exceeds that of an earlier
+    sweep in the halt. The first sweep alone proves nothing: its volume may be from before the halt.
+    """
+    if halt is None or seen_ns <= halt.reported_ns:
+        return halt
+    if halt.volume is None:
+        return HaltState(halt.reported_ns, volume)
+    return halt if volume <= halt.volume else None

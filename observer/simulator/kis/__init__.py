@@ -1,0 +1,1 @@
+"""The KIS protocol, stated a second time and independently of the client."""

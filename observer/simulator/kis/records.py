@@ -1,0 +1,241 @@
+"""Records of the stream beside trades: expected prices of the auctions, order books, market operation. Pure.
+
+H0STANC0, 45 fields, every few seconds: the expected price goes from the price before the auction to the one that is
+dealt at its end, and the expected volume grows to the one that is dealt: as orders come in. A symbol that is not dealt
+in has none.
+
+H0STASP0 and its sisters: ten levels on either side, one book after each trade. 59 fields are documented, 62 and 63 were
+observed in 2026; what is appended is blank. The best prices and what rests at them are those of the trade's own record;
+every price is on the grid and inside the day's limits, and 0 beyond them.
+
+H0STMKO0: auctions, opening, close, halts. MKOP_CLS_CODE (the provider's table): 110 opening auction begins, 112 market
+opens, 121 closing auction begins, 129 market closes. A halt changes no phase: TRHT_YN and VI_CLS_CODE report it.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import chain
+from typing import Final
+
+import msgspec
+
+from observer.simulator.kis.frames import change_fields, resting_shares, sign_code
+from observer.simulator.market.instruments import Instrument, price_limits, rounded_down, tick_size
+from observer.simulator.market.market import Market, SimulatedState, hhmmss
+from observer.units import NS_PER_S
+
+OPENING_AUCTION_S: Final = 1_800
+CLOSING_AUCTION_S: Final = 600
+STEP_S: Final = 5
+_OPENING_STEPS: Final = OPENING_AUCTION_S // STEP_S
+_CLOSING_STEPS: Final = CLOSING_AUCTION_S // STEP_S
+
+
+class AuctionTimeline:
+    """A symbol's expected prices of a day: those before the opening cross, then those before the closing one."""
+
+    def __init__(self, market: Market, instrument: Instrument) -> None:
+        self._market = market
+        self._instrument = instrument
+        self._tape = market.tape(instrument.symbol)
+        self._opening_ns = market.open_ns - OPENING_AUCTION_S * NS_PER_S
+        self._closing_ns = market.close_ns - CLOSING_AUCTION_S * NS_PER_S
+
+    def count_until(self, moment_ns: int) -> int:
+        """How many expected prices were shown at or before a moment."""
+        if len(self._tape) == 0:
+            return 0
+        opening = _steps(moment_ns - self._opening_ns, _OPENING_STEPS)
+        return opening + _steps(moment_ns - self._closing_ns, _CLOSING_STEPS)
+
+    def time_ns(self, index: int) -> int:
+        """When the `index`-th expected price was shown."""
+        if index < _OPENING_STEPS:
+            return self._opening_ns + index * STEP_S * NS_PER_S
+        return self._closing_ns + (index - _OPENING_STEPS) * STEP_S * NS_PER_S
+
+    def record(self, index: int) -> str:
+        """The `index`-th expected price (from 0) as the 45 fields of a record."""
+        tape, base = self._tape, self._instrument.base_price
+        if index < _OPENING_STEPS:
+            state = self._market.state_after(self._instrument.symbol, 0)
+            part, start, cross = (index + 1) / _OPENING_STEPS, base, 0
+        else:
+            state = self._market.state_at(self._instrument.symbol, self._closing_ns)
+            part, start, cross = (index - _OPENING_STEPS + 1) / _CLOSING_STEPS, state.price, len(tape) - 1
+        price = start + (tape.price[cross] - start) * part
+        volume = max(1, int(tape.volume[cross] * part))
+        return "^".join(self._fields(self.time_ns(index), rounded_down(round(price)), volume, state))
+
+    def _fields(self, moment_ns: int, price: int, volume: int, state: SimulatedState) -> list[str]:
+        total, previous = state.cumulative_volume, self._instrument.previous_volume
+        average = f"{state.cumulative_value / total if total else 0:.2f}"
+        against_day = chain.from_iterable(
+            ("0", sign_code(price - krw if krw else 0), str(price - krw if krw else 0))
+            for krw in (state.open, state.high, state.low)
+        )
+        return [
+            self._instrument.symbol,
+            hhmmss((moment_ns - self._market.midnight_ns) // NS_PER_S),
+            str(price),
+            *change_fields(self._instrument, price),
+            *(average, str(state.open), str(state.high), str(state.low)),
+            *(str(price), str(price), str(volume), str(total), str(state.cumulative_value)),
+            # Nothing is dealt in an auction: its counts, sums and strength are zero; 3 is an auction's trade.
+            *("0", "0", "0", "0.00", "0", "0", "3", "0.00"),
+            f"{100 * total / previous if previous else 0:.2f}",
+            *against_day,
+            *(self._market.session_date.replace("-", ""), "10" if total == 0 else "30", "N"),
+            *(str(volume), str(volume), str(volume), str(volume)),
+            *("0.00", "0", "0.00", "0", ""),
+        ]
+
+
+def _steps(elapsed_ns: int, most: int) -> int:
+    """How many steps of an auction have begun, the first one at its start."""
+    return min(most, max(0, elapsed_ns // (STEP_S * NS_PER_S) + 1))
+
+
+BOOK_FIELDS: Final = 59
+LEVELS: Final = 10
+_SPREAD_OF_SIZES: Final = 100  # how far a level's size may be from the first one's, in shares per level
+_DEAL_CLASS: Final = "0"
+
+
+class BookTimeline:
+    """A symbol's books, one after each of its trades."""
+
+    def __init__(self, market: Market, instrument: Instrument, fields: int) -> None:
+        self._market = market
+        self._instrument = instrument
+        self._tape = market.tape(instrument.symbol)
+        self._limits = price_limits(instrument.base_price)
+        self._appended = "^" * (fields - BOOK_FIELDS)
+
+    def count_until(self, moment_ns: int) -> int:
+        """How many books have been shown at or before a moment."""
+        return self._tape.count_until(moment_ns)
+
+    def time_ns(self, index: int) -> int:
+        """When the `index`-th book was shown."""
+        return self._tape.time_ns[index]
+
+    def record(self, index: int) -> str:
+        """The book after the `index`-th trade (from 0): the 59 documented fields, and what is appended to them."""
+        state = self._market.state_after(self._instrument.symbol, index + 1)
+        asks = _levels(state.ask, self._limits, _above)
+        bids = _levels(state.bid, self._limits, _below)
+        best, total = resting_shares(self._tape.volume[index])
+        second = (self._tape.time_ns[index] - self._market.midnight_ns) // NS_PER_S
+        fields: list[str | int] = [
+            *(self._instrument.symbol, hhmmss(second), "0"),
+            *asks,
+            *bids,
+            *_sizes(asks, best, index),
+            *_sizes(bids, best, index + 1),
+            *(total, total, 0, 0),
+            # Outside an auction there is no expected price: its change is all of the base price.
+            *(0, 0, 0, -self._instrument.base_price, sign_code(-self._instrument.base_price), "-100.00"),
+            *(state.cumulative_volume, 0, 0, 0, 0, _DEAL_CLASS),
+        ]
+        return "^".join(map(str, fields)) + self._appended
+
+
+def _above(price: int) -> int:
+    return price + tick_size(price)
+
+
+def _below(price: int) -> int:
+    return price - tick_size(price - 1)
+
+
+def _levels(best: int, limits: tuple[int, int], next_price: Callable[[int], int]) -> list[int]:
+    """Ten prices from the best one outwards; 0 from the first on that is beyond the day's limits."""
+    lowest, highest = limits
+    prices, price = list[int](), best
+    while len(prices) < LEVELS and lowest <= price <= highest and price > 0:
+        prices.append(price)
+        price = next_price(price)
+    return prices + [0] * (LEVELS - len(prices))
+
+
+def _sizes(prices: list[int], best: int, index: int) -> list[int]:
+    """Shares at each level: the first as given, and in all ten no more than ten times as many."""
+    swing = min(best // LEVELS, _SPREAD_OF_SIZES) * (index % 3 - 1)
+    sizes = [best, *(best + swing * (level - LEVELS // 2) for level in range(1, LEVELS))]
+    return [size if price else 0 for size, price in zip(sizes, prices, strict=True)]
+
+
+OPENING_AUCTION: Final = "110"
+OPEN: Final = "112"
+CLOSING_AUCTION: Final = "121"
+CLOSED: Final = "129"
+_KRX: Final = "1"
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """From `time_ns` on: the market's phase, and whether the symbol is halted or interrupted."""
+
+    time_ns: int
+    phase: str
+    halted: bool = False
+    interrupted: bool = False
+
+
+def announcements(market: Market, instrument: Instrument) -> tuple[Announcement, ...]:
+    """What is announced of a symbol during the day, in the order of time."""
+    phases = (
+        (market.open_ns - OPENING_AUCTION_S * NS_PER_S, OPENING_AUCTION),
+        (market.open_ns, OPEN),
+        (market.close_ns - CLOSING_AUCTION_S * NS_PER_S, CLOSING_AUCTION),
+        (market.close_ns, CLOSED),
+    )
+    halts = market.halts(instrument.symbol)
+    moments = {moment_ns for moment_ns, _ in phases} | {h.start_ns for h in halts} | {h.end_ns for h in halts}
+    reported = []
+    for moment_ns in sorted(moments):
+        halt = market.halt_at(instrument.symbol, moment_ns)
+        reason = None if halt is None else halt.reason
+        phase = next((code for start_ns, code in reversed(phases) if start_ns <= moment_ns), OPENING_AUCTION)
+        halted = instrument.suspended or reason == "disclosure"
+        reported.append(Announcement(moment_ns, phase, halted, reason == "volatility"))
+    return tuple(reported)
+
+
+class OperationTimeline:
+    """A symbol's announcements as records."""
+
+    def __init__(self, market: Market, instrument: Instrument) -> None:
+        self._instrument = instrument
+        self._reported = announcements(market, instrument)
+
+    def count_until(self, moment_ns: int) -> int:
+        """How many announcements were made at or before a moment."""
+        return bisect_right(self._reported, moment_ns, key=lambda reported: reported.time_ns)
+
+    def time_ns(self, index: int) -> int:
+        """When the `index`-th announcement was made."""
+        return self._reported[index].time_ns
+
+    def record(self, index: int) -> str:
+        """The `index`-th announcement (from 0) as the 11 fields of a record."""
+        reported = self._reported[index]
+        fields = (
+            self._instrument.symbol,
+            "Y" if reported.halted else "N",
+            "거래정지" if reported.halted else "",
+            reported.phase,
+            "",
+            "",
+            "",
+            status_code(self._instrument, halted=reported.halted),
+            "Y" if reported.interrupted else "N",
+            "N",
+            _KRX,
+        )
+        return "^".join(fields)
+
+
+def status_code(instrument: Instrument, *, halted: bool) -> str:
+    """ISCD_STAT_CLS_CODE: 58 trading halt, 51 administrative issue, 55 credit allowed."""
+    return "58" if halted or instrument.suspended else "51" if instrument.administrative else "55"

@@ -1,0 +1,157 @@
+"""What the stream can be asked for: for each TR id, a symbol's records of the day with their times. Pure.
+
+One market is dealt at either venue, so KRX, NXT and both together show the same trades and books.
+
+Halts (TRHT_YN): KIS documents the flag and not which record brings a Y, for nothing is dealt in a halt. This market
+repeats the last trade's record when a disclosure halt begins, with the halt's time, no volume and the flag; the trade
+that ends the halt says N like any other.
+
+Captured frames, which a real session received, are sent again as they are: JSON lines with the frame under `raw`.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+from observer.simulator.kis.etf import EtfTimeline
+from observer.simulator.kis.frames import TRADE_FIELDS, TradeTimeline
+from observer.simulator.kis.records import BOOK_FIELDS, AuctionTimeline, BookTimeline, OperationTimeline
+from observer.simulator.market.instruments import Instrument
+from observer.simulator.market.market import Market, hhmmss
+from observer.units import NS_PER_S
+
+TRADE_TR_IDS: Final = frozenset({"H0STCNT0", "H0NXCNT0", "H0UNCNT0"})
+BOOK_TR_IDS: Final = frozenset({"H0STASP0", "H0NXASP0", "H0UNASP0"})
+
+
+class Timeline(Protocol):
+    """A symbol's records of one kind, oldest first; records are numbered from 0."""
+
+    def count_until(self, moment_ns: int) -> int:
+        """How many records there are at or before a moment."""
+        ...
+
+    def time_ns(self, index: int) -> int:
+        """When a record is due."""
+        ...
+
+    def record(self, index: int) -> str:
+        """The fields of a record, joined by `^`."""
+        ...
+
+
+class Timelines:
+    """The records of a market. They are made when first asked for, and kept: all sessions share them."""
+
+    def __init__(self, market: Market, *, trade_fields: int, book_fields: int) -> None:
+        """The record widths depend on the year and are at least the documented ones.
+
+        Raises:
+            ValueError: a record would be narrower than KIS documents it.
+        """
+        if trade_fields < TRADE_FIELDS or book_fields < BOOK_FIELDS:
+            raise ValueError(f"records of at least {TRADE_FIELDS} and {BOOK_FIELDS} fields are documented")
+        self._market = market
+        self._made: dict[tuple[str, str], Timeline] = {}
+        self._makers: dict[str, Callable[[Market, Instrument], Timeline]] = {
+            **dict.fromkeys(TRADE_TR_IDS, lambda market, listed: trades_and_halts(market, listed, trade_fields)),
+            **dict.fromkeys(BOOK_TR_IDS, lambda market, listed: BookTimeline(market, listed, book_fields)),
+            "H0STANC0": AuctionTimeline,
+            "H0STMKO0": OperationTimeline,
+            "H0STNAV0": EtfTimeline,
+        }
+
+    def offers(self, tr_id: str) -> bool:
+        """Whether the TR id is a known kind of record."""
+        return tr_id in self._makers
+
+    def of(self, tr_id: str, symbol: str) -> Timeline | None:
+        """A symbol's records of one kind; None for a symbol that is not listed. Raises KeyError for another TR id."""
+        timeline = self._made.get((tr_id, symbol))
+        if timeline is None:
+            instrument = self._market.instrument(symbol)
+            if instrument is None:
+                return None
+            timeline = self._made[tr_id, symbol] = self._makers[tr_id](self._market, instrument)
+        return timeline
+
+
+CapturedFrames = Mapping[tuple[str, str], tuple[str, ...]]
+
+_DATA_PARTS = 4
+
+
+class _Line(msgspec.Struct, frozen=True):
+    raw: str
+
+
+def captured_frames(content: bytes) -> CapturedFrames:
+    """Data frames by TR id and key (the first field of the first record), in their order; control messages are left
+    out.
+
+    Raises:
+        ValueError: a line is not a JSON object with a `raw`.
+    """
+    frames: dict[tuple[str, str], tuple[str, ...]] = {}
+    for number, line in enumerate(content.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            raw = msgspec.json.decode(line, type=_Line).raw
+        except msgspec.DecodeError as error:
+            raise ValueError(f"line {number} of the captured frames: {error}") from error
+        parts = raw.split("|", _DATA_PARTS - 1)
+        if raw[:1] in ("0", "1") and len(parts) == _DATA_PARTS:
+            key = (parts[1], parts[3].partition("^")[0])
+            frames[key] = (*frames.get(key, ()), raw)
+    return frames
+
+
+_TIME: Final = 1
+_VOLUME: Final = 12
+_HALTED: Final = 35
+
+
+def trades_and_halts(market: Market, instrument: Instrument, fields: int) -> "TradeTimeline | HaltNotices":
+    """The records of the day, with notices if the symbol has a disclosure halt."""
+    trades = TradeTimeline(market, instrument, fields)
+    starts = [halt.start_ns for halt in market.halts(instrument.symbol) if halt.reason == "disclosure"]
+    return HaltNotices(market, trades, starts) if starts else trades
+
+
+class HaltNotices:
+    """Satisfies `Timeline`. `_indices` are those of the notices, each behind the trades that came before its halt."""
+
+    def __init__(self, market: Market, trades: TradeTimeline, starts_ns: list[int]) -> None:
+        self._market = market
+        self._trades = trades
+        self._starts_ns = starts_ns
+        self._indices = [trades.count_until(start_ns) + number for number, start_ns in enumerate(starts_ns)]
+
+    def count_until(self, moment_ns: int) -> int:
+        """How many records there are at or before a moment."""
+        return self._trades.count_until(moment_ns) + bisect_right(self._starts_ns, moment_ns)
+
+    def notices(self, first: int, end: int) -> int:
+        """How many records from one number (inclusive) to the other (exclusive) are no trades."""
+        return bisect_left(self._indices, end) - bisect_left(self._indices, first)
+
+    def time_ns(self, index: int) -> int:
+        """When a record is due."""
+        before = bisect_left(self._indices, index)
+        return self._starts_ns[before] if self._is_notice(index, before) else self._trades.time_ns(index - before)
+
+    def record(self, index: int) -> str:
+        """The `index`-th record (from 0)."""
+        before = bisect_left(self._indices, index)
+        if not self._is_notice(index, before):
+            return self._trades.record(index - before)
+        reported = self._trades.record(index - before - 1).split("^")
+        reported[_TIME] = hhmmss((self._starts_ns[before] - self._market.midnight_ns) // NS_PER_S)
+        reported[_VOLUME], reported[_HALTED] = "0", "Y"
+        return "^".join(reported)
+
+    def _is_notice(self, index: int, before: int) -> bool:
+        return before < len(self._indices) and self._indices[before] == index

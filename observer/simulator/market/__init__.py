@@ -1,0 +1,1 @@
+"""The simulated market: instruments, trades, halts, history. No protocol."""

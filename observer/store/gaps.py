@@ -1,0 +1,114 @@
+"""Queries of gaps and their outcomes."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, and_, exists, select
+
+from bus.events import (
+    GapDetected,
+    GapRecovered,
+    GapUnrecoverable,
+    MinuteBarRecovered,
+    Trade,
+)
+from observer.gaps.intervals import VOLUME_NOISE
+from observer.store.rows import event_of
+from observer.store.session import DatabaseReader
+from observer.store.tables import EVENT_TABLES
+
+_MINUTE_NS: Final = 60_000_000_000
+
+
+class GapStory(msgspec.Struct, frozen=True):
+    """A gap and its outcome: recovered, given up, or open (both None)."""
+
+    gap: GapDetected
+    recovered: GapRecovered | None
+    unrecoverable: GapUnrecoverable | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the gap has no outcome yet."""
+        return self.recovered is None and self.unrecoverable is None
+
+    @property
+    def closed_ns(self) -> int | None:
+        """The time of the last outcome."""
+        moments = [
+            *([self.recovered.recovered_ns] if self.recovered else []),
+            *([self.unrecoverable.decided_ns] if self.unrecoverable else []),
+        ]
+        return max(moments, default=None)
+
+
+class GapReader(DatabaseReader):
+    """Reads gaps and their recoveries."""
+
+    def open_gaps(self, since_session_date: str) -> Sequence[GapDetected]:
+        """The open gaps of that day and later ones, in order of detection: neither recovered nor given up. A gap that
+        was detected twice (again after a restart) is one gap.
+        """
+        gaps = EVENT_TABLES[GapDetected]
+        decisions = [EVENT_TABLES[kind] for kind in (GapRecovered, GapUnrecoverable)]
+        undecided = and_(*(~exists().where(table.c.gap_id == gaps.c.gap_id) for table in decisions))
+        wanted = select(gaps).where(gaps.c.session_date >= since_session_date, undecided)
+        found = self._events(GapDetected, wanted.order_by(gaps.c.detected_ns.desc()))
+        first_of_each = {gap.gap_id: gap for gap in found}
+        return sorted(first_of_each.values(), key=lambda gap: (gap.detected_ns, gap.gap_id))
+
+    def gaps(self, session_date: str, symbol: str | None = None) -> Sequence[GapStory]:
+        """A day's gaps in order of detection, of one symbol or of all, with their outcomes."""
+        columns = EVENT_TABLES[GapDetected].c
+        of_symbol = [] if symbol is None else [columns.symbol == symbol]
+        with self._asking() as connection:
+            return gap_stories(connection, columns.session_date == session_date, *of_symbol)
+
+    def gap(self, gap_id: str) -> GapStory | None:
+        """One gap by its id."""
+        with self._asking() as connection:
+            return next(iter(gap_stories(connection, EVENT_TABLES[GapDetected].c.gap_id == gap_id)), None)
+
+    def recovered_rows(self, gap: GapDetected) -> Sequence[Trade | MinuteBarRecovered]:
+        """The rows of a gap's recovery: trades by cumulative volume, then minute bars by time."""
+        with self._asking() as connection:
+            return recovered_rows(connection, gap)
+
+
+def gap_stories(connection: Connection, *conditions: ColumnElement[bool]) -> list[GapStory]:
+    """The gaps of these conditions (over the table of gaps) in order of detection, each once, with the last outcome."""
+    gaps = EVENT_TABLES[GapDetected]
+    newest_first = select(gaps).where(*conditions).order_by(gaps.c.detected_ns.desc(), gaps.c.sequence.desc())
+    found = {row.gap_id: event_of(GapDetected, row) for row in connection.execute(newest_first)}
+    recoveries, losses = EVENT_TABLES[GapRecovered], EVENT_TABLES[GapUnrecoverable]
+    ids = select(gaps.c.gap_id).where(*conditions)
+    recovered = connection.execute(
+        select(recoveries).where(recoveries.c.gap_id.in_(ids)).order_by(recoveries.c.recovered_ns)
+    )
+    recovered_of = {row.gap_id: event_of(GapRecovered, row) for row in recovered}
+    lost = connection.execute(select(losses).where(losses.c.gap_id.in_(ids)).order_by(losses.c.decided_ns))
+    lost_of = {row.gap_id: event_of(GapUnrecoverable, row) for row in lost}
+    stories = [GapStory(gap, recovered_of.get(gap.gap_id), lost_of.get(gap.gap_id)) for gap in found.values()]
+    return sorted(stories, key=lambda story: (story.gap.detected_ns, story.gap.gap_id))
+
+
+def recovered_rows(connection: Connection, gap: GapDetected) -> list[Trade | MinuteBarRecovered]:
+    """What was recovered for a gap: its trades by cumulative volume, then its minute bars by time."""
+    trades, bars = EVENT_TABLES[Trade], EVENT_TABLES[MinuteBarRecovered]
+    one_by_one = (
+        select(trades)
+        .where(trades.c.symbol == gap.symbol, trades.c.session_date == gap.session_date)
+        .where(trades.c.cumulative_volume.between(gap.after_volume, gap.before_volume + VOLUME_NOISE))
+        .where(trades.c.gap_id == gap.gap_id)
+    )
+    by_minute = (
+        select(bars)
+        .where(bars.c.symbol == gap.symbol, bars.c.gap_id == gap.gap_id)
+        .where(bars.c.minute_start_ns.between(gap.from_ns - _MINUTE_NS, gap.to_ns))
+    )
+    found: list[Trade | MinuteBarRecovered] = [
+        event_of(Trade, row) for row in connection.execute(one_by_one.order_by(trades.c.cumulative_volume))
+    ]
+    minutes = connection.execute(by_minute.order_by(bars.c.minute_start_ns))
+    return found + [event_of(MinuteBarRecovered, row) for row in minutes]

@@ -1,0 +1,178 @@
+"""Queries of the quality of a day: the inputs of reconciliation, its volume observations, and the quality reports."""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import Connection, and_, select
+
+from bus.events import (
+    DailyBar,
+    GapDetected,
+    MinuteBarRecovered,
+    QualityJudged,
+    Snapshot,
+    SweepCompleted,
+    Trade,
+    TradesConflated,
+    WatchChanged,
+    WatchLearned,
+    WatchSettled,
+    WatchStarted,
+)
+from observer.gaps.intervals import Interval, VolumeObservation, with_observed
+from observer.gaps.reconciliation import Piece, SymbolDay
+from observer.store.gaps import GapStory, gap_stories
+from observer.store.rows import event_of
+from observer.store.session import DatabaseReader
+from observer.store.slots import day_bounds, stream_times
+from observer.store.tables import EVENT_TABLES
+from observer.store.trades import trades_of
+
+
+class QualityReader(DatabaseReader):
+    """Reads the quality of days."""
+
+    def quality(self, session_date: str, symbol: str | None = None) -> Sequence[QualityJudged]:
+        """The day's stored quality reports by symbol; empty before its reconciliation."""
+        with self._asking() as connection:
+            return judged(connection, session_date, symbol)
+
+    def symbol_days(self, session_date: str, now_ns: int) -> Iterator[SymbolDay]:
+        """The inputs of `observer.gaps.reconciliation` by symbol, for each symbol that had a slot on that day."""
+        with self._asking() as connection:
+            yield from symbol_days(connection, session_date, now_ns)
+
+    def judged_trades(self, symbol: str, session_date: str) -> tuple[QualityJudged | None, Sequence[Trade]]:
+        """A symbol's trades of one day by cumulative volume, and their completeness; None before the reconciliation."""
+        with self._asking() as connection:
+            reports = judged(connection, session_date, symbol)
+            return (reports[0] if reports else None), trades_of(connection, symbol, session_date)
+
+
+def symbol_days(connection: Connection, session_date: str, now_ns: int) -> Iterator[SymbolDay]:
+    """By symbol, all that is needed to judge the day of each symbol that had a slot."""
+    gaps: dict[str, list[GapStory]] = {}
+    for story in gap_stories(connection, EVENT_TABLES[GapDetected].c.session_date == session_date):
+        gaps.setdefault(story.gap.symbol, []).append(story)
+    in_stream = stream_times(connection, session_date, now_ns)
+    observations = VolumeObservations(connection, session_date)
+    for symbol in sorted(in_stream):
+        times = observations.of(symbol, in_stream[symbol])
+        yield _symbol_day(connection, session_date, symbol, times, gaps.get(symbol, []))
+
+
+def judged(connection: Connection, session_date: str, symbol: str | None = None) -> list[QualityJudged]:
+    """The stored quality reports of a day by symbol; the latest of several."""
+    table = EVENT_TABLES[QualityJudged]
+    wanted = select(table).where(table.c.session_date == session_date)
+    if symbol is not None:
+        wanted = wanted.where(table.c.symbol == symbol)
+    in_order = connection.execute(wanted.order_by(table.c.judged_ns, table.c.stream, table.c.sequence))
+    last_of_each = {row.symbol: event_of(QualityJudged, row) for row in in_order}
+    return [last_of_each[name] for name in sorted(last_of_each)]
+
+
+def _symbol_day(
+    connection: Connection, session_date: str, symbol: str, times: Sequence[Interval], gaps: Sequence[GapStory]
+) -> SymbolDay:
+    bars = EVENT_TABLES[MinuteBarRecovered]
+    from_ns, to_ns = day_bounds(session_date)
+    minute = bars.c.minute_start_ns
+    wanted = select(bars).where(bars.c.symbol == symbol, minute >= from_ns, minute < to_ns)
+    return SymbolDay(
+        provider=_provider(connection, session_date, symbol, gaps),
+        symbol=symbol,
+        session_date=session_date,
+        intervals=times,
+        pieces=_pieces(connection, session_date, symbol),
+        bars=[event_of(MinuteBarRecovered, row) for row in connection.execute(wanted)] if gaps else [],
+        gaps=[story.gap for story in gaps],
+        closed_gaps=frozenset(story.gap.gap_id for story in gaps if not story.is_open),
+    )
+
+
+def _provider(connection: Connection, session_date: str, symbol: str, gaps: Sequence[GapStory]) -> str:
+    """The provider of the stream, as slot events do not name it. Empty for a day without stream data."""
+    if gaps:
+        return gaps[0].gap.provider
+    for kind in (Trade, TradesConflated):
+        columns = EVENT_TABLES[kind].c
+        of_symbol = and_(columns.symbol == symbol, columns.session_date == session_date)
+        found: str | None = connection.scalar(select(columns.provider).where(of_symbol).limit(1))
+        if found is not None:
+            return found
+    return ""
+
+
+def _pieces(connection: Connection, session_date: str, symbol: str) -> list[Piece]:
+    trades, rows = EVENT_TABLES[Trade].c, EVENT_TABLES[TradesConflated].c
+    kept = select(trades.receive_time_ns, trades.volume, trades.cumulative_volume, trades.gap_id).where(
+        trades.symbol == symbol, trades.session_date == session_date
+    )
+    conflated = select(rows.receive_time_ns, rows.volume, rows.cumulative_volume).where(
+        rows.symbol == symbol, rows.session_date == session_date
+    )
+    pieces = [
+        Piece(received_ns, volume, total, False, gap_id)
+        for received_ns, volume, total, gap_id in connection.execute(kept)
+    ]
+    return pieces + [Piece(*row, True) for row in connection.execute(conflated)]
+
+
+class VolumeObservations:
+    """The volume observations of one day; reads those of all symbols once."""
+
+    def __init__(self, connection: Connection, session_date: str) -> None:
+        self._connection = connection
+        self._session_date = session_date
+        sweeps = EVENT_TABLES[SweepCompleted].c
+        of_day = select(sweeps.started_ns, sweeps.completed_ns).where(sweeps.session_date == session_date)
+        self._sweeps = [
+            (started, completed) for started, completed in connection.execute(of_day.order_by(sweeps.started_ns))
+        ]
+        self._received: defaultdict[str, list[int]] = defaultdict(list)
+        self._asked: defaultdict[str, list[VolumeObservation]] = defaultdict(list)
+        watches = EVENT_TABLES[WatchChanged]
+        for row in connection.execute(select(watches).where(watches.c.session_date == session_date)):
+            self._take(event_of(WatchChanged, row))
+
+    def _take(self, changed: WatchChanged) -> None:
+        change = changed.change
+        if isinstance(change, WatchStarted | WatchLearned):
+            self._received[changed.symbol].append(changed.changed_ns)
+        if isinstance(change, WatchLearned | WatchSettled):
+            seen = change.known if isinstance(change, WatchLearned) else change.reached
+            self._asked[changed.symbol].append(
+                VolumeObservation(seen.exchange_time_ns, seen.cumulative_volume, seen.exchange_time_ns)
+            )
+
+    def of(self, symbol: str, times: Sequence[Interval]) -> Sequence[Interval]:
+        """The symbol's times in the stream with its volume observations."""
+        observations = [*self._asked[symbol], *self._snapshots(symbol)]
+        at_most = self._volume_of_day(symbol)
+        return [with_observed(interval, self._received[symbol], observations, at_most) for interval in times]
+
+    def _snapshots(self, symbol: str) -> list[VolumeObservation]:
+        table = EVENT_TABLES[Snapshot].c
+        wanted = select(table.receive_time_ns, table.cumulative_volume).where(
+            table.symbol == symbol, table.session_date == self._session_date
+        )
+        return [
+            VolumeObservation(received_ns, volume, self._began_ns(received_ns))
+            for received_ns, volume in self._connection.execute(wanted)
+        ]
+
+    def _began_ns(self, received_ns: int) -> int | None:
+        """The start of the sweep that made this observation; None for an unfinished sweep."""
+        number = bisect_right(self._sweeps, received_ns, key=lambda sweep: sweep[0]) - 1
+        started_ns, completed_ns = self._sweeps[number] if number >= 0 else (0, -1)
+        return started_ns if received_ns <= completed_ns else None
+
+    def _volume_of_day(self, symbol: str) -> float | None:
+        table = EVENT_TABLES[DailyBar].c
+        wanted = select(table.volume).where(table.symbol == symbol, table.session_date == self._session_date)
+        latest: float | None = self._connection.scalar(
+            wanted.order_by(table.stream.desc(), table.sequence.desc()).limit(1)
+        )
+        return latest

@@ -1,0 +1,157 @@
+"""Queries of triggers, slots and the streams that serve them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from bus.events import (
+    ConnectionChanged,
+    PhaseChanged,
+    SlotAssigned,
+    SlotOverflowed,
+    SlotReleased,
+    TriggerFired,
+)
+from observer.gaps.intervals import Interval, intervals
+from observer.local_time import local_ns
+from observer.store.rows import Position, event_of, position_of, slots_in_use
+from observer.store.session import DatabaseReader
+from observer.store.tables import EVENT_TABLES
+
+# The phases in which Track B streams, and has stopped (observer.calendar.phases).
+_STREAM_BEGINS: Final = "FULL_OPERATION"
+_STREAM_ENDS: Final = "TRACK_A_CLOSING"
+_FOR_EVER_NS: Final = 2**63 - 1
+_ONE_DAY: Final = timedelta(days=1)
+
+SlotChange = SlotAssigned | SlotReleased | SlotOverflowed
+
+
+class SlotReader(DatabaseReader):
+    """Reads triggers, slots and connections."""
+
+    def slot_history(self, session_date: str, symbol: str | None = None) -> Sequence[SlotChange]:
+        """A day's assignments, releases and refusals of slots, in the order of the decisions."""
+        with self._asking() as connection:
+            return slot_changes(connection, *day_bounds(session_date), symbol)
+
+    def open_slots(self, since_ns: int = 0, until_ns: int | None = None) -> Sequence[SlotAssigned]:
+        """The assignments of [since, until) that are open at its end: the last one of each slot, unless the slot was
+        released since. Without `until` those open now.
+        """
+        with self._asking() as connection:
+            return open_slots(connection, since_ns, until_ns)
+
+    def last_assignment_ns(self, before_ns: int) -> int | None:
+        """The time of the last assignment before that time; None without one."""
+        columns = EVENT_TABLES[SlotAssigned].c
+        with self._asking() as connection:
+            found: int | None = connection.scalar(
+                select(func.max(columns.assigned_ns)).where(columns.assigned_ns < before_ns)
+            )
+        return found
+
+    def triggers_fired(self, session_date: str, symbol: str) -> Sequence[TriggerFired]:
+        """When which conditions of a symbol began to hold on a day."""
+        with self._asking() as connection:
+            return triggers_fired(connection, session_date, symbol)
+
+    def latest_connections(self, since_ns: int) -> dict[str, ConnectionChanged]:
+        """By account: the last change of its stream since that time."""
+        table = EVENT_TABLES[ConnectionChanged]
+        wanted = select(table).where(table.c.changed_ns >= since_ns)
+        changes = self._events(ConnectionChanged, wanted.order_by(table.c.changed_ns, table.c.stream, table.c.sequence))
+        return {change.account: change for change in changes}
+
+    def stream_times(self, session_date: str, now_ns: int) -> Mapping[str, Sequence[Interval]]:
+        """When each symbol had a slot on that day."""
+        with self._asking() as connection:
+            return stream_times(connection, session_date, now_ns)
+
+    def stream_hours(self, session_date: str, now_ns: int) -> Interval | None:
+        """The times with slots available on that day; None without any."""
+        with self._asking() as connection:
+            return stream_hours(connection, session_date, now_ns)
+
+
+def slot_changes(connection: Connection, from_ns: int, to_ns: int, symbol: str | None = None) -> list[SlotChange]:
+    """Assignments, releases and refusals in [from, to), in the order of the decisions."""
+    found: list[tuple[int, Position, SlotChange]] = []
+    kinds: tuple[tuple[type[SlotAssigned | SlotReleased | SlotOverflowed], str], ...] = (
+        (SlotAssigned, "assigned_ns"),
+        (SlotReleased, "released_ns"),
+        (SlotOverflowed, "overflowed_ns"),
+    )
+    for kind, moment in kinds:
+        table = EVENT_TABLES[kind]
+        wanted = select(table).where(table.c[moment] >= from_ns, table.c[moment] < to_ns)
+        if symbol is not None:
+            wanted = wanted.where(table.c.symbol == symbol)
+        for row in connection.execute(wanted):
+            change = event_of(kind, row)
+            found.append((_moment_of(change), position_of(row), change))
+    return [change for _moment_ns, _position, change in sorted(found, key=lambda item: item[:2])]
+
+
+def open_slots(connection: Connection, since_ns: int, until_ns: int | None) -> Sequence[SlotAssigned]:
+    """The open assignments by the assignments and releases of [since, until), or since."""
+    assigned, released = EVENT_TABLES[SlotAssigned], EVENT_TABLES[SlotReleased]
+    within = [
+        column.between(since_ns, _FOR_EVER_NS if until_ns is None else until_ns - 1)
+        for column in (assigned.c.assigned_ns, released.c.released_ns)
+    ]
+    return slots_in_use(
+        connection.execute(select(assigned).where(within[0])).all(),
+        connection.execute(select(released).where(within[1])).all(),
+    )
+
+
+def triggers_fired(connection: Connection, session_date: str, symbol: str) -> list[TriggerFired]:
+    """When which conditions of a symbol began to hold on a day, in that order."""
+    table = EVENT_TABLES[TriggerFired]
+    from_ns, to_ns = day_bounds(session_date)
+    wanted = select(table).where(table.c.symbol == symbol, table.c.fired_ns >= from_ns, table.c.fired_ns < to_ns)
+    in_order = wanted.order_by(table.c.fired_ns, table.c.stream, table.c.sequence)
+    return [event_of(TriggerFired, row) for row in connection.execute(in_order)]
+
+
+def _moment_of(change: SlotChange) -> int:
+    match change:
+        case SlotAssigned():
+            return change.assigned_ns
+        case SlotReleased():
+            return change.released_ns
+        case SlotOverflowed():
+            return change.overflowed_ns
+
+
+def stream_times(connection: Connection, session_date: str, now_ns: int) -> dict[str, list[Interval]]:
+    """By symbol, when it had a slot on that day."""
+    from_ns, to_ns = day_bounds(session_date)
+    changes = [change for change in slot_changes(connection, from_ns, to_ns) if not isinstance(change, SlotOverflowed)]
+    ended_ns = _phase_began_ns(connection, session_date, _STREAM_ENDS)
+    is_over = ended_ns is not None or now_ns >= to_ns
+    return intervals(changes, min(now_ns, to_ns) if ended_ns is None else ended_ns, is_over=is_over)
+
+
+def stream_hours(connection: Connection, session_date: str, now_ns: int) -> Interval | None:
+    """The times with slots available on that day, by its phases; None without any."""
+    began_ns = _phase_began_ns(connection, session_date, _STREAM_BEGINS)
+    ended_ns = _phase_began_ns(connection, session_date, _STREAM_ENDS)
+    until_ns = min(now_ns, day_bounds(session_date)[1]) if ended_ns is None else ended_ns
+    return None if began_ns is None else Interval(began_ns, max(began_ns, until_ns))
+
+
+def day_bounds(session_date: str) -> tuple[int, int]:
+    """The Korean calendar day as [from, to) in UTC nanoseconds."""
+    day = date.fromisoformat(session_date)
+    return local_ns(day), local_ns(day + _ONE_DAY)
+
+
+def _phase_began_ns(connection: Connection, session_date: str, phase: str) -> int | None:
+    phases = EVENT_TABLES[PhaseChanged].c
+    began = select(func.min(phases.changed_ns)).where(phases.session_date == session_date, phases.current == phase)
+    found: int | None = connection.scalar(began)
+    return found

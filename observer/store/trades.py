@@ -1,0 +1,84 @@
+"""Queries of trades, streamed and recovered."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection, func, select
+
+from bus.events import (
+    Trade,
+    TradesConflated,
+)
+from observer.store.rows import event_of
+from observer.store.session import DatabaseReader
+from observer.store.tables import EVENT_TABLES
+
+_ROWS_AT_ONCE: Final = 2_000  # what an iterator holds in memory
+
+
+class TradeMark(msgspec.Struct, frozen=True):
+    """The state of a symbol's stream at its last stored trade."""
+
+    symbol: str
+    cumulative_volume: float
+    cumulative_trades: int | None
+    exchange_time_ns: int
+
+
+class TradeReader(DatabaseReader):
+    """Reads trades."""
+
+    def trades(self, session_date: str) -> Iterator[Trade]:
+        """All trades of a day, streamed and recovered, by symbol and cumulative volume. Reads the whole table, and as
+        long as it is being read SQLite's log cannot be folded into the file: finish it, or close it.
+        """
+        table = EVENT_TABLES[Trade]
+        wanted = select(table).where(table.c.session_date == session_date)
+        with self._asking() as connection:
+            in_portions = connection.execution_options(yield_per=_ROWS_AT_ONCE)
+            for row in in_portions.execute(wanted.order_by(table.c.symbol, table.c.cumulative_volume)):
+                yield event_of(Trade, row)
+
+    def duplicate_trades(self) -> int:
+        """Trades that are stored more than once (each surplus row counts): the same symbol, day and cumulative volume,
+        streamed or recovered. Zero, unless something is wrong. Reads the whole index.
+        """
+        table = EVENT_TABLES[Trade]
+        name = (table.c.symbol, table.c.session_date, table.c.cumulative_volume)
+        doubled = select((func.count() - 1).label("rows")).select_from(table).group_by(*name).having(func.count() > 1)
+        surplus = doubled.subquery()
+        with self._asking() as connection:
+            return int(connection.execute(select(func.coalesce(func.sum(surplus.c.rows), 0))).scalar_one())
+
+    def last_marks(self, session_date: str, symbols: Sequence[str]) -> dict[str, TradeMark]:
+        """The mark of each symbol with a streamed trade on that day, kept or conflated. Recovered trades do not count:
+        they lie before a streamed one.
+        """
+        trades, rows = EVENT_TABLES[Trade].c, EVENT_TABLES[TradesConflated].c
+        marks = {}
+        with self._asking() as connection:
+            for symbol in symbols:
+                streamed = (
+                    select(trades.symbol, trades.cumulative_volume, trades.cumulative_trades, trades.exchange_time_ns)
+                    .where(trades.symbol == symbol, trades.session_date == session_date, trades.gap_id.is_(None))
+                    .order_by(trades.cumulative_volume.desc())
+                    .limit(1)
+                )
+                conflated = (
+                    select(rows.symbol, rows.cumulative_volume, rows.cumulative_trades, rows.to_ns)
+                    .where(rows.symbol == symbol, rows.session_date == session_date)
+                    .order_by(rows.cumulative_volume.desc())
+                    .limit(1)
+                )
+                found = [row for wanted in (streamed, conflated) if (row := connection.execute(wanted).first())]
+                if found:
+                    marks[symbol] = TradeMark(*max(found, key=lambda row: float(row.cumulative_volume)))
+        return marks
+
+
+def trades_of(connection: Connection, symbol: str, session_date: str) -> list[Trade]:
+    """A symbol's trades of one day, streamed and recovered, by cumulative volume."""
+    table = EVENT_TABLES[Trade]
+    wanted = select(table).where(table.c.symbol == symbol, table.c.session_date == session_date)
+    return [event_of(Trade, row) for row in connection.execute(wanted.order_by(table.c.cumulative_volume))]

@@ -1,0 +1,201 @@
+"""Fills the gaps that Track B found: stores recovered trades beside the streamed ones, flagged and linked.
+
+The database holds the list of open gaps; the feed only signals new ones. The recovered rows of a gap and its outcome
+are published as one batch, so a kill leaves a gap either open or wholly closed.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from bus.commands import Done, Refused
+from bus.endpoints import Address
+from bus.events import AlertRaised, GapDetected, GapRecovered, GapUnrecoverable, MinuteBarRecovered, Trade
+from bus.feed import FeedSubscriber
+from bus.producer import Producer
+from observer.clock import Clock
+from observer.errors import ProviderError, StoreError
+from observer.gaps import recovery
+from observer.gaps.recovery import Attempt, RecoveryPlan, RecoveryQueue, RecoverySettings
+from observer.providers.broker import HistorySource
+from observer.providers.domestic import PastBarSource
+from observer.store.reader import StoreReader
+
+logger = logging.getLogger(__name__)
+
+CHECK_AGAIN_S: Final = 0.5  # machine seconds between checks of the database, in case the feed lost a message
+SETTLE_S: Final = 1.0
+
+Row = Trade | MinuteBarRecovered
+
+
+class PastSource(HistorySource, PastBarSource, Protocol):
+    """Today's trades and minute bars, and minute bars of earlier days."""
+
+
+class GapWorklist:
+    """The open gaps by priority. Satisfies `observer.runtime.orders.GapOrders`."""
+
+    def __init__(
+        self,
+        settings: RecoverySettings,
+        *,
+        reader: StoreReader,
+        producer: Producer,
+        feed_address: Address,
+        clock: Clock,
+        source: str,
+    ) -> None:
+        self.queue = RecoveryQueue(settings)
+        self.reader = reader
+        self._producer = producer
+        self._feed_address = feed_address
+        self._clock = clock
+        self._source = source
+        self._news = asyncio.Condition()
+
+    async def follow_feed(self) -> None:
+        """Enqueue gaps as they are committed."""
+        feed = FeedSubscriber(self._feed_address, [GapDetected])
+        try:
+            async for event in feed:
+                if isinstance(event, GapDetected):
+                    await self._take_up([event])
+        finally:
+            feed.close()
+
+    async def check_now_and_then(self) -> None:
+        """Enqueue the database's open gaps: those of an earlier process and those missed on the feed. The first check
+        includes gaps that are too old to be filled: they are given up.
+        """
+        since = ""
+        while True:
+            try:
+                closed = self.queue.closed
+                found = await asyncio.to_thread(self.reader.open_gaps, since)
+                self.queue.forget(closed.difference(gap.gap_id for gap in found))
+                await self._take_up(found)
+                since = recovery.oldest_filled(self._clock.now_ns())
+            except StoreError as error:  # the feed continues, and the next check retries
+                logger.warning("cannot look for open gaps: %s", error)
+            await asyncio.sleep(CHECK_AGAIN_S)
+
+    async def retry(self, gap_ids: Sequence[str]) -> Done | Refused:
+        """Retry these gaps at once, whether open, partly filled or given up; without ids, all open gaps."""
+        found: dict[str, tuple[GapDetected, bool]] = {}
+        try:
+            for gap_id in gap_ids:
+                story = await asyncio.to_thread(self.reader.gap, gap_id)
+                if story is None:
+                    return Refused("unknown_gap", f"no gap has the id {gap_id!r}")
+                if story.recovered is not None and story.recovered.complete:
+                    return Refused("not_needed", f"gap {gap_id} is recovered, to the share")
+                found[gap_id] = (story.gap, story.is_open)
+            if not gap_ids:
+                found = {gap.gap_id: (gap, True) for gap in await asyncio.to_thread(self._open_gaps)}
+        except StoreError as error:
+            return Refused("failed", f"the database does not answer: {error}")
+        async with self._news:
+            taken = [self.queue.take_up_again(gap, is_open=is_open) for gap, is_open in found.values()]
+            self._news.notify_all()
+        under_way = f", {taken.count(False)} are under way" if False in taken else ""
+        return Done(self._source, f"gaps to be tried now: {taken.count(True)}{under_way}")
+
+    async def next(self) -> Attempt:
+        """The most urgent due gap; waits for one."""
+        async with self._news:
+            while (attempt := self.queue.take(self._clock.now_ns())) is None:
+                await self._news.wait()  # `check_now_and_then` also wakes this for attempts that became due
+            self._report_crowding()
+            return attempt
+
+    def _open_gaps(self) -> Sequence[GapDetected]:
+        return self.reader.open_gaps(recovery.oldest_filled(self._clock.now_ns()))
+
+    async def _take_up(self, gaps: Iterable[GapDetected]) -> None:
+        async with self._news:
+            self.queue.take_up(gaps)
+            self._report_crowding()
+            self._news.notify_all()
+
+    def _report_crowding(self) -> None:
+        now_ns, name = self._clock.now_ns(), self._source
+        match self.queue.crowding():
+            case "begins":
+                text = f"{len(self.queue)} gaps wait to be filled"
+                self._producer.publish(AlertRaised(now_ns, "warning", name, text))
+            case "ends":
+                text = f"gaps are filled again as they come: {len(self.queue)} wait"
+                self._producer.publish(AlertRaised(now_ns, "info", name, text))
+
+
+class GapFiller:
+    """Fetches the missing data of a gap and publishes it."""
+
+    def __init__(
+        self,
+        settings: RecoverySettings,
+        worklist: GapWorklist,
+        *,
+        history: PastSource,
+        producer: Producer,
+        clock: Clock,
+    ) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._reader = worklist.reader
+        self._producer = producer
+        self._history = history
+        self._worklist = worklist
+
+    async def work(self) -> None:
+        """Fill gaps one by one."""
+        while True:
+            await self._fill(await self._worklist.next())
+
+    async def _fill(self, attempt: Attempt) -> None:
+        gap, queue, now_ns = attempt.gap, self._worklist.queue, self._clock.now_ns()
+        too_old = None if attempt.again else recovery.too_old(gap, now_ns)  # an operator may retry it regardless of age
+        if reason := too_old or recovery.give_up(gap, attempt.failures, attempt.why, self._settings):
+            self._producer.publish(GapUnrecoverable(gap.gap_id, gap.symbol, now_ns, reason))
+            queue.close(attempt)
+            return
+        planned = recovery.plan_now(gap, attempt.failures, now_ns, self._settings)
+        is_last = recovery.is_last_attempt(planned, attempt.failures, self._settings)
+        try:
+            rows, closed = await self._recover(planned)
+            if not rows or not (closed.complete or is_last):  # the source lags behind the stream: it may have more soon
+                queue.put_back(attempt, f"{planned.source} returned {len(rows)} rows of it", self._clock.now_ns())
+                return
+            new = await self._not_stored(gap, rows) if attempt.again else rows
+        except (ProviderError, StoreError) as error:
+            logger.warning("gap %s: %s", gap.gap_id, error)
+            queue.put_back(attempt, str(error), self._clock.now_ns())
+            return
+        self._producer.publish_together([*new, closed])
+        queue.close(attempt)
+        logger.info("gap %s: recovered with %d rows", gap.gap_id, closed.rows)
+
+    async def _not_stored(self, gap: GapDetected, rows: Sequence[Row]) -> Sequence[Row]:
+        """The rows that no earlier recovery stored."""
+        while not await self._producer.drain(SETTLE_S):
+            logger.info("gap %s: waiting for what was recovered earlier to be stored", gap.gap_id)
+        stored = {recovery.name_of(row) for row in await asyncio.to_thread(self._reader.recovered_rows, gap)}
+        return [row for row in rows if recovery.name_of(row) not in stored]
+
+    async def _recover(self, plan: RecoveryPlan) -> tuple[Sequence[Row], GapRecovered]:
+        """The recovered rows of the gap, and its outcome."""
+        gap = plan.gap
+        if plan.source == "time_and_sales":
+            reported = await self._history.trades_between(gap.symbol, plan.from_ns, plan.to_ns)
+            found = recovery.select(reported, gap, self._clock.now_ns())
+            return found.trades, self._closed(plan, len(found.trades), found.volume, complete=found.complete)
+        past = recovery.is_past(gap, self._clock.now_ns())
+        fetch = self._history.past_minute_bars if past else self._history.minute_bars
+        bars = recovery.select_minutes(await fetch(gap.symbol, plan.from_ns, plan.to_ns), gap)
+        return bars, self._closed(plan, len(bars), sum(bar.volume for bar in bars), complete=False)
+
+    def _closed(self, plan: RecoveryPlan, rows: int, volume: float, *, complete: bool) -> GapRecovered:
+        gap = plan.gap
+        return GapRecovered(gap.gap_id, gap.symbol, self._clock.now_ns(), plan.source, rows, volume, complete)

@@ -1,0 +1,118 @@
+"""Passes a broker's market data stream to the recorder and the selection."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from bus.events import (
+    AlertRaised,
+    ConnectionChanged,
+    GapReason,
+    InputQuarantined,
+    MarketStateChanged,
+    Trade,
+)
+from bus.producer import Producer
+from observer.accounts.failover import StreamOutages
+from observer.clock import Clock
+from observer.gaps.detector import Mark, in_order
+from observer.providers.broker import QuoteSource, StreamFact
+from observer.selection.sampling import SamplingSettings
+from observer.selection.selector import Selector
+from observer.streaming.recorder import SOURCE, Kept, TradeRecorder
+from observer.streaming.stream_monitor import StreamMonitor
+
+# Gap reasons of symbols with a slot that are not subscribed, by the stream's wording; any other is a reconnection.
+_GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renewal", "removed": "moved"}
+
+
+class StreamReceiver:
+    """Satisfies `StreamListener`. Trades reach the selection only after `selector` is set.
+
+    Args:
+        provider: the broker of the stream.
+        producer: publishes the events.
+        quotes: REST quotes for data that the stream does not carry.
+        clock: market time.
+        sampling: the conflation settings under load.
+        session_date: the day.
+    """
+
+    tasks: asyncio.TaskGroup
+    outages: StreamOutages
+
+    def __init__(
+        self,
+        provider: str,
+        producer: Producer,
+        quotes: QuoteSource,
+        clock: Clock,
+        sampling: SamplingSettings,
+        session_date: str,
+    ) -> None:
+        self.selector: Selector | None = None
+        self.trades = TradeRecorder(provider, producer, quotes, clock, sampling, session_date, self.update_kept)
+        self.monitor = StreamMonitor(self.trades, quotes, producer, clock, session_date)
+        self._producer = producer
+        self._clock = clock
+        self._session_date = session_date
+
+    def leave(self, symbol: str) -> None:
+        """Stop watching a symbol and query its missing volume."""
+        self.monitor.leaving(symbol)
+        self.trades.leave(symbol, lambda symbols: self.tasks.create_task(self.trades.settle(symbols)))
+
+    def on_trades(self, trades: Sequence[Trade]) -> None:
+        """Check and store a frame's trades; pass the stored ones to the triggers."""
+        for trade in in_order(trades):
+            self.trades.take(trade)
+
+    def update_kept(self, kept: Kept) -> None:
+        """Pass stored trades to the triggers when they are published."""
+        if self.selector is None:
+            return
+        if isinstance(kept, Trade):
+            self.selector.market.update_trade(kept)
+        else:
+            self.selector.market.update_conflated(kept)
+
+    def on_facts(self, facts: Sequence[StreamFact]) -> None:
+        """Publish the stream's other events."""
+        self._producer.publish(*facts)
+        if self.selector is not None:
+            for fact in facts:
+                if isinstance(fact, MarketStateChanged):
+                    self.selector.market.update_state(fact)
+
+    def on_subscribed(self, symbol: str) -> None:
+        """Start watching the symbol: from now on none of its trades may be missing."""
+        self.trades.report_rows(symbol)
+        seen = self.selector.market.volume_of(symbol) if self.selector is not None else None
+        self.trades.watch(symbol, Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen else None)
+        is_known = seen is not None or self.trades.detector.reached(symbol) is not None
+        if self.monitor.subscribed(symbol, is_known=is_known):
+            self.tasks.create_task(self.monitor.learn())
+
+    def on_unsubscribed(self, symbol: str, reason: str) -> None:
+        """Stop watching a symbol that lost its slot; a symbol that lost its connection stays watched, as it will be
+        back.
+        """
+        if self.selector is None or symbol not in self.selector.wanted:
+            self.leave(symbol)
+        else:
+            self.trades.interrupt(symbol, _GAP_REASONS.get(reason, "reconnect"))
+        if reason.startswith("refused"):
+            text = f"{symbol} has a slot and is not streamed: {reason}"
+            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
+
+    def on_connection(self, change: ConnectionChanged) -> None:
+        """Record the connection's state: symbols move away from an account whose stream stays down."""
+        self._producer.publish(change)
+        if change.state == "connected":
+            self.outages.came_up(change.account)
+        else:
+            self.outages.went_down(change.account, change.changed_ns)
+
+    def on_quarantine(self, item: InputQuarantined) -> None:
+        """Store unreadable input."""
+        self._producer.publish(item)

@@ -1,0 +1,43 @@
+"""Settings of Track A and Track B."""
+
+from typing import Annotated
+
+import msgspec
+
+from observer.providers.broker import RecordKind
+from observer.selection.sampling import SamplingSettings
+from observer.selection.settings import SelectionSettings
+
+
+class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Track A: how often the universe is swept, in market seconds (requirement 004: ten minutes)."""
+
+    interval_s: Annotated[float, msgspec.Meta(ge=1)] = 600.0
+
+
+class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Track B, in market seconds: the interval of trade-rate and expiry checks, and how long an account's stream may be
+    down before its symbols move to other accounts. `records` are the streamed record kinds of each symbol: each kind
+    is one subscription, so two of them halve the number of symbols.
+
+    Raises:
+        ValueError: trades are not among the records, or one is named twice.
+    """
+
+    records: tuple[RecordKind, ...] = ("trades",)
+    evaluation_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
+    failover_after_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+    sampling: SamplingSettings = SamplingSettings()
+
+    def __post_init__(self) -> None:
+        """Checks the record kinds: slots stream trades."""
+        if "trades" not in self.records or len(set(self.records)) != len(self.records):
+            raise ValueError(f"records: {list(self.records)} must name each kind once, and trades among them")
+
+
+class StreamingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of a day of Track B. `sweep_interval_s` is Track A's: a sweep closes a context."""
+
+    selection: SelectionSettings = SelectionSettings()
+    track_b: TrackBSettings = TrackBSettings()
+    sweep_interval_s: float = 600.0

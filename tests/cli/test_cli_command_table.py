@@ -1,0 +1,131 @@
+"""The table of commands: complete, in step with the commands' own help, and cheap to print."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner
+
+from observer.cli.app import command_line, function_of
+from observer.cli.commands import COMMANDS, Command, Group
+
+HEAVY = ("rich", "sqlalchemy", "httpx", "msgspec", "zmq", "asyncio", "aiohttp", "psutil", "typer", "pydantic")
+READING = ("rich", "httpx", "aiohttp", "websockets", "psutil", "alembic", "pydantic", "exchange_calendars", "psycopg")
+
+
+def walk(group: Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Command | Group]]:
+    for name, entry in group.commands.items():
+        yield (*path, name), entry
+        if isinstance(entry, Group):
+            yield from walk(entry, (*path, name))
+
+
+COMMAND_PATHS = [(path, entry) for path, entry in walk(COMMANDS) if isinstance(entry, Command)]
+GROUP_PATHS = [(), *(path for path, entry in walk(COMMANDS) if isinstance(entry, Group) and not entry.options)]
+
+
+@pytest.mark.parametrize(("path", "entry"), COMMAND_PATHS, ids=lambda each: " ".join(each) if each else "")
+def test_a_command_s_line_of_help_begins_its_docstring(path: tuple[str, ...], entry: Command) -> None:
+    docstring = " ".join((function_of(entry.function).__doc__ or "").split())
+    assert docstring.startswith(entry.help)
+    ran = CliRunner().invoke(command_line(), [*path, "--help"])
+    assert ran.exit_code == 0, ran.output
+    assert entry.help.split(".")[0] in " ".join(ran.output.split())
+
+
+def test_lines_of_help_are_short_sentences() -> None:
+    for path, entry in walk(COMMANDS):
+        assert entry.help.endswith("."), path
+        assert len(entry.help) <= 66, path  # one line of 80 columns, beside the name
+
+
+@pytest.mark.parametrize("words", [(), *GROUP_PATHS], ids=" ".join)
+def test_help_fits_80_columns_and_names_every_command(words: tuple[str, ...]) -> None:
+    ran = CliRunner().invoke(command_line(), [*words, "-h"])
+    group: Group = COMMANDS
+    for word in words:
+        found = group.commands[word]
+        assert isinstance(found, Group)
+        group = found
+    shown = [line.split()[0] for line in ran.output.partition("Commands:")[2].splitlines() if line.strip()]
+    assert shown == list(group.commands)
+    assert max(map(len, ran.output.splitlines())) <= 80
+
+
+def modules_after(*words: str) -> set[str]:
+    """The top-level packages that a command line imports; its exit status does not matter."""
+    code = (
+        "import sys\n"
+        f"sys.argv = ['observer', *{list(words)!r}]\n"
+        "from observer.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "sys.stderr.write(' '.join({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return set(ran.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--help",), ("--version",), *((*path, "--help") for path in GROUP_PATHS[1:])],
+    ids=" ".join,
+)
+def test_help_of_a_group_imports_none_of_its_commands(words: tuple[str, ...]) -> None:
+    assert modules_after(*words) & set(HEAVY) == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("status",), ("gaps", "list"), ("gaps", "show", "x"), ("etf", "list"), ("universe", "show")),
+        *(("slots", "history", "005930"), ("master", "tradable", "--region", "US"), ("master", "history")),
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_reads_imports_no_network_no_tables_and_no_supervision(
+    words: tuple[str, ...], tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "observer.toml").touch()
+    assert modules_after(*words) & set(READING) == set()
+
+
+def test_status_needs_no_database() -> None:
+    assert "sqlalchemy" not in modules_after("status")
+
+
+def test_a_wrong_word_ends_with_2_and_names_the_nearest() -> None:
+    ran = CliRunner().invoke(command_line(), ["master", "upate"])
+    assert ran.exit_code == 2
+    assert "update" in ran.output
+
+
+def test_a_wrong_option_ends_with_2_and_names_it() -> None:
+    ran = CliRunner().invoke(command_line(), ["master", "tradable", "--region", "MARS"])
+    assert ran.exit_code == 2
+    assert "MARS" in ran.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_of_the_shell(shell: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", f"/bin/{shell}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shown = CliRunner().invoke(command_line(), ["--show-completion"])
+    assert "_OBSERVER_COMPLETE" in shown.output
+    ran = CliRunner().invoke(command_line(), ["--install-completion"])
+    assert ran.exit_code == 0, ran.output
+    assert CliRunner().invoke(command_line(), ["--install-completion"]).exit_code == 0, "again changes nothing"
+    written = {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert any("_OBSERVER_COMPLETE" in content for content in written.values())
+    if shell == "zsh":
+        assert written[".zshrc"].count("source") == 1
+
+
+def test_completion_lists_commands_without_importing_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMP_WORDS", "observer master ")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    monkeypatch.setenv("_OBSERVER_COMPLETE", "bash_complete")
+    ran = subprocess.run([sys.executable, "-m", "observer"], capture_output=True, text=True, check=False, timeout=60)
+    assert "tradable" in ran.stdout

@@ -1,0 +1,67 @@
+"""The renderer of tables: whole where there is no terminal, folded at blanks where a terminal is narrow."""
+
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.cli.tables import Table, display_width, fold, lines
+
+TEXTS = st.text(alphabet="ab 가나é", max_size=30)
+
+
+def test_a_table_is_plain_lines_as_wide_as_their_content() -> None:
+    table = Table(
+        ("symbol", "name", "price"), [("005930", "삼성전자", "70,000"), ("AAPL", "Apple", "9")], right=("price",)
+    )
+    assert list(lines(table)) == [
+        "symbol  name       price",
+        "------  --------  ------",
+        "005930  삼성전자  70,000",
+        "AAPL    Apple          9",
+    ]
+
+
+def test_a_narrow_terminal_folds_headers_first() -> None:
+    table = Table(("process", "heartbeat s"), [("track-b", "0.1")], right=("heartbeat s",))
+    assert list(lines(table, 18)) == [
+        "        heartbeat",
+        "process         s",
+        "------- ---------",
+        "track-b       0.1",
+    ]
+
+
+def test_then_the_cells_of_columns_that_may_be_folded() -> None:
+    table = Table(("symbol", "reason"), [("005930", "volume of the last ten minutes")], folded=("reason",))
+    assert list(lines(table, 24)) == [
+        "symbol reason",
+        "------ -----------------",
+        "005930 volume of the",
+        "       last ten minutes",
+    ]
+
+
+def test_no_rows_are_headers_alone() -> None:
+    assert list(lines(Table(("a", "b"), []), 10)) == ["a  b", "-  -"]
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), max_size=5), st.integers(30, 90))
+def test_no_line_is_wider_than_the_terminal_and_no_letter_is_lost(rows: list[tuple[str, str]], width: int) -> None:
+    shown = list(lines(Table(("name", "what"), rows, folded=("name", "what")), width))
+    assert max(map(display_width, shown)) <= width
+    letters = sorted("".join(shown[2:]).replace(" ", ""))
+    assert letters == sorted("".join("".join(row) for row in rows).replace(" ", ""))
+
+
+@given(TEXTS, st.integers(2, 20))
+def test_folding_keeps_the_words_in_their_order(text: str, width: int) -> None:
+    assert "".join("".join(fold(text, width)).split()) == "".join(text.split())
+
+
+def test_eleven_thousand_rows_take_a_tenth_of_a_second_at_most() -> None:
+    rows = [("NASD", f"S{number:05}", "애플 주식회사", "SOME COMPANY INC", "USD", "stock") for number in range(11_000)]
+    table = Table(("exchange", "symbol", "name", "english name", "currency", "type"), rows)
+    began_s = time.process_time()
+    assert len(list(lines(table))) == 11_002
+    assert time.process_time() - began_s < 0.5, "five times the goal: the processor is shared"

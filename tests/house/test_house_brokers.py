@@ -1,0 +1,89 @@
+"""Only a broker's folders know the broker: no other source names it, its limits, codes, currency or zone."""
+
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OWN_FOLDERS = ("observer/providers/kis/", "observer/simulator/kis/")
+SOURCES = sorted(
+    path
+    for package in ("bus", "observer", "workers")
+    for path in (ROOT / package).rglob("*.py")
+    if not path.relative_to(ROOT).as_posix().startswith(OWN_FOLDERS)
+)
+
+# In all of the text, comments and docstrings included.
+WORDS = re.compile(r"(?<![A-Za-z])(kis|005930|won|krw|kst|Asia/Seoul)(?![A-Za-z])", re.IGNORECASE)
+# In code only: security groups as whole literals, and the slots of an account.
+GROUPS = re.compile(r"""^[bB]?["'](EF|EN|EW|RT|SW|SR|BC|FE)["']$""")
+SLOTS = re.compile(r"^41$")
+
+# What a file may name, with the reason. A file that is not here may name nothing of it.
+ALLOWED = {
+    "observer/providers/broker.py": ({"kis"}, "the table of the brokers' folders"),
+    "observer/local_time.py": ({"kst"}, "the name of a venue's zone, shown after a time"),
+    "observer/calendar/venues.py": ({"krw"}, "data of a venue"),
+    "observer/selection/settings.py": ({"41"}, "the requirement's defaults of max_slots and churn_max_replacements"),
+    "observer/simulator/settings.py": ({"41"}, "the simulator's one broker so far: a default of its section"),
+    "observer/bench/broker.py": ({"kis"}, "the simulator's one broker so far: symbols of its market"),
+    "observer/bench/etf.py": ({"kis"}, "the simulator's one broker so far: its files"),
+    "observer/cli/commands.py": ({"kis"}, "the name of the command that runs this broker's calls for research"),
+    "observer/cli/kis.py": ({"kis"}, "runs this broker's table of calls for research"),
+    "observer/cli/demo.py": ({"kis"}, "the simulator's one broker so far: symbols of its market"),
+    "observer/cli/simulator.py": ({"kis"}, "the simulator's one broker so far: it starts that one"),
+    "workers/simulator.py": ({"kis"}, "the simulator's one broker so far: it starts that one"),
+    "observer/bench/frames.py": ({"kis"}, "measures this broker's parser"),
+    "bus/events.py": ({"kis"}, "the stored names of sources of ETFs and sectors"),
+    "observer/etf/list.py": ({"kis"}, "the stored name of a source of ETFs"),
+    "observer/etf/settings.py": (
+        {"kis", "ef", "en"},
+        "the configured name of a source of ETFs, and the exchange's groups",
+    ),
+    "observer/etf/sources.py": ({"kis"}, "the stored name of a source of ETFs"),
+    "observer/etf/report.py": ({"ef"}, "the exchange's group of ETFs"),
+    "observer/providers/krx/bodies.py": ({"ef"}, "the exchange's own group of ETFs"),
+    "observer/listings/model.py": ({"ew", "sw", "sr"}, "the exchange's groups of what is not traded"),
+    "observer/universe/eligibility.py": (
+        {"ef", "fe", "en", "ew", "sw", "sr", "bc"},
+        "the exchange's groups that the requirement keeps out of the universe",
+    ),
+    "observer/simulator/market/instruments.py": ({"ef", "en", "rt"}, "the exchange's groups of made-up instruments"),
+    "observer/sectors/enrichment.py": ({"kis"}, "the stored name of a source of sectors"),
+    "observer/sectors/files.py": ({"kis"}, "reads this broker's overseas files for a researcher"),
+    "observer/sectors/model.py": ({"kis"}, "the stored name of a source of sectors"),
+    "observer/sectors/run.py": ({"kis"}, "the stored name of a source of sectors"),
+    "observer/sectors/settings.py": ({"kis"}, "the configured name of a source of sectors"),
+    "observer/sectors/sources.py": ({"kis"}, "the stored name of a source of sectors"),
+}
+
+
+def named_in(path: Path) -> set[str]:
+    """The words of a broker that a source names, in lower case."""
+    text = path.read_text()
+    words = {match[1].lower() for match in WORDS.finditer(text)}
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    code = [token.string for token in tokens if token.type in (tokenize.STRING, tokenize.NUMBER)]
+    groups = {found[1].lower() for each in code if (found := GROUPS.match(each))}
+    slots = {each for each in code if SLOTS.match(each)}
+    return words | groups | slots
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_no_source_outside_its_folders_names_a_broker(path: Path) -> None:
+    allowed, _reason = ALLOWED.get(relative(path), (set(), ""))
+    assert named_in(path) <= allowed
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_what_is_allowed_is_needed(name: str) -> None:
+    allowed, reason = ALLOWED[name]
+    assert named_in(ROOT / name) == allowed
+    assert reason

@@ -1,0 +1,47 @@
+"""The seam: what a broker's folder states, and who is found by name."""
+
+import pytest
+
+from observer.accounts.pool import AccountSettings
+from observer.config import Settings
+from observer.providers.broker import BROKER_NAMES, DEFAULT_BROKER, broker_named
+from observer.providers.dialect import StreamTraits
+from observer.providers.stream_settings import StreamSettings
+from observer.store.instance import Instance
+
+
+@pytest.mark.parametrize("name", BROKER_NAMES)
+def test_a_broker_states_itself_under_its_name(name):
+    broker = broker_named(name)
+    assert broker.name == name
+    assert broker.slots > 0
+    assert broker.buckets
+    assert broker.settings().rest_url.startswith("http")
+
+
+def test_a_broker_that_there_is_none_of_is_refused_with_those_that_there_are():
+    with pytest.raises(ValueError, match=rf"no broker 'nowhere'; there are {DEFAULT_BROKER}"):
+        broker_named("nowhere")
+    with pytest.raises(ValueError, match="no broker 'nowhere'"):
+        AccountSettings(account_id="a", keys_file="k", provider="nowhere")
+
+
+def test_the_slots_of_an_account_are_bounded_by_its_broker():
+    bound = broker_named(DEFAULT_BROKER).slots
+    assert AccountSettings(account_id="a", keys_file="k").slots == bound
+    assert AccountSettings(account_id="a", keys_file="k", max_slots=1).slots == 1
+    with pytest.raises(ValueError, match=f"max_slots: {bound + 1} is more than the {bound}"):
+        AccountSettings(account_id="a", keys_file="k", max_slots=bound + 1)
+
+
+def test_the_settings_know_broker_section_and_venue_of_the_first_account():
+    settings = Settings()
+    assert settings.provider == DEFAULT_BROKER
+    assert settings.broker == broker_named(DEFAULT_BROKER).settings()
+    assert settings.venue == broker_named(DEFAULT_BROKER).venue
+    assert settings.instance == Instance(name="main", market=settings.venue.market)
+
+
+def test_the_loop_says_that_it_sends_one_subscription_a_message():
+    with pytest.raises(ValueError, match="batch_max 50"):
+        StreamSettings(url="ws://x", provider="x", account="a", capacity=9, traits=StreamTraits(batch_max=50))

@@ -1,0 +1,46 @@
+"""Each trigger kind is defined once, and every list of kinds contains it."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bus.events import SlotOverflowed
+from observer.selection.triggers import TRIGGERS, Trigger, TriggersSettings
+from observer.store.ledgers import overflow_line
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = json.loads((ROOT / "config/observer/symbol_selection.json").read_text())
+README = (ROOT / "README.md").read_text()
+
+each_trigger = pytest.mark.parametrize("trigger", TRIGGERS, ids=lambda trigger: trigger.kind)
+
+
+@each_trigger
+def test_the_shipped_settings_have_its_defaults(trigger: Trigger) -> None:
+    assert SHIPPED["triggers"].get(trigger.kind) == msgspec.to_builtins(trigger.defaults)
+
+
+@each_trigger
+def test_the_readme_says_when_it_fires(trigger: Trigger) -> None:
+    assert f"| `{trigger.kind}` | {trigger.documentation} |" in README
+
+
+@each_trigger
+def test_it_has_settings_of_its_own(trigger: Trigger) -> None:
+    assert TriggersSettings().of(trigger.kind) == trigger.defaults
+
+
+@each_trigger
+def test_the_ledger_of_overflow_names_its_measure(trigger: Trigger) -> None:
+    refused = SlotOverflowed("035720", 0, trigger.kind, 0.85, 9.2, 9.5, "not_above_threshold", 3.2, 5e11, 41)
+    metadata = json.loads(overflow_line(refused))["metadata"]
+    named = {} if trigger.overflow_measure is None else {trigger.overflow_measure: 3.2}
+    assert metadata == {**named, "market_cap": 500_000_000_000}
+
+
+def test_what_fires_by_degrees_has_a_measure_of_its_own() -> None:
+    measures = [trigger.overflow_measure for trigger in TRIGGERS if trigger.kind != "manual"]
+    assert None not in measures
+    assert len(set(measures)) == len(measures)

@@ -1,0 +1,211 @@
+"""The zygote: the state that a forked worker inherits, and that a failed zygote costs only time."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from observer.processes import PRELOADED
+from observer.supervisor.child import Child
+from observer.supervisor.orphans import adopting
+from observer.supervisor.pid_registry import PidRegistry
+from observer.supervisor.process import Lifeline, RunningProcess
+from observer.supervisor.states import ProcessState
+from observer.supervisor.zygote import Zygote
+from tests.supervisor.scenes import (
+    CODE,
+    LIVES,
+    ROOT,
+    SPEAKER,
+    Scene,
+    Way,
+    is_alive,
+    kill,
+    program,
+    quiet,
+    supervised,
+)
+from tests.waiting import until_async
+
+
+@pytest.fixture(autouse=True)
+def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(Way, "forked", True)
+
+
+@contextlib.asynccontextmanager
+async def zygote_of(
+    folder: Path, preload: tuple[str, ...] = (CODE, SPEAKER), answer_s: float = 5.0
+) -> AsyncIterator[Zygote]:
+    with adopting(), contextlib.closing(Zygote(preload, PidRegistry(folder), answer_s)) as zygote:
+        yield zygote
+
+
+async def live(zygote: Zygote, child: Child) -> str:
+    """Run the child to its end, and return what it wrote."""
+    lifeline = Lifeline()
+    process = await RunningProcess.start(child, lifeline, lambda _pid: None, zygote=zygote)
+    assert await process.finish() == 0
+    lifeline.close()
+    return child.log_path.read_text()
+
+
+def zygote_in(scene: Scene) -> Zygote:
+    assert scene.supervisor.zygote is not None
+    return scene.supervisor.zygote
+
+
+def test_a_zygote_that_has_loaded_all_workers_has_one_thread_and_no_socket_but_its_own(tmp_path: Path) -> None:
+    """A lock or a connection that another thread holds at the fork would be lost in the worker."""
+
+    async def run() -> None:
+        async with zygote_of(tmp_path, (*PRELOADED, CODE)) as zygote:
+            await live(zygote, quiet(tmp_path, "a", "pass"))
+            assert (zygote.generations, zygote.fallbacks) == (1, 0)
+            folder = Path(f"/proc/{zygote.pid}")
+            links = [file.readlink().name for file in (folder / "fd").iterdir()]
+            assert len([link for link in links if link.startswith("socket:")]) == 1
+            assert len(list((folder / "task").iterdir())) == 1
+
+    asyncio.run(run())
+
+
+def test_a_worker_has_what_the_zygote_loaded_and_its_own_arguments_environment_and_rng(tmp_path: Path) -> None:
+    code = f"import os, random, sys; print({SPEAKER!r} in sys.modules, os.environ['OF_THE_CHILD'], random.random())"
+
+    async def run() -> None:
+        async with zygote_of(tmp_path) as zygote:
+            said = [
+                await live(zygote, quiet(tmp_path, name, code, environment={"OF_THE_CHILD": name})) for name in "ab"
+            ]
+        (loaded_a, of_a, rng_a), (loaded_b, of_b, rng_b) = (line.split() for line in said)
+        assert (loaded_a, of_a, loaded_b, of_b) == ("True", "a", "True", "b")
+        assert rng_a != rng_b
+
+    asyncio.run(run())
+
+
+def test_a_worker_shows_its_own_command_line(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
+            await scene.supervisor.start_all()
+            shown = " ".join(psutil.Process(scene.pid("a")).cmdline())
+            expected = f"{sys.executable} -m {CODE} {LIVES}"
+            assert expected.startswith(shown)
+            assert CODE in shown
+
+    asyncio.run(run())
+
+
+def test_a_worker_holds_no_descriptor_but_its_output_and_the_lifeline(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
+            await scene.supervisor.start_all()
+            folder, log = Path(f"/proc/{scene.pid('a')}/fd"), str(tmp_path / "a.log")
+            expected = sorted(["/dev/null", log, log, "pipe"])
+            await until_async(lambda: sorted(str(fd.readlink()).split(":")[0] for fd in folder.iterdir()) == expected)
+
+    asyncio.run(run())
+
+
+def test_another_program_is_none_of_the_zygotes(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with zygote_of(tmp_path) as zygote:
+            assert await live(zygote, program(tmp_path, "a", ("echo", "it"))) == "it\n"
+            assert not zygote.runs((sys.executable, "-m", "workers.simulator"))
+
+    asyncio.run(run())
+
+
+def test_when_the_zygote_is_killed_the_workers_live_on_and_the_next_one_comes_from_a_fresh_zygote(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, name) for name in "ab"]) as scene:
+            await scene.supervisor.start_all()
+            pids, zygote = scene.pids(), zygote_in(scene)
+            assert zygote.pid is not None
+            kill(zygote.pid)
+            await until_async(lambda: zygote.generations == 2, "a fresh zygote")
+            assert scene.pids() == pids
+            kill(scene.pid("a"))
+            await scene.changes.until("a", ProcessState.RUNNING, 2)
+            assert (zygote.generations, zygote.fallbacks, scene.pid("b")) == (2, 0, pids["b"])
+
+    asyncio.run(run())
+
+
+def test_a_zygote_that_does_not_answer_is_given_up_for_a_fresh_interpreter_and_leaves_no_second_worker(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        async with zygote_of(tmp_path, answer_s=0.2) as zygote:
+            await live(zygote, quiet(tmp_path, "a", "pass"))
+            first = zygote.pid
+            assert first is not None
+            psutil.Process(first).suspend()
+            assert await live(zygote, quiet(tmp_path, "b", "print('once')")) == "once\n"
+            assert zygote.fallbacks == 1
+            assert not is_alive(first)
+            await live(zygote, quiet(tmp_path, "c", "pass"))
+            assert (zygote.generations, zygote.fallbacks) == (2, 1)
+            assert (tmp_path / "b.log").read_text() == "once\n"
+
+    asyncio.run(run())
+
+
+def test_a_zygote_that_cannot_load_costs_nothing_but_a_fresh_interpreter(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with zygote_of(tmp_path, (CODE, "no.such.module")) as zygote:
+            assert await live(zygote, quiet(tmp_path, "a", "print('well')")) == "well\n"
+            assert (zygote.generations, zygote.fallbacks) == (1, 1)
+
+    asyncio.run(run())
+
+
+def test_after_an_upgrade_the_next_start_has_the_new_code_from_a_fresh_zygote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "upgraded"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "version.py").write_text("VERSION = 1\n")
+    (package / "worker.py").write_text("from upgraded.version import VERSION\nprint(VERSION)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    child = program(tmp_path, "a", (sys.executable, "-m", "upgraded.worker"))
+
+    async def run() -> None:
+        async with zygote_of(tmp_path, ("upgraded.version", "upgraded.worker")) as zygote:
+            assert await live(zygote, child) == "1\n"
+            first = zygote.pid
+            assert await live(zygote, child) == "1\n1\n"
+            assert zygote.pid == first
+            (package / "version.py").write_text("VERSION = 'two'\n")
+            assert await live(zygote, child) == "1\n1\ntwo\n"
+            assert zygote.pid != first
+            assert (zygote.generations, zygote.fallbacks) == (2, 0)
+
+    asyncio.run(run())
+
+
+def test_a_worker_whose_zygote_ends_in_the_middle_of_a_fork_does_not_run(tmp_path: Path) -> None:
+    """Killed while requests wait: each worker runs exactly once, by a fork or as a fresh interpreter."""
+
+    async def run() -> None:
+        async with zygote_of(tmp_path) as zygote:
+            await live(zygote, quiet(tmp_path, "first", "pass"))
+            children = [quiet(tmp_path, str(number), "print('once')") for number in range(8)]
+            lives = asyncio.gather(*(live(zygote, child) for child in children))
+            await asyncio.sleep(0)
+            assert zygote.pid is not None
+            os.kill(zygote.pid, 9)
+            assert await lives == ["once\n"] * len(children)
+
+    asyncio.run(run())
