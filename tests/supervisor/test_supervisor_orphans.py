@@ -23,8 +23,10 @@ def detach(work):
         if os.fork() == 0: work()
         os._exit(0)
     os.wait()
+def say_pid():  # one write: lines of processes that print at the same time would mix
+    os.write(1, f"{os.getpid()}{os.linesep}".encode())
 def live():
-    print(os.getpid(), flush=True)
+    say_pid()
     while True: signal.pause()
 def live_with_another():
     detach(live)
@@ -60,7 +62,7 @@ def test_orphans_that_end_by_themselves_are_reaped(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("observer.supervisor.monitor_loop.POLL_S", 0.1)
 
     async def run() -> None:
-        code = f"{DAEMON}\nfor _ in range(20): detach(lambda: print(os.getpid(), flush=True))\n{LIVES}"
+        code = f"{DAEMON}\nfor _ in range(20): detach(say_pid)\n{LIVES}"
         async with supervised(tmp_path, [quiet(tmp_path, "a", code)]) as scene:
             await scene.supervisor.start_all()
             await until_async(lambda: len(daemons(scene.log("a"))) == 20, "all of them")
