@@ -3,12 +3,15 @@
 import io
 import re
 import tokenize
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from observer.providers.broker import BROKER_NAMES
+
 ROOT = Path(__file__).parents[2]
-OWN_FOLDERS = ("observer/providers/kis/", "observer/simulator/kis/")
+OWN_FOLDERS = tuple(f"observer/{room}/{name}/" for name in BROKER_NAMES for room in ("providers", "simulator"))
 SOURCES = sorted(
     path
     for package in ("bus", "observer", "workers")
@@ -17,7 +20,7 @@ SOURCES = sorted(
 )
 
 # In all of the text, comments and docstrings included.
-WORDS = re.compile(r"(?<![A-Za-z])(kis|005930|won|krw|kst|Asia/Seoul)(?![A-Za-z])", re.IGNORECASE)
+WORDS = re.compile(rf"(?<![A-Za-z])({'|'.join(BROKER_NAMES)}|005930|won|krw|kst|Asia/Seoul)(?![A-Za-z])", re.IGNORECASE)
 # In code only: security groups as whole literals, and the slots of an account.
 GROUPS = re.compile(r"""^[bB]?["'](EF|EN|EW|RT|SW|SR|BC|FE)["']$""")
 SLOTS = re.compile(r"^41$")
@@ -70,6 +73,13 @@ def named_in(path: Path) -> set[str]:
     groups = {found[1].lower() for each in code if (found := GROUPS.match(each))}
     slots = {each for each in code if SLOTS.match(each)}
     return words | groups | slots
+
+
+def test_the_import_contract_keeps_each_broker_apart() -> None:
+    """import-linter takes no list from the code."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [apart] = [contract for contract in contracts if contract["name"].startswith("Brokers do not know each other")]
+    assert {f"observer.providers.{name}" for name in BROKER_NAMES} <= set(apart["modules"])
 
 
 def relative(path: Path) -> str:
