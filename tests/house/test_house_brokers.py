@@ -27,7 +27,7 @@ SLOTS = re.compile(r"^41$")
 
 # What a file may name, with the reason. A file that is not here may name nothing of it.
 ALLOWED = {
-    "observer/providers/broker.py": ({"kis"}, "the table of the brokers' folders"),
+    "observer/providers/broker.py": (set(BROKER_NAMES), "the table of the brokers' folders"),
     "observer/local_time.py": ({"kst"}, "the name of a venue's zone, shown after a time"),
     "observer/calendar/venues.py": ({"krw"}, "data of a venue"),
     "observer/selection/settings.py": ({"41"}, "the requirement's defaults of max_slots and churn_max_replacements"),
