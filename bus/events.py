@@ -8,8 +8,9 @@ A field whose type is a struct or a union of structs (`SelectionAdvanced.step`) 
 with the struct's tag as `kind` (see `observer.store.rows`).
 
 To change the schema, append a field with a default to the end of a struct or add a struct to `Event`, raise
-`SCHEMA_VERSION`, put its digest beside it (a test says which), and add the migration of that number. A reader takes
-older versions as they are: absent fields get their defaults. Fields are never removed, renamed or moved.
+`SCHEMA_VERSION`, put its digest beside it (`python -m tests.bus.schema`), and run `make baseline` (after the first
+release: add a migration). A reader takes older versions as they are: absent fields get their defaults. Fields are never
+removed, renamed or moved.
 """
 
 from typing import Any, Final, Literal, get_args
@@ -17,7 +18,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 SCHEMA_VERSION: Final = 1
-"""Of the events and of the database: the migration that brings a database to it has the same number."""
+"""Of the events: each change of them has the next number."""
 
 SCHEMA_DIGEST: Final = "bdc36af2cf01a1701be4a5fe47b7578b772351bc407a1668b532d877acad50cd"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
