@@ -20,7 +20,7 @@ import msgspec
 SCHEMA_VERSION: Final = 1
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "bdc36af2cf01a1701be4a5fe47b7578b772351bc407a1668b532d877acad50cd"
+SCHEMA_DIGEST: Final = "3f1986dfed4c6a42c09cd06bdf5d3e51ab60bfd0725227f8cd65f526a223cd0b"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction"]
@@ -413,7 +413,7 @@ class EtfListed(Fact, frozen=True, array_like=True, gc=False, tag="etf_listed"):
     """One ETF of a day's list, and how it differs from the list before; one that left is reported once.
 
     None: no source gives the value. `leverage` is the targeted multiple of the index's return (2, 1, -1 ...), rates are
-    percent a year, texts are the sources' own. `sources` gives the source of each field: "name=kis_master,...".
+    percent a year, texts are the sources' own. `sources` gives the source of each field: "name=master_files,...".
     """
 
     session_date: str
@@ -1000,7 +1000,7 @@ class EnrichmentCompleted(Fact, frozen=True, array_like=True, gc=False, tag="enr
     completed_ns: int
     securities: int
     fresh: int
-    kis_code: int
+    sector_code: int
     finance_database: int
     yahoo_screener: int
     yahoo_profile: int

@@ -143,7 +143,7 @@ def upgrade() -> None:
         sa.Column("completed_ns", sa.BigInteger, nullable=False),
         sa.Column("securities", sa.BigInteger, nullable=False),
         sa.Column("fresh", sa.BigInteger, nullable=False),
-        sa.Column("kis_code", sa.BigInteger, nullable=False),
+        sa.Column("sector_code", sa.BigInteger, nullable=False),
         sa.Column("finance_database", sa.BigInteger, nullable=False),
         sa.Column("yahoo_screener", sa.BigInteger, nullable=False),
         sa.Column("yahoo_profile", sa.BigInteger, nullable=False),

@@ -40,27 +40,12 @@ ALLOWED = {
     "observer/cli/simulator.py": ({"kis"}, "the simulator's one broker so far: it starts that one"),
     "workers/simulator.py": ({"kis"}, "the simulator's one broker so far: it starts that one"),
     "observer/bench/frames.py": ({"kis"}, "measures this broker's parser"),
-    "bus/events.py": ({"kis"}, "the stored names of sources of ETFs and sectors"),
-    "observer/etf/list.py": ({"kis"}, "the stored name of a source of ETFs"),
-    "observer/etf/settings.py": (
-        {"kis", "ef", "en"},
-        "the configured name of a source of ETFs, and the exchange's groups",
-    ),
-    "observer/etf/sources.py": ({"kis"}, "the stored name of a source of ETFs"),
-    "observer/etf/report.py": ({"ef"}, "the exchange's group of ETFs"),
-    "observer/providers/krx/bodies.py": ({"ef"}, "the exchange's own group of ETFs"),
-    "observer/listings/model.py": ({"ew", "sw", "sr"}, "the exchange's groups of what is not traded"),
-    "observer/universe/eligibility.py": (
-        {"ef", "fe", "en", "ew", "sw", "sr", "bc"},
-        "the exchange's groups that the requirement keeps out of the universe",
+    "observer/listings/model.py": (
+        {"ef", "fe", "en", "bc", "ew", "sw", "sr"},
+        "the exchange's security groups: data of a venue, whichever broker lists them",
     ),
     "observer/simulator/market/instruments.py": ({"ef", "en", "rt"}, "the exchange's groups of made-up instruments"),
-    "observer/sectors/enrichment.py": ({"kis"}, "the stored name of a source of sectors"),
     "observer/sectors/files.py": ({"kis"}, "reads this broker's overseas files for a researcher"),
-    "observer/sectors/model.py": ({"kis"}, "the stored name of a source of sectors"),
-    "observer/sectors/run.py": ({"kis"}, "the stored name of a source of sectors"),
-    "observer/sectors/settings.py": ({"kis"}, "the configured name of a source of sectors"),
-    "observer/sectors/sources.py": ({"kis"}, "the stored name of a source of sectors"),
 }
 
 
