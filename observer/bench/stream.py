@@ -1,8 +1,8 @@
 """Trades from the broker's socket to the disk: Track B above any real day's rate, in the running system.
 
-The simulated broker streams to all slots of an account; every trade is stamped when its frame is read, and its latency ends when this
-process receives it from the feed, after the commit: an upper bound of receive to committed. The market's clock runs
-fast, since a whole day at this rate would be a hundred million trades; latencies are machine time.
+The simulated broker streams to all slots of an account; every trade is stamped when its frame is read, and its latency
+ends when this process receives it from the feed, after the commit: an upper bound of receive to committed. The market's
+clock runs fast, since a whole day at this rate would be a hundred million trades; latencies are machine time.
 """
 
 import asyncio
