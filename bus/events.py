@@ -20,7 +20,7 @@ import msgspec
 SCHEMA_VERSION: Final = 1
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "3f1986dfed4c6a42c09cd06bdf5d3e51ab60bfd0725227f8cd65f526a223cd0b"
+SCHEMA_DIGEST: Final = "a53335c5a64f31a7054c49cc44d4f3c299c805fbd0fbfe06e90c4e769c7d1aed"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction"]
@@ -952,12 +952,13 @@ class ProcessChanged(Fact, frozen=True, array_like=True, gc=False, tag="process_
 
 
 class AlertRaised(Fact, frozen=True, array_like=True, gc=False, tag="alert_raised"):
-    """An alert for the operator."""
+    """An alert for the operator; `job` names the job whose failure or recovery it reports."""
 
     raised_ns: int
     severity: Severity
     source: str
     text: str
+    job: str | None = None
 
 
 class BackupCompleted(Fact, frozen=True, array_like=True, gc=False, tag="backup_completed"):

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("severity", sa.Text, nullable=False),
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
+        sa.Column("job", sa.Text),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alerts"),
         sqlite_with_rowid=False,
     )

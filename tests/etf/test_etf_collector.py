@@ -35,6 +35,7 @@ from tests.providers.krx_stand_in import AUTH_KEY, krx_serving
 from tests.providers.stand_ins import OpenRateLimiter
 from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
+from tests.store.raw import query
 
 DAY = date(2026, 11, 18)  # a Wednesday
 SUNDAY = date(2026, 11, 22)
@@ -130,7 +131,8 @@ class Scene:
 
     def alert(self):
         """The first alert's text."""
-        return self.reader.alert_since("etf", "", 0)
+        [(text,), *_] = query(f"sqlite:///{self.folder}/observer.db", "SELECT text FROM alerts ORDER BY raised_ns")
+        return text
 
 
 @pytest.fixture(scope="module")
