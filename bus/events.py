@@ -8,8 +8,9 @@ A field whose type is a struct or a union of structs (`SelectionAdvanced.step`) 
 with the struct's tag as `kind` (see `observer.store.rows`).
 
 To change the schema, append a field with a default to the end of a struct or add a struct to `Event`, raise
-`SCHEMA_VERSION`, put its digest beside it (a test says which), and add the migration of that number. A reader takes
-older versions as they are: absent fields get their defaults. Fields are never removed, renamed or moved.
+`SCHEMA_VERSION`, put its digest beside it (`python -m tests.bus.schema`), and run `make baseline` (after the first
+release: add a migration). A reader takes older versions as they are: absent fields get their defaults. Fields are never
+removed, renamed or moved.
 """
 
 from typing import Any, Final, Literal, get_args
@@ -17,9 +18,9 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 SCHEMA_VERSION: Final = 1
-"""Of the events and of the database: the migration that brings a database to it has the same number."""
+"""Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "bdc36af2cf01a1701be4a5fe47b7578b772351bc407a1668b532d877acad50cd"
+SCHEMA_DIGEST: Final = "a53335c5a64f31a7054c49cc44d4f3c299c805fbd0fbfe06e90c4e769c7d1aed"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction"]
@@ -412,7 +413,7 @@ class EtfListed(Fact, frozen=True, array_like=True, gc=False, tag="etf_listed"):
     """One ETF of a day's list, and how it differs from the list before; one that left is reported once.
 
     None: no source gives the value. `leverage` is the targeted multiple of the index's return (2, 1, -1 ...), rates are
-    percent a year, texts are the sources' own. `sources` gives the source of each field: "name=kis_master,...".
+    percent a year, texts are the sources' own. `sources` gives the source of each field: "name=master_files,...".
     """
 
     session_date: str
@@ -951,12 +952,13 @@ class ProcessChanged(Fact, frozen=True, array_like=True, gc=False, tag="process_
 
 
 class AlertRaised(Fact, frozen=True, array_like=True, gc=False, tag="alert_raised"):
-    """An alert for the operator."""
+    """An alert for the operator; `job` names the job whose failure or recovery it reports."""
 
     raised_ns: int
     severity: Severity
     source: str
     text: str
+    job: str | None = None
 
 
 class BackupCompleted(Fact, frozen=True, array_like=True, gc=False, tag="backup_completed"):
@@ -999,7 +1001,7 @@ class EnrichmentCompleted(Fact, frozen=True, array_like=True, gc=False, tag="enr
     completed_ns: int
     securities: int
     fresh: int
-    kis_code: int
+    sector_code: int
     finance_database: int
     yahoo_screener: int
     yahoo_profile: int

@@ -22,7 +22,7 @@ from observer.etf.settings import EtfSettings
 from observer.gaps.recovery import RecoverySettings
 from observer.listings.diff import ReferenceSettings
 from observer.local_time import use_zone
-from observer.providers.broker import BROKER_NAMES, broker_named
+from observer.providers.broker import BROKER_NAMES, Broker, broker_named
 from observer.providers.settings import BrokerSettings
 from observer.sectors.settings import SectorSettings
 from observer.selection.settings import SelectionSettings, parse_selection
@@ -128,6 +128,7 @@ def load_settings(path: Path) -> Settings:
     settings = settings_of(read_document(path), str(path))
     pool, selection = _read_pool(settings.run), _read_selection(settings.run)
     _require_one_market(settings.instance, pool, str(path))
+    _require_files(settings.reference, broker_named(pool.provider), str(path))
     store = StoreSettings(url=instance_url(settings.store.url, settings.instance))
     settings = msgspec.structs.replace(
         settings, store=store, pool=pool, selection=selection, keys_digest=_keys_digest(pool)
@@ -143,6 +144,15 @@ def _require_one_market(instance: Instance, pool: PoolSettings, source: str) -> 
         raise ConfigError(
             f"{source}: [instance] market: {instance.market}, but {', '.join(others)}; an instance collects one "
             "market: configure another instance for the other"
+        )
+
+
+def _require_files(reference: ReferenceSettings, broker: Broker, source: str) -> None:
+    """Raises ConfigError when the broker has no file of an exchange whose listings are to be kept."""
+    if others := [name for name in reference.exchanges if name not in broker.exchanges]:
+        raise ConfigError(
+            f"{source}: [reference] exchanges: {broker.name} has no file of {', '.join(others)}; "
+            f"it has {', '.join(broker.exchanges) or 'none'}"
         )
 
 

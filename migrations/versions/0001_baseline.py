@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("severity", sa.Text, nullable=False),
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
+        sa.Column("job", sa.Text),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alerts"),
         sqlite_with_rowid=False,
     )
@@ -143,7 +144,7 @@ def upgrade() -> None:
         sa.Column("completed_ns", sa.BigInteger, nullable=False),
         sa.Column("securities", sa.BigInteger, nullable=False),
         sa.Column("fresh", sa.BigInteger, nullable=False),
-        sa.Column("kis_code", sa.BigInteger, nullable=False),
+        sa.Column("sector_code", sa.BigInteger, nullable=False),
         sa.Column("finance_database", sa.BigInteger, nullable=False),
         sa.Column("yahoo_screener", sa.BigInteger, nullable=False),
         sa.Column("yahoo_profile", sa.BigInteger, nullable=False),

@@ -24,7 +24,7 @@ from observer.accounts.health_file import HealthFile
 from observer.accounts.keys import AccountKeys, read_keys
 from observer.accounts.pool import AccountSettings, PoolSettings
 from observer.accounts.shared_rate_limiter import SharedRateLimiter
-from observer.accounts.token_cache import CachedCredentials, TokenStore
+from observer.accounts.token_cache import CachedCredentials, FixedCredentials, TokenStore
 from observer.clock import Clock
 from observer.errors import DataFileError
 from observer.providers.broker import (
@@ -32,6 +32,7 @@ from observer.providers.broker import (
     Broker,
     CredentialIssuer,
     Credentials,
+    CredentialSource,
     MasterFileSource,
     PastTrade,
     Priority,
@@ -108,16 +109,21 @@ class BrokerAccount:
         self._rng = rng
         self._recorder = recorder
         is_alone = len(settings.pool.accounts) == 1
-        self._credentials = self._cached_credentials(_DEADLINE_ALONE_S if is_alone else _DEADLINE_S)
+        self._credentials = self._credentials_within(_DEADLINE_ALONE_S if is_alone else _DEADLINE_S)
 
     def has_valid_token(self) -> bool:
-        """Whether the token in force has not expired."""
+        """Whether the token in force has not expired; always at a broker that issues none."""
+        if self.broker.issuing is None:
+            return True
         with contextlib.suppress(DataFileError):  # an unreadable record is no record
             record = self.tokens.read()
             return record is not None and record.expires_ns > self._clock.now_ns()
         return False
 
-    def _cached_credentials(self, deadline_s: float) -> CachedCredentials[Credentials]:
+    def _credentials_within(self, deadline_s: float) -> CredentialSource:
+        """The credentials of the account's calls, which wait so many machine seconds for a token."""
+        if self.broker.issuing is None:
+            return FixedCredentials(Credentials(self.keys.app_key, self.keys.app_secret, "", ""))
         return CachedCredentials(
             store=self.tokens, keys=self.keys, clock=self._clock, build=Credentials, deadline_s=deadline_s
         )
@@ -132,12 +138,12 @@ class BrokerAccount:
     async def probe(self) -> AsyncIterator["RestClient"]:
         """REST calls for health checks: one attempt each, and no long wait for another token."""
         settings = msgspec.structs.replace(self._connection.rest, attempts_max=1)
-        async with self._open_pipeline(settings, self._cached_credentials(_PROBE_DEADLINE_S)) as pipeline:
+        async with self._open_pipeline(settings, self._credentials_within(_PROBE_DEADLINE_S)) as pipeline:
             yield self.broker.rest(pipeline)
 
     @contextlib.asynccontextmanager
     async def _open_pipeline(
-        self, settings: RestSettings, credentials: CachedCredentials[Credentials]
+        self, settings: RestSettings, credentials: CredentialSource
     ) -> AsyncIterator["RestPipeline"]:
         from observer.providers.http import RestPipeline, open_client
 

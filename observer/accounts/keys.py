@@ -17,6 +17,7 @@ import msgspec
 from observer.accounts.pool import AccountSettings
 from observer.accounts.private_file import read_privately
 from observer.errors import MissingKeysError
+from observer.providers.broker import broker_named
 
 
 class AccountKeys(msgspec.Struct, frozen=True):
@@ -39,7 +40,7 @@ class _FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_keys(accounts: Sequence[AccountSettings], environment: Mapping[str, str]) -> list[AccountKeys]:
-    """The keys of all accounts, in their order.
+    """The keys of all accounts, in their order; empty ones at a broker that takes none.
 
     Raises:
         MissingKeysError: naming everything that is missing or refused, of all accounts at once; two accounts with one
@@ -61,7 +62,7 @@ def read_keys(accounts: Sequence[AccountSettings], environment: Mapping[str, str
 def _shared_keys(found: Sequence[AccountKeys]) -> list[str]:
     owners: dict[str, str] = {}
     problems = []
-    for keys in found:
+    for keys in (each for each in found if each.app_key):
         owner = owners.setdefault(keys.app_key, keys.account)
         if owner != keys.account:
             problems.append(f"account {keys.account}: has the app key of account {owner}; each needs its own")
@@ -70,6 +71,8 @@ def _shared_keys(found: Sequence[AccountKeys]) -> list[str]:
 
 def _read_account(account: AccountSettings, environment: Mapping[str, str]) -> AccountKeys:
     name = account.account_id
+    if broker_named(account.provider).credentials == "none":
+        return AccountKeys(name, "", "")
     variables = [each for each in (account.app_key_variable, account.app_secret_variable) if each is not None]
     values = [environment.get(variable, "").strip() for variable in variables]
     if values and all(values):

@@ -201,6 +201,21 @@ class CachedCredentials(Generic[CallCredentials]):
             await asyncio.sleep(_POLL_S)
 
 
+class FixedCredentials(Generic[CallCredentials]):
+    """The credentials at a broker that issues none: always the same. Satisfies `CredentialSource`."""
+
+    def __init__(self, credentials: CallCredentials) -> None:
+        self._credentials = credentials
+
+    async def current(self) -> CallCredentials:
+        """The credentials, at once."""
+        return self._credentials
+
+    async def reject(self, used: CallCredentials) -> bool:  # noqa: ARG002 - the name is the Protocol's
+        """Returns False: no others will come."""
+        return False
+
+
 def fingerprint(presented: Presented) -> str:
     """A hash that identifies a token and approval key without disclosing them."""
     text = f"{presented.access_token}\n{presented.approval_key}"

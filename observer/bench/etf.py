@@ -34,9 +34,9 @@ from observer.calendar.phases import DayPlan, ScheduleSettings, plan
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
 from observer.etf.collector import EtfCollector
-from observer.etf.report import ETF_GROUP
 from observer.listings.diff import ReferenceSettings
 from observer.listings.intake import MasterFile, take_in
+from observer.listings.model import ETF_GROUP
 from observer.local_time import local_ns
 from observer.providers.broker import DEFAULT_BROKER, broker_named
 from observer.simulator.counters import SimulatorCounters

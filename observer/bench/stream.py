@@ -1,8 +1,8 @@
 """Trades from the broker's socket to the disk: Track B above any real day's rate, in the running system.
 
-The simulated broker streams to 41 slots; every trade is stamped when its frame is read, and its latency ends when this
-process receives it from the feed, after the commit: an upper bound of receive to committed. The market's clock runs
-fast, since a whole day at this rate would be a hundred million trades; latencies are machine time.
+The simulated broker streams to all slots of an account; every trade is stamped when its frame is read, and its latency
+ends when this process receives it from the feed, after the commit: an upper bound of receive to committed. The market's
+clock runs fast, since a whole day at this rate would be a hundred million trades; latencies are machine time.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from observer.bench.system import RunningSystem, running_system
 _SPEED: Final = 60.0
 _BEGINS_AT: Final = (9, 31)  # Track B streams
 _WARM_UP_S: Final = 4.0
-_SYMBOLS_TRADES_PER_S: Final = 7.5  # of the 41 busiest symbols together at that hour, by the market's clock
+_SYMBOLS_TRADES_PER_S: Final = 7.5  # of an account's busiest symbols together at that hour, by the market's clock
 _FIRST_TRADE_S: Final = 60.0
 
 

@@ -137,7 +137,7 @@ def _run(job: EtfJob, settings: BaseSettings, config: Path | None, *, wait: bool
             ended = reader.last_etf_jobs().get(job)
             if ended is not None and ended.started_ns >= asked_ns:
                 return ended
-            if failure := reader.alert_since("etf", f"job {job}, run by order, failed", asked_ns):
+            if failure := reader.failure_since(job, asked_ns):
                 print_error(failure)
                 raise Exit(1)
             line.update(f"{job} ... {time.monotonic() - started_s:.0f} s")

@@ -182,7 +182,7 @@ async def _received(feed: FeedSubscriber, progress: "Progress", bar: "TaskID") -
                 progress.update(bar, completed=len(seen))
             case UniverseBuilt():
                 return _done(event)
-            case AlertRaised(severity="critical", text=text) if text.startswith("job universe"):
+            case AlertRaised(severity="critical", job="universe", text=text):
                 return Refused("failed", text)
             case _:
                 pass

@@ -21,10 +21,10 @@ from observer.errors import ConfigError, DataFileError, ProviderError
 from observer.etf.list_update import take_list
 from observer.etf.measures import NavSpan, measure, rest_of, spans_to_ask, window_begin
 from observer.etf.model import Etf
-from observer.etf.report import ETF_GROUP
 from observer.etf.schedule import Session, last_over, session_at
 from observer.etf.settings import EtfSettings
 from observer.etf.sources import open_krx_api
+from observer.listings.model import ETF_GROUP
 from observer.local_time import local_datetime
 from observer.providers.etf import EtfQuote, EtfSource, NavDay
 from observer.store.etf import EtfReader

@@ -19,8 +19,8 @@ FIELDS: Final = tuple(name for name in EtfEntry.__struct_fields__ if name != "sy
 
 # The precedence of sources. The operator's table wins for fields that need research (fees, names of indices), and
 # comes last for facts that the exchange states. KRX's data call reports most, its Open API names and shares.
-_EXCHANGES_FACT: Final = ("kis_master", "krx_data", "krx_open_api", "csv")
-_KRX_KNOWS: Final = ("csv", "krx_data", "krx_open_api", "kis_master")
+_EXCHANGES_FACT: Final = ("master_files", "krx_data", "krx_open_api", "csv")
+_KRX_KNOWS: Final = ("csv", "krx_data", "krx_open_api", "master_files")
 PRECEDENCE: Final[Mapping[str, Sequence[str]]] = {
     **dict.fromkeys(FIELDS, _KRX_KNOWS),
     **dict.fromkeys(("name", "group", "isin", "listed_on", "listed_shares", "creation_unit_shares"), _EXCHANGES_FACT),

@@ -7,6 +7,7 @@ import msgspec
 
 from bus.events import EtfJob, EtfJobEnded
 from observer.etf.model import Etf
+from observer.listings.model import ETF_GROUP
 
 _HOUR_NS: Final = 3_600 * 1_000_000_000
 JOBS: Final[Sequence[EtfJob]] = ("etf_list", "etf_values", "etf_measures", "etf_ranges")
@@ -37,7 +38,6 @@ _OF_ETFS: Final = (
     "tracking_error_250d_percent",
     "stated_tracking_error_percent",
 )
-ETF_GROUP: Final = "EF"
 
 
 class JobFreshness(msgspec.Struct, frozen=True):

@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-EtfListSourceName = Literal["kis_master", "krx_open_api", "krx_data", "csv"]
+from observer.listings.model import ETF_GROUP, ETN_GROUP
+
+EtfListSourceName = Literal["master_files", "krx_open_api", "krx_data", "csv"]
 TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="Korean local time, HH:MM")]
 
 
@@ -36,8 +38,8 @@ class EtfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     values_at: TimeOfDay = "16:00"
     ranges_at: TimeOfDay = "17:00"
     measures_at: TimeOfDay = "21:00"
-    sources: tuple[EtfListSourceName, ...] = ("kis_master", "csv")
-    groups: tuple[str, ...] = ("EF", "EN")
+    sources: tuple[EtfListSourceName, ...] = ("master_files", "csv")
+    groups: tuple[str, ...] = (ETF_GROUP, ETN_GROUP)
     manual_file: str = "config/etf_manual_data.csv"
     max_shrink_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 10.0
     krx: KrxSettings = KrxSettings()

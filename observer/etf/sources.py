@@ -30,7 +30,7 @@ EXCHANGES: Final = ("KOSPI", "KOSDAQ")  # ETFs are on KOSPI; if ever one is on K
 class MasterEtfs:
     """The broker's listings by group code, as stored in the database; makes no call. Satisfies `EtfListSource`."""
 
-    name: Final = "kis_master"
+    name: Final = "master_files"
 
     def __init__(self, reader: StoreReader, groups: Sequence[str]) -> None:
         self._reader = reader
@@ -114,7 +114,7 @@ async def open_source(
         MissingKeysError: it has no key or login; the text has the remedy.
     """
     match name:
-        case "kis_master":
+        case "master_files":
             yield MasterEtfs(reader, settings.groups)
         case "csv":
             yield ManualEtfs(Path(settings.manual_file))

@@ -14,6 +14,7 @@ import msgspec
 from bus.events import ListingChange, Severity
 from observer.errors import DataFileError
 from observer.listings.model import EXCHANGES, VALUES, Listing
+from observer.providers.broker import DEFAULT_BROKER, broker_named
 from observer.units import S_PER_DAY
 
 # The stored listings of one exchange: symbol -> (its last listing, whether the last file had it).
@@ -36,7 +37,7 @@ class ReferenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         ValueError: an exchange is not known or named twice, or the refresh's time is none; names the key.
     """
 
-    exchanges: tuple[str, ...] = EXCHANGES
+    exchanges: tuple[str, ...] = broker_named(DEFAULT_BROKER).exchanges
     weekly_refresh_day: Weekday = "sunday"
     weekly_refresh_time: TimeOfDay = "03:00"
     attempts_max: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3

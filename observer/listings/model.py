@@ -107,7 +107,14 @@ def region_of(exchange: str) -> str:
 
 
 NOT_TRADED: Final = ("index", "warrant")  # kinds of securities
-# In Korea by group code: warrants on other securities (ELW), warrants and rights to subscribe (신주인수권증권, 증서).
+
+# Security groups of the Korean exchange (그룹코드). Not traded are warrants on other securities (ELW), and warrants and
+# rights to subscribe (신주인수권증권, 증서).
+STOCK_GROUP: Final = "ST"
+ETF_GROUP: Final = "EF"
+FOREIGN_ETF_GROUP: Final = "FE"
+ETN_GROUP: Final = "EN"
+BENEFICIARY_CERTIFICATE_GROUP: Final = "BC"
 NOT_TRADED_GROUPS: Final = ("EW", "SW", "SR")
 
 

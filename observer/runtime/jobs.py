@@ -55,13 +55,14 @@ class DayJobs:
                     text = f"job {job.name} failed, will be tried again: {error}"
                     logger.error(text)
                     if failures[job] == 1:
-                        self._alert("critical", text)
+                        self._alert("critical", text, job.name)
                 else:
                     del tries_ns[job]
                     if failed := failures[job]:
-                        self._alert("info", f"job {job.name} is done, after {failed} failure{'s' * (failed > 1)}")
+                        text = f"job {job.name} is done, after {failed} failure{'s' * (failed > 1)}"
+                        self._alert("info", text, job.name)
             if tries_ns:
                 await self._clock.sleep_until(min(until_ns, *tries_ns.values()))
 
-    def _alert(self, severity: Severity, text: str) -> None:
-        self._publisher.publish(AlertRaised(self._clock.now_ns(), severity, self._source, text))
+    def _alert(self, severity: Severity, text: str, job: str) -> None:
+        self._publisher.publish(AlertRaised(self._clock.now_ns(), severity, self._source, text, job))

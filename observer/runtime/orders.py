@@ -132,7 +132,7 @@ class WorkerOrders:
         text = f"job {job}, run by order, failed: {why}"
         logger.error(text)
         if self.producer is not None:
-            self.producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._process, text))
+            self.producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._process, text, job))
         return Refused("failed", text)
 
     def _no_gaps(self) -> Refused:

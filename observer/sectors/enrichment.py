@@ -116,7 +116,7 @@ class Enrichment:
             completed_ns=self._clock.now_ns(),
             securities=len(share.due) + share.fresh,
             fresh=share.fresh,
-            kis_code=counts["kis_code"],
+            sector_code=counts["sector_code"],
             finance_database=counts["finance_database"],
             yahoo_screener=counts["yahoo_screener"],
             yahoo_profile=counts["yahoo_profile"],

@@ -10,7 +10,7 @@ import msgspec
 
 from observer.errors import DataFileError
 from observer.files import replace_file
-from observer.listings.model import Listing
+from observer.listings.model import STOCK_GROUP, Listing
 from observer.providers.kis.masters import parse_master
 from observer.providers.kis.masters_overseas import AbroadRecord, parse_abroad
 from observer.sectors.codes import CodeTable
@@ -25,7 +25,6 @@ _ABROAD: Final[Mapping[Region, tuple[str, ...]]] = {
     "VN": ("HNX", "HSX"),
 }
 _DOMESTIC: Final = ("KOSPI", "KOSDAQ")
-_STOCK_GROUP: Final = "ST"
 
 
 class RegionMarket(msgspec.Struct, frozen=True):
@@ -54,7 +53,7 @@ def read_market(folder: Path, region: Region) -> RegionMarket:
             continue
         if exchange in _DOMESTIC:
             listings, bad = parse_master(exchange, content)
-            securities = [_domestic(listing) for listing in listings if listing.group == _STOCK_GROUP]
+            securities = [_domestic(listing) for listing in listings if listing.group == STOCK_GROUP]
         else:
             records, bad = parse_abroad(exchange, content)
             securities = [_abroad(region, record) for record in records if record.kind == "stock"]

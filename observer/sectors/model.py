@@ -25,12 +25,12 @@ Sector = Literal[
     "Real Estate",
 ]
 Region = Literal["US", "HK", "CN", "JP", "VN", "KR"]
-SectorSourceName = Literal["kis_code", "finance_database", "yahoo_screener", "yahoo_profile"]
+SectorSourceName = Literal["sector_code", "finance_database", "yahoo_screener", "yahoo_profile"]
 Vocabulary = Literal["gics", "nasdaq", "yahoo"]
 SecurityKey = NewType("SecurityKey", tuple[str, str])  # (exchange, symbol), as of a listing
 
 REGIONS: Final[tuple[Region, ...]] = ("US", "HK", "CN", "JP", "VN", "KR")
-SOURCES: Final[tuple[SectorSourceName, ...]] = ("kis_code", "finance_database", "yahoo_screener", "yahoo_profile")
+SOURCES: Final[tuple[SectorSourceName, ...]] = ("sector_code", "finance_database", "yahoo_screener", "yahoo_profile")
 EXCHANGES: Final[Mapping[Region, tuple[str, ...]]] = {
     "US": ("NASD", "NYSE", "AMEX"),
     "HK": ("SEHK",),

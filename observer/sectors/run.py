@@ -141,7 +141,7 @@ def open_sources(options: EnrichmentOptions, clock: Clock) -> Sources:
         DataFileError: a table of codes cannot be read.
     """
     asked: list[SectorSource] = []
-    if "kis_code" in options.sources:
+    if "sector_code" in options.sources:
         asked.append(KisCodes(read_tables(options.tables)))
     if "finance_database" in options.sources:
         if options.snapshot_path.exists():
@@ -158,7 +158,7 @@ def _with_yahoo(asked: list[SectorSource], folder: Path, options: EnrichmentOpti
         from observer.sectors.yahoo import YahooClient, YahooSettings
         from observer.sectors.yahoo_sources import YahooProfiles, YahooScreener
     except ImportError as error:
-        text = f"{error}: install observer[sectors], or leave Yahoo out with --sources kis_code,finance_database"
+        text = f"{error}: install observer[sectors], or leave Yahoo out with --sources sector_code,finance_database"
         raise ConfigError(text) from error
     asking = YahooSettings(
         retries_max=options.max_retries, retry_delay_s=options.retry_delay_s, address=options.yahoo_address

@@ -36,7 +36,7 @@ class KisCodes:
     It returns unsure codes too, with their confidence: they are the fallback when no other source knows the stock.
     """
 
-    name: SectorSourceName = "kis_code"
+    name: SectorSourceName = "sector_code"
 
     def __init__(self, tables: Mapping[Region, CodeTable]) -> None:
         self._tables = tables

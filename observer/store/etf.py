@@ -71,11 +71,11 @@ class EtfReader(StoreReader):
         with self._asking() as connection:
             return frozenset(connection.scalars(select(columns.symbol).distinct().where(columns.valued_ns >= since_ns)))
 
-    def alert_since(self, source: str, beginning: str, since_ns: int) -> str | None:
-        """The first alert of that source since then whose text begins so."""
+    def failure_since(self, job: EtfJob, since_ns: int) -> str | None:
+        """The text of the first alert since then that the job failed; None without one."""
         columns = EVENT_TABLES[AlertRaised].c
         wanted = select(columns.text).where(
-            columns.source == source, columns.raised_ns >= since_ns, columns.text.startswith(beginning, autoescape=True)
+            columns.job == job, columns.raised_ns >= since_ns, columns.severity == "critical"
         )
         with self._asking() as connection:
             return connection.scalar(wanted.order_by(columns.raised_ns).limit(1))

@@ -6,6 +6,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from bus.events import EnrichmentCompleted, SectorAssigned
+from observer.listings.model import STOCK_GROUP
 from observer.sectors.model import EXCHANGES, Region, Security
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
@@ -13,7 +14,7 @@ from observer.store.tables import EVENT_TABLES, LISTINGS
 
 _ASSIGNED: Final = EVENT_TABLES[SectorAssigned]
 _COMPLETED: Final = EVENT_TABLES[EnrichmentCompleted]
-_STOCK: Final = or_(LISTINGS.c.security_type == "stock", LISTINGS.c.group == "ST")  # abroad, and in Korea
+_STOCK: Final = or_(LISTINGS.c.security_type == "stock", LISTINGS.c.group == STOCK_GROUP)  # abroad, and in Korea
 
 
 class SectorReader(DatabaseReader):

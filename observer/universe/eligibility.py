@@ -8,6 +8,13 @@ import msgspec
 
 from bus.events import DailyBar, SharesAdjusted, UniverseBuilt, UniverseMember
 from observer.calendar.venues import KRX
+from observer.listings.model import (
+    BENEFICIARY_CERTIFICATE_GROUP,
+    ETF_GROUP,
+    ETN_GROUP,
+    FOREIGN_ETF_GROUP,
+    NOT_TRADED_GROUPS,
+)
 from observer.selection.indicators import average_true_range, average_volume, in_latest_shares
 from observer.selection.settings import UniverseSettings
 
@@ -18,11 +25,8 @@ Exclusion = Literal[
     "not_a_share", "suspended", "administrative", "etf", "etn", "spac", "preferred", "no_close", "low_close"
 ]
 
-# Security groups of KRX (그룹코드): domestic and foreign funds and notes; and what is no share of anything: rights to
-# buy one, equity-linked warrants, beneficiary certificates.
-_ETF_GROUPS: Final = frozenset({"EF", "FE"})
-_ETN_GROUPS: Final = frozenset({"EN"})
-_OTHER_GROUPS: Final = frozenset({"EW", "SW", "SR", "BC"})
+_ETF_GROUPS: Final = frozenset({ETF_GROUP, FOREIGN_ETF_GROUP})
+_NO_SHARES: Final = frozenset({*NOT_TRADED_GROUPS, BENEFICIARY_CERTIFICATE_GROUP})
 
 
 class ListedSecurity(Protocol):
@@ -95,9 +99,9 @@ def history_of(bars: Sequence[DailyBar], previous_session: str, adjustments: Seq
 def exclusion_by_kind(security: ListedSecurity, settings: UniverseSettings) -> Exclusion | None:
     """The first reason, apart from the price, that excludes a listing; None when there is none."""
     reasons: tuple[tuple[Exclusion, bool], ...] = (
-        ("not_a_share", security.group in _OTHER_GROUPS),
+        ("not_a_share", security.group in _NO_SHARES),
         ("etf", settings.exclude_etf and security.group in _ETF_GROUPS),
-        ("etn", settings.exclude_etn and security.group in _ETN_GROUPS),
+        ("etn", settings.exclude_etn and security.group == ETN_GROUP),
         ("spac", settings.exclude_spac and security.spac),
         ("preferred", settings.exclude_preferred and security.preferred),
         ("suspended", settings.exclude_suspended and security.suspended),

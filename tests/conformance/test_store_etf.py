@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import DailyBar, Event
+from bus.events import AlertRaised, DailyBar, Event
 from observer.store.digest import digest
 from observer.store.etf import EtfReader
 from observer.store.writer import StoreWriter
@@ -147,6 +147,19 @@ def test_of_each_job_the_last_end_is_reported(commit, reader) -> None:
         "etf_list": 99,
         "etf_values": 7,
     }
+
+
+def test_the_first_failure_of_a_job_since_a_moment_is_found_by_the_job_and_not_by_its_text(commit, reader) -> None:
+    commit(
+        AlertRaised(10, "critical", "etf", "before", "etf_list"),
+        AlertRaised(20, "critical", "etf", "etf_list failed, as a text says"),
+        AlertRaised(30, "info", "etf", "recovered", "etf_list"),
+        AlertRaised(40, "critical", "etf", "another", "etf_values"),
+        AlertRaised(50, "critical", "etf", "first", "etf_list"),
+        AlertRaised(60, "critical", "etf", "second", "etf_list"),
+    )
+    assert reader.failure_since("etf_list", 20) == "first"
+    assert reader.failure_since("etf_list", 61) is None
 
 
 def test_who_was_valued_since_a_moment_is_reported(commit, reader) -> None:

@@ -47,7 +47,7 @@ def test_an_exchange_that_was_never_seen_is_unknown_and_one_whose_listings_are_g
 def test_symbols_are_reported_of_by_universes_and_sectors_each_once(database_url: str) -> None:
     day = UniverseMember("kis", "korean_stocks", "2026-11-18", 1, "B", "", "KOSPI", 1.0, 1.0, None, None)
     next_day = msgspec.structs.replace(day, session_date="2026-11-19")
-    sectors = [SectorAssigned("KR", "KOSPI", symbol, 1, None, "kis_code", 0.0, "", "") for symbol in ("B", "A")]
+    sectors = [SectorAssigned("KR", "KOSPI", symbol, 1, None, "sector_code", 0.0, "", "") for symbol in ("B", "A")]
     elsewhere = msgspec.structs.replace(sectors[0], exchange="KOSDAQ", symbol="C")
     with committed(database_url, day, next_day, *sectors, elsewhere) as reader:
         assert reader.symbols_reported("KOSPI") == ["A", "B"]

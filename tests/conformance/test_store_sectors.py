@@ -12,7 +12,7 @@ STREAM = "5" * 32
 
 
 def assigned(symbol="AAPL", at=1, sector="Information Technology", exchange="NASD", region="US"):
-    return SectorAssigned(region, exchange, symbol, at, sector, "kis_code", 0.95, "710", "")
+    return SectorAssigned(region, exchange, symbol, at, sector, "sector_code", 0.95, "710", "")
 
 
 def completed(region, at, securities=1):

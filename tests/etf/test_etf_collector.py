@@ -35,6 +35,7 @@ from tests.providers.krx_stand_in import AUTH_KEY, krx_serving
 from tests.providers.stand_ins import OpenRateLimiter
 from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
+from tests.store.raw import query
 
 DAY = date(2026, 11, 18)  # a Wednesday
 SUNDAY = date(2026, 11, 22)
@@ -130,7 +131,8 @@ class Scene:
 
     def alert(self):
         """The first alert's text."""
-        return self.reader.alert_since("etf", "", 0)
+        [(text,), *_] = query(f"sqlite:///{self.folder}/observer.db", "SELECT text FROM alerts ORDER BY raised_ns")
+        return text
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +323,7 @@ def test_krx_indices_make_a_tracking_error_of_every_window_that_they_fill(report
             keys.write_text(f'[open_api]\nauth_key = "{AUTH_KEY}"\n')
             krx.open_days = {day.strftime("%Y%m%d"): (380.0 + day.day, 100, 100) for day in TRADING_DAYS}
             krx_settings = KrxSettings(open_api_url=address, keys_file=str(keys))
-            collector = scene.collector(sources=("kis_master", "krx_open_api"), krx=krx_settings)
+            collector = scene.collector(sources=("master_files", "krx_open_api"), krx=krx_settings)
             scene.publisher.publish_together([_listing(i) for i in scene.market.instruments])
             await collector.run("etf_list", PLAN, ANEW)
             await collector.run("etf_measures", PLAN, ANEW)
@@ -336,11 +338,11 @@ def test_a_source_that_fails_is_reported_of_and_the_next_gives_the_list(reported
     async def scenario(scene):
         async with krx_serving() as (_krx, address):
             missing = KrxSettings(open_api_url=address, keys_file=str(scene.folder / "absent.toml"))
-            collector = scene.collector(sources=("krx_open_api", "kis_master"), krx=missing)
+            collector = scene.collector(sources=("krx_open_api", "master_files"), krx=missing)
             await collector.run("etf_list", PLAN, ANEW)
         assert "KRX: create" in scene.alert()
         assert "mode 600" in scene.alert()
-        assert scene.reader.last_etf_jobs()["etf_list"].source == "kis_master"
+        assert scene.reader.last_etf_jobs()["etf_list"].source == "master_files"
 
     reported(scenario)
 

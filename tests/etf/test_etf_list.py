@@ -24,7 +24,7 @@ from observer.etf.manual import parse_manual
 from observer.etf.model import Etf, EtfEntry
 from tests.store.etf import SESSION
 
-SOURCES = ("kis_master", "krx_data", "krx_open_api", "csv")
+SOURCES = ("master_files", "krx_data", "krx_open_api", "csv")
 
 
 def entry(symbol: str = "069500", **fields: object) -> EtfEntry:
@@ -42,7 +42,7 @@ def known_after(facts: list[EtfListed]) -> dict[str, Etf]:
     }
 
 
-def list_of(reported: dict[str, dict[str, EtfEntry]], known: dict[str, Etf], list_from: str = "kis_master"):
+def list_of(reported: dict[str, dict[str, EtfEntry]], known: dict[str, Etf], list_from: str = "master_files"):
     return changes(merge(members(reported[list_from], known), reported, known), known, SESSION, 5)
 
 
@@ -67,7 +67,7 @@ def test_the_first_source_by_precedence_that_tells_a_field_wins(name: str, telle
 
 def test_a_persons_fee_wins_and_the_exchanges_shares_do() -> None:
     reported = {
-        "kis_master": {"069500": entry(listed_shares=1.0)},
+        "master_files": {"069500": entry(listed_shares=1.0)},
         "krx_data": {"069500": entry(expense_ratio_percent=0.15, issuer="삼성자산운용", listed_shares=2.0)},
         "csv": {"069500": EtfEntry(symbol="069500", expense_ratio_percent=0.05, listed_shares=3.0)},
     }
@@ -80,7 +80,7 @@ def test_a_persons_fee_wins_and_the_exchanges_shares_do() -> None:
 
 
 def test_a_leverage_that_nobody_tells_is_the_names() -> None:
-    reported = {"kis_master": {"252670": entry("252670", name="KODEX 200선물인버스2X")}}
+    reported = {"master_files": {"252670": entry("252670", name="KODEX 200선물인버스2X")}}
     [listed] = merge(["252670"], reported, {})
     assert (listed.entry.leverage, listed.sources["leverage"]) == (-2.0, "name")
     reported["csv"] = {"252670": EtfEntry(symbol="252670", leverage=-1.5)}
@@ -98,21 +98,21 @@ def test_the_text_of_sources_is_read_as_it_was_written(sources: dict[str, str]) 
 
 def test_a_source_that_fails_takes_nothing_away() -> None:
     full = {
-        "kis_master": {"069500": entry()},
+        "master_files": {"069500": entry()},
         "krx_data": {"069500": entry(issuer="삼성자산운용", expense_ratio_percent=0.15)},
     }
     known = known_after(list_of(full, {}))
-    [fact] = list_of({"kis_master": full["kis_master"]}, known)
+    [fact] = list_of({"master_files": full["master_files"]}, known)
     assert (fact.change, fact.issuer, fact.expense_ratio_percent) == ("same", "삼성자산운용", 0.15)
     assert parse_sources(fact.sources)["issuer"] == "krx_data"
 
 
 def test_new_same_changed_removed_and_relisted_are_reported_apart() -> None:
-    both = {"kis_master": {"069500": entry(), "114800": entry("114800", name="KODEX 인버스")}}
+    both = {"master_files": {"069500": entry(), "114800": entry("114800", name="KODEX 인버스")}}
     first = list_of(both, {})
     assert [fact.change for fact in first] == ["new", "new"]
     known = known_after(first)
-    renamed = {"kis_master": {"069500": entry(name="KODEX 200 TR")}}
+    renamed = {"master_files": {"069500": entry(name="KODEX 200 TR")}}
     changed, removed = list_of(renamed, known)
     assert (changed.change, changed.changed_fields) == ("changed", "name")
     assert (removed.change, removed.symbol, removed.name) == ("removed", "114800", "KODEX 인버스")
@@ -122,7 +122,7 @@ def test_new_same_changed_removed_and_relisted_are_reported_apart() -> None:
 
 
 def test_a_source_without_etns_removes_none() -> None:
-    known = known_after(list_of({"kis_master": {"069500": entry(), "Q500001": entry("Q500001", group="EN")}}, {}))
+    known = known_after(list_of({"master_files": {"069500": entry(), "Q500001": entry("Q500001", group="EN")}}, {}))
     facts = list_of({"krx_data": {"069500": entry()}}, known, "krx_data")
     assert [(fact.symbol, fact.change) for fact in facts] == [("069500", "same"), ("Q500001", "same")]
 
@@ -131,7 +131,7 @@ def test_a_list_that_shrinks_too_much_is_not_believed() -> None:
     known = {
         f"{number:06}": msgspec.structs.replace(etf, symbol=f"{number:06}")
         for number in range(100)
-        for etf in known_after(list_of({"kis_master": {"069500": entry()}}, {})).values()
+        for etf in known_after(list_of({"master_files": {"069500": entry()}}, {})).values()
     }
 
     def first(count: int) -> dict[str, EtfEntry]:
@@ -151,7 +151,7 @@ ENTRIES = st.dictionaries(
 @given(ENTRIES, ENTRIES)
 def test_after_a_list_the_active_etfs_are_those_of_the_list(before: dict[str, str], after: dict[str, str]) -> None:
     def reported(names: dict[str, str]) -> dict[str, dict[str, EtfEntry]]:
-        return {"kis_master": {symbol: entry(symbol, name=name) for symbol, name in names.items()}}
+        return {"master_files": {symbol: entry(symbol, name=name) for symbol, name in names.items()}}
 
     known = known_after(list_of(reported(before), {}))
     facts = list_of(reported(after), known)

@@ -3,12 +3,15 @@
 import io
 import re
 import tokenize
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from observer.providers.broker import BROKER_NAMES
+
 ROOT = Path(__file__).parents[2]
-OWN_FOLDERS = ("observer/providers/kis/", "observer/simulator/kis/")
+OWN_FOLDERS = tuple(f"observer/{room}/{name}/" for name in BROKER_NAMES for room in ("providers", "simulator"))
 SOURCES = sorted(
     path
     for package in ("bus", "observer", "workers")
@@ -17,14 +20,14 @@ SOURCES = sorted(
 )
 
 # In all of the text, comments and docstrings included.
-WORDS = re.compile(r"(?<![A-Za-z])(kis|005930|won|krw|kst|Asia/Seoul)(?![A-Za-z])", re.IGNORECASE)
+WORDS = re.compile(rf"(?<![A-Za-z])({'|'.join(BROKER_NAMES)}|005930|won|krw|kst|Asia/Seoul)(?![A-Za-z])", re.IGNORECASE)
 # In code only: security groups as whole literals, and the slots of an account.
 GROUPS = re.compile(r"""^[bB]?["'](EF|EN|EW|RT|SW|SR|BC|FE)["']$""")
 SLOTS = re.compile(r"^41$")
 
 # What a file may name, with the reason. A file that is not here may name nothing of it.
 ALLOWED = {
-    "observer/providers/broker.py": ({"kis"}, "the table of the brokers' folders"),
+    "observer/providers/broker.py": (set(BROKER_NAMES), "the table of the brokers' folders"),
     "observer/local_time.py": ({"kst"}, "the name of a venue's zone, shown after a time"),
     "observer/calendar/venues.py": ({"krw"}, "data of a venue"),
     "observer/selection/settings.py": ({"41"}, "the requirement's defaults of max_slots and churn_max_replacements"),
@@ -37,27 +40,12 @@ ALLOWED = {
     "observer/cli/simulator.py": ({"kis"}, "the simulator's one broker so far: it starts that one"),
     "workers/simulator.py": ({"kis"}, "the simulator's one broker so far: it starts that one"),
     "observer/bench/frames.py": ({"kis"}, "measures this broker's parser"),
-    "bus/events.py": ({"kis"}, "the stored names of sources of ETFs and sectors"),
-    "observer/etf/list.py": ({"kis"}, "the stored name of a source of ETFs"),
-    "observer/etf/settings.py": (
-        {"kis", "ef", "en"},
-        "the configured name of a source of ETFs, and the exchange's groups",
-    ),
-    "observer/etf/sources.py": ({"kis"}, "the stored name of a source of ETFs"),
-    "observer/etf/report.py": ({"ef"}, "the exchange's group of ETFs"),
-    "observer/providers/krx/bodies.py": ({"ef"}, "the exchange's own group of ETFs"),
-    "observer/listings/model.py": ({"ew", "sw", "sr"}, "the exchange's groups of what is not traded"),
-    "observer/universe/eligibility.py": (
-        {"ef", "fe", "en", "ew", "sw", "sr", "bc"},
-        "the exchange's groups that the requirement keeps out of the universe",
+    "observer/listings/model.py": (
+        {"ef", "fe", "en", "bc", "ew", "sw", "sr"},
+        "the exchange's security groups: data of a venue, whichever broker lists them",
     ),
     "observer/simulator/market/instruments.py": ({"ef", "en", "rt"}, "the exchange's groups of made-up instruments"),
-    "observer/sectors/enrichment.py": ({"kis"}, "the stored name of a source of sectors"),
     "observer/sectors/files.py": ({"kis"}, "reads this broker's overseas files for a researcher"),
-    "observer/sectors/model.py": ({"kis"}, "the stored name of a source of sectors"),
-    "observer/sectors/run.py": ({"kis"}, "the stored name of a source of sectors"),
-    "observer/sectors/settings.py": ({"kis"}, "the configured name of a source of sectors"),
-    "observer/sectors/sources.py": ({"kis"}, "the stored name of a source of sectors"),
 }
 
 
@@ -70,6 +58,13 @@ def named_in(path: Path) -> set[str]:
     groups = {found[1].lower() for each in code if (found := GROUPS.match(each))}
     slots = {each for each in code if SLOTS.match(each)}
     return words | groups | slots
+
+
+def test_the_import_contract_keeps_each_broker_apart() -> None:
+    """import-linter takes no list from the code."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [apart] = [contract for contract in contracts if contract["name"].startswith("Brokers do not know each other")]
+    assert {f"observer.providers.{name}" for name in BROKER_NAMES} <= set(apart["modules"])
 
 
 def relative(path: Path) -> str:

@@ -28,7 +28,6 @@ TAKES_TEXT_APART = {
 OTHER_TEXT = {
     "observer/selection/settings.py": "msgspec's errors name the place of a wrong key in their text",
     "observer/store/instance.py": "the options of a PostgreSQL URL",
-    "observer/store/etf.py": "SQL finds alerts by the beginning of their text: to become a field of its own",
     "observer/streaming/receiver.py": "why a broker's stream dropped a subscription; no event carries it",
 }
 

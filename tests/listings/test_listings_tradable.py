@@ -28,7 +28,7 @@ def member(exchange: str, symbol: str) -> UniverseMember:
 
 
 def sector(exchange: str, symbol: str) -> SectorAssigned:
-    return SectorAssigned("US", exchange, symbol, 1, None, "kis_code", 0.0, "", "")
+    return SectorAssigned("US", exchange, symbol, 1, None, "sector_code", 0.0, "", "")
 
 
 @contextlib.asynccontextmanager

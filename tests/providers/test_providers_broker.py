@@ -1,9 +1,12 @@
 """The seam: what a broker's folder states, and who is found by name."""
 
+import msgspec
 import pytest
 
 from observer.accounts.pool import AccountSettings
-from observer.config import Settings
+from observer.config import Settings, _require_files
+from observer.errors import ConfigError
+from observer.listings.diff import ReferenceSettings
 from observer.providers.broker import BROKER_NAMES, DEFAULT_BROKER, broker_named
 from observer.providers.dialect import StreamTraits
 from observer.providers.stream_settings import StreamSettings
@@ -40,6 +43,19 @@ def test_the_settings_know_broker_section_and_venue_of_the_first_account():
     assert settings.broker == broker_named(DEFAULT_BROKER).settings()
     assert settings.venue == broker_named(DEFAULT_BROKER).venue
     assert settings.instance == Instance(name="main", market=settings.venue.market)
+
+
+def test_a_broker_names_the_exchanges_whose_files_it_parses():
+    broker = broker_named(DEFAULT_BROKER)
+    assert all(broker.listings(exchange, b"") == ([], []) for exchange in broker.exchanges)
+    assert ReferenceSettings().exchanges == broker.exchanges
+
+
+def test_an_exchange_without_a_file_is_refused_with_the_names_of_the_files():
+    broker = msgspec.structs.replace(broker_named(DEFAULT_BROKER), exchanges=("KOSPI",))
+    _require_files(ReferenceSettings(exchanges=("KOSPI",)), broker, "x.toml")
+    with pytest.raises(ConfigError, match=rf"x.toml: .* {broker.name} has no file of NASD, NYSE; it has KOSPI"):
+        _require_files(ReferenceSettings(exchanges=("NASD", "KOSPI", "NYSE")), broker, "x.toml")
 
 
 def test_the_loop_says_that_it_sends_one_subscription_a_message():

@@ -79,8 +79,10 @@ def test_a_failure_is_reported_once_however_often_it_comes_and_so_is_its_end() -
     day = Day({"universe": [DataFileError("no listings") for _ in range(3)]})
     day.run([UNIVERSE])
     assert day.alerts == [
-        AlertRaised(8 * HOUR_NS, "critical", "trial", "job universe failed, will be tried again: no listings"),
-        AlertRaised(8 * HOUR_NS + 3 * MINUTE_NS, "info", "trial", "job universe is done, after 3 failures"),
+        AlertRaised(
+            8 * HOUR_NS, "critical", "trial", "job universe failed, will be tried again: no listings", "universe"
+        ),
+        AlertRaised(8 * HOUR_NS + 3 * MINUTE_NS, "info", "trial", "job universe is done, after 3 failures", "universe"),
     ]
 
 

@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from bus.codec import decode_events, unpack
 from bus.commands import Done, Drain, Pin, Refused, RunJob, SetLogLevel, UnderWay, Unpin
 from bus.endpoints import Endpoints
-from bus.events import PhaseChanged
+from bus.events import AlertRaised, PhaseChanged
 from bus.ingest import Ingest
 from bus.outbox import Outbox
 from bus.producer import Producer
@@ -135,6 +136,24 @@ def test_a_job_that_fails_is_answered_with_the_reason_and_the_next_one_runs(mist
         assert isinstance(reply, Refused)
         assert reply.code == "failed"
         assert isinstance(await obedient.obey(RunJob("backup")), Done)
+
+    play(scene())
+
+
+def test_a_job_that_fails_raises_an_alert_that_names_the_job(folder: Path) -> None:
+    async def failing() -> str:
+        raise DataFileError("no such file")
+
+    async def scene() -> None:
+        obedient, outbox = orders(failing=failing), Outbox(folder / "outbox", "trial", "5" * 32)
+        obedient.producer = Producer(outbox, Endpoints(folder).ingest)
+        await obedient.obey(RunJob("failing"))
+        obedient.producer.flush()
+        [alert] = decode_events(unpack(outbox.batch_at("5" * 32, 1)[0]))
+        obedient.producer.close()
+        assert alert == AlertRaised(
+            0, "critical", "trial", "job failing, run by order, failed: no such file", "failing"
+        )
 
     play(scene())
 

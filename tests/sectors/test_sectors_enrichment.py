@@ -79,22 +79,22 @@ def assigned(batches):
 def test_a_sure_code_is_kept_with_its_source_confidence_and_word_and_nobody_else_is_asked() -> None:
     later = Reported("finance_database", {})
     batches, done = enrich([CODES, later], stocks(1, "610"))
-    assert batches == [[SectorAssigned("US", "NASD", "610-0", NOW_NS, "Financials", "kis_code", 0.99, "610", "")]]
+    assert batches == [[SectorAssigned("US", "NASD", "610-0", NOW_NS, "Financials", "sector_code", 0.99, "610", "")]]
     assert later.asked == []
-    assert (done.kis_code, done.unanswered) == (1, 0)
+    assert (done.sector_code, done.unanswered) == (1, 0)
 
 
 def test_an_unsure_code_is_looked_up_instead_of_believed() -> None:
     later = Reported("finance_database", {"230-0": "Energy"})
     batches, done = enrich([CODES, later], stocks(1, "230"))
     assert assigned(batches)["230-0"].sector == "Energy"
-    assert (done.kis_code, done.finance_database) == (0, 1)
+    assert (done.sector_code, done.finance_database) == (0, 1)
 
 
 def test_an_unsure_code_is_kept_as_unsure_when_the_last_resort_knows_nothing() -> None:
     batches, done = enrich([CODES, Reported("yahoo_profile", {"230-0": None}, 0.0)], stocks(1, "230"))
     kept = assigned(batches)["230-0"]
-    assert (kept.sector, kept.source, kept.confidence) == ("Industrials", "kis_code", 0.66)
+    assert (kept.sector, kept.source, kept.confidence) == ("Industrials", "sector_code", 0.66)
     assert (done.unsure, done.unknown) == (1, 0)
 
 
@@ -109,7 +109,7 @@ def test_without_the_last_resort_an_unsure_answer_is_better_than_none_but_stays_
     assert [(event.symbol, event.sector, event.confidence) for event in assigned(batches).values()] == [
         ("230-0", "Industrials", 0.66)
     ]
-    assert (done.kis_code, done.unanswered) == (0, 2)
+    assert (done.sector_code, done.unanswered) == (0, 2)
 
 
 def test_only_the_last_resort_can_say_that_nobody_knows() -> None:
@@ -140,7 +140,7 @@ def test_a_source_that_fails_leaves_its_answers_and_the_rest_to_the_next_source(
 def test_portions_have_at_most_a_hundred_and_together_hold_each_stock_once(count) -> None:
     batches, done = enrich([CODES], stocks(count, "610"))
     assert all(1 <= len(batch) <= BATCH for batch in batches)
-    assert len(assigned(batches)) == sum(map(len, batches)) == done.kis_code == count
+    assert len(assigned(batches)) == sum(map(len, batches)) == done.sector_code == count
 
 
 def test_progress_is_reported_as_answers_come_not_as_portions_are_stored() -> None:
@@ -214,7 +214,7 @@ def a_round(**changes):
 
 
 def test_the_share_dealt_with_counts_fresh_found_and_unknown_ones() -> None:
-    assert success_rate(a_round(securities=10, fresh=5, kis_code=2, unknown=1, unanswered=2)) == 0.8
+    assert success_rate(a_round(securities=10, fresh=5, sector_code=2, unknown=1, unanswered=2)) == 0.8
     assert success_rate(a_round()) == 1.0
 
 
@@ -229,13 +229,13 @@ def test_the_report_says_what_failed() -> None:
 def test_metrics_have_the_requirements_names_behind_either_prefix(tmp_path, prefix) -> None:
     metrics = EnrichmentMetrics(prefix)
     metrics.record(
-        a_round(securities=10, kis_code=4, yahoo_screener=5, unanswered=1, retries=3, completed_ns=60 * NS_PER_S)
+        a_round(securities=10, sector_code=4, yahoo_screener=5, unanswered=1, retries=3, completed_ns=60 * NS_PER_S)
     )
     metrics.write(tmp_path / "sectors.prom")
     lines = (tmp_path / "sectors.prom").read_text().splitlines()
     for line in (
         '_enrichment_regions_processed_total{region="US",status="success"} 1.0',
-        '_enrichment_stocks_enriched_total{region="US",source="kis_code"} 4.0',
+        '_enrichment_stocks_enriched_total{region="US",source="sector_code"} 4.0',
         '_enrichment_duration_seconds_sum{region="US"} 60.0',
         '_enrichment_success_rate{region="US"} 0.9',
         '_enrichment_retry_attempts_total{region="US"} 3.0',

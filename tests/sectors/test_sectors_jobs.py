@@ -40,7 +40,7 @@ url = "sqlite:///data/observer.db"
 [sectors]
 scheduled = true
 regions = ["HK"]
-sources = ["kis_code"]
+sources = ["sector_code"]
 """
 
 
@@ -126,7 +126,7 @@ def test_somebody_hears_of_a_job_that_fails_and_why(worker: Worker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sources", "received"), [(["kis_code", "yahoo_profile"], "some stocks got no answer"), (["kis_code"], None)]
+    ("sources", "received"), [(["sector_code", "yahoo_profile"], "some stocks got no answer"), (["sector_code"], None)]
 )
 def test_stocks_without_an_answer_are_reported_of_where_somebody_was_asked_who_knows_all(
     sources: list[str], received: str | None

@@ -19,7 +19,7 @@ from observer.sectors.model import (
 APPLE = Security("US", "NASD", "AAPL", "APPLE INC")
 
 
-def finding(sector="Energy", confidence=1.0, source="kis_code"):
+def finding(sector="Energy", confidence=1.0, source="sector_code"):
     return Finding(APPLE, source, sector, confidence, "said")
 
 

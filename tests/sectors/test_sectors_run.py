@@ -90,7 +90,7 @@ def test_a_run_asks_one_source_after_the_other_and_a_second_one_has_nothing_to_a
     [round_] = run(stand_in)
     found = stored()
     assert {symbol: (found[symbol].source, found[symbol].sector) for symbol in ("00005", "00700", "01398")} == {
-        "00005": ("kis_code", "Financials"),
+        "00005": ("sector_code", "Financials"),
         "00700": ("finance_database", "Communication Services"),
         "01398": ("yahoo_screener", "Financials"),
     }
@@ -191,7 +191,7 @@ def test_the_writer_of_a_running_system_stores_what_is_found(folder) -> None:
                 "",
                 url=settings.store.url,
                 outbox=short / "run" / "outbox" / "enrich",
-                sources=("kis_code",),
+                sources=("sector_code",),
             )
             assert exit_status(asyncio.run(enrich(wanted, ingest_of(settings)))) == 1
         with SectorReader(settings.store.url) as reader:
@@ -211,7 +211,7 @@ def typed(*words):
 
 
 def test_the_sector_of_one_stock_is_shown_with_its_other_names(folder, capsys) -> None:
-    run(yahoo(), sources=("kis_code",))
+    run(yahoo(), sources=("sector_code",))
     capsys.readouterr()
     assert typed("show", "SEHK:00005", "--config", "observer.toml", "--json") == 0
     shown = json.loads(capsys.readouterr().out)

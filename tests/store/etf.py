@@ -33,7 +33,7 @@ def etf_listed(**changes: object) -> EtfListed:
         creation_unit_shares=None,
         listed_on="2002-10-14",
         changed_fields="",
-        sources="name=kis_master,expense_ratio_percent=csv",
+        sources="name=master_files,expense_ratio_percent=csv",
     )
     return msgspec.structs.replace(base, **changes)
 
@@ -64,7 +64,7 @@ def etf_range_found(**changes: object) -> EtfRangeFound:
 def etf_job_ended(**changes: object) -> EtfJobEnded:
     """A list that was taken."""
     return msgspec.structs.replace(
-        EtfJobEnded("etf_list", SESSION, 5, 10, "kis_master", 1_029, 1_029, 0, ""), **changes
+        EtfJobEnded("etf_list", SESSION, 5, 10, "master_files", 1_029, 1_029, 0, ""), **changes
     )
 
 

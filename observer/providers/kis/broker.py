@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from observer.calendar.venues import KRX
+from observer.listings.model import REGIONS
 from observer.providers.broker import (
     Broker,
     CredentialIssuer,
@@ -91,6 +92,7 @@ BROKER: Final = Broker(
     rest=_rest,
     issuing=_issuing,
     stream_dialect=_stream_dialect,
+    exchanges=tuple(name for region in ("KR", "US", "HK", "CN", "JP", "VN") for name in REGIONS[region]),
     listing_files=_listing_files,
     listings=_listings,
     raw_decoder=_raw_decoder,

@@ -25,8 +25,8 @@ from observer.errors import (
     SessionTakenError,
 )
 from observer.etf.model import EtfEntry, leverage_of
+from observer.listings.model import ETF_GROUP
 
-ETF_GROUP: Final = "EF"  # both clients give ETFs only; ETNs have calls of their own
 PROVIDER: Final = "krx"
 _LOGGED_OUT: Final = b"LOGOUT"
 Body = TypeVar("Body")
@@ -115,7 +115,7 @@ def _data_entry(row: _DataRow, call: str) -> EtfEntry:
     return EtfEntry(
         symbol=row.ISU_SRT_CD.strip(),
         name=_text(row.ISU_ABBRV),
-        group=ETF_GROUP,
+        group=ETF_GROUP,  # both clients give ETFs only; ETNs have calls of their own
         isin=_text(row.ISU_CD),
         full_name=_text(row.ISU_NM),
         english_name=_text(row.ISU_ENG_NM),
