@@ -45,7 +45,7 @@ PROCESSES: Final = (
 
 PRELOADED: Final = (
     *(process.module for process in PROCESSES),
-    *("observer.accounts.clients", "observer.store.reader"),
+    *("bus.producer", "observer.accounts.clients", "observer.store.reader"),
     *("anyio._backends._asyncio", "concurrent.futures.thread", "encodings.idna", "httpcore._async.http11", "tomllib"),
     *("sqlalchemy.dialects.sqlite.pysqlite", "websockets.asyncio.client"),
     "observer.providers.http:trusted_certificates",

@@ -41,8 +41,11 @@ class Forked(msgspec.Struct, frozen=True):
     pidfd: int
 
     def wait(self) -> int:
-        """Reap it and return its status as `Popen.wait` does."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        """Reap it and return its status as `Popen.wait` does: 0 when the kernel reaped it (SIGCHLD is ignored)."""
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:
+            return 0
 
 
 class Zygote:
@@ -51,13 +54,13 @@ class Zygote:
     Args:
         preload: the workers' modules and what else they share, MODULE or MODULE:FUNCTION (`zygote_process`). A worker
             is a child that runs `python -m` one of these.
-        leftovers: where each zygote's pid stands while it runs.
+        pid_registry: where each zygote's pid stands while it runs.
         answer_s: how long a fork may take, in machine seconds.
     """
 
     def __init__(self, preload: Sequence[str], pid_registry: PidRegistry, answer_s: float = _ANSWER_S) -> None:
         self._preload = tuple(preload)
-        self._leftovers = pid_registry
+        self._pid_registry = pid_registry
         self._answer_s = answer_s
         self._current: _Generation | None = None
         self.generations = 0
@@ -71,6 +74,11 @@ class Zygote:
         """The current zygote's pid."""
         return self._current.pid if self._current else None
 
+    @property
+    def has_loaded(self) -> bool:
+        """Whether the current zygote has loaded its modules, so that a start takes no longer than a fork."""
+        return self._current is not None and self._current.has_loaded
+
     def runs(self, argv: Sequence[str]) -> bool:
         """Whether this program is one of the workers that a zygote has loaded."""
         return tuple(argv[:2]) == (sys.executable, "-m") and argv[2] in self._preload
@@ -82,9 +90,12 @@ class Zygote:
             generation = self._renew()
         if generation is None:
             return None
+        if not await generation.is_settled():
+            self.fallbacks += 1
+            logger.warning("the zygote (pid %d) is still loading: %s starts without it", generation.pid, argv[2])
+            return None
         try:
-            request = ForkRequest(tuple(argv), dict(environment))
-            return await generation.fork(request, log, lifeline, self._answer_s)
+            return await generation.fork(_request(argv, environment), log, lifeline, self._answer_s)
         except (TimeoutError, OSError) as error:
             self.fallbacks += 1
             logger.warning("the zygote (pid %d) does not fork %s: %r", generation.pid, argv[2], error)
@@ -106,11 +117,11 @@ class Zygote:
             return None
         self._current = generation
         self.generations += 1
-        self._leftovers.record(generation.pid)
+        self._pid_registry.record(generation.pid)
         return generation
 
     def _note_end(self, generation: "_Generation", *, by_itself: bool) -> None:
-        self._leftovers.forget(generation.pid)
+        self._pid_registry.forget(generation.pid)
         if generation is self._current:
             self._current = None
         if by_itself:
@@ -146,6 +157,7 @@ class _Generation:
         self.pid = self._popen.pid
         self.has_loaded = False
         self._settled = asyncio.Event()  # it has loaded, or ended
+        self._load_deadline_s = asyncio.get_running_loop().time() + _LOAD_S
         self._socket.setblocking(False)
         asyncio.get_running_loop().add_reader(self._socket, self._receive)
 
@@ -159,11 +171,15 @@ class _Generation:
         else:
             self.close(by_itself=True)
 
-    async def fork(self, request: ForkRequest, log: int, lifeline: int, answer_s: float) -> Forked:
+    async def is_settled(self) -> bool:
+        """Wait until it has loaded or ended; false once its time to load is over, however long it goes on loading."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._load_deadline_s):
+                await self._settled.wait()
+        return self._settled.is_set()
+
+    async def fork(self, content: bytes, log: int, lifeline: int, answer_s: float) -> Forked:
         """Raises TimeoutError or OSError: no worker runs, and none will."""
-        async with asyncio.timeout(_LOAD_S):
-            await self._settled.wait()
-        content = msgspec.msgpack.encode(request)
         if len(content) > REQUEST_BYTES_MAX:
             raise OSError(f"arguments and environment have {len(content)} bytes")
         ours, theirs = socket.socketpair()
@@ -176,7 +192,11 @@ class _Generation:
             if not answer:
                 raise OSError("the worker ended before it began")
             forked = _own_child(int(answer))
-            ours.send(GO)
+            try:
+                ours.send(GO)
+            except OSError:
+                os.close(forked.pidfd)
+                raise
         return forked
 
     def close(self, *, by_itself: bool = False) -> None:
@@ -189,6 +209,12 @@ class _Generation:
         self._popen.kill()
         self._popen.wait()
         self._on_end(self, by_itself=by_itself)
+
+
+def _request(argv: Sequence[str], environment: Mapping[str, str]) -> bytes:
+    """The encoded request to fork a worker."""
+    variables = tuple((os.fsencode(name), os.fsencode(value)) for name, value in environment.items())
+    return msgspec.msgpack.encode(ForkRequest(tuple(map(os.fsencode, argv)), variables))
 
 
 def _own_child(pid: int) -> Forked:
@@ -220,11 +246,12 @@ def code_stamp(preload: Sequence[str]) -> bytes:
 
 
 def _add_sources(digest: "hashlib._Hash", folder: str) -> None:
-    """Add a folder's sources. A folder that vanishes meanwhile belongs to an upgrade; the next check sees its end."""
+    """Add a folder's sources. What vanishes meanwhile belongs to an upgrade; the next check sees its end."""
     with contextlib.suppress(FileNotFoundError):
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             if entry.is_dir(follow_symlinks=False) and entry.name != "__pycache__":
                 _add_sources(digest, entry.path)
             elif entry.name.endswith(".py"):
-                figures = entry.stat()
-                digest.update(f"{entry.path}:{figures.st_mtime_ns}:{figures.st_size}\n".encode())
+                with contextlib.suppress(FileNotFoundError):  # a link without a target
+                    figures = entry.stat()
+                    digest.update(f"{entry.path}:{figures.st_mtime_ns}:{figures.st_size}\n".encode())

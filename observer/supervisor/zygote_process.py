@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -40,8 +40,8 @@ class ForkRequest(msgspec.Struct, frozen=True):
     The message carries three descriptors: the worker's end of its channel, its log, the lifeline.
     """
 
-    argv: tuple[str, ...]
-    environment: dict[str, str]
+    argv: tuple[bytes, ...]  # as the system has them: not every argument or value is UTF-8
+    environment: tuple[tuple[bytes, bytes], ...]
 
 
 request_decoder: Final = msgspec.msgpack.Decoder(ForkRequest)
@@ -63,7 +63,7 @@ def main() -> None:
     requests.send(READY)
     argv = _serve(requests)
     gc.enable()
-    module, sys.argv = argv[2], [*argv[2:]]
+    module, sys.argv = argv[2], list(argv[2:])
     sys.modules.pop(module, None)  # it was loaded for its imports; here it is the program
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
@@ -74,13 +74,17 @@ def _serve(requests: socket.socket) -> Sequence[str]:
         content, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES_MAX, 3, socket.MSG_CMSG_CLOEXEC)
         if not content:
             sys.exit(0)
+        between = None
         with contextlib.suppress(OSError):  # no room for a process: the supervisor sees the channel closed
-            if (between := os.fork()) == 0:
-                _fork_worker()
-                requests.close()
-                request = request_decoder.decode(content)
-                _become_worker(request, *descriptors)
-                return request.argv
+            between = os.fork()
+        if between == 0:
+            _fork_worker()
+            requests.close()
+            request = request_decoder.decode(content)
+            argv = [os.fsdecode(argument) for argument in request.argv]
+            _become_worker(argv, request.environment, *descriptors)
+            return argv
+        if between is not None:
             os.waitpid(between, 0)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -99,7 +103,9 @@ def _fork_worker() -> None:
         time.sleep(_PARENT_CHECK_S)
 
 
-def _become_worker(request: ForkRequest, channel: int, log: int, lifeline: int) -> None:
+def _become_worker(
+    argv: Sequence[str], environment: Iterable[tuple[bytes, bytes]], channel: int, log: int, lifeline: int
+) -> None:
     """Set up this process as `subprocess.Popen` sets up a fresh one, then wait for the supervisor's `GO`."""
     os.setsid()
     for standard in (1, 2):
@@ -109,20 +115,20 @@ def _become_worker(request: ForkRequest, channel: int, log: int, lifeline: int) 
     for number in _IGNORED:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _set_environment({**request.environment, _LIFELINE_VARIABLE: str(lifeline)})
-    show_command(" ".join(request.argv))
+    _set_environment({**dict(environment), os.fsencode(_LIFELINE_VARIABLE): str(lifeline).encode()})
+    show_command(" ".join(argv))
     with socket.socket(fileno=channel) as supervisor:
         supervisor.send(str(os.getpid()).encode())
         if supervisor.recv(len(GO)) != GO:
             os._exit(0)
 
 
-def _set_environment(environment: Mapping[str, str]) -> None:
+def _set_environment(environment: Mapping[bytes, bytes]) -> None:
     """Replace the environment, and in /proc the notify address that `orphans` reads."""
     os.environ.clear()
-    os.environ.update(environment)
+    os.environb.update(environment)
     time.tzset()
-    replace_environment_text(NOTIFY_PLACEHOLDER, environment[_NOTIFY_VARIABLE])
+    replace_environment_text(NOTIFY_PLACEHOLDER, os.environ[_NOTIFY_VARIABLE])
 
 
 if __name__ == "__main__":

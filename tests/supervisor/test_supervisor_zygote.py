@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from observer.supervisor.orphans import adopting
 from observer.supervisor.pid_registry import PidRegistry
 from observer.supervisor.process import Lifeline, RunningProcess
 from observer.supervisor.states import ProcessState
-from observer.supervisor.zygote import Zygote
+from observer.supervisor.zygote import Zygote, code_stamp
 from tests.supervisor.scenes import (
     CODE,
     LIVES,
@@ -209,3 +210,60 @@ def test_a_worker_whose_zygote_ends_in_the_middle_of_a_fork_does_not_run(tmp_pat
             assert await lives == ["once\n"] * len(children)
 
     asyncio.run(run())
+
+
+def test_a_worker_has_an_environment_and_arguments_that_are_not_utf8(tmp_path: Path) -> None:
+    code = "import os, sys; print(os.environb[b'NAME'], os.fsencode(sys.argv[-1]))"
+    argument = os.fsdecode(b"\xfe")
+    argv = (sys.executable, "-m", CODE, code, argument)
+    child = program(tmp_path, "a", argv, environment={"NAME": os.fsdecode(b"x\xff")})
+
+    async def run() -> None:
+        async with zygote_of(tmp_path) as zygote:
+            assert await live(zygote, child) == "b'x\\xff' b'\\xfe'\n"
+            assert zygote.fallbacks == 0
+
+    asyncio.run(run())
+
+
+def test_a_zygote_that_loads_for_too_long_goes_on_loading_while_fresh_interpreters_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("observer.supervisor.zygote._LOAD_S", 0.0)
+
+    async def run() -> None:
+        async with zygote_of(tmp_path) as zygote:
+            loading = zygote.pid
+            assert await live(zygote, quiet(tmp_path, "a", "print('well')")) == "well\n"
+            assert (zygote.pid, zygote.generations, zygote.fallbacks) == (loading, 1, 1)
+            await until_async(lambda: zygote.has_loaded, "it has loaded")
+            assert await live(zygote, quiet(tmp_path, "b", "print('well')")) == "well\n"
+            assert (zygote.pid, zygote.fallbacks) == (loading, 1)
+
+    asyncio.run(run())
+
+
+def test_the_stamp_of_the_code_covers_every_package_of_ours_that_the_workers_load() -> None:
+    code = (
+        "import importlib, sys\n"
+        "for entry in sys.argv[1:]: importlib.import_module(entry.partition(':')[0])\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code, *PRELOADED], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    ours = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()} & set(loaded.stdout.split())
+    assert ours == {"bus", "observer", "workers"}
+    assert ours <= {entry.partition(".")[0] for entry in PRELOADED}
+
+
+def test_a_dangling_link_hides_no_source_from_the_stamp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "linked"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / ".#open.py").symlink_to(package / "nowhere")
+    (package / "worker.py").write_text("VERSION = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = code_stamp(["linked.worker"])
+    (package / "worker.py").write_text("VERSION = 'two'\n")
+    assert code_stamp(["linked.worker"]) != before
