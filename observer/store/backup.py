@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from sqlalchemy import URL
+from sqlalchemy import URL, text
 
 from bus.commands import Refused
 from bus.events import AlertRaised, BackupCompleted
@@ -27,7 +27,7 @@ from observer.clock import Clock
 from observer.errors import ObserverError, StoreError
 from observer.files import PRIVATE_FILE, make_private_folder, sync_path
 from observer.local_time import local_datetime
-from observer.store.engine import parse_url, schema_of, sqlite_path
+from observer.store.engine import open_reader, parse_url, schema_of, sqlite_path, store_errors
 
 if TYPE_CHECKING:
     from bus.producer import Producer
@@ -100,11 +100,12 @@ def _dump_postgresql(url: URL, destination: Path) -> None:
     program = shutil.which("pg_dump")
     if program is None:
         raise StoreError("a backup of PostgreSQL needs pg_dump: install PostgreSQL's client programs")
-    address = url.set(drivername="postgresql", password=None).render_as_string()
-    schema = schema_of(url)
-    own = [f"--schema={schema}"] if schema else []  # beside it are other instances, which have backups of their own
-    command = [program, "--format=custom", "--no-password", *own, f"--file={destination}", f"--dbname={address}"]
-    password = {"PGPASSWORD": str(url.password)} if url.password else {}  # other users can see arguments
+    # The password goes by the environment: other users can see arguments, and one in the address beats PGPASSWORD.
+    address = url._replace(drivername="postgresql", password=None).render_as_string()
+    # Other instances in the database have backups of their own.
+    own = f'--schema="{schema_of(url) or _schema_of_server(url)}"'
+    command = [program, "--format=custom", "--no-password", own, f"--file={destination}", f"--dbname={address}"]
+    password = {"PGPASSWORD": str(url.password)} if url.password else {}
     try:
         subprocess.run(  # noqa: S603 - the arguments are a list, and the address is the operator's own
             command, env={**os.environ, **password}, check=True, capture_output=True, text=True, timeout=_DUMP_S_MAX
@@ -113,6 +114,16 @@ def _dump_postgresql(url: URL, destination: Path) -> None:
         raise StoreError(f"pg_dump of {url} failed: {error.stderr.strip()}") from error
     except subprocess.TimeoutExpired as error:
         raise StoreError(f"pg_dump of {url} took more than {_DUMP_S_MAX:.0f} s") from error
+
+
+def _schema_of_server(url: URL) -> str:
+    """The schema of a URL that selects none."""
+    engine = open_reader(url.render_as_string(hide_password=False))
+    try:
+        with store_errors(engine), engine.connect() as connection:
+            return str(connection.scalar(text("SELECT current_schema()")))
+    finally:
+        engine.dispose()
 
 
 def _publish(unfinished: Path, path: Path) -> Backup:

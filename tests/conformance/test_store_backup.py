@@ -15,7 +15,7 @@ from bus.delivery import Delivered
 from observer.store.backup import BACKUPS_KEPT, backup
 from observer.store.writer import StoreWriter
 from tests.builders import trades
-from tests.store.raw import query
+from tests.store.raw import execute, query
 
 ROOT = Path(__file__).parents[2]
 NOW = "20261118T210000"
@@ -46,6 +46,16 @@ def trades_in(path: Path) -> int:
 def test_a_backup_holds_every_row(stored_url: str, tmp_path: Path) -> None:
     made = backup(stored_url, tmp_path / "backups", NOW)
     assert [(trades_in(made.path),)] == query(stored_url, "SELECT count(*) FROM trades")
+
+
+@pytest.mark.parametrize("whole_database_url", ["postgresql"], indirect=True)
+def test_a_backup_holds_no_other_instance_of_the_database(stored_url: str, tmp_path: Path) -> None:
+    execute(stored_url, "CREATE SCHEMA coins")
+    execute(stored_url, "CREATE TABLE coins.others (number integer)")
+    made = backup(stored_url, tmp_path / "backups", NOW)
+    listed = subprocess.run(["pg_restore", "--list", str(made.path)], capture_output=True, text=True, check=True).stdout
+    assert "trades" in listed
+    assert "coins" not in listed
 
 
 def test_a_backup_says_its_size_and_digest(stored_url: str, tmp_path: Path) -> None:
