@@ -200,7 +200,7 @@ def migrate(url: str) -> None:
     """Bring the database to the schema of this code, making it where there is none. Does nothing to a current one.
 
     Raises:
-        StoreError: it cannot be opened, is not a database, or has a newer schema than this code knows.
+        StoreError: it cannot be opened, is not a database, or has a schema that this code does not know.
     """
     engine = open_writer(url)
     try:
@@ -219,7 +219,8 @@ def _refuse_unknown_schema(engine: Engine) -> None:
     revision = _schema_revision(engine)
     if revision is not None and revision not in known:
         raise StoreError(
-            f"{engine.url}: its schema {revision} is newer than this program, which knows {SCHEMA_REVISION}"
+            f"{engine.url}: its schema is {revision}, this program knows {SCHEMA_REVISION} and cannot convert it: "
+            "use the program that wrote it, or give another database"
         )
 
 

@@ -39,7 +39,9 @@ from bus.events import EVENT_TYPES, Fact, is_document
 from observer.etf.model import Etf
 from observer.listings.model import Listing
 
-SCHEMA_REVISION: Final = "0001"  # the newest migration, and the only schema that this code reads and writes
+SCHEMA_REVISION: Final = f"{events.SCHEMA_VERSION:04}"
+"""The newest migration, and the only schema that this code reads and writes. A change of the events changes it with
+their version; for a change of the store's own tables or of an index append the next letter."""
 
 METADATA: Final = MetaData(
     naming_convention={
