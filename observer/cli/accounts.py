@@ -12,6 +12,7 @@ from observer.accounts.health import Health, believed
 from observer.accounts.health_file import HealthFile
 from observer.accounts.pool import AccountSettings
 from observer.accounts.token_cache import TokenRecord, TokenStore
+from observer.base_settings import is_reachable
 from observer.cli.context import (
     ConfigOption,
     JsonOption,
@@ -22,7 +23,7 @@ from observer.cli.context import (
 )
 from observer.cli.tables import Table, show
 from observer.config import Settings
-from observer.errors import DataFileError, StoreError
+from observer.errors import DataFileError, NoDataError, StoreError
 from observer.local_time import local_datetime, local_ns
 from observer.store.reader import StoreReader
 from observer.units import NS_PER_S
@@ -55,6 +56,9 @@ def accounts(
     """Show the accounts: health, token, slots, market data stream. Never a key."""
     settings = full_settings(config)
     states = states_of(settings, market_time_ns(settings.run))
+    known = (each for state in states for each in (state.healthy, state.token_age_s, state.stream))
+    if not is_reachable(settings.run) and all(each is None for each in known):
+        raise NoDataError("nothing is known of the accounts: no system runs here; start one with `observer run`")
     if as_json:
         print_json(states)
     else:

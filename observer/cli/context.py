@@ -57,7 +57,7 @@ DayOption = Annotated[str | None, Option("--date", metavar="DATE", parser=parsed
 
 
 class AskedDay(msgspec.Struct, frozen=True):
-    """The stored session that a command is about, and whether it was asked for as the last one."""
+    """The day that a command is about, and whether it was asked for as the last stored session."""
 
     session_date: str
     is_last: bool
@@ -68,28 +68,43 @@ class AskedDay(msgspec.Struct, frozen=True):
         return f"{self.session_date} (the last stored session)" if self.is_last else self.session_date
 
 
-def asked_day(reader: "DayReader", asked: str | None, run: RunSettings) -> AskedDay:
+def stored_day(reader: "DayReader", asked: str | None, run: RunSettings) -> AskedDay:
     """The day as it was typed (`parsed_day`), or the last stored session.
 
     Raises:
         NoDataError: it is not stored.
     """
+    day = asked_day(reader, asked, run)
+    if not day.is_last and not reader.has_session(day.session_date):
+        raise NoDataError(f"{day.session_date} is not stored: the last stored session is {_last_session(reader)}")
+    return day
+
+
+def asked_day(reader: "DayReader", asked: str | None, run: RunSettings) -> AskedDay:
+    """The day as it was typed, stored or not, or the last stored session.
+
+    Raises:
+        NoDataError: the last session was asked for, and none is stored.
+    """
+    from datetime import date, timedelta
+
+    match asked:
+        case None | "last":
+            return AskedDay(_last_session(reader), is_last=True)
+        case "today":
+            return AskedDay(today(run), is_last=False)
+        case "yesterday":
+            yesterday = date.fromisoformat(today(run)) - timedelta(days=1)
+            return AskedDay(yesterday.isoformat(), is_last=False)
+        case _:
+            return AskedDay(asked, is_last=False)
+
+
+def _last_session(reader: "DayReader") -> str:
     last = reader.last_session()
     if last is None:
         raise NoDataError("no session is stored yet: `observer run` or `observer demo` stores one")
-    if asked in (None, "last"):
-        return AskedDay(last, is_last=True)
-    day = _date_of(asked, run) if asked in _DAY_WORDS else asked
-    if not reader.has_session(day):
-        raise NoDataError(f"{day} is not stored: the last stored session is {last}")
-    return AskedDay(day, is_last=False)
-
-
-def _date_of(word: str, run: RunSettings) -> str:
-    from datetime import date, timedelta
-
-    day = date.fromisoformat(today(run))
-    return (day - timedelta(days=1) if word == "yesterday" else day).isoformat()
+    return last
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -102,8 +117,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 def chosen(candidates: Sequence[Candidate]) -> Candidate:
     """The first whose system runs; else the first with a database; else the first. There is at least one."""
-    by_rank = sorted(candidates, key=lambda each: (not each.runs, not each.has_database))
-    return by_rank[0]
+    return min(candidates, key=lambda each: 0 if each.runs else 1 if each.has_database else 2)
 
 
 def base_settings(config: Path | None) -> BaseSettings:

@@ -18,9 +18,9 @@ from observer.cli.context import (
     DayArgument,
     DayOption,
     JsonOption,
-    asked_day,
     base_settings,
     print_json,
+    stored_day,
 )
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table
@@ -46,7 +46,7 @@ def list_gaps(
     """List a day's gaps in order of detection."""
     settings = base_settings(config)
     with StoreReader(settings.store.url) as reader:
-        asked = asked_day(reader, day, settings.run)
+        asked = stored_day(reader, day, settings.run)
         if symbol is not None:
             require_slot(reader, symbol, asked.session_date)
         stories = [story for story in reader.gaps(asked.session_date, symbol) if story.is_open or not only_open]
@@ -118,7 +118,7 @@ def full_id(reader: StoreReader, text: str, day: str | None, run: RunSettings) -
     """
     if reader.gap(text) is not None:
         return text
-    asked = asked_day(reader, day, run)
+    asked = stored_day(reader, day, run)
     found = reader.gap_ids(asked.session_date, text)
     if not found:
         raise NoDataError(f"no gap of {asked.title} has {text!r} in its id: `observer gaps list` shows them")

@@ -42,6 +42,14 @@ def test_then_the_cells_of_columns_that_may_be_folded() -> None:
     ]
 
 
+def test_before_cells_are_folded_optional_columns_are_left_out() -> None:
+    rows = [("005930", "reconnect", "time_and_sales", "656047-658140")]
+    table = Table(("symbol", "reason", "source", "gap"), rows, folded=("reason",), optional=("source", "reason"))
+    assert list(lines(table, 30))[-1] == "005930 reconnect 656047-658140"
+    assert list(lines(table, 20))[-1] == "005930 656047-658140"
+    assert list(lines(table))[-1] == "005930  reconnect  time_and_sales  656047-658140"
+
+
 def test_no_rows_are_headers_alone() -> None:
     assert list(lines(Table(("a", "b"), []), 10)) == ["a  b", "-  -"]
 
