@@ -238,8 +238,8 @@ def _candidates() -> Sequence[Candidate]:
             found.append(_candidate(DEMO_CONFIGURATION))
     if not found:
         raise ConfigError(
-            f"there is neither {DEFAULT_CONFIGURATION} nor {DEMO_CONFIGURATION} here: "
-            "`observer demo` makes the second, or name one with --config"
+            f"neither {DEFAULT_CONFIGURATION} nor {DEMO_CONFIGURATION} is here: start with `observer demo`, "
+            "or name the configuration of `observer run` with --config"
         )
     return found
 
