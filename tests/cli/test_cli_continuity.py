@@ -114,6 +114,16 @@ def test_yesterday_is_the_day_before_the_market_s(typed: Typed, monkeypatch: pyt
     assert typed("gaps", "list", "yesterday").stdout.startswith(f"{DAY}: 2 gaps")
 
 
+@pytest.mark.parametrize("days", [-300, 0, 300])
+def test_a_stored_day_is_explained_whatever_day_the_clock_has(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    now_ns = START_NS + 60 * 10**9 + days * 24 * 3600 * 10**9  # a demo's day may be in this machine's future
+    monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(now_ns, Path("/nowhere"), 1.0).to_variable())
+    assert "000001 has a:01" in typed("slots", "why", "000001").stdout
+    assert "000001" in typed("quality").stdout
+
+
 NOT_STORED = f"2026-11-19 is not stored: the last stored session is {DAY}"
 NO_SLOT = f"no trades of 000009 on {DAY}: it had no slot"
 UNKNOWN = f"000009 is not in the universe of {DAY}, and no master file has it"
