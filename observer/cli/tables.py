@@ -66,7 +66,7 @@ def lines(table: Table, width: int | None = None) -> Iterator[str]:
         return gap.join(map(_padded, texts, widths, is_right)).rstrip()
 
     if table.title:
-        yield table.title
+        yield from [table.title] if width is None else fold(table.title, width)
     depth = max(map(len, headers))
     yield from (line(texts) for texts in zip(*(_bottom(header, depth) for header in headers), strict=True))
     yield gap.join("-" * each for each in widths)

@@ -227,8 +227,8 @@ def _table(built: UniverseBuilt, members: Sequence[UniverseMember], day: AskedDa
         texts = ("" if number is None else f"{number:,.0f}" for number in numbers)
         cap = f"{member.market_cap / 1e9:,.0f}"
         rows.append((str(member.rank), member.symbol, member.name, member.exchange, cap, *texts))
-    when = local_datetime(built.built_ns).strftime("%H:%M:%S %Z")
-    title = f"{day.title}: universe of {built.symbols:,} of {built.considered:,} listings, built {when}"
+    when = local_datetime(built.built_ns).strftime("%H:%M:%S")
+    title = f"{day.title}: {built.symbols:,} of {built.considered:,} listings, built {when}"
     columns = ("rank", "symbol", "name", "exchange", "cap 10⁹", "close", "volume 20d", "range 14d")
     return Table(columns, rows, title, right=("rank", *columns[4:]), folded=("name",))
 

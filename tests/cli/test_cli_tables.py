@@ -32,6 +32,12 @@ def test_a_narrow_terminal_folds_headers_first() -> None:
     ]
 
 
+def test_a_title_is_folded_where_the_terminal_is_narrower() -> None:
+    table = Table(("symbol",), [("005930",)], "2026-11-18: 1 slot taken")
+    assert list(lines(table, 16))[:2] == ["2026-11-18: 1", "slot taken"]
+    assert next(lines(table)) == "2026-11-18: 1 slot taken"
+
+
 def test_then_the_cells_of_columns_that_may_be_folded() -> None:
     table = Table(("symbol", "reason"), [("005930", "volume of the last ten minutes")], folded=("reason",))
     assert list(lines(table, 24)) == [

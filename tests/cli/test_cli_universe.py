@@ -95,7 +95,7 @@ def test_the_last_universe_is_shown_and_is_what_a_day_is_compared_with(
     configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert asked(configuration, monkeypatch, "show") == 0
-    assert capsys.readouterr().out.startswith(f"{LATER} (the last stored session): universe of 2 of 9 listings")
+    assert capsys.readouterr().out.startswith(f"{LATER} (the last stored session): 2 of 9 listings")
     assert asked(configuration, monkeypatch, "diff", EARLIER) == 0
     assert capsys.readouterr().out.startswith(f"from {EARLIER} to {LATER} (the last stored session)\n")
 
