@@ -23,7 +23,8 @@ DEFAULT_CONFIGURATION: Final = Path("config/observer.toml")
 DEMO_CONFIGURATION: Final = Path("demo/observer.toml")
 ANSWER_S: Final = 3.0  # machine seconds for the running system's answer
 _DAY_WORDS: Final = ("today", "yesterday", "last")
-_CANDIDATES: Final = "observer.cli.candidates"  # the key of a command's candidates in click's data of the command
+_DAY_FORMS: Final = "2026-11-18, 20261118, today, yesterday or last"
+_CANDIDATES: Final = "observer.cli.candidates"  # the key, in click's data of a command, of its candidates
 
 
 def parsed_day(text: str) -> str:
@@ -39,8 +40,7 @@ def parsed_day(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError as error:
-        words = ", ".join(_DAY_WORDS[:-1])
-        raise ConfigError(f"{text!r} is not a date such as 2026-11-18, {words} or {_DAY_WORDS[-1]}") from error
+        raise ConfigError(f"{text!r} is not a date such as {_DAY_FORMS}") from error
 
 
 ConfigOption = Annotated[
@@ -50,7 +50,6 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
 
 # One rule for all commands: the day is the argument of a command about a day, and --date where another argument stands.
-_DAY_FORMS: Final = "2026-11-18, 20261118, today, yesterday or last"
 _DAY_HELP: Final = f"The day: {_DAY_FORMS}; default: the last stored session."
 DayArgument = Annotated[str | None, Argument(metavar="[DATE]", parser=parsed_day, help=_DAY_HELP)]
 DayOption = Annotated[str | None, Option("--date", metavar="DATE", parser=parsed_day, help=_DAY_HELP)]
@@ -234,7 +233,7 @@ def _candidates() -> Sequence[Candidate]:
     if DEFAULT_CONFIGURATION.exists():
         found.append(_candidate(DEFAULT_CONFIGURATION))
     if DEMO_CONFIGURATION.exists():
-        with contextlib.suppress(ConfigError):  # the demo's, when it is not chosen, must not matter
+        with contextlib.suppress(*([ConfigError] if found else [])):  # a broken demo must not stop commands to ours
             found.append(_candidate(DEMO_CONFIGURATION))
     if not found:
         raise ConfigError(

@@ -34,10 +34,10 @@ def verify(
     settings = full_settings(config)
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
+        if not reader.slot_events(asked.session_date):
+            raise NoDataError(f"no decisions of {asked.session_date} are stored: track-b did not run")
         comparison = verified_day(reader, asked.session_date)
         differing = changed_settings(reader, settings, asked.session_date)
-    if comparison.is_same and not comparison.same:
-        raise NoDataError(f"no trigger, slot or gap decision of {asked.session_date} is stored")
     if as_json:
         print_json({"day": asked.session_date, **_as_map(comparison, differing)})
     else:

@@ -75,12 +75,13 @@ def show(day: DayArgument = None, config: ConfigOption = None, as_json: JsonOpti
         shown = _shown_maps(slots, states.holders, waiting)
         print_json({"day": asked.session_date, "closed_ns": closed_ns, "slots": shown})
         return
-    taken = f"{asked.title}: {len(states.holders)} slots"
     available = sum(state == "available" for state in slots.values())
-    title = (
-        f"{taken} taken, {available} available" if closed_ns is None else f"{taken} at the close, {_time(closed_ns)}"
-    )
-    show_table(_shown_table(slots, states.holders, title))
+    when = f"taken, {available} available" if closed_ns is None else f"at the close, {_time(closed_ns)}"
+    table = _shown_table(slots, states.holders, f"{asked.title}: {len(states.holders)} slots {when}")
+    if table.rows:
+        show_table(table)
+    else:
+        click.echo(table.title)
     for symbol, reason in waiting.items():
         click.echo(f"{symbol} is pinned; {WAITING.get(reason, reason)}")
 

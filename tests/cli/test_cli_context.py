@@ -72,6 +72,22 @@ def test_after_a_demo_commands_find_its_database_and_say_so_once(
     assert answer.err == ""
 
 
+def test_slots_and_quality_of_a_day_without_a_slot_are_sentences(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(OURS, day=DAY)
+    assert exit_status(monkeypatch, "slots", "show") == 0
+    assert exit_status(monkeypatch, "quality") == 0
+    assert exit_status(monkeypatch, "exports", "rebuild") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{DAY} (the last stored session): 0 slots taken, 41 available",
+        f"no symbol had a slot on {DAY} (the last stored session)",
+        f"nothing was refused or recovered on {DAY} (the last stored session)",
+    ]
+    assert exit_status(monkeypatch, "decisions", "verify") == 1
+    assert "no decisions of 2026-11-18 are stored" in capsys.readouterr().err
+
+
 def test_without_ours_the_demo_s_is_used_even_before_it_has_a_database(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +144,9 @@ def test_a_demo_s_configuration_that_cannot_be_read_does_not_matter_to_ours(
     DEMO.write_text("[")
     assert exit_status(monkeypatch, "gaps", "list") == 0
     assert capsys.readouterr().err == ""
+    OURS.unlink()
+    assert exit_status(monkeypatch, "gaps", "list") == 2
+    assert "demo/observer.toml is not TOML" in capsys.readouterr().err
 
 
 def test_a_database_without_a_session_says_what_stores_one(
@@ -151,5 +170,5 @@ def test_a_day_is_a_date_or_a_word(typed: str, expected: str) -> None:
 
 @pytest.mark.parametrize("typed", ["tomorrow", "2026-13-01", "18.11.2026", ""])
 def test_what_is_no_day_is_refused_with_the_forms(typed: str) -> None:
-    with pytest.raises(ConfigError, match="2026-11-18, today, yesterday or last"):
+    with pytest.raises(ConfigError, match="2026-11-18, 20261118, today, yesterday or last"):
         parsed_day(typed)
