@@ -86,3 +86,7 @@ class DataFileError(ObserverError):
 
 class NotReplayableError(ObserverError):
     """What was recorded of a day does not suffice to make its decisions again."""
+
+
+class NoDataError(ObserverError):
+    """What a command asks for is not stored; the text says what is stored instead, or how to store it."""

@@ -12,6 +12,7 @@ from observer.accounts.health import Health, believed
 from observer.accounts.health_file import HealthFile
 from observer.accounts.pool import AccountSettings
 from observer.accounts.token_cache import TokenRecord, TokenStore
+from observer.base_settings import is_reachable
 from observer.cli.context import (
     ConfigOption,
     JsonOption,
@@ -22,7 +23,7 @@ from observer.cli.context import (
 )
 from observer.cli.tables import Table, show
 from observer.config import Settings
-from observer.errors import DataFileError, StoreError
+from observer.errors import DataFileError, NoDataError, StoreError
 from observer.local_time import local_datetime, local_ns
 from observer.store.reader import StoreReader
 from observer.units import NS_PER_S
@@ -54,6 +55,9 @@ def accounts(
 ) -> None:
     """Show the accounts: health, token, slots, market data stream. Never a key."""
     settings = full_settings(config)
+    folder = _folder(settings)
+    if not is_reachable(settings.run) and not (folder.is_dir() and any(folder.iterdir())):
+        raise NoDataError("nothing is known of the accounts: no system runs here; start one with `observer run`")
     states = states_of(settings, market_time_ns(settings.run))
     if as_json:
         print_json(states)
@@ -64,7 +68,7 @@ def accounts(
 def states_of(settings: Settings, now_ns: int) -> list[AccountState]:
     """The accounts' states at this market time, by priority."""
     streams, slots = _in_use(settings.store.url, local_ns(local_datetime(now_ns).date()))
-    folder = Path(settings.run.runtime) / "tokens"
+    folder = _folder(settings)
     interval_s = settings.pool.health_check_interval_seconds
     states = []
     for account in settings.pool.by_priority:
@@ -73,6 +77,11 @@ def states_of(settings: Settings, now_ns: int) -> list[AccountState]:
         held = None if slots is None else slots.get(name, 0)
         states.append(_state(account, health, _token(folder, name), streams.get(name), held, now_ns))
     return states
+
+
+def _folder(settings: Settings) -> Path:
+    """The files of the accounts' health and access tokens, which outlive the processes that write them."""
+    return Path(settings.run.runtime) / "tokens"
 
 
 def _state(

@@ -11,8 +11,10 @@ from click.exceptions import Abort, ClickException, Exit
 
 from observer.cli.commands import COMMANDS, Command, Group
 from observer.cli.options import CONTEXT_SETTINGS, Option, command_of
+from observer.errors import NoDataError
 
 _NAME: Final = "observer"
+_NO_DATA: Final = 1
 _INTERRUPTED: Final = 130  # a shell's exit status for a program that SIGINT ended
 
 
@@ -47,6 +49,10 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Exit(_INTERRUPTED) from None
+        except NoDataError as error:
+            if ctx.parent is None:
+                raise _with_other_database(error) from error
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order of their table."""
@@ -67,7 +73,7 @@ def command_line() -> click.Group:
 
 
 def main() -> None:
-    """Run the command line. Exit status 2 for wrong arguments and for an error of ours, which is one line."""
+    """Run the command line. An error of ours is one line: exit status 1 for data that is not stored, 2 for all else."""
     try:
         status = command_line().main(prog_name=_NAME, standalone_mode=False)
     except ClickException as error:
@@ -78,12 +84,23 @@ def main() -> None:
     except BrokenPipeError:  # `observer ... | head`; Python would flush stdout once more at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except NoDataError as error:
+        sys.stderr.write(f"observer: {error}\n")
+        sys.exit(_NO_DATA)
     except Exception as error:
         if not _is_ours(error):
             raise
         sys.stderr.write(f"observer: {error}\n")
         sys.exit(2)
     sys.exit(status)
+
+
+def _with_other_database(error: NoDataError) -> NoDataError:
+    """The error, naming the other database of this folder where there is one."""
+    from observer.cli.context import other_database
+
+    other = other_database()
+    return error if other is None else NoDataError(f"{error}; there is another database: --config {other}")
 
 
 def _is_ours(error: Exception) -> bool:

@@ -8,9 +8,9 @@ from click.exceptions import Exit
 
 from bus.events import AccountSlots, DayBegan, Event, SelectionAdvanced
 from observer.accounts.clients import capacity_of
-from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json
+from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
 from observer.config import Settings
-from observer.errors import NotReplayableError
+from observer.errors import NoDataError, NotReplayableError
 from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings, settings_differences, stored_settings
 from observer.store.reader import StoreReader
@@ -21,7 +21,7 @@ from observer.universe.eligibility import KOREAN_STOCKS
 
 
 def verify(
-    day: DayArgument,
+    day: DayArgument = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -33,14 +33,16 @@ def verify(
     """
     settings = full_settings(config)
     with StoreReader(settings.store.url) as reader:
-        comparison = verified_day(reader, day)
-        differing = changed_settings(reader, settings, day)
+        asked = stored_day(reader, day, settings.run)
+        if not reader.slot_events(asked.session_date):
+            raise NoDataError(f"no decisions of {asked.session_date} are stored: track-b did not run")
+        comparison = verified_day(reader, asked.session_date)
+        differing = changed_settings(reader, settings, asked.session_date)
     if as_json:
-        print_json(_as_map(comparison, differing))
+        print_json({"day": asked.session_date, **_as_map(comparison, differing)})
     else:
-        click.echo(
-            "\n".join([_reported(comparison), *(f"configuration differs from the day's: {line}" for line in differing)])
-        )
+        lines = [_reported(comparison), *(f"configuration differs from the day's: {line}" for line in differing)]
+        click.echo("\n".join([f"{asked.title}:", *lines]))
     if not comparison.is_same:
         raise Exit(1 if comparison.difference is not None else 3)
 

@@ -25,7 +25,7 @@ from observer.cli.context import (
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table, show
 from observer.clock import clock_from_environment
-from observer.errors import ConfigError
+from observer.errors import ConfigError, NoDataError
 from observer.local_time import local_datetime
 from observer.sectors import finance_database
 from observer.sectors.codes import CodeTable
@@ -225,10 +225,11 @@ def show_command(
             _show_counts(reader, as_json=as_json)
             return
         exchange, _, name = symbol.partition(":")
+        if not name:
+            raise ConfigError(f"{symbol} names no exchange: give EXCHANGE:SYMBOL, NASD:AAPL say")
         assigned = reader.assignment(exchange, name)
     if assigned is None:
-        print_error(f"no sector is stored for {symbol}: `observer enrich run` assigns them")
-        raise Exit(1)
+        raise NoDataError(f"no sector is stored for {symbol}: `observer enrich run` assigns them")
     _show(assigned, as_json=as_json)
 
 
@@ -249,6 +250,8 @@ def _show(assigned: SectorAssigned, *, as_json: bool) -> None:
 def _show_counts(reader: SectorReader, *, as_json: bool) -> None:
     counts = {region: Counter(assigned.sector or "" for assigned in reader.assignments(region)) for region in REGIONS}
     rounds = sorted(reader.last_rounds(), key=lambda done: REGIONS.index(done.region))
+    if not rounds and not any(counts.values()):
+        raise NoDataError("no sector is stored: `observer enrich run` assigns them")
     if as_json:
         print_json({"sectors": counts, "rounds": as_maps(rounds)})
         return

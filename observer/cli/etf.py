@@ -14,9 +14,11 @@ from bus.events import EtfJob, EtfJobEnded, EtfListed
 from observer.base_settings import BaseSettings
 from observer.calendar.day_file import read_trading_days
 from observer.cli.context import (
+    AskedDay,
     ConfigOption,
     JsonOption,
     as_maps,
+    asked_day,
     base_settings,
     full_settings,
     market_time_ns,
@@ -28,7 +30,7 @@ from observer.cli.options import Argument, Option
 from observer.cli.system import ask
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
-from observer.errors import ConfigError
+from observer.errors import ConfigError, NoDataError
 from observer.etf.model import Etf
 from observer.etf.report import JOBS, EtfReport, report
 from observer.etf.schedule import last_due_ns
@@ -47,7 +49,7 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 def list_etfs(
     day: Annotated[
         str | None,
-        Option("--date", metavar="DATE", parser=parsed_day, help="The list of that day instead of the latest data."),
+        Argument(metavar="[DATE]", parser=parsed_day, help="The list of that day, instead of the latest data."),
     ] = None,
     group: Annotated[str | None, Option(help="EF for ETFs alone, EN for ETNs.")] = None,
     issuer: Annotated[str | None, Option(help="Whose name or ETF's name has this in it.")] = None,
@@ -61,15 +63,23 @@ def list_etfs(
     Further: multiple of the index (x), tracking error, range of 52 weeks. Fee, premium (mean of 20 sessions) and
     tracking error (250 sessions) are percent, AUM is in trillions of the currency.
     """
-    with EtfReader(base_settings(config).store.url) as reader:
+    settings = base_settings(config)
+    _require_sort(sort)
+    with EtfReader(settings.store.url) as reader:
+        etfs = reader.etfs().values()
+        if not etfs:
+            raise NoDataError("no ETF is stored: the running system lists them each day, or `observer etf update` now")
         if day is not None:
-            _print_json_or(reader.etf_list(day)[:limit], _list_table, as_json=as_json)
+            asked = asked_day(reader, day, settings.run)
+            found = reader.etf_list(asked.session_date)
+            if not found:
+                raise NoDataError(f"no list of ETFs of {asked.session_date} is stored")
+            _print_json_or(found[:limit], lambda listed: _list_table(listed, asked), as_json=as_json)
             return
-        etfs = [etf for etf in reader.etfs().values() if etf.active]
     chosen = [
         etf
         for etf in etfs
-        if group in (None, etf.group) and (issuer is None or issuer in f"{etf.issuer or ''} {etf.name}")
+        if etf.active and group in (None, etf.group) and (issuer is None or issuer in f"{etf.issuer or ''} {etf.name}")
     ]
     _print_json_or(_sorted(chosen, sort)[:limit], _etfs_table, as_json=as_json)
 
@@ -83,7 +93,7 @@ def show(
     with EtfReader(base_settings(config).store.url) as reader:
         etf, history = reader.etf(symbol), reader.etf_changes(symbol)
     if etf is None:
-        raise ConfigError(f"no list of ETFs ever had {symbol!r}")
+        raise NoDataError(f"no list of ETFs ever had {symbol!r}")
     if as_json:
         print_json({"etf": etf, "changes": as_maps(history)})
         return
@@ -154,7 +164,10 @@ def show_report(
     trading_days = {day.day for day in read_trading_days(Path(settings.run.runtime)) if day.trades}
     with EtfReader(settings.store.url) as reader:
         due_ns = last_due_ns(settings.etf, trading_days, now_ns)
-        found = report(list(reader.etfs().values()), reader.last_etf_jobs(), due_ns, now_ns)
+        etfs, jobs = list(reader.etfs().values()), reader.last_etf_jobs()
+    if not etfs and not jobs:
+        raise NoDataError("nothing is stored of ETFs: the running system's jobs fetch them each day")
+    found = report(etfs, jobs, due_ns, now_ns)
     if as_json:
         print_json(found)
     else:
@@ -167,22 +180,27 @@ def show_report(
 
 
 def _print_json_or(rows: Sequence[Row], table_of: Callable[[Sequence[Row]], Table], *, as_json: bool) -> None:
-    """One JSON array of objects, or the table."""
+    """One JSON array of objects, or the table; a table without rows is a sentence."""
     if as_json:
         print_json(as_maps(rows))
-    else:
+    elif rows:
         show_table(table_of(rows))
+    else:
+        click.echo("no ETF or ETN matches")
+
+
+def _require_sort(sort: str) -> None:
+    if sort not in SORTS:
+        raise ConfigError(f"no order {sort!r}: there are {', '.join(SORTS)}")
 
 
 def _sorted(etfs: Sequence[Etf], sort: str) -> Sequence[Etf]:
-    keys = {"aum": "aum", "premium": "premium_20d_percent", "expense": "expense_ratio_percent"}
     if sort == "symbol":
         return sorted(etfs, key=lambda etf: etf.symbol)
-    if sort not in keys:
-        raise ConfigError(f"no order {sort!r}: there are {', '.join(SORTS)}")
-    known = [etf for etf in etfs if getattr(etf, keys[sort]) is not None]
-    unknown = [etf for etf in etfs if getattr(etf, keys[sort]) is None]
-    return [*sorted(known, key=lambda etf: -float(getattr(etf, keys[sort]))), *unknown]
+    field = {"aum": "aum", "premium": "premium_20d_percent", "expense": "expense_ratio_percent"}[sort]
+    known = [etf for etf in etfs if getattr(etf, field) is not None]
+    unknown = [etf for etf in etfs if getattr(etf, field) is None]
+    return [*sorted(known, key=lambda etf: -float(getattr(etf, field))), *unknown]
 
 
 def _etfs_table(etfs: Sequence[Etf]) -> Table:
@@ -203,10 +221,10 @@ def _etfs_table(etfs: Sequence[Etf]) -> Table:
         for etf in etfs
     ]
     columns = ("symbol", "name", "x", "fee", "price", "NAV", "AUM T", "prem", "TE", "52w low", "52w high")
-    return Table(columns, rows, f"{len(etfs)} ETFs", right=columns[2:], folded=("name",))
+    return Table(columns, rows, f"{len(etfs):,} ETFs and ETNs", right=columns[2:], folded=("name",))
 
 
-def _list_table(etfs: Sequence[EtfListed]) -> Table:
+def _list_table(etfs: Sequence[EtfListed], day: AskedDay) -> Table:
     rows = [
         (
             *(etf.symbol, etf.change, etf.group, etf.name),
@@ -215,7 +233,7 @@ def _list_table(etfs: Sequence[EtfListed]) -> Table:
         for etf in etfs
     ]
     columns = ("symbol", "change", "group", "name", "x", "fee", "shares")
-    return Table(columns, rows, f"{len(etfs)} ETFs", right=columns[4:], folded=("name",))
+    return Table(columns, rows, f"{day.title}: {len(etfs):,} ETFs and ETNs", right=columns[4:], folded=("name",))
 
 
 def _jobs_table(jobs: Sequence[EtfJobEnded]) -> Table:
@@ -239,7 +257,9 @@ def _print_report(found: EtfReport) -> None:
         for job in found.jobs
     ]
     columns = ("job", "freshness", "age h", "asked", "answered", "failed", "seconds")
-    show_table(Table(columns, jobs, f"{found.products} ETFs, {found.etfs} of them ETFs", right=columns[2:]))
+    show_table(
+        Table(columns, jobs, f"{found.products:,} ETFs and ETNs, {found.etfs:,} of them ETFs", right=columns[2:])
+    )
     click.echo()
     fields = [(field.field, str(field.products), str(field.known), f"{field.percent:.1f}") for field in found.fields]
     show_table(Table(("field", "etf", "known", "%"), fields, right=("etf", "known", "%")))

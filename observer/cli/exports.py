@@ -2,20 +2,14 @@
 
 import click
 
-from observer.cli.context import (
-    ConfigOption,
-    DayArgument,
-    JsonOption,
-    full_settings,
-    print_error,
-    print_json,
-)
+from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
 from observer.errors import DataFileError
+from observer.store.days import DayReader
 from observer.store.exports import Ledgers, ledgers_folder
 
 
 def rebuild(
-    day: DayArgument,
+    day: DayArgument = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -24,17 +18,18 @@ def rebuild(
     They are byte for byte those that the running system wrote.
     """
     settings = full_settings(config)
+    with DayReader(settings.store.url) as reader:
+        asked = stored_day(reader, day, settings.run)
     ledgers = Ledgers(settings.store.url, ledgers_folder(settings.run.data), settings.provider)
     try:
-        paths = ledgers.rebuild(day)
+        paths = ledgers.rebuild(asked.session_date)
     except OSError as error:
         raise DataFileError(f"the ledgers cannot be written: {error}") from error
     finally:
         ledgers.close()
     if as_json:
-        print_json([str(path) for path in paths])
+        print_json({"day": asked.session_date, "files": [str(path) for path in paths]})
         return
+    click.echo(f"{asked.title}: {len(paths)} files" if paths else f"nothing was refused or recovered on {asked.title}")
     for path in paths:
         click.echo(str(path))
-    if not paths:
-        print_error(f"nothing was refused or recovered on {day}")

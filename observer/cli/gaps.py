@@ -3,26 +3,41 @@ system.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import click
 import msgspec
 
 from bus.commands import RetryGaps
+from bus.events import GapDetected, SlotAssigned
+from observer.base_settings import RunSettings
 from observer.cli import system
-from observer.cli.context import ConfigOption, DayOption, JsonOption, base_settings, print_json, today
+from observer.cli.context import (
+    AskedDay,
+    ConfigOption,
+    DayArgument,
+    DayOption,
+    JsonOption,
+    base_settings,
+    print_json,
+    stored_day,
+)
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
-from observer.errors import ConfigError
+from observer.errors import ConfigError, NoDataError
 from observer.local_time import local_datetime
 from observer.store.gaps import GapStory
 from observer.store.reader import StoreReader
 from observer.units import NS_PER_S
 
+_NAMED: Final = 3  # ids in an error message
+
+GapsArgument = Annotated[list[str] | None, Argument(help="The gaps, as `observer gaps list` names them.")]
+
 
 def list_gaps(
-    day: DayOption = None,
+    day: DayArgument = None,
     symbol: Annotated[str | None, Option(help="One symbol alone.")] = None,
     only_open: Annotated[bool, Option("--open", help="Only those without an outcome.")] = False,
     config: ConfigOption = None,
@@ -30,25 +45,44 @@ def list_gaps(
 ) -> None:
     """List a day's gaps in order of detection."""
     settings = base_settings(config)
-    session_date = day or today(settings.run)
     with StoreReader(settings.store.url) as reader:
-        stories = [story for story in reader.gaps(session_date, symbol) if story.is_open or not only_open]
+        asked = stored_day(reader, day, settings.run)
+        if symbol is not None:
+            require_slot(reader, symbol, asked.session_date)
+        stories = [story for story in reader.gaps(asked.session_date, symbol) if story.is_open or not only_open]
     if as_json:
-        print_json([as_map(story) for story in stories])
+        print_json({"day": asked.session_date, "gaps": [as_map(story) for story in stories]})
+    elif stories:
+        show_table(_table(asked, stories))
     else:
-        show_table(_table(session_date, stories))
+        of_symbol = "" if symbol is None else f" of {symbol}"
+        click.echo(f"no {'open ' if only_open else ''}gaps{of_symbol} on {asked.title}")
+
+
+def require_slot(reader: StoreReader, symbol: str, session_date: str) -> None:
+    """Return if the symbol had a slot on that stored day.
+
+    Raises:
+        NoDataError: it had none, so no trades of it were streamed.
+    """
+    if not any(isinstance(change, SlotAssigned) for change in reader.slot_history(session_date, symbol)):
+        raise NoDataError(f"no trades of {symbol} on {session_date}: it had no slot")
 
 
 def show(
     gap_id: Annotated[str, Argument(help="The gap, as `observer gaps list` names it.")],
+    day: DayOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all that is stored about one gap."""
-    with StoreReader(base_settings(config).store.url) as reader:
-        story = reader.gap(gap_id)
-    if story is None:
-        raise ConfigError(f"no gap has the id {gap_id!r}: `observer gaps list --date DATE` has them")
+    """Show all that is stored about one gap.
+
+    A part of the id is enough where no other gap of the day has it.
+    """
+    settings = base_settings(config)
+    with StoreReader(settings.store.url) as reader:
+        story = reader.gap(full_id(reader, gap_id, day, settings.run))
+    assert story is not None, "the id is of the database"
     if as_json:
         print_json(as_map(story))
         return
@@ -57,15 +91,41 @@ def show(
 
 
 def retry(
-    gap_id: Annotated[list[str] | None, Argument(help="The gaps, as `observer gaps list` names them.")] = None,
+    gap_id: GapsArgument = None,
     all_open: Annotated[bool, Option("--all-open", help="All that have no outcome yet.")] = False,
+    day: DayOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Retry recovery now, also of gaps that were given up. By the running system; also of gaps recovered in part."""
+    """Retry recovery now, also of gaps that were given up. By the running system; also of gaps recovered in part.
+
+    A part of an id is enough where no other gap of the day has it.
+    """
     if bool(gap_id) == all_open:
         raise ConfigError("no gaps named: give ids of `observer gaps list`, or --all-open")
-    system.show(system.ask(RetryGaps(gap_id or []), config), as_json=as_json)
+    settings = base_settings(config)
+    with StoreReader(settings.store.url) as reader:
+        ids = [full_id(reader, each, day, settings.run) for each in gap_id or ()]
+    system.show(system.ask(RetryGaps(ids), config), as_json=as_json)
+
+
+def full_id(reader: StoreReader, text: str, day: str | None, run: RunSettings) -> str:
+    """The id of the one gap that has this id; else of the only one of the day whose id has this part.
+
+    Raises:
+        NoDataError: there is none.
+        ConfigError: there are several.
+    """
+    if reader.gap(text) is not None:
+        return text
+    asked = stored_day(reader, day, run)
+    found = reader.gap_ids(asked.session_date, text)
+    if not found:
+        raise NoDataError(f"no gap of {asked.title} has {text!r} in its id: `observer gaps list` shows them")
+    if len(found) > 1:
+        others = ", ".join(found[:_NAMED]) + (" ..." if len(found) > _NAMED else "")
+        raise ConfigError(f"{len(found)} gaps of {asked.title} have {text!r} in their ids: give more of it ({others})")
+    return found[0]
 
 
 def as_map(story: GapStory) -> dict[str, object]:
@@ -90,7 +150,7 @@ def outcome_of(story: GapStory) -> str:
     return "open" if story.unrecoverable is None else "unrecoverable"
 
 
-def _table(session_date: str, stories: Sequence[GapStory]) -> Table:
+def _table(asked: AskedDay, stories: Sequence[GapStory]) -> Table:
     rows = [
         (
             story.gap.symbol,
@@ -98,12 +158,18 @@ def _table(session_date: str, stories: Sequence[GapStory]) -> Table:
             f"{(story.gap.to_ns - story.gap.from_ns) / NS_PER_S:,.1f}",
             f"{story.gap.missing_volume:,.0f}",
             "?" if story.gap.missing_trades is None else str(story.gap.missing_trades),
-            story.gap.reason,
             outcome_of(story),
+            story.gap.reason,
             story.recovered.source if story.recovered else "",
-            story.gap.gap_id,
+            _short_id(story.gap),
         )
         for story in stories
     ]
-    columns = ("symbol", "from", "seconds", "shares", "trades", "reason", "outcome", "source", "gap")
-    return Table(columns, rows, f"{session_date}: {len(stories)} gaps", right=columns[2:5], folded=("reason",))
+    columns = ("symbol", "from", "seconds", "shares", "trades", "outcome", "reason", "source", "gap")
+    title = f"{asked.title}: {len(stories):,} gaps"
+    return Table(columns, rows, title, right=columns[2:5], folded=("reason",), optional=("source", "reason"))
+
+
+def _short_id(gap: GapDetected) -> str:
+    """The id without what is in the table's title or in its first column."""
+    return gap.gap_id.removeprefix(f"{gap.provider}-{gap.symbol}-{gap.session_date}-")

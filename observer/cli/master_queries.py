@@ -17,16 +17,18 @@ from click.exceptions import Exit
 
 from observer.cli.context import (
     ConfigOption,
+    DayArgument,
     JsonOption,
+    asked_day,
     base_settings,
     full_settings,
     market_time_ns,
-    parsed_day,
     print_error,
     print_json,
 )
 from observer.cli.master_tables import (
     ExchangeStatus,
+    moment_text,
     show_checks,
     show_lifetime,
     show_new,
@@ -35,7 +37,7 @@ from observer.cli.master_tables import (
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table, show
 from observer.clock import Clock, clock_from_environment
-from observer.errors import ConfigError
+from observer.errors import ConfigError, NoDataError
 from observer.listings.files import FOLDER, LocalFiles
 from observer.listings.model import (
     SecuritySource,
@@ -48,12 +50,14 @@ from observer.listings.model import (
 from observer.listings.tradable import BROKER, TradableAtBroker, TradableInDatabase
 from observer.local_time import local_ns
 from observer.store.listings import ListingReader
+from observer.store.reader import StoreReader
 from observer.units import NS_PER_DAY
 
 if TYPE_CHECKING:  # imports the settings of all packages, for a query to a broker
     from observer.config import Settings
 
 _PROCESS: Final = "master-command"
+_NEVER_CHECKED: Final = "no master file was ever checked: `observer master update` downloads and checks them"
 
 RegionOption = Annotated[Literal["KR", "US", "HK", "CN", "JP", "VN"], Option(help="The region.")]
 
@@ -61,11 +65,14 @@ RegionOption = Annotated[Literal["KR", "US", "HK", "CN", "JP", "VN"], Option(hel
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show each exchange: listings, file, last check. And runs with pending approval."""
     settings = full_settings(config)
-    show_status(_status(settings), as_json=as_json)
+    rows = _status(settings)
+    if all(row.last_check is None and row.file_bytes is None for row in rows):
+        raise NoDataError(_NEVER_CHECKED)
+    show_status(rows, as_json=as_json)
 
 
 def history(
-    days: Annotated[int, Option(min=1, help="How many days back.")] = 30,
+    days: Annotated[int, Option(min=1, help="How many days, up to the last check.")] = 30,
     exchange: Annotated[str | None, Option(help="One exchange alone.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -73,8 +80,15 @@ def history(
     """Show the checks of the last days, newest first."""
     settings = base_settings(config)
     with ListingReader(settings.store.url) as reader:
-        checks = reader.checks(market_time_ns(settings.run) - days * NS_PER_DAY, exchange)
-    show_checks(checks, "the last day" if days == 1 else f"the last {days} days", as_json=as_json)
+        last = {check.exchange: check.checked_ns for check in reader.last_checks()}
+        if not last:
+            raise NoDataError(_NEVER_CHECKED)
+        if exchange is not None and exchange not in last:
+            raise NoDataError(f"no check of {exchange} is stored: there are checks of {', '.join(last)}")
+        until_ns = max(last.values()) if exchange is None else last[exchange]
+        checks = reader.checks(until_ns - days * NS_PER_DAY, exchange)
+    until = "" if until_ns > market_time_ns(settings.run) - NS_PER_DAY else f" up to {moment_text(until_ns)}"
+    show_checks(checks, f"{'the last day' if days == 1 else f'the last {days} days'}{until}", as_json=as_json)
 
 
 def lifetime(
@@ -88,18 +102,21 @@ def lifetime(
     with ListingReader(settings.store.url) as reader:
         found = reader.lifetime(symbol, exchange)
     if not found:
-        raise ConfigError(f"no listing {symbol} was ever seen{f' on {exchange}' if exchange else ''}")
+        raise NoDataError(f"no listing {symbol} was ever seen{f' on {exchange}' if exchange else ''}")
     show_lifetime(found, as_json=as_json)
 
 
-def new(
-    since: Annotated[str, Option(metavar="DATE", parser=parsed_day, help="The Korean day, e.g. 2026-11-01.")],
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def new(day: DayArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show new listings since a day. Without the listings of an exchange's first file."""
-    settings, since_ns = base_settings(config), local_ns(date.fromisoformat(since))
-    with ListingReader(settings.store.url) as reader:
+    settings = base_settings(config)
+    with StoreReader(settings.store.url) as reader:
+        last_ns = max((check.checked_ns for check in reader.last_checks()), default=None)
+        if last_ns is None:
+            raise NoDataError(_NEVER_CHECKED)
+        since = asked_day(reader, day, settings.run)
+        since_ns = local_ns(date.fromisoformat(since.session_date))
+        if last_ns < since_ns:
+            raise NoDataError(f"no check since {since.session_date} is stored: the last was {moment_text(last_ns)}")
         found = reader.new_listings(since_ns)
     show_new(found, since, as_json=as_json)
 
@@ -121,6 +138,8 @@ def tradable(
         answers = asyncio.run(
             answers_of(lambda: full_settings(config), clock_from_environment(), reader, traded_in(region))
         )
+    if not any(answer.source for answer in answers):
+        raise NoDataError("; ".join(map(_summary, answers)))
     if as_json:
         print_json(answers)
     elif as_csv:

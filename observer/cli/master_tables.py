@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from bus.events import ListingChanged, MasterFileChecked
-from observer.cli.context import as_maps, print_json
+from observer.cli.context import AskedDay, as_maps, print_json
 from observer.cli.tables import Table, show
 from observer.listings.diff import Change
 from observer.listings.files import PendingApproval
@@ -98,10 +98,10 @@ def show_lifetime(changes: Sequence[ListingChanged], *, as_json: bool) -> None:
     show(Table(columns, rows, " / ".join(names.values()), folded=("what",)))
 
 
-def show_new(changes: Sequence[ListingChanged], since: str, *, as_json: bool) -> None:
+def show_new(changes: Sequence[ListingChanged], since: AskedDay, *, as_json: bool) -> None:
     """Print new listings, oldest first."""
     if as_json:
-        print_json(as_maps(changes))
+        print_json({"day": since.session_date, "listings": as_maps(changes)})
         return
     abroad = any(change.english_name for change in changes)  # no file of Korea has one
     rows = []
@@ -111,7 +111,7 @@ def show_new(changes: Sequence[ListingChanged], since: str, *, as_json: bool) ->
     if changes:
         columns = ("day", "exchange", "symbol", "name", *(("english name",) if abroad else ()))
         show(Table(columns, rows, folded=("name", "english name")))
-    click.echo(f"{len(changes):,} new since {since}")
+    click.echo(f"{len(changes):,} new since {since.title}")
 
 
 def show_verified(found: Sequence[Verified]) -> None:

@@ -11,13 +11,16 @@ import msgspec
 from bus.events import QualityJudged
 from observer.accounts.clients import capacity_of
 from observer.cli.context import (
+    AskedDay,
     ConfigOption,
     DayArgument,
     JsonOption,
     full_settings,
-    market_time_ns,
     print_json,
+    stored_day,
+    time_on,
 )
+from observer.cli.gaps import require_slot
 from observer.cli.options import Option
 from observer.cli.tables import Table, show
 from observer.gaps.intervals import utilization
@@ -34,7 +37,7 @@ class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
     slots.
     """
 
-    session_date: str
+    day: str
     stored: bool
     reports: Mapping[str, int]
     streamed_volume: float
@@ -53,7 +56,7 @@ class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def quality(
-    day: DayArgument,
+    day: DayArgument = None,
     symbol: Annotated[str | None, Option(help="One symbol alone.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -64,17 +67,21 @@ def quality(
     known as minute bars or conflated rows only, or not at all. missing: nothing was streamed.
     """
     settings = full_settings(config)
+    slots = sum(capacity_of(settings.clients, account) for account in settings.pool.accounts)
     with StoreReader(settings.store.url) as reader:
-        slots = sum(capacity_of(settings.clients, account) for account in settings.pool.accounts)
-        found = quality_of(reader, day, symbol, market_time_ns(settings.run), slots)
+        asked = stored_day(reader, day, settings.run)
+        if symbol is not None:
+            require_slot(reader, symbol, asked.session_date)
+        found = quality_of(reader, asked.session_date, symbol, time_on(asked.session_date, settings.run), slots)
     if as_json:
         print_json(_as_maps(found))
         return
-    show(_table(found))
+    if not found.symbols:
+        click.echo(f"no symbol had a slot on {asked.title}")
+        return
+    show(_table(found, asked))
     for line in _reported(found):
         click.echo(line)
-    if not found.stored:
-        click.echo("computed now: no quality reports of this day are stored")
 
 
 def quality_of(reader: StoreReader, session_date: str, symbol: str | None, now_ns: int, slots: int) -> DayQuality:
@@ -102,7 +109,7 @@ def _summed(session_date: str, reports: Sequence[QualityJudged], used: float | N
         return 100 * volume / traded if traded else None
 
     return DayQuality(
-        session_date=session_date,
+        day=session_date,
         stored=stored,
         reports=dict(Counter(report.quality for report in reports)),
         streamed_volume=streamed,
@@ -137,7 +144,7 @@ def _as_maps(found: DayQuality) -> dict[str, object]:
     return document
 
 
-def _table(found: DayQuality) -> Table:
+def _table(found: DayQuality, asked: AskedDay) -> Table:
     rows = [
         (
             report.symbol,
@@ -153,7 +160,7 @@ def _table(found: DayQuality) -> Table:
     rows.append(("all", "", *volumes, str(found.gaps), str(found.gaps_open)))
     rows.append(("%", "", *("" if share is None else f"{share:.4f}" for share in shares), "", ""))
     columns = ("symbol", "quality", "streamed", "recovered", "missing", "gaps", "open")
-    return Table(columns, rows, f"{found.session_date}: trades of the symbols in the stream", right=columns[2:])
+    return Table(columns, rows, f"{asked.title}: trades of the symbols in the stream", right=columns[2:])
 
 
 def _figures(*volumes: float) -> Iterator[str]:
@@ -161,11 +168,11 @@ def _figures(*volumes: float) -> Iterator[str]:
 
 
 def _reported(found: DayQuality) -> Iterator[str]:
-    """Lines without a column: the day's monitored figures (requirement 004, Monitoring & Alerting), the counts of
-    quality reports, and explanations of single reports.
+    """Lines without a column: explanations of single reports, then the day's monitored figures (requirement 004,
+    Monitoring & Alerting) and the counts of quality reports.
     """
+    yield from (f"  {report.symbol}: {report.detail}" for report in found.symbols if report.detail)
     yield f"gap rate: {_shown(found.gap_rate_percent)} (limit {found.gap_rate_limit_percent:g} %)"
     yield f"slot utilization: {_shown(found.slot_utilization_percent)}"
-    if found.reports:
-        yield "quality reports: " + ", ".join(f"{count} {report}" for report, count in sorted(found.reports.items()))
-    yield from (f"  {report.symbol}: {report.detail}" for report in found.symbols if report.detail)
+    reports = ", ".join(f"{count} {report}" for report, count in sorted(found.reports.items()))
+    yield f"quality reports: {reports}" + ("" if found.stored else " (computed now: the day has none stored)")

@@ -1,32 +1,43 @@
 """`observer slots`: slots and the reasons of their assignment, from the database; pins go to the running system."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Final, get_args
 
 import click
 import msgspec
 
 from bus.commands import Pin, Unpin
-from bus.events import DayBegan, SelectionAdvanced, SlotAssigned, SlotOverflowed, SlotReleased, UniverseMember
+from bus.events import (
+    CloseReason,
+    DayBegan,
+    Event,
+    SelectionAdvanced,
+    SlotAssigned,
+    SlotOverflowed,
+    SlotReleased,
+    UniverseMember,
+)
 from observer.accounts.clients import capacity_of
 from observer.cli import system
 from observer.cli.context import (
     ConfigOption,
+    DayArgument,
     DayOption,
     JsonOption,
     base_settings,
     full_settings,
-    market_time_ns,
     print_json,
-    today,
+    stored_day,
+    time_on,
 )
 from observer.cli.options import Argument
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
+from observer.errors import NoDataError
 from observer.local_time import local_datetime
 from observer.selection.pins import WAITING, standing_pins
 from observer.selection.settings import UniverseSettings
-from observer.selection.slot_projection import SlotStatus, SlotStatuses
+from observer.selection.slot_projection import SlotStatuses
 from observer.selection.slots import empty_slots
 from observer.store.reader import StoreReader
 from observer.store.slots import SlotChange, day_bounds
@@ -41,36 +52,52 @@ class Explanation(msgspec.Struct, frozen=True):
     """Why a symbol has a slot (`slot` is its number) or has none (null), in words."""
 
     symbol: str
-    session_date: str
+    day: str
     slot: str | None
     why: str
 
 
-def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show subscriptions by slot, and pins without one.
+def show(day: DayArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show subscriptions by slot, and pins without one. Of a day that is over: as they were at its end.
 
     Columns: since when, by which trigger, with what score, and whether the broker streams it.
     """
     settings = full_settings(config)
-    session_date = today(settings.run)
     with StoreReader(settings.store.url) as reader:
-        states = SlotStatuses()
-        for event in reader.slot_status_events(session_date):
-            states.apply(event)
-        waiting = waiting_pins(reader, session_date, list(states.holders.values()))
+        asked = stored_day(reader, day, settings.run)
+        states, closed_ns = slots_of(reader.slot_status_events(asked.session_date))
+        waiting = waiting_pins(reader, asked.session_date, list(states.holders.values()))
     capacities = {account.account_id: capacity_of(settings.clients, account) for account in settings.pool.by_priority}
     configured = (entry.slot for entry in empty_slots(capacities).slots)
-    slots = {slot: states.of(slot) for slot in (*configured, *sorted(states.holders))}
+    closed = states.holders if closed_ns is not None else {}
+    slots = {slot: "closed" if slot in closed else states.of(slot) for slot in (*configured, *sorted(states.holders))}
     if as_json:
-        print_json(_shown_maps(slots, states.holders, waiting))
+        shown = _shown_maps(slots, states.holders, waiting)
+        print_json({"day": asked.session_date, "closed_ns": closed_ns, "slots": shown})
         return
-    show_table(_shown_table(slots, states.holders))
+    available = sum(state == "available" for state in slots.values())
+    when = f"taken, {available} available" if closed_ns is None else f"at the close, {_time(closed_ns)}"
+    table = _shown_table(slots, states.holders, f"{asked.title}: {len(states.holders)} slots {when}")
+    if table.rows:
+        show_table(table)
+    else:
+        click.echo(table.title)
     for symbol, reason in waiting.items():
         click.echo(f"{symbol} is pinned; {WAITING.get(reason, reason)}")
 
 
+def slots_of(events: Iterable[Event]) -> tuple[SlotStatuses, int | None]:
+    """The slots after a day's events, and None; of a day whose end released them, the slots before it, and its time."""
+    states = SlotStatuses()
+    for event in events:
+        if isinstance(event, SlotReleased) and event.reason in get_args(CloseReason):
+            return states, event.released_ns
+        states.apply(event)
+    return states, None
+
+
 def _shown_maps(
-    slots: Mapping[str, SlotStatus], holders: Mapping[str, SlotAssigned], waiting: Mapping[str, str]
+    slots: Mapping[str, str], holders: Mapping[str, SlotAssigned], waiting: Mapping[str, str]
 ) -> list[dict[str, object]]:
     """Used slots, available slots, and pins without a slot."""
     shown: list[dict[str, object]] = []
@@ -80,8 +107,8 @@ def _shown_maps(
     return shown
 
 
-def _shown_table(slots: Mapping[str, SlotStatus], holders: Mapping[str, SlotAssigned]) -> Table:
-    """The used slots as a table; available ones as a number."""
+def _shown_table(slots: Mapping[str, str], holders: Mapping[str, SlotAssigned], title: str) -> Table:
+    """The slots that are in use."""
     rows: list[Sequence[str]] = []
     for slot, state in slots.items():
         if (held := holders.get(slot)) is not None:
@@ -89,9 +116,7 @@ def _shown_table(slots: Mapping[str, SlotStatus], holders: Mapping[str, SlotAssi
             rows.append((held.symbol, state, since, held.trigger, f"{held.score:.3f}", held.reason, slot))
         elif state != "available":
             rows.append(("", state, "", "", "", "", slot))
-    available = sum(state == "available" for state in slots.values())
     columns = ("symbol", "state", "since", "trigger", "score", "reason", "slot")
-    title = f"{len(holders)} slots taken, {available} available"
     return Table(columns, rows, title, right=("score",), folded=("reason",))
 
 
@@ -100,16 +125,20 @@ def history(
 ) -> None:
     """List a symbol's assignments, releases and refusals of a day."""
     settings = base_settings(config)
-    session_date = day or today(settings.run)
     with StoreReader(settings.store.url) as reader:
-        changes = reader.slot_history(session_date, symbol)
+        asked = stored_day(reader, day, settings.run)
+        changes = reader.slot_history(asked.session_date, symbol)
+        if not changes:
+            _require_known(reader, symbol, asked.session_date)
     if as_json:
-        print_json([as_map(change) for change in changes])
+        print_json({"day": asked.session_date, "changes": [as_map(change) for change in changes]})
         return
+    if not changes:
+        click.echo(f"{symbol} was neither given nor refused a slot on {asked.title}")
+        return
+    click.echo(f"{asked.title}: {symbol}")
     for change in changes:
         click.echo(reported(change))
-    if not changes:
-        click.echo(f"{symbol} was neither given nor refused a slot on {session_date}")
 
 
 def why(
@@ -117,14 +146,14 @@ def why(
 ) -> None:
     """Explain why a symbol has a slot, or has none."""
     settings = full_settings(config)
-    session_date = day or today(settings.run)
-    until_ns = min(market_time_ns(settings.run), day_bounds(session_date)[1])
     with StoreReader(settings.store.url) as reader:
-        found = explain(reader, symbol, session_date, until_ns, settings.selection.universe)
+        asked = stored_day(reader, day, settings.run)
+        until_ns = time_on(asked.session_date, settings.run)
+        found = explain(reader, symbol, asked.session_date, until_ns, settings.selection.universe)
     if as_json:
         print_json(found)
     else:
-        click.echo(found.why)
+        click.echo(f"{asked.title}: {found.why}")
 
 
 def pin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -143,7 +172,11 @@ def unpin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOpti
 def explain(
     reader: StoreReader, symbol: str, session_date: str, until_ns: int, settings: UniverseSettings
 ) -> Explanation:
-    """Explain from the day's stored data: the held slot, or the last decision, or why there was none."""
+    """Explain from the day's stored data: the held slot, or the last decision, or why there was none.
+
+    Raises:
+        NoDataError: neither the universe of the day nor a master file has the symbol.
+    """
     since_ns, _ = day_bounds(session_date)
     held = [slot for slot in reader.open_slots(since_ns) if slot.symbol == symbol and slot.assigned_ns < until_ns]
     if held:
@@ -213,7 +246,16 @@ def _never_decided(reader: StoreReader, symbol: str, session_date: str, settings
             return f"{symbol} is not in the universe of {session_date}: {reason or 'it was listed or changed since'}"
         if symbol in reader.inactive_listings(exchange):
             return f"{symbol} is not listed on {exchange} any more"
-    return f"{symbol} is not in the universe of {session_date}, and no master file has it"
+    raise _unknown(symbol, session_date)
+
+
+def _require_known(reader: StoreReader, symbol: str, session_date: str) -> None:
+    if not reader.has_listing(symbol) and all(each.symbol != symbol for each in _members(reader, session_date)):
+        raise _unknown(symbol, session_date)
+
+
+def _unknown(symbol: str, session_date: str) -> NoDataError:
+    return NoDataError(f"{symbol} is not in the universe of {session_date}, and no master file has it")
 
 
 def _members(reader: StoreReader, session_date: str) -> Sequence[UniverseMember]:

@@ -1,7 +1,8 @@
 """Renders tables.
 
 Without a terminal a table is as wide as its content: plain lines, nothing cut, no colour. On a terminal that is too
-narrow, headers are folded at their blanks first, then the cells of the foldable columns.
+narrow, headers are folded at their blanks first; then columns that may be left out are; then the cells of the foldable
+columns are folded.
 """
 
 import shutil
@@ -19,13 +20,16 @@ _FOLDED_WIDTH_MIN: Final = 8
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table. `right` names the columns of figures, `folded` those whose cells may take more than one line."""
+    """A table. `right` names the columns of figures, `folded` those whose cells may take more than one line, `optional`
+    those that a narrow terminal leaves out, the first one first.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
     right: Collection[str] = ()
     folded: Collection[str] = ()
+    optional: Sequence[str] = ()
 
 
 def show(table: Table) -> None:
@@ -50,6 +54,9 @@ def lines(table: Table, width: int | None = None) -> Iterator[str]:
     if width is not None and _total(widths, gap) > width:
         words = [max(map(display_width, name.split()), default=0) for name in table.columns]
         widths = [max(own, word) for own, word in zip(of_cells, words, strict=True)]
+        if table.optional and _total(widths, gap) > width:
+            yield from lines(_without(table, table.optional[0]), width)
+            return
         may_fold = [name in table.folded for name in table.columns]
         widths = _narrowed(widths, may_fold, _total(widths, gap) - width)
         headers = [fold(name, own) for name, own in zip(table.columns, widths, strict=True)]
@@ -59,7 +66,7 @@ def lines(table: Table, width: int | None = None) -> Iterator[str]:
         return gap.join(map(_padded, texts, widths, is_right)).rstrip()
 
     if table.title:
-        yield table.title
+        yield from [table.title] if width is None else fold(table.title, width)
     depth = max(map(len, headers))
     yield from (line(texts) for texts in zip(*(_bottom(header, depth) for header in headers), strict=True))
     yield gap.join("-" * each for each in widths)
@@ -93,6 +100,13 @@ def fold(text: str, width: int) -> list[str]:
                 found.append("")
             found[-1] += letter
     return found
+
+
+def _without(table: Table, column: str) -> Table:
+    at = table.columns.index(column)
+    rows = [(*row[:at], *row[at + 1 :]) for row in table.rows]
+    columns = (*table.columns[:at], *table.columns[at + 1 :])
+    return msgspec.structs.replace(table, columns=columns, rows=rows, optional=table.optional[1:])
 
 
 def _padded(text: str, width: int, is_right: bool) -> str:

@@ -16,8 +16,9 @@ from bus.feed import FeedSubscriber
 from observer.base_settings import endpoints_of, is_reachable
 from observer.cli.context import (
     ANSWER_S,
+    AskedDay,
     ConfigOption,
-    DayOrTodayArgument,
+    DayArgument,
     JsonOption,
     as_maps,
     base_settings,
@@ -25,13 +26,14 @@ from observer.cli.context import (
     parsed_day,
     print_error,
     print_json,
+    stored_day,
     today,
 )
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
 from observer.config import Settings
-from observer.errors import ConfigError
+from observer.errors import ConfigError, NoDataError
 from observer.listings.model import Listing
 from observer.local_time import local_datetime
 from observer.store.reader import StoreReader
@@ -50,7 +52,7 @@ POLL_S: Final = 1.0
 
 
 def show(
-    day: DayOrTodayArgument = None,
+    day: DayArgument = None,
     limit: Annotated[int | None, Option(min=1, help="Only the first so many.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -60,22 +62,25 @@ def show(
 ) -> None:
     """Show a day's universe by rank."""
     settings = base_settings(config)
-    session_date = day or today(settings.run)
     with StoreReader(settings.store.url) as reader:
-        built, members = _universe(reader, session_date)
+        asked = stored_day(reader, day, settings.run)
+        built, members = _universe(reader, asked)
         if as_file:
-            sys.stdout.buffer.write(universe_content(reader, session_date, KOREAN_STOCKS) or b"")
+            sys.stdout.buffer.write(universe_content(reader, asked.session_date, KOREAN_STOCKS) or b"")
             return
     shown = members[:limit]
     if as_json:
-        print_json({**msgspec.structs.asdict(built), "members": as_maps(shown)})
+        print_json({"day": asked.session_date, **msgspec.structs.asdict(built), "members": as_maps(shown)})
     else:
-        show_table(_table(built, shown))
+        show_table(_table(built, shown, asked))
 
 
 def diff(
     earlier: Annotated[str, Argument(metavar="EARLIER", parser=parsed_day, help="The earlier day, e.g. 2026-11-17.")],
-    later: Annotated[str, Argument(metavar="LATER", parser=parsed_day, help="The later day, e.g. 2026-11-18.")],
+    later: Annotated[
+        str | None,
+        Argument(metavar="[LATER]", parser=parsed_day, help="The later day; default: the last stored session."),
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -85,16 +90,18 @@ def diff(
     """
     settings = full_settings(config)
     with StoreReader(settings.store.url) as reader:
-        (_, before), (built, after) = (_universe(reader, day) for day in (earlier, later))
+        days = [stored_day(reader, each, settings.run) for each in (earlier, later)]
+        (_, before), (built, after) = (_universe(reader, each) for each in days)
         closes = reader.closes(built.previous_session_date)
         changes = changes_between(before, after, _listed(reader), closes, settings.selection.universe)
     if as_json:
-        print_json(changes)
+        print_json({"days": [each.session_date for each in days], **msgspec.structs.asdict(changes)})
     else:
+        click.echo(f"from {days[0].title} to {days[1].title}")
         _print_changes(changes)
 
 
-def build(day: DayOrTodayArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def build(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Build today's universe now, by the running system. An existing one stays as it is all day.
 
     Exit status 0: it is built; 1: refused or failed, and why; 2: it could not be asked.
@@ -103,8 +110,6 @@ def build(day: DayOrTodayArgument = None, config: ConfigOption = None, as_json: 
     if not is_reachable(settings.run):
         raise ConfigError(f"no system runs here ({settings.run.runtime}): start one with `observer run`")
     session_date = today(settings.run)
-    if day is not None and day != session_date:
-        raise ConfigError(f"only the universe of today, {session_date}, can be built")
     reply = asyncio.run(_build(settings, session_date))
     if as_json:
         print_json(reply)
@@ -208,22 +213,22 @@ def _listed(reader: StoreReader) -> Mapping[str, Listing]:
     return found
 
 
-def _universe(reader: StoreReader, session_date: str) -> tuple[UniverseBuilt, Sequence[UniverseMember]]:
-    built = reader.universe_built(session_date, KOREAN_STOCKS)
+def _universe(reader: StoreReader, day: AskedDay) -> tuple[UniverseBuilt, Sequence[UniverseMember]]:
+    built = reader.universe_built(day.session_date, KOREAN_STOCKS)
     if built is None:
-        raise ConfigError(f"no universe of {session_date}: `observer universe build` builds today's")
-    return built, reader.universe(session_date, KOREAN_STOCKS)
+        raise NoDataError(f"no universe of {day.session_date} is stored: `observer universe build` builds today's")
+    return built, reader.universe(day.session_date, KOREAN_STOCKS)
 
 
-def _table(built: UniverseBuilt, members: Sequence[UniverseMember]) -> Table:
+def _table(built: UniverseBuilt, members: Sequence[UniverseMember], day: AskedDay) -> Table:
     rows = []
     for member in members:
         numbers = (member.previous_close, member.average_volume_20d, member.average_true_range_14d)
         texts = ("" if number is None else f"{number:,.0f}" for number in numbers)
         cap = f"{member.market_cap / 1e9:,.0f}"
         rows.append((str(member.rank), member.symbol, member.name, member.exchange, cap, *texts))
-    when = local_datetime(built.built_ns).strftime("%Y-%m-%d %H:%M:%S %Z")
-    title = f"universe of {built.session_date}: {built.symbols:,} of {built.considered:,} listings, built {when}"
+    when = local_datetime(built.built_ns).strftime("%H:%M:%S")
+    title = f"{day.title}: {built.symbols:,} of {built.considered:,} listings, built {when}"
     columns = ("rank", "symbol", "name", "exchange", "cap 10⁹", "close", "volume 20d", "range 14d")
     return Table(columns, rows, title, right=("rank", *columns[4:]), folded=("name",))
 

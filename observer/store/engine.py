@@ -102,7 +102,7 @@ def open_reader(url: str) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         path = sqlite_path(parsed).absolute()
         if not path.is_file():
-            raise StoreError(f"there is no database {path}")
+            raise StoreError(f"there is no database {path}: `observer run` or `observer demo` makes one")
         engine = _opening_read_only(create_engine(parsed), path)
         return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
     return _with_postgresql_rules(create_engine(parsed), _POSTGRESQL_READER_SETTINGS)

@@ -70,6 +70,13 @@ class GapReader(DatabaseReader):
         with self._asking() as connection:
             return next(iter(gap_stories(connection, EVENT_TABLES[GapDetected].c.gap_id == gap_id)), None)
 
+    def gap_ids(self, session_date: str, part: str) -> Sequence[str]:
+        """The ids of a day's gaps that have this part, each once, sorted."""
+        columns = EVENT_TABLES[GapDetected].c
+        wanted = select(columns.gap_id).distinct().where(columns.session_date == session_date)
+        with self._asking() as connection:
+            return sorted(connection.scalars(wanted.where(columns.gap_id.contains(part, autoescape=True))))
+
     def recovered_rows(self, gap: GapDetected) -> Sequence[Trade | MinuteBarRecovered]:
         """The rows of a gap's recovery: trades by cumulative volume, then minute bars by time."""
         with self._asking() as connection:

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import func, or_, select, union
 
 from bus.events import ListingChanged, MasterFileApproved, MasterFileChecked, SectorAssigned, UniverseMember
-from observer.listings.model import NOT_TRADED, NOT_TRADED_GROUPS, Listing, Tradable
+from observer.listings.model import EXCHANGES, NOT_TRADED, NOT_TRADED_GROUPS, Listing, Tradable
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import ETFS, EVENT_TABLES, LISTINGS
@@ -67,6 +67,12 @@ class ListingReader(DatabaseReader):
         with self._asking() as connection:
             row = connection.execute(wanted).first()
             return Listing(*row) if row else None
+
+    def has_listing(self, symbol: str) -> bool:
+        """Whether any exchange lists the symbol, or once did."""
+        wanted = select(LISTINGS.c.symbol).where(LISTINGS.c.exchange.in_(EXCHANGES), LISTINGS.c.symbol == symbol)
+        with self._asking() as connection:
+            return connection.execute(wanted.limit(1)).first() is not None
 
     def listings(self, exchange: str) -> Sequence[Listing]:
         """The current listings of an exchange, by symbol."""

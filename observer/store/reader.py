@@ -1,10 +1,11 @@
 """Queries of the database; answers are frozen structs: events as they were published, or small records.
 
 Reading never waits for the writer and never makes it wait. Each query sees one state of the database: all of a commit,
-or nothing of it. A query is in the file of its subject: trades, history (snapshots, sweeps, bars), listings, universes,
-decisions, slots, gaps, quality, summary; ETFs and sectors have readers of their own.
+or nothing of it. A query is in the file of its subject: days, trades, history (snapshots, sweeps, bars), listings,
+universes, decisions, slots, gaps, quality, summary; ETFs and sectors have readers of their own.
 """
 
+from observer.store.days import DayReader
 from observer.store.decisions import DecisionReader
 from observer.store.gaps import GapReader
 from observer.store.history import HistoryReader
@@ -17,6 +18,7 @@ from observer.store.universes import UniverseReader
 
 
 class StoreReader(
+    DayReader,
     TradeReader,
     HistoryReader,
     ListingReader,

@@ -13,9 +13,11 @@ from bus.events import Pinned, SelectionAdvanced, SlotAssigned, WatchChanged, Wa
 from observer.cli.app import command_line
 from observer.clock import CLOCK_VARIABLE, HeldClock
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
+from observer.errors import ConfigError, NoDataError
 from observer.store.writer import StoreWriter
 from tests.builders import day_began
 from tests.store.exporting import DAY, START_NS, recovery, refusal
+from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
 
 Typed = Callable[..., Result]
@@ -24,7 +26,7 @@ TRIGGERED = ("volume_surge", 9.5, "free_slot", None)
 
 @pytest.fixture
 def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
-    """Types a command for a system that does not run; its database has a slot, a refusal and a filled gap."""
+    """Types a command for a system that does not run; its database has two slots, a refusal and two filled gaps."""
     monkeypatch.setenv("COLUMNS", "80")
     configuration = write_demo_configuration(tmp_path, DemoConfiguration(symbols=10, seed=7))
     (tmp_path / "data").mkdir()
@@ -38,7 +40,8 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     pin = SelectionAdvanced(DAY, START_NS, Pinned("000003", "halted"))
     other = SlotAssigned("main:41", "000004", START_NS, *TRIGGERED)
     reported = [began, slot, acknowledged, other, refusal(2), pin]
-    writer.commit([Delivered("track-b", "5" * 32, 1, [*reported, *recovery(1)])])
+    listed = listing_changed(symbol="000005")
+    writer.commit([Delivered("track-b", "5" * 32, 1, [*reported, *recovery(1), *recovery(2), listed])])
     writer.close()
 
     def run(*words: str) -> Result:
@@ -74,9 +77,109 @@ def test_quality_as_json_names_every_field_of_a_report(typed: Typed) -> None:
 
 
 def test_gaps_are_listed_shown_and_filtered(typed: Typed) -> None:
-    assert "gap-1" in typed("gaps", "list", "--date", DAY).stdout
-    assert json.loads(typed("gaps", "list", "--date", DAY, "--open", "--json").stdout) == []
+    assert "gap-1" in typed("gaps", "list", DAY).stdout
+    assert json.loads(typed("gaps", "list", DAY, "--open", "--json").stdout) == {"day": DAY, "gaps": []}
+    assert typed("gaps", "list", DAY, "--open").stdout == f"no open gaps on {DAY}\n"
     assert json.loads(typed("gaps", "show", "gap-1", "--json").stdout)["outcome"] == "recovered"
+
+
+def test_a_part_of_an_id_names_the_only_gap_of_the_day_that_has_it(typed: Typed) -> None:
+    assert "gap_id: gap-1" in typed("gaps", "show", "p-1").stdout
+    several = typed("gaps", "show", "gap-")
+    assert isinstance(several.exception, ConfigError)
+    assert "2 gaps" in str(several.exception)
+    assert "gap-1, gap-2" in str(several.exception)
+    assert isinstance(typed("gaps", "show", "1", "--date", "today").exception, NoDataError)
+
+
+def test_the_day_is_the_last_stored_session_and_is_named(typed: Typed) -> None:
+    for words in (("gaps", "list"), ("slots", "show"), ("quality",), ("decisions", "verify"), ("exports", "rebuild")):
+        first, *_ = typed(*words).stdout.splitlines()
+        assert first.startswith(f"{DAY} (the last stored session)"), words
+        assert typed(*words, "last").stdout.splitlines()[0] == first
+        assert json.loads(typed(*words, "--json").stdout)["day"] == DAY
+    for words in (("slots", "why", "000001"), ("slots", "history", "000001")):
+        assert f"{DAY} (the last stored session)" in typed(*words).stdout
+        assert json.loads(typed(*words, "--json").stdout)["day"] == DAY
+
+
+@pytest.mark.parametrize("day", [DAY, "20261118", "today"])
+def test_a_day_is_typed_in_several_forms(typed: Typed, monkeypatch: pytest.MonkeyPatch, day: str) -> None:
+    monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
+    assert typed("gaps", "list", day).stdout.startswith(f"{DAY}: 2 gaps")
+
+
+def test_yesterday_is_the_day_before_the_market_s(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS + 24 * 3600 * 10**9, Path("/nowhere"), 1.0).to_variable())
+    assert typed("gaps", "list", "yesterday").stdout.startswith(f"{DAY}: 2 gaps")
+
+
+@pytest.mark.parametrize("days", [-300, 0, 300])
+def test_a_stored_day_is_explained_whatever_day_the_clock_has(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    now_ns = START_NS + 60 * 10**9 + days * 24 * 3600 * 10**9  # a demo's day may be in this machine's future
+    monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(now_ns, Path("/nowhere"), 1.0).to_variable())
+    assert "000001 has a:01" in typed("slots", "why", "000001").stdout
+    assert "000001" in typed("quality").stdout
+
+
+NOT_STORED = f"2026-11-19 is not stored: the last stored session is {DAY}"
+NO_SLOT = f"no trades of 000009 on {DAY}: it had no slot"
+UNKNOWN = f"000009 is not in the universe of {DAY}, and no master file has it"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("gaps", "list", "2026-11-19"), NOT_STORED),
+        (("gaps", "list", "--symbol", "000009"), NO_SLOT),
+        (("gaps", "show", "nothing"), "has 'nothing' in its id"),
+        (("slots", "show", "2026-11-19"), NOT_STORED),
+        (("slots", "why", "000001", "--date", "2026-11-19"), NOT_STORED),
+        (("slots", "why", "000009"), UNKNOWN),
+        (("slots", "history", "000001", "--date", "2026-11-19"), NOT_STORED),
+        (("slots", "history", "000009"), UNKNOWN),
+        (("quality", "2026-11-19"), NOT_STORED),
+        (("quality", "--symbol", "000009"), NO_SLOT),
+        (("decisions", "verify", "2026-11-19"), NOT_STORED),
+        (("exports", "rebuild", "2026-11-19"), NOT_STORED),
+        (("universe", "show"), f"no universe of {DAY} is stored"),
+        (("universe", "diff", "2026-11-19"), NOT_STORED),
+        (("etf", "list"), "no ETF is stored"),
+        (("etf", "list", DAY), "no ETF is stored"),
+        (("etf", "show", "069500"), "no list of ETFs ever had '069500'"),
+        (("etf", "report"), "nothing is stored of ETFs"),
+        (("enrich", "show"), "no sector is stored"),
+        (("enrich", "show", "NASD:AAPL"), "no sector is stored for NASD:AAPL"),
+        (("master", "status"), "no master file was ever checked"),
+        (("master", "history"), "no master file was ever checked"),
+        (("master", "lifetime", "000001"), "no listing 000001 was ever seen"),
+        (("master", "new"), "no master file was ever checked"),
+        (("master", "tradable", "--region", "US"), "NASD: unknown"),
+        (("accounts",), "nothing is known of the accounts"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
+)
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_what_is_not_stored_is_an_error_and_prints_nothing(
+    typed: Typed, words: tuple[str, ...], why: str, form: tuple[str, ...]
+) -> None:
+    answer = typed(*words, *form)
+    assert isinstance(answer.exception, NoDataError), answer.output
+    assert why in str(answer.exception)
+    assert "\n" not in str(answer.exception)
+    assert answer.stdout == ""
+
+
+def test_what_is_stored_and_empty_is_a_sentence(typed: Typed) -> None:
+    nothing = typed("gaps", "list", "--open", "--symbol", "000001")
+    assert (nothing.exit_code, nothing.stdout) == (0, f"no open gaps of 000001 on {DAY} (the last stored session)\n")
+    silent = typed("slots", "history", "000005")
+    assert (silent.exit_code, silent.stdout) == (
+        0,
+        f"000005 was neither given nor refused a slot on {DAY} (the last stored session)\n",
+    )
 
 
 def test_slots_tell_a_history_and_why(typed: Typed) -> None:
@@ -86,7 +189,7 @@ def test_slots_tell_a_history_and_why(typed: Typed) -> None:
 
 def test_slots_show_who_has_a_slot_and_who_is_pinned_and_waits(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
-    shown = json.loads(typed("slots", "show", "--json").stdout)
+    shown = json.loads(typed("slots", "show", "--json").stdout)["slots"]
     assert [(each["event"], each["symbol"], each["reason"]) for each in shown if each["event"] != "free"] == [
         ("assigned", "000004", "free_slot"),
         ("assigned", "000001", "free_slot"),
@@ -97,7 +200,7 @@ def test_slots_show_who_has_a_slot_and_who_is_pinned_and_waits(typed: Typed, mon
 
 def test_slots_show_whether_the_broker_streams_who_has_a_slot(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
-    states = Counter(each.get("state") for each in json.loads(typed("slots", "show", "--json").stdout))
+    states = Counter(each.get("state") for each in json.loads(typed("slots", "show", "--json").stdout)["slots"])
     assert states == {"active": 1, "allocated": 1, "available": 40, None: 1}
     table = typed("slots", "show").stdout
     assert "2 slots taken, 40 available" in table
@@ -105,6 +208,6 @@ def test_slots_show_whether_the_broker_streams_who_has_a_slot(typed: Typed, monk
 
 
 def test_exports_are_rebuilt_where_the_configuration_says(typed: Typed, tmp_path: Path) -> None:
-    paths = [Path(path) for path in json.loads(typed("exports", "rebuild", DAY, "--json").stdout)]
-    assert len(paths) == 2
+    paths = [Path(path) for path in json.loads(typed("exports", "rebuild", DAY, "--json").stdout)["files"]]
+    assert len(paths) == 3
     assert all(path.is_relative_to(tmp_path / "data" / "observer") and path.read_bytes() for path in paths)

@@ -123,7 +123,8 @@ def test_a_refusal_ends_with_1_and_its_reason(
 ) -> None:
     with answering(folder, lambda _: Refused("unknown_process", "there is no track-z")):
         assert exit_status(monkeypatch, "ctl", "stop", "track-z") == 1
-    assert capsys.readouterr().err == "observer: there is no track-z (unknown_process)\n"
+    lines = ["observer: using demo/observer.toml", "observer: there is no track-z (unknown_process)"]
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 def test_a_refusal_as_json_is_an_object_on_stdout(

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from bus.delivery import Delivered
 from observer.cli.app import command_line
-from observer.errors import ConfigError
+from observer.errors import NoDataError
 from observer.store.writer import StoreWriter
 from tests.store.etf import (
     SESSION,
@@ -77,9 +77,9 @@ def test_the_table_shows_value_premium_and_range(configuration: Path) -> None:
 
 
 def test_a_days_list_is_shown_as_it_was(configuration: Path) -> None:
-    [etf] = asked(configuration, "list", "--date", SESSION)
+    [etf] = asked(configuration, "list", SESSION)
     assert (etf["symbol"], etf["change"]) == ("069500", "changed")
-    assert "KODEX 200 TR" in ask(configuration, "list", "--date", SESSION).stdout
+    assert "KODEX 200 TR" in ask(configuration, "list", SESSION).stdout
 
 
 def test_one_etf_is_shown_with_the_sources_of_its_fields_and_its_history(configuration: Path) -> None:
@@ -91,8 +91,19 @@ def test_one_etf_is_shown_with_the_sources_of_its_fields_and_its_history(configu
     assert [change["change"] for change in reported["changes"]] == ["new", "changed"]
 
 
-def test_a_etf_that_no_list_had_is_an_error(configuration: Path) -> None:
-    assert isinstance(ask(configuration, "show", "999999").exception, ConfigError)
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [(["show", "999999"], "no list of ETFs ever had"), (["list", "2026-01-01"], "no list of ETFs of 2026-01-01")],
+)
+def test_an_etf_or_a_list_that_is_not_stored_is_an_error(configuration: Path, arguments: list[str], why: str) -> None:
+    found = ask(configuration, *arguments)
+    assert isinstance(found.exception, NoDataError)
+    assert why in str(found.exception)
+
+
+def test_an_issuer_without_an_etf_is_a_sentence(configuration: Path) -> None:
+    assert ask(configuration, "list", "--issuer", "elsewhere").stdout == "no ETF or ETN matches\n"
+    assert asked(configuration, "list", "--issuer", "elsewhere") == []
 
 
 def test_the_report_tells_what_is_stale_and_what_is_missing_and_ends_with_status_1(configuration: Path) -> None:

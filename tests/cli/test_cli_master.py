@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from rich.cells import cell_len
 
 from observer.cli.app import command_line
+from observer.errors import NoDataError
 from observer.providers.kis.listings import file_name
 from tests.listings.scene import contents, symbols
 
@@ -99,9 +100,11 @@ def test_a_life_of_a_master_file_as_a_person_sees_it(scene: Scene) -> None:
     assert "NASD: 200, from the database\nNYSE: unknown" in scene.typed("tradable", "--region", "US").stdout
     lifetime = msgspec.json.decode(scene.typed("lifetime", "S00299", "--json").stdout)
     assert [change["change"] for change in lifetime] == ["new", "removed"]
-    [new] = msgspec.json.decode(scene.typed("new", "--since", "2020-01-01", "--json").stdout)
+    [new] = msgspec.json.decode(scene.typed("new", "2020-01-01", "--json").stdout)["listings"]
     assert new["symbol"] == "NEW"
     assert len(msgspec.json.decode(scene.typed("history", "--days", "1", "--json").stdout)) == 4
+    assert isinstance(scene.typed("history", "--exchange", "NYSE").exception, NoDataError)
+    assert isinstance(scene.typed("new", "2100-01-01").exception, NoDataError), "no check is as late"
     assert "S00250" in scene.typed("diff", "--exchange", EXCHANGE).stdout
 
     for words in (("status",), ("history",), ("lifetime", "S00299"), ("verify", "--region", "US")):
@@ -119,7 +122,7 @@ def test_a_life_of_a_master_file_as_a_person_sees_it(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("update", "--exchange", "NASDAQ"), ("new", "--since", "yesterday"), ("verify", "--region", "EU")]
+    "words", [("update", "--exchange", "NASDAQ"), ("new", "tomorrow"), ("verify", "--region", "EU")]
 )
 def test_what_is_not_known_is_named(scene: Scene, words: tuple[str, ...]) -> None:
     found = scene.typed(*words)

@@ -32,6 +32,12 @@ def test_a_narrow_terminal_folds_headers_first() -> None:
     ]
 
 
+def test_a_title_is_folded_where_the_terminal_is_narrower() -> None:
+    table = Table(("symbol",), [("005930",)], "2026-11-18: 1 slot taken")
+    assert list(lines(table, 16))[:2] == ["2026-11-18: 1", "slot taken"]
+    assert next(lines(table)) == "2026-11-18: 1 slot taken"
+
+
 def test_then_the_cells_of_columns_that_may_be_folded() -> None:
     table = Table(("symbol", "reason"), [("005930", "volume of the last ten minutes")], folded=("reason",))
     assert list(lines(table, 24)) == [
@@ -40,6 +46,14 @@ def test_then_the_cells_of_columns_that_may_be_folded() -> None:
         "005930 volume of the",
         "       last ten minutes",
     ]
+
+
+def test_before_cells_are_folded_optional_columns_are_left_out() -> None:
+    rows = [("005930", "reconnect", "time_and_sales", "656047-658140")]
+    table = Table(("symbol", "reason", "source", "gap"), rows, folded=("reason",), optional=("source", "reason"))
+    assert list(lines(table, 30))[-1] == "005930 reconnect 656047-658140"
+    assert list(lines(table, 20))[-1] == "005930 656047-658140"
+    assert list(lines(table))[-1] == "005930  reconnect  time_and_sales  656047-658140"
 
 
 def test_no_rows_are_headers_alone() -> None:

@@ -76,12 +76,28 @@ def test_two_days_differ_by_who_came_who_left_and_why(
     assert "- B Samsung: was rank 2; delisted" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [("show", "2026-11-16"), ("diff", "2026-11-16", LATER), ("show", "tomorrow")])
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [(("show", "2026-11-16"), 1), (("diff", "2026-11-16", LATER), 1), (("show", "tomorrow"), 2)],
+)
 def test_a_day_without_a_universe_is_reported(
-    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+    configuration: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    status: int,
 ) -> None:
-    assert asked(configuration, monkeypatch, *words) == 2
+    assert asked(configuration, monkeypatch, *words) == status
     assert words[1] in capsys.readouterr().err
+
+
+def test_the_last_universe_is_shown_and_is_what_a_day_is_compared_with(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert asked(configuration, monkeypatch, "show") == 0
+    assert capsys.readouterr().out.startswith(f"{LATER} (the last stored session): 2 of 9 listings")
+    assert asked(configuration, monkeypatch, "diff", EARLIER) == 0
+    assert capsys.readouterr().out.startswith(f"from {EARLIER} to {LATER} (the last stored session)\n")
 
 
 def test_nothing_is_built_where_no_system_runs(

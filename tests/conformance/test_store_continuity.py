@@ -36,7 +36,8 @@ from bus.events import (
 )
 from observer.cli.gaps import as_map, outcome_of
 from observer.cli.quality import quality_of
-from observer.cli.slots import explain
+from observer.cli.slots import explain, slots_of
+from observer.errors import NoDataError
 from observer.gaps.intervals import Interval, ObservedVolumes
 from observer.gaps.reconciliation import reconcile
 from observer.local_time import local_ns
@@ -44,7 +45,8 @@ from observer.selection.settings import UniverseSettings
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.universe.eligibility import KOREAN_STOCKS
-from tests.builders import trade
+from tests.builders import day_began, trade
+from tests.store.listings import listing_changed
 
 DAY = "2026-11-18"
 START_NS, STOP_NS, NOW_NS = (local_ns(date(2026, 11, 18), hour) for hour in (10, 15, 20))
@@ -313,7 +315,7 @@ def test_who_is_pinned_and_waits_is_reported_for_what(store: Store, reader: Stor
 def test_who_was_pinned_when_it_was_halted_is_reported_so(store: Store, reader: StoreReader) -> None:
     store(SelectionAdvanced(DAY, START_NS, Pinned(SYMBOL, "halted")))
     assert why(reader) == (None, "005930 is pinned; halted: gets a slot when trading resumes")
-    store(SelectionAdvanced(DAY, START_NS, Unpinned(SYMBOL)))
+    store(SelectionAdvanced(DAY, START_NS, Unpinned(SYMBOL)), *universe())
     assert "pinned" not in why(reader)[1]
 
 
@@ -348,4 +350,52 @@ def test_a_member_without_a_decision_is_reported_whether_a_trigger_fired(
 
 
 def test_who_is_nowhere_is_reported_so(reader: StoreReader) -> None:
-    assert why(reader) == (None, "005930 is not in the universe of 2026-11-18, and no master file has it")
+    with pytest.raises(NoDataError, match="005930 is not in the universe of 2026-11-18, and no master file has it"):
+        why(reader)
+
+
+# --- the slots of a day, and its gaps' ids ---
+
+
+def test_the_slots_of_a_day_that_is_over_are_those_before_its_end(store: Store, reader: StoreReader) -> None:
+    began, left = SelectionAdvanced(DAY, START_NS, day_began(DAY)), assigned(OTHER, slot="a:02")
+    expired = SlotReleased("a:02", OTHER, START_NS + 60 * SECOND_NS, 9.5, "expired")
+    store(began, assigned(), left, expired)
+    states, closed_ns = slots_of(reader.slot_status_events(DAY))
+    assert (list(states.holders), closed_ns) == (["a:01"], None)
+    store(RELEASED)
+    states, closed_ns = slots_of(reader.slot_status_events(DAY))
+    assert (list(states.holders), closed_ns) == (["a:01"], STOP_NS)
+
+
+def test_the_ids_of_a_day_are_found_by_a_part(store: Store, reader: StoreReader) -> None:
+    store(gap("kis-1-100-200"), gap("kis-1-100-200"), gap("kis-2-100-300"))
+    assert reader.gap_ids(DAY, "100-200") == ["kis-1-100-200"]
+    assert reader.gap_ids(DAY, "100") == ["kis-1-100-200", "kis-2-100-300"]
+    assert reader.gap_ids(DAY, "%") == []
+    assert reader.gap_ids("2026-11-17", "100") == []
+
+
+# --- which sessions are stored ---
+
+
+def test_without_a_session_none_is_the_last(store: Store, reader: StoreReader) -> None:
+    store(streamed(1), assigned())
+    assert reader.last_session() is None, "trades and slots are never searched for a day"
+    assert not reader.has_session(DAY)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [universe()[1], swept(1, 2), gap(), SelectionAdvanced(DAY, START_NS, Pinned(SYMBOL))],
+    ids=lambda event: type(event).__name__,
+)
+def test_a_session_is_stored_by_any_of_its_signs(event: Event, store: Store, reader: StoreReader) -> None:
+    store(universe("2026-11-17")[1], event, SweepCompleted("kis", "2026-11-16", 1, START_NS, START_NS, 1, 1, 1))
+    assert reader.last_session() == DAY
+    assert [reader.has_session(f"2026-11-{day}") for day in (15, 16, 17, 18, 19)] == [False, True, True, True, False]
+
+
+def test_a_symbol_has_a_listing_also_when_it_was_removed(store: Store, reader: StoreReader) -> None:
+    store(listing_changed(), listing_changed(symbol="000660"), listing_changed(symbol="000660", change="removed"))
+    assert [reader.has_listing(symbol) for symbol in ("005930", "000660", "00593")] == [True, True, False]

@@ -16,7 +16,7 @@ from observer.base_settings import endpoints_of, load_base_settings
 from observer.cli.app import command_line
 from observer.cli.enrich import ingest_of
 from observer.clock import CLOCK_VARIABLE, ScaledClock
-from observer.errors import ConfigError, StoreError
+from observer.errors import ConfigError, NoDataError, StoreError
 from observer.sectors.codes import CodeMeaning, CodeTable
 from observer.sectors.files import read_market, write_table
 from observer.sectors.run import INTERRUPTED, enrich, exit_status
@@ -216,7 +216,10 @@ def test_the_sector_of_one_stock_is_shown_with_its_other_names(folder, capsys) -
     assert typed("show", "SEHK:00005", "--config", "observer.toml", "--json") == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["sector"], shown["gics_code"], shown["korean"]) == ("Financials", 40, "금융")
-    assert typed("show", "SEHK:99999", "--config", "observer.toml") == 1
+    with pytest.raises(NoDataError, match="SEHK:99999"):
+        typed("show", "SEHK:99999", "--config", "observer.toml")
+    with pytest.raises(ConfigError, match="give EXCHANGE:SYMBOL"):
+        typed("show", "00005", "--config", "observer.toml")
     assert typed("show", "--config", "observer.toml", "--json") == 0
     counted = json.loads(capsys.readouterr().out)
     assert (counted["sectors"]["HK"], counted["sectors"]["US"]) == ({"Financials": 1}, {})
