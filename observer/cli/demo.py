@@ -30,16 +30,19 @@ from observer.demo.display import DayView
 from observer.demo.summary import DemoSummary, summarise, summary_rows
 from observer.errors import ConfigError, StoreError
 from observer.host.process import NAME, Host
+from observer.local_time import local_datetime
 from observer.signals import stopping_on_signals
 from observer.simulator.kis.simulator import market_of
 from observer.simulator.kis.well_known import WELL_KNOWN
 from observer.store.engine import parse_url
 from observer.store.reader import StoreReader
+from observer.units import NS_PER_S
 
 MoreRecords = Literal["order_book", "expected_price", "market_state", "nav"]  # beside trades
 
 REFRESHES_PER_S = 4
 TRADES_QUERY = "SELECT exchange_time_ns, price, volume, side FROM trades WHERE symbol = '{}' LIMIT 5"
+BOOT_MINUTES = 0.1  # of the start and the end of all processes, about
 INTERRUPTED = 130  # a shell's exit status for a program that SIGINT ended
 
 
@@ -80,6 +83,7 @@ def demo(
     _require_empty(day.settings.store.url, given=bool(db))
     os.environ[CLOCK_VARIABLE] = day.clock.to_variable()
     console = Console(stderr=as_json, quiet=as_json)
+    console.print(_announcement(day, folder), soft_wrap=True, highlight=False, markup=False)
     (folder / "data" / "logs").mkdir()
     with (folder / "data" / "logs" / f"{NAME}.log").open("w") as log:
         logs.set_up(NAME, day.clock, stream=log)
@@ -89,6 +93,16 @@ def demo(
         tidy(options)
     if not summary.succeeded:
         raise Exit(INTERRUPTED if summary.interrupted else 1)
+
+
+def _announcement(day: DemoDay, folder: Path) -> str:
+    """What begins now, where, and about how long it takes."""
+    begins, ends = (local_datetime(moment_ns).strftime("%H:%M") for moment_ns in (day.begins_ns, day.ends_ns))
+    minutes = (day.ends_ns - day.begins_ns) / NS_PER_S / day.clock.speed / 60
+    return (
+        f"Running the trading day of {DAY}, {begins} to {ends}, with every process and a simulated broker in {folder}: "
+        f"about {minutes + BOOT_MINUTES:.1f} minutes. Ctrl-C ends it in order."
+    )
 
 
 async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
