@@ -118,7 +118,7 @@ def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) ->
         },
         "schedule": SCHEDULE,
         "etf": ETF_TIMES,
-        "track_b": {"records": ["trades", *demo.streams]},
+        **({"track_b": {"records": ["trades", *demo.streams]}} if demo.streams else {}),
         "simulator": simulator,
     }
 
