@@ -19,6 +19,7 @@ DAY: Final = date(2026, 11, 18)  # an ordinary Wednesday, the day before the exa
 # time.
 UNIVERSE_AT: Final = "08:05"
 SCHEDULE: Final = {"master_files": "08:30", "backup": "15:35"}
+AUCTION_STREAMED_UNTIL: Final = "15:25"  # expected prices exist in auctions: the closing one begins at 15:20
 ETF_TIMES: Final = {"list_at": "08:40", "values_at": "09:40", "ranges_at": "09:41"}
 LISTING_APPEARS_AT: Final = "08:20"
 _POOL: Final = "provider_pool.json"
@@ -116,11 +117,15 @@ def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) ->
             "stream_url": f"ws://127.0.0.1:{stream_port}/tryitout",
             "files_url": f"http://127.0.0.1:{files_port}",
         },
-        "schedule": SCHEDULE,
+        "schedule": _schedule(demo),
         "etf": ETF_TIMES,
         **({"track_b": {"records": ["trades", *demo.streams]}} if demo.streams else {}),
         "simulator": simulator,
     }
+
+
+def _schedule(demo: DemoConfiguration) -> Mapping[str, str]:
+    return SCHEDULE | ({"track_b_stop": AUCTION_STREAMED_UNTIL} if "expected_price" in demo.streams else {})
 
 
 def _trading_days() -> Path:

@@ -123,6 +123,13 @@ def test_streams_become_records_beside_trades_and_the_nav_brings_etfs_into_the_u
     assert not chosen.selection.universe.exclude_etf
 
 
+def test_expected_prices_are_streamed_into_the_closing_auction(tmp_path: Path) -> None:
+    plain = prepare(options(tmp_path / "demo")).settings
+    chosen = prepare(options(tmp_path / "demo", streams=("expected_price",))).settings
+    assert plain.schedule.track_b_stop == "15:00"
+    assert "15:20" < chosen.schedule.track_b_stop <= chosen.schedule.track_a_stop
+
+
 def test_the_day_begins_before_eight_and_ends_at_twenty_to_four(tmp_path: Path) -> None:
     day = prepare(options(tmp_path / "demo"))
     assert day.clock.now_ns() == day.begins_ns == local_ns(DAY, 7, 59)
