@@ -3,19 +3,24 @@
 import asyncio
 import contextlib
 import os
+import shlex
+import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from click.exceptions import Exit
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from bus.events import EVENT_TYPES, Event
 from bus.feed import FeedSubscriber
 from observer import logs
-from observer.cli.context import JsonOption, print_json
+from observer.cli.context import DEMO_CONFIGURATION, JsonOption, print_json
 from observer.cli.options import Option
 from observer.cli.tables import Table, show
 from observer.clock import CLOCK_VARIABLE
@@ -25,19 +30,30 @@ from observer.demo.display import DayView
 from observer.demo.summary import DemoSummary, summarise, summary_rows
 from observer.errors import ConfigError, StoreError
 from observer.host.process import NAME, Host
+from observer.local_time import local_datetime
 from observer.signals import stopping_on_signals
 from observer.simulator.kis.simulator import market_of
+from observer.simulator.kis.well_known import WELL_KNOWN
 from observer.store.engine import parse_url
 from observer.store.reader import StoreReader
+from observer.units import NS_PER_S
+
+MoreRecords = Literal["order_book", "expected_price", "market_state", "nav"]  # beside trades
 
 REFRESHES_PER_S = 4
+TRADES_QUERY = "SELECT exchange_time_ns, price, volume, side FROM trades WHERE symbol = '{}' LIMIT 5"
+BOOT_MINUTES = 0.1  # of the start and the end of all processes, about
 INTERRUPTED = 130  # a shell's exit status for a program that SIGINT ended
 
 
 def demo(
     speed: Annotated[float, Option(min=1, help="Market seconds a second; 240 is a day in two minutes.")] = 240.0,
-    symbols: Annotated[int, Option(min=50, max=4000, help="Made-up symbols on the market.")] = 500,
-    accounts: Annotated[int, Option(min=1, max=20, help="Accounts; each streams 41 symbols.")] = 1,
+    symbols: Annotated[int, Option(min=50, max=4000, help="Made-up symbols beside the well-known ones.")] = 500,
+    accounts: Annotated[int, Option(min=1, max=20, help="Accounts; each has 41 subscriptions.")] = 1,
+    stream: Annotated[
+        list[MoreRecords] | None,
+        Option(help="Also stream this record kind; repeat for more. Each is a subscription of every streamed symbol."),
+    ] = None,
     db: Annotated[str, Option(help="Database URL (sqlite:///... or postgresql+psycopg://...), empty.")] = "",
     seed: Annotated[int, Option(min=0, help="The market is a function of it, trade for trade.")] = 7,
     data: Annotated[Path | None, Option(help="Folder of real master files to make the market of.")] = None,
@@ -47,7 +63,8 @@ def demo(
 ) -> None:
     """Run a trading day against the built-in simulator, in two minutes.
 
-    It is a whole Korean day, 08:00 to 15:40, with every process, against a simulated broker on loopback.
+    It is a whole Korean day, 08:00 to 15:40, with every process, against a simulated broker on loopback. At a high
+    speed or with many symbols it begins earlier, so that the universe is ready before the open.
 
     Exit status 0 when everything that was published is stored and no process failed; 1 when not; 130 after ctrl-C.
     """
@@ -60,20 +77,32 @@ def demo(
         keep=keep,
         folder=folder,
         accounts=accounts,
+        streams=tuple(dict.fromkeys(stream or ())),
     )
     day = prepare(options)
     _require_empty(day.settings.store.url, given=bool(db))
     os.environ[CLOCK_VARIABLE] = day.clock.to_variable()
     console = Console(stderr=as_json, quiet=as_json)
+    console.print(_announcement(day, folder), soft_wrap=True, highlight=False, markup=False)
     (folder / "data" / "logs").mkdir()
     with (folder / "data" / "logs" / f"{NAME}.log").open("w") as log:
         logs.set_up(NAME, day.clock, stream=log)
         summary = asyncio.run(_run(day, folder, console))
-    _report(summary, console, as_json=as_json)
+    _report(summary, console, folder, as_json=as_json)
     if summary.succeeded and not keep:
         tidy(options)
     if not summary.succeeded:
         raise Exit(INTERRUPTED if summary.interrupted else 1)
+
+
+def _announcement(day: DemoDay, folder: Path) -> str:
+    """What begins now, where, and about how long it takes."""
+    begins, ends = (local_datetime(moment_ns).strftime("%H:%M") for moment_ns in (day.begins_ns, day.ends_ns))
+    minutes = (day.ends_ns - day.begins_ns) / NS_PER_S / day.clock.speed / 60
+    return (
+        f"Running the trading day of {DAY}, {begins} to {ends}, with every process and a simulated broker in {folder}: "
+        f"about {minutes + BOOT_MINUTES:.1f} minutes. Ctrl-C ends it in order."
+    )
 
 
 async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
@@ -118,20 +147,26 @@ async def _pass_on(asked: asyncio.Event, stopping: asyncio.Event) -> None:
 
 
 async def _watch(day: DemoDay, host: Host, console: Console) -> None:
-    """Show the running day: live on a terminal, a line for each news item elsewhere, nothing when quiet."""
+    """Show the running day: a live screen on a terminal, lines elsewhere, nothing when quiet."""
     if console.quiet:
         return
-    view = DayView(day.begins_ns, day.ends_ns, report=None if console.is_terminal else console.print)
+    view = DayView(day.begins_ns, day.ends_ns, report=None if console.is_terminal else partial(_print_line, console))
     following = asyncio.create_task(_follow(host, view.apply))
+    screen = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop")
     try:
-        if not console.is_terminal:
-            await following
-        with Live(console=console, refresh_per_second=REFRESHES_PER_S, transient=True) as live:
+        with screen if console.is_terminal else contextlib.nullcontext():
             while True:
-                live.update(view.render(day.clock.now_ns(), host.status().processes))
+                now_ns, processes = day.clock.now_ns(), host.status().processes
+                view.update(now_ns, time.monotonic(), processes)
+                if console.is_terminal:
+                    screen.update(view.render(now_ns, processes), refresh=True)
                 await asyncio.sleep(1 / REFRESHES_PER_S)
     finally:
         following.cancel()
+
+
+def _print_line(console: Console, line: Text) -> None:
+    console.print(line, soft_wrap=True)
 
 
 async def _follow(host: Host, apply: Callable[[Event], None]) -> None:
@@ -171,20 +206,48 @@ def _require_empty(url: str, *, given: bool) -> None:
         raise ConfigError(f"{parse_url(url)} holds {rows:,} events already: give the demo an empty database")
 
 
-def _report(summary: DemoSummary, console: Console, *, as_json: bool) -> None:
+def _report(summary: DemoSummary, console: Console, folder: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
-    show(Table(("the day", ""), summary_rows(summary)))
+    show(Table(("the day", ""), summary_rows(summary), folded=("",)))
     console.print(f"database: {summary.database}", soft_wrap=True)
     if not summary.interrupted:
-        console.print("three queries to try:")
-        for query in QUERIES:
-            console.print(f"  {query}", soft_wrap=True, highlight=False)
+        console.print("to type next:")
+        for command in next_commands(program_of(sys.argv[0]), folder, summary.database):
+            console.print(f"  {command}", soft_wrap=True, highlight=False, markup=False)
 
 
-QUERIES = (
-    "SELECT symbol, count(*) AS trades, sum(volume) AS shares FROM trades GROUP BY symbol ORDER BY 2 DESC LIMIT 5;",
-    "SELECT symbol, trigger, score, reason, replaced FROM slot_assignments ORDER BY assigned_ns DESC LIMIT 5;",
-    "SELECT gaps.symbol, reason, missing_volume, source, rows FROM gaps LEFT JOIN gap_recoveries USING (gap_id);",
-)
+def next_commands(program: str, folder: Path, database: str) -> Sequence[str]:
+    """Three commands about the day that just ended, for the shell of its user."""
+    option = "" if folder == DEMO_CONFIGURATION.parent else f" --config {shlex.quote(str(folder / 'observer.toml'))}"
+    symbol = WELL_KNOWN[0].symbol
+    shell = _shell(database)
+    return (
+        f"{program} quality{option}",
+        f"{program} etf list --group EF --sort premium --limit 5{option}",
+        f'{shell} "{TRADES_QUERY.format(symbol)}"' if shell else f"{program} slots why {symbol}{option}",
+    )
+
+
+def _shell(database: str) -> str | None:
+    """The database's own shell with its file or URL; None if it is not installed."""
+    file = database.removeprefix("sqlite:///")
+    if file != database:
+        name, argument = "sqlite3", _relative(file)
+    else:  # the URL as psql reads it, without the driver's name; psql asks for a password
+        name, argument = "psql", f"postgresql://{database.partition('://')[2].replace(':***@', '@')}"
+    return f"{name} {shlex.quote(argument)}" if shutil.which(name) else None
+
+
+def program_of(called_as: str) -> str:
+    """The program as its user can type it again."""
+    path = Path(called_as)
+    if path.name == "__main__.py":
+        return f"{shlex.quote(_relative(sys.executable))} -m observer"
+    return path.name if shutil.which(path.name) == str(path) else shlex.quote(_relative(called_as))
+
+
+def _relative(path: str) -> str:
+    """The path from the current folder, if it lies in it."""
+    return str(Path(path).relative_to(Path.cwd())) if Path(path).is_relative_to(Path.cwd()) else path

@@ -30,7 +30,7 @@ from observer.simulator.kis.simulator import Simulator, market_of
 from observer.simulator.market.market import OfferedTrade
 from observer.simulator.settings import SimulatorSettings
 
-SymbolsOption = Annotated[int, Option(min=2, help="Made-up symbols on the market.")]
+SymbolsOption = Annotated[int, Option(min=2, help="Made-up symbols beside the well-known ones.")]
 SeedOption = Annotated[int, Option(min=0, help="The market is a function of it, trade for trade.")]
 DataOption = Annotated[Path | None, Option(help="Folder of real master files to make the market of.")]
 DayOption = Annotated[str, Option(help="The day, as an ISO date.")]

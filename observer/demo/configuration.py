@@ -11,13 +11,16 @@ from typing import Final
 import msgspec
 import tomli_w
 
-from observer.providers.broker import DEFAULT_BROKER
+from observer.providers.broker import DEFAULT_BROKER, RecordKind
 
 DAY: Final = date(2026, 11, 18)  # an ordinary Wednesday, the day before the exam day
 
-# Reference jobs and the backup lie inside the hours that the demo shows; everything else happens at its usual time.
+# Reference jobs, ETF jobs and the backup lie inside the hours that the demo shows; everything else happens at its usual
+# time.
 UNIVERSE_AT: Final = "08:05"
 SCHEDULE: Final = {"master_files": "08:30", "backup": "15:35"}
+AUCTION_STREAMED_UNTIL: Final = "15:25"  # expected prices exist in auctions: the closing one begins at 15:20
+ETF_TIMES: Final = {"list_at": "08:40", "values_at": "09:40", "ranges_at": "09:41"}
 LISTING_APPEARS_AT: Final = "08:20"
 _POOL: Final = "provider_pool.json"
 _SELECTION: Final = "symbol_selection.json"
@@ -32,7 +35,8 @@ SESSION_TIMEOUT_S: Final = 60.0
 
 class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a demo: made-up symbols, seed, folder of real samples (None: made-up listings), database URL
-    (empty: a file in the folder), number of accounts.
+    (empty: a file in the folder), number of accounts, record kinds streamed beside trades, and the universe's time
+    (HH:MM).
     """
 
     symbols: int
@@ -40,6 +44,8 @@ class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     data: Path | None = None
     database: str = ""
     accounts: int = 1
+    streams: Sequence[RecordKind] = ()
+    universe_at: str = UNIVERSE_AT
 
 
 def write_demo_configuration(folder: Path, demo: DemoConfiguration) -> Path:
@@ -47,7 +53,9 @@ def write_demo_configuration(folder: Path, demo: DemoConfiguration) -> Path:
     names = ["main"] if demo.accounts == 1 else [f"account_{n:03}" for n in range(1, demo.accounts + 1)]
     keys = _keys_file(folder, names)
     _pool_file(folder.absolute(), names)
-    _write_json(folder / _SELECTION, {"universe": {"generation_time": UNIVERSE_AT}})
+    # Only ETFs have a NAV: to stream it, the universe needs them.
+    universe = {"generation_time": demo.universe_at, "exclude_etf": "nav" not in demo.streams}
+    _write_json(folder / _SELECTION, {"universe": universe})
     configuration = folder / "observer.toml"
     configuration.touch(mode=0o600)  # it knows the simulated broker's keys, and perhaps a database's password
     configuration.write_text(tomli_w.dumps(_document(folder.absolute(), demo, keys)))
@@ -109,9 +117,15 @@ def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) ->
             "stream_url": f"ws://127.0.0.1:{stream_port}/tryitout",
             "files_url": f"http://127.0.0.1:{files_port}",
         },
-        "schedule": SCHEDULE,
+        "schedule": _schedule(demo),
+        "etf": ETF_TIMES,
+        **({"track_b": {"records": ["trades", *demo.streams]}} if demo.streams else {}),
         "simulator": simulator,
     }
+
+
+def _schedule(demo: DemoConfiguration) -> Mapping[str, str]:
+    return SCHEDULE | ({"track_b_stop": AUCTION_STREAMED_UNTIL} if "expected_price" in demo.streams else {})
 
 
 def _trading_days() -> Path:

@@ -1,6 +1,8 @@
 """The demo's day: one folder with its configuration, keys and clock, made anew for each run."""
 
+import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,16 +13,26 @@ from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.errors import ConfigError
 from observer.local_time import local_ns
+from observer.providers.broker import RecordKind
 from observer.supervisor.instance import InstanceLock
 
 BEGINS: Final = (7, 59)  # the clock stands here while the processes start, so that 08:00 happens to all of them
 ENDS: Final = (15, 40)
 BOOT_S_MAX: Final = 30.0  # machine seconds; then the day begins even if a process is not ready
 
+# The universe takes machine time, which the speed turns into market time: master files, then a call for each symbol
+# (6 ms measured alone on two cores, here with room for a busy machine). It must be there a minute before the open.
+_LISTINGS_S: Final = 3.0
+_SYMBOL_S: Final = 0.02
+_UNIVERSE_BY_MINUTE: Final = 8 * 60 + 58
+_UNIVERSE_AFTER_MINUTES: Final = 6  # the universe's time after the day's begin
+_REAL_SYMBOLS: Final = 4_400  # about as many as the real master files have
+
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The demo's options: market seconds a second, made-up symbols, database URL (empty: a file in the folder), seed,
-    folder of real samples (None: made-up listings), whether to keep everything, the folder, and the accounts.
+    folder of real samples (None: made-up listings), whether to keep everything, the folder, the accounts, and the
+    record kinds streamed beside trades.
     """
 
     speed: float
@@ -31,6 +43,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     keep: bool
     folder: Path
     accounts: int = 1
+    streams: Sequence[RecordKind] = ()
 
 
 class DemoDay(msgspec.Struct, frozen=True):
@@ -53,17 +66,35 @@ def prepare(options: DemoOptions) -> DemoDay:
     if options.data is not None and not options.data.is_dir():
         raise ConfigError(f"{options.data} is not a folder of samples")
     _empty(options.folder)
+    begins = begins_at(options.speed, options.symbols if options.data is None else _REAL_SYMBOLS)
     demo = DemoConfiguration(
         symbols=options.symbols,
         seed=options.seed,
         data=options.data,
         database=options.database,
         accounts=options.accounts,
+        streams=options.streams,
+        universe_at=_time_of_day(begins, _UNIVERSE_AFTER_MINUTES),
     )
     configuration = write_demo_configuration(options.folder, demo)
-    begins_ns, ends_ns = local_ns(DAY, *BEGINS), local_ns(DAY, *ENDS)
+    begins_ns, ends_ns = local_ns(DAY, *begins), local_ns(DAY, *ENDS)
     clock = HeldClock(begins_ns, options.folder / "data" / "clock", options.speed)
     return DemoDay(configuration, load_settings(configuration), clock, begins_ns, ends_ns)
+
+
+def begins_at(speed: float, symbols: int) -> tuple[int, int]:
+    """Hour and minute at which the day begins: 07:59, or earlier where a universe of so many symbols would not be ready
+    before the open at this speed. Midnight is the earliest.
+    """
+    needed_minutes = math.ceil((_LISTINGS_S + _SYMBOL_S * symbols) * speed / 60)
+    latest = _UNIVERSE_BY_MINUTE - needed_minutes - _UNIVERSE_AFTER_MINUTES
+    usual_hour, usual_minute = BEGINS
+    return divmod(max(0, min(usual_hour * 60 + usual_minute, latest)), 60)
+
+
+def _time_of_day(begins: tuple[int, int], minutes: int) -> str:
+    hour, minute = divmod(begins[0] * 60 + begins[1] + minutes, 60)
+    return f"{hour:02d}:{minute:02d}"
 
 
 def tidy(options: DemoOptions) -> None:

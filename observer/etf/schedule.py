@@ -55,13 +55,14 @@ def jobs_to_do(
 ) -> Sequence[Job[EtfJob]]:
     """The day's remaining jobs, and the jobs of earlier days that did not end since they were due last.
 
-    Before the first list of ETFs, only a day with a list job has jobs: the others would run over no ETF.
+    Before the first list of ETFs, only a day with a list job has jobs: the others would run over no ETF. On that day
+    the measures do not wait for Sunday: they come before the ranges, which use their days.
     """
     today = etf_jobs_of(plan.day, settings, trades=plan.trades)
     if "etf_list" in ended_ns:
         moments = [*last_due_ns(settings, trading_days, now_ns).items(), *today.items()]
     else:
-        moments = list(today.items()) if "etf_list" in today else []
+        moments = [("etf_measures", today["etf_ranges"]), *today.items()] if "etf_list" in today else []
     return [Job(job, at_ns) for job, at_ns in dict.fromkeys(moments) if ended_ns.get(job, 0) < at_ns]
 
 

@@ -12,10 +12,10 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """One simulated broker on one simulated day.
 
     `session_date` is an ISO date; a port of 0 means any free one; `app_keys` are the accepted keys with their secrets;
-    `data` is a folder of real master files (empty: made-up listings, `symbols` of them). The limits are the real
-    host's. `pingpong_interval_s` is in machine seconds, all else in market time. The market opens at `opens_at` (HH:MM;
-    10:00 on an exam day) and closes six and a half hours later. From `listing_appears_at` (HH:MM) on the KOSDAQ master
-    file has one listing more; empty: it always has.
+    `data` is a folder of real master files (empty: `symbols` made-up listings beside the well-known ones). The limits
+    are the real host's. `pingpong_interval_s` is in machine seconds, all else in market time. The market opens at
+    `opens_at` (HH:MM; 10:00 on an exam day) and closes six and a half hours later. From `listing_appears_at` (HH:MM) on
+    the KOSDAQ master file has one listing more; empty: it always has.
 
     Faults: `drops` and `faults` by script, `fault_rates` at random, all of it a function of the seed. After a
     connection that ended without a close frame its app key stays in use for `session_timeout_s`; a client that does not

@@ -10,9 +10,9 @@ import pytest
 from bus.endpoints import Endpoints
 from observer.accounts.keys import read_keys
 from observer.demo.configuration import DAY
-from observer.demo.day import DemoOptions, prepare, tidy
+from observer.demo.day import DemoOptions, begins_at, prepare, tidy
 from observer.errors import ConfigError
-from observer.local_time import local_ns
+from observer.local_time import local_datetime, local_ns
 from observer.supervisor.instance import AlreadyRunningError, InstanceLock
 
 
@@ -91,6 +91,43 @@ def test_the_options_become_settings(tmp_path: Path) -> None:
     settings = prepare(options(tmp_path / "demo", symbols=77, seed=9, database=url)).settings
     assert settings.simulator is not None
     assert (settings.simulator.symbols, settings.simulator.seed, settings.store.url) == (77, 9, url)
+
+
+@pytest.mark.parametrize(("speed", "symbols"), [(60, 4_000), (240, 500), (240, 4_000), (600, 500), (1200, 60)])
+def test_the_universe_has_machine_time_for_each_symbol_before_the_open_at_every_speed(
+    tmp_path: Path, speed: float, symbols: int
+) -> None:
+    day = prepare(options(tmp_path / "demo", speed=speed, symbols=symbols))
+    hour, minute = map(int, day.settings.selection.universe.generation_time.split(":"))
+    universe_ns = local_ns(DAY, hour, minute)
+    assert day.begins_ns < universe_ns <= local_ns(DAY, 8, 5)
+    assert (local_ns(DAY, 8, 59) - universe_ns) / 1e9 / speed > 0.02 * symbols
+
+
+def test_a_day_that_cannot_begin_early_enough_begins_at_midnight() -> None:
+    assert begins_at(10_000, 4_000) == (0, 0)
+
+
+def test_etfs_are_valued_and_measured_within_the_day(tmp_path: Path) -> None:
+    day = prepare(options(tmp_path / "demo"))
+    ends = local_datetime(day.ends_ns).strftime("%H:%M")
+    etf = day.settings.etf
+    assert etf.list_at < etf.values_at < etf.ranges_at < ends
+
+
+def test_streams_become_records_beside_trades_and_the_nav_brings_etfs_into_the_universe(tmp_path: Path) -> None:
+    plain = prepare(options(tmp_path / "demo")).settings
+    chosen = prepare(options(tmp_path / "demo", streams=("order_book", "nav"))).settings
+    assert (plain.track_b.records, plain.selection.universe.exclude_etf) == (("trades",), True)
+    assert chosen.track_b.records == ("trades", "order_book", "nav")
+    assert not chosen.selection.universe.exclude_etf
+
+
+def test_expected_prices_are_streamed_into_the_closing_auction(tmp_path: Path) -> None:
+    plain = prepare(options(tmp_path / "demo")).settings
+    chosen = prepare(options(tmp_path / "demo", streams=("expected_price",))).settings
+    assert plain.schedule.track_b_stop == "15:00"
+    assert "15:20" < chosen.schedule.track_b_stop <= chosen.schedule.track_a_stop
 
 
 def test_the_day_begins_before_eight_and_ends_at_twenty_to_four(tmp_path: Path) -> None:

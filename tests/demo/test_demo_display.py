@@ -1,14 +1,25 @@
 """The live display: it shows the reported figures, and no event can stop it."""
 
 import io
+from collections.abc import Sequence
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
 from bus.commands import ProcessStatus
-from bus.events import Event, PhaseChanged, SlotAssigned, SlotReleased
+from bus.events import (
+    ConnectionChanged,
+    Event,
+    PhaseChanged,
+    SlotAssigned,
+    SlotReleased,
+    Snapshot,
+    Trade,
+    kind_of,
+)
 from observer.demo.display import DayView
 from tests.builders import trades
 from tests.strategies import events
@@ -22,13 +33,16 @@ PROCESSES = (
 )
 
 
+NOTHING_YET_S = 1_000.0
+
+
 def view() -> DayView:
     return DayView(EIGHT_NS, TWENTY_TO_FOUR_NS)
 
 
-def shown(of: DayView, now_ns: int = EIGHT_NS) -> str:
-    console = Console(file=io.StringIO(), width=160, record=True)
-    console.print(of.render(now_ns, PROCESSES))
+def shown(of: DayView, now_ns: int = EIGHT_NS, processes: Sequence[ProcessStatus] = PROCESSES, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width, record=True)
+    console.print(of.render(now_ns, processes))
     return console.export_text()
 
 
@@ -37,7 +51,8 @@ def test_it_renders_whatever_was_seen(seen: list[Event]) -> None:
     display = view()
     for event in seen:
         display.apply(event)
-    assert "events" in shown(display)
+    display.update(EIGHT_NS, NOTHING_YET_S, PROCESSES)
+    assert "trades" in shown(display)
     assert sum(display.counts.values()) == len(seen)
 
 
@@ -59,16 +74,63 @@ def test_it_counts_what_was_stored() -> None:
     display = view()
     for event in trades(1234):
         display.apply(event)
-    assert "1,234" in shown(display)
+    assert "1,234 trades" in shown(display)
 
 
 def test_a_slot_is_shown_from_its_assignment_to_its_release() -> None:
     display = view()
     display.apply(SlotAssigned("main:01", "005930", EIGHT_NS, "volume_surge", 21.3, "free_slot", None))
     assert "slots (1)" in shown(display)
-    assert "005930 21.3" in shown(display)
+    assert "005930" in shown(display)
     display.apply(SlotReleased("main:01", "005930", EIGHT_NS, 21.3, "closed"))
     assert "slots (0)" in shown(display)
+
+
+def full_day() -> DayView:
+    """A display with as much in it as a day can bring, and with everything at its widest."""
+    display = view()
+    display.apply(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "TRACK_A_CLOSING"))
+    for slot in range(41):
+        display.apply(SlotAssigned(f"main:{slot:02}", f"{slot:06}", EIGHT_NS, "volume_surge", 21.3, "free_slot", None))
+    for kind in (Trade, Snapshot, SlotAssigned):
+        display.counts[kind_of(kind)] = 1_234_567
+    for account in range(9):
+        display.apply(ConnectionChanged("kis", f"account_{account:03}", EIGHT_NS, "lost", "no close frame " * 6, 0))
+    return display
+
+
+ALL_PROCESSES = [
+    ProcessStatus(name, "RUNNING", pid=1, restarts=12, cpu_percent=100.0, rss_bytes=999_000_000)
+    for name in ("simulator", "core-writer", "accounts", "master-file", "etf", "track-a", "track-b", "gap-recovery")
+]
+
+
+def test_a_full_day_fits_a_terminal_of_80_columns_and_24_lines() -> None:
+    lines = shown(full_day(), processes=ALL_PROCESSES).splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "…" not in text.split("process")[1]
+    assert all(f"{process.name} " in text for process in ALL_PROCESSES)
+    assert text.count("12 100 999") == len(ALL_PROCESSES)
+    assert text.index("1,234,567 trades") < text.index("news") < text.index("process") < text.index("slots (41)")
+    assert "000040" in text
+
+
+def test_a_process_that_is_down_is_shown_with_the_time_since_which_it_is() -> None:
+    display = view()
+    display.update(EIGHT_NS, NOTHING_YET_S, ALL_PROCESSES)
+    killed = [msgspec.structs.replace(each, state="BACKOFF", pid=None) for each in ALL_PROCESSES[4:8]]
+    display.update(EIGHT_NS + 61_000_000_000, NOTHING_YET_S + 1, killed)
+    text = shown(display, processes=[*ALL_PROCESSES[:4], *killed])
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert text.count("DOWN 08:01 ") == 4
+    assert "DOWN 08:01 " in text
+    assert "08:01:01 track-b DOWN, restarting" in text
+
+
+def lines_of(reported: list[Text]) -> list[str]:
+    return [line.plain for line in reported]
 
 
 def test_news_are_reported_as_lines_where_there_is_no_terminal() -> None:
@@ -76,4 +138,15 @@ def test_news_are_reported_as_lines_where_there_is_no_terminal() -> None:
     display = DayView(EIGHT_NS, TWENTY_TO_FOUR_NS, report=reported.append)
     display.apply(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "WARMUP"))
     display.apply(trades(1)[0])
-    assert [line.plain for line in reported] == ["08:00:00 phase WARMUP"]
+    assert lines_of(reported) == ["08:00:00 phase WARMUP"]
+
+
+def test_half_a_minute_without_news_is_a_line_where_there_is_no_terminal() -> None:
+    reported: list[Text] = []
+    display = DayView(EIGHT_NS, TWENTY_TO_FOUR_NS, report=reported.append)
+    display.apply(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "WARMUP"))
+    display.apply(trades(1)[0])
+    for second in range(0, 100, 10):
+        display.update(EIGHT_NS, NOTHING_YET_S + second, PROCESSES)
+    line = "08:00:00 WARMUP: 1 trades, 0 sweeps, 0 slots, 1 of 3 processes running"
+    assert lines_of(reported)[1:] == [line] * 3

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import EtfJob
-from observer.calendar.jobs import Job
+from observer.calendar.jobs import Job, due_jobs
 from observer.calendar.phases import DayPlan, ScheduleSettings, plan
 from observer.calendar.trading_day import TradingDay
 from observer.etf.schedule import Session, jobs_to_do, last_due_ns, last_over
@@ -63,7 +63,12 @@ def test_of_a_job_that_was_missed_on_several_days_the_last_one_is_due() -> None:
 
 def test_before_the_first_list_nothing_is_made_up_for() -> None:
     assert wanted(SUNDAY, {}, 22) == []
-    assert [job.at_ns for job in wanted(MONDAY, {}, 8)] == [local_ns(MONDAY, hour) for hour in (9, 16, 17)]
+    assert all(job.at_ns >= local_ns(MONDAY, 9) for job in wanted(MONDAY, {}, 8))
+
+
+def test_on_the_first_day_the_measures_do_not_wait_for_sunday_and_precede_the_ranges() -> None:
+    due = due_jobs({job: job.at_ns for job in wanted(MONDAY, {}, 8)}, local_ns(MONDAY, 18))
+    assert [job.name for job in due] == ["etf_list", "etf_values", "etf_measures", "etf_ranges"]
 
 
 def test_a_job_that_never_ran_is_due_once_there_is_a_list() -> None:

@@ -62,7 +62,7 @@ class Client:
         self.http = http
         self.token = ""
         self.liveliest = max(
-            (i.symbol for i in simulator.market.instruments), key=lambda s: len(simulator.market.tape(s))
+            (i.symbol for i in simulator.market.instruments if i.ordinary), key=lambda s: len(simulator.market.tape(s))
         )
 
     async def post(self, path: str, **body: str) -> httpx.Response:

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.simulator.kis.simulator import market_of
+from observer.simulator.kis.etf import components
+from observer.simulator.kis.simulator import made_up, market_of
+from observer.simulator.kis.well_known import WELL_KNOWN
 from observer.simulator.market.instruments import isin_of, price_limits, rounded_down, rounded_up, tick_size
 from observer.simulator.market.market import Market
 from observer.simulator.market.tape import AUCTION
@@ -185,6 +187,28 @@ def test_minute_bars_add_up_to_the_day(market: Market) -> None:
     bars = market.minute_bars(symbol, at(15, 30), 15 * 60 + 30, 1_000)
     assert sum(bar.volume for bar in bars) == market.state_at(symbol, at(15, 30)).cumulative_volume
     assert [bar.start_hhmmss for bar in bars] == sorted((bar.start_hhmmss for bar in bars), reverse=True)
+
+
+def test_the_well_known_listings_are_there_traded_and_on_the_price_grid(market: Market) -> None:
+    samsung = market.instrument("005930")
+    assert samsung is not None
+    assert (samsung.name, samsung.isin, samsung.exchange) == ("삼성전자", "KR7005930003", "KOSPI")
+    for known in WELL_KNOWN:
+        assert market.instrument(known.symbol) == known
+        assert rounded_down(known.base_price) == known.base_price
+        assert len(market.tape(known.symbol)) > 100
+    assert max(market.instruments, key=lambda i: i.market_cap_100m) == samsung  # the first to fill a free slot
+
+
+def test_the_codes_of_a_large_market_are_unique() -> None:
+    instruments = made_up(settings(symbols=4_300)).market.instruments
+    assert len({i.symbol for i in instruments}) == len({i.isin for i in instruments}) == len(instruments)
+
+
+def test_the_etfs_of_the_market_hold_its_largest_shares(market: Market) -> None:
+    kodex = market.instrument("069500")
+    assert kodex is not None
+    assert {"005930", "000660"} <= {component.symbol for component in components(market, kodex)}
 
 
 @given(st.integers(min_value=100, max_value=2_000_000))

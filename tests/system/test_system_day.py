@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from observer.cli.demo import QUERIES
+from observer.cli.demo import TRADES_QUERY
 from observer.store.tables import EVENT_TABLES
 from tests.system.conftest import Day
 from tests.system.running import PROCESSES, is_sound, observer
@@ -144,18 +144,22 @@ def test_the_database_opens(day: Day) -> None:
     assert is_sound(day.database)
 
 
-@pytest.mark.parametrize("query", QUERIES)
-def test_the_queries_that_a_demo_prints_return_rows(day: Day, query: str) -> None:
-    assert day.rows(query)
+def test_the_query_that_a_demo_prints_returns_trades_of_the_best_known_share(day: Day) -> None:
+    assert day.rows(TRADES_QUERY.format("005930"))
 
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the sqlite3 shell is not installed")
-@pytest.mark.parametrize("query", QUERIES)
-def test_the_sqlite_shell_answers_them_too(day: Day, query: str) -> None:
-    shell = subprocess.run(
-        ["sqlite3", "-readonly", str(day.database), query], capture_output=True, text=True, check=True, timeout=30
-    )
+def test_the_sqlite_shell_answers_it_too(day: Day) -> None:
+    command = ["sqlite3", "-readonly", str(day.database), TRADES_QUERY.format("005930")]
+    shell = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     assert shell.stdout.strip()
+
+
+def test_every_etf_has_a_price_a_nav_and_a_premium_before_the_day_ends(day: Day) -> None:
+    [(etfs,)] = day.rows("SELECT count(*) FROM etfs WHERE active AND \"group\" = 'EF'")
+    complete = "active AND price > 0 AND nav > 0 AND premium_20d_percent IS NOT NULL AND highest_close_52w > 0"
+    assert day.rows(f"SELECT count(*) FROM etfs WHERE {complete}") == [(etfs,)]
+    assert etfs >= 6
 
 
 @pytest.fixture(scope="module")

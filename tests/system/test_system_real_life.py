@@ -16,8 +16,8 @@ from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
 pytestmark = pytest.mark.system
 
 EXAM_DAY, CHRISTMAS = date(2026, 11, 19), date(2026, 12, 25)
-SEED, SYMBOLS = 109, 120  # on the exam day this market has all of:
-HALTED, LOCKED, SPLIT = "004260", "006630", "003420"  # 11:26:03 to 11:56:03; from 12:42:54; one share into ten
+SEED, SYMBOLS = 2538, 120  # on the exam day this market has all of:
+HALTED, LOCKED, SPLIT = "400440", "400830", "405890"  # 11:25:34 to 11:55:34; from 13:40:42; one share into ten
 INTO = 10
 CHANGES = {
     **QUICK_SILENCE,
@@ -81,7 +81,7 @@ class TestExamDay:
             day, f"SELECT hhmm(released_ns; FROM slot_releases WHERE symbol = '{HALTED}' AND reason = 'halted'"
         )
         assert released
-        assert "11:26" <= released[0][0] <= "11:40"
+        assert "11:25" <= released[0][0] <= "11:40"
         [(reported,)] = day.system.rows(f"SELECT count(*) FROM market_states WHERE symbol = '{HALTED}' AND halted")
         assert reported == 1, "by the flag of the trade stream"
 
@@ -92,7 +92,7 @@ class TestExamDay:
         given = hours(
             day, f"SELECT hhmm(assigned_ns; FROM slot_assignments WHERE symbol = '{HALTED}' AND reason = 'pinned'"
         )
-        assert given[-1][0] >= "11:56"  # a sweep sees new trades
+        assert given[-1][0] >= "11:55"  # a sweep sees new trades
 
     def test_what_was_decided_is_decided_again(self, exam_day: tuple[Any, StagedDay]) -> None:
         _, day = exam_day
@@ -103,7 +103,7 @@ class TestExamDay:
         [(released,)] = hours(
             day, f"SELECT hhmm(released_ns; FROM slot_releases WHERE symbol = '{LOCKED}' AND reason = 'upper_limit'"
         )
-        assert "12:40" <= released <= "13:10"
+        assert "13:38" <= released <= "14:10"
         later = hours(day, f"SELECT hhmm(assigned_ns; FROM slot_assignments WHERE symbol = '{LOCKED}'")
         assert all(assigned < released for (assigned,) in later)
 

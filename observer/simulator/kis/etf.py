@@ -9,7 +9,7 @@ base prices; cash makes up the rest, so the parts are always worth exactly the w
 
 import math
 from array import array
-from bisect import bisect_right
+from heapq import nlargest
 from itertools import accumulate
 from typing import Final
 
@@ -123,10 +123,9 @@ class EtfTimeline:
 
 
 def components(market: Market, etf: Instrument) -> tuple[Component, ...]:
-    """What one creation unit holds besides cash: equal parts, by base price, of ordinary shares near it in the list."""
-    shares = [i for i in market.instruments if i.ordinary and i.trades]
-    start = bisect_right([i.symbol for i in shares], etf.symbol) if shares else 0
-    chosen = [shares[(start + offset) % len(shares)] for offset in range(min(COMPONENTS, len(shares)))]
+    """What one creation unit holds besides cash: equal parts, by base price, of the largest ordinary shares."""
+    shares = (i for i in market.instruments if i.ordinary and i.trades)
+    chosen = nlargest(COMPONENTS, shares, key=lambda share: share.market_cap_100m)
     part = etf.base_price * UNIT_SHARES * _PART_IN_SHARES / max(1, len(chosen))
     held = (Component(i.symbol, int(part // i.base_price)) for i in chosen)
     return tuple(component for component in held if component.shares)

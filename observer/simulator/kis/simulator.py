@@ -42,6 +42,7 @@ from observer.simulator.kis.files import (
 from observer.simulator.kis.rest import rest_application
 from observer.simulator.kis.stream import StreamSide
 from observer.simulator.kis.timelines import CapturedFrames, Timelines, captured_frames
+from observer.simulator.kis.well_known import WELL_KNOWN
 from observer.simulator.kis.wire import Ledger, Registration
 from observer.simulator.market.instruments import made_up_instruments
 from observer.simulator.market.market import Market
@@ -169,7 +170,7 @@ def made_up(settings: SimulatorSettings) -> MadeUp:
         contents = real_contents(Path(settings.data))
         instruments = instruments_in(contents)
     else:
-        instruments = made_up_instruments(settings.symbols, settings.session_date, rng)
+        instruments = (*WELL_KNOWN, *made_up_instruments(settings.symbols, settings.session_date, rng))
         contents = made_up_contents(instruments, settings.session_date, rng)
     opens_s = second_of_day(settings.opens_at)
     market = Market(

@@ -53,6 +53,7 @@ RngSource = Callable[[str], "Random"]
 
 _AMOUNT_PER_CAP_UNIT: Final = 100_000_000
 _LARGEST_CAP_100M: Final = 900_000  # of a made-up exchange: 90 trillion, falling by rank
+_FIRST_SERIAL: Final = 40_000  # made-up codes begin at 400000: no real listing that a market adds has such a code
 _KONEX_LISTINGS: Final = 40
 _KOSPI_SHARE: Final = 0.6
 _LETTERS: Final = "ACDEFGHJKLMNPRSTVWXYZ"
@@ -162,6 +163,11 @@ def isin_of(short_code: str, *, kind: str = "7") -> str:
     return f"{body}{-total % 10}"
 
 
+def market_cap_100m(price: int, shares_thousands: int) -> int:
+    """The market capitalisation in hundred millions of the currency, 1 at least."""
+    return max(1, shares_thousands * 1_000 * price // _AMOUNT_PER_CAP_UNIT)
+
+
 def _all_names() -> Iterator[str]:
     for trade in _TRADES:
         for second in _SECOND_SYLLABLES:
@@ -191,7 +197,7 @@ def _ordinary(rank: int, count: int, name: str, exchange: Exchange, generator: R
         exchange=exchange,
         group="ST",
         base_price=price,
-        market_cap_100m=max(1, shares_thousands * 1_000 * price // _AMOUNT_PER_CAP_UNIT),
+        market_cap_100m=market_cap_100m(price, shares_thousands),
         listed_shares_thousands=shares_thousands,
         previous_volume=max(500, round(shares_thousands * 1_000 * generator.uniform(0.002, 0.01))),
         listed_on=f"{generator.randint(1975, 2024)}{generator.randint(1, 12):02d}{generator.randint(1, 28):02d}",
@@ -200,7 +206,7 @@ def _ordinary(rank: int, count: int, name: str, exchange: Exchange, generator: R
 
 def _code(rank: int, generator: Random) -> str:
     """A common share's code: it ends in 0; every twelfth has a letter in the fifth place, as new codes do."""
-    serial = rank * 7 + generator.randrange(7)
+    serial = _FIRST_SERIAL + rank * 7 + generator.randrange(7)
     if rank % 12 == 7:
         return f"{serial % 10_000:04d}{_LETTERS[serial // 10_000 % len(_LETTERS)]}0"
     return f"{serial:05d}0"

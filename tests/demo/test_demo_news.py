@@ -1,0 +1,130 @@
+"""News of a day: a line for a phase, a cut and what it cost, and for each process that goes down and comes back."""
+
+import msgspec
+import pytest
+from rich.text import Text
+
+from bus.commands import ProcessStatus
+from bus.events import ConnectionChanged, Event, GapDetected, GapRecovered, GapUnrecoverable, PhaseChanged
+from observer.demo.news import QUIET_S, News
+
+TEN_NS = 1_794_963_600_000_000_000  # 10:00 in Seoul
+SECOND_NS = 1_000_000_000
+TRACK_B = ProcessStatus("track-b", "RUNNING", pid=17)
+
+
+class Day:
+    """A day's news at one market second a machine second."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.news = News(self._take)
+
+    def _take(self, line: Text) -> None:
+        self.lines.append(line.plain)
+
+    def apply(self, *events: Event) -> None:
+        for event in events:
+            self.news.apply(event)
+
+    def at(self, second: float, *processes: ProcessStatus) -> None:
+        self.news.update(TEN_NS + round(second * SECOND_NS), 1_000 + second, processes)
+
+    def is_quiet(self, second: float) -> None:
+        """Two looks at the machine's clock, far enough apart."""
+        self.at(second)
+        self.at(second + QUIET_S)
+
+
+def connection(second: float, state: str, account: str = "main", reason: str = "") -> ConnectionChanged:
+    at_ns = TEN_NS + round(second * SECOND_NS)
+    return ConnectionChanged("kis", account, at_ns, state, reason, 0)  # type: ignore[arg-type]
+
+
+def gap(number: int, second: float = 60.0) -> GapDetected:
+    at_ns = TEN_NS + round(second * SECOND_NS)
+    return GapDetected(str(number), "kis", "A", "2026-11-18", at_ns, 0, 0, 0.0, 9.0, 9.0, 3, "volume_jump")  # type: ignore[arg-type]
+
+
+def filled(number: int, second: float = 70.0) -> GapRecovered:
+    return GapRecovered(str(number), "A", TEN_NS + round(second * SECOND_NS), "time_and_sales", 3, 9.0, True)  # type: ignore[arg-type]
+
+
+def test_a_phase_is_a_line() -> None:
+    day = Day()
+    day.apply(PhaseChanged("2026-11-18", TEN_NS, "IDLE", "WARMUP"))
+    assert day.lines == ["10:00:00 phase WARMUP"]
+
+
+def test_all_gaps_of_a_cut_are_one_line_once_they_are_quiet() -> None:
+    day = Day()
+    day.apply(connection(0, "lost", reason="no close frame"), connection(60, "connected"))
+    day.apply(*[gap(number) for number in range(40)], *[filled(number) for number in range(39)])
+    day.apply(GapUnrecoverable("39", "A", TEN_NS + 71 * SECOND_NS, "too old"))
+    assert day.lines == ["10:00:00 stream of main cut: no close frame"]
+    day.is_quiet(72)
+    assert day.lines[1:] == [
+        "10:01:11 stream of main back after 60 s: 40 gaps found, 39 filled with 117 trades, 1 unrecoverable"
+    ]
+    day.is_quiet(100)
+    assert len(day.lines) == 2
+
+
+def test_gaps_wait_for_more_of_them_until_they_are_quiet() -> None:
+    day = Day()
+    for second in range(0, 40, 4):
+        day.apply(gap(second))
+        day.at(second)
+    assert day.lines == []
+    day.is_quiet(40)
+    assert day.lines == ["10:01:00 recovery: 10 gaps found, 0 filled with 0 trades"]
+
+
+def test_a_connection_that_the_broker_refuses_does_not_end_a_cut_and_a_second_loss_does_not_begin_one() -> None:
+    day = Day()
+    day.apply(connection(0, "lost", reason="reset"), connection(10, "connected"), connection(11, "refused"))
+    day.is_quiet(12)
+    assert len(day.lines) == 1
+    day.apply(connection(30, "lost"), connection(40, "connected"))
+    day.is_quiet(41)
+    assert day.lines[1:] == ["10:00:40 stream of main back after 40 s: no gaps"]
+
+
+def test_a_phase_comes_after_the_gaps_before_it() -> None:
+    day = Day()
+    day.apply(gap(1), filled(1), PhaseChanged("2026-11-18", TEN_NS + 80 * SECOND_NS, "IDLE", "SHUTDOWN"))
+    assert [line[9:17] for line in day.lines] == ["recovery", "phase SH"]
+
+
+def test_a_process_that_is_down_is_a_line_at_once_and_another_when_it_runs_again() -> None:
+    day = Day()
+    day.at(0, TRACK_B)
+    day.at(1, msgspec.structs.replace(TRACK_B, state="BACKOFF", pid=None, restarts=1, exit="killed by SIGKILL"))
+    assert day.lines == ["10:00:01 track-b DOWN, restarting (killed by SIGKILL)"]
+    assert day.news.down["track-b"].since_ns == TEN_NS + SECOND_NS
+    day.at(2, msgspec.structs.replace(TRACK_B, state="STARTING", pid=18, restarts=1))
+    day.at(3.5, msgspec.structs.replace(TRACK_B, pid=18, restarts=1))
+    assert day.lines[1:] == ["10:00:03 track-b RUNNING again after 2.5 s, pid 18"]
+    assert day.news.down == {}
+
+
+def test_a_restart_between_two_looks_is_news_too() -> None:
+    day = Day()
+    day.at(0, TRACK_B)
+    day.at(1, msgspec.structs.replace(TRACK_B, pid=18, restarts=1))
+    assert [line.split()[2] for line in day.lines] == ["DOWN,", "RUNNING"]
+
+
+@pytest.mark.parametrize("state", ["STOPPING", "STOPPED", "EXITED"])
+def test_a_process_that_was_stopped_in_order_is_not_down(state: str) -> None:
+    day = Day()
+    day.at(0, TRACK_B)
+    day.at(1, msgspec.structs.replace(TRACK_B, state=state))
+    assert day.lines == []
+
+
+def test_a_process_that_is_given_up_is_called_so() -> None:
+    day = Day()
+    day.at(0, TRACK_B)
+    day.at(1, msgspec.structs.replace(TRACK_B, state="FATAL", pid=None))
+    assert day.lines == ["10:00:01 track-b DOWN, given up"]
