@@ -19,7 +19,7 @@ from bus.events import EtfMeasured, EtfNavDay
 WINDOWS: Final = (20, 60, 120, 250)  # sessions; requirement 002, phase 3
 SESSIONS_PER_YEAR: Final = 250
 _WINDOW_DAYS: Final = 380  # calendar days that hold 251 sessions: one more for the first return
-_LONGEST_CLOSURE: Final = timedelta(days=14)  # Chuseok of 2025: eight days from session to session
+_LONGEST_CLOSURE: Final = timedelta(days=11)  # from session to session: Chuseok of 2017
 _OVERLAP: Final = timedelta(days=7)  # fetched again: the last NAVs of a day are settled after its close
 
 

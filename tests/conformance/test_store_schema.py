@@ -4,7 +4,8 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_a_change_of_the_events_or_of_the_stores_own_tables_is_another_revision(
     )
 
 
-def own_part(table: Table, event_tables: Set[str]) -> Iterator[str]:
+def own_part(table: Table, event_tables: AbstractSet[str]) -> Iterator[str]:
     """What the store adds to a table of events, or all of a table of its own."""
     if table.name not in event_tables:
         yield f"{table.name}: {[(column.name, str(column.type), column.nullable) for column in table.columns]}"
@@ -99,7 +100,7 @@ def test_a_database_without_schema_is_refused_with_the_remedy(empty_database_url
 
 def test_an_unknown_schema_is_never_touched(own_database_url: str) -> None:
     execute(own_database_url, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StoreError, match="its schema is 9999.*cannot convert"):
+    with pytest.raises(StoreError, match=r"its schema is 9999.*cannot convert"):
         migrate(own_database_url)
     with pytest.raises(StoreError, match="its schema is 9999"):
         StoreReader(own_database_url)
