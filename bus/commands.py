@@ -182,13 +182,17 @@ class ProcessStatus(Message, frozen=True, tag="process_status"):
 
 
 class StatusReply(Message, frozen=True, tag="status"):
-    """All processes in the order of their start, and the market's time and phase of the day."""
+    """All processes in the order of their start, and the market's time and phase of the day.
+
+    `zygote_fallbacks` counts the failures of the supervisor's zygote; each cost a start a fresh interpreter.
+    """
 
     processes: list[ProcessStatus]
     phase: str
     market_time_ns: int
     supervisor_pid: int
     uptime_s: float
+    zygote_fallbacks: int = 0
 
 
 class Done(Message, frozen=True):

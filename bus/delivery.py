@@ -211,7 +211,6 @@ class Receiver:
     """The writer's end: which number comes next in each stream."""
 
     def __init__(self) -> None:
-        self._committed: dict[str, int] = {}
         self._admitted: dict[str, int] = {}
         self.duplicates = 0
 
@@ -220,7 +219,6 @@ class Receiver:
         stay admitted.
         """
         for stream, mark in high_water_marks.items():
-            self._committed[stream] = mark
             self._admitted[stream] = max(mark, self._admitted.get(stream, 0))
 
     def knows(self, stream: str) -> bool:
@@ -245,19 +243,10 @@ class Receiver:
         """The last number taken, committed or about to be."""
         return self._admitted[stream]
 
-    def committed_mark(self, stream: str) -> int:
-        """The last number that is in the database."""
-        return self._committed[stream]
-
-    def committed(self, stream: str, last_sequence: int) -> Acknowledged:
-        """Record a successful commit up to this number; return the acknowledgement for the producer."""
-        self._committed[stream] = last_sequence
-        return Acknowledged(stream, last_sequence)
-
     def rolled_back(self, high_water_marks: Mapping[str, int]) -> Sequence[Rewind]:
         """A commit failed or its outcome is unknown; these are the database's marks now. Events admitted beyond them
         are forgotten and requested again.
         """
         for stream, mark in high_water_marks.items():
-            self._committed[stream] = self._admitted[stream] = mark
+            self._admitted[stream] = mark
         return [Rewind(stream, mark) for stream, mark in high_water_marks.items()]

@@ -14,7 +14,7 @@ import msgspec
 import zmq
 
 from bus.codec import Batch, BatchError, decode_events, unpack
-from bus.delivery import BATCH, HELLO, Delivered, Hello, Receiver, Rewind, ToProducer, Unknown, Welcome
+from bus.delivery import BATCH, HELLO, Acknowledged, Delivered, Hello, Receiver, Rewind, ToProducer, Unknown, Welcome
 from bus.endpoints import Address
 from bus.sockets import bind
 
@@ -79,7 +79,6 @@ class Ingest:
         self._duplicates: Counter[str] = Counter()
         self.committed_events = 0
         self.commits = 0
-        self.failed_commits = 0
         self.malformed = 0
         self.turns = 0
 
@@ -179,12 +178,11 @@ class Ingest:
             self._sink.commit(group)
         except self._retry_on as error:
             logger.error("commit failed, will be tried again: %s", error)
-            self.failed_commits += 1
             self._roll_back(group, stopping)
             return
         self.commits += 1
         for stream, last_sequence in _last_sequences(group).items():
-            self._send(self._routes[stream], self._receiver.committed(stream, last_sequence))
+            self._send(self._routes[stream], Acknowledged(stream, last_sequence))
         self._pass_on(group)
 
     def _pass_on(self, group: Sequence[Delivered]) -> None:

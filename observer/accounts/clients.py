@@ -26,10 +26,11 @@ from observer.accounts.pool import AccountSettings, PoolSettings
 from observer.accounts.shared_rate_limiter import SharedRateLimiter
 from observer.accounts.token_cache import CachedCredentials, FixedCredentials, TokenStore
 from observer.clock import Clock
-from observer.errors import DataFileError
+from observer.errors import BadRequestError, DataFileError
 from observer.providers.broker import (
     Bar,
     Broker,
+    Capability,
     CredentialIssuer,
     Credentials,
     CredentialSource,
@@ -295,8 +296,10 @@ class RestOfAll:
     """REST calls of every account, while they are open. Satisfies `QuoteSource`, `HaltSource`, `HistorySource` and
     `PastBarSource`.
 
-    Each of these calls goes to the first healthy account by priority: to another one while that is unhealthy, and back
-    after its recovery. With `next` the healthy accounts take turns, which adds up their rate limits.
+    Each of these calls goes to the first healthy account by priority whose broker offers it: to another one while that
+    is unhealthy, and back after its recovery. It raises BadRequestError where no account's broker offers it.
+
+    With `next` the healthy accounts take turns, which adds up their rate limits.
     """
 
     def __init__(self, brokers: Brokers, calls: Mapping[str, "RestClient"]) -> None:
@@ -321,30 +324,35 @@ class RestOfAll:
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         """As `QuoteSource`."""
-        return await self._first().quotes(symbols, priority)
+        return await self._offering("quotes").quotes(symbols, priority)
 
     async def is_halted(self, symbol: str) -> bool | None:
         """As `HaltSource`."""
-        return await self._first().is_halted(symbol)
+        return await self._offering("halts").is_halted(symbol)
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         """As `HistorySource`."""
-        return await self._first().daily_bars(symbol, first, last)
+        return await self._offering("bars").daily_bars(symbol, first, last)
 
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
         """As `HistorySource`."""
-        return await self._first().minute_bars(symbol, from_ns, to_ns)
+        return await self._offering("bars").minute_bars(symbol, from_ns, to_ns)
 
     async def past_minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
         """As `PastBarSource`."""
-        return await self._first().past_minute_bars(symbol, from_ns, to_ns)
+        return await self._offering("bars").past_minute_bars(symbol, from_ns, to_ns)
 
     async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
         """As `HistorySource`."""
-        return await self._first().trades_between(symbol, from_ns, to_ns)
+        return await self._offering("trades").trades_between(symbol, from_ns, to_ns)
 
-    def _first(self) -> "RestClient":
-        return next(iter(self.usable().values()))
+    def _offering(self, capability: Capability) -> "RestClient":
+        offering = [each for each in self._brokers.accounts if capability in each.broker.capabilities]
+        if not offering:
+            raise BadRequestError(f"the accounts' brokers offer no {capability}", call=capability)
+        usable = self.usable()
+        account = next((each for each in offering if each in usable), offering[0])
+        return self._calls[account.name]
 
 
 def keys_of(pool: PoolSettings) -> Sequence[AccountKeys]:

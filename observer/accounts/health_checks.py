@@ -187,8 +187,11 @@ class CalendarCheck:
             await self._today.end_of(plan)
 
     async def _ask(self, today: date) -> None:
+        offering = [each for each in self._brokers.usable() if "sessions" in each.broker.capabilities]
+        if not offering:
+            return
         try:
-            async with self._brokers.usable()[0].rest() as calendar:
+            async with offering[0].rest() as calendar:
                 days = await calendar.sessions(today, today + timedelta(days=DAYS_ASKED))
         except ProviderError as error:
             logger.warning("the broker's calendar is not known: %s", error)

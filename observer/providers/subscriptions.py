@@ -1,9 +1,10 @@
-"""The wanted and the acknowledged subscriptions of one connection, and the next request. Pure.
+"""The wanted and the acknowledged subscriptions of one connection, the next request, and when it may be sent. Pure.
 
 Only the broker's acknowledgements say what is subscribed: a refused subscription that counted as active would be an
 unnoticed gap, as a stream can be silent for other reasons.
 """
 
+from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Literal
 
@@ -11,6 +12,7 @@ import msgspec
 
 from observer.providers.broker import RecordKind
 from observer.providers.dialect import Subscription, SubscriptionRefused
+from observer.units import NS_PER_MINUTE
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -30,8 +32,8 @@ def next_step(
     where there is no room for it.
 
     A removal therefore comes only when its slot is needed or nothing is missing: with few changes allowed (see
-    `limiter.py`), each slot that is given up is taken again at once, and removals never keep subscriptions waiting.
-    A refused subscription is not retried until the state changes, see `Subscriptions`.
+    `SubscriptionRateLimiter`), each slot that is given up is taken again at once, and removals never keep subscriptions
+    waiting. A refused subscription is not retried until the state changes, see `Subscriptions`.
     """
     missing = next((each for each in wanted if each not in subscribed and each not in refused), None)
     surplus = next((each for each in subscribed if each not in wanted and each not in refused), None)
@@ -137,3 +139,35 @@ class Subscriptions:
         self._refused.clear()
         self._asked = None
         return gone
+
+
+class SubscriptionRateLimiter:
+    """At most `changes_per_minute` in any minute of market time, beside the first `burst` changes of a connection.
+
+    The broker is reported to block keys that re-subscribe in loops (issue 6, "Reconnect"), so requests beyond the
+    budget wait, the most important first.
+
+    Every change counts, but the first ones do not wait, because a slot without a subscription after a reconnection is a
+    gap. So no minute has more than `changes_per_minute` + `burst` for each connection that was open in it, and
+    `backoff.py` keeps those few.
+    """
+
+    def __init__(self, changes_per_minute: int, burst: int) -> None:
+        self._burst = burst
+        self._burst_left = burst
+        self._sent_ns: deque[int] = deque(maxlen=changes_per_minute)  # the latest changes, oldest first
+
+    def connected(self) -> None:
+        """Record a new connection: it needs all subscriptions again."""
+        self._burst_left = self._burst
+
+    def spend(self, now_ns: int) -> None:
+        """Record a change."""
+        self._burst_left = max(0, self._burst_left - 1)
+        self._sent_ns.append(now_ns)
+
+    def allowed_ns(self, now_ns: int) -> int:
+        """The time of the next allowed change; `now_ns` if it is allowed now."""
+        if self._burst_left > 0 or len(self._sent_ns) < (self._sent_ns.maxlen or 0):
+            return now_ns
+        return max(now_ns, self._sent_ns[0] + NS_PER_MINUTE)

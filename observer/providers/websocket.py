@@ -36,8 +36,7 @@ from observer.providers.dialect import (
 )
 from observer.providers.raw import UNRECORDED, FrameRecorder
 from observer.providers.stream_settings import StreamSettings
-from observer.providers.subscription_rate import SubscriptionRateLimiter
-from observer.providers.subscriptions import Step, Subscriptions
+from observer.providers.subscriptions import Step, SubscriptionRateLimiter, Subscriptions
 
 logger = logging.getLogger(__name__)
 

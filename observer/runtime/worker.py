@@ -34,7 +34,7 @@ from observer.runtime.orders import WorkerOrders
 from observer.runtime.refusals import DiskAlerts
 
 if TYPE_CHECKING:
-    from observer.accounts.clients import BrokerAccount, Brokers
+    from observer.accounts.clients import Brokers
     from observer.store.reader import StoreReader
 
 logger = logging.getLogger(__name__)
@@ -69,10 +69,6 @@ class Worker:
         from observer.accounts.clients import Brokers
 
         return Brokers(self.settings.clients, self.clock, random.Random(os.getpid()), self.name)
-
-    def broker_account(self) -> "BrokerAccount":
-        """The first account by priority."""
-        return self.brokers().accounts[0]
 
     @contextlib.asynccontextmanager
     async def reader(self) -> "AsyncIterator[StoreReader]":

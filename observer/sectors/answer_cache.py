@@ -33,7 +33,6 @@ class AnswerCache:
     def __init__(self, path: Path, now_ns: int) -> None:
         self._path = path
         self._answers: dict[str, _Answer] = {}
-        self.hits = 0
         if path.exists():
             self._load(now_ns)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +46,6 @@ class AnswerCache:
         answer = self._answers.get(question)
         if answer is None or _is_old(answer, now_ns):
             return None
-        self.hits += 1
         return answer.words
 
     def put(self, question: str, words: Sequence[str], now_ns: int) -> None:

@@ -32,7 +32,7 @@ from observer.errors import (
     RateExceededError,
     TransportError,
 )
-from observer.sectors.token_bucket import TokenBucket
+from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,27 @@ _REFUSALS: Final = frozenset({401, 403, 429})  # Yahoo answers too many requests
 _JITTER_SHARE: Final = 0.25
 
 Result = TypeVar("Result")
+
+
+class TokenBucket:
+    """At most `burst` tokens at once, refilled at `rate_per_s` of market time. First come, first served.
+
+    For one process alone: the brokers' limits, which processes share, are `observer.accounts.limiter`'s.
+    """
+
+    def __init__(self, clock: Clock, *, rate_per_s: float, burst: int = 1) -> None:
+        self._clock = clock
+        self._interval_ns = round(NS_PER_S / rate_per_s)
+        self._burst = burst
+        self._full_ns = 0  # when the bucket is full again without further requests
+        self.granted = 0
+
+    async def take(self) -> None:
+        """Return when this request may be sent."""
+        now_ns = self._clock.now_ns()
+        self._full_ns = max(self._full_ns, now_ns) + self._interval_ns
+        self.granted += 1
+        await self._clock.sleep_until(self._full_ns - self._burst * self._interval_ns)
 
 
 class YahooSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,15 +6,14 @@ from typing import Final
 import msgspec
 from sqlalchemy import func, or_, select, union
 
-from bus.events import ListingChanged, MasterFileApproved, MasterFileChecked, SectorAssigned, UniverseMember
-from observer.listings.model import EXCHANGES, NOT_TRADED, NOT_TRADED_GROUPS, Listing, Tradable
+from bus.events import ListingChanged, MasterFileChecked, SectorAssigned, UniverseMember
+from observer.listings.model import NOT_TRADED, NOT_TRADED_GROUPS, Listing, Tradable
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import ETFS, EVENT_TABLES, LISTINGS
 
 _CHANGES: Final = EVENT_TABLES[ListingChanged]
 _CHECKS: Final = EVENT_TABLES[MasterFileChecked]
-_APPROVALS: Final = EVENT_TABLES[MasterFileApproved]
 _ETFS_EXCHANGE: Final = "KOSPI"  # where all Korean ETFs and ETNs are listed
 
 
@@ -70,7 +69,7 @@ class ListingReader(DatabaseReader):
 
     def has_listing(self, symbol: str) -> bool:
         """Whether any exchange lists the symbol, or once did."""
-        wanted = select(LISTINGS.c.symbol).where(LISTINGS.c.exchange.in_(EXCHANGES), LISTINGS.c.symbol == symbol)
+        wanted = select(LISTINGS.c.symbol).where(LISTINGS.c.symbol == symbol)
         with self._asking() as connection:
             return connection.execute(wanted.limit(1)).first() is not None
 
@@ -111,12 +110,6 @@ class ListingReader(DatabaseReader):
         with self._asking() as connection:
             rows = connection.execute(select(*fields).where(ranked.c.newest == 1).order_by(ranked.c.exchange))
             return [event_of(MasterFileChecked, row) for row in rows]
-
-    def approvals(self) -> Sequence[MasterFileApproved]:
-        """Approvals by persons, oldest first."""
-        with self._asking() as connection:
-            rows = connection.execute(select(_APPROVALS).order_by(_APPROVALS.c.approved_ns))
-            return [event_of(MasterFileApproved, row) for row in rows]
 
     def lifetime(self, symbol: str, exchange: str | None = None) -> Sequence[ListingChanged]:
         """All changes of a symbol, oldest first, including those of other symbols with the same ISIN on the same

@@ -329,6 +329,7 @@ class Supervisor:
             market_time_ns=market_time_ns,
             supervisor_pid=os.getpid(),
             uptime_s=self._monotonic() - self._began_s,
+            zygote_fallbacks=self.zygote.fallbacks if self.zygote is not None else 0,
         )
 
     async def _handle(self, identity: bytes, request: Request) -> Reply | None:

@@ -6,7 +6,7 @@ stopped. A day's own last snapshots replace the call for its bar the next mornin
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +29,6 @@ from observer.selection.indicators import adjustment, base_price
 from observer.selection.settings import UniverseSettings
 from observer.store.reader import StoreReader
 from observer.universe.closing import closing_bars, closing_window
-from observer.universe.completing import completed, without_price
 from observer.universe.eligibility import KOREAN_STOCKS, UniverseDay, build, exclusion_by_kind, history_of
 from observer.universe.files import write_universe_file
 
@@ -187,14 +186,14 @@ class UniverseBuilder:
 
     async def _completed(self, listings: Sequence[Listing]) -> Sequence[Listing]:
         """The listings, completed from the broker's quotes; a refusal by the broker leaves them incomplete."""
-        missing = without_price(listings)
+        missing = _without_price(listings)
         quotes: list[Quote] = []
         for portion in chunks(missing, self._quotes.quotes_per_call):
             try:
                 quotes += await self._quotes.quotes(portion)
             except ProviderError as error:
                 logger.warning("no quotes of %d symbols without a base price: %s", len(portion), error)
-        return completed(listings, quotes)
+        return _completed(listings, quotes)
 
     async def _pasts(self, symbols: Sequence[str], sessions: Sessions, day: date) -> Mapping[str, Past]:
         """Every symbol's sessions up to the previous one: the stored bars, and the missing ones from Track A's
@@ -292,3 +291,27 @@ def _day_of(day: TradingDay) -> date:
 def _daily_bar(provider: str, bar: Bar) -> DailyBar:
     day = local_datetime(bar.start_ns).date().isoformat()
     return DailyBar(provider, bar.symbol, day, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.value)
+
+
+def _without_price(listings: Iterable[Listing]) -> Sequence[str]:
+    """The symbols without a base price in the files: those to request a quote for."""
+    return [listing.symbol for listing in listings if listing.base_price is None]
+
+
+def _completed(listings: Iterable[Listing], quotes: Iterable[Quote]) -> Sequence[Listing]:
+    """The listings with missing values filled in: a base price from the symbol's quote, a capitalisation from the
+    listed shares at the base price. Values of the files stay; other missing values stay unknown.
+    """
+    closes = {quote.symbol: quote.previous_close for quote in quotes}
+    return [_completed_listing(listing, closes) for listing in listings]
+
+
+def _completed_listing(listing: Listing, closes: Mapping[str, float | None]) -> Listing:
+    price, cap = listing.base_price, listing.market_cap
+    if price is not None and cap is not None:
+        return listing
+    if price is None:
+        price = closes.get(listing.symbol)
+    if cap is None and price is not None and listing.listed_shares is not None:
+        cap = price * listing.listed_shares
+    return msgspec.structs.replace(listing, base_price=price, market_cap=cap)

@@ -144,7 +144,7 @@ class Delivery(RuleBasedStateMachine):
         if answer_lost:
             self.to_producer.extend(self.receiver.rolled_back(self.marks(sorted(streams))))
         else:
-            self.to_producer.extend(self.receiver.committed(stream, len(self.stored[stream])) for stream in streams)
+            self.to_producer.extend(Acknowledged(stream, len(self.stored[stream])) for stream in streams)
 
     @rule()
     def commit_fails(self) -> None:

@@ -288,7 +288,7 @@ class Delivery(RuleBasedStateMachine):
         self.writer.store.commit(group)
         for stream in dict.fromkeys(batch.stream for batch in group):
             last = max(b.first_sequence + len(b.events) - 1 for b in group if b.stream == stream)
-            self.to_producer.append(self.writer.receiver.committed(stream, last))
+            self.to_producer.append(Acknowledged(stream, last))
 
     @precondition(lambda self: self.writer.group)
     @rule(trouble=st.integers(0, 4))

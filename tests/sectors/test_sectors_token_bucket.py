@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.sectors.token_bucket import TokenBucket
+from observer.sectors.yahoo import TokenBucket
 from observer.units import NS_PER_S
 
 

@@ -30,6 +30,7 @@ from tests.supervisor.scenes import (
     program,
     quiet,
     supervised,
+    supervisor_of,
 )
 from tests.waiting import until_async
 
@@ -157,6 +158,21 @@ def test_a_zygote_that_does_not_answer_is_given_up_for_a_fresh_interpreter_and_l
             await live(zygote, quiet(tmp_path, "c", "pass"))
             assert (zygote.generations, zygote.fallbacks) == (2, 1)
             assert (tmp_path / "b.log").read_text() == "once\n"
+
+    asyncio.run(run())
+
+
+def test_the_status_counts_the_failures_of_the_zygote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Way, "preload", lambda: (CODE, "no.such.module"))
+
+    async def run() -> None:
+        supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
+        stopping = asyncio.Event()
+        running = asyncio.create_task(supervisor.run_until(stopping))
+        await changes.until("a", ProcessState.RUNNING)
+        assert supervisor.status().zygote_fallbacks == 1
+        stopping.set()
+        await running
 
     asyncio.run(run())
 

@@ -13,7 +13,6 @@ from observer.providers.broker import (
     RateBucket,
 )
 from observer.providers.dialect import StreamTraits
-from observer.providers.kis import hosts
 from observer.providers.settings import BrokerSettings
 
 if TYPE_CHECKING:
@@ -28,11 +27,11 @@ if TYPE_CHECKING:
 
 
 class KisSettings(BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """KIS's hosts, and its limits for one app key (real hosts; kis-api.md sections 1 and 4)."""
+    """KIS's real hosts (kis-api.md, section 1), and its limits for one app key (section 4)."""
 
-    rest_url: str = hosts.REST_URL
-    stream_url: str = hosts.STREAM_URL
-    files_url: str = hosts.FILES_URL
+    rest_url: str = "https://openapi.koreainvestment.com:9443"
+    stream_url: str = "ws://ops.koreainvestment.com:21000/tryitout"
+    files_url: str = "https://new.real.download.dws.co.kr"
 
 
 def _rest_dialect() -> "RestDialect":

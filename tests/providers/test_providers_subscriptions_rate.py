@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.providers.subscription_rate import SubscriptionRateLimiter
+from observer.providers.subscriptions import SubscriptionRateLimiter
 
 S = 10**9
 MINUTE_NS = 60 * S
