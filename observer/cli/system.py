@@ -11,7 +11,6 @@ import click
 from click.exceptions import Exit
 
 from bus.commands import Done, EachReply, OrderReply, Refused, ReloadReply, Reply, Request, StatusReply, UnderWay
-from bus.control import ControlClient, ControlTimeoutError
 from observer.base_settings import RunSettings, endpoints_of
 from observer.cli.context import ANSWER_S, print_error, print_json, running_system
 from observer.errors import ConfigError
@@ -32,6 +31,7 @@ def ask_system(request: Request, run: RunSettings) -> Reply:
     Raises:
         ConfigError: it does not answer.
     """
+    from bus.control import ControlClient, ControlTimeoutError
 
     async def reply() -> Reply:
         client = ControlClient(endpoints_of(run).control)

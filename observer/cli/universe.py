@@ -10,9 +10,7 @@ import msgspec
 from click.exceptions import Exit
 
 from bus.commands import Done, Refused, Reply, RunJob, UnderWay
-from bus.control import ControlClient, ControlTimeoutError
 from bus.events import AlertRaised, DailyBar, UniverseBuilt, UniverseMember
-from bus.feed import FeedSubscriber
 from observer.base_settings import endpoints_of, is_reachable
 from observer.cli.context import (
     ANSWER_S,
@@ -42,8 +40,10 @@ from observer.universe.changes import UniverseChanges, changes_between
 from observer.universe.eligibility import KOREAN_STOCKS, exclusion_by_kind
 from observer.universe.files import universe_content
 
-if TYPE_CHECKING:  # imported for a bar on a terminal
+if TYPE_CHECKING:  # imported by the commands that need them
     from rich.progress import Progress, TaskID
+
+    from bus.feed import FeedSubscriber
 
 MOVED_SHOWN: Final = 10
 BUILD_S_MAX: Final = 900.0  # machine seconds
@@ -123,6 +123,9 @@ def build(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 async def _build(settings: Settings, session_date: str) -> Reply:
     """Order the build, and follow it to its end with a progress bar of fetched bars."""
+    from bus.control import ControlClient, ControlTimeoutError
+    from bus.feed import FeedSubscriber
+
     endpoints = endpoints_of(settings.run)
     feed = FeedSubscriber(endpoints.feed, (DailyBar, UniverseBuilt, AlertRaised))
     control = ControlClient(endpoints.control)
@@ -141,7 +144,7 @@ async def _build(settings: Settings, session_date: str) -> Reply:
         feed.close()
 
 
-async def _follow(feed: FeedSubscriber, settings: Settings, session_date: str) -> Reply:
+async def _follow(feed: "FeedSubscriber", settings: Settings, session_date: str) -> Reply:
     """Follow the feed and poll the database: the feed is quick but may lose events."""
     with StoreReader(settings.store.url) as reader, _progress() as progress:
         bar = progress.add_task("daily bars", total=_candidates(reader, settings), visible=False)
@@ -178,7 +181,7 @@ async def _committed(reader: StoreReader, session_date: str) -> Reply:
         await asyncio.sleep(POLL_S)
 
 
-async def _received(feed: FeedSubscriber, progress: "Progress", bar: "TaskID") -> Reply:
+async def _received(feed: "FeedSubscriber", progress: "Progress", bar: "TaskID") -> Reply:
     seen: set[str] = set()
     async for event in feed:
         match event:

@@ -10,13 +10,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from bus.commands import Refused
 from bus.events import AlertRaised, DailyBar, SharesAdjusted, UniverseBuilt
-from bus.producer import Producer
 from observer.calendar.day_file import read_trading_days
 from observer.calendar.phases import DayPlan, moment_of
 from observer.calendar.trading_day import TradingDay
@@ -31,6 +30,9 @@ from observer.store.reader import StoreReader
 from observer.universe.closing import closing_bars, closing_window
 from observer.universe.eligibility import KOREAN_STOCKS, UniverseDay, build, exclusion_by_kind, history_of
 from observer.universe.files import write_universe_file
+
+if TYPE_CHECKING:
+    from bus.producer import Producer
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +91,7 @@ class UniverseBuilder:
         runtime: Path,
         folder: Path,
         clock: Clock,
-        producer: Producer,
+        producer: "Producer",
         history: HistorySource,
         quotes: QuoteSource,
         reader: StoreReader,
