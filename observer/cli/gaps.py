@@ -3,6 +3,7 @@ system.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Final
 
 import click
@@ -103,10 +104,14 @@ def retry(
     """
     if bool(gap_id) == all_open:
         raise ConfigError("no gaps named: give ids of `observer gaps list`, or --all-open")
+    ids = _full_ids(gap_id, day, config) if gap_id else []
+    system.show(system.ask(RetryGaps(ids), config), as_json=as_json)
+
+
+def _full_ids(texts: Sequence[str], day: str | None, config: Path | None) -> list[str]:
     settings = base_settings(config)
     with StoreReader(settings.store.url) as reader:
-        ids = [full_id(reader, each, day, settings.run) for each in gap_id or ()]
-    system.show(system.ask(RetryGaps(ids), config), as_json=as_json)
+        return [full_id(reader, each, day, settings.run) for each in texts]
 
 
 def full_id(reader: StoreReader, text: str, day: str | None, run: RunSettings) -> str:

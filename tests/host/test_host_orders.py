@@ -43,6 +43,8 @@ from bus.commands import (
     Unpin,
 )
 from bus.control import ORDER
+from bus.delivery import Delivered
+from bus.events import Fact, GapDetected
 from observer.cli.app import main
 from observer.config import Settings, load_settings
 from observer.host.orders import HostOrders
@@ -55,8 +57,10 @@ from observer.processes import (
     children_of,
     revision_of,
 )
+from observer.store.writer import StoreWriter
 from observer.supervisor.supervisor import Supervisor
 from tests.cli.test_cli_control import answering, exit_status
+from tests.store.migrated import make_database
 from tests.supervisor.scenes import Changes, speaker, supervisor_of
 
 ROOT = Path(__file__).parents[2]
@@ -412,7 +416,6 @@ def test_each_command_asks_for_what_it_says(
     [
         ("slots pin 005930", Pin("005930")),
         ("slots unpin 005930", Unpin("005930")),
-        ("gaps retry g-1 g-2", RetryGaps(["g-1", "g-2"])),
         ("gaps retry --all-open", RetryGaps()),
     ],
 )
@@ -422,6 +425,26 @@ def test_a_group_of_its_own_asks_likewise(
     with answering(folder, lambda _: Done("track-b", "as asked")) as received:
         assert exit_status(monkeypatch, *words.split()) == 0
     assert received == [asked]
+
+
+def test_a_retry_asks_for_the_stored_gaps_that_have_these_parts_in_their_ids(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(load_settings(folder / "demo" / "observer.toml").store.url, gap("kis-1-2"), gap("kis-3-4"), gap("kis-5-6"))
+    with answering(folder, lambda _: Done("gap-recovery", "as asked")) as received:
+        assert exit_status(monkeypatch, "gaps", "retry", "kis-1-2", "5-6", "--date", "2026-11-18") == 0
+    assert received == [RetryGaps(["kis-1-2", "kis-5-6"])]
+
+
+def gap(gap_id: str) -> GapDetected:
+    return GapDetected(gap_id, "kis", "005930", "2026-11-18", 1, 2, 3, 4.0, 5.0, 1.0, 1, "reconnect")
+
+
+def store(url: str, *facts: Fact) -> None:
+    make_database(url)
+    with contextlib.closing(StoreWriter(url)) as writer:
+        writer.open()
+        writer.commit([Delivered("track-b", "4" * 32, 1, list(facts))])
 
 
 @pytest.mark.parametrize("words", ["gaps retry", "gaps retry g-1 --all-open"])
