@@ -5,12 +5,13 @@ database loads this module alone.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from bus.endpoints import Endpoints, TcpEndpoints
 from observer.errors import ConfigError
+from observer.settings_errors import SettingsFile, converted, decode_toml, wrong_settings
 from observer.store.instance import Instance, instance_url
 
 
@@ -53,28 +54,24 @@ def load_base_settings(path: Path) -> BaseSettings:
     Raises:
         ConfigError: the file cannot be read, or one of these sections is wrong.
     """
-    document = read_document(path)
-    try:
-        settings = msgspec.convert(document, BaseSettings)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    file = read_settings_file(path)
+    settings, problems = converted(file, (), BaseSettings)
+    if settings is None:
+        raise wrong_settings(file, problems)
     url = instance_url(settings.store.url, settings.instance)
     return msgspec.structs.replace(settings, store=StoreSettings(url=url))
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """Decode a TOML file.
+def read_settings_file(path: Path) -> SettingsFile:
+    """Read and decode a TOML file.
 
     Raises:
         ConfigError: it cannot be read, or is not TOML.
     """
     try:
-        document: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
+        return decode_toml(path.read_bytes(), str(path))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    return document
 
 
 def endpoints_of(run: RunSettings) -> Endpoints:
