@@ -5,7 +5,7 @@ database loads this module alone.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -37,7 +37,13 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The database: `sqlite:///path` or `postgresql+psycopg://user@host/name`."""
 
-    url: str = "sqlite:///data/observer.db"
+    url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"\A(sqlite(\+\w+)?:///[^:]|postgresql(\+\w+)?://.)",
+            description="sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME",
+        ),
+    ] = "sqlite:///data/observer.db"
 
 
 class BaseSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from observer.accounts.pool import PoolSettings, parse_pool
 from observer.base_settings import RunSettings, StoreSettings, read_settings_file
 from observer.calendar.phases import ScheduleSettings
 from observer.calendar.venues import TradingVenue
+from observer.errors import did_you_mean
 from observer.etf.settings import EtfSettings
 from observer.gaps.recovery import RecoverySettings
 from observer.listings.diff import ReferenceSettings
@@ -25,7 +26,7 @@ from observer.providers.broker import BROKER_NAMES, broker_named
 from observer.providers.settings import BrokerSettings
 from observer.sectors.settings import SectorSettings
 from observer.selection.settings import SelectionSettings, parse_selection
-from observer.settings_errors import Problem, SettingsFile, converted, did_you_mean, wrong_settings
+from observer.settings_errors import Problem, SettingsFile, converted, wrong_settings
 from observer.simulator.settings import SimulatorSettings
 from observer.store.instance import Instance, instance_url
 from observer.streaming.settings import StreamingSettings, TrackASettings, TrackBSettings

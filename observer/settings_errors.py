@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from observer.errors import ConfigError
+from observer.errors import ConfigError, did_you_mean
 
 SettingsPath: TypeAlias = tuple[str | int, ...]
 """Keys and positions of lists, from the document to a value."""
@@ -132,15 +132,6 @@ def wrong_settings(file: SettingsFile, problems: Iterable[Problem]) -> ConfigErr
     """The error that names every problem, one line each."""
     lines = toml_lines(file.text) if file.form == "TOML" else dict(reversed(list(json_keys(file.text))))
     return ConfigError("\n".join(_line_of(file, problem, lines) for problem in problems))
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """'; did you mean NAME?' for the nearest of the known names, or else all of them: '; there are NAME, NAME'."""
-    from difflib import get_close_matches
-
-    names = list(known)
-    nearest = get_close_matches(name, names, 1)
-    return f"; did you mean {nearest[0]}?" if nearest else f"; there are {', '.join(names)}"
 
 
 # --- lines ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import click
-from click.exceptions import Abort, ClickException, Exit
+from click.exceptions import Abort, Exit, NoArgsIsHelpError
 
 from observer.cli.commands import COMMANDS, Command, Group
 from observer.cli.options import CONTEXT_SETTINGS, Option, command_of
@@ -67,10 +67,11 @@ def command_line() -> click.Group:
 
 
 def main() -> None:
-    """Run the command line. Exit status 2 for wrong arguments and for an error of ours, which is one line."""
+    """Run the command line. Each problem is one line on stderr; `failures` has the exit statuses."""
     try:
         status = command_line().main(prog_name=_NAME, standalone_mode=False)
-    except ClickException as error:
+        sys.stdout.flush()
+    except NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
     except Abort:
@@ -79,18 +80,14 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        if not _is_ours(error):
+        from observer.cli.failures import failure, print_failure
+
+        failed = failure(error)
+        if failed is None:
             raise
-        sys.stderr.write(f"observer: {error}\n")
-        sys.exit(2)
+        print_failure(failed[0])
+        sys.exit(failed[1])
     sys.exit(status)
-
-
-def _is_ours(error: Exception) -> bool:
-    from bus.endpoints import BusError
-    from observer.errors import ObserverError
-
-    return isinstance(error, ObserverError | BusError)
 
 
 def _group(name: str, group: Group) -> LazyGroup:

@@ -23,7 +23,7 @@ from observer.demo.configuration import DAY
 from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, prepare, tidy
 from observer.demo.display import DayView
 from observer.demo.summary import DemoSummary, summarise, summary_rows
-from observer.errors import ConfigError, StoreError
+from observer.errors import ConfigError, StoreError, StoreFailedError
 from observer.host.process import NAME, Host
 from observer.signals import stopping_on_signals
 from observer.simulator.kis.simulator import market_of
@@ -51,6 +51,8 @@ def demo(
 
     Exit status 0 when everything that was published is stored and no process failed; 1 when not; 130 after ctrl-C.
     """
+    if db:
+        parse_url(db)
     options = DemoOptions(
         speed=speed,
         symbols=symbols,
@@ -165,8 +167,10 @@ def _require_empty(url: str, *, given: bool) -> None:
     try:
         with StoreReader(url) as reader:
             rows = reader.total_rows()
+    except StoreFailedError:
+        raise
     except StoreError:
-        return  # nothing there yet, or it will be said again, with its remedy, when it is opened for writing
+        return  # nothing there yet
     if rows:
         raise ConfigError(f"{parse_url(url)} holds {rows:,} events already: give the demo an empty database")
 

@@ -72,9 +72,9 @@ def test_the_command_line_migrates_what_x_names_and_finds_no_difference(empty_da
 
 def test_a_database_without_schema_is_refused_with_the_remedy(empty_database_url: str) -> None:
     open_writer(empty_database_url).connect().close()
-    with pytest.raises(StoreError, match="alembic upgrade head"):
+    with pytest.raises(StoreError, match="no schema of Observer in it"):
         StoreReader(empty_database_url)
-    with pytest.raises(StoreError, match="alembic upgrade head"):
+    with pytest.raises(StoreError, match="no schema of Observer in it"):
         StoreWriter(empty_database_url).open()
 
 
