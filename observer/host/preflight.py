@@ -9,24 +9,29 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from observer.base_settings import RunSettings, StoreSettings
+from observer.config import Settings
+from observer.store.schema import require_own_file
 from observer.supervisor.instance import InstanceLock
 
 _SQLITE: Final = "sqlite:///"
 
 
-def require_usable_machine(run: RunSettings, store: StoreSettings) -> None:
-    """Return if a system with these settings can write its files and listen on its ports.
+def require_usable_machine(settings: Settings) -> None:
+    """Return if a system with these settings can write its files and its database, and listen on its ports.
 
     Raises:
         AlreadyRunningError: one runs with this runtime directory.
         OSError: a folder or the file of the database cannot be written, or a port is in use; names the setting.
+        StoreError, ConfigError: the SQLite file is not this program's or not this instance's.
     """
+    run = settings.run
     InstanceLock(Path(run.runtime)).release()
     for key, folder in (("data", run.data), ("data", f"{run.data}/logs"), ("universe", run.universe)):
         _require_writable(Path(folder), f"run.{key}")
-    if store.url.startswith(_SQLITE):
-        _require_writable(Path(store.url.removeprefix(_SQLITE)), "store.url")
+    if settings.store.url.startswith(_SQLITE):
+        database = Path(settings.store.url.removeprefix(_SQLITE))
+        _require_writable(database, "store.url")
+        require_own_file(database, settings.instance)
     for name, url in msgspec.structs.asdict(run.endpoints).items() if run.endpoints else ():
         _require_free(url, f"run.endpoints.{name}")
 

@@ -51,7 +51,7 @@ class Host:
         self, settings: Settings, configuration: Path, clock: Clock, service_manager: ServiceManager | None = None
     ) -> None:
         keys_of(settings.pool)
-        self._run, self._store = settings.run, settings.store
+        self._settings = settings
         self.endpoints = endpoints_of(settings.run)
         self.stopping = asyncio.Event()
         self._clock = clock
@@ -98,9 +98,9 @@ class Host:
 
         Raises:
             AlreadyRunningError: another supervisor works in this runtime directory.
-            OSError: the data cannot be written here, or a port is in use; nothing was started.
+            OSError, StoreError, ConfigError: as `require_usable_machine`; nothing was started.
         """
-        require_usable_machine(self._run, self._store)
+        require_usable_machine(self._settings)
         serving = [asyncio.create_task(report) for report in (self._service.run(), self._report_ready())]
         try:
             await self._supervisor.run_until(self.stopping, self._reporting())

@@ -21,7 +21,7 @@ from sqlalchemy.schema import CreateSchema
 
 from observer.errors import StoreError, StoreFailedError
 from observer.store.instance import schema_in
-from observer.store.tables import SCHEMA_REVISION
+from observer.store.schema import SCHEMA_REVISION, newer_schema
 
 if TYPE_CHECKING:  # the workers that only read should not pay for Alembic
     from alembic.config import Config
@@ -47,6 +47,7 @@ _POSTGRESQL_READER_SETTINGS: Final = (
     "default_transaction_read_only = on",
     "default_transaction_isolation = 'repeatable read'",  # one query sees one state, as in SQLite
 )
+_OTHER_BUILD: Final = ": another build of Observer wrote this database, use that one or give another database"
 # What SQLite and PostgreSQL say -> what to do.
 _REMEDIES: Final = {
     "readonly database": ": make the file and its folder writable (chmod), or run as their owner",
@@ -55,6 +56,11 @@ _REMEDIES: Final = {
     "unable to open database file": ": make the file readable and its folder writable (chmod), or run as their owner",
     "database is locked": ": another program writes it, end that first",
     "file is not a database": ": give a database of Observer, or a file that is not there yet",
+    "no such table": _OTHER_BUILD,
+    "no such column": _OTHER_BUILD,
+    'relation "': _OTHER_BUILD,
+    'column "': _OTHER_BUILD,
+    'database "': ": make it with createdb, or correct [store] url",
     "Connection refused": " Start the server, or correct [store] url.",
 }
 
@@ -190,9 +196,9 @@ def store_errors(engine: Engine) -> Iterator[None]:
         yield
     except (SQLAlchemyError, driver.Error) as error:  # the driver's own come from raw COPY
         engine.dispose()
-        has_failed = isinstance(getattr(error, "orig", error), driver.OperationalError)
         what = re.sub(r"\s+", " ", describe(error))
         remedy = next((remedy for words, remedy in _REMEDIES.items() if words in what), "")
+        has_failed = isinstance(getattr(error, "orig", error), driver.OperationalError) and remedy != _OTHER_BUILD
         raise (StoreFailedError if has_failed else StoreError)(f"{engine.url}: {what}{remedy}") from error
 
 
@@ -251,10 +257,7 @@ def _refuse_unknown_schema(engine: Engine) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
     revision = _schema_revision(engine)
     if revision is not None and revision not in known:
-        raise StoreError(
-            f"{engine.url}: its schema {revision} is newer than this program, which knows {SCHEMA_REVISION}: "
-            "use the version of Observer that wrote it"
-        )
+        raise StoreError(f"{engine.url}: {newer_schema(revision)}")
 
 
 def _make_instance_schema(engine: Engine) -> None:

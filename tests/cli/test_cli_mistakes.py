@@ -110,10 +110,18 @@ def master_file(folder: Path, _stack: ExitStack) -> None:
     (folder / "nasd.cod").write_bytes(contents(symbols(3)))
 
 
-def other_schema(folder: Path, _stack: ExitStack) -> None:
-    with closing(sqlite3.connect(folder / "data" / "observer.db")) as database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
-        database.commit()
+def changed(statement: str) -> Arrangement:
+    def arrange(folder: Path, _stack: ExitStack) -> None:
+        with closing(sqlite3.connect(folder / "data" / "observer.db")) as database:
+            database.execute(statement)
+            database.commit()
+
+    return arrange
+
+
+other_schema = changed("UPDATE alembic_version SET version_num = '9999'")
+other_build = changed("ALTER TABLE gaps RENAME TO holes")
+other_owner = changed("INSERT INTO owner VALUES (1, 'other', 'moon', 'x', 0)")
 
 
 def foreign_database(folder: Path, _stack: ExitStack) -> None:
@@ -345,6 +353,25 @@ MISTAKES = [
         foreign_database,
     ),
     Mistake("other schema", "gaps list", "its schema is 9999, this program needs", 2, other_schema),
+    Mistake("other schema to run on", "run", "its schema 9999 is newer than this program", 2, other_schema, KEYS),
+    Mistake("other build", "gaps list", "another build of Observer wrote this database", 2, other_build),
+    Mistake(
+        "foreign database to run on",
+        "run",
+        "foreign.db holds tables of something else than Observer: give another [store] url",
+        2,
+        both(foreign_database, configuration(f'{HOSTS}[store]\nurl = "sqlite:///foreign.db"\n')),
+        KEYS,
+    ),
+    Mistake(
+        "not a database to run on",
+        "run",
+        "config/observer.toml: file is not a database: give another [store] url",
+        2,
+        configuration(f'{HOSTS}[store]\nurl = "sqlite:///config/observer.toml"\n'),
+        KEYS,
+    ),
+    Mistake("another instance's database", "run", "belongs to instance 'other' (market moon)", 2, other_owner, KEYS),
     Mistake("malformed URL", "db digest --db data/observer.db", "not a database URL: give sqlite:///PATH or", 2),
     Mistake("unknown scheme", "db digest --db mysql://me:hush-hush@host/db", "give sqlite:///PATH or postgresql", 2),
     Mistake(

@@ -16,7 +16,8 @@ from migrations import baseline
 from observer.errors import StoreError
 from observer.store.engine import migrate, open_reader, open_writer, require_current_schema
 from observer.store.reader import StoreReader
-from observer.store.tables import METADATA, SCHEMA_REVISION, TABLE_NAMES
+from observer.store.schema import SCHEMA_REVISION
+from observer.store.tables import METADATA, TABLE_NAMES
 from observer.store.writer import StoreWriter
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
