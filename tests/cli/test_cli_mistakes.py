@@ -120,7 +120,7 @@ def changed(statement: str) -> Arrangement:
 
 
 other_schema = changed("UPDATE alembic_version SET version_num = '9999'")
-other_build = changed("ALTER TABLE gaps RENAME TO holes")
+other_build = changed("ALTER TABLE gaps RENAME TO gaps_before")
 other_owner = changed("INSERT INTO owner VALUES (1, 'other', 'moon', 'x', 0)")
 
 
