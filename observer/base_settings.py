@@ -76,6 +76,9 @@ def read_settings_file(path: Path) -> SettingsFile:
     """
     try:
         return decode_toml(path.read_bytes(), str(path))
+    except FileNotFoundError as error:
+        remedy = "work in Observer's folder, or name a configuration with --config"
+        raise ConfigError(f"cannot read {path}: {error.strerror}: {remedy}") from error
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
 

@@ -52,7 +52,7 @@ def demo(
     Exit status 0 when everything that was published is stored and no process failed; 1 when not; 130 after ctrl-C.
     """
     if db:
-        parse_url(db)
+        _require_empty(db)  # before an earlier demo is removed
     options = DemoOptions(
         speed=speed,
         symbols=symbols,
@@ -64,7 +64,6 @@ def demo(
         accounts=accounts,
     )
     day = prepare(options)
-    _require_empty(day.settings.store.url, given=bool(db))
     os.environ[CLOCK_VARIABLE] = day.clock.to_variable()
     console = Console(stderr=as_json, quiet=as_json)
     (folder / "data" / "logs").mkdir()
@@ -160,10 +159,9 @@ def _summarise(day: DemoDay, host: Host, folder: Path, wall_s: float, *, interru
         )
 
 
-def _require_empty(url: str, *, given: bool) -> None:
+def _require_empty(url: str) -> None:
     """Refuse a used database: a demo counts stored rows, so it does not share one."""
-    if not given:
-        return
+    address = parse_url(url)
     try:
         with StoreReader(url) as reader:
             rows = reader.total_rows()
@@ -172,7 +170,7 @@ def _require_empty(url: str, *, given: bool) -> None:
     except StoreError:
         return  # nothing there yet
     if rows:
-        raise ConfigError(f"{parse_url(url)} holds {rows:,} events already: give the demo an empty database")
+        raise ConfigError(f"{address} holds {rows:,} events already: give the demo an empty database")
 
 
 def _report(summary: DemoSummary, console: Console, *, as_json: bool) -> None:

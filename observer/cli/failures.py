@@ -11,7 +11,7 @@ from click.exceptions import ClickException, UsageError
 _USAGE: Final = 2
 _FAILED: Final = 1
 _REMEDIES: Final[Mapping[int, tuple[int, str]]] = {
-    errno.ENOENT: (_USAGE, "make its folder first, or correct the path"),
+    errno.ENOENT: (_USAGE, "correct the path, or make its folder first"),
     errno.ENOTDIR: (_USAGE, "a part of this path is a file where a folder is expected: correct the path"),
     errno.EISDIR: (_USAGE, "give a file, not a folder"),
     errno.EEXIST: (_USAGE, "give a name that is not there yet"),

@@ -146,7 +146,7 @@ def _print_answer(method: str, url: str, content: bytes = b"") -> None:
     try:
         answer = httpx.request(method, url, content=content, timeout=_CALL_TIMEOUT_S)
     except httpx.HTTPError as error:
-        raise TransportError(f"no simulator answers at {url}: {error}") from error
+        raise TransportError(f"no simulator answers at {url}: {error}; `observer simulator` starts one") from error
     if answer.is_error:
         raise ConfigError(f"the simulator refused: {answer.text}")
     sys.stdout.write(f"{answer.text}\n")

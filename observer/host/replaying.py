@@ -193,7 +193,7 @@ def _journals(folder: Path) -> Iterator[list[RawJournal]]:
                 raise DataFileError(f"{path} is of {journal.label.provider}, which there is no decoder for")
             journals.append(journal)
         if not journals:
-            raise DataFileError(f"there is no raw capture in {folder}")
+            raise DataFileError(f"there is no raw capture in {folder}: `observer capture --raw FOLDER` makes one")
         yield journals
 
 

@@ -138,12 +138,10 @@ def listings_in(
     """The listings in an unpacked master file of that exchange.
 
     Raises:
-        DataFileError: it cannot be read, is a zip archive, or is no master file of the exchange.
+        DataFileError: it is a zip archive, or no master file of the exchange.
+        OSError: it cannot be read.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataFileError(f"cannot read {path}: {error.strerror}") from error
+    content = path.read_bytes()
     if content.startswith(_ZIP):
         raise DataFileError(f"{path} is a zip archive: unpack it and give the file in it")
     listings, bad_lines = parse(exchange, content)

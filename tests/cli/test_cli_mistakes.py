@@ -338,7 +338,10 @@ MISTAKES = [
         both(a_capture, small_disk),
     ),
     Mistake(
-        "no folder", "simulator offered --symbols 2 --out none/x.csv", "none/x.csv: No such file or directory: make", 2
+        "no folder",
+        "simulator offered --symbols 2 --out none/x.csv",
+        "none/x.csv: No such file or directory: correct",
+        2,
     ),
     Mistake("folder for a file", "simulator offered --symbols 2 --out data", "data: Is a directory: give a file", 2),
     # the database
@@ -410,7 +413,7 @@ MISTAKES = [
         "is a file: give a new folder",
         2,
     ),
-    Mistake("diff of a folder", f"{DIFF} data", "cannot read data: Is a directory", 2, master_file),
+    Mistake("diff of a folder", f"{DIFF} data", "data: Is a directory: give a file", 2, master_file),
     Mistake(
         "diff of a zip", f"{DIFF} master.zip", "master.zip is a zip archive: unpack it", 2, both(master_file, archive)
     ),
