@@ -230,12 +230,12 @@ def _described(document: object, struct: Any, path: SettingsPath, what: str) -> 
         options = _options(_type_at(struct, path))
         text = f"unknown value{did_you_mean(str(value), options)}"
     elif wrong := _WRONG_TYPE.match(what):
-        kinds = " or ".join(_KINDS[kind] for kind in wrong[1].split(" | ") if kind != "null")
+        kinds = " or ".join(_KINDS.get(kind, kind) for kind in wrong[1].split(" | ") if kind != "null")
         text = f"must be {_description(struct, path) or kinds}, not {_KINDS.get(wrong[2], wrong[2])}"
     elif bound := _BOUND.match(what):
         text = f"must be {bound[1]} {bound[2].removesuffix('.0')}"
     elif other := _OTHER_BOUND.match(what):
-        text = f"must be {_description(struct, path) or f'{_KINDS[other[1]]} {other[2]}'}"
+        text = f"must be {_description(struct, path) or f'{_KINDS.get(other[1], other[1])} {other[2]}'}"
     else:  # a check of a struct; many begin with the key and its value
         key, _, rest = what.partition(": ")
         if rest and isinstance(value, dict) and key in _names(_type_at(struct, path)):

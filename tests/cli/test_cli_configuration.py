@@ -1,15 +1,18 @@
 """The configuration file: every wrong key is named at once, and the one that we ship states the defaults."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from observer.accounts.pool import AccountSettings, PoolSettings, parse_pool
 from observer.config import Settings, load_settings, settings_of
 from observer.errors import ConfigError
 from observer.selection.settings import SelectionSettings, UniverseSettings, parse_selection
-from observer.settings_errors import decode_toml
+from observer.settings_errors import SettingsFile, decode_toml
 
 SHIPPED = Path(__file__).parents[2] / "config" / "observer.toml"
 SHIPPED_POOL = SHIPPED.with_name("provider_pool.json")
@@ -192,3 +195,31 @@ def _keys(document: object, prefix: str = "") -> set[str]:
     if not isinstance(document, dict):
         return {prefix.removesuffix(".")}
     return {key for name, value in document.items() for key in _keys(value, f"{prefix}{name}.")}
+
+
+any_value = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["rest", "kind", "at", "x"]), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+SHIPPED_KEYS = sorted(_keys(msgspec.toml.decode(SHIPPED.read_bytes())))
+LEAVES = [*SHIPPED_KEYS, "simulator.faults", "simulator.app_keys", "kis.x.y"]
+
+
+@given(st.dictionaries(st.sampled_from(LEAVES), any_value, min_size=1, max_size=4))
+def test_any_document_is_read_or_refused_with_one_line_a_problem(values: dict[str, Any]) -> None:
+    document: dict[str, Any] = {}
+    for name, value in values.items():
+        *path, last = name.split(".")
+        part = document
+        for step in path:
+            part = part.setdefault(step, {})
+        part[last] = value
+    reported = ["here: "]
+    try:
+        settings_of(SettingsFile("here", document))
+    except ConfigError as error:
+        reported = str(error).splitlines()
+    assert all(line.startswith("here: ") for line in reported)
