@@ -10,6 +10,7 @@ with one system call. A process killed during it leaves a torn tail; readers sto
 record before it is whole. All numbers are little endian.
 """
 
+import errno
 import os
 import struct
 import zlib
@@ -112,6 +113,8 @@ class JournalReader:
             JournalError: it does not start like a journal.
             OSError: it cannot be opened.
         """
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._offset = len(MAGIC)
         if os.pread(self._descriptor, len(MAGIC), 0) == MAGIC and (head := self.next_record()):

@@ -10,7 +10,8 @@ from typing import Final
 
 from sqlalchemy import Column, Double, Index, Table, UniqueConstraint
 
-from observer.store.tables import METADATA, SCHEMA_REVISION
+from observer.store.schema import SCHEMA_REVISION
+from observer.store.tables import METADATA
 
 PATH: Final = Path(__file__).parent / "versions" / "0001_baseline.py"
 

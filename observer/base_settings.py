@@ -5,12 +5,13 @@ database loads this module alone.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from bus.endpoints import Endpoints, TcpEndpoints
 from observer.errors import ConfigError
+from observer.settings_errors import SettingsFile, converted, decode_toml, wrong_settings
 from observer.store.instance import Instance, instance_url
 
 
@@ -36,7 +37,13 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The database: `sqlite:///path` or `postgresql+psycopg://user@host/name`."""
 
-    url: str = "sqlite:///data/observer.db"
+    url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"\A(sqlite(\+\w+)?:///[^:]|postgresql(\+\w+)?://.)",
+            description="sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME",
+        ),
+    ] = "sqlite:///data/observer.db"
 
 
 class BaseSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,28 +60,27 @@ def load_base_settings(path: Path) -> BaseSettings:
     Raises:
         ConfigError: the file cannot be read, or one of these sections is wrong.
     """
-    document = read_document(path)
-    try:
-        settings = msgspec.convert(document, BaseSettings)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    file = read_settings_file(path)
+    settings, problems = converted(file, (), BaseSettings)
+    if settings is None:
+        raise wrong_settings(file, problems)
     url = instance_url(settings.store.url, settings.instance)
     return msgspec.structs.replace(settings, store=StoreSettings(url=url))
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """Decode a TOML file.
+def read_settings_file(path: Path) -> SettingsFile:
+    """Read and decode a TOML file.
 
     Raises:
         ConfigError: it cannot be read, or is not TOML.
     """
     try:
-        document: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
+        return decode_toml(path.read_bytes(), str(path))
+    except FileNotFoundError as error:
+        remedy = "work in Observer's folder, or name a configuration with --config"
+        raise ConfigError(f"cannot read {path}: {error.strerror}: {remedy}") from error
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    return document
 
 
 def endpoints_of(run: RunSettings) -> Endpoints:

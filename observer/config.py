@@ -14,10 +14,10 @@ import msgspec
 
 from observer.accounts.clients import ClientSettings
 from observer.accounts.pool import PoolSettings, parse_pool
-from observer.base_settings import RunSettings, StoreSettings, read_document
+from observer.base_settings import RunSettings, StoreSettings, read_settings_file
 from observer.calendar.phases import ScheduleSettings
 from observer.calendar.venues import TradingVenue
-from observer.errors import ConfigError
+from observer.errors import did_you_mean
 from observer.etf.settings import EtfSettings
 from observer.gaps.recovery import RecoverySettings
 from observer.listings.diff import ReferenceSettings
@@ -26,6 +26,7 @@ from observer.providers.broker import BROKER_NAMES, Broker, broker_named
 from observer.providers.settings import BrokerSettings
 from observer.sectors.settings import SectorSettings
 from observer.selection.settings import SelectionSettings, parse_selection
+from observer.settings_errors import Problem, SettingsFile, converted, wrong_settings
 from observer.simulator.settings import SimulatorSettings
 from observer.store.instance import Instance, instance_url
 from observer.streaming.settings import StreamingSettings, TrackASettings, TrackBSettings
@@ -33,7 +34,7 @@ from observer.supervisor.limits import HostLimits
 
 _NO_SECTIONS: Final = frozenset({"pool", "keys_digest", "selection", "brokers"})
 _MOVED: Final = {
-    "selection": "[selection] has a file of its own: move its keys to the JSON file that [run] symbol_selection names"
+    "selection": "this section has a file of its own: move its keys to the JSON file that run.symbol_selection names"
 }
 
 
@@ -123,12 +124,13 @@ def load_settings(path: Path) -> Settings:
     Also sets this process's local time to the venue's.
 
     Raises:
-        ConfigError: a file cannot be read, or it has wrong keys or values: one line for each wrong section.
+        ConfigError: a file cannot be read, or it has wrong keys or values: one line for each of them.
     """
-    settings = settings_of(read_document(path), str(path))
-    pool, selection = _read_pool(settings.run), _read_selection(settings.run)
-    _require_one_market(settings.instance, pool, str(path))
-    _require_files(settings.reference, broker_named(pool.provider), str(path))
+    file = read_settings_file(path)
+    settings = settings_of(file)
+    pool, selection = _read_pool(settings.run, file), _read_selection(settings.run, file)
+    _require_one_market(settings.instance, pool, file)
+    _require_files(settings.reference, broker_named(pool.provider), file)
     store = StoreSettings(url=instance_url(settings.store.url, settings.instance))
     settings = msgspec.structs.replace(
         settings, store=store, pool=pool, selection=selection, keys_digest=_keys_digest(pool)
@@ -137,45 +139,40 @@ def load_settings(path: Path) -> Settings:
     return settings
 
 
-def _require_one_market(instance: Instance, pool: PoolSettings, source: str) -> None:
+def _require_one_market(instance: Instance, pool: PoolSettings, file: SettingsFile) -> None:
     """Raises ConfigError when the accounts' brokers do not all trade the instance's market."""
     markets = {account.account_id: broker_named(account.provider).venue.market for account in pool.accounts}
     if others := [f"account {name} trades {found}" for name, found in markets.items() if found != instance.market]:
-        raise ConfigError(
-            f"{source}: [instance] market: {instance.market}, but {', '.join(others)}; an instance collects one "
-            "market: configure another instance for the other"
-        )
+        text = f"{', '.join(others)}; an instance collects one market: configure another instance for the other"
+        raise wrong_settings(file, [Problem(("instance", "market"), text, f'"{instance.market}"')])
 
 
-def _require_files(reference: ReferenceSettings, broker: Broker, source: str) -> None:
+def _require_files(reference: ReferenceSettings, broker: Broker, file: SettingsFile) -> None:
     """Raises ConfigError when the broker has no file of an exchange whose listings are to be kept."""
     if others := [name for name in reference.exchanges if name not in broker.exchanges]:
-        raise ConfigError(
-            f"{source}: [reference] exchanges: {broker.name} has no file of {', '.join(others)}; "
-            f"it has {', '.join(broker.exchanges) or 'none'}"
-        )
+        text = f"{broker.name} has no file of it; it has {', '.join(broker.exchanges) or 'none'}"
+        raise wrong_settings(file, [Problem(("reference", "exchanges"), text, ", ".join(others))])
 
 
-def _read_pool(run: RunSettings) -> PoolSettings:
-    content = _content_of("provider_pool", run.provider_pool, RunSettings().provider_pool)
+def _read_pool(run: RunSettings, file: SettingsFile) -> PoolSettings:
+    content = _content_of("provider_pool", run.provider_pool, RunSettings().provider_pool, file)
     return PoolSettings() if content is None else parse_pool(content, run.provider_pool)
 
 
-def _read_selection(run: RunSettings) -> SelectionSettings:
-    content = _content_of("symbol_selection", run.symbol_selection, RunSettings().symbol_selection)
+def _read_selection(run: RunSettings, file: SettingsFile) -> SelectionSettings:
+    content = _content_of("symbol_selection", run.symbol_selection, RunSettings().symbol_selection, file)
     return SelectionSettings() if content is None else parse_selection(content, run.symbol_selection)
 
 
-def _content_of(key: str, path: str, default: str) -> bytes | None:
+def _content_of(key: str, path: str, default: str, file: SettingsFile) -> bytes | None:
     """The content of a file that [run] names; None when it is the default's and not there."""
     try:
         return Path(path).read_bytes()
-    except FileNotFoundError:
-        if path == default:
-            return None
-        raise ConfigError(f"[run] {key}: there is no file {path}") from None
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        if isinstance(error, FileNotFoundError) and path == default:
+            return None
+        problem = Problem(("run", key), f"cannot read this file: {error.strerror}", f'"{path}"')
+        raise wrong_settings(file, [problem]) from None
 
 
 def _keys_digest(pool: PoolSettings) -> str:
@@ -190,23 +187,24 @@ def _keys_digest(pool: PoolSettings) -> str:
     return digest.hexdigest() if readable else ""
 
 
-def settings_of(document: dict[str, Any], source: str) -> Settings:
-    """The settings in a decoded document; `source` names it in errors.
+def settings_of(file: SettingsFile) -> Settings:
+    """The settings in a decoded file.
 
     Raises:
         ConfigError: as for `load_settings`.
     """
     types = {field.name: field.type for field in msgspec.structs.fields(Settings) if field.name not in _NO_SECTIONS}
     types |= {name: broker_named(name).settings for name in BROKER_NAMES}
-    problems = [_MOVED.get(name, f"unknown section [{name}]") for name in document if name not in types]
+    problems: list[Problem] = []
     sections: dict[str, Any] = {}
-    for name, content in document.items():
-        if name in types:
-            try:
-                sections[name] = msgspec.convert(content, types[name])
-            except (msgspec.ValidationError, ValueError) as error:
-                problems.append(f"[{name}] {error}")
+    for name in file.content:
+        if name not in types:
+            text = _MOVED.get(name, f"unknown section{did_you_mean(name, types)}")
+            problems.append(Problem((name,), text))
+            continue
+        sections[name], wrong = converted(file, (name,), types[name])
+        problems += wrong
     if problems:
-        raise ConfigError("\n".join(f"{source}: {problem}" for problem in problems))
+        raise wrong_settings(file, problems)
     written = {name: sections.pop(name) for name in BROKER_NAMES if name in sections}
     return Settings(brokers={**_default_brokers(), **written}, **sections)

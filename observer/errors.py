@@ -1,8 +1,14 @@
 """The tree of our errors. Each says what is wrong and, where there is one, the remedy; none carries a secret."""
 
+from collections.abc import Iterable
+
 
 class ObserverError(Exception):
-    """Root of everything that Observer raises on purpose."""
+    """Root of everything that Observer raises on purpose. `exit_status` is that of a command which it ends: 2 for wrong
+    usage, configuration or files, 1 for a failure outside the command.
+    """
+
+    exit_status = 2
 
 
 class ConfigError(ObserverError):
@@ -16,6 +22,7 @@ class MissingKeysError(ConfigError):
 class ProviderError(ObserverError):
     """A broker did not give what was asked. `retry` says whether asking again can help."""
 
+    exit_status = 1
     retry = False
 
     def __init__(self, message: str, *, call: str = "", code: str = "") -> None:
@@ -80,6 +87,12 @@ class StoreError(ObserverError):
     """The database cannot be opened, is of another schema, or refuses to write."""
 
 
+class StoreFailedError(StoreError):
+    """The database or its disk failed: full, read-only, locked, or it does not answer."""
+
+    exit_status = 1
+
+
 class DataFileError(ObserverError):
     """A file of ours or of a broker is missing, unreadable or not what it should be."""
 
@@ -90,3 +103,14 @@ class NotReplayableError(ObserverError):
 
 class NoDataError(ObserverError):
     """What a command asks for is not stored; the text says what is stored instead, or how to store it."""
+
+    exit_status = 1
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """'; did you mean NAME?' for the nearest of the known names, or else all of them: '; there are NAME, NAME'."""
+    from difflib import get_close_matches
+
+    names = list(known)
+    nearest = get_close_matches(name, names, 1)
+    return f"; did you mean {nearest[0]}?" if nearest else f"; there are {', '.join(names)}"

@@ -16,13 +16,18 @@ from typing import Annotated, Final
 import msgspec
 
 from bus.events import AllocationStrategy
-from observer.errors import ConfigError
 from observer.providers.broker import DEFAULT_BROKER, Broker, broker_named
+from observer.settings_errors import Problem, SettingsPath, converted, decode_json, wrong_settings
 
 PROBE_INTERVAL_MIN_S: Final = 60.0  # an account is never probed more often than once a minute
 
 # Names files of ours and the slots of the stream ("account_001:07").
-AccountId = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,40}\Z")]
+AccountId = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A[A-Za-z0-9_-]{1,40}\Z", description="a name of at most 40 letters, digits, hyphens and underscores"
+    ),
+]
 
 
 class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,28 +116,25 @@ def parse_pool(content: bytes, source: str) -> PoolSettings:
     Raises:
         ConfigError: it is not such a file, or keys are in it. The text has no value of theirs.
     """
-    try:
-        document: object = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{source} is not JSON: {error}") from error
-    if slots := _secrets_in(document):
+    file = decode_json(content, source)
+    if keys := _secrets_in(file.content):
         remedy = (
             "keys do not belong in this file: move them to a file of mode 600 and name it in keys_file, "
             "or name environment variables in app_key_variable and app_secret_variable"
         )
-        raise ConfigError("\n".join(f"{source}: {slot}: {remedy}" for slot in slots))
-    try:
-        return msgspec.convert(document, _PoolFile).provider_pool
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {error}") from None
+        raise wrong_settings(file, [Problem(key, remedy) for key in keys])
+    settings, problems = converted(file, (), _PoolFile)
+    if settings is None:
+        raise wrong_settings(file, problems)
+    return settings.provider_pool
 
 
-def _secrets_in(document: object) -> list[str]:
+def _secrets_in(document: object) -> list[SettingsPath]:
     """The positions of keys in the file itself, as in the requirement's example."""
     match document:
         case {"provider_pool": {"accounts": [*accounts]}}:
             return [
-                f"provider_pool.accounts[{number}].{name}"
+                ("provider_pool", "accounts", number, name)
                 for number, account in enumerate(accounts)
                 for name in ("app_key", "app_secret", "approval_key", "token")
                 if isinstance(account, dict) and name in account

@@ -34,7 +34,7 @@ def read_privately(path: Path) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise MissingKeysError(f"{path} cannot be read: {type(error).__name__}") from None
+        raise MissingKeysError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _check_private(status: os.stat_result, path: Path) -> None:

@@ -33,7 +33,7 @@ _PHASES: Final[Sequence[Phase]] = (
     "IDLE",  # from backup
 )
 
-TimeOfDay = Annotated[str, msgspec.Meta(description="Korean local time, HH:MM or HH:MM:SS")]
+TimeOfDay = Annotated[str, msgspec.Meta(description="a Korean local time, HH:MM or HH:MM:SS")]
 
 
 class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import click
-from click.exceptions import Abort, ClickException, Exit
+from click.exceptions import Abort, Exit, NoArgsIsHelpError
 
 from observer.cli.commands import COMMANDS, Command, Group
 from observer.cli.options import CONTEXT_SETTINGS, Option, command_of
 from observer.errors import NoDataError
 
 _NAME: Final = "observer"
-_NO_DATA: Final = 1
 _INTERRUPTED: Final = 130  # a shell's exit status for a program that SIGINT ended
 
 
@@ -73,10 +72,11 @@ def command_line() -> click.Group:
 
 
 def main() -> None:
-    """Run the command line. An error of ours is one line: exit status 1 for data that is not stored, 2 for all else."""
+    """Run the command line. Each problem is one line on stderr; `failures` has the exit statuses."""
     try:
         status = command_line().main(prog_name=_NAME, standalone_mode=False)
-    except ClickException as error:
+        sys.stdout.flush()
+    except NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
     except Abort:
@@ -84,14 +84,14 @@ def main() -> None:
     except BrokenPipeError:  # `observer ... | head`; Python would flush stdout once more at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except NoDataError as error:
-        sys.stderr.write(f"observer: {error}\n")
-        sys.exit(_NO_DATA)
     except Exception as error:
-        if not _is_ours(error):
+        from observer.cli.failures import failure, print_failure
+
+        failed = failure(error)
+        if failed is None:
             raise
-        sys.stderr.write(f"observer: {error}\n")
-        sys.exit(2)
+        print_failure(failed[0])
+        sys.exit(failed[1])
     sys.exit(status)
 
 
@@ -101,13 +101,6 @@ def _with_other_database(error: NoDataError) -> NoDataError:
 
     other = other_database()
     return error if other is None else NoDataError(f"{error}; there is another database: --config {other}")
-
-
-def _is_ours(error: Exception) -> bool:
-    from bus.endpoints import BusError
-    from observer.errors import ObserverError
-
-    return isinstance(error, ObserverError | BusError)
 
 
 def _group(name: str, group: Group) -> LazyGroup:

@@ -17,7 +17,7 @@ from observer.base_settings import is_reachable
 from observer.cli.context import DEFAULT_CONFIGURATION, DEMO_CONFIGURATION
 from observer.cli.options import Option
 from observer.config import Settings, load_settings
-from observer.errors import ConfigError
+from observer.errors import ConfigError, did_you_mean
 from observer.host.recording import (
     POLL_S,
     CaptureSummary,
@@ -80,13 +80,13 @@ def _running_configuration() -> Path:
     for path in (DEFAULT_CONFIGURATION, DEMO_CONFIGURATION):
         if path.exists() and is_reachable(load_settings(path).run):
             return path
-    raise ConfigError("no system runs here: name the configuration of the one that will with --config")
+    raise ConfigError("no system runs here: start one with `observer run`, or name its configuration with --config")
 
 
 def _wanted_kinds(text: str) -> frozenset[str] | None:
     wanted = frozenset(text.replace(" ", "").split(",")) - {""}
     if unknown := sorted(wanted - set(KINDS)):
-        raise ConfigError(f"no such kind: {', '.join(unknown)}; there are {', '.join(KINDS)}")
+        raise ConfigError(f"no such kind: {unknown[0]}{did_you_mean(unknown[0], KINDS)}")
     return wanted or None
 
 

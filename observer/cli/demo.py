@@ -28,7 +28,7 @@ from observer.demo.configuration import DAY
 from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, prepare, tidy
 from observer.demo.display import DayView
 from observer.demo.summary import DemoSummary, summarise, summary_rows
-from observer.errors import ConfigError, StoreError
+from observer.errors import ConfigError, StoreError, StoreFailedError
 from observer.host.process import NAME, Host
 from observer.local_time import local_datetime
 from observer.signals import stopping_on_signals
@@ -68,6 +68,8 @@ def demo(
 
     Exit status 0 when everything that was published is stored and no process failed; 1 when not; 130 after ctrl-C.
     """
+    if db:
+        _require_empty(db)  # before an earlier demo is removed
     options = DemoOptions(
         speed=speed,
         symbols=symbols,
@@ -80,7 +82,6 @@ def demo(
         streams=tuple(dict.fromkeys(stream or ())),
     )
     day = prepare(options)
-    _require_empty(day.settings.store.url, given=bool(db))
     os.environ[CLOCK_VARIABLE] = day.clock.to_variable()
     console = Console(stderr=as_json, quiet=as_json)
     console.print(_announcement(day, folder), soft_wrap=True, highlight=False, markup=False)
@@ -193,17 +194,18 @@ def _summarise(day: DemoDay, host: Host, folder: Path, wall_s: float, *, interru
         )
 
 
-def _require_empty(url: str, *, given: bool) -> None:
+def _require_empty(url: str) -> None:
     """Refuse a used database: a demo counts stored rows, so it does not share one."""
-    if not given:
-        return
+    address = parse_url(url)
     try:
         with StoreReader(url) as reader:
             rows = reader.total_rows()
+    except StoreFailedError:
+        raise
     except StoreError:
-        return  # nothing there yet, or it will be said again, with its remedy, when it is opened for writing
+        return  # nothing there yet
     if rows:
-        raise ConfigError(f"{parse_url(url)} holds {rows:,} events already: give the demo an empty database")
+        raise ConfigError(f"{address} holds {rows:,} events already: give the demo an empty database")
 
 
 def _report(summary: DemoSummary, console: Console, folder: Path, *, as_json: bool) -> None:

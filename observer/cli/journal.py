@@ -40,7 +40,7 @@ def show(
     """Print a journal's label, batches and events, oldest first. Stops before a torn tail."""
     try:
         reader = JournalReader(file)
-    except (JournalError, OSError) as error:
+    except JournalError as error:
         raise DataFileError(str(error)) from error
     try:
         if not as_json:
@@ -96,7 +96,7 @@ def verify_command(
     try:
         report = verify(file)
         torn_bytes = cut_torn_tail(file) if cut and report.torn_bytes else 0
-    except (JournalError, OSError) as error:
+    except JournalError as error:
         raise DataFileError(str(error)) from error
     if as_json:
         print_json(report)

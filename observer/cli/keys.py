@@ -21,21 +21,19 @@ def make(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
     """
     directory = _directory(config)
     make_keys(directory)
-    click.echo(f"made in {directory}")
-    _print_public(directory)
+    _print_public(directory, f"made in {directory}")
 
 
 def show(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
     """Print the public keys and their directory. Never a secret."""
     directory = _directory(config)
-    click.echo(str(directory))
-    _print_public(directory)
+    _print_public(directory, str(directory))
 
 
 def _directory(config: Path) -> Path:
     return Endpoints(Path(load_base_settings(config).run.runtime)).keys_directory
 
 
-def _print_public(directory: Path) -> None:
-    click.echo(f"server {public_key(directory, 'server').decode()}")
-    click.echo(f"client {public_key(directory, 'client').decode()}")
+def _print_public(directory: Path, heading: str) -> None:
+    server, client = public_key(directory, "server"), public_key(directory, "client")
+    click.echo(f"{heading}\nserver {server.decode()}\nclient {client.decode()}")

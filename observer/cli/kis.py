@@ -74,7 +74,10 @@ def list_calls(as_json: JsonOption = False) -> None:
 
 def run_call(
     name: Annotated[str, TypedArgument(help="A name of `observer kis calls`.")],
-    arguments: Annotated[list[str] | None, TypedArgument(metavar="[PARAMETER=VALUE]...")] = None,
+    arguments: Annotated[
+        list[str] | None,
+        TypedArgument(metavar="[PARAMETER=VALUE]...", help="What `observer kis calls` shows behind the name."),
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

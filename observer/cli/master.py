@@ -26,9 +26,10 @@ from observer.cli.progress import bars_of_downloads
 from observer.cli.system import ask_system
 from observer.clock import Clock, clock_from_environment
 from observer.config import Settings
-from observer.errors import ConfigError, DataFileError
+from observer.errors import ConfigError, DataFileError, did_you_mean
 from observer.host.writer_process import writer_of
-from observer.listings.diff import Change, difference
+from observer.listings.diff import difference
+from observer.listings.files import listings_in
 from observer.listings.model import EXCHANGES, REGIONS
 from observer.listings.sync import FORCE, Examined, MasterFiles
 from observer.listings.verification import verify_exchange
@@ -103,7 +104,9 @@ def diff(
     before = old or next(iter(local.backups(name)), None)
     if before is None:
         raise ConfigError(f"{name} has no backup to compare with; name a file with --old")
-    changes = _difference(settings.provider, name, _content(before), _content(new_file or local.path(name)))
+    read = broker_named(settings.provider).listings
+    known, listings = (listings_in(path, name, read) for path in (before, new_file or local.path(name)))
+    changes = difference({listing.symbol: (listing, True) for listing in known}, listings)
     if as_json:
         print_json(changes)
         return
@@ -194,21 +197,9 @@ def _exchanges(settings: Settings, named: Sequence[str] | None, *, every: bool) 
         return settings.reference.exchanges
     upper = [name.upper() for name in named]
     if unknown := [name for name in upper if name not in settings.reference.exchanges]:
-        raise ConfigError(f"no exchange {', '.join(unknown)}; there are {', '.join(settings.reference.exchanges)}")
+        near = did_you_mean(unknown[0], settings.reference.exchanges)
+        raise ConfigError(f"no exchange is named {unknown[0]!r}{near}")
     return upper
-
-
-def _difference(provider: str, exchange: str, before: bytes, after: bytes) -> Sequence[Change]:
-    read = broker_named(provider).listings
-    known = {listing.symbol: (listing, True) for listing in read(exchange, before)[0]}
-    return difference(known, read(exchange, after)[0])
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
 
 
 class Unpublished:

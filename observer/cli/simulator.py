@@ -10,6 +10,7 @@ import secrets
 import sys
 import time
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -30,10 +31,26 @@ from observer.simulator.kis.simulator import Simulator, market_of
 from observer.simulator.market.market import OfferedTrade
 from observer.simulator.settings import SimulatorSettings
 
+
+def _date(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ConfigError(f"--day {text}: give a date such as {_DAY}") from None
+
+
+def _time(text: str) -> str:
+    try:
+        second_of_day(text)
+    except ValueError as error:
+        raise ConfigError(f"--start {error}") from None
+    return text
+
+
 SymbolsOption = Annotated[int, Option(min=2, help="Made-up symbols beside the well-known ones.")]
 SeedOption = Annotated[int, Option(min=0, help="The market is a function of it, trade for trade.")]
 DataOption = Annotated[Path | None, Option(help="Folder of real master files to make the market of.")]
-DayOption = Annotated[str, Option(help="The day, as an ISO date.")]
+DayOption = Annotated[str, Option(metavar="DATE", parser=_date, help="The day, as an ISO date.")]
 UrlOption = Annotated[str, Option(help="The REST address of a running simulator, e.g. http://127.0.0.1:9443.")]
 
 _DAY: Final = DAY.isoformat()
@@ -47,7 +64,9 @@ def simulator(
     symbols: SymbolsOption = 500,
     data: DataOption = None,
     day: DayOption = _DAY,
-    start: Annotated[str, Option(help="The market time (HH:MM) at which the day begins.")] = "08:50",
+    start: Annotated[
+        str, Option(metavar="TIME", parser=_time, help="The market time (HH:MM) at which the day begins.")
+    ] = "08:50",
     speed: Annotated[float, Option(min=0.001, help="Market seconds per second.")] = 1.0,
     keys: Annotated[Path, Option(help="Keys file; made with new keys where there is none.")] = Path("keys.toml"),
     accounts: Annotated[int, Option(min=1, max=100, help="App keys to make.")] = 1,
@@ -75,7 +94,7 @@ def simulator(
             stream_port=stream,
             files_port=files,
         )
-    moment_ns = local_ns(type(DAY).fromisoformat(settings.session_date)) + second_of_day(start) * 1_000_000_000
+    moment_ns = local_ns(date.fromisoformat(settings.session_date)) + second_of_day(start) * 1_000_000_000
     asyncio.run(_serve(settings, ScaledClock(moment_ns, time.monotonic_ns(), speed)))
 
 
@@ -127,7 +146,7 @@ def _print_answer(method: str, url: str, content: bytes = b"") -> None:
     try:
         answer = httpx.request(method, url, content=content, timeout=_CALL_TIMEOUT_S)
     except httpx.HTTPError as error:
-        raise TransportError(f"no simulator answers at {url}: {error}") from error
+        raise TransportError(f"no simulator answers at {url}: {error}; `observer simulator` starts one") from error
     if answer.is_error:
         raise ConfigError(f"the simulator refused: {answer.text}")
     sys.stdout.write(f"{answer.text}\n")

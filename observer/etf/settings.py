@@ -7,7 +7,7 @@ import msgspec
 from observer.listings.model import ETF_GROUP, ETN_GROUP
 
 EtfListSourceName = Literal["master_files", "krx_open_api", "krx_data", "csv"]
-TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="Korean local time, HH:MM")]
+TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="a Korean local time, HH:MM")]
 
 
 class KrxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,6 +20,7 @@ from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.config import Settings
 from observer.host.orders import HostOrders
+from observer.host.preflight import require_usable_machine
 from observer.host.service import Service
 from observer.processes import CORE_WRITER, PRELOADED, children_of
 from observer.supervisor.limits import Crossing, crossing_text
@@ -50,6 +51,7 @@ class Host:
         self, settings: Settings, configuration: Path, clock: Clock, service_manager: ServiceManager | None = None
     ) -> None:
         keys_of(settings.pool)
+        self._settings = settings
         self.endpoints = endpoints_of(settings.run)
         self.stopping = asyncio.Event()
         self._clock = clock
@@ -96,7 +98,9 @@ class Host:
 
         Raises:
             AlreadyRunningError: another supervisor works in this runtime directory.
+            OSError, StoreError, ConfigError: as `require_usable_machine`; nothing was started.
         """
+        require_usable_machine(self._settings)
         serving = [asyncio.create_task(report) for report in (self._service.run(), self._report_ready())]
         try:
             await self._supervisor.run_until(self.stopping, self._reporting())

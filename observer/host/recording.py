@@ -104,15 +104,16 @@ async def record_committed(
     """Record to a new journal; `kinds` None is all. At the end it is compared with the streams' marks in the database.
 
     Raises:
-        ConfigError: the file is there already, or cannot be written.
+        ConfigError: the file is there already.
+        OSError: it cannot be written.
     """
     label = CaptureLabel(uuid.uuid4().hex, kinds)
     url = settings.store.url
     marks = await asyncio.to_thread(_marks, url)
     try:
         recording = Capture(out, label, marks or {})
-    except OSError as error:
-        raise ConfigError(f"cannot write {out}: {error.strerror}") from error
+    except FileExistsError:
+        raise ConfigError(f"{out} is there already: give a new file") from None
     listening = asyncio.create_task(_listen(recording, endpoints_of(settings.run).batch_feed))
     showing = asyncio.ensure_future(show(_CommittedRecording(recording)))
     stopped = asyncio.create_task(stopping.wait())
@@ -200,8 +201,8 @@ def _make_empty(folder: Path) -> str:
     try:
         folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         is_empty = not any(folder.iterdir())
-    except OSError as error:
-        raise ConfigError(f"cannot write to {folder}: {error.strerror}") from error
+    except FileExistsError:
+        raise ConfigError(f"{folder} is a file: give a new folder") from None
     if not is_empty:
         raise ConfigError(f"{folder} is not empty: give a new folder")
     return str(folder.absolute())

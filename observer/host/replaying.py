@@ -83,6 +83,7 @@ async def replay_committed(
 
     Raises:
         DataFileError: it is no capture, or damaged.
+        OSError: it cannot be read.
         StoreError: the database cannot be opened.
         ConfigError: the capture was made of this database.
     """
@@ -98,7 +99,7 @@ def _sound(file: Path) -> JournalReport:
     """The journal's report; a torn tail is left out and reported, damage is refused."""
     try:
         report = verify(file)
-    except (JournalError, OSError) as error:
+    except JournalError as error:
         raise DataFileError(str(error)) from error
     if report.damaged_at is not None:
         raise DataFileError(f"{file} is damaged at byte {report.damaged_at:,}: see `observer journal verify`")
@@ -108,7 +109,7 @@ def _sound(file: Path) -> JournalReport:
 def _opened(file: Path) -> CaptureSource:
     try:
         return CaptureSource(file)
-    except (JournalError, BatchError, OSError) as error:
+    except (JournalError, BatchError) as error:
         raise DataFileError(f"{file}: {error}") from error
 
 
@@ -174,7 +175,8 @@ def replay_raw(folder: Path, out: Path | None, show: ShowCount) -> RawReplaySumm
 
     Raises:
         DataFileError: there is no raw capture in the folder, or none that there is a decoder for.
-        ConfigError: the file cannot be written, or is there already.
+        ConfigError: the file is there already.
+        OSError: it cannot be written.
     """
     with _journals(folder) as journals, _lines(out) as write:
         return _decode(folder, journals, write, show)
@@ -191,7 +193,7 @@ def _journals(folder: Path) -> Iterator[list[RawJournal]]:
                 raise DataFileError(f"{path} is of {journal.label.provider}, which there is no decoder for")
             journals.append(journal)
         if not journals:
-            raise DataFileError(f"there is no raw capture in {folder}")
+            raise DataFileError(f"there is no raw capture in {folder}: `observer capture --raw FOLDER` makes one")
         yield journals
 
 
@@ -203,8 +205,8 @@ def _lines(out: Path | None) -> Iterator[Callable[[RawRecord, msgspec.Struct], N
         return
     try:
         file = out.open("xb")
-    except OSError as error:
-        raise ConfigError(f"cannot write {out}: {error.strerror}") from error
+    except FileExistsError:
+        raise ConfigError(f"{out} is there already: give a new file") from None
     with file:
         yield lambda record, fact: _write(file, record, fact)
 

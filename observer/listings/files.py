@@ -7,7 +7,7 @@ counts as absent.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -15,11 +15,14 @@ import msgspec
 
 from observer.errors import DataFileError
 from observer.files import replace_file
+from observer.listings.intake import unreadable
+from observer.listings.model import Listing, UnreadableLine
 from observer.local_time import local_datetime
 from observer.providers.broker import FileStamp
 
 FOLDER: Final = "master"  # in the folder of data
 _SUFFIX: Final = ".bak"
+_ZIP: Final = b"PK"
 NO_STAMP: Final = FileStamp(None, "", "")  # marks a version restored from a backup: no host's stamp equals it
 Noted = TypeVar("Noted", bound=msgspec.Struct)
 
@@ -127,6 +130,24 @@ class LocalFiles:
             backup.hardlink_to(path)
         for old in self.backups(exchange)[self._kept :]:
             old.unlink(missing_ok=True)
+
+
+def listings_in(
+    path: Path, exchange: str, parse: Callable[[str, bytes], tuple[Sequence[Listing], Sequence[UnreadableLine]]]
+) -> Sequence[Listing]:
+    """The listings in an unpacked master file of that exchange.
+
+    Raises:
+        DataFileError: it is a zip archive, or no master file of the exchange.
+        OSError: it cannot be read.
+    """
+    content = path.read_bytes()
+    if content.startswith(_ZIP):
+        raise DataFileError(f"{path} is a zip archive: unpack it and give the file in it")
+    listings, bad_lines = parse(exchange, content)
+    if reason := unreadable(listings, bad_lines):
+        raise DataFileError(f"{path} is no master file of {exchange}: {reason}")
+    return listings
 
 
 def _digest(path: Path) -> str:

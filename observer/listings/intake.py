@@ -83,10 +83,8 @@ def judge(
     Raises:
         DataFileError: the file contradicts itself (a symbol twice, several exchanges).
     """
-    if len(file.bad_lines) > BAD_LINES_MAX * (len(file.bad_lines) + len(file.listings)):
-        return Judged(ListingOutcome("failed", f"{len(file.bad_lines)} records cannot be read", "critical"), (), ())
-    if not file.listings:
-        return Judged(ListingOutcome("failed", "no records", "critical"), (), ())
+    if reason := unreadable(file.listings, file.bad_lines):
+        return Judged(ListingOutcome("failed", reason, "critical"), (), ())
     named = {symbol for line in file.bad_lines for symbol in _may_name(line.content)}
     changes = tuple(
         change
@@ -103,6 +101,13 @@ def judge(
         approved=approved,
     )
     return Judged(answer, changes, values)
+
+
+def unreadable(listings: Sequence[Listing], bad_lines: Sequence[UnreadableLine]) -> str:
+    """Why a file is rejected whole: too many of its records cannot be read, or it has none; empty if it is not."""
+    if len(bad_lines) > BAD_LINES_MAX * (len(bad_lines) + len(listings)):
+        return f"{len(bad_lines)} records cannot be read"
+    return "" if listings else "no records"
 
 
 def _may_name(line: bytes) -> Iterable[str]:

@@ -7,7 +7,7 @@ import msgspec
 from observer.sectors.model import SOURCES, Region, SectorSourceName
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="Korean local time, HH:MM")]
+TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="a Korean local time, HH:MM")]
 
 
 class SectorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,11 +12,17 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from bus.events import AccountSlots, AllocationStrategy, DayBegan
-from observer.errors import ConfigError, NotReplayableError
+from observer.errors import NotReplayableError
 from observer.selection.triggers import NotNegative, Positive, TriggersSettings
+from observer.settings_errors import converted, decode_json, wrong_settings
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"\A([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?\Z")]
+TimeOfDay = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?\Z", description="a time of day, HH:MM or HH:MM:SS"
+    ),
+]
 
 
 class UniverseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,9 +141,6 @@ def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, o
 # --- the file ---
 
 _DEFAULTS: Final[Mapping[str, Any]] = msgspec.to_builtins(SelectionSettings())
-_SLOT: Final = " - at `$."  # how msgspec begins the location of a wrong value
-
-Document = dict[str, Any]
 
 
 def parse_selection(content: bytes, source: str) -> SelectionSettings:
@@ -146,61 +149,16 @@ def parse_selection(content: bytes, source: str) -> SelectionSettings:
     Raises:
         ConfigError: the content is not valid: one line for each wrong key, with its dotted name and its bound.
     """
-    try:
-        document: object = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{source} is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise ConfigError(f"{source}: it must be one JSON object")
-    problems = [f"{key}: there is no such key" for key in _unknown_keys(document, _DEFAULTS)]
-    complete = _merged(_DEFAULTS, document)
-    settings, wrong = _converted(complete)
-    if problems or wrong:
-        raise ConfigError("\n".join(f"{source}: {_on_one_line(problem)}" for problem in [*problems, *wrong]))
+    file = decode_json(content, source)
+    settings, problems = converted(file, (), SelectionSettings, _merged(_DEFAULTS, file.content))
+    if settings is None:
+        raise wrong_settings(file, problems)
     return settings
 
 
-def _on_one_line(text: str) -> str:
-    """Escapes line breaks and other control characters, as errors may quote the file."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-
-
-def _unknown_keys(document: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, value in document.items():
-        if name not in known:
-            yield f"{prefix}{name}"
-        elif isinstance(value, dict) and isinstance(known[name], dict):
-            yield from _unknown_keys(value, known[name], f"{prefix}{name}.")
-
-
-def _merged(defaults: Mapping[str, Any], document: Mapping[str, Any]) -> Document:
-    """The defaults updated with the document's values; unknown keys are left out."""
-    return {
-        name: _merged(default, document[name])
-        if isinstance(default, dict) and isinstance(document.get(name), dict)
-        else document.get(name, default)
-        for name, default in defaults.items()
-    }
-
-
-def _converted(document: Document) -> tuple[SelectionSettings, list[str]]:
-    """The settings and the errors: msgspec reports one wrong value at a time, so each is replaced by its default in
-    turn.
-    """
-    wrong: list[str] = []
-    while True:
-        try:
-            return msgspec.convert(document, SelectionSettings), wrong
-        except msgspec.ValidationError as error:
-            what, _, slot = str(error).partition(_SLOT)
-            path = slot.removesuffix("`").split(".")
-            assert path != [""], "all that is within the document has a slot"
-            wrong.append(f"{'.'.join(path)}: {what}")
-            _reset(document, path)
-
-
-def _reset(document: Document, path: list[str]) -> None:
-    part, default = document, _DEFAULTS
-    for name in path[:-1]:
-        part, default = part[name], default[name]
-    part[path[-1]] = _merged(default, {})[path[-1]]
+def _merged(defaults: object, document: object) -> object:
+    """The defaults updated with the document's values."""
+    if not isinstance(defaults, dict) or not isinstance(document, dict):
+        return document
+    merged = {name: _merged(defaults.get(name), value) for name, value in document.items()}
+    return {**defaults, **merged}

@@ -8,6 +8,7 @@ give the same faults again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, get_args
 
@@ -60,6 +61,7 @@ FAULT_MEANINGS: Final[Mapping[FaultKind, str]] = {
 }
 FAULT_KINDS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
 _DAY_NS: Final = 24 * 3_600 * NS_PER_S
+_TIME_OF_DAY: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?", re.ASCII)
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 """A part of all, 0..1."""
@@ -159,10 +161,11 @@ class Faults(msgspec.Struct, frozen=True):
 
 def second_of_day(text: str) -> int:
     """HH:MM or HH:MM:SS as seconds after midnight. Raises ValueError when it is neither."""
-    hour, minute, second = ([int(part) for part in text.split(":")] + [0])[:3]
-    if not (0 <= hour < 24 and 0 <= minute < 60 and 0 <= second < 60):
+    found = _TIME_OF_DAY.fullmatch(text)
+    if found is None:
         raise ValueError(f"{text!r} is not a time of day HH:MM or HH:MM:SS")
-    return hour * 3600 + minute * 60 + second
+    hour, minute, second = found.groups(default="0")
+    return int(hour) * 3600 + int(minute) * 60 + int(second)
 
 
 def _moment_ns(session_date: str, text: str) -> int:

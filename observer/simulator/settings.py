@@ -1,10 +1,11 @@
 """The simulator's settings."""
 
+from datetime import date
 from typing import Annotated
 
 import msgspec
 
-from observer.simulator.faults import Amount, FaultRates, ScriptedDrop, ScriptedFault
+from observer.simulator.faults import Amount, FaultRates, ScriptedDrop, ScriptedFault, second_of_day
 from observer.simulator.market.plan import HISTORY_DAYS
 
 
@@ -25,6 +26,9 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     2026); `frames_file` (empty: none) has captured frames, one JSON object with `raw` a line, that are sent unchanged
     to each subscriber of their TR id and key. `rest_limit_per_minute` is 0 without such a limit. `trades_times`
     multiplies how often every symbol trades: 1 is an ordinary day. Before the day lie `history_days` sessions.
+
+    Raises:
+        ValueError: a date or a time of day is none; names the key.
     """
 
     seed: int
@@ -51,3 +55,22 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     history_days: Annotated[int, msgspec.Meta(ge=1)] = HISTORY_DAYS
     session_timeout_s: Amount = 0.0
     send_buffer_limit_bytes: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        """Checks the date and the times of day."""
+        try:
+            date.fromisoformat(self.session_date)
+        except ValueError as error:
+            raise ValueError(f"session_date: {self.session_date!r} is not a date such as 2026-11-18") from error
+        times = [("opens_at", self.opens_at), ("listing_appears_at", self.listing_appears_at or "00:00")]
+        scripts = (("faults", self.faults), ("drops", self.drops))
+        times += [(key, each.at) for key, script in scripts for each in script]
+        for key, time in times:
+            _require_time(key, time)
+
+
+def _require_time(key: str, text: str) -> None:
+    try:
+        second_of_day(text)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error

@@ -5,6 +5,7 @@ An address is an URL as SQLAlchemy writes them: `sqlite:////var/lib/observer/obs
 """
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,9 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import CreateSchema
 
-from observer.errors import StoreError
+from observer.errors import StoreError, StoreFailedError
 from observer.store.instance import schema_in
-from observer.store.tables import SCHEMA_REVISION
+from observer.store.schema import SCHEMA_REVISION, unknown_schema
 
 if TYPE_CHECKING:  # the workers that only read should not pay for Alembic
     from alembic.config import Config
@@ -46,6 +47,22 @@ _POSTGRESQL_READER_SETTINGS: Final = (
     "default_transaction_read_only = on",
     "default_transaction_isolation = 'repeatable read'",  # one query sees one state, as in SQLite
 )
+_OTHER_BUILD: Final = ": another build of Observer wrote this database, use that one or give another database"
+# What SQLite and PostgreSQL say -> what to do.
+_REMEDIES: Final = {
+    "readonly database": ": make the file and its folder writable (chmod), or run as their owner",
+    "disk is full": ": free some space on its disk",
+    "disk I/O error": ": see whether its disk is full or broken",
+    "unable to open database file": ": make the file readable and its folder writable (chmod), or run as their owner",
+    "database is locked": ": another program writes it, end that first",
+    "file is not a database": ": give a database of Observer, or a file that is not there yet",
+    "no such table": _OTHER_BUILD,
+    "no such column": _OTHER_BUILD,
+    'relation "': _OTHER_BUILD,
+    'column "': _OTHER_BUILD,
+    'database "': ": make it with createdb, or correct [store] url",
+    "Connection refused": " Start the server, or correct [store] url.",
+}
 
 
 def parse_url(url: str) -> URL:
@@ -82,11 +99,11 @@ def open_writer(url: str) -> Engine:
     """An engine whose transactions may write. Connects at its first use; does not check the schema.
 
     Raises:
-        StoreError: the URL is wrong, or the directory of the SQLite file cannot be written.
+        StoreError: the URL is wrong, or the SQLite file or its directory cannot be written.
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
-        _require_writable_directory(sqlite_path(parsed).absolute().parent)
+        _require_writable(sqlite_path(parsed).absolute())
         engine = create_engine(parsed)
         return _with_sqlite_rules(engine, _SQLITE_WRITER_PRAGMAS, begin="BEGIN IMMEDIATE")
     return _with_postgresql_rules(create_engine(parsed), _POSTGRESQL_WRITER_SETTINGS)
@@ -101,29 +118,44 @@ def open_reader(url: str) -> Engine:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         path = sqlite_path(parsed).absolute()
-        if not path.is_file():
+        if path.is_dir():
+            raise StoreError(f"{path} is a folder: give the database file in it")
+        if not path.exists():
             raise StoreError(f"there is no database {path}: `observer run` or `observer demo` makes one")
         engine = _opening_read_only(create_engine(parsed), path)
         return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
     return _with_postgresql_rules(create_engine(parsed), _POSTGRESQL_READER_SETTINGS)
 
 
-def _require_writable_directory(directory: Path) -> None:
+def _require_writable(path: Path) -> None:
+    directory = path.parent
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"cannot make the directory of the database: {error}") from error
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise StoreError(f"cannot write to {directory}: SQLite needs the whole directory, not only its file")
+        raise StoreError(f"cannot make the folder of the database: {error.filename}: {error.strerror}") from error
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        raise StoreFailedError(
+            f"cannot write to {directory}: SQLite needs the folder, not only its file; run as its owner or chmod it"
+        )
+    if path.exists() and not os.access(path, os.W_OK, effective_ids=True):
+        raise StoreFailedError(f"cannot write to {path}: run as its owner or chmod it")
 
 
 def _opening_read_only(engine: Engine, path: Path) -> Engine:
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], named: dict[str, object]) -> None:
-        arguments[0] = f"file:{quote(str(path))}?mode=ro"
+        arguments[0] = f"file:{quote(str(path))}?mode=ro{'&immutable=1' if _is_immutable(path) else ''}"
         named["uri"] = True
 
     return engine
+
+
+def _is_immutable(path: Path) -> bool:
+    """Whether the database lies in a folder that is read-only to us, and no writer has it open: SQLite can then not
+    make the files beside it that it needs to share it.
+    """
+    is_shared = path.with_name(f"{path.name}-wal").exists()
+    return not is_shared and not os.access(path.parent, os.W_OK, effective_ids=True)
 
 
 def _with_sqlite_rules(engine: Engine, pragmas: tuple[str, ...], begin: str) -> Engine:
@@ -159,11 +191,15 @@ def _with_postgresql_rules(engine: Engine, settings: tuple[str, ...]) -> Engine:
 @contextmanager
 def store_errors(engine: Engine) -> Iterator[None]:
     """Turn what the database raises into a `StoreError`, and forget the connections: the next use makes new ones."""
+    driver = engine.dialect.loaded_dbapi
     try:
         yield
-    except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as error:  # the driver's own come from raw COPY
+    except (SQLAlchemyError, driver.Error) as error:  # the driver's own come from raw COPY
         engine.dispose()
-        raise StoreError(f"{engine.url}: {describe(error)}") from error
+        what = re.sub(r"\s+", " ", describe(error))
+        remedy = next((remedy for words, remedy in _REMEDIES.items() if words in what), "")
+        has_failed = isinstance(getattr(error, "orig", error), driver.OperationalError) and remedy != _OTHER_BUILD
+        raise (StoreFailedError if has_failed else StoreError)(f"{engine.url}: {what}{remedy}") from error
 
 
 def describe(error: Exception) -> str:
@@ -184,8 +220,11 @@ def require_current_schema(engine: Engine) -> None:
     if revision == SCHEMA_REVISION:
         return
     if revision is None:
-        raise StoreError(f"{engine.url}: no schema of Observer in it; bring it up to date with: alembic upgrade head")
-    raise StoreError(f"{engine.url}: its schema is {revision}, this program needs {SCHEMA_REVISION}")
+        raise StoreError(f"{engine.url}: there is no schema of Observer in it: `observer run` makes one")
+    raise StoreError(
+        f"{engine.url}: its schema is {revision}, this program needs {SCHEMA_REVISION}: `observer run` brings an older "
+        "one up to date; a newer one needs the version of Observer that wrote it"
+    )
 
 
 def _schema_revision(engine: Engine) -> str | None:
@@ -218,10 +257,7 @@ def _refuse_unknown_schema(engine: Engine) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
     revision = _schema_revision(engine)
     if revision is not None and revision not in known:
-        raise StoreError(
-            f"{engine.url}: its schema is {revision}, this program knows {SCHEMA_REVISION} and cannot convert it: "
-            "use the program that wrote it, or give another database"
-        )
+        raise StoreError(f"{engine.url}: {unknown_schema(revision)}")
 
 
 def _make_instance_schema(engine: Engine) -> None:

@@ -12,8 +12,16 @@ import msgspec
 MAIN: Final = "main"
 
 # A schema of PostgreSQL without quotation marks.
-InstanceName = Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9_]{0,39}\Z")]
-Market = Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9_]{0,15}\Z")]  # a `TradingVenue.market`
+InstanceName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A[a-z][a-z0-9_]{0,39}\Z",
+        description="a name of at most 40 small letters, digits and underscores, a letter first",
+    ),
+]
+Market = Annotated[  # a `TradingVenue.market`
+    str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9_]{0,15}\Z", description="the name of a market, such as kr_stocks")
+]
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

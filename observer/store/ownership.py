@@ -15,6 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from observer.errors import ConfigError, StoreError
 from observer.store.engine import migrate, open_reader, open_writer, sqlite_path, store_errors
 from observer.store.instance import Instance, instance_url
+from observer.store.schema import other_owner
 from observer.store.tables import OWNER
 
 _ONLY_ROW: Final = 1
@@ -47,10 +48,7 @@ def _claim(engine: Engine, instance: Instance, providers: str, now_ns: int) -> N
         if (owner.name, owner.market) == (instance.name, instance.market):
             connection.execute(update(OWNER).values(providers=providers))
             return
-    raise ConfigError(
-        f"{engine.url}: this database belongs to instance '{owner.name}' (market {owner.market}), "
-        f"not to '{instance.name}' (market {instance.market}); use another [store] url or [instance] name"
-    )
+    raise ConfigError(other_owner(str(engine.url), Instance(name=owner.name, market=owner.market), instance))
 
 
 def owner_of(url: str) -> Instance | None:

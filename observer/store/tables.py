@@ -3,7 +3,7 @@
 An event's columns are the fields of its struct in `bus.events`; nothing is stated twice. In front of them stand
 `stream` and `sequence`, the event's place in its producer's stream, which are the primary key: one event is one row, a
 doubled row is impossible, and a shell query finds missing ranges. A schema change is a change in `bus.events` or here,
-and `make baseline`; after the first release it is a migration with the next `SCHEMA_REVISION` instead.
+and `make baseline`; after the first release it is a migration with the next `schema.SCHEMA_REVISION` instead.
 
 A field that is a struct or a union of structs is one text column of JSON, with the tag of the union as `kind`; SQL
 reads it with `step ->> '$.kind'` (SQLite) or `step::jsonb ->> 'kind'` (PostgreSQL). `observer.store.rows` encodes and
@@ -38,10 +38,6 @@ from bus import events
 from bus.events import EVENT_TYPES, Fact, is_document
 from observer.etf.model import Etf
 from observer.listings.model import Listing
-
-SCHEMA_REVISION: Final = f"{events.SCHEMA_VERSION:04}"
-"""The newest migration, and the only schema that this code reads and writes. A change of the events changes it with
-their version; for a change of the store's own tables or of an index append the next letter."""
 
 METADATA: Final = MetaData(
     naming_convention={

@@ -36,6 +36,7 @@ from bus.commands import (
 )
 from bus.control import ControlServer, ControlTimeoutError
 from bus.endpoints import Address
+from observer.errors import did_you_mean
 from observer.supervisor.child import Child
 from observer.supervisor.child_monitor import ChildMonitor, Outcome, SupervisorListener, Surroundings, Verb
 from observer.supervisor.instance import InstanceLock
@@ -252,7 +253,7 @@ class Supervisor:
         return await monitor.ask(verb)
 
     def _unknown(self, name: str) -> Refused:
-        return Refused("unknown_process", f"no process is named {name!r}; there are {', '.join(self._monitors)}")
+        return Refused("unknown_process", f"no process is named {name!r}{did_you_mean(name, self._monitors)}")
 
     async def order(self, name: str, order: Order) -> OrderReply:
         """Pass an order on to the child's process and return its answer; `UnderWay` when that takes too long."""

@@ -19,7 +19,8 @@ from migrations import baseline
 from observer.errors import StoreError
 from observer.store.engine import migrate, open_reader, open_writer, require_current_schema
 from observer.store.reader import StoreReader
-from observer.store.tables import EVENT_TABLES, METADATA, SCHEMA_REVISION, TABLE_NAMES
+from observer.store.schema import SCHEMA_REVISION
+from observer.store.tables import EVENT_TABLES, METADATA, TABLE_NAMES
 from observer.store.writer import StoreWriter
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
@@ -92,9 +93,9 @@ def test_the_command_line_migrates_what_x_names_and_finds_no_difference(empty_da
 
 def test_a_database_without_schema_is_refused_with_the_remedy(empty_database_url: str) -> None:
     open_writer(empty_database_url).connect().close()
-    with pytest.raises(StoreError, match="alembic upgrade head"):
+    with pytest.raises(StoreError, match="no schema of Observer in it"):
         StoreReader(empty_database_url)
-    with pytest.raises(StoreError, match="alembic upgrade head"):
+    with pytest.raises(StoreError, match="no schema of Observer in it"):
         StoreWriter(empty_database_url).open()
 
 

@@ -26,7 +26,6 @@ TAKES_TEXT_APART = {
 
 # By file: whose text it is, where it is none of an event.
 OTHER_TEXT = {
-    "observer/selection/settings.py": "msgspec's errors name the place of a wrong key in their text",
     "observer/store/instance.py": "the options of a PostgreSQL URL",
     "observer/streaming/receiver.py": "why a broker's stream dropped a subscription; no event carries it",
 }

@@ -7,7 +7,8 @@ from pathlib import Path
 from sqlalchemy import create_engine, make_url
 
 from observer.store.engine import migrate
-from observer.store.tables import METADATA, SCHEMA_REVISION
+from observer.store.schema import SCHEMA_REVISION
+from observer.store.tables import METADATA
 
 
 def make_database(url: str) -> None:

@@ -53,8 +53,10 @@ def test_a_wrong_configuration_is_reported_line_by_line() -> None:
         (folder / "observer.toml").write_text("[track_a]\ninterval = 5\n[stor]\n")
         completed = observer("run", "--config", "observer.toml", cwd=folder)
         assert completed.returncode == 2
-        assert "[track_a]" in completed.stderr
-        assert "[stor]" in completed.stderr
+        assert completed.stderr == (
+            "observer: observer.toml:2: track_a.interval: unknown key; did you mean interval_s?\n"
+            "observer: observer.toml:3: stor: unknown section; did you mean store?\n"
+        )
         assert was_nothing_started(folder)
 
 

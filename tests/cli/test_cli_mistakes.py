@@ -1,0 +1,539 @@
+"""What a person may do wrong: each mistake is one line on stderr with the remedy, an exit status, and no traceback.
+
+Status 2: the command line, the configuration or a file is wrong. Status 1: the machine, the database or the broker
+refused. Each command runs in a forked child that obeys file permissions, as for a user who is not root.
+"""
+
+import asyncio
+import os
+import resource
+import shlex
+import socket
+import sqlite3
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from bus.capture import CaptureLabel
+from bus.codec import pack
+from bus.commands import Refused
+from bus.journal import JournalWriter
+from observer.accounts.token_cache import TokenRecord, TokenStore
+from observer.cli.app import main
+from observer.clock import CLOCK_VARIABLE, HeldClock
+from observer.supervisor.instance import InstanceLock
+from tests.builders import trades
+from tests.cli.test_cli_control import answering
+from tests.listings.scene import contents, symbols
+from tests.privileges import Ran, in_a_fork
+from tests.simulator.simulator_client import APP_KEYS, at, running_on
+from tests.store.migrated import make_database
+from tests.system.running import short_folder
+
+HOSTS = '[kis]\nrest_url = "http://127.0.0.1:9"\nstream_url = "ws://127.0.0.1:9"\nfiles_url = "http://127.0.0.1:9"\n'
+KEYS = {"KIS_APP_KEY": "PSfirst", "KIS_APP_SECRET": "hush-hush-hush"}
+Arrangement = Callable[[Path, ExitStack], dict[str, object] | None]
+
+
+class Mistake(NamedTuple):
+    name: str
+    words: str
+    reported: str
+    status: int
+    arrange: Arrangement | None = None
+    environment: dict[str, str] = {}  # noqa: RUF012 - never changed
+
+
+# --- arrangements ----------------------------------------------------------------------------------------------
+
+
+def configuration(text: str) -> Arrangement:
+    def arrange(folder: Path, _stack: ExitStack) -> None:
+        (folder / "config" / "observer.toml").write_text(text)
+
+    return arrange
+
+
+def mode(name: str, bits: int) -> Arrangement:
+    def arrange(folder: Path, stack: ExitStack) -> None:
+        path = folder / name
+        stack.callback(path.chmod, path.stat().st_mode)
+        path.chmod(bits)
+
+    return arrange
+
+
+def both(*arrangements: Arrangement) -> Arrangement:
+    def arrange(folder: Path, stack: ExitStack) -> dict[str, object]:
+        return {name: value for each in arrangements for name, value in (each(folder, stack) or {}).items()}
+
+    return arrange
+
+
+def no_configuration(folder: Path, _stack: ExitStack) -> None:
+    (folder / "config" / "observer.toml").unlink()
+
+
+def keys_file(folder: Path, _stack: ExitStack) -> None:
+    (folder / "config" / "keys.toml").write_text('[main]\napp_key = "PSfirst"\napp_secret = "hush-hush"\n')
+
+
+def used_port(folder: Path, stack: ExitStack) -> dict[str, object]:
+    del folder
+    taken = stack.enter_context(socket.socket())
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    return {"port": taken.getsockname()[1]}
+
+
+def used_endpoint(folder: Path, stack: ExitStack) -> dict[str, object]:
+    port = int(str(used_port(folder, stack)["port"]))
+    addresses = {"ingest": port, **{name: 1024 + n for n, name in enumerate(("feed", "batch_feed", "control"))}}
+    text = "".join(f'{name} = "tcp://127.0.0.1:{number}"\n' for name, number in addresses.items())
+    (folder / "config" / "observer.toml").write_text(f"{HOSTS}[run.endpoints]\n{text}")
+    in_folder(folder, "keys make")
+    return {"port": port}
+
+
+def archive(folder: Path, _stack: ExitStack) -> None:
+    with zipfile.ZipFile(folder / "master.zip", "w") as packed:
+        packed.writestr("NASMST.COD", contents(symbols(3)))
+
+
+def master_file(folder: Path, _stack: ExitStack) -> None:
+    (folder / "nasd.cod").write_bytes(contents(symbols(3)))
+
+
+def changed(statement: str) -> Arrangement:
+    def arrange(folder: Path, _stack: ExitStack) -> None:
+        with closing(sqlite3.connect(folder / "data" / "observer.db")) as database:
+            database.execute(statement)
+            database.commit()
+
+    return arrange
+
+
+other_schema = changed("UPDATE alembic_version SET version_num = '9999'")
+other_build = changed("ALTER TABLE gaps RENAME TO gaps_before")
+other_owner = changed("INSERT INTO owner VALUES (1, 'other', 'moon', 'x', 0)")
+
+
+def foreign_database(folder: Path, _stack: ExitStack) -> None:
+    with closing(sqlite3.connect(folder / "foreign.db")) as database:
+        database.execute("CREATE TABLE diary (day TEXT)")
+        database.commit()
+
+
+def running_instance(folder: Path, stack: ExitStack) -> None:
+    (folder / "run").mkdir(mode=0o700)
+    stack.callback(InstanceLock(folder / "run").release)
+
+
+def answering_system(folder: Path, stack: ExitStack) -> None:
+    refusal = Refused("unknown_process", "no process is named 'trackb'; did you mean track-b?")
+    stack.enter_context(answering(folder, lambda _: refusal))
+
+
+def simulator_with_other_secrets(folder: Path, stack: ExitStack) -> dict[str, object]:
+    """A simulator on whose clock the account has a token; its secret is not the user's."""
+    clock = HeldClock(at(10), folder / "clock", 1.0)
+    record = TokenRecord(access_token="t", approval_key="a", issued_ns=at(9), expires_ns=at(20), renewed_ns=at(9))
+    (folder / "run").mkdir(mode=0o700)
+    TokenStore(folder / "run" / "tokens", "main").write(record)
+    loop, began, ends, url = asyncio.new_event_loop(), threading.Event(), asyncio.Event(), []
+
+    async def serve() -> None:
+        async with running_on(clock) as client:
+            url.append(client.simulator.rest_url)
+            began.set()
+            await ends.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    stack.callback(loop.close)
+    stack.callback(thread.join)
+    stack.callback(loop.call_soon_threadsafe, ends.set)
+    assert began.wait(30)
+    (folder / "config" / "observer.toml").write_text(HOSTS.replace("http://127.0.0.1:9", url[0], 1))
+    return {"clock": clock.to_variable()}
+
+
+def small_disk(folder: Path, stack: ExitStack) -> None:
+    """No file may have more than 64 kB: the system refuses writes as a full disk does."""
+    del folder
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, before[1]))
+    stack.callback(resource.setrlimit, resource.RLIMIT_FSIZE, before)
+
+
+def curve_keys(folder: Path, _stack: ExitStack) -> None:
+    in_folder(folder, "keys make")
+
+
+def full_output(_folder: Path, _stack: ExitStack) -> dict[str, object]:
+    return {"stdout": "/dev/full"}
+
+
+def a_capture(folder: Path, _stack: ExitStack) -> None:
+    journal = JournalWriter(folder / "x.journal", str(CaptureLabel("ab" * 16, None)))
+    journal.append(pack("cd" * 16, 1, trades(1)))
+    journal.close()
+
+
+# --- the table -------------------------------------------------------------------------------------------------
+
+DIFF = "master diff --exchange NASD --new nasd.cod --old"
+
+MISTAKES = [
+    # the command line
+    Mistake("unknown command", "gap list", "No such command 'gap'. Did you mean 'gaps'? (see `observer --help`)", 2),
+    Mistake(
+        "unknown option", "status --jsn", "No such option '--jsn'. Did you mean '--json'? (see `observer status", 2
+    ),
+    Mistake("wrong value", "simulator --port many", "'many' is not a valid integer", 2),
+    Mistake("missing argument", "ctl restart", "Missing argument 'PROCESS'. (see `observer ctl restart --help`)", 2),
+    Mistake("wrong date", "quality 2026-13-45", "'2026-13-45' is not a date such as 2026-11-18", 2),
+    Mistake("wrong day", "simulator --day tomorrow", "--day tomorrow: give a date such as 2026-", 2),
+    Mistake("wrong time", "simulator --start 99:99", "--start '99:99' is not a time of day HH:MM", 2),
+    Mistake("unknown exchange", "master diff --exchange KOSPY", "'KOSPY'; did you mean KOSPI?", 2),
+    Mistake("unknown fault", "simulator fault strem_cut --url http://127.0.0.1:9", "'strem_cut' is not one of", 2),
+    Mistake("unknown kind", "capture --out x --kinds trads --config config/observer.toml", "did you mean trade?", 2),
+    Mistake("unknown call", "kis call horoscope", "no call 'horoscope': `observer kis calls` lists them", 2),
+    # the configuration
+    Mistake(
+        "no configuration", "run", "cannot read config/observer.toml: No such file or directory", 2, no_configuration
+    ),
+    Mistake("configuration is a folder", "run --config config", "cannot read config: Is a directory", 2),
+    Mistake("configuration is not TOML", "run", "config/observer.toml:2: is not TOML", 2, configuration("[run]\nx\n")),
+    Mistake(
+        "misspelt section",
+        "run",
+        "config/observer.toml:1: stor: unknown section; did you mean store?",
+        2,
+        configuration("[stor]\n"),
+    ),
+    Mistake(
+        "misspelt key",
+        "status",
+        "config/observer.toml:2: run.rutime: unknown key; did you mean runtime?",
+        2,
+        configuration('[run]\nrutime = "x"\n'),
+    ),
+    Mistake(
+        "value out of bounds",
+        "run",
+        "config/observer.toml:2: track_a.interval_s = 0: must be >= 1",
+        2,
+        configuration("[track_a]\ninterval_s = 0\n"),
+    ),
+    Mistake(
+        "key twice",
+        "run",
+        "config/observer.toml:3: is not TOML: Cannot overwrite a value (data)",
+        2,
+        configuration('[run]\ndata = "a"\ndata = "b"\n'),
+    ),
+    Mistake(
+        "unreadable configuration",
+        "gaps list",
+        "cannot read config/observer.toml: Permission denied",
+        2,
+        mode("config/observer.toml", 0),
+    ),
+    Mistake(
+        "another market",
+        "run",
+        'config/observer.toml:2: instance.market = "moon": account main trades kr_stocks',
+        2,
+        configuration('[instance]\nmarket = "moon"\n'),
+    ),
+    # keys
+    Mistake("no keys", "run", "set KIS_APP_KEY and KIS_APP_SECRET, or create config/keys.toml (mode 600)", 2),
+    Mistake(
+        "open keys", "run", "run `chmod 600 config/keys.toml`", 2, both(keys_file, mode("config/keys.toml", 0o644))
+    ),
+    Mistake("unreadable keys", "run", "keys.toml cannot be read", 2, both(keys_file, mode("config/keys.toml", 0))),
+    Mistake("no CURVE keys", "keys show", "make them with `observer keys make`", 2),
+    Mistake("CURVE keys twice", "keys make", "is there already: move it away first", 2, curve_keys),
+    Mistake("simulator without keys", "simulator --keys data", "data: Is a directory: give a file", 2),
+    Mistake("no keys file", "simulator --keys config/observer.toml", "config/observer.toml is no keys file", 2),
+    # the running system
+    Mistake("no system", "status", "no system runs here (run): start one with `observer run`", 2),
+    Mistake("no system to command", "ctl restart track-b", "no system runs here (run): start one with", 2),
+    Mistake("no system to record", "capture --out x.journal", "no system runs here: start one with `observer run`", 2),
+    Mistake("unknown process", "ctl restart trackb", "did you mean track-b?", 1, answering_system),
+    Mistake("a second system", "run", "`observer ctl shutdown` stops it", 2, running_instance, KEYS),
+    # the machine
+    Mistake(
+        "used port", "simulator --port {port} --symbols 2", "address already in use: choose another port", 1, used_port
+    ),
+    Mistake(
+        "used endpoint",
+        "run",
+        "run.endpoints.ingest = tcp://127.0.0.1:{port}: Address already in use: choose",
+        1,
+        used_endpoint,
+        KEYS,
+    ),
+    Mistake(
+        "read-only data", "run", "run.data = data: Permission denied: run as the owner", 1, mode("data", 0o500), KEYS
+    ),
+    Mistake(
+        "read-only logs",
+        "run",
+        "run.data = data/logs: Permission denied: run as the owner",
+        1,
+        both(lambda f, _: (f / "data" / "logs").mkdir(), mode("data/logs", 0o500)),
+        KEYS,
+    ),
+    Mistake(
+        "writing to a read-only folder",
+        "replay x.journal --db sqlite:///data/observer.db",
+        "SQLite needs the folder, not only its file; run as its owner or chmod it",
+        1,
+        both(a_capture, mode("data", 0o500)),
+    ),
+    Mistake(
+        "writing to a read-only database",
+        "replay x.journal --db sqlite:///data/observer.db",
+        "data/observer.db: run as its owner or chmod it",
+        1,
+        both(a_capture, mode("data/observer.db", 0o400)),
+    ),
+    Mistake(
+        "read-only database",
+        "run",
+        "observer.db: Permission denied: run as the owner",
+        1,
+        mode("data/observer.db", 0o400),
+        KEYS,
+    ),
+    Mistake(
+        "data is a file",
+        "run",
+        "run.data = nasd/data: Not a directory",
+        2,
+        both(configuration(f'{HOSTS}[run]\ndata = "nasd/data"\n'), lambda f, _: (f / "nasd").touch()),
+        KEYS,
+    ),
+    Mistake("read-only folder", "demo", "demo: Permission denied: run as the owner", 1, mode(".", 0o500)),
+    Mistake(
+        "demo in a file", "demo --folder config/observer.toml", "Not a directory: a part of this path is a file", 2
+    ),
+    Mistake(
+        "full disk", "simulator offered --symbols 2 --out /dev/full", "No space left on device: free some space", 1
+    ),
+    Mistake("full disk of an output", "kis calls", "No space left on device: free some space", 1, full_output),
+    Mistake(
+        "full disk of a database",
+        "replay x.journal --db sqlite:///new.db",
+        "see whether its disk is full",
+        1,
+        both(a_capture, small_disk),
+    ),
+    Mistake(
+        "no folder",
+        "simulator offered --symbols 2 --out none/x.csv",
+        "none/x.csv: No such file or directory: correct",
+        2,
+    ),
+    Mistake("folder for a file", "simulator offered --symbols 2 --out data", "data: Is a directory: give a file", 2),
+    # the database
+    Mistake("no database", "db digest --db sqlite:///none.db", "there is no database", 2),
+    Mistake("folder for a database", "db digest --db sqlite:///data", "data is a folder: give the database file", 2),
+    Mistake("not a database", "db digest --db sqlite:///config/observer.toml", "file is not a database: give a", 2),
+    Mistake(
+        "foreign database",
+        "db digest --db sqlite:///foreign.db",
+        "there is no schema of Observer in it",
+        2,
+        foreign_database,
+    ),
+    Mistake("other schema", "gaps list", "its schema is 9999, this program needs", 2, other_schema),
+    Mistake("other schema to run on", "run", "its schema is 9999, this program knows", 2, other_schema, KEYS),
+    Mistake("other build", "gaps list", "another build of Observer wrote this database", 2, other_build),
+    Mistake(
+        "foreign database to run on",
+        "run",
+        "foreign.db holds tables of something else than Observer: give another [store] url",
+        2,
+        both(foreign_database, configuration(f'{HOSTS}[store]\nurl = "sqlite:///foreign.db"\n')),
+        KEYS,
+    ),
+    Mistake(
+        "not a database to run on",
+        "run",
+        "config/observer.toml: file is not a database: give another [store] url",
+        2,
+        configuration(f'{HOSTS}[store]\nurl = "sqlite:///config/observer.toml"\n'),
+        KEYS,
+    ),
+    Mistake("another instance's database", "run", "belongs to instance 'other' (market moon)", 2, other_owner, KEYS),
+    Mistake("malformed URL", "db digest --db data/observer.db", "not a database URL: give sqlite:///PATH or", 2),
+    Mistake("unknown scheme", "db digest --db mysql://me:hush-hush@host/db", "give sqlite:///PATH or postgresql", 2),
+    Mistake(
+        "configured URL",
+        "gaps list",
+        "observer.toml:2: store.url: must be sqlite:///PATH or",
+        2,
+        configuration('[store]\nurl = "mysql://h/d"\n'),
+    ),
+    Mistake("no server", "db digest --db postgresql://me:hush-hush@127.0.0.1:1/db", "refused", 1),
+    Mistake("no server for a demo", "demo --db postgresql://me:hush-hush@127.0.0.1:1/db", "refused", 1),
+    Mistake("demo without a database", "demo --db data/observer.db", "not a database URL: give sqlite:///PATH", 2),
+    Mistake(
+        "unreadable database",
+        "gaps list",
+        "unable to open database file: make the file readable",
+        1,
+        mode("data/observer.db", 0),
+    ),
+    # files
+    Mistake("journal is a folder", "journal verify data", "data: Is a directory: give a file", 2),
+    Mistake("no journal", "journal verify none", "none: No such file or directory", 2),
+    Mistake("garbage for a journal", "journal show config/observer.toml", "config/observer.toml is not a journal", 2),
+    Mistake("replay of garbage", "replay config/observer.toml --db sqlite:///new.db", "is not a journal", 2),
+    Mistake("replay of a folder", "replay data --db sqlite:///new.db", "data: Is a directory: give a file", 2),
+    Mistake("raw replay of nothing", "replay --raw data", "there is no raw capture in data", 2),
+    Mistake(
+        "capture exists",
+        "capture --out config/observer.toml --config config/observer.toml",
+        "is there already: give a new file",
+        2,
+    ),
+    Mistake(
+        "raw capture to a file",
+        "capture --raw config/observer.toml --config config/observer.toml",
+        "is a file: give a new folder",
+        2,
+    ),
+    Mistake("diff of a folder", f"{DIFF} data", "data: Is a directory: give a file", 2, master_file),
+    Mistake(
+        "diff of a zip", f"{DIFF} master.zip", "master.zip is a zip archive: unpack it", 2, both(master_file, archive)
+    ),
+    Mistake(
+        "diff of garbage",
+        f"{DIFF} config/observer.toml",
+        "is no master file of NASD: 4 records cannot be read",
+        2,
+        master_file,
+    ),
+    Mistake("diff of nothing", f"{DIFF} /dev/null", "/dev/null is no master file of NASD: no records", 2, master_file),
+    Mistake(
+        "unreadable file",
+        f"{DIFF} secret",
+        "Path 'secret' is not readable. (see",
+        2,
+        both(master_file, lambda f, _: (f / "secret").touch(0)),
+    ),
+    # the network
+    Mistake(
+        "no simulator", "simulator counters --url http://127.0.0.1:9", "no simulator answers at http://127.0.0.1:9", 1
+    ),
+    Mistake("no URL", "simulator counters --url localhost", "no simulator answers at localhost", 1),
+    Mistake(
+        "no token",
+        "kis call quote_detail symbol=1",
+        "no account of KIS has a valid token: `observer run` gets one",
+        2,
+        None,
+        KEYS,
+    ),
+    Mistake(
+        "wrong secret",
+        "kis call quote_detail symbol=1",
+        "this app secret does not belong to the app key",
+        1,
+        simulator_with_other_secrets,
+        KEYS | {"KIS_APP_KEY": next(iter(APP_KEYS))},
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database with the current schema, closed and without files beside it."""
+    path = tmp_path_factory.mktemp("migrated") / "observer.db"
+    make_database(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def folder(migrated: Path) -> Iterator[Path]:
+    with short_folder() as short:
+        (short / "config").mkdir()
+        (short / "data").mkdir()
+        (short / "config" / "observer.toml").write_text(HOSTS)
+        (short / "data" / "observer.db").write_bytes(migrated.read_bytes())
+        yield short
+
+
+def in_folder(folder: Path, words: str, environment: dict[str, str] | None = None, stdout: str = "") -> Ran:
+    def command() -> None:
+        if stdout:
+            os.dup2(os.open(stdout, os.O_WRONLY), 1)
+        for name in [name for name in os.environ if name.startswith(("KIS_", "OBSERVER_"))]:
+            del os.environ[name]
+        os.environ.update(environment or {})
+        sys.argv = ["observer", *shlex.split(words)]
+        main()
+
+    return in_a_fork(command, folder, as_user=True)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_a_mistake_is_one_line_with_its_remedy(folder: Path, mistake: Mistake) -> None:
+    with ExitStack() as stack:
+        arranged = (mistake.arrange(folder, stack) if mistake.arrange else None) or {}
+        clock = {CLOCK_VARIABLE: str(arranged["clock"])} if "clock" in arranged else {}
+        words, stdout = mistake.words.format(**arranged), str(arranged.get("stdout", ""))
+        ran = in_folder(folder, words, mistake.environment | clock, stdout)
+    lines = ran.stderr.splitlines()
+    assert "Traceback" not in ran.stderr
+    assert len(lines) == 1, ran
+    assert lines[0].startswith("observer: ")
+    assert mistake.reported.format(**arranged) in lines[0]
+    assert "hush" not in ran.stderr
+    assert ran.status == mistake.status
+    assert ran.stdout == ""
+
+
+def leftover_journal(folder: Path) -> None:
+    """Leave SQLite's files beside the database, as a killed writer does."""
+    path = folder / "data" / "observer.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE more (x)")
+        database.commit()
+        kept = {each: each.read_bytes() for each in path.parent.iterdir()}
+    for each, content in kept.items():
+        each.write_bytes(content)
+
+
+@pytest.mark.parametrize("is_leftover", [False, True])
+@pytest.mark.parametrize(
+    ("words", "status", "reported"),
+    [
+        ("db digest --db sqlite:///data/observer.db", 0, ""),
+        ("etf list", 1, "no ETF is stored"),
+        ("gaps list", 1, "no session is stored yet"),
+    ],
+)
+def test_a_read_only_database_in_a_read_only_folder_can_be_read(
+    folder: Path, words: str, status: int, reported: str, is_leftover: bool
+) -> None:
+    if is_leftover:
+        leftover_journal(folder)
+    with ExitStack() as stack:
+        for each in (folder / "data").iterdir():
+            each.chmod(0o400)
+        mode("data", 0o500)(folder, stack)
+        ran = in_folder(folder, words)
+    assert ran.status == status
+    assert reported in ran.stderr
