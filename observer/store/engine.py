@@ -121,7 +121,7 @@ def open_reader(url: str) -> Engine:
         if path.is_dir():
             raise StoreError(f"{path} is a folder: give the database file in it")
         if not path.exists():
-            raise StoreError(f"there is no database {path}: `observer run`, `demo` and `replay` make one")
+            raise StoreError(f"there is no database {path}: `observer run` or `observer demo` makes one")
         engine = _opening_read_only(create_engine(parsed), path)
         return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
     return _with_postgresql_rules(create_engine(parsed), _POSTGRESQL_READER_SETTINGS)
