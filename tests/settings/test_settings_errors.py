@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.errors import ConfigError
+from observer.errors import ConfigError, did_you_mean
 from observer.settings_errors import converted, decode_json, decode_toml, json_keys, toml_lines, wrong_settings
 
 TEXT = """\
@@ -142,6 +142,14 @@ def test_a_wrong_value_is_named_with_its_line_and_the_remedy(text: str, lines: l
 def test_a_problem_that_follows_from_another_is_not_reported() -> None:
     text = '[[rows]]\nneeded = ""\nlow = 2\nhigh = "many"\n'
     assert reported(text) == ['f:4: rows[0].high = "many": must be a whole number, not a text']
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("trackb", "; did you mean track-b?"), ("Track-B", "; did you mean track-b?"), ("x", "; there are etf, track-b")],
+)
+def test_the_nearest_name_is_proposed_or_else_all_of_them(name: str, remedy: str) -> None:
+    assert did_you_mean(name, ["etf", "track-b"]) == remedy
 
 
 def test_the_value_of_a_secret_is_not_shown() -> None:
