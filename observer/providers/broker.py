@@ -334,6 +334,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
         issuing: the calls that issue credentials; None where there are none.
         stream_dialect: the texts of one connection with these credentials.
         exchanges: those of `observer.listings.model` whose listings it has as files.
+        listing_file: the name of an exchange's unpacked file, in small letters.
         listing_files: the files of its listings; None where it has none.
         listings: the records of an exchange's file, and its lines that are none.
         raw_decoder: decodes a raw capture of it.
@@ -354,6 +355,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
     issuing: "Callable[[httpx.AsyncClient, Clock, CallRecorder], CredentialIssuer] | None"
     stream_dialect: "Callable[[Credentials], StreamDialect]"
     exchanges: tuple[str, ...]
+    listing_file: Callable[[str], str]
     listing_files: "Callable[[httpx.AsyncClient], MasterFileSource] | None"
     listings: "Callable[[str, bytes], tuple[Sequence[Listing], Sequence[UnreadableLine]]]"
     raw_decoder: "Callable[[], RawCaptureDecoder]"

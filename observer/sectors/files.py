@@ -4,27 +4,16 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from observer.errors import DataFileError
 from observer.files import replace_file
-from observer.listings.model import STOCK_GROUP, Listing
-from observer.providers.kis.masters import parse_master
-from observer.providers.kis.masters_overseas import AbroadRecord, parse_abroad
+from observer.listings.model import KOREA, STOCK_GROUP, Listing
+from observer.providers.broker import DEFAULT_BROKER, broker_named
 from observer.sectors.codes import CodeTable
 from observer.sectors.finance_database import KnownSector, read_known_sectors
-from observer.sectors.model import REGIONS, Region, Security
-
-_ABROAD: Final[Mapping[Region, tuple[str, ...]]] = {
-    "US": ("NAS", "NYS", "AMS"),
-    "HK": ("HKS",),
-    "CN": ("SHS", "SZS"),
-    "JP": ("TSE",),
-    "VN": ("HNX", "HSX"),
-}
-_DOMESTIC: Final = ("KOSPI", "KOSDAQ")
+from observer.sectors.model import EXCHANGES, REGIONS, Region, Security
 
 
 class RegionMarket(msgspec.Struct, frozen=True):
@@ -36,27 +25,23 @@ class RegionMarket(msgspec.Struct, frozen=True):
 
 
 def read_market(folder: Path, region: Region) -> RegionMarket:
-    """The stocks of a region's master files in a folder, unpacked (`NASMST.COD`, `kospi_code.mst`) or as zips.
+    """The stocks of a region's master files in a folder, unpacked (`kospi_code.mst`, in small or capital letters) or as
+    zips.
 
     Raises:
         DataFileError: a file cannot be read.
     """
+    broker = broker_named(DEFAULT_BROKER)
     present = {path.name.lower(): path for path in folder.iterdir()} if folder.is_dir() else {}
-    names = {code: f"{code.lower()}mst.cod" for code in _ABROAD.get(region, ())} or {
-        exchange: f"{exchange.lower()}_code.mst" for exchange in _DOMESTIC
-    }
     market = RegionMarket([], 0, [])
-    for exchange, name in names.items():
+    for exchange in EXCHANGES[region]:
+        name = broker.listing_file(exchange)
         content = _content(present, name)
         if content is None:
             market.missing.append(name)
             continue
-        if exchange in _DOMESTIC:
-            listings, bad = parse_master(exchange, content)
-            securities = [_domestic(listing) for listing in listings if listing.group == STOCK_GROUP]
-        else:
-            records, bad = parse_abroad(exchange, content)
-            securities = [_abroad(region, record) for record in records if record.kind == "stock"]
+        listings, bad = broker.listings(exchange, content)
+        securities = [_security(region, listing) for listing in listings if _is_stock(listing)]
         market = RegionMarket(market.securities + securities, market.bad_lines + len(bad), market.missing)
     return market
 
@@ -74,13 +59,17 @@ def _content(present: Mapping[str, Path], name: str) -> bytes | None:
     return None
 
 
-def _abroad(region: Region, record: AbroadRecord) -> Security:
-    return Security(region, record.exchange, record.symbol, record.english_name, record.sector_code)
+def _is_stock(listing: Listing) -> bool:
+    return listing.security_type == "stock" or listing.group == STOCK_GROUP
 
 
-def _domestic(listing: Listing) -> Security:
-    """Korean records have codes of another kind: their sectors are looked up."""
-    return Security("KR", listing.exchange, listing.symbol, listing.name)
+def _security(region: Region, listing: Listing) -> Security:
+    """A listing abroad by its English name; a Korean one by its name, without a code: those are of another kind, and
+    its sector is looked up.
+    """
+    if listing.exchange in KOREA:
+        return Security(region, listing.exchange, listing.symbol, listing.name)
+    return Security(region, listing.exchange, listing.symbol, listing.english_name, listing.sector_code)
 
 
 def read_known(path: Path, region: Region) -> Mapping[str, KnownSector]:

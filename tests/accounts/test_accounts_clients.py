@@ -90,7 +90,8 @@ def test_a_call_goes_to_the_first_account_whose_broker_offers_it(tmp_path: Path)
 
 def test_no_calendar_is_asked_of_brokers_without_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
-        async with calls_of(tmp_path, "keyless") as rest:
+        refusal = {"rt_cd": "1", "msg_cd": "EGW00206", "msg1": ""}
+        async with calls_of(tmp_path, "keyless", status=500, answer=refusal) as rest:
             check = CalendarCheck(rest._brokers, tmp_path, today=None, clock=None, producer=None, source="accounts")
             await check._ask(DAY)
 

@@ -45,7 +45,6 @@ ALLOWED = {
         "the exchange's security groups: data of a venue, whichever broker lists them",
     ),
     "observer/simulator/market/instruments.py": ({"ef", "en", "rt"}, "the exchange's groups of made-up instruments"),
-    "observer/sectors/files.py": ({"kis"}, "reads this broker's overseas files for a researcher"),
 }
 
 

@@ -49,6 +49,9 @@ def test_a_broker_names_the_exchanges_whose_files_it_parses():
     broker = broker_named(DEFAULT_BROKER)
     assert all(broker.listings(exchange, b"") == ([], []) for exchange in broker.exchanges)
     assert ReferenceSettings().exchanges == broker.exchanges
+    names = [broker.listing_file(exchange) for exchange in broker.exchanges]
+    assert len(set(names)) == len(names)
+    assert all(name == name.lower() for name in names)
 
 
 def test_an_exchange_without_a_file_is_refused_with_the_names_of_the_files():

@@ -58,6 +58,12 @@ def _stream_dialect(credentials: Credentials) -> "StreamDialect":
     return KisSession(credentials.approval_key)
 
 
+def _listing_file(exchange: str) -> str:
+    from observer.providers.kis.listings import file_name
+
+    return file_name(exchange)
+
+
 def _listing_files(client: "httpx.AsyncClient") -> MasterFileSource:
     from observer.providers.kis.master_files import KisMasterFiles
 
@@ -92,6 +98,7 @@ BROKER: Final = Broker(
     issuing=_issuing,
     stream_dialect=_stream_dialect,
     exchanges=tuple(name for region in ("KR", "US", "HK", "CN", "JP", "VN") for name in REGIONS[region]),
+    listing_file=_listing_file,
     listing_files=_listing_files,
     listings=_listings,
     raw_decoder=_raw_decoder,
