@@ -10,6 +10,7 @@ from observer.config import Settings, load_settings, settings_of
 from observer.errors import ConfigError
 from observer.providers.broker import BROKER_NAMES
 from observer.selection.settings import SelectionSettings, UniverseSettings, parse_selection
+from observer.simulator.kis.authentication import CALLS_PER_S
 
 SHIPPED = Path(__file__).parents[2] / "config" / "observer.toml"
 SHIPPED_POOL = SHIPPED.with_name("provider_pool.json")
@@ -175,6 +176,13 @@ def test_errors_in_the_file_of_the_accounts_name_it(tmp_path: Path) -> None:
     (tmp_path / "observer.toml").write_text(f'[run]\nprovider_pool = "{tmp_path}/pool.json"\n')
     with pytest.raises(ConfigError, match=r"pool\.json: .*accounts\[0\]\.account_id|pool\.json: .*account_id"):
         load_settings(tmp_path / "observer.toml")
+
+
+def test_the_default_rate_is_what_the_broker_admits_also_beside_other_keys() -> None:
+    """The simulator states the broker's limit independently."""
+    for document in ({}, {"kis": {"rate_limit": {"penalty_s": 2.0}}}):
+        rate_limit = settings_of(document, "test").brokers["kis"].rate_limit
+        assert rate_limit.calls_per_second == CALLS_PER_S == 18
 
 
 def test_the_shipped_file_has_every_key() -> None:

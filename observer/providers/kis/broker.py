@@ -14,7 +14,7 @@ from observer.providers.broker import (
 )
 from observer.providers.dialect import StreamTraits
 from observer.providers.kis import hosts
-from observer.providers.settings import BrokerSettings
+from observer.providers.settings import BrokerSettings, RateLimitSettings
 
 if TYPE_CHECKING:
     import httpx
@@ -27,12 +27,19 @@ if TYPE_CHECKING:
     from observer.providers.rest import RestClient
 
 
+class KisRateLimit(RateLimitSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The real host's limit for one app key since 2026-04-20 (kis-api.md section 0; 20 before)."""
+
+    calls_per_second: float = 18.0
+
+
 class KisSettings(BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """KIS's hosts, and its limits for one app key (real hosts; kis-api.md sections 1 and 4)."""
 
     rest_url: str = hosts.REST_URL
     stream_url: str = hosts.STREAM_URL
     files_url: str = hosts.FILES_URL
+    rate_limit: KisRateLimit = KisRateLimit()
 
 
 def _rest_dialect() -> "RestDialect":
