@@ -115,12 +115,12 @@ def parse_pool(content: bytes, source: str) -> PoolSettings:
         document: object = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{source} is not JSON: {error}") from error
-    if slots := _secrets_in(document):
+    if locations := _secrets_in(document):
         remedy = (
             "keys do not belong in this file: move them to a file of mode 600 and name it in keys_file, "
             "or name environment variables in app_key_variable and app_secret_variable"
         )
-        raise ConfigError("\n".join(f"{source}: {slot}: {remedy}" for slot in slots))
+        raise ConfigError("\n".join(f"{source}: {location}: {remedy}" for location in locations))
     try:
         return msgspec.convert(document, _PoolFile).provider_pool
     except msgspec.ValidationError as error:

@@ -93,28 +93,34 @@ class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """SHA-256 of all values, as 64 hexadecimal digits."""
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+        return _digest_of(msgspec.to_builtins(self))
 
 
 def stored_settings(began: DayBegan) -> DaySettings:
-    """The settings that a day's first step carries.
+    """The settings that a day's first step carries; a key that this version added since has its default.
 
     Raises:
-        NotReplayableError: another version of this program wrote them, or their digest differs.
+        NotReplayableError: their digest differs, or they have a key or a value that this version does not know.
     """
+    document = msgspec.to_builtins(
+        {
+            "selection": began.settings,
+            "accounts": began.accounts,
+            "allocation_strategy": began.allocation_strategy,
+            "sweep_interval_s": began.sweep_interval_s,
+        }
+    )
+    if _digest_of(document) != began.settings_digest:
+        raise NotReplayableError(f"the settings that are stored do not have their digest {began.settings_digest}")
     try:
-        selection = msgspec.convert(began.settings, SelectionSettings)
+        return msgspec.convert(document, DaySettings)
     except (msgspec.ValidationError, ValueError) as error:
         raise NotReplayableError(f"this version cannot read the settings that are stored: {error}") from error
-    stored = DaySettings(
-        selection=selection,
-        accounts=began.accounts,
-        allocation_strategy=began.allocation_strategy,
-        sweep_interval_s=began.sweep_interval_s,
-    )
-    if stored.digest != began.settings_digest:
-        raise NotReplayableError(f"the settings that are stored do not have their digest {began.settings_digest}")
-    return stored
+
+
+def _digest_of(document: Mapping[str, object]) -> str:
+    """Of the values as they are written: a key that is not in the document does not count."""
+    return hashlib.sha256(msgspec.json.encode(document)).hexdigest()
 
 
 def settings_differences(stored: DaySettings, current: DaySettings) -> list[str]:
@@ -135,7 +141,7 @@ def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, o
 # --- the file ---
 
 _DEFAULTS: Final[Mapping[str, Any]] = msgspec.to_builtins(SelectionSettings())
-_SLOT: Final = " - at `$."  # how msgspec begins the location of a wrong value
+_LOCATION: Final = " - at `$."  # how msgspec begins the location of a wrong value
 
 Document = dict[str, Any]
 
@@ -192,9 +198,9 @@ def _converted(document: Document) -> tuple[SelectionSettings, list[str]]:
         try:
             return msgspec.convert(document, SelectionSettings), wrong
         except msgspec.ValidationError as error:
-            what, _, slot = str(error).partition(_SLOT)
-            path = slot.removesuffix("`").split(".")
-            assert path != [""], "all that is within the document has a slot"
+            what, _, location = str(error).partition(_LOCATION)
+            path = location.removesuffix("`").split(".")
+            assert path != [""], "each value within the document has a location"
             wrong.append(f"{'.'.join(path)}: {what}")
             _reset(document, path)
 
