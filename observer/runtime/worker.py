@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +35,7 @@ from observer.runtime.orders import WorkerOrders
 from observer.runtime.refusals import DiskAlerts
 
 if TYPE_CHECKING:
-    from observer.accounts.clients import BrokerAccount, Brokers
+    from observer.accounts.clients import Brokers
     from observer.store.reader import StoreReader
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,11 @@ class Worker:
         self.control = ControlClient(self.endpoints.control)
         self.orders = WorkerOrders(name, clock)
         self.progress: Callable[[], int] = lambda: 0
-        self.today = TradingDayService(Path(settings.run.runtime), settings.schedule, clock)
+
+    @cached_property
+    def today(self) -> TradingDayService:
+        """The plan of the current trading day."""
+        return TradingDayService(self.runtime, self.settings.schedule, self.clock)
 
     async def ready(self) -> None:
         """Report readiness to the supervisor; dependent processes may start then."""
@@ -69,10 +74,6 @@ class Worker:
         from observer.accounts.clients import Brokers
 
         return Brokers(self.settings.clients, self.clock, random.Random(os.getpid()), self.name)
-
-    def broker_account(self) -> "BrokerAccount":
-        """The first account by priority."""
-        return self.brokers().accounts[0]
 
     @contextlib.asynccontextmanager
     async def reader(self) -> "AsyncIterator[StoreReader]":

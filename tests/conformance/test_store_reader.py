@@ -110,7 +110,9 @@ def build(
     return [*members, UniverseBuilt("kis", market, session_date, "2026-11-17", built_ns, len(symbols), 9, 4_000.0)]
 
 
-def check(exchange: str, checked_ns: int, new: int = 0, removed: int = 0, outcome: str = "updated") -> MasterFileChecked:
+def check(
+    exchange: str, checked_ns: int, new: int = 0, removed: int = 0, outcome: str = "updated"
+) -> MasterFileChecked:
     return MasterFileChecked("kis", exchange, checked_ns, outcome, "", 1, "", 1, 0, new, removed, 0)
 
 
