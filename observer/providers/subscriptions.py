@@ -30,7 +30,7 @@ def next_step(
     where there is no room for it.
 
     A removal therefore comes only when its slot is needed or nothing is missing: with few changes allowed (see
-    `limiter.py`), each slot that is given up is taken again at once, and removals never keep subscriptions waiting.
+    `subscription_rate.py`), each slot that is given up is taken again at once, and removals never keep subscriptions waiting.
     A refused subscription is not retried until the state changes, see `Subscriptions`.
     """
     missing = next((each for each in wanted if each not in subscribed and each not in refused), None)
