@@ -34,13 +34,13 @@ CORE_WRITER: Final = "core-writer"
 SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulator"))
 
 PROCESSES: Final = (
-    Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "store")),
+    Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "instance", "pool", "store")),
     Process("accounts", "workers.accounts", 2, (*_DAY, "store", *_BROKER)),
     Process("master-file", "workers.master_file", 3, (*_DAY, "store", *_BROKER, "reference", "selection.universe")),
     Process("gap-recovery", "workers.gap_recovery", 3, ("run", "store", *_BROKER, "recovery")),
     Process("etf", "workers.etf", 3, (*_DAY, "store", *_BROKER, "etf", "sectors")),
     Process("track-a", "workers.track_a", 3, (*_DAY, "store", *_BROKER, "track_a")),
-    Process("track-b", "workers.track_b", 3, (*_DAY, "store", *_BROKER, *_SELECTION, "track_b")),
+    Process("track-b", "workers.track_b", 3, (*_DAY, "store", *_BROKER, *_SELECTION, "track_a", "track_b")),
 )
 
 PRELOADED: Final = (

@@ -80,10 +80,7 @@ def capacity_of(settings: ClientSettings, account: AccountSettings) -> int:
 
 
 class BrokerAccount:
-    """One account of a broker, for one process.
-
-    `capacity` is the number of symbols that it can stream, `priority` its rank among the accounts (1 is first).
-    """
+    """One account of a broker, for one process; `priority` is its rank among the accounts (1 is first)."""
 
     def __init__(
         self,
@@ -99,18 +96,23 @@ class BrokerAccount:
         self.provider = account.provider
         self.broker: Broker = broker_named(account.provider)
         self.subscriptions = account.slots
-        self.capacity = capacity_of(settings, account)
         self.keys = keys
         folder = settings.runtime / "tokens"
         self.tokens = TokenStore(folder, self.name)
         self.health = HealthFile(folder, self.name)
         self._settings = settings
+        self._account = account
         self._connection = settings.of(account.provider)
         self._clock = clock
         self._rng = rng
         self._recorder = recorder
         is_alone = len(settings.pool.accounts) == 1
         self._credentials = self._credentials_within(_DEADLINE_ALONE_S if is_alone else _DEADLINE_S)
+
+    @property
+    def capacity(self) -> int:
+        """The number of symbols that it can stream."""
+        return capacity_of(self._settings, self._account)
 
     def has_valid_token(self) -> bool:
         """Whether the token in force has not expired; always at a broker that issues none."""

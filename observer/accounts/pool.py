@@ -117,12 +117,12 @@ def parse_pool(content: bytes, source: str) -> PoolSettings:
         ConfigError: it is not such a file, or keys are in it. The text has no value of theirs.
     """
     file = decode_json(content, source)
-    if keys := _secrets_in(file.content):
+    if locations := _secrets_in(file.content):
         remedy = (
             "keys do not belong in this file: move them to a file of mode 600 and name it in keys_file, "
             "or name environment variables in app_key_variable and app_secret_variable"
         )
-        raise wrong_settings(file, [Problem(key, remedy) for key in keys])
+        raise wrong_settings(file, [Problem(location, remedy) for location in locations])
     settings, problems = converted(file, (), _PoolFile)
     if settings is None:
         raise wrong_settings(file, problems)

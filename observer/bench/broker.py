@@ -50,6 +50,11 @@ class RunningBroker(msgspec.Struct, frozen=True):
         """All its accounts, for this process."""
         return Brokers(self.settings.clients, self.clock, random.Random(_SEED))
 
+    @property
+    def rate(self) -> float:
+        """The calls a second that it allows each account, and that our side makes at most."""
+        return self.settings.broker.rate_limit.calls_per_second
+
     def listed(self) -> Sequence[str]:
         """The symbols of its market."""
         assert self.settings.simulator is not None
@@ -66,13 +71,13 @@ async def running_broker(
     folder: Path,
     symbols: int,
     accounts: int,
-    rate: int,
+    rate: int | None,
     *,
     at: tuple[int, int] = _OPENS_AT,
     market: Mapping[str, object] = {},
 ) -> AsyncIterator[RunningBroker]:
-    """A broker with `rate` calls a second and a token for each account, made in `folder`. Its clock starts `at` this
-    Korean time; `market` has simulator settings beyond the demo configuration's.
+    """A broker with `rate` calls a second (None: the real one's) and a token for each account, made in `folder`. Its
+    clock starts `at` this Korean time; `market` has simulator settings beyond the demo configuration's.
 
     Raises:
         BenchError: it did not come up, or ended by itself.
@@ -88,13 +93,15 @@ async def running_broker(
         yield broker
 
 
-def _configured(folder: Path, demo: DemoConfiguration, rate: int, market: Mapping[str, object]) -> Path:
+def _configured(folder: Path, demo: DemoConfiguration, rate: int | None, market: Mapping[str, object]) -> Path:
     """The demo configuration with the same rate limit on both sides."""
     (folder / "data").mkdir(mode=0o700, parents=True)
     configuration = write_demo_configuration(folder, demo)
     document = msgspec.toml.decode(configuration.read_bytes(), type=dict[str, dict[str, object]])
-    document["simulator"].update({"rest_limit_per_s": rate, **market})
-    document[DEFAULT_BROKER]["rate_limit"] = {"calls_per_second": float(rate)}
+    document["simulator"].update(market)
+    if rate is not None:
+        document["simulator"]["rest_limit_per_s"] = rate
+        document[DEFAULT_BROKER]["rate_limit"] = {"calls_per_second": float(rate)}
     configuration.write_text(tomli_w.dumps(document))
     return configuration
 

@@ -19,6 +19,9 @@ FolderOption = Annotated[
     Path | None,
     Option(help="A folder on the disk to measure; its name must be short. Without it the temporary one."),
 ]
+RateOption = Annotated[
+    int | None, Option(min=1, help="Calls a second that the broker allows each account; as the real one, if not given.")
+]
 RoundsOption = Annotated[int, Option(min=1, help="How often; the figures are medians.")]
 
 
@@ -162,7 +165,7 @@ def frames(
 
 def sweep(
     symbols: Annotated[int, Option(min=31, help="Made-up symbols in the sweep.")] = 2500,
-    rate: Annotated[int, Option(min=1, help="Calls a second that the broker allows each account.")] = 20,
+    rate: RateOption = None,
     accounts: Annotated[int, Option(min=1, help="Accounts that share the sweep.")] = 1,
     rounds: RoundsOption = 3,
     folder: FolderOption = None,
@@ -292,7 +295,7 @@ def master(rounds: RoundsOption = 3, folder: FolderOption = None, as_json: JsonO
 
 def etf(
     number: Annotated[int, Option("--etfs", min=1, max=1_500, help="ETFs that are listed.")] = 1_029,
-    rate: Annotated[int, Option(min=1, help="Calls a second that the broker allows.")] = 20,
+    rate: RateOption = None,
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -300,7 +303,7 @@ def etf(
     from observer.bench.etf import EtfsResult, measure_etfs
 
     def table(result: EtfsResult) -> Lines:
-        yield (f"{result.etfs:,} ETFs, {result.rate} calls a second", "", "calls", "s", "floor s", "of floor")
+        yield (f"{result.etfs:,} ETFs, {result.rate:g} calls a second", "", "calls", "s", "floor s", "of floor")
         for phase in result.phases:
             floor = (f"{phase.floor_s:.1f}", f"{phase.ratio_to_floor:.3f}") if phase.floor_s else ("", "")
             yield (phase.name, f"{phase.calls:,}", f"{phase.span_s:.2f}", *floor)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from click import Command
@@ -36,14 +37,15 @@ def install(name: str) -> str:
         ConfigError: there is none for this shell, or the file cannot be written.
     """
     shell = _shell()
-    path = Path.home() / _FILES[shell].format(name=name)
+    path = written = Path.home() / _FILES[shell].format(name=name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(script(name))
         if shell == "zsh":
-            _add_line(Path.home() / ".zshrc", f"source {path}")
+            written = Path.home() / ".zshrc"
+            _add_line(written, f"source {quote(str(path))}")
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot write {written}: {error.strerror}") from error
     return f"installed {path}; start a new shell to use it"
 
 
@@ -55,6 +57,11 @@ def _shell() -> str:
 
 
 def _add_line(path: Path, line: str) -> None:
-    content = path.read_text() if path.exists() else ""
-    if line not in content.splitlines():
-        path.write_text(f"{content.rstrip()}\n{line}\n".lstrip())
+    """Append the line to a file of the user's, in any encoding, unless it is there."""
+    added = os.fsencode(line)
+    content = path.read_bytes() if path.exists() else b""
+    if added in content.splitlines():
+        return
+    start = b"" if not content or content.endswith(b"\n") else b"\n"
+    with path.open("ab") as file:  # never rewritten: a full disk must not cost the user's lines
+        file.write(start + added + b"\n")

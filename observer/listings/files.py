@@ -112,11 +112,12 @@ class LocalFiles:
     def tidy(self, exchange: str) -> None:
         """Remove incomplete files of killed processes; the file names contain the process id."""
         name = exchange.lower()
-        for pattern in (f".{name}.*.incoming", f".{name}.*.part", f"..{name}.*.part", f"held/.{name}.*.part"):
-            for left in self._folder.glob(pattern):
-                process = left.name.split(".")[-2]
-                if process == str(os.getpid()) or not Path("/proc", process).exists():
-                    left.unlink(missing_ok=True)
+        found = [path for end in ("incoming", "part") for path in self._folder.glob(f".{name}.*.{end}")]
+        found += [*self._folder.glob(f"..{name}.*.part"), *self._pending.glob(f".{name}.*.part")]
+        for left in found:
+            process = left.name.split(".")[-2]
+            if process == str(os.getpid()) or not Path("/proc", process).exists():
+                left.unlink(missing_ok=True)
 
     def _note(self, exchange: str) -> Path:
         return self.path(exchange).with_suffix(".json")

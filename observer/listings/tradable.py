@@ -34,7 +34,7 @@ class TradableInDatabase:
 class TradableAtBroker:
     """Satisfies `TradableSource` by one broker call for each symbol known from elsewhere than a master file.
 
-    The 6,500 symbols of the US take five minutes at 20 calls a second, and new symbols stay unknown. So it serves
+    The 6,500 symbols of the US take minutes at a broker's rate limit, and new symbols stay unknown. So it serves
     exchanges without a master file only.
 
     Args:

@@ -47,6 +47,8 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The broker's limits for one bucket and the pause after it answered "too many calls", all in market time.
 
+    A broker's folder states the default of `calls_per_second`: in a struct of its own, so that a section that gives
+    only the other keys has it too.
     `calls_per_minute` is a second limit beside the first (requirement 004, "Constraints": 1,000); None: there is none.
 
     Raises:
@@ -54,7 +56,7 @@ class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             than an hour; names the key.
     """
 
-    calls_per_second: float = 20.0
+    calls_per_second: float
     calls_per_minute: float | None = None
     penalty_s: float = 1.0
 
@@ -81,4 +83,4 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     files_url: str = ""
     stream: StreamLimits = StreamLimits()
     rest: RestSettings = RestSettings()
-    rate_limit: RateLimitSettings = RateLimitSettings()
+    rate_limit: RateLimitSettings

@@ -340,7 +340,7 @@ class TradeStreamConnection:
     # --- closing ---------------------------------------------------------------------------------------------
 
     async def _close_cleanly(self, socket: ClientConnection, dialect: StreamDialect, reason: str) -> None:
-        """Remove every subscription, read the acknowledgements and the last trades, and close.
+        """Remove every subscription, read the acknowledgements (where there are any) and the last trades, and close.
 
         These removals do not wait for the budget, though they count: a session that is left to the broker to clean up
         keeps the key in use.
@@ -351,6 +351,8 @@ class TradeStreamConnection:
                 for subscription in self._subscriptions.subscribed:
                     self._limiter.spend(self._clock.now_ns())
                     await self._send(socket, dialect.unsubscribe(subscription))
+                    if not self._settings.traits.acknowledges:
+                        self._take(dialect, Unsubscribed(subscription))
                 while len(self._subscriptions):
                     self._take(dialect, dialect.read(await self._receive(socket)))
                 await socket.close()

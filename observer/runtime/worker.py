@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -58,7 +59,11 @@ class Worker:
         self.control = ControlClient(self.endpoints.control)
         self.orders = WorkerOrders(name, clock)
         self.progress: Callable[[], int] = lambda: 0
-        self.today = TradingDayService(Path(settings.run.runtime), settings.schedule, clock)
+
+    @cached_property
+    def today(self) -> TradingDayService:
+        """The plan of the current trading day."""
+        return TradingDayService(self.runtime, self.settings.schedule, self.clock)
 
     async def ready(self) -> None:
         """Report readiness to the supervisor; dependent processes may start then."""

@@ -99,28 +99,34 @@ class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """SHA-256 of all values, as 64 hexadecimal digits."""
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+        return _digest_of(msgspec.to_builtins(self))
 
 
 def stored_settings(began: DayBegan) -> DaySettings:
-    """The settings that a day's first step carries.
+    """The settings that a day's first step carries; a key that this version added since has its default.
 
     Raises:
-        NotReplayableError: another version of this program wrote them, or their digest differs.
+        NotReplayableError: their digest differs, or they have a key or a value that this version does not know.
     """
+    document = msgspec.to_builtins(
+        {
+            "selection": began.settings,
+            "accounts": began.accounts,
+            "allocation_strategy": began.allocation_strategy,
+            "sweep_interval_s": began.sweep_interval_s,
+        }
+    )
+    if _digest_of(document) != began.settings_digest:
+        raise NotReplayableError(f"the settings that are stored do not have their digest {began.settings_digest}")
     try:
-        selection = msgspec.convert(began.settings, SelectionSettings)
+        return msgspec.convert(document, DaySettings)
     except (msgspec.ValidationError, ValueError) as error:
         raise NotReplayableError(f"this version cannot read the settings that are stored: {error}") from error
-    stored = DaySettings(
-        selection=selection,
-        accounts=began.accounts,
-        allocation_strategy=began.allocation_strategy,
-        sweep_interval_s=began.sweep_interval_s,
-    )
-    if stored.digest != began.settings_digest:
-        raise NotReplayableError(f"the settings that are stored do not have their digest {began.settings_digest}")
-    return stored
+
+
+def _digest_of(document: Mapping[str, object]) -> str:
+    """Of the values as they are written: a key that is not in the document does not count."""
+    return hashlib.sha256(msgspec.json.encode(document)).hexdigest()
 
 
 def settings_differences(stored: DaySettings, current: DaySettings) -> list[str]:

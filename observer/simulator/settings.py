@@ -24,8 +24,9 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     The wire: `trade_fields` and `book_fields` are the widths of a record (46 and 59 documented; 47 and 62 seen in
     2026); `frames_file` (empty: none) has captured frames, one JSON object with `raw` a line, that are sent unchanged
-    to each subscriber of their TR id and key. `rest_limit_per_minute` is 0 without such a limit. `trades_times`
-    multiplies how often every symbol trades: 1 is an ordinary day. Before the day lie `history_days` sessions.
+    to each subscriber of their TR id and key. `rest_limit_per_s` is an app key's (None: the real host's);
+    `rest_limit_per_minute` is 0 without such a limit. `trades_times` multiplies how often every symbol trades: 1 is an
+    ordinary day. Before the day lie `history_days` sessions.
 
     Raises:
         ValueError: a date or a time of day is none; names the key.
@@ -39,7 +40,7 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     rest_port: int = 0
     stream_port: int = 0
     files_port: int = 0
-    rest_limit_per_s: int = 20
+    rest_limit_per_s: Annotated[int, msgspec.Meta(gt=0)] | None = None
     registrations_limit: int = 41
     pingpong_interval_s: float = 10.0
     drops: tuple[ScriptedDrop, ...] = ()

@@ -13,6 +13,7 @@ from observer.clock import ManualClock, RealClock, ScaledClock
 from observer.providers.settings import RateLimitSettings
 
 LIMIT = 100.0
+SETTINGS = RateLimitSettings(calls_per_second=20.0)
 PER_PROCESS = 40
 
 
@@ -64,7 +65,7 @@ def test_four_processes_together_never_exceed_the_limit(tmp_path):
 
 
 def hold_the_lock(path, ready):
-    rate_limiter = SharedRateLimiter(path, RealClock(), RateLimitSettings())
+    rate_limiter = SharedRateLimiter(path, RealClock(), SETTINGS)
     with rate_limiter._locked():
         ready.set()
         signal.pause()
@@ -78,16 +79,14 @@ def test_a_process_killed_inside_the_lock_leaves_it_usable(tmp_path):
     assert ready.wait(60)
     os.kill(holder.pid, signal.SIGKILL)
     holder.join(timeout=60)
-    asyncio.run(
-        asyncio.wait_for(take(SharedRateLimiter(tmp_path / "rate_limit", RealClock(), RateLimitSettings()), "bulk"), 10)
-    )
+    asyncio.run(asyncio.wait_for(take(SharedRateLimiter(tmp_path / "rate_limit", RealClock(), SETTINGS), "bulk"), 10))
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 8, b"\x7f" * 8, b"\xff" * 7 + b"\x7f"])
 def test_a_damaged_file_blocks_nobody(tmp_path, content):
     (tmp_path / "rate_limit").write_bytes(content)
     clock = ScaledClock(10**18, time.monotonic_ns(), 1_000.0)
-    rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings())
+    rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, SETTINGS)
     asyncio.run(asyncio.wait_for(take(rate_limiter, "normal"), 10))
 
 
@@ -109,7 +108,8 @@ def test_a_penalty_makes_everybody_pause(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
         first, other = (
-            SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(penalty_s=2.0)) for _ in range(2)
+            SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=20.0, penalty_s=2.0))
+            for _ in range(2)
         )
         first.penalise()
         waiting = asyncio.create_task(take(other, "urgent"))
@@ -126,7 +126,7 @@ def test_a_damaged_file_makes_everybody_wait_for_a_second_in_which_anything_may_
     async def scenario():
         (tmp_path / "rate_limit").write_bytes(content)
         clock = ManualClock(10**18)
-        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings())
+        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, SETTINGS)
         waiting = asyncio.create_task(take(rate_limiter, "urgent"))
         await asyncio.sleep(0)
         await clock.advance(0.99)
@@ -211,7 +211,7 @@ def test_a_call_that_fails_was_answered_too(tmp_path):
 def test_a_refusal_lowers_the_pace_of_every_process(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        refused, other = (SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings()) for _ in range(2))
+        refused, other = (SharedRateLimiter(tmp_path / "rate_limit", clock, SETTINGS) for _ in range(2))
         refused.penalise()
         await clock.advance(1.0)
         await asyncio.wait_for(take(other, "bulk"), 10)
@@ -228,7 +228,7 @@ def test_a_refusal_lowers_the_pace_of_every_process(tmp_path):
 def test_calls_of_one_priority_start_in_the_order_in_which_they_asked(tmp_path):
     async def scenario():
         clock = ScaledClock(10**18, time.monotonic_ns(), 50.0)
-        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings())
+        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, SETTINGS)
         started = []
 
         async def call(number):
@@ -255,4 +255,4 @@ def test_calls_of_one_priority_start_in_the_order_in_which_they_asked(tmp_path):
 )
 def test_limits_that_are_none_are_refused_by_their_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        RateLimitSettings(**wrong)
+        RateLimitSettings(**{"calls_per_second": 20.0, **wrong})

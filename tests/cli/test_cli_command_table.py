@@ -1,14 +1,18 @@
 """The table of commands: complete, in step with the commands' own help, and cheap to print."""
 
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from observer.cli.app import command_line, function_of
 from observer.cli.commands import COMMANDS, Command, Group
+from observer.cli.completion import install
+from observer.errors import ConfigError
 
 HEAVY = ("rich", "sqlalchemy", "httpx", "msgspec", "zmq", "asyncio", "aiohttp", "psutil", "typer", "pydantic")
 READING = ("rich", "httpx", "aiohttp", "websockets", "psutil", "alembic", "pydantic", "exchange_calendars", "psycopg")
@@ -121,6 +125,36 @@ def test_completion_is_a_script_of_the_shell(shell: str, tmp_path, monkeypatch: 
     assert any("_OBSERVER_COMPLETE" in content for content in written.values())
     if shell == "zsh":
         assert written[".zshrc"].count("source") == 1
+
+
+def install_for_zsh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/bin/zsh")
+    monkeypatch.setenv("HOME", str(home))
+    install("observer")
+
+
+def test_completion_adds_one_line_to_the_file_of_the_user_and_changes_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, before = tmp_path / "a home", b"\n  # caf\xe9, and no line end\nsetopt nobeep"
+    home.mkdir()
+    (home / ".zshrc").write_bytes(before)
+    for _ in range(2):
+        install_for_zsh(home, monkeypatch)
+    assert (home / ".zshrc").read_bytes() == before + f"\nsource '{home}/.observer-completion.zsh'\n".encode()
+
+
+def test_a_full_disk_costs_no_line_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = b"alias ll='ls -l'\n" * 4_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    (tmp_path / ".zshrc").write_bytes(before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(ConfigError, match=r"cannot write .*\.zshrc: File too large"):
+            install_for_zsh(tmp_path, monkeypatch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / ".zshrc").read_bytes() == before
 
 
 def test_completion_lists_commands_without_importing_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from observer.errors import ConfigError
 from observer.providers.broker import BROKER_NAMES
 from observer.selection.settings import SelectionSettings, UniverseSettings, parse_selection
 from observer.settings_errors import SettingsFile, decode_toml
+from observer.simulator.kis.authentication import CALLS_PER_S
 
 SHIPPED = Path(__file__).parents[2] / "config" / "observer.toml"
 SHIPPED_POOL = SHIPPED.with_name("provider_pool.json")
@@ -179,6 +180,13 @@ def test_errors_in_the_file_of_the_accounts_name_it(tmp_path: Path) -> None:
         ConfigError, match=r'pool\.json:1: provider_pool\.accounts\[0\]\.account_id = "a b": must be a name'
     ):
         load_settings(tmp_path / "observer.toml")
+
+
+def test_the_default_rate_is_what_the_broker_admits_also_beside_other_keys() -> None:
+    """The simulator states the broker's limit independently."""
+    for document in ({}, {"kis": {"rate_limit": {"penalty_s": 2.0}}}):
+        rate_limit = settings_of(document, "test").brokers["kis"].rate_limit
+        assert rate_limit.calls_per_second == CALLS_PER_S == 18
 
 
 def test_the_shipped_file_has_every_key() -> None:

@@ -110,8 +110,10 @@ def build(
     return [*members, UniverseBuilt("kis", market, session_date, "2026-11-17", built_ns, len(symbols), 9, 4_000.0)]
 
 
-def check(exchange: str, checked_ns: int, new: int = 0, removed: int = 0, report: str = "updated") -> MasterFileChecked:
-    return MasterFileChecked("kis", exchange, checked_ns, report, "", 1, "", 1, 0, new, removed, 0)
+def check(
+    exchange: str, checked_ns: int, new: int = 0, removed: int = 0, outcome: str = "updated"
+) -> MasterFileChecked:
+    return MasterFileChecked("kis", exchange, checked_ns, outcome, "", 1, "", 1, 0, new, removed, 0)
 
 
 # --- what was delivered --------------------------------------------------------------------------------------
@@ -456,7 +458,7 @@ def test_an_exchanges_first_import_brings_no_new_listings(store: Store, reader: 
     earlier_ns = local_ns(date(2026, 11, 17), 6)
     store(check("KOSPI", earlier_ns, new=900), check("KOSPI", NOON_NS, new=2, removed=1))
     store(check("KOSDAQ", NOON_NS, new=1_700), check("KOSDAQ", NOON_NS + 1, new=1))
-    store(check("KOSPI", NOON_NS + 2, new=50, report="held"))
+    store(check("KOSPI", NOON_NS + 2, new=50, outcome="pending"))
     summary = reader.day_summary(DAY)
     assert (summary.listings_new, summary.listings_removed) == (3, 1)
 

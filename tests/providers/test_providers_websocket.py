@@ -254,6 +254,22 @@ def test_where_no_subscription_is_acknowledged_it_counts_once_it_is_sent():
     played(play, silent, traits=StreamTraits(acknowledges=False))
 
 
+def test_where_no_removal_is_acknowledged_the_end_waits_for_none():
+    silent = Broker()
+    silent.answers = {(kind, symbol): None for kind in "12" for symbol in "AB"}
+
+    async def play(scene):
+        scene.stream.want(["A", "B"])
+        await scene.subscribed("A", "B")
+        scene.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(scene.task, 5.0)
+        assert ("2", "A") in silent.asked
+        assert ("unregistered", "B", "stopped") in scene.listener.received
+
+    played(play, silent, close_s=60.0, traits=StreamTraits(acknowledges=False))
+
+
 def test_a_keep_alive_of_our_own_is_sent_again_and_again():
     async def play(scene):
         await until_async(lambda: len(scene.broker.other) >= 3)

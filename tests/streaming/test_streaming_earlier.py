@@ -1,6 +1,7 @@
 """Volume profiles of earlier days, from Track A's stored snapshots at its sweep interval."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -13,10 +14,10 @@ from bus.delivery import Delivered
 from bus.events import AccountSlots, DayBegan, Event, SharesAdjusted, SweepCompleted, UniverseBuilt
 from observer.calendar.phases import DayPlan, ScheduleSettings, plan
 from observer.calendar.trading_day import TradingDay
-from observer.errors import StoreError
+from observer.errors import NotReplayableError, StoreError
 from observer.local_time import local_ns
 from observer.selection.profile import EarlierDays, volume_by
-from observer.selection.settings import DaySettings, SelectionSettings
+from observer.selection.settings import DaySettings, SelectionSettings, stored_settings
 from observer.store.reader import StoreReader
 from observer.store.universes import StoredUniverse
 from observer.store.writer import StoreWriter
@@ -80,6 +81,31 @@ def store(url: str, *events: Event) -> None:
 
 def first_step(*, has_usual_hours: bool = True) -> DayBegan:
     return began(DAY_SETTINGS, UNIVERSE, has_usual_hours=has_usual_hours)
+
+
+def stored_by_a_version_without(key: str) -> DayBegan:
+    """The first step of a version that did not have this key of the slots yet."""
+    step = msgspec.json.decode(msgspec.json.encode(first_step()), type=DayBegan)
+    del step.settings["slots"][key]
+    settings = {
+        "selection": step.settings,
+        "accounts": step.accounts,
+        "allocation_strategy": step.allocation_strategy,
+        "sweep_interval_s": step.sweep_interval_s,
+    }
+    digest = hashlib.sha256(msgspec.json.encode(settings)).hexdigest()
+    return msgspec.structs.replace(step, settings_digest=digest)
+
+
+def test_a_setting_that_was_added_later_has_its_default_on_earlier_days() -> None:
+    assert stored_settings(stored_by_a_version_without("churn_ttl_factor")) == DAY_SETTINGS
+
+
+def test_stored_settings_that_were_changed_are_refused_whatever_version_wrote_them() -> None:
+    step = stored_by_a_version_without("churn_ttl_factor")
+    step.settings["slots"]["max_slots"] -= 1
+    with pytest.raises(NotReplayableError, match="do not have their digest"):
+        stored_settings(step)
 
 
 def known(url: str) -> EarlierDays:

@@ -13,7 +13,7 @@ from observer.providers.broker import (
     RateBucket,
 )
 from observer.providers.dialect import StreamTraits
-from observer.providers.settings import BrokerSettings
+from observer.providers.settings import BrokerSettings, RateLimitSettings
 
 if TYPE_CHECKING:
     import httpx
@@ -26,12 +26,19 @@ if TYPE_CHECKING:
     from observer.providers.rest import RestClient
 
 
+class KisRateLimit(RateLimitSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The real host's limit for one app key since 2026-04-20 (kis-api.md section 0; 20 before)."""
+
+    calls_per_second: float = 18.0
+
+
 class KisSettings(BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """KIS's real hosts (kis-api.md, section 1), and its limits for one app key (section 4)."""
 
     rest_url: str = "https://openapi.koreainvestment.com:9443"
     stream_url: str = "ws://ops.koreainvestment.com:21000/tryitout"
     files_url: str = "https://new.real.download.dws.co.kr"
+    rate_limit: KisRateLimit = KisRateLimit()
 
 
 def _rest_dialect() -> "RestDialect":

@@ -2,7 +2,7 @@
 
 Every method takes the market time. A refusal is an exception with KIS's code; the HTTP side turns it into an answer.
 Rules: a token lives 24 hours; a request within six hours returns the same one; one key gets no two answers within a
-minute (EGW00133); 20 calls in any second of market time, and optionally a number of them in any minute (EGW00201: as
+minute (EGW00133); 18 calls in any second of market time, and optionally a number of them in any minute (EGW00201: as
 HTTP 500, and for a quarter of the refusals as HTTP 200 with rt_cd 1; both were observed).
 """
 
@@ -17,6 +17,7 @@ import msgspec
 from observer.errors import ObserverError
 from observer.units import NS_PER_S
 
+CALLS_PER_S: Final = 18  # of one app key at the real host since 2026-04-20 (kis-api.md, section 0)
 TOKEN_LIFE_S: Final = 86_400
 _SAME_TOKEN_S: Final = 6 * 3_600
 _ISSUE_INTERVAL_S: Final = 60
@@ -47,11 +48,13 @@ class GrantedToken(msgspec.Struct, frozen=True):
 class Authentication:
     """The keys in force. `_answered_ns` is each app key's last token answer, new or the same."""
 
-    def __init__(self, seed: int, app_keys: Mapping[str, str], calls_per_s: int, calls_per_minute: int = 0) -> None:
-        """`calls_per_minute` is 0 without such a limit."""
+    def __init__(
+        self, seed: int, app_keys: Mapping[str, str], calls_per_s: int | None, calls_per_minute: int = 0
+    ) -> None:
+        """`calls_per_s` None: the real host's. `calls_per_minute` is 0 without such a limit."""
         self._seed = seed
         self._app_keys = dict(app_keys)
-        self._calls_per_s = calls_per_s
+        self._calls_per_s = calls_per_s or CALLS_PER_S
         self._latest: dict[str, GrantedToken] = {}
         self._answered_ns: dict[str, int] = {}
         self._tokens: dict[str, GrantedToken] = {}

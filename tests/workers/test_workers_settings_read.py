@@ -1,0 +1,135 @@
+"""Each worker reads the parts of the configuration that the table of processes names for it, and no others.
+
+`ctl reload` restarts the processes whose parts changed. A part that is missing in the table leaves a process with the
+old value; one too many restarts it for nothing.
+"""
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator, Mapping
+from importlib import import_module
+from typing import Any
+
+import msgspec
+
+from bus.delivery import Delivered
+from bus.events import UniverseBuilt, UniverseMember
+from observer.accounts.clients import ClientSettings
+from observer.config import Settings
+from observer.demo.configuration import DAY
+from observer.errors import ProviderError
+from observer.local_time import local_ns
+from observer.processes import PROCESSES, SIMULATOR, Process
+from observer.runtime.worker import Worker
+from observer.store.writer import StoreWriter
+from tests.selection.builders import seen
+from tests.store.etf import etf_listed
+from tests.workers.three_accounts import Scene, run, scene
+
+PROCESSES_AND_SIMULATOR = (SIMULATOR, *PROCESSES)
+
+# The sections that the clients' settings are made of. A worker that never streams makes them all the same.
+OF_CLIENTS = {
+    "runtime": "run",
+    "pool": "pool",
+    "brokers": "brokers",
+    "records": "track_b",
+    "slots_max": "selection.slots",
+}
+
+
+def recorded(struct: msgspec.Struct, parts: Mapping[str, str], read: set[str], **others: object) -> Any:
+    """A copy of the struct that adds the part of each field that is read; `others` replace attributes unrecorded."""
+
+    def attribute(self: msgspec.Struct, name: str) -> object:
+        if name in others:
+            return others[name]
+        if name in parts:
+            read.add(parts[name])
+        return object.__getattribute__(self, name)
+
+    kind = type("Recorded", (type(struct),), {"__getattribute__": attribute}, frozen=True)
+    return kind(**{name: getattr(struct, name) for name in struct.__struct_fields__})
+
+
+def recorded_settings(settings: Settings, read: set[str]) -> Settings:
+    """Settings that record which sections, and which parts of the selection's file, a process reads."""
+    of_selection = {name: f"selection.{name}" for name in settings.selection.__struct_fields__}
+    selection = recorded(settings.selection, of_selection, read)
+    clients: ClientSettings = recorded(settings.clients, OF_CLIENTS, read)
+    sections = {name: name for name in settings.__struct_fields__ if name != "selection"}
+    whole = msgspec.structs.replace(settings, selection=selection)
+    found: Settings = recorded(whole, sections, read, clients=clients)
+    return found
+
+
+def store_opening(day: Scene) -> None:
+    """The day's universe, a snapshot of a symbol in its opening, and an ETF."""
+    symbols = [instrument.symbol for instrument in day.simulator.market.instruments]
+    today = DAY.isoformat()
+    members = [
+        UniverseMember("kis", "kr_stocks", today, rank, symbol, symbol, "KOSPI", 1.0, 1.0, None, None)
+        for rank, symbol in enumerate(symbols, start=1)
+    ]
+    built = UniverseBuilt("kis", "kr_stocks", today, today, 1, len(members), len(members), 4_000.0)
+    snapshot = seen(symbols[0], 100.0, session_date=today, receive_time_ns=local_ns(DAY, 9, 10))
+    writer = StoreWriter(day.settings.store.url)
+    writer.open()
+    writer.commit([Delivered("master-file", "a" * 32, 1, [*members, built, snapshot, etf_listed(symbol=symbols[0])])])
+    writer.close()
+
+
+def worker_of(day: Scene, process: Process, read: set[str]) -> Worker:
+    settings = day.settings
+    if process == SIMULATOR:  # the scene's has the ports
+        assert settings.simulator is not None
+        simulator = msgspec.structs.replace(settings.simulator, rest_port=0, stream_port=0, files_port=0)
+        settings = msgspec.structs.replace(settings, simulator=simulator)
+    name = f"{process.name}-recorded"  # the scene has an outbox of accounts
+    return Worker(name, recorded_settings(settings, read), day.clock)
+
+
+@contextlib.asynccontextmanager
+async def running(process: Process, worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
+    body = getattr(import_module(process.module), process.name.replace("-", "_"))
+    task = asyncio.create_task(body(worker))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        worker.control.close()
+
+
+def in_the_table(process: Process) -> set[str]:
+    return set(process.reads) - {"keys_digest"}  # stands for the content of the files that the pool names
+
+
+def test_a_worker_reads_what_the_table_of_processes_names_and_nothing_else() -> None:
+    read: dict[str, set[str]] = {process.name: set() for process in PROCESSES_AND_SIMULATOR}
+    threshold = gc.get_threshold()
+
+    async def scenario() -> None:
+        async with scene(9, 28, symbols=10) as day, contextlib.AsyncExitStack() as stack:
+            store_opening(day)
+            workers = {process: worker_of(day, process, read[process.name]) for process in PROCESSES_AND_SIMULATOR}
+            tasks = [await stack.enter_async_context(running(*each)) for each in workers.items()]
+            [of_etfs] = [worker for process, worker in workers.items() if process.name == "etf"]
+            await day.until(lambda: "etf_values" in of_etfs.orders.jobs, "the process of the ETFs is at work")
+            with contextlib.suppress(ProviderError):  # none of the market's symbols is an ETF
+                await of_etfs.orders.jobs["etf_values"]()  # due in the evening
+
+            def all_read() -> bool:
+                for task in tasks:
+                    assert not task.done(), task.exception()
+                return all(in_the_table(process) <= read[process.name] for process in workers)
+
+            await day.until(all_read, "every part of the table is read")
+
+    try:
+        run(scenario)
+    finally:
+        gc.unfreeze()  # the writer froze what there was, and set the threshold
+        gc.set_threshold(*threshold)
+    assert read == {process.name: in_the_table(process) for process in PROCESSES_AND_SIMULATOR}
