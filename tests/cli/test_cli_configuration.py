@@ -185,7 +185,7 @@ def test_errors_in_the_file_of_the_accounts_name_it(tmp_path: Path) -> None:
 def test_the_default_rate_is_what_the_broker_admits_also_beside_other_keys() -> None:
     """The simulator states the broker's limit independently."""
     for document in ({}, {"kis": {"rate_limit": {"penalty_s": 2.0}}}):
-        rate_limit = settings_of(document, "test").brokers["kis"].rate_limit
+        rate_limit = settings_of(SettingsFile("test", document)).brokers["kis"].rate_limit
         assert rate_limit.calls_per_second == CALLS_PER_S == 18
 
 

@@ -356,7 +356,7 @@ MISTAKES = [
         foreign_database,
     ),
     Mistake("other schema", "gaps list", "its schema is 9999, this program needs", 2, other_schema),
-    Mistake("other schema to run on", "run", "its schema 9999 is newer than this program", 2, other_schema, KEYS),
+    Mistake("other schema to run on", "run", "its schema is 9999, this program knows", 2, other_schema, KEYS),
     Mistake("other build", "gaps list", "another build of Observer wrote this database", 2, other_build),
     Mistake(
         "foreign database to run on",

@@ -10,6 +10,7 @@ from observer.listings.diff import ReferenceSettings
 from observer.providers.broker import BROKER_NAMES, DEFAULT_BROKER, broker_named
 from observer.providers.dialect import StreamTraits
 from observer.providers.stream_settings import StreamSettings
+from observer.settings_errors import SettingsFile
 from observer.store.instance import Instance
 
 
@@ -56,9 +57,10 @@ def test_a_broker_names_the_exchanges_whose_files_it_parses():
 
 def test_an_exchange_without_a_file_is_refused_with_the_names_of_the_files():
     broker = msgspec.structs.replace(broker_named(DEFAULT_BROKER), exchanges=("KOSPI",))
-    _require_files(ReferenceSettings(exchanges=("KOSPI",)), broker, "x.toml")
-    with pytest.raises(ConfigError, match=rf"x.toml: .* {broker.name} has no file of NASD, NYSE; it has KOSPI"):
-        _require_files(ReferenceSettings(exchanges=("NASD", "KOSPI", "NYSE")), broker, "x.toml")
+    file = SettingsFile("x.toml", {})
+    _require_files(ReferenceSettings(exchanges=("KOSPI",)), broker, file)
+    with pytest.raises(ConfigError, match=rf"x.toml.* NASD, NYSE.*{broker.name} has no file of it; it has KOSPI"):
+        _require_files(ReferenceSettings(exchanges=("NASD", "KOSPI", "NYSE")), broker, file)
 
 
 def test_the_loop_says_that_it_sends_one_subscription_a_message():
