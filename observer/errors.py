@@ -80,6 +80,10 @@ class StoreError(ObserverError):
     """The database cannot be opened, is of another schema, or refuses to write."""
 
 
+class DatabaseInUseError(StoreError):
+    """Another process writes the database."""
+
+
 class DataFileError(ObserverError):
     """A file of ours or of a broker is missing, unreadable or not what it should be."""
 

@@ -23,7 +23,8 @@ def run(
 
     Under systemd it says when it is ready, how it does, and that it lives (Type=notify, WatchdogSec).
 
-    Exit status 0 after an orderly stop, 2 when the configuration or the keys are wrong: then nothing was started.
+    Exit status 0 after an orderly stop; 2 when the configuration or the keys are wrong, or when another process writes
+    the database: then nothing was collected.
     """
     faulthandler.enable()  # a watchdog's SIGABRT leaves the stacks in the service manager's journal
     settings = load_settings(config)

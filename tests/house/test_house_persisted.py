@@ -28,6 +28,7 @@ TAKES_TEXT_APART = {
 OTHER_TEXT = {
     "observer/selection/settings.py": "msgspec's errors name the place of a wrong key in their text",
     "observer/store/instance.py": "the options of a PostgreSQL URL",
+    "observer/store/ownership.py": "the brokers in the owner row, names separated by commas; no event",
     "observer/streaming/receiver.py": "why a broker's stream dropped a subscription; no event carries it",
 }
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from observer.store.instance import Instance
+from observer.store.ownership import claim
 from tests.system.running import Completed, observer, short_folder
 
 pytestmark = pytest.mark.system
@@ -46,6 +48,16 @@ def test_a_keys_file_that_others_can_read_is_refused_with_the_remedy() -> None:
         assert "chmod 600 keys.toml" in completed.stderr
         assert "sosecret" not in completed.stderr
         assert was_nothing_started(folder)
+
+
+def test_a_database_that_the_writer_must_not_write_ends_the_start_with_the_writer_s_reason() -> None:
+    with short_folder() as folder:
+        claim(f"sqlite:///{folder}/data/observer.db", Instance(name="second"), ["kis"], 0)
+        completed = run_with(folder, keys='[main]\napp_key = "PSkeykeykey"\napp_secret = "sosecret"\n')
+        assert completed.returncode == 2
+        reason = completed.stderr.splitlines()[-1]
+        assert reason.startswith("observer: sqlite:///data/observer.db: this database belongs to instance 'second'")
+        assert "accounts: " not in completed.stderr, "no process that calls the broker was started"
 
 
 def test_a_wrong_configuration_is_reported_line_by_line() -> None:
