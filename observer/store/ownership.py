@@ -45,6 +45,14 @@ def claim(url: str, instance: Instance, providers: Iterable[str], now_ns: int) -
         _enter_owner(engine, instance, ",".join(sorted(providers)), now_ns)
 
 
+def migrate_own(url: str, instance: Instance) -> None:
+    """As `claim`, for a command: a database without an owner stays without one."""
+    url = instance_url(url, instance)
+    with only_writer(url) as engine:
+        _refuse_other_owner(engine, instance)
+        migrate(url)
+
+
 def _refuse_other_owner(engine: Engine, instance: Instance) -> None:
     with store_errors(engine), engine.connect() as connection:
         if not inspect(connection).has_table(OWNER.name):
