@@ -20,7 +20,7 @@ from observer.store.instance import Instance, instance_url
 from observer.store.tables import OWNER
 
 _ONLY_ROW: Final = 1
-_LOCK_WAIT_MS: Final = 1_000  # PostgreSQL releases a lock some time after its holder closed the connection
+_LOCK_WAIT_MS: Final = 2_000  # PostgreSQL releases a lock some time after its holder closed the connection
 
 
 class Owner(msgspec.Struct, frozen=True):

@@ -1,12 +1,14 @@
-"""The configuration of a command's own writer: the brokers of the database, wherever the command runs."""
+"""A command's own writer: its configuration, and its end before it writes."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from observer.config import load_settings
-from observer.host.writer_process import writer_configuration
+from observer.errors import StoreError
+from observer.host.writer_process import writer_configuration, writer_of
 from observer.providers import broker
 from observer.providers.broker import DEFAULT_BROKER, broker_named
 from observer.store.instance import Instance
@@ -40,3 +42,15 @@ def test_a_database_keeps_its_brokers(url: str, tmp_path: Path) -> None:
 def test_a_database_without_an_owner_gets_the_brokers_of_the_market(url: str, tmp_path: Path, market: str) -> None:
     settings = load_settings(writer_configuration(tmp_path, url, Instance(market=market)))
     assert [broker_named(name).venue.market for name in settings.providers] == [market]
+
+
+def test_a_writer_that_ends_before_it_writes_ends_the_command_with_its_reason(tmp_path: Path) -> None:
+    make_database(url := f"sqlite:///{tmp_path}/observer.db")
+    claim(url, Instance(name="second"), ["kis"], 0)
+
+    async def scenario() -> None:
+        with pytest.raises(StoreError, match=r"^sqlite:.*belongs to instance 'second'"):
+            async with writer_of(url, Instance()):
+                pytest.fail("the command went on")
+
+    asyncio.run(scenario())
