@@ -93,6 +93,10 @@ class StoreFailedError(StoreError):
     exit_status = 1
 
 
+class DatabaseInUseError(StoreError):
+    """Another process writes the database."""
+
+
 class DataFileError(ObserverError):
     """A file of ours or of a broker is missing, unreadable or not what it should be."""
 

@@ -16,7 +16,7 @@ from bus.batch_feed import BatchFeedPublisher
 from bus.delivery import Delivered
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
-from observer.errors import StoreError
+from observer.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.runtime.refusals import QuarantineAlerts
 from observer.runtime.worker import DATABASE_RETRY_S, Worker, run
 from observer.store.backup import BackupJobs
@@ -31,12 +31,20 @@ logger = logging.getLogger(__name__)
 # objects between collections the collector scans all of them many times in vain: a tenth of the writer's work.
 COLLECT_AFTER_OBJECTS: Final = 100_000
 
+# How long the writer before this one may take to die. Longer than a restarted machine's lost connection keeps its lock
+# (observer.store.engine), shorter than the supervisor waits for Ready.
+TAKEOVER_S: Final = 10.0
+
 
 async def core_writer(worker: Worker) -> None:
-    """Claim the database, then write until stopped; the thread that writes goes on until its queue is empty."""
+    """Claim the database, then write until stopped; the thread that writes goes on until its queue is empty.
+
+    Raises:
+        ConfigError: the database belongs to another instance, or another process writes it for longer than TAKEOVER_S.
+    """
     settings = worker.settings
     url = settings.store.url
-    await _database_ready(lambda: claim(url, settings.instance, settings.providers, worker.clock.now_ns()))
+    await database_ready(lambda: claim(url, settings.instance, settings.providers, worker.clock.now_ns()))
     gc.collect()
     gc.freeze()  # existing objects stay
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
@@ -47,7 +55,7 @@ async def core_writer(worker: Worker) -> None:
     )
     quality = _quality_judge(worker)
     writer = CountingWriter(url, alerts.count_from_thread, (ledgers.count_from_thread, quality.count_from_thread))
-    await _database_ready(writer.open)
+    await database_ready(writer.open)
     async with (
         ledgers.until_the_end(),
         _ingest(worker, writer),
@@ -111,12 +119,20 @@ class CountingWriter(StoreWriter):
         return committed
 
 
-async def _database_ready(prepare: Callable[[], None]) -> None:
-    """Repeat `prepare` while the database does not answer or another process writes it: a restart would not help."""
+async def database_ready(prepare: Callable[[], None]) -> None:
+    """Repeat `prepare` while the database does not answer: a restart would not help. While another process writes it,
+    repeat for TAKEOVER_S.
+    """
+    loop = asyncio.get_running_loop()
+    gives_up_s: float | None = None
     while True:
         try:
             return await asyncio.to_thread(prepare)
         except StoreError as error:
+            if isinstance(error, DatabaseInUseError):
+                gives_up_s = gives_up_s or loop.time() + TAKEOVER_S
+                if loop.time() >= gives_up_s:
+                    raise ConfigError(str(error)) from error
             logger.error("waiting for the database: %s", error)
             await asyncio.sleep(DATABASE_RETRY_S)
 

@@ -109,6 +109,10 @@ def _run(settings: BaseSettings, options: EnrichmentOptions, *, dry_run: bool, a
     if dry_run:
         _show_plan(run.wanted_stocks(options, clock_from_environment()), options, as_json=as_json)
         return
+    if not is_reachable(settings.run):
+        from observer.store.ownership import migrate_own
+
+        migrate_own(settings.store.url, settings.instance)
     rounds = asyncio.run(run.enrich(options, ingest_of(settings), _bars))
     if rounds is not None:
         _show_run(rounds, options, as_json=as_json)

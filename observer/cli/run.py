@@ -23,8 +23,8 @@ def run(
 
     Under systemd it says when it is ready, how it does, and that it lives (Type=notify, WatchdogSec).
 
-    Exit status 0 after an orderly stop; 2 when the configuration, the keys or the database are wrong, 1 when a folder
-    cannot be written or a port is in use: then nothing was started.
+    Exit status 0 after an orderly stop; 2 when the configuration, the keys or the database are wrong, or when another
+    process writes the database; 1 when a folder cannot be written or a port is in use: then nothing was collected.
     """
     faulthandler.enable()  # a watchdog's SIGABRT leaves the stacks in the service manager's journal
     settings = load_settings(config)

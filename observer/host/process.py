@@ -19,9 +19,11 @@ from observer.calendar.phases import next_change, phase_at
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.config import Settings
+from observer.errors import ConfigError
 from observer.host.orders import HostOrders
 from observer.host.preflight import require_usable_machine
 from observer.host.service import Service
+from observer.host.worker_log import complaint_in
 from observer.processes import CORE_WRITER, PRELOADED, children_of
 from observer.supervisor.limits import Crossing, crossing_text
 from observer.supervisor.notify import ServiceManager
@@ -58,6 +60,10 @@ class Host:
         self._today = TradingDayService(Path(settings.run.runtime), settings.schedule, clock)
         self._producer: Producer | None = None
         self._logged_phase = "IDLE"
+        self._writer_log = next(
+            child.log_path for child in children_of(settings, configuration) if child.name == CORE_WRITER
+        )
+        self._refusal: str | None = None  # why the writer cannot write this database at all
         self._following: list[asyncio.Task[None]] = []  # tasks that report the schedule; replaced when it changes
         self._supervisor = Supervisor(
             lambda: children_of(settings, configuration),
@@ -98,7 +104,9 @@ class Host:
 
         Raises:
             AlreadyRunningError: another supervisor works in this runtime directory.
-            OSError, StoreError, ConfigError: as `require_usable_machine`; nothing was started.
+            OSError, StoreError: as `require_usable_machine`; nothing was started.
+            ConfigError: as there; or the writer refused its database at the start, because another process writes it,
+                say; all is stopped again, and no process that needs the writer was started.
         """
         require_usable_machine(self._settings)
         serving = [asyncio.create_task(report) for report in (self._service.run(), self._report_ready())]
@@ -108,6 +116,8 @@ class Host:
             for task in serving:
                 task.cancel()
             await asyncio.gather(*serving, return_exceptions=True)
+        if self._refusal is not None:
+            raise ConfigError(self._refusal)
 
     def _status_line(self) -> str:
         processes = self.status().processes
@@ -174,7 +184,11 @@ class Host:
             await self._today.end_of(plan)
 
     def on_change(self, name: str, previous: ProcessState, current: ProcessState, pid: int | None, reason: str) -> None:
-        """Publish a process's change of state (the supervisor's listener)."""
+        """Publish a process's change of state, and end a start without a writer (the supervisor's listener)."""
+        if name == CORE_WRITER and current is ProcessState.FATAL and not self.started.is_set():
+            self._refusal = complaint_in(self._writer_log, CORE_WRITER)
+            if self._refusal is not None:
+                self._supervisor.shutdown_asked.set()
         if self._producer is None:
             return
         now_ns = self._clock.now_ns()

@@ -19,7 +19,7 @@ from observer.providers.broker import BROKER_NAMES, broker_named
 from observer.providers.raw import RawFacts, RawJournal, RawRecord, merged, paths_in
 from observer.store.engine import migrate, parse_url
 from observer.store.instance import Instance
-from observer.store.ownership import owner_of
+from observer.store.ownership import only_writer, owner_of, require_unused
 from observer.store.reader import StoreReader
 
 _SHOW_EVERY: Final = 5_000  # records
@@ -84,9 +84,11 @@ async def replay_committed(
     Raises:
         DataFileError: it is no capture, or damaged.
         OSError: it cannot be read.
-        StoreError: the database cannot be opened.
+        DatabaseInUseError: another process writes the database.
+        StoreError: it cannot be opened.
         ConfigError: the capture was made of this database.
     """
+    await asyncio.to_thread(require_unused, url)  # before the reading of a long capture
     report = await asyncio.to_thread(_sound, file)
     source = _opened(file)
     try:
@@ -120,7 +122,8 @@ def _committed(url: str, source: CaptureSource) -> int:
         StoreError: it cannot be opened. A writer would wait for it; a person can act.
         ConfigError: the captured streams themselves are in there, so that a replay would store every event twice.
     """
-    migrate(url)
+    with only_writer(url):
+        migrate(url)
     with StoreReader(url) as reader:
         marks = {stream.uid: stream.high_water_mark for stream in reader.streams()}
     if source.streams & {stream for stream, mark in marks.items() if mark}:
@@ -139,7 +142,8 @@ async def _replay(
     committed = await asyncio.to_thread(_committed, url, source)
     loop = asyncio.get_running_loop()
     began_s = loop.time()
-    async with writer_of(url, owner_of(url) or Instance()) as writer:
+    owner = owner_of(url)
+    async with writer_of(url, owner.instance if owner else Instance()) as writer:
         replaying = Replay(source, writer.ingest_address, committed=committed, speed=speed)
         work = asyncio.create_task(replaying.run())
         showing = asyncio.ensure_future(show(replaying, source))

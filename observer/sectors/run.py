@@ -28,7 +28,6 @@ from observer.sectors.options import OUTBOX, EnrichmentOptions
 from observer.sectors.report import report_text
 from observer.sectors.sources import KisCodes, SectorSource
 from observer.signals import stopping_on_signals
-from observer.store.engine import migrate
 from observer.store.sectors import SectorReader
 
 if TYPE_CHECKING:
@@ -73,7 +72,8 @@ async def enrich(
 ) -> Sequence[EnrichmentCompleted] | None:
     """Assign sectors until all stocks are done; one round for each region, or None when a signal stopped it.
 
-    `ingest` gives the writer's socket; it is entered when there is something to store.
+    The database has the current schema. `ingest` gives the writer's socket; it is entered when there is something to
+    store.
 
     Raises:
         ConfigError: none of the regions has stocks, or another run is under way, or a source needs
@@ -81,7 +81,6 @@ async def enrich(
         ObserverError: a file or the database cannot be read.
     """
     clock = clock_from_environment()
-    migrate(options.url)
     wanted = wanted_stocks(options, clock)
     sources = open_sources(options, clock)
     stopping = asyncio.Event()

@@ -7,7 +7,7 @@ An address is an URL as SQLAlchemy writes them: `sqlite:////var/lib/observer/obs
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -42,7 +42,27 @@ _SQLITE_WRITER_PRAGMAS: Final = (
     f"journal_size_limit={_SQLITE_WAL_BYTES_KEPT}",
 )
 _SQLITE_READER_PRAGMAS: Final = ("query_only=ON", f"busy_timeout={_LOCK_WAIT_MS}", f"mmap_size={_SQLITE_MAPPED_BYTES}")
-_POSTGRESQL_WRITER_SETTINGS: Final = ("synchronous_commit = on", f"lock_timeout = {_LOCK_WAIT_MS}")
+
+# A connection whose other end is gone without a word (power cut, cable, sleep) ends after LOST_CONNECTION_S on both
+# sides instead of two hours: until then the server keeps the writer's lock. A machine that came back refuses the next
+# probe, so its own lost connection ends _PROBE_S later: sooner than its new writer gives up (workers.core_writer).
+_PROBE_S: Final = 5
+_PROBES: Final = 6
+LOST_CONNECTION_S: Final = _PROBE_S + _PROBES * _PROBE_S
+_POSTGRESQL_CLIENT_OPTIONS: Final[Mapping[str, int]] = {
+    "keepalives_idle": _PROBE_S,
+    "keepalives_interval": _PROBE_S,
+    "keepalives_count": _PROBES,
+    "tcp_user_timeout": LOST_CONNECTION_S * 1_000,
+}
+_POSTGRESQL_WRITER_SETTINGS: Final = (
+    "synchronous_commit = on",
+    f"lock_timeout = {_LOCK_WAIT_MS}",
+    f"tcp_keepalives_idle = {_PROBE_S}",
+    f"tcp_keepalives_interval = {_PROBE_S}",
+    f"tcp_keepalives_count = {_PROBES}",
+    f"tcp_user_timeout = {LOST_CONNECTION_S * 1_000}",
+)
 _POSTGRESQL_READER_SETTINGS: Final = (
     "default_transaction_read_only = on",
     "default_transaction_isolation = 'repeatable read'",  # one query sees one state, as in SQLite
@@ -106,7 +126,7 @@ def open_writer(url: str) -> Engine:
         _require_writable(sqlite_path(parsed).absolute())
         engine = create_engine(parsed)
         return _with_sqlite_rules(engine, _SQLITE_WRITER_PRAGMAS, begin="BEGIN IMMEDIATE")
-    return _with_postgresql_rules(create_engine(parsed), _POSTGRESQL_WRITER_SETTINGS)
+    return _with_postgresql_rules(parsed, _POSTGRESQL_WRITER_SETTINGS)
 
 
 def open_reader(url: str) -> Engine:
@@ -124,7 +144,7 @@ def open_reader(url: str) -> Engine:
             raise StoreError(f"there is no database {path}: `observer run` or `observer demo` makes one")
         engine = _opening_read_only(create_engine(parsed), path)
         return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
-    return _with_postgresql_rules(create_engine(parsed), _POSTGRESQL_READER_SETTINGS)
+    return _with_postgresql_rules(parsed, _POSTGRESQL_READER_SETTINGS)
 
 
 def _require_writable(path: Path) -> None:
@@ -176,7 +196,10 @@ def _with_sqlite_rules(engine: Engine, pragmas: tuple[str, ...], begin: str) -> 
     return engine
 
 
-def _with_postgresql_rules(engine: Engine, settings: tuple[str, ...]) -> Engine:
+def _with_postgresql_rules(url: URL, settings: tuple[str, ...]) -> Engine:
+    options = {name: value for name, value in _POSTGRESQL_CLIENT_OPTIONS.items() if name not in url.query}
+    engine = create_engine(url, connect_args=options)
+
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()

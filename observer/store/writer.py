@@ -83,7 +83,8 @@ class StoreWriter:
         """Take the writer's lock, connect and check the schema.
 
         Raises:
-            StoreError: it cannot be opened, another process writes it, or it is not of the schema of this code.
+            DatabaseInUseError: another process writes it.
+            StoreError: it cannot be opened, or it is not of the schema of this code.
         """
         self._lock.acquire()
         try:
@@ -93,8 +94,7 @@ class StoreWriter:
             raise
 
     def close(self) -> None:
-        """Close the connection; SQLite then checkpoints its log into the file."""
-        self._engine.dispose()
+        """Close the connection and release the lock; SQLite then checkpoints its log into the file."""
         self._lock.release()
 
     def high_water_marks(self, streams: Sequence[str]) -> dict[str, int]:
@@ -188,8 +188,8 @@ def _insert_halving(insertion: _Insertion) -> _StoreRows:
 
 
 def _find_streams(connection: Connection, uids: Sequence[str]) -> dict[str, _Stream]:
-    """The known streams. PostgreSQL locks their rows, SQLite's writer has the whole database: two writers wait for each
-    other instead of mixing.
+    """The known streams, their rows locked: after a lost connection PostgreSQL's answer waits for the outcome of the
+    commit that was under way.
     """
     found = connection.execute(
         select(STREAMS.c.uid, STREAMS.c.id, STREAMS.c.high_water_mark).where(STREAMS.c.uid.in_(uids)).with_for_update()

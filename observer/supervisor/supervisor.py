@@ -112,7 +112,7 @@ class Supervisor:
         self._reloading: asyncio.Task[list[str]] | None = None
         self._broken = asyncio.Event()  # one of our tasks ended by itself: an error
         self.shutdown_asked = asyncio.Event()
-        """Set by a shutdown request over the control socket; the host of the supervisor then stops it."""
+        """Set by a shutdown request over the control socket, or by the host: no further group starts, all stops."""
         self.strangers = 0
         """Number of messages from processes that are not, or no longer, our children."""
         self.started = asyncio.Event()
@@ -213,7 +213,7 @@ class Supervisor:
         A child that is given up delays no other: its state shows it, and the others can work without it.
         """
         for group in _by_order(self._monitors.values()):
-            if self._stopping:
+            if self._stopping or self.shutdown_asked.is_set():
                 return
             await asyncio.gather(*(_start_and_settle(monitor) for monitor in group))
         self.started.set()

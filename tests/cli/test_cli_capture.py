@@ -20,7 +20,7 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.cli import replay as replaying
 from observer.cli.capture import capture
-from observer.errors import ObserverError
+from observer.errors import DatabaseInUseError, ObserverError
 from observer.store.digest import digest
 from observer.store.writer import StoreWriter
 from tests.builders import trades
@@ -211,6 +211,14 @@ def test_a_database_that_does_not_answer_is_reported_at_once(captured: Path) -> 
     with pytest.raises(ObserverError, match="connection failed") as refused:
         replaying.replay(captured, "postgresql+psycopg://root:secret@127.0.0.1:1/none")
     assert "secret" not in str(refused.value)
+
+
+def test_a_database_that_a_system_writes_is_reported_at_once(captured: Path, folder: Path) -> None:
+    system = StoreWriter(url_of(folder / "o.db"))
+    system.open()
+    with pytest.raises(DatabaseInUseError, match="another process writes"):
+        replaying.replay(captured, url_of(folder / "o.db"))
+    system.close()
 
 
 def test_wrong_options_do_nothing(folder: Path) -> None:

@@ -1,28 +1,58 @@
 """One instance and one writing process for each database, on both kinds."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from observer.errors import ConfigError, StoreError
-from observer.store import engine
+from bus.delivery import Delivered
+from observer.errors import ConfigError, DatabaseInUseError, StoreError
+from observer.host.writer_process import writer_of
+from observer.store import engine, ownership
 from observer.store.instance import Instance, instance_url
-from observer.store.ownership import claim, owner_of
+from observer.store.ownership import Owner, claim, owner_of
 from observer.store.writer import StoreWriter
+from tests.builders import trades
 from tests.conformance.conftest import postgresql_database
-from tests.store.raw import query
+from tests.store.raw import execute, query
+from tests.waiting import until_async
+from workers import core_writer
 
 CREATED_NS = 1_763_424_000_000_000_000
 KOREA = Instance()
 COINS = Instance(name="coins", market="crypto")
+IN_USE = r"another process writes .*: stop its system \(observer ctl shutdown\), or wait for its command to end"
+STREAM = "5" * 32
 
 
 @pytest.fixture
 def short_lock_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = [setting.replace(str(engine._LOCK_WAIT_MS), "100") for setting in engine._POSTGRESQL_WRITER_SETTINGS]
-    monkeypatch.setattr(engine, "_POSTGRESQL_WRITER_SETTINGS", settings)
+    monkeypatch.setattr(ownership, "_LOCK_WAIT_MS", 50)
+
+
+@pytest.fixture
+def first(database_url: str) -> Iterator[StoreWriter]:
+    """The writer of a database, at work."""
+    writer = StoreWriter(database_url)
+    writer.open()
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def second(database_url: str) -> Iterator[StoreWriter]:
+    """Another process's writer, not open yet."""
+    writer = StoreWriter(database_url)
+    yield writer
+    writer.close()
+
+
+def only_on_postgresql(url: str) -> None:
+    if make_url(url).get_backend_name() == "sqlite":
+        pytest.skip("SQLite has no connection over a network")
 
 
 @pytest.fixture
@@ -35,7 +65,7 @@ def shared_database_url() -> Iterator[str]:
 def test_the_first_instance_becomes_the_owner(database_url: str) -> None:
     assert owner_of(database_url) is None
     claim(database_url, KOREA, ["kis"], CREATED_NS)
-    assert owner_of(database_url) == KOREA
+    assert owner_of(database_url) == Owner(KOREA, ["kis"])
     rows = query(database_url, "SELECT name, market, providers, created_ns FROM owner")
     assert rows == [("main", "kr_stocks", "kis", CREATED_NS)]
 
@@ -53,14 +83,25 @@ def test_a_database_of_another_instance_is_refused_with_the_remedy(tmp_path: Pat
     remedy = r"belongs to instance 'main' \(market kr_stocks\).*use another \[store\] url or \[instance\] name"
     with pytest.raises(ConfigError, match=remedy):
         claim(url, other, ["kis"], CREATED_NS)
-    assert owner_of(url) == KOREA
+    assert owner_of(url) == Owner(KOREA, ["kis"])
+
+
+def test_a_database_of_another_instance_is_refused_before_its_schema_is_changed(empty_database_url: str) -> None:
+    execute(
+        empty_database_url,
+        "CREATE TABLE owner (id INTEGER PRIMARY KEY, name TEXT, market TEXT, providers TEXT, created_ns BIGINT)",
+    )
+    execute(empty_database_url, "INSERT INTO owner VALUES (1, 'second', 'kr_stocks', 'kis', 0)")
+    with pytest.raises(ConfigError, match="belongs to instance 'second'"):
+        claim(empty_database_url, KOREA, ["kis"], CREATED_NS)
+    assert engine._schema_revision(engine.open_reader(empty_database_url)) is None
 
 
 def test_instances_share_a_postgresql_database_each_in_its_schema(shared_database_url: str) -> None:
     claim(shared_database_url, KOREA, ["kis"], CREATED_NS)
     claim(shared_database_url, COINS, ["upbit"], CREATED_NS)
-    assert owner_of(shared_database_url) == KOREA
-    assert owner_of(instance_url(shared_database_url, COINS)) == COINS
+    assert owner_of(shared_database_url) == Owner(KOREA, ["kis"])
+    assert owner_of(instance_url(shared_database_url, COINS)) == Owner(COINS, ["upbit"])
     writers = [StoreWriter(shared_database_url), StoreWriter(instance_url(shared_database_url, COINS))]
     for writer in writers:
         writer.open()
@@ -69,14 +110,111 @@ def test_instances_share_a_postgresql_database_each_in_its_schema(shared_databas
 
 
 @pytest.mark.usefixtures("short_lock_wait")
-def test_a_second_writing_process_is_refused_until_the_first_one_ends(database_url: str) -> None:
-    first, second = StoreWriter(database_url), StoreWriter(database_url)
-    first.open()
-    with pytest.raises(StoreError, match="another core writer writes"):
+def test_a_second_writing_process_is_refused_until_the_first_one_ends(first: StoreWriter, second: StoreWriter) -> None:
+    with pytest.raises(DatabaseInUseError, match=IN_USE):
         second.open()
     first.close()
     second.open()
+
+
+@pytest.mark.usefixtures("short_lock_wait", "first")
+def test_a_database_that_is_being_written_cannot_be_claimed(database_url: str) -> None:
+    with pytest.raises(DatabaseInUseError, match=IN_USE):
+        claim(database_url, KOREA, ["kis"], CREATED_NS)
+    assert owner_of(database_url) is None
+
+
+@pytest.mark.usefixtures("short_lock_wait", "first")
+def test_a_command_with_its_own_writer_ends_at_once_while_another_process_writes(database_url: str) -> None:
+    async def scenario() -> None:
+        with pytest.raises(DatabaseInUseError, match=IN_USE):
+            async with writer_of(database_url, KOREA):
+                pytest.fail("the command went on")
+
+    asyncio.run(scenario())
+
+
+def test_a_link_to_a_file_is_the_same_database(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "observer.db")
+    claim(f"sqlite:///{tmp_path}/observer.db", KOREA, ["kis"], CREATED_NS)
+    writers = [StoreWriter(f"sqlite:///{tmp_path}/{name}.db") for name in ("observer", "link")]
+    writers[0].open()
+    with pytest.raises(DatabaseInUseError):
+        writers[1].open()
+    writers[0].close()
+
+
+@pytest.mark.usefixtures("short_lock_wait", "first")
+def test_a_core_writer_that_waited_for_another_one_in_vain_is_wrongly_configured(
+    second: StoreWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_writer, "TAKEOVER_S", 0.0)
+    with pytest.raises(ConfigError, match=IN_USE):
+        asyncio.run(core_writer.database_ready(second.open))
+
+
+@pytest.mark.usefixtures("short_lock_wait")
+def test_a_core_writer_takes_over_from_one_that_is_dying(
+    first: StoreWriter, second: StoreWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_writer, "DATABASE_RETRY_S", 0.01)
+    attempts = []
+
+    def attempt() -> None:
+        attempts.append("refused, or the last")
+        second.open()
+
+    async def scenario() -> None:
+        ready = asyncio.create_task(core_writer.database_ready(attempt))
+        await until_async(lambda: len(attempts) > 1, "the second attempt")
+        first.close()
+        await ready
+
+    asyncio.run(scenario())
+    assert second.commit([Delivered("track-b", STREAM, 1, trades(2))]).stored == 2
+
+
+# --- a connection that is lost ---------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("short_lock_wait")
+def test_a_writer_that_lost_its_lock_with_its_connection_stores_nothing_until_the_next_writer_ends(
+    database_url: str, first: StoreWriter, second: StoreWriter
+) -> None:
+    only_on_postgresql(database_url)
+    first.commit([Delivered("track-b", STREAM, 1, trades(2))])
+    with first._engine.connect() as only_connection:
+        pid = only_connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+    execute(database_url, f"SELECT pg_terminate_backend({pid}, 5000)")
+    second.open()
+    late = [Delivered("track-b", STREAM, 3, trades(2, 3))]
+    with pytest.raises(StoreError):
+        first.commit(late)
+    with pytest.raises(DatabaseInUseError, match="ends the connection of a machine that is gone after 35 s"):
+        first.commit(late)
+    with pytest.raises(DatabaseInUseError):
+        first.high_water_marks([STREAM])
+    assert second.high_water_marks([STREAM]) == {STREAM: 2}
+    second.commit([Delivered("track-b", STREAM, 3, trades(1, 3))])
     second.close()
+    assert first.high_water_marks([STREAM]) == {STREAM: 3}
+    assert query(database_url, "SELECT count(*) FROM trades") == [(3,)]
+
+
+def test_both_ends_of_a_writer_s_connection_give_it_up_soon_after_the_other_is_gone(database_url: str) -> None:
+    only_on_postgresql(database_url)
+    if "/" in (make_url(database_url).host or "/"):
+        pytest.skip("a connection on one machine has no keepalive")
+    probing = {"keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "6"}
+    writing = engine.open_writer(database_url)
+    with writing.connect() as connection:
+        found = connection.exec_driver_sql("SELECT name, setting FROM pg_settings WHERE name LIKE 'tcp%%'").all()
+        driver_connection = connection.connection.driver_connection
+        assert isinstance(driver_connection, psycopg.Connection)
+        client = driver_connection.info.get_parameters()
+    writing.dispose()
+    assert dict(found) == {f"tcp_{name}": value for name, value in probing.items()} | {"tcp_user_timeout": "35000"}
+    assert client.items() >= (probing | {"tcp_user_timeout": "35000"}).items()
 
 
 def test_the_schema_is_part_of_the_url() -> None:

@@ -27,6 +27,7 @@ TAKES_TEXT_APART = {
 # By file: whose text it is, where it is none of an event.
 OTHER_TEXT = {
     "observer/store/instance.py": "the options of a PostgreSQL URL",
+    "observer/store/ownership.py": "the brokers in the owner row, names separated by commas; no event",
     "observer/streaming/receiver.py": "why a broker's stream dropped a subscription; no event carries it",
 }
 

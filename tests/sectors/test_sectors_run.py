@@ -16,13 +16,14 @@ from observer.base_settings import endpoints_of, load_base_settings
 from observer.cli.app import command_line
 from observer.cli.enrich import ingest_of
 from observer.clock import CLOCK_VARIABLE, ScaledClock
-from observer.errors import ConfigError, NoDataError, StoreError
+from observer.errors import ConfigError, DatabaseInUseError, NoDataError, StoreError
 from observer.sectors.codes import CodeMeaning, CodeTable
 from observer.sectors.files import read_market, write_table
 from observer.sectors.run import INTERRUPTED, enrich, exit_status
 from observer.store.engine import migrate
 from observer.store.reader import StoreReader
 from observer.store.sectors import SectorReader
+from observer.store.writer import StoreWriter
 from observer.units import NS_PER_S
 from tests.cli.test_cli_capture import configured_folder, core_writer
 from tests.providers.test_providers_kis_masters_overseas import HONG_KONG
@@ -196,6 +197,14 @@ def test_the_writer_of_a_running_system_stores_what_is_found(folder) -> None:
             assert exit_status(asyncio.run(enrich(wanted, ingest_of(settings)))) == 1
         with SectorReader(settings.store.url) as reader:
             assert [each.symbol for each in reader.assignments("HK")] == ["00005"]
+
+
+def test_a_run_with_its_own_writer_ends_at_once_while_another_process_writes(folder) -> None:
+    writer = StoreWriter("sqlite:///data/o.db")
+    writer.open()
+    with pytest.raises(DatabaseInUseError, match="another process writes"):
+        command_line()(["enrich", "run", *OF_HONG_KONG])
+    writer.close()
 
 
 def test_without_master_files_nothing_is_started(folder) -> None:

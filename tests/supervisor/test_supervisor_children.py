@@ -93,6 +93,19 @@ def test_a_stop_in_the_middle_of_the_start_leaves_nothing(tmp_path: Path) -> Non
     asyncio.run(run())
 
 
+def test_a_shutdown_in_the_middle_of_the_start_starts_no_further_group(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "b", order=1)]) as scene:
+            starting = asyncio.create_task(scene.supervisor.start_all())
+            await scene.changes.until("a", ProcessState.STARTING)
+            scene.supervisor.shutdown_asked.set()
+            await starting
+            assert scene.changes.states("b") == []
+            assert not scene.supervisor.started.is_set()
+
+    asyncio.run(run())
+
+
 def test_run_until_starts_all_and_stops_all_when_its_event_is_set(tmp_path: Path) -> None:
     async def run() -> None:
         supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])

@@ -4,15 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from observer.store.instance import Instance
+from observer.store.ownership import claim
+from tests.conformance.conftest import postgresql_schema
+from tests.store.migrated import make_database
 from tests.system.running import Completed, observer, short_folder
 
 pytestmark = pytest.mark.system
 
 
-def run_with(folder: Path, keys: str | None, mode: int = 0o600) -> Completed:
+def run_with(folder: Path, keys: str | None, mode: int = 0o600, store: str = "sqlite:///data/observer.db") -> Completed:
     """`observer run` in a folder of its own; the hosts do not exist, in case a process starts after all."""
     (folder / "observer.toml").write_text(
-        '[run]\ndata = "data"\nruntime = "run"\nprovider_pool = "pool.json"\n'
+        f'[run]\ndata = "data"\nruntime = "run"\nprovider_pool = "pool.json"\n[store]\nurl = "{store}"\n'
         '[kis]\nrest_url = "http://127.0.0.1:9"\nstream_url = "ws://127.0.0.1:9"\nfiles_url = "http://127.0.0.1:9"\n'
     )
     (folder / "pool.json").write_text(
@@ -46,6 +50,18 @@ def test_a_keys_file_that_others_can_read_is_refused_with_the_remedy() -> None:
         assert "chmod 600 keys.toml" in completed.stderr
         assert "sosecret" not in completed.stderr
         assert was_nothing_started(folder)
+
+
+def test_a_database_that_the_writer_must_not_write_ends_the_start_with_the_writer_s_reason() -> None:
+    with short_folder() as folder, postgresql_schema() as url:
+        make_database(url)
+        claim(url, Instance(name="second"), ["kis"], 0)
+        completed = run_with(folder, '[main]\napp_key = "PSkeykeykey"\napp_secret = "sosecret"\n', store=url)
+        assert completed.returncode == 2
+        reason = completed.stderr.splitlines()[-1]
+        assert reason.startswith("observer: postgresql")
+        assert "belongs to instance 'second'" in reason
+        assert "accounts: " not in completed.stderr, "no process that calls the broker was started"
 
 
 def test_a_wrong_configuration_is_reported_line_by_line() -> None:

@@ -70,10 +70,11 @@ def is_running_anew(system: System, name: str, former_pid: int) -> bool:
     return system.pids().get(name, former_pid) != former_pid
 
 
-def by_priority(system: System) -> list[str]:
-    """Symbols with slots: triggered ones by score, then fillers."""
+def by_priority_at_the_stop(system: System) -> list[str]:
+    """Symbols with slots when the stream was closed last: triggered ones by score, then fillers."""
     latest = {slot: row for slot, *row in system.rows(
-        "SELECT slot, symbol, trigger = 'market_cap', -score FROM slot_assignments ORDER BY sequence"
+        "SELECT slot, symbol, trigger = 'market_cap', -score FROM slot_assignments WHERE sequence < "
+        "(SELECT max(sequence) FROM connections WHERE state = 'closed') ORDER BY sequence"
     )}  # fmt: skip
     return [symbol for symbol, *_ in sorted(latest.values(), key=lambda row: row[1:])]
 
@@ -103,13 +104,14 @@ def status_has_every_process(system: System) -> None:
 
 
 def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system: System, wire: Wire) -> None:
-    before, held, trades = pids(status(system)), by_priority(system), len(system.rows("SELECT 1 FROM trades"))
+    before, trades = pids(status(system)), len(system.rows("SELECT 1 FROM trades"))
     completed = command(system, "ctl", "restart", "track-b")
     assert completed.returncode == 0, completed.stderr
     system.until(lambda: is_running_anew(system, "track-b", before["track-b"]), "track-b runs again")
     after = pids(status(system))
     assert {name for name in ALL if after[name] != before[name]} == {"track-b"}
     system.until(lambda: len(wire.subscriptions) == 2, "the stream is connected again")
+    held = by_priority_at_the_stop(system)
     system.until(lambda: still_held(system, held) <= set(wire.subscriptions[-1]), "every slot is subscribed again")
     # A trigger that fires again moves its symbol up, and may take another's slot, as it should; the others keep
     # their order.
