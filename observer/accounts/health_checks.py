@@ -188,7 +188,7 @@ class CalendarCheck:
 
     async def _ask(self, today: date) -> None:
         try:
-            async with self._brokers.usable()[0].rest() as calendar:
+            async with self._brokers.usable("sessions")[0].rest() as calendar:
                 days = await calendar.sessions(today, today + timedelta(days=DAYS_ASKED))
         except ProviderError as error:
             logger.warning("the broker's calendar is not known: %s", error)

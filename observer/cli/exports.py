@@ -24,7 +24,8 @@ def rebuild(
     They are byte for byte those that the running system wrote.
     """
     settings = full_settings(config)
-    ledgers = Ledgers(settings.store.url, ledgers_folder(settings.run.data), settings.provider)
+    folder = ledgers_folder(settings.run.data)
+    ledgers = Ledgers(settings.store.url, folder, settings.provider, settings.instance.market)
     try:
         paths = ledgers.rebuild(day)
     except OSError as error:

@@ -30,8 +30,8 @@ def next_step(
     where there is no room for it.
 
     A removal therefore comes only when its slot is needed or nothing is missing: with few changes allowed (see
-    `subscription_rate.py`), each slot that is given up is taken again at once, and removals never keep subscriptions waiting.
-    A refused subscription is not retried until the state changes, see `Subscriptions`.
+    `subscription_rate.py`), each slot that is given up is taken again at once, and removals never keep subscriptions
+    waiting. A refused subscription is not retried until the state changes, see `Subscriptions`.
     """
     missing = next((each for each in wanted if each not in subscribed and each not in refused), None)
     surplus = next((each for each in subscribed if each not in wanted and each not in refused), None)

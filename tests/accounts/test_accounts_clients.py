@@ -1,17 +1,20 @@
 """The clients of an account at a broker that takes no keys and issues no token."""
 
 import asyncio
+import sys
 import time
 from pathlib import Path
 from random import Random
+from types import ModuleType
 
+import msgspec
 import pytest
 from aiohttp import web
 
 from observer.accounts.clients import Brokers, ClientSettings
 from observer.accounts.pool import AccountSettings, PoolSettings
 from observer.clock import ScaledClock
-from observer.errors import TokenExpiredError
+from observer.errors import ProviderError, TokenExpiredError
 from observer.providers import broker
 from observer.providers.broker import broker_named
 from observer.providers.settings import RestSettings
@@ -41,9 +44,30 @@ def asked(folder: Path, status: int, answer: object) -> list[str]:
             brokers = Brokers(settings, ScaledClock(10**18, time.monotonic_ns(), 1.0), Random(1))
             assert all(account.has_valid_token() for account in brokers.accounts)
             async with brokers.rest() as rest:
-                return [quote.symbol for calls in rest.usable().values() for quote in await calls.quotes(["000660"])]
+                return [
+                    quote.symbol for calls in rest.usable("quotes").values() for quote in await calls.quotes(["000660"])
+                ]
 
     return asyncio.run(scenario())
+
+
+def test_calls_go_to_the_accounts_whose_broker_offers_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first account's broker has quotes alone, the second's no calls about ETFs."""
+    keyless = broker_named("keyless")
+    without = {"one": {"quotes"}, "two": keyless.capabilities - {"etf"}}
+    for name, capabilities in without.items():
+        module = ModuleType(f"{name}.broker")
+        module.BROKER = msgspec.structs.replace(keyless, name=name, capabilities=frozenset(capabilities))  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setitem(broker._FOLDERS, name, name)  # type: ignore[arg-type]
+    accounts = tuple(AccountSettings(account_id=name, provider=name) for name in without)
+    sections = {name: keyless.settings(rest_url="http://localhost", stream_url="") for name in without}
+    settings = ClientSettings(runtime=tmp_path, pool=PoolSettings(accounts=accounts), brokers=sections, slots_max=1)
+    brokers = Brokers(settings, ScaledClock(10**18, time.monotonic_ns(), 1.0), Random(1))
+    assert [account.name for account in brokers.usable("quotes")] == ["one", "two"]
+    assert [account.name for account in brokers.usable("halts")] == ["two"]
+    with pytest.raises(ProviderError, match="no broker of the accounts offers etf; there are: one, two"):
+        brokers.usable("etf")
 
 
 def test_accounts_without_keys_call_without_waiting_for_a_token(tmp_path: Path) -> None:
