@@ -245,10 +245,6 @@ class Receiver:
         """The last number taken, committed or about to be."""
         return self._admitted[stream]
 
-    def committed_mark(self, stream: str) -> int:
-        """The last number that is in the database."""
-        return self._committed[stream]
-
     def committed(self, stream: str, last_sequence: int) -> Acknowledged:
         """Record a successful commit up to this number; return the acknowledgement for the producer."""
         self._committed[stream] = last_sequence

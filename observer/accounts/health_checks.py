@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import ProviderError, StoreError
 from observer.providers.broker import QuoteSource
+from observer.selection.slots import held_by_account
 from observer.store.reader import StoreReader
 from observer.units import NS_PER_S
 
@@ -86,10 +86,11 @@ class HealthChecks:
             return InUse({}, {})
         try:
             connections = self.reader.latest_connections(plan.starts_ns)
-            slots = Counter(slot.slot.rpartition(":")[0] for slot in self.reader.open_slots(plan.starts_ns))
+            held = [assigned.slot for assigned in self.reader.open_slots(plan.starts_ns)]
         except StoreError as error:
-            logger.warning("streams and places are not known: %s", error)
+            logger.warning("streams and slots are not known: %s", error)
             return InUse({}, {})
+        slots = held_by_account({account.name: account.subscriptions for account in self._probes}, held)
         now_ns = self._clock.now_ns()
         if now_ns >= plan.track_b_stop_ns:
             return InUse({}, slots)

@@ -114,7 +114,7 @@ class RateLimiter(Protocol):
     """Grants REST calls their start; shared by all processes that use the account."""
 
     def acquire(self, priority: Priority) -> AbstractAsyncContextManager[None]:
-        """Entered when one call may be sent now; left when its answer is there, which frees its slot soonest."""
+        """Entered when one call may be sent now; left when its answer is there, which frees its position soonest."""
         ...
 
     def penalise(self) -> None:

@@ -61,12 +61,6 @@ def group_rows(batches: Sequence[Delivered], stream_ids: Mapping[str, int]) -> G
     return Group(rows, poison)
 
 
-def row_of(event: Event, stream_id: int, sequence: int) -> Row:
-    """The row of one event."""
-    row = (stream_id, sequence, *astuple(event))
-    return _with_documents_as_text(row, type(event)) if type(event) in _DOCUMENTS else row
-
-
 def _with_documents_as_text(row: Row, event_type: type[Fact]) -> Row:
     documents = _DOCUMENTS[event_type]
     return tuple(
