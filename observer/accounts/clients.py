@@ -168,8 +168,9 @@ class BrokerAccount:
                 rate_limiter.close()
 
     def _limits_path(self) -> Path:
-        """The file of the rate limit that all calls share: the account's, or the machine's where the broker counts by
-        IP. A broker with several buckets needs a limiter for each; `RestPipeline` takes one.
+        """The file of the rate limit that all calls share: the account's, or where the broker counts by IP the
+        instance's (two instances on one machine do not share it). A broker with several buckets needs a limiter for
+        each; `RestPipeline` takes one.
         """
         [bucket] = self.broker.buckets
         assert bucket.scope != "account_call", "a limiter for each call is not built yet"
