@@ -51,7 +51,9 @@ async def core_writer(worker: Worker) -> None:
     alerts = QuarantineAlerts(worker.clock, worker.name)
     backups = _backup_jobs(worker)
     ledgers = LedgerExport(
-        Ledgers(url, ledgers_folder(settings.run.data), settings.provider), worker.clock, worker.name
+        Ledgers(url, ledgers_folder(settings.run.data), settings.provider, settings.instance.market),
+        worker.clock,
+        worker.name,
     )
     quality = _quality_judge(worker)
     writer = CountingWriter(url, alerts.count_from_thread, (ledgers.count_from_thread, quality.count_from_thread))

@@ -26,7 +26,7 @@ from observer.accounts.pool import AccountSettings, PoolSettings
 from observer.accounts.shared_rate_limiter import SharedRateLimiter
 from observer.accounts.token_cache import CachedCredentials, FixedCredentials, TokenStore
 from observer.clock import Clock
-from observer.errors import BadRequestError, DataFileError
+from observer.errors import DataFileError, ProviderError
 from observer.providers.broker import (
     Bar,
     Broker,
@@ -168,8 +168,9 @@ class BrokerAccount:
                 rate_limiter.close()
 
     def _limits_path(self) -> Path:
-        """The file of the rate limit that all calls share: the account's, or the machine's where the broker counts by
-        IP. A broker with several buckets needs a limiter for each; `RestPipeline` takes one.
+        """The file of the rate limit that all calls share: the account's, or where the broker counts by IP the
+        instance's (two instances on one machine do not share it). A broker with several buckets needs a limiter for
+        each; `RestPipeline` takes one.
         """
         [bucket] = self.broker.buckets
         assert bucket.scope != "account_call", "a limiter for each call is not built yet"
@@ -257,13 +258,20 @@ class Brokers:
         interval_s = self._settings.pool.health_check_interval_seconds
         return believed(account.health.read(), interval_s, self._clock.now_ns())
 
-    def usable(self) -> Sequence[BrokerAccount]:
-        """The accounts whose calls are healthy; all accounts when none is, since trying is then the only option."""
-        health = [self.health_of(account.name) for account in self.accounts]
-        fit = [
-            account for account, found in zip(self.accounts, health, strict=True) if found is None or found.calls.fit
-        ]
-        return fit or self.accounts
+    def usable(self, capability: Capability | None = None) -> Sequence[BrokerAccount]:
+        """The accounts whose brokers offer these calls (None: any) and whose calls are healthy; all that offer them
+        when none is healthy, since trying is then the only option.
+
+        Raises:
+            ProviderError: no account's broker offers them.
+        """
+        offering = [each for each in self.accounts if capability is None or capability in each.broker.capabilities]
+        if not offering:
+            brokers = ", ".join(sorted({each.provider for each in self.accounts}))
+            raise ProviderError(f"no broker of the accounts offers {capability}; there are: {brokers}")
+        health = {account.name: self.health_of(account.name) for account in offering}
+        fit = [each for each in offering if (found := health[each.name]) is None or found.calls.fit]
+        return fit or offering
 
     @contextlib.asynccontextmanager
     async def rest(self) -> AsyncIterator["RestOfAll"]:
@@ -299,9 +307,8 @@ class RestOfAll:
     `PastBarSource`.
 
     Each of these calls goes to the first healthy account by priority whose broker offers it: to another one while that
-    is unhealthy, and back after its recovery. It raises BadRequestError where no account's broker offers it.
-
-    With `next` the healthy accounts take turns, which adds up their rate limits.
+    is unhealthy, and back after its recovery. With `next` the healthy accounts that offer calls about ETFs take turns,
+    which adds up their rate limits.
     """
 
     def __init__(self, brokers: Brokers, calls: Mapping[str, "RestClient"]) -> None:
@@ -310,51 +317,46 @@ class RestOfAll:
         self._turns = itertools.count()
         self.quotes_per_call = min(each.quotes_per_call for each in calls.values())
 
-    def usable(self) -> Mapping[BrokerAccount, "RestClient"]:
-        """The usable accounts and their calls, first by priority first."""
-        return {account: self._calls[account.name] for account in self._brokers.usable()}
+    def usable(self, capability: Capability) -> Mapping[BrokerAccount, "RestClient"]:
+        """The usable accounts that offer these calls, first by priority first."""
+        return {account: self._calls[account.name] for account in self._brokers.usable(capability)}
 
     def next(self) -> "RestClient":
         """The calls of the next account in turn."""
-        usable = self._brokers.usable()
+        usable = self._brokers.usable("etf")
         return self._calls[usable[next(self._turns) % len(usable)].name]
 
     @property
     def accounts(self) -> int:
         """The number of accounts that take turns now."""
-        return len(self._brokers.usable())
+        return len(self._brokers.usable("etf"))
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         """As `QuoteSource`."""
-        return await self._offering("quotes").quotes(symbols, priority)
+        return await self._first("quotes").quotes(symbols, priority)
 
     async def is_halted(self, symbol: str) -> bool | None:
         """As `HaltSource`."""
-        return await self._offering("halts").is_halted(symbol)
+        return await self._first("halts").is_halted(symbol)
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         """As `HistorySource`."""
-        return await self._offering("bars").daily_bars(symbol, first, last)
+        return await self._first("bars").daily_bars(symbol, first, last)
 
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
         """As `HistorySource`."""
-        return await self._offering("bars").minute_bars(symbol, from_ns, to_ns)
+        return await self._first("bars").minute_bars(symbol, from_ns, to_ns)
 
     async def past_minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
         """As `PastBarSource`."""
-        return await self._offering("bars").past_minute_bars(symbol, from_ns, to_ns)
+        return await self._first("bars").past_minute_bars(symbol, from_ns, to_ns)
 
     async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
         """As `HistorySource`."""
-        return await self._offering("trades").trades_between(symbol, from_ns, to_ns)
+        return await self._first("trades").trades_between(symbol, from_ns, to_ns)
 
-    def _offering(self, capability: Capability) -> "RestClient":
-        offering = [each for each in self._brokers.accounts if capability in each.broker.capabilities]
-        if not offering:
-            raise BadRequestError(f"the accounts' brokers offer no {capability}", call=capability)
-        usable = self.usable()
-        account = next((each for each in offering if each in usable), offering[0])
-        return self._calls[account.name]
+    def _first(self, capability: Capability) -> "RestClient":
+        return next(iter(self.usable(capability).values()))
 
 
 def keys_of(pool: PoolSettings) -> Sequence[AccountKeys]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import ProviderError, StoreError
 from observer.providers.broker import QuoteSource
+from observer.selection.slots import held_by_account
 from observer.store.reader import StoreReader
 from observer.units import NS_PER_S
 
@@ -86,10 +86,11 @@ class HealthChecks:
             return InUse({}, {})
         try:
             connections = self.reader.latest_connections(plan.starts_ns)
-            slots = Counter(slot.slot.rpartition(":")[0] for slot in self.reader.open_slots(plan.starts_ns))
+            held = [assigned.slot for assigned in self.reader.open_slots(plan.starts_ns)]
         except StoreError as error:
-            logger.warning("streams and places are not known: %s", error)
+            logger.warning("streams and slots are not known: %s", error)
             return InUse({}, {})
+        slots = held_by_account({account.name: account.subscriptions for account in self._probes}, held)
         now_ns = self._clock.now_ns()
         if now_ns >= plan.track_b_stop_ns:
             return InUse({}, slots)
@@ -187,11 +188,8 @@ class CalendarCheck:
             await self._today.end_of(plan)
 
     async def _ask(self, today: date) -> None:
-        offering = [each for each in self._brokers.usable() if "sessions" in each.broker.capabilities]
-        if not offering:
-            return
         try:
-            async with offering[0].rest() as calendar:
+            async with self._brokers.usable("sessions")[0].rest() as calendar:
                 days = await calendar.sessions(today, today + timedelta(days=DAYS_ASKED))
         except ProviderError as error:
             logger.warning("the broker's calendar is not known: %s", error)

@@ -16,7 +16,7 @@ that was killed. One that arrives even later (a process stopped for seconds betw
 one case in which a second could hold one call more.
 
 **The pace.** Beside its position a call needs the pace's next slot: slots are evenly spaced, so that an urgent call
-waits for one slot and not for a place of a second. A slot is a beat, not a distance: a call that waited for it and
+waits for one slot and not for a position of a second. A slot is a beat, not a distance: a call that waited for it and
 wakes late takes it late, and the next one comes on time (up to a whole slot; the positions, not the slots, keep the
 limit). A slot that no call waited for passes unused.
 

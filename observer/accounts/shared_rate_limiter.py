@@ -66,12 +66,12 @@ class SharedRateLimiter:
 
     @asynccontextmanager
     async def acquire(self, priority: Priority) -> AsyncIterator[None]:
-        """Entered when one call may be sent now; left when its answer is there, which frees its slot soonest."""
+        """Entered when one call may be sent now; left when its answer is there, which frees its position soonest."""
         granted = await self._granted(priority)
         try:
             yield
         except asyncio.CancelledError:
-            raise  # it may still be on its way to the broker: it holds its slot like a call that is never answered
+            raise  # it may still be on its way to the broker: it holds its position like a call that is never answered
         except BaseException:
             self._answered(granted)
             raise

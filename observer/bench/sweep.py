@@ -79,7 +79,7 @@ async def measure_sweep(
 async def _sweeps(broker: RunningBroker, rounds: int, report: ReportProgress) -> tuple[Sequence[float], int]:
     """The seconds of each sweep, and the symbols of a call; the connections are open already."""
     async with broker.brokers().rest() as rest:
-        clients = [client for client in rest.usable().values() for _ in range(_CALLS_AT_ONCE)]
+        clients = [client for client in rest.usable("quotes").values() for _ in range(_CALLS_AT_ONCE)]
         symbols = broker.listed()
         spans_s: list[float] = []
         await asyncio.gather(*(client.quotes(symbols[:1]) for client in clients))

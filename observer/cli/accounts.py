@@ -1,8 +1,7 @@
 """`observer accounts`: each account's state, from the files beside its token and from the database. Needs no keys."""
 
 import contextlib
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,7 @@ from observer.cli.tables import Table, show
 from observer.config import Settings
 from observer.errors import DataFileError, NoDataError, StoreError
 from observer.local_time import local_datetime, local_ns
+from observer.selection.slots import held_by_account
 from observer.store.reader import StoreReader
 from observer.units import NS_PER_S
 
@@ -67,9 +67,11 @@ def accounts(
 
 def states_of(settings: Settings, now_ns: int) -> list[AccountState]:
     """The accounts' states at this market time, by priority."""
-    streams, slots = _in_use(settings.store.url, local_ns(local_datetime(now_ns).date()))
+    streams, held_slots = _in_use(settings.store.url, local_ns(local_datetime(now_ns).date()))
     folder = _folder(settings)
     interval_s = settings.pool.health_check_interval_seconds
+    capacities = {account.account_id: account.slots for account in settings.pool.accounts}
+    slots = None if held_slots is None else held_by_account(capacities, held_slots)
     states = []
     for account in settings.pool.by_priority:
         name = account.account_id
@@ -111,12 +113,12 @@ def _token(folder: Path, name: str) -> TokenRecord | None:
     return None
 
 
-def _in_use(url: str, since_ns: int) -> tuple[Mapping[str, str], Mapping[str, int] | None]:
-    """By account: the state of its stream and the number of its slots in use."""
+def _in_use(url: str, since_ns: int) -> tuple[Mapping[str, str], Sequence[str] | None]:
+    """The state of the stream by account, and the slots in use; None: unknown."""
     try:
         with StoreReader(url) as reader:
             streams = {name: change.state for name, change in reader.latest_connections(since_ns).items()}
-            return streams, Counter(slot.slot.rpartition(":")[0] for slot in reader.open_slots(since_ns))
+            return streams, [assigned.slot for assigned in reader.open_slots(since_ns)]
     except StoreError as error:
         print_error(f"streams and slots are unknown: {error}")
         return {}, None

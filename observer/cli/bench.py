@@ -203,7 +203,7 @@ def selection(
     def table(result: SelectionResult) -> Lines:
         yield (f"{result.symbols:,} symbols", "", "ms of processor time", "goal")
         yield ("triggers of a sweep", f"{result.evaluation_ms:.2f}", "5")
-        yield (f"candidates into {result.slots} places", f"{result.allocation_ms:.2f}", "5")
+        yield (f"candidates into {result.slots} slots", f"{result.allocation_ms:.2f}", "5")
         yield ("context synchronisation", f"{result.context_ms:.2f}", "1,000")
 
     _measure(

@@ -1,7 +1,7 @@
 """`observer ctl`: commands to the running system."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, get_args
 
 from bus.commands import (
     Drain,
@@ -20,6 +20,8 @@ from observer.cli.context import ConfigOption, JsonOption
 from observer.cli.options import Argument, Option
 from observer.cli.system import ask, show
 from observer.processes import JOB_OWNERS
+
+_LEVELS_HELP: Final = f"The least important messages to log: {', '.join(get_args(Level)).lower()}."
 
 ProcessArgument = Annotated[str, Argument(help="The process, as `observer status` names it, e.g. track-b.")]
 
@@ -83,7 +85,7 @@ def run_job(
 
 def log_level(
     process: ProcessArgument,
-    level: Annotated[Level, Argument(help="The least important messages to log.")],
+    level: Annotated[Level, Argument(metavar="LEVEL", help=_LEVELS_HELP)],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -20,7 +20,8 @@ def rebuild(
     settings = full_settings(config)
     with DayReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
-    ledgers = Ledgers(settings.store.url, ledgers_folder(settings.run.data), settings.provider)
+    folder = ledgers_folder(settings.run.data)
+    ledgers = Ledgers(settings.store.url, folder, settings.provider, settings.instance.market)
     try:
         paths = ledgers.rebuild(asked.session_date)
     except OSError as error:

@@ -122,9 +122,9 @@ def verify(
 ) -> None:
     """Compare a region's listings in the database with its files. Exit status 1: they differ."""
     settings = full_settings(config)
-    local = local_files(settings)
+    local, broker = local_files(settings), broker_named(settings.provider)
     with ListingReader(settings.store.url) as reader:
-        found = [verify_exchange(reader, local, each) for each in REGIONS[region]]
+        found = [verify_exchange(reader, local, broker, each) for each in REGIONS[region]]
     if as_json:
         print_json(found)
     else:

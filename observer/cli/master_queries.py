@@ -168,7 +168,7 @@ async def _connected(settings: "Settings", clock: Clock) -> AsyncIterator[Securi
     from observer.accounts.clients import Brokers
 
     brokers = Brokers(settings.clients, clock, Random(os.getpid()), _PROCESS)
-    account = next((account for account in brokers.usable() if account.has_valid_token()), None)
+    account = next((account for account in brokers.usable("securities") if account.has_valid_token()), None)
     if account is None:
         raise ConfigError("no account has a valid token: `observer run` gets one")
     async with account.rest() as securities:

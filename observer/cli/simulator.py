@@ -75,7 +75,7 @@ def simulator(
     """Serve a simulated broker on loopback until ctrl-C. Prints its addresses, then nothing.
 
     `offered` writes the trades of a market, `fault` lets something go wrong at a running simulator, `counters` and
-    `subscriptions` ask it what it saw. Faults of a script are in the [simulator] section of a configuration:
+    `registrations` ask it what it saw. Faults of a script are in the [simulator] section of a configuration:
     [[simulator.faults]] with kind, at, for_s, share, by_s; and [simulator.fault_rates] for what happens at random.
     """
     if click.get_current_context().invoked_subcommand is not None:

@@ -6,7 +6,7 @@ import msgspec
 
 from observer.listings.diff import difference, revalued
 from observer.listings.files import LocalFiles
-from observer.providers.broker import DEFAULT_BROKER, broker_named
+from observer.providers.broker import Broker
 from observer.store.listings import ListingReader
 
 
@@ -25,11 +25,11 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     problems: Sequence[str]
 
 
-def verify_exchange(reader: ListingReader, local: LocalFiles, exchange: str) -> Verified:
-    """Compare the database with the file in force; a file pending approval is not in force."""
+def verify_exchange(reader: ListingReader, local: LocalFiles, broker: Broker, exchange: str) -> Verified:
+    """Compare the database with the broker's file in force; a file pending approval is not in force."""
     listed = reader.listings(exchange)
     path = local.path(exchange)
-    stated = broker_named(DEFAULT_BROKER).listings(exchange, path.read_bytes())[0] if path.exists() else []
+    stated = broker.listings(exchange, path.read_bytes())[0] if path.exists() else []
     known = {listing.symbol: (listing, True) for listing in listed}
     changes = difference(known, stated)
     kinds = [change.kind for change in changes]

@@ -114,7 +114,7 @@ class RateLimiter(Protocol):
     """Grants REST calls their start; shared by all processes that use the account."""
 
     def acquire(self, priority: Priority) -> AbstractAsyncContextManager[None]:
-        """Entered when one call may be sent now; left when its answer is there, which frees its slot soonest."""
+        """Entered when one call may be sent now; left when its answer is there, which frees its position soonest."""
         ...
 
     def penalise(self) -> None:
@@ -268,8 +268,8 @@ class TradeStream(Protocol):
         ...
 
 
-Capability = Literal["quotes", "halts", "bars", "trades", "etf", "sessions", "securities", "listings"]
-"""A group of REST calls that a broker offers; other calls of a `RestClient` raise a `ProviderError`."""
+Capability = Literal["quotes", "halts", "bars", "trades", "etf", "sessions", "securities"]
+"""A group of REST calls that a broker offers. Calls go to accounts whose broker offers them (`accounts.clients`)."""
 
 CredentialsKind = Literal["none", "key_pair", "token", "approval_key"]
 """The credentials of a call: none; the app key and secret themselves; an access token issued for them; a token, and an

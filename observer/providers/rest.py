@@ -11,4 +11,4 @@ from observer.providers.etf import EtfSource
 class RestClient(
     QuoteSource, HaltSource, HistorySource, PastBarSource, EtfSource, SecuritySource, SessionSource, Protocol
 ):
-    """The calls of one account. `Broker.capabilities` says which of them the broker answers."""
+    """The calls of one account. `Broker.capabilities` says which of them the broker offers; no other is made."""

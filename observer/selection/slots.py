@@ -8,7 +8,8 @@ keys which re-subscribe in loops, and seconds in which neither symbol is streame
 are its whole state.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -123,13 +124,20 @@ class Overflow(msgspec.Struct, frozen=True, gc=False):
 Decision = Assign | Release | Overflow
 
 
+def slot_ids(account: str, count: int) -> Sequence[str]:
+    """The ids of an account's slots, numbered from 01."""
+    return [f"{account}:{number:02}" for number in range(1, count + 1)]
+
+
+def held_by_account(capacities: Mapping[str, int], held: Iterable[str]) -> Mapping[str, int]:
+    """How many of the slots with these ids each account (name to number of slots) has; 0 for an unknown one."""
+    owners = {slot: account for account, count in capacities.items() for slot in slot_ids(account, count)}
+    return Counter(owners[slot] for slot in held if slot in owners)
+
+
 def empty_slots(capacities: Mapping[str, int], strategy: AllocationStrategy = "round_robin") -> SlotState:
     """The slots of the accounts (name to number of slots), numbered from 01, all free."""
-    slots = (
-        Slot(f"{account}:{number:02}", account)
-        for account, count in capacities.items()
-        for number in range(1, count + 1)
-    )
+    slots = (Slot(slot, account) for account, count in capacities.items() for slot in slot_ids(account, count))
     return SlotState(tuple(slots), strategy)
 
 

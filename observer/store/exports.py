@@ -75,16 +75,18 @@ class Ledgers:
         url: the database.
         folder: of all ledgers; made when there is something to write.
         provider: whose overflow it is: the events do not name it.
+        market: the instance's, which the folders of recoveries name.
 
     Raises:
         StoreError: the database is not there, or has another schema than this code.
     """
 
-    def __init__(self, url: str, folder: Path, provider: str) -> None:
+    def __init__(self, url: str, folder: Path, provider: str, market: str) -> None:
         self._engine = open_reader(url)
         require_current_schema(self._engine)
         self._folder = folder
         self._provider = provider
+        self._market = market
         self._overflows: dict[Path, _Written] = {}
 
     def close(self) -> None:
@@ -115,7 +117,7 @@ class Ledgers:
             stories = gap_stories(connection, EVENT_TABLES[GapDetected].c.session_date == session_date)
             recoveries = self._write_recoveries(connection, stories)
             folders = {
-                self._folder / recovery_folder(self._provider, session_date),
+                self._folder / recovery_folder(self._provider, self._market, session_date),
                 *(path.parent for path in recoveries),
             }
             for folder in folders:
@@ -217,15 +219,17 @@ class Ledgers:
                     gaps.symbol.in_({gap.symbol for gap in of_day}),
                     gaps.from_ns.between(min(seconds) * NS_PER_S, (max(seconds) + 1) * NS_PER_S - 1),
                 )
-                paths = {recovery_path(gap) for gap in of_day}
-                self._write_recoveries(connection, [story for story in beside if recovery_path(story.gap) in paths])
+                paths = {recovery_path(self._market, gap) for gap in of_day}
+                self._write_recoveries(
+                    connection, [story for story in beside if recovery_path(self._market, story.gap) in paths]
+                )
 
     def _write_recoveries(self, connection: Connection, stories: Iterable[GapStory]) -> Sequence[Path]:
         contents: dict[str, bytes] = {}
         for story in stories:
             if story.recovered is not None:
                 lines = recovery_lines(story.gap, story.recovered, recovered_rows(connection, story.gap))
-                name = recovery_path(story.gap)
+                name = recovery_path(self._market, story.gap)
                 contents[name] = contents.get(name, b"") + lines
         written = {self._folder / name: content for name, content in contents.items() if content}
         for path, content in written.items():

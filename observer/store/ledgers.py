@@ -22,9 +22,6 @@ from observer.local_time import local_datetime
 from observer.selection.triggers import OVERFLOW_MEASURES
 from observer.units import NS_PER_S, plain
 
-MARKET: Final = "kr_stocks"
-
-
 _METHODS: Final[dict[RecoverySource, str]] = {
     "minute_bars": "rest_api_minute_bar",
     "time_and_sales": "rest_api_time_and_sales",
@@ -70,15 +67,15 @@ def overflow_line(overflow: SlotOverflowed) -> bytes:
     )
 
 
-def recovery_folder(provider: str, session_date: str) -> str:
-    """The folder of a day's recoveries, below the folder of all ledgers."""
-    return f"scalp/{provider}/{MARKET}/{_compact(session_date)}"
+def recovery_folder(provider: str, market: str, session_date: str) -> str:
+    """The folder of a market's recoveries of a day, below the folder of all ledgers."""
+    return f"scalp/{provider}/{market}/{_compact(session_date)}"
 
 
-def recovery_path(gap: GapDetected) -> str:
+def recovery_path(market: str, gap: GapDetected) -> str:
     """The path of a gap's recovery ledger; gaps of one symbol that began in one second share it."""
     began = local_datetime(gap.from_ns)
-    return f"{recovery_folder(gap.provider, gap.session_date)}/recovery_{began:%H%M%S}_{gap.symbol}.jsonl"
+    return f"{recovery_folder(gap.provider, market, gap.session_date)}/recovery_{began:%H%M%S}_{gap.symbol}.jsonl"
 
 
 def recovery_lines(gap: GapDetected, recovered: GapRecovered, rows: Sequence[Trade | MinuteBarRecovered]) -> bytes:

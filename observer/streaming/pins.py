@@ -51,5 +51,5 @@ class Pins:
 def _answer(what: str, outcome: PinRequest) -> Done:
     what = what if outcome.is_news else f"{what} already"
     if outcome.slot is not None:
-        return Done(SOURCE, f"{what}: place {outcome.slot}")
+        return Done(SOURCE, f"{what}: slot {outcome.slot}")
     return Done(SOURCE, what if outcome.waits_for is None else f"{what}; {WAITING[outcome.waits_for]}")

@@ -74,7 +74,7 @@ class Sweeps:
 
     async def _warm_up(self) -> None:
         """Open the connections of the first sweep in advance; failures are only logged."""
-        for account, quotes in self._rest.usable().items():
+        for account, quotes in self._rest.usable("quotes").items():
             try:
                 await quotes.quotes([account.broker.probe_symbol], priority="normal")
             except ProviderError as error:
@@ -95,7 +95,7 @@ class Sweeps:
 
     async def _sweep(self, session_date: str, number: int, members: Sequence[UniverseMember]) -> None:
         started_ns = self._clock.now_ns()
-        accounts = self._rest.usable()
+        accounts = self._rest.usable("quotes")
         names = {account.name for account in accounts}
         portions = Portions(chunks([member.symbol for member in members], self._rest.quotes_per_call), names)
         requests = portions.count

@@ -38,7 +38,7 @@ def store(database_url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def ledgers(database_url: str, tmp_path: Path) -> Iterator[Ledgers]:
-    ledgers = Ledgers(database_url, tmp_path / "observer", "kis")
+    ledgers = Ledgers(database_url, tmp_path / "observer", "kis", "kr_stocks")
     yield ledgers
     ledgers.close()
 
@@ -48,7 +48,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 def rebuilt(url: str, folder: Path) -> dict[str, bytes]:
-    ledgers = Ledgers(url, folder, "kis")
+    ledgers = Ledgers(url, folder, "kis", "kr_stocks")
     ledgers.rebuild(DAY)
     ledgers.close()
     return files_in(folder)
@@ -68,6 +68,17 @@ def test_a_refusal_is_a_line_of_the_days_overflow(store: Store, ledgers: Ledgers
         "current_slot_min_score": 9.5,
         "metadata": {"volume_ratio": 3.2, "market_cap": 500000000000},
     }
+
+
+def test_the_folder_of_recoveries_names_the_market_of_the_instance(
+    database_url: str, store: Store, tmp_path: Path
+) -> None:
+    store(*recovery(60))
+    ledgers = Ledgers(database_url, tmp_path, "kis", "coins")
+    ledgers.catch_up()
+    ledgers.rebuild(DAY)
+    ledgers.close()
+    assert [path.parts[:3] for path in map(Path, files_in(tmp_path))] == [("scalp", "kis", "coins")]
 
 
 def test_a_recovered_gap_has_a_file_named_by_when_it_began(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
@@ -160,7 +171,7 @@ def test_after_kills_at_random_moments_the_files_are_those_of_a_rebuild(database
     rng, folder = Random(4), tmp_path / "observer"
     for _kill in range(4):
         run_and_kill(database_url, folder, rng.uniform(0.0, 0.25))
-    ledgers = Ledgers(database_url, folder, "kis")
+    ledgers = Ledgers(database_url, folder, "kis", "kr_stocks")
     ledgers.catch_up()
     ledgers.close()
     found = files_in(folder)

@@ -479,9 +479,12 @@ def test_a_reload_finds_the_system_though_the_rest_of_the_configuration_is_wrong
     assert json.loads(capsys.readouterr().out)["code"] == "wrong_configuration"
 
 
-def test_a_level_that_does_not_exist_is_never_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_level_that_does_not_exist_is_never_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["observer", "ctl", "log-level", "track-b", "LOUD"])
     with answering(folder, lambda _: Done("", "")) as received, pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
     assert received == []
+    assert "Invalid value for 'LEVEL'" in capsys.readouterr().err

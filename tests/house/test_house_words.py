@@ -27,7 +27,10 @@ BANNED = re.compile(
     re.IGNORECASE,
 )
 CODE = ("bus", "observer", "workers", "tests", "migrations")
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "supervisord.conf", "config")
+DOCUMENTS = (
+    *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+    *("Makefile", "pyproject.toml", "supervisord.conf", "config"),
+)
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:

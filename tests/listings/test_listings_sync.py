@@ -7,12 +7,16 @@ import zipfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 
 from bus.events import AlertRaised, ListingChanged, ListingValued, MasterFileApproved, MasterFileChecked
 from observer.errors import DataFileError, StoreError
+from observer.listings.verification import verify_exchange
+from observer.providers.kis.broker import BROKER
 from observer.store import engine
+from observer.store.listings import ListingReader
 from tests.listings.scene import Scene, contents, scene, symbols, zipped
 
 Body = Callable[[Scene], Awaitable[None]]
@@ -39,6 +43,18 @@ def state(played: Scene, exchange: str = "NASD") -> tuple[bytes, frozenset[str]]
 async def first(played: Scene, count: int = 300) -> None:
     played.host.offer("NASD", contents(symbols(count)))
     assert (await played.masters.check("NASD")).outcome.decision == "updated"
+
+
+def test_verification_reads_the_file_as_its_own_broker_writes_it(tmp_path: Path) -> None:
+    other = msgspec.structs.replace(BROKER, listings=lambda _exchange, _content: ([], []))
+
+    async def body(played: Scene) -> None:
+        await first(played)
+        with ListingReader(f"sqlite:///{tmp_path / 'observer.db'}") as reader:
+            assert verify_exchange(reader, played.local, BROKER, "NASD").problems == []
+            assert verify_exchange(reader, played.local, other, "NASD").problems == ["300 not in the file"]
+
+    play(tmp_path, body)
 
 
 def test_the_first_file_is_taken_in_whole_and_kept(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from observer.selection.slots import (
     Release,
     SlotState,
     empty_slots,
+    held_by_account,
     restore,
     restore_by_account,
 )
@@ -60,6 +61,13 @@ def test_an_account_has_41_slots_with_fixed_names() -> None:
     slots = empty_slots({"main": 41, "second": 41}).slots
     assert len(slots) == 82
     assert [slots[index].slot for index in (0, 40, 41, 81)] == ["main:01", "main:41", "second:01", "second:41"]
+
+
+def test_held_slots_are_counted_by_the_account_that_has_them_and_others_are_left_out() -> None:
+    """Also where the name of one account is the beginning of another's."""
+    capacities = {"main": 41, "main_2": 2}
+    held = ["main:01", "main:41", "main_2:02", "main_2:03", "gone:01"]
+    assert held_by_account(capacities, held) == {"main": 2, "main_2": 1}
 
 
 def test_free_slots_are_given_in_their_order_to_the_highest_first() -> None:

@@ -44,7 +44,7 @@ def recovery(number: int) -> list[Event]:
 
 
 def commit_and_export(url: str, folder: Path) -> None:
-    writer, ledgers, stream = StoreWriter(url), Ledgers(url, folder, "kis"), uuid.uuid4().hex
+    writer, ledgers, stream = StoreWriter(url), Ledgers(url, folder, "kis", "kr_stocks"), uuid.uuid4().hex
     writer.open()
     first = uuid.UUID(stream).int % 100_000  # another part of the day each time, earlier than the last one's or later
     committed = threading.Event()

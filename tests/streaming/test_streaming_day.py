@@ -112,7 +112,7 @@ def test_a_pin_outlives_a_restart_also_while_it_waits() -> None:
         last, halted = SYMBOLS[-1], SYMBOLS[-2]
         async with process(made) as first:
             first.day.receiver.on_facts([state(halted, halted=True)])
-            assert "place main:10" in pins(first).pin(last).detail
+            assert "slot main:10" in pins(first).pin(last).detail
             reported = pins(first).pin(halted).detail
             assert reported == f"{halted} is pinned; halted: gets a slot when trading resumes"
         async with process(made) as second:
@@ -121,7 +121,7 @@ def test_a_pin_outlives_a_restart_also_while_it_waits() -> None:
             assert halted not in second.selector.wanted
             second.day.receiver.on_facts([state(halted, halted=False)])
             await second.until(lambda: halted in second.selector.wanted)
-            assert pins(second).unpin(halted).detail == f"{halted} is unpinned: place main:09"
+            assert pins(second).unpin(halted).detail == f"{halted} is unpinned: slot main:09"
 
     play(scene)
 
@@ -135,7 +135,7 @@ def test_a_pin_stands_on_the_next_day_until_it_is_taken_back() -> None:
             assert running.selector.wanted[0] == last
             [kept] = [each.step for each in running.of(SelectionAdvanced) if isinstance(each.step, PinsKept)]
             assert kept == PinsKept((KeptPin(last, None), KeptPin("000ZZZ", "not_in_universe")))
-            assert pins(running).unpin(last).detail == f"{last} is unpinned: place main:01"
+            assert pins(running).unpin(last).detail == f"{last} is unpinned: slot main:01"
 
     play(scene)
 

@@ -56,14 +56,14 @@ def test_whoever_asks_with_the_first_account_changes_over_when_it_falls_ill_and_
     async def scenario():
         async with scene(9) as day, day.brokers.rest() as rest:
             await day.until(lambda: all(day.account(name).health.read() for name in NAMES), "all were checked")
-            assert next(iter(rest.usable())).name == NAMES[0]
+            assert next(iter(rest.usable("quotes"))).name == NAMES[0]
             day.refuse(NAMES[0])
-            await day.until(lambda: next(iter(rest.usable())).name == NAMES[1], "the second account takes over")
+            await day.until(lambda: next(iter(rest.usable("quotes"))).name == NAMES[1], "the second account takes over")
             assert await rest.daily_bars(
                 day.simulator.market.instruments[0].symbol, DAY - dt.timedelta(days=20), DAY - dt.timedelta(days=1)
             )
             day.admit(NAMES[0])
-            await day.until(lambda: next(iter(rest.usable())).name == NAMES[0], "the first one is back")
+            await day.until(lambda: next(iter(rest.usable("quotes"))).name == NAMES[0], "the first one is back")
 
     run(scenario)
 
@@ -72,7 +72,7 @@ def test_a_token_that_is_refused_in_mid_day_is_renewed_at_once_for_its_account_o
     async def scenario():
         async with scene(10) as day, day.brokers.rest() as rest:
             symbol = day.simulator.market.instruments[0].symbol
-            calls = {account.name: each for account, each in rest.usable().items()}
+            calls = {account.name: each for account, each in rest.usable("quotes").items()}
             for name in NAMES:
                 await calls[name].quotes([symbol], priority="normal")
             others = {name: day.token(name) for name in NAMES if name != ILL}
@@ -135,7 +135,7 @@ def test_a_token_that_came_without_the_streams_key_is_used_all_the_same_and_the_
             admit = day.refuse_stream_keys()
             day.revoke_token(ILL)
             symbol = day.simulator.market.instruments[0].symbol
-            assert await rest.usable()[day.account(ILL)].quotes([symbol], priority="normal")
+            assert await rest.usable("quotes")[day.account(ILL)].quotes([symbol], priority="normal")
             alone = day.token(ILL)
             assert alone.access_token != before.access_token
             assert (alone.approval_key, alone.renewed_ns) == (before.approval_key, before.renewed_ns)

@@ -92,7 +92,7 @@ def _raw_decoder() -> "RawCaptureDecoder":
 BROKER: Final = Broker(
     name="kis",
     venue=KRX,
-    capabilities=frozenset({"quotes", "halts", "bars", "trades", "etf", "sessions", "securities", "listings"}),
+    capabilities=frozenset({"quotes", "halts", "bars", "trades", "etf", "sessions", "securities"}),
     slots=41,
     buckets=(RateBucket(name="rest", scope="account"),),
     credentials="approval_key",
