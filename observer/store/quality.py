@@ -27,6 +27,7 @@ from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds, stream_times
 from observer.store.tables import EVENT_TABLES
+from observer.store.trades import trades_of
 
 
 class QualityReader(DatabaseReader):
@@ -41,6 +42,12 @@ class QualityReader(DatabaseReader):
         """The inputs of `observer.gaps.reconciliation` by symbol, for each symbol that had a slot on that day."""
         with self._asking() as connection:
             yield from symbol_days(connection, session_date, now_ns)
+
+    def judged_trades(self, symbol: str, session_date: str) -> tuple[QualityJudged | None, Sequence[Trade]]:
+        """A symbol's trades of one day by cumulative volume, and their completeness; None before the reconciliation."""
+        with self._asking() as connection:
+            reports = judged(connection, session_date, symbol)
+            return (reports[0] if reports else None), trades_of(connection, symbol, session_date)
 
 
 def symbol_days(connection: Connection, session_date: str, now_ns: int) -> Iterator[SymbolDay]:

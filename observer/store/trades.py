@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from bus.events import (
     Trade,
@@ -75,3 +75,10 @@ class TradeReader(DatabaseReader):
                 if found:
                     marks[symbol] = TradeMark(*max(found, key=lambda row: float(row.cumulative_volume)))
         return marks
+
+
+def trades_of(connection: Connection, symbol: str, session_date: str) -> list[Trade]:
+    """A symbol's trades of one day, streamed and recovered, by cumulative volume."""
+    table = EVENT_TABLES[Trade]
+    wanted = select(table).where(table.c.symbol == symbol, table.c.session_date == session_date)
+    return [event_of(Trade, row) for row in connection.execute(wanted.order_by(table.c.cumulative_volume))]

@@ -234,12 +234,13 @@ def test_conflated_rows_are_part_of_the_books(store: Store, reader: StoreReader)
 
 def test_a_stored_report_is_reported_and_goes_with_the_trades(store: Store, reader: StoreReader) -> None:
     store(assigned(), STOPPED, streamed(1), streamed(2))
-    assert reader.quality(DAY, SYMBOL) == []
+    assert reader.judged_trades(SYMBOL, DAY)[0] is None
     [day] = reader.symbol_days(DAY, NOW_NS)
     early, late = (reconcile(day, NOW_NS + later)[1] for later in (0, 1))
     store(late, early)
-    [report] = reader.quality(DAY, SYMBOL)
+    report, rows = reader.judged_trades(SYMBOL, DAY)
     assert report == late
+    assert [row.cumulative_volume for row in rows] == [1, 2]
     assert quality_of(reader, DAY, None, NOW_NS, 2).stored
     assert isinstance(report, QualityJudged)
 

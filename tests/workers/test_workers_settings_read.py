@@ -7,7 +7,8 @@ old value; one too many restarts it for nothing.
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 
@@ -81,7 +82,8 @@ def store_opening(day: Scene) -> None:
 
 
 def worker_of(day: Scene, process: Process, read: set[str]) -> Worker:
-    settings = day.settings
+    nothing = msgspec.structs.replace(day.settings.reference, exchanges=())  # no file need be downloaded
+    settings = msgspec.structs.replace(day.settings, reference=nothing)
     if process == SIMULATOR:  # the scene's has the ports
         assert settings.simulator is not None
         simulator = msgspec.structs.replace(settings.simulator, rest_port=0, stream_port=0, files_port=0)
@@ -102,6 +104,18 @@ async def running(process: Process, worker: Worker) -> AsyncIterator[asyncio.Tas
         worker.control.close()
 
 
+@contextlib.contextmanager
+def own_threads() -> Iterator[None]:
+    """The threads of the block end with it: one that still wrote would disturb the removal of the folder."""
+    loop = asyncio.get_running_loop()
+    try:
+        with ThreadPoolExecutor() as threads:
+            loop.set_default_executor(threads)
+            yield
+    finally:
+        loop.set_default_executor(ThreadPoolExecutor())  # what is left of the scene ends with it
+
+
 def in_the_table(process: Process) -> set[str]:
     return set(process.reads) - {"keys_digest"}  # stands for the content of the files that the pool names
 
@@ -112,6 +126,7 @@ def test_a_worker_reads_what_the_table_of_processes_names_and_nothing_else() -> 
 
     async def scenario() -> None:
         async with scene(9, 28, symbols=10) as day, contextlib.AsyncExitStack() as stack:
+            stack.enter_context(own_threads())  # left last, when the workers have ended
             store_opening(day)
             workers = {process: worker_of(day, process, read[process.name]) for process in PROCESSES_AND_SIMULATOR}
             tasks = [await stack.enter_async_context(running(*each)) for each in workers.items()]

@@ -18,10 +18,5 @@ class KeylessDialect(KisRestDialect):
 
 
 BROKER: Final[Broker] = msgspec.structs.replace(
-    broker_named(DEFAULT_BROKER),
-    name="keyless",
-    credentials="none",
-    issuing=None,
-    rest_dialect=KeylessDialect,
-    capabilities=frozenset({"quotes"}),
+    broker_named(DEFAULT_BROKER), name="keyless", credentials="none", issuing=None, rest_dialect=KeylessDialect
 )
