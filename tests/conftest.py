@@ -32,10 +32,10 @@ settings.load_profile("default")  # --hypothesis-profile=search chooses the othe
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order whole-system tests first: they take longest, and one at a time disturbs other tests least."""
-    items.sort(key=_place)
+    items.sort(key=_run_order)
 
 
-def _place(item: pytest.Item) -> int:
+def _run_order(item: pytest.Item) -> int:
     """0: a system of its own; 1: needs the shared day, which goes by meanwhile; 2: everything else."""
     if SYSTEM not in item.path.parents:
         return 2

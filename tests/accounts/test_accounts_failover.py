@@ -19,7 +19,7 @@ def test_an_account_has_time_to_connect_for_the_first_time() -> None:
     assert watched.closed(HEALTHY, 35 * NS) == {"main", "second"}
 
 
-def test_what_an_earlier_process_had_closed_is_closed_until_its_stream_comes_up() -> None:
+def test_an_account_closed_by_an_earlier_process_stays_closed_until_its_stream_comes_up() -> None:
     watched = outages(now_s=5)
     watched.came_up("second")
     watched.stay_down(["main", "second", "removed"])
@@ -37,7 +37,7 @@ def test_a_moments_loss_closes_nothing() -> None:
     assert watched.closed(HEALTHY, 130 * NS) == {"main"}
 
 
-def test_attempts_that_fail_do_not_begin_the_time_anew() -> None:
+def test_failed_reconnection_attempts_do_not_restart_the_outage_timer() -> None:
     watched = outages()
     watched.came_up("main")
     watched.came_up("second")

@@ -39,14 +39,14 @@ def after(*found):
 
 
 @pytest.mark.parametrize("check", [NO_TOKEN, NO_ANSWER, NO_STREAM])
-def test_one_failure_is_a_hiccup_and_two_on_end_an_illness(check):
+def test_one_failed_check_leaves_an_account_healthy_and_two_in_a_row_make_it_unhealthy(check):
     assert after(check).healthy
     assert not after(check, check).healthy
     assert after(check, GOOD, check).healthy
 
 
 @pytest.mark.parametrize("check", [NO_TOKEN, NO_ANSWER, NO_STREAM])
-def test_one_good_check_heals(check):
+def test_one_good_check_makes_an_account_healthy_again(check):
     assert after(*[check] * 9, GOOD).healthy
 
 
@@ -55,11 +55,11 @@ def test_an_account_without_a_stream_is_still_fit_for_calls():
     assert (health.calls.fit, health.stream.fit, health.healthy) == (True, False, False)
 
 
-def test_when_nobody_should_stream_a_stream_that_was_down_counts_no_more():
+def test_an_account_that_should_not_stream_is_healthy_after_failed_stream_checks():
     assert after(NO_STREAM, NO_STREAM, STREAM_UNKNOWN).healthy
 
 
-def test_different_failures_of_calls_on_end_are_an_illness():
+def test_different_call_failures_in_a_row_make_an_account_unfit_for_calls():
     assert not after(NO_TOKEN, NO_ANSWER).calls.fit
 
 
@@ -83,20 +83,20 @@ def test_an_account_is_fit_to_stream_unless_its_stream_was_seen_down_to_the_last
         (SILENT_STREAM_NS, {"told": True, "lost": False, "silent": False}),
     ],
 )
-def test_a_stream_that_says_nothing_is_down_when_it_is_long_due(due_for_ns, up):
+def test_a_stream_without_a_report_counts_as_down_once_the_report_is_long_overdue(due_for_ns, up):
     assert streams_up({"told": True, "lost": False}, ["told", "lost", "silent"], due_for_ns) == up
 
 
 @pytest.mark.parametrize(
     ("age_minutes", "is_believed"), [(0, True), (9, True), (10, False), (600, False), (-9, True), (-600, False)]
 )
-def test_a_report_of_long_ago_or_of_another_clock_is_not_believed(age_minutes, is_believed):
+def test_a_health_report_that_is_old_or_of_another_clock_is_ignored(age_minutes, is_believed):
     health = Health(checked_ns=1_000 * MINUTE_NS)
     now_ns = (1_000 + age_minutes) * MINUTE_NS
     assert believed(health, 60.0, now_ns) == (health if is_believed else None)
 
 
-def test_where_nothing_was_written_nothing_is_believed():
+def test_a_missing_health_report_yields_no_health():
     assert believed(None, 60.0, 0) is None
 
 
@@ -110,7 +110,7 @@ def test_a_check_is_reported_when_it_is_the_first_when_something_changed_and_eve
 
 
 @given(st.lists(checks, max_size=40))
-def test_what_was_reported_last_is_never_another_than_what_is(found):
+def test_the_last_reported_health_equals_the_current_health(found):
     reported, health = None, None
     for minute, check in enumerate(found):
         health = judge(health, check, minute * MINUTE_NS)
@@ -120,7 +120,7 @@ def test_what_was_reported_last_is_never_another_than_what_is(found):
         assert minute * MINUTE_NS - reported.reported_ns < REPORTED_AT_LEAST_EVERY_NS
 
 
-def test_what_one_process_writes_another_reads(tmp_path):
+def test_a_process_reads_the_health_that_another_process_writes(tmp_path):
     writer, reader = HealthFile(tmp_path, "main"), HealthFile(tmp_path, "main")
     assert reader.read() is None
     for health in (Health(checked_ns=1), Health(checked_ns=2, calls=HealthDecision(False, 2))):
@@ -131,6 +131,6 @@ def test_what_one_process_writes_another_reads(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"checked_ns": "soon"}', b"[]"])
-def test_a_file_that_cannot_be_read_says_nothing(tmp_path, content):
+def test_an_unreadable_health_file_yields_no_health(tmp_path, content):
     (tmp_path / "main.health").write_bytes(content)
     assert HealthFile(tmp_path, "main").read() is None

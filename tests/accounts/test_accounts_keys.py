@@ -59,7 +59,7 @@ def test_everything_missing_of_all_accounts_is_named_at_once(tmp_path):
     ]
 
 
-def test_two_accounts_with_one_app_key_are_refused_without_telling_it():
+def test_two_accounts_with_one_app_key_are_refused_without_printing_the_key():
     other = AccountSettings(account_id="other", app_key_variable="OTHER_KEY", app_secret_variable="MAIN_SECRET")
     with pytest.raises(MissingKeysError, match="account other: has the app key of account main") as caught:
         read_keys([MAIN, other], {"MAIN_KEY": "hush", "OTHER_KEY": "hush", "MAIN_SECRET": "s"})

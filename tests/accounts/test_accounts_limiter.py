@@ -99,7 +99,7 @@ def test_the_minutes_limit_lets_a_sweep_go_at_full_speed():
     assert started[-1] - started[0] <= 1.01 * 83 * SECOND_NS / 20
 
 
-def test_an_unanswered_call_holds_its_place_until_it_must_have_arrived():
+def test_an_unanswered_call_keeps_its_rate_limit_token_until_it_must_have_arrived():
     asked = [("bulk", 0, 0, None), ("bulk", 0, 0, 0)]
     first, second = Account(limits(1.0), asked).run().started["bulk"]
     assert ANSWER_LIMIT_NS + SECOND_NS <= second - first <= ANSWER_LIMIT_NS + 2 * SECOND_NS
@@ -139,7 +139,7 @@ def test_an_idle_account_gives_a_token_at_once(priority):
 
 
 @given(st.permutations([priority for priority in PRIORITIES for _ in range(10)]))
-def test_of_those_who_wait_urgent_goes_first_and_normal_before_bulk(order):
+def test_urgent_calls_start_before_normal_calls_and_normal_calls_before_bulk_calls(order):
     account = Account(limits(10.0), saturating(["bulk"], 3) + [(priority, 0, 0, MS) for priority in order]).run()
     assert max(account.started["urgent"]) < min(account.started["normal"])
     assert max(account.started["normal"]) < min(account.started["bulk"][3:])
@@ -157,7 +157,7 @@ def test_an_urgent_call_waits_for_one_slot_behind_any_sweep():
 @example(
     2, 9, itertools.cycle([18_111_111]), 5 * MS
 )  # 42 of 54: each position that a call waited for was lost to the next
-def test_while_bulk_waits_the_account_starts_as_many_calls_as_its_places_allow(
+def test_an_account_with_waiting_bulk_calls_starts_as_many_calls_as_its_limit_allows(
     urgent_per_s, normal_per_s, late_ns, answer_ns
 ):
     late_ns = [moment % SPACING_NS for moment in itertools.islice(late_ns, 20)]
@@ -184,7 +184,7 @@ def test_the_mark_of_a_process_that_died_waiting_delays_the_others_by_half_a_slo
 # --- "too many" ------------------------------------------------------------------------------------------------
 
 
-def test_after_too_many_nobody_starts_until_the_pause_is_over():
+def test_no_call_starts_before_the_pause_after_a_rate_error_is_over():
     state = after_rate_error(limits(), fresh(limits()), NOW_NS)
     for priority in PRIORITIES:
         decision = decide(limits(), state, NOW_NS + 1, NOW_NS + 1, priority)
@@ -192,7 +192,7 @@ def test_after_too_many_nobody_starts_until_the_pause_is_over():
         assert decision.until_ns == NOW_NS + SECOND_NS
 
 
-def test_then_the_pace_is_seven_tenths_and_grows_to_the_whole_again_within_eighteen_seconds():
+def test_the_pace_after_a_pause_is_seventy_percent_and_recovers_fully_within_eighteen_seconds():
     state = after_rate_error(limits(), fresh(limits()), NOW_NS)
     end_ns = NOW_NS + SECOND_NS
     assert pace_at(limits(), state, end_ns) == pytest.approx(14.0)
@@ -243,7 +243,7 @@ def test_refusals_at_any_time_leave_the_limit_kept_and_every_call_served(calls, 
 
 
 @given(asks, late)
-def test_after_a_loss_no_limit_is_broken_whatever_was_sent_before(calls, late_ns):
+def test_a_limiter_that_lost_its_state_breaks_no_limit(calls, late_ns):
     before = Account(limits(5.0), calls, late_ns).run(NOW_NS + SECOND_NS)
     after = Account(limits(5.0), [("bulk", SECOND_NS, 0, 0), *saturating(["bulk"], 10)])
     after.state = after_loss(limits(5.0), NOW_NS + SECOND_NS)
@@ -258,7 +258,7 @@ def test_a_loss_costs_the_longest_window_and_no_more():
 
 
 @pytest.mark.parametrize("field", ["next_ns", "slowed_ns", "urgent_ns", "normal_ns", "awaited_ns", "held_ns"])
-def test_a_moment_of_another_clock_is_not_believed(field):
+def test_a_state_with_a_time_of_another_clock_is_rejected(field):
     moment = NOW_NS + 3600 * SECOND_NS
     strange = ((moment, *fresh(limits()).held_ns[0][1:]),) if field == "held_ns" else moment
     state = msgspec.structs.replace(fresh(limits()), **{field: strange})
@@ -267,5 +267,5 @@ def test_a_moment_of_another_clock_is_not_believed(field):
 
 
 @pytest.mark.parametrize("pace", [0.0, -1.0, 21.0, float("nan"), float("inf")])
-def test_a_pace_that_cannot_be_is_not_believed(pace):
+def test_a_state_with_an_impossible_pace_is_rejected(pace):
     assert not is_believable(limits(), msgspec.structs.replace(fresh(limits()), pace=pace), NOW_NS)

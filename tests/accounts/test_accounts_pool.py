@@ -99,7 +99,7 @@ def test_an_account_id_names_one_account():
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]", b'{"pool": {}}'])
-def test_what_is_no_such_file_is_refused(content):
+def test_a_file_that_is_not_an_account_pool_is_refused(content):
     refusal(content)
 
 

@@ -83,14 +83,14 @@ def test_a_process_killed_inside_the_lock_leaves_it_usable(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 8, b"\x7f" * 8, b"\xff" * 7 + b"\x7f"])
-def test_a_damaged_file_blocks_nobody(tmp_path, content):
+def test_a_damaged_file_does_not_block_a_call(tmp_path, content):
     (tmp_path / "rate_limit").write_bytes(content)
     clock = ScaledClock(10**18, time.monotonic_ns(), 1_000.0)
     rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, SETTINGS)
     asyncio.run(asyncio.wait_for(take(rate_limiter, "normal"), 10))
 
 
-def test_permits_run_on_market_time(tmp_path):
+def test_rate_limit_tokens_run_on_market_time(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
         rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=1.0))
@@ -104,7 +104,7 @@ def test_permits_run_on_market_time(tmp_path):
     asyncio.run(scenario())
 
 
-def test_a_penalty_makes_everybody_pause(tmp_path):
+def test_a_penalty_pauses_every_process(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
         first, other = (
@@ -122,7 +122,7 @@ def test_a_penalty_makes_everybody_pause(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"abc", b"\xff" * 208, b"\x7f" * 4096])
-def test_a_damaged_file_makes_everybody_wait_for_a_second_in_which_anything_may_have_been_sent(tmp_path, content):
+def test_a_damaged_file_delays_every_call_by_the_second_in_which_calls_may_have_been_sent(tmp_path, content):
     async def scenario():
         (tmp_path / "rate_limit").write_bytes(content)
         clock = ManualClock(10**18)
@@ -138,7 +138,7 @@ def test_a_damaged_file_makes_everybody_wait_for_a_second_in_which_anything_may_
     asyncio.run(scenario())
 
 
-def test_other_limits_do_not_forget_what_was_sent_under_the_old_ones(tmp_path):
+def test_a_limiter_with_other_limits_still_counts_the_calls_under_the_old_limits(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
         for _ in range(3):
@@ -173,7 +173,7 @@ def test_a_minutes_limit_is_kept_beside_the_seconds(tmp_path):
     asyncio.run(scenario())
 
 
-def test_a_call_holds_its_place_until_its_answer_and_a_cancelled_one_as_though_none_came(tmp_path):
+def test_a_call_holds_its_token_until_its_answer_and_a_cancelled_call_until_the_answer_limit(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
         rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=1.0))
@@ -253,6 +253,6 @@ def test_calls_of_one_priority_start_in_the_order_in_which_they_asked(tmp_path):
     ],
     ids=str,
 )
-def test_limits_that_are_none_are_refused_by_their_name(wrong):
+def test_invalid_limits_are_refused_by_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RateLimitSettings(**{"calls_per_second": 20.0, **wrong})

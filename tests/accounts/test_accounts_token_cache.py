@@ -34,7 +34,7 @@ def reader(folder, clock=None, deadline_s=5.0):
     )
 
 
-def test_what_one_process_writes_another_reads(tmp_path):
+def test_a_process_reads_the_token_that_another_process_writes(tmp_path):
     TokenStore(tmp_path, "main").write(record())
     assert asyncio.run(reader(tmp_path).current()) == Shown("app key", "app secret", "token 1", "approval")
 
@@ -53,13 +53,13 @@ def test_a_replaced_file_is_read_again(tmp_path):
     assert other.read() == record("token 2")
 
 
-def test_a_file_that_is_no_record_is_an_error_that_says_what_to_do(tmp_path):
+def test_a_token_file_that_is_not_a_record_is_an_error_with_the_remedy(tmp_path):
     (tmp_path / "main.json").write_text("{")
     with pytest.raises(DataFileError, match="delete it"):
         TokenStore(tmp_path, "main").read()
 
 
-def test_whoever_comes_before_the_first_token_waits_for_it(tmp_path):
+def test_a_reader_waits_for_the_first_token(tmp_path):
     async def scenario():
         waiting = asyncio.create_task(reader(tmp_path).current())
         await asyncio.sleep(0)
@@ -87,7 +87,7 @@ def test_whether_a_refused_token_was_renewed_is_reported(tmp_path):
     asyncio.run(scenario())
 
 
-def test_a_refusal_that_cannot_be_written_down_is_no_renewal_and_nobody_waits_for_one(tmp_path):
+def test_a_rejection_that_cannot_be_written_returns_false_without_waiting(tmp_path):
     async def scenario():
         store, rejecter = TokenStore(tmp_path, "main"), reader(tmp_path)
         store.write(record())
@@ -152,7 +152,7 @@ def test_no_secret_is_in_the_note_or_in_any_text(tmp_path):
     assert "hush" not in (tmp_path / "main.rejected").read_text() + repr(record("hush")) + str(record("hush"))
 
 
-def test_whoever_reads_a_file_that_is_no_record_waits_for_the_next(tmp_path):
+def test_a_reader_of_a_damaged_token_file_waits_for_the_next_record(tmp_path):
     (tmp_path / "main.json").write_text("half a rec")
 
     async def scenario():

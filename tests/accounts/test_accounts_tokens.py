@@ -128,7 +128,7 @@ def test_the_broker_is_asked_at_most_once_a_minute(state):
 
 
 @pytest.mark.parametrize("cause", get_args(Cause))
-def test_the_stream_begins_anew_only_where_the_matrix_says_so(cause):
+def test_a_token_issue_renews_the_approval_key_only_for_the_listed_causes(cause):
     assert renews_approval_key(cause) is (cause in {"none_yet", "rejected", "wake_up", "pre_market"})
 
 

@@ -34,7 +34,7 @@ def bench(*words: object, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_ingest_tells_the_bare_limit_and_the_whole_path_beside_it(folder: Path) -> None:
+def test_ingest_reports_the_bare_limit_and_the_whole_path(folder: Path) -> None:
     reported = bench("ingest", "--events", 3000, "--producers", 1, "--producers", 2, "--rounds", 1, folder=folder)
     assert reported["bare_events_per_s"] > 0
     assert [path["producers"] for path in reported["paths"]] == [1, 2]
@@ -45,7 +45,7 @@ def test_ingest_tells_the_bare_limit_and_the_whole_path_beside_it(folder: Path) 
 
 
 @pytest.mark.slow
-def test_master_tells_each_figure_by_the_clock_and_by_the_processor(folder: Path) -> None:
+def test_master_reports_each_rate_by_wall_time_and_by_cpu_time(folder: Path) -> None:
     reported = bench("master", "--rounds", 1, folder=folder)
     assert (reported["listings"], reported["tradable"]) == (25_000, 6_500)
     for rate in (reported["tab_records"], reported["fixed_records"]):
@@ -56,7 +56,7 @@ def test_master_tells_each_figure_by_the_clock_and_by_the_processor(folder: Path
 
 
 @pytest.mark.slow
-def test_latency_tells_each_rate_and_the_disks_floor(folder: Path) -> None:
+def test_latency_reports_each_rate_and_the_disk_floor(folder: Path) -> None:
     reported = bench("latency", "--rate", 200, "--rate", 2000, "--seconds", 0.5, folder=folder)
     assert reported["disk_sync"]["count"] > 0
     assert [each["published_to_acknowledged"]["count"] for each in reported["rates"]] == [100, 1000]
@@ -65,7 +65,7 @@ def test_latency_tells_each_rate_and_the_disks_floor(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_footprint_tells_every_process_and_sums_without_the_simulator(folder: Path) -> None:
+def test_footprint_reports_every_process_and_excludes_the_simulator_from_the_sums(folder: Path) -> None:
     reported = bench("footprint", folder=folder)
     counted = [each for each in reported["processes"] if each["process"] != "simulator"]
     assert {"supervisor", "core-writer", "track-a", "track-b"} <= {each["process"] for each in counted}
@@ -74,13 +74,13 @@ def test_footprint_tells_every_process_and_sums_without_the_simulator(folder: Pa
 
 
 @pytest.mark.slow
-def test_restart_tells_every_kill_and_the_median(folder: Path) -> None:
+def test_restart_reports_every_kill_and_the_median(folder: Path) -> None:
     reported = bench("restart", "--kills", 2, "--pause", 0.5, folder=folder)
     assert len(reported["spans_s"]) == 2
     assert reported["median_s"] == pytest.approx(sum(reported["spans_s"]) / 2)
 
 
-def test_frames_tells_the_parser_and_the_bare_split_of_each_size(folder: Path) -> None:
+def test_frames_reports_the_parser_and_the_bare_split_for_each_size(folder: Path) -> None:
     reported = bench("frames", "--records", 2000, "--size", 1, "--size", 3, "--rounds", 1, folder=folder)
     assert [each["records_per_frame"] for each in reported["sizes"]] == [1, 3]
     for each in reported["sizes"]:
@@ -89,7 +89,7 @@ def test_frames_tells_the_parser_and_the_bare_split_of_each_size(folder: Path) -
 
 
 @pytest.mark.slow
-def test_etfs_tells_each_phase_beside_the_floor_that_its_calls_have(folder: Path) -> None:
+def test_etf_reports_each_phase_and_the_floor_of_its_calls(folder: Path) -> None:
     reported = bench("etf", "--etfs", 8, "--rate", 50, folder=folder)
     calls = {phase["name"]: (phase["answered"], phase["calls"]) for phase in reported["phases"]}
     assert calls == {

@@ -20,12 +20,12 @@ def test_lots_hold_each_trade_once_and_in_order(count: int, size: int) -> None:
     assert all(len(lot) == size for lot in cut[:-1])
 
 
-def test_trades_take_turns_between_the_symbols_of_a_full_set_of_places() -> None:
+def test_the_trades_rotate_through_the_symbols_of_a_full_set_of_slots() -> None:
     assert len(SYMBOLS) == 41
     assert {trade(number).symbol for number in range(1, 42)} == set(SYMBOLS)
 
 
-def test_each_trade_has_its_own_place_in_its_symbols_day() -> None:
+def test_each_trade_has_its_own_cumulative_volume_in_its_symbols_day() -> None:
     made = [trade(number) for number in range(1, 1000)]
     assert len({(each.symbol, each.cumulative_volume) for each in made}) == len(made)
 
@@ -36,7 +36,7 @@ def test_trades_travel_as_they_are() -> None:
     assert decode_events(batch) == made
 
 
-def test_a_spread_tells_in_milliseconds_what_half_and_nearly_all_stayed_within() -> None:
+def test_a_spread_reports_percentiles_and_the_maximum_in_milliseconds() -> None:
     reported = spread([number * 1_000_000 for number in range(1, 1001)])
     assert (reported.count, reported.p50_ms, reported.p99_ms, reported.max_ms) == (1000, 501.0, 991.0, 1000.0)
 

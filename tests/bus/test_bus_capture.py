@@ -139,7 +139,7 @@ def test_a_capture_that_was_there_first_has_everything(tmp_path: Path) -> None:
     assert held(tmp_path / "captured") == {A: whole, B: whole}
 
 
-def test_an_idle_writer_tells_where_the_capture_begins(tmp_path: Path) -> None:
+def test_an_idle_writer_reports_the_marks_at_which_a_capture_begins(tmp_path: Path) -> None:
     sink = Marks()
     (tmp_path / "early").mkdir()
     early, capture = opened(tmp_path / "early"), opened(tmp_path)
@@ -164,7 +164,7 @@ def test_an_idle_writer_tells_where_the_capture_begins(tmp_path: Path) -> None:
     assert held(tmp_path / "captured") == {B: {1: trade()}}
 
 
-def test_two_captures_begin_each_in_its_own_index(tmp_path: Path) -> None:
+def test_two_captures_begin_each_at_its_own_sequence_number(tmp_path: Path) -> None:
     sink = Marks()
     (tmp_path / "late").mkdir()
     early, late = opened(tmp_path), opened(tmp_path / "late")
@@ -205,7 +205,7 @@ def test_a_writer_that_stops_gives_its_captures_the_rest_first(tmp_path: Path) -
     assert capture.missing({A: 5000}) == {}
 
 
-def test_a_commit_of_which_the_outcome_was_lost_is_captured_too(tmp_path: Path) -> None:
+def test_a_capture_records_a_commit_whose_outcome_was_lost(tmp_path: Path) -> None:
     sink = Marks()
     capture = opened(tmp_path)
 
@@ -223,7 +223,7 @@ def test_a_commit_of_which_the_outcome_was_lost_is_captured_too(tmp_path: Path) 
     assert capture.missing({A: 3}) == {}
 
 
-def test_a_capture_outlives_writers_and_knows_to_the_event_what_it_missed_between(tmp_path: Path) -> None:
+def test_a_capture_outlives_writers_and_counts_the_events_that_it_missed_between_them(tmp_path: Path) -> None:
     sink = Marks()
     capture = opened(tmp_path)
 
@@ -250,7 +250,7 @@ def test_a_capture_outlives_writers_and_knows_to_the_event_what_it_missed_betwee
     assert there.isdisjoint(range(11, 31))
 
 
-def test_a_capture_that_does_not_read_holds_nobody_up_and_can_tell_what_it_lost(tmp_path: Path) -> None:
+def test_a_capture_that_does_not_read_blocks_no_process_and_reports_what_it_lost(tmp_path: Path) -> None:
     batch_feed = BatchFeedPublisher(f"ipc://{tmp_path}/tap")
     capture = opened(tmp_path)
     batches = 3 * BATCHES_MAX
@@ -320,7 +320,7 @@ def test_only_the_wanted_kinds_are_recorded_and_keep_their_numbers(tmp_path: Pat
     assert capture.missing({A: 6}) == {}
 
 
-def test_what_cannot_be_read_is_recorded_whatever_was_wanted(tmp_path: Path) -> None:
+def test_an_unreadable_event_is_recorded_whatever_kinds_are_wanted(tmp_path: Path) -> None:
     capture = opened(tmp_path, label=CaptureLabel(ID, {"phase_changed"}))
     batch = pack(A, 1, [trade()])
     unreadable = batch[: -len(b"trade")] + b"\xc1" * len(b"trade")
@@ -330,7 +330,7 @@ def test_what_cannot_be_read_is_recorded_whatever_was_wanted(tmp_path: Path) -> 
     assert [record.payload for record in JournalReader(tmp_path / "captured")] == [unreadable]
 
 
-def test_of_a_batch_that_came_in_part_before_only_the_new_part_is_recorded(tmp_path: Path) -> None:
+def test_only_the_new_part_of_a_partly_known_batch_is_recorded(tmp_path: Path) -> None:
     capture = opened(tmp_path)
     capture.take(Began({A: 3}))
     taken(capture, A, 2, trades(4, first=2))
@@ -338,7 +338,7 @@ def test_of_a_batch_that_came_in_part_before_only_the_new_part_is_recorded(tmp_p
     assert held(tmp_path / "captured") == {A: {4: trade(4), 5: trade(5)}}
 
 
-def test_streams_that_this_writer_had_nothing_of_are_expected_behind_what_the_database_said(tmp_path: Path) -> None:
+def test_a_capture_expects_streams_unknown_to_the_writer_from_the_marks_of_the_database(tmp_path: Path) -> None:
     capture = opened(tmp_path, marks={A: 5, B: 9})
     capture.take(Began({A: 8}))
     taken(capture, A, 9, trades(1))
@@ -361,10 +361,10 @@ def test_an_existing_file_is_never_written_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("label", [ALL, CaptureLabel(ID, frozenset({"trade", "snapshot"}))])
-def test_a_label_says_what_it_was_made_of(label: CaptureLabel) -> None:
+def test_a_label_round_trips_through_its_text(label: CaptureLabel) -> None:
     assert read_label(str(label)) == label
 
 
-def test_an_outbox_is_no_capture() -> None:
+def test_an_outbox_label_is_not_a_capture_label() -> None:
     with pytest.raises(JournalError):
         read_label(f"outbox track-b {A}")

@@ -22,7 +22,7 @@ def test_every_kind_has_a_name_of_its_own() -> None:
     assert len({kind_of(event_type) for event_type in EVENT_TYPES}) == len(EVENT_TYPES)
 
 
-def test_a_batch_tells_its_stream_numbers_and_version() -> None:
+def test_a_batch_carries_its_stream_its_numbers_and_its_version() -> None:
     batch = unpack(pack(STREAM, 7, trades(3)))
     assert (batch.stream, batch.first_sequence, batch.last_sequence) == (STREAM, 7, 9)
     assert batch.schema_version == SCHEMA_VERSION
@@ -64,7 +64,7 @@ def test_an_event_of_a_newer_version_with_more_fields_is_read_without_them() -> 
     assert decode_event(newer) == event
 
 
-def test_an_event_of_an_older_version_gets_the_defaults_of_what_it_lacks() -> None:
+def test_an_event_of_an_older_version_gets_defaults_for_its_missing_fields() -> None:
     event = trades(1)[0]
     older = msgspec.msgpack.encode(msgspec.msgpack.decode(encode_event(event))[:-1])
     assert decode_event(older) == event

@@ -207,7 +207,7 @@ def test_a_handler_that_fails_is_a_refusal_and_the_server_goes_on(tmp_path: Path
         [b"id", b"\x82\xa4type\xa4stop\xa7process\xa2\xff\xfe"],
     ],
 )
-def test_what_is_no_request_is_refused_and_handled_by_nobody(tmp_path: Path, frames: list[bytes]) -> None:
+def test_a_malformed_request_is_refused_and_reaches_no_handler(tmp_path: Path, frames: list[bytes]) -> None:
     async def scene(server: ControlServer, _client: ControlClient, recorder: Recorder) -> None:
         request_id, body = await raw_exchange(tmp_path, frames)
         reply = msgspec.msgpack.decode(body, type=Reply)
@@ -276,7 +276,7 @@ def test_a_link_to_a_directory_is_refused(tmp_path: Path) -> None:
         Endpoints(tmp_path / "link")
 
 
-def test_a_file_in_the_index_of_the_directory_is_refused(tmp_path: Path) -> None:
+def test_a_file_at_the_path_of_the_runtime_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BusError, match="choose another"):
         Endpoints(tmp_path / "file")

@@ -21,13 +21,13 @@ def test_a_stream_that_was_not_known_is_expected_from_its_first_event() -> None:
     assert coverage.missing({A: 5}) == {A: 3}
 
 
-def test_what_is_committed_and_was_never_seen_is_missing() -> None:
+def test_committed_events_that_were_not_observed_are_missing() -> None:
     coverage = Coverage({A: 10})
     assert not coverage.reaches({A: 12, B: 7})
     assert coverage.missing({A: 12, B: 7}) == {A: 2, B: 7}
 
 
-def test_what_was_known_before_it_began_is_not_missing() -> None:
+def test_events_before_the_first_mark_are_not_missing() -> None:
     assert Coverage({A: 10}).missing({A: 10}) == {}
 
 
@@ -50,7 +50,7 @@ def test_a_gap_stays_missing_though_the_end_is_reached() -> None:
     mark=st.integers(0, 20),
     batches=st.lists(st.tuples(st.integers(1, 5), st.booleans()), max_size=20),
 )
-def test_whatever_is_lost_between_mark_and_end_is_counted(mark: int, batches: list[tuple[int, bool]]) -> None:
+def test_every_event_lost_between_mark_and_end_is_counted(mark: int, batches: list[tuple[int, bool]]) -> None:
     coverage, sequence, lost = Coverage({A: mark}), mark, 0
     for count, arrives in batches:
         if arrives:

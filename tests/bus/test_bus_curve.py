@@ -190,7 +190,7 @@ def test_with_a_known_key_all_four_sockets_work_as_over_files(tmp_path: Path, en
     assert set(map(type, stored)) == {Trade}
 
 
-def test_an_unknown_key_gets_nothing_from_any_socket_and_disturbs_nobody(
+def test_a_client_with_an_unknown_key_receives_nothing_and_disturbs_no_other_client(
     tmp_path: Path, endpoints: Endpoints, stranger: Endpoints
 ) -> None:
     async def scene() -> None:
@@ -221,7 +221,7 @@ def bare(kind: int, address: str) -> Iterator[zmq.asyncio.Socket]:
         yield socket
 
 
-def test_without_a_key_nothing_comes_from_any_socket_and_nobody_is_disturbed(
+def test_a_client_without_a_key_receives_nothing_and_disturbs_no_other_client(
     tmp_path: Path, endpoints: Endpoints
 ) -> None:
     kinds = {"ingest": zmq.DEALER, "feed": zmq.SUB, "batch_feed": zmq.SUB, "control": zmq.DEALER}
@@ -259,7 +259,7 @@ def test_a_client_does_not_speak_to_a_server_with_another_key(
     asyncio.run(scene())
 
 
-def test_a_key_that_is_replaced_admits_nobody_any_more(tmp_path: Path, endpoints: Endpoints) -> None:
+def test_a_server_refuses_a_client_whose_key_was_replaced(tmp_path: Path, endpoints: Endpoints) -> None:
     async def scene() -> None:
         old = ControlClient(endpoints.control)  # has read its key
         make_keys(tmp_path / "new")
@@ -273,7 +273,7 @@ def test_a_key_that_is_replaced_admits_nobody_any_more(tmp_path: Path, endpoints
     asyncio.run(scene())
 
 
-def test_nobody_is_admitted_while_the_known_key_cannot_be_read(endpoints: Endpoints) -> None:
+def test_a_server_admits_no_client_while_its_key_file_cannot_be_read(endpoints: Endpoints) -> None:
     async def scene() -> None:
         client = ControlClient(endpoints.control)
         async with serving(endpoints):

@@ -61,7 +61,7 @@ def test_earlier_streams_are_delivered_before_the_current_one_and_then_forgotten
     assert sender.streams == ["new"]
 
 
-def test_a_mark_beyond_what_is_here_is_not_believed() -> None:
+def test_a_mark_beyond_the_last_appended_event_counts_as_complete() -> None:
     """The outbox lost its tail after the writer committed it: the old stream counts as complete."""
     sender = Sender([StreamProgress("old", appended=3), StreamProgress("new")])
     sender.welcomed(Welcome({"old": 8, "new": 0}, credit=100))
@@ -153,7 +153,7 @@ class Delivery(RuleBasedStateMachine):
         self.to_producer.extend(self.receiver.rolled_back(self.marks(sorted(streams))))
 
     @rule(position=st.integers(0, 10), lost=st.booleans())
-    def hear(self, position: int, lost: bool) -> None:
+    def receive_message(self, position: int, lost: bool) -> None:
         if not self.to_producer:
             return
         message = self.to_producer.pop(position % len(self.to_producer))
@@ -189,14 +189,14 @@ class Delivery(RuleBasedStateMachine):
         self.to_producer.clear()
         self.start_writer()
         self.say_hello()
-        self.hear(0, lost=False)
+        self.receive_message(0, lost=False)
         for _ in range(10_000):
             self.send(4)
             while self.to_writer:
                 self.receive(0, again=False)
             self.commit(answer_lost=False)
             while self.to_producer:
-                self.hear(0, lost=False)
+                self.receive_message(0, lost=False)
             if not self.sender.unacknowledged:
                 break
         assert self.marks(list(self.appended)) == self.appended

@@ -41,7 +41,7 @@ def read(path: Path) -> list[bytes]:
 
 @SAME_FOLDER
 @given(payloads=PAYLOADS)
-def test_what_was_appended_is_read_in_order(tmp_path: Path, payloads: list[bytes]) -> None:
+def test_a_reader_returns_the_appended_records_in_order(tmp_path: Path, payloads: list[bytes]) -> None:
     path = tmp_path / "a.journal"
     written(path, payloads)
     assert read(path) == payloads
@@ -79,7 +79,7 @@ def test_a_damaged_byte_ends_the_journal_before_its_record(
     assert read(path) == payloads[:damaged]
 
 
-def test_a_reader_at_the_end_finds_what_is_appended_later(tmp_path: Path) -> None:
+def test_a_reader_at_the_end_finds_a_record_that_is_appended_later(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path / "a.journal", "test")
     reader = JournalReader(tmp_path / "a.journal")
     assert reader.next_record() is None

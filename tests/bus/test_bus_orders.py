@@ -87,7 +87,7 @@ def test_orders_and_requests_of_the_same_worker_are_not_mixed_up(tmp_path: Path)
     play(tmp_path, scene)
 
 
-def test_who_never_answers_is_waited_for_no_longer_than_asked(tmp_path: Path) -> None:
+def test_an_order_without_an_answer_times_out_at_the_given_limit(tmp_path: Path) -> None:
     async def scene(server: ControlServer, supervisor: Supervisor, worker: ControlClient) -> None:
         release = asyncio.Event()
 
@@ -105,7 +105,7 @@ def test_who_never_answers_is_waited_for_no_longer_than_asked(tmp_path: Path) ->
     play(tmp_path, scene)
 
 
-def test_a_worker_that_takes_no_orders_says_so(tmp_path: Path) -> None:
+def test_a_worker_that_takes_no_orders_refuses_an_order(tmp_path: Path) -> None:
     async def scene(server: ControlServer, supervisor: Supervisor, worker: ControlClient) -> None:
         await worker.request(Status(), DEADLINE_S)
         reply = await server.order(await supervisor.identity_of("a"), Drain(), DEADLINE_S)
@@ -132,7 +132,7 @@ def test_a_mistake_in_an_order_is_a_refusal_and_the_worker_obeys_on(tmp_path: Pa
     play(tmp_path, scene)
 
 
-def test_nobody_else_can_answer_for_a_worker(tmp_path: Path) -> None:
+def test_a_stranger_cannot_answer_for_a_worker(tmp_path: Path) -> None:
     """A stranger that guesses the order's id gets `malformed`; the order stays pending."""
 
     async def scene(server: ControlServer, supervisor: Supervisor, worker: ControlClient) -> None:

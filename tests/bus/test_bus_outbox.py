@@ -36,7 +36,7 @@ def kept(outbox: Outbox, stream: str, sequence: int = 1) -> list[Trade]:
     return events
 
 
-def test_what_was_appended_can_be_read_from_any_number_and_again(tmp_path: Path) -> None:
+def test_appended_events_can_be_read_repeatedly_from_any_number(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     outbox.append(trades(3))
     outbox.append(trades(2, first=4))
@@ -67,7 +67,7 @@ def test_a_stream_that_is_wholly_committed_is_deleted_and_still_counted(tmp_path
     assert published_by_stream(tmp_path) == {A: 3, B: 2}
 
 
-def test_a_second_process_cannot_open_it(tmp_path: Path) -> None:
+def test_a_second_process_cannot_open_the_outbox(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     with pytest.raises(OutboxInUseError):
         opened(tmp_path, B)
@@ -107,14 +107,14 @@ def test_a_torn_tail_is_cut_and_the_rest_is_delivered(tmp_path: Path) -> None:
     assert kept(again, A) == trades(3)
 
 
-def test_a_segment_torn_in_its_head_held_nothing(tmp_path: Path) -> None:
+def test_a_segment_that_is_torn_in_its_header_counts_as_empty(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     outbox.close(delivered=False)
     os.truncate(next(tmp_path.glob("*.journal")), 6)
     assert [p.stream for p in opened(tmp_path, B).progress()] == [B]
 
 
-def test_killed_at_any_moment_it_holds_a_whole_number_of_batches(tmp_path: Path) -> None:
+def test_an_outbox_whose_process_is_killed_holds_a_whole_number_of_batches(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from bus.outbox import Outbox; from tests.builders import trades\n"
         "outbox = Outbox(Path(sys.argv[1]), 'test', sys.argv[2]); print('ready', flush=True)\n"
@@ -182,7 +182,7 @@ def test_a_disk_that_is_full_at_a_segment_change_refuses_until_there_is_room_aga
     assert kept(outbox, A) == trades(4)
 
 
-def test_a_finished_stream_whose_note_finds_no_room_is_kept_until_the_next_opening(tmp_path: Path) -> None:
+def test_a_finished_stream_whose_note_does_not_fit_on_the_disk_is_kept_until_the_next_opening(tmp_path: Path) -> None:
     first = opened(tmp_path, A)
     first.append(trades(3))
     first.close(delivered=False)

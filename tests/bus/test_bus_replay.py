@@ -129,7 +129,7 @@ def test_a_replay_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> N
     assert sink.duplicates == 0
 
 
-def test_what_could_not_be_read_is_replayed_as_it_was(tmp_path: Path) -> None:
+def test_an_unreadable_event_is_replayed_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "captured"
     unreadable = pack(A, 1, trades(2)).replace(b"005930", b"00593\xff")
     journal = JournalWriter(path, str(CaptureLabel(ID, None)))
@@ -153,7 +153,7 @@ def test_a_batch_can_be_asked_for_again_from_anywhere(tmp_path: Path) -> None:
     source.close()
 
 
-def test_at_a_speed_events_come_when_their_market_time_has(tmp_path: Path) -> None:
+def test_a_replay_at_a_speed_sends_each_event_at_its_market_time(tmp_path: Path) -> None:
     """Three trades, 100 market seconds apart, at 1,000 market seconds a second: a fifth of a second."""
     path = captured(tmp_path, *((A, n, [trade(n, receive_time_ns=n * 100 * NS_PER_S)]) for n in (1, 2, 3)))
     sink = Memory()
@@ -171,7 +171,7 @@ def test_an_event_older_than_those_before_it_does_not_wait(tmp_path: Path) -> No
     assert replayed(path, tmp_path, Memory(), speed=0.001) < 5
 
 
-def test_at_a_speed_too_what_is_there_already_is_not_sent_again(tmp_path: Path) -> None:
+def test_a_replay_at_a_speed_does_not_send_stored_events_again(tmp_path: Path) -> None:
     path = captured(tmp_path, *((A, n, [trade(n, receive_time_ns=n * 1_000 * NS_PER_S)]) for n in (1, 2, 3)))
     sink = Memory()
     sink.stored = {ID: [trade(1, receive_time_ns=1_000 * NS_PER_S), trade(2, receive_time_ns=2_000 * NS_PER_S)]}
@@ -181,7 +181,7 @@ def test_at_a_speed_too_what_is_there_already_is_not_sent_again(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES, ids=kind_of)
-def test_an_event_tells_when_it_was_published(event_type: type[Event]) -> None:
+def test_the_publication_time_of_an_event_is_known_unless_its_kind_has_none(event_type: type[Event]) -> None:
     """Daily bars, share adjustments and universe members have no publication time: the replay sends them with the
     event before them. A recovered minute has none either: its time is the minute's.
     """

@@ -99,7 +99,7 @@ async def producer(folder: Path, name: str = "a") -> AsyncIterator[Producer]:
 
 
 @pytest.mark.usefixtures("writer")
-def test_what_is_published_is_stored_in_order(tmp_path: Path, sink: Memory) -> None:
+def test_published_events_are_stored_in_order(tmp_path: Path, sink: Memory) -> None:
     async def scenario() -> None:
         async with producer(tmp_path) as a:
             for event in trades(5000):
@@ -142,7 +142,7 @@ def test_a_batch_that_is_too_large_is_published_in_parts(
     assert list(sink.stored.values()) == [[event for event in published if event.symbol == "005930"]]
 
 
-def test_what_is_too_large_to_be_published_together_is_not_published_at_all(
+def test_an_oversized_group_that_must_stay_together_is_not_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus.journal, "RECORD_BYTES_MAX", 1000)
@@ -157,7 +157,7 @@ def test_what_is_too_large_to_be_published_together_is_not_published_at_all(
 
 
 @pytest.mark.usefixtures("writer")
-def test_what_is_published_together_is_stored_in_one_commit(tmp_path: Path, sink: Memory) -> None:
+def test_events_published_together_are_stored_in_one_commit(tmp_path: Path, sink: Memory) -> None:
     async def scenario() -> None:
         async with producer(tmp_path) as a:
             a.publish_together(trades(3000))
@@ -228,7 +228,9 @@ def test_a_database_that_refuses_for_a_while_loses_and_repeats_nothing(
     assert list(sink.stored.values()) == [trades(2000)]
 
 
-def test_garbage_on_the_ingest_socket_is_counted_and_hurts_nobody(tmp_path: Path, sink: Memory, writer: Writer) -> None:
+def test_malformed_messages_on_the_ingest_socket_are_counted_and_disturb_no_producer(
+    tmp_path: Path, sink: Memory, writer: Writer
+) -> None:
     import zmq
 
     async def scenario() -> None:
@@ -270,7 +272,7 @@ def test_an_unreadable_event_is_handed_on_as_poison(tmp_path: Path, sink: Memory
 
 
 @pytest.mark.usefixtures("writer")
-def test_the_feed_carries_what_was_asked_for_and_only_that(tmp_path: Path) -> None:
+def test_the_feed_carries_only_the_kinds_of_the_subscription(tmp_path: Path) -> None:
     gap = GapDetected("g", "kis", "005930", "2026-11-18", 1, 2, 3, 4.0, 5.0, 1.0, 1, "reconnect")
     received: list[object] = []
 
@@ -297,7 +299,7 @@ def test_the_feed_carries_what_was_asked_for_and_only_that(tmp_path: Path) -> No
     assert Trade not in set(map(type, received))
 
 
-def test_a_subscriber_counts_what_it_missed(tmp_path: Path) -> None:
+def test_a_subscriber_counts_the_events_that_it_missed(tmp_path: Path) -> None:
     feed_address = f"ipc://{tmp_path}/feed"
 
     async def scenario() -> int:

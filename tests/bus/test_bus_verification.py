@@ -30,7 +30,7 @@ def written(path: Path, *batches: bytes, label: str = f"outbox test {A}") -> lis
 BATCHES = (pack(A, 1, trades(3)), pack(B, 5, trades(2)), pack(A, 4, trades(1)))
 
 
-def test_of_a_whole_journal_it_says_what_is_in_it(tmp_path: Path) -> None:
+def test_the_report_of_a_whole_journal_states_its_content(tmp_path: Path) -> None:
     lengths = written(tmp_path / "j", *BATCHES)
     report = verify(tmp_path / "j")
     assert (report.records, report.events, report.size_bytes) == (3, 6, lengths[-1])
@@ -40,7 +40,7 @@ def test_of_a_whole_journal_it_says_what_is_in_it(tmp_path: Path) -> None:
 
 @SAME_FOLDER
 @given(data=st.data())
-def test_cut_anywhere_it_is_torn_and_what_is_whole_counts(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_journal_cut_anywhere_is_torn_and_its_whole_records_count(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "j"
     lengths = written(path, *BATCHES)
     cut = data.draw(st.integers(lengths[0], lengths[-1]))
@@ -52,7 +52,9 @@ def test_cut_anywhere_it_is_torn_and_what_is_whole_counts(tmp_path: Path, data: 
 
 @SAME_FOLDER
 @given(data=st.data())
-def test_a_broken_byte_before_the_last_record_is_damage_and_where_is_said(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_broken_byte_before_the_last_record_is_damage_at_a_reported_position(
+    tmp_path: Path, data: st.DataObject
+) -> None:
     path = tmp_path / "j"
     lengths = written(path, *BATCHES)
     position = data.draw(st.integers(lengths[0], lengths[-2] - 1))
@@ -85,7 +87,7 @@ def test_events_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("label", "has_missing_ranges"), [(f"capture {A} *", True), (f"capture {A} trade,gap", False)])
-def test_numbers_that_are_not_there_are_gaps_unless_only_some_kinds_were_wanted(
+def test_absent_sequence_numbers_are_missing_ranges_unless_only_some_kinds_were_wanted(
     tmp_path: Path, label: str, has_missing_ranges: bool
 ) -> None:
     written(tmp_path / "j", pack(B, 5, trades(2)), pack(B, 10, trades(1)), label=label)
@@ -94,7 +96,7 @@ def test_numbers_that_are_not_there_are_gaps_unless_only_some_kinds_were_wanted(
     assert (report.absent, report.has_missing_ranges) == (3, has_missing_ranges)
 
 
-def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_refused(tmp_path: Path) -> None:
     (tmp_path / "j").write_bytes(b"a diary")
     with pytest.raises(JournalError):
         verify(tmp_path / "j")

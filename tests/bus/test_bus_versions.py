@@ -39,7 +39,7 @@ def test_a_journal_of_every_version_since_the_first_release_is_kept() -> None:
     assert list(range(VERSIONS[0], SCHEMA_VERSION + 1)) == VERSIONS
 
 
-def test_the_schema_of_the_events_is_the_one_of_the_version() -> None:
+def test_the_schema_of_the_events_is_the_schema_of_the_current_version() -> None:
     assert schema_digest() == SCHEMA_DIGEST, (
         "the events changed: raise SCHEMA_VERSION, put the digest of `python -m tests.bus.schema` beside it, "
         "run `make baseline`, and keep a journal (`python -m tests.bus.journals.keep`)"
@@ -66,7 +66,7 @@ def test_a_column_more_or_another_default_is_another_schema() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_an_older_version_wrote_is_read_unaltered(version: int) -> None:
+def test_journals_of_older_versions_are_read_unaltered(version: int) -> None:
     for written, found in zip(lines(version), read(version), strict=True):
         known = {name: value for name, value in found["event"].items() if name in written["event"]}
         assert {**found, "event": known} == written

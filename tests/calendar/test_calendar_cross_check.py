@@ -31,11 +31,11 @@ def said(opens):
     return {FRIDAY + timedelta(days=ahead): is_open for ahead, is_open in opens.items()}
 
 
-def test_where_the_broker_agrees_nobody_is_reported():
+def test_a_day_on_which_broker_and_calendar_agree_is_not_reported():
     assert reported(WEEK, said({0: True, 1: False, 2: False, 3: True})) == []
 
 
-def test_a_day_that_the_broker_does_not_name_is_the_calendars_alone():
+def test_a_day_that_the_broker_does_not_list_follows_the_calendar():
     assert reported(WEEK, {}) == []
 
 
@@ -43,7 +43,7 @@ def test_a_holiday_that_the_calendar_does_not_know_is_reported():
     assert reported(WEEK, said({0: True, 3: False})) == ["2026-11-23: the calendar says open, the broker says closed"]
 
 
-def test_a_session_that_the_calendar_does_not_know_is_reported_though_it_is_no_day_of_its_own():
+def test_a_session_that_the_calendar_does_not_know_is_reported_even_on_a_day_without_a_session():
     assert reported(WEEK, said({1: True})) == ["2026-11-21: the calendar says closed, the broker says open"]
 
 
@@ -55,7 +55,7 @@ def test_days_behind_the_next_session_and_before_today_can_wait():
     assert reported(WEEK, said({-1: False, 4: False})) == []
 
 
-def test_what_the_calendars_own_sources_say_of_each_other_is_reported_too():
+def test_a_difference_between_the_calendars_own_sources_is_reported():
     days = [day(0, True), day(1, True, "holidays says closed")]
     assert reported(days, {}) == ["2026-11-21: the calendar says open, holidays says closed"]
     assert reported(days, said({1: False})) == [
@@ -63,13 +63,13 @@ def test_what_the_calendars_own_sources_say_of_each_other_is_reported_too():
     ]
 
 
-def test_a_person_is_reported_what_to_do():
+def test_the_report_of_a_doubt_names_the_remedy():
     [doubt] = doubts(WEEK, said({0: False}), FRIDAY)
     assert doubt.text.endswith("if it is wrong, enter the day in trading_days.toml")
 
 
 @given(st.lists(st.booleans(), max_size=20), st.dictionaries(st.integers(-3, 20), st.booleans()))
-def test_there_is_a_doubt_of_each_day_at_stake_that_the_broker_calls_otherwise_and_of_no_other(trades, opens):
+def test_each_day_at_stake_on_which_the_broker_differs_has_a_doubt_and_no_other_day_has(trades, opens):
     days, word = [day(ahead, each) for ahead, each in enumerate(trades)], said(opens)
     at_stake = days_at_stake(days, word, FRIDAY)
     otherwise = [each.day for each in days if each.day in at_stake and word.get(each.day, each.trades) != each.trades]

@@ -17,11 +17,11 @@ def test_a_job_is_due_from_its_moment_on() -> None:
     assert due_jobs(TRIES_NS, 5) == (UNIVERSE,)
 
 
-def test_who_starts_late_makes_up_for_what_was_missed_in_order() -> None:
+def test_a_process_that_starts_late_makes_up_for_missed_jobs_in_order() -> None:
     assert due_jobs(TRIES_NS, 22) == (UNIVERSE, MASTER_FILES, BACKUP)
 
 
-def test_a_job_that_is_to_be_tried_later_keeps_its_place_among_those_that_are_due() -> None:
+def test_a_postponed_job_keeps_its_rank_among_the_due_jobs() -> None:
     tries_ns = TRIES_NS | {UNIVERSE: 22}
     assert due_jobs(tries_ns, 21) == (MASTER_FILES, BACKUP)
     assert due_jobs(tries_ns, 22) == (UNIVERSE, MASTER_FILES, BACKUP)

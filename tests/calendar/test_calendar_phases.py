@@ -82,7 +82,7 @@ def test_the_morning_moves_forward_with_an_early_opening_and_never_back(opens: s
     ("opens", "closes", "usual"),
     [("09:00", "15:30", True), ("10:00", "16:30", False), ("10:00", "15:30", False), ("09:00", "12:00", False)],
 )
-def test_a_day_of_other_hours_says_so(opens: str, closes: str, *, usual: bool) -> None:
+def test_a_day_plan_knows_whether_it_has_the_usual_hours(opens: str, closes: str, *, usual: bool) -> None:
     assert day_plan(opens, closes).has_usual_hours is usual
 
 
@@ -162,7 +162,7 @@ def test_waiting_for_the_next_change_always_moves_on(opens: int, closes: int, mi
 @pytest.mark.parametrize(
     "text", ["9:00", "24:00", "09:60", "09", "09:00:60", "", "09:00:00:00", "nine", "०९:००", "09:0 "]
 )
-def test_what_is_no_time_of_day_is_refused_by_its_key(text: str) -> None:
+def test_an_invalid_time_of_day_is_refused_by_its_key(text: str) -> None:
     with pytest.raises(ValueError, match="track_b_start"):
         ScheduleSettings(track_b_start=text)
 

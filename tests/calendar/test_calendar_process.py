@@ -45,7 +45,7 @@ def test_the_answer_is_that_of_the_packages_and_the_overlay(answer: Answer) -> N
     assert answer.days == [day for day in years().values() if FIRST <= day.day <= LAST]
 
 
-def test_who_asks_loads_no_calendar_package(answer: Answer) -> None:
+def test_the_calling_process_loads_no_calendar_package(answer: Answer) -> None:
     assert answer.loaded == []
 
 
@@ -82,7 +82,7 @@ def test_an_answer_is_kept_for_its_own_question_alone(tmp_path: Path, other: dic
     assert not answers(tmp_path, msgspec.structs.replace(QUESTION, **other))
 
 
-def test_a_day_file_that_is_missing_or_was_changed_is_no_answer(tmp_path: Path) -> None:
+def test_a_day_file_that_is_missing_or_changed_does_not_answer_the_question(tmp_path: Path) -> None:
     assert not answers(tmp_path, QUESTION)
     keep_answer(tmp_path, QUESTION, DAYS)
     write_trading_days(tmp_path, [])

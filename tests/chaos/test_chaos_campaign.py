@@ -32,7 +32,7 @@ def test_kills_lose_and_double_nothing(kills: int) -> None:
 
 
 @pytest.mark.system
-def test_the_same_judge_finds_what_push_and_pull_lose() -> None:
+def test_the_judge_finds_the_events_that_push_and_pull_sockets_lose() -> None:
     """The negative control: a judge that finds nothing here is blind."""
     status, reported = campaign("--kills", 15, "--transport", "push-pull")
     assert status == 1
@@ -56,6 +56,8 @@ ROW = ("aa", "a", "3", "3", "3", "1", "3")
         ("wrong_marks", {"aa": 3}, {}, ("aa", "a", "2", "3", "3", "1", "3")),
     ],
 )
-def test_the_judge_sees(fault: str, outboxes: dict[str, int], ledgers: dict[str, int], row: tuple[str, ...]) -> None:
+def test_the_judge_reports_each_kind_of_fault(
+    fault: str, outboxes: dict[str, int], ledgers: dict[str, int], row: tuple[str, ...]
+) -> None:
     assert not any(judge.faults({"aa": 3}, {"aa": 3}, [ROW]).values())
     assert judge.faults(outboxes, ledgers, [row])[fault] > 0

@@ -28,7 +28,7 @@ def day() -> Iterator[tuple[Reported, Path]]:
         yield fault_day.run(speed=1200, symbols=60, folder=folder), folder / "d"
 
 
-def test_trades_stored_are_trades_sent_while_subscribed_less_what_lies_in_gaps(day: tuple[Reported, Path]) -> None:
+def test_the_stored_trades_are_the_trades_sent_while_subscribed_less_the_gaps(day: tuple[Reported, Path]) -> None:
     reported, _ = day
     assert reported["balances"], json.dumps({**reported["wrong"], "symbols": reported["symbols"]})
     assert reported["totals"]["streamed_trades"] > 10_000
@@ -62,7 +62,9 @@ TAMPERINGS = (
 
 
 @pytest.mark.parametrize(("tampering", "wrong"), TAMPERINGS)
-def test_the_judge_notices(day: tuple[Reported, Path], tmp_path: Path, tampering: str, wrong: str) -> None:
+def test_the_judge_notices_each_kind_of_tampering(
+    day: tuple[Reported, Path], tmp_path: Path, tampering: str, wrong: str
+) -> None:
     _, folder = day
     ledger = json.loads((folder / "ledger.json").read_text())
     tampered = tmp_path / "tampered.db"
@@ -88,7 +90,7 @@ def test_no_secret_is_in_anything_that_the_day_left(day: tuple[Reported, Path]) 
     assert reported["files"] > 20
 
 
-def test_the_keys_in_force_are_among_those_that_are_looked_for(day: tuple[Reported, Path]) -> None:
+def test_the_secret_search_covers_the_keys_and_tokens_in_force(day: tuple[Reported, Path]) -> None:
     _, folder = day
     secrets = secrets_of(folder)
     notes = [json.loads(path.read_text()) for path in (folder / "run" / "tokens").glob("*.json")]
@@ -130,6 +132,6 @@ def test_a_secret_in_a_database_is_found_even_in_a_blob(day: tuple[Reported, Pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_day_of_cuts_and_kills_balances_to_the_share() -> None:
+def test_a_day_of_cuts_and_kills_reconciles_to_the_share() -> None:
     reported = cut_day.run(cuts=25, speed=300, symbols=60, kills=1, seed=7, stops_s=10 * 3600 + 30 * 60)
     assert cut_day.is_sound(reported), json.dumps(reported)

@@ -64,7 +64,9 @@ def wrong(folder: Path, *events: Event) -> dict[str, Any]:
         ([judged("complete")], {"missing_unrecorded": 6, "missing_and_judged_whole": 6, "never_ended": 1}),
     ],
 )
-def test_the_judge_sees_what_nobody_reported(tmp_path: Path, events: list[Event], found: dict[str, int]) -> None:
+def test_the_judge_finds_missing_trades_that_no_process_reported(
+    tmp_path: Path, events: list[Event], found: dict[str, int]
+) -> None:
     assert wrong(tmp_path, *events) == found
 
 

@@ -225,7 +225,7 @@ class Delivery(RuleBasedStateMachine):
 
     @precondition(lambda self: self.outbox is not None and self.to_producer)
     @rule(fates=FATES)
-    def hear(self, fates: list[str]) -> None:
+    def receive_messages(self, fates: list[str]) -> None:
         for message in arriving(self.to_producer, fates):
             self.receive_one(message)
 
@@ -439,7 +439,7 @@ class Delivery(RuleBasedStateMachine):
                 self.receive(UNDISTURBED)
             self.commit()
             while self.to_producer:
-                self.hear(UNDISTURBED)
+                self.receive_messages(UNDISTURBED)
         raise AssertionError(f"not delivered: {self.sender!r}")
 
 

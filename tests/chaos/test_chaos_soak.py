@@ -28,20 +28,20 @@ def test_warming_up_is_no_leak() -> None:
     assert complained(day_of(0.0)) == []
 
 
-def test_memory_that_rises_to_the_end_is_one() -> None:
+def test_memory_that_rises_to_the_end_is_a_leak() -> None:
     assert complained(day_of(0.2)) == ["p grew by 9.8 MB in the second half of the day"]
 
 
-def test_descriptors_that_are_kept_are_one() -> None:
+def test_descriptors_that_are_kept_are_a_leak() -> None:
     assert complained(day_of(0.0, 0.2)) == ["p kept 7 descriptors"]
 
 
-def test_a_short_life_is_not_judged_and_a_day_of_only_such_is_no_proof() -> None:
+def test_a_short_life_yields_no_growth_and_a_day_of_short_lives_is_a_complaint() -> None:
     assert growth(day_of(1.0, checks=20)) is None
     assert complaints(0, WHOLE, {}, LIMITS) == ["the day was too short to judge its memory: choose a lower --speed"]
 
 
-def test_a_failed_day_and_a_wrong_count_are_said() -> None:
+def test_a_failed_day_and_a_wrong_count_are_complaints() -> None:
     fine = {"p": Growth(50.0, 0.0, 0)}
     assert complaints(1, WHOLE, fine, LIMITS) == ["the day ended with status 1"]
     assert complaints(0, {"whole": False, "faults": {"lost": 1}}, fine, LIMITS) == [

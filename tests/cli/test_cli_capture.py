@@ -151,7 +151,7 @@ def test_a_capture_is_never_replayed_into_the_database_it_is_of(captured: Path) 
     assert digest(origin(captured)) == before
 
 
-def test_a_replay_that_is_interrupted_ends_with_130_leaves_nobody_and_goes_on_next_time(
+def test_an_interrupted_replay_ends_with_130_leaves_no_process_and_resumes_next_time(
     captured: Path, folder: Path
 ) -> None:
     make_database(copy := url_of(folder / "copy.db"))
@@ -169,7 +169,7 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_a_capture_that_misses_what_was_committed_says_how_much_and_ends_with_status_1(folder: Path) -> None:
+def test_a_capture_that_misses_committed_events_reports_how_many_and_ends_with_status_1(folder: Path) -> None:
     recording = Recording(folder)
     with core_writer(folder):
         recording.wait_for_begin()
@@ -184,7 +184,7 @@ def test_a_capture_that_misses_what_was_committed_says_how_much_and_ends_with_st
     assert summary["events"] == 10
 
 
-def test_a_capture_that_cannot_ask_the_database_does_not_claim_to_be_complete(folder: Path) -> None:
+def test_a_capture_that_cannot_read_the_database_does_not_claim_to_be_complete(folder: Path) -> None:
     recording = Recording(folder)
     with core_writer(folder):
         recording.wait_for_begin()

@@ -68,7 +68,7 @@ def test_the_wrong_keys_of_all_sections_are_named_at_once(tmp_path: Path) -> Non
         ("stream", "silence_s = 0.0", "silence_s"),
     ],
 )
-def test_a_broker_s_limit_that_is_none_is_named_when_the_file_is_read(
+def test_an_invalid_limit_of_a_broker_is_named_when_the_file_is_read(
     tmp_path: Path, section: str, line: str, named: str
 ) -> None:
     [reported] = problems(f"[kis.{section}]\n{line}\n", tmp_path)
@@ -137,12 +137,12 @@ def test_the_shipped_file_of_the_selection_states_the_defaults_and_has_every_key
     assert _keys(written) == _keys(msgspec.to_builtins(SelectionSettings()))
 
 
-def test_the_selection_s_section_is_refused_and_says_where_it_went(tmp_path: Path) -> None:
+def test_the_section_of_the_selection_is_refused_with_its_new_location(tmp_path: Path) -> None:
     [reported] = problems("[selection.slots]\nmax_slots = 5\n", tmp_path)
     assert "symbol_selection" in reported
 
 
-def test_a_file_of_the_selection_that_was_named_must_be_there(tmp_path: Path) -> None:
+def test_a_selection_file_that_is_configured_must_exist(tmp_path: Path) -> None:
     (tmp_path / "observer.toml").write_text('[run]\nsymbol_selection = "absent.json"\n')
     with pytest.raises(ConfigError, match=r'2: run.symbol_selection = "absent.json": cannot read'):
         load_settings(tmp_path / "observer.toml")
@@ -167,7 +167,7 @@ def test_accounts_of_another_market_than_the_instance_s_are_refused(tmp_path: Pa
         load_settings(tmp_path / "observer.toml")
 
 
-def test_a_file_of_accounts_that_was_named_must_be_there(tmp_path: Path) -> None:
+def test_an_accounts_file_that_is_configured_must_exist(tmp_path: Path) -> None:
     (tmp_path / "observer.toml").write_text('[run]\nprovider_pool = "absent.json"\n')
     with pytest.raises(ConfigError, match=r'2: run.provider_pool = "absent.json": cannot read'):
         load_settings(tmp_path / "observer.toml")

@@ -59,7 +59,7 @@ def test_quality_fits_eighty_columns_and_says_that_nothing_was_stored(typed: Typ
     assert "computed now" in reported.stdout
 
 
-def test_quality_tells_the_gap_rate_beside_its_limit_and_how_much_the_slots_were_used(typed: Typed) -> None:
+def test_quality_shows_the_gap_rate_with_its_limit_and_the_slot_utilization(typed: Typed) -> None:
     reported = typed("quality", DAY).stdout
     assert "gap rate: 100.00 % (limit 5 %)" in reported
     assert "slot utilization: not known" in reported, "no phase of the day is stored"
@@ -182,12 +182,12 @@ def test_what_is_stored_and_empty_is_a_sentence(typed: Typed) -> None:
     )
 
 
-def test_slots_tell_a_history_and_why(typed: Typed) -> None:
+def test_slots_history_shows_a_refusal_and_slots_why_shows_the_slot(typed: Typed) -> None:
     assert "refused" in typed("slots", "history", "000002", "--date", DAY).stdout
     assert json.loads(typed("slots", "why", "000001", "--date", DAY, "--json").stdout)["slot"] == "a:01"
 
 
-def test_slots_show_who_has_a_slot_and_who_is_pinned_and_waits(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_show_lists_assigned_symbols_and_waiting_pins(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
     shown = json.loads(typed("slots", "show", "--json").stdout)["slots"]
     assert [(each["event"], each["symbol"], each["reason"]) for each in shown if each["event"] != "free"] == [
@@ -198,7 +198,9 @@ def test_slots_show_who_has_a_slot_and_who_is_pinned_and_waits(typed: Typed, mon
     assert "000003 is pinned; halted: gets a slot when trading resumes" in typed("slots", "show").stdout
 
 
-def test_slots_show_whether_the_broker_streams_who_has_a_slot(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_show_reports_which_assigned_symbols_the_broker_streams(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
     states = Counter(each.get("state") for each in json.loads(typed("slots", "show", "--json").stdout)["slots"])
     assert states == {"active": 1, "allocated": 1, "available": 40, None: 1}

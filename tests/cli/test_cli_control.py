@@ -72,7 +72,7 @@ def exit_status(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 @pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("ctl", "restart", "track-b")])
-def test_where_no_system_runs_the_error_says_how_to_start_one(
+def test_a_command_without_a_running_system_names_the_command_that_starts_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     assert exit_status(monkeypatch, *words) == 2
@@ -108,7 +108,7 @@ def test_a_process_may_be_typed_with_hyphen_or_underscore(
     assert capsys.readouterr().out == "track-b: restarted\n"
 
 
-def test_a_job_goes_out_with_its_words_and_the_help_names_every_job(
+def test_run_job_sends_the_arguments_of_a_job_and_its_help_names_every_job(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with answering(folder, lambda _: Done("master-file", "NASD: 3 changes, approved")) as asked:

@@ -57,7 +57,7 @@ def asked(configuration: Path, *arguments: str) -> object:
     return json.loads(ask(configuration, *arguments, "--json").stdout)
 
 
-def test_the_list_has_the_etfs_by_symbol_or_by_what_was_asked(configuration: Path) -> None:
+def test_the_list_sorts_and_filters_etfs_as_requested(configuration: Path) -> None:
     assert [etf["symbol"] for etf in asked(configuration, "list")] == ["069500", "252670", "Q500001"]
     assert [etf["symbol"] for etf in asked(configuration, "list", "--group", "EN")] == ["Q500001"]
     assert [etf["symbol"] for etf in asked(configuration, "list", "--sort", "expense", "--limit", "1")] == ["252670"]
@@ -65,7 +65,7 @@ def test_the_list_has_the_etfs_by_symbol_or_by_what_was_asked(configuration: Pat
     assert [etf["symbol"] for etf in asked(configuration, "list", "--issuer", "인버스")] == ["252670"]
 
 
-def test_a_etf_whose_figure_is_not_known_comes_last_behind_negative_ones(configuration: Path) -> None:
+def test_an_etf_with_an_unknown_figure_comes_last_after_negative_figures(configuration: Path) -> None:
     etfs = asked(configuration, "list", "--sort", "premium")
     assert [etf["premium_20d_percent"] for etf in etfs] == [0.1, -0.3, None]
 
@@ -106,7 +106,7 @@ def test_an_issuer_without_an_etf_is_a_sentence(configuration: Path) -> None:
     assert asked(configuration, "list", "--issuer", "elsewhere") == []
 
 
-def test_the_report_tells_what_is_stale_and_what_is_missing_and_ends_with_status_1(configuration: Path) -> None:
+def test_the_report_shows_stale_jobs_and_missing_fields_and_ends_with_status_1(configuration: Path) -> None:
     result = ask(configuration, "report")
     assert result.exit_code == 1
     assert "never" in result.stdout
@@ -124,7 +124,9 @@ def test_the_report_tells_what_is_stale_and_what_is_missing_and_ends_with_status
         (["list", "--sort", "size"], "there are symbol, aum, premium, expense"),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_what_can(configuration: Path, arguments: list[str], why: str) -> None:
+def test_an_impossible_request_is_refused_with_the_valid_choices(
+    configuration: Path, arguments: list[str], why: str
+) -> None:
     result = ask(configuration, *arguments)
     assert result.exit_code != 0
     assert why in str(result.exception)

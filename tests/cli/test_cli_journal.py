@@ -99,7 +99,7 @@ def test_damage_is_reported_with_status_2_and_never_cut(
 
 
 @pytest.mark.parametrize("command", ["show", "verify"])
-def test_what_is_no_journal_is_refused_with_status_2(
+def test_a_file_that_is_not_a_journal_is_refused_with_status_2(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "diary").write_text("dear journal")

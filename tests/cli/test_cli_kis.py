@@ -104,7 +104,7 @@ def test_a_symbol_that_kis_does_not_know_is_status_1(running: Running) -> None:
         (["nav_minutes"], r"nav_minutes: without symbol, day; usage.*day=YYYY-MM-DD \[period_s=SECONDS\]"),
     ],
 )
-def test_what_cannot_be_run_is_one_line_with_the_remedy(words: list[str], text: str) -> None:
+def test_an_invalid_call_is_refused_in_one_line_with_the_remedy(words: list[str], text: str) -> None:
     result = typed("call", *words)
     assert isinstance(result.exception, ConfigError)
     with pytest.raises(ConfigError, match=text):

@@ -66,7 +66,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         server.server_close()
 
 
-def test_a_life_of_a_master_file_as_a_person_sees_it(scene: Scene) -> None:
+def test_the_master_commands_show_and_approve_the_changes_of_a_master_file(scene: Scene) -> None:
     first = scene.typed("update", "--all", "--json")
     assert first.exit_code == 0, first.output
     [check] = msgspec.json.decode(first.stdout)
@@ -124,7 +124,7 @@ def test_a_life_of_a_master_file_as_a_person_sees_it(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "words", [("update", "--exchange", "NASDAQ"), ("new", "tomorrow"), ("verify", "--region", "EU")]
 )
-def test_what_is_not_known_is_named(scene: Scene, words: tuple[str, ...]) -> None:
+def test_an_unknown_value_is_named_in_the_error(scene: Scene, words: tuple[str, ...]) -> None:
     found = scene.typed(*words)
     assert found.exit_code != 0
     assert words[-1] in f"{found.exception} {found.output}"

@@ -15,7 +15,7 @@ def checked(exchange: str, minute: int, outcome: str = "failed", reason: str = "
     return MasterFileChecked("kis", exchange, minute * MINUTE_NS, outcome, reason, 0, "", 0, 0, 0, 0, 0, run)  # type: ignore[arg-type]
 
 
-def test_failures_of_an_exchange_in_a_row_are_one_though_others_were_looked_at_between() -> None:
+def test_consecutive_failures_of_an_exchange_are_grouped_across_checks_of_other_exchanges() -> None:
     newest_first = [
         checked("NASD", 5),
         checked("NYSE", 5, "unchanged"),
@@ -27,7 +27,7 @@ def test_failures_of_an_exchange_in_a_row_are_one_though_others_were_looked_at_b
     assert found == [("NASD-5", ["NASD-4", "NASD-3"]), ("NYSE-5", []), ("NYSE-4", [])]
 
 
-def test_another_reason_or_a_look_that_worked_begins_another_row() -> None:
+def test_another_reason_or_a_successful_check_begins_another_row() -> None:
     checks = [
         checked("NASD", 4),
         checked("NASD", 3, reason="Timeout"),
@@ -44,7 +44,7 @@ CHECKS = st.builds(checked, st.sampled_from("AB"), st.integers(0, 9), QUALITIES,
 
 
 @given(st.lists(CHECKS))
-def test_every_look_is_in_one_row(checks: list[MasterFileChecked]) -> None:
+def test_every_check_is_in_exactly_one_row(checks: list[MasterFileChecked]) -> None:
     rows = [[newest, *earlier] for newest, earlier in failures_in_a_row(checks)]
     for exchange in "AB":
         in_rows = [check for row in rows for check in row if check.exchange == exchange]

@@ -43,7 +43,7 @@ def test_the_broker_is_asked_with_the_running_systems_token_where_the_database_k
     run(scenario)
 
 
-def test_without_a_token_the_answer_says_who_gets_one(tmp_path: Path) -> None:
+def test_the_answer_without_a_token_names_the_command_that_gets_a_token(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with scene(8) as day:
             await asyncio.to_thread(stored, day)

@@ -51,7 +51,7 @@ def test_a_download_that_takes_long_has_a_bar_for_each_exchange_with_its_bytes(m
     assert all(part in text for part in ("NASD", "40.0/100.0 kB", "SEHK", "7.0/? kB"))
 
 
-def test_one_that_is_over_sooner_has_none() -> None:
+def test_a_download_that_ends_soon_has_no_bar() -> None:
     assert "NASD" not in written(terminal(), both)
 
 

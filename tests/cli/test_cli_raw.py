@@ -63,7 +63,7 @@ def worker(runtime: Path, name: str) -> RawRecorder:
     )
 
 
-def test_what_two_processes_say_is_counted_and_decoded_again(folder):
+def test_the_recorded_traffic_of_two_processes_is_counted_and_decoded_again(folder):
     recording = Recording(folder / "raw", folder / "c.toml")
     stream, sweep = worker(folder / "run", "track-b"), worker(folder / "run", "track-a")
     stream.of("main").frame("sent", 1, 1, b"{}")

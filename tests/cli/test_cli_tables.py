@@ -38,7 +38,7 @@ def test_a_title_is_folded_where_the_terminal_is_narrower() -> None:
     assert next(lines(table)) == "2026-11-18: 1 slot taken"
 
 
-def test_then_the_cells_of_columns_that_may_be_folded() -> None:
+def test_a_narrow_terminal_folds_the_cells_of_foldable_columns_after_the_headers() -> None:
     table = Table(("symbol", "reason"), [("005930", "volume of the last ten minutes")], folded=("reason",))
     assert list(lines(table, 24)) == [
         "symbol reason",
@@ -56,7 +56,7 @@ def test_before_cells_are_folded_optional_columns_are_left_out() -> None:
     assert list(lines(table))[-1] == "005930  reconnect  time_and_sales  656047-658140"
 
 
-def test_no_rows_are_headers_alone() -> None:
+def test_a_table_without_rows_is_its_headers() -> None:
     assert list(lines(Table(("a", "b"), []), 10)) == ["a  b", "-  -"]
 
 

@@ -57,7 +57,7 @@ def test_the_universe_is_shown_by_rank(
     assert "3 of 9 listings" in capsys.readouterr().out
 
 
-def test_the_day_s_file_can_be_made_again_from_the_database(
+def test_the_file_of_a_day_can_be_rebuilt_from_the_database(
     configuration: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     assert asked(configuration, monkeypatch, "show", EARLIER, "--as-file") == 0
@@ -65,7 +65,7 @@ def test_the_day_s_file_can_be_made_again_from_the_database(
         assert capfdbinary.readouterr().out == universe_content(reader, EARLIER, KOREAN_STOCKS)
 
 
-def test_two_days_differ_by_who_came_who_left_and_why(
+def test_diff_lists_the_symbols_that_came_and_the_symbols_that_left_with_the_reason(
     configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert asked(configuration, monkeypatch, "diff", EARLIER, LATER, "--json") == 0

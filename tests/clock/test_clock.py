@@ -76,7 +76,7 @@ def test_a_moment_that_is_past_is_not_waited_for(clock: RealClock | ScaledClock 
     asyncio.run(wait())
 
 
-def test_a_manual_clock_wakes_those_whose_moment_has_come_and_no_other() -> None:
+def test_a_manual_clock_wakes_only_the_sleepers_whose_time_has_come() -> None:
     async def scene() -> tuple[bool, bool, bool]:
         clock = ManualClock(NINE)
         early, late = (asyncio.create_task(clock.sleep(seconds)) for seconds in (10, 20))

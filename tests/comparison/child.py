@@ -1,6 +1,6 @@
 """The child of the compared process managers.
 
-Modes: works - deaf (ignores SIGTERM) - ends (after 1.3 s, with status 1).
+Modes: works - stubborn (ignores SIGTERM) - ends (after 1.3 s, with status 1).
 
 If the environment has a lifeline (only our supervisor sets one), the child watches it, as our workers do.
 """
@@ -20,7 +20,7 @@ def watch(descriptor: int) -> None:
 
 
 mode, note = sys.argv[1:3]
-if mode == "deaf":
+if mode == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if (text := os.environ.get("OBSERVER_LIFELINE_FD")) is not None:
     threading.Thread(target=watch, args=(int(text),), daemon=True).start()

@@ -189,7 +189,7 @@ def left_after_kill(kind: type[Manager], programs: Path) -> str:
 
 def restart_beside_a_hang(kind: type[Manager], programs: Path) -> str:
     """How long a restart of b takes while a, which ignores SIGTERM, is being stopped with a grace of 8 s."""
-    with managing(kind, programs, {"a": "deaf", "b": "works"}) as manager:
+    with managing(kind, programs, {"a": "stubborn", "b": "works"}) as manager:
         pid = os.fork()
         if pid == 0:
             manager.order("stop", "a")

@@ -86,7 +86,7 @@ def a_etf(market):
     return next(each.symbol for each in market.instruments if each.group == "EF")
 
 
-def test_who_is_halted_can_be_asked():
+def test_the_client_reports_whether_a_symbol_is_halted():
     async def scenario():
         clock = ManualClock(local_ns(DAY, 8))
         async with pipeline_to_a_simulator(msgspec.structs.replace(SETTINGS, symbols=120), clock) as (pipeline, market):
@@ -128,7 +128,7 @@ def test_the_days_of_the_calendar_open_from_monday_to_friday(reported):
     assert next(session for session in days if session.day == DAY).opens
 
 
-def test_a_stock_is_what_the_master_file_says(reported):
+def test_the_stock_calls_agree_with_the_master_file(reported):
     async def scenario(pipeline, market):
         instrument = next(each for each in market.instruments if each.group == "ST")
         client, asked = KisClient(pipeline), {"symbol": instrument.symbol}
@@ -144,7 +144,7 @@ def test_a_stock_is_what_the_master_file_says(reported):
     assert product.isin == instrument.isin
 
 
-def test_rankings_fall_from_the_first_place(reported):
+def test_the_rankings_are_sorted_from_rank_one_downwards(reported):
     async def scenario(pipeline, _):
         client = KisClient(pipeline)
         return await client.fetch(calls.VOLUME_RANK, {}), await client.fetch(calls.MARKET_CAP_RANK, {})
@@ -179,7 +179,7 @@ def test_the_minutes_of_a_past_day_add_up_to_its_daily_bar(reported):
     assert minutes[-1].close == day.close
 
 
-def test_a_etfs_premium_is_its_price_over_its_nav(reported):
+def test_an_etfs_premium_is_its_price_over_its_nav(reported):
     async def scenario(pipeline, market):
         client, asked = KisClient(pipeline), {"symbol": a_etf(market)}
         return (
@@ -197,7 +197,7 @@ def test_a_etfs_premium_is_its_price_over_its_nav(reported):
     assert 0 < sum(component.weight_percent for component in holdings.components) <= 100.5
 
 
-def test_a_etfs_days_are_those_asked_for(reported):
+def test_the_nav_days_of_an_etf_cover_the_requested_range(reported):
     first, last = DAY - timedelta(90), DAY - timedelta(1)
     days = reported(lambda pipeline, market: KisClient(pipeline).nav_days(a_etf(market), first, last))
     assert len(days) > 40
@@ -237,5 +237,5 @@ def test_a_security_abroad_is_reported_alike_by_all_its_calls(reported):
     ],
     ids=lambda each: getattr(each, "name", ""),
 )
-def test_what_the_broker_does_not_know_is_nothing(reported, call, asked):
+def test_a_call_for_an_unknown_symbol_returns_none(reported, call, asked):
     assert reported(lambda pipeline, _: KisClient(pipeline).fetch_one(call, asked)) is None

@@ -182,7 +182,7 @@ class Issued:
         return self._credentials
 
     async def reject(self, used):
-        raise AssertionError("nobody is refused here")
+        raise AssertionError("no token is refused here")
 
 
 @asynccontextmanager
@@ -270,7 +270,7 @@ def test_every_call_of_the_table_has_a_decoder(call):
         (answer("horoscope", b"{}"), "unknown"),
     ],
 )
-def test_answers_without_facts_say_why(record, outcome):
+def test_answers_without_facts_have_a_reason(record, outcome):
     decoded = RawDecoder().decode(record)
     assert (decoded.outcome, decoded.facts) == (outcome, ())
 

@@ -71,7 +71,7 @@ def test_a_backup_is_one_file_that_only_its_owner_can_read(stored_url: str, tmp_
     assert made.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_second_backup_with_the_same_stamp_takes_the_first_ones_slot(stored_url: str, tmp_path: Path) -> None:
+def test_a_second_backup_with_the_same_stamp_has_the_path_of_the_first(stored_url: str, tmp_path: Path) -> None:
     first = backup(stored_url, tmp_path / "backups", NOW)
     assert backup(stored_url, tmp_path / "backups", NOW).path == first.path
 

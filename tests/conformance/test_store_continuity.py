@@ -98,7 +98,7 @@ RELEASED = SlotReleased("a:01", SYMBOL, STOP_NS, 9.5, "closed")
 STOPPED = PhaseChanged(DAY, STOP_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
 
 
-def test_a_recovered_day_balances(store: Store, reader: StoreReader) -> None:
+def test_a_recovered_day_reconciles_without_difference(store: Store, reader: StoreReader) -> None:
     found = [streamed(number, gap_id="g", receive_time_ns=NOW_NS) for number in (2, 3)]
     store(assigned(), STOPPED, RELEASED, streamed(1), streamed(4), gap(), *found, CLOSED)
     [day] = reader.symbol_days(DAY, NOW_NS)
@@ -108,7 +108,7 @@ def test_a_recovered_day_balances(store: Store, reader: StoreReader) -> None:
     assert (quality.provider, quality.quality, quality.gaps_open) == ("kis", "recovered", 0)
 
 
-def test_without_the_phases_word_the_stream_lasts_until_now(store: Store, reader: StoreReader) -> None:
+def test_an_interval_without_a_stored_phase_lasts_until_now(store: Store, reader: StoreReader) -> None:
     store(assigned())
     [day] = reader.symbol_days(DAY, START_NS + 5 * SECOND_NS)
     assert day.intervals == [Interval(START_NS, START_NS + 5 * SECOND_NS)]
@@ -144,7 +144,7 @@ LEFT = SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired")
         ([(-1, 100)], ObservedVolumes(before=100), "missing"),
     ],
 )
-def test_snapshots_tell_whether_a_silent_symbol_traded(
+def test_snapshots_prove_whether_a_silent_symbol_traded(
     seen: list[tuple[int, float]], observed: ObservedVolumes, report: str, store: Store, reader: StoreReader
 ) -> None:
     sweeps = [swept(second - 1, second + 1) for second, _ in seen]
@@ -161,9 +161,7 @@ def test_a_stream_that_went_stale_is_found_out_by_the_last_snapshot(store: Store
     assert (quality.quality, reconciliations.difference) == ("degraded", 3)
 
 
-def test_a_snapshot_of_a_sweep_that_began_before_the_subscription_tells_nothing_of_the_start(
-    store: Store, reader: StoreReader
-) -> None:
+def test_a_sweep_that_began_before_the_subscription_yields_no_first_volume(store: Store, reader: StoreReader) -> None:
     at_ns = START_NS + 20 * SECOND_NS
     watched = WatchChanged("kis", SYMBOL, DAY, at_ns, WatchStarted(Reached(0.0, None, START_NS)))
     store(assigned(), watched, swept(19, 31), snapshot(30, 2.0), swept(40, 50), snapshot(49, 3.0), LEFT)
@@ -171,7 +169,7 @@ def test_a_snapshot_of_a_sweep_that_began_before_the_subscription_tells_nothing_
     assert day.intervals[0].observed == ObservedVolumes(first=3, last=3)
 
 
-def test_what_the_broker_was_asked_for_at_the_subscription_is_where_it_is_received_from(
+def test_the_volume_requested_at_the_subscription_is_the_start_of_the_interval(
     store: Store, reader: StoreReader
 ) -> None:
     at_ns = START_NS + 2 * SECOND_NS
@@ -195,7 +193,7 @@ def bar(volume: float) -> DailyBar:
         ((bar(2.0),), "complete", ""),
     ],
 )
-def test_a_day_that_ended_without_a_word_is_complete_only_if_its_bar_says_so(
+def test_a_day_without_a_recorded_end_is_complete_only_if_its_daily_bar_confirms_it(
     reported: tuple[Event, ...], report: str, detail: str, store: Store, reader: StoreReader
 ) -> None:
     store(assigned(), streamed(1), streamed(2), *reported)
@@ -205,7 +203,7 @@ def test_a_day_that_ended_without_a_word_is_complete_only_if_its_bar_says_so(
     assert (quality.quality, quality.detail) == (report, detail)
 
 
-def test_what_was_asked_for_when_the_slot_was_given_up_tells_of_its_end(store: Store, reader: StoreReader) -> None:
+def test_the_volume_requested_at_the_release_is_the_end_of_the_interval(store: Store, reader: StoreReader) -> None:
     asked = WatchChanged("kis", SYMBOL, DAY, STOP_NS + 5, WatchSettled(Reached(2.0, None, STOP_NS + 5)))
     given_up = SlotReleased("a:01", SYMBOL, STOP_NS, 9.5, "unfinished")
     store(assigned(), streamed(1), streamed(2), asked, given_up, bar(9.0))
@@ -223,7 +221,7 @@ def test_the_gap_rate_and_the_use_of_slots_are_reported(store: Store, reader: St
     assert quality_of(reader, "2026-11-17", None, NOW_NS, 2).slot_utilization_percent is None
 
 
-def test_conflated_rows_are_part_of_the_books(store: Store, reader: StoreReader) -> None:
+def test_reconciliation_counts_conflated_rows(store: Store, reader: StoreReader) -> None:
     at_ns = START_NS + 3 * SECOND_NS
     row = TradesConflated("kis", SYMBOL, DAY, at_ns, at_ns, at_ns, 2, 2.0, 1.0, 1.0, 1.0, 1.0, 3.0, 3)
     store(assigned(), STOPPED, streamed(1), row, streamed(4))
@@ -232,7 +230,7 @@ def test_conflated_rows_are_part_of_the_books(store: Store, reader: StoreReader)
     assert found.reports == {"degraded": 1}
 
 
-def test_a_stored_report_is_reported_and_goes_with_the_trades(store: Store, reader: StoreReader) -> None:
+def test_a_stored_quality_report_is_returned_with_the_days_trades(store: Store, reader: StoreReader) -> None:
     store(assigned(), STOPPED, streamed(1), streamed(2))
     assert reader.judged_trades(SYMBOL, DAY)[0] is None
     [day] = reader.symbol_days(DAY, NOW_NS)
@@ -245,12 +243,12 @@ def test_a_stored_report_is_reported_and_goes_with_the_trades(store: Store, read
     assert isinstance(report, QualityJudged)
 
 
-def test_one_symbol_alone_can_be_asked_for(store: Store, reader: StoreReader) -> None:
+def test_quality_can_be_requested_for_one_symbol(store: Store, reader: StoreReader) -> None:
     store(assigned(), assigned(OTHER, slot="a:02"), streamed(1), streamed(1, symbol=OTHER))
     assert [each.symbol for each in quality_of(reader, DAY, OTHER, NOW_NS, 2).symbols] == [OTHER]
 
 
-def test_a_gap_is_listed_once_with_what_became_of_it(store: Store, reader: StoreReader) -> None:
+def test_a_gap_is_listed_once_with_its_outcome(store: Store, reader: StoreReader) -> None:
     lost = GapUnrecoverable("lost", SYMBOL, NOW_NS, "the day is over")
     partial = msgspec.structs.replace(CLOSED, gap_id="part", complete=False)
     store(gap(), gap(), gap("lost", second=5), gap("part", second=6), gap("open", second=7), CLOSED, lost, partial)
@@ -276,43 +274,43 @@ def why(reader: StoreReader, symbol: str = SYMBOL) -> tuple[str | None, str]:
     return found.slot, found.why
 
 
-def test_who_has_a_slot_is_reported_by_what(store: Store, reader: StoreReader) -> None:
+def test_why_names_the_trigger_of_a_symbol_with_a_slot(store: Store, reader: StoreReader) -> None:
     store(assigned())
     assert why(reader) == ("a:01", "10:00:00 005930 has a:01: volume_surge, score 9.500, free_slot")
 
 
-def test_who_was_refused_is_reported_against_what(store: Store, reader: StoreReader) -> None:
+def test_why_names_the_score_that_a_refused_symbol_had_to_exceed(store: Store, reader: StoreReader) -> None:
     store(SlotOverflowed(SYMBOL, START_NS, "volume_surge", 0.8, 9.2, 9.5, "all_slots_hold_higher_scores"))
     slot, text = why(reader)
     assert slot is None
     assert "score 9.200 against the lowest that can be replaced, 9.500" in text
 
 
-def test_who_was_released_is_reported_why(store: Store, reader: StoreReader) -> None:
+def test_why_names_the_reason_of_a_release(store: Store, reader: StoreReader) -> None:
     store(assigned(), SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired"))
     assert why(reader) == (None, "10:01:00 005930 left a:01: expired")
 
 
-def test_who_was_replaced_is_reported_by_whom(store: Store, reader: StoreReader) -> None:
+def test_why_names_the_symbol_that_replaced_another(store: Store, reader: StoreReader) -> None:
     store(assigned(), assigned(OTHER, second=60, replaced=SYMBOL))
     slot, text = why(reader)
     assert slot is None
     assert "replaced by 000660 with a score of 9.500" in text
 
 
-def test_who_had_a_slot_when_the_day_ended_without_a_word_was_not_replaced(store: Store, reader: StoreReader) -> None:
+def test_why_ignores_an_assignment_of_the_next_day(store: Store, reader: StoreReader) -> None:
     store(assigned(), assigned(OTHER, second=24 * 3600))
     assert why(reader) == ("a:01", "10:00:00 005930 has a:01: volume_surge, score 9.500, free_slot")
 
 
-def test_who_is_pinned_and_waits_is_reported_for_what(store: Store, reader: StoreReader) -> None:
+def test_why_names_the_reason_for_which_a_pinned_symbol_waits(store: Store, reader: StoreReader) -> None:
     pinned = SelectionAdvanced(DAY, START_NS, Pinned(SYMBOL))
     store(assigned(), pinned, SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "halted"))
     text = "10:01:00 005930 left a:01: halted; 005930 is pinned; halted: gets a slot when trading resumes"
     assert why(reader) == (None, text)
 
 
-def test_who_was_pinned_when_it_was_halted_is_reported_so(store: Store, reader: StoreReader) -> None:
+def test_why_reports_a_symbol_that_was_pinned_while_halted(store: Store, reader: StoreReader) -> None:
     store(SelectionAdvanced(DAY, START_NS, Pinned(SYMBOL, "halted")))
     assert why(reader) == (None, "005930 is pinned; halted: gets a slot when trading resumes")
     store(SelectionAdvanced(DAY, START_NS, Unpinned(SYMBOL)), *universe())
@@ -327,7 +325,7 @@ def universe(date_of_it: str = DAY) -> tuple[UniverseMember, UniverseBuilt]:
 FIRED = TriggerFired(SYMBOL, "volume_surge", START_NS, None, 3.0, 3.0, 1.0, 0.6, 17.0)
 
 
-def test_before_the_first_slot_is_given_nothing_is_said_of_triggers(store: Store, reader: StoreReader) -> None:
+def test_why_reports_no_trigger_before_the_first_slot_is_assigned(store: Store, reader: StoreReader) -> None:
     store(*universe())
     assert why(reader) == (None, f"no symbol had a slot on {DAY}")
 
@@ -342,14 +340,14 @@ def test_before_the_first_slot_is_given_nothing_is_said_of_triggers(store: Store
         ),
     ],
 )
-def test_a_member_without_a_decision_is_reported_whether_a_trigger_fired(
+def test_why_reports_whether_a_trigger_fired_for_a_member_without_a_decision(
     store: Store, reader: StoreReader, fired: tuple[Event, ...], text: str
 ) -> None:
     store(*universe("2026-11-17"), *fired, assigned(OTHER))
     assert why(reader) == (None, text)
 
 
-def test_who_is_nowhere_is_reported_so(reader: StoreReader) -> None:
+def test_why_reports_a_symbol_without_universe_and_master_file(reader: StoreReader) -> None:
     with pytest.raises(NoDataError, match="005930 is not in the universe of 2026-11-18, and no master file has it"):
         why(reader)
 

@@ -71,7 +71,7 @@ def test_events_of_all_kinds_come_in_the_order_in_which_they_were_published(stor
         assert list(reader.decision_events(DAY)) == published
 
 
-def test_the_order_is_kept_over_what_is_read_at_once(
+def test_the_event_order_is_kept_across_read_batches(
     store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decisions, "_NUMBERS_AT_ONCE", 3)
@@ -90,14 +90,14 @@ def test_a_process_that_took_over_follows_the_one_before_it(store: Store, databa
         ]  # fmt: skip
 
 
-def test_what_tells_of_slots_is_had_without_trades(store: Store, database_url: str) -> None:
+def test_slot_events_are_read_without_trades(store: Store, database_url: str) -> None:
     store(step("began"), STARTED, trade(1), HALTED, RELEASED, step("pinned"))
     with StoreReader(database_url) as reader:
         assert reader.slot_events(DAY) == [step("began"), HALTED, RELEASED, step("pinned")]
         assert reader.slot_events(NEXT_DAY) == []
 
 
-def test_the_pins_of_the_last_day_on_which_there_was_a_step_stand(store: Store, database_url: str) -> None:
+def test_the_pins_of_the_last_day_with_a_step_are_in_force(store: Store, database_url: str) -> None:
     earlier = SelectionAdvanced("2026-11-13", 1, Pinned("000660"))
     kept = SelectionAdvanced(DAY, 1, PinsKept((KeptPin("000660", None), KeptPin("035420", "halted"))))
     store(earlier, step("began"), kept, SelectionAdvanced(DAY, 1, Pinned("005930")))
@@ -123,7 +123,7 @@ def test_streams_of_other_processes_and_other_kinds_are_left_out(store: Store, d
         assert list(reader.decision_events(NEXT_DAY)) == []
 
 
-def test_an_earlier_day_that_is_ended_late_is_no_part_of_the_days_around_it(store: Store, database_url: str) -> None:
+def test_an_earlier_day_that_ends_late_does_not_mix_with_the_days_around_it(store: Store, database_url: str) -> None:
     today = [step("began"), trade(1), step("closed")]
     earlier = [step("began", "2026-11-17"), RELEASED, step("closed", "2026-11-17")]
     store(*today, *earlier, step("began", NEXT_DAY), trade(2))

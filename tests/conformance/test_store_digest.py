@@ -83,7 +83,7 @@ def test_a_pair_of_the_same_rows_is_not_nothing(database_url: str, other_url: st
     assert one.tables["trades"].digest != two.tables["trades"].digest
 
 
-def test_why_something_is_in_quarantine_does_not_count_and_what_it_is_does(database_url: str, other_url: str) -> None:
+def test_the_digest_of_the_quarantine_covers_the_content_and_not_the_reason(database_url: str, other_url: str) -> None:
     one = digest_after(database_url, delivered(A, 1, [Poison(b"\xff", "so"), Poison(b"\xfe", "")]))
     two = digest_after(other_url, delivered(A, 1, [Poison(b"\xfe", "thus"), Poison(b"\xff", "")]))
     assert one == two

@@ -40,14 +40,14 @@ def reader(database_url: str) -> Iterator[EtfReader]:
         yield reader
 
 
-def test_a_etf_of_the_list_is_known_as_the_list_tells_it(commit, reader) -> None:
+def test_the_etf_row_equals_the_listed_etf(commit, reader) -> None:
     commit(etf_listed())
     assert reader.etfs() == {"069500": etf()}
     assert reader.etf("069500") == etf()
     assert reader.etf("999999") is None
 
 
-def test_a_later_list_keeps_what_was_valued_measured_and_found(commit, reader) -> None:
+def test_a_later_list_keeps_the_values_measures_and_ranges(commit, reader) -> None:
     commit(*EVERYTHING)
     before = reader.etf("069500")
     commit(etf_listed(listed_ns=50, change="changed", name="KODEX 200 TR"))
@@ -81,12 +81,12 @@ def test_an_older_fact_changes_nothing(commit, reader) -> None:
     assert reader.etf("069500") == before
 
 
-def test_a_value_of_a_etf_that_no_list_had_makes_none(commit, reader) -> None:
+def test_a_value_of_an_unlisted_etf_creates_no_etf(commit, reader) -> None:
     commit(etf_valued(symbol="999999"))
     assert reader.etfs() == {}
 
 
-def test_a_etf_that_left_the_list_stays_with_all_that_is_known_and_is_not_active(commit, reader) -> None:
+def test_an_etf_that_left_the_list_keeps_its_data_and_becomes_inactive(commit, reader) -> None:
     commit(*EVERYTHING)
     commit(etf_listed(listed_ns=60, change="removed"))
     left = reader.etf("069500")
@@ -107,7 +107,7 @@ def test_each_days_list_can_be_read_again(commit, reader) -> None:
     assert [row.change for row in reader.etf_changes("114800")] == ["new", "removed"]
 
 
-def test_of_a_day_that_came_twice_the_last_counts_and_the_index_stays(commit, reader) -> None:
+def test_a_nav_day_that_came_twice_takes_the_last_nav_and_keeps_the_index_close(commit, reader) -> None:
     commit(etf_nav_day("2026-11-17", received_ns=1, nav=1.0, index_close=370.5), etf_nav_day(received_ns=2))
     commit(etf_nav_day("2026-11-17", received_ns=3, nav=2.0))
     days = reader.nav_days("069500", "2026-11-17")
@@ -141,7 +141,7 @@ def test_the_range_is_of_the_closes_of_52_weeks_from_bars_and_nav_days(commit, r
     assert (found.symbol, found.closes, found.highest, found.lowest) == ("069500", 3, 50.0, 20.0)
 
 
-def test_of_each_job_the_last_end_is_reported(commit, reader) -> None:
+def test_the_last_end_of_each_job_is_returned(commit, reader) -> None:
     commit(etf_job_ended(), etf_job_ended(ended_ns=99, detail="later"), etf_job_ended(job="etf_values", ended_ns=7))
     assert {job: ended.ended_ns for job, ended in reader.last_etf_jobs().items()} == {
         "etf_list": 99,
@@ -162,7 +162,7 @@ def test_the_first_failure_of_a_job_since_a_moment_is_found_by_the_job_and_not_b
     assert reader.failure_since("etf_list", 61) is None
 
 
-def test_who_was_valued_since_a_moment_is_reported(commit, reader) -> None:
+def test_valued_since_returns_the_etfs_valued_since_a_moment(commit, reader) -> None:
     commit(etf_valued(), etf_valued(symbol="114800", valued_ns=19))
     assert reader.valued_since(20) == {"069500"}
 

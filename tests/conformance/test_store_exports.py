@@ -137,7 +137,7 @@ def test_files_that_grew_step_by_step_are_those_of_a_rebuild(
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"timestamp": "20'])
-def test_a_file_that_somebody_changed_is_made_anew_with_the_next_line(
+def test_a_damaged_file_is_rebuilt_with_the_next_line(
     damage: bytes, store: Store, ledgers: Ledgers, database_url: str, tmp_path: Path
 ) -> None:
     store(refusal(1))
@@ -148,7 +148,9 @@ def test_a_file_that_somebody_changed_is_made_anew_with_the_next_line(
     assert files_in(tmp_path / "observer") == rebuilt(database_url, tmp_path / "rebuilt")
 
 
-def test_a_rebuild_removes_what_the_database_does_not_have(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
+def test_a_rebuild_removes_files_that_the_database_does_not_justify(
+    store: Store, ledgers: Ledgers, tmp_path: Path
+) -> None:
     stale = tmp_path / "observer" / RECOVERIES / "recovery_090000_005930.jsonl"
     stale.parent.mkdir(parents=True)
     stale.write_text("{}\n")
@@ -157,7 +159,7 @@ def test_a_rebuild_removes_what_the_database_does_not_have(store: Store, ledgers
     assert not stale.exists()
 
 
-def test_a_position_that_is_not_ours_is_reported_with_its_remedy(
+def test_a_position_file_of_another_format_is_refused_with_the_remedy(
     store: Store, ledgers: Ledgers, tmp_path: Path
 ) -> None:
     store(refusal(1))

@@ -19,7 +19,7 @@ def committed(url: str, *events: Event) -> ListingReader:
     return ListingReader(url)
 
 
-def test_tradable_is_what_is_listed_and_neither_suspended_nor_of_a_kind_that_is_not_traded(database_url: str) -> None:
+def test_tradable_lists_active_listings_without_suspended_and_untraded_kinds(database_url: str) -> None:
     traded = listing_changed(symbol="005930")
     others = [
         listing_changed(symbol="000020", suspended=True),
@@ -37,14 +37,16 @@ def test_tradable_is_what_is_listed_and_neither_suspended_nor_of_a_kind_that_is_
         assert (found[0].name, found[0].currency, found[0].group) == ("삼성전자", "KRW", "ST")
 
 
-def test_an_exchange_that_was_never_seen_is_unknown_and_one_whose_listings_are_gone_is_empty(database_url: str) -> None:
+def test_an_exchange_without_a_master_file_is_unknown_and_one_without_active_listings_is_empty(
+    database_url: str,
+) -> None:
     gone = [listing_changed(), listing_changed(change="removed", changed_ns=2)]
     with committed(database_url, *gone) as reader:
         assert reader.tradable("KOSPI") == []
         assert reader.tradable("KOSDAQ") is None
 
 
-def test_symbols_are_reported_of_by_universes_and_sectors_each_once(database_url: str) -> None:
+def test_symbols_reported_merges_universes_and_sectors_without_duplicates(database_url: str) -> None:
     day = UniverseMember("kis", "korean_stocks", "2026-11-18", 1, "B", "", "KOSPI", 1.0, 1.0, None, None)
     next_day = msgspec.structs.replace(day, session_date="2026-11-19")
     sectors = [SectorAssigned("KR", "KOSPI", symbol, 1, None, "sector_code", 0.0, "", "") for symbol in ("B", "A")]

@@ -70,7 +70,7 @@ def test_the_first_instance_becomes_the_owner(database_url: str) -> None:
     assert rows == [("main", "kr_stocks", "kis", CREATED_NS)]
 
 
-def test_the_owner_may_claim_again_and_add_a_broker(database_url: str) -> None:
+def test_the_owner_may_claim_the_database_again_and_add_a_broker(database_url: str) -> None:
     claim(database_url, KOREA, ["kis"], CREATED_NS)
     claim(database_url, KOREA, ["kiwoom", "kis"], CREATED_NS + 1)
     assert query(database_url, "SELECT providers, created_ns FROM owner") == [("kis,kiwoom", CREATED_NS)]

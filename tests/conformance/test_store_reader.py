@@ -137,7 +137,7 @@ def test_streams_are_named_in_the_order_of_their_first_commit(store: Store, read
     assert reader.streams() == [StreamPosition(SECOND, "track-b", 3, 0), StreamPosition(FIRST, "track-b", 1, 0)]
 
 
-def test_a_reader_sees_what_was_committed_after_it_opened(store: Store, reader: StoreReader) -> None:
+def test_a_reader_returns_rows_that_were_committed_after_it_opened(store: Store, reader: StoreReader) -> None:
     assert reader.total_rows() == 0
     store(*trades(3))
     assert reader.total_rows() == 3
@@ -192,7 +192,7 @@ def test_the_last_daily_bars_come_oldest_first(store: Store, reader: StoreReader
     assert reader.daily_bars(3)["005930"] == expected
 
 
-def test_of_a_day_that_was_fetched_twice_the_later_bar_counts_and_once(store: Store, reader: StoreReader) -> None:
+def test_the_later_bar_of_a_day_that_was_fetched_twice_counts_once(store: Store, reader: StoreReader) -> None:
     store(bar("005930", "2026-11-02"), bar("005930", "2026-11-03"))
     store(bar("005930", "2026-11-03", close=2.0), stream=SECOND)
     assert reader.daily_bars(2) == {"005930": [bar("005930", "2026-11-02"), bar("005930", "2026-11-03", close=2.0)]}
@@ -222,16 +222,14 @@ def test_a_universe_is_its_members_by_rank(store: Store, reader: StoreReader) ->
     assert reader.universe(DAY, "KR") == built[:-1]
 
 
-def test_the_members_may_also_follow_the_fact_that_it_was_built(store: Store, reader: StoreReader) -> None:
+def test_the_members_of_a_universe_may_follow_the_event_that_it_was_built(store: Store, reader: StoreReader) -> None:
     *members, built = build(["005930", "000660"])
     store(built, *members)
     assert reader.universe(DAY, "KR") == members
 
 
 @pytest.mark.parametrize("second_stream", [FIRST, SECOND])
-def test_of_a_universe_that_was_built_twice_the_later_one_counts(
-    store: Store, reader: StoreReader, second_stream: str
-) -> None:
+def test_the_later_build_of_a_universe_counts(store: Store, reader: StoreReader, second_stream: str) -> None:
     store(*build(["005930", "000660", "035720"]))
     later = build(["000660", "051910"], built_ns=NOON_NS + 1)
     store(*later, stream=second_stream)
@@ -256,18 +254,14 @@ def test_a_day_goes_by_the_last_universe_of_its_own_that_was_built_in_time(store
     assert in_force(reader) == built[:-1]
 
 
-def test_where_none_was_built_in_time_the_day_goes_by_the_last_one_which_may_be_days_ago(
-    store: Store, reader: StoreReader
-) -> None:
+def test_a_day_without_a_universe_in_time_uses_the_latest_earlier_universe(store: Store, reader: StoreReader) -> None:
     friday = build(["005930"], session_date="2026-11-13", built_ns=1)
     store(*build(["000660"], session_date="2026-11-12", built_ns=2), *friday)
     store(*build(["035720"], built_ns=NOON_NS + 1), *build([], built_ns=3))
     assert in_force(reader) == friday[:-1]
 
 
-def test_where_there_was_none_at_all_the_day_goes_by_the_first_one_that_is_built(
-    store: Store, reader: StoreReader
-) -> None:
+def test_a_day_without_any_earlier_universe_uses_the_first_one_built(store: Store, reader: StoreReader) -> None:
     assert in_force(reader) == []
     first = build(["005930"], built_ns=NOON_NS + 1)
     store(*first, *build(["000660"], built_ns=NOON_NS + 2))
@@ -279,7 +273,7 @@ def conflated(to_volume: float, *, symbol: str = "005930") -> TradesConflated:
     return TradesConflated("kis", symbol, DAY, 90, 95, 96, 2, 5.0, *prices, to_volume, 12)
 
 
-def test_where_a_stream_stood_may_be_reported_by_a_conflated_row(store: Store, reader: StoreReader) -> None:
+def test_a_conflated_row_may_be_the_last_mark_of_a_symbol(store: Store, reader: StoreReader) -> None:
     store(trade(1, cumulative_volume=50.0), conflated(40.0))
     store(trade(2, symbol="000660", cumulative_volume=50.0), conflated(60.0, symbol="000660"))
     marks = reader.last_marks(DAY, ["005930", "000660"])
@@ -301,7 +295,7 @@ def split(symbol: str, session_date: str, factor: float, known_from: str = DAY) 
     return SharesAdjusted("kis", symbol, session_date, known_from, factor * 10.0, 10.0)
 
 
-def test_earlier_days_tell_the_mean_volume_at_the_mean_time_at_which_it_was_last_seen_in_ten_minutes(
+def test_earlier_days_yield_the_mean_volume_and_mean_time_of_each_ten_minute_bucket(
     store: Store, reader: StoreReader
 ) -> None:
     store(swept(16), swept(17), swept(18))
@@ -324,34 +318,35 @@ def test_earlier_days_are_in_the_shares_that_the_universe_knew_of(store: Store, 
     assert volumes == {"005930": pytest.approx(400.0), "000660": 3.0}
 
 
-def placed(symbol: str, day: int) -> SlotAssigned:
+def slot_assignment(symbol: str, day: int) -> SlotAssigned:
     return assigned("main:01", symbol, local_ns(date(2026, 11, day), 10))
 
 
-def test_earlier_days_tell_how_large_a_trade_is_as_of_the_last_of_them(store: Store, reader: StoreReader) -> None:
-    store(swept(16), swept(17), swept(18), placed("005930", 16), placed("000660", 17))
+def test_earlier_days_yield_the_mean_trade_size_of_the_last_earlier_day(store: Store, reader: StoreReader) -> None:
+    store(swept(16), swept(17), swept(18), slot_assignment("005930", 16), slot_assignment("000660", 17))
     for day, volume, count in ((16, 100.0, 10), (17, 300.0, 10), (17, 400.0, 20), (18, 900.0, 1)):
         store(trade(1, session_date=f"2026-11-{day}", cumulative_volume=volume, cumulative_trades=count))
     store(trade(2, symbol="000660", session_date="2026-11-17", cumulative_trades=None))
     assert reader.earlier_days(DAY, 20, DAY)[1] == {"005930": 20.0}
 
 
-def test_a_trade_of_before_a_split_is_as_large_as_it_would_be_after_it(store: Store, reader: StoreReader) -> None:
-    store(swept(16), swept(17), placed("005930", 16), split("005930", "2026-11-17", 0.2))
+def test_the_trade_size_before_a_split_is_scaled_to_the_shares_after_it(store: Store, reader: StoreReader) -> None:
+    store(swept(16), swept(17), slot_assignment("005930", 16), split("005930", "2026-11-17", 0.2))
     store(trade(1, session_date="2026-11-16", cumulative_volume=100.0, cumulative_trades=10))
     assert reader.earlier_days(DAY, 20, DAY)[1] == {"005930": pytest.approx(50.0)}
-    store(placed("005930", 17), trade(1, session_date="2026-11-17", cumulative_volume=100.0, cumulative_trades=10))
+    store(
+        slot_assignment("005930", 17),
+        trade(1, session_date="2026-11-17", cumulative_volume=100.0, cumulative_trades=10),
+    )
     assert reader.earlier_days(DAY, 20, DAY)[1] == {"005930": 10.0}
 
 
-def test_on_the_first_day_there_are_no_earlier_ones(store: Store, reader: StoreReader) -> None:
+def test_the_first_day_has_no_earlier_days(store: Store, reader: StoreReader) -> None:
     store(swept(18), seen_at(9, 0, 1.0, day=18))
     assert reader.earlier_days(DAY, 20, DAY) == ([], {})
 
 
-def test_changes_of_shares_are_those_since_a_session_that_were_known_each_once(
-    store: Store, reader: StoreReader
-) -> None:
+def test_share_adjustments_are_read_since_a_session_without_duplicates(store: Store, reader: StoreReader) -> None:
     later, earlier = split("A", "2026-11-16", 0.5), split("A", "2026-11-12", 0.2, "2026-11-13")
     store(later, earlier, split("B", "2026-11-11", 2.0), split("A", "2026-11-16", 0.5))
     assert reader.share_adjustments("2026-11-12", DAY) == {"A": [earlier, later]}
@@ -399,7 +394,7 @@ def connection(account: str, changed_ns: int, state: str) -> ConnectionChanged:
     return ConnectionChanged("kis", account, changed_ns, state, "", 0)  # type: ignore[arg-type]
 
 
-def test_of_each_account_the_last_change_of_its_stream_counts(store: Store, reader: StoreReader) -> None:
+def test_the_last_stream_change_of_each_account_counts(store: Store, reader: StoreReader) -> None:
     store(connection("first", 10, "connected"), connection("second", 11, "connected"))
     store(connection("first", 12, "lost"), stream=SECOND)
     store(connection("second", 5, "closed"))  # stored later, with an earlier time
@@ -471,7 +466,7 @@ def test_a_day_goes_from_midnight_to_midnight_in_korea(
     assert reader.day_summary(DAY).slots_released == counted
 
 
-def test_a_question_sees_one_state_while_the_writer_goes_on(store: Store, reader: StoreReader) -> None:
+def test_one_query_reads_one_state_while_the_writer_continues(store: Store, reader: StoreReader) -> None:
     store(*trades(5_000))
     answer = reader.trades(DAY)
     seen = list(itertools.islice(answer, 1))

@@ -84,7 +84,7 @@ def test_migrating_twice_changes_nothing(database_url: str) -> None:
     assert query(database_url, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
 
 
-def test_the_command_line_migrates_what_x_names_and_finds_no_difference(empty_database_url: str) -> None:
+def test_the_alembic_command_migrates_the_given_database_and_finds_no_difference(empty_database_url: str) -> None:
     upgraded = alembic("-x", f"url={empty_database_url}", "upgrade", "head")
     assert upgraded.returncode == 0, upgraded.stderr
     checked = alembic("check", environment_url=empty_database_url)

@@ -47,7 +47,7 @@ def test_a_stream_that_never_delivered_stands_at_zero(writer: StoreWriter) -> No
     assert writer.high_water_marks([STREAM, OTHER_STREAM]) == {STREAM: 0, OTHER_STREAM: 0}
 
 
-def test_each_event_is_one_row_at_its_slot(writer: StoreWriter, database_url: str) -> None:
+def test_each_event_is_one_row_with_its_stream_and_sequence(writer: StoreWriter, database_url: str) -> None:
     committed = writer.commit([delivered(trades(3))])
     assert committed.rows_by_kind == {"trade": 3}
     assert query(database_url, "SELECT stream, sequence, cumulative_volume FROM trades ORDER BY sequence") == [
@@ -73,7 +73,9 @@ def test_another_writer_finds_the_marks_and_goes_on(writer: StoreWriter, databas
 
 
 @pytest.mark.parametrize("first", [1, 3, 5])
-def test_what_does_not_follow_the_mark_changes_nothing(writer: StoreWriter, database_url: str, first: int) -> None:
+def test_a_batch_that_does_not_follow_the_mark_changes_nothing(
+    writer: StoreWriter, database_url: str, first: int
+) -> None:
     writer.commit([delivered(trades(3))])
     with pytest.raises(StoreError, match="stands at 3"):
         writer.commit([delivered(trades(1), stream=OTHER_STREAM), delivered(trades(1), first=first)])

@@ -47,7 +47,7 @@ def shown(of: DayView, now_ns: int = EIGHT_NS, processes: Sequence[ProcessStatus
 
 
 @given(st.lists(events(), max_size=20))
-def test_it_renders_whatever_was_seen(seen: list[Event]) -> None:
+def test_the_display_renders_any_sequence_of_events(seen: list[Event]) -> None:
     display = view()
     for event in seen:
         display.apply(event)
@@ -56,7 +56,7 @@ def test_it_renders_whatever_was_seen(seen: list[Event]) -> None:
     assert sum(display.counts.values()) == len(seen)
 
 
-def test_it_shows_the_clock_the_phase_and_the_processes() -> None:
+def test_the_display_shows_the_clock_the_phase_and_the_processes() -> None:
     display = view()
     display.apply(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "WARMUP"))
     text = shown(display, EIGHT_NS + 61_000_000_000)
@@ -70,7 +70,7 @@ def test_a_time_outside_the_day_is_shown_as_well() -> None:
     assert "KST" in shown(view(), 0)
 
 
-def test_it_counts_what_was_stored() -> None:
+def test_the_display_counts_stored_events() -> None:
     display = view()
     for event in trades(1234):
         display.apply(event)
@@ -133,7 +133,7 @@ def lines_of(reported: list[Text]) -> list[str]:
     return [line.plain for line in reported]
 
 
-def test_news_are_reported_as_lines_where_there_is_no_terminal() -> None:
+def test_the_display_prints_phase_changes_as_lines_without_a_terminal() -> None:
     reported: list[Text] = []
     display = DayView(EIGHT_NS, TWENTY_TO_FOUR_NS, report=reported.append)
     display.apply(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "WARMUP"))

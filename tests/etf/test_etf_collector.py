@@ -202,7 +202,7 @@ def _listing(each):
     )
 
 
-def test_all_four_phases_from_nothing(reported):
+def test_all_four_phases_run_from_an_empty_database(reported):
     async def scenario(scene):
         collector = scene.collector()
         for job in ("etf_list", "etf_values", "etf_measures", "etf_ranges"):
@@ -260,7 +260,7 @@ def test_values_that_were_cut_off_go_on_where_they_stopped(reported):
     reported(scenario)
 
 
-def test_what_is_asked_of_every_etf_lets_all_other_calls_go_first(reported):
+def test_the_calls_for_every_etf_have_bulk_priority(reported):
     async def scenario(scene):
         collector = scene.collector()
         for job in ("etf_list", "etf_values", "etf_measures"):
@@ -334,7 +334,7 @@ def test_krx_indices_make_a_tracking_error_of_every_window_that_they_fill(report
     reported(scenario)
 
 
-def test_a_source_that_fails_is_reported_of_and_the_next_gives_the_list(reported):
+def test_a_failing_source_raises_an_alert_and_the_next_source_gives_the_list(reported):
     async def scenario(scene):
         async with krx_serving() as (_krx, address):
             missing = KrxSettings(open_api_url=address, keys_file=str(scene.folder / "absent.toml"))
@@ -347,7 +347,7 @@ def test_a_source_that_fails_is_reported_of_and_the_next_gives_the_list(reported
     reported(scenario)
 
 
-def test_a_persons_table_fills_in_what_no_source_gives(reported):
+def test_the_manual_table_fills_fields_that_no_source_provides(reported):
     async def scenario(scene):
         table = scene.folder / "manual.csv"
         table.write_text(f"symbol,expense_ratio_percent\n{scene.etfs[0]},0.07\nbad,1\n")
@@ -359,7 +359,7 @@ def test_a_persons_table_fills_in_what_no_source_gives(reported):
     reported(scenario)
 
 
-def test_without_any_list_the_job_fails_and_says_why_of_each_source(reported):
+def test_a_job_without_any_list_fails_with_the_reason_of_each_source(reported):
     async def scenario(scene):
         collector = scene.collector(sources=("csv",), manual_file=str(scene.folder / "absent.csv"))
         with pytest.raises(DataFileError, match=r"no source gave a list of ETFs: csv: there is no file .*absent\.csv"):
@@ -391,7 +391,7 @@ def test_on_a_weekend_fridays_jobs_were_due_last() -> None:
     assert last_session(TRADING_DAYS, SUNDAY) == last_session([], SUNDAY) == friday
 
 
-def test_the_example_of_the_persons_table_is_a_table() -> None:
+def test_the_example_of_the_manual_table_is_valid() -> None:
     from observer.etf.manual import parse_manual
 
     text = (Path(__file__).parents[2] / "config" / "etf_manual_data.csv").read_text(encoding="utf-8")

@@ -52,12 +52,12 @@ NAMES = {
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_a_sources_words_tell_the_multiple(words: str) -> None:
+def test_the_text_of_a_source_yields_the_leverage(words: str) -> None:
     assert leverage_of(words) == WORDS[words]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_etfs_name_tells_the_multiple(name: str) -> None:
+def test_the_name_of_an_etf_yields_the_leverage(name: str) -> None:
     assert leverage_of_name(name) == NAMES[name]
 
 
@@ -66,7 +66,7 @@ PHRASES = st.text() | st.lists(PIECES, max_size=6).map("".join)
 
 
 @given(PHRASES)
-def test_any_words_are_a_multiple_or_nothing(words: str) -> None:
+def test_any_text_yields_a_leverage_or_none(words: str) -> None:
     multiple = leverage_of(words)
     assert multiple != 0
     assert (multiple is None) or (multiple < 0) == ("인버스" in words)

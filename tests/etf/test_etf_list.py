@@ -50,13 +50,13 @@ def list_of(reported: dict[str, dict[str, EtfEntry]], known: dict[str, Etf], lis
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_of_every_field_every_source_has_its_place(name: str) -> None:
+def test_every_field_ranks_every_source(name: str) -> None:
     assert sorted(PRECEDENCE[name]) == sorted(SOURCES)
 
 
 @pytest.mark.parametrize("name", ["index_name", "listed_shares"])
 @given(tellers=st.sets(st.sampled_from(SOURCES), min_size=1))
-def test_the_first_source_by_precedence_that_tells_a_field_wins(name: str, tellers: set[str]) -> None:
+def test_the_first_source_by_precedence_that_states_a_field_wins(name: str, tellers: set[str]) -> None:
     value = dict(zip(SOURCES, (1.0, 2.0, 3.0, 4.0) if name == "listed_shares" else "abcd", strict=True))
     reported = {source: {"069500": entry(**{name: value[source]})} for source in tellers}
     [listed] = merge(["069500"], reported, {})
@@ -65,7 +65,7 @@ def test_the_first_source_by_precedence_that_tells_a_field_wins(name: str, telle
     assert listed.sources[name] == winner
 
 
-def test_a_persons_fee_wins_and_the_exchanges_shares_do() -> None:
+def test_the_fee_of_the_manual_table_and_the_shares_of_the_exchange_win() -> None:
     reported = {
         "master_files": {"069500": entry(listed_shares=1.0)},
         "krx_data": {"069500": entry(expense_ratio_percent=0.15, issuer="삼성자산운용", listed_shares=2.0)},
@@ -79,7 +79,7 @@ def test_a_persons_fee_wins_and_the_exchanges_shares_do() -> None:
     )
 
 
-def test_a_leverage_that_nobody_tells_is_the_names() -> None:
+def test_the_name_yields_the_leverage_that_no_source_states() -> None:
     reported = {"master_files": {"252670": entry("252670", name="KODEX 200선물인버스2X")}}
     [listed] = merge(["252670"], reported, {})
     assert (listed.entry.leverage, listed.sources["leverage"]) == (-2.0, "name")
@@ -127,7 +127,7 @@ def test_a_source_without_etns_removes_none() -> None:
     assert [(fact.symbol, fact.change) for fact in facts] == [("069500", "same"), ("Q500001", "same")]
 
 
-def test_a_list_that_shrinks_too_much_is_not_believed() -> None:
+def test_a_list_that_shrinks_too_much_is_not_accepted() -> None:
     known = {
         f"{number:06}": msgspec.structs.replace(etf, symbol=f"{number:06}")
         for number in range(100)
@@ -180,7 +180,7 @@ def test_after_a_list_the_active_etfs_are_those_of_the_list(before: dict[str, st
         ("issuer", "  "),
     ],
 )
-def test_a_field_that_cannot_be_is_left_out_and_reported(field: str, value: object) -> None:
+def test_an_impossible_field_is_left_out_and_reported(field: str, value: object) -> None:
     checked = check([entry(**{field: value})])
     assert getattr(checked.entries["069500"], field) is None
     assert checked.entries["069500"].name == "KODEX 200"
@@ -189,7 +189,7 @@ def test_a_field_that_cannot_be_is_left_out_and_reported(field: str, value: obje
 
 
 @pytest.mark.parametrize("symbol", ["", "69500", "06950O ", "abc123", "0" * 10])
-def test_what_has_no_proper_code_is_left_out(symbol: str) -> None:
+def test_an_entry_without_a_valid_code_is_left_out(symbol: str) -> None:
     assert (check([entry(symbol)]).entries, len(check([entry(symbol)]).problems)) == ({}, 1)
 
 

@@ -53,7 +53,7 @@ def test_each_window_is_the_mean_of_its_last_sessions_with_their_signs() -> None
     assert (measured.nav_days, measured.measured_ns, measured.session_date) == (60, 7, "2026-11-20")
 
 
-def test_a_etf_that_follows_its_index_exactly_has_no_tracking_error_whatever_its_premium() -> None:
+def test_an_etf_that_follows_its_index_exactly_has_no_tracking_error_whatever_its_premium() -> None:
     indices = [300.0 * (1.01 if number % 2 else 0.99) for number in range(21)]
     navs = [index * 100 for index in indices]
     measured = measure("069500", days([nav * 1.05 for nav in navs], navs, indices), 1.0, "2026-11-20", 7)
@@ -61,7 +61,7 @@ def test_a_etf_that_follows_its_index_exactly_has_no_tracking_error_whatever_its
     assert measured.premium_20d_percent == pytest.approx(5.0)
 
 
-def test_the_tracking_error_is_the_deviation_a_year_of_what_the_etf_missed() -> None:
+def test_the_tracking_error_is_the_annualised_deviation_from_the_index() -> None:
     indices = [300.0] * 21
     navs = [1000.0]
     for number in range(20):
@@ -72,7 +72,7 @@ def test_the_tracking_error_is_the_deviation_a_year_of_what_the_etf_missed() -> 
 
 
 @pytest.mark.parametrize("leverage", [2.0, -1.0, -2.0])
-def test_a_leveraged_etf_is_held_to_the_multiple_of_its_index(leverage: float) -> None:
+def test_the_tracking_error_of_a_leveraged_etf_compares_with_the_multiple_of_its_index(leverage: float) -> None:
     indices, navs = [300.0], [1000.0]
     for number in range(20):
         move = 0.01 if number % 3 else -0.02
@@ -82,13 +82,13 @@ def test_a_leveraged_etf_is_held_to_the_multiple_of_its_index(leverage: float) -
     assert measured.tracking_error_20d_percent == pytest.approx(0.0, abs=1e-9)
 
 
-def test_without_an_index_there_is_a_premium_and_no_tracking_error() -> None:
+def test_an_etf_without_an_index_has_a_premium_and_no_tracking_error() -> None:
     measured = measure("069500", days([100.0] * 30, [100.0] * 30), 1.0, "2026-11-20", 7)
     assert (measured.premium_20d_percent, measured.tracking_error_20d_percent) == (0.0, None)
 
 
 @given(st.lists(st.tuples(*[st.none() | st.floats(0.5, 1e6)] * 2), max_size=260))
-def test_any_days_have_measures_where_there_are_enough_of_them(pairs) -> None:
+def test_each_window_has_measures_exactly_when_it_has_enough_days(pairs) -> None:
     measured = measure("069500", days([100.0] * len(pairs), *zip(*pairs, strict=True)) if pairs else [], 1.0, "x", 1)
     known = [value is not None for value in msgspec.structs.astuple(measured)[4:8]]
     assert known == sorted(known, reverse=True)
@@ -98,7 +98,7 @@ def test_any_days_have_measures_where_there_are_enough_of_them(pairs) -> None:
 # --- which days to ask for -----------------------------------------------------------------------------------
 
 
-def test_a_etf_that_was_never_measured_is_asked_for_the_longest_window_and_not_before_its_first_day() -> None:
+def test_an_etf_without_measures_requests_the_longest_window_from_its_first_day_on() -> None:
     lately = days_before(LAST, 0, 5)  # the job of the values stores a day each
     assert spans_to_ask([], None, date(2002, 10, 14), LAST) == (NavSpan(BEGIN, LAST),)
     assert spans_to_ask(lately, None, None, LAST) == (NavSpan(BEGIN, LAST),)
@@ -106,14 +106,14 @@ def test_a_etf_that_was_never_measured_is_asked_for_the_longest_window_and_not_b
     assert spans_to_ask([], None, date(2026, 11, 23), LAST) == ()
 
 
-def test_a_etf_that_was_measured_is_asked_for_what_came_since_and_a_week_again() -> None:
+def test_a_measured_etf_requests_the_days_since_and_one_week_before() -> None:
     measured_on = date(2026, 11, 15)
     spans = (NavSpan(date(2026, 11, 8), LAST),)
     assert spans_to_ask(days_before(LAST, 5, 380), measured_on, None, LAST) == spans
     assert spans_to_ask(days_before(LAST, 0, 380), measured_on, None, LAST) == spans
 
 
-def test_a_etf_that_was_measured_without_its_days_is_asked_for_them_again() -> None:
+def test_a_measured_etf_without_stored_days_requests_them_again() -> None:
     measured_on = LAST - timedelta(days=5)
     assert spans_to_ask([], measured_on, None, LAST) == (NavSpan(BEGIN, LAST),)
     assert spans_to_ask(days_before(LAST, 0, 5), measured_on, None, LAST) == (NavSpan(BEGIN, LAST),)

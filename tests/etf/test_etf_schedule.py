@@ -32,7 +32,7 @@ def wanted(day: date, ended_ns: dict[EtfJob, int], hour: int) -> list[Job[EtfJob
     return list(jobs_to_do(plan_of(day), TRADING_DAYS, EtfSettings(), ended_ns, local_ns(day, hour)))
 
 
-def test_who_starts_late_has_all_of_the_day_to_do_and_who_starts_anew_nothing_that_was_done() -> None:
+def test_a_late_start_schedules_all_jobs_of_the_day_and_a_restart_only_the_unfinished_ones() -> None:
     ended_ns = ALL_OF_FRIDAY | {"etf_measures": local_ns(SUNDAY, 21, 5)}
     of_the_day: list[Job[EtfJob]] = [
         Job("etf_list", local_ns(MONDAY, 9)),
@@ -47,7 +47,7 @@ def test_measures_of_a_sunday_that_was_missed_are_due_on_monday() -> None:
     assert Job("etf_measures", local_ns(SUNDAY, 21)) in wanted(MONDAY, ALL_OF_FRIDAY, 0)
 
 
-def test_what_a_friday_left_undone_is_due_on_the_weekend() -> None:
+def test_a_job_missed_on_friday_is_due_on_the_weekend() -> None:
     ended_ns = ALL_OF_FRIDAY | {"etf_values": local_ns(date(2026, 11, 19), 16, 1)}
     assert wanted(SUNDAY, ended_ns, 8) == [
         Job("etf_values", local_ns(FRIDAY, 16)),
@@ -55,13 +55,13 @@ def test_what_a_friday_left_undone_is_due_on_the_weekend() -> None:
     ]
 
 
-def test_of_a_job_that_was_missed_on_several_days_the_last_one_is_due() -> None:
+def test_a_job_missed_on_several_days_is_due_once() -> None:
     ended_ns = ALL_OF_FRIDAY | {"etf_measures": local_ns(SUNDAY, 21, 5)}
     moments = [job.at_ns for job in wanted(TUESDAY, ended_ns, 8) if job.name == "etf_values"]
     assert moments == [local_ns(MONDAY, 16), local_ns(TUESDAY, 16)]
 
 
-def test_before_the_first_list_nothing_is_made_up_for() -> None:
+def test_no_missed_job_is_due_before_the_first_list() -> None:
     assert wanted(SUNDAY, {}, 22) == []
     assert all(job.at_ns >= local_ns(MONDAY, 9) for job in wanted(MONDAY, {}, 8))
 
@@ -86,6 +86,6 @@ def test_when_all_that_is_due_was_done_no_job_is_stale(day: date, hour: int, hou
     assert {job.name for job in wanted(day, ended_ns, hour) if job.at_ns <= now_ns} == stale
 
 
-def test_of_a_session_that_goes_on_the_one_before_is_the_last() -> None:
+def test_the_last_session_during_a_running_session_is_the_one_before_it() -> None:
     assert last_over(Session(MONDAY, is_over=True), TRADING_DAYS) == MONDAY
     assert last_over(Session(MONDAY, is_over=False), TRADING_DAYS) == FRIDAY

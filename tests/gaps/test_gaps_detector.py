@@ -102,7 +102,7 @@ def test_without_counts_the_number_of_missing_trades_is_unknown() -> None:
     assert gap(detector.observe(trades[2])).missing_trades is None
 
 
-def test_counts_that_contradict_the_volume_are_not_believed() -> None:
+def test_trade_counts_that_contradict_the_volume_are_ignored() -> None:
     detector = watching()
     trades = tape(5, 3, 8)
     detector.observe(trades[0])
@@ -154,14 +154,14 @@ def test_a_straggler_of_an_earlier_day_is_a_duplicate() -> None:
     assert detector.observe(tape(5, 3)[1]) == "duplicate"
 
 
-def test_trades_of_a_symbol_that_is_not_subscribed_are_not_judged() -> None:
+def test_trades_of_an_unsubscribed_symbol_are_counted_without_gap_detection() -> None:
     detector = watching("A")
     trades = tape(5, 3, 8)
     assert [detector.observe(trade) for trade in (trades[0], trades[2])] == ["new", "new"]
     assert detector.unwatched == 2
 
 
-def test_what_happens_between_two_subscriptions_is_not_a_gap() -> None:
+def test_trades_between_two_subscriptions_are_not_a_gap() -> None:
     detector = watching()
     trades = tape(5, 3, 8, 1)
     detector.observe(trades[0])
@@ -194,7 +194,7 @@ def test_a_symbol_that_is_left_before_it_traded_again_is_settled_by_the_days_vol
     assert detector.watched == frozenset()
 
 
-def test_what_is_settled_tells_everything_that_a_gap_tells() -> None:
+def test_a_settled_gap_has_every_field_of_a_gap() -> None:
     detector = watching()
     first, *_ = tape(5, 3, 8)
     detector.observe(first)
@@ -215,7 +215,7 @@ def test_what_is_settled_tells_everything_that_a_gap_tells() -> None:
     )
 
 
-def test_a_gap_begins_with_the_last_trade_seen_whatever_came_before_it() -> None:
+def test_a_gap_begins_with_the_last_received_trade() -> None:
     detector = watching()
     trades = tape(5, 3, 8, 1)
     detector.observe(trades[0])
@@ -285,7 +285,7 @@ def test_a_symbol_that_traded_since_the_interruption_needs_no_settling() -> None
     assert detector.unsettled() == frozenset()
 
 
-def test_what_an_earlier_process_left_is_unsettled_until_it_trades() -> None:
+def test_a_symbol_resumed_from_an_earlier_process_is_unsettled_until_it_trades() -> None:
     trades = tape(5, 3)
     detector = GapDetector()
     detector.resume([mark_of(trades[0])])
@@ -342,7 +342,7 @@ def test_a_restart_that_lost_nothing_has_no_gap() -> None:
     assert detector.resume([mark_of(trades[0])]) == []
 
 
-def test_a_restart_drops_what_was_stored_already() -> None:
+def test_a_restart_drops_trades_that_are_stored_already() -> None:
     trades = tape(5, 3, 8)
     detector = GapDetector()
     detector.resume([mark_of(trades[1])])
@@ -358,7 +358,7 @@ def test_a_mark_given_twice_finds_its_gap_once() -> None:
     assert detector.resume([mark_of(trades[0])]) == []
 
 
-def test_a_mark_of_another_day_says_nothing() -> None:
+def test_a_mark_of_another_day_is_ignored() -> None:
     detector = watching()
     detector.observe(tape(5, 3, day=NEXT_DAY)[1])
     assert detector.resume([mark_of(tape(5)[0])]) == []
@@ -460,7 +460,7 @@ def test_over_restarts_and_late_marks_every_lost_trade_is_in_exactly_one_gap(
 
 
 @pytest.mark.parametrize("repeats", [20_000])
-def test_judging_a_trade_takes_microseconds(repeats: int) -> None:
+def test_observing_a_trade_takes_microseconds(repeats: int) -> None:
     detector = watching()
     trades = iter(tape(*[1] * repeats))
     seconds = min(timeit.repeat(lambda: detector.observe(next(trades)), number=repeats // 10, repeat=10))
@@ -471,7 +471,7 @@ def test_judging_a_trade_takes_microseconds(repeats: int) -> None:
     volumes=st.lists(st.integers(1, 50), min_size=3, max_size=30),
     data=st.data(),
 )
-def test_trades_that_were_refused_after_they_were_judged_are_a_gap_before_the_next_one(
+def test_trades_that_a_full_outbox_refused_are_a_gap_before_the_next_trade(
     volumes: list[int], data: st.DataObject
 ) -> None:
     """A full outbox refuses runs of trades: the recorded gaps hold exactly the refused trades."""
@@ -531,7 +531,7 @@ TEN = tape(*range(10, 110, 10))
 KNOWN = Mark("005930", DAY, TEN[2].cumulative_volume, None, 7)
 
 
-def test_a_line_that_breaks_before_the_first_trade_leaves_a_gap_from_what_was_known_before() -> None:
+def test_an_interruption_before_the_first_trade_leaves_a_gap_from_the_known_volume() -> None:
     detector = GapDetector()
     known = KNOWN
     detector.start("005930", known)
@@ -542,13 +542,13 @@ def test_a_line_that_breaks_before_the_first_trade_leaves_a_gap_from_what_was_kn
     assert (gap.from_ns, gap.missing_trades, gap.reason) == (7, None, "reconnect")
 
 
-def test_what_was_known_before_is_no_gap_while_the_line_holds() -> None:
+def test_the_known_volume_makes_no_gap_without_an_interruption() -> None:
     detector = GapDetector()
     detector.start("005930", KNOWN)
     assert detector.observe(TEN[5]) == "new"
 
 
-def test_what_was_known_may_be_reported_while_the_symbol_is_watched_until_its_first_trade() -> None:
+def test_the_known_volume_may_arrive_after_the_start_until_the_first_trade() -> None:
     first, second, third, fourth = tape(1, 2, 4, 8)
     early = watching()
     early.start("005930", mark_of(first))
@@ -570,7 +570,7 @@ def test_what_was_known_may_be_reported_while_the_symbol_is_watched_until_its_fi
     assert traded.reached("005930") == 3
 
 
-def test_a_symbol_that_breaks_off_before_its_first_trade_and_is_left_is_settled_from_what_was_known() -> None:
+def test_a_symbol_interrupted_before_its_first_trade_is_settled_from_the_known_volume() -> None:
     detector = GapDetector()
     detector.start("005930", KNOWN)
     detector.interrupted("005930", "reconnect")
@@ -580,7 +580,7 @@ def test_a_symbol_that_breaks_off_before_its_first_trade_and_is_left_is_settled_
     assert (gap.after_volume, gap.before_volume) == (TEN[2].cumulative_volume, TEN[8].cumulative_volume)
 
 
-def test_a_trade_that_two_lines_bring_after_the_watch_ended_is_kept_once() -> None:
+def test_a_trade_that_two_connections_deliver_after_the_watch_ended_is_kept_once() -> None:
     detector = GapDetector()
     detector.start("005930")
     assert detector.observe(TEN[3]) == "new"
@@ -591,7 +591,7 @@ def test_a_trade_that_two_lines_bring_after_the_watch_ended_is_kept_once() -> No
     assert (detector.unwatched, detector.duplicates) == (3, 2)
 
 
-def test_a_gap_never_reaches_back_into_an_earlier_time_in_a_slot() -> None:
+def test_a_gap_never_reaches_back_into_an_earlier_interval() -> None:
     detector = GapDetector()
     detector.start("005930")
     assert detector.observe(TEN[3]) == "new"

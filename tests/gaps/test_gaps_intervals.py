@@ -30,20 +30,20 @@ def test_a_symbol_that_leaves_and_returns_has_two_intervals() -> None:
     assert found == {SYMBOL: [Interval(5, 8), Interval(20, CLOSE_NS)]}
 
 
-def test_a_return_at_the_moment_of_the_release_is_no_move() -> None:
+def test_a_reassignment_at_the_moment_of_the_release_begins_a_second_interval() -> None:
     assert times([assigned(5), released(8), assigned(8)])[SYMBOL] == [
         Interval(5, 8),
         Interval(8, CLOSE_NS),
     ]
 
 
-def test_a_move_between_accounts_breaks_nothing() -> None:
+def test_a_move_between_accounts_at_one_moment_keeps_one_interval() -> None:
     changes: list[SlotAssigned | SlotReleased] = [assigned(5), released(8, reason="moved")]
     changes += [assigned(8, "b:01", reason="moved"), released(9, "b:01")]
     assert times(changes) == {SYMBOL: [Interval(5, 9)]}
 
 
-def test_a_move_that_takes_time_breaks_it() -> None:
+def test_a_delayed_move_between_accounts_begins_a_second_interval() -> None:
     changes: list[SlotAssigned | SlotReleased] = [assigned(5), released(8, reason="moved")]
     changes += [assigned(12, "b:01", reason="moved")]
     assert times(changes) == {SYMBOL: [Interval(5, 8), Interval(12, CLOSE_NS)]}
@@ -58,11 +58,11 @@ def test_a_release_from_a_slot_of_another_symbol_changes_nothing() -> None:
     assert times([assigned(5), released(6, symbol=OTHER)]) == {SYMBOL: [Interval(5, CLOSE_NS)]}
 
 
-def test_a_slot_that_nobody_released_on_a_day_that_is_over_has_no_end() -> None:
+def test_a_slot_without_a_release_on_a_past_day_has_no_end() -> None:
     assert times([assigned(5)], is_over=True) == {SYMBOL: [Interval(5, CLOSE_NS, has_end=False)]}
 
 
-def test_a_slot_that_was_given_up_later_has_no_end_either() -> None:
+def test_a_slot_released_later_as_unfinished_has_no_end() -> None:
     assert times([assigned(5), released(8, reason="unfinished")]) == {SYMBOL: [Interval(5, 8, has_end=False)]}
 
 
@@ -87,19 +87,21 @@ FROM_NS, TO_NS = 100, 200
         (VolumeObservation(201, 5.0), ObservedVolumes(after=9.0)),
     ],
 )
-def test_a_look_counts_where_it_errs_on_the_right_side(observation: VolumeObservation, seen: ObservedVolumes) -> None:
+def test_a_volume_observation_counts_only_where_its_error_is_on_the_safe_side(
+    observation: VolumeObservation, seen: ObservedVolumes
+) -> None:
     at_most = None if seen.after != 9.0 else 9.0
     found = with_observed(Interval(FROM_NS, TO_NS), [110], [observation], at_most)
     assert found.observed == seen
 
 
-def test_without_a_subscription_in_it_an_interval_is_received_from_its_start() -> None:
+def test_an_interval_without_a_subscription_in_it_receives_from_its_start() -> None:
     observation = VolumeObservation(150, 5.0, 100)
     assert with_observed(Interval(FROM_NS, TO_NS), [90, 300], [observation], None).observed.first == 5.0
     assert with_observed(Interval(FROM_NS, TO_NS), [110, 101, 90], [observation], None).observed.first is None
 
 
-def test_the_last_look_before_the_first_and_last_within_and_the_first_after_count() -> None:
+def test_the_observations_nearest_to_the_bounds_of_an_interval_count() -> None:
     observations = [VolumeObservation(at_ns, float(at_ns), at_ns) for at_ns in (250, 210, 190, 170, 150, 99, 50)]
     found = with_observed(Interval(FROM_NS, TO_NS), [], observations, 500.0)
     assert found.observed == ObservedVolumes(before=99, first=150, last=190, after=210)
@@ -113,7 +115,7 @@ def test_the_last_look_before_the_first_and_last_within_and_the_first_after_coun
     ("taken", "slots", "part"),
     [([(100, 200)], 1, 1.0), ([(0, 150), (190, 900)], 2, 0.3), ([], 2, 0.0), ([(300, 400)], 1, 0.0)],
 )
-def test_utilization_is_the_part_of_all_slots_time(taken: list[tuple[int, int]], slots: int, part: float) -> None:
+def test_utilization_is_the_used_share_of_all_slot_time(taken: list[tuple[int, int]], slots: int, part: float) -> None:
     found = utilization([Interval(*each) for each in taken], Interval(100, 200), slots)
     assert found == part
 

@@ -18,19 +18,19 @@ from observer.gaps.reconciliation import (
 END_NS = 1_795_000_000_000_000_000
 
 
-def test_a_day_without_open_gaps_is_judged_once_it_has_settled() -> None:
+def test_the_report_of_a_day_without_open_gaps_is_due_once_the_day_has_settled() -> None:
     assert not is_due(END_NS, 0, END_NS + SETTLED_AFTER_NS - 1)
     assert is_due(END_NS, 0, END_NS + SETTLED_AFTER_NS)
 
 
 @given(st.integers(1, 1_000))
-def test_open_gaps_are_waited_for_but_not_for_ever(gaps: int) -> None:
+def test_the_report_of_a_day_waits_for_open_gaps_for_a_limited_time(gaps: int) -> None:
     assert not is_due(END_NS, gaps, END_NS + AT_LATEST_AFTER_NS - 1)
     assert is_due(END_NS, gaps, END_NS + AT_LATEST_AFTER_NS)
 
 
 @given(st.integers(0, 5), st.integers(0, 10**13), st.integers(0, 10**13))
-def test_what_is_due_stays_due(gaps: int, after_ns: int, longer_ns: int) -> None:
+def test_a_due_report_stays_due(gaps: int, after_ns: int, longer_ns: int) -> None:
     assert not is_due(END_NS, gaps, END_NS + after_ns) or is_due(END_NS, gaps, END_NS + after_ns + longer_ns)
 
 
@@ -69,9 +69,7 @@ def test_a_report_is_outdated_when_it_does_not_know_how_a_gap_ended(
         ({"005930": 1.0, "000660": 1.0}, {"000660"}),  # its slot assignment was stored later
     ],
 )
-def test_a_report_is_outdated_when_it_is_about_other_times_in_the_stream(
-    seconds: dict[str, float], symbols: set[str]
-) -> None:
+def test_a_report_over_other_intervals_is_outdated(seconds: dict[str, float], symbols: set[str]) -> None:
     assert outdated([report(0, 0)], [], seconds) == symbols
 
 
@@ -84,7 +82,7 @@ def volumes(streamed: float, recovered: float, missing: float, symbol: str = "00
     )
 
 
-def test_the_gap_rate_is_what_the_stream_did_not_bring_recovered_or_not() -> None:
+def test_the_gap_rate_counts_recovered_and_missing_volume() -> None:
     assert gap_rate([volumes(60, 20, 10), volumes(10, 0, 0)]) == 0.3
     assert gap_rate([volumes(0, 0, 0)]) is None
     assert gap_rate([]) is None

@@ -34,7 +34,7 @@ def drained(queue: RecoveryQueue) -> list[str]:
     return found
 
 
-def test_the_most_urgent_is_handed_out_first() -> None:
+def test_the_queue_returns_the_most_urgent_gap_first() -> None:
     assert drained(queue_of(gap("long", 90), gap("middle", 30), gap("short", 1))) == ["short", "middle", "long"]
 
 
@@ -45,14 +45,14 @@ def test_a_gap_that_is_reported_twice_is_filled_once() -> None:
     assert queue.take(0) is None
 
 
-def test_a_failed_one_waits_for_its_time_and_knows_why() -> None:
+def test_a_failed_gap_waits_for_its_time_and_keeps_its_reason() -> None:
     queue = queue_of(gap())
     queue.put_back(taken(queue), "busy", 0)
     assert queue.take(SECOND_NS - 1) is None
     assert taken(queue, SECOND_NS) == Attempt(gap(), 1, SECOND_NS, "busy")
 
 
-def test_a_closed_one_is_known_until_the_database_no_longer_lists_it() -> None:
+def test_a_closed_gap_is_known_until_the_database_no_longer_lists_it() -> None:
     queue = queue_of(gap("a"), gap("b"))
     queue.close(taken(queue))
     assert queue.closed == {"a"}
@@ -66,32 +66,32 @@ def test_a_closed_one_is_known_until_the_database_no_longer_lists_it() -> None:
 # --- repeated by an operator's order ---
 
 
-def test_one_that_waits_after_a_failure_is_tried_at_once() -> None:
+def test_a_retry_of_a_gap_that_waits_after_a_failure_is_immediate() -> None:
     queue = queue_of(gap())
     queue.put_back(taken(queue), "busy", 0)
     assert queue.take_up_again(gap(), is_open=True)
     assert taken(queue) == Attempt(gap())
 
 
-def test_one_that_was_closed_in_part_or_given_up_is_tried_again_as_such() -> None:
+def test_a_retry_of_a_gap_closed_in_this_process_is_marked_as_repeated() -> None:
     queue = queue_of(gap())
     queue.close(taken(queue))
     assert queue.take_up_again(gap(), is_open=False)
     assert taken(queue) == Attempt(gap(), again=True)
 
 
-def test_one_that_an_earlier_process_closed_is_tried_again() -> None:
+def test_a_gap_that_an_earlier_process_closed_can_be_retried() -> None:
     assert queue_of().take_up_again(gap(), is_open=False)
 
 
-def test_one_under_way_is_left_alone() -> None:
+def test_a_gap_in_progress_cannot_be_retried() -> None:
     queue = queue_of(gap())
     taken(queue)
     assert not queue.take_up_again(gap(), is_open=True)
     assert not queue.take_up_again(gap(), is_open=False)
 
 
-def test_one_whose_outcome_is_not_stored_yet_is_left_alone() -> None:
+def test_a_gap_whose_outcome_is_not_stored_yet_cannot_be_retried() -> None:
     queue = queue_of(gap())
     queue.close(taken(queue))
     assert not queue.take_up_again(gap(), is_open=True)
@@ -115,7 +115,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["take_up", "again", "fail", "close"]
 
 
 @given(STEPS)
-def test_whatever_happens_no_gap_is_forgotten_and_none_is_under_way_twice(steps: list[tuple[str, int]]) -> None:
+def test_the_queue_never_forgets_a_gap_and_never_hands_one_out_twice(steps: list[tuple[str, int]]) -> None:
     queue, reported, closed = RecoveryQueue(RecoverySettings()), set(), set()
     under_way: dict[str, Attempt] = {}
     for now, (step, number) in enumerate(steps):
@@ -141,7 +141,7 @@ def test_whatever_happens_no_gap_is_forgotten_and_none_is_under_way_twice(steps:
     assert len(queue) == 0
 
 
-def test_what_waits_counts_without_what_is_under_way() -> None:
+def test_the_length_of_the_queue_excludes_gaps_in_progress() -> None:
     queue = queue_of(gap("a"), gap("b"))
     taken(queue)
     assert len(queue) == 1

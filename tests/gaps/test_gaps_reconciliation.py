@@ -46,7 +46,7 @@ def recovered(piece: Piece, gap_id: str) -> Piece:
 # --- the reconciliation ---
 
 
-def test_a_tape_without_a_gap_balances() -> None:
+def test_a_tape_without_a_gap_reconciles_without_difference() -> None:
     [reconciliations], quality = reconcile(day(pieces=tape(10, 20, 30)), NOW_NS)
     assert (
         reconciliations.after_volume,
@@ -63,7 +63,7 @@ def test_a_trade_stored_twice_counts_once() -> None:
     assert (reconciliations.streamed_volume, reconciliations.difference, quality.streamed_trades) == (30, 0, 2)
 
 
-def test_a_gap_without_a_gap_is_stated() -> None:
+def test_missing_trades_without_a_recorded_gap_are_stated() -> None:
     first, _, third = tape(10, 20, 30)
     [reconciliations], quality = reconcile(day(pieces=[first, third]), NOW_NS)
     assert reconciliations.difference == 20
@@ -145,32 +145,32 @@ def seen(**volumes: float) -> list[Interval]:
     return [Interval(0, CLOSE_NS, ObservedVolumes(**volumes))]
 
 
-def test_what_a_snapshot_saw_beyond_the_last_trade_is_missing_outside_of_every_gap() -> None:
+def test_volume_in_a_snapshot_beyond_the_last_trade_is_missing_outside_of_every_gap() -> None:
     [reconciliations], quality = reconcile(day(pieces=tape(10, 20), intervals=seen(last=50.0)), NOW_NS)
     assert (reconciliations.after_volume, reconciliations.before_volume, reconciliations.difference) == (0, 50, 20)
     assert (quality.quality, quality.missing_volume) == ("degraded", 20)
     assert "20 shares missing outside of every recorded gap" in quality.detail
 
 
-def test_what_was_traded_between_the_first_snapshot_and_the_first_trade_is_missing_too() -> None:
+def test_volume_between_the_first_snapshot_and_the_first_trade_is_missing() -> None:
     late = tape(10, 20, 30, 40)[2:]
     [reconciliations], quality = reconcile(day(pieces=late, intervals=seen(first=12.0, last=100.0)), NOW_NS)
     assert (reconciliations.after_volume, reconciliations.difference, quality.quality) == (12, 18, "degraded")
 
 
-def test_what_a_snapshot_saw_lies_in_a_gap_that_was_reported() -> None:
+def test_volume_in_a_snapshot_can_lie_in_a_recorded_gap() -> None:
     found = day(pieces=tape(10, 20), intervals=seen(last=50.0), gaps=[gap("g", 30, 60, 9)])
     [reconciliations], quality = reconcile(found, NOW_NS)
     assert (reconciliations.before_volume, reconciliations.difference) == (60, 30)
     assert "outside" not in quality.detail
 
 
-def test_what_snapshots_saw_and_the_trades_brought_changes_nothing() -> None:
+def test_snapshots_that_agree_with_the_trades_change_nothing() -> None:
     found = day(pieces=tape(10, 20, 30), intervals=seen(before=0.0, first=10.0, last=60.0, after=90.0))
     assert reconcile(found, NOW_NS) == reconcile(day(pieces=tape(10, 20, 30)), NOW_NS)
 
 
-def test_a_trade_on_its_way_at_the_release_counts_as_far_as_a_snapshot_saw_it_before() -> None:
+def test_a_trade_in_transit_at_the_release_counts_up_to_the_volume_of_an_earlier_snapshot() -> None:
     times = [Interval(0, 2, ObservedVolumes(first=10.0, last=60.0))]
     [reconciliations], quality = reconcile(day(pieces=tape(10, 20, 30, 40), intervals=times), NOW_NS)
     assert (reconciliations.before_volume, reconciliations.streamed_volume, reconciliations.difference) == (60, 60, 0)
@@ -186,7 +186,7 @@ def test_a_trade_on_its_way_at_the_release_counts_as_far_as_a_snapshot_saw_it_be
         ({"after": 30.0}, "complete", ""),
     ],
 )
-def test_a_time_that_ended_without_a_word_is_whole_only_if_somebody_says_so(
+def test_an_interval_without_an_end_is_complete_only_if_a_volume_observation_confirms_it(
     volumes: dict[str, float], report: str, says: str
 ) -> None:
     times = [Interval(0, CLOSE_NS, ObservedVolumes(**volumes), has_end=False)]
@@ -196,7 +196,7 @@ def test_a_time_that_ended_without_a_word_is_whole_only_if_somebody_says_so(
 
 
 @pytest.mark.parametrize(("after", "report"), [(None, "missing"), (5.0, "complete"), (6.0, "missing")])
-def test_a_silent_time_without_an_end_needs_a_look_after_it(after: float | None, report: str) -> None:
+def test_a_silent_interval_without_an_end_needs_a_volume_observation_after_it(after: float | None, report: str) -> None:
     times = [Interval(0, CLOSE_NS, ObservedVolumes(before=5.0, last=5.0, after=after), has_end=False)]
     assert reconcile(day(intervals=times), NOW_NS)[1].quality == report
 
@@ -204,12 +204,12 @@ def test_a_silent_time_without_an_end_needs_a_look_after_it(after: float | None,
 # --- several intervals, and all days ---
 
 
-def test_what_comes_after_the_release_is_in_no_books() -> None:
+def test_a_trade_after_the_release_is_not_reconciled() -> None:
     [reconciliations], _ = reconcile(day(pieces=tape(10, 20, 30), intervals=[Interval(0, 2)]), NOW_NS)
     assert (reconciliations.before_volume, reconciliations.streamed_volume, reconciliations.difference) == (30, 30, 0)
 
 
-def test_what_a_symbol_trades_between_two_intervals_is_not_missing() -> None:
+def test_volume_between_two_intervals_is_not_missing() -> None:
     pieces = tape(10, 20, 30, 40)
     found = day(pieces=[pieces[0], pieces[3]], intervals=[Interval(0, 1), Interval(4, CLOSE_NS)])
     first, second = reconcile(found, NOW_NS)[0]
@@ -246,7 +246,7 @@ def days(draw: st.DrawFn) -> tuple[SymbolDay, list[float]]:
 
 
 @given(days())
-def test_the_difference_is_exactly_what_is_neither_streamed_nor_recovered(
+def test_the_difference_is_exactly_the_volume_that_is_neither_streamed_nor_recovered(
     example: tuple[SymbolDay, list[float]],
 ) -> None:
     found, lost = example

@@ -141,7 +141,7 @@ def test_equal_sums_with_a_broken_chain_are_not_complete() -> None:
     assert not select(reported, gap(), RECEIVED_NS).complete
 
 
-def test_nothing_reported_is_nothing_recovered() -> None:
+def test_an_empty_answer_recovers_nothing() -> None:
     assert select([], gap(), RECEIVED_NS) == Selection((), 0.0, complete=False)
 
 
@@ -186,11 +186,11 @@ def sides(*reported: PastTrade) -> Sequence[str]:
     return [trade.side for trade in select(reported, gap(after=0.0, before=last), RECEIVED_NS).trades]
 
 
-def test_at_the_ask_or_above_the_buyer_was_the_aggressor() -> None:
+def test_a_trade_at_the_ask_or_above_is_a_buy() -> None:
     assert sides(row(1, 1, 100.0, bid=99.0, ask=100.0), row(2, 1, 101.0, bid=99.0, ask=100.0)) == ["buy", "buy"]
 
 
-def test_at_the_bid_or_below_the_seller_was() -> None:
+def test_a_trade_at_the_bid_or_below_is_a_sell() -> None:
     assert sides(row(1, 1, 99.0, bid=99.0, ask=100.0), row(2, 1, 98.0, bid=99.0, ask=100.0)) == ["sell", "sell"]
 
 
@@ -203,11 +203,11 @@ def test_between_the_quotes_or_without_them_the_previous_price_decides() -> None
     ) == ["buy", "sell", "sell", "buy"]
 
 
-def test_with_nothing_to_compare_with_no_aggressor_is_named() -> None:
+def test_a_trade_without_quotes_and_predecessor_has_no_aggressor() -> None:
     assert sides(row(1, 1, 100.0)) == ["auction"]
 
 
-def test_the_row_before_the_gap_helps_to_tell_the_first_side_in_it() -> None:
+def test_the_trade_before_the_gap_decides_the_side_of_the_first_trade_in_it() -> None:
     reported = [row(100, 100, 99.0), row(160, 60, 100.0)]
     assert [trade.side for trade in select(reported, gap(), RECEIVED_NS).trades] == ["buy"]
 
@@ -219,7 +219,7 @@ def bar(minute: int, volume: float = 10.0) -> Bar:
     return Bar("005930", TEN_O_CLOCK_NS + minute * MINUTE_NS, 1.0, 4.0, 0.5, 2.0, volume, 0.0)
 
 
-def test_the_minutes_that_overlap_the_gap_stand_in_once_each() -> None:
+def test_each_minute_that_overlaps_the_gap_is_recovered_once() -> None:
     found = select_minutes([bar(3), bar(2), bar(1), bar(1), bar(0), bar(4)], gap(100.0, start_s=90.0))
     assert [(item.minute_start_ns - TEN_O_CLOCK_NS) // MINUTE_NS for item in found] == [1, 2, 3]
     assert (found[0].open, found[0].high, found[0].low, found[0].close, found[0].gap_id) == (1.0, 4.0, 0.5, 2.0, "g")
@@ -229,7 +229,7 @@ def test_minutes_without_trading_are_left_out() -> None:
     assert select_minutes([bar(1, volume=0.0)], gap(100.0)) == ()
 
 
-def test_a_recovered_trade_tells_everything_that_was_asked_and_that_it_was_recovered() -> None:
+def test_a_recovered_trade_has_every_field_of_the_answer_and_its_gap() -> None:
     [found] = select([row(130.0, 30.0, 71_000.0, bid=70_900.0, ask=71_000.0)], gap(after=100.0, before=130.0), 7).trades
     assert found == Trade(
         provider="kis",
@@ -248,7 +248,7 @@ def test_a_recovered_trade_tells_everything_that_was_asked_and_that_it_was_recov
     )
 
 
-def test_a_minute_that_stands_in_tells_everything_of_it() -> None:
+def test_a_recovered_minute_bar_has_every_field_of_the_bar_and_its_gap() -> None:
     [found] = select_minutes([bar(1)], gap(30.0, start_s=70.0))
     reported = bar(1)
     assert found == MinuteBarRecovered(
@@ -284,13 +284,13 @@ def test_a_gap_is_filled_for_a_week_and_then_given_up() -> None:
     assert too_old(gap(), TEN_O_CLOCK_NS + week_ns + week_ns // 7) == "its day is more than 7 days ago"
 
 
-def test_minute_bars_are_asked_for_when_time_and_sales_had_nothing_to_the_end() -> None:
+def test_minute_bars_are_requested_when_time_and_sales_stays_empty_until_the_last_attempt() -> None:
     planned = [plan_now(gap(), failures, RECEIVED_NS, SETTINGS) for failures in (4, 5)]
     assert [each.source for each in planned] == ["time_and_sales", "minute_bars"]
     assert (planned[1].from_ns, planned[1].to_ns) == (TEN_O_CLOCK_NS, TEN_O_CLOCK_NS)
 
 
-def test_of_a_day_that_is_over_only_minutes_are_asked_for() -> None:
+def test_only_minute_bars_are_requested_for_a_past_day() -> None:
     midnight_ns = TEN_O_CLOCK_NS + 14 * 60 * MINUTE_NS
     assert not is_past(gap(), midnight_ns - 1)
     assert plan_now(gap(), 0, midnight_ns - 1, SETTINGS) == plan(gap(), SETTINGS)
@@ -299,6 +299,6 @@ def test_of_a_day_that_is_over_only_minutes_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("failures", "is_last"), [(0, False), (3, False), (4, True)])
-def test_what_time_and_sales_has_at_its_last_attempt_counts(failures: int, is_last: bool) -> None:
+def test_the_last_attempt_at_time_and_sales_is_accepted_as_it_is(failures: int, is_last: bool) -> None:
     assert is_last_attempt(plan(gap(), SETTINGS), failures, SETTINGS) is is_last
     assert is_last_attempt(plan(gap(600.0), SETTINGS), failures, SETTINGS)

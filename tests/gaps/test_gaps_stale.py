@@ -13,7 +13,7 @@ def sweeps(*volumes: float, reached: float | None) -> list[dict[str, float]]:
     return [dict(stale_detector.after_sweep({"A": volume}, lambda _symbol: reached)) for volume in volumes]
 
 
-def test_a_symbol_of_which_a_sweep_saw_more_than_came_until_the_next_one_is_not_received() -> None:
+def test_a_symbol_is_stale_when_volume_of_a_sweep_has_not_arrived_by_the_next_sweep() -> None:
     assert sweeps(100, 150, 150, reached=100) == [{}, {}, {"A": 50.0}]
 
 
@@ -21,11 +21,11 @@ def test_a_trade_has_until_the_next_sweep_to_arrive() -> None:
     assert sweeps(100, 150, reached=100) == [{}, {}]
 
 
-def test_a_symbol_that_does_not_trade_is_no_silence() -> None:
+def test_a_symbol_without_trades_is_not_stale() -> None:
     assert sweeps(100, 100, 100, reached=100) == [{}, {}, {}]
 
 
-def test_what_was_traded_before_the_first_sweep_after_the_subscription_is_not_the_streams_to_bring() -> None:
+def test_volume_before_the_first_sweep_after_the_subscription_is_not_expected_from_the_stream() -> None:
     assert sweeps(100, 100, 100, reached=None) == [{}, {}, {}]
     assert sweeps(100, 100, 120, 120, reached=None) == [{}, {}, {}, {"A": 20.0}]
 
@@ -56,7 +56,7 @@ def test_a_symbol_that_left_is_forgotten() -> None:
         (None, 149.0, True),
     ],
 )
-def test_a_symbol_is_behind_when_more_was_seen_than_came_since_it_is_received(
+def test_a_symbol_is_stale_when_sweeps_show_more_volume_than_the_stream_since_it_receives(
     known: float | None, reached: float | None, is_behind: bool
 ) -> None:
     stale_detector = StaleDetector()

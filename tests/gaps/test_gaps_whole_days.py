@@ -22,11 +22,11 @@ SYMBOL, DAY = "005930", "2026-11-18"
 FROM, CLOSE, LAST = 200, 900, 1_000  # a slot is given, Track B stops, the market closes
 SWEEPS = range(0, LAST, 90)  # one of them is under way when the slot is given
 
-Kind = Literal["deaf", "cut", "dead", "off"]
+Kind = Literal["stale", "cut", "dead", "off"]
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """An interval without the symbol's trades, and its cause: the connection is up but brings nothing ("deaf"), it is
+    """An interval without the symbol's trades, and its cause: the connection is up but brings nothing ("stale"), it is
     down ("cut"), Track B is down ("dead"), the whole system is down until the next day ("off").
     """
 
@@ -208,7 +208,7 @@ def played(scene: Scene) -> tuple[Played, QualityJudged]:
 
 
 @st.composite
-def scenes(draw: st.DrawFn, kinds: tuple[Kind, ...] = ("deaf", "cut", "dead", "off")) -> Scene:
+def scenes(draw: st.DrawFn, kinds: tuple[Kind, ...] = ("stale", "cut", "dead", "off")) -> Scene:
     times = draw(st.lists(st.integers(1, LAST), max_size=40, unique=True))
     edges = sorted(draw(st.lists(st.integers(FROM, CLOSE + 50), max_size=8, unique=True)))
     faults = tuple(
@@ -228,9 +228,9 @@ def scenes(draw: st.DrawFn, kinds: tuple[Kind, ...] = ("deaf", "cut", "dead", "o
 
 
 OFF = Scene({250: 10, 300: 20, 700: 30}, (Fault("off", 500, 501),), has_bar=False)
-STALE_TO_THE_END = Scene({250: 10, 300: 20, 850: 30}, (Fault("deaf", 310, 950),))
+STALE_TO_THE_END = Scene({250: 10, 300: 20, 850: 30}, (Fault("stale", 310, 950),))
 STALE_TO_THE_FIRST = Scene(
-    {250: 10, 271: 20, 272: 30}, (Fault("deaf", 201, 272),), swept_before=False, sweep_takes_ns=1
+    {250: 10, 271: 20, 272: 30}, (Fault("stale", 201, 272),), swept_before=False, sweep_takes_ns=1
 )
 
 
@@ -240,7 +240,7 @@ STALE_TO_THE_FIRST = Scene(
 @example(msgspec.structs.replace(OFF, has_bar=True))
 @example(STALE_TO_THE_END)
 @example(msgspec.structs.replace(STALE_TO_THE_END, tape={250: 10, 630: 20}, leaves_ns=640, sweep_takes_ns=1))
-def test_a_day_that_is_judged_complete_misses_nothing_and_what_is_missing_is_in_a_gap_or_stated(scene: Scene) -> None:
+def test_a_complete_day_misses_nothing_and_missing_volume_is_in_a_gap_or_reported(scene: Scene) -> None:
     day, quality = played(scene)
     missed = day.missed()
     event(f"{quality.quality}, {'something' if missed else 'nothing'} missed")
@@ -257,7 +257,7 @@ def test_a_day_that_is_judged_complete_misses_nothing_and_what_is_missing_is_in_
 
 
 @given(scenes(kinds=()))
-def test_a_day_without_faults_is_complete_or_silent_and_nothing_is_asked_of_it(scene: Scene) -> None:
+def test_a_day_without_faults_is_complete_or_silent_and_requests_nothing(scene: Scene) -> None:
     day, quality = played(scene)
     assert day.gaps == []
     assert quality.missing_volume == 0

@@ -115,7 +115,7 @@ def test_a_change_touches_the_processes_that_read_it_and_no_others(
         ("{}", set()),
     ],
 )
-def test_a_change_of_the_selection_s_file_touches_who_reads_that_part(
+def test_a_change_of_the_selection_file_touches_the_processes_that_read_the_changed_part(
     folder: Path, selection: str, touched: set[str]
 ) -> None:
     before = load_settings(write(folder))
@@ -132,7 +132,7 @@ def touched_between(before: Settings, after: Settings) -> set[str]:
     return {old.name for old, new in pairs if old != new}
 
 
-def test_other_accounts_touch_whoever_calls_the_broker(folder: Path) -> None:
+def test_a_change_of_the_accounts_touches_the_processes_that_call_the_broker(folder: Path) -> None:
     before = load_settings(write(folder))
     (folder / "config").mkdir()
     pool = '{"provider_pool": {"accounts": [{"account_id": "main", "keys_file": "keys.toml", "max_slots": 40}]}}'
@@ -140,7 +140,7 @@ def test_other_accounts_touch_whoever_calls_the_broker(folder: Path) -> None:
     assert touched_between(before, load_settings(write(folder))) == BROKERS_USERS | {"core-writer"}
 
 
-def test_another_key_in_the_keys_file_touches_whoever_calls_the_broker(folder: Path) -> None:
+def test_another_key_in_the_keys_file_touches_the_processes_that_call_the_broker(folder: Path) -> None:
     (folder / "config").mkdir()
     keys = folder / "config" / "keys.toml"
     settings = []
@@ -209,7 +209,7 @@ def test_a_job_a_pin_and_a_retry_go_to_the_process_that_owns_them(folder: Path) 
     asyncio.run(run())
 
 
-def test_a_job_that_nobody_owns_is_refused_with_those_there_are(folder: Path) -> None:
+def test_a_job_without_an_owner_is_refused_with_the_existing_jobs(folder: Path) -> None:
     async def run() -> None:
         async with hosted(folder) as scene:
             refused = await scene.refusal(RunJob("sweep"))
@@ -266,7 +266,7 @@ def test_missing_keys_are_refused_too(folder: Path, monkeypatch: pytest.MonkeyPa
     asyncio.run(run())
 
 
-def test_what_is_read_only_once_is_refused_by_its_name(folder: Path) -> None:
+def test_a_change_of_a_setting_that_is_read_only_once_is_refused_by_name(folder: Path) -> None:
     async def run() -> None:
         async with hosted(folder) as scene:
             write(folder, "[supervision.host]\ncpu_percent = 12.0")
@@ -391,7 +391,7 @@ def anything(rng: Random, seeds: list[bytes]) -> list[bytes]:
         ("capture stop", StopCapture()),
     ],
 )
-def test_each_command_asks_for_what_it_says(
+def test_each_ctl_command_sends_its_request(
     folder: Path, monkeypatch: pytest.MonkeyPatch, words: str, asked: Request
 ) -> None:
     with answering(folder, lambda _: Done("track-b", "as asked")) as received:
@@ -407,7 +407,7 @@ def test_each_command_asks_for_what_it_says(
         ("gaps retry --all-open", RetryGaps()),
     ],
 )
-def test_a_group_of_its_own_asks_likewise(
+def test_the_commands_outside_the_ctl_group_send_their_requests(
     folder: Path, monkeypatch: pytest.MonkeyPatch, words: str, asked: Request
 ) -> None:
     with answering(folder, lambda _: Done("track-b", "as asked")) as received:
@@ -436,7 +436,7 @@ def store(url: str, *facts: Fact) -> None:
 
 
 @pytest.mark.parametrize("words", ["gaps retry", "gaps retry g-1 --all-open"])
-def test_a_retry_says_which_gaps_it_means(folder: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+def test_a_retry_needs_either_gap_ids_or_all_open(folder: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     with answering(folder, lambda _: Done("gap-recovery", "as asked")) as received:
         assert exit_status(monkeypatch, *words.split()) == 2
     assert received == []
@@ -455,7 +455,7 @@ def test_a_retry_says_which_gaps_it_means(folder: Path, monkeypatch: pytest.Monk
         (EachReply({"a": Refused("not_running", "a is FATAL")}), 1, ""),
     ],
 )
-def test_each_answer_has_its_words_and_its_exit_status(
+def test_each_reply_has_its_text_and_its_exit_status(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -77,7 +77,7 @@ def test_no_source_outside_its_folders_names_a_broker(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-def test_what_is_allowed_is_needed(name: str) -> None:
+def test_every_allowed_name_of_a_broker_is_in_use(name: str) -> None:
     allowed, reason = ALLOWED[name]
     assert named_in(ROOT / name) == allowed
     assert reason

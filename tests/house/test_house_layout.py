@@ -46,7 +46,7 @@ def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
-def test_the_top_level_is_what_the_requirement_lists() -> None:
+def test_the_top_level_matches_the_list_of_the_requirement() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert {line.partition("/")[0] for line in tracked.splitlines()} == TOP_LEVEL
 
@@ -120,7 +120,7 @@ def test_pure_code_loads_no_socket_database_or_process_library() -> None:
     assert result.stdout.strip() == ""
 
 
-def test_the_lock_files_name_no_place_to_load_from() -> None:
+def test_the_lock_files_name_no_package_source() -> None:
     for name in ("requirements.txt", "requirements-dev.txt"):
         text = (ROOT / name).read_text()
         assert "://" not in text

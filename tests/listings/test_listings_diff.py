@@ -83,7 +83,7 @@ def test_values_of_the_day_are_no_change_and_are_reported_apart() -> None:
     assert revalued(before, stated) == (listing("A", base_price=1.0),)
 
 
-def test_what_a_person_approved_is_applied_whatever_its_size() -> None:
+def test_an_approved_change_of_any_size_is_applied() -> None:
     found = changes("removed", 500)
     answer = outcome(found, SETTINGS, first_time=False, old_size_bytes=1_000, new_size_bytes=1, approved=True)
     assert (answer.decision, answer.reason) == ("updated", "500 changes, approved")
@@ -133,7 +133,7 @@ LISTINGS = st.dictionaries(st.sampled_from("ABCDEF"), st.sampled_from(["one", "t
 
 
 @given(LISTINGS, st.sets(st.sampled_from("ABCDEF")), LISTINGS)
-def test_applying_the_changes_gives_exactly_what_the_file_states(
+def test_applying_the_changes_yields_exactly_the_content_of_the_file(
     before: dict[str, str], inactive: set[str], after: dict[str, str]
 ) -> None:
     old = {symbol: (listing(symbol, name=name), symbol not in inactive) for symbol, name in before.items()}
@@ -160,7 +160,7 @@ def judge(
     return outcome(found, SETTINGS, first_time=first_time, old_size_bytes=old, new_size_bytes=new)
 
 
-def test_no_change_is_unchanged_and_a_few_are_applied() -> None:
+def test_a_file_without_changes_is_unchanged_and_a_few_changes_are_applied() -> None:
     assert judge([]).decision == "unchanged"
     assert judge(changes("changed", 2_000)).decision == "updated"
 
@@ -182,14 +182,14 @@ def test_a_file_that_shrank_is_a_warning_only_where_listings_are_gone() -> None:
     assert judge(changes("removed", 1), old=10_000, new=9_991).severity == "info", "less than a thousandth"
 
 
-def test_up_to_fifty_removals_are_applied_and_more_are_held() -> None:
+def test_up_to_fifty_removals_are_applied_and_more_wait_for_approval() -> None:
     assert judge(changes("removed", 50)).decision == "updated"
     pending = judge(changes("removed", 51))
     assert (pending.decision, pending.severity) == ("pending", "critical")
     assert "51" in pending.reason
 
 
-def test_up_to_a_hundred_new_listings_are_applied_and_more_are_held() -> None:
+def test_up_to_a_hundred_new_listings_are_applied_and_more_wait_for_approval() -> None:
     assert judge(changes("new", 100)).decision == "updated"
     assert judge(changes("new", 101)).decision == "pending"
 
@@ -198,7 +198,7 @@ def test_the_first_time_any_number_of_new_listings_is_applied() -> None:
     assert judge(changes("new", 2_700), first_time=True, old=None).decision == "updated"
 
 
-def test_a_file_over_ten_percent_smaller_is_held() -> None:
+def test_a_file_that_is_over_ten_percent_smaller_waits_for_approval() -> None:
     assert judge(changes("removed", 1), new=900).decision == "updated"
     assert judge(changes("removed", 1), new=899).decision == "pending"
 
@@ -206,7 +206,7 @@ def test_a_file_over_ten_percent_smaller_is_held() -> None:
 # --- the download ---
 
 
-def test_without_a_local_file_it_is_downloaded() -> None:
+def test_a_file_without_a_local_copy_is_downloaded() -> None:
     assert decide_download(None, Stamped(), SETTINGS).action == "download"
 
 
@@ -222,7 +222,7 @@ def test_any_difference_means_download(remote: Stamped) -> None:
     assert decide_download(Stamped(), remote, SETTINGS).action == "download"
 
 
-def test_a_server_that_tells_nothing_is_asked_for_the_file() -> None:
+def test_a_file_without_stamps_is_downloaded() -> None:
     silent = Stamped(size_bytes=None, last_modified="", etag="")
     assert decide_download(silent, silent, SETTINGS).action == "download"
 
@@ -238,12 +238,12 @@ def test_an_empty_file_is_refused_even_the_first_time() -> None:
     ("size_bytes", "severity"),
     [(1_200, "info"), (1_201, "warning"), (999, "warning"), (900, "warning"), (899, "critical")],
 )
-def test_how_much_the_size_changed_sets_how_loudly_it_is_said(size_bytes: int, severity: str) -> None:
+def test_the_change_in_size_decides_the_severity(size_bytes: int, severity: str) -> None:
     decision = decide_download(Stamped(), Stamped(size_bytes=size_bytes), SETTINGS)
     assert (decision.action, decision.severity) == ("download", severity)
 
 
-def test_one_more_record_is_a_download_though_it_is_under_a_thousandth_of_the_file() -> None:
+def test_one_more_record_causes_a_download_even_below_a_thousandth_of_the_file() -> None:
     decision = decide_download(Stamped(size_bytes=740_000), Stamped(size_bytes=740_289), SETTINGS)
     assert decision.action == "download"
 

@@ -62,7 +62,7 @@ def test_a_change_carries_the_state_afterwards_and_names_its_fields() -> None:
     assert (change.changed_fields, change.previous) == ("suspended", '{"suspended":false}')
 
 
-def test_a_held_file_changes_nothing_and_is_reported_to_a_person() -> None:
+def test_a_pending_file_changes_nothing_and_raises_a_critical_alert() -> None:
     gone = [listing(n) for n in range(60)]
     stays = [listing(n) for n in range(60, 100)]
     answer, events = take_in(file(stays), known(*gone, *stays), SETTINGS, old_size_bytes=1_000)
@@ -73,7 +73,7 @@ def test_a_held_file_changes_nothing_and_is_reported_to_a_person() -> None:
     assert alert.text.startswith("KOSPI: ")
 
 
-def test_a_listing_whose_line_cannot_be_read_is_not_removed_and_one_without_a_line_is() -> None:
+def test_a_listing_with_an_unreadable_line_stays_and_one_without_a_line_is_removed() -> None:
     old = [listing(n) for n in range(1_000)]
     bad = BadLine(1, "too short", "000000   KR7005930003회사".encode("cp949"))
     _, events = take_in(file(old[2:], [bad]), known(*old), SETTINGS, old_size_bytes=1_000)
@@ -96,14 +96,14 @@ def test_a_few_unreadable_records_go_to_quarantine_and_the_others_count() -> Non
     assert (kept.source, kept.content) == ("master_file KOSPI line 7", b"...")
 
 
-def test_a_file_of_which_too_much_is_unreadable_is_not_believed() -> None:
+def test_a_file_with_too_many_unreadable_lines_fails() -> None:
     bad = [BadLine(n, "broken", b"...") for n in range(6)]
     answer, events = take_in(file([listing(n) for n in range(994)], bad), {}, SETTINGS, old_size_bytes=None)
     assert answer.decision == "failed"
     assert not [event for event in events if isinstance(event, ListingChanged)]
 
 
-def test_a_file_without_a_record_fails_and_a_person_cannot_approve_it() -> None:
+def test_a_file_without_a_record_fails_even_when_approved() -> None:
     answer, _ = take_in(file([]), known(listing(1)), SETTINGS, old_size_bytes=1_000, approved=True)
     assert answer.decision == "failed"
 
@@ -118,7 +118,7 @@ def test_values_of_the_day_are_published_beside_unchanged_listings() -> None:
     assert (valued.exchange, valued.symbol, valued.base_price) == ("KOSPI", "000001", 1.0)
 
 
-def test_a_file_that_was_refused_unseen_is_reported_to_a_person_and_one_that_was_skipped_is_not() -> None:
+def test_a_file_refused_before_download_raises_an_alert_and_a_skipped_file_does_not() -> None:
     refused = untouched(
         "kis", "KOSPI", READ_NS, ListingOutcome("pending", "the server offers an empty file", "critical")
     )

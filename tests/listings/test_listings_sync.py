@@ -67,7 +67,7 @@ def test_the_first_file_is_taken_in_whole_and_kept(tmp_path: Path) -> None:
     play(tmp_path, body)
 
 
-def test_what_did_not_change_is_not_downloaded_unless_it_is_forced(tmp_path: Path) -> None:
+def test_an_unchanged_file_is_not_downloaded_unless_forced(tmp_path: Path) -> None:
     async def body(played: Scene) -> None:
         await first(played)
         assert (await played.masters.check("NASD")).outcome.decision == "unchanged"
@@ -111,7 +111,7 @@ def test_prices_alone_make_no_history(tmp_path: Path) -> None:
     play(tmp_path, body)
 
 
-def test_one_exchanges_file_never_touches_another_exchanges_listings(tmp_path: Path) -> None:
+def test_the_file_of_one_exchange_never_touches_the_listings_of_another(tmp_path: Path) -> None:
     async def body(played: Scene) -> None:
         await first(played)
         played.host.offer("NYSE", contents(symbols(10), code="NYS"))
@@ -156,7 +156,7 @@ def reported(played: Scene, since: int) -> list[str]:
     ]
 
 
-def test_a_version_that_waits_keeps_its_run_and_nobody_is_reported_of_it_again(tmp_path: Path) -> None:
+def test_a_pending_version_keeps_its_run_and_raises_no_second_alert(tmp_path: Path) -> None:
     async def body(played: Scene) -> None:
         await first(played)
         played.host.offer("NASD", contents(symbols(240)))
@@ -173,7 +173,7 @@ def test_a_version_that_waits_keeps_its_run_and_nobody_is_reported_of_it_again(t
     play(tmp_path, body)
 
 
-def test_another_version_than_the_one_that_waits_takes_its_index_and_is_reported(tmp_path: Path) -> None:
+def test_another_version_replaces_the_pending_version_and_raises_an_alert(tmp_path: Path) -> None:
     async def body(played: Scene) -> None:
         await first(played)
         played.host.offer("NASD", contents(symbols(240)))
@@ -188,7 +188,7 @@ def test_another_version_than_the_one_that_waits_takes_its_index_and_is_reported
     play(tmp_path, body)
 
 
-def test_a_held_exchange_was_checked_and_is_left_alone_until_it_is_due_again(tmp_path: Path) -> None:
+def test_an_exchange_with_a_pending_file_is_not_checked_again_until_the_next_due_time(tmp_path: Path) -> None:
     async def body(played: Scene) -> None:
         await first(played)
         await played.clock.advance(86_400)
@@ -323,7 +323,7 @@ def test_a_second_attempt_that_works_is_enough(tmp_path: Path) -> None:
     play(tmp_path, body)
 
 
-def test_a_look_whose_commit_fails_changes_nothing_and_the_next_one_takes_the_file_in(
+def test_a_check_whose_commit_fails_changes_nothing_and_the_next_check_applies_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patient = engine._SQLITE_WRITER_PRAGMAS
@@ -359,7 +359,7 @@ def test_a_look_whose_commit_fails_changes_nothing_and_the_next_one_takes_the_fi
     ],
     ids=["normal growth", "massive growth", "minor decrease", "major decrease"],
 )
-def test_how_much_a_file_grew_or_shrank_decides(
+def test_the_change_in_file_size_decides_the_outcome(
     tmp_path: Path, before: int, after: int, outcome: str, severity: str, alerts: list[str]
 ) -> None:
     async def body(played: Scene) -> None:
@@ -388,8 +388,8 @@ def test_a_file_of_the_same_length_with_another_tag_is_downloaded(tmp_path: Path
     play(tmp_path, body)
 
 
-def test_a_host_that_tells_nothing_of_its_file_is_asked_for_it_each_time(tmp_path: Path) -> None:
-    async def untold(request: web.Request) -> web.StreamResponse:
+def test_a_file_without_stamps_is_downloaded_at_each_check(tmp_path: Path) -> None:
+    async def answer_without_stamps(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -399,7 +399,7 @@ def test_a_host_that_tells_nothing_of_its_file_is_asked_for_it_each_time(tmp_pat
         return response
 
     async def body(played: Scene) -> None:
-        played.host.answer = untold
+        played.host.answer = answer_without_stamps
         assert (await played.masters.check("NASD")).outcome.decision == "updated"
         assert (await played.masters.check("NASD")).outcome.decision == "unchanged"
         assert played.host.requests == ["HEAD", "GET"] * 2
@@ -407,7 +407,7 @@ def test_a_host_that_tells_nothing_of_its_file_is_asked_for_it_each_time(tmp_pat
     play(tmp_path, body)
 
 
-def test_a_copy_of_a_week_is_downloaded_again_though_nothing_tells_a_difference(tmp_path: Path) -> None:
+def test_a_local_copy_is_downloaded_again_after_a_week(tmp_path: Path) -> None:
     async def body(played: Scene) -> None:
         await first(played)
         await played.clock.advance(7 * 86_400 - 1)
@@ -482,7 +482,7 @@ def test_where_the_backups_are_damaged_too_the_host_s_file_comes(tmp_path: Path)
     play(tmp_path, body)
 
 
-def test_who_only_looks_repairs_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_repairs_nothing(tmp_path: Path) -> None:
     async def body(played: Scene) -> None:
         await first(played)
         played.host.offer("NASD", contents(symbols(301)))
@@ -499,7 +499,7 @@ def test_who_only_looks_repairs_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["restored", "mended"])
-def test_a_file_that_is_much_smaller_than_one_from_a_backup_is_held_too(tmp_path: Path, way: str) -> None:
+def test_a_file_much_smaller_than_the_restored_one_waits_for_approval(tmp_path: Path, way: str) -> None:
     async def body(played: Scene) -> None:
         await first(played)
         played.host.offer("NASD", contents(symbols(301)))

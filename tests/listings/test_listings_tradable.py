@@ -73,7 +73,7 @@ def answered(
     return answer, market, opened
 
 
-def test_an_exchange_whose_file_came_is_reported_by_the_database_and_no_broker_is_asked(tmp_path: Path) -> None:
+def test_the_database_answers_for_an_exchange_whose_file_is_stored_without_a_broker_call(tmp_path: Path) -> None:
     async def body(played: Scene, reader: ListingReader) -> None:
         played.host.offer("NASD", contents(symbols(300)))
         await played.masters.check("NASD")
@@ -95,7 +95,7 @@ def test_the_broker_is_asked_about_the_universe_where_no_file_of_its_exchange_ca
     assert any(each.exchange == "KOSDAQ" for each in market.instruments)
 
 
-def test_abroad_the_broker_is_asked_about_symbols_whose_sectors_are_known(tmp_path: Path) -> None:
+def test_the_broker_answers_abroad_about_symbols_with_known_sectors(tmp_path: Path) -> None:
     answer, _, _ = answered(tmp_path, "NASD", lambda _: [sector("NASD", each) for each in ("SIMQ", "GONE", "SIMA")])
     assert list(answer.securities) == [
         Tradable("NASD", "SIMA", "SIM ALPHA INC", "SIM ALPHA INC", "USD", "stock"),
@@ -103,7 +103,7 @@ def test_abroad_the_broker_is_asked_about_symbols_whose_sectors_are_known(tmp_pa
     ]
 
 
-def test_of_an_exchange_of_which_no_symbol_is_known_nobody_is_asked(tmp_path: Path) -> None:
+def test_an_exchange_without_a_known_symbol_causes_no_broker_call(tmp_path: Path) -> None:
     answer, _, opened = answered(tmp_path, "NASD", lambda _: [sector("NYSE", "SIMB")])
     assert (answer.source, answer.securities, opened) == ("", (), [])
     assert answer.reason == "database: knows nothing of it; broker: knows nothing of it"
@@ -119,7 +119,7 @@ def test_a_broker_that_cannot_be_asked_is_an_answer_without_a_source(tmp_path: P
     play(tmp_path, body)
 
 
-def test_one_call_that_fails_fails_the_exchange(tmp_path: Path) -> None:
+def test_one_failed_call_fails_the_exchange(tmp_path: Path) -> None:
     class Failing:
         async def security(self, exchange: str, symbol: str) -> Tradable | None:
             if symbol == "SIMB":
@@ -143,7 +143,7 @@ def test_one_call_that_fails_fails_the_exchange(tmp_path: Path) -> None:
     [{"listed": False}, {"delisted": True}, {"trading_stop": "02"}, {"kind": "02"}],
     ids=["not listed", "delisted", "stopped", "a warrant"],
 )
-def test_abroad_what_is_not_traded_is_left_out(changes: dict[str, object]) -> None:
+def test_an_overseas_security_that_is_not_traded_is_left_out(changes: dict[str, object]) -> None:
     assert tradable_abroad(instrument()) is not None
     assert tradable_abroad(instrument(**changes)) is None
 
@@ -153,6 +153,6 @@ def test_abroad_what_is_not_traded_is_left_out(changes: dict[str, object]) -> No
     [{"market": "KSQ"}, {"market": ""}, {"delisted_on": date(2026, 1, 2)}, {"suspended": True}, {"group": "SR"}],
     ids=["another exchange", "no exchange", "delisted", "suspended", "a right to subscribe"],
 )
-def test_in_korea_what_is_not_traded_is_left_out(changes: dict[str, object]) -> None:
+def test_a_korean_security_that_is_not_traded_is_left_out(changes: dict[str, object]) -> None:
     assert tradable_in_korea("KOSPI", stock()) is not None
     assert tradable_in_korea("KOSPI", stock(**changes)) is None

@@ -87,25 +87,25 @@ def test_a_concealed_secret_appears_in_no_exception(form: Form) -> None:
     assert SECRET not in stream.getvalue()
 
 
-def test_a_word_too_short_for_a_secret_is_no_reason_to_blank_out_text() -> None:
+def test_a_word_too_short_for_a_secret_is_not_redacted() -> None:
     logs.conceal("token")
     assert logs.without_secrets("the token is renewed") == "the token is renewed"
 
 
-def test_what_is_below_the_level_is_not_written() -> None:
+def test_a_message_below_the_level_is_not_written() -> None:
     stream = written(level="WARNING")
     logging.getLogger("any").info("quiet")
     assert stream.getvalue() == ""
 
 
-def test_a_second_set_up_takes_the_place_of_the_first() -> None:
+def test_a_second_setup_replaces_the_first() -> None:
     first, second = written(), written()
     logging.getLogger("any").info("once")
     assert first.getvalue() == ""
     assert len(objects(second)) == 1
 
 
-def test_the_request_line_of_every_call_is_no_news() -> None:
+def test_the_request_line_of_every_http_call_is_not_logged() -> None:
     stream = written()
     logging.getLogger("httpx").info("HTTP Request: GET ...")
     assert stream.getvalue() == ""

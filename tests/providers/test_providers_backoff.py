@@ -53,17 +53,17 @@ def test_rng_makes_a_pause_up_to_a_tenth_longer():
     assert backoff().pause(0, 1.0).duration_ns == 1.1 * S
 
 
-def test_another_key_is_used_at_once():
+def test_a_connection_with_a_new_key_starts_without_a_pause():
     assert backoff().pause(0, 0.5, at_once=True).duration_ns == 0
 
 
-def test_what_is_kept_free_for_the_slow_beat_is_not_used_for_reconnecting_at_once():
+def test_quick_reconnections_leave_the_attempts_of_the_slow_schedule_unused():
     _, pauses = attempts(backoff(), [("data", 0, 0.0)] * 60)
     suspended = [number for number, pause in enumerate(pauses, 1) if pause.newly_suspended]
     assert suspended[0] == 54  # of 60, and 6 an hour are the slow beat's
 
 
-def test_suspended_it_tries_on_the_slow_beat_and_says_so_once_until_data_flow():
+def test_a_suspended_connection_retries_slowly_and_is_reported_once_until_data_flow():
     subject = backoff()
     attempts(subject, [("data", 0, 0.0)] * 54)
     _, pauses = attempts(subject, [("idle", 0, 0.0)] * 20, start_ns=54 * S)
@@ -99,7 +99,7 @@ def test_no_hour_has_more_attempts_than_allowed(ends, per_hour, slow_beat_s):
 
 
 @given(st.integers(8, 60))
-def test_even_at_its_quickest_it_stays_within_the_hours_attempts_and_never_stops_trying(per_hour):
+def test_the_quickest_schedule_stays_within_the_hourly_attempts_and_never_stops_trying(per_hour):
     moments, pauses = attempts(backoff(per_hour), [("new key", 0, 0.0)] * 200)
     for first, moment in enumerate(moments):
         assert sum(1 for other in moments[first:] if other < moment + HOUR_NS) <= per_hour

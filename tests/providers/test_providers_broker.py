@@ -23,7 +23,7 @@ def test_a_broker_states_itself_under_its_name(name):
     assert broker.settings().rest_url.startswith("http")
 
 
-def test_a_broker_that_there_is_none_of_is_refused_with_those_that_there_are():
+def test_an_unknown_broker_is_refused_with_the_known_brokers():
     with pytest.raises(ValueError, match=rf"no broker 'nowhere'; there are {DEFAULT_BROKER}"):
         broker_named("nowhere")
     with pytest.raises(ValueError, match="no broker 'nowhere'"):
@@ -63,6 +63,6 @@ def test_an_exchange_without_a_file_is_refused_with_the_names_of_the_files():
         _require_files(ReferenceSettings(exchanges=("NASD", "KOSPI", "NYSE")), broker, file)
 
 
-def test_the_loop_says_that_it_sends_one_subscription_a_message():
+def test_a_broker_that_batches_subscriptions_is_refused():
     with pytest.raises(ValueError, match="batch_max 50"):
         StreamSettings(url="ws://x", provider="x", account="a", capacity=9, traits=StreamTraits(batch_max=50))

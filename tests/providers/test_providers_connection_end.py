@@ -25,5 +25,5 @@ BUG = ZeroDivisionError()
         ((CANCELLED, CANCELLED, LOST), LOST),
     ],
 )
-def test_the_end_that_tells_most_counts_in_whatever_order_they_come(outcomes, counts):
+def test_the_most_significant_end_of_a_connection_counts_in_any_order(outcomes, counts):
     assert {decisive(order) for order in permutations(outcomes)} == {counts}

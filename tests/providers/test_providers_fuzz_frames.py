@@ -15,7 +15,7 @@ def test_mutated_frames_are_read_or_quarantined_and_no_exception_escapes():
     assert outcomes["Unreadable"] > 100
 
 
-def test_every_kind_of_record_and_control_message_is_among_what_is_mutated():
+def test_the_mutated_frames_cover_every_kind_of_record_and_control_message():
     texts = seeds()
     assert PINGPONG in texts
     for name in ("H0STCNT0", "H0UNCNT0", "H0NXCNT0", "H0STASP0", "H0STANC0", "H0STMKO0", "H0STNAV0", "HDFSCNT0"):

@@ -105,7 +105,7 @@ def test_every_attempt_takes_its_own_token():
     assert outcome.counts == {("ask", "sent"): 3, ("ask", "MaintenanceError"): 2, ("ask", "ok"): 1}
 
 
-def test_too_many_calls_make_everybody_pause():
+def test_a_rate_limit_error_penalises_the_shared_rate_limiter():
     outcome = called((429, b""), GOOD)
     assert outcome.result == Answer(7)
     assert outcome.rate_limiter.penalties == 1
@@ -158,7 +158,7 @@ def test_an_answer_of_another_shape_is_malformed(body):
     assert outcome.error.call == "ask"
 
 
-def test_a_page_says_whether_another_one_follows_and_the_next_is_asked_for_as_such():
+def test_a_page_states_whether_another_one_follows_and_the_next_request_continues_it():
     seen = []
 
     async def handle(request):
@@ -192,7 +192,7 @@ def test_a_page_says_whether_another_one_follows_and_the_next_is_asked_for_as_su
     assert seen == ["False", "True"]
 
 
-def test_nobody_there_is_a_transport_error():
+def test_an_unreachable_host_is_a_transport_error():
     async def scenario():
         async with open_client("http://127.0.0.1:1", RestSettings()) as client:
             pipeline = RestPipeline(

@@ -86,19 +86,19 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_each_account_is_reported_its_own_symbols_and_one_that_has_none_is_reported_so(scene: Scene) -> None:
+def test_each_account_gets_its_own_symbols_and_an_account_without_symbols_gets_an_empty_set(scene: Scene) -> None:
     scene.stream.want({"main": ("A", "B"), "second": ("C",)})
     scene.stream.want({"second": ("A",)})
     assert (scene.lines["main"].wanted, scene.lines["second"].wanted) == ((), ("A",))
 
 
-def test_what_any_account_carries_is_subscribed(scene: Scene) -> None:
+def test_the_subscribed_symbols_are_the_union_over_all_accounts(scene: Scene) -> None:
     scene.lines["main"].acknowledge("A")
     scene.lines["second"].acknowledge("B")
     assert scene.stream.subscribed == {"A", "B"}
 
 
-def test_a_symbol_that_two_accounts_carry_for_a_moment_is_received_of_once(scene: Scene) -> None:
+def test_a_symbol_that_two_accounts_carry_for_a_moment_is_reported_subscribed_once(scene: Scene) -> None:
     scene.lines["main"].acknowledge("A")
     scene.lines["second"].acknowledge("A")
     scene.lines["main"].lose("A")
@@ -106,14 +106,14 @@ def test_a_symbol_that_two_accounts_carry_for_a_moment_is_received_of_once(scene
     assert scene.ear.received == ["+A", "-A"]
 
 
-def test_a_symbol_that_is_lost_before_another_account_has_it_is_received_of_twice(scene: Scene) -> None:
+def test_a_symbol_lost_before_another_account_has_it_is_reported_subscribed_twice(scene: Scene) -> None:
     scene.lines["main"].acknowledge("A")
     scene.lines["main"].lose("A")
     scene.lines["second"].acknowledge("A")
     assert scene.ear.received == ["+A", "-A", "+A"]
 
 
-def test_connections_are_received_of_with_their_account(scene: Scene) -> None:
+def test_connection_changes_are_reported_with_their_account(scene: Scene) -> None:
     lost = ConnectionChanged("kis", "second", 1, "lost", "", 3)
     scene.lines["second"].listener.on_connection(lost)
     assert scene.ear.received == ["second lost"]

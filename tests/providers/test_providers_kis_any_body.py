@@ -32,7 +32,7 @@ def read(contract, content):
 @pytest.mark.parametrize("contract", CONTRACTS, ids=repr)
 @examples(0.5)
 @given(st.data())
-def test_any_json_is_a_noun_or_one_of_our_errors(contract, data):
+def test_any_json_is_decoded_or_raises_one_of_our_errors(contract, data):
     value = data.draw(BODIES[repr(contract)])
     for body in (value, {"output": value, "output1": value, "output2": [value]}):
         read(contract, json.dumps(body).encode())
@@ -43,7 +43,7 @@ def test_bytes_that_are_no_json_are_malformed(contract, content):
     assert isinstance(read(contract, b"\xff" + content), MalformedError)
 
 
-def test_mutated_bodies_bring_nothing_but_nouns_and_our_errors():
+def test_mutated_bodies_are_decoded_or_raise_one_of_our_errors():
     counts, _ = fuzzed(2_000, seed=6)
     assert counts.total() == 2_000
     assert counts["read"] > 100
@@ -72,13 +72,13 @@ def test_a_text_is_a_finite_number_or_malformed(text):
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e19", "1_000", "1,000", "٣", "--1", "+ 1", "0x1", "1 2", "Y"])
-def test_what_no_market_writes_is_no_number(text):
+def test_a_text_that_no_market_writes_is_not_a_number(text):
     with pytest.raises(MalformedError):
         values.amount(text)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "0", "000", "0.00"])
-def test_where_there_is_no_price_there_is_none(text):
+def test_a_blank_or_zero_price_is_none(text):
     assert values.price(text) is None
     assert values.whole(text) is None
     assert values.hundred_millions(text) is None
@@ -114,26 +114,26 @@ def test_a_whole_number_may_have_an_empty_fraction_and_no_other():
 
 
 @pytest.mark.parametrize("text", ["", " ", "00000000"])
-def test_a_date_that_is_not_given_is_none_where_it_may_be(text):
+def test_a_blank_date_is_none_if_optional_and_malformed_if_required(text):
     assert values.day(text) is None
     with pytest.raises(MalformedError):
         values.certain_day(text)
 
 
 @pytest.mark.parametrize("text", ["20260230", "2026-02-03", "00010101", "2026020", "x"])
-def test_a_date_that_is_none_is_malformed(text):
+def test_an_impossible_date_is_malformed(text):
     with pytest.raises(MalformedError):
         values.day(text)
 
 
 @pytest.mark.parametrize("text", ["", "1", "X", "y"])
-def test_whether_an_exchange_opens_is_never_guessed(text):
+def test_an_unknown_answer_whether_an_exchange_opens_is_malformed(text):
     assert values.yes(text) is False
     with pytest.raises(MalformedError):
         values.yes_or_no(text)
 
 
-def test_an_error_shows_a_piece_of_what_came_never_all_of_it():
+def test_an_error_quotes_only_the_beginning_of_a_long_value():
     with pytest.raises(MalformedError) as caught:
         values.amount("x" * 10_000)
     assert len(str(caught.value)) < 100

@@ -39,7 +39,7 @@ def test_rows_without_a_symbol_or_any_price_are_no_quotes():
     assert read(calls.QUOTES, output=rows) == []
 
 
-def test_before_the_first_trade_the_previous_close_stands_in():
+def test_the_price_before_the_first_trade_is_the_previous_close():
     row = {"inter_shrn_iscd": "005930", "inter2_prpr": "0", "inter2_prdy_clpr": "69000"}
     assert read(calls.QUOTES, output=[row])[0].price == 69000.0
 

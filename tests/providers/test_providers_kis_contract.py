@@ -100,7 +100,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=repr)
-def test_a_call_is_asked_as_the_reference_says(contract):
+def test_each_call_sends_the_request_of_the_reference(contract):
     _, [request], priorities = outcome_of(contract)
     assert (request.method, request.path) == ("GET", PATHS[contract.call.transaction])
     assert dict(request.query) == contract.query
@@ -110,7 +110,7 @@ def test_a_call_is_asked_as_the_reference_says(contract):
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=repr)
-def test_every_field_becomes_what_it_is(contract):
+def test_each_attribute_of_a_row_is_decoded_from_its_field(contract):
     found_row, row = the_row(outcome_of(contract)[0]), row_of(contract.call)
     for attribute, source in contract.attributes.items():
         field, factor = (source, 1.0) if isinstance(source, str) else source
@@ -143,7 +143,7 @@ NUMBER = re.compile(r"1\d{3}")
 
 @pytest.mark.skipif(not REFERENCE.is_file(), reason="the reference is not beside the repository")
 @pytest.mark.realdata
-def test_the_contract_is_the_references():
+def test_the_contract_matches_the_reference():
     section = REFERENCE.read_text().split("\n## 8.")[1].split("\n## 9.")[0]
     documented = re.findall(r"`GET (\S+)` · TR `(\w+)`.*?\nFields: (.*?)\n", section, re.DOTALL)
     assert {transaction for _, transaction, _ in documented} - PATHS.keys() == NOT_ASKED
@@ -195,7 +195,7 @@ def test_no_more_pages_are_asked_for_than_hold_the_days():
 
 
 @pytest.mark.parametrize("tr_cont", ["D", "E", "", " "])
-def test_the_end_of_pages_is_the_end(tr_cont):
+def test_paging_stops_at_the_last_page(tr_cont):
     _, requests, _ = asked(
         fetched(calls.INTERRUPTIONS, day=DAY),
         lambda _: (answer_of(calls.INTERRUPTIONS), tr_cont),
@@ -203,7 +203,7 @@ def test_the_end_of_pages_is_the_end(tr_cont):
     assert len(requests) == 1
 
 
-def test_pages_without_end_are_no_answer():
+def test_endless_pages_are_an_error():
     with pytest.raises(MalformedError, match="pages"):
         asked(
             lambda pipeline: KisClient(pipeline).nav_days(SYMBOL, FIRST, LAST),
@@ -252,7 +252,7 @@ PRODUCT_CALLS = [each for each in CONTRACTS if each.call in (calls.STOCK, calls.
 
 
 @pytest.mark.parametrize("contract", PRODUCT_CALLS, ids=repr)
-def test_a_product_that_is_not_there_is_none_and_another_refusal_is_an_error(contract):
+def test_an_unknown_product_is_none_and_another_refusal_is_an_error(contract):
     refusal = {"rt_cd": "7", "msg_cd": "KIOK0560", "msg1": "조회할 내용이 없습니다"}
     assert not asked(contract.ask, lambda _: (refusal, ""))[0]
     with pytest.raises(BadRequestError):

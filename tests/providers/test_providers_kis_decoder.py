@@ -43,7 +43,7 @@ def read(record, **body):
     return record.read(msgspec.json.decode(msgspec.json.encode(body), type=record.body_type), {"symbol": "005930"})
 
 
-def test_one_row_is_merged_of_its_blocks_and_holds_the_rows_of_another():
+def test_one_row_is_merged_from_its_blocks_and_contains_nested_rows():
     parts = [{"part_name": " a "}, {"part_name": " "}, {"part_name": "b"}]
     [whole] = read(WHOLE, output1={"now": "0", "diff": "5"}, output3=[{"before": "7", "sign": "5"}], output2=parts)
     assert whole == Whole(
@@ -55,7 +55,7 @@ def test_one_row_is_merged_of_its_blocks_and_holds_the_rows_of_another():
 
 
 @pytest.mark.parametrize("body", [{}, {"output1": {"now": " "}}, {"output1": [], "output2": [{"part_name": "a"}]}])
-def test_a_row_without_what_is_required_is_none(body):
+def test_a_row_without_its_required_field_is_left_out(body):
     assert read(WHOLE, **body) == []
 
 
@@ -65,7 +65,7 @@ def test_rows_are_put_oldest_first_and_those_of_one_time_keep_their_sequence():
     assert [(row.time, row.rank) for row in found] == [(1.0, 2), (1.0, 3), (2.0, 1)]
 
 
-def test_a_blank_index_is_the_rows_number():
+def test_a_row_with_a_blank_rank_gets_its_row_number():
     found = read(Record(Row, RULES, index="rank"), output=[{"rank": "1"}, {"rank": ""}, {}])
     assert [row.rank for row in found] == [1, 2, 3]
 
@@ -79,7 +79,7 @@ def test_an_attribute_without_a_rule_keeps_its_default():
     assert read(Record(Row, RULES), output={"time": "1"}) == [Row(None, 1.0)]
 
 
-def test_what_cannot_be_read_is_named():
+def test_an_unreadable_field_is_named_in_the_error():
     with pytest.raises(MalformedError, match="diff, sign: 'x' is not a number"):
         read(WHOLE, output1={"now": "1", "diff": "x"})
 
@@ -99,7 +99,7 @@ def plain(hint):
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=lambda call: call.name)
-def test_every_rule_gives_what_its_attribute_is(call):
+def test_every_rule_returns_the_type_of_its_attribute(call):
     record, hints = call.record, get_type_hints(call.record.result)
     required = [
         name for name, field in zip(hints, msgspec.structs.fields(record.result), strict=True) if field.required
@@ -112,7 +112,7 @@ def test_every_rule_gives_what_its_attribute_is(call):
         assert may_be_none <= isinstance(declared, UnionType), name
 
 
-def test_every_parameter_of_a_row_is_one_of_its_call():
+def test_every_value_that_a_row_takes_from_the_request_is_a_parameter_of_its_call():
     for call in CALLS.values():
         assert call.record.given <= {*call.parameters, "day"}, call.name
         assert not call.record.order or call.record.order in call.record.rules, call.name

@@ -54,7 +54,7 @@ def test_a_success_is_no_error(body):
 
 
 @pytest.mark.parametrize("body", [b"<html>bad gateway</html>", b"", b"\xff\xfe", b"[1]"])
-def test_an_unreadable_failure_is_judged_by_its_status(body):
+def test_an_unreadable_failure_is_classified_by_its_status(body):
     assert type(classify(502, body)) is MaintenanceError
 
 
@@ -73,7 +73,7 @@ def test_classification_never_raises(status, body):
     ],
 )
 @pytest.mark.parametrize("status", [200, 401, 403, 500])
-def test_what_asking_again_cannot_help_is_not_retried_and_says_the_remedy(code, remedy, status):
+def test_an_error_that_a_retry_cannot_fix_is_not_retried_and_names_the_remedy(code, remedy, status):
     error = classify(status, json.dumps({"rt_cd": "1", "msg_cd": code, "msg1": "no"}).encode())
     assert type(error) is BadRequestError
     assert not error.retry
@@ -81,5 +81,5 @@ def test_what_asking_again_cannot_help_is_not_retried_and_says_the_remedy(code, 
     assert remedy in str(error)
 
 
-def test_a_body_nested_beyond_reason_is_judged_by_its_status():
+def test_a_body_nested_too_deeply_is_classified_by_its_status():
     assert type(classify(500, b'{"output":' + b"[" * 100_000)) is MaintenanceError

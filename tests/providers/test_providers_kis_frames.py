@@ -13,7 +13,7 @@ from tests.providers.kis_builders import FIELDS, frame, record
 from tests.providers.kis_records import fields_of
 
 
-def test_a_record_becomes_a_trade_in_our_words():
+def test_a_record_becomes_a_trade():
     trades, broken = parse_trades(frame(record()), 42)
     assert broken is None
     (trade,) = trades
@@ -104,7 +104,7 @@ def test_no_bid_and_no_ask_are_none():
     ],
     ids=str,
 )
-def test_a_record_that_cannot_be_true_ends_the_frame_and_keeps_what_was_before(wrong):
+def test_an_impossible_record_ends_the_frame_and_keeps_the_records_before_it(wrong):
     text = frame(record(), record(**wrong))
     trades, broken = parse_trades(text, 7)
     assert len(trades) == 1
@@ -118,7 +118,7 @@ def test_a_record_that_cannot_be_true_ends_the_frame_and_keeps_what_was_before(w
     "text",
     ["", "0", "0|H0STCNT0", "0|H0STCNT0|001|", "0|H0STCNT0|000|1^2", "0|H0STCNT0|abc|1", "0|H0STASP0|001|1^2"],
 )
-def test_what_is_no_trade_frame_yields_nothing_and_a_reason(text):
+def test_a_frame_without_trades_yields_no_trade_and_a_reason(text):
     trades, broken = parse_trades(text, 0)
     assert trades == []
     assert broken is not None
@@ -132,7 +132,7 @@ def test_an_encrypted_frame_is_not_guessed_at():
     assert "encryption" in broken.reason
 
 
-def test_a_frame_whose_header_claims_more_keeps_its_whole_records():
+def test_a_frame_with_fewer_records_than_its_header_claims_keeps_its_whole_records():
     trades, broken = parse_trades(frame(record(), record(total="1010")[:24], count=4), 0)
     assert [trade.cumulative_volume for trade in trades] == [1000.0]
     assert broken is not None
@@ -159,7 +159,7 @@ def test_a_frame_cut_anywhere_yields_a_prefix_of_its_trades(cut, count, width):
         ),
     )
 )
-def test_nothing_that_can_arrive_raises(text):
+def test_parse_trades_raises_on_no_input(text):
     trades, broken = parse_trades(text, 0)
     assert trades or broken is not None
 

@@ -25,13 +25,13 @@ def states(parsed: Parsed) -> list[tuple[str, bool]]:
     return [(fact.symbol, fact.halted) for fact in parsed.facts if isinstance(fact, MarketStateChanged)]
 
 
-def test_a_trade_that_says_halted_is_a_trade_and_the_fact_that_a_market_state_would_be() -> None:
+def test_a_trade_with_the_halt_flag_yields_a_trade_and_a_market_state() -> None:
     parsed = received(KisSession("key"), reported("Y"))
     state = MarketStateChanged("kis", "005930", NOW_NS, True, "", "", "", "", "", "", "", "", "")
     assert (len(parsed.trades), parsed.facts, parsed.broken) == (1, [state], None)
 
 
-def test_a_record_of_no_volume_that_says_halted_is_no_trade_and_no_error() -> None:
+def test_a_record_without_volume_and_with_the_halt_flag_is_neither_a_trade_nor_an_error() -> None:
     parsed = received(KisSession("key"), reported("Y", volume="0"))
     assert (parsed.trades, states(parsed), parsed.broken) == ((), [("005930", True)], None)
 
@@ -42,7 +42,7 @@ def test_the_trades_beside_a_record_of_no_volume_are_kept() -> None:
     assert states(parsed) == [("005930", True)]
 
 
-def test_a_flag_that_is_reported_again_is_no_news() -> None:
+def test_a_repeated_halt_flag_yields_no_second_market_state() -> None:
     session = KisSession("key")
     assert [states(received(session, reported(flag))) for flag in "NYYNN"] == [
         [],
@@ -53,7 +53,7 @@ def test_a_flag_that_is_reported_again_is_no_news() -> None:
     ]
 
 
-def test_what_a_market_state_reported_is_not_reported_again_by_a_trade() -> None:
+def test_a_trade_does_not_repeat_the_halt_that_a_market_state_reported() -> None:
     session = KisSession("key")
     halted = frame(fields_of("H0STMKO0", trht_yn="Y"), transaction="H0STMKO0")
     assert states(session.parse(Data(halted.encode()), NOW_NS)) == [("005930", True)]
@@ -61,7 +61,7 @@ def test_what_a_market_state_reported_is_not_reported_again_by_a_trade() -> None
     assert states(received(session, reported("N"))) == [("005930", False)]
 
 
-def test_of_a_symbol_that_was_subscribed_anew_nothing_is_known() -> None:
+def test_a_new_subscription_forgets_the_halt_state_of_its_symbol() -> None:
     session = KisSession("key")
     received(session, reported("Y"))
     session.read(reply("OPSP0001"))

@@ -18,21 +18,21 @@ def test_a_token_ends_when_kis_says_in_korean_time():
     assert "secret" not in repr(token)
 
 
-def test_without_a_date_a_token_lives_as_long_as_it_says():
+def test_a_token_without_an_expiry_date_lives_for_its_stated_seconds():
     assert issuing.issued_token(issuing.TokenBody("t", 600), NOW_NS).expires_ns == NOW_NS + 600 * 10**9
 
 
-def test_a_blank_token_is_none():
+def test_a_blank_token_is_malformed():
     with pytest.raises(MalformedError):
         issuing.issued_token(issuing.TokenBody(" "), NOW_NS)
 
 
-def test_a_blank_approval_key_is_none():
+def test_a_blank_approval_key_is_malformed():
     with pytest.raises(MalformedError):
         issuing.issued_approval_key(issuing.ApprovalBody(" "))
 
 
 @pytest.mark.parametrize("life", [b"-1", b"1e400", b"9" * 30, b'"x"'])
-def test_a_life_that_is_none_is_malformed(life):
+def test_an_impossible_lifetime_is_malformed(life):
     with pytest.raises(MalformedError):
         decode(b'{"access_token":"t","expires_in":' + life + b"}", issuing.TokenBody, "issue_token")

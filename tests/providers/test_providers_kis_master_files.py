@@ -75,7 +75,7 @@ def test_a_whole_zip_replaces_the_file_whatever_its_member_is_called(tmp_path, n
     [b"", b"<html>", WHOLE[:-30], WHOLE[:60] + b"\0\0\0\0" + WHOLE[64:], zipped(), zipped(("a", b"1"), ("b", b"2"))],
     ids=["empty", "a page", "cut", "damaged", "no member", "two members"],
 )
-def test_what_is_no_whole_zip_of_one_file_leaves_everything_as_it_was(tmp_path, body):
+def test_a_download_that_is_not_a_whole_zip_of_one_file_changes_nothing(tmp_path, body):
     with pytest.raises(DataFileError, match="KOSPI"):
         downloaded(tmp_path, answering(body))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"kospi_code.mst": b"the old one"}
@@ -87,6 +87,6 @@ def test_a_failing_host_is_an_error_of_the_provider(tmp_path, status, error_type
         downloaded(tmp_path, answering(b"", status))
 
 
-def test_an_exchange_that_is_not_ours_is_named():
+def test_an_exchange_without_a_master_file_is_named_in_the_error():
     with pytest.raises(DataFileError, match="NASDAQ"):
         asked(answering(WHOLE), lambda files: files.stamp("NASDAQ"))

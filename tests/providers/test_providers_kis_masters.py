@@ -151,7 +151,7 @@ def test_an_unknown_exchange_is_an_error_that_names_the_known():
 
 
 @given(st.lists(st.binary(max_size=300)), st.sampled_from(EXCHANGES))
-def test_every_line_is_accounted_for_whatever_it_holds(lines, exchange):
+def test_every_line_is_either_a_listing_or_a_bad_line(lines, exchange):
     content = b"\n".join(lines)
     listings, bad = parse_master(exchange, content)
     assert len(listings) + len(bad) == content.count(b"\n") + (content != b"" and not content.endswith(b"\n"))

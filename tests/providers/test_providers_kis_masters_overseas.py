@@ -85,7 +85,7 @@ def test_an_exchange_without_a_file_is_refused() -> None:
 
 
 @given(st.data())
-def test_whatever_a_file_holds_every_line_is_in_one_of_the_two_lists(data) -> None:
+def test_every_line_of_any_file_is_either_a_record_or_a_bad_line(data) -> None:
     content = bytearray(f"{HONG_KONG}\n{line(SYMBOL='00116')}\n".encode("cp949"))
     for _ in range(data.draw(st.integers(1, 6))):
         index = data.draw(st.integers(0, len(content) - 1))

@@ -37,7 +37,7 @@ def fact(transaction, **changes):
 
 
 @pytest.mark.parametrize("transaction", ["H0STASP0", "H0UNASP0", "H0NXASP0"])
-def test_an_order_book_has_ten_quotes_a_side_and_what_stands_there(transaction):
+def test_an_order_book_has_ten_prices_and_volumes_on_each_side(transaction):
     book = fact(transaction)
     assert isinstance(book, OrderBook)
     assert (book.provider, book.symbol, book.receive_time_ns) == ("kis", "005930", NOW_NS)
@@ -57,7 +57,7 @@ def test_an_order_book_names_no_date_so_it_has_that_of_its_arrival_in_korea():
     assert (of_morning.session_date, of_morning.exchange_time_ns) == ("2026-11-20", ns(8, 30))
 
 
-def test_where_nobody_quotes_the_price_is_none():
+def test_an_order_book_level_without_quotes_has_no_price():
     book = fact("H0STASP0", ASKP10="0", ASKP_RSQN10="0", BIDP1="0", BIDP_RSQN1="0")
     assert (book.ask_10, book.ask_volume_10, book.bid_1, book.bid_volume_1) == (None, 0.0, None, 0.0)
 
@@ -74,7 +74,7 @@ def test_an_expected_trade_becomes_an_expected_price():
 
 
 @pytest.mark.parametrize(("text", "halted"), [("Y", True), ("N", False), ("", False), (" ", False)])
-def test_a_market_state_tells_whether_the_symbol_is_halted(text, halted):
+def test_a_market_state_reports_whether_the_symbol_is_halted(text, halted):
     assert fact("H0STMKO0", trht_yn=text).halted is halted
 
 
@@ -137,7 +137,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("transaction", "wrong"), WRONG, ids=str)
-def test_a_record_that_cannot_be_true_ends_the_frame_and_keeps_what_was_before(transaction, wrong):
+def test_an_impossible_record_ends_the_frame_and_keeps_the_records_before_it(transaction, wrong):
     text = frame(fields_of(transaction), fields_of(transaction, **wrong), transaction=transaction)
     facts, broken = parse_facts(text, NOW_NS)
     assert facts == [fact(transaction)]
@@ -147,7 +147,7 @@ def test_a_record_that_cannot_be_true_ends_the_frame_and_keeps_what_was_before(t
 
 
 @pytest.mark.parametrize("transaction", FACTS)
-def test_a_frame_whose_header_claims_more_keeps_its_first_record(transaction):
+def test_a_frame_with_fewer_records_than_its_header_claims_keeps_its_first_record(transaction):
     one = fields_of(transaction)
     facts, broken = parsed(transaction, one, one[:5], count=4)
     assert facts == [fact(transaction)]
@@ -171,7 +171,7 @@ def test_overseas_trades_are_quarantined_by_their_name():
 
 
 @pytest.mark.parametrize("transaction", LAYOUTS)
-def test_the_dialect_hands_on_every_kind_as_what_it_is(transaction):
+def test_the_dialect_returns_each_kind_of_record_as_a_trade_or_a_fact(transaction):
     text = frame(fields_of(transaction), transaction=transaction)
     result = KisSession("key").parse(Data(text.encode()), NOW_NS)
     assert result.broken is None
@@ -209,6 +209,6 @@ def test_a_frame_cut_anywhere_keeps_no_more_than_it_had(transaction, cut, count,
 
 
 @given(st.one_of(st.text(), st.binary(), st.binary().map(lambda tail: b"0|H0STASP0|001|" + tail)))
-def test_nothing_that_can_arrive_raises(text):
+def test_parse_facts_raises_on_no_input(text):
     facts, broken = parse_facts(text, NOW_NS)
     assert facts or broken is not None

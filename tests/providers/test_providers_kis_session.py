@@ -70,12 +70,12 @@ def test_trades_come_out_of_data():
 
 
 @given(st.one_of(st.text(), st.binary()))
-def test_nothing_that_can_arrive_raises(text):
+def test_reading_a_message_raises_on_no_input(text):
     session.read(text)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"header":{}}', '{"header":{"tr_id":"x"},"body":{}}', b"\xff"])
-def test_what_means_nothing_is_kept_with_a_reason(text):
+def test_a_message_without_a_meaning_is_unreadable_with_a_reason(text):
     message = session.read(text)
     assert isinstance(message, Unreadable)
     assert message.reason
@@ -104,11 +104,11 @@ def test_kind_and_venue_choose_the_transaction(venue, kind, transaction):
 
 @pytest.mark.parametrize("code", ["OPSP0000", "OPSP0001", "OPSP0002", "OPSP0003"])
 @pytest.mark.parametrize(("symbol", "transaction"), [("005930", "H0UNCNT0"), ("", "H0STCNT0"), ("005930", "(null)")])
-def test_an_acknowledgement_must_name_what_can_have_been_asked(code, symbol, transaction):
+def test_an_acknowledgement_of_an_impossible_subscription_is_unreadable(code, symbol, transaction):
     assert isinstance(session.read(reply(code, symbol, transaction=transaction)), Unreadable)
 
 
-def test_a_refusal_that_names_nothing_known_is_of_what_was_asked_last():
+def test_a_refusal_that_names_no_subscription_is_read_as_refusal_of_the_last_request():
     assert session.read(reply("OPSP0007", "", "why", "(null)")) == SubscriptionRefused(None, "OPSP0007", "why")
 
 

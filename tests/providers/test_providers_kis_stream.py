@@ -109,7 +109,7 @@ def test_every_kind_of_record_of_the_simulated_broker_is_read():
     played(play, at(8, 59), records=EVERY_KIND, simulator={"symbols": 60})
 
 
-def test_a_halt_and_its_end_are_received_with_trades_alone_and_cost_none():
+def test_a_halt_and_its_end_are_reported_from_trade_records_without_losing_trades():
     async def play(client, stream, received):
         market = client.simulator.market
         halts = {each.symbol: market.halts(each.symbol) for each in market.instruments}
@@ -144,7 +144,7 @@ def test_the_volumes_of_streamed_trades_follow_on_each_other(venue):
     played(play, at(9, 30), venue=venue)
 
 
-def test_what_the_broker_has_no_index_for_is_not_believed_active():
+def test_a_symbol_beyond_the_limit_of_the_broker_is_reported_refused_and_not_subscribed():
     async def play(client, stream, received):
         symbols = [each.symbol for each in client.simulator.market.instruments[:4]]
         stream.want(symbols)
@@ -157,7 +157,7 @@ def test_what_the_broker_has_no_index_for_is_not_believed_active():
     played(play, at(9, 30), simulator={"registrations_limit": 3})
 
 
-def test_a_full_set_of_indices_is_exchanged_without_a_refusal():
+def test_a_full_set_of_slots_is_exchanged_without_a_refusal():
     async def play(client, stream, received):
         symbols = [each.symbol for each in client.simulator.market.instruments]
         assert stream.capacity == 3

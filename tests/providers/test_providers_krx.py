@@ -185,7 +185,7 @@ def test_a_wrong_key_is_refused_with_the_remedy_and_without_the_key(tmp_path):
     assert "wrong-key-value" not in reported(scenario, tmp_path, auth_key="wrong-key-value")
 
 
-def test_no_answer_is_worth_another_attempt(tmp_path):
+def test_a_missing_answer_is_an_error_that_may_be_retried(tmp_path):
     async def scenario():
         async with krx_serving() as (_krx, address):
             pass

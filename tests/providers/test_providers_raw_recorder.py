@@ -84,7 +84,7 @@ def test_a_frame_is_kept_as_it_came_with_direction_connection_and_time(scene):
     assert scene.records() == [RawRecord("received", "stream", "main", 3, 17, b"\xff0|H0STCNT0|")]
 
 
-def test_request_and_answer_share_a_number_and_an_answer_says_what_was_asked(scene):
+def test_request_and_answer_share_a_number_and_an_answer_repeats_the_request_parameters(scene):
     account = scene.recorder.of("main")
     with scene.wanted():
         for _ in range(2):
@@ -96,7 +96,7 @@ def test_request_and_answer_share_a_number_and_an_answer_says_what_was_asked(sce
     ]
 
 
-def test_nothing_is_kept_while_nobody_wants_it(scene):
+def test_the_recorder_keeps_nothing_without_a_raw_capture_request(scene):
     scene.recorder.of("main").frame("received", 1, 1, b"x")
     with scene.wanted():
         pass
@@ -105,7 +105,7 @@ def test_nothing_is_kept_while_nobody_wants_it(scene):
     assert scene.journals() == []
 
 
-def test_recording_begins_and_ends_with_the_next_look(scene):
+def test_the_recording_begins_and_ends_with_the_next_check_of_the_request_file(scene):
     account = scene.recorder.of("main")
     account.frame("received", 1, 1, b"before")
     with scene.wanted():
@@ -133,7 +133,7 @@ def test_every_capture_has_a_journal_of_its_own_that_names_it(scene):
     assert labels == {RawLabel("c1", "kis", "track-b"), RawLabel("c2", "kis", "track-b")}
 
 
-def test_a_capture_whose_command_was_killed_ends(scene):
+def test_the_raw_capture_of_a_killed_command_ends(scene):
     command = [sys.executable, "-c", HOLDER, str(scene.request_file), str(scene.folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
@@ -150,7 +150,7 @@ def test_two_captures_at_a_time_are_refused_and_the_first_goes_on(scene):
         assert read_raw_request(scene.request_file).capture_id == "c1"
 
 
-def test_what_the_disk_refuses_ends_the_recording_with_one_line_and_never_the_caller(scene, caplog):
+def test_a_full_disk_ends_the_recording_with_one_log_line_and_never_fails_the_caller(scene, caplog):
     account = scene.recorder.of("main")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -169,7 +169,7 @@ def test_what_the_disk_refuses_ends_the_recording_with_one_line_and_never_the_ca
     assert [line for line in caplog.messages if "stopped after 1 records" in line] == caplog.messages
 
 
-def test_a_folder_that_is_gone_is_reported_once_and_hurts_nobody(scene, caplog):
+def test_a_missing_folder_is_reported_once_and_never_fails_the_caller(scene, caplog):
     scene.folder.rmdir()
     with scene.wanted():
         for _ in range(3):

@@ -41,7 +41,9 @@ def test_a_known_secret_is_gone_wherever_it_stands(before, after, secret):
     st.sampled_from((None, 1)),
     st.integers(min_value=0, max_value=2),
 )
-def test_the_value_of_a_secret_field_is_gone_though_nobody_knew_it(name, secret, ascii_only, indent, torn_bytes):
+def test_the_value_of_a_secret_field_is_redacted_even_if_the_secret_is_unknown(
+    name, secret, ascii_only, indent, torn_bytes
+):
     secret = f"s3cr3t-{secret}"
     text = json.dumps({"first": "x", "deeper": {name: secret}}, ensure_ascii=ascii_only, indent=indent)
     torn = text.encode("utf-8", "surrogatepass")[: len(text.encode("utf-8", "surrogatepass")) - torn_bytes]
@@ -51,7 +53,7 @@ def test_the_value_of_a_secret_field_is_gone_though_nobody_knew_it(name, secret,
 
 
 @pytest.mark.parametrize("body", ['{"access_token":"abcdefgh', '{"token": 12345678}', '{"APPKEY" : "abcdefgh"}'])
-def test_cut_bare_and_capitalised_values_go_too(body):
+def test_truncated_unquoted_and_capitalised_values_are_redacted(body):
     left = redacted(body.encode(), nothing_known)
     assert b"abcdefgh" not in left
     assert b"12345678" not in left
@@ -82,7 +84,7 @@ def test_a_body_stays_json_around_its_blanks():
     assert left == {**body, "appkey": REDACTED, "secretkey": REDACTED}
 
 
-def test_of_headers_only_the_listed_ones_are_left():
+def test_redacted_headers_contain_only_the_listed_names():
     headers = {"Authorization": "Bearer abcdefgh", "appkey": "k", "TR_ID": "FHKST01010100", "tr_cont": "M", "date": "x"}
     assert redacted_headers(headers, nothing_known) == {"tr_id": "FHKST01010100", "tr_cont": "M"}
 

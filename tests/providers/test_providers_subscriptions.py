@@ -50,7 +50,7 @@ def test_only_trades_make_a_symbol_subscribed():
     assert (subject.symbols, subject.subscribed) == (frozenset(), (book("A"),))
 
 
-def test_a_refusal_that_names_nothing_means_what_was_asked_last():
+def test_a_refusal_that_names_no_subscription_refuses_the_last_request():
     subject = Subscriptions(41, ["trades"])
     subject.want(["A"])
     subject.note_asked(subject.next_step())
@@ -58,7 +58,7 @@ def test_a_refusal_that_names_nothing_means_what_was_asked_last():
     assert subject.next_step() is None
 
 
-def test_a_refusal_before_anything_was_asked_is_nobodys():
+def test_a_refusal_before_any_request_refuses_no_subscription():
     assert Subscriptions(41, ["trades"]).note_refused(SubscriptionRefused(None, "OPSP0007", "")) is None
 
 
@@ -79,7 +79,7 @@ def test_forgotten_refusals_are_asked_for_again_and_whether_there_were_any_is_re
     assert subject.next_step() == Step("register", trades("A"))
 
 
-def test_what_was_given_up_and_wanted_anew_is_asked_for_again():
+def test_a_refused_symbol_that_left_and_rejoined_the_wanted_set_is_requested_again():
     subject = Subscriptions(41, ["trades"])
     subject.want(["A"])
     subject.note_refused(SubscriptionRefused(trades("A"), "OPSP0007", ""))
@@ -90,7 +90,7 @@ def test_what_was_given_up_and_wanted_anew_is_asked_for_again():
     assert subject.next_step() == Step("register", trades("A"))
 
 
-def test_a_lost_connection_takes_everything_with_it_and_is_worked_off_anew():
+def test_a_lost_connection_loses_all_subscriptions_and_requests_them_again():
     subject = Subscriptions(41, ["trades"])
     subject.want(["B", "A"])
     worked_off(subject)
@@ -105,7 +105,7 @@ symbols = st.lists(st.sampled_from("ABCDEF"), unique=True, max_size=CAPACITY).ma
 
 
 @given(symbols, symbols, st.sets(st.sampled_from("ABCDEF")).map(lambda names: {trades(name) for name in names}))
-def test_steps_lead_to_what_is_wanted_and_then_stop(wanted, subscribed, refused):
+def test_the_steps_reach_the_wanted_set_and_then_stop(wanted, subscribed, refused):
     now, subscriptions = list(subscribed), []
     for _ in range(2 * CAPACITY + 1):
         step = next_step(wanted, now, refused, CAPACITY)
@@ -227,7 +227,7 @@ TestAcknowledgements.settings = settings(stateful_step_count=30)
 
 
 @pytest.mark.parametrize("records", [["trades"], ["trades", "nav"], ["trades", "order_book", "market_state"]])
-def test_what_does_not_fit_does_not_count(records):
+def test_symbols_beyond_the_capacity_are_not_subscribed(records):
     subject = Subscriptions(7, records)
     subject.want([f"{number:06}" for number in range(20)])
     worked_off(subject)

@@ -16,7 +16,7 @@ def spent(limiter, count, now_ns=0):
     return limiter
 
 
-def test_what_is_beyond_the_limiter_waits_until_the_oldest_change_is_a_minute_old():
+def test_a_change_beyond_the_rate_limit_waits_until_the_oldest_change_is_a_minute_old():
     limiter = SubscriptionRateLimiter(changes_per_minute=3, burst=0)
     spent(limiter, 1, 0)
     spent(limiter, 2, 10 * S)

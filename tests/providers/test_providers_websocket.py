@@ -11,7 +11,7 @@ from tests.providers.stream_scene import Broker, played
 from tests.waiting import until_async
 
 
-def test_it_connects_without_any_subscription():
+def test_the_loop_connects_without_any_subscription():
     async def play(scene):
         await scene.received("connected", 0)
         assert scene.broker.asked == []
@@ -19,7 +19,7 @@ def test_it_connects_without_any_subscription():
     played(play)
 
 
-def test_what_is_wanted_is_subscribed_in_order_of_importance_up_to_the_capacity():
+def test_wanted_symbols_are_subscribed_in_order_of_importance_up_to_the_capacity():
     async def play(scene):
         scene.stream.want(["C", "A", "B", "D"])
         await scene.subscribed("A", "B", "C")
@@ -192,7 +192,7 @@ def test_a_refused_approval_key_is_replaced_before_the_next_connection():
     played(play, broker)
 
 
-def test_nobody_there_is_reported_and_tried_again():
+def test_an_unreachable_host_is_reported_refused_and_retried():
     async def play(scene):
         await until_async(lambda: len(scene.listener.states) >= 3)
         assert {change.state for change in scene.listener.states} == {"refused"}
@@ -200,7 +200,7 @@ def test_nobody_there_is_reported_and_tried_again():
     played(play, url="ws://127.0.0.1:1/")
 
 
-def test_when_cancelled_it_removes_every_subscription_and_closes():
+def test_a_cancelled_loop_removes_every_subscription_and_closes():
     async def play(scene):
         scene.stream.want(["A", "B"])
         await scene.subscribed("A", "B")

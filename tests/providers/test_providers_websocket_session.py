@@ -95,7 +95,7 @@ def test_a_new_access_token_leaves_the_stream_alone():
     played(play, key_check_s=0.02)
 
 
-def test_after_too_many_attempts_it_is_suspended_and_tried_on_the_slow_beat_until_data_flow():
+def test_a_connection_with_too_many_attempts_is_suspended_and_retried_slowly_until_data_flow():
     broker = Broker()
     broker.greeting = reply("OPSP8996", "", "ALREADY IN USE appkey", "(null)")
 

@@ -50,7 +50,7 @@ def test_every_record_of_a_master_file_is_a_listing(exchange, name, records):
 
 
 @pytest.mark.parametrize("name", [name for exchange, name, _ in MASTER_FILES if exchange == "KOSPI"])
-def test_a_company_that_everybody_knows_is_itself(name):
+def test_the_listing_of_samsung_electronics_is_correct(name):
     samsung = listings_of("KOSPI", name)["005930"]
     assert (samsung.name, samsung.isin, samsung.group) == ("삼성전자", "KR7005930003", "ST")
     assert samsung.listed_on == "1975-06-11"
@@ -89,7 +89,7 @@ def test_a_trade_of_2026_has_47_fields_and_is_read():
     assert (trade.cumulative_volume, trade.cumulative_trades) == (11_955_000.0, 83_251 + 86_830)
 
 
-def test_of_a_truncated_frame_the_whole_record_is_kept():
+def test_the_whole_record_of_a_truncated_frame_is_kept():
     (trade,), broken = parse_trades(frames()["trade-krx-2024-09-04-truncated"], 0)
     assert (trade.session_date, trade.cumulative_volume) == ("2024-09-04", 23_528_959.0)
     assert broken is not None

@@ -53,13 +53,13 @@ def test_every_line_is_a_listing_and_none_is_left_over(exchange: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", ["NASD", "NYSE", "AMEX", "SEHK", "SHAA", "SHI", "SZAA", "SZI", "TKSE"])
-def test_the_quick_way_reads_what_the_long_one_reads(exchange: str) -> None:
+def test_the_fast_parser_returns_the_listings_of_the_full_parser(exchange: str) -> None:
     code = content(exchange).split(b"\t")[2].decode()
     records, _ = parse_abroad(code, content(exchange))
     assert parse_listings(exchange, content(exchange))[0] == [listing_abroad(exchange, each) for each in records]
 
 
-def test_known_securities_are_reported_as_they_are() -> None:
+def test_the_listings_of_known_securities_are_correct() -> None:
     apple = next(each for each in parse_listings("NASD", content("NASD"))[0] if each.symbol == "AAPL")
     assert (apple.name, apple.english_name, apple.currency) == ("애플", "APPLE INC", "USD")
     assert (apple.security_type, apple.realtime_symbol, apple.isin, apple.listed_shares) == (

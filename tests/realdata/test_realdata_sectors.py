@@ -42,13 +42,13 @@ def regions():
 
 
 @pytest.mark.parametrize("region", ["US", "HK", "CN", "JP"])
-def test_of_what_is_claimed_of_held_back_stocks_95_percent_is_right(regions, region) -> None:
+def test_ninety_five_percent_of_the_sure_sectors_of_held_back_stocks_are_right(regions, region) -> None:
     table = regions[region].table
     assert table.claimed > 0
     assert table.right / table.claimed >= 0.95
 
 
-def test_the_tables_in_config_are_what_is_learned_from_these_files(regions) -> None:
+def test_the_tables_in_config_equal_the_tables_learned_from_the_real_files(regions) -> None:
     shipped = read_tables(ROOT / "config" / "sectors")
     assert set(shipped) == set(CODED_REGIONS)
     for region, found in regions.items():

@@ -50,14 +50,14 @@ class Day:
             raise failures.pop()
 
 
-def test_each_is_done_once_and_when_it_is_due() -> None:
+def test_each_job_runs_once_at_its_due_time() -> None:
     day = Day({})
     day.run([UNIVERSE, MASTER_FILES])
     assert day.tries == [("master_files", 6 * HOUR_NS), ("universe", 8 * HOUR_NS)]
     assert day.alerts == []
 
 
-def test_one_that_fails_is_tried_every_minute_though_another_is_to_come() -> None:
+def test_a_failed_job_is_retried_every_minute_while_another_waits_for_its_time() -> None:
     day = Day({"master_files": [DataFileError("no file"), TransportError("gone"), ConfigError("no keys")]})
     day.run([MASTER_FILES, UNIVERSE])
     assert day.tries == [
@@ -66,7 +66,7 @@ def test_one_that_fails_is_tried_every_minute_though_another_is_to_come() -> Non
     ]
 
 
-def test_one_that_fails_holds_up_no_other_that_is_due() -> None:
+def test_a_failed_job_does_not_delay_another_due_job() -> None:
     day = Day({"master_files": [DataFileError("no file")]}, now_ns=9 * HOUR_NS)
     day.run([MASTER_FILES, UNIVERSE])
     assert day.tries == [
@@ -86,7 +86,7 @@ def test_a_failure_is_reported_once_however_often_it_comes_and_so_is_its_end() -
     ]
 
 
-def test_what_fails_to_the_end_of_the_day_is_left_then() -> None:
+def test_a_job_that_fails_until_the_end_of_the_day_is_given_up_then() -> None:
     day = Day({"universe": [DataFileError("no listings") for _ in range(24 * 60)]})
     day.run([UNIVERSE])
     assert day.clock.now_ns() == MIDNIGHT_NS
@@ -94,7 +94,7 @@ def test_what_fails_to_the_end_of_the_day_is_left_then() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 23 * 60), st.integers(0, 5)), min_size=1, max_size=5))
-def test_whatever_fails_how_often_all_is_done_at_its_own_time(plan: list[tuple[int, int]]) -> None:
+def test_all_jobs_run_at_their_own_times_whatever_job_fails_however_often(plan: list[tuple[int, int]]) -> None:
     jobs = [Job(str(number), minute * MINUTE_NS) for number, (minute, _) in enumerate(plan)]
     day = Day({str(number): [DataFileError("no")] * failures for number, (_, failures) in enumerate(plan)})
     day.run(jobs)

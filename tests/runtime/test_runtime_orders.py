@@ -34,7 +34,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def short_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_reply_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the reply deadline, so that a slow order is answered with `under way`."""
     monkeypatch.setattr("observer.runtime.orders.ANSWER_WITHIN_S", 0.05)
 
@@ -60,7 +60,7 @@ async def quick() -> str:
 # --- jobs ----------------------------------------------------------------------------------------------------
 
 
-def test_a_job_that_ends_at_once_is_answered_with_what_came_of_it() -> None:
+def test_a_job_that_ends_at_once_is_answered_with_its_result() -> None:
     async def scene() -> None:
         assert await orders(backup=quick).obey(RunJob("backup")) == Done("trial", "backup: all was there")
 
@@ -75,7 +75,7 @@ def test_a_job_that_this_process_does_not_have_is_refused_with_those_it_has() ->
     play(scene())
 
 
-def test_a_job_that_must_be_reported_what_with_says_so_and_gets_the_words_of_the_order() -> None:
+def test_a_job_with_arguments_is_refused_without_them_and_gets_the_arguments_of_the_order() -> None:
     async def approve(words: Sequence[str]) -> str:
         return f"approved {', '.join(words)}"
 
@@ -90,7 +90,7 @@ def test_a_job_that_must_be_reported_what_with_says_so_and_gets_the_words_of_the
     play(scene())
 
 
-@pytest.mark.usefixtures("short_of_patience")
+@pytest.mark.usefixtures("short_reply_deadline")
 def test_a_job_that_takes_long_is_under_way_and_no_second_one_begins_meanwhile() -> None:
     async def scene() -> None:
         release = asyncio.Event()
@@ -158,7 +158,7 @@ def test_a_job_that_fails_raises_an_alert_that_names_the_job(folder: Path) -> No
     play(scene())
 
 
-@pytest.mark.usefixtures("short_of_patience")
+@pytest.mark.usefixtures("short_reply_deadline")
 def test_a_process_that_stops_gives_up_its_jobs() -> None:
     async def scene() -> None:
         cancelled = asyncio.Event()
@@ -196,7 +196,7 @@ async def _set_level() -> None:
 
 
 @pytest.mark.parametrize("order", [Pin("005930"), Unpin("005930")])
-def test_while_there_are_no_places_a_pin_for_one_is_refused(order: Pin | Unpin) -> None:
+def test_a_pin_is_refused_by_a_process_without_slots(order: Pin | Unpin) -> None:
     async def scene() -> None:
         reply = await orders().obey(order)
         assert isinstance(reply, Refused)
@@ -205,8 +205,8 @@ def test_while_there_are_no_places_a_pin_for_one_is_refused(order: Pin | Unpin) 
     play(scene())
 
 
-def test_a_pin_goes_to_whoever_has_the_places() -> None:
-    class Places:
+def test_a_pin_goes_to_the_process_with_the_slots() -> None:
+    class Slots:
         def pin(self, symbol: str) -> Done | Refused:
             return Done("trial", f"{symbol} in")
 
@@ -215,7 +215,7 @@ def test_a_pin_goes_to_whoever_has_the_places() -> None:
 
     async def scene() -> None:
         obedient = orders()
-        obedient.slots = Places()
+        obedient.slots = Slots()
         assert await obedient.obey(Pin("A")) == Done("trial", "A in")
         assert await obedient.obey(Unpin("A")) == Done("trial", "A out")
 
@@ -257,15 +257,15 @@ async def writing(folder: Path) -> AsyncIterator[str]:
         writer.close()
 
 
-def test_who_publishes_nothing_is_drained_already() -> None:
+def test_a_process_that_publishes_nothing_is_drained_at_once() -> None:
     async def scene() -> None:
         assert await orders().obey(Drain("trial")) == Done("trial", "publishes nothing")
 
     play(scene())
 
 
-@pytest.mark.usefixtures("short_of_patience")
-def test_while_there_is_no_writer_a_drain_is_under_way_and_says_how_much_is_left(folder: Path) -> None:
+@pytest.mark.usefixtures("short_reply_deadline")
+def test_a_drain_without_a_writer_is_under_way_and_reports_the_remaining_events(folder: Path) -> None:
     async def scene() -> None:
         obedient = orders()
         async with producing(folder) as producer:
@@ -276,7 +276,7 @@ def test_while_there_is_no_writer_a_drain_is_under_way_and_says_how_much_is_left
     play(scene())
 
 
-def test_a_drain_that_is_done_means_that_the_database_has_it(folder: Path) -> None:
+def test_a_finished_drain_means_that_the_database_has_every_event(folder: Path) -> None:
     async def scene() -> None:
         obedient = orders()
         async with writing(folder) as url, producing(folder) as producer:
@@ -290,7 +290,7 @@ def test_a_drain_that_is_done_means_that_the_database_has_it(folder: Path) -> No
     play(scene())
 
 
-def test_a_drain_waits_for_what_was_published_before_it_and_not_for_what_comes_after(folder: Path) -> None:
+def test_a_drain_waits_only_for_events_published_before_it(folder: Path) -> None:
     async def scene() -> None:
         async with writing(folder), producing(folder) as producer:
             stopping = asyncio.Event()

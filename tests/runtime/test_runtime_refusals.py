@@ -119,7 +119,7 @@ def test_quarantine_is_reported_at_once_and_then_not_for_a_minute_but_for_the_re
     assert reported == ["2", "7"]
 
 
-def test_what_a_full_disk_refused_is_a_gap_when_there_is_room_again_and_both_are_reported(folder: Path) -> None:
+def test_trades_refused_by_a_full_disk_become_a_gap_and_both_are_reported(folder: Path) -> None:
     program = (str(Path(__file__).with_name("full_disk.py")), "--config", str(folder / "observer.toml"))
 
     async def scene() -> None:

@@ -187,7 +187,7 @@ def test_the_end_of_the_lifeline_is_the_end_of_the_whole_group(folder: Path) -> 
     asyncio.run(scene())
 
 
-def test_a_worker_that_is_stopped_ends_when_what_it_published_is_in_the_database(folder: Path) -> None:
+def test_a_stopped_worker_ends_when_its_published_events_are_in_the_database(folder: Path) -> None:
     core_writer = ("-m", "workers.core_writer", "--config", str(folder / "observer.toml"))
 
     async def scene() -> None:
@@ -205,7 +205,7 @@ def test_a_worker_that_is_stopped_ends_when_what_it_published_is_in_the_database
         assert database.execute("SELECT sequence, changed_ns FROM phases").fetchall() == [(1, 0), (2, 1), (3, 2)]
 
 
-def test_what_was_published_stays_on_disk_when_nobody_takes_it(folder: Path) -> None:
+def test_published_events_stay_on_disk_without_a_writer(folder: Path) -> None:
     async def scene() -> None:
         async with started(folder, "ending") as process:
             assert await status_of(process) == 0

@@ -25,7 +25,7 @@ def test_no_answer_is_not_the_same_as_the_answer_that_nothing_is_known(tmp_path)
     assert cache.get("profile/OTHER", NOW_NS) is None
 
 
-def test_another_process_has_what_is_not_too_old(tmp_path) -> None:
+def test_another_process_reads_answers_that_are_not_too_old(tmp_path) -> None:
     cache = AnswerCache(tmp_path / "answers", NOW_NS)
     cache.put("old", ("a",), NOW_NS - DAY_NS)
     cache.put("new", ("b",), NOW_NS)
@@ -33,7 +33,7 @@ def test_another_process_has_what_is_not_too_old(tmp_path) -> None:
     assert (len(later), later.get("new", NOW_NS + 1)) == (1, ("b",))
 
 
-def test_the_oldest_goes_beyond_the_limit(tmp_path, monkeypatch) -> None:
+def test_the_oldest_answer_is_dropped_beyond_the_limit(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(answer_cache, "ANSWERS_MAX", 3)
     cache = AnswerCache(tmp_path / "answers", NOW_NS)
     for number in range(5):

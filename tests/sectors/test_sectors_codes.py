@@ -50,18 +50,18 @@ def test_other_markets_make_a_code_of_few_securities_sure() -> None:
     assert meaning(few + examples("JP", "610", Financials=50), code="610").is_sure
 
 
-def test_other_markets_never_speak_louder_than_the_market_itself_can() -> None:
+def test_other_markets_never_give_more_confidence_than_the_market_itself_can() -> None:
     own = examples("US", "610", Financials=60, Real_Estate=30)
     assert not meaning(own + examples("JP", "610", Financials=10_000), code="610").is_sure
 
 
-def test_a_market_without_known_sectors_has_what_the_others_say() -> None:
+def test_a_market_without_known_sectors_takes_the_meaning_from_other_markets() -> None:
     found = meaning(examples("US", "610", Financials=50), region="VN", code="610")
     assert (found.sector, found.count) == ("Financials", 0)
     assert found.is_sure
 
 
-def test_a_market_is_judged_as_if_it_were_unseen_by_the_others_codes_alone() -> None:
+def test_an_unseen_market_is_tested_with_the_codes_of_the_other_markets_only() -> None:
     seen = examples("US", "610", Financials=60) + examples("JP", "610", Financials=47, Real_Estate=3)
     assert judged_unseen(seen, ALL) == {"US": (0, 0), "JP": (50, 47)}, "three of fifty are too many to be believed"
 
@@ -73,11 +73,11 @@ def test_a_code_that_means_something_else_in_other_markets_is_worth_nothing() ->
 
 
 @pytest.mark.parametrize("code", ["", "000"])
-def test_no_code_means_nothing(code) -> None:
+def test_an_empty_code_has_no_meaning(code) -> None:
     assert meaning(examples("US", code, Energy=50), code=code) is None
 
 
-def test_held_back_securities_are_judged_by_tables_that_do_not_know_them() -> None:
+def test_held_back_securities_are_tested_with_tables_learned_without_them() -> None:
     # one security per code: a held-back security's code has no other example, so the table claims nothing
     alone = [Example("US", f"{number:03}", "Energy") for number in range(1, 60)]
     table = cross_validate(alone, ALL, folds=5, rounds=1, shuffle=Random(1).shuffle)["US"]
@@ -103,7 +103,7 @@ seen_somewhere = st.lists(st.tuples(one_seen, st.sampled_from([1, 3, 100, 300]))
 )
 
 
-def test_some_of_what_is_seen_here_is_sure_so_that_there_is_something_to_promise() -> None:
+def test_the_generated_examples_contain_sure_codes() -> None:
     def has_sure(seen):
         return any(each.is_sure for table in learn(seen, ALL).values() for each in table.codes)
 
@@ -111,7 +111,7 @@ def test_some_of_what_is_seen_here_is_sure_so_that_there_is_something_to_promise
 
 
 @given(seen_somewhere)
-def test_confidence_never_promises_more_than_what_was_seen(seen) -> None:
+def test_a_sure_code_has_the_required_confidence_and_purity(seen) -> None:
     for table in learn(seen, ALL).values():
         for each in table.codes:
             assert 0 <= each.confidence <= 1

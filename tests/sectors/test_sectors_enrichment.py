@@ -76,7 +76,7 @@ def assigned(batches):
     return {event.symbol: event for batch in batches for event in batch}
 
 
-def test_a_sure_code_is_kept_with_its_source_confidence_and_word_and_nobody_else_is_asked() -> None:
+def test_a_sure_code_is_stored_and_no_later_source_is_asked() -> None:
     later = Reported("finance_database", {})
     batches, done = enrich([CODES, later], stocks(1, "610"))
     assert batches == [[SectorAssigned("US", "NASD", "610-0", NOW_NS, "Financials", "sector_code", 0.99, "610", "")]]
@@ -84,27 +84,27 @@ def test_a_sure_code_is_kept_with_its_source_confidence_and_word_and_nobody_else
     assert (done.sector_code, done.unanswered) == (1, 0)
 
 
-def test_an_unsure_code_is_looked_up_instead_of_believed() -> None:
+def test_the_next_source_is_asked_about_an_unsure_code() -> None:
     later = Reported("finance_database", {"230-0": "Energy"})
     batches, done = enrich([CODES, later], stocks(1, "230"))
     assert assigned(batches)["230-0"].sector == "Energy"
     assert (done.sector_code, done.finance_database) == (0, 1)
 
 
-def test_an_unsure_code_is_kept_as_unsure_when_the_last_resort_knows_nothing() -> None:
+def test_an_unsure_code_is_stored_as_unsure_when_the_last_source_knows_nothing() -> None:
     batches, done = enrich([CODES, Reported("yahoo_profile", {"230-0": None}, 0.0)], stocks(1, "230"))
     kept = assigned(batches)["230-0"]
     assert (kept.sector, kept.source, kept.confidence) == ("Industrials", "sector_code", 0.66)
     assert (done.unsure, done.unknown) == (1, 0)
 
 
-def test_what_nobody_knows_is_stored_as_unknown_once_the_last_resort_said_so() -> None:
+def test_a_stock_unknown_to_every_source_is_stored_as_unknown_once_the_last_source_confirms_it() -> None:
     batches, done = enrich([CODES, Reported("yahoo_profile", {"000-0": None}, 0.0)], stocks(1))
     assert assigned(batches)["000-0"].sector is None
     assert (done.unknown, done.unanswered) == (1, 0)
 
 
-def test_without_the_last_resort_an_unsure_answer_is_better_than_none_but_stays_unanswered() -> None:
+def test_an_unsure_answer_without_the_last_source_is_stored_and_counts_as_unanswered() -> None:
     batches, done = enrich([CODES, Reported("finance_database", {})], [*stocks(1, "230"), *stocks(1)])
     assert [(event.symbol, event.sector, event.confidence) for event in assigned(batches).values()] == [
         ("230-0", "Industrials", 0.66)
@@ -112,12 +112,12 @@ def test_without_the_last_resort_an_unsure_answer_is_better_than_none_but_stays_
     assert (done.sector_code, done.unanswered) == (0, 2)
 
 
-def test_only_the_last_resort_can_say_that_nobody_knows() -> None:
+def test_only_the_last_source_can_declare_a_sector_unknown() -> None:
     batches, done = enrich([Reported("finance_database", {"000-0": None}, 0.0)], stocks(1))
     assert (batches, done.unanswered) == ([], 1)
 
 
-def test_without_the_last_resort_an_unsure_answer_takes_no_known_ones_index() -> None:
+def test_an_unsure_answer_without_the_last_source_does_not_replace_a_known_sector() -> None:
     unsure = stocks(1, "230")
     batches, done = enrich([CODES], unsure, known={unsure[0].key})
     assert (batches, done.unanswered) == ([], 1)
@@ -191,16 +191,14 @@ def test_a_stock_is_due_when_it_was_never_assigned_or_too_long_ago_or_all_are_as
         (None, 0.0, False, False),
     ],
 )
-def test_an_unsure_sector_is_asked_for_again_if_the_last_round_was_not_whole(
-    sector, confidence, was_whole, is_due
-) -> None:
+def test_an_unsure_sector_is_looked_up_again_after_an_incomplete_run(sector, confidence, was_whole, is_due) -> None:
     [stock] = stocks(1)
     stored = msgspec.structs.replace(sector_of(stock, 1), sector=sector, confidence=confidence)
     assert share_of([stock], [stored], NOW_NS, 30, was_whole=was_whole).due == ([stock] if is_due else [])
 
 
 @given(st.dictionaries(st.integers(0, 30), st.integers(0, 100)), st.floats(0, 100))
-def test_more_patience_never_makes_more_stocks_due(ages, max_age_days) -> None:
+def test_a_longer_maximum_age_never_makes_more_stocks_due(ages, max_age_days) -> None:
     all_stocks = stocks(31)
     stored = [sector_of(all_stocks[number], age) for number, age in ages.items()]
     backoff = [share_of(all_stocks, stored, NOW_NS, days).due for days in (max_age_days, max_age_days + 10)]
@@ -213,12 +211,12 @@ def a_round(**changes):
     return EnrichmentCompleted(**(fields | {"region": "US", "detail": ""} | changes))
 
 
-def test_the_share_dealt_with_counts_fresh_found_and_unknown_ones() -> None:
+def test_the_processed_share_counts_fresh_found_and_unknown_stocks() -> None:
     assert success_rate(a_round(securities=10, fresh=5, sector_code=2, unknown=1, unanswered=2)) == 0.8
     assert success_rate(a_round()) == 1.0
 
 
-def test_the_report_says_what_failed() -> None:
+def test_the_report_names_the_failure() -> None:
     text = report_text([a_round(securities=4, unanswered=1, detail="yahoo_screener: HTTP 500")], 12)
     assert "US: failed: yahoo_screener: HTTP 500" in text
     assert "requests to Yahoo: 12" in text

@@ -41,7 +41,7 @@ def test_a_snapshot_is_read_plain_or_packed_and_rows_without_a_sector_are_left_o
     }
 
 
-def test_a_file_in_nasdaqs_words_is_read_too(tmp_path) -> None:
+def test_a_file_with_the_sector_names_of_nasdaq_is_read(tmp_path) -> None:
     content = b"symbol,name,sector,industry_group,industry,exchange\nAAPL,Apple,Technology,,Computers,nasdaq\n"
     content += b"JPM,JPMorgan,Finance,,Major Banks,nyse\nX,Some,Miscellaneous,,,nyse\n"
     known = read_known_sectors(written(tmp_path, content))
@@ -56,7 +56,7 @@ def test_a_file_in_nasdaqs_words_is_read_too(tmp_path) -> None:
         (b"symbol,sector\nA,\xff\xfe\n", "cannot read"),
     ],
 )
-def test_what_is_no_snapshot_is_refused_with_the_reason(tmp_path, content, reason) -> None:
+def test_a_file_that_is_not_a_snapshot_is_refused_with_the_reason(tmp_path, content, reason) -> None:
     with pytest.raises(DataFileError, match=reason):
         read_known_sectors(written(tmp_path, content))
 
@@ -66,7 +66,7 @@ def test_a_damaged_archive_is_refused(tmp_path) -> None:
         read_known_sectors(written(tmp_path, bz2.compress(CONTENT)[:-9], "s.bz2"))
 
 
-def test_a_stock_is_found_by_yahoos_symbol_with_what_was_said(tmp_path) -> None:
+def test_a_stock_is_found_by_its_yahoo_symbol(tmp_path) -> None:
     path = written(tmp_path, CONTENT)
     [finding] = findings(path, Security("HK", "SEHK", "00004", "WHARF"), Security("HK", "SEHK", "00001", "NOBODY"))
     assert (finding.security.symbol, finding.sector, finding.is_sure) == ("00004", "Real Estate", True)
@@ -80,7 +80,7 @@ def fetch(handler, destination):
     return asyncio.run(body())
 
 
-def test_a_download_takes_the_index_of_the_old_snapshot(tmp_path) -> None:
+def test_a_download_replaces_the_old_snapshot(tmp_path) -> None:
     destination = written(tmp_path, b"old", "s.bz2")
 
     async def handler(request):
@@ -94,7 +94,7 @@ def test_a_download_takes_the_index_of_the_old_snapshot(tmp_path) -> None:
     ("status", "body", "error"),
     [(404, b"", BadRequestError), (200, b"<html>", DataFileError), (200, bz2.compress(CONTENT)[:40], DataFileError)],
 )
-def test_a_download_that_is_no_snapshot_leaves_the_old_one(tmp_path, status, body, error) -> None:
+def test_a_download_that_is_not_a_snapshot_leaves_the_old_one(tmp_path, status, body, error) -> None:
     destination = written(tmp_path, b"old", "s.bz2")
 
     async def handler(request):

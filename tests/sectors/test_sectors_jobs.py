@@ -48,11 +48,11 @@ def plan_of(day: date) -> DayPlan:
     return plan(TradingDay(day, None, None, "test"), ScheduleSettings())
 
 
-def test_sectors_are_looked_up_by_nobody_unless_that_is_wanted() -> None:
+def test_no_sector_job_runs_unless_configured() -> None:
     assert sectors.sector_jobs(plan_of(SUNDAY), SectorSettings()) == []
 
 
-def test_stale_ones_are_due_at_one_every_day_and_all_on_sundays_at_two() -> None:
+def test_stale_sectors_are_due_daily_at_one_and_all_sectors_on_sundays_at_two() -> None:
     assert sectors.sector_jobs(plan_of(MONDAY), SCHEDULED) == [Job("sectors_daily", local_ns(MONDAY, 1))]
     assert sectors.sector_jobs(plan_of(SUNDAY), SCHEDULED) == [
         Job("sectors_daily", local_ns(SUNDAY, 1)),
@@ -110,7 +110,7 @@ def test_a_job_stores_sectors_by_a_process_of_its_own_and_is_done_then(worker: W
     asyncio.run(scenario())
 
 
-def test_somebody_hears_of_a_job_that_fails_and_why(worker: Worker) -> None:
+def test_a_failed_sector_job_raises_an_alert_with_the_reason(worker: Worker) -> None:
     async def scenario() -> None:
         reported = Reported()
         Path("config/sectors/HK.json").write_text("nonsense")
@@ -128,7 +128,7 @@ def test_somebody_hears_of_a_job_that_fails_and_why(worker: Worker) -> None:
 @pytest.mark.parametrize(
     ("sources", "received"), [(["sector_code", "yahoo_profile"], "some stocks got no answer"), (["sector_code"], None)]
 )
-def test_stocks_without_an_answer_are_reported_of_where_somebody_was_asked_who_knows_all(
+def test_unanswered_stocks_raise_an_alert_only_if_the_last_source_was_asked(
     sources: list[str], received: str | None
 ) -> None:
     reported = sectors.reported_of(sectors.DAILY, 1, sources, Path("enrich.log"))

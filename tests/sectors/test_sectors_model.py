@@ -68,7 +68,7 @@ def test_a_word_of_another_vocabulary_is_refused() -> None:
         ({"Energy"}, "gics"),
     ],
 )
-def test_a_vocabulary_is_reported_by_its_words(words, vocabulary) -> None:
+def test_a_vocabulary_is_recognised_by_its_words(words, vocabulary) -> None:
     assert vocabulary_of(words) == vocabulary
 
 
@@ -84,7 +84,7 @@ def test_an_answer_is_sure_from_the_limit_on_and_only_with_a_sector() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["Energy", "Utilities", None]), st.floats(0, 1)), min_size=1))
-def test_what_is_kept_of_several_answers_has_a_sector_if_one_has_and_is_the_most_confident_of_those(answers) -> None:
+def test_the_best_of_several_answers_has_a_sector_if_any_has_and_the_highest_confidence(answers) -> None:
     kept = None
     for sector, confidence in answers:
         kept = better(kept, finding(sector, confidence))

@@ -121,7 +121,7 @@ def test_a_dry_run_makes_no_database(folder) -> None:
     assert not list(Path("data").iterdir())
 
 
-def test_an_unsure_sector_is_stored_while_yahoo_fails_and_looked_up_once_it_answers(folder) -> None:
+def test_an_unsure_sector_is_stored_while_yahoo_fails_and_looked_up_after_its_recovery(folder) -> None:
     write_table(TABLES, CodeTable("HK", (CodeMeaning("610", "Financials", 60, 0.8, 0.7, is_sure=False),)))
     stand_in = yahoo()
     stand_in.always = 500
@@ -133,7 +133,7 @@ def test_an_unsure_sector_is_stored_while_yahoo_fails_and_looked_up_once_it_answ
     assert (stored()["00005"].sector, stored()["00005"].source) == ("Utilities", "yahoo_profile")
 
 
-def test_a_yahoo_that_fails_leaves_stocks_for_the_next_run_and_says_so(folder, capsys) -> None:
+def test_a_run_with_a_failing_yahoo_reports_it_and_leaves_stocks_for_the_next_run(folder, capsys) -> None:
     stand_in = yahoo()
     stand_in.always = 500
     assert status(stand_in, max_retries=0) == 1
@@ -147,7 +147,7 @@ def test_a_yahoo_that_fails_leaves_stocks_for_the_next_run_and_says_so(folder, c
 @pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_is_stopped_goes_on_where_it_was(folder, number) -> None:
+def test_a_stopped_run_is_resumed_by_the_next_run(folder, number) -> None:
     stand_in = yahoo()
 
     async def scenario():
@@ -181,7 +181,7 @@ def start(address, folder):
 
 
 @pytest.mark.system
-def test_the_writer_of_a_running_system_stores_what_is_found(folder) -> None:
+def test_the_writer_of_a_running_system_stores_the_found_sectors(folder) -> None:
     with configured_folder() as short:
         settings = load_base_settings(short / "c.toml")
         migrate(settings.store.url)
@@ -246,7 +246,7 @@ def test_wrong_options_are_named(folder, words, name) -> None:
         command_line()(["enrich", "run", "--config", "observer.toml", *words])
 
 
-def test_learned_tables_say_what_they_were_worth_on_held_back_stocks(folder, capsys) -> None:
+def test_learned_tables_state_their_accuracy_on_held_back_stocks(folder, capsys) -> None:
     codes = [record(f"{number:05}", "610") for number in range(200, 300)]
     (MASTERS / "HKSMST.COD").write_bytes("".join(codes).encode("cp949"))
     rows = "".join(f"{number:04}.HK,Financials\n" for number in range(200, 300))

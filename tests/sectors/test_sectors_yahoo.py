@@ -40,7 +40,7 @@ async def everything(source, wanted, region="JP"):
     return [finding async for portion in source.findings(region, wanted) for finding in portion]
 
 
-def test_the_screener_tells_the_sector_that_it_was_asked_for(tmp_path) -> None:
+def test_the_screener_returns_the_requested_sector(tmp_path) -> None:
     yahoo = YahooStandIn({("JPX", "Technology"): ["6758.T", "9999.T"], ("JPX", "Consumer Cyclical"): ["7203.T"]})
 
     async def scenario(client, cache, clock):
@@ -66,7 +66,7 @@ def test_pages_of_250_are_asked_for_up_to_the_total(tmp_path) -> None:
     assert [offset for _, sector, offset in yahoo.screens if sector == "Energy"] == [0, 250, 500]
 
 
-def test_what_was_screened_today_is_not_asked_again_even_by_another_run(tmp_path) -> None:
+def test_sectors_screened_today_are_not_requested_again_even_by_another_run(tmp_path) -> None:
     yahoo = YahooStandIn({("JPX", "Energy"): ["1605.T"]})
 
     async def scenario(client, cache, clock):
@@ -90,7 +90,7 @@ def test_a_profile_has_sector_and_industry_and_not_found_is_an_answer(tmp_path) 
     ]
 
 
-def test_what_is_not_found_is_asked_once_and_with_the_same_cookie(tmp_path) -> None:
+def test_a_missing_profile_is_requested_once_with_the_same_cookie(tmp_path) -> None:
     yahoo = YahooStandIn()
 
     async def scenario(client, cache, clock):
@@ -125,7 +125,7 @@ async def all_before_it_ends(source, wanted, error):
 
 
 @pytest.mark.parametrize(("refusal", "why"), [(400, "HTTP 400"), (500, "HTTP 500")])
-def test_a_symbol_that_yahoo_has_no_answer_to_stands_in_nobodys_way(tmp_path, refusal, why) -> None:
+def test_a_symbol_that_yahoo_refuses_does_not_stop_the_others(tmp_path, refusal, why) -> None:
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", ""), "6758.T": ("Technology", "")})
     yahoo.refused = {"1306.T": refusal}
 
@@ -139,7 +139,7 @@ def test_a_symbol_that_yahoo_has_no_answer_to_stands_in_nobodys_way(tmp_path, re
     assert f"profile 1306.T: {why}" in text
 
 
-def test_an_answer_that_cannot_be_read_stands_in_nobodys_way(tmp_path) -> None:
+def test_an_unreadable_answer_does_not_stop_the_other_symbols(tmp_path) -> None:
     yahoo = YahooStandIn(sectors={"1306.T": (17, ""), "6758.T": ("Technology", "")})
 
     async def scenario(client, cache, clock):
@@ -164,7 +164,7 @@ def test_a_page_of_the_screener_that_fails_ends_no_other(tmp_path) -> None:
     assert f"screener JPX {first}: HTTP 400" in text
 
 
-def test_once_yahoo_is_left_alone_no_further_symbol_is_asked_for(tmp_path) -> None:
+def test_an_open_circuit_stops_requests_for_further_symbols(tmp_path) -> None:
     yahoo = YahooStandIn()
     yahoo.always = 500
 
@@ -176,7 +176,7 @@ def test_once_yahoo_is_left_alone_no_further_symbol_is_asked_for(tmp_path) -> No
     assert "profile 2.T" in text
 
 
-def test_not_found_is_remembered_too(tmp_path) -> None:
+def test_a_missing_profile_is_cached(tmp_path) -> None:
     yahoo = YahooStandIn()
 
     async def scenario(client, cache, clock):
@@ -188,7 +188,7 @@ def test_not_found_is_remembered_too(tmp_path) -> None:
     assert len(yahoo.profiles) == asked
 
 
-def test_what_yahoo_does_not_cover_is_answered_without_a_request(tmp_path) -> None:
+def test_a_market_that_yahoo_does_not_cover_is_answered_without_a_request(tmp_path) -> None:
     yahoo = YahooStandIn()
 
     async def scenario(client, cache, clock):
@@ -198,7 +198,7 @@ def test_what_yahoo_does_not_cover_is_answered_without_a_request(tmp_path) -> No
     assert not yahoo.paths
 
 
-def test_a_sector_that_nobody_knows_is_no_sector_but_its_word_is_kept(tmp_path) -> None:
+def test_an_unknown_sector_word_is_kept_without_a_sector(tmp_path) -> None:
     yahoo = YahooStandIn(sectors={"1605.T": ("Space Tourism", "Rockets")})
 
     async def scenario(client, cache, clock):
@@ -248,7 +248,7 @@ def test_pauses_are_5_10_and_20_seconds_and_up_to_a_quarter_more(tmp_path) -> No
     assert seconds >= 35.0
 
 
-def test_after_five_failures_in_a_row_yahoo_is_left_alone(tmp_path) -> None:
+def test_five_failures_in_a_row_open_the_circuit(tmp_path) -> None:
     yahoo = YahooStandIn()
     yahoo.always = 500
 
@@ -265,7 +265,7 @@ def test_after_five_failures_in_a_row_yahoo_is_left_alone(tmp_path) -> None:
     assert run(scenario, yahoo, tmp_path)
 
 
-def test_not_found_never_opens_the_circuit(tmp_path) -> None:
+def test_missing_profiles_never_open_the_circuit(tmp_path) -> None:
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "")})
 
     async def scenario(client, cache, clock):

@@ -30,7 +30,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("region", "exchange", "symbol", "name", "expected"), TABLE)
-def test_a_security_has_yahoos_name(region, exchange, symbol, name, expected) -> None:
+def test_a_security_has_its_yahoo_symbol(region, exchange, symbol, name, expected) -> None:
     assert yahoo_symbol(Security(region, exchange, symbol, name)) == expected
 
 

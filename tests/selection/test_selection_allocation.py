@@ -102,7 +102,7 @@ def test_a_newcomer_replaces_the_lowest_only_above_the_threshold() -> None:
     assert decisions == (Assign("main:02", candidate("C", 12.01), "B", "outranks"),)
 
 
-def test_of_equal_scores_the_larger_company_and_then_the_lower_code_goes_first() -> None:
+def test_the_larger_company_and_then_the_lower_code_goes_first_among_equal_scores() -> None:
     state, _ = step(empty(3), candidate("B"), candidate("C", market_cap=2e12), candidate("A"))
     assert restore(state) == ("C", "A", "B")
 
@@ -116,13 +116,13 @@ def test_a_symbol_with_several_triggers_has_one_slot_for_the_best_of_them() -> N
 # --- renewal and expiry ---
 
 
-def test_a_condition_that_goes_on_takes_its_new_score_and_life_in_slot() -> None:
+def test_a_lasting_condition_updates_the_score_and_expiry_of_its_slot() -> None:
     state, decisions = step(holding(candidate("A", 15, expires_ns=10)), candidate("A", 12, expires_ns=20))
     assert decisions == ()
     assert state.slots[0].candidate == candidate("A", 12, expires_ns=20)
 
 
-def test_a_lesser_condition_takes_over_when_the_better_one_is_over() -> None:
+def test_a_weaker_condition_holds_the_slot_once_the_stronger_one_has_ended() -> None:
     surge, velocity = candidate("A", 15, expires_ns=10), candidate("A", 12, "trade_velocity", expires_ns=20)
     before, _ = step(holding(surge), velocity, now_ns=9)
     assert before.slots[0].candidate == surge
@@ -136,11 +136,11 @@ def test_a_better_condition_takes_over_at_once() -> None:
     assert state.slots[0].candidate == candidate("A", 15)
 
 
-def test_a_trigger_that_is_over_before_it_is_seen_gets_no_slot() -> None:
+def test_a_trigger_that_expires_before_the_evaluation_gets_no_slot() -> None:
     assert step(empty(), candidate("A", expires_ns=5), now_ns=5) == (empty(), ())
 
 
-def test_who_is_dropped_leaves_and_is_not_let_in() -> None:
+def test_a_dropped_symbol_loses_its_slot_and_gets_none() -> None:
     state, decisions = step(
         holding(candidate("A")), candidate("A", 30), candidate("B", 30), dropped={"A": "halted", "B": "upper_limit"}
     )
@@ -157,7 +157,7 @@ def test_a_pinned_symbol_replaces_the_lowest_whatever_the_scores() -> None:
     assert state.symbols == {"A", "C"}
 
 
-def test_a_pinned_symbol_stays_whoever_comes() -> None:
+def test_a_pinned_symbol_keeps_its_slot_against_every_candidate() -> None:
     state, decisions = step(holding(pinned("A", 6)), candidate("B", 21), now_ns=10**18)
     assert state.symbols == {"A"}
     assert decisions == ()
@@ -165,7 +165,7 @@ def test_a_pinned_symbol_stays_whoever_comes() -> None:
     assert decisions == (Overflow(candidate("B", 21), 0, "all_slots_pinned"),)
 
 
-def test_a_refusal_is_measured_at_the_lowest_that_can_be_replaced() -> None:
+def test_a_refusal_states_the_lowest_score_that_can_be_replaced() -> None:
     _, decisions = step(holding(pinned("A", 11), candidate("B", 18)), candidate("C", 13))
     assert decisions == (Overflow(candidate("C", 13), 18, "all_slots_hold_higher_scores"),)
 
@@ -191,18 +191,18 @@ def test_taking_the_pin_back_frees_the_slot() -> None:
 # --- fillers ---
 
 
-def test_who_fills_takes_what_triggers_leave_free() -> None:
+def test_a_filler_takes_a_slot_that_triggers_leave_free() -> None:
     state, _ = step(empty(), filler("F", 99), candidate("A", 1))
     assert layout(state) == {"main:01": "A", "main:02": "F"}
 
 
-def test_who_fills_yields_to_every_trigger_and_replaces_none() -> None:
+def test_a_filler_yields_to_every_trigger_and_replaces_no_symbol() -> None:
     state, decisions = step(holding(filler("F", 99)), candidate("A", 1))
     assert decisions == (Assign("main:01", candidate("A", 1), "F", "outranks"),)
     assert step(state, filler("G", 99)) == (state, ())
 
 
-def test_a_trigger_that_is_over_leaves_the_largest_in_slot_which_is_reported() -> None:
+def test_a_symbol_whose_trigger_expired_keeps_its_slot_as_filler_if_it_is_the_largest() -> None:
     state, decisions = step(holding(candidate("A", expires_ns=5)), filler("A"), now_ns=5)
     assert state.slots[0].candidate == filler("A")
     assert decisions == (Assign("main:01", filler("A"), None, "kept"),)
@@ -219,13 +219,13 @@ def test_an_overflow_is_reported_once_while_the_trigger_lasts() -> None:
     assert (len(first), renewed, still) == (1, (), ())
 
 
-def test_a_new_spell_overflows_anew() -> None:
+def test_a_renewed_trigger_of_a_refused_symbol_overflows_again() -> None:
     state, _ = step(holding(candidate("A", 20)), candidate("B", 15, expires_ns=10))
     _, decisions = step(state, candidate("B", 15, expires_ns=30), now_ns=10)
     assert isinstance(decisions[0], Overflow)
 
 
-def test_who_had_a_slot_since_overflows_anew() -> None:
+def test_a_symbol_that_had_a_slot_since_its_refusal_overflows_again() -> None:
     state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
     state, _ = step(state, candidate("B", 25))
     _, decisions = step(state, candidate("A", 20))
@@ -235,7 +235,7 @@ def test_who_had_a_slot_since_overflows_anew() -> None:
     assert isinstance(decisions[0], Overflow)
 
 
-def test_a_refusal_says_whether_the_scores_are_higher_or_only_not_low_enough() -> None:
+def test_a_refusal_distinguishes_higher_scores_from_scores_within_the_threshold() -> None:
     _, decisions = step(holding(candidate("A", 10)), candidate("B", 10), candidate("C", 12))
     reasons = {item.candidate.symbol: item.reason for item in decisions if isinstance(item, Overflow)}
     assert reasons == {"B": "all_slots_hold_higher_scores", "C": "not_above_threshold"}
@@ -244,7 +244,7 @@ def test_a_refusal_says_whether_the_scores_are_higher_or_only_not_low_enough() -
 # --- waiting ---
 
 
-def test_a_slot_that_becomes_free_goes_to_who_waits_and_not_to_who_fills() -> None:
+def test_a_free_slot_goes_to_a_waiting_candidate_before_a_filler() -> None:
     state, _ = step(holding(candidate("A", 20, expires_ns=5)), candidate("B", 15, expires_ns=10))
     state, decisions = step(state, filler("F"), now_ns=5)
     assert decisions == (
@@ -254,31 +254,31 @@ def test_a_slot_that_becomes_free_goes_to_who_waits_and_not_to_who_fills() -> No
     assert (state.waiting, state.overflowed) == ({}, frozenset())
 
 
-def test_who_was_replaced_waits_while_its_trigger_lives() -> None:
+def test_a_replaced_symbol_waits_until_its_trigger_expires() -> None:
     state, _ = step(holding(candidate("A", 10, expires_ns=9)), candidate("B", 15, expires_ns=5))
     back, _ = step(state, filler("F"), now_ns=5)
     late, _ = step(state, filler("F"), now_ns=9)
     assert (layout(back), layout(late)) == ({"main:01": "A"}, {"main:01": "F"})
 
 
-def test_who_waits_has_the_score_and_life_of_its_condition_now() -> None:
+def test_a_waiting_candidate_takes_the_current_score_and_expiry_of_its_condition() -> None:
     state, _ = step(holding(candidate("A", 20)), candidate("B", 19, expires_ns=10))
     state, _ = step(state, candidate("B", 15, expires_ns=20), now_ns=5)
     assert state.waiting == {"B": candidate("B", 15, expires_ns=20)}
 
 
-def test_to_unpin_who_only_waits_changes_nothing() -> None:
+def test_an_unpin_of_a_waiting_candidate_changes_nothing() -> None:
     state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
     assert unpin(state, "B", CALM, 0) == (state, ())
 
 
-def test_who_is_dropped_does_not_wait() -> None:
+def test_a_dropped_symbol_does_not_wait() -> None:
     state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
     state, _ = step(state, dropped={"B": "halted"})
     assert (state.waiting, state.overflowed) == ({}, frozenset())
 
 
-def test_the_life_of_who_waits_is_lengthened_once_and_not_at_every_look() -> None:
+def test_the_life_of_a_waiting_candidate_is_extended_once_and_not_at_every_step() -> None:
     state, _ = step(holding(candidate("A", 10), candidate("B", 10)), candidate("C", 13), candidate("D", 13))
     busy = SlotSettings(churn_max_replacements=1)
     state = msgspec.structs.replace(state, waiting={}, overflowed=frozenset())
@@ -290,12 +290,12 @@ def test_the_life_of_who_waits_is_lengthened_once_and_not_at_every_look() -> Non
 # --- refusals by the broker ---
 
 
-def test_the_order_of_restoring_is_pinned_then_triggered_then_filling_by_score() -> None:
+def test_restore_lists_pinned_then_triggered_then_filling_symbols_by_score() -> None:
     state = holding(candidate("A", 12), filler("F"), pinned("P", 6), candidate("B", 14))
     assert restore(state) == ("P", "B", "A", "F")
 
 
-def test_each_account_registers_its_own_slots_in_that_order() -> None:
+def test_restore_lists_the_symbols_of_each_account_in_that_order() -> None:
     state = empty_slots({"main": 2, "second": 1})
     state, _ = step(state, candidate("A", 12), candidate("B", 14), candidate("C", 13))
     assert restore_by_account(state) == {"main": ("B", "A"), "second": ("C",)}
@@ -329,13 +329,13 @@ def test_the_symbols_of_an_account_that_dies_move_to_free_slots_the_most_importa
     assert layout(state) == {"main:01": None, "main:02": "B", "second:01": "A"}
 
 
-def test_who_has_to_move_takes_the_slot_of_somebody_whom_it_outranks() -> None:
+def test_a_symbol_that_must_move_takes_the_slot_of_a_symbol_that_it_outranks() -> None:
     state = two_accounts(candidate("A", 15), candidate("B", 14), filler("F"), second=1)
     _, decisions = step(state, filler("F"), closed={"main"})
     assert decisions == (Release("main:01", "A", 15, "moved"), Assign("second:01", candidate("A", 15), "F", "moved"))
 
 
-def test_who_finds_no_slot_elsewhere_keeps_the_closed_one_until_there_is_room() -> None:
+def test_a_symbol_without_a_slot_elsewhere_keeps_its_closed_slot_until_one_is_free() -> None:
     state = two_accounts(pinned("A"), pinned("B"), candidate("C", 15, expires_ns=5), second=1)
     state, decisions = step(state, candidate("C", 15, expires_ns=5), now_ns=1, closed={"main"})
     assert [type(decision) for decision in decisions] == [Release, Assign]
@@ -343,7 +343,7 @@ def test_who_finds_no_slot_elsewhere_keeps_the_closed_one_until_there_is_room() 
     assert (layout(state)["main:02"], decisions) == ("B", ())
 
 
-def test_they_go_home_when_the_account_is_back() -> None:
+def test_moved_symbols_return_when_their_account_is_open_again() -> None:
     before = two_accounts(candidate("A", 15), candidate("B", 14))
     away, _ = step(before, closed={"main"})
     assert layout(away) == {"main:01": None, "main:02": None, "second:01": "A", "second:02": "B"}
@@ -355,7 +355,7 @@ def test_they_go_home_when_the_account_is_back() -> None:
     )
 
 
-def test_a_closed_account_gives_nobody_a_slot_and_takes_none_away() -> None:
+def test_a_closed_account_gets_no_new_symbol_and_loses_none_without_cause() -> None:
     state = two_accounts(candidate("A", 15), candidate("B", 14), candidate("C", 13), candidate("D", 13))
     state, _ = step(state, candidate("E", 15.7), closed={"main"})
     assert layout(state) == {"main:01": "A", "main:02": "B", "second:01": "C", "second:02": "E"}
@@ -433,7 +433,7 @@ def outranks(newcomer: Candidate, held: Candidate) -> bool:
 
 
 @given(ROUNDS, STRATEGIES, st.randoms(use_true_random=False))
-def test_over_any_rounds_the_rules_hold(
+def test_the_allocation_rules_hold_over_any_sequence_of_steps(
     rounds: list[tuple[list[Candidate], set[str], set[str]]], strategy: AllocationStrategy, shuffler: Random
 ) -> None:
     state = empty_slots({"main": SLOTS, "second": 2}, strategy)
@@ -489,7 +489,7 @@ def replayed(state: SlotState, decisions: tuple[Decision, ...]) -> dict[str, str
 
 
 @given(st.lists(any_candidate(), max_size=10))
-def test_what_is_settled_stays_settled(offered: list[Candidate]) -> None:
+def test_a_second_step_with_the_same_candidates_changes_nothing(offered: list[Candidate]) -> None:
     state, _ = allocate(empty(SLOTS), offered, 0, SlotSettings())
     again, decisions = allocate(state, offered, 0, SlotSettings())
     assert again.symbols == state.symbols

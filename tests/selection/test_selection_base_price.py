@@ -78,14 +78,14 @@ def test_limits_around_the_previous_close_change_nothing(close: int) -> None:
 
 
 @given(st.integers(500, 1_000_000), st.floats(0.01, 50.0))
-def test_the_base_price_is_found_in_the_limits_whatever_it_is(close: int, ratio: float) -> None:
+def test_the_base_price_is_derived_from_the_limits(close: int, ratio: float) -> None:
     base = max(100.0, round(close * ratio))
     snapshot = seen(base)
     assert base_price(snapshot.upper_limit, snapshot.lower_limit) == pytest.approx(base, rel=0.02)
 
 
 @given(st.integers(4_000, 1_000_000), st.floats(0.02, 50.0))
-def test_turnover_stays_what_it_was(close: int, ratio: float) -> None:
+def test_a_split_keeps_the_turnover(close: int, ratio: float) -> None:
     before = member(previous_close=float(close), average_volume_20d=1_000.0)
     after = adjusted(before, seen(max(100.0, close * ratio)))
     assert after.average_volume_20d is not None
@@ -103,13 +103,13 @@ def test_the_first_day_of_a_new_issue_is_no_split(price: int) -> None:
 @pytest.mark.parametrize(
     "limits", [(None, 7_000.0), (13_000.0, None), (0.0, 0.0), (7_000.0, 7_000.0), (5_000.0, 9_000.0)]
 )
-def test_limits_that_tell_nothing_change_nothing(limits: tuple[float | None, float | None]) -> None:
+def test_unusable_limits_change_nothing(limits: tuple[float | None, float | None]) -> None:
     snapshot = msgspec.structs.replace(SNAPSHOT, upper_limit=limits[0], lower_limit=limits[1])
     before = member(previous_close=50_000.0)
     assert adjusted(before, snapshot) is before
 
 
-def test_what_is_not_known_of_history_stays_unknown() -> None:
+def test_unknown_history_stays_unknown_after_a_split() -> None:
     after = adjusted(
         member(previous_close=50_000.0, average_volume_20d=None, average_true_range_14d=None), seen(10_000)
     )
@@ -118,7 +118,7 @@ def test_what_is_not_known_of_history_stays_unknown() -> None:
 
 @pytest.mark.parametrize("changes", [{"close_is_base": True}, {"session_date": "2026-11-17"}])
 @pytest.mark.parametrize(("ratio", "is_split"), [(0.71, False), (1.29, False), (0.5, True), (0.2, True), (2.0, True)])
-def test_a_close_that_may_be_a_session_older_tells_only_what_no_session_can_make(
+def test_a_close_that_may_be_a_session_older_proves_only_a_move_beyond_the_daily_limit(
     changes: dict[str, object], ratio: float, is_split: bool
 ) -> None:
     """A symbol that moved by its limit on the day between was not split."""
@@ -144,11 +144,11 @@ def test_without_a_base_price_or_with_nearly_the_close_the_shares_are_the_same(b
 
 
 @pytest.mark.parametrize("base", [10_501.0, 9_499.0])
-def test_what_differs_by_more_than_ticks_is_a_change_of_shares(base: float) -> None:
+def test_a_base_price_that_differs_by_more_than_ticks_is_a_change_of_shares(base: float) -> None:
     assert adjustment(BAR, "2026-11-17", base, "2026-11-18") is not None
 
 
-def test_nothing_follows_from_a_bar_without_a_price() -> None:
+def test_a_bar_without_a_price_yields_no_change_of_shares() -> None:
     assert adjustment(msgspec.structs.replace(BAR, close=0.0), "2026-11-17", 2_000.0, "2026-11-18") is None
 
 

@@ -77,18 +77,18 @@ def test_a_value_out_of_bounds_names_the_bound(document: object, bound: str) -> 
 
 
 @pytest.mark.parametrize("time", ["5:00", "24:00", "05:60", "05:00:60", "0500", "05:00\n", "٠٥:٠٠"])
-def test_a_time_that_is_none_is_refused(time: str) -> None:
+def test_an_invalid_time_is_refused(time: str) -> None:
     [reported] = problems({"universe": {"generation_time": time}})
     assert reported.startswith("universe.generation_time")
 
 
-def test_only_the_market_capitalisation_sorts() -> None:
+def test_only_the_market_capitalisation_is_accepted_as_sort_key() -> None:
     [reported] = problems({"universe": {"sort_by": "volume"}})
     assert reported.startswith("universe.sort_by")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"universe": 1e999}'])
-def test_what_is_no_json_names_the_file(content: bytes) -> None:
+def test_an_error_about_invalid_json_names_the_file(content: bytes) -> None:
     with pytest.raises(ConfigError, match=r"^selection\.json"):
         parse_selection(content, "selection.json")
 

@@ -40,7 +40,7 @@ def test_the_ranking_weighs_volume_volatility_and_the_change_in_percent() -> Non
     assert second.activity == pytest.approx(0.4 * 0.5)
 
 
-def test_nothing_seen_is_a_degraded_start() -> None:
+def test_an_opening_without_trades_is_a_degraded_start() -> None:
     base = baseline({})
     event = synced_event(base, "2026-11-18", 5)
     assert (event.degraded, event.symbols, event.average_volume) == (True, 0, 0.0)
@@ -58,7 +58,7 @@ def test_the_thresholds_are_half_as_much_again_as_the_averages() -> None:
     assert event.average_volatility > 0
 
 
-def test_symbols_without_a_price_or_a_snapshot_disturb_nobody() -> None:
+def test_symbols_without_a_price_or_a_snapshot_do_not_disturb_the_ranking() -> None:
     base = baseline({"A": path((0.0, 0.0)), "B": []})
     assert [mover.activity for mover in movers({"A": path((0.0, 0.0)), "B": []}, base, SETTINGS)] == [0.0]
 

@@ -11,11 +11,11 @@ def left(reported_ns: int, *sweeps: tuple[int, float]) -> HaltState | None:
     return halt
 
 
-def test_a_sweep_from_before_the_halt_says_nothing_of_it() -> None:
+def test_a_sweep_from_before_the_halt_sets_no_reference_volume() -> None:
     assert left(5, (4, 100.0), (5, 100.0)) == HaltState(5)
 
 
-def test_the_first_sweep_of_a_halt_may_show_what_was_traded_before_it() -> None:
+def test_the_first_sweep_of_a_halt_sets_its_reference_volume() -> None:
     assert left(5, (6, 100.0)) == HaltState(5, 100.0)
 
 
@@ -24,5 +24,5 @@ def test_a_halt_lasts_while_the_volume_stands_still_and_ends_when_it_grows() -> 
     assert left(5, (6, 100.0), (7, 100.0), (8, 101.0)) is None
 
 
-def test_where_there_is_no_halt_a_sweep_makes_none() -> None:
+def test_a_sweep_begins_no_halt() -> None:
     assert after_sweep(None, 100.0, 6) is None

@@ -37,11 +37,11 @@ def test_the_rate_is_of_symbols_not_of_refusals() -> None:
     assert overflow_rate(changes, (), (), NOW_NS) == pytest.approx(1 / 31)
 
 
-def test_who_got_a_slot_in_the_hour_did_not_overflow() -> None:
+def test_a_symbol_that_got_a_slot_within_the_hour_did_not_overflow() -> None:
     assert overflow_rate([*map(given_slot, range(30)), refused(3)], (), (), NOW_NS) == 0
 
 
-def test_an_hour_ago_is_forgotten() -> None:
+def test_decisions_older_than_an_hour_do_not_count() -> None:
     changes: list[SlotAssigned | SlotOverflowed] = [
         *map(given_slot, range(SYMBOLS_MIN)),
         refused(99, NOW_NS - WINDOW_NS),
@@ -49,13 +49,13 @@ def test_an_hour_ago_is_forgotten() -> None:
     assert overflow_rate(changes, (), (), NOW_NS) == 0
 
 
-def test_who_holds_a_slot_wanted_it_however_long_ago_it_was_given() -> None:
+def test_a_symbol_with_a_slot_counts_as_served_regardless_of_its_assignment_time() -> None:
     holding = [f"{number:06d}" for number in range(410)]
     assert overflow_rate(map(refused, range(500, 520)), holding, (), NOW_NS) == pytest.approx(20 / 430)
     assert overflow_rate(map(refused, range(20)), holding, (), NOW_NS) == 0
 
 
-def test_who_waits_still_has_no_slot_however_long_ago_it_was_refused() -> None:
+def test_a_waiting_symbol_counts_as_refused_regardless_of_its_refusal_time() -> None:
     waiting = [f"{number:06d}" for number in range(10)]
     assert overflow_rate(map(given_slot, range(10, 40)), (), waiting, NOW_NS) == pytest.approx(10 / 40)
 
@@ -84,7 +84,7 @@ def test_a_rate_that_stays_is_reported_at_most_once(level: Level, rate: float | 
     assert next_level(settled, rate, RATES) == settled
 
 
-def test_a_warning_is_a_line_an_alert_a_notice_and_urgent_is_critical() -> None:
+def test_a_warning_is_a_log_line_an_alert_a_notice_and_urgent_a_critical_alert() -> None:
     weights = {}
     for level in ("warning", "alert", "urgent"):
         reported = overflow_alert("normal", level, 0.5, NOW_NS, "track-b")
@@ -104,7 +104,7 @@ def test_only_a_change_is_reported_with_its_weight() -> None:
 # --- Track B's state ---
 
 
-def test_the_configured_rate_is_the_alert_s_and_the_levels_stay_in_order() -> None:
+def test_the_configured_rate_is_the_alert_level_and_the_levels_stay_in_order() -> None:
     assert rates_of(SlotSettings()) == OverflowRates()
     assert rates_of(SlotSettings(overflow_alert_rate=0.01)) == OverflowRates(warning=0.01, alert=0.01, urgent=0.2)
     assert rates_of(SlotSettings(overflow_alert_rate=0.5)) == OverflowRates(warning=0.05, alert=0.5, urgent=0.5)
@@ -124,7 +124,7 @@ def test_a_level_is_reported_once_and_its_end_once() -> None:
     assert over.text == "slots, last hour: normal (too few symbols wanted a slot for a rate)"
 
 
-def test_a_process_that_goes_on_for_another_tells_nothing_twice() -> None:
+def test_a_process_that_resumes_reports_no_level_again() -> None:
     decided = [*(given_slot(number) for number in range(17)), *(refused(number) for number in range(20))]
     watch = OverflowWatch(RATES, "track-b")
     watch.resume(decided, NOW_NS)
@@ -148,7 +148,7 @@ def test_a_slot_that_was_released_counts_no_more() -> None:
     assert "urgent (66.7%" in reported.text
 
 
-def test_who_only_fills_a_slot_did_not_want_it() -> None:
+def test_a_filler_does_not_count_as_served_candidate() -> None:
     """Fillers do not count as refused candidates; a filler's slot does not satisfy a refused trigger."""
     watch = OverflowWatch(RATES, "track-b")
     watch.apply(given_slot(number, trigger="market_cap") for number in range(410))
@@ -182,13 +182,13 @@ def test_a_symbol_that_was_refused_and_then_lost_its_slot_is_counted_by_its_refu
     assert "urgent (100.0%" in reported.text
 
 
-def test_a_release_of_a_slot_that_is_not_known_is_no_matter() -> None:
+def test_a_release_of_an_unknown_slot_is_ignored() -> None:
     watch = OverflowWatch(RATES, "track-b")
     watch.apply([SlotReleased("gone:1", "000001", NOW_NS, 1.0, "account_removed")])
     assert watch.check(NOW_NS, ()) is None
 
 
-def test_a_filler_whose_trigger_fires_in_its_slot_holds_one() -> None:
+def test_a_filler_whose_trigger_fires_counts_as_served() -> None:
     watch = OverflowWatch(RATES, "track-b")
     watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS, "market_cap") for number in range(410))
     watch.apply(given_slot(number, NOW_NS - 2 * WINDOW_NS) for number in range(410))
@@ -196,7 +196,7 @@ def test_a_filler_whose_trigger_fires_in_its_slot_holds_one() -> None:
     assert watch.check(NOW_NS, ()) is None
 
 
-def test_who_waits_is_reported_of_though_it_was_refused_hours_ago() -> None:
+def test_a_waiting_symbol_that_was_refused_hours_ago_counts_in_the_report() -> None:
     watch = OverflowWatch(RATES, "track-b")
     watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(40))
     reported = watch.check(NOW_NS, [f"{number:06d}" for number in range(100, 160)])
@@ -215,7 +215,9 @@ DECISIONS = st.lists(
 
 
 @given(DECISIONS)
-def test_the_last_decisions_tell_the_rate_of_all(decisions: list[SlotAssigned | SlotOverflowed]) -> None:
+def test_the_watch_reports_the_level_of_the_rate_over_all_decisions(
+    decisions: list[SlotAssigned | SlotOverflowed],
+) -> None:
     in_order = sorted(
         decisions, key=lambda each: each.assigned_ns if isinstance(each, SlotAssigned) else each.overflowed_ns
     )

@@ -17,29 +17,29 @@ def pending(*symbols: str) -> PendingCandidates:
     return made
 
 
-def test_without_a_sweep_nobody_claims_anything() -> None:
+def test_no_candidate_is_pending_before_the_first_sweep() -> None:
     assert list(PendingCandidates(TRIGGERS, 600.0).standing(0)) == []
 
 
 @given(st.integers(100, 999))
-def test_a_claim_has_its_triggers_full_life_at_any_moment_until_the_next_sweep_is_overdue(now_s: int) -> None:
+def test_a_pending_candidate_has_its_full_life_until_the_next_sweep_is_overdue(now_s: int) -> None:
     [candidate_] = pending("A").standing(now_s * SECOND_NS)
     assert candidate_ == candidate("A", expires_ns=(now_s + 300) * SECOND_NS)
 
 
-def test_a_claim_ends_when_the_next_sweep_is_overdue() -> None:
+def test_a_pending_candidate_expires_when_the_next_sweep_is_overdue() -> None:
     ends_ns = round((100 + 600 * (1 + SLACK)) * SECOND_NS)
     assert pending("A").standing(ends_ns - 1)
     assert not pending("A").standing(ends_ns)
 
 
-def test_the_next_sweep_alone_tells_who_claims_from_then_on() -> None:
+def test_the_next_sweep_replaces_all_pending_candidates() -> None:
     made = pending("A", "B")
     made.take([candidate("C")], 700 * SECOND_NS)
     assert [each.symbol for each in made.standing(1_500 * SECOND_NS)] == ["C"]
 
 
-def test_who_has_a_slot_claims_none() -> None:
+def test_a_symbol_with_a_slot_is_not_a_pending_candidate() -> None:
     made = pending("A", "B", "C")
     made.drop({"B", "D"})
     assert [each.symbol for each in made.standing(101 * SECOND_NS)] == ["A", "C"]

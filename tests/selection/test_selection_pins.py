@@ -63,7 +63,7 @@ def assignments(outcome: PinRequest) -> list[tuple[str, str, str | None]]:
     ]
 
 
-def test_a_pin_takes_the_slot_of_the_least_important_and_says_so() -> None:
+def test_a_pin_takes_the_slot_of_the_least_important_symbol_and_reports_it() -> None:
     outcome = pinned(selector().pin("D", 1))
     assert assignments(outcome) == [("D", "manual", "B")]
     assert [type(event) for event in outcome.events] == [TriggerFired, SlotAssigned]
@@ -77,20 +77,20 @@ def test_a_pin_outlasts_everything_that_outscores_it() -> None:
     assert "D" in pipeline.wanted
 
 
-def test_who_has_a_slot_already_keeps_it_and_the_new_reason_is_reported() -> None:
+def test_a_pinned_symbol_with_a_slot_keeps_it_and_the_new_reason_is_reported() -> None:
     outcome = pinned(selector().pin("A", 1))
     assert outcome.slot == "main:01"
     assert assignments(outcome) == [("A", "manual", None)]
 
 
-def test_a_second_pin_of_the_same_symbol_is_no_news() -> None:
+def test_a_second_pin_of_the_same_symbol_reports_nothing() -> None:
     pipeline = selector()
     first = pinned(pipeline.pin("D", 1))
     assert first.is_news
     assert pinned(pipeline.pin("D", 2)) == PinRequest(first.slot, [], is_news=False)
 
 
-def test_an_unpinned_symbol_loses_its_slot_and_the_largest_fill_it() -> None:
+def test_an_unpinned_symbol_loses_its_slot_to_the_largest_filler() -> None:
     pipeline = selector()
     slot = pinned(pipeline.pin("D", 1)).slot
     outcome = pinned(pipeline.unpin("D", 2))
@@ -101,7 +101,7 @@ def test_an_unpinned_symbol_loses_its_slot_and_the_largest_fill_it() -> None:
     assert pipeline.wanted == ("A", "B")
 
 
-def test_who_is_not_pinned_cannot_be_unpinned_and_keeps_its_slot() -> None:
+def test_a_symbol_without_a_pin_cannot_be_unpinned_and_keeps_its_slot() -> None:
     pipeline = selector()
     assert refused(pipeline.unpin("A", 1)) == "not_pinned"
     assert refused(pipeline.unpin("nobody", 1)) == "not_pinned"
@@ -167,7 +167,7 @@ def test_a_pinned_symbol_at_its_upper_limit_waits_until_it_leaves_that() -> None
     assert pipeline.wanted == ("D", "A")
 
 
-def test_a_halted_symbol_can_be_wished_for_and_gets_its_slot_later() -> None:
+def test_a_pin_of_a_halted_symbol_is_accepted_and_gets_its_slot_later() -> None:
     pipeline = selector()
     halt(pipeline, "D")
     outcome = pinned(pipeline.pin("D", 1))
@@ -198,7 +198,7 @@ def test_the_slot_of_a_pin_that_waits_is_promised_to_no_other() -> None:
     assert refused(pipeline.pin("B", 3)) == "no_slot"
 
 
-def test_a_delisted_symbol_is_refused_which_is_reported() -> None:
+def test_a_pin_of_a_delisted_symbol_is_refused_and_the_refusal_is_reported() -> None:
     pipeline = selector()
     pipeline.market.update_listing("D", 0, delisted=True, suspended=False)
     outcome = pipeline.pin("D", 1)
@@ -235,7 +235,7 @@ WHAT = st.sampled_from(["pin", "unpin", "halt", "resume", "lock", "leave", "surg
 
 
 @given(st.lists(st.tuples(WHAT, st.sampled_from("ABCD")), max_size=30))
-def test_whatever_happens_a_pin_has_a_slot_or_may_have_none(actions: list[tuple[str, str]]) -> None:
+def test_a_pin_always_has_a_slot_or_its_symbol_may_hold_none(actions: list[tuple[str, str]]) -> None:
     pipeline, pins, halted, locked = selector(), set[str](), set[str](), set[str]()
     for now_ns, (what, symbol) in enumerate(actions, start=1):
         match what:
@@ -305,13 +305,13 @@ OVERFLOWED = SlotOverflowed("D", 1, "manual", 1.0, 11.0, 11.0, "all_slots_pinned
         ([released("D", "halted"), advanced(SlotsEvaluated())], {}),
     ],
 )
-def test_what_is_stored_tells_which_pins_stand_and_why_one_has_no_slot(
+def test_the_stored_events_yield_the_pins_in_force_and_the_reason_why_one_waits(
     events: Iterable[Event], standing: dict[str, str | None]
 ) -> None:
     assert standing_pins(events) == standing
 
 
-def test_pins_of_earlier_days_have_slots_and_who_is_not_of_this_day_waits() -> None:
+def test_pins_of_earlier_days_get_slots_and_a_pin_outside_the_universe_waits() -> None:
     pipeline = Selector(members(), {"main": 41}, TWO_SLOTS)
     pipeline.keep_pins(["D", "Z"], 1)
     pipeline.evaluate_universe(2)

@@ -32,7 +32,7 @@ def test_between_two_points_the_volume_grows_evenly_and_after_the_last_it_stays(
     assert by == pytest.approx([100.0, 150.0, 200.0, 300.0, 300.0, 300.0])
 
 
-def test_of_a_moment_before_the_first_point_nothing_is_known() -> None:
+def test_the_volume_before_the_first_point_is_unknown() -> None:
     profile = profiles_of([row(602, 100.0), row(1_202, 300.0)], SETTINGS)["A"]
     assert volume_by(profile, 601.999) is None
 
@@ -41,7 +41,7 @@ def test_a_symbol_seen_on_too_few_days_has_no_profile() -> None:
     assert profiles_of([row(602, 100.0, days=2)], SETTINGS) == {}
 
 
-def test_a_time_at_which_it_was_seen_on_too_few_days_is_bridged() -> None:
+def test_a_bucket_with_too_few_days_is_interpolated() -> None:
     rows = [row(600, 100.0), row(1_200, 900.0, days=2), row(1_800, 300.0)]
     assert volume_by(profiles_of(rows, SETTINGS)["A"], 1_200) == pytest.approx(200.0)
 
@@ -56,7 +56,7 @@ def test_every_symbol_has_its_own_profile() -> None:
     assert {symbol: profile.volumes for symbol, profile in profiles.items()} == {"A": (1.0,), "B": (2.0, 3.0)}
 
 
-def test_a_moment_is_reported_in_seconds_after_midnight() -> None:
+def test_times_of_day_are_seconds_after_midnight() -> None:
     assert EarlierDays(midnight_ns=5 * SECOND_NS).time_of_day_s(12 * SECOND_NS + 500_000_000) == 7.5
 
 
@@ -69,7 +69,7 @@ def test_means_are_over_the_sessions_of_a_bucket_in_the_order_of_buckets() -> No
     assert mean_volumes(seen, {}) == [MeanVolume("A", 1, 606.0, 200.0, 2), MeanVolume("A", 2, 1_203.0, 900.0, 1)]
 
 
-def test_volumes_of_before_a_split_count_in_the_shares_of_after_it() -> None:
+def test_volumes_before_a_split_count_in_the_shares_after_it() -> None:
     seen = [SeenVolume("A", "2026-11-16", 1, 602.0, 100.0), SeenVolume("A", "2026-11-17", 1, 602.0, 700.0)]
     split = SharesAdjusted("kis", "A", "2026-11-17", "2026-11-18", 2_000.0, 10_000.0)
     [mean] = mean_volumes(seen, {"A": [split], "B": [split]})
@@ -88,7 +88,7 @@ def test_a_profile_never_falls(points: dict[int, tuple[float, float]], at_s: lis
 
 
 @given(POINTS, st.floats(1.0, 1e6), st.floats(0, 86_400))
-def test_where_a_day_is_traded_evenly_any_moment_between_points_has_the_volume_of_it(
+def test_the_profile_of_an_evenly_traded_day_is_linear_between_its_points(
     points: dict[int, tuple[float, float]], shares_per_s: float, at_s: float
 ) -> None:
     times_s = [bucket * 600 + into_s for bucket, (into_s, _) in sorted(points.items())]

@@ -18,29 +18,29 @@ each_trigger = pytest.mark.parametrize("trigger", TRIGGERS, ids=lambda trigger: 
 
 
 @each_trigger
-def test_the_shipped_settings_have_its_defaults(trigger: Trigger) -> None:
+def test_the_shipped_settings_contain_the_defaults_of_each_trigger(trigger: Trigger) -> None:
     assert SHIPPED["triggers"].get(trigger.kind) == msgspec.to_builtins(trigger.defaults)
 
 
 @each_trigger
-def test_the_readme_says_when_it_fires(trigger: Trigger) -> None:
+def test_the_readme_states_when_each_trigger_fires(trigger: Trigger) -> None:
     assert f"| `{trigger.kind}` | {trigger.documentation} |" in README
 
 
 @each_trigger
-def test_it_has_settings_of_its_own(trigger: Trigger) -> None:
+def test_each_trigger_has_its_own_settings(trigger: Trigger) -> None:
     assert TriggersSettings().of(trigger.kind) == trigger.defaults
 
 
 @each_trigger
-def test_the_ledger_of_overflow_names_its_measure(trigger: Trigger) -> None:
+def test_the_overflow_ledger_names_the_measure_of_each_trigger(trigger: Trigger) -> None:
     refused = SlotOverflowed("035720", 0, trigger.kind, 0.85, 9.2, 9.5, "not_above_threshold", 3.2, 5e11, 41)
     metadata = json.loads(overflow_line(refused))["metadata"]
     named = {} if trigger.overflow_measure is None else {trigger.overflow_measure: 3.2}
     assert metadata == {**named, "market_cap": 500_000_000_000}
 
 
-def test_what_fires_by_degrees_has_a_measure_of_its_own() -> None:
+def test_each_trigger_except_pins_has_its_own_overflow_measure() -> None:
     measures = [trigger.overflow_measure for trigger in TRIGGERS if trigger.kind != "manual"]
     assert None not in measures
     assert len(set(measures)) == len(measures)

@@ -36,7 +36,7 @@ def test_a_step_has_time_to_show_its_effect() -> None:
     assert sampling.check(101, 5.0)
 
 
-def test_after_a_while_of_calm_it_comes_back_step_by_step() -> None:
+def test_a_lasting_calm_raises_the_rate_step_by_step() -> None:
     sampling = Sampling(SETTINGS)
     sampling.check(101, 0.0)
     sampling.check(101, 5.0)
@@ -44,7 +44,7 @@ def test_after_a_while_of_calm_it_comes_back_step_by_step() -> None:
     assert changes == [(11, 2.0), (17, None)]
 
 
-def test_calm_that_is_interrupted_counts_anew() -> None:
+def test_an_interrupted_calm_restarts_its_period() -> None:
     sampling = Sampling(SETTINGS)
     sampling.check(101, 0.0)
     for now_s, waiting in ((1.0, 5), (5.9, 10), (6.0, 5), (10.9, 5)):
@@ -63,7 +63,7 @@ def test_the_rate_moves_one_step_at_a_time_and_stays_in_the_table(checks: list[t
         assert 0 <= sampling.step < len(RATES_HZ)
 
 
-def test_the_bounds_leave_room_between_them() -> None:
+def test_the_upper_and_lower_bounds_must_differ() -> None:
     with pytest.raises(ValueError, match="recover_below_events"):
         SamplingSettings(degrade_above_events=10, recover_below_events=10)
 

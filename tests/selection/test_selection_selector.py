@@ -97,7 +97,7 @@ def test_more_triggers_than_slots_overflow_once() -> None:
     assert not [event for event in pipeline.evaluate_universe(1) if isinstance(event, SlotOverflowed)]
 
 
-def test_between_sweeps_a_free_slot_goes_to_a_symbol_whose_trigger_still_lives() -> None:
+def test_a_free_slot_between_sweeps_goes_to_a_symbol_whose_trigger_is_still_active() -> None:
     pipeline = selector("A", "B", "C", "D", "E", "F")
     pipeline.open([candidate("F", 20, expires_ns=SECOND_NS), candidate("E", 20, expires_ns=9 * SECOND_NS)], 0)
     pipeline.market.update_snapshot(seen("D", 3_000.0))
@@ -105,7 +105,7 @@ def test_between_sweeps_a_free_slot_goes_to_a_symbol_whose_trigger_still_lives()
     assert assigned(pipeline.evaluate_slots(SECOND_NS)) == [("D", "volume_surge", None)]
 
 
-def test_held_symbols_are_looked_at_in_the_order_of_their_slots() -> None:
+def test_symbols_with_slots_are_evaluated_in_the_order_of_their_slots() -> None:
     symbols = [f"{number:06d}" for number in range(30)]
     pipeline = Selector(members(*symbols), {"main": 41}, SelectionSettings())
     pipeline.evaluate_universe(0)
@@ -154,7 +154,7 @@ def test_a_halt_of_a_symbol_without_a_slot_is_over_when_a_sweep_sees_it_traded_a
     assert wanted == [False, False, False, True]
 
 
-def test_a_snapshot_from_before_the_halt_tells_nothing_of_its_end() -> None:
+def test_a_snapshot_from_before_the_halt_does_not_end_it() -> None:
     pipeline = selector()
     pipeline.pin("A", 0)
     pipeline.market.update_state(state("A", halted=True, reported_ns=10))
@@ -164,7 +164,7 @@ def test_a_snapshot_from_before_the_halt_tells_nothing_of_its_end() -> None:
     assert "A" not in pipeline.wanted
 
 
-def test_what_a_master_file_says_does_not_end_a_halt_nor_does_the_end_of_a_halt_undo_what_it_says() -> None:
+def test_listing_changes_do_not_end_a_halt_and_the_end_of_a_halt_does_not_undo_a_suspension() -> None:
     pipeline = selector()
     pipeline.market.update_state(state("A", halted=True))
     pipeline.market.update_listing("A", 0, delisted=False, suspended=False)
@@ -174,7 +174,7 @@ def test_what_a_master_file_says_does_not_end_a_halt_nor_does_the_end_of_a_halt_
     assert pipeline.wanted == ("C", "D")
 
 
-def test_who_has_a_slot_is_looked_at_in_the_order_of_importance() -> None:
+def test_symbols_with_slots_are_evaluated_in_the_order_of_importance() -> None:
     """In a set's order each process would publish the same triggers in another order."""
     symbols = "ABCDEFGHIJKLMNOP"
     pipeline = Selector(members(*symbols), {"main": len(symbols)}, SelectionSettings())
@@ -190,7 +190,7 @@ def test_who_has_a_slot_is_looked_at_in_the_order_of_importance() -> None:
     ("change", "reason"),
     [({"delisted": True, "suspended": False}, "delisted"), ({"delisted": False, "suspended": True}, "halted")],
 )
-def test_what_a_master_file_takes_away_loses_its_slot(change: dict[str, bool], reason: str) -> None:
+def test_a_symbol_that_the_master_file_removes_or_suspends_loses_its_slot(change: dict[str, bool], reason: str) -> None:
     pipeline = selector()
     pipeline.evaluate_universe(0)
     pipeline.market.update_listing("A", 0, **change)
@@ -253,7 +253,7 @@ def test_a_volume_unusual_for_the_time_of_day_fires_in_the_morning() -> None:
     assert (fired.symbol, fired.basis, fired.reference, fired.measure) == ("D", "time_of_day", 40.0, 3.0)
 
 
-def test_on_the_day_of_a_split_all_that_is_known_of_earlier_days_is_in_today_s_shares() -> None:
+def test_earlier_days_are_scaled_to_the_new_shares_on_the_day_of_a_split() -> None:
     earlier = EarlierDays(profiles={"D": Profile((0.0,), (10.0,))}, trade_volumes={"D": 10.0})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
     split = {"price": 2_000.0, "high": 2_000.0, "low": 2_000.0, "upper_limit": 2_600.0, "lower_limit": 1_400.0}
@@ -268,7 +268,7 @@ def test_on_the_day_of_a_split_all_that_is_known_of_earlier_days_is_in_today_s_s
     assert pipeline.market.members["D"].average_volume_20d == 5_000.0
 
 
-def test_before_the_first_time_that_is_known_of_earlier_days_nothing_is_unusual_for_the_time() -> None:
+def test_no_volume_is_unusual_before_the_first_time_of_the_profile() -> None:
     earlier = EarlierDays(profiles={"D": Profile((3_600.0,), (10.0,))})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
     pipeline.market.update_snapshot(seen("D", 2_000.0))
@@ -281,7 +281,7 @@ def spikes(events: Iterable[Event]) -> list[float]:
     return [event.measure for event in events if isinstance(event, TriggerFired) and event.kind == "volatility_spike"]
 
 
-def test_a_sweep_that_is_reported_late_takes_back_no_high_and_no_low() -> None:
+def test_a_late_sweep_does_not_undo_a_high_or_a_low() -> None:
     """A trade at 12,000 won, and a sweep from before it: the range is 2,000 won against an average of 100."""
     pipeline = selector()
     pipeline.market.update_trade(trade(1, symbol="A", price=12_000.0, receive_time_ns=5 * SECOND_NS))
@@ -325,14 +325,14 @@ def test_a_surge_that_lasts_all_day_is_reported_once_and_refused_once() -> None:
     assert pipeline.waiting == {"C", "D"}
 
 
-def test_a_slot_that_becomes_free_between_sweeps_is_the_claimants_not_a_fillers() -> None:
+def test_a_slot_that_becomes_free_between_sweeps_goes_to_a_pending_candidate_before_a_filler() -> None:
     pipeline = surging("D")
     pipeline.evaluate_slots(500 * SECOND_NS)
     pipeline.unpin("A", 550 * SECOND_NS)
     assert assigned(pipeline.evaluate_slots(551 * SECOND_NS)) == [("D", "volume_surge", None)]
 
 
-def test_a_claim_ends_with_the_sweep_that_does_not_see_it_any_more() -> None:
+def test_a_pending_candidate_ends_with_the_sweep_that_no_longer_shows_it() -> None:
     settings = SelectionSettings(slots=SlotSettings(max_slots=1))
     earlier = EarlierDays(trade_volumes={"D": 1.0})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, settings, earlier=earlier)
@@ -347,7 +347,7 @@ def test_a_claim_ends_with_the_sweep_that_does_not_see_it_any_more() -> None:
     assert pipeline.waiting == set()
 
 
-def test_without_another_sweep_a_claim_ends_half_an_interval_after_it_was_due() -> None:
+def test_a_pending_candidate_expires_half_an_interval_after_a_missed_sweep() -> None:
     pipeline = surging("D")
     for now_s in range(100, 901, 100):
         pipeline.evaluate_slots(now_s * SECOND_NS)
@@ -364,7 +364,7 @@ def test_a_trigger_lives_its_life_also_where_sweeps_follow_each_other_quickly() 
     assert pipeline.waiting == set()
 
 
-def test_who_got_a_slot_lives_there_as_long_as_its_trigger() -> None:
+def test_a_candidate_of_a_sweep_keeps_its_slot_as_long_as_its_trigger_is_active() -> None:
     """Symbols with a slot are evaluated continuously: a sweep's candidate ends with its trigger."""
     settings = SelectionSettings(slots=SlotSettings(max_slots=1))
     earlier = EarlierDays(trade_volumes={"D": 1.0})
@@ -378,7 +378,7 @@ def test_who_got_a_slot_lives_there_as_long_as_its_trigger() -> None:
     assert (released.symbol, released.reason) == ("D", "expired")
 
 
-def test_a_burst_between_two_looks_is_seen_by_the_second() -> None:
+def test_a_burst_between_two_evaluations_fires_at_the_second_one() -> None:
     pipeline = selector()
     pipeline.evaluate_universe(0)
     for number in range(12):

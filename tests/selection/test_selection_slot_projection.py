@@ -76,7 +76,7 @@ ROUNDS = st.lists(
 
 
 @given(ROUNDS)
-def test_whatever_happened_the_slots_homes_turn_and_replacements_are_known_again(
+def test_any_past_restores_the_slots_homes_turn_and_replacements(
     rounds: list[tuple[list[tuple[str, int]], AbstractSet[str], int]],
 ) -> None:
     past, now_ns = Past(), 0
@@ -93,7 +93,7 @@ def test_whatever_happened_the_slots_homes_turn_and_replacements_are_known_again
     assert state.overflowed <= state.waiting.keys()
 
 
-def test_who_moved_is_home_again_when_its_account_is_open_after_a_restart() -> None:
+def test_a_moved_symbol_returns_after_a_restart_when_its_account_is_open() -> None:
     past = Past()
     past.step(long("A", 20, 0), now_ns=0)
     past.step(now_ns=1, closed={"main"})
@@ -103,7 +103,7 @@ def test_who_moved_is_home_again_when_its_account_is_open_after_a_restart() -> N
     assert [decision.reason for decision in decisions] == ["moved_home", "moved_home"]
 
 
-def test_who_was_refused_waits_on_while_its_trigger_lives_and_is_not_refused_again() -> None:
+def test_a_refused_symbol_waits_after_a_restart_while_its_trigger_lives_and_is_not_refused_again() -> None:
     past = Past()
     past.step(*(long(symbol, 20, 0) for symbol in "ABC"), long("D", 15, 0), now_ns=0)
     state = after(past, LIFE_NS - 1)
@@ -112,7 +112,7 @@ def test_who_was_refused_waits_on_while_its_trigger_lives_and_is_not_refused_aga
     assert after(past, LIFE_NS).waiting == {}
 
 
-def test_who_was_replaced_waits_on_and_who_only_filled_does_not() -> None:
+def test_a_replaced_symbol_waits_after_a_restart_and_a_replaced_filler_does_not() -> None:
     past = Past()
     past.step(long("A", 10, 0), long("B", 20, 0), filler("F"), now_ns=0)
     past.step(long("A", 10, 1), long("B", 20, 1), long("C", 20, 1), long("D", 20, 1), now_ns=1)
@@ -121,7 +121,7 @@ def test_who_was_replaced_waits_on_and_who_only_filled_does_not() -> None:
     assert (state.waiting.keys(), state.overflowed) == ({"A"}, frozenset())
 
 
-def test_who_may_hold_no_slot_now_does_not_wait() -> None:
+def test_a_symbol_that_may_hold_no_slot_does_not_wait_after_a_restart() -> None:
     past = Past()
     past.step(*(long(symbol, 20, 0) for symbol in "ABC"), long("D", 15, 0), now_ns=0)
     assert after(past, 1, {"D": "halted"}).waiting == {}
@@ -152,7 +152,7 @@ def selector() -> Selector:
     return Selector([member(symbol, rank=rank) for rank, symbol in enumerate("ABCD", 1)], ACCOUNTS, SETTINGS)
 
 
-def test_after_a_restart_a_pin_is_still_one() -> None:
+def test_a_pin_is_still_in_force_after_a_restart() -> None:
     before = selector()
     before.evaluate_universe(0)
     events: list[Event] = [*before.pin("D", 1).events, advanced(Pinned("D"))]
@@ -180,7 +180,7 @@ def test_accounts_that_were_closed_are_closed_as_far_as_they_are_still_there() -
 
 
 @pytest.mark.parametrize("engaged", [True, False])
-def test_that_the_guard_is_engaged_is_not_reported_twice(engaged: bool) -> None:
+def test_an_engaged_churn_guard_is_not_reported_again_after_a_restart(engaged: bool) -> None:
     successor = selector()
     successor.resume(left([ChurnGuardChanged(0, engaged, 2, 1.5)]), 0)
     reported = [event.engaged for event in successor.evaluate_slots(1) if isinstance(event, ChurnGuardChanged)]

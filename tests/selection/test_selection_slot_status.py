@@ -54,7 +54,7 @@ def passed(*events: Event, slot: str = "main:01") -> Sequence[str]:
     return [after(*events[: number + 1]).of(slot) for number in range(len(events))]
 
 
-def test_a_slot_is_available_until_it_is_given_to_somebody() -> None:
+def test_a_slot_is_available_until_it_is_assigned() -> None:
     assert after().of("main:01") == "available"
 
 
@@ -68,7 +68,7 @@ def test_a_slot_is_being_replaced_until_the_one_before_is_gone() -> None:
     assert passed(*life, watch(STARTED, "B")) == ["allocated", "active", "replacing", "allocated", "active"]
 
 
-def test_a_slot_whose_subscription_is_lost_is_allocated_until_it_is_acknowledged_again() -> None:
+def test_a_slot_that_lost_its_subscription_is_allocated_until_it_is_acknowledged_again() -> None:
     life = (given_to("A"), watch(STARTED, "A"), watch(INTERRUPTED, "A"), watch(STARTED, "A"))
     assert passed(*life) == ["allocated", "active", "allocated", "active"]
 
@@ -77,7 +77,7 @@ def test_a_slot_that_is_kept_for_another_trigger_stays_active() -> None:
     assert passed(given_to("A"), watch(STARTED, "A"), given_to("A", reason="kept"))[-1] == "active"
 
 
-def test_a_symbol_that_moves_is_active_where_the_broker_acknowledged_it() -> None:
+def test_a_moved_symbol_is_active_in_the_slot_that_the_broker_acknowledged() -> None:
     moves = (
         given_to("A"),
         watch(STARTED, "A"),
@@ -90,7 +90,7 @@ def test_a_symbol_that_moves_is_active_where_the_broker_acknowledged_it() -> Non
     assert passed(*moves, slot="second:01")[3:] == ["allocated", "allocated", "active"]
 
 
-def test_a_process_that_begins_has_no_subscription_of_the_one_before_it() -> None:
+def test_a_new_process_has_no_subscription_of_the_previous_one() -> None:
     assert passed(BEGAN, given_to("A"), watch(STARTED, "A"), BEGAN)[-1] == "allocated"
 
 
@@ -110,7 +110,7 @@ EVENTS = st.one_of(
 
 
 @given(st.lists(EVENTS, max_size=30))
-def test_a_slot_has_a_holder_in_just_the_states_that_say_so(events: list[Event]) -> None:
+def test_a_slot_has_a_holder_exactly_in_the_states_that_imply_one(events: list[Event]) -> None:
     states = after(*events)
     for slot in ("main:01", "main:02"):
         assert (states.of(slot) in {"allocated", "active", "replacing"}) == (slot in states.holders)

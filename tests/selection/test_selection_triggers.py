@@ -74,7 +74,7 @@ def test_below_the_threshold_or_unseen_nothing_fires(seen: dict[str, float]) -> 
     assert fired(**seen) == ()
 
 
-def test_a_candidate_tells_what_was_measured_against_what() -> None:
+def test_a_candidate_states_its_measure_threshold_and_reference() -> None:
     (surge,) = fired(cumulative_volume=3_400.0)
     assert (surge.measure, surge.threshold, surge.reference, surge.basis) == (3.4, 3.0, 1_000.0, "day")
 
@@ -102,12 +102,12 @@ def test_a_volume_that_is_unusual_for_the_time_of_day_is_a_surge_before_the_day_
     assert (surge.kind, surge.basis, surge.measure, surge.reference) == ("volume_surge", "time_of_day", 4.0, 100.0)
 
 
-def test_the_reference_against_which_more_is_measured_speaks_for_the_kind() -> None:
+def test_the_reference_with_the_higher_ratio_decides_the_measure() -> None:
     (surge,) = fired(cumulative_volume=4_000.0, average_volume_by_now=1_200.0)
     assert (surge.basis, surge.measure, surge.reference) == ("day", 4.0, 1_000.0)
 
 
-def test_a_person_s_pin_is_at_full_strength_and_without_end() -> None:
+def test_a_pin_has_full_strength_and_no_expiry() -> None:
     (manual,) = fired(pinned=True)
     assert (manual.kind, manual.strength, manual.expires_ns) == ("manual", 1.0, None)
 
@@ -142,7 +142,7 @@ def test_a_missing_capitalisation_adds_nothing(market_cap: float | None) -> None
     assert score(10.0, 0.6, market_cap) == 16.0
 
 
-def test_the_default_placement_scores_by_size_and_below_every_trigger() -> None:
+def test_a_filler_scores_by_size_and_below_every_trigger() -> None:
     default = by_market_cap(member(market_cap=1e15), SETTINGS)
     assert default.score == pytest.approx(1 + 1.5)
     assert default.expires_ns is None
@@ -150,7 +150,7 @@ def test_the_default_placement_scores_by_size_and_below_every_trigger() -> None:
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6))
-def test_more_of_the_same_never_scores_less(one: float, other: float) -> None:
+def test_a_higher_measure_never_scores_less(one: float, other: float) -> None:
     low, high = sorted((one, other))
     at_low, at_high = fired(trades_per_second=low), fired(trades_per_second=high)
     assert len(at_low) <= len(at_high)
@@ -174,20 +174,20 @@ def test_the_event_carries_the_candidate() -> None:
 # --- active triggers ---
 
 
-def test_a_condition_that_goes_on_is_news_once() -> None:
+def test_a_lasting_condition_begins_once() -> None:
     active = ActiveTriggers()
     assert active.begun([candidate("A", expires_ns=10)], 0) == [candidate("A", expires_ns=10)]
     assert active.begun([candidate("A", expires_ns=18)], 8) == []
     assert active.begun([candidate("A", expires_ns=27)], 17) == []
 
 
-def test_after_its_life_it_is_news_again() -> None:
+def test_a_condition_that_expired_begins_again() -> None:
     active = ActiveTriggers()
     active.begun([candidate("A", expires_ns=10)], 0)
     assert len(active.begun([candidate("A", expires_ns=20)], 10)) == 1
 
 
-def test_each_kind_and_symbol_has_a_spell_of_its_own() -> None:
+def test_each_kind_and_symbol_is_active_separately() -> None:
     active = ActiveTriggers()
     active.begun([candidate("A")], 0)
     assert len(active.begun([candidate("A", kind="trade_velocity"), candidate("B"), candidate("A")], 1)) == 2
@@ -197,7 +197,7 @@ def test_each_kind_and_symbol_has_a_spell_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("ttl_seconds", [0.0, -2.0])
-def test_a_life_is_positive_or_without_end(ttl_seconds: float) -> None:
+def test_the_life_of_a_trigger_is_positive_or_unlimited(ttl_seconds: float) -> None:
     with pytest.raises(ValueError, match="ttl_seconds"):
         TriggerSettings(threshold=1, full_strength=1, ttl_seconds=ttl_seconds, weight=1)
 

@@ -47,7 +47,7 @@ async def collect(client: Client, stored: list[int]) -> None:
                     stored += numbers_in(text)
 
 
-def test_stored_is_what_was_sent_while_subscribed_less_what_lies_in_gaps_exactly() -> None:
+def test_the_stored_trades_are_exactly_the_trades_sent_while_subscribed_less_the_gaps() -> None:
     async def test() -> None:
         async with running(at(9), faults=SCRIPT, pingpong_interval_s=0.05) as client:
             stored: list[int] = []

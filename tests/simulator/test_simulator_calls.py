@@ -136,7 +136,7 @@ def test_an_unknown_symbol_is_answered_with_zeros_and_no_rows(tr_id: str) -> Non
     assert {value for rows in blocks.values() for found in rows for value in found.values()} <= {"0"}
 
 
-def test_an_unknown_product_is_nothing_found() -> None:
+def test_an_unknown_product_is_answered_as_not_found() -> None:
     for tr_id in ("CTPF1002R", "CTPF1604R", "CTPF1702R"):
         with pytest.raises(Refusal) as refused:
             page(tr_id, PDNO="NONE")
@@ -180,7 +180,7 @@ def test_minutes_of_a_past_day_are_that_days_bar() -> None:
     assert minutes[0]["acml_tr_pbmn"] == day["acml_tr_pbmn"]
 
 
-def test_the_parts_of_a_creation_unit_are_worth_all_of_it() -> None:
+def test_the_holdings_of_a_creation_unit_add_up_to_its_value() -> None:
     blocks = answered("FHKST121600C0", at(11))
     parts, whole = blocks["output2"], blocks["output1"][0]
     assert sum(int(part["etf_vltn_amt"]) for part in parts) == int(whole["etf_cnfg_issu_avls"])
@@ -189,7 +189,7 @@ def test_the_parts_of_a_creation_unit_are_worth_all_of_it() -> None:
     assert abs(sum(float(part["etf_cnfg_issu_rlim"]) for part in parts) - 100) < 0.1
 
 
-def test_a_etf_tells_the_same_nav_near_its_price_in_every_call() -> None:
+def test_every_etf_call_reports_the_same_nav_near_the_price() -> None:
     quote = answered("FHPST02400000", at(11))["output"][0]
     trend = answered("FHPST02440000", at(11))["output2"][0]
     minute = answered("FHPST02440100", at(11))["output"][0]

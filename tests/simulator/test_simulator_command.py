@@ -46,7 +46,7 @@ def test_help_names_every_fault_and_every_command() -> None:
     assert all(word in text for word in ("offered", "fault", "counters", "registrations", "--port", "--seed"))
 
 
-def test_it_serves_until_it_is_stopped_with_keys_that_only_the_owner_reads(tmp_path: Path) -> None:
+def test_the_command_serves_until_it_is_stopped_with_keys_that_only_the_owner_can_read(tmp_path: Path) -> None:
     keys = tmp_path / "keys.toml"
     command = [sys.executable, "-m", "observer", "simulator", "--symbols", "30", "--keys", str(keys), "--accounts", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -60,7 +60,7 @@ def test_the_listing_is_shown_from_its_time_or_all_day() -> None:
 
 
 @pytest.mark.parametrize("text", ["25:00", "10:61", "noon", "-1:00", "10:00:60"])
-def test_a_time_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         faults(ScriptedDrop(at=text))
 
@@ -94,7 +94,7 @@ def test_a_fault_strikes_its_share_and_each_strike_is_counted(kind: FaultKind, s
     assert acting.strikes(kind, at(11)) is None
 
 
-def test_of_two_faults_of_a_kind_the_later_one_counts() -> None:
+def test_the_later_of_two_faults_of_a_kind_counts() -> None:
     acting, _ = fault_injector(Fault("rest_latency", at(10), at(11), 1.0, 0.1))
     later = Fault("rest_latency", at(10, 15), at(10, 20), 1.0, 0.9)
     acting.add(later)

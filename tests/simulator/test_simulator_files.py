@@ -23,7 +23,7 @@ def unpacked(answer: httpx.Response, name: str) -> bytes:
         return archive.read(name)
 
 
-def test_head_tells_what_get_brings() -> None:
+def test_head_returns_the_size_and_stamps_of_get() -> None:
     async def test() -> None:
         async with running(at(8)) as client:
             head, get = await ask(client, "HEAD", "kospi_code.mst"), await ask(client, "GET", "kospi_code.mst")
@@ -35,7 +35,7 @@ def test_head_tells_what_get_brings() -> None:
     asyncio.run(test())
 
 
-def test_both_files_together_list_what_the_market_trades() -> None:
+def test_both_files_together_list_the_traded_instruments() -> None:
     async def test() -> None:
         async with running(at(8)) as client:
             kospi = unpacked(await ask(client, "GET", "kospi_code.mst"), "kospi_code.mst")
@@ -72,7 +72,7 @@ def test_a_file_that_is_not_there_is_not_found() -> None:
     asyncio.run(test())
 
 
-def test_konex_has_a_file_of_245_bytes_a_record_whose_listings_are_in_no_other() -> None:
+def test_the_konex_file_has_records_of_245_bytes_and_its_own_listings() -> None:
     async def test() -> None:
         async with running(at(8)) as client:
             content = unpacked(await ask(client, "GET", "konex_code.mst"), "konex_code.mst")

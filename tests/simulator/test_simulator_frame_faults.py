@@ -49,7 +49,7 @@ def test_a_duplicated_frame_goes_out_twice_unharmed(count: int, seed: int) -> No
 
 
 @given(counts, seeds)
-def test_of_a_truncated_frame_the_records_before_the_cut_are_whole_and_no_other(count: int, seed: int) -> None:
+def test_the_records_before_the_cut_of_a_truncated_frame_are_whole_and_no_others(count: int, seed: int) -> None:
     cut = damaged("truncated", count, seed)
     kept = cut.fates.count("doubtful")
     assert cut.fates == ("doubtful",) * kept + ("broken",) * (count - kept)

@@ -39,7 +39,7 @@ def test_a_price_less_than_ten_percent_from_the_opening_stops_nothing() -> None:
     assert with_halts(trades) == (trades, ())
 
 
-def test_a_price_ten_percent_away_stops_dealing_for_two_minutes_and_a_bit_and_an_auction_ends_it() -> None:
+def test_a_price_ten_percent_away_halts_trading_for_about_two_minutes_until_an_auction() -> None:
     trades, [halt] = with_halts(day((100, 11_000), (150, 11_200), (219, 11_100), (300, 11_300)))
     assert (halt.start_ns, halt.reason, halt.reference) == (100 * NS_PER_S, "volatility", 10_000)
     assert 120 <= (halt.end_ns - halt.start_ns) / NS_PER_S <= 150
@@ -58,7 +58,7 @@ def test_no_interruption_begins_so_late_that_it_reaches_into_the_closing_auction
     assert with_halts(trades) == (trades, ())
 
 
-def test_a_disclosure_stops_dealing_for_half_an_hour() -> None:
+def test_a_disclosure_halts_trading_for_half_an_hour() -> None:
     trades, [halt] = with_halts(day((100, 10_010), (700, 10_020), (2_399, 10_030), (2_401, 10_040)), disclosure_s=600)
     assert halt == Halt(600 * NS_PER_S, 2_400 * NS_PER_S, "disclosure", 10_000)
     assert trades[2] == DealtTrade(halt.end_ns, 10_030, 200, AUCTION)

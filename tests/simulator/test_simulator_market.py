@@ -230,6 +230,6 @@ def test_isin_check_digits_are_right() -> None:
     assert isin_of("081660") == "KR7081660003"
 
 
-def test_two_listings_are_the_fewest() -> None:
+def test_a_market_needs_at_least_two_listings() -> None:
     with pytest.raises(ValueError, match="symbols"):
         market_of(settings(symbols=1))

@@ -17,14 +17,14 @@ REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 LISTED = made_up_instruments(300, "2026-11-18", seeded_rng(3))
 
 
-def test_records_have_the_lengths_of_the_real_ones() -> None:
+def test_the_records_have_the_lengths_of_the_real_ones() -> None:
     assert (record_width("KOSPI"), record_width("KOSDAQ")) == (288, 282)
     assert {len(record_of(i)) for i in LISTED if i.exchange == "KOSPI"} == {289}
     assert {len(record_of(i)) for i in LISTED if i.exchange == "KOSDAQ"} == {283}
 
 
 @pytest.mark.parametrize("exchange", ["KOSPI", "KOSDAQ"])
-def test_what_is_written_is_read_back(exchange: str) -> None:
+def test_a_written_file_reads_back_unchanged(exchange: str) -> None:
     listed = [i for i in LISTED if i.exchange == exchange]
     assert list(instruments_of(file_of(listed), exchange)) == listed  # type: ignore[arg-type]
 

@@ -60,7 +60,7 @@ def test_a_record_is_as_wide_as_its_kind(tr_id: str, symbol: str, width: int) ->
     assert {record[4 if tr_id == "H0STNAV0" else 0] for record in records} == {symbol}
 
 
-def test_widths_are_those_of_the_year() -> None:
+def test_records_have_the_configured_number_of_fields() -> None:
     viewer = Viewer(trade_fields=46, book_fields=59)
     assert {len(record) for record in viewer.records("H0STCNT0", SYMBOL, at(9, 30))} == {46}
     assert {len(record) for record in Viewer(book_fields=59).records("H0STASP0", SYMBOL, at(9, 30))} == {59}
@@ -135,13 +135,13 @@ def test_a_share_has_no_nav() -> None:
     assert Viewer().records("H0STNAV0", SYMBOL, at(16)) == []
 
 
-def test_trades_and_quotes_of_a_symbol_are_two_of_the_indices() -> None:
+def test_trades_and_quotes_of_a_symbol_count_as_two_registrations() -> None:
     viewer = Viewer(limit=2)
     codes = [viewer.register(tr_id, SYMBOL) for tr_id in ("H0STCNT0", "H0STASP0", "H0STANC0")]
     assert codes == ["OPSP0000", "OPSP0000", "OPSP0008"]
 
 
-def test_captured_frames_are_sent_as_they_are_once_to_whoever_registers_them() -> None:
+def test_captured_frames_are_sent_once_unchanged_to_a_client_that_registers_them() -> None:
     viewer = Viewer(json.dumps({"id": "one", "raw": CAPTURED_TRADE}) + "\n" + json.dumps({"raw": '{"header":{}}'}))
     assert viewer.ask("H0STCNT0", "005930").captured == (CAPTURED_TRADE,)
     assert viewer.register("H0STCNT0", "005930") == "OPSP0002"

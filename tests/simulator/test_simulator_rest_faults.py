@@ -108,7 +108,7 @@ def test_a_reset_cuts_the_connection_instead_of_an_answer() -> None:
     asyncio.run(test())
 
 
-def test_refused_means_that_nobody_listens_until_the_end() -> None:
+def test_the_refused_fault_closes_the_port_until_its_end() -> None:
     async def test() -> None:
         async with running(at(10)) as client:
             await begin(client, "rest_refused", for_s=60)
@@ -120,7 +120,7 @@ def test_refused_means_that_nobody_listens_until_the_end() -> None:
     asyncio.run(test())
 
 
-def test_of_refusals_that_overlap_the_last_to_end_lets_callers_in_again() -> None:
+def test_overlapping_refused_faults_end_with_the_last_one() -> None:
     async def test() -> None:
         async with running(at(10)) as client:
             for for_s in (120, 60):
@@ -180,7 +180,7 @@ def test_a_script_strikes_at_its_time_without_being_asked() -> None:
     asyncio.run(test())
 
 
-def test_the_control_calls_tell_a_wrong_request_and_are_not_struck() -> None:
+def test_the_control_calls_refuse_a_wrong_request_and_are_exempt_from_faults() -> None:
     async def test() -> None:
         async with running_on(RealClock()) as client:
             client.simulator.market.tape(client.liveliest)

@@ -82,7 +82,7 @@ def test_the_default_limit_is_forty_one() -> None:
     assert settings().registrations_limit == 41
 
 
-def test_removing_what_is_not_registered_is_refused() -> None:
+def test_the_removal_of_an_unregistered_symbol_is_refused() -> None:
     wire = Wire()
     session = wire.session()
     wire.register(session, SYMBOLS[0])
@@ -108,7 +108,7 @@ def test_an_unknown_tr_id_is_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "no json", "{}", '{"header": {"approval_key": "k"}}', "[]"])
-def test_what_cannot_be_read_is_an_internal_error(text: str) -> None:
+def test_an_unreadable_request_is_an_internal_error(text: str) -> None:
     reply = Wire().session().receive(text, at(9))
     assert (code(reply), reply.close) == ("OPSP0007", False)
 
@@ -167,7 +167,7 @@ def test_nothing_from_before_the_registration_is_sent() -> None:
     assert volumes == expected
 
 
-def test_what_happened_until_the_removal_is_sent_before_it_is_acknowledged() -> None:
+def test_trades_until_the_removal_are_sent_before_its_acknowledgement() -> None:
     wire = Wire()
     session = wire.session()
     wire.register(session, SYMBOLS[0], at(9))
@@ -197,7 +197,7 @@ def test_records_come_in_the_order_of_the_exchange_time() -> None:
     assert times == sorted(times)
 
 
-def test_a_record_says_what_the_market_offers() -> None:
+def test_the_records_match_the_trades_that_the_market_offers() -> None:
     wire = Wire()
     session = wire.session()
     wire.register(session, SYMBOLS[0], at(8, 59))

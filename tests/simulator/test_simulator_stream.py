@@ -84,7 +84,7 @@ def test_after_a_clean_close_the_key_is_free_again() -> None:
     asyncio.run(test())
 
 
-def test_the_keep_alive_is_a_text_on_machine_time_and_who_never_answers_is_cut() -> None:
+def test_the_keep_alive_runs_on_machine_time_and_a_client_that_never_answers_is_disconnected() -> None:
     async def test() -> None:
         async with running(at(9), pingpong_interval_s=0.02) as client, client.stream() as socket:
             async with asyncio.timeout(5):
@@ -97,7 +97,7 @@ def test_the_keep_alive_is_a_text_on_machine_time_and_who_never_answers_is_cut()
     asyncio.run(test())
 
 
-def test_who_answers_the_keep_alive_stays() -> None:
+def test_a_client_that_answers_the_keep_alive_stays_connected() -> None:
     async def test() -> None:
         async with running(at(9), pingpong_interval_s=0.02) as client, client.stream() as socket:
             async with asyncio.timeout(5):

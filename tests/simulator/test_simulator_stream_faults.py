@@ -57,7 +57,7 @@ def offered(registration: Registration) -> range:
     return range(registration.trades_before + 1, registration.trades_at_end + 1)
 
 
-def test_the_ledger_tells_what_was_sent_while_registered() -> None:
+def test_the_ledger_records_the_trades_sent_while_registered() -> None:
     async def test() -> None:
         async with running(at(9, 30)) as client:
             async with client.stream() as socket:
@@ -85,7 +85,7 @@ def number(record: list[str]) -> int:
     return sum(map(int, record[NUMBER]))
 
 
-def test_a_cut_ends_without_a_close_frame_and_what_comes_after_is_offered_to_nobody() -> None:
+def test_a_cut_ends_without_a_close_frame_and_later_trades_are_offered_to_no_client() -> None:
     async def test() -> None:
         async with running(at(10)) as client, client.stream() as socket:
             await register(client, socket, client.liveliest)
@@ -130,7 +130,7 @@ def test_a_half_open_line_says_nothing_any_more_and_its_trades_are_withheld() ->
     asyncio.run(test())
 
 
-def test_a_line_that_is_opened_while_the_fault_lasts_is_dead_from_the_start() -> None:
+def test_a_connection_opened_during_the_half_open_fault_never_sends_anything() -> None:
     async def test() -> None:
         async with running(at(10)) as client:
             begin(client, "half_open", for_s=60)
@@ -263,7 +263,7 @@ def test_after_an_unclean_end_the_key_is_in_use_until_its_time_is_over() -> None
     asyncio.run(test())
 
 
-def test_a_client_that_vanishes_without_a_close_frame_holds_its_key_and_one_that_closes_does_not() -> None:
+def test_a_client_that_vanishes_without_a_close_frame_holds_its_key_and_a_clean_one_does_not() -> None:
     async def test() -> None:
         async with running(at(10), session_timeout_s=60) as client:
             async with client.stream() as socket:
@@ -336,7 +336,7 @@ def test_in_the_background_lines_are_cut_as_often_as_the_rate_says() -> None:
     asyncio.run(test())
 
 
-def test_each_app_key_has_a_session_with_indices_of_its_own() -> None:
+def test_each_app_key_has_its_own_session_with_its_own_registrations() -> None:
     async def test() -> None:
         async with running(at(10), symbols=60) as client:
             symbols = [instrument.symbol for instrument in client.simulator.market.instruments][:42]

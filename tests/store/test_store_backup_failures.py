@@ -32,7 +32,7 @@ def test_a_damaged_database_gives_no_backup_and_keeps_the_last_one(tmp_path: Pat
     assert list(earlier.parent.iterdir()) == [earlier]
 
 
-def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_backup_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "observer.sqlite3").touch()
     with pytest.raises(StoreError, match="failed"):

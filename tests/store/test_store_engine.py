@@ -33,19 +33,19 @@ def test_the_directory_of_a_new_database_is_made(tmp_path: Path) -> None:
     assert (tmp_path / "deep/down/observer.sqlite3").is_file()
 
 
-def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot make the folder"):
         migrate(f"sqlite:///{tmp_path}/file/observer.sqlite3")
 
 
-def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     ran = in_a_fork(lambda: migrate(f"sqlite:///{tmp_path}/observer.sqlite3"), tmp_path, as_user=True)
     assert "StoreFailedError: cannot write to" in ran.stderr
 
 
-def test_a_file_that_is_no_database_is_said_and_kept(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_an_error_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "observer.sqlite3"
     path.write_text("my diary, " * 1000)
     with pytest.raises(StoreError, match="not a database"):
@@ -59,7 +59,7 @@ def test_a_reader_makes_no_database(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_does_not_answer_is_said_without_the_password() -> None:
+def test_an_unreachable_server_is_an_error_without_the_password() -> None:
     with pytest.raises(StoreError, match="refused") as caught:
         StoreReader("postgresql://reader:secret@127.0.0.1:1/observer")
     assert "secret" not in str(caught.value)
@@ -73,7 +73,7 @@ def test_a_commit_survives_a_power_cut_because_it_waits_for_the_disk(tmp_path: P
     engine.dispose()
 
 
-def test_a_path_may_hold_what_an_url_would_read_otherwise(tmp_path: Path) -> None:
+def test_a_path_may_contain_characters_with_a_meaning_in_urls(tmp_path: Path) -> None:
     path = tmp_path / "50% of #1?.sqlite3"
     url = URL.create("sqlite", database=str(path)).render_as_string()
     migrate(url)
@@ -93,7 +93,7 @@ def _spaced(rows: list[tuple[object, ...]]) -> list[tuple[object, str]]:
     return [(name, " ".join(str(statement).split())) for name, statement in rows]
 
 
-def test_without_an_url_the_command_line_says_how_to_give_one() -> None:
+def test_the_alembic_command_without_a_url_names_the_variable() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OBSERVER_DATABASE_URL"}
     command = [sys.executable, "-m", "alembic", "check"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment, timeout=60)

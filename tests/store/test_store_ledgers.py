@@ -20,7 +20,7 @@ def test_the_reason_is_the_requirements_sentence_with_the_number_of_slots() -> N
     assert reason("all_slots_hold_higher_scores", 410) == "All 410 slots occupied by higher priority"
 
 
-def test_of_a_time_when_the_number_was_not_reported_the_sentence_has_none() -> None:
+def test_the_reason_omits_an_unknown_number_of_slots() -> None:
     assert reason("all_slots_hold_higher_scores", 0) == "All slots occupied by higher priority"
 
 
@@ -30,5 +30,5 @@ def test_every_reason_is_a_sentence(code: str) -> None:
     assert "SLOTS" not in reason(code)
 
 
-def test_a_reason_of_another_version_is_reported_as_it_is() -> None:
+def test_a_reason_of_another_version_is_returned_unchanged() -> None:
     assert reason("all full") == "all full"

@@ -50,7 +50,7 @@ def test_a_refused_rows_reason_is_text_that_every_database_takes() -> None:
     assert len(QUARANTINE.columns) == 4
 
 
-def test_a_listings_row_is_its_state_and_its_life() -> None:
+def test_the_row_of_a_listing_has_its_state_and_its_lifetime() -> None:
     row = listing_row(listing_changed(change="removed", changed_ns=5))
     assert len(row) == len(LISTINGS.columns)
     assert row[-4:] == (5, 5, 5, False)
@@ -65,7 +65,7 @@ def row_of(sequence: int, event: SlotAssigned | SlotReleased) -> tuple[object, .
 
 
 @pytest.mark.parametrize("reason", ["kept", "moved", "moved_home"])
-def test_a_symbol_that_is_kept_or_moved_has_its_slot_since_it_first_got_one(reason: str) -> None:
+def test_a_kept_or_moved_symbol_keeps_its_first_assignment_time(reason: str) -> None:
     first = SlotAssigned("a", "x", 10, "volume_surge", 12.0, "free_slot", None)
     again = SlotAssigned("b", "x", 20, "market_cap", 2.0, reason, None)
     [held] = slots_in_use([row_of(1, first), row_of(3, again)], [row_of(2, SlotReleased("a", "x", 20, 12.0, reason))])

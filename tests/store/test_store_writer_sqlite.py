@@ -43,7 +43,7 @@ def test_a_full_disk_is_an_error_that_changes_nothing_and_passes(url: str) -> No
     writer.close()
 
 
-def test_it_may_be_opened_in_one_thread_and_used_in_another(url: str) -> None:
+def test_a_writer_may_be_opened_in_one_thread_and_used_in_another(url: str) -> None:
     writer = StoreWriter(url)
     writer.open()
     batches = [Delivered("track-b", STREAM, 1, trades(2))]
@@ -54,7 +54,7 @@ def test_it_may_be_opened_in_one_thread_and_used_in_another(url: str) -> None:
     writer.close()
 
 
-def test_a_price_that_is_no_number_is_refused(url: str) -> None:
+def test_a_price_that_is_not_a_number_is_quarantined(url: str) -> None:
     writer = StoreWriter(url)
     writer.open()
     committed = writer.commit([Delivered("track-b", STREAM, 1, [trade(1), trade(2, price=float("nan"))])])

@@ -76,7 +76,7 @@ def renamed(made: Market, table: str, name: str) -> None:
         connection.execute(f"ALTER TABLE {table} RENAME TO {name}")
 
 
-def test_a_day_begins_also_where_earlier_days_cannot_be_read_and_is_decided_again_without_them() -> None:
+def test_a_day_begins_without_earlier_days_if_they_cannot_be_read_and_replays_without_them() -> None:
     async def scene(made: Market) -> None:
         await made.clock.advance(-90.0)  # a minute and a half before the context
         renamed(made, "sweeps", "away")
@@ -94,7 +94,7 @@ def test_a_day_begins_also_where_earlier_days_cannot_be_read_and_is_decided_agai
     play(scene)
 
 
-def test_a_symbol_that_is_subscribed_and_not_received_is_subscribed_anew() -> None:
+def test_a_stale_symbol_is_subscribed_again() -> None:
     async def scene(made: Market) -> None:
         async with process(made) as running:
             [line] = running.lines
@@ -140,7 +140,7 @@ def test_a_pin_stands_on_the_next_day_until_it_is_taken_back() -> None:
     play(scene)
 
 
-def test_who_moved_stays_away_over_a_restart_until_the_stream_at_home_is_up_again() -> None:
+def test_a_moved_symbol_stays_away_over_a_restart_until_its_home_stream_is_up_again() -> None:
     async def scene(made: Market) -> None:
         async with process(made) as first:
             first.lines[1].report("lost")
@@ -163,7 +163,7 @@ def moves(running: Process) -> list[tuple[str, str]]:
     return [(each.reason, each.symbol) for each in running.of(SlotAssigned) if each.reason.startswith("moved")]
 
 
-def test_a_sweep_that_is_made_again_after_a_kill_of_track_a_is_decided_again() -> None:
+def test_a_repeated_sweep_after_a_kill_of_track_a_replays_to_the_same_decisions() -> None:
     async def scene(made: Market) -> None:
         async with process(made) as running:
             made.kill_in_sweep(SURGE)
@@ -180,7 +180,7 @@ def test_a_sweep_that_is_made_again_after_a_kill_of_track_a_is_decided_again() -
     play(scene)
 
 
-def test_who_has_a_slot_and_stands_still_over_two_sweeps_is_asked_about_and_leaves_when_halted() -> None:
+def test_a_slot_without_trades_over_two_sweeps_is_checked_for_a_halt_and_released_when_halted() -> None:
     async def scene(made: Market) -> None:
         made.desk.halted = {SYMBOLS[1], SYMBOLS[-1]}  # the last one has no slot
         async with process(made) as running:
@@ -214,7 +214,7 @@ async def busy_while(made: Market, running: Process, rng: Random) -> None:
     await running.until(lambda: running.steps.count("slots_evaluated") > checks)
 
 
-def test_under_load_and_over_a_restart_what_was_decided_is_decided_again() -> None:
+def test_a_day_with_conflation_and_a_restart_replays_to_the_same_decisions() -> None:
     async def scene(made: Market) -> None:
         rng = Random(1)
         async with process(made) as first:

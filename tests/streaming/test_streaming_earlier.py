@@ -160,7 +160,7 @@ def test_a_database_that_does_not_answer_costs_the_comparison_not_the_start(url:
     assert begun.earlier == EarlierDays(midnight_ns=plan_of(TODAY).starts_ns)
 
 
-def test_what_is_there_in_time_is_known(url: str) -> None:
+def test_earlier_days_read_in_time_are_used(url: str) -> None:
     store(url, *(event for day in DAYS for event in swept_day(day, Random(7), evenly)))
     with StoreReader(url) as reader:
         begun = asyncio.run(earlier_in_time(reader, plan_of(TODAY), DAY_SETTINGS, UNIVERSE, 5.0))

@@ -81,7 +81,7 @@ def reported_yesterday() -> list[Event]:
     return [assigned, first, gap, last, SlotReleased("a:01", SYMBOL, TEN_NS + 9, 1.0, "closed")]
 
 
-def test_a_session_that_nobody_judged_is_judged_and_again_when_its_gap_is_closed() -> None:
+def test_a_session_without_a_quality_report_gets_one_and_another_when_its_gap_is_closed() -> None:
     async def scenario() -> None:
         async with writing() as (producer, reader):
 
@@ -105,20 +105,20 @@ def test_a_session_that_nobody_judged_is_judged_and_again_when_its_gap_is_closed
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
-def test_a_high_gap_rate_is_reported_when_the_day_is_judged_and_not_again() -> None:
+def test_a_high_gap_rate_raises_one_alert_with_the_first_quality_report() -> None:
     async def scenario() -> None:
         async with writing() as (producer, reader):
             await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
             counts = reader.row_counts()
             assert (counts["quality"], counts["alerts"]) == (1, 1)
-            producer.publish(GapUnrecoverable("g", SYMBOL, NOW_NS, "nobody has it"))
+            producer.publish(GapUnrecoverable("g", SYMBOL, NOW_NS, "no source has it"))
             await until_async(lambda: reader.row_counts()["quality"] == 2, "it is judged again")
             assert reader.row_counts()["alerts"] == 1
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
-def test_what_is_reported_later_of_a_slot_is_judged_again() -> None:
+def test_a_late_slot_event_causes_a_new_quality_report() -> None:
     async def scenario() -> None:
         async with writing() as (producer, reader):
             await until_async(lambda: reader.quality(SESSION), "yesterday is judged")

@@ -107,7 +107,7 @@ def test_a_symbol_that_stays_away_is_settled_and_watched_no_longer(tmp_path: Pat
     asyncio.run(test())
 
 
-def test_one_that_comes_back_and_is_left_again_is_settled_once(tmp_path: Path, missed: Sequence[Trade]) -> None:
+def test_a_symbol_that_returns_and_leaves_again_is_settled_once(tmp_path: Path, missed: Sequence[Trade]) -> None:
     async def test() -> None:
         scene = Scene(tmp_path, missed)
         scene.leave()

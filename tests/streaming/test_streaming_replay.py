@@ -297,7 +297,7 @@ ACTIONS = st.builds(lambda before, then: [*before, *then], st.sampled_from([[], 
 @example([*BUSY, ("trade", "A", 2), ("interrupt", "A", 1), ("missed", "A", 1), ("trade", "A", 1)])
 @example([*BUSY, *[("trade", "B", 1)] * 25, ("evaluated_slots", "A", 1)])
 @example([*BUSY, ("trade", "A", 2), ("restart", "A", 1), ("trade", "A", 2)])
-def test_whatever_happened_on_a_day_its_decisions_are_made_again(actions: list[tuple[str, str, int]]) -> None:
+def test_any_day_replays_to_the_same_decisions(actions: list[tuple[str, str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         events, snapshots = published(Path(folder), actions)
     comparison = replayed(events, snapshots)
@@ -314,7 +314,7 @@ def test_the_day_of_the_scene_is_conflated_and_comes_back(tmp_path: Path) -> Non
     assert max(row.trades for row in rows) > 1
 
 
-def test_a_gap_that_only_the_exchange_reported_of_is_found_again(tmp_path: Path) -> None:
+def test_a_replay_finds_a_gap_that_only_the_exchange_volume_revealed(tmp_path: Path) -> None:
     actions = [("watch", "A", 1), ("trade", "A", 1), ("interrupt", "A", 2), ("missed", "A", 1), ("leave", "A", 1)]
     events, snapshots = published(tmp_path, actions)
     [gap] = [event for event in events if isinstance(event, GapDetected)]
@@ -357,17 +357,17 @@ def test_a_decision_that_nothing_led_to_is_a_difference(day: Day) -> None:
     assert (difference.recorded, difference.replayed) == (invented, None)
 
 
-def test_without_a_snapshot_that_was_taken_in_nothing_is_said(day: Day) -> None:
+def test_a_replay_without_all_snapshots_is_inconclusive(day: Day) -> None:
     comparison = replayed(day.events, day.snapshots[1:])
     assert (comparison.is_same, comparison.difference) == (False, None)
     assert comparison.unclear == "of sweep 1 5 snapshots are there, 6 were taken in"
 
 
-def test_a_day_without_its_beginning_is_not_judged(day: Day) -> None:
+def test_a_replay_without_the_beginning_of_the_day_is_inconclusive(day: Day) -> None:
     assert "it is followed by PinsKept" in replayed(day.events[1:], day.snapshots).unclear
 
 
-def test_a_day_of_which_nothing_is_recorded_is_not_judged() -> None:
+def test_a_replay_of_a_day_without_records_is_inconclusive() -> None:
     assert replayed([]) == DecisionComparison({}, unclear="no steps are recorded")
 
 

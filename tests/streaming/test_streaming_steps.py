@@ -23,7 +23,7 @@ def selector() -> Selector:
 @example([True, 1.0, 2.0])  # a halt that only a sweep saw the end of
 @example(["suspended", 1.0, 2.0])
 @example([True, ""])  # a listing that is not suspended says nothing of a halt
-def test_who_may_hold_no_slot_is_the_same_for_a_process_that_takes_over(past: list[bool | str | float]) -> None:
+def test_a_resumed_process_bars_the_same_symbols_from_slots(past: list[bool | str | float]) -> None:
     lived, successor = selector(), selector()
     reported, swept = list[Event](), list[Snapshot]()
     for moment_ns, item in enumerate(past, start=1):

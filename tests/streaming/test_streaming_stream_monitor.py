@@ -44,7 +44,7 @@ def gaps(running: Process) -> list[tuple[str, float, float, str]]:
     return [(gap.symbol, gap.after_volume, gap.before_volume, gap.reason) for gap in running.of(GapDetected)]
 
 
-def test_what_the_broker_says_at_the_end_and_never_comes_is_a_gap() -> None:
+def test_volume_that_the_broker_reports_at_the_end_and_the_stream_does_not_deliver_is_a_gap() -> None:
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 20.0)
@@ -55,7 +55,7 @@ def test_what_the_broker_says_at_the_end_and_never_comes_is_a_gap() -> None:
     play(scene)
 
 
-def test_what_is_on_its_way_at_the_end_is_waited_for() -> None:
+def test_the_end_of_the_day_waits_for_trades_in_transit() -> None:
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
         made.desk.volumes = {SYMBOL: 25.0}
@@ -66,7 +66,7 @@ def test_what_is_on_its_way_at_the_end_is_waited_for() -> None:
     play(scene)
 
 
-def test_one_that_never_traded_since_nobody_had_seen_it_is_held_against_what_was_asked_then() -> None:
+def test_a_symbol_without_trades_is_compared_with_the_volume_requested_at_its_subscription() -> None:
     async def scene(made: Market, running: Process) -> None:
         made.desk.volumes = {SYMBOL: 125.0}
         await running.day.end(running.selector)
@@ -96,7 +96,7 @@ async def learned(made: Market, running: Process) -> None:
     await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
 
 
-def test_a_line_that_breaks_before_the_first_trade_of_an_unseen_symbol_leaves_a_gap() -> None:
+def test_an_interruption_before_the_first_trade_of_an_unswept_symbol_leaves_a_gap() -> None:
     async def scene(made: Market, running: Process) -> None:
         await learned(made, running)
         running.day.receiver.on_unsubscribed(SYMBOL, "line lost")
@@ -123,7 +123,7 @@ def test_a_symbol_that_a_sweep_has_seen_is_not_asked_for() -> None:
     play_unseen(scene)
 
 
-def test_a_symbol_that_leaves_behind_its_last_sweep_leaves_a_gap() -> None:
+def test_a_symbol_released_with_less_volume_than_its_last_sweep_leaves_a_gap() -> None:
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 30.0)
@@ -138,7 +138,7 @@ def test_a_symbol_that_leaves_behind_its_last_sweep_leaves_a_gap() -> None:
     play(scene)
 
 
-def test_a_broker_that_does_not_answer_at_the_end_leaves_the_last_sweep_to_judge_by() -> None:
+def test_the_last_sweep_decides_when_the_broker_does_not_answer_at_the_end() -> None:
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
         await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(30.0))

@@ -83,7 +83,7 @@ def reports(made: Market) -> dict[str, tuple[str, float]]:
     return {comparison.symbol: (comparison.quality, comparison.missing_volume) for comparison in judged}
 
 
-def test_a_day_that_nobody_ended_is_never_complete_by_itself() -> None:
+def test_an_unfinished_day_is_not_complete_before_it_is_ended() -> None:
     async def scene(made: Market) -> None:
         found = reports(made)
         assert len(found) == SLOTS
@@ -93,7 +93,7 @@ def test_a_day_that_nobody_ended_is_never_complete_by_itself() -> None:
 
 
 @pytest.mark.parametrize("days_off", [1, 3, 7, 40])
-def test_its_slots_are_released_and_what_is_missing_is_a_gap(days_off: int) -> None:
+def test_the_end_of_an_unfinished_day_releases_its_slots_and_records_missing_volume_as_a_gap(days_off: int) -> None:
     volumes = dict.fromkeys(SYMBOLS, 0.0) | {RECEIVED: 10.0, BEHIND: 25.0}
 
     async def scene(made: Market) -> None:
@@ -112,7 +112,7 @@ def test_its_slots_are_released_and_what_is_missing_is_a_gap(days_off: int) -> N
     play(scene, days_off)
 
 
-def test_one_of_which_the_exchange_does_not_tell_is_not_complete() -> None:
+def test_a_symbol_without_an_exchange_volume_is_not_complete() -> None:
     async def scene(made: Market) -> None:
         with idle_process(made) as late:
             await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0})
@@ -122,7 +122,7 @@ def test_one_of_which_the_exchange_does_not_tell_is_not_complete() -> None:
     play(scene)
 
 
-def test_one_that_the_broker_does_not_know_keeps_no_day_open() -> None:
+def test_a_symbol_that_the_broker_does_not_know_keeps_no_day_open() -> None:
     async def scene(made: Market) -> None:
         with idle_process(made) as late:
             await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0}, refused=UNKNOWN)
@@ -147,7 +147,7 @@ def test_while_the_broker_does_not_answer_the_slots_are_kept_and_the_next_proces
     play(scene)
 
 
-def test_it_is_ended_once() -> None:
+def test_an_unfinished_day_is_ended_once() -> None:
     async def scene(made: Market) -> None:
         for expected in (SLOTS, 0):
             with idle_process(made) as late:
@@ -157,7 +157,7 @@ def test_it_is_ended_once() -> None:
     play(scene)
 
 
-def test_a_machine_that_slept_over_the_end_leaves_its_day_to_be_ended_like_that() -> None:
+def test_a_machine_that_slept_over_the_end_of_the_day_leaves_an_unfinished_day() -> None:
     async def scene(made: Market) -> None:
         made.desk.volumes = {BEHIND: 5_000.0}  # of the next day
         async with process(made) as asleep:
@@ -172,7 +172,7 @@ def test_a_machine_that_slept_over_the_end_leaves_its_day_to_be_ended_like_that(
     play(scene, days_off=0)
 
 
-def test_its_decisions_can_be_made_again() -> None:
+def test_a_replay_confirms_the_decisions_of_a_day_ended_late() -> None:
     async def scene(made: Market) -> None:
         with idle_process(made) as late:
             await end_earlier_days(late, {BEHIND: 25.0})

@@ -25,7 +25,7 @@ from tests.waiting import DEADLINE_S
 ROOT = Path(__file__).parents[2]
 CODE, SPEAKER = "tests.supervisor.code", "tests.supervisor.speaker"
 PYTHON = (sys.executable, "-S", "-E")  # without site: a script of the standard library starts in some 20 ms
-IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)\n"
+IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ignores SIGTERM', flush=True)\n"
 LIVES = "import signal\nwhile True: signal.pause()"
 QUICK = RestartLimits(delay_first_s=0.05, delay_max_s=0.2, stable_s=5.0, restarts_max=3, window_s=30.0)
 

@@ -134,7 +134,7 @@ def test_run_until_stops_all_when_it_is_cancelled(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_what_runs_beside_begins_before_the_first_start_and_ends_before_the_first_stop(tmp_path: Path) -> None:
+def test_the_context_of_run_until_begins_before_the_first_start_and_ends_before_the_first_stop(tmp_path: Path) -> None:
     async def run() -> None:
         seen: dict[str, list[ProcessState]] = {}
         supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
@@ -208,7 +208,7 @@ def test_a_child_that_keeps_ending_is_given_up_and_can_be_started_by_hand(tmp_pa
         ("always", FAILS, ProcessState.BACKOFF),
     ],
 )
-def test_the_policy_decides_what_follows_an_end(
+def test_the_restart_policy_decides_the_state_after_an_exit(
     tmp_path: Path, restart: str, code: str, expected: ProcessState
 ) -> None:
     async def run() -> None:
@@ -220,7 +220,7 @@ def test_the_policy_decides_what_follows_an_end(
     asyncio.run(run())
 
 
-def test_who_ends_before_it_was_ready_was_not_started(tmp_path: Path) -> None:
+def test_the_start_of_a_child_that_exits_before_it_is_ready_is_refused(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [quiet(tmp_path, "a", FAILS, expects_ready=True)]) as scene:
             outcome = await scene.supervisor.start("a")
@@ -231,7 +231,7 @@ def test_who_ends_before_it_was_ready_was_not_started(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_who_says_that_it_stops_gets_its_grace_and_then_follows_its_policy(tmp_path: Path) -> None:
+def test_a_child_that_reports_stopping_gets_its_grace_and_then_follows_its_policy(tmp_path: Path) -> None:
     async def run() -> None:
         child = speaker(tmp_path, "a", "leaving", restart="on_failure")
         async with supervised(tmp_path, [child]) as scene:
@@ -249,7 +249,7 @@ def test_who_says_that_it_stops_gets_its_grace_and_then_follows_its_policy(tmp_p
     asyncio.run(run())
 
 
-def test_who_says_that_it_stops_and_stays_is_killed_after_its_grace(tmp_path: Path) -> None:
+def test_a_child_that_reports_stopping_and_stays_is_killed_after_its_grace(tmp_path: Path) -> None:
     async def run() -> None:
         child = speaker(tmp_path, "a", "staying", restart="never", stop_grace_s=0.2)
         async with supervised(tmp_path, [child]) as scene:
@@ -262,7 +262,7 @@ def test_who_says_that_it_stops_and_stays_is_killed_after_its_grace(tmp_path: Pa
 # --- hung --------------------------------------------------------------------------------------------------
 
 
-def test_who_falls_silent_shows_its_stacks_and_is_restarted(tmp_path: Path) -> None:
+def test_a_child_without_heartbeats_dumps_its_stacks_and_is_restarted(tmp_path: Path) -> None:
     async def run() -> None:
         child = speaker(tmp_path, "a", "silent", heartbeat_limit_s=0.4, stop_grace_s=0.3)
         async with supervised(tmp_path, [child]) as scene:
@@ -277,7 +277,7 @@ def test_who_falls_silent_shows_its_stacks_and_is_restarted(tmp_path: Path) -> N
     asyncio.run(run())
 
 
-def test_who_is_not_ready_in_time_is_ended_and_tried_again(tmp_path: Path) -> None:
+def test_a_child_that_is_not_ready_in_time_is_ended_and_started_again(tmp_path: Path) -> None:
     async def run() -> None:
         child = speaker(tmp_path, "a", "unready", ready_deadline_s=0.2)
         async with supervised(tmp_path, [child]) as scene:
@@ -307,7 +307,7 @@ def test_heartbeats_keep_a_child_and_show_in_its_status(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_supervisor_that_stood_still_blames_nobody_for_the_silence(tmp_path: Path) -> None:
+def test_a_supervisor_that_was_suspended_kills_no_child_for_missing_heartbeats(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [speaker(tmp_path, "a", heartbeat_limit_s=0.8)]) as scene:
             await scene.supervisor.start_all()
@@ -340,23 +340,23 @@ def test_restarting_one_leaves_the_other_pids(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_one_that_ignores_sigterm_delays_no_command_for_another(tmp_path: Path) -> None:
+def test_a_child_that_ignores_sigterm_delays_no_command_for_another_child(tmp_path: Path) -> None:
     async def run() -> None:
-        children = [quiet(tmp_path, "deaf", IGNORES_SIGTERM + LIVES, stop_grace_s=600.0), quiet(tmp_path, "b")]
+        children = [quiet(tmp_path, "a", IGNORES_SIGTERM + LIVES, stop_grace_s=600.0), quiet(tmp_path, "b")]
         async with supervised(tmp_path, children) as scene:
             await scene.supervisor.start_all()
-            await until_async(lambda: "deaf" in scene.log("deaf"))
-            stopping = asyncio.create_task(scene.supervisor.stop("deaf"))
-            await scene.changes.until("deaf", ProcessState.STOPPING)
+            await until_async(lambda: "ignores SIGTERM" in scene.log("a"))
+            stopping = asyncio.create_task(scene.supervisor.stop("a"))
+            await scene.changes.until("a", ProcessState.STOPPING)
             assert isinstance(await scene.supervisor.restart("b"), Done)
             assert not stopping.done()
-            kill(scene.pid("deaf"))
-            assert await stopping == Done("deaf", "stopped: SIGKILL")
+            kill(scene.pid("a"))
+            assert await stopping == Done("a", "stopped: SIGKILL")
 
     asyncio.run(run())
 
 
-def test_pins_for_one_child_are_fulfilled_one_after_the_other(tmp_path: Path) -> None:
+def test_commands_for_one_child_are_executed_one_after_the_other(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
             verbs = [scene.supervisor.start, scene.supervisor.stop, scene.supervisor.start, scene.supervisor.restart]
@@ -367,7 +367,7 @@ def test_pins_for_one_child_are_fulfilled_one_after_the_other(tmp_path: Path) ->
     asyncio.run(run())
 
 
-def test_two_restarts_at_once_of_a_child_that_takes_its_time_are_one(tmp_path: Path) -> None:
+def test_two_simultaneous_restarts_of_a_slow_child_are_one_restart(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [speaker(tmp_path, "a")]) as scene:
             await scene.supervisor.start_all()
@@ -378,7 +378,7 @@ def test_two_restarts_at_once_of_a_child_that_takes_its_time_are_one(tmp_path: P
     asyncio.run(run())
 
 
-def test_a_stop_answers_a_start_that_is_under_way(tmp_path: Path) -> None:
+def test_a_stop_ends_a_start_that_is_under_way(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [speaker(tmp_path, "a", "unready")]) as scene:
             starting = asyncio.create_task(scene.supervisor.start("a"))
@@ -424,7 +424,7 @@ class BrokenRng(Random):
         raise ZeroDivisionError
 
 
-def test_a_mistake_of_ours_is_raised_after_all_the_others_were_stopped(tmp_path: Path) -> None:
+def test_an_internal_error_is_raised_after_all_children_are_stopped(tmp_path: Path) -> None:
     async def run() -> None:
         children = [quiet(tmp_path, "a", restart="never"), quiet(tmp_path, "b"), quiet(tmp_path, "c", order=1)]
         supervisor, changes = supervisor_of(tmp_path, children, rng=BrokenRng())
@@ -438,7 +438,7 @@ def test_a_mistake_of_ours_is_raised_after_all_the_others_were_stopped(tmp_path:
     asyncio.run(run())
 
 
-def test_a_storm_of_kills_and_commands_answers_everybody_and_leaves_a_supervisor_that_obeys(tmp_path: Path) -> None:
+def test_a_supervisor_under_many_kills_and_commands_answers_each_command_and_stays_responsive(tmp_path: Path) -> None:
     async def run() -> None:
         rng = Random(20)
         limits = RestartLimits(delay_first_s=0.01, delay_max_s=0.03, restarts_max=10_000)

@@ -41,7 +41,7 @@ from tests.supervisor.scenes import (
 from tests.waiting import DEADLINE_S, until_async
 
 
-def test_the_status_tells_of_every_process_and_of_the_market(tmp_path: Path) -> None:
+def test_the_status_reports_every_process_and_the_market(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "b", order=1)]) as scene:
             await scene.supervisor.start("a")
@@ -71,25 +71,25 @@ def test_start_restart_and_stop_are_answered_when_they_are_done(tmp_path: Path) 
     asyncio.run(run())
 
 
-def test_what_takes_longer_than_a_second_is_said_to_be_under_way_and_happens(
+def test_a_command_that_takes_longer_than_a_second_is_reported_under_way_and_completes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("observer.supervisor.supervisor.ANSWER_WITHIN_S", 0.1)
 
     async def run() -> None:
-        children = [quiet(tmp_path, "deaf", IGNORES_SIGTERM + LIVES, stop_grace_s=600.0)]
+        children = [quiet(tmp_path, "a", IGNORES_SIGTERM + LIVES, stop_grace_s=600.0)]
         async with supervised(tmp_path, children) as scene:
             await scene.supervisor.start_all()
-            await until_async(lambda: "deaf" in scene.log("deaf"))
-            assert isinstance(await scene.client.request(Stop("deaf"), DEADLINE_S), UnderWay)
-            assert scene.changes.states("deaf")[-1] is ProcessState.STOPPING
-            kill(scene.pid("deaf"))
-            await scene.changes.until("deaf", ProcessState.STOPPED)
+            await until_async(lambda: "ignores SIGTERM" in scene.log("a"))
+            assert isinstance(await scene.client.request(Stop("a"), DEADLINE_S), UnderWay)
+            assert scene.changes.states("a")[-1] is ProcessState.STOPPING
+            kill(scene.pid("a"))
+            await scene.changes.until("a", ProcessState.STOPPED)
 
     asyncio.run(run())
 
 
-def test_a_name_that_nobody_has_is_refused_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_process_name_is_refused_with_the_existing_names(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "b")]) as scene:
             reply = await scene.client.request(Restart("c"), DEADLINE_S)
@@ -120,12 +120,12 @@ async def _ask(folder: Path, request: Request) -> Reply:
 
 def test_nothing_is_started_any_more_while_everything_is_being_stopped(tmp_path: Path) -> None:
     async def run() -> None:
-        children = [quiet(tmp_path, "deaf", IGNORES_SIGTERM + LIVES, stop_grace_s=0.5), quiet(tmp_path, "b", order=1)]
+        children = [quiet(tmp_path, "a", IGNORES_SIGTERM + LIVES, stop_grace_s=0.5), quiet(tmp_path, "b", order=1)]
         async with supervised(tmp_path, children) as scene:
             await scene.supervisor.start_all()
-            await until_async(lambda: "deaf" in scene.log("deaf"))
+            await until_async(lambda: "ignores SIGTERM" in scene.log("a"))
             stopping = asyncio.create_task(scene.supervisor.stop_all())
-            await scene.changes.until("deaf", ProcessState.STOPPING)
+            await scene.changes.until("a", ProcessState.STOPPING)
             reply = await scene.client.request(Start("b"), DEADLINE_S)
             assert isinstance(reply, Refused)
             assert reply.code == "shutting_down"
@@ -137,7 +137,7 @@ def test_nothing_is_started_any_more_while_everything_is_being_stopped(tmp_path:
 @pytest.mark.parametrize(
     "message", [Ready("a", 4_000_000), Heartbeat("a", 4_000_000, 0.0, 1), Stopping("a", 4_000_000)]
 )
-def test_a_process_that_is_not_ours_cannot_speak_for_one_that_is(tmp_path: Path, message: Request) -> None:
+def test_a_message_from_a_process_with_an_unknown_pid_is_refused(tmp_path: Path, message: Request) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [speaker(tmp_path, "a", "unready")]) as scene:
             starting = asyncio.create_task(scene.supervisor.start("a"))

@@ -54,7 +54,7 @@ def spawn_stranger(*argv: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(argv, start_new_session=True)
 
 
-def test_what_an_earlier_run_left_is_ended_with_all_its_group(tmp_path: Path) -> None:
+def test_a_process_group_left_by_an_earlier_run_is_ended(tmp_path: Path) -> None:
     async def run() -> None:
         left = spawn_stranger("sh", "-c", "sleep 600 & wait")
         PidRegistry(tmp_path).record(left.pid)
@@ -65,7 +65,7 @@ def test_what_an_earlier_run_left_is_ended_with_all_its_group(tmp_path: Path) ->
     asyncio.run(run())
 
 
-def test_a_process_that_only_has_the_number_of_a_leftover_is_left_alone(tmp_path: Path) -> None:
+def test_a_process_that_only_reuses_the_pid_of_a_recorded_one_is_not_ended(tmp_path: Path) -> None:
     async def run() -> None:
         stranger = spawn_stranger("sleep", "600")
         earlier_s = psutil.Process(stranger.pid).create_time() - 60
@@ -78,7 +78,7 @@ def test_a_process_that_only_has_the_number_of_a_leftover_is_left_alone(tmp_path
     asyncio.run(run())
 
 
-def test_what_was_stopped_in_order_is_not_left_over(tmp_path: Path) -> None:
+def test_a_process_that_was_forgotten_is_not_ended_by_the_next_run(tmp_path: Path) -> None:
     async def run() -> None:
         child = spawn_stranger("sleep", "600")
         pid_registry = PidRegistry(tmp_path)
@@ -92,14 +92,14 @@ def test_what_was_stopped_in_order_is_not_left_over(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_list_that_cannot_be_read_is_said_and_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_pid_file_is_logged_and_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "children.json").write_bytes(b"{torn")
     assert asyncio.run(PidRegistry(tmp_path).end()) == []
     assert "cannot read" in caplog.text
     assert (tmp_path / "children.json").read_bytes() == b"{}"
 
 
-def test_a_list_that_cannot_be_written_is_said_and_stops_nobody(
+def test_an_unwritable_pid_file_is_logged_and_does_not_stop_the_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "children.new").mkdir()  # in the way of the new list

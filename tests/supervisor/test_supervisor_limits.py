@@ -43,17 +43,19 @@ def conclusions(seen: list[float], checks: int) -> list[bool]:
 # --- one figure --------------------------------------------------------------------------------------------
 
 
-def test_it_is_too_high_after_so_many_looks_in_a_row() -> None:
+def test_a_figure_is_too_high_after_the_configured_number_of_checks_in_a_row() -> None:
     assert conclusions([101, 101, 101, 101], 3) == [False, False, True, True]
     assert conclusions([101, 101, 100, 101, 101], 3) == [False] * 5
 
 
-def test_it_is_normal_again_only_well_below_the_limit() -> None:
+def test_a_figure_is_normal_again_only_well_below_the_limit() -> None:
     assert conclusions([101, 99, 95, 91, 89], 1) == [True, True, True, True, False]
 
 
 @given(figures, st.integers(1, 5))
-def test_a_conclusion_changes_only_after_so_many_looks_that_say_so(seen: list[float], checks: int) -> None:
+def test_a_conclusion_changes_only_after_the_configured_number_of_agreeing_checks(
+    seen: list[float], checks: int
+) -> None:
     reported = [False, *conclusions(seen, checks)]
     for end in range(1, len(reported)):
         if reported[end] is not reported[end - 1]:
@@ -63,7 +65,7 @@ def test_a_conclusion_changes_only_after_so_many_looks_that_say_so(seen: list[fl
 
 
 @given(st.lists(st.floats(LIMIT * BACK_SHARE, 200.0), max_size=60), st.integers(1, 5))
-def test_what_swings_about_the_limit_is_reported_at_most_once(seen: list[float], checks: int) -> None:
+def test_a_figure_that_oscillates_around_the_limit_is_reported_at_most_once(seen: list[float], checks: int) -> None:
     reported = [False, *conclusions(seen, checks)]
     assert sum(one is not other for one, other in itertools.pairwise(reported)) <= 1
 
@@ -74,7 +76,7 @@ def test_what_swings_about_the_limit_is_reported_at_most_once(seen: list[float],
 @pytest.mark.parametrize(
     ("resource", "figure"), [("cpu_percent", 86.0), ("memory_bytes", 2_500_000_001), ("disk_percent", 90.5)]
 )
-def test_each_resource_is_reported_by_itself_when_it_is_scarce_and_when_no_longer(
+def test_each_resource_is_reported_separately_when_it_is_scarce_and_when_it_recovers(
     resource: Resource, figure: float
 ) -> None:
     scarce = HostFigures(**{**{name: getattr(CALM, name) for name in CALM.__struct_fields__}, resource: figure})
@@ -94,18 +96,18 @@ def test_each_resource_is_reported_by_itself_when_it_is_scarce_and_when_no_longe
         (Crossing("disk_percent", False, 80.0, 90.0), "disk: 80 %, no longer over 90 %"),
     ],
 )
-def test_a_crossing_has_words(crossing: Crossing, text: str) -> None:
+def test_a_crossing_is_described_in_words(crossing: Crossing, text: str) -> None:
     assert crossing_text(crossing) == text
 
 
-def test_a_look_counts_our_memory_and_the_childrens_and_finds_the_disk_of_a_folder_to_be_made(tmp_path: Path) -> None:
+def test_a_host_check_counts_all_memory_and_finds_the_disk_of_a_future_folder(tmp_path: Path) -> None:
     child = Figures(cpu_percent=0.0, rss_bytes=10**12, open_files=0, threads=0)
     seen = check_host([child, child], tmp_path / "not" / "yet")
     assert 2 * 10**12 < seen.memory_bytes < 2 * 10**12 + 10**10
     assert 0 < seen.disk_percent <= 100
 
 
-def test_the_listener_is_reported_when_the_machine_becomes_too_small(tmp_path: Path) -> None:
+def test_the_listener_is_called_when_the_machine_becomes_too_small(tmp_path: Path) -> None:
     async def run() -> None:
         limits = HostLimits(memory_bytes=1, checks=1)
         supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")], host_limits=limits)
@@ -118,7 +120,7 @@ def test_the_listener_is_reported_when_the_machine_becomes_too_small(tmp_path: P
 # --- a child's memory and its exit status ------------------------------------------------------------------
 
 
-def test_who_uses_too_much_memory_is_restarted_in_order_and_the_reason_is_reported(
+def test_a_child_that_uses_too_much_memory_is_restarted_in_order_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("observer.supervisor.monitor_loop.POLL_S", 0.1)
@@ -148,7 +150,7 @@ signal.pause()
     asyncio.run(run())
 
 
-def test_who_is_always_too_heavy_is_given_up_in_the_end(tmp_path: Path) -> None:
+def test_a_child_that_always_uses_too_much_memory_is_given_up(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [quiet(tmp_path, "a", LIVES, rss_bytes_max=1)]) as scene:
             await scene.supervisor.start_all()

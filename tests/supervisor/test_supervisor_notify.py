@@ -58,7 +58,7 @@ def say(text):
         (b"", Notification()),
     ],
 )
-def test_a_datagram_is_read_line_by_line_and_what_is_unknown_is_ignored(datagram: bytes, said: Notification) -> None:
+def test_a_datagram_is_read_line_by_line_and_unknown_lines_are_ignored(datagram: bytes, said: Notification) -> None:
     assert parse_notification(datagram) == said
 
 
@@ -82,7 +82,7 @@ def listening() -> Iterator[tuple[NotifySocket, list[Notification], socket.socke
     listener.close()
 
 
-def test_a_descriptor_that_comes_along_is_closed_after_what_came_before_was_acted_on() -> None:
+def test_a_received_descriptor_is_closed_after_the_earlier_messages_are_handled() -> None:
     with listening() as (listener, reported, speaker):
         reading, writing = os.pipe()
         speaker.send(b"READY=1")
@@ -106,9 +106,9 @@ def test_many_descriptors_are_all_closed() -> None:
         assert psutil.Process().num_fds() == before
 
 
-def test_another_users_processes_are_not_received() -> None:
+def test_messages_of_processes_of_another_user_are_ignored() -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can be somebody else")
+        pytest.skip("only root can switch to another user")
     with listening() as (listener, reported, speaker):
         if (pid := os.fork()) == 0:
             os.setuid(65534)
@@ -120,7 +120,7 @@ def test_another_users_processes_are_not_received() -> None:
         assert listener.strangers == 1
 
 
-def test_two_lives_have_two_addresses() -> None:
+def test_two_runs_of_a_child_have_two_addresses() -> None:
     with listening() as (one, _, _), listening() as (other, _, _):
         assert one.address != other.address
 
@@ -162,7 +162,7 @@ def test_systemd_notify_makes_a_child_ready_and_sets_its_status(tmp_path: Path) 
     asyncio.run(run())
 
 
-def test_who_says_nothing_is_not_ready(tmp_path: Path) -> None:
+def test_a_child_that_never_reports_ready_is_not_ready(tmp_path: Path) -> None:
     async def run() -> None:
         child = sayer(tmp_path, f"say('STATUS=thinking')\n{LIVES}", ready_deadline_s=0.3)
         async with started(tmp_path, child) as scene:
@@ -172,7 +172,7 @@ def test_who_says_nothing_is_not_ready(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_who_feeds_its_watchdog_lives_and_who_stops_to_is_hung(tmp_path: Path) -> None:
+def test_a_child_that_stops_feeding_its_watchdog_counts_as_hung(tmp_path: Path) -> None:
     async def run() -> None:
         code = f"""
 assert os.environ["WATCHDOG_USEC"] == "800000"
@@ -190,7 +190,7 @@ print("fell silent", flush=True)
     asyncio.run(run())
 
 
-def test_who_says_that_it_stops_gets_its_grace(tmp_path: Path) -> None:
+def test_a_child_that_reports_stopping_gets_its_grace(tmp_path: Path) -> None:
     async def run() -> None:
         code = """
 import signal
@@ -214,7 +214,7 @@ signal.sigwait({signal.SIGUSR2})
     asyncio.run(run())
 
 
-def test_a_life_that_is_over_says_nothing_any_more(tmp_path: Path) -> None:
+def test_the_status_text_of_a_child_ends_with_its_run(tmp_path: Path) -> None:
     async def run() -> None:
         async with started(tmp_path, sayer(tmp_path, f"say('READY=1\\nSTATUS=busy')\n{LIVES}")) as scene:
             await scene.changes.until("a", ProcessState.RUNNING)
@@ -237,14 +237,14 @@ def service_manager(address: str, **environment: str) -> Iterator[tuple[ServiceM
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_the_service_manager_hears_assignments(tmp_path: Path, kind: str) -> None:
+def test_the_service_manager_receives_assignments(tmp_path: Path, kind: str) -> None:
     address = str(tmp_path / "n") if kind == "path" else f"@observer-test-{os.getpid()}"
     with service_manager(address) as (manager, received):
         manager.report(ready=1, status="IDLE: 6 of 6 processes run")
         assert received.recv(4096) == b"READY=1\nSTATUS=IDLE: 6 of 6 processes run"
 
 
-def test_without_a_service_manager_telling_does_nothing() -> None:
+def test_a_report_without_a_service_manager_does_nothing() -> None:
     manager = ServiceManager({}, 1)
     manager.report(ready=1)
     assert manager.unheard == 0
@@ -267,7 +267,5 @@ def test_a_service_manager_that_is_gone_is_counted_and_no_reason_to_stop(tmp_pat
         ({}, None),
     ],
 )
-def test_the_watchdog_is_ours_only_when_it_is_meant_for_us(
-    environment: dict[str, str], watchdog_s: float | None
-) -> None:
+def test_the_watchdog_is_used_only_if_its_pid_is_ours(environment: dict[str, str], watchdog_s: float | None) -> None:
     assert ServiceManager(environment, 7).watchdog_s == watchdog_s

@@ -35,7 +35,7 @@ def test_an_order_reaches_the_process_and_its_answer_comes_back(tmp_path: Path) 
     asyncio.run(run())
 
 
-def test_an_order_goes_to_the_present_life_of_a_process(tmp_path: Path) -> None:
+def test_an_order_goes_to_the_current_run_of_a_process(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [speaker(tmp_path, "a", "worker")]) as scene:
             await scene.supervisor.start_all()
@@ -46,9 +46,7 @@ def test_an_order_goes_to_the_present_life_of_a_process(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_process_that_takes_long_to_answer_is_said_to_be_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_order_that_takes_long_is_reported_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("observer.supervisor.supervisor.ANSWER_WITHIN_S", 0.1)
 
     async def run() -> None:
@@ -59,7 +57,7 @@ def test_a_process_that_takes_long_to_answer_is_said_to_be_reported(
     asyncio.run(run())
 
 
-def test_who_does_not_run_or_does_not_exist_or_does_not_speak_takes_no_order(tmp_path: Path) -> None:
+def test_an_order_to_a_process_that_is_stopped_unknown_or_without_control_is_refused(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [speaker(tmp_path, "a", "worker"), quiet(tmp_path, "mute")]) as scene:
             await scene.supervisor.start("mute")
@@ -77,9 +75,7 @@ async def refusal(scene: Scene, name: str) -> str:
 
 
 @pytest.mark.parametrize("request_", [Reload(), Pin("005930"), RunJob("backup")])
-def test_a_supervisor_that_nobody_reported_what_to_do_with_orders_refuses_them(
-    tmp_path: Path, request_: Reload | Pin | RunJob
-) -> None:
+def test_a_supervisor_without_an_order_handler_refuses_orders(tmp_path: Path, request_: Reload | Pin | RunJob) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
             reply = await scene.client.request(request_, DEADLINE_S)
@@ -102,7 +98,7 @@ async def reload(scene: Scene, children: Sequence[Child], *, dry_run: bool = Fal
     return reply
 
 
-def test_a_reload_restarts_what_changed_and_the_others_never_notice(tmp_path: Path) -> None:
+def test_a_reload_restarts_only_the_changed_processes(tmp_path: Path) -> None:
     async def run() -> None:
         a, b = quiet(tmp_path, "a"), quiet(tmp_path, "b", order=1)
         async with supervised(tmp_path, [a, b]) as scene:
@@ -116,7 +112,7 @@ def test_a_reload_restarts_what_changed_and_the_others_never_notice(tmp_path: Pa
     asyncio.run(run())
 
 
-def test_a_dry_run_tells_the_same_and_does_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_returns_the_plan_and_changes_nothing(tmp_path: Path) -> None:
     async def run() -> None:
         a, b = quiet(tmp_path, "a"), quiet(tmp_path, "b")
         async with supervised(tmp_path, [a, b]) as scene:
@@ -129,7 +125,7 @@ def test_a_dry_run_tells_the_same_and_does_nothing(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_what_is_new_is_started_in_its_place_and_what_is_gone_is_stopped_and_forgotten(tmp_path: Path) -> None:
+def test_a_reload_starts_a_new_process_in_its_order_and_stops_and_forgets_a_removed_one(tmp_path: Path) -> None:
     async def run() -> None:
         a, c = quiet(tmp_path, "a"), quiet(tmp_path, "c", order=2)
         async with supervised(tmp_path, [a, c]) as scene:
@@ -145,7 +141,7 @@ def test_what_is_new_is_started_in_its_place_and_what_is_gone_is_stopped_and_for
     asyncio.run(run())
 
 
-def test_who_was_stopped_stays_stopped_and_changes_with_its_next_start(tmp_path: Path) -> None:
+def test_a_stopped_process_stays_stopped_and_changes_with_its_next_start(tmp_path: Path) -> None:
     async def run() -> None:
         a = quiet(tmp_path, "a")
         async with supervised(tmp_path, [a]) as scene:
@@ -161,7 +157,7 @@ def test_who_was_stopped_stays_stopped_and_changes_with_its_next_start(tmp_path:
     asyncio.run(run())
 
 
-def test_who_was_given_up_is_tried_again_when_it_changed(tmp_path: Path) -> None:
+def test_a_process_that_was_given_up_is_started_again_when_it_changed(tmp_path: Path) -> None:
     async def run() -> None:
         broken = quiet(tmp_path, "a", "raise SystemExit(1)", restart="never")
         async with supervised(tmp_path, [broken]) as scene:
@@ -173,7 +169,7 @@ def test_who_was_given_up_is_tried_again_when_it_changed(tmp_path: Path) -> None
     asyncio.run(run())
 
 
-def test_who_does_not_come_to_run_again_is_named(tmp_path: Path) -> None:
+def test_a_process_that_fails_to_restart_is_named(tmp_path: Path) -> None:
     async def run() -> None:
         a, b = quiet(tmp_path, "a"), quiet(tmp_path, "b")
         async with supervised(tmp_path, [a, b]) as scene:

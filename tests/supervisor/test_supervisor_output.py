@@ -59,7 +59,7 @@ def test_nothing_is_lost_or_doubled_while_a_child_writes_on(folder: Path) -> Non
     assert written(log) == b"".join(b"%d and so on\n" % number for number in range(150_000))
 
 
-def test_what_is_cut_off_gives_its_room_back(folder: Path) -> None:
+def test_a_rotated_log_returns_its_disk_space(folder: Path) -> None:
     log = folder / "a.log"
     filled(log, 5 * MAX_BYTES)
     assert rotate(log, MAX_BYTES, 0)
@@ -84,7 +84,7 @@ def test_a_log_that_is_not_too_long_stays(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["a.log"]
 
 
-def test_after_a_cut_it_is_short_again(folder: Path) -> None:
+def test_a_log_is_short_again_after_a_rotation(folder: Path) -> None:
     log = folder / "a.log"
     filled(log, 2 * MAX_BYTES)
     assert rotate(log, MAX_BYTES, 3)
@@ -121,7 +121,7 @@ def test_a_childs_output_is_a_file_so_it_never_waits_for_us(tmp_path: Path) -> N
     asyncio.run(run())
 
 
-def test_the_supervisor_rotates_what_its_children_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_supervisor_rotates_the_logs_of_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("observer.supervisor.monitor_loop.POLL_S", 0.1)
 
     async def run() -> None:

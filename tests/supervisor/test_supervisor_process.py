@@ -85,7 +85,9 @@ def test_output_is_appended_to_a_log_that_only_its_owner_reads(tmp_path: Path) -
     asyncio.run(run())
 
 
-def test_its_environment_is_ours_and_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_has_the_environment_of_the_supervisor_and_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FROM_THE_SUPERVISOR", "1")
 
     async def run() -> None:
@@ -122,7 +124,7 @@ def test_a_life_leaves_no_descriptor_behind(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_sigterm_is_enough_for_who_obeys(tmp_path: Path) -> None:
+def test_a_child_that_obeys_sigterm_ends_by_it(tmp_path: Path) -> None:
     async def run() -> None:
         async with living(quiet(tmp_path, "a")) as process:
             assert exit_text(await process.stop(GRACE_S)) == "SIGTERM"
@@ -130,17 +132,17 @@ def test_sigterm_is_enough_for_who_obeys(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_who_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
+def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
     async def run() -> None:
         child = quiet(tmp_path, "a", IGNORES_SIGTERM + LIVES)
         async with living(child) as process:
-            await log_says(child, "deaf")
+            await log_says(child, "ignores SIGTERM")
             assert exit_text(await process.stop(0.1)) == "SIGKILL"
 
     asyncio.run(run())
 
 
-def test_who_is_suspended_still_ends_by_itself(tmp_path: Path) -> None:
+def test_a_suspended_child_still_handles_sigterm(tmp_path: Path) -> None:
     async def run() -> None:
         code = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('up', flush=True)\n"
         child = quiet(tmp_path, "a", code + LIVES)
@@ -210,7 +212,7 @@ def test_the_exit_is_reported_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("status", "text"), [(0, "exit 0"), (3, "exit 3"), (-9, "SIGKILL"), (-99, "signal 99")])
-def test_an_end_has_a_name(status: int, text: str) -> None:
+def test_an_exit_status_is_described_in_words(status: int, text: str) -> None:
     assert exit_text(status) == text
 
 
@@ -231,7 +233,7 @@ def test_figures_cover_a_child_and_its_own_children(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_who_has_ended_has_no_figures(tmp_path: Path) -> None:
+def test_an_ended_process_has_no_figures(tmp_path: Path) -> None:
     async def run() -> None:
         async with living(quiet(tmp_path, "a")) as process:
             await process.stop(GRACE_S)
@@ -243,5 +245,7 @@ def test_who_has_ended_has_no_figures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("age_s", "limit_s", "hung"), [(9.9, 10.0, False), (10.0, 10.0, False), (10.1, 10.0, True), (1e9, None, False)]
 )
-def test_hung_is_who_was_silent_for_longer_than_the_limit(age_s: float, limit_s: float | None, hung: bool) -> None:
+def test_a_process_is_hung_when_its_heartbeat_is_older_than_the_limit(
+    age_s: float, limit_s: float | None, hung: bool
+) -> None:
     assert is_hung(age_s, limit_s) is hung

@@ -35,12 +35,12 @@ def test_a_stable_life_sets_the_delay_back() -> None:
     assert delays_s(LIMITS, [0.1, 0.1, 0.1, 10.0, 0.1]) == [1.0, 2.0, 4.0, 1.0, 1.0]
 
 
-def test_one_end_more_than_allowed_within_the_window_gives_up() -> None:
+def test_one_exit_more_than_allowed_within_the_window_gives_up() -> None:
     limits = changed(restarts_max=3)
     assert delays_s(limits, [0.1] * 4) == [1.0, 2.0, 4.0, None]
 
 
-def test_lives_that_are_just_long_enough_to_look_stable_are_counted_by_the_window_all_the_same() -> None:
+def test_runs_that_just_look_stable_still_count_in_the_window() -> None:
     limits = changed(restarts_max=3, stable_s=1.0, window_s=60.0)
     assert delays_s(limits, [1.3] * 4) == [1.0, 1.0, 1.0, None]
 
@@ -50,7 +50,7 @@ def test_ends_outside_the_window_are_forgotten() -> None:
     assert None not in delays_s(limits, [60.0] * 10)
 
 
-def test_giving_up_says_how_often_and_in_what_time() -> None:
+def test_the_reason_for_giving_up_names_the_count_and_the_window() -> None:
     history = RestartHistory(ends_s=(0.0, 1.0), short_lives=2)
     _, decision = after_end(history, changed(restarts_max=2, window_s=60.0), 2.0, 1.0, Random(1))
     assert decision == GiveUp("ended 3 times within 60 s")
@@ -69,7 +69,9 @@ def test_a_delay_is_never_above_its_limit_nor_more_below_than_the_jitter_allows(
 
 
 @given(st.lists(st.floats(0.0, 100.0), max_size=60), st.integers(1, 10))
-def test_it_gives_up_exactly_when_the_window_holds_too_many_ends(lives_s: list[float], restarts_max: int) -> None:
+def test_the_policy_gives_up_exactly_when_the_window_holds_too_many_exits(
+    lives_s: list[float], restarts_max: int
+) -> None:
     limits = changed(restarts_max=restarts_max, window_s=50.0)
     ends_s = [sum(lives_s[: index + 1]) for index in range(len(lives_s))]
     for index, delay_s in enumerate(delays_s(limits, lives_s)):

@@ -17,12 +17,14 @@ ABSENT = [pair for pair in itertools.product(ProcessState, Transition) if pair n
 
 
 @pytest.mark.parametrize(("pair", "expected"), TRANSITIONS.items(), ids=str)
-def test_every_row_leads_where_it_says(pair: tuple[ProcessState, Transition], expected: ProcessState) -> None:
+def test_every_transition_of_the_table_leads_to_its_state(
+    pair: tuple[ProcessState, Transition], expected: ProcessState
+) -> None:
     assert next_state(*pair) is expected
 
 
 @pytest.mark.parametrize(("state", "transition"), ABSENT)
-def test_whatever_is_not_in_the_table_is_an_error(state: ProcessState, transition: Transition) -> None:
+def test_a_transition_outside_the_table_is_an_error(state: ProcessState, transition: Transition) -> None:
     with pytest.raises(ImpossibleTransitionError, match=state.value):
         next_state(state, transition)
 

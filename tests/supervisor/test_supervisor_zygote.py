@@ -78,7 +78,7 @@ def test_a_zygote_that_has_loaded_all_workers_has_one_thread_and_no_socket_but_i
     asyncio.run(run())
 
 
-def test_a_worker_has_what_the_zygote_loaded_and_its_own_arguments_environment_and_rng(tmp_path: Path) -> None:
+def test_a_worker_has_the_modules_of_the_zygote_and_its_own_arguments_environment_and_rng(tmp_path: Path) -> None:
     code = f"import os, random, sys; print({SPEAKER!r} in sys.modules, os.environ['OF_THE_CHILD'], random.random())"
 
     async def run() -> None:
@@ -116,7 +116,7 @@ def test_a_worker_holds_no_descriptor_but_its_output_and_the_lifeline(tmp_path: 
     asyncio.run(run())
 
 
-def test_another_program_is_none_of_the_zygotes(tmp_path: Path) -> None:
+def test_a_zygote_runs_only_its_own_workers(tmp_path: Path) -> None:
     async def run() -> None:
         async with zygote_of(tmp_path) as zygote:
             assert await live(zygote, program(tmp_path, "a", ("echo", "it"))) == "it\n"
@@ -214,7 +214,7 @@ def test_after_an_upgrade_the_next_start_has_the_new_code_from_a_fresh_zygote(
     asyncio.run(run())
 
 
-def test_a_worker_whose_zygote_ends_in_the_middle_of_a_fork_does_not_run(tmp_path: Path) -> None:
+def test_each_worker_runs_exactly_once_when_the_zygote_is_killed_during_forks(tmp_path: Path) -> None:
     """Killed while requests wait: each worker runs exactly once, by a fork or as a fresh interpreter."""
 
     async def run() -> None:

@@ -23,7 +23,7 @@ DOCUMENTED_KEYS = {
 }  # fmt: skip
 
 
-def test_a_day_ends_well_and_leaves_nobody_behind(day: Day) -> None:
+def test_a_day_ends_with_status_0_and_leaves_no_process(day: Day) -> None:
     assert day.exit_status == 0, day.errors
     assert day.errors == ""
     assert day.left_behind == []
@@ -75,7 +75,7 @@ def test_the_phases_follow_on_each_other(day: Day) -> None:
         ("sweeps", "SELECT * FROM sweeps"),
     ],
 )
-def test_what_happens_on_every_day_is_in_the_database(day: Day, what: str, query: str) -> None:
+def test_the_database_has_the_events_of_every_ordinary_day(day: Day, what: str, query: str) -> None:
     assert day.rows(query), what
 
 
@@ -127,13 +127,13 @@ def test_every_slot_that_was_given_was_given_back(day: Day) -> None:
     ) == []  # fmt: skip
 
 
-def test_a_day_without_keep_leaves_the_database_and_what_people_read(day: Day) -> None:
+def test_a_day_without_keep_leaves_only_the_database_the_configuration_and_the_universe(day: Day) -> None:
     configuration = {"observer.toml", "provider_pool.json", "symbol_selection.json"}
     assert {path.name for path in day.folder.iterdir()} == {*configuration, "data", "universe"}
     assert {path.name for path in (day.folder / "data").iterdir()} >= {"observer.db", "backup", "simulator.json"}
 
 
-def test_the_universe_is_a_file_too_and_says_what_the_database_has(day: Day) -> None:
+def test_the_universe_file_has_the_symbols_of_the_database(day: Day) -> None:
     [path] = (day.folder / "universe").iterdir()
     assert path.name == "20261118_kr_stocks.json"
     codes = [symbol["code"] for symbol in json.loads(path.read_bytes())["symbols"]]

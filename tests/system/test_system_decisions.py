@@ -43,7 +43,7 @@ def test_a_replay_of_the_day_makes_the_same_decisions_event_for_event(day: Day, 
     assert {"TriggerFired", "SlotAssigned", "SlotReleased"} <= comparison["same"].keys()
 
 
-def test_a_decision_that_was_another_one_is_named(day: Day, tmp_path: Path) -> None:
+def test_a_changed_decision_is_named(day: Day, tmp_path: Path) -> None:
     database = tmp_path / "changed.db"
     shutil.copy(day.database, database)
     with closing(sqlite3.connect(database)) as connection, connection:

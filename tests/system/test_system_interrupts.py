@@ -56,5 +56,5 @@ def test_the_death_of_the_supervisor_is_the_end_of_all() -> None:
         day.system.until(lambda: is_full_operation(day.system), "the first trades")
         day.system.process.send_signal(signal.SIGKILL)
         day.system.process.wait(DEADLINE_S)
-        until(lambda: day.system.left_behind() == [], "nobody is left", every_s=POLL_S)
+        until(lambda: day.system.left_behind() == [], "no process is left", every_s=POLL_S)
         assert is_sound(day.system.database)

@@ -9,13 +9,13 @@ from tests.system.conftest import Day
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
-def test_every_symbol_that_had_a_slot_is_judged_once(day: Day) -> None:
+def test_every_symbol_that_had_a_slot_has_one_quality_report(day: Day) -> None:
     had_a_slot = day.rows("SELECT DISTINCT symbol FROM slot_assignments ORDER BY symbol")
     assert had_a_slot
     assert day.rows("SELECT symbol FROM quality ORDER BY symbol") == had_a_slot
 
 
-def test_the_books_balance_but_for_what_no_source_had(day: Day) -> None:
+def test_every_reconciliation_balances_and_no_volume_is_missing_outside_of_gaps(day: Day) -> None:
     reconciliations = day.rows(
         "SELECT before_volume - after_volume - streamed_volume - recovered_volume - difference FROM reconciliations"
     )
@@ -25,7 +25,7 @@ def test_the_books_balance_but_for_what_no_source_had(day: Day) -> None:
     assert outside == []
 
 
-def test_what_is_reported_of_the_day_is_what_is_stored(day: Day) -> None:
+def test_the_quality_command_returns_the_stored_reports(day: Day) -> None:
     [(session_date, judged_ns)] = day.rows("SELECT DISTINCT session_date, judged_ns FROM quality")
     with StoreReader(f"sqlite:///{day.database}") as reader:
         reported = quality_of(reader, session_date, None, judged_ns, 41)

@@ -71,7 +71,7 @@ class TestExamDay:
         [(first,)] = hours(day, "SELECT min(hhmm(receive_time_ns;) FROM snapshots")
         assert first >= "10:00"
 
-    def test_what_is_stored_is_what_was_sent(self, exam_day: tuple[Any, StagedDay]) -> None:
+    def test_the_stored_trades_are_the_sent_trades(self, exam_day: tuple[Any, StagedDay]) -> None:
         reported, _ = exam_day
         assert reported["balances"], reported
 
@@ -94,7 +94,7 @@ class TestExamDay:
         )
         assert given[-1][0] >= "11:55"  # a sweep sees new trades
 
-    def test_what_was_decided_is_decided_again(self, exam_day: tuple[Any, StagedDay]) -> None:
+    def test_a_replay_confirms_the_decisions_of_the_day(self, exam_day: tuple[Any, StagedDay]) -> None:
         _, day = exam_day
         assert ordered(day, "decisions", "verify", EXAM_DAY.isoformat())["is_same"]
 
@@ -112,7 +112,9 @@ class TestExamDay:
         symbols = [symbol for (symbol,) in day.system.rows("SELECT DISTINCT symbol FROM trades")]
         assert sum(not symbol.isdigit() for symbol in symbols) >= 3
 
-    def test_a_split_is_no_swing_and_no_surge(self, exam_day: tuple[Any, StagedDay]) -> None:
+    def test_a_split_fires_no_volatility_spike_and_surges_compare_with_the_new_shares(
+        self, exam_day: tuple[Any, StagedDay]
+    ) -> None:
         _, day = exam_day
         assert day.system.rows(f"SELECT symbol FROM universe_members WHERE symbol = '{SPLIT}'")
         assert day.system.rows(f"SELECT count(*) > 10 FROM snapshots WHERE symbol = '{SPLIT}'") == [(1,)]

@@ -33,7 +33,7 @@ def was_nothing_started(folder: Path) -> bool:
     return not (folder / "data").exists() and not (folder / "run").exists()
 
 
-def test_without_keys_it_names_the_variables_and_the_file() -> None:
+def test_a_start_without_keys_names_the_variables_and_the_file() -> None:
     with short_folder() as folder:
         completed = run_with(folder, keys=None)
         assert completed.returncode == 2
@@ -76,7 +76,7 @@ def test_a_wrong_configuration_is_reported_line_by_line() -> None:
         assert was_nothing_started(folder)
 
 
-def test_without_a_system_status_says_how_to_start_one() -> None:
+def test_status_without_a_running_system_names_the_command_that_starts_one() -> None:
     with short_folder() as folder:
         completed = observer("status", "--json", cwd=folder)
         assert completed.returncode == 2

@@ -114,7 +114,7 @@ def a_stop_ends_all_in_order_and_in_time(clone: Clone) -> None:
     assert clone.control("stop", "observer").stdout == "observer: stopped\n"
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
     assert (clone.folder / "supervisord.log").read_text().count("stopped: observer (exit status 0)") == 2, (
-        "nobody was killed"
+        "supervisord killed no process"
     )
     stops = [line for line in (clone.folder / "observer.log").read_text().splitlines() if "-> STOPPED" in line]
     assert "core-writer" in stops[-2], "only the simulated broker ends after the writer"
@@ -156,7 +156,7 @@ class ServiceManager:
 
 
 @pytest.mark.slow
-def test_systemd_hears_of_the_start_the_life_and_the_end() -> None:
+def test_systemd_receives_ready_watchdog_and_stopping_messages() -> None:
     all_of_them = f"{ALL} of {ALL} processes run"
     with short_folder() as folder, contextlib.closing(ServiceManager(folder, WATCHDOG_S)) as manager:
         day = prepare(msgspec.structs.replace(OPTIONS, folder=folder / "d"))

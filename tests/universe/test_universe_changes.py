@@ -21,7 +21,7 @@ def changes(before: str, after: str, **listed: Listing):
     return changes_between(universe(before), universe(after), listed, CLOSES, SETTINGS)
 
 
-def test_who_left_has_the_reason_that_the_listings_and_the_closes_tell() -> None:
+def test_a_symbol_that_left_has_the_reason_given_by_listings_and_closes() -> None:
     listed = {
         "B": share("B", suspended=True),
         "C": share("C", base_price=3_990.0),
@@ -40,17 +40,17 @@ def test_who_left_has_the_reason_that_the_listings_and_the_closes_tell() -> None
     }
 
 
-def test_who_came_has_its_rank() -> None:
+def test_a_symbol_that_came_has_its_rank() -> None:
     assert list(changes("AC", "ABC").came) == [Came("B", "Samsung", 2)]
 
 
-def test_who_left_and_who_moved_are_reported_with_their_names_and_ranks() -> None:
+def test_symbols_that_left_or_moved_have_their_names_and_ranks() -> None:
     found = changes("ABC", "CB")
     assert list(found.left) == [Left("A", "Samsung", 1, "delisted")]
     assert list(found.moved) == [Moved("C", "Samsung", 3, 1)]
 
 
-def test_who_moved_furthest_is_first() -> None:
+def test_the_symbol_that_moved_furthest_is_first() -> None:
     moved = changes("ABCD", "DABC").moved
     assert [(each.symbol, each.ranks) for each in moved] == [("D", 3), ("A", -1), ("B", -1), ("C", -1)]
 
@@ -59,7 +59,7 @@ symbols = st.lists(st.sampled_from("ABCDEFGH"), unique=True).map("".join)
 
 
 @given(symbols, symbols)
-def test_everybody_of_both_days_is_accounted_for(before: str, after: str) -> None:
+def test_every_symbol_of_both_days_is_counted_once(before: str, after: str) -> None:
     found = changes(before, after)
     assert found.stayed + len(found.came) == len(after)
     assert found.stayed + len(found.left) == len(before)

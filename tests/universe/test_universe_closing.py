@@ -22,7 +22,7 @@ def bars(*snapshots: Snapshot) -> dict[str, DailyBar]:
     return dict(closing_bars(snapshots, SNAPSHOT.session_date, CLOSES_NS))
 
 
-def test_a_snapshot_after_the_closing_auction_is_the_day() -> None:
+def test_a_snapshot_after_the_closing_auction_is_the_daily_bar() -> None:
     found = bars(at(90, open=9_900.0, high=10_100.0, low=9_800.0, cumulative_volume=77.0, cumulative_value=770_000.0))
     assert found == {
         "005930": DailyBar("kis", "005930", "2026-11-18", 9_900.0, 10_100.0, 9_800.0, 10_000.0, 77.0, 770_000.0)
@@ -30,7 +30,7 @@ def test_a_snapshot_after_the_closing_auction_is_the_day() -> None:
 
 
 @pytest.mark.parametrize("second", [-600.0, 0.0, 59.9, 600.0, 3_600.0])
-def test_one_from_before_the_auction_s_end_or_from_after_hours_is_not(second: float) -> None:
+def test_a_snapshot_before_the_end_of_the_auction_or_after_hours_is_not_the_daily_bar(second: float) -> None:
     assert bars(at(second)) == {}
 
 

@@ -77,18 +77,18 @@ def test_the_close_must_be_at_least_4000_won() -> None:
         ({"group": "RT"}, None),
     ],
 )
-def test_by_default_companies_that_trade_are_in(changes: dict[str, Any], reason: str | None) -> None:
+def test_the_default_rules_exclude_each_kind_with_its_reason(changes: dict[str, Any], reason: str | None) -> None:
     assert exclusion(share(**changes), 10_000.0, SETTINGS) == reason
     assert exclusion_by_kind(share(base_price=None, **changes), SETTINGS) == reason
 
 
-def test_what_is_out_by_option_has_the_options_reason() -> None:
+def test_an_optional_exclusion_has_its_own_reason() -> None:
     strict = msgspec.structs.replace(SETTINGS, exclude_managed=True, exclude_preferred=True)
     assert exclusion(share(administrative=True), 10_000.0, strict) == "administrative"
     assert exclusion(share(preferred=True), 10_000.0, strict) == "preferred"
 
 
-def test_the_price_is_looked_at_last() -> None:
+def test_the_price_is_checked_last() -> None:
     assert exclusion(share(suspended=True), 1.0, SETTINGS) == "suspended"
 
 
@@ -143,14 +143,14 @@ def test_without_a_bar_of_the_previous_session_the_base_price_stands_in_beside_t
     assert judged_close(share(base_price=7.0), 8.0) == 8.0
 
 
-def test_who_was_left_out_is_counted_by_reason() -> None:
+def test_excluded_symbols_are_counted_by_reason() -> None:
     built = universe(share("A"), share("B", suspended=True), share("C", suspended=True), share("D", group="EF"))
     assert built.excluded == {"suspended": 2, "etf": 1}
     assert built.built == UniverseBuilt("kis", "kr_stocks", "2026-11-18", "2026-11-17", 7, 1, 4, 4_000.0)
 
 
 @pytest.mark.parametrize(("count", "reported"), [(5, "000000, 000001, 000002, 000003, 000004"), (6, "000004 ...")])
-def test_of_symbols_without_capitalisation_the_first_five_are_named(count: int, reported: str) -> None:
+def test_the_warning_about_missing_capitalisations_names_the_first_five_symbols(count: int, reported: str) -> None:
     listings = [share(f"{number:06}", market_cap=None) for number in range(count)]
     [_, warning] = universe(*listings).warnings
     assert warning.startswith(f"{count} symbols without market capitalisation")
@@ -177,7 +177,7 @@ def test_the_history_is_read_from_daily_bars() -> None:
     assert history_of([], "2026-11-17") == History(None, None, None)
 
 
-def test_a_last_bar_of_an_earlier_session_tells_no_previous_close() -> None:
+def test_a_last_bar_of_an_earlier_session_yields_no_previous_close() -> None:
     days = [bar("2026-11-12"), bar("2026-11-13", 110.0), bar("2026-11-16", 120.0)]
     assert history_of(days, "2026-11-17") == History(None, 10.0, history_of(days, "2026-11-16").average_true_range_14d)
     assert history_of(days, "2026-11-16").previous_close == 120.0
@@ -194,7 +194,7 @@ def adjusted(session_date: str, factor: float, close_before: float) -> SharesAdj
     st.lists(st.tuples(st.integers(1, 29), st.sampled_from([0.02, 0.2, 0.5, 0.9, 1.25, 2.0, 5.0])), max_size=3),
     st.floats(10.0, 1e6),
 )
-def test_after_any_splits_an_ordinary_day_has_the_volume_and_the_range_of_the_days_before_it(
+def test_the_history_after_any_splits_has_the_volume_and_range_of_ordinary_days(
     splits: list[tuple[int, float]], turnover_shares: float
 ) -> None:
     """Days of the same turnover and the same range in percent, in whatever shares they were traded."""
@@ -215,7 +215,7 @@ CLOSES = st.dictionaries(st.sampled_from("ABCDEFGH"), st.sampled_from([None, 3_9
 
 
 @given(CLOSES)
-def test_nobody_is_lost_between_members_and_excluded(closes: dict[str, float | None]) -> None:
+def test_every_symbol_is_either_a_member_or_excluded(closes: dict[str, float | None]) -> None:
     listings = [share(symbol, base_price=None) for symbol in closes]
     built = build(listings, {symbol: closed_at(close) for symbol, close in closes.items()}, DAY, SETTINGS)
     assert len(built.members) + sum(built.excluded.values()) == len(listings)

@@ -39,7 +39,7 @@ def test_a_day_without_a_universe_has_no_file(tmp_path: Path) -> None:
         assert not (tmp_path / "universe").exists()
 
 
-def test_the_file_says_what_the_database_has_and_says_it_again_when_it_was_damaged(tmp_path: Path) -> None:
+def test_the_file_has_the_content_of_the_database_and_is_rewritten_when_damaged(tmp_path: Path) -> None:
     with stored(tmp_path, DATES[:1]) as reader:
         path = write_universe_file(reader, tmp_path / "universe", DATES[0], KOREAN_STOCKS)
         assert path is not None
@@ -60,7 +60,7 @@ def test_a_file_that_is_right_is_not_written_again(tmp_path: Path) -> None:
         assert (path.stat().st_ino, path.stat().st_mtime_ns) == written
 
 
-def test_the_newest_ten_days_are_kept_and_what_is_not_ours_stays(tmp_path: Path) -> None:
+def test_the_newest_ten_days_are_kept_and_other_files_stay(tmp_path: Path) -> None:
     folder = tmp_path / "universe"
     folder.mkdir()
     (folder / "README").touch()

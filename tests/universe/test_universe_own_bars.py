@@ -128,7 +128,7 @@ async def built(settings: Settings, source: Asked) -> tuple[list[Event], str | R
     return [event for record in records for event in decode_events(unpack(record.payload))], answer
 
 
-def test_who_was_seen_after_the_close_and_has_all_days_before_needs_no_call(settings: Settings) -> None:
+def test_a_symbol_swept_after_the_close_with_all_earlier_bars_needs_no_call(settings: Settings) -> None:
     store(
         settings,
         *(listing_changed(symbol=symbol) for symbol in "ABCD"),
@@ -149,7 +149,7 @@ def test_who_was_seen_after_the_close_and_has_all_days_before_needs_no_call(sett
     assert any(isinstance(event, AlertRaised) and "only 4 symbols" in event.text for event in events)
 
 
-def test_a_universe_that_is_there_stays_as_it_is_and_the_answer_says_why(settings: Settings) -> None:
+def test_an_existing_universe_stays_unchanged_and_the_answer_gives_the_reason(settings: Settings) -> None:
     store(settings, listing_changed(symbol="A"), *universe(TODAY))
     source = Asked()
     events, answer = asyncio.run(built(settings, source))
@@ -160,7 +160,7 @@ def test_a_universe_that_is_there_stays_as_it_is_and_the_answer_says_why(setting
     assert [path.name for path in Path(settings.run.universe).iterdir()] == [f"{TODAY.replace('-', '')}_kr_stocks.json"]
 
 
-def test_what_the_master_file_leaves_out_is_asked_for_or_computed(settings: Settings) -> None:
+def test_a_base_price_missing_in_the_master_file_is_requested_and_a_market_cap_computed(settings: Settings) -> None:
     store(
         settings,
         listing_changed(symbol="A"),
@@ -179,7 +179,7 @@ def test_what_the_master_file_leaves_out_is_asked_for_or_computed(settings: Sett
 def test_an_outage_builds_no_universe(settings: Settings) -> None:
     class Away(Asked):
         async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
-            raise TransportError("nobody answers")
+            raise TransportError("the host does not answer")
 
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"))
     with pytest.raises(TransportError):
@@ -198,7 +198,7 @@ class Closing(Asked):
         return [Bar(symbol, local_ns(day), *[close] * 4, 7.0, 7.0, base) for day, close, base in self.bars]
 
 
-def test_whose_base_price_is_below_the_limit_and_closed_above_it_is_a_member(settings: Settings) -> None:
+def test_a_symbol_with_a_low_base_price_that_closed_above_the_limit_is_a_member(settings: Settings) -> None:
     """The master file of the morning before has the close of the session before the previous one."""
     store(settings, listing_changed(symbol="A", base_price=3_500.0), listing_changed(symbol="B", base_price=9_000.0))
     events, answer = asyncio.run(built(settings, source := Closing(4_500.0)))
@@ -207,7 +207,7 @@ def test_whose_base_price_is_below_the_limit_and_closed_above_it_is_a_member(set
     assert member_of(events, "A").previous_close == 4_500.0
 
 
-def test_who_closed_below_the_limit_is_none_and_is_counted_among_the_considered(settings: Settings) -> None:
+def test_a_symbol_that_closed_below_the_limit_is_considered_and_not_a_member(settings: Settings) -> None:
     store(settings, listing_changed(symbol="A", base_price=9_000.0), listing_changed(symbol="B", suspended=True))
     events, answer = asyncio.run(built(settings, source := Closing(3_990.0)))
     assert source.symbols == ["A"]
@@ -216,7 +216,7 @@ def test_who_closed_below_the_limit_is_none_and_is_counted_among_the_considered(
     assert (reported.symbols, reported.considered) == (0, 3)
 
 
-def test_whose_bar_cannot_be_fetched_is_judged_by_the_base_price_not_by_an_older_close(settings: Settings) -> None:
+def test_a_symbol_whose_bar_cannot_be_fetched_uses_the_base_price_and_not_an_older_close(settings: Settings) -> None:
     class Refusing(Asked):
         async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
             raise BadRequestError("no such symbol")
@@ -244,7 +244,7 @@ def test_a_split_that_track_a_saw_is_kept_with_the_day_s_bar_and_history_is_in_t
     assert member_of(events, "A").average_volume_20d == 25.0
 
 
-def test_a_split_that_the_broker_tells_of_is_kept_once_and_counts_on_the_days_after(settings: Settings) -> None:
+def test_a_split_in_the_daily_bar_is_stored_once_and_scales_the_history(settings: Settings) -> None:
     store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS, 50_000.0))
     events, _ = asyncio.run(built(settings, Closing(10_100.0, 10_000.0, close_before=50_000.0)))
     [adjusted] = [event for event in events if isinstance(event, SharesAdjusted)]

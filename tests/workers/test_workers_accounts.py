@@ -31,7 +31,7 @@ def test_each_account_has_a_token_of_its_own_and_is_checked_in_the_morning():
     run(scenario)
 
 
-def test_an_account_that_the_broker_refuses_falls_ill_alone_and_heals():
+def test_an_account_that_the_broker_refuses_is_unhealthy_alone_and_recovers():
     async def scenario():
         async with scene(9) as day, day.brokers.rest() as rest:
             await day.until(lambda: all(day.account(name).health.read() for name in NAMES), "all were checked")
@@ -42,6 +42,9 @@ def test_an_account_that_the_broker_refuses_falls_ill_alone_and_heals():
             day.admit(ILL)
             await day.until(lambda: day.brokers.is_healthy(ILL), "it is healthy again")
             assert day.usable() == list(NAMES)
+            await day.until(
+                lambda: "again" in day.reported(AlertRaised)[-1].text, "the alert, which follows the record"
+            )
             alerts = day.reported(AlertRaised)
             assert [alert.severity for alert in alerts if "healthy" in alert.text] == ["critical", "info"]
             assert all(ILL in alert.text for alert in alerts)
@@ -52,7 +55,7 @@ def test_an_account_that_the_broker_refuses_falls_ill_alone_and_heals():
     run(scenario)
 
 
-def test_whoever_asks_with_the_first_account_changes_over_when_it_falls_ill_and_back():
+def test_calls_move_to_the_second_account_while_the_first_is_unhealthy_and_return():
     async def scenario():
         async with scene(9) as day, day.brokers.rest() as rest:
             await day.until(lambda: all(day.account(name).health.read() for name in NAMES), "all were checked")
@@ -127,7 +130,7 @@ def test_a_renewal_in_the_night_keeps_the_key_of_the_stream():
     run(scenario)
 
 
-def test_a_token_that_came_without_the_streams_key_is_used_all_the_same_and_the_key_is_asked_for_again():
+def test_a_token_without_an_approval_key_is_used_and_the_approval_key_requested_again():
     async def scenario():
         async with scene(10, speed=720.0) as day, day.brokers.rest() as rest:
             before = day.token(ILL)
@@ -183,7 +186,7 @@ def test_where_health_cannot_be_written_tokens_are_kept_all_the_same():
     run(scenario)
 
 
-def test_a_stream_that_is_down_makes_its_account_ill_and_leaves_its_calls_in_use():
+def test_a_stream_that_is_down_makes_its_account_unhealthy_and_leaves_its_calls_in_use():
     async def scenario():
         async with scene(10) as day:
             writer = StoreWriter(day.settings.store.url)
@@ -193,6 +196,7 @@ def test_a_stream_that_is_down_makes_its_account_ill_and_leaves_its_calls_in_use
             writer.close()
             await day.until(lambda: not day.brokers.is_healthy(ILL), "it is ill")
             assert day.usable() == list(NAMES)
+            await day.until(lambda: not all(check.healthy for check in day.reported(AccountChecked)), "it is published")
             by_account = {check.account: check for check in day.reported(AccountChecked)}
             assert [by_account[name].stream_connected for name in NAMES] == [True, False, True]
 
@@ -203,15 +207,14 @@ def test_a_stream_that_never_reported_anything_is_down():
     async def scenario():
         async with scene(8, 9, streams=[name for name in NAMES if name != ILL]) as day:
             await day.until(lambda: not day.brokers.is_healthy(ILL), "it is ill")
-            assert any(
-                f"{ILL} is not healthy: the stream is not connected" in a.text for a in day.reported(AlertRaised)
-            )
+            text = f"{ILL} is not healthy: the stream is not connected"
+            await day.until(lambda: any(text in each.text for each in day.reported(AlertRaised)), "the alert")
             assert day.usable() == list(NAMES)
 
     run(scenario)
 
 
-def test_the_brokers_calendar_is_held_against_ours_in_the_evening_for_the_next_session_and_in_the_morning():
+def test_the_calendar_is_compared_with_the_broker_in_the_evening_and_in_the_morning():
     async def scenario():
         async with scene(19, 55, speed=20_000.0) as day:
             holiday, session = DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2)

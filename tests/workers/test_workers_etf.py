@@ -56,7 +56,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
             worker.control.close()
 
 
-def test_what_was_missed_on_sunday_is_due_at_once_on_monday_and_the_rest_at_its_time(worker: Worker) -> None:
+def test_a_job_missed_on_sunday_is_due_at_once_on_monday_and_the_others_at_their_times(worker: Worker) -> None:
     with EtfReader(worker.settings.store.url) as reader:
         found = _jobs_to_do(worker, plan(day_of(MONDAY), worker.settings.schedule), reader)
     assert list(found) == [

@@ -142,7 +142,7 @@ def test_kills_at_random_moments_leave_no_gap_forgotten_and_none_filled_twice(ki
     asyncio.run(asyncio.wait_for(scenario(), 250))
 
 
-def test_a_gap_that_nobody_was_there_to_fill_in_time_is_given_up() -> None:
+def test_a_gap_older_than_a_week_is_given_up() -> None:
     async def scenario() -> None:
         async with recovery() as found:
             [(gap, _missing)] = gaps(found.day, 1)
@@ -204,7 +204,7 @@ def test_a_gap_of_a_day_that_is_over_gets_its_minutes_or_is_given_up_with_the_re
     run(scenario)
 
 
-def test_a_retry_fills_what_was_given_up_and_refuses_what_is_whole() -> None:
+def test_a_retry_fills_a_gap_that_was_given_up_and_refuses_a_complete_one() -> None:
     async def scenario() -> None:
         async with recovery() as found:
             expected = gaps(found.day, 1)
@@ -227,7 +227,7 @@ def test_a_retry_fills_what_was_given_up_and_refuses_what_is_whole() -> None:
     run(scenario)
 
 
-def test_a_retry_of_what_was_filled_in_part_brings_only_the_rest() -> None:
+def test_a_retry_of_a_partly_filled_gap_adds_only_the_rest() -> None:
     async def scenario() -> None:
         async with recovery() as found:
             [(gap, missing)] = expected = gaps(found.day, 1)

@@ -70,7 +70,7 @@ def test_a_sweep_ends_and_asks_for_each_portion_at_most_twice_and_never_the_same
 
 
 @given(st.integers(1, 30), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
-def test_what_one_account_of_two_cannot_get_the_other_one_gets(count, of_bad, of_good, seed):
+def test_an_account_takes_over_the_symbols_that_another_account_cannot_fetch(count, of_bad, of_good, seed):
     _, got = swept(count, {"bad": of_bad, "good": of_good}, {"bad"}, seed)
     assert len(got) == count
 
@@ -87,7 +87,7 @@ def test_portions_are_taken_in_their_order():
 
 
 @pytest.mark.parametrize(("rate", "calls"), [(20.0, 20), (1.0, 1), (0.5, 1), (2.5, 3)])
-def test_as_many_calls_are_on_their_way_as_hide_their_latency(rate, calls):
+def test_the_number_of_simultaneous_calls_hides_their_latency(rate, calls):
     assert calls_at_once(rate) == calls
 
 
@@ -125,7 +125,7 @@ def test_all_accounts_together_sweep_the_market_once():
     run(scenario)
 
 
-def test_a_sweep_is_whole_when_the_broker_refuses_one_of_the_accounts():
+def test_a_sweep_is_complete_when_the_broker_refuses_one_of_the_accounts():
     async def scenario():
         async with scene(10, symbols=100) as day:
             assert len(day.usable()) == len(NAMES)
@@ -169,7 +169,7 @@ def requested(day: Scene) -> list[int]:
     return [sweep.requested for sweep in day.reported(SweepCompleted, "track-a")]
 
 
-def test_without_todays_universe_the_last_one_is_todays_to_the_end_and_somebody_is_reported_once():
+def test_a_day_without_a_universe_uses_the_last_one_to_the_end_and_raises_one_alert():
     async def scenario():
         async with scene(15, 28, speed=480) as day:
             store(day, "a", *built(day, YESTERDAY, 1, 4))
@@ -186,7 +186,7 @@ def test_without_todays_universe_the_last_one_is_todays_to_the_end_and_somebody_
     run(scenario)
 
 
-def test_a_process_that_goes_on_with_a_day_tells_nobody_again():
+def test_a_process_that_resumes_a_day_raises_no_second_alert():
     async def scenario():
         async with scene(15, 29, speed=480) as day:
             store(day, "a", *built(day, YESTERDAY, 1, 4))
@@ -199,7 +199,7 @@ def test_a_process_that_goes_on_with_a_day_tells_nobody_again():
     run(scenario)
 
 
-def test_where_there_was_none_at_all_the_first_one_that_is_built_is_todays():
+def test_a_day_without_any_universe_uses_the_first_one_that_is_built():
     async def scenario():
         async with scene(15, 28, speed=60) as day:
             async with running(day) as sweeping:
