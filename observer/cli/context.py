@@ -40,7 +40,9 @@ def parsed_day(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError as error:
-        raise ConfigError(f"{text!r} is not a date such as {_DAY_FORMS}") from error
+        raise ConfigError(
+            f"{text!r} is not a date such as {_DAY_FORMS}; a symbol is an option of some commands, see --help"
+        ) from error
 
 
 ConfigOption = Annotated[

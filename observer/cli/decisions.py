@@ -35,7 +35,9 @@ def verify(
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
         if not reader.slot_events(asked.session_date):
-            raise NoDataError(f"no decisions of {asked.session_date} are stored: track-b did not run")
+            raise NoDataError(
+                f"no decisions of {asked.session_date} are stored yet: the first comes at the context sync"
+            )
         comparison = verified_day(reader, asked.session_date)
         differing = changed_settings(reader, settings, asked.session_date)
     if as_json:

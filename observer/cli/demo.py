@@ -81,9 +81,12 @@ def demo(
         accounts=accounts,
         streams=tuple(dict.fromkeys(stream or ())),
     )
+    is_anew = (folder / "observer.toml").exists()
     day = prepare(options)
     os.environ[CLOCK_VARIABLE] = day.clock.to_variable()
     console = Console(stderr=as_json, quiet=as_json)
+    if is_anew:
+        console.print(f"The earlier demo in {folder} is removed.", highlight=False, markup=False)
     console.print(_announcement(day, folder), soft_wrap=True, highlight=False, markup=False)
     (folder / "data" / "logs").mkdir()
     with (folder / "data" / "logs" / f"{NAME}.log").open("w") as log:
@@ -128,6 +131,7 @@ async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
         return await asyncio.to_thread(_summarise, day, host, folder, time.monotonic() - began_s, interrupted=is_short)
     except StoreError:
         if interrupted.is_set():  # before there was a database to count in
+            console.print("interrupted before anything was stored")
             raise Exit(INTERRUPTED) from None
         raise
 

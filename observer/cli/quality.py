@@ -160,7 +160,7 @@ def _table(found: DayQuality, asked: AskedDay) -> Table:
     rows.append(("all", "", *volumes, str(found.gaps), str(found.gaps_open)))
     rows.append(("%", "", *("" if share is None else f"{share:.4f}" for share in shares), "", ""))
     columns = ("symbol", "quality", "streamed", "recovered", "missing", "gaps", "open")
-    return Table(columns, rows, f"{asked.title}: trades of the symbols in the stream", right=columns[2:])
+    return Table(columns, rows, f"{asked.title}: shares of the symbols in the stream", right=columns[2:])
 
 
 def _figures(*volumes: float) -> Iterator[str]:

@@ -123,11 +123,11 @@ def _shown_table(slots: Mapping[str, str], holders: Mapping[str, SlotAssigned], 
 def history(
     symbol: SymbolArgument, day: DayOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """List a symbol's assignments, releases and refusals of a day."""
+    """List a symbol's slot decisions of a day."""
     settings = base_settings(config)
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
-        changes = reader.slot_history(asked.session_date, symbol)
+        changes = [change for change in reader.slot_history(asked.session_date) if _concerns(change, symbol)]
         if not changes:
             _require_known(reader, symbol, asked.session_date)
     if as_json:
@@ -139,6 +139,10 @@ def history(
     click.echo(f"{asked.title}: {symbol}")
     for change in changes:
         click.echo(reported(change))
+
+
+def _concerns(change: SlotChange, symbol: str) -> bool:
+    return change.symbol == symbol or (isinstance(change, SlotAssigned) and change.replaced == symbol)
 
 
 def why(
@@ -153,7 +157,7 @@ def why(
     if as_json:
         print_json(found)
     else:
-        click.echo(f"{asked.title}: {found.why}")
+        click.echo(f"{asked.title}: {found.why}".replace("; ", "\n  "))
 
 
 def pin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:

@@ -38,7 +38,9 @@ def ask_system(request: Request, run: RunSettings) -> Reply:
         try:
             return await client.request(request, ANSWER_S)
         except ControlTimeoutError as error:
-            raise ConfigError(f"{error}: no system runs here any more, or it hangs") from error
+            raise ConfigError(
+                f"{error}: no system runs here any more, or it hangs: `observer run` starts one"
+            ) from error
         finally:
             client.close()
 

@@ -136,7 +136,7 @@ async def _build(settings: Settings, session_date: str) -> Reply:
         async with asyncio.timeout(BUILD_S_MAX):
             return await _follow(feed, settings, session_date)
     except ControlTimeoutError as error:
-        raise ConfigError(f"{error}: no system runs here any more, or it hangs") from error
+        raise ConfigError(f"{error}: no system runs here any more, or it hangs: `observer run` starts one") from error
     except TimeoutError:
         return UnderWay("still being built: see the log of master-file")
     finally:

@@ -22,7 +22,6 @@ from bus.events import (
     UniverseBuilt,
 )
 from observer.local_time import local_datetime
-from observer.units import NS_PER_S
 
 QUIET_S: Final = 5.0  # machine seconds without news of a gap or a connection: what a cut cost is known
 _RUNNING: Final = "RUNNING"
@@ -37,10 +36,11 @@ class Down(msgspec.Struct, frozen=True):
 
 
 class _Gaps(msgspec.Struct):
-    """The gaps since the last summary, and the latest time of their events."""
+    """The gaps since the last summary, those recovered as minute bars apart, and the latest time of their events."""
 
     found: int = 0
-    recovered: int = 0
+    filled: int = 0
+    as_bars: int = 0
     unrecoverable: int = 0
     trades: int = 0
     latest_ns: int = 0
@@ -48,8 +48,9 @@ class _Gaps(msgspec.Struct):
     def summary(self) -> str:
         if not self.latest_ns:
             return "no gaps"
+        bars = f", {self.as_bars:,} as minute bars" if self.as_bars else ""
         lost = f", {self.unrecoverable:,} unrecoverable" if self.unrecoverable else ""
-        return f"{self.found:,} gaps found, {self.recovered:,} filled with {self.trades:,} trades{lost}"
+        return f"{self.found:,} gaps found, {self.filled:,} filled with {self.trades:,} trades{bars}{lost}"
 
 
 class _Cut(msgspec.Struct):
@@ -111,8 +112,10 @@ class News:
                 gaps.found += 1
                 gaps.latest_ns = event.detected_ns
             case GapRecovered():
-                gaps.recovered += 1
-                gaps.trades += event.rows
+                is_bars = event.source == "minute_bars"
+                gaps.as_bars += is_bars
+                gaps.filled += not is_bars
+                gaps.trades += 0 if is_bars else event.rows
                 gaps.latest_ns = event.recovered_ns
             case GapUnrecoverable():
                 gaps.unrecoverable += 1
@@ -136,8 +139,8 @@ class News:
             return
         cause = "recovery"
         if back:
-            longest_ns = max(back_ns - self._cuts[account].lost_ns for account, back_ns in back.items())
-            cause = f"stream of {', '.join(sorted(back))} back after {longest_ns / NS_PER_S:,.0f} s"
+            time = local_datetime(max(back.values())).strftime("%H:%M:%S")
+            cause = f"stream of {', '.join(sorted(back))} back since {time}"
         self.report(max(self._gaps.latest_ns, *back.values(), 0), f"{cause}: {self._gaps.summary()}", "green")
         self._cuts = {account: cut for account, cut in self._cuts.items() if account not in back}
         self._gaps = _Gaps()

@@ -24,10 +24,11 @@ class SlotCounts(msgspec.Struct, frozen=True):
 
 
 class GapCounts(msgspec.Struct, frozen=True):
-    """Gaps detected, recovered, and given up."""
+    """Gaps detected, recovered (of these as minute bars only, without their trades), and given up."""
 
     found: int
     recovered: int
+    recovered_as_bars: int
     unrecoverable: int
 
 
@@ -104,7 +105,7 @@ def summarise(
         trades_offered=_offered(reader, market, session_date),
         triggers=day.triggers,
         slots=SlotCounts(day.slots_allocated, day.slots_replaced, day.slots_released, day.slots_overflow),
-        gaps=GapCounts(day.gaps_found, day.gaps_recovered, day.gaps_unrecoverable),
+        gaps=GapCounts(day.gaps_found, day.gaps_recovered, day.gaps_recovered_as_bars, day.gaps_unrecoverable),
         listings=ListingCounts(day.listings_new, day.listings_removed),
         events_published=sum(sum(published_by_stream(path).values()) for path in outboxes.iterdir()),
         events_stored=reader.total_rows(),
@@ -154,15 +155,19 @@ def summary_rows(summary: DemoSummary) -> Sequence[tuple[str, str]]:
     """The summary's table rows: label and count."""
     triggers = ", ".join(f"{kind} {count:,}" for kind, count in sorted(summary.triggers.items())) or "none"
     slots, gaps = summary.slots, summary.gaps
+    trades = gaps.recovered - gaps.recovered_as_bars
+    ended = (("ended early", "by ctrl-C, or before the close"),) if summary.interrupted else ()
     return (
+        *ended,
         ("symbols in the universe", f"{summary.universe:,}"),
         ("sweeps / snapshots", f"{summary.sweeps:,} / {summary.snapshots:,}"),
         ("trades (of them recovered)", f"{summary.trades:,} ({summary.trades_recovered:,})"),
-        ("trades offered by the market", f"{summary.trades_offered:,} of {summary.trades:,} stored, unaltered"),
+        ("stored as the market offered", f"{summary.trades_offered:,} of {summary.trades:,} trades"),
         ("triggers", triggers),
         ("slots", f"{slots.allocated:,} allocated, {slots.replaced:,} replaced, {slots.released:,} released"),
         ("overflowed", f"{slots.overflow:,}"),
-        ("gaps", f"{gaps.found:,} found, {gaps.recovered:,} recovered, {gaps.unrecoverable:,} unrecoverable"),
+        ("gaps found / unrecoverable", f"{gaps.found:,} / {gaps.unrecoverable:,}"),
+        ("gaps filled with trades / bars", f"{trades:,} / {gaps.recovered_as_bars:,}"),
         ("listings", f"{summary.listings.new:,} new, {summary.listings.removed:,} removed"),
         ("restarts", f"{summary.restarts:,}"),
         ("events published / stored", f"{summary.events_published:,} / {summary.events_stored:,}"),

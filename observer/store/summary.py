@@ -51,6 +51,7 @@ class DaySummary(msgspec.Struct, frozen=True):
     slots_overflow: int
     gaps_found: int
     gaps_recovered: int
+    gaps_recovered_as_bars: int
     gaps_unrecoverable: int
     listings_new: int
     listings_removed: int
@@ -136,10 +137,12 @@ class _Day:
         gaps = EVENT_TABLES[GapDetected].c
         return self._count_distinct(gaps.gap_id, self.of_session(GapDetected))
 
-    def gaps_with(self, decision: type[GapRecovered | GapUnrecoverable]) -> int:
+    def gaps_with(self, decision: type[GapRecovered | GapUnrecoverable], *conditions: ColumnElement[bool]) -> int:
         """The day's gaps for which there is such a decision."""
         gaps, decided = EVENT_TABLES[GapDetected].c, EVENT_TABLES[decision].c
-        return self._count_distinct(gaps.gap_id, self.of_session(GapDetected), gaps.gap_id == decided.gap_id)
+        return self._count_distinct(
+            gaps.gap_id, self.of_session(GapDetected), gaps.gap_id == decided.gap_id, *conditions
+        )
 
     def _count_distinct(self, column: ColumnElement[str], *conditions: ColumnElement[bool]) -> int:
         return int(self._connection.execute(select(func.count(distinct(column))).where(*conditions)).scalar_one())
@@ -180,6 +183,7 @@ def summarise_day(connection: Connection, session_date: str) -> DaySummary:
         slots_overflow=day.count(day.within(EVENT_TABLES[SlotOverflowed].c.overflowed_ns)),
         gaps_found=day.gaps(),
         gaps_recovered=day.gaps_with(GapRecovered),
+        gaps_recovered_as_bars=day.gaps_with(GapRecovered, EVENT_TABLES[GapRecovered].c.source == "minute_bars"),
         gaps_unrecoverable=day.gaps_with(GapUnrecoverable),
         listings_new=new,
         listings_removed=removed,

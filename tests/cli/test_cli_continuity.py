@@ -1,5 +1,6 @@
 """`observer quality`, `gaps` and `slots` as they are typed, over a database with one short day."""
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -185,6 +186,16 @@ def test_what_is_stored_and_empty_is_a_sentence(typed: Typed) -> None:
 def test_slots_history_shows_a_refusal_and_slots_why_shows_the_slot(typed: Typed) -> None:
     assert "refused" in typed("slots", "history", "000002", "--date", DAY).stdout
     assert json.loads(typed("slots", "why", "000001", "--date", DAY, "--json").stdout)["slot"] == "a:01"
+
+
+def test_slots_history_names_the_symbol_that_took_the_slot(typed: Typed, tmp_path: Path) -> None:
+    taken = SlotAssigned("main:41", "000007", START_NS + 1, "volume_surge", 3.0, "outranks", "000004")
+    with contextlib.closing(StoreWriter(f"sqlite:///{tmp_path / 'data' / 'observer.db'}")) as writer:
+        writer.open()
+        writer.commit([Delivered("track-b", "6" * 32, 1, [taken])])
+    shown = typed("slots", "history", "000004", "--date", DAY).stdout
+    assert "000007 has main:41" in shown
+    assert "instead of 000004" in shown
 
 
 def test_slots_show_lists_assigned_symbols_and_waiting_pins(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:

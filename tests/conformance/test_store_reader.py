@@ -435,6 +435,7 @@ def test_a_day_is_counted(store: Store, reader: StoreReader) -> None:
     store(released("main:01", "005930", NOON_NS))
     store(SlotOverflowed("035720", NOON_NS, "volume_surge", 0.6, 16.0, 20.0, "full"))
     store(gap("a"), gap("a"), gap("b"), gap("c"), recovered("a"), recovered("a"), lost("b"))
+    store(gap("d"), msgspec.structs.replace(recovered("d"), source="minute_bars"))
     store(InputQuarantined("kis stream", NOON_NS, "too short", b"0|H0STCNT0"), Poison(b"", "unreadable"))
     summary = reader.day_summary(DAY)
     assert (summary.universe, summary.sweeps, summary.snapshots) == (3, 1, 1)
@@ -442,7 +443,8 @@ def test_a_day_is_counted(store: Store, reader: StoreReader) -> None:
     assert summary.triggers == {"volume_surge": 2, "manual": 1}
     assert (summary.slots_allocated, summary.slots_replaced) == (2, 1)
     assert (summary.slots_released, summary.slots_overflow) == (1, 1)
-    assert (summary.gaps_found, summary.gaps_recovered, summary.gaps_unrecoverable) == (3, 1, 1)
+    assert (summary.gaps_found, summary.gaps_recovered, summary.gaps_unrecoverable) == (4, 2, 1)
+    assert summary.gaps_recovered_as_bars == 1
     assert (summary.quarantined_inputs, summary.quarantined_events) == (1, 1)
     assert reader.day_summary("2026-11-17") == msgspec.structs.replace(
         reader.day_summary("2026-11-16"), session_date="2026-11-17"

@@ -59,12 +59,16 @@ def test_a_phase_is_a_line() -> None:
 def test_all_gaps_of_a_cut_are_one_line_once_they_are_quiet() -> None:
     day = Day()
     day.apply(connection(0, "lost", reason="no close frame"), connection(60, "connected"))
-    day.apply(*[gap(number) for number in range(40)], *[filled(number) for number in range(39)])
+    day.apply(*[gap(number) for number in range(40)], *[filled(number) for number in range(38)])
+    day.apply(msgspec.structs.replace(filled(38), source="minute_bars"))
     day.apply(GapUnrecoverable("39", "A", TEN_NS + 71 * SECOND_NS, "too old"))
     assert day.lines == ["10:00:00 stream of main cut: no close frame"]
     day.is_quiet(72)
     assert day.lines[1:] == [
-        "10:01:11 stream of main back after 60 s: 40 gaps found, 39 filled with 117 trades, 1 unrecoverable"
+        (
+            "10:01:11 stream of main back since 10:01:00: 40 gaps found, 38 filled with 114 trades, 1 as minute bars, "
+            "1 unrecoverable"
+        )
     ]
     day.is_quiet(100)
     assert len(day.lines) == 2
@@ -87,7 +91,7 @@ def test_a_connection_that_the_broker_refuses_does_not_end_a_cut_and_a_second_lo
     assert len(day.lines) == 1
     day.apply(connection(30, "lost"), connection(40, "connected"))
     day.is_quiet(41)
-    assert day.lines[1:] == ["10:00:40 stream of main back after 40 s: no gaps"]
+    assert day.lines[1:] == ["10:00:40 stream of main back since 10:00:40: no gaps"]
 
 
 def test_a_phase_comes_after_the_gaps_before_it() -> None:

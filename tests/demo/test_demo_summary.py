@@ -21,7 +21,7 @@ GOOD = DemoSummary(
     trades_offered=99_512,
     triggers={"volume_surge": 4},
     slots=SlotCounts(41, 0, 41, 0),
-    gaps=GapCounts(65, 65, 0),
+    gaps=GapCounts(65, 65, 2, 0),
     listings=ListingCounts(1, 0),
     events_published=103_020,
     events_stored=103_020,
@@ -50,7 +50,7 @@ def test_a_day_on_which_all_agrees_is_a_success() -> None:
     [
         {"restarts": 7},
         {"redelivered": 5000},
-        {"gaps": GapCounts(65, 60, 5)},
+        {"gaps": GapCounts(65, 60, 2, 5)},
         {"slots": SlotCounts(41, 3, 41, 12)},
     ],
     ids=lambda changes: next(iter(changes)),

@@ -32,7 +32,7 @@ def test_a_day_ends_with_status_0_and_leaves_no_process(day: Day) -> None:
 def test_the_summary_has_the_documented_keys(day: Day) -> None:
     assert day.summary.keys() >= DOCUMENTED_KEYS
     assert day.summary["slots"].keys() == {"allocated", "replaced", "released", "overflow"}
-    assert day.summary["gaps"].keys() == {"found", "recovered", "unrecoverable"}
+    assert day.summary["gaps"].keys() == {"found", "recovered", "recovered_as_bars", "unrecoverable"}
     assert day.summary["listings"].keys() == {"new", "removed"}
     assert day.summary["database"] == day.database_reported
 
