@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bus.events import EVENT_TYPES, Event
+from bus.events import EVENT_TYPES, BackupCompleted, Event
 from bus.feed import FeedSubscriber
 from observer import logs
 from observer.cli.context import DEMO_CONFIGURATION, JsonOption, print_json
@@ -41,6 +41,7 @@ from observer.units import NS_PER_S
 MoreRecords = Literal["order_book", "expected_price", "market_state", "nav"]  # beside trades
 
 REFRESHES_PER_S = 4
+BACKUP_S_MAX = 15.0  # machine seconds
 TRADES_QUERY = "SELECT exchange_time_ns, price, volume, side FROM trades WHERE symbol = '{}' LIMIT 5"
 BOOT_MINUTES = 0.1  # of the start and the end of all processes, about
 INTERRUPTED = 130  # a shell's exit status for a program that SIGINT ended
@@ -137,12 +138,23 @@ async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
 
 
 async def _live_through(day: DemoDay, host: Host) -> None:
-    """Start the day when every process is ready, or after BOOT_S_MAX; stop the host at its end."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(BOOT_S_MAX):
-            await host.started.wait()
-    day.clock.start()
-    await day.clock.sleep_until(day.ends_ns)
+    """Start the day when every process is ready, or after BOOT_S_MAX; stop the host at its end.
+
+    On a busy machine the backup may not be finished at the day's end: it has BACKUP_S_MAX more.
+    """
+    backups = FeedSubscriber(host.endpoints.feed, (BackupCompleted,))
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BOOT_S_MAX):
+                await host.started.wait()
+        day.clock.start()
+        await day.clock.sleep_until(day.ends_ns)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BACKUP_S_MAX):
+                async for _ in backups:
+                    break
+    finally:
+        backups.close()
     host.stopping.set()
 
 

@@ -45,27 +45,38 @@ def adopting() -> Iterator[None]:
 async def end_adopted(notify_address: str) -> None:
     """SIGKILL adopted processes with this address until none lives: each end may bring new orphans."""
     known: set[int] = set()
-    while found := _adopted(notify_address):
-        for process in found:
+    ended: set[int] = set()
+    while True:
+        living, over = _adopted(notify_address)
+        if not living and over <= ended:
+            break
+        ended |= over  # one that ended by itself since the last scan may have left an orphan, too
+        for process in living:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
-        known.update(process.pid for process in found)
-        await asyncio.sleep(_POLL_S)
+        known.update(process.pid for process in living)
+        if living:
+            await asyncio.sleep(_POLL_S)
     if known:
         logger.warning("ended %s, which had left the session of their life", sorted(known))
 
 
-def _adopted(notify_address: str) -> list[psutil.Process]:
-    return [process for process in psutil.Process().children() if _comes_from(process, notify_address)]
-
-
-def _comes_from(process: psutil.Process, notify_address: str) -> bool:
-    """Whether the process lives and inherited this address; False if it ends meanwhile."""
-    try:
-        is_of_life = process.environ().get(ADDRESS_VARIABLE) == notify_address
-        return is_of_life and bool(process.status() != psutil.STATUS_ZOMBIE)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
+def _adopted(notify_address: str) -> tuple[list[psutil.Process], set[int]]:
+    """The children that live and inherited this address, and the pids of all children that have ended."""
+    living: list[psutil.Process] = []
+    over: set[int] = set()
+    for process in psutil.Process().children():
+        try:
+            is_of_life = process.environ().get(ADDRESS_VARIABLE) == notify_address
+            if process.status() == psutil.STATUS_ZOMBIE:
+                over.add(process.pid)
+            elif is_of_life:
+                living.append(process)
+        except psutil.NoSuchProcess:
+            over.add(process.pid)
+        except psutil.AccessDenied:
+            pass
+    return living, over
 
 
 def reap_adopted(kept: Collection[int]) -> int:

@@ -115,9 +115,9 @@ async def streaming(broker=None, speed=1_000.0, **changes):
             "provider": "kis",
             "account": "main",
             "capacity": 3,
-            "acknowledgement_s": 0.1,
-            "silence_s": 5.0,
-            "close_s": 1.0,
+            "acknowledgement_s": 30.0,
+            "silence_s": 30.0,
+            "close_s": 10.0,
             **changes,
         }
         stream = TradeStreamConnection(

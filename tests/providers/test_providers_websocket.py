@@ -85,7 +85,7 @@ def test_a_lost_acknowledgement_is_asked_for_again():
         await scene.subscribed("A")
         assert len(broker.sockets) == 1
 
-    played(play, broker)
+    played(play, broker, acknowledgement_s=0.2)
 
 
 def test_a_broker_that_never_answers_loses_the_connection():
