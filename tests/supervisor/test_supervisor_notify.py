@@ -175,12 +175,12 @@ def test_a_child_that_never_reports_ready_is_not_ready(tmp_path: Path) -> None:
 def test_a_child_that_stops_feeding_its_watchdog_counts_as_hung(tmp_path: Path) -> None:
     async def run() -> None:
         code = f"""
-assert os.environ["WATCHDOG_USEC"] == "800000"
+assert os.environ["WATCHDOG_USEC"] == "2000000"
 say("READY=1")
 for _ in range(10): say("WATCHDOG=1"); time.sleep(0.1)
 print("fell silent", flush=True)
 {LIVES}"""
-        async with started(tmp_path, sayer(tmp_path, code, heartbeat_limit_s=0.8)) as scene:
+        async with started(tmp_path, sayer(tmp_path, code, heartbeat_limit_s=2.0)) as scene:
             await scene.changes.until("a", ProcessState.RUNNING)
             await until_async(lambda: scene.supervisor.status().processes[0].heartbeat_age_s is not None)
             change = await scene.changes.until("a", ProcessState.STOPPING)
