@@ -130,7 +130,7 @@ def test_where_both_have_a_database_the_other_is_named_when_ours_has_no_answer(
 def test_a_configured_server_counts_as_a_database(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure(OURS, url="postgresql+psycopg://nobody@127.0.0.1:1/none")
+    configure(OURS, url="postgresql+psycopg://reader@127.0.0.1:1/none")
     configure(DEMO, day=DAY)
     assert exit_status(monkeypatch, "gaps", "list") == 1
     assert "127.0.0.1" in capsys.readouterr().err
