@@ -75,6 +75,11 @@ class FaultyDisk:
         self._live()
         os.ftruncate(descriptor, length)
 
+    def dup(self, descriptor: int) -> int:
+        copy = os.dup(descriptor)
+        self.open_descriptors.add(copy)
+        return copy
+
     def truncate(self, path: Path, length: int) -> None:
         self._live()
         os.truncate(path, length)
