@@ -71,7 +71,7 @@ class Writer:
 
     def stop(self) -> None:
         self.stopping.set()
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive()
         self.feed.close()
 
