@@ -106,6 +106,8 @@ class Outbox:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _take_lock(directory / "lock")
         _cut_half_line(directory / _FINISHED)
+        for unfinished in (*directory.glob(".*.journal"), *directory.glob("archive/.*.journal.zst")):
+            unfinished.unlink()  # a copy that a kill interrupted; its original is there
         self._archive = Archive(directory / "archive", limits)
         self._damaged_segments: set[Path] = set()
         self._cursor: _Cursor | None = None
@@ -148,7 +150,11 @@ class Outbox:
         return self._last_sequence
 
     def batch_at(self, stream: str, sequence: int) -> Packed | Missing:
-        """The batch that holds this number, which was appended. Reading on is cheap; a jump back scans the segment."""
+        """The batch that holds this number, which was appended. Reading on is cheap; a jump back scans the segment.
+
+        Raises:
+            OSError: it is in the archive, and the disk refused to bring it back.
+        """
         assert 0 < sequence <= self._appended(stream), f"{stream} has no {sequence} here"
         if self._cursor is None or not self._cursor.stands_at(stream, sequence):
             self._move_cursor(stream, sequence)
@@ -169,9 +175,17 @@ class Outbox:
         if self._cursor is not None:
             self._cursor.close()
             self._cursor = None
+        if not self._set_cursor(stream, sequence):
+            # A process that found this stream as an earlier one's rest cannot know what the database once held.
+            self.rewind(stream, sequence - 1)
+            self._set_cursor(stream, sequence)
+
+    def _set_cursor(self, stream: str, sequence: int) -> bool:
         for segment in self._segments[stream]:
             if segment.first_sequence <= sequence <= segment.last_sequence and (reader := self._open(segment)):
                 self._cursor = _Cursor(stream, segment, reader, self._note_damage)
+                return True
+        return False
 
     def _open(self, segment: _Segment) -> JournalReader | None:
         if segment is self._segments[self.stream][-1]:
@@ -270,12 +284,15 @@ class Outbox:
             (self._directory / f"{stream}.progress").unlink(missing_ok=True)
         for segments in found.values():
             segments.sort(key=lambda segment: segment.first_sequence)
-        return found
+        return dict(sorted(found.items(), key=lambda item: self._progress.get(item[0], _NOTHING)[0]))
 
     def _age(self, path: Path) -> tuple[int, int, str]:
         """Streams in the order of their openings; one without a note of that by its file's time."""
         ordinal, _last = self._progress.get(path.stem.partition("-")[0], _NOTHING)
-        return ordinal, path.stat().st_mtime_ns, path.name
+        try:
+            return ordinal, path.stat().st_mtime_ns, path.name
+        except FileNotFoundError:  # removed this moment
+            return ordinal, 0, path.name
 
     def _recover(self, path: Path, stream: str, first: str) -> _Segment | None:
         """The segment of an earlier process; None for a file without a whole record."""
@@ -283,7 +300,10 @@ class Outbox:
             self._report(f"{path} is no segment of an outbox; it is left alone")
             return None
         segment = _Segment(path, int(first), int(first) - 1)
-        reader = JournalReader(path, damaged=True)
+        try:
+            reader = JournalReader(path, damaged=True)
+        except FileNotFoundError:  # removed this moment: `Missing` then
+            return None
         try:
             for batch, is_behind_damage in _batches_around_damage(reader, stream):
                 if is_behind_damage:

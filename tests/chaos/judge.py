@@ -68,7 +68,7 @@ def batches(path: Path) -> Iterator[tuple[int, int]]:
 def segments(outbox: Path) -> Iterator[Path]:
     """All files that can hold events, of the archive too."""
     for folder in (outbox, outbox / "archive"):
-        yield from (path for path in folder.glob("*.journal*") if not path.name.startswith("."))
+        yield from folder.glob("[0-9a-f]*.journal*")
 
 
 def appended(outbox: Path) -> dict[str, int]:
@@ -85,7 +85,7 @@ def appended(outbox: Path) -> dict[str, int]:
             ordinal, last_sequence, checksum = PROGRESS.unpack(data)
             if zlib.crc32(b"%d %d" % (ordinal, last_sequence)) == checksum:
                 marks[path.stem] = max(marks.get(path.stem, 0), last_sequence)
-    for path in outbox.glob("*.journal"):
+    for path in outbox.glob("[0-9a-f]*.journal"):
         marks[path.name[:32]] = max(marks.get(path.name[:32], 0), max((last for _, last in batches(path)), default=0))
     return marks
 
