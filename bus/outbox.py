@@ -271,7 +271,11 @@ class Outbox:
         found: dict[str, list[_Segment]] = {}
         for path in sorted(self._directory.glob("*.journal"), key=self._age):
             stream, _, first = path.stem.partition("-")
-            if segment := self._recover(path, stream, first):
+            try:
+                segment = self._recover(path, stream, first)
+            except FileNotFoundError:  # removed this moment: `Missing` then
+                continue
+            if segment:
                 found.setdefault(stream, []).append(segment)
         for stream, (_ordinal, last_sequence) in list(self._progress.items()):
             if last_sequence:
@@ -300,10 +304,7 @@ class Outbox:
             self._report(f"{path} is no segment of an outbox; it is left alone")
             return None
         segment = _Segment(path, int(first), int(first) - 1)
-        try:
-            reader = JournalReader(path, damaged=True)
-        except FileNotFoundError:  # removed this moment: `Missing` then
-            return None
+        reader = JournalReader(path, damaged=True)
         try:
             for batch, is_behind_damage in _batches_around_damage(reader, stream):
                 if is_behind_damage:

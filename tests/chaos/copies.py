@@ -147,7 +147,8 @@ class PostgresqlCopies:
             _run(connection, "LOCK TABLE streams")  # a commit of the writer comes wholly before this or wholly after it
             copied = _column(connection, f"SELECT relname FROM pg_class WHERE relnamespace = '{copy}'::regnamespace")
             for table in self._tables:
-                _run(connection, "TRUNCATE {}", table)
+                if _column(connection, "SELECT 'a row' FROM {} LIMIT 1", table):
+                    _run(connection, "DELETE FROM {}", table)
                 if table in copied:
                     _run(connection, "INSERT INTO {} SELECT * FROM {}.{}", table, copy, table)
             for name in self._sequences:
