@@ -284,10 +284,20 @@ class Receiver:
         self._admitted: dict[str, int] = {}
         self.duplicates = 0
 
-    def has_gone_back(self, hello: Hello, high_water_marks: Mapping[str, int]) -> bool:
-        """Whether the database holds less than it acknowledged in this epoch. A sender of an earlier epoch does not
-        know of a fall that began this one.
+    def has_gone_back(
+        self, hello: Hello, high_water_marks: Mapping[str, int], pending: Mapping[str, int] = {}
+    ) -> bool:
+        """Whether the database holds less than it acknowledged in this epoch, or than this writer committed. A sender
+        of an earlier epoch does not know of a fall that began this one.
+
+        Args:
+            hello: of a producer.
+            high_water_marks: of its streams in the database.
+            pending: by stream, the first number that is admitted and not committed yet.
         """
+        committed = {stream: pending.get(stream, last + 1) - 1 for stream, last in self._admitted.items()}
+        if any(mark < committed.get(stream, 0) for stream, mark in high_water_marks.items()):
+            return True
         if hello.epoch not in ("", self.epoch):
             return False
         return any(high_water_marks[stream] < mark for stream, mark in hello.acknowledged.items())

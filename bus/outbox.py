@@ -286,8 +286,10 @@ class Outbox:
             for segment in found.pop(stream):
                 self._put_away(segment, stream)
             (self._directory / f"{stream}.progress").unlink(missing_ok=True)
-        for segments in found.values():
+        for stream, segments in found.items():
             segments.sort(key=lambda segment: segment.first_sequence)
+            if segments and segments[-1].last_sequence > self._progress.get(stream, _NOTHING)[1]:
+                self._note_recovered(stream, segments[-1].last_sequence)
         return dict(sorted(found.items(), key=lambda item: self._progress.get(item[0], _NOTHING)[0]))
 
     def _age(self, path: Path) -> tuple[int, int, str]:
@@ -359,11 +361,23 @@ class Outbox:
     def _note_progress(self) -> None:
         ordinal, _last = self._progress[self.stream]
         self._progress[self.stream] = (ordinal, self._last_sequence)
-        noted = _PROGRESS.pack(ordinal, self._last_sequence, _progress_checksum(ordinal, self._last_sequence))
         try:
-            os.pwrite(self._progress_file, noted, 0)
+            os.pwrite(self._progress_file, _packed_progress(ordinal, self._last_sequence), 0)
         except OSError as error:  # the events are appended; only damage would go unnoticed
             logger.error("cannot note the progress of stream %s: %s", self.stream, error)
+
+    def _note_recovered(self, stream: str, last_sequence: int) -> None:
+        """Note what a process appended and could not note any more."""
+        ordinal, _last = self._progress.get(stream, _NOTHING)
+        self._progress[stream] = (ordinal, last_sequence)
+        try:
+            note = os.open(self._directory / f"{stream}.progress", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.pwrite(note, _packed_progress(ordinal, last_sequence), 0)
+            finally:
+                os.close(note)
+        except OSError as error:
+            logger.error("cannot note the progress of stream %s: %s", stream, error)
 
     def _appended(self, stream: str) -> int:
         """The number of the stream's last event, by its note or by its last segment."""
@@ -525,6 +539,10 @@ def _read_progress(directory: Path) -> dict[str, tuple[int, int]]:
             if checksum == _progress_checksum(ordinal, last_sequence):
                 found[path.stem] = (ordinal, last_sequence)
     return dict(sorted(found.items(), key=lambda item: item[1][0]))
+
+
+def _packed_progress(ordinal: int, last_sequence: int) -> bytes:
+    return _PROGRESS.pack(ordinal, last_sequence, _progress_checksum(ordinal, last_sequence))
 
 
 def _progress_checksum(ordinal: int, last_sequence: int) -> int:

@@ -295,7 +295,8 @@ class Delivery(RuleBasedStateMachine):
     def greet(self, hello: Hello) -> None:
         marks = self.writer.store.high_water_marks(list(hello.acknowledged))
         receiver = self.writer.receiver
-        if receiver.has_gone_back(hello, marks):
+        pending = {part.stream: part.first_sequence for part in reversed(self.writer.group)}
+        if receiver.has_gone_back(hello, marks, pending):
             self.begin_epoch()
         receiver.greeted(marks)
         taken = {stream: receiver.admitted_mark(stream) for stream in marks}
