@@ -284,9 +284,7 @@ class Receiver:
         self._admitted: dict[str, int] = {}
         self.duplicates = 0
 
-    def has_gone_back(
-        self, hello: Hello, high_water_marks: Mapping[str, int], pending: Mapping[str, int] = {}
-    ) -> bool:
+    def has_gone_back(self, hello: Hello, high_water_marks: Mapping[str, int], pending: Mapping[str, int] = {}) -> bool:
         """Whether the database holds less than it acknowledged in this epoch, or than this writer committed. A sender
         of an earlier epoch does not know of a fall that began this one.
 

@@ -225,6 +225,8 @@ class Outbox:
         here = self._segments.get(stream, [])
         known = {segment.first_sequence for segment in here}
         for taken in self._archive.take_back(stream, high_water_mark, self._directory):
+            if taken.damaged:
+                self._report(f"archived segment of {self.producer} is damaged; kept as {taken.damaged}")
             if taken.first_sequence not in known:
                 here.append(_Segment(taken.path, taken.first_sequence, taken.last_sequence))
         here.sort(key=lambda segment: segment.first_sequence)

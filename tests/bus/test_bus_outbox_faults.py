@@ -71,13 +71,32 @@ def test_the_rest_of_an_earlier_stream_brings_its_beginning_back_from_the_archiv
 
 
 @pytest.mark.usefixtures("small_segments")
+def test_a_damaged_compressed_segment_is_missing_and_kept_for_a_person(tmp_path: Path) -> None:
+    outbox = opened(tmp_path, A)
+    for _ in range(3):
+        outbox.append(trades(2))
+    outbox.acknowledge(A, 4)
+    while outbox.tidy_archive(0.0):
+        pass
+    archived = min((tmp_path / "archive").iterdir())
+    content = bytearray(archived.read_bytes())
+    content[len(content) // 2] ^= 1
+    archived.write_bytes(content)
+    outbox.rewind(A, 0)
+    assert ends(outbox, A, 6) == [-2, 4, 6]
+    kept = tmp_path / "damaged" / archived.name
+    assert kept.read_bytes() == content
+    assert str(kept) in outbox.damage[0]
+
+
+@pytest.mark.usefixtures("small_segments")
 def test_numbers_in_neither_outbox_nor_archive_are_missing(tmp_path: Path) -> None:
     first = opened(tmp_path, A)
     for _ in range(4):
         first.append(trades(2))
     first.acknowledge(A, 4)
     first.close(delivered=False)
-    sorted((tmp_path / "archive").iterdir())[0].unlink()
+    min((tmp_path / "archive").iterdir()).unlink()
     outbox = opened(tmp_path, B)
     assert outbox.batch_at(A, 1) == Missing(2, "removed")
     assert ends(outbox, A, 8) == [-2, 4, 6, 8]

@@ -52,7 +52,9 @@ class Scene(msgspec.Struct, frozen=True):
 
     def log(self, name: str) -> None:
         """Let this process write its warnings into the scene's log."""
-        logging.basicConfig(filename=self.folder / "log", level=logging.WARNING, format=f"%(asctime)s {name} %(message)s")
+        logging.basicConfig(
+            filename=self.folder / "log", level=logging.WARNING, format=f"%(asctime)s {name} %(message)s"
+        )
 
 
 def set_up(folder: Path, url: str, events_a_second: int) -> Scene:
@@ -158,7 +160,7 @@ async def _compress(outbox: Outbox, wanted: asyncio.Event) -> None:
         await wanted.wait()
         wanted.clear()
         with contextlib.suppress(FileNotFoundError):  # the campaign removed it
-            while await asyncio.to_thread(outbox.tidy_archive, time.time()):
+            while await asyncio.to_thread(outbox.tidy_archive, 0.0):  # no segment is too old then
                 pass
 
 

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -44,6 +44,7 @@ class Transport(msgspec.Struct, frozen=True):
     kinds: Mapping[str, int]
 
 
+DAMAGE = frozenset({"bit flip", "segment removed"})
 TRANSPORTS: Mapping[str, Transport] = {
     "bus": Transport(
         produce,
@@ -57,9 +58,11 @@ TRANSPORTS: Mapping[str, Transport] = {
 class Campaign:
     """The actors, and the random faults that hit them."""
 
-    def __init__(self, scene: Scene, transport: Transport, producers: int, seed: int) -> None:
+    def __init__(
+        self, scene: Scene, transport: Transport, producers: int, seed: int, *, without: Iterable[str] = ()
+    ) -> None:
         self._rng = random.Random(seed)
-        self._kinds = transport.kinds
+        self._kinds = {kind: weight for kind, weight in transport.kinds.items() if kind not in without}
         self._copies = copies_of(scene.url, scene.folder, self._rng)
         self._damage = Damage(scene.folder / "outbox", self._rng)
         names = [f"producer-{number}" for number in range(1, producers + 1)]
@@ -186,16 +189,14 @@ def play(campaign: Campaign, faults: int) -> None:
         campaign.clear_away()
 
 
-def run(scene: Scene, transport: str, producers: int, faults: int, seed: int) -> dict[str, object]:
+def run(campaign: Campaign, scene: Scene, faults: int) -> dict[str, object]:
     """Run the campaign; return its figures and the judge's report."""
     began_s = time.monotonic()
-    campaign = Campaign(scene, TRANSPORTS[transport], producers, seed)
     play(campaign, faults)
     return {
         "faults_by_kind": campaign.faults,
         "processes": campaign.lives,
         "seconds": round(time.monotonic() - began_s, 1),
-        "offered_a_second": scene.events_a_second * producers,
         **judge(scene, unordered=campaign.may_disorder_streams),
     }
 
@@ -208,6 +209,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--db", help="an empty database; SQLite in a folder of its own if not given")
     parser.add_argument("--transport", choices=TRANSPORTS, default="bus")
+    parser.add_argument("--undamaged", action="store_true", help="no damage to files: then nothing may be lost")
     parser.add_argument("--keep", action="store_true", help="leave the folder with outboxes, ledgers, log and database")
     return parser.parse_args()
 
@@ -220,7 +222,9 @@ def main() -> int:
         url = arguments.db or f"sqlite:///{folder}/observer.db"
         make_database(url)
         scene = set_up(folder, url, arguments.rate)
-        reported = run(scene, arguments.transport, arguments.producers, arguments.faults, seed)
+        transport, without = TRANSPORTS[arguments.transport], DAMAGE if arguments.undamaged else ()
+        campaign = Campaign(scene, transport, arguments.producers, seed, without=without)
+        reported = run(campaign, scene, arguments.faults)
     except StageError as error:
         reported = {"whole": False, "error": str(error)}
     if arguments.keep:

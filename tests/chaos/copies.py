@@ -1,10 +1,10 @@
 """Copies of the campaign's database, made while its writer works, and put back later.
 
-On SQLite a copy takes the place of the file, as a restored backup does; the writer does not run meanwhile. On PostgreSQL
-the tables get the rows of the copy in one transaction while the writer runs on: so a fail-over that loses commits looks.
+On SQLite a copy takes the place of the file, as a restored backup does; the writer does not run meanwhile. On
+PostgreSQL the tables get the rows of the copy in one transaction while the writer runs on: so a fail-over that loses
+commits looks.
 """
 
-import os
 import random
 import shutil
 import sqlite3
@@ -95,7 +95,7 @@ class SqliteCopies:
             self._database.with_name(f"{self._database.name}{suffix}").unlink(missing_ok=True)
         unfinished = self._database.with_name("being-restored.db")
         shutil.copyfile(self._path(self._choice.choose()), unfinished)
-        os.replace(unfinished, self._database)
+        unfinished.replace(self._database)
 
     def clear_away(self) -> None:
         for number in self._choice.all():
@@ -154,8 +154,11 @@ class PostgresqlCopies:
             for name in self._sequences:
                 _run(connection, f"SELECT setval('{name}', last_value, is_called) FROM {{}}.{{}}", copy, name)
             if self._rng.random() < 0.5:  # a fail-over ends the connections, and the loss of it can go unnoticed too
-                _run(connection, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-                     "AND application_name = nullif(current_setting('application_name'), '')")
+                _run(
+                    connection,
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+                    "AND application_name = nullif(current_setting('application_name'), '')",
+                )
 
     def _delete(self, number: int) -> None:
         with psycopg.connect(self._address) as connection:
