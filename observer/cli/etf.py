@@ -97,13 +97,12 @@ def show(
     if as_json:
         print_json({"etf": etf, "changes": as_maps(history)})
         return
-    sources = dict(pair.split("=", 1) for pair in etf.sources.split(",") if pair)
     rows = []
     for name in Etf.__struct_fields__:
         value = getattr(etf, name)
         if value is not None and name != "sources":
             shown = _moment(value) if name.endswith("_ns") else _text(value)
-            rows.append((name.removesuffix("_ns"), shown, sources.get(name, "")))
+            rows.append((name.removesuffix("_ns"), shown, etf.sources.get(name, "")))
     show_table(Table(("field", "value", "source"), rows, f"{etf.symbol} {etf.name}", folded=("value",)))
     click.echo("in the lists:")
     for change in history:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bus.events import EtfListed, EtfMeasured, EtfRangeFound, EtfValued, Event, Fact, ListingChanged, ListingValued
 from observer.etf.model import Etf
-from observer.store.rows import Row, Value, event_of, listing_row
+from observer.store.rows import Row, Value, document_text, event_of, listing_row
 from observer.store.tables import ETFS, LISTINGS
 
 _LISTED: Final = tuple(name for name in EtfListed.__struct_fields__ if name in Etf.__struct_fields__)
@@ -38,6 +38,7 @@ def _project_lists(connection: Connection, rows: Sequence[Row]) -> None:
 
 def _list_row(event: EtfListed) -> dict[str, Value]:
     state: dict[str, Value] = {name: getattr(event, name) for name in _LISTED}
+    state["sources"] = document_text(event.sources)
     return {**state, "active": event.change != "removed", "first_seen_ns": event.listed_ns}
 
 

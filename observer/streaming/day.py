@@ -153,7 +153,11 @@ class StreamingDay:
 
     def _close(self, selector: Selector, at_ns: int, reason: CloseReason) -> None:
         self.carry_out(selector, SlotsClosed(reason), at_ns, selector.close(at_ns, reason))
-        logger.info("%s: %d duplicate trades dropped", reason, self.trades.detector.duplicates)
+        detector = self.trades.detector
+        logger.info(
+            "%s: %d duplicate trades dropped, %d trades of unsubscribed symbols, %d that overlap the trade before",
+            *(reason, detector.duplicates, detector.unwatched, detector.inconsistent),
+        )
 
     def moment(self) -> int:
         """The moment of a decision: now, after the selection has applied all trades until now, as published."""
