@@ -26,8 +26,8 @@ class Option:
         self,
         *names: str,
         help: str = "",  # noqa: A002 - click's name for it
-        min: float | None = None,  # noqa: A002
-        max: float | None = None,  # noqa: A002
+        min: float | None = None,  # noqa: A002 - click's name for it
+        max: float | None = None,  # noqa: A002 - click's name for it
         metavar: str | None = None,
         parser: Callable[[str], object] | None = None,
     ) -> None:
@@ -46,7 +46,7 @@ class Argument(Option):
 def command_of(
     name: str,
     function: Callable[..., object],
-    cls: Callable[..., _Made] = click.Command,  # type: ignore[assignment]
+    cls: Callable[..., _Made] = click.Command,  # type: ignore[assignment]  # another class comes from the caller
     **attributes: Any,
 ) -> _Made:
     """The command, or the group of the given class, that calls this function."""
@@ -108,8 +108,8 @@ def _type_of(annotation: Any, stated: Option) -> click.ParamType[Any] | type:
     if plain is Path:
         return click.Path(path_type=Path)
     if stated.min is not None or stated.max is not None:
-        ranged: Any = click.IntRange if plain is int else click.FloatRange
-        return ranged(stated.min, stated.max)  # type: ignore[no-any-return]
+        ranged: Callable[..., click.ParamType[Any]] = click.IntRange if plain is int else click.FloatRange
+        return ranged(stated.min, stated.max)
     assert plain in (str, int, float, bool), f"no type of an option: {plain}"
     found: type = plain
     return found

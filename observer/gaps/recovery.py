@@ -54,39 +54,45 @@ class RecoveryPlan(msgspec.Struct, frozen=True):
 class TimeAndSalesRow(Protocol):
     """One row of time-and-sales; `PastTrade` of the providers fits."""
 
+    # ruff: disable[D102] - the words are those of `Trade`
     @property
-    def symbol(self) -> str: ...  # noqa: D102 - the words are those of `Trade`
+    def symbol(self) -> str: ...
     @property
-    def exchange_time_ns(self) -> int: ...  # noqa: D102
+    def exchange_time_ns(self) -> int: ...
     @property
-    def price(self) -> float: ...  # noqa: D102
+    def price(self) -> float: ...
     @property
-    def volume(self) -> float: ...  # noqa: D102
+    def volume(self) -> float: ...
     @property
-    def cumulative_volume(self) -> float: ...  # noqa: D102
+    def cumulative_volume(self) -> float: ...
     @property
-    def bid(self) -> float | None: ...  # noqa: D102
+    def bid(self) -> float | None: ...
     @property
-    def ask(self) -> float | None: ...  # noqa: D102
+    def ask(self) -> float | None: ...
+
+    # ruff: enable[D102]
 
 
 class MinuteBarLike(Protocol):
     """One minute's bar; `Bar` of the providers fits."""
 
+    # ruff: disable[D102] - the words are those of `MinuteBarRecovered`
     @property
-    def symbol(self) -> str: ...  # noqa: D102 - the words are those of `MinuteBarRecovered`
+    def symbol(self) -> str: ...
     @property
-    def start_ns(self) -> int: ...  # noqa: D102
+    def start_ns(self) -> int: ...
     @property
-    def open(self) -> float: ...  # noqa: D102
+    def open(self) -> float: ...
     @property
-    def high(self) -> float: ...  # noqa: D102
+    def high(self) -> float: ...
     @property
-    def low(self) -> float: ...  # noqa: D102
+    def low(self) -> float: ...
     @property
-    def close(self) -> float: ...  # noqa: D102
+    def close(self) -> float: ...
     @property
-    def volume(self) -> float: ...  # noqa: D102
+    def volume(self) -> float: ...
+
+    # ruff: enable[D102]
 
 
 class Selection(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ listing or ETF changes nothing, nor does a fact that is older than the row (the 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from msgspec.structs import asdict
 from sqlalchemy import BindParameter, Connection, Update, bindparam, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -74,8 +75,8 @@ def _updating(event_type: type[Fact], moment: str, names: Sequence[str]) -> Proj
         connection.execute(
             statement,
             [
-                {"of_symbol": event.symbol, **{f"new_{name}": getattr(event, name) for name in (moment, *names)}}  # type: ignore[attr-defined]
-                for event in events
+                {"of_symbol": fields["symbol"], **{f"new_{name}": fields[name] for name in (moment, *names)}}
+                for fields in map(asdict, events)
             ],
         )
 
