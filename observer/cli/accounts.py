@@ -53,7 +53,7 @@ def accounts(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the accounts: health, token, slots, market data stream. Never a key."""
+    """Show the accounts: health, token, slots, market data stream. Keys are never shown."""
     settings = full_settings(config)
     folder = _folder(settings)
     if not is_reachable(settings.run) and not (folder.is_dir() and any(folder.iterdir())):

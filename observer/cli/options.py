@@ -81,7 +81,7 @@ def _parameter(name: str, hint: Any, default: Any) -> click.Parameter:
     if annotation is bool:
         names = stated.names or ((own, f"{own}/--no-{own[2:]}")[default is True],)
         return click.Option([name, *names], is_flag=True, show_default=default is True, **common)
-    return click.Option([name, *(stated.names or (own,))], multiple=is_many, show_default=True, **common)
+    return click.Option([name, *(stated.names or (own,))], multiple=is_many, show_default=default != "", **common)
 
 
 def _is_list(annotation: Any) -> bool:
@@ -109,7 +109,9 @@ def _type_of(annotation: Any, stated: Option) -> click.ParamType[Any] | type:
         return click.Path(path_type=Path)
     if stated.min is not None or stated.max is not None:
         ranged: Callable[..., click.ParamType[Any]] = click.IntRange if plain is int else click.FloatRange
-        return ranged(stated.min, stated.max)
+        within = ranged(stated.min, stated.max)
+        within.name = "integer" if plain is int else "float"  # in help and errors; help states the range beside it
+        return within
     assert plain in (str, int, float, bool), f"no type of an option: {plain}"
     found: type = plain
     return found
