@@ -50,8 +50,8 @@ def capture(
     request and answer, before decoding and without secrets, in one journal for each process and start. Processes that
     are started meanwhile join. `observer replay --raw` decodes the journals again.
 
-    At its end it compares what it has with the streams' marks in the database. Exit status 0 when nothing that was
-    committed meanwhile is missing; 1 when something is, or when that cannot be checked; the output says which. (With
+    At its end it compares what it has with the event streams' marks in the database. Exit status 0 when nothing that
+    was committed meanwhile is missing; 1 when something is, or when that cannot be checked; the output says which. (With
     --raw there is nothing to compare with: 0.)
     """
     if (out is None) == (raw is None) or (raw is not None and kinds):
@@ -111,7 +111,7 @@ def _print(summary: CaptureSummary, *, as_json: bool) -> None:
     else:
         sys.stdout.write(f"{summary.file}: {summary.events:,} events, {summary.size_bytes:,} bytes\n")
     for stream, count in (summary.missing or {}).items():
-        sys.stderr.write(f"observer: {count:,} events of stream {stream} are missing in the capture\n")
+        sys.stderr.write(f"observer: {count:,} events of event stream {stream} are missing in the capture\n")
     if summary.problem:
         sys.stderr.write(f"observer: {summary.problem}\n")
 

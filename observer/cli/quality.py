@@ -33,7 +33,7 @@ class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
 
     `stored` says whether these are the quality reports in the database; otherwise they were computed now. Percentages
     are of the volume that was traded while the symbols were to be streamed; null where nothing was. The gap rate is
-    what the stream itself did not bring of it, recovered or not. Slot utilization is of the time of all configured
+    what the market data stream did not bring of it, recovered or not. Slot utilization is of the time of all configured
     slots.
     """
 
