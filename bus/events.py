@@ -1,5 +1,8 @@
 """All events of the bus, in the past tense: one tagged union and its version. The public contract.
 
+One file, although it is long: it is a schema with almost no code, and a reader of one event finds its documents and its
+neighbours beside it. Files by subject would need this one to join them again.
+
 An event is *flat*: its fields are the columns of the table of its kind, in this order. Times are UTC nanoseconds
 (`_ns`); days are ISO dates of the exchange (`session_date`, "2026-11-18"); prices and volumes are doubles, exact for
 every price of up to 15 significant digits.

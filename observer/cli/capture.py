@@ -51,8 +51,8 @@ def capture(
     are started meanwhile join. `observer replay --raw` decodes the journals again.
 
     At its end it compares what it has with the event streams' marks in the database. Exit status 0 when nothing that
-    was committed meanwhile is missing; 1 when something is, or when that cannot be checked; the output says which. (With
-    --raw there is nothing to compare with: 0.)
+    was committed meanwhile is missing; 1 when something is, or when that cannot be checked; the output says which.
+    (With --raw there is nothing to compare with: 0.)
     """
     if (out is None) == (raw is None) or (raw is not None and kinds):
         raise ConfigError("give either --out FILE, which --kinds belongs to, or --raw FOLDER")

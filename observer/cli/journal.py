@@ -24,7 +24,7 @@ FileArgument = Annotated[Path, Argument(help="The journal.")]
 
 
 class ShownEvent(msgspec.Struct, frozen=True):
-    """One event of a journal: its event stream, number, kind and fields; the bytes and the reason of an unreadable one."""
+    """One event of a journal: its event stream, number, kind and fields; bytes and reason of an unreadable one."""
 
     stream: str
     sequence: int
