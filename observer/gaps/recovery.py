@@ -4,6 +4,8 @@ Requirement 004, Gap Recovery Policy: under 5 seconds at once, up to 60 seconds 
 bars replace trades for gaps that are too long to fetch trade by trade. Recovered rows never replace streamed ones.
 """
 
+# ruff: noqa: D102 - the words of the two Protocols are those of `Trade` and `MinuteBarRecovered`
+
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, Literal, Protocol
 
@@ -54,7 +56,6 @@ class RecoveryPlan(msgspec.Struct, frozen=True):
 class TimeAndSalesRow(Protocol):
     """One row of time-and-sales; `PastTrade` of the providers fits."""
 
-    # ruff: disable[D102] - the words are those of `Trade`
     @property
     def symbol(self) -> str: ...
     @property
@@ -70,13 +71,10 @@ class TimeAndSalesRow(Protocol):
     @property
     def ask(self) -> float | None: ...
 
-    # ruff: enable[D102]
-
 
 class MinuteBarLike(Protocol):
     """One minute's bar; `Bar` of the providers fits."""
 
-    # ruff: disable[D102] - the words are those of `MinuteBarRecovered`
     @property
     def symbol(self) -> str: ...
     @property
@@ -91,8 +89,6 @@ class MinuteBarLike(Protocol):
     def close(self) -> float: ...
     @property
     def volume(self) -> float: ...
-
-    # ruff: enable[D102]
 
 
 class Selection(msgspec.Struct, frozen=True):
