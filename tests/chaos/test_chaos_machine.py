@@ -151,7 +151,7 @@ class Delivery(RuleBasedStateMachine):
         self.in_doubt.clear()
 
     @contextlib.contextmanager
-    def mortal(self):  # type: ignore[no-untyped-def]
+    def mortal(self):
         """Let the producer die in any call inside the block."""
         try:
             yield
@@ -550,7 +550,7 @@ class Delivery(RuleBasedStateMachine):
         raise AssertionError(f"not delivered: {self.sender!r}")
 
 
-class TestDelivery(Delivery.TestCase):  # type: ignore[misc, valid-type]
+class TestDelivery(Delivery.TestCase):
     """A tenth of a second each; thousands with `make chaos`."""
 
     settings = settings(examples(0.5), stateful_step_count=50, suppress_health_check=[*HealthCheck])
