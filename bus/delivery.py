@@ -14,7 +14,7 @@ The rules:
 - a database can go back: it is replaced by its backup, or a server loses its last commits. Each such fall begins a new
   *epoch*. The receiver notices it when a hello names a mark above the database's, or when a commit does not follow. A
   welcome of another epoch is the truth for the sender: it goes back, into its archive if need be;
-- numbers that the sender does not have any more are stated as `Lost`; they take their place in the stream.
+- numbers that the sender does not have any more are stated as `Lost`; the stream goes on behind them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -189,7 +189,7 @@ class Sender:
         self._credit = 0
 
     def fallen(self, welcome: Welcome, archived: Mapping[str, int]) -> Mapping[str, int]:
-        """The streams, with their marks, of which the database holds less than was acknowledged. The caller brings
+        """The streams that the database holds less of than was acknowledged, with their marks. The caller brings
         their events back and calls `revived` for each before `welcomed`.
         """
         if welcome.epoch == self.epoch:

@@ -41,7 +41,8 @@ from bus.delivery import (
     Unknown,
     Welcome,
 )
-from bus.outbox import Missing, Outbox, Packed
+from bus.outbox import Outbox
+from bus.segments import Missing, Packed
 from observer.errors import StoreError
 from observer.store import engine
 from observer.store.writer import StoreWriter
