@@ -24,7 +24,6 @@ class SymbolState:
         "halt",
         "high",
         "low",
-        "pinned",
         "rate",
         "seen_ns",
         "shares_factor",
@@ -40,7 +39,6 @@ class SymbolState:
         self.high: float | None = None
         self.low: float | None = None
         self.trades_per_second: float | None = None
-        self.pinned = False  # always False here: `Selector` keeps pins
         self.at_upper_limit = False
         self.halt: HaltState | None = None  # as the exchange reports it
         self.suspension: HaltState | None = None  # as a master file reports it; neither source clears the other

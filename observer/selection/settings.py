@@ -1,8 +1,8 @@
 """The settings of the selection, their file, and their copy in a day's first step. Pure.
 
 Keys and defaults: requirement 004, Configuration Schema; the file is config/observer/symbol_selection.json. A missing
-key has its default, so the requirement's own example is a complete file. One error lists every wrong key by its dotted
-name.
+key has its default, so the requirement's own example is a complete file but for `triggers.manual.weight`, which could
+decide nothing and is refused. One error lists every wrong key by its dotted name.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import msgspec
 from bus.events import AccountSlots, AllocationStrategy, DayBegan
 from observer.errors import NotReplayableError
 from observer.selection.triggers import NotNegative, Positive, TriggersSettings
-from observer.settings_errors import converted, decode_json, wrong_settings
+from observer.settings_errors import Problem, SettingsPath, converted, decode_json, wrong_settings
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 TimeOfDay = Annotated[
@@ -147,6 +147,13 @@ def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, o
 # --- the file ---
 
 _DEFAULTS: Final[Mapping[str, Any]] = msgspec.to_builtins(SelectionSettings())
+_REFUSED: Final[Mapping[SettingsPath, str]] = {
+    ("triggers", "manual", "weight"): "a pin stands above all triggers, so its weight decides nothing; remove this key",
+    ("triggers", "manual", "threshold"): "a pin is a request and measures nothing; remove this key",
+    ("triggers", "manual", "full_strength"): "a pin is a request and measures nothing; remove this key",
+    ("triggers", "market_cap_weight"): "the largest symbols yield to every trigger; remove this key",
+}
+"""Keys that could decide nothing (ARCHITECTURE.md, Differs from the requirement), and why."""
 
 
 def parse_selection(content: bytes, source: str) -> SelectionSettings:
@@ -158,7 +165,9 @@ def parse_selection(content: bytes, source: str) -> SelectionSettings:
     file = decode_json(content, source)
     settings, problems = converted(file, (), SelectionSettings, _merged(_DEFAULTS, file.content))
     if settings is None:
-        raise wrong_settings(file, problems)
+        raise wrong_settings(
+            file, [Problem(each.path, _REFUSED.get(each.path, each.text), each.shown) for each in problems]
+        )
     return settings
 
 

@@ -4,6 +4,9 @@ A condition measures a symbol's state against its history. `TRIGGERS` is the reg
 trigger completely; the settings, the overflow ledger and the documents derive from it. Thresholds, strength, weight and
 life work alike for all kinds. A new kind is one small function and one entry; a test fails until the shipped settings
 and the README include it.
+
+A pin measures nothing: it is a request. It stands above all triggers, and the largest symbols, which fill free slots,
+stand below them; so neither has a threshold or a weight to set.
 """
 
 import math
@@ -18,6 +21,8 @@ from observer.units import NS_PER_S
 
 _MARKET_CAP_FACTOR: Final = 0.1  # per power of ten of the currency (requirement 004, Allocation Algorithm)
 _NOTHING: Final = 0.0  # the reference of a measurement without a history
+_PIN_WEIGHT: Final = 5.0  # requirement 004, Priority Levels; like the next one it only places scores on one scale
+_MARKET_CAP_WEIGHT: Final = 1.0
 
 WITHOUT_END: Final = -1.0  # a time to live of this many seconds never ends (the requirement's notation)
 
@@ -40,8 +45,28 @@ class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         """Checks the time to live, whose valid values are not an interval."""
-        if self.ttl_seconds <= 0 and self.ttl_seconds != WITHOUT_END:
-            raise ValueError(f"ttl_seconds: {self.ttl_seconds:g} is neither positive nor -1 (without end)")
+        _check_life(self.ttl_seconds)
+
+
+class PinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pins by hand, in the file under `manual`: whether they are allowed, and after how many seconds a pin ends; -1:
+    it lasts until it is removed.
+
+    Raises:
+        ValueError: the time to live is neither positive nor -1 (without end).
+    """
+
+    enabled: bool = True
+    ttl_seconds: float = WITHOUT_END
+
+    def __post_init__(self) -> None:
+        """Checks the time to live, whose valid values are not an interval."""
+        _check_life(self.ttl_seconds)
+
+
+def _check_life(ttl_seconds: float) -> None:
+    if ttl_seconds <= 0 and ttl_seconds != WITHOUT_END:
+        raise ValueError(f"ttl_seconds: {ttl_seconds:g} is neither positive nor -1 (without end)")
 
 
 class SymbolView(Protocol):
@@ -57,8 +82,6 @@ class SymbolView(Protocol):
     def low(self) -> float | None: ...  # noqa: D102
     @property
     def trades_per_second(self) -> float | None: ...  # noqa: D102
-    @property
-    def pinned(self) -> bool: ...  # noqa: D102
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +92,6 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     low: float | None = None
     trades_per_second: float | None = None
-    pinned: bool = False
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -111,12 +133,12 @@ class Condition(msgspec.Struct, frozen=True):
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of trigger: `documentation` states in one line when it fires, `overflow_measure` is the name of its
-    measure in the overflow ledger (None: not in the ledger), `defaults` are its settings.
+    measure in the overflow ledger, `defaults` are its settings.
     """
 
     kind: TriggerKind
     documentation: str
-    overflow_measure: str | None
+    overflow_measure: str
     defaults: TriggerSettings
     conditions: tuple[Condition, ...]
 
@@ -141,11 +163,6 @@ def _range_against_average(member: UniverseMember, view: SymbolView) -> float | 
     """The day's true range so far against the average true range."""
     high, low, average = view.high, view.low, member.average_true_range_14d
     return true_range(high, low, member.previous_close) / average if average and high and low else None
-
-
-def _pin(_member: UniverseMember, view: SymbolView) -> float | None:
-    """1.0 for a pinned symbol; None otherwise."""
-    return 1.0 if view.pinned else None
 
 
 def _nothing(_member: UniverseMember, _view: SymbolView) -> float:
@@ -184,16 +201,9 @@ TRIGGERS: Final = (
         defaults=TriggerSettings(threshold=2.0, full_strength=3.0, ttl_seconds=300.0, weight=6.0),
         conditions=(Condition(_range_against_average, lambda member, _: member.average_true_range_14d),),
     ),
-    Trigger(
-        kind="manual",
-        documentation="the symbol is pinned (`observer slots pin`)",
-        overflow_measure=None,
-        defaults=TriggerSettings(threshold=1.0, full_strength=1.0, ttl_seconds=WITHOUT_END, weight=5.0),
-        conditions=(Condition(_pin, _nothing),),
-    ),
 )
 
-OVERFLOW_MEASURES: Final = {each.kind: each.overflow_measure for each in TRIGGERS if each.overflow_measure is not None}
+OVERFLOW_MEASURES: Final = {each.kind: each.overflow_measure for each in TRIGGERS}
 """The name of each kind's measure in the overflow ledger."""
 
 
@@ -208,14 +218,14 @@ class ProfileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class CommonTriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of all triggers, and the default placement. `velocity_window_seconds` is that of trade rates."""
+    """Settings of all triggers, and of pins. `velocity_window_seconds` is that of trade rates."""
 
+    manual: PinSettings = PinSettings()
     time_of_day: ProfileSettings = ProfileSettings()
-    market_cap_weight: NotNegative = 1.0
     velocity_window_seconds: Positive = 1.0
 
     def of(self, kind: TriggerKind) -> TriggerSettings:
-        """The settings of one kind; market capitalisation is no trigger and has none."""
+        """The settings of one kind of `TRIGGERS`; pins and market capitalisation are none."""
         settings: TriggerSettings = getattr(self, kind)
         return settings
 
@@ -290,12 +300,27 @@ class TriggerRules:
         )
 
 
-def by_market_cap(member: UniverseMember, settings: TriggersSettings) -> Candidate:
+def by_pin(member: UniverseMember, until_ns: int | None) -> Candidate:
+    """A pinned symbol, at full strength, until the end of its pin (UTC ns; None: without end)."""
+    return Candidate(
+        symbol=member.symbol,
+        kind="manual",
+        score=score(_PIN_WEIGHT, 1.0, member.market_cap),
+        strength=1.0,
+        measure=1.0,
+        threshold=1.0,
+        reference=_NOTHING,
+        expires_ns=until_ns,
+        market_cap=member.market_cap,
+    )
+
+
+def by_market_cap(member: UniverseMember) -> Candidate:
     """The default placement (P5), which fills the slots that triggers leave free. Without end, at strength 0."""
     return Candidate(
         symbol=member.symbol,
         kind="market_cap",
-        score=score(settings.market_cap_weight, 0.0, member.market_cap),
+        score=score(_MARKET_CAP_WEIGHT, 0.0, member.market_cap),
         strength=0.0,
         measure=member.market_cap,
         threshold=0.0,

@@ -205,7 +205,7 @@ class StreamingDay:
         now_ns = self.moment()
         if pins:
             kept = selector.keep_pins(pins, now_ns)
-            self.carry_out(selector, kept_pins(pins, selector.waiting_pins), now_ns, kept)
+            self.carry_out(selector, kept_pins(selector.pins, selector.waiting_pins), now_ns, kept)
         self.carry_out(selector, SlotsOpened(), now_ns, decisions.open_slots(selector, opening, base, now_ns))
 
     def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:

@@ -174,7 +174,7 @@ class DecisionReplay:
             case SlotsOpened():
                 return open_slots(selector, *opening_of(self._seen), now_ns)
             case PinsKept(pins):
-                return selector.keep_pins([pin.symbol for pin in pins], now_ns)
+                return selector.keep_pins({pin.symbol: pin.until_ns for pin in pins}, now_ns)
             case SlotsResumed():
                 return resume(selector, self._reported, self._seen, now_ns)
             case UniverseEvaluated():
