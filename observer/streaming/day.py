@@ -53,7 +53,7 @@ from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.receiver import StreamReceiver
 from observer.streaming.recorder import SOURCE
 from observer.streaming.settings import StreamingSettings
-from observer.universe.in_force import universe_of
+from observer.universe.in_force import oldest_fallback, universe_of
 
 logger = logging.getLogger(__name__)
 
@@ -172,12 +172,13 @@ class StreamingDay:
 
     async def _new_selector(self) -> Selector:
         """Wait for a universe. Returns a selector without one if the day ends first."""
-        universe = await universe_of(self._plan, self._reader, self._clock, self._plan.track_b_stop_ns)
+        oldest = oldest_fallback(self._plan.day, self._settings.track_a.universe_weekdays_max)
+        universe = await universe_of(self._plan, self._reader, self._clock, self._plan.track_b_stop_ns, oldest)
         settings = DaySettings(
             selection=self._settings.selection,
             accounts=tuple(AccountSlots(account.name, account.capacity) for account in self._brokers.accounts),
             allocation_strategy=self._brokers.strategy,
-            sweep_interval_s=self._settings.sweep_interval_s,
+            sweep_interval_s=self._settings.track_a.interval_s,
         )
         begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)
         self._first_step = begun.step
