@@ -22,6 +22,7 @@ from bus.events import (
     UniverseMember,
 )
 from observer.selection.allocation import allocate, refusal, unpin
+from observer.selection.context import Baseline
 from observer.selection.market_state import MarketState
 from observer.selection.pins import PinRefusal, PinRequest
 from observer.selection.profile import EarlierDays, volume_by
@@ -86,6 +87,11 @@ class Selector:
         self._state: SlotState = empty_slots(slots, strategy)
         self.slots = len(self._state.slots)  # of all accounts together
         self._churning = False
+        self._opening: Baseline | None = None
+        self._without_volume = {
+            each.symbol for each in members if not each.average_volume_20d
+        } - earlier.profiles.keys()
+        self._without_range = {each.symbol for each in members if not each.average_true_range_14d}
         self._pins: dict[str, int | None] = {}  # pinned symbols, in the order of requests, with their ends
         self.closed_accounts: AbstractSet[str] = frozenset()  # accounts that cannot stream now
         self._fillers = [by_market_cap(each) for each in members[: self.slots * _FILLERS_PER_SLOT]]
@@ -122,6 +128,10 @@ class Selector:
             return []
         self.closed_accounts = frozenset(accounts)
         return self._allocate([], now_ns)
+
+    def compare_with(self, opening: Baseline) -> None:
+        """From now on compare symbols without a history with the average symbol's opening."""
+        self._opening = opening
 
     def open(self, candidates: Iterable[Candidate], now_ns: int) -> Sequence[Event]:
         """Assign the first slots of the day to these candidates; the largest symbols fill the remaining ones."""
@@ -224,6 +234,8 @@ class Selector:
         at_s = self._earlier.time_of_day_s(now_ns)
         profiles, members, market = self._earlier.profiles, self.market.members, self.market.by_symbol
         evaluate = self._rules.evaluate
+        opening = self._opening
+        volume, volatility = (opening.volume_by(now_ns), opening.volatility_by(now_ns)) if opening else (None, None)
         fired: list[Candidate] = []
         for symbol in symbols:
             state, member = market.get(symbol), members.get(symbol)
@@ -233,6 +245,10 @@ class Selector:
             if profile is not None:
                 usual = volume_by(profile, at_s)
                 state.average_volume_by_now = None if usual is None else usual * state.shares_factor
+            if symbol in self._without_volume:
+                state.opening_volume_by_now = volume
+            if symbol in self._without_range:
+                state.opening_range_by_now = volatility
             fired.extend(evaluate(member, state, now_ns))
             state.trades_per_second = None
         return fired

@@ -21,6 +21,10 @@ from observer.units import NS_PER_S
 
 _MARKET_CAP_FACTOR: Final = 0.1  # per power of ten of the currency (requirement 004, Allocation Algorithm)
 _NOTHING: Final = 0.0  # the reference of a measurement without a history
+OPENING_THRESHOLD: Final = 1.5
+"""Times the average symbol of the opening (requirement 004, Baseline metrics): unusual for a symbol without a history.
+"""
+
 _PIN_WEIGHT: Final = 5.0  # requirement 004, Priority Levels; like the next one it only places scores on one scale
 _MARKET_CAP_WEIGHT: Final = 1.0
 
@@ -70,7 +74,11 @@ def _check_life(ttl_seconds: float) -> None:
 
 
 class SymbolView(Protocol):
-    """A symbol's day until now; None for unknown values. Prices in the currency, volume in shares."""
+    """A symbol's day until now; None for unknown values. Prices in the currency, volume in shares.
+
+    `opening_volume_by_now` and `opening_range_by_now` (as a fraction of the price) are the average symbol's, continued
+    from the opening; known only for symbols without a history of their own.
+    """
 
     @property
     def cumulative_volume(self) -> float | None: ...  # noqa: D102 - the words are the field's own
@@ -82,6 +90,10 @@ class SymbolView(Protocol):
     def low(self) -> float | None: ...  # noqa: D102
     @property
     def trades_per_second(self) -> float | None: ...  # noqa: D102
+    @property
+    def opening_volume_by_now(self) -> float | None: ...  # noqa: D102
+    @property
+    def opening_range_by_now(self) -> float | None: ...  # noqa: D102
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +104,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     low: float | None = None
     trades_per_second: float | None = None
+    opening_volume_by_now: float | None = None
+    opening_range_by_now: float | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -118,13 +132,15 @@ class Condition(msgspec.Struct, frozen=True):
     """A trigger's measure (in the unit of its threshold; None if not measurable) and its reference.
 
     `basis` distinguishes conditions of one kind: the one with the larger measure represents the kind. `levels` are
-    named thresholds, the highest first (requirement 004, the kinds' lists of thresholds).
+    named thresholds, the highest first (requirement 004, the kinds' lists of thresholds). `threshold` is the
+    condition's own; None: that of its kind.
     """
 
     measure: Callable[[UniverseMember, SymbolView], float | None]
     reference: Callable[[UniverseMember, SymbolView], float | None]
     basis: str = ""
     levels: tuple[tuple[float, str], ...] = ()
+    threshold: float | None = None
 
     def severity(self, measure: float) -> str:
         """The name of the highest level reached; empty if none."""
@@ -155,6 +171,18 @@ def _volume_against_time_of_day(_member: UniverseMember, view: SymbolView) -> fl
     return volume / average if average and volume is not None else None
 
 
+def _volume_against_opening(_member: UniverseMember, view: SymbolView) -> float | None:
+    """The day's volume so far against the average symbol's, continued from the opening."""
+    volume, average = view.cumulative_volume, view.opening_volume_by_now
+    return volume / average if average and volume is not None else None
+
+
+def _range_against_opening(member: UniverseMember, view: SymbolView) -> float | None:
+    """The day's range so far against the average symbol's, continued from the opening."""
+    high, low, average = view.high, view.low, view.opening_range_by_now
+    return (high - low) / member.previous_close / average if average and high and low else None
+
+
 def _trades_per_second(_member: UniverseMember, view: SymbolView) -> float | None:
     return view.trades_per_second
 
@@ -174,7 +202,8 @@ _SURGE_LEVELS: Final = ((5.0, "severe"), (3.0, "moderate"), (2.0, "mild"))
 TRIGGERS: Final = (
     Trigger(
         kind="volume_surge",
-        documentation="the volume of the day so far is a multiple of the average, of the day or by this time of day",
+        documentation="the volume of the day so far is a multiple of the average, of the day or by this time of day; "
+        "for a symbol without a history: of the average symbol's opening",
         overflow_measure="volume_ratio",  # the requirement's name; it names no other
         defaults=TriggerSettings(threshold=3.0, full_strength=5.0, ttl_seconds=300.0, weight=10.0),
         conditions=(
@@ -184,6 +213,13 @@ TRIGGERS: Final = (
                 lambda _, view: view.average_volume_by_now,
                 "time_of_day",
                 _SURGE_LEVELS,
+            ),
+            Condition(
+                _volume_against_opening,
+                lambda _, view: view.opening_volume_by_now,
+                "opening",
+                _SURGE_LEVELS,
+                OPENING_THRESHOLD,
             ),
         ),
     ),
@@ -196,10 +232,19 @@ TRIGGERS: Final = (
     ),
     Trigger(
         kind="volatility_spike",
-        documentation="the true range of the day so far is a multiple of the average true range",
+        documentation="the true range of the day so far is a multiple of the average true range; for a symbol without "
+        "a history: the range of the average symbol's opening",
         overflow_measure="atr_ratio",
         defaults=TriggerSettings(threshold=2.0, full_strength=3.0, ttl_seconds=300.0, weight=6.0),
-        conditions=(Condition(_range_against_average, lambda member, _: member.average_true_range_14d),),
+        conditions=(
+            Condition(_range_against_average, lambda member, _: member.average_true_range_14d),
+            Condition(
+                _range_against_opening,
+                lambda _, view: view.opening_range_by_now,
+                "opening",
+                threshold=OPENING_THRESHOLD,
+            ),
+        ),
     ),
 )
 
@@ -253,7 +298,7 @@ class TriggerRules:
     def __init__(self, settings: TriggersSettings) -> None:
         self._settings = settings
         self._checks = [
-            (condition.measure, settings.of(trigger.kind).threshold, trigger.kind, condition)
+            (condition.measure, condition.threshold or settings.of(trigger.kind).threshold, trigger.kind, condition)
             for trigger in TRIGGERS
             if settings.of(trigger.kind).enabled
             for condition in trigger.conditions
@@ -271,7 +316,7 @@ class TriggerRules:
                 rival = fired.get(kind)
                 if rival is None or measure > rival.measure:
                     reference = condition.reference(member, view) or _NOTHING
-                    fired[kind] = self._candidate(member, kind, condition, measure, reference, now_ns)
+                    fired[kind] = self._candidate(member, kind, condition, threshold, measure, reference, now_ns)
         return tuple(fired.values()) if fired else ()
 
     def _candidate(
@@ -279,6 +324,7 @@ class TriggerRules:
         member: UniverseMember,
         kind: TriggerKind,
         condition: Condition,
+        threshold: float,
         measure: float,
         reference: float,
         now_ns: int,
@@ -291,7 +337,7 @@ class TriggerRules:
             score=score(own.weight, strength, member.market_cap),
             strength=strength,
             measure=measure,
-            threshold=own.threshold,
+            threshold=threshold,
             reference=reference,
             expires_ns=expiry(now_ns, own.ttl_seconds),
             market_cap=member.market_cap,
