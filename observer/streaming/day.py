@@ -290,10 +290,8 @@ class StreamingDay:
 
     def _fail_over(self, selector: Selector) -> None:
         """Move symbols away from accounts that cannot stream, and back to accounts that can again."""
-        accounts = [account.name for account in self._brokers.accounts] if self._brokers.failover else []
-        unhealthy = frozenset(name for name in accounts if not self._brokers.is_healthy(name))
         now_ns = self.moment()
-        closed = self.receiver.outages.closed(unhealthy, now_ns) & set(accounts)
+        closed = self._brokers.closed(self.receiver.outages, now_ns)
         if closed != selector.closed_accounts:
             decided = selector.close_accounts(closed, now_ns)
             self.carry_out(selector, AccountsClosed(tuple(sorted(closed))), now_ns, decided)
