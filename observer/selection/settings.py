@@ -6,7 +6,7 @@ decide nothing and is refused. One error lists every wrong key by its dotted nam
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -129,11 +129,19 @@ def _digest_of(document: Mapping[str, object]) -> str:
     return hashlib.sha256(msgspec.json.encode(document)).hexdigest()
 
 
-def settings_differences(stored: DaySettings, current: DaySettings) -> list[str]:
-    """The settings that differ, one line each: dotted key, stored value, current value."""
-    one, other = dict(_leaves(msgspec.to_builtins(stored))), dict(_leaves(msgspec.to_builtins(current)))
+class SettingChange(msgspec.Struct, frozen=True):
+    """A setting with two values, by its dotted key."""
+
+    key: str
+    before: object
+    after: object
+
+
+def settings_differences(before: DaySettings, after: DaySettings) -> Sequence[SettingChange]:
+    """The settings that differ."""
+    one, other = dict(_leaves(msgspec.to_builtins(before))), dict(_leaves(msgspec.to_builtins(after)))
     keys = dict.fromkeys([*one, *other])
-    return [f"{key}: {one.get(key)} stored, {other.get(key)} now" for key in keys if one.get(key) != other.get(key)]
+    return [SettingChange(key, one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)]
 
 
 def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
