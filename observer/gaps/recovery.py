@@ -23,12 +23,9 @@ _PRIORITY_RANK: Final[dict[Priority, int]] = {"high": 0, "medium": 1, "low": 2}
 
 
 class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Thresholds between the three ways of recovery, the retry limits, and the targets that a day is measured against
-    (requirement 004, Recovery Performance Targets), in machine seconds.
+    """Thresholds between the three ways of recovery, retry limits, and the targets of a day, in machine seconds.
 
-    A long gap in a quiet symbol is a few trades (it spans from the last trade to the next): up to
-    `max_trades_of_long_gap` trades, ten calls, are still fetched one by one. An alert is raised while not more than
-    `target_share` of the day's gaps meet a target.
+    A long gap of a quiet symbol is a few trades: up to `max_trades_of_long_gap`, ten calls, are fetched one by one.
     """
 
     at_once_under_seconds: Annotated[float, msgspec.Meta(ge=0)] = 5.0

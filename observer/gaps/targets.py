@@ -70,8 +70,8 @@ def text_of(change: TargetChange, settings: RecoverySettings) -> str:
         "recovery": f"were filled within {settings.recovered_within_seconds:g} s of the first call",
         "success": "were filled",
     }[change.measure]
-    verdict = "target missed" if change.is_missed else "target met again"
+    state = "target missed" if change.is_missed else "target met again"
     return (
         f"gaps of {change.session_date}: {change.met} of {change.gaps} {what}; "
-        f"{verdict}: more than {settings.target_share:.0%}"
+        f"{state}: more than {settings.target_share:.0%}"
     )

@@ -21,6 +21,7 @@ from bus.events import (
     SlotReleased,
     UniverseMember,
 )
+from observer.selection.active_triggers import ActiveTriggers, fired_event
 from observer.selection.allocation import allocate, refusal, unpin
 from observer.selection.context import Baseline
 from observer.selection.market_state import MarketState
@@ -40,15 +41,7 @@ from observer.selection.slots import (
     restore,
     restore_by_account,
 )
-from observer.selection.triggers import (
-    ActiveTriggers,
-    Candidate,
-    TriggerRules,
-    by_market_cap,
-    by_pin,
-    expiry,
-    fired_event,
-)
+from observer.selection.triggers import Candidate, TriggerRules, by_market_cap, by_pin, expiry
 
 _FILLERS_PER_SLOT: Final = 2  # the largest symbols that may fill free slots: more than there are slots
 NOTHING_EARLIER: Final = EarlierDays()

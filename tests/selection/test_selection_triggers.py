@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import UniverseMember
+from observer.selection.active_triggers import ActiveTriggers, fired_event
 from observer.selection.triggers import (
     TRIGGERS,
-    ActiveTriggers,
     Candidate,
     Observation,
     TriggerRules,
@@ -18,7 +18,6 @@ from observer.selection.triggers import (
     TriggersSettings,
     by_market_cap,
     by_pin,
-    fired_event,
     score,
 )
 from tests.selection.builders import candidate, member
