@@ -129,6 +129,20 @@ def open_writer(url: str) -> Engine:
     return _with_postgresql_rules(parsed, _POSTGRESQL_WRITER_SETTINGS)
 
 
+def open_existing(url: str) -> Engine:
+    """As `open_writer`, of an engine that makes no SQLite file: one that was removed stays away."""
+    engine = open_writer(url)
+    if engine.dialect.name == "sqlite":
+        path = sqlite_path(engine.url).absolute()
+
+        @event.listens_for(engine, "do_connect")
+        def connect(_: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], named: dict[str, object]) -> None:
+            arguments[0] = f"file:{quote(str(path))}?mode=rw"
+            named["uri"] = True
+
+    return engine
+
+
 def open_reader(url: str) -> Engine:
     """An engine that can only read. Connects at its first use; does not check the schema.
 

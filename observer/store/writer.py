@@ -19,10 +19,11 @@ from sqlalchemy.dialects import sqlite
 from bus.delivery import Delivered
 from bus.events import Event, kind_of
 from observer.errors import StoreError
-from observer.store.engine import describe, open_writer, require_current_schema, store_errors
-from observer.store.ownership import WriterLock
+from observer.store.engine import describe, open_existing, store_errors
+from observer.store.lock import WriterLock
 from observer.store.projections import PROJECTIONS
 from observer.store.rows import Position, Row, group_rows, position_of, refused_row
+from observer.store.systems import System
 from observer.store.tables import EVENT_TABLES, QUARANTINE, STREAMS
 
 _InsertRows = Callable[[Connection, Table, Sequence[Row]], None]
@@ -74,9 +75,9 @@ class StoreWriter:
     writer reconnects by itself.
     """
 
-    def __init__(self, url: str) -> None:
-        self._engine: Engine = open_writer(url)
-        self._lock = WriterLock(self._engine)
+    def __init__(self, url: str, system: System | None = None) -> None:
+        self._engine: Engine = open_existing(url)
+        self._lock = WriterLock(self._engine, system)
         self._insertion = _insertion_of(self._engine)
 
     def open(self) -> None:
@@ -88,7 +89,7 @@ class StoreWriter:
         """
         self._lock.acquire()
         try:
-            require_current_schema(self._engine)
+            self._lock.remember()
         except StoreError:
             self._lock.release()
             raise
@@ -103,6 +104,7 @@ class StoreWriter:
         Raises:
             StoreError: no answer.
         """
+        self._lock.adopt()  # a database that was put back may have older marks
         with store_errors(self._engine), self._engine.connect() as connection:
             known = _find_streams(connection, streams)
         return {uid: known[uid].high_water_mark if uid in known else 0 for uid in streams}
@@ -115,6 +117,7 @@ class StoreWriter:
         Raises:
             StoreError: nothing was changed, or (when the connection was lost in the commit itself) it is unknown.
         """
+        self._lock.require_same()
         with store_errors(self._engine):
             try:
                 return self._commit(batches, _insert_all(self._insertion))
@@ -141,6 +144,14 @@ class StoreWriter:
             if quarantine:
                 self._insertion.insert(connection, QUARANTINE, quarantine)
         return Committed(rows_by_kind, len(quarantine))
+
+    def renew_ownership(self) -> None:
+        """Write the system's heartbeat when it is due (`WriterLock.renew`).
+
+        Raises:
+            ConfigError: another system took the database over.
+        """
+        self._lock.renew()
 
     def note_duplicates(self, stream: str, count: int) -> None:
         """Add to the stream's count of duplicate events.

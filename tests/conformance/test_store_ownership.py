@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 from bus.delivery import Delivered
 from observer.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.host.writer_process import writer_of
-from observer.store import engine, ownership
+from observer.store import engine, lock
 from observer.store.instance import Instance, instance_url
 from observer.store.ownership import Owner, claim, owner_of
 from observer.store.writer import StoreWriter
@@ -30,7 +30,7 @@ STREAM = "5" * 32
 
 @pytest.fixture
 def short_lock_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ownership, "_LOCK_WAIT_MS", 50)
+    monkeypatch.setattr(lock, "_LOCK_WAIT_MS", 50)
 
 
 @pytest.fixture
