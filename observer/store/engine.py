@@ -15,11 +15,12 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import CreateSchema
 
-from observer.errors import StoreError, StoreFailedError
+from observer.errors import DatabaseReplacedError, StoreError, StoreFailedError
+from observer.store.identity import FileIdentity
 from observer.store.instance import schema_in
 from observer.store.schema import SCHEMA_REVISION, unknown_schema
 
@@ -156,7 +157,7 @@ def open_reader(url: str) -> Engine:
             raise StoreError(f"{path} is a folder: give the database file in it")
         if not path.exists():
             raise StoreError(f"there is no database {path}: `observer run` or `observer demo` makes one")
-        engine = _opening_read_only(create_engine(parsed), path)
+        engine = _reconnecting_to_another_file(_opening_read_only(create_engine(parsed), path), path)
         return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
     return _with_postgresql_rules(parsed, _POSTGRESQL_READER_SETTINGS)
 
@@ -180,6 +181,23 @@ def _opening_read_only(engine: Engine, path: Path) -> Engine:
     def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], named: dict[str, object]) -> None:
         arguments[0] = f"file:{quote(str(path))}?mode=ro{'&immutable=1' if _is_immutable(path) else ''}"
         named["uri"] = True
+
+    return engine
+
+
+def _reconnecting_to_another_file(engine: Engine, path: Path) -> Engine:
+    """Use no kept connection to a file that was removed or replaced since: it would show what was in there for ever."""
+
+    @event.listens_for(engine, "connect")
+    def note(_connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+        entry.info["file"] = FileIdentity.of(path)
+
+    @event.listens_for(engine, "checkout")
+    def require_same(_connection: sqlite3.Connection, entry: ConnectionPoolEntry, _proxy: object) -> None:
+        try:
+            entry.info["file"].require_same()
+        except DatabaseReplacedError as error:
+            raise DisconnectionError from error  # the pool connects again
 
     return engine
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, event, select
+from sqlalchemy import Engine, Row, event, select
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -64,6 +64,7 @@ class WriterLock:
         self._locked_path: Path | None = None
         self._known: FileIdentity | ServerIdentity | None = None
         self._owner: Row[Any] | None = None
+        self._hold: int | None = None
         self._log_files: list[FileIdentity] = []
         self._is_replaced = False
         self._renewed_s = time.monotonic()
@@ -95,6 +96,7 @@ class WriterLock:
             with contextlib.suppress(StoreError):  # the next system sees that this process is gone
                 self._leave(self._system)
         self._engine.dispose()
+        self._forget()
         self._release_file()
 
     def _release_file(self) -> None:
@@ -113,11 +115,32 @@ class WriterLock:
         Raises:
             StoreError: it has not the schema of this code, or does not answer.
         """
-        require_current_schema(self._engine)
-        with store_errors(self._engine), self._engine.connect() as connection:
-            self._owner = connection.execute(select(OWNER)).first()
-            self._known = self._identity(connection)
+        if self._engine.dialect.name == "sqlite":
+            path = sqlite_path(self._engine.url).absolute()
+            self._known = FileIdentity.of(path)  # before the first connection, which it is compared with
+            self._hold = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            require_current_schema(self._engine)
+            with store_errors(self._engine), self._engine.connect() as connection:
+                self._owner = connection.execute(select(OWNER)).first()
+                if self._engine.dialect.name == "postgresql":
+                    self._known = identity_of_server(connection)
+        except BaseException:
+            self._forget()
+            raise
         self._is_replaced = False
+
+    def _forget(self) -> None:
+        self._known = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close what keeps the inode of the remembered file from being given to the next one. SQLite's locks stay: they
+        end with any descriptor but one that is opened with O_PATH.
+        """
+        if self._hold is not None:
+            os.close(self._hold)
+            self._hold = None
 
     def require_same(self) -> None:
         """Return if a commit would go to the remembered database. SQLite: one system call. PostgreSQL: the check is
@@ -147,7 +170,8 @@ class WriterLock:
         """
         if not self._is_other():
             return False
-        known, self._known = self._known, None
+        known, hold = self._known, self._hold
+        self._known = self._hold = None
         try:
             self._engine.dispose()
             self._release_file()
@@ -157,9 +181,11 @@ class WriterLock:
             self._enter_again()
             self.remember()
         except BaseException:
-            self._known = known
+            self._known, self._hold = known, hold
             self._engine.dispose()
             raise
+        if hold is not None:
+            os.close(hold)
         logger.warning("%s was replaced: the writer goes on with the database that is there now", self._engine.url)
         return True
 
@@ -257,11 +283,6 @@ class WriterLock:
             self._is_replaced = True
             raise DatabaseReplacedError(f"{self._engine.url}: {change}")
 
-    def _identity(self, connection: Connection) -> FileIdentity | ServerIdentity:
-        if self._engine.dialect.name == "sqlite":
-            return FileIdentity.of(sqlite_path(self._engine.url).absolute())
-        return identity_of_server(connection)
-
     # --- the heartbeat of the system ---
 
     def renew(self) -> None:
@@ -291,7 +312,7 @@ class WriterLock:
             written = connection.execute(of_system(system).values(heartbeat_ns=now_ns))
             found = None if written.rowcount else ownership_in(connection)
             if not isinstance(self._known, FileIdentity):
-                self._known = self._identity(connection)
+                self._known = identity_of_server(connection)
         if found is not None and not is_same(found.system, system):
             raise ConfigError(f"{self._engine.url}: another system took it over: {described(found, now_ns)}")
 
