@@ -20,7 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import CreateSchema
 
 from observer.errors import DatabaseReplacedError, StoreError, StoreFailedError
-from observer.store.identity import FileIdentity
+from observer.store.identity import STANDBY, FileIdentity
 from observer.store.instance import schema_in
 from observer.store.schema import SCHEMA_REVISION, unknown_schema
 
@@ -69,6 +69,8 @@ _POSTGRESQL_READER_SETTINGS: Final = (
     "default_transaction_isolation = 'repeatable read'",  # one query sees one state, as in SQLite
 )
 _OTHER_BUILD: Final = ": another build of Observer wrote this database, use that one or give another database"
+_STANDBY: Final = f": {STANDBY}"
+_CONNECTIONS: Final = ": end other clients, or raise max_connections of the server"
 # What SQLite and PostgreSQL say -> what to do.
 _REMEDIES: Final = {
     "readonly database": ": make the file and its folder writable (chmod), or run as their owner",
@@ -83,6 +85,19 @@ _REMEDIES: Final = {
     'column "': _OTHER_BUILD,
     'database "': ": make it with createdb, or correct [store] url",
     "Connection refused": " Start the server, or correct [store] url.",
+    "read-only transaction": _STANDBY,
+    "the database system is": ": wait until it has started, see the server's log if it does not",
+    "terminating connection": ": the server was stopped or restarted, see its log if it does not come back",
+    "server closed the connection": ": the server was stopped or restarted, see its log if it does not come back",
+    "No space left on device": ": free some space on the server's disk",
+    "remaining connection slots": _CONNECTIONS,
+    "too many connections": _CONNECTIONS,
+    "too many clients": _CONNECTIONS,
+    'role "': ": make it with createuser, or correct the user in [store] url",
+    "authentication failed": ": correct the user and the password in [store] url or in ~/.pgpass",
+    "no password supplied": ": give the password in [store] url or in ~/.pgpass",
+    "failed to resolve host": ": correct the host in [store] url",
+    "permission denied for": ": grant it to this user, or make the user the owner (ALTER ... OWNER TO)",
 }
 
 
@@ -253,7 +268,8 @@ def store_errors(engine: Engine) -> Iterator[None]:
         engine.dispose()
         what = re.sub(r"\s+", " ", describe(error))
         remedy = next((remedy for words, remedy in _REMEDIES.items() if words in what), "")
-        has_failed = isinstance(getattr(error, "orig", error), driver.OperationalError) and remedy != _OTHER_BUILD
+        is_operational = isinstance(getattr(error, "orig", error), driver.OperationalError) or remedy == _STANDBY
+        has_failed = is_operational and remedy != _OTHER_BUILD
         raise (StoreFailedError if has_failed else StoreError)(f"{engine.url}: {what}{remedy}") from error
 
 

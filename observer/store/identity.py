@@ -15,7 +15,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from observer.errors import DatabaseRemovedError, DatabaseReplacedError, StoreFailedError
 
 RESTORE: Final = "put it back with `observer backup restore`"
-STANDBY: Final = "this server is a read-only standby: promote it, or give the primary in [store] url"
+STANDBY: Final = "the server takes no changes, as a standby does: promote it, or give the primary in [store] url"
 
 
 class FileIdentity(msgspec.Struct, frozen=True):
