@@ -8,6 +8,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -292,9 +293,11 @@ def require_current_schema(engine: Engine) -> None:
         return
     if revision is None:
         raise StoreError(f"{engine.url}: there is no schema of Observer in it: `observer run` makes one")
+    if revision not in _known_revisions():
+        raise StoreError(f"{engine.url}: {unknown_schema(revision)}")
     raise StoreError(
-        f"{engine.url}: its schema is {revision}, this program needs {SCHEMA_REVISION}: `observer run` brings an older "
-        "one up to date; a newer one needs the version of Observer that wrote it"
+        f"{engine.url}: its schema is {revision}, this program needs {SCHEMA_REVISION}: `observer run` brings it up to "
+        "date (a copy first: `observer backup now`), or use the version of Observer that wrote it"
     )
 
 
@@ -323,12 +326,16 @@ def migrate(url: str) -> None:
 
 
 def _refuse_unknown_schema(engine: Engine) -> None:
+    revision = _schema_revision(engine)
+    if revision is not None and revision not in _known_revisions():
+        raise StoreError(f"{engine.url}: {unknown_schema(revision)}")
+
+
+def _known_revisions() -> AbstractSet[str]:
+    """The schemas that the migrations bring up to date."""
     from alembic.script import ScriptDirectory
 
-    known = {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
-    revision = _schema_revision(engine)
-    if revision is not None and revision not in known:
-        raise StoreError(f"{engine.url}: {unknown_schema(revision)}")
+    return {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
 
 
 def _make_instance_schema(engine: Engine) -> None:
