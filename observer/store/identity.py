@@ -53,35 +53,30 @@ class FileIdentity(msgspec.Struct, frozen=True):
 
 
 class ServerIdentity(msgspec.Struct, frozen=True):
-    """A database of a PostgreSQL server, and how far the server had written its log.
+    """A database of a PostgreSQL server.
 
-    `system` and `timeline` are None where the server does not state them (some hosted ones). `position_bytes` is None
-    likewise, and on a standby. `database_id` is that of the owner row.
+    `system` and `timeline` are None where the server does not state them (some hosted ones). `database_id` is that of
+    the owner row.
     """
 
     system: int | None
     timeline: int | None
-    position_bytes: int | None
     database_oid: int
     database_id: str | None
 
     def change_since(self, earlier: "ServerIdentity") -> str | None:
-        """What shows that this is not the database of `earlier`, or an older state of it; None if nothing does."""
+        """What shows that this is not the database of `earlier`; None if nothing does."""
         if (self.system, self.database_oid) != (earlier.system, earlier.database_oid):
             return "the database was replaced: another server, or a database made anew, is at its address"
         if self.database_id != earlier.database_id and earlier.database_id is not None:
             return "the database was replaced: its owner row is another one"
         if self.timeline != earlier.timeline:
             return f"the server was failed over or put back: its timeline was {earlier.timeline}, it is {self.timeline}"
-        if (self.position_bytes or 0) < (earlier.position_bytes or 0):
-            behind = (earlier.position_bytes or 0) - (self.position_bytes or 0)
-            return f"the server was put back: its log ends {behind} bytes before the place that it had reached"
         return None
 
 
 _SYSTEM: Final = """
-    SELECT (SELECT system_identifier FROM pg_control_system()), pg_walfile_name(pg_current_wal_flush_lsn()),
-           pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint
+    SELECT (SELECT system_identifier FROM pg_control_system()), pg_walfile_name(pg_current_wal_flush_lsn())
 """  # no special right is needed
 _DATABASE: Final = """
     SELECT pg_is_in_recovery(), (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
@@ -110,9 +105,9 @@ def server_identity(connection: DBAPIConnection) -> ServerIdentity:
         cursor.execute("SAVEPOINT identity")
         try:
             cursor.execute(_SYSTEM)
-            [system, log_file, position_bytes] = cursor.fetchone() or (None, None, None)
+            [system, log_file] = cursor.fetchone() or (None, None)
         except (FeatureNotSupported, InsufficientPrivilege, UndefinedFunction):
             cursor.execute("ROLLBACK TO SAVEPOINT identity")
-            system, log_file, position_bytes = None, None, None
+            system, log_file = None, None
     timeline = int(log_file[:8], 16) if log_file else None  # a log file's name begins with its timeline
-    return ServerIdentity(system, timeline, position_bytes, oid, database_id)
+    return ServerIdentity(system, timeline, oid, database_id)

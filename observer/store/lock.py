@@ -40,6 +40,10 @@ from observer.store.tables import OWNER
 
 logger = logging.getLogger(__name__)
 
+_MARK: Final = {
+    "sqlite": "SELECT high_water_mark FROM streams WHERE uid = ?",
+    "postgresql": "SELECT high_water_mark FROM streams WHERE uid = %s",
+}
 _LOCK_WAIT_MS: Final = 2_000  # PostgreSQL releases a lock some time after its holder closed the connection
 
 
@@ -67,6 +71,7 @@ class WriterLock:
         self._hold: int | None = None
         self._log_files: list[FileIdentity] = []
         self._is_replaced = False
+        self._last_commit: tuple[str, int] | None = None
         self._renewed_s = time.monotonic()
         self._is_renewal_failure_logged = False
         if engine.dialect.name == "postgresql":
@@ -129,6 +134,13 @@ class WriterLock:
             self._forget()
             raise
         self._is_replaced = False
+        self._last_commit = None
+
+    def committed(self, stream: str, sequence: int) -> None:
+        """Note the stream and the sequence number that the last commit ended with. Commits follow one another, so a
+        database without the last one was put back to an earlier state.
+        """
+        self._last_commit = (stream, sequence)
 
     def _forget(self) -> None:
         self._known = None
@@ -190,13 +202,11 @@ class WriterLock:
         return True
 
     def _is_other(self) -> bool:
-        if not isinstance(self._known, FileIdentity):
-            return self._is_replaced
         try:
             self.require_same()
         except DatabaseReplacedError:
             return True
-        return False
+        return self._is_replaced
 
     def _enter_again(self) -> None:
         """Enter the instance and the system into the owner row of a database that replaced the one before."""
@@ -251,11 +261,12 @@ class WriterLock:
                 self._known.require_same()
 
         @event.listens_for(self._engine, "connect")
-        def note_log(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+        def note_log(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log
             path = sqlite_path(self._engine.url).resolve()
             names = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm"))
             self._log_files = [FileIdentity.of(name) for name in names if name.exists()]
+            self._require_last_commit(connection)
 
     def _lock_each_connection(self) -> None:
         from psycopg.errors import LockNotAvailable
@@ -277,11 +288,27 @@ class WriterLock:
         if not isinstance(self._known, ServerIdentity):
             return
         change = server_identity(connection).change_since(self._known)
-        connection.rollback()
         if change is not None:
             connection.close()
             self._is_replaced = True
             raise DatabaseReplacedError(f"{self._engine.url}: {change}")
+        self._require_last_commit(connection)
+        connection.rollback()
+
+    def _require_last_commit(self, connection: DBAPIConnection) -> None:
+        if self._last_commit is None or self._known is None:
+            return
+        stream, sequence = self._last_commit
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(_MARK[self._engine.dialect.name], (stream,))
+            [mark] = cursor.fetchone() or (0,)
+        if mark < sequence:
+            connection.close()
+            self._is_replaced = True
+            raise DatabaseReplacedError(
+                f"{self._engine.url}: the database was put back to an earlier state: stream {stream} ends with {mark}, "
+                f"{sequence} was committed"
+            )
 
     # --- the heartbeat of the system ---
 
@@ -311,8 +338,6 @@ class WriterLock:
             now_ns = machine_ns(connection)
             written = connection.execute(of_system(system).values(heartbeat_ns=now_ns))
             found = None if written.rowcount else ownership_in(connection)
-            if not isinstance(self._known, FileIdentity):
-                self._known = identity_of_server(connection)
         if found is not None and not is_same(found.system, system):
             raise ConfigError(f"{self._engine.url}: another system took it over: {described(found, now_ns)}")
 

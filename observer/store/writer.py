@@ -120,9 +120,12 @@ class StoreWriter:
         self._lock.require_same()
         with store_errors(self._engine):
             try:
-                return self._commit(batches, _insert_all(self._insertion))
+                committed = self._commit(batches, _insert_all(self._insertion))
             except self._insertion.refusals:
-                return self._commit(batches, _insert_halving(self._insertion))
+                committed = self._commit(batches, _insert_halving(self._insertion))
+        if batches:
+            self._lock.committed(batches[-1].stream, batches[-1].first_sequence + len(batches[-1].events) - 1)
+        return committed
 
     def _commit(self, batches: Sequence[Delivered], store_rows: _StoreRows) -> Committed:
         with self._engine.begin() as connection:

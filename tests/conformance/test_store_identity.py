@@ -85,6 +85,25 @@ def test_the_writer_goes_on_with_a_file_that_is_put_back(scene: Scene) -> None:
         StoreWriter(scene.url).open()
 
 
+def test_an_inode_that_is_used_again_is_another_file(scene: Scene) -> None:
+    scene.writer._engine.dispose()
+    for _ in range(20):
+        scene.path.unlink()
+        shutil.copy(scene.copy, scene.path)
+        with pytest.raises(DatabaseReplacedError):
+            scene.writer.commit([batch(4, 1)])
+
+
+def test_a_file_whose_content_was_put_back_is_noticed_at_the_next_connection(scene: Scene) -> None:
+    scene.writer._engine.dispose()
+    scene.path.write_bytes(scene.copy.read_bytes())
+    with pytest.raises(DatabaseReplacedError, match=r"put back to an earlier state: .* ends with 2, 3 was committed"):
+        scene.writer.commit([batch(4, 1)])
+    assert scene.writer.high_water_marks([STREAM]) == {STREAM: 2}
+    scene.writer.commit([batch(3, 2)])
+    assert scene.sequences() == [1, 2, 3, 4]
+
+
 def test_the_log_of_a_replaced_file_is_not_applied_to_the_next_one(scene: Scene) -> None:
     scene.copy.replace(scene.path)
     with pytest.raises(DatabaseReplacedError):
