@@ -20,6 +20,7 @@ from observer.errors import (
     DatabaseRemovedError,
     DatabaseReplacedError,
     StoreError,
+    StoreFailedError,
 )
 from observer.store.engine import LOST_CONNECTION_S, require_current_schema, sqlite_path, store_errors
 from observer.store.identity import FileIdentity, ServerIdentity, server_identity
@@ -123,7 +124,7 @@ class WriterLock:
         if self._engine.dialect.name == "sqlite":
             path = sqlite_path(self._engine.url).absolute()
             self._known = FileIdentity.of(path)  # before the first connection, which it is compared with
-            self._hold = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            self._hold = _held(path)
         try:
             require_current_schema(self._engine)
             with store_errors(self._engine), self._engine.connect() as connection:
@@ -182,8 +183,8 @@ class WriterLock:
         """
         if not self._is_other():
             return False
-        known, hold = self._known, self._hold
-        self._known = self._hold = None
+        known, hold, last_commit = self._known, self._hold, self._last_commit
+        self._known = self._hold = self._last_commit = None
         try:
             self._engine.dispose()
             self._release_file()
@@ -193,8 +194,9 @@ class WriterLock:
             self._enter_again()
             self.remember()
         except BaseException:
-            self._known, self._hold = known, hold
+            self._known, self._hold, self._last_commit = known, hold, last_commit
             self._engine.dispose()
+            self._log_files = []  # of that other database: its last connection is closed
             raise
         if hold is not None:
             os.close(hold)
@@ -345,6 +347,14 @@ class WriterLock:
         self.require_same()
         with store_errors(self._engine), self._engine.begin() as connection:
             leave(connection, system)
+
+
+def _held(path: Path) -> int:
+    """A descriptor that keeps the file's inode in use."""
+    try:
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise StoreFailedError(f"{path}: {error.strerror}") from error
 
 
 def _refuse_hard_links(path: Path) -> None:

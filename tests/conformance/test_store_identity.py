@@ -148,12 +148,15 @@ def test_a_link_to_another_file_is_noticed(tmp_path: Path) -> None:
         ("DROP TABLE alembic_version", "no schema of Observer in it"),
     ],
 )
-def test_a_file_that_is_not_this_instance_s_database_is_not_adopted(scene: Scene, damage: str, message: str) -> None:
+def test_a_file_that_is_not_this_instance_s_database_is_not_adopted(
+    scene: Scene, damage: str, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
     execute(f"sqlite:///{scene.copy}", damage)
     scene.copy.replace(scene.path)
-    for _ in range(2):
+    for _ in range(3):
         with pytest.raises(StoreError, match=message):
             scene.writer.high_water_marks([STREAM])
+    assert [record.getMessage() for record in caplog.records] == [f"{scene.path}: the database file was replaced"]
     with pytest.raises(DatabaseReplacedError):
         scene.writer.commit([batch(4, 1)])
     assert scene.sequences() == [1, 2]
