@@ -33,7 +33,7 @@ def delivered(items: Sequence[Event | Poison], first: int = 1, stream: str = STR
 
 @pytest.fixture
 def writer(database_url: str) -> Iterator[StoreWriter]:
-    writer = StoreWriter(database_url, lambda: 77)
+    writer = StoreWriter(database_url, now_ns=lambda: 77)
     writer.open()
     yield writer
     writer.close()
