@@ -218,6 +218,6 @@ def test_published_events_stay_on_disk_without_a_writer(folder: Path) -> None:
 
 def test_a_wrong_configuration_has_its_status_also_when_the_disk_of_the_log_is_full(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        command = [sys.executable, PROGRAM, "--config", tmp_path / "none.toml"]
+        command = [sys.executable, PROGRAM, "waiting", "--config", tmp_path / "none.toml"]
         ran = subprocess.run(command, cwd=ROOT, stderr=full, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert ran.returncode == 2
