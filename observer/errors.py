@@ -105,6 +105,12 @@ class NotReplayableError(ObserverError):
     """What was recorded of a day does not suffice to make its decisions again."""
 
 
+class StoppedError(ObserverError):
+    """Work that takes long was interrupted by a request to stop; what it had begun was taken back."""
+
+    exit_status = 130  # a shell's exit status for a program that SIGINT ended
+
+
 class NoDataError(ObserverError):
     """What a command asks for is not stored; the text says what is stored instead, or how to store it."""
 

@@ -9,19 +9,19 @@ import gc
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from bus.batch_feed import BatchFeedPublisher
 from bus.delivery import Delivered
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
+from observer.backup.jobs import BackupJobs, plan_of
 from observer.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.runtime.refusals import QuarantineAlerts
 from observer.runtime.worker import DATABASE_RETRY_S, Worker, run
-from observer.store.backup import BackupJobs
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
 from observer.store.ownership import claim
+from observer.store.write_ahead_log import fold_log
 from observer.store.writer import Committed, StoreWriter
 from observer.streaming.quality import QualityJudge
 
@@ -34,6 +34,8 @@ COLLECT_AFTER_OBJECTS: Final = 100_000
 # How long the writer before this one may take to die. Longer than a restarted machine's lost connection keeps its lock
 # (observer.store.engine), shorter than the supervisor waits for Ready.
 TAKEOVER_S: Final = 10.0
+
+FOLD_S: Final = 2.0  # machine seconds for readers of other processes to end their queries
 
 
 async def core_writer(worker: Worker) -> None:
@@ -59,6 +61,7 @@ async def core_writer(worker: Worker) -> None:
     writer = CountingWriter(url, alerts.count_from_thread, (ledgers.count_from_thread, quality.count_from_thread))
     await database_ready(writer.open)
     async with (
+        _folding(url),
         ledgers.until_the_end(),
         _ingest(worker, writer),
         worker.producer() as producer,
@@ -76,9 +79,9 @@ async def core_writer(worker: Worker) -> None:
 
 
 def _backup_jobs(worker: Worker) -> BackupJobs:
+    settings = worker.settings
     return BackupJobs(
-        url=worker.settings.store.url,
-        folder=Path(worker.settings.run.data) / "backup",
+        plan=plan_of(settings.backup, settings.run, settings.instance, settings.store.url, worker.configuration),
         turn=worker.orders.turn,
         today=worker.today,
         clock=worker.clock,
@@ -137,6 +140,19 @@ async def database_ready(prepare: Callable[[], None]) -> None:
                     raise ConfigError(str(error)) from error
             logger.error("waiting for the database: %s", error)
             await asyncio.sleep(DATABASE_RETRY_S)
+
+
+@contextlib.asynccontextmanager
+async def _folding(url: str) -> AsyncIterator[None]:
+    """At the end of the block, when this process reads and writes no more, the database's file alone has every row."""
+    try:
+        yield
+    finally:
+        try:
+            if not await asyncio.to_thread(fold_log, url, FOLD_S):
+                logger.warning("another process reads the database: the file is complete only with its log beside it")
+        except StoreError as error:
+            logger.error("%s", error)
 
 
 @contextlib.asynccontextmanager
