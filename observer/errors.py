@@ -105,6 +105,12 @@ class NotReplayableError(ObserverError):
     """What was recorded of a day does not suffice to make its decisions again."""
 
 
+class BackupFailedError(ObserverError):
+    """No package was made, or it did not reach the second target."""
+
+    exit_status = 1
+
+
 class StoppedError(ObserverError):
     """Work that takes long was interrupted by a request to stop; what it had begun was taken back."""
 

@@ -15,16 +15,9 @@ import msgspec
 
 from bus.commands import Refused
 from bus.events import AlertRaised, BackupCompleted
+from observer.backup.making import Contents, copy_package, delete_outdated, make
 from observer.backup.manifest import Kind, encoded
-from observer.backup.package import (
-    Contents,
-    Package,
-    copy_package,
-    delete_outdated,
-    make,
-    manifest_of,
-    packages,
-)
+from observer.backup.package import Package, manifest_of, packages
 from observer.backup.settings import PACKAGE_PLACEHOLDER, BackupSettings
 from observer.base_settings import RunSettings
 from observer.calendar.service import TradingDayService
@@ -75,7 +68,7 @@ def back_up(plan: Plan, kind: Kind, now_ns: int, stop: threading.Event) -> Made:
     """Make a package, bring it to the second target, run the command on it, delete packages that are too many.
 
     Raises:
-        StoreError, DataFileError, StoppedError: as `observer.backup.package.make`; there is no new package.
+        StoreError, DataFileError, StoppedError: as `observer.backup.making.make`; there is no new package.
     """
     package = make(plan.folder, plan.contents, kind, now_ns, stop)
     failures: list[str] = []

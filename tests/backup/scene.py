@@ -5,7 +5,8 @@ from pathlib import Path
 
 from bus.delivery import Delivered
 from observer.backup.jobs import Plan, plan_of
-from observer.backup.package import Package, make
+from observer.backup.making import make
+from observer.backup.package import Package
 from observer.backup.settings import BackupSettings
 from observer.base_settings import RunSettings
 from observer.demo.configuration import DAY

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from observer.backup.making import make
 from observer.backup.manifest import Manifest
-from observer.backup.package import Package, make, packages, read_package, safe_marks, verify
+from observer.backup.package import Package, packages, read_package, safe_marks, verify
 from observer.errors import DataFileError, StoppedError
 from observer.store.backup import copy_name
 from observer.store.digest import digest
