@@ -67,7 +67,7 @@ class ListedPackage(msgspec.Struct, frozen=True):
     """A line of `observer backup list`. Values that a damaged manifest does not give are None."""
 
     name: str
-    path: Path
+    path: str
     kind: str | None
     taken_ns: int
     events: int | None
@@ -81,7 +81,7 @@ class VerifiedPackage(msgspec.Struct, frozen=True):
     """A line of `observer backup verify`; a whole package has no problems."""
 
     name: str
-    path: Path
+    path: str
     problems: Sequence[str]
 
 
@@ -195,7 +195,7 @@ async def _verify(wanted: Sequence[Package], *, as_json: bool) -> Sequence[Verif
         for package in wanted:
             show(f"verifying {package.name}")
             problems = await asyncio.to_thread(verify, package.path, now_ns, stop)
-            found.append(VerifiedPackage(package.name, package.path, problems))
+            found.append(VerifiedPackage(package.name, str(package.path), problems))
         return found
 
     return await shown(verifying, as_json=as_json)
@@ -270,7 +270,7 @@ def _listed(package: Package) -> ListedPackage:
     manifest = package.manifest
     return ListedPackage(
         name=package.name,
-        path=package.path,
+        path=str(package.path),
         kind=manifest.kind if manifest else None,
         taken_ns=package.taken_ns,
         events=manifest.events if manifest else None,

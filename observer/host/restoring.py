@@ -50,7 +50,7 @@ class RestorePlan(msgspec.Struct, frozen=True):
     """What a restore will do. `present_events` are those of the database that it replaces; None: it cannot be read."""
 
     package: str
-    path: Path
+    path: str
     database: str
     events: int
     present_events: int | None
@@ -102,7 +102,7 @@ async def planned(settings: Settings, plan: Plan, package: Package, address: str
     present = await asyncio.to_thread(_present_state, url)
     return RestorePlan(
         package=package.name,
-        path=package.path,
+        path=str(package.path),
         database=address,
         events=manifest.events,
         present_events=None if present is None else sum(present.marks.values()),
