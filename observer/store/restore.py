@@ -6,8 +6,8 @@ restored in one transaction. In both the database is at any moment the old one o
 
 import shutil
 import threading
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +18,8 @@ from observer.errors import StoppedError, StoreError
 from observer.files import PRIVATE_FILE, sync_path, to_disk
 from observer.store import postgresql_programs
 from observer.store.backup import selected_schema
-from observer.store.engine import open_reader, parse_url, sqlite_path, store_errors
-from observer.store.ownership import only_writer
+from observer.store.engine import open_reader, open_writer, parse_url, sqlite_path, store_errors
+from observer.store.ownership import WriterLock
 from observer.store.tables import STREAMS
 from observer.store.write_ahead_log import fold_log
 
@@ -93,10 +93,21 @@ def replace_database(url: str, copy: Path, stamp: str, stop: threading.Event) ->
         StoreError: likewise, or the copy cannot be put there.
         StoppedError: `stop` was set; nothing was changed.
     """
-    with only_writer(url):
+    with _locked(url):
         if parse_url(url).get_backend_name() == "sqlite":
             return _replace_file(url, copy, stamp, stop)
         return _replace_schema(url, copy, stamp, stop)
+
+
+@contextmanager
+def _locked(url: str) -> Iterator[None]:
+    """The writer's lock alone: the database itself may be damaged, or gone."""
+    lock = WriterLock(open_writer(url))
+    try:
+        lock.acquire()
+        yield
+    finally:
+        lock.release()
 
 
 # --- SQLite --------------------------------------------------------------------------------------------------
