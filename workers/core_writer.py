@@ -46,7 +46,8 @@ async def core_writer(worker: Worker) -> None:
     """
     settings = worker.settings
     url = settings.store.url
-    await database_ready(lambda: claim(url, settings.instance, settings.providers, worker.clock.now_ns()))
+    copies = settings.backup.folder_of(settings.run)
+    await database_ready(lambda: claim(url, settings.instance, settings.providers, worker.clock.now_ns(), copies))
     gc.collect()
     gc.freeze()  # existing objects stay
     gc.set_threshold(COLLECT_AFTER_OBJECTS)

@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import URL, text
 
 from observer.errors import StoppedError, StoreError
-from observer.files import PRIVATE_FILE, sync_path
+from observer.files import PRIVATE_FILE, make_private_folder, sync_path
 from observer.store import postgresql_programs
 from observer.store.engine import open_reader, parse_url, schema_of, sqlite_path, store_errors
 
@@ -53,6 +53,36 @@ def copy_database(url: str, destination: Path, stop: threading.Event) -> None:
     else:
         postgresql_programs.dump(parsed, selected_schema(url), destination, stop)
     sync_path(destination)
+
+
+def keep_before_migration(url: str, revision: str, folder: Path | None) -> Path:
+    """Copy a database before its schema is changed: SQLite beside itself, PostgreSQL as a dump into the folder.
+
+    Raises:
+        StoreError: the copy cannot be made, or there is no folder for a dump. Then the schema must stay as it is.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = sqlite_path(parsed).absolute()
+        kept = path.with_name(f"{path.name}.before-{revision}")
+    elif folder is None:
+        raise StoreError(f"{parsed}: its schema is {revision}: `observer run` brings it up to date, after a copy")
+    else:
+        kept = folder / f"{selected_schema(url)}.before-{revision}.dump"
+    unfinished = kept.with_name(f".{kept.name}.unfinished")
+    try:
+        make_private_folder(kept.parent)
+        unfinished.unlink(missing_ok=True)
+        copy_database(url, unfinished, threading.Event())
+        unfinished.replace(kept)
+        sync_path(kept.parent)
+    except (OSError, StoreError) as error:
+        raise StoreError(
+            f"{parsed}: no copy before the change of its schema, which was left as it is: {error}"
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return kept
 
 
 def check_copy(path: Path, stop: threading.Event) -> None:

@@ -31,8 +31,9 @@ class Owner(msgspec.Struct, frozen=True):
     providers: Sequence[str]
 
 
-def claim(url: str, instance: Instance, providers: Iterable[str], now_ns: int) -> None:
-    """Bring the database to the schema of this code, and enter the instance with its brokers as the owner.
+def claim(url: str, instance: Instance, providers: Iterable[str], now_ns: int, copies: Path | None = None) -> None:
+    """Bring the database to the schema of this code, and enter the instance with its brokers as the owner. `copies` is
+    the folder for a dump of an older PostgreSQL database.
 
     Raises:
         ConfigError: it belongs to another instance; nothing was changed.
@@ -42,7 +43,7 @@ def claim(url: str, instance: Instance, providers: Iterable[str], now_ns: int) -
     url = instance_url(url, instance)
     with only_writer(url) as engine:
         _refuse_other_owner(engine, instance)
-        migrate(url)
+        migrate(url, copies)
         _enter_owner(engine, instance, ",".join(sorted(providers)), now_ns)
 
 
