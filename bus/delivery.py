@@ -10,7 +10,11 @@ The rules:
   ahead by asking the sender to go back;
 - it acknowledges cumulatively, and only what is committed;
 - the sender has at most `credit` events under way; what it sends again after a lost connection starts behind the
-  receiver's high-water mark, which the receiver keeps in the same transaction as the events.
+  receiver's high-water mark, which the receiver keeps in the same transaction as the events;
+- a database can go back: it is replaced by its backup, or a server loses its last commits. Each such fall begins a new
+  *epoch*. The receiver notices it when a hello names a mark above the database's, or when a commit does not follow. A
+  welcome of another epoch is the truth for the sender: it goes back, into its archive if need be;
+- numbers that the sender does not have any more are stated as `Lost`; they take their place in the stream.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,26 +38,61 @@ class Delivered(msgspec.Struct, frozen=True):
     events: Sequence[Event | Poison]
     packed: bytes = b""
 
+    @property
+    def last_sequence(self) -> int:
+        """The number of the last event."""
+        return self.first_sequence + len(self.events) - 1
+
 
 # --- messages between the two ends ---------------------------------------------------------------------------
 
-# What a producer's message is, in its first frame: a `Hello`, or a batch as `bus.codec` packs it.
+# What a producer's message is, in its first frame: a `Hello`, a `Lost`, or a batch as `bus.codec` packs it.
 HELLO: Final = b"H"
 BATCH: Final = b"B"
+LOST: Final = b"L"
+
+
+class Lost(msgspec.Struct, frozen=True, array_like=True, tag="lost"):
+    """Producer to writer: these numbers of a stream exist no more, and why. `producer` is filled in by the writer."""
+
+    stream: str
+    first_sequence: int
+    last_sequence: int
+    reason: str
+    producer: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many numbers."""
+        return self.last_sequence - self.first_sequence + 1
+
+
+Part = Delivered | Lost
+"""The next part of a stream."""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
-    """Producer to writer: its name and the streams it holds."""
+    """Producer to writer: its name, the streams that it can deliver (archived ones too) with the last acknowledged
+    number of each, and the epoch that these belong to; "" before the first welcome.
+    """
 
     producer: str
-    streams: Sequence[str]
+    acknowledged: Mapping[str, int]
+    epoch: str = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
-    """Writer to producer: how far each stream is committed, and how many events may be under way at once."""
+    """Writer to producer: how far each stream is committed and how many events may be under way at once.
+
+    `taken` are the last numbers that the writer holds, committed or about to be; `backed_up` those that two verified
+    backups hold.
+    """
 
     high_water_marks: Mapping[str, int]
     credit: int
+    epoch: str = ""
+    taken: Mapping[str, int] = {}
+    backed_up: Mapping[str, int] = {}
 
 
 class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="acknowledged"):
@@ -61,6 +100,7 @@ class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="acknowledg
 
     stream: str
     high_water_mark: int
+    epoch: str = ""
 
 
 class Rewind(msgspec.Struct, frozen=True, array_like=True, tag="rewind"):
@@ -71,7 +111,7 @@ class Rewind(msgspec.Struct, frozen=True, array_like=True, tag="rewind"):
 
 
 class Unknown(msgspec.Struct, frozen=True, array_like=True, tag="unknown"):
-    """Writer to producer: no hello came from it since the writer's start."""
+    """Writer to producer: no hello came from it since the writer's start, or since the database went back."""
 
 
 ToProducer = Welcome | Acknowledged | Rewind | Unknown
@@ -109,15 +149,16 @@ class Sender:
     def __init__(self, streams: Iterable[StreamProgress]) -> None:
         self._streams = {progress.stream: progress for progress in streams}
         self._credit = 0
+        self.epoch = ""
 
     def __repr__(self) -> str:
         """The state, for tests to assert on."""
         return f"Sender(credit={self._credit}, {list(self._streams.values())})"
 
-    @property
-    def streams(self) -> Sequence[str]:
-        """The stream ids of the hello."""
-        return list(self._streams)
+    def hello(self, producer: str, archived: Mapping[str, int]) -> Hello:
+        """The hello of these streams and the archived ones, whose last numbers are given."""
+        live = {stream: progress.acknowledged for stream, progress in self._streams.items()}
+        return Hello(producer, {**archived, **live}, self.epoch)
 
     @property
     def unacknowledged(self) -> int:
@@ -147,27 +188,54 @@ class Sender:
         """Nothing may be sent until the next welcome."""
         self._credit = 0
 
+    def fallen(self, welcome: Welcome, archived: Mapping[str, int]) -> Mapping[str, int]:
+        """The streams, with their marks, of which the database holds less than was acknowledged. The caller brings
+        their events back and calls `revived` for each before `welcomed`.
+        """
+        if welcome.epoch == self.epoch:
+            return {}
+        held = self.hello("", archived).acknowledged
+        return {stream: mark for stream, mark in welcome.high_water_marks.items() if mark < held.get(stream, 0)}
+
+    def revived(self, stream: str, appended: int, high_water_mark: int) -> None:
+        """The stream is to be delivered from behind the mark on; an archived one becomes an earlier stream again."""
+        *earlier, current = self._streams.values()
+        progress = self._streams.get(stream) or StreamProgress(stream, appended)
+        progress.acknowledged = progress.sent = high_water_mark
+        if stream not in self._streams:
+            self._streams = {each.stream: each for each in (*earlier, progress, current)}
+
     def welcomed(self, welcome: Welcome) -> None:
-        """Continue behind the writer's marks, within its credit.
+        """Continue behind what the writer has taken, within its credit.
 
         While the writer was away several hellos may have gone out: only the first answer counts, since sending
         everything again after each would never end.
         """
         is_first = self._credit == 0
         self._credit = welcome.credit
+        self.epoch = welcome.epoch
         for stream, mark in welcome.high_water_marks.items():
-            self.acknowledged(stream, mark)
+            self._advance(stream, mark)
             if is_first:
-                self.rewound(stream, mark)
+                self.rewound(stream, welcome.taken.get(stream, mark))
 
-    def rewound(self, stream: str, last_taken: int) -> None:
-        """Send again from behind this number. This implies no commit: a received event can still be lost."""
+    def rewound(self, stream: str, last_taken: int) -> bool:
+        """Send again from behind this number. This implies no commit: a received event can still be lost. False when
+        it is below the acknowledged mark: the database went back, and a hello finds out how far.
+        """
         if progress := self._streams.get(stream):
             progress.sent = max(progress.acknowledged, min(progress.sent, last_taken))
+            return last_taken >= progress.acknowledged
+        return True
 
-    def acknowledged(self, stream: str, high_water_mark: int) -> None:
-        """The writer has committed up to the mark. A mark beyond the last appended number belongs to a tail that this
-        outbox lost; it is capped at the last appended number.
+    def acknowledged(self, message: Acknowledged) -> None:
+        """The writer has committed up to the mark. A message of another epoch is out of date and changes nothing."""
+        if message.epoch == self.epoch:
+            self._advance(message.stream, message.high_water_mark)
+
+    def _advance(self, stream: str, high_water_mark: int) -> None:
+        """A mark beyond the last appended number belongs to a tail that this outbox lost; it is capped at the last
+        appended number.
         """
         progress = self._streams.get(stream)
         if progress is None:
@@ -208,11 +276,25 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 class Receiver:
-    """The writer's end: which number comes next in each stream."""
+    """The writer's end: which number comes next in each stream, and the epoch of the database."""
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: str = "") -> None:
+        self.epoch = epoch
         self._admitted: dict[str, int] = {}
         self.duplicates = 0
+
+    def has_gone_back(self, hello: Hello, high_water_marks: Mapping[str, int]) -> bool:
+        """Whether the database holds less than it acknowledged in this epoch. A sender of an earlier epoch does not
+        know of a fall that began this one.
+        """
+        if hello.epoch not in ("", self.epoch):
+            return False
+        return any(high_water_marks[stream] < mark for stream, mark in hello.acknowledged.items())
+
+    def began_epoch(self, epoch: str) -> None:
+        """The database went back: nothing that was admitted counts, and every producer must say hello."""
+        self.epoch = epoch
+        self._admitted.clear()
 
     def greeted(self, high_water_marks: Mapping[str, int]) -> None:
         """A producer sent a hello; these are its streams' marks in the database. Events admitted and not yet committed

@@ -2,19 +2,38 @@
 
 One thread runs it, so that a slow disk never stops the process's heartbeat. A group is everything that arrived during
 the last commit, up to a limit: when idle an event is committed at once, under load a commit carries thousands.
+
+A group that the database refuses is kept and tried again, ever more slowly: producers keep what is under way, and send
+nothing twice. Should the database hold less than it acknowledged, a new epoch begins (`bus.delivery`).
 """
 
 import logging
+import random
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Literal, Protocol
 
 import msgspec
 import zmq
 
-from bus.codec import Batch, BatchError, decode_events, unpack
-from bus.delivery import BATCH, HELLO, Acknowledged, Delivered, Hello, Receiver, Rewind, ToProducer, Unknown, Welcome
+from bus.codec import BatchError, decode_events, unpack
+from bus.delivery import (
+    BATCH,
+    HELLO,
+    LOST,
+    Acknowledged,
+    Delivered,
+    Hello,
+    Lost,
+    Part,
+    Receiver,
+    Rewind,
+    ToProducer,
+    Unknown,
+    Welcome,
+)
 from bus.endpoints import Address
 from bus.sockets import bind
 
@@ -25,10 +44,19 @@ GROUP_EVENTS_MAX: Final = 20_000  # a commit of this many takes some tens of mil
 # the other. It bounds the memory of both.
 CREDIT_EVENTS: Final = 2 * GROUP_EVENTS_MAX
 _POLL_MS: Final = 50  # how soon a request to stop is noticed
-_RETRY_S: Final = 0.2  # machine seconds between attempts while the database refuses
+# Machine seconds between attempts while the database refuses: doubled each time, and a random half to whole of that.
+RETRY_S: Final = 0.2
+RETRY_S_MAX: Final = 5.0
+_DOUBLINGS_MAX: Final = 5
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _hello_decoder: Final = msgspec.msgpack.Decoder(Hello)
+_lost_decoder: Final = msgspec.msgpack.Decoder(Lost)
+
+
+def retry_s(attempt: int, share: float) -> float:
+    """The wait before an attempt, the first being 0; `share` is uniform over [0, 1)."""
+    return min(RETRY_S * 2.0**attempt, RETRY_S_MAX) * (1 + share) / 2
 
 
 class Sink(Protocol):
@@ -38,8 +66,16 @@ class Sink(Protocol):
         """The last committed number of each stream; 0 for one that is not known."""
         ...
 
-    def commit(self, batches: Sequence[Delivered]) -> object:
-        """Store the events and the new high-water marks of their streams in one transaction."""
+    def commit(self, batches: Sequence[Part]) -> object:
+        """Store the events, the lost numbers and the new high-water marks of their streams in one transaction."""
+        ...
+
+    def epoch(self) -> str:
+        """The epoch of the database."""
+        ...
+
+    def begin_epoch(self, reason: str) -> str:
+        """The database went back: note a new epoch, and return it."""
         ...
 
     def note_duplicates(self, stream: str, count: int) -> None:
@@ -56,6 +92,9 @@ class Ingest:
         on_committed: called with each group after its commit and acknowledgement (the feed); while idle, called with
             an empty group some twenty times a second, so that the feed reads new subscriptions.
         retry_on: the errors of the sink that pass.
+        on_outage: called with the error when the database does not take events or answer, once an outage.
+        on_recovered: called with the outage's length in machine seconds.
+        backed_up: the numbers that two verified backups hold, by stream.
     """
 
     def __init__(
@@ -64,6 +103,10 @@ class Ingest:
         sink: Sink,
         on_committed: Callable[[Sequence[Delivered]], None],
         retry_on: type[Exception],
+        *,
+        on_outage: Callable[[str], None] = lambda _text: None,
+        on_recovered: Callable[[float], None] = lambda _seconds: None,
+        backed_up: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -72,10 +115,15 @@ class Ingest:
         self._sink = sink
         self._on_committed = on_committed
         self._retry_on = retry_on
+        self._on_outage = on_outage
+        self._on_recovered = on_recovered
+        self._backed_up = backed_up
+        self._outage_since_s: float | None = None
+        self._rng = random.Random()
         self._receiver = Receiver()
         self._producers: dict[bytes, str] = {}
         self._routes: dict[str, bytes] = {}
-        self._group: list[Delivered] = []
+        self._group: list[Part] = []
         self._duplicates: Counter[str] = Counter()
         self.committed_events = 0
         self.commits = 0
@@ -124,6 +172,8 @@ class Ingest:
                 return self._take_batch(route, content)
             case [route, kind, content] if kind == HELLO:
                 self._greet(route, content)
+            case [route, kind, content] if kind == LOST:
+                return self._take_lost(route, content)
             case _:
                 self.malformed += 1
         return 0
@@ -137,57 +187,162 @@ class Ingest:
         except BatchError:
             self.malformed += 1
             return 0
-        if not self._receiver.knows(batch.stream):
+        events = self._admit(route, batch.stream, batch.first_sequence, batch.count)
+        if not events:
+            return 0
+        skip = batch.count - events
+        delivered = decode_events(batch)[skip:]
+        first_sequence = batch.first_sequence + skip
+        self._group.append(Delivered(self._producers[route], batch.stream, first_sequence, delivered, content))
+        return events
+
+    def _take_lost(self, route: bytes, content: bytes) -> int:
+        if route not in self._producers:
             self._send(route, Unknown())
             return 0
-        return self._admit(route, batch, content)
-
-    def _admit(self, route: bytes, batch: Batch, packed: bytes) -> int:
-        admission = self._receiver.admit(batch.stream, batch.first_sequence, batch.count)
-        if admission.decision == "ahead":
-            self._send(route, Rewind(batch.stream, self._receiver.admitted_mark(batch.stream)))
-        if admission.decision != "take":
-            self._duplicates[batch.stream] += batch.count if admission.decision == "duplicate" else 0
+        try:
+            lost = _lost_decoder.decode(content)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            self.malformed += 1
             return 0
-        self._duplicates[batch.stream] += admission.skip
-        events = decode_events(batch)[admission.skip :]
-        first_sequence = batch.first_sequence + admission.skip
-        self._group.append(Delivered(self._producers[route], batch.stream, first_sequence, events, packed))
-        return len(events)
+        if taken := self._admit(route, lost.stream, lost.first_sequence, lost.count):
+            first_sequence = lost.last_sequence + 1 - taken
+            producer = self._producers[route]
+            self._group.append(msgspec.structs.replace(lost, first_sequence=first_sequence, producer=producer))
+        return 1
+
+    def _admit(self, route: bytes, stream: str, first_sequence: int, count: int) -> int:
+        """How many numbers, from the last one back, are to be taken."""
+        if count < 1:
+            self.malformed += 1
+            return 0
+        if not self._receiver.knows(stream):
+            self._send(route, Unknown())
+            return 0
+        admission = self._receiver.admit(stream, first_sequence, count)
+        if admission.decision == "ahead":
+            self._send(route, Rewind(stream, self._receiver.admitted_mark(stream)))
+        if admission.decision != "take":
+            self._duplicates[stream] += count if admission.decision == "duplicate" else 0
+            return 0
+        self._duplicates[stream] += admission.skip
+        return count - admission.skip
 
     def _greet(self, route: bytes, content: bytes) -> None:
         try:
             hello = _hello_decoder.decode(content)
-            marks = self._sink.high_water_marks(hello.streams)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             self.malformed += 1
             return
+        try:
+            self._welcome(route, hello)
         except self._retry_on as error:  # no answer: the producer says hello again
-            logger.error("cannot read high-water marks: %s", error)
-            return
+            self._database_failed(str(error))
+        else:
+            self._database_answers()
+
+    def _welcome(self, route: bytes, hello: Hello) -> None:
+        marks = self._sink.high_water_marks(list(hello.acknowledged))
+        self._receiver.epoch = self._receiver.epoch or self._sink.epoch()
+        if self._receiver.has_gone_back(hello, marks):
+            self._begin_epoch(f"it holds less than {hello.producer} has acknowledged")
         self._producers[route] = hello.producer
-        self._routes |= dict.fromkeys(hello.streams, route)
+        self._routes |= dict.fromkeys(hello.acknowledged, route)
         self._receiver.greeted(marks)
-        self._send(route, Welcome(marks, CREDIT_EVENTS))
+        taken = {stream: self._receiver.admitted_mark(stream) for stream in marks}
+        safe = self._backed_up()
+        backed_up = {stream: safe[stream] for stream in marks if stream in safe}
+        self._send(route, Welcome(marks, CREDIT_EVENTS, self._receiver.epoch, taken, backed_up))
+
+    def _begin_epoch(self, reason: str) -> None:
+        """The database went back: forget what was admitted, and have every producer say how far it was."""
+        logger.critical("the database went back: %s; what it lacks is delivered again", reason)
+        self._receiver.began_epoch(self._sink.begin_epoch(reason))
+        self._group.clear()
+        for route in self._producers:
+            self._send(route, Unknown())
+        self._producers.clear()
 
     def _commit_group(self, stopping: threading.Event) -> None:
         if not self._group:
             return
         group, self._group = self._group, []
-        try:
-            self._sink.commit(group)
-        except self._retry_on as error:
-            logger.error("commit failed, will be tried again: %s", error)
-            self._roll_back(group, stopping)
+        if not self._has_committed(group, stopping):
             return
         self.commits += 1
         for stream, last_sequence in _last_sequences(group).items():
-            self._send(self._routes[stream], Acknowledged(stream, last_sequence))
-        self._pass_on(group)
+            self._send(self._routes[stream], Acknowledged(stream, last_sequence, self._receiver.epoch))
+        delivered = [part for part in group if isinstance(part, Delivered)]
+        self.committed_events += sum(len(batch.events) for batch in delivered)
+        self._on_committed(delivered)
 
-    def _pass_on(self, group: Sequence[Delivered]) -> None:
-        self.committed_events += sum(len(batch.events) for batch in group)
-        self._on_committed(group)
+    def _has_committed(self, group: Sequence[Part], stopping: threading.Event) -> bool:
+        """Commit the group, however long the database refuses it; False when it is not to be committed any more: the
+        database holds something else than expected, or the writer stops.
+        """
+        attempt = 0
+        while True:
+            try:
+                self._sink.commit(group)
+            except self._retry_on as error:
+                self._database_failed(str(error))
+            else:
+                self._database_answers()
+                return True
+            marks: Mapping[str, int] | None = None
+            while marks is None:
+                if self._waits(retry_s(attempt, self._rng.random()), stopping):
+                    return False
+                attempt = min(attempt + 1, _DOUBLINGS_MAX)
+                marks = self._marks_after_failure(_last_sequences(group))
+            match _outcome(group, marks):
+                case "stored":  # the connection was lost during the commit
+                    self._database_answers()
+                    return True
+                case "refused":
+                    continue
+                case "went back":
+                    self._start_epoch_again(f"it holds less than {group[0].producer} has delivered")
+                case "other":
+                    for rewind in self._receiver.rolled_back(marks):
+                        self._send(self._routes[rewind.stream], rewind)
+            return False
+
+    def _waits(self, seconds: float, stopping: threading.Event) -> bool:
+        """Wait, while the feed goes on; True when the writer stops."""
+        ends_s = time.monotonic() + seconds
+        while (left_s := ends_s - time.monotonic()) > 0:
+            if stopping.wait(min(left_s, _POLL_MS / 1000)):
+                return True
+            self.turns += 1
+            self._on_committed(())
+        return stopping.is_set()
+
+    def _marks_after_failure(self, streams: Iterable[str]) -> Mapping[str, int] | None:
+        try:
+            return self._sink.high_water_marks(sorted(streams))
+        except self._retry_on:
+            return None
+
+    def _start_epoch_again(self, reason: str) -> None:
+        try:
+            self._begin_epoch(reason)
+        except self._retry_on as error:  # the producers' next hello finds it again
+            self._database_failed(str(error))
+            self._receiver.began_epoch(self._receiver.epoch)
+            self._producers.clear()
+
+    def _database_failed(self, text: str) -> None:
+        if self._outage_since_s is None:
+            self._outage_since_s = time.monotonic()
+            logger.error("the database takes no events, will be tried again: %s", text)
+            self._on_outage(text)
+
+    def _database_answers(self) -> None:
+        if self._outage_since_s is not None:
+            seconds, self._outage_since_s = time.monotonic() - self._outage_since_s, None
+            logger.warning("the database takes events again, after %.1f s", seconds)
+            self._on_recovered(seconds)
 
     def _note_duplicates(self) -> None:
         """Report duplicates after the commit, once the stream is known; those of a failed attempt go with the next
@@ -201,26 +356,21 @@ class Ingest:
             else:
                 del self._duplicates[stream]
 
-    def _roll_back(self, group: Sequence[Delivered], stopping: threading.Event) -> None:
-        """Read the marks from the database until it answers, and let the producers continue from them. A group that was
-        committed nevertheless (the connection was lost during the commit) is passed on like any other.
-        """
-        ends = _last_sequences(group)
-        while not stopping.wait(_RETRY_S):
-            try:
-                marks = self._sink.high_water_marks(sorted(ends))
-            except self._retry_on:
-                continue
-            for rewind in self._receiver.rolled_back(marks):
-                self._send(self._routes[rewind.stream], rewind)
-            if all(marks[stream] >= end for stream, end in ends.items()):
-                self._pass_on(group)
-            return
-
     def _send(self, route: bytes, message: ToProducer) -> None:
         """Send a message; the socket drops it for a producer that is gone, whose successor says hello."""
         self._socket.send_multipart([route, _encoder.encode(message)])
 
 
-def _last_sequences(group: Sequence[Delivered]) -> Mapping[str, int]:
-    return {batch.stream: batch.first_sequence + len(batch.events) - 1 for batch in group}
+def _last_sequences(group: Sequence[Part]) -> Mapping[str, int]:
+    return {part.stream: part.last_sequence for part in group}
+
+
+def _outcome(group: Sequence[Part], marks: Mapping[str, int]) -> Literal["stored", "refused", "went back", "other"]:
+    """What the database's marks say of a group whose commit failed, or whose outcome is unknown."""
+    ends = _last_sequences(group)
+    starts = {part.stream: part.first_sequence - 1 for part in reversed(group)}
+    if all(marks[stream] >= end for stream, end in ends.items()):
+        return "stored"
+    if all(marks[stream] == start for stream, start in starts.items()):
+        return "refused"
+    return "went back" if any(marks[stream] < start for stream, start in starts.items()) else "other"

@@ -53,7 +53,7 @@ class JournalWriter:
         Raises:
             OSError: it exists already, or cannot be created; then it is not there.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # read, too: see `reader`
         self.path = path
         self._descriptor = os.open(path, flags, 0o600)
         self._size_bytes = 0
@@ -69,6 +69,15 @@ class JournalWriter:
         """The length of the file up to its last whole record."""
         return self._size_bytes
 
+    @property
+    def is_removed(self) -> bool:
+        """Whether the file has no name any more: what is appended to it ends with this process."""
+        return os.fstat(self._descriptor).st_nlink == 0
+
+    def reader(self) -> "JournalReader":
+        """A reader of this file, also after its name was removed."""
+        return JournalReader(self.path, descriptor=os.dup(self._descriptor))
+
     def append(self, payload: bytes) -> None:
         """Add a record with at least one byte; when this returns, it survives the death of this process.
 
@@ -82,15 +91,25 @@ class JournalWriter:
         self._append(_frame(payload))
 
     def _append(self, data: bytes) -> None:
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._descriptor, data[written:] if written else data)
-        except OSError:
-            os.ftruncate(self._descriptor, self._size_bytes)
-            os.lseek(self._descriptor, self._size_bytes, os.SEEK_SET)
-            raise
+        _write_whole(self._descriptor, self._size_bytes, data)
         self._size_bytes += len(data)
+
+    def write_again(self) -> None:
+        """Give a file that was removed its name again: copy it, and go on in the copy.
+
+        Raises:
+            OSError: the disk refused; the journal is as it was before.
+        """
+        content = os.pread(self._descriptor, self._size_bytes, 0)
+        copy = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            _write_whole(copy, 0, content)
+        except OSError:
+            os.close(copy)
+            self.path.unlink()
+            raise
+        os.close(self._descriptor)
+        self._descriptor = copy
 
     def sync(self) -> None:
         """Sync to the disk, so that appended records survive the machine's failure."""
@@ -101,27 +120,49 @@ class JournalWriter:
         os.close(self._descriptor)
 
 
+def _write_whole(descriptor: int, size_bytes: int, data: bytes) -> None:
+    """Write at the file's end; after an error the file has its earlier size again."""
+    written = 0
+    try:
+        while written < len(data):
+            written += os.write(descriptor, data[written:] if written else data)
+    except OSError:
+        os.ftruncate(descriptor, size_bytes)
+        os.lseek(descriptor, size_bytes, os.SEEK_SET)
+        raise
+
+
 class JournalReader:
     """Reads records of a journal, also while it is being appended to: the end of the whole records is not an error, and
     `next_record` finds what came since.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, damaged: bool = False, descriptor: int | None = None) -> None:
         """Open the file and read its label.
+
+        Args:
+            path: the journal.
+            damaged: accept a damaged head; the label is then empty, and `skip_damage` finds the records.
+            descriptor: of the file, if it is open already; the reader closes it.
 
         Raises:
             JournalError: it does not start like a journal.
             OSError: it cannot be opened.
         """
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if descriptor is None:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = descriptor
         self._offset = len(MAGIC)
+        self.label = ""
         if os.pread(self._descriptor, len(MAGIC), 0) == MAGIC and (head := self.next_record()):
-            self.label = head.payload.decode()
+            self.label = head.payload.decode("utf-8", "replace")
             return
-        self.close()
-        raise JournalError(f"{path} is not a journal, or was torn before its first record")
+        self._offset = 0
+        if not damaged:
+            self.close()
+            raise JournalError(f"{path} is not a journal, or was torn before its first record")
 
     def next_record(self) -> Record | None:
         """The next whole record; None at the end or before a torn tail."""
@@ -136,6 +177,21 @@ class JournalReader:
             return None
         self._offset += _FRAME.size + length
         return Record(self._offset, payload)
+
+    def skip_damage(self, beginning: bytes) -> bool:
+        """Go to the next whole record whose payload begins with these bytes; False, and no move, if none follows.
+
+        It reads the rest of the file: for journals of some MiB, as outboxes have.
+        """
+        rest = os.pread(self._descriptor, os.fstat(self._descriptor).st_size - self._offset, self._offset)
+        found = rest.find(beginning, _FRAME.size)
+        while found >= 0:
+            length, checksum = _FRAME.unpack_from(rest, found - _FRAME.size)
+            if 0 < length <= len(rest) - found and zlib.crc32(memoryview(rest)[found : found + length]) == checksum:
+                self._offset += found - _FRAME.size
+                return True
+            found = rest.find(beginning, found + 1)
+        return False
 
     @property
     def offset(self) -> int:

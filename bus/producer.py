@@ -7,6 +7,7 @@ one batch, and sent as far as the writer's credit reaches. While the writer is a
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_EVENTS_MAX: Final = 500  # a batch is one record, one message, and the least that a lost message costs
 DISK_PROBE_S: Final = 0.5  # machine seconds between attempts while the disk is full
+TIDY_S: Final = 5.0  # machine seconds between looks at the archive
 
 RefusalListener = Callable[[Sequence[Event], OSError], None]
 
@@ -121,8 +123,25 @@ class Producer:
         logger.critical("outbox refused %d events (%d so far): %s", count, self.refused, error)
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
-        await self._sender.run()
+        """Deliver until cancelled, and keep the archive small meanwhile."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sender.run())
+            tasks.create_task(self._tidy_archive())
+
+    async def _tidy_archive(self) -> None:
+        while True:
+            await asyncio.sleep(TIDY_S)
+            now_s = time.time()  # noqa: TID251 - the files' clock
+            try:
+                while await asyncio.to_thread(self._outbox.tidy_archive, now_s):
+                    pass
+            except OSError as error:
+                logger.error("cannot tidy the archive of %s: %s", self._outbox.producer, error)
+
+    def take_damage(self) -> Sequence[str]:
+        """What was found damaged or missing in the outbox since the last call, for an alert."""
+        found, self._outbox.damage[:] = list(self._outbox.damage), []
+        return found
 
     async def drain(self, deadline_s: float) -> bool:
         """Wait until everything published until now is committed; False when that took more than so many machine

@@ -7,7 +7,7 @@ treats the capture like a worker's outbox: it keeps batches until they are commi
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from bus.delivery import StreamProgress
 from bus.endpoints import Address
 from bus.events import EVENT_TYPES, Event, Fact, Poison
 from bus.journal import JournalReader
+from bus.outbox import Packed
 from bus.sender import BatchSender
 
 PRODUCER: Final = "replay"
@@ -109,8 +110,8 @@ class CaptureSource:
         self._next_sequence, offset = self._landmarks[landmark]
         self._reader.seek(offset)
 
-    def batch_at(self, stream: str, sequence: int) -> tuple[bytes, int]:
-        """The packed batch that holds this number, and the number of its last event. Reading on is cheap.
+    def batch_at(self, stream: str, sequence: int) -> Packed:
+        """The batch that holds this number. Reading on is cheap.
 
         Raises:
             KeyError: the number is not here.
@@ -122,7 +123,7 @@ class CaptureSource:
             batch, first_sequence = unpack(record.payload), self._next_sequence
             self._next_sequence += batch.count
             if self._next_sequence > sequence:
-                return repack(batch, stream, first_sequence), self._next_sequence - 1
+                return Packed(repack(batch, stream, first_sequence), self._next_sequence - 1)
         raise KeyError(f"the capture ends before {sequence}")
 
     def progress(self) -> Sequence[StreamProgress]:
@@ -133,6 +134,17 @@ class CaptureSource:
         """A capture stays as it is."""
 
     def finish(self, stream: str) -> None:
+        """A capture stays as it is."""
+
+    def archived(self) -> Mapping[str, int]:
+        """None: the one stream is always here."""
+        return {}
+
+    def rewind(self, stream: str, high_water_mark: int) -> int:  # noqa: ARG002 - of the protocol
+        """A capture stays as it is; its last number."""
+        return self.events
+
+    def keep_behind(self, backed_up: Mapping[str, int]) -> None:
         """A capture stays as it is."""
 
     def close(self) -> None:

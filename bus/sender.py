@@ -5,7 +5,8 @@ committed numbers to the source.
 """
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -15,8 +16,9 @@ import zmq.asyncio
 from bus.delivery import (
     BATCH,
     HELLO,
+    LOST,
     Acknowledged,
-    Hello,
+    Lost,
     Rewind,
     Sender,
     StreamProgress,
@@ -25,9 +27,16 @@ from bus.delivery import (
     Welcome,
 )
 from bus.endpoints import Address
+from bus.outbox import Missing, Packed
 from bus.sockets import connect
 
-SILENCE_S: Final = 0.5  # machine seconds with events under way and no message from the writer, then hello again
+logger = logging.getLogger(__name__)
+
+# Machine seconds with events under way and no message from the writer, then hello again: ever later while it is silent.
+SILENCE_S: Final = 0.5
+SILENCE_S_MAX: Final = 2.0
+_DOUBLINGS_MAX: Final = 4
+IDLE_S: Final = 5.0  # with nothing under way: a hello finds out whether the database went back
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(ToProducer)
@@ -45,8 +54,12 @@ class Source(Protocol):
         """All streams that are here, oldest first, the current one last."""
         ...
 
-    def batch_at(self, stream: str, sequence: int) -> tuple[bytes, int]:
-        """The packed batch that holds this number, and the number of its last event."""
+    def archived(self) -> Mapping[str, int]:
+        """The last number of each finished stream that can be delivered again."""
+        ...
+
+    def batch_at(self, stream: str, sequence: int) -> Packed | Missing:
+        """The batch that holds this number."""
         ...
 
     def acknowledge(self, stream: str, high_water_mark: int) -> None:
@@ -54,7 +67,15 @@ class Source(Protocol):
         ...
 
     def finish(self, stream: str) -> None:
-        """Everything of this earlier stream is committed: it may be forgotten."""
+        """Everything of this earlier stream is committed: it may be put away."""
+        ...
+
+    def rewind(self, stream: str, high_water_mark: int) -> int:
+        """The database went back to this mark: make what follows ready for delivery. Returns the last number."""
+        ...
+
+    def keep_behind(self, backed_up: Mapping[str, int]) -> None:
+        """Two verified backups of the database hold the events up to these numbers."""
         ...
 
 
@@ -98,26 +119,34 @@ class BatchSender:
 
     async def _listen(self, socket: zmq.asyncio.Socket) -> None:
         await self._say_hello(socket)
+        silent_s, hellos = 0.0, 0
         while True:
             if await socket.poll(timeout=round(SILENCE_S * 1000)):
                 await self._receive(socket, _decoder.decode(await socket.recv()))
-            elif self._sender.unacknowledged:
+                silent_s, hellos = 0.0, 0
+                continue
+            silent_s += SILENCE_S
+            patience_s = min(SILENCE_S * 2**hellos, SILENCE_S_MAX) if self._sender.unacknowledged else IDLE_S
+            if silent_s >= patience_s:
                 await self._say_hello(socket)
+                silent_s, hellos = 0.0, min(hellos + 1, _DOUBLINGS_MAX)
 
     async def _say_hello(self, socket: zmq.asyncio.Socket) -> None:
         self._sender.disconnected()
-        hello = Hello(self._source.producer, self._sender.streams)
+        hello = self._sender.hello(self._source.producer, self._source.archived())
         await socket.send_multipart([HELLO, _encoder.encode(hello)])
 
     async def _receive(self, socket: zmq.asyncio.Socket, message: ToProducer) -> None:
         match message:
-            case Acknowledged(stream, mark):
-                self._sender.acknowledged(stream, mark)
-                self._source.acknowledge(stream, mark)
+            case Acknowledged(stream, mark, epoch):
+                self._sender.acknowledged(message)
+                if epoch == self._sender.epoch:
+                    self._source.acknowledge(stream, mark)
             case Welcome():
-                self._sender.welcomed(message)
+                self._welcomed(message)
             case Rewind(stream, last_taken):
-                self._sender.rewound(stream, last_taken)
+                if not self._sender.rewound(stream, last_taken):
+                    await self._say_hello(socket)
             case Unknown():
                 await self._say_hello(socket)
         for stream in self._sender.finished():
@@ -126,15 +155,31 @@ class BatchSender:
         async with self._settled:
             self._settled.notify_all()
 
+    def _welcomed(self, welcome: Welcome) -> None:
+        """Go back first where the database did. With a disk that refuses that, the next hello tries again."""
+        try:
+            for stream, mark in self._sender.fallen(welcome, self._source.archived()).items():
+                logger.warning("the database went back to %d of stream %s: delivering again", mark, stream)
+                self._sender.revived(stream, self._source.rewind(stream, mark), mark)
+        except OSError as error:
+            logger.critical("cannot read the archive: %s", error)
+            return
+        self._sender.welcomed(welcome)
+        self._source.keep_behind(welcome.backed_up)
+
     async def _send(self, socket: zmq.asyncio.Socket) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             while position := self._sender.next_to_send():
                 stream, sequence = position
-                packed, last_sequence = self._source.batch_at(stream, sequence)
+                match self._source.batch_at(stream, sequence):
+                    case Packed(content, last_sequence):
+                        frames = [BATCH, content]
+                    case Missing(last_sequence, reason):
+                        frames = [LOST, _encoder.encode(Lost(stream, sequence, last_sequence, reason))]
                 self._sender.sent(stream, last_sequence)
-                await socket.send_multipart([BATCH, packed])
+                await socket.send_multipart(frames)
 
     async def drain(self, deadline_s: float) -> bool:
         """Wait until everything that is in the source now is committed, whatever comes after it; False when that took

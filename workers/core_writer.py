@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
 from bus.batch_feed import BatchFeedPublisher
-from bus.delivery import Delivered
+from bus.delivery import Delivered, Part
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
 from observer.backup.jobs import BackupJobs, plan_of
@@ -114,7 +114,7 @@ class CountingWriter(StoreWriter):
         self._on_quarantined = on_quarantined
         self._on_stored = on_stored
 
-    def commit(self, batches: Sequence[Delivered]) -> Committed:
+    def commit(self, batches: Sequence[Part]) -> Committed:
         """As `StoreWriter.commit`."""
         committed = super().commit(batches)
         if committed.quarantined:

@@ -136,6 +136,25 @@ def upgrade() -> None:
     )
     op.create_index("ix_daily_bars_symbol_session_date", "daily_bars", ["symbol", "session_date"])
     op.create_table(
+        "database_epochs",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("epoch", sa.Text, nullable=False),
+        sa.Column("began_ns", sa.BigInteger, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_database_epochs"),
+        sa.UniqueConstraint("epoch", name="uq_database_epochs_epoch"),
+    )
+    op.create_table(
+        "delivery_losses",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("first_sequence", sa.BigInteger, nullable=False),
+        sa.Column("last_sequence", sa.BigInteger, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("noted_ns", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "first_sequence", name="pk_delivery_losses"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "enrichments",
         sa.Column("stream", sa.Integer, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),

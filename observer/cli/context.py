@@ -47,7 +47,7 @@ def parsed_day(text: str) -> str:
 
 ConfigOption = Annotated[
     Path | None,
-    Option(help="Configuration file; default: the one here whose system runs, or else has a database."),
+    Option(help="Configuration file; default: the one in this folder whose system runs, else whose database exists."),
 ]
 JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
 

@@ -56,7 +56,7 @@ def update(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check master files now, and apply their changes. By the running system, or by this command where none runs."""
+    """Check master files now, and apply their changes. The running system does it, or this command where none runs."""
     settings = full_settings(config)
     exchanges = _exchanges(settings, exchange, every=every)
     console = Console(stderr=True, quiet=as_json)
@@ -76,7 +76,7 @@ def approve(
     run: Annotated[str, Argument(help="The run, as `observer master status` names it.")],
     config: ConfigOption = None,
 ) -> None:
-    """Apply the changes of a run with pending approval. By the running system, or by this command where none runs."""
+    """Apply the changes of a run with pending approval. The running system does it, or this command where none runs."""
     settings = full_settings(config)
     click.echo(_do(settings, "master_approve", [run], lambda sync: sync.approve(run, EXCHANGES)))
 
@@ -110,7 +110,7 @@ def diff(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how two versions of an exchange's file differ. Prices and capitalisation apart."""
+    """Show how two versions of an exchange's file differ. Prices and capitalisation are listed apart."""
     settings = full_settings(config)
     [name] = _exchanges(settings, [exchange], every=False)
     local = local_files(settings)

@@ -4,6 +4,8 @@ Requirement 004, Gap Recovery Policy: under 5 seconds at once, up to 60 seconds 
 bars replace trades for gaps that are too long to fetch trade by trade. Recovered rows never replace streamed ones.
 """
 
+# ruff: noqa: D102 - the words of the two Protocols are those of `Trade` and `MinuteBarRecovered`
+
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, Literal, Protocol
 
@@ -55,38 +57,38 @@ class TimeAndSalesRow(Protocol):
     """One row of time-and-sales; `PastTrade` of the providers fits."""
 
     @property
-    def symbol(self) -> str: ...  # noqa: D102 - the words are those of `Trade`
+    def symbol(self) -> str: ...
     @property
-    def exchange_time_ns(self) -> int: ...  # noqa: D102
+    def exchange_time_ns(self) -> int: ...
     @property
-    def price(self) -> float: ...  # noqa: D102
+    def price(self) -> float: ...
     @property
-    def volume(self) -> float: ...  # noqa: D102
+    def volume(self) -> float: ...
     @property
-    def cumulative_volume(self) -> float: ...  # noqa: D102
+    def cumulative_volume(self) -> float: ...
     @property
-    def bid(self) -> float | None: ...  # noqa: D102
+    def bid(self) -> float | None: ...
     @property
-    def ask(self) -> float | None: ...  # noqa: D102
+    def ask(self) -> float | None: ...
 
 
 class MinuteBarLike(Protocol):
     """One minute's bar; `Bar` of the providers fits."""
 
     @property
-    def symbol(self) -> str: ...  # noqa: D102 - the words are those of `MinuteBarRecovered`
+    def symbol(self) -> str: ...
     @property
-    def start_ns(self) -> int: ...  # noqa: D102
+    def start_ns(self) -> int: ...
     @property
-    def open(self) -> float: ...  # noqa: D102
+    def open(self) -> float: ...
     @property
-    def high(self) -> float: ...  # noqa: D102
+    def high(self) -> float: ...
     @property
-    def low(self) -> float: ...  # noqa: D102
+    def low(self) -> float: ...
     @property
-    def close(self) -> float: ...  # noqa: D102
+    def close(self) -> float: ...
     @property
-    def volume(self) -> float: ...  # noqa: D102
+    def volume(self) -> float: ...
 
 
 class Selection(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from observer.calendar.phases import DayPlan, moment_of
 from observer.clock import Clock
 from observer.sectors.options import OUTBOX, EnrichmentOptions, EnrichmentProcess
 from observer.sectors.settings import SectorSettings
+from observer.signals import stop_process
 from observer.store.sectors import SectorReader
 
 logger = logging.getLogger(__name__)
@@ -100,8 +101,8 @@ class SectorJobs:
             try:
                 await process.communicate(self._process(job.name).to_json())
                 status = await process.wait()
-            finally:
-                await _stop(process)
+            finally:  # its findings are in its outbox: the daily job goes on there, the weekly one starts over
+                await stop_process(process, _STOP_S)
         logger.info("%s: status %d, see %s", job.name, status, log_path)
         if reported := reported_of(job.name, status, self._settings.sources, log_path):
             self._producer.publish(AlertRaised(self._clock.now_ns(), reported[0], self._source, reported[1]))
@@ -137,21 +138,6 @@ def reported_of(job: str, status: int, sources: Collection[str], log_path: Path)
 def _has_metrics() -> bool:
     """They need a package of the extra `sectors`; the broker's codes and a FinanceDatabase file do not."""
     return find_spec("prometheus_client") is not None
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Stop the process: its findings are in its outbox. The daily job continues where it was; the weekly one, which
-    looks up all stocks, starts over.
-    """
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(_STOP_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
 
 
 def _last_line(path: Path) -> str:

@@ -47,18 +47,21 @@ class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class SymbolView(Protocol):
     """A symbol's day until now; None for unknown values. Prices in the currency, volume in shares."""
 
+    # ruff: disable[D102] - the words are the fields' own
     @property
-    def cumulative_volume(self) -> float | None: ...  # noqa: D102 - the words are the field's own
+    def cumulative_volume(self) -> float | None: ...
     @property
-    def average_volume_by_now(self) -> float | None: ...  # noqa: D102
+    def average_volume_by_now(self) -> float | None: ...
     @property
-    def high(self) -> float | None: ...  # noqa: D102
+    def high(self) -> float | None: ...
     @property
-    def low(self) -> float | None: ...  # noqa: D102
+    def low(self) -> float | None: ...
     @property
-    def trades_per_second(self) -> float | None: ...  # noqa: D102
+    def trades_per_second(self) -> float | None: ...
     @property
-    def pinned(self) -> bool: ...  # noqa: D102
+    def pinned(self) -> bool: ...
+
+    # ruff: enable[D102]
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):

@@ -208,6 +208,28 @@ QUARANTINE: Final = Table(
     sqlite_with_rowid=False,
 )
 
+# Numbers of a stream that exist in no outbox and no archive any more: the only events that are appended and not stored.
+DELIVERY_LOSSES: Final = Table(
+    "delivery_losses",
+    METADATA,
+    Column("stream", Integer, primary_key=True, autoincrement=False),
+    Column("first_sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("noted_ns", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# One row for each time that the database went back to an earlier state, and one for its creation (`bus.delivery`).
+DATABASE_EPOCHS: Final = Table(
+    "database_epochs",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("epoch", Text, nullable=False, unique=True),
+    Column("began_ns", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
 EVENT_TABLES: Final[Mapping[type[Fact], Table]] = {event_type: _event_table(event_type) for event_type in EVENT_TYPES}
 
 # The current listings: a projection of the listings' changes and values, kept by the writer in the same transaction.

@@ -8,6 +8,7 @@ the rest is stored.
 SQLite refuses NaN in a required column and makes it NULL elsewhere. PostgreSQL stores it.
 """
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -16,17 +17,20 @@ from sqlalchemy import Connection, Engine, Table, bindparam, insert, select, upd
 from sqlalchemy import exc as sqlalchemy_errors
 from sqlalchemy.dialects import sqlite
 
-from bus.delivery import Delivered
+from bus.delivery import Delivered, Lost, Part
 from bus.events import Event, kind_of
+from observer.clock import RealClock
 from observer.errors import StoreError
 from observer.store.engine import describe, open_writer, require_current_schema, store_errors
 from observer.store.ownership import WriterLock
 from observer.store.projections import PROJECTIONS
 from observer.store.rows import Position, Row, group_rows, position_of, refused_row
-from observer.store.tables import EVENT_TABLES, QUARANTINE, STREAMS
+from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, QUARANTINE, STREAMS
 
 _InsertRows = Callable[[Connection, Table, Sequence[Row]], None]
 """Inserts rows into one of the tables that the writer appends to."""
+
+_MACHINE_CLOCK: Final = RealClock()
 
 _TABLES: Final = (*EVENT_TABLES.values(), QUARANTINE)
 
@@ -47,10 +51,13 @@ class _Insertion(msgspec.Struct, frozen=True):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """The result of a commit: rows by the kind of event, and the number of events in quarantine instead."""
+    """The result of a commit: rows by the kind of event, the number of events in quarantine instead, and the number of
+    lost ones.
+    """
 
     rows_by_kind: Mapping[str, int]
     quarantined: int
+    lost: int = 0
 
     @property
     def stored(self) -> int:
@@ -72,9 +79,14 @@ class StoreWriter:
 
     After a `StoreError` the outcome of the call is unknown: read the high-water marks and continue after them. The
     writer reconnects by itself.
+
+    Args:
+        url: of the database.
+        now_ns: market time in UTC nanoseconds, for the notes of losses and epochs.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, now_ns: Callable[[], int] = _MACHINE_CLOCK.now_ns) -> None:
+        self._now_ns = now_ns
         self._engine: Engine = open_writer(url)
         self._lock = WriterLock(self._engine)
         self._insertion = _insertion_of(self._engine)
@@ -107,8 +119,31 @@ class StoreWriter:
             known = _find_streams(connection, streams)
         return {uid: known[uid].high_water_mark if uid in known else 0 for uid in streams}
 
-    def commit(self, batches: Sequence[Delivered]) -> Committed:
-        """Store the events, the projections and the high-water marks in one transaction.
+    def epoch(self) -> str:
+        """The epoch of the database; the first one begins with the first question.
+
+        Raises:
+            StoreError: as for `commit`.
+        """
+        newest = select(DATABASE_EPOCHS.c.epoch).order_by(DATABASE_EPOCHS.c.id.desc()).limit(1)
+        with store_errors(self._engine), self._engine.connect() as connection:
+            found: str | None = connection.scalar(newest)
+        return found or self.begin_epoch("created")
+
+    def begin_epoch(self, reason: str) -> str:
+        """Note that the database went back, or began; returns the new epoch, a random id.
+
+        Raises:
+            StoreError: as for `commit`.
+        """
+        epoch = uuid.uuid4().hex
+        row = insert(DATABASE_EPOCHS).values(epoch=epoch, began_ns=self._now_ns(), reason=reason)
+        with store_errors(self._engine), self._engine.begin() as connection:
+            connection.execute(row)
+        return epoch
+
+    def commit(self, batches: Sequence[Part]) -> Committed:
+        """Store the events, the lost numbers, the projections and the high-water marks in one transaction.
 
         Each batch starts right behind its stream's mark, or behind the stream's batch before it in `batches`.
 
@@ -121,11 +156,15 @@ class StoreWriter:
             except self._insertion.refusals:
                 return self._commit(batches, _insert_halving(self._insertion))
 
-    def _commit(self, batches: Sequence[Delivered], store_rows: _StoreRows) -> Committed:
+    def _commit(self, parts: Sequence[Part], store_rows: _StoreRows) -> Committed:
+        delivered = [part for part in parts if isinstance(part, Delivered)]
+        lost = [part for part in parts if isinstance(part, Lost)]
         with self._engine.begin() as connection:
-            streams = _require_streams(connection, batches)
-            _advance_marks(connection, streams, batches)
-            group = group_rows(batches, {uid: stream.id for uid, stream in streams.items()})
+            streams = _require_streams(connection, parts)
+            _advance_marks(connection, streams, parts)
+            if lost:
+                connection.execute(insert(DELIVERY_LOSSES), [self._loss_row(part, streams) for part in lost])
+            group = group_rows(delivered, {uid: stream.id for uid, stream in streams.items()})
             quarantine = list(group.poison)
             rows_by_kind: dict[str, int] = {}
             projected: dict[type[Event], Sequence[Row]] = {}
@@ -140,7 +179,16 @@ class StoreWriter:
                     project(connection, stored)
             if quarantine:
                 self._insertion.insert(connection, QUARANTINE, quarantine)
-        return Committed(rows_by_kind, len(quarantine))
+        return Committed(rows_by_kind, len(quarantine), sum(part.count for part in lost))
+
+    def _loss_row(self, lost: Lost, streams: Mapping[str, _Stream]) -> dict[str, object]:
+        return {
+            "stream": streams[lost.stream].id,
+            "first_sequence": lost.first_sequence,
+            "last_sequence": lost.last_sequence,
+            "reason": lost.reason,
+            "noted_ns": self._now_ns(),
+        }
 
     def note_duplicates(self, stream: str, count: int) -> None:
         """Add to the stream's count of duplicate events.
@@ -197,7 +245,7 @@ def _find_streams(connection: Connection, uids: Sequence[str]) -> dict[str, _Str
     return {row.uid: _Stream(row.id, row.high_water_mark) for row in found}
 
 
-def _require_streams(connection: Connection, batches: Sequence[Delivered]) -> dict[str, _Stream]:
+def _require_streams(connection: Connection, batches: Sequence[Part]) -> dict[str, _Stream]:
     """The streams of all batches; new ones are entered with the mark 0, in the order in which they came."""
     producers = {batch.stream: batch.producer for batch in batches}
     streams = _find_streams(connection, list(producers))
@@ -209,7 +257,7 @@ def _require_streams(connection: Connection, batches: Sequence[Delivered]) -> di
     return streams
 
 
-def _advance_marks(connection: Connection, streams: Mapping[str, _Stream], batches: Sequence[Delivered]) -> None:
+def _advance_marks(connection: Connection, streams: Mapping[str, _Stream], batches: Sequence[Part]) -> None:
     marks = {uid: stream.high_water_mark for uid, stream in streams.items()}
     for batch in batches:
         if batch.first_sequence != marks[batch.stream] + 1:
@@ -217,7 +265,7 @@ def _advance_marks(connection: Connection, streams: Mapping[str, _Stream], batch
                 f"stream {batch.stream} of {batch.producer} stands at {marks[batch.stream]}, "
                 f"so a batch that starts with {batch.first_sequence} does not follow"
             )
-        marks[batch.stream] += len(batch.events)
+        marks[batch.stream] = batch.last_sequence
     if marks:
         connection.execute(_SET_MARK, [{"stream": streams[uid].id, "mark": mark} for uid, mark in marks.items()])
 

@@ -1,7 +1,7 @@
 """Track B on one trading day: connects, synchronises the context, assigns slots, streams, releases the slots.
 
-`observer.selection` decides on slots, `observer.gaps` on gaps; this module connects them to the stream, the feed and
-the clock.
+`observer.selection` decides on slots, `observer.gaps` on gaps; this module connects them to the market data
+stream, the feed and the clock.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class StreamingDay:
         plan: the moments of the day.
         settings: of selection, Track B and the sweeps.
         brokers: the brokers to stream from.
-        quotes: REST quotes for data that the stream does not carry.
+        quotes: REST quotes for data that the market data stream does not carry.
         halts: the broker's halt queries.
         producer: publishes the events.
         reader: stored data of earlier days, Track A and an earlier process of this day.
@@ -108,7 +108,7 @@ class StreamingDay:
         self._halt_poller = HaltPoller(brokers.provider, halts, clock, self.receiver.on_facts)
 
     async def connect(self) -> bool:
-        """Wait for the connection time. Returns False if the day's stream is over already."""
+        """Wait for the connection time. Returns False if the day's streaming is over already."""
         await self._clock.sleep_until(self._plan.stream_connect_ns)
         return self._clock.now_ns() < self._plan.track_b_stop_ns
 
@@ -153,7 +153,11 @@ class StreamingDay:
 
     def _close(self, selector: Selector, at_ns: int, reason: CloseReason) -> None:
         self.carry_out(selector, SlotsClosed(reason), at_ns, selector.close(at_ns, reason))
-        logger.info("%s: %d duplicate trades dropped", reason, self.trades.detector.duplicates)
+        detector = self.trades.detector
+        logger.info(
+            "%s: %d duplicate trades dropped, %d trades of unsubscribed symbols, %d that overlap the trade before",
+            *(reason, detector.duplicates, detector.unwatched, detector.inconsistent),
+        )
 
     def moment(self) -> int:
         """The moment of a decision: now, after the selection has applied all trades until now, as published."""
@@ -161,7 +165,7 @@ class StreamingDay:
         return self._clock.now_ns()
 
     def carry_out(self, selector: Selector, step: SelectionStep, now_ns: int, events: Sequence[Event]) -> None:
-        """Publish the decisions and their step, and update the stream's subscriptions."""
+        """Publish the decisions and their step, and update the subscriptions."""
         self._producer.publish(*events, SelectionAdvanced(self._session_date, now_ns, step))
         self._overflow.apply(events)
         self._stream.want(selector.wanted_by_account)
@@ -209,8 +213,8 @@ class StreamingDay:
         self.carry_out(selector, SlotsOpened(), now_ns, decisions.open_slots(selector, opening, base, now_ns))
 
     def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:
-        """Apply Track A's snapshots from before the feed subscription. A replay starts here, and the selection sees the
-        stream only from here on.
+        """Apply Track A's snapshots from before the feed subscription. A replay starts here, and the selection sees
+        trades only from here on.
         """
         self.receiver.selector = selector
         decisions.update_latest(selector, seen)

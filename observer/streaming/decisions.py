@@ -1,6 +1,6 @@
 """The steps of the selection, identical on a live day and in a replay of the stored events. Pure.
 
-A replay must reproduce the decisions of the same stream: the same triggers, slots and gaps, event for event, in the
+A replay must reproduce the decisions of the same events: the same triggers, slots and gaps, event for event, in the
 same order. For conflated trades the selection uses the stored rows, live as in the replay. Events that the disk refused
 cannot be reproduced.
 """
@@ -86,7 +86,7 @@ class DecisionComparison(msgspec.Struct, frozen=True):
 
 
 class DecisionReplay:
-    """Takes a day's events in the order of Track B's streams, and returns the decisions made at each.
+    """Takes a day's events in the order of Track B's event streams, and returns the decisions made at each.
 
     Args:
         new_selector: builds the selector of a process.

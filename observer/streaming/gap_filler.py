@@ -165,7 +165,7 @@ class GapFiller:
         is_last = recovery.is_last_attempt(planned, attempt.failures, self._settings)
         try:
             rows, closed = await self._recover(planned)
-            if not rows or not (closed.complete or is_last):  # the source lags behind the stream: it may have more soon
+            if not rows or not (closed.complete or is_last):  # the source lags behind streaming: it may have more soon
                 queue.put_back(attempt, f"{planned.source} returned {len(rows)} rows of it", self._clock.now_ns())
                 return
             new = await self._not_stored(gap, rows) if attempt.again else rows

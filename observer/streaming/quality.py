@@ -1,4 +1,4 @@
-"""Judges how complete each session's data is: once after its stream has ended, and again when a gap is closed later."""
+"""Judges how complete each session's data is: once after streaming has ended, and again when a gap is closed later."""
 
 import asyncio
 import logging

@@ -22,7 +22,7 @@ from observer.selection.selector import Selector
 from observer.streaming.recorder import SOURCE, Kept, TradeRecorder
 from observer.streaming.stream_monitor import StreamMonitor
 
-# Gap reasons of symbols with a slot that are not subscribed, by the stream's wording; any other is a reconnection.
+# Gap reasons of symbols with a slot that are not subscribed, by the connection's wording; any other is a reconnection.
 _GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renewal", "removed": "moved"}
 
 
@@ -30,9 +30,9 @@ class StreamReceiver:
     """Satisfies `StreamListener`. Trades reach the selection only after `selector` is set.
 
     Args:
-        provider: the broker of the stream.
+        provider: the broker of the market data stream.
         producer: publishes the events.
-        quotes: REST quotes for data that the stream does not carry.
+        quotes: REST quotes for data that the market data stream does not carry.
         clock: market time.
         sampling: the conflation settings under load.
         session_date: the day.
@@ -77,7 +77,7 @@ class StreamReceiver:
             self.selector.market.update_conflated(kept)
 
     def on_facts(self, facts: Sequence[StreamFact]) -> None:
-        """Publish the stream's other events."""
+        """Publish the market data stream's other events."""
         self._producer.publish(*facts)
         if self.selector is not None:
             for fact in facts:
@@ -106,7 +106,7 @@ class StreamReceiver:
             self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
 
     def on_connection(self, change: ConnectionChanged) -> None:
-        """Record the connection's state: symbols move away from an account whose stream stays down."""
+        """Record the connection's state: symbols move away from an account whose connection stays down."""
         self._producer.publish(change)
         if change.state == "connected":
             self.outages.came_up(change.account)

@@ -41,13 +41,14 @@ Kept = Trade | TradesConflated
 
 
 class TradeRecorder:
-    """The trades of one day's stream. All inputs of the gap detector are published, so a replay finds the same gaps.
+    """The trades of one day's market data stream. All inputs of the gap detector are published, so a replay
+    finds the same gaps.
 
     Conflated trades reach the selection only when their row is published: before any other event of their symbol, and
     before any decision (`report_rows`). So a replay, which has only the rows, reproduces the decisions.
 
     Args:
-        provider: the broker of the stream.
+        provider: the broker of the market data stream.
         producer: publishes the events.
         quotes: returns the day's volume of a symbol that is left unsettled.
         clock: market time.

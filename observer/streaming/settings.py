@@ -16,9 +16,9 @@ class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Track B, in market seconds: the interval of trade-rate and expiry checks, and how long an account's stream may be
-    down before its symbols move to other accounts. `records` are the streamed record kinds of each symbol: each kind
-    is one subscription, so two of them halve the number of symbols.
+    """Track B, in market seconds: the interval of trade-rate and expiry checks, and how long an account's connection
+    may be down before its symbols move to other accounts. `records` are the streamed record kinds of each symbol: each
+    kind is one subscription, so two of them halve the number of symbols.
 
     Raises:
         ValueError: trades are not among the records, or one is named twice.

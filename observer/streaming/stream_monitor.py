@@ -85,8 +85,8 @@ class StreamMonitor:
             self._doubt(self._behind({symbol: self._swept[symbol]}))
 
     async def drain(self) -> None:
-        """At the end of the day's stream, mark symbols whose streamed volume stays behind the broker's volume. Without
-        an answer of the broker, the last sweep counts.
+        """At the end of streaming, mark symbols whose streamed volume stays behind the broker's volume. Without an
+        answer of the broker, the last sweep counts.
         """
         watched = self._trades.detector.watched
         swept = {symbol: self._swept[symbol] for symbol in watched if symbol in self._swept}

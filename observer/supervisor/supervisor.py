@@ -113,8 +113,6 @@ class Supervisor:
         self._broken = asyncio.Event()  # one of our tasks ended by itself: an error
         self.shutdown_asked = asyncio.Event()
         """Set by a shutdown request over the control socket, or by the host: no further group starts, all stops."""
-        self.strangers = 0
-        """Number of messages from processes that are not, or no longer, our children."""
         self.started = asyncio.Event()
         """Set at the end of `start_all`: each child is ready, done, or given up."""
 
@@ -354,7 +352,6 @@ class Supervisor:
     def _receive(self, identity: bytes, message: Ready | Heartbeat | Stopping) -> Refused | None:
         monitor = self._monitors.get(message.process)
         if monitor is None or not _pass_on(message, monitor):
-            self.strangers += 1
             return Refused("not_supervised", f"pid {message.pid} is not the running {message.process}")
         self._addresses[message.process] = (message.pid, identity)
         return None

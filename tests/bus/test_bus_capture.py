@@ -12,13 +12,14 @@ import pytest
 from bus.batch_feed import BATCHES_MAX, BatchFeedPublisher, BatchFeedSubscriber, Began
 from bus.capture import Capture, CaptureLabel, read_label
 from bus.codec import Batch, decode_events, pack, unpack
-from bus.delivery import Delivered
+from bus.delivery import Delivered, Part
 from bus.events import Event, PhaseChanged, Poison, SlotReleased
 from bus.ingest import Ingest
 from bus.journal import JournalError, JournalReader
 from bus.outbox import Outbox
 from bus.producer import Producer
 from tests.builders import trade, trades
+from tests.bus.epochs import Epochs
 from tests.bus.journals.keep import example
 from tests.waiting import DEADLINE_S, until_async
 
@@ -27,7 +28,7 @@ A, B = "aa" * 16, "bb" * 16
 ALL = CaptureLabel(ID, None)
 
 
-class Marks:
+class Marks(Epochs):
     """A sink that keeps only each stream's high-water mark."""
 
     def __init__(self) -> None:
@@ -37,9 +38,9 @@ class Marks:
     def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
         return {stream: self.marks.get(stream, 0) for stream in streams}
 
-    def commit(self, batches: Sequence[Delivered]) -> None:
+    def commit(self, batches: Sequence[Part]) -> None:
         for batch in batches:
-            self.marks[batch.stream] = batch.first_sequence + len(batch.events) - 1
+            self.marks[batch.stream] = batch.last_sequence
         if self.outcomes_lost:
             self.outcomes_lost -= 1
             raise ConnectionError

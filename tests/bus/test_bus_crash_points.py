@@ -56,7 +56,7 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
 def producer_and_writer(scene: Scene) -> Iterator[tuple[Actor, Actor]]:
     """Both processes at work; the producer's outbox also holds the unsent events of its first life."""
     producer = Actor("producer", produce, scene, "producer")
-    producer.wait_for(scene.ledger("producer").exists)
+    producer.wait_for(lambda: scene.ledger("producer").exists() and scene.ledger("producer").stat().st_size > 0)
     producer.kill()
     writer = Actor("writer", write, scene)
     try:

@@ -14,7 +14,7 @@ import pytest
 
 from bus.codec import decode_events, unpack
 from bus.events import Trade
-from bus.outbox import SEGMENT_BYTES_MAX, Outbox, OutboxInUseError, published_by_stream
+from bus.outbox import SEGMENT_BYTES_MAX, Outbox, OutboxInUseError, Packed, published_by_stream
 from tests.builders import trade, trades
 
 A, B, C = "aa" * 16, "bb" * 16, "cc" * 16
@@ -29,10 +29,11 @@ def kept(outbox: Outbox, stream: str, sequence: int = 1) -> list[Trade]:
     events: list[Trade] = []
     last = {progress.stream: progress.appended for progress in outbox.progress()}[stream]
     while sequence <= last:
-        packed, last_of_batch = outbox.batch_at(stream, sequence)
-        batch = unpack(packed)
-        events += decode_events(batch)[sequence - batch.first_sequence :]
-        sequence = last_of_batch + 1
+        found = outbox.batch_at(stream, sequence)
+        if isinstance(found, Packed):
+            batch = unpack(found.content)
+            events += decode_events(batch)[sequence - batch.first_sequence :]
+        sequence = found.last_sequence + 1
     return events
 
 
@@ -75,7 +76,7 @@ def test_a_second_process_cannot_open_the_outbox(tmp_path: Path) -> None:
     opened(tmp_path, C).close(delivered=True)
 
 
-def test_acknowledged_segments_are_given_back_to_the_disk(tmp_path: Path) -> None:
+def test_acknowledged_segments_leave_the_outbox_for_its_archive(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     large = [trade(1, symbol="x" * 1_000_000)]
     for _ in range(2 * SEGMENT_BYTES_MAX // 1_000_000 + 6):
@@ -103,7 +104,6 @@ def test_a_torn_tail_is_cut_and_the_rest_is_delivered(tmp_path: Path) -> None:
     segment = next(tmp_path.glob("*.journal"))
     os.truncate(segment, segment.stat().st_size - 5)
     again = opened(tmp_path, B)
-    assert again.torn_bytes > 0
     assert kept(again, A) == trades(3)
 
 
@@ -206,4 +206,4 @@ def test_half_a_note_is_cut_before_the_next_one(tmp_path: Path) -> None:
         finished.write(B[:7])
     opened(tmp_path, C).close(delivered=True)
     opened(tmp_path, "dd" * 16).close(delivered=False)
-    assert published_by_stream(tmp_path) == {A: 3, C: 0, "dd" * 16: 0}
+    assert published_by_stream(tmp_path) == {A: 3, "dd" * 16: 0}

@@ -11,12 +11,13 @@ import pytest
 from bus.batch_feed import Began
 from bus.capture import Capture, CaptureLabel
 from bus.codec import pack, repack, unpack
-from bus.delivery import Delivered
+from bus.delivery import Delivered, Part
 from bus.events import EVENT_TYPES, DailyBar, Event, Poison, SharesAdjusted, UniverseMember, kind_of
 from bus.ingest import Ingest
 from bus.journal import JournalError, JournalWriter
 from bus.replay import CaptureSource, Replay, moment_ns
 from tests.builders import trade, trades
+from tests.bus.epochs import Epochs
 from tests.bus.journals.keep import example
 from tests.waiting import until_async
 
@@ -25,7 +26,7 @@ A, B = "aa" * 16, "bb" * 16
 NS_PER_S = 1_000_000_000
 
 
-class Memory:
+class Memory(Epochs):
     """A sink that keeps its events in order per stream; at `ends_at` events it stops answering."""
 
     def __init__(self, ends_at: int | None = None) -> None:
@@ -36,10 +37,11 @@ class Memory:
     def high_water_marks(self, streams: Sequence[str]) -> dict[str, int]:
         return {stream: len(self.stored.get(stream, [])) for stream in streams}
 
-    def commit(self, batches: Sequence[Delivered]) -> None:
+    def commit(self, batches: Sequence[Part]) -> None:
         if self._ends_at is not None and sum(map(len, self.stored.values())) >= self._ends_at:
             raise ConnectionError
         for batch in batches:
+            assert isinstance(batch, Delivered)
             events = self.stored.setdefault(batch.stream, [])
             assert batch.first_sequence == len(events) + 1
             events.extend(batch.events)
@@ -145,9 +147,9 @@ def test_a_batch_can_be_asked_for_again_from_anywhere(tmp_path: Path) -> None:
     source = CaptureSource(captured(tmp_path, *batches))
     for sequence in (1, 8_999, 2, 5_000, 4_999, 4_000, 9_000):
         first = (sequence - 1) // 3 * 3 + 1
-        packed, last_sequence = source.batch_at(ID, sequence)
-        assert packed == repack(unpack(pack(A, first, trades(3, first=first))), ID, first)
-        assert last_sequence == first + 2
+        packed = source.batch_at(ID, sequence)
+        assert packed.content == repack(unpack(pack(A, first, trades(3, first=first))), ID, first)
+        assert packed.last_sequence == first + 2
     with pytest.raises(KeyError):
         source.batch_at(ID, 9_001)
     source.close()

@@ -12,7 +12,7 @@ import pytest
 
 import bus.journal
 from bus.codec import pack
-from bus.delivery import Delivered
+from bus.delivery import Delivered, Part
 from bus.events import GapDetected, Poison, Snapshot, Trade
 from bus.feed import FeedPublisher, FeedSubscriber
 from bus.ingest import Ingest
@@ -20,6 +20,7 @@ from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox, published_by_stream
 from bus.producer import Producer
 from tests.builders import trade, trades
+from tests.bus.epochs import Epochs
 from tests.waiting import DEADLINE_S, until_async
 
 
@@ -27,7 +28,7 @@ class SinkUnavailableError(Exception):
     """The database refuses for a while."""
 
 
-class Memory:
+class Memory(Epochs):
     """A sink that keeps its events in order per stream and refuses on request."""
 
     def __init__(self) -> None:
@@ -40,11 +41,12 @@ class Memory:
     def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
         return {stream: len(self.stored.get(stream, [])) for stream in streams}
 
-    def commit(self, batches: Sequence[Delivered]) -> None:
+    def commit(self, batches: Sequence[Part]) -> None:
         if self.refusals:
             self.refusals -= 1
             raise SinkUnavailableError
         for batch in batches:
+            assert isinstance(batch, Delivered)
             events = self.stored.setdefault(batch.stream, [])
             assert batch.first_sequence == len(events) + 1
             events.extend(batch.events)
@@ -69,7 +71,7 @@ class Writer:
 
     def stop(self) -> None:
         self.stopping.set()
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive()
         self.feed.close()
 

@@ -35,10 +35,11 @@ class FaultyDisk:
         return getattr(os, name)
 
     def install(self, patches: pytest.MonkeyPatch, folder: Path) -> None:
-        """Replace `os` in the journal and outbox modules, and `unlink` in the folder."""
+        """Replace `os` in the journal and outbox modules, and `unlink` and `rename` in the folder."""
         patches.setattr(bus.journal, "os", self)
         patches.setattr(bus.outbox, "os", self)
         patches.setattr(Path, "unlink", self._unlinking(Path.unlink, folder))
+        patches.setattr(Path, "rename", self._renaming(Path.rename, folder))
 
     def reborn(self) -> None:
         """Close the dead process's descriptors; a new process may use the disk."""
@@ -71,9 +72,19 @@ class FaultyDisk:
         self.room_bytes -= written
         return written
 
+    def pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
+        """Writes over what is there, which needs no room."""
+        self._live()
+        return os.pwrite(descriptor, data, offset)
+
     def ftruncate(self, descriptor: int, length: int) -> None:
         self._live()
         os.ftruncate(descriptor, length)
+
+    def dup(self, descriptor: int) -> int:
+        copy = os.dup(descriptor)
+        self.open_descriptors.add(copy)
+        return copy
 
     def truncate(self, path: Path, length: int) -> None:
         self._live()
@@ -92,6 +103,14 @@ class FaultyDisk:
             unlink(path, missing_ok=missing_ok)
 
         return unlink_alive
+
+    def _renaming(self, rename: Callable[[Path, Path], Path], folder: Path) -> Callable[[Path, Path], Path]:
+        def rename_alive(path: Path, target: Path) -> Path:
+            if path.is_relative_to(folder):
+                self._live()
+            return rename(path, target)
+
+        return rename_alive
 
     # --- death -----------------------------------------------------------------------------------------------
 

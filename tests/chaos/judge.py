@@ -1,8 +1,11 @@
 """Checks that a database holds exactly the appended events: `python tests/chaos/judge.py URL OUTBOXES`.
 
-An independent program. It reads the outbox files by their documented format (bus/journal.py and bus/outbox.py state
-it; this file states it a second time, on purpose), and queries the database with the sqlite3 or psql shell. It imports
-nothing of Observer and uses no counter of the writer.
+An independent program. It reads the files of outboxes and archives by their documented format (bus/journal.py,
+bus/outbox.py and bus/archive.py state it; this file states it a second time, on purpose), and queries the database with
+the sqlite3 or psql shell. It imports nothing of Observer and uses no counter of the writer.
+
+An event counts as lost unless it is stored or stated in the table `delivery_losses`; a stated loss is a fault if a file
+still holds the event.
 
 Prints one JSON object. Exit status 0: nothing lost, doubled, changed, out of order; 1: something is; 2: cannot judge.
 """
@@ -15,46 +18,85 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-MAGIC = b"OBSJRNL1"
+import zstandard
+
 FRAME = struct.Struct("<II")  # length, CRC-32
 BATCH = struct.Struct("<16sQIH")  # stream, first sequence, count, schema version
+PROGRESS = struct.Struct("<QQI")  # ordinal, last sequence, CRC-32 of both as text
+ZSTD = b"\x28\xb5\x2f\xfd"  # the beginning of a frame
 Rows = Sequence[Sequence[str]]
 
 # --- the outboxes --------------------------------------------------------------------------------------------
 
 
-def records(path: Path) -> Iterator[bytes]:
-    """The payloads of a journal up to its last whole record, without the label."""
+def content(path: Path) -> bytes:
+    """A segment; of a compressed one the whole parts, each a frame of its own."""
     data = path.read_bytes()
-    if data[: len(MAGIC)] != MAGIC:
-        return
-    offset, is_label = len(MAGIC), True
-    while offset + FRAME.size <= len(data):
-        length, checksum = FRAME.unpack_from(data, offset)
-        payload = data[offset + FRAME.size : offset + FRAME.size + length]
-        if len(payload) < length or zlib.crc32(payload) != checksum:
-            return
-        if not is_label:
-            yield payload
-        offset, is_label = offset + FRAME.size + length, False
+    if path.suffix != ".zst":
+        return data
+    parts, begin = [], 0
+    while begin >= 0:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            parts.append(frame.decompress(data[begin:]))
+        except zstandard.ZstdError:
+            begin = data.find(ZSTD, begin + 1)
+        else:
+            begin = len(data) - len(frame.unused_data) if frame.unused_data else -1
+    return b"".join(parts)
+
+
+def batches(path: Path) -> Iterator[tuple[int, int]]:
+    """First and last number of each whole batch of a segment, wherever it stands in the file."""
+    stream, data = path.name[:32], content(path)
+    begin = data.find(bytes.fromhex(stream))
+    while begin >= 0:
+        end = begin + 1
+        if begin >= FRAME.size:
+            length, checksum = FRAME.unpack_from(data, begin - FRAME.size)
+            payload = data[begin : begin + length]
+            if len(payload) == length >= BATCH.size and zlib.crc32(payload) == checksum:
+                _stream, first, count, _version = BATCH.unpack_from(payload)
+                yield first, first + count - 1
+                end = begin + length
+        begin = data.find(bytes.fromhex(stream), end)
+
+
+def segments(outbox: Path) -> Iterator[Path]:
+    """All files that can hold events, of the archive too."""
+    for folder in (outbox, outbox / "archive"):
+        yield from (path for path in folder.glob("*.journal*") if not path.name.startswith("."))
 
 
 def appended(outbox: Path) -> dict[str, int]:
-    """The number of the last event that each stream of an outbox ever got."""
+    """The number of the last event that each stream of an outbox ever got, by its notes and its segments."""
     marks: dict[str, int] = {}
     finished = outbox / "finished"
-    if finished.exists():
-        marks |= _marks(finished)
+    for line in finished.read_bytes().splitlines(keepends=True) if finished.exists() else ():
+        match line.split():
+            case [stream, last, checksum] if zlib.crc32(b"%s %s" % (stream, last)) == int(checksum, 16):
+                marks[stream.decode()] = int(last)
+    for path in outbox.glob("*.progress"):
+        data = path.read_bytes()
+        if len(data) == PROGRESS.size:
+            ordinal, last_sequence, checksum = PROGRESS.unpack(data)
+            if zlib.crc32(b"%d %d" % (ordinal, last_sequence)) == checksum:
+                marks[path.stem] = max(marks.get(path.stem, 0), last_sequence)
     for path in outbox.glob("*.journal"):
-        stream, _, number = path.stem.partition("-")
-        last_sequence = int(number) - 1
-        for payload in records(path):
-            _stream, first, count, _version = BATCH.unpack_from(payload)
-            last_sequence = first + count - 1
-        marks[stream] = max(marks.get(stream, 0), last_sequence)
+        marks[path.name[:32]] = max(marks.get(path.name[:32], 0), max((last for _, last in batches(path)), default=0))
     return marks
+
+
+def deliverable(outbox: Path, streams: AbstractSet[str]) -> dict[str, list[tuple[int, int]]]:
+    """By stream, the ranges of numbers that the files still hold."""
+    held: dict[str, list[tuple[int, int]]] = {}
+    for path in segments(outbox):
+        if path.name[:32] in streams:
+            held.setdefault(path.name[:32], []).extend(batches(path))
+    return held
 
 
 def noted(ledgers: Path) -> dict[str, int]:
@@ -117,31 +159,62 @@ STAMPED = {
 }
 
 
-def faults(outboxes: Mapping[str, int], ledgers: Mapping[str, int], stored: Rows) -> dict[str, int]:
+# Each stated loss: stream, first and last number.
+LOSSES = "SELECT s.uid, l.first_sequence, l.last_sequence FROM delivery_losses l JOIN streams s ON s.id = l.stream"
+
+# Events that are stored although they are stated as lost.
+BOTH = """
+    SELECT count(*) FROM ({positions}) e JOIN delivery_losses l
+    ON l.stream = e.stream AND e.sequence BETWEEN l.first_sequence AND l.last_sequence
+"""
+
+
+def faults(outboxes: Mapping[str, int], ledgers: Mapping[str, int], stored: Rows, losses: Rows) -> dict[str, int]:
     """Error counts by name; all zero when the database is correct."""
-    distinct = {uid: int(numbers) for uid, _producer, _mark, _rows, numbers, _first, _last in stored}
+    stated: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    for uid, first, last in losses:
+        stated[uid] = stated.get(uid, 0) + int(last) - int(first) + 1
+        ends[uid] = max(ends.get(uid, 0), int(last))
+    known = {row[0]: int(row[4]) + stated.get(row[0], 0) for row in stored}
+    end_of = {row[0]: max(int(row[6]), ends.get(row[0], 0)) for row in stored}
     return {
-        "lost": sum(max(0, mark - distinct.get(stream, 0)) for stream, mark in outboxes.items()),
-        "lost_of_ledger": sum(max(0, mark - distinct.get(stream, 0)) for stream, mark in ledgers.items()),
+        "lost": sum(max(0, mark - known.get(stream, 0)) for stream, mark in outboxes.items()),
+        "lost_of_ledger": sum(max(0, mark - known.get(stream, 0)) for stream, mark in ledgers.items()),
         "duplicated": sum(int(rows) - int(numbers) for _u, _p, _m, rows, numbers, _f, _l in stored),
-        "holes": sum(int(last) - int(first) + 1 - int(numbers) for _u, _p, _m, _r, numbers, first, last in stored),
-        "invented": sum(max(0, int(last) - outboxes.get(uid, 0)) for uid, _p, _m, _r, _n, _f, last in stored),
-        "wrong_marks": sum(mark != last for _u, _p, mark, _r, _n, _f, last in stored),
+        "holes": sum(end_of[uid] - count for uid, count in known.items()),
+        "invented": sum(max(0, end - outboxes.get(uid, 0)) for uid, end in end_of.items()),
+        "wrong_marks": sum(int(mark) != end_of[uid] for uid, _p, mark, _r, _n, _f, _l in stored),
     }
+
+
+def still_deliverable(folder: Path, losses: Rows) -> int:
+    """Events that are stated as lost and that a file still holds."""
+    held: dict[str, list[tuple[int, int]]] = {}
+    for outbox in folder.iterdir():
+        held |= deliverable(outbox, {uid for uid, _, _ in losses})
+    return sum(
+        max(0, min(int(last), to) - max(int(first), since) + 1)
+        for uid, first, last in losses
+        for since, to in set(held.get(uid, ()))
+    )
 
 
 def finding(url: str, folder: Path, ledgers: Path, *, stamped: bool) -> dict[str, object]:
     """All counts and the errors."""
     outboxes = {stream: mark for outbox in folder.iterdir() for stream, mark in appended(outbox).items()}
     positions = " UNION ALL ".join(f'SELECT stream, sequence FROM "{table}"' for table in event_tables(url))
-    stored = ask(url, STREAMS.format(positions=positions))
-    found = faults(outboxes, noted(ledgers), stored)
+    stored, losses = ask(url, STREAMS.format(positions=positions)), ask(url, LOSSES)
+    found = faults(outboxes, noted(ledgers), stored, losses)
+    found["stated_and_stored"] = int(ask(url, BOTH.format(positions=positions))[0][0])
+    found["stated_and_deliverable"] = still_deliverable(folder, losses)
     if stamped:
         found |= {name: int(ask(url, statement)[0][0]) for name, statement in STAMPED.items()}
     return {
         "streams": len(outboxes),
         "appended": sum(outboxes.values()),
         "stored": sum(int(row[3]) for row in stored),
+        "stated_losses": sum(int(last) - int(first) + 1 for _, first, last in losses),
         "faults": found,
         "whole": not any(found.values()),
     }

@@ -24,7 +24,7 @@ SERVER_URL = make_url(os.environ.get("OBSERVER_TEST_POSTGRES", "postgresql+psyco
 def run_on_server(statement: str, name: str) -> None:
     address = SERVER_URL.set(drivername="postgresql").render_as_string(hide_password=False)
     try:
-        with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(address, autocommit=True, connect_timeout=60) as connection:
             connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
     except psycopg.OperationalError as error:
         pytest.skip(f"no PostgreSQL at OBSERVER_TEST_POSTGRES ({SERVER_URL}): {error}")

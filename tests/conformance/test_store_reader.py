@@ -391,7 +391,7 @@ def test_slots_from_before_the_given_time_do_not_count(store: Store, reader: Sto
 
 
 def connection(account: str, changed_ns: int, state: str) -> ConnectionChanged:
-    return ConnectionChanged("kis", account, changed_ns, state, "", 0)  # type: ignore[arg-type]
+    return ConnectionChanged("kis", account, changed_ns, state, "", 0)
 
 
 def test_the_last_stream_change_of_each_account_counts(store: Store, reader: StoreReader) -> None:

@@ -22,7 +22,7 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A database without an owner. A second broker trades another market, and the folder has a pool of the first."""
     venue = msgspec.structs.replace(keyless.BROKER.venue, market="coins")
     monkeypatch.setattr(keyless, "BROKER", msgspec.structs.replace(keyless.BROKER, venue=venue, exchanges=()))
-    monkeypatch.setitem(broker._FOLDERS, "keyless", "tests.accounts.keyless")  # type: ignore[arg-type]
+    monkeypatch.setitem(broker._FOLDERS, "keyless", "tests.accounts.keyless")
     monkeypatch.setattr("observer.host.writer_process.BROKER_NAMES", (DEFAULT_BROKER, "keyless"))
     monkeypatch.chdir(tmp_path)
     Path("config").mkdir()

@@ -28,7 +28,6 @@ TAKES_TEXT_APART = {
 OTHER_TEXT = {
     "observer/accounts/shared_rate_limiter.py": "the bytes of the file that all processes share",
     "observer/calendar/phases.py": "times of day in the configuration",
-    "observer/etf/list.py": "an event's after all: `EtfListed.sources` is one text of pairs, not yet a document",
     "observer/etf/manual.py": "a file that a person fills in",
     "observer/etf/schedule.py": "times of day in the configuration",
     "observer/listings/files.py": "the process id in the name of an unfinished file",

@@ -62,7 +62,7 @@ class Outcome:
 
 
 def called(*answers, priority="bulk", attempts_max=4, renews=True):
-    outcome = Outcome(answers, RestSettings(timeout_s=5.0, attempts_max=attempts_max))
+    outcome = Outcome(answers, RestSettings(timeout_s=60.0, attempts_max=attempts_max))
     outcome.credentials.renews = renews
 
     async def scenario():

@@ -30,7 +30,7 @@ def asked(handle, ask):
     async def scenario():
         async with (
             serving(web.route("*", "/common/master/kospi_code.mst.zip", handle)) as address,
-            open_client(f"http://{address}", RestSettings(timeout_s=5.0)) as client,
+            open_client(f"http://{address}", RestSettings(timeout_s=60.0)) as client,
         ):
             return await ask(KisMasterFiles(client))
 

@@ -28,7 +28,7 @@ def run(scenario, yahoo, tmp_path, *, speed=SPEED, **changes):
     async def body():
         clock = ScaledClock(1_795_000_000 * NS_PER_S, time.monotonic_ns(), speed)
         async with yahoo.serving() as address:
-            settings = YahooSettings(address=f"http://{address}", timeout_s=10.0, **changes)
+            settings = YahooSettings(address=f"http://{address}", timeout_s=60.0, **changes)
             client = YahooClient(clock, Random(1), settings, tmp_path / "cookies")
             cache = AnswerCache(tmp_path / "answers.jsonl", clock.now_ns())
             return await scenario(client, cache, clock)

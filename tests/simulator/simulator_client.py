@@ -33,7 +33,7 @@ def settings(**changes: object) -> SimulatorSettings:
         "app_keys": APP_KEYS,
         "trades_times": 0.2,
     }
-    return SimulatorSettings(**(values | changes))  # type: ignore[arg-type]
+    return SimulatorSettings(**(values | changes))
 
 
 MARKETS_OWN = ("seed", "session_date", "data", "opens_at", "history_days")
@@ -138,7 +138,7 @@ def request_text(approval_key: str, symbol: str, *, tr_type: str = "1", tr_id: s
 
 async def control(socket: websockets.ClientConnection) -> dict[str, dict[str, str]]:
     """The next text that is not data and not the keep-alive."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             text = await socket.recv()
             assert isinstance(text, str)
@@ -152,7 +152,7 @@ async def records_until(
 ) -> list[list[str]]:
     """Receive records until there are enough; return their fields."""
     records: list[list[str]] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not enough(records):
             text = await socket.recv()
             assert isinstance(text, str)

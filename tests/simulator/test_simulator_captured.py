@@ -17,7 +17,7 @@ ALL_DAMAGED = FaultRequest(kind="malformed", for_s=3_600)
 
 async def texts_after_registering(client: Client, tr_id: str, key: str, count: int) -> list[str]:
     """The first texts that a new line of the second account gets, keep-alives left out."""
-    async with client.stream() as socket, asyncio.timeout(5):
+    async with client.stream() as socket, asyncio.timeout(60):
         await socket.send(request_text(await client.approval("second"), key, tr_id=tr_id))
         return [await next_text(socket) for _ in range(count)]
 

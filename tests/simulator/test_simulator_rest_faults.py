@@ -25,7 +25,7 @@ async def counters(client: Client) -> dict[str, object]:
 
 async def until(client: Client, *, reachable: bool) -> None:
     """Call until a new connection is accepted, or refused."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             try:
                 async with httpx.AsyncClient(verify=False) as another:

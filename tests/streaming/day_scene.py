@@ -189,7 +189,7 @@ class Process:
         self._brokers = Brokers(market.settings.clients, market.clock, Random(1))
         self.lines: list[Line] = []
         for account in self._brokers.accounts:
-            account.stream = partial(self._line, account.name)  # type: ignore[method-assign,assignment]
+            account.stream = partial(self._line, account.name)
         self.day = self.new_day(PLAN, market.desk, market.clock)
         self.selector: Selector
 
@@ -219,7 +219,7 @@ class Process:
     def _batches(self, sequence: int) -> Iterator[tuple[int, Sequence[Event]]]:
         while sequence <= self.producer.published:
             packed, last = self._outbox.batch_at(self._outbox.stream, sequence)
-            yield sequence, decode_events(unpack(packed))  # type: ignore[misc]
+            yield sequence, decode_events(unpack(packed))
             sequence = last + 1
 
     @property

@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 from random import Random
+
+import msgspec
+import pytest
 
 from bus.events import (
     AlertRaised,
@@ -234,3 +238,24 @@ def test_a_day_with_conflation_and_a_restart_replays_to_the_same_decisions() -> 
         assert "TradesConflated" in published
 
     play(scene, BUSY)
+
+
+def test_the_end_of_a_day_logs_repeated_unsubscribed_and_overlapping_trades(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "observer.streaming.day")
+
+    async def scene(made: Market) -> None:
+        async with process(made) as running:
+            [line] = running.lines
+            await running.until(lambda: len(line.subscribed) == SLOTS)
+            symbol = min(line.subscribed)
+            other = min(set(SYMBOLS) - line.subscribed)
+            first = made.trade(symbol, 10.0, 10_000.0)
+            overlapping = msgspec.structs.replace(made.trade(symbol, 4.0, 10_000.0), volume=9.0)
+            running.day.receiver.on_trades([first, first, overlapping, made.trade(other, 1.0, 10_000.0)])
+            ending = asyncio.create_task(running.day.end(running.selector))
+            await running.until(ending.done)
+            await ending
+
+    play(scene)
+    expected = "1 duplicate trades dropped, 1 trades of unsubscribed symbols, 1 that overlap the trade before"
+    assert f"closed: {expected}" in [record.getMessage() for record in caplog.records]

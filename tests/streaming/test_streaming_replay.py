@@ -125,7 +125,7 @@ class Published:
         self.report(day_began(DAY, snapshots=len(self.snapshots)))
 
     def apply(self, kept: Trade | TradesConflated) -> None:
-        (self.selector.market.update_trade if isinstance(kept, Trade) else self.selector.market.update_conflated)(kept)  # type: ignore[operator]
+        (self.selector.market.update_trade if isinstance(kept, Trade) else self.selector.market.update_conflated)(kept)
 
     def moment(self) -> int:
         self.recorder.report_rows()
@@ -264,7 +264,7 @@ def _kept(outbox: Outbox, last_sequence: int) -> Iterable[Event]:
     sequence = 0
     while sequence < last_sequence:
         packed, sequence = outbox.batch_at(outbox.stream, sequence + 1)
-        yield from decode_events(unpack(packed))  # type: ignore[misc]
+        yield from decode_events(unpack(packed))
 
 
 def published(folder: Path, actions: Sequence[tuple[str, str, int]]) -> tuple[Sequence[Event], Sequence[Snapshot]]:

@@ -93,7 +93,7 @@ class StagedDay:
 
     def _ask(self, what: str, content: bytes | None = None) -> list[JsonObject] | JsonObject:
         url = f"{self.settings['kis']['rest_url']}/simulator/{what}"
-        with urllib.request.urlopen(urllib.request.Request(url, data=content), timeout=20) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data=content), timeout=60) as answer:
             reported: list[JsonObject] | JsonObject = json.loads(answer.read())
             return reported
 

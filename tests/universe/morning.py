@@ -74,7 +74,7 @@ class Morning:
 
     def counters(self) -> dict[str, Any]:
         """The broker's counters."""
-        with urllib.request.urlopen(f"{self.settings.broker.rest_url}/simulator/counters", timeout=20) as answer:
+        with urllib.request.urlopen(f"{self.settings.broker.rest_url}/simulator/counters", timeout=60) as answer:
             reported: dict[str, Any] = json.loads(answer.read())
             return reported
 

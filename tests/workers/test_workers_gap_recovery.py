@@ -153,7 +153,7 @@ def test_a_gap_older_than_a_week_is_given_up() -> None:
                 def story() -> GapStory | None:
                     return found.reader.gap(old.gap_id)
 
-                await found.day.until(lambda: not story().is_open, "it is given up")  # type: ignore[union-attr]
+                await found.day.until(lambda: not story().is_open, "it is given up")
                 lost = found.reader.gap(old.gap_id)
                 assert lost is not None
                 assert lost.unrecoverable is not None
