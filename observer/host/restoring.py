@@ -19,7 +19,7 @@ import msgspec
 from bus.commands import Refused, Start, Status, StatusReply, Stop
 from bus.control import ControlClient, ControlTimeoutError
 from bus.endpoints import Address
-from bus.outbox import Outbox, OutboxInUseError
+from bus.outbox import Outbox, OutboxInUseError, published_by_stream
 from bus.producer import Producer
 from observer.backup.jobs import Plan
 from observer.backup.manifest import Manifest, stamp_of
@@ -190,7 +190,7 @@ async def restore(
     manifest, url = manifest_of(package), settings.store.url
     before = await asyncio.to_thread(_present_state, url)
     outboxes = endpoints_of(settings.run).runtime_directory / "outbox"
-    expected = archived_marks(outboxes)
+    expected = await asyncio.to_thread(published_in, outboxes)
     control = _writer_stopped(settings.run, show) if chosen.is_running else contextlib.nullcontext()
     async with control:
         show("putting the database back")
@@ -207,14 +207,15 @@ async def restore(
         async with writer_of(url, settings.instance) as writer:
             undelivered = await _delivered(outboxes, writer.ingest_address, url, expected, show, stop)
     after = await asyncio.to_thread(stored_state, url)
+    losses = losses_between(before, noted, after, expected)
     return RestoreReport(
         package=package.name,
         database=chosen.database,
         kept_aside=aside,
         events=manifest.events,
-        delivered=_delivered_events(manifest.marks, after.marks, before),
+        delivered=_passed(manifest.marks, after.marks, before) - sum(loss.events for loss in new_losses(noted, after)),
         undelivered=undelivered,
-        losses=losses_between(before, noted, after, expected),
+        losses=losses,
         files=[str(target) for _, target in missing],
     )
 
@@ -223,20 +224,24 @@ def losses_between(
     before: StoredState | None, restored: StoredState, after: StoredState, expected: Mapping[str, int]
 ) -> Sequence[Loss]:
     """The losses noted since the restore, and what the replaced database had that is in no database, outbox or
-    archive; streams in `expected` can still be delivered up to those numbers.
+    archive. The outboxes know of the streams in `expected` up to those numbers.
     """
-    noted = [loss for loss in after.losses if loss not in restored.losses]
     had = before.marks if before else {}
     gone = [
         Loss(stream, known + 1, mark, "in the replaced database alone: no outbox or archive has them")
         for stream, mark in had.items()
         if (known := max(after.marks.get(stream, 0), min(mark, expected.get(stream, 0)))) < mark
     ]
-    return [*noted, *gone]
+    return [*new_losses(restored, after), *gone]
 
 
-def _delivered_events(package: Mapping[str, int], after: Mapping[str, int], before: StoredState | None) -> int:
-    """Events behind the package's marks; of a running system those that the replaced database had, too."""
+def new_losses(restored: StoredState, after: StoredState) -> Sequence[Loss]:
+    """The losses noted since the restore."""
+    return [loss for loss in after.losses if loss not in restored.losses]
+
+
+def _passed(package: Mapping[str, int], after: Mapping[str, int], before: StoredState | None) -> int:
+    """Numbers behind the package's marks; of a running system those that the replaced database had, too."""
     limits = before.marks if before else after
     return sum(max(0, min(mark, limits.get(stream, mark)) - package.get(stream, 0)) for stream, mark in after.items())
 
@@ -288,16 +293,9 @@ async def _until_state(control: ControlClient, is_reached: Callable[[str], bool]
 # --- delivering --------------------------------------------------------------------------------------------------
 
 
-def archived_marks(outboxes: Path) -> Mapping[str, int]:
-    """The last archived number of each stream in all outboxes, by the names of the archives' files
-    (`<stream>-<first>-<last>.journal`, compressed or not).
-    """
-    marks: dict[str, int] = {}
-    for path in outboxes.glob("*/archive/*.journal*"):
-        match path.name.partition(".")[0].split("-"):
-            case [stream, _, last] if last.isdecimal():
-                marks[stream] = max(marks.get(stream, 0), int(last))
-    return marks
+def published_in(outboxes: Path) -> Mapping[str, int]:
+    """The last number of each stream that any outbox of the folder ever took."""
+    return {stream: last for folder in _folders(outboxes) for stream, last in published_by_stream(folder).items()}
 
 
 async def _delivered(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from sqlalchemy import Engine, column, inspect, select, table
+from sqlalchemy import Engine, inspect, select
 
 from observer.errors import StoppedError, StoreError
 from observer.files import PRIVATE_FILE, sync_path, to_disk
@@ -20,16 +20,12 @@ from observer.store import postgresql_programs
 from observer.store.backup import selected_schema
 from observer.store.engine import open_reader, open_writer, parse_url, sqlite_path, store_errors
 from observer.store.ownership import WriterLock
-from observer.store.tables import STREAMS
+from observer.store.tables import DELIVERY_LOSSES, STREAMS
 from observer.store.write_ahead_log import fold_log
 
 _FOLD_S: Final = 5.0
 _SCHEMA_LETTERS: Final = 36  # with what is added to a name it has at most the 63 letters that PostgreSQL keeps
 _PORTION_BYTES: Final = 16 * 1024 * 1024
-_LOSSES: Final = table(
-    "delivery_losses",
-    *map(column, ("stream", "first_sequence", "last_sequence", "reason", "noted_ns")),
-)
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -73,10 +69,15 @@ def _state(engine: Engine) -> StoredState:
             raise StoreError(f"{engine.url}: there is no schema of Observer in it")
         marks = connection.execute(select(STREAMS.c.uid, STREAMS.c.high_water_mark).order_by(STREAMS.c.id))
         marks_by_uid = {row.uid: row.high_water_mark for row in marks}
-        losses = connection.execute(select(_LOSSES)).all() if _LOSSES.name in tables else []
+        losses = connection.execute(_ALL_LOSSES).all() if DELIVERY_LOSSES.name in tables else []
     return StoredState(
-        marks_by_uid, [Loss(str(row.stream), row.first_sequence, row.last_sequence, row.reason) for row in losses]
+        marks_by_uid, [Loss(row.uid, row.first_sequence, row.last_sequence, row.reason) for row in losses]
     )
+
+
+_ALL_LOSSES: Final = select(
+    STREAMS.c.uid, DELIVERY_LOSSES.c.first_sequence, DELIVERY_LOSSES.c.last_sequence, DELIVERY_LOSSES.c.reason
+).join(STREAMS, STREAMS.c.id == DELIVERY_LOSSES.c.stream)
 
 
 def replace_database(url: str, copy: Path, stamp: str, stop: threading.Event) -> str | None:
