@@ -73,7 +73,10 @@ class Kept(msgspec.Struct, frozen=True):
 
 def is_package_name(name: str) -> bool:
     """Whether a folder of this name is a package."""
-    return _NAME.match(name) is not None
+    try:
+        return _NAME.match(name) is not None and moment_in(name) > 0
+    except ValueError:  # no day has this number, say
+        return False
 
 
 def stamp_of(moment_ns: int) -> str:

@@ -64,8 +64,11 @@ class Package(msgspec.Struct, frozen=True):
 
 def packages(folder: Path) -> Sequence[Package]:
     """All packages in the folder, oldest first."""
-    paths = [path for path in folder.glob("*") if is_package_name(path.name) and path.is_dir()]
-    return sorted(map(read_package, paths), key=lambda package: (package.taken_ns, package.name))
+    return sorted(map(read_package, _paths_in(folder)), key=lambda package: (package.taken_ns, package.name))
+
+
+def _paths_in(folder: Path) -> Sequence[Path]:
+    return [path for path in folder.glob("*") if is_package_name(path.name) and path.is_dir()]
 
 
 def read_package(path: Path) -> Package:
@@ -91,12 +94,16 @@ def _verified_ns(path: Path, manifest: bytes) -> int | None:
 def safe_marks(folder: Path) -> Mapping[str, int]:
     """The marks of the second-newest verified package, by event stream; empty with fewer than two of them.
 
-    Two verified packages hold the events up to these numbers, so that no outbox need keep them.
+    Two verified packages hold the events up to these numbers, so that no outbox need keep them. Few manifests are read:
+    the newest first, and no more than needed.
     """
-    verified = [package for package in packages(folder) if package.manifest and package.verified_ns is not None]
-    if len(verified) < 2 or (manifest := verified[-2].manifest) is None:
-        return {}
-    return manifest.marks
+    verified = 0
+    for path in sorted(_paths_in(folder), key=lambda path: (moment_in(path.name), path.name), reverse=True):
+        package = read_package(path)
+        verified += package.verified_ns is not None
+        if verified == 2 and package.manifest is not None:
+            return package.manifest.marks
+    return {}
 
 
 # --- verifying -----------------------------------------------------------------------------------------------

@@ -208,12 +208,13 @@ async def restore(
             undelivered = await _delivered(outboxes, writer.ingest_address, url, expected, show, stop)
     after = await asyncio.to_thread(stored_state, url)
     losses = losses_between(before, noted, after, expected)
+    known = {**(before.marks if before else {}), **expected}
     return RestoreReport(
         package=package.name,
         database=chosen.database,
         kept_aside=aside,
         events=manifest.events,
-        delivered=_passed(manifest.marks, after.marks, before) - sum(loss.events for loss in new_losses(noted, after)),
+        delivered=_passed(manifest.marks, after.marks, known) - sum(loss.events for loss in new_losses(noted, after)),
         undelivered=undelivered,
         losses=losses,
         files=[str(target) for _, target in missing],
@@ -240,10 +241,9 @@ def new_losses(restored: StoredState, after: StoredState) -> Sequence[Loss]:
     return [loss for loss in after.losses if loss not in restored.losses]
 
 
-def _passed(package: Mapping[str, int], after: Mapping[str, int], before: StoredState | None) -> int:
-    """Numbers behind the package's marks; of a running system those that the replaced database had, too."""
-    limits = before.marks if before else after
-    return sum(max(0, min(mark, limits.get(stream, mark)) - package.get(stream, 0)) for stream, mark in after.items())
+def _passed(package: Mapping[str, int], after: Mapping[str, int], known: Mapping[str, int]) -> int:
+    """Numbers behind the package's marks that were known before the restore: a running system publishes more."""
+    return sum(max(0, min(after.get(stream, 0), last) - package.get(stream, 0)) for stream, last in known.items())
 
 
 @contextlib.asynccontextmanager

@@ -122,6 +122,8 @@ def _replace_file(url: str, copy: Path, stamp: str, stop: threading.Event) -> st
         with suppress(StoreError):  # a damaged database is kept with its log beside it
             fold_log(url, _FOLD_S)
         aside = _keep_aside(path, stamp) if path.exists() else None
+        if aside is not None:
+            shutil.copymode(aside, new)  # those who could read the database can go on
         _move_log(path, aside)
         new.replace(path)
         sync_path(path.parent)

@@ -1,6 +1,5 @@
 """`observer backup` where no system runs: packages are made, listed, verified and restored by the command itself."""
 
-import asyncio
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +10,8 @@ import tomli_w
 from click.testing import CliRunner, Result
 
 from bus.outbox import Outbox
-from bus.producer import Producer
 from observer.cli.app import command_line
 from observer.errors import BackupFailedError, ConfigError, DataFileError, NoDataError
-from observer.host.writer_process import writer_of
 from observer.store.digest import digest
 from observer.store.instance import Instance
 from observer.store.ownership import claim
@@ -22,7 +19,6 @@ from tests.backup.scene import STREAM, commit
 from tests.builders import trades
 from tests.store.raw import query
 from tests.system.running import short_folder
-from tests.waiting import DEADLINE_S
 
 
 class Scene(msgspec.Struct):
@@ -34,21 +30,6 @@ class Scene(msgspec.Struct):
     def typed(self, *words: str) -> Result:
         arguments = ["backup", *words, "--config", str(self.folder / "observer.toml")]
         return CliRunner().invoke(command_line(), arguments)
-
-    def publish(self, folder: Path, count: int) -> None:
-        """Publish trades as a process of the outbox's name, and have a writer store them."""
-
-        async def published() -> None:
-            async with writer_of(self.url, Instance()) as writer:
-                producer = Producer(Outbox(folder, folder.name, uuid.uuid4().hex), writer.ingest_address)
-                delivery = asyncio.create_task(producer.run())
-                producer.publish_together(trades(count))
-                assert await producer.drain(DEADLINE_S)
-                delivery.cancel()
-                await asyncio.gather(delivery, return_exceptions=True)
-                producer.close()
-
-        asyncio.run(published())
 
     def packages(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "data/backup").glob("2*"))
@@ -128,34 +109,6 @@ def test_a_restore_puts_the_database_back_and_delivers_what_the_outboxes_hold(sc
     assert report["files"] == [str(scene.folder / "universe/day.json")]
     assert query(scene.url, "SELECT count(*) FROM trades") == [(130,)]
     assert digest(scene.url).tables["trades"].digest != before
-
-
-def test_losing_the_whole_database_costs_nothing_as_the_archives_hold_what_the_package_lacks(scene: Scene) -> None:
-    folder = scene.folder / "run/outbox/track-b"
-    scene.publish(folder, 20)
-    scene.typed("now")
-    scene.publish(folder, 30)
-    scene.publish(scene.folder / "run/outbox/track-a", 7)
-    before = digest(scene.url).tables["trades"]
-    Path(scene.url.removeprefix("sqlite:///")).unlink()
-    done = scene.typed("restore", "--yes", "--json")
-    assert done.exit_code == 0, done.output
-    report = msgspec.json.decode(done.stdout)
-    assert (report["events"], report["delivered"], report["losses"]) == (120, 37, [])
-    assert digest(scene.url).tables["trades"] == before
-
-
-def test_archived_events_that_are_gone_are_stated_as_lost(scene: Scene) -> None:
-    folder = scene.folder / "run/outbox/track-b"
-    scene.typed("now")
-    scene.publish(folder, 30)
-    for path in (folder / "archive").iterdir():
-        path.unlink()
-    Path(scene.url.removeprefix("sqlite:///")).unlink()
-    done = scene.typed("restore", "--yes")
-    assert done.exit_code == 1
-    assert "0 events were delivered again" in done.stdout
-    assert "30 events are lost: stream" in done.stderr
 
 
 def test_events_of_the_replaced_database_that_no_outbox_has_are_stated_as_lost(scene: Scene) -> None:
