@@ -213,7 +213,7 @@ class Refused(Message, frozen=True):
 
     Codes: malformed, busy, internal, unknown_process, unknown_job, unknown_symbol, unknown_kind, not_supervised,
     not_running, not_an_order, wrong_configuration, no_slot, not_pinned, not_now, needs_shutdown, failed, superseded,
-    shutting_down, unknown_gap, not_needed.
+    shutting_down, unknown_gap, not_needed, pending_approval.
     """
 
     code: str

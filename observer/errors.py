@@ -113,6 +113,18 @@ class NotReplayableError(ObserverError):
     """What was recorded of a day does not suffice to make its decisions again."""
 
 
+class BackupFailedError(ObserverError):
+    """No package was made, or it did not reach the second target."""
+
+    exit_status = 1
+
+
+class StoppedError(ObserverError):
+    """Work that takes long was interrupted by a request to stop; what it had begun was taken back."""
+
+    exit_status = 130  # a shell's exit status for a program that SIGINT ended
+
+
 class NoDataError(ObserverError):
     """What a command asks for is not stored; the text says what is stored instead, or how to store it."""
 

@@ -10,20 +10,20 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from bus.batch_feed import BatchFeedPublisher
 from bus.delivery import Delivered, Part
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
+from observer.backup.jobs import BackupJobs, plan_of
 from observer.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.runtime.refusals import QuarantineAlerts
 from observer.runtime.worker import DATABASE_RETRY_S, LIFELINE_VARIABLE, Worker, run
-from observer.store.backup import BackupJobs
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
 from observer.store.ownership import claim
 from observer.store.systems import System, this_system
+from observer.store.write_ahead_log import fold_log
 from observer.store.writer import Committed, StoreWriter
 from observer.streaming.quality import QualityJudge
 
@@ -37,6 +37,8 @@ COLLECT_AFTER_OBJECTS: Final = 100_000
 # (observer.store.engine), shorter than the supervisor waits for Ready.
 TAKEOVER_S: Final = 10.0
 
+FOLD_S: Final = 2.0  # machine seconds for readers of other processes to end their queries
+
 
 async def core_writer(worker: Worker) -> None:
     """Claim the database, then write until stopped; the thread that writes goes on until its queue is empty.
@@ -48,7 +50,9 @@ async def core_writer(worker: Worker) -> None:
     url = settings.store.url
     # The supervisor, or the command, is the system: it lives on while its writer is restarted.
     system = this_system(worker.runtime, os.getppid() if LIFELINE_VARIABLE in os.environ else None)
-    await database_ready(lambda: claim(url, settings.instance, settings.providers, worker.clock.now_ns(), system))
+    copies = settings.backup.folder_of(settings.run)
+    now_ns = worker.clock.now_ns()
+    await database_ready(lambda: claim(url, settings.instance, settings.providers, now_ns, system, copies))
     gc.collect()
     gc.freeze()  # existing objects stay
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
@@ -64,6 +68,7 @@ async def core_writer(worker: Worker) -> None:
     writer = CountingWriter(url, system, alerts.count_from_thread, counting)
     await database_ready(writer.open)
     async with (
+        _folding(url),
         ledgers.until_the_end(),
         _ingest(worker, writer),
         worker.producer() as producer,
@@ -81,9 +86,9 @@ async def core_writer(worker: Worker) -> None:
 
 
 def _backup_jobs(worker: Worker) -> BackupJobs:
+    settings = worker.settings
     return BackupJobs(
-        url=worker.settings.store.url,
-        folder=Path(worker.settings.run.data) / "backup",
+        plan=plan_of(settings.backup, settings.run, settings.instance, settings.store.url, worker.configuration),
         turn=worker.orders.turn,
         today=worker.today,
         clock=worker.clock,
@@ -143,6 +148,19 @@ async def database_ready(prepare: Callable[[], None]) -> None:
                     raise ConfigError(str(error)) from error
             logger.error("waiting for the database: %s", error)
             await asyncio.sleep(DATABASE_RETRY_S)
+
+
+@contextlib.asynccontextmanager
+async def _folding(url: str) -> AsyncIterator[None]:
+    """At the end of the block, when this process reads and writes no more, the database's file alone has every row."""
+    try:
+        yield
+    finally:
+        try:
+            if not await asyncio.to_thread(fold_log, url, FOLD_S):
+                logger.warning("another process reads the database: the file is complete only with its log beside it")
+        except StoreError as error:
+            logger.error("%s", error)
 
 
 @contextlib.asynccontextmanager

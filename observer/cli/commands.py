@@ -80,6 +80,17 @@ COMMANDS: Final = Group(
             "Examine a whole database.",
             {"digest": Command("database:digest_command", "Print a digest of each table's content.")},
         ),
+        "backup": Group(
+            "Make, verify and restore packages of all data.",
+            {
+                "now": Command("backup:now", "Make a package now: database, universe, ledgers, master files."),
+                "list": Command("backup:list_packages", "List the packages, oldest first."),
+                "verify": Command(
+                    "backup:verify_command", "Verify a package: each file's digest, the database's own check."
+                ),
+                "restore": Command("backup_restore:restore_command", "Restore the database from a package."),
+            },
+        ),
         "enrich": Group(
             "Assign sectors: one of the eleven of GICS to every stock.",
             {

@@ -141,6 +141,15 @@ def full_settings(config: Path | None) -> "Settings":
     return load_settings(config or _choice().path)
 
 
+def configuration_path(config: Path | None) -> Path:
+    """The configuration's file: the named one, or the chosen one of this folder.
+
+    Raises:
+        ConfigError: as for `base_settings`.
+    """
+    return config or _choice().path
+
+
 def running_system(config: Path | None) -> RunSettings:
     """The [run] section of the running system: of the named configuration, or of the chosen one of this folder.
 

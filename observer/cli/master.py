@@ -26,10 +26,11 @@ from observer.cli.progress import bars_of_downloads
 from observer.cli.system import ask_system
 from observer.clock import Clock, clock_from_environment
 from observer.config import Settings
-from observer.errors import ConfigError, DataFileError, did_you_mean
+from observer.errors import ConfigError, DataFileError, NoDataError, did_you_mean
 from observer.host.writer_process import writer_of
 from observer.listings.diff import difference
 from observer.listings.files import listings_in
+from observer.listings.jobs import PENDING, approval_of
 from observer.listings.model import EXCHANGES, REGIONS
 from observer.listings.sync import FORCE, Examined, MasterFiles
 from observer.listings.verification import verify_exchange
@@ -83,11 +84,23 @@ def approve(
 def restore(exchange: ExchangeOption, config: ConfigOption = None) -> None:
     """Restore the newest backup of an exchange's file. And apply it, judged as any version.
 
-    The next check downloads the host's version again where it differs.
+    The file in force becomes a backup. The next check downloads the host's version again where it differs. Exit status
+    1: many changes are held for approval, and the file in force stays until they are approved.
     """
     settings = full_settings(config)
     [name] = _exchanges(settings, [exchange], every=False)
-    click.echo(_do(settings, "master_restore", [name], lambda sync: sync.restore(name)))
+    began_ns = market_time_ns(settings.run)
+    _do(settings, "master_restore", [name], lambda sync: sync.restore(name))
+    checks = _wait_for_checks(settings, [name], began_ns, Console(stderr=True))
+    if not checks:
+        raise NoDataError(f"{name}: no result within {_WAIT_S:.0f} s: see `observer master status`")
+    [check] = checks
+    if check.outcome == "pending":
+        click.echo(f"{name}: held for approval: {check.reason}; {approval_of(check.run)}", err=True)
+    else:
+        click.echo(f"{name}: {check.reason}")
+    if check.outcome in ("pending", "failed"):
+        raise Exit(1)
 
 
 def diff(
@@ -149,6 +162,8 @@ def _order(settings: Settings, job: str, arguments: Sequence[str]) -> str:
     """The reply of the running system's process that keeps the master files, or that the order is under way."""
     match ask_system(RunJob(job, list(arguments)), settings.run):
         case Done(_, detail) | UnderWay(detail):
+            return detail
+        case Refused(code, detail) if code == PENDING:
             return detail
         case Refused(code, message):
             raise ConfigError(f"{message} ({code})")
@@ -224,7 +239,8 @@ async def working(settings: Settings, clock: Clock) -> AsyncIterator[MasterFiles
     Raises:
         ConfigError: another command has them open.
     """
-    claim(settings.store.url, settings.instance, settings.providers, clock.now_ns())
+    copies = settings.backup.folder_of(settings.run)
+    claim(settings.store.url, settings.instance, settings.providers, clock.now_ns(), copies)
     folder = endpoints_of(settings.run).runtime_directory / "outbox" / _NAME
     async with writer_of(settings.store.url, settings.instance) as writer:
         try:

@@ -192,7 +192,8 @@ class MasterFiles:
         raise DataFileError(f"no run {run} waits for approval; {_those(waiting)}")
 
     async def restore(self, exchange: str) -> Examined:
-        """Put the newest readable backup in force and judge and publish it as any version.
+        """Judge the newest readable backup as any version, publish it, and put it in force if its changes are applied.
+        The file in force becomes a backup then; it stays in force while the changes are pending approval.
 
         Raises:
             DataFileError: there is no such backup.
@@ -207,10 +208,9 @@ class MasterFiles:
         assert found.file is not None
         assert found.judged is not None
         self._publisher.publish_together(events_of(found.file, found.judged))
-        if found.outcome.decision == "pending":
-            self._local.put_back(exchange, content, now_ns)
         self._put_away(found)
-        logger.warning("%s: %s is in force again", exchange, backup.name)
+        is_applied = found.outcome.decision in ("updated", "unchanged")
+        logger.warning("%s: %s %s", exchange, backup.name, "is in force again" if is_applied else found.outcome.reason)
         return found
 
     async def _approve(self, exchange: str, pending: PendingApproval) -> Examined:

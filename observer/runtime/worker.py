@@ -48,11 +48,12 @@ LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 
 
 class Worker:
-    """Everything that a worker's body uses."""
+    """Everything that a worker's body uses; `configuration` is the file of the settings."""
 
-    def __init__(self, name: str, settings: Settings, clock: Clock) -> None:
+    def __init__(self, name: str, settings: Settings, clock: Clock, configuration: Path | None = None) -> None:
         self.name = name
         self.settings = settings
+        self.configuration = configuration
         self.clock = clock
         self.runtime = Path(settings.run.runtime)
         self.endpoints = endpoints_of(settings.run)
@@ -129,12 +130,13 @@ def run(name: str, body: Callable[[Worker], Awaitable[None]]) -> None:
     _hold_on_to_lifeline()
     try:
         clock = clock_from_environment()
-        settings = load_settings(_configuration_path(name))
+        configuration = _configuration_path(name)
+        settings = load_settings(configuration)
     except (ConfigError, ValueError) as error:
         sys.exit(_complain(name, error))
     logs.set_up(name, clock, level=settings.run.log_level)
     try:
-        asyncio.run(_run_body(name, settings, clock, body))
+        asyncio.run(_run_body(lambda: Worker(name, settings, clock, configuration), body))
     except ConfigError as error:
         sys.exit(_complain(name, error))
     except Exception:
@@ -174,8 +176,8 @@ def _hold_on_to_lifeline() -> None:
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
-async def _run_body(name: str, settings: Settings, clock: Clock, body: Callable[[Worker], Awaitable[None]]) -> None:
-    worker = Worker(name, settings, clock)
+async def _run_body(make: Callable[[], Worker], body: Callable[[Worker], Awaitable[None]]) -> None:
+    worker = make()
     try:
         await _live(worker, body)
     finally:

@@ -4,6 +4,7 @@ An address is an URL as SQLAlchemy writes them: `sqlite:////var/lib/observer/obs
 `postgresql+psycopg://user@host:5432/name`. Whatever a database or its driver raises leaves this room as a `StoreError`.
 """
 
+import logging
 import os
 import re
 import sqlite3
@@ -27,6 +28,8 @@ from observer.store.schema import SCHEMA_REVISION, unknown_schema
 
 if TYPE_CHECKING:  # the workers that only read should not pay for Alembic
     from alembic.config import Config
+
+logger = logging.getLogger(__name__)
 
 _LOCK_WAIT_MS: Final = 5_000  # a writer's longest wait for another one's transaction
 _SQLITE_CACHE_KIB: Final = 16 * 1024  # the hot ends of some thirty trees; measured: 64 MiB writes no faster
@@ -309,16 +312,24 @@ def _schema_revision(engine: Engine) -> str | None:
         return revision
 
 
-def migrate(url: str) -> None:
+def migrate(url: str, copies: Path | None = None) -> None:
     """Bring the database to the schema of this code, making it where there is none. Does nothing to a current one.
 
+    A database with an older schema is copied first: SQLite to `<file>.before-<revision>`, PostgreSQL to a dump in the
+    folder `copies`.
+
     Raises:
-        StoreError: it cannot be opened, is not a database, or has a schema that this code does not know.
+        StoreError: it cannot be opened, is not a database, has a schema that this code does not know, or cannot be
+            copied.
     """
     engine = open_writer(url)
     try:
-        if _schema_revision(engine) != SCHEMA_REVISION:  # on most days Alembic is not even loaded
+        if (revision := _schema_revision(engine)) != SCHEMA_REVISION:  # on most days Alembic is not even loaded
             _refuse_unknown_schema(engine)
+            if revision is not None:
+                from observer.store.backup import keep_before_migration  # it opens databases by this module
+
+                logger.warning("copied to %s before its schema changes", keep_before_migration(url, revision, copies))
             _make_instance_schema(engine)
             _upgrade(engine)
     finally:

@@ -23,7 +23,14 @@ class Owner(msgspec.Struct, frozen=True):
     providers: Sequence[str]
 
 
-def claim(url: str, instance: Instance, providers: Iterable[str], now_ns: int, system: System | None = None) -> None:
+def claim(
+    url: str,
+    instance: Instance,
+    providers: Iterable[str],
+    now_ns: int,
+    system: System | None = None,
+    copies: Path | None = None,
+) -> None:
     """Bring the database to the schema of this code, and enter the instance with its brokers as the owner.
 
     Args:
@@ -32,6 +39,7 @@ def claim(url: str, instance: Instance, providers: Iterable[str], now_ns: int, s
         providers: the names of its brokers.
         now_ns: market time.
         system: is entered, too, and owns the database until its `WriterLock` is released. A command enters none.
+        copies: the folder for a dump of an older PostgreSQL database.
 
     Raises:
         ConfigError: it belongs to another instance; nothing was changed.
@@ -41,7 +49,7 @@ def claim(url: str, instance: Instance, providers: Iterable[str], now_ns: int, s
     url = instance_url(url, instance)
     with only_writer(url, system) as engine:
         _refuse_other_owner(engine, instance)
-        migrate(url)
+        migrate(url, copies)
         with store_errors(engine), engine.begin() as connection:
             enter_owner(connection, instance, ",".join(sorted(providers)), now_ns)
             if system is not None:

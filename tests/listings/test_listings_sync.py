@@ -11,8 +11,11 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from bus.commands import Refused
 from bus.events import AlertRaised, ListingChanged, ListingValued, MasterFileApproved, MasterFileChecked
 from observer.errors import DataFileError, StoreError
+from observer.listings.diff import ReferenceSettings
+from observer.listings.jobs import MasterFileJobs
 from observer.listings.verification import verify_exchange
 from observer.providers.kis.broker import BROKER
 from observer.store import engine
@@ -436,6 +439,36 @@ def test_seven_versions_are_kept_and_the_newest_is_put_back(tmp_path: Path) -> N
         assert state(played) == (contents(symbols(308)), frozenset(symbols(308)))
         assert (await played.masters.check("NASD")).outcome.decision == "updated"
         assert state(played) == (contents(symbols(309)), frozenset(symbols(309)))
+
+    play(tmp_path, body)
+
+
+def test_a_restore_that_is_held_leaves_the_file_in_force_until_it_is_approved(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NASD", contents(symbols(400)))
+        await played.masters.check("NASD")
+        newest = contents(symbols(400))
+        restored = await played.masters.restore("NASD")
+        assert restored.outcome.decision == "pending"
+        assert state(played) == (newest, frozenset(symbols(400)))
+        await played.clock.advance(1)
+        await played.masters.approve(restored.run, ["NASD"])
+        assert state(played) == (contents(symbols(300)), frozenset(symbols(300)))
+        assert newest in [path.read_bytes() for path in played.local.backups("NASD")]
+
+    play(tmp_path, body)
+
+
+def test_a_held_restore_is_refused_by_the_running_system_with_the_command_that_approves_it(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NASD", contents(symbols(400)))
+        await played.masters.check("NASD")
+        refused = await MasterFileJobs(ReferenceSettings(), played.masters).restore(["NASD"])
+        assert isinstance(refused, Refused)
+        assert refused.code == "pending_approval"
+        assert "`observer master approve NASD-" in refused.message
 
     play(tmp_path, body)
 
