@@ -29,7 +29,7 @@ BACKUP_S = 10 * 3600 + 30 * 60
 DELETIONS_S = (11 * 3600, 14 * 3600)
 GONE_FOR_S = 300
 ENDS_S = 15 * 3600 + 6 * 60  # Track B stopped at 15:00
-COMPARED_FROM, COMPARED_TO = "09:40", "14:55"
+COMPARED_FROM, COMPARED_TO = (9, 40), (14, 55)
 PINNED = 30
 # What the exchange sent of a trade; the moment of its receipt is the machine's.
 CONTENT = "symbol, exchange_time_ns, price, volume, cumulative_volume, side"
@@ -72,10 +72,12 @@ def delete_and_restore(day: StagedDay, at_s: float) -> Mapping[str, Any]:
 def trades(day: StagedDay, symbols: Sequence[str]) -> list[tuple[Any, ...]]:
     """The trades of the symbols within the compared time, each once, in the order of the exchange."""
     names = ",".join(f"'{symbol}'" for symbol in symbols)
-    midnight_ns = day._midnight_ns  # noqa: SLF001 - of this test
-    bounds = [midnight_ns + (int(text[:2]) * 3600 + int(text[3:]) * 60) * 10**9 for text in (COMPARED_FROM, COMPARED_TO)]
+    midnight_ns = day._midnight_ns
+    bounds = [
+        midnight_ns + (int(text[:2]) * 3600 + int(text[3:]) * 60) * 10**9 for text in (COMPARED_FROM, COMPARED_TO)
+    ]
     query = (
-        f"SELECT {CONTENT} FROM trades WHERE symbol IN ({names}) "  # noqa: S608 - our own symbols
+        f"SELECT {CONTENT} FROM trades WHERE symbol IN ({names}) "
         f"AND exchange_time_ns BETWEEN {bounds[0]} AND {bounds[1]} ORDER BY symbol, cumulative_volume"
     )
     return ask(day.database, query)

@@ -336,6 +336,7 @@ class Delivery(RuleBasedStateMachine):
             return
         self.writer.store.commit(group)
         for stream, last_sequence in {part.stream: part.last_sequence for part in group}.items():
+            self.writer.receiver.committed(stream, last_sequence)
             self.to_producer.append(Acknowledged(stream, last_sequence, self.writer.receiver.epoch))
 
     @precondition(lambda self: self.writer.group)
