@@ -285,7 +285,7 @@ class Receiver:
         self.duplicates = 0
 
     def has_gone_back(self, hello: Hello, high_water_marks: Mapping[str, int]) -> bool:
-        """Whether the database holds less than it did in this epoch: less than it had committed, or than the producer has
+        """Whether the database holds less than it did in this epoch: less than was committed, or than the producer saw
         acknowledged. A sender of an earlier epoch does not know of a fall that began this one.
         """
         known = hello.acknowledged if hello.epoch in ("", self.epoch) else {}
