@@ -12,10 +12,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from observer.alerts.storage import DATABASE_UNAVAILABLE
+
 from bus.batch_feed import BatchFeedPublisher
 from bus.delivery import Delivered
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
+from observer.alerts.process import Alerts
 from observer.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.runtime.refusals import QuarantineAlerts
 from observer.runtime.worker import DATABASE_RETRY_S, Worker, run
@@ -44,28 +47,29 @@ async def core_writer(worker: Worker) -> None:
     """
     settings = worker.settings
     url = settings.store.url
-    await database_ready(lambda: claim(url, settings.instance, settings.providers, worker.clock.now_ns()))
+    await database_ready(
+        lambda: claim(url, settings.instance, settings.providers, worker.clock.now_ns()), worker.alerts
+    )
     gc.collect()
     gc.freeze()  # existing objects stay
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
-    alerts = QuarantineAlerts(worker.clock, worker.name)
+    quarantine = QuarantineAlerts(worker.alerts)
     backups = _backup_jobs(worker)
     ledgers = LedgerExport(
         Ledgers(url, ledgers_folder(settings.run.data), settings.provider, settings.instance.market),
-        worker.clock,
-        worker.name,
+        worker.alerts,
     )
     quality = _quality_judge(worker)
-    writer = CountingWriter(url, alerts.count_from_thread, (ledgers.count_from_thread, quality.count_from_thread))
-    await database_ready(writer.open)
+    writer = CountingWriter(url, quarantine.count_from_thread, (ledgers.count_from_thread, quality.count_from_thread))
+    await database_ready(writer.open, worker.alerts)
+    worker.alerts.resolve(DATABASE_UNAVAILABLE, "the database answers")
     async with (
         ledgers.until_the_end(),
         _ingest(worker, writer),
         worker.producer() as producer,
         asyncio.TaskGroup() as tasks,
     ):
-        tasks.create_task(alerts.run(producer))
-        tasks.create_task(ledgers.run(producer))
+        tasks.create_task(ledgers.run())
         worker.orders.jobs = {
             "backup": lambda: backups.make_now(producer),
             "quality": lambda: quality.judge_now(producer),
@@ -82,7 +86,7 @@ def _backup_jobs(worker: Worker) -> BackupJobs:
         turn=worker.orders.turn,
         today=worker.today,
         clock=worker.clock,
-        source=worker.name,
+        alerts=worker.alerts,
     )
 
 
@@ -93,7 +97,7 @@ def _quality_judge(worker: Worker) -> QualityJudge:
         turn=worker.orders.turn,
         today=worker.today,
         clock=worker.clock,
-        source=worker.name,
+        alerts=worker.alerts,
     )
 
 
@@ -121,7 +125,7 @@ class CountingWriter(StoreWriter):
         return committed
 
 
-async def database_ready(prepare: Callable[[], None]) -> None:
+async def database_ready(prepare: Callable[[], None], alerts: Alerts) -> None:
     """Repeat `prepare` while the database does not answer: a restart would not help. While another process writes it,
     repeat for TAKEOVER_S.
     """
@@ -135,6 +139,8 @@ async def database_ready(prepare: Callable[[], None]) -> None:
                 gives_up_s = gives_up_s or loop.time() + TAKEOVER_S
                 if loop.time() >= gives_up_s:
                     raise ConfigError(str(error)) from error
+            else:
+                alerts.report(DATABASE_UNAVAILABLE, "critical", f"waiting for the database: {error}")
             logger.error("waiting for the database: %s", error)
             await asyncio.sleep(DATABASE_RETRY_S)
 

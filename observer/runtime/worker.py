@@ -26,6 +26,7 @@ from bus.control import ControlClient
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
+from observer.alerts.process import Alerts
 from observer.base_settings import endpoints_of
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock, clock_from_environment
@@ -57,7 +58,8 @@ class Worker:
         self.runtime = Path(settings.run.runtime)
         self.endpoints = endpoints_of(settings.run)
         self.control = ControlClient(self.endpoints.control)
-        self.orders = WorkerOrders(name, clock)
+        self.alerts = Alerts(clock, name, runtime=self.runtime)
+        self.orders = WorkerOrders(name, self.alerts)
         self.progress: Callable[[], int] = lambda: 0
 
     @cached_property
@@ -103,7 +105,7 @@ class Worker:
         """The worker's outbox, delivering while the block runs; at its end waits for the published events."""
         directory = self.runtime / "outbox" / self.name
         producer = Producer(Outbox(directory, self.name, uuid.uuid4().hex), self.endpoints.ingest)
-        disk_alerts = DiskAlerts(self.clock, self.name)
+        disk_alerts = DiskAlerts(self.alerts)
         self.progress = lambda: producer.published
         self.orders.producer = producer
         try:
@@ -113,8 +115,11 @@ class Worker:
                 reporting = tasks.create_task(disk_alerts.run(producer))
                 try:
                     with producer.reporting(disk_alerts.count):
+                        self.alerts.publish_with(producer.publish)
                         yield producer
                 finally:
+                    self.alerts.finish()
+                    self.alerts.publish_with(None)
                     reporting.cancel()
                     if not delivery.done() and not await producer.drain(DRAIN_S):
                         logger.warning("%d events stay in the outbox for the next run", producer.unacknowledged)
@@ -183,6 +188,7 @@ async def _run_body(name: str, settings: Settings, clock: Clock, body: Callable[
 
 async def _live(worker: Worker, body: Callable[[Worker], Awaitable[None]]) -> None:
     stopping = asyncio.Event()
+    worker.alerts.use_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     worker.control.obey(worker.orders.obey)
@@ -201,10 +207,12 @@ async def _live(worker: Worker, body: Callable[[Worker], Awaitable[None]]) -> No
 
 
 async def _beat(worker: Worker) -> None:
-    """Send a heartbeat with the event loop's lag to the supervisor every second."""
+    """Send a heartbeat with the event loop's lag and the open alerts to the supervisor every second."""
     pid = os.getpid()
     while True:
         before_s = time.monotonic()
         await asyncio.sleep(HEARTBEAT_S)
         lag_s = max(0.0, time.monotonic() - before_s - HEARTBEAT_S)
-        await worker.control.send(Heartbeat(worker.name, pid, lag_s, worker.progress()))
+        worker.alerts.tick()
+        alerts = list(worker.alerts.open)
+        await worker.control.send(Heartbeat(worker.name, pid, lag_s, worker.progress(), alerts))

@@ -21,7 +21,8 @@ import msgspec
 from sqlalchemy import URL, text
 
 from bus.commands import Refused
-from bus.events import AlertRaised, BackupCompleted
+from bus.events import BackupCompleted
+from observer.alerts.process import Alerts
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import ObserverError, StoreError
@@ -151,14 +152,14 @@ class BackupJobs:
     """
 
     def __init__(
-        self, *, url: str, folder: Path, turn: asyncio.Lock, today: TradingDayService, clock: Clock, source: str
+        self, *, url: str, folder: Path, turn: asyncio.Lock, today: TradingDayService, clock: Clock, alerts: Alerts
     ) -> None:
         self._url = url
         self._folder = folder
         self._turn = turn
         self._today = today
         self._clock = clock
-        self._source = source
+        self._alerts = alerts
 
     async def run(self, producer: "Producer") -> None:
         """One backup a day at its time; a process that starts later makes it only if there is none yet."""
@@ -168,22 +169,29 @@ class BackupJobs:
             stamp = local_datetime(plan.backup_ns).strftime("%Y%m%d")
             async with self._turn:
                 if not any(self._folder.glob(f"observer-{stamp}.*")):
-                    producer.publish(await asyncio.to_thread(self._make, stamp))
+                    self._report(producer, await asyncio.to_thread(self._make, stamp))
             await self._today.end_of(plan)
 
     async def make_now(self, producer: "Producer") -> str | Refused:
         """Make a backup beside the day's, on request of a person."""
         stamp = local_datetime(self._clock.now_ns()).strftime("%Y%m%dT%H%M%S")
         made = await asyncio.to_thread(self._make, stamp)
-        producer.publish(made)
-        if isinstance(made, AlertRaised):
-            return Refused("failed", made.text)
+        self._report(producer, made)
+        if isinstance(made, str):
+            return Refused("failed", made)
         return f"{made.path}, {made.size_bytes:,} bytes"
 
-    def _make(self, stamp: str) -> BackupCompleted | AlertRaised:
+    def _report(self, producer: "Producer", made: BackupCompleted | str) -> None:
+        if isinstance(made, str):
+            self._alerts.report("backup", "critical", made)
+        else:
+            producer.publish(made)
+            self._alerts.resolve("backup", f"{made.path} is made")
+
+    def _make(self, stamp: str) -> BackupCompleted | str:
+        """The finished copy, or why there is none."""
         try:
             made = backup(self._url, self._folder, stamp)
         except (ObserverError, OSError) as error:
-            logger.error("backup failed: %s", error)
-            return AlertRaised(self._clock.now_ns(), "critical", self._source, f"backup failed: {error}")
+            return f"backup failed: {error}"
         return BackupCompleted(self._clock.now_ns(), str(made.path), made.size_bytes, made.sha256)
