@@ -64,7 +64,8 @@ class _JsonLines(_Formatter):
 class _Plain(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Time, level, process, message: for reading along."""
-        return f"{self._time()} {record.levelname:<8} {self._process}: {self._text(record)}"
+        process = getattr(record, "process_name", self._process)  # of an alert that another process raised
+        return f"{self._time()} {record.levelname:<8} {process}: {self._text(record)}"
 
 
 def set_level(level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]) -> None:

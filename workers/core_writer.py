@@ -12,13 +12,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from observer.alerts.storage import DATABASE_UNAVAILABLE
-
 from bus.batch_feed import BatchFeedPublisher
 from bus.delivery import Delivered
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
-from observer.alerts.process import Alerts
+from observer.alerts.process import DATABASE_UNAVAILABLE, Alerts
 from observer.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.runtime.refusals import QuarantineAlerts
 from observer.runtime.worker import DATABASE_RETRY_S, Worker, run

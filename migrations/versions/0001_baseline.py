@@ -34,17 +34,51 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "alert_repetitions",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("repeated_ns", sa.BigInteger, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("identity", sa.Text, nullable=False),
+        sa.Column("count", sa.BigInteger, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alert_repetitions"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_alert_repetitions_source_identity_repeated_ns", "alert_repetitions", ["source", "identity", "repeated_ns"]
+    )
+    op.create_table(
+        "alert_resolutions",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("resolved_ns", sa.BigInteger, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("identity", sa.Text, nullable=False),
+        sa.Column("count", sa.BigInteger, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alert_resolutions"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_alert_resolutions_source_identity_resolved_ns", "alert_resolutions", ["source", "identity", "resolved_ns"]
+    )
+    op.create_table(
         "alerts",
         sa.Column("stream", sa.Integer, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
         sa.Column("raised_ns", sa.BigInteger, nullable=False),
         sa.Column("severity", sa.Text, nullable=False),
         sa.Column("source", sa.Text, nullable=False),
+        sa.Column("identity", sa.Text, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("job", sa.Text),
+        sa.Column("until_ns", sa.BigInteger),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alerts"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_alerts_raised_ns", "alerts", ["raised_ns"])
+    op.create_index("ix_alerts_source_identity_raised_ns", "alerts", ["source", "identity", "raised_ns"])
     op.create_table(
         "backups",
         sa.Column("stream", sa.Integer, nullable=False),

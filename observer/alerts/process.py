@@ -7,7 +7,7 @@ raised is resolved by the code that finds its condition ended, and is not raised
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -38,7 +38,11 @@ DELIVERY_LOSSES: Final = "delivery_losses"
 JOURNAL_DAMAGED: Final = "journal_damaged"
 
 FOLDER: Final = "alerts"  # in the runtime directory
-_LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.CRITICAL}
+LEVELS: Final[Mapping[Severity, int]] = {
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "critical": logging.CRITICAL,
+}
 _file_decoder: Final = msgspec.json.Decoder(dict[str, Condition])
 
 Publish = Callable[..., object]
@@ -170,7 +174,7 @@ class Alerts:
 
 def _log(event: Event) -> None:
     if isinstance(event, AlertRaised):
-        logger.log(_LEVELS[event.severity], "%s: %s", event.identity, event.text)
+        logger.log(LEVELS[event.severity], "%s: %s", event.identity, event.text)
     elif isinstance(event, AlertResolved):
         times = f", reported {event.count} times" if event.count > 1 else ""
         logger.info("%s: resolved%s: %s", event.identity, times, event.text)

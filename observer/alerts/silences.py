@@ -38,3 +38,8 @@ class Silences:
         kept = {**self.until(now_ns), identity: until_ns}
         make_private_folder(self._path.parent)
         replace_file(self._path, msgspec.json.encode({name: end for name, end in kept.items() if end > now_ns}))
+
+
+def silenced_text(identity: str, for_s: float) -> str:
+    """The result of a silence, in words."""
+    return f"{identity} is silenced for {for_s / 60:g} minutes" if for_s else f"{identity} is not silenced any more"
