@@ -171,11 +171,13 @@ class MasterFiles:
         answer, identity = found.outcome, _identity(found.exchange)
         text = f"{found.exchange}: {answer.reason}"
         if answer.severity != "info":
-            alerts = self._alerts.reported(identity, answer.severity, text)
+            is_new = answer.decision == "pending"  # another version asks for another approval
+            replaced = self._alerts.resolved(identity, "another version replaces it") if is_new else []
+            alerts = [*replaced, *self._alerts.reported(identity, answer.severity, text)]
         elif answer.decision == "pending":
             alerts = []
         else:
-            alerts = self._alerts.resolved(identity, text)
+            alerts = list(self._alerts.resolved(identity, text))
         self._publisher.publish_together([*events, *alerts])
 
     async def examine(self, exchange: str, *, force: bool = False, progress: Progress | None = None) -> Examined:

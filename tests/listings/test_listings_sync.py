@@ -11,7 +11,15 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from bus.events import AlertRaised, ListingChanged, ListingValued, MasterFileApproved, MasterFileChecked
+from bus.events import (
+    AlertRaised,
+    AlertRepeated,
+    AlertResolved,
+    ListingChanged,
+    ListingValued,
+    MasterFileApproved,
+    MasterFileChecked,
+)
 from observer.errors import DataFileError, StoreError
 from observer.listings.verification import verify_exchange
 from observer.providers.kis.broker import BROKER
@@ -298,11 +306,16 @@ def test_a_host_that_fails_changes_nothing_and_is_reported_once(tmp_path: Path, 
         published = len(played.publication.events)
         await played.clock.advance(60)
         assert (await played.masters.check("NASD")).outcome == found.outcome
-        [again] = played.publication.events[published:]
+        again, repeated = played.publication.events[published:]
         assert isinstance(again, MasterFileChecked)
+        assert isinstance(repeated, AlertRepeated)
+        assert (repeated.identity, repeated.count) == ("master_file:NASD", 2)
         assert (again.outcome, again.checked_ns > checked.checked_ns) == ("failed", True)
         played.host.answer = played.host.usual
         assert (await played.masters.check("NASD", force=True)).outcome.decision == "unchanged"
+        resolved = played.publication.events[-1]
+        assert isinstance(resolved, AlertResolved)
+        assert (resolved.identity, resolved.count) == ("master_file:NASD", 2)
         assert [path.name for path in played.local.path("NASD").parent.glob(".*")] == []
 
     play(tmp_path, body, timeout_s=0.2 if reason == "Timeout" else 0.5)  # it is waited for three times
