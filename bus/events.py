@@ -962,9 +962,9 @@ class AlertRaised(Fact, frozen=True, array_like=True, gc=False, tag="alert_raise
     raised_ns: int
     severity: Severity
     source: str
-    identity: str
     text: str
     job: str | None = None
+    identity: str = "unnamed"  # only in records of the first version
     until_ns: int | None = None
 
 

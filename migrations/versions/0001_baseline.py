@@ -45,9 +45,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alert_repetitions"),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_alert_repetitions_source_identity_repeated_ns", "alert_repetitions", ["source", "identity", "repeated_ns"]
-    )
     op.create_table(
         "alert_resolutions",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -60,9 +57,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alert_resolutions"),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_alert_resolutions_source_identity_resolved_ns", "alert_resolutions", ["source", "identity", "resolved_ns"]
-    )
     op.create_table(
         "alerts",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -70,15 +64,13 @@ def upgrade() -> None:
         sa.Column("raised_ns", sa.BigInteger, nullable=False),
         sa.Column("severity", sa.Text, nullable=False),
         sa.Column("source", sa.Text, nullable=False),
-        sa.Column("identity", sa.Text, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("job", sa.Text),
+        sa.Column("identity", sa.Text, nullable=False),
         sa.Column("until_ns", sa.BigInteger),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alerts"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_alerts_raised_ns", "alerts", ["raised_ns"])
-    op.create_index("ix_alerts_source_identity_raised_ns", "alerts", ["source", "identity", "raised_ns"])
     op.create_table(
         "backups",
         sa.Column("stream", sa.Integer, nullable=False),

@@ -195,9 +195,7 @@ class CalendarCheck:
 
     def _report(self, today: date) -> None:
         found = {f"calendar:{each.day}": each for each in doubts(read_trading_days(self._runtime), self._opens, today)}
-        for identity in self._alerts.identities:
-            if identity.startswith("calendar:") and identity not in found:
-                self._alerts.resolve(identity, "no source contradicts the calendar, or the day is over")
+        self._alerts.resolve_all("calendar:", "no source contradicts the calendar, or the day is over", found)
         for identity, doubt in found.items():
             severity: Severity = "critical" if doubt.day == today else "warning"
             self._alerts.report(identity, severity, doubt.text)

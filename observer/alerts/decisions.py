@@ -62,7 +62,7 @@ def after_report(conditions: Conditions, report: Report, now_ns: int, source: st
         before = None
     count = before.count + 1 if before else 1
     if before is None or before.severity != report.severity:
-        raised = AlertRaised(now_ns, report.severity, source, report.identity, report.text, report.job, report.until_ns)
+        raised = AlertRaised(now_ns, report.severity, source, report.text, report.job, report.identity, report.until_ns)
         since_ns = before.since_ns if before else now_ns
         after = Condition(report.severity, since_ns, report.text, count, now_ns, count, now_ns, report.until_ns)
         return Step({**conditions, report.identity: after}, [raised])

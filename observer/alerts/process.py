@@ -7,7 +7,7 @@ raised is resolved by the code that finds its condition ended, and is not raised
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -104,10 +104,10 @@ class Alerts:
         """Report that the condition has ended; nothing where it was not open."""
         self._send(self.resolved(identity, text))
 
-    def resolve_all(self, prefix: str, text: str) -> None:
-        """Resolve every open alert whose identity begins so."""
+    def resolve_all(self, prefix: str, text: str, besides: Collection[str] = ()) -> None:
+        """Resolve every open alert whose identity begins so, besides these."""
         for identity in self.identities:
-            if identity.startswith(prefix):
+            if identity.startswith(prefix) and identity not in besides:
                 self.resolve(identity, text)
 
     def reported(self, identity: str, severity: Severity, text: str, *, job: str | None = None) -> Sequence[Event]:

@@ -165,19 +165,15 @@ class MasterFiles:
         return found
 
     def _publish(self, found: Examined, events: Sequence[Event]) -> None:
-        """Publish a check's events in one batch, with what it begins or ends of the exchange's alert. A version that
-        is still pending leaves its alert open.
-        """
+        """Publish a check's events in one batch with its alert; a version that is still pending leaves it open."""
         answer, identity = found.outcome, _identity(found.exchange)
-        text = f"{found.exchange}: {answer.reason}"
+        alerts: list[Event] = []
+        if answer.severity != "info" and answer.decision == "pending":  # it asks for another approval
+            alerts += self._alerts.resolved(identity, "another version replaces it")
         if answer.severity != "info":
-            is_new = answer.decision == "pending"  # another version asks for another approval
-            replaced = self._alerts.resolved(identity, "another version replaces it") if is_new else []
-            alerts = [*replaced, *self._alerts.reported(identity, answer.severity, text)]
-        elif answer.decision == "pending":
-            alerts = []
-        else:
-            alerts = list(self._alerts.resolved(identity, text))
+            alerts += self._alerts.reported(identity, answer.severity, f"{found.exchange}: {answer.reason}")
+        elif answer.decision != "pending":
+            alerts += self._alerts.resolved(identity, f"{found.exchange}: {answer.reason}")
         self._publisher.publish_together([*events, *alerts])
 
     async def examine(self, exchange: str, *, force: bool = False, progress: Progress | None = None) -> Examined:

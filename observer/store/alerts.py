@@ -35,7 +35,7 @@ AlertEvent = AlertRaised | AlertRepeated | AlertResolved
 
 
 def stories_of(events: Iterable[AlertEvent]) -> Sequence[StoredAlert]:
-    """The alerts that these events tell, in the order of their raising; the events are in the order of their times."""
+    """The alerts of these events, in the order of their raising; the events are in the order of their times."""
     closed: list[StoredAlert] = []
     current: dict[tuple[str, str], StoredAlert] = {}
     for event in events:

@@ -86,7 +86,7 @@ def test_an_end_without_a_beginning_publishes_nothing() -> None:
 def test_what_happened_counts_as_open_until_its_time_and_leaves_no_event() -> None:
     report = Report("quarantine", "critical", "1 event", until_ns=10)
     conditions, [raised] = after_report({}, report, 0, "trial")
-    assert raised == AlertRaised(0, "critical", "trial", "quarantine", "1 event", None, 10)
+    assert raised == AlertRaised(0, "critical", "trial", "1 event", None, "quarantine", 10)
     assert set(after_time(conditions, 9, "trial").conditions) == {"quarantine"}
     assert after_time(conditions, 10, "trial") == ({}, [])
     _, [again] = after_report(conditions, Report("quarantine", "critical", "1 event", until_ns=20), 10, "trial")

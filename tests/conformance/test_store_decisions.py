@@ -116,7 +116,7 @@ def test_a_day_is_only_its_own_part_of_a_stream(store: Store, database_url: str)
 
 
 def test_streams_of_other_processes_and_other_kinds_are_left_out(store: Store, database_url: str) -> None:
-    store(step("began"), AlertRaised(1, "info", "track-b", "greeting", "hello"), trade(1))
+    store(step("began"), AlertRaised(1, "info", "track-b", "hello"), trade(1))
     store(trade(9, gap_id="a gap"), stream=TRACK_A)
     with StoreReader(database_url) as reader:
         assert list(reader.decision_events(DAY)) == [step("began"), trade(1)]

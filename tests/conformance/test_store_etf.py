@@ -151,12 +151,12 @@ def test_the_last_end_of_each_job_is_returned(commit, reader) -> None:
 
 def test_the_first_failure_of_a_job_since_a_moment_is_found_by_the_job_and_not_by_its_text(commit, reader) -> None:
     commit(
-        AlertRaised(10, "critical", "etf", "job:etf_list", "before", "etf_list"),
-        AlertRaised(20, "critical", "etf", "other", "etf_list failed, as a text says"),
-        AlertRaised(30, "info", "etf", "job:etf_list", "recovered", "etf_list"),
-        AlertRaised(40, "critical", "etf", "job:etf_values", "another", "etf_values"),
-        AlertRaised(50, "critical", "etf", "job:etf_list", "first", "etf_list"),
-        AlertRaised(60, "critical", "etf", "job:etf_list", "second", "etf_list"),
+        AlertRaised(10, "critical", "etf", "before", "etf_list"),
+        AlertRaised(20, "critical", "etf", "etf_list failed, as a text says"),
+        AlertRaised(30, "info", "etf", "recovered", "etf_list"),
+        AlertRaised(40, "critical", "etf", "another", "etf_values"),
+        AlertRaised(50, "critical", "etf", "first", "etf_list"),
+        AlertRaised(60, "critical", "etf", "second", "etf_list"),
     )
     assert reader.failure_since("etf_list", 20) == "first"
     assert reader.failure_since("etf_list", 61) is None

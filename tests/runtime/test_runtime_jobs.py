@@ -81,8 +81,8 @@ def test_a_failure_is_reported_once_however_often_it_comes_and_so_is_its_end() -
     day.run([UNIVERSE])
     assert day.alerts == [
         AlertRaised(
-            *(8 * HOUR_NS, "critical", "trial", "job:universe"),
-            *("job universe failed, will be tried again: no listings", "universe"),
+            *(8 * HOUR_NS, "critical", "trial"),
+            *("job universe failed, will be tried again: no listings", "universe", "job:universe"),
         ),
         AlertResolved(
             8 * HOUR_NS + 3 * MINUTE_NS, "trial", "job:universe", 3, "job universe is done, after 3 failures"

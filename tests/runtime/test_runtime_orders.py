@@ -151,7 +151,7 @@ def test_each_failure_by_order_raises_an_alert_that_the_success_resolves() -> No
         await obedient.obey(RunJob("failing"))
         await obedient.obey(RunJob("failing"))
         text = "job failing, run by order, failed: no such file"
-        raised = AlertRaised(0, "critical", "trial", "job:failing", text, "failing")
+        raised = AlertRaised(0, "critical", "trial", text, "failing", "job:failing")
         again = AlertResolved(0, "trial", "job:failing", 1, "run again, by order")
         assert published == [raised, again, raised]
         obedient.jobs = {"failing": quick}
