@@ -238,11 +238,15 @@ class Host:
             return
         now_ns = self._clock.now_ns()
         self._producer.publish(ProcessChanged(name, now_ns, previous.value, current.value, pid, reason))
-        identity = f"given_up:{name}"
+        ended, given_up = f"ended:{name}", f"given_up:{name}"
         if current is ProcessState.FATAL:
-            self._alerts.report(identity, "critical", f"{name} is given up: {reason}")
+            self._alerts.report(given_up, "critical", f"{name} is given up: {reason}")
+        elif current is ProcessState.BACKOFF:
+            self._alerts.report(ended, "warning", f"{name} ended: {reason}")
         elif current in (ProcessState.RUNNING, ProcessState.STOPPED):
-            self._alerts.resolve(identity, f"{name} is {current}: {reason}")
+            self._alerts.resolve(given_up, f"{name} is {current}: {reason}")
+        if current in (ProcessState.RUNNING, ProcessState.STOPPED, ProcessState.FATAL):
+            self._alerts.resolve(ended, f"{name} is {current}: {reason}")
 
     def on_crossing(self, crossing: Crossing) -> None:
         """Raise an alert for a crossing of a host limit (the supervisor's listener)."""
