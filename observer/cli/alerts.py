@@ -15,13 +15,13 @@ from observer.cli.context import (
     JsonOption,
     asked_day,
     base_settings,
-    market_time_ns,
     parsed_day,
     print_json,
 )
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
+from observer.clock import clock_from_environment
 from observer.errors import ConfigError, NoDataError
 from observer.local_time import local_datetime
 from observer.units import NS_PER_S
@@ -68,7 +68,11 @@ def alerts(
     if click.get_current_context().invoked_subcommand is not None:
         return
     settings = base_settings(config)
-    rows = _stored(settings, day, every=every) if every or day else _open(settings)
+    reply = _running(settings)
+    if reply is not None and not (every or day):
+        rows: Sequence[AlertRow] = [_of_system(alert) for alert in reply.alerts]
+    else:
+        rows = _stored(settings, day, _now_ns(reply), every=every)
     if as_json:
         print_json({"alerts": rows})
     elif rows:
@@ -89,17 +93,17 @@ def silence(
     """
     for_s = seconds_of(span)
     settings = base_settings(config)
-    if is_reachable(settings.run):
+    if _running(settings) is not None:
         system.show(system.ask_system(SilenceAlert(identity, for_s), settings.run), as_json=as_json)
         return
     from observer.alerts.silences import Silences, silenced_text
 
-    identities = sorted({row.identity for row in _open(settings)})
+    now_ns = _now_ns(None)
+    identities = sorted({row.identity for row in _stored(settings, None, now_ns, every=False)})
     if identity not in identities:
         raise NoDataError(
             f"no open alert is named {identity!r}{'; open are ' if identities else ''}{', '.join(identities)}"
         )
-    now_ns = market_time_ns(settings.run)
     Silences(Path(settings.run.runtime)).silence(identity, now_ns + round(for_s * NS_PER_S), now_ns)
     click.echo(silenced_text(identity, for_s))
 
@@ -120,20 +124,28 @@ def seconds_of(text: str) -> float:
     return found
 
 
-def _open(settings: BaseSettings) -> Sequence[AlertRow]:
-    """The open alerts: as the running system answers, else as they are stored."""
-    if is_reachable(settings.run):
+def _running(settings: BaseSettings) -> StatusReply | None:
+    """The status of the running system; None where none answers."""
+    if not is_reachable(settings.run):
+        return None
+    try:
         reply = system.ask_system(Status(), settings.run)
-        assert isinstance(reply, StatusReply)
-        return [_of_system(alert) for alert in reply.alerts]
-    return _stored(settings, None, every=False)
+    except ConfigError:  # it ended and left its sockets
+        return None
+    assert isinstance(reply, StatusReply)
+    return reply
 
 
-def _stored(settings: BaseSettings, day: str | None, *, every: bool) -> Sequence[AlertRow]:
+def _now_ns(reply: StatusReply | None) -> int:
+    """The market time of the running system, else of this process."""
+    return reply.market_time_ns if reply is not None else clock_from_environment().now_ns()
+
+
+def _stored(settings: BaseSettings, day: str | None, now_ns: int, *, every: bool) -> Sequence[AlertRow]:
+    """The alerts of the database: the open ones of severity warning and above, all, or those of a day."""
     from observer.alerts.silences import Silences
     from observer.store.alerts import AlertReader
 
-    now_ns = market_time_ns(settings.run)
     silenced = Silences(Path(settings.run.runtime)).until(now_ns)
     with AlertReader(settings.store.url) as reader:
         found = reader.alerts(*_bounds(reader, day, settings.run)) if day else reader.alerts()

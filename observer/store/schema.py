@@ -3,6 +3,7 @@
 Without SQLAlchemy: the process that hosts the supervisor does not load it.
 """
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -58,11 +59,11 @@ def require_admission(url: str) -> None:
     try:
         psycopg.connect(address, connect_timeout=_ADMISSION_S).close()
     except psycopg.OperationalError as error:
-        text = " ".join(str(error).split())
+        text = re.sub(r"\s+", " ", str(error))
         if any(words in text for words in _REFUSALS):
             raise ConfigError(f"store.url: {text}: correct [store] url, or make the user or the database") from None
     except (psycopg.Error, ValueError) as error:
-        raise ConfigError(f"store.url: {' '.join(str(error).split())}: correct [store] url") from None
+        raise ConfigError(f"store.url: {re.sub(r'\s+', ' ', str(error))}: correct [store] url") from None
 
 
 def unknown_schema(revision: str) -> str:

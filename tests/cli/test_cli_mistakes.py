@@ -429,7 +429,7 @@ MISTAKES = [
     Mistake(
         "keys file is a folder",
         "run",
-        "account main: data: Is a directory",
+        "account main: data cannot be read: Is a directory",
         2,
         both(keys_folder, configuration(f'{HOSTS}[run]\nprovider_pool = "pool.json"\n')),
     ),

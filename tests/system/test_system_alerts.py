@@ -11,7 +11,7 @@ from tests.system.running import Completed, JsonObject, System, observer, short_
 pytestmark = pytest.mark.system
 
 TRADING_DAYS = Path(__file__).parents[2] / "config" / "trading_days.toml"
-NOBODY = "127.0.0.1:9"  # the port of the discard service: no one listens
+UNUSED = "127.0.0.1:9"  # the port of the discard service: no one listens
 
 
 def started(folder: Path, store: str) -> System:
@@ -21,7 +21,7 @@ def started(folder: Path, store: str) -> System:
     (made / "observer.toml").write_text(
         f'[run]\ndata = "{made}/data"\nruntime = "{made}/run"\nprovider_pool = "{made}/pool.json"\n'
         f'trading_days = "{TRADING_DAYS}"\nuniverse = "{made}/universe"\n[store]\nurl = "{store}"\n'
-        f'[kis]\nrest_url = "http://{NOBODY}"\nstream_url = "ws://{NOBODY}"\nfiles_url = "http://{NOBODY}"\n'
+        f'[kis]\nrest_url = "http://{UNUSED}"\nstream_url = "ws://{UNUSED}"\nfiles_url = "http://{UNUSED}"\n'
     )
     account = {"account_id": "main", "keys_file": f"{made}/keys.toml"}
     (made / "pool.json").write_text(json.dumps({"provider_pool": {"accounts": [account]}}))
@@ -42,7 +42,7 @@ def listed(system: System, *words: str) -> dict[str, JsonObject]:
 
 def test_a_broker_that_does_not_answer_is_on_stderr_in_status_and_in_alerts_and_can_be_silenced() -> None:
     with short_folder() as folder:
-        system = started(folder, f"sqlite:///{folder}/d/observer.db")
+        system = started(folder, f"sqlite:///{folder}/d/data/observer.db")
         try:
             system.until(lambda: "CRITICAL accounts: token:main: " in system.errors, "the line on stderr")
             shown = ask(system, "status")
