@@ -59,11 +59,15 @@ def require_admission(url: str) -> None:
     try:
         psycopg.connect(address, connect_timeout=_ADMISSION_S).close()
     except psycopg.OperationalError as error:
-        text = re.sub(r"\s+", " ", str(error))
+        text = _on_one_line(error)
         if any(words in text for words in _REFUSALS):
             raise ConfigError(f"store.url: {text}: correct [store] url, or make the user or the database") from None
     except (psycopg.Error, ValueError) as error:
-        raise ConfigError(f"store.url: {re.sub(r'\s+', ' ', str(error))}: correct [store] url") from None
+        raise ConfigError(f"store.url: {_on_one_line(error)}: correct [store] url") from None
+
+
+def _on_one_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()
 
 
 def unknown_schema(revision: str) -> str:
