@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,16 @@ def test_a_silence_ends_at_its_time_or_by_order(tmp_path: Path) -> None:
     assert set(silences.until(10 * NS_PER_S)) == {"queue"}
     silences.silence("queue", 0, 0)
     assert set(silences.until(0)) == {"disk_full"}
+
+
+def test_only_the_room_of_alerts_makes_alerts() -> None:
+    """So each is a row, a line and in the heartbeat, and has an identity."""
+    root = Path(__file__).parents[2]
+    sources = [path for package in ("bus", "observer", "workers") for path in (root / package).rglob("*.py")]
+    makers = {
+        path.relative_to(root).as_posix()
+        for path in sources
+        for line in path.read_text().splitlines()
+        if re.search(r"(?<!case )\b(AlertRaised|AlertRepeated|AlertResolved)\((?!Fact)", line)
+    }
+    assert makers == {"observer/alerts/decisions.py"}
