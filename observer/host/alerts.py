@@ -44,7 +44,7 @@ def news_of(seen: Seen, now: Sequence[ProcessAlert]) -> tuple[Seen, News]:
     raised = [
         each for key, each in current.items() if key not in seen.alerts or seen.alerts[key].severity != each.severity
     ]
-    gone = {key for key in seen.alerts if key not in open_now and key[0] not in full}
+    gone = [key for key in seen.alerts if key not in open_now and key[0] not in full]
     kept = {key: each for key, each in seen.alerts.items() if key not in gone}
     return Seen({**kept, **current}), News(raised, [seen.alerts[key] for key in gone])
 
