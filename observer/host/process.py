@@ -147,13 +147,14 @@ class Host:
         """Publish the supervisor's changes while the block runs; later ones are only logged."""
         outbox = Outbox(self.endpoints.runtime_directory / "outbox" / NAME, NAME, uuid.uuid4().hex)
         self._producer = producer = Producer(outbox, self.endpoints.ingest)
-        self._alerts.publish_with(producer.publish)
+        self._begin_alerts(producer)
         delivery = asyncio.create_task(producer.run())
         self._follow_schedule(producer)
         try:
             yield
         finally:
             self._service.stopping()
+            self._alerts.resolve_all("host:", "the system stops")
             self._alerts.finish()
             self._alerts.publish_with(None)
             self._producer = None
@@ -163,6 +164,12 @@ class Host:
                 task.cancel()
             await asyncio.gather(delivery, *self._following, return_exceptions=True)
             producer.close()
+
+    def _begin_alerts(self, producer: Producer) -> None:
+        """Publish alerts from now on; those of an earlier system that are checked anew are resolved."""
+        self._alerts.publish_with(producer.publish)
+        for prefix in ("host:", NOT_READY):
+            self._alerts.resolve_all(prefix, "the system starts")
 
     def _writer_runs(self) -> bool:
         processes = self.status().processes

@@ -55,6 +55,8 @@ class DiskAlerts:
         """Publish kept alerts when the disk takes them, until cancelled. A process that stops while the disk refuses
         has logged them.
         """
+        if DISK_FULL in self._alerts.identities:  # an earlier process's: it is over unless this one meets it again
+            self._refused.set()
         while True:
             await self._refused.wait()
             while self._kept:

@@ -104,7 +104,8 @@ class OverflowWatch:
         self._rates = rates
         self._last: dict[tuple[str, bool], SlotAssigned | SlotOverflowed] = {}
         self._held: dict[str, SlotAssigned] = {}  # by slot
-        self._level: Level = "normal"
+        self.level: Level = "normal"
+        """The level of the last check."""
 
     def apply(self, events: Iterable[Event]) -> None:
         """Apply slot decisions in order; other events are ignored."""
@@ -122,13 +123,13 @@ class OverflowWatch:
     def resume(self, events: Iterable[Event], now_ns: int) -> None:
         """Resume an earlier process of this day, which has reported its alerts."""
         self.apply(events)
-        self._level = next_level(self._level, self._rate(now_ns, ()), self._rates)
+        self.level = next_level(self.level, self._rate(now_ns, ()), self._rates)
 
     def check(self, now_ns: int, waiting: Collection[str]) -> OverflowLevel | None:
         """The level with the current waiting symbols; None if it is unchanged."""
         rate = self._rate(now_ns, waiting)
-        before, self._level = self._level, next_level(self._level, rate, self._rates)
-        return changed_level(before, self._level, rate)
+        before, self.level = self.level, next_level(self.level, rate, self._rates)
+        return changed_level(before, self.level, rate)
 
     def _rate(self, now_ns: int, waiting: Collection[str]) -> float | None:
         holding = {held.symbol for held in self._held.values() if held.trigger != FILLER}

@@ -121,6 +121,8 @@ class StreamingDay:
         until `end`.
         """
         self.receiver.tasks = tasks
+        for prefix in ("not_streamed:", "load_relief"):  # an earlier process's
+            self._alerts.resolve_all(prefix, "the stream begins anew")
         names = [account.name for account in self._brokers.accounts]
         self.receiver.outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
         running = [tasks.create_task(self._stream.run())]
@@ -140,7 +142,7 @@ class StreamingDay:
         await self._stream_monitor.drain()
         await self.trades.leave_all()
         self._close(selector, self.moment(), "closed")
-        for prefix in ("stream:", "not_streamed:", "stale_subscriptions"):
+        for prefix in ("stream:", "not_streamed:", "stale_subscriptions", "overflow"):
             self._alerts.resolve_all(prefix, "the day's stream has ended")
 
     async def end_for_earlier_process(self) -> None:
@@ -196,6 +198,8 @@ class StreamingDay:
         reported = await asyncio.to_thread(self._reader.slot_events, self._session_date)
         if any(isinstance(event, SlotAssigned) for event in reported):
             self._overflow.resume(reported, self._clock.now_ns())
+            if self._overflow.level == "normal":
+                self._alerts.resolve("overflow", "slots, last hour: normal")
             self._resume(selector, reported, await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns))
             self.receiver.outages.stay_down(selector.closed_accounts)
             return

@@ -69,6 +69,7 @@ class GapWorklist:
         includes gaps that are too old to be filled: they are given up.
         """
         since = ""
+        self._alerts.resolve("queue", "the open gaps are counted anew")  # an earlier process's
         while True:
             try:
                 closed = self.queue.closed

@@ -36,13 +36,16 @@ def host() -> Iterator[Host]:
         yield Host(load_settings(configuration), configuration, ManualClock(local_ns(DAY, 8)))
 
 
+def producer_of(host: Host) -> Producer:
+    folder = host.endpoints.runtime_directory / "outbox" / "test"
+    return Producer(Outbox(folder, "test", uuid.uuid4().hex), host.endpoints.ingest)
+
+
 def changes(host: Host, *states: ProcessState) -> None:
     """Changes of one process, reported while the host publishes."""
 
     async def reported() -> None:
-        folder = host.endpoints.runtime_directory
-        producer = Producer(Outbox(folder / "outbox" / "test", "test", uuid.uuid4().hex), host.endpoints.ingest)
-        host._producer = producer
+        host._producer = producer = producer_of(host)
         for previous, current in itertools.pairwise(states):
             host.on_change("etf", previous, current, 7, "exit 1")
         producer.close()
@@ -74,6 +77,19 @@ def test_a_scarce_resource_is_an_alert_until_it_recovers(host: Host) -> None:
     assert open_alerts(host) == [("host:disk_percent", "warning")]
     host.on_crossing(Crossing("disk_percent", is_over=False, figure=80.0, limit=90.0))
     assert open_alerts(host) == []
+
+
+def test_what_an_earlier_system_measured_is_no_alert_of_this_one(host: Host) -> None:
+    host.on_crossing(Crossing("disk_percent", is_over=True, figure=95.0, limit=90.0))
+    host._alerts.report("not_ready", "critical", "etf is BACKOFF")
+
+    async def scene() -> None:
+        producer = producer_of(host)
+        host._begin_alerts(producer)
+        assert open_alerts(host) == []
+        producer.close()
+
+    asyncio.run(scene())
 
 
 def test_a_day_that_the_calendar_lacks_is_a_critical_alert_until_it_is_known(

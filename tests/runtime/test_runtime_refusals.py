@@ -18,7 +18,7 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
-from observer.runtime.refusals import QuarantineAlerts
+from observer.runtime.refusals import DiskAlerts, QuarantineAlerts
 from tests.builders import trades
 from tests.runtime.full_disk import REFUSED, TAKEN
 from tests.runtime.test_runtime_worker import listening, spawned, status_of
@@ -112,6 +112,19 @@ def test_quarantine_is_reported_at_once_and_then_not_for_a_minute_but_for_the_re
     assert isinstance(repeated, AlertRepeated)
     assert [each.text.split()[0] for each in (raised, repeated)] == ["2", "9"]
     assert raised.until_ns is not None, "nothing resolves it"
+
+
+def test_a_full_disk_of_an_earlier_process_is_over_when_the_next_one_meets_none(tmp_path: Path) -> None:
+    async def scene() -> None:
+        Alerts(ManualClock(0), "trial", runtime=tmp_path).report("disk_full", "critical", "the disk takes no events")
+        alerts = Alerts(ManualClock(0), "trial", runtime=tmp_path)
+        producer = Producer(Outbox(tmp_path / "outbox", "trial", STREAM), f"ipc://{tmp_path}/ingest")
+        running = asyncio.create_task(DiskAlerts(alerts).run(producer))
+        await until_async(lambda: not alerts.open, "its end")
+        running.cancel()
+        producer.close()
+
+    asyncio.run(scene())
 
 
 def test_trades_refused_by_a_full_disk_become_a_gap_and_both_are_reported(folder: Path) -> None:
