@@ -961,13 +961,40 @@ class ProcessChanged(Fact, frozen=True, array_like=True, gc=False, tag="process_
 
 
 class AlertRaised(Fact, frozen=True, array_like=True, gc=False, tag="alert_raised"):
-    """An alert for the operator; `job` names the job whose failure or recovery it reports."""
+    """A condition began that the operator must know, or it changed its severity.
+
+    `identity` names the condition within its source ("disk_full", "token:main"). The alert is open until an
+    `AlertResolved` of the same source and identity; one with `until_ns` reports a thing that happened and has no end
+    of its own: it counts as open until then. `job` names the job whose failure it reports.
+    """
 
     raised_ns: int
     severity: Severity
     source: str
     text: str
     job: str | None = None
+    identity: str = "unnamed"  # only in records of the first version
+    until_ns: int | None = None
+
+
+class AlertRepeated(Fact, frozen=True, array_like=True, gc=False, tag="alert_repeated"):
+    """An open alert was reported again, `count` times so far; at most one a minute for each identity."""
+
+    repeated_ns: int
+    source: str
+    identity: str
+    count: int
+    text: str
+
+
+class AlertResolved(Fact, frozen=True, array_like=True, gc=False, tag="alert_resolved"):
+    """The condition of an open alert ended; `count` is how often it was reported while it lasted."""
+
+    resolved_ns: int
+    source: str
+    identity: str
+    count: int
+    text: str
 
 
 class BackupCompleted(Fact, frozen=True, array_like=True, gc=False, tag="backup_completed"):
@@ -1078,6 +1105,8 @@ Event = (
     | SelectionAdvanced
     | WatchChanged
     | SharesAdjusted
+    | AlertRepeated
+    | AlertResolved
 )
 
 EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)
