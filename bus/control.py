@@ -65,8 +65,6 @@ class ControlServer:
         self._answering: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
         self._given: dict[tuple[bytes, bytes], asyncio.Future[OrderReply]] = {}  # by the worker's identity and the id
-        self.malformed = 0
-        self.failures = 0
 
     def _bind(self, address: Address) -> None:
         if isinstance(address, str):
@@ -108,7 +106,7 @@ class ControlServer:
             return
         request_id, request = _understand(frames)
         if isinstance(request, Refused):
-            self.malformed += 1
+            logger.warning("refused a malformed request: %s", request.message)
             await self._reply(identity, request_id, request)
         elif len(self._answering) >= IN_FLIGHT_MAX:
             await self._reply(identity, request_id, Refused("busy", f"{IN_FLIGHT_MAX} requests are being answered"))
@@ -136,7 +134,6 @@ class ControlServer:
             reply = await self._handler(identity, request)
         except Exception:  # the top of this task: our error must not end the supervisor
             logger.exception("cannot answer %s", type(request).__name__)
-            self.failures += 1
             reply = Refused("internal", "the supervisor failed to answer; its log says why")
         if reply is not None:
             await self._reply(identity, request_id, reply)

@@ -1,11 +1,14 @@
 """All events of the bus, in the past tense: one tagged union and its version. The public contract.
 
+One file, although it is long: it is a schema with almost no code, and a reader of one event finds its documents and its
+neighbours beside it. Files by subject would need this one to join them again.
+
 An event is *flat*: its fields are the columns of the table of its kind, in this order. Times are UTC nanoseconds
 (`_ns`); days are ISO dates of the exchange (`session_date`, "2026-11-18"); prices and volumes are doubles, exact for
 every price of up to 15 significant digits.
 
-A field whose type is a struct or a union of structs (`SelectionAdvanced.step`) is a *document*: its column is JSON text
-with the struct's tag as `kind` (see `observer.store.rows`).
+A field whose type is a struct, a union of structs (`SelectionAdvanced.step`) or a mapping (`EtfListed.sources`) is a
+*document*: its column is JSON text, with a struct's tag as `kind` (see `observer.store.rows`).
 
 To change the schema, append a field with a default to the end of a struct or add a struct to `Event`, raise
 `SCHEMA_VERSION`, put its digest beside it (`python -m tests.bus.schema`), and run `make baseline` (after the first
@@ -13,7 +16,7 @@ release: add a migration). A reader takes older versions as they are: absent fie
 removed, renamed or moved.
 """
 
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
@@ -413,7 +416,7 @@ class EtfListed(Fact, frozen=True, array_like=True, gc=False, tag="etf_listed"):
     """One ETF of a day's list, and how it differs from the list before; one that left is reported once.
 
     None: no source gives the value. `leverage` is the targeted multiple of the index's return (2, 1, -1 ...), rates are
-    percent a year, texts are the sources' own. `sources` gives the source of each field: "name=master_files,...".
+    percent a year, texts are the sources' own. `sources` gives the source of each field that has a value.
     """
 
     session_date: str
@@ -438,7 +441,7 @@ class EtfListed(Fact, frozen=True, array_like=True, gc=False, tag="etf_listed"):
     creation_unit_shares: float | None
     listed_on: str | None
     changed_fields: str
-    sources: str
+    sources: dict[str, str]
 
 
 class EtfValued(Fact, frozen=True, array_like=True, gc=False, tag="etf_valued"):
@@ -643,10 +646,13 @@ class DayBegan(Document, frozen=True, tag="began"):
 
 
 class KeptPin(Document, frozen=True, gc=False, tag=False):
-    """A pin of an earlier day; the reason why its symbol has no slot, None if it has one."""
+    """A pin of an earlier day; the reason why its symbol has no slot, None if it has one; its end, None if it has
+    none.
+    """
 
     symbol: str
     waits_for: PinWait | None
+    until_ns: int | None = None
 
 
 class PinsKept(Document, frozen=True, tag="pins_kept"):
@@ -691,10 +697,13 @@ class AccountsClosed(Document, frozen=True, tag="accounts_closed"):
 
 
 class Pinned(Document, frozen=True, gc=False, tag="pinned"):
-    """A symbol is pinned; `waits_for` is the reason why it has no slot yet, None if it has one."""
+    """A symbol is pinned; `waits_for` is the reason why it has no slot yet, None if it has one, and `until_ns` the end
+    of the pin, None if it has none.
+    """
 
     symbol: str
     waits_for: PinWait | None = None
+    until_ns: int | None = None
 
 
 class PinRefused(Document, frozen=True, gc=False, tag="pin_refused"):
@@ -952,13 +961,40 @@ class ProcessChanged(Fact, frozen=True, array_like=True, gc=False, tag="process_
 
 
 class AlertRaised(Fact, frozen=True, array_like=True, gc=False, tag="alert_raised"):
-    """An alert for the operator; `job` names the job whose failure or recovery it reports."""
+    """A condition began that the operator must know, or it changed its severity.
+
+    `identity` names the condition within its source ("disk_full", "token:main"). The alert is open until an
+    `AlertResolved` of the same source and identity; one with `until_ns` reports a thing that happened and has no end
+    of its own: it counts as open until then. `job` names the job whose failure it reports.
+    """
 
     raised_ns: int
     severity: Severity
     source: str
     text: str
     job: str | None = None
+    identity: str = "unnamed"  # only in records of the first version
+    until_ns: int | None = None
+
+
+class AlertRepeated(Fact, frozen=True, array_like=True, gc=False, tag="alert_repeated"):
+    """An open alert was reported again, `count` times so far; at most one a minute for each identity."""
+
+    repeated_ns: int
+    source: str
+    identity: str
+    count: int
+    text: str
+
+
+class AlertResolved(Fact, frozen=True, array_like=True, gc=False, tag="alert_resolved"):
+    """The condition of an open alert ended; `count` is how often it was reported while it lasted."""
+
+    resolved_ns: int
+    source: str
+    identity: str
+    count: int
+    text: str
 
 
 class BackupCompleted(Fact, frozen=True, array_like=True, gc=False, tag="backup_completed"):
@@ -1069,6 +1105,8 @@ Event = (
     | SelectionAdvanced
     | WatchChanged
     | SharesAdjusted
+    | AlertRepeated
+    | AlertResolved
 )
 
 EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)
@@ -1080,9 +1118,11 @@ def kind_of(event_type: type[Fact]) -> str:
 
 
 def is_document(annotation: object) -> bool:
-    """Whether a field of this type is a document: a struct, or a union of structs."""
+    """Whether a field of this type is a document: a struct, a union of structs, or a mapping."""
     alternatives = get_args(annotation) or (annotation,)
-    return any(isinstance(each, type) and issubclass(each, Document) for each in alternatives)
+    return get_origin(annotation) is dict or any(
+        isinstance(each, type) and issubclass(each, Document) for each in alternatives
+    )
 
 
 class Poison(msgspec.Struct, frozen=True):

@@ -244,8 +244,7 @@ class Ingest:
     def _welcome(self, route: bytes, hello: Hello) -> None:
         marks = self._sink.high_water_marks(list(hello.acknowledged))
         self._receiver.epoch = self._receiver.epoch or self._sink.epoch()
-        pending = {part.stream: part.first_sequence for part in reversed(self._group)}
-        if self._receiver.has_gone_back(hello, marks, pending):
+        if self._receiver.has_gone_back(hello, marks):
             self._begin_epoch(f"it holds less than {hello.producer} has delivered")
         self._producers[route] = hello.producer
         self._routes |= dict.fromkeys(hello.acknowledged, route)
@@ -272,6 +271,7 @@ class Ingest:
             return
         self.commits += 1
         for stream, last_sequence in _last_sequences(group).items():
+            self._receiver.committed(stream, last_sequence)
             self._send(self._routes[stream], Acknowledged(stream, last_sequence, self._receiver.epoch))
         delivered = [part for part in group if isinstance(part, Delivered)]
         self.committed_events += sum(len(batch.events) for batch in delivered)

@@ -27,7 +27,7 @@ from bus.delivery import (
     Welcome,
 )
 from bus.endpoints import Address
-from bus.outbox import Missing, Packed
+from bus.segments import Missing, Packed
 from bus.sockets import connect
 
 logger = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ class BatchSender:
         """Go back first where the database did. With a disk that refuses that, the next hello tries again."""
         try:
             fallen = self._sender.fallen(welcome, self._source.archived())
-            for stream, mark in reversed(fallen.items()):
+            for stream, mark in reversed(list(fallen.items())):
                 logger.warning("the database went back to %d of stream %s: delivering again", mark, stream)
                 self._sender.revived(stream, self._source.rewind(stream, mark), mark)
         except OSError as error:

@@ -1,5 +1,7 @@
 """Binds and connects sockets for every kind of address. For `ipc://` nothing of CURVE is loaded."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 import zmq
@@ -19,18 +21,12 @@ def bind(socket: Socket, address: Address) -> None:
     Raises:
         BusError: it cannot be bound, or keys are missing.
     """
-    try:
+    with _closed_on_failure(socket, f"listen on {address}"):
         if isinstance(address, TcpAddress):
             from bus.curve import secure_server
 
             secure_server(socket, address)
         socket.bind(_url(address))
-    except zmq.ZMQError as error:
-        socket.close()
-        raise BusError(f"cannot listen on {address}: {error.strerror}") from error
-    except BusError:
-        socket.close()
-        raise
 
 
 def connect(socket: Socket, address: Address) -> None:
@@ -39,15 +35,22 @@ def connect(socket: Socket, address: Address) -> None:
     Raises:
         BusError: the address is none, or keys are missing.
     """
-    try:
+    with _closed_on_failure(socket, f"connect to {address}"):
         if isinstance(address, TcpAddress):
             from bus.curve import secure_client
 
             secure_client(socket, address)
         socket.connect(_url(address))
+
+
+@contextlib.contextmanager
+def _closed_on_failure(socket: Socket, what: str) -> Iterator[None]:
+    """Close the socket when a BusError leaves the block, or a ZMQError, which becomes one."""
+    try:
+        yield
     except zmq.ZMQError as error:
         socket.close()
-        raise BusError(f"cannot connect to {address}: {error.strerror}") from error
+        raise BusError(f"cannot {what}: {error.strerror}") from error
     except BusError:
         socket.close()
         raise

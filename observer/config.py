@@ -14,6 +14,7 @@ import msgspec
 
 from observer.accounts.clients import ClientSettings
 from observer.accounts.pool import PoolSettings, parse_pool
+from observer.backup.settings import BackupSettings
 from observer.base_settings import RunSettings, StoreSettings, read_settings_file
 from observer.calendar.phases import ScheduleSettings
 from observer.calendar.venues import TradingVenue
@@ -66,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     run: RunSettings = RunSettings()
     instance: Instance = Instance()
     store: StoreSettings = StoreSettings()
+    backup: BackupSettings = BackupSettings()
     pool: PoolSettings = PoolSettings()
     keys_digest: str = ""
     brokers: Mapping[str, BrokerSettings] = msgspec.field(default_factory=_default_brokers)
@@ -88,9 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def streaming(self) -> StreamingSettings:
         """The settings of a Track B day."""
-        return StreamingSettings(
-            selection=self.selection, track_b=self.track_b, sweep_interval_s=self.track_a.interval_s
-        )
+        return StreamingSettings(selection=self.selection, track_b=self.track_b, track_a=self.track_a)
 
     @property
     def provider(self) -> str:

@@ -93,8 +93,16 @@ class StoreFailedError(StoreError):
     exit_status = 1
 
 
+class DatabaseRemovedError(StoreFailedError):
+    """The database's file is gone while a process writes it."""
+
+
+class DatabaseReplacedError(StoreFailedError):
+    """Another database, or an older state of it, is in the place of the one that a process writes."""
+
+
 class DatabaseInUseError(StoreError):
-    """Another process writes the database."""
+    """Another process writes the database, or another living system owns it."""
 
 
 class DataFileError(ObserverError):
@@ -103,6 +111,18 @@ class DataFileError(ObserverError):
 
 class NotReplayableError(ObserverError):
     """What was recorded of a day does not suffice to make its decisions again."""
+
+
+class BackupFailedError(ObserverError):
+    """No package was made, or it did not reach the second target."""
+
+    exit_status = 1
+
+
+class StoppedError(ObserverError):
+    """Work that takes long was interrupted by a request to stop; what it had begun was taken back."""
+
+    exit_status = 130  # a shell's exit status for a program that SIGINT ended
 
 
 class NoDataError(ObserverError):

@@ -34,7 +34,7 @@ CORE_WRITER: Final = "core-writer"
 SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulator"))
 
 PROCESSES: Final = (
-    Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "instance", "pool", "store")),
+    Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "instance", "pool", "store", "backup")),
     Process("accounts", "workers.accounts", 2, (*_DAY, "store", *_BROKER)),
     Process("master-file", "workers.master_file", 3, (*_DAY, "store", *_BROKER, "reference", "selection.universe")),
     Process("gap-recovery", "workers.gap_recovery", 3, ("run", "store", *_BROKER, "recovery")),

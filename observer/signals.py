@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request to stop, for commands and for the processes that they start."""
+"""SIGINT and SIGTERM as a request to stop: to commands, and to the processes that they start."""
 
 import asyncio
 import contextlib
@@ -18,3 +18,15 @@ def stopping_on_signals(stopping: asyncio.Event) -> Iterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+async def stop_process(process: asyncio.subprocess.Process, grace_s: float) -> int:
+    """Ask the process to end, and kill it after `grace_s` machine seconds. Returns its exit status."""
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(grace_s):
+            return await process.wait()
+    except TimeoutError:
+        process.kill()
+        return await process.wait()

@@ -57,7 +57,7 @@ def _child(work: Callable[[], object], folder: Path, out: int, err: int, *, as_u
         os.setsid()
         os.dup2(out, 1)
         os.dup2(err, 2)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115 - for the child's whole life
         os.chdir(folder)
         if as_user:
             respect_permissions()

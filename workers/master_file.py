@@ -61,7 +61,7 @@ async def master_file(worker: Worker) -> None:
             reader=reader,
             bring_listings=masters.bring,
             settled=partial(worker.settled, producer),
-            source=worker.name,
+            alerts=worker.alerts,
         )
         worker.orders.jobs = {
             "universe": partial(_build_now, worker, universe),
@@ -72,7 +72,7 @@ async def master_file(worker: Worker) -> None:
             "master_approve": masters.approve,
             "master_restore": masters.restore,
         }
-        day_jobs = DayJobs(worker.clock, producer, worker.name)
+        day_jobs = DayJobs(worker.clock, worker.alerts)
         while True:
             plan = await worker.today.plan()
             jobs = [*masters.of_the_day(plan), *([Job("universe", universe.begins_ns(plan))] if plan.trades else [])]
@@ -96,6 +96,7 @@ def _master_files(worker: Worker, producer: Producer, files: MasterFileSource, r
         publisher=producer,
         settled=partial(worker.settled, producer),
         clock=worker.clock,
+        alerts=worker.alerts,
         settings=settings,
     )
 

@@ -34,6 +34,30 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "alert_repetitions",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("repeated_ns", sa.BigInteger, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("identity", sa.Text, nullable=False),
+        sa.Column("count", sa.BigInteger, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alert_repetitions"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "alert_resolutions",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("resolved_ns", sa.BigInteger, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("identity", sa.Text, nullable=False),
+        sa.Column("count", sa.BigInteger, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alert_resolutions"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "alerts",
         sa.Column("stream", sa.Integer, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
@@ -42,6 +66,8 @@ def upgrade() -> None:
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("job", sa.Text),
+        sa.Column("identity", sa.Text, nullable=False),
+        sa.Column("until_ns", sa.BigInteger),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alerts"),
         sqlite_with_rowid=False,
     )
@@ -628,6 +654,15 @@ def upgrade() -> None:
         sa.Column("market", sa.Text, nullable=False),
         sa.Column("providers", sa.Text, nullable=False),
         sa.Column("created_ns", sa.BigInteger, nullable=False),
+        sa.Column("database_id", sa.Text, nullable=False),
+        sa.Column("host", sa.Text),
+        sa.Column("machine", sa.Text),
+        sa.Column("pid", sa.Integer),
+        sa.Column("pid_started", sa.BigInteger),
+        sa.Column("runtime", sa.Text),
+        sa.Column("place", sa.Text),
+        sa.Column("started_ns", sa.BigInteger),
+        sa.Column("heartbeat_ns", sa.BigInteger),
         sa.PrimaryKeyConstraint("id", name="pk_owner"),
     )
     op.create_table(

@@ -10,6 +10,7 @@ from typing import Final
 from observer.config import Settings
 from observer.errors import ObserverError
 from observer.processes import children_of
+from observer.signals import stop_process
 from observer.supervisor.process import LIFELINE_VARIABLE, Lifeline
 
 _STOP_S: Final = 60.0  # folding a large log into the database file takes its time
@@ -46,18 +47,7 @@ async def running_child(
     try:
         yield process
     finally:
-        status = await _stop(process)
+        status = await stop_process(process, _STOP_S)
         lifeline.close()
     if status != 0:
         raise BenchError(f"{name} ended with status {status}: {log_path.read_text()[-1000:]}")
-
-
-async def _stop(process: asyncio.subprocess.Process) -> int:
-    if process.returncode is None:
-        process.terminate()
-    try:
-        async with asyncio.timeout(_STOP_S):
-            return await process.wait()
-    except TimeoutError:
-        process.kill()
-        return await process.wait()

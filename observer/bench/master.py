@@ -7,6 +7,7 @@ means committed: a writer of SQLite in this process, without the bus between.
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -82,11 +83,11 @@ async def measure_master(folder: Path, rounds: int, report: ReportProgress) -> M
         report(f"round {number + 1}/{rounds}")
         url = f"sqlite:///{folder / f'{number}.db'}"
         migrate(url)
-        first.append(_timed(lambda url=url: _apply(url, files)))  # type: ignore[misc]
-        again.append(_timed(lambda url=url: _apply(url, files)))  # type: ignore[misc]
+        first.append(_timed(partial(_apply, url, files)))
+        again.append(_timed(partial(_apply, url, files)))
         with ListingReader(url) as reader:
             tradable = _tradable(reader)
-            asked += [_timed(lambda reader=reader: _tradable(reader)) for _ in range(5)]  # type: ignore[misc]
+            asked += [_timed(partial(_tradable, reader)) for _ in range(5)]
     return MasterResult(
         machine=this_machine(folder),
         listings=sum(content.count(b"\n") for content in files.values()),

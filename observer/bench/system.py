@@ -22,6 +22,7 @@ from observer.clock import CLOCK_VARIABLE, ScaledClock
 from observer.config import load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.local_time import local_ns
+from observer.signals import stop_process
 from observer.store.engine import migrate
 from observer.units import NS_PER_S
 
@@ -103,7 +104,7 @@ async def running_system(
         yield system
     finally:
         control.close()
-        await _stop(process)
+        await stop_process(process, _STOP_S)
 
 
 def _configured(folder: Path, market: Mapping[str, object]) -> Path:
@@ -113,15 +114,3 @@ def _configured(folder: Path, market: Mapping[str, object]) -> Path:
     document["simulator"].update(market)
     configuration.write_text(tomli_w.dumps(document))
     return configuration
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Stop in order; the processes die with their supervisor after a timeout."""
-    if process.returncode is None:
-        process.terminate()
-    try:
-        async with asyncio.timeout(_STOP_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

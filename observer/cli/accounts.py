@@ -35,7 +35,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     """One account; times in market seconds.
 
     Null: `healthy` and `checked_s_ago` without a recent check, the token's two fields without a token, `stream`
-    (connected, lost, suspended ...) and `slots_held` if the database does not know or does not answer.
+    (of market data: connected, lost, suspended ...) and `slots_held` if the database does not know or does not answer.
     """
 
     account_id: str
@@ -53,7 +53,7 @@ def accounts(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the accounts: health, token, slots, market data stream. Never a key."""
+    """Show the accounts: health, token, slots, market data stream. Keys are never shown."""
     settings = full_settings(config)
     folder = _folder(settings)
     if not is_reachable(settings.run) and not (folder.is_dir() and any(folder.iterdir())):
@@ -114,13 +114,13 @@ def _token(folder: Path, name: str) -> TokenRecord | None:
 
 
 def _in_use(url: str, since_ns: int) -> tuple[Mapping[str, str], Sequence[str] | None]:
-    """The state of the stream by account, and the slots in use; None: unknown."""
+    """The state of the market data stream by account, and the slots in use; None: unknown."""
     try:
         with StoreReader(url) as reader:
             streams = {name: change.state for name, change in reader.latest_connections(since_ns).items()}
             return streams, [assigned.slot for assigned in reader.open_slots(since_ns)]
     except StoreError as error:
-        print_error(f"streams and slots are unknown: {error}")
+        print_error(f"market data streams and slots are unknown: {error}")
         return {}, None
 
 

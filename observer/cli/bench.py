@@ -20,9 +20,9 @@ FolderOption = Annotated[
     Option(help="A folder on the disk to measure; its name must be short. Without it the temporary one."),
 ]
 RateOption = Annotated[
-    int | None, Option(min=1, help="Calls a second that the broker allows each account; as the real one, if not given.")
+    int | None, Option(min=1, help="Calls a second that the broker allows each account; default: the real broker's.")
 ]
-RoundsOption = Annotated[int, Option(min=1, help="How often; the figures are medians.")]
+RoundsOption = Annotated[int, Option(min=1, help="Number of rounds; the figures are medians.")]
 
 
 class Measured(Protocol):
@@ -42,12 +42,12 @@ Result = TypeVar("Result", bound=Measured)
 
 def ingest(
     events: Annotated[int, Option(min=1000, help="Trades in each round.")] = 500_000,
-    producers: Annotated[list[int] | None, Option(min=1, help="How many at once; may be repeated.")] = None,
+    producers: Annotated[list[int] | None, Option(min=1, help="Number of producers; may be repeated.")] = None,
     rounds: RoundsOption = 3,
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure durable trades per second, and sqlite3's alone. From 1 and from 4 producers."""
+    """Measure durable trades per second, and sqlite3's alone. By 1 and by 4 producers at once."""
     from observer.bench.ingest import IngestResult, measure_ingest
 
     def table(result: IngestResult) -> Lines:
@@ -81,7 +81,7 @@ def latency(
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the time from publish to acknowledgement. At 1,000 and 20,000 events per second."""
+    """Measure the time from publish to acknowledgement. Publishes 1,000 and 20,000 events per second."""
     from observer.bench.latency import LatencyResult, Spread, measure_latency
 
     def figures(spread: Spread) -> list[str]:
@@ -100,12 +100,12 @@ def latency(
 
 
 def restart(
-    kills: Annotated[int, Option(min=1, help="How often; the figure is the median.")] = 7,
+    kills: Annotated[int, Option(min=1, help="Number of kills; the figure is the median.")] = 7,
     pause: Annotated[float, Option(min=0, help="Seconds of streaming before each kill.")] = 2.0,
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the time from kill -9 to the next stored event. Of the streaming worker, in a running system."""
+    """Measure the time from kill -9 to the next stored event. Kills the streaming worker of a running system."""
     from observer.bench.restart import RestartResult, measure_restart
 
     def table(result: RestartResult) -> Lines:
@@ -118,7 +118,7 @@ def restart(
 
 
 def footprint(folder: FolderOption = None, as_json: JsonOption = False) -> None:
-    """Measure the memory of each process of an idle system. And of all together."""
+    """Measure the memory of each process of an idle system. Also measures all together."""
     from observer.bench.footprint import DEMO_ONLY, FootprintResult, measure_footprint
 
     def megabytes(*counts: int) -> list[str]:
@@ -140,7 +140,7 @@ def frames(
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure decoded trade frames per second. Beside bytes.split of the same frames."""
+    """Measure decoded trade frames per second. Compares with bytes.split of the same frames."""
     from observer.bench.frames import FramesResult, measure_frames
 
     def table(result: FramesResult) -> Lines:
@@ -171,7 +171,7 @@ def sweep(
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a sweep of the market against the broker's rate limit. And what the broker counted."""
+    """Measure a sweep of the market against the broker's rate limit. Also shows what the broker counted."""
     from observer.bench.sweep import SweepResult, measure_sweep
 
     def table(result: SweepResult) -> Lines:
@@ -193,11 +193,11 @@ def sweep(
 
 def selection(
     symbols: Annotated[int, Option(min=1, help="Symbols of the universe.")] = 2_500,
-    rounds: Annotated[int, Option(min=1, help="How often; the figures are medians.")] = 50,
+    rounds: Annotated[int, Option(min=1, help="Number of rounds; the figures are medians.")] = 50,
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure triggers, allocation and context synchronization. Of a sweep, into 410 slots, at 09:29:50."""
+    """Measure triggers, allocation and context synchronization. Evaluates a sweep, into 410 slots, at 09:29:50."""
     from observer.bench.selection import SelectionResult, measure_selection
 
     def table(result: SelectionResult) -> Lines:
@@ -217,7 +217,7 @@ def gaps(
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure gap detection per streamed trade. With a gap in each thousand."""
+    """Measure gap detection per streamed trade. One trade in a thousand follows a gap."""
     from observer.bench.gaps import GapsResult, measure_gaps
 
     def table(result: GapsResult) -> Lines:
@@ -234,7 +234,7 @@ def stream(
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure trades from the broker's socket to the disk. Through Track B, in a running system: loss, latency, CPU."""
+    """Measure trades from the broker's socket to the disk. Shows loss, latency and CPU of Track B."""
     from observer.bench.stream import StreamResult, measure_stream
 
     def table(result: StreamResult) -> Lines:
@@ -251,12 +251,12 @@ def stream(
 
 
 def recovery(
-    bursts: Annotated[int, Option(min=1, help="How often frames of the stream cannot be read.")] = 5,
-    seconds: Annotated[float, Option(min=0.1, help="For how long each time.")] = 2.0,
+    bursts: Annotated[int, Option(min=1, help="Number of bursts of unreadable frames.")] = 5,
+    seconds: Annotated[float, Option(min=0.1, help="Seconds of each burst.")] = 2.0,
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the time from gap detection to stored rows. In a running system, at the market's own pace."""
+    """Measure the time from gap detection to stored rows. Uses a running system, at the market's own pace."""
     from observer.bench.recovery import RecoveryResult, measure_recovery
 
     def table(result: RecoveryResult) -> Lines:
@@ -273,7 +273,7 @@ def recovery(
 
 
 def master(rounds: RoundsOption = 3, folder: FolderOption = None, as_json: JsonOption = False) -> None:
-    """Measure parsing, applying and querying all master files. Records per second; tradable securities of a market."""
+    """Measure parsing, applying and querying all master files. Shows records per second."""
     from observer.bench.master import MasterResult, measure_master
 
     def table(result: MasterResult) -> Lines:
@@ -299,7 +299,7 @@ def etf(
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the four ETF phases against the broker's rate limit. Each beside the least time that it allows."""
+    """Measure the four ETF phases against the broker's rate limit. Compares with the least time that it allows."""
     from observer.bench.etf import EtfsResult, measure_etfs
 
     def table(result: EtfsResult) -> Lines:

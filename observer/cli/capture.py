@@ -41,18 +41,18 @@ def capture(
         Path | None, Option(help="Instead of --out: a folder, new or empty, for frames and bodies as they came.")
     ] = None,
     kinds: Annotated[str, Option(help="Kinds of events, with commas between them; without it all.")] = "",
-    config: Annotated[Path | None, Option(help="The configuration of the system that is meant.")] = None,
-    as_json: Annotated[bool, Option("--json", help="The summary as one JSON object on stdout.")] = False,
+    config: Annotated[Path | None, Option(help="Configuration file of the running system.")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Record committed events, or raw broker traffic, until ctrl-C. In a journal that can be replayed.
+    """Record committed events, or raw broker traffic, until ctrl-C. A journal can be replayed.
 
-    With --raw instead what brokers and processes say to each other: every WebSocket frame and every REST request and
-    answer, sent and received, before decoding and without secrets, in one journal for each process and start. Processes
-    that are started meanwhile join. `observer replay --raw` decodes them again.
+    With --raw, record what brokers and processes say to each other instead: every WebSocket frame and every REST
+    request and answer, before decoding and without secrets, in one journal for each process and start. Processes that
+    are started meanwhile join. `observer replay --raw` decodes the journals again.
 
-    At its end it compares what it has with the streams' marks in the database. Exit status 0 when nothing that was
-    committed meanwhile is missing; 1 when something is, or when that cannot be reported: it says how much. (With --raw
-    there is nothing to compare with: 0.)
+    At its end it compares what it has with the event streams' marks in the database. Exit status 0 when nothing that
+    was committed meanwhile is missing; 1 when something is, or when that cannot be checked; the output says which.
+    (With --raw there is nothing to compare with: 0.)
     """
     if (out is None) == (raw is None) or (raw is not None and kinds):
         raise ConfigError("give either --out FILE, which --kinds belongs to, or --raw FOLDER")
@@ -111,7 +111,7 @@ def _print(summary: CaptureSummary, *, as_json: bool) -> None:
     else:
         sys.stdout.write(f"{summary.file}: {summary.events:,} events, {summary.size_bytes:,} bytes\n")
     for stream, count in (summary.missing or {}).items():
-        sys.stderr.write(f"observer: {count:,} events of stream {stream} are missing in the capture\n")
+        sys.stderr.write(f"observer: {count:,} events of event stream {stream} are missing in the capture\n")
     if summary.problem:
         sys.stderr.write(f"observer: {summary.problem}\n")
 

@@ -33,7 +33,13 @@ COMMANDS: Final = Group(
     {
         "demo": Command("demo:demo", "Run a trading day against the built-in simulator, in two minutes."),
         "run": Command("run:run", "Run the system until SIGTERM or ctrl-C."),
-        "status": Command("status:status", "Show the processes of the running system."),
+        "status": Command("status:status", "Show processes and open alerts of the running system."),
+        "doctor": Command("doctor:doctor", "Check the stored data against what was published."),
+        "alerts": Group(
+            "Show open alerts; silence one.",
+            {"silence": Command("alerts:silence", "Silence an open alert for a while.")},
+            options="alerts:alerts",
+        ),
         "accounts": Command("accounts:accounts", "Show the accounts: health, token, slots, market data stream."),
         "ctl": Group(
             "Send commands to the running system.",
@@ -79,6 +85,17 @@ COMMANDS: Final = Group(
         "db": Group(
             "Examine a whole database.",
             {"digest": Command("database:digest_command", "Print a digest of each table's content.")},
+        ),
+        "backup": Group(
+            "Make, verify and restore packages of all data.",
+            {
+                "now": Command("backup:now", "Make a package now: database, universe, ledgers, master files."),
+                "list": Command("backup:list_packages", "List the packages, oldest first."),
+                "verify": Command(
+                    "backup:verify_command", "Verify a package: each file's digest, the database's own check."
+                ),
+                "restore": Command("backup_restore:restore_command", "Restore the database from a package."),
+            },
         ),
         "enrich": Group(
             "Assign sectors: one of the eleven of GICS to every stock.",

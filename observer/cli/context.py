@@ -47,7 +47,7 @@ def parsed_day(text: str) -> str:
 
 ConfigOption = Annotated[
     Path | None,
-    Option(help="Configuration file; default: the one here whose system runs, or else has a database."),
+    Option(help="Configuration file; default: the one in this folder whose system runs, else whose database exists."),
 ]
 JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
 
@@ -139,6 +139,15 @@ def full_settings(config: Path | None) -> "Settings":
     from observer.config import load_settings
 
     return load_settings(config or _choice().path)
+
+
+def configuration_path(config: Path | None) -> Path:
+    """The configuration's file: the named one, or the chosen one of this folder.
+
+    Raises:
+        ConfigError: as for `base_settings`.
+    """
+    return config or _choice().path
 
 
 def running_system(config: Path | None) -> RunSettings:

@@ -51,7 +51,7 @@ def reload(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Reload the configuration; restart the processes it changes. And no others.
+    """Reload the configuration; restart the processes it changes. Other processes run on.
 
     A wrong configuration is refused with every wrong key, and nothing happens.
     """
@@ -63,7 +63,7 @@ def drain(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Wait until all published events are in the database. Of one process, or of all."""
+    """Wait until all published events are in the database. Wait for one process, or for all."""
     show(ask(Drain(_name(process) if process else None), config), as_json=as_json)
 
 
@@ -79,7 +79,7 @@ def run_job(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run one of the day's jobs now. In the process that owns it, whether or not it ran today."""
+    """Run one of the day's jobs now. The process that owns it runs it, whether or not it ran today."""
     show(ask(RunJob(job.replace("-", "_"), arguments or []), config), as_json=as_json)
 
 

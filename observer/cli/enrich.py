@@ -47,7 +47,7 @@ def run_command(
     tables: Annotated[Path, Option(help="Folder of the tables of the broker's sector codes.")] = TABLES,
     snapshot: Annotated[Path | None, Option(help="FinanceDatabase snapshot, see download.")] = None,
     regions: Annotated[str, Option(help=f"ALL, or some of {','.join(REGIONS)}.")] = "ALL",
-    sources: Annotated[str, Option(help="Sources to ask, in their order.")] = ",".join(SOURCES),
+    sources: Annotated[str, Option(help="Sources to ask, in their order.")] = ", ".join(SOURCES),
     force_refresh: Annotated[
         bool, Option("--force-refresh", help="Ask for all stocks, and forget the answers of the last 24 hours.")
     ] = False,
@@ -57,23 +57,22 @@ def run_command(
     ] = True,
     max_age_days: Annotated[float, Option(min=0, help="What counts as too old.")] = 30.0,
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be asked for, and do nothing.")] = False,
-    parallel: Annotated[bool, Option("--parallel", help="Several regions at once.")] = False,
-    max_workers: Annotated[int, Option(min=1, max=10, help="How many of them.")] = 5,
+    parallel: Annotated[bool, Option("--parallel", help="Look up several regions at once.")] = False,
+    max_workers: Annotated[int, Option(min=1, max=10, help="Number of regions at once.")] = 5,
     max_retries: Annotated[int, Option(min=0, help="Attempts after a failed one.")] = 3,
-    retry_delay: Annotated[float, Option(min=0, help="Seconds before the first of them; then doubled.")] = 5.0,
-    report: Annotated[Path | None, Option(help="The report; else DATA/enrichment/report.txt.")] = None,
+    retry_delay: Annotated[float, Option(min=0, help="Seconds before the first retry; then doubled.")] = 5.0,
+    report: Annotated[Path | None, Option(help="File of the report; default: DATA/enrichment/report.txt.")] = None,
     metrics_file: Annotated[Path | None, Option(help="Write the run's figures for Prometheus here.")] = None,
-    prometheus_port: Annotated[int, Option(help="Serve them on loopback while the run lasts; 0: no.")] = 0,
+    prometheus_port: Annotated[int, Option(help="Serve the run's figures on loopback while it lasts; 0: no.")] = 0,
     metric_prefix: Annotated[Literal["observer", "spock"], Option(help="spock: the requirement's names.")] = "observer",
-    verbose: Annotated[bool, Option("--verbose", help="Every step, retry and failure on stderr.")] = False,
+    verbose: Annotated[bool, Option("--verbose", help="Print every step, retry and failure to stderr.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Assign a sector to every stock. Stored with its source and its confidence.
+    """Assign a sector to every stock. Each is stored with its source and its confidence.
 
-    The broker's own code where it is pure; then a FinanceDatabase snapshot; then Yahoo's
-    screener, and single look-ups for what is left. Talks to the writer of the
-    running system; without one it starts its own. A run that was stopped goes on
-    where it was.
+    The sources: the broker's own code where it is pure; then a FinanceDatabase snapshot; then Yahoo's screener, and
+    single look-ups for what is left. The writer of the running system stores the sectors; without one the command
+    starts its own. A run that was stopped goes on where it was.
 
     Exit status 0; 1 when stocks stay unanswered because a source failed or had
     nothing to say; 130 after ctrl-C.
@@ -179,10 +178,10 @@ def learn_command(
     out: Annotated[Path, Option(help="Where the tables go.")] = TABLES,
     folds: Annotated[int, Option(min=2, help="Parts of the cross-validation.")] = 10,
     rounds: Annotated[int, Option(min=1, help="How often it is done, shuffled anew.")] = 5,
-    seed: Annotated[int, Option(help="Of the shuffling.")] = 1,
+    seed: Annotated[int, Option(help="Seed of the shuffling.")] = 1,
     codes: Annotated[bool, Option("--codes", help="Show every code, too.")] = False,
 ) -> None:
-    """Learn and cross-validate the broker's sector codes. Prints how often they are right for stocks held back."""
+    """Learn and cross-validate the broker's sector codes. Print how often they are right for stocks held back."""
     found = learned(masters, known, folds=folds, rounds=rounds, seed=seed)
     for region in found.values():
         write_table(out, region.table)
@@ -196,7 +195,7 @@ def codes_command(
     tables: Annotated[Path, Option(help="Folder of the tables of the broker's sector codes.")] = TABLES,
     as_json: JsonOption = False,
 ) -> None:
-    """Show purity, count and confidence of the sector codes. And the cross-validation of each."""
+    """Show purity, count and confidence of the sector codes. Also show the cross-validation of each."""
     found = read_tables(tables)
     if as_json:
         print_json(found)
@@ -209,7 +208,7 @@ def download_command(
     to: Annotated[Path | None, Option(help=f"Where it goes; else DATA/{SNAPSHOT}.")] = None,
     url: Annotated[str, Option(help="Where it is from.")] = finance_database.URL,
 ) -> None:
-    """Download a FinanceDatabase snapshot (MIT license). Once, and again for a newer one."""
+    """Download a FinanceDatabase snapshot (MIT license). Run it again for a newer one."""
     destination = to or Path(base_settings(config).run.data) / SNAPSHOT
     from rich.console import Console
 
@@ -219,7 +218,7 @@ def download_command(
 
 
 def show_command(
-    symbol: Annotated[str | None, Argument(help="EXCHANGE:SYMBOL, NASD:AAPL say; without it, counts.")] = None,
+    symbol: Annotated[str | None, Argument(help="EXCHANGE:SYMBOL, such as NASD:AAPL; without it, counts.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -51,16 +51,17 @@ def list_etfs(
         str | None,
         Argument(metavar="[DATE]", parser=parsed_day, help="The list of that day, instead of the latest data."),
     ] = None,
-    group: Annotated[str | None, Option(help="EF for ETFs alone, EN for ETNs.")] = None,
-    issuer: Annotated[str | None, Option(help="Whose name or ETF's name has this in it.")] = None,
-    sort: Annotated[str, Option(help=f"One of {', '.join(SORTS)}; the largest first but for symbols.")] = "symbol",
-    limit: Annotated[int | None, Option(min=1, help="So many at most.")] = None,
+    group: Annotated[str | None, Option(help="Show one security group: EF for ETFs, EN for ETNs.")] = None,
+    issuer: Annotated[str | None, Option(help="Show those whose issuer or name contains this text.")] = None,
+    sort: Annotated[str, Option(help=f"One of {', '.join(SORTS)}; the largest first, symbols from A to Z.")] = "symbol",
+    limit: Annotated[int | None, Option(min=1, help="Show this many at most.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List ETFs and ETNs with fee, price, NAV, AUM and premium.
 
-    Further: multiple of the index (x), tracking error, range of 52 weeks. Fee, premium (mean of 20 sessions) and
+    Further columns: multiple of the index (x), tracking error, range of 52 weeks.
+    Fee, premium (mean of 20 sessions) and
     tracking error (250 sessions) are percent, AUM is in trillions of the currency.
     """
     settings = base_settings(config)
@@ -85,11 +86,11 @@ def list_etfs(
 
 
 def show(
-    symbol: Annotated[str, Argument(help="The ETF's code: 069500, say.")],
+    symbol: Annotated[str, Argument(help="The ETF's code, such as 069500.")],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all fields of one ETF, their sources, and its list changes. Or of an ETN."""
+    """Show all fields of one ETF, their sources, and its list changes. An ETN is shown likewise."""
     with EtfReader(base_settings(config).store.url) as reader:
         etf, history = reader.etf(symbol), reader.etf_changes(symbol)
     if etf is None:
@@ -97,13 +98,12 @@ def show(
     if as_json:
         print_json({"etf": etf, "changes": as_maps(history)})
         return
-    sources = dict(pair.split("=", 1) for pair in etf.sources.split(",") if pair)
     rows = []
     for name in Etf.__struct_fields__:
         value = getattr(etf, name)
         if value is not None and name != "sources":
             shown = _moment(value) if name.endswith("_ns") else _text(value)
-            rows.append((name.removesuffix("_ns"), shown, sources.get(name, "")))
+            rows.append((name.removesuffix("_ns"), shown, etf.sources.get(name, "")))
     show_table(Table(("field", "value", "source"), rows, f"{etf.symbol} {etf.name}", folded=("value",)))
     click.echo("in the lists:")
     for change in history:
@@ -112,14 +112,12 @@ def show(
 
 
 def update(
-    phases: Annotated[
-        list[str] | None, Argument(help=f"Of {', '.join(PHASES)}; without any all, in this order.")
-    ] = None,
-    wait: Annotated[bool, Option(help="Wait until each is done, and show the results.")] = True,
+    phases: Annotated[list[str] | None, Argument(help=f"Of {', '.join(PHASES)}; default: all, in this order.")] = None,
+    wait: Annotated[bool, Option(help="Wait until each is done, and show its result.")] = True,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run update phases now, by the running system. One after the other; status 1 when one is refused or fails."""
+    """Run update phases now, by the running system. Exit status 1: one was refused or failed."""
     unknown = [phase for phase in phases or () if phase not in PHASES]
     if unknown:
         raise ConfigError(f"no phase {', '.join(unknown)}: there are {', '.join(PHASES)}")
@@ -158,7 +156,7 @@ def show_report(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Report freshness and completeness. Status 1 when a job did not run when it was due."""
+    """Report freshness and completeness. Exit status 1: a job did not run when it was due."""
     settings = full_settings(config)
     now_ns = market_time_ns(settings.run)
     trading_days = {day.day for day in read_trading_days(Path(settings.run.runtime)) if day.trades}

@@ -24,7 +24,7 @@ from observer.cli.context import (
     stored_day,
 )
 from observer.cli.options import Argument, Option
-from observer.cli.tables import Table
+from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
 from observer.errors import ConfigError, NoDataError
 from observer.local_time import local_datetime
@@ -39,8 +39,8 @@ GapsArgument = Annotated[list[str] | None, Argument(help="The gaps, as `observer
 
 def list_gaps(
     day: DayArgument = None,
-    symbol: Annotated[str | None, Option(help="One symbol alone.")] = None,
-    only_open: Annotated[bool, Option("--open", help="Only those without an outcome.")] = False,
+    symbol: Annotated[str | None, Option(help="Show one symbol only.")] = None,
+    only_open: Annotated[bool, Option("--open", help="Show only gaps without an outcome.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -88,17 +88,17 @@ def show(
         print_json(as_map(story))
         return
     for name, value in as_map(story).items():
-        click.echo(f"{name}: {value}")
+        show_text(f"{name}: {value}")
 
 
 def retry(
     gap_id: GapsArgument = None,
-    all_open: Annotated[bool, Option("--all-open", help="All that have no outcome yet.")] = False,
+    all_open: Annotated[bool, Option("--all-open", help="Retry all gaps without an outcome.")] = False,
     day: DayOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Retry recovery now, also of gaps that were given up. By the running system; also of gaps recovered in part.
+    """Retry recovery now, also of gaps that were given up. Gaps recovered in part are retried, too.
 
     A part of an id is enough where no other gap of the day has it.
     """

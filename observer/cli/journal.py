@@ -24,7 +24,7 @@ FileArgument = Annotated[Path, Argument(help="The journal.")]
 
 
 class ShownEvent(msgspec.Struct, frozen=True):
-    """One event of a journal: its position, kind and fields; for an unreadable one, the bytes and the reason."""
+    """One event of a journal: its event stream, number, kind and fields; bytes and reason of an unreadable one."""
 
     stream: str
     sequence: int
@@ -91,7 +91,7 @@ def verify_command(
 
     Exit status 0: whole. 1: it ends in a torn tail, which a killed process leaves (0 again once it is cut). 2: not a
     journal, or damaged in the middle. 3: the file is whole, but events are missing between those that it holds, as in
-    a capture that was too slow; only of a capture of some kinds nothing can be reported.
+    a capture that was too slow. A capture of some kinds only cannot be checked for that.
     """
     try:
         report = verify(file)

@@ -15,7 +15,7 @@ ConfigOption = Annotated[Path, Option(help="The configuration: the keys are in i
 
 
 def make(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
-    """Make a key pair for the servers and one for the clients. Refused where there are keys already.
+    """Make a key pair for the servers and one for the clients. Existing keys are never replaced.
 
     For a machine with clients only, copy client.public, client.secret and server.public, and keep them at mode 600.
     """
@@ -25,7 +25,7 @@ def make(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
 
 
 def show(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
-    """Print the public keys and their directory. Never a secret."""
+    """Print the public keys and their directory. A secret is never printed."""
     directory = _directory(config)
     _print_public(directory, str(directory))
 

@@ -17,6 +17,7 @@ from bus.events import Event, MasterFileChecked
 from bus.outbox import Outbox, OutboxInUseError
 from bus.producer import Producer
 from observer.accounts.clients import listing_files
+from observer.alerts.process import Alerts
 from observer.base_settings import endpoints_of, is_reachable
 from observer.cli.context import ConfigOption, JsonOption, full_settings, market_time_ns, print_json
 from observer.cli.master_queries import RegionOption, local_files
@@ -26,10 +27,11 @@ from observer.cli.progress import bars_of_downloads
 from observer.cli.system import ask_system
 from observer.clock import Clock, clock_from_environment
 from observer.config import Settings
-from observer.errors import ConfigError, DataFileError, did_you_mean
+from observer.errors import ConfigError, DataFileError, NoDataError, did_you_mean
 from observer.host.writer_process import writer_of
 from observer.listings.diff import difference
 from observer.listings.files import listings_in
+from observer.listings.jobs import PENDING, approval_of
 from observer.listings.model import EXCHANGES, REGIONS
 from observer.listings.sync import FORCE, Examined, MasterFiles
 from observer.listings.verification import verify_exchange
@@ -55,7 +57,7 @@ def update(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check master files now, and apply their changes. By the running system, or by this command where none runs."""
+    """Check master files now, and apply their changes. The running system does it, or this command where none runs."""
     settings = full_settings(config)
     exchanges = _exchanges(settings, exchange, every=every)
     console = Console(stderr=True, quiet=as_json)
@@ -75,7 +77,7 @@ def approve(
     run: Annotated[str, Argument(help="The run, as `observer master status` names it.")],
     config: ConfigOption = None,
 ) -> None:
-    """Apply the changes of a run with pending approval. By the running system, or by this command where none runs."""
+    """Apply the changes of a run with pending approval. The running system does it, or this command where none runs."""
     settings = full_settings(config)
     click.echo(_do(settings, "master_approve", [run], lambda sync: sync.approve(run, EXCHANGES)))
 
@@ -83,11 +85,23 @@ def approve(
 def restore(exchange: ExchangeOption, config: ConfigOption = None) -> None:
     """Restore the newest backup of an exchange's file. And apply it, judged as any version.
 
-    The next check downloads the host's version again where it differs.
+    The file in force becomes a backup. The next check downloads the host's version again where it differs. Exit status
+    1: many changes are held for approval, and the file in force stays until they are approved.
     """
     settings = full_settings(config)
     [name] = _exchanges(settings, [exchange], every=False)
-    click.echo(_do(settings, "master_restore", [name], lambda sync: sync.restore(name)))
+    began_ns = market_time_ns(settings.run)
+    _do(settings, "master_restore", [name], lambda sync: sync.restore(name))
+    checks = _wait_for_checks(settings, [name], began_ns, Console(stderr=True))
+    if not checks:
+        raise NoDataError(f"{name}: no result within {_WAIT_S:.0f} s: see `observer master status`")
+    [check] = checks
+    if check.outcome == "pending":
+        click.echo(f"{name}: held for approval: {check.reason}; {approval_of(check.run)}", err=True)
+    else:
+        click.echo(f"{name}: {check.reason}")
+    if check.outcome in ("pending", "failed"):
+        raise Exit(1)
 
 
 def diff(
@@ -97,7 +111,7 @@ def diff(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how two versions of an exchange's file differ. Prices and capitalisation apart."""
+    """Show how two versions of an exchange's file differ. Prices and capitalisation are listed apart."""
     settings = full_settings(config)
     [name] = _exchanges(settings, [exchange], every=False)
     local = local_files(settings)
@@ -149,6 +163,8 @@ def _order(settings: Settings, job: str, arguments: Sequence[str]) -> str:
     """The reply of the running system's process that keeps the master files, or that the order is under way."""
     match ask_system(RunJob(job, list(arguments)), settings.run):
         case Done(_, detail) | UnderWay(detail):
+            return detail
+        case Refused(code, detail) if code == PENDING:
             return detail
         case Refused(code, message):
             raise ConfigError(f"{message} ({code})")
@@ -224,7 +240,8 @@ async def working(settings: Settings, clock: Clock) -> AsyncIterator[MasterFiles
     Raises:
         ConfigError: another command has them open.
     """
-    claim(settings.store.url, settings.instance, settings.providers, clock.now_ns())
+    copies = settings.backup.folder_of(settings.run)
+    claim(settings.store.url, settings.instance, settings.providers, clock.now_ns(), copies=copies)
     folder = endpoints_of(settings.run).runtime_directory / "outbox" / _NAME
     async with writer_of(settings.store.url, settings.instance) as writer:
         try:
@@ -254,6 +271,7 @@ async def _sync(settings: Settings, clock: Clock, producer: Producer | None) -> 
     async def settled() -> None:
         await _settle(producer)
 
+    alerts = Alerts(clock, "master-file", producer.publish if producer else None, runtime=Path(settings.run.runtime))
     with StoreReader(settings.store.url) as reader:
         async with listing_files(broker, settings.broker) as files:
             yield MasterFiles(
@@ -264,5 +282,6 @@ async def _sync(settings: Settings, clock: Clock, producer: Producer | None) -> 
                 publisher=producer or Unpublished(),
                 settled=settled,
                 clock=clock,
+                alerts=alerts,
                 settings=settings.reference,
             )

@@ -63,7 +63,7 @@ RegionOption = Annotated[Literal["KR", "US", "HK", "CN", "JP", "VN"], Option(hel
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show each exchange: listings, file, last check. And runs with pending approval."""
+    """Show each exchange: listings, file, last check. Also show runs with pending approval."""
     settings = full_settings(config)
     rows = _status(settings)
     if all(row.last_check is None and row.file_bytes is None for row in rows):
@@ -73,7 +73,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def history(
     days: Annotated[int, Option(min=1, help="How many days, up to the last check.")] = 30,
-    exchange: Annotated[str | None, Option(help="One exchange alone.")] = None,
+    exchange: Annotated[str | None, Option(help="Show one exchange only.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -92,12 +92,12 @@ def history(
 
 
 def lifetime(
-    symbol: Annotated[str, Argument(help="The symbol: AAPL, say.")],
-    exchange: Annotated[str | None, Option(help="On one exchange alone.")] = None,
+    symbol: Annotated[str, Argument(help="The symbol, such as AAPL.")],
+    exchange: Annotated[str | None, Option(help="Show one exchange only.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the changes of a symbol, oldest first. Listed, changed from what to what, removed, relisted, renamed."""
+    """Show the changes of a symbol, oldest first. With the values before and after each."""
     settings = base_settings(config)
     with ListingReader(settings.store.url) as reader:
         found = reader.lifetime(symbol, exchange)
@@ -107,7 +107,7 @@ def lifetime(
 
 
 def new(day: DayArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show new listings since a day. Without the listings of an exchange's first file."""
+    """Show new listings since a day. Leaves out the listings of an exchange's first file."""
     settings = base_settings(config)
     with StoreReader(settings.store.url) as reader:
         last_ns = max((check.checked_ns for check in reader.last_checks()), default=None)

@@ -8,7 +8,7 @@ import msgspec
 
 from bus.events import ListingChanged, MasterFileChecked
 from observer.cli.context import AskedDay, as_maps, print_json
-from observer.cli.tables import Table, show
+from observer.cli.tables import Table, show, show_text
 from observer.listings.diff import Change
 from observer.listings.files import PendingApproval
 from observer.listings.model import NAMES
@@ -64,7 +64,7 @@ def show_checks(checks: Sequence[MasterFileChecked], title: str, *, as_json: boo
     for check, earlier in times:
         if check.outcome in ("pending", "failed"):
             repeated = f" ({len(earlier) + 1:,} checks since {moment_text(earlier[-1].checked_ns)})" if earlier else ""
-            click.echo(f"{check.run} {check.outcome}: {_reason(check)}{repeated}")
+            show_text(f"{check.run} {check.outcome}: {_reason(check)}{repeated}")
 
 
 def failures_in_a_row(
@@ -147,9 +147,9 @@ def show_status(rows: Sequence[ExchangeStatus], *, as_json: bool) -> None:
     show(Table(columns, lines, right=_NUMBERS))
     for row in rows:
         if row.last_check is not None and row.last_check.outcome == "failed":
-            click.echo(f"{row.exchange} failed: {_reason(row.last_check)}")
+            show_text(f"{row.exchange} failed: {_reason(row.last_check)}")
         if row.waits is not None:
-            click.echo(
+            show_text(
                 f"{row.exchange} has a pending approval: {row.waits.reason}\n"
                 f"  to apply it: observer master approve {row.waits.run}"
             )

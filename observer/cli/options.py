@@ -26,8 +26,8 @@ class Option:
         self,
         *names: str,
         help: str = "",  # noqa: A002 - click's name for it
-        min: float | None = None,  # noqa: A002
-        max: float | None = None,  # noqa: A002
+        min: float | None = None,  # noqa: A002 - click's name for it
+        max: float | None = None,  # noqa: A002 - click's name for it
         metavar: str | None = None,
         parser: Callable[[str], object] | None = None,
     ) -> None:
@@ -46,7 +46,7 @@ class Argument(Option):
 def command_of(
     name: str,
     function: Callable[..., object],
-    cls: Callable[..., _Made] = click.Command,  # type: ignore[assignment]
+    cls: Callable[..., _Made] = click.Command,  # type: ignore[assignment]  # another class comes from the caller
     **attributes: Any,
 ) -> _Made:
     """The command, or the group of the given class, that calls this function."""
@@ -81,7 +81,7 @@ def _parameter(name: str, hint: Any, default: Any) -> click.Parameter:
     if annotation is bool:
         names = stated.names or ((own, f"{own}/--no-{own[2:]}")[default is True],)
         return click.Option([name, *names], is_flag=True, show_default=default is True, **common)
-    return click.Option([name, *(stated.names or (own,))], multiple=is_many, show_default=True, **common)
+    return click.Option([name, *(stated.names or (own,))], multiple=is_many, show_default=default != "", **common)
 
 
 def _is_list(annotation: Any) -> bool:
@@ -108,8 +108,10 @@ def _type_of(annotation: Any, stated: Option) -> click.ParamType[Any] | type:
     if plain is Path:
         return click.Path(path_type=Path)
     if stated.min is not None or stated.max is not None:
-        ranged: Any = click.IntRange if plain is int else click.FloatRange
-        return ranged(stated.min, stated.max)  # type: ignore[no-any-return]
+        ranged: Callable[..., click.ParamType[Any]] = click.IntRange if plain is int else click.FloatRange
+        within = ranged(stated.min, stated.max)
+        within.name = "integer" if plain is int else "float"  # in help and errors; help states the range beside it
+        return within
     assert plain in (str, int, float, bool), f"no type of an option: {plain}"
     found: type = plain
     return found

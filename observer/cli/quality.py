@@ -22,7 +22,7 @@ from observer.cli.context import (
 )
 from observer.cli.gaps import require_slot
 from observer.cli.options import Option
-from observer.cli.tables import Table, show
+from observer.cli.tables import Table, show, show_text
 from observer.gaps.intervals import utilization
 from observer.gaps.reconciliation import GAP_RATE_LIMIT, gap_rate, reconcile
 from observer.store.reader import StoreReader
@@ -33,7 +33,7 @@ class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
 
     `stored` says whether these are the quality reports in the database; otherwise they were computed now. Percentages
     are of the volume that was traded while the symbols were to be streamed; null where nothing was. The gap rate is
-    what the stream itself did not bring of it, recovered or not. Slot utilization is of the time of all configured
+    what the market data stream did not bring of it, recovered or not. Slot utilization is of the time of all configured
     slots.
     """
 
@@ -57,11 +57,11 @@ class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
 
 def quality(
     day: DayArgument = None,
-    symbol: Annotated[str | None, Option(help="One symbol alone.")] = None,
+    symbol: Annotated[str | None, Option(help="Show one symbol only.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how complete a day's trades are, by symbol. Of the symbols that had a slot, and in all.
+    """Show how complete a day's trades are, by symbol. Covers the symbols that had a slot.
 
     complete: every trade was streamed. recovered: what was missing was filled trade by trade. degraded: part of it is
     known as minute bars or conflated rows only, or not at all. missing: nothing was streamed.
@@ -81,7 +81,7 @@ def quality(
         return
     show(_table(found, asked))
     for line in _reported(found):
-        click.echo(line)
+        show_text(line)
 
 
 def quality_of(reader: StoreReader, session_date: str, symbol: str | None, now_ns: int, slots: int) -> DayQuality:

@@ -29,13 +29,13 @@ def replay(
     speed: Annotated[str, Option(help="Market seconds a second, by the events' own times; max: no waiting.")] = (
         FASTEST
     ),
-    raw: Annotated[Path | None, Option(help="Instead of a capture the folder of a raw one.")] = None,
+    raw: Annotated[Path | None, Option(help="Folder of a raw capture, instead of a capture.")] = None,
     out: Annotated[
         Path | None, Option(help="With --raw: write what was decoded as JSON lines; it must not be there yet.")
     ] = None,
-    as_json: Annotated[bool, Option("--json", help="The summary as one JSON object on stdout.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Deliver a capture to a database, or decode a raw one. Through the same writer, in the same way as every event.
+    """Deliver a capture to a database, or decode a raw one. The same writer stores the events.
 
     What is there already is not delivered again: a second replay changes nothing, one that was interrupted goes on.
     Exit status 0 when all of the capture is in the database; 1 when it is, but the capture itself has missing ranges; 2

@@ -8,6 +8,7 @@ import asyncio
 import csv
 import secrets
 import sys
+import textwrap
 import time
 import tomllib
 from datetime import date
@@ -48,14 +49,16 @@ def _time(text: str) -> str:
 
 
 SymbolsOption = Annotated[int, Option(min=2, help="Made-up symbols beside the well-known ones.")]
-SeedOption = Annotated[int, Option(min=0, help="The market is a function of it, trade for trade.")]
+SeedOption = Annotated[int, Option(min=0, help="The same seed gives the same trades.")]
 DataOption = Annotated[Path | None, Option(help="Folder of real master files to make the market of.")]
 DayOption = Annotated[str, Option(metavar="DATE", parser=_date, help="The day, as an ISO date.")]
 UrlOption = Annotated[str, Option(help="The REST address of a running simulator, e.g. http://127.0.0.1:9443.")]
 
 _DAY: Final = DAY.isoformat()
 _CALL_TIMEOUT_S: Final = 10.0
-_KINDS_HELP: Final = "What goes wrong. " + " ".join(f"{kind}: {meaning}." for kind, meaning in FAULT_MEANINGS.items())
+_KINDS_HELP: Final = "\n".join(
+    textwrap.fill(f"{kind}: {meaning}.", 76, subsequent_indent="  ") for kind, meaning in FAULT_MEANINGS.items()
+)
 
 
 def simulator(
@@ -105,7 +108,7 @@ def offered(
     data: DataOption = None,
     day: DayOption = _DAY,
 ) -> None:
-    """Print the digest of the trades that a market offers. Optionally write them to a file to compare with."""
+    """Print the digest of the trades that a market offers. With --out, write them to a file, too."""
     settings = SimulatorSettings(
         seed=seed, session_date=day, symbols=symbols, data="" if data is None else str(data), app_keys={}
     )
@@ -120,24 +123,27 @@ def offered(
 
 
 def fault(
-    kind: Annotated[FaultKind, Argument(metavar="KIND", help=_KINDS_HELP)],
+    kind: Annotated[FaultKind, Argument(metavar="KIND", help="What goes wrong: one of the kinds above.")],
     url: UrlOption,
     for_s: Annotated[float, Option("--for", min=0, help="Market seconds that it lasts (0: a moment).")] = 0.0,
     share: Annotated[float, Option(min=0, max=1, help="Share of the calls or frames that it strikes.")] = 1.0,
     by_s: Annotated[float, Option("--by", help="Seconds of latency, or that the clock is off.")] = 0.0,
 ) -> None:
-    """Inject a fault into a running simulator. From now on; prints the fault with its moments."""
+    """Inject a fault into a running simulator. It begins now; its times are printed."""
     request = FaultRequest(kind=kind, for_s=for_s, share=share, by_s=by_s)
     _print_answer("POST", f"{url}/simulator/faults", msgspec.json.encode(request))
 
 
+fault.__doc__ = f"{fault.__doc__}\n\n\b\n{_KINDS_HELP}"  # \b: click leaves these lines as they are
+
+
 def counters(url: UrlOption) -> None:
-    """Print a running simulator's counters. Calls, refusals, connections, frames, trades, faults."""
+    """Print a running simulator's counters. They count calls, refusals, connections, frames, trades, faults."""
     _print_answer("GET", f"{url}/simulator/counters")
 
 
 def registrations(url: UrlOption) -> None:
-    """Print a running simulator's subscriptions. With what it offered to each, and what it put on the wire whole."""
+    """Print a running simulator's subscriptions. Also print the trades offered to each, and those sent whole."""
     _print_answer("GET", f"{url}/simulator/registrations")
 
 

@@ -31,7 +31,7 @@ from observer.cli.context import (
     time_on,
 )
 from observer.cli.options import Argument
-from observer.cli.tables import Table
+from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
 from observer.errors import NoDataError
 from observer.local_time import local_datetime
@@ -58,7 +58,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 def show(day: DayArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show subscriptions by slot, and pins without one. Of a day that is over: as they were at its end.
+    """Show subscriptions by slot, and pins without one. A day that is over is shown as it was at its end.
 
     Columns: since when, by which trigger, with what score, and whether the broker streams it.
     """
@@ -83,7 +83,7 @@ def show(day: DayArgument = None, config: ConfigOption = None, as_json: JsonOpti
     else:
         click.echo(table.title)
     for symbol, reason in waiting.items():
-        click.echo(f"{symbol} is pinned; {WAITING.get(reason, reason)}")
+        show_text(f"{symbol} is pinned; {WAITING.get(reason, reason)}")
 
 
 def slots_of(events: Iterable[Event]) -> tuple[SlotStatuses, int | None]:
@@ -134,11 +134,11 @@ def history(
         print_json({"day": asked.session_date, "changes": [as_map(change) for change in changes]})
         return
     if not changes:
-        click.echo(f"{symbol} was neither given nor refused a slot on {asked.title}")
+        show_text(f"{symbol} was neither given nor refused a slot on {asked.title}")
         return
     click.echo(f"{asked.title}: {symbol}")
     for change in changes:
-        click.echo(reported(change))
+        show_text(reported(change))
 
 
 def _concerns(change: SlotChange, symbol: str) -> bool:
@@ -157,11 +157,11 @@ def why(
     if as_json:
         print_json(found)
     else:
-        click.echo(f"{asked.title}: {found.why}".replace("; ", "\n  "))
+        show_text(f"{asked.title}: {found.why}".replace("; ", "\n  "))
 
 
 def pin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Stream a symbol every day, whatever its score. From now on, until it is unpinned.
+    """Stream a symbol every day, whatever its score. The pin lasts until `observer slots unpin`.
 
     A symbol that is halted, or at its upper limit, gets a slot as soon as it may have one.
     """

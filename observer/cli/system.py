@@ -13,6 +13,7 @@ from click.exceptions import Exit
 from bus.commands import Done, EachReply, OrderReply, Refused, ReloadReply, Reply, Request, StatusReply, UnderWay
 from observer.base_settings import RunSettings, endpoints_of
 from observer.cli.context import ANSWER_S, print_error, print_json, running_system
+from observer.cli.tables import show_text
 from observer.errors import ConfigError
 
 
@@ -69,9 +70,9 @@ def _print(reply: Reply) -> None:
         case Refused():
             print_error(_text(reply))
         case Done(process, detail):
-            click.echo(f"{process}: {detail}")
+            show_text(f"{process}: {detail}")
         case UnderWay(detail):
-            click.echo(detail)
+            show_text(detail)
 
 
 def _text(reply: OrderReply) -> str:

@@ -1,6 +1,6 @@
-"""Renders tables.
+"""Renders tables, and text beside them.
 
-Without a terminal a table is as wide as its content: plain lines, nothing cut, no colour. On a terminal that is too
+Without a terminal a line is as wide as its content: plain, nothing cut, no colour. On a terminal that is too
 narrow, headers are folded at their blanks first; then columns that may be left out are; then the cells of the foldable
 columns are folded.
 """
@@ -35,6 +35,23 @@ class Table(msgspec.Struct, frozen=True):
 def show(table: Table) -> None:
     """Print the table."""
     sys.stdout.write("".join(f"{line}\n" for line in lines(table, terminal_width())))
+
+
+def show_text(text: str) -> None:
+    """Print lines of text; on a terminal, those that are wider than it go on below, further to the right."""
+    sys.stdout.write("".join(f"{line}\n" for line in folded_lines(text, terminal_width())))
+
+
+def folded_lines(text: str, width: int | None) -> Iterator[str]:
+    """The text's lines, those wider than `width` folded at blanks; None folds nothing."""
+    for line in text.splitlines():
+        if width is None or display_width(line) <= width:
+            yield line
+            continue
+        margin = line[: len(line) - len(line.lstrip())]
+        first, *rest = fold(line, max(width - len(margin) - len(_GAP), 1))
+        yield margin + first
+        yield from (f"{margin}{_GAP}{each}" for each in rest)
 
 
 def terminal_width() -> int | None:

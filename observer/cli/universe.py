@@ -28,7 +28,7 @@ from observer.cli.context import (
     today,
 )
 from observer.cli.options import Argument, Option
-from observer.cli.tables import Table
+from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
 from observer.config import Settings
 from observer.errors import ConfigError, NoDataError
@@ -53,12 +53,10 @@ POLL_S: Final = 1.0
 
 def show(
     day: DayArgument = None,
-    limit: Annotated[int | None, Option(min=1, help="Only the first so many.")] = None,
+    limit: Annotated[int | None, Option(min=1, help="Show this many at most.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    as_file: Annotated[
-        bool, Option("--as-file", help="The content of the day's file, whole, made from the database.")
-    ] = False,
+    as_file: Annotated[bool, Option("--as-file", help="Print the day's file, made from the database.")] = False,
 ) -> None:
     """Show a day's universe by rank."""
     settings = base_settings(config)
@@ -116,7 +114,7 @@ def build(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     elif isinstance(reply, Refused):
         print_error(f"{reply.message} ({reply.code})")
     elif isinstance(reply, Done | UnderWay):
-        click.echo(reply.detail)
+        show_text(reply.detail)
     if isinstance(reply, Refused):
         raise Exit(1)
 
@@ -242,6 +240,6 @@ def _print_changes(changes: UniverseChanges) -> None:
     for came in changes.came:
         click.echo(f"+ {came.symbol} {came.name}: rank {came.rank}")
     for left in changes.left:
-        click.echo(f"- {left.symbol} {left.name}: was rank {left.rank}; {left.reason}")
+        show_text(f"- {left.symbol} {left.name}: was rank {left.rank}; {left.reason}")
     for moved in changes.moved[:MOVED_SHOWN]:
         click.echo(f"{moved.ranks:+d} {moved.symbol} {moved.name}: rank {moved.rank_before} -> {moved.rank_after}")

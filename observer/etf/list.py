@@ -46,7 +46,7 @@ class Listed(msgspec.Struct, frozen=True):
     """One ETF of the merged list, and the source of each field."""
 
     entry: EtfEntry
-    sources: Mapping[str, str]
+    sources: dict[str, str]
 
 
 # --- validation ----------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def merge(symbols: Iterable[str], reported: ReportedEntries, known: Mapping[str,
 def _merged(symbol: str, reported: ReportedEntries, known: Etf | None) -> Listed:
     values: dict[str, str | float] = {}
     sources: dict[str, str] = {}
-    remembered = parse_sources(known.sources) if known else {}
+    remembered = known.sources if known else {}
     for name in FIELDS:
         for source in PRECEDENCE[name]:
             entry = reported.get(source, {}).get(symbol)
@@ -142,16 +142,6 @@ def _merged(symbol: str, reported: ReportedEntries, known: Etf | None) -> Listed
         entry = msgspec.structs.replace(entry, leverage=leverage_of_name(entry.name))
         sources["leverage"] = FROM_NAME
     return Listed(entry, sources)
-
-
-def parse_sources(text: str) -> dict[str, str]:
-    """The source of each field, parsed from the text in an `EtfListed`."""
-    return dict(pair.split("=", 1) for pair in text.split(",") if pair)
-
-
-def sources_text(sources: Mapping[str, str]) -> str:
-    """The text that `parse_sources` parses."""
-    return ",".join(f"{name}={sources[name]}" for name in FIELDS if name in sources)
 
 
 # --- what differs --------------------------------------------------------------------------------------------
@@ -171,7 +161,7 @@ def _fact(each: Listed, before: Etf | None, session_date: str, now_ns: int) -> E
     change: EtfChange = "changed" if changed else "same"
     if before is None or not before.active:
         change = "new" if before is None else "relisted"
-    return _listed(entry, sources_text(each.sources), change, ",".join(changed), session_date, now_ns)
+    return _listed(entry, each.sources, change, ",".join(changed), session_date, now_ns)
 
 
 def _removed(etf: Etf, session_date: str, now_ns: int) -> EtfListed:
@@ -179,7 +169,12 @@ def _removed(etf: Etf, session_date: str, now_ns: int) -> EtfListed:
 
 
 def _listed(
-    state: EtfEntry | Etf, sources: str, change: EtfChange, changed_fields: str, session_date: str, now_ns: int
+    state: EtfEntry | Etf,
+    sources: dict[str, str],
+    change: EtfChange,
+    changed_fields: str,
+    session_date: str,
+    now_ns: int,
 ) -> EtfListed:
     """The fact of this state: its fields have the same names."""
     values: dict[str, Any] = {name: getattr(state, name) for name in ("symbol", *FIELDS)}

@@ -63,7 +63,7 @@ class Etf(msgspec.Struct, frozen=True, kw_only=True):
     listed_shares: float | None
     creation_unit_shares: float | None
     listed_on: str | None
-    sources: str
+    sources: dict[str, str]
     active: bool
     first_seen_ns: int
     listed_ns: int

@@ -4,6 +4,8 @@ Requirement 004, Gap Recovery Policy: under 5 seconds at once, up to 60 seconds 
 bars replace trades for gaps that are too long to fetch trade by trade. Recovered rows never replace streamed ones.
 """
 
+# ruff: noqa: D102 - the words of the two Protocols are those of `Trade` and `MinuteBarRecovered`
+
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, Literal, Protocol
 
@@ -23,10 +25,9 @@ _PRIORITY_RANK: Final[dict[Priority, int]] = {"high": 0, "medium": 1, "low": 2}
 
 
 class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Thresholds between the three ways of recovery, and the retry limits.
+    """Thresholds between the three ways of recovery, retry limits, and the targets of a day, in machine seconds.
 
-    A long gap in a quiet symbol is a few trades (it spans from the last trade to the next): up to
-    `max_trades_of_long_gap` trades, ten calls, are still fetched one by one.
+    A long gap of a quiet symbol is a few trades: up to `max_trades_of_long_gap`, ten calls, are fetched one by one.
     """
 
     at_once_under_seconds: Annotated[float, msgspec.Meta(ge=0)] = 5.0
@@ -35,6 +36,9 @@ class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 5
     first_retry_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     longest_retry_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    detected_within_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    recovered_within_seconds: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    target_share: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.95
 
 
 class RecoveryPlan(msgspec.Struct, frozen=True):
@@ -55,38 +59,38 @@ class TimeAndSalesRow(Protocol):
     """One row of time-and-sales; `PastTrade` of the providers fits."""
 
     @property
-    def symbol(self) -> str: ...  # noqa: D102 - the words are those of `Trade`
+    def symbol(self) -> str: ...
     @property
-    def exchange_time_ns(self) -> int: ...  # noqa: D102
+    def exchange_time_ns(self) -> int: ...
     @property
-    def price(self) -> float: ...  # noqa: D102
+    def price(self) -> float: ...
     @property
-    def volume(self) -> float: ...  # noqa: D102
+    def volume(self) -> float: ...
     @property
-    def cumulative_volume(self) -> float: ...  # noqa: D102
+    def cumulative_volume(self) -> float: ...
     @property
-    def bid(self) -> float | None: ...  # noqa: D102
+    def bid(self) -> float | None: ...
     @property
-    def ask(self) -> float | None: ...  # noqa: D102
+    def ask(self) -> float | None: ...
 
 
 class MinuteBarLike(Protocol):
     """One minute's bar; `Bar` of the providers fits."""
 
     @property
-    def symbol(self) -> str: ...  # noqa: D102 - the words are those of `MinuteBarRecovered`
+    def symbol(self) -> str: ...
     @property
-    def start_ns(self) -> int: ...  # noqa: D102
+    def start_ns(self) -> int: ...
     @property
-    def open(self) -> float: ...  # noqa: D102
+    def open(self) -> float: ...
     @property
-    def high(self) -> float: ...  # noqa: D102
+    def high(self) -> float: ...
     @property
-    def low(self) -> float: ...  # noqa: D102
+    def low(self) -> float: ...
     @property
-    def close(self) -> float: ...  # noqa: D102
+    def close(self) -> float: ...
     @property
-    def volume(self) -> float: ...  # noqa: D102
+    def volume(self) -> float: ...
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -334,11 +338,11 @@ class RecoveryQueue:
         """The number of waiting gaps."""
         return len(self._waiting)
 
-    def take_up(self, gaps: Iterable[GapDetected]) -> None:
-        """Enqueue gaps that are not known yet: both the feed and the database report a gap."""
-        for gap in gaps:
-            if not self._knows(gap.gap_id):
-                self._waiting[gap.gap_id] = Attempt(gap)
+    def take_up(self, gaps: Iterable[GapDetected]) -> Sequence[GapDetected]:
+        """Enqueue gaps that are not known yet, and return them: both the feed and the database report a gap."""
+        new = {gap.gap_id: gap for gap in gaps if not self._knows(gap.gap_id)}
+        self._waiting |= {gap_id: Attempt(gap) for gap_id, gap in new.items()}
+        return list(new.values())
 
     @property
     def closed(self) -> frozenset[str]:

@@ -17,6 +17,7 @@ from observer.errors import StoreError
 from observer.host.worker_log import complaint_in
 from observer.processes import CORE_WRITER
 from observer.providers.broker import BROKER_NAMES, broker_named
+from observer.signals import stop_process
 from observer.store.instance import Instance
 from observer.store.ownership import owner_of, require_unused
 
@@ -57,7 +58,7 @@ async def writer_of(url: str, instance: Instance) -> AsyncIterator[WriterProcess
             await _listening(folder, ended)
             yield WriterProcess(endpoints.ingest, ended)
         finally:
-            await _stop(process)
+            await stop_process(process, GRACE_S)
             await asyncio.gather(ended, return_exceptions=True)
 
 
@@ -134,14 +135,3 @@ async def _end_of(process: asyncio.subprocess.Process, log: Path) -> None:
 
 def _last_line(log: Path) -> str:
     return (log.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), GRACE_S)
-    except TimeoutError:
-        process.kill()
-        await process.wait()

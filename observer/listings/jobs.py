@@ -1,6 +1,7 @@
 """The jobs of the master files, started by the day's plan or by an operator."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from bus.commands import Refused
 from observer.calendar.jobs import Job
@@ -8,6 +9,14 @@ from observer.calendar.phases import DayPlan, moment_of
 from observer.errors import DataFileError
 from observer.listings.diff import ReferenceSettings
 from observer.listings.sync import FORCE, Examined, MasterFiles
+
+PENDING: Final = "pending_approval"
+"""The code of a refusal: the changes are held, and the file in force stays."""
+
+
+def approval_of(run: str) -> str:
+    """How the changes of a held run are applied."""
+    return f"`observer master approve {run}` applies it"
 
 
 class MasterFileJobs:
@@ -55,10 +64,11 @@ class MasterFileJobs:
         found = await self._masters.approve(arguments[0], self._settings.exchanges)
         return f"{found.exchange}: {found.outcome.reason}"
 
-    async def restore(self, arguments: Sequence[str]) -> str:
-        """Put an exchange's newest backup in force."""
+    async def restore(self, arguments: Sequence[str]) -> str | Refused:
+        """Put an exchange's newest backup in force; refused while its changes are pending approval."""
         found = await self._masters.restore(arguments[0])
-        return f"{found.exchange}: {found.outcome.decision}, {found.outcome.reason}"
+        text = f"{found.exchange}: {found.outcome.decision}, {found.outcome.reason}"
+        return Refused(PENDING, f"{text}; {approval_of(found.run)}") if found.outcome.decision == "pending" else text
 
     async def bring(self, exchange: str) -> None:
         """Check one exchange now, because its listings are missing.

@@ -81,14 +81,17 @@ class _Unrecorded:
     def frame(self, direction: Direction, connection: int, time_ns: int, content: bytes) -> None:
         pass
 
+    # ruff: disable[ARG002] - the names are the Protocol's
     def request(
         self,
-        call: str,  # noqa: ARG002 - the names are the Protocol's
-        headers: Mapping[str, str],  # noqa: ARG002
-        query: Mapping[str, str],  # noqa: ARG002
-        content: bytes,  # noqa: ARG002
+        call: str,
+        headers: Mapping[str, str],
+        query: Mapping[str, str],
+        content: bytes,
     ) -> int:
         return 0
+
+    # ruff: enable[ARG002]
 
     def answer(
         self, number: int, call: str, status: int, headers: Mapping[str, str], query: Mapping[str, str], content: bytes

@@ -26,6 +26,7 @@ from bus.control import ControlClient
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
+from observer.alerts.process import JOURNAL_DAMAGED, Alerts
 from observer.base_settings import endpoints_of
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock, clock_from_environment
@@ -48,16 +49,18 @@ LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 
 
 class Worker:
-    """Everything that a worker's body uses."""
+    """Everything that a worker's body uses; `configuration` is the file of the settings."""
 
-    def __init__(self, name: str, settings: Settings, clock: Clock) -> None:
+    def __init__(self, name: str, settings: Settings, clock: Clock, configuration: Path | None = None) -> None:
         self.name = name
         self.settings = settings
+        self.configuration = configuration
         self.clock = clock
         self.runtime = Path(settings.run.runtime)
         self.endpoints = endpoints_of(settings.run)
         self.control = ControlClient(self.endpoints.control)
-        self.orders = WorkerOrders(name, clock)
+        self.alerts = Alerts(clock, name, runtime=self.runtime)
+        self.orders = WorkerOrders(name, self.alerts)
         self.progress: Callable[[], int] = lambda: 0
 
     @cached_property
@@ -98,12 +101,17 @@ class Worker:
         while not await producer.drain(SETTLE_S):
             logger.info("waiting for %d events to be stored", producer.unacknowledged)
 
+    def report_damage(self) -> None:
+        """Report what was found damaged or missing in the outbox."""
+        for text in self.orders.producer.take_damage() if self.orders.producer else ():
+            self.alerts.happened(JOURNAL_DAMAGED, "critical", text)
+
     @contextlib.asynccontextmanager
     async def producer(self) -> AsyncIterator[Producer]:
         """The worker's outbox, delivering while the block runs; at its end waits for the published events."""
         directory = self.runtime / "outbox" / self.name
         producer = Producer(Outbox(directory, self.name, uuid.uuid4().hex), self.endpoints.ingest)
-        disk_alerts = DiskAlerts(self.clock, self.name)
+        disk_alerts = DiskAlerts(self.alerts)
         self.progress = lambda: producer.published
         self.orders.producer = producer
         try:
@@ -113,8 +121,11 @@ class Worker:
                 reporting = tasks.create_task(disk_alerts.run(producer))
                 try:
                     with producer.reporting(disk_alerts.count):
+                        self.alerts.publish_with(producer.publish)
                         yield producer
                 finally:
+                    self.alerts.finish()
+                    self.alerts.publish_with(None)
                     reporting.cancel()
                     if not delivery.done() and not await producer.drain(DRAIN_S):
                         logger.warning("%d events stay in the outbox for the next run", producer.unacknowledged)
@@ -129,12 +140,13 @@ def run(name: str, body: Callable[[Worker], Awaitable[None]]) -> None:
     _hold_on_to_lifeline()
     try:
         clock = clock_from_environment()
-        settings = load_settings(_configuration_path(name))
+        configuration = _configuration_path(name)
+        settings = load_settings(configuration)
     except (ConfigError, ValueError) as error:
         sys.exit(_complain(name, error))
     logs.set_up(name, clock, level=settings.run.log_level)
     try:
-        asyncio.run(_run_body(name, settings, clock, body))
+        asyncio.run(_run_body(lambda: Worker(name, settings, clock, configuration), body))
     except ConfigError as error:
         sys.exit(_complain(name, error))
     except Exception:
@@ -151,7 +163,8 @@ def _configuration_path(name: str) -> Path:
 
 
 def _complain(name: str, error: Exception) -> int:
-    sys.stderr.write(f"{name}: {error}\n")
+    with contextlib.suppress(OSError):  # the disk of the log may be full; the status says it too
+        sys.stderr.write(f"{name}: {error}\n")
     return 2
 
 
@@ -173,8 +186,8 @@ def _hold_on_to_lifeline() -> None:
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
-async def _run_body(name: str, settings: Settings, clock: Clock, body: Callable[[Worker], Awaitable[None]]) -> None:
-    worker = Worker(name, settings, clock)
+async def _run_body(make: Callable[[], Worker], body: Callable[[Worker], Awaitable[None]]) -> None:
+    worker = make()
     try:
         await _live(worker, body)
     finally:
@@ -183,6 +196,7 @@ async def _run_body(name: str, settings: Settings, clock: Clock, body: Callable[
 
 async def _live(worker: Worker, body: Callable[[Worker], Awaitable[None]]) -> None:
     stopping = asyncio.Event()
+    worker.alerts.use_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     worker.control.obey(worker.orders.obey)
@@ -201,10 +215,13 @@ async def _live(worker: Worker, body: Callable[[Worker], Awaitable[None]]) -> No
 
 
 async def _beat(worker: Worker) -> None:
-    """Send a heartbeat with the event loop's lag to the supervisor every second."""
+    """Send a heartbeat with the event loop's lag and the open alerts to the supervisor every second."""
     pid = os.getpid()
     while True:
         before_s = time.monotonic()
         await asyncio.sleep(HEARTBEAT_S)
         lag_s = max(0.0, time.monotonic() - before_s - HEARTBEAT_S)
-        await worker.control.send(Heartbeat(worker.name, pid, lag_s, worker.progress()))
+        worker.report_damage()
+        worker.alerts.tick()
+        alerts = list(worker.alerts.open)
+        await worker.control.send(Heartbeat(worker.name, pid, lag_s, worker.progress(), alerts))

@@ -82,7 +82,7 @@ class FinanceDatabase:
         self._path = path
         self._known: Mapping[str, KnownSector] | None = None
 
-    async def findings(self, region: Region, wanted: Sequence[Security]) -> AsyncIterator[Sequence[Finding]]:  # noqa: ARG002
+    async def findings(self, region: Region, wanted: Sequence[Security]) -> AsyncIterator[Sequence[Finding]]:  # noqa: ARG002 - as the Protocol
         """All at once; the file holds every region.
 
         Raises:

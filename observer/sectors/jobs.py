@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from bus.endpoints import Address
-from bus.events import AlertRaised, Severity
-from bus.producer import Producer
+from bus.events import Severity
+from observer.alerts.process import Alerts
 from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan, moment_of
-from observer.clock import Clock
 from observer.sectors.options import OUTBOX, EnrichmentOptions, EnrichmentProcess
 from observer.sectors.settings import SectorSettings
+from observer.signals import stop_process
 from observer.store.sectors import SectorReader
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class SectorJobs:
         data: the folder of logs and metrics.
         outboxes: the folder of the processes' outboxes.
         ingest: the writer's socket.
+        alerts: of the process.
     """
 
     def __init__(
@@ -61,18 +62,14 @@ class SectorJobs:
         data: Path,
         outboxes: Path,
         ingest: Address,
-        producer: Producer,
-        clock: Clock,
-        source: str,
+        alerts: Alerts,
     ) -> None:
         self._settings = settings
         self._url = url
         self._data = data
         self._outboxes = outboxes
         self._ingest = ingest
-        self._producer = producer
-        self._clock = clock
-        self._source = source
+        self._alerts = alerts
 
     async def left(self, plan: DayPlan) -> Sequence[Job[str]]:
         """The due jobs of the day that are not done."""
@@ -100,11 +97,14 @@ class SectorJobs:
             try:
                 await process.communicate(self._process(job.name).to_json())
                 status = await process.wait()
-            finally:
-                await _stop(process)
+            finally:  # its findings are in its outbox: the daily job goes on there, the weekly one starts over
+                await stop_process(process, _STOP_S)
         logger.info("%s: status %d, see %s", job.name, status, log_path)
+        identity = f"sectors:{job.name}"
         if reported := reported_of(job.name, status, self._settings.sources, log_path):
-            self._producer.publish(AlertRaised(self._clock.now_ns(), reported[0], self._source, reported[1]))
+            self._alerts.report(identity, *reported)
+        else:
+            self._alerts.resolve(identity, f"job {job.name} is done")
 
     def _process(self, job: str) -> EnrichmentProcess:
         """The input of the job's process (requirement 003: "Daily Incremental Updates", "Weekly Full Refresh")."""
@@ -137,21 +137,6 @@ def reported_of(job: str, status: int, sources: Collection[str], log_path: Path)
 def _has_metrics() -> bool:
     """They need a package of the extra `sectors`; the broker's codes and a FinanceDatabase file do not."""
     return find_spec("prometheus_client") is not None
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Stop the process: its findings are in its outbox. The daily job continues where it was; the weekly one, which
-    looks up all stocks, starts over.
-    """
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(_STOP_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
 
 
 def _last_line(path: Path) -> str:

@@ -109,7 +109,7 @@ class YahooProfile(msgspec.Struct, frozen=True):
     industry: str = ""
 
 
-class _PacedSession(Session):  # type: ignore[type-arg]
+class _PacedSession(Session):  # type: ignore[type-arg]  # generic in its annotations only
     """yfinance's kind of session, in which every request waits for its token first."""
 
     def __init__(self, wait: Callable[[], None], address: str, timeout_s: float) -> None:

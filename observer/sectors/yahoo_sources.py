@@ -118,7 +118,7 @@ class YahooProfiles:
         self._cache = cache
         self._clock = clock
 
-    async def findings(self, region: Region, wanted: Sequence[Security]) -> AsyncIterator[Sequence[Finding]]:  # noqa: ARG002
+    async def findings(self, region: Region, wanted: Sequence[Security]) -> AsyncIterator[Sequence[Finding]]:  # noqa: ARG002 - as the Protocol
         """One security at a time; without a sector where Yahoo knows none, or does not cover the exchange.
 
         Raises:

@@ -24,14 +24,17 @@ TRUE_RANGE_DAYS: Final = 14
 class DayRow(Protocol):
     """One symbol's day; `Bar` of the providers and `DailyBar` of the bus fit."""
 
+    # ruff: disable[D102] - the words are those of `DailyBar`
     @property
-    def high(self) -> float: ...  # noqa: D102 - the words are those of `DailyBar`
+    def high(self) -> float: ...
     @property
-    def low(self) -> float: ...  # noqa: D102
+    def low(self) -> float: ...
     @property
-    def close(self) -> float: ...  # noqa: D102
+    def close(self) -> float: ...
     @property
-    def volume(self) -> float: ...  # noqa: D102
+    def volume(self) -> float: ...
+
+    # ruff: enable[D102]
 
 
 def average_volume(bars: Sequence[DayRow], days: int = AVERAGE_VOLUME_DAYS) -> float | None:

@@ -1,124 +1,128 @@
-"""Backups: a consistent copy of the whole database, made while the writer continues; and their schedule.
+"""Copies of the whole database, made while the writer continues; and what a copy holds.
 
-SQLite is copied with its own backup call and the copy is checked; PostgreSQL is dumped by `pg_dump`, in the custom
-format that `pg_restore` reads. The copy gets its name only when it is complete and on the disk. `BackupJobs` makes one
-each day, and one on request of a person.
+SQLite is copied by its own backup call; PostgreSQL is dumped by `pg_dump`. What a copy holds is read from the copy, so
+that its marks and its rows are of one moment.
 """
 
-import asyncio
-import hashlib
-import logging
-import os
-import shutil
 import sqlite3
-import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
+from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import URL, text
 
-from bus.commands import Refused
-from bus.events import AlertRaised, BackupCompleted
-from observer.calendar.service import TradingDayService
-from observer.clock import Clock
-from observer.errors import ObserverError, StoreError
+from observer.errors import StoppedError, StoreError
 from observer.files import PRIVATE_FILE, make_private_folder, sync_path
-from observer.local_time import local_datetime
+from observer.store import postgresql_programs
 from observer.store.engine import open_reader, parse_url, schema_of, sqlite_path, store_errors
 
-if TYPE_CHECKING:
-    from bus.producer import Producer
+SQLITE_COPY: Final = "database.sqlite3"
+POSTGRESQL_COPY: Final = "database.dump"
 
-logger = logging.getLogger(__name__)
-
-BACKUPS_KEPT: Final = 7  # one a day: a week
-_DUMP_S_MAX: Final = 3_600.0  # machine seconds
+_PAGES_AT_ONCE: Final = 4_096  # 16 MB: `stop` is looked at between two portions
+_STEPS_AT_ONCE: Final = 1_000_000  # instructions of SQLite's virtual machine, some 50 ms
 
 
-class Backup(msgspec.Struct, frozen=True):
-    """A finished copy; `sha256` is its content's digest in hexadecimal digits."""
+class CopyContent(msgspec.Struct, frozen=True):
+    """What a copy holds: its schema's revision, and each event stream's last committed number by the stream's id."""
 
-    path: Path
-    size_bytes: int
-    sha256: str
+    schema_revision: str
+    marks: Mapping[str, int]
 
 
-def backup(url: str, destination_directory: Path, stamp: str) -> Backup:
-    """Copy the database to `observer-<stamp>` with its kind's suffix, and delete all but the newest seven copies.
+def copy_name(url: str) -> str:
+    """The name of a copy's file: it states the kind of database."""
+    return SQLITE_COPY if parse_url(url).get_backend_name() == "sqlite" else POSTGRESQL_COPY
 
-    Args:
-        url: the database.
-        destination_directory: made if it is not there; only its owner may look into it.
-        stamp: sorts as text in the order of time, "20261118T210000" say. A copy with the same stamp is replaced.
+
+def copy_database(url: str, destination: Path, stop: threading.Event) -> None:
+    """Write a copy of the database to a new private file, and bring it to the disk.
 
     Raises:
-        StoreError: there is no such database, the copy is not whole, or the directory cannot be written; what was
-            there before is untouched.
+        StoreError: there is no such database, or it cannot be copied; the new file may be there in part.
+        StoppedError: `stop` was set, likewise.
     """
     parsed = parse_url(url)
-    is_sqlite = parsed.get_backend_name() == "sqlite"
-    suffix = ".sqlite3" if is_sqlite else ".dump"
-    path = destination_directory / f"observer-{stamp}{suffix}"
-    try:
-        make_private_folder(destination_directory)
-        with _removed_afterwards(path.with_name(f".{path.name}.unfinished")) as unfinished:
-            (_copy_sqlite if is_sqlite else _dump_postgresql)(parsed, unfinished)
-            made = _publish(unfinished, path)
-        _delete_old(destination_directory, suffix)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"backup of {parsed} to {path} failed: {error}") from error
-    return made
+    destination.touch(PRIVATE_FILE)
+    if parsed.get_backend_name() == "sqlite":
+        _copy_sqlite(parsed, destination, stop)
+    else:
+        postgresql_programs.dump(parsed, selected_schema(url), destination, stop)
+    sync_path(destination)
 
 
-@contextmanager
-def _removed_afterwards(path: Path) -> Iterator[Path]:
-    """A file that is not there before, not even from a process that was killed, and not afterwards."""
-    path.unlink(missing_ok=True)
+def keep_before_migration(url: str, revision: str, folder: Path | None) -> Path:
+    """Copy a database before its schema is changed: SQLite beside itself, PostgreSQL as a dump into the folder.
+
+    Raises:
+        StoreError: the copy cannot be made, or there is no folder for a dump. Then the schema must stay as it is.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = sqlite_path(parsed).absolute()
+        kept = path.with_name(f"{path.name}.before-{revision}")
+    elif folder is None:
+        raise StoreError(f"{parsed}: its schema is {revision}: `observer run` brings it up to date, after a copy")
+    else:
+        kept = folder / f"{selected_schema(url)}.before-{revision}.dump"
+    unfinished = kept.with_name(f".{kept.name}.unfinished")
     try:
-        yield path
+        make_private_folder(kept.parent)
+        unfinished.unlink(missing_ok=True)
+        copy_database(url, unfinished, threading.Event())
+        unfinished.replace(kept)
+        sync_path(kept.parent)
+    except (OSError, StoreError) as error:
+        raise StoreError(
+            f"{parsed}: no copy before the change of its schema, which was left as it is: {error}"
+        ) from error
     finally:
-        path.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
+    return kept
 
 
-def _copy_sqlite(url: URL, destination: Path) -> None:
-    source_path = sqlite_path(url).absolute()
-    if not source_path.is_file():
-        raise StoreError(f"there is no database {source_path}")
-    with closing(sqlite3.connect(source_path)) as source, closing(sqlite3.connect(destination)) as copy:
-        # In one step: from a database that is being written, a copy in steps would begin again with each commit.
-        source.backup(copy, pages=-1)
-        copy.execute("PRAGMA journal_mode=DELETE")  # one file that is complete without a log beside it
-        (result,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+def check_copy(path: Path, stop: threading.Event) -> None:
+    """Return if the database's own tools find nothing wrong with a copy: SQLite reads all of it, PostgreSQL its list.
+
+    Raises:
+        StoreError: it is damaged.
+        StoppedError: `stop` was set.
+    """
+    if path.name == POSTGRESQL_COPY:
+        postgresql_programs.require_readable(path, stop)
+        return
+    with _opened(path, stop) as copy:
+        [result] = copy.execute("PRAGMA integrity_check(1)").fetchone()
     if result != "ok":
-        raise StoreError(f"the copy of {source_path} is damaged: {result}")
+        raise StoreError(f"{path} is damaged: {result}")
 
 
-def _dump_postgresql(url: URL, destination: Path) -> None:
-    program = shutil.which("pg_dump")
-    if program is None:
-        raise StoreError("a backup of PostgreSQL needs pg_dump: install PostgreSQL's client programs")
-    # The password goes by the environment: other users can see arguments, and one in the address beats PGPASSWORD.
-    address = url._replace(drivername="postgresql", password=None).render_as_string()
-    # Other instances in the database have backups of their own.
-    own = f'--schema="{schema_of(url) or _schema_of_server(url)}"'
-    command = [program, "--format=custom", "--no-password", own, f"--file={destination}", f"--dbname={address}"]
-    password = {"PGPASSWORD": str(url.password)} if url.password else {}
-    try:
-        subprocess.run(  # noqa: S603 - the arguments are a list, and the address is the operator's own
-            command, env={**os.environ, **password}, check=True, capture_output=True, text=True, timeout=_DUMP_S_MAX
-        )
-    except subprocess.CalledProcessError as error:
-        raise StoreError(f"pg_dump of {url} failed: {error.stderr.strip()}") from error
-    except subprocess.TimeoutExpired as error:
-        raise StoreError(f"pg_dump of {url} took more than {_DUMP_S_MAX:.0f} s") from error
+def content_of(path: Path, stop: threading.Event) -> CopyContent:
+    """What a copy holds.
+
+    Raises:
+        StoreError: it cannot be read, or is no database of Observer.
+        StoppedError: `stop` was set.
+    """
+    found = _content_of_dump(path, stop) if path.name == POSTGRESQL_COPY else _content_of_sqlite(path, stop)
+    if found is None:
+        raise StoreError(f"{path} is no database of Observer")
+    return found
 
 
-def _schema_of_server(url: URL) -> str:
-    """The schema of a URL that selects none."""
-    engine = open_reader(url.render_as_string(hide_password=False))
+def selected_schema(url: str) -> str:
+    """The PostgreSQL schema of a URL, which the server chooses where the URL selects none.
+
+    Raises:
+        StoreError: the server does not answer.
+    """
+    if (named := schema_of(parse_url(url))) is not None:
+        return named
+    engine = open_reader(url)
     try:
         with store_errors(engine), engine.connect() as connection:
             return str(connection.scalar(text("SELECT current_schema()")))
@@ -126,64 +130,59 @@ def _schema_of_server(url: URL) -> str:
         engine.dispose()
 
 
-def _publish(unfinished: Path, path: Path) -> Backup:
-    """Bring the copy to the disk, then give it its name, then bring the name to the disk."""
-    unfinished.chmod(PRIVATE_FILE)
-    with unfinished.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        size_bytes = file.tell()
-    sync_path(unfinished)
-    unfinished.replace(path)
-    sync_path(path.parent)
-    return Backup(path, size_bytes, sha256)
+# --- SQLite --------------------------------------------------------------------------------------------------
 
 
-def _delete_old(directory: Path, suffix: str) -> None:
-    copies = sorted(directory.glob(f"observer-*{suffix}"), key=lambda path: path.name)
-    for path in copies[:-BACKUPS_KEPT]:
-        path.unlink()
+def _copy_sqlite(url: URL, destination: Path, stop: threading.Event) -> None:
+    source_path = sqlite_path(url).absolute()
+    if not source_path.is_file():
+        raise StoreError(f"there is no database {source_path}")
+
+    def look(_status: int, _remaining: int, _total: int) -> None:
+        if stop.is_set():
+            raise StoppedError(f"the copy of {source_path} was interrupted")
+
+    try:
+        with closing(sqlite3.connect(source_path)) as source, closing(sqlite3.connect(destination)) as copy:
+            # The copy is made in portions inside one read transaction: it is of one moment, and a commit meanwhile does
+            # not make it begin again.
+            source.isolation_level = None
+            source.execute("BEGIN")
+            source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            source.backup(copy, pages=_PAGES_AT_ONCE, progress=look)
+            copy.execute("PRAGMA journal_mode=DELETE")  # one file that is complete without a log beside it
+    except sqlite3.Error as error:
+        raise StoreError(f"the copy of {source_path} failed: {error}") from error
 
 
-class BackupJobs:
-    """The backups of one database in one folder.
+def _content_of_sqlite(path: Path, stop: threading.Event) -> CopyContent | None:
+    with _opened(path, stop) as copy:
+        tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if not {"alembic_version", "streams"} <= tables:
+            return None
+        [(revision,)] = copy.execute("SELECT version_num FROM alembic_version")
+        return CopyContent(revision, dict(copy.execute("SELECT uid, high_water_mark FROM streams ORDER BY id")))
 
-    `turn` is held while the day's backup is made, so that no two jobs of the process run at once.
-    """
 
-    def __init__(
-        self, *, url: str, folder: Path, turn: asyncio.Lock, today: TradingDayService, clock: Clock, source: str
-    ) -> None:
-        self._url = url
-        self._folder = folder
-        self._turn = turn
-        self._today = today
-        self._clock = clock
-        self._source = source
+@contextmanager
+def _opened(path: Path, stop: threading.Event) -> Iterator[sqlite3.Connection]:
+    address = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as copy:
+            copy.set_progress_handler(lambda: int(stop.is_set()), _STEPS_AT_ONCE)
+            yield copy
+    except sqlite3.Error as error:
+        if stop.is_set():
+            raise StoppedError(f"the check of {path} was interrupted") from error
+        raise StoreError(f"{path} is damaged: {error}") from error
 
-    async def run(self, producer: "Producer") -> None:
-        """One backup a day at its time; a process that starts later makes it only if there is none yet."""
-        while True:
-            plan = await self._today.plan()
-            await self._clock.sleep_until(plan.backup_ns)
-            stamp = local_datetime(plan.backup_ns).strftime("%Y%m%d")
-            async with self._turn:
-                if not any(self._folder.glob(f"observer-{stamp}.*")):
-                    producer.publish(await asyncio.to_thread(self._make, stamp))
-            await self._today.end_of(plan)
 
-    async def make_now(self, producer: "Producer") -> str | Refused:
-        """Make a backup beside the day's, on request of a person."""
-        stamp = local_datetime(self._clock.now_ns()).strftime("%Y%m%dT%H%M%S")
-        made = await asyncio.to_thread(self._make, stamp)
-        producer.publish(made)
-        if isinstance(made, AlertRaised):
-            return Refused("failed", made.text)
-        return f"{made.path}, {made.size_bytes:,} bytes"
+# --- PostgreSQL ----------------------------------------------------------------------------------------------
 
-    def _make(self, stamp: str) -> BackupCompleted | AlertRaised:
-        try:
-            made = backup(self._url, self._folder, stamp)
-        except (ObserverError, OSError) as error:
-            logger.error("backup failed: %s", error)
-            return AlertRaised(self._clock.now_ns(), "critical", self._source, f"backup failed: {error}")
-        return BackupCompleted(self._clock.now_ns(), str(made.path), made.size_bytes, made.sha256)
+
+def _content_of_dump(path: Path, stop: threading.Event) -> CopyContent | None:
+    tables = postgresql_programs.rows_in(path, ("alembic_version", "streams"), stop)
+    if not tables.get("alembic_version") or "streams" not in tables:
+        return None
+    marks = {row["uid"]: int(row["high_water_mark"]) for row in tables["streams"]}
+    return CopyContent(tables["alembic_version"][0]["version_num"], marks)

@@ -10,6 +10,7 @@ from sqlalchemy import Select, distinct, func, select, union
 from bus.events import AlertRaised, DailyBar, EtfJob, EtfJobEnded, EtfListed, EtfNavDay, EtfValued
 from observer.etf.model import Etf
 from observer.store.reader import StoreReader
+from observer.store.rows import etf_of
 from observer.store.tables import ETFS, EVENT_TABLES
 
 YEAR: Final = timedelta(weeks=52)
@@ -41,7 +42,7 @@ class EtfReader(StoreReader):
 
     def _etfs(self, statement: Select[*tuple[Any, ...]]) -> dict[str, Etf]:
         with self._asking() as connection:
-            return {row.symbol: Etf(**row._mapping) for row in connection.execute(statement)}  # noqa: SLF001
+            return {row.symbol: etf_of(row._asdict()) for row in connection.execute(statement)}
 
     def etf_list(self, session_date: str) -> Sequence[EtfListed]:
         """The last list of that day, by symbol; empty without one."""

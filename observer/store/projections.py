@@ -7,12 +7,13 @@ listing or ETF changes nothing, nor does a fact that is older than the row (the 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from msgspec.structs import asdict
 from sqlalchemy import BindParameter, Connection, Update, bindparam, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bus.events import EtfListed, EtfMeasured, EtfRangeFound, EtfValued, Event, Fact, ListingChanged, ListingValued
 from observer.etf.model import Etf
-from observer.store.rows import Row, Value, event_of, listing_row
+from observer.store.rows import Row, Value, document_text, event_of, listing_row
 from observer.store.tables import ETFS, LISTINGS
 
 _LISTED: Final = tuple(name for name in EtfListed.__struct_fields__ if name in Etf.__struct_fields__)
@@ -38,6 +39,7 @@ def _project_lists(connection: Connection, rows: Sequence[Row]) -> None:
 
 def _list_row(event: EtfListed) -> dict[str, Value]:
     state: dict[str, Value] = {name: getattr(event, name) for name in _LISTED}
+    state["sources"] = document_text(event.sources)
     return {**state, "active": event.change != "removed", "first_seen_ns": event.listed_ns}
 
 
@@ -73,8 +75,8 @@ def _updating(event_type: type[Fact], moment: str, names: Sequence[str]) -> Proj
         connection.execute(
             statement,
             [
-                {"of_symbol": event.symbol, **{f"new_{name}": getattr(event, name) for name in (moment, *names)}}  # type: ignore[attr-defined]
-                for event in events
+                {"of_symbol": fields["symbol"], **{f"new_{name}": fields[name] for name in (moment, *names)}}
+                for fields in map(asdict, events)
             ],
         )
 

@@ -6,7 +6,7 @@ document is one JSON text in its row: this is the only place that encodes and de
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import astuple
@@ -14,6 +14,7 @@ from msgspec.structs import astuple
 from bus.codec import encode_event
 from bus.delivery import Delivered
 from bus.events import EVENT_TYPES, Event, Fact, ListingChanged, Poison, SlotAssigned, SlotReleased, is_document
+from observer.etf.model import Etf
 from observer.listings.model import Listing
 
 Value = str | int | float | bool | bytes | None
@@ -33,6 +34,8 @@ def _document_columns(event_type: type[Fact]) -> Mapping[int, msgspec.json.Decod
 _DOCUMENTS: Final[Mapping[type[Fact], Mapping[int, msgspec.json.Decoder[object]]]] = {
     event_type: found for event_type in EVENT_TYPES if (found := _document_columns(event_type))
 }
+
+_ETF_SOURCES: Final = msgspec.json.Decoder(dict[str, str])
 
 FactT = TypeVar("FactT", bound=Fact)
 
@@ -63,9 +66,12 @@ def group_rows(batches: Sequence[Delivered], stream_ids: Mapping[str, int]) -> G
 
 def _with_documents_as_text(row: Row, event_type: type[Fact]) -> Row:
     documents = _DOCUMENTS[event_type]
-    return tuple(
-        msgspec.json.encode(value).decode() if column in documents else value for column, value in enumerate(row)
-    )
+    return tuple(document_text(value) if column in documents else value for column, value in enumerate(row))
+
+
+def document_text(document: object) -> str:
+    """The text of a document's column."""
+    return msgspec.json.encode(document).decode()
 
 
 def event_of(event_type: type[FactT], row: Sequence[Value]) -> FactT:
@@ -148,3 +154,8 @@ def listing_row(event: ListingChanged) -> Row:
     """
     moment_ns = event.changed_ns
     return (*astuple(listing_of(event)), moment_ns, moment_ns, moment_ns, event.change != "removed")
+
+
+def etf_of(row: Mapping[str, Any]) -> Etf:
+    """The ETF of a row of the table of ETFs, by column."""
+    return Etf(**{**row, "sources": _ETF_SOURCES.decode(row["sources"])})

@@ -1,1 +1,1 @@
-"""One day's stream: stores trades and allocates slots. The body of `workers.track_b`."""
+"""One day of the market data stream: stores trades and allocates slots. The body of `workers.track_b`."""

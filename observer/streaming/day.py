@@ -1,7 +1,7 @@
 """Track B on one trading day: connects, synchronises the context, assigns slots, streams, releases the slots.
 
-`observer.selection` decides on slots, `observer.gaps` on gaps; this module connects them to the stream, the feed and
-the clock.
+`observer.selection` decides on slots, `observer.gaps` on gaps; this module connects them to the market data
+stream, the feed and the clock.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ from bus.endpoints import Address
 from bus.events import (
     AccountsClosed,
     AccountSlots,
-    AlertRaised,
     CloseReason,
     DayBegan,
     Event,
@@ -36,13 +35,14 @@ from bus.feed import FeedSubscriber
 from bus.producer import Producer
 from observer.accounts.clients import Brokers
 from observer.accounts.failover import StreamOutages
+from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
 from observer.errors import StoreError
 from observer.providers.broker import HaltSource, QuoteSource
 from observer.providers.joint_stream import JointStream
 from observer.selection import context
-from observer.selection.overflow import OverflowWatch, rates_of
+from observer.selection.overflow import OverflowLevel, OverflowWatch, rates_of
 from observer.selection.pins import kept_pins
 from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings
@@ -51,9 +51,8 @@ from observer.streaming import decisions
 from observer.streaming.earlier import earlier_in_time, marks_of, opening_in_time
 from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.receiver import StreamReceiver
-from observer.streaming.recorder import SOURCE
 from observer.streaming.settings import StreamingSettings
-from observer.universe.in_force import universe_of
+from observer.universe.in_force import oldest_fallback, universe_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +68,10 @@ class StreamingDay:
         plan: the moments of the day.
         settings: of selection, Track B and the sweeps.
         brokers: the brokers to stream from.
-        quotes: REST quotes for data that the stream does not carry.
+        quotes: REST quotes for data that the market data stream does not carry.
         halts: the broker's halt queries.
         producer: publishes the events.
+        alerts: of the process.
         reader: stored data of earlier days, Track A and an earlier process of this day.
         feed_address: the feed of committed snapshots.
         clock: market time.
@@ -86,6 +86,7 @@ class StreamingDay:
         quotes: QuoteSource,
         halts: HaltSource,
         producer: Producer,
+        alerts: Alerts,
         reader: StoreReader,
         feed_address: Address,
         clock: Clock,
@@ -95,20 +96,23 @@ class StreamingDay:
         self._settings = settings
         self._brokers = brokers
         self._producer = producer
+        self._alerts = alerts
         self._reader = reader
         self._feed_address = feed_address
         self._clock = clock
         sampling = settings.track_b.sampling
-        self.receiver = StreamReceiver(brokers.provider, producer, quotes, clock, sampling, self._session_date)
+        self.receiver = StreamReceiver(
+            brokers.provider, producer, quotes, clock, sampling, self._session_date, alerts=alerts
+        )
         self.trades = self.receiver.trades
-        self._overflow = OverflowWatch(rates_of(settings.selection.slots), SOURCE)
+        self._overflow = OverflowWatch(rates_of(settings.selection.slots))
         self._first_step: DayBegan
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
         self._halt_poller = HaltPoller(brokers.provider, halts, clock, self.receiver.on_facts)
 
     async def connect(self) -> bool:
-        """Wait for the connection time. Returns False if the day's stream is over already."""
+        """Wait for the connection time. Returns False if the day's streaming is over already."""
         await self._clock.sleep_until(self._plan.stream_connect_ns)
         return self._clock.now_ns() < self._plan.track_b_stop_ns
 
@@ -117,6 +121,8 @@ class StreamingDay:
         until `end`.
         """
         self.receiver.tasks = tasks
+        for prefix in ("not_streamed:", "load_relief"):  # an earlier process's
+            self._alerts.resolve_all(prefix, "the stream begins anew")
         names = [account.name for account in self._brokers.accounts]
         self.receiver.outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
         running = [tasks.create_task(self._stream.run())]
@@ -136,6 +142,8 @@ class StreamingDay:
         await self._stream_monitor.drain()
         await self.trades.leave_all()
         self._close(selector, self.moment(), "closed")
+        for prefix in ("stream:", "not_streamed:", "stale_subscriptions", "overflow"):
+            self._alerts.resolve_all(prefix, "the day's stream has ended")
 
     async def end_for_earlier_process(self) -> None:
         """Close the day of an earlier process that stopped while streaming, when it is too late to resume. The end of
@@ -153,7 +161,11 @@ class StreamingDay:
 
     def _close(self, selector: Selector, at_ns: int, reason: CloseReason) -> None:
         self.carry_out(selector, SlotsClosed(reason), at_ns, selector.close(at_ns, reason))
-        logger.info("%s: %d duplicate trades dropped", reason, self.trades.detector.duplicates)
+        detector = self.trades.detector
+        logger.info(
+            "%s: %d duplicate trades dropped, %d trades of unsubscribed symbols, %d that overlap the trade before",
+            *(reason, detector.duplicates, detector.unwatched, detector.inconsistent),
+        )
 
     def moment(self) -> int:
         """The moment of a decision: now, after the selection has applied all trades until now, as published."""
@@ -161,7 +173,7 @@ class StreamingDay:
         return self._clock.now_ns()
 
     def carry_out(self, selector: Selector, step: SelectionStep, now_ns: int, events: Sequence[Event]) -> None:
-        """Publish the decisions and their step, and update the stream's subscriptions."""
+        """Publish the decisions and their step, and update the subscriptions."""
         self._producer.publish(*events, SelectionAdvanced(self._session_date, now_ns, step))
         self._overflow.apply(events)
         self._stream.want(selector.wanted_by_account)
@@ -172,17 +184,17 @@ class StreamingDay:
 
     async def _new_selector(self) -> Selector:
         """Wait for a universe. Returns a selector without one if the day ends first."""
-        universe = await universe_of(self._plan, self._reader, self._clock, self._plan.track_b_stop_ns)
+        oldest = oldest_fallback(self._plan.day, self._settings.track_a.universe_weekdays_max)
+        universe = await universe_of(self._plan, self._reader, self._clock, self._plan.track_b_stop_ns, oldest)
         settings = DaySettings(
             selection=self._settings.selection,
             accounts=tuple(AccountSlots(account.name, account.capacity) for account in self._brokers.accounts),
             allocation_strategy=self._brokers.strategy,
-            sweep_interval_s=self._settings.sweep_interval_s,
+            sweep_interval_s=self._settings.track_a.interval_s,
         )
         begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)
         self._first_step = begun.step
-        if begun.failure:
-            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, begun.failure))
+        self._settle("earlier_days", begun.failure, "the earlier days are read")
         members = universe.members if universe is not None else []
         return selector_of(members, settings, begun.earlier)
 
@@ -191,12 +203,13 @@ class StreamingDay:
         reported = await asyncio.to_thread(self._reader.slot_events, self._session_date)
         if any(isinstance(event, SlotAssigned) for event in reported):
             self._overflow.resume(reported, self._clock.now_ns())
+            if self._overflow.level == "normal":
+                self._alerts.resolve("overflow", "slots, last hour: normal")
             self._resume(selector, reported, await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns))
             self.receiver.outages.stay_down(selector.closed_accounts)
             return
         seen, failure = await opening_in_time(self._reader, self._plan, CONTEXT_LIMIT_S)
-        if failure:
-            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, failure))
+        self._settle("opening", failure, "the opening's snapshots are read")
         self._begin(selector, seen)
         opening, base = decisions.opening_of(seen)
         self._producer.publish(context.synced_event(base, self._session_date, self._clock.now_ns()))
@@ -205,12 +218,18 @@ class StreamingDay:
         now_ns = self.moment()
         if pins:
             kept = selector.keep_pins(pins, now_ns)
-            self.carry_out(selector, kept_pins(pins, selector.waiting_pins), now_ns, kept)
+            self.carry_out(selector, kept_pins(selector.pins, selector.waiting_pins), now_ns, kept)
         self.carry_out(selector, SlotsOpened(), now_ns, decisions.open_slots(selector, opening, base, now_ns))
 
+    def _settle(self, identity: str, failure: str, over: str) -> None:
+        if failure:
+            self._alerts.report(identity, "warning", failure)
+        else:
+            self._alerts.resolve(identity, over)
+
     def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:
-        """Apply Track A's snapshots from before the feed subscription. A replay starts here, and the selection sees the
-        stream only from here on.
+        """Apply Track A's snapshots from before the feed subscription. A replay starts here, and the selection sees
+        trades only from here on.
         """
         self.receiver.selector = selector
         decisions.update_latest(selector, seen)
@@ -254,9 +273,9 @@ class StreamingDay:
         try:
             seen = await asyncio.to_thread(self._reader.snapshots, *received)
         except StoreError as error:
-            text = f"sweep {sweep.sweep} is not looked at: {error}"
-            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
+            self._alerts.report("sweep_unread", "warning", f"sweep {sweep.sweep} is not looked at: {error}")
             return
+        self._alerts.resolve("sweep_unread", f"sweep {sweep.sweep} is read")
         swept = [snapshot for snapshot in seen if snapshot.sweep == sweep.sweep]
         now_ns = self.moment()
         self._stream_monitor.sweep({snapshot.symbol: snapshot.cumulative_volume for snapshot in swept})
@@ -283,16 +302,19 @@ class StreamingDay:
             self._fail_over(selector)
             now_ns = self.moment()
             self.carry_out(selector, SlotsEvaluated(), now_ns, selector.evaluate_slots(now_ns))
-            if alert := self._overflow.check(now_ns, selector.waiting):
-                logger.warning("%s", alert.text)
-                self._producer.publish(alert)
+            if changed := self._overflow.check(now_ns, selector.waiting):
+                self._report_overflow(changed)
+
+    def _report_overflow(self, changed: OverflowLevel) -> None:
+        if changed.severity is None:
+            self._alerts.resolve("overflow", changed.text)
+        else:
+            self._alerts.report("overflow", changed.severity, changed.text)
 
     def _fail_over(self, selector: Selector) -> None:
         """Move symbols away from accounts that cannot stream, and back to accounts that can again."""
-        accounts = [account.name for account in self._brokers.accounts] if self._brokers.failover else []
-        unhealthy = frozenset(name for name in accounts if not self._brokers.is_healthy(name))
         now_ns = self.moment()
-        closed = self.receiver.outages.closed(unhealthy, now_ns) & set(accounts)
+        closed = self._brokers.closed(self.receiver.outages, now_ns)
         if closed != selector.closed_accounts:
             decided = selector.close_accounts(closed, now_ns)
             self.carry_out(selector, AccountsClosed(tuple(sorted(closed))), now_ns, decided)

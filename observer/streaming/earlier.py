@@ -1,4 +1,4 @@
-"""Reads from the database before the stream starts: data of earlier days, and the last accounted trades of an earlier
+"""Reads from the database before streaming starts: data of earlier days, and the last accounted trades of an earlier
 process of the same day.
 """
 

@@ -11,13 +11,21 @@ from typing import Final, Protocol
 
 from bus.commands import Done, Refused
 from bus.endpoints import Address
-from bus.events import AlertRaised, GapDetected, GapRecovered, GapUnrecoverable, MinuteBarRecovered, Trade
+from bus.events import (
+    GapDetected,
+    GapRecovered,
+    GapUnrecoverable,
+    MinuteBarRecovered,
+    Trade,
+)
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
-from observer.clock import Clock
+from observer.alerts.process import Alerts
+from observer.clock import Clock, machine_seconds
 from observer.errors import ProviderError, StoreError
 from observer.gaps import recovery
 from observer.gaps.recovery import Attempt, RecoveryPlan, RecoveryQueue, RecoverySettings
+from observer.gaps.targets import RecoveryTargets, TargetChange, text_of
 from observer.providers.broker import HistorySource
 from observer.providers.domestic import PastBarSource
 from observer.store.reader import StoreReader
@@ -42,18 +50,19 @@ class GapWorklist:
         settings: RecoverySettings,
         *,
         reader: StoreReader,
-        producer: Producer,
         feed_address: Address,
         clock: Clock,
-        source: str,
+        alerts: Alerts,
     ) -> None:
         self.queue = RecoveryQueue(settings)
         self.reader = reader
-        self._producer = producer
         self._feed_address = feed_address
         self._clock = clock
-        self._source = source
+        self._alerts = alerts
         self._news = asyncio.Condition()
+        self._targets = RecoveryTargets(settings)
+        self._settings = settings
+        self._started_ns = clock.now_ns()
 
     async def follow_feed(self) -> None:
         """Enqueue gaps as they are committed."""
@@ -70,6 +79,7 @@ class GapWorklist:
         includes gaps that are too old to be filled: they are given up.
         """
         since = ""
+        self._alerts.resolve("queue", "the open gaps are counted anew")  # an earlier process's
         while True:
             try:
                 closed = self.queue.closed
@@ -100,7 +110,7 @@ class GapWorklist:
             taken = [self.queue.take_up_again(gap, is_open=is_open) for gap, is_open in found.values()]
             self._news.notify_all()
         under_way = f", {taken.count(False)} are under way" if False in taken else ""
-        return Done(self._source, f"gaps to be tried now: {taken.count(True)}{under_way}")
+        return Done(self._alerts.source, f"gaps to be tried now: {taken.count(True)}{under_way}")
 
     async def next(self) -> Attempt:
         """The most urgent due gap; waits for one."""
@@ -115,19 +125,44 @@ class GapWorklist:
 
     async def _take_up(self, gaps: Iterable[GapDetected]) -> None:
         async with self._news:
-            self.queue.take_up(gaps)
+            for gap in self.queue.take_up(gaps):
+                self._measure_detection(gap)
             self._report_crowding()
             self._news.notify_all()
 
+    def closed(self, attempt: Attempt, *, is_recovered: bool, began_s: float) -> None:
+        """Close a gap whose outcome is published, and measure it against the day's targets. `began_s` is the time of
+        the first call for it, on the clock of the event loop.
+        """
+        self.queue.close(attempt)
+        day = attempt.gap.session_date
+        if attempt.again or recovery.is_past(attempt.gap, self._clock.now_ns()):
+            return
+        if is_recovered:
+            self._report_target(self._targets.recovered(day, asyncio.get_running_loop().time() - began_s))
+        self._report_target(self._targets.ended(day, is_recovered=is_recovered))
+
+    def _measure_detection(self, gap: GapDetected) -> None:
+        """Measure a new gap; one from before this process waited for its start."""
+        if gap.detected_ns >= self._started_ns:
+            after_s = machine_seconds(self._clock, self._clock.now_ns() - gap.detected_ns)
+            self._report_target(self._targets.detected(gap.session_date, after_s))
+
+    def _report_target(self, change: TargetChange | None) -> None:
+        if change is None:
+            return
+        identity, text = f"recovery_target:{change.measure}", text_of(change, self._settings)
+        if change.is_missed:
+            self._alerts.report(identity, "warning", text)
+        else:
+            self._alerts.resolve(identity, text)
+
     def _report_crowding(self) -> None:
-        now_ns, name = self._clock.now_ns(), self._source
         match self.queue.crowding():
             case "begins":
-                text = f"{len(self.queue)} gaps wait to be filled"
-                self._producer.publish(AlertRaised(now_ns, "warning", name, text))
+                self._alerts.report("queue", "warning", f"{len(self.queue)} gaps wait to be filled")
             case "ends":
-                text = f"gaps are filled again as they come: {len(self.queue)} wait"
-                self._producer.publish(AlertRaised(now_ns, "info", name, text))
+                self._alerts.resolve("queue", f"gaps are filled again as they come: {len(self.queue)} wait")
 
 
 class GapFiller:
@@ -148,6 +183,7 @@ class GapFiller:
         self._producer = producer
         self._history = history
         self._worklist = worklist
+        self._began_s: dict[str, float] = {}  # by gap: its first call, on the clock of the event loop
 
     async def work(self) -> None:
         """Fill gaps one by one."""
@@ -156,16 +192,17 @@ class GapFiller:
 
     async def _fill(self, attempt: Attempt) -> None:
         gap, queue, now_ns = attempt.gap, self._worklist.queue, self._clock.now_ns()
+        self._began_s.setdefault(gap.gap_id, asyncio.get_running_loop().time())
         too_old = None if attempt.again else recovery.too_old(gap, now_ns)  # an operator may retry it regardless of age
         if reason := too_old or recovery.give_up(gap, attempt.failures, attempt.why, self._settings):
             self._producer.publish(GapUnrecoverable(gap.gap_id, gap.symbol, now_ns, reason))
-            queue.close(attempt)
+            self._close(attempt, is_recovered=False)
             return
         planned = recovery.plan_now(gap, attempt.failures, now_ns, self._settings)
         is_last = recovery.is_last_attempt(planned, attempt.failures, self._settings)
         try:
             rows, closed = await self._recover(planned)
-            if not rows or not (closed.complete or is_last):  # the source lags behind the stream: it may have more soon
+            if not rows or not (closed.complete or is_last):  # the source lags behind streaming: it may have more soon
                 queue.put_back(attempt, f"{planned.source} returned {len(rows)} rows of it", self._clock.now_ns())
                 return
             new = await self._not_stored(gap, rows) if attempt.again else rows
@@ -174,8 +211,12 @@ class GapFiller:
             queue.put_back(attempt, str(error), self._clock.now_ns())
             return
         self._producer.publish_together([*new, closed])
-        queue.close(attempt)
+        self._close(attempt, is_recovered=True)
         logger.info("gap %s: recovered with %d rows", gap.gap_id, closed.rows)
+
+    def _close(self, attempt: Attempt, *, is_recovered: bool) -> None:
+        began_s = self._began_s.pop(attempt.gap.gap_id)
+        self._worklist.closed(attempt, is_recovered=is_recovered, began_s=began_s)
 
     async def _not_stored(self, gap: GapDetected, rows: Sequence[Row]) -> Sequence[Row]:
         """The rows that no earlier recovery stored."""

@@ -6,13 +6,13 @@ state that follows. Only the monitor's task changes the state.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, Literal, Protocol
 
 import msgspec
 
-from bus.commands import Done, ProcessStatus, Refused
+from bus.commands import Done, Heartbeat, OpenAlert, ProcessStatus, Ready, Refused, Stopping
 from observer.supervisor.child import Child
 from observer.supervisor.limits import Crossing, HysteresisThreshold, after_check
 from observer.supervisor.notify import Notification
@@ -73,6 +73,8 @@ class ChildMonitor:
     def __init__(self, child: Child, surroundings: Surroundings) -> None:
         self.child = child
         self.state = ProcessState.STOPPED
+        self.alerts: Sequence[OpenAlert] = ()
+        """The open alerts of the last heartbeat; a child that ended has not resolved them."""
         self._around = surroundings
         self._inbox: asyncio.Queue[_Asked | _Received] = asyncio.Queue()
         self._waiting: list[asyncio.Future[Outcome]] = []  # callers of a start that is under way
@@ -102,21 +104,21 @@ class ChildMonitor:
         self._inbox.put_nowait(_Asked(verb, answer))
         return answer
 
-    def receive(self, what: Literal["ready", "leaving"], pid: int) -> bool:
-        """Handle a report of the process; False when the pid is not the current one."""
-        if pid != self.pid:
+    def hear(self, message: Ready | Heartbeat | Stopping) -> bool:
+        """Handle a report of the process; False when its pid is not the current one."""
+        if message.pid != self.pid:
             return False
-        self._inbox.put_nowait(_Received(what, pid))
-        return True
-
-    def note_heartbeat(self, pid: int, loop_lag_s: float, progress: int) -> bool:
-        """Handle a heartbeat; False when the pid is not the current one."""
-        if pid != self.pid:
-            return False
-        self._received_s = self._around.monotonic()
-        self._beats = True
-        self._loop_lag_s = loop_lag_s
-        self._progress = progress
+        match message:
+            case Ready():
+                self._inbox.put_nowait(_Received("ready", message.pid))
+            case Stopping():
+                self._inbox.put_nowait(_Received("leaving", message.pid))
+            case Heartbeat():
+                self._received_s = self._around.monotonic()
+                self._beats = True
+                self._loop_lag_s = message.loop_lag_s
+                self._progress = message.progress
+                self.alerts = message.alerts
         return True
 
     def _receive_notification(self, pid: int, said: Notification) -> None:

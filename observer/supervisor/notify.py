@@ -8,6 +8,7 @@ An abstract address has no permissions, so the kernel supplies the sender's user
 
 import array
 import contextlib
+import logging
 import os
 import socket
 import struct
@@ -15,6 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
+
+logger = logging.getLogger(__name__)
 
 ADDRESS_VARIABLE: Final = "NOTIFY_SOCKET"
 WATCHDOG_VARIABLES: Final = ("WATCHDOG_USEC", "WATCHDOG_PID")
@@ -69,8 +72,6 @@ class NotifySocket:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.bind("")  # an abstract address of the kernel's choice
-        self.strangers = 0
-        """Datagrams from another user's processes; they are not read."""
 
     @property
     def address(self) -> str:
@@ -82,7 +83,7 @@ class NotifySocket:
         return self._socket.fileno()
 
     def receive(self) -> None:
-        """Read the pending messages.
+        """Read the pending messages; those of another user's processes are dropped.
 
         A descriptor sent along is closed once the datagram is handled: a sender of `BARRIER=1` waits for that.
         """
@@ -96,8 +97,6 @@ class NotifySocket:
                     descriptors.callback(os.close, descriptor)
                 if _sender_uid(ancillary) in (os.geteuid(), 0):
                     self._on_notification(parse_notification(datagram))
-                else:
-                    self.strangers += 1
 
     def close(self) -> None:
         """Close the socket; unread messages are lost."""
@@ -146,8 +145,7 @@ class ServiceManager:
         self._address = address.replace("@", "\0", 1) if address and address[0] in "@/" else None
         self.watchdog_s = _watchdog_s(environment, pid)
         """The longest allowed silence in machine seconds; None without a watchdog."""
-        self.unheard = 0
-        """Number of messages not sent because the service manager does not listen or read."""
+        self._is_heard = True
 
     def report(self, **assignments: object) -> None:
         """Send assignments, `READY=1` as `ready=1`. An absent service manager is no error."""
@@ -157,8 +155,11 @@ class ServiceManager:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as out:
             try:
                 out.sendto(lines.encode(), self._address)
-            except OSError:
-                self.unheard += 1
+                self._is_heard = True
+            except OSError as error:
+                if self._is_heard:  # once an outage: the watchdog's message comes every few seconds
+                    logger.warning("the service manager cannot be notified: %s", error)
+                self._is_heard = False
 
 
 def _watchdog_s(environment: Mapping[str, str], pid: int) -> float | None:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import groupby
 from pathlib import Path
@@ -18,8 +18,10 @@ from typing import Final, Self
 from bus.commands import (
     Heartbeat,
     HostRequest,
+    OpenAlert,
     Order,
     OrderReply,
+    ProcessAlert,
     Ready,
     Refused,
     ReloadReply,
@@ -62,7 +64,8 @@ class Supervisor:
         runtime_directory: private to this user; holds the instance lock and the pid registry.
         control_address: where commands, `Ready` and heartbeats arrive (`bus.endpoints.Endpoints.control`).
         listener: receives every change of state and every crossing of a host limit.
-        extend_status: phase of the day and market time in ns, for `StatusReply`; the supervisor has none of its own.
+        extend_status: of the children's open alerts: phase of the day, market time in ns and all alerts, for
+            `StatusReply`; the supervisor has none of its own.
         limits: back-off and intensity, for each child by itself.
         host_limits: limits of the machine's resources; the listener receives each crossing.
         disk: a folder on the disk that must not become full; the runtime directory when it is not given.
@@ -80,7 +83,7 @@ class Supervisor:
         runtime_directory: Path,
         control_address: Address,
         listener: SupervisorListener,
-        extend_status: Callable[[], tuple[str, int]],
+        extend_status: Callable[[Mapping[str, Sequence[OpenAlert]]], tuple[str, int, list[ProcessAlert]]],
         limits: RestartLimits | None = None,
         host_limits: HostLimits | None = None,
         disk: Path | None = None,
@@ -113,8 +116,6 @@ class Supervisor:
         self._broken = asyncio.Event()  # one of our tasks ended by itself: an error
         self.shutdown_asked = asyncio.Event()
         """Set by a shutdown request over the control socket, or by the host: no further group starts, all stops."""
-        self.strangers = 0
-        """Number of messages from processes that are not, or no longer, our children."""
         self.started = asyncio.Event()
         """Set at the end of `start_all`: each child is ready, done, or given up."""
 
@@ -321,7 +322,7 @@ class Supervisor:
 
     def status(self) -> StatusReply:
         """The status of all children, in the order of start; figures are at most some seconds old."""
-        phase, market_time_ns = self._extend_status()
+        phase, market_time_ns, alerts = self._extend_status(self.alerts())
         return StatusReply(
             processes=[
                 monitor.status(self._monitor_loop.figures.get(monitor.pid or 0)) for monitor in self._monitors.values()
@@ -331,7 +332,12 @@ class Supervisor:
             supervisor_pid=os.getpid(),
             uptime_s=self._monotonic() - self._began_s,
             zygote_fallbacks=self.zygote.fallbacks if self.zygote is not None else 0,
+            alerts=alerts,
         )
+
+    def alerts(self) -> Mapping[str, Sequence[OpenAlert]]:
+        """The open alerts in each child's last heartbeat, by its name."""
+        return {name: monitor.alerts for name, monitor in self._monitors.items()}
 
     async def _handle(self, identity: bytes, request: Request) -> Reply | None:
         match request:
@@ -353,21 +359,10 @@ class Supervisor:
 
     def _receive(self, identity: bytes, message: Ready | Heartbeat | Stopping) -> Refused | None:
         monitor = self._monitors.get(message.process)
-        if monitor is None or not _pass_on(message, monitor):
-            self.strangers += 1
+        if monitor is None or not monitor.hear(message):
             return Refused("not_supervised", f"pid {message.pid} is not the running {message.process}")
         self._addresses[message.process] = (message.pid, identity)
         return None
-
-
-def _pass_on(message: Ready | Heartbeat | Stopping, monitor: ChildMonitor) -> bool:
-    match message:
-        case Ready(_, pid):
-            return monitor.receive("ready", pid)
-        case Stopping(_, pid):
-            return monitor.receive("leaving", pid)
-        case Heartbeat(_, pid, loop_lag_s, progress):
-            return monitor.note_heartbeat(pid, loop_lag_s, progress)
 
 
 def _by_order(monitors: Iterable[ChildMonitor]) -> Iterator[list[ChildMonitor]]:

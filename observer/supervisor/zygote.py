@@ -63,8 +63,6 @@ class Zygote:
         self._pid_registry = pid_registry
         self._answer_s = answer_s
         self._current: _Generation | None = None
-        self.generations = 0
-        """Number of zygotes started."""
         self.fallbacks = 0
         """Number of failed forks, each replaced by a fresh interpreter."""
         self._renew()
@@ -116,7 +114,6 @@ class Zygote:
             logger.warning("cannot start a zygote: %s", error)
             return None
         self._current = generation
-        self.generations += 1
         self._pid_registry.record(generation.pid)
         return generation
 

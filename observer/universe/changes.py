@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from bus.events import UniverseMember
+from observer.listings.model import Listing
 from observer.selection.settings import UniverseSettings
-from observer.universe.eligibility import ListedSecurity, exclusion, judged_close
+from observer.universe.eligibility import exclusion, judged_close
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -54,7 +55,7 @@ class UniverseChanges(msgspec.Struct, frozen=True):
 def changes_between(
     earlier: Sequence[UniverseMember],
     later: Sequence[UniverseMember],
-    listed: Mapping[str, ListedSecurity],
+    listed: Mapping[str, Listing],
     closes: Mapping[str, float],
     settings: UniverseSettings,
 ) -> UniverseChanges:
@@ -82,7 +83,7 @@ def changes_between(
     )
 
 
-def why_not(security: ListedSecurity | None, close: float | None, settings: UniverseSettings) -> str:
+def why_not(security: Listing | None, close: float | None, settings: UniverseSettings) -> str:
     """The reason for a listing's exclusion, as far as the listings show it; the close is the previous session's (None:
     no bar).
     """

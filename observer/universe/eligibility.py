@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -14,6 +14,7 @@ from observer.listings.model import (
     ETN_GROUP,
     FOREIGN_ETF_GROUP,
     NOT_TRADED_GROUPS,
+    Listing,
 )
 from observer.selection.indicators import average_true_range, average_volume, in_latest_shares
 from observer.selection.settings import UniverseSettings
@@ -25,33 +26,12 @@ Exclusion = Literal[
     "not_a_share", "suspended", "administrative", "etf", "etn", "spac", "preferred", "no_close", "low_close"
 ]
 
+UniverseWarning = Literal["universe_small", "universe_unvalued"]
+"""What is doubtful in a universe; also the identity of its alert."""
+UNIVERSE_WARNINGS: Final[tuple[UniverseWarning, ...]] = get_args(UniverseWarning)
+
 _ETF_GROUPS: Final = frozenset({ETF_GROUP, FOREIGN_ETF_GROUP})
 _NO_SHARES: Final = frozenset({*NOT_TRADED_GROUPS, BENEFICIARY_CERTIFICATE_GROUP})
-
-
-class ListedSecurity(Protocol):
-    """The fields of a listing that eligibility depends on; `Listing` of `observer.listings` fits."""
-
-    @property
-    def symbol(self) -> str: ...  # noqa: D102 - the words are those of `Listing`
-    @property
-    def exchange(self) -> str: ...  # noqa: D102
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def group(self) -> str: ...  # noqa: D102
-    @property
-    def base_price(self) -> float | None: ...  # noqa: D102
-    @property
-    def market_cap(self) -> float | None: ...  # noqa: D102
-    @property
-    def suspended(self) -> bool: ...  # noqa: D102
-    @property
-    def administrative(self) -> bool: ...  # noqa: D102
-    @property
-    def preferred(self) -> bool: ...  # noqa: D102
-    @property
-    def spac(self) -> bool: ...  # noqa: D102
 
 
 class History(msgspec.Struct, frozen=True):
@@ -75,12 +55,14 @@ class UniverseDay(msgspec.Struct, frozen=True):
 
 
 class Universe(msgspec.Struct, frozen=True):
-    """The members by rank (1 first), the build's parameters, the exclusions counted by reason, and the warnings."""
+    """The members by rank (1 first), the build's parameters, the exclusions counted by reason, and the
+    warnings with their texts.
+    """
 
     members: tuple[UniverseMember, ...]
     built: UniverseBuilt
     excluded: Mapping[Exclusion, int]
-    warnings: tuple[str, ...]
+    warnings: Mapping[UniverseWarning, str]
 
 
 NO_HISTORY: Final = History(None, None, None)
@@ -96,7 +78,7 @@ def history_of(bars: Sequence[DailyBar], previous_session: str, adjustments: Seq
     return History(close, average_volume(days), average_true_range(days))
 
 
-def exclusion_by_kind(security: ListedSecurity, settings: UniverseSettings) -> Exclusion | None:
+def exclusion_by_kind(security: Listing, settings: UniverseSettings) -> Exclusion | None:
     """The first reason, apart from the price, that excludes a listing; None when there is none."""
     reasons: tuple[tuple[Exclusion, bool], ...] = (
         ("not_a_share", security.group in _NO_SHARES),
@@ -110,7 +92,7 @@ def exclusion_by_kind(security: ListedSecurity, settings: UniverseSettings) -> E
     return next((reason for reason, holds in reasons if holds), None)
 
 
-def exclusion(security: ListedSecurity, previous_close: float | None, settings: UniverseSettings) -> Exclusion | None:
+def exclusion(security: Listing, previous_close: float | None, settings: UniverseSettings) -> Exclusion | None:
     """The first reason that excludes a listing with this close of the previous session; None for a member."""
     if (reason := exclusion_by_kind(security, settings)) is not None:
         return reason
@@ -120,7 +102,7 @@ def exclusion(security: ListedSecurity, previous_close: float | None, settings: 
 
 
 def build(
-    securities: Iterable[ListedSecurity], histories: Mapping[str, History], day: UniverseDay, settings: UniverseSettings
+    securities: Iterable[Listing], histories: Mapping[str, History], day: UniverseDay, settings: UniverseSettings
 ) -> Universe:
     """Build the universe: the eligible listings by market capitalisation, largest first, then by symbol.
 
@@ -129,7 +111,7 @@ def build(
     capitalisation counts as 0 and raises a warning (requirement 004, Edge Case 4), as do fewer than `min_symbol_count`
     members; neither is an error.
     """
-    chosen: list[tuple[ListedSecurity, float]] = []
+    chosen: list[tuple[Listing, float]] = []
     excluded: Counter[Exclusion] = Counter()
     for security in securities:
         close = judged_close(security, histories.get(security.symbol, NO_HISTORY).previous_close)
@@ -144,24 +126,27 @@ def build(
         for rank, (security, close) in enumerate(chosen, start=1)
     )
     built = _built(day, len(members), len(members) + excluded.total(), settings)
-    return Universe(members, built, excluded, tuple(_warnings(chosen, settings)))
+    return Universe(members, built, excluded, dict(_warnings(chosen, settings)))
 
 
-def judged_close(security: ListedSecurity, close: float | None) -> float | None:
+def judged_close(security: Listing, close: float | None) -> float | None:
     """The price for eligibility: the close of the previous session, or the exchange's base price without a bar of that
     session.
     """
     return security.base_price if close is None else close
 
 
-def _warnings(chosen: Sequence[tuple[ListedSecurity, float]], settings: UniverseSettings) -> Iterator[str]:
+def _warnings(
+    chosen: Sequence[tuple[Listing, float]], settings: UniverseSettings
+) -> Iterator[tuple[UniverseWarning, str]]:
     if len(chosen) < settings.min_symbol_count:
-        yield f"only {len(chosen)} symbols in the universe, under {settings.min_symbol_count}"
+        yield "universe_small", f"only {len(chosen)} symbols in the universe, under {settings.min_symbol_count}"
     unknown = [security.symbol for security, _ in chosen if security.market_cap is None]
     if unknown:
         few = ", ".join(unknown[:NAMED_IN_WARNING])
         more = " ..." if len(unknown) > NAMED_IN_WARNING else ""
-        yield f"{len(unknown)} symbols without market capitalisation, which counts as 0: {few}{more}"
+        text = f"{len(unknown)} symbols without market capitalisation, which counts as 0: {few}{more}"
+        yield "universe_unvalued", text
 
 
 def _built(day: UniverseDay, count: int, considered: int, settings: UniverseSettings) -> UniverseBuilt:
@@ -177,7 +162,7 @@ def _built(day: UniverseDay, count: int, considered: int, settings: UniverseSett
     )
 
 
-def _member(rank: int, security: ListedSecurity, close: float, history: History, day: UniverseDay) -> UniverseMember:
+def _member(rank: int, security: Listing, close: float, history: History, day: UniverseDay) -> UniverseMember:
     return UniverseMember(
         provider=day.provider,
         market=day.market,

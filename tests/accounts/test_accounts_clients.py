@@ -23,7 +23,7 @@ from tests.providers.stand_ins import serving
 
 @pytest.fixture(autouse=True)
 def keyless_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(broker._FOLDERS, "keyless", "tests.accounts.keyless")  # type: ignore[arg-type]
+    monkeypatch.setitem(broker._FOLDERS, "keyless", "tests.accounts.keyless")
 
 
 def asked(folder: Path, status: int, answer: object) -> list[str]:
@@ -57,9 +57,9 @@ def test_calls_go_to_the_accounts_whose_broker_offers_them(tmp_path: Path, monke
     without = {"one": {"quotes"}, "two": keyless.capabilities - {"etf"}}
     for name, capabilities in without.items():
         module = ModuleType(f"{name}.broker")
-        module.BROKER = msgspec.structs.replace(keyless, name=name, capabilities=frozenset(capabilities))  # type: ignore[attr-defined]
+        module.BROKER = msgspec.structs.replace(keyless, name=name, capabilities=frozenset(capabilities))
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setitem(broker._FOLDERS, name, name)  # type: ignore[arg-type]
+        monkeypatch.setitem(broker._FOLDERS, name, name)
     accounts = tuple(AccountSettings(account_id=name, provider=name) for name in without)
     sections = {name: keyless.settings(rest_url="http://localhost", stream_url="") for name in without}
     settings = ClientSettings(runtime=tmp_path, pool=PoolSettings(accounts=accounts), brokers=sections, slots_max=1)

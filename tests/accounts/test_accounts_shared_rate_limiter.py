@@ -17,6 +17,12 @@ SETTINGS = RateLimitSettings(calls_per_second=20.0)
 PER_PROCESS = 40
 
 
+def limiter(folder, clock, calls_per_second=SETTINGS.calls_per_second, **limits):
+    """One of the processes' limiters: they share the file in this folder."""
+    settings = RateLimitSettings(calls_per_second=calls_per_second, **limits)
+    return SharedRateLimiter(folder / "rate_limit", clock, settings)
+
+
 async def take(rate_limiter, priority):
     """One call whose answer comes at once."""
     async with rate_limiter.acquire(priority):
@@ -29,7 +35,7 @@ async def stay(rate_limiter):
         await asyncio.Event().wait()
 
 
-def send_calls(path, priority, moments):
+def send_calls(folder, priority, moments):
     """A process that takes rate-limit tokens and records the time of each.
 
     The recorded time lies within the call, because the machine may suspend the process after it.
@@ -37,7 +43,7 @@ def send_calls(path, priority, moments):
 
     async def take_all():
         clock = RealClock()
-        rate_limiter = SharedRateLimiter(path, clock, RateLimitSettings(calls_per_second=LIMIT))
+        rate_limiter = limiter(folder, clock, LIMIT)
         had = []
         for _ in range(PER_PROCESS):
             async with rate_limiter.acquire(priority):
@@ -51,9 +57,7 @@ def test_four_processes_together_never_exceed_the_limit(tmp_path):
     context = multiprocessing.get_context("spawn")
     moments = context.Queue()
     priorities = ("urgent", "normal", "bulk", "bulk")
-    processes = [
-        context.Process(target=send_calls, args=(tmp_path / "rate_limit", priority, moments)) for priority in priorities
-    ]
+    processes = [context.Process(target=send_calls, args=(tmp_path, priority, moments)) for priority in priorities]
     for process in processes:
         process.start()
     had = sorted(moment for _ in processes for moment in moments.get(timeout=60))
@@ -64,8 +68,8 @@ def test_four_processes_together_never_exceed_the_limit(tmp_path):
     assert worst <= LIMIT
 
 
-def hold_the_lock(path, ready):
-    rate_limiter = SharedRateLimiter(path, RealClock(), SETTINGS)
+def hold_the_lock(folder, ready):
+    rate_limiter = limiter(folder, RealClock())
     with rate_limiter._locked():
         ready.set()
         signal.pause()
@@ -74,26 +78,26 @@ def hold_the_lock(path, ready):
 def test_a_process_killed_inside_the_lock_leaves_it_usable(tmp_path):
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    holder = context.Process(target=hold_the_lock, args=(tmp_path / "rate_limit", ready))
+    holder = context.Process(target=hold_the_lock, args=(tmp_path, ready))
     holder.start()
     assert ready.wait(60)
     os.kill(holder.pid, signal.SIGKILL)
     holder.join(timeout=60)
-    asyncio.run(asyncio.wait_for(take(SharedRateLimiter(tmp_path / "rate_limit", RealClock(), SETTINGS), "bulk"), 10))
+    asyncio.run(asyncio.wait_for(take(limiter(tmp_path, RealClock()), "bulk"), 10))
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 8, b"\x7f" * 8, b"\xff" * 7 + b"\x7f"])
 def test_a_damaged_file_does_not_block_a_call(tmp_path, content):
     (tmp_path / "rate_limit").write_bytes(content)
     clock = ScaledClock(10**18, time.monotonic_ns(), 1_000.0)
-    rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, SETTINGS)
+    rate_limiter = limiter(tmp_path, clock)
     asyncio.run(asyncio.wait_for(take(rate_limiter, "normal"), 10))
 
 
 def test_rate_limit_tokens_run_on_market_time(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=1.0))
+        rate_limiter = limiter(tmp_path, clock, 1.0)
         await take(rate_limiter, "normal")
         second = asyncio.create_task(take(rate_limiter, "normal"))
         await asyncio.sleep(0)
@@ -107,10 +111,7 @@ def test_rate_limit_tokens_run_on_market_time(tmp_path):
 def test_a_penalty_pauses_every_process(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        first, other = (
-            SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=20.0, penalty_s=2.0))
-            for _ in range(2)
-        )
+        first, other = (limiter(tmp_path, clock, penalty_s=2.0) for _ in range(2))
         first.penalise()
         waiting = asyncio.create_task(take(other, "urgent"))
         await asyncio.sleep(0)
@@ -126,7 +127,7 @@ def test_a_damaged_file_delays_every_call_by_the_second_in_which_calls_may_have_
     async def scenario():
         (tmp_path / "rate_limit").write_bytes(content)
         clock = ManualClock(10**18)
-        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, SETTINGS)
+        rate_limiter = limiter(tmp_path, clock)
         waiting = asyncio.create_task(take(rate_limiter, "urgent"))
         await asyncio.sleep(0)
         await clock.advance(0.99)
@@ -142,11 +143,9 @@ def test_a_limiter_with_other_limits_still_counts_the_calls_under_the_old_limits
     async def scenario():
         clock = ManualClock(10**18)
         for _ in range(3):
-            await take(
-                SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=1000.0)), "bulk"
-            )
+            await take(limiter(tmp_path, clock, 1000.0), "bulk")
             await clock.advance(0.001)
-        slower = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=1.0))
+        slower = limiter(tmp_path, clock, 1.0)
         waiting = asyncio.create_task(take(slower, "urgent"))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -159,8 +158,7 @@ def test_a_limiter_with_other_limits_still_counts_the_calls_under_the_old_limits
 def test_a_minutes_limit_is_kept_beside_the_seconds(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        settings = RateLimitSettings(calls_per_second=20.0, calls_per_minute=3.0)
-        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, settings)
+        rate_limiter = limiter(tmp_path, clock, calls_per_minute=3.0)
         for _ in range(3):
             await asyncio.wait_for(take(rate_limiter, "urgent"), 10)
             await clock.advance(1.0)
@@ -176,7 +174,7 @@ def test_a_minutes_limit_is_kept_beside_the_seconds(tmp_path):
 def test_a_call_holds_its_token_until_its_answer_and_a_cancelled_call_until_the_answer_limit(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=1.0))
+        rate_limiter = limiter(tmp_path, clock, 1.0)
         async with rate_limiter.acquire("bulk"):
             await clock.advance(0.5)
         cancelled = asyncio.create_task(stay(rate_limiter))
@@ -198,7 +196,7 @@ def test_a_call_holds_its_token_until_its_answer_and_a_cancelled_call_until_the_
 def test_a_call_that_fails_was_answered_too(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, RateLimitSettings(calls_per_second=1.0))
+        rate_limiter = limiter(tmp_path, clock, 1.0)
         with pytest.raises(ConnectionError):
             async with rate_limiter.acquire("bulk"):
                 raise ConnectionError
@@ -211,7 +209,7 @@ def test_a_call_that_fails_was_answered_too(tmp_path):
 def test_a_refusal_lowers_the_pace_of_every_process(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
-        refused, other = (SharedRateLimiter(tmp_path / "rate_limit", clock, SETTINGS) for _ in range(2))
+        refused, other = (limiter(tmp_path, clock) for _ in range(2))
         refused.penalise()
         await clock.advance(1.0)
         await asyncio.wait_for(take(other, "bulk"), 10)
@@ -228,7 +226,7 @@ def test_a_refusal_lowers_the_pace_of_every_process(tmp_path):
 def test_calls_of_one_priority_start_in_the_order_in_which_they_asked(tmp_path):
     async def scenario():
         clock = ScaledClock(10**18, time.monotonic_ns(), 50.0)
-        rate_limiter = SharedRateLimiter(tmp_path / "rate_limit", clock, SETTINGS)
+        rate_limiter = limiter(tmp_path, clock)
         started = []
 
         async def call(number):

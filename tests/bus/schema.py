@@ -35,4 +35,4 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    print(schema_digest())  # noqa: T201
+    print(schema_digest())  # noqa: T201 - a command

@@ -93,7 +93,7 @@ def test_streams_that_the_database_lost_are_delivered_in_the_order_of_their_open
     sender = Sender([StreamProgress("rest", appended=3), StreamProgress("new", appended=1)])
     sender.welcomed(Welcome({"rest": 2, "new": 0}, credit=100, epoch="one"))
     welcome = Welcome({"first": 1, "second": 0, "rest": 0, "new": 0}, credit=100, epoch="two")
-    for stream, mark in reversed(sender.fallen(welcome, {"first": 4, "second": 2}).items()):
+    for stream, mark in reversed(list(sender.fallen(welcome, {"first": 4, "second": 2}).items())):
         sender.revived(stream, {"first": 4, "second": 2, "rest": 3}[stream], mark)
     sender.welcomed(welcome)
     sent = []
@@ -101,17 +101,6 @@ def test_streams_that_the_database_lost_are_delivered_in_the_order_of_their_open
         sender.sent(*position)
         sent.append(position)
     assert [stream for stream, _ in sent] == ["first"] * 3 + ["second"] * 2 + ["rest"] * 3 + ["new"]
-
-
-def test_a_database_that_holds_less_than_the_writer_committed_went_back() -> None:
-    """The producer was replaced: its successor knows of no acknowledgement."""
-    receiver = Receiver("one")
-    receiver.greeted({"s": 0})
-    receiver.admit("s", 1, 5)
-    hello = Hello("p", {"s": 0})
-    assert receiver.has_gone_back(hello, {"s": 3})
-    assert not receiver.has_gone_back(hello, {"s": 3}, pending={"s": 4})
-    assert not receiver.has_gone_back(hello, {"s": 5})
 
 
 def test_an_acknowledgement_of_an_earlier_epoch_changes_nothing() -> None:
@@ -133,6 +122,17 @@ def test_a_hello_above_the_databases_mark_shows_that_it_went_back() -> None:
     assert receiver.has_gone_back(Hello("p", {"s": 5}, "one"), {"s": 4})
     assert receiver.has_gone_back(Hello("p", {"s": 5}, ""), {"s": 4})
     assert not receiver.has_gone_back(Hello("p", {"s": 5}, "one"), {"s": 5})
+
+
+def test_a_database_below_what_the_writer_committed_went_back() -> None:
+    """The producer may not know of the commit: its acknowledgement was lost, or went to the process before it. Found by
+    the state machine in tests/chaos.
+    """
+    receiver = Receiver("one")
+    receiver.greeted({"s": 0})
+    receiver.admit("s", 1, 5)
+    receiver.committed("s", 5)
+    assert receiver.has_gone_back(Hello("p", {"s": 0}, "one"), {"s": 0})
 
 
 def test_a_sender_of_an_earlier_epoch_begins_no_second_one() -> None:
@@ -197,8 +197,7 @@ class Delivery(RuleBasedStateMachine):
         self.sender.disconnected()
         hello = self.sender.hello("producer", self.archived)
         marks = self.marks(hello.acknowledged)
-        pending = {stream: first for stream, first, *_ in reversed(self.group)}
-        if self.receiver.has_gone_back(hello, marks, pending):
+        if self.receiver.has_gone_back(hello, marks):
             self.begin_epoch()
         self.receiver.greeted(marks)
         taken = {stream: self.receiver.admitted_mark(stream) for stream in marks}
@@ -255,6 +254,8 @@ class Delivery(RuleBasedStateMachine):
             self.to_producer.extend(self.receiver.rolled_back(self.marks(sorted(streams))))
         else:
             epoch = self.receiver.epoch
+            for stream in streams:
+                self.receiver.committed(stream, len(self.stored[stream]))
             self.to_producer.extend(Acknowledged(stream, len(self.stored[stream]), epoch) for stream in streams)
 
     @rule()
@@ -273,7 +274,7 @@ class Delivery(RuleBasedStateMachine):
         if isinstance(message, Acknowledged):
             self.sender.acknowledged(message)
         elif isinstance(message, Welcome):
-            for stream, mark in reversed(self.sender.fallen(message, self.archived).items()):
+            for stream, mark in reversed(list(self.sender.fallen(message, self.archived).items())):
                 self.archived.pop(stream, None)
                 self.sender.revived(stream, self.appended[stream], mark)
             self.sender.welcomed(message)

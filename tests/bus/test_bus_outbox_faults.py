@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bus.outbox import Missing, Outbox, Packed, published_by_stream
+from bus.outbox import Outbox, published_by_stream
+from bus.segments import Missing, Packed
 from tests.builders import trades
 
 A, B, C, D = "aa" * 16, "bb" * 16, "cc" * 16, "dd" * 16

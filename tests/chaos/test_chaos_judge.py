@@ -9,7 +9,8 @@ from sqlalchemy import create_engine
 
 from bus.codec import decode_events, unpack
 from bus.delivery import Delivered, Lost, Part
-from bus.outbox import Outbox, Packed
+from bus.outbox import Outbox
+from bus.segments import Packed
 from observer.store.writer import StoreWriter
 from tests.chaos import judge
 from tests.chaos.actors import Scene, set_up, stamped

@@ -31,7 +31,7 @@ def gap(before: float) -> GapDetected:
 
 
 def judged(word: str) -> QualityJudged:
-    return QualityJudged("kis", SYMBOL, DAY, ENDS_NS, word, "", 1.0, SENT, SENT, 0.0, 0.0, 0.0, 0, 0)  # type: ignore[arg-type]
+    return QualityJudged("kis", SYMBOL, DAY, ENDS_NS, word, "", 1.0, SENT, SENT, 0.0, 0.0, 0.0, 0, 0)
 
 
 def wrong(folder: Path, *events: Event) -> dict[str, Any]:

@@ -41,7 +41,8 @@ from bus.delivery import (
     Unknown,
     Welcome,
 )
-from bus.outbox import Missing, Outbox, Packed
+from bus.outbox import Outbox
+from bus.segments import Missing, Packed
 from observer.errors import StoreError
 from observer.store import engine
 from observer.store.writer import StoreWriter
@@ -151,7 +152,7 @@ class Delivery(RuleBasedStateMachine):
         self.in_doubt.clear()
 
     @contextlib.contextmanager
-    def mortal(self):  # type: ignore[no-untyped-def]
+    def mortal(self):
         """Let the producer die in any call inside the block."""
         try:
             yield
@@ -268,7 +269,7 @@ class Delivery(RuleBasedStateMachine):
 
     def go_back(self, outbox: Outbox, welcome: Welcome) -> None:
         try:
-            for stream, mark in reversed(self.sender.fallen(welcome, outbox.archived()).items()):
+            for stream, mark in reversed(list(self.sender.fallen(welcome, outbox.archived()).items())):
                 self.sender.revived(stream, outbox.rewind(stream, mark), mark)
         except OSError:
             return
@@ -295,8 +296,7 @@ class Delivery(RuleBasedStateMachine):
     def greet(self, hello: Hello) -> None:
         marks = self.writer.store.high_water_marks(list(hello.acknowledged))
         receiver = self.writer.receiver
-        pending = {part.stream: part.first_sequence for part in reversed(self.writer.group)}
-        if receiver.has_gone_back(hello, marks, pending):
+        if receiver.has_gone_back(hello, marks):
             self.begin_epoch()
         receiver.greeted(marks)
         taken = {stream: receiver.admitted_mark(stream) for stream in marks}
@@ -337,6 +337,7 @@ class Delivery(RuleBasedStateMachine):
             return
         self.writer.store.commit(group)
         for stream, last_sequence in {part.stream: part.last_sequence for part in group}.items():
+            self.writer.receiver.committed(stream, last_sequence)
             self.to_producer.append(Acknowledged(stream, last_sequence, self.writer.receiver.epoch))
 
     @precondition(lambda self: self.writer.group)
@@ -552,7 +553,7 @@ class Delivery(RuleBasedStateMachine):
         raise AssertionError(f"not delivered: {self.sender!r}")
 
 
-class TestDelivery(Delivery.TestCase):  # type: ignore[misc, valid-type]
+class TestDelivery(Delivery.TestCase):
     """A tenth of a second each; thousands with `make chaos`."""
 
     settings = settings(examples(0.5), stateful_step_count=50, suppress_health_check=[*HealthCheck])

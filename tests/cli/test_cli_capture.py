@@ -180,7 +180,7 @@ def test_a_capture_that_misses_committed_events_reports_how_many_and_ends_with_s
         status, summary, errors = recording.stop()
     assert status == 1
     assert summary["missing"] == {"cd" * 16: 7}
-    assert "7 events of stream cdcd" in errors
+    assert "7 events of event stream cdcd" in errors
     assert summary["events"] == 10
 
 

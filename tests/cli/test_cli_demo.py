@@ -56,4 +56,4 @@ def test_the_program_is_printed_as_it_can_be_typed_again(tmp_path: Path, monkeyp
 def test_the_help_names_every_stream() -> None:
     command = command_of("demo", demo)
     text = command.get_help(click.Context(command, max_content_width=200))
-    assert all(kind in text for kind in MoreRecords.__args__)  # type: ignore[attr-defined]
+    assert all(kind in text for kind in MoreRecords.__args__)

@@ -88,6 +88,7 @@ def test_one_etf_is_shown_with_the_sources_of_its_fields_and_its_history(configu
     assert f"{SESSION} changed: name" in shown
     reported = asked(configuration, "show", "069500")
     assert reported["etf"]["aum"] == 9.43e12
+    assert reported["etf"]["sources"] == {"name": "master_files", "expense_ratio_percent": "csv"}
     assert [change["change"] for change in reported["changes"]] == ["new", "changed"]
 
 

@@ -30,7 +30,7 @@ def shown(path: tuple[str, ...], command: click.Command) -> str:
 
 
 def without_blanks(text: str) -> str:
-    return "".join(text.split())
+    return "".join(text.replace("\b", "").split())  # \b: click's mark of lines that are not folded
 
 
 def written(command: click.Command) -> Iterator[str]:
@@ -54,6 +54,13 @@ def test_every_command_and_every_parameter_has_a_sentence(path: tuple[str, ...],
     del path
     for text in written(command):
         assert re.search(r"[.)]$", text.strip()), text
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=lambda each: " ".join(each) if isinstance(each, tuple) else "")
+def test_help_shows_no_empty_default_and_a_range_once(path: tuple[str, ...], command: click.Command) -> None:
+    output = shown(path, command)
+    assert '[default:""' not in output
+    assert "RANGE" not in output
 
 
 def test_brackets_survive() -> None:

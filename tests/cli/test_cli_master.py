@@ -116,6 +116,13 @@ def test_the_master_commands_show_and_approve_the_changes_of_a_master_file(scene
 
     restored = scene.typed("restore", "--exchange", EXCHANGE)
     assert (restored.exit_code, restored.stdout) == (0, "NASD: 100 changes\n")
+    in_force = (scene.folder / "data" / "master" / "nasd.mst").read_bytes()
+
+    held = scene.typed("restore", "--exchange", EXCHANGE)
+    assert (held.exit_code, held.stdout) == (1, "")
+    assert held.stderr.startswith("NASD: held for approval: ")
+    assert "`observer master approve NASD-" in held.stderr
+    assert (scene.folder / "data" / "master" / "nasd.mst").read_bytes() == in_force
     assert (scene.folder / "data" / "master" / "nasd.mst").read_bytes() == contents(symbols(299)) + contents(
         ["NEW"], "새회사"
     )

@@ -12,7 +12,7 @@ MINUTE_NS = 60 * 10**9
 def checked(exchange: str, minute: int, outcome: str = "failed", reason: str = "HTTP 500") -> MasterFileChecked:
     """One that read no file."""
     run = f"{exchange}-{minute}"
-    return MasterFileChecked("kis", exchange, minute * MINUTE_NS, outcome, reason, 0, "", 0, 0, 0, 0, 0, run)  # type: ignore[arg-type]
+    return MasterFileChecked("kis", exchange, minute * MINUTE_NS, outcome, reason, 0, "", 0, 0, 0, 0, 0, run)
 
 
 def test_consecutive_failures_of_an_exchange_are_grouped_across_checks_of_other_exchanges() -> None:

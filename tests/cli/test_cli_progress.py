@@ -79,7 +79,7 @@ class Stalling(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
         self.over.wait()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
         """Nothing."""
 
 

@@ -5,7 +5,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.cli.tables import Table, display_width, fold, lines
+from observer.cli.tables import Table, display_width, fold, folded_lines, lines
 
 TEXTS = st.text(alphabet="ab 가나é", max_size=30)
 
@@ -71,6 +71,17 @@ def test_no_line_is_wider_than_the_terminal_and_no_letter_is_lost(rows: list[tup
 @given(TEXTS, st.integers(2, 20))
 def test_folding_keeps_the_words_in_their_order(text: str, width: int) -> None:
     assert "".join("".join(fold(text, width)).split()) == "".join(text.split())
+
+
+def test_a_sentence_is_folded_on_a_terminal_only_and_goes_on_further_to_the_right() -> None:
+    text = "12:15:30 005930 refused: volume_surge\n  replaced by 000660 with a score of 2.501"
+    assert list(folded_lines(text, None)) == text.split("\n")
+    assert list(folded_lines(text, 30)) == [
+        "12:15:30 005930 refused:",
+        "  volume_surge",
+        "  replaced by 000660 with a",
+        "    score of 2.501",
+    ]
 
 
 def test_eleven_thousand_rows_take_a_tenth_of_a_second_at_most() -> None:

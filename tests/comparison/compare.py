@@ -221,7 +221,7 @@ def growth(kind: type[Manager], programs: Path, restarts: int) -> str:
             if number in (restarts // 10, restarts - 1):
                 figures.append((manager.process.memory_info().rss / 1e6, manager.process.num_fds()))
             os.kill(manager.pids("a")[-1], signal.SIGKILL)
-            if not until(lambda count=number + 2: len(manager.pids("a")) >= count, "again", 15.0):  # type: ignore[misc]
+            if not until(lambda count=number + 2: len(manager.pids("a")) >= count, "again", 15.0):
                 return f"stopped restarting after {number}"
         (rss, fds), (rss_after, fds_after) = figures
         return f"{rss:.1f} -> {rss_after:.1f} MB, {fds} -> {fds_after} fds"

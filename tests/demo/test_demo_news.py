@@ -38,16 +38,16 @@ class Day:
 
 def connection(second: float, state: str, account: str = "main", reason: str = "") -> ConnectionChanged:
     at_ns = TEN_NS + round(second * SECOND_NS)
-    return ConnectionChanged("kis", account, at_ns, state, reason, 0)  # type: ignore[arg-type]
+    return ConnectionChanged("kis", account, at_ns, state, reason, 0)
 
 
 def gap(number: int, second: float = 60.0) -> GapDetected:
     at_ns = TEN_NS + round(second * SECOND_NS)
-    return GapDetected(str(number), "kis", "A", "2026-11-18", at_ns, 0, 0, 0.0, 9.0, 9.0, 3, "volume_jump")  # type: ignore[arg-type]
+    return GapDetected(str(number), "kis", "A", "2026-11-18", at_ns, 0, 0, 0.0, 9.0, 9.0, 3, "volume_jump")
 
 
 def filled(number: int, second: float = 70.0) -> GapRecovered:
-    return GapRecovered(str(number), "A", TEN_NS + round(second * SECOND_NS), "time_and_sales", 3, 9.0, True)  # type: ignore[arg-type]
+    return GapRecovered(str(number), "A", TEN_NS + round(second * SECOND_NS), "time_and_sales", 3, 9.0, True)
 
 
 def test_a_phase_is_a_line() -> None:

@@ -16,9 +16,7 @@ from observer.etf.list import (
     check,
     members,
     merge,
-    parse_sources,
     shrink_problem,
-    sources_text,
 )
 from observer.etf.manual import parse_manual
 from observer.etf.model import Etf, EtfEntry
@@ -88,11 +86,6 @@ def test_the_name_yields_the_leverage_that_no_source_states() -> None:
     assert (listed.entry.leverage, listed.sources["leverage"]) == (-1.5, "csv")
 
 
-@given(st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(SOURCES)))
-def test_the_text_of_sources_is_read_as_it_was_written(sources: dict[str, str]) -> None:
-    assert parse_sources(sources_text(sources)) == sources
-
-
 # --- what differs --------------------------------------------------------------------------------------------
 
 
@@ -104,7 +97,7 @@ def test_a_source_that_fails_takes_nothing_away() -> None:
     known = known_after(list_of(full, {}))
     [fact] = list_of({"master_files": full["master_files"]}, known)
     assert (fact.change, fact.issuer, fact.expense_ratio_percent) == ("same", "삼성자산운용", 0.15)
-    assert parse_sources(fact.sources)["issuer"] == "krx_data"
+    assert fact.sources["issuer"] == "krx_data"
 
 
 def test_new_same_changed_removed_and_relisted_are_reported_apart() -> None:

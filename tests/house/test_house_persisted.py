@@ -28,7 +28,6 @@ TAKES_TEXT_APART = {
 OTHER_TEXT = {
     "observer/accounts/shared_rate_limiter.py": "the bytes of the file that all processes share",
     "observer/calendar/phases.py": "times of day in the configuration",
-    "observer/etf/list.py": "an event's after all: `EtfListed.sources` is one text of pairs, not yet a document",
     "observer/etf/manual.py": "a file that a person fills in",
     "observer/etf/schedule.py": "times of day in the configuration",
     "observer/listings/files.py": "the process id in the name of an unfinished file",
@@ -36,6 +35,7 @@ OTHER_TEXT = {
     "observer/universe/file_format.py": "the day in the name of a universe's file",
     "observer/store/instance.py": "the options of a PostgreSQL URL",
     "observer/store/ownership.py": "the brokers in the owner row, names separated by commas; no event",
+    "observer/store/systems.py": "the kernel's /proc/PID/stat; no event",
     "observer/streaming/receiver.py": "why a broker's stream dropped a subscription; no event carries it",
 }
 

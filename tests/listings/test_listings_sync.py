@@ -11,8 +11,19 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from bus.events import AlertRaised, ListingChanged, ListingValued, MasterFileApproved, MasterFileChecked
+from bus.commands import Refused
+from bus.events import (
+    AlertRaised,
+    AlertRepeated,
+    AlertResolved,
+    ListingChanged,
+    ListingValued,
+    MasterFileApproved,
+    MasterFileChecked,
+)
 from observer.errors import DataFileError, StoreError
+from observer.listings.diff import ReferenceSettings
+from observer.listings.jobs import MasterFileJobs
 from observer.listings.verification import verify_exchange
 from observer.providers.kis.broker import BROKER
 from observer.store import engine
@@ -298,11 +309,16 @@ def test_a_host_that_fails_changes_nothing_and_is_reported_once(tmp_path: Path, 
         published = len(played.publication.events)
         await played.clock.advance(60)
         assert (await played.masters.check("NASD")).outcome == found.outcome
-        [again] = played.publication.events[published:]
+        again, repeated = played.publication.events[published:]
         assert isinstance(again, MasterFileChecked)
+        assert isinstance(repeated, AlertRepeated)
+        assert (repeated.identity, repeated.count) == ("master_file:NASD", 2)
         assert (again.outcome, again.checked_ns > checked.checked_ns) == ("failed", True)
         played.host.answer = played.host.usual
         assert (await played.masters.check("NASD", force=True)).outcome.decision == "unchanged"
+        resolved = played.publication.events[-1]
+        assert isinstance(resolved, AlertResolved)
+        assert (resolved.identity, resolved.count) == ("master_file:NASD", 2)
         assert [path.name for path in played.local.path("NASD").parent.glob(".*")] == []
 
     play(tmp_path, body, timeout_s=0.5 if reason == "Timeout" else 60.0)  # it is waited for three times
@@ -436,6 +452,36 @@ def test_seven_versions_are_kept_and_the_newest_is_put_back(tmp_path: Path) -> N
         assert state(played) == (contents(symbols(308)), frozenset(symbols(308)))
         assert (await played.masters.check("NASD")).outcome.decision == "updated"
         assert state(played) == (contents(symbols(309)), frozenset(symbols(309)))
+
+    play(tmp_path, body)
+
+
+def test_a_restore_that_is_held_leaves_the_file_in_force_until_it_is_approved(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NASD", contents(symbols(400)))
+        await played.masters.check("NASD")
+        newest = contents(symbols(400))
+        restored = await played.masters.restore("NASD")
+        assert restored.outcome.decision == "pending"
+        assert state(played) == (newest, frozenset(symbols(400)))
+        await played.clock.advance(1)
+        await played.masters.approve(restored.run, ["NASD"])
+        assert state(played) == (contents(symbols(300)), frozenset(symbols(300)))
+        assert newest in [path.read_bytes() for path in played.local.backups("NASD")]
+
+    play(tmp_path, body)
+
+
+def test_a_held_restore_is_refused_by_the_running_system_with_the_command_that_approves_it(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NASD", contents(symbols(400)))
+        await played.masters.check("NASD")
+        refused = await MasterFileJobs(ReferenceSettings(), played.masters).restore(["NASD"])
+        assert isinstance(refused, Refused)
+        assert refused.code == "pending_approval"
+        assert "`observer master approve NASD-" in refused.message
 
     play(tmp_path, body)
 

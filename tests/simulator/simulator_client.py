@@ -33,7 +33,7 @@ def settings(**changes: object) -> SimulatorSettings:
         "app_keys": APP_KEYS,
         "trades_times": 0.2,
     }
-    return SimulatorSettings(**(values | changes))  # type: ignore[arg-type]
+    return SimulatorSettings(**(values | changes))
 
 
 MARKETS_OWN = ("seed", "session_date", "data", "opens_at", "history_days")

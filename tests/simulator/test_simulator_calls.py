@@ -63,7 +63,7 @@ async def ask(client: Client, call: DocumentedCall, query: dict[str, str], **hea
 
 
 def as_rows(block: object) -> list[dict[str, str]]:
-    return block if isinstance(block, list) else [block]  # type: ignore[list-item]
+    return block if isinstance(block, list) else [block]
 
 
 def test_the_simulator_has_every_call_and_no_other() -> None:

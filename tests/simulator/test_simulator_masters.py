@@ -26,7 +26,7 @@ def test_the_records_have_the_lengths_of_the_real_ones() -> None:
 @pytest.mark.parametrize("exchange", ["KOSPI", "KOSDAQ"])
 def test_a_written_file_reads_back_unchanged(exchange: str) -> None:
     listed = [i for i in LISTED if i.exchange == exchange]
-    assert list(instruments_of(file_of(listed), exchange)) == listed  # type: ignore[arg-type]
+    assert list(instruments_of(file_of(listed), exchange)) == listed
 
 
 @given(price=st.integers(0, 999_999_999), shares=st.integers(0, 10**15 - 1), name=st.text("가나다ABC 1", max_size=20))

@@ -156,7 +156,7 @@ def test_damaged_frames_arrive_and_the_ledger_knows_which_trades_were_in_them(ki
             before, last = trades[30], trades[59]
             for minute in range(31, 60):
                 await client.move_to(at(9, minute))
-                await until_async(lambda: max(reported(client, *FATES), default=before) == trades[minute])  # noqa: B023
+                await until_async(lambda: max(reported(client, *FATES), default=before) == trades[minute])  # noqa: B023 - awaited here
             struck = client.simulator.counters().faults[kind]
             assert struck > 0
             assert sorted(reported(client, *FATES)) == list(range(before + 1, last + 1))

@@ -33,7 +33,7 @@ def etf_listed(**changes: object) -> EtfListed:
         creation_unit_shares=None,
         listed_on="2002-10-14",
         changed_fields="",
-        sources="name=master_files,expense_ratio_percent=csv",
+        sources={"name": "master_files", "expense_ratio_percent": "csv"},
     )
     return msgspec.structs.replace(base, **changes)
 

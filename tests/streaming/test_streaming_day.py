@@ -2,12 +2,17 @@
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 from random import Random
 
+import msgspec
+import pytest
+
 from bus.events import (
     AlertRaised,
+    AlertResolved,
     DayBegan,
     GapDetected,
     KeptPin,
@@ -20,8 +25,9 @@ from bus.events import (
     TradesConflated,
     TriggerFired,
 )
-from observer.cli.decisions import verified_day
+from observer.cli.decisions import changed_settings, changes_within, first_steps, verified_day
 from observer.selection.sampling import SamplingSettings
+from observer.selection.triggers import PinSettings
 from observer.store.reader import StoreReader
 from observer.streaming.pins import Pins
 from tests.selection.builders import state
@@ -66,7 +72,7 @@ def test_when_many_symbols_find_no_slot_it_is_reported_once_also_after_a_restart
             assert second.steps[:2] == ["began", "resumed"]
             assert not [text for text in alerts(second) if "slots" in text]
             await made.clock.advance(3_600)
-            await second.until(lambda: [text for text in alerts(second) if "last hour: normal" in text])
+            await second.until(lambda: [each for each in second.of(AlertResolved) if "last hour: normal" in each.text])
 
     play(scene)
 
@@ -214,6 +220,35 @@ async def busy_while(made: Market, running: Process, rng: Random) -> None:
     await running.until(lambda: running.steps.count("slots_evaluated") > checks)
 
 
+def test_a_day_whose_settings_changed_replays_with_the_new_ones_from_the_step_of_the_reload_on() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as first:
+            await first.until(lambda: "universe_evaluated" in first.steps, swept=made.sweep(SURGE))
+        before = made.settings
+        selection = before.selection
+        weak = msgspec.structs.replace(selection.triggers.of("volume_surge"), weight=1.0)
+        triggers = msgspec.structs.replace(selection.triggers, volume_surge=weak, manual=PinSettings(enabled=False))
+        made.settings = msgspec.structs.replace(before, selection=msgspec.structs.replace(selection, triggers=triggers))
+        async with process(made) as second:
+            await second.until(lambda: "resumed" in second.steps)
+            await second.until(lambda: second.of(TriggerFired), swept=made.sweep(2 * SURGE))
+            assert {each.score for each in first.of(TriggerFired)} != {each.score for each in second.of(TriggerFired)}
+            await second.day.end(second.selector)
+        with StoreReader(made.url) as reader:
+            comparison, began = verified_day(reader, SESSION), first_steps(reader, SESSION)
+        assert comparison.is_same, comparison
+        [changed] = changes_within(began)
+        assert "selection.triggers.volume_surge.weight: 10.0 before, 1.0 from then on" in changed
+        assert "selection.triggers.manual.enabled: True before, False from then on" in changed
+        assert changed_settings(began, made.settings) == []
+        assert changed_settings(began, before) == [
+            "selection.triggers.manual.enabled: False stored, True now",
+            "selection.triggers.volume_surge.weight: 1.0 stored, 10.0 now",
+        ]
+
+    play(scene)
+
+
 def test_a_day_with_conflation_and_a_restart_replays_to_the_same_decisions() -> None:
     async def scene(made: Market) -> None:
         rng = Random(1)
@@ -234,3 +269,24 @@ def test_a_day_with_conflation_and_a_restart_replays_to_the_same_decisions() -> 
         assert "TradesConflated" in published
 
     play(scene, BUSY)
+
+
+def test_the_end_of_a_day_logs_repeated_unsubscribed_and_overlapping_trades(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "observer.streaming.day")
+
+    async def scene(made: Market) -> None:
+        async with process(made) as running:
+            [line] = running.lines
+            await running.until(lambda: len(line.subscribed) == SLOTS)
+            symbol = min(line.subscribed)
+            other = min(set(SYMBOLS) - line.subscribed)
+            first = made.trade(symbol, 10.0, 10_000.0)
+            overlapping = msgspec.structs.replace(made.trade(symbol, 4.0, 10_000.0), volume=9.0)
+            running.day.receiver.on_trades([first, first, overlapping, made.trade(other, 1.0, 10_000.0)])
+            ending = asyncio.create_task(running.day.end(running.selector))
+            await running.until(ending.done)
+            await ending
+
+    play(scene)
+    expected = "1 duplicate trades dropped, 1 trades of unsubscribed symbols, 1 that overlap the trade before"
+    assert f"closed: {expected}" in [record.getMessage() for record in caplog.records]

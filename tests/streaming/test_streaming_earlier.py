@@ -149,7 +149,7 @@ def test_a_day_of_unusual_hours_is_compared_with_no_time_of_day(url: str) -> Non
 
 def test_a_database_that_does_not_answer_costs_the_comparison_not_the_start(url: str) -> None:
     class Failing(StoreReader):
-        def earlier_days(self, session_date: str, days: int, universe: str) -> object:  # type: ignore[override]
+        def earlier_days(self, session_date: str, days: int, universe: str) -> object:
             raise StoreError("the disk is away")
 
     with Failing(url) as reader:

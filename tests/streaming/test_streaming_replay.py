@@ -43,6 +43,7 @@ from bus.events import (
 )
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.gaps.detector import Mark
 from observer.providers.broker import Priority, Quote
@@ -50,6 +51,7 @@ from observer.selection.pins import PinRefusal, kept_pins
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
+from observer.selection.triggers import PinSettings, TriggersSettings
 from observer.streaming import decisions
 from observer.streaming.decisions import DecisionComparison, DecisionReplay, verified
 from observer.streaming.recorder import TradeRecorder
@@ -59,7 +61,9 @@ from tests.selection.builders import member
 DAY = "2026-11-18"
 SECOND_NS = 1_000_000_000
 SYMBOLS = "ABCDEF"
-SETTINGS = SelectionSettings(slots=SlotSettings(max_slots=2))
+SETTINGS = SelectionSettings(
+    slots=SlotSettings(max_slots=2), triggers=TriggersSettings(manual=PinSettings(ttl_seconds=60.0))
+)
 MEMBERS = [member(symbol, rank=rank, market_cap=1e13 / rank) for rank, symbol in enumerate(SYMBOLS, 1)]
 SEEN = Snapshot("kis", "A", DAY, 1, 0, 10_000.0, None, None, None, None, 13_000.0, None, None, None, 0.0, 0.0)
 
@@ -106,8 +110,8 @@ class Published:
         self.last: dict[str, Trade] = {}
         self.settling: list[asyncio.Task[None]] = []
         self.begin()
-        kept = self.selector.keep_pins(["F", "Z"], self.clock.now_ns())
-        self.report(kept_pins(["F", "Z"], self.selector.waiting_pins), kept)
+        kept = self.selector.keep_pins({"F": None, "Z": None}, self.clock.now_ns())
+        self.report(kept_pins(self.selector.pins, self.selector.waiting_pins), kept)
         opening = decisions.opening_of([])
         self.report(SlotsOpened(), decisions.open_slots(self.selector, *opening, self.moment()))
 
@@ -119,13 +123,15 @@ class Published:
 
     def begin(self) -> None:
         quotes = Quotes(self.volumes)
-        self.recorder = TradeRecorder("kis", self.producer, quotes, self.clock, SAMPLING, DAY, self.apply)
+        alerts = Alerts(self.clock, "track-b", self.producer.publish)
+        parts = (self.producer, quotes, self.clock, SAMPLING, DAY, self.apply)
+        self.recorder = TradeRecorder("kis", *parts, alerts=alerts)
         self.selector = new_selector()
         decisions.update_latest(self.selector, self.snapshots)
         self.report(day_began(DAY, snapshots=len(self.snapshots)))
 
     def apply(self, kept: Trade | TradesConflated) -> None:
-        (self.selector.market.update_trade if isinstance(kept, Trade) else self.selector.market.update_conflated)(kept)  # type: ignore[operator]
+        (self.selector.market.update_trade if isinstance(kept, Trade) else self.selector.market.update_conflated)(kept)
 
     def moment(self) -> int:
         self.recorder.report_rows()
@@ -264,7 +270,7 @@ def _kept(outbox: Outbox, last_sequence: int) -> Iterable[Event]:
     sequence = 0
     while sequence < last_sequence:
         packed, sequence = outbox.batch_at(outbox.stream, sequence + 1)
-        yield from decode_events(unpack(packed))  # type: ignore[misc]
+        yield from decode_events(unpack(packed))
 
 
 def published(folder: Path, actions: Sequence[tuple[str, str, int]]) -> tuple[Sequence[Event], Sequence[Snapshot]]:

@@ -116,7 +116,7 @@ def supervisor_of(
         runtime_directory=endpoints.runtime_directory,
         control_address=endpoints.control,
         listener=changes,
-        extend_status=lambda: ("IDLE", 1_795_000_000_000_000_000),
+        extend_status=lambda _alerts: ("IDLE", 1_795_000_000_000_000_000, []),
         limits=limits,
         rng=rng or Random(1),
         host_limits=host_limits,

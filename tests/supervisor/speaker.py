@@ -36,10 +36,11 @@ async def speak(name: str, address: str, mode: str) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, leaving.set)
     client = ControlClient(address)
     if mode == "worker":
+        from observer.alerts.process import Alerts
         from observer.clock import RealClock
         from observer.runtime.orders import WorkerOrders
 
-        client.obey(WorkerOrders(name, RealClock()).obey)
+        client.obey(WorkerOrders(name, Alerts(RealClock(), name)).obey)
     if mode == "slow":
         client.obey(never)
     if mode == "unready":

@@ -311,7 +311,7 @@ def test_a_supervisor_that_was_suspended_kills_no_child_for_missing_heartbeats(t
     async def run() -> None:
         async with supervised(tmp_path, [speaker(tmp_path, "a", heartbeat_limit_s=2.0)]) as scene:
             await scene.supervisor.start_all()
-            age_s = lambda: scene.supervisor.status().processes[0].heartbeat_age_s or 0.0  # noqa: E731
+            age_s = lambda: scene.supervisor.status().processes[0].heartbeat_age_s or 0.0  # noqa: E731 - read twice
             await until_async(lambda: age_s() > 0.0, "the first heartbeat")
             until(lambda: age_s() > 2.4)  # blocks the event loop, like a suspended machine
             received = scene.supervisor.status().processes[0].progress or 0
@@ -410,7 +410,7 @@ def test_a_listener_that_fails_disturbs_no_child(tmp_path: Path) -> None:
             def fail(*_: object) -> None:
                 raise OSError("disk full")
 
-            scene.changes.on_change = fail  # type: ignore[method-assign, assignment]
+            scene.changes.on_change = fail
             assert isinstance(await scene.supervisor.start("a"), Done)
             assert is_alive(scene.pid("a"))
 

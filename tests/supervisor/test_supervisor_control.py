@@ -145,7 +145,6 @@ def test_a_message_from_a_process_with_an_unknown_pid_is_refused(tmp_path: Path,
             reply = await scene.client.request(message, DEADLINE_S)
             assert isinstance(reply, Refused)
             assert reply.code == "not_supervised"
-            assert scene.supervisor.strangers == 1
             assert scene.changes.states("a") == [ProcessState.STARTING]
             await scene.supervisor.stop("a")
             await starting

@@ -5,15 +5,17 @@ import json
 import shutil
 import sqlite3
 import subprocess
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from observer.backup.package import verify
 from observer.cli.demo import TRADES_QUERY
 from observer.store.tables import EVENT_TABLES
 from tests.system.conftest import Day
-from tests.system.running import PROCESSES, is_sound, observer
+from tests.system.running import PROCESSES, ask, is_sound, observer
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -115,9 +117,17 @@ def test_the_new_listing_was_found(day: Day) -> None:
     assert day.rows(f"SELECT active FROM listings WHERE symbol = '{symbol}'") == [(1,)]
 
 
-def test_the_backup_is_a_database_of_its_own(day: Day) -> None:
-    [backup] = (day.folder / "data" / "backup").glob("*.sqlite3")
-    assert is_sound(backup)
+def test_the_day_s_package_is_whole_and_has_a_database_of_its_own(day: Day) -> None:
+    [package] = (day.folder / "data" / "backup").glob("*-daily")
+    assert is_sound(package / "database.sqlite3")
+    assert verify(package, 1, threading.Event()) == []
+    assert {path.name for path in package.iterdir()} >= {"universe", "master", "configuration"}
+
+
+def test_after_an_orderly_end_the_database_s_file_alone_has_every_row(day: Day, tmp_path: Path) -> None:
+    shutil.copy(day.database, copy := tmp_path / "copy.db")
+    for table in ("trades", "snapshots", "alerts", "backups"):
+        assert ask(copy, f"SELECT count(*) FROM {table}") == day.rows(f"SELECT count(*) FROM {table}")
 
 
 def test_every_slot_that_was_given_was_given_back(day: Day) -> None:

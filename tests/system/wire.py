@@ -34,7 +34,7 @@ class Wire:
 
     async def _answer(self, broker: object, caller: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
-            async for message in broker:  # type: ignore[attr-defined]
+            async for message in broker:
                 await caller.send(message)
         await caller.close()
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.delivery import Delivered
-from bus.events import AlertRaised, Event, Snapshot, SweepCompleted, UniverseBuilt, UniverseMember
+from bus.events import AlertRaised, AlertResolved, Event, Snapshot, SweepCompleted, UniverseBuilt, UniverseMember
 from observer.calendar.phases import ScheduleSettings, plan
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
@@ -139,6 +139,7 @@ def test_a_sweep_is_complete_when_the_broker_refuses_one_of_the_accounts():
 # --- the day's universe --------------------------------------------------------------------------------------
 
 YESTERDAY = (DAY - timedelta(days=1)).isoformat()
+OLD = (DAY - timedelta(days=194)).isoformat()
 PLAN = plan(TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "test"), ScheduleSettings())
 
 
@@ -182,19 +183,42 @@ def test_a_day_without_a_universe_uses_the_last_one_to_the_end_and_raises_one_al
             assert set(requested(day)) == {4}
             [alert] = day.reported(AlertRaised, "track-a")
             assert (alert.severity, YESTERDAY in alert.text) == ("critical", True)
+            [resolved] = day.reported(AlertResolved, "track-a")
+            assert (resolved.identity, resolved.count) == ("no_universe", 1)
+
+    run(scenario)
+
+
+def test_a_universe_older_than_allowed_is_refused_with_an_alert_until_one_is_built():
+    async def scenario():
+        async with scene(15, 28, speed=60) as day:
+            store(day, "a", *built(day, OLD, 1, 4))
+            async with running(day) as sweeping:
+                await day.until(lambda: day.reported(AlertRaised, "track-a"), "the old one is refused")
+                store(day, "b", *built(day, DAY.isoformat(), day.clock.now_ns(), 7))
+                await sweeping
+            assert set(requested(day)) == {7}
+            [alert] = day.reported(AlertRaised, "track-a")
+            assert (alert.severity, f"that of {OLD} is refused" in alert.text) == ("critical", True)
+            assert "track_a.universe_weekdays_max" in alert.text
 
     run(scenario)
 
 
 def test_a_process_that_resumes_a_day_raises_no_second_alert():
     async def scenario():
-        async with scene(15, 29, speed=480) as day:
+        async with scene(15, 28, speed=480) as day:
             store(day, "a", *built(day, YESTERDAY, 1, 4))
-            store(day, "b", SweepCompleted("kis", DAY.isoformat(), 1, 1, 1, 4, 4, 1))
+            async with running(day) as sweeping:
+                await day.until(lambda: day.reported(AlertRaised, "track-a"), "the alert")
+                sweeping.cancel()
+                await asyncio.gather(sweeping, return_exceptions=True)
             async with running(day) as sweeping:
                 await sweeping
             assert set(requested(day)) == {4}
-            assert not day.reported(AlertRaised, "track-a")
+            [alert] = day.reported(AlertRaised, "track-a")
+            assert (alert.severity, alert.identity) == ("critical", "no_universe")
+            assert not day.reported(AlertResolved, "track-a")
 
     run(scenario)
 

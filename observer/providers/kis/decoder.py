@@ -233,7 +233,7 @@ def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def _rows_of(row_type: type[msgspec.Struct]) -> Any:
-    return list[row_type] | row_type | None  # type: ignore[valid-type]
+    return list[row_type] | row_type | None  # type: ignore[valid-type]  # made at run time
 
 
 def _rows(body: msgspec.Struct, block: str) -> Sequence[Any]:

@@ -12,7 +12,7 @@ from typing import Final
 from observer.errors import DataFileError
 from observer.listings.model import SECTOR_CODES, Listing
 from observer.providers.kis import masters
-from observer.providers.kis.masters import BadLine, lines_of
+from observer.providers.kis.masters import BadLine, records_by_line
 from observer.providers.kis.masters_overseas import AbroadRecord, parse_abroad, price_of, record_of
 
 # Our name of an exchange -> its code in the file.
@@ -67,7 +67,7 @@ def parse_listings(exchange: str, content: bytes) -> Parsed:
     if exchange in _ABROAD:
         return _parse_tabs(exchange, _ABROAD[exchange], content)
     if exchange == SECTOR_CODES:
-        return _parse_sector_codes(content)
+        return records_by_line(content, _sector_listing)
     return masters.parse_master(exchange, content)
 
 
@@ -142,27 +142,11 @@ def _tab_listing(exchange: str, code: str, line: str, shared: dict[tuple[str, ..
 
 
 def _text_lines(text: str) -> list[str]:
-    """As `lines_of`."""
+    """As `masters.lines_of`."""
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
     return [line.removesuffix("\r") for line in lines] if "\r" in text else lines
-
-
-def _parse_sector_codes(content: bytes) -> Parsed:
-    listings: dict[str, Listing] = {}
-    bad: list[BadLine] = []
-    for number, line in enumerate(lines_of(content), start=1):
-        try:
-            listing = _sector_listing(line)
-        except ValueError as error:
-            bad.append(BadLine(number, str(error), line))
-            continue
-        if listing.symbol in listings:
-            bad.append(BadLine(number, f"code {listing.symbol} comes a second time", line))
-        else:
-            listings[listing.symbol] = listing
-    return list(listings.values()), bad
 
 
 def _sector_listing(line: bytes) -> Listing:

@@ -7,9 +7,9 @@ everything behind them. Short code 9, standard code 12, name 40, then a tail tha
 """
 
 import struct
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Final
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -22,6 +22,14 @@ _SHARES_PER_UNIT: Final = 1_000  # 상장주수 is in thousands
 _NO_DATE: Final = frozenset({b"", b"00000000"})
 _COMMON_SHARE: Final = frozenset({b" ", b"0"})
 _FLAGS: Final = {b"Y": True, b"N": False, b" ": False, b"": False}
+
+
+class _Record(Protocol):
+    @property
+    def symbol(self) -> str: ...
+
+
+RecordT = TypeVar("RecordT", bound=_Record)
 
 
 class BadLine(msgspec.Struct, frozen=True):
@@ -116,19 +124,22 @@ def parse_master(exchange: str, content: bytes) -> tuple[list[Listing], list[Bad
     layout = _LAYOUTS.get(exchange)
     if layout is None:
         raise DataFileError(f"no master file layout for {exchange!r}; known are {', '.join(EXCHANGES)}")
-    listings: dict[str, Listing] = {}
+    return records_by_line(content, partial(_listing, exchange, layout))
+
+
+def records_by_line(content: bytes, read: Callable[[bytes], RecordT]) -> tuple[list[RecordT], list[BadLine]]:
+    """The record of each line, and the lines for which `read` raises a ValueError or whose symbol came before."""
+    records: dict[str, RecordT] = {}
     bad: list[BadLine] = []
     for number, line in enumerate(lines_of(content), start=1):
         try:
-            listing = _listing(exchange, layout, line)
-        except ValueError as error:
+            record = read(line)
+        except ValueError as error:  # UnicodeDecodeError among them
             bad.append(BadLine(number, str(error), line))
             continue
-        if listing.symbol in listings:
-            bad.append(BadLine(number, f"symbol {listing.symbol} comes a second time", line))
-        else:
-            listings[listing.symbol] = listing
-    return list(listings.values()), bad
+        if records.setdefault(record.symbol, record) is not record:
+            bad.append(BadLine(number, f"symbol {record.symbol} comes a second time", line))
+    return list(records.values()), bad
 
 
 def lines_of(content: bytes) -> list[bytes]:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from observer.errors import DataFileError
-from observer.providers.kis.masters import BadLine
+from observer.providers.kis.masters import BadLine, records_by_line
 
 SecurityKind = Literal["index", "stock", "fund", "warrant"]
 
@@ -89,27 +89,7 @@ def parse_abroad(file_exchange: str, content: bytes) -> tuple[list[AbroadRecord]
     """
     if file_exchange not in EXCHANGE_OF:
         raise DataFileError(f"no master file of {file_exchange!r} abroad; known are {', '.join(EXCHANGE_OF)}")
-    records: dict[str, AbroadRecord] = {}
-    bad: list[BadLine] = []
-    for number, line in enumerate(_lines(content), start=1):
-        try:
-            record = record_of(file_exchange, line.decode("cp949"))
-        except ValueError as error:  # UnicodeDecodeError among them
-            bad.append(BadLine(number, str(error), line))
-            continue
-        if record.symbol in records:
-            bad.append(BadLine(number, f"symbol {record.symbol} comes a second time", line))
-        else:
-            records[record.symbol] = record
-    return list(records.values()), bad
-
-
-def _lines(content: bytes) -> list[bytes]:
-    """The lines without their ends; what follows the last LF is a line only when there is something."""
-    lines = content.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return [line.removesuffix(b"\r") for line in lines]
+    return records_by_line(content, lambda line: record_of(file_exchange, line.decode("cp949")))
 
 
 def record_of(file_exchange: str, line: str) -> AbroadRecord:

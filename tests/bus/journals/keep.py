@@ -2,7 +2,7 @@
 
 import types
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -28,7 +28,7 @@ def _value(name: str, annotation: object, index: int) -> object:
     if get_origin(kind) is tuple:
         return (_value(name, get_args(kind)[0], index),)
     if get_origin(kind) is dict:
-        return {f"삼성 {name}": index}
+        return {f"삼성 {name}": _value(name, get_args(kind)[1], index)}
     if isinstance(kind, type) and issubclass(kind, Document):
         return example(kind)
     values: dict[object, object] = {
@@ -36,6 +36,7 @@ def _value(name: str, annotation: object, index: int) -> object:
         float: 70_000.5 + index,
         str: f"삼성 {name}",
         bool: index % 2 == 0,
+        Any: index,
         bytes: b"\x00\xff" + bytes([index]),
     }
     return values[kind]

@@ -1,0 +1,203 @@
+"""The backups of one system: each day's at its time, and those that a person orders."""
+
+import asyncio
+import hashlib
+import logging
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from bus.commands import Refused
+from bus.events import BackupCompleted
+from observer.alerts.process import Alerts
+from observer.backup.making import Contents, copy_package, delete_outdated, make
+from observer.backup.manifest import Kind, encoded
+from observer.backup.package import Package, manifest_of, packages
+from observer.backup.settings import PACKAGE_PLACEHOLDER, BackupSettings
+from observer.base_settings import RunSettings
+from observer.calendar.service import TradingDayService
+from observer.clock import Clock
+from observer.errors import DataFileError, ObserverError, StoppedError, StoreError
+from observer.listings.files import FOLDER as MASTER_FOLDER
+from observer.store.exports import ledgers_folder
+from observer.store.instance import Instance
+from observer.store.write_ahead_log import fold_log
+
+if TYPE_CHECKING:
+    from bus.producer import Producer
+
+logger = logging.getLogger(__name__)
+
+_FOLD_S: Final = 1.0
+_POLL_S: Final = 0.1
+_IDENTITY: Final = "backup"  # of the alert
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What is packed, where packages go, and how many stay."""
+
+    settings: BackupSettings
+    folder: Path
+    contents: Contents
+
+
+def plan_of(
+    settings: BackupSettings, run: RunSettings, instance: Instance, url: str, configuration: Path | None
+) -> Plan:
+    """The plan of a system: the database, universe files, ledgers, master files and the configuration."""
+    folders = {
+        "universe": Path(run.universe),
+        "ledgers": ledgers_folder(run.data),
+        "master": Path(run.data) / MASTER_FOLDER,
+    }
+    return Plan(settings, settings.folder_of(run), Contents(url, instance, folders, configuration))
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A package, and what failed after it was whole: the copy on the second target, the command, old packages."""
+
+    package: Package
+    failures: Sequence[str]
+
+
+def back_up(plan: Plan, kind: Kind, now_ns: int, stop: threading.Event) -> Made:
+    """Make a package, bring it to the second target, run the command on it, delete packages that are too many.
+
+    Raises:
+        StoreError, DataFileError, StoppedError: as `observer.backup.making.make`; there is no new package.
+    """
+    package = make(plan.folder, plan.contents, kind, now_ns, stop)
+    failures: list[str] = []
+    for work in (_copy_to_target, _run_command, _delete_old, _fold):
+        try:
+            work(plan, package, stop)
+        except StoppedError:
+            raise
+        except (ObserverError, OSError) as error:
+            failures.append(str(error))
+    return Made(package, failures)
+
+
+def _copy_to_target(plan: Plan, package: Package, stop: threading.Event) -> None:
+    if plan.settings.copy_to:
+        folder = Path(plan.settings.copy_to)
+        copy_package(package, folder, stop)
+        delete_outdated(folder, plan.contents.instance, _kept(plan.settings))
+
+
+def _delete_old(plan: Plan, _package: Package, _stop: threading.Event) -> None:
+    delete_outdated(plan.folder, plan.contents.instance, _kept(plan.settings))
+
+
+def _fold(plan: Plan, _package: Package, _stop: threading.Event) -> None:
+    """The copy kept commits from being folded: the log has grown meanwhile. A busy log is folded by the next one."""
+    with suppress(StoreError):
+        fold_log(plan.contents.url, _FOLD_S)
+
+
+def _kept(settings: BackupSettings) -> dict[Kind, int]:
+    return {"daily": settings.daily_kept, "manual": settings.manual_kept}
+
+
+def _run_command(plan: Plan, package: Package, stop: threading.Event) -> None:
+    """Run the configured command on the package.
+
+    Raises:
+        DataFileError: it cannot be started, fails, or takes too long; the text has the end of what it wrote.
+        StoppedError: `stop` was set.
+    """
+    if not plan.settings.command:
+        return
+    words = [word.replace(PACKAGE_PLACEHOLDER, str(package.path.absolute())) for word in plan.settings.command]
+    what = f"[backup] command {words[0]} on {package.name}"
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the operator's own program, without a shell
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+    except OSError as error:
+        raise DataFileError(f"{what} cannot be started: {error.strerror}") from error
+    with process:
+        try:
+            output = _output_of(process, what, plan.settings.command_limit_s, stop)
+        finally:
+            if process.poll() is None:
+                process.kill()
+    if process.returncode:
+        said = (output.strip().splitlines() or ["nothing"])[-1]
+        raise DataFileError(f"{what} ended with status {process.returncode} and said: {said}")
+
+
+def _output_of(process: "subprocess.Popen[str]", what: str, limit_s: float, stop: threading.Event) -> str:
+    deadline_s = time.monotonic() + limit_s
+    while not stop.is_set():
+        try:
+            return process.communicate(timeout=_POLL_S)[0]
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > deadline_s:
+                raise DataFileError(f"{what} took more than command_limit_s = {limit_s:g}: it was killed") from None
+    raise StoppedError(f"{what} was interrupted")
+
+
+class BackupJobs:
+    """Makes the packages of one system in its writer.
+
+    `turn` is held while the day's package is made, so that no two jobs of the process run at once.
+    """
+
+    def __init__(
+        self, *, plan: Plan, turn: asyncio.Lock, today: TradingDayService, clock: Clock, alerts: Alerts
+    ) -> None:
+        self._plan = plan
+        self._turn = turn
+        self._today = today
+        self._clock = clock
+        self._alerts = alerts
+
+    async def run(self, producer: "Producer") -> None:
+        """One package a day at its time; a process that starts later makes it only if there is none yet."""
+        while True:
+            day = await self._today.plan()
+            await self._clock.sleep_until(day.backup_ns)
+            async with self._turn:
+                if not self._has_daily_since(day.backup_ns):
+                    await self._make("daily", producer)
+            await self._today.end_of(day)
+
+    async def make_now(self, producer: "Producer") -> str | Refused:
+        """Make a package beside the day's, on request of a person."""
+        return await self._make("manual", producer)
+
+    def _has_daily_since(self, moment_ns: int) -> bool:
+        manifests = [package.manifest for package in packages(self._plan.folder)]
+        return any(each and each.kind == "daily" and each.taken_ns >= moment_ns for each in manifests)
+
+    async def _make(self, kind: Kind, producer: "Producer") -> str | Refused:
+        stop = threading.Event()
+        try:
+            made = await asyncio.to_thread(back_up, self._plan, kind, self._clock.now_ns(), stop)
+        except (ObserverError, OSError) as error:
+            text = f"backup failed: {error}; `observer backup now` makes another one"
+            self._alerts.report(_IDENTITY, "critical", text)
+            return Refused("failed", text)
+        finally:
+            stop.set()  # a job that is cancelled leaves its thread, which ends by this
+        producer.publish(_completed(made.package, self._clock.now_ns()))
+        for failure in made.failures:
+            self._alerts.report(_IDENTITY, "critical", f"{made.package.name} is whole, but: {failure}")
+        if not made.failures:
+            self._alerts.resolve(_IDENTITY, f"{made.package.name} is made")
+        size_bytes = manifest_of(made.package).size_bytes
+        text = "; ".join((f"{made.package.path}, {size_bytes:,} bytes", *made.failures))
+        return Refused("failed", text) if made.failures else text
+
+
+def _completed(package: Package, now_ns: int) -> BackupCompleted:
+    manifest = manifest_of(package)
+    digest = hashlib.sha256(encoded(manifest)).hexdigest()
+    return BackupCompleted(now_ns, str(package.path), manifest.size_bytes, digest)

@@ -1,0 +1,259 @@
+"""Makes packages, copies them to a second target, unpacks and deletes them.
+
+.<name>.unfinished/            a package that is being made; a killed process leaves it to the next backup
+.lock                          held while a process makes or deletes packages
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from observer.backup.configuration import configuration_files
+from observer.backup.manifest import Kept, Kind, Manifest, PackagedFile, digest_line_of, encoded, outdated, stamp_of
+from observer.backup.package import (
+    DIGEST,
+    MANIFEST,
+    PORTION_BYTES,
+    VERIFIED,
+    Package,
+    digest_of,
+    go_on,
+    manifest_of,
+    packages,
+    problem_of,
+    read_package,
+    verify,
+)
+from observer.errors import DataFileError
+from observer.files import PRIVATE_FILE, make_private_folder, replace_file, sync_path, to_disk
+from observer.store.backup import SQLITE_COPY, content_of, copy_database, copy_name, selected_schema
+from observer.store.instance import Instance
+
+CONFIGURATION: Final = "configuration"
+_LOCK: Final = ".lock"
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """What goes into a package: the database, folders by their names in the package, and the configuration that names
+    further files (None: without it). An absent folder is left out.
+    """
+
+    url: str
+    instance: Instance
+    folders: Mapping[str, Path]
+    configuration: Path | None
+
+
+def make(folder: Path, contents: Contents, kind: Kind, now_ns: int, stop: threading.Event) -> Package:
+    """Make a package, verify it, and give it its name.
+
+    Args:
+        folder: of the packages; made for its owner only if it is not there.
+        contents: what goes into it.
+        kind: daily, or manual.
+        now_ns: market time.
+        stop: ends the work.
+
+    Raises:
+        StoreError: the database cannot be copied, or the copy is damaged.
+        DataFileError: the folder or its disk refused, another process makes a package, or a file read back differs.
+        StoppedError: `stop` was set.
+        In each case no new package is there, and the earlier ones are untouched.
+    """
+    path = folder / _new_name(folder, kind, now_ns)
+    with _errors_of(folder), _alone(folder), _unfinished(folder, path.name) as unfinished:
+        files = [*_copy_folders(contents, unfinished, stop), *_copy_configuration(contents, unfinished)]
+        database = unfinished / copy_name(contents.url)
+        copy_database(contents.url, database, stop)
+        content = content_of(database, stop)
+        files.append(PackagedFile(database.name, database.stat().st_size, digest_of(database, stop)))
+        manifest = Manifest(
+            kind=kind,
+            taken_ns=now_ns,
+            instance=contents.instance,
+            database=database.name,
+            schema=None if database.name == SQLITE_COPY else selected_schema(contents.url),
+            schema_revision=content.schema_revision,
+            marks=content.marks,
+            files=files,
+        )
+        replace_file(unfinished / MANIFEST, described := encoded(manifest), private=True)
+        replace_file(unfinished / DIGEST, digest_line_of(described), private=True)
+        if problems := verify(unfinished, now_ns, stop):
+            raise DataFileError(f"the new package differs from what was written: {'; '.join(problems)}")
+        _sync_folders(unfinished)
+        unfinished.rename(path)
+        sync_path(folder)
+    return read_package(path)
+
+
+def _new_name(folder: Path, kind: Kind, now_ns: int) -> str:
+    stamp = stamp_of(now_ns)
+    number, name = 1, f"{stamp}-{kind}"
+    while (folder / name).exists():
+        number += 1
+        name = f"{stamp}-{kind}-{number}"
+    return name
+
+
+@contextlib.contextmanager
+def _errors_of(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        raise DataFileError(f"no backup in {folder}: {where}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    make_private_folder(folder)
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise DataFileError(f"another process makes a backup in {folder}: try again when it has ended") from None
+    finally:
+        os.close(descriptor)
+
+
+def is_being_made(folder: Path) -> bool:
+    """Whether a process makes or deletes packages there now."""
+    try:
+        with _alone(folder):
+            return False
+    except DataFileError:
+        return True
+
+
+@contextlib.contextmanager
+def _unfinished(folder: Path, name: str) -> Iterator[Path]:
+    """A new folder for a package; it is gone afterwards, unless it has its final name then."""
+    for left in folder.glob(".*.unfinished"):  # of a process that was killed
+        shutil.rmtree(left)
+    unfinished = folder / f".{name}.unfinished"
+    unfinished.mkdir(mode=0o700)
+    try:
+        yield unfinished
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def unfinished_bytes(folder: Path) -> int:
+    """The size of the package that is being made."""
+    total = 0
+    for path in folder.glob(".*.unfinished/**/*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+    return total
+
+
+def _copy_folders(contents: Contents, unfinished: Path, stop: threading.Event) -> Iterator[PackagedFile]:
+    for name, folder in contents.folders.items():
+        for path in sorted(folder.rglob("[!.]*")):  # a name with a dot is a file that is being written
+            copied = f"{name}/{path.relative_to(folder).as_posix()}"
+            if path.is_file() and (found := _copy_file(path, unfinished, copied, stop)):
+                yield found
+
+
+def _copy_file(source: Path, package: Path, name: str, stop: threading.Event) -> PackagedFile | None:
+    """Copy into the package, and to the disk; None for a file that was removed meanwhile, as old universes are."""
+    copied = package / name
+    digest, size_bytes = hashlib.sha256(), 0
+    try:
+        reading = source.open("rb")
+    except FileNotFoundError:
+        return None
+    for parent in reversed(Path(name).parents):
+        make_private_folder(package / parent)
+    with reading, os.fdopen(os.open(copied, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as writing:
+        while portion := reading.read(PORTION_BYTES):
+            go_on(stop)
+            digest.update(portion)
+            size_bytes += writing.write(portion)
+        to_disk(writing)
+    return PackagedFile(name, size_bytes, digest.hexdigest())
+
+
+def _copy_configuration(contents: Contents, unfinished: Path) -> Iterator[PackagedFile]:
+    found = configuration_files(contents.configuration) if contents.configuration else {}
+    for name, content in found.items():
+        make_private_folder(unfinished / CONFIGURATION)
+        replace_file(unfinished / CONFIGURATION / name, content, private=True)
+        yield PackagedFile(f"{CONFIGURATION}/{name}", len(content), hashlib.sha256(content).hexdigest())
+
+
+def _sync_folders(path: Path) -> None:
+    for folder in (*(each for each in path.rglob("*") if each.is_dir()), path):
+        sync_path(folder)
+
+
+# --- copying and deleting ------------------------------------------------------------------------------------
+
+
+def copy_package(package: Package, folder: Path, stop: threading.Event) -> Path:
+    """Copy a package to a folder that is there, and read the copy back. Returns the copy's path.
+
+    Raises:
+        DataFileError: the package has no manifest, the folder is not there, or its disk refused.
+        StoppedError: `stop` was set. In both cases no new package is there.
+    """
+    manifest = manifest_of(package)
+    if not folder.is_dir():
+        raise DataFileError(f"cannot copy {package.name} to {folder}: there is no such folder; mount it, or make it")
+    path = folder / package.name
+    if path.exists():
+        return path
+    with _errors_of(folder), _alone(folder), _unfinished(folder, package.name) as unfinished:
+        unpack(package, unfinished, stop)
+        for name in (MANIFEST, DIGEST, VERIFIED):
+            _copy_file(package.path / name, unfinished, name, stop)
+        if problems := [found for file in manifest.files if (found := problem_of(unfinished, file, stop))]:
+            raise DataFileError(f"the copy of {package.name} in {folder} differs: {'; '.join(problems)}")
+        _sync_folders(unfinished)
+        unfinished.rename(path)
+        sync_path(folder)
+    return path
+
+
+def unpack(package: Package, folder: Path, stop: threading.Event) -> None:
+    """Copy the files of a package to a folder in which none of them is.
+
+    Raises:
+        DataFileError: the package has no manifest, or a file of it is not there.
+        OSError: the folder cannot be written.
+        StoppedError: `stop` was set.
+    """
+    for file in manifest_of(package).files:
+        if _copy_file(package.path / file.path, folder, file.path, stop) is None:
+            raise DataFileError(f"{package.path}: {file.path} is not there")
+
+
+def delete_outdated(folder: Path, instance: Instance, kept: Mapping[Kind, int]) -> Sequence[str]:
+    """Delete the packages of the instance that are too many, and return their names (`manifest.outdated`).
+
+    Raises:
+        DataFileError: the disk refused, or another process makes a package.
+    """
+    own = [each for each in packages(folder) if each.manifest and each.manifest.instance == instance]
+    states = [_kept(each) for each in own]
+    with _errors_of(folder), _alone(folder):
+        for name in (gone := outdated(states, kept)):
+            leaving = folder / f".{name}.unfinished"  # half of a package must not look like one
+            (folder / name).rename(leaving)
+            shutil.rmtree(leaving)
+    return gone
+
+
+def _kept(package: Package) -> Kept:
+    manifest = manifest_of(package)
+    return Kept(package.name, manifest.kind, manifest.taken_ns, package.verified_ns is not None)

@@ -1,0 +1,131 @@
+"""What a package states about itself, and which packages are kept. Pure."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from observer.errors import DataFileError
+from observer.local_time import local_datetime, local_ns
+from observer.store.instance import Instance
+
+Kind = Literal["daily", "manual"]
+FORMAT: Final = 1
+
+_STAMP: Final = "%Y%m%dT%H%M%S"
+_NAME: Final = re.compile(r"\d{8}T\d{6}-(daily|manual)(-\d+)?\Z")
+
+
+class PackagedFile(msgspec.Struct, frozen=True):
+    """A file of a package: its path below the package's folder, and its content's digest in hexadecimal digits."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """`manifest.json`. `taken_ns` is market time in UTC nanoseconds, before the copy began.
+
+    `database` is the path of the database's copy, `schema` its PostgreSQL schema, and None for SQLite. `marks` are the
+    last committed numbers of all event streams, as the copy itself has them.
+    """
+
+    format: int = FORMAT
+    kind: Kind
+    taken_ns: int
+    instance: Instance
+    database: str
+    schema: str | None
+    schema_revision: str
+    marks: Mapping[str, int]
+    files: Sequence[PackagedFile]
+
+    @property
+    def events(self) -> int:
+        """Number of committed events in the copy."""
+        return sum(self.marks.values())
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all files."""
+        return sum(file.size_bytes for file in self.files)
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """`verified.json`: the package was whole at this market time. It counts for the manifest with this digest only."""
+
+    verified_ns: int
+    manifest_sha256: str
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What decides whether a package is kept: its name, kind, time, and whether it was verified."""
+
+    name: str
+    kind: Kind
+    taken_ns: int
+    is_verified: bool
+
+
+def is_package_name(name: str) -> bool:
+    """Whether a folder of this name is a package."""
+    try:
+        return _NAME.match(name) is not None and moment_in(name) > 0
+    except ValueError:  # no day has this number, say
+        return False
+
+
+def stamp_of(moment_ns: int) -> str:
+    """The beginning of a package's name: the venue's local time."""
+    return local_datetime(moment_ns).strftime(_STAMP)
+
+
+def moment_in(name: str) -> int:
+    """The moment in a package's name, in UTC nanoseconds."""
+    found = datetime.strptime(name.partition("-")[0], _STAMP)  # noqa: DTZ007 - local_ns knows the zone
+    return local_ns(found.date(), found.hour, found.minute, found.second)
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """The content of `manifest.json`."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def decoded(content: bytes, digest_line: bytes) -> Manifest:
+    """The manifest in `manifest.json`; `digest_line` is the content of `manifest.sha256`.
+
+    Raises:
+        DataFileError: the content does not have that digest, or is of another version of Observer.
+    """
+    if digest_line != digest_line_of(content):
+        raise DataFileError("manifest.json or manifest.sha256 is damaged: the digests differ")
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise DataFileError(f"manifest.json cannot be read: {error}") from error
+    if manifest.format != FORMAT:
+        raise DataFileError(f"the package has format {manifest.format}, this program reads {FORMAT}")
+    return manifest
+
+
+def digest_line_of(content: bytes) -> bytes:
+    """The content of `manifest.sha256`, as `sha256sum` writes it."""
+    return f"{hashlib.sha256(content).hexdigest()}  manifest.json\n".encode()
+
+
+def outdated(packages: Sequence[Kept], kept: Mapping[Kind, int]) -> Sequence[str]:
+    """The names of the packages that go: of each kind those before the newest verified ones, as many as `kept` says.
+
+    A package that is damaged or was not verified takes the turn of no other one, and goes when it is older than those.
+    """
+    gone: list[str] = []
+    for kind, count in kept.items():
+        own = sorted((each for each in packages if each.kind == kind), key=lambda each: (each.taken_ns, each.name))
+        verified = [each for each in own if each.is_verified][-count:]
+        if len(verified) == count:
+            gone += [each.name for each in own[: own.index(verified[0])]]
+    return gone

@@ -1,0 +1,183 @@
+"""Packages in a folder: listed and verified.
+
+<stamp>-<kind>/                a package; it has this name once it is whole and on the disk
+manifest.json              see `observer.backup.manifest`
+manifest.sha256            the digest of manifest.json, as `sha256sum --check` reads it
+verified.json              when the package was last found whole
+database.sqlite3           or database.dump
+universe/ ledgers/ master/ configuration/
+.<name>.unfinished/            a package that is being made; a killed process leaves it to the next backup
+.lock                          held while a process makes or deletes packages
+"""
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from observer.backup.manifest import (
+    Manifest,
+    PackagedFile,
+    Verified,
+    decoded,
+    is_package_name,
+    moment_in,
+)
+from observer.errors import DataFileError, StoppedError, StoreError
+from observer.files import replace_file, sync_path
+from observer.store.backup import (
+    CopyContent,
+    check_copy,
+    content_of,
+)
+
+MANIFEST: Final = "manifest.json"
+DIGEST: Final = "manifest.sha256"
+VERIFIED: Final = "verified.json"
+PORTION_BYTES: Final = 4 * 1024 * 1024
+
+
+class Package(msgspec.Struct, frozen=True):
+    """A package on the disk. `problem` says why there is no manifest; empty with one."""
+
+    path: Path
+    manifest: Manifest | None
+    verified_ns: int | None = None
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.path.name
+
+    @property
+    def taken_ns(self) -> int:
+        """The market time of the package in UTC nanoseconds; without a manifest that of its name."""
+        return self.manifest.taken_ns if self.manifest else moment_in(self.name)
+
+
+# --- reading -------------------------------------------------------------------------------------------------
+
+
+def packages(folder: Path) -> Sequence[Package]:
+    """All packages in the folder, oldest first."""
+    return sorted(map(read_package, _paths_in(folder)), key=lambda package: (package.taken_ns, package.name))
+
+
+def _paths_in(folder: Path) -> Sequence[Path]:
+    return [path for path in folder.glob("*") if is_package_name(path.name) and path.is_dir()]
+
+
+def read_package(path: Path) -> Package:
+    """The package in this folder; nothing but its manifest is checked."""
+    try:
+        content = (path / MANIFEST).read_bytes()
+        manifest = decoded(content, (path / DIGEST).read_bytes())
+    except DataFileError as error:
+        return Package(path, None, problem=str(error))
+    except OSError as error:
+        return Package(path, None, problem=f"{Path(error.filename).name}: {error.strerror}")
+    return Package(path, manifest, _verified_ns(path, content))
+
+
+def _verified_ns(path: Path, manifest: bytes) -> int | None:
+    try:
+        mark = msgspec.json.decode((path / VERIFIED).read_bytes(), type=Verified)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return mark.verified_ns if mark.manifest_sha256 == hashlib.sha256(manifest).hexdigest() else None
+
+
+def safe_marks(folder: Path) -> Mapping[str, int]:
+    """The marks of the second-newest verified package, by event stream; empty with fewer than two of them.
+
+    Two verified packages hold the events up to these numbers, so that no outbox need keep them. Few manifests are read:
+    the newest first, and no more than needed.
+    """
+    verified = 0
+    for path in sorted(_paths_in(folder), key=lambda path: (moment_in(path.name), path.name), reverse=True):
+        package = read_package(path)
+        verified += package.verified_ns is not None
+        if verified == 2 and package.manifest is not None:
+            return package.manifest.marks
+    return {}
+
+
+# --- verifying -----------------------------------------------------------------------------------------------
+
+
+def verify(path: Path, now_ns: int, stop: threading.Event) -> Sequence[str]:
+    """Read every file of a package again, and let the database's own tools check the copy. Returns what is wrong.
+
+    Marks the package as verified at this market time, or takes the mark away.
+
+    Raises:
+        StoppedError: `stop` was set; the mark is as it was.
+        OSError: the mark cannot be written.
+    """
+    package = read_package(path)
+    problems = [package.problem] if package.manifest is None else _problems(path, package.manifest, stop)
+    if problems:
+        (path / VERIFIED).unlink(missing_ok=True)
+    else:
+        _mark_verified(path, now_ns)
+    return problems
+
+
+def _mark_verified(path: Path, now_ns: int) -> None:
+    digest = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
+    mark = Verified(verified_ns=now_ns, manifest_sha256=digest)
+    replace_file(path / VERIFIED, msgspec.json.encode(mark), private=True)
+    sync_path(path)
+
+
+def _problems(path: Path, manifest: Manifest, stop: threading.Event) -> Sequence[str]:
+    found = [problem for file in manifest.files if (problem := problem_of(path, file, stop))]
+    if found:
+        return found
+    try:
+        check_copy(path / manifest.database, stop)
+        content = content_of(path / manifest.database, stop)
+    except StoreError as error:
+        return [str(error)]
+    if content != CopyContent(manifest.schema_revision, manifest.marks):
+        return [f"{manifest.database} has other marks or another schema than the manifest states"]
+    return []
+
+
+def problem_of(package: Path, file: PackagedFile, stop: threading.Event) -> str:
+    """What is wrong with a file of a package; empty if nothing is. Raises StoppedError when `stop` is set."""
+    path = package / file.path
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes != file.size_bytes:
+            return f"{file.path} has {size_bytes:,} bytes, the manifest states {file.size_bytes:,}"
+        return "" if digest_of(path, stop) == file.sha256 else f"{file.path} is damaged: its digest differs"
+    except OSError as error:
+        return f"{file.path}: {error.strerror}"
+
+
+def digest_of(path: Path, stop: threading.Event) -> str:
+    """The digest of a file's content. Raises StoppedError when `stop` is set."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while portion := file.read(PORTION_BYTES):
+            go_on(stop)
+            digest.update(portion)
+    return digest.hexdigest()
+
+
+def go_on(stop: threading.Event) -> None:
+    """Return, or raise StoppedError when `stop` is set."""
+    if stop.is_set():
+        raise StoppedError("the work on a package was interrupted")
+
+
+def manifest_of(package: Package) -> Manifest:
+    """The manifest of a package. Raises DataFileError when it cannot be read."""
+    if package.manifest is None:
+        raise DataFileError(f"{package.path} is no whole package: {package.problem}")
+    return package.manifest

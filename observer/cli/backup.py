@@ -1,0 +1,299 @@
+"""`observer backup`: packages of all data, made, listed, verified and restored."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import click
+import msgspec
+from click.exceptions import Exit
+from rich.console import Console
+
+from bus.commands import Refused, RunJob, UnderWay
+from bus.control import ControlClient, ControlTimeoutError
+from observer.backup.jobs import Plan, back_up, plan_of
+from observer.backup.making import is_being_made, unfinished_bytes
+from observer.backup.package import (
+    Package,
+    manifest_of,
+    packages,
+    read_package,
+    verify,
+)
+from observer.base_settings import endpoints_of
+from observer.cli.context import (
+    ANSWER_S,
+    ConfigOption,
+    JsonOption,
+    configuration_path,
+    full_settings,
+    print_json,
+)
+from observer.cli.options import Argument, Option
+from observer.cli.tables import Table
+from observer.cli.tables import show as show_table
+from observer.clock import clock_from_environment
+from observer.config import Settings
+from observer.errors import BackupFailedError, ConfigError, NoDataError, StoppedError, did_you_mean
+from observer.host.restoring import is_running
+from observer.local_time import local_datetime, local_ns
+from observer.processes import CORE_WRITER
+from observer.signals import stopping_on_signals
+from observer.store.engine import parse_url
+from observer.units import NS_PER_S
+
+_Result = TypeVar("_Result")
+_POLL_S: Final = 0.2
+_NEWEST: Final = "The package, as `observer backup list` names it; default: the newest."
+NameArgument = Annotated[str | None, Argument(help=_NEWEST)]
+
+
+class System(msgspec.Struct, frozen=True):
+    """The configured system: its settings, and the plan of its packages."""
+
+    settings: Settings
+    plan: Plan
+
+    @property
+    def database(self) -> str:
+        """The database's address without its password."""
+        return str(parse_url(self.settings.store.url))
+
+
+class ListedPackage(msgspec.Struct, frozen=True):
+    """A line of `observer backup list`. Values that a damaged manifest does not give are None."""
+
+    name: str
+    path: str
+    kind: str | None
+    taken_ns: int
+    events: int | None
+    size_bytes: int | None
+    schema_revision: str | None
+    verified_ns: int | None
+    problem: str
+
+
+class VerifiedPackage(msgspec.Struct, frozen=True):
+    """A line of `observer backup verify`; a whole package has no problems."""
+
+    name: str
+    path: str
+    problems: Sequence[str]
+
+
+# --- now ---------------------------------------------------------------------------------------------------------
+
+
+def now(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Make a package now: database, universe, ledgers, master files. And the configuration without secrets.
+
+    The running system's writer makes it, or this command where none runs. Exit status 0: it is whole and verified; 1:
+    it failed, or its copy to the second target did; 130 after ctrl-C.
+    """
+    system = system_of(config)
+    package = asyncio.run(_make(system, as_json=as_json))
+    if as_json:
+        print_json(_listed(package))
+    else:
+        click.echo(f"{package.path}: {counts_text(package)}")
+
+
+async def _make(system: System, *, as_json: bool) -> Package:
+    if await is_running(system.settings.run):
+        return await shown(lambda show, stop: _order(system, show, stop), as_json=as_json)
+
+    def work(stop: threading.Event) -> Package:
+        made = back_up(system.plan, "manual", clock_from_environment().now_ns(), stop)
+        if made.failures:
+            raise BackupFailedError(f"{made.package.path} is whole, but: {'; '.join(made.failures)}")
+        return made.package
+
+    async def making(show: Callable[[str], None], stop: threading.Event) -> Package:
+        task = asyncio.create_task(asyncio.to_thread(work, stop))
+        while not task.done():
+            show(f"making a package: {unfinished_bytes(system.plan.folder):,} bytes")
+            await asyncio.wait([task], timeout=_POLL_S)
+        return task.result()
+
+    return await shown(making, as_json=as_json)
+
+
+async def _order(system: System, show: Callable[[str], None], stop: threading.Event) -> Package:
+    """Have the running system make a package; wait for it."""
+    folder = system.plan.folder
+    known = {package.name for package in packages(folder)}
+    control = ControlClient(endpoints_of(system.settings.run).control)
+    try:
+        reply = await control.request(RunJob("backup"), ANSWER_S)
+    except ControlTimeoutError as error:
+        raise ConfigError(f"{error}: see `observer status`") from error
+    finally:
+        control.close()
+    match reply:
+        case Refused(code, message):
+            raise BackupFailedError(f"{message} ({code})")
+        case UnderWay():
+            while is_being_made(folder):
+                if stop.is_set():
+                    raise StoppedError(f"{CORE_WRITER} goes on with the package: see `observer backup list`")
+                show(f"making a package: {unfinished_bytes(folder):,} bytes")
+                await asyncio.sleep(_POLL_S)
+    if made := [each for each in packages(folder) if each.name not in known]:
+        return made[-1]
+    raise BackupFailedError(f"no package was made: the log of {CORE_WRITER} says why")
+
+
+# --- list, verify ------------------------------------------------------------------------------------------------
+
+
+def list_packages(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List the packages, oldest first."""
+    plan = system_of(config).plan
+    found = packages(plan.folder)
+    if as_json:
+        print_json([_listed(package) for package in found])
+        return
+    if not found:
+        raise NoDataError(f"there is no package in {plan.folder}: `observer backup now` makes one")
+    rows = [_row(package) for package in found]
+    columns = ("package", "kind", "events", "MB", "verified")
+    show_table(Table(columns, rows, str(plan.folder), right=("events", "MB"), folded=("package", "verified")))
+
+
+def verify_command(
+    name: NameArgument = None,
+    every: Annotated[bool, Option("--all", help="Verify every package.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify a package: each file's digest, the database's own check. Exit status 1: it is damaged.
+
+    A package that is whole is marked as verified. Outboxes keep all events that the second-newest verified package does
+    not hold; a restore refuses a damaged one.
+    """
+    plan = system_of(config).plan
+    wanted = packages(plan.folder) if every else [chosen_package(plan, name, None)]
+    found = asyncio.run(_verify(wanted, as_json=as_json))
+    if as_json:
+        print_json(found)
+    else:
+        for each in found:
+            for problem in each.problems or ("whole",):
+                click.echo(f"{each.name}: {problem}", err=bool(each.problems))
+    if any(each.problems for each in found):
+        raise Exit(1)
+
+
+async def _verify(wanted: Sequence[Package], *, as_json: bool) -> Sequence[VerifiedPackage]:
+    async def verifying(show: Callable[[str], None], stop: threading.Event) -> Sequence[VerifiedPackage]:
+        now_ns = clock_from_environment().now_ns()
+        found = []
+        for package in wanted:
+            show(f"verifying {package.name}")
+            problems = await asyncio.to_thread(verify, package.path, now_ns, stop)
+            found.append(VerifiedPackage(package.name, str(package.path), problems))
+        return found
+
+    return await shown(verifying, as_json=as_json)
+
+
+# --- shared ------------------------------------------------------------------------------------------------------
+
+
+def system_of(config: Path | None) -> System:
+    """The system of the named configuration, or of the chosen one of this folder. Raises ConfigError: it is wrong."""
+    path = configuration_path(config)
+    settings = full_settings(path)
+    return System(settings, plan_of(settings.backup, settings.run, settings.instance, settings.store.url, path))
+
+
+def chosen_package(plan: Plan, name: str | None, at: str | None) -> Package:
+    """The named package, or the newest, or the newest up to then.
+
+    Raises:
+        ConfigError: there is no package of this name, or both were given.
+        NoDataError: there is none.
+    """
+    if name is not None and at is not None:
+        raise ConfigError("give a package or --at, not both")
+    found = packages(plan.folder)
+    if name is not None and Path(name).name != name:
+        return read_package(Path(name))  # on a second target, say
+    if not found:
+        raise NoDataError(f"there is no package in {plan.folder}: `observer backup now` makes one")
+    if name is not None:
+        by_name = {package.name: package for package in found}
+        if name not in by_name:
+            raise ConfigError(f"no package is named {name!r}{did_you_mean(name, by_name)}")
+        return by_name[name]
+    if at is not None:
+        found = [package for package in found if package.taken_ns <= _moment_ns(at)]
+        if not found:
+            raise NoDataError(f"no package is as old as {at}: see `observer backup list`")
+    return found[-1]
+
+
+def _moment_ns(text: str) -> int:
+    """The moment in UTC nanoseconds of a local time, or the last one of a day."""
+    moment = datetime.fromisoformat(text)
+    if len(text) <= len("2026-11-18"):
+        return local_ns(moment.date(), 23, 59, 59)
+    if moment.tzinfo is not None:
+        return int(moment.timestamp()) * NS_PER_S
+    return local_ns(moment.date(), moment.hour, moment.minute, moment.second)
+
+
+async def shown(
+    work: Callable[[Callable[[str], None], threading.Event], Awaitable[_Result]], *, as_json: bool
+) -> _Result:
+    """The result of the work, which shows its steps on a terminal's stderr and ends soon after ctrl-C."""
+    stop, asked = threading.Event(), asyncio.Event()
+
+    async def pass_on() -> None:
+        await asked.wait()
+        stop.set()
+
+    console = Console(stderr=True, quiet=as_json)
+    with stopping_on_signals(asked), console.status("") as status:
+        passing = asyncio.create_task(pass_on())
+        try:
+            return await work(status.update, stop)
+        finally:
+            passing.cancel()
+
+
+def _listed(package: Package) -> ListedPackage:
+    manifest = package.manifest
+    return ListedPackage(
+        name=package.name,
+        path=str(package.path),
+        kind=manifest.kind if manifest else None,
+        taken_ns=package.taken_ns,
+        events=manifest.events if manifest else None,
+        size_bytes=manifest.size_bytes if manifest else None,
+        schema_revision=manifest.schema_revision if manifest else None,
+        verified_ns=package.verified_ns,
+        problem=package.problem,
+    )
+
+
+def _row(package: Package) -> Sequence[str]:
+    if package.manifest is None:
+        return (package.name, "", "", "", package.problem)
+    manifest = package.manifest
+    verified = "no: `observer backup verify`" if package.verified_ns is None else _local(package.verified_ns)
+    return (package.name, manifest.kind, f"{manifest.events:,}", f"{manifest.size_bytes / 1e6:,.1f}", verified)
+
+
+def _local(moment_ns: int) -> str:
+    return local_datetime(moment_ns).strftime("%Y-%m-%d %H:%M")
+
+
+def counts_text(package: Package) -> str:
+    """The numbers of a package in words."""
+    manifest = manifest_of(package)
+    return f"{manifest.events:,} events, {len(manifest.files)} files, {manifest.size_bytes:,} bytes"

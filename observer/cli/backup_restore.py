@@ -1,0 +1,130 @@
+"""`observer backup restore`: the database from a package, or the package's files in another folder."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import click
+from click.exceptions import Exit
+
+from observer.backup.making import unpack
+from observer.backup.package import Package
+from observer.cli.backup import NameArgument, System, chosen_package, counts_text, shown, system_of
+from observer.cli.context import ConfigOption, JsonOption, print_error, print_json
+from observer.cli.options import Option
+from observer.clock import clock_from_environment
+from observer.errors import ConfigError
+from observer.host.restoring import RestorePlan, RestoreReport, planned, require_sound, restore
+
+
+def parsed_moment(text: str) -> str:
+    """The text, if it is a date or a date with a time.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    try:
+        datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not a time such as 2026-11-18T21:00 or 2026-11-18") from error
+    return text
+
+
+def restore_command(
+    name: NameArgument = None,
+    to: Annotated[Path | None, Option(help="Only unpack into this new folder; the system is not touched.")] = None,
+    at: Annotated[
+        str | None,
+        Option(metavar="TIME", parser=parsed_moment, help="The newest package up to then: 2026-11-18T21:00, or a day."),
+    ] = None,
+    yes: Annotated[bool, Option("--yes", help="Replace the database; without it only say what would be done.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore the database from a package. And have the outboxes deliver again what the package lacks.
+
+    The package is verified first. The replaced database is kept beside it (observer.db.replaced-TIME; on PostgreSQL as
+    a schema). Universe files, ledgers and master files that are missing are put back; the configuration is not. A
+    running system goes on: only its writer is stopped meanwhile.
+
+    Exit status 0: restored, and nothing is lost; 1: without --yes, or events are lost or not delivered yet; 2: it
+    cannot be restored; 130 after ctrl-C.
+    """
+    system = system_of(config)
+    package = chosen_package(system.plan, name, at)
+    if to is not None:
+        if to.exists() and any(to.iterdir()):
+            raise ConfigError(f"{to} is not empty: give a new folder")
+        asyncio.run(_unpack(package, to, as_json=as_json))
+        click.echo(f"{package.name} is in {to}: {counts_text(package)}", err=as_json)
+        return
+    chosen = asyncio.run(_planned(system, package, as_json=as_json))
+    if not yes:
+        _show_plan(chosen, as_json=as_json)
+        raise Exit(1)
+    report = asyncio.run(_restore(system, package, chosen, as_json=as_json))
+    if as_json:
+        print_json(report)
+    else:
+        _show_report(report)
+    if not report.is_whole:
+        raise Exit(1)
+
+
+async def _planned(system: System, package: Package, *, as_json: bool) -> RestorePlan:
+    async def work(show: Callable[[str], None], stop: threading.Event) -> RestorePlan:
+        show(f"verifying {package.name}")
+        await asyncio.to_thread(require_sound, package, clock_from_environment().now_ns(), stop)
+        return await planned(system.settings, system.plan, package, system.database)
+
+    return await shown(work, as_json=as_json)
+
+
+async def _restore(system: System, package: Package, chosen: RestorePlan, *, as_json: bool) -> RestoreReport:
+    async def work(show: Callable[[str], None], stop: threading.Event) -> RestoreReport:
+        clock = clock_from_environment()
+        return await restore(system.settings, system.plan, package, chosen, clock=clock, show=show, stop=stop)
+
+    return await shown(work, as_json=as_json)
+
+
+async def _unpack(package: Package, folder: Path, *, as_json: bool) -> None:
+    async def work(show: Callable[[str], None], stop: threading.Event) -> None:
+        show(f"verifying {package.name}")
+        await asyncio.to_thread(require_sound, package, clock_from_environment().now_ns(), stop)
+        show(f"unpacking into {folder}")
+        await asyncio.to_thread(unpack, package, folder, stop)
+
+    await shown(work, as_json=as_json)
+
+
+def _show_plan(chosen: RestorePlan, *, as_json: bool) -> None:
+    if as_json:
+        print_json(chosen)
+        return
+    present = "cannot be read" if chosen.present_events is None else f"has {chosen.present_events:,} events"
+    click.echo(f"package {chosen.package}: {chosen.events:,} events, whole")
+    click.echo(f"replaces {chosen.database}, which {present} and is kept beside it")
+    click.echo("the system runs: its writer is stopped meanwhile" if chosen.is_running else "no system runs")
+    for path in chosen.missing_files:
+        click.echo(f"puts back {path}")
+    click.echo(f"Nothing was changed. To do it: observer backup restore {chosen.package} --yes")
+
+
+def _show_report(report: RestoreReport) -> None:
+    click.echo(f"{report.database} is that of {report.package}: {report.events:,} events")
+    click.echo(f"{report.delivered:,} events were delivered again from outboxes and archives")
+    if report.kept_aside:
+        click.echo(f"the replaced database: {report.kept_aside}")
+    for path in report.files:
+        click.echo(f"put back: {path}")
+    if report.undelivered:
+        print_error(f"{report.undelivered:,} events are in outboxes: `observer run` delivers them")
+    for loss in report.losses:
+        print_error(
+            f"{loss.events:,} events are lost: stream {loss.stream}, {loss.first_sequence:,} to "
+            f"{loss.last_sequence:,}: {loss.reason}"
+        )

@@ -1,0 +1,241 @@
+"""Packages of the day and by hand: how many stay, the second target, the command, and what a failure leaves."""
+
+import asyncio
+import hashlib
+import sqlite3
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bus.commands import Refused
+from bus.events import AlertRaised, BackupCompleted, Event
+from observer.backup.jobs import BackupJobs, Plan, back_up
+from observer.backup.manifest import Kept, Kind, outdated
+from observer.backup.package import packages, read_package
+from observer.backup.settings import BackupSettings
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.phases import ScheduleSettings
+from observer.calendar.service import TradingDayService
+from observer.calendar.trading_day import TradingDay
+from observer.clock import ManualClock
+from observer.demo.configuration import DAY
+from observer.errors import StoreError
+from observer.local_time import local_ns
+from observer.units import NS_PER_S
+from tests.backup.scene import GO_ON, NOW_NS, commit, plan_in
+from tests.store.migrated import make_database
+from tests.waiting import until_async
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    make_database(found := f"sqlite:///{tmp_path}/data/observer.db")
+    commit(found, 100)
+    return found
+
+
+def kept(count: int, kind: Kind, *, is_verified: bool = True, first: int = 1) -> list[Kept]:
+    return [Kept(f"{kind} {number}", kind, number, is_verified) for number in range(first, first + count)]
+
+
+def test_packages_by_hand_take_the_turn_of_no_daily_one() -> None:
+    found = [*kept(3, "daily"), *kept(9, "manual", first=10)]
+    assert outdated(found, {"daily": 7, "manual": 7}) == ["manual 10", "manual 11"]
+
+
+def test_a_package_that_was_not_verified_takes_no_turn_and_goes_when_it_is_older() -> None:
+    damaged = [Kept("daily 0", "daily", 0, False), Kept("daily 5", "daily", 5, False)]
+    found = [*kept(2, "daily"), *damaged, *kept(1, "daily", first=6)]
+    assert outdated(found, {"daily": 2, "manual": 7}) == ["daily 0", "daily 1"]
+    assert outdated(found, {"daily": 4, "manual": 7}) == []
+
+
+def test_the_oldest_packages_of_a_kind_are_deleted(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url, BackupSettings(daily_kept=2, manual_kept=1))
+    kinds: Sequence[Kind] = ("daily", "daily", "manual", "daily", "manual")
+    for number, kind in enumerate(kinds):
+        back_up(plan, kind, NOW_NS + number * NS_PER_S, GO_ON)
+    assert [package.name for package in packages(plan.folder)] == [
+        "20261118T210001-daily",
+        "20261118T210003-daily",
+        "20261118T210004-manual",
+    ]
+    assert {path.name for path in plan.folder.glob(".*")} == {".lock"}
+
+
+def test_a_package_of_another_instance_in_the_folder_is_left_alone(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url, BackupSettings(manual_kept=1))
+    other = msgspec.structs.replace(plan.contents.instance, name="second")
+    contents = msgspec.structs.replace(plan.contents, instance=other)
+    back_up(msgspec.structs.replace(plan, contents=contents), "manual", NOW_NS, GO_ON)
+    for number in (1, 2):
+        back_up(plan, "manual", NOW_NS + number * NS_PER_S, GO_ON)
+    assert len(packages(plan.folder)) == 2
+
+
+def test_the_second_target_gets_a_whole_package_and_keeps_as_many(url: str, tmp_path: Path) -> None:
+    (target := tmp_path / "nas").mkdir()
+    plan = plan_in(tmp_path, url, BackupSettings(manual_kept=1, copy_to=str(target)))
+    for number in (0, 1):
+        made = back_up(plan, "manual", NOW_NS + number * NS_PER_S, GO_ON)
+    assert made.failures == []
+    [copy] = packages(target)
+    assert copy.manifest == made.package.manifest
+    assert copy.verified_ns == made.package.verified_ns
+    for path in made.package.path.rglob("*.*"):
+        assert (copy.path / path.relative_to(made.package.path)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("program", "failure"),
+    [
+        ("import sys; sys.exit('no route to the other machine')", "status 1 and said: no route to the other machine"),
+        ("import time; time.sleep(600)", "took more than command_limit_s = 0.3: it was killed"),
+    ],
+)
+def test_a_command_that_fails_is_stated_and_the_package_stays(
+    url: str, tmp_path: Path, program: str, failure: str
+) -> None:
+    settings = BackupSettings(command=(sys.executable, "-c", program, "{package}"), command_limit_s=0.3)
+    if "exit" in program:
+        settings = msgspec.structs.replace(settings, command_limit_s=600.0)
+    plan = plan_in(tmp_path, url, settings)
+    made = back_up(plan, "manual", NOW_NS, GO_ON)
+    [text] = made.failures
+    assert failure in text
+    assert read_package(made.package.path).verified_ns == NOW_NS
+
+
+def test_the_command_gets_the_package_s_path(url: str, tmp_path: Path) -> None:
+    program = "import pathlib, sys; pathlib.Path(sys.argv[2]).write_text(sys.argv[1])"
+    settings = BackupSettings(command=(sys.executable, "-c", program, "{package}", str(tmp_path / "seen")))
+    made = back_up(plan_in(tmp_path, url, settings), "manual", NOW_NS, GO_ON)
+    assert made.failures == []
+    assert (tmp_path / "seen").read_text() == str(made.package.path)
+
+
+def test_a_command_that_does_not_name_the_package_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match=r'none of its words has "\{package\}"'):
+        msgspec.convert({"command": ["rclone", "sync"]}, BackupSettings)
+
+
+def test_a_failed_backup_leaves_the_earlier_packages(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url, BackupSettings(manual_kept=1))
+    back_up(plan, "manual", NOW_NS, GO_ON)
+    database = tmp_path / "data" / "observer.db"
+    content = bytearray(database.read_bytes())
+    content[8192:12288] = b"\xff" * 4096
+    database.write_bytes(content)
+    with pytest.raises(Exception, match=r"damaged|malformed"):
+        back_up(plan, "manual", NOW_NS + NS_PER_S, GO_ON)
+    database.unlink()
+    with pytest.raises(StoreError, match="there is no database"):
+        back_up(plan, "manual", NOW_NS + NS_PER_S, GO_ON)
+    assert [package.name for package in packages(plan.folder)] == ["20261118T210000-manual"]
+    assert len(list(plan.folder.iterdir())) == 2
+
+
+def test_a_backup_folds_the_log_into_the_database(url: str, tmp_path: Path) -> None:
+    database = tmp_path / "data" / "observer.db"
+    with closing(sqlite3.connect(database)) as reader:  # its connection keeps the log at the writer's end
+        reader.execute("SELECT count(*) FROM trades").fetchone()
+        commit(url, 100, after=100)
+        log = database.with_name("observer.db-wal")
+        assert log.stat().st_size
+        back_up(plan_in(tmp_path, url), "manual", NOW_NS, GO_ON)
+        assert log.stat().st_size == 0
+
+
+class Publication:
+    """Keeps what is published."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def publish(self, *events: Event) -> None:
+        self.events += events
+
+
+def jobs_of(plan: Plan, folder: Path, clock: ManualClock) -> BackupJobs:
+    session = local_ns(DAY, 9), local_ns(DAY, 15, 30)
+    write_trading_days(folder, [TradingDay(DAY, *session, "trial")])
+    today = TradingDayService(folder, ScheduleSettings(), clock)
+    return BackupJobs(plan=plan, turn=asyncio.Lock(), today=today, clock=clock, source="core-writer")
+
+
+class WatchedClock(ManualClock):
+    """Keeps the moments that were waited for."""
+
+    def __init__(self, now_ns: int) -> None:
+        super().__init__(now_ns)
+        self.waits: list[int] = []
+
+    async def sleep_until(self, moment_ns: int) -> None:
+        self.waits.append(moment_ns)
+        await super().sleep_until(moment_ns)
+
+
+def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url)
+
+    async def until_the_day_is_done(starts_ns: int) -> None:
+        clock, midnight_ns = WatchedClock(starts_ns), local_ns(DAY) + 86_400 * NS_PER_S
+        running = asyncio.create_task(jobs_of(plan, tmp_path, clock).run(Publication()))  # type: ignore[arg-type]
+        await until_async(lambda: NOW_NS in clock.waits, "the time of the backup is waited for")
+        await clock.advance(max(0, NOW_NS - starts_ns) / NS_PER_S)
+        await until_async(lambda: midnight_ns in clock.waits, "the day is done")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(until_the_day_is_done(NOW_NS - 60 * NS_PER_S))
+    assert [package.name for package in packages(plan.folder)] == ["20261118T210000-daily"]
+    asyncio.run(until_the_day_is_done(NOW_NS + 60 * NS_PER_S))
+    assert len(packages(plan.folder)) == 1
+
+
+def test_a_package_by_hand_is_published_with_the_digest_of_its_manifest(url: str, tmp_path: Path) -> None:
+    publication = Publication()
+    jobs = jobs_of(plan_in(tmp_path, url), tmp_path, ManualClock(NOW_NS))
+    reply = asyncio.run(jobs.make_now(publication))  # type: ignore[arg-type]
+    [completed] = publication.events
+    assert isinstance(completed, BackupCompleted)
+    assert isinstance(reply, str)
+    assert reply.startswith(completed.path)
+    content = (Path(completed.path) / "manifest.json").read_bytes()
+    assert completed.sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("settings", "packages_made"), [(BackupSettings(copy_to="/nowhere"), 1), (BackupSettings(), 0)]
+)
+def test_a_failure_is_an_alert_and_a_refusal(
+    url: str, tmp_path: Path, settings: BackupSettings, packages_made: int
+) -> None:
+    publication = Publication()
+    plan = plan_in(tmp_path, url, settings)
+    if not packages_made:
+        (tmp_path / "data" / "observer.db").unlink()
+    reply = asyncio.run(jobs_of(plan, tmp_path, ManualClock(NOW_NS)).make_now(publication))  # type: ignore[arg-type]
+    assert isinstance(reply, Refused)
+    [alert] = [event for event in publication.events if isinstance(event, AlertRaised)]
+    assert alert.severity == "critical"
+    assert len(packages(plan.folder)) == packages_made
+
+
+def test_a_job_that_is_cancelled_ends_its_work(url: str, tmp_path: Path) -> None:
+    program = "import time; time.sleep(600)"
+    started = tmp_path / "started"
+    words = (sys.executable, "-c", f"open({str(started)!r}, 'w'); {program}", "{package}")
+    jobs = jobs_of(plan_in(tmp_path, url, BackupSettings(command=words)), tmp_path, ManualClock(NOW_NS))
+
+    async def scenario() -> None:
+        making = asyncio.create_task(jobs.make_now(Publication()))  # type: ignore[arg-type]
+        await until_async(started.exists, "the command runs")
+        making.cancel()
+        await asyncio.gather(making, return_exceptions=True)
+
+    asyncio.run(scenario())  # waits for the thread

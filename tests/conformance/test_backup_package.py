@@ -1,0 +1,167 @@
+"""Packages, of both kinds of databases: whole, checked file by file, and put back over a changed database."""
+
+import fcntl
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from observer.backup.making import make
+from observer.backup.manifest import Manifest
+from observer.backup.package import Package, packages, read_package, safe_marks, verify
+from observer.errors import DataFileError, StoppedError
+from observer.store.backup import copy_name
+from observer.store.digest import digest
+from observer.store.restore import replace_database, stored_state
+from observer.store.schema import SCHEMA_REVISION
+from tests.backup.scene import GO_ON, NOW_NS, STREAM, commit, package_of, plan_in
+from tests.store.migrated import make_database
+from tests.store.raw import execute, query
+
+LATER_NS = NOW_NS + 1_000_000_000
+
+
+@pytest.fixture
+def url(empty_database_url: str) -> str:
+    """A database of its own with a hundred trades."""
+    make_database(empty_database_url)
+    commit(empty_database_url, 100)
+    return empty_database_url
+
+
+def manifest_of(package: Package) -> Manifest:
+    assert package.manifest is not None, package.problem
+    return package.manifest
+
+
+def test_a_package_states_what_it_holds(url: str, tmp_path: Path) -> None:
+    package = package_of(plan_in(tmp_path, url))
+    manifest = manifest_of(package)
+    assert package.name == "20261118T210000-manual"
+    assert (manifest.kind, manifest.taken_ns, manifest.events) == ("manual", NOW_NS, 100)
+    assert (manifest.marks, manifest.schema_revision) == ({STREAM: 100}, SCHEMA_REVISION)
+    assert package.verified_ns == NOW_NS
+    listed = {file.path: (file.size_bytes, file.sha256) for file in manifest.files}
+    own = {path.relative_to(package.path).as_posix(): path.read_bytes() for path in package.path.rglob("*.*")}
+    for name in ("manifest.json", "manifest.sha256", "verified.json"):
+        del own[name]
+    assert listed == {name: (len(each), hashlib.sha256(each).hexdigest()) for name, each in own.items()}
+    assert set(listed) == {
+        copy_name(url),
+        "universe/universe_kr_stocks_20261118.json",
+        "ledgers/kis/ledger.csv",
+        "master/nasd.mst",
+        "configuration/observer.toml",
+        "configuration/pool.json",
+        "configuration/manual.csv",
+        "configuration/trading_days.toml",
+    }
+
+
+def test_a_package_is_its_owners_alone_and_has_no_secret(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url)
+    package = package_of(plan)
+    assert {path.stat().st_mode & 0o077 for path in (plan.folder, *plan.folder.rglob("*"))} == {0}
+    for path in (package.path / "configuration").iterdir():
+        assert not [word for word in ("p4ssw0rd", "s3cret", "a secret", "PS0123") if word in path.read_text()]
+    assert "postgresql+psycopg://observer:***@db/market" in (package.path / "configuration/observer.toml").read_text()
+
+
+def test_a_package_that_is_stopped_leaves_nothing(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url)
+    stop = type(GO_ON)()
+    stop.set()
+    with pytest.raises(StoppedError):
+        make(plan.folder, plan.contents, "manual", NOW_NS, stop)
+    assert [path.name for path in plan.folder.iterdir()] == [".lock"]
+
+
+def test_damage_to_any_file_of_a_package_is_found(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url)
+    package = package_of(plan)
+    paths = [path for path in package.path.rglob("*.*") if path.name != "verified.json"]
+    assert len(paths) == 10
+    for path in paths:
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        for damaged in (
+            whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+            whole[:-1],
+            whole + b" ",
+            None,
+        ):
+            path.unlink()
+            if damaged is not None:
+                path.write_bytes(damaged)
+            assert verify(package.path, LATER_NS, GO_ON), (path, damaged and len(damaged))
+            assert read_package(package.path).verified_ns is None
+            path.write_bytes(whole)
+        assert verify(package.path, LATER_NS, GO_ON) == []
+        assert read_package(package.path).verified_ns == LATER_NS
+
+
+def test_a_manifest_that_states_other_marks_than_the_copy_is_found(url: str, tmp_path: Path) -> None:
+    package = package_of(plan_in(tmp_path, url))
+    document = json.loads((package.path / "manifest.json").read_text())
+    document["marks"][STREAM] += 1
+    content = json.dumps(document).encode()
+    (package.path / "manifest.json").write_bytes(content)
+    (package.path / "manifest.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  manifest.json\n")
+    [problem] = verify(package.path, LATER_NS, GO_ON)
+    assert "other marks" in problem
+
+
+def test_the_safe_marks_are_those_of_the_second_newest_verified_package(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url)
+    assert safe_marks(plan.folder) == {}
+    first = package_of(plan)
+    assert safe_marks(plan.folder) == {}
+    commit(url, 50, after=100)
+    second = package_of(plan, LATER_NS)
+    assert safe_marks(plan.folder) == {STREAM: 100}
+    commit(url, 50, after=150)
+    package_of(plan, LATER_NS + 1_000_000_000)
+    assert safe_marks(plan.folder) == {STREAM: 150}
+    (second.path / "master/nasd.mst").unlink()
+    verify(second.path, LATER_NS, GO_ON)
+    assert safe_marks(plan.folder) == {STREAM: 100}
+    assert packages(plan.folder)[0].name == first.name
+
+
+def test_a_package_is_put_back_in_the_place_of_a_changed_database(url: str, tmp_path: Path) -> None:
+    package = package_of(plan_in(tmp_path, url))
+    before = digest(url)
+    commit(url, 50, after=100)
+    copy = package.path / manifest_of(package).database
+    aside = replace_database(url, copy, "20261119T090000", GO_ON)
+    assert digest(url) == before
+    assert stored_state(url).marks == {STREAM: 100}
+    assert aside is not None
+    if url.startswith("sqlite"):
+        assert query(f"sqlite:///{aside}", "SELECT count(*) FROM trades") == [(150,)]
+    else:
+        assert query(url, f"SELECT count(*) FROM {aside.removeprefix('schema ')}.trades") == [(150,)]
+        execute(url, f"DROP SCHEMA {aside.removeprefix('schema ')} CASCADE")
+    commit(url, 50, after=100)  # the writer goes on behind the marks of the package
+
+
+def test_a_package_is_put_back_where_the_database_is_gone(url: str, tmp_path: Path) -> None:
+    package = package_of(plan_in(tmp_path, url))
+    before = digest(url)
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).unlink()
+    else:
+        [(schema,)] = query(url, "SELECT current_schema()")
+        execute(url, f"DROP SCHEMA {schema} CASCADE")
+    aside = replace_database(url, package.path / manifest_of(package).database, "20261119T090000", GO_ON)
+    assert (aside, digest(url)) == (None, before)
+
+
+def test_a_second_backup_of_one_folder_at_once_is_refused(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url)
+    package_of(plan)
+    with (plan.folder / ".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(DataFileError, match="another process makes a backup"):
+            package_of(plan, LATER_NS)

@@ -1,0 +1,100 @@
+"""`observer backup restore` of both kinds of databases, where no system runs: losing the database costs nothing."""
+
+import asyncio
+import uuid
+from pathlib import Path
+
+import msgspec
+import pytest
+import tomli_w
+from click.testing import CliRunner, Result
+
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.cli.app import command_line
+from observer.host.writer_process import writer_of
+from observer.store.digest import digest
+from observer.store.instance import Instance
+from observer.store.ownership import claim
+from tests.builders import trades
+from tests.store.raw import execute, query
+from tests.system.running import short_folder
+from tests.waiting import DEADLINE_S
+
+
+def typed(folder: Path, *words: str) -> Result:
+    return CliRunner().invoke(command_line(), ["backup", *words, "--config", str(folder / "observer.toml")])
+
+
+def publish(url: str, outbox: Path, count: int) -> None:
+    """Publish trades as a process with this outbox, and have a writer store them."""
+
+    async def published() -> None:
+        async with writer_of(url, Instance()) as writer:
+            producer = Producer(Outbox(outbox, outbox.name, uuid.uuid4().hex), writer.ingest_address)
+            delivery = asyncio.create_task(producer.run())
+            producer.publish_together(trades(count))
+            assert await producer.drain(DEADLINE_S)
+            delivery.cancel()
+            await asyncio.gather(delivery, return_exceptions=True)
+            producer.close()
+
+    asyncio.run(published())
+
+
+def configure(folder: Path, url: str) -> None:
+    run = {"data": str(folder / "data"), "runtime": str(folder / "run"), "universe": str(folder / "universe")}
+    (folder / "run").mkdir(mode=0o700)
+    (folder / "observer.toml").write_text(tomli_w.dumps({"run": run, "store": {"url": url}}))
+
+
+def lose(url: str) -> None:
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).unlink()
+        return
+    [(schema,)] = query(url, "SELECT current_schema()")
+    execute(url, f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.mark.timeout(120)
+def test_losing_the_whole_database_costs_nothing(empty_database_url: str) -> None:
+    url = empty_database_url
+    with short_folder() as folder:
+        configure(folder, url)
+        claim(url, Instance(), ["kis"], 1)
+        publish(url, folder / "run/outbox/track-b", 20)
+        made = typed(folder, "now")
+        assert made.exit_code == 0, made.output
+        publish(url, folder / "run/outbox/track-b", 30)
+        publish(url, folder / "run/outbox/track-a", 7)
+        before = digest(url).tables["trades"]
+        lose(url)
+        done = typed(folder, "restore", "--yes", "--json")
+        assert done.exit_code == 0, done.output
+        report = msgspec.json.decode(done.stdout)
+        assert (report["events"], report["delivered"], report["losses"]) == (20, 37, [])
+        assert (report["kept_aside"], digest(url).tables["trades"]) == (None, before)
+
+
+@pytest.mark.timeout(120)
+def test_the_replaced_database_is_kept_and_its_events_beyond_the_outboxes_are_stated(empty_database_url: str) -> None:
+    url = empty_database_url
+    with short_folder() as folder:
+        configure(folder, url)
+        claim(url, Instance(), ["kis"], 1)
+        outbox = folder / "run/outbox/track-b"
+        publish(url, outbox, 20)
+        typed(folder, "now")
+        publish(url, outbox, 30)
+        for path in (outbox / "archive").iterdir():
+            path.unlink()
+        done = typed(folder, "restore", "--yes", "--json")
+        assert done.exit_code == 1
+        report = msgspec.json.decode(done.stdout)
+        assert sum(1 + loss["last_sequence"] - loss["first_sequence"] for loss in report["losses"]) == 30
+        aside = report["kept_aside"].removeprefix("schema ")
+        table = f"{aside}.trades" if report["kept_aside"].startswith("schema ") else "trades"
+        kept = url if table != "trades" else f"sqlite:///{aside}"
+        assert query(kept, f"SELECT count(*) FROM {table}") == [(50,)]
+        if kept == url:
+            execute(url, f"DROP SCHEMA {aside} CASCADE")
