@@ -185,6 +185,8 @@ class StatusReply(Message, frozen=True, tag="status"):
     """All processes in the order of their start, and the market's time and phase of the day.
 
     `zygote_fallbacks` counts the failures of the supervisor's zygote; each cost a start a fresh interpreter.
+    `orphans_ended` counts processes that outlived their worker or an earlier supervisor, and were killed; with
+    `is_contained` a control group of the kernel holds all processes, without it they are found by their marks.
     """
 
     processes: list[ProcessStatus]
@@ -193,6 +195,8 @@ class StatusReply(Message, frozen=True, tag="status"):
     supervisor_pid: int
     uptime_s: float
     zygote_fallbacks: int = 0
+    orphans_ended: int = 0
+    is_contained: bool = False
 
 
 class Done(Message, frozen=True):

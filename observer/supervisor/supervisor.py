@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from random import Random
@@ -38,7 +39,8 @@ from bus.control import ControlServer, ControlTimeoutError
 from bus.endpoints import Address
 from observer.errors import did_you_mean
 from observer.supervisor.child import Child
-from observer.supervisor.child_monitor import ChildMonitor, Outcome, SupervisorListener, Surroundings, Verb
+from observer.supervisor.child_monitor import ChildMonitor, Outcome, Verb
+from observer.supervisor.containment import ContainedRun
 from observer.supervisor.instance import InstanceLock
 from observer.supervisor.limits import HostLimits
 from observer.supervisor.monitor_loop import MonitorLoop
@@ -47,6 +49,7 @@ from observer.supervisor.process import Lifeline
 from observer.supervisor.reload import ReloadPlan, plan_reload, refuse_namesakes
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import ProcessState
+from observer.supervisor.surroundings import ZYGOTE, SupervisorListener, Surroundings, report_change
 from observer.supervisor.zygote import Zygote
 
 logger = logging.getLogger(__name__)
@@ -101,9 +104,11 @@ class Supervisor:
         self._rng = rng or Random()
         self._began_s = monotonic()
         self._monitors: dict[str, ChildMonitor] = {}
+        self._pid_registry = PidRegistry(runtime_directory)
         self._monitor_loop = MonitorLoop(
-            self._monitors, listener, host_limits or HostLimits(), disk or runtime_directory
+            self._monitors, listener, host_limits or HostLimits(), disk or runtime_directory, self._pid_registry
         )
+        self._run = ContainedRun(runtime_directory, self._pid_registry, listener)
         self._monitoring: dict[str, asyncio.Task[None]] = {}
         self._services: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -129,18 +134,16 @@ class Supervisor:
         """
         lock = InstanceLock(self._runtime_directory)
         try:
-            pid_registry = PidRegistry(self._runtime_directory)
-            for pid in await pid_registry.end():
-                logger.warning("ended pid %s, left over from an earlier run", pid)
+            containment = await self._run.begin()
             server = ControlServer(self._control_address, self._handle)
         except BaseException:
             lock.release()
             raise
         self._lock, self._server, self._lifeline = lock, server, Lifeline()
-        self.zygote = Zygote(self._preload, pid_registry) if self._preload else None
-        self._around = Surroundings(
-            self._lifeline, pid_registry, self._listener, self._limits, self._monotonic, self._rng, self.zygote
-        )
+        report = partial(report_change, self._listener, ZYGOTE, ProcessState.BACKOFF)
+        self.zygote = Zygote(self._preload, self._pid_registry, containment, report) if self._preload else None
+        common = (self._lifeline, self._pid_registry, self._listener, self._limits, self._monotonic, self._rng)
+        self._around = Surroundings(*common, containment, self.zygote)
         self._employ(self._specifications)
         self._services = [asyncio.create_task(server.serve()), asyncio.create_task(self._monitor_loop.run())]
         for task in self._services:
@@ -176,6 +179,7 @@ class Supervisor:
             if self.zygote is not None:
                 self.zygote.close()
             self._lifeline.close()
+            await self._run.end()
             self._lock.release()
 
     @property
@@ -212,6 +216,7 @@ class Supervisor:
 
         A child that is given up delays no other: its state shows it, and the others can work without it.
         """
+        self._run.report()
         for group in _by_order(self._monitors.values()):
             if self._stopping or self.shutdown_asked.is_set():
                 return
@@ -331,6 +336,8 @@ class Supervisor:
             supervisor_pid=os.getpid(),
             uptime_s=self._monotonic() - self._began_s,
             zygote_fallbacks=self.zygote.fallbacks if self.zygote is not None else 0,
+            orphans_ended=self._run.ended + sum(monitor.orphans for monitor in self._monitors.values()),
+            is_contained=self._run.containment.cgroup is not None,
         )
 
     async def _handle(self, identity: bytes, request: Request) -> Reply | None:
@@ -353,21 +360,11 @@ class Supervisor:
 
     def _receive(self, identity: bytes, message: Ready | Heartbeat | Stopping) -> Refused | None:
         monitor = self._monitors.get(message.process)
-        if monitor is None or not _pass_on(message, monitor):
+        if monitor is None or not monitor.handle(message):
             self.strangers += 1
             return Refused("not_supervised", f"pid {message.pid} is not the running {message.process}")
         self._addresses[message.process] = (message.pid, identity)
         return None
-
-
-def _pass_on(message: Ready | Heartbeat | Stopping, monitor: ChildMonitor) -> bool:
-    match message:
-        case Ready(_, pid):
-            return monitor.receive("ready", pid)
-        case Stopping(_, pid):
-            return monitor.receive("leaving", pid)
-        case Heartbeat(_, pid, loop_lag_s, progress):
-            return monitor.note_heartbeat(pid, loop_lag_s, progress)
 
 
 def _by_order(monitors: Iterable[ChildMonitor]) -> Iterator[list[ChildMonitor]]:

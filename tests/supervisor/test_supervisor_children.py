@@ -441,7 +441,7 @@ def test_an_internal_error_is_raised_after_all_children_are_stopped(tmp_path: Pa
 def test_a_supervisor_under_many_kills_and_commands_answers_each_command_and_stays_responsive(tmp_path: Path) -> None:
     async def run() -> None:
         rng = Random(20)
-        limits = RestartLimits(delay_first_s=0.01, delay_max_s=0.03, restarts_max=10_000)
+        limits = RestartLimits(delay_first_s=0.01, delay_max_s=0.03, restarts_max=10_000, loop_restarts_max=10_000)
         names = "abcd"
         async with supervised(tmp_path, [quiet(tmp_path, name, stop_grace_s=0.2) for name in names], limits) as scene:
             await scene.supervisor.start_all()

@@ -45,7 +45,7 @@ def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
 async def zygote_of(
     folder: Path, preload: tuple[str, ...] = (CODE, SPEAKER), answer_s: float = DEADLINE_S
 ) -> AsyncIterator[Zygote]:
-    with adopting(), contextlib.closing(Zygote(preload, PidRegistry(folder), answer_s)) as zygote:
+    with adopting(), contextlib.closing(Zygote(preload, PidRegistry(folder), answer_s=answer_s)) as zygote:
         yield zygote
 
 
