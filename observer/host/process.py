@@ -195,6 +195,10 @@ class Host:
         self._producer.publish(ProcessChanged(name, now_ns, previous.value, current.value, pid, reason))
         if current is ProcessState.FATAL:
             self._producer.publish(AlertRaised(now_ns, "critical", NAME, f"{name} is given up: {reason}"))
+        elif previous is current is ProcessState.STARTING:
+            self._producer.publish(AlertRaised(now_ns, "warning", NAME, f"{name} is late: {reason}"))
+        elif current is ProcessState.LOOPING:
+            self._producer.publish(AlertRaised(now_ns, "critical", NAME, f"{name} ends again and again: {reason}"))
 
     def on_crossing(self, crossing: Crossing) -> None:
         """Raise an alert for a crossing of a host limit (the supervisor's listener)."""

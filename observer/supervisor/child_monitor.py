@@ -55,6 +55,7 @@ class ChildMonitor:
         self._process: RunningProcess | None = None
         self._started_s = 0.0
         self._ready_s: float | None = None  # when the current process, or the last one, became ready
+        self._is_late = False  # whether the current process was not ready in time, and reported for it
         self._has_run = False  # whether a process became ready since a start was asked for
         self._history = RestartHistory()
         self._retry_s = 0.0  # in BACKOFF and LOOPING: when to try again
@@ -190,16 +191,27 @@ class ChildMonitor:
         if not self.child.expects_ready:
             self._note_ready("started")
             return
-        deadline_s = self._started_s + self.child.ready_deadline_s
         while self.state is ProcessState.STARTING:
-            match await self._next(max(0.0, deadline_s - self._around.monotonic())):
+            due_s = self._received_s + self.child.ready_deadline_s
+            match await self._next(max(0.0, due_s - self._around.monotonic())):
                 case None:
-                    await self._end_hung(process, f"not ready within {self.child.ready_deadline_s:g} s")
+                    await self._check_start(process)
                 case _Received("ready", pid) if pid == process.pid:
                     self._received_s = self._around.monotonic()
                     self._note_ready("ready")
                 case event:
                     await self._live_on(process, event)
+
+    async def _check_start(self, process: RunningProcess) -> None:
+        """End a start that is late and silent. One that sends heartbeats is reported once and goes on: it waits for the
+        database, say, and the next start would wait again.
+        """
+        now_s, limit_s = self._around.monotonic(), self.child.ready_deadline_s
+        if now_s - self._received_s >= limit_s:
+            await self._end_hung(process, f"not ready within {limit_s:g} s")
+        elif now_s - self._started_s >= limit_s and not self._is_late:
+            self._is_late = True
+            self._report(self.state, self.pid, f"not ready within {limit_s:g} s, but it sends heartbeats: it goes on")
 
     def _note_ready(self, reason: str) -> None:
         self._ready_s, self._has_run = self._around.monotonic(), True
@@ -208,7 +220,7 @@ class ChildMonitor:
     async def _spawn(self) -> RunningProcess:
         self._started_s = self._received_s = self._around.monotonic()
         self._loop_lag_s = self._progress = self._says = None
-        self._beats, self._threshold, self._ready_s = False, HysteresisThreshold(), None
+        self._beats, self._threshold, self._ready_s, self._is_late = False, HysteresisThreshold(), None, False
         around = self._around
         process = await RunningProcess.start(
             self.child,

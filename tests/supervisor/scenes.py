@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,7 @@ def supervisor_of(
     rng: Random | None = None,
     host_limits: HostLimits | None = None,
     orders: Callable[[HostRequest], Awaitable[Reply]] | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> tuple[Supervisor, Changes]:
     endpoints = Endpoints(folder / "run")
     changes = Changes()
@@ -123,6 +125,7 @@ def supervisor_of(
         rng=rng or Random(1),
         host_limits=host_limits,
         orders=orders,
+        monotonic=monotonic,
         preload=Way.preload(),
     )
     return supervisor, changes

@@ -1,0 +1,91 @@
+"""Keeps the day file of a system up to date, and reports when that takes long or fails.
+
+A failure ends no process: the file in force stays, and the next try follows.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from bus.events import AlertRaised, Severity
+from observer.calendar.day_file import read_trading_days
+from observer.calendar.process import keep_trading_days
+from observer.clock import Clock
+from observer.errors import DataFileError
+from observer.local_time import local_datetime
+
+logger = logging.getLogger(__name__)
+
+DAYS_BACK: Final = timedelta(days=100)  # the sessions of the longest average lie within
+DAYS_AHEAD: Final = timedelta(days=40)
+
+_LATE_S: Final = 60.0  # machine seconds; computing takes about one, on a busy machine half a minute
+_RETRY_S: Final = 60.0
+_CONSEQUENCE: Final = "no phase, no universe and no sweep until then"
+
+
+class CalendarUpkeep:
+    """Computes the trading days around today where the day file lacks them.
+
+    Args:
+        runtime: the folder of the day file.
+        overlay: the reviewed entries (`calendar.packages`).
+        clock: market time.
+        publish: takes the alerts.
+        source: the source named in the alerts.
+    """
+
+    def __init__(
+        self, runtime: Path, overlay: Path, clock: Clock, publish: Callable[[AlertRaised], object], source: str
+    ) -> None:
+        self._runtime = runtime
+        self._overlay = overlay
+        self._clock = clock
+        self._publish = publish
+        self._source = source
+        self._open: Severity | None = None  # of the alert that was raised and not resolved
+
+    async def keep(self) -> None:
+        """Return when the day file holds the days, or when they cannot be computed and the file in force holds today.
+
+        While today is missing it goes on trying.
+        """
+        while not await self._try_once():
+            if self._has_today():
+                return
+            await asyncio.sleep(_RETRY_S)
+
+    async def _try_once(self) -> bool:
+        today = local_datetime(self._clock.now_ns()).date()
+        days = today - DAYS_BACK, today + DAYS_AHEAD
+        computing = asyncio.create_task(keep_trading_days(self._runtime, self._overlay, *days))
+        try:
+            done, _ = await asyncio.wait([computing], timeout=_LATE_S)
+            if not done and not self._has_today():
+                self._alert("warning", f"the trading days are not computed after {_LATE_S:g} s: {_CONSEQUENCE}")
+            await computing
+        except DataFileError as error:
+            known = "the days computed last are used" if self._has_today() else _CONSEQUENCE
+            remedy = f"correct {self._overlay} and restart master-file with `observer ctl restart master-file`"
+            self._alert("critical", f"the trading days cannot be computed: {error}: {known}; {remedy}")
+            return False
+        finally:
+            computing.cancel()
+        if self._open is not None:
+            self._alert("info", "the trading days are computed")
+        return True
+
+    def _alert(self, severity: Severity, text: str) -> None:
+        """Log the text, and raise the alert unless it is open with this severity; "info" resolves it."""
+        logger.warning("%s", text)
+        if severity != self._open:
+            self._publish(AlertRaised(self._clock.now_ns(), severity, self._source, text))
+        self._open = None if severity == "info" else severity
+
+    def _has_today(self) -> bool:
+        """Whether the file in force covers this day: then the system can work before its renewal."""
+        today = local_datetime(self._clock.now_ns()).date()
+        return any(day.day == today for day in read_trading_days(self._runtime))
