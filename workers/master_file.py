@@ -39,7 +39,9 @@ async def master_file(worker: Worker) -> None:
         brokers.rest() as rest,
         brokers.listing_files() as files,
     ):
-        await worker.ready()  # not after the calendar: on a busy machine it takes longer than a start may
+        # On a busy machine the calendar may take minutes: heartbeats keep this process alive meanwhile.
+        await calendar.upkeep.tried.wait()
+        await worker.ready()
         await worker.settled(producer)
         await calendar.first
         masters = MasterFileJobs(worker.settings.reference, _master_files(worker, producer, files, reader))

@@ -46,6 +46,8 @@ class CalendarUpkeep:
         self._clock = clock
         self._publish = publish
         self._source = source
+        self.tried = asyncio.Event()
+        """Set when the file in force holds today, or after the first try: then the days are there, or an alert is."""
         self._open: Severity | None = None  # of the alert that was raised and not resolved
 
     async def keep(self) -> None:
@@ -53,6 +55,8 @@ class CalendarUpkeep:
 
         While today is missing it goes on trying.
         """
+        if self._has_today():
+            self.tried.set()
         while not await self._try_once():
             if self._has_today():
                 return
@@ -74,6 +78,7 @@ class CalendarUpkeep:
             return False
         finally:
             computing.cancel()
+            self.tried.set()
         if self._open is not None:
             self._alert("info", "the trading days are computed")
         return True

@@ -82,7 +82,7 @@ class ChildMonitor:
         self._inbox.put_nowait(_Asked(verb, answer))
         return answer
 
-    def handle(self, message: Ready | Heartbeat | Stopping) -> bool:
+    def hear(self, message: Ready | Heartbeat | Stopping) -> bool:
         """Handle a report of the process; False when its pid is not the current one."""
         if message.pid != self.pid:
             return False
@@ -92,8 +92,10 @@ class ChildMonitor:
             case Stopping():
                 self._inbox.put_nowait(_Received("leaving", message.pid))
             case Heartbeat():
-                self._received_s, self._beats = self._around.monotonic(), True
-                self._loop_lag_s, self._progress = message.loop_lag_s, message.progress
+                self._received_s = self._around.monotonic()
+                self._beats = True
+                self._loop_lag_s = message.loop_lag_s
+                self._progress = message.progress
         return True
 
     def _receive_notification(self, pid: int, said: Notification) -> None:

@@ -50,6 +50,7 @@ from observer.supervisor.reload import ReloadPlan, plan_reload, refuse_namesakes
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import ProcessState
 from observer.supervisor.surroundings import ZYGOTE, SupervisorListener, Surroundings, report_change
+from observer.supervisor.waits import event_set, outcome_of, refuse_orders, soon, start_and_settle
 from observer.supervisor.zygote import Zygote
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class Supervisor:
         self._monitoring: dict[str, asyncio.Task[None]] = {}
         self._services: list[asyncio.Task[None]] = []
         self._stopping = False
-        self._orders = orders or _refuse_orders
+        self._orders = orders or refuse_orders
         self._addresses: dict[str, tuple[int, bytes]] = {}  # of each child that spoke: its pid then, and its identity
         self._reloading: asyncio.Task[list[str]] | None = None
         self._broken = asyncio.Event()  # one of our tasks ended by itself: an error
@@ -140,7 +141,7 @@ class Supervisor:
             lock.release()
             raise
         self._lock, self._server, self._lifeline = lock, server, Lifeline()
-        report = partial(report_change, self._listener, ZYGOTE, ProcessState.BACKOFF)
+        report = partial(report_change, self._listener, ZYGOTE, ProcessState.EXITED)
         self.zygote = Zygote(self._preload, self._pid_registry, containment, report) if self._preload else None
         common = (self._lifeline, self._pid_registry, self._listener, self._limits, self._monotonic, self._rng)
         self._around = Surroundings(*common, containment, self.zygote)
@@ -200,7 +201,7 @@ class Supervisor:
         """
         async with self, beside or nullcontext():
             starting = asyncio.create_task(self.start_all())
-            ends = [asyncio.create_task(_wait(event)) for event in (stopping, self.shutdown_asked, self._broken)]
+            ends = [asyncio.create_task(event_set(event)) for event in (stopping, self.shutdown_asked, self._broken)]
             try:
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -220,7 +221,7 @@ class Supervisor:
         for group in _by_order(self._monitors.values()):
             if self._stopping or self.shutdown_asked.is_set():
                 return
-            await asyncio.gather(*(_start_and_settle(monitor) for monitor in group))
+            await asyncio.gather(*(start_and_settle(monitor) for monitor in group))
         self.started.set()
 
     async def stop_all(self) -> None:
@@ -231,7 +232,7 @@ class Supervisor:
 
     async def _stop_or_skip(self, monitor: ChildMonitor) -> None:
         """Stop a child, unless its monitor failed by a programming error: then the lifeline ends the process."""
-        stopped = asyncio.create_task(_wait_for(monitor.ask("stop")))
+        stopped = asyncio.create_task(outcome_of(monitor.ask("stop")))
         await asyncio.wait([stopped, self._monitoring[monitor.child.name]], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
 
@@ -347,11 +348,11 @@ class Supervisor:
             case Status():
                 return self.status()
             case Start(process):
-                return await _soon(self.start(process), f"starting {process}")
+                return await soon(self.start(process), f"starting {process}", ANSWER_WITHIN_S)
             case Stop(process):
-                return await _soon(self.stop(process), f"stopping {process}")
+                return await soon(self.stop(process), f"stopping {process}", ANSWER_WITHIN_S)
             case Restart(process):
-                return await _soon(self.restart(process), f"restarting {process}")
+                return await soon(self.restart(process), f"restarting {process}", ANSWER_WITHIN_S)
             case Shutdown():
                 self.shutdown_asked.set()
                 return UnderWay("stopping everything")
@@ -360,7 +361,7 @@ class Supervisor:
 
     def _receive(self, identity: bytes, message: Ready | Heartbeat | Stopping) -> Refused | None:
         monitor = self._monitors.get(message.process)
-        if monitor is None or not monitor.handle(message):
+        if monitor is None or not monitor.hear(message):
             self.strangers += 1
             return Refused("not_supervised", f"pid {message.pid} is not the running {message.process}")
         self._addresses[message.process] = (message.pid, identity)
@@ -371,27 +372,3 @@ def _by_order(monitors: Iterable[ChildMonitor]) -> Iterator[list[ChildMonitor]]:
     """Groups of equal order; the monitors are sorted by it."""
     for _, group in groupby(monitors, key=lambda monitor: monitor.child.order):
         yield list(group)
-
-
-async def _refuse_orders(_request: HostRequest) -> Reply:
-    return Refused("not_an_order", "this supervisor takes no orders beyond start, stop, restart and shutdown")
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
-
-
-async def _wait_for(outcome: Awaitable[Outcome]) -> None:
-    await outcome
-
-
-async def _start_and_settle(monitor: ChildMonitor) -> None:
-    await monitor.ask("start")
-    await monitor.settled()
-
-
-async def _soon(outcome: Awaitable[Outcome], what: str) -> Outcome | UnderWay:
-    """The outcome within `ANSWER_WITHIN_S`, else `UnderWay`; the work goes on."""
-    task = asyncio.ensure_future(outcome)
-    done, _ = await asyncio.wait([task], timeout=ANSWER_WITHIN_S)
-    return task.result() if done else UnderWay(f"{what}: ask for the status")

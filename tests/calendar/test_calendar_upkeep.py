@@ -83,7 +83,8 @@ def test_without_today_the_computation_is_tried_until_it_succeeds(
 
     async def run() -> None:
         keeping = asyncio.create_task(scene.upkeep.keep())
-        await until_async(lambda: scene.alerts, "the alert")
+        await until_async(scene.upkeep.tried.is_set, "the first try")
+        assert scene.severities() == ["critical"]
         overlay.write_bytes(OURS.read_bytes())
         await keeping
         assert scene.severities() == ["critical", "info"]

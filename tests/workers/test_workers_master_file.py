@@ -1,16 +1,25 @@
-"""The process of master files as the supervisor starts it: ready without the calendar."""
+"""The process of master files as the supervisor starts it, while the calendar is computed."""
 
 import asyncio
 import signal
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from bus.commands import Ready
-from observer.calendar.day_file import read_trading_days
+from bus.commands import Heartbeat, Ready
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.trading_day import TradingDay
+from observer.clock import RealClock
+from observer.local_time import local_datetime
 from tests.runtime.test_runtime_worker import Desk, listening, spawned, status_of
 from tests.waiting import until_async
+
+
+def beats(desk: Desk, name: str) -> int:
+    return sum(isinstance(each, Heartbeat) and each.process == name for each in desk.received)
+
 
 # In the place of the calendar package: the computation never ends, and says that it has begun.
 NEVER_ENDS = """
@@ -24,9 +33,11 @@ def is_ready(desk: Desk, name: str) -> bool:
     return any(isinstance(each, Ready) and each.process == name for each in desk.received)
 
 
-def test_the_process_is_ready_while_the_calendar_is_being_computed_and_stops_in_order(
+def test_a_computation_of_the_calendar_that_does_not_end_silences_no_process_and_delays_none_with_a_file_in_force(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Without the day in the file the process sends heartbeats, which keep it alive; with it, it is ready."""
+
     with tempfile.TemporaryDirectory(prefix="obs") as name:
         folder = Path(name)
         (folder / "data").mkdir()
@@ -46,9 +57,15 @@ def test_the_process_is_ready_while_the_calendar_is_being_computed_and_stops_in_
                 argv = ("-m", "workers.master_file", *words)
                 async with spawned(folder / "master.log", argv, path=folder / "packages") as process:
                     await until_async((folder / "packages" / "begun").exists, "the computation")
-                    await until_async(lambda: is_ready(desk, "master-file"), "it is ready")
-                    assert read_trading_days(folder / "run") == []
+                    await until_async(lambda: beats(desk, "master-file") > 1, "heartbeats")
+                    assert not is_ready(desk, "master-file")
                     process.send_signal(signal.SIGTERM)
                     assert await status_of(process) == 0
+                today = local_datetime(RealClock().now_ns()).date()
+                write_trading_days(
+                    folder / "run", [TradingDay(today + timedelta(days=n), None, None, "computed last") for n in (0, 1)]
+                )
+                async with spawned(folder / "again.log", argv, path=folder / "packages"):
+                    await until_async(lambda: is_ready(desk, "master-file"), "it is ready")
 
         asyncio.run(scene())
