@@ -40,7 +40,7 @@ class ContainedRun:
             reason = f"{each.name}, left over from {source}: {each.outcome}"
             logger.warning("pid %d: %s", each.pid, reason)
             report_change(self._listener, ORPHAN, ProcessState.STOPPED, each.pid, reason)
-        self.ended += len(self._unreported)
+        self.ended += sum(each.outcome != "not ended" for each in self._unreported)
         self._unreported = []
 
     async def end(self) -> None:

@@ -37,15 +37,18 @@ class ProcessSeen(msgspec.Struct, frozen=True):
 
 
 def boot_id() -> str:
-    """The kernel's random id of this boot; start ticks of different boots cannot be compared."""
-    return _BOOT_ID.read_text(encoding="ascii").strip()
+    """The kernel's random id of this boot, empty where it has none; ticks of different boots cannot be compared."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def seen(pid: int) -> ProcessSeen | None:
     """The process with this pid; None when it has ended, reaped or not."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:  # it has ended, or this user may not see it
         return None
     head, _, rest = text.rpartition(")")  # a command may have blanks and brackets
     fields = rest.split()  # the first is field 3 of proc(5)

@@ -7,10 +7,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -50,7 +49,7 @@ from observer.supervisor.reload import ReloadPlan, plan_reload, refuse_namesakes
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import ProcessState
 from observer.supervisor.surroundings import ZYGOTE, SupervisorListener, Surroundings, report_change
-from observer.supervisor.waits import event_set, outcome_of, refuse_orders, soon, start_and_settle
+from observer.supervisor.waits import by_order, event_set, outcome_of, refuse_orders, soon, start_and_settle
 from observer.supervisor.zygote import Zygote
 
 logger = logging.getLogger(__name__)
@@ -218,7 +217,7 @@ class Supervisor:
         A child that is given up delays no other: its state shows it, and the others can work without it.
         """
         self._run.report()
-        for group in _by_order(self._monitors.values()):
+        for group in by_order(self._monitors.values()):
             if self._stopping or self.shutdown_asked.is_set():
                 return
             await asyncio.gather(*(start_and_settle(monitor) for monitor in group))
@@ -227,7 +226,7 @@ class Supervisor:
     async def stop_all(self) -> None:
         """Stop group after group in reverse order, each once the later ones are gone."""
         self._stopping = True
-        for group in reversed(list(_by_order(self._monitors.values()))):
+        for group in reversed(list(by_order(self._monitors.values()))):
             await asyncio.gather(*(self._stop_or_skip(monitor) for monitor in group))
 
     async def _stop_or_skip(self, monitor: ChildMonitor) -> None:
@@ -308,7 +307,7 @@ class Supervisor:
         self._employ(plan.started)
         names = {child.name for child in (*plan.restarted, *plan.started)}
         failed: list[str] = []
-        for group in _by_order([monitor for monitor in self._monitors.values() if monitor.child.name in names]):
+        for group in by_order([monitor for monitor in self._monitors.values() if monitor.child.name in names]):
             if self._stopping:
                 return failed
             outcomes = await asyncio.gather(*(monitor.ask("restart") for monitor in group))
@@ -366,9 +365,3 @@ class Supervisor:
             return Refused("not_supervised", f"pid {message.pid} is not the running {message.process}")
         self._addresses[message.process] = (message.pid, identity)
         return None
-
-
-def _by_order(monitors: Iterable[ChildMonitor]) -> Iterator[list[ChildMonitor]]:
-    """Groups of equal order; the monitors are sorted by it."""
-    for _, group in groupby(monitors, key=lambda monitor: monitor.child.order):
-        yield list(group)

@@ -1,7 +1,8 @@
-"""Waits of the supervisor: for events, for children, and for an outcome as long as a command may take."""
+"""Steps of the supervisor: groups in order, and waits for events, for children, and for outcomes not too long."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Iterator
+from itertools import groupby
 
 from bus.commands import HostRequest, Refused, Reply, UnderWay
 from observer.supervisor.child_monitor import ChildMonitor, Outcome
@@ -33,3 +34,9 @@ async def soon(outcome: Awaitable[Outcome], what: str, within_s: float) -> Outco
     task = asyncio.ensure_future(outcome)
     done, _ = await asyncio.wait([task], timeout=within_s)
     return task.result() if done else UnderWay(f"{what}: ask for the status")
+
+
+def by_order(monitors: Iterable[ChildMonitor]) -> Iterator[list[ChildMonitor]]:
+    """Groups of equal order; the monitors are sorted by it."""
+    for _, group in groupby(monitors, key=lambda monitor: monitor.child.order):
+        yield list(group)
