@@ -77,7 +77,7 @@ def restore_command(
 async def _planned(system: System, package: Package, *, as_json: bool) -> RestorePlan:
     async def work(show: Callable[[str], None], stop: threading.Event) -> RestorePlan:
         show(f"verifying {package.name}")
-        await asyncio.to_thread(require_sound, package, clock_from_environment().now_ns(), stop)
+        await asyncio.to_thread(require_sound, package, stop)
         return await planned(system.settings, system.plan, package, system.database)
 
     return await shown(work, as_json=as_json)
@@ -94,7 +94,7 @@ async def _restore(system: System, package: Package, chosen: RestorePlan, *, as_
 async def _unpack(package: Package, folder: Path, *, as_json: bool) -> None:
     async def work(show: Callable[[str], None], stop: threading.Event) -> None:
         show(f"verifying {package.name}")
-        await asyncio.to_thread(require_sound, package, clock_from_environment().now_ns(), stop)
+        await asyncio.to_thread(require_sound, package, stop)
         show(f"unpacking into {folder}")
         await asyncio.to_thread(unpack, package, folder, stop)
 
