@@ -1,6 +1,7 @@
 """`observer backup restore`: the database from a package, or the package's files in another folder."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -65,6 +66,7 @@ def restore_command(
     if not yes:
         _show_plan(chosen, as_json=as_json)
         raise Exit(1)
+    logging.getLogger("bus.sender").setLevel(logging.ERROR)  # a warning for each stream: the report has their sum
     report = asyncio.run(_restore(system, package, chosen, as_json=as_json))
     if as_json:
         print_json(report)
