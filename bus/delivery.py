@@ -14,7 +14,7 @@ The rules:
 - a database can go back: it is replaced by its backup, or a server loses its last commits. Each such fall begins a new
   *epoch*. The receiver notices it when a hello names a mark above the database's, or when a commit does not follow. A
   welcome of another epoch is the truth for the sender: it goes back, into its archive if need be;
-- numbers that the sender does not have any more are stated as `Lost`; they take their place in the stream.
+- numbers that the sender does not have any more are stated as `Lost`; the stream goes on behind them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -189,7 +189,7 @@ class Sender:
         self._credit = 0
 
     def fallen(self, welcome: Welcome, archived: Mapping[str, int]) -> Mapping[str, int]:
-        """The streams, with their marks, of which the database holds less than was acknowledged. The caller brings
+        """The streams that the database holds less of than was acknowledged, with their marks. The caller brings
         their events back and calls `revived` for each before `welcomed`.
         """
         if welcome.epoch == self.epoch:
@@ -281,20 +281,28 @@ class Receiver:
     def __init__(self, epoch: str = "") -> None:
         self.epoch = epoch
         self._admitted: dict[str, int] = {}
+        self._committed: dict[str, int] = {}
         self.duplicates = 0
 
     def has_gone_back(self, hello: Hello, high_water_marks: Mapping[str, int]) -> bool:
-        """Whether the database holds less than it acknowledged in this epoch. A sender of an earlier epoch does not
-        know of a fall that began this one.
+        """Whether the database holds less than it did in this epoch: less than was committed, or than the producer saw
+        acknowledged. A sender of an earlier epoch does not know of a fall that began this one.
         """
-        if hello.epoch not in ("", self.epoch):
-            return False
-        return any(high_water_marks[stream] < mark for stream, mark in hello.acknowledged.items())
+        known = hello.acknowledged if hello.epoch in ("", self.epoch) else {}
+        return any(
+            mark < max(known.get(stream, 0), self._committed.get(stream, 0))
+            for stream, mark in high_water_marks.items()
+        )
 
     def began_epoch(self, epoch: str) -> None:
         """The database went back: nothing that was admitted counts, and every producer must say hello."""
         self.epoch = epoch
         self._admitted.clear()
+        self._committed.clear()
+
+    def committed(self, stream: str, high_water_mark: int) -> None:
+        """The stream is committed up to this number."""
+        self._committed[stream] = high_water_mark
 
     def greeted(self, high_water_marks: Mapping[str, int]) -> None:
         """A producer sent a hello; these are its streams' marks in the database. Events admitted and not yet committed
@@ -302,6 +310,7 @@ class Receiver:
         """
         for stream, mark in high_water_marks.items():
             self._admitted[stream] = max(mark, self._admitted.get(stream, 0))
+            self._committed[stream] = mark
 
     def knows(self, stream: str) -> bool:
         """Whether a hello named this stream."""
@@ -330,5 +339,5 @@ class Receiver:
         are forgotten and requested again.
         """
         for stream, mark in high_water_marks.items():
-            self._admitted[stream] = mark
+            self._admitted[stream] = self._committed[stream] = mark
         return [Rewind(stream, mark) for stream, mark in high_water_marks.items()]

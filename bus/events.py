@@ -646,10 +646,13 @@ class DayBegan(Document, frozen=True, tag="began"):
 
 
 class KeptPin(Document, frozen=True, gc=False, tag=False):
-    """A pin of an earlier day; the reason why its symbol has no slot, None if it has one."""
+    """A pin of an earlier day; the reason why its symbol has no slot, None if it has one; its end, None if it has
+    none.
+    """
 
     symbol: str
     waits_for: PinWait | None
+    until_ns: int | None = None
 
 
 class PinsKept(Document, frozen=True, tag="pins_kept"):
@@ -694,10 +697,13 @@ class AccountsClosed(Document, frozen=True, tag="accounts_closed"):
 
 
 class Pinned(Document, frozen=True, gc=False, tag="pinned"):
-    """A symbol is pinned; `waits_for` is the reason why it has no slot yet, None if it has one."""
+    """A symbol is pinned; `waits_for` is the reason why it has no slot yet, None if it has one, and `until_ns` the end
+    of the pin, None if it has none.
+    """
 
     symbol: str
     waits_for: PinWait | None = None
+    until_ns: int | None = None
 
 
 class PinRefused(Document, frozen=True, gc=False, tag="pin_refused"):

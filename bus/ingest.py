@@ -271,6 +271,7 @@ class Ingest:
             return
         self.commits += 1
         for stream, last_sequence in _last_sequences(group).items():
+            self._receiver.committed(stream, last_sequence)
             self._send(self._routes[stream], Acknowledged(stream, last_sequence, self._receiver.epoch))
         delivered = [part for part in group if isinstance(part, Delivered)]
         self.committed_events += sum(len(batch.events) for batch in delivered)

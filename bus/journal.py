@@ -75,8 +75,8 @@ class JournalWriter:
         return os.fstat(self._descriptor).st_nlink == 0
 
     def reader(self) -> "JournalReader":
-        """A reader of this file, also after its name was removed."""
-        return JournalReader(self.path, descriptor=os.dup(self._descriptor))
+        """A reader of this file, also after its name was removed or its head was damaged."""
+        return JournalReader(self.path, damaged=True, descriptor=os.dup(self._descriptor))
 
     def append(self, payload: bytes) -> None:
         """Add a record with at least one byte; when this returns, it survives the death of this process.

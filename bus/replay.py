@@ -17,7 +17,7 @@ from bus.delivery import StreamProgress
 from bus.endpoints import Address
 from bus.events import EVENT_TYPES, Event, Fact, Poison
 from bus.journal import JournalReader
-from bus.outbox import Packed
+from bus.segments import Packed
 from bus.sender import BatchSender
 
 PRODUCER: Final = "replay"

@@ -27,7 +27,7 @@ from bus.delivery import (
     Welcome,
 )
 from bus.endpoints import Address
-from bus.outbox import Missing, Packed
+from bus.segments import Missing, Packed
 from bus.sockets import connect
 
 logger = logging.getLogger(__name__)

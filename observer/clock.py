@@ -127,6 +127,11 @@ class HeldClock(ScaledClock):
         return int(text) if text.endswith("\n") else None
 
 
+def machine_seconds(clock: Clock, market_ns: int) -> float:
+    """The machine seconds that pass in so many market nanoseconds of this clock."""
+    return market_ns / NS_PER_S / (clock.speed if isinstance(clock, ScaledClock) else 1.0)
+
+
 class ManualClock:
     """A clock that tests move; sleepers wake when it passes their moment."""
 

@@ -90,9 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def streaming(self) -> StreamingSettings:
         """The settings of a Track B day."""
-        return StreamingSettings(
-            selection=self.selection, track_b=self.track_b, sweep_interval_s=self.track_a.interval_s
-        )
+        return StreamingSettings(selection=self.selection, track_b=self.track_b, track_a=self.track_a)
 
     @property
     def provider(self) -> str:

@@ -93,8 +93,16 @@ class StoreFailedError(StoreError):
     exit_status = 1
 
 
+class DatabaseRemovedError(StoreFailedError):
+    """The database's file is gone while a process writes it."""
+
+
+class DatabaseReplacedError(StoreFailedError):
+    """Another database, or an older state of it, is in the place of the one that a process writes."""
+
+
 class DatabaseInUseError(StoreError):
-    """Another process writes the database."""
+    """Another process writes the database, or another living system owns it."""
 
 
 class DataFileError(ObserverError):

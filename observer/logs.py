@@ -1,10 +1,14 @@
 """One log set-up for every process: JSON lines or plain ones, stamped with Korean market time, secrets removed.
 
-The log goes to stderr by default; the parent process redirects it. `conceal` takes a secret once, when it is read or
-received: from then on its text never appears in the log, in any message or exception.
+The log goes to stderr by default; the parent process redirects it. Lines that the disk does not take are counted, never
+waited for, and the first line that it takes again states their number.
+
+`conceal` takes a secret once, when it is read or received: from then on its text never appears in the log, in any
+message or exception.
 """
 
 import logging
+import os
 import sys
 from typing import Final, Literal, TextIO
 
@@ -67,6 +71,61 @@ class _Plain(_Formatter):
         return f"{self._time()} {record.levelname:<8} {self._process}: {self._text(record)}"
 
 
+class _LossyHandler(logging.Handler):
+    """Writes each line at once, past the stream's buffer, which would keep a refused line and refuse later ones."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._descriptor = _descriptor_of(stream)
+        self._lost = 0
+        self._is_cut = False  # the disk took the beginning of the last line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record as a line, or count it as lost."""
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - a wrong message must not end the process either
+            self.handleError(record)
+            return
+        try:
+            if self._lost:
+                self._write(self.format(_loss(self._lost)))
+                self._lost = 0
+            self._write(line)
+        except OSError:
+            self._lost += 1
+
+    def _write(self, line: str) -> None:
+        if self._descriptor is None:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+            return
+        prefix = b"\n" if self._is_cut else b""
+        content = prefix + f"{line}\n".encode(errors="backslashreplace")
+        taken = 0
+        try:
+            while taken < len(content):
+                taken += os.write(self._descriptor, content[taken:])
+        finally:
+            if taken:
+                self._is_cut = len(prefix) < taken < len(content)
+
+
+def _descriptor_of(stream: TextIO) -> int | None:
+    """None for a stream without a file, such as a test's."""
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _loss(count: int) -> logging.LogRecord:
+    """A record that states so many lost lines."""
+    text = "%d lines were lost, the disk was full"
+    return logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, (count,), None)
+
+
 def set_level(level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]) -> None:
     """Log from this level on."""
     logging.getLogger().setLevel(level)
@@ -80,7 +139,7 @@ def set_up(
     stream: TextIO | None = None,
 ) -> None:
     """Send the log of this process to stderr, or to `stream`, in place of whatever was set up before."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _LossyHandler(stream or sys.stderr)
     handler.setFormatter(_JsonLines(process, clock) if form == "json" else _Plain(process, clock))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
@@ -18,9 +19,10 @@ from bus.ingest import Ingest
 from observer.backup.jobs import BackupJobs, plan_of
 from observer.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.runtime.refusals import QuarantineAlerts
-from observer.runtime.worker import DATABASE_RETRY_S, Worker, run
+from observer.runtime.worker import DATABASE_RETRY_S, LIFELINE_VARIABLE, Worker, run
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
 from observer.store.ownership import claim
+from observer.store.systems import System, this_system
 from observer.store.write_ahead_log import fold_log
 from observer.store.writer import Committed, StoreWriter
 from observer.streaming.quality import QualityJudge
@@ -46,8 +48,11 @@ async def core_writer(worker: Worker) -> None:
     """
     settings = worker.settings
     url = settings.store.url
+    # The supervisor, or the command, is the system: it lives on while its writer is restarted.
+    system = this_system(worker.runtime, os.getppid() if LIFELINE_VARIABLE in os.environ else None)
     copies = settings.backup.folder_of(settings.run)
-    await database_ready(lambda: claim(url, settings.instance, settings.providers, worker.clock.now_ns(), copies))
+    now_ns = worker.clock.now_ns()
+    await database_ready(lambda: claim(url, settings.instance, settings.providers, now_ns, system, copies))
     gc.collect()
     gc.freeze()  # existing objects stay
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
@@ -59,7 +64,8 @@ async def core_writer(worker: Worker) -> None:
         worker.name,
     )
     quality = _quality_judge(worker)
-    writer = CountingWriter(url, alerts.count_from_thread, (ledgers.count_from_thread, quality.count_from_thread))
+    counting = (ledgers.count_from_thread, quality.count_from_thread)
+    writer = CountingWriter(url, system, alerts.count_from_thread, counting)
     await database_ready(writer.open)
     async with (
         _folding(url),
@@ -107,10 +113,11 @@ class CountingWriter(StoreWriter):
     def __init__(
         self,
         url: str,
+        system: System,
         on_quarantined: Callable[[int], None],
         on_stored: Sequence[Callable[[Mapping[str, int]], None]],
     ) -> None:
-        super().__init__(url)
+        super().__init__(url, system)
         self._on_quarantined = on_quarantined
         self._on_stored = on_stored
 
@@ -164,6 +171,7 @@ async def _ingest(worker: Worker, writer: StoreWriter) -> AsyncIterator[None]:
     def report(group: Sequence[Delivered]) -> None:
         feed.publish(group)
         batch_feed.publish(group)
+        writer.renew_ownership()
 
     ingest = Ingest(worker.endpoints.ingest, writer, report, StoreError)
     stopping = threading.Event()

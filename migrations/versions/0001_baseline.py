@@ -628,6 +628,15 @@ def upgrade() -> None:
         sa.Column("market", sa.Text, nullable=False),
         sa.Column("providers", sa.Text, nullable=False),
         sa.Column("created_ns", sa.BigInteger, nullable=False),
+        sa.Column("database_id", sa.Text, nullable=False),
+        sa.Column("host", sa.Text),
+        sa.Column("machine", sa.Text),
+        sa.Column("pid", sa.Integer),
+        sa.Column("pid_started", sa.BigInteger),
+        sa.Column("runtime", sa.Text),
+        sa.Column("place", sa.Text),
+        sa.Column("started_ns", sa.BigInteger),
+        sa.Column("heartbeat_ns", sa.BigInteger),
         sa.PrimaryKeyConstraint("id", name="pk_owner"),
     )
     op.create_table(

@@ -19,6 +19,7 @@ import msgspec
 
 from bus.events import AllocationStrategy
 from observer import logs
+from observer.accounts.failover import StreamOutages
 from observer.accounts.health import Health, believed
 from observer.accounts.health_file import HealthFile
 from observer.accounts.keys import AccountKeys, read_keys
@@ -243,7 +244,6 @@ class Brokers:
         )
         self.provider = settings.pool.provider
         self.strategy: AllocationStrategy = settings.pool.allocation_strategy
-        self.failover = settings.pool.failover_enabled
         self._settings = settings
         self._clock = clock
 
@@ -257,6 +257,12 @@ class Brokers:
         [account] = [account for account in self.accounts if account.name == name]
         interval_s = self._settings.pool.health_check_interval_seconds
         return believed(account.health.read(), interval_s, self._clock.now_ns())
+
+    def closed(self, outages: StreamOutages, now_ns: int) -> frozenset[str]:
+        """The accounts whose symbols move to others now, as they cannot stream; none without failover."""
+        if not self._settings.pool.failover_enabled:
+            return frozenset()
+        return outages.closed({each.name for each in self.accounts if not self.is_healthy(each.name)}, now_ns)
 
     def usable(self, capability: Capability | None = None) -> Sequence[BrokerAccount]:
         """The accounts whose brokers offer these calls (None: any) and whose calls are healthy; all that offer them

@@ -34,6 +34,7 @@ COMMANDS: Final = Group(
         "demo": Command("demo:demo", "Run a trading day against the built-in simulator, in two minutes."),
         "run": Command("run:run", "Run the system until SIGTERM or ctrl-C."),
         "status": Command("status:status", "Show the processes of the running system."),
+        "doctor": Command("doctor:doctor", "Check the stored data against what was published."),
         "accounts": Command("accounts:accounts", "Show the accounts: health, token, slots, market data stream."),
         "ctl": Group(
             "Send commands to the running system.",

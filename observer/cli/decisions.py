@@ -1,6 +1,7 @@
 """`observer decisions`: recomputes a day's decisions from stored data, and compares."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import click
 import msgspec
@@ -11,6 +12,7 @@ from observer.accounts.clients import capacity_of
 from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
 from observer.config import Settings
 from observer.errors import NoDataError, NotReplayableError
+from observer.local_time import local_datetime
 from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings, settings_differences, stored_settings
 from observer.store.reader import StoreReader
@@ -27,8 +29,9 @@ def verify(
 ) -> None:
     """Recompute a day's decisions and compare them with the stored. Triggers, slots and gaps, event for event.
 
-    Reads the database, also one that a capture was replayed into, and uses the settings that are stored with the day.
-    Lists where the configuration of today differs from them. Exit status 1: a decision differs; 3: not all can be
+    Reads the database, also one that a capture was replayed into, and uses the settings that are stored with the day:
+    after a reload within the day, from that step on the new ones. Names the settings that changed within the day, and
+    those that the configuration of today has otherwise. Exit status 1: a decision differs; 3: not all can be
     recomputed.
     """
     settings = full_settings(config)
@@ -39,11 +42,14 @@ def verify(
                 f"no decisions of {asked.session_date} are stored yet: the first comes at the context sync"
             )
         comparison = verified_day(reader, asked.session_date)
-        differing = changed_settings(reader, settings, asked.session_date)
+        began = first_steps(reader, asked.session_date)
+    within, differing = changes_within(began), changed_settings(began, settings)
     if as_json:
-        print_json({"day": asked.session_date, **_as_map(comparison, differing)})
+        print_json({"day": asked.session_date, **_as_map(comparison, within, differing)})
     else:
-        lines = [_reported(comparison), *(f"configuration differs from the day's: {line}" for line in differing)]
+        lines = [_reported(comparison), *within]
+        if differing:
+            lines.append(f"configuration differs from the day's, which was used: {'; '.join(differing)}")
         click.echo("\n".join([f"{asked.title}:", *lines]))
     if not comparison.is_same:
         raise Exit(1 if comparison.difference is not None else 3)
@@ -68,14 +74,35 @@ def verified_day(reader: StoreReader, session_date: str) -> DecisionComparison:
     return verified(reader.decision_events(session_date), DecisionReplay(new_selector, snapshots))
 
 
-def changed_settings(reader: StoreReader, settings: Settings, session_date: str) -> Sequence[str]:
-    """The differences of the configuration from the settings of that day's last process; empty without any.
+def first_steps(reader: StoreReader, session_date: str) -> Sequence[tuple[int, DayBegan]]:
+    """The first step of each of the day's processes, with its time (UTC ns); in order.
 
     Raises:
         StoreError: the database does not answer.
     """
-    steps = (event.step for event in reader.slot_events(session_date) if isinstance(event, SelectionAdvanced))
-    began = [step for step in steps if isinstance(step, DayBegan)]
+    steps = [event for event in reader.slot_events(session_date) if isinstance(event, SelectionAdvanced)]
+    return [(event.advanced_ns, event.step) for event in steps if isinstance(event.step, DayBegan)]
+
+
+def changes_within(began: Sequence[tuple[int, DayBegan]]) -> Sequence[str]:
+    """One line for each process of the day that had other settings than the one before: its time, and the keys."""
+    return [
+        f"settings changed at {local_datetime(at_ns):%H:%M:%S}: {'; '.join(_differences(before, after))}"
+        for (_, before), (at_ns, after) in pairwise(began)
+        if before.settings_digest != after.settings_digest
+    ]
+
+
+def _differences(before: DayBegan, after: DayBegan) -> Sequence[str]:
+    try:
+        changes = settings_differences(stored_settings(before), stored_settings(after))
+    except NotReplayableError as error:
+        return [str(error)]
+    return [f"{each.key}: {each.before} before, {each.after} from then on" for each in changes]
+
+
+def changed_settings(began: Sequence[tuple[int, DayBegan]], settings: Settings) -> Sequence[str]:
+    """The differences of the configuration from the settings of the day's last process; empty without any."""
     current = DaySettings(
         selection=settings.selection,
         accounts=tuple(
@@ -85,15 +112,16 @@ def changed_settings(reader: StoreReader, settings: Settings, session_date: str)
         allocation_strategy=settings.pool.allocation_strategy,
         sweep_interval_s=settings.track_a.interval_s,
     )
-    if not began or began[-1].settings_digest == current.digest:
+    if not began or began[-1][1].settings_digest == current.digest:
         return []
     try:
-        return settings_differences(stored_settings(began[-1]), current)
+        changes = settings_differences(stored_settings(began[-1][1]), current)
     except NotReplayableError as error:
         return [str(error)]
+    return [f"{each.key}: {each.before} stored, {each.after} now" for each in changes]
 
 
-def _as_map(comparison: DecisionComparison, differing: Sequence[str]) -> dict[str, object]:
+def _as_map(comparison: DecisionComparison, within: Sequence[str], differing: Sequence[str]) -> dict[str, object]:
     difference = comparison.difference
     return {
         "is_same": comparison.is_same,
@@ -105,6 +133,7 @@ def _as_map(comparison: DecisionComparison, differing: Sequence[str]) -> dict[st
             "replayed": _named(difference.replayed),
         },
         "unclear": comparison.unclear,
+        "settings_changed": within,
         "settings_differ": differing,
     }
 

@@ -240,7 +240,7 @@ async def working(settings: Settings, clock: Clock) -> AsyncIterator[MasterFiles
         ConfigError: another command has them open.
     """
     copies = settings.backup.folder_of(settings.run)
-    claim(settings.store.url, settings.instance, settings.providers, clock.now_ns(), copies)
+    claim(settings.store.url, settings.instance, settings.providers, clock.now_ns(), copies=copies)
     folder = endpoints_of(settings.run).runtime_directory / "outbox" / _NAME
     async with writer_of(settings.store.url, settings.instance) as writer:
         try:

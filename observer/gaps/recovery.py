@@ -25,10 +25,9 @@ _PRIORITY_RANK: Final[dict[Priority, int]] = {"high": 0, "medium": 1, "low": 2}
 
 
 class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Thresholds between the three ways of recovery, and the retry limits.
+    """Thresholds between the three ways of recovery, retry limits, and the targets of a day, in machine seconds.
 
-    A long gap in a quiet symbol is a few trades (it spans from the last trade to the next): up to
-    `max_trades_of_long_gap` trades, ten calls, are still fetched one by one.
+    A long gap of a quiet symbol is a few trades: up to `max_trades_of_long_gap`, ten calls, are fetched one by one.
     """
 
     at_once_under_seconds: Annotated[float, msgspec.Meta(ge=0)] = 5.0
@@ -37,6 +36,9 @@ class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 5
     first_retry_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     longest_retry_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    detected_within_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    recovered_within_seconds: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    target_share: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.95
 
 
 class RecoveryPlan(msgspec.Struct, frozen=True):
@@ -336,11 +338,11 @@ class RecoveryQueue:
         """The number of waiting gaps."""
         return len(self._waiting)
 
-    def take_up(self, gaps: Iterable[GapDetected]) -> None:
-        """Enqueue gaps that are not known yet: both the feed and the database report a gap."""
-        for gap in gaps:
-            if not self._knows(gap.gap_id):
-                self._waiting[gap.gap_id] = Attempt(gap)
+    def take_up(self, gaps: Iterable[GapDetected]) -> Sequence[GapDetected]:
+        """Enqueue gaps that are not known yet, and return them: both the feed and the database report a gap."""
+        new = {gap.gap_id: gap for gap in gaps if not self._knows(gap.gap_id)}
+        self._waiting |= {gap_id: Attempt(gap) for gap_id, gap in new.items()}
+        return list(new.values())
 
     @property
     def closed(self) -> frozenset[str]:

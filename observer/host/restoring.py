@@ -203,7 +203,7 @@ async def restore(
     if chosen.is_running:
         undelivered = await _delivered(outboxes, endpoints_of(settings.run).ingest, url, expected, show, stop)
     else:
-        claim(url, settings.instance, settings.providers, clock.now_ns(), plan.folder)
+        claim(url, settings.instance, settings.providers, clock.now_ns(), copies=plan.folder)
         async with writer_of(url, settings.instance) as writer:
             undelivered = await _delivered(outboxes, writer.ingest_address, url, expected, show, stop)
     after = await asyncio.to_thread(stored_state, url)

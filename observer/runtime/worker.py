@@ -153,7 +153,8 @@ def _configuration_path(name: str) -> Path:
 
 
 def _complain(name: str, error: Exception) -> int:
-    sys.stderr.write(f"{name}: {error}\n")
+    with contextlib.suppress(OSError):  # the disk of the log may be full; the status says it too
+        sys.stderr.write(f"{name}: {error}\n")
     return 2
 
 

@@ -1,26 +1,29 @@
 """Track A's snapshots of the opening, for Track B's start half an hour later. Requirement 004, Context Synchronization.
 
 The documents add up the snapshots' volumes; these are cumulative, so the last one already is the opening's volume.
+
+The thresholds go to the triggers: a symbol without a history of its own is compared with the average symbol. To hold
+after the opening, that one's volume grows at the pace of the opening, and its range with the square root of the time.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from bus.events import ContextSynced, UniverseMember
 from observer.selection.indicators import ratio
 from observer.selection.settings import SelectionSettings
-from observer.selection.triggers import Candidate, expiry, score
-
-THRESHOLD_FACTOR: Final = 1.5  # of the averages (requirement 004, Baseline metrics)
+from observer.selection.triggers import OPENING_THRESHOLD, Candidate, expiry, score
 
 
 class OpeningPoint(NamedTuple):
-    """One snapshot: the price, and the day's volume until then in shares."""
+    """One snapshot: the price, the day's volume until then in shares, and its receipt in UTC ns."""
 
     price: float
     cumulative_volume: float
+    received_ns: int = 0
 
 
 # Symbol -> its snapshots between the opening and the synchronisation, oldest first.
@@ -28,22 +31,39 @@ Opening = Mapping[str, Sequence[OpeningPoint]]
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """The average symbol's opening: volume in shares, volatility as (high - low) / open."""
+    """The average symbol's opening: volume in shares, volatility as (high - low) / open, from the first to the last
+    snapshot (UTC ns).
+    """
 
     symbols: int
     snapshots: int
     average_volume: float
     average_volatility: float
+    from_ns: int = 0
+    to_ns: int = 0
 
     @property
     def volume_threshold(self) -> float:
         """The volume above which a symbol's opening is unusual."""
-        return self.average_volume * THRESHOLD_FACTOR
+        return self.average_volume * OPENING_THRESHOLD
 
     @property
     def volatility_threshold(self) -> float:
         """The volatility above which a symbol's opening is unusual."""
-        return self.average_volatility * THRESHOLD_FACTOR
+        return self.average_volatility * OPENING_THRESHOLD
+
+    def volume_by(self, now_ns: int) -> float | None:
+        """The average symbol's volume until now, at the pace of the opening; None without a pace."""
+        return self.average_volume * self._openings(now_ns) or None
+
+    def volatility_by(self, now_ns: int) -> float | None:
+        """The average symbol's volatility until now; None without a pace."""
+        return self.average_volatility * math.sqrt(self._openings(now_ns)) or None
+
+    def _openings(self, now_ns: int) -> float:
+        """The time since the first snapshot, in lengths of the opening, at least 1; 0 if that has none."""
+        span_ns = self.to_ns - self.from_ns
+        return max(1.0, (now_ns - self.from_ns) / span_ns) if span_ns > 0 else 0.0
 
 
 class Mover(msgspec.Struct, frozen=True):
@@ -61,11 +81,14 @@ def baseline(opening: Opening) -> Baseline:
     seen = [points for points in opening.values() if points]
     average_volume = _mean([points[-1].cumulative_volume for points in seen])
     average_volatility = _mean([_volatility(points) for points in seen if points[0].price > 0])
+    received_ns = [point.received_ns for points in seen for point in points]
     return Baseline(
         symbols=len(seen),
         snapshots=sum(len(points) for points in seen),
         average_volume=average_volume,
         average_volatility=average_volatility,
+        from_ns=min(received_ns, default=0),
+        to_ns=max(received_ns, default=0),
     )
 
 

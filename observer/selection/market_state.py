@@ -24,7 +24,8 @@ class SymbolState:
         "halt",
         "high",
         "low",
-        "pinned",
+        "opening_range_by_now",
+        "opening_volume_by_now",
         "rate",
         "seen_ns",
         "shares_factor",
@@ -40,7 +41,8 @@ class SymbolState:
         self.high: float | None = None
         self.low: float | None = None
         self.trades_per_second: float | None = None
-        self.pinned = False  # always False here: `Selector` keeps pins
+        self.opening_volume_by_now: float | None = None
+        self.opening_range_by_now: float | None = None
         self.at_upper_limit = False
         self.halt: HaltState | None = None  # as the exchange reports it
         self.suspension: HaltState | None = None  # as a master file reports it; neither source clears the other

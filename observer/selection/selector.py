@@ -21,7 +21,9 @@ from bus.events import (
     SlotReleased,
     UniverseMember,
 )
+from observer.selection.active_triggers import ActiveTriggers, fired_event
 from observer.selection.allocation import allocate, refusal, unpin
+from observer.selection.context import Baseline
 from observer.selection.market_state import MarketState
 from observer.selection.pins import PinRefusal, PinRequest
 from observer.selection.profile import EarlierDays, volume_by
@@ -39,18 +41,10 @@ from observer.selection.slots import (
     restore,
     restore_by_account,
 )
-from observer.selection.triggers import (
-    ActiveTriggers,
-    Candidate,
-    Observation,
-    TriggerRules,
-    by_market_cap,
-    fired_event,
-)
+from observer.selection.triggers import Candidate, TriggerRules, by_market_cap, by_pin, expiry
 
 _FILLERS_PER_SLOT: Final = 2  # the largest symbols that may fill free slots: more than there are slots
 NOTHING_EARLIER: Final = EarlierDays()
-_PINNED: Final = Observation(pinned=True)
 
 
 class Selector:
@@ -86,9 +80,14 @@ class Selector:
         self._state: SlotState = empty_slots(slots, strategy)
         self.slots = len(self._state.slots)  # of all accounts together
         self._churning = False
-        self._pins: dict[str, None] = {}  # pinned symbols, in the order of requests
+        self._opening: Baseline | None = None
+        self._without_volume = {
+            each.symbol for each in members if not each.average_volume_20d
+        } - earlier.profiles.keys()
+        self._without_range = {each.symbol for each in members if not each.average_true_range_14d}
+        self._pins: dict[str, int | None] = {}  # pinned symbols, in the order of requests, with their ends
         self.closed_accounts: AbstractSet[str] = frozenset()  # accounts that cannot stream now
-        self._fillers = [by_market_cap(each, settings.triggers) for each in members[: self.slots * _FILLERS_PER_SLOT]]
+        self._fillers = [by_market_cap(each) for each in members[: self.slots * _FILLERS_PER_SLOT]]
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -106,10 +105,12 @@ class Selector:
         return restore_by_account(self._state)
 
     def resume(self, reported: SlotProjection, now_ns: int) -> Sequence[Event]:
-        """Resume the slots and pins of an earlier process of this day; each trigger has one more life."""
+        """Resume the slots and pins of an earlier process of this day; each trigger has one more life, and a pin keeps
+        its end.
+        """
         members, dropped = self.market.members, self.market.dropped
         self._state, released = resumed_slots(reported, self._state, members, dropped, now_ns, self.settings)
-        self._pins = dict.fromkeys(reported.pins.standing)
+        self._pins = dict(reported.pins.ends)
         self._churning = reported.is_churning
         self.closed_accounts = reported.closed & {slot.account for slot in self._state.slots}
         return released
@@ -120,6 +121,10 @@ class Selector:
             return []
         self.closed_accounts = frozenset(accounts)
         return self._allocate([], now_ns)
+
+    def compare_with(self, opening: Baseline) -> None:
+        """From now on compare symbols without a history with the average symbol's opening."""
+        self._opening = opening
 
     def open(self, candidates: Iterable[Candidate], now_ns: int) -> Sequence[Event]:
         """Assign the first slots of the day to these candidates; the largest symbols fill the remaining ones."""
@@ -139,10 +144,17 @@ class Selector:
         held = [slot.candidate.symbol for slot in self._state.slots if slot.candidate is not None]
         return self._decide(self._fired(held, now_ns), now_ns)  # in the order of the slots: the order of a set varies
 
-    def keep_pins(self, symbols: Iterable[str], now_ns: int) -> Sequence[Event]:
-        """Keep the pins of earlier days, in the order of requests; a symbol outside this day's universe waits."""
-        self._pins = dict.fromkeys(symbols)
+    def keep_pins(self, ends: Mapping[str, int | None], now_ns: int) -> Sequence[Event]:
+        """Keep the pins of earlier days, in the order of requests, each until its end; a symbol outside this day's
+        universe waits.
+        """
+        self._pins = dict(ends)
         return self._allocate([], now_ns)
+
+    @property
+    def pins(self) -> Mapping[str, int | None]:
+        """The pins in force, in the order of requests, with their ends (UTC ns; None: until removed)."""
+        return self._pins
 
     @property
     def waiting_pins(self) -> Mapping[str, PinWait]:
@@ -151,25 +163,28 @@ class Selector:
         return {symbol: self._waits_for(symbol) for symbol in self._pins if symbol not in held}
 
     def pin(self, symbol: str, now_ns: int) -> PinRequest | PinRefusal:
-        """Pin a symbol: it gets a slot before any unpinned symbol.
+        """Pin a symbol: it gets a slot before any unpinned symbol, until the pin is removed or its time is over.
 
         A symbol that has a slot keeps it, from now on for this reason, reported like a new assignment. A symbol that
         may hold none now waits. Every pin counts for one slot, even while it waits; a pin beyond the slots is refused.
+        A second request gives the pin its full time again.
         """
         member = self.market.members.get(symbol)
         if member is None:
             return PinRefusal("unknown_symbol", f"{symbol} is not in the day's universe")
-        found = self._rules.evaluate(member, _PINNED, now_ns)
-        if not found:
+        settings = self.settings.triggers.manual
+        if not settings.enabled:
             off = "the manual trigger is switched off: triggers.manual.enabled of the selection's file is false"
             return PinRefusal("no_slot", off)
-        [pin] = found
+        self._end_pins(now_ns)
+        until_ns = expiry(now_ns, settings.ttl_seconds)
+        pin = by_pin(member, until_ns)
         is_news = symbol not in self._pins
         if self.market.dropped.get(symbol) == "delisted":
             return _refused(self._state, pin, "delisted", now_ns, self.slots)
         if is_news and len(self._pins) >= self.slots:
             return _refused(self._state, pin, "all_slots_pinned", now_ns, self.slots)
-        self._pins[symbol] = None
+        self._pins[symbol] = until_ns
         state, decisions = self._allocated([], now_ns)
         slot, waits_for = state.slot_of(symbol), self._waits_for(symbol)
         if slot is None and waits_for == "all_slots_pinned" and is_news:
@@ -178,7 +193,7 @@ class Selector:
         self._state = state
         fired = [fired_event(pin, now_ns)] if is_news else []
         events = [*fired, *(decided_event(decision, now_ns, self.slots) for decision in decisions)]
-        return PinRequest(slot.slot, events, is_news) if slot else PinRequest(None, events, is_news, waits_for)
+        return PinRequest(slot.slot if slot else None, events, is_news, None if slot else waits_for, until_ns)
 
     def _waits_for(self, symbol: str) -> PinWait:
         """Why a pin has no slot."""
@@ -212,6 +227,8 @@ class Selector:
         at_s = self._earlier.time_of_day_s(now_ns)
         profiles, members, market = self._earlier.profiles, self.market.members, self.market.by_symbol
         evaluate = self._rules.evaluate
+        opening = self._opening
+        volume, volatility = (opening.volume_by(now_ns), opening.volatility_by(now_ns)) if opening else (None, None)
         fired: list[Candidate] = []
         for symbol in symbols:
             state, member = market.get(symbol), members.get(symbol)
@@ -221,6 +238,10 @@ class Selector:
             if profile is not None:
                 usual = volume_by(profile, at_s)
                 state.average_volume_by_now = None if usual is None else usual * state.shares_factor
+            if symbol in self._without_volume:
+                state.opening_volume_by_now = volume
+            if symbol in self._without_range:
+                state.opening_range_by_now = volatility
             fired.extend(evaluate(member, state, now_ns))
             state.trades_per_second = None
         return fired
@@ -238,11 +259,18 @@ class Selector:
         return events
 
     def _allocated(self, candidates: Iterable[Candidate], now_ns: int) -> tuple[SlotState, Sequence[Decision]]:
-        # A pin is a condition that holds until it is removed: each allocation renews its full life.
-        members = (self.market.members.get(symbol) for symbol in self._pins)
-        pinned = (each for member in members if member for each in self._rules.evaluate(member, _PINNED, now_ns))
+        self._end_pins(now_ns)
+        ends = self._pins.items() if self.settings.triggers.manual.enabled else ()
+        members = ((self.market.members.get(symbol), until_ns) for symbol, until_ns in ends)
+        pinned = (by_pin(member, until_ns) for member, until_ns in members if member is not None)
         wanted = [*candidates, *self._pending.standing(now_ns), *pinned, *self._fillers]
         return allocate(self._state, wanted, now_ns, self.settings.slots, self.market.dropped, self.closed_accounts)
+
+    def _end_pins(self, now_ns: int) -> None:
+        """Forget the pins whose time is over; the next allocation releases their slots."""
+        over = [symbol for symbol, until_ns in self._pins.items() if until_ns is not None and until_ns <= now_ns]
+        for symbol in over:
+            del self._pins[symbol]
 
 
 def selector_of(members: Sequence[UniverseMember], settings: DaySettings, earlier: EarlierDays) -> Selector:

@@ -1,12 +1,12 @@
 """The settings of the selection, their file, and their copy in a day's first step. Pure.
 
 Keys and defaults: requirement 004, Configuration Schema; the file is config/observer/symbol_selection.json. A missing
-key has its default, so the requirement's own example is a complete file. One error lists every wrong key by its dotted
-name.
+key has its default, so the requirement's own example is a complete file but for `triggers.manual.weight`, which could
+decide nothing and is refused. One error lists every wrong key by its dotted name.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from bus.events import AccountSlots, AllocationStrategy, DayBegan
 from observer.errors import NotReplayableError
 from observer.selection.triggers import NotNegative, Positive, TriggersSettings
-from observer.settings_errors import converted, decode_json, wrong_settings
+from observer.settings_errors import Problem, SettingsPath, converted, decode_json, wrong_settings
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 TimeOfDay = Annotated[
@@ -129,11 +129,19 @@ def _digest_of(document: Mapping[str, object]) -> str:
     return hashlib.sha256(msgspec.json.encode(document)).hexdigest()
 
 
-def settings_differences(stored: DaySettings, current: DaySettings) -> list[str]:
-    """The settings that differ, one line each: dotted key, stored value, current value."""
-    one, other = dict(_leaves(msgspec.to_builtins(stored))), dict(_leaves(msgspec.to_builtins(current)))
+class SettingChange(msgspec.Struct, frozen=True):
+    """A setting with two values, by its dotted key."""
+
+    key: str
+    before: object
+    after: object
+
+
+def settings_differences(before: DaySettings, after: DaySettings) -> Sequence[SettingChange]:
+    """The settings that differ."""
+    one, other = dict(_leaves(msgspec.to_builtins(before))), dict(_leaves(msgspec.to_builtins(after)))
     keys = dict.fromkeys([*one, *other])
-    return [f"{key}: {one.get(key)} stored, {other.get(key)} now" for key in keys if one.get(key) != other.get(key)]
+    return [SettingChange(key, one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)]
 
 
 def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -147,6 +155,13 @@ def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, o
 # --- the file ---
 
 _DEFAULTS: Final[Mapping[str, Any]] = msgspec.to_builtins(SelectionSettings())
+_REFUSED: Final[Mapping[SettingsPath, str]] = {
+    ("triggers", "manual", "weight"): "a pin stands above all triggers, so its weight decides nothing; remove this key",
+    ("triggers", "manual", "threshold"): "a pin is a request and measures nothing; remove this key",
+    ("triggers", "manual", "full_strength"): "a pin is a request and measures nothing; remove this key",
+    ("triggers", "market_cap_weight"): "the largest symbols yield to every trigger; remove this key",
+}
+"""Keys that could decide nothing (ARCHITECTURE.md, Differs from the requirement), and why."""
 
 
 def parse_selection(content: bytes, source: str) -> SelectionSettings:
@@ -158,7 +173,9 @@ def parse_selection(content: bytes, source: str) -> SelectionSettings:
     file = decode_json(content, source)
     settings, problems = converted(file, (), SelectionSettings, _merged(_DEFAULTS, file.content))
     if settings is None:
-        raise wrong_settings(file, problems)
+        raise wrong_settings(
+            file, [Problem(each.path, _REFUSED.get(each.path, each.text), each.shown) for each in problems]
+        )
     return settings
 
 

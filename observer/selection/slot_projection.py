@@ -3,6 +3,7 @@
 The events determine the holder of each slot and its home, the waiting symbols, the latest replacements, the account in
 turn, the closed accounts, the churn guard and the pins. They do not record renewals of a trigger's life: after a
 restart each trigger has one more life, from the restart for slot holders, from their last event for waiting symbols.
+A pin keeps its end.
 Nor do they record which conditions hold already: these fire anew.
 
 The status of a slot (requirement 004, Slot Lifecycle) is its holder and the broker's acknowledgement:
@@ -112,7 +113,8 @@ def resumed_slots(
 
     def candidate(event: SlotAssigned | SlotOverflowed, since_ns: int) -> Candidate:
         member = members.get(event.symbol)
-        return _candidate(event, since_ns, triggers, member.market_cap if member else _UNKNOWN)
+        expires_ns = _end_of(event, since_ns, triggers, reported.pins)
+        return _candidate(event, expires_ns, member.market_cap if member else _UNKNOWN)
 
     def entry(empty: Slot) -> Slot:
         slot = empty.slot
@@ -134,9 +136,19 @@ def resumed_slots(
     return SlotState(slots, state.strategy, waiting, overflowed, turn, churn), released
 
 
-def _candidate(
-    event: SlotAssigned | SlotOverflowed, since_ns: int, triggers: TriggersSettings, market_cap: float
-) -> Candidate:
+def _end_of(
+    event: SlotAssigned | SlotOverflowed, since_ns: int, triggers: TriggersSettings, pins: PinState
+) -> int | None:
+    match event.trigger:
+        case "market_cap":
+            return None
+        case "manual":
+            return pins.ends.get(event.symbol)
+        case kind:
+            return expiry(since_ns, triggers.of(kind).ttl_seconds)
+
+
+def _candidate(event: SlotAssigned | SlotOverflowed, expires_ns: int | None, market_cap: float) -> Candidate:
     strength, measure = _UNKNOWN, _UNKNOWN
     if isinstance(event, SlotOverflowed):
         strength, measure = event.strength, event.measure
@@ -148,7 +160,7 @@ def _candidate(
         measure=measure,
         threshold=_UNKNOWN,
         reference=_UNKNOWN,
-        expires_ns=None if event.trigger == FILLER else expiry(since_ns, triggers.of(event.trigger).ttl_seconds),
+        expires_ns=expires_ns,
         market_cap=market_cap,
     )
 

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from bus.events import AllocationStrategy, AssignReason, OverflowReason, ReleaseReason
-from observer.selection.ranking import order
+from observer.selection.ranking import PINNED, order
 from observer.selection.settings import SlotSettings
 from observer.selection.triggers import Candidate
 from observer.units import NS_PER_S
@@ -46,8 +46,8 @@ def is_rapid(churn: Churn, now_ns: int, settings: SlotSettings) -> bool:
 
 
 def lengthened(candidate: Candidate, now_ns: int, settings: SlotSettings) -> Candidate:
-    """The candidate with a longer life."""
-    if candidate.expires_ns is None:
+    """The candidate with a longer life; a pin ends when it was requested to end."""
+    if candidate.expires_ns is None or candidate.kind == PINNED:
         return candidate
     life_ns = candidate.expires_ns - now_ns
     return msgspec.structs.replace(candidate, expires_ns=now_ns + round(life_ns * settings.churn_ttl_factor))

@@ -4,20 +4,29 @@ A condition measures a symbol's state against its history. `TRIGGERS` is the reg
 trigger completely; the settings, the overflow ledger and the documents derive from it. Thresholds, strength, weight and
 life work alike for all kinds. A new kind is one small function and one entry; a test fails until the shipped settings
 and the README include it.
+
+A pin measures nothing: it is a request. It stands above all triggers, and the largest symbols, which fill free slots,
+stand below them; so neither has a threshold or a weight to set.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 import msgspec
 
-from bus.events import TriggerFired, TriggerKind, UniverseMember
+from bus.events import TriggerKind, UniverseMember
 from observer.selection.indicators import true_range
 from observer.units import NS_PER_S
 
 _MARKET_CAP_FACTOR: Final = 0.1  # per power of ten of the currency (requirement 004, Allocation Algorithm)
 _NOTHING: Final = 0.0  # the reference of a measurement without a history
+OPENING_THRESHOLD: Final = 1.5
+"""Times the average symbol of the opening (requirement 004, Baseline metrics): unusual for a symbol without a history.
+"""
+
+_PIN_WEIGHT: Final = 5.0  # requirement 004, Priority Levels; like the next one it only places scores on one scale
+_MARKET_CAP_WEIGHT: Final = 1.0
 
 WITHOUT_END: Final = -1.0  # a time to live of this many seconds never ends (the requirement's notation)
 
@@ -40,12 +49,36 @@ class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         """Checks the time to live, whose valid values are not an interval."""
-        if self.ttl_seconds <= 0 and self.ttl_seconds != WITHOUT_END:
-            raise ValueError(f"ttl_seconds: {self.ttl_seconds:g} is neither positive nor -1 (without end)")
+        _check_life(self.ttl_seconds)
+
+
+class PinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pins by hand, in the file under `manual`: whether they are allowed, and after how many seconds a pin ends; -1:
+    it lasts until it is removed.
+
+    Raises:
+        ValueError: the time to live is neither positive nor -1 (without end).
+    """
+
+    enabled: bool = True
+    ttl_seconds: float = WITHOUT_END
+
+    def __post_init__(self) -> None:
+        """Checks the time to live, whose valid values are not an interval."""
+        _check_life(self.ttl_seconds)
+
+
+def _check_life(ttl_seconds: float) -> None:
+    if ttl_seconds <= 0 and ttl_seconds != WITHOUT_END:
+        raise ValueError(f"ttl_seconds: {ttl_seconds:g} is neither positive nor -1 (without end)")
 
 
 class SymbolView(Protocol):
-    """A symbol's day until now; None for unknown values. Prices in the currency, volume in shares."""
+    """A symbol's day until now; None for unknown values. Prices in the currency, volume in shares.
+
+    `opening_volume_by_now` and `opening_range_by_now` (as a fraction of the price) are the average symbol's, continued
+    from the opening; known only for symbols without a history of their own.
+    """
 
     # ruff: disable[D102] - the words are the fields' own
     @property
@@ -59,7 +92,9 @@ class SymbolView(Protocol):
     @property
     def trades_per_second(self) -> float | None: ...
     @property
-    def pinned(self) -> bool: ...
+    def opening_volume_by_now(self) -> float | None: ...
+    @property
+    def opening_range_by_now(self) -> float | None: ...
 
     # ruff: enable[D102]
 
@@ -72,7 +107,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     low: float | None = None
     trades_per_second: float | None = None
-    pinned: bool = False
+    opening_volume_by_now: float | None = None
+    opening_range_by_now: float | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -99,13 +135,15 @@ class Condition(msgspec.Struct, frozen=True):
     """A trigger's measure (in the unit of its threshold; None if not measurable) and its reference.
 
     `basis` distinguishes conditions of one kind: the one with the larger measure represents the kind. `levels` are
-    named thresholds, the highest first (requirement 004, the kinds' lists of thresholds).
+    named thresholds, the highest first (requirement 004, the kinds' lists of thresholds). `threshold` is the
+    condition's own; None: that of its kind.
     """
 
     measure: Callable[[UniverseMember, SymbolView], float | None]
     reference: Callable[[UniverseMember, SymbolView], float | None]
     basis: str = ""
     levels: tuple[tuple[float, str], ...] = ()
+    threshold: float | None = None
 
     def severity(self, measure: float) -> str:
         """The name of the highest level reached; empty if none."""
@@ -114,12 +152,12 @@ class Condition(msgspec.Struct, frozen=True):
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of trigger: `documentation` states in one line when it fires, `overflow_measure` is the name of its
-    measure in the overflow ledger (None: not in the ledger), `defaults` are its settings.
+    measure in the overflow ledger, `defaults` are its settings.
     """
 
     kind: TriggerKind
     documentation: str
-    overflow_measure: str | None
+    overflow_measure: str
     defaults: TriggerSettings
     conditions: tuple[Condition, ...]
 
@@ -136,6 +174,18 @@ def _volume_against_time_of_day(_member: UniverseMember, view: SymbolView) -> fl
     return volume / average if average and volume is not None else None
 
 
+def _volume_against_opening(_member: UniverseMember, view: SymbolView) -> float | None:
+    """The day's volume so far against the average symbol's, continued from the opening."""
+    volume, average = view.cumulative_volume, view.opening_volume_by_now
+    return volume / average if average and volume is not None else None
+
+
+def _range_against_opening(member: UniverseMember, view: SymbolView) -> float | None:
+    """The day's range so far against the average symbol's, continued from the opening."""
+    high, low, average = view.high, view.low, view.opening_range_by_now
+    return (high - low) / member.previous_close / average if average and high and low else None
+
+
 def _trades_per_second(_member: UniverseMember, view: SymbolView) -> float | None:
     return view.trades_per_second
 
@@ -144,11 +194,6 @@ def _range_against_average(member: UniverseMember, view: SymbolView) -> float | 
     """The day's true range so far against the average true range."""
     high, low, average = view.high, view.low, member.average_true_range_14d
     return true_range(high, low, member.previous_close) / average if average and high and low else None
-
-
-def _pin(_member: UniverseMember, view: SymbolView) -> float | None:
-    """1.0 for a pinned symbol; None otherwise."""
-    return 1.0 if view.pinned else None
 
 
 def _nothing(_member: UniverseMember, _view: SymbolView) -> float:
@@ -160,7 +205,8 @@ _SURGE_LEVELS: Final = ((5.0, "severe"), (3.0, "moderate"), (2.0, "mild"))
 TRIGGERS: Final = (
     Trigger(
         kind="volume_surge",
-        documentation="the volume of the day so far is a multiple of the average, of the day or by this time of day",
+        documentation="the volume of the day so far is a multiple of the average, of the day or by this time of day; "
+        "for a symbol without a history: of the average symbol's opening",
         overflow_measure="volume_ratio",  # the requirement's name; it names no other
         defaults=TriggerSettings(threshold=3.0, full_strength=5.0, ttl_seconds=300.0, weight=10.0),
         conditions=(
@@ -170,6 +216,13 @@ TRIGGERS: Final = (
                 lambda _, view: view.average_volume_by_now,
                 "time_of_day",
                 _SURGE_LEVELS,
+            ),
+            Condition(
+                _volume_against_opening,
+                lambda _, view: view.opening_volume_by_now,
+                "opening",
+                _SURGE_LEVELS,
+                OPENING_THRESHOLD,
             ),
         ),
     ),
@@ -182,21 +235,23 @@ TRIGGERS: Final = (
     ),
     Trigger(
         kind="volatility_spike",
-        documentation="the true range of the day so far is a multiple of the average true range",
+        documentation="the true range of the day so far is a multiple of the average true range; for a symbol without "
+        "a history: the range of the average symbol's opening",
         overflow_measure="atr_ratio",
         defaults=TriggerSettings(threshold=2.0, full_strength=3.0, ttl_seconds=300.0, weight=6.0),
-        conditions=(Condition(_range_against_average, lambda member, _: member.average_true_range_14d),),
-    ),
-    Trigger(
-        kind="manual",
-        documentation="the symbol is pinned (`observer slots pin`)",
-        overflow_measure=None,
-        defaults=TriggerSettings(threshold=1.0, full_strength=1.0, ttl_seconds=WITHOUT_END, weight=5.0),
-        conditions=(Condition(_pin, _nothing),),
+        conditions=(
+            Condition(_range_against_average, lambda member, _: member.average_true_range_14d),
+            Condition(
+                _range_against_opening,
+                lambda _, view: view.opening_range_by_now,
+                "opening",
+                threshold=OPENING_THRESHOLD,
+            ),
+        ),
     ),
 )
 
-OVERFLOW_MEASURES: Final = {each.kind: each.overflow_measure for each in TRIGGERS if each.overflow_measure is not None}
+OVERFLOW_MEASURES: Final = {each.kind: each.overflow_measure for each in TRIGGERS}
 """The name of each kind's measure in the overflow ledger."""
 
 
@@ -211,14 +266,14 @@ class ProfileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class CommonTriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of all triggers, and the default placement. `velocity_window_seconds` is that of trade rates."""
+    """Settings of all triggers, and of pins. `velocity_window_seconds` is that of trade rates."""
 
+    manual: PinSettings = PinSettings()
     time_of_day: ProfileSettings = ProfileSettings()
-    market_cap_weight: NotNegative = 1.0
     velocity_window_seconds: Positive = 1.0
 
     def of(self, kind: TriggerKind) -> TriggerSettings:
-        """The settings of one kind; market capitalisation is no trigger and has none."""
+        """The settings of one kind of `TRIGGERS`; pins and market capitalisation are none."""
         settings: TriggerSettings = getattr(self, kind)
         return settings
 
@@ -246,7 +301,7 @@ class TriggerRules:
     def __init__(self, settings: TriggersSettings) -> None:
         self._settings = settings
         self._checks = [
-            (condition.measure, settings.of(trigger.kind).threshold, trigger.kind, condition)
+            (condition.measure, condition.threshold or settings.of(trigger.kind).threshold, trigger.kind, condition)
             for trigger in TRIGGERS
             if settings.of(trigger.kind).enabled
             for condition in trigger.conditions
@@ -264,7 +319,7 @@ class TriggerRules:
                 rival = fired.get(kind)
                 if rival is None or measure > rival.measure:
                     reference = condition.reference(member, view) or _NOTHING
-                    fired[kind] = self._candidate(member, kind, condition, measure, reference, now_ns)
+                    fired[kind] = self._candidate(member, kind, condition, threshold, measure, reference, now_ns)
         return tuple(fired.values()) if fired else ()
 
     def _candidate(
@@ -272,6 +327,7 @@ class TriggerRules:
         member: UniverseMember,
         kind: TriggerKind,
         condition: Condition,
+        threshold: float,
         measure: float,
         reference: float,
         now_ns: int,
@@ -284,7 +340,7 @@ class TriggerRules:
             score=score(own.weight, strength, member.market_cap),
             strength=strength,
             measure=measure,
-            threshold=own.threshold,
+            threshold=threshold,
             reference=reference,
             expires_ns=expiry(now_ns, own.ttl_seconds),
             market_cap=member.market_cap,
@@ -293,12 +349,27 @@ class TriggerRules:
         )
 
 
-def by_market_cap(member: UniverseMember, settings: TriggersSettings) -> Candidate:
+def by_pin(member: UniverseMember, until_ns: int | None) -> Candidate:
+    """A pinned symbol, at full strength, until the end of its pin (UTC ns; None: without end)."""
+    return Candidate(
+        symbol=member.symbol,
+        kind="manual",
+        score=score(_PIN_WEIGHT, 1.0, member.market_cap),
+        strength=1.0,
+        measure=1.0,
+        threshold=1.0,
+        reference=_NOTHING,
+        expires_ns=until_ns,
+        market_cap=member.market_cap,
+    )
+
+
+def by_market_cap(member: UniverseMember) -> Candidate:
     """The default placement (P5), which fills the slots that triggers leave free. Without end, at strength 0."""
     return Candidate(
         symbol=member.symbol,
         kind="market_cap",
-        score=score(settings.market_cap_weight, 0.0, member.market_cap),
+        score=score(_MARKET_CAP_WEIGHT, 0.0, member.market_cap),
         strength=0.0,
         measure=member.market_cap,
         threshold=0.0,
@@ -320,47 +391,3 @@ def score(weight: float, strength: float, market_cap: float | None) -> float:
 def expiry(now_ns: int, ttl_seconds: float) -> int | None:
     """When a life that begins now ends; None if it never does."""
     return None if ttl_seconds == WITHOUT_END else now_ns + round(ttl_seconds * NS_PER_S)
-
-
-def fired_event(candidate: Candidate, fired_ns: int) -> TriggerFired:
-    """The event that a candidate's condition began to hold."""
-    return TriggerFired(
-        symbol=candidate.symbol,
-        kind=candidate.kind,
-        fired_ns=fired_ns,
-        expires_ns=candidate.expires_ns,
-        measure=candidate.measure,
-        threshold=candidate.threshold,
-        reference=candidate.reference,
-        strength=candidate.strength,
-        score=candidate.score,
-        severity=candidate.severity,
-        basis=candidate.basis,
-    )
-
-
-class ActiveTriggers:
-    """The conditions that hold already, so that a lasting condition fires only once. Explicit state, no clock.
-
-    A condition is active from its first candidate until its life runs out.
-    """
-
-    __slots__ = ("_expiries_ns",)
-
-    def __init__(self) -> None:
-        self._expiries_ns: dict[tuple[str, TriggerKind], int | None] = {}
-
-    def begun(self, candidates: Iterable[Candidate], now_ns: int) -> list[Candidate]:
-        """The candidates whose conditions become active; the others' active times are prolonged."""
-        self._expiries_ns = {
-            key: expires_ns
-            for key, expires_ns in self._expiries_ns.items()
-            if expires_ns is None or expires_ns > now_ns
-        }
-        beginning = []
-        for candidate in candidates:
-            key = (candidate.symbol, candidate.kind)
-            if key not in self._expiries_ns:
-                beginning.append(candidate)
-            self._expiries_ns[key] = candidate.expires_ns
-        return beginning

@@ -1,6 +1,6 @@
 """Queries of Track B's decisions on a day and of their inputs, in the order of its streams."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, and_, func, select, union_all
@@ -19,7 +19,7 @@ from bus.events import (
     TriggerFired,
     WatchChanged,
 )
-from observer.selection.pins import standing_pins
+from observer.selection.pins import ends_of_pins
 from observer.store.rows import event_of, position_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, STREAMS
@@ -50,8 +50,10 @@ class DecisionReader(DatabaseReader):
         with self._asking() as connection:
             return list(slot_events(connection, session_date))
 
-    def pins_before(self, session_date: str) -> Sequence[str]:
-        """The symbols with a pin at the end of the last day before, in the order of the requests."""
+    def pins_before(self, session_date: str) -> Mapping[str, int | None]:
+        """The symbols with a pin at the end of the last day before, in the order of the requests, with the pins' ends
+        (UTC ns; None: until removed).
+        """
         with self._asking() as connection:
             return pins_before(connection, session_date)
 
@@ -71,13 +73,13 @@ def slot_events(connection: Connection, session_date: str) -> Iterator[Event]:
     return _events(connection, session_date, _OF_SLOTS)
 
 
-def pins_before(connection: Connection, session_date: str) -> Sequence[str]:
-    """The symbols pinned at the end of the last earlier day with a step of Track B."""
+def pins_before(connection: Connection, session_date: str) -> Mapping[str, int | None]:
+    """The symbols pinned at the end of the last earlier day with a step of Track B, with the pins' ends."""
     table = EVENT_TABLES[SelectionAdvanced]
     last = select(func.max(table.c.session_date)).where(table.c.session_date < session_date).scalar_subquery()
     steps = select(table).where(table.c.session_date == last).order_by(table.c.stream, table.c.sequence)
     rows = connection.execute(steps)
-    return list(standing_pins(event_of(SelectionAdvanced, row) for row in rows))
+    return ends_of_pins(event_of(SelectionAdvanced, row) for row in rows)
 
 
 def slot_status_events(connection: Connection, session_date: str) -> Iterator[Event]:

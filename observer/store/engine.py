@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,11 +17,12 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import CreateSchema
 
-from observer.errors import StoreError, StoreFailedError
+from observer.errors import DatabaseReplacedError, StoreError, StoreFailedError
+from observer.store.identity import STANDBY, FileIdentity
 from observer.store.instance import schema_in
 from observer.store.schema import SCHEMA_REVISION, unknown_schema
 
@@ -71,6 +73,8 @@ _POSTGRESQL_READER_SETTINGS: Final = (
     "default_transaction_isolation = 'repeatable read'",  # one query sees one state, as in SQLite
 )
 _OTHER_BUILD: Final = ": another build of Observer wrote this database, use that one or give another database"
+_STANDBY: Final = f": {STANDBY}"
+_CONNECTIONS: Final = ": end other clients, or raise max_connections of the server"
 # What SQLite and PostgreSQL say -> what to do.
 _REMEDIES: Final = {
     "readonly database": ": make the file and its folder writable (chmod), or run as their owner",
@@ -85,6 +89,19 @@ _REMEDIES: Final = {
     'column "': _OTHER_BUILD,
     'database "': ": make it with createdb, or correct [store] url",
     "Connection refused": " Start the server, or correct [store] url.",
+    "read-only transaction": _STANDBY,
+    "the database system is": ": wait until it has started, see the server's log if it does not",
+    "terminating connection": ": the server was stopped or restarted, see its log if it does not come back",
+    "server closed the connection": ": the server was stopped or restarted, see its log if it does not come back",
+    "No space left on device": ": free some space on the server's disk",
+    "remaining connection slots": _CONNECTIONS,
+    "too many connections": _CONNECTIONS,
+    "too many clients": _CONNECTIONS,
+    'role "': ": make it with createuser, or correct the user in [store] url",
+    "authentication failed": ": correct the user and the password in [store] url or in ~/.pgpass",
+    "no password supplied": ": give the password in [store] url or in ~/.pgpass",
+    "failed to resolve host": ": correct the host in [store] url",
+    "permission denied for": ": grant it to this user, or make the user the owner (ALTER ... OWNER TO)",
 }
 
 
@@ -132,6 +149,20 @@ def open_writer(url: str) -> Engine:
     return _with_postgresql_rules(parsed, _POSTGRESQL_WRITER_SETTINGS)
 
 
+def open_existing(url: str) -> Engine:
+    """As `open_writer`, of an engine that makes no SQLite file: one that was removed stays away."""
+    engine = open_writer(url)
+    if engine.dialect.name == "sqlite":
+        path = sqlite_path(engine.url).absolute()
+
+        @event.listens_for(engine, "do_connect")
+        def connect(_: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], named: dict[str, object]) -> None:
+            arguments[0] = f"file:{quote(str(path))}?mode=rw"
+            named["uri"] = True
+
+    return engine
+
+
 def open_reader(url: str) -> Engine:
     """An engine that can only read. Connects at its first use; does not check the schema.
 
@@ -145,7 +176,7 @@ def open_reader(url: str) -> Engine:
             raise StoreError(f"{path} is a folder: give the database file in it")
         if not path.exists():
             raise StoreError(f"there is no database {path}: `observer run` or `observer demo` makes one")
-        engine = _opening_read_only(create_engine(parsed), path)
+        engine = _reconnecting_to_another_file(_opening_read_only(create_engine(parsed), path), path)
         return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
     return _with_postgresql_rules(parsed, _POSTGRESQL_READER_SETTINGS)
 
@@ -169,6 +200,23 @@ def _opening_read_only(engine: Engine, path: Path) -> Engine:
     def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], named: dict[str, object]) -> None:
         arguments[0] = f"file:{quote(str(path))}?mode=ro{'&immutable=1' if _is_immutable(path) else ''}"
         named["uri"] = True
+
+    return engine
+
+
+def _reconnecting_to_another_file(engine: Engine, path: Path) -> Engine:
+    """Use no kept connection to a file that was removed or replaced since: it would show what was in there for ever."""
+
+    @event.listens_for(engine, "connect")
+    def note(_connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+        entry.info["file"] = FileIdentity.of(path)
+
+    @event.listens_for(engine, "checkout")
+    def require_same(_connection: sqlite3.Connection, entry: ConnectionPoolEntry, _proxy: object) -> None:
+        try:
+            entry.info["file"].require_same()
+        except DatabaseReplacedError as error:
+            raise DisconnectionError from error  # the pool connects again
 
     return engine
 
@@ -224,7 +272,8 @@ def store_errors(engine: Engine) -> Iterator[None]:
         engine.dispose()
         what = re.sub(r"\s+", " ", describe(error))
         remedy = next((remedy for words, remedy in _REMEDIES.items() if words in what), "")
-        has_failed = isinstance(getattr(error, "orig", error), driver.OperationalError) and remedy != _OTHER_BUILD
+        is_operational = isinstance(getattr(error, "orig", error), driver.OperationalError) or remedy == _STANDBY
+        has_failed = is_operational and remedy != _OTHER_BUILD
         raise (StoreFailedError if has_failed else StoreError)(f"{engine.url}: {what}{remedy}") from error
 
 
@@ -247,9 +296,11 @@ def require_current_schema(engine: Engine) -> None:
         return
     if revision is None:
         raise StoreError(f"{engine.url}: there is no schema of Observer in it: `observer run` makes one")
+    if revision not in _known_revisions():
+        raise StoreError(f"{engine.url}: {unknown_schema(revision)}")
     raise StoreError(
-        f"{engine.url}: its schema is {revision}, this program needs {SCHEMA_REVISION}: `observer run` brings an older "
-        "one up to date; a newer one needs the version of Observer that wrote it"
+        f"{engine.url}: its schema is {revision}, this program needs {SCHEMA_REVISION}: `observer run` brings it up to "
+        "date (a copy first: `observer backup now`), or use the version of Observer that wrote it"
     )
 
 
@@ -286,12 +337,16 @@ def migrate(url: str, copies: Path | None = None) -> None:
 
 
 def _refuse_unknown_schema(engine: Engine) -> None:
+    revision = _schema_revision(engine)
+    if revision is not None and revision not in _known_revisions():
+        raise StoreError(f"{engine.url}: {unknown_schema(revision)}")
+
+
+def _known_revisions() -> AbstractSet[str]:
+    """The schemas that the migrations bring up to date."""
     from alembic.script import ScriptDirectory
 
-    known = {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
-    revision = _schema_revision(engine)
-    if revision is not None and revision not in known:
-        raise StoreError(f"{engine.url}: {unknown_schema(revision)}")
+    return {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
 
 
 def _make_instance_schema(engine: Engine) -> None:

@@ -1,27 +1,20 @@
-"""The owner of a database (one instance) and its writer (one process)."""
+"""The owner of a database (one instance, one system at a time) and its writer (one process)."""
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import Final
 
 import msgspec
-from sqlalchemy import Engine, event, inspect, select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Engine, inspect, select
 
-from observer.errors import ConfigError, DatabaseInUseError, StoreError
-from observer.store.engine import LOST_CONNECTION_S, migrate, open_reader, open_writer, sqlite_path, store_errors
+from observer.errors import ConfigError
+from observer.store.engine import migrate, open_reader, open_writer, sqlite_path, store_errors
 from observer.store.instance import Instance, instance_url
+from observer.store.lock import WriterLock
+from observer.store.owner_row import enter_owner, enter_system, refuse_living_owner
 from observer.store.schema import other_owner
+from observer.store.systems import System, this_system
 from observer.store.tables import OWNER
-
-_ONLY_ROW: Final = 1
-_LOCK_WAIT_MS: Final = 2_000  # PostgreSQL releases a lock some time after its holder closed the connection
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -31,20 +24,37 @@ class Owner(msgspec.Struct, frozen=True):
     providers: Sequence[str]
 
 
-def claim(url: str, instance: Instance, providers: Iterable[str], now_ns: int, copies: Path | None = None) -> None:
-    """Bring the database to the schema of this code, and enter the instance with its brokers as the owner. `copies` is
-    the folder for a dump of an older PostgreSQL database.
+def claim(
+    url: str,
+    instance: Instance,
+    providers: Iterable[str],
+    now_ns: int,
+    system: System | None = None,
+    copies: Path | None = None,
+) -> None:
+    """Bring the database to the schema of this code, and enter the instance with its brokers as the owner.
+
+    Args:
+        url: the database.
+        instance: becomes or is the owner.
+        providers: the names of its brokers.
+        now_ns: market time.
+        system: is entered, too, and owns the database until its `WriterLock` is released. A command enters none.
+        copies: the folder for a dump of an older PostgreSQL database.
 
     Raises:
         ConfigError: it belongs to another instance; nothing was changed.
-        DatabaseInUseError: another process writes it; nothing was changed.
+        DatabaseInUseError: another process writes it, or another living system owns it; nothing was changed.
         StoreError: as `migrate`.
     """
     url = instance_url(url, instance)
-    with only_writer(url) as engine:
+    with only_writer(url, system) as engine:
         _refuse_other_owner(engine, instance)
         migrate(url, copies)
-        _enter_owner(engine, instance, ",".join(sorted(providers)), now_ns)
+        with store_errors(engine), engine.begin() as connection:
+            enter_owner(connection, instance, ",".join(sorted(providers)), now_ns)
+            if system is not None:
+                enter_system(connection, system)
 
 
 def migrate_own(url: str, instance: Instance) -> None:
@@ -64,15 +74,6 @@ def _refuse_other_owner(engine: Engine, instance: Instance) -> None:
         raise ConfigError(other_owner(str(engine.url), Instance(name=owner.name, market=owner.market), instance))
 
 
-def _enter_owner(engine: Engine, instance: Instance, providers: str, now_ns: int) -> None:
-    insert = sqlite.insert(OWNER) if engine.dialect.name == "sqlite" else postgresql.insert(OWNER)
-    entered = insert.values(
-        id=_ONLY_ROW, name=instance.name, market=instance.market, providers=providers, created_ns=now_ns
-    )
-    with store_errors(engine), engine.begin() as connection:
-        connection.execute(entered.on_conflict_do_update(index_elements=[OWNER.c.id], set_={"providers": providers}))
-
-
 def owner_of(url: str) -> Owner | None:
     """The owner of a database with the current schema; None if no instance has claimed it.
 
@@ -90,62 +91,24 @@ def owner_of(url: str) -> Owner | None:
     return Owner(Instance(name=row.name, market=row.market), row.providers.split(","))
 
 
-# --- one writing process -------------------------------------------------------------------------------------
-
-
-class WriterLock:
-    """Held while a process writes a database.
-
-    SQLite: a lock on `<file>.lock`, not on the file itself, as closing a second descriptor of that would drop SQLite's
-    own locks. PostgreSQL: an advisory lock of each connection of the engine, named by the schema, so that a process
-    that lost its connection has lost the lock with it.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._descriptor: int | None = None
-        if engine.dialect.name == "postgresql":
-            _lock_each_connection(engine)
-
-    def acquire(self) -> None:
-        """Lock the database; a later connection to PostgreSQL, after a loss of this one, locks by itself.
-
-        Raises:
-            DatabaseInUseError: another process writes it.
-            StoreError: it cannot be reached.
-        """
-        if self._engine.dialect.name == "postgresql":
-            with store_errors(self._engine), self._engine.connect():
-                return
-        while self._descriptor is None:
-            self._descriptor = _locked(self._lock_path)
-
-    def release(self) -> None:
-        """Close the engine's connections and release the lock."""
-        self._engine.dispose()
-        if self._descriptor is not None:
-            self._lock_path.unlink(missing_ok=True)
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    @property
-    def _lock_path(self) -> Path:
-        path = sqlite_path(self._engine.url).resolve()  # one file has one lock, whichever links lead to it
-        return path.with_name(f"{path.name}.lock")
-
-
 @contextlib.contextmanager
-def only_writer(url: str) -> Iterator[Engine]:
+def only_writer(url: str, system: System | None = None) -> Iterator[Engine]:
     """An engine that writes the database, and the promise that no other process writes it while the block runs.
 
+    Args:
+        url: the database.
+        system: the one that may own it; None for a command.
+
     Raises:
-        DatabaseInUseError: another process writes it.
+        DatabaseInUseError: another process writes it, or another living system owns it.
         StoreError: it cannot be reached.
     """
     engine = open_writer(url)
     lock = WriterLock(engine)
     try:
         lock.acquire()
+        if engine.dialect.name != "sqlite" or sqlite_path(engine.url).exists():  # a look must not make the file
+            refuse_living_owner(engine, system or this_system())
         yield engine
     finally:
         lock.release()
@@ -159,40 +122,3 @@ def require_unused(url: str) -> None:
     """
     with only_writer(url):
         pass
-
-
-def _locked(path: Path) -> int | None:
-    """The descriptor of the locked file; None if its last holder removed it meanwhile."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"cannot make the lock of the database: {error}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-    except BlockingIOError:
-        os.close(descriptor)
-        raise DatabaseInUseError(_in_use(str(path.with_suffix("")))) from None
-    os.close(descriptor)
-    return None
-
-
-def _lock_each_connection(engine: Engine) -> None:
-    from psycopg.errors import LockNotAvailable
-
-    @event.listens_for(engine, "connect")
-    def lock(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        try:
-            with closing(connection.cursor()) as cursor:
-                cursor.execute(f"SET LOCAL lock_timeout = {_LOCK_WAIT_MS}")
-                cursor.execute("SELECT pg_advisory_lock(hashtext('observer'), hashtext(current_schema()))")
-            connection.commit()
-        except LockNotAvailable:
-            connection.close()
-            lost = f"; the server ends the connection of a machine that is gone after {LOST_CONNECTION_S} s"
-            raise DatabaseInUseError(_in_use(str(engine.url)) + lost) from None
-
-
-def _in_use(database: str) -> str:
-    return f"another process writes {database}: stop its system (observer ctl shutdown), or wait for its command to end"

@@ -19,7 +19,7 @@ from observer.files import PRIVATE_FILE, sync_path, to_disk
 from observer.store import postgresql_programs
 from observer.store.backup import selected_schema
 from observer.store.engine import open_reader, open_writer, parse_url, sqlite_path, store_errors
-from observer.store.ownership import WriterLock
+from observer.store.lock import WriterLock
 from observer.store.tables import DELIVERY_LOSSES, STREAMS
 from observer.store.write_ahead_log import fold_log
 

@@ -24,7 +24,7 @@ from bus.events import (
 )
 from observer.local_time import local_ns
 from observer.store.session import DatabaseReader
-from observer.store.tables import EVENT_TABLES, QUARANTINE, STREAMS
+from observer.store.tables import DATABASE_EPOCHS, EVENT_TABLES, QUARANTINE, STREAMS
 
 _ONE_DAY: Final = timedelta(days=1)
 
@@ -80,6 +80,16 @@ class SummaryReader(DatabaseReader):
     def total_rows(self) -> int:
         """Events that are stored, in their tables or in quarantine: the sum of all high-water marks, always."""
         return sum(self.row_counts().values())
+
+    def quarantined(self) -> int:
+        """Events in quarantine."""
+        with self._asking() as connection:
+            return _count(connection, select(func.count()).select_from(QUARANTINE))
+
+    def epochs(self) -> Sequence[str]:
+        """The reasons of the database's epochs, the first being its creation (`bus.delivery`)."""
+        with self._asking() as connection:
+            return list(connection.scalars(select(DATABASE_EPOCHS.c.reason).order_by(DATABASE_EPOCHS.c.id)))
 
     def streams(self) -> Sequence[StreamPosition]:
         """Every stream that ever delivered, in the order of their first commits."""

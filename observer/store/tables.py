@@ -187,7 +187,9 @@ STREAMS: Final = Table(
     Column("duplicates", BigInteger, nullable=False),
 )
 
-# The instance that the database belongs to: one row, with the brokers it collects from, separated by commas.
+# The instance that the database belongs to: one row, with the brokers it collects from, separated by commas; a random
+# id of the database, which its copies share; and the system that writes it, NULL after an orderly end
+# (`observer.store.systems`).
 OWNER: Final = Table(
     "owner",
     METADATA,
@@ -196,6 +198,15 @@ OWNER: Final = Table(
     Column("market", Text, nullable=False),
     Column("providers", Text, nullable=False),
     Column("created_ns", BigInteger, nullable=False),
+    Column("database_id", Text, nullable=False),
+    Column("host", Text, nullable=True),
+    Column("machine", Text, nullable=True),
+    Column("pid", Integer, nullable=True),
+    Column("pid_started", BigInteger, nullable=True),
+    Column("runtime", Text, nullable=True),
+    Column("place", Text, nullable=True),
+    Column("started_ns", BigInteger, nullable=True),
+    Column("heartbeat_ns", BigInteger, nullable=True),
 )
 
 # Events that could not be decoded or that the database refused; each still has its one row, here instead of there.

@@ -39,13 +39,15 @@ class UniverseReader(DatabaseReader):
             built = connection.execute(last_build(session_date, market)).first()
             return event_of(UniverseBuilt, built) if built else None
 
-    def universe_in_force(self, session_date: str, market: str, fixed_ns: int) -> StoredUniverse | None:
+    def universe_in_force(
+        self, session_date: str, market: str, fixed_ns: int, oldest: str = ""
+    ) -> StoredUniverse | None:
         """The universe in force on a day, fixed at a moment of the day (requirement 004, Universe Update Policy): the
-        last build by then, of this day or of the latest day before it. Without such a build it is the first later one;
-        None without any build.
+        last build by then, of this day or of the latest day before it, since the day `oldest`. Without such a build it
+        is the first later one; None without any build.
         """
         with self._asking() as connection:
-            found = (connection.execute(build).first() for build in in_force(session_date, market, fixed_ns))
+            found = (connection.execute(build).first() for build in in_force(session_date, market, fixed_ns, oldest))
             return next((members_of(connection, built) for built in found if built is not None), None)
 
 
@@ -58,13 +60,14 @@ def last_build(session_date: str, market: str, built_ns: int | None = None) -> S
     return of_the_day.order_by(built.c.built_ns.desc(), built.c.stream.desc(), built.c.sequence.desc()).limit(1)
 
 
-def in_force(session_date: str, market: str, fixed_ns: int) -> Sequence[Select[*tuple[Any, ...]]]:
-    """The build in force on a day that is fixed at this moment, and its fallback without one. A build without a member
-    does not count.
+def in_force(session_date: str, market: str, fixed_ns: int, oldest: str) -> Sequence[Select[*tuple[Any, ...]]]:
+    """The build in force on a day that is fixed at this moment, and its fallback without one. A build without a member,
+    or of a day before `oldest`, does not count.
     """
     table = EVENT_TABLES[UniverseBuilt]
     built = table.c
-    known = select(table).where(built.market == market, built.session_date <= session_date, built.symbols > 0)
+    of_these_days = built.session_date.between(oldest, session_date)
+    known = select(table).where(built.market == market, of_these_days, built.symbols > 0)
     last = (built.session_date.desc(), built.built_ns.desc(), built.stream.desc(), built.sequence.desc())
     in_time = known.where(built.built_ns <= fixed_ns).order_by(*last)
     return in_time.limit(1), known.order_by(built.built_ns, built.stream, built.sequence).limit(1)

@@ -21,10 +21,11 @@ from bus.delivery import Delivered, Lost, Part
 from bus.events import Event, kind_of
 from observer.clock import RealClock
 from observer.errors import StoreError
-from observer.store.engine import describe, open_writer, require_current_schema, store_errors
-from observer.store.ownership import WriterLock
+from observer.store.engine import describe, open_existing, store_errors
+from observer.store.lock import WriterLock
 from observer.store.projections import PROJECTIONS
 from observer.store.rows import Position, Row, group_rows, position_of, refused_row
+from observer.store.systems import System
 from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, QUARANTINE, STREAMS
 
 _InsertRows = Callable[[Connection, Table, Sequence[Row]], None]
@@ -82,13 +83,16 @@ class StoreWriter:
 
     Args:
         url: of the database.
+        system: the one that owns it; None for a command.
         now_ns: market time in UTC nanoseconds, for the notes of losses and epochs.
     """
 
-    def __init__(self, url: str, now_ns: Callable[[], int] = _MACHINE_CLOCK.now_ns) -> None:
+    def __init__(
+        self, url: str, system: System | None = None, now_ns: Callable[[], int] = _MACHINE_CLOCK.now_ns
+    ) -> None:
         self._now_ns = now_ns
-        self._engine: Engine = open_writer(url)
-        self._lock = WriterLock(self._engine)
+        self._engine: Engine = open_existing(url)
+        self._lock = WriterLock(self._engine, system)
         self._insertion = _insertion_of(self._engine)
 
     def open(self) -> None:
@@ -100,7 +104,7 @@ class StoreWriter:
         """
         self._lock.acquire()
         try:
-            require_current_schema(self._engine)
+            self._lock.remember()
         except StoreError:
             self._lock.release()
             raise
@@ -115,6 +119,7 @@ class StoreWriter:
         Raises:
             StoreError: no answer.
         """
+        self._lock.adopt()  # a database that was put back may have older marks
         with store_errors(self._engine), self._engine.connect() as connection:
             known = _find_streams(connection, streams)
         return {uid: known[uid].high_water_mark if uid in known else 0 for uid in streams}
@@ -150,11 +155,15 @@ class StoreWriter:
         Raises:
             StoreError: nothing was changed, or (when the connection was lost in the commit itself) it is unknown.
         """
+        self._lock.require_same()
         with store_errors(self._engine):
             try:
-                return self._commit(batches, _insert_all(self._insertion))
+                committed = self._commit(batches, _insert_all(self._insertion))
             except self._insertion.refusals:
-                return self._commit(batches, _insert_halving(self._insertion))
+                committed = self._commit(batches, _insert_halving(self._insertion))
+        if batches:
+            self._lock.committed(batches[-1].stream, batches[-1].last_sequence)
+        return committed
 
     def _commit(self, parts: Sequence[Part], store_rows: _StoreRows) -> Committed:
         delivered = [part for part in parts if isinstance(part, Delivered)]
@@ -189,6 +198,14 @@ class StoreWriter:
             "reason": lost.reason,
             "noted_ns": self._now_ns(),
         }
+
+    def renew_ownership(self) -> None:
+        """Write the system's heartbeat when it is due (`WriterLock.renew`).
+
+        Raises:
+            ConfigError: another system took the database over.
+        """
+        self._lock.renew()
 
     def note_duplicates(self, stream: str, count: int) -> None:
         """Add to the stream's count of duplicate events.

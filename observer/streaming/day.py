@@ -53,7 +53,7 @@ from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.receiver import StreamReceiver
 from observer.streaming.recorder import SOURCE
 from observer.streaming.settings import StreamingSettings
-from observer.universe.in_force import universe_of
+from observer.universe.in_force import oldest_fallback, universe_of
 
 logger = logging.getLogger(__name__)
 
@@ -176,12 +176,13 @@ class StreamingDay:
 
     async def _new_selector(self) -> Selector:
         """Wait for a universe. Returns a selector without one if the day ends first."""
-        universe = await universe_of(self._plan, self._reader, self._clock, self._plan.track_b_stop_ns)
+        oldest = oldest_fallback(self._plan.day, self._settings.track_a.universe_weekdays_max)
+        universe = await universe_of(self._plan, self._reader, self._clock, self._plan.track_b_stop_ns, oldest)
         settings = DaySettings(
             selection=self._settings.selection,
             accounts=tuple(AccountSlots(account.name, account.capacity) for account in self._brokers.accounts),
             allocation_strategy=self._brokers.strategy,
-            sweep_interval_s=self._settings.sweep_interval_s,
+            sweep_interval_s=self._settings.track_a.interval_s,
         )
         begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)
         self._first_step = begun.step
@@ -209,7 +210,7 @@ class StreamingDay:
         now_ns = self.moment()
         if pins:
             kept = selector.keep_pins(pins, now_ns)
-            self.carry_out(selector, kept_pins(pins, selector.waiting_pins), now_ns, kept)
+            self.carry_out(selector, kept_pins(selector.pins, selector.waiting_pins), now_ns, kept)
         self.carry_out(selector, SlotsOpened(), now_ns, decisions.open_slots(selector, opening, base, now_ns))
 
     def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:
@@ -293,10 +294,8 @@ class StreamingDay:
 
     def _fail_over(self, selector: Selector) -> None:
         """Move symbols away from accounts that cannot stream, and back to accounts that can again."""
-        accounts = [account.name for account in self._brokers.accounts] if self._brokers.failover else []
-        unhealthy = frozenset(name for name in accounts if not self._brokers.is_healthy(name))
         now_ns = self.moment()
-        closed = self.receiver.outages.closed(unhealthy, now_ns) & set(accounts)
+        closed = self._brokers.closed(self.receiver.outages, now_ns)
         if closed != selector.closed_accounts:
             decided = selector.close_accounts(closed, now_ns)
             self.carry_out(selector, AccountsClosed(tuple(sorted(closed))), now_ns, decided)

@@ -174,7 +174,7 @@ class DecisionReplay:
             case SlotsOpened():
                 return open_slots(selector, *opening_of(self._seen), now_ns)
             case PinsKept(pins):
-                return selector.keep_pins([pin.symbol for pin in pins], now_ns)
+                return selector.keep_pins({pin.symbol: pin.until_ns for pin in pins}, now_ns)
             case SlotsResumed():
                 return resume(selector, self._reported, self._seen, now_ns)
             case UniverseEvaluated():
@@ -288,15 +288,28 @@ def update_latest(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
         selector.market.update_snapshot(snapshot)
 
 
-def resume(selector: Selector, reported: Sequence[Event], seen: Iterable[Snapshot], now_ns: int) -> Sequence[Event]:
+def resume(selector: Selector, reported: Sequence[Event], seen: Sequence[Snapshot], now_ns: int) -> Sequence[Event]:
     """Resume an earlier process of this day from its events: halts, listings, slots and pins. `seen` are Track A's
     snapshots of the day until now.
     """
     slots = SlotProjection()
     for event in reported:
         slots.apply(event)
+    selector.compare_with(opening_of(_seen_at_opening(reported, seen))[1])
     _update_halts(selector, reported, seen)
     return selector.resume(slots, now_ns)
+
+
+def _seen_at_opening(reported: Iterable[Event], seen: Sequence[Snapshot]) -> Sequence[Snapshot]:
+    """The snapshots that the process which assigned the day's first slots began with."""
+    snapshots = 0
+    for event in reported:
+        match event:
+            case SelectionAdvanced(step=DayBegan() as began):
+                snapshots = began.snapshots
+            case SelectionAdvanced(step=SlotsOpened()):
+                return seen[:snapshots]
+    return ()
 
 
 def _update_halts(selector: Selector, reported: Iterable[Event], seen: Iterable[Snapshot]) -> None:
@@ -324,13 +337,15 @@ def opening_of(snapshots: Iterable[Snapshot]) -> tuple[Opening, Baseline]:
     """The opening's points by symbol, oldest first, and their baseline."""
     opening: defaultdict[str, list[OpeningPoint]] = defaultdict(list)
     for snapshot in snapshots:
-        opening[snapshot.symbol].append(OpeningPoint(snapshot.price, snapshot.cumulative_volume))
+        point = OpeningPoint(snapshot.price, snapshot.cumulative_volume, snapshot.receive_time_ns)
+        opening[snapshot.symbol].append(point)
     return opening, context.baseline(opening)
 
 
 def open_slots(selector: Selector, opening: Opening, base: Baseline, now_ns: int) -> Sequence[Event]:
-    """Assign the day's first slots to the opening's movers."""
+    """Assign the day's first slots to the opening's movers, and give the triggers its baseline."""
     settings = selector.settings
+    selector.compare_with(base)
     movers = context.movers(opening, base, settings)
     chosen = context.opening_candidates(movers, selector.market.members, base, selector.slots, now_ns, settings)
     return selector.open(chosen, now_ns)

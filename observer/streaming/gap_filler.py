@@ -11,13 +11,22 @@ from typing import Final, Protocol
 
 from bus.commands import Done, Refused
 from bus.endpoints import Address
-from bus.events import AlertRaised, GapDetected, GapRecovered, GapUnrecoverable, MinuteBarRecovered, Trade
+from bus.events import (
+    AlertRaised,
+    GapDetected,
+    GapRecovered,
+    GapUnrecoverable,
+    MinuteBarRecovered,
+    Severity,
+    Trade,
+)
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
-from observer.clock import Clock
+from observer.clock import Clock, machine_seconds
 from observer.errors import ProviderError, StoreError
 from observer.gaps import recovery
 from observer.gaps.recovery import Attempt, RecoveryPlan, RecoveryQueue, RecoverySettings
+from observer.gaps.targets import RecoveryTargets, TargetChange, text_of
 from observer.providers.broker import HistorySource
 from observer.providers.domestic import PastBarSource
 from observer.store.reader import StoreReader
@@ -54,6 +63,9 @@ class GapWorklist:
         self._clock = clock
         self._source = source
         self._news = asyncio.Condition()
+        self._targets = RecoveryTargets(settings)
+        self._settings = settings
+        self._started_ns = clock.now_ns()
 
     async def follow_feed(self) -> None:
         """Enqueue gaps as they are committed."""
@@ -115,9 +127,36 @@ class GapWorklist:
 
     async def _take_up(self, gaps: Iterable[GapDetected]) -> None:
         async with self._news:
-            self.queue.take_up(gaps)
+            for gap in self.queue.take_up(gaps):
+                self._measure_detection(gap)
             self._report_crowding()
             self._news.notify_all()
+
+    def closed(self, attempt: Attempt, *, is_recovered: bool, began_s: float) -> None:
+        """Close a gap whose outcome is published, and measure it against the day's targets. `began_s` is the time of
+        the first call for it, on the clock of the event loop.
+        """
+        self.queue.close(attempt)
+        day = attempt.gap.session_date
+        if attempt.again or recovery.is_past(attempt.gap, self._clock.now_ns()):
+            return
+        if is_recovered:
+            self._report_target(self._targets.recovered(day, asyncio.get_running_loop().time() - began_s))
+        self._report_target(self._targets.ended(day, is_recovered=is_recovered))
+
+    def _measure_detection(self, gap: GapDetected) -> None:
+        """Measure a new gap; one from before this process waited for its start."""
+        if gap.detected_ns >= self._started_ns:
+            after_s = machine_seconds(self._clock, self._clock.now_ns() - gap.detected_ns)
+            self._report_target(self._targets.detected(gap.session_date, after_s))
+
+    def _report_target(self, change: TargetChange | None) -> None:
+        if change is None:
+            return
+        severity: Severity = "warning" if change.is_missed else "info"
+        text = text_of(change, self._settings)
+        logger.log(logging.WARNING if change.is_missed else logging.INFO, "%s", text)
+        self._producer.publish(AlertRaised(self._clock.now_ns(), severity, self._source, text))
 
     def _report_crowding(self) -> None:
         now_ns, name = self._clock.now_ns(), self._source
@@ -148,6 +187,7 @@ class GapFiller:
         self._producer = producer
         self._history = history
         self._worklist = worklist
+        self._began_s: dict[str, float] = {}  # by gap: its first call, on the clock of the event loop
 
     async def work(self) -> None:
         """Fill gaps one by one."""
@@ -156,10 +196,11 @@ class GapFiller:
 
     async def _fill(self, attempt: Attempt) -> None:
         gap, queue, now_ns = attempt.gap, self._worklist.queue, self._clock.now_ns()
+        self._began_s.setdefault(gap.gap_id, asyncio.get_running_loop().time())
         too_old = None if attempt.again else recovery.too_old(gap, now_ns)  # an operator may retry it regardless of age
         if reason := too_old or recovery.give_up(gap, attempt.failures, attempt.why, self._settings):
             self._producer.publish(GapUnrecoverable(gap.gap_id, gap.symbol, now_ns, reason))
-            queue.close(attempt)
+            self._close(attempt, is_recovered=False)
             return
         planned = recovery.plan_now(gap, attempt.failures, now_ns, self._settings)
         is_last = recovery.is_last_attempt(planned, attempt.failures, self._settings)
@@ -174,8 +215,12 @@ class GapFiller:
             queue.put_back(attempt, str(error), self._clock.now_ns())
             return
         self._producer.publish_together([*new, closed])
-        queue.close(attempt)
+        self._close(attempt, is_recovered=True)
         logger.info("gap %s: recovered with %d rows", gap.gap_id, closed.rows)
+
+    def _close(self, attempt: Attempt, *, is_recovered: bool) -> None:
+        began_s = self._began_s.pop(attempt.gap.gap_id)
+        self._worklist.closed(attempt, is_recovered=is_recovered, began_s=began_s)
 
     async def _not_stored(self, gap: GapDetected, rows: Sequence[Row]) -> Sequence[Row]:
         """The rows that no earlier recovery stored."""

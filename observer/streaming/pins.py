@@ -5,6 +5,7 @@ from typing import Protocol
 
 from bus.commands import Done, Refused
 from bus.events import Event, Pinned, PinRefused, SelectionStep, Unpinned
+from observer.local_time import local_datetime
 from observer.selection.pins import WAITING, PinRefusal, PinRequest
 from observer.selection.selector import Selector
 from observer.streaming.recorder import SOURCE
@@ -35,8 +36,8 @@ class Pins:
             if outcome.events:
                 self._carry_out(self._selector, PinRefused(symbol), now_ns, outcome.events)
             return Refused(outcome.code, outcome.reason)
-        self._carry_out(self._selector, Pinned(symbol, outcome.waits_for), now_ns, outcome.events)
-        return _answer(f"{symbol} is pinned", outcome)
+        self._carry_out(self._selector, Pinned(symbol, outcome.waits_for, outcome.until_ns), now_ns, outcome.events)
+        return _answer(f"{symbol} is pinned{_until(outcome.until_ns)}", outcome)
 
     def unpin(self, symbol: str) -> Done | Refused:
         """Remove the pin, and the slot that it holds."""
@@ -46,6 +47,10 @@ class Pins:
             return Refused(outcome.code, outcome.reason)
         self._carry_out(self._selector, Unpinned(symbol), now_ns, outcome.events)
         return _answer(f"{symbol} is unpinned", outcome)
+
+
+def _until(until_ns: int | None) -> str:
+    return "" if until_ns is None else f" until {local_datetime(until_ns):%Y-%m-%d %H:%M:%S}"
 
 
 def _answer(what: str, outcome: PinRequest) -> Done:

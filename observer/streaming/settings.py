@@ -10,9 +10,12 @@ from observer.selection.settings import SelectionSettings
 
 
 class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Track A: how often the universe is swept, in market seconds (requirement 004: ten minutes)."""
+    """Track A: how often the universe is swept, in market seconds (requirement 004: ten minutes), and how many weekdays
+    old a universe may be that stands in for the day's own. The longest closures of the exchange have seven weekdays.
+    """
 
     interval_s: Annotated[float, msgspec.Meta(ge=1)] = 600.0
+    universe_weekdays_max: Annotated[int, msgspec.Meta(ge=1, le=100)] = 7
 
 
 class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,8 +39,8 @@ class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class StreamingSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings of a day of Track B. `sweep_interval_s` is Track A's: a sweep closes a context."""
+    """All settings of a day of Track B. `track_a` are those of the sweeps, which it evaluates."""
 
     selection: SelectionSettings = SelectionSettings()
     track_b: TrackBSettings = TrackBSettings()
-    sweep_interval_s: float = 600.0
+    track_a: TrackASettings = TrackASettings()

@@ -23,7 +23,7 @@ from observer.providers.broker import Quote, QuoteSource, chunks
 from observer.store.reader import StoreReader
 from observer.streaming.settings import TrackASettings
 from observer.units import NS_PER_S
-from observer.universe.in_force import universe_of
+from observer.universe.in_force import oldest_fallback, refused_universe, universe_of
 
 logger = logging.getLogger(__name__)
 
@@ -81,16 +81,21 @@ class Sweeps:
                 logger.warning("warm-up of %s: %s", account.name, error)
 
     async def _universe(self, plan: DayPlan, *, is_news: bool) -> Sequence[UniverseMember]:
-        """The symbols to sweep today. Publishes one alert if the universe is an earlier day's or missing (requirement
-        004, edge case 1). Empty if the day ends before a universe exists.
+        """The symbols to sweep today. Publishes one alert if the universe is an earlier day's, too old or missing
+        (requirement 004, edge case 1). Empty if the day ends before a universe exists.
         """
         await self._clock.sleep_until(plan.track_a_start_ns)
-        found = await universe_of(plan, self._reader, self._clock, plan.track_a_start_ns)
+        weekdays_max = self._settings.universe_weekdays_max
+        oldest = oldest_fallback(plan.day, weekdays_max)
+        found = await universe_of(plan, self._reader, self._clock, plan.track_a_start_ns, oldest)
         if is_news and (found is None or found.built.session_date != plan.day.isoformat()):
             instead = f"that of {found.built.session_date} is" if found else "the first one that is built will be"
             text = f"no universe for {plan.day} when it was due: {instead} today's"
+            if found is None and (refused := await refused_universe(plan, self._reader)) is not None:
+                limit = f"more than {weekdays_max} weekdays old (track_a.universe_weekdays_max)"
+                text += f"; that of {refused} is refused, as it is {limit}; observer universe build builds one"
             self._producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._source, text))
-        found = found or await universe_of(plan, self._reader, self._clock, plan.track_a_stop_ns)
+        found = found or await universe_of(plan, self._reader, self._clock, plan.track_a_stop_ns, oldest)
         return found.members if found is not None else []
 
     async def _sweep(self, session_date: str, number: int, members: Sequence[UniverseMember]) -> None:

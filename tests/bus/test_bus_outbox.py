@@ -14,7 +14,8 @@ import pytest
 
 from bus.codec import decode_events, unpack
 from bus.events import Trade
-from bus.outbox import SEGMENT_BYTES_MAX, Outbox, OutboxInUseError, Packed, published_by_stream
+from bus.outbox import SEGMENT_BYTES_MAX, Outbox, OutboxInUseError, published_by_stream
+from bus.segments import Missing, Packed
 from tests.builders import trade, trades
 
 A, B, C = "aa" * 16, "bb" * 16, "cc" * 16
@@ -207,3 +208,125 @@ def test_half_a_note_is_cut_before_the_next_one(tmp_path: Path) -> None:
     opened(tmp_path, C).close(delivered=True)
     opened(tmp_path, "dd" * 16).close(delivered=False)
     assert published_by_stream(tmp_path) == {A: 3, "dd" * 16: 0}
+
+
+# --- damage ----------------------------------------------------------------------------------------------------
+
+
+def damaged(folder: Path, offset: int, count: int = 20) -> Path:
+    """A closed outbox of so many batches of two events, with one flipped bit."""
+    outbox = opened(folder)
+    for first in range(1, 2 * count, 2):
+        outbox.append(trades(2, first=first))
+    outbox.close(delivered=False)
+    segment = next(folder.glob("*.journal"))
+    content = bytearray(segment.read_bytes())
+    content[offset % len(content)] ^= 1
+    segment.write_bytes(content)
+    return segment
+
+
+@pytest.mark.parametrize("offset", [0, 9, 13, 30, 60, 500, 777, 1_000, -1, -50])
+def test_a_flipped_bit_costs_only_the_batch_that_it_hit(tmp_path: Path, offset: int) -> None:
+    segment = damaged(tmp_path, offset)
+    outbox = opened(tmp_path, B)
+    numbers = [event.cumulative_trades for event in kept(outbox, A)]
+    assert len(numbers) >= 38
+    lost = sorted(set(range(1, 41)) - set(numbers))
+    assert lost in ([], [lost[0], lost[0] + 1] if lost else [])
+    assert (tmp_path / "damaged" / segment.name).exists()
+    assert any(segment.name in text and "damaged" in text for text in outbox.damage)
+
+
+def test_numbers_behind_damage_are_stated_as_missing(tmp_path: Path) -> None:
+    segment = damaged(tmp_path, 0)
+    content = segment.read_bytes()
+    segment.write_bytes(content[:300] + bytes(200) + content[500:])
+    outbox = opened(tmp_path, B)
+    sequence, missing = 1, 0
+    while sequence <= 40:
+        found = outbox.batch_at(A, sequence)
+        missing += found.last_sequence + 1 - sequence if isinstance(found, Missing) else 0
+        sequence = found.last_sequence + 1
+    assert 2 <= missing <= 8
+    assert missing == 40 - len(kept(outbox, A))
+
+
+def test_a_missing_segment_between_two_others_is_stated_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bus.outbox.SEGMENT_BYTES_MAX", 100)
+    outbox = opened(tmp_path)
+    for first in range(1, 10, 3):
+        outbox.append(trades(3, first=first))
+    outbox.close(delivered=False)
+    (tmp_path / f"{A}-{4:020d}.journal").unlink()
+    outbox = opened(tmp_path, B)
+    found = outbox.batch_at(A, 4)
+    assert isinstance(found, Missing)
+    assert found.last_sequence == 6
+    assert kept(outbox, A) == [*trades(3), *trades(3, first=7)]
+
+
+def test_a_last_segment_that_is_gone_is_stated_as_missing(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append(trades(3))
+    outbox.close(delivered=False)
+    next(tmp_path.glob("*.journal")).unlink()
+    outbox = opened(tmp_path, B)
+    assert [(progress.stream, progress.appended) for progress in outbox.progress()] == [(A, 3), (B, 0)]
+    assert isinstance(outbox.batch_at(A, 1), Missing)
+
+
+def test_a_tail_whose_append_had_returned_is_damage(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append(trades(3))
+    outbox.append(trades(3, first=4))
+    outbox.close(delivered=False)
+    segment = next(tmp_path.glob("*.journal"))
+    os.truncate(segment, segment.stat().st_size - 5)
+    again = opened(tmp_path, B)
+    assert isinstance(again.batch_at(A, 4), Missing)
+    assert again.damage
+
+
+def test_a_current_segment_that_is_removed_is_written_again(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append(trades(3))
+    next(tmp_path.glob("*.journal")).unlink()
+    assert kept(outbox, A) == trades(3)
+    outbox.append(trades(1, first=4))
+    outbox.close(delivered=False)
+    assert kept(opened(tmp_path, B), A) == trades(4)
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"garbage\n", b"\xff\xfe 1 2\n", f"{B} 7 00000000\n".encode(), f"{B} x\n".encode()]
+)
+def test_garbage_among_the_finished_streams_is_reported_and_ignored(tmp_path: Path, garbage: bytes) -> None:
+    first = opened(tmp_path, A)
+    first.append(trades(3))
+    first.close(delivered=True)
+    with (tmp_path / "finished").open("ab") as finished:
+        finished.write(garbage)
+    second = opened(tmp_path, C)
+    assert second.archived() == {A: 3}
+    assert any("finished" in text for text in second.damage)
+
+
+def test_files_that_are_no_segments_are_left_alone_and_reported(tmp_path: Path) -> None:
+    (tmp_path / "notes.journal").write_text("mine")
+    outbox = opened(tmp_path)
+    assert (tmp_path / "notes.journal").read_text() == "mine"
+    assert "notes.journal" in outbox.damage[0]
+
+
+def test_streams_are_delivered_in_the_order_of_their_openings_whatever_the_files_times(tmp_path: Path) -> None:
+    """The machine's clock was set back."""
+    for number, stream in enumerate((A, B)):
+        outbox = opened(tmp_path, stream)
+        outbox.append(trades(1))
+        outbox.close(delivered=False)
+        path = tmp_path / f"{stream}-{1:020d}.journal"
+        os.utime(path, (1_000 - number, 1_000 - number))
+    assert [progress.stream for progress in opened(tmp_path, C).progress()] == [A, B, C]

@@ -5,17 +5,19 @@ import contextlib
 import threading
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import bus.journal
 from bus.codec import pack
-from bus.delivery import Delivered, Part
+from bus.delivery import Delivered, Lost, Part
 from bus.events import GapDetected, Poison, Snapshot, Trade
 from bus.feed import FeedPublisher, FeedSubscriber
-from bus.ingest import Ingest
+from bus.ingest import RETRY_S, RETRY_S_MAX, Ingest, retry_s
 from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox, published_by_stream
 from bus.producer import Producer
@@ -45,11 +47,12 @@ class Memory(Epochs):
         if self.refusals:
             self.refusals -= 1
             raise SinkUnavailableError
+        if any(part.first_sequence > len(self.stored.get(part.stream, [])) + 1 for part in batches[:1]):
+            raise SinkUnavailableError
         for batch in batches:
-            assert isinstance(batch, Delivered)
             events = self.stored.setdefault(batch.stream, [])
             assert batch.first_sequence == len(events) + 1
-            events.extend(batch.events)
+            events.extend(batch.events if isinstance(batch, Delivered) else [batch] * batch.count)
         self.commits += 1
         if self.commit_then_refuse:
             self.commit_then_refuse -= 1
@@ -62,9 +65,9 @@ class Memory(Epochs):
 class Writer:
     """An ingest with its thread, and the feed behind it."""
 
-    def __init__(self, folder: Path, sink: Memory) -> None:
+    def __init__(self, folder: Path, sink: Memory, **listeners: Callable[..., None]) -> None:
         self.feed = FeedPublisher(f"ipc://{folder}/feed")
-        self.ingest = Ingest(f"ipc://{folder}/ingest", sink, self.feed.publish, SinkUnavailableError)
+        self.ingest = Ingest(f"ipc://{folder}/ingest", sink, self.feed.publish, SinkUnavailableError, **listeners)
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.ingest.run, args=[self.stopping])
         self.thread.start()
@@ -228,6 +231,117 @@ def test_a_database_that_refuses_for_a_while_loses_and_repeats_nothing(
 
     asyncio.run(scenario())
     assert list(sink.stored.values()) == [trades(2000)]
+
+
+@pytest.mark.usefixtures("writer")
+def test_a_database_that_went_back_under_a_running_writer_gets_everything_again(tmp_path: Path, sink: Memory) -> None:
+    """It was replaced by an earlier copy, or a server lost its last commits."""
+
+    async def scenario() -> None:
+        async with producer(tmp_path, "a") as a, producer(tmp_path, "b") as b:
+            for each in (a, b):
+                each.publish_together(trades(1000))
+                assert await each.drain(DEADLINE_S)
+            for events in sink.stored.values():
+                del events[300:]
+            a.publish_together(trades(10, first=1001))
+            assert await a.drain(DEADLINE_S)
+            await until_async(lambda: sorted(map(len, sink.stored.values())) == [1000, 1010])
+            assert await b.drain(DEADLINE_S)
+
+    asyncio.run(scenario())
+    assert sorted(sink.stored.values(), key=len) == [trades(1000), trades(1010)]
+    assert len(sink.reasons) == 2
+
+
+def test_a_database_that_went_back_while_the_writer_was_stopped_gets_everything_again(
+    tmp_path: Path, sink: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The producers run on, and have nothing new to send."""
+    monkeypatch.setattr("bus.sender.IDLE_S", 0.1)
+
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            first = await asyncio.to_thread(Writer, tmp_path, sink)
+            a.publish_together(trades(1000))
+            assert await a.drain(DEADLINE_S)
+            await asyncio.to_thread(first.stop)
+            sink.stored.clear()
+            second = await asyncio.to_thread(Writer, tmp_path, sink)
+            await until_async(lambda: list(map(len, sink.stored.values())) == [1000])
+            assert await a.drain(DEADLINE_S)
+            await asyncio.to_thread(second.stop)
+
+    asyncio.run(scenario())
+    assert list(sink.stored.values()) == [trades(1000)]
+
+
+def test_a_finished_stream_is_delivered_again_by_the_next_process(tmp_path: Path, sink: Memory) -> None:
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            a.publish_together(trades(700))
+            assert await a.drain(DEADLINE_S)
+
+    for _ in range(2):
+        running = Writer(tmp_path, sink)
+        asyncio.run(scenario())
+        running.stop()
+        kept, sink.stored = sink.stored, {}
+    running = Writer(tmp_path, sink)
+    asyncio.run(scenario())
+    running.stop()
+    assert sorted(map(len, kept.values())) == [700, 700]
+    assert sorted(map(len, sink.stored.values())) == [700, 700, 700]
+
+
+@pytest.mark.usefixtures("writer")
+def test_numbers_that_are_gone_are_stated_and_the_rest_is_stored(tmp_path: Path, sink: Memory) -> None:
+    outbox = Outbox(tmp_path / "outbox-a", "a", "ab" * 16)
+    for first in range(1, 31, 10):
+        outbox.append(trades(10, first=first))
+    outbox.close(delivered=False)
+    segment = next((tmp_path / "outbox-a").glob("*.journal"))
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            assert await a.drain(DEADLINE_S)
+
+    asyncio.run(scenario())
+    stored = sink.stored["ab" * 16]
+    assert stored[:10] == trades(10)
+    assert {type(each) for each in stored[10:20]} == {Lost}
+    assert stored[20:] == trades(10, first=21)
+
+
+def test_an_outage_is_reported_once_with_its_end_and_sends_no_event_twice(tmp_path: Path, sink: Memory) -> None:
+    outages: list[str | float] = []
+    writer = Writer(tmp_path, sink, on_outage=outages.append, on_recovered=outages.append)
+
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            sink.refusals = 4
+            for event in trades(60_000):
+                a.publish(event)
+            assert await a.drain(DEADLINE_S)
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        writer.stop()
+    assert list(sink.stored.values()) == [trades(60_000)]
+    assert writer.ingest.duplicates == 0
+    began, seconds = outages
+    assert isinstance(began, str)
+    assert isinstance(seconds, float)
+
+
+@given(attempt=st.integers(0, 50), share=st.floats(0, 1, exclude_max=True))
+def test_a_retry_waits_half_to_the_whole_of_a_doubling_time(attempt: int, share: float) -> None:
+    whole_s = min(RETRY_S * 2**attempt, RETRY_S_MAX)
+    assert whole_s / 2 <= retry_s(attempt, share) <= whole_s
 
 
 def test_malformed_messages_on_the_ingest_socket_are_counted_and_disturb_no_producer(

@@ -43,8 +43,8 @@ OF_PRODUCER: Mapping[str, CrashPoint] = {
     "before a segment change": CrashPoint("before", Outbox, "_start_segment", 3),
     "in the head of a new segment": CrashPoint("half", JournalWriter, "_append", 1),
     "after a segment change": CrashPoint("after", Outbox, "_start_segment", 3),
-    "before an earlier stream is noted as finished": CrashPoint("before", bus.outbox, "_append_line"),
-    "after an earlier stream is noted as finished": CrashPoint("after", bus.outbox, "_append_line"),
+    "before an earlier stream is noted as finished": CrashPoint("before", bus.outbox, "note_finished"),
+    "after an earlier stream is noted as finished": CrashPoint("after", bus.outbox, "note_finished"),
 }
 
 OF_WRITER: Mapping[str, CrashPoint | None] = {

@@ -12,6 +12,7 @@ import pytest
 
 import bus.journal
 import bus.outbox
+import bus.outbox_notes
 
 
 class KilledError(BaseException):
@@ -38,6 +39,7 @@ class FaultyDisk:
         """Replace `os` in the journal and outbox modules, and `unlink` and `rename` in the folder."""
         patches.setattr(bus.journal, "os", self)
         patches.setattr(bus.outbox, "os", self)
+        patches.setattr(bus.outbox_notes, "os", self)
         patches.setattr(Path, "unlink", self._unlinking(Path.unlink, folder))
         patches.setattr(Path, "rename", self._renaming(Path.rename, folder))
 

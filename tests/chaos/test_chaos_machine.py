@@ -41,7 +41,8 @@ from bus.delivery import (
     Unknown,
     Welcome,
 )
-from bus.outbox import Missing, Outbox, Packed
+from bus.outbox import Outbox
+from bus.segments import Missing, Packed
 from observer.errors import StoreError
 from observer.store import engine
 from observer.store.writer import StoreWriter
@@ -335,6 +336,7 @@ class Delivery(RuleBasedStateMachine):
             return
         self.writer.store.commit(group)
         for stream, last_sequence in {part.stream: part.last_sequence for part in group}.items():
+            self.writer.receiver.committed(stream, last_sequence)
             self.to_producer.append(Acknowledged(stream, last_sequence, self.writer.receiver.epoch))
 
     @precondition(lambda self: self.writer.group)

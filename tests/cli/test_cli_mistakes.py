@@ -121,7 +121,9 @@ def changed(statement: str) -> Arrangement:
 
 other_schema = changed("UPDATE alembic_version SET version_num = '9999'")
 other_build = changed("ALTER TABLE gaps RENAME TO gaps_before")
-other_owner = changed("INSERT INTO owner VALUES (1, 'other', 'moon', 'x', 0)")
+other_owner = changed(
+    "INSERT INTO owner (id, name, market, providers, created_ns, database_id) VALUES (1, 'other', 'moon', 'x', 0, 'x')"
+)
 
 
 def foreign_database(folder: Path, _stack: ExitStack) -> None:
@@ -355,7 +357,7 @@ MISTAKES = [
         2,
         foreign_database,
     ),
-    Mistake("other schema", "gaps list", "its schema is 9999, this program needs", 2, other_schema),
+    Mistake("other schema", "gaps list", "its schema is 9999, this program knows", 2, other_schema),
     Mistake("other schema to run on", "run", "its schema is 9999, this program knows", 2, other_schema, KEYS),
     Mistake("other build", "gaps list", "another build of Observer wrote this database", 2, other_build),
     Mistake(

@@ -100,12 +100,12 @@ def test_slot_events_are_read_without_trades(store: Store, database_url: str) ->
 def test_the_pins_of_the_last_day_with_a_step_are_in_force(store: Store, database_url: str) -> None:
     earlier = SelectionAdvanced("2026-11-13", 1, Pinned("000660"))
     kept = SelectionAdvanced(DAY, 1, PinsKept((KeptPin("000660", None), KeptPin("035420", "halted"))))
-    store(earlier, step("began"), kept, SelectionAdvanced(DAY, 1, Pinned("005930")))
+    store(earlier, step("began"), kept, SelectionAdvanced(DAY, 1, Pinned("005930", None, 9)))
     store(SelectionAdvanced(DAY, 1, Unpinned("000660")), step("closed"), stream=SECOND)
     with StoreReader(database_url) as reader:
-        assert reader.pins_before(NEXT_DAY) == ["035420", "005930"]
-        assert reader.pins_before(DAY) == ["000660"]
-        assert reader.pins_before("2026-11-13") == []
+        assert reader.pins_before(NEXT_DAY) == {"035420": None, "005930": 9}
+        assert reader.pins_before(DAY) == {"000660": None}
+        assert reader.pins_before("2026-11-13") == {}
 
 
 def test_a_day_is_only_its_own_part_of_a_stream(store: Store, database_url: str) -> None:

@@ -1,9 +1,11 @@
 """One instance and one writing process for each database, on both kinds."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 from sqlalchemy import make_url
@@ -11,10 +13,12 @@ from sqlalchemy import make_url
 from bus.delivery import Delivered
 from observer.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.host.writer_process import writer_of
-from observer.store import engine, ownership
+from observer.store import engine, lock
 from observer.store.instance import Instance, instance_url
-from observer.store.ownership import Owner, claim, owner_of
+from observer.store.ownership import Owner, claim, migrate_own, owner_of, require_unused
+from observer.store.systems import System, started_ticks, this_system
 from observer.store.writer import StoreWriter
+from observer.units import NS_PER_S
 from tests.builders import trades
 from tests.conformance.conftest import postgresql_database
 from tests.store.raw import execute, query
@@ -30,7 +34,7 @@ STREAM = "5" * 32
 
 @pytest.fixture
 def short_lock_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ownership, "_LOCK_WAIT_MS", 50)
+    monkeypatch.setattr(lock, "_LOCK_WAIT_MS", 50)
 
 
 @pytest.fixture
@@ -224,3 +228,119 @@ def test_the_schema_is_part_of_the_url() -> None:
     assert instance_url(instance_url(url, COINS), COINS) == instance_url(url, COINS)
     assert instance_url(url, KOREA) == url
     assert instance_url("sqlite:///data/observer.db", COINS) == "sqlite:///data/observer.db"
+
+
+# --- one system ------------------------------------------------------------------------------------------------
+
+SYSTEM_ROW = "SELECT host, machine, pid, pid_started, runtime FROM owner"
+OWNED = r"another system owns this database: pid .*stop it \(observer ctl shutdown\), or give another \[store\] url"
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> System:
+    """A system that lives as long as the tests do; this process is its supervisor."""
+    return this_system(tmp_path / "run")
+
+
+@pytest.fixture
+def other(tmp_path: Path, system: System) -> System:
+    """Another system on this machine, with another runtime folder."""
+    return msgspec.structs.replace(system, pid=os.getppid(), runtime=str(tmp_path / "other"))
+
+
+def enter(url: str, **values: object) -> None:
+    changes = ", ".join(f"{name} = {value!r}" for name, value in values.items())
+    execute(url, f"UPDATE owner SET {changes}")
+
+
+def test_a_living_system_s_database_is_refused_to_another_one_while_its_writer_is_away(
+    database_url: str, system: System, other: System
+) -> None:
+    claim(database_url, KOREA, ["kis"], CREATED_NS, system)
+    before = query(database_url, SYSTEM_ROW)
+    assert before == [msgspec.structs.astuple(system)]
+    with pytest.raises(DatabaseInUseError, match=OWNED):
+        claim(database_url, KOREA, ["kis"], CREATED_NS, other)
+    assert query(database_url, SYSTEM_ROW) == before
+    claim(database_url, KOREA, ["kis"], CREATED_NS, system)
+
+
+def test_a_command_respects_a_living_system_whose_writer_is_away(database_url: str, other: System) -> None:
+    other = msgspec.structs.replace(other, pid_started=started_ticks(other.pid) or 0)
+    claim(database_url, KOREA, ["kis"], CREATED_NS, other)
+    for writes in (lambda: migrate_own(database_url, KOREA), lambda: require_unused(database_url)):
+        with pytest.raises(DatabaseInUseError, match=OWNED):
+            writes()
+
+
+def test_a_supervisor_that_starts_again_in_its_folder_takes_its_database_back(
+    database_url: str, system: System
+) -> None:
+    claim(database_url, KOREA, ["kis"], CREATED_NS, system)
+    again = msgspec.structs.replace(system, pid=os.getppid())
+    claim(database_url, KOREA, ["kis"], CREATED_NS, again)
+    assert query(database_url, SYSTEM_ROW) == [msgspec.structs.astuple(again)]
+
+
+def test_a_database_of_a_dead_process_is_taken_over_with_a_line(
+    database_url: str, system: System, other: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim(database_url, KOREA, ["kis"], CREATED_NS, msgspec.structs.replace(system, pid_started=1))
+    claim(database_url, KOREA, ["kis"], CREATED_NS, other)
+    assert query(database_url, SYSTEM_ROW) == [msgspec.structs.astuple(other)]
+    [line] = [record.getMessage() for record in caplog.records if "dead" in record.getMessage()]
+    assert f"is dead and is replaced: pid {system.pid} on {system.host}, runtime folder {system.runtime}" in line
+
+
+def test_a_database_of_another_machine_is_taken_over_when_its_heartbeat_is_old(
+    database_url: str, system: System, other: System
+) -> None:
+    claim(database_url, KOREA, ["kis"], CREATED_NS, system)
+    enter(database_url, host="elsewhere", machine="elsewhere")
+    with pytest.raises(DatabaseInUseError, match=r"on elsewhere, .* its heartbeat is \d+ s old"):
+        claim(database_url, KOREA, ["kis"], CREATED_NS, other)
+    execute(database_url, f"UPDATE owner SET heartbeat_ns = heartbeat_ns - {61 * NS_PER_S}")
+    claim(database_url, KOREA, ["kis"], CREATED_NS, other)
+    assert query(database_url, SYSTEM_ROW) == [msgspec.structs.astuple(other)]
+
+
+def test_a_writer_renews_its_system_s_heartbeat_when_it_is_due(
+    database_url: str, system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim(database_url, KOREA, ["kis"], CREATED_NS, system)
+    enter(database_url, heartbeat_ns=1)
+    writer = StoreWriter(database_url, system)
+    writer.open()
+    writer.renew_ownership()
+    assert query(database_url, "SELECT heartbeat_ns FROM owner") == [(1,)]
+    monkeypatch.setattr(lock, "HEARTBEAT_EVERY_S", 0.0)
+    writer.renew_ownership()
+    [(heartbeat_ns,)] = query(database_url, "SELECT heartbeat_ns FROM owner")
+    assert heartbeat_ns != 1
+    writer.close()
+    assert query(database_url, "SELECT host, heartbeat_ns FROM owner") == [(None, None)]
+
+
+def test_a_writer_whose_database_was_taken_over_ends(
+    database_url: str, system: System, other: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim(database_url, KOREA, ["kis"], CREATED_NS, system)
+    writer = StoreWriter(database_url, system)
+    writer.open()
+    enter(database_url, **msgspec.structs.asdict(other))
+    monkeypatch.setattr(lock, "HEARTBEAT_EVERY_S", 0.0)
+    with pytest.raises(ConfigError, match="another system took it over: pid"):
+        writer.renew_ownership()
+    writer.close()
+    assert query(database_url, SYSTEM_ROW) == [msgspec.structs.astuple(other)]
+
+
+def test_the_system_of_a_command_s_writer_is_the_command(database_url: str) -> None:
+    async def scenario() -> None:
+        async with writer_of(database_url, KOREA):
+            assert query(database_url, "SELECT pid, pid_started FROM owner") == [
+                (os.getpid(), started_ticks(os.getpid()))
+            ]
+
+    asyncio.run(scenario())
+    assert query(database_url, "SELECT pid, host FROM owner") == [(None, None)]

@@ -261,6 +261,17 @@ def test_a_day_without_a_universe_in_time_uses_the_latest_earlier_universe(store
     assert in_force(reader) == friday[:-1]
 
 
+def test_a_universe_from_before_the_oldest_day_allowed_is_not_in_force(store: Store, reader: StoreReader) -> None:
+    store(*build(["005930"], session_date="2026-05-08", built_ns=1))
+    assert reader.universe_in_force(DAY, "KR", NOON_NS, "2026-05-08") is not None
+    assert reader.universe_in_force(DAY, "KR", NOON_NS, "2026-05-09") is None
+    today = build(["000660"], built_ns=NOON_NS + 1)
+    store(*today, stream=SECOND)
+    found = reader.universe_in_force(DAY, "KR", NOON_NS, "2026-05-09")
+    assert found is not None
+    assert found.members == today[:-1]
+
+
 def test_a_day_without_any_earlier_universe_uses_the_first_one_built(store: Store, reader: StoreReader) -> None:
     assert in_force(reader) == []
     first = build(["005930"], built_ns=NOON_NS + 1)

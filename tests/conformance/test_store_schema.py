@@ -17,6 +17,7 @@ from sqlalchemy import Table, inspect
 from bus.events import EVENT_TYPES, SCHEMA_VERSION
 from migrations import baseline
 from observer.errors import StoreError
+from observer.store import engine as engine_module
 from observer.store.engine import migrate, open_reader, open_writer, require_current_schema
 from observer.store.reader import StoreReader
 from observer.store.schema import SCHEMA_REVISION
@@ -104,6 +105,25 @@ def test_an_unknown_schema_is_never_touched(own_database_url: str) -> None:
     with pytest.raises(StoreError, match=r"its schema is 9999.*cannot convert"):
         migrate(own_database_url)
     with pytest.raises(StoreError, match="its schema is 9999"):
+        StoreReader(own_database_url)
+
+
+def test_a_read_of_an_older_schema_names_the_command_that_brings_it_up_to_date(
+    own_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "SCHEMA_REVISION", "9998")
+    with pytest.raises(
+        StoreError, match=rf"is {SCHEMA_REVISION}, this program needs 9998: `observer run` brings it up"
+    ):
+        StoreReader(own_database_url)
+
+
+@pytest.mark.parametrize("revision", ["0000", "9999"])
+def test_a_read_of_a_schema_that_no_migration_knows_names_the_version_that_wrote_it(
+    own_database_url: str, revision: str
+) -> None:
+    execute(own_database_url, f"UPDATE alembic_version SET version_num = '{revision}'")
+    with pytest.raises(StoreError, match="cannot convert it: use the version of Observer that wrote it"):
         StoreReader(own_database_url)
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bus.codec import decode_event, encode_event
-from bus.delivery import Delivered
+from bus.delivery import Delivered, Lost
 from bus.events import Event, ListingChanged, ListingValued, Poison, Trade, kind_of
 from observer.errors import StoreError
 from observer.store.reader import StoreReader
@@ -33,7 +33,7 @@ def delivered(items: Sequence[Event | Poison], first: int = 1, stream: str = STR
 
 @pytest.fixture
 def writer(database_url: str) -> Iterator[StoreWriter]:
-    writer = StoreWriter(database_url)
+    writer = StoreWriter(database_url, now_ns=lambda: 77)
     writer.open()
     yield writer
     writer.close()
@@ -81,6 +81,26 @@ def test_a_batch_that_does_not_follow_the_mark_changes_nothing(
         writer.commit([delivered(trades(1), stream=OTHER_STREAM), delivered(trades(1), first=first)])
     assert sequences(database_url, "trades") == [1, 2, 3]
     assert writer.high_water_marks([STREAM, OTHER_STREAM]) == {STREAM: 3, OTHER_STREAM: 0}
+
+
+def test_lost_numbers_are_one_row_and_the_stream_goes_on(writer: StoreWriter, database_url: str) -> None:
+    lost = Lost(STREAM, 3, 10, "damaged", "producer")
+    committed = writer.commit([delivered(trades(2)), lost, delivered(trades(1, first=11), first=11)])
+    assert (committed.stored, committed.lost) == (3, 8)
+    assert writer.high_water_marks([STREAM]) == {STREAM: 11}
+    assert sequences(database_url, "trades") == [1, 2, 11]
+    statement = "SELECT first_sequence, last_sequence, reason, noted_ns FROM delivery_losses"
+    assert query(database_url, statement) == [(3, 10, "damaged", 77)]
+
+
+def test_an_epoch_stays_until_the_database_goes_back(writer: StoreWriter, database_url: str) -> None:
+    first = writer.epoch()
+    assert writer.epoch() == first
+    second = writer.begin_epoch("it was put back")
+    assert second != first
+    assert writer.epoch() == second
+    reasons = query(database_url, "SELECT reason FROM database_epochs ORDER BY id")
+    assert reasons == [("created",), ("it was put back",)]
 
 
 def test_nothing_to_commit_is_no_error(writer: StoreWriter) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bus.outbox import Outbox
+from bus.producer import Producer
 from observer.config import load_settings
 from observer.errors import StoreError
 from observer.host.writer_process import writer_configuration, writer_of
@@ -14,7 +16,10 @@ from observer.providers.broker import DEFAULT_BROKER, broker_named
 from observer.store.instance import Instance
 from observer.store.ownership import claim
 from tests.accounts.keyless import broker as keyless
+from tests.builders import trades
 from tests.store.migrated import make_database
+from tests.store.raw import query
+from tests.waiting import until_async
 
 
 @pytest.fixture
@@ -54,3 +59,28 @@ def test_a_writer_that_ends_before_it_writes_ends_the_command_with_its_reason(tm
                 pytest.fail("the command went on")
 
     asyncio.run(scenario())
+
+
+def test_a_writer_acknowledges_nothing_while_its_database_is_away_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    path, aside = tmp_path / "data" / "observer.db", tmp_path / "aside.db"
+    make_database(url := f"sqlite:///{path}")
+
+    async def scenario() -> None:
+        async with writer_of(url, Instance()) as writer:
+            producer = Producer(Outbox(tmp_path / "outbox", "track-b", "5" * 32), writer.ingest_address)
+            delivery = asyncio.create_task(producer.run())
+            producer.publish_together(trades(3))
+            await until_async(lambda: producer.unacknowledged == 0, "the first commit")
+            path.rename(aside)
+            producer.publish_together(trades(2, first=4))
+            await until_async(lambda: not path.with_name("observer.db-wal").exists(), "the end of the old connection")
+            assert producer.unacknowledged == 2
+            assert not path.exists()
+            aside.rename(path)
+            await until_async(lambda: producer.unacknowledged == 0, "the second commit")
+            delivery.cancel()
+            await asyncio.gather(delivery, return_exceptions=True)
+            producer.close()
+
+    asyncio.run(scenario())
+    assert query(url, "SELECT count(*), max(sequence) FROM trades") == [(5, 5)]

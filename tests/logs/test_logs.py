@@ -2,9 +2,12 @@
 
 import io
 import logging
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
-from typing import Literal
+from pathlib import Path
+from typing import Literal, TextIO
 
 import msgspec
 import pytest
@@ -109,3 +112,65 @@ def test_the_request_line_of_every_http_call_is_not_logged() -> None:
     stream = written()
     logging.getLogger("httpx").info("HTTP Request: GET ...")
     assert stream.getvalue() == ""
+
+
+# --- a disk that is full ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def full_disk(size_bytes: int) -> Iterator[None]:
+    """RLIMIT_FSIZE stands in for it: no file may grow beyond that."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def log_file(path: Path) -> TextIO:
+    file = path.open("a")
+    logs.set_up("track-b", ManualClock(NINE), stream=file)
+    return file
+
+
+def test_after_a_full_disk_the_log_goes_on_and_states_the_lost_lines(tmp_path: Path) -> None:
+    path = tmp_path / "track-b.log"
+    with log_file(path):
+        logging.getLogger("any").info("before")
+        with full_disk(path.stat().st_size):
+            for number in range(5_000):  # more than any buffer keeps
+                logging.getLogger("any").info("lost %d", number)
+        logging.getLogger("any").info("after")
+        logging.getLogger("any").info("and on")
+    lines = [msgspec.json.decode(line) for line in path.read_text().splitlines()]
+    assert [line["event"] for line in lines] == [
+        "before",
+        "5000 lines were lost, the disk was full",
+        "after",
+        "and on",
+    ]
+    assert (lines[1]["level"], lines[1]["process"]) == ("error", "track-b")
+
+
+def test_a_line_that_the_full_disk_cut_spoils_no_other_line(tmp_path: Path) -> None:
+    path = tmp_path / "track-b.log"
+    with log_file(path):
+        logging.getLogger("any").info("before")
+        with full_disk(path.stat().st_size + 10):
+            logging.getLogger("any").info("cut")
+            logging.getLogger("any").info("lost")
+        logging.getLogger("any").info("after")
+    first, cut, *rest = path.read_text().splitlines()
+    assert len(cut) == 10
+    assert [msgspec.json.decode(line)["event"] for line in (first, *rest)] == [
+        "before",
+        "2 lines were lost, the disk was full",
+        "after",
+    ]
+
+
+def test_a_log_on_a_full_device_ends_nothing() -> None:
+    with Path("/dev/full").open("w") as file:
+        logs.set_up("track-b", ManualClock(NINE), stream=file)
+        logging.getLogger("any").error("lost")

@@ -18,6 +18,7 @@ from bus.events import AlertRaised, PhaseChanged
 from bus.ingest import Ingest
 from bus.outbox import Outbox
 from bus.producer import Producer
+from bus.segments import Packed
 from observer.clock import ManualClock
 from observer.errors import DataFileError, StoreError
 from observer.runtime.orders import JobAction, WorkerOrders
@@ -149,7 +150,9 @@ def test_a_job_that_fails_raises_an_alert_that_names_the_job(folder: Path) -> No
         obedient.producer = Producer(outbox, Endpoints(folder).ingest)
         await obedient.obey(RunJob("failing"))
         obedient.producer.flush()
-        [alert] = decode_events(unpack(outbox.batch_at("5" * 32, 1)[0]))
+        packed = outbox.batch_at("5" * 32, 1)
+        assert isinstance(packed, Packed)
+        [alert] = decode_events(unpack(packed.content))
         obedient.producer.close()
         assert alert == AlertRaised(
             0, "critical", "trial", "job failing, run by order, failed: no such file", "failing"

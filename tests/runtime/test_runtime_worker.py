@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -213,3 +214,10 @@ def test_published_events_stay_on_disk_without_a_writer(folder: Path) -> None:
     asyncio.run(scene())
     assert sum(published_by_stream(folder / "run" / "outbox" / NAME).values()) == 1
     assert "1 events stay in the outbox" in log(folder)
+
+
+def test_a_wrong_configuration_has_its_status_also_when_the_disk_of_the_log_is_full(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, PROGRAM, "waiting", "--config", tmp_path / "none.toml"]
+        ran = subprocess.run(command, cwd=ROOT, stderr=full, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert ran.returncode == 2

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.selection.context import OpeningPoint, baseline, movers, opening_candidates, synced_event
+from bus.events import TriggerFired, UniverseMember
+from observer.selection.context import Baseline, OpeningPoint, baseline, movers, opening_candidates, synced_event
+from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
-from tests.selection.builders import member
+from tests.selection.builders import member, seen
 
 SETTINGS = SelectionSettings()
 SECOND_NS = 1_000_000_000
@@ -56,6 +58,43 @@ def test_the_thresholds_are_half_as_much_again_as_the_averages() -> None:
     assert not event.degraded
     assert event.average_volume > 0
     assert event.average_volatility > 0
+
+
+def test_the_baseline_grows_at_the_pace_of_the_opening_and_its_range_with_the_root_of_the_time() -> None:
+    opening = {
+        "A": [OpeningPoint(100.0, 0.0, 0), OpeningPoint(110.0, 300.0, 20)],
+        "B": [OpeningPoint(100.0, 0.0, 2), OpeningPoint(100.0, 100.0, 18)],
+    }
+    base = baseline(opening)
+    assert [base.volume_by(now_ns) for now_ns in (10, 20, 80)] == [200.0, 200.0, 800.0]
+    assert [base.volatility_by(now_ns) for now_ns in (20, 80)] == pytest.approx([0.05, 0.1])
+    assert (baseline({}).volume_by(80), baseline({}).volatility_by(80)) == (None, None)
+
+
+def triggered(base: Baseline | None, *symbols: UniverseMember, volume: float) -> list[TriggerFired]:
+    """What fires at 80 ns for symbols of this volume and a range of 2 % of the price."""
+    pipeline = Selector(symbols, {"main": 5}, SETTINGS)
+    if base is not None:
+        pipeline.compare_with(base)
+    for each in symbols:
+        pipeline.market.update_snapshot(seen(each.symbol, volume, high=10_100.0, low=9_900.0))
+    return [event for event in pipeline.evaluate_universe(80) if isinstance(event, TriggerFired)]
+
+
+def test_the_triggers_compare_a_symbol_without_a_history_with_the_thresholds_of_the_opening() -> None:
+    base = Baseline(2, 4, average_volume=200.0, average_volatility=0.005, from_ns=0, to_ns=20)  # by 80 ns: 800, 1 %
+    new = member("N", average_volume_20d=None, average_true_range_14d=None)
+    volume, spread = triggered(base, new, volume=1_200.0)
+    assert (volume.kind, volume.basis, volume.measure, volume.threshold) == ("volume_surge", "opening", 1.5, 1.5)
+    assert (spread.kind, spread.basis, spread.measure) == ("volatility_spike", "opening", pytest.approx(2.0))
+    assert volume.reference * volume.threshold == base.volume_threshold * 4
+    assert [each.kind for each in triggered(base, new, volume=1_199.0)] == ["volatility_spike"]
+    assert triggered(None, new, volume=1e9) == []
+
+
+def test_a_symbol_with_a_history_is_compared_with_its_own() -> None:
+    base = Baseline(2, 4, average_volume=1.0, average_volatility=0.001, from_ns=0, to_ns=20)
+    assert triggered(base, member("A", average_true_range_14d=1_000.0), volume=100.0) == []
 
 
 def test_symbols_without_a_price_or_a_snapshot_do_not_disturb_the_ranking() -> None:

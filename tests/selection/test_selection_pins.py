@@ -24,10 +24,12 @@ from bus.events import (
     UniverseMember,
     Unpinned,
 )
-from observer.selection.pins import PinRefusal, PinRequest, kept_pins, standing_pins
+from observer.selection.pins import PinRefusal, PinRequest, ends_of_pins, kept_pins, standing_pins
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
-from observer.selection.triggers import TriggerSettings, TriggersSettings
+from observer.selection.slot_projection import SlotProjection
+from observer.selection.slots import lengthened
+from observer.selection.triggers import PinSettings, TriggersSettings
 from tests.builders import trade
 from tests.selection.builders import candidate, member, seen, state
 
@@ -127,7 +129,7 @@ def test_a_symbol_outside_the_universe_cannot_be_pinned() -> None:
 
 
 def test_where_the_manual_trigger_is_switched_off_there_are_no_pins() -> None:
-    manual = TriggerSettings(enabled=False, threshold=1.0, full_strength=1.0, ttl_seconds=-1.0, weight=5.0)
+    manual = PinSettings(enabled=False)
     settings = SelectionSettings(slots=SlotSettings(max_slots=2), triggers=TriggersSettings(manual=manual))
     outcome = selector(settings).pin("D", 1)
     assert isinstance(outcome, PinRefusal)
@@ -313,7 +315,7 @@ def test_the_stored_events_yield_the_pins_in_force_and_the_reason_why_one_waits(
 
 def test_pins_of_earlier_days_get_slots_and_a_pin_outside_the_universe_waits() -> None:
     pipeline = Selector(members(), {"main": 41}, TWO_SLOTS)
-    pipeline.keep_pins(["D", "Z"], 1)
+    pipeline.keep_pins({"D": None, "Z": None}, 1)
     pipeline.evaluate_universe(2)
     assert "D" in pipeline.wanted
     assert pipeline.waiting_pins == {"Z": "not_in_universe"}
@@ -321,12 +323,87 @@ def test_pins_of_earlier_days_get_slots_and_a_pin_outside_the_universe_waits() -
 
 def test_a_pin_that_waits_for_another_day_can_be_taken_back() -> None:
     pipeline = Selector(members(), {"main": 41}, TWO_SLOTS)
-    pipeline.keep_pins(["Z"], 1)
+    pipeline.keep_pins({"Z": None}, 1)
     assert pinned(pipeline.unpin("Z", 2)).slot is None
     assert pipeline.waiting_pins == {}
 
 
 def test_the_step_of_kept_pins_says_which_wait_and_for_what() -> None:
-    assert kept_pins(["D", "Z"], {"Z": "not_in_universe"}) == PinsKept(
-        (KeptPin("D", None), KeptPin("Z", "not_in_universe"))
+    assert kept_pins({"D": None, "Z": 9}, {"Z": "not_in_universe"}) == PinsKept(
+        (KeptPin("D", None), KeptPin("Z", "not_in_universe", 9))
     )
+
+
+# --- pins that end by themselves ---
+
+HOUR_NS = 3_600 * SECOND_NS
+FOR_AN_HOUR = SelectionSettings(
+    slots=SlotSettings(max_slots=2), triggers=TriggersSettings(manual=PinSettings(ttl_seconds=3_600.0))
+)
+
+
+def test_a_pin_with_a_time_to_live_holds_its_slot_until_then_and_its_slot_is_free_after() -> None:
+    pipeline = Selector([*members(), member("E", market_cap=1e9)], {"main": 41}, FOR_AN_HOUR)
+    pipeline.evaluate_universe(0)
+    outcome = pinned(pipeline.pin("E", 1))
+    assert outcome.until_ns == 1 + HOUR_NS
+    pipeline.evaluate_slots(HOUR_NS)
+    assert "E" in pipeline.wanted
+    reported = pipeline.evaluate_slots(1 + HOUR_NS)
+    assert [(each.symbol, each.reason) for each in reported if isinstance(each, SlotReleased)] == [("E", "expired")]
+    assert pipeline.wanted == ("A", "B")
+    assert refused(pipeline.unpin("E", 2 + HOUR_NS)) == "not_pinned"
+
+
+def test_a_symbol_whose_pin_ends_keeps_its_slot_for_another_reason() -> None:
+    pipeline = selector(FOR_AN_HOUR)
+    pipeline.pin("A", 1)
+    reported = pipeline.evaluate_slots(1 + HOUR_NS)
+    assert [each.trigger for each in reported if isinstance(each, SlotAssigned)] == ["market_cap"]
+    assert "A" in pipeline.wanted
+
+
+def test_a_second_pin_gives_the_first_its_full_time_again() -> None:
+    pipeline = selector(FOR_AN_HOUR)
+    pipeline.pin("D", 1)
+    assert pinned(pipeline.pin("D", HOUR_NS)).until_ns == 2 * HOUR_NS
+    pipeline.evaluate_slots(2 * HOUR_NS - 1)
+    assert "D" in pipeline.wanted
+
+
+def test_a_pin_that_waits_ends_too_and_makes_room_for_another() -> None:
+    pipeline = selector(FOR_AN_HOUR)
+    halt(pipeline, "D")
+    pipeline.pin("D", 1)
+    pipeline.pin("C", 2)
+    assert refused(pipeline.pin("B", HOUR_NS)) == "no_slot"
+    assert pinned(pipeline.pin("B", 1 + HOUR_NS)).slot is not None
+
+
+def test_rapid_replacements_prolong_no_pin() -> None:
+    held, settings = candidate("D", kind="manual", expires_ns=100), SlotSettings()
+    assert lengthened(held, 0, settings) == held
+    assert lengthened(candidate("D", expires_ns=100), 0, settings).expires_ns == 200
+
+
+@pytest.mark.parametrize(("resumed_ns", "keeps"), [(HOUR_NS, True), (1 + HOUR_NS, False)])
+def test_a_resuming_process_and_the_next_day_keep_the_end_of_a_pin(resumed_ns: int, *, keeps: bool) -> None:
+    first = selector(FOR_AN_HOUR)
+    outcome = pinned(first.pin("D", 1))
+    events = [*outcome.events, SelectionAdvanced("2026-11-18", 1, Pinned("D", None, outcome.until_ns))]
+    projection = SlotProjection()
+    for event in events:
+        projection.apply(event)
+    second, next_day = (Selector(members(), {"main": 41}, FOR_AN_HOUR) for _ in range(2))
+    second.resume(projection, 2)
+    second.evaluate_slots(resumed_ns)
+    next_day.keep_pins(ends_of_pins(events), resumed_ns)
+    next_day.evaluate_universe(resumed_ns)
+    assert ["D" in each.pins for each in (second, next_day)] == [keeps, keeps]
+    assert "D" in next_day.wanted or not keeps
+
+
+def test_the_first_step_after_its_end_removes_a_pin_from_those_in_force() -> None:
+    events = [SelectionAdvanced("2026-11-18", 1, Pinned("D", None, 5)), SelectionAdvanced("d", 4, SlotsEvaluated())]
+    assert standing_pins(events) == {"D": None}
+    assert standing_pins([*events, SelectionAdvanced("2026-11-18", 5, SlotsEvaluated())]) == {}

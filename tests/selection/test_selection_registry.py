@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from bus.events import SlotOverflowed
-from observer.selection.triggers import TRIGGERS, Trigger, TriggersSettings
+from observer.selection.triggers import TRIGGERS, PinSettings, Trigger, TriggersSettings
 from observer.store.ledgers import overflow_line
 
 ROOT = Path(__file__).parents[2]
@@ -36,11 +36,14 @@ def test_each_trigger_has_its_own_settings(trigger: Trigger) -> None:
 def test_the_overflow_ledger_names_the_measure_of_each_trigger(trigger: Trigger) -> None:
     refused = SlotOverflowed("035720", 0, trigger.kind, 0.85, 9.2, 9.5, "not_above_threshold", 3.2, 5e11, 41)
     metadata = json.loads(overflow_line(refused))["metadata"]
-    named = {} if trigger.overflow_measure is None else {trigger.overflow_measure: 3.2}
-    assert metadata == {**named, "market_cap": 500_000_000_000}
+    assert metadata == {trigger.overflow_measure: 3.2, "market_cap": 500_000_000_000}
 
 
-def test_each_trigger_except_pins_has_its_own_overflow_measure() -> None:
-    measures = [trigger.overflow_measure for trigger in TRIGGERS if trigger.kind != "manual"]
-    assert None not in measures
+def test_the_shipped_settings_contain_the_defaults_of_pins_and_the_readme_names_their_kind() -> None:
+    assert SHIPPED["triggers"]["manual"] == msgspec.to_builtins(PinSettings())
+    assert "| `manual` | the symbol is pinned (`observer slots pin`) |" in README
+
+
+def test_each_trigger_has_its_own_overflow_measure() -> None:
+    measures = [trigger.overflow_measure for trigger in TRIGGERS]
     assert len(set(measures)) == len(measures)

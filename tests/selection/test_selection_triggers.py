@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import UniverseMember
+from observer.selection.active_triggers import ActiveTriggers, fired_event
 from observer.selection.triggers import (
     TRIGGERS,
-    ActiveTriggers,
     Candidate,
     Observation,
     TriggerRules,
     TriggerSettings,
     TriggersSettings,
     by_market_cap,
-    fired_event,
+    by_pin,
     score,
 )
 from tests.selection.builders import candidate, member
@@ -108,8 +108,9 @@ def test_the_reference_with_the_higher_ratio_decides_the_measure() -> None:
 
 
 def test_a_pin_has_full_strength_and_no_expiry() -> None:
-    (manual,) = fired(pinned=True)
+    manual = by_pin(member(), None)
     assert (manual.kind, manual.strength, manual.expires_ns) == ("manual", 1.0, None)
+    assert manual.score == pytest.approx(5 * 2 + 1.2)
 
 
 @pytest.mark.parametrize("reference", [None, 0.0])
@@ -121,10 +122,10 @@ def test_without_history_no_ratio_fires(reference: float | None) -> None:
 
 
 def test_all_conditions_that_hold_fire_in_the_order_of_the_registry() -> None:
-    together = fired(cumulative_volume=9_000.0, trades_per_second=99.0, high=20_000.0, low=9_000.0, pinned=True)
+    together = fired(cumulative_volume=9_000.0, trades_per_second=99.0, high=20_000.0, low=9_000.0)
     kinds = [item.kind for item in together]
     assert kinds == [trigger.kind for trigger in TRIGGERS if trigger.kind in kinds]
-    assert set(kinds) >= {"volume_surge", "trade_velocity", "volatility_spike", "manual"}
+    assert set(kinds) >= {"volume_surge", "trade_velocity", "volatility_spike"}
 
 
 def test_a_kind_that_is_switched_off_does_not_fire() -> None:
@@ -143,10 +144,10 @@ def test_a_missing_capitalisation_adds_nothing(market_cap: float | None) -> None
 
 
 def test_a_filler_scores_by_size_and_below_every_trigger() -> None:
-    default = by_market_cap(member(market_cap=1e15), SETTINGS)
+    default = by_market_cap(member(market_cap=1e15))
     assert default.score == pytest.approx(1 + 1.5)
     assert default.expires_ns is None
-    assert default.score < min(item.score for item in fired(trades_per_second=10.0, pinned=True))
+    assert default.score < min(item.score for item in (*fired(trades_per_second=10.0), by_pin(member(), None)))
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6))

@@ -24,8 +24,9 @@ from bus.events import (
     TradesConflated,
     TriggerFired,
 )
-from observer.cli.decisions import verified_day
+from observer.cli.decisions import changed_settings, changes_within, first_steps, verified_day
 from observer.selection.sampling import SamplingSettings
+from observer.selection.triggers import PinSettings
 from observer.store.reader import StoreReader
 from observer.streaming.pins import Pins
 from tests.selection.builders import state
@@ -216,6 +217,35 @@ async def busy_while(made: Market, running: Process, rng: Random) -> None:
     checks, seen = running.steps.count("slots_evaluated"), made.sweep(rng.choice([2_000.0, SURGE]))
     await running.until(lambda: "universe_evaluated" in running.steps, swept=seen)
     await running.until(lambda: running.steps.count("slots_evaluated") > checks)
+
+
+def test_a_day_whose_settings_changed_replays_with_the_new_ones_from_the_step_of_the_reload_on() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as first:
+            await first.until(lambda: "universe_evaluated" in first.steps, swept=made.sweep(SURGE))
+        before = made.settings
+        selection = before.selection
+        weak = msgspec.structs.replace(selection.triggers.of("volume_surge"), weight=1.0)
+        triggers = msgspec.structs.replace(selection.triggers, volume_surge=weak, manual=PinSettings(enabled=False))
+        made.settings = msgspec.structs.replace(before, selection=msgspec.structs.replace(selection, triggers=triggers))
+        async with process(made) as second:
+            await second.until(lambda: "resumed" in second.steps)
+            await second.until(lambda: second.of(TriggerFired), swept=made.sweep(2 * SURGE))
+            assert {each.score for each in first.of(TriggerFired)} != {each.score for each in second.of(TriggerFired)}
+            await second.day.end(second.selector)
+        with StoreReader(made.url) as reader:
+            comparison, began = verified_day(reader, SESSION), first_steps(reader, SESSION)
+        assert comparison.is_same, comparison
+        [changed] = changes_within(began)
+        assert "selection.triggers.volume_surge.weight: 10.0 before, 1.0 from then on" in changed
+        assert "selection.triggers.manual.enabled: True before, False from then on" in changed
+        assert changed_settings(began, made.settings) == []
+        assert changed_settings(began, before) == [
+            "selection.triggers.manual.enabled: False stored, True now",
+            "selection.triggers.volume_surge.weight: 1.0 stored, 10.0 now",
+        ]
+
+    play(scene)
 
 
 def test_a_day_with_conflation_and_a_restart_replays_to_the_same_decisions() -> None:

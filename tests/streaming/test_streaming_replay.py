@@ -50,6 +50,7 @@ from observer.selection.pins import PinRefusal, kept_pins
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
+from observer.selection.triggers import PinSettings, TriggersSettings
 from observer.streaming import decisions
 from observer.streaming.decisions import DecisionComparison, DecisionReplay, verified
 from observer.streaming.recorder import TradeRecorder
@@ -59,7 +60,9 @@ from tests.selection.builders import member
 DAY = "2026-11-18"
 SECOND_NS = 1_000_000_000
 SYMBOLS = "ABCDEF"
-SETTINGS = SelectionSettings(slots=SlotSettings(max_slots=2))
+SETTINGS = SelectionSettings(
+    slots=SlotSettings(max_slots=2), triggers=TriggersSettings(manual=PinSettings(ttl_seconds=60.0))
+)
 MEMBERS = [member(symbol, rank=rank, market_cap=1e13 / rank) for rank, symbol in enumerate(SYMBOLS, 1)]
 SEEN = Snapshot("kis", "A", DAY, 1, 0, 10_000.0, None, None, None, None, 13_000.0, None, None, None, 0.0, 0.0)
 
@@ -106,8 +109,8 @@ class Published:
         self.last: dict[str, Trade] = {}
         self.settling: list[asyncio.Task[None]] = []
         self.begin()
-        kept = self.selector.keep_pins(["F", "Z"], self.clock.now_ns())
-        self.report(kept_pins(["F", "Z"], self.selector.waiting_pins), kept)
+        kept = self.selector.keep_pins({"F": None, "Z": None}, self.clock.now_ns())
+        self.report(kept_pins(self.selector.pins, self.selector.waiting_pins), kept)
         opening = decisions.opening_of([])
         self.report(SlotsOpened(), decisions.open_slots(self.selector, *opening, self.moment()))
 

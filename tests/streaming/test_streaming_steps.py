@@ -3,10 +3,11 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bus.events import Event, ListingApplied, SelectionAdvanced, Snapshot
+from bus.events import Event, ListingApplied, SelectionAdvanced, SlotsOpened, Snapshot, TriggerFired
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 from observer.streaming import decisions
+from tests.builders import day_began
 from tests.selection.builders import member, seen, state
 
 DAY = "2026-11-20"
@@ -42,3 +43,21 @@ def test_a_resumed_process_bars_the_same_symbols_from_slots(past: list[bool | st
     decisions.update_latest(successor, swept)
     decisions.resume(successor, reported, swept, len(past))
     assert successor.market.dropped == lived.market.dropped
+
+
+def test_a_resumed_process_compares_symbols_without_a_history_with_the_same_opening() -> None:
+    members = [member("A"), member("N", average_volume_20d=None)]
+    lived, successor = (Selector(members, {"main": 1}, SelectionSettings()) for _ in range(2))
+    opening = [seen("A", volume, receive_time_ns=at_ns) for volume, at_ns in ((0.0, 0), (100.0, 10))]
+    decisions.open_slots(lived, *decisions.opening_of(opening), 20)
+    steps = (day_began(DAY, snapshots=len(opening)), SlotsOpened(), day_began(DAY, snapshots=3))
+    reported = [SelectionAdvanced(DAY, 20, step) for step in steps]
+    decisions.resume(successor, reported, [*opening, seen("A", 1e9, receive_time_ns=25)], 30)
+    for each in (lived, successor):
+        each.market.update_snapshot(seen("N", 450.0, receive_time_ns=30))
+    fired, again = (
+        [event for event in each.evaluate_universe(30) if isinstance(event, TriggerFired)]
+        for each in (lived, successor)
+    )
+    assert [(event.symbol, event.basis, event.measure) for event in fired] == [("N", "opening", 1.5)]
+    assert again == fired

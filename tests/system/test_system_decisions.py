@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 TABLES = ("triggers", "slot_assignments", "slot_releases", "slot_overflows", "churn_guard_changes", "gaps")
 
 
-def verify(day: Day, database: Path, folder: Path, **slots: int) -> Completed:
+def verify(day: Day, database: Path, folder: Path, *options: str, **slots: int) -> Completed:
     """With the day's own configuration, or other settings of the slots, and the database where it is now."""
     ran_in = Path(day.database_reported.removeprefix("sqlite:///")).parents[1]
     configuration = folder / "observer.toml"
@@ -30,11 +30,11 @@ def verify(day: Day, database: Path, folder: Path, **slots: int) -> Completed:
         assert own in configuration.read_text()
         configuration.write_text(configuration.read_text().replace(own, str(folder / "symbol_selection.json")))
     [[session_date]] = day.rows("SELECT DISTINCT session_date FROM selection_steps")
-    return observer("decisions", "verify", session_date, "--config", configuration, "--json", cwd=folder)
+    return observer("decisions", "verify", session_date, "--config", configuration, *options, cwd=folder)
 
 
 def test_a_replay_of_the_day_makes_the_same_decisions_event_for_event(day: Day, tmp_path: Path) -> None:
-    reported = verify(day, day.database, tmp_path)
+    reported = verify(day, day.database, tmp_path, "--json")
     assert reported.returncode == 0, reported.stdout + reported.stderr
     comparison = json.loads(reported.stdout)
     assert comparison["is_same"]
@@ -49,7 +49,7 @@ def test_a_changed_decision_is_named(day: Day, tmp_path: Path) -> None:
     with closing(sqlite3.connect(database)) as connection, connection:
         changed = "UPDATE slot_assignments SET score = score + 0.001 WHERE sequence = (SELECT max(sequence) FROM"
         connection.execute(f"{changed} slot_assignments)")
-    reported = verify(day, database, tmp_path)
+    reported = verify(day, database, tmp_path, "--json")
     assert reported.returncode == 1, reported.stdout + reported.stderr
     difference = json.loads(reported.stdout)["difference"]
     assert difference["recorded"]["kind"] == difference["replayed"]["kind"] == "SlotAssigned"
@@ -57,13 +57,22 @@ def test_a_changed_decision_is_named(day: Day, tmp_path: Path) -> None:
 
 
 def test_the_settings_of_the_day_decide_and_those_of_today_are_only_compared(day: Day, tmp_path: Path) -> None:
-    reported = verify(day, day.database, tmp_path, churn_max_replacements=3)
+    reported = verify(day, day.database, tmp_path, "--json", churn_max_replacements=3)
     assert reported.returncode == 0, reported.stdout + reported.stderr
     comparison = json.loads(reported.stdout)
     assert comparison["is_same"]
     [differing] = comparison["settings_differ"]
     assert differing.startswith("selection.slots.churn_max_replacements: ")
     assert differing.endswith(", 3 now")
+
+
+def test_one_line_names_the_keys_in_which_the_configuration_of_today_differs(day: Day, tmp_path: Path) -> None:
+    reported = verify(day, day.database, tmp_path, churn_max_replacements=3, overflow_alert_rate=1)
+    assert reported.returncode == 0, reported.stdout + reported.stderr
+    [line] = [line for line in reported.stdout.splitlines() if "configuration" in line]
+    assert line.startswith("configuration differs from the day's, which was used: ")
+    assert "slots.churn_max_replacements" in line
+    assert "slots.overflow_alert_rate" in line
 
 
 def test_stored_settings_that_were_changed_are_noticed(day: Day, tmp_path: Path) -> None:
@@ -73,6 +82,6 @@ def test_stored_settings_that_were_changed_are_noticed(day: Day, tmp_path: Path)
         other = """replace(step, '"churn_ttl_factor":2.0', '"churn_ttl_factor":3.0')"""
         changed = connection.execute(f"UPDATE selection_steps SET step = {other} WHERE step != {other}").rowcount
     assert changed > 0
-    reported = verify(day, database, tmp_path)
+    reported = verify(day, database, tmp_path, "--json")
     assert reported.returncode == 3, reported.stdout + reported.stderr
     assert "do not have their digest" in json.loads(reported.stdout)["unclear"]

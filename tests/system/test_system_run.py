@@ -83,6 +83,7 @@ def test_a_running_system_is_asked_and_commanded_while_it_works() -> None:
     """One system for all checks: the start of a system costs the time, not the checks."""
     with running() as (system, wire):
         status_has_every_process(system)
+        the_database_names_the_supervisor_as_its_owner(system)
         a_restart_leaves_the_others_and_restores_the_slots_by_priority(system, wire)
         an_asked_restart_is_not_counted_as_a_crash(system)
         an_unknown_process_is_refused(system)
@@ -101,6 +102,11 @@ def status_has_every_process(system: System) -> None:
     for process in reported["processes"]:
         assert process["state"] == "RUNNING"
         assert all(process[field] is not None for field in DOCUMENTED), process
+
+
+def the_database_names_the_supervisor_as_its_owner(system: System) -> None:
+    found = system.rows("SELECT pid, runtime FROM owner")
+    assert found == [(system.process.pid, str((system.folder / "run").resolve()))]
 
 
 def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system: System, wire: Wire) -> None:
@@ -192,6 +198,7 @@ def shutdown_ends_everything(system: System) -> None:
     assert system.ended() == 0
     assert system.left_behind() == []
     assert is_sound(system.database)
+    assert system.rows("SELECT pid, runtime FROM owner") == [(None, None)]
 
 
 def its_counts_are_equal(system: System) -> None:

@@ -16,12 +16,13 @@ import pytest
 
 from bus.commands import Done, Refused
 from bus.endpoints import Endpoints
-from bus.events import Event, GapDetected, GapUnrecoverable
+from bus.events import AlertRaised, Event, GapDetected, GapUnrecoverable
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.bench.child import running_child
 from observer.clock import CLOCK_VARIABLE
 from observer.demo.configuration import DAY
+from observer.gaps.recovery import RecoverySettings
 from observer.runtime.worker import Worker
 from observer.simulator.market.market import OfferedTrade
 from observer.store.gaps import GapStory
@@ -59,9 +60,10 @@ class Recovery(msgspec.Struct):
         await self.day.until(lambda: self.producer.unacknowledged == 0, "everything is stored")
 
     @contextlib.asynccontextmanager
-    async def at_work(self) -> AsyncIterator[Worker]:
-        """The process that fills gaps, as a task of ours."""
-        worker = Worker("gap-recovery", self.day.settings, self.day.clock)
+    async def at_work(self, recovery: RecoverySettings | None = None) -> AsyncIterator[Worker]:
+        """The process that fills gaps, as a task of ours, perhaps with these settings."""
+        settings = msgspec.structs.replace(self.day.settings, recovery=recovery or self.day.settings.recovery)
+        worker = Worker("gap-recovery", settings, self.day.clock)
         working = asyncio.create_task(gap_recovery(worker))
         try:
             await self.day.until(lambda: worker.orders.gaps is not None, "it works")
@@ -225,6 +227,32 @@ def test_a_retry_fills_a_gap_that_was_given_up_and_refuses_a_complete_one() -> N
                 assert nobody.code == "unknown_gap"
 
     run(scenario)
+
+
+def test_a_day_that_misses_the_targets_of_recovery_raises_an_alert_for_each() -> None:
+    unreachable = RecoverySettings(max_attempts=1, detected_within_seconds=1e-9, recovered_within_seconds=1e-9)
+
+    async def scenario() -> None:
+        async with recovery() as found, found.at_work(unreachable):
+            now_ns = found.day.clock.now_ns()
+            [gap] = [msgspec.structs.replace(gap, detected_ns=now_ns) for gap, _missing in gaps(found.day, 1)]
+            lost = msgspec.structs.replace(gap, gap_id="lost", symbol="999999")
+            await found.report(gap, lost)
+            await found.day.until(lambda: found.open_gaps() == 0, "both have an outcome")
+            await found.day.until(
+                lambda: all(any(part in text for text in missed(found)) for part in EACH), "each is reported"
+            )
+            assert len(missed(found)) == len(EACH)
+
+    run(scenario)
+
+
+EACH = ("s of the trade that shows them", "s of the first call", "were filled; target")
+
+
+def missed(found: Recovery) -> list[str]:
+    alerts = found.day.reported(AlertRaised, "gap-recovery")
+    return [each.text for each in alerts if each.severity == "warning" and "target missed" in each.text]
 
 
 def test_a_retry_of_a_partly_filled_gap_adds_only_the_rest() -> None:

@@ -139,6 +139,7 @@ def test_a_sweep_is_complete_when_the_broker_refuses_one_of_the_accounts():
 # --- the day's universe --------------------------------------------------------------------------------------
 
 YESTERDAY = (DAY - timedelta(days=1)).isoformat()
+OLD = (DAY - timedelta(days=194)).isoformat()
 PLAN = plan(TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "test"), ScheduleSettings())
 
 
@@ -182,6 +183,22 @@ def test_a_day_without_a_universe_uses_the_last_one_to_the_end_and_raises_one_al
             assert set(requested(day)) == {4}
             [alert] = day.reported(AlertRaised, "track-a")
             assert (alert.severity, YESTERDAY in alert.text) == ("critical", True)
+
+    run(scenario)
+
+
+def test_a_universe_older_than_allowed_is_refused_with_an_alert_until_one_is_built():
+    async def scenario():
+        async with scene(15, 28, speed=60) as day:
+            store(day, "a", *built(day, OLD, 1, 4))
+            async with running(day) as sweeping:
+                await day.until(lambda: day.reported(AlertRaised, "track-a"), "the old one is refused")
+                store(day, "b", *built(day, DAY.isoformat(), day.clock.now_ns(), 7))
+                await sweeping
+            assert set(requested(day)) == {7}
+            [alert] = day.reported(AlertRaised, "track-a")
+            assert (alert.severity, f"that of {OLD} is refused" in alert.text) == ("critical", True)
+            assert "track_a.universe_weekdays_max" in alert.text
 
     run(scenario)
 

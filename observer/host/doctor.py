@@ -1,0 +1,126 @@
+"""Checks of a system's files and database against each other: what was published, what is stored, what is lost.
+
+The checks read files and the database alone, so they work beside a running system and without one, and use none of its
+counters.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from bus.outbox import published_by_stream
+from observer.backup.package import packages
+from observer.errors import StoreError
+from observer.store.restore import StoredState, stored_state
+from observer.store.summary import SummaryReader
+from observer.units import NS_PER_S
+
+Level = Literal["ok", "warning", "critical"]
+_DAY_NS: Final = 86_400 * NS_PER_S
+_BACKUP_DAYS: Final = 4  # a long weekend has no daily package
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """The result of one check, in a sentence."""
+
+    check: str
+    level: Level
+    text: str
+
+
+def examine(url: str, outboxes: Path, backups: Path, now_ns: int, *, recount: bool) -> Sequence[Finding]:
+    """Run all checks.
+
+    Args:
+        url: the database.
+        outboxes: the folder with an outbox for each process.
+        backups: the folder of the packages.
+        now_ns: market time.
+        recount: count all rows, too; that reads the whole database.
+    """
+    try:
+        state = stored_state(url)
+    except StoreError as error:
+        return [Finding("database", "critical", str(error)), *_damage(outboxes), _newest_backup(backups, now_ns)]
+    return [
+        Finding("database", "ok", f"{sum(state.marks.values()):,} events of {len(state.marks)} event streams"),
+        *([_recounted(url, state)] if recount else []),
+        _losses(state),
+        _undelivered(state, outboxes),
+        *_damage(outboxes),
+        *_history(url),
+        _newest_backup(backups, now_ns),
+    ]
+
+
+def _recounted(url: str, state: StoredState) -> Finding:
+    """Every number up to a stream's mark is one row, or lost."""
+    with SummaryReader(url) as reader:
+        rows = reader.total_rows()
+    expected = sum(state.marks.values()) - sum(loss.events for loss in state.losses)
+    if rows == expected:
+        return Finding("rows", "ok", f"{rows:,} rows, as the event streams' marks say")
+    return Finding("rows", "critical", f"{rows:,} rows, but {expected:,} by the event streams' marks")
+
+
+def _losses(state: StoredState) -> Finding:
+    lost = sum(loss.events for loss in state.losses)
+    if not lost:
+        return Finding("losses", "ok", "none")
+    first = state.losses[0]
+    where = f"{first.stream} {first.first_sequence}-{first.last_sequence} ({first.reason})"
+    more = f" and {len(state.losses) - 1} more" if len(state.losses) > 1 else ""
+    text = f"{lost:,} published events exist nowhere any more: {where}{more}; all in the table delivery_losses"
+    return Finding("losses", "critical", text)
+
+
+def _undelivered(state: StoredState, outboxes: Path) -> Finding:
+    waiting = {
+        folder.name: sum(
+            max(0, last - state.marks.get(stream, 0)) for stream, last in published_by_stream(folder).items()
+        )
+        for folder in _folders(outboxes)
+    }
+    published = sum(sum(published_by_stream(folder).values()) for folder in _folders(outboxes))
+    if not any(waiting.values()):
+        return Finding("outboxes", "ok", f"{published:,} events were published, all are stored or stated as lost")
+    counts = ", ".join(f"{name} {count:,}" for name, count in waiting.items() if count)
+    return Finding("outboxes", "warning", f"not stored yet: {counts}; a running system delivers them (observer run)")
+
+
+def _damage(outboxes: Path) -> Iterator[Finding]:
+    for folder in _folders(outboxes):
+        if kept := sorted((folder / "damaged").glob("*")):
+            text = f"{len(kept)} damaged segments are kept in {folder / 'damaged'}: examine them, then delete them"
+            yield Finding("damage", "warning", text)
+
+
+def _folders(outboxes: Path) -> Sequence[Path]:
+    return sorted(path for path in outboxes.glob("*") if path.is_dir())
+
+
+def _history(url: str) -> Iterator[Finding]:
+    try:
+        with SummaryReader(url) as reader:
+            went_back = reader.epochs()[1:]
+            quarantined = reader.quarantined()
+    except StoreError as error:
+        yield Finding("schema", "critical", str(error))
+        return
+    if went_back:
+        text = f"it went back {len(went_back)} times, the last time because {went_back[-1]}; events came again"
+        yield Finding("epochs", "warning", text)
+    if quarantined:
+        yield Finding("quarantine", "warning", f"{quarantined:,} events are in quarantine: the table says why")
+
+
+def _newest_backup(backups: Path, now_ns: int) -> Finding:
+    verified = [package for package in packages(backups) if package.verified_ns is not None]
+    if not verified:
+        return Finding("backup", "warning", f"no verified package in {backups}: observer backup now")
+    newest = max(verified, key=lambda package: package.taken_ns)
+    days = (now_ns - newest.taken_ns) / _DAY_NS
+    level: Level = "ok" if days <= _BACKUP_DAYS else "warning"
+    return Finding("backup", level, f"{newest.name}, {max(0.0, days):.1f} days old, verified")

@@ -1,0 +1,161 @@
+"""Acknowledged segments are kept until backups hold them, and are delivered again when the database goes back."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import bus.outbox
+from bus.archive import Archive, ArchiveLimits
+from bus.codec import decode_events, unpack
+from bus.events import Trade
+from bus.outbox import Outbox
+from bus.segments import Missing, Packed
+from tests.builders import trades
+from tests.chaos.judge import batches
+
+A, B, C = "aa" * 16, "bb" * 16, "cc" * 16
+EVENTS = 40
+
+
+@pytest.fixture(autouse=True)
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus.outbox, "SEGMENT_BYTES_MAX", 400)
+
+
+def filled(folder: Path, stream: str = A) -> Outbox:
+    """An outbox with 40 events in batches of two, in a dozen segments."""
+    outbox = Outbox(folder, "test", stream)
+    for first in range(1, EVENTS, 2):
+        outbox.append(trades(2, first=first))
+    return outbox
+
+
+def finished(folder: Path, stream: str = A) -> Outbox:
+    """The outbox of the next process, after the stream was committed and finished."""
+    filled(folder, stream).close(delivered=True)
+    return Outbox(folder, "test", B)
+
+
+def delivered(outbox: Outbox, stream: str, sequence: int, last: int = EVENTS) -> tuple[list[Trade], list[int]]:
+    """The events from this number on and the missing numbers, as a sender takes them."""
+    events: list[Trade] = []
+    missing: list[int] = []
+    while sequence <= last:
+        match outbox.batch_at(stream, sequence):
+            case Packed(content, last_of_batch):
+                batch = unpack(content)
+                events += decode_events(batch)[sequence - batch.first_sequence :]
+            case Missing(last_of_batch, _):
+                missing += range(sequence, last_of_batch + 1)
+        sequence = last_of_batch + 1
+    return events, missing
+
+
+def archived_files(folder: Path) -> list[Path]:
+    return sorted((folder / "archive").iterdir())
+
+
+def compress(outbox: Outbox) -> None:
+    while outbox.tidy_archive(0.0):
+        pass
+
+
+def test_a_finished_stream_is_delivered_again_from_any_mark(tmp_path: Path) -> None:
+    outbox = finished(tmp_path)
+    assert outbox.archived() == {A: EVENTS}
+    assert outbox.rewind(A, 7) == EVENTS
+    assert delivered(outbox, A, 8) == (trades(EVENTS - 7, first=8), [])
+    assert [progress.stream for progress in outbox.progress()] == [A, B]
+
+
+def test_a_rewound_stream_is_archived_again_when_it_is_committed(tmp_path: Path) -> None:
+    outbox = finished(tmp_path)
+    before = archived_files(tmp_path)
+    outbox.rewind(A, 0)
+    outbox.acknowledge(A, EVENTS)
+    outbox.finish(A)
+    assert archived_files(tmp_path) == before
+    assert (tmp_path / "finished").read_text().count("\n") == 1
+
+
+def test_the_current_stream_goes_back_into_its_archived_part(tmp_path: Path) -> None:
+    outbox = filled(tmp_path)
+    outbox.acknowledge(A, 30)
+    outbox.rewind(A, 4)
+    assert delivered(outbox, A, 5) == (trades(EVENTS - 4, first=5), [])
+    outbox.append(trades(1, first=EVENTS + 1))
+    assert delivered(outbox, A, EVENTS, EVENTS + 1) == (trades(2, first=EVENTS), [])
+
+
+def test_compressed_segments_hold_the_same_events(tmp_path: Path) -> None:
+    outbox = finished(tmp_path)
+    compress(outbox)
+    assert all(path.suffix == ".zst" for path in archived_files(tmp_path))
+    outbox.rewind(A, 0)
+    assert delivered(outbox, A, 1) == (trades(EVENTS), [])
+
+
+def test_a_kill_while_a_segment_is_compressed_changes_nothing(tmp_path: Path) -> None:
+    """Both forms are there."""
+    outbox = finished(tmp_path)
+    first = archived_files(tmp_path)[0]
+    content = first.read_bytes()
+    compress(outbox)
+    first.write_bytes(content)
+    outbox.rewind(A, 0)
+    assert delivered(outbox, A, 1) == (trades(EVENTS), [])
+
+
+@pytest.mark.parametrize("offset", range(0, 2_000, 37))
+def test_a_flipped_bit_in_a_compressed_segment_costs_at_most_its_part(tmp_path: Path, offset: int) -> None:
+    outbox = finished(tmp_path)
+    compress(outbox)
+    files = archived_files(tmp_path)
+    path = files[offset % len(files)]
+    held = {number for first, last in batches(path) for number in range(first, last + 1)}
+    content = bytearray(path.read_bytes())
+    content[offset % len(content)] ^= 4
+    path.write_bytes(content)
+    outbox.rewind(A, 0)
+    events, missing = delivered(outbox, A, 1)
+    assert set(missing) <= held
+    assert events == [event for event in trades(EVENTS) if event.cumulative_trades not in missing]
+
+
+def test_what_two_backups_hold_leaves_the_archive(tmp_path: Path) -> None:
+    outbox = finished(tmp_path)
+    outbox.keep_behind({A: 20})
+    outbox.rewind(A, 0)
+    events, missing = delivered(outbox, A, 1)
+    assert set(range(21, EVENTS + 1)) <= {event.cumulative_trades for event in events}
+    assert missing
+    assert max(missing) <= 20
+
+
+def test_an_archive_keeps_its_limits_and_reports_what_falls_out(tmp_path: Path) -> None:
+    filled(tmp_path).close(delivered=True)
+    size_bytes = sum(path.stat().st_size for path in archived_files(tmp_path))
+    outbox = Outbox(tmp_path, "test", B, ArchiveLimits(bytes_max=size_bytes // 2))
+    compress(outbox)
+    outbox.rewind(A, 0)
+    assert delivered(outbox, A, 1)[1] == list(range(1, len(delivered(outbox, A, 1)[1]) + 1)), "the oldest first"
+    assert "without a verified backup" in outbox.damage[0]
+
+
+def test_an_archive_deletes_what_is_older_than_its_limit(tmp_path: Path) -> None:
+    filled(tmp_path).close(delivered=True)
+    for path in archived_files(tmp_path):
+        os.utime(path, (1_000.0, 1_000.0))
+    archive = Archive(tmp_path / "archive", ArchiveLimits(age_s_max=60.0))
+    assert archive.shrink(now_s=1_060.0) == 0
+    assert archive.shrink(now_s=1_061.0) > 0
+    assert archived_files(tmp_path) == []
+
+
+def test_a_stream_whose_archive_is_gone_states_its_numbers_as_missing(tmp_path: Path) -> None:
+    outbox = finished(tmp_path)
+    for path in archived_files(tmp_path):
+        path.unlink()
+    assert outbox.rewind(A, 10) == EVENTS
+    assert delivered(outbox, A, 11) == ([], list(range(11, EVENTS + 1)))

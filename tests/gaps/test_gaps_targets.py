@@ -1,0 +1,55 @@
+"""A day's recovery is measured against its targets: what is missed is reported once, with the counts."""
+
+import pytest
+
+from observer.gaps.recovery import RecoverySettings
+from observer.gaps.targets import RecoveryTargets, TargetChange, text_of
+
+DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
+
+
+def ended(targets: RecoveryTargets, *outcomes: bool) -> list[TargetChange]:
+    found = (targets.ended(DAY, is_recovered=each) for each in outcomes)
+    return [each for each in found if each is not None]
+
+
+def test_a_gap_that_is_not_filled_misses_the_target_until_more_than_95_percent_are() -> None:
+    [missed, met] = ended(RecoveryTargets(RecoverySettings()), *[True] * 3, False, *[True] * 17)
+    assert missed == TargetChange(DAY, "success", is_missed=True, met=3, gaps=4)
+    assert met == TargetChange(DAY, "success", is_missed=False, met=20, gaps=21)
+
+
+def test_two_of_forty_miss_the_target_and_one_does_not() -> None:
+    targets = RecoveryTargets(RecoverySettings())
+    assert ended(targets, *[True] * 38, False) == []
+    [missed] = ended(targets, False)
+    assert (missed.met, missed.gaps) == (38, 40)
+
+
+@pytest.mark.parametrize("measure", ["detection", "recovery"])
+def test_the_limit_itself_is_too_late(measure: str) -> None:
+    settings = RecoverySettings(detected_within_seconds=2.0, recovered_within_seconds=2.0)
+    count = {"detection": RecoveryTargets.detected, "recovery": RecoveryTargets.recovered}[measure]
+    assert count(RecoveryTargets(settings), DAY, 1.9) is None
+    missed = count(RecoveryTargets(settings), DAY, 2.0)
+    assert missed == TargetChange(DAY, measure, is_missed=True, met=0, gaps=1)  # type: ignore[arg-type]
+
+
+def test_another_day_begins_a_new_count() -> None:
+    targets = RecoveryTargets(RecoverySettings())
+    ended(targets, False)
+    assert targets.ended(NEXT_DAY, is_recovered=True) is None
+    missed = targets.ended(NEXT_DAY, is_recovered=False)
+    assert missed is not None
+    assert (missed.met, missed.gaps) == (1, 2)
+
+
+def test_the_text_has_the_counts_and_the_target() -> None:
+    settings = RecoverySettings()
+    assert text_of(TargetChange(DAY, "recovery", is_missed=True, met=3, gaps=4), settings) == (
+        "gaps of 2026-11-18: 3 of 4 were filled within 5 s of the first call; target missed: more than 95%"
+    )
+    assert "within 1 s of the trade" in text_of(TargetChange(DAY, "detection", True, 3, 4), settings)
+    assert text_of(TargetChange(DAY, "success", is_missed=False, met=20, gaps=21), settings) == (
+        "gaps of 2026-11-18: 20 of 21 were filled; target met again: more than 95%"
+    )

@@ -1,0 +1,109 @@
+"""The doctor compares what was published with what is stored, from files and the database alone."""
+
+from pathlib import Path
+
+import pytest
+
+from bus.codec import decode_events, unpack
+from bus.delivery import Delivered, Lost
+from bus.outbox import Outbox
+from bus.segments import Packed
+from observer.host.doctor import Finding, examine
+from observer.store.writer import StoreWriter
+from tests.builders import trades
+from tests.store.migrated import make_database
+from tests.store.raw import execute
+
+A, B = "aa" * 16, "bb" * 16
+NOW_NS = 1_795_000_000_000_000_000
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    made = f"sqlite:///{tmp_path}/observer.db"
+    make_database(made)
+    return made
+
+
+def published(folder: Path, count: int = 10) -> Outbox:
+    outbox = Outbox(folder / "outbox" / "track-b", "track-b", A)
+    outbox.append(trades(count))
+    return outbox
+
+
+def store(url: str, outbox: Outbox, *, lost: int = 0) -> None:
+    """Commit the outbox's first stream, with so many numbers behind it stated as lost."""
+    found = outbox.batch_at(A, 1)
+    assert isinstance(found, Packed)
+    events = decode_events(unpack(found.content))
+    parts: list[Delivered | Lost] = [Delivered("track-b", A, 1, events)]
+    if lost:
+        parts.append(Lost(A, len(events) + 1, len(events) + lost, "damaged", "track-b"))
+    writer = StoreWriter(url)
+    writer.open()
+    writer.commit(parts)
+    writer.close()
+
+
+def findings(url: str, folder: Path, *, recount: bool = True) -> dict[str, Finding]:
+    return {
+        finding.check: finding
+        for finding in examine(url, folder / "outbox", folder / "backup", NOW_NS, recount=recount)
+    }
+
+
+def test_a_sound_system_has_no_critical_finding(tmp_path: Path, url: str) -> None:
+    store(url, published(tmp_path))
+    found = findings(url, tmp_path)
+    assert {found[check].level for check in ("database", "rows", "losses", "outboxes")} == {"ok"}
+    assert found["backup"].level == "warning"
+
+
+def test_events_that_wait_in_an_outbox_are_counted(tmp_path: Path, url: str) -> None:
+    outbox = published(tmp_path)
+    store(url, outbox)
+    outbox.append(trades(7, first=11))
+    outbox.close(delivered=False)
+    found = findings(url, tmp_path)["outboxes"]
+    assert found.level == "warning"
+    assert "track-b 7" in found.text
+
+
+def test_stated_losses_are_critical(tmp_path: Path, url: str) -> None:
+    store(url, published(tmp_path), lost=5)
+    found = findings(url, tmp_path)
+    assert found["losses"].level == "critical"
+    assert "5 published events" in found["losses"].text
+    assert found["rows"].level == "ok"
+
+
+def test_a_row_that_is_gone_is_found_by_the_recount(tmp_path: Path, url: str) -> None:
+    store(url, published(tmp_path))
+    execute(url, "DELETE FROM trades WHERE sequence = 4")
+    assert findings(url, tmp_path)["rows"].level == "critical"
+    assert "rows" not in findings(url, tmp_path, recount=False)
+
+
+def test_a_database_that_is_gone_is_critical(tmp_path: Path) -> None:
+    published(tmp_path)
+    found = findings(f"sqlite:///{tmp_path}/observer.db", tmp_path)
+    assert found["database"].level == "critical"
+
+
+def test_damaged_segments_are_named_until_they_are_deleted(tmp_path: Path, url: str) -> None:
+    store(url, published(tmp_path))
+    kept = tmp_path / "outbox" / "track-b" / "damaged" / "segment.journal"
+    kept.parent.mkdir()
+    kept.write_bytes(b"")
+    assert findings(url, tmp_path)["damage"].level == "warning"
+    kept.unlink()
+    assert "damage" not in findings(url, tmp_path)
+
+
+def test_a_database_that_went_back_is_named_with_the_reason(tmp_path: Path, url: str) -> None:
+    writer = StoreWriter(url)
+    writer.open()
+    writer.epoch()
+    writer.begin_epoch("it was put back")
+    writer.close()
+    assert "it was put back" in findings(url, tmp_path)["epochs"].text
