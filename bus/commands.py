@@ -215,6 +215,8 @@ class StatusReply(Message, frozen=True, tag="status"):
     severity warning and above.
 
     `zygote_fallbacks` counts the failures of the supervisor's zygote; each cost a start a fresh interpreter.
+    `orphans_ended` counts processes that outlived their worker or an earlier supervisor, and were killed; with
+    `is_contained` a control group of the kernel holds all processes, without it they are found by their marks.
     """
 
     processes: list[ProcessStatus]
@@ -224,6 +226,8 @@ class StatusReply(Message, frozen=True, tag="status"):
     uptime_s: float
     zygote_fallbacks: int = 0
     alerts: list[ProcessAlert] = []
+    orphans_ended: int = 0
+    is_contained: bool = False
 
 
 class Done(Message, frozen=True):

@@ -20,10 +20,10 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "a53335c5a64f31a7054c49cc44d4f3c299c805fbd0fbfe06e90c4e769c7d1aed"
+SCHEMA_DIGEST: Final = "1b77d035892a8fbf5729b5f70f9049d8a45d60cd4fa82c61197998bb6368cf68"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction"]

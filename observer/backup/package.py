@@ -118,13 +118,18 @@ def verify(path: Path, now_ns: int, stop: threading.Event) -> Sequence[str]:
         StoppedError: `stop` was set; the mark is as it was.
         OSError: the mark cannot be written.
     """
-    package = read_package(path)
-    problems = [package.problem] if package.manifest is None else _problems(path, package.manifest, stop)
+    problems = problems_in(path, stop)
     if problems:
         (path / VERIFIED).unlink(missing_ok=True)
     else:
         _mark_verified(path, now_ns)
     return problems
+
+
+def problems_in(path: Path, stop: threading.Event) -> Sequence[str]:
+    """As `verify`, without a mark: the package may lie on a disk that cannot be written."""
+    package = read_package(path)
+    return [package.problem] if package.manifest is None else _problems(path, package.manifest, stop)
 
 
 def _mark_verified(path: Path, now_ns: int) -> None:

@@ -47,7 +47,7 @@ from observer.units import NS_PER_S
 
 _Result = TypeVar("_Result")
 _POLL_S: Final = 0.2
-_NEWEST: Final = "The package, as `observer backup list` names it; default: the newest."
+_NEWEST: Final = "The package, as `observer backup list` names it, or its folder elsewhere; default: the newest."
 NameArgument = Annotated[str | None, Argument(help=_NEWEST)]
 
 

@@ -1,6 +1,7 @@
 """`observer backup restore`: the database from a package, or the package's files in another folder."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -65,6 +66,7 @@ def restore_command(
     if not yes:
         _show_plan(chosen, as_json=as_json)
         raise Exit(1)
+    logging.getLogger("bus.sender").setLevel(logging.ERROR)  # a warning for each stream: the report has their sum
     report = asyncio.run(_restore(system, package, chosen, as_json=as_json))
     if as_json:
         print_json(report)
@@ -77,7 +79,7 @@ def restore_command(
 async def _planned(system: System, package: Package, *, as_json: bool) -> RestorePlan:
     async def work(show: Callable[[str], None], stop: threading.Event) -> RestorePlan:
         show(f"verifying {package.name}")
-        await asyncio.to_thread(require_sound, package, clock_from_environment().now_ns(), stop)
+        await asyncio.to_thread(require_sound, package, stop)
         return await planned(system.settings, system.plan, package, system.database)
 
     return await shown(work, as_json=as_json)
@@ -94,7 +96,7 @@ async def _restore(system: System, package: Package, chosen: RestorePlan, *, as_
 async def _unpack(package: Package, folder: Path, *, as_json: bool) -> None:
     async def work(show: Callable[[str], None], stop: threading.Event) -> None:
         show(f"verifying {package.name}")
-        await asyncio.to_thread(require_sound, package, clock_from_environment().now_ns(), stop)
+        await asyncio.to_thread(require_sound, package, stop)
         show(f"unpacking into {folder}")
         await asyncio.to_thread(unpack, package, folder, stop)
 

@@ -58,8 +58,14 @@ def _fails(alert: ProcessAlert) -> bool:
 
 def _table(reply: StatusReply) -> Table:
     when = local_datetime(reply.market_time_ns).strftime("%Y-%m-%d %H:%M:%S %Z")
-    title = f"{when} · {reply.phase} · supervisor pid {reply.supervisor_pid}, up {reply.uptime_s:.0f} s"
+    title = f"{when} · {reply.phase} · supervisor pid {reply.supervisor_pid}, up {reply.uptime_s:.0f} s{_notes(reply)}"
     return Table(_COLUMNS, [_row(process) for process in reply.processes], title, right=_COLUMNS[2:])
+
+
+def _notes(reply: StatusReply) -> str:
+    """What the supervisor did by itself since its start, as a part of the title; empty if it did nothing."""
+    counts = ((reply.orphans_ended, "orphans ended"), (reply.zygote_fallbacks, "starts without the zygote"))
+    return "".join(f" · {count} {what}" for count, what in counts if count)
 
 
 def _row(process: ProcessStatus) -> list[str]:

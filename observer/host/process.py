@@ -248,8 +248,12 @@ class Host:
         ended, given_up = f"ended:{name}", f"given_up:{name}"
         if current is ProcessState.FATAL:
             self._alerts.report(given_up, "critical", f"{name} is given up: {reason}")
+        elif current is ProcessState.LOOPING:
+            self._alerts.report(given_up, "critical", f"{name} ends again and again: {reason}")
         elif current is ProcessState.BACKOFF:
             self._alerts.report(ended, "warning", f"{name} ended: {reason}")
+        elif previous is current is ProcessState.STARTING:
+            self._alerts.report(ended, "warning", f"{name} is late: {reason}")
         elif current in (ProcessState.RUNNING, ProcessState.STOPPED):
             self._alerts.resolve(given_up, f"{name} is {current}: {reason}")
         if current in (ProcessState.RUNNING, ProcessState.STOPPED, ProcessState.FATAL):

@@ -23,7 +23,7 @@ from bus.outbox import Outbox, OutboxInUseError, published_by_stream
 from bus.producer import Producer
 from observer.backup.jobs import Plan
 from observer.backup.manifest import Manifest, stamp_of
-from observer.backup.package import Package, manifest_of, verify
+from observer.backup.package import Package, manifest_of, problems_in
 from observer.base_settings import RunSettings, endpoints_of, is_reachable
 from observer.clock import Clock
 from observer.config import Settings
@@ -83,9 +83,9 @@ class RestoreReport(msgspec.Struct, frozen=True):
 # --- before ------------------------------------------------------------------------------------------------------
 
 
-def require_sound(package: Package, now_ns: int, stop: threading.Event) -> None:
+def require_sound(package: Package, stop: threading.Event) -> None:
     """Read the whole package again. Raises DataFileError when anything in it is damaged."""
-    if problems := verify(package.path, now_ns, stop):
+    if problems := problems_in(package.path, stop):
         raise DataFileError(f"{package.path} is damaged, nothing was restored: {'; '.join(problems)}")
 
 

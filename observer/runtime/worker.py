@@ -34,6 +34,7 @@ from observer.config import Settings, load_settings
 from observer.errors import ConfigError, StoreError
 from observer.runtime.orders import WorkerOrders
 from observer.runtime.refusals import DiskAlerts
+from observer.supervisor.mark import end_own_system
 
 if TYPE_CHECKING:
     from observer.accounts.clients import Brokers
@@ -169,7 +170,7 @@ def _complain(name: str, error: Exception) -> int:
 
 
 def _hold_on_to_lifeline() -> None:
-    """End with the supervisor, children included: its end of this pipe closes however it ends."""
+    """End with the supervisor, and end all that it left: its end of this pipe closes however it ends."""
     text = os.environ.get(LIFELINE_VARIABLE)
     if text is None:
         return
@@ -179,6 +180,8 @@ def _hold_on_to_lifeline() -> None:
     def watch() -> None:
         while os.read(descriptor, 1):
             pass
+        with contextlib.suppress(Exception):  # whatever cannot be read of other processes, this one ends
+            end_own_system()
         if os.getpgid(0) == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os._exit(1)

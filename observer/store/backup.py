@@ -23,6 +23,7 @@ from observer.store.engine import open_reader, parse_url, schema_of, sqlite_path
 SQLITE_COPY: Final = "database.sqlite3"
 POSTGRESQL_COPY: Final = "database.dump"
 
+_USUAL_SCHEMA: Final = "public"  # where the server selects it, and it was dropped
 _PAGES_AT_ONCE: Final = 4_096  # 16 MB: `stop` is looked at between two portions
 _STEPS_AT_ONCE: Final = 1_000_000  # instructions of SQLite's virtual machine, some 50 ms
 
@@ -125,7 +126,7 @@ def selected_schema(url: str) -> str:
     engine = open_reader(url)
     try:
         with store_errors(engine), engine.connect() as connection:
-            return str(connection.scalar(text("SELECT current_schema()")))
+            return str(connection.scalar(text("SELECT current_schema()")) or _USUAL_SCHEMA)
     finally:
         engine.dispose()
 

@@ -24,7 +24,8 @@ from observer.alerts.process import Alerts
 from observer.clock import Clock, machine_seconds
 from observer.errors import ProviderError, StoreError
 from observer.gaps import recovery
-from observer.gaps.recovery import Attempt, RecoveryPlan, RecoveryQueue, RecoverySettings
+from observer.gaps.queue import Attempt, RecoveryQueue
+from observer.gaps.recovery import RecoveryPlan, RecoverySettings
 from observer.gaps.targets import RecoveryTargets, TargetChange, text_of
 from observer.providers.broker import HistorySource
 from observer.providers.domestic import PastBarSource

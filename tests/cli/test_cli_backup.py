@@ -1,5 +1,9 @@
 """`observer backup` where no system runs: packages are made, listed, verified and restored by the command itself."""
 
+import shutil
+import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +22,8 @@ from observer.store.ownership import claim
 from tests.backup.scene import STREAM, commit
 from tests.builders import trades
 from tests.store.raw import query
-from tests.system.running import short_folder
+from tests.system.running import OBSERVER, short_folder
+from tests.waiting import DEADLINE_S, until
 
 
 class Scene(msgspec.Struct):
@@ -143,6 +148,33 @@ def test_a_package_is_unpacked_elsewhere_without_touching_the_system(scene: Scen
     again = scene.typed("restore", "--to", str(target))
     assert isinstance(again.exception, ConfigError)
     assert "is not empty" in str(again.exception)
+
+
+def test_a_package_on_a_second_target_is_restored_by_its_folder(scene: Scene) -> None:
+    (target := scene.folder / "nas").mkdir()
+    scene.configure(copy_to=str(target))
+    scene.typed("now")
+    [name] = scene.packages()
+    shutil.rmtree(scene.folder / "data/backup")
+    assert scene.typed("verify", str(target / name)).exit_code == 0
+    commit(scene.url, 50, after=100)
+    scene.typed("restore", str(target / name), "--yes")
+    assert query(scene.url, "SELECT count(*) FROM trades") == [(100,)]
+
+
+def test_ctrl_c_ends_the_command_in_order(scene: Scene) -> None:
+    started = scene.folder / "started"
+    program = f"import time; open({str(started)!r}, 'w'); time.sleep(600)"
+    scene.configure(command=[sys.executable, "-c", program, "{package}"])
+    words = [OBSERVER, "backup", "now", "--config", str(scene.folder / "observer.toml")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        until(started.exists, "the command runs")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 130
+    [line] = errors.splitlines()
+    assert line.startswith("observer: [backup] command")
+    assert line.endswith("was interrupted")
 
 
 def test_the_package_of_a_time_is_the_newest_up_to_then(scene: Scene) -> None:

@@ -36,7 +36,7 @@ async def run(folder: Path, commands: dict[str, list[str]], intensity: int) -> N
         control_address=endpoints.control,
         listener=Stale(),
         extend_status=lambda _alerts: ("IDLE", 0, []),
-        limits=RestartLimits(restarts_max=intensity, delay_max_s=0.2),
+        limits=RestartLimits(restarts_max=intensity, loop_restarts_max=intensity, delay_max_s=0.2),
     )
     await supervisor.run_until(asyncio.Event())
 

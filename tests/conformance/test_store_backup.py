@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from bus.delivery import Delivered
 from observer.errors import StoppedError
-from observer.store.backup import check_copy, content_of, copy_database, copy_name
+from observer.store.backup import check_copy, content_of, copy_database, copy_name, selected_schema
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.writer import StoreWriter
 from tests.builders import trades
@@ -96,3 +96,10 @@ def test_a_copy_ends_when_it_is_asked_to_stop(stored_url: str, tmp_path: Path) -
     stop.set()
     with pytest.raises(StoppedError, match="interrupted"):
         copy_database(stored_url, tmp_path / copy_name(stored_url), stop)
+
+
+@pytest.mark.parametrize("whole_database_url", ["postgresql"], indirect=True)
+def test_a_schema_that_was_dropped_is_still_the_selected_one(whole_database_url: str) -> None:
+    execute(whole_database_url, "ALTER SCHEMA public RENAME TO away")
+    assert selected_schema(whole_database_url) == "public"
+    execute(whole_database_url, "ALTER SCHEMA away RENAME TO public")

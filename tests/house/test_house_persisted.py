@@ -35,6 +35,7 @@ OTHER_TEXT = {
     "observer/universe/file_format.py": "the day in the name of a universe's file",
     "observer/store/instance.py": "the options of a PostgreSQL URL",
     "observer/store/ownership.py": "the brokers in the owner row, names separated by commas; no event",
+    "observer/store/postgresql_programs.py": "the script that pg_restore writes, for a dump's marks; no event",
     "observer/store/systems.py": "the kernel's /proc/PID/stat; no event",
     "observer/streaming/receiver.py": "why a broker's stream dropped a subscription; no event carries it",
 }
