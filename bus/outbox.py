@@ -43,7 +43,7 @@ from bus.outbox_notes import (
     read_finished,
     read_progress,
 )
-from bus.segments import Missing, Packed, Segment, SegmentCursor, batches_around_damage, last_sequence_in
+from bus.segments import Missing, Packed, Segment, SegmentCursor, keep, last_sequence_in, recover
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Outbox:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _take_lock(directory / "lock")
         cut_half_line(directory)
-        for unfinished in (*directory.glob(".*.journal"), *directory.glob("archive/.*.journal.zst")):
+        for unfinished in directory.rglob(".*.journal*"):
             unfinished.unlink()  # a copy that a kill interrupted; its original is there
         self._archive = Archive(directory / "archive", limits)
         self._damaged_segments: set[Path] = set()
@@ -253,11 +253,7 @@ class Outbox:
         found: dict[str, list[Segment]] = {}
         for path in sorted(self._directory.glob("*.journal"), key=self._age):
             stream, _, first = path.stem.partition("-")
-            try:
-                segment = self._recover(path, stream, first)
-            except FileNotFoundError:  # removed this moment: `Missing` then
-                continue
-            if segment:
+            if segment := self._recover(path, stream, first):
                 found.setdefault(stream, []).append(segment)
         for stream, noted in list(self._progress.items()):
             if noted.last_sequence:
@@ -288,34 +284,8 @@ class Outbox:
             self._report(f"{path} is no segment of an outbox; it is left alone")
             return None
         segment = Segment(path, int(first), int(first) - 1)
-        reader = JournalReader(path, damaged=True)
-        try:
-            for batch, is_behind_damage in batches_around_damage(reader, stream):
-                if is_behind_damage:
-                    self._note_damage(segment, f"number {segment.last_sequence + 1} cannot be read")
-                segment.last_sequence = batch.last_sequence
-            torn_bytes = path.stat().st_size - reader.offset
-        finally:
-            reader.close()
-        if torn_bytes:
-            self._end_with(segment, stream, torn_bytes)
-        if segment.last_sequence < segment.first_sequence:
-            path.unlink()
-            return None
-        return segment
-
-    def _end_with(self, segment: Segment, stream: str, torn_bytes: int) -> None:
-        """Cut what is left of an append that a kill interrupted. A tail whose append had returned is damage."""
         appended = self._progress.get(stream, _NOTHING).last_sequence
-        if appended > segment.last_sequence and not self._is_followed(segment, stream):
-            self._note_damage(segment, f"its last {torn_bytes:,} bytes cannot be read")
-        else:
-            logger.info("cut %d bytes of an interrupted append from %s", torn_bytes, segment.path)
-            os.truncate(segment.path, segment.path.stat().st_size - torn_bytes)
-
-    def _is_followed(self, segment: Segment, stream: str) -> bool:
-        """Whether a later segment of the stream begins right behind this one."""
-        return (self._directory / f"{stream}-{segment.last_sequence + 1:020d}.journal").exists()
+        return segment if recover(segment, stream, appended, self._note_damage) else None
 
     def _read_finished(self) -> dict[str, int]:
         notes, unreadable = read_finished(self._directory)
@@ -393,12 +363,7 @@ class Outbox:
             return
         self._damaged_segments.add(segment.path)
         kept = self._directory / "damaged" / segment.path.name
-        try:
-            kept.parent.mkdir(mode=0o700, exist_ok=True)
-            kept.unlink(missing_ok=True)
-            kept.hardlink_to(segment.path)
-        except OSError as error:
-            logger.error("cannot keep %s: %s", kept, error)
+        keep(segment.path, kept)
         self._report(f"segment {segment.path.name} of {self.producer} is damaged: {what}; kept as {kept}")
 
     def _report(self, text: str) -> None:
