@@ -164,13 +164,14 @@ async def _compress(outbox: Outbox, wanted: asyncio.Event) -> None:
                 pass
 
 
-def _has_opened(writer: StoreWriter) -> bool:
-    """Open the database; False if the connection was lost meanwhile. A supervisor would start another process then."""
+def _opened(url: str) -> StoreWriter | None:
+    """A writer; None while the database is being put back. A supervisor would start another process then."""
     try:
+        writer = StoreWriter(url)
         writer.open()
     except StoreFailedError:
-        return False
-    return True
+        return None
+    return writer
 
 
 def write(scene: Scene, ready: Connection) -> None:
@@ -178,8 +179,7 @@ def write(scene: Scene, ready: Connection) -> None:
     die_with_parent()
     stopping = stop_on_sigterm()
     scene.log("writer")
-    writer = StoreWriter(scene.url)
-    while not _has_opened(writer):
+    while (writer := _opened(scene.url)) is None:
         time.sleep(TURN_S)
     feed = FeedPublisher(f"ipc://{scene.folder}/feed")
     ingest = Ingest(scene.ingest_address, writer, feed.publish, StoreError)

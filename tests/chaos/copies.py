@@ -1,8 +1,7 @@
 """Copies of the campaign's database, made while its writer works, and put back later.
 
-On SQLite a copy takes the place of the file, as a restored backup does; the writer does not run meanwhile. On
-PostgreSQL the tables get the rows of the copy in one transaction while the writer runs on: so a fail-over that loses
-commits looks.
+On SQLite a copy takes the place of the file, as a restored backup does. On PostgreSQL the tables get the rows of the
+copy in one transaction while the writer runs on: so a fail-over that loses commits looks.
 """
 
 import random
@@ -22,8 +21,6 @@ KEPT = 4  # the first copy, which holds nothing, and the newest
 
 class Copies(Protocol):
     """The copies of one database."""
-
-    needs_writer_ended: bool
 
     def make(self) -> None:
         """Copy the database as it is now."""
@@ -72,8 +69,6 @@ class _Choice:
 class SqliteCopies:
     """Copies by the online backup API."""
 
-    needs_writer_ended = True
-
     def __init__(self, database: Path, folder: Path, rng: random.Random) -> None:
         self._database = database
         self._folder = folder
@@ -91,10 +86,10 @@ class SqliteCopies:
             self._path(superseded).unlink()
 
     def put_back(self) -> None:
-        for suffix in ("-wal", "-shm"):
-            self._database.with_name(f"{self._database.name}{suffix}").unlink(missing_ok=True)
         unfinished = self._database.with_name("being-restored.db")
         shutil.copyfile(self._path(self._choice.choose()), unfinished)
+        for suffix in ("", "-wal", "-shm"):  # the file first: a writer that opens it meanwhile makes no log beside it
+            self._database.with_name(f"{self._database.name}{suffix}").unlink(missing_ok=True)
         unfinished.replace(self._database)
 
     def clear_away(self) -> None:
@@ -104,8 +99,6 @@ class SqliteCopies:
 
 class PostgresqlCopies:
     """Copies in schemas beside the database's own."""
-
-    needs_writer_ended = False
 
     def __init__(self, address: str, rng: random.Random) -> None:
         self._address = address
