@@ -60,4 +60,7 @@ class Damage:
 
 
 def _modified_ns(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # its process moved it meanwhile
+        return 0
