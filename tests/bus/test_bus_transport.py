@@ -261,6 +261,20 @@ def test_a_database_that_went_back_between_two_processes_gets_the_rest_from_the_
 
 
 @pytest.mark.usefixtures("writer")
+def test_archived_streams_are_delivered_again_in_the_order_of_their_openings(tmp_path: Path, sink: Memory) -> None:
+    async def publish(count: int) -> None:
+        async with producer(tmp_path) as a:
+            a.publish_together(trades(count))
+            assert await a.drain(DEADLINE_S)
+
+    for count in (3, 2):
+        asyncio.run(publish(count))
+    sink.stored.clear()
+    asyncio.run(publish(1))
+    assert list(sink.stored.values()) == [trades(3), trades(2), trades(1)]
+
+
+@pytest.mark.usefixtures("writer")
 def test_a_disk_that_refuses_to_give_back_archived_events_is_asked_again(tmp_path: Path, sink: Memory) -> None:
     folder = tmp_path / "outbox-a"
     for stream, moved in (("aa" * 16, True), ("bb" * 16, False)):
