@@ -13,6 +13,7 @@ import pytest
 
 from bus.commands import Refused
 from bus.events import AlertRaised, BackupCompleted, Event
+from observer.alerts.process import Alerts
 from observer.backup.jobs import BackupJobs, Plan, back_up
 from observer.backup.manifest import Kept, Kind, outdated
 from observer.backup.package import packages, read_package
@@ -160,11 +161,12 @@ class Publication:
         self.events += events
 
 
-def jobs_of(plan: Plan, folder: Path, clock: ManualClock) -> BackupJobs:
+def jobs_of(plan: Plan, folder: Path, clock: ManualClock, publication: Publication | None = None) -> BackupJobs:
     session = local_ns(DAY, 9), local_ns(DAY, 15, 30)
     write_trading_days(folder, [TradingDay(DAY, *session, "trial")])
     today = TradingDayService(folder, ScheduleSettings(), clock)
-    return BackupJobs(plan=plan, turn=asyncio.Lock(), today=today, clock=clock, source="core-writer")
+    alerts = Alerts(clock, "core-writer", publication.publish if publication else None)
+    return BackupJobs(plan=plan, turn=asyncio.Lock(), today=today, clock=clock, alerts=alerts)
 
 
 class WatchedClock(ManualClock):
@@ -219,7 +221,7 @@ def test_a_failure_is_an_alert_and_a_refusal(
     plan = plan_in(tmp_path, url, settings)
     if not packages_made:
         (tmp_path / "data" / "observer.db").unlink()
-    reply = asyncio.run(jobs_of(plan, tmp_path, ManualClock(NOW_NS)).make_now(publication))  # type: ignore[arg-type]
+    reply = asyncio.run(jobs_of(plan, tmp_path, ManualClock(NOW_NS), publication).make_now(publication))  # type: ignore[arg-type]
     assert isinstance(reply, Refused)
     [alert] = [event for event in publication.events if isinstance(event, AlertRaised)]
     assert alert.severity == "critical"
