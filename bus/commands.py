@@ -20,6 +20,19 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
     """Base of all requests and replies: immutable, a map on the wire, distinguished by `type`."""
 
 
+class OpenAlert(msgspec.Struct, frozen=True):
+    """An open alert of one process (`bus.events.AlertRaised`): reported `count` times since `since_ns`, last at
+    `last_ns`.
+    """
+
+    identity: str
+    severity: Literal["info", "warning", "critical"]
+    since_ns: int
+    text: str
+    count: int = 1
+    last_ns: int = 0
+
+
 # --- from a supervised process; none of these is answered ----------------------------------------------------
 
 
@@ -34,12 +47,14 @@ class Heartbeat(Message, frozen=True):
     """The process is alive and its event loop turns.
 
     `loop_lag_s` is how late its loop last woke; `progress` a count of its work, which stands still when it does.
+    `alerts` are the open ones of severity warning and above, bounded in number: they are known without the database.
     """
 
     process: Name
     pid: Pid
     loop_lag_s: float
     progress: int
+    alerts: list[OpenAlert] = []
 
 
 class Stopping(Message, frozen=True):
@@ -140,6 +155,13 @@ class Unpin(Command, frozen=True):
     symbol: Symbol
 
 
+class SilenceAlert(Command, frozen=True, tag="silence_alert"):
+    """Silence an open alert for `for_s` market seconds; 0 ends its silence. It stays listed."""
+
+    identity: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    for_s: Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)]
+
+
 class RetryGaps(Command, frozen=True, tag="retry_gaps"):
     """Try at once to fill these gaps, also those given up or filled in part; with none named all that are open."""
 
@@ -148,7 +170,7 @@ class RetryGaps(Command, frozen=True, tag="retry_gaps"):
 
 Order = Drain | RunJob | SetLogLevel | Pin | Unpin | RetryGaps
 
-HostRequest = Reload | StartCapture | StopCapture | Order
+HostRequest = Reload | StartCapture | StopCapture | SilenceAlert | Order
 """Requests that the host of the supervisor answers: they go beyond starting and stopping processes."""
 
 Request = Ready | Heartbeat | Stopping | Status | Start | Stop | Restart | Shutdown | HostRequest
@@ -181,10 +203,20 @@ class ProcessStatus(Message, frozen=True, tag="process_status"):
     says: str | None = None
 
 
+class ProcessAlert(OpenAlert, frozen=True, kw_only=True):
+    """An open alert and its process; `silenced_until_ns` is market time, None where an operator did not silence it."""
+
+    process: str
+    silenced_until_ns: int | None = None
+
+
 class StatusReply(Message, frozen=True, tag="status"):
-    """All processes in the order of their start, and the market's time and phase of the day.
+    """All processes in the order of their start, the market's time and phase of the day, and the open alerts of
+    severity warning and above.
 
     `zygote_fallbacks` counts the failures of the supervisor's zygote; each cost a start a fresh interpreter.
+    `orphans_ended` counts processes that outlived their worker or an earlier supervisor, and were killed; with
+    `is_contained` a control group of the kernel holds all processes, without it they are found by their marks.
     """
 
     processes: list[ProcessStatus]
@@ -193,6 +225,9 @@ class StatusReply(Message, frozen=True, tag="status"):
     supervisor_pid: int
     uptime_s: float
     zygote_fallbacks: int = 0
+    alerts: list[ProcessAlert] = []
+    orphans_ended: int = 0
+    is_contained: bool = False
 
 
 class Done(Message, frozen=True):
@@ -211,9 +246,9 @@ class UnderWay(Message, frozen=True, tag="under_way"):
 class Refused(Message, frozen=True):
     """The request was refused or failed. `code` is for programs, `message` for people.
 
-    Codes: malformed, busy, internal, unknown_process, unknown_job, unknown_symbol, unknown_kind, not_supervised,
-    not_running, not_an_order, wrong_configuration, no_slot, not_pinned, not_now, needs_shutdown, failed, superseded,
-    shutting_down, unknown_gap, not_needed, pending_approval.
+    Codes: malformed, busy, internal, unknown_process, unknown_job, unknown_symbol, unknown_kind, unknown_alert,
+    not_supervised, not_running, not_an_order, wrong_configuration, no_slot, not_pinned, not_now, needs_shutdown,
+    failed, superseded, shutting_down, unknown_gap, not_needed, pending_approval.
     """
 
     code: str

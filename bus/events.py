@@ -20,10 +20,10 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "a53335c5a64f31a7054c49cc44d4f3c299c805fbd0fbfe06e90c4e769c7d1aed"
+SCHEMA_DIGEST: Final = "1b77d035892a8fbf5729b5f70f9049d8a45d60cd4fa82c61197998bb6368cf68"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction"]
@@ -961,13 +961,40 @@ class ProcessChanged(Fact, frozen=True, array_like=True, gc=False, tag="process_
 
 
 class AlertRaised(Fact, frozen=True, array_like=True, gc=False, tag="alert_raised"):
-    """An alert for the operator; `job` names the job whose failure or recovery it reports."""
+    """A condition began that the operator must know, or it changed its severity.
+
+    `identity` names the condition within its source ("disk_full", "token:main"). The alert is open until an
+    `AlertResolved` of the same source and identity; one with `until_ns` reports a thing that happened and has no end
+    of its own: it counts as open until then. `job` names the job whose failure it reports.
+    """
 
     raised_ns: int
     severity: Severity
     source: str
     text: str
     job: str | None = None
+    identity: str = "unnamed"  # only in records of the first version
+    until_ns: int | None = None
+
+
+class AlertRepeated(Fact, frozen=True, array_like=True, gc=False, tag="alert_repeated"):
+    """An open alert was reported again, `count` times so far; at most one a minute for each identity."""
+
+    repeated_ns: int
+    source: str
+    identity: str
+    count: int
+    text: str
+
+
+class AlertResolved(Fact, frozen=True, array_like=True, gc=False, tag="alert_resolved"):
+    """The condition of an open alert ended; `count` is how often it was reported while it lasted."""
+
+    resolved_ns: int
+    source: str
+    identity: str
+    count: int
+    text: str
 
 
 class BackupCompleted(Fact, frozen=True, array_like=True, gc=False, tag="backup_completed"):
@@ -1078,6 +1105,8 @@ Event = (
     | SelectionAdvanced
     | WatchChanged
     | SharesAdjusted
+    | AlertRepeated
+    | AlertResolved
 )
 
 EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)

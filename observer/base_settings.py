@@ -40,7 +40,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     url: Annotated[
         str,
         msgspec.Meta(
-            pattern=r"\A(sqlite(\+\w+)?:///[^:]|postgresql(\+\w+)?://.)",
+            pattern=r"\A(sqlite(\+pysqlite)?:///[^:]|postgresql(\+\w+)?://.)",
             description="sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME",
         ),
     ] = "sqlite:///data/observer.db"

@@ -68,7 +68,8 @@ class _JsonLines(_Formatter):
 class _Plain(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Time, level, process, message: for reading along."""
-        return f"{self._time()} {record.levelname:<8} {self._process}: {self._text(record)}"
+        process = getattr(record, "process_name", self._process)  # of an alert that another process raised
+        return f"{self._time()} {record.levelname:<8} {process}: {self._text(record)}"
 
 
 class _LossyHandler(logging.Handler):

@@ -98,6 +98,7 @@ def _child(process: Process, settings: Settings, configuration: Path) -> Child:
         logs_kept=settings.supervision.logs_kept,
         rss_bytes_max=settings.supervision.process_memory_bytes_max,
         final_exits=WRONG_CONFIGURATION,
+        is_essential=process.name == CORE_WRITER,
     )
 
 

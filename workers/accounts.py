@@ -10,7 +10,7 @@ from observer.runtime.worker import Worker, run
 
 async def accounts(worker: Worker) -> None:
     """Keep every account's token as the policy says, and check the accounts' health in trading hours."""
-    brokers, today, clock, source = worker.brokers(), worker.today, worker.clock, worker.name
+    brokers, today, clock, alerts = worker.brokers(), worker.today, worker.clock, worker.alerts
     async with worker.producer() as producer, contextlib.AsyncExitStack() as stack:
         issuers = [
             TokenIssuer(
@@ -19,7 +19,7 @@ async def accounts(worker: Worker) -> None:
                 today=today,
                 clock=clock,
                 producer=producer,
-                source=source,
+                alerts=alerts,
             )
             for account in brokers.accounts
             if account.broker.issuing is not None
@@ -28,8 +28,8 @@ async def accounts(worker: Worker) -> None:
         await asyncio.gather(*[each.check_once() for each in issuers])  # later processes find tokens
         await worker.ready()
         interval_s = worker.settings.pool.health_check_interval_seconds
-        checks = HealthChecks(probes, interval_s, today=today, clock=clock, producer=producer, source=source)
-        calendar = CalendarCheck(brokers, worker.runtime, today=today, clock=clock, producer=producer, source=source)
+        checks = HealthChecks(probes, interval_s, today=today, clock=clock, producer=producer, alerts=alerts)
+        calendar = CalendarCheck(brokers, worker.runtime, today=today, clock=clock, alerts=alerts)
         async with asyncio.TaskGroup() as tasks:
             for each in issuers:
                 tasks.create_task(each.keep())

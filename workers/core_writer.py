@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
@@ -16,7 +17,9 @@ from bus.batch_feed import BatchFeedPublisher
 from bus.delivery import Delivered, Part
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
+from observer.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK, DELIVERY_LOSSES, Alerts
 from observer.backup.jobs import BackupJobs, plan_of
+from observer.backup.package import safe_marks
 from observer.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.runtime.refusals import QuarantineAlerts
 from observer.runtime.worker import DATABASE_RETRY_S, LIFELINE_VARIABLE, Worker, run
@@ -37,6 +40,8 @@ COLLECT_AFTER_OBJECTS: Final = 100_000
 # (observer.store.engine), shorter than the supervisor waits for Ready.
 TAKEOVER_S: Final = 10.0
 
+BACKED_UP_S: Final = 60.0  # between two looks at the packages
+
 FOLD_S: Final = 2.0  # machine seconds for readers of other processes to end their queries
 
 
@@ -52,21 +57,22 @@ async def core_writer(worker: Worker) -> None:
     system = this_system(worker.runtime, os.getppid() if LIFELINE_VARIABLE in os.environ else None)
     copies = settings.backup.folder_of(settings.run)
     now_ns = worker.clock.now_ns()
-    await database_ready(lambda: claim(url, settings.instance, settings.providers, now_ns, system, copies))
+    await database_ready(
+        lambda: claim(url, settings.instance, settings.providers, now_ns, system, copies), worker.alerts
+    )
     gc.collect()
     gc.freeze()  # existing objects stay
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
-    alerts = QuarantineAlerts(worker.clock, worker.name)
     backups = _backup_jobs(worker)
     ledgers = LedgerExport(
         Ledgers(url, ledgers_folder(settings.run.data), settings.provider, settings.instance.market),
-        worker.clock,
-        worker.name,
+        worker.alerts,
     )
     quality = _quality_judge(worker)
     counting = (ledgers.count_from_thread, quality.count_from_thread)
-    writer = CountingWriter(url, system, alerts.count_from_thread, counting)
-    await database_ready(writer.open)
+    writer = CountingWriter(url, system, worker, counting)
+    await database_ready(writer.open, worker.alerts)
+    worker.alerts.resolve(DATABASE_UNAVAILABLE, "the database answers")
     async with (
         _folding(url),
         ledgers.until_the_end(),
@@ -74,8 +80,7 @@ async def core_writer(worker: Worker) -> None:
         worker.producer() as producer,
         asyncio.TaskGroup() as tasks,
     ):
-        tasks.create_task(alerts.run(producer))
-        tasks.create_task(ledgers.run(producer))
+        tasks.create_task(ledgers.run())
         worker.orders.jobs = {
             "backup": lambda: backups.make_now(producer),
             "quality": lambda: quality.judge_now(producer),
@@ -92,7 +97,7 @@ def _backup_jobs(worker: Worker) -> BackupJobs:
         turn=worker.orders.turn,
         today=worker.today,
         clock=worker.clock,
-        source=worker.name,
+        alerts=worker.alerts,
     )
 
 
@@ -103,36 +108,51 @@ def _quality_judge(worker: Worker) -> QualityJudge:
         turn=worker.orders.turn,
         today=worker.today,
         clock=worker.clock,
-        source=worker.name,
+        alerts=worker.alerts,
     )
 
 
 class CountingWriter(StoreWriter):
-    """Reports each commit's events in quarantine and rows of each kind; nothing where the outcome is unknown."""
+    """Reports each commit's events in quarantine, lost numbers and rows of each kind; nothing where the outcome is
+    unknown.
+    """
 
     def __init__(
         self,
         url: str,
         system: System,
-        on_quarantined: Callable[[int], None],
+        worker: Worker,
         on_stored: Sequence[Callable[[Mapping[str, int]], None]],
     ) -> None:
-        super().__init__(url, system)
-        self._on_quarantined = on_quarantined
+        super().__init__(url, system, worker.clock.now_ns)
+        self._alerts = worker.alerts
+        self._quarantine = QuarantineAlerts(worker.alerts)
         self._on_stored = on_stored
+        self._lost = 0
+
+    def begin_epoch(self, reason: str) -> str:
+        """As `StoreWriter.begin_epoch`."""
+        if reason != "created":
+            text = f"the database went back: {reason}; producers deliver again what it lacks"
+            self._alerts.happened_from_thread(DATABASE_WENT_BACK, "critical", text)
+        return super().begin_epoch(reason)
 
     def commit(self, batches: Sequence[Part]) -> Committed:
         """As `StoreWriter.commit`."""
         committed = super().commit(batches)
         if committed.quarantined:
             logger.error("%d events went to quarantine", committed.quarantined)
-            self._on_quarantined(committed.quarantined)
+            self._quarantine.count_from_thread(committed.quarantined)
+        if committed.lost:
+            self._lost += committed.lost
+            text = f"{self._lost:,} published events exist nowhere any more: see the table delivery_losses"
+            self._alerts.report_from_thread(DELIVERY_LOSSES, "critical", text)
         for report in self._on_stored:
             report(committed.rows_by_kind)
         return committed
 
 
-async def database_ready(prepare: Callable[[], None]) -> None:
+async def database_ready(prepare: Callable[[], None], alerts: Alerts) -> None:
     """Repeat `prepare` while the database does not answer: a restart would not help. While another process writes it,
     repeat for TAKEOVER_S.
     """
@@ -146,6 +166,8 @@ async def database_ready(prepare: Callable[[], None]) -> None:
                 gives_up_s = gives_up_s or loop.time() + TAKEOVER_S
                 if loop.time() >= gives_up_s:
                     raise ConfigError(str(error)) from error
+            else:
+                alerts.report(DATABASE_UNAVAILABLE, "critical", f"waiting for the database: {error}")
             logger.error("waiting for the database: %s", error)
             await asyncio.sleep(DATABASE_RETRY_S)
 
@@ -173,7 +195,18 @@ async def _ingest(worker: Worker, writer: StoreWriter) -> AsyncIterator[None]:
         batch_feed.publish(group)
         writer.renew_ownership()
 
-    ingest = Ingest(worker.endpoints.ingest, writer, report, StoreError)
+    alerts = worker.alerts
+    ingest = Ingest(
+        worker.endpoints.ingest,
+        writer,
+        report,
+        StoreError,
+        on_outage=lambda text: alerts.report_from_thread(DATABASE_UNAVAILABLE, "critical", text),
+        on_recovered=lambda seconds: alerts.resolve_from_thread(
+            DATABASE_UNAVAILABLE, f"the database takes events again, after {seconds:.1f} s"
+        ),
+        backed_up=_cached(lambda: safe_marks(worker.settings.backup.folder_of(worker.settings.run))),
+    )
     stopping = threading.Event()
     try:
         async with asyncio.TaskGroup() as tasks:  # a thread that fails takes the process with it
@@ -188,6 +221,20 @@ async def _ingest(worker: Worker, writer: StoreWriter) -> AsyncIterator[None]:
         await asyncio.to_thread(batch_feed.close)
         writer.close()
         logger.info("stored %d events in %d commits", ingest.committed_events, ingest.commits)
+
+
+def _cached(read: Callable[[], Mapping[str, int]]) -> Callable[[], Mapping[str, int]]:
+    """The same, read at most once in BACKED_UP_S: every hello asks for it."""
+    found: Mapping[str, int] = {}
+    read_s = -BACKED_UP_S
+
+    def cached() -> Mapping[str, int]:
+        nonlocal found, read_s
+        if time.monotonic() >= read_s + BACKED_UP_S:
+            found, read_s = read(), time.monotonic()
+        return found
+
+    return cached
 
 
 if __name__ == "__main__":

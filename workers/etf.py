@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from bus.events import EtfJob
-from bus.producer import Producer
 from observer.calendar.day_file import read_trading_days
 from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan
@@ -43,13 +42,13 @@ async def etf(worker: Worker) -> None:
                 open_calls=_opening(worker),
                 trading_days=partial(_trading_days, worker),
                 settled=partial(worker.settled, producer),
-                source=worker.name,
+                alerts=worker.alerts,
             )
             worker.orders.jobs = {job: partial(_run_now, worker, collector, job) for job in JOBS}
-            day_jobs = DayJobs(worker.clock, producer, worker.name)
+            day_jobs = DayJobs(worker.clock, worker.alerts)
             await worker.ready()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_check_up_sectors(worker, sector_jobs(worker, producer), day_jobs))
+                tasks.create_task(_check_up_sectors(worker, sector_jobs(worker), day_jobs))
                 while True:
                     plan = await worker.today.plan()
                     await worker.settled(producer)
@@ -82,7 +81,7 @@ async def _in_turn(worker: Worker, collector: EtfCollector, plan: DayPlan, job: 
         logger.info("%s: %s", job.name, await collector.run(job.name, plan, job.at_ns))
 
 
-def sector_jobs(worker: Worker, producer: Producer) -> SectorJobs:
+def sector_jobs(worker: Worker) -> SectorJobs:
     """The jobs about sectors, as this worker is configured."""
     return SectorJobs(
         worker.settings.sectors,
@@ -90,9 +89,7 @@ def sector_jobs(worker: Worker, producer: Producer) -> SectorJobs:
         data=Path(worker.settings.run.data),
         outboxes=worker.endpoints.runtime_directory / "outbox",
         ingest=worker.endpoints.ingest,
-        producer=producer,
-        clock=worker.clock,
-        source=worker.name,
+        alerts=worker.alerts,
     )
 
 

@@ -19,10 +19,9 @@ async def gap_recovery(worker: Worker) -> None:
             worklist = GapWorklist(
                 settings,
                 reader=reader,
-                producer=producer,
                 feed_address=worker.endpoints.feed,
                 clock=clock,
-                source=worker.name,
+                alerts=worker.alerts,
             )
             worker.orders.gaps = worklist
             filler = GapFiller(settings, worklist, history=rest, producer=producer, clock=clock)

@@ -1,30 +1,26 @@
 """The day's reference jobs: the calendar, the master files and their changes, the day's universe."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+
+import msgspec
 
 from bus.commands import Refused
 from bus.producer import Producer
-from observer.calendar.day_file import read_trading_days
 from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan
-from observer.calendar.process import keep_trading_days
+from observer.calendar.upkeep import CalendarUpkeep
 from observer.listings.files import FOLDER, LocalFiles
 from observer.listings.jobs import MasterFileJobs
 from observer.listings.sync import MasterFiles
-from observer.local_time import local_datetime
 from observer.providers.broker import MasterFileSource, broker_named
 from observer.runtime.jobs import DayJobs
 from observer.runtime.worker import Worker, run
 from observer.store.reader import StoreReader
 from observer.universe.builder import UniverseBuilder
-
-CALENDAR_DAYS_BACK: Final = 100  # the sessions of the longest average lie within
-CALENDAR_DAYS_AHEAD: Final = 40
 
 DayJob = Callable[[DayPlan], Awaitable[None]]
 
@@ -36,18 +32,18 @@ async def master_file(worker: Worker) -> None:
     weekly refresh would have made it.
     """
     brokers = worker.brokers()
-    calendar = asyncio.create_task(_write_calendar(worker))
-    if not _has_today(worker):
-        await calendar
     async with (
-        worker.reader() as reader,
         worker.producer() as producer,
+        _calendar(worker) as calendar,
+        worker.reader() as reader,
         brokers.rest() as rest,
         brokers.listing_files() as files,
     ):
+        # On a busy machine the calendar may take minutes: heartbeats keep this process alive meanwhile.
+        await calendar.upkeep.tried.wait()
         await worker.ready()
         await worker.settled(producer)
-        await calendar
+        await calendar.first
         masters = MasterFileJobs(worker.settings.reference, _master_files(worker, producer, files, reader))
         universe = UniverseBuilder(
             provider=worker.settings.provider,
@@ -61,7 +57,7 @@ async def master_file(worker: Worker) -> None:
             reader=reader,
             bring_listings=masters.bring,
             settled=partial(worker.settled, producer),
-            source=worker.name,
+            alerts=worker.alerts,
         )
         worker.orders.jobs = {
             "universe": partial(_build_now, worker, universe),
@@ -72,7 +68,7 @@ async def master_file(worker: Worker) -> None:
             "master_approve": masters.approve,
             "master_restore": masters.restore,
         }
-        day_jobs = DayJobs(worker.clock, producer, worker.name)
+        day_jobs = DayJobs(worker.clock, worker.alerts)
         while True:
             plan = await worker.today.plan()
             jobs = [*masters.of_the_day(plan), *([Job("universe", universe.begins_ns(plan))] if plan.trades else [])]
@@ -83,7 +79,27 @@ async def master_file(worker: Worker) -> None:
             }
             await day_jobs.run(jobs, plan.ends_ns, partial(_in_turn, worker, plan, actions))
             await worker.today.end_of(plan)
-            await _write_calendar(worker)
+            await calendar.upkeep.keep()
+
+
+class _Calendar(msgspec.Struct, frozen=True):
+    """The upkeep of the day file, and its first run, which has begun."""
+
+    upkeep: CalendarUpkeep
+    first: asyncio.Task[None]
+
+
+@contextlib.asynccontextmanager
+async def _calendar(worker: Worker) -> AsyncIterator[_Calendar]:
+    overlay = Path(worker.settings.run.trading_days)
+    report, resolve = partial(worker.alerts.report, "calendar"), partial(worker.alerts.resolve, "calendar")
+    upkeep = CalendarUpkeep(worker.runtime, overlay, worker.clock, report, resolve)
+    first = asyncio.create_task(upkeep.keep())
+    try:
+        yield _Calendar(upkeep, first)
+    finally:
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
 
 
 def _master_files(worker: Worker, producer: Producer, files: MasterFileSource, reader: StoreReader) -> MasterFiles:
@@ -96,6 +112,7 @@ def _master_files(worker: Worker, producer: Producer, files: MasterFileSource, r
         publisher=producer,
         settled=partial(worker.settled, producer),
         clock=worker.clock,
+        alerts=worker.alerts,
         settings=settings,
     )
 
@@ -107,18 +124,6 @@ async def _in_turn(worker: Worker, plan: DayPlan, actions: Mapping[str, DayJob],
 
 async def _build_now(worker: Worker, universe: UniverseBuilder) -> str | Refused:
     return await universe.build_now(await worker.today.plan())
-
-
-async def _write_calendar(worker: Worker) -> None:
-    today = local_datetime(worker.clock.now_ns()).date()
-    first, last = today - timedelta(days=CALENDAR_DAYS_BACK), today + timedelta(days=CALENDAR_DAYS_AHEAD)
-    await keep_trading_days(worker.runtime, Path(worker.settings.run.trading_days), first, last)
-
-
-def _has_today(worker: Worker) -> bool:
-    """Whether an earlier run's day file covers this day: then the system can work before its renewal."""
-    today = local_datetime(worker.clock.now_ns()).date()
-    return any(day.day == today for day in read_trading_days(worker.runtime))
 
 
 if __name__ == "__main__":

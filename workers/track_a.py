@@ -30,7 +30,7 @@ def sweeps_of(worker: Worker, producer: Producer, rest: RestOfAll, reader: Store
         reader=reader,
         producer=producer,
         clock=worker.clock,
-        source=worker.name,
+        alerts=worker.alerts,
     )
 
 

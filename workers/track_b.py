@@ -28,6 +28,7 @@ async def track_b(worker: Worker) -> None:
                     quotes=quotes,
                     halts=rest,
                     producer=producer,
+                    alerts=worker.alerts,
                     reader=reader,
                     feed_address=worker.endpoints.feed,
                     clock=clock,
@@ -36,7 +37,7 @@ async def track_b(worker: Worker) -> None:
             unfinished = Unfinished(
                 reader=reader,
                 history=rest,
-                producer=producer,
+                alerts=worker.alerts,
                 clock=worker.clock,
                 plan_of=worker.today.plan_of,
                 new_day=new_day,

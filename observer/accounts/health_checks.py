@@ -7,10 +7,11 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bus.events import AccountChecked, AlertRaised, Severity
+from bus.events import AccountChecked, Severity
 from bus.producer import Producer
 from observer.accounts.clients import BrokerAccount, Brokers
 from observer.accounts.health import Check, Health, Reported, believed, is_news, judge, streams_up
+from observer.alerts.process import Alerts
 from observer.calendar.cross_check import doubts
 from observer.calendar.day_file import read_trading_days
 from observer.calendar.phases import DayPlan, moment_of
@@ -51,11 +52,11 @@ class HealthChecks:
         today: TradingDayService,
         clock: Clock,
         producer: Producer,
-        source: str,
+        alerts: Alerts,
     ) -> None:
         self._today = today
         self._clock = clock
-        self._source = source
+        self._alerts = alerts
         self._interval_s = interval_s
         self._producer = producer
         self._probes = probes
@@ -118,7 +119,7 @@ class HealthChecks:
         except OSError as error:  # readers stop to believe the last decision by themselves; tokens must go on
             logger.error("health of %s is not written: %s", account.name, error)
         self._report(account, check, after, problem, use.slots_held.get(account.name, 0))
-        self._alert(account.name, before is None or before.healthy, after.healthy, problem)
+        self._alert(account.name, after.healthy, problem)
 
     def _report(self, account: BrokerAccount, check: Check, health: Health, detail: str, slots_held: int) -> None:
         now_ns, name = self._clock.now_ns(), account.name
@@ -138,13 +139,11 @@ class HealthChecks:
                 )
             )
 
-    def _alert(self, name: str, was_healthy: bool, is_healthy: bool, detail: str) -> None:
-        if was_healthy == is_healthy:
-            return
-        severity: Severity = "info" if is_healthy else "critical"
-        text = f"account {name} is healthy again" if is_healthy else f"account {name} is not healthy: {detail}"
-        logger.log(logging.INFO if is_healthy else logging.ERROR, "%s", text)
-        self._producer.publish(AlertRaised(self._clock.now_ns(), severity, self._source, text))
+    def _alert(self, name: str, is_healthy: bool, detail: str) -> None:
+        if is_healthy:
+            self._alerts.resolve(f"account:{name}", f"account {name} is healthy again")
+        else:
+            self._alerts.report(f"account:{name}", "critical", f"account {name} is not healthy: {detail}")
 
 
 class CalendarCheck:
@@ -161,14 +160,12 @@ class CalendarCheck:
         *,
         today: TradingDayService,
         clock: Clock,
-        producer: Producer,
-        source: str,
+        alerts: Alerts,
     ) -> None:
         self._runtime = runtime
         self._today = today
         self._clock = clock
-        self._source = source
-        self._producer = producer
+        self._alerts = alerts
         self._brokers = brokers
         self._opens: dict[date, bool] = {}  # the broker's latest answer
 
@@ -197,7 +194,8 @@ class CalendarCheck:
         self._opens = {each.day: each.opens for each in days}
 
     def _report(self, today: date) -> None:
-        for doubt in doubts(read_trading_days(self._runtime), self._opens, today):
+        found = {f"calendar:{each.day}": each for each in doubts(read_trading_days(self._runtime), self._opens, today)}
+        self._alerts.resolve_all("calendar:", "no source contradicts the calendar, or the day is over", found)
+        for identity, doubt in found.items():
             severity: Severity = "critical" if doubt.day == today else "warning"
-            logger.warning("%s", doubt.text)
-            self._producer.publish(AlertRaised(self._clock.now_ns(), severity, self._source, doubt.text))
+            self._alerts.report(identity, severity, doubt.text)

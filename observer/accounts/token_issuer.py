@@ -8,7 +8,7 @@ import contextlib
 import logging
 from typing import Final
 
-from bus.events import AlertRaised, TokenRenewed
+from bus.events import TokenRenewed
 from bus.producer import Producer
 from observer import logs
 from observer.accounts.clients import BrokerAccount
@@ -23,8 +23,8 @@ from observer.accounts.tokens import (
     after_token_alone,
     due,
     renews_approval_key,
-    reports_failure,
 )
+from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
@@ -47,11 +47,11 @@ class TokenIssuer:
         today: TradingDayService,
         clock: Clock,
         producer: Producer,
-        source: str,
+        alerts: Alerts,
     ) -> None:
         self._today = today
         self._clock = clock
-        self._source = source
+        self._alerts = alerts
         self._producer = producer
         self._account = account
         self._issuing = issuing
@@ -96,6 +96,7 @@ class TokenIssuer:
         self._state = after_success(token.issued_ns, token.expires_ns, now_ns)
         logger.info("token of %s renewed (%s)", self._account.name, cause)
         self._publish_renewal(now_ns, token.expires_ns, cause, "")
+        self._alerts.resolve(self._identity, f"token of account {self._account.name} renewed ({cause})")
 
     async def _approval_key(self, cause: Cause, old: TokenRecord | None) -> str:
         """The stream's key: the one in force where it stays, otherwise a new one."""
@@ -125,13 +126,15 @@ class TokenIssuer:
     def _report_failure(self, cause: Cause, error: ProviderError | OSError) -> None:
         """Report the failure; the old token stays in use (requirement 004, failure recovery scenario 1)."""
         now_ns = self._clock.now_ns()
-        is_reported = reports_failure(self._state, now_ns)
         self._state = after_failure(self._state, now_ns)
         logger.error("token of %s not renewed (%s): %s", self._account.name, cause, error)
         self._publish_renewal(now_ns, self._state.expires_ns, cause, str(error))
-        if is_reported:
-            text = f"token of account {self._account.name} not renewed ({cause}): {error}"
-            self._producer.publish(AlertRaised(now_ns, "critical", self._source, text))
+        text = f"token of account {self._account.name} not renewed ({cause}): {error}"
+        self._alerts.report(self._identity, "critical", text)
+
+    @property
+    def _identity(self) -> str:
+        return f"token:{self._account.name}"
 
     def _publish_renewal(self, now_ns: int, expires_ns: int | None, cause: Cause, error: str) -> None:
         renewed = TokenRenewed(self._account.provider, self._account.name, now_ns, expires_ns, cause, not error, error)

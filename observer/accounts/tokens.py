@@ -22,7 +22,6 @@ import msgspec
 
 from observer.units import NS_PER_S
 
-REPORT_AGAIN_NS: Final = 600 * NS_PER_S
 ISSUE_SPACING_NS: Final = 60 * NS_PER_S  # a broker may refuse a second issue within the minute
 AGE_LIMIT_NS: Final = 23 * 3600 * NS_PER_S  # requirement 004: "Proactive Refresh", one hour before the end of life
 MORNING_TRIES: Final = 3  # requirement 004, failure recovery scenario 1
@@ -43,7 +42,6 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     expires_ns: int | None = None
     renewed_ns: int | None = None
     failed_ns: tuple[int, ...] = ()
-    reported_ns: int | None = None
     rejected: bool = False
 
 
@@ -68,11 +66,6 @@ def renews_approval_key(cause: Cause) -> bool:
     return cause not in ("age", "scheduled")
 
 
-def reports_failure(state: TokenState, now_ns: int) -> bool:
-    """Whether to alert on one more failure: on the first since a success, then once in ten minutes."""
-    return state.reported_ns is None or now_ns - state.reported_ns >= REPORT_AGAIN_NS
-
-
 def after_success(issued_ns: int, expires_ns: int, now_ns: int) -> TokenState:
     """The state after a token came, whether a new one or the same again."""
     return TokenState(issued_ns=issued_ns, expires_ns=expires_ns, renewed_ns=now_ns)
@@ -85,10 +78,7 @@ def after_token_alone(state: TokenState, issued_ns: int, expires_ns: int) -> Tok
 
 def after_failure(state: TokenState, now_ns: int) -> TokenState:
     """The state after an attempt failed: everything stays, and the attempt counts."""
-    reported_ns = now_ns if reports_failure(state, now_ns) else state.reported_ns
-    return msgspec.structs.replace(
-        state, failed_ns=(*state.failed_ns, now_ns)[-_FAILURES_KEPT:], reported_ns=reported_ns
-    )
+    return msgspec.structs.replace(state, failed_ns=(*state.failed_ns, now_ns)[-_FAILURES_KEPT:])
 
 
 def after_rejection(state: TokenState) -> TokenState:

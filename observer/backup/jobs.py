@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bus.commands import Refused
-from bus.events import AlertRaised, BackupCompleted
+from bus.events import BackupCompleted
+from observer.alerts.process import Alerts
 from observer.backup.making import Contents, copy_package, delete_outdated, make
 from observer.backup.manifest import Kind, encoded
 from observer.backup.package import Package, manifest_of, packages
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _FOLD_S: Final = 1.0
 _POLL_S: Final = 0.1
+_IDENTITY: Final = "backup"  # of the alert
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -148,12 +150,14 @@ class BackupJobs:
     `turn` is held while the day's package is made, so that no two jobs of the process run at once.
     """
 
-    def __init__(self, *, plan: Plan, turn: asyncio.Lock, today: TradingDayService, clock: Clock, source: str) -> None:
+    def __init__(
+        self, *, plan: Plan, turn: asyncio.Lock, today: TradingDayService, clock: Clock, alerts: Alerts
+    ) -> None:
         self._plan = plan
         self._turn = turn
         self._today = today
         self._clock = clock
-        self._source = source
+        self._alerts = alerts
 
     async def run(self, producer: "Producer") -> None:
         """One package a day at its time; a process that starts later makes it only if there is none yet."""
@@ -179,20 +183,18 @@ class BackupJobs:
             made = await asyncio.to_thread(back_up, self._plan, kind, self._clock.now_ns(), stop)
         except (ObserverError, OSError) as error:
             text = f"backup failed: {error}; `observer backup now` makes another one"
-            self._alert(producer, text)
+            self._alerts.report(_IDENTITY, "critical", text)
             return Refused("failed", text)
         finally:
             stop.set()  # a job that is cancelled leaves its thread, which ends by this
         producer.publish(_completed(made.package, self._clock.now_ns()))
         for failure in made.failures:
-            self._alert(producer, f"{made.package.name} is whole, but: {failure}")
+            self._alerts.report(_IDENTITY, "critical", f"{made.package.name} is whole, but: {failure}")
+        if not made.failures:
+            self._alerts.resolve(_IDENTITY, f"{made.package.name} is made")
         size_bytes = manifest_of(made.package).size_bytes
         text = "; ".join((f"{made.package.path}, {size_bytes:,} bytes", *made.failures))
         return Refused("failed", text) if made.failures else text
-
-    def _alert(self, producer: "Producer", text: str) -> None:
-        logger.error("%s", text)
-        producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._source, text))
 
 
 def _completed(package: Package, now_ns: int) -> BackupCompleted:

@@ -25,6 +25,7 @@ import msgspec
 from bus.events import EtfJob, Event
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.alerts.process import Alerts
 from observer.bench.broker import RunningBroker, running_broker
 from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
@@ -185,7 +186,7 @@ def _collector(broker: RunningBroker, producer: Producer, reader: EtfReader) -> 
         open_calls=broker.brokers().rest,
         trading_days=_trading_days,
         settled=lambda: _settled(producer),
-        source="etf",
+        alerts=Alerts(broker.clock, "etf", producer.publish),
     )
 
 

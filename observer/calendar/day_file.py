@@ -29,6 +29,11 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     overlay: str
     versions: Mapping[str, str]
 
+    def covers(self, other: "Question") -> bool:
+        """Whether the other question asks for a part of these days, by the same sources."""
+        same = self.overlay == other.overlay and self.versions == other.versions
+        return same and self.first <= other.first and other.last <= self.last
+
 
 class _Answered(msgspec.Struct, frozen=True):
     """A question and the digest of the day file that answers it: the two files are not replaced at one moment."""
@@ -38,10 +43,10 @@ class _Answered(msgspec.Struct, frozen=True):
 
 
 def answers(runtime: Path, question: Question) -> bool:
-    """Whether the day file is the answer to this question; False when either file is missing or was changed."""
+    """Whether the day file answers this question, and maybe more; False when either file is missing or was changed."""
     try:
         kept = msgspec.json.decode((runtime / QUESTION_NAME).read_bytes(), type=_Answered)
-        return kept == _Answered(question, _digest((runtime / FILE_NAME).read_bytes()))
+        return kept.question.covers(question) and kept.answer == _digest((runtime / FILE_NAME).read_bytes())
     except (FileNotFoundError, msgspec.DecodeError):
         return False
 

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import importlib.metadata
 import sys
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -20,13 +20,18 @@ from observer.calendar.day_file import Question, answers, keep_answer
 from observer.calendar.trading_day import TradingDay
 from observer.errors import DataFileError
 
+MARGIN: Final = timedelta(days=14)
+"""So many days more are computed: the same file answers the questions of the following days."""
+
 _FAILED: Final = 1
 _PACKAGES: Final = ("exchange_calendars", "holidays", "pandas", "korean_lunar_calendar")
 _decoder: Final = msgspec.json.Decoder(list[TradingDay])
 
 
 async def keep_trading_days(runtime: Path, overlay: Path, first: date, last: date) -> bool:
-    """Make the day file hold the days from `first` to `last`; return whether they had to be computed.
+    """Make the day file hold the days from `first` to `last` and MARGIN; return whether they had to be computed.
+
+    A file that holds them already, by the same overlay and the same versions of the packages, is used as it is.
 
     Raises:
         DataFileError: as for `trading_days_apart`.
@@ -34,7 +39,8 @@ async def keep_trading_days(runtime: Path, overlay: Path, first: date, last: dat
     question = Question(first=first, last=last, overlay=_digest_of(overlay), versions=_versions())
     if answers(runtime, question):
         return False
-    keep_answer(runtime, question, await trading_days_apart(overlay, first, last))
+    further = msgspec.structs.replace(question, last=last + MARGIN)
+    keep_answer(runtime, further, await trading_days_apart(overlay, first, further.last))
     return True
 
 

@@ -33,8 +33,13 @@ COMMANDS: Final = Group(
     {
         "demo": Command("demo:demo", "Run a trading day against the built-in simulator, in two minutes."),
         "run": Command("run:run", "Run the system until SIGTERM or ctrl-C."),
-        "status": Command("status:status", "Show the processes of the running system."),
+        "status": Command("status:status", "Show processes and open alerts of the running system."),
         "doctor": Command("doctor:doctor", "Check the stored data against what was published."),
+        "alerts": Group(
+            "Show open alerts; silence one.",
+            {"silence": Command("alerts:silence", "Silence an open alert for a while.")},
+            options="alerts:alerts",
+        ),
         "accounts": Command("accounts:accounts", "Show the accounts: health, token, slots, market data stream."),
         "ctl": Group(
             "Send commands to the running system.",

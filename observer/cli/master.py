@@ -17,6 +17,7 @@ from bus.events import Event, MasterFileChecked
 from bus.outbox import Outbox, OutboxInUseError
 from bus.producer import Producer
 from observer.accounts.clients import listing_files
+from observer.alerts.process import Alerts
 from observer.base_settings import endpoints_of, is_reachable
 from observer.cli.context import ConfigOption, JsonOption, full_settings, market_time_ns, print_json
 from observer.cli.master_queries import RegionOption, local_files
@@ -270,6 +271,7 @@ async def _sync(settings: Settings, clock: Clock, producer: Producer | None) -> 
     async def settled() -> None:
         await _settle(producer)
 
+    alerts = Alerts(clock, "master-file", producer.publish if producer else None, runtime=Path(settings.run.runtime))
     with StoreReader(settings.store.url) as reader:
         async with listing_files(broker, settings.broker) as files:
             yield MasterFiles(
@@ -280,5 +282,6 @@ async def _sync(settings: Settings, clock: Clock, producer: Producer | None) -> 
                 publisher=producer or Unpublished(),
                 settled=settled,
                 clock=clock,
+                alerts=alerts,
                 settings=settings.reference,
             )

@@ -1,6 +1,11 @@
-"""`observer status`: the processes of the running system."""
+"""`observer status`: the processes of the running system, and its open alerts."""
 
-from bus.commands import ProcessStatus, Status, StatusReply
+from collections.abc import Sequence
+
+import click
+from click.exceptions import Exit
+
+from bus.commands import ProcessAlert, ProcessStatus, Status, StatusReply
 from observer.cli.context import ConfigOption, JsonOption, print_json
 from observer.cli.system import ask, show
 from observer.cli.tables import Table
@@ -11,9 +16,12 @@ _COLUMNS = ("process", "state", "pid", "uptime s", "restarts", "CPU %", "RSS MB"
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show the processes of the running system.
+    """Show processes and open alerts of the running system.
 
-    Columns: state, pid, uptime, restarts, CPU, memory, age of the last heartbeat, event loop lag.
+    Columns: state, pid, uptime, restarts, CPU, memory, age of the last heartbeat, event loop lag. Then one line for
+    each open alert: what does not work, such as an access token, a stream, the database or the calendar.
+
+    Exit status 1 when a critical alert is open that is not silenced (`observer alerts silence`); 2: no system answers.
     """
     reply = ask(Status(), config)
     if not isinstance(reply, StatusReply):
@@ -22,12 +30,42 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         print_json(reply)
     else:
         show_table(_table(reply))
+        for line in alert_lines(reply.alerts):
+            click.echo(line)
+    if isinstance(reply, StatusReply) and any(_fails(alert) for alert in reply.alerts):
+        raise Exit(1)
+
+
+def alert_lines(alerts: Sequence[ProcessAlert]) -> Sequence[str]:
+    """A line for each alert; one that says so where there is none."""
+    return [_alert_line(alert) for alert in alerts] or ["no open alerts"]
+
+
+def _alert_line(alert: ProcessAlert) -> str:
+    times = "" if alert.count == 1 else f", {alert.count} times"
+    silenced = "" if alert.silenced_until_ns is None else f", silenced until {_time(alert.silenced_until_ns)}"
+    since = f"since {_time(alert.since_ns)}{times}{silenced}"
+    return f"{alert.severity:<8} {alert.process}: {alert.identity}: {alert.text} ({since})"
+
+
+def _time(moment_ns: int) -> str:
+    return f"{local_datetime(moment_ns):%m-%d %H:%M:%S}"
+
+
+def _fails(alert: ProcessAlert) -> bool:
+    return alert.severity == "critical" and alert.silenced_until_ns is None
 
 
 def _table(reply: StatusReply) -> Table:
     when = local_datetime(reply.market_time_ns).strftime("%Y-%m-%d %H:%M:%S %Z")
-    title = f"{when} · {reply.phase} · supervisor pid {reply.supervisor_pid}, up {reply.uptime_s:.0f} s"
+    title = f"{when} · {reply.phase} · supervisor pid {reply.supervisor_pid}, up {reply.uptime_s:.0f} s{_notes(reply)}"
     return Table(_COLUMNS, [_row(process) for process in reply.processes], title, right=_COLUMNS[2:])
+
+
+def _notes(reply: StatusReply) -> str:
+    """What the supervisor did by itself since its start, as a part of the title; empty if it did nothing."""
+    counts = ((reply.orphans_ended, "orphans ended"), (reply.zygote_fallbacks, "starts without the zygote"))
+    return "".join(f" · {count} {what}" for count, what in counts if count)
 
 
 def _row(process: ProcessStatus) -> list[str]:

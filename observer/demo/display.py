@@ -51,7 +51,9 @@ _COUNTED: Final = (
 _COUNTERS_A_ROW: Final = 4
 _PROCESSES_A_ROW: Final = 2
 _NEWS_LINES: Final = 7
-_STATE_STYLES: Final = {"RUNNING": "green", "STARTING": "yellow", "BACKOFF": "yellow", "FATAL": "bold red"}
+_STATE_STYLES: Final = {"RUNNING": "green", "STARTING": "yellow", "BACKOFF": "yellow", "FATAL": "bold red"} | {
+    "LOOPING": "bold red"
+}
 
 _Cell = TypeVar("_Cell")
 

@@ -14,7 +14,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from bus.events import AlertRaised, EtfJob, EtfJobEnded, EtfNavDay, EtfRangeFound, EtfValued, Event
+from bus.events import EtfJob, EtfJobEnded, EtfNavDay, EtfRangeFound, EtfValued, Event
+from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
 from observer.errors import ConfigError, DataFileError, ProviderError
@@ -81,7 +82,7 @@ class EtfCollector:
         open_calls: opens the broker's calls about ETFs.
         trading_days: the known sessions.
         settled: returns when all published facts are committed.
-        source: the source named in alerts.
+        alerts: of the process.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class EtfCollector:
         open_calls: Callable[[], AbstractAsyncContextManager[EtfCalls]],
         trading_days: Callable[[], Sequence[date]],
         settled: Callable[[], Awaitable[None]],
-        source: str,
+        alerts: Alerts,
     ) -> None:
         self._provider = provider
         self._settings = settings
@@ -107,7 +108,7 @@ class EtfCollector:
         self._open_calls = open_calls
         self._trading_days = trading_days
         self._settled = settled
-        self._source = source
+        self._alerts = alerts
 
     async def run(self, job: EtfJob, plan: DayPlan, since_ns: int) -> str:
         """Run a phase without the ETFs already done since then; return its result in words.
@@ -150,7 +151,10 @@ class EtfCollector:
         taken = await take_list(self._settings, self._runtime, self._reader, self._trading_days(), self._clock)
         collected = Collected(asked=taken.etfs, answered=taken.etfs)
         ended = self._ended("etf_list", today, started_ns, taken.list_from, collected, taken.detail)
-        alerts = [self._alert(taken.problem)] if taken.problem else []
+        if taken.problem:
+            alerts = self._alerts.reported("etf_list_source", "warning", taken.problem)
+        else:
+            alerts = self._alerts.resolved("etf_list_source", f"the list is of {taken.list_from}")
         self._publisher.publish_together([*taken.facts, *alerts, ended])
         return f"{taken.etfs} ETFs from {taken.list_from}: {taken.detail}"
 
@@ -270,7 +274,9 @@ class EtfCollector:
                         self._publisher.publish_together(found)
                         fetched += 1
         except (ProviderError, ConfigError) as error:
-            self._publisher.publish(self._alert(f"no tracking error without KRX's indices: {error}"))
+            self._alerts.report("krx_indices", "warning", f"no tracking error without KRX's indices: {error}")
+        else:
+            self._alerts.resolve("krx_indices", "KRX gives the indices")
         await self._settled()
         return fetched
 
@@ -311,10 +317,6 @@ class EtfCollector:
         if len(collected.failures) > FAILURES_MAX * len(etfs):
             raise collected.failures[0]
         return collected
-
-    def _alert(self, text: str) -> AlertRaised:
-        logger.warning(text)
-        return AlertRaised(self._clock.now_ns(), "warning", self._source, text)
 
 
 def _outcome(collected: Collected) -> str:

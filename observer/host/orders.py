@@ -21,6 +21,7 @@ from bus.commands import (
     RetryGaps,
     RunJob,
     SetLogLevel,
+    SilenceAlert,
     StartCapture,
     StopCapture,
     UnderWay,
@@ -47,6 +48,7 @@ class HostOrders:
         settings: its content at the start.
         adopt: called with new settings once a reload has begun with them.
         producer: the host's own; None before its start and after its end.
+        silence: silences an open alert.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class HostOrders:
         settings: Settings,
         adopt: Callable[[Settings], None],
         producer: Callable[[], Producer | None],
+        silence: Callable[[SilenceAlert], OrderReply],
     ) -> None:
         self._name = name
         self._supervisor = supervisor
@@ -64,6 +67,7 @@ class HostOrders:
         self._settings = settings
         self._adopt = adopt
         self._producer = producer
+        self._silence = silence
         self._capturing = Capturing(supervisor, configuration)
 
     async def obey(self, request: HostRequest) -> Reply:
@@ -75,6 +79,8 @@ class HostOrders:
                 return await self._capturing.start(request, self._settings)
             case StopCapture():
                 return await self._capturing.stop(self._settings)
+            case SilenceAlert():
+                return self._silence(request)
             case Drain(process):
                 return await (self._drain_all() if process is None else self._order(process, request))
             case SetLogLevel(process):

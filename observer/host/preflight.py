@@ -1,4 +1,6 @@
-"""What a system needs of its machine before its first process starts: folders it may write, and free ports."""
+"""What a system needs before its first process starts: folders it may write, free ports, a database that admits it,
+usable addresses. A setting that can only fail is refused here; what may come back later is an alert of its process.
+"""
 
 import errno
 import os
@@ -10,10 +12,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from observer.config import Settings
-from observer.store.schema import require_own_file
+from observer.errors import ConfigError
+from observer.providers.settings import BrokerSettings
+from observer.settings_errors import decode_toml
+from observer.store.schema import require_admission, require_own_file
 from observer.supervisor.instance import InstanceLock
 
-_SQLITE: Final = "sqlite:///"
+_SQLITE: Final = "sqlite"
+_SCHEMES: Final = {"rest_url": ("http", "https"), "stream_url": ("ws", "wss"), "files_url": ("http", "https")}
 
 
 def require_usable_machine(settings: Settings) -> None:
@@ -22,18 +28,50 @@ def require_usable_machine(settings: Settings) -> None:
     Raises:
         AlreadyRunningError: one runs with this runtime directory.
         OSError: a folder or the file of the database cannot be written, or a port is in use; names the setting.
-        StoreError, ConfigError: the SQLite file is not this program's or not this instance's.
+        StoreError, ConfigError: the SQLite file is not this program's or not this instance's; the PostgreSQL server
+            refuses its user or its database.
+        ConfigError: a broker's address is none, or the file of trading days cannot be read.
     """
     run = settings.run
     InstanceLock(Path(run.runtime)).release()
     for key, folder in (("data", run.data), ("data", f"{run.data}/logs"), ("universe", run.universe)):
         _require_writable(Path(folder), f"run.{key}")
     if settings.store.url.startswith(_SQLITE):
-        database = Path(settings.store.url.removeprefix(_SQLITE))
+        database = Path(settings.store.url.partition(":///")[2].partition("?")[0])
+        if database.is_dir():
+            raise _refused(errno.EISDIR, str(database), "store.url")
         _require_writable(database, "store.url")
         require_own_file(database, settings.instance)
+    else:
+        require_admission(settings.store.url)
+    for provider in settings.providers:
+        _require_addresses(provider, settings.brokers[provider])
     for name, url in msgspec.structs.asdict(run.endpoints).items() if run.endpoints else ():
         _require_free(url, f"run.endpoints.{name}")
+    _require_trading_days(Path(run.trading_days))
+
+
+def _require_addresses(provider: str, broker: BrokerSettings) -> None:
+    """Raises ConfigError for an address of the broker that no client can use; an empty one is not used."""
+    for key, schemes in _SCHEMES.items():
+        url = getattr(broker, key)
+        try:
+            address = urlsplit(url)
+            is_usable = address.scheme in schemes and bool(address.hostname) and address.port != 0
+        except ValueError:  # a port that is no number, or too high
+            is_usable = False
+        if url and not is_usable:
+            forms = " or ".join(f"{scheme}://HOST[:PORT]" for scheme in schemes)
+            raise ConfigError(f"{provider}.{key} = {url!r}: give {forms}")
+
+
+def _require_trading_days(path: Path) -> None:
+    """Raises ConfigError unless the file can be read as TOML; the calendar's process checks its content."""
+    try:
+        decode_toml(path.read_bytes(), str(path))
+    except OSError as error:
+        remedy = "work in Observer's folder, or name the file in [run] trading_days"
+        raise ConfigError(f"run.trading_days = {str(path)!r}: {error.strerror}: {remedy}") from error
 
 
 def _require_writable(path: Path, setting: str) -> None:

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Final
 
 from bus.commands import HostRequest, ProcessStatus, Reply, StatusReply
-from bus.events import AlertRaised, PhaseChanged, ProcessChanged, Severity
+from bus.events import PhaseChanged, ProcessChanged
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
 from observer.accounts.clients import keys_of
+from observer.alerts.process import Alerts
+from observer.alerts.silences import Silences
 from observer.base_settings import endpoints_of
 from observer.calendar.phases import next_change, phase_at
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.config import Settings
 from observer.errors import ConfigError
+from observer.host.alerts import SystemAlerts
 from observer.host.orders import HostOrders
 from observer.host.preflight import require_usable_machine
 from observer.host.service import Service
@@ -32,6 +35,11 @@ from observer.supervisor.supervisor import Supervisor
 
 NAME: Final = "supervisor"
 DRAIN_S: Final = 10.0
+READY: Final = "ready"
+NOT_READY: Final = "not_ready"
+CALENDAR_GRACE_S: Final = 30.0  # machine seconds: a day file is computed in less
+_CALENDAR_CHECK_S: Final = 1.0  # machine seconds, as the next one
+_READINESS_CHECK_S: Final = 1.0
 
 
 class Host:
@@ -58,6 +66,8 @@ class Host:
         self.stopping = asyncio.Event()
         self._clock = clock
         self._today = TradingDayService(Path(settings.run.runtime), settings.schedule, clock)
+        self._alerts = Alerts(clock, NAME, runtime=Path(settings.run.runtime))
+        self._silences = Silences(Path(settings.run.runtime))
         self._producer: Producer | None = None
         self._logged_phase = "IDLE"
         self._writer_log = next(
@@ -70,14 +80,21 @@ class Host:
             runtime_directory=self.endpoints.runtime_directory,
             control_address=self.endpoints.control,
             listener=self,
-            extend_status=lambda: (self.phase, clock.now_ns()),
+            extend_status=lambda _: (self.phase, clock.now_ns(), self._system_alerts.all()),
             host_limits=settings.supervision.host,
             disk=Path(settings.run.data),
             orders=self._obey,
             preload=PRELOADED,
         )
+        self._system_alerts = SystemAlerts(self._alerts, self._silences, clock, self._supervisor.alerts)
         self._orders = HostOrders(
-            NAME, self._supervisor, configuration, settings, self._adopt, producer=lambda: self._producer
+            NAME,
+            self._supervisor,
+            configuration,
+            settings,
+            self._adopt,
+            producer=lambda: self._producer,
+            silence=self._system_alerts.silence,
         )
         self._service = Service(service_manager or ServiceManager({}, os.getpid()), self._status_line)
 
@@ -109,7 +126,8 @@ class Host:
                 say; all is stopped again, and no process that needs the writer was started.
         """
         require_usable_machine(self._settings)
-        serving = [asyncio.create_task(report) for report in (self._service.run(), self._report_ready())]
+        reports = (self._service.run(), self._report_ready(), self._system_alerts.announce(), self._report_calendar())
+        serving = [asyncio.create_task(report) for report in reports]
         try:
             await self._supervisor.run_until(self.stopping, self._reporting())
         finally:
@@ -129,12 +147,16 @@ class Host:
         """Publish the supervisor's changes while the block runs; later ones are only logged."""
         outbox = Outbox(self.endpoints.runtime_directory / "outbox" / NAME, NAME, uuid.uuid4().hex)
         self._producer = producer = Producer(outbox, self.endpoints.ingest)
+        self._begin_alerts(producer)
         delivery = asyncio.create_task(producer.run())
         self._follow_schedule(producer)
         try:
             yield
         finally:
             self._service.stopping()
+            self._alerts.resolve_all("host:", "the system stops")
+            self._alerts.finish()
+            self._alerts.publish_with(None)
             self._producer = None
             if self._writer_runs():  # without it the next start sends the rest of the outbox
                 await producer.drain(DRAIN_S)
@@ -142,6 +164,12 @@ class Host:
                 task.cancel()
             await asyncio.gather(delivery, *self._following, return_exceptions=True)
             producer.close()
+
+    def _begin_alerts(self, producer: Producer) -> None:
+        """Publish alerts from now on; those of an earlier system that are checked anew are resolved."""
+        self._alerts.publish_with(producer.publish)
+        for prefix in ("host:", NOT_READY):
+            self._alerts.resolve_all(prefix, "the system starts")
 
     def _writer_runs(self) -> bool:
         processes = self.status().processes
@@ -158,12 +186,25 @@ class Host:
         for task in self._following:
             task.cancel()
         self._following = [
-            asyncio.create_task(report) for report in (self._report_phases(producer), self._report_readiness(producer))
+            asyncio.create_task(report) for report in (self._report_phases(producer), self._report_readiness())
         ]
 
     async def _report_ready(self) -> None:
         await self._supervisor.started.wait()
         self._service.ready()
+
+    async def _report_calendar(self) -> None:
+        """Report a day that the calendar does not know when it had its time to become known."""
+        await self._supervisor.started.wait()
+        unknown_s = 0.0
+        while True:
+            unknown_s = unknown_s + _CALENDAR_CHECK_S if self._today.known() is None else 0.0
+            if unknown_s > CALENDAR_GRACE_S:
+                text = "the trading day is not known: no phase, no universe, no sweep; see the log of master-file"
+                self._alerts.report("no_calendar", "critical", text)
+            elif not unknown_s:
+                self._alerts.resolve("no_calendar", "the trading day is known")
+            await asyncio.sleep(_CALENDAR_CHECK_S)
 
     async def _report_phases(self, producer: Producer) -> None:
         while True:
@@ -174,14 +215,25 @@ class Host:
                 producer.publish(PhaseChanged(plan.day.isoformat(), now_ns, previous, self._logged_phase))
             await self._clock.sleep_until(next_change(plan, now_ns))
 
-    async def _report_readiness(self, producer: Producer) -> None:
+    async def _report_readiness(self) -> None:
         """Raise the readiness alert, ten minutes before the market opens (requirement 004, wake-up schedule)."""
         while True:
             plan = await self._today.plan()
             if plan.trades and self._clock.now_ns() < plan.track_a_start_ns:
                 await self._clock.sleep_until(plan.ready_ns)
-                producer.publish(readiness_alert(self.status().processes, self._clock.now_ns()))
+                await self._until_ready()
             await self._today.end_of(plan)
+
+    async def _until_ready(self) -> None:
+        """Report whether every process runs; return when each does."""
+        missing = missing_for_open(self.status().processes)
+        if not missing:
+            self._alerts.happened(READY, "info", f"ready for the open: {len(self.status().processes)} processes run")
+        while missing:
+            self._alerts.report(NOT_READY, "critical", f"not ready for the open: {', '.join(missing)}")
+            await asyncio.sleep(_READINESS_CHECK_S)
+            missing = missing_for_open(self.status().processes)
+        self._alerts.resolve(NOT_READY, "every process runs")
 
     def on_change(self, name: str, previous: ProcessState, current: ProcessState, pid: int | None, reason: str) -> None:
         """Publish a process's change of state, and end a start without a writer (the supervisor's listener)."""
@@ -193,19 +245,29 @@ class Host:
             return
         now_ns = self._clock.now_ns()
         self._producer.publish(ProcessChanged(name, now_ns, previous.value, current.value, pid, reason))
+        ended, given_up = f"ended:{name}", f"given_up:{name}"
         if current is ProcessState.FATAL:
-            self._producer.publish(AlertRaised(now_ns, "critical", NAME, f"{name} is given up: {reason}"))
+            self._alerts.report(given_up, "critical", f"{name} is given up: {reason}")
+        elif current is ProcessState.LOOPING:
+            self._alerts.report(given_up, "critical", f"{name} ends again and again: {reason}")
+        elif current is ProcessState.BACKOFF:
+            self._alerts.report(ended, "warning", f"{name} ended: {reason}")
+        elif previous is current is ProcessState.STARTING:
+            self._alerts.report(ended, "warning", f"{name} is late: {reason}")
+        elif current in (ProcessState.RUNNING, ProcessState.STOPPED):
+            self._alerts.resolve(given_up, f"{name} is {current}: {reason}")
+        if current in (ProcessState.RUNNING, ProcessState.STOPPED, ProcessState.FATAL):
+            self._alerts.resolve(ended, f"{name} is {current}: {reason}")
 
     def on_crossing(self, crossing: Crossing) -> None:
         """Raise an alert for a crossing of a host limit (the supervisor's listener)."""
-        if self._producer is not None:
-            severity: Severity = "warning" if crossing.is_over else "info"
-            self._producer.publish(AlertRaised(self._clock.now_ns(), severity, NAME, crossing_text(crossing)))
+        identity = f"host:{crossing.resource}"
+        if crossing.is_over:
+            self._alerts.report(identity, "warning", crossing_text(crossing))
+        else:
+            self._alerts.resolve(identity, crossing_text(crossing))
 
 
-def readiness_alert(processes: Sequence[ProcessStatus], now_ns: int) -> AlertRaised:
-    """The readiness alert for the market's open: information, or critical with the missing processes."""
-    missing = [f"{process.name} is {process.state}" for process in processes if process.state != ProcessState.RUNNING]
-    if missing:
-        return AlertRaised(now_ns, "critical", NAME, f"not ready for the open: {', '.join(missing)}")
-    return AlertRaised(now_ns, "info", NAME, f"ready for the open: {len(processes)} processes run")
+def missing_for_open(processes: Sequence[ProcessStatus]) -> Sequence[str]:
+    """The processes that do not run, each with its state."""
+    return [f"{process.name} is {process.state}" for process in processes if process.state != ProcessState.RUNNING]

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from bus.events import AlertRaised, Event, InputQuarantined, ListingChanged, ListingValued, MasterFileChecked
+from bus.events import Event, InputQuarantined, ListingChanged, ListingValued, MasterFileChecked
 from observer.listings.diff import (
     Change,
     KnownListings,
@@ -19,8 +19,6 @@ from observer.listings.model import Listing, UnreadableLine
 
 _KOREAN_SYMBOL_BYTES: Final = 9  # 단축코드, the first field of a record
 BAD_LINES_MAX: Final = 0.005  # share of unreadable records above which the file is rejected
-
-_SOURCE: Final = "master-file"
 
 
 class MasterFile(msgspec.Struct, frozen=True):
@@ -128,21 +126,12 @@ def events_of(file: MasterFile, judged: Judged) -> Sequence[Event]:
     events: list[Event] = [_checked(file, judged)]
     events += [_listing_changed(file, change) for change in changes]
     events += [_listing_valued(file, listing) for listing in values]
-    events += [_quarantined(file, line) for line in file.bad_lines]
-    events += _alerts(file, answer)
-    return events
+    return events + [_quarantined(file, line) for line in file.bad_lines]
 
 
 def untouched(provider: str, exchange: str, checked_ns: int, answer: ListingOutcome, run: str = "") -> Sequence[Event]:
-    """The fact of a check without an applied file, and an alert if the outcome is abnormal."""
-    file = MasterFile(provider, exchange, (), (), 0, "", checked_ns, run)
-    return [_checked(file, Judged(answer, (), ())), *_alerts(file, answer)]
-
-
-def _alerts(file: MasterFile, answer: ListingOutcome) -> Sequence[AlertRaised]:
-    if answer.severity == "info":
-        return []
-    return [AlertRaised(file.read_ns, answer.severity, _SOURCE, f"{file.exchange}: {answer.reason}")]
+    """The fact of a check without an applied file."""
+    return [_checked(MasterFile(provider, exchange, (), (), 0, "", checked_ns, run), Judged(answer, (), ()))]
 
 
 def _checked(file: MasterFile, judged: Judged) -> MasterFileChecked:

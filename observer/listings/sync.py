@@ -16,6 +16,7 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from bus.events import Event, MasterFileApproved
+from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.errors import DataFileError, ProviderError
 from observer.listings.diff import (
@@ -90,6 +91,7 @@ class MasterFiles:
         publisher: publishes the facts.
         settled: returns when all published facts are in the database.
         clock: market time.
+        alerts: of the process.
         settings: thresholds and attempts.
     """
 
@@ -103,6 +105,7 @@ class MasterFiles:
         publisher: ListingPublisher,
         settled: Callable[[], Awaitable[None]],
         clock: Clock,
+        alerts: Alerts,
         settings: ReferenceSettings,
     ) -> None:
         self._broker = broker
@@ -112,6 +115,7 @@ class MasterFiles:
         self._publisher = publisher
         self._settled = settled
         self._clock = clock
+        self._alerts = alerts
         self._settings = settings
         self._failing: set[str] = set()  # exchanges whose last check failed and is published
 
@@ -127,6 +131,8 @@ class MasterFiles:
         every failure raises an alert. `progress` returns the progress callback of an exchange's download.
         """
         if not since_ns:
+            for exchange in self._failing.intersection(exchanges):
+                self._alerts.resolve(_identity(exchange), f"{exchange}: checked again, by order")
             self._failing.difference_update(exchanges)
         due = [name for name in exchanges if not since_ns or self._checked_ns(name) < since_ns]
         received = {exchange: progress(exchange) if progress else None for exchange in due}
@@ -148,16 +154,27 @@ class MasterFiles:
         is_known = answer.decision == "failed" and exchange in self._failing
         (self._failing.add if answer.decision == "failed" else self._failing.discard)(exchange)
         if found.file is not None and found.judged is not None and not is_known:
-            self._publisher.publish_together(events_of(found.file, found.judged))
+            self._publish(found, events_of(found.file, found.judged))
             self._put_away(found)
             return found
         checked_ns = self._clock.now_ns()
-        reported = msgspec.structs.replace(answer, severity="info") if is_known else answer
-        self._publisher.publish_together(untouched(self._broker.name, exchange, checked_ns, reported, found.run))
+        self._publish(found, untouched(self._broker.name, exchange, checked_ns, answer, found.run))
         if found.copy is not None and answer.decision == "unchanged":
             self._local.note(exchange, msgspec.structs.replace(found.copy, checked_ns=checked_ns))
         _throw_away(found)
         return found
+
+    def _publish(self, found: Examined, events: Sequence[Event]) -> None:
+        """Publish a check's events in one batch with its alert; a version that is still pending leaves it open."""
+        answer, identity = found.outcome, _identity(found.exchange)
+        alerts: list[Event] = []
+        if answer.severity != "info" and answer.decision == "pending":  # it asks for another approval
+            alerts += self._alerts.resolved(identity, "another version replaces it")
+        if answer.severity != "info":
+            alerts += self._alerts.reported(identity, answer.severity, f"{found.exchange}: {answer.reason}")
+        elif answer.decision != "pending":
+            alerts += self._alerts.resolved(identity, f"{found.exchange}: {answer.reason}")
+        self._publisher.publish_together([*events, *alerts])
 
     async def examine(self, exchange: str, *, force: bool = False, progress: Progress | None = None) -> Examined:
         """Check without publishing or keeping anything; `version` of the result is the path of the download."""
@@ -207,7 +224,7 @@ class MasterFiles:
         found = await self._judge(exchange, run_name(exchange, now_ns), version, stamp, known, None, 0.0)
         assert found.file is not None
         assert found.judged is not None
-        self._publisher.publish_together(events_of(found.file, found.judged))
+        self._publish(found, events_of(found.file, found.judged))
         self._put_away(found)
         is_applied = found.outcome.decision in ("updated", "unchanged")
         logger.warning("%s: %s %s", exchange, backup.name, "is in force again" if is_applied else found.outcome.reason)
@@ -220,7 +237,7 @@ class MasterFiles:
         assert found.file is not None
         assert found.judged is not None
         approved = MasterFileApproved(self._broker.name, exchange, pending.run, found.file.read_ns)
-        self._publisher.publish_together([approved, *events_of(found.file, found.judged)])
+        self._publish(found, [approved, *events_of(found.file, found.judged)])
         self._put_away(found)
         return found
 
@@ -361,6 +378,11 @@ class MasterFiles:
 def run_name(exchange: str, now_ns: int) -> str:
     """The readable name of a check of an exchange: the exchange and the Korean time."""
     return f"{exchange}-{local_datetime(now_ns):%Y%m%dT%H%M%S}"
+
+
+def _identity(exchange: str) -> str:
+    """The identity of the alert about an exchange's file."""
+    return f"master_file:{exchange}"
 
 
 def _throw_away(found: Examined) -> None:

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Final, Protocol
 
 from bus.commands import Done, Drain, Order, OrderReply, Pin, Refused, RetryGaps, RunJob, SetLogLevel, UnderWay, Unpin
-from bus.events import AlertRaised
 from bus.producer import Producer
 from observer import logs
-from observer.clock import Clock
+from observer.alerts.process import Alerts
 from observer.errors import ObserverError
+from observer.runtime.jobs import job_identity
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class WorkerOrders:
         turn: held during a job, so that a command and the day's plan never run two at once.
     """
 
-    def __init__(self, process: str, clock: Clock) -> None:
+    def __init__(self, process: str, alerts: Alerts) -> None:
         self.producer: Producer | None = None
         self.jobs: Mapping[str, JobAction] = {}
         self.directed_jobs: Mapping[str, DirectedJob] = {}
@@ -63,7 +63,7 @@ class WorkerOrders:
         self.gaps: GapOrders | None = None
         self.turn = asyncio.Lock()
         self._process = process
-        self._clock = clock
+        self._alerts = alerts
         self._running: set[asyncio.Task[Done | Refused]] = set()
 
     async def obey(self, order: Order) -> OrderReply:
@@ -126,13 +126,13 @@ class WorkerOrders:
         if isinstance(outcome, Refused):
             return outcome
         logger.info("job %s, run by order: %s", job, outcome)
+        self._alerts.resolve(job_identity(job), f"job {job} is done, by order")
         return Done(self._process, f"{job}: {outcome}")
 
     def _failed(self, job: str, why: str) -> Refused:
         text = f"job {job}, run by order, failed: {why}"
-        logger.error(text)
-        if self.producer is not None:
-            self.producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._process, text, job))
+        self._alerts.resolve(job_identity(job), "run again, by order")  # the operator sees each failure raised
+        self._alerts.report(job_identity(job), "critical", text, job=job)
         return Refused("failed", text)
 
     def _no_gaps(self) -> Refused:

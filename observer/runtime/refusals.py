@@ -1,91 +1,73 @@
 """Alerts for refused events: events that went to quarantine, events that the disk did not take.
 
-Intervals between alerts are machine seconds: their reader does not live in scaled time.
+Intervals are machine seconds: the disk does not live in scaled time.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from bus.events import AlertRaised, Event, Severity
+from bus.events import AlertRaised, AlertRepeated, AlertResolved, Event
 from bus.producer import Producer
-from observer.clock import Clock
+from observer.alerts.process import Alerts
 
-QUARANTINE_EVERY_S: Final = 60.0
 DISK_QUIET_S: Final = 1.0  # for how long a disk that was full must refuse nothing to be well
+QUARANTINE: Final = "quarantine"
+DISK_FULL: Final = "disk_full"
+_KEPT_MAX: Final = 1_000
+_ALERTS: Final = (AlertRaised, AlertRepeated, AlertResolved)
 
 
 class QuarantineAlerts:
-    """Counts events in quarantine, from any thread, and raises an alert with their number: at once, then at most once a
-    minute.
+    """Counts events in quarantine, from any thread; the alert states their number of this run."""
 
-    Create it on the event loop of `run`.
-    """
-
-    def __init__(self, clock: Clock, source: str) -> None:
-        self._clock = clock
-        self._source = source
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, alerts: Alerts) -> None:
+        self._alerts = alerts
         self._count = 0
-        self._counted = asyncio.Event()
 
     def count_from_thread(self, count: int) -> None:
-        """Add to the count; allowed while the loop runs."""
-        self._loop.call_soon_threadsafe(self._add, count)
-
-    def _add(self, count: int) -> None:
+        """Add to the count; allowed while the loop runs, from one thread."""
         self._count += count
-        self._counted.set()
-
-    async def run(self, producer: Producer) -> None:
-        """Raise alerts until cancelled; at the end also for the events not yet reported."""
-        try:
-            while True:
-                await self._counted.wait()
-                self._report(producer)
-                await asyncio.sleep(QUARANTINE_EVERY_S)
-        finally:
-            self._report(producer)
-
-    def _report(self, producer: Producer) -> None:
-        if self._count:
-            text = f"{self._count} events are in quarantine: they could not be decoded or the database refused them"
-            producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._source, text))
-        self._count = 0
-        self._counted.clear()
+        text = f"{self._count} events are in quarantine: they could not be decoded or the database refused them"
+        self._alerts.happened_from_thread(QUARANTINE, "critical", text)
 
 
 class DiskAlerts:
-    """Raises an alert when the disk refuses events, as soon as it takes the alert itself, and one when this is over."""
+    """Reports that the disk refuses events, and that this is over. Alerts that it refuses are published afterwards."""
 
-    def __init__(self, clock: Clock, source: str) -> None:
-        self._clock = clock
-        self._source = source
+    def __init__(self, alerts: Alerts) -> None:
+        self._alerts = alerts
         self._count = 0
-        self._began: AlertRaised | None = None
+        self._kept: deque[Event] = deque(maxlen=_KEPT_MAX)
         self._refused = asyncio.Event()
 
     def count(self, events: Sequence[Event], error: OSError) -> None:
         """Count refused events (a listener of `Producer.reporting`)."""
-        self._count += len(events)
-        self._began = self._began or self._alert("critical", f"the disk takes no events: {error}")
+        kept = [event for event in events if isinstance(event, _ALERTS)]
+        self._kept += kept
         self._refused.set()
+        if len(events) > len(kept):
+            self._count += len(events) - len(kept)
+            self._alerts.report(DISK_FULL, "critical", f"the disk takes no events: {error}")
 
     async def run(self, producer: Producer) -> None:
-        """Raise alerts until cancelled. A process that stops while the disk refuses has logged it."""
+        """Publish kept alerts when the disk takes them, until cancelled. A process that stops while the disk refuses
+        has logged them.
+        """
+        if DISK_FULL in self._alerts.identities:  # an earlier process's: it is over unless this one meets it again
+            self._refused.set()
         while True:
             await self._refused.wait()
-            if self._began is not None:
-                await producer.publish_when_taken(self._began)
+            while self._kept:
+                await producer.publish_when_taken(self._kept[0])
+                self._kept.popleft()
             await self._until_quiet()
-            count, self._count, self._began = self._count, 0, None
-            over = self._alert("warning", f"the disk takes events again: {count} were refused")
-            await producer.publish_when_taken(over)
+            if not self._kept and DISK_FULL in self._alerts.identities:
+                count, self._count = self._count, 0
+                self._alerts.resolve(DISK_FULL, f"the disk takes events again: {count} were refused")
 
     async def _until_quiet(self) -> None:
         while self._refused.is_set():
             self._refused.clear()
             await asyncio.sleep(DISK_QUIET_S)
-
-    def _alert(self, severity: Severity, text: str) -> AlertRaised:
-        return AlertRaised(self._clock.now_ns(), severity, self._source, text)

@@ -26,6 +26,7 @@ from bus.control import ControlClient
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
+from observer.alerts.process import JOURNAL_DAMAGED, Alerts
 from observer.base_settings import endpoints_of
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock, clock_from_environment
@@ -33,6 +34,7 @@ from observer.config import Settings, load_settings
 from observer.errors import ConfigError, StoreError
 from observer.runtime.orders import WorkerOrders
 from observer.runtime.refusals import DiskAlerts
+from observer.supervisor.mark import end_own_system
 
 if TYPE_CHECKING:
     from observer.accounts.clients import Brokers
@@ -58,7 +60,8 @@ class Worker:
         self.runtime = Path(settings.run.runtime)
         self.endpoints = endpoints_of(settings.run)
         self.control = ControlClient(self.endpoints.control)
-        self.orders = WorkerOrders(name, clock)
+        self.alerts = Alerts(clock, name, runtime=self.runtime)
+        self.orders = WorkerOrders(name, self.alerts)
         self.progress: Callable[[], int] = lambda: 0
 
     @cached_property
@@ -99,12 +102,17 @@ class Worker:
         while not await producer.drain(SETTLE_S):
             logger.info("waiting for %d events to be stored", producer.unacknowledged)
 
+    def report_damage(self) -> None:
+        """Report what was found damaged or missing in the outbox."""
+        for text in self.orders.producer.take_damage() if self.orders.producer else ():
+            self.alerts.happened(JOURNAL_DAMAGED, "critical", text)
+
     @contextlib.asynccontextmanager
     async def producer(self) -> AsyncIterator[Producer]:
         """The worker's outbox, delivering while the block runs; at its end waits for the published events."""
         directory = self.runtime / "outbox" / self.name
         producer = Producer(Outbox(directory, self.name, uuid.uuid4().hex), self.endpoints.ingest)
-        disk_alerts = DiskAlerts(self.clock, self.name)
+        disk_alerts = DiskAlerts(self.alerts)
         self.progress = lambda: producer.published
         self.orders.producer = producer
         try:
@@ -114,8 +122,11 @@ class Worker:
                 reporting = tasks.create_task(disk_alerts.run(producer))
                 try:
                     with producer.reporting(disk_alerts.count):
+                        self.alerts.publish_with(producer.publish)
                         yield producer
                 finally:
+                    self.alerts.finish()
+                    self.alerts.publish_with(None)
                     reporting.cancel()
                     if not delivery.done() and not await producer.drain(DRAIN_S):
                         logger.warning("%d events stay in the outbox for the next run", producer.unacknowledged)
@@ -159,7 +170,7 @@ def _complain(name: str, error: Exception) -> int:
 
 
 def _hold_on_to_lifeline() -> None:
-    """End with the supervisor, children included: its end of this pipe closes however it ends."""
+    """End with the supervisor, and end all that it left: its end of this pipe closes however it ends."""
     text = os.environ.get(LIFELINE_VARIABLE)
     if text is None:
         return
@@ -169,6 +180,8 @@ def _hold_on_to_lifeline() -> None:
     def watch() -> None:
         while os.read(descriptor, 1):
             pass
+        with contextlib.suppress(Exception):  # whatever cannot be read of other processes, this one ends
+            end_own_system()
         if os.getpgid(0) == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
@@ -186,6 +199,7 @@ async def _run_body(make: Callable[[], Worker], body: Callable[[Worker], Awaitab
 
 async def _live(worker: Worker, body: Callable[[Worker], Awaitable[None]]) -> None:
     stopping = asyncio.Event()
+    worker.alerts.use_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     worker.control.obey(worker.orders.obey)
@@ -204,10 +218,13 @@ async def _live(worker: Worker, body: Callable[[Worker], Awaitable[None]]) -> No
 
 
 async def _beat(worker: Worker) -> None:
-    """Send a heartbeat with the event loop's lag to the supervisor every second."""
+    """Send a heartbeat with the event loop's lag and the open alerts to the supervisor every second."""
     pid = os.getpid()
     while True:
         before_s = time.monotonic()
         await asyncio.sleep(HEARTBEAT_S)
         lag_s = max(0.0, time.monotonic() - before_s - HEARTBEAT_S)
-        await worker.control.send(Heartbeat(worker.name, pid, lag_s, worker.progress()))
+        worker.report_damage()
+        worker.alerts.tick()
+        alerts = list(worker.alerts.open)
+        await worker.control.send(Heartbeat(worker.name, pid, lag_s, worker.progress(), alerts))

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from bus.endpoints import Address
-from bus.events import AlertRaised, Severity
-from bus.producer import Producer
+from bus.events import Severity
+from observer.alerts.process import Alerts
 from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan, moment_of
-from observer.clock import Clock
 from observer.sectors.options import OUTBOX, EnrichmentOptions, EnrichmentProcess
 from observer.sectors.settings import SectorSettings
 from observer.signals import stop_process
@@ -52,6 +51,7 @@ class SectorJobs:
         data: the folder of logs and metrics.
         outboxes: the folder of the processes' outboxes.
         ingest: the writer's socket.
+        alerts: of the process.
     """
 
     def __init__(
@@ -62,18 +62,14 @@ class SectorJobs:
         data: Path,
         outboxes: Path,
         ingest: Address,
-        producer: Producer,
-        clock: Clock,
-        source: str,
+        alerts: Alerts,
     ) -> None:
         self._settings = settings
         self._url = url
         self._data = data
         self._outboxes = outboxes
         self._ingest = ingest
-        self._producer = producer
-        self._clock = clock
-        self._source = source
+        self._alerts = alerts
 
     async def left(self, plan: DayPlan) -> Sequence[Job[str]]:
         """The due jobs of the day that are not done."""
@@ -104,8 +100,11 @@ class SectorJobs:
             finally:  # its findings are in its outbox: the daily job goes on there, the weekly one starts over
                 await stop_process(process, _STOP_S)
         logger.info("%s: status %d, see %s", job.name, status, log_path)
+        identity = f"sectors:{job.name}"
         if reported := reported_of(job.name, status, self._settings.sources, log_path):
-            self._producer.publish(AlertRaised(self._clock.now_ns(), reported[0], self._source, reported[1]))
+            self._alerts.report(identity, *reported)
+        else:
+            self._alerts.resolve(identity, f"job {job.name} is done")
 
     def _process(self, job: str) -> EnrichmentProcess:
         """The input of the job's process (requirement 003: "Daily Incremental Updates", "Weekly Full Refresh")."""

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from bus.events import AlertRaised, Event, Severity, SlotAssigned, SlotOverflowed, SlotReleased
+from bus.events import Event, Severity, SlotAssigned, SlotOverflowed, SlotReleased
 from observer.selection.ranking import FILLER
 from observer.selection.settings import SlotSettings
 
@@ -27,8 +27,8 @@ LEFT_BELOW: Final = 0.8
 
 _RISING: Final[tuple[Level, ...]] = ("normal", "warning", "alert", "urgent")
 # The requirement's table: a line in the log, a notice, an urgent review.
-_SEVERITIES: Final[dict[Level, Severity]] = {
-    "normal": "info",
+_SEVERITIES: Final[dict[Level, Severity | None]] = {
+    "normal": None,
     "warning": "info",
     "alert": "warning",
     "urgent": "critical",
@@ -80,12 +80,19 @@ def next_level(level: Level, rate: float | None, rates: OverflowRates) -> Level:
     return max(reached, min(level, held, key=_RISING.index), key=_RISING.index)
 
 
-def overflow_alert(before: Level, after: Level, rate: float | None, now_ns: int, source: str) -> AlertRaised | None:
-    """The alert for a changed level; None if unchanged."""
+class OverflowLevel(msgspec.Struct, frozen=True):
+    """A changed level in words, and the severity of its alert; None: back to normal."""
+
+    severity: Severity | None
+    text: str
+
+
+def changed_level(before: Level, after: Level, rate: float | None) -> OverflowLevel | None:
+    """The level after `before`; None if unchanged."""
     if before == after:
         return None
     share = "too few symbols wanted a slot for a rate" if rate is None else f"{rate:.1%} of the symbols found none"
-    return AlertRaised(now_ns, _SEVERITIES[after], source, f"slots, last hour: {after} ({share})")
+    return OverflowLevel(_SEVERITIES[after], f"slots, last hour: {after} ({share})")
 
 
 class OverflowWatch:
@@ -93,12 +100,12 @@ class OverflowWatch:
     symbol is enough.
     """
 
-    def __init__(self, rates: OverflowRates, source: str) -> None:
+    def __init__(self, rates: OverflowRates) -> None:
         self._rates = rates
-        self._source = source
         self._last: dict[tuple[str, bool], SlotAssigned | SlotOverflowed] = {}
         self._held: dict[str, SlotAssigned] = {}  # by slot
-        self._level: Level = "normal"
+        self.level: Level = "normal"
+        """The level of the last check."""
 
     def apply(self, events: Iterable[Event]) -> None:
         """Apply slot decisions in order; other events are ignored."""
@@ -116,13 +123,13 @@ class OverflowWatch:
     def resume(self, events: Iterable[Event], now_ns: int) -> None:
         """Resume an earlier process of this day, which has reported its alerts."""
         self.apply(events)
-        self._level = next_level(self._level, self._rate(now_ns, ()), self._rates)
+        self.level = next_level(self.level, self._rate(now_ns, ()), self._rates)
 
-    def check(self, now_ns: int, waiting: Collection[str]) -> AlertRaised | None:
-        """The alert for the current waiting symbols; None if the level is unchanged."""
+    def check(self, now_ns: int, waiting: Collection[str]) -> OverflowLevel | None:
+        """The level with the current waiting symbols; None if it is unchanged."""
         rate = self._rate(now_ns, waiting)
-        before, self._level = self._level, next_level(self._level, rate, self._rates)
-        return overflow_alert(before, self._level, rate, now_ns, self._source)
+        before, self.level = self.level, next_level(self.level, rate, self._rates)
+        return changed_level(before, self.level, rate)
 
     def _rate(self, now_ns: int, waiting: Collection[str]) -> float | None:
         holding = {held.symbol for held in self._held.values() if held.trigger != FILLER}

@@ -15,13 +15,13 @@ import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, select
 
-from bus.events import AlertRaised, GapDetected, GapRecovered, SlotOverflowed, kind_of
-from observer.clock import Clock
+from bus.events import GapDetected, GapRecovered, SlotOverflowed, kind_of
+from observer.alerts.process import Alerts
 from observer.errors import StoreError
 from observer.files import replace_file, replacing, to_disk
 from observer.local_time import local_datetime
@@ -32,9 +32,6 @@ from observer.store.rows import Position, event_of, position_of
 from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES, STREAMS
 from observer.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from bus.producer import Producer
 
 EXPORTED_KINDS: Final = frozenset({kind_of(SlotOverflowed), kind_of(GapRecovered)})
 """The kinds of events that the ledgers export."""
@@ -279,13 +276,11 @@ def _size_of(path: Path) -> int | None:
 class LedgerExport:
     """Exports this system's ledgers; the writer's thread only sets a flag here."""
 
-    def __init__(self, ledgers: Ledgers, clock: Clock, source: str) -> None:
+    def __init__(self, ledgers: Ledgers, alerts: Alerts) -> None:
         self._ledgers = ledgers
-        self._clock = clock
-        self._source = source
+        self._alerts = alerts
         self._news = threading.Event()
         self._news.set()  # an earlier process may have left something
-        self._fails = False
 
     def count_from_thread(self, rows_by_kind: Mapping[str, int]) -> None:
         """Report so many committed rows."""
@@ -302,17 +297,18 @@ class LedgerExport:
                 await asyncio.to_thread(self._catch_up)
             self._ledgers.close()
 
-    async def run(self, producer: "Producer") -> None:
-        """Export until cancelled; report the first failure, and retry."""
+    async def run(self) -> None:
+        """Export until cancelled; report a failure, and retry."""
         waited_s = 0.0
         while True:
             if self._news.is_set() or waited_s >= CHECK_ANYWAY_S:
                 waited_s = 0.0
                 failed = await asyncio.to_thread(self._catch_up)
-                if failed is not None and not self._fails:
+                if failed is not None:
                     text = f"the ledgers of overflow and recovery cannot be written: {failed}"
-                    producer.publish(AlertRaised(self._clock.now_ns(), "warning", self._source, text))
-                self._fails = failed is not None
+                    self._alerts.report("ledgers", "warning", text)
+                else:
+                    self._alerts.resolve("ledgers", "the ledgers of overflow and recovery are written")
             await asyncio.sleep(POLL_S)
             waited_s += POLL_S
 

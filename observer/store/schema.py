@@ -3,6 +3,7 @@
 Without SQLAlchemy: the process that hosts the supervisor does not load it.
 """
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,11 @@ from observer.store.instance import Instance
 SCHEMA_REVISION: Final = f"{SCHEMA_VERSION:04}"
 """The newest migration, and the only schema that this code reads and writes. A change of the events changes it with
 their version; for a change of the store's own tables or of an index append the next letter."""
+
+
+_ADMISSION_S: Final = 5
+# What a PostgreSQL server or its client says of a user, a password or a database that another attempt does not change.
+_REFUSALS: Final = ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry")
 
 
 def require_own_file(path: Path, instance: Instance) -> None:
@@ -39,6 +45,29 @@ def require_own_file(path: Path, instance: Instance) -> None:
         raise StoreError(f"{path}: {unknown_schema(revision)}")
     if owner not in (None, (instance.name, instance.market)):
         raise ConfigError(other_owner(str(path), Instance(name=owner[0], market=owner[1]), instance))
+
+
+def require_admission(url: str) -> None:
+    """Return if the PostgreSQL server admits this user to this database, or does not answer: it may come back.
+
+    Raises:
+        ConfigError: the server refuses the user or the database, or the URL cannot be used.
+    """
+    import psycopg  # only where the database is PostgreSQL
+
+    address = f"postgresql{url[url.index('://') :]}"
+    try:
+        psycopg.connect(address, connect_timeout=_ADMISSION_S).close()
+    except psycopg.OperationalError as error:
+        text = _on_one_line(error)
+        if any(words in text for words in _REFUSALS):
+            raise ConfigError(f"store.url: {text}: correct [store] url, or make the user or the database") from None
+    except (psycopg.Error, ValueError) as error:
+        raise ConfigError(f"store.url: {_on_one_line(error)}: correct [store] url") from None
+
+
+def _on_one_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()
 
 
 def unknown_schema(revision: str) -> str:

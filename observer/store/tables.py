@@ -80,6 +80,8 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.PhaseChanged: "phases",
     events.ProcessChanged: "process_changes",
     events.AlertRaised: "alerts",
+    events.AlertRepeated: "alert_repetitions",
+    events.AlertResolved: "alert_resolutions",
     events.BackupCompleted: "backups",
     events.SectorAssigned: "sector_assignments",
     events.EnrichmentCompleted: "enrichments",

@@ -15,7 +15,6 @@ from bus.endpoints import Address
 from bus.events import (
     AccountsClosed,
     AccountSlots,
-    AlertRaised,
     CloseReason,
     DayBegan,
     Event,
@@ -36,13 +35,14 @@ from bus.feed import FeedSubscriber
 from bus.producer import Producer
 from observer.accounts.clients import Brokers
 from observer.accounts.failover import StreamOutages
+from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
 from observer.errors import StoreError
 from observer.providers.broker import HaltSource, QuoteSource
 from observer.providers.joint_stream import JointStream
 from observer.selection import context
-from observer.selection.overflow import OverflowWatch, rates_of
+from observer.selection.overflow import OverflowLevel, OverflowWatch, rates_of
 from observer.selection.pins import kept_pins
 from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings
@@ -51,7 +51,6 @@ from observer.streaming import decisions
 from observer.streaming.earlier import earlier_in_time, marks_of, opening_in_time
 from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.receiver import StreamReceiver
-from observer.streaming.recorder import SOURCE
 from observer.streaming.settings import StreamingSettings
 from observer.universe.in_force import oldest_fallback, universe_of
 
@@ -72,6 +71,7 @@ class StreamingDay:
         quotes: REST quotes for data that the market data stream does not carry.
         halts: the broker's halt queries.
         producer: publishes the events.
+        alerts: of the process.
         reader: stored data of earlier days, Track A and an earlier process of this day.
         feed_address: the feed of committed snapshots.
         clock: market time.
@@ -86,6 +86,7 @@ class StreamingDay:
         quotes: QuoteSource,
         halts: HaltSource,
         producer: Producer,
+        alerts: Alerts,
         reader: StoreReader,
         feed_address: Address,
         clock: Clock,
@@ -95,13 +96,16 @@ class StreamingDay:
         self._settings = settings
         self._brokers = brokers
         self._producer = producer
+        self._alerts = alerts
         self._reader = reader
         self._feed_address = feed_address
         self._clock = clock
         sampling = settings.track_b.sampling
-        self.receiver = StreamReceiver(brokers.provider, producer, quotes, clock, sampling, self._session_date)
+        self.receiver = StreamReceiver(
+            brokers.provider, producer, quotes, clock, sampling, self._session_date, alerts=alerts
+        )
         self.trades = self.receiver.trades
-        self._overflow = OverflowWatch(rates_of(settings.selection.slots), SOURCE)
+        self._overflow = OverflowWatch(rates_of(settings.selection.slots))
         self._first_step: DayBegan
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
@@ -117,6 +121,8 @@ class StreamingDay:
         until `end`.
         """
         self.receiver.tasks = tasks
+        for prefix in ("not_streamed:", "load_relief"):  # an earlier process's
+            self._alerts.resolve_all(prefix, "the stream begins anew")
         names = [account.name for account in self._brokers.accounts]
         self.receiver.outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
         running = [tasks.create_task(self._stream.run())]
@@ -136,6 +142,8 @@ class StreamingDay:
         await self._stream_monitor.drain()
         await self.trades.leave_all()
         self._close(selector, self.moment(), "closed")
+        for prefix in ("stream:", "not_streamed:", "stale_subscriptions", "overflow"):
+            self._alerts.resolve_all(prefix, "the day's stream has ended")
 
     async def end_for_earlier_process(self) -> None:
         """Close the day of an earlier process that stopped while streaming, when it is too late to resume. The end of
@@ -186,8 +194,7 @@ class StreamingDay:
         )
         begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)
         self._first_step = begun.step
-        if begun.failure:
-            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, begun.failure))
+        self._settle("earlier_days", begun.failure, "the earlier days are read")
         members = universe.members if universe is not None else []
         return selector_of(members, settings, begun.earlier)
 
@@ -196,12 +203,13 @@ class StreamingDay:
         reported = await asyncio.to_thread(self._reader.slot_events, self._session_date)
         if any(isinstance(event, SlotAssigned) for event in reported):
             self._overflow.resume(reported, self._clock.now_ns())
+            if self._overflow.level == "normal":
+                self._alerts.resolve("overflow", "slots, last hour: normal")
             self._resume(selector, reported, await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns))
             self.receiver.outages.stay_down(selector.closed_accounts)
             return
         seen, failure = await opening_in_time(self._reader, self._plan, CONTEXT_LIMIT_S)
-        if failure:
-            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, failure))
+        self._settle("opening", failure, "the opening's snapshots are read")
         self._begin(selector, seen)
         opening, base = decisions.opening_of(seen)
         self._producer.publish(context.synced_event(base, self._session_date, self._clock.now_ns()))
@@ -212,6 +220,12 @@ class StreamingDay:
             kept = selector.keep_pins(pins, now_ns)
             self.carry_out(selector, kept_pins(selector.pins, selector.waiting_pins), now_ns, kept)
         self.carry_out(selector, SlotsOpened(), now_ns, decisions.open_slots(selector, opening, base, now_ns))
+
+    def _settle(self, identity: str, failure: str, over: str) -> None:
+        if failure:
+            self._alerts.report(identity, "warning", failure)
+        else:
+            self._alerts.resolve(identity, over)
 
     def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:
         """Apply Track A's snapshots from before the feed subscription. A replay starts here, and the selection sees
@@ -259,9 +273,9 @@ class StreamingDay:
         try:
             seen = await asyncio.to_thread(self._reader.snapshots, *received)
         except StoreError as error:
-            text = f"sweep {sweep.sweep} is not looked at: {error}"
-            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
+            self._alerts.report("sweep_unread", "warning", f"sweep {sweep.sweep} is not looked at: {error}")
             return
+        self._alerts.resolve("sweep_unread", f"sweep {sweep.sweep} is read")
         swept = [snapshot for snapshot in seen if snapshot.sweep == sweep.sweep]
         now_ns = self.moment()
         self._stream_monitor.sweep({snapshot.symbol: snapshot.cumulative_volume for snapshot in swept})
@@ -288,9 +302,14 @@ class StreamingDay:
             self._fail_over(selector)
             now_ns = self.moment()
             self.carry_out(selector, SlotsEvaluated(), now_ns, selector.evaluate_slots(now_ns))
-            if alert := self._overflow.check(now_ns, selector.waiting):
-                logger.warning("%s", alert.text)
-                self._producer.publish(alert)
+            if changed := self._overflow.check(now_ns, selector.waiting):
+                self._report_overflow(changed)
+
+    def _report_overflow(self, changed: OverflowLevel) -> None:
+        if changed.severity is None:
+            self._alerts.resolve("overflow", changed.text)
+        else:
+            self._alerts.report("overflow", changed.severity, changed.text)
 
     def _fail_over(self, selector: Selector) -> None:
         """Move symbols away from accounts that cannot stream, and back to accounts that can again."""

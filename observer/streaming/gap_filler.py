@@ -12,20 +12,20 @@ from typing import Final, Protocol
 from bus.commands import Done, Refused
 from bus.endpoints import Address
 from bus.events import (
-    AlertRaised,
     GapDetected,
     GapRecovered,
     GapUnrecoverable,
     MinuteBarRecovered,
-    Severity,
     Trade,
 )
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
+from observer.alerts.process import Alerts
 from observer.clock import Clock, machine_seconds
 from observer.errors import ProviderError, StoreError
 from observer.gaps import recovery
-from observer.gaps.recovery import Attempt, RecoveryPlan, RecoveryQueue, RecoverySettings
+from observer.gaps.queue import Attempt, RecoveryQueue
+from observer.gaps.recovery import RecoveryPlan, RecoverySettings
 from observer.gaps.targets import RecoveryTargets, TargetChange, text_of
 from observer.providers.broker import HistorySource
 from observer.providers.domestic import PastBarSource
@@ -51,17 +51,15 @@ class GapWorklist:
         settings: RecoverySettings,
         *,
         reader: StoreReader,
-        producer: Producer,
         feed_address: Address,
         clock: Clock,
-        source: str,
+        alerts: Alerts,
     ) -> None:
         self.queue = RecoveryQueue(settings)
         self.reader = reader
-        self._producer = producer
         self._feed_address = feed_address
         self._clock = clock
-        self._source = source
+        self._alerts = alerts
         self._news = asyncio.Condition()
         self._targets = RecoveryTargets(settings)
         self._settings = settings
@@ -82,6 +80,7 @@ class GapWorklist:
         includes gaps that are too old to be filled: they are given up.
         """
         since = ""
+        self._alerts.resolve("queue", "the open gaps are counted anew")  # an earlier process's
         while True:
             try:
                 closed = self.queue.closed
@@ -112,7 +111,7 @@ class GapWorklist:
             taken = [self.queue.take_up_again(gap, is_open=is_open) for gap, is_open in found.values()]
             self._news.notify_all()
         under_way = f", {taken.count(False)} are under way" if False in taken else ""
-        return Done(self._source, f"gaps to be tried now: {taken.count(True)}{under_way}")
+        return Done(self._alerts.source, f"gaps to be tried now: {taken.count(True)}{under_way}")
 
     async def next(self) -> Attempt:
         """The most urgent due gap; waits for one."""
@@ -153,20 +152,18 @@ class GapWorklist:
     def _report_target(self, change: TargetChange | None) -> None:
         if change is None:
             return
-        severity: Severity = "warning" if change.is_missed else "info"
-        text = text_of(change, self._settings)
-        logger.log(logging.WARNING if change.is_missed else logging.INFO, "%s", text)
-        self._producer.publish(AlertRaised(self._clock.now_ns(), severity, self._source, text))
+        identity, text = f"recovery_target:{change.measure}", text_of(change, self._settings)
+        if change.is_missed:
+            self._alerts.report(identity, "warning", text)
+        else:
+            self._alerts.resolve(identity, text)
 
     def _report_crowding(self) -> None:
-        now_ns, name = self._clock.now_ns(), self._source
         match self.queue.crowding():
             case "begins":
-                text = f"{len(self.queue)} gaps wait to be filled"
-                self._producer.publish(AlertRaised(now_ns, "warning", name, text))
+                self._alerts.report("queue", "warning", f"{len(self.queue)} gaps wait to be filled")
             case "ends":
-                text = f"gaps are filled again as they come: {len(self.queue)} wait"
-                self._producer.publish(AlertRaised(now_ns, "info", name, text))
+                self._alerts.resolve("queue", f"gaps are filled again as they come: {len(self.queue)} wait")
 
 
 class GapFiller:

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Final
 
 from bus.events import (
-    AlertRaised,
     GapRecovered,
     GapUnrecoverable,
     QualityJudged,
@@ -20,6 +19,7 @@ from bus.events import (
     kind_of,
 )
 from bus.producer import Producer
+from observer.alerts.process import Alerts
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import StoreError
@@ -46,6 +46,7 @@ class QualityJudge:
     Args:
         open_reader: opens the database, and waits until it answers.
         settled: waits until all published events of the producer are in the database.
+        alerts: of the process.
         turn: held while a session is judged, so that two jobs of the process never run at once.
     """
 
@@ -57,14 +58,14 @@ class QualityJudge:
         turn: asyncio.Lock,
         today: TradingDayService,
         clock: Clock,
-        source: str,
+        alerts: Alerts,
     ) -> None:
         self._open_reader = open_reader
         self._settled = settled
         self._turn = turn
         self._today = today
         self._clock = clock
-        self._source = source
+        self._alerts = alerts
         self._news = threading.Event()
         self._news.set()  # an earlier process may have left work
 
@@ -169,7 +170,12 @@ class QualityJudge:
         if found:
             reports = [comparison for _books, comparison in found]
             reported = reconciliation.gap_rate_alert(session_date, reports) if symbols is None else None
-            alert = [AlertRaised(now_ns, "warning", self._source, reported)] if reported else []
+            if reported:
+                alert = self._alerts.reported("gap_rate", "warning", reported)
+            elif symbols is None:
+                alert = self._alerts.resolved("gap_rate", f"{session_date}: the gap rate is below its limit")
+            else:
+                alert = []
             producer.publish_together([*reports, *alert])
             logger.info("%s: judged the data of %d symbols", session_date, len(found))
         return len(found)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bus.events import (
-    AlertRaised,
     ConnectionChanged,
     GapReason,
     InputQuarantined,
@@ -14,12 +13,13 @@ from bus.events import (
 )
 from bus.producer import Producer
 from observer.accounts.failover import StreamOutages
+from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.gaps.detector import Mark, in_order
 from observer.providers.broker import QuoteSource, StreamFact
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
-from observer.streaming.recorder import SOURCE, Kept, TradeRecorder
+from observer.streaming.recorder import Kept, TradeRecorder
 from observer.streaming.stream_monitor import StreamMonitor
 
 # Gap reasons of symbols with a slot that are not subscribed, by the connection's wording; any other is a reconnection.
@@ -36,6 +36,7 @@ class StreamReceiver:
         clock: market time.
         sampling: the conflation settings under load.
         session_date: the day.
+        alerts: of the process.
     """
 
     tasks: asyncio.TaskGroup
@@ -49,10 +50,15 @@ class StreamReceiver:
         clock: Clock,
         sampling: SamplingSettings,
         session_date: str,
+        *,
+        alerts: Alerts,
     ) -> None:
         self.selector: Selector | None = None
-        self.trades = TradeRecorder(provider, producer, quotes, clock, sampling, session_date, self.update_kept)
-        self.monitor = StreamMonitor(self.trades, quotes, producer, clock, session_date)
+        self.trades = TradeRecorder(
+            provider, producer, quotes, clock, sampling, session_date, self.update_kept, alerts=alerts
+        )
+        self.monitor = StreamMonitor(self.trades, quotes, alerts, clock, session_date)
+        self._alerts = alerts
         self._producer = producer
         self._clock = clock
         self._session_date = session_date
@@ -86,6 +92,7 @@ class StreamReceiver:
 
     def on_subscribed(self, symbol: str) -> None:
         """Start watching the symbol: from now on none of its trades may be missing."""
+        self._alerts.resolve(_not_streamed(symbol), f"{symbol} is streamed")
         self.trades.report_rows(symbol)
         seen = self.selector.market.volume_of(symbol) if self.selector is not None else None
         self.trades.watch(symbol, Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen else None)
@@ -99,20 +106,37 @@ class StreamReceiver:
         """
         if self.selector is None or symbol not in self.selector.wanted:
             self.leave(symbol)
+            self._alerts.resolve(_not_streamed(symbol), f"{symbol} has no slot any more")
         else:
             self.trades.interrupt(symbol, _GAP_REASONS.get(reason, "reconnect"))
         if reason.startswith("refused"):
             text = f"{symbol} has a slot and is not streamed: {reason}"
-            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
+            self._alerts.report(_not_streamed(symbol), "warning", text)
 
     def on_connection(self, change: ConnectionChanged) -> None:
         """Record the connection's state: symbols move away from an account whose connection stays down."""
         self._producer.publish(change)
+        identity = f"stream:{change.account}"
         if change.state == "connected":
             self.outages.came_up(change.account)
+            self._alerts.resolve(identity, f"the stream of account {change.account} is connected")
         else:
             self.outages.went_down(change.account, change.changed_ns)
+            self._report_outage(identity, change)
+
+    def _report_outage(self, identity: str, change: ConnectionChanged) -> None:
+        """Report a stream that does not run; one that its own process closed needs nothing."""
+        if change.state == "closed":
+            self._alerts.resolve(identity, f"the stream of account {change.account} is closed: {change.reason}")
+        else:
+            text = f"no stream of account {change.account}: {change.state}, {change.reason}"
+            self._alerts.report(identity, "warning" if change.state == "lost" else "critical", text)
 
     def on_quarantine(self, item: InputQuarantined) -> None:
         """Store unreadable input."""
         self._producer.publish(item)
+
+
+def _not_streamed(symbol: str) -> str:
+    """The identity of the alert that a symbol with a slot is not streamed."""
+    return f"not_streamed:{symbol}"

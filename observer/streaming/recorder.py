@@ -4,17 +4,16 @@ A trade never waits: the task that reads the socket checks it and appends it to 
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from bus.events import (
-    AlertRaised,
     Event,
     GapDetected,
     GapReason,
     Reached,
     SamplingChanged,
-    Severity,
     Trade,
     TradesConflated,
     WatchChange,
@@ -27,11 +26,14 @@ from bus.events import (
     WatchStopped,
 )
 from bus.producer import Producer
+from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.gaps.detector import GapDetector, Mark
 from observer.providers.broker import QuoteSource, chunks
 from observer.selection.sampling import Conflation, Sampling, SamplingSettings
+
+logger = logging.getLogger(__name__)
 
 SOURCE: Final = "track-b"  # in alerts: the process that runs this
 
@@ -55,6 +57,7 @@ class TradeRecorder:
         sampling: the conflation settings under load.
         session_date: the day.
         apply: takes each stored trade or row when it is published.
+        alerts: of the process.
     """
 
     def __init__(
@@ -66,9 +69,12 @@ class TradeRecorder:
         sampling: SamplingSettings,
         session_date: str,
         apply: Callable[[Kept], None],
+        *,
+        alerts: Alerts,
     ) -> None:
         self.detector = GapDetector()
         self._provider = provider
+        self._alerts = alerts
         self._producer = producer
         self._quotes = quotes
         self._clock = clock
@@ -112,9 +118,12 @@ class TradeRecorder:
         rate_hz, now_ns = self._sampling.rate_hz, self._clock.now_ns()
         reason = f"{waiting:,} events wait to be stored"
         self._producer.publish(SamplingChanged(self._provider, now_ns, rate_hz, reason))
-        kept = "every trade is kept again" if rate_hz is None else f"trades are conflated to {rate_hz:g} rows a second"
-        severity: Severity = "info" if rate_hz is None else "warning"
-        self._producer.publish(AlertRaised(now_ns, severity, SOURCE, f"{kept}: {reason}"))
+        if rate_hz is None:
+            self._alerts.resolve("load_relief", f"every trade is kept again: {reason}")
+        else:
+            text = f"trades are conflated to {rate_hz:g} rows a second: {reason}"
+            logger.warning("%s", text)  # each step; the alert is one for all of them
+            self._alerts.report("load_relief", "warning", text)
 
     def on_refused(self, events: Sequence[Event], _error: OSError) -> None:
         """Set the chain back for refused events, so that they show as a gap before the next stored trade."""
@@ -197,7 +206,7 @@ class TradeRecorder:
                 quotes = await self._quotes.quotes(chunk, priority="urgent")
             except ProviderError as error:
                 text = f"whether trades of {', '.join(chunk)} are missing is not known: {error}"
-                self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))
+                self._alerts.happened("unsettled_symbols", "warning", text)
                 quotes = []
             now_ns = self._clock.now_ns()
             left = {symbol for symbol in chunk if asked[symbol] and self._leaving.get(symbol) is asked[symbol]}

@@ -8,14 +8,13 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from bus.events import AlertRaised
-from bus.producer import Producer
+from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.gaps.detector import Mark
 from observer.gaps.stale import StaleDetector
 from observer.providers.broker import QuoteSource, chunks
-from observer.streaming.recorder import SOURCE, TradeRecorder
+from observer.streaming.recorder import TradeRecorder
 
 ARRIVES_WITHIN_S: Final = 1.0  # machine seconds: trades before the broker's answer have arrived by then
 _POLL_S: Final = 0.02
@@ -27,17 +26,17 @@ class StreamMonitor:
     Args:
         trades: the streamed trades.
         quotes: the broker's quotes.
-        producer: publishes the alerts.
+        alerts: of the process.
         clock: market time.
         session_date: the day.
     """
 
     def __init__(
-        self, trades: TradeRecorder, quotes: QuoteSource, producer: Producer, clock: Clock, session_date: str
+        self, trades: TradeRecorder, quotes: QuoteSource, alerts: Alerts, clock: Clock, session_date: str
     ) -> None:
         self._trades = trades
         self._quotes = quotes
-        self._producer = producer
+        self._alerts = alerts
         self._clock = clock
         self._session_date = session_date
         self._stale_detector = StaleDetector()
@@ -76,7 +75,11 @@ class StreamMonitor:
         stale = self._stale_detector.after_sweep(volumes, self._trades.detector.reached)
         if stale:
             missing = ", ".join(f"{symbol} ({shares:,.0f} shares behind)" for symbol, shares in sorted(stale.items()))
-            self._warn(f"subscribed and not heard, subscribed again: {missing}")
+            self._alerts.report(
+                "stale_subscriptions", "warning", f"subscribed and not heard, subscribed again: {missing}"
+            )
+        else:
+            self._alerts.resolve("stale_subscriptions", "the stream brings the trades of every subscribed symbol")
         return stale
 
     def leaving(self, symbol: str) -> None:
@@ -118,10 +121,9 @@ class StreamMonitor:
             try:
                 quotes = await self._quotes.quotes(chunk, priority="urgent")
             except ProviderError as error:
-                self._warn(f"how much was traded of {', '.join(chunk)} is not known: {error}")
+                text = f"how much was traded of {', '.join(chunk)} is not known: {error}"
+                self._alerts.report("volumes_unknown", "warning", text)
             else:
+                self._alerts.resolve("volumes_unknown", "the broker gives the day's volumes")
                 reported |= {quote.symbol: quote.cumulative_volume for quote in quotes}
         return reported
-
-    def _warn(self, text: str) -> None:
-        self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))

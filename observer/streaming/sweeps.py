@@ -5,6 +5,7 @@ A portion that an account cannot fetch is returned once, for another account.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -13,19 +14,23 @@ from typing import Final
 
 import msgspec
 
-from bus.events import AlertRaised, Snapshot, SweepCompleted, UniverseMember
+from bus.events import Snapshot, SweepCompleted, UniverseMember
 from bus.producer import Producer
 from observer.accounts.clients import BrokerAccount, RestOfAll
+from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
-from observer.errors import ProviderError
+from observer.errors import ProviderError, StoreError
 from observer.providers.broker import Quote, QuoteSource, chunks
 from observer.store.reader import StoreReader
 from observer.streaming.settings import TrackASettings
 from observer.units import NS_PER_S
+from observer.universe.eligibility import KOREAN_STOCKS
 from observer.universe.in_force import oldest_fallback, refused_universe, universe_of
 
 logger = logging.getLogger(__name__)
+
+NO_UNIVERSE: Final = "no_universe"
 
 LATENCY_S: Final = 1.0  # up to this response time an account uses its whole limit; the limiter sets the pace
 CLOSING_SWEEP_S: Final = (
@@ -46,9 +51,9 @@ class Sweeps:
         reader: StoreReader,
         producer: Producer,
         clock: Clock,
-        source: str,
+        alerts: Alerts,
     ) -> None:
-        self._source = source
+        self._alerts = alerts
         self._clock = clock
         self._settings = settings
         self._provider = provider
@@ -64,12 +69,13 @@ class Sweeps:
             await self._clock.sleep_until(plan.warm_up_ns)
             await self._warm_up()
         completed = self._reader.completed_sweeps(session_date)
-        members = await self._universe(plan, is_news=not completed)
+        members = await self._universe(plan)
         for number, moment_ns in _sweep_moments(plan, round(self._settings.interval_s * NS_PER_S)):
             is_over = self._clock.now_ns() >= moment_ns + self._settings.interval_s * NS_PER_S
             if is_over or number in completed or not members:
                 continue
             await self._clock.sleep_until(moment_ns)
+            await self._check_universe(session_date)
             await self._sweep(session_date, number, members)
 
     async def _warm_up(self) -> None:
@@ -80,21 +86,30 @@ class Sweeps:
             except ProviderError as error:
                 logger.warning("warm-up of %s: %s", account.name, error)
 
-    async def _universe(self, plan: DayPlan, *, is_news: bool) -> Sequence[UniverseMember]:
-        """The symbols to sweep today. Publishes one alert if the universe is an earlier day's, too old or missing
+    async def _check_universe(self, session_date: str) -> None:
+        """Resolve the alert about a missing universe once one is built; the day's sweeps keep theirs."""
+        if NO_UNIVERSE in self._alerts.identities:
+            with contextlib.suppress(StoreError):
+                if await asyncio.to_thread(self._reader.universe_built, session_date, KOREAN_STOCKS) is not None:
+                    self._alerts.resolve(NO_UNIVERSE, f"the universe of {session_date} is built")
+
+    async def _universe(self, plan: DayPlan) -> Sequence[UniverseMember]:
+        """The symbols to sweep today. Reports an alert if the universe is an earlier day's, too old or missing
         (requirement 004, edge case 1). Empty if the day ends before a universe exists.
         """
         await self._clock.sleep_until(plan.track_a_start_ns)
         weekdays_max = self._settings.universe_weekdays_max
         oldest = oldest_fallback(plan.day, weekdays_max)
         found = await universe_of(plan, self._reader, self._clock, plan.track_a_start_ns, oldest)
-        if is_news and (found is None or found.built.session_date != plan.day.isoformat()):
+        if found is None or found.built.session_date != plan.day.isoformat():
             instead = f"that of {found.built.session_date} is" if found else "the first one that is built will be"
             text = f"no universe for {plan.day} when it was due: {instead} today's"
             if found is None and (refused := await refused_universe(plan, self._reader)) is not None:
                 limit = f"more than {weekdays_max} weekdays old (track_a.universe_weekdays_max)"
                 text += f"; that of {refused} is refused, as it is {limit}; observer universe build builds one"
-            self._producer.publish(AlertRaised(self._clock.now_ns(), "critical", self._source, text))
+            self._alerts.report(NO_UNIVERSE, "critical", text)
+        else:
+            self._alerts.resolve(NO_UNIVERSE, f"the universe of {plan.day} is built")
         found = found or await universe_of(plan, self._reader, self._clock, plan.track_a_stop_ns, oldest)
         return found.members if found is not None else []
 

@@ -9,8 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import date, timedelta
 
-from bus.events import AlertRaised
-from bus.producer import Producer
+from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock, ManualClock
 from observer.errors import ProviderError
@@ -19,7 +18,6 @@ from observer.local_time import local_datetime
 from observer.providers.broker import HistorySource, Priority, Quote
 from observer.store.reader import StoreReader
 from observer.streaming.day import StreamingDay
-from observer.streaming.recorder import SOURCE
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +46,7 @@ class Unfinished:
     Args:
         reader: the stored data.
         history: returns the volume of whole days.
-        producer: publishes the events.
+        alerts: of the process.
         clock: market time.
         plan_of: returns the moments of an earlier day.
         new_day: builds a day of Track B from this plan, quote source and clock.
@@ -59,14 +57,14 @@ class Unfinished:
         *,
         reader: StoreReader,
         history: HistorySource,
-        producer: Producer,
+        alerts: Alerts,
         clock: Clock,
         plan_of: Callable[[date], DayPlan],
         new_day: Callable[[DayPlan, WholeDay, Clock], StreamingDay],
     ) -> None:
         self._reader = reader
         self._history = history
-        self._producer = producer
+        self._alerts = alerts
         self._clock = clock
         self._plan_of = plan_of
         self._new_day = new_day
@@ -87,15 +85,19 @@ class Unfinished:
         return filled if last_ns is None else [local_datetime(last_ns).date(), *filled]
 
     async def _end(self, plan: DayPlan, symbols: Sequence[str]) -> None:
+        identity = f"unfinished_day:{plan.day.isoformat()}"
         reported = f"{plan.day.isoformat()} ended without a word: {len(symbols)} slots"
         try:
             volumes = {symbol: volume async for symbol, volume in self._volumes(plan.day, symbols)}
         except ProviderError as error:
-            self._warn(f"{reported} are kept, the volume of that day is not known: {error}")
+            text = f"{reported} are kept, the volume of that day is not known: {error}"
+            self._alerts.report(identity, "warning", text)
             return
         closing = ManualClock(plan.track_a_stop_ns)
         await self._new_day(plan, WholeDay(volumes), closing).end_for_earlier_process()
-        self._warn(f"{reported} are given up now, what is missing of them is a gap")
+        text = f"{reported} are given up now, what is missing of them is a gap"
+        self._alerts.resolve(identity, text)
+        self._alerts.happened("unfinished_day_ended", "warning", text)
 
     async def _volumes(self, day: date, symbols: Sequence[str]) -> AsyncIterator[tuple[str, float]]:
         """The whole day's volume of each symbol, if the broker returns one.
@@ -113,7 +115,3 @@ class Unfinished:
                 continue
             if bars:
                 yield symbol, bars[-1].volume
-
-    def _warn(self, text: str) -> None:
-        logger.warning("%s", text)
-        self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", SOURCE, text))

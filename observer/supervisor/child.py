@@ -18,7 +18,7 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
         restart: whether it is started again when it ends by itself; "on_failure" is any end but exit status 0.
         revision: of the program's inputs at its start; a reload restarts a child whose revision has changed.
         environment: added to the supervisor's own.
-        ready_deadline_s: how long after its start `Ready` may take before it counts as hung.
+        ready_deadline_s: how long after its start, or its last heartbeat, `Ready` may take before it counts as hung.
         stop_grace_s: from SIGTERM to SIGKILL.
         heartbeat_limit_s: how old its last heartbeat, or `WATCHDOG=1` over sd_notify, may become; None for programs
             that send none.
@@ -29,6 +29,8 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
         logs_kept: how many moved logs stay.
         rss_bytes_max: with more memory than this, its own children's included, it is restarted; None for no limit.
         final_exits: exit statuses that another start does not change: it is given up at once.
+        is_essential: the others are useless without it. It is never given up, only tried ever more slowly; a final exit
+            counts before it became ready for the first time.
     """
 
     name: str
@@ -46,3 +48,4 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     logs_kept: int = 0
     rss_bytes_max: int | None = None
     final_exits: frozenset[int] = frozenset()
+    is_essential: bool = False

@@ -6,22 +6,20 @@ state that follows. Only the monitor's task changes the state.
 
 import asyncio
 import logging
-from collections.abc import Callable
-from random import Random
-from typing import Final, Literal, Protocol
+from collections.abc import Sequence
+from typing import Final, Literal
 
 import msgspec
 
-from bus.commands import Done, ProcessStatus, Refused
+from bus.commands import Done, Heartbeat, OpenAlert, ProcessStatus, Ready, Refused, Stopping
 from observer.supervisor.child import Child
-from observer.supervisor.limits import Crossing, HysteresisThreshold, after_check
+from observer.supervisor.limits import HysteresisThreshold, after_check
 from observer.supervisor.notify import Notification
-from observer.supervisor.pid_registry import PidRegistry
-from observer.supervisor.process import Lifeline, RunningProcess, exit_text
-from observer.supervisor.restarts import GiveUp, RestartHistory, RestartLimits, after_end
+from observer.supervisor.process import RunningProcess, exit_text
+from observer.supervisor.restarts import GiveUp, RestartHistory, after_end
 from observer.supervisor.states import SETTLED, ProcessState, Transition, next_state
+from observer.supervisor.surroundings import Surroundings, report_change
 from observer.supervisor.watch import Figures, is_hung
-from observer.supervisor.zygote import Zygote
 
 logger = logging.getLogger(__name__)
 
@@ -30,29 +28,7 @@ Outcome = Done | Refused
 
 _HEAVY_CHECKS: Final = 3  # so many checks in a row above its memory limit: one may be a passing peak
 
-
-class SupervisorListener(Protocol):
-    """Receives every change of a child and of the machine, in the event loop: its methods must return at once."""
-
-    def on_change(self, name: str, previous: ProcessState, current: ProcessState, pid: int | None, reason: str) -> None:
-        """`pid` is of the process concerned, None without one; `reason` is for people."""
-        ...
-
-    def on_crossing(self, crossing: Crossing) -> None:
-        """A resource of the machine became scarce, or recovered."""
-        ...
-
-
-class Surroundings(msgspec.Struct, frozen=True):
-    """Dependencies that all monitors share. `monotonic` gives machine seconds."""
-
-    lifeline: Lifeline
-    pid_registry: PidRegistry
-    listener: SupervisorListener
-    limits: RestartLimits
-    monotonic: Callable[[], float]
-    rng: Random
-    zygote: Zygote | None = None
+_PIDS_NAMED: Final = 5  # a reason is a line
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -73,14 +49,19 @@ class ChildMonitor:
     def __init__(self, child: Child, surroundings: Surroundings) -> None:
         self.child = child
         self.state = ProcessState.STOPPED
+        self.alerts: Sequence[OpenAlert] = ()
+        """The open alerts of the last heartbeat; a child that ended has not resolved them."""
         self._around = surroundings
         self._inbox: asyncio.Queue[_Asked | _Received] = asyncio.Queue()
         self._waiting: list[asyncio.Future[Outcome]] = []  # callers of a start that is under way
         self._changed = asyncio.Event()  # replaced at every change of state
         self._process: RunningProcess | None = None
         self._started_s = 0.0
+        self._ready_s: float | None = None  # when the current process, or the last one, became ready
+        self._is_late = False  # whether the current process was not ready in time, and reported for it
+        self._has_run = False  # whether a process became ready since a start was asked for
         self._history = RestartHistory()
-        self._retry_s = 0.0  # in BACKOFF: when to try again
+        self._retry_s = 0.0  # in BACKOFF and LOOPING: when to try again
         self._received_s = 0.0  # time of the last heartbeat or notification
         self._loop_lag_s: float | None = None
         self._progress: int | None = None
@@ -89,6 +70,8 @@ class ChildMonitor:
         self._rss_bytes = 0
         self._threshold = HysteresisThreshold()  # of its memory
         self._restarts = 0
+        self.orphans = 0
+        """Number of processes that its processes left at their ends, and that were killed."""
         self._exit: str | None = None
 
     @property
@@ -102,21 +85,21 @@ class ChildMonitor:
         self._inbox.put_nowait(_Asked(verb, answer))
         return answer
 
-    def receive(self, what: Literal["ready", "leaving"], pid: int) -> bool:
-        """Handle a report of the process; False when the pid is not the current one."""
-        if pid != self.pid:
+    def hear(self, message: Ready | Heartbeat | Stopping) -> bool:
+        """Handle a report of the process; False when its pid is not the current one."""
+        if message.pid != self.pid:
             return False
-        self._inbox.put_nowait(_Received(what, pid))
-        return True
-
-    def note_heartbeat(self, pid: int, loop_lag_s: float, progress: int) -> bool:
-        """Handle a heartbeat; False when the pid is not the current one."""
-        if pid != self.pid:
-            return False
-        self._received_s = self._around.monotonic()
-        self._beats = True
-        self._loop_lag_s = loop_lag_s
-        self._progress = progress
+        match message:
+            case Ready():
+                self._inbox.put_nowait(_Received("ready", message.pid))
+            case Stopping():
+                self._inbox.put_nowait(_Received("leaving", message.pid))
+            case Heartbeat():
+                self._received_s = self._around.monotonic()
+                self._beats = True
+                self._loop_lag_s = message.loop_lag_s
+                self._progress = message.progress
+                self.alerts = message.alerts
         return True
 
     def _receive_notification(self, pid: int, said: Notification) -> None:
@@ -178,7 +161,7 @@ class ChildMonitor:
                     await self._start()
                 case ProcessState.RUNNING:
                     await self._keep()
-                case ProcessState.BACKOFF:
+                case ProcessState.BACKOFF | ProcessState.LOOPING:
                     await self._wait_for_retry()
                 case _:
                     await self._rest()
@@ -188,7 +171,7 @@ class ChildMonitor:
             case _Asked("stop", answer):
                 _resolve(answer, Done(self.child.name, f"was {self.state} already"))
             case _Asked(_, answer):
-                self._history = RestartHistory()
+                self._history, self._has_run = RestartHistory(), False
                 self._waiting.append(answer)
                 self._move(Transition.START, "asked for")
 
@@ -212,29 +195,49 @@ class ChildMonitor:
             self._decide_after_end(succeeded=False)
             return
         if not self.child.expects_ready:
-            self._move(Transition.READY, "started")
+            self._note_ready("started")
             return
-        deadline_s = self._started_s + self.child.ready_deadline_s
         while self.state is ProcessState.STARTING:
-            match await self._next(max(0.0, deadline_s - self._around.monotonic())):
+            due_s = self._received_s + self.child.ready_deadline_s
+            match await self._next(max(0.0, due_s - self._around.monotonic())):
                 case None:
-                    await self._end_hung(process, f"not ready within {self.child.ready_deadline_s:g} s")
+                    await self._check_start(process)
                 case _Received("ready", pid) if pid == process.pid:
                     self._received_s = self._around.monotonic()
-                    self._move(Transition.READY, "ready")
+                    self._note_ready("ready")
                 case event:
                     await self._live_on(process, event)
+
+    async def _check_start(self, process: RunningProcess) -> None:
+        """End a start that is late and silent. One that sends heartbeats is reported once and goes on: it waits for the
+        database, say, and the next start would wait again.
+        """
+        now_s, limit_s = self._around.monotonic(), self.child.ready_deadline_s
+        if now_s - self._received_s >= limit_s:
+            await self._end_hung(process, f"not ready within {limit_s:g} s")
+        elif now_s - self._started_s >= limit_s and not self._is_late:
+            self._is_late = True
+            self._report(self.state, self.pid, f"not ready within {limit_s:g} s, but it sends heartbeats: it goes on")
+
+    def _note_ready(self, reason: str) -> None:
+        self._ready_s, self._has_run = self._around.monotonic(), True
+        self._move(Transition.READY, reason)
 
     async def _spawn(self) -> RunningProcess:
         self._started_s = self._received_s = self._around.monotonic()
         self._loop_lag_s = self._progress = self._says = None
-        self._beats, self._threshold = False, HysteresisThreshold()
+        self._beats, self._threshold, self._ready_s, self._is_late = False, HysteresisThreshold(), None, False
         around = self._around
         process = await RunningProcess.start(
-            self.child, around.lifeline, self._note_exit, self._receive_notification, around.zygote
+            self.child,
+            around.lifeline,
+            self._note_exit,
+            self._receive_notification,
+            around.zygote,
+            around.containment,
         )
         self._process = process
-        self._around.pid_registry.record(process.pid)
+        self._around.pid_registry.record(process.pid, self.child.name)
         return process
 
     def _note_exit(self, pid: int) -> None:
@@ -277,16 +280,16 @@ class ChildMonitor:
             case _Received("heavy", pid) if pid == process.pid and self.state is ProcessState.RUNNING:
                 await self._end_heavy(process)
             case _Received("exited", pid) if pid == process.pid:
-                self._note_end(await process.finish())
+                self._note_end(process, await process.finish())
             case _Received("leaving", pid) if pid == process.pid:
                 self._move(Transition.LEAVE, "it ends by itself")
-                self._note_end(await process.leave(self.child.stop_grace_s))
+                self._note_end(process, await process.leave(self.child.stop_grace_s))
             case _Received():
                 pass  # from an earlier process, or a repeated ready
 
     async def _stop(self, process: RunningProcess) -> None:
         self._move(Transition.STOP, "asked for")
-        self._exit = exit_text(await process.stop(self.child.stop_grace_s))
+        self._exit = self._end_text(process, await process.stop(self.child.stop_grace_s))
         self._move(Transition.GONE, self._exit)
 
     async def _end_hung(self, process: RunningProcess, why: str) -> None:
@@ -302,12 +305,20 @@ class ChildMonitor:
 
     async def _end_for(self, process: RunningProcess, why: str) -> None:
         status = await process.stop(self.child.stop_grace_s)
-        self._exit = f"{why}; ended by {exit_text(status)}"
+        self._exit = f"{why}; ended by {self._end_text(process, status)}"
         self._decide_after_end(succeeded=False)
 
-    def _note_end(self, status: int) -> None:
-        self._exit = exit_text(status)
-        if status in self.child.final_exits:
+    def _end_text(self, process: RunningProcess, status: int) -> str:
+        """The end in words, with the processes that it left; they are counted."""
+        self.orphans += len(process.orphans)
+        if not process.orphans:
+            return exit_text(status)
+        pids = ", ".join(map(str, sorted(process.orphans)[:_PIDS_NAMED]))
+        return f"{exit_text(status)}; it left {len(process.orphans)} that were killed: pid {pids}"
+
+    def _note_end(self, process: RunningProcess, status: int) -> None:
+        self._exit = self._end_text(process, status)
+        if status in self.child.final_exits and not (self.child.is_essential and self._has_run):
             self._move(Transition.GAVE_UP, f"{self._exit}, which another start does not change")
         else:
             self._decide_after_end(succeeded=status == 0)
@@ -324,13 +335,18 @@ class ChildMonitor:
 
     def _decide_retry(self, how: str) -> None:
         now_s = self._around.monotonic()
-        lived_s = now_s - self._started_s
-        self._history, decision = after_end(self._history, self._around.limits, now_s, lived_s, self._around.rng)
+        ran_s = now_s - self._ready_s if self._ready_s is not None else 0.0
+        self._history, decision = after_end(
+            self._history, self._around.limits, now_s, ran_s, self._around.rng, is_essential=self.child.is_essential
+        )
         if isinstance(decision, GiveUp):
             self._move(Transition.GAVE_UP, f"{how}; {decision.reason}")
             return
         self._retry_s = now_s + decision.delay_s
-        self._move(Transition.ENDED, f"{how}; next start in {decision.delay_s:.2f} s")
+        if decision.crash_loop:
+            self._move(Transition.LOOPED, f"{how}; {decision.crash_loop}; next start in {decision.delay_s:.0f} s")
+        else:
+            self._move(Transition.ENDED, f"{how}; next start in {decision.delay_s:.2f} s")
 
     # --- small parts ---------------------------------------------------------------------------------------
 
@@ -374,10 +390,7 @@ class ChildMonitor:
 
     def _report(self, previous: ProcessState, pid: int | None, reason: str) -> None:
         logger.info("%s: %s -> %s (pid %s): %s", self.child.name, previous, self.state, pid, reason)
-        try:
-            self._around.listener.on_change(self.child.name, previous, self.state, pid, reason)
-        except Exception:  # a listener's error must not end a child
-            logger.exception("the listener failed on %s", self.child.name)
+        report_change(self._around.listener, self.child.name, self.state, pid, reason, previous)
 
 
 def _resolve(answer: "asyncio.Future[Outcome]", outcome: Outcome) -> None:

@@ -37,18 +37,21 @@ def signal_group(leader_pid: int, number: signal.Signals) -> None:
         os.killpg(leader_pid, number)
 
 
-async def kill_until_gone(leader_pid: int) -> None:
-    """SIGKILL the whole session until it has no living process, however long the kernel takes.
+async def kill_until_gone(leader_pid: int) -> set[int]:
+    """SIGKILL the whole session until it has no living process, however long the kernel takes; return the killed.
 
     The leader must not be reaped elsewhere meanwhile: until then no other process can get its number.
     """
     checks = 0
+    killed: set[int] = set()
     while left := members([leader_pid])[leader_pid]:
         signal_group(leader_pid, signal.SIGKILL)
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        killed.update(process.pid for process in left)
         checks += 1
         if checks % _COMPLAINT_CHECKS == 0:
             logger.error("SIGKILL does not end %s", [process.pid for process in left])
         await asyncio.sleep(_POLL_S)
+    return killed

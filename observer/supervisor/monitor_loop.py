@@ -2,15 +2,21 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from observer.supervisor.child import Child
-from observer.supervisor.child_monitor import ChildMonitor, SupervisorListener
+from observer.supervisor.child_monitor import ChildMonitor
 from observer.supervisor.limits import HostLimits, HysteresisThreshold, Resource, after_host_check, crossing_text
+from observer.supervisor.mark import with_descendants
 from observer.supervisor.orphans import adopting, reap_adopted
 from observer.supervisor.output import rotate
+from observer.supervisor.pid_registry import PidRegistry
+from observer.supervisor.proc import scan
+from observer.supervisor.states import ProcessState
+from observer.supervisor.surroundings import SUPERVISOR, SupervisorListener, report_change
 from observer.supervisor.watch import Figures, Watch, check_host
 
 logger = logging.getLogger(__name__)
@@ -23,13 +29,21 @@ class MonitorLoop:
 
     Args:
         disk: a folder on the disk that must not become full.
+        pid_registry: where the children's descendants are written down.
     """
 
     def __init__(
-        self, monitors: Mapping[str, ChildMonitor], listener: SupervisorListener, limits: HostLimits, disk: Path
+        self,
+        monitors: Mapping[str, ChildMonitor],
+        listener: SupervisorListener,
+        limits: HostLimits,
+        disk: Path,
+        pid_registry: PidRegistry,
     ) -> None:
         self._monitors = monitors
         self._listener = listener
+        self._pid_registry = pid_registry
+        self._unwritten = False
         self._limits = limits
         self._disk = disk
         self._watch = Watch()
@@ -56,9 +70,26 @@ class MonitorLoop:
     def _check_children(self) -> None:
         self._reap()
         self.figures = self._watch.sample([monitor.pid for monitor in self._monitors.values() if monitor.pid])
+        self._record_descendants()
         for monitor in self._monitors.values():
             if (figures := self.figures.get(monitor.pid or 0)) is not None:
                 monitor.weigh(figures)
+
+    def _record_descendants(self) -> None:
+        """Write down what descends from the children; report once that this fails. Processes in our own session are
+        no child's.
+        """
+        processes, own = scan(), os.getpid()
+        session = processes[own].session
+        roots = [each.pid for each in processes.values() if each.parent_pid == own and each.session != session]
+        self._pid_registry.record_descendants(processes[pid] for pid in with_descendants(roots, processes, {own}))
+        error, was_unwritten = self._pid_registry.error, self._unwritten
+        self._unwritten = error is not None
+        if error is not None and not was_unwritten:
+            self._report(f"cannot write the registry of processes, so a next start may not know them: {error}")
+
+    def _report(self, text: str) -> None:
+        report_change(self._listener, SUPERVISOR, ProcessState.RUNNING, os.getpid(), text)
 
     def _check_host(self) -> None:
         figures = check_host(self.figures.values(), self._disk)
@@ -77,6 +108,7 @@ class MonitorLoop:
         for path, error in failures.items():
             if path not in self._uncut:
                 logger.error("cannot rotate %s, which goes on growing: %s", path, error)
+                self._report(f"cannot rotate {path}, which goes on growing: {error}")
         self._uncut = frozenset(failures)
 
 

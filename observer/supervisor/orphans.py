@@ -2,8 +2,7 @@
 
 Otherwise init would adopt them and they would outlive everything. As a subreaper the supervisor becomes their parent.
 Their environment has the address of a notify socket, which identifies the child they come from; they are ended with it.
-This does not cover the supervisor's own death by SIGKILL: a process that leaves its session must watch the lifeline
-itself.
+After the supervisor's own death by SIGKILL the mark (`mark`) or the control group (`cgroup`) finds them.
 
 Code that starts processes in the supervisor's process without a monitor must leave them in its session: a process in
 another session counts as adopted and is reaped here.
@@ -42,8 +41,8 @@ def adopting() -> Iterator[None]:
         adopt_orphans(adopt=False)
 
 
-async def end_adopted(notify_address: str) -> None:
-    """SIGKILL adopted processes with this address until none lives: each end may bring new orphans."""
+async def end_adopted(notify_address: str) -> set[int]:
+    """SIGKILL adopted processes with this address until none lives; each end may bring new ones. Return the killed."""
     known: set[int] = set()
     ended: set[int] = set()
     while True:
@@ -59,6 +58,7 @@ async def end_adopted(notify_address: str) -> None:
             await asyncio.sleep(_POLL_S)
     if known:
         logger.warning("ended %s, which had left the session of their life", sorted(known))
+    return known
 
 
 def _adopted(notify_address: str) -> tuple[list[psutil.Process], set[int]]:

@@ -1,92 +1,98 @@
-"""Registry of running children, written at each start, so that the next supervisor ends leftovers of a killed one.
+"""Registry of running processes, written at each change, so that the next supervisor ends leftovers of a killed one.
 
-The lifeline ends children that watch it. This covers those that do not, or were suspended at that moment.
+It names children and, from each check of the monitor loop on, all their descendants, wherever they detached themselves
+to. A process is identified by pid and start of this boot.
 """
 
-import asyncio
 import logging
-import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import msgspec
-import psutil
 
-from observer.supervisor.group import kill_until_gone, members, signal_group
+from observer.supervisor.proc import ProcessId, ProcessSeen, boot_id, seen
 
 logger = logging.getLogger(__name__)
 
 _FILE_NAME: Final = "children.json"
-_GRACE_S: Final = 2.0
-_POLL_S: Final = 0.02
-# psutil adds a process's start, in ticks since boot, to the time of boot, which moves when the wall clock is set.
-_START_TOLERANCE_S: Final = 2.0
 
-_decoder: Final = msgspec.json.Decoder(dict[int, float])
+
+class Registered(msgspec.Struct, frozen=True):
+    """One process; `name` is its child's, empty for a descendant."""
+
+    identity: ProcessId
+    name: str = ""
+
+
+class Registry(msgspec.Struct, frozen=True):
+    """The content of the file: the boot, the path of the system's control group or nothing, the processes."""
+
+    boot: str = ""
+    cgroup: str = ""
+    processes: tuple[Registered, ...] = ()
+
+
+_decoder: Final = msgspec.json.Decoder(Registry)
 
 
 class PidRegistry:
-    """The children that run now, as a file of pid and start time in the runtime directory."""
+    """The processes that run now, as a file in the runtime directory."""
 
     def __init__(self, runtime_directory: Path) -> None:
         self._path = runtime_directory / _FILE_NAME
-        self._children: dict[int, float] = {}
+        self._children: dict[int, Registered] = {}
+        self._descendants: frozenset[ProcessId] = frozenset()
+        self._cgroup = ""
+        self.error: OSError | None = None
+        """Why the file could not be written the last time; None when it was."""
 
-    def record(self, pid: int) -> None:
+    def record(self, pid: int, name: str = "") -> None:
         """Add a started child; one that has ended already is left out."""
-        try:
-            self._children[pid] = psutil.Process(pid).create_time()
-        except psutil.NoSuchProcess:
-            return
-        self._write()
+        if (process := seen(pid)) is not None:
+            self._children[pid] = Registered(process.identity, name)
+            self._write()
 
     def forget(self, pid: int) -> None:
         """Remove a child whose processes are all gone."""
         if self._children.pop(pid, None) is not None:
             self._write()
 
+    def record_descendants(self, processes: Iterable[ProcessSeen]) -> None:
+        """Replace the descendants of all children by these; writes when they differ."""
+        descendants = frozenset(process.identity for process in processes if process.pid not in self._children)
+        if descendants != self._descendants:
+            self._descendants = descendants
+            self._write()
+
+    def record_cgroup(self, path: Path | None) -> None:
+        """Note the system's control group."""
+        self._cgroup = str(path) if path else ""
+        self._write()
+
     def _write(self) -> None:
         """Replace the file at once, so that a kill leaves the old one or the new one.
 
-        An error is only logged: a full disk must not stop children, and the lifeline is the first protection.
+        An error is kept and logged: a full disk must not stop children, and the lifeline is the first protection.
         """
+        descendants = (Registered(identity) for identity in sorted(self._descendants))
+        content = Registry(boot_id(), self._cgroup, (*self._children.values(), *descendants))
         new = self._path.with_suffix(".new")
         try:
-            new.write_bytes(msgspec.json.encode(self._children))
+            new.write_bytes(msgspec.json.encode(content))
             new.replace(self._path)
+            self.error = None
         except OSError as error:
+            self.error = error
             logger.error("cannot write %s, so the next supervisor will not know our children: %s", self._path, error)
 
-    async def end(self) -> list[int]:
-        """End the children of an earlier supervisor, by session, and return the pids of its leaders."""
-        found = [pid for pid, created_s in self._read().items() if _is_running(pid, created_s)]
-        await asyncio.gather(*(_end_group(pid) for pid in found))
-        self._write()
-        return found
-
-    def _read(self) -> dict[int, float]:
+    def earlier(self) -> Registry:
+        """What an earlier supervisor wrote in this boot; an empty registry without one."""
         try:
-            return _decoder.decode(self._path.read_bytes())
+            registry = _decoder.decode(self._path.read_bytes())
         except FileNotFoundError:
-            return {}
+            return Registry()
         except msgspec.MsgspecError as error:
             logger.warning("cannot read %s, so leftovers of an earlier run are not known: %s", self._path, error)
-            return {}
-
-
-def _is_running(pid: int, created_s: float) -> bool:
-    try:
-        return bool(abs(psutil.Process(pid).create_time() - created_s) < _START_TOLERANCE_S)
-    except psutil.NoSuchProcess:
-        return False
-
-
-async def _end_group(leader_pid: int) -> None:
-    """SIGTERM, wait for the grace, SIGKILL. These are not our children, so their end must be polled."""
-    signal_group(leader_pid, signal.SIGTERM)
-    signal_group(leader_pid, signal.SIGCONT)
-    for _ in range(round(_GRACE_S / _POLL_S)):
-        if not members([leader_pid])[leader_pid]:
-            return
-        await asyncio.sleep(_POLL_S)
-    await kill_until_gone(leader_pid)
+            return Registry()
+        return registry if registry.boot == boot_id() else Registry()

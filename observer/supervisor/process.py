@@ -15,8 +15,10 @@ from typing import Final
 
 import msgspec
 
+from observer.supervisor.cgroup import Cgroup
 from observer.supervisor.child import Child
 from observer.supervisor.group import kill_until_gone, signal_group
+from observer.supervisor.mark import MARK_VARIABLE, Containment
 from observer.supervisor.notify import Notification, NotifySocket, child_environment
 from observer.supervisor.orphans import end_adopted
 from observer.supervisor.output import open_log
@@ -42,7 +44,12 @@ class Lifeline:
 class RunningProcess:
     """One process of a child, from its start until its whole session is gone; made by `start`."""
 
-    def __init__(self, started: "Started", notify: NotifySocket, on_exit: Callable[[int], None]) -> None:
+    def __init__(
+        self, started: "Started", notify: NotifySocket, on_exit: Callable[[int], None], cgroup: Cgroup | None
+    ) -> None:
+        self._cgroup = cgroup
+        self.orphans: frozenset[int] = frozenset()
+        """Pids of processes that it left at its end, and that `finish` killed."""
         self.pid, self._pidfd, self._wait = started.pid, started.pidfd, started.wait
         self._notify = notify
         self._on_exit = on_exit
@@ -59,19 +66,26 @@ class RunningProcess:
         on_exit: Callable[[int], None],
         on_notification: Callable[[int, Notification], None] = lambda _pid, _said: None,
         zygote: Zygote | None = None,
+        containment: Containment | None = None,
     ) -> "RunningProcess":
         """Start the program: by a fork where the zygote has loaded it, else as a fresh process.
 
         Args:
             on_exit: called once with the pid, from the event loop when the leader has ended; its group may still live.
             on_notification: called with the pid and each sd_notify message of its session.
+            containment: what identifies its descendants, however they detach themselves.
 
         Raises:
             OSError: the program or its log cannot be opened, or the system has no room for a process.
         """
         notify = NotifySocket(lambda said: on_notification(process.pid, said))
+        cgroup = containment.group_of(child.name) if containment else None
+        variables = {**os.environ, **child.environment}
+        if containment is not None:
+            variables[MARK_VARIABLE] = str(containment.mark)
+        environment = child_environment(variables, notify.address, child.heartbeat_limit_s)
         try:
-            process = cls(await _start(child, lifeline, notify.address, zygote), notify, on_exit)
+            process = cls(await _start(child, lifeline, environment, zygote, cgroup), notify, on_exit, cgroup)
         except BaseException:
             notify.close()
             raise
@@ -106,13 +120,16 @@ class RunningProcess:
         return await self.finish()
 
     async def finish(self) -> int:
-        """After the leader's exit: kill the rest of its session, reap it and return its status as Popen does.
+        """After the leader's exit: kill the rest of its processes, reap it and return its status as Popen does.
 
         The leader is reaped last: until then no other process can get its number, which is also the session's.
         """
         await self._exited.wait()
-        await kill_until_gone(self.pid)
-        await end_adopted(self._notify.address)
+        orphans = await kill_until_gone(self.pid)
+        orphans |= await end_adopted(self._notify.address)
+        if self._cgroup is not None:
+            orphans |= await self._cgroup.kill_until_gone()
+        self.orphans = frozenset(orphans)
         self._notify.close()  # not before: until then no other process can get its address
         return self._wait()
 
@@ -136,21 +153,24 @@ class Started(msgspec.Struct, frozen=True):
     wait: Callable[[], int]
 
 
-async def _start(child: Child, lifeline: Lifeline, notify_address: str, zygote: Zygote | None) -> Started:
+async def _start(
+    child: Child, lifeline: Lifeline, environment: Mapping[str, str], zygote: Zygote | None, cgroup: Cgroup | None
+) -> Started:
     """Start the program; on return it has its session, so its group may be signalled."""
-    environment = child_environment({**os.environ, **child.environment}, notify_address, child.heartbeat_limit_s)
     log = open_log(child.log_path)
     try:
         if zygote is not None and zygote.runs(child.argv):
-            forked = await zygote.fork(child.argv, environment, log, lifeline.child_fd)
+            forked = await zygote.fork(child.argv, environment, log, lifeline.child_fd, cgroup)
             if forked is not None:
                 return Started(forked.pid, forked.pidfd, forked.wait)
-        return _spawn(child.argv, environment, log, lifeline)
+        return _spawn(child.argv, environment, log, lifeline, cgroup)
     finally:
         os.close(log)
 
 
-def _spawn(argv: Sequence[str], environment: Mapping[str, str], log: int, lifeline: Lifeline) -> Started:
+def _spawn(
+    argv: Sequence[str], environment: Mapping[str, str], log: int, lifeline: Lifeline, cgroup: Cgroup | None
+) -> Started:
     popen = subprocess.Popen(  # noqa: S603 - argv comes from the product's table of processes, and no shell reads it
         argv,
         stdin=subprocess.DEVNULL,
@@ -159,6 +179,8 @@ def _spawn(argv: Sequence[str], environment: Mapping[str, str], log: int, lifeli
         env={**environment, LIFELINE_VARIABLE: str(lifeline.child_fd)},
         pass_fds=[lifeline.child_fd],
         start_new_session=True,
+        # Between fork and exec, or children that it starts at once would stay outside; the call takes no lock of ours.
+        preexec_fn=cgroup.add_in_fork if cgroup else None,  # noqa: PLW1509
     )
     return Started(popen.pid, _watch_exit(popen), popen.wait)
 

@@ -25,6 +25,8 @@ class ProcessState(StrEnum):
     """Its work is done and its policy asks for no restart."""
     FATAL = "FATAL"
     """Given up: it ended too often, or failed under a policy without restarts."""
+    LOOPING = "LOOPING"
+    """It ended too often and is essential: it is never given up, and a restart follows after a long delay."""
 
 
 class Transition(StrEnum):
@@ -46,22 +48,28 @@ class Transition(StrEnum):
     """All its processes are gone after a requested stop."""
     ENDED = "ended"
     """All its processes are gone without a request; a restart follows."""
+    LOOPED = "looped"
+    """All its processes are gone without a request, too often; a restart follows late."""
     FINISHED = "finished"
     """All its processes are gone and its work is done."""
     GAVE_UP = "gave_up"
     """All its processes are gone; no restart follows."""
 
 
-SETTLED: Final = frozenset({ProcessState.STOPPED, ProcessState.RUNNING, ProcessState.EXITED, ProcessState.FATAL})
-"""States that last until a new event."""
+SETTLED: Final = frozenset(
+    {ProcessState.STOPPED, ProcessState.RUNNING, ProcessState.EXITED, ProcessState.FATAL, ProcessState.LOOPING}
+)
+"""States that last until a new event, or for a long delay: a start need not wait for them to change."""
 
 TRANSITIONS: Final[Mapping[tuple[ProcessState, Transition], ProcessState]] = {
     (ProcessState.STOPPED, Transition.START): ProcessState.STARTING,
     (ProcessState.EXITED, Transition.START): ProcessState.STARTING,
     (ProcessState.FATAL, Transition.START): ProcessState.STARTING,
     (ProcessState.BACKOFF, Transition.START): ProcessState.STARTING,
+    (ProcessState.LOOPING, Transition.START): ProcessState.STARTING,
     (ProcessState.STARTING, Transition.READY): ProcessState.RUNNING,
     (ProcessState.BACKOFF, Transition.STOP): ProcessState.STOPPED,
+    (ProcessState.LOOPING, Transition.STOP): ProcessState.STOPPED,
     (ProcessState.STARTING, Transition.STOP): ProcessState.STOPPING,
     (ProcessState.RUNNING, Transition.STOP): ProcessState.STOPPING,
     (ProcessState.STARTING, Transition.HUNG): ProcessState.STOPPING,
@@ -73,6 +81,9 @@ TRANSITIONS: Final[Mapping[tuple[ProcessState, Transition], ProcessState]] = {
     (ProcessState.STARTING, Transition.ENDED): ProcessState.BACKOFF,
     (ProcessState.RUNNING, Transition.ENDED): ProcessState.BACKOFF,
     (ProcessState.STOPPING, Transition.ENDED): ProcessState.BACKOFF,
+    (ProcessState.STARTING, Transition.LOOPED): ProcessState.LOOPING,
+    (ProcessState.RUNNING, Transition.LOOPED): ProcessState.LOOPING,
+    (ProcessState.STOPPING, Transition.LOOPED): ProcessState.LOOPING,
     (ProcessState.STARTING, Transition.FINISHED): ProcessState.EXITED,
     (ProcessState.RUNNING, Transition.FINISHED): ProcessState.EXITED,
     (ProcessState.STOPPING, Transition.FINISHED): ProcessState.EXITED,

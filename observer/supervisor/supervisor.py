@@ -7,9 +7,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from itertools import groupby
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -18,8 +18,10 @@ from typing import Final, Self
 from bus.commands import (
     Heartbeat,
     HostRequest,
+    OpenAlert,
     Order,
     OrderReply,
+    ProcessAlert,
     Ready,
     Refused,
     ReloadReply,
@@ -38,7 +40,8 @@ from bus.control import ControlServer, ControlTimeoutError
 from bus.endpoints import Address
 from observer.errors import did_you_mean
 from observer.supervisor.child import Child
-from observer.supervisor.child_monitor import ChildMonitor, Outcome, SupervisorListener, Surroundings, Verb
+from observer.supervisor.child_monitor import ChildMonitor, Outcome, Verb
+from observer.supervisor.containment import ContainedRun
 from observer.supervisor.instance import InstanceLock
 from observer.supervisor.limits import HostLimits
 from observer.supervisor.monitor_loop import MonitorLoop
@@ -47,6 +50,8 @@ from observer.supervisor.process import Lifeline
 from observer.supervisor.reload import ReloadPlan, plan_reload, refuse_namesakes
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import ProcessState
+from observer.supervisor.surroundings import ZYGOTE, SupervisorListener, Surroundings, report_change
+from observer.supervisor.waits import by_order, event_set, outcome_of, refuse_orders, soon, start_and_settle
 from observer.supervisor.zygote import Zygote
 
 logger = logging.getLogger(__name__)
@@ -62,7 +67,8 @@ class Supervisor:
         runtime_directory: private to this user; holds the instance lock and the pid registry.
         control_address: where commands, `Ready` and heartbeats arrive (`bus.endpoints.Endpoints.control`).
         listener: receives every change of state and every crossing of a host limit.
-        extend_status: phase of the day and market time in ns, for `StatusReply`; the supervisor has none of its own.
+        extend_status: of the children's open alerts: phase of the day, market time in ns and all alerts, for
+            `StatusReply`; the supervisor has none of its own.
         limits: back-off and intensity, for each child by itself.
         host_limits: limits of the machine's resources; the listener receives each crossing.
         disk: a folder on the disk that must not become full; the runtime directory when it is not given.
@@ -80,7 +86,7 @@ class Supervisor:
         runtime_directory: Path,
         control_address: Address,
         listener: SupervisorListener,
-        extend_status: Callable[[], tuple[str, int]],
+        extend_status: Callable[[Mapping[str, Sequence[OpenAlert]]], tuple[str, int, list[ProcessAlert]]],
         limits: RestartLimits | None = None,
         host_limits: HostLimits | None = None,
         disk: Path | None = None,
@@ -101,13 +107,15 @@ class Supervisor:
         self._rng = rng or Random()
         self._began_s = monotonic()
         self._monitors: dict[str, ChildMonitor] = {}
+        self._pid_registry = PidRegistry(runtime_directory)
         self._monitor_loop = MonitorLoop(
-            self._monitors, listener, host_limits or HostLimits(), disk or runtime_directory
+            self._monitors, listener, host_limits or HostLimits(), disk or runtime_directory, self._pid_registry
         )
+        self._run = ContainedRun(runtime_directory, self._pid_registry, listener)
         self._monitoring: dict[str, asyncio.Task[None]] = {}
         self._services: list[asyncio.Task[None]] = []
         self._stopping = False
-        self._orders = orders or _refuse_orders
+        self._orders = orders or refuse_orders
         self._addresses: dict[str, tuple[int, bytes]] = {}  # of each child that spoke: its pid then, and its identity
         self._reloading: asyncio.Task[list[str]] | None = None
         self._broken = asyncio.Event()  # one of our tasks ended by itself: an error
@@ -127,18 +135,16 @@ class Supervisor:
         """
         lock = InstanceLock(self._runtime_directory)
         try:
-            pid_registry = PidRegistry(self._runtime_directory)
-            for pid in await pid_registry.end():
-                logger.warning("ended pid %s, left over from an earlier run", pid)
+            containment = await self._run.begin()
             server = ControlServer(self._control_address, self._handle)
         except BaseException:
             lock.release()
             raise
         self._lock, self._server, self._lifeline = lock, server, Lifeline()
-        self.zygote = Zygote(self._preload, pid_registry) if self._preload else None
-        self._around = Surroundings(
-            self._lifeline, pid_registry, self._listener, self._limits, self._monotonic, self._rng, self.zygote
-        )
+        report = partial(report_change, self._listener, ZYGOTE, ProcessState.EXITED)
+        self.zygote = Zygote(self._preload, self._pid_registry, containment, report) if self._preload else None
+        common = (self._lifeline, self._pid_registry, self._listener, self._limits, self._monotonic, self._rng)
+        self._around = Surroundings(*common, containment, self.zygote)
         self._employ(self._specifications)
         self._services = [asyncio.create_task(server.serve()), asyncio.create_task(self._monitor_loop.run())]
         for task in self._services:
@@ -174,6 +180,7 @@ class Supervisor:
             if self.zygote is not None:
                 self.zygote.close()
             self._lifeline.close()
+            await self._run.end()
             self._lock.release()
 
     @property
@@ -194,7 +201,7 @@ class Supervisor:
         """
         async with self, beside or nullcontext():
             starting = asyncio.create_task(self.start_all())
-            ends = [asyncio.create_task(_wait(event)) for event in (stopping, self.shutdown_asked, self._broken)]
+            ends = [asyncio.create_task(event_set(event)) for event in (stopping, self.shutdown_asked, self._broken)]
             try:
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -210,21 +217,22 @@ class Supervisor:
 
         A child that is given up delays no other: its state shows it, and the others can work without it.
         """
-        for group in _by_order(self._monitors.values()):
+        self._run.report()
+        for group in by_order(self._monitors.values()):
             if self._stopping or self.shutdown_asked.is_set():
                 return
-            await asyncio.gather(*(_start_and_settle(monitor) for monitor in group))
+            await asyncio.gather(*(start_and_settle(monitor) for monitor in group))
         self.started.set()
 
     async def stop_all(self) -> None:
         """Stop group after group in reverse order, each once the later ones are gone."""
         self._stopping = True
-        for group in reversed(list(_by_order(self._monitors.values()))):
+        for group in reversed(list(by_order(self._monitors.values()))):
             await asyncio.gather(*(self._stop_or_skip(monitor) for monitor in group))
 
     async def _stop_or_skip(self, monitor: ChildMonitor) -> None:
         """Stop a child, unless its monitor failed by a programming error: then the lifeline ends the process."""
-        stopped = asyncio.create_task(_wait_for(monitor.ask("stop")))
+        stopped = asyncio.create_task(outcome_of(monitor.ask("stop")))
         await asyncio.wait([stopped, self._monitoring[monitor.child.name]], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
 
@@ -300,7 +308,7 @@ class Supervisor:
         self._employ(plan.started)
         names = {child.name for child in (*plan.restarted, *plan.started)}
         failed: list[str] = []
-        for group in _by_order([monitor for monitor in self._monitors.values() if monitor.child.name in names]):
+        for group in by_order([monitor for monitor in self._monitors.values() if monitor.child.name in names]):
             if self._stopping:
                 return failed
             outcomes = await asyncio.gather(*(monitor.ask("restart") for monitor in group))
@@ -319,7 +327,7 @@ class Supervisor:
 
     def status(self) -> StatusReply:
         """The status of all children, in the order of start; figures are at most some seconds old."""
-        phase, market_time_ns = self._extend_status()
+        phase, market_time_ns, alerts = self._extend_status(self.alerts())
         return StatusReply(
             processes=[
                 monitor.status(self._monitor_loop.figures.get(monitor.pid or 0)) for monitor in self._monitors.values()
@@ -329,7 +337,14 @@ class Supervisor:
             supervisor_pid=os.getpid(),
             uptime_s=self._monotonic() - self._began_s,
             zygote_fallbacks=self.zygote.fallbacks if self.zygote is not None else 0,
+            alerts=alerts,
+            orphans_ended=self._run.ended + sum(monitor.orphans for monitor in self._monitors.values()),
+            is_contained=self._run.containment.cgroup is not None,
         )
+
+    def alerts(self) -> Mapping[str, Sequence[OpenAlert]]:
+        """The open alerts in each child's last heartbeat, by its name."""
+        return {name: monitor.alerts for name, monitor in self._monitors.items()}
 
     async def _handle(self, identity: bytes, request: Request) -> Reply | None:
         match request:
@@ -338,11 +353,11 @@ class Supervisor:
             case Status():
                 return self.status()
             case Start(process):
-                return await _soon(self.start(process), f"starting {process}")
+                return await soon(self.start(process), f"starting {process}", ANSWER_WITHIN_S)
             case Stop(process):
-                return await _soon(self.stop(process), f"stopping {process}")
+                return await soon(self.stop(process), f"stopping {process}", ANSWER_WITHIN_S)
             case Restart(process):
-                return await _soon(self.restart(process), f"restarting {process}")
+                return await soon(self.restart(process), f"restarting {process}", ANSWER_WITHIN_S)
             case Shutdown():
                 self.shutdown_asked.set()
                 return UnderWay("stopping everything")
@@ -351,47 +366,7 @@ class Supervisor:
 
     def _receive(self, identity: bytes, message: Ready | Heartbeat | Stopping) -> Refused | None:
         monitor = self._monitors.get(message.process)
-        if monitor is None or not _pass_on(message, monitor):
+        if monitor is None or not monitor.hear(message):
             return Refused("not_supervised", f"pid {message.pid} is not the running {message.process}")
         self._addresses[message.process] = (message.pid, identity)
         return None
-
-
-def _pass_on(message: Ready | Heartbeat | Stopping, monitor: ChildMonitor) -> bool:
-    match message:
-        case Ready(_, pid):
-            return monitor.receive("ready", pid)
-        case Stopping(_, pid):
-            return monitor.receive("leaving", pid)
-        case Heartbeat(_, pid, loop_lag_s, progress):
-            return monitor.note_heartbeat(pid, loop_lag_s, progress)
-
-
-def _by_order(monitors: Iterable[ChildMonitor]) -> Iterator[list[ChildMonitor]]:
-    """Groups of equal order; the monitors are sorted by it."""
-    for _, group in groupby(monitors, key=lambda monitor: monitor.child.order):
-        yield list(group)
-
-
-async def _refuse_orders(_request: HostRequest) -> Reply:
-    return Refused("not_an_order", "this supervisor takes no orders beyond start, stop, restart and shutdown")
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
-
-
-async def _wait_for(outcome: Awaitable[Outcome]) -> None:
-    await outcome
-
-
-async def _start_and_settle(monitor: ChildMonitor) -> None:
-    await monitor.ask("start")
-    await monitor.settled()
-
-
-async def _soon(outcome: Awaitable[Outcome], what: str) -> Outcome | UnderWay:
-    """The outcome within `ANSWER_WITHIN_S`, else `UnderWay`; the work goes on."""
-    task = asyncio.ensure_future(outcome)
-    done, _ = await asyncio.wait([task], timeout=ANSWER_WITHIN_S)
-    return task.result() if done else UnderWay(f"{what}: ask for the status")

@@ -22,6 +22,8 @@ from typing import Final
 
 import msgspec
 
+from observer.supervisor.cgroup import Cgroup
+from observer.supervisor.mark import MARK_VARIABLE, Containment
 from observer.supervisor.notify import ADDRESS_VARIABLE
 from observer.supervisor.pid_registry import PidRegistry
 from observer.supervisor.zygote_process import GO, NOTIFY_PLACEHOLDER, READY, REQUEST_BYTES_MAX, ForkRequest
@@ -29,6 +31,7 @@ from observer.supervisor.zygote_process import GO, NOTIFY_PLACEHOLDER, READY, RE
 logger = logging.getLogger(__name__)
 
 _PROGRAM: Final = "observer.supervisor.zygote_process"
+NAME: Final = "zygote"
 _LOAD_S: Final = 10.0  # loading takes a second of processor time, on a busy machine several seconds
 _ANSWER_S: Final = 5.0  # a fork takes some ten milliseconds
 _PID_BYTES: Final = 16
@@ -55,11 +58,23 @@ class Zygote:
         preload: the workers' modules and what else they share, MODULE or MODULE:FUNCTION (`zygote_process`). A worker
             is a child that runs `python -m` one of these.
         pid_registry: where each zygote's pid stands while it runs.
+        containment: what a zygote and its workers carry.
+        on_trouble: called with the zygote's pid, None without one, and the reason when a worker starts without it, or
+            when it ended by itself.
         answer_s: how long a fork may take, in machine seconds.
     """
 
-    def __init__(self, preload: Sequence[str], pid_registry: PidRegistry, answer_s: float = _ANSWER_S) -> None:
+    def __init__(
+        self,
+        preload: Sequence[str],
+        pid_registry: PidRegistry,
+        containment: Containment | None = None,
+        on_trouble: Callable[[int | None, str], None] = lambda _pid, _reason: None,
+        answer_s: float = _ANSWER_S,
+    ) -> None:
         self._preload = tuple(preload)
+        self._containment = containment
+        self._on_trouble = on_trouble
         self._pid_registry = pid_registry
         self._answer_s = answer_s
         self._current: _Generation | None = None
@@ -81,24 +96,36 @@ class Zygote:
         """Whether this program is one of the workers that a zygote has loaded."""
         return tuple(argv[:2]) == (sys.executable, "-m") and argv[2] in self._preload
 
-    async def fork(self, argv: Sequence[str], environment: Mapping[str, str], log: int, lifeline: int) -> Forked | None:
-        """Start a worker with this environment, its output to `log`; None when a fresh interpreter must do it."""
+    async def fork(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        log: int,
+        lifeline: int,
+        cgroup: Cgroup | None = None,
+    ) -> Forked | None:
+        """Start a worker with this environment in this control group, its output to `log`; None when a fresh
+        interpreter must do it.
+        """
         generation = self._current
         if generation is None or generation.stamp != code_stamp(self._preload):
             generation = self._renew()
         if generation is None:
             return None
         if not await generation.is_settled():
-            self.fallbacks += 1
-            logger.warning("the zygote (pid %d) is still loading: %s starts without it", generation.pid, argv[2])
+            self._fall_back(generation.pid, f"is still loading: {argv[2]} starts without it")
             return None
         try:
-            return await generation.fork(_request(argv, environment), log, lifeline, self._answer_s)
+            return await generation.fork(_request(argv, environment), log, lifeline, self._answer_s, cgroup)
         except (TimeoutError, OSError) as error:
-            self.fallbacks += 1
-            logger.warning("the zygote (pid %d) does not fork %s: %r", generation.pid, argv[2], error)
+            self._fall_back(generation.pid, f"does not fork {argv[2]}, which starts without it: {error!r}")
             generation.close()
             return None
+
+    def _fall_back(self, pid: int | None, reason: str) -> None:
+        self.fallbacks += 1
+        logger.warning("the zygote (pid %s) %s", pid, reason)
+        self._on_trouble(pid, reason)
 
     def close(self) -> None:
         """End the zygote; the workers live on."""
@@ -108,13 +135,12 @@ class Zygote:
     def _renew(self) -> "_Generation | None":
         self.close()
         try:
-            generation = _Generation(self._preload, self._note_end)
+            generation = _Generation(self._preload, self._note_end, self._containment)
         except OSError as error:
-            self.fallbacks += 1
-            logger.warning("cannot start a zygote: %s", error)
+            self._fall_back(None, f"cannot be started: {error}")
             return None
         self._current = generation
-        self._pid_registry.record(generation.pid)
+        self._pid_registry.record(generation.pid, NAME)
         return generation
 
     def _note_end(self, generation: "_Generation", *, by_itself: bool) -> None:
@@ -123,6 +149,7 @@ class Zygote:
             self._current = None
         if by_itself:
             logger.warning("the zygote (pid %d) ended", generation.pid)
+            self._on_trouble(generation.pid, "ended by itself")
             if generation.has_loaded:  # one that cannot even load is tried again at the next start
                 self._renew()
 
@@ -134,9 +161,10 @@ class _Generation:
         OSError: the system has no room for a process.
     """
 
-    def __init__(self, preload: Sequence[str], on_end: "Callable[..., None]") -> None:
+    def __init__(self, preload: Sequence[str], on_end: "Callable[..., None]", containment: Containment | None) -> None:
         self.stamp = code_stamp(preload)
         self._on_end = on_end
+        mark = {MARK_VARIABLE: str(containment.mark)} if containment else {}
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
@@ -144,7 +172,7 @@ class _Generation:
                     [sys.executable, "-m", _PROGRAM, str(theirs.fileno()), *preload],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    env={**os.environ, ADDRESS_VARIABLE: NOTIFY_PLACEHOLDER},
+                    env={**os.environ, **mark, ADDRESS_VARIABLE: NOTIFY_PLACEHOLDER},
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,
                 )
@@ -152,6 +180,8 @@ class _Generation:
             self._socket.close()
             raise
         self.pid = self._popen.pid
+        if containment is not None and (cgroup := containment.group_of(NAME)) is not None:
+            cgroup.add(self.pid)
         self.has_loaded = False
         self._settled = asyncio.Event()  # it has loaded, or ended
         self._load_deadline_s = asyncio.get_running_loop().time() + _LOAD_S
@@ -175,7 +205,7 @@ class _Generation:
                 await self._settled.wait()
         return self._settled.is_set()
 
-    async def fork(self, content: bytes, log: int, lifeline: int, answer_s: float) -> Forked:
+    async def fork(self, content: bytes, log: int, lifeline: int, answer_s: float, cgroup: Cgroup | None) -> Forked:
         """Raises TimeoutError or OSError: no worker runs, and none will."""
         if len(content) > REQUEST_BYTES_MAX:
             raise OSError(f"arguments and environment have {len(content)} bytes")
@@ -189,6 +219,8 @@ class _Generation:
             if not answer:
                 raise OSError("the worker ended before it began")
             forked = _own_child(int(answer))
+            if cgroup is not None:
+                cgroup.add(forked.pid)
             try:
                 ours.send(GO)
             except OSError:

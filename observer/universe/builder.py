@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bus.commands import Refused
-from bus.events import AlertRaised, DailyBar, SharesAdjusted, UniverseBuilt
+from bus.events import DailyBar, SharesAdjusted, UniverseBuilt
+from observer.alerts.process import Alerts
 from observer.calendar.day_file import read_trading_days
 from observer.calendar.phases import DayPlan, moment_of
 from observer.calendar.trading_day import TradingDay
@@ -28,7 +29,15 @@ from observer.selection.indicators import adjustment, base_price
 from observer.selection.settings import UniverseSettings
 from observer.store.reader import StoreReader
 from observer.universe.closing import closing_bars, closing_window
-from observer.universe.eligibility import KOREAN_STOCKS, UniverseDay, build, exclusion_by_kind, history_of
+from observer.universe.eligibility import (
+    KOREAN_STOCKS,
+    UNIVERSE_WARNINGS,
+    Universe,
+    UniverseDay,
+    build,
+    exclusion_by_kind,
+    history_of,
+)
 from observer.universe.files import write_universe_file
 
 if TYPE_CHECKING:
@@ -80,7 +89,7 @@ class UniverseBuilder:
         reader: reads stored data.
         bring_listings: checks an exchange's master file, when its listings are missing.
         settled: returns when all published facts are committed.
-        source: the source named in alerts.
+        alerts: of the process.
     """
 
     def __init__(
@@ -97,7 +106,7 @@ class UniverseBuilder:
         reader: StoreReader,
         bring_listings: Callable[[str], Awaitable[None]],
         settled: Callable[[], Awaitable[None]],
-        source: str,
+        alerts: Alerts,
     ) -> None:
         self._provider = provider
         self._settings = settings
@@ -110,7 +119,7 @@ class UniverseBuilder:
         self._reader = reader
         self._bring_listings = bring_listings
         self._settled = settled
-        self._source = source
+        self._alerts = alerts
 
     def begins_ns(self, plan: DayPlan) -> int:
         """The due time of a day's universe."""
@@ -146,8 +155,9 @@ class UniverseBuilder:
             write_universe_file(self._reader, self._folder, plan.day.isoformat(), KOREAN_STOCKS)
         except OSError as error:
             text = f"the file of the universe of {plan.day} cannot be written: {error}"
-            logger.error(text)
-            self._producer.publish(AlertRaised(self._clock.now_ns(), "warning", self._source, text))
+            self._alerts.report("universe_file", "warning", text)
+        else:
+            self._alerts.resolve("universe_file", f"the file of the universe of {plan.day} is written")
 
     async def _build(self, plan: DayPlan) -> UniverseBuilt:
         listings = await self._completed(await self._listings())
@@ -161,14 +171,20 @@ class UniverseBuilder:
             symbol: history_of(past.bars[-BARS_KEPT:], previous, past.adjustments) for symbol, past in pasts.items()
         }
         universe = build(listings, histories, day, self._settings)
-        for warning in universe.warnings:
-            logger.warning(warning)
-            self._producer.publish(AlertRaised(day.built_ns, "warning", self._source, warning))
+        self._report(universe)
         built = universe.built
         self._producer.publish_together([*universe.members, built])
         left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(universe.excluded.items()))
         logger.info("universe of %d symbols out of %d listings; not: %s", built.symbols, built.considered, left_out)
         return built
+
+    def _report(self, universe: Universe) -> None:
+        """Report the build's warnings, and the end of those that an earlier build had."""
+        for identity, warning in universe.warnings.items():
+            self._alerts.report(identity, "warning", warning)
+        for identity in UNIVERSE_WARNINGS:
+            if identity not in universe.warnings:
+                self._alerts.resolve(identity, f"the universe of {universe.built.session_date} is without it")
 
     async def _listings(self) -> Sequence[Listing]:
         """The listings of the last master files; an exchange without stored listings is checked first.

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -25,6 +25,10 @@ NAMED_IN_WARNING: Final = 5
 Exclusion = Literal[
     "not_a_share", "suspended", "administrative", "etf", "etn", "spac", "preferred", "no_close", "low_close"
 ]
+
+UniverseWarning = Literal["universe_small", "universe_unvalued"]
+"""What is doubtful in a universe; also the identity of its alert."""
+UNIVERSE_WARNINGS: Final[tuple[UniverseWarning, ...]] = get_args(UniverseWarning)
 
 _ETF_GROUPS: Final = frozenset({ETF_GROUP, FOREIGN_ETF_GROUP})
 _NO_SHARES: Final = frozenset({*NOT_TRADED_GROUPS, BENEFICIARY_CERTIFICATE_GROUP})
@@ -51,12 +55,14 @@ class UniverseDay(msgspec.Struct, frozen=True):
 
 
 class Universe(msgspec.Struct, frozen=True):
-    """The members by rank (1 first), the build's parameters, the exclusions counted by reason, and the warnings."""
+    """The members by rank (1 first), the build's parameters, the exclusions counted by reason, and the
+    warnings with their texts.
+    """
 
     members: tuple[UniverseMember, ...]
     built: UniverseBuilt
     excluded: Mapping[Exclusion, int]
-    warnings: tuple[str, ...]
+    warnings: Mapping[UniverseWarning, str]
 
 
 NO_HISTORY: Final = History(None, None, None)
@@ -120,7 +126,7 @@ def build(
         for rank, (security, close) in enumerate(chosen, start=1)
     )
     built = _built(day, len(members), len(members) + excluded.total(), settings)
-    return Universe(members, built, excluded, tuple(_warnings(chosen, settings)))
+    return Universe(members, built, excluded, dict(_warnings(chosen, settings)))
 
 
 def judged_close(security: Listing, close: float | None) -> float | None:
@@ -130,14 +136,17 @@ def judged_close(security: Listing, close: float | None) -> float | None:
     return security.base_price if close is None else close
 
 
-def _warnings(chosen: Sequence[tuple[Listing, float]], settings: UniverseSettings) -> Iterator[str]:
+def _warnings(
+    chosen: Sequence[tuple[Listing, float]], settings: UniverseSettings
+) -> Iterator[tuple[UniverseWarning, str]]:
     if len(chosen) < settings.min_symbol_count:
-        yield f"only {len(chosen)} symbols in the universe, under {settings.min_symbol_count}"
+        yield "universe_small", f"only {len(chosen)} symbols in the universe, under {settings.min_symbol_count}"
     unknown = [security.symbol for security, _ in chosen if security.market_cap is None]
     if unknown:
         few = ", ".join(unknown[:NAMED_IN_WARNING])
         more = " ..." if len(unknown) > NAMED_IN_WARNING else ""
-        yield f"{len(unknown)} symbols without market capitalisation, which counts as 0: {few}{more}"
+        text = f"{len(unknown)} symbols without market capitalisation, which counts as 0: {few}{more}"
+        yield "universe_unvalued", text
 
 
 def _built(day: UniverseDay, count: int, considered: int, settings: UniverseSettings) -> UniverseBuilt:

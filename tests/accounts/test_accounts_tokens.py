@@ -18,7 +18,6 @@ from observer.accounts.tokens import (
     after_success,
     due,
     renews_approval_key,
-    reports_failure,
 )
 from observer.local_time import local_ns
 
@@ -130,16 +129,6 @@ def test_the_broker_is_asked_at_most_once_a_minute(state):
 @pytest.mark.parametrize("cause", get_args(Cause))
 def test_a_token_issue_renews_the_approval_key_only_for_the_listed_causes(cause):
     assert renews_approval_key(cause) is (cause in {"none_yet", "rejected", "wake_up", "pre_market"})
-
-
-def test_a_failure_is_reported_at_first_and_then_every_ten_minutes_until_one_succeeds():
-    state, reported = TokenState(), []
-    for minute in range(25):
-        if reports_failure(state, at(9, minute)):
-            reported.append(minute)
-        state = after_failure(state, at(9, minute))
-    assert reported == [0, 10, 20]
-    assert reports_failure(issued_at(at(9, 25)), at(9, 26))
 
 
 transitions = st.lists(

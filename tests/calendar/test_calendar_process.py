@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import msgspec
@@ -11,7 +11,7 @@ import pytest
 
 from observer.calendar.day_file import FILE_NAME, Question, answers, keep_answer, read_trading_days, write_trading_days
 from observer.calendar.packages import trading_days
-from observer.calendar.process import keep_trading_days, trading_days_apart
+from observer.calendar.process import MARGIN, keep_trading_days, trading_days_apart
 from observer.calendar.trading_day import TradingDay
 from observer.errors import DataFileError
 from tests.calendar.trading_years import OURS, years
@@ -63,22 +63,28 @@ def test_the_same_question_is_asked_once_and_a_vanished_overlay_is_refused(tmp_p
         return asyncio.run(keep_trading_days(tmp_path, overlay, FIRST, LAST))
 
     assert keep(OURS)
-    assert read_trading_days(tmp_path) == answer.days
+    days = read_trading_days(tmp_path)
+    assert days[: len(answer.days)] == answer.days
+    assert days[-1].day == LAST + MARGIN
     assert not keep(OURS)
+    assert not asyncio.run(keep_trading_days(tmp_path, OURS, FIRST + MARGIN, LAST + MARGIN))
     with pytest.raises(DataFileError):
         keep(tmp_path / "absent.toml")
 
 
+DAY = timedelta(days=1)
 QUESTION = Question(first=FIRST, last=LAST, overlay="1", versions={"rule": "1", "holidays": "0.1"})
 DAYS = [TradingDay(FIRST, None, None, "overlay")]
 
 
 @pytest.mark.parametrize(
-    "other", [{"first": LAST}, {"last": FIRST}, {"overlay": "2"}, {"versions": {"rule": "1", "holidays": "0.2"}}]
+    "other",
+    [{"first": FIRST - DAY}, {"last": LAST + DAY}, {"overlay": "2"}, {"versions": {"rule": "1", "holidays": "0.2"}}],
 )
-def test_an_answer_is_kept_for_its_own_question_alone(tmp_path: Path, other: dict[str, object]) -> None:
+def test_an_answer_is_kept_for_questions_within_its_own_alone(tmp_path: Path, other: dict[str, object]) -> None:
     keep_answer(tmp_path, QUESTION, DAYS)
     assert answers(tmp_path, QUESTION)
+    assert answers(tmp_path, msgspec.structs.replace(QUESTION, first=FIRST + DAY, last=LAST - DAY))
     assert not answers(tmp_path, msgspec.structs.replace(QUESTION, **other))
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 
 from bus.commands import Done, ProcessStatus, Refused, Reply, Request, Restart, RunJob, Status, StatusReply
@@ -96,6 +97,15 @@ def test_status_is_a_table_or_one_object(
     assert "track-b" in table
     assert "09:00:00 KST" in table
     assert reported["processes"][0] | {"name": "track-b", "pid": 17, "uptime_s": 61.2} == reported["processes"][0]
+
+
+def test_the_status_names_what_the_supervisor_did_by_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    with answering(folder, lambda _: msgspec.structs.replace(STATUS, orphans_ended=2, zygote_fallbacks=1)):
+        exit_status(monkeypatch, "status")
+    assert "up 99 s · 2 orphans ended · 1 starts without the zygote" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("typed", ["track-b", "track_b"])

@@ -80,6 +80,10 @@ def no_configuration(folder: Path, _stack: ExitStack) -> None:
     (folder / "config" / "observer.toml").unlink()
 
 
+def keys_folder(folder: Path, _stack: ExitStack) -> None:
+    (folder / "pool.json").write_text('{"provider_pool": {"accounts": [{"account_id": "main", "keys_file": "data"}]}}')
+
+
 def keys_file(folder: Path, _stack: ExitStack) -> None:
     (folder / "config" / "keys.toml").write_text('[main]\napp_key = "PSfirst"\napp_secret = "hush-hush"\n')
 
@@ -375,6 +379,61 @@ MISTAKES = [
         2,
         configuration(f'{HOSTS}[store]\nurl = "sqlite:///config/observer.toml"\n'),
         KEYS,
+    ),
+    Mistake(
+        "a folder for a database to run on",
+        "run",
+        "store.url = data: Is a directory: give a file, not a folder",
+        2,
+        configuration(f'{HOSTS}[store]\nurl = "sqlite:///data"\n'),
+        KEYS,
+    ),
+    Mistake(
+        "no database URL to run on",
+        "run",
+        "observer.toml:6: store.url: must be sqlite:///PATH or",
+        2,
+        configuration(f'{HOSTS}[store]\nurl = "observer.db"\n'),
+        KEYS,
+    ),
+    Mistake(
+        "another driver of SQLite",
+        "run",
+        "store.url: must be sqlite:///PATH or",
+        2,
+        configuration(f'{HOSTS}[store]\nurl = "sqlite+aiosqlite:///data/observer.db"\n'),
+        KEYS,
+    ),
+    Mistake(
+        "no address of a broker",
+        "run",
+        "kis.rest_url = 'localhost:9443': give http://HOST[:PORT] or https://HOST[:PORT]",
+        2,
+        configuration(HOSTS.replace("http://127.0.0.1:9", "localhost:9443", 1)),
+        KEYS,
+    ),
+    Mistake(
+        "no port of a broker",
+        "run",
+        "kis.stream_url = 'ws://127.0.0.1:99999': give ws://HOST[:PORT] or",
+        2,
+        configuration(HOSTS.replace("ws://127.0.0.1:9", "ws://127.0.0.1:99999")),
+        KEYS,
+    ),
+    Mistake(
+        "no file of trading days",
+        "run",
+        "run.trading_days = 'none.toml': No such file or directory: work in Observer's folder",
+        2,
+        configuration(f'{HOSTS}[run]\ntrading_days = "none.toml"\n'),
+        KEYS,
+    ),
+    Mistake(
+        "keys file is a folder",
+        "run",
+        "account main: data cannot be read: Is a directory",
+        2,
+        both(keys_folder, configuration(f'{HOSTS}[run]\nprovider_pool = "pool.json"\n')),
     ),
     Mistake("another instance's database", "run", "belongs to instance 'other' (market moon)", 2, other_owner, KEYS),
     Mistake("malformed URL", "db digest --db data/observer.db", "not a database URL: give sqlite:///PATH or", 2),

@@ -35,8 +35,8 @@ async def run(folder: Path, commands: dict[str, list[str]], intensity: int) -> N
         runtime_directory=endpoints.runtime_directory,
         control_address=endpoints.control,
         listener=Stale(),
-        extend_status=lambda: ("IDLE", 0),
-        limits=RestartLimits(restarts_max=intensity, delay_max_s=0.2),
+        extend_status=lambda _alerts: ("IDLE", 0, []),
+        limits=RestartLimits(restarts_max=intensity, loop_restarts_max=intensity, delay_max_s=0.2),
     )
     await supervisor.run_until(asyncio.Event())
 

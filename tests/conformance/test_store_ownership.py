@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import make_url
 
 from bus.delivery import Delivered
+from observer.alerts.process import Alerts
+from observer.clock import ManualClock
 from observer.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.host.writer_process import writer_of
 from observer.store import engine, lock
@@ -30,6 +32,7 @@ KOREA = Instance()
 COINS = Instance(name="coins", market="crypto")
 IN_USE = r"another process writes .*: stop its system \(observer ctl shutdown\), or wait for its command to end"
 STREAM = "5" * 32
+ALERTS = Alerts(ManualClock(0), "core-writer")
 
 
 @pytest.fixture
@@ -154,7 +157,7 @@ def test_a_core_writer_that_waited_for_another_one_in_vain_is_wrongly_configured
 ) -> None:
     monkeypatch.setattr(core_writer, "TAKEOVER_S", 0.0)
     with pytest.raises(ConfigError, match=IN_USE):
-        asyncio.run(core_writer.database_ready(second.open))
+        asyncio.run(core_writer.database_ready(second.open, ALERTS))
 
 
 @pytest.mark.usefixtures("short_lock_wait")
@@ -169,7 +172,7 @@ def test_a_core_writer_takes_over_from_one_that_is_dying(
         second.open()
 
     async def scenario() -> None:
-        ready = asyncio.create_task(core_writer.database_ready(attempt))
+        ready = asyncio.create_task(core_writer.database_ready(attempt, ALERTS))
         await until_async(lambda: len(attempts) > 1, "the second attempt")
         first.close()
         await ready

@@ -12,6 +12,7 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import DailyBar
+from observer.alerts.process import Alerts
 from observer.calendar.phases import ScheduleSettings, plan
 from observer.calendar.trading_day import TradingDay
 from observer.clock import ManualClock
@@ -122,7 +123,7 @@ class Scene:
             open_calls=self._open_calls,
             trading_days=lambda: TRADING_DAYS,
             settled=settled,
-            source="etf",
+            alerts=Alerts(self.clock, "etf", self.publisher.publish),
         )
 
     @asynccontextmanager

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import GapDetected
-from observer.gaps.recovery import CROWDED_ABOVE, DEPTH_MAX, Attempt, RecoveryQueue, RecoverySettings
+from observer.gaps.queue import CROWDED_ABOVE, DEPTH_MAX, Attempt, RecoveryQueue
+from observer.gaps.recovery import RecoverySettings
 
 SECOND_NS = 10**9
 

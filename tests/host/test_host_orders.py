@@ -34,6 +34,7 @@ from bus.commands import (
     RetryGaps,
     RunJob,
     SetLogLevel,
+    SilenceAlert,
     Start,
     StartCapture,
     Stop,
@@ -188,11 +189,17 @@ async def hosted(folder: Path) -> AsyncIterator[Scene]:
     supervisor, changes = supervisor_of(folder, children, orders=obey)
     configuration = folder / "demo" / "observer.toml"
     adopted: list[Settings] = []
-    orders = HostOrders("host", supervisor, configuration, load_settings(configuration), adopted.append, lambda: None)
+    orders = HostOrders(
+        "host", supervisor, configuration, load_settings(configuration), adopted.append, lambda: None, not_silenced
+    )
     scene.append(Scene(orders, supervisor, changes, folder, adopted))
     async with asyncio.timeout(DEADLINE_S * 10), supervisor:
         await supervisor.start_all()
         yield scene[0]
+
+
+def not_silenced(order: SilenceAlert) -> Refused:
+    return Refused("unknown_alert", order.identity)
 
 
 def test_a_job_a_pin_and_a_retry_go_to_the_process_that_owns_them(folder: Path) -> None:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from bus.delivery import Delivered
 from bus.events import Event
+from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.listings.diff import ReferenceSettings
 from observer.listings.files import LocalFiles
@@ -127,6 +128,7 @@ async def scene(folder: Path, timeout_s: float = 0.5) -> AsyncIterator[Scene]:
                 publisher=publication,
                 settled=_at_once,
                 clock=clock,
+                alerts=Alerts(clock, "master-file"),
                 settings=settings,
             )
             yield Scene(host, masters, local, publication, reader, clock)

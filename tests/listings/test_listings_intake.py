@@ -2,7 +2,7 @@
 
 import msgspec
 
-from bus.events import AlertRaised, InputQuarantined, ListingChanged, ListingValued, MasterFileChecked
+from bus.events import InputQuarantined, ListingChanged, ListingValued, MasterFileChecked
 from observer.listings.diff import ListingOutcome, ReferenceSettings
 from observer.listings.intake import MasterFile, take_in, untouched
 from observer.listings.model import Listing
@@ -62,15 +62,13 @@ def test_a_change_carries_the_state_afterwards_and_names_its_fields() -> None:
     assert (change.changed_fields, change.previous) == ("suspended", '{"suspended":false}')
 
 
-def test_a_pending_file_changes_nothing_and_raises_a_critical_alert() -> None:
+def test_a_pending_file_changes_nothing_and_is_critical() -> None:
     gone = [listing(n) for n in range(60)]
     stays = [listing(n) for n in range(60, 100)]
     answer, events = take_in(file(stays), known(*gone, *stays), SETTINGS, old_size_bytes=1_000)
     assert answer.decision == "pending"
     assert not [event for event in events if isinstance(event, ListingChanged)]
-    [alert] = [event for event in events if isinstance(event, AlertRaised)]
-    assert alert.severity == "critical"
-    assert alert.text.startswith("KOSPI: ")
+    assert answer.severity == "critical"
 
 
 def test_a_listing_with_an_unreadable_line_stays_and_one_without_a_line_is_removed() -> None:
@@ -118,10 +116,6 @@ def test_values_of_the_day_are_published_beside_unchanged_listings() -> None:
     assert (valued.exchange, valued.symbol, valued.base_price) == ("KOSPI", "000001", 1.0)
 
 
-def test_a_file_refused_before_download_raises_an_alert_and_a_skipped_file_does_not() -> None:
-    refused = untouched(
-        "kis", "KOSPI", READ_NS, ListingOutcome("pending", "the server offers an empty file", "critical")
-    )
-    assert [type(event) for event in refused] == [MasterFileChecked, AlertRaised]
+def test_a_skipped_file_leaves_the_fact_of_its_check() -> None:
     skipped = untouched("kis", "KOSPI", READ_NS, ListingOutcome("unchanged", "as it was", "info"))
     assert [type(event) for event in skipped] == [MasterFileChecked]

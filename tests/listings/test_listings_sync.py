@@ -12,7 +12,15 @@ import pytest
 from aiohttp import web
 
 from bus.commands import Refused
-from bus.events import AlertRaised, ListingChanged, ListingValued, MasterFileApproved, MasterFileChecked
+from bus.events import (
+    AlertRaised,
+    AlertRepeated,
+    AlertResolved,
+    ListingChanged,
+    ListingValued,
+    MasterFileApproved,
+    MasterFileChecked,
+)
 from observer.errors import DataFileError, StoreError
 from observer.listings.diff import ReferenceSettings
 from observer.listings.jobs import MasterFileJobs
@@ -301,11 +309,16 @@ def test_a_host_that_fails_changes_nothing_and_is_reported_once(tmp_path: Path, 
         published = len(played.publication.events)
         await played.clock.advance(60)
         assert (await played.masters.check("NASD")).outcome == found.outcome
-        [again] = played.publication.events[published:]
+        again, repeated = played.publication.events[published:]
         assert isinstance(again, MasterFileChecked)
+        assert isinstance(repeated, AlertRepeated)
+        assert (repeated.identity, repeated.count) == ("master_file:NASD", 2)
         assert (again.outcome, again.checked_ns > checked.checked_ns) == ("failed", True)
         played.host.answer = played.host.usual
         assert (await played.masters.check("NASD", force=True)).outcome.decision == "unchanged"
+        resolved = played.publication.events[-1]
+        assert isinstance(resolved, AlertResolved)
+        assert (resolved.identity, resolved.count) == ("master_file:NASD", 2)
         assert [path.name for path in played.local.path("NASD").parent.glob(".*")] == []
 
     play(tmp_path, body, timeout_s=0.5 if reason == "Timeout" else 60.0)  # it is waited for three times

@@ -43,4 +43,4 @@ def test_the_universe_of_the_real_files_is_the_companies_by_size() -> None:
     assert len(universe.members) == 1_700
     assert len(universe.members) + sum(universe.excluded.values()) == len(stated)
     assert [member.symbol for member in universe.members[:2]] == ["005930", "000660"]
-    assert universe.warnings == ()
+    assert universe.warnings == {}

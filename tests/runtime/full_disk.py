@@ -31,7 +31,8 @@ def fill_disk(worker: Worker) -> None:
 async def full_disk(worker: Worker) -> None:
     async with worker.producer() as producer:
         keeping = TradeRecorder(
-            "kis", producer, NoQuotes(), worker.clock, SamplingSettings(), "2026-11-18", lambda _kept: None
+            *("kis", producer, NoQuotes(), worker.clock, SamplingSettings(), "2026-11-18", lambda _kept: None),
+            alerts=worker.alerts,
         )
         keeping.detector.start("005930")
         with producer.reporting(keeping.on_refused):

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import AlertRaised, Event
+from bus.events import AlertRaised, AlertResolved, Event
+from observer.alerts.process import Alerts
 from observer.calendar.jobs import Job
 from observer.clock import ManualClock
 from observer.errors import ConfigError, DataFileError, TransportError
@@ -35,14 +36,14 @@ class Day:
     def __init__(self, failures: dict[str, list[Exception]], now_ns: int = 0) -> None:
         self.clock = HastyClock(now_ns)
         self.tries: list[tuple[str, int]] = []
-        self.alerts: list[AlertRaised] = []
+        self.alerts: list[Event] = []
         self._failures = failures
 
     def publish(self, *events: Event) -> None:
-        self.alerts += [event for event in events if isinstance(event, AlertRaised)]
+        self.alerts += [event for event in events if isinstance(event, AlertRaised | AlertResolved)]
 
     def run(self, jobs: Sequence[Job[str]]) -> None:
-        asyncio.run(DayJobs(self.clock, self, "trial").run(jobs, MIDNIGHT_NS, self._act))
+        asyncio.run(DayJobs(self.clock, Alerts(self.clock, "trial", self.publish)).run(jobs, MIDNIGHT_NS, self._act))
 
     async def _act(self, job: Job[str]) -> None:
         self.tries.append((job.name, self.clock.now_ns()))
@@ -80,9 +81,12 @@ def test_a_failure_is_reported_once_however_often_it_comes_and_so_is_its_end() -
     day.run([UNIVERSE])
     assert day.alerts == [
         AlertRaised(
-            8 * HOUR_NS, "critical", "trial", "job universe failed, will be tried again: no listings", "universe"
+            *(8 * HOUR_NS, "critical", "trial"),
+            *("job universe failed, will be tried again: no listings", "universe", "job:universe"),
         ),
-        AlertRaised(8 * HOUR_NS + 3 * MINUTE_NS, "info", "trial", "job universe is done, after 3 failures", "universe"),
+        AlertResolved(
+            8 * HOUR_NS + 3 * MINUTE_NS, "trial", "job:universe", 3, "job universe is done, after 3 failures"
+        ),
     ]
 
 

@@ -11,14 +11,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from bus.codec import decode_events, unpack
 from bus.commands import Done, Drain, Pin, Refused, RunJob, SetLogLevel, UnderWay, Unpin
 from bus.endpoints import Endpoints
-from bus.events import AlertRaised, PhaseChanged
+from bus.events import AlertRaised, AlertResolved, Event, PhaseChanged
 from bus.ingest import Ingest
 from bus.outbox import Outbox
 from bus.producer import Producer
-from bus.segments import Packed
+from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.errors import DataFileError, StoreError
 from observer.runtime.orders import JobAction, WorkerOrders
@@ -49,7 +48,7 @@ def play(scene: Coroutine[object, object, None]) -> None:
 
 
 def orders(**jobs: JobAction) -> WorkerOrders:
-    obedient = WorkerOrders("trial", ManualClock(0))
+    obedient = WorkerOrders("trial", Alerts(ManualClock(0), "trial"))
     obedient.jobs = jobs
     return obedient
 
@@ -141,22 +140,23 @@ def test_a_job_that_fails_is_answered_with_the_reason_and_the_next_one_runs(mist
     play(scene())
 
 
-def test_a_job_that_fails_raises_an_alert_that_names_the_job(folder: Path) -> None:
+def test_each_failure_by_order_raises_an_alert_that_the_success_resolves() -> None:
     async def failing() -> str:
         raise DataFileError("no such file")
 
     async def scene() -> None:
-        obedient, outbox = orders(failing=failing), Outbox(folder / "outbox", "trial", "5" * 32)
-        obedient.producer = Producer(outbox, Endpoints(folder).ingest)
+        published: list[Event] = []
+        obedient = WorkerOrders("trial", Alerts(ManualClock(0), "trial", lambda *events: published.extend(events)))
+        obedient.jobs = {"failing": failing}
         await obedient.obey(RunJob("failing"))
-        obedient.producer.flush()
-        packed = outbox.batch_at("5" * 32, 1)
-        assert isinstance(packed, Packed)
-        [alert] = decode_events(unpack(packed.content))
-        obedient.producer.close()
-        assert alert == AlertRaised(
-            0, "critical", "trial", "job failing, run by order, failed: no such file", "failing"
-        )
+        await obedient.obey(RunJob("failing"))
+        text = "job failing, run by order, failed: no such file"
+        raised = AlertRaised(0, "critical", "trial", text, "failing", "job:failing")
+        again = AlertResolved(0, "trial", "job:failing", 1, "run again, by order")
+        assert published == [raised, again, raised]
+        obedient.jobs = {"failing": quick}
+        await obedient.obey(RunJob("failing"))
+        assert published[-1] == AlertResolved(0, "trial", "job:failing", 1, "job failing is done, by order")
 
     play(scene())
 

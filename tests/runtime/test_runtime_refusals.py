@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from bus.codec import decode_events, pack, unpack
+from bus.codec import pack
 from bus.endpoints import Endpoints
-from bus.events import AlertRaised
-from bus.journal import JournalReader
+from bus.events import AlertRaised, AlertRepeated, Event
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.clock import RealClock
-from observer.runtime.refusals import QuarantineAlerts
+from observer.alerts.process import Alerts
+from observer.clock import ManualClock
+from observer.runtime.refusals import DiskAlerts, QuarantineAlerts
 from tests.builders import trades
 from tests.runtime.full_disk import REFUSED, TAKEN
 from tests.runtime.test_runtime_worker import listening, spawned, status_of
@@ -92,31 +92,39 @@ def test_a_poisoned_batch_goes_to_quarantine_and_is_reported_and_stops_nothing(f
     assert text.startswith("2 events are in quarantine")
 
 
-def test_quarantine_is_reported_at_once_and_then_not_for_a_minute_but_for_the_rest_at_the_stop(folder: Path) -> None:
-    """A journal reader reads the outbox: no ingest takes its events."""
-    outbox = Outbox(folder / "outbox", "trial", STREAM)
+def test_quarantine_is_reported_at_once_and_then_not_for_a_minute_but_for_the_rest_at_the_stop() -> None:
+    published: list[Event] = []
 
     async def scene() -> None:
-        producer = Producer(outbox, Endpoints(folder / "run").ingest)
-        alerts = QuarantineAlerts(RealClock(), "core-writer")
-        reporting = asyncio.create_task(alerts.run(producer))
-        await asyncio.to_thread(alerts.count_from_thread, 2)
-        await until_async(lambda: producer.published == 1, "the first alert")
-        for count in (3, 4):
-            await asyncio.to_thread(alerts.count_from_thread, count)
+        clock = ManualClock(0)
+        alerts = Alerts(clock, "core-writer", lambda *events: published.extend(events))
+        alerts.use_loop()
+        quarantine = QuarantineAlerts(alerts)
+        for count in (2, 3, 4):
+            await asyncio.to_thread(quarantine.count_from_thread, count)
         await asyncio.sleep(0)
-        reporting.cancel()
-        await asyncio.gather(reporting, return_exceptions=True)
+        assert len(published) == 1
+        alerts.finish()
+
+    asyncio.run(scene())
+    raised, repeated = published
+    assert isinstance(raised, AlertRaised)
+    assert isinstance(repeated, AlertRepeated)
+    assert [each.text.split()[0] for each in (raised, repeated)] == ["2", "9"]
+    assert raised.until_ns is not None, "nothing resolves it"
+
+
+def test_a_full_disk_of_an_earlier_process_is_over_when_the_next_one_meets_none(tmp_path: Path) -> None:
+    async def scene() -> None:
+        Alerts(ManualClock(0), "trial", runtime=tmp_path).report("disk_full", "critical", "the disk takes no events")
+        alerts = Alerts(ManualClock(0), "trial", runtime=tmp_path)
+        producer = Producer(Outbox(tmp_path / "outbox", "trial", STREAM), f"ipc://{tmp_path}/ingest")
+        running = asyncio.create_task(DiskAlerts(alerts).run(producer))
+        await until_async(lambda: not alerts.open, "its end")
+        running.cancel()
         producer.close()
 
     asyncio.run(scene())
-    reported = [
-        event.text.split()[0]
-        for batch in (unpack(record.payload) for record in JournalReader(next((folder / "outbox").glob("*.journal"))))
-        for event in decode_events(batch)
-        if isinstance(event, AlertRaised)
-    ]
-    assert reported == ["2", "7"]
 
 
 def test_trades_refused_by_a_full_disk_become_a_gap_and_both_are_reported(folder: Path) -> None:
@@ -124,7 +132,7 @@ def test_trades_refused_by_a_full_disk_become_a_gap_and_both_are_reported(folder
 
     async def scene() -> None:
         async with core_writer(folder), spawned(folder / "trial.log", program) as trial:
-            await until_async(there(folder, "SELECT * FROM alerts WHERE severity = 'warning'"), "the end of it")
+            await until_async(there(folder, "SELECT * FROM alert_resolutions"), "the end of it")
             trial.send_signal(signal.SIGTERM)
             assert await status_of(trial) == 0
 
@@ -134,6 +142,8 @@ def test_trades_refused_by_a_full_disk_become_a_gap_and_both_are_reported(folder
     assert rows(folder, "SELECT after_volume, before_volume, missing_volume FROM gaps") == [
         (TAKEN, TAKEN + REFUSED, REFUSED)
     ]
-    began, ended = rows(folder, "SELECT text FROM alerts ORDER BY sequence")
-    assert began[0].startswith("the disk takes no events")
-    assert ended[0].startswith("the disk takes events again: 11 were refused")  # the trades, and a gap among them
+    [began] = rows(folder, "SELECT identity, text FROM alerts ORDER BY sequence")
+    [ended] = rows(folder, "SELECT identity, count, text FROM alert_resolutions")
+    assert began[0] == "disk_full"
+    assert began[1].startswith("the disk takes no events")
+    assert ended == ("disk_full", 2, "the disk takes events again: 11 were refused")  # the trades, and a gap among them

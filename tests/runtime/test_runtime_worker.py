@@ -77,10 +77,10 @@ async def started(
 
 @contextlib.asynccontextmanager
 async def spawned(
-    log_path: Path, argv: Sequence[str], lifeline: int | None = None
+    log_path: Path, argv: Sequence[str], lifeline: int | None = None, path: Path = ROOT
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A Python of its own in a session of its own, as the supervisor starts it."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    """A Python of its own in a session of its own, as the supervisor starts it; modules in `path` come first."""
+    environment = {**os.environ, "PYTHONPATH": f"{path}:{ROOT}"}
     if lifeline is not None:
         environment[LIFELINE_VARIABLE] = str(lifeline)
     with log_path.open("w") as log:

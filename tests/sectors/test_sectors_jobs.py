@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import AlertRaised
 from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan, ScheduleSettings, plan
 from observer.calendar.trading_day import TradingDay
@@ -60,16 +59,6 @@ def test_stale_sectors_are_due_daily_at_one_and_all_sectors_on_sundays_at_two() 
     ]
 
 
-class Reported:
-    """Takes what a producer would publish."""
-
-    def __init__(self) -> None:
-        self.alerts: list[AlertRaised] = []
-
-    def publish(self, *events: AlertRaised) -> None:
-        self.alerts += events
-
-
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """A worker of a system with one stock of Hong Kong, whose code is believed, in the current folder."""
@@ -92,8 +81,8 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
 
 def test_a_job_stores_sectors_by_a_process_of_its_own_and_is_done_then(worker: Worker) -> None:
     async def scenario() -> None:
-        reported, job = Reported(), Job(sectors.DAILY, local_ns(SUNDAY, 1))
-        jobs = etf.sector_jobs(worker, reported)
+        job = Job(sectors.DAILY, local_ns(SUNDAY, 1))
+        jobs = etf.sector_jobs(worker)
         try:
             assert not jobs.is_done(job)
             with core_writer(Path.cwd()):
@@ -103,7 +92,7 @@ def test_a_job_stores_sectors_by_a_process_of_its_own_and_is_done_then(worker: W
                 [done] = reader.last_rounds()
             assert jobs.is_done(Job(sectors.DAILY, done.started_ns))
             assert not jobs.is_done(Job(sectors.WEEKLY, done.started_ns + 1)), "the next one is not"
-            assert reported.alerts == []
+            assert worker.alerts.open == []
         finally:
             worker.control.close()
 
@@ -112,14 +101,13 @@ def test_a_job_stores_sectors_by_a_process_of_its_own_and_is_done_then(worker: W
 
 def test_a_failed_sector_job_raises_an_alert_with_the_reason(worker: Worker) -> None:
     async def scenario() -> None:
-        reported = Reported()
         Path("config/sectors/HK.json").write_text("nonsense")
         try:
-            await etf.sector_jobs(worker, reported).run(Job(sectors.WEEKLY, 0))
+            await etf.sector_jobs(worker).run(Job(sectors.WEEKLY, 0))
         finally:
             worker.control.close()
-        [alert] = reported.alerts
-        assert alert.severity == "critical"
+        [alert] = worker.alerts.open
+        assert (alert.identity, alert.severity) == ("sectors:sectors_weekly", "critical")
         assert "HK.json" in alert.text
 
     asyncio.run(scenario())

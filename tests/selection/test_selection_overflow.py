@@ -12,8 +12,8 @@ from observer.selection.overflow import (
     Level,
     OverflowRates,
     OverflowWatch,
+    changed_level,
     next_level,
-    overflow_alert,
     overflow_rate,
     rates_of,
 )
@@ -87,17 +87,17 @@ def test_a_rate_that_stays_is_reported_at_most_once(level: Level, rate: float | 
 def test_a_warning_is_a_log_line_an_alert_a_notice_and_urgent_a_critical_alert() -> None:
     weights = {}
     for level in ("warning", "alert", "urgent"):
-        reported = overflow_alert("normal", level, 0.5, NOW_NS, "track-b")
+        reported = changed_level("normal", level, 0.5)
         assert reported is not None
         weights[level] = reported.severity
     assert weights == {"warning": "info", "alert": "warning", "urgent": "critical"}
 
 
 def test_only_a_change_is_reported_with_its_weight() -> None:
-    assert overflow_alert("alert", "alert", 0.15, NOW_NS, "track-b") is None
-    reported = overflow_alert("alert", "urgent", 0.25, NOW_NS, "track-b")
+    assert changed_level("alert", "alert", 0.15) is None
+    reported = changed_level("alert", "urgent", 0.25)
     assert reported is not None
-    assert (reported.severity, reported.source) == ("critical", "track-b")
+    assert reported.severity == "critical"
     assert "25.0%" in reported.text
 
 
@@ -111,7 +111,7 @@ def test_the_configured_rate_is_the_alert_level_and_the_levels_stay_in_order() -
 
 
 def test_a_level_is_reported_once_and_its_end_once() -> None:
-    watch = OverflowWatch(RATES, "track-b")
+    watch = OverflowWatch(RATES)
     watch.apply([*(given_slot(number) for number in range(17)), *(refused(number) for number in range(20))])
     reported = watch.check(NOW_NS, ())
     assert reported is not None
@@ -120,26 +120,26 @@ def test_a_level_is_reported_once_and_its_end_once() -> None:
     assert watch.check(NOW_NS, ()) is None
     over = watch.check(NOW_NS + WINDOW_NS, ())
     assert over is not None
-    assert (over.raised_ns, over.severity, over.source) == (NOW_NS + WINDOW_NS, "info", "track-b")
+    assert over.severity is None
     assert over.text == "slots, last hour: normal (too few symbols wanted a slot for a rate)"
 
 
 def test_a_process_that_resumes_reports_no_level_again() -> None:
     decided = [*(given_slot(number) for number in range(17)), *(refused(number) for number in range(20))]
-    watch = OverflowWatch(RATES, "track-b")
+    watch = OverflowWatch(RATES)
     watch.resume(decided, NOW_NS)
     assert watch.check(NOW_NS, ()) is None
 
 
 def test_slots_held_for_hours_keep_the_rate_low() -> None:
-    watch = OverflowWatch(RATES, "track-b")
+    watch = OverflowWatch(RATES)
     watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(410))
     watch.apply(refused(number) for number in range(500, 520))
     assert watch.check(NOW_NS, ()) is None
 
 
 def test_a_slot_that_was_released_counts_no_more() -> None:
-    watch = OverflowWatch(RATES, "track-b")
+    watch = OverflowWatch(RATES)
     watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(410))
     released = [SlotReleased(f"a:{number}", f"{number:06d}", NOW_NS, 1.0, "expired") for number in range(400)]
     watch.apply([*released, *(refused(number) for number in range(500, 520))])
@@ -150,7 +150,7 @@ def test_a_slot_that_was_released_counts_no_more() -> None:
 
 def test_a_filler_does_not_count_as_served_candidate() -> None:
     """Fillers do not count as refused candidates; a filler's slot does not satisfy a refused trigger."""
-    watch = OverflowWatch(RATES, "track-b")
+    watch = OverflowWatch(RATES)
     watch.apply(given_slot(number, trigger="market_cap") for number in range(410))
     watch.apply(refused(number) for number in range(20))
     reported = watch.check(NOW_NS, ())
@@ -161,7 +161,7 @@ def test_a_filler_does_not_count_as_served_candidate() -> None:
 def test_a_slot_in_the_hour_counts_though_it_was_lost_and_the_symbol_refused_since() -> None:
     """The state keeps each symbol's latest event of each kind, in any order of arrival."""
     minute_ns = WINDOW_NS // 60
-    watch = OverflowWatch(RATES, "track-b")
+    watch = OverflowWatch(RATES)
     watch.apply(given_slot(number, NOW_NS - 20 * minute_ns) for number in range(20))
     watch.apply(SlotReleased(f"a:{n}", f"{n:06d}", NOW_NS - 10 * minute_ns, 1.0, "expired") for n in range(20))
     watch.apply(refused(number) for number in range(20))
@@ -173,7 +173,7 @@ def test_a_slot_in_the_hour_counts_though_it_was_lost_and_the_symbol_refused_sin
 
 def test_a_symbol_that_was_refused_and_then_lost_its_slot_is_counted_by_its_refusal() -> None:
     minute_ns = WINDOW_NS // 60
-    watch = OverflowWatch(RATES, "track-b")
+    watch = OverflowWatch(RATES)
     watch.apply(refused(number, NOW_NS - 30 * minute_ns) for number in range(20))
     watch.apply(given_slot(number, NOW_NS - 70 * minute_ns) for number in range(20))
     watch.apply(SlotReleased(f"a:{n}", f"{n:06d}", NOW_NS - 69 * minute_ns, 1.0, "expired") for n in range(20))
@@ -183,13 +183,13 @@ def test_a_symbol_that_was_refused_and_then_lost_its_slot_is_counted_by_its_refu
 
 
 def test_a_release_of_an_unknown_slot_is_ignored() -> None:
-    watch = OverflowWatch(RATES, "track-b")
+    watch = OverflowWatch(RATES)
     watch.apply([SlotReleased("gone:1", "000001", NOW_NS, 1.0, "account_removed")])
     assert watch.check(NOW_NS, ()) is None
 
 
 def test_a_filler_whose_trigger_fires_counts_as_served() -> None:
-    watch = OverflowWatch(RATES, "track-b")
+    watch = OverflowWatch(RATES)
     watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS, "market_cap") for number in range(410))
     watch.apply(given_slot(number, NOW_NS - 2 * WINDOW_NS) for number in range(410))
     watch.apply(refused(number) for number in range(500, 520))
@@ -197,7 +197,7 @@ def test_a_filler_whose_trigger_fires_counts_as_served() -> None:
 
 
 def test_a_waiting_symbol_that_was_refused_hours_ago_counts_in_the_report() -> None:
-    watch = OverflowWatch(RATES, "track-b")
+    watch = OverflowWatch(RATES)
     watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(40))
     reported = watch.check(NOW_NS, [f"{number:06d}" for number in range(100, 160)])
     assert reported is not None
@@ -221,7 +221,7 @@ def test_the_watch_reports_the_level_of_the_rate_over_all_decisions(
     in_order = sorted(
         decisions, key=lambda each: each.assigned_ns if isinstance(each, SlotAssigned) else each.overflowed_ns
     )
-    watch = OverflowWatch(RATES, "track-b")
+    watch = OverflowWatch(RATES)
     watch.apply(in_order)
     holding = {each.symbol for each in decisions if isinstance(each, SlotAssigned)}
     expected = next_level("normal", overflow_rate(decisions, holding, (), NOW_NS), RATES)

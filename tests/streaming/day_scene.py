@@ -23,6 +23,7 @@ from bus.feed import FeedPublisher
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.accounts.clients import Brokers
+from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan, ScheduleSettings, plan
 from observer.calendar.trading_day import TradingDay
 from observer.clock import Clock, ManualClock
@@ -184,6 +185,7 @@ class Process:
     def __init__(self, market: Market, producer: Producer, outbox: Outbox, reader: StoreReader) -> None:
         self.market = market
         self.producer, self._outbox = producer, outbox
+        self.alerts = Alerts(market.clock, "track-b", producer.publish, runtime=market.folder)
         self._stored = 0
         self.reader = reader
         self._brokers = Brokers(market.settings.clients, market.clock, Random(1))
@@ -201,6 +203,7 @@ class Process:
             quotes=quotes,
             halts=self.market.desk,
             producer=self.producer,
+            alerts=self.alerts,
             reader=self.reader,
             feed_address=self.market.feed_address,
             clock=clock,

@@ -9,6 +9,7 @@ import pytest
 from bus.events import Event, GapDetected, Trade
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.providers.broker import Priority, Quote
 from observer.selection.sampling import SamplingSettings
@@ -47,7 +48,8 @@ class Scene:
         self.producer = Producer(Outbox(folder / "outbox", "test", "1" * 32), f"ipc://{folder}/nobody")
         self.seen: list[Kept] = []
         self.recorder = TradeRecorder(
-            "kis", self.producer, self.quotes, ManualClock(), SamplingSettings(), "2026-11-18", self.seen.append
+            *("kis", self.producer, self.quotes, ManualClock(), SamplingSettings(), "2026-11-18", self.seen.append),
+            alerts=Alerts(ManualClock(), "track-b", self.producer.publish),
         )
         self.recorder.watch(SYMBOL)
         for trade in trades(5):

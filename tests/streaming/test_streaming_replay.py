@@ -43,6 +43,7 @@ from bus.events import (
 )
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.gaps.detector import Mark
 from observer.providers.broker import Priority, Quote
@@ -122,7 +123,9 @@ class Published:
 
     def begin(self) -> None:
         quotes = Quotes(self.volumes)
-        self.recorder = TradeRecorder("kis", self.producer, quotes, self.clock, SAMPLING, DAY, self.apply)
+        alerts = Alerts(self.clock, "track-b", self.producer.publish)
+        parts = (self.producer, quotes, self.clock, SAMPLING, DAY, self.apply)
+        self.recorder = TradeRecorder("kis", *parts, alerts=alerts)
         self.selector = new_selector()
         decisions.update_latest(self.selector, self.snapshots)
         self.report(day_began(DAY, snapshots=len(self.snapshots)))

@@ -54,7 +54,7 @@ async def end_earlier_days(late: Process, volumes: Mapping[str, float] | None, r
     await Unfinished(
         reader=late.reader,
         history=Bars(volumes, refused),
-        producer=late.producer,
+        alerts=late.alerts,
         clock=late.market.clock,
         plan_of=plan_of,
         new_day=late.new_day,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from observer.supervisor.limits import Crossing, HostLimits
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import Supervisor
+from observer.supervisor.surroundings import ORPHAN, SUPERVISOR, ZYGOTE
 from tests.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +29,7 @@ CODE, SPEAKER = "tests.supervisor.code", "tests.supervisor.speaker"
 PYTHON = (sys.executable, "-S", "-E")  # without site: a script of the standard library starts in some 20 ms
 IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ignores SIGTERM', flush=True)\n"
 LIVES = "import signal\nwhile True: signal.pause()"
+NO_CHILDREN = {ORPHAN, SUPERVISOR, ZYGOTE}  # names in changes
 QUICK = RestartLimits(delay_first_s=0.05, delay_max_s=0.2, stable_s=5.0, restarts_max=3, window_s=30.0)
 
 
@@ -108,6 +111,7 @@ def supervisor_of(
     rng: Random | None = None,
     host_limits: HostLimits | None = None,
     orders: Callable[[HostRequest], Awaitable[Reply]] | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> tuple[Supervisor, Changes]:
     endpoints = Endpoints(folder / "run")
     changes = Changes()
@@ -116,11 +120,12 @@ def supervisor_of(
         runtime_directory=endpoints.runtime_directory,
         control_address=endpoints.control,
         listener=changes,
-        extend_status=lambda: ("IDLE", 1_795_000_000_000_000_000),
+        extend_status=lambda _alerts: ("IDLE", 1_795_000_000_000_000_000, []),
         limits=limits,
         rng=rng or Random(1),
         host_limits=host_limits,
         orders=orders,
+        monotonic=monotonic,
         preload=Way.preload(),
     )
     return supervisor, changes
@@ -136,7 +141,7 @@ async def supervised(folder: Path, children: Sequence[Child], limits: RestartLim
             yield Scene(supervisor, changes, client, folder)
     finally:
         client.close()
-    leaders = {change.pid for change in changes.all if change.pid}
+    leaders = {change.pid for change in changes.all if change.pid and change.name not in NO_CHILDREN}
     assert supervisor.zygote is None or (supervisor.zygote.pid is None and supervisor.zygote.fallbacks == 0)
     assert not [pid for pid in leaders if psutil.pid_exists(pid)]
 

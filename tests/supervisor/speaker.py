@@ -1,9 +1,9 @@
 """A child for tests that speaks the supervisor's protocol: name, control address, mode.
 
-Modes: well (ready, heartbeats, ends on SIGTERM) - silent (ready, one heartbeat, then its loop is blocked) - unready
-(never says ready) - leaving (ready, says that it is stopping, ends with status 0 on SIGUSR2) - staying (says that it
-is stopping and does not end) - worker (well, and obeys orders as our workers do) - slow (well, and takes an order but
-never answers).
+Modes: well (ready, heartbeats, ends on SIGTERM) - warming (heartbeats, ready on SIGUSR2, then well) - silent (ready,
+one heartbeat, then its loop is blocked) - unready (never says ready) - leaving (ready, says that it is stopping, ends
+with status 0 on SIGUSR2) - staying (says that it is stopping and does not end) - worker (well, and obeys orders as our
+workers do) - slow (well, and takes an order but never answers).
 """
 
 import asyncio
@@ -36,16 +36,18 @@ async def speak(name: str, address: str, mode: str) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, leaving.set)
     client = ControlClient(address)
     if mode == "worker":
+        from observer.alerts.process import Alerts
         from observer.clock import RealClock
         from observer.runtime.orders import WorkerOrders
 
-        client.obey(WorkerOrders(name, RealClock()).obey)
+        client.obey(WorkerOrders(name, Alerts(RealClock(), name)).obey)
     if mode == "slow":
         client.obey(never)
     if mode == "unready":
         await stopping.wait()
         return
-    await client.send(Ready(name, os.getpid()))
+    if mode != "warming":
+        await client.send(Ready(name, os.getpid()))
     if mode in ("leaving", "staying"):
         await client.send(Stopping(name, os.getpid()))
         await (leaving if mode == "leaving" else asyncio.Event()).wait()
@@ -54,6 +56,9 @@ async def speak(name: str, address: str, mode: str) -> None:
     while not stopping.is_set():
         beats += 1
         await client.send(Heartbeat(name, os.getpid(), 0.001, beats))
+        if mode == "warming" and leaving.is_set():
+            await client.send(Ready(name, os.getpid()))
+            leaving.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), HEARTBEAT_S)
         if mode == "silent":

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 
 from bus.commands import Done, Refused
@@ -441,7 +442,7 @@ def test_an_internal_error_is_raised_after_all_children_are_stopped(tmp_path: Pa
 def test_a_supervisor_under_many_kills_and_commands_answers_each_command_and_stays_responsive(tmp_path: Path) -> None:
     async def run() -> None:
         rng = Random(20)
-        limits = RestartLimits(delay_first_s=0.01, delay_max_s=0.03, restarts_max=10_000)
+        limits = RestartLimits(delay_first_s=0.01, delay_max_s=0.03, restarts_max=10_000, loop_restarts_max=10_000)
         names = "abcd"
         async with supervised(tmp_path, [quiet(tmp_path, name, stop_grace_s=0.2) for name in names], limits) as scene:
             await scene.supervisor.start_all()
@@ -466,5 +467,110 @@ def test_a_supervisor_under_many_kills_and_commands_answers_each_command_and_sta
                 assert isinstance(await scene.supervisor.restart(name), Done)
                 await scene.supervisor.stop(name)
             assert set(scene.pids().values()) == {None}
+
+    asyncio.run(run())
+
+
+# --- crash loops -------------------------------------------------------------------------------------------
+
+LOOPS_SOON = RestartLimits(
+    delay_first_s=0.05, delay_max_s=0.1, jitter=0.0, restarts_max=2, window_s=600.0, slow_delay_max_s=0.2
+)
+
+
+def test_an_essential_child_is_tried_again_from_its_crash_loop_and_delays_no_other(tmp_path: Path) -> None:
+    async def run() -> None:
+        children = [quiet(tmp_path, "writer", FAILS, is_essential=True), quiet(tmp_path, "a", order=1)]
+        async with supervised(tmp_path, children, LOOPS_SOON) as scene:
+            await scene.supervisor.start_all()
+            reasons = [
+                (await scene.changes.until("writer", ProcessState.LOOPING, time)).reason.rpartition("; ")[0]
+                for time in (1, 2, 3)
+            ]
+            assert reasons == [f"exit 3; ended {ends} times within 600 s" for ends in (3, 4, 5)]
+            assert ProcessState.FATAL not in scene.changes.states("writer")
+            assert scene.changes.states("a")[-1] is ProcessState.RUNNING
+
+    asyncio.run(run())
+
+
+def test_an_essential_child_in_a_crash_loop_starts_and_stops_on_request(tmp_path: Path) -> None:
+    async def run() -> None:
+        limits = msgspec.structs.replace(LOOPS_SOON, delay_max_s=600.0, slow_delay_max_s=600.0)
+        repaired = tmp_path / "repaired"
+        code = f"import os, signal\nif not os.path.exists({str(repaired)!r}): {FAILS}\n{LIVES}"
+        async with supervised(tmp_path, [quiet(tmp_path, "writer", code, is_essential=True)], limits) as scene:
+            await scene.supervisor.start_all()
+            await scene.changes.until("writer", ProcessState.LOOPING)
+            assert isinstance(await scene.supervisor.stop("writer"), Done)
+            assert scene.changes.states("writer")[-1] is ProcessState.STOPPED
+            repaired.touch()
+            assert isinstance(await scene.supervisor.start("writer"), Done)
+            assert scene.changes.states("writer")[-1] is ProcessState.RUNNING
+
+    asyncio.run(run())
+
+
+def test_a_final_exit_gives_an_essential_child_up_only_before_it_ran(tmp_path: Path) -> None:
+    """Before, its configuration is wrong. Later, another process may have its database for a while."""
+
+    async def run() -> None:
+        ends = "import signal, sys\nsignal.signal(signal.SIGUSR2, lambda *_: sys.exit(2))\nprint('up', flush=True)\n"
+        early = quiet(tmp_path, "early", "raise SystemExit(2)", expects_ready=True, is_essential=True, final_exits={2})
+        late = quiet(tmp_path, "late", f"{ends}{LIVES}", is_essential=True, final_exits={2})
+        async with supervised(tmp_path, [early, late]) as scene:
+            await scene.supervisor.start_all()
+            assert scene.changes.states("early")[-1] is ProcessState.FATAL
+            await until_async(lambda: "up" in scene.log("late"), "its handler")
+            os.kill(scene.pid("late"), signal.SIGUSR2)
+            await scene.changes.until("late", ProcessState.RUNNING, 2)
+            assert ProcessState.FATAL not in scene.changes.states("late")
+
+    asyncio.run(run())
+
+
+class Machine:
+    """Machine time that a test sets."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_start_that_is_late_but_sends_heartbeats_is_reported_once_and_goes_on(tmp_path: Path) -> None:
+    async def run() -> None:
+        machine = Machine()
+        child = speaker(tmp_path, "a", "warming", ready_deadline_s=0.2)
+        supervisor, changes = supervisor_of(tmp_path, [child], monotonic=machine)
+        async with supervisor:
+            starting = asyncio.create_task(supervisor.start_all())
+            for now_s in (0.0, 0.15, 0.3, 0.45):
+                machine.now_s = now_s
+                await until_async(lambda: supervisor.status().processes[0].heartbeat_age_s == 0, "a heartbeat")
+            late = await changes.until("a", ProcessState.STARTING, 2)
+            assert late.previous is ProcessState.STARTING
+            assert late.reason == "not ready within 0.2 s, but it sends heartbeats: it goes on"
+            assert late.pid is not None
+            os.kill(late.pid, signal.SIGUSR2)
+            ready = await changes.until("a", ProcessState.RUNNING)
+            assert ready.pid == late.pid
+            assert changes.states("a") == [ProcessState.STARTING, ProcessState.STARTING, ProcessState.RUNNING]
+            await starting
+
+    asyncio.run(run())
+
+
+def test_a_start_that_never_becomes_ready_is_no_stable_run_however_long_it_took(tmp_path: Path) -> None:
+    async def run() -> None:
+        limits = RestartLimits(delay_first_s=0.05, jitter=0.0, stable_s=0.0001, restarts_max=2)
+        child = speaker(tmp_path, "a", "unready", ready_deadline_s=0.2)
+        async with supervised(tmp_path, [child], limits) as scene:
+            starting = asyncio.create_task(scene.supervisor.start_all())
+            reasons = [(await scene.changes.until("a", ProcessState.BACKOFF, time)).reason for time in (1, 2)]
+            assert [reason.rpartition(" in ")[2] for reason in reasons] == ["0.05 s", "0.10 s"]
+            await starting
+            assert "ended 3 times" in (await scene.changes.until("a", ProcessState.FATAL)).reason
 
     asyncio.run(run())

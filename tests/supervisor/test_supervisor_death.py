@@ -3,15 +3,14 @@
 import asyncio
 import functools
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
 from observer.supervisor.states import ProcessState
-from tests.supervisor.scenes import LIVES, ROOT, Scene, Way, is_alive, quiet, supervised
+from tests.supervisor.scenes import LIVES, Scene, is_alive, quiet, supervised
+from tests.supervisor.supervising import start_supervisor
 from tests.waiting import until_async
 
 pytestmark = pytest.mark.usefixtures("both_ways")
@@ -24,40 +23,10 @@ os.read(int(os.environ["OBSERVER_LIFELINE_FD"]), 1)
 os.killpg(0, 9)
 """
 
-PROGRAM = """
-import asyncio, sys
-from pathlib import Path
-from tests.supervisor.scenes import quiet, supervisor_of
-from tests.waiting import until_async
-
-async def run(folder, code):
-    supervisor, _ = supervisor_of(folder, [quiet(folder, name, code) for name in ("a", "b")])
-    async with supervisor:
-        await supervisor.start_all()
-        print(*(process.pid for process in supervisor.status().processes), flush=True)
-        await asyncio.Event().wait()
-
-asyncio.run(run(Path(sys.argv[1]), sys.argv[2]))
-"""
-
-
-def start_supervisor(folder: Path, code: str) -> "tuple[subprocess.Popen[bytes], list[int]]":
-    """A supervisor in a process of its own, with two children that run this code; and their pids."""
-    supervisor = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, folder, code, "forked" if Way.forked else "spawned"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    )
-    assert supervisor.stdout is not None
-    with supervisor.stdout as out:
-        pids = [int(pid) for pid in out.readline().split()]
-    assert len(pids) == 2
-    return supervisor, pids
-
 
 def test_children_and_grandchildren_go_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     async def run() -> None:
-        supervisor, pids = start_supervisor(tmp_path, WATCHES_ITS_LIFELINE)
+        supervisor, pids = start_supervisor(tmp_path, dict.fromkeys("ab", WATCHES_ITS_LIFELINE))
         logs = [tmp_path / "a.log", tmp_path / "b.log"]
         await until_async(lambda: all(log.read_text().endswith("\n") for log in logs), "grandchildren")
         pids += [int(log.read_text()) for log in logs]
@@ -72,7 +41,7 @@ def test_children_and_grandchildren_go_with_a_supervisor_that_is_killed(tmp_path
 
 def test_children_without_a_lifeline_are_ended_by_the_next_supervisor(tmp_path: Path) -> None:
     async def run() -> None:
-        supervisor, pids = start_supervisor(tmp_path, LIVES)
+        supervisor, pids = start_supervisor(tmp_path, dict.fromkeys("ab", LIVES))
         supervisor.kill()
         supervisor.wait()
         assert all(is_alive(pid) for pid in pids)

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import msgspec
-import psutil
 import pytest
 
 from observer.supervisor.instance import AlreadyRunningError, InstanceLock
-from observer.supervisor.pid_registry import PidRegistry
+from observer.supervisor.leftovers import Leftover, end_leftovers
+from observer.supervisor.pid_registry import PidRegistry, Registered, Registry
+from observer.supervisor.proc import ProcessId, boot_id, seen
 from tests.supervisor.scenes import ROOT, is_alive
 
 HOLDER = """
@@ -50,6 +51,16 @@ def test_a_holder_that_is_killed_holds_no_longer(tmp_path: Path) -> None:
     InstanceLock(tmp_path).release()
 
 
+FOLDER = "test-1"  # no process carries the mark of this folder
+
+
+def started(pid: int) -> int:
+    """The start of a living process, in ticks."""
+    process = seen(pid)
+    assert process is not None
+    return process.identity.start_ticks
+
+
 def spawn_stranger(*argv: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(argv, start_new_session=True)
 
@@ -57,10 +68,12 @@ def spawn_stranger(*argv: str) -> "subprocess.Popen[bytes]":
 def test_a_process_group_left_by_an_earlier_run_is_ended(tmp_path: Path) -> None:
     async def run() -> None:
         left = spawn_stranger("sh", "-c", "sleep 600 & wait")
-        PidRegistry(tmp_path).record(left.pid)
-        assert await PidRegistry(tmp_path).end() == [left.pid]
+        PidRegistry(tmp_path).record(left.pid, "a")
+        found = await end_leftovers(PidRegistry(tmp_path), FOLDER)
+        assert sorted(each.name for each in found) == ["a", "sleep"]
+        assert Leftover("a", left.pid, "ended by SIGTERM") in found
         left.wait()
-        assert await PidRegistry(tmp_path).end() == []
+        assert await end_leftovers(PidRegistry(tmp_path), FOLDER) == []
 
     asyncio.run(run())
 
@@ -68,9 +81,22 @@ def test_a_process_group_left_by_an_earlier_run_is_ended(tmp_path: Path) -> None
 def test_a_process_that_only_reuses_the_pid_of_a_recorded_one_is_not_ended(tmp_path: Path) -> None:
     async def run() -> None:
         stranger = spawn_stranger("sleep", "600")
-        earlier_s = psutil.Process(stranger.pid).create_time() - 60
-        (tmp_path / "children.json").write_bytes(msgspec.json.encode({stranger.pid: earlier_s}))
-        assert await PidRegistry(tmp_path).end() == []
+        earlier = Registry(boot_id(), "", (Registered(ProcessId(stranger.pid, started(stranger.pid) - 1), "a"),))
+        (tmp_path / "children.json").write_bytes(msgspec.json.encode(earlier))
+        assert await end_leftovers(PidRegistry(tmp_path), FOLDER) == []
+        assert is_alive(stranger.pid)
+        stranger.kill()
+        stranger.wait()
+
+    asyncio.run(run())
+
+
+def test_a_registry_of_another_boot_names_no_process(tmp_path: Path) -> None:
+    async def run() -> None:
+        stranger = spawn_stranger("sleep", "600")
+        same = Registered(ProcessId(stranger.pid, started(stranger.pid)), "a")
+        (tmp_path / "children.json").write_bytes(msgspec.json.encode(Registry("another", "", (same,))))
+        assert await end_leftovers(PidRegistry(tmp_path), FOLDER) == []
         assert is_alive(stranger.pid)
         stranger.kill()
         stranger.wait()
@@ -84,7 +110,7 @@ def test_a_process_that_was_forgotten_is_not_ended_by_the_next_run(tmp_path: Pat
         pid_registry = PidRegistry(tmp_path)
         pid_registry.record(child.pid)
         pid_registry.forget(child.pid)
-        assert await PidRegistry(tmp_path).end() == []
+        assert await end_leftovers(PidRegistry(tmp_path), FOLDER) == []
         assert is_alive(child.pid)
         child.kill()
         child.wait()
@@ -94,9 +120,10 @@ def test_a_process_that_was_forgotten_is_not_ended_by_the_next_run(tmp_path: Pat
 
 def test_an_unreadable_pid_file_is_logged_and_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "children.json").write_bytes(b"{torn")
-    assert asyncio.run(PidRegistry(tmp_path).end()) == []
+    assert asyncio.run(end_leftovers(PidRegistry(tmp_path), FOLDER)) == []
     assert "cannot read" in caplog.text
-    assert (tmp_path / "children.json").read_bytes() == b"{}"
+    PidRegistry(tmp_path).record_cgroup(None)
+    assert PidRegistry(tmp_path).earlier() == Registry(boot_id())
 
 
 def test_an_unwritable_pid_file_is_logged_and_does_not_stop_the_run(

@@ -13,6 +13,7 @@ import pytest
 
 from observer.supervisor.linux import data_begin
 from observer.supervisor.output import open_log, rotate
+from observer.supervisor.surroundings import SUPERVISOR
 from tests.supervisor.scenes import LIVES, quiet, supervised
 from tests.waiting import until_async
 
@@ -145,6 +146,8 @@ def test_a_log_that_cannot_be_rotated_is_complained_of_once(tmp_path: Path, capl
             await until_async(lambda: "cannot rotate" in caplog.text)
             monitor_loop = scene.supervisor._monitor_loop
             await monitor_loop._check_logs()
+            reported = [change.reason for change in scene.changes.all if change.name == SUPERVISOR]
+            assert [reason.partition(",")[0] for reason in reported] == [f"cannot rotate {tmp_path}/a.log"]
         assert caplog.text.count("cannot rotate") == 1
 
     asyncio.run(run())

@@ -1,25 +1,57 @@
 """Back-off and intensity, as decisions over machine seconds that the tests choose."""
 
+import itertools
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.supervisor.restarts import GiveUp, RestartAfter, RestartHistory, RestartLimits, after_end
 
 LIMITS = RestartLimits(
-    delay_first_s=1.0, delay_max_s=8.0, delay_factor=2.0, jitter=0.0, stable_s=10.0, restarts_max=100, window_s=1000.0
+    delay_first_s=1.0,
+    delay_max_s=8.0,
+    delay_factor=2.0,
+    jitter=0.0,
+    stable_s=10.0,
+    restarts_max=100,
+    window_s=1000.0,
+    loop_restarts_max=100,
+    loop_window_s=1000.0,
+    slow_delay_max_s=60.0,
+    recovered_s=20.0,
 )
+
+
+def decisions(
+    limits: RestartLimits, lives_s: list[float], seed: int = 1, *, is_essential: bool = False
+) -> list[RestartAfter | GiveUp]:
+    """The decision after each of these consecutive lives."""
+    rng, history, now_s, found = Random(seed), RestartHistory(), 0.0, []
+    for lived_s in lives_s:
+        now_s += lived_s
+        history, decision = after_end(history, limits, now_s, lived_s, rng, is_essential=is_essential)
+        found.append(decision)
+    return found
 
 
 def delays_s(limits: RestartLimits, lives_s: list[float], seed: int = 1) -> list[float | None]:
     """The restart delay after each of these consecutive lives; None for giving up."""
-    rng, history, now_s, delays = Random(seed), RestartHistory(), 0.0, []
-    for lived_s in lives_s:
-        now_s += lived_s
-        history, decision = after_end(history, limits, now_s, lived_s, rng)
-        delays.append(decision.delay_s if isinstance(decision, RestartAfter) else None)
-    return delays
+    found = decisions(limits, lives_s, seed)
+    return [decision.delay_s if isinstance(decision, RestartAfter) else None for decision in found]
+
+
+def given_up_after_s(limits: RestartLimits, ready_s: float, ran_s: float) -> tuple[int, float]:
+    """A loop's ends and machine time until it is given up, by the length of its starts and of its runs."""
+    rng, history, now_s = Random(1), RestartHistory(), 0.0
+    for ends in range(1, 1000):
+        now_s += ready_s + ran_s
+        history, decision = after_end(history, limits, now_s, ran_s, rng)
+        if isinstance(decision, GiveUp):
+            return ends, now_s
+        now_s += decision.delay_s
+    raise AssertionError("it is never given up")
 
 
 def changed(**changes: float) -> RestartLimits:
@@ -68,22 +100,77 @@ def test_a_delay_is_never_above_its_limit_nor_more_below_than_the_jitter_allows(
         assert exact_s * (1 - jitter) <= jittered_s <= exact_s <= LIMITS.delay_max_s
 
 
-@given(st.lists(st.floats(0.0, 100.0), max_size=60), st.integers(1, 10))
-def test_the_policy_gives_up_exactly_when_the_window_holds_too_many_exits(
+@given(st.lists(st.floats(0.0, 100.0), max_size=60), st.integers(1, 10), st.integers(1, 10))
+def test_the_policy_gives_up_exactly_when_a_window_holds_too_many_exits(
+    lives_s: list[float], restarts_max: int, loop_restarts_max: int
+) -> None:
+    limits = changed(restarts_max=restarts_max, window_s=50.0, loop_restarts_max=loop_restarts_max, loop_window_s=400.0)
+    ends_s = list(itertools.accumulate(lives_s))
+    for index, delay_s in enumerate(delays_s(limits, lives_s)):
+        short, long = (
+            sum(ends_s[index] - end_s < window_s for end_s in ends_s[: index + 1]) for window_s in (50.0, 400.0)
+        )
+        assert (delay_s is None) == (short > restarts_max or long > loop_restarts_max)
+
+
+@pytest.mark.parametrize(
+    ("ready_s", "ran_s", "ends", "within_s"),
+    [(0.0, 0.0, 9, 30), (0.0, 12.0, 11, 240), (30.5, 0.0, 11, 450), (5.0, 45.0, 11, 600), (1.0, 170.0, 11, 1900)],
+)
+def test_every_loop_with_less_than_three_minutes_a_round_is_given_up(
+    ready_s: float, ran_s: float, ends: int, within_s: float
+) -> None:
+    """With the defaults: a storm, one end in 12 s, a start that is never ready, slow loops after stable runs."""
+    count, after_s = given_up_after_s(RestartLimits(), ready_s, ran_s)
+    assert count == ends
+    assert after_s <= within_s
+
+
+@given(st.lists(st.floats(0.0, 100.0), max_size=60), st.integers(1, 5))
+def test_an_essential_process_is_never_given_up_and_tried_ever_more_slowly(
     lives_s: list[float], restarts_max: int
 ) -> None:
     limits = changed(restarts_max=restarts_max, window_s=50.0)
-    ends_s = [sum(lives_s[: index + 1]) for index in range(len(lives_s))]
-    for index, delay_s in enumerate(delays_s(limits, lives_s)):
-        recent = [end_s for end_s in ends_s[: index + 1] if ends_s[index] - end_s < 50.0]
-        assert (delay_s is None) == (len(recent) > restarts_max)
+    in_loop_s: list[float] = []
+    for lived_s, decision in zip(lives_s, decisions(limits, lives_s, is_essential=True), strict=True):
+        assert isinstance(decision, RestartAfter)
+        if lived_s >= limits.recovered_s:
+            in_loop_s = []
+        if decision.crash_loop:
+            in_loop_s.append(decision.delay_s)
+            assert decision.delay_s == min(limits.delay_max_s * 2 ** (len(in_loop_s) - 1), limits.slow_delay_max_s)
+        else:
+            assert not in_loop_s, "only a long run ends the loop"
+            assert decision.delay_s <= limits.delay_max_s
+
+
+@given(st.lists(st.floats(0.0, 100.0), max_size=60), st.integers(1, 5))
+def test_an_essential_process_loops_where_another_one_is_given_up(lives_s: list[float], restarts_max: int) -> None:
+    limits = changed(restarts_max=restarts_max, window_s=50.0)
+    pairs = zip(decisions(limits, lives_s), decisions(limits, lives_s, is_essential=True), strict=True)
+    for other, essential in pairs:
+        assert isinstance(essential, RestartAfter)
+        if isinstance(other, GiveUp):
+            assert essential.crash_loop == other.reason
+
+
+def test_an_essential_process_starts_with_the_first_delay_after_its_recovery() -> None:
+    limits = changed(restarts_max=2, window_s=50.0, loop_restarts_max=2, loop_window_s=50.0)
+    found = decisions(limits, [0.0, 0.0, 0.0, 0.0, 60.0], is_essential=True)
+    assert found == [
+        RestartAfter(1.0),
+        RestartAfter(2.0),
+        RestartAfter(8.0, "ended 3 times within 50 s"),
+        RestartAfter(16.0, "ended 3 times within 50 s"),
+        RestartAfter(1.0),
+    ]
 
 
 def test_the_history_does_not_grow_with_a_loop_that_is_never_given_up() -> None:
-    history, limits = RestartHistory(), changed(restarts_max=10, window_s=10.0)
+    history, limits = RestartHistory(), changed(restarts_max=10, window_s=10.0, loop_restarts_max=20)
     for second in range(5000):
-        history, _ = after_end(history, limits, float(second), 1.0, Random(1))
-    assert len(history.ends_s) == 10
+        history, _ = after_end(history, limits, float(second), 1.0, Random(1), is_essential=True)
+    assert len(history.ends_s) == 21
 
 
 def test_very_many_short_lives_do_not_overflow() -> None:

@@ -17,6 +17,7 @@ from observer.supervisor.orphans import adopting
 from observer.supervisor.pid_registry import PidRegistry
 from observer.supervisor.process import Lifeline, RunningProcess
 from observer.supervisor.states import ProcessState
+from observer.supervisor.surroundings import ZYGOTE
 from observer.supervisor.zygote import Zygote, code_stamp
 from tests.supervisor.scenes import (
     CODE,
@@ -45,7 +46,7 @@ def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
 async def zygote_of(
     folder: Path, preload: tuple[str, ...] = (CODE, SPEAKER), answer_s: float = DEADLINE_S
 ) -> AsyncIterator[Zygote]:
-    with adopting(), contextlib.closing(Zygote(preload, PidRegistry(folder), answer_s)) as zygote:
+    with adopting(), contextlib.closing(Zygote(preload, PidRegistry(folder), answer_s=answer_s)) as zygote:
         yield zygote
 
 
@@ -168,7 +169,7 @@ def test_a_zygote_that_does_not_answer_is_given_up_for_a_fresh_interpreter_and_l
     asyncio.run(run())
 
 
-def test_the_status_counts_the_failures_of_the_zygote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_failure_of_the_zygote_is_counted_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Way, "preload", lambda: (CODE, "no.such.module"))
 
     async def run() -> None:
@@ -177,6 +178,8 @@ def test_the_status_counts_the_failures_of_the_zygote(tmp_path: Path, monkeypatc
         running = asyncio.create_task(supervisor.run_until(stopping))
         await changes.until("a", ProcessState.RUNNING)
         assert supervisor.status().zygote_fallbacks == 1
+        reasons = [change.reason for change in changes.all if change.name == ZYGOTE]
+        assert any("starts without it" in reason for reason in reasons)
         stopping.set()
         await running
 

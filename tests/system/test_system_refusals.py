@@ -12,11 +12,14 @@ from tests.system.running import Completed, observer, short_folder
 
 pytestmark = pytest.mark.system
 
+TRADING_DAYS = Path(__file__).parents[2] / "config" / "trading_days.toml"
+
 
 def run_with(folder: Path, keys: str | None, mode: int = 0o600, store: str = "sqlite:///data/observer.db") -> Completed:
     """`observer run` in a folder of its own; the hosts do not exist, in case a process starts after all."""
     (folder / "observer.toml").write_text(
-        f'[run]\ndata = "data"\nruntime = "run"\nprovider_pool = "pool.json"\n[store]\nurl = "{store}"\n'
+        f'[run]\ndata = "data"\nruntime = "run"\nprovider_pool = "pool.json"\ntrading_days = "{TRADING_DAYS}"\n'
+        f'[store]\nurl = "{store}"\n'
         '[kis]\nrest_url = "http://127.0.0.1:9"\nstream_url = "ws://127.0.0.1:9"\nfiles_url = "http://127.0.0.1:9"\n'
     )
     (folder / "pool.json").write_text(

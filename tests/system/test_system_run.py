@@ -56,8 +56,9 @@ def command(system: System, *words: str) -> Completed:
 
 def status(system: System) -> JsonObject:
     completed = command(system, "status", "--json")
-    assert completed.returncode == 0, completed.stderr
     reported: JsonObject = json.loads(completed.stdout)
+    is_alarming = any(alert["severity"] == "critical" for alert in reported["alerts"])
+    assert completed.returncode == int(is_alarming), completed.stderr
     return reported
 
 

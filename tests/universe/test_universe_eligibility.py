@@ -152,15 +152,15 @@ def test_excluded_symbols_are_counted_by_reason() -> None:
 @pytest.mark.parametrize(("count", "reported"), [(5, "000000, 000001, 000002, 000003, 000004"), (6, "000004 ...")])
 def test_the_warning_about_missing_capitalisations_names_the_first_five_symbols(count: int, reported: str) -> None:
     listings = [share(f"{number:06}", market_cap=None) for number in range(count)]
-    [_, warning] = universe(*listings).warnings
+    [_, warning] = universe(*listings).warnings.values()
     assert warning.startswith(f"{count} symbols without market capitalisation")
     assert warning.endswith(reported)
 
 
 def test_fewer_than_a_hundred_members_are_a_warning() -> None:
-    [warning] = universe(*(share(f"{number:06}") for number in range(99))).warnings
+    [warning] = universe(*(share(f"{number:06}") for number in range(99))).warnings.values()
     assert "99" in warning
-    assert universe(*(share(f"{number:06}") for number in range(100))).warnings == ()
+    assert universe(*(share(f"{number:06}") for number in range(100))).warnings == {}
 
 
 def bar(session_date: str, close: float = 100.0, volume: float = 10.0) -> DailyBar:
@@ -224,6 +224,6 @@ def test_every_symbol_is_either_a_member_or_excluded(closes: dict[str, float | N
 
 def test_symbols_without_market_capitalisation_make_one_warning_that_counts_them_and_names_a_few() -> None:
     unknown = [share(f"9{number:05}", market_cap=None) for number in range(7)]
-    [warning] = universe(*(share(f"{number:06}") for number in range(100)), *unknown).warnings
+    [warning] = universe(*(share(f"{number:06}") for number in range(100)), *unknown).warnings.values()
     assert "7 symbols" in warning
     assert warning.endswith("900000, 900001, 900002, 900003, 900004 ...")

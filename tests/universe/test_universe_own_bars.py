@@ -15,6 +15,7 @@ from bus.events import AlertRaised, DailyBar, Event, SharesAdjusted, UniverseBui
 from bus.journal import JournalReader
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.alerts.process import Alerts
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.phases import DayPlan, ScheduleSettings, plan
 from observer.calendar.trading_day import TradingDay
@@ -120,7 +121,7 @@ async def built(settings: Settings, source: Asked) -> tuple[list[Event], str | R
             reader=reader,
             bring_listings=nothing,
             settled=nothing,
-            source="master-file",
+            alerts=Alerts(ManualClock(local_ns(DAY, 5)), "master-file", producer.publish),
         )
         answer = await builder.build_now(today())
     producer.close()

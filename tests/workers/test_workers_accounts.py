@@ -5,7 +5,7 @@ import datetime as dt
 import os
 
 from bus.delivery import Delivered
-from bus.events import AccountChecked, AlertRaised, ConnectionChanged, TokenRenewed
+from bus.events import AccountChecked, AlertRaised, AlertRepeated, AlertResolved, ConnectionChanged, TokenRenewed
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
@@ -43,10 +43,10 @@ def test_an_account_that_the_broker_refuses_is_unhealthy_alone_and_recovers():
             await day.until(lambda: day.brokers.is_healthy(ILL), "it is healthy again")
             assert day.usable() == list(NAMES)
             await day.until(
-                lambda: any("is healthy again" in each.text for each in day.reported(AlertRaised)), "the alert"
+                lambda: any("is healthy again" in each.text for each in day.reported(AlertResolved)), "the alert"
             )
             alerts = day.reported(AlertRaised)
-            assert [alert.severity for alert in alerts if "healthy" in alert.text] == ["critical", "info"]
+            assert [alert.severity for alert in alerts if "healthy" in alert.text] == ["critical"]
             assert all(ILL in alert.text for alert in alerts)
             ill = [check for check in day.reported(AccountChecked) if not check.healthy]
             assert {check.account for check in ill} == {ILL}
@@ -112,7 +112,9 @@ def test_a_morning_without_a_renewal_is_tried_three_times_and_three_times_more_w
             assert day.token(ILL) == before
             alerts = [alert for alert in day.reported(AlertRaised) if "not renewed" in alert.text]
             assert {alert.severity for alert in alerts} == {"critical"}
-            assert len(alerts) == 2, "one for each occasion"
+            assert len(alerts) == 1, "one while it lasts"
+            [repeated, *_] = [each for each in day.reported(AlertRepeated) if each.identity == f"token:{ILL}"]
+            assert repeated.count >= 2
             assert all(day.renewals(name) == ["none_yet", "wake_up"] for name in NAMES if name != ILL)
 
     run(scenario)

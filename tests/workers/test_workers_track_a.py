@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.delivery import Delivered
-from bus.events import AlertRaised, Event, Snapshot, SweepCompleted, UniverseBuilt, UniverseMember
+from bus.events import AlertRaised, AlertResolved, Event, Snapshot, SweepCompleted, UniverseBuilt, UniverseMember
 from observer.calendar.phases import ScheduleSettings, plan
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
@@ -183,6 +183,8 @@ def test_a_day_without_a_universe_uses_the_last_one_to_the_end_and_raises_one_al
             assert set(requested(day)) == {4}
             [alert] = day.reported(AlertRaised, "track-a")
             assert (alert.severity, YESTERDAY in alert.text) == ("critical", True)
+            [resolved] = day.reported(AlertResolved, "track-a")
+            assert (resolved.identity, resolved.count) == ("no_universe", 1)
 
     run(scenario)
 
@@ -205,13 +207,18 @@ def test_a_universe_older_than_allowed_is_refused_with_an_alert_until_one_is_bui
 
 def test_a_process_that_resumes_a_day_raises_no_second_alert():
     async def scenario():
-        async with scene(15, 29, speed=480) as day:
+        async with scene(15, 28, speed=480) as day:
             store(day, "a", *built(day, YESTERDAY, 1, 4))
-            store(day, "b", SweepCompleted("kis", DAY.isoformat(), 1, 1, 1, 4, 4, 1))
+            async with running(day) as sweeping:
+                await day.until(lambda: day.reported(AlertRaised, "track-a"), "the alert")
+                sweeping.cancel()
+                await asyncio.gather(sweeping, return_exceptions=True)
             async with running(day) as sweeping:
                 await sweeping
             assert set(requested(day)) == {4}
-            assert not day.reported(AlertRaised, "track-a")
+            [alert] = day.reported(AlertRaised, "track-a")
+            assert (alert.severity, alert.identity) == ("critical", "no_universe")
+            assert not day.reported(AlertResolved, "track-a")
 
     run(scenario)
 

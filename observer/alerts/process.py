@@ -1,0 +1,200 @@
+"""The alerts of one process: rows, log lines, and the list that its heartbeat carries.
+
+The list is also a file beside the sockets. A process that starts again takes it up, so that what an earlier one
+raised is resolved by the code that finds its condition ended, and is not raised twice while it lasts.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bus.commands import OpenAlert
+from bus.events import AlertRaised, AlertResolved, Event, Severity
+from observer.alerts.decisions import (
+    Condition,
+    Report,
+    Step,
+    after_end,
+    after_report,
+    after_time,
+    sent_alerts,
+)
+from observer.clock import Clock
+from observer.files import make_private_folder
+from observer.local_time import local_datetime, local_ns
+from observer.logs import without_secrets
+
+logger = logging.getLogger(__name__)
+
+# Identities that several modules use; all are critical. Lost events stay an open alert.
+DATABASE_WENT_BACK: Final = "database_went_back"
+DATABASE_UNAVAILABLE: Final = "database_unavailable"
+DELIVERY_LOSSES: Final = "delivery_losses"
+JOURNAL_DAMAGED: Final = "journal_damaged"
+
+FOLDER: Final = "alerts"  # in the runtime directory
+LEVELS: Final[Mapping[Severity, int]] = {
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "critical": logging.CRITICAL,
+}
+_file_decoder: Final = msgspec.json.Decoder(dict[str, Condition])
+
+Publish = Callable[..., object]
+"""Takes events, as `bus.producer.Producer.publish` does."""
+
+
+class Alerts:
+    """Reports and resolves conditions; used from one event loop but for the methods named `..._from_thread`.
+
+    A condition is `report`ed as often as the code sees it, and `resolve`d when the code sees its end. A thing that
+    `happened` once and has no end counts as open until the end of the market's day; a job that can succeed later
+    reports its failure as a condition instead, and resolves it when it succeeds.
+
+    Args:
+        clock: market time.
+        source: the process, in events.
+        publish: takes the events; None: they wait for `publish_with`.
+        runtime: the runtime directory that keeps the open alerts for the next process of this name; None keeps none.
+    """
+
+    def __init__(
+        self, clock: Clock, source: str, publish: Publish | None = None, *, runtime: Path | None = None
+    ) -> None:
+        self._clock = clock
+        self.source = source
+        self._publish = publish
+        self._waiting: list[Event] = []
+        self._path = runtime / FOLDER / f"{source}.json" if runtime else None
+        self._conditions = _kept(self._path) if self._path else {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def open(self) -> Sequence[OpenAlert]:
+        """The open alerts of severity warning and above, as a heartbeat carries them."""
+        return sent_alerts(self._conditions)
+
+    @property
+    def identities(self) -> Sequence[str]:
+        """Identities of all open alerts, in the order of their raising."""
+        return list(self._conditions)
+
+    def publish_with(self, publish: Publish | None) -> None:
+        """Publish with this function from now on, first what waited; None: let events wait."""
+        self._publish = publish
+        if publish is not None and self._waiting:
+            waiting, self._waiting = self._waiting, []
+            publish(*waiting)
+
+    def report(self, identity: str, severity: Severity, text: str, *, job: str | None = None) -> None:
+        """Report that the condition holds."""
+        self._send(self.reported(identity, severity, text, job=job))
+
+    def happened(self, identity: str, severity: Severity, text: str) -> None:
+        """Report a thing that happened and has no end."""
+        day = local_datetime(self._clock.now_ns()).date() + timedelta(days=1)
+        self._send(self._take(Report(identity, severity, without_secrets(text), until_ns=local_ns(day))))
+
+    def resolve(self, identity: str, text: str) -> None:
+        """Report that the condition has ended; nothing where it was not open."""
+        self._send(self.resolved(identity, text))
+
+    def resolve_all(self, prefix: str, text: str, besides: Collection[str] = ()) -> None:
+        """Resolve every open alert whose identity begins so, besides these."""
+        for identity in self.identities:
+            if identity.startswith(prefix) and identity not in besides:
+                self.resolve(identity, text)
+
+    def reported(self, identity: str, severity: Severity, text: str, *, job: str | None = None) -> Sequence[Event]:
+        """As `report`; the caller publishes the events, in a batch of its own."""
+        return self._take(Report(identity, severity, without_secrets(text), job=job))
+
+    def resolved(self, identity: str, text: str) -> Sequence[Event]:
+        """As `resolve`; the caller publishes the events, in a batch of its own."""
+        if identity not in self._conditions:
+            return []
+        step = after_end(self._conditions, identity, without_secrets(text), self._clock.now_ns(), self.source)
+        return self._adopt(step)
+
+    def tick(self) -> None:
+        """Publish the counts that are due and drop what counts as open no longer; once a second."""
+        self._send(self._adopt(after_time(self._conditions, self._clock.now_ns(), self.source)))
+
+    def finish(self) -> None:
+        """Publish all counts: the process ends."""
+        self._send(self._adopt(after_time(self._conditions, self._clock.now_ns(), self.source, at_once=True)))
+
+    # --- from other threads --------------------------------------------------------------------------------
+
+    def use_loop(self) -> None:
+        """Allow the methods for other threads; call it on the event loop."""
+        self._loop = asyncio.get_running_loop()
+
+    def report_from_thread(self, identity: str, severity: Severity, text: str) -> None:
+        """As `report`, from any thread, while the event loop runs."""
+        self._soon(lambda: self.report(identity, severity, text))
+
+    def happened_from_thread(self, identity: str, severity: Severity, text: str) -> None:
+        """As `happened`, from any thread, while the event loop runs."""
+        self._soon(lambda: self.happened(identity, severity, text))
+
+    def resolve_from_thread(self, identity: str, text: str) -> None:
+        """As `resolve`, from any thread, while the event loop runs."""
+        self._soon(lambda: self.resolve(identity, text))
+
+    def _soon(self, act: Callable[[], None]) -> None:
+        assert self._loop is not None, "use_loop is called first"
+        self._loop.call_soon_threadsafe(act)
+
+    # --- small parts ---------------------------------------------------------------------------------------
+
+    def _take(self, report: Report) -> Sequence[Event]:
+        return self._adopt(after_report(self._conditions, report, self._clock.now_ns(), self.source))
+
+    def _adopt(self, step: Step) -> Sequence[Event]:
+        has_changed = bool(step.events) or step.conditions.keys() != self._conditions.keys()
+        self._conditions = dict(step.conditions)
+        for event in step.events:
+            _log(event)
+        if has_changed and self._path is not None:
+            _keep(self._path, self._conditions)
+        return step.events
+
+    def _send(self, events: Sequence[Event]) -> None:
+        if self._publish is None:
+            self._waiting += events
+        elif events:
+            self._publish(*events)
+
+
+def _log(event: Event) -> None:
+    if isinstance(event, AlertRaised):
+        logger.log(LEVELS[event.severity], "%s: %s", event.identity, event.text)
+    elif isinstance(event, AlertResolved):
+        times = f", reported {event.count} times" if event.count > 1 else ""
+        logger.info("%s: resolved%s: %s", event.identity, times, event.text)
+
+
+def _kept(path: Path) -> dict[str, Condition]:
+    """The open alerts of an earlier process; none where the file is missing or damaged."""
+    try:
+        return _file_decoder.decode(path.read_bytes())
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _keep(path: Path, conditions: dict[str, Condition]) -> None:
+    """Replace the file, without waiting for the disk: a power failure may cost it, a kill does not."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        make_private_folder(path.parent)
+        beside.write_bytes(msgspec.json.encode(conditions))
+        beside.replace(path)
+    except OSError as error:  # a full disk is itself an alert; the list in memory is whole
+        logger.warning("the open alerts are not kept for the next start: %s", error)

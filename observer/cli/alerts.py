@@ -1,0 +1,216 @@
+"""`observer alerts`: the open alerts, of the running system where there is one, else of the database; and silences."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import click
+import msgspec
+
+from bus.commands import ProcessAlert, SilenceAlert, Status, StatusReply
+from observer.base_settings import BaseSettings, RunSettings, is_reachable
+from observer.cli import system
+from observer.cli.context import (
+    ConfigOption,
+    JsonOption,
+    asked_day,
+    base_settings,
+    parsed_day,
+    print_json,
+)
+from observer.cli.options import Argument, Option
+from observer.cli.tables import Table
+from observer.cli.tables import show as show_table
+from observer.clock import clock_from_environment
+from observer.errors import ConfigError, NoDataError
+from observer.local_time import local_datetime
+from observer.units import NS_PER_S
+
+if TYPE_CHECKING:  # a running system's alerts need no database
+    from observer.store.alerts import AlertReader, StoredAlert
+
+_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_COLUMNS: Final = ("since", "severity", "process", "identity", "count", "last", "state", "text")
+
+
+class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert as it is shown; times in UTC nanoseconds of market time."""
+
+    process: str
+    identity: str
+    severity: str
+    since_ns: int
+    last_ns: int
+    count: int
+    text: str
+    resolved_ns: int | None = None
+    silenced_until_ns: int | None = None
+    is_open: bool = True
+
+
+def alerts(
+    every: Annotated[bool, Option("--all", help="Also those that are resolved.")] = False,
+    day: Annotated[
+        str | None,
+        Option(
+            "--day", metavar="DATE", parser=parsed_day, help="Those of a day (2026-11-18, today, ...), and their ends."
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show open alerts; silence one.
+
+    Of the running system where there is one (warnings and critical ones, known without the database), else of the
+    database. An alert is open until its condition has ended; what happened and has no end counts until the end of its
+    day. A silenced alert stays listed.
+    """
+    if click.get_current_context().invoked_subcommand is not None:
+        return
+    settings = base_settings(config)
+    reply = _running(settings)
+    if reply is not None and not (every or day):
+        rows: Sequence[AlertRow] = [_of_system(alert) for alert in reply.alerts]
+    else:
+        rows = _stored(settings, day, _now_ns(reply), every=every)
+    if as_json:
+        print_json({"alerts": rows})
+    elif rows:
+        show_table(_table(rows))
+    else:
+        click.echo("no alerts" if every or day else "no open alerts")
+
+
+def silence(
+    identity: Annotated[str, Argument(help="The alert, as `observer alerts` names it.")],
+    span: Annotated[str, Option("--for", metavar="TIME", help="How long (30m, 2h, 1d); 0 ends the silence.")] = "2h",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Silence an open alert for a while.
+
+    It stays listed; `observer run` does not print it, and `observer status` does not end with 1 for it.
+    """
+    for_s = seconds_of(span)
+    settings = base_settings(config)
+    if _running(settings) is not None:
+        system.show(system.ask_system(SilenceAlert(identity, for_s), settings.run), as_json=as_json)
+        return
+    from observer.alerts.silences import Silences, silenced_text
+
+    now_ns = _now_ns(None)
+    identities = sorted({row.identity for row in _stored(settings, None, now_ns, every=False)})
+    if identity not in identities:
+        raise NoDataError(
+            f"no open alert is named {identity!r}{'; open are ' if identities else ''}{', '.join(identities)}"
+        )
+    Silences(Path(settings.run.runtime)).silence(identity, now_ns + round(for_s * NS_PER_S), now_ns)
+    click.echo(silenced_text(identity, for_s))
+
+
+def seconds_of(text: str) -> float:
+    """The seconds of a time such as 90s, 30m, 2h or 1d.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in _SECONDS else (text, "s")
+    try:
+        found = float(number) * _SECONDS[unit]
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 366 * _SECONDS["d"]:
+        raise ConfigError(f"--for {text}: give a time such as 30m, 2h or 1d, at most 366d; 0 ends the silence")
+    return found
+
+
+def _running(settings: BaseSettings) -> StatusReply | None:
+    """The status of the running system; None where none answers."""
+    if not is_reachable(settings.run):
+        return None
+    try:
+        reply = system.ask_system(Status(), settings.run)
+    except ConfigError:  # it ended and left its sockets
+        return None
+    assert isinstance(reply, StatusReply)
+    return reply
+
+
+def _now_ns(reply: StatusReply | None) -> int:
+    """The market time of the running system, else of this process."""
+    return reply.market_time_ns if reply is not None else clock_from_environment().now_ns()
+
+
+def _stored(settings: BaseSettings, day: str | None, now_ns: int, *, every: bool) -> Sequence[AlertRow]:
+    """The alerts of the database: the open ones of severity warning and above, all, or those of a day."""
+    from observer.alerts.silences import Silences
+    from observer.store.alerts import AlertReader
+
+    silenced = Silences(Path(settings.run.runtime)).until(now_ns)
+    with AlertReader(settings.store.url) as reader:
+        found = reader.alerts(*_bounds(reader, day, settings.run)) if day else reader.alerts()
+    rows = [_of_database(alert, now_ns, silenced) for alert in found]
+    return [row for row in rows if every or day or (row.is_open and row.severity != "info")]
+
+
+def _bounds(reader: "AlertReader", day: str, run: RunSettings) -> tuple[int, int]:
+    from observer.store.slots import day_bounds
+
+    return day_bounds(asked_day(reader, day, run).session_date)
+
+
+def _of_system(alert: ProcessAlert) -> AlertRow:
+    return AlertRow(
+        process=alert.process,
+        identity=alert.identity,
+        severity=alert.severity,
+        since_ns=alert.since_ns,
+        last_ns=alert.last_ns,
+        count=alert.count,
+        text=alert.text,
+        silenced_until_ns=alert.silenced_until_ns,
+    )
+
+
+def _of_database(alert: "StoredAlert", now_ns: int, silenced: Mapping[str, int]) -> AlertRow:
+    return AlertRow(
+        process=alert.source,
+        identity=alert.identity,
+        severity=alert.severity,
+        since_ns=alert.since_ns,
+        last_ns=alert.last_ns,
+        count=alert.count,
+        text=alert.text,
+        resolved_ns=alert.resolved_ns,
+        silenced_until_ns=silenced.get(alert.identity),
+        is_open=alert.is_open(now_ns),
+    )
+
+
+def _table(rows: Sequence[AlertRow]) -> Table:
+    cells = [
+        (
+            _time(row.since_ns),
+            row.severity,
+            row.process,
+            row.identity,
+            str(row.count),
+            _time(row.last_ns),
+            _state(row),
+            row.text,
+        )
+        for row in rows
+    ]
+    return Table(_COLUMNS, cells, right=("count",), folded=("text", "identity", "state"), optional=("last",))
+
+
+def _state(row: AlertRow) -> str:
+    if row.resolved_ns is not None:
+        return f"resolved {_time(row.resolved_ns)}"
+    if not row.is_open:
+        return "happened"
+    return "open" if row.silenced_until_ns is None else f"silenced until {_time(row.silenced_until_ns)}"
+
+
+def _time(moment_ns: int) -> str:
+    return f"{local_datetime(moment_ns):%m-%d %H:%M:%S}"

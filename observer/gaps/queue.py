@@ -1,0 +1,107 @@
+"""The gaps that one process fills: each once, by priority, with a limit of attempts."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from bus.events import GapDetected
+from observer.gaps.recovery import RecoverySettings, in_order, plan, retry_after_s
+from observer.units import NS_PER_S
+
+DEPTH_MAX: Final = 100
+"""Requirement 004, Recovery Performance Targets: the queue stays shorter than this."""
+
+CROWDED_ABOVE: Final = 80
+"""A too long queue is reported as normal only below this: a length around the limit is reported once."""
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A waiting gap: its number of failures, the last error, and the earliest time of the next attempt.
+
+    `again`: an outcome is stored already, and its recovered rows must not be stored a second time.
+    """
+
+    gap: GapDetected
+    failures: int = 0
+    not_before_ns: int = 0
+    why: str = ""
+    again: bool = False
+
+
+class RecoveryQueue:
+    """The gaps of one process: waiting, under way, or closed."""
+
+    def __init__(self, settings: RecoverySettings) -> None:
+        self._settings = settings
+        self._waiting: dict[str, Attempt] = {}
+        self._under_way: set[str] = set()
+        self._closed: set[str] = set()  # their outcomes may be on their way into the database
+        self._crowded = False
+
+    def __len__(self) -> int:
+        """The number of waiting gaps."""
+        return len(self._waiting)
+
+    def take_up(self, gaps: Iterable[GapDetected]) -> Sequence[GapDetected]:
+        """Enqueue gaps that are not known yet, and return them: both the feed and the database report a gap."""
+        new = {gap.gap_id: gap for gap in gaps if not self._knows(gap.gap_id)}
+        self._waiting |= {gap_id: Attempt(gap) for gap_id, gap in new.items()}
+        return list(new.values())
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """The gaps closed here and not forgotten yet."""
+        return frozenset(self._closed)
+
+    def forget(self, gap_ids: Iterable[str]) -> None:
+        """Forget gaps that were closed before the last query for open gaps and are missing in its answer: their
+        outcomes are stored, and no source reports them again.
+        """
+        self._closed.difference_update(gap_ids)
+
+    def _knows(self, gap_id: str) -> bool:
+        return gap_id in self._waiting or gap_id in self._under_way or gap_id in self._closed
+
+    def take_up_again(self, gap: GapDetected, *, is_open: bool) -> bool:
+        """Enqueue a gap for an immediate attempt with its failures reset; `is_open`: no outcome of it is stored.
+
+        Returns False and changes nothing while it is under way or its outcome is on its way into the database.
+        """
+        gap_id = gap.gap_id
+        if gap_id in self._under_way or (is_open and gap_id in self._closed):
+            return False
+        waiting = self._waiting.get(gap_id)
+        self._closed.discard(gap_id)
+        self._waiting[gap_id] = Attempt(gap, again=not is_open or (waiting is not None and waiting.again))
+        return True
+
+    def take(self, now_ns: int) -> Attempt | None:
+        """The most urgent due gap; it is under way until it is put back or closed. None if none is due."""
+        ready = [attempt for attempt in self._waiting.values() if attempt.not_before_ns <= now_ns]
+        if not ready:
+            return None
+        plans = (plan(attempt.gap, self._settings) for attempt in ready)
+        first = in_order(plans)[0].gap.gap_id
+        self._under_way.add(first)
+        return self._waiting.pop(first)
+
+    def put_back(self, attempt: Attempt, why: str, now_ns: int) -> None:
+        """Requeue a failed attempt with a growing delay."""
+        failures = attempt.failures + 1
+        pause_ns = round(retry_after_s(failures, self._settings) * NS_PER_S)
+        self._under_way.remove(attempt.gap.gap_id)
+        self._waiting[attempt.gap.gap_id] = Attempt(attempt.gap, failures, now_ns + pause_ns, why, attempt.again)
+
+    def close(self, attempt: Attempt) -> None:
+        """Mark the gap closed: its outcome was published."""
+        self._under_way.remove(attempt.gap.gap_id)
+        self._closed.add(attempt.gap.gap_id)
+
+    def crowding(self) -> Literal["begins", "ends"] | None:
+        """Whether the queue became too long, or normal again, since the last call."""
+        was_crowded = self._crowded
+        self._crowded = len(self) >= (CROWDED_ABOVE if was_crowded else DEPTH_MAX)
+        if self._crowded == was_crowded:
+            return None
+        return "begins" if self._crowded else "ends"

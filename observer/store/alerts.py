@@ -1,0 +1,114 @@
+"""Alerts in the database: the open ones, and those of a day with their ends."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from bus.events import AlertRaised, AlertRepeated, AlertResolved, Severity
+from observer.store.days import DayReader
+from observer.store.rows import Position, event_of, position_of
+from observer.store.tables import EVENT_TABLES
+
+
+class StoredAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """One alert from its raising to its end; `severity` and `text` are the last ones, `resolved_ns` is None while it is
+    open, `until_ns` as in `AlertRaised`.
+    """
+
+    source: str
+    identity: str
+    severity: Severity
+    since_ns: int
+    last_ns: int
+    count: int
+    text: str
+    resolved_ns: int | None = None
+    until_ns: int | None = None
+
+    def is_open(self, now_ns: int) -> bool:
+        """Whether it counts as open at this time."""
+        return self.resolved_ns is None and (self.until_ns is None or now_ns < self.until_ns)
+
+
+AlertEvent = AlertRaised | AlertRepeated | AlertResolved
+
+
+def stories_of(events: Iterable[AlertEvent]) -> Sequence[StoredAlert]:
+    """The alerts of these events, in the order of their raising; the events are in the order of their times."""
+    closed: list[StoredAlert] = []
+    current: dict[tuple[str, str], StoredAlert] = {}
+    for event in events:
+        key = (event.source, event.identity)
+        story = current.get(key)
+        match event:
+            case AlertRaised():
+                if story is not None and story.until_ns is not None and event.raised_ns >= story.until_ns:
+                    closed.append(current.pop(key))
+                    story = None
+                current[key] = _raised(event, story)
+            case AlertRepeated() if story is not None:
+                current[key] = msgspec.structs.replace(
+                    story, last_ns=event.repeated_ns, count=event.count, text=event.text
+                )
+            case AlertResolved() if story is not None:
+                del current[key]
+                closed.append(msgspec.structs.replace(story, resolved_ns=event.resolved_ns, count=event.count))
+            case _:
+                pass  # of an alert before the first of these events
+    return sorted([*closed, *current.values()], key=lambda each: (each.since_ns, each.source, each.identity))
+
+
+def _raised(event: AlertRaised, story: StoredAlert | None) -> StoredAlert:
+    """The alert after it was raised, perhaps again with another severity."""
+    return StoredAlert(
+        source=event.source,
+        identity=event.identity,
+        severity=event.severity,
+        since_ns=story.since_ns if story else event.raised_ns,
+        last_ns=event.raised_ns,
+        count=story.count + 1 if story else 1,
+        text=event.text,
+        until_ns=event.until_ns,
+    )
+
+
+class AlertReader(DayReader):
+    """Reads stored alerts.
+
+    Raises:
+        StoreError: as a `DayReader`.
+    """
+
+    def alerts(self, from_ns: int = 0, to_ns: int | None = None) -> Sequence[StoredAlert]:
+        """The alerts that were open between these times, with all that is known of them now, in the order of their
+        raising.
+        """
+        with self._asking() as connection:
+            stories = stories_of(event for _, event in sorted(_events(connection), key=lambda found: found[0]))
+        return [
+            each
+            for each in stories
+            if (to_ns is None or each.since_ns < to_ns)
+            and (each.resolved_ns is None or each.resolved_ns >= from_ns)
+            and (each.until_ns is None or each.until_ns > from_ns)
+        ]
+
+
+def _events(connection: Connection) -> Iterable[tuple[tuple[int, Position], AlertEvent]]:
+    """All rows with their time and position: alerts are few."""
+    kinds: tuple[type[AlertEvent], ...] = (AlertRaised, AlertRepeated, AlertResolved)
+    for kind in kinds:
+        for row in connection.execute(select(EVENT_TABLES[kind])):
+            event: AlertEvent = event_of(kind, row)
+            yield (_moment(event), position_of(row)), event
+
+
+def _moment(event: AlertEvent) -> int:
+    match event:
+        case AlertRaised():
+            return event.raised_ns
+        case AlertRepeated():
+            return event.repeated_ns
+        case AlertResolved():
+            return event.resolved_ns

@@ -1,0 +1,121 @@
+"""The upkeep of the day file: a file in force is used, and a late or failed computation is an alert."""
+
+import asyncio
+import contextlib
+import datetime as dt
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bus.events import AlertRaised, Event
+from observer.alerts.process import Alerts
+from observer.calendar import upkeep as upkeep_module
+from observer.calendar.day_file import read_trading_days, write_trading_days
+from observer.calendar.trading_day import TradingDay
+from observer.calendar.upkeep import CalendarUpkeep
+from observer.clock import ManualClock
+from observer.local_time import local_ns
+from tests.calendar.trading_years import OURS
+from tests.waiting import until_async
+
+TODAY = dt.date(2026, 11, 23)
+IN_FORCE = [TradingDay(TODAY, None, None, "computed last")]
+
+
+class Scene:
+    """An upkeep on TODAY, and its alerts."""
+
+    def __init__(self, folder: Path, overlay: Path) -> None:
+        self.alerts: list[Event] = []
+        clock = ManualClock(local_ns(TODAY, 8))
+        alerts = Alerts(clock, "master-file", lambda *events: self.alerts.extend(events))
+        self.upkeep = CalendarUpkeep(
+            folder, overlay, clock, partial(alerts.report, "calendar"), partial(alerts.resolve, "calendar")
+        )
+
+    def severities(self) -> list[str]:
+        return [each.severity if isinstance(each, AlertRaised) else "resolved" for each in self.alerts]
+
+    @property
+    def text(self) -> str:
+        """Of the first alert."""
+        first = self.alerts[0]
+        assert isinstance(first, AlertRaised)
+        return first.text
+
+
+def days_in(folder: Path) -> set[dt.date]:
+    return {day.day for day in read_trading_days(folder)}
+
+
+def test_a_late_computation_is_an_alert_that_its_end_resolves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep_module, "_LATE_S", 0.0)
+    scene = Scene(tmp_path, OURS)
+    asyncio.run(scene.upkeep.keep())
+    assert scene.severities() == ["warning", "resolved"]
+    assert scene.text.endswith("no phase, no universe and no sweep until then")
+    assert {TODAY - dt.timedelta(days=100), TODAY, TODAY + dt.timedelta(days=40)} <= days_in(tmp_path)
+
+
+def test_days_that_were_computed_before_are_no_late_computation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep_module, "_LATE_S", 0.0)
+    write_trading_days(tmp_path, IN_FORCE)
+    scene = Scene(tmp_path, OURS)
+    asyncio.run(scene.upkeep.keep())
+    assert scene.alerts == []
+    assert len(days_in(tmp_path)) > 100
+
+
+def test_a_failed_computation_is_one_alert_and_the_file_in_force_stays(tmp_path: Path) -> None:
+    write_trading_days(tmp_path, IN_FORCE)
+    scene = Scene(tmp_path, tmp_path / "overlay.toml")
+
+    async def run() -> None:
+        await scene.upkeep.keep()
+        await scene.upkeep.keep()
+        assert scene.severities() == ["critical"]
+        assert "the days computed last are used; correct" in scene.text
+        assert read_trading_days(tmp_path) == IN_FORCE
+        (tmp_path / "overlay.toml").write_bytes(OURS.read_bytes())
+        await scene.upkeep.keep()
+        assert scene.severities() == ["critical", "resolved"]
+
+    asyncio.run(run())
+
+
+def test_without_today_the_computation_is_tried_until_it_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep_module, "_RETRY_S", 0.0)
+    overlay = tmp_path / "overlay.toml"
+    scene = Scene(tmp_path, overlay)
+
+    async def run() -> None:
+        keeping = asyncio.create_task(scene.upkeep.keep())
+        await until_async(scene.upkeep.tried.is_set, "the first try")
+        assert scene.severities() == ["critical"]
+        overlay.write_bytes(OURS.read_bytes())
+        await keeping
+        assert scene.severities() == ["critical", "resolved"]
+        assert "no phase, no universe and no sweep until then" in scene.text
+        assert TODAY in days_in(tmp_path)
+
+    asyncio.run(run())
+
+
+def test_a_stop_ends_the_computation(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, OURS)
+
+    async def run() -> None:
+        keeping = asyncio.create_task(scene.upkeep.keep())
+        await asyncio.sleep(0)
+        keeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeping
+
+    asyncio.run(run())
+    assert scene.alerts == []
+    assert days_in(tmp_path) == set()

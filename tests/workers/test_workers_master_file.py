@@ -1,0 +1,71 @@
+"""The process of master files as the supervisor starts it, while the calendar is computed."""
+
+import asyncio
+import signal
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bus.commands import Heartbeat, Ready
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.trading_day import TradingDay
+from observer.clock import RealClock
+from observer.local_time import local_datetime
+from tests.runtime.test_runtime_worker import Desk, listening, spawned, status_of
+from tests.waiting import until_async
+
+
+def beats(desk: Desk, name: str) -> int:
+    return sum(isinstance(each, Heartbeat) and each.process == name for each in desk.received)
+
+
+# In the place of the calendar package: the computation never ends, and says that it has begun.
+NEVER_ENDS = """
+import pathlib, signal
+pathlib.Path(__file__).with_name("begun").touch()
+signal.pause()
+"""
+
+
+def is_ready(desk: Desk, name: str) -> bool:
+    return any(isinstance(each, Ready) and each.process == name for each in desk.received)
+
+
+def test_a_computation_of_the_calendar_that_does_not_end_silences_no_process_and_delays_none_with_a_file_in_force(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without the day in the file the process sends heartbeats, which keep it alive; with it, it is ready."""
+
+    with tempfile.TemporaryDirectory(prefix="obs") as name:
+        folder = Path(name)
+        (folder / "data").mkdir()
+        (folder / "packages").mkdir()
+        (folder / "packages" / "exchange_calendars.py").write_text(NEVER_ENDS)
+        (folder / "observer.toml").write_text(
+            f'[run]\ndata = "{folder}/data"\nruntime = "{folder}/run"\n'
+            f'[store]\nurl = "sqlite:///{folder}/data/observer.db"\n'
+        )
+        monkeypatch.setenv("KIS_APP_KEY", "PSnone")
+        monkeypatch.setenv("KIS_APP_SECRET", "none")
+
+        async def scene() -> None:
+            words = ("--config", str(folder / "observer.toml"))
+            async with listening(folder) as desk, spawned(folder / "writer.log", ("-m", "workers.core_writer", *words)):
+                await until_async(lambda: is_ready(desk, "core-writer"), "the writer")
+                argv = ("-m", "workers.master_file", *words)
+                async with spawned(folder / "master.log", argv, path=folder / "packages") as process:
+                    await until_async((folder / "packages" / "begun").exists, "the computation")
+                    await until_async(lambda: beats(desk, "master-file") > 1, "heartbeats")
+                    assert not is_ready(desk, "master-file")
+                    process.send_signal(signal.SIGTERM)
+                    assert await status_of(process) == 0
+                today = local_datetime(RealClock().now_ns()).date()
+                write_trading_days(
+                    folder / "run", [TradingDay(today + timedelta(days=n), None, None, "computed last") for n in (0, 1)]
+                )
+                async with spawned(folder / "again.log", argv, path=folder / "packages"):
+                    await until_async(lambda: is_ready(desk, "master-file"), "it is ready")
+
+        asyncio.run(scene())
