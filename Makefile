@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-KILLS ?= 5000
+FAULTS ?= 1000
 MINUTES ?= 60
 EXAMPLES ?= 2000
 SEED := $(or $(SEED),$(shell date +%s))
@@ -26,8 +26,8 @@ properties: .venv/development  ## random examples for every property; prints the
 	  echo "To repeat all: make properties EXAMPLES=$(EXAMPLES) SEED=$(SEED)"; \
 	  echo "To repeat one test: the same with ARGS=TEST, as the summary above names it"; exit $$status; }
 
-chaos: .venv/development  ## thousands of kills, and a longer search through what can go wrong (KILLS=5000)
-	$(BIN)/python -m tests.chaos.campaign --kills $(KILLS)
+chaos: .venv/development  ## random faults on both databases, and a longer search through what can go wrong (FAULTS=1000)
+	$(BIN)/python -m tests.chaos.campaign --faults $(FAULTS)
 	$(BIN)/pytest -m slow
 	$(MAKE) properties EXAMPLES=5000
 

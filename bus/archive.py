@@ -41,6 +41,8 @@ class ArchivedSegment(msgspec.Struct, frozen=True):
     stream: str
     first_sequence: int
     last_sequence: int
+    damaged: Path | None = None
+    """Where the compressed file is kept for a person, if not all of it could be decompressed."""
 
 
 class Archive:
@@ -67,7 +69,7 @@ class Archive:
 
     def take_back(self, stream: str, high_water_mark: int, directory: Path) -> Sequence[ArchivedSegment]:
         """Move the stream's segments with events behind the mark to the directory, decompressed, as
-        `<stream>-<first>.journal`. Return them with their new paths.
+        `<stream>-<first>.journal`. Return them with their new paths. A damaged compressed one is kept in `damaged/`.
 
         Raises:
             OSError: the disk refused; the rest is still in the archive.
@@ -129,12 +131,18 @@ def _segment_of(path: Path) -> ArchivedSegment | None:
 
 def _moved(segment: ArchivedSegment, directory: Path) -> ArchivedSegment:
     destination = directory / f"{segment.stream}-{segment.first_sequence:020d}{_SUFFIX}"
-    if segment.path.name.endswith(_COMPRESSED):
-        _write_whole(destination, _decompressed(segment.path.read_bytes()))
-        segment.path.unlink()
-    else:
+    if not segment.path.name.endswith(_COMPRESSED):
         segment.path.rename(destination)
-    return msgspec.structs.replace(segment, path=destination)
+        return msgspec.structs.replace(segment, path=destination)
+    content, is_whole = _decompressed(segment.path.read_bytes())
+    _write_whole(destination, content)
+    if is_whole:
+        segment.path.unlink()
+        return msgspec.structs.replace(segment, path=destination)
+    kept = directory / "damaged" / segment.path.name
+    kept.parent.mkdir(mode=0o700, exist_ok=True)
+    segment.path.rename(kept)
+    return msgspec.structs.replace(segment, path=destination, damaged=kept)
 
 
 def _compress(path: Path) -> None:
@@ -149,18 +157,21 @@ def _compress(path: Path) -> None:
     path.unlink()
 
 
-def _decompressed(content: bytes) -> bytes:
-    """The whole parts; a damaged part is left out, and the records around it show the missing numbers."""
-    parts, begin = [], 0
+def _decompressed(content: bytes) -> tuple[bytes, bool]:
+    """The whole parts, and whether these are all. A damaged part is left out, and the records around it show the
+    missing numbers.
+    """
+    parts, begin, is_whole = [], 0, True
     while begin >= 0:
         frame = zstandard.ZstdDecompressor().decompressobj()
         try:
             parts.append(frame.decompress(memoryview(content)[begin:]))
         except zstandard.ZstdError:
-            begin = content.find(_FRAME_BEGINNING, begin + 1)
+            begin, is_whole = content.find(_FRAME_BEGINNING, begin + 1), False
         else:
             begin = len(content) - len(frame.unused_data) if frame.unused_data else -1
-    return b"".join(parts)
+            is_whole = is_whole and frame.eof
+    return b"".join(parts), is_whole
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -198,12 +198,13 @@ class Sender:
         return {stream: mark for stream, mark in welcome.high_water_marks.items() if mark < held.get(stream, 0)}
 
     def revived(self, stream: str, appended: int, high_water_mark: int) -> None:
-        """The stream is to be delivered from behind the mark on; an archived one becomes an earlier stream again."""
-        *earlier, current = self._streams.values()
-        progress = self._streams.get(stream) or StreamProgress(stream, appended)
-        progress.acknowledged = progress.sent = high_water_mark
+        """The stream is to be delivered from behind the mark on; an archived one becomes the oldest of all: the caller
+        begins with the youngest.
+        """
         if stream not in self._streams:
-            self._streams = {each.stream: each for each in (*earlier, progress, current)}
+            self._streams = {stream: StreamProgress(stream, appended), **self._streams}
+        progress = self._streams[stream]
+        progress.acknowledged = progress.sent = high_water_mark
 
     def welcomed(self, welcome: Welcome) -> None:
         """Continue behind what the writer has taken, within its credit.

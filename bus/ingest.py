@@ -245,7 +245,7 @@ class Ingest:
         marks = self._sink.high_water_marks(list(hello.acknowledged))
         self._receiver.epoch = self._receiver.epoch or self._sink.epoch()
         if self._receiver.has_gone_back(hello, marks):
-            self._begin_epoch(f"it holds less than {hello.producer} has acknowledged")
+            self._begin_epoch(f"it holds less than {hello.producer} has delivered")
         self._producers[route] = hello.producer
         self._routes |= dict.fromkeys(hello.acknowledged, route)
         self._receiver.greeted(marks)

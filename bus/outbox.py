@@ -38,11 +38,12 @@ from bus.outbox_notes import (
     cut_half_line,
     is_stream,
     note_finished,
+    note_progress,
     progress_path,
     read_finished,
     read_progress,
 )
-from bus.segments import Missing, Packed, Segment, SegmentCursor, batches_around_damage, last_sequence_in
+from bus.segments import Missing, Packed, Segment, SegmentCursor, keep, last_sequence_in, recover
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,8 @@ class Outbox:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _take_lock(directory / "lock")
         cut_half_line(directory)
+        for unfinished in directory.rglob(".*.journal*"):
+            unfinished.unlink()  # a copy that a kill interrupted; its original is there
         self._archive = Archive(directory / "archive", limits)
         self._damaged_segments: set[Path] = set()
         self._reported: set[str] = set()
@@ -127,7 +130,11 @@ class Outbox:
         return self._last_sequence
 
     def batch_at(self, stream: str, sequence: int) -> Packed | Missing:
-        """The batch that holds this number, which was appended. Reading on is cheap; a jump back scans the segment."""
+        """The batch that holds this number, which was appended. Reading on is cheap; a jump back scans the segment.
+
+        Raises:
+            OSError: it is in the archive, and the disk refused to bring it back.
+        """
         assert 0 < sequence <= self._appended(stream), f"{stream} has no {sequence} here"
         if self._cursor is None or not self._cursor.stands_at(stream, sequence):
             self._move_cursor(stream, sequence)
@@ -148,9 +155,17 @@ class Outbox:
         if self._cursor is not None:
             self._cursor.close()
             self._cursor = None
+        if not self._set_cursor(stream, sequence):
+            # A process that found this stream as an earlier one's rest cannot know what the database once held.
+            self.rewind(stream, sequence - 1)
+            self._set_cursor(stream, sequence)
+
+    def _set_cursor(self, stream: str, sequence: int) -> bool:
         for segment in self._segments[stream]:
             if segment.first_sequence <= sequence <= segment.last_sequence and (reader := self._open(segment)):
                 self._cursor = SegmentCursor(stream, segment, reader, self._note_damage)
+                return True
+        return False
 
     def _open(self, segment: Segment) -> JournalReader | None:
         if segment is self._segments[self.stream][-1]:
@@ -190,6 +205,8 @@ class Outbox:
         here = self._segments.get(stream, [])
         known = {segment.first_sequence for segment in here}
         for taken in self._archive.take_back(stream, high_water_mark, self._directory):
+            if taken.damaged:
+                self._report(f"archived segment of {self.producer} is damaged; kept as {taken.damaged}")
             if taken.first_sequence not in known:
                 here.append(Segment(taken.path, taken.first_sequence, taken.last_sequence))
         here.sort(key=lambda segment: segment.first_sequence)
@@ -247,13 +264,19 @@ class Outbox:
             for segment in found.pop(stream):
                 self._put_away(segment, stream)
             progress_path(self._directory, stream).unlink(missing_ok=True)
-        for segments in found.values():
+        for stream, segments in found.items():
             segments.sort(key=lambda segment: segment.first_sequence)
-        return found
+            if segments and segments[-1].last_sequence > self._progress.get(stream, _NOTHING).last_sequence:
+                self._note_recovered(stream, segments[-1].last_sequence)
+        return dict(sorted(found.items(), key=lambda item: self._progress.get(item[0], _NOTHING).ordinal))
 
     def _age(self, path: Path) -> tuple[int, int, str]:
         """Streams in the order of their openings; one without a note of that by its file's time."""
-        return self._progress.get(path.stem.partition("-")[0], _NOTHING).ordinal, path.stat().st_mtime_ns, path.name
+        ordinal = self._progress.get(path.stem.partition("-")[0], _NOTHING).ordinal
+        try:
+            return ordinal, path.stat().st_mtime_ns, path.name
+        except FileNotFoundError:  # removed this moment
+            return ordinal, 0, path.name
 
     def _recover(self, path: Path, stream: str, first: str) -> Segment | None:
         """The segment of an earlier process; None for a file without a whole record."""
@@ -261,34 +284,8 @@ class Outbox:
             self._report(f"{path} is no segment of an outbox; it is left alone")
             return None
         segment = Segment(path, int(first), int(first) - 1)
-        reader = JournalReader(path, damaged=True)
-        try:
-            for batch, is_behind_damage in batches_around_damage(reader, stream):
-                if is_behind_damage:
-                    self._note_damage(segment, f"number {segment.last_sequence + 1} cannot be read")
-                segment.last_sequence = batch.last_sequence
-            torn_bytes = path.stat().st_size - reader.offset
-        finally:
-            reader.close()
-        if torn_bytes:
-            self._end_with(segment, stream, torn_bytes)
-        if segment.last_sequence < segment.first_sequence:
-            path.unlink()
-            return None
-        return segment
-
-    def _end_with(self, segment: Segment, stream: str, torn_bytes: int) -> None:
-        """Cut what is left of an append that a kill interrupted. A tail whose append had returned is damage."""
         appended = self._progress.get(stream, _NOTHING).last_sequence
-        if appended > segment.last_sequence and not self._is_followed(segment, stream):
-            self._note_damage(segment, f"its last {torn_bytes:,} bytes cannot be read")
-        else:
-            logger.info("cut %d bytes of an interrupted append from %s", torn_bytes, segment.path)
-            os.truncate(segment.path, segment.path.stat().st_size - torn_bytes)
-
-    def _is_followed(self, segment: Segment, stream: str) -> bool:
-        """Whether a later segment of the stream begins right behind this one."""
-        return (self._directory / f"{stream}-{segment.last_sequence + 1:020d}.journal").exists()
+        return segment if recover(segment, stream, appended, self._note_damage) else None
 
     def _read_finished(self) -> dict[str, int]:
         notes, unreadable = read_finished(self._directory)
@@ -317,6 +314,15 @@ class Outbox:
             self._progress_file.note(self._last_sequence)
         except OSError as error:  # the events are appended; only damage would go unnoticed
             logger.error("cannot note the progress of stream %s: %s", self.stream, error)
+
+    def _note_recovered(self, stream: str, last_sequence: int) -> None:
+        """Note what a process appended and could not note any more."""
+        progress = Progress(self._progress.get(stream, _NOTHING).ordinal, last_sequence)
+        self._progress[stream] = progress
+        try:
+            note_progress(self._directory, stream, progress)
+        except OSError as error:
+            logger.error("cannot note the progress of stream %s: %s", stream, error)
 
     def _appended(self, stream: str) -> int:
         """The number of the stream's last event, by its note or by its last segment."""
@@ -357,12 +363,7 @@ class Outbox:
             return
         self._damaged_segments.add(segment.path)
         kept = self._directory / "damaged" / segment.path.name
-        try:
-            kept.parent.mkdir(mode=0o700, exist_ok=True)
-            kept.unlink(missing_ok=True)
-            kept.hardlink_to(segment.path)
-        except OSError as error:
-            logger.error("cannot keep %s: %s", kept, error)
+        keep(segment.path, kept)
         self._report(f"segment {segment.path.name} of {self.producer} is damaged: {what}; kept as {kept}")
 
     def _report(self, text: str) -> None:

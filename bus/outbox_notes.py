@@ -43,12 +43,29 @@ class ProgressFile:
         Raises:
             OSError: the disk refused.
         """
-        checksum = _progress_checksum(self._ordinal, last_sequence)
-        os.pwrite(self._descriptor, _PROGRESS.pack(self._ordinal, last_sequence, checksum), 0)
+        os.pwrite(self._descriptor, _packed(Progress(self._ordinal, last_sequence)), 0)
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+
+def note_progress(directory: Path, stream: str, progress: Progress) -> None:
+    """Write the note of an earlier stream.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    descriptor = os.open(progress_path(directory, stream), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.pwrite(descriptor, _packed(progress), 0)
+    finally:
+        os.close(descriptor)
+
+
+def _packed(progress: Progress) -> bytes:
+    checksum = _progress_checksum(progress.ordinal, progress.last_sequence)
+    return _PROGRESS.pack(progress.ordinal, progress.last_sequence, checksum)
 
 
 def progress_path(directory: Path, stream: str) -> Path:

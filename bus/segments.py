@@ -1,5 +1,7 @@
 """Reads an outbox's segments: the batches of one stream in a journal, around damage if need be."""
 
+import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,6 +9,8 @@ import msgspec
 
 from bus.codec import Batch, BatchError, unpack
 from bus.journal import JournalReader, Record
+
+logger = logging.getLogger(__name__)
 
 
 class Packed(msgspec.Struct, frozen=True):
@@ -76,6 +80,59 @@ class SegmentCursor:
     def close(self) -> None:
         """Give the file back."""
         self._reader.close()
+
+
+def recover(segment: Segment, stream: str, appended: int, on_damage: Callable[[Segment, str], None]) -> bool:
+    """Set the last number of a segment that an earlier process left, and cut what a kill left of its last append. False
+    for one without a whole record, which is deleted, and for one that is gone.
+
+    Args:
+        segment: with its first number.
+        stream: the segment's.
+        appended: the number of the stream's last event, by its note.
+        on_damage: called with the segment and what is wrong with it.
+    """
+    try:
+        _recover(segment, stream, appended, on_damage)
+        if segment.last_sequence < segment.first_sequence:
+            segment.path.unlink()
+            return False
+    except FileNotFoundError:  # removed this moment
+        return False
+    return True
+
+
+def _recover(segment: Segment, stream: str, appended: int, on_damage: Callable[[Segment, str], None]) -> None:
+    path = segment.path
+    reader = JournalReader(path, damaged=True)
+    try:
+        for batch, is_behind_damage in batches_around_damage(reader, stream):
+            if is_behind_damage:
+                on_damage(segment, f"number {segment.last_sequence + 1} cannot be read")
+            segment.last_sequence = batch.last_sequence
+        torn_bytes = path.stat().st_size - reader.offset
+    finally:
+        reader.close()
+    if torn_bytes and appended > segment.last_sequence and not _is_followed(segment, stream):
+        on_damage(segment, f"its last {torn_bytes:,} bytes cannot be read")  # their append had returned
+    elif torn_bytes:
+        logger.info("cut %d bytes of an interrupted append from %s", torn_bytes, path)
+        os.truncate(path, path.stat().st_size - torn_bytes)
+
+
+def _is_followed(segment: Segment, stream: str) -> bool:
+    """Whether a later segment of the stream begins right behind this one."""
+    return segment.path.with_name(f"{stream}-{segment.last_sequence + 1:020d}.journal").exists()
+
+
+def keep(path: Path, kept: Path) -> None:
+    """Give a damaged file a second name, under which it stays for a person."""
+    try:
+        kept.parent.mkdir(mode=0o700, exist_ok=True)
+        kept.unlink(missing_ok=True)
+        kept.hardlink_to(path)
+    except OSError as error:
+        logger.error("cannot keep %s: %s", kept, error)
 
 
 def last_sequence_in(path: Path, stream: str) -> int:

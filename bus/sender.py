@@ -59,7 +59,11 @@ class Source(Protocol):
         ...
 
     def batch_at(self, stream: str, sequence: int) -> Packed | Missing:
-        """The batch that holds this number."""
+        """The batch that holds this number.
+
+        Raises:
+            OSError: the disk does not give it now.
+        """
         ...
 
     def acknowledge(self, stream: str, high_water_mark: int) -> None:
@@ -158,7 +162,8 @@ class BatchSender:
     def _welcomed(self, welcome: Welcome) -> None:
         """Go back first where the database did. With a disk that refuses that, the next hello tries again."""
         try:
-            for stream, mark in self._sender.fallen(welcome, self._source.archived()).items():
+            fallen = self._sender.fallen(welcome, self._source.archived())
+            for stream, mark in reversed(list(fallen.items())):
                 logger.warning("the database went back to %d of stream %s: delivering again", mark, stream)
                 self._sender.revived(stream, self._source.rewind(stream, mark), mark)
         except OSError as error:
@@ -173,7 +178,13 @@ class BatchSender:
             self._wake.clear()
             while position := self._sender.next_to_send():
                 stream, sequence = position
-                match self._source.batch_at(stream, sequence):
+                try:
+                    found = self._source.batch_at(stream, sequence)
+                except OSError as error:
+                    logger.critical("cannot read the archive: %s", error)
+                    self._sender.disconnected()  # the answer to the next hello goes on
+                    break
+                match found:
                     case Packed(content, last_sequence):
                         frames = [BATCH, content]
                     case Missing(last_sequence, reason):

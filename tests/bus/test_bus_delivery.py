@@ -89,6 +89,20 @@ def test_an_archived_stream_that_the_database_lost_is_delivered_before_the_curre
     assert sender.next_to_send() == ("old", 2)
 
 
+def test_streams_that_the_database_lost_are_delivered_in_the_order_of_their_openings() -> None:
+    sender = Sender([StreamProgress("rest", appended=3), StreamProgress("new", appended=1)])
+    sender.welcomed(Welcome({"rest": 2, "new": 0}, credit=100, epoch="one"))
+    welcome = Welcome({"first": 1, "second": 0, "rest": 0, "new": 0}, credit=100, epoch="two")
+    for stream, mark in reversed(list(sender.fallen(welcome, {"first": 4, "second": 2}).items())):
+        sender.revived(stream, {"first": 4, "second": 2, "rest": 3}[stream], mark)
+    sender.welcomed(welcome)
+    sent = []
+    while position := sender.next_to_send():
+        sender.sent(*position)
+        sent.append(position)
+    assert [stream for stream, _ in sent] == ["first"] * 3 + ["second"] * 2 + ["rest"] * 3 + ["new"]
+
+
 def test_an_acknowledgement_of_an_earlier_epoch_changes_nothing() -> None:
     sender = Sender([StreamProgress("s", appended=5)])
     sender.welcomed(Welcome({"s": 1}, credit=100, epoch="two"))
@@ -260,7 +274,7 @@ class Delivery(RuleBasedStateMachine):
         if isinstance(message, Acknowledged):
             self.sender.acknowledged(message)
         elif isinstance(message, Welcome):
-            for stream, mark in self.sender.fallen(message, self.archived).items():
+            for stream, mark in reversed(list(self.sender.fallen(message, self.archived).items())):
                 self.archived.pop(stream, None)
                 self.sender.revived(stream, self.appended[stream], mark)
             self.sender.welcomed(message)
@@ -291,7 +305,6 @@ class Delivery(RuleBasedStateMachine):
         """Once the network behaves, everything that was appended arrives, or is stated as lost."""
         self.to_writer.clear()
         self.to_producer.clear()
-        self.start_writer()
         for _ in range(10_000):
             self.say_hello()
             self.receive_message(-1, lost=False)

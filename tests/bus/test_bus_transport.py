@@ -21,6 +21,7 @@ from bus.ingest import RETRY_S, RETRY_S_MAX, Ingest, retry_s
 from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox, published_by_stream
 from bus.producer import Producer
+from bus.sender import BatchSender
 from tests.builders import trade, trades
 from tests.bus.epochs import Epochs
 from tests.waiting import DEADLINE_S, until_async
@@ -231,6 +232,72 @@ def test_a_database_that_refuses_for_a_while_loses_and_repeats_nothing(
 
     asyncio.run(scenario())
     assert list(sink.stored.values()) == [trades(2000)]
+
+
+@pytest.mark.usefixtures("writer")
+def test_a_database_that_went_back_between_two_processes_gets_the_rest_from_the_second_one(
+    tmp_path: Path, sink: Memory
+) -> None:
+    """The second process knows of no acknowledgement, and the writer runs on: it has admitted those events before."""
+
+    async def killed() -> None:
+        outbox = Outbox(tmp_path / "outbox-a", "a", "aa" * 16)
+        outbox.append(trades(3))
+        delivery = asyncio.create_task(BatchSender(outbox, f"ipc://{tmp_path}/ingest").run())
+        await until_async(lambda: sink.stored)
+        delivery.cancel()
+        await asyncio.gather(delivery, return_exceptions=True)
+        outbox.close(delivered=False)
+
+    async def second() -> None:
+        async with producer(tmp_path) as a:
+            a.publish_together(trades(1))
+            await until_async(lambda: not a.unacknowledged)
+
+    asyncio.run(killed())
+    sink.stored.clear()
+    asyncio.run(second())
+    assert list(sink.stored.values()) == [trades(3), trades(1)]
+
+
+@pytest.mark.usefixtures("writer")
+def test_archived_streams_are_delivered_again_in_the_order_of_their_openings(tmp_path: Path, sink: Memory) -> None:
+    async def publish(count: int) -> None:
+        async with producer(tmp_path) as a:
+            a.publish_together(trades(count))
+            assert await a.drain(DEADLINE_S)
+
+    for count in (3, 2):
+        asyncio.run(publish(count))
+    sink.stored.clear()
+    asyncio.run(publish(1))
+    assert list(sink.stored.values()) == [trades(3), trades(2), trades(1)]
+
+
+@pytest.mark.usefixtures("writer")
+def test_a_disk_that_refuses_to_give_back_archived_events_is_asked_again(tmp_path: Path, sink: Memory) -> None:
+    folder = tmp_path / "outbox-a"
+    for stream, moved in (("aa" * 16, True), ("bb" * 16, False)):
+        outbox = Outbox(folder, "a", stream)
+        outbox.append(trades(3))
+        outbox.close(delivered=False)
+        if moved:
+            (folder / "archive").mkdir()
+            archived = folder / "archive" / f"{stream}-{1:020d}-{3:020d}.journal.zst"
+            next(folder.glob("*.journal")).rename(tmp_path / "content")
+            archived.mkdir()  # reading it is an error
+
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            a.publish_together(trades(1))
+            await asyncio.sleep(0)
+            assert not await a.drain(0.05)
+            archived.rmdir()
+            (tmp_path / "content").rename(archived.with_suffix(""))
+            await until_async(lambda: not a.unacknowledged)
+
+    asyncio.run(scenario())
+    assert list(sink.stored.values()) == [trades(3), trades(3), trades(1)]
 
 
 @pytest.mark.usefixtures("writer")

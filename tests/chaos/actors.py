@@ -5,7 +5,9 @@ the rows alone whether each event is stored exactly once and in order.
 """
 
 import asyncio
+import contextlib
 import ctypes
+import logging
 import os
 import signal
 import threading
@@ -23,7 +25,7 @@ from bus.feed import FeedPublisher
 from bus.ingest import Ingest
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.errors import StoreError
+from observer.errors import StoreError, StoreFailedError
 from observer.store.writer import StoreWriter
 
 SEGMENT_BYTES = 32 * 1024  # some 400 events: segments change, and are trimmed, all the time
@@ -47,6 +49,12 @@ class Scene(msgspec.Struct, frozen=True):
 
     def ledger(self, name: str) -> Path:
         return self.folder / "ledger" / name
+
+    def log(self, name: str) -> None:
+        """Let this process write its warnings into the scene's log."""
+        logging.basicConfig(
+            filename=self.folder / "log", level=logging.WARNING, format=f"%(asctime)s {name} %(message)s"
+        )
 
 
 def set_up(folder: Path, url: str, events_a_second: int) -> Scene:
@@ -107,12 +115,20 @@ class Offer:
         first, self.count = self.count + 1, max(self.count, wanted)
         return [stamped(self._name, self._stream, number) for number in range(first, self.count + 1)]
 
+    def farewell(self) -> Trade:
+        """One event more."""
+        self.count += 1
+        return stamped(self._name, self._stream, self.count)
+
 
 def produce(scene: Scene, name: str, ready: Connection) -> None:
-    """Publish until SIGTERM, then wait until all of it (and of this name's earlier lives) is committed."""
+    """Publish until SIGTERM, then wait until all of it (and of this name's earlier lives) is committed. SIGUSR1, once
+    it is ready, makes it compress its archive at once.
+    """
     die_with_parent()
     use_small_segments()
     stopping = stop_on_sigterm()
+    scene.log(name)
     outbox = Outbox(scene.outbox(name), name, uuid.uuid4().hex)
     asyncio.run(_produce(scene, name, outbox, stopping, ready))
 
@@ -120,26 +136,51 @@ def produce(scene: Scene, name: str, ready: Connection) -> None:
 async def _produce(scene: Scene, name: str, outbox: Outbox, stopping: threading.Event, ready: Connection) -> None:
     producer = Producer(outbox, scene.ingest_address)
     ledger, offer = Ledger(scene, name, outbox.stream), Offer(name, outbox.stream, scene.events_a_second)
+    compress = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, compress.set)
     async with asyncio.TaskGroup() as tasks:
-        delivery = tasks.create_task(producer.run())
+        work = (tasks.create_task(producer.run()), tasks.create_task(_compress(outbox, compress)))
         ready.send_bytes(b"ready")
         while not stopping.is_set():
             for event in offer.due():
                 producer.publish(event)
             await asyncio.sleep(TURN_S)  # the pace of the load
             ledger.note(producer.published)
+        producer.publish(offer.farewell())  # its acknowledgement shows that the writer answered this life
         while not await producer.drain(1.0):
             pass
-        delivery.cancel()
+        ledger.note(producer.published)
+        for task in work:
+            task.cancel()
     producer.close()
+
+
+async def _compress(outbox: Outbox, wanted: asyncio.Event) -> None:
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        with contextlib.suppress(FileNotFoundError):  # the campaign removed it
+            while await asyncio.to_thread(outbox.tidy_archive, 0.0):  # no segment is too old then
+                pass
+
+
+def _opened(url: str) -> StoreWriter | None:
+    """A writer; None while the database is being put back. A supervisor would start another process then."""
+    try:
+        writer = StoreWriter(url)
+        writer.open()
+    except StoreFailedError:
+        return None
+    return writer
 
 
 def write(scene: Scene, ready: Connection) -> None:
     """Commit what comes until SIGTERM, and then what is still waiting."""
     die_with_parent()
     stopping = stop_on_sigterm()
-    writer = StoreWriter(scene.url)
-    writer.open()
+    scene.log("writer")
+    while (writer := _opened(scene.url)) is None:
+        time.sleep(TURN_S)
     feed = FeedPublisher(f"ipc://{scene.folder}/feed")
     ingest = Ingest(scene.ingest_address, writer, feed.publish, StoreError)
     ready.send_bytes(b"ready")

@@ -1,11 +1,13 @@
-"""Kills real processes at random while they work: `python -m tests.chaos.campaign --kills 200`.
+"""Faults at random moments while real processes work: `python -m tests.chaos.campaign --faults 1000`.
 
-Producers offer a known load to a writer; SIGKILL and SIGSTOP fall on all of them, also while they start, also on one
-that is stopped. The campaign restarts dead processes. At the end all processes finish, and an independent program
-(tests/chaos/judge.py) compares the appended events with the stored ones.
+Producers offer a known load to a writer. SIGKILL and SIGSTOP fall on all of them, also while they start, also on one
+that is stopped; bits flip in segments of their outboxes and archives, segments vanish, archives are compressed, and the
+database is put back to an earlier copy. The campaign restarts dead processes. At the end all processes finish, and an
+independent program (tests/chaos/judge.py) compares the appended events with the stored ones and the stated losses.
 
-Prints one JSON object. Exit status 0: nothing lost, doubled, changed or out of order; 1: something is, or a process
-ended by itself. The seed repeats a failed run as far as the machine's scheduling allows.
+Prints one JSON object. Exit status 0: every event is stored once, in order and unchanged, or stated as lost and in no
+file any more; 1: one is not, or a process ended by itself. The seed repeats a failed run as far as the machine's
+scheduling allows.
 """
 
 import argparse
@@ -17,114 +19,196 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import msgspec
+
 from tests.chaos.actors import Scene, produce, set_up, write
+from tests.chaos.copies import copies_of
+from tests.chaos.damage import Damage
 from tests.chaos.push_pull import pull, push
 from tests.chaos.stage import Actor, StageError, judge
 from tests.store.migrated import make_database
 
-CALM_S = (0.02, 0.12)  # between two blows; a process needs some 50 ms to be at work
+CALM_S = (0.02, 0.12)  # between two faults; a process needs some 50 ms to be at work
 PAUSE_S = (0.005, 0.06)
 LONG_PAUSE_S = 0.8  # longer than a producer waits for the writer before it repeats its hello
-TRANSPORTS: Mapping[str, tuple[Callable[..., None], Callable[..., None]]] = {
-    "bus": (produce, write),
-    "push-pull": (push, pull),
+
+
+class Transport(msgspec.Struct, frozen=True):
+    """Both ends, and how often each kind of fault hits them."""
+
+    producer: Callable[..., None]
+    writer: Callable[..., None]
+    kinds: Mapping[str, int]
+
+
+DAMAGE = frozenset({"bit flip", "segment removed"})
+TRANSPORTS: Mapping[str, Transport] = {
+    "bus": Transport(
+        produce,
+        write,
+        {"kill": 30, "stop": 14, "bit flip": 20, "segment removed": 10, "database put back": 14, "compression": 12},
+    ),
+    "push-pull": Transport(push, pull, {"kill": 65, "stop": 35}),
 }
 
 
 class Campaign:
     """The actors, and the random faults that hit them."""
 
-    def __init__(self, scene: Scene, transport: str, producers: int, seed: int) -> None:
+    def __init__(
+        self, scene: Scene, transport: Transport, producers: int, seed: int, *, without: Iterable[str] = ()
+    ) -> None:
         self._rng = random.Random(seed)
-        producer_part, writer_part = TRANSPORTS[transport]
+        self._kinds = {kind: weight for kind, weight in transport.kinds.items() if kind not in without}
+        self._copies = copies_of(scene.url, scene.folder, self._rng)
+        self._damage = Damage(scene.folder / "outbox", self._rng)
         names = [f"producer-{number}" for number in range(1, producers + 1)]
-        self._writer = Actor("writer", writer_part, scene)
-        self._producers = [Actor(name, producer_part, scene, name) for name in names]
-        self.blows: Counter[str] = Counter()
+        self._writer = Actor("writer", transport.writer, scene)
+        self._producers = [Actor(name, transport.producer, scene, name) for name in names]
+        self.faults: Counter[str] = Counter()
+        # Under a database that goes back a writer stores a stream that is new to it before it hears of older ones.
+        self.may_disorder_streams = False
+
+    @property
+    def _actors(self) -> list[Actor]:
+        return [*self._producers, self._writer]
 
     def strike(self) -> None:
-        """One fault after a pause; the random pauses here and below are part of the campaign."""
-        time.sleep(self._rng.uniform(*CALM_S))
-        actors = [self._writer, *self._producers]
-        for actor in actors:
+        """One fault after a pause, seldom two; the random pauses here and below are part of the campaign."""
+        if self._rng.random() < 0.8:
+            time.sleep(self._rng.uniform(*CALM_S))
+        for actor in self._actors:
             actor.require_alive()
-        victim = self._rng.choice([*actors, self._writer])  # as often the writer as two producers
-        if self._rng.random() < 0.65:
-            self._kill(victim)
-        else:
-            self._pause(victim)
+        if "database put back" in self._kinds and self._rng.random() < 0.15:
+            self._copies.make()
+        [kind] = self._rng.choices(list(self._kinds), list(self._kinds.values()))
+        match kind:
+            case "kill":
+                self._kill(self._victim())
+            case "stop":
+                self._stop(self._victim())
+            case "compression":
+                self._compress(self._rng.choice(self._producers))
+            case _:
+                self._damage_storage(kind)
+
+    def _victim(self) -> Actor:
+        return self._rng.choice([*self._actors, self._writer])  # as often the writer as two producers
 
     def _kill(self, victim: Actor) -> None:
-        self.blows["killed"] += 1
+        self.faults["kill"] += 1
         victim.kill()
-        if self._rng.random() < 0.3:
-            time.sleep(self._rng.uniform(*PAUSE_S))
+        self._meanwhile()
         victim.start()
 
-    def _pause(self, victim: Actor) -> None:
-        self.blows["stopped"] += 1
+    def _stop(self, victim: Actor) -> None:
+        self.faults["stop"] += 1
         victim.send(signal.SIGSTOP)
-        time.sleep(LONG_PAUSE_S if self._rng.random() < 0.05 else self._rng.uniform(*PAUSE_S))
+        time.sleep(LONG_PAUSE_S if self._rng.random() < 0.05 else 0.0)
+        self._meanwhile()
         if self._rng.random() < 0.3:
-            self.blows["killed while stopped"] += 1
+            self.faults["kill"] += 1
             victim.kill()
             victim.start()
         else:
             victim.send(signal.SIGCONT)
 
+    def _meanwhile(self) -> None:
+        """What goes on while one is dead or stopped."""
+        if self._rng.random() < 0.3:
+            time.sleep(self._rng.uniform(*PAUSE_S))
+        if "bit flip" in self._kinds and self._rng.random() < 0.25:
+            self._damage_storage(self._rng.choice(["bit flip", "segment removed"]))
+
+    def _compress(self, producer: Actor) -> None:
+        self.faults["compression"] += 1
+        producer.wait_ready()
+        producer.send(signal.SIGUSR1)
+
+    def _damage_storage(self, kind: str) -> None:
+        match kind:
+            case "bit flip":
+                has_happened = self._damage.flip_bit()
+            case "segment removed":
+                has_happened = self._damage.remove()
+            case _:
+                has_happened = True
+                self._put_back()
+        self.faults[kind] += has_happened
+
+    def _put_back(self) -> None:
+        """Under the running writer, or between two writers."""
+        match self._rng.choice(["running", "killed", "finished"]):
+            case "running":
+                self.may_disorder_streams = True
+                self._copies.put_back()
+                return
+            case "killed":
+                self._writer.kill()
+            case _:
+                self._writer.finish()
+        self._copies.put_back()
+        self._writer.start()
+
     def finish(self) -> None:
-        """Stop the producers first, because they wait for commits; then the writer."""
-        for actor in (*self._producers, self._writer):
+        """Stop the producers first, because they wait for commits; then the writer.
+
+        A producer whose events were all acknowledged ends without another word from the writer. Should the database
+        have gone back behind it, its next life finds that out.
+        """
+        for actor in self._producers:
+            actor.finish()
+            actor.start()
+        for actor in self._actors:
             actor.finish()
 
     def clear_away(self) -> None:
-        for actor in (*self._producers, self._writer):
+        for actor in self._actors:
             actor.kill()
+        self._copies.clear_away()
 
     @property
     def lives(self) -> int:
-        return self._writer.lives + sum(actor.lives for actor in self._producers)
+        return sum(actor.lives for actor in self._actors)
 
 
-def play(campaign: Campaign, kills: int) -> None:
-    """Run all faults, then stop the actors in order."""
+def play(campaign: Campaign, faults: int) -> None:
+    """Let the faults happen, then stop the actors in order."""
     try:
-        for number in range(kills):
+        while (number := campaign.faults.total()) < faults:
             campaign.strike()
             if sys.stderr.isatty():
-                sys.stderr.write(f"\r{number + 1} of {kills} ")
+                sys.stderr.write(f"\r{number + 1} of {faults} ")
         campaign.finish()
     finally:
         campaign.clear_away()
 
 
-def run(scene: Scene, transport: str, producers: int, kills: int, seed: int) -> dict[str, object]:
+def run(campaign: Campaign, scene: Scene, faults: int) -> dict[str, object]:
     """Run the campaign; return its figures and the judge's report."""
     began_s = time.monotonic()
-    campaign = Campaign(scene, transport, producers, seed)
-    play(campaign, kills)
+    play(campaign, faults)
     return {
-        "blows": kills,
-        **campaign.blows,
+        "faults_by_kind": campaign.faults,
         "processes": campaign.lives,
         "seconds": round(time.monotonic() - began_s, 1),
-        "offered_a_second": scene.events_a_second * producers,
-        **judge(scene),
+        **judge(scene, unordered=campaign.may_disorder_streams),
     }
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=200, help="how many blows, SIGKILL and SIGSTOP together")
+    parser.add_argument("--faults", type=int, default=200, help="how many, of all kinds together")
     parser.add_argument("--producers", type=int, default=3)
-    parser.add_argument("--rate", type=int, default=2000, help="events a second offered by each producer")
+    parser.add_argument("--rate", type=int, default=500, help="events a second offered by each producer")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--db", help="an empty database; SQLite in a folder of its own if not given")
     parser.add_argument("--transport", choices=TRANSPORTS, default="bus")
-    parser.add_argument("--keep", action="store_true", help="leave the folder with outboxes, ledgers and database")
+    parser.add_argument("--undamaged", action="store_true", help="no damage to files: then nothing may be lost")
+    parser.add_argument("--keep", action="store_true", help="leave the folder with outboxes, ledgers, log and database")
     return parser.parse_args()
 
 
@@ -136,7 +220,9 @@ def main() -> int:
         url = arguments.db or f"sqlite:///{folder}/observer.db"
         make_database(url)
         scene = set_up(folder, url, arguments.rate)
-        reported = run(scene, arguments.transport, arguments.producers, arguments.kills, seed)
+        transport, without = TRANSPORTS[arguments.transport], DAMAGE if arguments.undamaged else ()
+        campaign = Campaign(scene, transport, arguments.producers, seed, without=without)
+        reported = run(campaign, scene, arguments.faults)
     except StageError as error:
         reported = {"whole": False, "error": str(error)}
     if arguments.keep:

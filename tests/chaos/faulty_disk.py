@@ -13,6 +13,7 @@ import pytest
 import bus.journal
 import bus.outbox
 import bus.outbox_notes
+import bus.segments
 
 
 class KilledError(BaseException):
@@ -40,6 +41,7 @@ class FaultyDisk:
         patches.setattr(bus.journal, "os", self)
         patches.setattr(bus.outbox, "os", self)
         patches.setattr(bus.outbox_notes, "os", self)
+        patches.setattr(bus.segments, "os", self)
         patches.setattr(Path, "unlink", self._unlinking(Path.unlink, folder))
         patches.setattr(Path, "rename", self._renaming(Path.rename, folder))
 

@@ -11,6 +11,7 @@ Prints one JSON object. Exit status 0: nothing lost, doubled, changed, out of or
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import struct
@@ -33,19 +34,15 @@ Rows = Sequence[Sequence[str]]
 
 
 def content(path: Path) -> bytes:
-    """A segment; of a compressed one the whole parts, each a frame of its own."""
+    """A segment; of a compressed one every frame that can be read, wherever it begins."""
     data = path.read_bytes()
     if path.suffix != ".zst":
         return data
-    parts, begin = [], 0
+    parts, begin = [], data.find(ZSTD)
     while begin >= 0:
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        try:
-            parts.append(frame.decompress(data[begin:]))
-        except zstandard.ZstdError:
-            begin = data.find(ZSTD, begin + 1)
-        else:
-            begin = len(data) - len(frame.unused_data) if frame.unused_data else -1
+        with contextlib.suppress(zstandard.ZstdError):
+            parts.append(zstandard.ZstdDecompressor().decompressobj().decompress(data[begin:]))
+        begin = data.find(ZSTD, begin + 1)
     return b"".join(parts)
 
 
@@ -68,7 +65,7 @@ def batches(path: Path) -> Iterator[tuple[int, int]]:
 def segments(outbox: Path) -> Iterator[Path]:
     """All files that can hold events, of the archive too."""
     for folder in (outbox, outbox / "archive"):
-        yield from (path for path in folder.glob("*.journal*") if not path.name.startswith("."))
+        yield from folder.glob("[0-9a-f]*.journal*")
 
 
 def appended(outbox: Path) -> dict[str, int]:
@@ -85,7 +82,7 @@ def appended(outbox: Path) -> dict[str, int]:
             ordinal, last_sequence, checksum = PROGRESS.unpack(data)
             if zlib.crc32(b"%d %d" % (ordinal, last_sequence)) == checksum:
                 marks[path.stem] = max(marks.get(path.stem, 0), last_sequence)
-    for path in outbox.glob("*.journal"):
+    for path in outbox.glob("[0-9a-f]*.journal"):
         marks[path.name[:32]] = max(marks.get(path.name[:32], 0), max((last for _, last in batches(path)), default=0))
     return marks
 
@@ -152,10 +149,18 @@ STREAMS = """
 STAMPED = {
     "misplaced": "SELECT count(*) FROM trades JOIN streams ON id = stream "
     "WHERE cumulative_trades <> sequence OR symbol <> uid OR provider <> producer",
+    "changed": "SELECT count(*) FROM trades WHERE cumulative_volume <> sequence OR receive_time_ns <> exchange_time_ns "
+    "OR session_date <> '2026-11-18' OR price <> 1 OR volume <> 1 OR side <> 'buy' "
+    "OR bid IS NOT NULL OR ask IS NOT NULL OR gap_id IS NOT NULL",
     "copies": "SELECT count(*) - count(DISTINCT symbol || '/' || cumulative_trades) FROM trades",
     "out_of_order": "SELECT count(*) FROM (SELECT exchange_time_ns < lag(exchange_time_ns) OVER "
-    "(PARTITION BY provider ORDER BY stream, sequence) AS back FROM trades) t WHERE back",
+    "(PARTITION BY stream ORDER BY sequence) AS back FROM trades) t WHERE back",
     "quarantined": "SELECT count(*) FROM quarantine",
+}
+# A producer's streams are stored in the order of their openings.
+STREAMS_IN_ORDER = {
+    "streams_out_of_order": "SELECT count(*) FROM (SELECT exchange_time_ns < lag(exchange_time_ns) OVER "
+    "(PARTITION BY provider ORDER BY stream, sequence) AS back FROM trades) t WHERE back",
 }
 
 
@@ -200,7 +205,7 @@ def still_deliverable(folder: Path, losses: Rows) -> int:
     )
 
 
-def finding(url: str, folder: Path, ledgers: Path, *, stamped: bool) -> dict[str, object]:
+def finding(url: str, folder: Path, ledgers: Path, *, stamped: bool, unordered: bool) -> dict[str, object]:
     """All counts and the errors."""
     outboxes = {stream: mark for outbox in folder.iterdir() for stream, mark in appended(outbox).items()}
     positions = " UNION ALL ".join(f'SELECT stream, sequence FROM "{table}"' for table in event_tables(url))
@@ -209,7 +214,8 @@ def finding(url: str, folder: Path, ledgers: Path, *, stamped: bool) -> dict[str
     found["stated_and_stored"] = int(ask(url, BOTH.format(positions=positions))[0][0])
     found["stated_and_deliverable"] = still_deliverable(folder, losses)
     if stamped:
-        found |= {name: int(ask(url, statement)[0][0]) for name, statement in STAMPED.items()}
+        checks = STAMPED if unordered else STAMPED | STREAMS_IN_ORDER
+        found |= {name: int(ask(url, statement)[0][0]) for name, statement in checks.items()}
     return {
         "streams": len(outboxes),
         "appended": sum(outboxes.values()),
@@ -226,8 +232,11 @@ def main() -> int:
     parser.add_argument("outboxes", type=Path, help="the folder with an outbox for each producer")
     parser.add_argument("--ledgers", type=Path, default=Path("/nonexistent"), help="the producers' own notes")
     parser.add_argument("--stamped", action="store_true", help="events say where they belong: look at each")
+    parser.add_argument("--unordered", action="store_true", help="a producer's streams may be stored in any order")
     arguments = parser.parse_args()
-    reported = finding(arguments.url, arguments.outboxes, arguments.ledgers, stamped=arguments.stamped)
+    reported = finding(
+        arguments.url, arguments.outboxes, arguments.ledgers, stamped=arguments.stamped, unordered=arguments.unordered
+    )
     sys.stdout.write(json.dumps(reported, indent=2) + "\n")
     return 0 if reported["whole"] else 1
 

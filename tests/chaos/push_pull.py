@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 
 from bus.codec import decode_events, unpack
 from bus.outbox import Outbox
+from bus.segments import Packed
 from tests.chaos.actors import TURN_S, Ledger, Offer, Scene, die_with_parent, stop_on_sigterm, use_small_segments
 
 _COLUMNS = 2 + 13  # stream and sequence, and the fields of a trade
@@ -35,9 +36,10 @@ def push(scene: Scene, name: str, ready: Connection) -> None:
         if events := offer.due():
             first = outbox.last_sequence + 1
             outbox.append(events)
-            packed, _last = outbox.batch_at(outbox.stream, first)
+            packed = outbox.batch_at(outbox.stream, first)
+            assert isinstance(packed, Packed)
             with contextlib.suppress(zmq.Again):
-                socket.send(name.encode() + b"|" + packed, zmq.NOBLOCK)
+                socket.send(name.encode() + b"|" + packed.content, zmq.NOBLOCK)
             ledger.note(outbox.last_sequence)
         time.sleep(TURN_S)  # the pace of the load
     socket.close(linger=5_000)

@@ -90,8 +90,8 @@ class Actor:
             raise StageError(f"{self.name} was to finish; its status is {self._process.exitcode}")
 
 
-def judge(scene: Scene) -> dict[str, object]:
-    ledgers = ["--ledgers", scene.folder / "ledger", "--stamped"]
+def judge(scene: Scene, *, unordered: bool = False) -> dict[str, object]:
+    ledgers = ["--ledgers", scene.folder / "ledger", "--stamped", *(["--unordered"] if unordered else [])]
     command = [sys.executable, JUDGE, scene.url, scene.folder / "outbox", *ledgers]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     if not done.stdout:

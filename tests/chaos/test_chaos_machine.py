@@ -232,12 +232,13 @@ class Delivery(RuleBasedStateMachine):
     def send(self) -> None:
         if self.outbox is not None and (position := self.sender.next_to_send()):
             stream, sequence = position
-            match self.outbox.batch_at(stream, sequence):
-                case Packed(content, last_sequence):
-                    self.to_writer.append(content)
-                case Missing(last_sequence, reason):
-                    self.to_writer.append(Lost(stream, sequence, last_sequence, reason))
-            self.sender.sent(stream, last_sequence)
+            with self.mortal(), contextlib.suppress(OSError):
+                match self.outbox.batch_at(stream, sequence):
+                    case Packed(content, last_sequence):
+                        self.to_writer.append(content)
+                    case Missing(last_sequence, reason):
+                        self.to_writer.append(Lost(stream, sequence, last_sequence, reason))
+                self.sender.sent(stream, last_sequence)
 
     @precondition(lambda self: self.outbox is not None and self.to_producer)
     @rule(fates=FATES)
@@ -268,7 +269,7 @@ class Delivery(RuleBasedStateMachine):
 
     def go_back(self, outbox: Outbox, welcome: Welcome) -> None:
         try:
-            for stream, mark in self.sender.fallen(welcome, outbox.archived()).items():
+            for stream, mark in reversed(list(self.sender.fallen(welcome, outbox.archived()).items())):
                 self.sender.revived(stream, outbox.rewind(stream, mark), mark)
         except OSError:
             return

@@ -135,7 +135,7 @@ SLEEPERS = {
     "tests/accounts/hammer.py": "calls come at their times: the load is the test's subject",
     "tests/chaos/actors.py": "events come at their times",
     "tests/chaos/push_pull.py": "events come at their times",
-    "tests/chaos/campaign.py": "kills come at random times, and between them it is calm",
+    "tests/chaos/campaign.py": "faults come at random times, and between them it is calm",
     "tests/chaos/soak.py": "samples are taken at intervals",
     "tests/comparison/child.py": "a child that lives for a while",
     "tests/comparison/compare.py": "a storm lasts as long for one supervisor as for the others",
