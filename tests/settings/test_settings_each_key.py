@@ -307,14 +307,13 @@ def selected(market: Market, settings: SelectionSettings) -> Sequence[object]:
     """The day's decisions without the values that they record, and the alerts of its overflow."""
     earlier = market.earlier(settings.triggers.time_of_day)
     selector = selector_of(market.members, day_settings(settings), earlier)
-    watch = OverflowWatch(rates_of(settings.slots), "test")
+    watch = OverflowWatch(rates_of(settings.slots))
     found: list[object] = []
 
     def decide(seconds: float, events: Sequence[Event]) -> None:
         found.extend(without_values(event) for event in events)
         watch.apply(events)
-        alert = watch.check(at(seconds), selector.waiting)
-        found.append((seconds, alert.severity, alert.text.partition("(")[0]) if alert else None)
+        found.append((seconds, watch.check(at(seconds), selector.waiting) is not None, watch.level))
 
     decide(0, decisions.open_slots(selector, *decisions.opening_of(market.opening), at(0)))
     for seconds in range(30, 3000, 30):
