@@ -51,6 +51,8 @@ _MOMENT_FIELDS: Final = frozenset(
         "recovered_ns",
         "released_ns",
         "renewed_ns",
+        "repeated_ns",
+        "resolved_ns",
         "synced_ns",
         "valued_ns",
     }

@@ -188,9 +188,10 @@ class BackupJobs:
         finally:
             stop.set()  # a job that is cancelled leaves its thread, which ends by this
         producer.publish(_completed(made.package, self._clock.now_ns()))
-        for failure in made.failures:
-            self._alerts.report(_IDENTITY, "critical", f"{made.package.name} is whole, but: {failure}")
-        if not made.failures:
+        if made.failures:
+            text = f"{made.package.name} is whole, but: {'; '.join(made.failures)}"
+            self._alerts.report(_IDENTITY, "critical", text)
+        else:
             self._alerts.resolve(_IDENTITY, f"{made.package.name} is made")
         size_bytes = manifest_of(made.package).size_bytes
         text = "; ".join((f"{made.package.path}, {size_bytes:,} bytes", *made.failures))

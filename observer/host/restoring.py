@@ -34,6 +34,7 @@ from observer.store.backup import copy_name, selected_schema
 from observer.store.ownership import claim
 from observer.store.restore import Loss, StoredState, replace_database, stored_state
 from observer.store.schema import SCHEMA_REVISION
+from observer.store.systems import this_system
 
 Show = Callable[[str], None]
 """Shows the step that is under way."""
@@ -195,7 +196,8 @@ async def restore(
     async with control:
         show("putting the database back")
         copy, stamp = package.path / manifest.database, stamp_of(clock.now_ns())
-        aside = await asyncio.to_thread(replace_database, url, copy, stamp, stop)
+        system = this_system(Path(settings.run.runtime))
+        aside = await asyncio.to_thread(replace_database, url, copy, stamp, system, stop)
         noted = await asyncio.to_thread(stored_state, url)
         for source, target in (missing := _missing_files(plan, package, manifest)):
             target.parent.mkdir(parents=True, exist_ok=True)

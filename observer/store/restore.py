@@ -4,6 +4,7 @@ SQLite: the copy becomes a file beside the database, then takes its name. Postgr
 restored in one transaction. In both the database is at any moment the old one or the new one.
 """
 
+import logging
 import shutil
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,14 +15,18 @@ from typing import Final
 import msgspec
 from sqlalchemy import Engine, inspect, select
 
-from observer.errors import StoppedError, StoreError
+from observer.errors import DatabaseInUseError, StoppedError, StoreError
 from observer.files import PRIVATE_FILE, sync_path, to_disk
 from observer.store import postgresql_programs
 from observer.store.backup import selected_schema
 from observer.store.engine import open_reader, open_writer, parse_url, sqlite_path, store_errors
 from observer.store.lock import WriterLock
+from observer.store.owner_row import refuse_living_owner
+from observer.store.systems import System
 from observer.store.tables import DELIVERY_LOSSES, STREAMS
 from observer.store.write_ahead_log import fold_log
+
+logger = logging.getLogger(__name__)
 
 _FOLD_S: Final = 5.0
 _SCHEMA_LETTERS: Final = 36  # with what is added to a name it has at most the 63 letters that PostgreSQL keeps
@@ -80,35 +85,47 @@ _ALL_LOSSES: Final = select(
 ).join(STREAMS, STREAMS.c.id == DELIVERY_LOSSES.c.stream)
 
 
-def replace_database(url: str, copy: Path, stamp: str, stop: threading.Event) -> str | None:
+def replace_database(url: str, copy: Path, stamp: str, system: System, stop: threading.Event) -> str | None:
     """Put the copy in the place of the database; return where that is kept now, None if there was none.
 
     Args:
         url: the database; no process writes it.
         copy: of the same kind of database (`observer.store.backup.copy_name`).
         stamp: letters and digits, for the name of the database that is kept.
+        system: the one that may own the database.
         stop: ends the work before anything is replaced.
 
     Raises:
-        DatabaseInUseError: another process writes it; nothing was changed.
+        DatabaseInUseError: another process writes it, or another living system owns it; nothing was changed.
         StoreError: likewise, or the copy cannot be put there.
         StoppedError: `stop` was set; nothing was changed.
     """
-    with _locked(url):
+    with _locked(url, system):
         if parse_url(url).get_backend_name() == "sqlite":
             return _replace_file(url, copy, stamp, stop)
         return _replace_schema(url, copy, stamp, stop)
 
 
 @contextmanager
-def _locked(url: str) -> Iterator[None]:
-    """The writer's lock alone: the database itself may be damaged, or gone."""
-    lock = WriterLock(open_writer(url))
+def _locked(url: str, system: System) -> Iterator[None]:
+    """The writer's lock. The database itself may be damaged, or gone: then it has no owner to ask."""
+    lock = WriterLock(engine := open_writer(url))
     try:
         lock.acquire()
+        if engine.dialect.name != "sqlite" or sqlite_path(engine.url).exists():
+            _refuse_living_owner(engine, system)
         yield
     finally:
         lock.release()
+
+
+def _refuse_living_owner(engine: Engine, system: System) -> None:
+    try:
+        refuse_living_owner(engine, system)
+    except DatabaseInUseError:
+        raise
+    except StoreError as error:
+        logger.warning("the owner of the replaced database is unknown: %s", error)
 
 
 # --- SQLite --------------------------------------------------------------------------------------------------

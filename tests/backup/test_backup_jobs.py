@@ -13,6 +13,7 @@ import pytest
 
 from bus.commands import Refused
 from bus.events import AlertRaised, BackupCompleted, Event
+from observer.alerts.process import Alerts
 from observer.backup.jobs import BackupJobs, Plan, back_up
 from observer.backup.manifest import Kept, Kind, outdated
 from observer.backup.package import packages, read_package
@@ -160,11 +161,17 @@ class Publication:
         self.events += events
 
 
-def jobs_of(plan: Plan, folder: Path, clock: ManualClock) -> BackupJobs:
+def jobs_of(plan: Plan, folder: Path, clock: ManualClock, publication: Publication) -> BackupJobs:
     session = local_ns(DAY, 9), local_ns(DAY, 15, 30)
     write_trading_days(folder, [TradingDay(DAY, *session, "trial")])
     today = TradingDayService(folder, ScheduleSettings(), clock)
-    return BackupJobs(plan=plan, turn=asyncio.Lock(), today=today, clock=clock, source="core-writer")
+    return BackupJobs(
+        plan=plan,
+        turn=asyncio.Lock(),
+        today=today,
+        clock=clock,
+        alerts=Alerts(clock, "core-writer", publication.publish),
+    )
 
 
 class WatchedClock(ManualClock):
@@ -183,8 +190,9 @@ def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url:
     plan = plan_in(tmp_path, url)
 
     async def until_the_day_is_done(starts_ns: int) -> None:
-        clock, midnight_ns = WatchedClock(starts_ns), local_ns(DAY) + 86_400 * NS_PER_S
-        running = asyncio.create_task(jobs_of(plan, tmp_path, clock).run(Publication()))  # type: ignore[arg-type]
+        clock, midnight_ns, publication = WatchedClock(starts_ns), local_ns(DAY) + 86_400 * NS_PER_S, Publication()
+        jobs = jobs_of(plan, tmp_path, clock, publication)
+        running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
         await until_async(lambda: NOW_NS in clock.waits, "the time of the backup is waited for")
         await clock.advance(max(0, NOW_NS - starts_ns) / NS_PER_S)
         await until_async(lambda: midnight_ns in clock.waits, "the day is done")
@@ -199,7 +207,7 @@ def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url:
 
 def test_a_package_by_hand_is_published_with_the_digest_of_its_manifest(url: str, tmp_path: Path) -> None:
     publication = Publication()
-    jobs = jobs_of(plan_in(tmp_path, url), tmp_path, ManualClock(NOW_NS))
+    jobs = jobs_of(plan_in(tmp_path, url), tmp_path, ManualClock(NOW_NS), publication)
     reply = asyncio.run(jobs.make_now(publication))  # type: ignore[arg-type]
     [completed] = publication.events
     assert isinstance(completed, BackupCompleted)
@@ -219,7 +227,8 @@ def test_a_failure_is_an_alert_and_a_refusal(
     plan = plan_in(tmp_path, url, settings)
     if not packages_made:
         (tmp_path / "data" / "observer.db").unlink()
-    reply = asyncio.run(jobs_of(plan, tmp_path, ManualClock(NOW_NS)).make_now(publication))  # type: ignore[arg-type]
+    jobs = jobs_of(plan, tmp_path, ManualClock(NOW_NS), publication)
+    reply = asyncio.run(jobs.make_now(publication))  # type: ignore[arg-type]
     assert isinstance(reply, Refused)
     [alert] = [event for event in publication.events if isinstance(event, AlertRaised)]
     assert alert.severity == "critical"
@@ -230,10 +239,12 @@ def test_a_job_that_is_cancelled_ends_its_work(url: str, tmp_path: Path) -> None
     program = "import time; time.sleep(600)"
     started = tmp_path / "started"
     words = (sys.executable, "-c", f"open({str(started)!r}, 'w'); {program}", "{package}")
-    jobs = jobs_of(plan_in(tmp_path, url, BackupSettings(command=words)), tmp_path, ManualClock(NOW_NS))
+    publication = Publication()
+    plan = plan_in(tmp_path, url, BackupSettings(command=words))
+    jobs = jobs_of(plan, tmp_path, ManualClock(NOW_NS), publication)
 
     async def scenario() -> None:
-        making = asyncio.create_task(jobs.make_now(Publication()))  # type: ignore[arg-type]
+        making = asyncio.create_task(jobs.make_now(publication))  # type: ignore[arg-type]
         await until_async(started.exists, "the command runs")
         making.cancel()
         await asyncio.gather(making, return_exceptions=True)

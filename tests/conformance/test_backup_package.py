@@ -3,18 +3,23 @@
 import fcntl
 import hashlib
 import json
+import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from observer.backup.making import make
 from observer.backup.manifest import Manifest
 from observer.backup.package import Package, packages, read_package, safe_marks, verify
-from observer.errors import DataFileError, StoppedError
+from observer.errors import DatabaseInUseError, DataFileError, StoppedError
 from observer.store.backup import copy_name
 from observer.store.digest import digest
+from observer.store.instance import Instance
+from observer.store.ownership import claim
 from observer.store.restore import replace_database, stored_state
 from observer.store.schema import SCHEMA_REVISION
+from observer.store.systems import started_ticks, this_system
 from tests.backup.scene import GO_ON, NOW_NS, STREAM, commit, package_of, plan_in
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
@@ -134,7 +139,7 @@ def test_a_package_is_put_back_in_the_place_of_a_changed_database(url: str, tmp_
     before = digest(url)
     commit(url, 50, after=100)
     copy = package.path / manifest_of(package).database
-    aside = replace_database(url, copy, "20261119T090000", GO_ON)
+    aside = replace_database(url, copy, "20261119T090000", this_system(), GO_ON)
     assert digest(url) == before
     assert stored_state(url).marks == {STREAM: 100}
     assert aside is not None
@@ -146,6 +151,17 @@ def test_a_package_is_put_back_in_the_place_of_a_changed_database(url: str, tmp_
     commit(url, 50, after=100)  # the writer goes on behind the marks of the package
 
 
+def test_the_database_of_another_living_system_is_not_replaced(url: str, tmp_path: Path) -> None:
+    package = package_of(plan_in(tmp_path, url))
+    parent = os.getppid()
+    other = msgspec.structs.replace(this_system(tmp_path / "other"), pid=parent, pid_started=started_ticks(parent) or 0)
+    claim(url, Instance(), ["kis"], 1, other)
+    copy = package.path / manifest_of(package).database
+    with pytest.raises(DatabaseInUseError, match="another system owns this database"):
+        replace_database(url, copy, "20261119T090000", this_system(), GO_ON)
+    assert stored_state(url).marks == {STREAM: 100}
+
+
 def test_a_package_is_put_back_where_the_database_is_gone(url: str, tmp_path: Path) -> None:
     package = package_of(plan_in(tmp_path, url))
     before = digest(url)
@@ -154,7 +170,7 @@ def test_a_package_is_put_back_where_the_database_is_gone(url: str, tmp_path: Pa
     else:
         [(schema,)] = query(url, "SELECT current_schema()")
         execute(url, f"DROP SCHEMA {schema} CASCADE")
-    aside = replace_database(url, package.path / manifest_of(package).database, "20261119T090000", GO_ON)
+    aside = replace_database(url, package.path / manifest_of(package).database, "20261119T090000", this_system(), GO_ON)
     assert (aside, digest(url)) == (None, before)
 
 

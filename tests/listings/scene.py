@@ -105,7 +105,7 @@ class HastyClock(ManualClock):
 
 
 @contextlib.asynccontextmanager
-async def scene(folder: Path, timeout_s: float = 0.5) -> AsyncIterator[Scene]:
+async def scene(folder: Path, timeout_s: float = 60.0) -> AsyncIterator[Scene]:
     settings = ReferenceSettings()
     host = Host()
     clock = HastyClock(START_NS)

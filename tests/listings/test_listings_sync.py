@@ -33,7 +33,7 @@ from tests.listings.scene import Scene, contents, scene, symbols, zipped
 Body = Callable[[Scene], Awaitable[None]]
 
 
-def play(folder: Path, body: Body, timeout_s: float = 0.5) -> None:
+def play(folder: Path, body: Body, timeout_s: float = 60.0) -> None:
     async def run() -> None:
         async with scene(folder, timeout_s=timeout_s) as found:
             await body(found)

@@ -185,7 +185,7 @@ def universe(settings: UniverseSettings) -> object:
     nothing = cast("Any", None)  # the time of the build needs no other part of the builder
     builder = UniverseBuilder(
         provider="kis", settings=settings, runtime=nothing, folder=nothing, clock=nothing, producer=nothing,
-        history=nothing, quotes=nothing, reader=nothing, bring_listings=nothing, settled=nothing, source="",
+        history=nothing, quotes=nothing, reader=nothing, bring_listings=nothing, settled=nothing, alerts=nothing,
     )  # fmt: skip
     return [each.symbol for each in built.members], len(built.warnings), builder.begins_ns(PLAN)
 
@@ -307,14 +307,13 @@ def selected(market: Market, settings: SelectionSettings) -> Sequence[object]:
     """The day's decisions without the values that they record, and the alerts of its overflow."""
     earlier = market.earlier(settings.triggers.time_of_day)
     selector = selector_of(market.members, day_settings(settings), earlier)
-    watch = OverflowWatch(rates_of(settings.slots), "test")
+    watch = OverflowWatch(rates_of(settings.slots))
     found: list[object] = []
 
     def decide(seconds: float, events: Sequence[Event]) -> None:
         found.extend(without_values(event) for event in events)
         watch.apply(events)
-        alert = watch.check(at(seconds), selector.waiting)
-        found.append((seconds, alert.severity, alert.text.partition("(")[0]) if alert else None)
+        found.append((seconds, watch.check(at(seconds), selector.waiting) is not None, watch.level))
 
     decide(0, decisions.open_slots(selector, *decisions.opening_of(market.opening), at(0)))
     for seconds in range(30, 3000, 30):

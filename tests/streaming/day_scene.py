@@ -22,6 +22,7 @@ from bus.events import ConnectionChanged, Event, SelectionAdvanced, Snapshot, Sw
 from bus.feed import FeedPublisher
 from bus.outbox import Outbox
 from bus.producer import Producer
+from bus.segments import Packed
 from observer.accounts.clients import Brokers
 from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan, ScheduleSettings, plan
@@ -221,9 +222,10 @@ class Process:
 
     def _batches(self, sequence: int) -> Iterator[tuple[int, Sequence[Event]]]:
         while sequence <= self.producer.published:
-            packed, last = self._outbox.batch_at(self._outbox.stream, sequence)
-            yield sequence, decode_events(unpack(packed))
-            sequence = last + 1
+            packed = self._outbox.batch_at(self._outbox.stream, sequence)
+            assert isinstance(packed, Packed)
+            yield sequence, decode_events(unpack(packed.content))
+            sequence = packed.last_sequence + 1
 
     @property
     def steps(self) -> list[str]:

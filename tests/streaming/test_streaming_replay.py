@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bus.codec import decode_events, unpack
+from bus.delivery import Acknowledged
 from bus.events import (
     AccountsClosed,
     ChurnGuardChanged,
@@ -43,6 +44,7 @@ from bus.events import (
 )
 from bus.outbox import Outbox
 from bus.producer import Producer
+from bus.segments import Packed
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.gaps.detector import Mark
@@ -202,7 +204,7 @@ class Published:
     def stored(self) -> None:
         """The writer has committed everything: the load is over."""
         self.producer.flush()
-        self.producer._sender._sender.acknowledged(self.outbox.stream, self.producer.published)
+        self.producer._sender._sender.acknowledged(Acknowledged(self.outbox.stream, self.producer.published))
 
     def restart(self) -> None:
         """A kill: unpublished conflated trades are lost."""
@@ -269,8 +271,10 @@ def _mark(kept: Trade | TradesConflated) -> Mark:
 def _kept(outbox: Outbox, last_sequence: int) -> Iterable[Event]:
     sequence = 0
     while sequence < last_sequence:
-        packed, sequence = outbox.batch_at(outbox.stream, sequence + 1)
-        yield from decode_events(unpack(packed))
+        packed = outbox.batch_at(outbox.stream, sequence + 1)
+        assert isinstance(packed, Packed)
+        sequence = packed.last_sequence
+        yield from decode_events(unpack(packed.content))
 
 
 def published(folder: Path, actions: Sequence[tuple[str, str, int]]) -> tuple[Sequence[Event], Sequence[Snapshot]]:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bus.commands import Done, Pin, Refused, Reload, ReloadReply, RunJob, SetLogLevel, UnderWay
 from observer.supervisor.child import Child
@@ -93,8 +94,12 @@ def revised(child: Child, **changes: object) -> Child:
 
 
 async def reload(scene: Scene, children: Sequence[Child], *, dry_run: bool = False) -> ReloadReply:
+    """The reply, also of a reload that takes longer than a reply may: then of its end."""
     reply = await scene.supervisor.reload(children, dry_run=dry_run)
     assert isinstance(reply, ReloadReply)
+    if reply.progress == "under_way" and (reloading := scene.supervisor._reloading) is not None:
+        await reloading
+        return replace(reply, progress="done")
     return reply
 
 
