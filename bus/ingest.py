@@ -124,6 +124,7 @@ class Ingest:
         self._producers: dict[bytes, str] = {}
         self._routes: dict[str, bytes] = {}
         self._group: list[Part] = []
+        self._newest: Mapping[str, int] = {}  # of the last commit: a database that went back lacks it
         self._duplicates: Counter[str] = Counter()
         self.committed_events = 0
         self.commits = 0
@@ -242,10 +243,11 @@ class Ingest:
             self._database_answers()
 
     def _welcome(self, route: bytes, hello: Hello) -> None:
-        marks = self._sink.high_water_marks(list(hello.acknowledged))
+        known = self._sink.high_water_marks(list({**hello.acknowledged, **self._newest}))
         self._receiver.epoch = self._receiver.epoch or self._sink.epoch()
-        if self._receiver.has_gone_back(hello, marks):
+        if self._receiver.has_gone_back(hello, known):
             self._begin_epoch(f"it holds less than {hello.producer} has delivered")
+        marks = {stream: known[stream] for stream in hello.acknowledged}
         self._producers[route] = hello.producer
         self._routes |= dict.fromkeys(hello.acknowledged, route)
         self._receiver.greeted(marks)
@@ -259,6 +261,7 @@ class Ingest:
         logger.critical("the database went back: %s; what it lacks is delivered again", reason)
         self._receiver.began_epoch(self._sink.begin_epoch(reason))
         self._group.clear()
+        self._newest = {}
         for route in self._producers:
             self._send(route, Unknown())
         self._producers.clear()
@@ -270,7 +273,8 @@ class Ingest:
         if not self._has_committed(group, stopping):
             return
         self.commits += 1
-        for stream, last_sequence in _last_sequences(group).items():
+        self._newest = _last_sequences(group)
+        for stream, last_sequence in self._newest.items():
             self._receiver.committed(stream, last_sequence)
             self._send(self._routes[stream], Acknowledged(stream, last_sequence, self._receiver.epoch))
         delivered = [part for part in group if isinstance(part, Delivered)]
@@ -295,8 +299,8 @@ class Ingest:
                 if self._waits(retry_s(attempt, self._rng.random()), stopping):
                     return False
                 attempt = min(attempt + 1, _DOUBLINGS_MAX)
-                marks = self._marks_after_failure(_last_sequences(group))
-            match _outcome(group, marks):
+                marks = self._marks_after_failure({**_last_sequences(group), **self._newest})
+            match _outcome(group, marks, self._newest):
                 case "stored":  # the connection was lost during the commit
                     self._database_answers()
                     return True
@@ -305,7 +309,7 @@ class Ingest:
                 case "went back":
                     self._start_epoch_again(f"it holds less than {group[0].producer} has delivered")
                 case "other":
-                    for rewind in self._receiver.rolled_back(marks):
+                    for rewind in self._receiver.rolled_back({part.stream: marks[part.stream] for part in group}):
                         self._send(self._routes[rewind.stream], rewind)
             return False
 
@@ -366,8 +370,14 @@ def _last_sequences(group: Sequence[Part]) -> Mapping[str, int]:
     return {part.stream: part.last_sequence for part in group}
 
 
-def _outcome(group: Sequence[Part], marks: Mapping[str, int]) -> Literal["stored", "refused", "went back", "other"]:
-    """What the database's marks say of a group whose commit failed, or whose outcome is unknown."""
+def _outcome(
+    group: Sequence[Part], marks: Mapping[str, int], newest: Mapping[str, int]
+) -> Literal["stored", "refused", "went back", "other"]:
+    """What the database's marks say of a group whose commit failed, or whose outcome is unknown; `newest` are the ends
+    of the commit before it.
+    """
+    if any(marks[stream] < mark for stream, mark in newest.items()):
+        return "went back"
     ends = _last_sequences(group)
     starts = {part.stream: part.first_sequence - 1 for part in reversed(group)}
     if all(marks[stream] >= end for stream, end in ends.items()):

@@ -274,6 +274,26 @@ def test_archived_streams_are_delivered_again_in_the_order_of_their_openings(tmp
     assert list(sink.stored.values()) == [trades(3), trades(2), trades(1)]
 
 
+def test_a_new_stream_is_not_stored_before_older_ones_when_the_database_went_back(
+    tmp_path: Path, sink: Memory, writer: Writer
+) -> None:
+    """The new stream has nothing stored that could be missed; the connection was lost with the older state."""
+
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            a.publish_together(trades(3))
+            assert await a.drain(DEADLINE_S)
+        async with producer(tmp_path) as b:
+            await until_async(lambda: len(writer.ingest._producers) == 2)
+            sink.stored.clear()
+            sink.refusals = 1
+            b.publish_together(trades(1))
+            await until_async(lambda: len(sink.stored) == 2)
+
+    asyncio.run(scenario())
+    assert list(sink.stored.values()) == [trades(3), trades(1)]
+
+
 @pytest.mark.usefixtures("writer")
 def test_a_disk_that_refuses_to_give_back_archived_events_is_asked_again(tmp_path: Path, sink: Memory) -> None:
     folder = tmp_path / "outbox-a"
