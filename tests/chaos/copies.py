@@ -125,6 +125,7 @@ class PostgresqlCopies:
         copy = self._copy(number)
         with psycopg.connect(self._address) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ  # all tables at one moment
+            _run(connection, "SET LOCAL synchronous_commit = off")
             _run(connection, "CREATE SCHEMA {}", copy)
             for table in self._tables:
                 if _column(connection, "SELECT 'a row' FROM {} LIMIT 1", table):
@@ -137,6 +138,7 @@ class PostgresqlCopies:
     def put_back(self) -> None:
         copy = self._copy(self._choice.choose())
         with psycopg.connect(self._address) as connection:
+            _run(connection, "SET LOCAL synchronous_commit = off")
             _run(connection, "LOCK TABLE streams")  # a commit of the writer comes wholly before this or wholly after it
             copied = _column(connection, f"SELECT relname FROM pg_class WHERE relnamespace = '{copy}'::regnamespace")
             for table in self._tables:

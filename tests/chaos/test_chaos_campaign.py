@@ -35,17 +35,17 @@ def database(kind: str) -> Iterator[list[str]]:
             yield ["--db", url]
 
 
-MANY = pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])
+MANY = pytest.param(1000, 3, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-@pytest.mark.parametrize("faults", [25, MANY])
+@pytest.mark.parametrize(("faults", "producers"), [(25, 2), MANY])
 def test_every_event_is_stored_once_or_stated_as_lost_whatever_is_killed_damaged_or_put_back(
-    kind: str, faults: int
+    kind: str, faults: int, producers: int
 ) -> None:
     with database(kind) as options:
-        status, reported = campaign("--faults", faults, "--seed", 2026, *options)
+        status, reported = campaign("--faults", faults, "--producers", producers, "--seed", 2026, *options)
     assert (status, reported["whole"]) == (0, True), reported
     assert reported["stored"] + reported["stated_losses"] == reported["appended"] > 0
     assert sum(reported["faults_by_kind"].values()) >= faults
@@ -55,7 +55,7 @@ def test_every_event_is_stored_once_or_stated_as_lost_whatever_is_killed_damaged
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_without_damage_nothing_is_lost(kind: str) -> None:
     with database(kind) as options:
-        status, reported = campaign("--faults", 25, "--seed", 11, "--undamaged", *options)
+        status, reported = campaign("--faults", 25, "--producers", 2, "--seed", 11, "--undamaged", *options)
     assert (status, reported["whole"]) == (0, True), reported
     assert reported["stored"] == reported["appended"] > 0
     assert not {"bit flip", "segment removed"} & reported["faults_by_kind"].keys()
