@@ -91,6 +91,7 @@ class Outbox:
         self._damaged_segments: set[Path] = set()
         self._reported: set[str] = set()
         self._cursor: SegmentCursor | None = None
+        self._is_closed = False
         self._finished = self._read_finished()
         self._progress = read_progress(directory)
         self._segments = self._find_segments()
@@ -168,7 +169,7 @@ class Outbox:
         return False
 
     def _open(self, segment: Segment) -> JournalReader | None:
-        if segment is self._segments[self.stream][-1]:
+        if not self._is_closed and segment is self._segments[self.stream][-1]:
             return self._writer.reader()  # readable also without its name
         try:
             return JournalReader(segment.path, damaged=True)
@@ -183,9 +184,7 @@ class Outbox:
             self._put_away(segments.pop(0), stream)
 
     def finish(self, stream: str) -> None:
-        """Everything of this stream is committed: note its length, then archive it. Where the disk has no room for the
-        note, that is left to the next opening.
-        """
+        """Everything of this stream is committed: note its length, then archive it; on a full disk the next opening."""
         appended = self._appended(stream)
         segments = self._segments.pop(stream)
         if appended and not self._note_finished(stream, appended):
@@ -238,12 +237,14 @@ class Outbox:
 
     def close(self, *, delivered: bool) -> None:
         """Close; with everything delivered the current stream is finished, otherwise it stays for the next opening."""
+        self._is_closed = True
         self._writer.close()
         self._progress_file.close()
         if delivered:
             self.finish(self.stream)
         if self._cursor is not None:
             self._cursor.close()
+            self._cursor = None
         os.close(self._lock)
 
     # --- opening ---------------------------------------------------------------------------------------------

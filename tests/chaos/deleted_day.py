@@ -21,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from observer.demo.configuration import DAY
+from observer.local_time import local_ns
 from tests.chaos.stage import JUDGE
 from tests.system.running import OBSERVER, ask
 from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
@@ -72,13 +74,10 @@ def delete_and_restore(day: StagedDay, at_s: float) -> Mapping[str, Any]:
 def trades(day: StagedDay, symbols: Sequence[str]) -> list[tuple[Any, ...]]:
     """The trades of the symbols within the compared time, each once, in the order of the exchange."""
     names = ",".join(f"'{symbol}'" for symbol in symbols)
-    midnight_ns = day._midnight_ns
-    bounds = [
-        midnight_ns + (int(text[:2]) * 3600 + int(text[3:]) * 60) * 10**9 for text in (COMPARED_FROM, COMPARED_TO)
-    ]
+    from_ns, to_ns = (local_ns(DAY, *moment) for moment in (COMPARED_FROM, COMPARED_TO))
     query = (
         f"SELECT {CONTENT} FROM trades WHERE symbol IN ({names}) "
-        f"AND exchange_time_ns BETWEEN {bounds[0]} AND {bounds[1]} ORDER BY symbol, cumulative_volume"
+        f"AND exchange_time_ns BETWEEN {from_ns} AND {to_ns} ORDER BY symbol, cumulative_volume"
     )
     return ask(day.database, query)
 
