@@ -14,6 +14,7 @@ from observer.supervisor.leftovers import Leftover, end_leftovers
 from observer.supervisor.pid_registry import PidRegistry, Registered, Registry
 from observer.supervisor.proc import ProcessId, boot_id, seen
 from tests.supervisor.scenes import ROOT, is_alive
+from tests.waiting import until_async
 
 HOLDER = """
 import sys
@@ -65,10 +66,16 @@ def spawn_stranger(*argv: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(argv, start_new_session=True)
 
 
+def names_of_children(pid: int) -> list[str]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [Path(f"/proc/{child}/comm").read_text().strip() for child in children]
+
+
 def test_a_process_group_left_by_an_earlier_run_is_ended(tmp_path: Path) -> None:
     async def run() -> None:
         left = spawn_stranger("sh", "-c", "sleep 600 & wait")
         PidRegistry(tmp_path).record(left.pid, "a")
+        await until_async(lambda: names_of_children(left.pid) == ["sleep"], "the shell has its child")
         found = await end_leftovers(PidRegistry(tmp_path), FOLDER)
         assert sorted(each.name for each in found) == ["a", "sleep"]
         assert Leftover("a", left.pid, "ended by SIGTERM") in found

@@ -196,7 +196,9 @@ def test_a_reload_that_takes_long_is_under_way_and_another_is_refused_meanwhile(
         async with supervised(tmp_path, [a]) as scene:
             await scene.supervisor.start_all()
             unready = revised(speaker(tmp_path, "a", "unready"))
-            assert (await reload(scene, [unready])).progress == "under_way"
+            first = await scene.supervisor.reload([unready], dry_run=False)
+            assert isinstance(first, ReloadReply)
+            assert first.progress == "under_way"
             reply = await scene.supervisor.reload([a], dry_run=False)
             assert isinstance(reply, Refused)
             assert reply.code == "busy"
