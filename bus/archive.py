@@ -10,7 +10,9 @@ A segment leaves the archive when two verified backups hold its events (`trim`),
 (`shrink`): the oldest first, and the caller reports it.
 """
 
+import math
 import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,10 +30,10 @@ _FRAME_BEGINNING: Final = b"\x28\xb5\x2f\xfd"
 
 
 class ArchiveLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The size and the age of an archive, in bytes and machine seconds."""
+    """The size and the age of an archive, in bytes and machine seconds; without limits by default."""
 
-    bytes_max: int = 4 * 1024**3
-    age_s_max: float = 14 * 86_400.0
+    bytes_max: int = sys.maxsize
+    age_s_max: float = math.inf
 
 
 class ArchivedSegment(msgspec.Struct, frozen=True):

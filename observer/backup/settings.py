@@ -5,7 +5,9 @@ from typing import Annotated, Final
 
 import msgspec
 
+from bus.archive import ArchiveLimits
 from observer.base_settings import RunSettings
+from observer.units import S_PER_DAY
 
 PACKAGE_PLACEHOLDER: Final = "{package}"
 _FOLDER: Final = "backup"  # in the folder of data
@@ -17,6 +19,9 @@ class BackupSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `folder` is empty for `backup` in the folder of data. `copy_to` is a folder on another disk that each package is
     copied to: it must be there, so that an absent mount is noticed; empty: none. `command` runs on each finished
     package, whose folder replaces `{package}`; `command_limit_s` is machine seconds.
+
+    `archive_bytes_max` and `archive_days_max` limit each process's archive of delivered events; what falls out without
+    being in two verified packages is an alert.
     """
 
     folder: str = ""
@@ -25,11 +30,18 @@ class BackupSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     copy_to: str = ""
     command: tuple[str, ...] = ()
     command_limit_s: Annotated[float, msgspec.Meta(gt=0)] = 3_600.0
+    archive_bytes_max: Annotated[int, msgspec.Meta(ge=0)] = 4_000_000_000
+    archive_days_max: Annotated[float, msgspec.Meta(gt=0)] = 14.0
 
     def __post_init__(self) -> None:
         """Refuses a command that does not name the package."""
         if self.command and not any(PACKAGE_PLACEHOLDER in word for word in self.command):
             raise ValueError(f'command: none of its words has "{PACKAGE_PLACEHOLDER}", which the package replaces')
+
+    @property
+    def archive_limits(self) -> ArchiveLimits:
+        """The limits of an outbox's archive."""
+        return ArchiveLimits(bytes_max=self.archive_bytes_max, age_s_max=self.archive_days_max * S_PER_DAY)
 
     def folder_of(self, run: RunSettings) -> Path:
         """The folder of the packages."""

@@ -245,7 +245,9 @@ async def working(settings: Settings, clock: Clock) -> AsyncIterator[MasterFiles
     folder = endpoints_of(settings.run).runtime_directory / "outbox" / _NAME
     async with writer_of(settings.store.url, settings.instance) as writer:
         try:
-            producer = Producer(Outbox(folder, _NAME, uuid.uuid4().hex), writer.ingest_address)
+            producer = Producer(
+                Outbox(folder, _NAME, uuid.uuid4().hex, settings.backup.archive_limits), writer.ingest_address
+            )
         except OutboxInUseError as error:
             raise ConfigError("another `observer master` command is at work") from error
         delivery = asyncio.create_task(producer.run())

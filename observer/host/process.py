@@ -145,7 +145,8 @@ class Host:
     @contextlib.asynccontextmanager
     async def _reporting(self) -> AsyncIterator[None]:
         """Publish the supervisor's changes while the block runs; later ones are only logged."""
-        outbox = Outbox(self.endpoints.runtime_directory / "outbox" / NAME, NAME, uuid.uuid4().hex)
+        folder = self.endpoints.runtime_directory / "outbox" / NAME
+        outbox = Outbox(folder, NAME, uuid.uuid4().hex, self._settings.backup.archive_limits)
         self._producer = producer = Producer(outbox, self.endpoints.ingest)
         self._begin_alerts(producer)
         delivery = asyncio.create_task(producer.run())

@@ -111,7 +111,9 @@ class Worker:
     async def producer(self) -> AsyncIterator[Producer]:
         """The worker's outbox, delivering while the block runs; at its end waits for the published events."""
         directory = self.runtime / "outbox" / self.name
-        producer = Producer(Outbox(directory, self.name, uuid.uuid4().hex), self.endpoints.ingest)
+        producer = Producer(
+            Outbox(directory, self.name, uuid.uuid4().hex, self.settings.backup.archive_limits), self.endpoints.ingest
+        )
         disk_alerts = DiskAlerts(self.alerts)
         self.progress = lambda: producer.published
         self.orders.producer = producer
