@@ -31,7 +31,7 @@ BACKUP_S = 10 * 3600 + 30 * 60
 DELETIONS_S = (11 * 3600, 14 * 3600)
 GONE_FOR_S = 300
 ENDS_S = 15 * 3600 + 6 * 60  # Track B stopped at 15:00
-COMPARED_FROM, COMPARED_TO = (9, 40), (14, 55)
+COMPARED_FROM, COMPARED_TO = (10, 30), (14, 55)  # before that the pins wait for slots
 PINNED = 30
 # What the exchange sent of a trade; the moment of its receipt is the machine's.
 CONTENT = "symbol, exchange_time_ns, price, volume, cumulative_volume, side"
