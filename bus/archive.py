@@ -58,7 +58,8 @@ class Archive:
     def segments(self) -> Sequence[ArchivedSegment]:
         """The segments by stream and number. Files with other names are left alone."""
         found = [segment for path in self._directory.glob(f"*{_SUFFIX}*") if (segment := _segment_of(path))]
-        return sorted(found, key=lambda segment: (segment.stream, segment.first_sequence))
+        # A kill can leave a segment and its compressed form: the plain one comes first.
+        return sorted(found, key=lambda each: (each.stream, each.first_sequence, each.path.suffix == ".zst"))
 
     def add(self, path: Path, stream: str, first_sequence: int, last_sequence: int) -> None:
         """Move a segment into the archive.
@@ -69,20 +70,27 @@ class Archive:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         path.rename(self._directory / f"{stream}-{first_sequence:020d}-{last_sequence:020d}{_SUFFIX}")
 
-    def take_back(self, stream: str, high_water_mark: int, directory: Path) -> Sequence[ArchivedSegment]:
-        """Move the stream's segments with events behind the mark to the directory, decompressed, as
-        `<stream>-<first>.journal`. Return them with their new paths. A damaged compressed one is kept in `damaged/`.
+    def last_sequences(self) -> Mapping[str, int]:
+        """The last number that is here, by stream."""
+        return {segment.stream: segment.last_sequence for segment in self.segments()}
+
+    def first_behind(self, stream: str, sequence: int) -> int | None:
+        """The first number of the stream's next segment behind this number."""
+        following = (each.first_sequence for each in self.segments() if each.stream == stream)
+        return min((first for first in following if first > sequence), default=None)
+
+    def take_back(self, stream: str, sequence: int, directory: Path) -> ArchivedSegment | None:
+        """Move the segment with this number to the directory, decompressed, as `<stream>-<first>.journal`. Return it
+        with its new path; None if there is none. A damaged compressed one is kept in `damaged/`.
 
         Raises:
-            OSError: the disk refused; the rest is still in the archive.
+            OSError: the disk refused; it is still in the archive.
         """
         with self._lock:
-            wanted = {  # a kill can leave a segment and its compressed form
-                segment.first_sequence: segment
-                for segment in self.segments()
-                if segment.stream == stream and segment.last_sequence > high_water_mark
-            }
-            return [_moved(segment, directory) for segment in wanted.values()]
+            for segment in self.segments():
+                if segment.stream == stream and segment.first_sequence <= sequence <= segment.last_sequence:
+                    return _moved(segment, directory)
+        return None
 
     def trim(self, backed_up: Mapping[str, int]) -> None:
         """Delete the segments whose events two verified backups hold: up to these numbers, by stream."""
@@ -167,12 +175,14 @@ def _decompressed(content: bytes) -> tuple[bytes, bool]:
     while begin >= 0:
         frame = zstandard.ZstdDecompressor().decompressobj()
         try:
-            parts.append(frame.decompress(memoryview(content)[begin:]))
+            part = frame.decompress(memoryview(content)[begin:])
         except zstandard.ZstdError:
-            begin, is_whole = content.find(_FRAME_BEGINNING, begin + 1), False
-        else:
+            part = b""
+        if frame.eof:
+            parts.append(part)
             begin = len(content) - len(frame.unused_data) if frame.unused_data else -1
-            is_whole = is_whole and frame.eof
+        else:  # damaged; a flipped bit can make a frame seem longer than the file
+            begin, is_whole = content.find(_FRAME_BEGINNING, begin + 1), False
     return b"".join(parts), is_whole
 
 

@@ -144,12 +144,13 @@ class Sender:
 
     Args:
         streams: oldest first; the last one is the current stream.
+        epoch: of the database, as an earlier process was welcomed in it.
     """
 
-    def __init__(self, streams: Iterable[StreamProgress]) -> None:
+    def __init__(self, streams: Iterable[StreamProgress], epoch: str = "") -> None:
         self._streams = {progress.stream: progress for progress in streams}
         self._credit = 0
-        self.epoch = ""
+        self.epoch = epoch
 
     def __repr__(self) -> str:
         """The state, for tests to assert on."""

@@ -129,7 +129,6 @@ class Ingest:
         self.committed_events = 0
         self.commits = 0
         self.malformed = 0
-        self.turns = 0
 
     @property
     def duplicates(self) -> int:
@@ -143,7 +142,6 @@ class Ingest:
         """
         try:
             while not stopping.is_set():
-                self.turns += 1
                 if self._socket.poll(_POLL_MS):
                     self._take_group(stopping)
                 else:
@@ -176,7 +174,7 @@ class Ingest:
             case [route, kind, content] if kind == LOST:
                 return self._take_lost(route, content)
             case _:
-                self.malformed += 1
+                self._note_malformed()
         return 0
 
     def _take_batch(self, route: bytes, content: bytes) -> int:
@@ -186,7 +184,7 @@ class Ingest:
         try:
             batch = unpack(content)
         except BatchError:
-            self.malformed += 1
+            self._note_malformed()
             return 0
         events = self._admit(route, batch.stream, batch.first_sequence, batch.count)
         if not events:
@@ -204,7 +202,7 @@ class Ingest:
         try:
             lost = _lost_decoder.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            self.malformed += 1
+            self._note_malformed()
             return 0
         if taken := self._admit(route, lost.stream, lost.first_sequence, lost.count):
             first_sequence = lost.last_sequence + 1 - taken
@@ -215,7 +213,7 @@ class Ingest:
     def _admit(self, route: bytes, stream: str, first_sequence: int, count: int) -> int:
         """How many numbers, from the last one back, are to be taken."""
         if count < 1:
-            self.malformed += 1
+            self._note_malformed()
             return 0
         if not self._receiver.knows(stream):
             self._send(route, Unknown())
@@ -233,7 +231,7 @@ class Ingest:
         try:
             hello = _hello_decoder.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            self.malformed += 1
+            self._note_malformed()
             return
         try:
             self._welcome(route, hello)
@@ -253,7 +251,8 @@ class Ingest:
         self._receiver.greeted(marks)
         taken = {stream: self._receiver.admitted_mark(stream) for stream in marks}
         safe = self._backed_up()
-        backed_up = {stream: safe[stream] for stream in marks if stream in safe}
+        # A database below a package is about to be delivered to: the archive must keep that.
+        backed_up = {stream: min(safe[stream], mark) for stream, mark in marks.items() if stream in safe}
         self._send(route, Welcome(marks, CREDIT_EVENTS, self._receiver.epoch, taken, backed_up))
 
     def _begin_epoch(self, reason: str) -> None:
@@ -319,7 +318,6 @@ class Ingest:
         while (left_s := ends_s - time.monotonic()) > 0:
             if stopping.wait(min(left_s, _POLL_MS / 1000)):
                 return True
-            self.turns += 1
             self._on_committed(())
         return stopping.is_set()
 
@@ -336,6 +334,12 @@ class Ingest:
             self._database_failed(str(error))
             self._receiver.began_epoch(self._receiver.epoch)
             self._producers.clear()
+
+    def _note_malformed(self) -> None:
+        """Count a message that is none of ours; a log line at each doubling."""
+        self.malformed += 1
+        if self.malformed & (self.malformed - 1) == 0:
+            logger.warning("%d malformed messages on the ingest socket so far; they were dropped", self.malformed)
 
     def _database_failed(self, text: str) -> None:
         if self._outage_since_s is None:

@@ -56,6 +56,7 @@ class JournalWriter:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # read, too: see `reader`
         self.path = path
         self._descriptor = os.open(path, flags, 0o600)
+        self._status = os.fstat(self._descriptor)
         self._size_bytes = 0
         try:
             self._append(MAGIC + _frame(label.encode()))
@@ -71,8 +72,11 @@ class JournalWriter:
 
     @property
     def is_removed(self) -> bool:
-        """Whether the file has no name any more: what is appended to it ends with this process."""
-        return os.fstat(self._descriptor).st_nlink == 0
+        """Whether its name stands for another file or for none: what is appended ends with this process."""
+        try:
+            return not os.path.samestat(self.path.stat(), self._status)
+        except FileNotFoundError:
+            return True
 
     def reader(self) -> "JournalReader":
         """A reader of this file, also after its name was removed or its head was damaged."""
@@ -101,15 +105,17 @@ class JournalWriter:
             OSError: the disk refused; the journal is as it was before.
         """
         content = os.pread(self._descriptor, self._size_bytes, 0)
-        copy = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        unfinished = self.path.with_name(f".{self.path.name}")
+        copy = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             _write_whole(copy, 0, content)
+            unfinished.rename(self.path)
         except OSError:
             os.close(copy)
-            self.path.unlink()
+            unfinished.unlink(missing_ok=True)
             raise
         os.close(self._descriptor)
-        self._descriptor = copy
+        self._descriptor, self._status = copy, os.fstat(copy)
 
     def sync(self) -> None:
         """Sync to the disk, so that appended records survive the machine's failure."""

@@ -9,6 +9,7 @@ One directory a producer, held by one process at a time through a file lock:
     <stream>-<first>.journal    segments: batches of one stream, from sequence number `first` on
     <stream>.progress           the stream's ordinal, and the number of its last event
     finished                    a line "stream last-sequence checksum" for each stream that is wholly committed
+    epoch                       the epoch of the database that it was welcomed in last
     archive/                    acknowledged segments (`bus.archive`)
     damaged/                    damaged segments, as they were found, for a person
 
@@ -37,13 +38,15 @@ from bus.outbox_notes import (
     ProgressFile,
     cut_half_line,
     is_stream,
+    note_epoch,
     note_finished,
     note_progress,
     progress_path,
+    read_epoch,
     read_finished,
     read_progress,
 )
-from bus.segments import Missing, Packed, Segment, SegmentCursor, keep, last_sequence_in, recover
+from bus.segments import Missing, Packed, Segment, SegmentCursor, keep, recover
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +95,9 @@ class Outbox:
         self._reported: set[str] = set()
         self._cursor: SegmentCursor | None = None
         self._is_closed = False
+        self._fallen_out = 0
+        self._stranded: dict[str, list[Segment]] = {}  # committed, and the disk does not let them be archived
+        self._epoch = read_epoch(directory)
         self._finished = self._read_finished()
         self._progress = read_progress(directory)
         self._segments = self._find_segments()
@@ -107,9 +113,29 @@ class Outbox:
         return [StreamProgress(stream, self._appended(stream)) for stream in self._segments]
 
     def archived(self) -> Mapping[str, int]:
-        """The last number of each of the newest finished streams, whose events may have to be delivered again."""
-        newest = [stream for stream in self._finished if stream not in self._segments][-FINISHED_STREAMS_MAX:]
-        return {stream: self._finished[stream] for stream in newest}
+        """The last number of each stream whose events may have to be delivered again: those that the archive has, and
+        the newest finished ones.
+        """
+        newest = dict(list(self._finished.items())[-FINISHED_STREAMS_MAX:])
+        stranded = {stream: segments[-1].last_sequence for stream, segments in self._stranded.items()}
+        here = self._archive.last_sequences().items()
+        older = {stream: last for stream, last in here if stream not in newest}  # or their note is gone
+        known = {**older, **stranded, **newest}
+        return {stream: last for stream, last in known.items() if stream not in self._segments}
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of the database that this outbox was welcomed in last; empty before the first welcome."""
+        return self._epoch
+
+    def remember_epoch(self, epoch: str) -> None:
+        """Note the epoch for the next process. Where the disk refuses, that one begins another epoch."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            try:
+                note_epoch(self._directory, epoch)
+            except OSError as error:
+                logger.error("cannot note the epoch of the database: %s", error)
 
     def append(self, events: Sequence[Event]) -> int:
         """Append the events as one batch: after a kill either all of them are here or none. Returns the last number.
@@ -120,6 +146,7 @@ class Outbox:
         """
         if self._writer.is_removed:
             self._writer.write_again()
+            self._close_cursor()  # it reads the removed file
             self._report(f"{self._writer.path} had been removed; it was written again from the open file")
         if self._writer.size_bytes >= SEGMENT_BYTES_MAX:
             full, self._writer = self._writer, self._start_segment()
@@ -148,18 +175,37 @@ class Outbox:
                 return Missing(end_sequence, "damaged")
             self._move_cursor(stream, sequence)
         later = [segment.first_sequence for segment in self._segments[stream] if segment.first_sequence > sequence]
+        later += filter(None, [self._archive.first_behind(stream, sequence)])
         end_sequence = min(later) - 1 if later else self._appended(stream)
         self._report(f"numbers {sequence} to {end_sequence} of stream {stream} are in no segment any more")
         return Missing(end_sequence, "removed")
 
     def _move_cursor(self, stream: str, sequence: int) -> None:
+        self._close_cursor()
+        if not self._set_cursor(stream, sequence) and self._take_back(stream, sequence):
+            self._set_cursor(stream, sequence)
+
+    def _take_back(self, stream: str, sequence: int) -> bool:
+        """Bring the archived segment with this number back; False if there is none."""
+        try:
+            taken = self._archive.take_back(stream, sequence, self._directory)
+        except OSError as error:
+            self._report(f"cannot bring back archived events of {self.producer}: {error.strerror}; will be tried again")
+            raise
+        if taken is None:
+            return False
+        if taken.damaged:
+            self._report(f"archived segment of {self.producer} is damaged; kept as {taken.damaged}")
+        here = self._segments[stream]
+        if all(segment.first_sequence != taken.first_sequence for segment in here):
+            here.append(Segment(taken.path, taken.first_sequence, taken.last_sequence))
+            here.sort(key=lambda segment: segment.first_sequence)
+        return True
+
+    def _close_cursor(self) -> None:
         if self._cursor is not None:
             self._cursor.close()
             self._cursor = None
-        if not self._set_cursor(stream, sequence):
-            # A process that found this stream as an earlier one's rest cannot know what the database once held.
-            self.rewind(stream, sequence - 1)
-            self._set_cursor(stream, sequence)
 
     def _set_cursor(self, stream: str, sequence: int) -> bool:
         for segment in self._segments[stream]:
@@ -180,40 +226,41 @@ class Outbox:
     def acknowledge(self, stream: str, high_water_mark: int) -> None:
         """Archive the segments that are wholly committed; a stream's last one stays until the stream is finished."""
         segments = self._segments.get(stream, [])
-        while len(segments) > 1 and segments[0].last_sequence <= high_water_mark:
-            self._put_away(segments.pop(0), stream)
+        while (
+            len(segments) > 1 and segments[0].last_sequence <= high_water_mark and self._put_away(segments[0], stream)
+        ):
+            segments.pop(0)
 
     def finish(self, stream: str) -> None:
         """Everything of this stream is committed: note its length, then archive it; on a full disk the next opening."""
         appended = self._appended(stream)
         segments = self._segments.pop(stream)
         if appended and not self._note_finished(stream, appended):
+            self._stranded[stream] = segments
             return
-        for segment in segments:
-            self._put_away(segment, stream)
+        if left := [segment for segment in segments if not self._put_away(segment, stream)]:
+            self._stranded[stream] = left
         progress_path(self._directory, stream).unlink(missing_ok=True)
 
-    def rewind(self, stream: str, high_water_mark: int) -> int:
-        """The database went back to this mark: bring back the archived segments behind it. Returns the number of the
-        stream's last event.
+    def rewind(self, stream: str) -> int:
+        """The database went back: the stream is to be delivered again, from the archive as far as it is there. Returns
+        the number of its last event.
 
         Raises:
-            OSError: the disk refused; what is back stays, and the call can be repeated.
+            OSError: the disk refused; the call can be repeated.
         """
-        appended = self._finished.get(stream, 0) if stream not in self._segments else self._appended(stream)
-        here = self._segments.get(stream, [])
-        known = {segment.first_sequence for segment in here}
-        for taken in self._archive.take_back(stream, high_water_mark, self._directory):
-            if taken.damaged:
-                self._report(f"archived segment of {self.producer} is damaged; kept as {taken.damaged}")
-            if taken.first_sequence not in known:
-                here.append(Segment(taken.path, taken.first_sequence, taken.last_sequence))
-        here.sort(key=lambda segment: segment.first_sequence)
         if stream not in self._segments:
+            appended = self.archived()[stream]
+            progress = ProgressFile(self._directory, stream, 0)
+            progress.note(appended)
+            progress.close()
+            if stream in self._finished:
+                note_finished(self._directory, stream, 0)
+                del self._finished[stream]
             current = self._segments.pop(self.stream)
-            self._segments |= {stream: here, self.stream: current}
+            self._segments |= {stream: self._stranded.pop(stream, []), self.stream: current}
             self._progress[stream] = Progress(0, appended)
-        return appended
+        return self._appended(stream)
 
     def keep_behind(self, backed_up: Mapping[str, int]) -> None:
         """Two verified backups hold the events up to these numbers: the archive need not."""
@@ -229,9 +276,10 @@ class Outbox:
             OSError: the disk refused; no event is lost.
         """
         if deleted := self._archive.shrink(now_s):
+            self._fallen_out += deleted
             self._report(
-                f"{deleted} archived segments of {self.producer} are deleted without a verified backup of them: "
-                "the archive is at its limit, make backups (observer backup now)"
+                f"{self._fallen_out} archived segments of {self.producer} are deleted without a verified backup of "
+                "them: the archive is at its limit, make backups (observer backup now)"
             )
         return self._archive.compress_next()
 
@@ -242,9 +290,7 @@ class Outbox:
         self._progress_file.close()
         if delivered:
             self.finish(self.stream)
-        if self._cursor is not None:
-            self._cursor.close()
-            self._cursor = None
+        self._close_cursor()
         os.close(self._lock)
 
     # --- opening ---------------------------------------------------------------------------------------------
@@ -333,11 +379,10 @@ class Outbox:
 
     # --- putting away, and notes -----------------------------------------------------------------------------
 
-    def _put_away(self, segment: Segment, stream: str) -> None:
+    def _put_away(self, segment: Segment, stream: str) -> bool:
         """Archive a committed segment. One that the disk does not let go stays for the next opening."""
         if self._cursor is not None and self._cursor.segment is segment:
-            self._cursor.close()
-            self._cursor = None
+            self._close_cursor()
         try:
             if segment.last_sequence < segment.first_sequence:
                 segment.path.unlink(missing_ok=True)
@@ -345,6 +390,8 @@ class Outbox:
                 self._archive.add(segment.path, stream, segment.first_sequence, segment.last_sequence)
         except OSError as error:
             self._report(f"cannot archive {segment.path}: {error.strerror}; its events are stored")
+            return isinstance(error, FileNotFoundError)
+        return True
 
     def _note_finished(self, stream: str, last_sequence: int) -> bool:
         """Add the stream to the finished ones; False where the disk has no room for the line."""
@@ -373,20 +420,6 @@ class Outbox:
             self._reported.add(text)
             logger.critical("%s", text)
             self.damage.append(text)
-
-
-def published_by_stream(directory: Path) -> Mapping[str, int]:
-    """Number of events ever appended to this outbox, by stream. Reads its files alone, also while it is in use, so that
-    a check does not depend on the writer.
-    """
-    counts, _unreadable = read_finished(directory)
-    for stream, noted in read_progress(directory).items():
-        counts[stream] = max(counts.get(stream, 0), noted.last_sequence)
-    for path in directory.glob("*.journal"):
-        stream = path.stem.partition("-")[0]
-        if is_stream(stream):
-            counts[stream] = max(counts.get(stream, 0), last_sequence_in(path, stream))
-    return counts
 
 
 def _take_lock(path: Path) -> int:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 _FINISHED: Final = "finished"
+_EPOCH: Final = "epoch"
 _PROGRESS: Final = struct.Struct("<QQI")  # ordinal of the stream, number of the last event, CRC-32 of both
 _STREAM_DIGITS: Final = 32
 
@@ -73,6 +74,25 @@ def progress_path(directory: Path, stream: str) -> Path:
     return directory / f"{stream}.progress"
 
 
+def read_epoch(directory: Path) -> str:
+    """The epoch of the database that this outbox was welcomed in last; empty before the first welcome."""
+    try:
+        return (directory / _EPOCH).read_text("ascii", "replace").strip()
+    except OSError:
+        return ""
+
+
+def note_epoch(directory: Path, epoch: str) -> None:
+    """Note the epoch.
+
+    Raises:
+        OSError: the disk refused; the note is as it was.
+    """
+    unfinished = directory / f".{_EPOCH}"
+    unfinished.write_text(f"{epoch}\n", "ascii")
+    unfinished.rename(directory / _EPOCH)
+
+
 def is_stream(text: str) -> bool:
     """Whether it is the id of a stream."""
     return len(text) == _STREAM_DIGITS and all(digit in "0123456789abcdef" for digit in text)
@@ -82,7 +102,10 @@ def read_progress(directory: Path) -> dict[str, Progress]:
     """The streams that are not finished, in the order of their openings."""
     found = {}
     for path in directory.glob("*.progress"):
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue
         if len(content) == _PROGRESS.size and is_stream(path.stem):
             ordinal, last_sequence, checksum = _PROGRESS.unpack(content)
             if checksum == _progress_checksum(ordinal, last_sequence):
@@ -95,7 +118,7 @@ def _progress_checksum(ordinal: int, last_sequence: int) -> int:
 
 
 def note_finished(directory: Path, stream: str, last_sequence: int) -> None:
-    """Add a stream to the finished ones.
+    """Add a stream to the finished ones; with the number 0 take it out again: it is to be delivered once more.
 
     Raises:
         OSError: the disk has no room for the line; the file is as it was.
@@ -114,6 +137,8 @@ def read_finished(directory: Path) -> tuple[dict[str, int], int]:
         content = (directory / _FINISHED).read_bytes()
     except FileNotFoundError:
         return {}, 0
+    except OSError:
+        return {}, 1
     notes: dict[str, int] = {}
     unreadable = 0
     for line in content.splitlines(keepends=True):
@@ -122,7 +147,9 @@ def read_finished(directory: Path) -> tuple[dict[str, int], int]:
         stream, _, rest = line.decode("ascii", "replace").partition(" ")
         last_sequence = rest.partition(" ")[0]
         if last_sequence.isdecimal() and line.decode("ascii", "replace") == _finished_line(stream, int(last_sequence)):
-            notes[stream] = int(last_sequence)
+            notes.pop(stream, None)
+            if int(last_sequence):
+                notes[stream] = int(last_sequence)
         else:
             unreadable += 1
     return notes, unreadable
@@ -143,7 +170,7 @@ def _append_line(path: Path, line: str) -> None:
 def cut_half_line(directory: Path) -> None:
     """Cut half a line at the end, as a kill can leave it, in the note of finished streams."""
     path = directory / _FINISHED
-    if path.exists():
+    if path.is_file():
         content = path.read_bytes()
         if not content.endswith(b"\n"):
             os.truncate(path, content.rfind(b"\n") + 1)

@@ -142,7 +142,15 @@ class CaptureSource:
         """None: the one stream is always here."""
         return {}
 
-    def rewind(self, stream: str, high_water_mark: int) -> int:  # noqa: ARG002 - of the protocol
+    @property
+    def epoch(self) -> str:
+        """Unknown: a capture is delivered to any database."""
+        return ""
+
+    def remember_epoch(self, epoch: str) -> None:
+        """A capture stays as it is."""
+
+    def rewind(self, stream: str) -> int:  # noqa: ARG002 - of the protocol
         """A capture stays as it is; its last number."""
         return self.events
 

@@ -2,13 +2,15 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from bus.archive import Archive, ArchiveLimits
 from bus.codec import Batch, BatchError, unpack
 from bus.journal import JournalReader, Record
+from bus.outbox_notes import is_stream, read_finished, read_progress
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +101,9 @@ def recover(segment: Segment, stream: str, appended: int, on_damage: Callable[[S
             return False
     except FileNotFoundError:  # removed this moment
         return False
+    except OSError as error:
+        on_damage(segment, f"it cannot be read: {error.strerror}")
+        return False
     return True
 
 
@@ -135,11 +140,27 @@ def keep(path: Path, kept: Path) -> None:
         logger.error("cannot keep %s: %s", kept, error)
 
 
-def last_sequence_in(path: Path, stream: str) -> int:
+def published_by_stream(directory: Path) -> Mapping[str, int]:
+    """Number of events ever appended to this outbox, by stream. Reads its files alone, also while it is in use, so that
+    a check does not depend on the writer.
+    """
+    counts, _unreadable = read_finished(directory)
+    for stream, noted in read_progress(directory).items():
+        counts[stream] = max(counts.get(stream, 0), noted.last_sequence)
+    for path in directory.glob("*.journal"):
+        stream = path.stem.partition("-")[0]
+        if is_stream(stream):
+            counts[stream] = max(counts.get(stream, 0), _last_sequence_in(path, stream))
+    for stream, last_sequence in Archive(directory / "archive", ArchiveLimits()).last_sequences().items():
+        counts[stream] = max(counts.get(stream, 0), last_sequence)
+    return counts
+
+
+def _last_sequence_in(path: Path, stream: str) -> int:
     """The last number in a segment; 0 for one without a whole batch, or that is gone."""
     try:
         reader = JournalReader(path, damaged=True)
-    except FileNotFoundError:  # archived meanwhile: the stream's later segments say more
+    except OSError:  # archived meanwhile, say: the stream's later segments say more
         return 0
     try:
         return max((batch.last_sequence for batch, _ in batches_around_damage(reader, stream)), default=0)

@@ -74,8 +74,17 @@ class Source(Protocol):
         """Everything of this earlier stream is committed: it may be put away."""
         ...
 
-    def rewind(self, stream: str, high_water_mark: int) -> int:
-        """The database went back to this mark: make what follows ready for delivery. Returns the last number."""
+    @property
+    def epoch(self) -> str:
+        """The epoch of the database that these streams were delivered to last; empty if unknown."""
+        ...
+
+    def remember_epoch(self, epoch: str) -> None:
+        """The streams are delivered to a database in this epoch."""
+        ...
+
+    def rewind(self, stream: str) -> int:
+        """The database went back: make the stream ready for delivery. Returns the last number."""
         ...
 
     def keep_behind(self, backed_up: Mapping[str, int]) -> None:
@@ -89,7 +98,7 @@ class BatchSender:
     def __init__(self, source: Source, ingest_address: Address) -> None:
         self._source = source
         self._address = ingest_address
-        self._sender = Sender(source.progress())
+        self._sender = Sender(source.progress(), source.epoch)
         self._wake = asyncio.Event()
         self._settled = asyncio.Condition()
 
@@ -165,12 +174,16 @@ class BatchSender:
             fallen = self._sender.fallen(welcome, self._source.archived())
             for stream, mark in reversed(list(fallen.items())):
                 logger.warning("the database went back to %d of stream %s: delivering again", mark, stream)
-                self._sender.revived(stream, self._source.rewind(stream, mark), mark)
+                self._sender.revived(stream, self._source.rewind(stream), mark)
         except OSError as error:
             logger.critical("cannot read the archive: %s", error)
             return
         self._sender.welcomed(welcome)
-        self._source.keep_behind(welcome.backed_up)
+        self._source.remember_epoch(welcome.epoch)
+        try:
+            self._source.keep_behind(welcome.backed_up)
+        except OSError as error:
+            logger.error("cannot trim the archive: %s", error)
 
     async def _send(self, socket: zmq.asyncio.Socket) -> None:
         while True:

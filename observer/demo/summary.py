@@ -7,7 +7,7 @@ import msgspec
 
 from bus.commands import StatusReply
 from bus.events import Trade
-from bus.outbox import published_by_stream
+from bus.segments import published_by_stream
 from observer.simulator.market.market import Market, OfferedTrade
 from observer.store.reader import StoreReader
 from observer.store.summary import DaySummary

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from bus.outbox import published_by_stream
+from bus.segments import published_by_stream
 from observer.backup.package import packages
 from observer.errors import StoreError
 from observer.store.restore import StoredState, stored_state

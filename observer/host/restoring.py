@@ -19,8 +19,9 @@ import msgspec
 from bus.commands import Refused, Start, Status, StatusReply, Stop
 from bus.control import ControlClient, ControlTimeoutError
 from bus.endpoints import Address
-from bus.outbox import Outbox, OutboxInUseError, published_by_stream
+from bus.outbox import Outbox, OutboxInUseError
 from bus.producer import Producer
+from bus.segments import published_by_stream
 from observer.backup.jobs import Plan
 from observer.backup.manifest import Manifest, stamp_of
 from observer.backup.package import Package, manifest_of, problems_in

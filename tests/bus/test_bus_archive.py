@@ -1,16 +1,18 @@
 """Acknowledged segments are kept until backups hold them, and are delivered again when the database goes back."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
+import zstandard
 
 import bus.outbox
-from bus.archive import Archive, ArchiveLimits
+from bus.archive import Archive, ArchiveLimits, _decompressed
 from bus.codec import decode_events, unpack
 from bus.events import Trade
 from bus.outbox import Outbox
-from bus.segments import Missing, Packed
+from bus.segments import Missing, Packed, published_by_stream
 from tests.builders import trades
 from tests.chaos.judge import batches
 
@@ -64,7 +66,7 @@ def compress(outbox: Outbox) -> None:
 def test_a_finished_stream_is_delivered_again_from_any_mark(tmp_path: Path) -> None:
     outbox = finished(tmp_path)
     assert outbox.archived() == {A: EVENTS}
-    assert outbox.rewind(A, 7) == EVENTS
+    assert outbox.rewind(A) == EVENTS
     assert delivered(outbox, A, 8) == (trades(EVENTS - 7, first=8), [])
     assert [progress.stream for progress in outbox.progress()] == [A, B]
 
@@ -72,17 +74,17 @@ def test_a_finished_stream_is_delivered_again_from_any_mark(tmp_path: Path) -> N
 def test_a_rewound_stream_is_archived_again_when_it_is_committed(tmp_path: Path) -> None:
     outbox = finished(tmp_path)
     before = archived_files(tmp_path)
-    outbox.rewind(A, 0)
+    outbox.rewind(A)
     outbox.acknowledge(A, EVENTS)
     outbox.finish(A)
     assert archived_files(tmp_path) == before
-    assert (tmp_path / "finished").read_text().count("\n") == 1
+    assert outbox.archived() == {A: EVENTS}
 
 
 def test_the_current_stream_goes_back_into_its_archived_part(tmp_path: Path) -> None:
     outbox = filled(tmp_path)
     outbox.acknowledge(A, 30)
-    outbox.rewind(A, 4)
+    outbox.rewind(A)
     assert delivered(outbox, A, 5) == (trades(EVENTS - 4, first=5), [])
     outbox.append(trades(1, first=EVENTS + 1))
     assert delivered(outbox, A, EVENTS, EVENTS + 1) == (trades(2, first=EVENTS), [])
@@ -92,7 +94,7 @@ def test_compressed_segments_hold_the_same_events(tmp_path: Path) -> None:
     outbox = finished(tmp_path)
     compress(outbox)
     assert all(path.suffix == ".zst" for path in archived_files(tmp_path))
-    outbox.rewind(A, 0)
+    outbox.rewind(A)
     assert delivered(outbox, A, 1) == (trades(EVENTS), [])
 
 
@@ -103,7 +105,7 @@ def test_a_kill_while_a_segment_is_compressed_changes_nothing(tmp_path: Path) ->
     content = first.read_bytes()
     compress(outbox)
     first.write_bytes(content)
-    outbox.rewind(A, 0)
+    outbox.rewind(A)
     assert delivered(outbox, A, 1) == (trades(EVENTS), [])
 
 
@@ -117,7 +119,7 @@ def test_a_flipped_bit_in_a_compressed_segment_costs_at_most_its_part(tmp_path: 
     content = bytearray(path.read_bytes())
     content[offset % len(content)] ^= 4
     path.write_bytes(content)
-    outbox.rewind(A, 0)
+    outbox.rewind(A)
     events, missing = delivered(outbox, A, 1)
     assert set(missing) <= held
     assert events == [event for event in trades(EVENTS) if event.cumulative_trades not in missing]
@@ -126,7 +128,7 @@ def test_a_flipped_bit_in_a_compressed_segment_costs_at_most_its_part(tmp_path: 
 def test_what_two_backups_hold_leaves_the_archive(tmp_path: Path) -> None:
     outbox = finished(tmp_path)
     outbox.keep_behind({A: 20})
-    outbox.rewind(A, 0)
+    outbox.rewind(A)
     events, missing = delivered(outbox, A, 1)
     assert set(range(21, EVENTS + 1)) <= {event.cumulative_trades for event in events}
     assert missing
@@ -138,7 +140,7 @@ def test_an_archive_keeps_its_limits_and_reports_what_falls_out(tmp_path: Path) 
     size_bytes = sum(path.stat().st_size for path in archived_files(tmp_path))
     outbox = Outbox(tmp_path, "test", B, ArchiveLimits(bytes_max=size_bytes // 2))
     compress(outbox)
-    outbox.rewind(A, 0)
+    outbox.rewind(A)
     assert delivered(outbox, A, 1)[1] == list(range(1, len(delivered(outbox, A, 1)[1]) + 1)), "the oldest first"
     assert "without a verified backup" in outbox.damage[0]
 
@@ -157,5 +159,61 @@ def test_a_stream_whose_archive_is_gone_states_its_numbers_as_missing(tmp_path: 
     outbox = finished(tmp_path)
     for path in archived_files(tmp_path):
         path.unlink()
-    assert outbox.rewind(A, 10) == EVENTS
+    assert outbox.rewind(A) == EVENTS
     assert delivered(outbox, A, 11) == ([], list(range(11, EVENTS + 1)))
+
+
+def test_an_archive_whose_note_of_finished_streams_is_gone_is_still_named_and_delivered(tmp_path: Path) -> None:
+    filled(tmp_path).close(delivered=True)
+    (tmp_path / "finished").unlink()
+    outbox = Outbox(tmp_path, "test", B)
+    assert outbox.archived() == {A: EVENTS}
+    assert published_by_stream(tmp_path)[A] == EVENTS
+    outbox.rewind(A)
+    assert delivered(outbox, A, 1) == (trades(EVENTS), [])
+
+
+def test_every_stream_in_the_archive_is_named_however_many_finished_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus.outbox, "FINISHED_STREAMS_MAX", 1)
+    filled(tmp_path, A).close(delivered=True)
+    filled(tmp_path, B).close(delivered=True)
+    assert Outbox(tmp_path, "test", C).archived() == {A: EVENTS, B: EVENTS}
+
+
+def test_a_disk_without_room_for_an_archived_segment_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = finished(tmp_path)
+    compress(outbox)
+    outbox.rewind(A)
+    sequence = 20
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patches:
+        patches.setattr("bus.archive._write_whole", full)
+        with pytest.raises(OSError, match="No space"):
+            outbox.batch_at(A, sequence)
+    assert delivered(outbox, A, sequence)[1] == []
+    assert delivered(outbox, A, 1) == (trades(EVENTS), [])
+    assert any("cannot bring back" in text for text in outbox.damage)
+
+
+def test_a_rewound_stream_belongs_to_the_next_process_as_one_that_was_never_delivered(tmp_path: Path) -> None:
+    """A kill in the middle of the repeated delivery does not look like another database."""
+    outbox = finished(tmp_path)
+    outbox.rewind(A)
+    outbox.close(delivered=False)
+    again = Outbox(tmp_path, "test", C)
+    assert A not in again.archived()
+    assert delivered(again, A, 1) == (trades(EVENTS), [])
+
+
+def test_a_flipped_bit_that_makes_a_frame_longer_than_the_file_costs_only_its_part() -> None:
+    parts = [bytes([number]) * 1_000 for number in range(3)]
+    frames = [zstandard.ZstdCompressor(write_checksum=True).compress(part) for part in parts]
+    cut = frames[0][:-6]
+    assert _decompressed(cut + frames[1] + frames[2])[0].endswith(parts[1] + parts[2])

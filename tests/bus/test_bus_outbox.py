@@ -14,8 +14,8 @@ import pytest
 
 from bus.codec import decode_events, unpack
 from bus.events import Trade
-from bus.outbox import SEGMENT_BYTES_MAX, Outbox, OutboxInUseError, published_by_stream
-from bus.segments import Missing, Packed
+from bus.outbox import SEGMENT_BYTES_MAX, Outbox, OutboxInUseError
+from bus.segments import Missing, Packed, published_by_stream
 from tests.builders import trade, trades
 
 A, B, C = "aa" * 16, "bb" * 16, "cc" * 16
@@ -330,3 +330,41 @@ def test_streams_are_delivered_in_the_order_of_their_openings_whatever_the_files
         path = tmp_path / f"{stream}-{1:020d}.journal"
         os.utime(path, (1_000 - number, 1_000 - number))
     assert [progress.stream for progress in opened(tmp_path, C).progress()] == [A, B, C]
+
+
+def test_a_current_segment_that_is_removed_while_it_is_read_loses_nothing(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append(trades(3))
+    assert kept(outbox, A) == trades(3)
+    next(tmp_path.glob("*.journal")).unlink()
+    for number in range(4, 10):
+        outbox.append(trades(1, first=number))
+        assert kept(outbox, A, sequence=number) == trades(1, first=number)
+    assert kept(outbox, A) == trades(9)
+
+
+def test_a_current_segment_that_is_renamed_is_written_again(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append(trades(3))
+    path = next(tmp_path.glob("*.journal"))
+    path.rename(tmp_path / "elsewhere")
+    outbox.append(trades(1, first=4))
+    outbox.close(delivered=False)
+    assert path.exists()
+    assert kept(opened(tmp_path, B), A) == trades(4)
+
+
+@pytest.mark.parametrize("name", ["finished", f"{B}.progress", f"{B}-{1:020d}.journal", "epoch"])
+def test_a_folder_in_the_place_of_a_file_keeps_no_process_from_starting(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    outbox = opened(tmp_path)
+    outbox.append(trades(3))
+    assert kept(outbox, A) == trades(3)
+
+
+def test_the_epoch_of_the_database_outlives_the_process(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    assert outbox.epoch == ""
+    outbox.remember_epoch("one")
+    outbox.close(delivered=True)
+    assert opened(tmp_path, B).epoch == "one"

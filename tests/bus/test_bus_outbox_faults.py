@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bus.outbox import Outbox, published_by_stream
-from bus.segments import Missing, Packed
+from bus.outbox import Outbox
+from bus.segments import Missing, Packed, published_by_stream
 from tests.builders import trades
 
 A, B, C, D = "aa" * 16, "bb" * 16, "cc" * 16, "dd" * 16
@@ -83,7 +83,7 @@ def test_a_damaged_compressed_segment_is_missing_and_kept_for_a_person(tmp_path:
     content = bytearray(archived.read_bytes())
     content[len(content) // 2] ^= 1
     archived.write_bytes(content)
-    outbox.rewind(A, 0)
+    outbox.rewind(A)
     assert ends(outbox, A, 6) == [-2, 4, 6]
     kept = tmp_path / "damaged" / archived.name
     assert kept.read_bytes() == content

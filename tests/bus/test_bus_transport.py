@@ -19,8 +19,9 @@ from bus.events import GapDetected, Poison, Snapshot, Trade
 from bus.feed import FeedPublisher, FeedSubscriber
 from bus.ingest import RETRY_S, RETRY_S_MAX, Ingest, retry_s
 from bus.journal import RecordTooLargeError
-from bus.outbox import Outbox, published_by_stream
+from bus.outbox import Outbox
 from bus.producer import Producer
+from bus.segments import published_by_stream
 from bus.sender import BatchSender
 from tests.builders import trade, trades
 from tests.bus.epochs import Epochs
@@ -66,7 +67,7 @@ class Memory(Epochs):
 class Writer:
     """An ingest with its thread, and the feed behind it."""
 
-    def __init__(self, folder: Path, sink: Memory, **listeners: Callable[..., None]) -> None:
+    def __init__(self, folder: Path, sink: Memory, **listeners: Callable[..., object]) -> None:
         self.feed = FeedPublisher(f"ipc://{folder}/feed")
         self.ingest = Ingest(f"ipc://{folder}/ingest", sink, self.feed.publish, SinkUnavailableError, **listeners)
         self.stopping = threading.Event()
@@ -361,6 +362,40 @@ def test_a_database_that_went_back_while_the_writer_was_stopped_gets_everything_
 
     asyncio.run(scenario())
     assert list(sink.stored.values()) == [trades(1000)]
+
+
+@pytest.mark.usefixtures("writer")
+def test_a_fall_that_several_processes_find_at_their_start_is_one_epoch(tmp_path: Path, sink: Memory) -> None:
+    async def scenario() -> None:
+        for name in "abc":
+            async with producer(tmp_path, name) as each:
+                each.publish_together(trades(50))
+                assert await each.drain(DEADLINE_S)
+
+    asyncio.run(scenario())
+    sink.stored.clear()
+    asyncio.run(scenario())
+    assert sorted(map(len, sink.stored.values())) == [50] * 6
+    assert len(sink.reasons) == 2
+
+
+def test_what_a_database_lacks_stays_in_the_archive_though_backups_hold_it(tmp_path: Path, sink: Memory) -> None:
+    """The database was put back to a state before both backups."""
+
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            a.publish_together(trades(70))
+            assert await a.drain(DEADLINE_S)
+
+    first = Writer(tmp_path, sink)
+    asyncio.run(scenario())
+    first.stop()
+    [stream] = sink.stored
+    del sink.stored[stream][20:]
+    second = Writer(tmp_path, sink, backed_up=lambda: {stream: 70})
+    asyncio.run(scenario())
+    second.stop()
+    assert sink.stored[stream] == trades(70)
 
 
 def test_a_finished_stream_is_delivered_again_by_the_next_process(tmp_path: Path, sink: Memory) -> None:

@@ -137,7 +137,7 @@ class Delivery(RuleBasedStateMachine):
             except OSError:
                 self.producer_dies()  # the disk is full: the producer reports it and ends
                 return
-            self.sender = Sender(outbox.progress())
+            self.sender = Sender(outbox.progress(), outbox.epoch)
             self.outbox = outbox
             self.truth[stream] = []
             self.settle_doubt()
@@ -270,10 +270,11 @@ class Delivery(RuleBasedStateMachine):
     def go_back(self, outbox: Outbox, welcome: Welcome) -> None:
         try:
             for stream, mark in reversed(list(self.sender.fallen(welcome, outbox.archived()).items())):
-                self.sender.revived(stream, outbox.rewind(stream, mark), mark)
+                self.sender.revived(stream, outbox.rewind(stream), mark)
         except OSError:
             return
         self.sender.welcomed(welcome)
+        outbox.remember_epoch(welcome.epoch)
 
     # --- the writer ------------------------------------------------------------------------------------------
 

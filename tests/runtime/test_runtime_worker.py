@@ -18,7 +18,7 @@ import pytest
 from bus.commands import Heartbeat, Ready, Reply, Request
 from bus.control import ControlServer
 from bus.endpoints import Endpoints
-from bus.outbox import published_by_stream
+from bus.segments import published_by_stream
 from observer.runtime.worker import LIFELINE_VARIABLE
 from tests.runtime.program import NAME
 from tests.waiting import DEADLINE_S, until_async

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import tomli_w
 
-from bus.outbox import published_by_stream
+from bus.segments import published_by_stream
 from observer.clock import HeldClock
 from observer.demo.configuration import DAY
 from observer.demo.day import DemoOptions, prepare
