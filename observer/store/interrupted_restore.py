@@ -4,6 +4,7 @@ The file then has a second name (`<file>.replaced-<stamp>`), and its log may sta
 the writer's lock, so that no restore is at work.
 """
 
+import glob
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,8 +49,8 @@ def undo_interrupted_restore(path: Path) -> None:
 def _second_names(path: Path) -> Sequence[Path]:
     if not path.exists() or path.stat().st_nlink == 1:
         return []
-    start = f"{path.name}.replaced-"
-    return sorted(each for each in path.parent.iterdir() if each.name.startswith(start) and each.samefile(path))
+    found = path.parent.glob(f"{glob.escape(path.name)}.replaced-*")
+    return sorted(each for each in found if each.samefile(path))
 
 
 def _bring_logs_back(path: Path, second: Path) -> None:
