@@ -27,7 +27,8 @@ class Process(msgspec.Struct, frozen=True):
 
 
 _DAY: Final = ("run", "schedule")
-_BROKER: Final = ("pool", "keys_digest", "brokers")
+_OUTBOX: Final = ("backup.archive_bytes_max", "backup.archive_days_max")  # the limits of its archive
+_COLLECTOR: Final = ("store", "pool", "keys_digest", "brokers", *_OUTBOX)
 _SELECTION: Final = ("selection.triggers", "selection.slots", "selection.context")
 
 CORE_WRITER: Final = "core-writer"
@@ -35,12 +36,12 @@ SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulat
 
 PROCESSES: Final = (
     Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "instance", "pool", "store", "backup")),
-    Process("accounts", "workers.accounts", 2, (*_DAY, "store", *_BROKER)),
-    Process("master-file", "workers.master_file", 3, (*_DAY, "store", *_BROKER, "reference", "selection.universe")),
-    Process("gap-recovery", "workers.gap_recovery", 3, ("run", "store", *_BROKER, "recovery")),
-    Process("etf", "workers.etf", 3, (*_DAY, "store", *_BROKER, "etf", "sectors")),
-    Process("track-a", "workers.track_a", 3, (*_DAY, "store", *_BROKER, "track_a")),
-    Process("track-b", "workers.track_b", 3, (*_DAY, "store", *_BROKER, *_SELECTION, "track_a", "track_b")),
+    Process("accounts", "workers.accounts", 2, (*_DAY, *_COLLECTOR)),
+    Process("master-file", "workers.master_file", 3, (*_DAY, *_COLLECTOR, "reference", "selection.universe")),
+    Process("gap-recovery", "workers.gap_recovery", 3, ("run", *_COLLECTOR, "recovery")),
+    Process("etf", "workers.etf", 3, (*_DAY, *_COLLECTOR, "etf", "sectors")),
+    Process("track-a", "workers.track_a", 3, (*_DAY, *_COLLECTOR, "track_a")),
+    Process("track-b", "workers.track_b", 3, (*_DAY, *_COLLECTOR, *_SELECTION, "track_a", "track_b")),
 )
 
 PRELOADED: Final = (

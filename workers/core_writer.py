@@ -205,7 +205,9 @@ async def _ingest(worker: Worker, writer: StoreWriter) -> AsyncIterator[None]:
         on_recovered=lambda seconds: alerts.resolve_from_thread(
             DATABASE_UNAVAILABLE, f"the database takes events again, after {seconds:.1f} s"
         ),
-        backed_up=_cached(lambda: safe_marks(worker.settings.backup.folder_of(worker.settings.run))),
+        backed_up=_cached(
+            lambda: safe_marks(worker.settings.backup.folder_of(worker.settings.run), worker.settings.instance)
+        ),
     )
     stopping = threading.Event()
     try:

@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 _FOLD_S: Final = 1.0
 _POLL_S: Final = 0.1
 _IDENTITY: Final = "backup"  # of the alert
+_RETRY_S: Final = 3_600.0  # market seconds from a failed daily package to the next attempt
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -160,29 +161,45 @@ class BackupJobs:
         self._alerts = alerts
 
     async def run(self, producer: "Producer") -> None:
-        """One package a day at its time; a process that starts later makes it only if there is none yet."""
+        """One package a day at its time; a process that starts later makes it only if there is none yet.
+
+        An attempt that leaves no package is repeated after an hour, past midnight too.
+        """
         while True:
             day = await self._today.plan()
             await self._clock.sleep_until(day.backup_ns)
-            async with self._turn:
-                if not self._has_daily_since(day.backup_ns):
-                    await self._make("daily", producer)
+            while not await self._has_made_daily(day.backup_ns, producer):
+                await self._clock.sleep(_RETRY_S)
             await self._today.end_of(day)
 
     async def make_now(self, producer: "Producer") -> str | Refused:
         """Make a package beside the day's, on request of a person."""
         return await self._make("manual", producer)
 
+    async def _has_made_daily(self, due_ns: int, producer: "Producer") -> bool:
+        """Make the package that is due, unless it is there; False when that leaves none.
+
+        A whole package whose copy or command failed is not made again: packages of one day would take the turns of
+        earlier days' ones.
+        """
+        async with self._turn:
+            if not self._has_daily_since(due_ns):
+                await self._make("daily", producer)
+            return self._has_daily_since(due_ns)
+
     def _has_daily_since(self, moment_ns: int) -> bool:
+        instance = self._plan.contents.instance
         manifests = [package.manifest for package in packages(self._plan.folder)]
-        return any(each and each.kind == "daily" and each.taken_ns >= moment_ns for each in manifests)
+        own = [each for each in manifests if each is not None and each.instance == instance]
+        return any(each.kind == "daily" and each.taken_ns >= moment_ns for each in own)
 
     async def _make(self, kind: Kind, producer: "Producer") -> str | Refused:
         stop = threading.Event()
         try:
             made = await asyncio.to_thread(back_up, self._plan, kind, self._clock.now_ns(), stop)
         except (ObserverError, OSError) as error:
-            text = f"backup failed: {error}; `observer backup now` makes another one"
+            again = ", and the daily one is tried again in an hour" if kind == "daily" else ""
+            text = f"backup failed: {error}; `observer backup now` makes another one{again}"
             self._alerts.report(_IDENTITY, "critical", text)
             return Refused("failed", text)
         finally:

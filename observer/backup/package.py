@@ -33,6 +33,7 @@ from observer.store.backup import (
     check_copy,
     content_of,
 )
+from observer.store.instance import Instance
 
 MANIFEST: Final = "manifest.json"
 DIGEST: Final = "manifest.sha256"
@@ -91,8 +92,8 @@ def _verified_ns(path: Path, manifest: bytes) -> int | None:
     return mark.verified_ns if mark.manifest_sha256 == hashlib.sha256(manifest).hexdigest() else None
 
 
-def safe_marks(folder: Path) -> Mapping[str, int]:
-    """The marks of the second-newest verified package, by event stream; empty with fewer than two of them.
+def safe_marks(folder: Path, instance: Instance) -> Mapping[str, int]:
+    """The marks of the instance's second-newest verified package, by event stream; empty with fewer than two of them.
 
     Two verified packages hold the events up to these numbers, so that no outbox need keep them. Few manifests are read:
     the newest first, and no more than needed.
@@ -100,8 +101,10 @@ def safe_marks(folder: Path) -> Mapping[str, int]:
     verified = 0
     for path in sorted(_paths_in(folder), key=lambda path: (moment_in(path.name), path.name), reverse=True):
         package = read_package(path)
-        verified += package.verified_ns is not None
-        if verified == 2 and package.manifest is not None:
+        if package.manifest is None or package.manifest.instance != instance or package.verified_ns is None:
+            continue
+        verified += 1
+        if verified == 2:
             return package.manifest.marks
     return {}
 

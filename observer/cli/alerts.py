@@ -49,11 +49,14 @@ class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def alerts(
-    every: Annotated[bool, Option("--all", help="Also those that are resolved.")] = False,
+    every: Annotated[bool, Option("--all", help="Show resolved alerts, too.")] = False,
     day: Annotated[
         str | None,
         Option(
-            "--day", metavar="DATE", parser=parsed_day, help="Those of a day (2026-11-18, today, ...), and their ends."
+            "--day",
+            metavar="DATE",
+            parser=parsed_day,
+            help="Show alerts of a day (2026-11-18, today, ...) and their ends.",
         ),
     ] = None,
     config: ConfigOption = None,
@@ -61,9 +64,9 @@ def alerts(
 ) -> None:
     """Show open alerts; silence one.
 
-    Of the running system where there is one (warnings and critical ones, known without the database), else of the
-    database. An alert is open until its condition has ended; what happened and has no end counts until the end of its
-    day. A silenced alert stays listed.
+    They come from the running system where there is one (warnings and critical ones, known without the database), else
+    from the database. An alert is open until its condition has ended; what happened and has no end counts until the end
+    of its day. A silenced alert stays listed.
     """
     if click.get_current_context().invoked_subcommand is not None:
         return

@@ -89,10 +89,12 @@ class VerifiedPackage(msgspec.Struct, frozen=True):
 
 
 def now(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Make a package now: database, universe, ledgers, master files. And the configuration without secrets.
+    """Make a package now: database, universe, ledgers, master files.
 
-    The running system's writer makes it, or this command where none runs. Exit status 0: it is whole and verified; 1:
-    it failed, or its copy to the second target did; 130 after ctrl-C.
+    The package also has the configuration without secrets. The running system's writer makes it, or this command where
+    none runs.
+
+    Exit status 0: it is whole and verified; 1: it failed, or its copy to the second target did; 130 after ctrl-C.
     """
     system = system_of(config)
     package = asyncio.run(_make(system, as_json=as_json))

@@ -39,17 +39,20 @@ def restore_command(
     to: Annotated[Path | None, Option(help="Only unpack into this new folder; the system is not touched.")] = None,
     at: Annotated[
         str | None,
-        Option(metavar="TIME", parser=parsed_moment, help="The newest package up to then: 2026-11-18T21:00, or a day."),
+        Option(
+            metavar="TIME", parser=parsed_moment, help="Take the newest package up to it: 2026-11-18T21:00, or a day."
+        ),
     ] = None,
     yes: Annotated[bool, Option("--yes", help="Replace the database; without it only say what would be done.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore the database from a package. And have the outboxes deliver again what the package lacks.
+    """Restore the database from a package.
 
-    The package is verified first. The replaced database is kept beside it (observer.db.replaced-TIME; on PostgreSQL as
-    a schema). Universe files, ledgers and master files that are missing are put back; the configuration is not. A
-    running system goes on: only its writer is stopped meanwhile.
+    The package is verified first. The outboxes then deliver again what it lacks. The replaced database is kept beside
+    the restored one (observer.db.replaced-TIME; on PostgreSQL as a schema). Universe files, ledgers and master files
+    that are missing are put back; the configuration is not. A running system goes on: only its writer is stopped
+    meanwhile.
 
     Exit status 0: restored, and nothing is lost; 1: without --yes, or events are lost or not delivered yet; 2: it
     cannot be restored; 130 after ctrl-C.

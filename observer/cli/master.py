@@ -83,10 +83,11 @@ def approve(
 
 
 def restore(exchange: ExchangeOption, config: ConfigOption = None) -> None:
-    """Restore the newest backup of an exchange's file. And apply it, judged as any version.
+    """Restore the newest backup of an exchange's file.
 
-    The file in force becomes a backup. The next check downloads the host's version again where it differs. Exit status
-    1: many changes are held for approval, and the file in force stays until they are approved.
+    It is judged as any version before it is applied. The file in force becomes a backup. The next check downloads the
+    host's version again where it differs. Exit status 1: many changes are held for approval, and the file in force
+    stays until they are approved.
     """
     settings = full_settings(config)
     [name] = _exchanges(settings, [exchange], every=False)

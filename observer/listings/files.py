@@ -19,6 +19,7 @@ from observer.listings.intake import unreadable
 from observer.listings.model import Listing, UnreadableLine
 from observer.local_time import local_datetime
 from observer.providers.broker import FileStamp
+from observer.units import NS_PER_US
 
 FOLDER: Final = "master"  # in the folder of data
 _SUFFIX: Final = ".bak"
@@ -123,14 +124,21 @@ class LocalFiles:
         return self.path(exchange).with_suffix(".json")
 
     def _back_up(self, exchange: str, now_ns: int) -> None:
-        """Hard-link the version in force, which is only ever replaced, so that the backup keeps its content."""
+        """Hard-link the version in force, which is only ever replaced, so that the backup keeps its content.
+
+        Another version's backup of the same microsecond stays: this one takes the next free microsecond.
+        """
         path = self.path(exchange)
-        moment = local_datetime(now_ns).strftime("%Y%m%d_%H%M%S_%f")
-        backup = self._backups / f"{path.name}.{moment}{_SUFFIX}"
-        if not backup.exists():
+        while (backup := self._backup_path(exchange, now_ns)).exists() and not backup.samefile(path):
+            now_ns += NS_PER_US
+        if not backup.exists():  # a process that was killed before the replacement may have made it
             backup.hardlink_to(path)
         for old in self.backups(exchange)[self._kept :]:
             old.unlink(missing_ok=True)
+
+    def _backup_path(self, exchange: str, now_ns: int) -> Path:
+        moment = local_datetime(now_ns).strftime("%Y%m%d_%H%M%S_%f")
+        return self._backups / f"{self.path(exchange).name}.{moment}{_SUFFIX}"
 
 
 def listings_in(

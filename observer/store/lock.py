@@ -25,6 +25,7 @@ from observer.errors import (
 from observer.store.engine import LOST_CONNECTION_S, require_current_schema, sqlite_path, store_errors
 from observer.store.identity import FileIdentity, ServerIdentity, server_identity
 from observer.store.instance import Instance
+from observer.store.interrupted_restore import undo_interrupted_restore
 from observer.store.owner_row import (
     enter_owner,
     enter_system,
@@ -91,10 +92,15 @@ class WriterLock:
             with store_errors(self._engine), self._engine.connect():
                 return
         path = sqlite_path(self._engine.url).resolve()  # one file has one lock, whichever links lead to it
-        _refuse_hard_links(path)
         while self._descriptor is None:
             self._locked_path = path.with_name(f"{path.name}.lock")
             self._descriptor = _locked(self._locked_path)
+        try:
+            undo_interrupted_restore(path)
+            _refuse_hard_links(path)
+        except StoreError:
+            self._release_file()
+            raise
 
     def release(self) -> None:
         """Give the ownership up, close the engine's connections and release the lock."""

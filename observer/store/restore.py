@@ -20,6 +20,7 @@ from observer.files import PRIVATE_FILE, sync_path, to_disk
 from observer.store import postgresql_programs
 from observer.store.backup import selected_schema
 from observer.store.engine import open_reader, open_writer, parse_url, sqlite_path, store_errors
+from observer.store.interrupted_restore import copy_path, kept_path
 from observer.store.lock import WriterLock
 from observer.store.owner_row import refuse_living_owner
 from observer.store.systems import System
@@ -133,7 +134,7 @@ def _refuse_living_owner(engine: Engine, system: System) -> None:
 
 def _replace_file(url: str, copy: Path, stamp: str, stop: threading.Event) -> str | None:
     path = sqlite_path(parse_url(url)).resolve()
-    new = path.with_name(f".{path.name}.restoring")
+    new = copy_path(path)
     try:
         _write_copy(copy, new, stop)
         with suppress(StoreError):  # a damaged database is kept with its log beside it
@@ -175,7 +176,7 @@ def _keep_aside(path: Path, stamp: str) -> Path:
 
 def _unused(path: Path, stamp: str) -> Path:
     number = 1
-    while (found := path.with_name(f"{path.name}.replaced-{stamp}{f'-{number}' if number > 1 else ''}")).exists():
+    while (found := kept_path(path, stamp, number)).exists():
         number += 1
     return found
 

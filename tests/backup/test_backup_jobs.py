@@ -6,13 +6,14 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from bus.commands import Refused
-from bus.events import AlertRaised, BackupCompleted, Event
+from bus.events import AlertRaised, AlertRepeated, AlertResolved, BackupCompleted, Event
 from observer.alerts.process import Alerts
 from observer.backup.jobs import BackupJobs, Plan, back_up
 from observer.backup.manifest import Kept, Kind, outdated
@@ -26,7 +27,7 @@ from observer.clock import ManualClock
 from observer.demo.configuration import DAY
 from observer.errors import StoreError
 from observer.local_time import local_ns
-from observer.units import NS_PER_S
+from observer.units import NS_PER_DAY, NS_PER_S
 from tests.backup.scene import GO_ON, NOW_NS, commit, plan_in
 from tests.store.migrated import make_database
 from tests.waiting import until_async
@@ -163,7 +164,9 @@ class Publication:
 
 def jobs_of(plan: Plan, folder: Path, clock: ManualClock, publication: Publication) -> BackupJobs:
     session = local_ns(DAY, 9), local_ns(DAY, 15, 30)
-    write_trading_days(folder, [TradingDay(DAY, *session, "trial")])
+    next_session = session[0] + NS_PER_DAY, session[1] + NS_PER_DAY
+    days = [TradingDay(DAY, *session, "trial"), TradingDay(DAY + timedelta(days=1), *next_session, "trial")]
+    write_trading_days(folder, days)
     today = TradingDayService(folder, ScheduleSettings(), clock)
     return BackupJobs(
         plan=plan,
@@ -202,6 +205,67 @@ def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url:
     asyncio.run(until_the_day_is_done(NOW_NS - 60 * NS_PER_S))
     assert [package.name for package in packages(plan.folder)] == ["20261118T210000-daily"]
     asyncio.run(until_the_day_is_done(NOW_NS + 60 * NS_PER_S))
+    assert len(packages(plan.folder)) == 1
+
+
+def test_a_daily_package_of_another_instance_does_not_count_as_the_day_s(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url)
+    other = msgspec.structs.replace(plan.contents.instance, name="second")
+    contents = msgspec.structs.replace(plan.contents, instance=other)
+    back_up(msgspec.structs.replace(plan, contents=contents), "daily", NOW_NS, GO_ON)
+
+    async def scenario() -> None:
+        clock, publication = WatchedClock(NOW_NS + NS_PER_S), Publication()
+        jobs = jobs_of(plan, tmp_path, clock, publication)
+        running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
+        await until_async(lambda: local_ns(DAY) + NS_PER_DAY in clock.waits, "the day is done")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
+    assert [package.name for package in packages(plan.folder)] == ["20261118T210000-daily", "20261118T210001-daily"]
+
+
+def test_a_failed_daily_package_is_tried_again_each_hour_and_its_alert_is_open_until_one_succeeds(
+    url: str, tmp_path: Path
+) -> None:
+    plan = plan_in(tmp_path, url)
+    database, away = tmp_path / "data" / "observer.db", tmp_path / "away.db"
+    database.rename(away)
+
+    async def scenario() -> None:
+        clock, publication = WatchedClock(NOW_NS), Publication()
+        jobs = jobs_of(plan, tmp_path, clock, publication)
+        running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
+        for hours in (1, 2, 3, 4):  # past midnight, too
+            again_ns = NOW_NS + hours * 3_600 * NS_PER_S
+            await until_async(lambda: again_ns in clock.waits, "the next attempt is waited for")  # noqa: B023
+            assert {type(event) for event in publication.events} <= {AlertRaised, AlertRepeated}
+            if hours == 4:
+                away.rename(database)
+            await clock.advance(3_600)
+        await until_async(lambda: clock.waits[-1] == NOW_NS + NS_PER_DAY, "the next day is waited for")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        kinds = [type(event) for event in publication.events if not isinstance(event, AlertRepeated)]
+        assert kinds == [AlertRaised, BackupCompleted, AlertResolved]
+
+    asyncio.run(scenario())
+    assert [package.name for package in packages(plan.folder)] == ["20261119T010000-daily"]
+
+
+def test_a_daily_package_whose_copy_failed_is_not_made_again(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url, BackupSettings(copy_to="/nowhere"))
+
+    async def scenario() -> None:
+        clock, publication = WatchedClock(NOW_NS), Publication()
+        jobs = jobs_of(plan, tmp_path, clock, publication)
+        running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
+        await until_async(lambda: local_ns(DAY) + NS_PER_DAY in clock.waits, "the day is done")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
     assert len(packages(plan.folder)) == 1
 
 

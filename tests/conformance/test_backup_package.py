@@ -119,19 +119,31 @@ def test_a_manifest_that_states_other_marks_than_the_copy_is_found(url: str, tmp
 
 def test_the_safe_marks_are_those_of_the_second_newest_verified_package(url: str, tmp_path: Path) -> None:
     plan = plan_in(tmp_path, url)
-    assert safe_marks(plan.folder) == {}
+    assert safe_marks(plan.folder, Instance()) == {}
     first = package_of(plan)
-    assert safe_marks(plan.folder) == {}
+    assert safe_marks(plan.folder, Instance()) == {}
     commit(url, 50, after=100)
     second = package_of(plan, LATER_NS)
-    assert safe_marks(plan.folder) == {STREAM: 100}
+    assert safe_marks(plan.folder, Instance()) == {STREAM: 100}
     commit(url, 50, after=150)
     package_of(plan, LATER_NS + 1_000_000_000)
-    assert safe_marks(plan.folder) == {STREAM: 150}
+    assert safe_marks(plan.folder, Instance()) == {STREAM: 150}
     (second.path / "master/nasd.mst").unlink()
     verify(second.path, LATER_NS, GO_ON)
-    assert safe_marks(plan.folder) == {STREAM: 100}
+    assert safe_marks(plan.folder, Instance()) == {STREAM: 100}
     assert packages(plan.folder)[0].name == first.name
+
+
+def test_packages_of_another_instance_give_no_safe_marks(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url)
+    other = Instance(name="second")
+    of_other = msgspec.structs.replace(plan, contents=msgspec.structs.replace(plan.contents, instance=other))
+    package_of(plan)
+    package_of(of_other, LATER_NS)
+    assert (safe_marks(plan.folder, Instance()), safe_marks(plan.folder, other)) == ({}, {})
+    commit(url, 50, after=100)
+    package_of(of_other, LATER_NS + 1_000_000_000)
+    assert (safe_marks(plan.folder, Instance()), safe_marks(plan.folder, other)) == ({}, {STREAM: 100})
 
 
 def test_a_package_is_put_back_in_the_place_of_a_changed_database(url: str, tmp_path: Path) -> None:
