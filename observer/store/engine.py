@@ -178,7 +178,8 @@ def open_reader(url: str) -> Engine:
             raise StoreError(f"there is no database {path}: `observer run` or `observer demo` makes one")
         engine = _reconnecting_to_another_file(_opening_read_only(create_engine(parsed), path), path)
         return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
-    return _with_postgresql_rules(parsed, _POSTGRESQL_READER_SETTINGS)
+    # An idle connection may be one to a server that was restarted since: a query of its own finds that out.
+    return _with_postgresql_rules(parsed, _POSTGRESQL_READER_SETTINGS, tests_idle_connections=True)
 
 
 def _require_writable(path: Path) -> None:
@@ -247,9 +248,9 @@ def _with_sqlite_rules(engine: Engine, pragmas: tuple[str, ...], begin: str) -> 
     return engine
 
 
-def _with_postgresql_rules(url: URL, settings: tuple[str, ...]) -> Engine:
+def _with_postgresql_rules(url: URL, settings: tuple[str, ...], *, tests_idle_connections: bool = False) -> Engine:
     options = {name: value for name, value in _POSTGRESQL_CLIENT_OPTIONS.items() if name not in url.query}
-    engine = create_engine(url, connect_args=options)
+    engine = create_engine(url, connect_args=options, pool_pre_ping=tests_idle_connections)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

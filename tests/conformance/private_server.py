@@ -35,7 +35,7 @@ class PrivateServer:
         )
 
     def start(self) -> None:
-        options = f"-c listen_addresses= -c unix_socket_directories={self._folder} -c fsync=off -c max_connections=20"
+        options = f"-c listen_addresses= -c unix_socket_directories={self._folder} -c fsync=off -c max_connections=60"
         log = self._folder / "log"
         self._control("start", "--wait", f"--log={log}", f"--options={options}")
 
@@ -54,9 +54,26 @@ class PrivateServer:
         self.start()
         return copied
 
+    def base_backup(self) -> Path:
+        """A base backup of the running server."""
+        backup = self._folder / "backup"
+        self._run(
+            "pg_basebackup",
+            f"--pgdata={backup}",
+            f"--host={self._folder}",
+            "--username=observer",
+            "--checkpoint=fast",
+            "--no-sync",
+        )
+        return backup
+
     def put_back(self, copied: Path, *, as_standby: bool = False) -> None:
         """Stop at once and start with the copied files."""
         self.stop()
+        self.replace(copied, as_standby=as_standby)
+
+    def replace(self, copied: Path, *, as_standby: bool = False) -> None:
+        """Start the stopped server with the copied files, which become its own."""
         shutil.rmtree(self.data)
         copied.rename(self.data)
         if as_standby:

@@ -110,6 +110,14 @@ def test_a_session_that_the_server_ended_is_reported_with_the_remedy(url: str) -
     writer.close()
 
 
+def test_a_reader_connects_again_when_the_server_ended_its_idle_connection(url: str) -> None:
+    with StoreReader(url) as reader:
+        assert reader.last_session() is None
+        others = "application_name = current_setting('application_name') AND pid != pg_backend_pid()"
+        execute(url, f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}")
+        assert reader.last_session() is None
+
+
 def test_a_full_disk_of_the_server_is_reported_with_the_remedy(url: str) -> None:
     remedy = r"No space left.*: free some space on the server's disk$"
     said = 'could not extend file "base/16386/16712": No space left on device\nHINT:  Check free disk space.'

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 
 from tests import waiting
+from tests.store.raw import query as query_server
 
 OBSERVER = str(Path(sys.executable).parent / "observer")
 PROCESSES = ("core-writer", "accounts", "master-file", "gap-recovery", "etf", "track-a", "track-b")
@@ -49,10 +51,15 @@ def observer(*arguments: object, cwd: Path, environment: Mapping[str, str] | Non
 
 
 class System:
-    """A system that runs in `folder`: its first process is a command of ours, the others are what that started."""
+    """A system that runs in `folder`: its first process is a command of ours, the others are what that started.
+    `database` is the URL of a server; empty: SQLite's file in the folder.
+    """
 
-    def __init__(self, folder: Path, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *arguments: object, environment: Mapping[str, str] | None = None, database: str = ""
+    ) -> None:
         self.folder = folder
+        self.url = database or f"sqlite:///{self.database}"
         self._stdout, self._stderr = folder.with_suffix(".out"), folder.with_suffix(".err")
         with self._stdout.open("w") as stdout, self._stderr.open("w") as stderr:
             self.process = psutil.Popen(
@@ -77,9 +84,13 @@ class System:
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """The query's rows while a system writes the database; empty before the database exists."""
         try:
-            return ask(self.database, query)
-        except sqlite3.OperationalError:
+            return self.ask(query)
+        except (sqlite3.OperationalError, psycopg.OperationalError, psycopg.errors.UndefinedTable):
             return []
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """The query's rows."""
+        return ask(self.database, query) if self.url.startswith("sqlite") else query_server(self.url, query)
 
     def pids(self) -> dict[str, int]:
         """Pids of the running processes by name, from the database."""

@@ -21,7 +21,7 @@ from observer.clock import CLOCK_VARIABLE, HeldClock
 from observer.demo.configuration import DAY
 from observer.demo.day import BEGINS, DemoOptions, prepare
 from observer.local_time import local_ns
-from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, ask, short_folder
+from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, short_folder
 
 EVERYBODY = ("simulator", *PROCESSES)
 
@@ -36,14 +36,16 @@ QUICK_SILENCE: Mapping[str, JsonObject] = {
 class StagedDay:
     """A running day in `folder`; market times are seconds after midnight KST of its session day."""
 
-    def __init__(self, folder: Path, configuration: Path, clock: HeldClock, session: date = DAY) -> None:
+    def __init__(
+        self, folder: Path, configuration: Path, clock: HeldClock, session: date = DAY, database: str = ""
+    ) -> None:
         self.folder = folder
         self.configuration = configuration
         self.clock = clock
         self._midnight_ns = local_ns(session)
         self.settings = tomllib.loads(configuration.read_text())
         environment = {CLOCK_VARIABLE: clock.to_variable()}
-        self.system = System(folder, "run", "--config", configuration, environment=environment)
+        self.system = System(folder, "run", "--config", configuration, environment=environment, database=database)
 
     @property
     def database(self) -> Path:
@@ -103,12 +105,12 @@ class StagedDay:
             "SELECT gap_id FROM gaps WHERE gap_id NOT IN (SELECT gap_id FROM gap_recoveries) "
             "AND gap_id NOT IN (SELECT gap_id FROM gap_losses)"
         )
-        self.system.until(lambda: ask(self.database, open_gaps) == [], "no gap is open", deadline_s)
+        self.system.until(lambda: self.system.ask(open_gaps) == [], "no gap is open", deadline_s)
 
     def until_judged(self, deadline_s: float = 60.0) -> None:
         """Wait until the day's quality reports are there: some minutes after Track B's stop."""
         one = "SELECT symbol FROM quality LIMIT 1"
-        self.system.until(lambda: ask(self.database, one) != [], "the day is judged", deadline_s)
+        self.system.until(lambda: self.system.ask(one) != [], "the day is judged", deadline_s)
 
 
 @contextlib.contextmanager
@@ -148,15 +150,17 @@ def staged_day(
     begins: tuple[int, int] = BEGINS,
     changes: Mapping[str, JsonObject] = QUICK_SILENCE,
     folder: Path | None = None,
+    database: str = "",
 ) -> Iterator[StagedDay]:
     """A system whose clock stands at `begins` of the session day, with these changes of the demo's configuration, by
-    section. In `folder`, which stays, or in one that goes with it. Whatever happens, nothing of it runs on.
+    section. In `folder`, which stays, or in one that goes with it; `database` is the URL of a server, empty for a file
+    in the folder. Whatever happens, nothing of it runs on.
     """
     with short_folder() if folder is None else contextlib.nullcontext(folder) as slot:
         options = DemoOptions(
             speed=speed,
             symbols=symbols,
-            database="",
+            database=database,
             seed=seed,
             data=None,
             keep=True,
@@ -166,7 +170,7 @@ def staged_day(
         day = prepare(options)
         _change(day.configuration, session, changes)
         clock = HeldClock(local_ns(session, *begins), slot / "d" / "data" / "clock", speed)
-        staged = StagedDay(slot / "d", day.configuration, clock, session)
+        staged = StagedDay(slot / "d", day.configuration, clock, session, database)
         try:
             yield staged
         finally:
