@@ -64,12 +64,11 @@ def write_trading_days(runtime: Path, days: Sequence[TradingDay]) -> None:
 
 
 def read_trading_days(runtime: Path) -> Sequence[TradingDay]:
-    """The trading days written last; empty if none were written."""
+    """The trading days written last; empty for an absent or a damaged file, which the next upkeep replaces."""
     try:
-        content = (runtime / FILE_NAME).read_bytes()
-    except FileNotFoundError:
+        return _decoder.decode((runtime / FILE_NAME).read_bytes())
+    except (FileNotFoundError, msgspec.DecodeError):
         return []
-    return _decoder.decode(content)
 
 
 def _digest(content: bytes) -> str:

@@ -76,15 +76,21 @@ class CalendarUpkeep:
                 self._report("warning", f"the trading days are not computed after {_LATE_S:g} s: {_CONSEQUENCE}")
             await computing
         except DataFileError as error:
-            known = "the days computed last are used" if self._has_today() else _CONSEQUENCE
-            remedy = f"correct {self._overlay} and restart master-file with `observer ctl restart master-file`"
-            self._report("critical", f"the trading days cannot be computed: {error}: {known}; {remedy}")
+            self._report_failure(error, f"correct {self._overlay}")
+            return False
+        except OSError as error:
+            self._report_failure(error, f"free disk and memory (`df {self._runtime}`, `free -m`)")
             return False
         finally:
             computing.cancel()
             self.tried.set()
         self._resolve("the trading days are computed")
         return True
+
+    def _report_failure(self, error: Exception, remedy: str) -> None:
+        known = "the days computed last are used" if self._has_today() else _CONSEQUENCE
+        restart = "restart master-file with `observer ctl restart master-file`"
+        self._report("critical", f"the trading days cannot be computed: {error}: {known}; {remedy} and {restart}")
 
     def _has_today(self) -> bool:
         """Whether the file in force covers this day: then the system can work before its renewal."""

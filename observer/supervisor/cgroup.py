@@ -7,15 +7,19 @@ limit changes and the supervisor may stay in the group above.
 
 import asyncio
 import contextlib
+import logging
 import os
 from pathlib import Path
 from typing import Final
+
+logger = logging.getLogger(__name__)
 
 _PREFIX: Final = "observer-"
 _KILL: Final = "cgroup.kill"
 _TYPE: Final = "cgroup.type"
 _PROCESSES: Final = "cgroup.procs"
 _POLL_S: Final = 0.01
+_KILLS_MAX: Final = 1000  # 10 s: a process that survives SIGKILL so long hangs in the kernel
 _MEMBERSHIP: Final = "0::"  # the line of /proc/PID/cgroup that names the cgroup of version 2
 
 
@@ -76,13 +80,18 @@ class Cgroup:
             (self.path / _KILL).write_text("1", encoding="ascii")
 
     async def kill_until_gone(self) -> set[int]:
-        """Kill until no process is left in it, however long the kernel takes; return the killed."""
+        """Kill until no process is left in it, or for 10 s; return the killed. Logs the processes that are left."""
         killed: set[int] = set()
-        while left := self.pids():
-            self.kill()
+        for _ in range(_KILLS_MAX):
+            left = self.pids()
             killed |= left
+            if not left:
+                return killed
+            self.kill()
             await asyncio.sleep(_POLL_S)
-        return killed
+        if left := self.pids():
+            logger.error("SIGKILL does not end %s in %s", sorted(left), self.path)
+        return killed - left
 
     def remove(self) -> None:
         """Remove it and the groups below it; one with processes stays."""
@@ -91,22 +100,26 @@ class Cgroup:
                 Path(folder).rmdir()
 
 
-def cgroup_for(folder: str) -> Cgroup | None:
-    """The group of the system with this folder id, made below this process's own; None where that cannot be."""
+def cgroup_for(mark: str) -> Cgroup | None:
+    """The group of the system with this mark, made below this process's own; None where that cannot be.
+
+    The name holds the supervisor, too: a folder's id is given again after its removal, and another system with that id
+    may have processes in a group of its own.
+    """
     own = _folder_of(os.getpid())
-    cgroup = Cgroup(own / f"{_PREFIX}{folder}") if own else None
+    cgroup = Cgroup(own / f"{_PREFIX}{mark}") if own else None
     return cgroup if cgroup is not None and cgroup.make() else None
 
 
 def recorded_cgroup(path: str, folder: str) -> Cgroup | None:
     """The group at a path that an earlier run has written down; None unless it is named after this folder."""
-    return Cgroup(Path(path)) if path and Path(path).name == f"{_PREFIX}{folder}" else None
+    return Cgroup(Path(path)) if Path(path).name.startswith(f"{_PREFIX}{folder}.") else None
 
 
-def cgroup_above(pid: int, folder: str) -> Cgroup | None:
-    """The group of the system with this folder id that holds the process; None when it is in none."""
+def cgroup_above(pid: int, mark: str) -> Cgroup | None:
+    """The group of the system with this mark that holds the process; None when it is in none."""
     own = _folder_of(pid)
-    found = [path for path in (own, *own.parents) if path.name == f"{_PREFIX}{folder}"] if own else []
+    found = [path for path in (own, *own.parents) if path.name == f"{_PREFIX}{mark}"] if own else []
     return Cgroup(found[0]) if found else None
 
 

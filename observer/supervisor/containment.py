@@ -22,6 +22,7 @@ class ContainedRun:
         self._pid_registry = pid_registry
         self._listener = listener
         self._unreported: list[Leftover] = []
+        self._containment: Containment | None = None
         self.ended = 0
         """Number of processes that outlived an earlier run, or their child in this one, and were found by the mark."""
 
@@ -29,10 +30,15 @@ class ContainedRun:
         """End what an earlier supervisor of this folder left; return what our processes shall carry."""
         mark = own_mark(self._runtime_directory)
         self._unreported = await end_leftovers(self._pid_registry, mark.folder)
-        cgroup = cgroup_for(mark.folder)
+        cgroup = cgroup_for(str(mark))
         self._pid_registry.record_cgroup(cgroup.path if cgroup else None)
-        self.containment = Containment(mark, cgroup)
-        return self.containment
+        self._containment = Containment(mark, cgroup)
+        return self._containment
+
+    @property
+    def has_cgroup(self) -> bool:
+        """Whether a control group holds our processes; False before `begin`."""
+        return self._containment is not None and self._containment.cgroup is not None
 
     def report(self, source: str = "an earlier run") -> None:
         """Report what `begin` ended to the listener, which may not have been ready then."""
@@ -44,8 +50,10 @@ class ContainedRun:
         self._unreported = []
 
     async def end(self) -> None:
-        """End what outlived its child, after the end of all children."""
-        self._unreported = await end_marked(self.containment.mark, self.containment.cgroup)
+        """End what outlived its child, after the end of all children. Does nothing without a completed `begin`."""
+        if self._containment is None:
+            return
+        self._unreported = await end_marked(self._containment.mark, self._containment.cgroup)
         reap_adopted(())
         self._pid_registry.record_cgroup(None)
         self.report("this run")

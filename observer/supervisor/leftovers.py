@@ -15,7 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from observer.supervisor.cgroup import Cgroup, recorded_cgroup
-from observer.supervisor.mark import Mark, ancestors_of, find_marked, marks_of, with_descendants
+from observer.supervisor.mark import Mark, ancestors_of, find_marked, marks_of, of_other_systems, with_descendants
 from observer.supervisor.pid_registry import PidRegistry
 from observer.supervisor.proc import ProcessId, ProcessSeen, scan, signal_exactly
 
@@ -58,7 +58,7 @@ def left_over(
     living = {process.identity for process in processes.values() if process.pid != own_pid}
     roots = {pid for pid, mark in marks.items() if mark.folder == folder and mark.leader not in living}
     roots |= {identity.pid for identity in registered if identity in living}
-    roots |= set(grouped)
+    roots |= set(grouped) - of_other_systems(marks, processes, own_pid)
     of_others = {pid for pid in marks if pid not in roots}
     return with_descendants(roots, processes, of_others | ancestors_of(own_pid, processes))
 
@@ -108,6 +108,12 @@ def _outcome(identity: ProcessId, left: Collection[ProcessId], killed: Collectio
     return "ended by SIGKILL" if identity in killed else "ended by SIGTERM"
 
 
+def _is_all_ours(cgroup: Cgroup) -> bool:
+    """Whether the group may be killed as one: it holds neither this process nor one of another living system."""
+    pids = cgroup.pids()
+    return os.getpid() not in pids and not of_other_systems(marks_of(pids), scan(), os.getpid())
+
+
 async def _signal_until_gone(
     find: Find, number: signal.Signals, within_s: float, cgroup: Cgroup | None = None
 ) -> dict[ProcessId, ProcessSeen]:
@@ -121,7 +127,7 @@ async def _signal_until_gone(
         now = [process for process in find() if process.identity not in refused]
         if not now:
             break
-        if cgroup is not None and os.getpid() not in cgroup.pids():
+        if cgroup is not None and _is_all_ours(cgroup):
             cgroup.kill()
         for process in now:
             is_new = process.identity not in found

@@ -7,8 +7,9 @@ it in /proc, so the next supervisor of the folder, or a worker whose lifeline cl
 import contextlib
 import os
 import signal
+import socket
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -72,6 +73,12 @@ def marks_of(pids: Collection[int]) -> dict[int, Mark]:
     return {pid: mark for pid, mark in found.items() if mark is not None}
 
 
+def of_other_systems(marks: Mapping[int, Mark], processes: Mapping[int, ProcessSeen], own_pid: int) -> set[int]:
+    """The pids whose mark names a living supervisor other than `own_pid`."""
+    living = {process.identity for process in processes.values() if process.pid != own_pid}
+    return {pid for pid, mark in marks.items() if mark.leader in living}
+
+
 def with_descendants(roots: Collection[int], processes: Mapping[int, ProcessSeen], spared: Collection[int]) -> set[int]:
     """These processes, the living members of sessions that they lead, and all descendants, but none that is spared."""
     below: dict[int, list[int]] = {}
@@ -99,11 +106,13 @@ def ancestors_of(pid: int, processes: Mapping[int, ProcessSeen]) -> set[int]:
 
 def find_marked(mark: Mark, also: Collection[int] = ()) -> list[ProcessSeen]:
     """All living processes that carry this mark, those with the other pids, and those below them, but this process and
-    those above it.
+    those above it. Of the other pids, those of another living system are left out.
     """
     processes = scan()
     spared = ancestors_of(os.getpid(), processes)
-    roots = {pid for pid, found in marks_of(processes.keys()).items() if found == mark}.union(also)
+    marks = marks_of(processes.keys())
+    roots = {pid for pid, found in marks.items() if found == mark}
+    roots |= set(also) - of_other_systems(marks, processes, os.getpid())
     return [processes[pid] for pid in with_descendants(roots, processes, spared)]
 
 
@@ -116,16 +125,34 @@ def end_own_system() -> None:
     mark = parse_mark(os.environ.get(MARK_VARIABLE))
     if mark is None or not _has_ended(mark.leader):
         return
-    for _ in range(_ROUNDS_MAX):
-        found = find_marked(mark)
-        for process in found:
-            with contextlib.suppress(OSError):
-                signal_exactly(process.identity, signal.SIGKILL)
-        if not found:
-            break
-        time.sleep(_POLL_S)
-    if (cgroup := cgroup_above(os.getpid(), mark.folder)) is not None:
-        cgroup.kill()
+    with _one_at_a_time(mark):
+        for _ in range(_ROUNDS_MAX):
+            found = find_marked(mark)
+            for process in found:
+                with contextlib.suppress(OSError):
+                    signal_exactly(process.identity, signal.SIGKILL)
+            if not found:
+                break
+            time.sleep(_POLL_S)
+        if (cgroup := cgroup_above(os.getpid(), str(mark))) is not None:
+            cgroup.kill()
+
+
+@contextlib.contextmanager
+def _one_at_a_time(mark: Mark) -> Iterator[None]:
+    """Wait while another worker of the system sweeps, but not longer than a sweep takes.
+
+    Two that sweep at once could kill each other before either reaches the rest. The kernel releases the address with
+    its holder's end; a name in the abstract name space leaves no file.
+    """
+    with socket.socket(socket.AF_UNIX) as holder:
+        for _ in range(_ROUNDS_MAX):
+            try:
+                holder.bind(f"\0observer-{mark}")
+                break
+            except OSError:
+                time.sleep(_POLL_S)
+        yield
 
 
 def _has_ended(leader: ProcessId) -> bool:

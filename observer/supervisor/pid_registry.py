@@ -59,9 +59,9 @@ class PidRegistry:
             self._write()
 
     def record_descendants(self, processes: Iterable[ProcessSeen]) -> None:
-        """Replace the descendants of all children by these; writes when they differ."""
+        """Replace the descendants of all children by these; writes when they differ, or when the last write failed."""
         descendants = frozenset(process.identity for process in processes if process.pid not in self._children)
-        if descendants != self._descendants:
+        if descendants != self._descendants or self.error is not None:
             self._descendants = descendants
             self._write()
 
@@ -73,7 +73,8 @@ class PidRegistry:
     def _write(self) -> None:
         """Replace the file at once, so that a kill leaves the old one or the new one.
 
-        An error is kept and logged: a full disk must not stop children, and the lifeline is the first protection.
+        An error is kept, and the first of a row is logged: a full disk must not stop children, and the lifeline is the
+        first protection.
         """
         descendants = (Registered(identity) for identity in sorted(self._descendants))
         content = Registry(boot_id(), self._cgroup, (*self._children.values(), *descendants))
@@ -83,8 +84,9 @@ class PidRegistry:
             new.replace(self._path)
             self.error = None
         except OSError as error:
+            if self.error is None:
+                logger.error("cannot write %s, so the next supervisor will not know our children: %s", new, error)
             self.error = error
-            logger.error("cannot write %s, so the next supervisor will not know our children: %s", self._path, error)
 
     def earlier(self) -> Registry:
         """What an earlier supervisor wrote in this boot; an empty registry without one."""

@@ -112,6 +112,7 @@ class Supervisor:
             self._monitors, listener, host_limits or HostLimits(), disk or runtime_directory, self._pid_registry
         )
         self._run = ContainedRun(runtime_directory, self._pid_registry, listener)
+        self.zygote: Zygote | None = None
         self._monitoring: dict[str, asyncio.Task[None]] = {}
         self._services: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -138,6 +139,7 @@ class Supervisor:
             containment = await self._run.begin()
             server = ControlServer(self._control_address, self._handle)
         except BaseException:
+            await self._run.end()
             lock.release()
             raise
         self._lock, self._server, self._lifeline = lock, server, Lifeline()
@@ -339,7 +341,7 @@ class Supervisor:
             zygote_fallbacks=self.zygote.fallbacks if self.zygote is not None else 0,
             alerts=alerts,
             orphans_ended=self._run.ended + sum(monitor.orphans for monitor in self._monitors.values()),
-            is_contained=self._run.containment.cgroup is not None,
+            is_contained=self._run.has_cgroup,
         )
 
     def alerts(self) -> Mapping[str, Sequence[OpenAlert]]:

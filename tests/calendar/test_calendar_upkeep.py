@@ -11,7 +11,7 @@ import pytest
 from bus.events import AlertRaised, Event
 from observer.alerts.process import Alerts
 from observer.calendar import upkeep as upkeep_module
-from observer.calendar.day_file import read_trading_days, write_trading_days
+from observer.calendar.day_file import FILE_NAME, read_trading_days, write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.calendar.upkeep import CalendarUpkeep
 from observer.clock import ManualClock
@@ -119,3 +119,35 @@ def test_a_stop_ends_the_computation(tmp_path: Path) -> None:
     asyncio.run(run())
     assert scene.alerts == []
     assert days_in(tmp_path) == set()
+
+
+def test_a_damaged_day_file_is_replaced_as_an_absent_one(tmp_path: Path) -> None:
+    write_trading_days(tmp_path, IN_FORCE)
+    content = (tmp_path / FILE_NAME).read_bytes()
+    (tmp_path / FILE_NAME).write_bytes(content[:-5])
+    assert read_trading_days(tmp_path) == []
+    scene = Scene(tmp_path, OURS)
+    asyncio.run(scene.upkeep.keep())
+    assert scene.upkeep.tried.is_set()
+    assert TODAY in days_in(tmp_path)
+
+
+def test_days_that_cannot_be_written_are_an_alert_and_are_written_once_that_is_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep_module, "_RETRY_S", 0.0)
+    runtime = tmp_path / "run"
+    scene = Scene(runtime, OURS)
+
+    async def run() -> None:
+        keeping = asyncio.create_task(scene.upkeep.keep())
+        await until_async(scene.upkeep.tried.is_set, "the first try")
+        assert scene.severities() == ["critical"]
+        assert f"No such file or directory: '{runtime}" in scene.text
+        assert "observer ctl restart master-file" in scene.text
+        runtime.mkdir()
+        await keeping
+        assert scene.severities() == ["critical", "resolved"]
+        assert TODAY in days_in(runtime)
+
+    asyncio.run(run())

@@ -13,7 +13,7 @@ from observer.supervisor.instance import AlreadyRunningError, InstanceLock
 from observer.supervisor.leftovers import Leftover, end_leftovers
 from observer.supervisor.pid_registry import PidRegistry, Registered, Registry
 from observer.supervisor.proc import ProcessId, boot_id, seen
-from tests.supervisor.scenes import ROOT, is_alive
+from tests.supervisor.scenes import ROOT, is_alive, quiet, supervisor_of
 from tests.waiting import until_async
 
 HOLDER = """
@@ -139,3 +139,26 @@ def test_an_unwritable_pid_file_is_logged_and_does_not_stop_the_run(
     (tmp_path / "children.new").mkdir()  # in the way of the new list
     PidRegistry(tmp_path).record(os.getpid())
     assert "cannot write" in caplog.text
+
+
+def test_descendants_that_could_not_be_written_are_written_once_it_is_possible(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = seen(os.getpid())
+    assert own is not None
+    pid_registry = PidRegistry(tmp_path)
+    (tmp_path / "children.new").mkdir()  # in the way of the new list
+    for _ in range(2):
+        pid_registry.record_descendants([own])
+        assert pid_registry.error is not None
+    assert caplog.text.count("cannot write") == 1
+    (tmp_path / "children.new").rmdir()
+    pid_registry.record_descendants([own])
+    assert pid_registry.error is None
+    assert PidRegistry(tmp_path).earlier().processes == (Registered(own.identity),)
+
+
+def test_a_supervisor_has_a_status_before_its_start(tmp_path: Path) -> None:
+    supervisor, _ = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
+    status = supervisor.status()
+    assert (status.processes, status.is_contained, status.zygote_fallbacks) == ([], False, 0)

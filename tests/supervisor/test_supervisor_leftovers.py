@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,18 +16,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.endpoints import BusError
+from observer.supervisor import cgroup as cgroup_module
 from observer.supervisor import mark as mark_module
 from observer.supervisor.cgroup import Cgroup, cgroup_for, recorded_cgroup
-from observer.supervisor.leftovers import end_leftovers, left_over
+from observer.supervisor.leftovers import end_leftovers, end_marked, left_over
 from observer.supervisor.mark import MARK_VARIABLE, Mark, end_own_system, folder_id, own_mark, parse_mark
 from observer.supervisor.pid_registry import PidRegistry
 from observer.supervisor.proc import ProcessId, ProcessSeen, scan, seen, signal_exactly
 from observer.supervisor.states import ProcessState
 from observer.supervisor.surroundings import ORPHAN
 from tests.privileges import in_a_fork
-from tests.supervisor.scenes import LIVES, Way, is_alive, kill, quiet, supervised
+from tests.supervisor.scenes import LIVES, Way, is_alive, kill, quiet, supervised, supervisor_of
 from tests.supervisor.supervising import start_supervisor
-from tests.waiting import until, until_async
+from tests.waiting import DEADLINE_S, until, until_async
 
 # One process that leaves the session by one fork and setsid, and writes its pid. `emptied` also clears its environment.
 FORKS = """
@@ -53,7 +56,7 @@ os.killpg(0, 9)
 
 def can_group() -> bool:
     """Whether this user may make control groups here."""
-    probe = cgroup_for(f"probe-{os.getpid()}")
+    probe = cgroup_for(f"probe.{os.getpid()}.0")
     if probe is not None:
         probe.remove()
     return probe is not None
@@ -250,6 +253,99 @@ def test_a_worker_whose_lifeline_another_process_held_ends_no_system(
         assert is_alive(pid)
 
 
+def test_a_worker_kills_nothing_while_another_worker_sweeps(tmp_path: Path) -> None:
+    """Two that sweep at once could kill each other before either reaches the rest: this process is the other one."""
+    mark = Mark(folder_id(tmp_path), ProcessId(os.getpid(), 1))
+    code = f"import sys; sys.path[:0] = {sys.path!r}\nfrom observer.supervisor import mark\nmark._ROUNDS_MAX = 10**9\n"
+    code += "print(flush=True)\nmark.end_own_system()"
+    environment = {**os.environ, MARK_VARIABLE: str(mark)}
+    with socket.socket(socket.AF_UNIX) as sweeping, stranger(**{MARK_VARIABLE: str(mark)}) as orphan:
+        sweeping.bind(f"\0observer-{mark}")
+        with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE) as worker:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == b"\n"
+            process = psutil.Process(worker.pid)
+            first = process.num_ctx_switches().voluntary
+            until(lambda: process.num_ctx_switches().voluntary > first + 5, "its waits")
+            assert is_alive(orphan)
+            sweeping.close()
+            until(lambda: not is_alive(orphan), "the end of the sweep")
+            assert worker.wait() == 0
+
+
+@needs_cgroups
+def test_a_process_of_another_living_system_in_the_control_group_is_not_ended(tmp_path: Path) -> None:
+    """Neither by an orderly end nor by the next start; one without a mark is."""
+    mark = own_mark(tmp_path)
+    with stranger() as leader, contextlib.ExitStack() as stack:
+        other = seen(leader)
+        assert other is not None
+        spared = stack.enter_context(stranger(**{MARK_VARIABLE: str(Mark("other", other.identity))}))
+        cgroup = cgroup_for(str(mark))
+        assert cgroup is not None
+        stack.callback(cgroup.remove)
+        stack.callback(until, lambda: not cgroup.pids(), "the end of all in the group")
+        stack.callback(cgroup.kill)
+        assert cgroup.add(spared)
+        for end in (lambda: end_marked(mark, cgroup), lambda: end_leftovers(PidRegistry(tmp_path), mark.folder)):
+            PidRegistry(tmp_path).record_cgroup(cgroup.path)
+            ended = stack.enter_context(stranger())
+            assert cgroup.add(ended)
+            assert [each.pid for each in asyncio.run(end())] == [ended]
+            assert is_alive(spared)
+
+
+@needs_cgroups
+def test_the_control_groups_of_two_supervisors_of_one_folder_id_are_two(tmp_path: Path) -> None:
+    """An id is given again after the removal of its folder; the earlier supervisor may live."""
+    mark = own_mark(tmp_path)
+    earlier, ours = cgroup_for(str(Mark(mark.folder, ProcessId(1, 1)))), cgroup_for(str(mark))
+    assert earlier is not None
+    assert ours is not None
+    with stranger() as pid:
+        assert earlier.add(pid)
+        assert ours.pids() == set()
+        assert asyncio.run(end_marked(mark, ours)) == []
+        assert is_alive(pid)
+        earlier.kill()
+        until(lambda: not earlier.pids(), "its end")
+    earlier.remove()
+    assert not ours.path.exists()
+
+
+@needs_cgroups
+def test_a_start_that_fails_leaves_no_control_group(tmp_path: Path) -> None:
+    supervisor, _ = supervisor_of(tmp_path, [])
+    (tmp_path / "run" / "control").mkdir()  # in the way of the socket
+    probe = cgroup_for(str(own_mark(tmp_path)))
+    assert probe is not None
+    probe.remove()
+
+    async def run() -> None:
+        async with supervisor:
+            pass
+
+    with pytest.raises(BusError):
+        asyncio.run(run())
+    assert PidRegistry(tmp_path / "run").earlier().cgroup == ""
+    assert not probe.path.with_name(f"observer-{own_mark(tmp_path / 'run')}").exists()
+
+
+def test_a_process_that_survives_its_control_group_s_kill_is_logged_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder with the files of a group, which no kernel empties."""
+    monkeypatch.setattr(cgroup_module, "_KILLS_MAX", 3)
+    (tmp_path / "cgroup.procs").write_text("17\n")
+
+    async def run() -> set[int]:
+        async with asyncio.timeout(DEADLINE_S):
+            return await Cgroup(tmp_path).kill_until_gone()
+
+    assert asyncio.run(run()) == set()
+    assert f"SIGKILL does not end [17] in {tmp_path}" in caplog.text
+
+
 pids = st.integers(2, 12)
 forests = st.dictionaries(pids, st.tuples(pids | st.just(1), pids | st.just(1), st.integers(1, 3)), max_size=10)
 someones_marks = st.dictionaries(pids, st.tuples(st.sampled_from(["ours", "other"]), pids, st.integers(1, 3)))
@@ -332,7 +428,9 @@ def test_a_scan_knows_what_psutil_knows() -> None:
 
 
 def test_a_recorded_control_group_of_another_name_is_not_used() -> None:
-    assert recorded_cgroup("/sys/fs/cgroup/observer-1-2", "1-3") is None
+    assert recorded_cgroup("/sys/fs/cgroup/observer-1-2.3.4", "1-2") is not None
+    assert recorded_cgroup("/sys/fs/cgroup/observer-1-2.3.4", "1-3") is None
+    assert recorded_cgroup("/sys/fs/cgroup/observer-1-23.3.4", "1-2") is None
     assert recorded_cgroup("/sys/fs/cgroup", "1-3") is None
     assert recorded_cgroup("", "1-3") is None
 
@@ -355,7 +453,7 @@ def test_without_the_right_to_make_a_control_group_there_is_none_and_the_childre
 
 @needs_cgroups
 def test_a_control_group_with_a_process_that_was_not_ended_stays(tmp_path: Path) -> None:
-    cgroup = cgroup_for(folder_id(tmp_path))
+    cgroup = cgroup_for(str(own_mark(tmp_path)))
     assert cgroup is not None
     with stranger() as pid:
         assert cgroup.below("a").add(pid)
