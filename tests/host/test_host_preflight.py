@@ -1,4 +1,4 @@
-"""A system whose packages have no place is refused before a process is spawned."""
+"""A setting of backups that can only fail is refused before a process is spawned."""
 
 import tempfile
 from collections.abc import Iterator
