@@ -1,14 +1,17 @@
 """The alerts of one process: rows, log lines, and the list that its heartbeat carries.
 
 The list is also a file beside the sockets. A process that starts again takes it up, so that what an earlier one
-raised is resolved by the code that finds its condition ended, and is not raised twice while it lasts.
+raised is resolved by the code that finds its condition ended, and is not raised twice while it lasts. The file is
+written after the outbox has the event: what was not published is not raised, and the next process raises it.
 """
 
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +40,9 @@ DATABASE_WENT_BACK: Final = "database_went_back"
 DATABASE_UNAVAILABLE: Final = "database_unavailable"
 DELIVERY_LOSSES: Final = "delivery_losses"
 JOURNAL_DAMAGED: Final = "journal_damaged"
+
+OBJECTS_NAMED_MAX: Final = 5  # in an identity
+_DAMAGED: Final = re.compile(r"[\w-]{1,80}\.journal(\.zst)?|(?<=of stream )\w{1,40}")  # a segment's file, or a stream
 
 FOLDER: Final = "alerts"  # in the runtime directory
 LEVELS: Final[Mapping[Severity, int]] = {
@@ -73,6 +79,7 @@ class Alerts:
         self._waiting: list[Event] = []
         self._path = runtime / FOLDER / f"{source}.json" if runtime else None
         self._conditions = _kept(self._path) if self._path else {}
+        self._is_to_keep = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -91,10 +98,12 @@ class Alerts:
         if publish is not None and self._waiting:
             waiting, self._waiting = self._waiting, []
             publish(*waiting)
+        if publish is not None:
+            self._keep_soon()
 
     def report(self, identity: str, severity: Severity, text: str, *, job: str | None = None) -> None:
         """Report that the condition holds."""
-        self._send(self.reported(identity, severity, text, job=job))
+        self._send(self._take(Report(identity, severity, without_secrets(text), job=job)))
 
     def happened(self, identity: str, severity: Severity, text: str) -> None:
         """Report a thing that happened and has no end."""
@@ -103,7 +112,7 @@ class Alerts:
 
     def resolve(self, identity: str, text: str) -> None:
         """Report that the condition has ended; nothing where it was not open."""
-        self._send(self.resolved(identity, text))
+        self._send(self._end(identity, text))
 
     def resolve_all(self, prefix: str, text: str, besides: Collection[str] = ()) -> None:
         """Resolve every open alert whose identity begins so, besides these."""
@@ -113,14 +122,15 @@ class Alerts:
 
     def reported(self, identity: str, severity: Severity, text: str, *, job: str | None = None) -> Sequence[Event]:
         """As `report`; the caller publishes the events, in a batch of its own."""
-        return self._take(Report(identity, severity, without_secrets(text), job=job))
+        events = self._take(Report(identity, severity, without_secrets(text), job=job))
+        self._keep_soon()
+        return events
 
     def resolved(self, identity: str, text: str) -> Sequence[Event]:
         """As `resolve`; the caller publishes the events, in a batch of its own."""
-        if identity not in self._conditions:
-            return []
-        step = after_end(self._conditions, identity, without_secrets(text), self._clock.now_ns(), self.source)
-        return self._adopt(step)
+        events = self._end(identity, text)
+        self._keep_soon()
+        return events
 
     def tick(self) -> None:
         """Publish the counts that are due and drop what counts as open no longer; once a second."""
@@ -157,20 +167,60 @@ class Alerts:
     def _take(self, report: Report) -> Sequence[Event]:
         return self._adopt(after_report(self._conditions, report, self._clock.now_ns(), self.source))
 
+    def _end(self, identity: str, text: str) -> Sequence[Event]:
+        if identity not in self._conditions:
+            return []
+        step = after_end(self._conditions, identity, without_secrets(text), self._clock.now_ns(), self.source)
+        return self._adopt(step)
+
     def _adopt(self, step: Step) -> Sequence[Event]:
         has_changed = bool(step.events) or step.conditions.keys() != self._conditions.keys()
         self._conditions = dict(step.conditions)
         for event in step.events:
             _log(event)
-        if has_changed and self._path is not None:
-            _keep(self._path, self._conditions)
+        self._is_to_keep |= has_changed
         return step.events
 
     def _send(self, events: Sequence[Event]) -> None:
         if self._publish is None:
             self._waiting += events
-        elif events:
+            return
+        if events:
             self._publish(*events)
+        self._keep_soon()
+
+    def _keep_soon(self) -> None:
+        """Replace the file after the outbox has taken the events: a producer gathers one turn of the event loop, and
+        the caller of `reported` or `resolved` publishes in this turn.
+        """
+        if self._path is None or not self._is_to_keep:
+            return
+        self._is_to_keep = False
+        keep = partial(_keep, self._path, self._conditions)  # the list is replaced, never changed
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            keep()
+        else:
+            loop.call_soon(loop.call_soon, keep)
+
+
+def keepers(runtime: Path) -> Sequence[str]:
+    """The names of the processes whose files of open alerts are in this runtime directory."""
+    return sorted(path.stem for path in (runtime / FOLDER).glob("*.json") if _kept(path))
+
+
+def identity_of(kind: str, objects: Collection[str]) -> str:
+    """The identity of a thing that happened to these objects; its length is bounded."""
+    named = sorted(objects)
+    more = f",+{len(named) - OBJECTS_NAMED_MAX}" if len(named) > OBJECTS_NAMED_MAX else ""
+    return f"{kind}:{','.join(named[:OBJECTS_NAMED_MAX])}{more}"
+
+
+def damage_identity(text: str) -> str:
+    """The identity of the alert for this text of `Producer.take_damage`: damaged files and streams have one each."""
+    found = _DAMAGED.search(text)
+    return f"{JOURNAL_DAMAGED}:{found[0]}" if found else JOURNAL_DAMAGED
 
 
 def _log(event: Event) -> None:

@@ -36,6 +36,15 @@ class RecoveryTargets:
         self._gaps: dict[Measure, int] = {}
         self._missed: set[Measure] = set()
 
+    def begin(self, session_date: str) -> bool:
+        """Begin the count of this day, where it is another; returns whether: then no target is missed."""
+        if session_date == self._session_date:
+            return False
+        self._session_date = session_date
+        self._met, self._gaps = dict.fromkeys(_MEASURES, 0), dict.fromkeys(_MEASURES, 0)
+        self._missed.clear()
+        return True
+
     def detected(self, session_date: str, after_s: float) -> TargetChange | None:
         """Count a gap that recovery has since so many machine seconds after the record that shows it."""
         return self._count(session_date, "detection", is_met=after_s < self._settings.detected_within_seconds)
@@ -49,10 +58,7 @@ class RecoveryTargets:
         return self._count(session_date, "success", is_met=is_recovered)
 
     def _count(self, session_date: str, measure: Measure, *, is_met: bool) -> TargetChange | None:
-        if session_date != self._session_date:
-            self._session_date = session_date
-            self._met, self._gaps = dict.fromkeys(_MEASURES, 0), dict.fromkeys(_MEASURES, 0)
-            self._missed.clear()
+        self.begin(session_date)
         self._met[measure] += is_met
         self._gaps[measure] += 1
         met, gaps = self._met[measure], self._gaps[measure]

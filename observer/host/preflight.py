@@ -1,9 +1,11 @@
 """What a system needs before its first process starts: folders it may write, free ports, a database that admits it,
-usable addresses. A setting that can only fail is refused here; what may come back later is an alert of its process.
+usable addresses, places for packages. A setting that can only fail is refused here; what may come back later is an
+alert of its process.
 """
 
 import errno
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import Final
@@ -11,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from observer.backup.settings import BackupSettings
 from observer.config import Settings
 from observer.errors import ConfigError
 from observer.providers.settings import BrokerSettings
@@ -30,12 +33,15 @@ def require_usable_machine(settings: Settings) -> None:
         OSError: a folder or the file of the database cannot be written, or a port is in use; names the setting.
         StoreError, ConfigError: the SQLite file is not this program's or not this instance's; the PostgreSQL server
             refuses its user or its database.
-        ConfigError: a broker's address is none, or the file of trading days cannot be read.
+        ConfigError: a broker's address is none, the file of trading days cannot be read, or packages can neither be
+            copied nor handed on as `[backup]` says.
     """
     run = settings.run
     InstanceLock(Path(run.runtime)).release()
     for key, folder in (("data", run.data), ("data", f"{run.data}/logs"), ("universe", run.universe)):
         _require_writable(Path(folder), f"run.{key}")
+    _require_writable(settings.backup.folder_of(run), "backup.folder")
+    _require_second_target(settings.backup)
     if settings.store.url.startswith(_SQLITE):
         database = Path(settings.store.url.partition(":///")[2].partition("?")[0])
         if database.is_dir():
@@ -63,6 +69,18 @@ def _require_addresses(provider: str, broker: BrokerSettings) -> None:
         if url and not is_usable:
             forms = " or ".join(f"{scheme}://HOST[:PORT]" for scheme in schemes)
             raise ConfigError(f"{provider}.{key} = {url!r}: give {forms}")
+
+
+def _require_second_target(backup: BackupSettings) -> None:
+    """Raises ConfigError where no package can be copied, or handed to the command."""
+    if backup.copy_to and not Path(backup.copy_to).is_dir():
+        raise ConfigError(
+            f"backup.copy_to = {backup.copy_to!r}: no such folder: mount or make it, or remove the setting"
+        )
+    if backup.command and shutil.which(backup.command[0]) is None:
+        raise ConfigError(
+            f"backup.command = {backup.command[0]!r}: no such program on PATH: install it, or give its path"
+        )
 
 
 def _require_trading_days(path: Path) -> None:

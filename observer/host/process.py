@@ -14,10 +14,10 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
 from observer.accounts.clients import keys_of
-from observer.alerts.process import Alerts
+from observer.alerts.process import Alerts, damage_identity, keepers
 from observer.alerts.silences import Silences
 from observer.base_settings import endpoints_of
-from observer.calendar.phases import next_change, phase_at
+from observer.calendar.phases import DayPlan, next_change, phase_at
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.config import Settings
@@ -37,9 +37,14 @@ NAME: Final = "supervisor"
 DRAIN_S: Final = 10.0
 READY: Final = "ready"
 NOT_READY: Final = "not_ready"
+WRITER_STOPPED: Final = "writer_stopped"
 CALENDAR_GRACE_S: Final = 30.0  # machine seconds: a day file is computed in less
-_CALENDAR_CHECK_S: Final = 1.0  # machine seconds, as the next one
+WRITER_GRACE_S: Final = 30.0  # machine seconds: a restart takes less
+_CALENDAR_CHECK_S: Final = 1.0  # machine seconds, as the next ones
+_PROCESSES_CHECK_S: Final = 1.0
 _READINESS_CHECK_S: Final = 1.0
+_ENDED: Final = "ended:"
+_GIVEN_UP: Final = "given_up:"
 
 
 class Host:
@@ -73,6 +78,7 @@ class Host:
         self._writer_log = next(
             child.log_path for child in children_of(settings, configuration) if child.name == CORE_WRITER
         )
+        self._employed: frozenset[str] = frozenset()  # the names of the processes, when they were last looked at
         self._refusal: str | None = None  # why the writer cannot write this database at all
         self._following: list[asyncio.Task[None]] = []  # tasks that report the schedule; replaced when it changes
         self._supervisor = Supervisor(
@@ -126,7 +132,13 @@ class Host:
                 say; all is stopped again, and no process that needs the writer was started.
         """
         require_usable_machine(self._settings)
-        reports = (self._service.run(), self._report_ready(), self._system_alerts.announce(), self._report_calendar())
+        reports = (
+            self._service.run(),
+            self._report_ready(),
+            self._system_alerts.announce(),
+            self._report_calendar(),
+            self._report_processes(),
+        )
         serving = [asyncio.create_task(report) for report in reports]
         try:
             await self._supervisor.run_until(self.stopping, self._reporting())
@@ -156,6 +168,7 @@ class Host:
         finally:
             self._service.stopping()
             self._alerts.resolve_all("host:", "the system stops")
+            self._report_damage(producer)
             self._alerts.finish()
             self._alerts.publish_with(None)
             self._producer = None
@@ -169,7 +182,7 @@ class Host:
     def _begin_alerts(self, producer: Producer) -> None:
         """Publish alerts from now on; those of an earlier system that are checked anew are resolved."""
         self._alerts.publish_with(producer.publish)
-        for prefix in ("host:", NOT_READY):
+        for prefix in ("host:", NOT_READY, _ENDED, _GIVEN_UP):
             self._alerts.resolve_all(prefix, "the system starts")
 
     def _writer_runs(self) -> bool:
@@ -207,6 +220,46 @@ class Host:
                 self._alerts.resolve("no_calendar", "the trading day is known")
             await asyncio.sleep(_CALENDAR_CHECK_S)
 
+    async def _report_processes(self) -> None:
+        """Report damage of the host's outbox and a writer that does not run, and end the alerts of dismissed processes,
+        until cancelled.
+        """
+        await self._supervisor.started.wait()
+        stopped_s = 0.0
+        while True:
+            if self._producer is not None:
+                self._report_damage(self._producer)
+                self._settle_dismissed(frozenset(each.name for each in self.status().processes), self._producer)
+            stopped_s = 0.0 if self._writer_runs() else stopped_s + _PROCESSES_CHECK_S
+            self._report_writer(stopped_s)
+            await asyncio.sleep(_PROCESSES_CHECK_S)
+
+    def _report_writer(self, stopped_s: float) -> None:
+        """Report a writer that has not run for so many machine seconds, or its end: 0 means that it runs."""
+        if stopped_s > WRITER_GRACE_S:
+            text = f"{CORE_WRITER} does not run, nothing is stored: `observer ctl start {CORE_WRITER}`"
+            self._alerts.report(WRITER_STOPPED, "critical", text)
+        elif not stopped_s:
+            self._alerts.resolve(WRITER_STOPPED, f"{CORE_WRITER} runs")
+
+    def _report_damage(self, producer: Producer) -> None:
+        for text in producer.take_damage():
+            self._alerts.happened(damage_identity(text), "critical", text)
+
+    def _settle_dismissed(self, employed: frozenset[str], producer: Producer) -> None:
+        """End the alerts of processes that are not configured any more, those that they raised among them."""
+        if employed == self._employed:
+            return
+        self._employed = employed
+        kept = {f"{prefix}{name}" for name in employed for prefix in (_ENDED, _GIVEN_UP)}
+        for prefix in (_ENDED, _GIVEN_UP):
+            self._alerts.resolve_all(prefix, "it is no process of the configuration", kept)
+        runtime = Path(self._settings.run.runtime)
+        for name in keepers(runtime):
+            if name not in employed and name != NAME:
+                left = Alerts(self._clock, name, producer.publish, runtime=runtime)
+                left.resolve_all("", f"{name} is no process of the configuration")
+
     async def _report_phases(self, producer: Producer) -> None:
         while True:
             plan = await self._today.plan()
@@ -220,7 +273,7 @@ class Host:
         """Raise the readiness alert, ten minutes before the market opens (requirement 004, wake-up schedule)."""
         while True:
             plan = await self._today.plan()
-            if plan.trades and self._clock.now_ns() < plan.track_a_start_ns:
+            if is_readiness_due(plan, self._clock.now_ns(), is_open=NOT_READY in self._alerts.identities):
                 await self._clock.sleep_until(plan.ready_ns)
                 await self._until_ready()
             await self._today.end_of(plan)
@@ -228,7 +281,7 @@ class Host:
     async def _until_ready(self) -> None:
         """Report whether every process runs; return when each does."""
         missing = missing_for_open(self.status().processes)
-        if not missing:
+        if not missing and NOT_READY not in self._alerts.identities:
             self._alerts.happened(READY, "info", f"ready for the open: {len(self.status().processes)} processes run")
         while missing:
             self._alerts.report(NOT_READY, "critical", f"not ready for the open: {', '.join(missing)}")
@@ -246,7 +299,7 @@ class Host:
             return
         now_ns = self._clock.now_ns()
         self._producer.publish(ProcessChanged(name, now_ns, previous.value, current.value, pid, reason))
-        ended, given_up = f"ended:{name}", f"given_up:{name}"
+        ended, given_up = f"{_ENDED}{name}", f"{_GIVEN_UP}{name}"
         if current is ProcessState.FATAL:
             self._alerts.report(given_up, "critical", f"{name} is given up: {reason}")
         elif current is ProcessState.LOOPING:
@@ -267,6 +320,11 @@ class Host:
             self._alerts.report(identity, "warning", crossing_text(crossing))
         else:
             self._alerts.resolve(identity, crossing_text(crossing))
+
+
+def is_readiness_due(plan: DayPlan, now_ns: int, *, is_open: bool) -> bool:
+    """Whether to check readiness: before the day's sweeps, and later while its alert is open, after a reload, say."""
+    return plan.trades and (now_ns < plan.track_a_start_ns or is_open)
 
 
 def missing_for_open(processes: Sequence[ProcessStatus]) -> Sequence[str]:

@@ -58,7 +58,8 @@ class DiskAlerts:
         if DISK_FULL in self._alerts.identities:  # an earlier process's: it is over unless this one meets it again
             self._refused.set()
         while True:
-            await self._refused.wait()
+            if not self._kept:  # one may have been refused in the quiet second
+                await self._refused.wait()
             while self._kept:
                 await producer.publish_when_taken(self._kept[0])
                 self._kept.popleft()

@@ -26,7 +26,7 @@ from bus.control import ControlClient
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
-from observer.alerts.process import JOURNAL_DAMAGED, Alerts
+from observer.alerts.process import Alerts, damage_identity
 from observer.base_settings import endpoints_of
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock, clock_from_environment
@@ -105,7 +105,7 @@ class Worker:
     def report_damage(self) -> None:
         """Report what was found damaged or missing in the outbox."""
         for text in self.orders.producer.take_damage() if self.orders.producer else ():
-            self.alerts.happened(JOURNAL_DAMAGED, "critical", text)
+            self.alerts.happened(damage_identity(text), "critical", text)
 
     @contextlib.asynccontextmanager
     async def producer(self) -> AsyncIterator[Producer]:
@@ -127,6 +127,7 @@ class Worker:
                         self.alerts.publish_with(producer.publish)
                         yield producer
                 finally:
+                    self.report_damage()
                     self.alerts.finish()
                     self.alerts.publish_with(None)
                     reporting.cancel()

@@ -50,7 +50,7 @@ from observer.store.reader import StoreReader
 from observer.streaming import decisions
 from observer.streaming.earlier import earlier_in_time, marks_of, opening_in_time
 from observer.streaming.halt_poller import HaltPoller
-from observer.streaming.receiver import StreamReceiver
+from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
 from observer.universe.in_force import oldest_fallback, universe_of
 
@@ -58,6 +58,8 @@ logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1  # minimum machine seconds between evaluations, independent of the market clock's speed
 EARLIER_DAYS_LEAD_NS: Final = 60 * 1_000_000_000  # market time before the context: the query sums up weeks of sweeps
+OF_THE_STREAM: Final = ("stream:", NOT_STREAMED, "load_relief", "overflow", "stale_subscriptions")
+"""Alerts that end with the day's stream: identities, or how they begin."""
 CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
 
 
@@ -121,7 +123,7 @@ class StreamingDay:
         until `end`.
         """
         self.receiver.tasks = tasks
-        for prefix in ("not_streamed:", "load_relief"):  # an earlier process's
+        for prefix in (NOT_STREAMED, "load_relief"):  # an earlier process's
             self._alerts.resolve_all(prefix, "the stream begins anew")
         names = [account.name for account in self._brokers.accounts]
         self.receiver.outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
@@ -138,17 +140,22 @@ class StreamingDay:
         slept until another day: `Unfinished` ends the day then.
         """
         if self._clock.now_ns() >= self._plan.ends_ns:
+            self._resolve_alerts()
             return
         await self._stream_monitor.drain()
         await self.trades.leave_all()
         self._close(selector, self.moment(), "closed")
-        for prefix in ("stream:", "not_streamed:", "stale_subscriptions", "overflow"):
+        self._resolve_alerts()
+
+    def _resolve_alerts(self) -> None:
+        for prefix in OF_THE_STREAM:
             self._alerts.resolve_all(prefix, "the day's stream has ended")
 
     async def end_for_earlier_process(self) -> None:
         """Close the day of an earlier process that stopped while streaming, when it is too late to resume. The end of
         its slots was not observed.
         """
+        self._resolve_alerts()
         assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns, self._plan.ends_ns)
         if assigned:
             reported = await asyncio.to_thread(self._reader.slot_events, self._session_date)
@@ -177,6 +184,7 @@ class StreamingDay:
         self._producer.publish(*events, SelectionAdvanced(self._session_date, now_ns, step))
         self._overflow.apply(events)
         self._stream.want(selector.wanted_by_account)
+        self.receiver.keep_wanted(selector.wanted)
         for symbol in sorted(self.trades.detector.watched - set(selector.wanted) - self._stream.subscribed):
             self.receiver.leave(symbol)
 

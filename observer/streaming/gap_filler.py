@@ -27,6 +27,7 @@ from observer.gaps import recovery
 from observer.gaps.queue import Attempt, RecoveryQueue
 from observer.gaps.recovery import RecoveryPlan, RecoverySettings
 from observer.gaps.targets import RecoveryTargets, TargetChange, text_of
+from observer.local_time import local_datetime
 from observer.providers.broker import HistorySource
 from observer.providers.domestic import PastBarSource
 from observer.store.reader import StoreReader
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 CHECK_AGAIN_S: Final = 0.5  # machine seconds between checks of the database, in case the feed lost a message
 SETTLE_S: Final = 1.0
+
+_RECOVERY_TARGET: Final = "recovery_target:"
 
 Row = Trade | MinuteBarRecovered
 
@@ -82,6 +85,7 @@ class GapWorklist:
         since = ""
         self._alerts.resolve("queue", "the open gaps are counted anew")  # an earlier process's
         while True:
+            self._begin_day(local_datetime(self._clock.now_ns()).date().isoformat())
             try:
                 closed = self.queue.closed
                 found = await asyncio.to_thread(self.reader.open_gaps, since)
@@ -139,20 +143,28 @@ class GapWorklist:
         day = attempt.gap.session_date
         if attempt.again or recovery.is_past(attempt.gap, self._clock.now_ns()):
             return
+        self._begin_day(day)
         if is_recovered:
             self._report_target(self._targets.recovered(day, asyncio.get_running_loop().time() - began_s))
         self._report_target(self._targets.ended(day, is_recovered=is_recovered))
 
     def _measure_detection(self, gap: GapDetected) -> None:
-        """Measure a new gap; one from before this process waited for its start."""
-        if gap.detected_ns >= self._started_ns:
-            after_s = machine_seconds(self._clock, self._clock.now_ns() - gap.detected_ns)
+        """Measure a new gap of the running day; one from before this process waited for its start."""
+        now_ns = self._clock.now_ns()
+        if gap.detected_ns >= self._started_ns and not recovery.is_past(gap, now_ns):
+            self._begin_day(gap.session_date)
+            after_s = machine_seconds(self._clock, now_ns - gap.detected_ns)
             self._report_target(self._targets.detected(gap.session_date, after_s))
+
+    def _begin_day(self, session_date: str) -> None:
+        """End the alerts of an earlier day's targets, or of an earlier process's, when a new count begins."""
+        if self._targets.begin(session_date):
+            self._alerts.resolve_all(_RECOVERY_TARGET, f"the gaps of {session_date} are counted anew")
 
     def _report_target(self, change: TargetChange | None) -> None:
         if change is None:
             return
-        identity, text = f"recovery_target:{change.measure}", text_of(change, self._settings)
+        identity, text = f"{_RECOVERY_TARGET}{change.measure}", text_of(change, self._settings)
         if change.is_missed:
             self._alerts.report(identity, "warning", text)
         else:

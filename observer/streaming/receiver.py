@@ -1,7 +1,7 @@
 """Passes a broker's market data stream to the recorder and the selection."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from bus.events import (
@@ -24,6 +24,10 @@ from observer.streaming.stream_monitor import StreamMonitor
 
 # Gap reasons of symbols with a slot that are not subscribed, by the connection's wording; any other is a reconnection.
 _GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renewal", "removed": "moved"}
+
+
+NOT_STREAMED: Final = "not_streamed:"
+"""How the identity of an alert begins that a symbol with a slot is not streamed."""
 
 
 class StreamReceiver:
@@ -109,9 +113,14 @@ class StreamReceiver:
             self._alerts.resolve(_not_streamed(symbol), f"{symbol} has no slot any more")
         else:
             self.trades.interrupt(symbol, _GAP_REASONS.get(reason, "reconnect"))
-        if reason.startswith("refused"):
-            text = f"{symbol} has a slot and is not streamed: {reason}"
-            self._alerts.report(_not_streamed(symbol), "warning", text)
+            if reason.startswith("refused"):
+                text = f"{symbol} has a slot and is not streamed: {reason}"
+                self._alerts.report(_not_streamed(symbol), "warning", text)
+
+    def keep_wanted(self, wanted: Iterable[str]) -> None:
+        """End the alerts of symbols that are not in `wanted`: a refused symbol is never unsubscribed."""
+        besides = {_not_streamed(symbol) for symbol in wanted}
+        self._alerts.resolve_all(NOT_STREAMED, "it has no slot any more", besides)
 
     def on_connection(self, change: ConnectionChanged) -> None:
         """Record the connection's state: symbols move away from an account whose connection stays down."""
@@ -139,4 +148,4 @@ class StreamReceiver:
 
 def _not_streamed(symbol: str) -> str:
     """The identity of the alert that a symbol with a slot is not streamed."""
-    return f"not_streamed:{symbol}"
+    return f"{NOT_STREAMED}{symbol}"

@@ -26,7 +26,7 @@ from bus.events import (
     WatchStopped,
 )
 from bus.producer import Producer
-from observer.alerts.process import Alerts
+from observer.alerts.process import Alerts, identity_of
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.gaps.detector import GapDetector, Mark
@@ -206,7 +206,7 @@ class TradeRecorder:
                 quotes = await self._quotes.quotes(chunk, priority="urgent")
             except ProviderError as error:
                 text = f"whether trades of {', '.join(chunk)} are missing is not known: {error}"
-                self._alerts.happened("unsettled_symbols", "warning", text)
+                self._alerts.happened(identity_of("unsettled_symbols", chunk), "warning", text)
                 quotes = []
             now_ns = self._clock.now_ns()
             left = {symbol for symbol in chunk if asked[symbol] and self._leaving.get(symbol) is asked[symbol]}

@@ -117,13 +117,19 @@ class StreamMonitor:
     async def _asked(self, symbols: Collection[str]) -> dict[str, float]:
         """The day's volume of these symbols now. Omits symbols without an answer, and publishes an alert for them."""
         reported: dict[str, float] = {}
+        failed: list[str] = []
+        failure: ProviderError | None = None
         for chunk in chunks(sorted(symbols), self._quotes.quotes_per_call):
             try:
                 quotes = await self._quotes.quotes(chunk, priority="urgent")
             except ProviderError as error:
-                text = f"how much was traded of {', '.join(chunk)} is not known: {error}"
-                self._alerts.report("volumes_unknown", "warning", text)
+                failed += chunk
+                failure = error
             else:
-                self._alerts.resolve("volumes_unknown", "the broker gives the day's volumes")
                 reported |= {quote.symbol: quote.cumulative_volume for quote in quotes}
+        if failure is not None:
+            text = f"how much was traded of {', '.join(failed)} is not known: {failure}"
+            self._alerts.report("volumes_unknown", "warning", text)
+        elif symbols:
+            self._alerts.resolve("volumes_unknown", "the broker gives the day's volumes")
         return reported

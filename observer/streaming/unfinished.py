@@ -97,7 +97,7 @@ class Unfinished:
         await self._new_day(plan, WholeDay(volumes), closing).end_for_earlier_process()
         text = f"{reported} are given up now, what is missing of them is a gap"
         self._alerts.resolve(identity, text)
-        self._alerts.happened("unfinished_day_ended", "warning", text)
+        self._alerts.happened(f"unfinished_day_ended:{plan.day.isoformat()}", "warning", text)
 
     async def _volumes(self, day: date, symbols: Sequence[str]) -> AsyncIterator[tuple[str, float]]:
         """The whole day's volume of each symbol, if the broker returns one.

@@ -9,7 +9,7 @@ import pytest
 
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, Event
 from observer import logs
-from observer.alerts.process import Alerts
+from observer.alerts.process import Alerts, damage_identity, identity_of, keepers
 from observer.alerts.silences import Silences
 from observer.clock import ManualClock
 from observer.local_time import local_ns
@@ -141,3 +141,43 @@ def test_only_the_room_of_alerts_makes_alerts() -> None:
         if re.search(r"(?<!case )\b(AlertRaised|AlertRepeated|AlertResolved)\((?!Fact)", line)
     }
     assert makers == {"observer/alerts/decisions.py"}
+
+
+def test_the_file_has_an_alert_only_when_the_outbox_has_its_event(tmp_path: Path) -> None:
+    """A process that is killed in between leaves nothing: the next one raises the alert."""
+    appended: list[list[str]] = []
+
+    async def scene() -> None:
+        def append_soon(*_events: Event) -> None:  # as `Producer.publish`
+            asyncio.get_running_loop().call_soon(lambda: appended.append(list(keepers(tmp_path))))
+
+        alerts = Alerts(ManualClock(5), "track-a", append_soon, runtime=tmp_path)
+        alerts.report("no_universe", "critical", "none is built")
+        await until_async(lambda: keepers(tmp_path) == ["track-a"])
+        append_soon(*alerts.resolved("no_universe", "it is built"))
+        await until_async(lambda: keepers(tmp_path) == [])
+
+    asyncio.run(scene())
+    assert appended == [[], ["track-a"]]
+
+
+def test_an_alert_that_was_not_published_is_raised_by_the_next_process(tmp_path: Path) -> None:
+    Alerts(ManualClock(5), "core-writer", runtime=tmp_path).report("database_unavailable", "critical", "no answer")
+    second, published = Alerts(ManualClock(5), "core-writer", runtime=tmp_path), Published()
+    second.report("database_unavailable", "critical", "no answer")
+    second.publish_with(published)
+    assert [type(event) for event in published] == [AlertRaised]
+    assert keepers(tmp_path) == ["core-writer"]
+
+
+def test_what_happened_to_several_objects_has_an_identity_for_each_of_a_bounded_length() -> None:
+    first, second = (f"segment {name * 32}-1.journal of track-a is damaged: it is short" for name in "ab")
+    assert damage_identity(first) == f"journal_damaged:{'a' * 32}-1.journal"
+    assert damage_identity(second) != damage_identity(first)
+    stream = f"numbers 3 to 5 of stream {'c' * 32} are in no segment any more"
+    assert damage_identity(stream) == f"journal_damaged:{'c' * 32}"
+    assert damage_identity("2 lines cannot be read") == "journal_damaged"
+    assert identity_of("unsettled_symbols", ["000660", "005930"]) == "unsettled_symbols:000660,005930"
+    many = identity_of("unsettled_symbols", [f"{number:06d}" for number in range(30)])
+    assert many.endswith("000004,+25")
+    assert len(many) <= 128, "`observer alerts silence` takes no longer one"

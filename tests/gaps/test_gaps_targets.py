@@ -44,6 +44,11 @@ def test_another_day_begins_a_new_count() -> None:
     assert (missed.met, missed.gaps) == (1, 2)
 
 
+def test_a_day_begins_once() -> None:
+    targets = RecoveryTargets(RecoverySettings())
+    assert [targets.begin(day) for day in (DAY, DAY, NEXT_DAY)] == [True, False, True]
+
+
 def test_the_text_has_the_counts_and_the_target() -> None:
     settings = RecoverySettings()
     assert text_of(TargetChange(DAY, "recovery", is_missed=True, met=3, gaps=4), settings) == (

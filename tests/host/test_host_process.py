@@ -12,13 +12,15 @@ import pytest
 
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.alerts.process import Alerts, keepers
 from observer.calendar.day_file import write_trading_days
+from observer.calendar.phases import ScheduleSettings, plan
 from observer.calendar.trading_day import TradingDay
 from observer.clock import ManualClock
 from observer.config import load_settings
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.host import process
-from observer.host.process import Host
+from observer.host.process import Host, is_readiness_due
 from observer.local_time import local_ns
 from observer.supervisor.limits import Crossing
 from observer.supervisor.states import ProcessState
@@ -70,6 +72,68 @@ def test_a_process_that_is_given_up_is_a_critical_alert_until_it_runs_again(host
     assert open_alerts(host) == [("given_up:etf", "critical")]
     changes(host, ProcessState.FATAL, ProcessState.STARTING, ProcessState.RUNNING)
     assert open_alerts(host) == []
+
+
+def test_an_alert_of_a_process_of_an_earlier_system_is_none_of_this_one(host: Host) -> None:
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
+    host._alerts.report("ended:track-a", "warning", "exit 1")
+
+    async def scene() -> None:
+        producer = producer_of(host)
+        host._begin_alerts(producer)
+        assert open_alerts(host) == []
+        producer.close()
+
+    asyncio.run(scene())
+
+
+def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them(host: Host) -> None:
+    runtime = host.endpoints.runtime_directory
+    for name in ("dismissed", "etf"):
+        Alerts(ManualClock(0), name, lambda *_events: None, runtime=runtime).report("queue", "warning", "a text")
+    host._alerts.report("given_up:dismissed", "critical", "exit 1")
+    host._alerts.report("given_up:etf", "critical", "exit 1")
+
+    async def scene() -> None:
+        producer = producer_of(host)
+        host._settle_dismissed(frozenset({"etf"}), producer)
+        assert open_alerts(host) == [("given_up:etf", "critical")]
+        await until_async(lambda: keepers(runtime) == ["etf"], "its file")
+        assert producer.published == 1, "the end of the row"
+        producer.close()
+
+    asyncio.run(scene())
+
+
+def test_a_writer_that_does_not_run_for_longer_than_a_restart_is_a_critical_alert_until_it_runs(host: Host) -> None:
+    host._report_writer(process.WRITER_GRACE_S)
+    assert open_alerts(host) == []
+    host._report_writer(process.WRITER_GRACE_S + 1)
+    assert open_alerts(host) == [("writer_stopped", "critical")]
+    host._report_writer(0.0)
+    assert open_alerts(host) == []
+
+
+def test_damage_of_the_host_s_own_outbox_is_a_critical_alert(host: Host) -> None:
+    folder = host.endpoints.runtime_directory / "outbox" / "test"
+    folder.mkdir(parents=True)
+    (folder / "x-1.journal").write_bytes(b"no journal")
+
+    async def scene() -> None:
+        producer = producer_of(host)
+        host._report_damage(producer)
+        assert ("journal_damaged:x-1.journal", "critical") in open_alerts(host)
+        producer.close()
+
+    asyncio.run(scene())
+
+
+def test_readiness_is_checked_in_the_session_while_its_alert_is_open() -> None:
+    day = plan(TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "test"), ScheduleSettings())
+    noon_ns = local_ns(DAY, 12)
+    assert is_readiness_due(day, local_ns(DAY, 8), is_open=False)
+    assert not is_readiness_due(day, noon_ns, is_open=False)
+    assert is_readiness_due(day, noon_ns, is_open=True), "a reload began the reports anew"
 
 
 def test_a_scarce_resource_is_an_alert_until_it_recovers(host: Host) -> None:

@@ -16,8 +16,9 @@ from bus.endpoints import Endpoints
 from bus.events import AlertRaised, AlertRepeated, Event
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.alerts.process import Alerts
+from observer.alerts.process import Alerts, keepers
 from observer.clock import ManualClock
+from observer.runtime import refusals
 from observer.runtime.refusals import DiskAlerts, QuarantineAlerts
 from tests.builders import trades
 from tests.runtime.full_disk import REFUSED, TAKEN
@@ -116,11 +117,36 @@ def test_quarantine_is_reported_at_once_and_then_not_for_a_minute_but_for_the_re
 
 def test_a_full_disk_of_an_earlier_process_is_over_when_the_next_one_meets_none(tmp_path: Path) -> None:
     async def scene() -> None:
-        Alerts(ManualClock(0), "trial", runtime=tmp_path).report("disk_full", "critical", "the disk takes no events")
+        earlier = Alerts(ManualClock(0), "trial", lambda *_events: None, runtime=tmp_path)
+        earlier.report("disk_full", "critical", "the disk takes no events")
+        await until_async(lambda: keepers(tmp_path), "its file")
         alerts = Alerts(ManualClock(0), "trial", runtime=tmp_path)
         producer = Producer(Outbox(tmp_path / "outbox", "trial", STREAM), f"ipc://{tmp_path}/ingest")
         running = asyncio.create_task(DiskAlerts(alerts).run(producer))
         await until_async(lambda: not alerts.open, "its end")
+        running.cancel()
+        producer.close()
+
+    asyncio.run(scene())
+
+
+def test_an_alert_that_the_disk_refuses_in_the_quiet_second_does_not_leave_the_alert_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "DISK_QUIET_S", 0.02)
+
+    async def scene() -> None:
+        alerts = Alerts(ManualClock(0), "trial")
+        outbox = Outbox(tmp_path / "outbox", "trial", STREAM)
+        producer = Producer(outbox, f"ipc://{tmp_path}/ingest")
+        disk = DiskAlerts(alerts)
+        running = asyncio.create_task(disk.run(producer))
+        full = OSError("full")
+        disk.count(trades(1), full)
+        await until_async(lambda: not disk._refused.is_set(), "the quiet second")
+        disk.count([AlertRaised(0, "warning", "trial", "a text", None, "queue", None)], full)
+        await until_async(lambda: not alerts.open, "its end")
+        assert producer.published == 1, "the refused alert"
         running.cancel()
         producer.close()
 

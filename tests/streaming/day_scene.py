@@ -94,12 +94,12 @@ class Line:
 class Desk:
     """The broker's REST client: halted symbols and day volumes. Satisfies `QuoteSource`, `HaltSource`."""
 
-    quotes_per_call = 30
-
     def __init__(self) -> None:
+        self.quotes_per_call = 30
         self.volumes: dict[str, float] = {}
         self.quoted: list[str] = []
         self.is_down = False
+        self.failing: set[str] = set()  # symbols whose calls fail
         self.halted: set[str] = set()
         self.asked: list[str] = []
 
@@ -109,7 +109,7 @@ class Desk:
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         self.quoted += symbols
-        if self.is_down:
+        if self.is_down or self.failing.intersection(symbols):
             raise ProviderError("down")
         known = [symbol for symbol in symbols if symbol in self.volumes]
         return [Quote(symbol, 0.0, *(None,) * 8, self.volumes[symbol], 0.0) for symbol in known]

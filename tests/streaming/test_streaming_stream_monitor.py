@@ -149,3 +149,51 @@ def test_the_last_sweep_decides_when_the_broker_does_not_answer_at_the_end() -> 
         assert [text for text in reported if text == f"whether trades of {SYMBOL} are missing is not known: down"]
 
     play(scene)
+
+
+def open_alerts(running: Process) -> list[str]:
+    return [each.identity for each in running.alerts.open]
+
+
+def test_a_refused_symbol_is_an_alert_while_it_has_a_slot() -> None:
+    async def scene(_made: Market, running: Process) -> None:
+        receiver = running.day.receiver
+        receiver.on_unsubscribed(SYMBOL, "refused: limit")
+        receiver.on_unsubscribed("999999", "refused: limit")
+        assert open_alerts(running) == [f"not_streamed:{SYMBOL}"], "the other has no slot"
+        receiver.keep_wanted([SYMBOL])
+        assert open_alerts(running) == [f"not_streamed:{SYMBOL}"]
+        receiver.keep_wanted([OTHER])
+        assert open_alerts(running) == []
+        receiver.on_subscribed(SYMBOL)
+
+    play(scene)
+
+
+def test_volumes_are_unknown_while_one_of_several_calls_fails() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        made.desk.quotes_per_call = 1
+        made.desk.failing = {SYMBOLS[0]}
+        await running.day.receiver.monitor._asked(SYMBOLS[:2])
+        assert open_alerts(running) == ["volumes_unknown"]
+        made.desk.failing = set()
+        await running.day.receiver.monitor._asked(SYMBOLS[:2])
+        assert open_alerts(running) == []
+
+    play(scene)
+
+
+def test_the_day_s_end_and_a_start_after_it_resolve_the_stream_s_alerts() -> None:
+    identities = ("stream:main", f"not_streamed:{SYMBOL}", "load_relief", "overflow", "stale_subscriptions")
+
+    async def scene(_made: Market, running: Process) -> None:
+        for identity in identities:
+            running.alerts.report(identity, "warning", "a text")
+        await running.day.end(running.selector)
+        assert open_alerts(running) == []
+        for identity in identities:
+            running.alerts.report(identity, "warning", "a text")
+        await running.day.end_for_earlier_process()
+        assert open_alerts(running) == []
+
+    play(scene)

@@ -1,0 +1,55 @@
+"""A setting of backups that can only fail is refused before a process is spawned."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from observer.backup.settings import BackupSettings
+from observer.base_settings import endpoints_of
+from observer.config import Settings, load_settings
+from observer.demo.configuration import DemoConfiguration, write_demo_configuration
+from observer.errors import ConfigError
+from observer.host.preflight import require_usable_machine
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="obs") as name:
+        yield Path(name)
+
+
+def with_backup(folder: Path, backup: BackupSettings) -> Settings:
+    settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))
+    endpoints_of(settings.run)  # makes the runtime folder
+    return msgspec.structs.replace(settings, backup=backup)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"copy_to": "{folder}/absent"}, "backup.copy_to = '{folder}/absent': no such folder"),
+        ({"command": ("no-such-program", "{package}")}, "backup.command = 'no-such-program': no such program on PATH"),
+        ({"folder": "{folder}/file/backup"}, "backup.folder = {folder}/file/backup"),
+    ],
+    ids=["copy_to", "command", "folder"],
+)
+def test_a_setting_of_backups_that_can_only_fail_is_refused(
+    folder: Path, changed: dict[str, object], named: str
+) -> None:
+    (folder / "file").touch()
+    there = {
+        key: each.replace("{folder}", str(folder)) if isinstance(each, str) else each for key, each in changed.items()
+    }
+    settings = with_backup(folder, msgspec.convert(there, BackupSettings))
+    with pytest.raises((ConfigError, OSError)) as refusal:
+        require_usable_machine(settings)
+    assert named.replace("{folder}", str(folder)) in str(refusal.value)
+
+
+def test_settings_of_backups_that_can_work_are_admitted(folder: Path) -> None:
+    (folder / "other").mkdir()
+    backup = BackupSettings(folder=f"{folder}/made", copy_to=f"{folder}/other", command=("true", "{package}"))
+    require_usable_machine(with_backup(folder, backup))
