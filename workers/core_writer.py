@@ -19,7 +19,7 @@ from bus.feed import FeedPublisher
 from bus.ingest import Ingest
 from observer.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK, DELIVERY_LOSSES, Alerts
 from observer.backup.jobs import BackupJobs, plan_of
-from observer.backup.package import safe_marks
+from observer.backup.package import require_restored, safe_marks
 from observer.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.runtime.refusals import QuarantineAlerts
 from observer.runtime.worker import DATABASE_RETRY_S, LIFELINE_VARIABLE, Worker, run
@@ -57,9 +57,12 @@ async def core_writer(worker: Worker) -> None:
     system = this_system(worker.runtime, os.getppid() if LIFELINE_VARIABLE in os.environ else None)
     copies = settings.backup.folder_of(settings.run)
     now_ns = worker.clock.now_ns()
-    await database_ready(
-        lambda: claim(url, settings.instance, settings.providers, now_ns, system, copies), worker.alerts
-    )
+
+    def prepare() -> None:
+        require_restored(url, copies, settings.instance)
+        claim(url, settings.instance, settings.providers, now_ns, system, copies)
+
+    await database_ready(prepare, worker.alerts)
     gc.collect()
     gc.freeze()  # existing objects stay
     gc.set_threshold(COLLECT_AFTER_OBJECTS)

@@ -26,13 +26,14 @@ from observer.backup.manifest import (
     is_package_name,
     moment_in,
 )
-from observer.errors import DataFileError, StoppedError, StoreError
+from observer.errors import DataFileError, StoppedError, StoreError, StoreFailedError
 from observer.files import replace_file, sync_path
 from observer.store.backup import (
     CopyContent,
     check_copy,
     content_of,
 )
+from observer.store.engine import parse_url, sqlite_path
 from observer.store.instance import Instance
 
 MANIFEST: Final = "manifest.json"
@@ -107,6 +108,23 @@ def safe_marks(folder: Path, instance: Instance) -> Mapping[str, int]:
         if verified == 2:
             return package.manifest.marks
     return {}
+
+
+def require_restored(url: str, folder: Path, instance: Instance) -> None:
+    """Return if the SQLite database is there, or the instance has no package of it: a new one would begin empty.
+
+    Raises:
+        StoreFailedError: it is gone, and a package can put it back.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite" or sqlite_path(parsed).exists():
+        return
+    found = [each for each in packages(folder) if each.manifest and each.manifest.instance == instance]
+    if any(each.verified_ns is not None for each in found):
+        raise StoreFailedError(
+            f"there is no database {sqlite_path(parsed)}, and {len(found)} packages of it are in {folder}: put it back "
+            "with `observer backup restore --yes`, or move the packages away to begin with an empty one"
+        )
 
 
 # --- verifying -----------------------------------------------------------------------------------------------

@@ -48,6 +48,10 @@ def require_usable_machine(settings: Settings) -> None:
             raise _refused(errno.EISDIR, str(database), "store.url")
         _require_writable(database, "store.url")
         require_own_file(database, settings.instance)
+        if not database.exists():
+            from observer.backup.package import require_restored  # it loads SQLAlchemy
+
+            require_restored(settings.store.url, settings.backup.folder_of(run), settings.instance)
     else:
         require_admission(settings.store.url)
     for provider in settings.providers:

@@ -57,6 +57,11 @@ class LocalFiles:
         for each in (folder, self._backups, self._pending):
             each.mkdir(parents=True, exist_ok=True)
 
+    def size_bytes(self, exchange: str) -> int | None:
+        """The size of the version in force; None without one."""
+        path = self.path(exchange)
+        return path.stat().st_size if path.exists() else None
+
     def path(self, exchange: str) -> Path:
         """The path of the version in force."""
         return self._folder / f"{exchange.lower()}.mst"

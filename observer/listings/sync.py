@@ -215,13 +215,12 @@ class MasterFiles:
         Raises:
             DataFileError: there is no such backup.
         """
-        now_ns = self._clock.now_ns()
+        run, size_bytes = run_name(exchange, self._clock.now_ns()), self._local.size_bytes(exchange)
         backup, content = self._readable_backup(exchange)
         version = self._local.incoming(exchange)
         await asyncio.to_thread(version.write_bytes, content)
-        known = await self._known(exchange)
-        stamp = NO_STAMP  # another one than the host's: the next check looks at that
-        found = await self._judge(exchange, run_name(exchange, now_ns), version, stamp, known, None, 0.0)
+        known, stamp = await self._known(exchange), NO_STAMP  # the next check looks at the host's
+        found = await self._judge(exchange, run, version, stamp, known, size_bytes, 0.0)
         assert found.file is not None
         assert found.judged is not None
         self._publish(found, events_of(found.file, found.judged))

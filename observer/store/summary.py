@@ -24,7 +24,7 @@ from bus.events import (
 )
 from observer.local_time import local_ns
 from observer.store.session import DatabaseReader
-from observer.store.tables import DATABASE_EPOCHS, EVENT_TABLES, QUARANTINE, STREAMS
+from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, QUARANTINE, STREAMS
 
 _ONE_DAY: Final = timedelta(days=1)
 
@@ -78,8 +78,18 @@ class SummaryReader(DatabaseReader):
             return {table.name: _count(connection, select(func.count()).select_from(table)) for table in tables}
 
     def total_rows(self) -> int:
-        """Events that are stored, in their tables or in quarantine: the sum of all high-water marks, always."""
+        """Events that are stored, in their tables or in quarantine."""
         return sum(self.row_counts().values())
+
+    def rows_and_marks(self) -> tuple[int, int]:
+        """The number of rows, and what the event streams' marks less the lost numbers say, at one moment."""
+        tables = (*EVENT_TABLES.values(), QUARANTINE)
+        lost = DELIVERY_LOSSES.c.last_sequence - DELIVERY_LOSSES.c.first_sequence + 1
+        with self._asking() as connection:
+            marks = int(connection.scalar(select(func.coalesce(func.sum(STREAMS.c.high_water_mark), 0))) or 0)
+            losses = int(connection.scalar(select(func.coalesce(func.sum(lost), 0))) or 0)
+            rows = sum(_count(connection, select(func.count()).select_from(table)) for table in tables)
+        return rows, marks - losses
 
     def quarantined(self) -> int:
         """Events in quarantine."""

@@ -115,7 +115,7 @@ def test_the_master_commands_show_and_approve_the_changes_of_a_master_file(scene
         assert "…" not in "".join(table)
 
     restored = scene.typed("restore", "--exchange", EXCHANGE)
-    assert (restored.exit_code, restored.stdout) == (0, "NASD: 100 changes\n")
+    assert (restored.exit_code, restored.stdout) == (0, "NASD: 100 changes; the file grew by 50.0 %\n")
     in_force = (scene.folder / "data" / "master" / "nasd.mst").read_bytes()
 
     held = scene.typed("restore", "--exchange", EXCHANGE)

@@ -11,8 +11,8 @@ import pytest
 
 from observer.backup.making import make
 from observer.backup.manifest import Manifest
-from observer.backup.package import Package, packages, read_package, safe_marks, verify
-from observer.errors import DatabaseInUseError, DataFileError, StoppedError
+from observer.backup.package import Package, packages, read_package, require_restored, safe_marks, verify
+from observer.errors import DatabaseInUseError, DataFileError, StoppedError, StoreFailedError
 from observer.store.backup import copy_name
 from observer.store.digest import digest
 from observer.store.instance import Instance
@@ -184,6 +184,18 @@ def test_a_package_is_put_back_where_the_database_is_gone(url: str, tmp_path: Pa
         execute(url, f"DROP SCHEMA {schema} CASCADE")
     aside = replace_database(url, package.path / manifest_of(package).database, "20261119T090000", this_system(), GO_ON)
     assert (aside, digest(url)) == (None, before)
+
+
+def test_a_database_that_is_gone_is_not_made_anew_while_a_package_can_put_it_back(url: str, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, url)
+    package_of(plan)
+    require_restored(url, plan.folder, Instance())
+    if not url.startswith("sqlite"):
+        return  # a server's database is never made by Observer
+    Path(url.removeprefix("sqlite:///")).unlink()
+    with pytest.raises(StoreFailedError, match="observer backup restore"):
+        require_restored(url, plan.folder, Instance())
+    require_restored(url, tmp_path / "no packages", Instance())
 
 
 def test_a_second_backup_of_one_folder_at_once_is_refused(url: str, tmp_path: Path) -> None:

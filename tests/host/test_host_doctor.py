@@ -9,6 +9,7 @@ from bus.delivery import Delivered, Lost
 from bus.outbox import Outbox
 from bus.segments import Packed
 from observer.host.doctor import Finding, examine
+from observer.store.summary import SummaryReader
 from observer.store.writer import StoreWriter
 from tests.builders import trades
 from tests.store.migrated import make_database
@@ -107,3 +108,10 @@ def test_a_database_that_went_back_is_named_with_the_reason(tmp_path: Path, url:
     writer.begin_epoch("it was put back")
     writer.close()
     assert "it was put back" in findings(url, tmp_path)["epochs"].text
+
+
+def test_a_recount_reads_rows_and_marks_at_one_moment(tmp_path: Path, url: str) -> None:
+    """Beside a running writer: commits between two readings are no difference."""
+    store(url, published(tmp_path), lost=5)
+    with SummaryReader(url) as reader:
+        assert reader.rows_and_marks() == (10, 10)

@@ -544,6 +544,17 @@ def test_a_dry_run_repairs_nothing(tmp_path: Path) -> None:
     play(tmp_path, body)
 
 
+def test_a_restore_of_a_much_smaller_file_is_held(tmp_path: Path) -> None:
+    async def body(played: Scene) -> None:
+        await first(played, 255)
+        played.host.offer("NASD", contents(symbols(300)))
+        await played.masters.check("NASD")
+        assert (await played.masters.restore("NASD")).outcome.decision == "pending"
+        assert played.local.path("NASD").read_bytes() == contents(symbols(300))
+
+    play(tmp_path, body)
+
+
 @pytest.mark.parametrize("way", ["restored", "mended"])
 def test_a_file_much_smaller_than_the_restored_one_waits_for_approval(tmp_path: Path, way: str) -> None:
     async def body(played: Scene) -> None:
