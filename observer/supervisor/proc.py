@@ -16,7 +16,7 @@ _DEAD: Final = "ZX"  # states of a process that has ended, reaped or not
 
 
 class ProcessId(msgspec.Struct, frozen=True, order=True):
-    """One process of one boot, whatever becomes of its number."""
+    """A process by its pid and its start: the kernel gives a pid again, but not with the same start."""
 
     pid: int
     start_ticks: int

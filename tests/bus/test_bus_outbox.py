@@ -97,7 +97,7 @@ def test_reading_goes_on_over_segment_borders(tmp_path: Path) -> None:
     assert [event.cumulative_trades for event in kept(outbox, A)] == list(range(1, count + 1))
 
 
-def test_a_torn_tail_is_cut_and_the_rest_is_delivered(tmp_path: Path) -> None:
+def test_a_tail_whose_append_had_returned_is_damage_and_the_rest_is_delivered(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     outbox.append(trades(3))
     outbox.append(trades(3, first=4))
@@ -106,6 +106,8 @@ def test_a_torn_tail_is_cut_and_the_rest_is_delivered(tmp_path: Path) -> None:
     os.truncate(segment, segment.stat().st_size - 5)
     again = opened(tmp_path, B)
     assert kept(again, A) == trades(3)
+    assert isinstance(again.batch_at(A, 4), Missing)
+    assert again.damage
 
 
 def test_a_segment_that_is_torn_in_its_header_counts_as_empty(tmp_path: Path) -> None:
@@ -276,18 +278,6 @@ def test_a_last_segment_that_is_gone_is_stated_as_missing(tmp_path: Path) -> Non
     outbox = opened(tmp_path, B)
     assert [(progress.stream, progress.appended) for progress in outbox.progress()] == [(A, 3), (B, 0)]
     assert isinstance(outbox.batch_at(A, 1), Missing)
-
-
-def test_a_tail_whose_append_had_returned_is_damage(tmp_path: Path) -> None:
-    outbox = opened(tmp_path)
-    outbox.append(trades(3))
-    outbox.append(trades(3, first=4))
-    outbox.close(delivered=False)
-    segment = next(tmp_path.glob("*.journal"))
-    os.truncate(segment, segment.stat().st_size - 5)
-    again = opened(tmp_path, B)
-    assert isinstance(again.batch_at(A, 4), Missing)
-    assert again.damage
 
 
 def test_a_current_segment_that_is_removed_is_written_again(tmp_path: Path) -> None:

@@ -70,6 +70,10 @@ def test_events_that_wait_in_an_outbox_are_counted(tmp_path: Path, url: str) -> 
     assert "track-b 7" in found.text
 
 
+def test_without_an_outbox_the_doctor_says_that_there_is_nothing_to_compare_with(tmp_path: Path, url: str) -> None:
+    assert "to compare with" in findings(url, tmp_path)["outboxes"].text
+
+
 def test_stated_losses_are_critical(tmp_path: Path, url: str) -> None:
     store(url, published(tmp_path), lost=5)
     found = findings(url, tmp_path)
@@ -110,8 +114,7 @@ def test_a_database_that_went_back_is_named_with_the_reason(tmp_path: Path, url:
     assert "it was put back" in findings(url, tmp_path)["epochs"].text
 
 
-def test_a_recount_reads_rows_and_marks_at_one_moment(tmp_path: Path, url: str) -> None:
-    """Beside a running writer: commits between two readings are no difference."""
+def test_a_recount_compares_the_rows_with_the_marks_less_the_losses(tmp_path: Path, url: str) -> None:
     store(url, published(tmp_path), lost=5)
     with SummaryReader(url) as reader:
         assert reader.rows_and_marks() == (10, 10)
