@@ -147,7 +147,7 @@ class Outbox:
         if self._writer.is_removed:
             self._writer.write_again()
             self._close_cursor()  # it reads the removed file
-            self._report(f"{self._writer.path} had been removed; it was written again from the open file")
+            self.report(f"{self._writer.path} had been removed; it was written again from the open file")
         if self._writer.size_bytes >= SEGMENT_BYTES_MAX:
             full, self._writer = self._writer, self._start_segment()
             full.close()
@@ -177,7 +177,7 @@ class Outbox:
         later = [segment.first_sequence for segment in self._segments[stream] if segment.first_sequence > sequence]
         later += filter(None, [self._archive.first_behind(stream, sequence)])
         end_sequence = min(later) - 1 if later else self._appended(stream)
-        self._report(f"numbers {sequence} to {end_sequence} of stream {stream} are in no segment any more")
+        self.report(f"numbers {sequence} to {end_sequence} of stream {stream} are in no segment any more")
         return Missing(end_sequence, "removed")
 
     def _move_cursor(self, stream: str, sequence: int) -> None:
@@ -190,12 +190,12 @@ class Outbox:
         try:
             taken = self._archive.take_back(stream, sequence, self._directory)
         except OSError as error:
-            self._report(f"cannot bring back archived events of {self.producer}: {error.strerror}; will be tried again")
+            self.report(f"cannot bring back archived events of {self.producer}: {error.strerror}; will be tried again")
             raise
         if taken is None:
             return False
         if taken.damaged:
-            self._report(f"archived segment of {self.producer} is damaged; kept as {taken.damaged}")
+            self.report(f"archived segment of {self.producer} is damaged; kept as {taken.damaged}")
         here = self._segments[stream]
         if all(segment.first_sequence != taken.first_sequence for segment in here):
             here.append(Segment(taken.path, taken.first_sequence, taken.last_sequence))
@@ -220,7 +220,7 @@ class Outbox:
         try:
             return JournalReader(segment.path, damaged=True)
         except OSError as error:
-            self._report(f"segment {segment.path} cannot be read: {error.strerror}")
+            self.report(f"segment {segment.path} cannot be read: {error.strerror}")
             return None
 
     def acknowledge(self, stream: str, high_water_mark: int) -> None:
@@ -264,7 +264,10 @@ class Outbox:
 
     def keep_behind(self, backed_up: Mapping[str, int]) -> None:
         """Two verified backups hold the events up to these numbers: the archive need not."""
-        self._archive.trim(backed_up)
+        try:
+            self._archive.trim(backed_up)
+        except OSError as error:
+            self.report(f"cannot delete what backups hold from the archive of {self.producer}: {error.strerror}")
 
     def tidy_archive(self, now_s: float) -> bool:
         """Enforce the archive's limits and compress one segment; False when none is left. Any thread may call it.
@@ -277,7 +280,7 @@ class Outbox:
         """
         if deleted := self._archive.shrink(now_s):
             self._fallen_out += deleted
-            self._report(
+            self.report(
                 f"{self._fallen_out} archived segments of {self.producer} are deleted without a verified backup of "
                 "them: the archive is at its limit, make backups (observer backup now)"
             )
@@ -328,7 +331,7 @@ class Outbox:
     def _recover(self, path: Path, stream: str, first: str) -> Segment | None:
         """The segment of an earlier process; None for a file without a whole record."""
         if not first.isdigit() or not is_stream(stream):
-            self._report(f"{path} is no segment of an outbox; it is left alone")
+            self.report(f"{path} is no segment of an outbox; it is left alone")
             return None
         segment = Segment(path, int(first), int(first) - 1)
         appended = self._progress.get(stream, _NOTHING).last_sequence
@@ -337,7 +340,7 @@ class Outbox:
     def _read_finished(self) -> dict[str, int]:
         notes, unreadable = read_finished(self._directory)
         if unreadable:
-            self._report(f"{unreadable} lines of {self._directory / 'finished'} cannot be read; they are ignored")
+            self.report(f"{unreadable} lines of {self._directory / 'finished'} cannot be read; they are ignored")
         return notes
 
     # --- the current stream ----------------------------------------------------------------------------------
@@ -389,7 +392,7 @@ class Outbox:
             else:
                 self._archive.add(segment.path, stream, segment.first_sequence, segment.last_sequence)
         except OSError as error:
-            self._report(f"cannot archive {segment.path}: {error.strerror}; its events are stored")
+            self.report(f"cannot archive {segment.path}: {error.strerror}; its events are stored")
             return isinstance(error, FileNotFoundError)
         return True
 
@@ -412,9 +415,9 @@ class Outbox:
         self._damaged_segments.add(segment.path)
         kept = self._directory / "damaged" / segment.path.name
         keep(segment.path, kept)
-        self._report(f"segment {segment.path.name} of {self.producer} is damaged: {what}; kept as {kept}")
+        self.report(f"segment {segment.path.name} of {self.producer} is damaged: {what}; kept as {kept}")
 
-    def _report(self, text: str) -> None:
+    def report(self, text: str) -> None:
         """Log a text and keep it for an alert; once, however often its events are asked for."""
         if text not in self._reported:
             self._reported.add(text)

@@ -136,7 +136,7 @@ class Producer:
                 while await asyncio.to_thread(self._outbox.tidy_archive, now_s):
                     pass
             except OSError as error:
-                logger.error("cannot tidy the archive of %s: %s", self._outbox.producer, error)
+                self._outbox.report(f"cannot tidy the archive of {self._outbox.producer}: {error.strerror}")
 
     def take_damage(self) -> Sequence[str]:
         """What was found damaged or missing in the outbox since the last call, for an alert."""

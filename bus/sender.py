@@ -180,10 +180,7 @@ class BatchSender:
             return
         self._sender.welcomed(welcome)
         self._source.remember_epoch(welcome.epoch)
-        try:
-            self._source.keep_behind(welcome.backed_up)
-        except OSError as error:
-            logger.error("cannot trim the archive: %s", error)
+        self._source.keep_behind(welcome.backed_up)
 
     async def _send(self, socket: zmq.asyncio.Socket) -> None:
         while True:

@@ -217,3 +217,18 @@ def test_a_flipped_bit_that_makes_a_frame_longer_than_the_file_costs_only_its_pa
     frames = [zstandard.ZstdCompressor(write_checksum=True).compress(part) for part in parts]
     cut = frames[0][:-6]
     assert _decompressed(cut + frames[1] + frames[2])[0].endswith(parts[1] + parts[2])
+
+
+def test_a_disk_that_lets_nothing_be_deleted_is_reported_once_and_ends_no_delivery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = finished(tmp_path)
+
+    def refuse(_archive: Archive, _backed_up: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Archive, "trim", refuse)
+    outbox.keep_behind({A: 20})
+    outbox.keep_behind({A: 20})
+    [text] = outbox.damage
+    assert "Read-only file system" in text

@@ -5,6 +5,7 @@ judges speak: tests/chaos/judge.py says whether everything that was published is
 pinned symbols are compared row by row with those of the undisturbed day, while both days streamed them.
 """
 
+import argparse
 import hashlib
 import json
 import subprocess
@@ -131,3 +132,19 @@ def are_sound(days: Sequence[Report], comparison: Mapping[str, Any]) -> bool:
         and len(set(comparison["digests"])) == 1
         and comparison["compared_trades"][0] > 0
     )
+
+
+def run_as_program(
+    description: str, run: Callable[..., Report], is_sound: Callable[[Report], bool], *, speed: float, symbols: int
+) -> int:
+    """Run both days as the command line says, and print the report; the exit status. `speed` and `symbols` are the
+    defaults.
+    """
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0])
+    parser.add_argument("--speed", type=float, default=speed, help="market seconds a second")
+    parser.add_argument("--symbols", type=int, default=symbols)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--folder", type=Path, help="keep everything in it")
+    reported = run(**vars(parser.parse_args()))
+    sys.stdout.write(json.dumps(reported, indent=2, default=str) + "\n")
+    return 0 if is_sound(reported) else 1

@@ -8,15 +8,13 @@ some market minutes later. A second day with the same seed, the same pins and no
 Prints one JSON object. Exit status 0: nothing lost, the same trades, the status showed both outages.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.compared_days import Report, are_sound, command, compared, live
+from tests.chaos.compared_days import Report, are_sound, command, compared, live, run_as_program
 from tests.system.staged import StagedDay
 
 BACKUP_S = 10 * 3600 + 30 * 60
@@ -66,17 +64,5 @@ def is_sound(reported: Mapping[str, Any]) -> bool:
     )
 
 
-def main() -> int:
-    """Run both days and print the report."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--speed", type=float, default=120, help="market seconds a second")
-    parser.add_argument("--symbols", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--folder", type=Path, help="keep everything in it")
-    reported = run(**vars(parser.parse_args()))
-    sys.stdout.write(json.dumps(reported, indent=2, default=str) + "\n")
-    return 0 if is_sound(reported) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_program(__doc__, run, is_sound, speed=120, symbols=200))

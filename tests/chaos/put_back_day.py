@@ -9,7 +9,6 @@ Prints one JSON object. Exit status 0: nothing lost, the same trades, no process
 alerts showed each outage and that the database went back.
 """
 
-import argparse
 import json
 import shutil
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 
 from bus.commands import Status, StatusReply
 from observer.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK
-from tests.chaos.compared_days import Report, are_sound, asked, command, compared, live
+from tests.chaos.compared_days import Report, are_sound, asked, command, compared, live, run_as_program
 from tests.conformance.private_server import PrivateServer, private_server
 from tests.store.raw import query
 from tests.system.staged import StagedDay
@@ -135,17 +134,5 @@ def _was_shown(event: Mapping[str, Any]) -> bool:
     )
 
 
-def main() -> int:
-    """Run both days and print the report."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--speed", type=float, default=240, help="market seconds a second")
-    parser.add_argument("--symbols", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--folder", type=Path, help="keep everything in it")
-    reported = run(**vars(parser.parse_args()))
-    sys.stdout.write(json.dumps(reported, indent=2, default=str) + "\n")
-    return 0 if is_sound(reported) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_program(__doc__, run, is_sound, speed=240, symbols=100))
