@@ -109,7 +109,7 @@ def _last_session(reader: "DayReader") -> str:
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A configuration of this folder: whether its system runs, and whether its database exists."""
+    """A configuration of this folder: whether its system runs, and whether its database exists, or a package of it."""
 
     path: Path
     runs: bool
@@ -258,4 +258,5 @@ def _candidate(path: Path) -> Candidate:
     settings = load_base_settings(path)
     backend, _, database = settings.store.url.partition(":///")
     is_there = Path(database.partition("?")[0]).is_file() if backend.startswith("sqlite") else True
-    return Candidate(path, is_reachable(settings.run), is_there)
+    has_packages = any((Path(settings.run.data) / "backup").glob("*/manifest.json"))  # to put it back from
+    return Candidate(path, is_reachable(settings.run), is_there or has_packages)

@@ -175,7 +175,10 @@ def open_reader(url: str) -> Engine:
         if path.is_dir():
             raise StoreError(f"{path} is a folder: give the database file in it")
         if not path.exists():
-            raise StoreError(f"there is no database {path}: `observer run` or `observer demo` makes one")
+            raise StoreError(
+                f"there is no database {path}: `observer run` or `observer demo` makes one, `observer backup restore` puts "
+                "one back"
+            )
         engine = _reconnecting_to_another_file(_opening_read_only(create_engine(parsed), path), path)
         return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
     # An idle connection may be one to a server that was restarted since: a query of its own finds that out.
