@@ -176,8 +176,8 @@ def open_reader(url: str) -> Engine:
             raise StoreError(f"{path} is a folder: give the database file in it")
         if not path.exists():
             raise StoreError(
-                f"there is no database {path}: `observer run` or `observer demo` makes one, `observer backup restore` puts "
-                "one back"
+                f"there is no database {path}: `observer run` or `observer demo` makes one, "
+                "`observer backup restore` puts one back"
             )
         engine = _reconnecting_to_another_file(_opening_read_only(create_engine(parsed), path), path)
         return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
