@@ -103,9 +103,17 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def scene(
-    hour: int, minute: int = 0, *, symbols: int = 10, speed: float = SPEED, streams: Collection[str] = NAMES
+    hour: int,
+    minute: int = 0,
+    *,
+    symbols: int = 10,
+    speed: float = SPEED,
+    streams: Collection[str] = NAMES,
+    held: bool = False,
 ) -> AsyncIterator[Scene]:
-    """Time stands until every account has a token. The accounts in `streams` report a connected stream."""
+    """Time stands until every account has a token, and if `held` until the test starts it. The accounts in `streams`
+    report a connected stream.
+    """
     with tempfile.TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(runtime, "DRAIN_S", 0.0)  # no ingest takes the events
         patches.setattr(health_checks, "CHECK_S", 0.1)
@@ -132,7 +140,8 @@ async def scene(
             await day.until(
                 lambda: all(account.has_valid_token() for account in day.brokers.accounts), "all have tokens"
             )
-            clock.start()
+            if not held:
+                clock.start()
             yield day
             assert not monitor.done(), monitor.exception()
         finally:
