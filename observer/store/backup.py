@@ -144,7 +144,8 @@ def _copy_sqlite(url: URL, destination: Path, stop: threading.Event) -> None:
             raise StoppedError(f"the copy of {source_path} was interrupted")
 
     try:
-        with closing(sqlite3.connect(source_path)) as source, closing(sqlite3.connect(destination)) as copy:
+        address = f"file:{quote(str(source_path))}?mode=ro"  # a writing one may fold a log when it is closed
+        with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(destination)) as copy:
             # The copy is made in portions inside one read transaction: it is of one moment, and a commit meanwhile does
             # not make it begin again.
             source.isolation_level = None

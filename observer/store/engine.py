@@ -17,12 +17,12 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
-from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.schema import CreateSchema
 
-from observer.errors import DatabaseReplacedError, StoreError, StoreFailedError
-from observer.store.identity import STANDBY, FileIdentity
+from observer.errors import StoreError, StoreFailedError
+from observer.store.identity import STANDBY
 from observer.store.instance import schema_in
 from observer.store.schema import SCHEMA_REVISION, unknown_schema
 
@@ -81,7 +81,7 @@ _REMEDIES: Final = {
     "disk is full": ": free some space on its disk",
     "disk I/O error": ": see whether its disk is full or broken",
     "unable to open database file": ": make the file readable and its folder writable (chmod), or run as their owner",
-    "database is locked": ": another program writes it, end that first",
+    "database is locked": ": another program holds it, find that with `fuser` and end it",
     "file is not a database": ": give a database of Observer, or a file that is not there yet",
     "no such table": _OTHER_BUILD,
     "no such column": _OTHER_BUILD,
@@ -179,7 +179,9 @@ def open_reader(url: str) -> Engine:
                 f"there is no database {path}: `observer run` or `observer demo` makes one, "
                 "`observer backup restore` puts one back"
             )
-        engine = _reconnecting_to_another_file(_opening_read_only(create_engine(parsed), path), path)
+        # A connection is closed after each use. An idle one to a file that was removed or replaced would show that file
+        # for ever; and one that found the new file beside the log of the old one keeps the writer from making its log.
+        engine = _opening_read_only(create_engine(parsed, poolclass=NullPool), path)
         return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
     # An idle connection may be one to a server that was restarted since: a query of its own finds that out.
     return _with_postgresql_rules(parsed, _POSTGRESQL_READER_SETTINGS, tests_idle_connections=True)
@@ -204,23 +206,6 @@ def _opening_read_only(engine: Engine, path: Path) -> Engine:
     def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], named: dict[str, object]) -> None:
         arguments[0] = f"file:{quote(str(path))}?mode=ro{'&immutable=1' if _is_immutable(path) else ''}"
         named["uri"] = True
-
-    return engine
-
-
-def _reconnecting_to_another_file(engine: Engine, path: Path) -> Engine:
-    """Use no kept connection to a file that was removed or replaced since: it would show what was in there for ever."""
-
-    @event.listens_for(engine, "connect")
-    def note(_connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
-        entry.info["file"] = FileIdentity.of(path)
-
-    @event.listens_for(engine, "checkout")
-    def require_same(_connection: sqlite3.Connection, entry: ConnectionPoolEntry, _proxy: object) -> None:
-        try:
-            entry.info["file"].require_same()
-        except DatabaseReplacedError as error:
-            raise DisconnectionError from error  # the pool connects again
 
     return engine
 

@@ -328,6 +328,8 @@ class WriterLock:
         Raises:
             ConfigError: another system took the database over; this one must not write it any more.
         """
+        with contextlib.suppress(StoreError):  # a database that is gone is left at once, also while nothing is written
+            self.require_same()
         if self._system is None or self._known is None or time.monotonic() < self._renewed_s + HEARTBEAT_EVERY_S:
             return
         self._renewed_s = time.monotonic()
