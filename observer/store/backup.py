@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 from sqlalchemy import URL, text
 
-from observer.errors import StoppedError, StoreError
+from observer.errors import StoppedError, StoreError, StoreFailedError
 from observer.files import PRIVATE_FILE, make_private_folder, sync_path
 from observer.store import postgresql_programs
 from observer.store.engine import open_reader, parse_url, schema_of, sqlite_path, store_errors
@@ -78,7 +78,8 @@ def keep_before_migration(url: str, revision: str, folder: Path | None) -> Path:
         unfinished.replace(kept)
         sync_path(kept.parent)
     except (OSError, StoreError) as error:
-        raise StoreError(
+        may_pass = isinstance(error, OSError | StoreFailedError)
+        raise (StoreFailedError if may_pass else StoreError)(
             f"{parsed}: no copy before the change of its schema, which was left as it is: {error}"
         ) from error
     finally:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
@@ -22,9 +22,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.schema import CreateSchema
 
 from observer.errors import StoreError, StoreFailedError
-from observer.store.identity import STANDBY
+from observer.store.identity import STANDBY, require_encoding
 from observer.store.instance import schema_in
-from observer.store.schema import SCHEMA_REVISION, unknown_schema
+from observer.store.schema import ESCAPES, SCHEMA_REVISION, unknown_schema
 
 if TYPE_CHECKING:  # the workers that only read should not pay for Alembic
     from alembic.config import Config
@@ -50,7 +50,7 @@ _SQLITE_READER_PRAGMAS: Final = ("query_only=ON", f"busy_timeout={_LOCK_WAIT_MS}
 
 # A connection whose other end is gone without a word (power cut, cable, sleep) ends after LOST_CONNECTION_S on both
 # sides instead of two hours: until then the server keeps the writer's lock. A machine that came back refuses the next
-# probe, so its own lost connection ends _PROBE_S later: sooner than its new writer gives up (workers.core_writer).
+# probe, so its own lost connection ends _PROBE_S later: sooner than its new writer gives up (observer.store.readiness).
 _PROBE_S: Final = 5
 _PROBES: Final = 6
 LOST_CONNECTION_S: Final = _PROBE_S + _PROBES * _PROBE_S
@@ -73,6 +73,7 @@ _POSTGRESQL_READER_SETTINGS: Final = (
     "default_transaction_isolation = 'repeatable read'",  # one query sees one state, as in SQLite
 )
 _OTHER_BUILD: Final = ": another build of Observer wrote this database, use that one or give another database"
+_OTHER_TABLES: Final = ": the database holds tables of something else, give another [store] url"
 _STANDBY: Final = f": {STANDBY}"
 _CONNECTIONS: Final = ": end other clients, or raise max_connections of the server"
 # What SQLite and PostgreSQL say -> what to do.
@@ -83,6 +84,7 @@ _REMEDIES: Final = {
     "unable to open database file": ": make the file readable and its folder writable (chmod), or run as their owner",
     "database is locked": ": another program holds it, find that with `fuser` and end it",
     "file is not a database": ": give a database of Observer, or a file that is not there yet",
+    "already exists": _OTHER_TABLES,
     "no such table": _OTHER_BUILD,
     "no such column": _OTHER_BUILD,
     'relation "': _OTHER_BUILD,
@@ -115,6 +117,8 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # both quote the text, which may hold a password
         raise StoreError("not a database URL: give sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME") from None
+    if "@" in (parsed.host or ""):
+        raise StoreError(f"not a database URL: {ESCAPES}")
     match parsed.get_backend_name():
         case "sqlite" if parsed.database and parsed.database != ":memory:":
             return parsed
@@ -240,6 +244,18 @@ def _with_postgresql_rules(url: URL, settings: tuple[str, ...], *, tests_idle_co
     options = {name: value for name, value in _POSTGRESQL_CLIENT_OPTIONS.items() if name not in url.query}
     engine = create_engine(url, connect_args=options, pool_pre_ping=tests_idle_connections)
 
+    @event.listens_for(engine, "do_connect")
+    def connect(
+        dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], named: dict[str, object]
+    ) -> object:
+        connection: Any = dialect.connect(*arguments, **named)
+        try:
+            require_encoding(str(url), connection.info.parameter_status("server_encoding"))
+        except StoreError:
+            connection.close()
+            raise
+        return connection
+
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
@@ -262,7 +278,7 @@ def store_errors(engine: Engine) -> Iterator[None]:
         what = re.sub(r"\s+", " ", describe(error))
         remedy = next((remedy for words, remedy in _REMEDIES.items() if words in what), "")
         is_operational = isinstance(getattr(error, "orig", error), driver.OperationalError) or remedy == _STANDBY
-        has_failed = is_operational and remedy != _OTHER_BUILD
+        has_failed = is_operational and remedy not in (_OTHER_BUILD, _OTHER_TABLES)
         raise (StoreFailedError if has_failed else StoreError)(f"{engine.url}: {what}{remedy}") from error
 
 

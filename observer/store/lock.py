@@ -379,7 +379,7 @@ def _locked(path: Path) -> int | None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreError(f"cannot make the lock of the database: {error}") from error
+        raise StoreFailedError(f"cannot make the lock of the database: {error}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):

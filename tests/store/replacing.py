@@ -1,4 +1,4 @@
-"""A database file moved over the one in use, while a reader and a writer are at work: `python -m tests.store.replacing 20`.
+"""A database file moved over the one in use beside a reader and a writer: `python -m tests.store.replacing 20`.
 
 The reader is the first to open the new file, as a worker may be, and stays open.
 """
