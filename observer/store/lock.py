@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -148,6 +149,28 @@ class WriterLock:
         database without the last one was put back to an earlier state.
         """
         self._last_commit = (stream, sequence)
+
+    def require_last_commit(self, marks: Mapping[str, int]) -> None:
+        """Return if the last commit is in these marks of streams, read by the transaction that commits next: a server
+        may be put back, by psql say, without the loss of a connection.
+
+        Raises:
+            DatabaseReplacedError: the database was put back to an earlier state.
+        """
+        if self._last_commit is None or self._known is None:
+            return
+        stream, sequence = self._last_commit
+        if (mark := marks.get(stream, 0)) < sequence:
+            self._is_replaced = True
+            raise DatabaseReplacedError(
+                f"{self._engine.url}: the database was put back to an earlier state: stream {stream} ends with {mark}, "
+                f"{sequence} was committed"
+            )
+
+    @property
+    def last_stream(self) -> Sequence[str]:
+        """The stream of the last commit to the remembered database, if there is one."""
+        return [] if self._last_commit is None else [self._last_commit[0]]
 
     def _forget(self) -> None:
         self._known = None
@@ -304,19 +327,15 @@ class WriterLock:
         connection.rollback()
 
     def _require_last_commit(self, connection: DBAPIConnection) -> None:
-        if self._last_commit is None or self._known is None:
-            return
-        stream, sequence = self._last_commit
-        with closing(connection.cursor()) as cursor:
-            cursor.execute(_MARK[self._engine.dialect.name], (stream,))
-            [mark] = cursor.fetchone() or (0,)
-        if mark < sequence:
-            connection.close()
-            self._is_replaced = True
-            raise DatabaseReplacedError(
-                f"{self._engine.url}: the database was put back to an earlier state: stream {stream} ends with {mark}, "
-                f"{sequence} was committed"
-            )
+        for stream in self.last_stream:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute(_MARK[self._engine.dialect.name], (stream,))
+                [mark] = cursor.fetchone() or (0,)
+            try:
+                self.require_last_commit({stream: mark})
+            except DatabaseReplacedError:
+                connection.close()
+                raise
 
     # --- the heartbeat of the system ---
 

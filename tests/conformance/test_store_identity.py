@@ -225,6 +225,26 @@ def test_a_file_that_another_program_holds_is_waited_for(scene: Scene) -> None:
     assert scene.writer.high_water_marks([STREAM]) == {STREAM: 2}
 
 
+def test_a_database_put_back_under_the_connection_stores_no_new_stream_before_older_ones(database_url: str) -> None:
+    writer = StoreWriter(database_url)
+    writer.open()
+    writer.commit([batch(1, 2)])
+    writer.commit([batch(3, 1)])
+    execute(database_url, "DELETE FROM trades WHERE sequence = 3")
+    execute(database_url, "UPDATE streams SET high_water_mark = 2")
+    new = Delivered("track-b", "6" * 32, 1, trades(1))
+    for _ in range(2):
+        with pytest.raises(
+            DatabaseReplacedError, match=r"put back to an earlier state: .* ends with 2, 3 was committed"
+        ):
+            writer.commit([new])
+    assert query(database_url, "SELECT count(*) FROM streams") == [(1,)]
+    assert writer.high_water_marks([STREAM]) == {STREAM: 2}
+    writer.commit([batch(3, 1), new])
+    assert query(database_url, "SELECT count(*) FROM trades") == [(4,)]
+    writer.close()
+
+
 def test_a_schema_made_anew_is_noticed_at_the_next_connection_and_adopted() -> None:
     with postgresql_schema() as url:
         make_database(url)
