@@ -26,6 +26,7 @@ _ADMISSION_S: Final = 5
 _REFUSALS: Final = ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry")
 # Up to the last @ before the options, as a wrong URL may have several.
 _PASSWORD: Final = re.compile(r"://[^:/@]*:(.*?)@[^@?]*(?:\?.*)?$", re.DOTALL)
+_OPTION: Final = re.compile(r"[?&]password=([^&]*)")
 _SEPARATORS: Final = re.compile(r"[@:/?#%]")
 _SHORTEST_SECRET: Final = 3
 
@@ -149,15 +150,16 @@ def _ownership(row: dict[str, Any]) -> Ownership | None:
 
 
 def _without_password(url: str) -> str:
-    found = _PASSWORD.search(url)
-    return url if found is None else f"{url[: found.start(1)]}***{url[found.end(1) :]}"
+    for found in filter(None, (pattern.search(url) for pattern in (_OPTION, _PASSWORD))):
+        url = f"{url[: found.start(1)]}***{url[found.end(1) :]}"
+    return url
 
 
 def _without_secret(error: Exception, url: str) -> str:
     """The error in one line; a text that repeats a part of the URL's password is left out."""
     text = _on_one_line(error)
-    found = _PASSWORD.search(url)
-    parts = {found[1], unquote(found[1]), *_SEPARATORS.split(found[1])} if found else set()
+    passwords = [found[1] for pattern in (_OPTION, _PASSWORD) if (found := pattern.search(url))]
+    parts = {part for each in passwords for part in (each, unquote(each), *_SEPARATORS.split(each))}
     if any(part in text for part in parts if len(part) >= _SHORTEST_SECRET):
         return f"the address cannot be used: {ESCAPES}"
     return text

@@ -119,6 +119,8 @@ def parse_url(url: str) -> URL:
         raise StoreError("not a database URL: give sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME") from None
     if "@" in (parsed.host or ""):
         raise StoreError(f"not a database URL: {ESCAPES}")
+    if secret := parsed.query.get("password"):  # an option would be in errors and in the arguments of programs
+        parsed = parsed.difference_update_query(["password"]).set(password=str(secret))
     match parsed.get_backend_name():
         case "sqlite" if parsed.database and parsed.database != ":memory:":
             return parsed
