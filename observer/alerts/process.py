@@ -23,9 +23,11 @@ from observer.alerts.decisions import (
     Condition,
     Report,
     Step,
+    after_calm,
     after_end,
     after_report,
     after_time,
+    history_text,
     sent_alerts,
 )
 from observer.clock import Clock
@@ -59,9 +61,9 @@ Publish = Callable[..., object]
 class Alerts:
     """Reports and resolves conditions; used from one event loop but for the methods named `..._from_thread`.
 
-    A condition is `report`ed as often as the code sees it, and `resolve`d when the code sees its end. A thing that
-    `happened` once and has no end counts as open until the end of the market's day; a job that can succeed later
-    reports its failure as a condition instead, and resolves it when it succeeds.
+    A condition is `report`ed as often as the code sees it, and `resolve`d when the code sees its end; one that comes and
+    goes within one outage, say, is `settle`d. A thing that `happened` once and has no end counts as open until the end
+    of the market's day; a job that can succeed later reports its failure as a condition instead, and resolves it when it succeeds.
 
     Args:
         clock: market time.
@@ -113,6 +115,14 @@ class Alerts:
     def resolve(self, identity: str, text: str) -> None:
         """Report that the condition has ended; nothing where it was not open."""
         self._send(self._end(identity, text))
+
+    def settle(self, identity: str, text: str) -> None:
+        """Report that the condition has ended, to be resolved once it was calm for CALM_NS; nothing where it was not
+        open.
+        """
+        step = after_calm(self._conditions, identity, without_secrets(text), self._clock.now_ns())
+        self._is_to_keep |= step.conditions is not self._conditions
+        self._send(self._adopt(step))
 
     def resolve_all(self, prefix: str, text: str, besides: Collection[str] = ()) -> None:
         """Resolve every open alert whose identity begins so, besides these."""
@@ -175,9 +185,9 @@ class Alerts:
 
     def _adopt(self, step: Step) -> Sequence[Event]:
         has_changed = bool(step.events) or step.conditions.keys() != self._conditions.keys()
-        self._conditions = dict(step.conditions)
+        before, self._conditions = self._conditions, dict(step.conditions)
         for event in step.events:
-            _log(event)
+            _log(event, before)
         self._is_to_keep |= has_changed
         return step.events
 
@@ -223,12 +233,12 @@ def damage_identity(text: str) -> str:
     return f"{JOURNAL_DAMAGED}:{found[0]}" if found else JOURNAL_DAMAGED
 
 
-def _log(event: Event) -> None:
+def _log(event: Event, before: Mapping[str, Condition]) -> None:
     if isinstance(event, AlertRaised):
         logger.log(LEVELS[event.severity], "%s: %s", event.identity, event.text)
     elif isinstance(event, AlertResolved):
-        times = f", reported {event.count} times" if event.count > 1 else ""
-        logger.info("%s: resolved%s: %s", event.identity, times, event.text)
+        history = history_text(before[event.identity].since_ns, event.resolved_ns, event.count)
+        logger.info("%s: resolved: %s (%s)", event.identity, event.text, history)
 
 
 def _kept(path: Path) -> dict[str, Condition]:

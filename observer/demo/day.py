@@ -18,6 +18,7 @@ from observer.supervisor.instance import InstanceLock
 
 BEGINS: Final = (7, 59)  # the clock stands here while the processes start, so that 08:00 happens to all of them
 ENDS: Final = (15, 40)
+MARKER: Final = ".observer-demo"  # this file alone says that the next demo may remove what the folder holds
 BOOT_S_MAX: Final = 30.0  # machine seconds; then the day begins even if a process is not ready
 
 # The universe takes machine time, which the speed turns into market time: master files, then a call for each symbol
@@ -104,13 +105,24 @@ def tidy(options: DemoOptions) -> None:
     (options.folder / "keys.toml").unlink(missing_ok=True)
 
 
+def is_of_demo(folder: Path) -> bool:
+    """Whether an earlier demo made this folder, so that the next one may remove what it holds."""
+    return (folder / MARKER).is_file()
+
+
 def _empty(folder: Path) -> None:
-    """Remove an earlier demo, and nothing else."""
+    """Remove an earlier demo, and nothing else. Its marker stays, so an interrupted removal can be repeated."""
     runtime = folder / "run"
-    if runtime.exists():
+    if runtime.exists() and is_of_demo(folder):
         InstanceLock(runtime).release()  # raises when a demo runs here
     if folder.exists():
-        if any(folder.iterdir()) and not (folder / "observer.toml").exists():
+        if any(folder.iterdir()) and not is_of_demo(folder):
             raise ConfigError(f"{folder} holds something that is not an earlier demo: choose another --folder")
-        shutil.rmtree(folder)
-    (folder / "data").mkdir(parents=True)
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != MARKER:
+                path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+    (folder / "data").mkdir()

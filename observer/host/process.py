@@ -308,10 +308,15 @@ class Host:
             self._alerts.report(ended, "warning", f"{name} ended: {reason}")
         elif previous is current is ProcessState.STARTING:
             self._alerts.report(ended, "warning", f"{name} is late: {reason}")
-        elif current in (ProcessState.RUNNING, ProcessState.STOPPED):
-            self._alerts.resolve(given_up, f"{name} is {current}: {reason}")
-        if current in (ProcessState.RUNNING, ProcessState.STOPPED, ProcessState.FATAL):
-            self._alerts.resolve(ended, f"{name} is {current}: {reason}")
+        text = f"{name} is {current}: {reason}"
+        if current is ProcessState.RUNNING:
+            self._alerts.settle(given_up, text)
+            self._alerts.settle(ended, text)
+        elif current is ProcessState.STOPPED:
+            self._alerts.resolve(given_up, text)
+            self._alerts.resolve(ended, text)
+        elif current is ProcessState.FATAL:
+            self._alerts.resolve(ended, text)
 
     def on_crossing(self, crossing: Crossing) -> None:
         """Raise an alert for a crossing of a host limit (the supervisor's listener)."""

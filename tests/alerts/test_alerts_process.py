@@ -34,7 +34,7 @@ def test_each_alert_is_an_event_and_a_line_of_its_level_and_so_is_its_end(caplog
         ("INFO", "info one: a text"),
         ("WARNING", "warning one: a text"),
         ("CRITICAL", "critical one: a text"),
-        ("INFO", "critical one: resolved, reported 2 times: it is over"),
+        ("INFO", "critical one: resolved: it is over (open since 09:00:00, for 0.0 s, reported 2 times)"),
     ]
     assert [type(event) for event in published] == [AlertRaised] * 3 + [AlertResolved]
     assert [each.identity for each in alerts.open] == ["warning one"]
@@ -60,6 +60,21 @@ def test_the_next_process_of_the_name_raises_nothing_twice_and_resolves_what_the
     assert resolved == AlertResolved(5, "track-a", "no_universe", 2, "it is built")
     assert Alerts(clock, "track-a", published, runtime=tmp_path).open == []
     assert Alerts(clock, "track-b", published, runtime=tmp_path).open == []
+
+
+def test_a_condition_settles_when_it_was_calm_for_a_while_also_in_the_next_process_of_the_name(tmp_path: Path) -> None:
+    clock, published = ManualClock(0), Published()
+    first = Alerts(clock, "track-b", published, runtime=tmp_path)
+    first.report("stream:main", "warning", "lost")
+    first.settle("stream:main", "connected")
+    first.settle("queue", "was not open")
+    first.tick()
+    assert [each.identity for each in first.open] == ["stream:main"]
+    second = Alerts(clock, "track-b", published, runtime=tmp_path)
+    asyncio.run(clock.advance(30))
+    second.tick()
+    assert second.open == []
+    assert published[1:] == [AlertResolved(0, "track-b", "stream:main", 1, "connected")]
 
 
 def test_a_damaged_file_of_open_alerts_is_none(tmp_path: Path) -> None:
