@@ -33,9 +33,10 @@ from bus.sockets import connect
 logger = logging.getLogger(__name__)
 
 # Machine seconds with events under way and no message from the writer, then hello again: ever later while it is silent.
+# A writer that cannot commit leaves hellos in its socket, and answers each afterwards.
 SILENCE_S: Final = 0.5
-SILENCE_S_MAX: Final = 2.0
-_DOUBLINGS_MAX: Final = 4
+SILENCE_S_MAX: Final = 16.0
+_DOUBLINGS_MAX: Final = 5
 IDLE_S: Final = 5.0  # with nothing under way: a hello finds out whether the database went back
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -122,6 +123,7 @@ class BatchSender:
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
         socket.set_hwm(0)  # the credit bounds what is under way, not the socket
+        socket.setsockopt(zmq.IMMEDIATE, 1)  # without a connection nothing is queued: a hello waits for one
         connect(socket, self._address)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -138,14 +140,19 @@ class BatchSender:
                 await self._receive(socket, _decoder.decode(await socket.recv()))
                 silent_s, hellos = 0.0, 0
                 continue
-            silent_s += SILENCE_S
-            patience_s = min(SILENCE_S * 2**hellos, SILENCE_S_MAX) if self._sender.unacknowledged else IDLE_S
-            if silent_s >= patience_s:
+            if not await socket.poll(0, zmq.POLLOUT):  # the writer is gone: the next one is greeted at once
                 await self._say_hello(socket)
-                silent_s, hellos = 0.0, min(hellos + 1, _DOUBLINGS_MAX)
+                silent_s, hellos = 0.0, 0
+                continue
+            silent_s += SILENCE_S
+            if silent_s >= (patience_s(hellos) if self._sender.unacknowledged else IDLE_S):
+                await self._say_hello(socket)
+                silent_s, hellos = 0.0, hellos + 1
 
     async def _say_hello(self, socket: zmq.asyncio.Socket) -> None:
+        """Say hello once there is a connection."""
         self._sender.disconnected()
+        await socket.poll(None, zmq.POLLOUT)
         hello = self._sender.hello(self._source.producer, self._source.archived())
         await socket.send_multipart([HELLO, _encoder.encode(hello)])
 
@@ -213,3 +220,8 @@ class BatchSender:
         except TimeoutError:
             return False
         return True
+
+
+def patience_s(hellos: int) -> float:
+    """How long a silent writer is waited for after so many hellos without an answer, in machine seconds."""
+    return min(SILENCE_S * 2 ** min(hellos, _DOUBLINGS_MAX), SILENCE_S_MAX)

@@ -61,9 +61,10 @@ Publish = Callable[..., object]
 class Alerts:
     """Reports and resolves conditions; used from one event loop but for the methods named `..._from_thread`.
 
-    A condition is `report`ed as often as the code sees it, and `resolve`d when the code sees its end; one that comes and
-    goes within one outage, say, is `settle`d. A thing that `happened` once and has no end counts as open until the end
-    of the market's day; a job that can succeed later reports its failure as a condition instead, and resolves it when it succeeds.
+    A condition is `report`ed as often as the code sees it, and `resolve`d when the code sees its end; one that comes
+    and goes within one outage, say, is `settle`d. A thing that `happened` once and has no end counts as open until the
+    end of the market's day; a job that can succeed later reports its failure as a condition instead, and resolves it
+    when it succeeds.
 
     Args:
         clock: market time.

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import bus.journal
 from bus.codec import pack
-from bus.delivery import Delivered, Lost, Part
+from bus.delivery import BATCH, HELLO, Delivered, Hello, Lost, Part, Welcome
 from bus.events import GapDetected, Poison, Snapshot, Trade
 from bus.feed import FeedPublisher, FeedSubscriber
 from bus.ingest import RETRY_S, RETRY_S_MAX, Ingest, retry_s
@@ -22,7 +23,7 @@ from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox
 from bus.producer import Producer
 from bus.segments import published_by_stream
-from bus.sender import BatchSender
+from bus.sender import SILENCE_S_MAX, BatchSender, patience_s
 from tests.builders import trade, trades
 from tests.bus.epochs import Epochs
 from tests.waiting import DEADLINE_S, until_async
@@ -464,6 +465,53 @@ def test_an_outage_is_reported_once_with_its_end_and_sends_no_event_twice(tmp_pa
 def test_a_retry_waits_half_to_the_whole_of_a_doubling_time(attempt: int, share: float) -> None:
     whole_s = min(RETRY_S * 2**attempt, RETRY_S_MAX)
     assert whole_s / 2 <= retry_s(attempt, share) <= whole_s
+
+
+def test_while_there_is_no_writer_one_hello_waits_however_long_that_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import zmq.asyncio
+
+    def listening(name: str) -> zmq.asyncio.Socket:
+        socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.bind(f"ipc://{tmp_path}/{name}")
+        return socket
+
+    async def scenario() -> None:
+        for name in ("SILENCE_S", "SILENCE_S_MAX", "IDLE_S"):
+            monkeypatch.setattr(f"bus.sender.{name}", 0.01)
+        outboxes = [Outbox(tmp_path / f"outbox-{name}", name, uuid.uuid4().hex) for name in ("a", "b")]
+        a, b = (BatchSender(each, f"ipc://{tmp_path}/{each.producer}") for each in outboxes)
+        tasks = [asyncio.create_task(each.run()) for each in (a, b)]
+        with listening("b") as silent:  # its hellos are the clock of this test
+            for _ in range(30):
+                assert (await asyncio.wait_for(silent.recv_multipart(), DEADLINE_S))[1] == HELLO
+        monkeypatch.setattr("bus.sender.SILENCE_S", DEADLINE_S)  # from now on no hello for silence
+        with listening("a") as late:
+            route, kind, content = await asyncio.wait_for(late.recv_multipart(), DEADLINE_S)
+            assert kind == HELLO
+            marks = msgspec.msgpack.decode(content, type=Hello).acknowledged
+            await late.send_multipart([route, msgspec.msgpack.encode(Welcome(marks, 1_000, "epoch", marks, {}))])
+            outboxes[0].append(trades(1))
+            a.appended(outboxes[0].stream, 1)
+            assert (await asyncio.wait_for(late.recv_multipart(), DEADLINE_S))[1] == BATCH
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for outbox in outboxes:
+            outbox.close(delivered=False)
+
+    asyncio.run(scenario())
+
+
+@given(outage_s=st.floats(0, 100_000))
+def test_a_silent_writer_gets_ever_fewer_hellos(outage_s: float) -> None:
+    hellos, silent_s = 0, 0.0
+    while silent_s + patience_s(hellos) <= outage_s:
+        silent_s += patience_s(hellos)
+        hellos += 1
+    assert hellos <= 6 + outage_s / SILENCE_S_MAX
 
 
 def test_malformed_messages_on_the_ingest_socket_are_counted_and_disturb_no_producer(
