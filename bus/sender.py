@@ -140,7 +140,7 @@ class BatchSender:
                 await self._receive(socket, _decoder.decode(await socket.recv()))
                 silent_s, hellos = 0.0, 0
                 continue
-            if not await socket.poll(0, zmq.POLLOUT):  # the writer is gone: the next one is greeted at once
+            if not await _is_connected(socket, 0):  # no writer: the next one is greeted at once
                 await self._say_hello(socket)
                 silent_s, hellos = 0.0, 0
                 continue
@@ -152,7 +152,7 @@ class BatchSender:
     async def _say_hello(self, socket: zmq.asyncio.Socket) -> None:
         """Say hello once there is a connection."""
         self._sender.disconnected()
-        await socket.poll(None, zmq.POLLOUT)
+        await _is_connected(socket, None)
         hello = self._sender.hello(self._source.producer, self._source.archived())
         await socket.send_multipart([HELLO, _encoder.encode(hello)])
 
@@ -224,4 +224,9 @@ class BatchSender:
 
 def patience_s(hellos: int) -> float:
     """How long a silent writer is waited for after so many hellos without an answer, in machine seconds."""
-    return min(SILENCE_S * 2 ** min(hellos, _DOUBLINGS_MAX), SILENCE_S_MAX)
+    return min(SILENCE_S * 2.0 ** min(hellos, _DOUBLINGS_MAX), SILENCE_S_MAX)
+
+
+async def _is_connected(socket: zmq.asyncio.Socket, timeout_ms: int | None) -> bool:
+    """Whether the socket has a connection within so long; None waits for one."""
+    return bool(await socket.poll(timeout_ms, zmq.POLLOUT))  # type: ignore[call-arg]  # the stub lacks the flags

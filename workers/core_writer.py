@@ -88,6 +88,7 @@ async def core_writer(worker: Worker) -> None:
             "backup": lambda: backups.make_now(producer),
             "quality": lambda: quality.judge_now(producer),
         }
+        worker.orders.directed_jobs = {"backup": backups.result}
         await worker.ready()
         tasks.create_task(quality.run(producer))
         await backups.run(producer)

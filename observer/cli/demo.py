@@ -58,7 +58,7 @@ def demo(
     db: Annotated[str, Option(help="URL of an empty database: sqlite:///... or postgresql+psycopg://...")] = "",
     seed: Annotated[int, Option(min=0, help="The same seed gives the same trades.")] = 7,
     data: Annotated[Path | None, Option(help="Folder of real master files to make the market of.")] = None,
-    keep: Annotated[bool, Option("--keep", help="Keep logs, outboxes and everything else.")] = False,
+    keep: Annotated[bool, Option("--keep", help="Keep logs, keys and everything else.")] = False,
     as_json: JsonOption = False,
     folder: Annotated[
         Path, Option(help="Where everything goes; an earlier demo in it is removed, anything else refused.")

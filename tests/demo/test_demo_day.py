@@ -10,7 +10,7 @@ import pytest
 from bus.endpoints import Endpoints
 from observer.accounts.keys import read_keys
 from observer.demo.configuration import DAY
-from observer.demo.day import MARKER, DemoOptions, begins_at, prepare, tidy
+from observer.demo.day import MARKER, OUTBOXES, DemoOptions, begins_at, prepare, tidy
 from observer.errors import ConfigError
 from observer.local_time import local_datetime, local_ns
 from observer.supervisor.instance import AlreadyRunningError, InstanceLock
@@ -184,14 +184,20 @@ def test_samples_that_are_not_there_are_refused_before_anything_is_removed(tmp_p
     assert tomllib.loads((folder / "observer.toml").read_text())["simulator"]["data"] == ""
 
 
-def test_tidying_leaves_the_database_and_the_configuration(tmp_path: Path) -> None:
+def test_tidying_leaves_the_database_the_configuration_and_the_outboxes(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     chosen = options(folder)
     prepare(chosen)
     Endpoints(folder / "run")
     (folder / "data" / "logs").mkdir()
     (folder / "data" / "observer.db").touch()
+    segment = folder / "run" / OUTBOXES / "track-b" / "archive" / "1.journal"
+    segment.parent.mkdir(parents=True)
+    segment.touch()
+    (folder / "run" / "alerts").mkdir()
     tidy(chosen)
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
     configuration = {"observer.toml", "provider_pool.json", "symbol_selection.json"}
-    assert left == {MARKER, *configuration, "data", "data/observer.db"}
+    outbox = {"run", "run/outbox", "run/outbox/track-b", "run/outbox/track-b/archive"}
+    kept = {"data", "data/observer.db", *outbox, "run/outbox/track-b/archive/1.journal"}
+    assert left == {MARKER, *configuration, *kept}
