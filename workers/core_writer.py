@@ -132,14 +132,28 @@ class CountingWriter(StoreWriter):
         self._alerts = worker.alerts
         self._quarantine = QuarantineAlerts(worker.alerts)
         self._on_stored = on_stored
-        self._lost = 0
+
+    def open(self) -> None:
+        """As `StoreWriter.open`; the database may be another one than that of an earlier process."""
+        super().open()
+        self._report_losses()
 
     def begin_epoch(self, reason: str) -> str:
         """As `StoreWriter.begin_epoch`."""
         if reason != "created":
-            text = f"the database went back: {reason}; producers deliver again what it lacks"
-            self._alerts.happened_from_thread(DATABASE_WENT_BACK, "critical", text)
-        return super().begin_epoch(reason)
+            self._alerts.report_from_thread(DATABASE_WENT_BACK, "critical", went_back_text(reason))
+        epoch = super().begin_epoch(reason)
+        self._report_losses()
+        return epoch
+
+    def report_lacking(self, events: int) -> None:
+        """Report how many events producers deliver again to a database that went back."""
+        if events:
+            text = went_back_text(f"it lacks {events:,} events")
+            self._alerts.report_from_thread(DATABASE_WENT_BACK, "critical", text)
+        else:
+            over = "what it lacked was delivered again, or is stated as lost"
+            self._alerts.settle_from_thread(DATABASE_WENT_BACK, over)
 
     def commit(self, batches: Sequence[Part]) -> Committed:
         """As `StoreWriter.commit`."""
@@ -148,12 +162,34 @@ class CountingWriter(StoreWriter):
             logger.error("%d events went to quarantine", committed.quarantined)
             self._quarantine.count_from_thread(committed.quarantined)
         if committed.lost:
-            self._lost += committed.lost
-            text = f"{self._lost:,} published events exist nowhere any more: see the table delivery_losses"
-            self._alerts.report_from_thread(DELIVERY_LOSSES, "critical", text)
+            self._report_losses()
         for report in self._on_stored:
             report(committed.rows_by_kind)
         return committed
+
+    def _report_losses(self) -> None:
+        """Report what the database states as lost; a restored one may state nothing."""
+        with contextlib.suppress(StoreError):  # the next commit or the next process reports them
+            if lost := self.lost_events():
+                self._alerts.report_from_thread(DELIVERY_LOSSES, "critical", losses_text(lost))
+            else:
+                self._alerts.resolve_from_thread(DELIVERY_LOSSES, "the database states no losses")
+
+
+def went_back_text(why: str) -> str:
+    """The alert for a database that went back."""
+    return (
+        f"the database went back: {why}; producers deliver again what it lacks, and then this alert ends: "
+        "`observer doctor` states what is missing"
+    )
+
+
+def losses_text(lost: int) -> str:
+    """The alert for so many lost events."""
+    return (
+        f"{lost:,} published events exist nowhere any more: `observer doctor` states them, a package of `observer "
+        f"backup list` may hold them, `observer alerts silence {DELIVERY_LOSSES}` accepts the loss"
+    )
 
 
 async def database_ready(prepare: Callable[[], None], alerts: Alerts) -> None:
@@ -190,7 +226,7 @@ async def _folding(url: str) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _ingest(worker: Worker, writer: StoreWriter) -> AsyncIterator[None]:
+async def _ingest(worker: Worker, writer: CountingWriter) -> AsyncIterator[None]:
     feed = FeedPublisher(worker.endpoints.feed)
     batch_feed = BatchFeedPublisher(worker.endpoints.batch_feed)
 
@@ -209,6 +245,7 @@ async def _ingest(worker: Worker, writer: StoreWriter) -> AsyncIterator[None]:
         on_recovered=lambda seconds: alerts.resolve_from_thread(
             DATABASE_UNAVAILABLE, f"the database takes events again, after {seconds:.1f} s"
         ),
+        on_lacking=writer.report_lacking,
         backed_up=_cached(
             lambda: safe_marks(worker.settings.backup.folder_of(worker.settings.run), worker.settings.instance)
         ),

@@ -37,7 +37,7 @@ from observer.logs import without_secrets
 
 logger = logging.getLogger(__name__)
 
-# Identities that several modules use; all are critical. Lost events stay an open alert.
+# Identities that several modules use; all are critical.
 DATABASE_WENT_BACK: Final = "database_went_back"
 DATABASE_UNAVAILABLE: Final = "database_unavailable"
 DELIVERY_LOSSES: Final = "delivery_losses"
@@ -143,6 +143,20 @@ class Alerts:
         self._keep_soon()
         return events
 
+    def report_damage(self, texts: Sequence[str], *, keeps_damaged: bool) -> None:
+        """Report what was found damaged in the process's outbox. While damaged segments are kept there, the alerts stay
+        open until a person has deleted the segments; else until the end of the market's day.
+        """
+        for text in texts:
+            if keeps_damaged:
+                self.report(damage_identity(text), "critical", f"{text}; examine the kept segments, then delete them")
+            else:
+                self.happened(damage_identity(text), "critical", f"{text}; `observer doctor` states what is lost")
+        if not keeps_damaged:
+            for identity, condition in list(self._conditions.items()):
+                if identity.startswith(JOURNAL_DAMAGED) and condition.until_ns is None:
+                    self.resolve(identity, "the damaged segments were deleted")
+
     def tick(self) -> None:
         """Publish the counts that are due and drop what counts as open no longer; once a second."""
         self._send(self._adopt(after_time(self._conditions, self._clock.now_ns(), self.source)))
@@ -168,6 +182,10 @@ class Alerts:
     def resolve_from_thread(self, identity: str, text: str) -> None:
         """As `resolve`, from any thread, while the event loop runs."""
         self._soon(lambda: self.resolve(identity, text))
+
+    def settle_from_thread(self, identity: str, text: str) -> None:
+        """As `settle`, from any thread, while the event loop runs."""
+        self._soon(lambda: self.settle(identity, text))
 
     def _soon(self, act: Callable[[], None]) -> None:
         assert self._loop is not None, "use_loop is called first"

@@ -185,6 +185,18 @@ def test_an_alert_that_was_not_published_is_raised_by_the_next_process(tmp_path:
     assert keepers(tmp_path) == ["core-writer"]
 
 
+def test_damage_is_an_alert_with_its_remedy_until_a_person_has_deleted_the_kept_segments() -> None:
+    alerts = Alerts(ManualClock(5), "track-a", Published())
+    alerts.report_damage(["2 lines cannot be read"], keeps_damaged=False)
+    alerts.report_damage([f"segment {'a' * 32}-1.journal is damaged; kept as damaged/x"], keeps_damaged=True)
+    alerts.report_damage([], keeps_damaged=True)
+    lines, segment = alerts.open
+    assert lines.text == "2 lines cannot be read; `observer doctor` states what is lost"
+    assert segment.text.endswith("; examine the kept segments, then delete them")
+    alerts.report_damage([], keeps_damaged=False)
+    assert alerts.open == [lines]
+
+
 def test_what_happened_to_several_objects_has_an_identity_for_each_of_a_bounded_length() -> None:
     first, second = (f"segment {name * 32}-1.journal of track-a is damaged: it is short" for name in "ab")
     assert damage_identity(first) == f"journal_damaged:{'a' * 32}-1.journal"

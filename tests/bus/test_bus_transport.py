@@ -343,6 +343,31 @@ def test_a_database_that_went_back_under_a_running_writer_gets_everything_again(
     assert len(sink.reasons) == 2
 
 
+def test_what_a_database_lacks_after_it_went_back_is_reported_until_it_was_delivered_again(
+    tmp_path: Path, sink: Memory
+) -> None:
+    lacking: list[int] = []
+    writer = Writer(tmp_path, sink, on_lacking=lacking.append)
+
+    async def scenario() -> None:
+        async with producer(tmp_path) as a, producer(tmp_path, "b") as b:
+            for each in (a, b):
+                each.publish_together(trades(1000))
+                assert await each.drain(DEADLINE_S)
+            assert set(lacking) == {0}, "a usual hello lacks nothing"
+            for events in sink.stored.values():
+                del events[300:]
+            a.publish_together(trades(10, first=1001))
+            await until_async(lambda: sorted(map(len, sink.stored.values())) == [1000, 1010])
+            await until_async(lambda: lacking[-1] == 0, "nothing is lacking any more")
+            assert 700 <= max(lacking) <= 1410
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        writer.stop()
+
+
 def test_a_database_that_went_back_while_the_writer_was_stopped_gets_everything_again(
     tmp_path: Path, sink: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
