@@ -2,8 +2,8 @@
 
 Every function takes the open alerts by identity and returns those after it, with its events. A condition is raised once
 while it lasts, again only when its severity changes, and counted in between. One that comes and goes settles: it is
-resolved when it has been calm for CALM_NS. What happened and has no end (`until_ns`) counts as open until then, and
-leaves no event when it stops.
+resolved when it has been calm for CALM_NS, and keeps its severity when it comes back before. What happened and has no
+end (`until_ns`) counts as open until then, and leaves no event when it stops.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,6 +65,9 @@ def after_report(conditions: Conditions, report: Report, now_ns: int, source: st
     before = conditions.get(report.identity)
     if before is not None and _is_over(before, now_ns):
         before = None
+    if before is not None and before.ended_ns is not None:  # it has come back
+        severity = max(before.severity, report.severity, key=_URGENCY.__getitem__)
+        report = msgspec.structs.replace(report, severity=severity)
     count = before.count + 1 if before else 1
     if before is None or before.severity != report.severity:
         raised = AlertRaised(now_ns, report.severity, source, report.text, report.job, report.identity, report.until_ns)
