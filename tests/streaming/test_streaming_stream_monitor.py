@@ -194,7 +194,7 @@ def test_a_stream_that_comes_and_goes_within_one_outage_is_one_alert() -> None:
             await running.day.receiver.monitor._asked(SYMBOLS[:2])
             running.alerts.tick()
             assert open_alerts(running) == ["stream:main"], "and none of unknown volumes"
-        alerts = [event for event in running.events() if isinstance(event, AlertRaised)]
+        alerts = [event for event in running.events if isinstance(event, AlertRaised)]
         raised = [(alert.identity, alert.severity) for alert in alerts]
         assert raised == [("stream:main", "warning"), ("stream:main", "critical")]
         await made.clock.advance(30)
