@@ -33,7 +33,7 @@ from bus.sockets import connect
 logger = logging.getLogger(__name__)
 
 # Machine seconds with events under way and no message from the writer, then hello again: ever later while it is silent.
-# A writer that cannot commit leaves hellos in its socket, and answers each afterwards.
+# Hellos wait in the sockets while there is no writer, or one that cannot commit; each is answered afterwards.
 SILENCE_S: Final = 0.5
 SILENCE_S_MAX: Final = 16.0
 _DOUBLINGS_MAX: Final = 5
@@ -123,7 +123,6 @@ class BatchSender:
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
         socket.set_hwm(0)  # the credit bounds what is under way, not the socket
-        socket.setsockopt(zmq.IMMEDIATE, 1)  # without a connection nothing is queued: a hello waits for one
         connect(socket, self._address)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -140,19 +139,13 @@ class BatchSender:
                 await self._receive(socket, _decoder.decode(await socket.recv()))
                 silent_s, hellos = 0.0, 0
                 continue
-            if not await _is_connected(socket, 0):  # no writer: the next one is greeted at once
-                await self._say_hello(socket)
-                silent_s, hellos = 0.0, 0
-                continue
             silent_s += SILENCE_S
             if silent_s >= (patience_s(hellos) if self._sender.unacknowledged else IDLE_S):
                 await self._say_hello(socket)
                 silent_s, hellos = 0.0, hellos + 1
 
     async def _say_hello(self, socket: zmq.asyncio.Socket) -> None:
-        """Say hello once there is a connection."""
         self._sender.disconnected()
-        await _is_connected(socket, None)
         hello = self._sender.hello(self._source.producer, self._source.archived())
         await socket.send_multipart([HELLO, _encoder.encode(hello)])
 
@@ -225,8 +218,3 @@ class BatchSender:
 def patience_s(hellos: int) -> float:
     """How long a silent writer is waited for after so many hellos without an answer, in machine seconds."""
     return min(SILENCE_S * 2.0 ** min(hellos, _DOUBLINGS_MAX), SILENCE_S_MAX)
-
-
-async def _is_connected(socket: zmq.asyncio.Socket, timeout_ms: int | None) -> bool:
-    """Whether the socket has a connection within so long; None waits for one."""
-    return bool(await socket.poll(timeout_ms, zmq.POLLOUT))  # type: ignore[call-arg]  # the stub lacks the flags

@@ -95,6 +95,10 @@ class Alerts:
         """Identities of all open alerts, in the order of their raising."""
         return list(self._conditions)
 
+    def are_open(self, prefix: str) -> bool:
+        """Whether an alert is open whose identity begins so."""
+        return any(identity.startswith(prefix) for identity in self._conditions)
+
     def publish_with(self, publish: Publish | None) -> None:
         """Publish with this function from now on, first what waited; None: let events wait."""
         self._publish = publish

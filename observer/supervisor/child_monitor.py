@@ -24,7 +24,7 @@ from observer.supervisor.watch import Figures, is_hung
 logger = logging.getLogger(__name__)
 
 Verb = Literal["start", "stop", "restart", "end"]
-"""What is asked of a child; "end" is a stop because the whole system ends, and leaves a child in FATAL as it is."""
+"""What is asked; "end" is the stop of the whole system and leaves FATAL as it is."""
 Outcome = Done | Refused
 
 _HEAVY_CHECKS: Final = 3  # so many checks in a row above its memory limit: one may be a passing peak
@@ -169,11 +169,11 @@ class ChildMonitor:
 
     async def _rest(self) -> None:
         match await self._inbox.get():
-            case _Asked("stop", answer) if self.state is ProcessState.FATAL:
-                self._move(Transition.STOP, "asked for")
-                _resolve(answer, Done(self.child.name, "was given up; now it is stopped"))
-            case _Asked("stop" | "end", answer):
-                _resolve(answer, Done(self.child.name, f"was {self.state} already"))
+            case _Asked("stop" | "end" as verb, answer):
+                was = self.state
+                if verb == "stop" and was is ProcessState.FATAL:
+                    self._move(Transition.STOP, "asked for")
+                _resolve(answer, Done(self.child.name, f"was {was} already"))
             case _Asked(_, answer):
                 self._history, self._has_run = RestartHistory(), False
                 self._waiting.append(answer)

@@ -31,7 +31,7 @@ def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(tmp_path: Path
 def test_a_production_folder_is_refused_and_keeps_its_database_and_backups(tmp_path: Path) -> None:
     production = tmp_path / "observer"
     day = prepare(options(production))
-    (production / MARKER).unlink()  # now nothing tells it from the folder of a real system
+    (production / MARKER).unlink()  # without it the folder is like that of a real system
     for name in (
         "data/observer.db",
         "data/backups/20261118T210000-daily/manifest.json",
