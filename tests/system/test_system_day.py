@@ -13,6 +13,7 @@ import pytest
 
 from observer.backup.package import verify
 from observer.cli.demo import TRADES_QUERY
+from observer.demo.day import MARKER
 from observer.store.tables import EVENT_TABLES
 from tests.system.conftest import Day
 from tests.system.running import PROCESSES, ask, is_sound, observer
@@ -137,9 +138,10 @@ def test_every_slot_that_was_given_was_given_back(day: Day) -> None:
     ) == []  # fmt: skip
 
 
-def test_a_day_without_keep_leaves_only_the_database_the_configuration_and_the_universe(day: Day) -> None:
+def test_a_day_without_keep_leaves_the_database_its_outboxes_the_configuration_and_the_universe(day: Day) -> None:
     configuration = {"observer.toml", "provider_pool.json", "symbol_selection.json"}
-    assert {path.name for path in day.folder.iterdir()} == {*configuration, "data", "universe"}
+    assert {path.name for path in day.folder.iterdir()} == {*configuration, MARKER, "data", "run", "universe"}
+    assert {path.name for path in (day.folder / "run").iterdir()} == {"outbox"}
     assert {path.name for path in (day.folder / "data").iterdir()} >= {"observer.db", "backup", "simulator.json"}
 
 
