@@ -1,8 +1,9 @@
 """A local user who tries everything against a running system: `python -m tests.chaos.local_user --seconds 300`.
 
-The user is `nobody`, in a child of this process that gave up root. It opens, locks, maps and links every file, connects
-and floods every socket, signals and traces every process, fills and poisons the shared folder for temporary files, and
-sends garbage to every port. Meanwhile the database is observed from outside: how long storage was without a commit.
+The user owns nothing, and is a child of this process that gave up root. It opens, locks, maps and links every file,
+connects and floods every socket, signals and traces every process, fills and poisons the shared folder for temporary
+files, and sends garbage to every port. Meanwhile the database is observed from outside: how long storage was without a
+commit.
 
 Prints one JSON object. Exit status 0: nothing was reached, no process ended, and no commit took longer than a second;
 1: otherwise; 2: not root. With `--open` the files have the modes of umask 022 again: the negative control.
@@ -16,6 +17,7 @@ import itertools
 import json
 import mmap
 import os
+import pwd
 import random
 import resource
 import secrets
@@ -41,7 +43,7 @@ from observer.supervisor.zygote_process import NOTIFY_PLACEHOLDER
 from tests.system.running import short_folder
 from tests.system.staged import StagedDay, staged_day, stopped
 
-NOBODY = 65_534
+STRANGER = pwd.getpwnam("nobody")  # owns no file and runs nothing
 COMMIT_S_MAX = 1.0
 BEGINS = (9, 25)  # late: the morning's jobs are made up for
 OPENS_S = 9 * 3600 + 31 * 60  # Track B streams from 09:30 on: from here on trades come without a pause
@@ -49,8 +51,9 @@ CLOSES_S = 15 * 3600
 KEY, SECRET = "LOCAL_USER_APP_KEY", "LOCAL_USER_APP_SECRET"
 SETTINGS = ("provider_pool.json", "symbol_selection.json")  # have no secret; others may read them
 SQLITE_WRITE_LOCK = 120  # the byte of the -shm file that a writer locks (sqlite.org/walformat.html)
-FILL_BYTES = 256 << 20
+FILL_BYTES = 64 << 20
 POLL_S = 0.005
+ALONE_S_MAX = 60.0  # how long the system is watched without the user, for comparison
 PTRACE_SEIZE = 0x4206
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -185,7 +188,7 @@ def use_shared_folder(target: Target, held: list[object]) -> Reached:
             file.write(bytes(1 << 20))
     mine.unlink(missing_ok=True)
     for path in target.shared.iterdir():
-        if path.lstat().st_uid == NOBODY:
+        if path.lstat().st_uid == STRANGER.pw_uid:
             continue
         for name, step in (("remove", path.unlink), ("rename", lambda: path.rename(mine)), ("list", path.iterdir)):  # noqa: B023
             with contextlib.suppress(OSError):
@@ -247,8 +250,8 @@ def hold_locks(target: Target) -> Reports:
 # --- the user -------------------------------------------------------------------------------------------------
 
 
-class AsNobody:
-    """The reports of `work`, made in a child that is `nobody` while the block runs."""
+class AsStranger:
+    """The reports of `work`, made in a child that is this user while the block runs."""
 
     def __init__(self, work: Reports) -> None:
         self._work = work
@@ -258,19 +261,19 @@ class AsNobody:
         self._pid = os.fork()
         if self._pid == 0:
             os.close(reading)
-            self._become_nobody(writing)
+            self._become_stranger(writing)
         os.close(writing)
         self._said = os.fdopen(reading)
         return self
 
-    def _become_nobody(self, writing: int) -> None:
+    def _become_stranger(self, writing: int) -> None:
         """Never returns."""
         try:
             os.setsid()
             os.chdir("/")
             os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+            os.setgid(STRANGER.pw_gid)
+            os.setuid(STRANGER.pw_uid)
             with os.fdopen(writing, "w") as out:
                 for report in self._work:
                     out.write(f"{json.dumps(report)}\n")
@@ -363,8 +366,9 @@ def target_of(day: StagedDay, shared: Path, hidden: Sequence[bytes]) -> Target:
 
 
 def traces_of_secrets(day: StagedDay, hidden: Sequence[bytes]) -> list[str]:
-    """The processes whose environment shows a secret, or that may write core dumps or files that others read."""
-    found = []
+    """Processes whose environment shows a secret or that may write core dumps, and files that others may use."""
+    files = (path for path in day.folder.rglob("*") if path.name not in SETTINGS)
+    found = [f"the mode of {path}" for path in files if mode_of(path) & 0o077]
     for process in processes_of(day):
         proc = Path(f"/proc/{process.pid}")
         name = " ".join(process.cmdline())
@@ -378,6 +382,13 @@ def traces_of_secrets(day: StagedDay, hidden: Sequence[bytes]) -> list[str]:
         if "Umask:\t0077" not in (proc / "status").read_text():
             found.append(f"the umask of {name}")
     return found
+
+
+def mode_of(path: Path) -> int:
+    """The permissions; none where the file has gone meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return stat.S_IMODE(path.lstat().st_mode)
+    return 0
 
 
 def open_as_umask_022(day: StagedDay) -> None:
@@ -415,7 +426,7 @@ def attacked_day(seconds: float) -> Iterator[Attacked]:
             "run": {"provider_pool": str(pool)},
             "simulator": {"app_keys": {app_key: app_secret}, "drops": []},
         }
-        speed = min(600.0, (CLOSES_S - OPENS_S) / (seconds + 30))
+        speed = min(600.0, (CLOSES_S - OPENS_S) / (seconds + ALONE_S_MAX + 30))
         variables = {KEY: app_key, SECRET: app_secret, "TMPDIR": shared, "SQLITE_TMPDIR": shared}
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
@@ -438,7 +449,9 @@ def run(seconds: float, *, is_open: bool = False) -> dict[str, Any]:
         if is_open:
             open_as_umask_022(day)
         target, pids = attacked.target(), day.system.pids()
-        with AsNobody(attempt(target, seconds)) as user, CommitWatch(day.database) as watch:
+        with CommitWatch(day.database) as alone:
+            day.until_second(day.second() + min(seconds, ALONE_S_MAX) * day.clock.speed)
+        with AsStranger(attempt(target, seconds)) as user, CommitWatch(day.database) as watch:
             reported = user.report()
         return {
             **reported,
@@ -446,6 +459,7 @@ def run(seconds: float, *, is_open: bool = False) -> dict[str, Any]:
             "processes": len(target.pids),
             "commits": watch.commits,
             "longest_wait_s": round(watch.longest_wait_s, 3),
+            "longest_wait_without_the_user_s": round(alone.longest_wait_s, 3),
             "longest_turn_of_the_watch_s": round(watch.longest_turn_s, 3),
             "traces_of_secrets": attacked.traces(),
             "restarted": sorted(name for name, pid in pids.items() if day.system.pids().get(name) != pid),

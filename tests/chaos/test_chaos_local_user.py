@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.local_user import AsNobody, CommitWatch, attacked_day, attempt, hold_locks, open_as_umask_022
+from tests.chaos.local_user import AsStranger, CommitWatch, attacked_day, attempt, hold_locks, open_as_umask_022
 from tests.waiting import until
 
 pytestmark = [
@@ -28,12 +28,12 @@ def outbox_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in (folder / "run" / "outbox").glob("track-*/*") if path.is_file())
 
 
-def test_nobody_reaches_nothing_and_the_modes_of_umask_022_would_let_a_readers_lock_stop_storage() -> None:
+def test_another_user_reaches_nothing_and_the_modes_of_umask_022_would_let_a_readers_lock_stop_storage() -> None:
     """One system for both: the negative control shows that the attack would be seen."""
     with attacked_day(ATTACK_S) as attacked:
         day, target = attacked.day, attacked.target()
         assert attacked.traces() == []
-        with AsNobody(attempt(target, ATTACK_S)) as user, CommitWatch(day.database) as watch:
+        with AsStranger(attempt(target, ATTACK_S)) as user, CommitWatch(day.database) as watch:
             assert user.report()["reached"] == []
         assert watch.commits > 0
         assert day.alive()
@@ -41,7 +41,7 @@ def test_nobody_reaches_nothing_and_the_modes_of_umask_022_would_let_a_readers_l
         open_as_umask_022(day)
         address = f"file:{day.database}?mode=ro"
         with contextlib.closing(sqlite3.connect(address, uri=True, isolation_level=None)) as database:
-            with AsNobody(hold_locks(attacked.target())) as user:
+            with AsStranger(hold_locks(attacked.target())) as user:
                 assert "observer.db-shm" in user.report()["locked"]
                 before, published = version_of(database), outbox_bytes(day.folder)
                 until(lambda: outbox_bytes(day.folder) > published + PUBLISHED_BYTES, "events that wait")
