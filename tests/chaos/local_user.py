@@ -52,6 +52,7 @@ KEY, SECRET = "LOCAL_USER_APP_KEY", "LOCAL_USER_APP_SECRET"
 SETTINGS = ("provider_pool.json", "symbol_selection.json")  # have no secret; others may read them
 SQLITE_WRITE_LOCK = 120  # the byte of the -shm file that a writer locks (sqlite.org/walformat.html)
 FILL_BYTES = 64 << 20
+HELD_MAX = 1_000
 POLL_S = 0.005
 ALONE_S_MAX = 60.0  # how long the system is watched without the user, for comparison
 PTRACE_SEIZE = 0x4206
@@ -75,18 +76,19 @@ class Target(NamedTuple):
 
 Reached = Iterator[str]
 Reports = Iterator[Mapping[str, Any]]
+Held = dict[str, Any]  # what stays open, by what it is: a lock goes with the first descriptor that is closed
 Step = tuple[str, Callable[[], object]]
 
 
-def use_files(target: Target, held: list[object]) -> Reached:
+def use_files(target: Target, held: Held) -> Reached:
     """Open, read, lock, map, link, replace and remove every file; what was opened stays locked and mapped."""
     mine = target.shared / f"mine-{os.getpid()}"
     for path in target.files:
         for name, flags in (("read", os.O_RDONLY), ("write", os.O_RDWR), ("append", os.O_WRONLY | os.O_APPEND)):
+            what = f"{name} {path}"
             with contextlib.suppress(OSError):
-                descriptor = os.open(path, flags | os.O_NONBLOCK)
-                held.append(descriptor)
-                yield f"{name} {path}"
+                descriptor = held[what] = held.get(what) or os.open(path, flags | os.O_NONBLOCK)
+                yield what
                 yield from lock_and_map(path, descriptor, held)
         for name, step in steps_on_file(path, mine):
             with contextlib.suppress(OSError):
@@ -106,7 +108,7 @@ def steps_on_file(path: Path, mine: Path) -> tuple[Step, ...]:
     )
 
 
-def lock_and_map(path: Path, descriptor: int, held: list[object]) -> Reached:
+def lock_and_map(path: Path, descriptor: int, held: Held) -> Reached:
     with contextlib.suppress(OSError):
         fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, 8, SQLITE_WRITE_LOCK)
         yield f"lock for reading {path}"
@@ -114,11 +116,11 @@ def lock_and_map(path: Path, descriptor: int, held: list[object]) -> Reached:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield f"flock {path}"
     with contextlib.suppress(OSError, ValueError):
-        held.append(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ))
+        held[f"map {path}"] = held.get(f"map {path}") or mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
         yield f"map {path}"
 
 
-def use_sockets(target: Target, held: list[object]) -> Reached:
+def use_sockets(target: Target, held: Held) -> Reached:
     """Connect every socket that is a file; flood the notify sockets, which have no permissions, with lies and files."""
     for path in target.files:
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
@@ -136,11 +138,11 @@ def use_sockets(target: Target, held: list[object]) -> Reached:
     for address in target.notify:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
             ours.bind(address.replace("@", "\0", 1))
-            held.append(ours)
+            held[f"address {address}"] = ours
             yield f"take the address {address}"
 
 
-def use_processes(target: Target, held: list[object]) -> Reached:
+def use_processes(target: Target, held: Held) -> Reached:
     """Signal, trace, slow down and read every process."""
     for pid in target.pids:
         for name, step in steps_on_process(pid):
@@ -188,7 +190,7 @@ def traced(pid: int) -> None:
         raise OSError(ctypes.get_errno(), "ptrace")
 
 
-def use_shared_folder(target: Target, held: list[object]) -> Reached:
+def use_shared_folder(target: Target, held: Held) -> Reached:
     """Fill the folder for temporary files; take, replace and link what the system makes in it."""
     mine = target.shared / f"full-{os.getpid()}"
     with contextlib.suppress(OSError), mine.open("wb") as file:
@@ -203,14 +205,14 @@ def use_shared_folder(target: Target, held: list[object]) -> Reached:
                 found = step()
                 yield f"{name} {path}: {list(found) if isinstance(found, Iterator) else 'done'}"
         with contextlib.suppress(OSError):
-            held.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
             yield f"open {path}"
     for name in ("observer", "observer.lock", "observer.db", "run", "data", "outbox", ".etilqs", "observer.sock"):
         with contextlib.suppress(FileExistsError):
             (target.shared / name).symlink_to(target.folder / "data" / "observer.db")
 
 
-def use_ports(target: Target, held: list[object]) -> Reached:
+def use_ports(target: Target, held: Held) -> Reached:
     """Send garbage to every port, and leave half of the connections open."""
     for port, garbage in itertools.product(target.ports, (b"\xff" * 4096, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"")):
         with contextlib.suppress(OSError):
@@ -218,8 +220,8 @@ def use_ports(target: Target, held: list[object]) -> Reached:
             ours.connect(("127.0.0.1", port))
             ours.setblocking(False)
             ours.send(garbage)
-            if not garbage and len(held) < 500:
-                held.append(ours)
+            if not garbage and len(held) < HELD_MAX:
+                held[f"connection {ours.fileno()}"] = ours
             else:
                 ours.close()
     yield from ()
@@ -232,7 +234,7 @@ def attempt(target: Target, seconds: float) -> Reports:
     """Try everything for so long; what was reached, and in how many rounds."""
     ends_s = time.monotonic() + seconds
     reached: set[str] = set()
-    held: list[object] = []
+    held: Held = {}
     rounds = 0
     while time.monotonic() < ends_s or not rounds:
         for each in ATTEMPTS:
@@ -243,7 +245,7 @@ def attempt(target: Target, seconds: float) -> Reports:
 
 def hold_locks(target: Target) -> Reports:
     """Take every lock that the right to read gives, report the files, and hold them until killed."""
-    held: list[object] = []
+    held: list[int] = []
     locked = []
     for path in target.files:
         with contextlib.suppress(OSError):
