@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from observer.supervisor.cgroup import Cgroup, cgroup_for
+from observer.supervisor.environment import forget_withheld
 from observer.supervisor.mark import parse_mark
 from observer.supervisor.proc import seen
 
@@ -32,6 +33,12 @@ settings.register_profile(
     max_examples=int(os.environ.get("OBSERVER_TEST_EXAMPLES", "2000")),
 )
 settings.load_profile("default")  # --hypothesis-profile=search chooses the other, before the tests are collected
+
+
+@pytest.fixture(autouse=True)
+def _nothing_withheld() -> None:
+    """Each test begins as a new process does: no key of an earlier one is known."""
+    forget_withheld()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

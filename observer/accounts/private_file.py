@@ -16,7 +16,7 @@ def replace_privately(path: Path, content: bytes) -> None:
         OSError: the folder cannot be written.
     """
     make_private_folder(path.parent)
-    replace_file(path, content, private=True)
+    replace_file(path, content)
 
 
 def read_privately(path: Path) -> bytes:

@@ -145,6 +145,13 @@ def test_a_day_without_keep_leaves_the_database_its_outboxes_the_configuration_a
     assert {path.name for path in (day.folder / "data").iterdir()} >= {"observer.db", "backup", "simulator.json"}
 
 
+def test_every_file_and_folder_of_the_day_is_its_owners_alone(day: Day) -> None:
+    """Database, package, master files, universe, ledgers, settings; the folder was copied with its modes."""
+    paths = [path for path in day.folder.rglob("*") if not path.is_symlink()]
+    assert {path.name for path in paths} >= {"observer.db", "observer.toml", "universe", "backup", "manifest.json"}
+    assert [str(path) for path in paths if path.stat().st_mode & 0o077] == []
+
+
 def test_the_universe_file_has_the_symbols_of_the_database(day: Day) -> None:
     [path] = (day.folder / "universe").iterdir()
     assert path.name == "20261118_kr_stocks.json"

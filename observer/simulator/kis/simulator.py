@@ -4,7 +4,8 @@ simulator = Simulator(settings, clock)
 await simulator.start()     # rest_url, stream_url and files_url are known from here on
 await simulator.stop()
 
-Beside KIS's calls the REST listener has the simulator's own; no fault but `rest_refused` strikes them:
+Beside KIS's calls the REST listener has the simulator's own; no fault but `rest_refused` strikes them, and none is for
+a page in a browser (403):
 
 POST /simulator/faults         {"kind": "half_open", "for_s": 30}   ->   the fault with its moments
 GET  /simulator/counters                                            ->   SimulatorCounters
@@ -14,7 +15,8 @@ GET  /simulator/subscriptions                                       ->   the led
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -31,7 +33,13 @@ from observer.simulator.faults import (
     second_of_day,
 )
 from observer.simulator.kis.authentication import Authentication
-from observer.simulator.kis.fault_injection import CONTROL_PATH, FaultScript, LoopbackServer, RestFaultInjector
+from observer.simulator.kis.fault_injection import (
+    CONTROL_PATH,
+    FaultScript,
+    Handler,
+    LoopbackServer,
+    RestFaultInjector,
+)
 from observer.simulator.kis.files import (
     files_application,
     instruments_in,
@@ -48,6 +56,8 @@ from observer.simulator.market.instruments import made_up_instruments
 from observer.simulator.market.market import Market
 from observer.simulator.market.rng import seeded_rng
 from observer.simulator.settings import SimulatorSettings
+
+_LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost")
 
 
 def market_of(settings: SimulatorSettings) -> Market:
@@ -192,6 +202,7 @@ def add_control(
     ledger: Ledger,
 ) -> None:
     """Add the simulator's own calls to the application of the REST host."""
+    application.middlewares.append(_refuse_pages)
 
     async def begin_fault(request: web.Request) -> web.Response:
         try:
@@ -211,6 +222,30 @@ def add_control(
     application.router.add_post(f"{CONTROL_PATH}faults", begin_fault)
     application.router.add_get(f"{CONTROL_PATH}counters", show_counters)
     application.router.add_get(f"{CONTROL_PATH}registrations", show_registrations)
+
+
+@web.middleware
+async def _refuse_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse the simulator's own calls to pages in a browser.
+
+    A page of any site can call a loopback address: it then sends its Origin. Or it lets its own name resolve to this
+    address, to be of one origin with it: then Host has that name.
+    """
+    if not request.path.startswith(CONTROL_PATH):
+        return await handler(request)
+    if (origin := request.headers.get("Origin")) is not None:
+        return _json({"error": f"Origin: {origin!a}: the simulator's own calls are for programs, not for pages"}, 403)
+    if _hostname(host := request.headers.get("Host", "")) not in _LOOPBACK_NAMES:
+        return _json({"error": f"Host: {host!a}: call 127.0.0.1 or localhost"}, 403)
+    return await handler(request)
+
+
+def _hostname(host: str) -> str | None:
+    """The name in a Host header, without its port; None for a header that names none."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:  # brackets of an IPv6 address that do not close
+        return None
 
 
 def _json(content: object, status: int = 200) -> web.Response:
