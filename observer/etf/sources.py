@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
 
-from observer import logs
 from observer.accounts.private_file import read_privately
 from observer.errors import DataFileError, MissingKeysError
 from observer.etf.manual import parse_manual
@@ -20,6 +19,7 @@ from observer.etf.settings import EtfListSourceName, EtfSettings, KrxSettings
 from observer.listings.model import Listing
 from observer.providers.etf import EtfListSource
 from observer.store.reader import StoreReader
+from observer.text import conceal
 
 if TYPE_CHECKING:  # KRX's clients load a network library, and most systems never use them
     from observer.providers.krx.client import KrxOpenApi
@@ -152,7 +152,7 @@ def _auth_key(krx: KrxSettings) -> str:
     keys = _read_keys(krx)
     if keys.open_api is None or not keys.open_api.auth_key.strip():
         raise MissingKeysError(f"krx_open_api: give [open_api] with auth_key in {krx.keys_file}")
-    logs.conceal(keys.open_api.auth_key.strip())
+    conceal(keys.open_api.auth_key.strip())
     return keys.open_api.auth_key.strip()
 
 
@@ -160,8 +160,8 @@ def _login(krx: KrxSettings) -> _Login:
     keys = _read_keys(krx)
     if keys.data is None or not keys.data.user.strip() or not keys.data.password:
         raise MissingKeysError(f"krx_data: give [data] with user and password in {krx.keys_file}")
-    logs.conceal(keys.data.user)
-    logs.conceal(keys.data.password)
+    conceal(keys.data.user)
+    conceal(keys.data.password)
     return keys.data
 
 
