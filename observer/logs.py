@@ -19,7 +19,7 @@ import msgspec
 
 from observer.clock import Clock
 from observer.local_time import local_datetime
-from observer.text import SHOWN_BYTES_MAX, cut, plain_lines, without_secrets
+from observer.text import shown_lines
 
 TRACEBACK_BYTES_MAX: Final = 16_384  # our own frames, and the text of the error behind them
 REPEATED_MAX: Final = 100  # lines of one origin in a minute
@@ -66,10 +66,9 @@ class _Formatter(logging.Formatter):
         return local_datetime(self._clock.now_ns()).isoformat(timespec="milliseconds")
 
     def _text(self, record: logging.LogRecord) -> str:
-        text = cut(plain_lines(without_secrets(record.getMessage())), SHOWN_BYTES_MAX)
+        text = shown_lines(record.getMessage())
         if record.exc_info:
-            traceback = plain_lines(without_secrets(self.formatException(record.exc_info)))
-            text = f"{text}\n{cut(traceback, TRACEBACK_BYTES_MAX)}"
+            text = f"{text}\n{shown_lines(self.formatException(record.exc_info), TRACEBACK_BYTES_MAX)}"
         return text
 
 

@@ -5,7 +5,7 @@ stands, whole or half, plain or encoded.
 """
 
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 from unicodedata import category
 from urllib.parse import quote
@@ -14,6 +14,7 @@ CONCEALED: Final = "***"
 SECRET_LENGTH_MIN: Final = 8  # shorter ones would redact ordinary words
 _HALF_LENGTH_MIN: Final = 12  # half of a short secret may be an ordinary word, too
 
+NAME_LENGTH_MAX: Final = 1_000  # letters of a name or of a text in a record; real ones have some dozen
 SHOWN_BYTES_MAX: Final = 2_048  # of an alert, of a line in a log
 SAID_BYTES_MAX: Final = 1_024  # of what an error quotes; an alert has words of its own around it
 _COUNTED_BYTES: Final = 40  # "... (1,234,567 bytes more)"
@@ -36,20 +37,34 @@ def plain_lines(text: str) -> str:
     return text if text.isprintable() else "\n".join(map(plain_text, text.split("\n")))
 
 
-def cut(text: str, bytes_max: int = SHOWN_BYTES_MAX) -> str:
-    """The text, or its beginning and the number of bytes that follow; at most so many bytes in all."""
-    if len(text) * 4 <= bytes_max:
+def cut(text: str, bytes_max: int = SHOWN_BYTES_MAX, beyond: int = 0) -> str:
+    """The text, or its beginning and the number of bytes that follow, with `beyond` of another place; at most so many
+    bytes in all.
+    """
+    if len(text) * 4 <= bytes_max and not beyond:
         return text
     content = text.encode("utf-8", "backslashreplace")
-    if len(content) <= bytes_max:
+    if len(content) <= bytes_max and not beyond:
         return text
     head = content[: bytes_max - _COUNTED_BYTES].decode("utf-8", "ignore")
-    return f"{head}... ({len(content) - len(head.encode()):,} bytes more)"
+    return f"{head}... ({len(content) - len(head.encode()) + beyond:,} bytes more)"
 
 
 def shown(text: str, bytes_max: int = SHOWN_BYTES_MAX) -> str:
-    """The text as an alert or an error may show it: on one line, without secrets, cut."""
-    return cut(plain_text(without_secrets(text)), bytes_max)
+    """The text as an alert or an error may show it: on one line, without secrets, cut. What lies far behind the cut is
+    counted and not looked at.
+    """
+    return _fitted(text, bytes_max, plain_text)
+
+
+def shown_lines(text: str, bytes_max: int = SHOWN_BYTES_MAX) -> str:
+    """As `shown`, with its lines."""
+    return _fitted(text, bytes_max, plain_lines)
+
+
+def _fitted(text: str, bytes_max: int, plain: Callable[[str], str]) -> str:
+    head, rest = text[: 4 * bytes_max], text[4 * bytes_max :]
+    return cut(plain(without_secrets(head)), bytes_max, len(rest.encode("utf-8", "backslashreplace")))
 
 
 # --- secrets -------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from observer.alerts.decisions import (
     sent_alerts,
 )
 from observer.clock import Clock
-from observer.files import make_private_folder
+from observer.files import make_private_folder, read_file
 from observer.local_time import local_datetime, local_ns
 from observer.text import shown
 
@@ -234,7 +234,7 @@ def _log(event: Event) -> None:
 def _kept(path: Path) -> dict[str, Condition]:
     """The open alerts of an earlier process; none where the file is missing or damaged."""
     try:
-        return _file_decoder.decode(path.read_bytes())
+        return _file_decoder.decode(read_file(path))
     except (OSError, msgspec.MsgspecError):
         return {}
 

@@ -16,6 +16,7 @@ from observer.errors import DataFileError, MissingKeysError
 from observer.etf.manual import parse_manual
 from observer.etf.model import EtfEntry
 from observer.etf.settings import EtfListSourceName, EtfSettings, KrxSettings
+from observer.files import read_file
 from observer.listings.model import Listing
 from observer.providers.etf import EtfListSource
 from observer.store.reader import StoreReader
@@ -77,7 +78,7 @@ class ManualEtfs:
         """
         del last_session
         try:
-            checked = parse_manual(self._path.read_text(encoding="utf-8"), str(self._path))
+            checked = parse_manual(read_file(self._path).decode(), str(self._path))
         except FileNotFoundError:
             if self._path == Path(EtfSettings().manual_file):
                 return []
