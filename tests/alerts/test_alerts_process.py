@@ -120,6 +120,20 @@ def test_no_secret_is_in_an_alert() -> None:
     assert raised.text == "refused ***"
 
 
+def test_an_alert_is_one_short_line_whatever_it_quotes() -> None:
+    published = Published()
+    alerts = Alerts(ManualClock(0), "accounts", published)
+    alerts.report("token:main", "critical", "refused: \x1b[2J\n\u202e" + "x" * 20_000_000)
+    alerts.resolve("token:main", "y" * 20_000_000)
+    raised, resolved = published
+    assert isinstance(raised, AlertRaised)
+    assert isinstance(resolved, AlertResolved)
+    for text in (raised.text, resolved.text):
+        assert len(text.encode()) <= 2_048
+        assert text.isprintable()
+        assert text.endswith(" bytes more)")
+
+
 def test_a_silence_ends_at_its_time_or_by_order(tmp_path: Path) -> None:
     silences = Silences(tmp_path)
     silences.silence("disk_full", 10 * NS_PER_S, 0)
