@@ -6,8 +6,9 @@ from pathlib import Path
 
 from bus.codec import decode_events, unpack
 from bus.events import AlertRaised, AlertResolved, Event, InputQuarantined, Poison
-from bus.outbox import Outbox, Packed
+from bus.outbox import Outbox
 from bus.producer import Producer
+from bus.segments import Packed
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.providers.quarantine import DAY_BYTES_MAX
