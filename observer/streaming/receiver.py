@@ -17,10 +17,12 @@ from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.gaps.detector import Mark, in_order
 from observer.providers.broker import QuoteSource, StreamFact
+from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.streaming.recorder import Kept, TradeRecorder
 from observer.streaming.stream_monitor import STREAM, StreamMonitor
+from observer.streaming.unreadable import UnreadableInputs
 
 # Gap reasons of symbols with a slot that are not subscribed, by the connection's wording; any other is a reconnection.
 _GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renewal", "removed": "moved"}
@@ -43,6 +45,7 @@ class StreamReceiver:
         alerts: of the process.
         is_outage_of_stream_alone: whether an outage of this account's stream is not one of the account, which has an
             alert.
+        quarantine_bytes_max: the bound of a day's unreadable inputs.
     """
 
     tasks: asyncio.TaskGroup
@@ -59,12 +62,14 @@ class StreamReceiver:
         *,
         alerts: Alerts,
         is_outage_of_stream_alone: Callable[[str], bool],
+        quarantine_bytes_max: int = DAY_BYTES_MAX,
     ) -> None:
         self.selector: Selector | None = None
         self.trades = TradeRecorder(
             provider, producer, quotes, clock, sampling, session_date, self.update_kept, alerts=alerts
         )
         self.monitor = StreamMonitor(self.trades, quotes, alerts, clock, session_date)
+        self.unreadable = UnreadableInputs(producer, alerts, clock, quarantine_bytes_max)
         self._alerts = alerts
         self._is_outage_of_stream_alone = is_outage_of_stream_alone
         self._producer = producer
@@ -147,7 +152,7 @@ class StreamReceiver:
 
     def on_quarantine(self, item: InputQuarantined) -> None:
         """Store unreadable input."""
-        self._producer.publish(item)
+        self.unreadable.take(item)
 
 
 def _not_streamed(symbol: str) -> str:
