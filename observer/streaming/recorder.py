@@ -1,10 +1,11 @@
 """Records streamed trades: detects gaps, stores trades one by one or conflated, and settles symbols that are left.
 
-A trade never waits: the task that reads the socket checks it and appends it to the publish queue.
+A plausible trade never waits: the task that reads the socket checks it and appends it to the publish queue.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
@@ -29,14 +30,20 @@ from bus.producer import Producer
 from observer.alerts.process import Alerts, identity_of
 from observer.clock import Clock
 from observer.errors import ProviderError
-from observer.gaps.detector import GapDetector, Mark
+from observer.gaps.detector import REPEATED, GapDetector, Mark
+from observer.gaps.plausibility import AHEAD_MAX_NS, UNBOUNDED, TradeScreen
 from observer.providers.broker import QuoteSource, chunks
 from observer.selection.sampling import Conflation, Sampling, SamplingSettings
+from observer.streaming.held_trades import HeldTrades
+from observer.units import NS_PER_MINUTE
 
 logger = logging.getLogger(__name__)
 
 SOURCE: Final = "track-b"  # in alerts: the process that runs this
-
+CONTRADICTIONS_MAX: Final = 5
+"""Contradictions in a row: then the last trade of the chain was wrong, and the chain begins again with the last one."""
+REPEATED_SHARE_MAX: Final = 0.01  # of a minute's trades
+REPEATED_MIN: Final = 5  # trades; below it the share means nothing
 
 Kept = Trade | TradesConflated
 """A stored trade, or several conflated in one row."""
@@ -55,9 +62,10 @@ class TradeRecorder:
         quotes: returns the day's volume of a symbol that is left unsettled.
         clock: market time.
         sampling: the conflation settings under load.
-        session_date: the day.
+        screen: judges the day's trades.
         apply: takes each stored trade or row when it is published.
         alerts: of the process.
+        account_of: returns the account that streams a symbol.
     """
 
     def __init__(
@@ -67,30 +75,60 @@ class TradeRecorder:
         quotes: QuoteSource,
         clock: Clock,
         sampling: SamplingSettings,
-        session_date: str,
+        screen: TradeScreen,
         apply: Callable[[Kept], None],
         *,
         alerts: Alerts,
+        account_of: Callable[[str], str],
     ) -> None:
         self.detector = GapDetector()
+        self.screen = screen
+        self.held = HeldTrades(
+            *(screen, self.detector, quotes, clock, producer),
+            alerts=alerts,
+            release=self._record,
+            account_of=account_of,
+        )
         self._provider = provider
         self._alerts = alerts
         self._producer = producer
         self._quotes = quotes
         self._clock = clock
         self._sampling = Sampling(sampling)
-        self._session_date = session_date
+        self._hours = screen.hours
+        self._bounds = screen.bounds
+        self._session_date = screen.hours.session_date
+        self._account_of = account_of
         self._see = apply
         self._conflation = Conflation()
         self._leaving: dict[str, object] = {}  # symbols being settled, with a new object each time
+        self._contradictions: dict[str, list[Trade]] = {}  # by symbol: those since its last new trade
+        self._taken = 0  # trades since `_counted_ns`
+        self._repeated: Counter[str] = Counter()  # of them by symbol: what was dropped
+        self._counted_ns = clock.now_ns()
 
     # --- trades ---
 
     def take(self, trade: Trade) -> None:
-        """Check a trade and store it; a duplicate is dropped, and counted by the detector."""
+        """Check a trade and store it, or hold it if it is implausible; a duplicate is dropped and counted."""
+        hours, bounds, moment_ns = self._hours, self._bounds.get(trade.symbol, UNBOUNDED), trade.exchange_time_ns
+        if (
+            trade.cumulative_volume <= bounds.ceiling
+            and bounds.lower <= trade.price <= bounds.upper
+            and hours.from_ns <= moment_ns <= hours.to_ns
+            and moment_ns - trade.receive_time_ns <= AHEAD_MAX_NS
+            and trade.session_date == hours.session_date
+        ) or self.held.passes(trade):
+            self._record(trade)
+
+    def _record(self, trade: Trade) -> None:
+        self._taken += 1
         outcome = self.detector.observe(trade)
-        if outcome == "duplicate":
+        if outcome in REPEATED:
+            self._repeat(trade, is_contradiction=outcome == "contradiction")
             return
+        if self._contradictions:
+            self._contradictions.pop(trade.symbol, None)
         if isinstance(outcome, GapDetected):
             self.report_rows(trade.symbol)
             self._producer.publish(outcome, trade)  # one batch: one event without the other would report a wrong gap
@@ -100,6 +138,33 @@ class TradeRecorder:
         elif row := self._conflation.add(trade, rate_hz):
             self._keep(row)
 
+    def _repeat(self, trade: Trade, *, is_contradiction: bool) -> None:
+        """Drop a duplicate. Store a contradiction, as nothing says that it is wrong; several in a row make its chain
+        begin again with the last of them.
+        """
+        symbol = trade.symbol
+        if not is_contradiction:
+            self._repeated[symbol] += 1
+            return
+        row = self._contradictions.setdefault(symbol, [])
+        if row and trade.cumulative_volume <= row[-1].cumulative_volume:
+            self._repeated[symbol] += 1
+            return
+        row.append(trade)
+        if len(row) < CONTRADICTIONS_MAX:
+            self.report_rows(symbol)  # as the chain stands in the events now, this trade is no new one
+            self._producer.publish(trade)
+            return
+        text = (
+            f"{len(row)} trades in a row of {symbol} (account {self._account_of(symbol)}) have less volume of the day "
+            f"than the trade before them, {self.detector.reached(symbol) or 0:,.10g}: that one was wrong, and is stored"
+        )
+        self._alerts.happened(f"volume_contradicted:{symbol}", "warning", text)
+        self._stop(symbol)
+        self.detector.start(symbol)
+        self._report(symbol, WatchStarted())
+        self._record(trade)
+
     def report_rows(self, symbol: str | None = None) -> None:
         """Publish the open row of a symbol, or of all."""
         for row in self._conflation.flush(symbol):
@@ -108,6 +173,22 @@ class TradeRecorder:
     def _keep(self, kept: Kept) -> None:
         self._producer.publish(kept)
         self._see(kept)
+
+    def count_repeated(self) -> None:
+        """Report a minute in which many trades came again, and its end."""
+        now_ns = self._clock.now_ns()
+        if now_ns - self._counted_ns < NS_PER_MINUTE:
+            return
+        count = self._repeated.total()
+        share = count / max(self._taken, 1)
+        text = f"{count:,} of {self._taken:,} trades had come before"
+        if count >= REPEATED_MIN and share >= REPEATED_SHARE_MAX:
+            often = [f"{name} (account {self._account_of(name)})" for name, _ in self._repeated.most_common(3)]
+            self._alerts.report("repeated_trades", "warning", f"{text} within a minute, most of {', '.join(often)}")
+        else:
+            self._alerts.resolve("repeated_trades", f"{text} within a minute")
+        self._taken, self._counted_ns = 0, now_ns
+        self._repeated.clear()
 
     def sample(self) -> None:
         """Conflate more while the disk falls behind, and less when it has caught up."""
@@ -180,6 +261,7 @@ class TradeRecorder:
         """Stop watching a symbol. If it did not trade since an interruption, calls `start` with the symbols to
         `settle`.
         """
+        self._give_up_held(symbol)
         self.report_rows(symbol)
         self._producer.flush()  # events that the disk refuses leave the symbol unsettled
         if symbol not in self.detector.unsettled():
@@ -190,6 +272,9 @@ class TradeRecorder:
 
     async def leave_all(self) -> None:
         """Stop watching all symbols; returns when all are settled."""
+        await self.held.decide()
+        for symbol in sorted(self.held.symbols):
+            self._give_up_held(symbol)
         self.report_rows()
         self._producer.flush()  # events that the disk refuses leave the symbol unsettled
         unsettled = self.detector.unsettled()
@@ -197,6 +282,11 @@ class TradeRecorder:
         await self.settle(unsettled)
         for symbol in self.detector.watched:
             self._stop(symbol)
+
+    def _give_up_held(self, symbol: str) -> None:
+        """Leave it to the exchange's volume whether held trades of the symbol are missing."""
+        if self.held.give_up(symbol):
+            self.interrupt(symbol, "volume_mismatch")
 
     async def settle(self, symbols: Collection[str]) -> None:
         """Query the day's volume of symbols being left, publish their gaps, and stop watching them."""

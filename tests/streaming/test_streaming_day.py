@@ -288,5 +288,8 @@ def test_the_end_of_a_day_logs_repeated_unsubscribed_and_overlapping_trades(capl
             await ending
 
     play(scene)
-    expected = "1 duplicate trades dropped, 1 trades of unsubscribed symbols, 1 that overlap the trade before"
+    expected = (
+        "1 duplicate trades dropped, 1 trades of unsubscribed symbols, 1 that overlap the trade before, "
+        "0 that contradict it"
+    )
     assert f"closed: {expected}" in [record.getMessage() for record in caplog.records]

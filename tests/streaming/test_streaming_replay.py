@@ -57,7 +57,7 @@ from observer.selection.triggers import PinSettings, TriggersSettings
 from observer.streaming import decisions
 from observer.streaming.decisions import DecisionComparison, DecisionReplay, verified
 from observer.streaming.recorder import TradeRecorder
-from tests.builders import day_began, trade
+from tests.builders import day_began, screen, trade
 from tests.selection.builders import member
 
 DAY = "2026-11-18"
@@ -126,8 +126,8 @@ class Published:
     def begin(self) -> None:
         quotes = Quotes(self.volumes)
         alerts = Alerts(self.clock, "track-b", self.producer.publish)
-        parts = (self.producer, quotes, self.clock, SAMPLING, DAY, self.apply)
-        self.recorder = TradeRecorder("kis", *parts, alerts=alerts)
+        parts = (self.producer, quotes, self.clock, SAMPLING, screen(DAY), self.apply)
+        self.recorder = TradeRecorder("kis", *parts, alerts=alerts, account_of=lambda _symbol: "main")
         self.selector = new_selector()
         decisions.update_latest(self.selector, self.snapshots)
         self.report(day_began(DAY, snapshots=len(self.snapshots)))
