@@ -19,8 +19,8 @@ from observer.gaps.intervals import VOLUME_NOISE
 from observer.units import plain
 
 # Outcome of a trade: continuous (also the first one of a subscription), duplicate, contradiction, or preceded by a gap.
-# The trade after a gap is new, too. A contradiction is no repetition, and yet its day's volume is below the last trade's:
-# one of the two is wrong.
+# The trade after a gap is new, too. A contradiction is no repetition, and yet its volume of the day is below the last
+# trade's: one of the two is wrong.
 TradeOutcome = Literal["new", "duplicate", "contradiction"] | GapDetected
 REPEATED: Final = ("duplicate", "contradiction")
 """The outcomes that leave the chain as it was."""
