@@ -100,7 +100,10 @@ class _Chain:
         """
         if not self.own or trade.cumulative_volume == self.volume:
             return False
-        return trade.exchange_time_ns > self.exchange_time_ns or trade.cumulative_volume > self.volume - self.own
+        return (
+            trade.exchange_time_ns > self.exchange_time_ns
+            or trade.cumulative_volume > self.volume - self.own + VOLUME_NOISE
+        )
 
     def set_back(self, volume: float, trades: int | None, exchange_time_ns: int) -> None:
         """Drop everything after this volume."""

@@ -20,7 +20,7 @@ from bus.events import Snapshot, Trade
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.units import NS_PER_S
 
-AHEAD_MAX_NS: Final = 300 * NS_PER_S  # of the machine's clock: beyond any error that a time service leaves
+AHEAD_MAX_NS: Final = 1_800 * NS_PER_S  # of the machine's clock; a clock that is wrong must not refuse a whole day
 SURGE: Final = 20.0
 GRACE_S: Final = 300.0
 USUAL_SESSION_S: Final = 23_400.0  # six and a half hours, the days of the 20 days' average

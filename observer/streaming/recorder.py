@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from bus.events import (
@@ -30,7 +31,7 @@ from bus.producer import Producer
 from observer.alerts.process import Alerts, identity_of
 from observer.clock import Clock
 from observer.errors import ProviderError
-from observer.gaps.detector import REPEATED, GapDetector, Mark
+from observer.gaps.detector import GapDetector, Mark
 from observer.gaps.plausibility import AHEAD_MAX_NS, UNBOUNDED, TradeScreen
 from observer.providers.broker import QuoteSource, chunks
 from observer.selection.sampling import Conflation, Sampling, SamplingSettings
@@ -86,7 +87,7 @@ class TradeRecorder:
         self.held = HeldTrades(
             *(screen, self.detector, quotes, clock, producer),
             alerts=alerts,
-            release=self._record,
+            release=partial(self.take, is_confirmed=True),
             account_of=account_of,
         )
         self._provider = provider
@@ -109,34 +110,35 @@ class TradeRecorder:
 
     # --- trades ---
 
-    def take(self, trade: Trade) -> None:
-        """Check a trade and store it, or hold it if it is implausible; a duplicate is dropped and counted."""
+    def take(self, trade: Trade, *, is_confirmed: bool = False) -> None:
+        """Check a trade and store it, or hold it if it is implausible and not `is_confirmed`; a duplicate is dropped
+        and counted.
+        """
         hours, bounds, moment_ns = self._hours, self._bounds.get(trade.symbol, UNBOUNDED), trade.exchange_time_ns
-        if (
+        if not (
             trade.cumulative_volume <= bounds.ceiling
             and bounds.lower <= trade.price <= bounds.upper
             and hours.from_ns <= moment_ns <= hours.to_ns
             and moment_ns - trade.receive_time_ns <= AHEAD_MAX_NS
             and trade.session_date == hours.session_date
-        ) or self.held.passes(trade):
-            self._record(trade)
-
-    def _record(self, trade: Trade) -> None:
+        ) and not (is_confirmed or self.held.passes(trade)):
+            return
         self._taken += 1
         outcome = self.detector.observe(trade)
-        if outcome in REPEATED:
-            self._repeat(trade, is_contradiction=outcome == "contradiction")
-            return
-        if self._contradictions:
+        if outcome == "new":
+            if self._contradictions:
+                self._contradictions.pop(trade.symbol, None)
+            if (rate_hz := self._sampling.rate_hz) is None:
+                self._keep(trade)
+            elif row := self._conflation.add(trade, rate_hz):
+                self._keep(row)
+        elif isinstance(outcome, GapDetected):
             self._contradictions.pop(trade.symbol, None)
-        if isinstance(outcome, GapDetected):
             self.report_rows(trade.symbol)
             self._producer.publish(outcome, trade)  # one batch: one event without the other would report a wrong gap
             self._see(trade)
-        elif (rate_hz := self._sampling.rate_hz) is None:
-            self._keep(trade)
-        elif row := self._conflation.add(trade, rate_hz):
-            self._keep(row)
+        else:
+            self._repeat(trade, is_contradiction=outcome == "contradiction")
 
     def _repeat(self, trade: Trade, *, is_contradiction: bool) -> None:
         """Drop a duplicate. Store a contradiction, as nothing says that it is wrong; several in a row make its chain
@@ -163,7 +165,7 @@ class TradeRecorder:
         self._stop(symbol)
         self.detector.start(symbol)
         self._report(symbol, WatchStarted())
-        self._record(trade)
+        self.take(trade, is_confirmed=True)
 
     def report_rows(self, symbol: str | None = None) -> None:
         """Publish the open row of a symbol, or of all."""

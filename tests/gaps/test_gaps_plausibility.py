@@ -72,7 +72,7 @@ def test_a_trade_may_be_ahead_of_the_clock_by_the_tolerance_and_no_more() -> Non
     within = msgspec.structs.replace(made, receive_time_ns=made.exchange_time_ns - AHEAD_MAX_NS)
     beyond = msgspec.structs.replace(made, receive_time_ns=made.exchange_time_ns - AHEAD_MAX_NS - NS_PER_S)
     assert screen().misdated(within) == ""
-    assert screen().misdated(beyond) == "its time is 301 s ahead of this machine's clock"
+    assert screen().misdated(beyond) == "its time is 1,801 s ahead of this machine's clock"
 
 
 def test_a_trade_that_arrives_after_midnight_is_of_its_own_day() -> None:
@@ -159,7 +159,7 @@ def test_the_first_trade_is_compared_with_the_opening_if_no_volume_is_known() ->
     assert screen().doubt(at(0, 1, AT_ONCE * 1000), None) != ""
 
 
-def test_a_symbol_of_which_nothing_is_known_is_not_doubted() -> None:
+def test_a_symbol_without_any_known_volume_is_not_doubted() -> None:
     assert screen(average=None).doubt(at(1, 1, 1e12), None) == ""
     assert TradeScreen(HOURS).doubt(at(1, 1, 1e12), None) == ""
 

@@ -164,9 +164,9 @@ def test_a_row_of_another_day_is_not_recovered_and_is_named(days: int) -> None:
 
 
 def test_a_row_ahead_of_the_clock_is_not_recovered_and_is_named() -> None:
-    ahead = row(110.0, 10.0, second=600)
+    ahead = row(110.0, 10.0, second=2_000)
     assert select([ahead], gap(), RECEIVED_NS) == Selection((), 0.0, False, (ahead,))
-    assert select([row(110.0, 10.0, second=400)], gap(), RECEIVED_NS).misdated == ()
+    assert select([row(110.0, 10.0, second=1_900)], gap(), RECEIVED_NS).misdated == ()
 
 
 @given(VOLUMES, st.data())

@@ -542,7 +542,7 @@ def poison_of(kind: str, number: int) -> Trade:
         case "midnight":
             return msgspec.structs.replace(made, exchange_time_ns=OPENS_NS + 2 * 10**14)
         case _:
-            return msgspec.structs.replace(made, exchange_time_ns=made.exchange_time_ns + 600 * NS_PER_S)
+            return msgspec.structs.replace(made, exchange_time_ns=made.exchange_time_ns + 2_000 * NS_PER_S)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), POISON | st.none(), st.booleans(), st.booleans()), max_size=30))

@@ -1,6 +1,6 @@
 """False trades on the wire: well-formed records of a subscribed symbol that no market made. Pure.
 
-KIS's stream is not encrypted, so anybody on the way can add such records. Each is the last record of a true frame with
+KIS's stream is not encrypted, so any host on the way can add such records. Each is the last record of a true frame with
 one thing changed; most state the next trade's volume, so that a client which believes them drops true trades.
 """
 
