@@ -28,6 +28,7 @@ from bus.segments import Packed
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.errors import ProviderError
+from observer.gaps.detector import Mark
 from observer.gaps.plausibility import TradeScreen, TradingHours, observed_state
 from observer.providers.broker import Priority, Quote
 from observer.selection.sampling import SamplingSettings
@@ -73,6 +74,10 @@ class Scene:
         self.producer = Producer(self._outbox, f"ipc://{folder}/nobody")
         self.screen = TradeScreen(TradingHours(DAY, OPENS_NS - 10**13, OPENS_NS + 10**14, OPENS_NS))
         self.seen: list[Kept] = []
+        self.begin()
+
+    def begin(self, *marks: Mark) -> None:
+        """A process begins, after an earlier one with these marks."""
         self.recorder = TradeRecorder(
             *("kis", self.producer, self.broker, self.clock, SamplingSettings(), self.screen, self.seen.append),
             alerts=Alerts(self.clock, "track-b", self.producer.publish),
@@ -80,6 +85,7 @@ class Scene:
         )
         self.screen.observe(SYMBOL, observed_state(0.0, OPENS_NS, self.broker.limits, []))
         self.screen.expect(SYMBOL, AVERAGE)
+        self.recorder.resume(marks)
         self.recorder.watch(SYMBOL)
 
     def real(self, first: int, last: int) -> None:
@@ -373,6 +379,19 @@ def test_the_number_of_held_trades_of_a_symbol_is_bounded(monkeypatch: pytest.Mo
         assert "3 trades of 005930 are held already" in made.quarantine[0].reason
         await made.decided()
         assert len(made.quarantine) == 5
+
+    play(act)
+
+
+def test_a_held_trade_that_is_lost_with_its_process_is_a_gap_before_the_next_one() -> None:
+    async def act(made: Scene) -> None:
+        made.real(1, 5)
+        made.real(10_001, 10_001)
+        made.begin(Mark(SYMBOL, DAY, 5.0, 5, trade(5).exchange_time_ns))
+        made.real(10_002, 10_002)
+        await made.decided(1)
+        assert made.gaps == [(5, 10_001)]
+        assert made.quarantine == []
 
     play(act)
 
