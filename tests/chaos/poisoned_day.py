@@ -15,6 +15,7 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ ENDS_S = 15 * 3600 + 6 * 60  # Track B stopped at 15:00
 ALERT = "implausible_trades"
 
 # Of a trade's record (kis-api.md section 9).
-_PLACES = (33, 2, 12, 13)  # date, price, volume, the day's volume after it
+_PLACES = (33, 1, 2, 12, 13)  # date, time, price, volume, the day's volume after it
 
 
 def changes() -> Mapping[str, JsonObject]:
@@ -43,15 +44,15 @@ def changes() -> Mapping[str, JsonObject]:
     return {**QUICK_SILENCE, "simulator": simulator}
 
 
-Key = tuple[str, str, float, float, float]
-"""Symbol, ISO date, price, volume and the day's volume of a record."""
+Key = tuple[str, int, float, float, float]
+"""Symbol, UTC nanoseconds, price, volume and the day's volume of a record."""
 
 
 def finding(forgeries: Sequence[Mapping[str, Any]], database: Path) -> dict[str, Any]:
     """By kind, the false records sent, those not in quarantine and those among the trades; and the alerts."""
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         contents = [bytes(row[0]) for row in connection.execute("SELECT content FROM quarantined_inputs")]
-        columns = "symbol, session_date, price, volume, cumulative_volume"
+        columns = "symbol, exchange_time_ns, price, volume, cumulative_volume"
         trades: set[Key] = set(connection.execute(f"SELECT {columns} FROM trades WHERE gap_id IS NULL"))
         alerts = connection.execute("SELECT count(*) FROM alerts WHERE identity = ?", [ALERT]).fetchone()[0]
     quarantined = Counter(_of_content(content) for content in contents)
@@ -71,15 +72,16 @@ def _of_content(content: bytes) -> Key:
     """What a row of quarantine is about: a frame as it came, or a trade that was read."""
     if content.startswith(b"0|"):
         return record_of(content.decode())
-    _, _provider, symbol, day, _time, _received, price, volume, total, *_ = json.loads(content)
-    return symbol, day, price, volume, total
+    _, _provider, symbol, _day, time_ns, _received, price, volume, total, *_ = json.loads(content)
+    return symbol, time_ns, price, volume, total
 
 
 def record_of(frame: str) -> Key:
     """The one record of a frame."""
     fields = frame.split("|", 3)[3].split("^")
-    day, price, volume, total = (fields[place] for place in _PLACES)
-    return fields[0], f"{day[:4]}-{day[4:6]}-{day[6:]}", float(price), float(volume), float(total)
+    day, hour, price, volume, total = (fields[place] for place in _PLACES)
+    moment = datetime.strptime(f"{day}{hour}+0900", "%Y%m%d%H%M%S%z")
+    return fields[0], int(moment.timestamp()) * 10**9, float(price), float(volume), float(total)
 
 
 def streamed(ledger: Sequence[Mapping[str, Any]], database: Path) -> dict[str, int]:

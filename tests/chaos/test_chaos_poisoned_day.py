@@ -31,10 +31,12 @@ def test_true_trades_are_stored_and_false_ones_in_quarantine(day: tuple[Reported
 
 ONE_QUARANTINED = "(SELECT stream, sequence FROM quarantined_inputs WHERE source = 'kis.trade' LIMIT 1)"
 ONE_TRUE = "(SELECT stream, sequence FROM trades WHERE gap_id IS NULL LIMIT 1)"
-TRUE_RECORD = "json_array('trade', provider, symbol, session_date, 0, 0, price, volume, cumulative_volume)"
+TRUE_RECORD = (
+    "json_array('trade', provider, symbol, session_date, exchange_time_ns, 0, price, volume, cumulative_volume)"
+)
 TAMPERINGS = {
     "not_in_quarantine": f"DELETE FROM quarantined_inputs WHERE (stream, sequence) IN {ONE_QUARANTINED}",
-    "among_trades": "UPDATE trades SET (symbol, session_date, price, volume, cumulative_volume) = (?, ?, ?, ?, ?) "
+    "among_trades": "UPDATE trades SET (symbol, exchange_time_ns, price, volume, cumulative_volume) = (?, ?, ?, ?, ?) "
     f"WHERE (stream, sequence) IN {ONE_TRUE}",
     "quarantined_true": f"UPDATE quarantined_inputs SET content = (SELECT CAST({TRUE_RECORD} AS BLOB) FROM trades) "
     f"WHERE (stream, sequence) IN {ONE_QUARANTINED}",
