@@ -41,7 +41,7 @@ TAMPERINGS = {
     "quarantined_true": f"UPDATE quarantined_inputs SET content = (SELECT CAST({TRUE_RECORD} AS BLOB) FROM trades) "
     f"WHERE (stream, sequence) IN {ONE_QUARANTINED}",
     "alerts": "DELETE FROM alerts",
-    "stored_trades": f"DELETE FROM trades WHERE (stream, sequence) IN {ONE_TRUE}",
+    "not_stored_shares": f"DELETE FROM trades WHERE (stream, sequence) IN {ONE_TRUE}",
 }
 
 
@@ -62,4 +62,4 @@ def test_the_judge_notices_each_kind_of_tampering(day: tuple[Reported, Path], tm
     poison = poisoned_day.finding(forgeries, tampered)
     found = {**poison, **poisoned_day.streamed(ledger, tampered)}
     assert found[noticed] != {**reported["poison"], **reported}[noticed]
-    assert poisoned_day.is_clean(poison) == (noticed == "stored_trades")
+    assert poisoned_day.is_clean(poison) == (noticed == "not_stored_shares")
