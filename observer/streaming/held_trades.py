@@ -144,6 +144,15 @@ class HeldTrades:
                 else:
                     self._decide_without_quote(symbol)
 
+    async def finish(self, symbols: Collection[str]) -> None:
+        """Decide about these symbols' held trades now, with as many queries as a decision takes."""
+        for number in range(QUOTES_TO_REFUTE):
+            if self._held.keys().isdisjoint(symbols):
+                return
+            if number:
+                await asyncio.sleep(ASK_AGAIN_S)
+            await self.decide()
+
     async def _answers(self, symbols: Collection[str]) -> Collection[Quote]:
         try:
             async with asyncio.timeout(ANSWER_S):

@@ -260,13 +260,12 @@ class TradeRecorder:
         self._producer.publish(WatchChanged(self._provider, symbol, self._session_date, self._clock.now_ns(), change))
 
     def leave(self, symbol: str, start: Callable[[Collection[str]], object]) -> None:
-        """Stop watching a symbol. If it did not trade since an interruption, calls `start` with the symbols to
-        `settle`.
+        """Stop watching a symbol. If it did not trade since an interruption, or one of its trades is held, calls `start`
+        with the symbols to `settle`.
         """
-        self._give_up_held(symbol)
         self.report_rows(symbol)
         self._producer.flush()  # events that the disk refuses leave the symbol unsettled
-        if symbol not in self.detector.unsettled():
+        if symbol not in self.detector.unsettled() and symbol not in self.held.symbols:
             self._stop(symbol)
         elif symbol not in self._leaving:
             self._leaving[symbol] = object()
@@ -274,25 +273,23 @@ class TradeRecorder:
 
     async def leave_all(self) -> None:
         """Stop watching all symbols; returns when all are settled."""
-        await self.held.decide()
-        for symbol in sorted(self.held.symbols):
-            self._give_up_held(symbol)
         self.report_rows()
         self._producer.flush()  # events that the disk refuses leave the symbol unsettled
-        unsettled = self.detector.unsettled()
+        unsettled = self.detector.unsettled().union(self.held.symbols)
         self._leaving |= {symbol: object() for symbol in unsettled}
         await self.settle(unsettled)
         for symbol in self.detector.watched:
             self._stop(symbol)
 
-    def _give_up_held(self, symbol: str) -> None:
-        """Leave it to the exchange's volume whether held trades of the symbol are missing."""
-        if self.held.give_up(symbol):
-            self.interrupt(symbol, "volume_mismatch")
-
     async def settle(self, symbols: Collection[str]) -> None:
-        """Query the day's volume of symbols being left, publish their gaps, and stop watching them."""
+        """Decide about held trades of symbols being left, query their volume of the day, publish their gaps, and stop
+        watching them.
+        """
         asked = {symbol: self._leaving.get(symbol) for symbol in symbols}
+        await self.held.finish(symbols)
+        for symbol, asking in asked.items():
+            if self._leaving.get(symbol) is asking and self.held.give_up(symbol):
+                self.interrupt(symbol, "volume_mismatch")  # the exchange's volume says whether it was real
         for chunk in chunks(sorted(symbols), self._quotes.quotes_per_call):
             try:
                 quotes = await self._quotes.quotes(chunk, priority="urgent")

@@ -399,17 +399,53 @@ def test_a_held_trade_that_is_lost_with_its_process_is_a_gap_before_the_next_one
 # --- symbols that are left ---
 
 
-def test_a_symbol_left_with_a_held_trade_is_settled_by_the_exchanges_volume() -> None:
+async def left(made: Scene) -> None:
+    """The symbol loses its slot, and is settled."""
+    settling: list[asyncio.Task[None]] = []
+    loop = asyncio.get_running_loop()
+    made.recorder.leave(SYMBOL, lambda each: settling.append(loop.create_task(made.recorder.settle(each))))
+    await asyncio.gather(*settling)
+    assert made.recorder.detector.watched == frozenset()
+    assert made.recorder.held.symbols == set()
+
+
+def test_a_real_trade_that_is_held_when_its_symbol_is_left_is_released() -> None:
     async def act(made: Scene) -> None:
         made.real(1, 5)
         made.real(10_001, 10_001)
-        settling: list[asyncio.Task[None]] = []
-        loop = asyncio.get_running_loop()
-        made.recorder.leave(SYMBOL, lambda each: settling.append(loop.create_task(made.recorder.settle(each))))
-        await asyncio.gather(*settling)
+        await left(made)
+        assert made.numbers == [1, 2, 3, 4, 5, 10_001]
+        assert made.gaps == [(5, 10_000)]
+        assert made.quarantine == []
+
+    play(act)
+
+
+def test_a_false_trade_that_is_held_when_its_symbol_is_left_leaves_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_trades, "ASK_AGAIN_S", 0.0)
+
+    async def act(made: Scene) -> None:
+        made.real(1, 5)
+        made.recorder.take(THOUSANDFOLD)
+        await left(made)
+        assert made.quarantined == [THOUSANDFOLD]
+        assert made.gaps == []
+
+    play(act)
+
+
+def test_a_trade_that_no_quote_decides_leaves_its_symbol_to_the_exchanges_volume(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(held_trades, "ASK_AGAIN_S", 0.0)
+
+    async def act(made: Scene) -> None:
+        made.broker.is_down = True
+        made.real(1, 5)
+        made.real(10_001, 10_001)
+        await left(made)
         assert made.quarantined == [real_trade(10_001)]
-        assert made.gaps == [(5, 10_001)]
-        assert made.recorder.detector.watched == frozenset()
+        assert made.alerts == ["implausible_trades", f"unsettled_symbols:{SYMBOL}"]
 
     play(act)
 
