@@ -260,8 +260,8 @@ class TradeRecorder:
         self._producer.publish(WatchChanged(self._provider, symbol, self._session_date, self._clock.now_ns(), change))
 
     def leave(self, symbol: str, start: Callable[[Collection[str]], object]) -> None:
-        """Stop watching a symbol. If it did not trade since an interruption, or one of its trades is held, calls `start`
-        with the symbols to `settle`.
+        """Stop watching a symbol. If it did not trade since an interruption, or one of its trades is held, calls
+        `start` with the symbols to `settle`.
         """
         self.report_rows(symbol)
         self._producer.flush()  # events that the disk refuses leave the symbol unsettled
