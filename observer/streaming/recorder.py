@@ -288,7 +288,7 @@ class TradeRecorder:
         asked = {symbol: self._leaving.get(symbol) for symbol in symbols}
         await self.held.finish(symbols)
         for symbol, asking in asked.items():
-            if self._leaving.get(symbol) is asking and self.held.give_up(symbol):
+            if asking and self._leaving.get(symbol) is asking and self.held.give_up(symbol):
                 self.interrupt(symbol, "volume_mismatch")  # the exchange's volume says whether it was real
         for chunk in chunks(sorted(symbols), self._quotes.quotes_per_call):
             try:

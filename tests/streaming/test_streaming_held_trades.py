@@ -450,6 +450,24 @@ def test_a_trade_that_no_quote_decides_leaves_its_symbol_to_the_exchanges_volume
     play(act)
 
 
+def test_a_symbol_that_returns_before_it_is_settled_keeps_its_held_trade(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_trades, "ASK_AGAIN_S", 0.0)
+
+    async def act(made: Scene) -> None:
+        made.broker.is_down = True
+        made.real(1, 5)
+        made.real(10_001, 10_001)
+        made.recorder.leave(SYMBOL, lambda _symbols: None)
+        made.recorder.watch(SYMBOL)
+        await made.recorder.settle({SYMBOL})
+        assert made.recorder.held.symbols == {SYMBOL}
+        made.broker.is_down = False
+        await made.decided(1)
+        assert made.numbers == [1, 2, 3, 4, 5, 10_001]
+
+    play(act)
+
+
 def test_the_end_of_the_day_decides_about_held_trades() -> None:
     async def act(made: Scene) -> None:
         made.real(1, 5)
