@@ -243,6 +243,7 @@ class Brokers:
             for account in settings.pool.by_priority
         )
         self.provider = settings.pool.provider
+        self.venue = broker_named(self.provider).venue
         self.strategy: AllocationStrategy = settings.pool.allocation_strategy
         self._settings = settings
         self._clock = clock

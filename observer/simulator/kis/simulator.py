@@ -13,7 +13,7 @@ GET  /simulator/subscriptions                                       ->   the led
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -47,6 +47,7 @@ from observer.simulator.kis.files import (
     published_files,
     real_contents,
 )
+from observer.simulator.kis.forgery import Forgery
 from observer.simulator.kis.rest import rest_application
 from observer.simulator.kis.stream import StreamSide
 from observer.simulator.kis.timelines import CapturedFrames, Timelines, captured_frames
@@ -124,7 +125,7 @@ class Simulator:
             stream=self._stream,
             rest_listener=self._rest,
         )
-        add_control(rest, self._script.begin, self.counters, self._ledger)
+        add_control(rest, self._script.begin, self.counters, self._ledger, self.forgeries)
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -157,6 +158,10 @@ class Simulator:
     def registrations(self) -> tuple[Registration, ...]:
         """The ledger so far: offered trades by subscription, and their fate on the wire."""
         return self._ledger.registrations()
+
+    def forgeries(self) -> Sequence[Forgery]:
+        """The false records sent so far."""
+        return self._stream.forgeries
 
     def counters(self) -> SimulatorCounters:
         """The current counters."""
@@ -200,6 +205,7 @@ def add_control(
     begin: Callable[[FaultRequest], Fault],
     counters: Callable[[], SimulatorCounters],
     ledger: Ledger,
+    forgeries: Callable[[], Sequence[Forgery]],
 ) -> None:
     """Add the simulator's own calls to the application of the REST host."""
     application.middlewares.append(_refuse_pages)
@@ -219,9 +225,14 @@ def add_control(
         del request
         return _json(ledger.registrations())
 
+    async def show_forgeries(request: web.Request) -> web.Response:
+        del request
+        return _json(forgeries())
+
     application.router.add_post(f"{CONTROL_PATH}faults", begin_fault)
     application.router.add_get(f"{CONTROL_PATH}counters", show_counters)
     application.router.add_get(f"{CONTROL_PATH}registrations", show_registrations)
+    application.router.add_get(f"{CONTROL_PATH}forgeries", show_forgeries)
 
 
 @web.middleware
