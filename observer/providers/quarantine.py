@@ -68,14 +68,16 @@ class InputQuarantine:
         """Whether the day's rows have reached their bound."""
         return self._day_bytes >= self._day_bytes_max
 
-    def take(self, item: InputQuarantined, now_ns: int) -> Sequence[InputQuarantined]:
-        """The rows to store for this input and for the minutes that are over."""
+    def take(
+        self, item: InputQuarantined, now_ns: int, rows_max: int = ROWS_PER_MINUTE_MAX
+    ) -> Sequence[InputQuarantined]:
+        """The rows to store for this input, of whose source a minute has so many, and for the minutes that are over."""
         over = self.after_time(now_ns)
         source = plain_text(item.source)[:_SOURCE_LENGTH_MAX]
         if source not in self._minutes and len(self._minutes) >= _SOURCES_MAX:
             source = _OTHER_SOURCES
         minute = self._minutes.setdefault(source, _Minute(now_ns))
-        if self.is_full or minute.kept >= ROWS_PER_MINUTE_MAX:
+        if self.is_full or minute.kept >= rows_max:
             minute.others += 1
             minute.other_bytes += len(item.content)
             return over

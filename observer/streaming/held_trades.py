@@ -15,7 +15,6 @@ from typing import Final, NoReturn
 import msgspec
 
 from bus.events import InputQuarantined, Trade
-from bus.producer import Producer
 from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.errors import ProviderError
@@ -58,8 +57,8 @@ class HeldTrades:
         detector: knows the last accepted trade of each symbol.
         quotes: returns the state of the symbols whose trades are held.
         clock: market time.
-        producer: publishes what goes to quarantine.
         alerts: of the process.
+        quarantine: takes each trade that is refuted.
         release: takes each trade that is confirmed.
         account_of: returns the account that streams a symbol.
     """
@@ -70,9 +69,9 @@ class HeldTrades:
         detector: GapDetector,
         quotes: QuoteSource,
         clock: Clock,
-        producer: Producer,
         *,
         alerts: Alerts,
+        quarantine: Callable[[InputQuarantined], None],
         release: Callable[[Trade], None],
         account_of: Callable[[str], str],
     ) -> None:
@@ -80,7 +79,7 @@ class HeldTrades:
         self._detector = detector
         self._quotes = quotes
         self._clock = clock
-        self._producer = producer
+        self._take_refuted = quarantine
         self._alerts = alerts
         self._release = release
         self._account_of = account_of
@@ -209,7 +208,7 @@ class HeldTrades:
 
     def _quarantine(self, trade: Trade, reason: str) -> None:
         source = f"{trade.provider}.trade"
-        self._producer.publish(InputQuarantined(source, trade.receive_time_ns, reason, msgspec.json.encode(trade)))
+        self._take_refuted(InputQuarantined(source, trade.receive_time_ns, reason, msgspec.json.encode(trade)))
         account = self._account_of(trade.symbol)
         text = f"a trade of {trade.symbol} (account {account}) is in quarantine: {reason}"
         self._alerts.happened("implausible_trades", "warning", text)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from bus.events import (
@@ -23,7 +24,7 @@ from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.streaming.recorder import Kept, TradeRecorder
 from observer.streaming.stream_monitor import STREAM, StreamMonitor
-from observer.streaming.unreadable import UnreadableInputs
+from observer.streaming.unreadable import TRADES_PER_MINUTE_MAX, UnreadableInputs
 
 # Gap reasons of symbols with a slot that are not subscribed, by the connection's wording; any other is a reconnection.
 _GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renewal", "removed": "moved"}
@@ -66,13 +67,14 @@ class StreamReceiver:
         quarantine_bytes_max: int = DAY_BYTES_MAX,
     ) -> None:
         self.selector: Selector | None = None
+        self.unreadable = UnreadableInputs(producer, alerts, clock, quarantine_bytes_max)
         self.trades = TradeRecorder(
             *(provider, producer, quotes, clock, sampling, TradeScreen(hours), self.update_kept),
             alerts=alerts,
+            quarantine=partial(self.unreadable.take, rows_max=TRADES_PER_MINUTE_MAX),
             account_of=self._account_of,
         )
         self.monitor = StreamMonitor(self.trades, quotes, alerts, clock, hours.session_date)
-        self.unreadable = UnreadableInputs(producer, alerts, clock, quarantine_bytes_max)
         self._alerts = alerts
         self._is_outage_of_stream_alone = is_outage_of_stream_alone
         self._producer = producer

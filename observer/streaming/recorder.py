@@ -14,6 +14,7 @@ from bus.events import (
     Event,
     GapDetected,
     GapReason,
+    InputQuarantined,
     Reached,
     SamplingChanged,
     Trade,
@@ -66,6 +67,7 @@ class TradeRecorder:
         screen: judges the day's trades.
         apply: takes each stored trade or row when it is published.
         alerts: of the process.
+        quarantine: takes each trade that is not believed.
         account_of: returns the account that streams a symbol.
     """
 
@@ -80,13 +82,15 @@ class TradeRecorder:
         apply: Callable[[Kept], None],
         *,
         alerts: Alerts,
+        quarantine: Callable[[InputQuarantined], None],
         account_of: Callable[[str], str],
     ) -> None:
         self.detector = GapDetector()
         self.screen = screen
         self.held = HeldTrades(
-            *(screen, self.detector, quotes, clock, producer),
+            *(screen, self.detector, quotes, clock),
             alerts=alerts,
+            quarantine=quarantine,
             release=partial(self.take, is_confirmed=True),
             account_of=account_of,
         )

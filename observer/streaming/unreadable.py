@@ -9,6 +9,8 @@ from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.providers.quarantine import ROWS_PER_MINUTE_MAX, InputQuarantine
 
+TRADES_PER_MINUTE_MAX: Final = 1_000
+"""Rows of trades that are not believed: each is small, and may be a true one where this machine's clock is wrong."""
 UNREADABLE: Final = "unreadable:"
 """How the identity of an alert begins that a source's inputs are only counted."""
 QUARANTINE_FULL: Final = "input_quarantine_full"
@@ -23,11 +25,11 @@ class UnreadableInputs:
         self._alerts = alerts
         self._clock = clock
 
-    def take(self, item: InputQuarantined) -> None:
+    def take(self, item: InputQuarantined, rows_max: int = ROWS_PER_MINUTE_MAX) -> None:
         """Store an input: the first of a minute with its beginning, the others as a count."""
-        self._publish(self._quarantine.take(item, self._clock.now_ns()))
+        self._publish(self._quarantine.take(item, self._clock.now_ns(), rows_max))
         for source in self._quarantine.counted:
-            text = f"{source}: more than {ROWS_PER_MINUTE_MAX} unreadable inputs in a minute, the others are counted"
+            text = f"{source}: too many inputs go to quarantine, the first of each minute are stored, the others counted"
             self._report(f"{UNREADABLE}{source}", "warning", text)
         if self._quarantine.is_full:
             text = "the day's quarantine is full, more inputs are only counted: see track_b.quarantine_bytes_max"

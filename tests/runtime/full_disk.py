@@ -33,6 +33,7 @@ async def full_disk(worker: Worker) -> None:
         keeping = TradeRecorder(
             *("kis", producer, NoQuotes(), worker.clock, SamplingSettings(), screen(), lambda _kept: None),
             alerts=worker.alerts,
+            quarantine=producer.publish,
             account_of=lambda _symbol: "main",
         )
         keeping.detector.start("005930")

@@ -81,6 +81,7 @@ class Scene:
         self.recorder = TradeRecorder(
             *("kis", self.producer, self.broker, self.clock, SamplingSettings(), self.screen, self.seen.append),
             alerts=Alerts(self.clock, "track-b", self.producer.publish),
+            quarantine=self.producer.publish,
             account_of=lambda _symbol: "main",
         )
         self.screen.observe(SYMBOL, observed_state(0.0, OPENS_NS, self.broker.limits, []))

@@ -50,6 +50,7 @@ class Scene:
         self.recorder = TradeRecorder(
             *("kis", self.producer, self.quotes, ManualClock(), SamplingSettings(), screen(), self.seen.append),
             alerts=Alerts(ManualClock(), "track-b", self.producer.publish),
+            quarantine=self.producer.publish,
             account_of=lambda _symbol: "main",
         )
         self.recorder.watch(SYMBOL)

@@ -128,7 +128,9 @@ class Published:
         quotes = Quotes(self.volumes)
         alerts = Alerts(self.clock, "track-b", self.producer.publish)
         parts = (self.producer, quotes, self.clock, SAMPLING, screen(DAY), self.apply)
-        self.recorder = TradeRecorder("kis", *parts, alerts=alerts, account_of=lambda _symbol: "main")
+        self.recorder = TradeRecorder(
+            "kis", *parts, alerts=alerts, quarantine=self.producer.publish, account_of=lambda _symbol: "main"
+        )
         self.selector = new_selector()
         decisions.update_latest(self.selector, self.snapshots)
         self.report(day_began(DAY, snapshots=len(self.snapshots)))
