@@ -5,7 +5,7 @@ reply repeats the id. An order that the supervisor passes on to a worker, and th
 frame before those two: `ORDER`. Who may speak is decided by the system, not by the content: the runtime directory and
 the socket file are their owner's alone, and libzmq asks the kernel for the user of each peer (SO_PEERCRED) and turns
 others away. On the network it is decided by the key (`bus.curve`), whose role allows some requests or all. Every
-command is logged with its sender.
+command is logged with its requester.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class ControlTimeoutError(BusError):
     """No answer came in time."""
 
 
-class Sender(msgspec.Struct, frozen=True):
+class Requester(msgspec.Struct, frozen=True):
     """The sender of a request: its name, for the log, and its role."""
 
     name: str
@@ -121,22 +121,22 @@ class ControlServer:
         if self._take_answer(identity, frames):
             return
         try:
-            sender = _sender_of(parts[-1], is_local=self._is_local)
+            requester = _requester_of(parts[-1], is_local=self._is_local)
             request_id, request = _understand(frames)
         except DecodeError as error:
             self._peers.refuse("a malformed request", error)
             await self._reply(identity, _id_in(frames), Refused("malformed", str(error)))
             return
-        if not allows(sender.role, request):
+        if not allows(requester.role, request):
             what = type(request).__struct_config__.tag
-            self._peers.refuse(f"{what} from {sender.name}", f"its role is {sender.role}")
-            refusal = Refused("not_allowed", f"a {sender.role} may not ask for {what}: use the key of an operator")
+            self._peers.refuse(f"{what} from {requester.name}", f"its role is {requester.role}")
+            refusal = Refused("not_allowed", f"a {requester.role} may not ask for {what}: use the key of an operator")
             await self._reply(identity, request_id, refusal)
         elif len(self._answering) >= IN_FLIGHT_MAX:
             await self._reply(identity, request_id, Refused("busy", f"{IN_FLIGHT_MAX} requests are being answered"))
         else:
             if not isinstance(request, Report | Status):
-                logger.info("%.*s from %s", _LOGGED_CHARACTERS_MAX, ascii(request), sender.name)
+                logger.info("%.*s from %s", _LOGGED_CHARACTERS_MAX, ascii(request), requester.name)
             task = asyncio.create_task(self._answer(identity, request_id, request))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
@@ -268,7 +268,7 @@ def _understand(frames: list[bytes]) -> tuple[bytes, Request]:
     return frames[0], decode_request(frames[1])
 
 
-def _sender_of(frame: zmq.Frame, *, is_local: bool) -> Sender:
+def _requester_of(frame: zmq.Frame, *, is_local: bool) -> Requester:
     """The sender of a message with this frame. A local one is a process of this user: see `bus.sockets.bind`.
 
     Raises:
@@ -277,12 +277,12 @@ def _sender_of(frame: zmq.Frame, *, is_local: bool) -> Sender:
     if is_local:
         match _property(frame, "Peer-Address").split(":"):  # of libzmq: "localhost:uid:gid:pid"
             case [_, user, _, pid]:
-                return Sender(f"the local socket, uid {user}, pid {pid}", "operator")
-        return Sender("the local socket", "operator")
+                return Requester(f"the local socket, uid {user}, pid {pid}", "operator")
+        return Requester("the local socket", "operator")
     role, _, name = _property(frame, "User-Id").partition(" ")
     for known in ROLES:
         if role == known:
-            return Sender(f"{known} {name}", known)
+            return Requester(f"{known} {name}", known)
     raise DecodeError("it came without a key")
 
 

@@ -125,7 +125,7 @@ def clients(directory: Path) -> Sequence[Client]:
 
 def _other_clients(directory: Path) -> Iterator[Client]:
     path = directory / _CLIENTS
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     for number, line in enumerate(_private_content(path, _CLIENTS_BYTES_MAX).splitlines(), 1):
         match line.decode("ascii", "replace").split():

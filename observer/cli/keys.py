@@ -37,10 +37,8 @@ def add(
 
     Move the folder to that machine, as `keys` in its runtime directory, and keep its files at mode 600.
     """
-    client = add_client(_directory(config), name, role, out)
-    click.echo(
-        f"{client.name}, a {client.role}, is admitted: move {out} to its machine, as keys in its runtime directory"
-    )
+    add_client(_directory(config), name, role, out)
+    click.echo(f"{name}, a {role}, is admitted: move {out} to its machine, as `keys` in its runtime directory")
 
 
 def remove(name: NameArgument, config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
