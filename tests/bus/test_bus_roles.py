@@ -157,7 +157,7 @@ def test_an_order_is_logged_with_the_name_of_its_key(
     async def scene() -> None:
         desk = machine_of(endpoints, tmp_path, "desk", "operator")
         async with serving(endpoints):
-            await ask(desk, RunJob("universe", ["\x1b[2J" * 100]))
+            await ask(desk, RunJob("universe", ["\x1b[2J"] * 200))
             await ask(endpoints, Stop("track-b"))
             await ask(desk, Status())
 
@@ -230,7 +230,7 @@ def test_a_refused_addition_leaves_nothing(tmp_path: Path, endpoints: Endpoints)
 def test_lines_that_are_none_admit_no_client_and_hide_no_other(tmp_path: Path, endpoints: Endpoints) -> None:
     desk = add_client(endpoints.keys_directory, "desk", "reader", tmp_path / "desk")
     path = endpoints.keys_directory / "clients"
-    path.write_bytes(b"\xff\n\ndesk admin x\nx operator " + b"y" * 40 + b"\n" + path.read_bytes())
+    path.write_bytes(b"\xff\n\ndesk admin x\nx operator " + b"y" * 39 + b"\n" + path.read_bytes())
     assert clients(endpoints.keys_directory)[1:] == [desk]
 
 
