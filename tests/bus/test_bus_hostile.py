@@ -46,20 +46,19 @@ from bus.delivery import (
     Sender,
     StreamProgress,
     Welcome,
-    decode_hello,
-    decode_lost,
-    decode_to_producer,
 )
 from bus.endpoints import Endpoints, TcpAddress
 from bus.events import Snapshot, Trade
 from bus.feed import FeedPublisher, FeedSubscriber, decode_feed
+from bus.hellos import HELLO_EVERY_S, HELLOS_A_ROUND, HELLOS_WAITING_MAX, WaitingHellos
 from bus.ingest import Ingest
 from bus.journal import RecordTooLargeError
 from bus.keys import make_keys
+from bus.messages import decode_hello, decode_lost, decode_to_producer
 from bus.outbox import Outbox
 from bus.peers import IGNORED_MAX, IGNORED_S, LOGGED_EVERY_S, Peers
 from bus.producer import Producer
-from bus.subscriptions import SUBSCRIBERS_MAX, Subscription, decode_subscription
+from bus.subscriptions import LEASE_S, SUBSCRIBERS_MAX, Subscribers, Subscription, decode_subscription
 from tests.builders import trade, trades
 from tests.bus.epochs import Epochs
 from tests.bus.test_bus_curve import SOCKETS, assert_all_works, free_addresses, serving, using
@@ -394,6 +393,23 @@ def test_readers_beyond_the_limit_are_refused_and_the_others_go_on(
         writer.assert_stores()
 
 
+def test_a_reader_that_does_not_renew_its_subscription_is_forgotten(tmp_path: Path) -> None:
+    now_s = 0.0
+    socket = zmq.Context.instance().socket(zmq.ROUTER)
+    subscribers = Subscribers(socket, f"ipc://{tmp_path}/feed", "feed", 10, lambda: now_s)
+    with peer(tmp_path, "feed") as first, peer(tmp_path, "feed") as second:
+        for reader, name in ((first, A), (second, B)):
+            reader.send(encode(Subscription(name, frozenset({"trade"}))))
+            until(subscribers.receive)
+        now_s += 0.8 * LEASE_S
+        second.send(encode(Subscription(B, frozenset({"trade"}))))
+        until(lambda: subscribers.receive() or {each.renewed_s for each in subscribers} == {0.0, now_s})
+        now_s += 0.8 * LEASE_S
+        assert subscribers.receive() == []
+        assert len(subscribers) == 1
+    socket.close(0)
+
+
 def test_a_reader_that_lost_its_connection_knows_what_it_missed(tmp_path: Path) -> None:
     """The same publisher listens again at the same address, as after a cut network."""
     address = f"ipc://{tmp_path}/feed"
@@ -491,7 +507,7 @@ def test_any_bytes_are_a_value_or_a_decode_error_of_one_short_line(decoder: obje
     assert len(text) < 1_000
 
 
-# --- peers -----------------------------------------------------------------------------------------------------------
+# --- hellos and peers ------------------------------------------------------------------------------------------------
 
 
 @given(waits_s=st.lists(st.floats(0, 40), min_size=1, max_size=30))
@@ -519,3 +535,39 @@ def test_a_cause_is_logged_once_a_minute_and_ignored_peers_are_bounded(caplog: p
     peers.refuse("a hello", "it is none")
     assert len(caplog.records) == 3
     assert peers.refused == 2 * IGNORED_MAX + 2
+
+
+@given(steps=st.lists(st.tuples(st.integers(0, 40), st.floats(0, 0.3), st.booleans()), max_size=200))
+def test_each_waiting_hello_is_answered_once_the_newest_of_its_peer_and_none_too_soon(
+    steps: list[tuple[int, float, bool]],
+) -> None:
+    hellos, now_s = WaitingHellos(), 0.0
+    newest: dict[bytes, bytes] = {}
+    answered_s: dict[bytes, float] = {}
+
+    def answer() -> None:
+        due = hellos.take_due(now_s)
+        assert len(due) <= HELLOS_A_ROUND
+        for peer, content in due:
+            assert newest.pop(peer) == content
+            assert now_s >= answered_s.get(peer, -HELLO_EVERY_S) + HELLO_EVERY_S
+            answered_s[peer] = now_s
+
+    for number, (name, wait_s, is_hello) in enumerate(steps):
+        now_s += wait_s
+        if is_hello:
+            peer = b"%d" % name
+            newest[peer] = b"%d" % number
+            assert hellos.keep(peer, newest[peer])
+        answer()
+    while newest:
+        now_s += HELLO_EVERY_S
+        answer()
+    assert not len(hellos)
+
+
+def test_more_hellos_than_can_wait_are_not_kept() -> None:
+    hellos = WaitingHellos()
+    assert all(hellos.keep(b"%d" % number, b"") for number in range(HELLOS_WAITING_MAX))
+    assert not hellos.keep(b"another", b"")
+    assert hellos.keep(b"0", b"newer")
