@@ -58,8 +58,7 @@ _ANSWERS_MAX: Final = 1_000
 _NOTES_A_GROUP: Final = 16  # of duplicates, each a transaction
 PEERS_MAX: Final = 10_000  # that said hello; of more the earliest are forgotten, and say hello again
 STREAMS_MAX: Final = 50_000  # likewise
-# Machine seconds between two epochs that begin only because a producer says so. Databases are put back less often.
-CLAIMED_EPOCH_EVERY_S: Final = 5.0
+CLAIMED_EPOCH_EVERY_S: Final = 5.0  # machine seconds between two that begin only because a producer says so
 _POLL_MS: Final = 50  # how soon a request to stop is noticed
 # Machine seconds between attempts while the database refuses: doubled each time, and a random half to whole of that.
 RETRY_S: Final = 0.2
@@ -387,7 +386,7 @@ class Ingest:
             self._on_recovered(seconds)
 
     def _note_duplicates(self) -> None:
-        """Report duplicates after the commit, once the stream is known; what fails or is too much goes with the next."""
+        """Report duplicates after the commit, once the stream is known; what fails or is too much comes later."""
         for stream, count in [item for item in self._duplicates.items() if item[1]][:_NOTES_A_GROUP]:
             try:
                 self._sink.note_duplicates(stream, count)
