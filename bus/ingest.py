@@ -125,9 +125,8 @@ class Ingest:
         backed_up: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RCVHWM, _RECEIVED_MAX)
-        self._socket.setsockopt(zmq.SNDHWM, _ANSWERS_MAX)
+        for option, value in ((zmq.LINGER, 0), (zmq.RCVHWM, _RECEIVED_MAX), (zmq.SNDHWM, _ANSWERS_MAX)):
+            self._socket.setsockopt(option, value)
         bind(self._socket, address, BATCH_BYTES_MAX, COLLECTORS)
         self._sink = sink
         self._on_committed = on_committed
@@ -138,7 +137,7 @@ class Ingest:
         self._outage_since_s: float | None = None
         self._rng = random.Random()
         self._receiver = Receiver()
-        self._peers = Peers("ingest")
+        self.peers = Peers("ingest")
         self._hellos = WaitingHellos()
         self._producers: dict[bytes, str] = {}  # as the next one, those that said hello earlier first
         self._routes: dict[str, bytes] = {}
@@ -148,11 +147,6 @@ class Ingest:
         self._duplicates: Counter[str] = Counter()
         self.committed_events = 0
         self.commits = 0
-
-    @property
-    def refused(self) -> int:
-        """Messages that could not be read, or came from a peer that is ignored."""
-        return self._peers.refused
 
     @property
     def duplicates(self) -> int:
@@ -193,13 +187,13 @@ class Ingest:
 
     def _take(self, frames: Sequence[bytes]) -> int:
         """Handle one message; the number of events taken from it into the group."""
-        if self._peers.is_ignored(frames[0]):
+        if self.peers.is_ignored(frames[0]):
             return 0
         try:
             match frames:
                 case [route, kind, content] if kind == HELLO:
                     if not self._hellos.keep(route, content):
-                        self._peers.refuse("a hello", "too many wait for an answer")
+                        self.peers.refuse("a hello", "too many wait for an answer")
                 case [route, kind, _] if kind in _KINDS and route not in self._producers:
                     self._send(route, Unknown())
                 case [route, kind, content] if kind == BATCH:
@@ -207,9 +201,9 @@ class Ingest:
                 case [route, kind, content] if kind == LOST:
                     return self._take_lost(route, content)
                 case _:
-                    self._peers.ignore(frames[0], "a message", "it is none of a producer")
+                    self.peers.ignore(frames[0], "a message", "it is none of a producer")
         except DecodeError as error:
-            self._peers.ignore(frames[0], _KINDS[frames[1]], error)
+            self.peers.ignore(frames[0], _KINDS[frames[1]], error)
         return 0
 
     def _take_batch(self, route: bytes, content: bytes) -> int:
@@ -251,7 +245,7 @@ class Ingest:
             try:
                 self._greet(route, content, now_s)
             except DecodeError as error:
-                self._peers.ignore(route, _KINDS[HELLO], error)
+                self.peers.ignore(route, _KINDS[HELLO], error)
 
     def _greet(self, route: bytes, content: bytes, now_s: float) -> None:
         hello = decode_hello(content)

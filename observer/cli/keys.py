@@ -17,7 +17,7 @@ NameArgument = Annotated[str, Argument(help="The client's name, for the list and
 
 
 def make(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
-    """Make a key pair for the servers and an operator's for this machine. Existing keys are never replaced.
+    """Make key pairs for the servers and for this machine's operator. Existing keys are never replaced.
 
     For another machine, make a pair with a role: observer keys add.
     """

@@ -193,7 +193,7 @@ def test_a_message_that_cannot_be_read_is_counted_and_nothing_of_it_is_stored(
         evil.send_multipart(GREETING)
         assert evil.poll(DEADLINE_S * 1000)
         evil.send_multipart(frames)
-        until(lambda: writer.ingest.refused)
+        until(lambda: writer.ingest.peers.refused)
         writer.assert_stores()
     assert A not in writer.sink.stored
 
@@ -213,7 +213,7 @@ def test_a_peer_that_sent_garbage_is_ignored_and_its_next_connection_is_not(writ
     with peer(writer.folder) as evil:
         evil.send_multipart([b"Z", b""])
         evil.send_multipart(GREETING)
-        until(lambda: writer.ingest.refused == 2)
+        until(lambda: writer.ingest.peers.refused == 2)
         assert not evil.poll(0)
     with peer(writer.folder) as other:
         other.send_multipart(GREETING)
