@@ -5,6 +5,8 @@ the last commit, up to a limit: when idle an event is committed at once, under l
 
 A group that the database refuses is kept and tried again, ever more slowly: producers keep what is under way, and send
 nothing twice. Should the database hold less than it acknowledged, a new epoch begins (`bus.delivery`).
+
+No message ends the writer: what cannot be read is counted and its sender ignored for a while (`bus.peers`).
 """
 
 import logging
@@ -13,12 +15,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import msgspec
 import zmq
 
-from bus.codec import BatchError, decode_events, unpack
+from bus.codec import BATCH_BYTES_MAX, decode_events, unpack
+from bus.decoding import DecodeError
 from bus.delivery import (
     BATCH,
     HELLO,
@@ -26,15 +29,20 @@ from bus.delivery import (
     Acknowledged,
     Delivered,
     Hello,
-    Lost,
     Part,
     Receiver,
     Rewind,
     ToProducer,
     Unknown,
     Welcome,
+    last_sequences,
+    outcome_of,
 )
 from bus.endpoints import Address
+from bus.hellos import WaitingHellos
+from bus.messages import decode_hello, decode_lost
+from bus.peers import Peers
+from bus.roles import COLLECTORS
 from bus.sockets import bind
 
 logger = logging.getLogger(__name__)
@@ -43,6 +51,14 @@ GROUP_EVENTS_MAX: Final = 20_000  # a commit of this many takes some tens of mil
 # What one producer may have under way: a group that is being committed, and the next one, so that neither end waits for
 # the other. It bounds the memory of both.
 CREDIT_EVENTS: Final = 2 * GROUP_EVENTS_MAX
+GROUP_BYTES_MAX: Final = 64 * 1024 * 1024  # a group of the largest events is smaller
+# libzmq's queues, in messages of one peer. A producer whose answer is dropped hears of a later commit, or says hello.
+_RECEIVED_MAX: Final = 100
+_ANSWERS_MAX: Final = 1_000
+_NOTES_A_GROUP: Final = 16  # of duplicates, each a transaction
+PEERS_MAX: Final = 10_000  # that said hello; of more the earliest are forgotten, and say hello again
+STREAMS_MAX: Final = 50_000  # likewise
+CLAIMED_EPOCH_EVERY_S: Final = 5.0  # machine seconds between two that begin only because a producer says so
 _POLL_MS: Final = 50  # how soon a request to stop is noticed
 # Machine seconds between attempts while the database refuses: doubled each time, and a random half to whole of that.
 RETRY_S: Final = 0.2
@@ -50,8 +66,8 @@ RETRY_S_MAX: Final = 5.0
 _DOUBLINGS_MAX: Final = 5
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_hello_decoder: Final = msgspec.msgpack.Decoder(Hello)
-_lost_decoder: Final = msgspec.msgpack.Decoder(Lost)
+_SILENT: Final = Hello("nothing", {})  # of no stream: what the writer itself knows
+_KINDS: Final = {BATCH: "a batch", HELLO: "a hello", LOST: "a statement of losses"}
 
 
 def retry_s(attempt: int, share: float) -> float:
@@ -112,9 +128,9 @@ class Ingest:
         backed_up: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.set_hwm(0)  # bounded by the producers' credit
-        bind(self._socket, address)
+        for option, value in ((zmq.LINGER, 0), (zmq.RCVHWM, _RECEIVED_MAX), (zmq.SNDHWM, _ANSWERS_MAX)):
+            self._socket.setsockopt(option, value)
+        bind(self._socket, address, BATCH_BYTES_MAX, COLLECTORS)
         self._sink = sink
         self._on_committed = on_committed
         self._retry_on = retry_on
@@ -126,15 +142,17 @@ class Ingest:
         self._outage_text = ""
         self._rng = random.Random()
         self._receiver = Receiver()
-        self._producers: dict[bytes, str] = {}
+        self.peers = Peers("ingest")
+        self._hellos = WaitingHellos()
+        self._producers: dict[bytes, str] = {}  # as the next one, those that said hello earlier first
         self._routes: dict[str, bytes] = {}
+        self._claims_from_s = 0.0
         self._group: list[Part] = []
         self._newest: Mapping[str, int] = {}  # of the last commit: a database that went back lacks it
         self._lacking: dict[str, tuple[int, int]] = {}  # of streams that are delivered again: the mark, and what it was
         self._duplicates: Counter[str] = Counter()
         self.committed_events = 0
         self.commits = 0
-        self.malformed = 0
 
     @property
     def duplicates(self) -> int:
@@ -148,7 +166,7 @@ class Ingest:
         """
         try:
             while not stopping.is_set():
-                if self._socket.poll(_POLL_MS):
+                if self._socket.poll(_POLL_MS) or self._hellos:
                     self._take_group(stopping)
                 else:
                     self._on_committed(())
@@ -158,40 +176,44 @@ class Ingest:
 
     def _take_group(self, stopping: threading.Event) -> None:
         self._receive_group()
+        self._greet_waiting()
         self._commit_group(stopping)
         self._note_duplicates()
+        self._forget_earliest()
 
     def _receive_group(self) -> None:
-        events = 0
-        while events < GROUP_EVENTS_MAX:
+        events = size_bytes = 0
+        while events < GROUP_EVENTS_MAX and size_bytes < GROUP_BYTES_MAX:
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            events += self._take(frames)
+            events += max(1, self._take(frames))  # a message without events takes its time, too
+            size_bytes += len(frames[-1])
 
     def _take(self, frames: Sequence[bytes]) -> int:
         """Handle one message; the number of events taken from it into the group."""
-        match frames:
-            case [route, kind, content] if kind == BATCH:
-                return self._take_batch(route, content)
-            case [route, kind, content] if kind == HELLO:
-                self._greet(route, content)
-            case [route, kind, content] if kind == LOST:
-                return self._take_lost(route, content)
-            case _:
-                self._note_malformed()
+        if self.peers.is_ignored(frames[0]):
+            return 0
+        try:
+            match frames:
+                case [route, kind, content] if kind == HELLO:
+                    if not self._hellos.keep(route, content):
+                        self.peers.refuse("a hello", "too many wait for an answer")
+                case [route, kind, _] if kind in _KINDS and route not in self._producers:
+                    self._send(route, Unknown())
+                case [route, kind, content] if kind == BATCH:
+                    return self._take_batch(route, content)
+                case [route, kind, content] if kind == LOST:
+                    return self._take_lost(route, content)
+                case _:
+                    self.peers.ignore(frames[0], "a message", "it is none of a producer")
+        except DecodeError as error:
+            self.peers.ignore(frames[0], _KINDS[frames[1]], error)
         return 0
 
     def _take_batch(self, route: bytes, content: bytes) -> int:
-        if route not in self._producers:
-            self._send(route, Unknown())
-            return 0
-        try:
-            batch = unpack(content)
-        except BatchError:
-            self._note_malformed()
-            return 0
+        batch = unpack(content)
         events = self._admit(route, batch.stream, batch.first_sequence, batch.count)
         if not events:
             return 0
@@ -202,14 +224,7 @@ class Ingest:
         return events
 
     def _take_lost(self, route: bytes, content: bytes) -> int:
-        if route not in self._producers:
-            self._send(route, Unknown())
-            return 0
-        try:
-            lost = _lost_decoder.decode(content)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            self._note_malformed()
-            return 0
+        lost = decode_lost(content)
         if taken := self._admit(route, lost.stream, lost.first_sequence, lost.count):
             first_sequence = lost.last_sequence + 1 - taken
             producer = self._producers[route]
@@ -218,9 +233,6 @@ class Ingest:
 
     def _admit(self, route: bytes, stream: str, first_sequence: int, count: int) -> int:
         """How many numbers, from the last one back, are to be taken."""
-        if count < 1:
-            self._note_malformed()
-            return 0
         if not self._receiver.knows(stream):
             self._send(route, Unknown())
             return 0
@@ -233,27 +245,46 @@ class Ingest:
         self._duplicates[stream] += admission.skip
         return count - admission.skip
 
-    def _greet(self, route: bytes, content: bytes) -> None:
+    def _greet_waiting(self) -> None:
+        now_s = time.monotonic()
+        for route, content in self._hellos.take_due(now_s):
+            try:
+                self._greet(route, content, now_s)
+            except DecodeError as error:
+                self.peers.ignore(route, _KINDS[HELLO], error)
+
+    def _greet(self, route: bytes, content: bytes, now_s: float) -> None:
+        hello = decode_hello(content)
         try:
-            hello = _hello_decoder.decode(content)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            self._note_malformed()
-            return
-        try:
-            self._welcome(route, hello)
+            known = self._sink.high_water_marks(list({**hello.acknowledged, **self._newest}))
+            self._receiver.epoch = self._receiver.epoch or self._sink.epoch()
+            if self._receiver.has_gone_back(hello, known):
+                if now_s < self._claims_from_s and not self._receiver.has_gone_back(_SILENT, known):
+                    self._hellos.keep(route, content, self._claims_from_s)
+                    return
+                self._claims_from_s = now_s + CLAIMED_EPOCH_EVERY_S
+                self._begin_epoch(f"it holds less than {hello.producer} has delivered")
+            self._welcome(route, hello, known)
         except self._retry_on as error:  # no answer: the producer says hello again
             self._database_failed(str(error))
         else:
             self._database_answers()
 
-    def _welcome(self, route: bytes, hello: Hello) -> None:
-        known = self._sink.high_water_marks(list({**hello.acknowledged, **self._newest}))
-        self._receiver.epoch = self._receiver.epoch or self._sink.epoch()
-        if self._receiver.has_gone_back(hello, known):
-            self._begin_epoch(f"it holds less than {hello.producer} has delivered")
+    def _forget_earliest(self) -> None:
+        """Bound the memory of peers and streams, when nothing of theirs waits for a commit."""
+        while len(self._producers) > PEERS_MAX:
+            del self._producers[next(iter(self._producers))]
+        for stream in list(self._routes)[: max(0, len(self._routes) - STREAMS_MAX)]:
+            del self._routes[stream]
+            self._receiver.forget(stream)
+
+    def _welcome(self, route: bytes, hello: Hello, known: Mapping[str, int]) -> None:
         marks = {stream: known[stream] for stream in hello.acknowledged}
+        self._producers.pop(route, None)
         self._producers[route] = hello.producer
-        self._routes |= dict.fromkeys(hello.acknowledged, route)
+        for stream in marks:
+            self._routes.pop(stream, None)
+            self._routes[stream] = route
         self._receiver.greeted(marks)
         for stream, mark in marks.items():
             _, reached = self._lacking.get(stream, (0, 0))
@@ -281,12 +312,13 @@ class Ingest:
 
     def _commit_group(self, stopping: threading.Event) -> None:
         if not self._group:
+            self._on_committed(())
             return
         group, self._group = self._group, []
         if not self._has_committed(group, stopping):
             return
         self.commits += 1
-        self._newest = _last_sequences(group)
+        self._newest = last_sequences(group)
         for stream, last_sequence in self._newest.items():
             self._receiver.committed(stream, last_sequence)
             self._send(self._routes[stream], Acknowledged(stream, last_sequence, self._receiver.epoch))
@@ -320,8 +352,8 @@ class Ingest:
                 if self._waits(retry_s(attempt, self._rng.random()), stopping):
                     return False
                 attempt = min(attempt + 1, _DOUBLINGS_MAX)
-                marks = self._marks_after_failure({**_last_sequences(group), **self._newest})
-            match _outcome(group, marks, self._newest):
+                marks = self._marks_after_failure({**last_sequences(group), **self._newest})
+            match outcome_of(group, marks, self._newest):
                 case "stored":  # the connection was lost during the commit
                     self._database_answers()
                     return True
@@ -357,12 +389,6 @@ class Ingest:
             self._receiver.began_epoch(self._receiver.epoch)
             self._producers.clear()
 
-    def _note_malformed(self) -> None:
-        """Count a message that is none of ours; a log line at each doubling."""
-        self.malformed += 1
-        if self.malformed & (self.malformed - 1) == 0:
-            logger.warning("%d malformed messages on the ingest socket so far; they were dropped", self.malformed)
-
     def _database_failed(self, text: str) -> None:
         if self._outage_since_s is None:
             self._outage_since_s = time.monotonic()
@@ -379,10 +405,8 @@ class Ingest:
             self._on_recovered(seconds)
 
     def _note_duplicates(self) -> None:
-        """Report duplicates after the commit, once the stream is known; those of a failed attempt go with the next
-        report.
-        """
-        for stream, count in [item for item in self._duplicates.items() if item[1]]:
+        """Report duplicates after the commit, once the stream is known; what fails or is too much comes later."""
+        for stream, count in [item for item in self._duplicates.items() if item[1]][:_NOTES_A_GROUP]:
             try:
                 self._sink.note_duplicates(stream, count)
             except self._retry_on as error:
@@ -393,24 +417,3 @@ class Ingest:
     def _send(self, route: bytes, message: ToProducer) -> None:
         """Send a message; the socket drops it for a producer that is gone, whose successor says hello."""
         self._socket.send_multipart([route, _encoder.encode(message)])
-
-
-def _last_sequences(group: Sequence[Part]) -> Mapping[str, int]:
-    return {part.stream: part.last_sequence for part in group}
-
-
-def _outcome(
-    group: Sequence[Part], marks: Mapping[str, int], newest: Mapping[str, int]
-) -> Literal["stored", "refused", "went back", "other"]:
-    """What the database's marks say of a group whose commit failed, or whose outcome is unknown; `newest` are the ends
-    of the commit before it.
-    """
-    if any(marks[stream] < mark for stream, mark in newest.items()):
-        return "went back"
-    ends = _last_sequences(group)
-    starts = {part.stream: part.first_sequence - 1 for part in reversed(group)}
-    if all(marks[stream] >= end for stream, end in ends.items()):
-        return "stored"
-    if all(marks[stream] == start for stream, start in starts.items()):
-        return "refused"
-    return "went back" if any(marks[stream] < start for stream, start in starts.items()) else "other"

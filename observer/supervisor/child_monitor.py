@@ -13,7 +13,7 @@ import msgspec
 
 from bus.commands import Done, Heartbeat, OpenAlert, ProcessStatus, Ready, Refused, Stopping
 from observer.supervisor.child import Child
-from observer.supervisor.limits import HysteresisThreshold, after_check
+from observer.supervisor.limits import HysteresisThreshold, after_weighing, weight_text
 from observer.supervisor.notify import Notification
 from observer.supervisor.process import RunningProcess, exit_text
 from observer.supervisor.restarts import GiveUp, RestartHistory, after_end
@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 Verb = Literal["start", "stop", "restart", "end"]
 """What is asked; "end" is the stop of the whole system and leaves FATAL as it is."""
 Outcome = Done | Refused
-
-_HEAVY_CHECKS: Final = 3  # so many checks in a row above its memory limit: one may be a passing peak
 
 _PIDS_NAMED: Final = 5  # a reason is a line
 
@@ -116,14 +114,17 @@ class ChildMonitor:
             self._inbox.put_nowait(_Received("leaving", pid))
 
     def weigh(self, figures: Figures) -> None:
-        """Handle a sample of the current process, one a second. Restart it after too much memory for too long."""
-        limit_bytes = self.child.rss_bytes_max
-        if limit_bytes is None or self.pid is None or self.state is not ProcessState.RUNNING:
+        """Handle a sample of the current process, one a second: after too much memory for too long restart it."""
+        limit_bytes, limits = self.child.rss_bytes_max, self._around.limits
+        if limit_bytes is None or self.pid is None or self._ready_s is None or self.state is not ProcessState.RUNNING:
             return
-        was_over, self._rss_bytes = self._threshold.is_over, figures.rss_bytes
-        self._threshold = after_check(self._threshold, figures.rss_bytes, limit_bytes, _HEAVY_CHECKS)
-        if self._threshold.is_over and not was_over:
+        self._rss_bytes = figures.rss_bytes
+        is_spared = self.child.is_essential and self._around.monotonic() - self._ready_s < limits.recovered_s
+        self._threshold, action = after_weighing(self._threshold, self._rss_bytes, limit_bytes, is_spared=is_spared)
+        if action == "end":
             self._inbox.put_nowait(_Received("heavy", self.pid))
+        elif action == "report":
+            self._report(self.state, self.pid, f"{weight_text(self._rss_bytes, limit_bytes)}; it goes on for now")
 
     async def settled(self) -> ProcessState:
         """Wait for a settled state and return it."""
@@ -302,8 +303,8 @@ class ChildMonitor:
         await self._end_for(process, why)
 
     async def _end_heavy(self, process: RunningProcess) -> None:
-        assert self.child.rss_bytes_max is not None, "only who has a limit is too heavy"
-        why = f"uses {self._rss_bytes / 1e6:.0f} MB of memory, more than its {self.child.rss_bytes_max / 1e6:.0f} MB"
+        assert self.child.rss_bytes_max is not None, "only a child with a limit is too heavy"
+        why = weight_text(self._rss_bytes, self.child.rss_bytes_max)
         self._move(Transition.HEAVY, why)
         await self._end_for(process, why)
 

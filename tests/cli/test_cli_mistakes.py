@@ -288,7 +288,7 @@ MISTAKES = [
         both(trading_days, mode("data", 0o1777)),
         KEYS,
     ),
-    Mistake("no CURVE keys", "keys show", "make them with `observer keys make`", 2),
+    Mistake("no CURVE keys", "keys list", "make them with `observer keys make`", 2),
     Mistake("CURVE keys twice", "keys make", "is there already: move it away first", 2, curve_keys),
     Mistake("simulator without keys", "simulator --keys data", "data: Is a directory: give a file", 2),
     Mistake("no keys file", "simulator --keys config/observer.toml", "config/observer.toml is no keys file", 2),
