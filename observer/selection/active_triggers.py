@@ -34,6 +34,9 @@ class ActiveTriggers:
     def __init__(self) -> None:
         self._expiries_ns: dict[tuple[str, TriggerKind], int | None] = {}
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._expiries_ns
+
     def begun(self, candidates: Iterable[Candidate], now_ns: int) -> list[Candidate]:
         """The candidates whose conditions become active; the others' active times are prolonged."""
         self._expiries_ns = {

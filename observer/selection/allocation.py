@@ -38,7 +38,7 @@ from observer.selection.slots import (
     is_rapid,
     lengthened,
 )
-from observer.selection.triggers import Candidate
+from observer.selection.triggers import Candidate, aged
 
 
 def allocate(
@@ -64,12 +64,17 @@ def allocate(
         for item in candidates
         if (item.expires_ns is None or item.expires_ns > now_ns) and item.symbol not in dropped
     ]
-    fresh = [lengthened(item, now_ns, settings) for item in admissible] if rapid else admissible
-    waiting = _still_waiting(state, fresh, now_ns, dropped)
+    half_life_s = settings.score_half_life_seconds
+    current = [aged(item, now_ns, half_life_s) for item in admissible]
+    fresh = [lengthened(item, now_ns, settings) for item in current] if rapid else current
+    waiting = {
+        symbol: aged(item, now_ns, half_life_s)
+        for symbol, item in _still_waiting(state, fresh, now_ns, dropped).items()
+    }
     wanted = one_each(chain(fresh, waiting.values()))
     threshold = settings.churn_threshold if rapid else settings.replacement_threshold
     seating = _Seating(state, waiting, now_ns, threshold, closed)
-    seating.review(wanted, dropped)
+    seating.review(wanted, dropped, half_life_s)
     seating.bring_home()
     seating.evacuate()
     seated = state.symbols
@@ -133,8 +138,8 @@ class _Seating:
         slots, overflowed = tuple(self._slots), frozenset(self._overflowed)
         return SlotState(slots, self._before.strategy, self._waiting, overflowed, self._turn, churn)
 
-    def review(self, wanted: Mapping[str, Candidate], dropped: Mapping[str, DropReason]) -> None:
-        """Release holders that must go, and renew the others."""
+    def review(self, wanted: Mapping[str, Candidate], dropped: Mapping[str, DropReason], half_life_s: float) -> None:
+        """Release holders that must go, and renew the others, or let their scores age."""
         for symbol in dropped:
             self.forget(symbol)
         for index, slot in enumerate(self._slots):
@@ -144,7 +149,8 @@ class _Seating:
             if held.symbol in dropped:
                 self.release(index, held, dropped[held.symbol])
                 continue
-            renewed = _renewed(held, wanted.get(held.symbol), self._now_ns)
+            current = aged(held, self._now_ns, half_life_s)
+            renewed = _renewed(current, wanted.get(held.symbol), self._now_ns)
             if renewed is None:
                 self.release(index, held, "expired")
                 continue

@@ -56,6 +56,11 @@ class Baseline(msgspec.Struct, frozen=True):
         """The average symbol's volume until now, at the pace of the opening; None without a pace."""
         return self.average_volume * self._openings(now_ns) or None
 
+    def volume_between(self, since_ns: int, until_ns: int) -> float | None:
+        """The average symbol's volume between two moments, at the pace of the opening; None without a pace."""
+        span_ns = self.to_ns - self.from_ns
+        return self.average_volume * (until_ns - since_ns) / span_ns or None if span_ns > 0 else None
+
     def volatility_by(self, now_ns: int) -> float | None:
         """The average symbol's volatility until now; None without a pace."""
         return self.average_volatility * math.sqrt(self._openings(now_ns)) or None

@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from bus.events import DropReason, MarketStateChanged, Snapshot, Trade, TradesConflated, UniverseMember
+from observer.selection.context import Baseline
 from observer.selection.indicators import TradeRate, price_factor, scaled
-from observer.selection.profile import EarlierDays
+from observer.selection.profile import EarlierDays, Profile
+from observer.selection.recent_volume import RecentVolume, UniversePace, profile_between
+from observer.selection.triggers import CommonTriggerSettings
 from observer.units import NS_PER_S
 
 
@@ -26,16 +29,22 @@ class SymbolState:
         "low",
         "opening_range_by_now",
         "opening_volume_by_now",
+        "range_ns",
         "rate",
+        "recent",
+        "recent_ratio",
         "seen_ns",
         "shares_factor",
+        "silent_ns",
         "suspension",
         "swept",
+        "swept_ns",
         "trade_volume",
         "trades_per_second",
+        "usual_recent_volume",
     )
 
-    def __init__(self, window_seconds: float, trade_volume: float | None) -> None:
+    def __init__(self, window_seconds: float, trade_volume: float | None, recent_step_ns: int) -> None:
         self.cumulative_volume: float | None = None
         self.average_volume_by_now: float | None = None
         self.high: float | None = None
@@ -48,9 +57,15 @@ class SymbolState:
         self.suspension: HaltState | None = None  # as a master file reports it; neither source clears the other
         self.delisted = False
         self.rate = TradeRate(window_seconds)
+        self.recent = RecentVolume(recent_step_ns)
+        self.recent_ratio: float | None = None
+        self.usual_recent_volume: float | None = None
+        self.range_ns: int | None = None
         self.trade_volume = trade_volume
         self.seen_ns = 0
         self.swept = False
+        self.swept_ns = 0
+        self.silent_ns = 0  # until then, no trade followed the last one
         self.shares_factor = 1.0  # today's shares per share of yesterday
 
     @property
@@ -80,6 +95,9 @@ class SymbolState:
             self.update_rate(trades * NS_PER_S / (seen_ns - self.seen_ns))
         if before is None or volume >= before:  # a trade can be younger than the sweep that is reported after it
             self.cumulative_volume, self.seen_ns = volume, seen_ns
+            if seen_ns >= self.recent.next_ns:
+                self.recent.mark(seen_ns, volume)
+        self.swept_ns = seen_ns
 
     def update_trade(self, trade: Trade) -> None:
         """Apply a streamed trade."""
@@ -94,17 +112,20 @@ class SymbolState:
         self.update_rate(self.rate.per_second(row.to_ns))
 
     def _update_streamed(self, streamed: Trade | TradesConflated, high: float, low: float) -> None:
-        self.cumulative_volume, self.seen_ns = streamed.cumulative_volume, streamed.receive_time_ns
+        volume, seen_ns = streamed.cumulative_volume, streamed.receive_time_ns
+        self.cumulative_volume, self.seen_ns = volume, seen_ns
+        if seen_ns >= self.recent.next_ns:
+            self.recent.mark(seen_ns, volume)
         if streamed.cumulative_trades:
-            self.trade_volume = streamed.cumulative_volume / streamed.cumulative_trades
-        self.update_range(high, low)
+            self.trade_volume = volume / streamed.cumulative_trades
+        self.update_range(high, low, seen_ns)
 
-    def update_range(self, high: float | None, low: float | None) -> None:
+    def update_range(self, high: float | None, low: float | None, seen_ns: int) -> None:
         """Extend the day's range to include this one; the source may be older than the current state."""
-        if self.high is None or (high is not None and high > self.high):
-            self.high = high
-        if self.low is None or (low is not None and low < self.low):
-            self.low = low
+        if high is not None and (self.high is None or high > self.high):
+            self.high, self.range_ns = high, seen_ns
+        if low is not None and (self.low is None or low < self.low):
+            self.low, self.range_ns = low, seen_ns
 
 
 class MarketState:
@@ -112,14 +133,19 @@ class MarketState:
 
     Args:
         members: the day's universe, by rank.
-        window_seconds: the window of trade rates.
+        settings: of the windows of trade rates and recent volume.
         earlier: the data of earlier days.
     """
 
-    def __init__(self, members: Sequence[UniverseMember], window_seconds: float, earlier: EarlierDays) -> None:
+    def __init__(
+        self, members: Sequence[UniverseMember], settings: CommonTriggerSettings, earlier: EarlierDays
+    ) -> None:
         self.members = {member.symbol: member for member in members}
         self.by_symbol: dict[str, SymbolState] = {}
-        self._window_seconds = window_seconds
+        self._window_seconds = settings.velocity_window_seconds
+        self._recent = settings.recent_volume
+        self._recent_step_ns = round(settings.recent_volume.window_seconds * NS_PER_S / 2)
+        self._pace = UniversePace()
         self._earlier = earlier
         self._dropped: dict[str, DropReason] = {}  # changes with the states: read at every allocation
 
@@ -141,7 +167,7 @@ class MarketState:
             self._adjust(state, snapshot)
         state.update_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
         state.update_traded(snapshot.cumulative_volume, snapshot.receive_time_ns)
-        state.update_range(snapshot.high, snapshot.low)
+        state.update_range(snapshot.high, snapshot.low, snapshot.receive_time_ns)
         state.at_upper_limit = snapshot.upper_limit is not None and snapshot.price >= snapshot.upper_limit
         self._judge(snapshot.symbol, state)
 
@@ -176,8 +202,64 @@ class MarketState:
         """The symbol's state; empty the first time."""
         state = self.by_symbol.get(symbol)
         if state is None:
-            state = self.by_symbol[symbol] = SymbolState(self._window_seconds, self._earlier.trade_volumes.get(symbol))
+            trade_volume = self._earlier.trade_volumes.get(symbol)
+            state = SymbolState(self._window_seconds, trade_volume, self._recent_step_ns)
+            self.by_symbol[symbol] = state
         return state
+
+    def update_pace(self) -> None:
+        """Add the universe's volume until now to its pace, after a sweep: at the mean time of the symbols' volumes."""
+        known = [
+            (state.cumulative_volume / average, state.seen_ns)
+            for symbol, member in self.members.items()
+            if (average := member.average_volume_20d)
+            and (state := self.by_symbol.get(symbol)) is not None
+            and state.cumulative_volume is not None
+        ]
+        if known:
+            self._pace.add(sum(seen_ns for _, seen_ns in known) // len(known), [share for share, _ in known])
+
+    def update_silence(self, symbol: str, now_ns: int) -> None:
+        """Apply that no trade of a streamed symbol followed its last one."""
+        state = self.by_symbol.get(symbol)
+        if state is None or state.cumulative_volume is None or state.seen_ns <= state.swept_ns:
+            return
+        state.silent_ns = now_ns
+        if now_ns >= state.recent.next_ns:
+            state.recent.mark(now_ns, state.cumulative_volume)
+
+    def update_recent(self, member: UniverseMember, state: SymbolState, opening: Baseline | None) -> None:
+        """Compare the symbol's latest minutes with the usual ones; the ratio is None if either is unknown. Where it is
+        certainly too small for a surge, the usual volume is the least one.
+        """
+        state.recent_ratio = None
+        since_ns, until_ns = state.recent.since_ns, max(state.seen_ns, state.silent_ns)
+        if since_ns is None or state.cumulative_volume is None or until_ns <= since_ns:
+            return
+        volume, usual = state.cumulative_volume - state.recent.since_volume, None
+        if average := member.average_volume_20d:
+            share = self._pace.between(since_ns, until_ns)
+            usual = None if share is None else share * average
+        profile = self._earlier.profiles.get(member.symbol)
+        if profile is not None:
+            least = None if usual is None else usual * self._recent.usual_min
+            if least is None or volume >= least * self._recent.hold_threshold:
+                usual = self._usual_by_profile(profile, since_ns, until_ns, state.shares_factor, least)
+            else:
+                usual = least
+        elif usual is None and not average and opening is not None:
+            usual = opening.volume_between(since_ns, until_ns)
+        state.usual_recent_volume = usual
+        state.recent_ratio = volume / usual if usual else None
+
+    def _usual_by_profile(
+        self, profile: Profile, since_ns: int, until_ns: int, shares_factor: float, least: float | None
+    ) -> float | None:
+        at_s = self._earlier.time_of_day_s
+        found = profile_between(profile, at_s(since_ns), at_s(until_ns))
+        if found is None:
+            return least
+        return found * shares_factor if least is None else max(found * shares_factor, least)
 
     def _judge(self, symbol: str, state: SymbolState) -> None:
         if (reason := state.drop_reason) is None:

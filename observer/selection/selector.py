@@ -70,7 +70,7 @@ class Selector:
         earlier: EarlierDays = NOTHING_EARLIER,
         sweep_interval_s: float = 600.0,
     ) -> None:
-        self.market = MarketState(members, settings.triggers.velocity_window_seconds, earlier)
+        self.market = MarketState(members, settings.triggers, earlier)
         self.settings = settings
         self._rules = TriggerRules(settings.triggers)
         self._earlier = earlier
@@ -132,6 +132,7 @@ class Selector:
 
     def evaluate_universe(self, now_ns: int) -> Sequence[Event]:
         """Evaluate every symbol of the universe with market data, after a sweep."""
+        self.market.update_pace()
         fired = self._fired(self.market.members, now_ns)
         self._pending.take([], now_ns)  # those of the previous sweep are over
         decided = self._decide(fired, now_ns)
@@ -142,6 +143,8 @@ class Selector:
     def evaluate_slots(self, now_ns: int) -> Sequence[Event]:
         """Evaluate the symbols that hold slots, between sweeps, when only these have new data."""
         held = [slot.candidate.symbol for slot in self._state.slots if slot.candidate is not None]
+        for symbol in held:
+            self.market.update_silence(symbol, now_ns)
         return self._decide(self._fired(held, now_ns), now_ns)  # in the order of the slots: the order of a set varies
 
     def keep_pins(self, ends: Mapping[str, int | None], now_ns: int) -> Sequence[Event]:
@@ -226,23 +229,31 @@ class Selector:
         """The candidates among these symbols; resets the trade rates."""
         at_s = self._earlier.time_of_day_s(now_ns)
         profiles, members, market = self._earlier.profiles, self.market.members, self.market.by_symbol
-        evaluate = self._rules.evaluate
+        evaluate, update_recent, active = self._rules.evaluate, self.market.update_recent, self._active
         opening = self._opening
         volume, volatility = (opening.volume_by(now_ns), opening.volatility_by(now_ns)) if opening else (None, None)
+        recent = self.settings.triggers.recent_volume
+        judges_recent, hold_threshold = recent.enabled, recent.hold_threshold
         fired: list[Candidate] = []
         for symbol in symbols:
             state, member = market.get(symbol), members.get(symbol)
             if state is None or member is None:
                 continue
-            profile = profiles.get(symbol)
-            if profile is not None:
-                usual = volume_by(profile, at_s)
-                state.average_volume_by_now = None if usual is None else usual * state.shares_factor
-            if symbol in self._without_volume:
-                state.opening_volume_by_now = volume
+            is_possible = True
+            if judges_recent:
+                update_recent(member, state, opening)
+                ratio = state.recent_ratio
+                is_possible = ratio is None or ratio >= hold_threshold
+            if is_possible:  # what a surge is armed by
+                profile = profiles.get(symbol)
+                if profile is not None:
+                    usual = volume_by(profile, at_s)
+                    state.average_volume_by_now = None if usual is None else usual * state.shares_factor
+                if symbol in self._without_volume:
+                    state.opening_volume_by_now = volume
             if symbol in self._without_range:
                 state.opening_range_by_now = volatility
-            fired.extend(evaluate(member, state, now_ns))
+            fired.extend(evaluate(member, state, now_ns, active))
             state.trades_per_second = None
         return fired
 

@@ -13,10 +13,9 @@ import msgspec
 
 from bus.events import AccountSlots, AllocationStrategy, DayBegan
 from observer.errors import NotReplayableError
-from observer.selection.triggers import NotNegative, Positive, TriggersSettings
+from observer.selection.triggers import NotNegative, Positive, Share, TriggersSettings, check_life
 from observer.settings_errors import Problem, SettingsPath, converted, decode_json, wrong_settings
 
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 TimeOfDay = Annotated[
     str,
     msgspec.Meta(
@@ -50,7 +49,11 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     After more than `churn_max_replacements` replacements in `churn_window_seconds`, the factor is `churn_threshold` and
     triggers live `churn_ttl_factor` times as long (requirement 004, Edge Case 3). An alert is raised when more than
-    `overflow_alert_rate` of the symbols that wanted a slot in an hour had none.
+    `overflow_alert_rate` of the symbols that wanted a slot in an hour had none. A trigger's score halves with each
+    `score_half_life_seconds` since its evidence; -1: it does not.
+
+    Raises:
+        ValueError: the half-life is neither positive nor -1 (without end).
     """
 
     max_slots: Annotated[int, msgspec.Meta(ge=1)] = 41
@@ -60,6 +63,11 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     churn_max_replacements: Annotated[int, msgspec.Meta(ge=1)] = 41
     churn_ttl_factor: Annotated[float, msgspec.Meta(ge=1)] = 2.0
     overflow_alert_rate: Share = 0.1
+    score_half_life_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        """Checks the half-life, whose valid values are not an interval."""
+        check_life("score_half_life_seconds", self.score_half_life_seconds)
 
 
 class ContextSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ stand below them; so neither has a threshold or a weight to set.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 import msgspec
@@ -32,6 +32,7 @@ WITHOUT_END: Final = -1.0  # a time to live of this many seconds never ends (the
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +50,7 @@ class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         """Checks the time to live, whose valid values are not an interval."""
-        _check_life(self.ttl_seconds)
+        check_life("ttl_seconds", self.ttl_seconds)
 
 
 class PinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,19 +66,25 @@ class PinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         """Checks the time to live, whose valid values are not an interval."""
-        _check_life(self.ttl_seconds)
+        check_life("ttl_seconds", self.ttl_seconds)
 
 
-def _check_life(ttl_seconds: float) -> None:
-    if ttl_seconds <= 0 and ttl_seconds != WITHOUT_END:
-        raise ValueError(f"ttl_seconds: {ttl_seconds:g} is neither positive nor -1 (without end)")
+def check_life(name: str, seconds: float) -> None:
+    """Check a setting in seconds.
+
+    Raises:
+        ValueError: it is neither positive nor -1 (without end).
+    """
+    if seconds <= 0 and seconds != WITHOUT_END:
+        raise ValueError(f"{name}: {seconds:g} is neither positive nor -1 (without end)")
 
 
 class SymbolView(Protocol):
     """A symbol's day until now; None for unknown values. Prices in the currency, volume in shares.
 
     `opening_volume_by_now` and `opening_range_by_now` (as a fraction of the price) are the average symbol's, continued
-    from the opening; known only for symbols without a history of their own.
+    from the opening; known only for symbols without a history of their own. `recent_ratio` is the volume of the latest
+    minutes in units of `usual_recent_volume`; `range_ns` is when the day's range grew last.
     """
 
     # ruff: disable[D102] - the words are the fields' own
@@ -95,6 +102,12 @@ class SymbolView(Protocol):
     def opening_volume_by_now(self) -> float | None: ...
     @property
     def opening_range_by_now(self) -> float | None: ...
+    @property
+    def recent_ratio(self) -> float | None: ...
+    @property
+    def usual_recent_volume(self) -> float | None: ...
+    @property
+    def range_ns(self) -> int | None: ...
 
     # ruff: enable[D102]
 
@@ -109,10 +122,17 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     trades_per_second: float | None = None
     opening_volume_by_now: float | None = None
     opening_range_by_now: float | None = None
+    recent_ratio: float | None = None
+    usual_recent_volume: float | None = None
+    range_ns: int | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """A symbol that wants a slot, why, and until when (UTC ns; None without end). `strength` is 0 to 1."""
+    """A symbol that wants a slot, why, and until when (UTC ns; None without end).
+
+    `evidence_ns` is the moment at which the condition held, with the score `full_score`; the score halves with its age.
+    None: it has no age.
+    """
 
     symbol: str
     kind: TriggerKind
@@ -125,6 +145,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     market_cap: float
     severity: str = ""
     basis: str = ""
+    evidence_ns: int | None = None
+    full_score: float = 0.0
 
     def alive(self, now_ns: int) -> bool:
         """Whether its life has not ended."""
@@ -153,6 +175,10 @@ class Condition(msgspec.Struct, frozen=True):
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of trigger: `documentation` states in one line when it fires, `overflow_measure` is the name of its
     measure in the overflow ledger, `defaults` are its settings.
+
+    A kind that `is_recent` fires and is renewed only while the recent volume, if it is known, holds
+    (`RecentVolumeSettings`). `evidence_ns` is since when a condition that cannot end has shown nothing new; without it
+    each evaluation is evidence.
     """
 
     kind: TriggerKind
@@ -160,6 +186,8 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     overflow_measure: str
     defaults: TriggerSettings
     conditions: tuple[Condition, ...]
+    is_recent: bool = False
+    evidence_ns: Callable[[SymbolView], int | None] | None = None
 
 
 def _volume_against_day(member: UniverseMember, view: SymbolView) -> float | None:
@@ -196,6 +224,10 @@ def _range_against_average(member: UniverseMember, view: SymbolView) -> float | 
     return true_range(high, low, member.previous_close) / average if average and high and low else None
 
 
+def _recent_ratio(_member: UniverseMember, view: SymbolView) -> float | None:
+    return view.recent_ratio
+
+
 def _nothing(_member: UniverseMember, _view: SymbolView) -> float:
     return _NOTHING
 
@@ -205,8 +237,9 @@ _SURGE_LEVELS: Final = ((5.0, "severe"), (3.0, "moderate"), (2.0, "mild"))
 TRIGGERS: Final = (
     Trigger(
         kind="volume_surge",
-        documentation="the volume of the day so far is a multiple of the average, of the day or by this time of day; "
-        "for a symbol without a history: of the average symbol's opening",
+        documentation="the volume of the latest minutes is a multiple of what is usual then; a smaller multiple is enough "
+        "if the day so far has a multiple of the average, of the day or by this time of day, or for a symbol without a "
+        "history of the average symbol's opening",
         overflow_measure="volume_ratio",  # the requirement's name; it names no other
         defaults=TriggerSettings(threshold=3.0, full_strength=5.0, ttl_seconds=300.0, weight=10.0),
         conditions=(
@@ -224,7 +257,9 @@ TRIGGERS: Final = (
                 _SURGE_LEVELS,
                 OPENING_THRESHOLD,
             ),
+            Condition(_recent_ratio, lambda _, view: view.usual_recent_volume, "recent", _SURGE_LEVELS),
         ),
+        is_recent=True,
     ),
     Trigger(
         kind="trade_velocity",
@@ -248,6 +283,7 @@ TRIGGERS: Final = (
                 threshold=OPENING_THRESHOLD,
             ),
         ),
+        evidence_ns=lambda view: view.range_ns,
     ),
 )
 
@@ -265,11 +301,27 @@ class ProfileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     days_min: Annotated[int, msgspec.Meta(ge=1)] = 5
 
 
+class RecentVolumeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a volume surge begins and ends: it is renewed while the latest minutes have `hold_threshold` times their
+    usual volume (requirement 004: mild), which is at least the part `usual_min` of what the average day has in them.
+
+    Of a streamed symbol the latest minutes are between half of `window_seconds` and the whole; of another one they are
+    the time between its last two snapshots, or half of the window if these come more often. Switched off, the rule is
+    the written one: the day's ratio renews a surge, strength ends at 1, and scores have no age.
+    """
+
+    enabled: bool = True
+    hold_threshold: Positive = 2.0
+    window_seconds: Positive = 300.0
+    usual_min: Share = 0.25
+
+
 class CommonTriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of all triggers, and of pins. `velocity_window_seconds` is that of trade rates."""
 
     manual: PinSettings = PinSettings()
     time_of_day: ProfileSettings = ProfileSettings()
+    recent_volume: RecentVolumeSettings = RecentVolumeSettings()
     velocity_window_seconds: Positive = 1.0
 
     def of(self, kind: TriggerKind) -> TriggerSettings:
@@ -295,58 +347,121 @@ else:
     )
 
 
+class _KindRules(msgspec.Struct, frozen=True):
+    """One enabled kind: its conditions with their thresholds, and the recent ratio at which it is renewed (None: it
+    does not depend on recent volume).
+    """
+
+    kind: TriggerKind
+    settings: TriggerSettings
+    checks: tuple[tuple[Callable[[UniverseMember, SymbolView], float | None], float, Condition], ...]
+    hold_threshold: float | None
+    evidence_ns: Callable[[SymbolView], int | None] | None
+
+
 class TriggerRules:
     """The enabled conditions with their thresholds."""
 
     def __init__(self, settings: TriggersSettings) -> None:
-        self._settings = settings
-        self._checks = [
-            (condition.measure, condition.threshold or settings.of(trigger.kind).threshold, trigger.kind, condition)
+        self._recent = recent = settings.recent_volume
+        self._kinds = tuple(
+            _KindRules(
+                kind=trigger.kind,
+                settings=settings.of(trigger.kind),
+                checks=tuple(
+                    (condition.measure, condition.threshold or settings.of(trigger.kind).threshold, condition)
+                    for condition in trigger.conditions
+                ),
+                hold_threshold=recent.hold_threshold if recent.enabled and trigger.is_recent else None,
+                evidence_ns=trigger.evidence_ns if recent.enabled else None,
+            )
             for trigger in TRIGGERS
             if settings.of(trigger.kind).enabled
-            for condition in trigger.conditions
-        ]
+        )
 
-    def evaluate(self, member: UniverseMember, view: SymbolView, now_ns: int) -> Sequence[Candidate]:
-        """One candidate for each kind with a condition that holds, in the order of the registry.
+    def evaluate(
+        self,
+        member: UniverseMember,
+        view: SymbolView,
+        now_ns: int,
+        active: Container[tuple[str, TriggerKind]] = (),
+    ) -> Sequence[Candidate]:
+        """One candidate for each kind with a condition that holds, in the order of the registry; of several conditions
+        the one with the largest measure. `active` are the symbols and kinds that hold already.
 
-        While a condition holds, each evaluation renews its full life.
+        While a condition holds, each evaluation renews its full life from its evidence on.
         """
-        fired: dict[TriggerKind, Candidate] = {}
-        for measured, threshold, kind, condition in self._checks:
-            measure = measured(member, view)
-            if measure is not None and measure >= threshold:
-                rival = fired.get(kind)
-                if rival is None or measure > rival.measure:
-                    reference = condition.reference(member, view) or _NOTHING
-                    fired[kind] = self._candidate(member, kind, condition, threshold, measure, reference, now_ns)
-        return tuple(fired.values()) if fired else ()
+        fired: list[Candidate] | None = None
+        for rules in self._kinds:
+            hold_threshold = rules.hold_threshold
+            recent = None if hold_threshold is None else view.recent_ratio
+            if recent is not None and recent < hold_threshold:  # type: ignore[operator] # both are known
+                continue
+            best: Condition | None = None
+            measure, threshold = 0.0, 0.0
+            for measured, at_least, condition in rules.checks:
+                found = measured(member, view)
+                if found is not None and found >= at_least and (best is None or found > measure):
+                    best, measure, threshold = condition, found, at_least
+            if best is None and recent is not None and (member.symbol, rules.kind) in active:
+                best, measure, threshold = rules.checks[-1][2], recent, hold_threshold or 0.0
+            if best is None:
+                continue
+            candidate = self._candidate(member, view, rules, best, (measure, threshold, recent), now_ns)
+            if candidate.alive(now_ns):
+                fired = [candidate] if fired is None else [*fired, candidate]
+        return fired or ()
 
     def _candidate(
         self,
         member: UniverseMember,
-        kind: TriggerKind,
+        view: SymbolView,
+        rules: _KindRules,
         condition: Condition,
-        threshold: float,
-        measure: float,
-        reference: float,
+        measured: tuple[float, float, float | None],
         now_ns: int,
     ) -> Candidate:
-        own = self._settings.of(kind)
-        strength = min(measure / own.full_strength, 1.0)
+        measure, threshold, recent = measured
+        own, has_age = rules.settings, self._recent.enabled
+        strength = _strength((measure if recent is None else recent) / own.full_strength, is_limited=not has_age)
+        full_score = score(own.weight, strength, member.market_cap)
+        evidence_ns = now_ns if rules.evidence_ns is None else rules.evidence_ns(view) or now_ns
         return Candidate(
             symbol=member.symbol,
-            kind=kind,
-            score=score(own.weight, strength, member.market_cap),
+            kind=rules.kind,
+            score=full_score,
             strength=strength,
             measure=measure,
             threshold=threshold,
-            reference=reference,
-            expires_ns=expiry(now_ns, own.ttl_seconds),
+            reference=condition.reference(member, view) or _NOTHING,
+            expires_ns=expiry(evidence_ns, own.ttl_seconds),
             market_cap=member.market_cap,
             severity=condition.severity(measure),
             basis=condition.basis,
+            evidence_ns=evidence_ns if has_age else None,
+            full_score=full_score,
         )
+
+
+def _strength(part: float, *, is_limited: bool) -> float:
+    """The strength of a measure, as this part of the full one: up to 1 the part itself (requirement 004), and beyond it
+    one more for each doubling, or 1 if it is limited.
+    """
+    if part <= 1:
+        return part
+    return 1.0 if is_limited else 1 + math.log2(part)
+
+
+def aged(candidate: Candidate, now_ns: int, half_life_s: float) -> Candidate:
+    """The candidate with its score at this moment: what its evidence adds to the market capitalisation's part halves
+    with each half-life.
+    """
+    evidence_ns = candidate.evidence_ns
+    if evidence_ns is None or half_life_s == WITHOUT_END or now_ns <= evidence_ns:
+        return candidate
+    lasting = score(0.0, 0.0, candidate.market_cap)
+    left = 0.5 ** ((now_ns - evidence_ns) / (half_life_s * NS_PER_S))
+    return msgspec.structs.replace(candidate, score=lasting + (candidate.full_score - lasting) * left)
 
 
 def by_pin(member: UniverseMember, until_ns: int | None) -> Candidate:
