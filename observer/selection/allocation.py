@@ -59,18 +59,14 @@ def allocate(
     During rapid replacements the threshold is higher and lives are longer (requirement 004, Rapid Symbol Churn).
     """
     rapid = is_rapid(state.churn, now_ns, settings)
+    half_life_s = settings.score_half_life_seconds
     admissible = [
-        item
+        item if item.evidence_ns is None or item.evidence_ns >= now_ns else aged(item, now_ns, half_life_s)
         for item in candidates
         if (item.expires_ns is None or item.expires_ns > now_ns) and item.symbol not in dropped
     ]
-    half_life_s = settings.score_half_life_seconds
-    current = [aged(item, now_ns, half_life_s) for item in admissible]
-    fresh = [lengthened(item, now_ns, settings) for item in current] if rapid else current
-    waiting = {
-        symbol: aged(item, now_ns, half_life_s)
-        for symbol, item in _still_waiting(state, fresh, now_ns, dropped).items()
-    }
+    fresh = [lengthened(item, now_ns, settings) for item in admissible] if rapid else admissible
+    waiting = _still_waiting(state, fresh, now_ns, dropped, half_life_s)
     wanted = one_each(chain(fresh, waiting.values()))
     threshold = settings.churn_threshold if rapid else settings.replacement_threshold
     seating = _Seating(state, waiting, now_ns, threshold, closed)
@@ -290,7 +286,7 @@ class _Seating:
 
 
 def _still_waiting(
-    state: SlotState, fresh: Iterable[Candidate], now_ns: int, dropped: Mapping[str, DropReason]
+    state: SlotState, fresh: Iterable[Candidate], now_ns: int, dropped: Mapping[str, DropReason], half_life_s: float
 ) -> dict[str, Candidate]:
     """The waiting candidates whose triggers live; a condition that holds now replaces the old entry."""
     waiting = dict(state.waiting)
@@ -298,7 +294,11 @@ def _still_waiting(
         before = waiting.get(item.symbol)
         if before is not None and before.kind == item.kind:
             del waiting[item.symbol]
-    return {symbol: item for symbol, item in waiting.items() if item.alive(now_ns) and symbol not in dropped}
+    return {
+        symbol: item if item.evidence_ns is None else aged(item, now_ns, half_life_s)
+        for symbol, item in waiting.items()
+        if item.alive(now_ns) and symbol not in dropped
+    }
 
 
 def _renewed(held: Candidate, fresh: Candidate | None, now_ns: int) -> Candidate | None:

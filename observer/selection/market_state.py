@@ -1,16 +1,20 @@
 """The latest state of each symbol of the day, as the triggers use it, and which symbols may hold no slot. Pure."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from bus.events import DropReason, MarketStateChanged, Snapshot, Trade, TradesConflated, UniverseMember
 from observer.selection.context import Baseline
 from observer.selection.indicators import TradeRate, price_factor, scaled
-from observer.selection.profile import EarlierDays, Profile
-from observer.selection.recent_volume import RecentVolume, UniversePace, profile_between
+from observer.selection.profile import EarlierDays, Profile, volume_by
+from observer.selection.recent_volume import RecentVolume, UniversePace
 from observer.selection.triggers import CommonTriggerSettings
 from observer.units import NS_PER_S
+
+
+_PACE_SYMBOLS: Final = 400  # of a larger universe about so many form its pace
 
 
 class SymbolState:
@@ -41,6 +45,7 @@ class SymbolState:
         "swept_ns",
         "trade_volume",
         "trades_per_second",
+        "usual_by",
         "usual_recent_volume",
     )
 
@@ -60,6 +65,7 @@ class SymbolState:
         self.recent = RecentVolume(recent_step_ns)
         self.recent_ratio: float | None = None
         self.usual_recent_volume: float | None = None
+        self.usual_by: tuple[int, float | None] = (0, None)  # the profile's volume by the end of the latest minutes
         self.range_ns: int | None = None
         self.trade_volume = trade_volume
         self.seen_ns = 0
@@ -143,9 +149,10 @@ class MarketState:
         self.members = {member.symbol: member for member in members}
         self.by_symbol: dict[str, SymbolState] = {}
         self._window_seconds = settings.velocity_window_seconds
-        self._recent = settings.recent_volume
+        self._usual_min, self._hold_threshold = settings.recent_volume.usual_min, settings.recent_volume.hold_threshold
         self._recent_step_ns = round(settings.recent_volume.window_seconds * NS_PER_S / 2)
         self._pace = UniversePace()
+        self._sample = members[:: max(1, len(members) // _PACE_SYMBOLS)]  # of all ranks
         self._earlier = earlier
         self._dropped: dict[str, DropReason] = {}  # changes with the states: read at every allocation
 
@@ -211,9 +218,9 @@ class MarketState:
         """Add the universe's volume until now to its pace, after a sweep: at the mean time of the symbols' volumes."""
         known = [
             (state.cumulative_volume / average, state.seen_ns)
-            for symbol, member in self.members.items()
-            if (average := member.average_volume_20d)
-            and (state := self.by_symbol.get(symbol)) is not None
+            for member in self._sample
+            if (average := self.members[member.symbol].average_volume_20d)
+            and (state := self.by_symbol.get(member.symbol)) is not None
             and state.cumulative_volume is not None
         ]
         if known:
@@ -228,38 +235,48 @@ class MarketState:
         if now_ns >= state.recent.next_ns:
             state.recent.mark(now_ns, state.cumulative_volume)
 
-    def update_recent(self, member: UniverseMember, state: SymbolState, opening: Baseline | None) -> None:
-        """Compare the symbol's latest minutes with the usual ones; the ratio is None if either is unknown. Where it is
-        certainly too small for a surge, the usual volume is the least one.
+    def update_recent(self, member: UniverseMember, state: SymbolState, opening: Baseline | None) -> float | None:
+        """The symbol's volume in its latest minutes in units of the usual one, which both are kept in its state; None
+        if either is unknown. Where it is certainly too small for a surge, the usual volume is the least one.
         """
-        state.recent_ratio = None
-        since_ns, until_ns = state.recent.since_ns, max(state.seen_ns, state.silent_ns)
-        if since_ns is None or state.cumulative_volume is None or until_ns <= since_ns:
-            return
-        volume, usual = state.cumulative_volume - state.recent.since_volume, None
-        if average := member.average_volume_20d:
-            share = self._pace.between(since_ns, until_ns)
-            usual = None if share is None else share * average
-        profile = self._earlier.profiles.get(member.symbol)
+        recent = state.recent
+        since_ns, volume = recent.since_ns, state.cumulative_volume
+        if since_ns is None or volume is None:
+            return None
+        until_ns = state.seen_ns if state.seen_ns >= state.silent_ns else state.silent_ns
+        volume -= recent.since_volume
+        average, profile = member.average_volume_20d, self._earlier.profiles.get(member.symbol)
+        usual = None
+        if average:
+            known_since_ns, known_until_ns, share = self._pace.last
+            if known_since_ns != since_ns or known_until_ns != until_ns:
+                share = self._pace.between(since_ns, until_ns)
+            if share is not None:
+                usual = share * average
         if profile is not None:
-            least = None if usual is None else usual * self._recent.usual_min
-            if least is None or volume >= least * self._recent.hold_threshold:
-                usual = self._usual_by_profile(profile, since_ns, until_ns, state.shares_factor, least)
-            else:
-                usual = least
-        elif usual is None and not average and opening is not None:
+            if usual is not None:
+                usual *= self._usual_min
+            if usual is None or volume >= usual * self._hold_threshold:
+                usual = self._usual_by_profile(state, profile, since_ns, until_ns, usual or 0.0)
+        elif not average and opening is not None:
             usual = opening.volume_between(since_ns, until_ns)
         state.usual_recent_volume = usual
-        state.recent_ratio = volume / usual if usual else None
+        state.recent_ratio = ratio = volume / usual if usual else None
+        return ratio
 
     def _usual_by_profile(
-        self, profile: Profile, since_ns: int, until_ns: int, shares_factor: float, least: float | None
-    ) -> float | None:
-        at_s = self._earlier.time_of_day_s
-        found = profile_between(profile, at_s(since_ns), at_s(until_ns))
-        if found is None:
+        self, state: SymbolState, profile: Profile, since_ns: int, until_ns: int, least: float
+    ) -> float:
+        """The usual volume between two moments, at least `least`."""
+        before = state.usual_by[1] if state.usual_by[0] == since_ns else self._usual_until(profile, since_ns)
+        until = self._usual_until(profile, until_ns)
+        state.usual_by = until_ns, until
+        if before is None or until is None:
             return least
-        return found * shares_factor if least is None else max(found * shares_factor, least)
+        return max((until - before) * state.shares_factor, least)
+
+    def _usual_until(self, profile: Profile, at_ns: int) -> float | None:
+        return volume_by(profile, (at_ns - self._earlier.midnight_ns) / NS_PER_S)
 
     def _judge(self, symbol: str, state: SymbolState) -> None:
         if (reason := state.drop_reason) is None:

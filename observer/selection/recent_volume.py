@@ -12,7 +12,6 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Final
 
-from observer.selection.profile import Profile, volume_by
 
 SYMBOLS_MIN: Final = 20
 """Fewer symbols of the universe have no mean share of a day."""
@@ -49,6 +48,8 @@ class UniversePace:
         self._times_ns: list[int] = []
         self._shares: list[float] = []
         self._found: dict[int, float | None] = {}  # the shares at moments that were asked for
+        self.last: tuple[int, int, float | None] = (0, 0, None)
+        """The last answer of `between` with its moments, which are those of most symbols of a sweep."""
 
     def add(self, at_ns: int, shares: Iterable[float]) -> None:
         """Add the symbols' shares of their average days until this moment; too few of them add nothing. The busiest
@@ -62,11 +63,14 @@ class UniversePace:
         self._times_ns.append(at_ns)
         self._shares.append(max(mean, self._shares[-1]) if self._shares else mean)
         self._found.clear()
+        self.last = (0, 0, None)
 
     def between(self, since_ns: int, to_ns: int) -> float | None:
         """The share of an average day between two moments; None before the first known moment."""
         since, to = self._by(since_ns), self._by(to_ns)
-        return None if since is None or to is None else to - since
+        share = None if since is None or to is None else to - since
+        self.last = since_ns, to_ns, share
+        return share
 
     def _by(self, at_ns: int) -> float | None:
         """The share until this moment: linear between two moments, and after the last at the latest pace."""
@@ -83,12 +87,3 @@ class UniversePace:
             return None
         before_ns, before = times_ns[after - 1], shares[after - 1]
         return before + (shares[after] - before) * (at_ns - before_ns) / (times_ns[after] - before_ns)
-
-
-def profile_between(profile: Profile, since_s: float, to_s: float) -> float | None:
-    """The usual volume (shares) between two times of the day, in seconds after midnight; None before the first."""
-    before = volume_by(profile, since_s)
-    if before is None:
-        return None
-    until = volume_by(profile, to_s)
-    return None if until is None else until - before

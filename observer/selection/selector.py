@@ -241,8 +241,7 @@ class Selector:
                 continue
             is_possible = True
             if judges_recent:
-                update_recent(member, state, opening)
-                ratio = state.recent_ratio
+                ratio = update_recent(member, state, opening)
                 is_possible = ratio is None or ratio >= hold_threshold
             if is_possible:  # what a surge is armed by
                 profile = profiles.get(symbol)

@@ -233,13 +233,14 @@ def _nothing(_member: UniverseMember, _view: SymbolView) -> float:
 
 
 _SURGE_LEVELS: Final = ((5.0, "severe"), (3.0, "moderate"), (2.0, "mild"))
+_RECENT: Final = Condition(_recent_ratio, lambda _, view: view.usual_recent_volume, "recent", _SURGE_LEVELS)
 
 TRIGGERS: Final = (
     Trigger(
         kind="volume_surge",
-        documentation="the volume of the latest minutes is a multiple of what is usual then; a smaller multiple is enough "
-        "if the day so far has a multiple of the average, of the day or by this time of day, or for a symbol without a "
-        "history of the average symbol's opening",
+        documentation="the volume of the latest minutes is a multiple of the usual one; a smaller multiple is enough "
+        "when the day so far has a multiple of the average, of the day or by this time of day, or, for a symbol without "
+        "a history, of the average symbol's opening",
         overflow_measure="volume_ratio",  # the requirement's name; it names no other
         defaults=TriggerSettings(threshold=3.0, full_strength=5.0, ttl_seconds=300.0, weight=10.0),
         conditions=(
@@ -257,7 +258,7 @@ TRIGGERS: Final = (
                 _SURGE_LEVELS,
                 OPENING_THRESHOLD,
             ),
-            Condition(_recent_ratio, lambda _, view: view.usual_recent_volume, "recent", _SURGE_LEVELS),
+            _RECENT,
         ),
         is_recent=True,
     ),
@@ -347,33 +348,23 @@ else:
     )
 
 
-class _KindRules(msgspec.Struct, frozen=True):
-    """One enabled kind: its conditions with their thresholds, and the recent ratio at which it is renewed (None: it
-    does not depend on recent volume).
-    """
-
-    kind: TriggerKind
-    settings: TriggerSettings
-    checks: tuple[tuple[Callable[[UniverseMember, SymbolView], float | None], float, Condition], ...]
-    hold_threshold: float | None
-    evidence_ns: Callable[[SymbolView], int | None] | None
-
-
 class TriggerRules:
     """The enabled conditions with their thresholds."""
 
     def __init__(self, settings: TriggersSettings) -> None:
-        self._recent = recent = settings.recent_volume
+        recent = settings.recent_volume
+        self._has_age = recent.enabled
+        # By kind: its settings, the recent ratio at which it is renewed (None: it does not depend on recent volume), its
+        # evidence, and its conditions with their thresholds. Tuples: read for every symbol of a sweep.
         self._kinds = tuple(
-            _KindRules(
-                kind=trigger.kind,
-                settings=settings.of(trigger.kind),
-                checks=tuple(
+            (
+                trigger,
+                settings.of(trigger.kind),
+                recent.hold_threshold if recent.enabled and trigger.is_recent else None,
+                tuple(
                     (condition.measure, condition.threshold or settings.of(trigger.kind).threshold, condition)
                     for condition in trigger.conditions
                 ),
-                hold_threshold=recent.hold_threshold if recent.enabled and trigger.is_recent else None,
-                evidence_ns=trigger.evidence_ns if recent.enabled else None,
             )
             for trigger in TRIGGERS
             if settings.of(trigger.kind).enabled
@@ -391,56 +382,44 @@ class TriggerRules:
 
         While a condition holds, each evaluation renews its full life from its evidence on.
         """
-        fired: list[Candidate] | None = None
-        for rules in self._kinds:
-            hold_threshold = rules.hold_threshold
-            recent = None if hold_threshold is None else view.recent_ratio
-            if recent is not None and recent < hold_threshold:  # type: ignore[operator] # both are known
+        fired: list[Candidate] = []
+        for trigger, own, hold_threshold, checks in self._kinds:
+            recent = None
+            if hold_threshold is not None and (recent := view.recent_ratio) is not None and recent < hold_threshold:
                 continue
-            best: Condition | None = None
-            measure, threshold = 0.0, 0.0
-            for measured, at_least, condition in rules.checks:
+            best = None
+            measure = threshold = 0.0
+            for measured, at_least, condition in checks:
                 found = measured(member, view)
                 if found is not None and found >= at_least and (best is None or found > measure):
                     best, measure, threshold = condition, found, at_least
-            if best is None and recent is not None and (member.symbol, rules.kind) in active:
-                best, measure, threshold = rules.checks[-1][2], recent, hold_threshold or 0.0
             if best is None:
-                continue
-            candidate = self._candidate(member, view, rules, best, (measure, threshold, recent), now_ns)
+                if recent is None or hold_threshold is None or (member.symbol, trigger.kind) not in active:
+                    continue
+                best, measure, threshold = _RECENT, recent, hold_threshold
+            strength = _strength(
+                (measure if recent is None else recent) / own.full_strength, is_limited=not self._has_age
+            )
+            full_score = score(own.weight, strength, member.market_cap)
+            evidence_ns = trigger.evidence_ns(view) if self._has_age and trigger.evidence_ns is not None else now_ns
+            candidate = Candidate(
+                symbol=member.symbol,
+                kind=trigger.kind,
+                score=full_score,
+                strength=strength,
+                measure=measure,
+                threshold=threshold,
+                reference=best.reference(member, view) or _NOTHING,
+                expires_ns=expiry(now_ns if evidence_ns is None else evidence_ns, own.ttl_seconds),
+                market_cap=member.market_cap,
+                severity=best.severity(measure),
+                basis=best.basis,
+                evidence_ns=evidence_ns if self._has_age else None,
+                full_score=full_score,
+            )
             if candidate.alive(now_ns):
-                fired = [candidate] if fired is None else [*fired, candidate]
-        return fired or ()
-
-    def _candidate(
-        self,
-        member: UniverseMember,
-        view: SymbolView,
-        rules: _KindRules,
-        condition: Condition,
-        measured: tuple[float, float, float | None],
-        now_ns: int,
-    ) -> Candidate:
-        measure, threshold, recent = measured
-        own, has_age = rules.settings, self._recent.enabled
-        strength = _strength((measure if recent is None else recent) / own.full_strength, is_limited=not has_age)
-        full_score = score(own.weight, strength, member.market_cap)
-        evidence_ns = now_ns if rules.evidence_ns is None else rules.evidence_ns(view) or now_ns
-        return Candidate(
-            symbol=member.symbol,
-            kind=rules.kind,
-            score=full_score,
-            strength=strength,
-            measure=measure,
-            threshold=threshold,
-            reference=condition.reference(member, view) or _NOTHING,
-            expires_ns=expiry(evidence_ns, own.ttl_seconds),
-            market_cap=member.market_cap,
-            severity=condition.severity(measure),
-            basis=condition.basis,
-            evidence_ns=evidence_ns if has_age else None,
-            full_score=full_score,
-        )
+                fired.append(candidate)
+        return fired
 
 
 def _strength(part: float, *, is_limited: bool) -> float:
