@@ -129,8 +129,8 @@ def _member(number: int, rng: Random) -> UniverseMember:
 def _snapshot(member: UniverseMember, volume: float, received_ns: int) -> Snapshot:
     price, low, high = member.previous_close, member.previous_close - 50, member.previous_close + 50
     return Snapshot(
-        "bench", member.symbol, member.session_date, 1, received_ns, price, price, high, low, price, None, None, low, high,
-        volume, 0.0,
+        "bench", member.symbol, member.session_date, 1, received_ns, price, price, high, low, price, None, None, low,
+        high, volume, 0.0,
     )  # fmt: skip
 
 

@@ -7,17 +7,17 @@ surges trade most then, in average days of their symbols; its changes cost nothi
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from heapq import nlargest
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from bus.events import ChurnGuardChanged, Event, SlotAssigned, Snapshot, TradesConflated, UniverseMember
+from bus.events import ChurnGuardChanged, Event, SlotAssigned, Snapshot, TradesConflated
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import ReportProgress
-from observer.bench.surges import OPENS_S, STEP_S, STEPS, SymbolDay, market_days, usual_shares
+from observer.bench.surges import OPENS_S, STEP_S, STEPS, TRADE_VOLUME, Surge, SymbolDay, market_days, usual_shares
 from observer.selection import context
 from observer.selection.context import OpeningPoint
 from observer.selection.profile import EarlierDays, MeanVolume, profiles_of
@@ -75,7 +75,7 @@ async def measure_slots(
     picture: Path | None,
     report: ReportProgress,
 ) -> SlotsResult:
-    """Let both rules decide on the same days. Writes nothing but the picture, of the first day and the fewest accounts."""
+    """Let both rules decide on the same days. Draws the first day with the fewest accounts; writes nothing else."""
     rules = {"written": written(settings), "settings": settings}
     runs = [_Run(rule, count, each, sweep_s) for count in accounts for rule, each in rules.items()]
     earlier = _EarlierDays(sweep_s)
@@ -179,7 +179,7 @@ class _Run:
                 events = [*(selector.evaluate_universe(_ns(step)) if is_sweep else selector.evaluate_slots(_ns(step)))]
             guard.apply(events, _ns(step))
             hour = (OPENS_S + step * STEP_S) // 3600
-            self._changes[hour] += sum(isinstance(event, SlotAssigned) and event.reason != "kept" for event in events)
+            self._changes[hour] += sum(isinstance(event, SlotAssigned) for event in events)
             self.held.append(frozenset(selector.wanted))
             self._guarded_steps += guard.is_engaged
         self._replaced_most = max(self._replaced_most, guard.most)
@@ -268,26 +268,11 @@ class _Guard:
 def _sweep(selector: Selector, market: Sequence[SymbolDay], step: int) -> None:
     for each in market:
         price = each.prices[step]
-        selector.market.update_snapshot(
-            Snapshot(
-                "bench",
-                each.member.symbol,
-                each.member.session_date,
-                1,
-                _ns(step),
-                price,
-                price,
-                each.highs[step],
-                each.lows[step],
-                price,
-                None,
-                None,
-                None,
-                None,
-                each.volumes[step],
-                0.0,
-            )  # fmt: skip
-        )
+        snapshot = Snapshot(
+            "bench", each.member.symbol, each.member.session_date, 1, _ns(step), price, price, each.highs[step],
+            each.lows[step], price, None, None, None, None, each.volumes[step], 0.0,
+        )  # fmt: skip
+        selector.market.update_snapshot(snapshot)
 
 
 def _stream(selector: Selector, each: SymbolDay, step: int) -> None:
@@ -295,26 +280,12 @@ def _stream(selector: Selector, each: SymbolDay, step: int) -> None:
     volume = each.volume(step)
     if volume <= 0:
         return
-    trades = max(1, round(volume / 100.0))
-    price, to_ns = each.prices[step], _ns(step)
-    selector.market.update_conflated(
-        TradesConflated(
-            "bench",
-            each.member.symbol,
-            each.member.session_date,
-            to_ns - STEP_S * NS_PER_S,
-            to_ns,
-            to_ns,
-            trades,
-            volume,
-            price,
-            each.highs[step],
-            each.lows[step],
-            price,
-            each.volumes[step],
-            None,
-        )  # fmt: skip
-    )
+    trades, price, to_ns = max(1, round(volume / TRADE_VOLUME)), each.prices[step], _ns(step)
+    row = TradesConflated(
+        "bench", each.member.symbol, each.member.session_date, to_ns - STEP_S * NS_PER_S, to_ns, to_ns, trades,
+        volume, price, each.highs[step], each.lows[step], price, each.volumes[step], None,
+    )  # fmt: skip
+    selector.market.update_conflated(row)
 
 
 # --- the picture ---
@@ -343,7 +314,7 @@ def svg(drawn: Sequence[tuple[str, Sequence[frozenset[str]], Sequence[SymbolDay]
     return f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDE}" height="{top}">{"".join(parts)}</svg>\n'
 
 
-def _spans(held: Sequence[frozenset[str]], symbol: str, surges: Sequence[object]) -> Iterator[tuple[int, int, bool]]:
+def _spans(held: Sequence[frozenset[str]], symbol: str, surges: Sequence[Surge]) -> Iterator[tuple[int, int, bool]]:
     """The runs of steps in which the symbol has a slot, split where a surge begins or ends."""
     states = [_state(symbol in symbols, number + _FIRST, surges) for number, symbols in enumerate(held)]
     first = 0
@@ -354,5 +325,5 @@ def _spans(held: Sequence[frozenset[str]], symbol: str, surges: Sequence[object]
             first = number
 
 
-def _state(is_held: bool, step: int, surges: Sequence[object]) -> bool | None:
+def _state(is_held: bool, step: int, surges: Sequence[Surge]) -> bool | None:
     return any(surge.first <= step < surge.end for surge in surges) if is_held else None

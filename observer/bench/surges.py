@@ -22,7 +22,7 @@ OPENS_S: Final = 9 * 3600  # after midnight
 STEPS: Final = 6 * 3600 // STEP_S + 1800 // STEP_S  # until 15:30
 
 _MINUTE: Final = 60 // STEP_S
-_TRADE_VOLUME: Final = 100.0
+TRADE_VOLUME: Final = 100.0
 _PRICE: Final = 10_000.0
 _MOST_TRADES: Final = 40_000.0  # a day of the busiest symbol
 _RANK_OFFSET: Final = 20
@@ -76,7 +76,7 @@ def market_days(symbols: int, days: int, seed: int) -> Iterator[Sequence[SymbolD
     """So many days of so many symbols, by rank. The same numbers give the same days."""
     shares = usual_shares()
     for day in range(days):
-        rng = Random(f"{seed}/{day}")  # noqa: S311 - a made-up market
+        rng = Random(f"{seed}/{day}")
         themes = [(rng.randrange(30 * _MINUTE, STEPS - 60 * _MINUTE), rng.uniform(10, 60)) for _ in range(_THEMES)]
         yield [_symbol_day(rank, symbols, day, themes, shares, rng) for rank in range(symbols)]
 
@@ -96,7 +96,7 @@ def _symbol_day(
         if step % (30 * _MINUTE) == 0:
             half_hour = rng.lognormvariate(-(_HALF_HOUR_SIGMA**2) / 2, _HALF_HOUR_SIGMA)
         trades = usual_trades * share * whole_day * half_hour * faster
-        volume += round(rng.gammavariate(trades / 2, 2.0)) * _TRADE_VOLUME
+        volume += round(rng.gammavariate(trades / 2, 2.0)) * TRADE_VOLUME
         price += rng.gauss(0.0, move * math.sqrt(faster))
         high, low = max(high, price), min(low, price)
         volumes.append(volume)
@@ -105,7 +105,7 @@ def _symbol_day(
         prices.append(price)
     member = UniverseMember(
         "bench", "kr_stocks", f"day {day}", rank + 1, f"{rank:06d}", f"Company {rank}", "KOSPI",
-        3e14 / (rank + 1), _PRICE, usual_trades * _TRADE_VOLUME, 300.0,
+        3e14 / (rank + 1), _PRICE, usual_trades * TRADE_VOLUME, 300.0,
     )  # fmt: skip
     return SymbolDay(
         member, volumes, highs, lows, prices, usual_trades, tuple(sorted(surges, key=lambda each: each.first))

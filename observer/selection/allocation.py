@@ -24,13 +24,14 @@ from itertools import chain
 from typing import Literal
 
 from bus.events import AssignReason, DropReason, OverflowReason, ReleaseReason
-from observer.selection.ranking import FILLER, PINNED, Order, one_each, order, outranks
+from observer.selection.ranking import CONTEXT, FILLER, PINNED, WITHOUT_CLAIM, Order, one_each, order, outranks
 from observer.selection.ranking import tier as tier_of
 from observer.selection.settings import SlotSettings
 from observer.selection.slots import (
     NO_SYMBOLS,
     Assign,
     Decision,
+    Extend,
     Overflow,
     Release,
     Slot,
@@ -152,9 +153,13 @@ class _Seating:
                 continue
             if renewed is held:
                 continue
-            self._slots[index] = Slot(slot.slot, slot.account, renewed, slot.home)
-            if renewed.kind != held.kind:
-                self.decisions.append(Assign(slot.slot, renewed, None, "kept"))
+            is_over = slot.until_ns is not None and slot.until_ns <= self._now_ns
+            if is_over or renewed.kind != held.kind:
+                self.decisions.append(Extend(slot.slot, renewed))
+                until_ns = renewed.expires_ns
+            else:
+                until_ns = slot.until_ns
+            self._slots[index] = Slot(slot.slot, slot.account, renewed, slot.home, until_ns)
 
     def bring_home(self) -> None:
         """Move symbols back to their slots in reopened accounts, by rank."""
@@ -250,11 +255,12 @@ class _Seating:
     def _assign(self, index: int, candidate: Candidate, reason: AssignReason, home: str | None = None) -> None:
         slot = self._slots[index]
         replaced = None
-        if slot.candidate is not None:
-            replaced = slot.candidate.symbol
-            if slot.candidate.kind != FILLER:
-                self._waiting[replaced] = slot.candidate
-        self._slots[index] = Slot(slot.slot, slot.account, candidate, home)
+        if (held := slot.candidate) is not None:
+            replaced = held.symbol
+            self.decisions.append(Release(slot.slot, replaced, held.score, "replaced", candidate.symbol))
+            if held.kind not in WITHOUT_CLAIM:
+                self._waiting[replaced] = held
+        self._slots[index] = Slot(slot.slot, slot.account, candidate, home, candidate.expires_ns)
         if self._by_rank is not None and candidate.kind != PINNED:
             insort(self._by_rank, (order(candidate), index, candidate))
         self.forget(candidate.symbol)
@@ -267,8 +273,8 @@ class _Seating:
         self._assign(goal, candidate, reason, home)
 
     def _refuse(self, candidate: Candidate) -> None:
-        """Refuse a slot and report that once; a filler has no claim to one."""
-        if candidate.kind == FILLER:
+        """Refuse a slot and report that once; a symbol that fills a slot has no claim to one."""
+        if candidate.kind in WITHOUT_CLAIM:
             return
         if candidate.symbol not in self._overflowed:
             self.decisions.append(self._refusal(candidate))
@@ -304,10 +310,11 @@ def _still_waiting(
 def _renewed(held: Candidate, fresh: Candidate | None, now_ns: int) -> Candidate | None:
     """The holder's new candidate; None if no trigger holds the slot any more.
 
-    The same condition takes its new score and life. Another one takes over if it ranks higher or the old one is over.
+    The same condition takes its new score and life. Another one takes over if it ranks higher or the old one is over; a
+    trigger takes over from the opening at once.
     """
     if fresh is None:
         return held if held.alive(now_ns) else None
-    if fresh.kind == held.kind or not held.alive(now_ns):
+    if fresh.kind == held.kind or not held.alive(now_ns) or (held.kind == CONTEXT and fresh.kind != FILLER):
         return fresh
     return min(held, fresh, key=order)

@@ -13,7 +13,6 @@ from observer.selection.recent_volume import RecentVolume, UniversePace
 from observer.selection.triggers import CommonTriggerSettings
 from observer.units import NS_PER_S
 
-
 _PACE_SYMBOLS: Final = 400  # of a larger universe about so many form its pace
 
 
@@ -226,6 +225,11 @@ class MarketState:
         if known:
             self._pace.add(sum(seen_ns for _, seen_ns in known) // len(known), [share for share, _ in known])
 
+    def forget_rates(self) -> None:
+        """Forget the trade rates since the last evaluation."""
+        for state in self.by_symbol.values():
+            state.trades_per_second = None
+
     def update_silence(self, symbol: str, now_ns: int) -> None:
         """Apply that no trade of a streamed symbol followed its last one."""
         state = self.by_symbol.get(symbol)
@@ -243,7 +247,7 @@ class MarketState:
         since_ns, volume = recent.since_ns, state.cumulative_volume
         if since_ns is None or volume is None:
             return None
-        until_ns = state.seen_ns if state.seen_ns >= state.silent_ns else state.silent_ns
+        until_ns = max(state.seen_ns, state.silent_ns)
         volume -= recent.since_volume
         average, profile = member.average_volume_20d, self._earlier.profiles.get(member.symbol)
         usual = None

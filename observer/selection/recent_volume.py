@@ -12,7 +12,6 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Final
 
-
 SYMBOLS_MIN: Final = 20
 """Fewer symbols of the universe have no mean share of a day."""
 

@@ -24,6 +24,10 @@ TimeOfDay = Annotated[
 ]
 
 
+RULES: Final = 2
+"""The version of the decisions: raised when the same settings and events give other decisions than before."""
+
+
 class UniverseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Conditions of membership in the day's universe, and when it is built (local time). Prices in the venue's
     currency.
@@ -114,8 +118,14 @@ def stored_settings(began: DayBegan) -> DaySettings:
     """The settings that a day's first step carries; a key that this version added since has its default.
 
     Raises:
-        NotReplayableError: their digest differs, or they have a key or a value that this version does not know.
+        NotReplayableError: the day was decided by other rules, the digest of the settings differs, or they have a key
+            or a value that this version does not know.
     """
+    if began.rules != RULES:
+        raise NotReplayableError(
+            f"the day was decided by rules {began.rules}, and this version has rules {RULES}: verify the day with the "
+            "version that recorded it"
+        )
     document = msgspec.to_builtins(
         {
             "selection": began.settings,

@@ -239,8 +239,8 @@ TRIGGERS: Final = (
     Trigger(
         kind="volume_surge",
         documentation="the volume of the latest minutes is a multiple of the usual one; a smaller multiple is enough "
-        "when the day so far has a multiple of the average, of the day or by this time of day, or, for a symbol without "
-        "a history, of the average symbol's opening",
+        "when the day so far has a multiple of the average, of the day or by this time of day; for a symbol without a "
+        "history: of the average symbol's opening",
         overflow_measure="volume_ratio",  # the requirement's name; it names no other
         defaults=TriggerSettings(threshold=3.0, full_strength=5.0, ttl_seconds=300.0, weight=10.0),
         conditions=(
@@ -354,8 +354,8 @@ class TriggerRules:
     def __init__(self, settings: TriggersSettings) -> None:
         recent = settings.recent_volume
         self._has_age = recent.enabled
-        # By kind: its settings, the recent ratio at which it is renewed (None: it does not depend on recent volume), its
-        # evidence, and its conditions with their thresholds. Tuples: read for every symbol of a sweep.
+        # By kind: its settings, the recent ratio at which it is renewed (None: it does not depend on recent volume),
+        # and its conditions with their thresholds. Tuples: read for every symbol of a sweep.
         self._kinds = tuple(
             (
                 trigger,

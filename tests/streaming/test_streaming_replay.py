@@ -129,7 +129,7 @@ class Published:
         parts = (self.producer, quotes, self.clock, SAMPLING, DAY, self.apply)
         self.recorder = TradeRecorder("kis", *parts, alerts=alerts)
         self.selector = new_selector()
-        decisions.update_latest(self.selector, self.snapshots)
+        decisions.update_seen(self.selector, self.snapshots)
         self.report(day_began(DAY, snapshots=len(self.snapshots)))
 
     def apply(self, kept: Trade | TradesConflated) -> None:
