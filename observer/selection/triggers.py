@@ -314,7 +314,7 @@ class RecentVolumeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     enabled: bool = True
     hold_threshold: Positive = 2.0
     window_seconds: Positive = 300.0
-    usual_min: Share = 0.25
+    usual_min: Share = 0.5
 
 
 class CommonTriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -14,7 +15,6 @@ from bus.codec import decode_events, unpack
 from bus.delivery import Acknowledged
 from bus.events import (
     AccountsClosed,
-    ChurnGuardChanged,
     DayBegan,
     Event,
     GapDetected,
@@ -27,7 +27,6 @@ from bus.events import (
     SelectionAdvanced,
     SelectionStep,
     SlotAssigned,
-    SlotOverflowed,
     SlotReleased,
     SlotsClosed,
     SlotsEvaluated,
@@ -36,7 +35,6 @@ from bus.events import (
     Snapshot,
     Trade,
     TradesConflated,
-    TriggerFired,
     UniverseEvaluated,
     Unpinned,
     WatchChanged,
@@ -294,7 +292,7 @@ DECIDED = ("sweep", "evaluated_slots", "evaluated_slots", "pinned", "unpinned", 
 ACTION = st.tuples(
     st.sampled_from(TRADED) | st.sampled_from(DECIDED), st.sampled_from("AAAABB" + SYMBOLS), st.integers(1, 40)
 )
-DECISIONS = (TriggerFired, SlotAssigned, SlotReleased, SlotOverflowed, ChurnGuardChanged, GapDetected)
+DECISIONS = get_args(decisions.Decision)
 BUSY = [("watch", "A", 1), *[("trade", "A", 2)] * 12, ("evaluated_slots", "A", 1)]
 """From here on trades are conflated."""
 ACTIONS = st.builds(lambda before, then: [*before, *then], st.sampled_from([[], BUSY]), st.lists(ACTION, max_size=60))
