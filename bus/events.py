@@ -20,10 +20,10 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "1b77d035892a8fbf5729b5f70f9049d8a45d60cd4fa82c61197998bb6368cf68"
+SCHEMA_DIGEST: Final = "0ed9200772c450eec9ae66d16deaedcee789a2ee1b99516eeccf0bc99347a346"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction"]
@@ -39,7 +39,9 @@ EtfChange = Literal["new", "removed", "relisted", "changed", "same"]
 EtfJob = Literal["etf_list", "etf_values", "etf_ranges", "etf_measures"]
 Severity = Literal["info", "warning", "critical"]
 DropReason = Literal["delisted", "halted", "upper_limit"]
-AssignReason = Literal["free_slot", "outranks", "pinned", "moved", "moved_home"]
+AssignReason = Literal["free_slot", "outranks", "pinned", "kept", "moved", "moved_home"]
+"""Why a slot was assigned; "kept" only before version 3, which has `SlotExtended` instead."""
+
 CloseReason = Literal["closed", "unfinished"]
 ReleaseReason = Literal[
     "expired", "replaced", "unpinned", "moved", "moved_home", "account_removed", "delisted", "halted", "upper_limit",

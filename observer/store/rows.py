@@ -113,7 +113,7 @@ def _storable(text: str) -> str:
 # --- projections ---------------------------------------------------------------------------------------------
 
 
-_HELD_ON: Final = frozenset({"moved", "moved_home"})  # reasons of `observer.selection.allocation`
+_HELD_ON: Final = frozenset({"kept", "moved", "moved_home"})  # reasons of `observer.selection.allocation`
 
 
 def slots_in_use(assignments: Sequence[Sequence[Value]], releases: Sequence[Sequence[Value]]) -> Sequence[SlotAssigned]:

@@ -64,8 +64,8 @@ def row_of(sequence: int, event: SlotAssigned | SlotReleased) -> tuple[object, .
     return (1, sequence, *astuple(event))
 
 
-@pytest.mark.parametrize("reason", ["moved", "moved_home"])
-def test_a_moved_symbol_keeps_its_first_assignment_time(reason: str) -> None:
+@pytest.mark.parametrize("reason", ["kept", "moved", "moved_home"])
+def test_a_kept_or_moved_symbol_keeps_its_first_assignment_time(reason: str) -> None:
     first = SlotAssigned("a", "x", 10, "volume_surge", 12.0, "free_slot", None)
     again = SlotAssigned("b", "x", 20, "market_cap", 2.0, reason, None)
     [held] = slots_in_use([row_of(1, first), row_of(3, again)], [row_of(2, SlotReleased("a", "x", 20, 12.0, reason))])
