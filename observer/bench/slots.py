@@ -5,6 +5,7 @@ day's ratio renews a surge until the close. An oracle with the same slots stream
 surges trade most then, in average days of their symbols; its changes cost nothing, so it is an upper bound.
 """
 
+import asyncio
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -88,7 +89,7 @@ async def measure_slots(
         earlier.add(market)
         if picture is not None and number == 1:
             drawn = [run for run in runs if run.accounts == min(accounts)]
-            picture.write_text(svg([(run.rule, run.held, market) for run in drawn]))
+            await asyncio.to_thread(picture.write_text, svg([(run.rule, run.held, market) for run in drawn]))
     return SlotsResult(this_machine(folder), days, symbols, seed, sweep_s, [run.use() for run in runs])
 
 
