@@ -19,6 +19,7 @@ from bus.events import ChurnGuardChanged, Event, SlotAssigned, Snapshot, TradesC
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import ReportProgress
 from observer.bench.surges import OPENS_S, STEP_S, STEPS, TRADE_VOLUME, Surge, SymbolDay, market_days, usual_shares
+from observer.providers.broker import DEFAULT_BROKER, broker_named
 from observer.selection import context
 from observer.selection.context import OpeningPoint
 from observer.selection.profile import EarlierDays, MeanVolume, profiles_of
@@ -26,7 +27,7 @@ from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 from observer.units import NS_PER_S
 
-_SLOTS_PER_ACCOUNT: Final = 41
+_SLOTS_PER_ACCOUNT: Final = broker_named(DEFAULT_BROKER).slots
 _FIRST: Final = 1800 // STEP_S  # Track B's first step, 09:30
 _END: Final = STEPS - 1800 // STEP_S  # 15:00
 _TRAIL: Final = 300 // STEP_S

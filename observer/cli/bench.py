@@ -214,7 +214,7 @@ def selection(
 def slots(
     days: Annotated[int, Option(min=1, help="Made-up trading days.")] = 20,
     symbols: Annotated[int, Option(min=100, help="Symbols of the universe.")] = 1_700,
-    accounts: Annotated[list[int] | None, Option(min=1, help="Accounts with 41 slots; may be repeated.")] = None,
+    accounts: Annotated[list[int] | None, Option(min=1, help="Number of accounts; may be repeated.")] = None,
     sweep: Annotated[int, Option(min=30, max=1_800, help="Seconds between sweeps; rounded to half minutes.")] = 600,
     seed: Annotated[int, Option(help="The same seed gives the same days.")] = 7,
     picture: Annotated[Path | None, Option(help="Draw the slots over the first day in this SVG file.")] = None,
@@ -224,15 +224,14 @@ def slots(
 ) -> None:
     """Measure the share of made-up surges that the slots stream. By 1, by 3 and by 10 accounts.
 
-    Compares the rule of the settings with the written one, in which the day's ratio renews a surge, and with an oracle
-    that knows each surge.
+    Compares the rule of the settings with the written one, and both with an oracle that knows each surge.
     """
     from observer.bench.slots import SlotsResult, measure_slots
 
     def table(result: SlotsResult) -> Lines:
         title = f"{result.days} days, {result.symbols:,} symbols, a sweep each {result.sweep_s} s"
         hours = [f"{hour}h" for hour in range(9, 15)]
-        yield (title, "", "surges", "<1min", "<5min", "<10min", "of oracle", "busy", *hours, "churn", "guarded")
+        yield (title, "", "surges", "1min", "5min", "10min", "oracle", "busy", *hours, "churn", "guard")
         for each in result.uses:
             yield (
                 f"{each.rule}, accounts: {each.accounts}",
@@ -243,15 +242,8 @@ def slots(
                 f"{each.guarded:.1%}",
             )
 
-    sizes, settings = accounts or [1, 3, 10], full_settings(config).selection
-    _measure(
-        lambda workspace, report: measure_slots(
-            workspace, days, symbols, seed, sweep // 30 * 30, sizes, settings, picture, report
-        ),
-        table,
-        folder,
-        as_json=as_json,
-    )
+    days_of = (days, symbols, seed, sweep // 30 * 30, accounts or [1, 3, 10], full_settings(config).selection, picture)
+    _measure(lambda workspace, report: measure_slots(workspace, *days_of, report), table, folder, as_json=as_json)
 
 
 def gaps(

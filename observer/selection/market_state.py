@@ -10,7 +10,7 @@ from observer.selection.context import Baseline
 from observer.selection.indicators import TradeRate, price_factor, scaled
 from observer.selection.profile import EarlierDays, Profile, volume_by
 from observer.selection.recent_volume import RecentVolume, UniversePace
-from observer.selection.triggers import CommonTriggerSettings
+from observer.selection.trigger_settings import CommonTriggerSettings
 from observer.units import NS_PER_S
 
 _PACE_SYMBOLS: Final = 400  # of a larger universe about so many form its pace

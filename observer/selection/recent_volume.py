@@ -3,9 +3,9 @@
 Requirement 004, Volume Surge, is about *recent* volume, while its condition compares the day so far, which stays true
 until the close. So the day's ratio arms a surge, and the ratio of the latest minutes begins, renews and ends it.
 
-The usual volume comes from the symbol's profile; without enough days, from its average day, of which it is the share
-that the universe itself trades in these minutes. A symbol without an average is compared with the average symbol's
-opening (`observer.selection.context`).
+The usual volume comes from the symbol's profile; without enough days, from its average day and the share of a day that
+the universe itself trades in these minutes. A symbol without an average is compared with the average symbol's opening
+(`observer.selection.context`).
 """
 
 from bisect import bisect_right

@@ -13,7 +13,8 @@ import msgspec
 
 from bus.events import AccountSlots, AllocationStrategy, DayBegan
 from observer.errors import NotReplayableError
-from observer.selection.triggers import NotNegative, Positive, Share, TriggersSettings, check_life
+from observer.selection.trigger_settings import NotNegative, Positive, Share, check_life
+from observer.selection.triggers import TriggersSettings
 from observer.settings_errors import Problem, SettingsPath, converted, decode_json, wrong_settings
 
 TimeOfDay = Annotated[

@@ -30,7 +30,8 @@ from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
 from observer.selection.slot_projection import SlotProjection
 from observer.selection.slots import lengthened
-from observer.selection.triggers import PinSettings, TriggersSettings
+from observer.selection.trigger_settings import PinSettings
+from observer.selection.triggers import TriggersSettings
 from tests.builders import trade
 from tests.selection.builders import candidate, member, seen, state
 

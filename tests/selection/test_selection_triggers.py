@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from bus.events import TriggerEnded, UniverseMember
 from observer.selection.active_triggers import ActiveTriggers, fired_event
+from observer.selection.trigger_settings import RecentVolumeSettings, TriggerSettings
 from observer.selection.triggers import (
     TRIGGERS,
     Candidate,
     Observation,
-    RecentVolumeSettings,
     TriggerRules,
-    TriggerSettings,
     TriggersSettings,
     by_market_cap,
     by_pin,

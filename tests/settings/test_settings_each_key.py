@@ -52,7 +52,8 @@ from observer.selection.pins import PinRequest
 from observer.selection.profile import EarlierDays
 from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings, SelectionSettings, UniverseSettings, parse_selection
-from observer.selection.triggers import ProfileSettings, TriggersSettings
+from observer.selection.trigger_settings import ProfileSettings
+from observer.selection.triggers import TriggersSettings
 from observer.store.reader import StoreReader
 from observer.store.universes import StoredUniverse
 from observer.store.writer import StoreWriter

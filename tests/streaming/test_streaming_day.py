@@ -27,7 +27,7 @@ from bus.events import (
 )
 from observer.cli.decisions import changed_settings, changes_within, first_steps, verified_day
 from observer.selection.sampling import SamplingSettings
-from observer.selection.triggers import PinSettings
+from observer.selection.trigger_settings import PinSettings
 from observer.store.reader import StoreReader
 from observer.streaming.pins import Pins
 from tests.selection.builders import state

@@ -51,7 +51,8 @@ from observer.selection.pins import PinRefusal, kept_pins
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
-from observer.selection.triggers import PinSettings, TriggersSettings
+from observer.selection.trigger_settings import PinSettings
+from observer.selection.triggers import TriggersSettings
 from observer.streaming import decisions
 from observer.streaming.decisions import DecisionComparison, DecisionReplay, verified
 from observer.streaming.recorder import TradeRecorder
