@@ -222,7 +222,11 @@ def explain(
     last = changes[-1]
     if isinstance(last, SlotAssigned | SlotExtended):  # a day that ended without a release
         return Explanation(symbol, session_date, last.slot, reported(last))
-    return Explanation(symbol, session_date, None, reported(last))
+    took: list[str] = []
+    if isinstance(last, SlotReleased) and last.replaced_by is not None:
+        others = reader.slot_history(session_date, last.replaced_by)
+        took = [reported(each) for each in others if isinstance(each, SlotAssigned) and each.replaced == symbol]
+    return Explanation(symbol, session_date, None, "; ".join([reported(last), *took[-1:]]))
 
 
 def waiting_pins(reader: StoreReader, session_date: str, slots: Sequence[SlotAssigned]) -> dict[str, str]:
