@@ -5,8 +5,8 @@ trigger completely; the settings, the overflow ledger and the documents derive f
 life work alike for all kinds. A new kind is one small function and one entry; a test fails until the shipped settings
 and the README include it.
 
-A pin measures nothing: it is a request. It stands above all triggers, and the largest symbols, which fill free slots,
-stand below them; so neither has a threshold or a weight to set.
+A pin is a request and stands above all triggers, and the largest symbols, which fill free slots, stand below them; so
+neither has a threshold or a weight to set.
 """
 
 import math
@@ -270,8 +270,7 @@ class TriggerRules:
     def __init__(self, settings: TriggersSettings) -> None:
         recent = settings.recent_volume
         self._has_age = recent.enabled
-        # By kind: its settings, the recent ratio at which it is renewed (None: it does not depend on recent volume),
-        # and its conditions with their thresholds. Tuples: read for every symbol of a sweep.
+        # By kind: its settings, the recent ratio at which it is renewed (None: any), its conditions and thresholds.
         self._kinds = tuple(
             (
                 trigger,
@@ -313,9 +312,8 @@ class TriggerRules:
                 if recent is None or hold_threshold is None or (member.symbol, trigger.kind) not in active:
                     continue
                 best, measure, threshold = _RECENT, recent, hold_threshold
-            strength = _strength(
-                (measure if recent is None else recent) / own.full_strength, is_limited=not self._has_age
-            )
+            part = (measure if recent is None else recent) / own.full_strength
+            strength = _strength(part, is_limited=not self._has_age)
             full_score = score(own.weight, strength, member.market_cap)
             evidence_ns = trigger.evidence_ns(view) if self._has_age and trigger.evidence_ns is not None else now_ns
             candidate = Candidate(
@@ -339,8 +337,8 @@ class TriggerRules:
 
 
 def _strength(part: float, *, is_limited: bool) -> float:
-    """The strength of a measure, as this part of the full one: up to 1 the part itself (requirement 004), and beyond it
-    one more for each doubling, or 1 if it is limited.
+    """The strength of this part of the full measure: the part itself (requirement 004), and above 1 one more for each
+    doubling, or 1 if it is limited.
     """
     if part <= 1:
         return part
@@ -348,9 +346,7 @@ def _strength(part: float, *, is_limited: bool) -> float:
 
 
 def aged(candidate: Candidate, now_ns: int, half_life_s: float) -> Candidate:
-    """The candidate with its score at this moment: what its evidence adds to the market capitalisation's part halves
-    with each half-life.
-    """
+    """The candidate with its score at this moment: all but the market capitalisation's part halves each half-life."""
     evidence_ns = candidate.evidence_ns
     if evidence_ns is None or half_life_s == WITHOUT_END or now_ns <= evidence_ns:
         return candidate
