@@ -14,7 +14,7 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
 from observer.accounts.clients import keys_of
-from observer.alerts.process import Alerts, damage_identity, keepers
+from observer.alerts.process import Alerts, keepers
 from observer.alerts.silences import Silences
 from observer.base_settings import endpoints_of
 from observer.calendar.phases import DayPlan, next_change, phase_at
@@ -243,8 +243,7 @@ class Host:
             self._alerts.resolve(WRITER_STOPPED, f"{CORE_WRITER} runs")
 
     def _report_damage(self, producer: Producer) -> None:
-        for text in producer.take_damage():
-            self._alerts.happened(damage_identity(text), "critical", text)
+        self._alerts.report_damage(producer.take_damage(), keeps_damaged=producer.keeps_damaged)
 
     def _settle_dismissed(self, employed: frozenset[str], producer: Producer) -> None:
         """End the alerts of processes that are not configured any more, those that they raised among them."""
@@ -291,10 +290,10 @@ class Host:
 
     def on_change(self, name: str, previous: ProcessState, current: ProcessState, pid: int | None, reason: str) -> None:
         """Publish a process's change of state, and end a start without a writer (the supervisor's listener)."""
-        if name == CORE_WRITER and current is ProcessState.FATAL and not self.started.is_set():
-            self._refusal = complaint_in(self._writer_log, CORE_WRITER)
-            if self._refusal is not None:
-                self._supervisor.shutdown_asked.set()
+        complaint = self._complaint_of(name, current)
+        if complaint and current is ProcessState.FATAL and not self.started.is_set():
+            self._refusal = complaint
+            self._supervisor.shutdown_asked.set()
         if self._producer is None:
             return
         now_ns = self._clock.now_ns()
@@ -303,15 +302,27 @@ class Host:
         if current is ProcessState.FATAL:
             self._alerts.report(given_up, "critical", f"{name} is given up: {reason}")
         elif current is ProcessState.LOOPING:
-            self._alerts.report(given_up, "critical", f"{name} ends again and again: {reason}")
+            self._alerts.report(given_up, "critical", f"{name} ends again and again: {complaint or reason}")
+        elif current is ProcessState.BACKOFF and complaint:
+            self._alerts.report(given_up, "critical", f"{name} cannot work: {complaint}")
         elif current is ProcessState.BACKOFF:
             self._alerts.report(ended, "warning", f"{name} ended: {reason}")
         elif previous is current is ProcessState.STARTING:
             self._alerts.report(ended, "warning", f"{name} is late: {reason}")
-        elif current in (ProcessState.RUNNING, ProcessState.STOPPED):
-            self._alerts.resolve(given_up, f"{name} is {current}: {reason}")
-        if current in (ProcessState.RUNNING, ProcessState.STOPPED, ProcessState.FATAL):
-            self._alerts.resolve(ended, f"{name} is {current}: {reason}")
+        text = f"{name} is {current}: {reason}"
+        if current is ProcessState.RUNNING:
+            self._alerts.settle(given_up, text)
+            self._alerts.settle(ended, text)
+        elif current is ProcessState.STOPPED:
+            self._alerts.resolve(given_up, text)
+            self._alerts.resolve(ended, text)
+        elif current is ProcessState.FATAL:
+            self._alerts.resolve(ended, text)
+
+    def _complaint_of(self, name: str, state: ProcessState) -> str | None:
+        """The error with which the writer ended, from the last line of its log; None for other processes and ends."""
+        has_ended = state in (ProcessState.FATAL, ProcessState.LOOPING, ProcessState.BACKOFF)
+        return complaint_in(self._writer_log, name) if has_ended and name == CORE_WRITER else None
 
     def on_crossing(self, crossing: Crossing) -> None:
         """Raise an alert for a crossing of a host limit (the supervisor's listener)."""

@@ -26,7 +26,7 @@ from bus.control import ControlClient
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
-from observer.alerts.process import Alerts, damage_identity
+from observer.alerts.process import Alerts
 from observer.base_settings import endpoints_of
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock, clock_from_environment
@@ -45,7 +45,6 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S: Final = 1.0
 DRAIN_S: Final = 5.0  # how long a stopping worker waits for the writer; uncommitted events stay on disk
 SETTLE_S: Final = 1.0
-DATABASE_RETRY_S: Final = 1.0
 LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 
 
@@ -83,6 +82,7 @@ class Worker:
     async def reader(self) -> "AsyncIterator[StoreReader]":
         """The database, for reading; waits while it does not answer, since a restart would not help."""
         from observer.store.reader import StoreReader
+        from observer.store.readiness import DATABASE_RETRY_S
 
         while True:
             try:
@@ -104,8 +104,8 @@ class Worker:
 
     def report_damage(self) -> None:
         """Report what was found damaged or missing in the outbox."""
-        for text in self.orders.producer.take_damage() if self.orders.producer else ():
-            self.alerts.happened(damage_identity(text), "critical", text)
+        if producer := self.orders.producer:
+            self.alerts.report_damage(producer.take_damage(), keeps_damaged=producer.keeps_damaged)
 
     @contextlib.asynccontextmanager
     async def producer(self) -> AsyncIterator[Producer]:

@@ -43,17 +43,29 @@ def producer_of(host: Host) -> Producer:
     return Producer(Outbox(folder, "test", uuid.uuid4().hex), host.endpoints.ingest)
 
 
-def changes(host: Host, *states: ProcessState) -> None:
+def changes(host: Host, *states: ProcessState, name: str = "etf") -> None:
     """Changes of one process, reported while the host publishes."""
 
     async def reported() -> None:
         host._producer = producer = producer_of(host)
         for previous, current in itertools.pairwise(states):
-            host.on_change("etf", previous, current, 7, "exit 1")
+            host.on_change(name, previous, current, 7, "exit 1")
         producer.close()
         host._producer = None
 
     asyncio.run(reported())
+
+
+def after_calm(host: Host) -> None:
+    """Half a minute passes without a change."""
+
+    async def passed() -> None:
+        clock = host._clock
+        assert isinstance(clock, ManualClock)
+        await clock.advance(30)
+        host._alerts.tick()
+
+    asyncio.run(passed())
 
 
 def open_alerts(host: Host) -> list[tuple[str, str]]:
@@ -64,13 +76,42 @@ def test_a_process_that_ended_is_an_alert_until_it_runs(host: Host) -> None:
     changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING)
     assert open_alerts(host) == [("ended:etf", "warning")]
     changes(host, ProcessState.STARTING, ProcessState.RUNNING)
+    assert open_alerts(host) == [("ended:etf", "warning")], "it may end again"
+    after_calm(host)
     assert open_alerts(host) == []
+
+
+def test_a_process_that_is_stopped_by_order_has_no_alert_any_more(host: Host) -> None:
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
+    changes(host, ProcessState.FATAL, ProcessState.STOPPED)
+    assert open_alerts(host) == []
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STOPPED)
+    assert open_alerts(host) == []
+
+
+def test_a_crash_loop_after_a_start_by_order_counts_on(host: Host) -> None:
+    loop = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING)
+    changes(host, *loop, ProcessState.FATAL, *loop, ProcessState.FATAL)
+    [alert] = host._alerts.open
+    assert (alert.identity, alert.count) == ("given_up:etf", 2)
 
 
 def test_a_process_that_is_given_up_is_a_critical_alert_until_it_runs_again(host: Host) -> None:
     changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
     assert open_alerts(host) == [("given_up:etf", "critical")]
     changes(host, ProcessState.FATAL, ProcessState.STARTING, ProcessState.RUNNING)
+    after_calm(host)
+    assert open_alerts(host) == []
+
+
+def test_a_writer_that_ends_because_of_its_database_is_a_critical_alert_with_the_remedy(host: Host) -> None:
+    host._writer_log.parent.mkdir(parents=True)
+    host._writer_log.write_text("a line\ncore-writer: observer.db: its schema is 9999: use another program\n")
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, name="core-writer")
+    [alert] = host._alerts.open
+    assert (alert.identity, alert.severity) == ("given_up:core-writer", "critical")
+    assert alert.text == "core-writer cannot work: observer.db: its schema is 9999: use another program"
+    changes(host, ProcessState.STARTING, ProcessState.RUNNING, name="core-writer")
     assert open_alerts(host) == []
 
 
