@@ -35,6 +35,7 @@ class SymbolState:
         "range_ns",
         "rate",
         "recent",
+        "recent_ns",
         "recent_ratio",
         "seen_ns",
         "shares_factor",
@@ -63,8 +64,9 @@ class SymbolState:
         self.rate = TradeRate(window_seconds)
         self.recent = RecentVolume(recent_step_ns)
         self.recent_ratio: float | None = None
+        self.recent_ns: int | None = None
         self.usual_recent_volume: float | None = None
-        self.usual_by: tuple[int, float | None] = (0, None)  # the profile's volume by the end of the latest minutes
+        self.usual_by: tuple[int, float | None] = (-1, None)  # the profile's volume by the end of the latest minutes
         self.range_ns: int | None = None
         self.trade_volume = trade_volume
         self.seen_ns = 0
@@ -264,7 +266,7 @@ class MarketState:
                 usual = self._usual_by_profile(state, profile, since_ns, until_ns, usual or 0.0)
         elif not average and opening is not None:
             usual = opening.volume_between(since_ns, until_ns)
-        state.usual_recent_volume = usual
+        state.recent_ns, state.usual_recent_volume = until_ns, usual
         state.recent_ratio = ratio = volume / usual if usual else None
         return ratio
 

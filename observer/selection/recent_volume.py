@@ -47,7 +47,7 @@ class UniversePace:
         self._times_ns: list[int] = []
         self._shares: list[float] = []
         self._found: dict[int, float | None] = {}  # the shares at moments that were asked for
-        self.last: tuple[int, int, float | None] = (0, 0, None)
+        self.last: tuple[int, int, float | None] = (-1, -1, None)
         """The last answer of `between` with its moments, which are those of most symbols of a sweep."""
 
     def add(self, at_ns: int, shares: Iterable[float]) -> None:
@@ -62,7 +62,7 @@ class UniversePace:
         self._times_ns.append(at_ns)
         self._shares.append(max(mean, self._shares[-1]) if self._shares else mean)
         self._found.clear()
-        self.last = (0, 0, None)
+        self.last = (-1, -1, None)
 
     def between(self, since_ns: int, to_ns: int) -> float | None:
         """The share of an average day between two moments; None before the first known moment."""

@@ -39,7 +39,7 @@ class SymbolView(Protocol):
 
     `opening_volume_by_now` and `opening_range_by_now` (as a fraction of the price) are the average symbol's, continued
     from the opening; known only for symbols without a history of their own. `recent_ratio` is the volume of the latest
-    minutes in units of `usual_recent_volume`; `range_ns` is when the day's range grew last.
+    minutes until `recent_ns` in units of `usual_recent_volume`; `range_ns` is when the day's range grew last.
     """
 
     # ruff: disable[D102] - the words are the fields' own
@@ -60,6 +60,8 @@ class SymbolView(Protocol):
     @property
     def recent_ratio(self) -> float | None: ...
     @property
+    def recent_ns(self) -> int | None: ...
+    @property
     def usual_recent_volume(self) -> float | None: ...
     @property
     def range_ns(self) -> int | None: ...
@@ -78,6 +80,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     opening_volume_by_now: float | None = None
     opening_range_by_now: float | None = None
     recent_ratio: float | None = None
+    recent_ns: int | None = None
     usual_recent_volume: float | None = None
     range_ns: int | None = None
 
@@ -132,8 +135,7 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     measure in the overflow ledger, `defaults` are its settings.
 
     A kind that `is_recent` fires and is renewed only while the recent volume, if it is known, holds
-    (`RecentVolumeSettings`). `evidence_ns` is since when a condition that cannot end has shown nothing new; without it
-    each evaluation is evidence.
+    (`RecentVolumeSettings`). `evidence_ns` is the time of the newest data that show it; None: that of the evaluation.
     """
 
     kind: TriggerKind
@@ -142,7 +144,7 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     defaults: TriggerSettings
     conditions: tuple[Condition, ...]
     is_recent: bool = False
-    evidence_ns: Callable[[SymbolView], int | None] | None = None
+    evidence_ns: Callable[[SymbolView], int | None] = lambda _view: None
 
 
 def _volume_against_day(member: UniverseMember, view: SymbolView) -> float | None:
@@ -216,6 +218,7 @@ TRIGGERS: Final = (
             _RECENT,
         ),
         is_recent=True,
+        evidence_ns=lambda view: None if view.recent_ratio is None else view.recent_ns,
     ),
     Trigger(
         kind="trade_velocity",
@@ -270,7 +273,7 @@ class TriggerRules:
     def __init__(self, settings: TriggersSettings) -> None:
         recent = settings.recent_volume
         self._has_age = recent.enabled
-        # By kind: its settings, the recent ratio at which it is renewed (None: any), its conditions and thresholds.
+        # By kind: its settings, the recent ratio that renews it (None: any), its conditions and their thresholds.
         self._kinds = tuple(
             (
                 trigger,
@@ -286,11 +289,7 @@ class TriggerRules:
         )
 
     def evaluate(
-        self,
-        member: UniverseMember,
-        view: SymbolView,
-        now_ns: int,
-        active: Container[tuple[str, TriggerKind]] = (),
+        self, member: UniverseMember, view: SymbolView, now_ns: int, active: Container[tuple[str, TriggerKind]] = ()
     ) -> Sequence[Candidate]:
         """One candidate for each kind with a condition that holds, in the order of the registry; of several conditions
         the one with the largest measure. `active` are the symbols and kinds that hold already.
@@ -315,7 +314,8 @@ class TriggerRules:
             part = (measure if recent is None else recent) / own.full_strength
             strength = _strength(part, is_limited=not self._has_age)
             full_score = score(own.weight, strength, member.market_cap)
-            evidence_ns = trigger.evidence_ns(view) if self._has_age and trigger.evidence_ns is not None else now_ns
+            shown_ns = trigger.evidence_ns(view) if self._has_age else None
+            evidence_ns = now_ns if shown_ns is None else shown_ns
             candidate = Candidate(
                 symbol=member.symbol,
                 kind=trigger.kind,
@@ -324,7 +324,7 @@ class TriggerRules:
                 measure=measure,
                 threshold=threshold,
                 reference=best.reference(member, view) or _NOTHING,
-                expires_ns=expiry(now_ns if evidence_ns is None else evidence_ns, own.ttl_seconds),
+                expires_ns=expiry(evidence_ns, own.ttl_seconds),
                 market_cap=member.market_cap,
                 severity=best.severity(measure),
                 basis=best.basis,

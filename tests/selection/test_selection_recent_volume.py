@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import SlotReleased, TriggerEnded, TriggerFired, UniverseMember
+from bus.events import Event, SlotExtended, TriggerEnded, TriggerFired, UniverseMember
 from observer.selection.context import Baseline
 from observer.selection.market_state import MarketState
 from observer.selection.profile import EarlierDays, Profile
@@ -154,25 +154,34 @@ def test_the_silence_of_a_streamed_symbol_counts_and_that_of_another_one_does_no
 # --- a surge of the whole pipeline ---
 
 
+def traded(minute: float) -> float:
+    """A's volume of the day: 1,800 shares a minute from minute 5 to 20, and one a minute from then on."""
+    return 1_800.0 * min(max(minute - 5, 0.0), 15.0) + max(minute - 20, 0.0)
+
+
 def test_a_surge_begins_is_streamed_and_ends_although_the_day_s_ratio_stays_high() -> None:
-    """The day's volume is nine average days from minute 10 on; the trading ends at minute 20."""
     pipeline = Selector(members(), {"main": 1}, SelectionSettings())
-    fired, ended, holders = list[int](), list[int](), dict[int, bool]()
-    for minute in range(0, 60, 10):
-        now_ns = minute * MINUTE_NS
-        volume = 0.0 if minute < 10 else 9_000.0 + 10.0 * minute
-        for symbol in USUAL:
-            pipeline.market.update_snapshot(seen(symbol, 25.0 * minute / 10, receive_time_ns=now_ns))
-        pipeline.market.update_snapshot(seen("A", volume, receive_time_ns=now_ns))
-        for at_ns in range(now_ns, now_ns + 10 * MINUTE_NS, 10 * SECOND_NS):
-            decided = pipeline.evaluate_universe(at_ns) if at_ns == now_ns else pipeline.evaluate_slots(at_ns)
-            fired += [at_ns // MINUTE_NS for event in decided if isinstance(event, TriggerFired)]
-            ended += [at_ns // MINUTE_NS for event in decided if isinstance(event, TriggerEnded)]
-            assert not [event for event in decided if isinstance(event, SlotReleased) and event.reason == "closed"]
-        holders[minute] = "A" in pipeline.wanted
-    assert fired == [10]
-    assert [20 <= minute <= 25 for minute in ended] == [True]
-    assert holders == {0: False, 10: True, 20: False, 30: False, 40: False, 50: False}
+    decided, held = list[Event](), list[float]()
+    for tens in range(60 * 6):
+        minute, at_ns = tens / 6, tens * 10 * SECOND_NS
+        if "A" in pipeline.wanted:
+            held.append(minute)
+            volumes = {"volume": 1.0, "cumulative_volume": traded(minute)}
+            pipeline.market.update_trade(trade(tens, symbol="A", price=10_000.0, receive_time_ns=at_ns, **volumes))
+        if minute % 10 == 0:
+            sweep(pipeline.market, minute, 2.5 * minute, traded(minute))
+            decided += pipeline.evaluate_universe(at_ns)
+        else:
+            decided += pipeline.evaluate_slots(at_ns)
+    [fired] = [event for event in decided if isinstance(event, TriggerFired)]
+    [ended] = [event for event in decided if isinstance(event, TriggerEnded)]
+    assert fired.fired_ns == 10 * MINUTE_NS
+    assert 20 * MINUTE_NS <= ended.held_until_ns <= 26 * MINUTE_NS
+    assert ended.ended_ns == ended.held_until_ns + 5 * MINUTE_NS
+    assert (held[0], held[-1]) == (pytest.approx(10 + 1 / 6), ended.ended_ns / MINUTE_NS)
+    extended = [event.expires_ns for event in decided if isinstance(event, SlotExtended) and event.symbol == "A"]
+    assert extended
+    assert extended == sorted(extended)
 
 
 def test_by_the_written_rule_the_same_surge_holds_its_slot_until_the_close() -> None:
