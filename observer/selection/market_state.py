@@ -241,7 +241,9 @@ class MarketState:
         if now_ns >= state.recent.next_ns:
             state.recent.mark(now_ns, state.cumulative_volume)
 
-    def update_recent(self, member: UniverseMember, state: SymbolState, opening: Baseline | None) -> float | None:
+    def update_recent(
+        self, member: UniverseMember, state: SymbolState, profile: Profile | None, opening: Baseline | None
+    ) -> float | None:
         """The symbol's volume in its latest minutes in units of the usual one, which both are kept in its state; None
         if either is unknown. Where it is certainly too small for a surge, the usual volume is the least one.
         """
@@ -249,11 +251,12 @@ class MarketState:
         since_ns, volume = recent.since_ns, state.cumulative_volume
         if since_ns is None or volume is None:
             return None
-        until_ns = max(state.seen_ns, state.silent_ns)
+        until_ns = state.seen_ns
+        if state.silent_ns > until_ns:
+            until_ns = state.silent_ns
         volume -= recent.since_volume
-        average, profile = member.average_volume_20d, self._earlier.profiles.get(member.symbol)
         usual = None
-        if average:
+        if average := member.average_volume_20d:
             known_since_ns, known_until_ns, share = self._pace.last
             if known_since_ns != since_ns or known_until_ns != until_ns:
                 share = self._pace.between(since_ns, until_ns)
@@ -264,10 +267,10 @@ class MarketState:
                 usual *= self._usual_min
             if usual is None or volume >= usual * self._hold_threshold:
                 usual = self._usual_by_profile(state, profile, since_ns, until_ns, usual or 0.0)
-        elif not average and opening is not None:
+        elif usual is None and not average and opening is not None:
             usual = opening.volume_between(since_ns, until_ns)
-        state.recent_ns, state.usual_recent_volume = until_ns, usual
-        state.recent_ratio = ratio = volume / usual if usual else None
+        ratio = volume / usual if usual else None
+        state.recent_ns, state.usual_recent_volume, state.recent_ratio = until_ns, usual, ratio
         return ratio
 
     def _usual_by_profile(

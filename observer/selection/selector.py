@@ -246,12 +246,9 @@ class Selector:
             state, member = market.get(symbol), members.get(symbol)
             if state is None or member is None:
                 continue
-            is_possible = True
-            if judges_recent:
-                ratio = update_recent(member, state, opening)
-                is_possible = ratio is None or ratio >= hold_threshold
-            if is_possible:  # what a surge is armed by
-                profile = profiles.get(symbol)
+            profile = profiles.get(symbol)
+            ratio = update_recent(member, state, profile, opening) if judges_recent else None
+            if ratio is None or ratio >= hold_threshold:  # what a surge is armed by
                 if profile is not None:
                     usual = volume_by(profile, at_s)
                     state.average_volume_by_now = None if usual is None else usual * state.shares_factor

@@ -167,8 +167,10 @@ def _volume_against_opening(_member: UniverseMember, view: SymbolView) -> float 
 
 def _range_against_opening(member: UniverseMember, view: SymbolView) -> float | None:
     """The day's range so far against the average symbol's, continued from the opening."""
-    high, low, average = view.high, view.low, view.opening_range_by_now
-    return (high - low) / member.previous_close / average if average and high and low else None
+    if not (average := view.opening_range_by_now):
+        return None
+    high, low = view.high, view.low
+    return (high - low) / member.previous_close / average if high and low else None
 
 
 def _trades_per_second(_member: UniverseMember, view: SymbolView) -> float | None:
@@ -248,7 +250,6 @@ TRIGGERS: Final = (
 
 OVERFLOW_MEASURES: Final = {each.kind: each.overflow_measure for each in TRIGGERS}
 """The name of each kind's measure in the overflow ledger."""
-
 
 if TYPE_CHECKING:
 
@@ -340,9 +341,9 @@ def _strength(part: float, *, is_limited: bool) -> float:
     """The strength of this part of the full measure: the part itself (requirement 004), and above 1 one more for each
     doubling, or 1 if it is limited.
     """
-    if part <= 1:
-        return part
-    return 1.0 if is_limited else 1 + math.log2(part)
+    if part <= 1 or is_limited:
+        return min(part, 1.0)
+    return 1 + math.log2(part)
 
 
 def aged(candidate: Candidate, now_ns: int, half_life_s: float) -> Candidate:

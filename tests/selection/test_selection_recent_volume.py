@@ -26,8 +26,8 @@ def members(**changes: object) -> list[UniverseMember]:
     return [*(member(symbol) for symbol in USUAL), member("A", **changes)]
 
 
-def market(earlier: EarlierDays = EarlierDays(), **changes: object) -> MarketState:  # noqa: B008 - immutable
-    return MarketState(members(**changes), TriggersSettings(), earlier)
+def market(**changes: object) -> MarketState:
+    return MarketState(members(**changes), TriggersSettings(), EarlierDays())
 
 
 def sweep(state: MarketState, minute: float, usual: float, volume: float) -> None:
@@ -38,8 +38,8 @@ def sweep(state: MarketState, minute: float, usual: float, volume: float) -> Non
     state.update_pace()
 
 
-def ratio(state: MarketState, opening: Baseline | None = None) -> float | None:
-    return state.update_recent(state.members["A"], state.of("A"), opening)
+def ratio(state: MarketState, opening: Baseline | None = None, profile: Profile | None = None) -> float | None:
+    return state.update_recent(state.members["A"], state.of("A"), profile, opening)
 
 
 # --- the latest minutes ---
@@ -120,10 +120,10 @@ def test_without_a_profile_the_usual_volume_is_the_average_day_s_share_of_the_un
 def test_with_a_profile_the_usual_volume_is_that_of_its_own_minutes_and_at_least_half_the_universe_s_share() -> None:
     busy, quiet = Profile((0.0, 600.0), (0.0, 200.0)), Profile((0.0, 600.0), (0.0, 1.0))
     for profile, usual in ((busy, 200.0), (quiet, 25.0)):
-        state = market(EarlierDays(profiles={"A": profile}))
+        state = market()
         sweep(state, 0, 100.0, 500.0)
         sweep(state, 10, 150.0, 800.0)
-        assert ratio(state) == pytest.approx(300.0 / usual)
+        assert ratio(state, profile=profile) == pytest.approx(300.0 / usual)
 
 
 def test_a_symbol_without_an_average_is_compared_with_the_average_symbol_s_opening() -> None:
