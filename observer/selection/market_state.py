@@ -217,15 +217,15 @@ class MarketState:
 
     def update_pace(self) -> None:
         """Add the universe's volume until now to its pace, after a sweep: at the mean time of the symbols' volumes."""
-        known = [
-            (state.cumulative_volume / average, state.seen_ns)
-            for member in self._sample
-            if (average := self.members[member.symbol].average_volume_20d)
-            and (state := self.by_symbol.get(member.symbol)) is not None
-            and state.cumulative_volume is not None
-        ]
-        if known:
-            self._pace.add(sum(seen_ns for _, seen_ns in known) // len(known), [share for share, _ in known])
+        shares: dict[str, float] = {}
+        seen_ns = 0
+        for each in self._sample:
+            state, average = self.by_symbol.get(each.symbol), self.members[each.symbol].average_volume_20d
+            if state is not None and average and state.cumulative_volume is not None:
+                shares[each.symbol] = state.cumulative_volume / average
+                seen_ns += state.seen_ns
+        if shares:
+            self._pace.add(seen_ns // len(shares), shares)
 
     def forget_rates(self) -> None:
         """Forget the trade rates since the last evaluation."""

@@ -9,7 +9,7 @@ the universe itself trades in these minutes. A symbol without an average is comp
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Final
 
 SYMBOLS_MIN: Final = 20
@@ -41,26 +41,30 @@ class RecentVolume:
 
 
 class UniversePace:
-    """The mean cumulative volume of the universe, as a share of an average day, at rising times."""
+    """The mean volume of the universe since the first known moment, as a share of an average day, at rising times."""
 
     def __init__(self) -> None:
         self._times_ns: list[int] = []
         self._shares: list[float] = []
+        self._before: Mapping[str, float] = {}  # by symbol, at the last moment
         self._found: dict[int, float | None] = {}  # the shares at moments that were asked for
         self.last: tuple[int, int, float | None] = (-1, -1, None)
         """The last answer of `between` with its moments, which are those of most symbols of a sweep."""
 
-    def add(self, at_ns: int, shares: Iterable[float]) -> None:
-        """Add the symbols' shares of their average days until this moment; too few of them add nothing. The busiest
-        tenth is left out.
+    def add(self, at_ns: int, shares: Mapping[str, float]) -> None:
+        """Add the symbols' shares of their average days until this moment. The mean is that of the symbols that the
+        last moment had too, without the busiest tenth; too few of them have none.
         """
-        ranked = sorted(shares)
-        if len(ranked) < SYMBOLS_MIN or (self._times_ns and at_ns <= self._times_ns[-1]):
+        if len(shares) < SYMBOLS_MIN or (self._times_ns and at_ns <= self._times_ns[-1]):
             return
-        usual = ranked[: len(ranked) - len(ranked) // _BUSIEST_LEFT_OUT]
-        mean = sum(usual) / len(usual)
-        self._times_ns.append(at_ns)
-        self._shares.append(max(mean, self._shares[-1]) if self._shares else mean)
+        grown = sorted(share - self._before[symbol] for symbol, share in shares.items() if symbol in self._before)
+        self._before = shares
+        usual = grown[: len(grown) - len(grown) // _BUSIEST_LEFT_OUT]
+        if len(usual) < SYMBOLS_MIN - SYMBOLS_MIN // _BUSIEST_LEFT_OUT:
+            self._times_ns, self._shares = [at_ns], [0.0]
+        else:
+            self._times_ns.append(at_ns)
+            self._shares.append(self._shares[-1] + max(0.0, sum(usual) / len(usual)))
         self._found.clear()
         self.last = (-1, -1, None)
 

@@ -14,7 +14,7 @@ from observer.selection.settings import SelectionSettings
 
 def measured(folder: Path, picture: Path | None = None) -> SlotsResult:
     settings = SelectionSettings()
-    return asyncio.run(measure_slots(folder, 1, 120, 7, 600, [1], settings, picture, lambda _: None))
+    return asyncio.run(measure_slots(folder, 1, 250, 7, 600, [1], settings, picture, lambda _: None))
 
 
 @pytest.fixture(scope="module")

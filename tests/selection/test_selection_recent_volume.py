@@ -74,10 +74,14 @@ def test_updates_at_any_intervals_look_back_half_a_window_at_least_and_forget_wh
 # --- the pace of the universe ---
 
 
+def shares_of(symbols: int, share: float) -> dict[str, float]:
+    return {f"S{number}": share for number in range(symbols)}
+
+
 def test_the_pace_is_the_mean_without_the_busiest_tenth() -> None:
     pace = UniversePace()
     for at_ns, share in ((0, 0.1), (10, 0.2)):
-        pace.add(at_ns, [*[share] * 18, 9.0, 9.0])
+        pace.add(at_ns, {**shares_of(18, share), "X": 90 * share, "Y": 80 * share})
     assert pace.between(0, 10) == pytest.approx(0.1)
     assert pace.between(2, 4) == pytest.approx(0.02)
     assert pace.between(5, 20) == pytest.approx(0.15), "after the last moment at the latest pace"
@@ -87,15 +91,24 @@ def test_the_pace_is_the_mean_without_the_busiest_tenth() -> None:
 def test_too_few_symbols_have_no_pace() -> None:
     pace = UniversePace()
     for at_ns in (0, 10):
-        pace.add(at_ns, [0.1] * (SYMBOLS_MIN - 1))
+        pace.add(at_ns, shares_of(SYMBOLS_MIN - 1, 0.1))
     assert pace.between(0, 10) is None
+
+
+def test_symbols_that_the_last_moment_did_not_have_do_not_change_the_pace() -> None:
+    pace = UniversePace()
+    pace.add(0, shares_of(SYMBOLS_MIN, 0.4))
+    pace.add(10, {**shares_of(SYMBOLS_MIN, 0.5), **{f"new {number}": 0.0 for number in range(90)}})
+    assert pace.between(0, 10) == pytest.approx(0.1)
+    pace.add(20, {f"other {number}": 0.7 for number in range(90)})
+    assert pace.between(0, 10) is None, "no symbol in common: the pace begins anew"
 
 
 @given(st.lists(st.floats(0, 3), min_size=2, max_size=20), st.integers(0, 400), st.integers(0, 400))
 def test_a_pace_never_falls_and_its_parts_add_up(shares: list[float], one_ns: int, other_ns: int) -> None:
     pace = UniversePace()
     for number, share in enumerate(shares):
-        pace.add(number * 20, [share] * SYMBOLS_MIN)
+        pace.add(number * 20, shares_of(SYMBOLS_MIN, share))
     first, second = sorted((one_ns, other_ns))
     whole, parts = pace.between(0, second), (pace.between(0, first), pace.between(first, second))
     assert whole is not None

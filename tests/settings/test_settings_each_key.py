@@ -269,10 +269,10 @@ def waves(seconds: float) -> Iterator[Snapshot]:
     """Symbols with many multiples of the usual recent volume: first those of high numbers are busy, then the others."""
     for number, symbol in enumerate(WAVES):
         first, second = number * (seconds >= 2_700), (39 - number) * (seconds >= 2_880)
-        yield swept(symbol, 1_000.0 + 20 * (first + second), seconds)
+        yield swept(symbol, 1_000.0 + 60 * (first + second), seconds)
 
 
-RECENT_OF_USUAL: Final = {2_520: 2_500.0, 2_700: 2_750.0, 2_880: 2_900.0}
+RECENT_OF_USUAL: Final = {2_520: 2_500.0, 2_700: 3_000.0, 2_880: 3_150.0}
 PIN_AT_S: Final = 2_100
 
 

@@ -211,7 +211,7 @@ def test_conditions_that_hold_do_not_fire_again_after_a_restart_and_a_sweep_duri
             await first.until(lambda: "universe_evaluated" in first.steps, swept=made.sweep(SURGE))
             fired = {(each.symbol, each.kind): each.fired_ns for each in first.of(TriggerFired)}
         await made.clock.advance(5.0)
-        made.sweep(SURGE + 1, high=12_000.0)  # nobody listens to the feed
+        made.sweep(SURGE + 1, high=12_000.0)  # while no process receives the feed
         async with process(made) as second:
             await second.until(lambda: "universe_evaluated" in second.steps)
             again = [(each.symbol, each.kind) for each in second.of(TriggerFired)]
