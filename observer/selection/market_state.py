@@ -45,8 +45,9 @@ class SymbolState:
         "swept_ns",
         "trade_volume",
         "trades_per_second",
-        "usual_by",
         "usual_recent_volume",
+        "usual_since",
+        "usual_until",
     )
 
     def __init__(self, window_seconds: float, trade_volume: float | None, recent_step_ns: int) -> None:
@@ -66,7 +67,9 @@ class SymbolState:
         self.recent_ratio: float | None = None
         self.recent_ns: int | None = None
         self.usual_recent_volume: float | None = None
-        self.usual_by: tuple[int, float | None] = (-1, None)  # the profile's volume by the end of the latest minutes
+        # The profile's volume by the beginning and by the end of the latest minutes, with these moments.
+        self.usual_since: tuple[int, float | None] = (-1, None)
+        self.usual_until: tuple[int, float | None] = (-1, None)
         self.range_ns: int | None = None
         self.trade_volume = trade_volume
         self.seen_ns = 0
@@ -277,9 +280,12 @@ class MarketState:
         self, state: SymbolState, profile: Profile, since_ns: int, until_ns: int, least: float
     ) -> float:
         """The usual volume between two moments, at least `least`."""
-        before = state.usual_by[1] if state.usual_by[0] == since_ns else self._usual_until(profile, since_ns)
-        until = self._usual_until(profile, until_ns)
-        state.usual_by = until_ns, until
+        if state.usual_since[0] != since_ns:
+            last = state.usual_until  # of a sweep before
+            state.usual_since = last if last[0] == since_ns else (since_ns, self._usual_until(profile, since_ns))
+        if state.usual_until[0] != until_ns:
+            state.usual_until = until_ns, self._usual_until(profile, until_ns)
+        before, until = state.usual_since[1], state.usual_until[1]
         if before is None or until is None:
             return least
         return max((until - before) * state.shares_factor, least)
