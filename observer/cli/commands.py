@@ -119,9 +119,7 @@ COMMANDS: Final = Group(
             "Show slots of the market data stream; pin and unpin symbols.",
             {
                 "show": Command("slots:show", "Show subscriptions by slot, and pins without one."),
-                "history": Command(
-                    "slots:history", "List a symbol's slot decisions of a day, or all slots as intervals."
-                ),
+                "history": Command("slots:history", "List a symbol's slot decisions, or all slots as intervals."),
                 "why": Command("slots:why", "Explain why a symbol has a slot, or has none."),
                 "pin": Command("slots:pin", "Stream a symbol every day, whatever its score."),
                 "unpin": Command("slots:unpin", "Remove a symbol's pin, and the slot it has by it."),
