@@ -59,7 +59,7 @@ def allocate(
 
     During rapid replacements the threshold is higher and lives are longer (requirement 004, Rapid Symbol Churn).
     """
-    rapid = is_rapid(state.churn, now_ns, settings)
+    rapid = is_rapid(state, now_ns, settings)
     half_life_s = settings.score_half_life_seconds
     admissible = [
         item if item.evidence_ns is None or item.evidence_ns >= now_ns else aged(item, now_ns, half_life_s)

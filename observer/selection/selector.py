@@ -265,7 +265,7 @@ class Selector:
         self._pending.drop(self._state.symbols)
         events = [decided_event(decision, now_ns, self.slots) for decision in decisions]
         settings, churn = self.settings.slots, self._state.churn
-        rapid = is_rapid(churn, now_ns, settings)
+        rapid = is_rapid(self._state, now_ns, settings)
         if rapid != self._churning:
             self._churning = rapid
             threshold = settings.churn_threshold if rapid else settings.replacement_threshold

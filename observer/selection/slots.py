@@ -40,11 +40,6 @@ class Churn(msgspec.Struct, frozen=True):
         return tuple(moment_ns for moment_ns in self.replaced_ns if moment_ns > horizon_ns)
 
 
-def is_rapid(churn: Churn, now_ns: int, settings: SlotSettings) -> bool:
-    """Whether the window that ends now has more replacements than allowed."""
-    return churn.count(now_ns, settings) > settings.churn_max_replacements
-
-
 def lengthened(candidate: Candidate, now_ns: int, settings: SlotSettings) -> Candidate:
     """The candidate with a longer life; a pin ends when it was requested to end."""
     if candidate.expires_ns is None or candidate.kind == PINNED:
@@ -89,6 +84,14 @@ class SlotState(msgspec.Struct, frozen=True):
         """The slot that the symbol holds."""
         held = (slot for slot in self.slots if slot.candidate is not None and slot.candidate.symbol == symbol)
         return next(held, None)
+
+
+def is_rapid(state: SlotState, now_ns: int, settings: SlotSettings) -> bool:
+    """Whether the window that ends now has more replacements than allowed: so many for each account, as a broker counts
+    the requests of each key.
+    """
+    accounts = len({slot.account for slot in state.slots})
+    return state.churn.count(now_ns, settings) > settings.churn_max_replacements * accounts
 
 
 class Assign(msgspec.Struct, frozen=True, gc=False):

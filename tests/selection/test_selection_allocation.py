@@ -23,6 +23,7 @@ from observer.selection.slots import (
     SlotState,
     empty_slots,
     held_by_account,
+    is_rapid,
     restore,
     restore_by_account,
 )
@@ -431,6 +432,14 @@ def test_after_too_many_replacements_the_threshold_is_higher_until_they_are_forg
     assert isinstance(decisions[-1], Overflow)
     changed, _ = step(state, candidate("E", 18), now_ns=10, settings=GUARDED)
     assert "E" in changed.symbols
+
+
+def test_each_account_adds_to_the_allowed_replacements() -> None:
+    state = two_accounts(*(candidate(symbol, 10) for symbol in "ABCD"))
+    for number, symbol in enumerate("EFG", 1):
+        assert is_rapid(state, number, GUARDED) == (number > 3)
+        state, _ = step(state, candidate(symbol, 20), now_ns=number, settings=GUARDED)
+    assert is_rapid(state, 4, GUARDED)
 
 
 def test_after_too_many_replacements_triggers_live_longer() -> None:
