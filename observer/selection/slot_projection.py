@@ -257,12 +257,16 @@ def slot_intervals(events: Iterable[Event]) -> Sequence[SlotInterval]:
                 for symbol in list(streamed_since):
                     end_stream(symbol, event.advanced_ns)
             case SlotAssigned():
+                is_subscribed = event.symbol in streamed_since  # by its slot before
+                end_stream(event.symbol, event.assigned_ns)
                 open_by_slot[event.slot] = of_symbol[event.symbol] = len(found)
                 found.append(
                     SlotInterval(
                         event.slot, event.symbol, event.assigned_ns, event.reason, (event.trigger,), event.score
                     )
                 )
+                if is_subscribed:
+                    begin_stream(event.symbol, event.assigned_ns)
             case SlotExtended() if (number := open_by_slot.get(event.slot)) is not None:
                 if found[number].triggers[-1] != event.trigger:
                     change(number, triggers=(*found[number].triggers, event.trigger))

@@ -258,6 +258,21 @@ def test_an_interval_has_its_triggers_its_end_and_the_times_of_its_subscription(
     assert (second.symbol, second.released_ns, second.streamed) == ("B", None, ((11, None),))
 
 
+def test_a_symbol_that_is_still_subscribed_streams_in_its_next_slot_at_once() -> None:
+    """It moves to another account, or is assigned again before its subscription is removed."""
+    first, second = slot_intervals(
+        [
+            assigned("main:01", "A", 1),
+            watched(WatchStarted(), "A", 3),
+            SlotReleased("main:01", "A", 5, 11.0, "moved"),
+            assigned("second:01", "A", 6),
+            watched(WatchStarted(), "A", 8),
+            watched(WatchStopped(), "A", 9),
+        ]
+    )
+    assert (first.streamed, second.streamed) == (((3, 6),), ((6, 9),))
+
+
 def test_a_new_process_ends_what_its_predecessor_streamed() -> None:
     began = SelectionAdvanced("2026-11-18", 7, day_began("2026-11-18"))
     started = watched(WatchStarted(), "A", 3)
