@@ -8,7 +8,7 @@ EXAMPLES ?= 2000
 SEED := $(or $(SEED),$(shell date +%s))
 RESTARTS ?= 1000
 
-.PHONY: help demo test properties chaos soak comparison mutation check bench baseline lint types imports lock clean
+.PHONY: help demo test properties chaos soak comparison mutation audit check bench baseline lint types imports lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -59,6 +59,9 @@ types: .venv/development  ## mypy, strict
 
 imports: .venv/development  ## the directions between the rooms
 	$(BIN)/lint-imports
+
+audit: .venv/development  ## compare the pinned packages with the published advisories (says so where none can be asked)
+	@$(BIN)/python -m tests.house.audit
 
 lock:  ## pin the newest releases with their hashes (needs uv)
 	uv pip compile pyproject.toml --extra install --universal --python-version 3.11 --generate-hashes --no-header \

@@ -1,30 +1,46 @@
-"""Files that a reader sees whole: the old content or the new one, also after a kill or a power failure."""
+"""Files that a reader sees whole: the old content or the new one, also after a kill or a power failure.
 
+Their owner alone may read them.
+"""
+
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+WRITTEN_BYTES_MAX: Final = 4_000_000  # of a file that a person writes: settings, keys, tables; real ones have some kB
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
-_PUBLIC_FILE: Final = 0o666  # less the umask
 
 
-def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
+def read_file(path: Path, bytes_max: int = WRITTEN_BYTES_MAX) -> bytes:
+    """The content of a file that others than this process write.
+
+    Raises:
+        OSError: it cannot be read, or has more bytes than that.
+    """
+    with path.open("rb") as file:
+        content = file.read(bytes_max + 1)
+    if len(content) > bytes_max:
+        raise OSError(errno.EFBIG, f"more than {bytes_max:,} bytes", str(path))
+    return content
+
+
+def replace_file(path: Path, content: bytes) -> None:
     """Replace the file in one step; the content is on the disk before it takes the name. The folder exists.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    with replacing(path, private=private) as file:
+    with replacing(path) as file:
         file.write(content)
 
 
 @contextmanager
-def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
-    """A new file that replaces `path` when the block ends, or goes when the block fails. A `private` one is never
-    readable by others.
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that replaces `path` when the block ends, or goes when the block fails.
 
     Raises:
         OSError: the folder cannot be written.
@@ -33,7 +49,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     beside.unlink(missing_ok=True)  # left by a killed process with the same id
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(beside, flags, PRIVATE_FILE if private else _PUBLIC_FILE), "wb") as file:
+        with os.fdopen(os.open(beside, flags, PRIVATE_FILE), "wb") as file:
             yield file
             to_disk(file)
         beside.replace(path)

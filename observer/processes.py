@@ -8,13 +8,15 @@ from typing import Final
 
 import msgspec
 
+from observer.accounts.pool import key_variables
 from observer.config import Settings
 from observer.supervisor.child import Child
 
 
 class Process(msgspec.Struct, frozen=True):
     """One process: its name, the module that is its `main`, its position in the start order, and the parts of the
-    configuration it reads ("selection.universe": that table of [selection]), so that a reload restarts no other.
+    configuration it reads ("selection.universe": that table of [selection]), so that a reload restarts no other. One
+    that reads the keys' digest gets the keys.
 
     Start follows the data: a receiver is ready before its senders. Stop is the reverse, so the writer ends last but for
     the simulated broker.
@@ -88,6 +90,7 @@ def children_of(settings: Settings, configuration: Path) -> Sequence[Child]:
 def _child(process: Process, settings: Settings, configuration: Path) -> Child:
     return Child(
         name=process.name,
+        secrets=key_variables(settings.pool.accounts) if "keys_digest" in process.reads else (),
         argv=(sys.executable, "-m", process.module, "--config", str(configuration)),
         log_path=Path(settings.run.data) / "logs" / f"{process.name}.log",
         order=process.order,

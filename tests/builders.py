@@ -3,6 +3,7 @@
 import msgspec
 
 from bus.events import DayBegan, Trade
+from observer.gaps.plausibility import TradeScreen, TradingHours
 
 
 def trade(sequence: int = 1, **changes: object) -> Trade:
@@ -43,3 +44,8 @@ def day_began(universe: str, *, snapshots: int = 0) -> DayBegan:
         allocation_strategy="round_robin",
         sweep_interval_s=600.0,
     )
+
+
+def screen(session_date: str = "2026-11-18") -> TradeScreen:
+    """A screen of trades whose market is open at any hour since 1970."""
+    return TradeScreen(TradingHours(session_date, 0, 2**62, 0))

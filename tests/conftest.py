@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from observer import text
 from observer.supervisor.cgroup import Cgroup, cgroup_for
+from observer.supervisor.environment import forget_withheld
 from observer.supervisor.mark import parse_mark
 from observer.supervisor.proc import seen
 
@@ -34,6 +36,12 @@ settings.register_profile(
 settings.load_profile("default")  # --hypothesis-profile=search chooses the other, before the tests are collected
 
 
+@pytest.fixture(autouse=True)
+def _nothing_withheld() -> None:
+    """Each test begins as a new process does: no key of an earlier one is known."""
+    forget_withheld()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order whole-system tests first: they take longest, and one at a time disturbs other tests least."""
     items.sort(key=_run_order)
@@ -44,6 +52,11 @@ def _run_order(item: pytest.Item) -> int:
     if SYSTEM not in item.path.parents:
         return 2
     return int(isinstance(item, pytest.Function) and "day" in item.fixturenames)
+
+
+def pytest_runtest_setup() -> None:
+    """Forget the secrets of other tests: they would be blanked out in this one's texts."""
+    text._forms.clear()
 
 
 def pytest_sessionfinish() -> None:

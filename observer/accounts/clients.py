@@ -7,7 +7,6 @@ has the REST client's, and the other way round.
 
 import contextlib
 import itertools
-import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
@@ -18,12 +17,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bus.events import AllocationStrategy
-from observer import logs
 from observer.accounts.failover import StreamOutages
 from observer.accounts.health import Health, believed, is_alert_of_stream
 from observer.accounts.health_file import HealthFile
 from observer.accounts.keys import AccountKeys, read_keys
-from observer.accounts.pool import AccountSettings, PoolSettings
+from observer.accounts.pool import AccountSettings, PoolSettings, key_variables
 from observer.accounts.shared_rate_limiter import SharedRateLimiter
 from observer.accounts.token_cache import CachedCredentials, FixedCredentials, TokenStore
 from observer.clock import Clock
@@ -45,6 +43,8 @@ from observer.providers.broker import (
 )
 from observer.providers.raw_recorder import AccountRecorder, RawRecorder, raw_request_path
 from observer.providers.settings import BrokerSettings, RestSettings
+from observer.supervisor.environment import withhold
+from observer.text import conceal
 
 if TYPE_CHECKING:
     from observer.providers.http import RestPipeline
@@ -243,6 +243,7 @@ class Brokers:
             for account in settings.pool.by_priority
         )
         self.provider = settings.pool.provider
+        self.venue = broker_named(self.provider).venue
         self.strategy: AllocationStrategy = settings.pool.allocation_strategy
         self._settings = settings
         self._clock = clock
@@ -370,13 +371,13 @@ class RestOfAll:
 
 
 def keys_of(pool: PoolSettings) -> Sequence[AccountKeys]:
-    """The keys of all accounts; conceals them in this process's log.
+    """The keys of all accounts; conceals them in this process's log, and takes them out of its environment.
 
     Raises:
         MissingKeysError: some are missing; names the remedy.
     """
-    found = read_keys(pool.accounts, os.environ)
+    found = read_keys(pool.accounts, withhold(key_variables(pool.accounts)))
     for keys in found:
-        logs.conceal(keys.app_key)
-        logs.conceal(keys.app_secret)
+        conceal(keys.app_key)
+        conceal(keys.app_secret)
     return found

@@ -11,6 +11,7 @@ It differs from the requirement in one point: the file never contains keys, only
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -77,6 +78,12 @@ def main_account(broker: Broker) -> AccountSettings:
 
 
 MAIN: Final = main_account(broker_named(DEFAULT_BROKER))
+
+
+def key_variables(accounts: Sequence[AccountSettings]) -> tuple[str, ...]:
+    """The environment variables that may hold these accounts' keys, in the accounts' order."""
+    pairs = ((account.app_key_variable, account.app_secret_variable) for account in accounts)
+    return tuple(name for pair in pairs for name in pair if name is not None)
 
 
 class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

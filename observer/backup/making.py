@@ -85,8 +85,8 @@ def make(folder: Path, contents: Contents, kind: Kind, now_ns: int, stop: thread
             marks=content.marks,
             files=files,
         )
-        replace_file(unfinished / MANIFEST, described := encoded(manifest), private=True)
-        replace_file(unfinished / DIGEST, digest_line_of(described), private=True)
+        replace_file(unfinished / MANIFEST, described := encoded(manifest))
+        replace_file(unfinished / DIGEST, digest_line_of(described))
         if problems := verify(unfinished, now_ns, stop):
             raise DataFileError(f"the new package differs from what was written: {'; '.join(problems)}")
         _sync_folders(unfinished)
@@ -179,7 +179,7 @@ def _copy_configuration(contents: Contents, unfinished: Path) -> Iterator[Packag
     found = configuration_files(contents.configuration) if contents.configuration else {}
     for name, content in found.items():
         make_private_folder(unfinished / CONFIGURATION)
-        replace_file(unfinished / CONFIGURATION / name, content, private=True)
+        replace_file(unfinished / CONFIGURATION / name, content)
         yield PackagedFile(f"{CONFIGURATION}/{name}", len(content), hashlib.sha256(content).hexdigest())
 
 

@@ -172,7 +172,7 @@ def problems_in(path: Path, stop: threading.Event) -> Sequence[str]:
 def _mark_verified(path: Path, now_ns: int) -> None:
     digest = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
     mark = Verified(verified_ns=now_ns, manifest_sha256=digest)
-    replace_file(path / VERIFIED, msgspec.json.encode(mark), private=True)
+    replace_file(path / VERIFIED, msgspec.json.encode(mark))
     sync_path(path)
 
 

@@ -12,6 +12,7 @@ from click.exceptions import Abort, Exit, NoArgsIsHelpError
 from observer.cli.commands import COMMANDS, Command, Group
 from observer.cli.options import CONTEXT_SETTINGS, Option, command_of
 from observer.errors import NoDataError
+from observer.privacy import keep_private
 
 _NAME: Final = "observer"
 _INTERRUPTED: Final = 130  # a shell's exit status for a program that SIGINT ended
@@ -73,6 +74,7 @@ def command_line() -> click.Group:
 
 def main() -> None:
     """Run the command line. Each problem is one line on stderr; `failures` has the exit statuses."""
+    keep_private()
     try:
         status = command_line().main(prog_name=_NAME, standalone_mode=False)
         sys.stdout.flush()

@@ -10,7 +10,7 @@ the gap is then wider than the loss, never narrower.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -18,9 +18,12 @@ from bus.events import GapDetected, GapReason, Trade, TradesConflated
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.units import plain
 
-# Outcome of a trade: continuous (also the first one of a subscription), duplicate, or preceded by a gap. The trade
-# after a gap is new, too.
-TradeOutcome = Literal["new", "duplicate"] | GapDetected
+# Outcome of a trade: continuous (also the first one of a subscription), duplicate, contradiction, or preceded by a gap.
+# The trade after a gap is new, too. A contradiction is no repetition, and yet its volume of the day is below the last
+# trade's: one of the two is wrong.
+TradeOutcome = Literal["new", "duplicate", "contradiction"] | GapDetected
+REPEATED: Final = ("duplicate", "contradiction")
+"""The outcomes that leave the chain as it was."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -40,15 +43,16 @@ class _Chain:
 
     `session_date` is empty before the first trade; `before` is the mark known until then. `opening` is the first trade
     if no mark preceded it, kept until a mark arrives. `interruption` is the reason for the next gap; None if no
-    interruption is known.
+    interruption is known. `own` is the last trade's own volume, 0 after a mark.
     """
 
-    __slots__ = ("before", "exchange_time_ns", "interruption", "opening", "session_date", "trades", "volume")
+    __slots__ = ("before", "exchange_time_ns", "interruption", "opening", "own", "session_date", "trades", "volume")
 
     def __init__(self, before: Mark | None = None) -> None:
         self.before = before
         self.session_date = ""
         self.volume = 0.0
+        self.own = 0.0
         self.trades: int | None = None
         self.exchange_time_ns = 0
         self.opening: Trade | None = None
@@ -57,6 +61,7 @@ class _Chain:
     def follow(self, trade: Trade) -> None:
         """Make `trade` the chain's last trade."""
         self.volume = trade.cumulative_volume
+        self.own = trade.volume
         self.trades = trade.cumulative_trades
         self.exchange_time_ns = trade.exchange_time_ns
         self.interruption = None
@@ -71,6 +76,7 @@ class _Chain:
         """Continue from the last stored trade of an earlier process."""
         self.session_date = mark.session_date
         self.volume = mark.cumulative_volume
+        self.own = 0.0
         self.trades = mark.cumulative_trades
         self.exchange_time_ns = mark.exchange_time_ns
         self.interruption = "restart"
@@ -88,10 +94,22 @@ class _Chain:
         """The end of the symbol's accounted volume on the chain's day."""
         return Mark(symbol, self.session_date, volume, None, exchange_time_ns)
 
+    def is_contradicted_by(self, trade: Trade) -> bool:
+        """Whether a trade with less volume of the day than the last one is not among the earlier trades: it is later,
+        or its volume ends within the last trade's own.
+        """
+        if not self.own or trade.cumulative_volume == self.volume:
+            return False
+        return (
+            trade.exchange_time_ns > self.exchange_time_ns
+            or trade.cumulative_volume > self.volume - self.own + VOLUME_NOISE
+        )
+
     def set_back(self, volume: float, trades: int | None, exchange_time_ns: int) -> None:
         """Drop everything after this volume."""
         if volume < self.volume:
             self.volume = volume
+            self.own = 0.0
             self.trades = trades
             self.exchange_time_ns = exchange_time_ns
             self.interruption = self.interruption or "volume_mismatch"
@@ -100,17 +118,18 @@ class _Chain:
 class GapDetector:
     """Detects gaps in the trades of subscribed symbols. Explicit state, no clock; one per streaming process.
 
-    `duplicates` counts repeated trades (to be dropped), `unwatched` trades of unsubscribed symbols (not checked),
-    `inconsistent` trades that overlap their predecessor, which no loss explains.
+    `duplicates` counts repeated trades (to be dropped), `contradictions` those of that outcome, `unwatched` trades of
+    unsubscribed symbols (not checked), `inconsistent` trades that overlap their predecessor, which no loss explains.
     """
 
-    __slots__ = ("_chains", "_marks", "_reached", "duplicates", "inconsistent", "unwatched")
+    __slots__ = ("_chains", "_marks", "_reached", "contradictions", "duplicates", "inconsistent", "unwatched")
 
     def __init__(self) -> None:
         self._chains: dict[str, _Chain] = {}
         self._marks: dict[str, Mark] = {}
         self._reached: dict[str, Mark] = {}  # marks of symbols that were left
         self.duplicates = 0
+        self.contradictions = 0
         self.unwatched = 0
         self.inconsistent = 0
 
@@ -173,6 +192,18 @@ class GapDetector:
         chain = self._chains.get(symbol)
         return chain.volume if chain is not None and chain.session_date else None
 
+    def is_watched(self, symbol: str) -> bool:
+        """Whether the symbol is between `start` and `stop`."""
+        return symbol in self._chains
+
+    def position(self, symbol: str) -> tuple[float, int] | None:
+        """The symbol's last known volume of the day and its time, from a trade or a mark; None if unknown."""
+        chain = self._chains.get(symbol)
+        if chain is not None and chain.session_date:
+            return chain.volume, chain.exchange_time_ns
+        mark = chain.before if chain is not None else self._reached.get(symbol)
+        return None if mark is None else (mark.cumulative_volume, mark.exchange_time_ns)
+
     def unsettled(self) -> frozenset[str]:
         """The symbols without a trade since they lost continuity: whether trades are missing is open."""
         return frozenset(
@@ -224,8 +255,7 @@ class GapDetector:
             return self._other_session(chain, trade)
         volume = trade.cumulative_volume
         if volume <= chain.volume:
-            self.duplicates += 1
-            return "duplicate"
+            return self._repeated(chain, trade)
         missing = volume - trade.volume - chain.volume
         outcome: TradeOutcome = "new"
         if missing > VOLUME_NOISE:
@@ -233,10 +263,19 @@ class GapDetector:
         elif missing < -VOLUME_NOISE:
             self.inconsistent += 1
         chain.volume = volume
+        chain.own = trade.volume
         chain.trades = trade.cumulative_trades
         chain.exchange_time_ns = trade.exchange_time_ns
         chain.interruption = None
         return outcome
+
+    def _repeated(self, chain: _Chain, trade: Trade) -> TradeOutcome:
+        """Classify a trade with no more volume of the day than the chain's last trade."""
+        if chain.is_contradicted_by(trade):
+            self.contradictions += 1
+            return "contradiction"
+        self.duplicates += 1
+        return "duplicate"
 
     def _observe_unwatched(self, trade: Trade) -> TradeOutcome:
         """Classify a trade of an unwatched symbol: two connections may still deliver it, and it is stored once."""

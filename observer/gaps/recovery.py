@@ -13,6 +13,7 @@ import msgspec
 
 from bus.events import GapDetected, MinuteBarRecovered, RecoverySource, Side, Trade
 from observer.gaps.intervals import VOLUME_NOISE
+from observer.gaps.plausibility import AHEAD_MAX_NS
 from observer.local_time import local_datetime
 from observer.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S
 
@@ -94,11 +95,14 @@ class MinuteBarLike(Protocol):
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """The trades that fill a gap, oldest first; `complete` if they cover it without a break."""
+    """The trades that fill a gap, oldest first; `complete` if they cover it without a break. `misdated` are rows of
+    another day, or ahead of the clock.
+    """
 
     trades: tuple[Trade, ...]
     volume: float
     complete: bool
+    misdated: tuple[TimeAndSalesRow, ...] = ()
 
 
 def plan(gap: GapDetected, settings: RecoverySettings) -> RecoveryPlan:
@@ -123,13 +127,15 @@ def select(rows: Iterable[TimeAndSalesRow], gap: GapDetected, received_ns: int) 
     The day's volume after it identifies a trade, so the missing ones have a cumulative volume above `after_volume` and
     up to `before_volume`. Sides are inferred (see `_sides`). Rows of other symbols are ignored.
     """
-    ordered = _once_each(row for row in rows if row.symbol == gap.symbol)
+    of_symbol = [row for row in rows if row.symbol == gap.symbol]
+    misdated = tuple(row for row in of_symbol if _is_misdated(row, gap, received_ns))
+    ordered = _once_each(row for row in of_symbol if not _is_misdated(row, gap, received_ns))
     trades = tuple(
         _recovered(row, side, gap, received_ns)
         for row, side in zip(ordered, _sides(ordered), strict=True)
         if gap.after_volume + VOLUME_NOISE < row.cumulative_volume <= gap.before_volume + VOLUME_NOISE
     )
-    return Selection(trades, sum(trade.volume for trade in trades), _leads_across(trades, gap))
+    return Selection(trades, sum(trade.volume for trade in trades), _leads_across(trades, gap), misdated)
 
 
 def select_minutes(rows: Iterable[MinuteBarLike], gap: GapDetected) -> tuple[MinuteBarRecovered, ...]:
@@ -220,6 +226,12 @@ def _floor(moment_ns: int, unit_ns: int) -> int:
 
 def _korean_date(moment_ns: int) -> str:
     return local_datetime(moment_ns).date().isoformat()
+
+
+def _is_misdated(row: TimeAndSalesRow, gap: GapDetected, received_ns: int) -> bool:
+    """Whether the row cannot be of the gap's day; a streamed trade is judged in the same way."""
+    moment_ns = row.exchange_time_ns
+    return _korean_date(moment_ns) != gap.session_date or moment_ns > received_ns + AHEAD_MAX_NS
 
 
 def _once_each(rows: Iterable[TimeAndSalesRow]) -> list[TimeAndSalesRow]:

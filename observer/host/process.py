@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -22,6 +23,7 @@ from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.config import Settings
 from observer.errors import ConfigError
+from observer.host.access import close_to_others
 from observer.host.alerts import SystemAlerts
 from observer.host.orders import HostOrders
 from observer.host.preflight import require_usable_machine
@@ -32,6 +34,8 @@ from observer.supervisor.limits import Crossing, crossing_text
 from observer.supervisor.notify import ServiceManager
 from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import Supervisor
+
+logger = logging.getLogger(__name__)
 
 NAME: Final = "supervisor"
 DRAIN_S: Final = 10.0
@@ -67,6 +71,7 @@ class Host:
     ) -> None:
         keys_of(settings.pool)
         self._settings = settings
+        self._configuration = configuration
         self.endpoints = endpoints_of(settings.run)
         self.stopping = asyncio.Event()
         self._clock = clock
@@ -128,10 +133,12 @@ class Host:
         Raises:
             AlreadyRunningError: another supervisor works in this runtime directory.
             OSError, StoreError: as `require_usable_machine`; nothing was started.
-            ConfigError: as there; or the writer refused its database at the start, because another process writes it,
-                say; all is stopped again, and no process that needs the writer was started.
+            ConfigError: as there, and as `close_to_others`; or the writer refused its database at the start, because
+                another process writes it, say; all is stopped again, and no process that needs the writer was started.
         """
         require_usable_machine(self._settings)
+        for line in close_to_others(self._settings, self._configuration):
+            logger.warning(line)
         reports = (
             self._service.run(),
             self._report_ready(),

@@ -20,6 +20,7 @@ from observer.providers.broker import BROKER_NAMES, broker_named
 from observer.signals import stop_process
 from observer.store.instance import Instance
 from observer.store.ownership import owner_of, require_unused
+from observer.supervisor.environment import withhold
 
 MODULE: Final = "workers.core_writer"
 LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
@@ -99,6 +100,7 @@ def _brokers_of(instance: Instance) -> list[str]:
 
 
 async def _start(configuration: Path, log_path: Path, lifeline: int) -> asyncio.subprocess.Process:
+    withhold([name for broker in BROKER_NAMES for name in broker_named(broker).key_variables])  # it calls no broker
     with log_path.open("wb") as log:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", MODULE, "--config", str(configuration)),

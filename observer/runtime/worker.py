@@ -32,6 +32,7 @@ from observer.calendar.service import TradingDayService
 from observer.clock import Clock, clock_from_environment
 from observer.config import Settings, load_settings
 from observer.errors import ConfigError, StoreError
+from observer.privacy import keep_private
 from observer.runtime.orders import WorkerOrders
 from observer.runtime.refusals import DiskAlerts
 from observer.supervisor.mark import end_own_system
@@ -140,6 +141,7 @@ class Worker:
 
 def run(name: str, body: Callable[[Worker], Awaitable[None]]) -> None:
     """Run a worker process from start to exit; never returns."""
+    keep_private()
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # the supervisor asks a hung process for its stacks
     _hold_on_to_lifeline()
     try:

@@ -6,7 +6,7 @@ stream, the feed and the clock.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -37,8 +37,10 @@ from observer.accounts.clients import Brokers
 from observer.accounts.failover import StreamOutages
 from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
+from observer.calendar.venues import TradingVenue
 from observer.clock import Clock
 from observer.errors import StoreError
+from observer.gaps.plausibility import TradingHours, state_of
 from observer.providers.broker import HaltSource, QuoteSource
 from observer.providers.joint_stream import JointStream
 from observer.selection import context
@@ -53,13 +55,18 @@ from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
 from observer.streaming.stream_monitor import STREAM
+from observer.streaming.unreadable import QUARANTINE_FULL, UNREADABLE
+from observer.units import NS_PER_S
 from observer.universe.in_force import oldest_fallback, universe_of
 
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1  # minimum machine seconds between evaluations, independent of the market clock's speed
 EARLIER_DAYS_LEAD_NS: Final = 60 * 1_000_000_000  # market time before the context: the query sums up weeks of sweeps
-OF_THE_STREAM: Final = (STREAM, NOT_STREAMED, "load_relief", "overflow", "stale_subscriptions")
+OF_THE_STREAM: Final = (
+    *(STREAM, NOT_STREAMED, "load_relief", "overflow", "stale_subscriptions", "repeated_trades"),
+    *(UNREADABLE, QUARANTINE_FULL),
+)
 """Alerts that end with the day's stream: identities, or how they begin."""
 CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
 
@@ -105,14 +112,10 @@ class StreamingDay:
         self._clock = clock
         sampling = settings.track_b.sampling
         self.receiver = StreamReceiver(
-            brokers.provider,
-            producer,
-            quotes,
-            clock,
-            sampling,
-            self._session_date,
+            *(brokers.provider, producer, quotes, clock, sampling, _hours(plan, brokers.venue)),
             alerts=alerts,
             is_outage_of_stream_alone=brokers.is_outage_of_stream_alone,
+            quarantine_bytes_max=settings.track_b.quarantine_bytes_max,
         )
         self.trades = self.receiver.trades
         self._overflow = OverflowWatch(rates_of(settings.selection.slots))
@@ -141,7 +144,10 @@ class StreamingDay:
         selector = await self._new_selector()
         await self._clock.sleep_until(self._plan.context_sync_ns)
         await self._give_slots(selector)
-        following = (self._follow_feed(selector), self._evaluate_slots(selector), self._halt_poller.run())
+        following = (
+            *(self._follow_feed(selector), self._evaluate_slots(selector)),
+            *(self._halt_poller.run(), self.trades.held.run()),
+        )
         return selector, [*running, *(tasks.create_task(each) for each in following)]
 
     async def end(self, selector: Selector) -> None:
@@ -179,8 +185,9 @@ class StreamingDay:
         self.carry_out(selector, SlotsClosed(reason), at_ns, selector.close(at_ns, reason))
         detector = self.trades.detector
         logger.info(
-            "%s: %d duplicate trades dropped, %d trades of unsubscribed symbols, %d that overlap the trade before",
-            *(reason, detector.duplicates, detector.unwatched, detector.inconsistent),
+            "%s: %d duplicate trades dropped, %d trades of unsubscribed symbols, %d that overlap the trade before, "
+            "%d that contradict it",
+            *(reason, detector.duplicates, detector.unwatched, detector.inconsistent, detector.contradictions),
         )
 
     def moment(self) -> int:
@@ -250,8 +257,14 @@ class StreamingDay:
         """
         self.receiver.selector = selector
         decisions.update_seen(selector, seen)
+        self._observe({snapshot.symbol: snapshot for snapshot in seen}.values())
         began = msgspec.structs.replace(self._first_step, snapshots=len(seen))
         self._producer.publish(SelectionAdvanced(self._session_date, self._clock.now_ns(), began))
+
+    def _observe(self, seen: Iterable[Snapshot]) -> None:
+        """Apply price limits and volumes to the screen of trades."""
+        for snapshot in seen:
+            self.trades.screen.observe(snapshot.symbol, state_of(snapshot))
 
     def _resume(self, selector: Selector, reported: Sequence[Event], assigned: Sequence[SlotAssigned]) -> None:
         date, from_ns, now_ns = self._session_date, self._plan.track_a_start_ns, self.moment()
@@ -309,6 +322,7 @@ class StreamingDay:
         swept = [snapshot for snapshot in seen if snapshot.sweep == sweep.sweep]
         now_ns = self.moment()
         self._stream_monitor.sweep({snapshot.symbol: snapshot.cumulative_volume for snapshot in swept})
+        self._observe(swept)
         for snapshot in swept:
             selector.market.update_snapshot(snapshot)
         decided = selector.evaluate_universe(now_ns)
@@ -329,6 +343,8 @@ class StreamingDay:
             await asyncio.sleep(POLL_S)
             await self._clock.sleep(self._settings.track_b.evaluation_s)
             self.trades.sample()
+            self.receiver.unreadable.state_counts()
+            self.trades.count_repeated()
             self._fail_over(selector)
             now_ns = self.moment()
             self.carry_out(selector, SlotsEvaluated(), now_ns, selector.evaluate_slots(now_ns))
@@ -348,3 +364,9 @@ class StreamingDay:
         if closed != selector.closed_accounts:
             decided = selector.close_accounts(closed, now_ns)
             self.carry_out(selector, AccountsClosed(tuple(sorted(closed))), now_ns, decided)
+
+
+def _hours(plan: DayPlan, venue: TradingVenue) -> TradingHours:
+    """The hours of the day's trades at the venue."""
+    first_ns, last_ns = (plan.starts_ns + second * NS_PER_S for second in (venue.trades_from_s, venue.trades_to_s))
+    return TradingHours(plan.day.isoformat(), first_ns, last_ns, plan.track_a_start_ns)

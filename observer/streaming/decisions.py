@@ -51,7 +51,7 @@ from bus.events import (
     WatchStopped,
 )
 from observer.errors import NotReplayableError
-from observer.gaps.detector import GapDetector, Mark
+from observer.gaps.detector import REPEATED, GapDetector, Mark
 from observer.selection import context
 from observer.selection.context import Baseline, Opening, OpeningPoint
 from observer.selection.selector import Selector
@@ -131,13 +131,13 @@ class DecisionReplay:
 
     def _trade(self, trade: Trade) -> Sequence[Event]:
         outcome = self._detector.observe(trade)
-        if outcome != "duplicate" and self._selector is not None:
+        if outcome not in REPEATED and self._selector is not None:
             self._selector.market.update_trade(trade)
         return [outcome] if isinstance(outcome, GapDetected) else _NOTHING
 
     def _conflated(self, row: TradesConflated) -> Sequence[Event]:
         outcome = self._detector.observe(_as_one(row))
-        if outcome != "duplicate" and self._selector is not None:
+        if outcome not in REPEATED and self._selector is not None:
             self._selector.market.update_conflated(row)
         return [outcome] if isinstance(outcome, GapDetected) else _NOTHING
 

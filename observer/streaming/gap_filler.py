@@ -9,12 +9,15 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from bus.commands import Done, Refused
 from bus.endpoints import Address
 from bus.events import (
     GapDetected,
     GapRecovered,
     GapUnrecoverable,
+    InputQuarantined,
     MinuteBarRecovered,
     Trade,
 )
@@ -25,7 +28,7 @@ from observer.clock import Clock, machine_seconds
 from observer.errors import ProviderError, StoreError
 from observer.gaps import recovery
 from observer.gaps.queue import Attempt, RecoveryQueue
-from observer.gaps.recovery import RecoveryPlan, RecoverySettings
+from observer.gaps.recovery import RecoveryPlan, RecoverySettings, TimeAndSalesRow
 from observer.gaps.targets import RecoveryTargets, TargetChange, text_of
 from observer.local_time import local_datetime
 from observer.providers.broker import HistorySource
@@ -148,6 +151,17 @@ class GapWorklist:
             self._report_target(self._targets.recovered(day, asyncio.get_running_loop().time() - began_s))
         self._report_target(self._targets.ended(day, is_recovered=is_recovered))
 
+    def quarantine(self, gap: GapDetected, rows: Sequence[TimeAndSalesRow], producer: Producer) -> None:
+        """Store rows of time-and-sales that cannot be of the gap's day, and report them."""
+        if not rows:
+            return
+        now_ns, source = self._clock.now_ns(), f"{gap.provider}.time_and_sales"
+        reason = f"asked for {gap.session_date}, and its time is of another day or ahead of this machine's clock"
+        for row in rows:
+            producer.publish(InputQuarantined(source, now_ns, reason, msgspec.json.encode(row)))
+        text = f"{len(rows)} recovered trades of {gap.symbol} are in quarantine: {reason}"
+        self._alerts.happened("misdated_recovery", "warning", text)
+
     def _measure_detection(self, gap: GapDetected) -> None:
         """Measure a new gap of the running day; one from before this process waited for its start."""
         now_ns = self._clock.now_ns()
@@ -244,6 +258,7 @@ class GapFiller:
         if plan.source == "time_and_sales":
             reported = await self._history.trades_between(gap.symbol, plan.from_ns, plan.to_ns)
             found = recovery.select(reported, gap, self._clock.now_ns())
+            self._worklist.quarantine(gap, found.misdated, self._producer)
             return found.trades, self._closed(plan, len(found.trades), found.volume, complete=found.complete)
         past = recovery.is_past(gap, self._clock.now_ns())
         fetch = self._history.past_minute_bars if past else self._history.minute_bars

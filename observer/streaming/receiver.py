@@ -16,11 +16,14 @@ from observer.accounts.failover import StreamOutages
 from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.gaps.detector import Mark, in_order
+from observer.gaps.plausibility import TradeScreen, TradingHours
 from observer.providers.broker import QuoteSource, StreamFact
+from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.streaming.recorder import Kept, TradeRecorder
 from observer.streaming.stream_monitor import STREAM, StreamMonitor
+from observer.streaming.unreadable import UnreadableInputs
 
 # Gap reasons of symbols with a slot that are not subscribed, by the connection's wording; any other is a reconnection.
 _GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renewal", "removed": "moved"}
@@ -39,10 +42,11 @@ class StreamReceiver:
         quotes: REST quotes for data that the market data stream does not carry.
         clock: market time.
         sampling: the conflation settings under load.
-        session_date: the day.
+        hours: the day and its hours of trading.
         alerts: of the process.
         is_outage_of_stream_alone: whether an outage of this account's stream is not one of the account, which has an
             alert.
+        quarantine_bytes_max: the bound of a day's unreadable inputs.
     """
 
     tasks: asyncio.TaskGroup
@@ -55,21 +59,30 @@ class StreamReceiver:
         quotes: QuoteSource,
         clock: Clock,
         sampling: SamplingSettings,
-        session_date: str,
+        hours: TradingHours,
         *,
         alerts: Alerts,
         is_outage_of_stream_alone: Callable[[str], bool],
+        quarantine_bytes_max: int = DAY_BYTES_MAX,
     ) -> None:
         self.selector: Selector | None = None
         self.trades = TradeRecorder(
-            provider, producer, quotes, clock, sampling, session_date, self.update_kept, alerts=alerts
+            *(provider, producer, quotes, clock, sampling, TradeScreen(hours), self.update_kept),
+            alerts=alerts,
+            account_of=self._account_of,
         )
-        self.monitor = StreamMonitor(self.trades, quotes, alerts, clock, session_date)
+        self.monitor = StreamMonitor(self.trades, quotes, alerts, clock, hours.session_date)
+        self.unreadable = UnreadableInputs(producer, alerts, clock, quarantine_bytes_max)
         self._alerts = alerts
         self._is_outage_of_stream_alone = is_outage_of_stream_alone
         self._producer = producer
         self._clock = clock
-        self._session_date = session_date
+        self._session_date = hours.session_date
+
+    def _account_of(self, symbol: str) -> str:
+        """The account with the symbol's slot; "none" without one."""
+        held = self.selector.wanted_by_account.items() if self.selector is not None else ()
+        return next((account for account, symbols in held if symbol in symbols), "none")
 
     def leave(self, symbol: str) -> None:
         """Stop watching a symbol and query its missing volume."""
@@ -103,6 +116,8 @@ class StreamReceiver:
         self._alerts.resolve(_not_streamed(symbol), f"{symbol} is streamed")
         self.trades.report_rows(symbol)
         seen = self.selector.market.volume_of(symbol) if self.selector is not None else None
+        member = self.selector.market.members.get(symbol) if self.selector is not None else None
+        self.trades.screen.expect(symbol, member.average_volume_20d if member is not None else None)
         self.trades.watch(symbol, Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen else None)
         is_known = seen is not None or self.trades.detector.reached(symbol) is not None
         if self.monitor.subscribed(symbol, is_known=is_known):
@@ -147,7 +162,7 @@ class StreamReceiver:
 
     def on_quarantine(self, item: InputQuarantined) -> None:
         """Store unreadable input."""
-        self._producer.publish(item)
+        self.unreadable.take(item)
 
 
 def _not_streamed(symbol: str) -> str:

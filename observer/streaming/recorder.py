@@ -1,11 +1,13 @@
 """Records streamed trades: detects gaps, stores trades one by one or conflated, and settles symbols that are left.
 
-A trade never waits: the task that reads the socket checks it and appends it to the publish queue.
+A plausible trade never waits: the task that reads the socket checks it and appends it to the publish queue.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from bus.events import (
@@ -30,13 +32,19 @@ from observer.alerts.process import Alerts, identity_of
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.gaps.detector import GapDetector, Mark
+from observer.gaps.plausibility import AHEAD_MAX_NS, UNBOUNDED, TradeScreen
 from observer.providers.broker import QuoteSource, chunks
 from observer.selection.sampling import Conflation, Sampling, SamplingSettings
+from observer.streaming.held_trades import HeldTrades
+from observer.units import NS_PER_MINUTE
 
 logger = logging.getLogger(__name__)
 
 SOURCE: Final = "track-b"  # in alerts: the process that runs this
-
+CONTRADICTIONS_MAX: Final = 5
+"""Contradictions in a row: then the last trade of the chain was wrong, and the chain begins again with the last one."""
+REPEATED_SHARE_MAX: Final = 0.01  # of a minute's trades
+REPEATED_MIN: Final = 5  # trades; below it the share means nothing
 
 Kept = Trade | TradesConflated
 """A stored trade, or several conflated in one row."""
@@ -55,9 +63,10 @@ class TradeRecorder:
         quotes: returns the day's volume of a symbol that is left unsettled.
         clock: market time.
         sampling: the conflation settings under load.
-        session_date: the day.
+        screen: judges the day's trades.
         apply: takes each stored trade or row when it is published.
         alerts: of the process.
+        account_of: returns the account that streams a symbol.
     """
 
     def __init__(
@@ -67,38 +76,96 @@ class TradeRecorder:
         quotes: QuoteSource,
         clock: Clock,
         sampling: SamplingSettings,
-        session_date: str,
+        screen: TradeScreen,
         apply: Callable[[Kept], None],
         *,
         alerts: Alerts,
+        account_of: Callable[[str], str],
     ) -> None:
         self.detector = GapDetector()
+        self.screen = screen
+        self.held = HeldTrades(
+            *(screen, self.detector, quotes, clock, producer),
+            alerts=alerts,
+            release=partial(self.take, is_confirmed=True),
+            account_of=account_of,
+        )
         self._provider = provider
         self._alerts = alerts
         self._producer = producer
         self._quotes = quotes
         self._clock = clock
         self._sampling = Sampling(sampling)
-        self._session_date = session_date
+        self._hours = screen.hours
+        self._bounds = screen.bounds
+        self._session_date = screen.hours.session_date
+        self._account_of = account_of
         self._see = apply
         self._conflation = Conflation()
         self._leaving: dict[str, object] = {}  # symbols being settled, with a new object each time
+        self._contradictions: dict[str, list[Trade]] = {}  # by symbol: those since its last new trade
+        self._taken = 0  # trades since `_counted_ns`
+        self._repeated: Counter[str] = Counter()  # of them by symbol: what was dropped
+        self._counted_ns = clock.now_ns()
 
     # --- trades ---
 
-    def take(self, trade: Trade) -> None:
-        """Check a trade and store it; a duplicate is dropped, and counted by the detector."""
-        outcome = self.detector.observe(trade)
-        if outcome == "duplicate":
+    def take(self, trade: Trade, *, is_confirmed: bool = False) -> None:
+        """Check a trade and store it, or hold it if it is implausible and not `is_confirmed`; a duplicate is dropped
+        and counted.
+        """
+        hours, bounds, moment_ns = self._hours, self._bounds.get(trade.symbol, UNBOUNDED), trade.exchange_time_ns
+        if not (
+            trade.cumulative_volume <= bounds.ceiling
+            and bounds.lower <= trade.price <= bounds.upper
+            and hours.from_ns <= moment_ns <= hours.to_ns
+            and moment_ns - trade.receive_time_ns <= AHEAD_MAX_NS
+            and trade.session_date == hours.session_date
+        ) and not (is_confirmed or self.held.passes(trade)):
             return
-        if isinstance(outcome, GapDetected):
+        self._taken += 1
+        outcome = self.detector.observe(trade)
+        if outcome == "new":
+            if self._contradictions:
+                self._contradictions.pop(trade.symbol, None)
+            if (rate_hz := self._sampling.rate_hz) is None:
+                self._keep(trade)
+            elif row := self._conflation.add(trade, rate_hz):
+                self._keep(row)
+        elif isinstance(outcome, GapDetected):
+            self._contradictions.pop(trade.symbol, None)
             self.report_rows(trade.symbol)
             self._producer.publish(outcome, trade)  # one batch: one event without the other would report a wrong gap
             self._see(trade)
-        elif (rate_hz := self._sampling.rate_hz) is None:
-            self._keep(trade)
-        elif row := self._conflation.add(trade, rate_hz):
-            self._keep(row)
+        else:
+            self._repeat(trade, is_contradiction=outcome == "contradiction")
+
+    def _repeat(self, trade: Trade, *, is_contradiction: bool) -> None:
+        """Drop a duplicate. Store a contradiction, as nothing says that it is wrong; several in a row make its chain
+        begin again with the last of them.
+        """
+        symbol = trade.symbol
+        if not is_contradiction:
+            self._repeated[symbol] += 1
+            return
+        row = self._contradictions.setdefault(symbol, [])
+        if row and trade.cumulative_volume <= row[-1].cumulative_volume:
+            self._repeated[symbol] += 1
+            return
+        row.append(trade)
+        if len(row) < CONTRADICTIONS_MAX:
+            self.report_rows(symbol)  # as the chain stands in the events now, this trade is no new one
+            self._producer.publish(trade)
+            return
+        text = (
+            f"{len(row)} trades in a row of {symbol} (account {self._account_of(symbol)}) have less volume of the day "
+            f"than the trade before them, {self.detector.reached(symbol) or 0:,.10g}: that one was wrong, and is stored"
+        )
+        self._alerts.happened(f"volume_contradicted:{symbol}", "warning", text)
+        self._stop(symbol)
+        self.detector.start(symbol)
+        self._report(symbol, WatchStarted())
+        self.take(trade, is_confirmed=True)
 
     def report_rows(self, symbol: str | None = None) -> None:
         """Publish the open row of a symbol, or of all."""
@@ -108,6 +175,22 @@ class TradeRecorder:
     def _keep(self, kept: Kept) -> None:
         self._producer.publish(kept)
         self._see(kept)
+
+    def count_repeated(self) -> None:
+        """Report a minute in which many trades came again, and its end."""
+        now_ns = self._clock.now_ns()
+        if now_ns - self._counted_ns < NS_PER_MINUTE:
+            return
+        count = self._repeated.total()
+        share = count / max(self._taken, 1)
+        text = f"{count:,} of {self._taken:,} trades had come before"
+        if count >= REPEATED_MIN and share >= REPEATED_SHARE_MAX:
+            often = [f"{name} (account {self._account_of(name)})" for name, _ in self._repeated.most_common(3)]
+            self._alerts.report("repeated_trades", "warning", f"{text} within a minute, most of {', '.join(often)}")
+        else:
+            self._alerts.resolve("repeated_trades", f"{text} within a minute")
+        self._taken, self._counted_ns = 0, now_ns
+        self._repeated.clear()
 
     def sample(self) -> None:
         """Conflate more while the disk falls behind, and less when it has caught up."""
@@ -177,12 +260,12 @@ class TradeRecorder:
         self._producer.publish(WatchChanged(self._provider, symbol, self._session_date, self._clock.now_ns(), change))
 
     def leave(self, symbol: str, start: Callable[[Collection[str]], object]) -> None:
-        """Stop watching a symbol. If it did not trade since an interruption, calls `start` with the symbols to
-        `settle`.
+        """Stop watching a symbol. If it did not trade since an interruption, or one of its trades is held, calls
+        `start` with the symbols to `settle`.
         """
         self.report_rows(symbol)
         self._producer.flush()  # events that the disk refuses leave the symbol unsettled
-        if symbol not in self.detector.unsettled():
+        if symbol not in self.detector.unsettled() and symbol not in self.held.symbols:
             self._stop(symbol)
         elif symbol not in self._leaving:
             self._leaving[symbol] = object()
@@ -192,15 +275,21 @@ class TradeRecorder:
         """Stop watching all symbols; returns when all are settled."""
         self.report_rows()
         self._producer.flush()  # events that the disk refuses leave the symbol unsettled
-        unsettled = self.detector.unsettled()
+        unsettled = self.detector.unsettled().union(self.held.symbols)
         self._leaving |= {symbol: object() for symbol in unsettled}
         await self.settle(unsettled)
         for symbol in self.detector.watched:
             self._stop(symbol)
 
     async def settle(self, symbols: Collection[str]) -> None:
-        """Query the day's volume of symbols being left, publish their gaps, and stop watching them."""
+        """Decide about held trades of symbols being left, query their volume of the day, publish their gaps, and stop
+        watching them.
+        """
         asked = {symbol: self._leaving.get(symbol) for symbol in symbols}
+        await self.held.finish(symbols)
+        for symbol, asking in asked.items():
+            if asking and self._leaving.get(symbol) is asking and self.held.give_up(symbol):
+                self.interrupt(symbol, "volume_mismatch")  # the exchange's volume says whether it was real
         for chunk in chunks(sorted(symbols), self._quotes.quotes_per_call):
             try:
                 quotes = await self._quotes.quotes(chunk, priority="urgent")

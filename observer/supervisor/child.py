@@ -18,6 +18,7 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
         restart: whether it is started again when it ends by itself; "on_failure" is any end but exit status 0.
         revision: of the program's inputs at its start; a reload restarts a child whose revision has changed.
         environment: added to the supervisor's own.
+        secrets: names of withheld variables (`environment.withhold`) that it gets; no child gets others.
         ready_deadline_s: how long after its start, or its last heartbeat, `Ready` may take before it counts as hung.
         stop_grace_s: from SIGTERM to SIGKILL.
         heartbeat_limit_s: how old its last heartbeat, or `WATCHDOG=1` over sd_notify, may become; None for programs
@@ -40,6 +41,7 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     revision: str = ""
     restart: RestartPolicy = "always"
     environment: Mapping[str, str] = {}
+    secrets: tuple[str, ...] = ()
     ready_deadline_s: float = 30.0
     stop_grace_s: float = 10.0
     heartbeat_limit_s: float | None = None

@@ -73,6 +73,17 @@ def replace_environment_text(old: str, new: str) -> None:
         ctypes.memmove(begin + at, os.fsencode(new), len(os.fsencode(new)))
 
 
+def blank_variable(name: str) -> None:
+    """Write asterisks over this variable's value in the environment that /proc shows, if it is there."""
+    begin, end = _memory_span(50)
+    prefix = os.fsencode(name) + b"="
+    at = begin
+    for entry in ctypes.string_at(begin, end - begin).split(b"\0"):
+        if entry.startswith(prefix):
+            ctypes.memset(at + len(prefix), ord("*"), len(entry) - len(prefix))
+        at += len(entry) + 1
+
+
 def _memory_span(field: int) -> tuple[int, int]:
     """Two addresses of this process's memory, from this field of /proc/self/stat on (proc(5), counted from 1)."""
     fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()  # the first is number 3

@@ -17,6 +17,7 @@ import msgspec
 
 from observer.supervisor.cgroup import Cgroup
 from observer.supervisor.child import Child
+from observer.supervisor.environment import withhold
 from observer.supervisor.group import kill_until_gone, signal_group
 from observer.supervisor.mark import MARK_VARIABLE, Containment
 from observer.supervisor.notify import Notification, NotifySocket, child_environment
@@ -80,7 +81,8 @@ class RunningProcess:
         """
         notify = NotifySocket(lambda said: on_notification(process.pid, said))
         cgroup = containment.group_of(child.name) if containment else None
-        variables = {**os.environ, **child.environment}
+        secrets = withhold(child.secrets)
+        variables = {**os.environ, **secrets, **child.environment}
         if containment is not None:
             variables[MARK_VARIABLE] = str(containment.mark)
         environment = child_environment(variables, notify.address, child.heartbeat_limit_s)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, Event
-from observer import logs
 from observer.alerts.process import Alerts, damage_identity, identity_of, keepers
 from observer.alerts.silences import Silences
 from observer.clock import ManualClock
 from observer.local_time import local_ns
+from observer.text import conceal
 from observer.units import NS_PER_S
 from tests.waiting import until_async
 
@@ -128,11 +128,25 @@ def test_another_thread_reports_and_resolves() -> None:
 
 def test_no_secret_is_in_an_alert() -> None:
     published = Published()
-    logs.conceal("a-very-secret-key")
+    conceal("a-very-secret-key")
     Alerts(ManualClock(0), "accounts", published).report("token:main", "critical", "refused a-very-secret-key")
     [raised] = published
     assert isinstance(raised, AlertRaised)
     assert raised.text == "refused ***"
+
+
+def test_an_alert_is_one_short_line_whatever_it_quotes() -> None:
+    published = Published()
+    alerts = Alerts(ManualClock(0), "accounts", published)
+    alerts.report("token:main", "critical", "refused: \x1b[2J\n\u202e" + "x" * 20_000_000)
+    alerts.resolve("token:main", "y" * 20_000_000)
+    raised, resolved = published
+    assert isinstance(raised, AlertRaised)
+    assert isinstance(resolved, AlertResolved)
+    for text in (raised.text, resolved.text):
+        assert len(text.encode()) <= 2_048
+        assert text.isprintable()
+        assert text.endswith(" bytes more)")
 
 
 def test_a_silence_ends_at_its_time_or_by_order(tmp_path: Path) -> None:

@@ -105,6 +105,10 @@ def used_endpoint(folder: Path, stack: ExitStack) -> dict[str, object]:
     return {"port": port}
 
 
+def trading_days(folder: Path, _stack: ExitStack) -> None:
+    (folder / "config" / "trading_days.toml").touch()
+
+
 def archive(folder: Path, _stack: ExitStack) -> None:
     with zipfile.ZipFile(folder / "master.zip", "w") as packed:
         packed.writestr("NASMST.COD", contents(symbols(3)))
@@ -268,6 +272,22 @@ MISTAKES = [
         "open keys", "run", "run `chmod 600 config/keys.toml`", 2, both(keys_file, mode("config/keys.toml", 0o644))
     ),
     Mistake("unreadable keys", "run", "keys.toml cannot be read", 2, both(keys_file, mode("config/keys.toml", 0))),
+    Mistake(
+        "settings of all",
+        "run",
+        "every user may change config/observer.toml (mode 0666): run `chmod o-w config/observer.toml`",
+        2,
+        both(trading_days, mode("config/observer.toml", 0o666)),
+        KEYS,
+    ),
+    Mistake(
+        "data of all",
+        "run",
+        "run.data = data: all users share this folder",
+        2,
+        both(trading_days, mode("data", 0o1777)),
+        KEYS,
+    ),
     Mistake("no CURVE keys", "keys show", "make them with `observer keys make`", 2),
     Mistake("CURVE keys twice", "keys make", "is there already: move it away first", 2, curve_keys),
     Mistake("simulator without keys", "simulator --keys data", "data: Is a directory: give a file", 2),

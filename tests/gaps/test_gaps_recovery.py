@@ -153,6 +153,22 @@ def test_rows_of_another_symbol_are_ignored() -> None:
 VOLUMES = st.lists(st.integers(1, 1_000), min_size=1, max_size=30)
 
 
+@pytest.mark.parametrize("days", [-1, 1, 30])
+def test_a_row_of_another_day_is_not_recovered_and_is_named(days: int) -> None:
+    good, bad = row(110.0, 10.0), row(130.0, 20.0)
+    bad = msgspec.structs.replace(bad, exchange_time_ns=bad.exchange_time_ns + days * 86_400 * SECOND_NS)
+    selection = select([good, bad], gap(), RECEIVED_NS)
+    assert totals(selection) == [110.0]
+    assert selection.misdated == (bad,)
+    assert not selection.complete
+
+
+def test_a_row_ahead_of_the_clock_is_not_recovered_and_is_named() -> None:
+    ahead = row(110.0, 10.0, second=2_000)
+    assert select([ahead], gap(), RECEIVED_NS) == Selection((), 0.0, False, (ahead,))
+    assert select([row(110.0, 10.0, second=1_900)], gap(), RECEIVED_NS).misdated == ()
+
+
 @given(VOLUMES, st.data())
 def test_a_gap_is_recovered_exactly_however_the_pages_overlap(volumes: list[int], data: st.DataObject) -> None:
     reported = rows(*volumes)
@@ -230,13 +246,14 @@ def test_minutes_without_trading_are_left_out() -> None:
 
 
 def test_a_recovered_trade_has_every_field_of_the_answer_and_its_gap() -> None:
-    [found] = select([row(130.0, 30.0, 71_000.0, bid=70_900.0, ask=71_000.0)], gap(after=100.0, before=130.0), 7).trades
+    reported = row(130.0, 30.0, 71_000.0, bid=70_900.0, ask=71_000.0)
+    [found] = select([reported], gap(after=100.0, before=130.0), RECEIVED_NS).trades
     assert found == Trade(
         provider="kis",
         symbol="005930",
         session_date="2026-11-18",
         exchange_time_ns=TEN_O_CLOCK_NS + SECOND_NS,
-        receive_time_ns=7,
+        receive_time_ns=RECEIVED_NS,
         price=71_000.0,
         volume=30.0,
         cumulative_volume=130.0,

@@ -133,6 +133,14 @@ def touched_between(before: Settings, after: Settings) -> set[str]:
     return {old.name for old, new in pairs if old != new}
 
 
+def test_the_processes_that_call_the_broker_get_the_keys_of_the_environment_and_no_other_does(folder: Path) -> None:
+    simulator = "[simulator]\nseed = 7\nsession_date = '2026-11-18'\napp_keys = {}"
+    children = children_of(load_settings(write(folder, simulator)), Path("x"))
+    got = {child.name: child.secrets for child in children}
+    assert {name for name, secrets in got.items() if secrets} == BROKERS_USERS
+    assert {secrets for secrets in got.values() if secrets} == {("KIS_APP_KEY", "KIS_APP_SECRET")}
+
+
 def test_a_change_of_the_accounts_touches_the_processes_that_call_the_broker(folder: Path) -> None:
     before = load_settings(write(folder))
     (folder / "config").mkdir()

@@ -112,6 +112,7 @@ def test_a_writer_that_ends_because_of_its_database_is_a_critical_alert_with_the
     assert (alert.identity, alert.severity) == ("given_up:core-writer", "critical")
     assert alert.text == "core-writer cannot work: observer.db: its schema is 9999: use another program"
     changes(host, ProcessState.STARTING, ProcessState.RUNNING, name="core-writer")
+    after_calm(host)
     assert open_alerts(host) == []
 
 

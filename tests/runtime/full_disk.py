@@ -8,7 +8,7 @@ from observer.providers.broker import Priority, Quote
 from observer.runtime.worker import Worker, run
 from observer.selection.sampling import SamplingSettings
 from observer.streaming.recorder import TradeRecorder
-from tests.builders import trades
+from tests.builders import screen, trades
 
 TAKEN, REFUSED = 600, 10
 
@@ -31,8 +31,9 @@ def fill_disk(worker: Worker) -> None:
 async def full_disk(worker: Worker) -> None:
     async with worker.producer() as producer:
         keeping = TradeRecorder(
-            *("kis", producer, NoQuotes(), worker.clock, SamplingSettings(), "2026-11-18", lambda _kept: None),
+            *("kis", producer, NoQuotes(), worker.clock, SamplingSettings(), screen(), lambda _kept: None),
             alerts=worker.alerts,
+            account_of=lambda _symbol: "main",
         )
         keeping.detector.start("005930")
         with producer.reporting(keeping.on_refused):

@@ -15,6 +15,7 @@ from bus.events import (
     AlertResolved,
     DayBegan,
     GapDetected,
+    InputQuarantined,
     KeptPin,
     Pinned,
     PinsKept,
@@ -22,6 +23,7 @@ from bus.events import (
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
+    Trade,
     TradesConflated,
     TriggerEnded,
     TriggerFired,
@@ -296,6 +298,36 @@ def test_a_day_with_conflation_and_a_restart_replays_to_the_same_decisions() -> 
     play(scene, BUSY)
 
 
+def test_false_trades_over_a_restart_go_to_quarantine_and_the_day_replays_to_the_same_decisions() -> None:
+    async def scene(made: Market) -> None:
+        real: list[Trade] = []
+        for restart in range(2):
+            async with process(made) as running:
+                [line] = running.lines
+                await running.until(lambda: len(line.subscribed) == SLOTS)  # noqa: B023 - awaited here
+                symbol = min(line.subscribed)
+                first = made.trade(symbol, 10.0, 10_000.0)
+                real += [first, made.trade(symbol, 20.0, 10_000.0)]
+                made.desk.volumes[symbol] = real[-1].cumulative_volume
+                jump = msgspec.structs.replace(first, cumulative_volume=1e9)
+                tomorrow = msgspec.structs.replace(first, session_date="2099-01-01")
+                running.day.receiver.on_trades([first, jump, tomorrow])
+                running.day.receiver.on_trades(real[-1:])
+                await running.until(lambda: len(running.of(InputQuarantined)) == 2)
+                assert running.of(Trade) == real[-2:]
+                [text] = [each for each in alerts(running) if "quarantine" in each] or [""]
+                assert (text.startswith(f"a trade of {symbol} (account ")) == (restart == 0), "the alert stays open"
+                if restart:
+                    await running.day.end(running.selector)
+        with StoreReader(made.url) as reader:
+            comparison = verified_day(reader, SESSION)
+            assert list(reader.trades(SESSION)) == real
+        assert comparison.is_same, comparison
+        assert "GapDetected" not in comparison.same
+
+    play(scene)
+
+
 def test_the_end_of_a_day_logs_repeated_unsubscribed_and_overlapping_trades(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "observer.streaming.day")
 
@@ -313,5 +345,8 @@ def test_the_end_of_a_day_logs_repeated_unsubscribed_and_overlapping_trades(capl
             await ending
 
     play(scene)
-    expected = "1 duplicate trades dropped, 1 trades of unsubscribed symbols, 1 that overlap the trade before"
+    expected = (
+        "1 duplicate trades dropped, 1 trades of unsubscribed symbols, 1 that overlap the trade before, "
+        "0 that contradict it"
+    )
     assert f"closed: {expected}" in [record.getMessage() for record in caplog.records]

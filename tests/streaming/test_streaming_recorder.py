@@ -14,7 +14,7 @@ from observer.clock import ManualClock
 from observer.providers.broker import Priority, Quote
 from observer.selection.sampling import SamplingSettings
 from observer.streaming.recorder import Kept, TradeRecorder
-from tests.builders import trades
+from tests.builders import screen, trades
 
 SYMBOL = "005930"
 
@@ -48,8 +48,9 @@ class Scene:
         self.producer = Producer(Outbox(folder / "outbox", "test", "1" * 32), f"ipc://{folder}/nobody")
         self.seen: list[Kept] = []
         self.recorder = TradeRecorder(
-            *("kis", self.producer, self.quotes, ManualClock(), SamplingSettings(), "2026-11-18", self.seen.append),
+            *("kis", self.producer, self.quotes, ManualClock(), SamplingSettings(), screen(), self.seen.append),
             alerts=Alerts(ManualClock(), "track-b", self.producer.publish),
+            account_of=lambda _symbol: "main",
         )
         self.recorder.watch(SYMBOL)
         for trade in trades(5):

@@ -56,7 +56,7 @@ from observer.selection.triggers import TriggersSettings
 from observer.streaming import decisions
 from observer.streaming.decisions import DecisionComparison, DecisionReplay, verified
 from observer.streaming.recorder import TradeRecorder
-from tests.builders import day_began, trade
+from tests.builders import day_began, screen, trade
 from tests.selection.builders import member
 
 DAY = "2026-11-18"
@@ -93,6 +93,7 @@ def _quote(symbol: str, volume: float) -> Quote:
     return Quote(symbol, 0.0, None, None, None, None, None, None, None, None, volume, 0.0)
 
 
+AVERAGE = 240_000.0  # of a symbol's usual day: 60,000 more are plausible at once
 REASONS: tuple[GapReason, ...] = ("reconnect", "token_renewal", "moved")
 SAMPLING = SamplingSettings(degrade_above_events=10, recover_below_events=9, calm_s=1e-9)
 
@@ -125,8 +126,8 @@ class Published:
     def begin(self) -> None:
         quotes = Quotes(self.volumes)
         alerts = Alerts(self.clock, "track-b", self.producer.publish)
-        parts = (self.producer, quotes, self.clock, SAMPLING, DAY, self.apply)
-        self.recorder = TradeRecorder("kis", *parts, alerts=alerts)
+        parts = (self.producer, quotes, self.clock, SAMPLING, screen(DAY), self.apply)
+        self.recorder = TradeRecorder("kis", *parts, alerts=alerts, account_of=lambda _symbol: "main")
         self.selector = new_selector()
         decisions.update_seen(self.selector, self.snapshots)
         self.report(day_began(DAY, snapshots=len(self.snapshots)))
@@ -151,6 +152,18 @@ class Published:
         if not missed:
             self.last[symbol] = made
             self.recorder.take(made)
+
+    def poison(self, symbol: str, size: int) -> None:
+        """A false trade after the symbol's last one: one that is held, a plausible one, or one of tomorrow."""
+        if (last := self.last.get(symbol)) is not None:
+            total = last.cumulative_volume
+            changes: Mapping[str, object] = (
+                {"cumulative_volume": 1_000 * (total + AVERAGE)},
+                {"cumulative_volume": total + 100.0 * size},
+                {"volume": 100.0 * size, "cumulative_volume": total + 100.0 * size},
+                {"session_date": "2026-11-19"},
+            )[size % 4]
+            self.recorder.take(msgspec.structs.replace(last, **changes))
 
     def sweep(self, prices: Sequence[float], volume: float) -> None:
         self.sweeps += 1
@@ -192,6 +205,7 @@ class Published:
     def watch(self, symbol: str) -> None:
         self.recorder.report_rows(symbol)
         seen = self.selector.market.volume_of(symbol)
+        self.recorder.screen.expect(symbol, AVERAGE)
         self.recorder.watch(symbol, Mark(symbol, DAY, seen[0], None, seen[1]) if seen else None)
 
     def leave(self, symbol: str) -> None:
@@ -224,6 +238,10 @@ class Published:
             case "again":
                 if symbol in self.last:
                     self.recorder.take(self.last[symbol])
+            case "poison":
+                self.poison(symbol, size)
+            case "decided":
+                await self.recorder.held.decide()
             case "sweep":
                 self.sweep([10_000.0 + 40 * size * ord(each) % 3_000 for each in SYMBOLS], 300.0 * size)
             case "evaluated_slots":
@@ -288,7 +306,10 @@ def published(folder: Path, actions: Sequence[tuple[str, str, int]]) -> tuple[Se
     return asyncio.run(play())
 
 
-TRADED = ("trade", "trade", "trade", "missed", "again", "watch", "watch", "interrupt", "leave", "stored")
+TRADED = (
+    *("trade", "trade", "trade", "missed", "again", "watch", "watch", "interrupt", "leave", "stored"),
+    *("poison", "decided"),
+)
 DECIDED = ("sweep", "evaluated_slots", "evaluated_slots", "pinned", "unpinned", "listing", "halt", "closed", "restart")
 ACTION = st.tuples(
     st.sampled_from(TRADED) | st.sampled_from(DECIDED), st.sampled_from("AAAABB" + SYMBOLS), st.integers(1, 40)
@@ -306,6 +327,9 @@ ACTIONS = st.builds(lambda before, then: [*before, *then], st.sampled_from([[], 
 @example([*BUSY, ("trade", "A", 2), ("interrupt", "A", 1), ("missed", "A", 1), ("trade", "A", 1)])
 @example([*BUSY, *[("trade", "B", 1)] * 25, ("evaluated_slots", "A", 1)])
 @example([*BUSY, ("trade", "A", 2), ("restart", "A", 1), ("trade", "A", 2)])
+@example([*BUSY, ("poison", "A", 6), *[("trade", "A", 1)] * 9, ("missed", "A", 1), ("trade", "A", 1)])
+@example([*BUSY[:-1], ("poison", "A", 5), *[("trade", "A", 1)] * 9, ("missed", "A", 1), ("trade", "A", 1)])
+@example([*BUSY, ("poison", "A", 4), ("trade", "A", 1), ("decided", "A", 1), ("decided", "A", 1), ("trade", "A", 1)])
 def test_any_day_replays_to_the_same_decisions(actions: list[tuple[str, str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         events, snapshots = published(Path(folder), actions)

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from observer.supervisor.child import Child
+from observer.supervisor.environment import withhold
 from observer.supervisor.group import members
 from observer.supervisor.orphans import adopting
 from observer.supervisor.pid_registry import PidRegistry
@@ -96,6 +97,24 @@ def test_a_child_has_the_environment_of_the_supervisor_and_its_own(
         async with living(child) as process:
             await process.finish()
         assert child.log_path.read_text() == "1 2\n"
+
+    asyncio.run(run())
+
+
+def test_a_secret_reaches_the_child_that_needs_it_and_no_other_nor_what_proc_shows_of_the_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_KEY", "hush-hush")
+    withhold(("A_KEY",))
+
+    async def run() -> None:
+        code = "import os; print(os.environ.get('A_KEY'), flush=True); import time; time.sleep(600)"
+        trusted, other = quiet(tmp_path, "a", code, secrets=("A_KEY",)), quiet(tmp_path, "b", code)
+        async with living(trusted), living(other) as process:
+            await log_says(trusted, "hush-hush\n")
+            await log_says(other, "None\n")
+            for pid in (process.pid, os.getpid()):
+                assert b"hush-hush" not in Path(f"/proc/{pid}/environ").read_bytes()
 
     asyncio.run(run())
 

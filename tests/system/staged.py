@@ -89,6 +89,10 @@ class StagedDay:
         """The simulator's ledger: the trades offered, and the fate of each on the wire."""
         return list(self._ask("registrations"))
 
+    def forgeries(self) -> list[JsonObject]:
+        """The false records that the simulator has sent."""
+        return list(self._ask("forgeries"))
+
     def counters(self) -> JsonObject:
         """The simulator's counters."""
         return dict(self._ask("counters"))

@@ -13,6 +13,7 @@ import pytest
 
 from observer.backup.package import verify
 from observer.cli.demo import TRADES_QUERY
+from observer.demo.day import MARKER
 from observer.store.tables import EVENT_TABLES
 from tests.system.conftest import Day
 from tests.system.running import PROCESSES, ask, is_sound, observer
@@ -150,10 +151,18 @@ def test_only_triggers_that_fired_label_slots_with_their_kind(day: Day) -> None:
     ) == []  # fmt: skip
 
 
-def test_a_day_without_keep_leaves_only_the_database_the_configuration_and_the_universe(day: Day) -> None:
+def test_a_day_without_keep_leaves_the_database_its_outboxes_the_configuration_and_the_universe(day: Day) -> None:
     configuration = {"observer.toml", "provider_pool.json", "symbol_selection.json"}
-    assert {path.name for path in day.folder.iterdir()} == {*configuration, "data", "universe"}
+    assert {path.name for path in day.folder.iterdir()} == {*configuration, MARKER, "data", "run", "universe"}
+    assert {path.name for path in (day.folder / "run").iterdir()} == {"outbox"}
     assert {path.name for path in (day.folder / "data").iterdir()} >= {"observer.db", "backup", "simulator.json"}
+
+
+def test_every_file_and_folder_of_the_day_is_its_owners_alone(day: Day) -> None:
+    """Database, package, master files, universe, ledgers, settings; the folder was copied with its modes."""
+    paths = [path for path in day.folder.rglob("*") if not path.is_symlink()]
+    assert {path.name for path in paths} >= {"observer.db", "observer.toml", "universe", "backup", "manifest.json"}
+    assert [str(path) for path in paths if path.stat().st_mode & 0o077] == []
 
 
 def test_the_universe_file_has_the_symbols_of_the_database(day: Day) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from supervisor.options import ServerOptions
 
 from observer.clock import CLOCK_VARIABLE
 from observer.demo.day import DemoOptions, prepare
@@ -178,7 +179,27 @@ def test_systemd_receives_ready_watchdog_and_stopping_messages() -> None:
         assert manager.longest_silence_s() < WATCHDOG_S
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+def test_supervisord_gives_observer_the_umask_of_its_owner_alone() -> None:
+    """As supervisord itself reads its file."""
+    options = ServerOptions()
+    options.realize(args=["-c", str(ROOT / "supervisord.conf")])
+    assert options.umask == 0o077
+    assert [program.umask for group in options.process_group_configs for program in group.process_configs] == [0o077]
+
+
+with_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+
+
+@with_systemd
+def test_systemd_judges_the_units_exposure_as_low() -> None:
+    """2.5 of 10, below which systemd speaks of little exposure; the threshold is in tenths."""
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager"]
+    command.append(str(ROOT / "config" / "observer.service"))
+    judged = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, [*judged.stdout.splitlines()[-1:], judged.stderr]
+
+
+@with_systemd
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     """With a program that is there in place of the one that the unit names."""
     unit = tmp_path / "observer.service"

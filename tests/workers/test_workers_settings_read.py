@@ -97,7 +97,9 @@ def worker_of(day: Scene, process: Process, read: set[str]) -> Worker:
         simulator = msgspec.structs.replace(settings.simulator, rest_port=0, stream_port=0, files_port=0)
         settings = msgspec.structs.replace(settings, simulator=simulator)
     name = f"{process.name}-recorded"  # the scene has an outbox of accounts
-    return Worker(name, recorded_settings(settings, read), day.clock)
+    worker = Worker(name, recorded_settings(settings, read), day.clock)
+    worker.alerts.use_loop()
+    return worker
 
 
 @contextlib.asynccontextmanager

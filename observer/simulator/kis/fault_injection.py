@@ -62,7 +62,7 @@ CONTROL_PATH: Final = "/simulator/"
 _CHECK_AGAIN_S: Final = 0.02
 _TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class RestFaultInjector:
@@ -73,7 +73,7 @@ class RestFaultInjector:
         self._now_ns = now_ns
 
     @web.middleware
-    async def middleware(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Delay, falsify or suppress the answer, or pass the call on."""
         if request.path.startswith(CONTROL_PATH):
             return await handler(request)

@@ -4,7 +4,8 @@ simulator = Simulator(settings, clock)
 await simulator.start()     # rest_url, stream_url and files_url are known from here on
 await simulator.stop()
 
-Beside KIS's calls the REST listener has the simulator's own; no fault but `rest_refused` strikes them:
+Beside KIS's calls the REST listener has the simulator's own; no fault but `rest_refused` strikes them, and none is for
+a page in a browser (403):
 
 POST /simulator/faults         {"kind": "half_open", "for_s": 30}   ->   the fault with its moments
 GET  /simulator/counters                                            ->   SimulatorCounters
@@ -12,9 +13,10 @@ GET  /simulator/subscriptions                                       ->   the led
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -31,7 +33,13 @@ from observer.simulator.faults import (
     second_of_day,
 )
 from observer.simulator.kis.authentication import Authentication
-from observer.simulator.kis.fault_injection import CONTROL_PATH, FaultScript, LoopbackServer, RestFaultInjector
+from observer.simulator.kis.fault_injection import (
+    CONTROL_PATH,
+    FaultScript,
+    Handler,
+    LoopbackServer,
+    RestFaultInjector,
+)
 from observer.simulator.kis.files import (
     files_application,
     instruments_in,
@@ -39,6 +47,7 @@ from observer.simulator.kis.files import (
     published_files,
     real_contents,
 )
+from observer.simulator.kis.forgery import Forgery
 from observer.simulator.kis.rest import rest_application
 from observer.simulator.kis.stream import StreamSide
 from observer.simulator.kis.timelines import CapturedFrames, Timelines, captured_frames
@@ -48,6 +57,8 @@ from observer.simulator.market.instruments import made_up_instruments
 from observer.simulator.market.market import Market
 from observer.simulator.market.rng import seeded_rng
 from observer.simulator.settings import SimulatorSettings
+
+_LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost")
 
 
 def market_of(settings: SimulatorSettings) -> Market:
@@ -114,7 +125,7 @@ class Simulator:
             stream=self._stream,
             rest_listener=self._rest,
         )
-        add_control(rest, self._script.begin, self.counters, self._ledger)
+        add_control(rest, self._script.begin, self.counters, self._ledger, self.forgeries)
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -147,6 +158,10 @@ class Simulator:
     def registrations(self) -> tuple[Registration, ...]:
         """The ledger so far: offered trades by subscription, and their fate on the wire."""
         return self._ledger.registrations()
+
+    def forgeries(self) -> Sequence[Forgery]:
+        """The false records sent so far."""
+        return self._stream.forgeries
 
     def counters(self) -> SimulatorCounters:
         """The current counters."""
@@ -190,8 +205,10 @@ def add_control(
     begin: Callable[[FaultRequest], Fault],
     counters: Callable[[], SimulatorCounters],
     ledger: Ledger,
+    forgeries: Callable[[], Sequence[Forgery]],
 ) -> None:
     """Add the simulator's own calls to the application of the REST host."""
+    application.middlewares.append(_refuse_pages)
 
     async def begin_fault(request: web.Request) -> web.Response:
         try:
@@ -208,9 +225,38 @@ def add_control(
         del request
         return _json(ledger.registrations())
 
+    async def show_forgeries(request: web.Request) -> web.Response:
+        del request
+        return _json(forgeries())
+
     application.router.add_post(f"{CONTROL_PATH}faults", begin_fault)
     application.router.add_get(f"{CONTROL_PATH}counters", show_counters)
     application.router.add_get(f"{CONTROL_PATH}registrations", show_registrations)
+    application.router.add_get(f"{CONTROL_PATH}forgeries", show_forgeries)
+
+
+@web.middleware
+async def _refuse_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse the simulator's own calls to pages in a browser.
+
+    A page of any site can call a loopback address: it then sends its Origin. Or it lets its own name resolve to this
+    address, to be of one origin with it: then Host has that name.
+    """
+    if not request.path.startswith(CONTROL_PATH):
+        return await handler(request)
+    if (origin := request.headers.get("Origin")) is not None:
+        return _json({"error": f"Origin: {origin!a}: the simulator's own calls are for programs, not for pages"}, 403)
+    if _hostname(host := request.headers.get("Host", "")) not in _LOOPBACK_NAMES:
+        return _json({"error": f"Host: {host!a}: call 127.0.0.1 or localhost"}, 403)
+    return await handler(request)
+
+
+def _hostname(host: str) -> str | None:
+    """The name in a Host header, without its port; None for a header that names none."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:  # brackets of an IPv6 address that do not close
+        return None
 
 
 def _json(content: object, status: int = 200) -> web.Response:

@@ -16,8 +16,9 @@ from observer.local_time import local_datetime
 from observer.simulator.counters import Counters
 from observer.simulator.faults import FaultInjector
 from observer.simulator.kis.authentication import Authentication
+from observer.simulator.kis.forgery import Forgery, forged
 from observer.simulator.kis.session import Reply, StreamSession
-from observer.simulator.kis.timelines import CapturedFrames, Timelines
+from observer.simulator.kis.timelines import TRADE_TR_IDS, CapturedFrames, Timelines
 from observer.simulator.kis.wire import Ledger, on_the_wire
 from observer.simulator.settings import SimulatorSettings
 from observer.units import NS_PER_S
@@ -70,6 +71,7 @@ class StreamSide:
         self.clock = clock
         self.counters = counters
         self.settings = settings
+        self.forgeries: list[Forgery] = []  # false records sent so far
         self._timelines = timelines
         self._captured = captured
         self._authentication = authentication
@@ -90,6 +92,16 @@ class StreamSide:
         for connection in self._connections:
             self.counters.connections_cut += connection.is_open
             connection.cut()
+
+    def forge(self, frame: str, now_ns: int) -> str:
+        """The frame with a false record to send after this one; empty if no fault strikes it."""
+        if frame.split("|", 2)[1] not in TRADE_TR_IDS or not self.fault_injector.strikes("poison", now_ns):
+            return ""
+        forgery = forged(frame, self.fault_injector.rng("poison"), now_ns)
+        if forgery is None:
+            return ""
+        self.forgeries.append(forgery)
+        return forgery.frame
 
     def silence_all(self) -> None:
         """Silence every open connection for the rest of its life."""
@@ -268,6 +280,8 @@ class _Connection:
             for _ in range(frame.times):
                 await self._socket.send_str(frame.text)
             self._side.ledger.put_on_wire(self.number, text, frame.fates)
+            if false_frame := self._side.forge(text, now_ns):
+                await self._socket.send_str(false_frame)
 
     async def _send_captured(self, frames: tuple[str, ...]) -> None:
         """Send captured frames unchanged. Raises ConnectionError as `_send`."""

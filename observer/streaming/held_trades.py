@@ -1,0 +1,215 @@
+"""Holds implausible trades until the broker's quote or the next trades decide about them.
+
+A held trade is not published. It is released into the recorder, in the order of the day's volume, or goes to quarantine
+with its reason. So the day's events alone state the decision, and a replay of them needs neither quotes nor time.
+Meanwhile the symbol's other trades are judged against the last accepted one and stored. A held trade that is lost with
+its process shows as a gap before the next trade.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from operator import attrgetter
+from typing import Final, NoReturn
+
+import msgspec
+
+from bus.events import InputQuarantined, Trade
+from bus.producer import Producer
+from observer.alerts.process import Alerts
+from observer.clock import Clock
+from observer.errors import ProviderError
+from observer.gaps.detector import GapDetector
+from observer.gaps.plausibility import TradeScreen, observed_state, vote
+from observer.providers.broker import Quote, QuoteSource, chunks
+
+logger = logging.getLogger(__name__)
+
+HELD_MAX: Final = 100  # trades of one symbol
+HELD_S_MAX: Final = 30.0  # machine seconds without an answer of the broker; the lost trade is a gap then
+ANSWER_S: Final = 5.0  # machine seconds for one query
+ASK_AGAIN_S: Final = 1.0  # machine seconds: a quote may lag behind the stream
+QUOTES_TO_REFUTE: Final = 2
+_volume_of: Final = attrgetter("trade.cumulative_volume")
+
+
+class _Held(msgspec.Struct):
+    """A held trade; `since_s` on the clock of the event loop, `quotes` that did not make it plausible."""
+
+    trade: Trade
+    reason: str
+    since_s: float
+    quotes: int = 0
+
+
+class _HeldSymbol:
+    """The held trades of a symbol, and how many trades continued the chain without them."""
+
+    def __init__(self) -> None:
+        self.trades: list[_Held] = []
+        self.continuing = 0
+
+
+class HeldTrades:
+    """The held trades of one day's stream.
+
+    Args:
+        screen: judges the trades.
+        detector: knows the last accepted trade of each symbol.
+        quotes: returns the state of the symbols whose trades are held.
+        clock: market time.
+        producer: publishes what goes to quarantine.
+        alerts: of the process.
+        release: takes each trade that is confirmed.
+        account_of: returns the account that streams a symbol.
+    """
+
+    def __init__(
+        self,
+        screen: TradeScreen,
+        detector: GapDetector,
+        quotes: QuoteSource,
+        clock: Clock,
+        producer: Producer,
+        *,
+        alerts: Alerts,
+        release: Callable[[Trade], None],
+        account_of: Callable[[str], str],
+    ) -> None:
+        self._screen = screen
+        self._detector = detector
+        self._quotes = quotes
+        self._clock = clock
+        self._producer = producer
+        self._alerts = alerts
+        self._release = release
+        self._account_of = account_of
+        self._held: dict[str, _HeldSymbol] = {}
+        self._stirred = asyncio.Event()
+
+    @property
+    def symbols(self) -> Collection[str]:
+        """The symbols with a held trade."""
+        return self._held.keys()
+
+    def passes(self, trade: Trade) -> bool:
+        """Whether the trade is plausible. Any other one is held, or put in quarantine if no quote can confirm it."""
+        symbol = trade.symbol
+        if reason := self._screen.misdated(trade):
+            self._quarantine(trade, reason)
+            return False
+        known = self._detector.position(symbol)
+        held = self._held.get(symbol)
+        if not (reason := self._screen.doubt(trade, known)):
+            if held is None:
+                self._screen.passed(trade)
+            elif known is None or trade.cumulative_volume > known[0]:
+                held.continuing += 1
+            return True
+        if known is not None and trade.cumulative_volume <= known[0]:
+            self._quarantine(trade, f"{reason}, and its volume is not new")
+        elif not self._detector.is_watched(symbol):
+            self._quarantine(trade, f"{reason}, and {symbol} is not subscribed")
+        elif held is not None and len(held.trades) >= HELD_MAX:
+            self._quarantine(trade, f"{reason}, and {HELD_MAX} trades of {symbol} are held already")
+        else:
+            self._hold(trade, reason)
+        return False
+
+    def _hold(self, trade: Trade, reason: str) -> None:
+        logger.info("a trade of %s is held: %s", trade.symbol, reason)
+        held = self._held.setdefault(trade.symbol, _HeldSymbol())
+        held.trades.append(_Held(trade, reason, asyncio.get_running_loop().time()))
+        self._screen.look_closely(trade.symbol)
+        self._stirred.set()
+
+    async def run(self) -> NoReturn:
+        """Decide about held trades until cancelled."""
+        while True:
+            await self._stirred.wait()
+            self._stirred.clear()
+            while self._held:
+                await self.decide()
+                await asyncio.sleep(ASK_AGAIN_S)
+
+    async def decide(self) -> None:
+        """Ask for the quotes of all symbols with held trades, and decide as far as they allow."""
+        for chunk in chunks(sorted(self._held), self._quotes.quotes_per_call):
+            answered = {quote.symbol: quote for quote in await self._answers(chunk)}
+            for symbol in chunk:
+                if symbol not in self._held:
+                    continue
+                if (quote := answered.get(symbol)) is not None:
+                    self._decide_by_quote(symbol, quote)
+                else:
+                    self._decide_without_quote(symbol)
+
+    async def finish(self, symbols: Collection[str]) -> None:
+        """Decide about these symbols' held trades now, with as many queries as a decision takes."""
+        for number in range(QUOTES_TO_REFUTE):
+            if self._held.keys().isdisjoint(symbols):
+                return
+            if number:
+                await asyncio.sleep(ASK_AGAIN_S)
+            await self.decide()
+
+    async def _answers(self, symbols: Collection[str]) -> Collection[Quote]:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await self._quotes.quotes(list(symbols), priority="urgent")
+        except (ProviderError, TimeoutError) as error:
+            logger.warning("held trades of %s are not confirmed yet: %s", ", ".join(symbols), error or "no answer")
+            return []
+
+    def give_up(self, symbol: str) -> bool:
+        """Put the symbol's held trades in quarantine: it is left. Returns whether there were any: then its volume is
+        open.
+        """
+        if symbol not in self._held:
+            return False
+        self._refute(symbol, "not decided before the symbol was left")
+        return True
+
+    def _decide_by_quote(self, symbol: str, quote: Quote) -> None:
+        """Judge the held trades once more, now that the broker's quote is known."""
+        limits, prices = (quote.lower_limit, quote.upper_limit), (quote.price, quote.high, quote.low)
+        self._screen.observe(symbol, observed_state(quote.cumulative_volume, self._clock.now_ns(), limits, prices))
+        remaining: list[_Held] = []
+        for each in sorted(self._held.pop(symbol).trades, key=_volume_of):
+            each.reason = self._screen.doubt(each.trade, self._detector.position(symbol))
+            each.quotes += 1
+            if not each.reason:
+                self._release(each.trade)
+            elif each.quotes >= QUOTES_TO_REFUTE:
+                self._quarantine(each.trade, f"{each.reason}; the quote says {quote.cumulative_volume:,.10g}")
+            else:
+                remaining.append(each)
+        if remaining:
+            self._held[symbol] = _HeldSymbol()
+            self._held[symbol].trades = remaining
+            self._screen.look_closely(symbol)
+
+    def _decide_without_quote(self, symbol: str) -> None:
+        """Decide by the trades themselves, and after a while for the side on which the chain shows what is missing."""
+        held = self._held[symbol]
+        in_order = sorted(held.trades, key=_volume_of)
+        match vote([each.trade for each in in_order], held.continuing):
+            case "confirmed":
+                del self._held[symbol]
+                for each in in_order:
+                    self._release(each.trade)
+            case "refuted":
+                self._refute(symbol, f"{held.continuing} trades continued without it")
+            case None if asyncio.get_running_loop().time() - held.trades[0].since_s > HELD_S_MAX:
+                self._refute(symbol, f"not confirmed within {HELD_S_MAX:g} s")
+
+    def _refute(self, symbol: str, why: str) -> None:
+        for each in self._held.pop(symbol).trades:
+            self._quarantine(each.trade, f"{each.reason}; {why}")
+
+    def _quarantine(self, trade: Trade, reason: str) -> None:
+        source = f"{trade.provider}.trade"
+        self._producer.publish(InputQuarantined(source, trade.receive_time_ns, reason, msgspec.json.encode(trade)))
+        account = self._account_of(trade.symbol)
+        text = f"a trade of {trade.symbol} (account {account}) is in quarantine: {reason}"
+        self._alerts.happened("implausible_trades", "warning", text)

@@ -1,0 +1,66 @@
+"""What the broker's time-and-sales return of another day is not taken for the gap's trades."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import date
+
+import msgspec
+
+from bus.events import AlertRaised, GapDetected, GapRecovered, InputQuarantined, Trade
+from observer.gaps.recovery import RecoverySettings
+from observer.providers.broker import Bar, PastTrade
+from observer.selection.sampling import SamplingSettings
+from observer.streaming.gap_filler import GapFiller, GapWorklist
+from observer.units import NS_PER_DAY, NS_PER_S
+from tests.streaming.day_scene import PLAN, SESSION, Process, idle_process, market
+from tests.waiting import until_async
+
+FROM_NS = PLAN.context_sync_ns - 60 * NS_PER_S
+GAP = GapDetected(
+    *("g", "kis", "000001", SESSION, FROM_NS + NS_PER_S, FROM_NS, FROM_NS + NS_PER_S),
+    *(100.0, 130.0, 30.0, 1, "reconnect"),
+)
+TRUE = PastTrade("000001", FROM_NS + NS_PER_S, 10_000.0, 30.0, 130.0, None, None)
+TOMORROW = msgspec.structs.replace(TRUE, exchange_time_ns=TRUE.exchange_time_ns + NS_PER_DAY, price=1.0)
+
+
+class History:
+    """A broker that returns a row of tomorrow. Satisfies `PastSource`."""
+
+    async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
+        return [TRUE, TOMORROW]
+
+    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+        raise AssertionError(symbol)
+
+    async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        raise AssertionError(symbol)
+
+    async def past_minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        raise AssertionError(symbol)
+
+
+def test_a_recovered_row_of_another_day_goes_to_quarantine_and_the_gap_is_filled_without_it() -> None:
+    async def scene(running: Process) -> None:
+        made, settings = running.market, RecoverySettings()
+        worklist = GapWorklist(
+            settings,
+            reader=running.reader,
+            feed_address=made.feed_address,
+            clock=made.clock,
+            alerts=running.alerts,
+        )
+        worklist.queue.take_up([GAP])
+        filler = GapFiller(settings, worklist, history=History(), producer=running.producer, clock=made.clock)
+        working = asyncio.create_task(filler.work())
+        await until_async(lambda: running.of(GapRecovered), "the gap is filled")
+        working.cancel()
+        [closed], [trade], [item] = running.of(GapRecovered), running.of(Trade), running.of(InputQuarantined)
+        assert closed.complete
+        assert (trade.price, trade.gap_id) == (TRUE.price, "g")
+        assert item.source == "kis.time_and_sales"
+        assert msgspec.json.decode(item.content, type=PastTrade) == TOMORROW
+        assert [alert.identity for alert in running.of(AlertRaised)] == ["misdated_recovery"]
+
+    with market(SamplingSettings()) as made, idle_process(made) as running:
+        asyncio.run(scene(running))
