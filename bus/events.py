@@ -20,15 +20,17 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "1b77d035892a8fbf5729b5f70f9049d8a45d60cd4fa82c61197998bb6368cf68"
+SCHEMA_DIGEST: Final = "0ed9200772c450eec9ae66d16deaedcee789a2ee1b99516eeccf0bc99347a346"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction"]
 TriggerKind = str
-"""A kind of trigger: those of `observer.selection.triggers.TRIGGERS`, and "market_cap" for filling free slots."""
+"""A kind of trigger: those of `observer.selection.triggers.TRIGGERS`; for slots also "manual" for pins, "context" for
+the opening's movers, and "market_cap" for filling free slots.
+"""
 
 GapReason = Literal["volume_mismatch", "reconnect", "restart", "token_renewal", "moved"]
 RecoverySource = Literal["time_and_sales", "minute_bars"]
@@ -38,9 +40,11 @@ EtfJob = Literal["etf_list", "etf_values", "etf_ranges", "etf_measures"]
 Severity = Literal["info", "warning", "critical"]
 DropReason = Literal["delisted", "halted", "upper_limit"]
 AssignReason = Literal["free_slot", "outranks", "pinned", "kept", "moved", "moved_home"]
+"""Why a slot was assigned; "kept" only before version 3, which has `SlotExtended` instead."""
+
 CloseReason = Literal["closed", "unfinished"]
 ReleaseReason = Literal[
-    "expired", "unpinned", "moved", "moved_home", "account_removed", "delisted", "halted", "upper_limit",
+    "expired", "replaced", "unpinned", "moved", "moved_home", "account_removed", "delisted", "halted", "upper_limit",
     "closed", "unfinished",
 ]  # fmt: skip
 OverflowReason = Literal["all_slots_hold_higher_scores", "not_above_threshold", "all_slots_pinned", "delisted"]
@@ -546,10 +550,11 @@ class ContextSynced(Fact, frozen=True, array_like=True, gc=False, tag="context_s
 
 
 class TriggerFired(Fact, frozen=True, array_like=True, gc=False, tag="trigger_fired"):
-    """A trigger condition held for a symbol: `measure` was at least `threshold`, relative to `reference`.
+    """A trigger condition began to hold for a symbol: `measure` was at least `threshold`, relative to `reference`.
 
     `severity` is the highest level reached (mild, moderate, severe) for kinds with levels. `basis` names the reference
-    for kinds with several (the average day, or the average until this time of day).
+    for kinds with several (the average day, the average until this time of day, the latest minutes). `expires_ns` is
+    the end without a renewal; `TriggerEnded` has the end.
     """
 
     symbol: str
@@ -565,8 +570,22 @@ class TriggerFired(Fact, frozen=True, array_like=True, gc=False, tag="trigger_fi
     basis: str = ""
 
 
+class TriggerEnded(Fact, frozen=True, array_like=True, gc=False, tag="trigger_ended"):
+    """A trigger condition that fired at `fired_ns` held until `held_until_ns`, as far as that was seen, and its life
+    ended at `ended_ns`.
+    """
+
+    symbol: str
+    kind: TriggerKind
+    fired_ns: int
+    held_until_ns: int
+    ended_ns: int
+
+
 class SlotAssigned(Fact, frozen=True, array_like=True, gc=False, tag="slot_assigned"):
-    """A symbol got a slot; `replaced` is the symbol that lost it, None for a free slot."""
+    """A symbol got a slot; `replaced` is the symbol that lost it, None for a free slot. `expires_ns` is the end without
+    an extension, None without end.
+    """
 
     slot: str
     symbol: str
@@ -575,16 +594,29 @@ class SlotAssigned(Fact, frozen=True, array_like=True, gc=False, tag="slot_assig
     score: float
     reason: AssignReason
     replaced: str | None
+    expires_ns: int | None = None
+
+
+class SlotExtended(Fact, frozen=True, array_like=True, gc=False, tag="slot_extended"):
+    """A symbol keeps its slot until `expires_ns` (None without end), by the trigger that holds now, with its score."""
+
+    slot: str
+    symbol: str
+    extended_ns: int
+    trigger: TriggerKind
+    score: float
+    expires_ns: int | None
 
 
 class SlotReleased(Fact, frozen=True, array_like=True, gc=False, tag="slot_released"):
-    """A symbol lost its slot."""
+    """A symbol lost its slot; `replaced_by` is the symbol that outranked it, None if none did."""
 
     slot: str
     symbol: str
     released_ns: int
     score: float
     reason: ReleaseReason
+    replaced_by: str | None = None
 
 
 class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_overflowed"):
@@ -630,7 +662,7 @@ class DayBegan(Document, frozen=True, tag="began"):
     `universe` is the session of its universe ("" for none), `built_ns` the time when that was built, and `snapshots`
     the number of the day's snapshots loaded first. `settings` are the selection's, in the form of their file;
     `accounts` are in the order of use. `settings_digest` covers settings, accounts, strategy and interval
-    (`observer.selection.settings.DaySettings`).
+    (`observer.selection.settings.DaySettings`). `rules` is the version of the decisions themselves.
     """
 
     universe: str
@@ -643,6 +675,7 @@ class DayBegan(Document, frozen=True, tag="began"):
     accounts: tuple[AccountSlots, ...]
     allocation_strategy: AllocationStrategy
     sweep_interval_s: float
+    rules: int = 1
 
 
 class KeptPin(Document, frozen=True, gc=False, tag=False):
@@ -1075,7 +1108,9 @@ Event = (
     | UniverseMember
     | ContextSynced
     | TriggerFired
+    | TriggerEnded
     | SlotAssigned
+    | SlotExtended
     | SlotReleased
     | SlotOverflowed
     | ChurnGuardChanged

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-revision = "0002"
+revision = "0003"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -836,11 +836,25 @@ def upgrade() -> None:
         sa.Column("score", _DOUBLE, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("replaced", sa.Text),
+        sa.Column("expires_ns", sa.BigInteger),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_slot_assignments"),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_slot_assignments_assigned_ns", "slot_assignments", ["assigned_ns"])
     op.create_index("ix_slot_assignments_symbol_assigned_ns", "slot_assignments", ["symbol", "assigned_ns"])
+    op.create_table(
+        "slot_extensions",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("slot", sa.Text, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("extended_ns", sa.BigInteger, nullable=False),
+        sa.Column("trigger", sa.Text, nullable=False),
+        sa.Column("score", _DOUBLE, nullable=False),
+        sa.Column("expires_ns", sa.BigInteger),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_slot_extensions"),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "slot_overflows",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -868,6 +882,7 @@ def upgrade() -> None:
         sa.Column("released_ns", sa.BigInteger, nullable=False),
         sa.Column("score", _DOUBLE, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("replaced_by", sa.Text),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_slot_releases"),
         sqlite_with_rowid=False,
     )
@@ -959,6 +974,18 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_trades_symbol_session_date_cumulative_volume", "trades", ["symbol", "session_date", "cumulative_volume"]
+    )
+    op.create_table(
+        "trigger_ends",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("fired_ns", sa.BigInteger, nullable=False),
+        sa.Column("held_until_ns", sa.BigInteger, nullable=False),
+        sa.Column("ended_ns", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_trigger_ends"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "triggers",

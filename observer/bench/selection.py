@@ -24,12 +24,13 @@ from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
 from observer.selection.slots import empty_slots
 from observer.selection.triggers import Candidate
+from observer.units import NS_PER_S
 
 _ACCOUNTS = 10
 _SLOTS_PER_ACCOUNT = broker_named(DEFAULT_BROKER).slots
 _SWEEPS_BEFORE_TRACK_B = 4  # 09:00 to 09:30, every ten minutes
 _SWEEPS = 40  # of a day
-_LATE_NS = 12_345 * 1_000_000_000  # between two of them
+_LATE_NS = 12_345 * NS_PER_S  # between two of them
 _SETTINGS = SelectionSettings(slots=SlotSettings(churn_max_replacements=1_000_000))
 
 
@@ -74,7 +75,11 @@ def _evaluation(members: Sequence[UniverseMember], rng: Random) -> Callable[[], 
     profiles = {member.symbol: Profile(times_s, volumes) for member in members}
     selector = Selector(members, {"main": _SLOTS_PER_ACCOUNT}, _SETTINGS, earlier=EarlierDays(profiles=profiles))
     for member in members:
-        selector.market.update_snapshot(_snapshot(member, 3_500.0 if rng.random() < 0.05 else 500.0))
+        selector.market.update_snapshot(_snapshot(member, 450.0, _LATE_NS - 600 * NS_PER_S))
+    selector.evaluate_universe(_LATE_NS - 600 * NS_PER_S)
+    for member in members:
+        volume = 3_500.0 if rng.random() < 0.05 else 450.0 + rng.uniform(0.0, 50.0)
+        selector.market.update_snapshot(_snapshot(member, volume, _LATE_NS))
     return lambda: selector.evaluate_universe(_LATE_NS)
 
 
@@ -121,11 +126,11 @@ def _member(number: int, rng: Random) -> UniverseMember:
     )
 
 
-def _snapshot(member: UniverseMember, volume: float) -> Snapshot:
+def _snapshot(member: UniverseMember, volume: float, received_ns: int) -> Snapshot:
     price, low, high = member.previous_close, member.previous_close - 50, member.previous_close + 50
     return Snapshot(
-        "bench", member.symbol, member.session_date, 1, 0, price, price, high, low, price, None, None, low, high,
-        volume, 0.0,
+        "bench", member.symbol, member.session_date, 1, received_ns, price, price, high, low, price, None, None, low,
+        high, volume, 0.0,
     )  # fmt: skip
 
 

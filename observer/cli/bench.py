@@ -11,7 +11,7 @@ from typing import Annotated, Protocol, TypeAlias, TypeVar
 
 from observer.bench.machine import Machine
 from observer.bench.path import ReportProgress
-from observer.cli.context import JsonOption, print_json
+from observer.cli.context import ConfigOption, JsonOption, full_settings, print_json
 from observer.cli.options import Option
 from observer.cli.tables import Table, show
 
@@ -209,6 +209,41 @@ def selection(
     _measure(
         lambda workspace, report: measure_selection(workspace, symbols, rounds, report), table, folder, as_json=as_json
     )
+
+
+def slots(
+    days: Annotated[int, Option(min=1, help="Made-up trading days.")] = 20,
+    symbols: Annotated[int, Option(min=100, help="Symbols of the universe.")] = 1_700,
+    accounts: Annotated[list[int] | None, Option(min=1, help="Number of accounts; may be repeated.")] = None,
+    sweep: Annotated[int, Option(min=30, max=1_800, help="Seconds between sweeps; rounded to half minutes.")] = 600,
+    seed: Annotated[int, Option(help="The same seed gives the same days.")] = 7,
+    picture: Annotated[Path | None, Option(help="Draw the slots over the first day in this SVG file.")] = None,
+    config: ConfigOption = None,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the share of made-up surges that the slots stream. By 1, by 3 and by 10 accounts.
+
+    Compares the rule of the settings with the written one, and both with an oracle that knows each surge.
+    """
+    from observer.bench.slots import SlotsResult, measure_slots
+
+    def table(result: SlotsResult) -> Lines:
+        title = f"{result.days} days, {result.symbols:,} symbols, a sweep each {result.sweep_s} s"
+        hours = [f"{hour}h" for hour in range(9, 15)]
+        yield (title, "", "surges", "1min", "5min", "10min", "oracle", "busy", *hours, "churn", "guard")
+        for each in result.uses:
+            yield (
+                f"{each.rule}, accounts: {each.accounts}",
+                f"{each.surges:,}",
+                *(f"{share:.0%}" for share in (*each.streamed_within, each.of_oracle, each.time_above_usual)),
+                *(f"{changes:.0f}" for changes in each.changes_by_hour),
+                f"{each.replacements_most}",
+                f"{each.guarded:.1%}",
+            )
+
+    days_of = (days, symbols, seed, sweep // 30 * 30, accounts or [1, 3, 10], full_settings(config).selection, picture)
+    _measure(lambda workspace, report: measure_slots(workspace, *days_of, report), table, folder, as_json=as_json)
 
 
 def gaps(

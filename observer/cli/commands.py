@@ -119,7 +119,7 @@ COMMANDS: Final = Group(
             "Show slots of the market data stream; pin and unpin symbols.",
             {
                 "show": Command("slots:show", "Show subscriptions by slot, and pins without one."),
-                "history": Command("slots:history", "List a symbol's slot decisions of a day."),
+                "history": Command("slots:history", "List a symbol's slot decisions, or all slots as intervals."),
                 "why": Command("slots:why", "Explain why a symbol has a slot, or has none."),
                 "pin": Command("slots:pin", "Stream a symbol every day, whatever its score."),
                 "unpin": Command("slots:unpin", "Remove a symbol's pin, and the slot it has by it."),
@@ -185,6 +185,7 @@ COMMANDS: Final = Group(
                 "frames": Command("bench:frames", "Measure decoded trade frames per second."),
                 "sweep": Command("bench:sweep", "Measure a sweep of the market against the broker's rate limit."),
                 "selection": Command("bench:selection", "Measure triggers, allocation and context synchronization."),
+                "slots": Command("bench:slots", "Measure the share of made-up surges that the slots stream."),
                 "gaps": Command("bench:gaps", "Measure gap detection per streamed trade."),
                 "stream": Command("bench:stream", "Measure trades from the broker's socket to the disk."),
                 "recovery": Command("bench:recovery", "Measure the time from gap detection to stored rows."),

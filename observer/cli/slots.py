@@ -13,6 +13,7 @@ from bus.events import (
     Event,
     SelectionAdvanced,
     SlotAssigned,
+    SlotExtended,
     SlotOverflowed,
     SlotReleased,
     UniverseMember,
@@ -20,6 +21,7 @@ from bus.events import (
 from observer.accounts.clients import capacity_of
 from observer.cli import system
 from observer.cli.context import (
+    AskedDay,
     ConfigOption,
     DayArgument,
     DayOption,
@@ -37,7 +39,7 @@ from observer.errors import NoDataError
 from observer.local_time import local_datetime
 from observer.selection.pins import WAITING, standing_pins
 from observer.selection.settings import UniverseSettings
-from observer.selection.slot_projection import SlotStatuses
+from observer.selection.slot_projection import SlotInterval, SlotStatuses
 from observer.selection.slots import empty_slots
 from observer.store.reader import StoreReader
 from observer.store.slots import SlotChange, day_bounds
@@ -121,13 +123,22 @@ def _shown_table(slots: Mapping[str, str], holders: Mapping[str, SlotAssigned], 
 
 
 def history(
-    symbol: SymbolArgument, day: DayOption = None, config: ConfigOption = None, as_json: JsonOption = False
+    symbol: Annotated[str | None, Argument(help="The symbol; without it the slots of the day as intervals.")] = None,
+    day: DayOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """List a symbol's slot decisions of a day."""
+    """List a symbol's slot decisions, or all slots as intervals.
+
+    Streamed is the time in which the broker acknowledged the subscription.
+    """
     settings = base_settings(config)
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
-        changes = [change for change in reader.slot_history(asked.session_date) if _concerns(change, symbol)]
+        if symbol is None:
+            _show_intervals(asked, reader.slots(asked.session_date), as_json=as_json)
+            return
+        changes = reader.slot_history(asked.session_date, symbol)
         if not changes:
             _require_known(reader, symbol, asked.session_date)
     if as_json:
@@ -141,8 +152,24 @@ def history(
         show_text(reported(change))
 
 
-def _concerns(change: SlotChange, symbol: str) -> bool:
-    return change.symbol == symbol or (isinstance(change, SlotAssigned) and change.replaced == symbol)
+def _show_intervals(asked: AskedDay, found: Sequence[SlotInterval], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"day": asked.session_date, "slots": found})
+        return
+    rows = [
+        (
+            each.symbol,
+            " ".join(each.triggers),
+            _time(each.assigned_ns),
+            "" if each.released_ns is None else _time(each.released_ns),
+            " ".join(f"{_time(since)}-{'' if until is None else _time(until)}" for since, until in each.streamed),
+            f"{each.release_reason or ''} {each.replaced_by or ''}".strip(),
+            each.slot,
+        )
+        for each in found
+    ]
+    columns = ("symbol", "triggers", "assigned", "released", "streamed", "end", "slot")
+    show_table(Table(columns, rows, f"{asked.title}: {len(found)} intervals", folded=("triggers", "streamed", "end")))
 
 
 def why(
@@ -193,17 +220,13 @@ def explain(
     if not changes:
         return Explanation(symbol, session_date, None, _never_decided(reader, symbol, session_date, settings))
     last = changes[-1]
-    if isinstance(last, SlotAssigned):  # the slot is not held: another symbol was given it
-        took = [
-            change
-            for change in reader.slot_history(session_date)
-            if isinstance(change, SlotAssigned) and change.replaced == symbol and change.slot == last.slot
-        ]
-        if not took:  # a day that ended without a release; the slot has another symbol since
-            return Explanation(symbol, session_date, last.slot, reported(last))
-        by = f"{took[-1].symbol} with a score of {took[-1].score:.3f}: {reported(took[-1])}"
-        return Explanation(symbol, session_date, None, f"{reported(last)}; replaced by {by}")
-    return Explanation(symbol, session_date, None, reported(last))
+    if isinstance(last, SlotAssigned | SlotExtended):  # a day that ended without a release
+        return Explanation(symbol, session_date, last.slot, reported(last))
+    took: list[str] = []
+    if isinstance(last, SlotReleased) and last.replaced_by is not None:
+        others = reader.slot_history(session_date, last.replaced_by)
+        took = [reported(each) for each in others if isinstance(each, SlotAssigned) and each.replaced == symbol]
+    return Explanation(symbol, session_date, None, "; ".join([reported(last), *took[-1:]]))
 
 
 def waiting_pins(reader: StoreReader, session_date: str, slots: Sequence[SlotAssigned]) -> dict[str, str]:
@@ -222,8 +245,15 @@ def reported(change: SlotChange) -> str:
                 f"{_time(change.assigned_ns)} {change.symbol} has {change.slot}{instead}: {change.trigger}, "
                 f"score {change.score:.3f}, {change.reason}"
             )
+        case SlotExtended():
+            until = "without end" if change.expires_ns is None else f"until {_time(change.expires_ns)}"
+            return (
+                f"{_time(change.extended_ns)} {change.symbol} keeps {change.slot} {until}: {change.trigger}, "
+                f"score {change.score:.3f}"
+            )
         case SlotReleased():
-            return f"{_time(change.released_ns)} {change.symbol} left {change.slot}: {change.reason}"
+            by = f" by {change.replaced_by}" if change.replaced_by else ""
+            return f"{_time(change.released_ns)} {change.symbol} left {change.slot}: {change.reason}{by}"
         case SlotOverflowed():
             return (
                 f"{_time(change.overflowed_ns)} {change.symbol} refused: {change.trigger}, score {change.score:.3f} "
@@ -233,7 +263,12 @@ def reported(change: SlotChange) -> str:
 
 def as_map(change: SlotChange) -> dict[str, object]:
     """The event's fields by name; `event` is its kind."""
-    words = {SlotAssigned: "assigned", SlotReleased: "released", SlotOverflowed: "refused"}
+    words = {
+        SlotAssigned: "assigned",
+        SlotExtended: "extended",
+        SlotReleased: "released",
+        SlotOverflowed: "refused",
+    }
     return {"event": words[type(change)], **msgspec.structs.asdict(change)}
 
 

@@ -22,6 +22,7 @@ from bus.events import (
     ListingChanged,
     PhaseChanged,
     SlotAssigned,
+    SlotExtended,
     SlotOverflowed,
     SlotReleased,
     Snapshot,
@@ -33,6 +34,7 @@ from bus.events import (
 )
 from observer.demo.news import News
 from observer.local_time import local_datetime
+from observer.selection.slot_projection import extended
 
 STATUS_S: Final = 30.0  # machine seconds without a line
 _COUNTED: Final = (
@@ -85,6 +87,8 @@ class DayView:
                 self.universe = event.symbols
             case SlotAssigned():
                 self.slots[event.slot] = event
+            case SlotExtended() if (held := self.slots.get(event.slot)) is not None:
+                self.slots[event.slot] = extended(held, event)
             case SlotReleased():
                 self.slots.pop(event.slot, None)
             case _:

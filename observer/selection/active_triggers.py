@@ -1,9 +1,14 @@
-"""The triggers that hold, and the event that one began to. Pure."""
+"""The triggers that hold, and the events that one began to and that it ended. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from bus.events import TriggerFired, TriggerKind
+import msgspec
+
+from bus.events import TriggerEnded, TriggerFired, TriggerKind
 from observer.selection.triggers import Candidate
+
+TriggerKey = tuple[str, TriggerKind]
+"""The symbol and the kind of its trigger."""
 
 
 def fired_event(candidate: Candidate, fired_ns: int) -> TriggerFired:
@@ -23,28 +28,58 @@ def fired_event(candidate: Candidate, fired_ns: int) -> TriggerFired:
     )
 
 
+class ActiveTrigger(msgspec.Struct, frozen=True, gc=False):
+    """When a condition fired, until when it held as far as is known, and when its life ends (UTC ns; None: never)."""
+
+    fired_ns: int
+    held_until_ns: int
+    expires_ns: int | None
+
+
 class ActiveTriggers:
     """The conditions that hold already, so that a lasting condition fires only once. Explicit state, no clock.
 
     A condition is active from its first candidate until its life runs out.
     """
 
-    __slots__ = ("_expiries_ns",)
+    __slots__ = ("_active",)
 
     def __init__(self) -> None:
-        self._expiries_ns: dict[tuple[str, TriggerKind], int | None] = {}
+        self._active: dict[TriggerKey, ActiveTrigger] = {}
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the kind is active for the symbol."""
+        return key in self._active
+
+    def resume(self, active: Mapping[TriggerKey, ActiveTrigger]) -> None:
+        """Resume those of an earlier process."""
+        self._active = dict(active)
+
+    def ended(self, now_ns: int) -> Sequence[TriggerEnded]:
+        """The conditions whose lives are over; they are not active any more."""
+        over = [
+            key for key, active in self._active.items() if active.expires_ns is not None and active.expires_ns <= now_ns
+        ]
+        return [self._ended(key, now_ns) for key in over]
+
+    def all_ended(self, now_ns: int) -> Sequence[TriggerEnded]:
+        """End every condition."""
+        return [self._ended(key, now_ns) for key in list(self._active)]
+
+    def _ended(self, key: TriggerKey, now_ns: int) -> TriggerEnded:
+        active = self._active.pop(key)
+        return TriggerEnded(*key, active.fired_ns, active.held_until_ns, now_ns)
 
     def begun(self, candidates: Iterable[Candidate], now_ns: int) -> list[Candidate]:
         """The candidates whose conditions become active; the others' active times are prolonged."""
-        self._expiries_ns = {
-            key: expires_ns
-            for key, expires_ns in self._expiries_ns.items()
-            if expires_ns is None or expires_ns > now_ns
-        }
         beginning = []
         for candidate in candidates:
             key = (candidate.symbol, candidate.kind)
-            if key not in self._expiries_ns:
+            before = self._active.get(key)
+            held_until_ns = now_ns if candidate.evidence_ns is None else candidate.evidence_ns
+            if before is None:
                 beginning.append(candidate)
-            self._expiries_ns[key] = candidate.expires_ns
+                before = ActiveTrigger(now_ns, held_until_ns, None)
+            held_until_ns = max(before.held_until_ns, held_until_ns)
+            self._active[key] = ActiveTrigger(before.fired_ns, held_until_ns, candidate.expires_ns)
         return beginning

@@ -24,13 +24,14 @@ from itertools import chain
 from typing import Literal
 
 from bus.events import AssignReason, DropReason, OverflowReason, ReleaseReason
-from observer.selection.ranking import FILLER, PINNED, Order, one_each, order, outranks
+from observer.selection.ranking import CONTEXT, FILLER, PINNED, WITHOUT_CLAIM, Order, one_each, order, outranks
 from observer.selection.ranking import tier as tier_of
 from observer.selection.settings import SlotSettings
 from observer.selection.slots import (
     NO_SYMBOLS,
     Assign,
     Decision,
+    Extend,
     Overflow,
     Release,
     Slot,
@@ -38,7 +39,7 @@ from observer.selection.slots import (
     is_rapid,
     lengthened,
 )
-from observer.selection.triggers import Candidate
+from observer.selection.triggers import Candidate, aged
 
 
 def allocate(
@@ -58,18 +59,19 @@ def allocate(
 
     During rapid replacements the threshold is higher and lives are longer (requirement 004, Rapid Symbol Churn).
     """
-    rapid = is_rapid(state.churn, now_ns, settings)
+    rapid = is_rapid(state, now_ns, settings)
+    half_life_s = settings.score_half_life_seconds
     admissible = [
-        item
+        item if item.evidence_ns is None or item.evidence_ns >= now_ns else aged(item, now_ns, half_life_s)
         for item in candidates
         if (item.expires_ns is None or item.expires_ns > now_ns) and item.symbol not in dropped
     ]
     fresh = [lengthened(item, now_ns, settings) for item in admissible] if rapid else admissible
-    waiting = _still_waiting(state, fresh, now_ns, dropped)
+    waiting = _still_waiting(state, fresh, now_ns, dropped, half_life_s)
     wanted = one_each(chain(fresh, waiting.values()))
     threshold = settings.churn_threshold if rapid else settings.replacement_threshold
     seating = _Seating(state, waiting, now_ns, threshold, closed)
-    seating.review(wanted, dropped)
+    seating.review(wanted, dropped, half_life_s)
     seating.bring_home()
     seating.evacuate()
     seated = state.symbols
@@ -133,8 +135,8 @@ class _Seating:
         slots, overflowed = tuple(self._slots), frozenset(self._overflowed)
         return SlotState(slots, self._before.strategy, self._waiting, overflowed, self._turn, churn)
 
-    def review(self, wanted: Mapping[str, Candidate], dropped: Mapping[str, DropReason]) -> None:
-        """Release holders that must go, and renew the others."""
+    def review(self, wanted: Mapping[str, Candidate], dropped: Mapping[str, DropReason], half_life_s: float) -> None:
+        """Release holders that must go, and renew the others, or let their scores age."""
         for symbol in dropped:
             self.forget(symbol)
         for index, slot in enumerate(self._slots):
@@ -144,15 +146,20 @@ class _Seating:
             if held.symbol in dropped:
                 self.release(index, held, dropped[held.symbol])
                 continue
-            renewed = _renewed(held, wanted.get(held.symbol), self._now_ns)
+            current = aged(held, self._now_ns, half_life_s)
+            renewed = _renewed(current, wanted.get(held.symbol), self._now_ns)
             if renewed is None:
                 self.release(index, held, "expired")
                 continue
             if renewed is held:
                 continue
-            self._slots[index] = Slot(slot.slot, slot.account, renewed, slot.home)
-            if renewed.kind != held.kind:
-                self.decisions.append(Assign(slot.slot, renewed, None, "kept"))
+            is_over = slot.until_ns is not None and slot.until_ns <= self._now_ns
+            if is_over or renewed.kind != held.kind:
+                self.decisions.append(Extend(slot.slot, renewed))
+                until_ns = renewed.expires_ns
+            else:
+                until_ns = slot.until_ns
+            self._slots[index] = Slot(slot.slot, slot.account, renewed, slot.home, until_ns)
 
     def bring_home(self) -> None:
         """Move symbols back to their slots in reopened accounts, by rank."""
@@ -248,11 +255,12 @@ class _Seating:
     def _assign(self, index: int, candidate: Candidate, reason: AssignReason, home: str | None = None) -> None:
         slot = self._slots[index]
         replaced = None
-        if slot.candidate is not None:
-            replaced = slot.candidate.symbol
-            if slot.candidate.kind != FILLER:
-                self._waiting[replaced] = slot.candidate
-        self._slots[index] = Slot(slot.slot, slot.account, candidate, home)
+        if (held := slot.candidate) is not None:
+            replaced = held.symbol
+            self.decisions.append(Release(slot.slot, replaced, held.score, "replaced", candidate.symbol))
+            if held.kind not in WITHOUT_CLAIM:
+                self._waiting[replaced] = held
+        self._slots[index] = Slot(slot.slot, slot.account, candidate, home, candidate.expires_ns)
         if self._by_rank is not None and candidate.kind != PINNED:
             insort(self._by_rank, (order(candidate), index, candidate))
         self.forget(candidate.symbol)
@@ -265,8 +273,8 @@ class _Seating:
         self._assign(goal, candidate, reason, home)
 
     def _refuse(self, candidate: Candidate) -> None:
-        """Refuse a slot and report that once; a filler has no claim to one."""
-        if candidate.kind == FILLER:
+        """Refuse a slot and report that once; a symbol that fills a slot has no claim to one."""
+        if candidate.kind in WITHOUT_CLAIM:
             return
         if candidate.symbol not in self._overflowed:
             self.decisions.append(self._refusal(candidate))
@@ -284,7 +292,7 @@ class _Seating:
 
 
 def _still_waiting(
-    state: SlotState, fresh: Iterable[Candidate], now_ns: int, dropped: Mapping[str, DropReason]
+    state: SlotState, fresh: Iterable[Candidate], now_ns: int, dropped: Mapping[str, DropReason], half_life_s: float
 ) -> dict[str, Candidate]:
     """The waiting candidates whose triggers live; a condition that holds now replaces the old entry."""
     waiting = dict(state.waiting)
@@ -292,16 +300,21 @@ def _still_waiting(
         before = waiting.get(item.symbol)
         if before is not None and before.kind == item.kind:
             del waiting[item.symbol]
-    return {symbol: item for symbol, item in waiting.items() if item.alive(now_ns) and symbol not in dropped}
+    return {
+        symbol: item if item.evidence_ns is None else aged(item, now_ns, half_life_s)
+        for symbol, item in waiting.items()
+        if item.alive(now_ns) and symbol not in dropped
+    }
 
 
 def _renewed(held: Candidate, fresh: Candidate | None, now_ns: int) -> Candidate | None:
     """The holder's new candidate; None if no trigger holds the slot any more.
 
-    The same condition takes its new score and life. Another one takes over if it ranks higher or the old one is over.
+    The same condition takes its new score and life. Another one takes over if it ranks higher or the old one is over; a
+    trigger takes over from the opening at once.
     """
     if fresh is None:
         return held if held.alive(now_ns) else None
-    if fresh.kind == held.kind or not held.alive(now_ns):
+    if fresh.kind == held.kind or not held.alive(now_ns) or (held.kind == CONTEXT and fresh.kind != FILLER):
         return fresh
     return min(held, fresh, key=order)

@@ -14,6 +14,7 @@ import msgspec
 
 from bus.events import ContextSynced, UniverseMember
 from observer.selection.indicators import ratio
+from observer.selection.ranking import CONTEXT
 from observer.selection.settings import SelectionSettings
 from observer.selection.triggers import OPENING_THRESHOLD, Candidate, expiry, score
 
@@ -55,6 +56,11 @@ class Baseline(msgspec.Struct, frozen=True):
     def volume_by(self, now_ns: int) -> float | None:
         """The average symbol's volume until now, at the pace of the opening; None without a pace."""
         return self.average_volume * self._openings(now_ns) or None
+
+    def volume_between(self, since_ns: int, until_ns: int) -> float | None:
+        """The average symbol's volume between two moments, at the pace of the opening; None without a pace."""
+        span_ns = self.to_ns - self.from_ns
+        return self.average_volume * (until_ns - since_ns) / span_ns or None if span_ns > 0 else None
 
     def volatility_by(self, now_ns: int) -> float | None:
         """The average symbol's volatility until now; None without a pace."""
@@ -108,8 +114,8 @@ def opening_candidates(
 ) -> tuple[Candidate, ...]:
     """Candidates for the first slots from the ranking: members of the universe, as many as there are slots.
 
-    They are volume surges against the market's opening (`reference`), with scores on the scale of all triggers, so that
-    later triggers compete with them fairly; the ranking selects them.
+    Their scores are those of volume surges against the market's opening (`reference`), so that triggers compete with
+    them fairly; the ranking selects them.
     """
     chosen = [mover for mover in ranked if mover.symbol in members][:slots]
     return tuple(_candidate(mover, members[mover.symbol], base, now_ns, settings) for mover in chosen)
@@ -148,16 +154,19 @@ def _candidate(
     mover: Mover, member: UniverseMember, base: Baseline, now_ns: int, settings: SelectionSettings
 ) -> Candidate:
     strength = min(mover.volume_ratio / settings.context.full_strength, 1.0)
+    full_score = score(settings.triggers.of("volume_surge").weight, strength, member.market_cap)
     return Candidate(
         symbol=mover.symbol,
-        kind="volume_surge",
-        score=score(settings.triggers.of("volume_surge").weight, strength, member.market_cap),
+        kind=CONTEXT,
+        score=full_score,
         strength=strength,
         measure=mover.volume_ratio,
         threshold=0.0,
         reference=base.average_volume,
         expires_ns=expiry(now_ns, settings.context.ttl_seconds),
         market_cap=member.market_cap,
+        evidence_ns=now_ns if settings.triggers.recent_volume.enabled else None,
+        full_score=full_score,
     )
 
 

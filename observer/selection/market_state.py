@@ -1,13 +1,19 @@
 """The latest state of each symbol of the day, as the triggers use it, and which symbols may hold no slot. Pure."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from bus.events import DropReason, MarketStateChanged, Snapshot, Trade, TradesConflated, UniverseMember
+from observer.selection.context import Baseline
 from observer.selection.indicators import TradeRate, price_factor, scaled
-from observer.selection.profile import EarlierDays
+from observer.selection.profile import EarlierDays, Profile, volume_by
+from observer.selection.recent_volume import RecentVolume, UniversePace
+from observer.selection.trigger_settings import CommonTriggerSettings
 from observer.units import NS_PER_S
+
+_PACE_SYMBOLS: Final = 400  # of a larger universe about so many form its pace
 
 
 class SymbolState:
@@ -26,16 +32,25 @@ class SymbolState:
         "low",
         "opening_range_by_now",
         "opening_volume_by_now",
+        "range_ns",
         "rate",
+        "recent",
+        "recent_ns",
+        "recent_ratio",
         "seen_ns",
         "shares_factor",
+        "silent_ns",
         "suspension",
         "swept",
+        "swept_ns",
         "trade_volume",
         "trades_per_second",
+        "usual_recent_volume",
+        "usual_since",
+        "usual_until",
     )
 
-    def __init__(self, window_seconds: float, trade_volume: float | None) -> None:
+    def __init__(self, window_seconds: float, trade_volume: float | None, recent_step_ns: int) -> None:
         self.cumulative_volume: float | None = None
         self.average_volume_by_now: float | None = None
         self.high: float | None = None
@@ -48,9 +63,19 @@ class SymbolState:
         self.suspension: HaltState | None = None  # as a master file reports it; neither source clears the other
         self.delisted = False
         self.rate = TradeRate(window_seconds)
+        self.recent = RecentVolume(recent_step_ns)
+        self.recent_ratio: float | None = None
+        self.recent_ns: int | None = None
+        self.usual_recent_volume: float | None = None
+        # The profile's volume by the beginning and by the end of the latest minutes, with these moments.
+        self.usual_since: tuple[int, float | None] = (-1, None)
+        self.usual_until: tuple[int, float | None] = (-1, None)
+        self.range_ns: int | None = None
         self.trade_volume = trade_volume
         self.seen_ns = 0
         self.swept = False
+        self.swept_ns = 0
+        self.silent_ns = 0  # until then, no trade followed the last one
         self.shares_factor = 1.0  # today's shares per share of yesterday
 
     @property
@@ -80,6 +105,9 @@ class SymbolState:
             self.update_rate(trades * NS_PER_S / (seen_ns - self.seen_ns))
         if before is None or volume >= before:  # a trade can be younger than the sweep that is reported after it
             self.cumulative_volume, self.seen_ns = volume, seen_ns
+            if seen_ns >= self.recent.next_ns:
+                self.recent.mark(seen_ns, volume)
+        self.swept_ns = seen_ns
 
     def update_trade(self, trade: Trade) -> None:
         """Apply a streamed trade."""
@@ -94,17 +122,20 @@ class SymbolState:
         self.update_rate(self.rate.per_second(row.to_ns))
 
     def _update_streamed(self, streamed: Trade | TradesConflated, high: float, low: float) -> None:
-        self.cumulative_volume, self.seen_ns = streamed.cumulative_volume, streamed.receive_time_ns
+        volume, seen_ns = streamed.cumulative_volume, streamed.receive_time_ns
+        self.cumulative_volume, self.seen_ns = volume, seen_ns
+        if seen_ns >= self.recent.next_ns:
+            self.recent.mark(seen_ns, volume)
         if streamed.cumulative_trades:
-            self.trade_volume = streamed.cumulative_volume / streamed.cumulative_trades
-        self.update_range(high, low)
+            self.trade_volume = volume / streamed.cumulative_trades
+        self.update_range(high, low, seen_ns)
 
-    def update_range(self, high: float | None, low: float | None) -> None:
+    def update_range(self, high: float | None, low: float | None, seen_ns: int) -> None:
         """Extend the day's range to include this one; the source may be older than the current state."""
-        if self.high is None or (high is not None and high > self.high):
-            self.high = high
-        if self.low is None or (low is not None and low < self.low):
-            self.low = low
+        if high is not None and (self.high is None or high > self.high):
+            self.high, self.range_ns = high, seen_ns
+        if low is not None and (self.low is None or low < self.low):
+            self.low, self.range_ns = low, seen_ns
 
 
 class MarketState:
@@ -112,14 +143,20 @@ class MarketState:
 
     Args:
         members: the day's universe, by rank.
-        window_seconds: the window of trade rates.
+        settings: of the windows of trade rates and recent volume.
         earlier: the data of earlier days.
     """
 
-    def __init__(self, members: Sequence[UniverseMember], window_seconds: float, earlier: EarlierDays) -> None:
+    def __init__(
+        self, members: Sequence[UniverseMember], settings: CommonTriggerSettings, earlier: EarlierDays
+    ) -> None:
         self.members = {member.symbol: member for member in members}
         self.by_symbol: dict[str, SymbolState] = {}
-        self._window_seconds = window_seconds
+        self._window_seconds = settings.velocity_window_seconds
+        self._usual_min, self._hold_threshold = settings.recent_volume.usual_min, settings.recent_volume.hold_threshold
+        self._recent_step_ns = round(settings.recent_volume.window_seconds * NS_PER_S / 2)
+        self._pace = UniversePace()
+        self._sample = members[:: max(1, len(members) // _PACE_SYMBOLS)]  # of all ranks
         self._earlier = earlier
         self._dropped: dict[str, DropReason] = {}  # changes with the states: read at every allocation
 
@@ -141,7 +178,7 @@ class MarketState:
             self._adjust(state, snapshot)
         state.update_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
         state.update_traded(snapshot.cumulative_volume, snapshot.receive_time_ns)
-        state.update_range(snapshot.high, snapshot.low)
+        state.update_range(snapshot.high, snapshot.low, snapshot.receive_time_ns)
         state.at_upper_limit = snapshot.upper_limit is not None and snapshot.price >= snapshot.upper_limit
         self._judge(snapshot.symbol, state)
 
@@ -176,8 +213,85 @@ class MarketState:
         """The symbol's state; empty the first time."""
         state = self.by_symbol.get(symbol)
         if state is None:
-            state = self.by_symbol[symbol] = SymbolState(self._window_seconds, self._earlier.trade_volumes.get(symbol))
+            trade_volume = self._earlier.trade_volumes.get(symbol)
+            state = SymbolState(self._window_seconds, trade_volume, self._recent_step_ns)
+            self.by_symbol[symbol] = state
         return state
+
+    def update_pace(self) -> None:
+        """Add the universe's volume until now to its pace, after a sweep: at the mean time of the symbols' volumes."""
+        shares: dict[str, float] = {}
+        seen_ns = 0
+        for each in self._sample:
+            state, average = self.by_symbol.get(each.symbol), self.members[each.symbol].average_volume_20d
+            if state is not None and average and state.cumulative_volume is not None:
+                shares[each.symbol] = state.cumulative_volume / average
+                seen_ns += state.seen_ns
+        if shares:
+            self._pace.add(seen_ns // len(shares), shares)
+
+    def forget_rates(self) -> None:
+        """Forget the trade rates since the last evaluation."""
+        for state in self.by_symbol.values():
+            state.trades_per_second = None
+
+    def update_silence(self, symbol: str, now_ns: int) -> None:
+        """Apply that no trade of a streamed symbol followed its last one."""
+        state = self.by_symbol.get(symbol)
+        if state is None or state.cumulative_volume is None or state.seen_ns <= state.swept_ns:
+            return
+        state.silent_ns = now_ns
+        if now_ns >= state.recent.next_ns:
+            state.recent.mark(now_ns, state.cumulative_volume)
+
+    def update_recent(
+        self, member: UniverseMember, state: SymbolState, profile: Profile | None, opening: Baseline | None
+    ) -> float | None:
+        """The symbol's volume in its latest minutes in units of the usual one, which both are kept in its state; None
+        if either is unknown. Where it is certainly too small for a surge, the usual volume is the least one.
+        """
+        recent = state.recent
+        since_ns, volume = recent.since_ns, state.cumulative_volume
+        if since_ns is None or volume is None:
+            return None
+        until_ns = state.seen_ns
+        if state.silent_ns > until_ns:
+            until_ns = state.silent_ns
+        volume -= recent.since_volume
+        usual = None
+        if average := member.average_volume_20d:
+            known_since_ns, known_until_ns, share = self._pace.last
+            if known_since_ns != since_ns or known_until_ns != until_ns:
+                share = self._pace.between(since_ns, until_ns)
+            if share is not None:
+                usual = share * average
+        if profile is not None:
+            if usual is not None:
+                usual *= self._usual_min
+            if usual is None or volume >= usual * self._hold_threshold:
+                usual = self._usual_by_profile(state, profile, since_ns, until_ns, usual or 0.0)
+        elif usual is None and not average and opening is not None:
+            usual = opening.volume_between(since_ns, until_ns)
+        ratio = volume / usual if usual else None
+        state.recent_ns, state.usual_recent_volume, state.recent_ratio = until_ns, usual, ratio
+        return ratio
+
+    def _usual_by_profile(
+        self, state: SymbolState, profile: Profile, since_ns: int, until_ns: int, least: float
+    ) -> float:
+        """The usual volume between two moments, at least `least`."""
+        if state.usual_since[0] != since_ns:
+            last = state.usual_until  # of a sweep before
+            state.usual_since = last if last[0] == since_ns else (since_ns, self._usual_until(profile, since_ns))
+        if state.usual_until[0] != until_ns:
+            state.usual_until = until_ns, self._usual_until(profile, until_ns)
+        before, until = state.usual_since[1], state.usual_until[1]
+        if before is None or until is None:
+            return least
+        return max((until - before) * state.shares_factor, least)
+
+    def _usual_until(self, profile: Profile, at_ns: int) -> float | None:
+        return volume_by(profile, (at_ns - self._earlier.midnight_ns) / NS_PER_S)
 
     def _judge(self, symbol: str, state: SymbolState) -> None:
         if (reason := state.drop_reason) is None:

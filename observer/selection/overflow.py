@@ -11,9 +11,10 @@ from typing import Final, Literal
 
 import msgspec
 
-from bus.events import Event, Severity, SlotAssigned, SlotOverflowed, SlotReleased
+from bus.events import Event, Severity, SlotAssigned, SlotExtended, SlotOverflowed, SlotReleased
 from observer.selection.ranking import FILLER
 from observer.selection.settings import SlotSettings
+from observer.selection.slot_projection import extended
 
 Level = Literal["normal", "warning", "alert", "urgent"]
 
@@ -112,13 +113,18 @@ class OverflowWatch:
         for event in events:
             match event:
                 case SlotAssigned():
-                    self._held[event.slot] = event
-                    if event.trigger != FILLER:
-                        self._last[event.symbol, True] = event
+                    self._hold(event)
+                case SlotExtended() if (held := self._held.get(event.slot)) is not None:
+                    self._hold(msgspec.structs.replace(extended(held, event), assigned_ns=event.extended_ns))
                 case SlotReleased():
                     self._held.pop(event.slot, None)
                 case SlotOverflowed():
                     self._last[event.symbol, False] = event
+
+    def _hold(self, event: SlotAssigned) -> None:
+        self._held[event.slot] = event
+        if event.trigger != FILLER:
+            self._last[event.symbol, True] = event
 
     def resume(self, events: Iterable[Event], now_ns: int) -> None:
         """Resume an earlier process of this day, which has reported its alerts."""

@@ -1,7 +1,7 @@
 """The rank of candidates. Requirement 004, Slot Management, and Business Rules (ties). Pure.
 
-Symbols rank by tier, then score, then market capitalisation, then code: pinned ones first, then triggered ones, then
-fillers of free slots (market capitalisation).
+Symbols rank by tier, then score, then market capitalisation, then code: pinned ones first, then triggered ones and the
+opening's movers (context), then fillers of free slots (market capitalisation).
 
 Pending candidates have no slot and are updated by sweeps only, whose interval is longer than a trigger lives
 (requirement 004: sweeps every ten minutes, lives of three to five). So a sweep's result holds until the next one: the
@@ -18,8 +18,11 @@ from bus.events import TriggerKind
 from observer.selection.triggers import Candidate, TriggersSettings, expiry
 from observer.units import NS_PER_S
 
+CONTEXT: Final = "context"
 FILLER: Final = "market_cap"
 PINNED: Final = "manual"
+WITHOUT_CLAIM: Final = frozenset({CONTEXT, FILLER})
+"""Kinds that take what is free: such a symbol neither waits for a slot nor overflows."""
 
 Order = tuple[int, float, float, str]
 
@@ -34,7 +37,7 @@ def order(candidate: Candidate) -> Order:
 
 
 def tier(candidate: Candidate) -> int:
-    """0 for pinned, 1 for triggered candidates, 2 for fillers."""
+    """0 for pinned, 1 for triggered candidates and the opening's movers, 2 for fillers."""
     return _TIERS.get(candidate.kind, _TRIGGERED)
 
 

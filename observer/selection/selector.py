@@ -17,6 +17,7 @@ from bus.events import (
     Event,
     PinWait,
     SlotAssigned,
+    SlotExtended,
     SlotOverflowed,
     SlotReleased,
     UniverseMember,
@@ -29,10 +30,11 @@ from observer.selection.pins import PinRefusal, PinRequest
 from observer.selection.profile import EarlierDays, volume_by
 from observer.selection.ranking import PendingCandidates
 from observer.selection.settings import DaySettings, SelectionSettings
-from observer.selection.slot_projection import SlotProjection, resumed_slots
+from observer.selection.slot_projection import SlotProjection, resumed_slots, resumed_triggers
 from observer.selection.slots import (
     Assign,
     Decision,
+    Extend,
     Overflow,
     Release,
     SlotState,
@@ -70,7 +72,7 @@ class Selector:
         earlier: EarlierDays = NOTHING_EARLIER,
         sweep_interval_s: float = 600.0,
     ) -> None:
-        self.market = MarketState(members, settings.triggers.velocity_window_seconds, earlier)
+        self.market = MarketState(members, settings.triggers, earlier)
         self.settings = settings
         self._rules = TriggerRules(settings.triggers)
         self._earlier = earlier
@@ -105,11 +107,12 @@ class Selector:
         return restore_by_account(self._state)
 
     def resume(self, reported: SlotProjection, now_ns: int) -> Sequence[Event]:
-        """Resume the slots and pins of an earlier process of this day; each trigger has one more life, and a pin keeps
-        its end.
+        """Resume the slots, triggers and pins of an earlier process of this day; each trigger has one more life, and a
+        pin keeps its end.
         """
         members, dropped = self.market.members, self.market.dropped
         self._state, released = resumed_slots(reported, self._state, members, dropped, now_ns, self.settings)
+        self._active.resume(resumed_triggers(reported, now_ns, self.settings.triggers))
         self._pins = dict(reported.pins.ends)
         self._churning = reported.is_churning
         self.closed_accounts = reported.closed & {slot.account for slot in self._state.slots}
@@ -132,9 +135,11 @@ class Selector:
 
     def evaluate_universe(self, now_ns: int) -> Sequence[Event]:
         """Evaluate every symbol of the universe with market data, after a sweep."""
+        self.market.update_pace()
+        ended = self._active.ended(now_ns)
         fired = self._fired(self.market.members, now_ns)
         self._pending.take([], now_ns)  # those of the previous sweep are over
-        decided = self._decide(fired, now_ns)
+        decided = [*ended, *self._decide(fired, now_ns)]
         seated = self._state.symbols
         self._pending.take([candidate for candidate in fired if candidate.symbol not in seated], now_ns)
         return decided
@@ -142,7 +147,11 @@ class Selector:
     def evaluate_slots(self, now_ns: int) -> Sequence[Event]:
         """Evaluate the symbols that hold slots, between sweeps, when only these have new data."""
         held = [slot.candidate.symbol for slot in self._state.slots if slot.candidate is not None]
-        return self._decide(self._fired(held, now_ns), now_ns)  # in the order of the slots: the order of a set varies
+        for symbol in held:
+            self.market.update_silence(symbol, now_ns)
+        ended = self._active.ended(now_ns)
+        fired = self._fired(held, now_ns)  # in the order of the slots: the order of a set varies
+        return [*ended, *self._decide(fired, now_ns)]
 
     def keep_pins(self, ends: Mapping[str, int | None], now_ns: int) -> Sequence[Event]:
         """Keep the pins of earlier days, in the order of requests, each until its end; a symbol outside this day's
@@ -212,11 +221,12 @@ class Selector:
         return PinRequest(freed, [decided_event(decision, now_ns, self.slots) for decision in decisions])
 
     def close(self, at_ns: int, reason: CloseReason = "closed") -> Sequence[Event]:
-        """Release every slot, at the end of the day or later for an unobserved end."""
+        """End every trigger and release every slot, at the end of the day or later for an unobserved end."""
         held = [(entry.slot, entry.candidate) for entry in self._state.slots if entry.candidate is not None]
         slots = tuple(type(entry)(entry.slot, entry.account) for entry in self._state.slots)
         self._state = msgspec.structs.replace(self._state, slots=slots)
-        return [SlotReleased(slot, held_by.symbol, at_ns, held_by.score, reason) for slot, held_by in held]
+        released = [SlotReleased(slot, held_by.symbol, at_ns, held_by.score, reason) for slot, held_by in held]
+        return [*self._active.all_ended(at_ns), *released]
 
     def _decide(self, fired: Sequence[Candidate], now_ns: int) -> Sequence[Event]:
         begun = self._active.begun([*fired, *self._pending.standing(now_ns)], now_ns)
@@ -226,23 +236,27 @@ class Selector:
         """The candidates among these symbols; resets the trade rates."""
         at_s = self._earlier.time_of_day_s(now_ns)
         profiles, members, market = self._earlier.profiles, self.market.members, self.market.by_symbol
-        evaluate = self._rules.evaluate
+        evaluate, update_recent, active = self._rules.evaluate, self.market.update_recent, self._active
         opening = self._opening
         volume, volatility = (opening.volume_by(now_ns), opening.volatility_by(now_ns)) if opening else (None, None)
+        recent = self.settings.triggers.recent_volume
+        judges_recent, hold_threshold = recent.enabled, recent.hold_threshold
         fired: list[Candidate] = []
         for symbol in symbols:
             state, member = market.get(symbol), members.get(symbol)
             if state is None or member is None:
                 continue
             profile = profiles.get(symbol)
-            if profile is not None:
-                usual = volume_by(profile, at_s)
-                state.average_volume_by_now = None if usual is None else usual * state.shares_factor
-            if symbol in self._without_volume:
-                state.opening_volume_by_now = volume
+            ratio = update_recent(member, state, profile, opening) if judges_recent else None
+            if ratio is None or ratio >= hold_threshold:  # what a surge is armed by
+                if profile is not None:
+                    usual = volume_by(profile, at_s)
+                    state.average_volume_by_now = None if usual is None else usual * state.shares_factor
+                if symbol in self._without_volume:
+                    state.opening_volume_by_now = volume
             if symbol in self._without_range:
                 state.opening_range_by_now = volatility
-            fired.extend(evaluate(member, state, now_ns))
+            fired.extend(evaluate(member, state, now_ns, active))
             state.trades_per_second = None
         return fired
 
@@ -251,7 +265,7 @@ class Selector:
         self._pending.drop(self._state.symbols)
         events = [decided_event(decision, now_ns, self.slots) for decision in decisions]
         settings, churn = self.settings.slots, self._state.churn
-        rapid = is_rapid(churn, now_ns, settings)
+        rapid = is_rapid(self._state, now_ns, settings)
         if rapid != self._churning:
             self._churning = rapid
             threshold = settings.churn_threshold if rapid else settings.replacement_threshold
@@ -283,9 +297,14 @@ def decided_event(decision: Decision, now_ns: int, slots: int) -> Event:
     """The event of a decision, with this total number of slots."""
     match decision:
         case Assign(slot, candidate, replaced, reason):
-            return SlotAssigned(slot, candidate.symbol, now_ns, candidate.kind, candidate.score, reason, replaced)
-        case Release(slot, symbol, score, reason):
-            return SlotReleased(slot, symbol, now_ns, score, reason)
+            return SlotAssigned(
+                *(slot, candidate.symbol, now_ns, candidate.kind, candidate.score, reason, replaced),
+                expires_ns=candidate.expires_ns,
+            )
+        case Extend(slot, candidate):
+            return SlotExtended(slot, candidate.symbol, now_ns, candidate.kind, candidate.score, candidate.expires_ns)
+        case Release(slot, symbol, score, reason, replaced_by):
+            return SlotReleased(slot, symbol, now_ns, score, reason, replaced_by)
         case Overflow(candidate, lowest_score, reason):
             return SlotOverflowed(
                 candidate.symbol,

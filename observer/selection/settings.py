@@ -13,16 +13,20 @@ import msgspec
 
 from bus.events import AccountSlots, AllocationStrategy, DayBegan
 from observer.errors import NotReplayableError
-from observer.selection.triggers import NotNegative, Positive, TriggersSettings
+from observer.selection.trigger_settings import NotNegative, Positive, Share, check_life
+from observer.selection.triggers import TriggersSettings
 from observer.settings_errors import Problem, SettingsPath, converted, decode_json, wrong_settings
 
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 TimeOfDay = Annotated[
     str,
     msgspec.Meta(
         pattern=r"\A([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?\Z", description="a time of day, HH:MM or HH:MM:SS"
     ),
 ]
+
+
+RULES: Final = 2
+"""The version of the decisions: raised when the same settings and events give other decisions than before."""
 
 
 class UniverseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,9 +52,13 @@ class UniverseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The maximum slots of an account, and the factor by which a newcomer must outscore the holder that it replaces.
 
-    After more than `churn_max_replacements` replacements in `churn_window_seconds`, the factor is `churn_threshold` and
-    triggers live `churn_ttl_factor` times as long (requirement 004, Edge Case 3). An alert is raised when more than
-    `overflow_alert_rate` of the symbols that wanted a slot in an hour had none.
+    After more than `churn_max_replacements` replacements an account in `churn_window_seconds`, the factor is
+    `churn_threshold` and triggers live `churn_ttl_factor` times as long (requirement 004, Edge Case 3). An alert is
+    raised when more than `overflow_alert_rate` of the symbols that wanted a slot in an hour had none. A trigger's score
+    halves with each `score_half_life_seconds` since its evidence; -1: it does not.
+
+    Raises:
+        ValueError: the half-life is neither positive nor -1 (without end).
     """
 
     max_slots: Annotated[int, msgspec.Meta(ge=1)] = 41
@@ -60,6 +68,11 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     churn_max_replacements: Annotated[int, msgspec.Meta(ge=1)] = 41
     churn_ttl_factor: Annotated[float, msgspec.Meta(ge=1)] = 2.0
     overflow_alert_rate: Share = 0.1
+    score_half_life_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        """Checks the half-life, whose valid values are not an interval."""
+        check_life("score_half_life_seconds", self.score_half_life_seconds)
 
 
 class ContextSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,8 +119,14 @@ def stored_settings(began: DayBegan) -> DaySettings:
     """The settings that a day's first step carries; a key that this version added since has its default.
 
     Raises:
-        NotReplayableError: their digest differs, or they have a key or a value that this version does not know.
+        NotReplayableError: the day was decided by other rules, the digest of the settings differs, or they have a key
+            or a value that this version does not know.
     """
+    if began.rules != RULES:
+        raise NotReplayableError(
+            f"the day was decided by rules {began.rules}, and this version has rules {RULES}: verify the day with the "
+            "version that recorded it"
+        )
     document = msgspec.to_builtins(
         {
             "selection": began.settings,

@@ -1,10 +1,9 @@
 """Folds over a day's events: the state of its slots for a process that resumes them, and the status of each. Pure.
 
 The events determine the holder of each slot and its home, the waiting symbols, the latest replacements, the account in
-turn, the closed accounts, the churn guard and the pins. They do not record renewals of a trigger's life: after a
-restart each trigger has one more life, from the restart for slot holders, from their last event for waiting symbols.
-A pin keeps its end.
-Nor do they record which conditions hold already: these fire anew.
+turn, the closed accounts, the churn guard, the pins and the conditions that hold. They record a renewal of a trigger's
+life only where it extends a slot: after a restart each trigger has one more life, from the restart for slot holders and
+conditions that hold, from their last event for waiting symbols. A pin keeps its end.
 
 The status of a slot (requirement 004, Slot Lifecycle) is its holder and the broker's acknowledgement:
 
@@ -12,29 +11,39 @@ The status of a slot (requirement 004, Slot Lifecycle) is its holder and the bro
     active -> replacing -> allocated
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Literal
 
+import msgspec
+
 from bus.events import (
     AccountsClosed,
+    AssignReason,
     ChurnGuardChanged,
     DayBegan,
     DropReason,
     Event,
+    ReleaseReason,
     SelectionAdvanced,
     SlotAssigned,
+    SlotExtended,
     SlotOverflowed,
     SlotReleased,
+    TriggerEnded,
+    TriggerFired,
+    TriggerKind,
     UniverseMember,
     WatchChanged,
     WatchInterrupted,
     WatchLearned,
+    WatchSettled,
     WatchStarted,
     WatchStopped,
 )
+from observer.selection.active_triggers import ActiveTrigger, TriggerKey
 from observer.selection.pins import PinState
-from observer.selection.ranking import FILLER, PINNED
+from observer.selection.ranking import FILLER, PINNED, WITHOUT_CLAIM
 from observer.selection.settings import SelectionSettings
 from observer.selection.slots import Churn, Slot, SlotState
 from observer.selection.triggers import Candidate, TriggersSettings, expiry
@@ -56,6 +65,7 @@ class SlotProjection:
         self.waiting: dict[str, tuple[SlotAssigned | SlotOverflowed, int]] = {}  # with the start of the wait
         self.replaced_ns: list[int] = []
         self.last_given = ""  # the slot
+        self.active: dict[TriggerKey, ActiveTrigger] = {}
 
     def apply(self, event: Event) -> None:
         """Apply the next event of the day."""
@@ -63,8 +73,14 @@ class SlotProjection:
         match event:
             case SlotAssigned():
                 self._assigned(event)
+            case SlotExtended():
+                self._extended(event)
             case SlotReleased():
                 self._released(event)
+            case TriggerFired() if event.kind != PINNED:
+                self.active[event.symbol, event.kind] = ActiveTrigger(event.fired_ns, event.fired_ns, event.expires_ns)
+            case TriggerEnded():
+                self.active.pop((event.symbol, event.kind), None)
             case SlotOverflowed() if (
                 event.trigger != PINNED
             ):  # a pin is tracked by itself, and a refused one does not exist
@@ -75,26 +91,47 @@ class SlotProjection:
                 self.closed = frozenset(closed)
 
     def _assigned(self, event: SlotAssigned) -> None:
-        before = self.held.get(event.slot)
         self.held[event.slot] = event
-        if event.reason == "kept":
-            return
         self.homes.pop(event.slot, None)
         if event.reason == "moved":
             self.homes[event.slot] = self._left.pop(event.symbol, event.slot)
-        if event.replaced is not None and before is not None and before.trigger != FILLER:
-            self.waiting[event.replaced] = before, event.assigned_ns
         if event.reason == "outranks":
             self.replaced_ns.append(event.assigned_ns)
         if event.replaced is None and event.reason in _TAKES_A_TURN:
             self.last_given = event.slot
         self.waiting.pop(event.symbol, None)
 
+    def _extended(self, event: SlotExtended) -> None:
+        held = self.held.get(event.slot)
+        if held is not None:
+            self.held[event.slot] = extended(held, event)
+        if (active := self.active.get((event.symbol, event.trigger))) is not None:
+            held_until_ns = max(active.held_until_ns, event.extended_ns)
+            active = msgspec.structs.replace(active, held_until_ns=held_until_ns, expires_ns=event.expires_ns)
+            self.active[event.symbol, event.trigger] = active
+
     def _released(self, event: SlotReleased) -> None:
-        self.held.pop(event.slot, None)
+        before = self.held.pop(event.slot, None)
+        if event.replaced_by is not None and before is not None and before.trigger not in WITHOUT_CLAIM:
+            self.waiting[event.symbol] = before, event.released_ns
         home = self.homes.pop(event.slot, event.slot)
         if event.reason == "moved":
             self._left[event.symbol] = home
+
+
+def extended(held: SlotAssigned, event: SlotExtended) -> SlotAssigned:
+    """The assignment after its extension; it keeps its time and reason."""
+    return msgspec.structs.replace(held, trigger=event.trigger, score=event.score, expires_ns=event.expires_ns)
+
+
+def resumed_triggers(
+    reported: SlotProjection, now_ns: int, triggers: TriggersSettings
+) -> Mapping[TriggerKey, ActiveTrigger]:
+    """The conditions that hold, each with one more life."""
+    return {
+        (symbol, kind): msgspec.structs.replace(active, expires_ns=expiry(now_ns, triggers.of(kind).ttl_seconds))
+        for (symbol, kind), active in reported.active.items()
+    }
 
 
 def resumed_slots(
@@ -108,19 +145,21 @@ def resumed_slots(
     """The empty slots of `state`, filled as an earlier process left them. Slots of an account that no longer exists are
     released.
     """
-    triggers, held = settings.triggers, reported.held
+    held = reported.held
     accounts = list(dict.fromkeys(entry.account for entry in state.slots))
 
     def candidate(event: SlotAssigned | SlotOverflowed, since_ns: int) -> Candidate:
         member = members.get(event.symbol)
-        expires_ns = _end_of(event, since_ns, triggers, reported.pins)
-        return _candidate(event, expires_ns, member.market_cap if member else _UNKNOWN)
+        expires_ns = _end_of(event, since_ns, settings, reported.pins)
+        candidate = _candidate(event, expires_ns, member.market_cap if member else _UNKNOWN)
+        has_age = settings.triggers.recent_volume.enabled and candidate.kind not in (PINNED, FILLER)
+        return msgspec.structs.replace(candidate, evidence_ns=since_ns) if has_age else candidate
 
     def entry(empty: Slot) -> Slot:
         slot = empty.slot
         if slot not in held:
             return empty
-        return Slot(slot, empty.account, candidate(held[slot], now_ns), reported.homes.get(slot))
+        return Slot(slot, empty.account, candidate(held[slot], now_ns), reported.homes.get(slot), held[slot].expires_ns)
 
     slots = tuple(entry(each) for each in state.slots)
     found = {symbol: candidate(event, since_ns) for symbol, (event, since_ns) in reported.waiting.items()}
@@ -137,15 +176,17 @@ def resumed_slots(
 
 
 def _end_of(
-    event: SlotAssigned | SlotOverflowed, since_ns: int, triggers: TriggersSettings, pins: PinState
+    event: SlotAssigned | SlotOverflowed, since_ns: int, settings: SelectionSettings, pins: PinState
 ) -> int | None:
     match event.trigger:
         case "market_cap":
             return None
         case "manual":
             return pins.ends.get(event.symbol)
+        case "context":
+            return expiry(since_ns, settings.context.ttl_seconds)
         case kind:
-            return expiry(since_ns, triggers.of(kind).ttl_seconds)
+            return expiry(since_ns, settings.triggers.of(kind).ttl_seconds)
 
 
 def _candidate(event: SlotAssigned | SlotOverflowed, expires_ns: int | None, market_cap: float) -> Candidate:
@@ -162,7 +203,85 @@ def _candidate(event: SlotAssigned | SlotOverflowed, expires_ns: int | None, mar
         reference=_UNKNOWN,
         expires_ns=expires_ns,
         market_cap=market_cap,
+        full_score=event.score,
     )
+
+
+# --- the day's slots as intervals ---
+
+
+class SlotInterval(msgspec.Struct, frozen=True):
+    """A symbol's time in one slot, in UTC ns: from its assignment to its release, None while it lasts.
+
+    `triggers` are those that held the slot, in order. `streamed` are the times between the broker's acknowledgements
+    and the ends of the subscription, [from, to]; the last `to` is None while it lasts. A subscription outlives the slot
+    until the broker has removed it.
+    """
+
+    slot: str
+    symbol: str
+    assigned_ns: int
+    reason: AssignReason
+    triggers: tuple[TriggerKind, ...]
+    score: float
+    released_ns: int | None = None
+    release_reason: ReleaseReason | None = None
+    replaced_by: str | None = None
+    streamed: tuple[tuple[int, int | None], ...] = ()
+
+
+def slot_intervals(events: Iterable[Event]) -> Sequence[SlotInterval]:
+    """The intervals of a day's events, in the order of their assignments."""
+    found: list[SlotInterval] = []
+    open_by_slot: dict[str, int] = {}
+    of_symbol: dict[str, int] = {}  # the latest interval
+    streamed_since: dict[str, tuple[int, int]] = {}  # by symbol: the interval, and the acknowledgement
+
+    def change(number: int, **changes: object) -> None:
+        found[number] = msgspec.structs.replace(found[number], **changes)
+
+    def end_stream(symbol: str, at_ns: int) -> None:
+        if (since := streamed_since.pop(symbol, None)) is not None:
+            number, from_ns = since
+            change(number, streamed=(*found[number].streamed[:-1], (from_ns, at_ns)))
+
+    def begin_stream(symbol: str, at_ns: int) -> None:
+        number = of_symbol.get(symbol)
+        if number is not None and found[number].released_ns is None and symbol not in streamed_since:
+            streamed_since[symbol] = number, at_ns
+            change(number, streamed=(*found[number].streamed, (at_ns, None)))
+
+    for event in events:
+        match event:
+            case SelectionAdvanced(step=DayBegan()):  # a process has none of its predecessor's subscriptions
+                for symbol in list(streamed_since):
+                    end_stream(symbol, event.advanced_ns)
+            case SlotAssigned():
+                is_subscribed = event.symbol in streamed_since  # by its slot before
+                end_stream(event.symbol, event.assigned_ns)
+                open_by_slot[event.slot] = of_symbol[event.symbol] = len(found)
+                found.append(
+                    SlotInterval(
+                        event.slot, event.symbol, event.assigned_ns, event.reason, (event.trigger,), event.score
+                    )
+                )
+                if is_subscribed:
+                    begin_stream(event.symbol, event.assigned_ns)
+            case SlotExtended() if (number := open_by_slot.get(event.slot)) is not None:
+                if found[number].triggers[-1] != event.trigger:
+                    change(number, triggers=(*found[number].triggers, event.trigger))
+            case SlotReleased() if (number := open_by_slot.pop(event.slot, None)) is not None:
+                change(
+                    number,
+                    released_ns=event.released_ns,
+                    release_reason=event.reason,
+                    replaced_by=event.replaced_by,
+                )
+            case WatchChanged(change=WatchStarted() | WatchLearned()):
+                begin_stream(event.symbol, event.changed_ns)
+            case WatchChanged(change=WatchInterrupted() | WatchStopped() | WatchSettled()):
+                end_stream(event.symbol, event.changed_ns)
+    return found
 
 
 # --- the status of each slot ---
@@ -188,6 +307,9 @@ class SlotStatuses:
                 self._subscribed.clear()
             case SlotAssigned():
                 self.holders[event.slot] = event
+            case SlotExtended():
+                if (holder := self.holders.get(event.slot)) is not None:
+                    self.holders[event.slot] = extended(holder, event)
             case SlotReleased():
                 self.holders.pop(event.slot, None)
             case WatchChanged(change=WatchStarted() | WatchLearned()):

@@ -40,11 +40,6 @@ class Churn(msgspec.Struct, frozen=True):
         return tuple(moment_ns for moment_ns in self.replaced_ns if moment_ns > horizon_ns)
 
 
-def is_rapid(churn: Churn, now_ns: int, settings: SlotSettings) -> bool:
-    """Whether the window that ends now has more replacements than allowed."""
-    return churn.count(now_ns, settings) > settings.churn_max_replacements
-
-
 def lengthened(candidate: Candidate, now_ns: int, settings: SlotSettings) -> Candidate:
     """The candidate with a longer life; a pin ends when it was requested to end."""
     if candidate.expires_ns is None or candidate.kind == PINNED:
@@ -57,14 +52,15 @@ NO_SYMBOLS: Final[AbstractSet[str]] = frozenset()
 
 
 class Slot(msgspec.Struct, frozen=True, gc=False):
-    """One subscription of one account: its current holder, and the slot from which the holder moved (None:
-    it did not).
+    """One subscription of one account: its current holder, the slot from which the holder moved (None: it did not), and
+    until when it was assigned or extended (UTC ns; None: without end).
     """
 
     slot: str
     account: str
     candidate: Candidate | None = None
     home: str | None = None
+    until_ns: int | None = None
 
 
 class SlotState(msgspec.Struct, frozen=True):
@@ -90,10 +86,16 @@ class SlotState(msgspec.Struct, frozen=True):
         return next(held, None)
 
 
-class Assign(msgspec.Struct, frozen=True, gc=False):
-    """Assigns `slot` to `candidate`; `replaced` is the symbol that loses it. "kept": the holder stays, from now on for
-    another trigger.
+def is_rapid(state: SlotState, now_ns: int, settings: SlotSettings) -> bool:
+    """Whether the window that ends now has more replacements than allowed: so many for each account, as a broker counts
+    the requests of each key.
     """
+    accounts = len({slot.account for slot in state.slots})
+    return state.churn.count(now_ns, settings) > settings.churn_max_replacements * accounts
+
+
+class Assign(msgspec.Struct, frozen=True, gc=False):
+    """Assigns `slot` to `candidate`; `replaced` is the symbol that loses it."""
 
     slot: str
     candidate: Candidate
@@ -101,13 +103,21 @@ class Assign(msgspec.Struct, frozen=True, gc=False):
     reason: AssignReason
 
 
+class Extend(msgspec.Struct, frozen=True, gc=False):
+    """Extends the time of the holder of `slot`, by the same trigger or by another one."""
+
+    slot: str
+    candidate: Candidate
+
+
 class Release(msgspec.Struct, frozen=True, gc=False):
-    """Releases the slot of `symbol`, which had the score `score`, without a replacement."""
+    """Releases the slot of `symbol`, which had the score `score`; `replaced_by` is the symbol that gets it."""
 
     slot: str
     symbol: str
     score: float
     reason: ReleaseReason
+    replaced_by: str | None = None
 
 
 class Overflow(msgspec.Struct, frozen=True, gc=False):
@@ -121,7 +131,7 @@ class Overflow(msgspec.Struct, frozen=True, gc=False):
     reason: OverflowReason
 
 
-Decision = Assign | Release | Overflow
+Decision = Assign | Extend | Release | Overflow
 
 
 def slot_ids(account: str, count: int) -> Sequence[str]:

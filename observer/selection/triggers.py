@@ -5,18 +5,23 @@ trigger completely; the settings, the overflow ledger and the documents derive f
 life work alike for all kinds. A new kind is one small function and one entry; a test fails until the shipped settings
 and the README include it.
 
-A pin measures nothing: it is a request. It stands above all triggers, and the largest symbols, which fill free slots,
-stand below them; so neither has a threshold or a weight to set.
+A pin is a request and stands above all triggers, and the largest symbols, which fill free slots, stand below them; so
+neither has a threshold or a weight to set.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Final, Protocol
+from collections.abc import Callable, Container, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from bus.events import TriggerKind, UniverseMember
 from observer.selection.indicators import true_range
+from observer.selection.trigger_settings import (
+    WITHOUT_END,
+    CommonTriggerSettings,
+    TriggerSettings,
+)
 from observer.units import NS_PER_S
 
 _MARKET_CAP_FACTOR: Final = 0.1  # per power of ten of the currency (requirement 004, Allocation Algorithm)
@@ -28,56 +33,13 @@ OPENING_THRESHOLD: Final = 1.5
 _PIN_WEIGHT: Final = 5.0  # requirement 004, Priority Levels; like the next one it only places scores on one scale
 _MARKET_CAP_WEIGHT: Final = 1.0
 
-WITHOUT_END: Final = -1.0  # a time to live of this many seconds never ends (the requirement's notation)
-
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
-
-
-class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One kind of trigger: it fires at `threshold`, is at full strength at `full_strength`, and lives `ttl_seconds`.
-
-    Raises:
-        ValueError: the time to live is neither positive nor -1 (without end).
-    """
-
-    enabled: bool = True
-    threshold: Positive
-    full_strength: Positive
-    ttl_seconds: float
-    weight: NotNegative
-
-    def __post_init__(self) -> None:
-        """Checks the time to live, whose valid values are not an interval."""
-        _check_life(self.ttl_seconds)
-
-
-class PinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Pins by hand, in the file under `manual`: whether they are allowed, and after how many seconds a pin ends; -1:
-    it lasts until it is removed.
-
-    Raises:
-        ValueError: the time to live is neither positive nor -1 (without end).
-    """
-
-    enabled: bool = True
-    ttl_seconds: float = WITHOUT_END
-
-    def __post_init__(self) -> None:
-        """Checks the time to live, whose valid values are not an interval."""
-        _check_life(self.ttl_seconds)
-
-
-def _check_life(ttl_seconds: float) -> None:
-    if ttl_seconds <= 0 and ttl_seconds != WITHOUT_END:
-        raise ValueError(f"ttl_seconds: {ttl_seconds:g} is neither positive nor -1 (without end)")
-
 
 class SymbolView(Protocol):
     """A symbol's day until now; None for unknown values. Prices in the currency, volume in shares.
 
     `opening_volume_by_now` and `opening_range_by_now` (as a fraction of the price) are the average symbol's, continued
-    from the opening; known only for symbols without a history of their own.
+    from the opening; known only for symbols without a history of their own. `recent_ratio` is the volume of the latest
+    minutes until `recent_ns` in units of `usual_recent_volume`; `range_ns` is when the day's range grew last.
     """
 
     # ruff: disable[D102] - the words are the fields' own
@@ -95,6 +57,14 @@ class SymbolView(Protocol):
     def opening_volume_by_now(self) -> float | None: ...
     @property
     def opening_range_by_now(self) -> float | None: ...
+    @property
+    def recent_ratio(self) -> float | None: ...
+    @property
+    def recent_ns(self) -> int | None: ...
+    @property
+    def usual_recent_volume(self) -> float | None: ...
+    @property
+    def range_ns(self) -> int | None: ...
 
     # ruff: enable[D102]
 
@@ -109,10 +79,18 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     trades_per_second: float | None = None
     opening_volume_by_now: float | None = None
     opening_range_by_now: float | None = None
+    recent_ratio: float | None = None
+    recent_ns: int | None = None
+    usual_recent_volume: float | None = None
+    range_ns: int | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """A symbol that wants a slot, why, and until when (UTC ns; None without end). `strength` is 0 to 1."""
+    """A symbol that wants a slot, why, and until when (UTC ns; None without end).
+
+    `evidence_ns` is the moment at which the condition held, with the score `full_score`; the score halves with its age.
+    None: it has no age.
+    """
 
     symbol: str
     kind: TriggerKind
@@ -125,6 +103,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     market_cap: float
     severity: str = ""
     basis: str = ""
+    evidence_ns: int | None = None
+    full_score: float = 0.0
 
     def alive(self, now_ns: int) -> bool:
         """Whether its life has not ended."""
@@ -153,6 +133,9 @@ class Condition(msgspec.Struct, frozen=True):
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of trigger: `documentation` states in one line when it fires, `overflow_measure` is the name of its
     measure in the overflow ledger, `defaults` are its settings.
+
+    A kind that `is_recent` fires and is renewed only while the recent volume, if it is known, holds
+    (`RecentVolumeSettings`). `evidence_ns` is the time of the newest data that show it; None: that of the evaluation.
     """
 
     kind: TriggerKind
@@ -160,6 +143,8 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     overflow_measure: str
     defaults: TriggerSettings
     conditions: tuple[Condition, ...]
+    is_recent: bool = False
+    evidence_ns: Callable[[SymbolView], int | None] = lambda _view: None
 
 
 def _volume_against_day(member: UniverseMember, view: SymbolView) -> float | None:
@@ -182,8 +167,10 @@ def _volume_against_opening(_member: UniverseMember, view: SymbolView) -> float 
 
 def _range_against_opening(member: UniverseMember, view: SymbolView) -> float | None:
     """The day's range so far against the average symbol's, continued from the opening."""
-    high, low, average = view.high, view.low, view.opening_range_by_now
-    return (high - low) / member.previous_close / average if average and high and low else None
+    if not (average := view.opening_range_by_now):
+        return None
+    high, low = view.high, view.low
+    return (high - low) / member.previous_close / average if high and low else None
 
 
 def _trades_per_second(_member: UniverseMember, view: SymbolView) -> float | None:
@@ -196,17 +183,23 @@ def _range_against_average(member: UniverseMember, view: SymbolView) -> float | 
     return true_range(high, low, member.previous_close) / average if average and high and low else None
 
 
+def _recent_ratio(_member: UniverseMember, view: SymbolView) -> float | None:
+    return view.recent_ratio
+
+
 def _nothing(_member: UniverseMember, _view: SymbolView) -> float:
     return _NOTHING
 
 
 _SURGE_LEVELS: Final = ((5.0, "severe"), (3.0, "moderate"), (2.0, "mild"))
+_RECENT: Final = Condition(_recent_ratio, lambda _, view: view.usual_recent_volume, "recent", _SURGE_LEVELS)
 
 TRIGGERS: Final = (
     Trigger(
         kind="volume_surge",
-        documentation="the volume of the day so far is a multiple of the average, of the day or by this time of day; "
-        "for a symbol without a history: of the average symbol's opening",
+        documentation="the volume of the latest minutes is a multiple of the usual one; a smaller multiple is enough "
+        "when the day so far has a multiple of the average, of the day or by this time of day; for a symbol without a "
+        "history: of the average symbol's opening",
         overflow_measure="volume_ratio",  # the requirement's name; it names no other
         defaults=TriggerSettings(threshold=3.0, full_strength=5.0, ttl_seconds=300.0, weight=10.0),
         conditions=(
@@ -224,7 +217,10 @@ TRIGGERS: Final = (
                 _SURGE_LEVELS,
                 OPENING_THRESHOLD,
             ),
+            _RECENT,
         ),
+        is_recent=True,
+        evidence_ns=lambda view: None if view.recent_ratio is None else view.recent_ns,
     ),
     Trigger(
         kind="trade_velocity",
@@ -248,35 +244,12 @@ TRIGGERS: Final = (
                 threshold=OPENING_THRESHOLD,
             ),
         ),
+        evidence_ns=lambda view: view.range_ns,
     ),
 )
 
 OVERFLOW_MEASURES: Final = {each.kind: each.overflow_measure for each in TRIGGERS}
 """The name of each kind's measure in the overflow ledger."""
-
-
-class ProfileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The volume surge's other reference: the average volume by this time of day, over the last `days` sessions, for
-    symbols with snapshots on at least `days_min` of them.
-    """
-
-    enabled: bool = True
-    days: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
-    days_min: Annotated[int, msgspec.Meta(ge=1)] = 5
-
-
-class CommonTriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of all triggers, and of pins. `velocity_window_seconds` is that of trade rates."""
-
-    manual: PinSettings = PinSettings()
-    time_of_day: ProfileSettings = ProfileSettings()
-    velocity_window_seconds: Positive = 1.0
-
-    def of(self, kind: TriggerKind) -> TriggerSettings:
-        """The settings of one kind of `TRIGGERS`; pins and market capitalisation are none."""
-        settings: TriggerSettings = getattr(self, kind)
-        return settings
-
 
 if TYPE_CHECKING:
 
@@ -299,54 +272,88 @@ class TriggerRules:
     """The enabled conditions with their thresholds."""
 
     def __init__(self, settings: TriggersSettings) -> None:
-        self._settings = settings
-        self._checks = [
-            (condition.measure, condition.threshold or settings.of(trigger.kind).threshold, trigger.kind, condition)
+        recent = settings.recent_volume
+        self._has_age = recent.enabled
+        # By kind: its settings, the recent ratio that renews it (None: any), its conditions and their thresholds.
+        self._kinds = tuple(
+            (
+                trigger,
+                settings.of(trigger.kind),
+                recent.hold_threshold if recent.enabled and trigger.is_recent else None,
+                tuple(
+                    (condition.measure, condition.threshold or settings.of(trigger.kind).threshold, condition)
+                    for condition in trigger.conditions
+                ),
+            )
             for trigger in TRIGGERS
             if settings.of(trigger.kind).enabled
-            for condition in trigger.conditions
-        ]
-
-    def evaluate(self, member: UniverseMember, view: SymbolView, now_ns: int) -> Sequence[Candidate]:
-        """One candidate for each kind with a condition that holds, in the order of the registry.
-
-        While a condition holds, each evaluation renews its full life.
-        """
-        fired: dict[TriggerKind, Candidate] = {}
-        for measured, threshold, kind, condition in self._checks:
-            measure = measured(member, view)
-            if measure is not None and measure >= threshold:
-                rival = fired.get(kind)
-                if rival is None or measure > rival.measure:
-                    reference = condition.reference(member, view) or _NOTHING
-                    fired[kind] = self._candidate(member, kind, condition, threshold, measure, reference, now_ns)
-        return tuple(fired.values()) if fired else ()
-
-    def _candidate(
-        self,
-        member: UniverseMember,
-        kind: TriggerKind,
-        condition: Condition,
-        threshold: float,
-        measure: float,
-        reference: float,
-        now_ns: int,
-    ) -> Candidate:
-        own = self._settings.of(kind)
-        strength = min(measure / own.full_strength, 1.0)
-        return Candidate(
-            symbol=member.symbol,
-            kind=kind,
-            score=score(own.weight, strength, member.market_cap),
-            strength=strength,
-            measure=measure,
-            threshold=threshold,
-            reference=reference,
-            expires_ns=expiry(now_ns, own.ttl_seconds),
-            market_cap=member.market_cap,
-            severity=condition.severity(measure),
-            basis=condition.basis,
         )
+
+    def evaluate(
+        self, member: UniverseMember, view: SymbolView, now_ns: int, active: Container[tuple[str, TriggerKind]] = ()
+    ) -> Sequence[Candidate]:
+        """One candidate for each kind with a condition that holds, in the order of the registry; of several conditions
+        the one with the largest measure. `active` are the symbols and kinds that hold already.
+
+        While a condition holds, each evaluation renews its full life from its evidence on.
+        """
+        fired: list[Candidate] = []
+        for trigger, own, hold_threshold, checks in self._kinds:
+            recent = None
+            if hold_threshold is not None and (recent := view.recent_ratio) is not None and recent < hold_threshold:
+                continue
+            best = None
+            measure = threshold = 0.0
+            for measured, at_least, condition in checks:
+                found = measured(member, view)
+                if found is not None and found >= at_least and (best is None or found > measure):
+                    best, measure, threshold = condition, found, at_least
+            if best is None:
+                if recent is None or hold_threshold is None or (member.symbol, trigger.kind) not in active:
+                    continue
+                best, measure, threshold = _RECENT, recent, hold_threshold
+            part = (measure if recent is None else recent) / own.full_strength
+            strength = _strength(part, is_limited=not self._has_age)
+            full_score = score(own.weight, strength, member.market_cap)
+            shown_ns = trigger.evidence_ns(view) if self._has_age else None
+            evidence_ns = now_ns if shown_ns is None else shown_ns
+            candidate = Candidate(
+                symbol=member.symbol,
+                kind=trigger.kind,
+                score=full_score,
+                strength=strength,
+                measure=measure,
+                threshold=threshold,
+                reference=best.reference(member, view) or _NOTHING,
+                expires_ns=expiry(evidence_ns, own.ttl_seconds),
+                market_cap=member.market_cap,
+                severity=best.severity(measure),
+                basis=best.basis,
+                evidence_ns=evidence_ns if self._has_age else None,
+                full_score=full_score,
+            )
+            if candidate.alive(now_ns):
+                fired.append(candidate)
+        return fired
+
+
+def _strength(part: float, *, is_limited: bool) -> float:
+    """The strength of this part of the full measure: the part itself (requirement 004), and above 1 one more for each
+    doubling, or 1 if it is limited.
+    """
+    if part <= 1 or is_limited:
+        return min(part, 1.0)
+    return 1 + math.log2(part)
+
+
+def aged(candidate: Candidate, now_ns: int, half_life_s: float) -> Candidate:
+    """The candidate with its score at this moment: all but the market capitalisation's part halves each half-life."""
+    evidence_ns = candidate.evidence_ns
+    if evidence_ns is None or half_life_s == WITHOUT_END or now_ns <= evidence_ns:
+        return candidate
+    lasting = score(0.0, 0.0, candidate.market_cap)
+    left = 0.5 ** ((now_ns - evidence_ns) / (half_life_s * NS_PER_S))
+    return msgspec.structs.replace(candidate, score=lasting + (candidate.full_score - lasting) * left)
 
 
 def by_pin(member: UniverseMember, until_ns: int | None) -> Candidate:

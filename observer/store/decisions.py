@@ -12,14 +12,17 @@ from bus.events import (
     MarketStateChanged,
     SelectionAdvanced,
     SlotAssigned,
+    SlotExtended,
     SlotOverflowed,
     SlotReleased,
     Trade,
     TradesConflated,
+    TriggerEnded,
     TriggerFired,
     WatchChanged,
 )
 from observer.selection.pins import ends_of_pins
+from observer.selection.slot_projection import SlotInterval, slot_intervals
 from observer.store.rows import event_of, position_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, STREAMS
@@ -27,13 +30,16 @@ from observer.store.tables import EVENT_TABLES, STREAMS
 _OF_SLOTS: Final[Sequence[type[Event]]] = (
     MarketStateChanged,
     SelectionAdvanced,
+    TriggerFired,
+    TriggerEnded,
     SlotAssigned,
+    SlotExtended,
     SlotReleased,
     SlotOverflowed,
     ChurnGuardChanged,
 )
-_KINDS: Final[Sequence[type[Event]]] = (*_OF_SLOTS, Trade, TradesConflated, WatchChanged, TriggerFired, GapDetected)
-_OF_STATES: Final[Sequence[type[Event]]] = (SelectionAdvanced, SlotAssigned, SlotReleased, WatchChanged)
+_KINDS: Final[Sequence[type[Event]]] = (*_OF_SLOTS, Trade, TradesConflated, WatchChanged, GapDetected)
+_OF_STATES: Final[Sequence[type[Event]]] = (SelectionAdvanced, SlotAssigned, SlotExtended, SlotReleased, WatchChanged)
 _NUMBERS_AT_ONCE: Final = 20_000  # of a stream's events, what is held in memory
 
 
@@ -46,7 +52,7 @@ class DecisionReader(DatabaseReader):
             yield from decision_events(connection, session_date)
 
     def slot_events(self, session_date: str) -> Sequence[Event]:
-        """The day's slot and pin events, in order."""
+        """The day's trigger, slot and pin events, in order."""
         with self._asking() as connection:
             return list(slot_events(connection, session_date))
 
@@ -58,9 +64,14 @@ class DecisionReader(DatabaseReader):
             return pins_before(connection, session_date)
 
     def slot_status_events(self, session_date: str) -> Sequence[Event]:
-        """The day's events of slot status: assignments, releases, and the broker's acknowledgements."""
+        """The day's events of slot status: assignments, extensions, releases, and the broker's acknowledgements."""
         with self._asking() as connection:
             return list(slot_status_events(connection, session_date))
+
+    def slots(self, session_date: str) -> Sequence[SlotInterval]:
+        """The day's slots as intervals, by their assignments; with the times that the broker acknowledged."""
+        with self._asking() as connection:
+            return slot_intervals(slot_status_events(connection, session_date))
 
 
 def decision_events(connection: Connection, session_date: str) -> Iterator[Event]:
@@ -69,7 +80,7 @@ def decision_events(connection: Connection, session_date: str) -> Iterator[Event
 
 
 def slot_events(connection: Connection, session_date: str) -> Iterator[Event]:
-    """The day's slot and pin events; a process that resumes starts from them."""
+    """The day's trigger, slot and pin events; a process that resumes starts from them."""
     return _events(connection, session_date, _OF_SLOTS)
 
 

@@ -45,6 +45,13 @@ class HistoryReader(DatabaseReader):
             numbers = connection.scalars(select(columns.sweep).where(columns.session_date == session_date))
             return frozenset(numbers)
 
+    def last_sweep(self, session_date: str) -> SweepCompleted | None:
+        """The day's last completed sweep; None without one."""
+        table = EVENT_TABLES[SweepCompleted]
+        wanted = select(table).where(table.c.session_date == session_date)
+        sweeps = self._events(SweepCompleted, wanted.order_by(table.c.completed_ns.desc()).limit(1))
+        return next(iter(sweeps), None)
+
     def daily_bars(self, last: int, symbol: str | None = None) -> dict[str, list[DailyBar]]:
         """The last so many daily bars of one symbol, or of all, oldest first. Of a day that was fetched twice the later
         row counts.

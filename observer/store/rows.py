@@ -147,8 +147,7 @@ def slots_in_use(assignments: Sequence[Sequence[Value]], releases: Sequence[Sequ
     """The assignments that stand, by slot, from the rows of both tables in any order.
 
     A slot belongs to the last symbol that it was assigned to, until that symbol is released from it. Events of one
-    moment are ordered by their sequence numbers. A symbol that keeps its slot for another trigger, or moves to another
-    slot, counts from its first assignment.
+    moment are ordered by their sequence numbers. A symbol that moves to another slot counts from its first assignment.
     """
     changes: list[tuple[int, Position, SlotAssigned | SlotReleased]] = []
     for row in assignments:

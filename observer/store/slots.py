@@ -10,6 +10,7 @@ from bus.events import (
     ConnectionChanged,
     PhaseChanged,
     SlotAssigned,
+    SlotExtended,
     SlotOverflowed,
     SlotReleased,
     TriggerFired,
@@ -26,14 +27,14 @@ _STREAM_ENDS: Final = "TRACK_A_CLOSING"
 _FOR_EVER_NS: Final = 2**63 - 1
 _ONE_DAY: Final = timedelta(days=1)
 
-SlotChange = SlotAssigned | SlotReleased | SlotOverflowed
+SlotChange = SlotAssigned | SlotExtended | SlotReleased | SlotOverflowed
 
 
 class SlotReader(DatabaseReader):
     """Reads triggers, slots and connections."""
 
     def slot_history(self, session_date: str, symbol: str | None = None) -> Sequence[SlotChange]:
-        """A day's assignments, releases and refusals of slots, in the order of the decisions."""
+        """A day's assignments, extensions, releases and refusals of slots, in the order of the decisions."""
         with self._asking() as connection:
             return slot_changes(connection, *day_bounds(session_date), symbol)
 
@@ -77,10 +78,11 @@ class SlotReader(DatabaseReader):
 
 
 def slot_changes(connection: Connection, from_ns: int, to_ns: int, symbol: str | None = None) -> list[SlotChange]:
-    """Assignments, releases and refusals in [from, to), in the order of the decisions."""
+    """Assignments, extensions, releases and refusals in [from, to), in the order of the decisions."""
     found: list[tuple[int, Position, SlotChange]] = []
-    kinds: tuple[tuple[type[SlotAssigned | SlotReleased | SlotOverflowed], str], ...] = (
+    kinds: tuple[tuple[type[SlotChange], str], ...] = (
         (SlotAssigned, "assigned_ns"),
+        (SlotExtended, "extended_ns"),
         (SlotReleased, "released_ns"),
         (SlotOverflowed, "overflowed_ns"),
     )
@@ -121,6 +123,8 @@ def _moment_of(change: SlotChange) -> int:
     match change:
         case SlotAssigned():
             return change.assigned_ns
+        case SlotExtended():
+            return change.extended_ns
         case SlotReleased():
             return change.released_ns
         case SlotOverflowed():
@@ -130,7 +134,9 @@ def _moment_of(change: SlotChange) -> int:
 def stream_times(connection: Connection, session_date: str, now_ns: int) -> dict[str, list[Interval]]:
     """By symbol, when it had a slot on that day."""
     from_ns, to_ns = day_bounds(session_date)
-    changes = [change for change in slot_changes(connection, from_ns, to_ns) if not isinstance(change, SlotOverflowed)]
+    changes = [
+        change for change in slot_changes(connection, from_ns, to_ns) if isinstance(change, SlotAssigned | SlotReleased)
+    ]
     ended_ns = _phase_began_ns(connection, session_date, _STREAM_ENDS)
     is_over = ended_ns is not None or now_ns >= to_ns
     return intervals(changes, min(now_ns, to_ns) if ended_ns is None else ended_ns, is_over=is_over)

@@ -205,7 +205,7 @@ class _Day:
 def summarise_day(connection: Connection, session_date: str) -> DaySummary:
     """Count what belongs to the day."""
     day = _Day(connection, session_date)
-    trades, assigned = EVENT_TABLES[Trade].c, EVENT_TABLES[SlotAssigned].c
+    trades, assigned, released = (EVENT_TABLES[kind].c for kind in (Trade, SlotAssigned, SlotReleased))
     on_the_day = day.within(assigned.assigned_ns)
     new, removed = day.listing_changes()
     return DaySummary(
@@ -218,7 +218,7 @@ def summarise_day(connection: Connection, session_date: str) -> DaySummary:
         triggers=day.triggers(),
         slots_allocated=day.count(on_the_day),
         slots_replaced=day.count(on_the_day, assigned.replaced.is_not(None)),
-        slots_released=day.count(day.within(EVENT_TABLES[SlotReleased].c.released_ns)),
+        slots_released=day.count(day.within(released.released_ns), released.replaced_by.is_(None)),
         slots_overflow=day.count(day.within(EVENT_TABLES[SlotOverflowed].c.overflowed_ns)),
         gaps_found=day.gaps(),
         gaps_recovered=day.gaps_with(GapRecovered),

@@ -120,6 +120,7 @@ class StreamingDay:
         self.trades = self.receiver.trades
         self._overflow = OverflowWatch(rates_of(settings.selection.slots))
         self._first_step: DayBegan
+        self._resumed_until_ns: int | None = None  # the last sweep that an earlier process evaluated; None: none did
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
         self._halt_poller = HaltPoller(brokers.provider, halts, clock, self.receiver.on_facts)
@@ -255,7 +256,7 @@ class StreamingDay:
         trades only from here on.
         """
         self.receiver.selector = selector
-        decisions.update_latest(selector, seen)
+        decisions.update_seen(selector, seen)
         self._observe({snapshot.symbol: snapshot for snapshot in seen}.values())
         began = msgspec.structs.replace(self._first_step, snapshots=len(seen))
         self._producer.publish(SelectionAdvanced(self._session_date, self._clock.now_ns(), began))
@@ -271,16 +272,29 @@ class StreamingDay:
         self._begin(selector, seen)
         self.trades.resume(marks_of(self._reader, date, assigned, seen))
         self.carry_out(selector, SlotsResumed(), now_ns, decisions.resume(selector, reported, seen, now_ns))
+        self._resumed_until_ns = max(
+            (
+                event.step.completed_ns
+                for event in reported
+                if isinstance(event, SelectionAdvanced) and isinstance(event.step, UniverseEvaluated)
+            ),
+            default=self._plan.track_b_start_ns - 1,
+        )
         logger.info("took over %d slots of an earlier process", len(assigned))
 
     # --- slot changes ---
 
     async def _follow_feed(self, selector: Selector) -> None:
         """Evaluate the whole universe after each sweep of Track A. The feed, which may lose messages, only signals a
-        sweep; its snapshots come from the database, which does not.
+        sweep; its snapshots come from the database, which does not. After a restart, first the sweep that ended
+        meanwhile.
         """
         feed = FeedSubscriber(self._feed_address, [SweepCompleted, ListingChanged])
         try:
+            if self._resumed_until_ns is not None:
+                sweep = await asyncio.to_thread(self._reader.last_sweep, self._session_date)
+                if sweep is not None and sweep.completed_ns > self._resumed_until_ns:
+                    await self._update_sweep(selector, sweep)
             async for event in feed:
                 if isinstance(event, ListingChanged):
                     self._update_listing(selector, event)

@@ -7,7 +7,8 @@ cannot be reproduced.
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import itemgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Final, assert_never
 
 import msgspec
@@ -27,6 +28,7 @@ from bus.events import (
     SelectionAdvanced,
     SelectionStep,
     SlotAssigned,
+    SlotExtended,
     SlotOverflowed,
     SlotReleased,
     SlotsClosed,
@@ -36,6 +38,7 @@ from bus.events import (
     Snapshot,
     Trade,
     TradesConflated,
+    TriggerEnded,
     TriggerFired,
     UniverseEvaluated,
     Unpinned,
@@ -54,9 +57,13 @@ from observer.selection.context import Baseline, Opening, OpeningPoint
 from observer.selection.selector import Selector
 from observer.selection.slot_projection import SlotProjection
 
-Decision = TriggerFired | SlotAssigned | SlotReleased | SlotOverflowed | ChurnGuardChanged | GapDetected
+SlotDecision = (
+    TriggerFired | TriggerEnded | SlotAssigned | SlotExtended | SlotReleased | SlotOverflowed | ChurnGuardChanged
+)
 
-SlotEvent = MarketStateChanged | SelectionAdvanced | SlotAssigned | SlotReleased | SlotOverflowed | ChurnGuardChanged
+Decision = SlotDecision | GapDetected
+
+SlotEvent = SlotDecision | MarketStateChanged | SelectionAdvanced
 
 NewSelector = Callable[[DayBegan], Selector]
 """Builds the selector of the process that published this step."""
@@ -167,7 +174,7 @@ class DecisionReplay:
             raise NotReplayableError(f"only {len(self._snapshots)} of {began.snapshots} snapshots are there")
         self._selector, self._detector = self._new_selector(began), GapDetector()
         self._seen = self._snapshots[: began.snapshots]
-        update_latest(self._selector, self._seen)
+        update_seen(self._selector, self._seen)
 
     def _decide(self, selector: Selector, step: SelectionStep, now_ns: int) -> Sequence[Event]:
         match step:
@@ -280,17 +287,20 @@ def update_listing(selector: Selector, step: ListingApplied, reported_ns: int) -
     selector.market.update_listing(step.symbol, reported_ns, delisted=step.delisted, suspended=step.suspended)
 
 
-def update_latest(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
-    """Apply the latest snapshot of each symbol from before the feed subscription, oldest first; its price limits can
-    show a split.
+def update_seen(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
+    """Apply the snapshots from before the feed subscription, oldest first: their volumes and the universe's pace, not
+    the trade rates between them.
     """
-    for snapshot in {snapshot.symbol: snapshot for snapshot in snapshots}.values():
-        selector.market.update_snapshot(snapshot)
+    for _, swept in groupby(snapshots, key=attrgetter("sweep")):
+        for snapshot in swept:
+            selector.market.update_snapshot(snapshot)
+        selector.market.update_pace()
+    selector.market.forget_rates()
 
 
 def resume(selector: Selector, reported: Sequence[Event], seen: Sequence[Snapshot], now_ns: int) -> Sequence[Event]:
-    """Resume an earlier process of this day from its events: halts, listings, slots and pins. `seen` are Track A's
-    snapshots of the day until now.
+    """Resume an earlier process of this day from its events: halts, listings, triggers, slots and pins. `seen` are
+    Track A's snapshots of the day until now.
     """
     slots = SlotProjection()
     for event in reported:

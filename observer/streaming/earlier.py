@@ -12,7 +12,7 @@ from observer.calendar.phases import DayPlan
 from observer.errors import StoreError
 from observer.gaps.detector import Mark
 from observer.selection.profile import EarlierDays, profiles_of
-from observer.selection.settings import DaySettings, SelectionSettings
+from observer.selection.settings import RULES, DaySettings, SelectionSettings
 from observer.store.reader import StoreReader
 from observer.store.universes import StoredUniverse
 
@@ -31,6 +31,7 @@ def began(settings: DaySettings, universe: StoredUniverse | None, *, has_usual_h
         accounts=settings.accounts,
         allocation_strategy=settings.allocation_strategy,
         sweep_interval_s=settings.sweep_interval_s,
+        rules=RULES,
     )
 
 

@@ -65,11 +65,17 @@ def test_a_column_more_or_another_default_is_another_schema() -> None:
     assert len(found) == 4
 
 
+def _known(found: object, written: object) -> object:
+    """What was read, without the fields of the event and of its documents that came later."""
+    if isinstance(found, dict) and isinstance(written, dict):
+        return {name: _known(value, written[name]) for name, value in found.items() if name in written}
+    return found
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_journals_of_older_versions_are_read_unaltered(version: int) -> None:
     for written, found in zip(lines(version), read(version), strict=True):
-        known = {name: value for name, value in found["event"].items() if name in written["event"]}
-        assert {**found, "event": known} == written
+        assert _known(found, written) == written
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -10,7 +10,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bus.delivery import Delivered
-from bus.events import Pinned, SelectionAdvanced, SlotAssigned, WatchChanged, WatchStarted
+from bus.events import (
+    Pinned,
+    SelectionAdvanced,
+    SlotAssigned,
+    SlotExtended,
+    SlotReleased,
+    WatchChanged,
+    WatchStarted,
+)
 from observer.cli.app import command_line
 from observer.clock import CLOCK_VARIABLE, HeldClock
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
@@ -188,14 +196,29 @@ def test_slots_history_shows_a_refusal_and_slots_why_shows_the_slot(typed: Typed
     assert json.loads(typed("slots", "why", "000001", "--date", DAY, "--json").stdout)["slot"] == "a:01"
 
 
-def test_slots_history_names_the_symbol_that_took_the_slot(typed: Typed, tmp_path: Path) -> None:
+def test_slots_history_shows_extensions_and_the_symbol_that_took_the_slot(typed: Typed, tmp_path: Path) -> None:
+    kept = SlotExtended("main:41", "000004", START_NS + 1, "trade_velocity", 2.0, None)
+    replaced = SlotReleased("main:41", "000004", START_NS + 1, 2.0, "replaced", "000007")
     taken = SlotAssigned("main:41", "000007", START_NS + 1, "volume_surge", 3.0, "outranks", "000004")
     with contextlib.closing(StoreWriter(f"sqlite:///{tmp_path / 'data' / 'observer.db'}")) as writer:
         writer.open()
-        writer.commit([Delivered("track-b", "6" * 32, 1, [taken])])
+        writer.commit([Delivered("track-b", "6" * 32, 1, [kept, replaced, taken])])
     shown = typed("slots", "history", "000004", "--date", DAY).stdout
-    assert "000007 has main:41" in shown
-    assert "instead of 000004" in shown
+    assert "000004 keeps main:41 without end: trade_velocity, score 2.000" in shown
+    assert "000004 left main:41: replaced by 000007" in shown
+
+
+def test_slots_history_of_all_symbols_lists_intervals_with_the_times_that_the_broker_acknowledged(
+    typed: Typed,
+) -> None:
+    shown = json.loads(typed("slots", "history", "--date", DAY, "--json").stdout)["slots"]
+    assert [(each["symbol"], each["released_ns"], each["streamed"]) for each in shown] == [
+        ("000001", None, [[START_NS, None]]),
+        ("000004", None, []),
+    ]
+    listed = typed("slots", "history", "--date", DAY).stdout
+    assert "2 intervals" in listed
+    assert max(len(line) for line in listed.splitlines()) <= 80
 
 
 def test_slots_show_lists_assigned_symbols_and_waiting_pins(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:

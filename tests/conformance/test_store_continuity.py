@@ -292,10 +292,12 @@ def test_why_names_the_reason_of_a_release(store: Store, reader: StoreReader) ->
 
 
 def test_why_names_the_symbol_that_replaced_another(store: Store, reader: StoreReader) -> None:
-    store(assigned(), assigned(OTHER, second=60, replaced=SYMBOL))
+    replaced = SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 7.0, "replaced", OTHER)
+    store(assigned(), replaced, assigned(OTHER, second=60, replaced=SYMBOL))
     slot, text = why(reader)
     assert slot is None
-    assert "replaced by 000660 with a score of 9.500" in text
+    assert "10:01:00 005930 left a:01: replaced by 000660; 10:01:00 000660 has a:01 instead of 005930" in text
+    assert "score 9.500" in text
 
 
 def test_why_ignores_an_assignment_of_the_next_day(store: Store, reader: StoreReader) -> None:

@@ -15,13 +15,16 @@ from bus.events import (
     Reached,
     SelectionAdvanced,
     SelectionStep,
+    SlotAssigned,
     SlotReleased,
     SlotsClosed,
     SlotsEvaluated,
     SlotsResumed,
+    SweepCompleted,
     Unpinned,
     WatchChanged,
     WatchStarted,
+    WatchStopped,
 )
 from observer.store import decisions
 from observer.store.reader import StoreReader
@@ -95,6 +98,30 @@ def test_slot_events_are_read_without_trades(store: Store, database_url: str) ->
     with StoreReader(database_url) as reader:
         assert reader.slot_events(DAY) == [step("began"), HALTED, RELEASED, step("pinned")]
         assert reader.slot_events(NEXT_DAY) == []
+
+
+def test_the_slots_of_a_day_are_intervals_with_the_times_that_the_broker_acknowledged(
+    store: Store, database_url: str
+) -> None:
+    assigned = SlotAssigned("a:01", "005930", 10, "volume_surge", 9.0, "free_slot", None, 99)
+    gone = WatchChanged("kis", "005930", DAY, 30, WatchStopped())
+    acknowledged = WatchChanged("kis", "005930", DAY, 20, WatchStarted())
+    released = SlotReleased("a:01", "005930", 25, 8.0, "replaced", "000660")
+    store(step("began"), assigned, acknowledged, released, gone)
+    with StoreReader(database_url) as reader:
+        [interval] = reader.slots(DAY)
+        assert reader.slots(NEXT_DAY) == []
+    assert (interval.assigned_ns, interval.released_ns, interval.replaced_by) == (10, 25, "000660")
+    assert interval.streamed == ((20, 30),)
+
+
+def test_the_last_sweep_is_the_one_that_was_completed_last(store: Store, database_url: str) -> None:
+    store(*(SweepCompleted("kis", DAY, sweep, 0, ended_ns, 1, 1, 1) for sweep, ended_ns in ((1, 5), (3, 9), (2, 7))))
+    with StoreReader(database_url) as reader:
+        assert reader.last_sweep(NEXT_DAY) is None
+        last = reader.last_sweep(DAY)
+    assert last is not None
+    assert last.sweep == 3
 
 
 def test_the_pins_of_the_last_day_with_a_step_are_in_force(store: Store, database_url: str) -> None:

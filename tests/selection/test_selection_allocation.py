@@ -17,11 +17,13 @@ from observer.selection.slots import (
     AllocationStrategy,
     Assign,
     Decision,
+    Extend,
     Overflow,
     Release,
     SlotState,
     empty_slots,
     held_by_account,
+    is_rapid,
     restore,
     restore_by_account,
 )
@@ -99,7 +101,10 @@ def test_a_newcomer_replaces_the_lowest_only_above_the_threshold() -> None:
     assert decisions == (Overflow(candidate("C", 12), 10, "not_above_threshold"),)
     changed, decisions = step(state, candidate("C", 12.01))
     assert layout(changed) == {"main:01": "A", "main:02": "C"}
-    assert decisions == (Assign("main:02", candidate("C", 12.01), "B", "outranks"),)
+    assert decisions == (
+        Release("main:02", "B", 10, "replaced", "C"),
+        Assign("main:02", candidate("C", 12.01), "B", "outranks"),
+    )
 
 
 def test_the_larger_company_and_then_the_lower_code_goes_first_among_equal_scores() -> None:
@@ -116,6 +121,49 @@ def test_a_symbol_with_several_triggers_has_one_slot_for_the_best_of_them() -> N
 # --- renewal and expiry ---
 
 
+def test_a_renewed_slot_is_extended_when_the_end_that_was_stated_has_come() -> None:
+    state = holding(candidate("A", 15, expires_ns=10))
+    state, early = step(state, candidate("A", 14, expires_ns=19), now_ns=9)
+    state, decisions = step(state, candidate("A", 13, expires_ns=20), now_ns=10)
+    state, again = step(state, candidate("A", 12, expires_ns=29), now_ns=19)
+    assert (early, decisions, again) == ((), (Extend("main:01", candidate("A", 13, expires_ns=20)),), ())
+
+
+def test_a_trigger_takes_over_from_the_opening_at_once_and_the_opening_neither_waits_nor_overflows() -> None:
+    mover, weaker = candidate("A", 20, "context"), candidate("A", 12)
+    state, decisions = step(holding(mover), weaker)
+    assert decisions == (Extend("main:01", weaker),)
+    state, _ = step(holding(candidate("A", 10, "context")), candidate("B", 15))
+    assert (state.symbols, state.waiting) == ({"B"}, {})
+    assert step(state, candidate("C", 5, "context")) == (state, ())
+
+
+HALF_LIFE = SlotSettings(score_half_life_seconds=10e-9)
+
+
+def evident(symbol: str, full_score: float, evidence_ns: int) -> Candidate:
+    """A candidate whose capitalisation adds 1.2 to its score, and whose evidence is of this moment."""
+    fresh = candidate(symbol, full_score, expires_ns=1_000)
+    return msgspec.structs.replace(fresh, evidence_ns=evidence_ns, full_score=full_score)
+
+
+def test_the_score_of_a_holder_halves_with_the_age_of_its_evidence_and_a_fresh_weaker_surge_replaces_it() -> None:
+    state = holding(evident("A", 21.2, 0))
+    refused, _ = step(state, evident("B", 13.2, 5), now_ns=5, settings=HALF_LIFE)
+    assert refused.symbols == {"A"}
+    replaced, [release, _] = step(state, evident("B", 13.5, 10), now_ns=10, settings=HALF_LIFE)
+    assert replaced.symbols == {"B"}
+    assert isinstance(release, Release)
+    assert release.score == pytest.approx(1.2 + 20 / 2)
+    assert replaced.waiting["A"].score == pytest.approx(11.2)
+
+
+def test_without_a_half_life_a_score_does_not_age() -> None:
+    ageless = SlotSettings(score_half_life_seconds=-1)
+    state, _ = step(holding(evident("A", 21.2, 0)), evident("B", 25.4, 900), now_ns=900, settings=ageless)
+    assert state.symbols == {"A"}
+
+
 def test_a_lasting_condition_updates_the_score_and_expiry_of_its_slot() -> None:
     state, decisions = step(holding(candidate("A", 15, expires_ns=10)), candidate("A", 12, expires_ns=20))
     assert decisions == ()
@@ -128,7 +176,7 @@ def test_a_weaker_condition_holds_the_slot_once_the_stronger_one_has_ended() -> 
     assert before.slots[0].candidate == surge
     after, decisions = step(holding(surge), velocity, now_ns=10)
     assert after.slots[0].candidate == velocity
-    assert decisions == (Assign("main:01", velocity, None, "kept"),)
+    assert decisions == (Extend("main:01", velocity),)
 
 
 def test_a_better_condition_takes_over_at_once() -> None:
@@ -153,7 +201,7 @@ def test_a_dropped_symbol_loses_its_slot_and_gets_none() -> None:
 
 def test_a_pinned_symbol_replaces_the_lowest_whatever_the_scores() -> None:
     state, decisions = step(holding(candidate("A", 20), candidate("B", 19)), pinned("C", 6))
-    assert decisions == (Assign("main:02", pinned("C", 6), "B", "pinned"),)
+    assert decisions[1:] == (Assign("main:02", pinned("C", 6), "B", "pinned"),)
     assert state.symbols == {"A", "C"}
 
 
@@ -177,7 +225,7 @@ def test_a_trigger_of_a_pinned_symbol_does_not_loosen_the_pin() -> None:
 
 def test_a_streamed_symbol_that_is_pinned_stays_in_its_slot() -> None:
     state, decisions = step(holding(candidate("A", 21, expires_ns=5)), pinned("A"))
-    assert decisions == (Assign("main:01", pinned("A"), None, "kept"),)
+    assert decisions == (Extend("main:01", pinned("A")),)
     assert step(state, now_ns=6)[0].symbols == {"A"}
 
 
@@ -198,14 +246,14 @@ def test_a_filler_takes_a_slot_that_triggers_leave_free() -> None:
 
 def test_a_filler_yields_to_every_trigger_and_replaces_no_symbol() -> None:
     state, decisions = step(holding(filler("F", 99)), candidate("A", 1))
-    assert decisions == (Assign("main:01", candidate("A", 1), "F", "outranks"),)
+    assert decisions[1:] == (Assign("main:01", candidate("A", 1), "F", "outranks"),)
     assert step(state, filler("G", 99)) == (state, ())
 
 
 def test_a_symbol_whose_trigger_expired_keeps_its_slot_as_filler_if_it_is_the_largest() -> None:
     state, decisions = step(holding(candidate("A", expires_ns=5)), filler("A"), now_ns=5)
     assert state.slots[0].candidate == filler("A")
-    assert decisions == (Assign("main:01", filler("A"), None, "kept"),)
+    assert decisions == (Extend("main:01", filler("A")),)
 
 
 # --- overflow ---
@@ -332,13 +380,17 @@ def test_the_symbols_of_an_account_that_dies_move_to_free_slots_the_most_importa
 def test_a_symbol_that_must_move_takes_the_slot_of_a_symbol_that_it_outranks() -> None:
     state = two_accounts(candidate("A", 15), candidate("B", 14), filler("F"), second=1)
     _, decisions = step(state, filler("F"), closed={"main"})
-    assert decisions == (Release("main:01", "A", 15, "moved"), Assign("second:01", candidate("A", 15), "F", "moved"))
+    assert decisions == (
+        Release("main:01", "A", 15, "moved"),
+        Release("second:01", "F", 2, "replaced", "A"),
+        Assign("second:01", candidate("A", 15), "F", "moved"),
+    )
 
 
 def test_a_symbol_without_a_slot_elsewhere_keeps_its_closed_slot_until_one_is_free() -> None:
     state = two_accounts(pinned("A"), pinned("B"), candidate("C", 15, expires_ns=5), second=1)
     state, decisions = step(state, candidate("C", 15, expires_ns=5), now_ns=1, closed={"main"})
-    assert [type(decision) for decision in decisions] == [Release, Assign]
+    assert [type(decision) for decision in decisions] == [Release, Release, Assign]
     state, decisions = step(state, now_ns=6, closed={"main"})
     assert (layout(state)["main:02"], decisions) == ("B", ())
 
@@ -377,9 +429,17 @@ def test_after_too_many_replacements_the_threshold_is_higher_until_they_are_forg
     state, _ = step(state, candidate("C", 13), candidate("D", 13), settings=GUARDED)
     assert state.symbols == {"C", "D"}
     _, decisions = step(state, candidate("E", 18), now_ns=9, settings=GUARDED)
-    assert isinstance(decisions[0], Overflow)
-    _, decisions = step(state, candidate("E", 18), now_ns=10, settings=GUARDED)
-    assert isinstance(decisions[0], Assign)
+    assert isinstance(decisions[-1], Overflow)
+    changed, _ = step(state, candidate("E", 18), now_ns=10, settings=GUARDED)
+    assert "E" in changed.symbols
+
+
+def test_each_account_adds_to_the_allowed_replacements() -> None:
+    state = two_accounts(*(candidate(symbol, 10) for symbol in "ABCD"))
+    for number, symbol in enumerate("EFG", 1):
+        assert is_rapid(state, number, GUARDED) == (number > 3)
+        state, _ = step(state, candidate(symbol, 20), now_ns=number, settings=GUARDED)
+    assert is_rapid(state, 4, GUARDED)
 
 
 def test_after_too_many_replacements_triggers_live_longer() -> None:
@@ -481,10 +541,10 @@ def replayed(state: SlotState, decisions: tuple[Decision, ...]) -> dict[str, str
             assert slots[decision.slot] == decision.symbol
             slots[decision.slot] = None
         elif isinstance(decision, Assign):
-            assert slots[decision.slot] == (
-                decision.candidate.symbol if decision.reason == "kept" else decision.replaced
-            )
+            assert slots[decision.slot] is None
             slots[decision.slot] = decision.candidate.symbol
+        elif isinstance(decision, Extend):
+            assert slots[decision.slot] == decision.candidate.symbol
     return slots
 
 

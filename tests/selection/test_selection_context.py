@@ -106,7 +106,7 @@ def test_the_candidates_score_like_the_triggers_and_live_five_minutes() -> None:
     base = baseline(OPENING)
     members = {"A": member("A"), "B": member("B")}
     first, second = opening_candidates(movers(OPENING, base, SETTINGS), members, base, 41, 0, SETTINGS)
-    assert (first.symbol, first.kind, first.strength) == ("A", "volume_surge", 0.5)
+    assert (first.symbol, first.kind, first.strength) == ("A", "context", 0.5)
     assert first.score == pytest.approx(10 * 1.5 + 1.2)
     assert first.expires_ns == second.expires_ns == 300 * SECOND_NS
     assert (first.measure, first.threshold, first.reference, first.market_cap) == (1.5, 0.0, 200.0, 1e12)

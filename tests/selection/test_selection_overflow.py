@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import SlotAssigned, SlotOverflowed, SlotReleased, TriggerKind
+from bus.events import SlotAssigned, SlotExtended, SlotOverflowed, SlotReleased, TriggerKind
 from observer.selection.overflow import (
     LEFT_BELOW,
     SYMBOLS_MIN,
@@ -146,6 +146,15 @@ def test_a_slot_that_was_released_counts_no_more() -> None:
     reported = watch.check(NOW_NS, ())
     assert reported is not None
     assert "urgent (66.7%" in reported.text
+
+
+def test_a_filler_whose_slot_a_trigger_extends_counts_as_served() -> None:
+    watch = OverflowWatch(RATES)
+    watch.apply(given_slot(number, trigger="market_cap") for number in range(410))
+    extended = (SlotExtended(f"a:{n}", f"{n:06d}", NOW_NS, "volume_surge", 12.0, None) for n in range(410))
+    watch.apply([SlotExtended("gone:1", "000001", NOW_NS, "volume_surge", 12.0, None), *extended])
+    watch.apply(refused(number) for number in range(500, 520))
+    assert watch.check(NOW_NS, ()) is None
 
 
 def test_a_filler_does_not_count_as_served_candidate() -> None:

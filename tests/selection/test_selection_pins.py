@@ -16,6 +16,7 @@ from bus.events import (
     SelectionAdvanced,
     SelectionStep,
     SlotAssigned,
+    SlotExtended,
     SlotOverflowed,
     SlotReleased,
     SlotsClosed,
@@ -29,7 +30,8 @@ from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
 from observer.selection.slot_projection import SlotProjection
 from observer.selection.slots import lengthened
-from observer.selection.triggers import PinSettings, TriggersSettings
+from observer.selection.trigger_settings import PinSettings
+from observer.selection.triggers import TriggersSettings
 from tests.builders import trade
 from tests.selection.builders import candidate, member, seen, state
 
@@ -68,7 +70,7 @@ def assignments(outcome: PinRequest) -> list[tuple[str, str, str | None]]:
 def test_a_pin_takes_the_slot_of_the_least_important_symbol_and_reports_it() -> None:
     outcome = pinned(selector().pin("D", 1))
     assert assignments(outcome) == [("D", "manual", "B")]
-    assert [type(event) for event in outcome.events] == [TriggerFired, SlotAssigned]
+    assert [type(event) for event in outcome.events] == [TriggerFired, SlotReleased, SlotAssigned]
 
 
 def test_a_pin_outlasts_everything_that_outscores_it() -> None:
@@ -82,7 +84,9 @@ def test_a_pin_outlasts_everything_that_outscores_it() -> None:
 def test_a_pinned_symbol_with_a_slot_keeps_it_and_the_new_reason_is_reported() -> None:
     outcome = pinned(selector().pin("A", 1))
     assert outcome.slot == "main:01"
-    assert assignments(outcome) == [("A", "manual", None)]
+    assert [(event.symbol, event.trigger) for event in outcome.events if isinstance(event, SlotExtended)] == [
+        ("A", "manual")
+    ]
 
 
 def test_a_second_pin_of_the_same_symbol_reports_nothing() -> None:
@@ -359,7 +363,7 @@ def test_a_symbol_whose_pin_ends_keeps_its_slot_for_another_reason() -> None:
     pipeline = selector(FOR_AN_HOUR)
     pipeline.pin("A", 1)
     reported = pipeline.evaluate_slots(1 + HOUR_NS)
-    assert [each.trigger for each in reported if isinstance(each, SlotAssigned)] == ["market_cap"]
+    assert [each.trigger for each in reported if isinstance(each, SlotExtended)] == ["market_cap"]
     assert "A" in pipeline.wanted
 
 

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from bus.events import SlotOverflowed
-from observer.selection.triggers import TRIGGERS, PinSettings, Trigger, TriggersSettings
+from observer.selection.trigger_settings import PinSettings
+from observer.selection.triggers import TRIGGERS, Trigger, TriggersSettings
 from observer.store.ledgers import overflow_line
 
 ROOT = Path(__file__).parents[2]

@@ -12,6 +12,7 @@ from bus.events import (
     SlotOverflowed,
     SlotReleased,
     TradesConflated,
+    TriggerEnded,
     TriggerFired,
     UniverseMember,
 )
@@ -67,8 +68,9 @@ def test_a_surge_seen_by_a_sweep_fires_and_gets_a_slot_at_once() -> None:
     pipeline.evaluate_universe(0)
     pipeline.market.update_snapshot(seen("D", 3_000.0))
     events = pipeline.evaluate_universe(1)
-    assert kinds(events) == {"TriggerFired": 1, "SlotAssigned": 1}
-    assert isinstance(events[0], TriggerFired)
+    assert [type(event) for event in events] == [TriggerFired, SlotReleased, SlotAssigned]
+    assert isinstance(events[1], SlotReleased)
+    assert (events[1].symbol, events[1].reason, events[1].replaced_by) == ("B", "replaced", "D")
     assert assigned(events) == [("D", "volume_surge", "B")]
     assert pipeline.wanted == ("D", "A")
 
@@ -201,7 +203,7 @@ def test_the_symbols_of_an_account_that_cannot_stream_move_and_come_home() -> No
     pipeline = Selector(members(*"ABCD"), {"main": 1, "second": 1}, TWO_SLOTS)
     pipeline.open([candidate("A", 20), candidate("B", 10)], 0)
     moved = pipeline.close_accounts({"main"}, 1)
-    assert kinds(moved) == {"SlotReleased": 1, "SlotAssigned": 1}
+    assert kinds(moved) == {"SlotReleased": 2, "SlotAssigned": 1}
     assert pipeline.wanted_by_account == {"main": (), "second": ("A",)}
     assert list(pipeline.close_accounts({"main"}, 2)) == []
     assert ("A", "volume_surge", None) in assigned(pipeline.close_accounts(frozenset(), 3))
@@ -288,7 +290,8 @@ def test_a_late_sweep_does_not_undo_a_high_or_a_low() -> None:
     pipeline.market.update_snapshot(seen("A", receive_time_ns=4 * SECOND_NS, high=10_050.0, low=9_950.0))
     assert spikes(pipeline.evaluate_universe(6 * SECOND_NS)) == [20.5]
     pipeline.market.update_snapshot(seen("A", receive_time_ns=7 * SECOND_NS, high=None, low=None))
-    pipeline.market.update_snapshot(seen("A", receive_time_ns=8 * SECOND_NS, high=12_100.0, low=9_990.0))
+    assert spikes(pipeline.evaluate_universe(800 * SECOND_NS)) == []  # the range did not grow
+    pipeline.market.update_snapshot(seen("A", receive_time_ns=999 * SECOND_NS, high=12_100.0, low=9_990.0))
     assert spikes(pipeline.evaluate_universe(1_000 * SECOND_NS)) == [21.5]
 
 
@@ -373,7 +376,9 @@ def test_a_candidate_of_a_sweep_keeps_its_slot_as_long_as_its_trigger_is_active(
     pipeline.market.update_snapshot(seen("D", 601.0, receive_time_ns=11 * SECOND_NS))
     assert ("D", "trade_velocity", None) in assigned(pipeline.evaluate_universe(11 * SECOND_NS))
     assert not pipeline.evaluate_slots((11 + 179) * SECOND_NS)
-    [released, *_] = pipeline.evaluate_slots((11 + 180) * SECOND_NS)
+    [ended, released, *_] = pipeline.evaluate_slots((11 + 180) * SECOND_NS)
+    assert isinstance(ended, TriggerEnded)
+    assert (ended.fired_ns, ended.held_until_ns) == (11 * SECOND_NS, 11 * SECOND_NS)
     assert isinstance(released, SlotReleased)
     assert (released.symbol, released.reason) == ("D", "expired")
 

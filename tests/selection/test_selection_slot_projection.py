@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,15 +16,27 @@ from bus.events import (
     Pinned,
     SelectionAdvanced,
     SelectionStep,
+    SlotAssigned,
+    SlotExtended,
     SlotOverflowed,
+    SlotReleased,
+    TriggerEnded,
+    TriggerFired,
+    WatchChange,
+    WatchChanged,
+    WatchInterrupted,
+    WatchStarted,
+    WatchStopped,
 )
+from observer.selection.active_triggers import ActiveTrigger
 from observer.selection.allocation import allocate
 from observer.selection.selector import Selector, decided_event
 from observer.selection.settings import SelectionSettings, SlotSettings
-from observer.selection.slot_projection import SlotProjection, resumed_slots
+from observer.selection.slot_projection import SlotProjection, resumed_slots, resumed_triggers, slot_intervals
 from observer.selection.slots import SlotState, empty_slots
 from observer.selection.triggers import Candidate, TriggersSettings
-from tests.selection.builders import candidate, filler, member
+from tests.builders import day_began
+from tests.selection.builders import candidate, filler, member, seen
 
 S = 1_000_000_000
 LIFE_NS = round(TriggersSettings().volume_surge.ttl_seconds) * S
@@ -185,3 +198,112 @@ def test_an_engaged_churn_guard_is_not_reported_again_after_a_restart(engaged: b
     successor.resume(left([ChurnGuardChanged(0, engaged, 2, 1.5)]), 0)
     reported = [event.engaged for event in successor.evaluate_slots(1) if isinstance(event, ChurnGuardChanged)]
     assert reported == ([False] if engaged else [])
+
+
+# --- triggers that hold ---
+
+
+def fired(symbol: str, fired_ns: int) -> TriggerFired:
+    return TriggerFired(symbol, "volume_surge", fired_ns, fired_ns + LIFE_NS, 4.0, 3.0, 1_000.0, 0.8, 19.2)
+
+
+def test_conditions_that_hold_are_those_that_fired_and_did_not_end_each_with_one_more_life() -> None:
+    ended = TriggerEnded("B", "volume_surge", 2, 3, 4)
+    extended = SlotExtended("main:01", "A", 7, "volume_surge", 18.0, 7 + LIFE_NS)
+    pin = msgspec.structs.replace(fired("P", 5), kind="manual")
+    active = resumed_triggers(left([fired("A", 1), fired("B", 2), ended, pin, extended]), 9, SETTINGS.triggers)
+    assert active == {("A", "volume_surge"): ActiveTrigger(1, 7, 9 + LIFE_NS)}
+
+
+def test_a_condition_that_holds_does_not_fire_again_after_a_restart_and_ends_with_its_first_moment() -> None:
+    lived, events = selector(), list[Event]()
+    lived.market.update_snapshot(seen("D", 4_000.0))
+    events += lived.evaluate_universe(1)
+    successor = selector()
+    successor.resume(left(events), 2)
+    successor.market.update_snapshot(seen("D", 4_000.0, receive_time_ns=3))
+    again = [*successor.evaluate_universe(3), *successor.close(9)]
+    assert [event for event in again if isinstance(event, TriggerFired)] == []
+    assert [event for event in again if isinstance(event, TriggerEnded)] == [
+        TriggerEnded("D", "volume_surge", fired_ns=1, held_until_ns=3, ended_ns=9)
+    ]
+
+
+# --- slots as intervals ---
+
+
+def assigned(slot: str, symbol: str, at_ns: int) -> SlotAssigned:
+    return SlotAssigned(slot, symbol, at_ns, "context", 15.0, "free_slot", None)
+
+
+def watched(change: WatchChange, symbol: str, at_ns: int) -> WatchChanged:
+    return WatchChanged("kis", symbol, "2026-11-18", at_ns, change)
+
+
+def test_an_interval_has_its_triggers_its_end_and_the_times_of_its_subscription() -> None:
+    events = [
+        assigned("main:01", "A", 1),
+        watched(WatchStarted(), "A", 3),
+        SlotExtended("main:01", "A", 4, "volume_surge", 12.0, 90),
+        watched(WatchInterrupted("reconnect"), "A", 5),
+        watched(WatchStarted(), "A", 8),
+        SlotReleased("main:01", "A", 9, 11.0, "replaced", "B"),
+        assigned("main:01", "B", 9),
+        watched(WatchStopped(), "A", 10),
+        watched(WatchStarted(), "B", 11),
+    ]
+    first, second = slot_intervals(events)
+    assert (first.symbol, first.triggers, first.released_ns) == ("A", ("context", "volume_surge"), 9)
+    assert (first.release_reason, first.replaced_by, first.streamed) == ("replaced", "B", ((3, 5), (8, 10)))
+    assert (second.symbol, second.released_ns, second.streamed) == ("B", None, ((11, None),))
+
+
+def test_a_symbol_that_is_still_subscribed_streams_in_its_next_slot_at_once() -> None:
+    """It moves to another account, or is assigned again before its subscription is removed."""
+    first, second = slot_intervals(
+        [
+            assigned("main:01", "A", 1),
+            watched(WatchStarted(), "A", 3),
+            SlotReleased("main:01", "A", 5, 11.0, "moved"),
+            assigned("second:01", "A", 6),
+            watched(WatchStarted(), "A", 8),
+            watched(WatchStopped(), "A", 9),
+        ]
+    )
+    assert (first.streamed, second.streamed) == (((3, 6),), ((6, 9),))
+
+
+def test_a_new_process_ends_what_its_predecessor_streamed() -> None:
+    began = SelectionAdvanced("2026-11-18", 7, day_began("2026-11-18"))
+    started = watched(WatchStarted(), "A", 3)
+    [interval] = slot_intervals([assigned("main:01", "A", 1), started, began, watched(WatchStarted(), "A", 8)])
+    assert interval.streamed == ((3, 7), (8, None))
+
+
+WATCHES = st.sampled_from([WatchStarted(), WatchInterrupted("reconnect"), WatchStopped()])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["assign", "release", "watch"]), st.sampled_from("AB"), WATCHES), max_size=20)
+)
+def test_intervals_and_their_subscriptions_do_not_overlap(moves: list[tuple[str, str, WatchChange]]) -> None:
+    events, held = list[Event](), dict[str, str]()
+    for at_ns, (what, symbol, change) in enumerate(moves, 1):
+        slot = held.get(symbol)
+        if what == "watch":
+            events.append(watched(change, symbol, at_ns))
+        elif what == "assign" and slot is None:
+            held[symbol] = f"main:0{'AB'.index(symbol) + 1}"
+            events.append(assigned(held[symbol], symbol, at_ns))
+        elif what == "release" and slot is not None:
+            del held[symbol]
+            events.append(SlotReleased(slot, symbol, at_ns, 1.0, "expired"))
+    for symbol in "AB":
+        found = [each for each in slot_intervals(events) if each.symbol == symbol]
+        times = [time for each in found for time in (each.assigned_ns, each.released_ns or len(moves) + 1)]
+        streamed = [
+            time for each in found for since, until in each.streamed for time in (since, until or len(moves) + 1)
+        ]
+        assert times == sorted(times)
+        assert streamed == sorted(streamed)
+        assert sum(each.released_ns is None for each in found) == (symbol in held)

@@ -10,6 +10,7 @@ from bus.events import (
     Reached,
     SelectionAdvanced,
     SlotAssigned,
+    SlotExtended,
     SlotReleased,
     WatchChange,
     WatchChanged,
@@ -73,8 +74,12 @@ def test_a_slot_that_lost_its_subscription_is_allocated_until_it_is_acknowledged
     assert passed(*life) == ["allocated", "active", "allocated", "active"]
 
 
-def test_a_slot_that_is_kept_for_another_trigger_stays_active() -> None:
-    assert passed(given_to("A"), watch(STARTED, "A"), given_to("A", reason="kept"))[-1] == "active"
+def test_a_slot_that_is_extended_by_another_trigger_stays_active_and_shows_that_trigger() -> None:
+    extended = SlotExtended("main:01", "A", 5, "trade_velocity", 12.0, 9)
+    life = (given_to("A"), watch(STARTED, "A"), extended)
+    assert passed(*life)[-1] == "active"
+    holder = after(*life).holders["main:01"]
+    assert (holder.trigger, holder.score, holder.expires_ns, holder.assigned_ns) == ("trade_velocity", 12.0, 9, 0)
 
 
 def test_a_moved_symbol_is_active_in_the_slot_that_the_broker_acknowledged() -> None:

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import UniverseMember
+from bus.events import TriggerEnded, UniverseMember
 from observer.selection.active_triggers import ActiveTriggers, fired_event
+from observer.selection.trigger_settings import RecentVolumeSettings, TriggerSettings
 from observer.selection.triggers import (
     TRIGGERS,
     Candidate,
     Observation,
     TriggerRules,
-    TriggerSettings,
     TriggersSettings,
     by_market_cap,
     by_pin,
@@ -47,9 +47,10 @@ def of_kind(kind: str, candidates: Iterable[Candidate]) -> list[Candidate]:
     [
         ({"cumulative_volume": 3_000.0}, "volume_surge", 0.6, 300),
         ({"cumulative_volume": 5_000.0}, "volume_surge", 1.0, 300),
-        ({"cumulative_volume": 50_000.0}, "volume_surge", 1.0, 300),
+        ({"cumulative_volume": 40_000.0}, "volume_surge", 4.0, 300),
         ({"trades_per_second": 10.0}, "trade_velocity", 0.5, 180),
-        ({"trades_per_second": 40.0}, "trade_velocity", 1.0, 180),
+        ({"trades_per_second": 20.0}, "trade_velocity", 1.0, 180),
+        ({"trades_per_second": 40.0}, "trade_velocity", 2.0, 180),
         ({"high": 10_100.0, "low": 9_900.0}, "volatility_spike", 2 / 3, 300),
         ({"high": 10_300.0, "low": 10_200.0}, "volatility_spike", 1.0, 300),
     ],
@@ -156,7 +157,7 @@ def test_a_higher_measure_never_scores_less(one: float, other: float) -> None:
     at_low, at_high = fired(trades_per_second=low), fired(trades_per_second=high)
     assert len(at_low) <= len(at_high)
     if at_low:
-        assert 0 <= at_low[0].strength <= at_high[0].strength <= 1
+        assert 0 <= at_low[0].strength <= at_high[0].strength
         assert at_low[0].score <= at_high[0].score
 
 
@@ -172,6 +173,79 @@ def test_the_event_carries_the_candidate() -> None:
     assert (event.measure, event.strength, event.score) == (surge.measure, surge.strength, surge.score)
 
 
+# --- recent volume: a surge begins and ends ---
+
+
+def surges(
+    *, active: bool = False, settings: TriggersSettings = SETTINGS, **seen: float
+) -> list[tuple[str, float, float]]:
+    """The surge of these values: its basis, measure and strength."""
+    held = {("005930", "volume_surge")} if active else set()
+    found = TriggerRules(settings).evaluate(member(), msgspec.convert(seen, Observation), NOW_NS, held)
+    return [(each.basis, each.measure, each.strength) for each in of_kind("volume_surge", found)]
+
+
+def test_a_day_s_ratio_without_recent_volume_is_no_surge() -> None:
+    assert surges(cumulative_volume=9_000.0, recent_ratio=1.99) == []
+    assert surges(cumulative_volume=9_000.0, recent_ratio=1.99, active=True) == []
+
+
+def test_a_day_s_ratio_arms_a_surge_that_has_twice_its_usual_recent_volume() -> None:
+    assert surges(cumulative_volume=9_000.0, recent_ratio=2.0) == [("day", 9.0, 0.4)]
+
+
+def test_three_times_the_usual_recent_volume_is_a_surge_whatever_the_day_s_ratio() -> None:
+    assert surges(cumulative_volume=10.0, recent_ratio=2.99) == []
+    assert surges(cumulative_volume=10.0, recent_ratio=3.0, usual_recent_volume=7.0) == [("recent", 3.0, 0.6)]
+
+
+def test_a_surge_that_holds_is_renewed_at_the_mild_level_and_ends_below_it() -> None:
+    assert surges(cumulative_volume=10.0, recent_ratio=2.0, active=True) == [("recent", 2.0, 0.4)]
+    assert surges(cumulative_volume=10.0, recent_ratio=1.99, active=True) == []
+
+
+def test_the_strength_of_a_surge_is_that_of_its_recent_volume_and_grows_with_each_doubling() -> None:
+    for ratio, strength in ((5.0, 1.0), (10.0, 2.0), (40.0, 4.0)):
+        assert surges(cumulative_volume=90_000.0, recent_ratio=ratio)[0][2] == pytest.approx(strength)
+
+
+def test_switched_off_the_day_s_ratio_alone_is_a_surge_of_strength_one_at_most_and_without_age() -> None:
+    off = msgspec.structs.replace(SETTINGS, recent_volume=RecentVolumeSettings(enabled=False))
+    assert surges(cumulative_volume=9_000.0, recent_ratio=0.0, settings=off) == [("day", 9.0, 1.0)]
+    [surge] = evaluate(member(), Observation(cumulative_volume=9_000.0), NOW_NS, off)
+    assert surge.evidence_ns is None
+
+
+def test_a_volatility_spike_lives_from_the_moment_at_which_the_range_grew_last() -> None:
+    grew_ns = NOW_NS - 299 * SECOND_NS
+    [spike] = fired(high=10_300.0, low=10_200.0, range_ns=grew_ns)
+    assert (spike.evidence_ns, spike.expires_ns) == (grew_ns, NOW_NS + SECOND_NS)
+    assert fired(high=10_300.0, low=10_200.0, range_ns=grew_ns - SECOND_NS) == ()
+
+
+RATIOS = st.none() | st.floats(0, 100)
+
+
+@given(RATIOS, RATIOS, RATIOS, st.booleans())
+def test_a_surge_fires_exactly_by_the_rule_in_one_line(
+    day: float | None, time_of_day: float | None, recent: float | None, active: bool
+) -> None:
+    seen = {"cumulative_volume": None if day is None else day * 1_000, "recent_ratio": recent}
+    if time_of_day:
+        seen |= {"average_volume_by_now": (day or 0.0) * 1_000 / time_of_day or None}
+    armed = day is not None and max(day, (time_of_day or 0.0) if day else 0.0) >= 3.0001
+    clearly_not = day is None or max(day, time_of_day or 0.0) < 2.9999
+    found = surges(active=active, **seen)  # type: ignore[arg-type]
+    if recent is None:
+        assert found or not armed
+        assert not (found and clearly_not)
+    elif recent < 2.0:
+        assert found == []
+    else:
+        assert found or not (armed or active or recent >= 3.0)
+        assert not (found and clearly_not and not active and recent < 3.0)
+
+
 # --- active triggers ---
 
 
@@ -185,7 +259,26 @@ def test_a_lasting_condition_begins_once() -> None:
 def test_a_condition_that_expired_begins_again() -> None:
     active = ActiveTriggers()
     active.begun([candidate("A", expires_ns=10)], 0)
-    assert len(active.begun([candidate("A", expires_ns=20)], 10)) == 1
+    assert active.ended(9) == []
+    active.begun([candidate("A", expires_ns=14)], 4)
+    assert active.ended(14) == [TriggerEnded("A", "volume_surge", fired_ns=0, held_until_ns=4, ended_ns=14)]
+    assert len(active.begun([candidate("A", expires_ns=24)], 14)) == 1
+
+
+def test_a_pending_candidate_prolongs_its_life_but_not_the_time_that_its_condition_held() -> None:
+    """Of a symbol without a slot nothing newer is known than its sweep."""
+    active, seen = ActiveTriggers(), candidate("A", expires_ns=10)
+    evident = msgspec.structs.replace(seen, evidence_ns=0)
+    active.begun([evident], 0)
+    active.begun([msgspec.structs.replace(evident, expires_ns=18)], 8)
+    assert active.ended(18) == [TriggerEnded("A", "volume_surge", 0, 0, 18)]
+
+
+def test_the_end_of_the_day_ends_every_condition() -> None:
+    active = ActiveTriggers()
+    active.begun([candidate("A", expires_ns=None), candidate("B", expires_ns=99)], 5)
+    assert [(event.symbol, event.ended_ns) for event in active.all_ended(9)] == [("A", 9), ("B", 9)]
+    assert active.all_ended(9) == []
 
 
 def test_each_kind_and_symbol_is_active_separately() -> None:

@@ -23,11 +23,13 @@ from bus.events import (
     DailyBar,
     Event,
     SlotAssigned,
+    SlotExtended,
     SlotOverflowed,
     SlotReleased,
     Snapshot,
     SweepCompleted,
     Trade,
+    TriggerEnded,
     TriggerFired,
     UniverseBuilt,
     UniverseMember,
@@ -50,7 +52,8 @@ from observer.selection.pins import PinRequest
 from observer.selection.profile import EarlierDays
 from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings, SelectionSettings, UniverseSettings, parse_selection
-from observer.selection.triggers import ProfileSettings, TriggersSettings
+from observer.selection.trigger_settings import ProfileSettings
+from observer.selection.triggers import TriggersSettings
 from observer.store.reader import StoreReader
 from observer.store.universes import StoredUniverse
 from observer.store.writer import StoreWriter
@@ -141,6 +144,7 @@ MINUTE_NS: Final = 60 * SECOND_NS
 BEGIN_NS: Final = PLAN.track_b_start_ns
 FAST, BUSY, WILD = (tuple(f"{name}{number:02}" for number in range(SLOTS)) for name in ("F", "B", "W"))
 MOVERS: Final = tuple(f"M{number:02}" for number in range(60))
+WAVES: Final = tuple(f"V{number:02}" for number in range(40))
 USUAL, FEW_DAYS = "USUAL", "FEW"
 PROFILED: Final = (USUAL, FEW_DAYS)
 
@@ -220,7 +224,7 @@ class Market:
                  receive_time_ns=local_ns(DAY, 9) + sweep * 10 * MINUTE_NS)
             for sweep in range(3) for symbol in MOVERS
         ]  # fmt: skip
-        self.members = [self._member(symbol, rng) for symbol in (*MOVERS, *PROFILED, *FAST, *BUSY, *WILD)]
+        self.members = [self._member(symbol, rng) for symbol in (*MOVERS, *PROFILED, *FAST, *BUSY, *WILD, *WAVES)]
         self.members += [member("PIN", rank=999, market_cap=1.0)]
 
     @staticmethod
@@ -261,6 +265,14 @@ def traded(symbols: Sequence[str], seconds: float) -> Iterator[Trade]:
             yield trade(number, symbol=symbol, price=10_000.0, volume=1.0, cumulative_volume=number + 1.0, **times)
 
 
+def waves(seconds: float) -> Iterator[Snapshot]:
+    """Symbols with many multiples of the usual recent volume: first those of high numbers are busy, then the others."""
+    for number, symbol in enumerate(WAVES):
+        first, second = number * (seconds >= 2_700), (39 - number) * (seconds >= 2_880)
+        yield swept(symbol, 1_000.0 + 60 * (first + second), seconds)
+
+
+RECENT_OF_USUAL: Final = {2_520: 2_500.0, 2_700: 3_000.0, 2_880: 3_150.0}
 PIN_AT_S: Final = 2_100
 
 
@@ -279,6 +291,8 @@ def sweep_of(seconds: float) -> Sequence[Snapshot]:
             return [swept(USUAL, 2_400.0, seconds), swept(FEW_DAYS, 1_300.0, seconds)]
         case 1_200 | 1_800 | 2_400:
             return [swept("PIN", 1.0, seconds)]
+        case 2_520 | 2_700 | 2_880:
+            return [*waves(seconds), swept(USUAL, RECENT_OF_USUAL[seconds], seconds)]
     return []
 
 
@@ -292,6 +306,10 @@ def without_values(event: Event) -> object:
     match event:
         case TriggerFired():
             return event.symbol, event.kind, event.fired_ns
+        case TriggerEnded():
+            return event.symbol, event.kind, event.held_until_ns, event.ended_ns
+        case SlotExtended():
+            return event.slot, event.symbol, event.extended_ns, event.trigger
         case SlotAssigned():
             return event.slot, event.symbol, event.assigned_ns, event.trigger, event.reason, event.replaced
         case SlotReleased():
@@ -316,7 +334,7 @@ def selected(market: Market, settings: SelectionSettings) -> Sequence[object]:
         found.append((seconds, watch.check(at(seconds), selector.waiting) is not None, watch.level))
 
     decide(0, decisions.open_slots(selector, *decisions.opening_of(market.opening), at(0)))
-    for seconds in range(30, 3000, 30):
+    for seconds in range(30, 3_600, 30):
         for snapshot in sweep_of(seconds):
             selector.market.update_snapshot(snapshot)
         for each in trades_of(seconds):

@@ -25,11 +25,12 @@ from bus.events import (
     SlotReleased,
     Trade,
     TradesConflated,
+    TriggerEnded,
     TriggerFired,
 )
 from observer.cli.decisions import changed_settings, changes_within, first_steps, verified_day
 from observer.selection.sampling import SamplingSettings
-from observer.selection.triggers import PinSettings
+from observer.selection.trigger_settings import PinSettings
 from observer.store.reader import StoreReader
 from observer.streaming.pins import Pins
 from tests.selection.builders import state
@@ -206,6 +207,28 @@ def test_a_slot_without_trades_over_two_sweeps_is_checked_for_a_halt_and_release
     play(scene)
 
 
+def test_conditions_that_hold_do_not_fire_again_after_a_restart_and_a_sweep_during_it_is_evaluated() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as first:
+            await first.until(lambda: "universe_evaluated" in first.steps, swept=made.sweep(SURGE))
+            fired = {(each.symbol, each.kind): each.fired_ns for each in first.of(TriggerFired)}
+        await made.clock.advance(5.0)
+        made.sweep(SURGE + 1, high=12_000.0)  # while no process receives the feed
+        async with process(made) as second:
+            await second.until(lambda: "universe_evaluated" in second.steps)
+            again = [(each.symbol, each.kind) for each in second.of(TriggerFired)]
+            assert sorted(again) == [(symbol, "volatility_spike") for symbol in sorted(SYMBOLS)]
+            await second.day.end(second.selector)
+            ended = {(each.symbol, each.kind): each.fired_ns for each in second.of(TriggerEnded)}
+        assert fired.items() <= ended.items()
+        assert len(ended) == len(fired) + len(SYMBOLS)
+        with StoreReader(made.url) as reader:
+            comparison = verified_day(reader, SESSION)
+        assert comparison.is_same, comparison
+
+    play(scene)
+
+
 async def busy_while(made: Market, running: Process, rng: Random) -> None:
     """Trades arrive faster than the writer stores them, some are missing; pins, sweeps and halts fall in between."""
     [line] = running.lines
@@ -233,6 +256,8 @@ def test_a_day_whose_settings_changed_replays_with_the_new_ones_from_the_step_of
         made.settings = msgspec.structs.replace(before, selection=msgspec.structs.replace(selection, triggers=triggers))
         async with process(made) as second:
             await second.until(lambda: "resumed" in second.steps)
+            await made.clock.advance(301)  # the triggers that held before the restart end
+            await second.until(lambda: len(second.of(TriggerEnded)) == len(SYMBOLS))
             await second.until(lambda: second.of(TriggerFired), swept=made.sweep(2 * SURGE))
             assert {each.score for each in first.of(TriggerFired)} != {each.score for each in second.of(TriggerFired)}
             await second.day.end(second.selector)

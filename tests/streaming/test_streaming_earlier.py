@@ -101,6 +101,17 @@ def test_a_setting_that_was_added_later_has_its_default_on_earlier_days() -> Non
     assert stored_settings(stored_by_a_version_without("churn_ttl_factor")) == DAY_SETTINGS
 
 
+def test_a_day_that_was_decided_by_other_rules_is_refused_with_the_remedy() -> None:
+    """An older version stored no number of its rules, which were the first."""
+    step = msgspec.json.encode(first_step()).replace(b'"rules":2', b'"rules":1')
+    older = msgspec.json.decode(step.replace(b',"rules":1', b""), type=DayBegan)
+    assert older.rules == 1
+    with pytest.raises(
+        NotReplayableError, match="decided by rules 1, and this version has rules 2: verify the day with"
+    ):
+        stored_settings(older)
+
+
 def test_stored_settings_that_were_changed_are_refused_whatever_version_wrote_them() -> None:
     step = stored_by_a_version_without("churn_ttl_factor")
     step.settings["slots"]["max_slots"] -= 1

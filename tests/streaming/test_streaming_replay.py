@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -14,7 +15,6 @@ from bus.codec import decode_events, unpack
 from bus.delivery import Acknowledged
 from bus.events import (
     AccountsClosed,
-    ChurnGuardChanged,
     DayBegan,
     Event,
     GapDetected,
@@ -27,7 +27,6 @@ from bus.events import (
     SelectionAdvanced,
     SelectionStep,
     SlotAssigned,
-    SlotOverflowed,
     SlotReleased,
     SlotsClosed,
     SlotsEvaluated,
@@ -36,7 +35,6 @@ from bus.events import (
     Snapshot,
     Trade,
     TradesConflated,
-    TriggerFired,
     UniverseEvaluated,
     Unpinned,
     WatchChanged,
@@ -53,7 +51,8 @@ from observer.selection.pins import PinRefusal, kept_pins
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
-from observer.selection.triggers import PinSettings, TriggersSettings
+from observer.selection.trigger_settings import PinSettings
+from observer.selection.triggers import TriggersSettings
 from observer.streaming import decisions
 from observer.streaming.decisions import DecisionComparison, DecisionReplay, verified
 from observer.streaming.recorder import TradeRecorder
@@ -132,7 +131,7 @@ class Published:
             "kis", *parts, alerts=alerts, quarantine=self.producer.publish, account_of=lambda _symbol: "main"
         )
         self.selector = new_selector()
-        decisions.update_latest(self.selector, self.snapshots)
+        decisions.update_seen(self.selector, self.snapshots)
         self.report(day_began(DAY, snapshots=len(self.snapshots)))
 
     def apply(self, kept: Trade | TradesConflated) -> None:
@@ -317,7 +316,7 @@ DECIDED = ("sweep", "evaluated_slots", "evaluated_slots", "pinned", "unpinned", 
 ACTION = st.tuples(
     st.sampled_from(TRADED) | st.sampled_from(DECIDED), st.sampled_from("AAAABB" + SYMBOLS), st.integers(1, 40)
 )
-DECISIONS = (TriggerFired, SlotAssigned, SlotReleased, SlotOverflowed, ChurnGuardChanged, GapDetected)
+DECISIONS = get_args(decisions.Decision)
 BUSY = [("watch", "A", 1), *[("trade", "A", 2)] * 12, ("evaluated_slots", "A", 1)]
 """From here on trades are conflated."""
 ACTIONS = st.builds(lambda before, then: [*before, *then], st.sampled_from([[], BUSY]), st.lists(ACTION, max_size=60))

@@ -40,7 +40,7 @@ def test_a_resumed_process_bars_the_same_symbols_from_slots(past: list[bool | st
             case float():
                 swept.append(seen("A", item, receive_time_ns=moment_ns))
                 lived.market.update_snapshot(swept[-1])
-    decisions.update_latest(successor, swept)
+    decisions.update_seen(successor, swept)
     decisions.resume(successor, reported, swept, len(past))
     assert successor.market.dropped == lived.market.dropped
 

@@ -132,9 +132,22 @@ def test_after_an_orderly_end_the_database_s_file_alone_has_every_row(day: Day, 
 
 
 def test_every_slot_that_was_given_was_given_back(day: Day) -> None:
+    counts = "SELECT slot, symbol, count(*) FROM {} GROUP BY slot, symbol ORDER BY slot, symbol"
+    assert day.rows(counts.format("slot_assignments")) == day.rows(counts.format("slot_releases"))
+
+
+def test_every_trigger_that_fired_ended_and_held_at_most_until_then(day: Day) -> None:
+    fired = "SELECT symbol, kind, fired_ns FROM triggers WHERE kind != 'manual' ORDER BY symbol, kind, fired_ns"
+    assert day.rows(fired) == day.rows(
+        "SELECT symbol, kind, fired_ns FROM trigger_ends ORDER BY symbol, kind, fired_ns"
+    )
+    assert day.value("SELECT count(*) FROM trigger_ends WHERE held_until_ns > ended_ns") == 0
+
+
+def test_only_triggers_that_fired_label_slots_with_their_kind(day: Day) -> None:
     assert day.rows(
-        "SELECT slot, symbol FROM slot_assignments EXCEPT SELECT slot, symbol FROM slot_releases "
-        "EXCEPT SELECT slot, replaced FROM slot_assignments"
+        "SELECT symbol, trigger FROM slot_assignments WHERE trigger NOT IN ('context', 'market_cap') "
+        "EXCEPT SELECT symbol, kind FROM triggers"
     ) == []  # fmt: skip
 
 

@@ -13,7 +13,10 @@ from tests.system.running import Completed, observer
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
-TABLES = ("triggers", "slot_assignments", "slot_releases", "slot_overflows", "churn_guard_changes", "gaps")
+TABLES = (
+    *("triggers", "trigger_ends", "slot_assignments", "slot_extensions", "slot_releases", "slot_overflows"),
+    *("churn_guard_changes", "gaps"),
+)
 
 
 def verify(day: Day, database: Path, folder: Path, *options: str, **slots: int) -> Completed:

@@ -74,7 +74,9 @@ def is_running_anew(system: System, name: str, former_pid: int) -> bool:
 def by_priority_at_the_stop(system: System) -> list[str]:
     """Symbols with slots when the stream was closed last: triggered ones by score, then fillers."""
     latest = {slot: row for slot, *row in system.rows(
-        "SELECT slot, symbol, trigger = 'market_cap', -score FROM slot_assignments WHERE sequence < "
+        "SELECT slot, symbol, trigger = 'market_cap', -score FROM ("
+        "SELECT slot, symbol, trigger, score, sequence FROM slot_assignments UNION ALL "
+        "SELECT slot, symbol, trigger, score, sequence FROM slot_extensions) WHERE sequence < "
         "(SELECT max(sequence) FROM connections WHERE state = 'closed') ORDER BY sequence"
     )}  # fmt: skip
     return [symbol for symbol, *_ in sorted(latest.values(), key=lambda row: row[1:])]
@@ -128,13 +130,17 @@ def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system: Syste
     assert restored == [symbol for symbol in held if symbol not in moved]
     assert len(restored) > len(held) / 2
     system.until(lambda: len(system.rows("SELECT 1 FROM trades")) > trades, "trades go on")
-    twice = "SELECT slot, symbol FROM slot_assignments WHERE reason != 'kept' GROUP BY slot, symbol HAVING count(*) > 1"
+    twice = (
+        "SELECT first.slot, first.symbol FROM slot_assignments first JOIN slot_assignments second USING (slot, symbol) "
+        "WHERE second.assigned_ns > first.assigned_ns AND NOT EXISTS (SELECT 1 FROM slot_releases WHERE "
+        "slot = first.slot AND symbol = first.symbol AND released_ns BETWEEN first.assigned_ns AND second.assigned_ns)"
+    )
     assert system.rows(twice) == []  # resumed, not assigned anew
 
 
 def still_held(system: System, symbols: Sequence[str]) -> set[str]:
-    """The symbols without a release or a replacement in the database."""
-    released = system.rows("SELECT symbol FROM slot_releases UNION SELECT replaced FROM slot_assignments")
+    """The symbols without a release in the database."""
+    released = system.rows("SELECT symbol FROM slot_releases")
     return set(symbols) - {symbol for (symbol,) in released}
 
 

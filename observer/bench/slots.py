@@ -1,0 +1,331 @@
+"""How well the selection uses its slots: made-up days with surges, and the share of these that it streams.
+
+Two rules see the same days: the one in the settings, and the written one (requirement 004 to the letter), in which the
+day's ratio renews a surge until the close. An oracle with the same slots streams in each half minute the symbols whose
+surges trade most then, in average days of their symbols; its changes cost nothing, so it is an upper bound.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from heapq import nlargest
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bus.events import ChurnGuardChanged, Event, SlotAssigned, Snapshot, TradesConflated
+from observer.bench.machine import Machine, this_machine
+from observer.bench.path import ReportProgress
+from observer.bench.surges import OPENS_S, STEP_S, STEPS, TRADE_VOLUME, Surge, SymbolDay, market_days, usual_shares
+from observer.providers.broker import DEFAULT_BROKER, broker_named
+from observer.selection import context
+from observer.selection.context import OpeningPoint
+from observer.selection.profile import EarlierDays, MeanVolume, profiles_of
+from observer.selection.selector import Selector
+from observer.selection.settings import SelectionSettings
+from observer.units import NS_PER_S
+
+_SLOTS_PER_ACCOUNT: Final = broker_named(DEFAULT_BROKER).slots
+_FIRST: Final = 1800 // STEP_S  # Track B's first step, 09:30
+_END: Final = STEPS - 1800 // STEP_S  # 15:00
+_TRAIL: Final = 300 // STEP_S
+_MINUTE: Final = 60 // STEP_S
+_MINUTES_AFTER: Final = (1, 5, 10)
+
+
+class SlotUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What one rule did with the slots of so many accounts, over all days.
+
+    `streamed_within` are the shares of the surges that had a slot at most 1, 5 and 10 minutes after their beginning;
+    `of_oracle` is the streamed part of the oracle's surge volume; `time_above_usual` the share of the slots' time on
+    symbols whose last 5 minutes had more than their usual volume; `changes_by_hour` the assignments a day in each hour
+    from 9 o'clock; `replacements_most` the most in 10 minutes; `guarded` the share of the time with the churn guard.
+    """
+
+    rule: str
+    accounts: int
+    surges: int
+    streamed_within: tuple[float, ...]
+    of_oracle: float
+    time_above_usual: float
+    changes_by_hour: tuple[float, ...]
+    replacements_most: int
+    guarded: float
+
+
+class SlotsResult(msgspec.Struct, frozen=True):
+    """The result of `observer bench slots`."""
+
+    machine: Machine
+    days: int
+    symbols: int
+    seed: int
+    sweep_s: int
+    uses: Sequence[SlotUse]
+
+
+async def measure_slots(
+    folder: Path,
+    days: int,
+    symbols: int,
+    seed: int,
+    sweep_s: int,
+    accounts: Sequence[int],
+    settings: SelectionSettings,
+    picture: Path | None,
+    report: ReportProgress,
+) -> SlotsResult:
+    """Let both rules decide on the same days. Draws the first day with the fewest accounts; writes nothing else."""
+    rules = {"written": written(settings), "settings": settings}
+    runs = [_Run(rule, count, each, sweep_s) for count in accounts for rule, each in rules.items()]
+    earlier = _EarlierDays(sweep_s)
+    for number, market in enumerate(market_days(symbols, days, seed), 1):
+        report(f"day {number} of {days}")
+        profiles = earlier.known()
+        oracle = {count: _oracle(market, count * _SLOTS_PER_ACCOUNT) for count in accounts}
+        for run in runs:
+            run.play(market, profiles, oracle[run.accounts])
+        earlier.add(market)
+        if picture is not None and number == 1:
+            drawn = [run for run in runs if run.accounts == min(accounts)]
+            await asyncio.to_thread(picture.write_text, svg([(run.rule, run.held, market) for run in drawn]))
+    return SlotsResult(this_machine(folder), days, symbols, seed, sweep_s, [run.use() for run in runs])
+
+
+def written(settings: SelectionSettings) -> SelectionSettings:
+    """The settings with the requirement's rule to the letter."""
+    triggers = settings.triggers
+    off = msgspec.structs.replace(triggers.recent_volume, enabled=False)
+    return msgspec.structs.replace(settings, triggers=msgspec.structs.replace(triggers, recent_volume=off))
+
+
+def _ns(step: int) -> int:
+    return (OPENS_S + (step + 1) * STEP_S) * NS_PER_S  # the end of the step
+
+
+class _EarlierDays:
+    """The profiles by the sweeps of the days before."""
+
+    def __init__(self, sweep_s: int) -> None:
+        self._steps = range(0, STEPS, sweep_s // STEP_S)
+        self._sums: dict[str, list[float]] = {}
+        self._days = 0
+
+    def add(self, market: Sequence[SymbolDay]) -> None:
+        self._days += 1
+        for each in market:
+            sums = self._sums.setdefault(each.member.symbol, [0.0] * len(self._steps))
+            for number, step in enumerate(self._steps):
+                sums[number] += each.volumes[step]
+
+    def known(self) -> EarlierDays:
+        rows = (
+            MeanVolume(symbol, number, _ns(step) / NS_PER_S, volume / self._days, self._days)
+            for symbol, sums in self._sums.items()
+            for number, (step, volume) in enumerate(zip(self._steps, sums, strict=True))
+        )
+        return EarlierDays(profiles=profiles_of(rows, SelectionSettings().triggers.time_of_day))
+
+
+def _surging(market: Sequence[SymbolDay], step: int) -> Iterator[tuple[float, str]]:
+    """The volume of this step of each surge, in average days, and its symbol."""
+    for each in market:
+        if any(surge.first <= step < surge.end for surge in each.surges):
+            yield each.volume(step) / (each.member.average_volume_20d or 1.0), each.member.symbol
+
+
+def _oracle(market: Sequence[SymbolDay], slots: int) -> float:
+    busy = [each for each in market if each.surges]
+    return sum(volume for step in range(_FIRST, _END) for volume, _ in nlargest(slots, _surging(busy, step)))
+
+
+class _Run:
+    """One rule with so many accounts, day by day."""
+
+    def __init__(self, rule: str, accounts: int, settings: SelectionSettings, sweep_s: int) -> None:
+        self.rule = rule
+        self.accounts = accounts
+        self.held: list[frozenset[str]] = []  # of the last day, by step
+        self._settings = settings
+        self._sweep_s = sweep_s
+        self._days = self._surges = 0
+        self._within: Counter[int] = Counter()
+        self._streamed = self._oracle = 0.0
+        self._above = self._slot_steps = 0
+        self._changes: Counter[int] = Counter()
+        self._replaced_most = self._guarded_steps = 0
+
+    def play(self, market: Sequence[SymbolDay], earlier: EarlierDays, oracle: float) -> None:
+        """Let the selection decide on one day."""
+        by_symbol = {each.member.symbol: each for each in market}
+        members = [each.member for each in market]
+        capacities = {f"account {number}": _SLOTS_PER_ACCOUNT for number in range(self.accounts)}
+        selector = Selector(members, capacities, self._settings, earlier=earlier, sweep_interval_s=self._sweep_s)
+        self.held = []
+        guard = _Guard(self._settings.slots.churn_window_seconds)
+        for step in range(_END):
+            is_sweep = step % (self._sweep_s // STEP_S) == 0
+            if is_sweep:
+                _sweep(selector, market, step)
+            if step < _FIRST:
+                if is_sweep:
+                    selector.market.update_pace()
+                continue
+            if step == _FIRST:
+                events = self._opened(selector, market, step)
+            else:
+                for symbol in self.held[-1]:
+                    _stream(selector, by_symbol[symbol], step)
+                events = [*(selector.evaluate_universe(_ns(step)) if is_sweep else selector.evaluate_slots(_ns(step)))]
+            guard.apply(events, _ns(step))
+            hour = (OPENS_S + step * STEP_S) // 3600
+            self._changes[hour] += sum(isinstance(event, SlotAssigned) for event in events)
+            self.held.append(frozenset(selector.wanted))
+            self._guarded_steps += guard.is_engaged
+        self._replaced_most = max(self._replaced_most, guard.most)
+        self._judge(market, oracle)
+
+    def _opened(self, selector: Selector, market: Sequence[SymbolDay], step: int) -> Sequence[Event]:
+        opening = {
+            each.member.symbol: [
+                OpeningPoint(each.prices[at], each.volumes[at], _ns(at))
+                for at in range(0, step, self._sweep_s // STEP_S)
+            ]
+            for each in market
+        }
+        base = context.baseline(opening)
+        selector.compare_with(base)
+        ranked = context.movers(opening, base, self._settings)
+        of_symbol = selector.market.members
+        return selector.open(
+            context.opening_candidates(ranked, of_symbol, base, selector.slots, _ns(step), self._settings), _ns(step)
+        )
+
+    def _judge(self, market: Sequence[SymbolDay], oracle: float) -> None:
+        """Compare the day's slots with its surges."""
+        self._days += 1
+        self._oracle += oracle
+        usual = usual_shares()
+        trailing = [sum(usual[max(0, step - _TRAIL + 1) : step + 1]) for step in range(STEPS)]
+        of_symbol = {each.member.symbol: each for each in market}
+        steps: dict[str, list[int]] = {}
+        for number, symbols in enumerate(self.held):
+            step = _FIRST + number
+            for symbol in symbols:
+                each = of_symbol[symbol]
+                steps.setdefault(symbol, []).append(step)
+                before = each.volumes[step - _TRAIL]
+                average = each.member.average_volume_20d or 1.0
+                self._above += each.volumes[step] - before > average * trailing[step]
+                self._slot_steps += 1
+                if any(surge.first <= step < surge.end for surge in each.surges):
+                    self._streamed += each.volume(step) / average
+        for each in market:
+            held = steps.get(each.member.symbol, [])
+            for surge in each.surges:
+                if not _FIRST <= surge.first < _END - 10 * _MINUTE:
+                    continue
+                self._surges += 1
+                at = bisect_left(held, surge.first)
+                delay = held[at] - surge.first if at < len(held) and held[at] < surge.end else STEPS
+                self._within.update(minutes for minutes in _MINUTES_AFTER if delay <= minutes * _MINUTE)
+
+    def use(self) -> SlotUse:
+        """The figures of all days."""
+        return SlotUse(
+            rule=self.rule,
+            accounts=self.accounts,
+            surges=self._surges,
+            streamed_within=tuple(self._within[minutes] / max(1, self._surges) for minutes in _MINUTES_AFTER),
+            of_oracle=self._streamed / self._oracle if self._oracle else 0.0,
+            time_above_usual=self._above / max(1, self._slot_steps),
+            changes_by_hour=tuple(self._changes[hour] / max(1, self._days) for hour in range(9, 15)),
+            replacements_most=self._replaced_most,
+            guarded=self._guarded_steps / max(1, self._days * (_END - _FIRST)),
+        )
+
+
+class _Guard:
+    """The replacements of the last window, and whether the churn guard is engaged."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_ns = window_s * NS_PER_S
+        self._replaced_ns: deque[int] = deque()
+        self.most = 0
+        self.is_engaged = False
+
+    def apply(self, events: Sequence[Event], now_ns: int) -> None:
+        for event in events:
+            if isinstance(event, SlotAssigned) and event.reason == "outranks":
+                self._replaced_ns.append(now_ns)
+            elif isinstance(event, ChurnGuardChanged):
+                self.is_engaged = event.engaged
+        while self._replaced_ns and self._replaced_ns[0] <= now_ns - self._window_ns:
+            self._replaced_ns.popleft()
+        self.most = max(self.most, len(self._replaced_ns))
+
+
+def _sweep(selector: Selector, market: Sequence[SymbolDay], step: int) -> None:
+    for each in market:
+        price = each.prices[step]
+        snapshot = Snapshot(
+            "bench", each.member.symbol, each.member.session_date, 1, _ns(step), price, price, each.highs[step],
+            each.lows[step], price, None, None, None, None, each.volumes[step], 0.0,
+        )  # fmt: skip
+        selector.market.update_snapshot(snapshot)
+
+
+def _stream(selector: Selector, each: SymbolDay, step: int) -> None:
+    """The trades of one step, as one row: the selection sees no more of a single trade."""
+    volume = each.volume(step)
+    if volume <= 0:
+        return
+    trades, price, to_ns = max(1, round(volume / TRADE_VOLUME)), each.prices[step], _ns(step)
+    row = TradesConflated(
+        "bench", each.member.symbol, each.member.session_date, to_ns - STEP_S * NS_PER_S, to_ns, to_ns, trades,
+        volume, price, each.highs[step], each.lows[step], price, each.volumes[step], None,
+    )  # fmt: skip
+    selector.market.update_conflated(row)
+
+
+# --- the picture ---
+
+_LANE: Final = 4  # pixels
+_WIDE: Final = 660
+
+
+def svg(drawn: Sequence[tuple[str, Sequence[frozenset[str]], Sequence[SymbolDay]]]) -> str:
+    """The holders over a day, one panel a rule, one line a symbol in the order of their first slots: dark while the
+    symbol surges.
+    """
+    parts: list[str] = []
+    top = 20
+    for title, held, market in drawn:
+        parts.append(f'<text x="4" y="{top - 6}" font-size="11">{title}: symbols in slots, 09:30 to 15:00</text>')
+        surges = {each.member.symbol: each.surges for each in market}
+        lanes = dict.fromkeys(symbol for symbols in held for symbol in sorted(symbols))
+        for lane, symbol in enumerate(lanes):
+            for first, end, is_surging in _spans(held, symbol, surges[symbol]):
+                x, wide = first * _WIDE / len(held), (end - first) * _WIDE / len(held)
+                colour = "#b3261e" if is_surging else "#c8ccd0"
+                y = top + lane * _LANE
+                parts.append(f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="{_LANE - 1}" fill="{colour}"/>')
+        top += len(lanes) * _LANE + 30
+    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDE}" height="{top}">{"".join(parts)}</svg>\n'
+
+
+def _spans(held: Sequence[frozenset[str]], symbol: str, surges: Sequence[Surge]) -> Iterator[tuple[int, int, bool]]:
+    """The runs of steps in which the symbol has a slot, split where a surge begins or ends."""
+    states = [_state(symbol in symbols, number + _FIRST, surges) for number, symbols in enumerate(held)]
+    first = 0
+    for number in range(1, len(states) + 1):
+        if number == len(states) or states[number] != states[first]:
+            if (is_surging := states[first]) is not None:
+                yield first, number, is_surging
+            first = number
+
+
+def _state(is_held: bool, step: int, surges: Sequence[Surge]) -> bool | None:
+    return any(surge.first <= step < surge.end for surge in surges) if is_held else None

@@ -1,0 +1,92 @@
+"""The volume of a symbol's latest minutes, and the usual volume of the same minutes. Pure.
+
+Requirement 004, Volume Surge, is about *recent* volume, while its condition compares the day so far, which stays true
+until the close. So the day's ratio arms a surge, and the ratio of the latest minutes begins, renews and ends it.
+
+The usual volume comes from the symbol's profile; without enough days, from its average day and the share of a day that
+the universe itself trades in these minutes. A symbol without an average is compared with the average symbol's opening
+(`observer.selection.context`).
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Final
+
+SYMBOLS_MIN: Final = 20
+"""Fewer symbols of the universe have no mean share of a day."""
+
+_BUSIEST_LEFT_OUT: Final = 10  # one symbol in so many: surges must not raise what is usual
+
+
+class RecentVolume:
+    """One symbol's cumulative volume at two moments, half a window or more apart. Any number of updates, at any
+    intervals, costs a comparison each; `next_ns` is when `mark` is due.
+    """
+
+    __slots__ = ("_marked_ns", "_marked_volume", "_step_ns", "next_ns", "since_ns", "since_volume")
+
+    def __init__(self, step_ns: int) -> None:
+        self._step_ns = step_ns
+        self.next_ns = 0
+        self.since_ns: int | None = None  # the beginning of the latest minutes; None: not known yet
+        self.since_volume = 0.0
+        self._marked_ns: int | None = None
+        self._marked_volume = 0.0
+
+    def mark(self, at_ns: int, volume: float) -> None:
+        """Begin the latest minutes anew, at the mark before."""
+        self.since_ns, self.since_volume = self._marked_ns, self._marked_volume
+        self._marked_ns, self._marked_volume = at_ns, volume
+        self.next_ns = at_ns + self._step_ns
+
+
+class UniversePace:
+    """The mean volume of the universe since the first known moment, as a share of an average day, at rising times."""
+
+    def __init__(self) -> None:
+        self._times_ns: list[int] = []
+        self._shares: list[float] = []
+        self._before: Mapping[str, float] = {}  # by symbol, at the last moment
+        self._found: dict[int, float | None] = {}  # the shares at moments that were asked for
+        self.last: tuple[int, int, float | None] = (-1, -1, None)
+        """The last answer of `between` with its moments, which are those of most symbols of a sweep."""
+
+    def add(self, at_ns: int, shares: Mapping[str, float]) -> None:
+        """Add the symbols' shares of their average days until this moment. The mean is that of the symbols that the
+        last moment had too, without the busiest tenth; too few of them have none.
+        """
+        if len(shares) < SYMBOLS_MIN or (self._times_ns and at_ns <= self._times_ns[-1]):
+            return
+        grown = sorted(share - self._before[symbol] for symbol, share in shares.items() if symbol in self._before)
+        self._before = shares
+        usual = grown[: len(grown) - len(grown) // _BUSIEST_LEFT_OUT]
+        if len(usual) < SYMBOLS_MIN - SYMBOLS_MIN // _BUSIEST_LEFT_OUT:
+            self._times_ns, self._shares = [at_ns], [0.0]
+        else:
+            self._times_ns.append(at_ns)
+            self._shares.append(self._shares[-1] + max(0.0, sum(usual) / len(usual)))
+        self._found.clear()
+        self.last = (-1, -1, None)
+
+    def between(self, since_ns: int, to_ns: int) -> float | None:
+        """The share of an average day between two moments; None before the first known moment."""
+        since, to = self._by(since_ns), self._by(to_ns)
+        share = None if since is None or to is None else to - since
+        self.last = since_ns, to_ns, share
+        return share
+
+    def _by(self, at_ns: int) -> float | None:
+        """The share until this moment: linear between two moments, and after the last at the latest pace."""
+        try:
+            return self._found[at_ns]
+        except KeyError:
+            found = self._found[at_ns] = self._interpolated(at_ns)
+            return found
+
+    def _interpolated(self, at_ns: int) -> float | None:
+        times_ns, shares = self._times_ns, self._shares
+        after = min(bisect_right(times_ns, at_ns), len(times_ns) - 1)
+        if after < 1 or at_ns < times_ns[0]:
+            return None
+        before_ns, before = times_ns[after - 1], shares[after - 1]
+        return before + (shares[after] - before) * (at_ns - before_ns) / (times_ns[after] - before_ns)

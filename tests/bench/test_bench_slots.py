@@ -1,0 +1,59 @@
+"""The made-up days of `observer bench slots`, and what both rules do with them."""
+
+import asyncio
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import msgspec
+import pytest
+
+from observer.bench.slots import SlotsResult, SlotUse, measure_slots
+from observer.bench.surges import STEPS, market_days, usual_shares
+from observer.selection.settings import SelectionSettings
+
+
+def measured(folder: Path, picture: Path | None = None) -> SlotsResult:
+    settings = SelectionSettings()
+    return asyncio.run(measure_slots(folder, 1, 250, 7, 600, [1], settings, picture, lambda _: None))
+
+
+@pytest.fixture(scope="module")
+def uses(tmp_path_factory: pytest.TempPathFactory) -> tuple[SlotUse, ...]:
+    folder = tmp_path_factory.mktemp("slots")
+    result = measured(folder, folder / "slots.svg")
+    ET.fromstring((folder / "slots.svg").read_text())
+    return tuple(result.uses)
+
+
+def test_the_same_seed_gives_the_same_days_and_another_one_others() -> None:
+    days = [[each.volumes.tolist() for each in next(market_days(5, 1, seed))] for seed in (7, 7, 8)]
+    assert days[0] == days[1] != days[2]
+
+
+def test_the_volume_of_a_day_never_falls_and_surges_lie_within_it() -> None:
+    for each in next(market_days(60, 1, 7)):
+        assert all(before <= after for before, after in zip(each.volumes, each.volumes[1:], strict=False))
+        assert all(0 <= surge.first < surge.end <= STEPS for surge in each.surges)
+        assert all(low <= price <= high for low, price, high in zip(each.lows, each.prices, each.highs, strict=True))
+
+
+def test_the_shares_of_an_ordinary_day_are_one_together_and_fewest_at_noon() -> None:
+    shares = usual_shares()
+    assert sum(shares) == pytest.approx(1.0)
+    assert min(shares) < shares[0]
+    assert min(shares) < shares[-1]
+
+
+def test_the_rule_of_the_settings_streams_more_of_the_surges_than_the_written_one(uses: tuple[SlotUse, ...]) -> None:
+    written, ours = uses
+    assert (written.rule, ours.rule) == ("written", "settings")
+    assert ours.of_oracle > 1.3 * written.of_oracle
+    assert ours.streamed_within[-1] > written.streamed_within[-1]
+    assert sum(ours.changes_by_hour[2:]) > sum(written.changes_by_hour[2:])
+
+
+def test_no_rule_streams_more_than_the_oracle(uses: tuple[SlotUse, ...]) -> None:
+    for use in uses:
+        assert 0 < use.of_oracle <= 1
+        assert list(use.streamed_within) == sorted(use.streamed_within)
+        assert msgspec.json.decode(msgspec.json.encode(use), type=SlotUse) == use

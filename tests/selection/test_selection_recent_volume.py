@@ -1,0 +1,207 @@
+"""The volume of the latest minutes, the universe's pace, and the ratio of both."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.events import Event, SlotExtended, TriggerEnded, TriggerFired, UniverseMember
+from observer.selection.context import Baseline
+from observer.selection.market_state import MarketState
+from observer.selection.profile import EarlierDays, Profile
+from observer.selection.recent_volume import SYMBOLS_MIN, RecentVolume, UniversePace
+from observer.selection.selector import Selector
+from observer.selection.settings import SelectionSettings
+from observer.selection.trigger_settings import RecentVolumeSettings
+from observer.selection.triggers import TriggersSettings
+from tests.builders import trade
+from tests.selection.builders import member, seen
+
+SECOND_NS = 1_000_000_000
+MINUTE_NS = 60 * SECOND_NS
+USUAL = [f"U{number:02}" for number in range(30)]
+
+
+def members(**changes: object) -> list[UniverseMember]:
+    """Thirty usual symbols and A, each with an average day of 1,000 shares."""
+    return [*(member(symbol) for symbol in USUAL), member("A", **changes)]
+
+
+def market(**changes: object) -> MarketState:
+    return MarketState(members(**changes), TriggersSettings(), EarlierDays())
+
+
+def sweep(state: MarketState, minute: float, usual: float, volume: float) -> None:
+    """A sweep in which the usual symbols have traded `usual` shares, and A `volume`."""
+    for symbol in USUAL:
+        state.update_snapshot(seen(symbol, usual, receive_time_ns=round(minute * MINUTE_NS)))
+    state.update_snapshot(seen("A", volume, receive_time_ns=round(minute * MINUTE_NS)))
+    state.update_pace()
+
+
+def ratio(state: MarketState, opening: Baseline | None = None, profile: Profile | None = None) -> float | None:
+    return state.update_recent(state.members["A"], state.of("A"), profile, opening)
+
+
+# --- the latest minutes ---
+
+
+def test_the_latest_minutes_are_unknown_until_the_second_mark() -> None:
+    recent = RecentVolume(step_ns=10)
+    recent.mark(5, 100.0)
+    assert (recent.since_ns, recent.next_ns) == (None, 15)
+    recent.mark(15, 130.0)
+    assert (recent.since_ns, recent.since_volume) == (5, 100.0)
+
+
+@given(st.lists(st.integers(1, 400), min_size=2, max_size=60))
+def test_updates_at_any_intervals_look_back_half_a_window_at_least_and_forget_what_is_older(steps_s: list[int]) -> None:
+    """Of a window of 300 s: from the last mark but one, which is at most 300 s and two steps old."""
+    state, now_s, times = market(), 0, [0]
+    state.update_snapshot(seen("A", 0.0))
+    for step_s in steps_s:
+        now_s += step_s
+        times.append(now_s)
+        state.update_snapshot(seen("A", float(now_s), receive_time_ns=now_s * SECOND_NS))
+        since_ns = state.of("A").recent.since_ns
+        if since_ns is not None:
+            back_s = now_s - since_ns // SECOND_NS
+            assert since_ns // SECOND_NS in times
+            assert 150 <= back_s <= 300 + 2 * max(steps_s)
+            assert state.of("A").recent.since_volume == since_ns // SECOND_NS
+    assert state.of("A").recent.since_ns is not None or now_s < 150
+
+
+# --- the pace of the universe ---
+
+
+def shares_of(symbols: int, share: float) -> dict[str, float]:
+    return {f"S{number}": share for number in range(symbols)}
+
+
+def test_the_pace_is_the_mean_without_the_busiest_tenth() -> None:
+    pace = UniversePace()
+    for at_ns, share in ((0, 0.1), (10, 0.2)):
+        pace.add(at_ns, {**shares_of(18, share), "X": 90 * share, "Y": 80 * share})
+    assert pace.between(0, 10) == pytest.approx(0.1)
+    assert pace.between(2, 4) == pytest.approx(0.02)
+    assert pace.between(5, 20) == pytest.approx(0.15), "after the last moment at the latest pace"
+    assert pace.between(-1, 5) is None
+
+
+def test_too_few_symbols_have_no_pace() -> None:
+    pace = UniversePace()
+    for at_ns in (0, 10):
+        pace.add(at_ns, shares_of(SYMBOLS_MIN - 1, 0.1))
+    assert pace.between(0, 10) is None
+
+
+def test_symbols_that_the_last_moment_did_not_have_do_not_change_the_pace() -> None:
+    pace = UniversePace()
+    pace.add(0, shares_of(SYMBOLS_MIN, 0.4))
+    pace.add(10, {**shares_of(SYMBOLS_MIN, 0.5), **{f"new {number}": 0.0 for number in range(90)}})
+    assert pace.between(0, 10) == pytest.approx(0.1)
+    pace.add(20, {f"other {number}": 0.7 for number in range(90)})
+    assert pace.between(0, 10) is None, "no symbol in common: the pace begins anew"
+
+
+@given(st.lists(st.floats(0, 3), min_size=2, max_size=20), st.integers(0, 400), st.integers(0, 400))
+def test_a_pace_never_falls_and_its_parts_add_up(shares: list[float], one_ns: int, other_ns: int) -> None:
+    pace = UniversePace()
+    for number, share in enumerate(shares):
+        pace.add(number * 20, shares_of(SYMBOLS_MIN, share))
+    first, second = sorted((one_ns, other_ns))
+    whole, parts = pace.between(0, second), (pace.between(0, first), pace.between(first, second))
+    assert whole is not None
+    assert parts[0] is not None
+    assert parts[1] is not None
+    assert parts[1] >= -1e-9
+    assert whole == pytest.approx(parts[0] + parts[1])
+
+
+# --- the ratio ---
+
+
+def test_without_a_profile_the_usual_volume_is_the_average_day_s_share_of_the_universe() -> None:
+    state = market(average_volume_20d=2_000.0)
+    sweep(state, 0, 100.0, 500.0)
+    assert ratio(state) is None
+    sweep(state, 10, 150.0, 800.0)
+    assert ratio(state) == pytest.approx(300.0 / (2_000.0 * 0.05))
+    assert state.of("A").usual_recent_volume == pytest.approx(100.0)
+
+
+def test_with_a_profile_the_usual_volume_is_that_of_its_own_minutes_and_at_least_half_the_universe_s_share() -> None:
+    busy, quiet = Profile((0.0, 600.0), (0.0, 200.0)), Profile((0.0, 600.0), (0.0, 1.0))
+    for profile, usual in ((busy, 200.0), (quiet, 25.0)):
+        state = market()
+        sweep(state, 0, 100.0, 500.0)
+        sweep(state, 10, 150.0, 800.0)
+        assert ratio(state, profile=profile) == pytest.approx(300.0 / usual)
+
+
+def test_a_symbol_without_an_average_is_compared_with_the_average_symbol_s_opening() -> None:
+    state = market(average_volume_20d=None)
+    base = Baseline(2, 4, average_volume=60.0, average_volatility=0.0, from_ns=0, to_ns=20 * MINUTE_NS)
+    sweep(state, 0, 100.0, 500.0)
+    sweep(state, 10, 150.0, 800.0)
+    assert ratio(state) is None
+    assert ratio(state, base) == pytest.approx(300.0 / 30.0)
+
+
+def test_the_silence_of_a_streamed_symbol_counts_and_that_of_another_one_does_not() -> None:
+    for is_streamed in (True, False):
+        state = market()
+        sweep(state, 0, 100.0, 500.0)
+        sweep(state, 10, 150.0, 800.0)
+        if is_streamed:
+            at_ns = 10 * MINUTE_NS + 1
+            state.update_trade(trade(1, symbol="A", volume=1.0, cumulative_volume=801.0, receive_time_ns=at_ns))
+        before = ratio(state)
+        for minute in range(11, 20):
+            state.update_silence("A", minute * MINUTE_NS)
+        after = ratio(state)
+        assert before is not None
+        assert after == (0.0 if is_streamed else before)
+
+
+# --- a surge of the whole pipeline ---
+
+
+def traded(minute: float) -> float:
+    """A's volume of the day: 1,800 shares a minute from minute 5 to 20, and one a minute from then on."""
+    return 1_800.0 * min(max(minute - 5, 0.0), 15.0) + max(minute - 20, 0.0)
+
+
+def test_a_surge_begins_is_streamed_and_ends_although_the_day_s_ratio_stays_high() -> None:
+    pipeline = Selector(members(), {"main": 1}, SelectionSettings())
+    decided, held = list[Event](), list[float]()
+    for tens in range(60 * 6):
+        minute, at_ns = tens / 6, tens * 10 * SECOND_NS
+        if "A" in pipeline.wanted:
+            held.append(minute)
+            volumes = {"volume": 1.0, "cumulative_volume": traded(minute)}
+            pipeline.market.update_trade(trade(tens, symbol="A", price=10_000.0, receive_time_ns=at_ns, **volumes))
+        if minute % 10 == 0:
+            sweep(pipeline.market, minute, 2.5 * minute, traded(minute))
+            decided += pipeline.evaluate_universe(at_ns)
+        else:
+            decided += pipeline.evaluate_slots(at_ns)
+    [fired] = [event for event in decided if isinstance(event, TriggerFired)]
+    [ended] = [event for event in decided if isinstance(event, TriggerEnded)]
+    assert fired.fired_ns == 10 * MINUTE_NS
+    assert 20 * MINUTE_NS <= ended.held_until_ns <= 26 * MINUTE_NS
+    assert ended.ended_ns == ended.held_until_ns + 5 * MINUTE_NS
+    assert (held[0], held[-1]) == (pytest.approx(10 + 1 / 6), ended.ended_ns / MINUTE_NS)
+    extended = [event.expires_ns for event in decided if isinstance(event, SlotExtended) and event.symbol == "A"]
+    assert extended
+    assert extended == sorted(extended)
+
+
+def test_by_the_written_rule_the_same_surge_holds_its_slot_until_the_close() -> None:
+    written = SelectionSettings(triggers=TriggersSettings(recent_volume=RecentVolumeSettings(enabled=False)))
+    pipeline = Selector(members(), {"main": 1}, written)
+    for minute in range(0, 60, 10):
+        volume = 0.0 if minute < 10 else 9_000.0
+        pipeline.market.update_snapshot(seen("A", volume, receive_time_ns=minute * MINUTE_NS))
+        pipeline.evaluate_universe(minute * MINUTE_NS)
+    assert pipeline.wanted == ("A",)
