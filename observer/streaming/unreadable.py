@@ -29,9 +29,7 @@ class UnreadableInputs:
         """Store an input: the first of a minute with its beginning, the others as a count."""
         self._publish(self._quarantine.take(item, self._clock.now_ns(), rows_max))
         for source in self._quarantine.counted:
-            text = (
-                f"{source}: too many inputs go to quarantine: those beyond the first of a minute are counted"
-            )
+            text = f"{source}: too many inputs go to quarantine: those beyond the first of a minute are counted"
             self._report(f"{UNREADABLE}{source}", "warning", text)
         if self._quarantine.is_full:
             text = "the day's quarantine is full, more inputs are only counted: see track_b.quarantine_bytes_max"

@@ -4,6 +4,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -49,8 +50,18 @@ class Scene:
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
-    with tempfile.TemporaryDirectory(prefix="obs") as name:
+    with tempfile.TemporaryDirectory(prefix="obs") as name, open_umask():
         yield Scene(Path(name))
+
+
+@contextmanager
+def open_umask() -> Iterator[None]:
+    """What the block makes can be read by other users."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def test_an_open_data_folder_is_closed_with_all_that_is_in_it_and_one_line_says_so(scene: Scene) -> None:
@@ -74,7 +85,7 @@ def test_the_owners_own_permissions_stay(scene: Scene) -> None:
 
 @given(mode=st.integers(0, 0o777))
 def test_after_any_mode_no_other_user_has_a_permission_and_the_owner_has_those_that_it_had(mode: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="obs") as name:
+    with tempfile.TemporaryDirectory(prefix="obs") as name, open_umask():
         scene = Scene(Path(name))
         scene.data.chmod(mode | 0o700)
         for path in (scene.data / "observer.db", scene.data / "observer.db-shm"):
