@@ -97,7 +97,7 @@ def read_tables(folder: Path) -> dict[Region, CodeTable]:
             tables[region] = msgspec.json.decode(path.read_bytes(), type=CodeTable)
         except FileNotFoundError:
             continue
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataFileError(f"cannot read {path}: {error}") from error
     return tables
 

@@ -1,0 +1,59 @@
+"""Inputs for which a decoder once raised something else than its error, or took without limit."""
+
+import pytest
+
+from observer.errors import DataFileError
+from tests.fuzz.target import Finding, chosen, finding_of
+from tests.fuzz.targets import named
+
+DEEP = b"[" * 5_000
+DIGITS = b"9" * 5_000  # Python refuses to make a number of more than 4,300
+MANIFEST = named("manifest").seeds()[0][1:]
+
+
+def found(name: str, number: int | None, content: bytes) -> Finding | None:
+    [seed] = [content] if number is None else chosen(number, content)
+    return finding_of(named(name), seed)
+
+
+@pytest.mark.parametrize(
+    ("target", "number", "content"),
+    [
+        pytest.param("manifest", 0, MANIFEST.replace(b"kr_stocks", b"kr\xff"), id="manifest that is no UTF-8"),
+        pytest.param("manifest", 0, MANIFEST.replace(b'"format": 1', b'"x": ' + DEEP), id="manifest nested too deep"),
+        pytest.param("manifest", 0, MANIFEST.replace(b"1795", b"1795" + b"0" * 40), id="manifest of a far time"),
+        pytest.param("manifest", 1, b'{"manifest_sha256":"\xff"}', id="mark of a verified package that is no UTF-8"),
+        pytest.param("settings_redacted", None, b"a = " + DEEP, id="configuration nested too deep, in a package"),
+        pytest.param("keys_file", 0, b"a = " + DIGITS, id="number of too many digits in a file of keys"),
+        pytest.param("keys_file", 0, b"a = " + DEEP, id="file of keys nested too deep"),
+        pytest.param("keys_file", 1, b"[open_api]\nauth_key = " + DIGITS, id="number of too many digits in KRX's keys"),
+        pytest.param("keys_file", 1, b"[open_api]\nauth_key = " + DEEP, id="KRX's keys nested too deep"),
+        pytest.param(
+            "account_files",
+            0,
+            b'{"access_token":"t","approval_key":"k","issued_ns":1,"expires_ns":2,"renewed_ns":1}--\xff',
+            id="note of a rejected token that is no UTF-8",
+        ),
+        pytest.param("account_files", 0, b'{"x":' + DEEP, id="token file nested too deep"),
+        pytest.param("account_files", 1, b'{"x":' + DEEP, id="health file nested too deep"),
+        pytest.param("trading_days", 0, b'[{"x":' + DEEP + b'\n--\n{"x":' + DEEP, id="trading days nested too deep"),
+        pytest.param("trading_days", 0, b'[{"source":"\xff"}]\n--\n{"answer":"\xff"}', id="trading days not in UTF-8"),
+        pytest.param("runtime_files", 2, b'{"boot":"\xff"}', id="registry of processes that is no UTF-8"),
+        pytest.param("runtime_files", 2, b'{"x":' + DEEP, id="registry of processes nested too deep"),
+        pytest.param("runtime_files", 3, b'{"capture_id":"\xff"}', id="request of a raw capture that is no UTF-8"),
+        pytest.param("processes", 0, b"x.1." + DIGITS, id="mark with too many digits in another process"),
+        pytest.param("reference_files", 4, b'["q",1,[],' + DEEP, id="kept answer nested too deep"),
+        pytest.param("reference_files", 5, b'{"x":' + DEEP, id="table of sector codes nested too deep"),
+    ],
+)
+def test_an_input_that_once_escaped_gives_a_value_or_the_decoders_error(
+    target: str, number: int | None, content: bytes
+) -> None:
+    assert found(target, number, content) is None
+
+
+@pytest.mark.parametrize("path", ["../x", "universe/../../x", "/etc/x", "", ".", "a\\u0000b"])
+def test_a_manifest_that_names_a_file_outside_its_package_is_refused(path: str) -> None:
+    content = MANIFEST.replace(b"universe/20261120_kr_stocks.json", path.encode())
+    with pytest.raises(DataFileError, match="no file of the package"):
+        named("manifest").run(b"\0" + content)
