@@ -21,12 +21,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tests.fuzz.engine import Found, Report
+from tests.fuzz.engine import ARTIFACT, Found, Report, is_guided
 from tests.fuzz.target import Target
 from tests.fuzz.targets import ALL
 
 PORTION: Final = 500_000  # executions of one process: a target's memory must not grow with them
 _SHOWN_BYTES: Final = 200
+_SAID_LENGTH: Final = 500
 _MEMORY: Final = Path("/dev/shm")  # the targets write a file for each input
 
 
@@ -56,28 +57,29 @@ def report_of(job: Job, folder: str) -> Report:
     """
     command = [sys.executable, "-m", "tests.fuzz.engine", job.target.name]
     options = ["--executions", str(job.executions), "--seed", str(job.seed)]
-    environment = {**os.environ, "TMPDIR": folder}
-    ended = subprocess.run([*command, *options], capture_output=True, check=False, env=environment)
-    try:
-        return msgspec.json.decode(ended.stdout, type=Report)
-    except msgspec.DecodeError:
-        said = ended.stderr.decode(errors="replace").strip()[-2_000:]
-        found = Found("process", f"ended with status {ended.returncode}: {said}", b"")
-        return Report(job.target.name, 0, 0.0, 0, is_guided=False, findings=[found])
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        environment = {**os.environ, "TMPDIR": own}
+        ended = subprocess.run([*command, *options], capture_output=True, check=False, env=environment)
+        try:
+            return msgspec.json.decode(ended.stdout, type=Report)
+        except msgspec.DecodeError:
+            contents = [path.read_bytes() for path in Path(own).glob(f"{ARTIFACT}*")]
+    said = [line for line in ended.stderr.decode(errors="replace").splitlines() if line[:4] not in ("INFO", "WARN")]
+    text = f"ended with status {ended.returncode}: {' '.join(said)[-_SAID_LENGTH:]}"
+    return Report(job.target.name, 0, 0.0, 0, [Found("process", text, *contents[:1] or [b""])])
 
 
 def added(reports: Iterable[Report]) -> dict[str, Report]:
     """One report for each target."""
     sums: dict[str, Report] = {}
     for each in reports:
-        before = sums.get(each.target, Report(each.target, 0, 0.0, 0, each.is_guided, []))
+        before = sums.get(each.target, Report(each.target, 0, 0.0, 0, []))
         places = {found.place: found for found in [*each.findings, *before.findings]}
         sums[each.target] = Report(
             each.target,
             before.executions + each.executions,
             before.cpu_s + each.cpu_s,
             max(before.rss_bytes_max, each.rss_bytes_max),
-            before.is_guided and each.is_guided,
             list(places.values()),
         )
     return sums
@@ -116,9 +118,9 @@ def main() -> int:
         sums = added(processes.map(run, jobs(targets, options.executions, options.seed)))
     reports = [sums[target.name] for target in targets]
     findings = [line for report in reports for line in kept(options.findings, report)]
-    guided = "guided by coverage" if all(each.is_guided for each in reports) else "by chance: atheris is not installed"
+    how = "guided by coverage" if is_guided() else "by chance: atheris is not installed"
     done, rss_bytes = sum(each.executions for each in reports), max(each.rss_bytes_max for each in reports)
-    last = f"{done:,} executions, {guided}; {len(findings)} findings; max RSS {rss_bytes / 2**20:.0f} MB"
+    last = f"{done:,} executions, {how}; {len(findings)} findings; max RSS {rss_bytes / 2**20:.0f} MB"
     sys.stdout.write("\n".join([*table(reports), *findings, last, ""]))
     return 1 if findings else 0
 

@@ -9,7 +9,9 @@ import importlib.util
 import logging
 import os
 import sys
+import tempfile
 import time
+import warnings
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -18,6 +20,7 @@ import msgspec
 
 HEAP_BYTES: Final = 512 * 1024 * 1024  # beyond what the process has at its start; more is a MemoryError
 RSS_MB_MAX: Final = 512
+ARTIFACT: Final = "observer-fuzz-input-"  # in the folder of temporary files: the input that ended the process
 _HANGS_AFTER_S: Final = (
     60  # of one input, by the clock: the machine may be slow, the decoder's own limit is processor time
 )
@@ -39,7 +42,6 @@ class Report(msgspec.Struct, frozen=True):
     executions: int
     cpu_s: float
     rss_bytes_max: int
-    is_guided: bool
     findings: list[Found]
 
 
@@ -73,12 +75,16 @@ class Run:
         from tests.fuzz import folder
         from tests.fuzz.target import peak_bytes
 
-        cpu_s, is_guided = time.process_time() - self._began_s, "atheris" in sys.modules
-        found = list(self._findings.values())
-        report = Report(self.target.name, self._done, cpu_s, peak_bytes(), is_guided, found)
+        cpu_s, found = time.process_time() - self._began_s, list(self._findings.values())
+        report = Report(self.target.name, self._done, cpu_s, peak_bytes(), found)
         os.write(1, msgspec.json.encode(report) + b"\n")
         folder.remove()
         os._exit(0)
+
+
+def is_guided() -> bool:
+    """Whether atheris is installed."""
+    return importlib.util.find_spec("atheris") is not None
 
 
 def run_unguided(name: str, executions: int, seed: int) -> None:
@@ -108,7 +114,7 @@ def run_guided(name: str, executions: int, seed: int) -> None:
         "rss_limit_mb": RSS_MB_MAX,
         "timeout": _HANGS_AFTER_S,
         "verbosity": 0,
-        "artifact_prefix": f"{corpus[0].parent}/",
+        "artifact_prefix": f"{tempfile.gettempdir()}/{ARTIFACT}",
     }
     arguments = [f"-{name}={value}" for name, value in options.items()]
     atheris.Setup([sys.argv[0], *arguments, str(corpus[0].parent)], run.one)
@@ -123,12 +129,13 @@ def main() -> None:
     parser.add_argument("--input", type=Path)
     options = parser.parse_args()
     logging.disable()
+    warnings.simplefilter("ignore")
     if options.input is not None:
         from tests.fuzz.targets import named
 
         named(options.target).run(options.input.read_bytes())
         return
-    run = run_guided if importlib.util.find_spec("atheris") else run_unguided
+    run = run_guided if is_guided() else run_unguided
     run(options.target, options.executions, options.seed)
 
 
