@@ -16,6 +16,7 @@ from bus.batch_feed import Began
 from bus.codec import Batch, join, kind_in, repack, split
 from bus.coverage import Coverage
 from bus.journal import JournalError, JournalWriter
+from bus.outbox_notes import is_stream
 
 ALL_KINDS: Final = "*"
 
@@ -38,9 +39,9 @@ def read_label(label: str) -> CaptureLabel:
         JournalError: the journal is something else.
     """
     match label.split(" "):
-        case ["capture", capture_id, kinds]:
+        case ["capture", capture_id, kinds] if is_stream(capture_id):
             return CaptureLabel(capture_id, None if kinds == ALL_KINDS else frozenset(kinds.split(",")))
-    raise JournalError(f"not a capture: its label is {label!r}")
+    raise JournalError(f"not a capture: its label is {label[:200]!r}")
 
 
 class Capture:

@@ -11,8 +11,12 @@ from typing import Final
 
 import msgspec
 
+from bus.decoding import UNREADABLE, DecodeError, decode
 from bus.events import SCHEMA_VERSION, Event, Poison
 
+BATCH_BYTES_MAX: Final = 8 * 1024 * 1024  # the largest of ours, the listings of an exchange, has 1 to 2 MB
+BATCH_COUNT_MAX: Final = 50_000  # its events: more than any exchange has listings
+SEQUENCE_MAX: Final = 2**53 - 1  # at a million events a second 285 years; sums of it stay within a database's integers
 _HEAD: Final = struct.Struct("<16sQIH")
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -22,7 +26,7 @@ _raw_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _kind_decoder: Final = msgspec.msgpack.Decoder(str)
 
 
-class BatchError(Exception):
+class BatchError(DecodeError):
     """These bytes are not a batch."""
 
 
@@ -51,13 +55,15 @@ def unpack(data: bytes) -> Batch:
     """Split a batch into its head and its still encoded body.
 
     Raises:
-        BatchError: too short for a head, or a head that counts nothing.
+        BatchError: too short for a head or too long, or a head that counts nothing or more than the bytes can hold.
     """
-    if len(data) < _HEAD.size:
-        raise BatchError(f"{len(data)} bytes are too few for a batch")
+    if not _HEAD.size <= len(data) <= BATCH_BYTES_MAX:
+        raise BatchError(f"{len(data):,} bytes are too few or too many for a batch")
     stream, first_sequence, count, schema_version = _HEAD.unpack_from(data)
     if count == 0 or first_sequence == 0:
         raise BatchError("a batch without events, or numbered from zero")
+    if count > min(BATCH_COUNT_MAX, len(data) - _HEAD.size) or first_sequence + count - 1 > SEQUENCE_MAX:
+        raise BatchError(f"{len(data):,} bytes cannot be {count:,} events from number {first_sequence} on")
     return Batch(stream.hex(), first_sequence, count, schema_version, data[_HEAD.size :])
 
 
@@ -71,7 +77,7 @@ def split(batch: Batch) -> Sequence[bytes] | None:
     """Each event's own bytes, in order; None where the body cannot be taken apart."""
     try:
         raws = _raw_decoder.decode(batch.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     return [bytes(raw) for raw in raws] if len(raws) == batch.count else None
 
@@ -86,33 +92,40 @@ def kind_in(content: bytes) -> str | None:
     """The kind of the event in these bytes, of whatever version; None where there is none to be read."""
     try:
         return _kind_decoder.decode(_raw_decoder.decode(content)[0])
-    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError):
+    except (*UNREADABLE, IndexError):
         return None
 
 
 def decode_events(batch: Batch) -> Sequence[Event | Poison]:
     """All `batch.count` events, in order; the unreadable ones as `Poison`. Never raises for bad content."""
     try:
-        events = _events_decoder.decode(batch.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _decode_one_by_one(batch)
+        events: Sequence[Event | Poison] = decode_body(batch.body)
+    except DecodeError as error:
+        return _unreadable(batch, str(error))
     return events if len(events) == batch.count else _unreadable(batch, f"{len(events)} events, not {batch.count}")
 
 
-def _decode_one_by_one(batch: Batch) -> Sequence[Event | Poison]:
+def encode_body(events: Sequence[Event]) -> bytes:
+    """The events alone, as a batch or a message of the feed carries them."""
+    return _encoder.encode(events)
+
+
+def decode_body(body: bytes) -> Sequence[Event | Poison]:
+    """The events of `encode_body`, the unreadable ones as `Poison`.
+
+    Raises:
+        DecodeError: it is no array.
+    """
     try:
-        raws = _raw_decoder.decode(batch.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return _unreadable(batch, str(error))
-    if len(raws) != batch.count:
-        return _unreadable(batch, f"{len(raws)} events, not {batch.count}")
-    return [_decode_or_poison(bytes(raw)) for raw in raws]
+        return _events_decoder.decode(body)
+    except UNREADABLE:
+        return [_decode_or_poison(bytes(raw)) for raw in decode(_raw_decoder, body, len(body))]
 
 
 def _decode_or_poison(content: bytes) -> Event | Poison:
     try:
         return decode_event(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except DecodeError as error:
         return Poison(content, str(error))
 
 
@@ -123,7 +136,7 @@ def _unreadable(batch: Batch, reason: str) -> Sequence[Poison]:
 
 
 def encode_event(event: Event) -> bytes:
-    """One event alone, as the feed carries it."""
+    """One event alone."""
     return _encoder.encode(event)
 
 
@@ -131,7 +144,7 @@ def decode_event(content: bytes) -> Event:
     """The event of `encode_event`.
 
     Raises:
-        msgspec.MsgspecError: it is none.
+        DecodeError: it is none.
     """
-    event: Event = _event_decoder.decode(content)
+    event: Event = decode(_event_decoder, content, len(content))
     return event

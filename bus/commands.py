@@ -6,9 +6,13 @@ refused: without it the command would mean something else (a dry run would be a 
 time (`_s`); only `market_time_ns` is market time.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
+
+from bus.decoding import decode
+from bus.roles import Role
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
@@ -107,10 +111,12 @@ class Reload(Command, frozen=True):
 
 
 class StartCapture(Command, frozen=True, tag="capture_start"):
-    """Record committed events of these kinds, or all, to the new file `out` (absolute path). Done once it records."""
+    """Record committed events of these kinds, or all, to the new file `out`, an absolute path below the data folder.
+    Done once it records.
+    """
 
-    out: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
-    kinds: list[Name] = []
+    out: Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,4096}\Z")]
+    kinds: Annotated[list[Name], msgspec.Meta(max_length=256)] = []
 
 
 class StopCapture(Command, frozen=True, tag="capture_stop"):
@@ -174,6 +180,19 @@ HostRequest = Reload | StartCapture | StopCapture | SilenceAlert | Order
 """Requests that the host of the supervisor answers: they go beyond starting and stopping processes."""
 
 Request = Ready | Heartbeat | Stopping | Status | Start | Stop | Restart | Shutdown | HostRequest
+
+Report = Ready | Heartbeat | Stopping
+"""What a supervised process says of itself."""
+
+_ROLE_OF_REQUEST: Final[Mapping[type[Request], Role]] = {
+    **dict.fromkeys(get_args(Report), "collector"),
+    Status: "reader",
+}
+
+
+def allows(role: Role, request: Request) -> bool:
+    """Whether a client with this role may send the request; what is not a report or a question is an operator's."""
+    return role == "operator" or role == _ROLE_OF_REQUEST.get(type(request), "operator")
 
 
 # --- replies -------------------------------------------------------------------------------------------------
@@ -246,9 +265,9 @@ class UnderWay(Message, frozen=True, tag="under_way"):
 class Refused(Message, frozen=True):
     """The request was refused or failed. `code` is for programs, `message` for people.
 
-    Codes: malformed, busy, internal, unknown_process, unknown_job, unknown_symbol, unknown_kind, unknown_alert,
-    not_supervised, not_running, not_an_order, wrong_configuration, no_slot, not_pinned, not_now, needs_shutdown,
-    failed, superseded, shutting_down, unknown_gap, not_needed, pending_approval.
+    Codes: malformed, not_allowed, busy, internal, unknown_process, unknown_job, unknown_symbol, unknown_kind,
+    unknown_alert, not_supervised, not_running, not_an_order, wrong_configuration, no_slot, not_pinned, not_now,
+    needs_shutdown, failed, superseded, shutting_down, unknown_gap, not_needed, pending_approval.
     """
 
     code: str
@@ -279,3 +298,50 @@ class EachReply(Message, frozen=True, tag="each"):
 OrderReply = Done | UnderWay | Refused
 
 Reply = StatusReply | ReloadReply | EachReply | OrderReply
+
+
+# --- bytes ---------------------------------------------------------------------------------------------------
+
+REQUEST_BYTES_MAX: Final = 65_536  # the largest real one is far below 1 KiB; libzmq disconnects a peer that sends more
+REPLY_BYTES_MAX: Final = 4 * 1024 * 1024  # a status with some thousand alerts
+
+_request_decoder: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
+_reply_decoder: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
+_order_decoder: Final[msgspec.msgpack.Decoder[Order]] = msgspec.msgpack.Decoder(Order)
+_order_reply_decoder: Final[msgspec.msgpack.Decoder[OrderReply]] = msgspec.msgpack.Decoder(OrderReply)
+
+
+def decode_request(content: bytes) -> Request:
+    """The request in these bytes.
+
+    Raises:
+        DecodeError: there is none.
+    """
+    return decode(_request_decoder, content, REQUEST_BYTES_MAX)
+
+
+def decode_reply(content: bytes) -> Reply:
+    """The supervisor's reply in these bytes.
+
+    Raises:
+        DecodeError: there is none.
+    """
+    return decode(_reply_decoder, content, REPLY_BYTES_MAX)
+
+
+def decode_order(content: bytes) -> Order:
+    """The order in these bytes.
+
+    Raises:
+        DecodeError: there is none.
+    """
+    return decode(_order_decoder, content, REPLY_BYTES_MAX)
+
+
+def decode_order_reply(content: bytes) -> OrderReply:
+    """A worker's answer to an order.
+
+    Raises:
+        DecodeError: there is none.
+    """
+    return decode(_order_reply_decoder, content, REQUEST_BYTES_MAX)

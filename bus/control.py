@@ -4,33 +4,50 @@ A message is two frames: an id that its sender chose (at most `ID_BYTES_MAX` byt
 reply repeats the id. An order that the supervisor passes on to a worker, and the worker's answer to it, have a third
 frame before those two: `ORDER`. Who may speak is decided by the system, not by the content: the runtime directory and
 the socket file are their owner's alone, and libzmq asks the kernel for the user of each peer (SO_PEERCRED) and turns
-others away. On the network it is decided by the key (`bus.curve`).
+others away. On the network it is decided by the key (`bus.curve`), whose role allows some requests or all. Every
+command is logged with its requester.
 """
 
 import asyncio
 import itertools
 import logging
-import os
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
 import zmq
 import zmq.asyncio
 
-from bus.commands import Order, OrderReply, Refused, Reply, Request
+from bus.commands import (
+    REPLY_BYTES_MAX,
+    REQUEST_BYTES_MAX,
+    Order,
+    OrderReply,
+    Refused,
+    Reply,
+    Report,
+    Request,
+    Status,
+    allows,
+    decode_order,
+    decode_order_reply,
+    decode_reply,
+    decode_request,
+)
+from bus.decoding import DecodeError
 from bus.endpoints import Address, BusError
+from bus.peers import Peers
+from bus.roles import ANY_ROLE, ROLES, Role
 from bus.sockets import bind, connect
 
 logger = logging.getLogger(__name__)
 
 ID_BYTES_MAX: Final = 16
-REQUEST_BYTES_MAX: Final = 65_536  # the largest real one is far below 1 KiB; libzmq disconnects a peer that sends more
 IN_FLIGHT_MAX: Final = 256  # requests being answered at once, so that a flood cannot fill the memory
 UNSENT_MAX: Final = 1_000  # messages a client queues for a supervisor that does not run yet
 ORDER: Final = b"O"
-_IPC: Final = "ipc://"
+_RECEIVED_MAX: Final = 1_000  # messages of one peer that libzmq keeps until they are read
+_LOGGED_CHARACTERS_MAX: Final = 500  # of a command
 
 Handler = Callable[[bytes, Request], Awaitable[Reply | None]]
 """Answers one request of the peer with this identity; None sends nothing."""
@@ -38,14 +55,17 @@ OrderHandler = Callable[[Order], Awaitable[OrderReply]]
 """A worker's answer to an order. What it raises becomes a refusal with code "internal", and is logged."""
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_request_decoder: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
-_reply_decoder: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
-_order_decoder: Final[msgspec.msgpack.Decoder[Order]] = msgspec.msgpack.Decoder(Order)
-_order_reply_decoder: Final[msgspec.msgpack.Decoder[OrderReply]] = msgspec.msgpack.Decoder(OrderReply)
 
 
 class ControlTimeoutError(BusError):
     """No answer came in time."""
+
+
+class Requester(msgspec.Struct, frozen=True):
+    """The sender of a request: its name, for the log, and its role."""
+
+    name: str
+    role: Role
 
 
 class ControlServer:
@@ -60,18 +80,13 @@ class ControlServer:
         self._handler = handler
         self._socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, REQUEST_BYTES_MAX)
-        self._bind(address)
+        self._socket.setsockopt(zmq.RCVHWM, _RECEIVED_MAX)
+        bind(self._socket, address, REQUEST_BYTES_MAX, ANY_ROLE)
+        self._is_local = isinstance(address, str)
+        self._peers = Peers("control")
         self._answering: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
         self._given: dict[tuple[bytes, bytes], asyncio.Future[OrderReply]] = {}  # by the worker's identity and the id
-
-    def _bind(self, address: Address) -> None:
-        if isinstance(address, str):
-            self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
-        bind(self._socket, address)
-        if isinstance(address, str):
-            Path(address.removeprefix(_IPC)).chmod(0o600)
 
     async def serve(self) -> None:
         """Answer until cancelled; requests in progress are then given up."""
@@ -101,32 +116,39 @@ class ControlServer:
             del self._given[identity, order_id]
 
     async def _receive(self) -> None:
-        identity, *frames = await self._socket.recv_multipart()
+        parts = await self._socket.recv_multipart(copy=False)
+        identity, *frames = [part.bytes for part in parts]
         if self._take_answer(identity, frames):
             return
-        request_id, request = _understand(frames)
-        if isinstance(request, Refused):
-            logger.warning("refused a malformed request: %s", request.message)
-            await self._reply(identity, request_id, request)
+        try:
+            requester = _requester_of(parts[-1], is_local=self._is_local)
+            request_id, request = _understand(frames)
+        except DecodeError as error:
+            self._peers.refuse("a malformed request", error)
+            await self._reply(identity, _id_in(frames), Refused("malformed", str(error)))
+            return
+        if not allows(requester.role, request):
+            what = type(request).__struct_config__.tag
+            self._peers.refuse(f"{what} from {requester.name}", f"its role is {requester.role}")
+            refusal = Refused("not_allowed", f"a {requester.role} may not ask for {what}: use the key of an operator")
+            await self._reply(identity, request_id, refusal)
         elif len(self._answering) >= IN_FLIGHT_MAX:
             await self._reply(identity, request_id, Refused("busy", f"{IN_FLIGHT_MAX} requests are being answered"))
         else:
+            if not isinstance(request, Report | Status):
+                logger.info("%.*s from %s", _LOGGED_CHARACTERS_MAX, ascii(request), requester.name)
             task = asyncio.create_task(self._answer(identity, request_id, request))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
 
     def _take_answer(self, identity: bytes, frames: list[bytes]) -> bool:
         """Whether this was the answer to one of our orders; any other message is malformed."""
-        if len(frames) != 3 or frames[0] != ORDER:
-            return False
-        answer = self._given.get((identity, frames[1]))
-        if answer is None or answer.done():
-            return False
-        try:
-            answer.set_result(_order_reply_decoder.decode(frames[2]))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            answer.set_result(Refused("internal", f"the worker's answer cannot be read: {error}"))
-        return True
+        match frames:
+            case [mark, order_id, body] if mark == ORDER and (answer := self._given.get((identity, order_id))):
+                if not answer.done():
+                    answer.set_result(_answer_in(body))
+                return True
+        return False
 
     async def _answer(self, identity: bytes, request_id: bytes, request: Request) -> None:
         reply: Reply | None
@@ -156,7 +178,7 @@ class ControlClient:
         self._socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, UNSENT_MAX)
-        connect(self._socket, address)
+        connect(self._socket, address, REPLY_BYTES_MAX)
         self._address = address
         self._ids = itertools.count(1)
         self._asked: dict[bytes, asyncio.Future[Reply]] = {}
@@ -215,8 +237,8 @@ class ControlClient:
         if answer is None or answer.done():
             return  # a late answer, or one to `send`
         try:
-            answer.set_result(_reply_decoder.decode(body))
-        except msgspec.MsgspecError as error:
+            answer.set_result(decode_reply(body))
+        except DecodeError as error:
             answer.set_exception(BusError(f"cannot read the answer of {self._address}: {error}"))
 
     async def _answer(self, order_id: bytes, body: bytes) -> None:
@@ -230,22 +252,60 @@ class ControlClient:
         self._socket.close()
 
 
-def _understand(frames: list[bytes]) -> tuple[bytes, Request | Refused]:
-    """The id of a message and the request in it, or why it is none."""
+def _id_in(frames: list[bytes]) -> bytes:
+    """The id of a message, empty if it has none that can be repeated."""
+    return frames[0] if len(frames) == 2 and len(frames[0]) <= ID_BYTES_MAX else b""
+
+
+def _understand(frames: list[bytes]) -> tuple[bytes, Request]:
+    """The id of a message and the request in it.
+
+    Raises:
+        DecodeError: there is none.
+    """
     if len(frames) != 2 or len(frames[0]) > ID_BYTES_MAX:
-        return b"", Refused("malformed", f"a request is an id of at most {ID_BYTES_MAX} bytes and a body: two frames")
-    request_id, body = frames
+        raise DecodeError(f"a request is an id of at most {ID_BYTES_MAX} bytes and a body: two frames")
+    return frames[0], decode_request(frames[1])
+
+
+def _requester_of(frame: zmq.Frame, *, is_local: bool) -> Requester:
+    """The sender of a message with this frame. A local one is a process of this user: see `bus.sockets.bind`.
+
+    Raises:
+        DecodeError: it came from the network, and without a key.
+    """
+    if is_local:
+        match _property(frame, "Peer-Address").split(":"):  # of libzmq: "localhost:uid:gid:pid"
+            case [_, user, _, pid]:
+                return Requester(f"the local socket, uid {user}, pid {pid}", "operator")
+        return Requester("the local socket", "operator")
+    role, _, name = _property(frame, "User-Id").partition(" ")
+    for known in ROLES:
+        if role == known:
+            return Requester(f"{known} {name}", known)
+    raise DecodeError("it came without a key")
+
+
+def _property(frame: zmq.Frame, name: str) -> str:
+    """A property of the connection that the frame came over; empty if it has none of this name."""
     try:
-        return request_id, _request_decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return request_id, Refused("malformed", str(error))
+        return str(frame.get(name))
+    except zmq.ZMQError:
+        return ""
+
+
+def _answer_in(body: bytes) -> OrderReply:
+    try:
+        return decode_order_reply(body)
+    except DecodeError as error:
+        return Refused("internal", f"the worker's answer cannot be read: {error}")
 
 
 async def _obeyed(handler: OrderHandler | None, body: bytes) -> OrderReply:
     """The handler's answer to the order in these bytes, or why there is none."""
     try:
-        order = _order_decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        order = decode_order(body)
+    except DecodeError as error:
         return Refused("malformed", str(error))
     if handler is None:
         return Refused("not_an_order", "this process takes no orders")

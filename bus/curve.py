@@ -1,8 +1,9 @@
 """CURVE on both sides of a TCP socket (ZeroMQ RFC 26), and the ZAP handler that admits only known clients (RFC 27).
 
 A CURVE server alone admits every client that knows its public key; libzmq leaves the check of the client to a ZAP
-handler, one per context. Ours is a thread. It admits only the clients' key that is in the key directory at that moment;
-a server without a working handler admits no client (`ZAP_ENFORCE_DOMAIN`).
+handler, one per context. Ours is a thread. It admits only clients whose key the key directory names at that moment, in
+one of the socket's roles; a server without a working handler admits no client (`ZAP_ENFORCE_DOMAIN`). A socket's domain
+is its roles and its key directory; the user id of a message is its client's role and name.
 
 libzmq's clients do not reconnect after a 400 of the handler: an unknown client asks once, and a client refused because
 the keys had just been replaced must be restarted.
@@ -12,6 +13,7 @@ import errno
 import logging
 import os
 import threading
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -20,14 +22,16 @@ import zmq.asyncio
 from zmq.utils import z85
 
 from bus.endpoints import BusError, TcpAddress
-from bus.keys import MissingBusKeysError, key_pair, public_key
+from bus.keys import Client, MissingBusKeysError, clients, key_pair, public_key
+from bus.peers import Peers
+from bus.roles import Role
 
 logger = logging.getLogger(__name__)
 
 Socket: TypeAlias = zmq.SyncSocket | zmq.asyncio.Socket
 """A socket of either kind of context."""
 
-DOMAIN_BYTES_MAX: Final = 255  # of ZMQ_ZAP_DOMAIN in libzmq 4.3; ours is the key directory's path
+DOMAIN_BYTES_MAX: Final = 255  # of ZMQ_ZAP_DOMAIN in libzmq 4.3
 # A machine without power closes no connection. A silent peer is disconnected after this time and connects anew.
 HEARTBEAT_MS: Final = 5_000
 HEARTBEAT_TIMEOUT_MS: Final = 15_000
@@ -36,15 +40,17 @@ _VERSION: Final = b"1.0"
 _REQUEST_FRAMES: Final = 7  # version, request id, domain, address, identity, mechanism, the client's public key
 
 
-def secure_server(socket: Socket, address: TcpAddress) -> None:
-    """Make this socket, before it is bound, a CURVE server that admits known clients only.
+def secure_server(socket: Socket, address: TcpAddress, roles: AbstractSet[Role]) -> None:
+    """Make this socket, before it is bound, a CURVE server that admits known clients in these roles only.
 
     Raises:
         BusError: the keys cannot be read, or their path is too long.
     """
-    domain = os.fsencode(address.keys_directory)
+    prefix = ",".join(sorted(roles)).encode() + b":"
+    domain = prefix + os.fsencode(address.keys_directory)
     if len(domain) > DOMAIN_BYTES_MAX:
-        raise BusError(f"{address.keys_directory} is longer than {DOMAIN_BYTES_MAX} bytes: choose a shorter path")
+        bytes_max = DOMAIN_BYTES_MAX - len(prefix)
+        raise BusError(f"{address.keys_directory} is longer than {bytes_max} bytes: choose a shorter path")
     own = key_pair(Path(address.keys_directory), "server")
     _start_authentication(
         zmq.Context.shadow(socket.context.underlying)
@@ -88,35 +94,43 @@ def _start_authentication(context: zmq.SyncContext) -> None:
         if error.errno != errno.EADDRINUSE:
             raise
         return
-    threading.Thread(target=_run_authentication, args=[gate], name="gatekeeper", daemon=True).start()
+    threading.Thread(target=_run_authentication, args=[gate, Peers("network")], name="gatekeeper", daemon=True).start()
 
 
-def _run_authentication(gate: zmq.SyncSocket) -> None:
+def _run_authentication(gate: zmq.SyncSocket, peers: Peers) -> None:
     """Answer until the context ends."""
     try:
         while True:
-            gate.send_multipart(_report(gate.recv_multipart()))
+            gate.send_multipart(_report(gate.recv_multipart(), peers))
     except zmq.ContextTerminated:
         pass
     finally:
         gate.close()
 
 
-def _report(request: list[bytes]) -> list[bytes]:
-    """The reply to libzmq's question: 200 for our clients, 400 for all others."""
+def _report(request: list[bytes], peers: Peers) -> list[bytes]:
+    """The reply to libzmq's question: 200 for our clients in a role of the socket, 400 for all others."""
     request_id = request[1] if len(request) > 1 else b""
-    if _is_known(request):
-        return [_VERSION, request_id, b"200", b"OK", b"client", b""]
-    address = request[3].decode(errors="replace") if len(request) > 3 else "?"
-    logger.warning("turned away a client without a known key, from %s", address)
-    return [_VERSION, request_id, b"400", b"unknown key", b"", b""]
+    address = request[3].decode("ascii", "replace") if len(request) > 3 else "?"
+    client = _client_of(request)
+    if client is None:
+        peers.refuse("a client without a known key", f"from {address}")
+        return [_VERSION, request_id, b"400", b"unknown key", b"", b""]
+    roles = request[2].partition(b":")[0].decode()
+    if client.role not in roles.split(","):
+        peers.refuse(f"the {client.role} {client.name}", f"from {address}: it is for {roles}")
+        return [_VERSION, request_id, b"400", b"another role", b"", b""]
+    return [_VERSION, request_id, b"200", b"OK", f"{client.role} {client.name}".encode(), b""]
 
 
-def _is_known(request: list[bytes]) -> bool:
+def _client_of(request: list[bytes]) -> Client | None:
+    """The client whose key libzmq asks about; None for an unknown one."""
     if len(request) != _REQUEST_FRAMES or request[0] != _VERSION or request[5] != b"CURVE":
-        return False
+        return None
     try:
-        return z85.encode(request[6]) == public_key(Path(os.fsdecode(request[2])), "client")
+        known = clients(Path(os.fsdecode(request[2].partition(b":")[2])))
+        key = z85.encode(request[6])
     except MissingBusKeysError as error:
         logger.error("no client is admitted: %s", error)
-        return False
+        return None
+    return next((client for client in known if client.public == key), None)

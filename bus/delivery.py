@@ -18,11 +18,28 @@ The rules:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
+from bus.codec import SEQUENCE_MAX
+from bus.decoding import DecodeError, decode
 from bus.events import Event, Poison
+
+# Of a hello, also of one that a producer of ours makes: it names what it must deliver first, and the newest of its
+# archive. A process that is restarted every ten minutes has as many streams after four weeks without a writer.
+HELLO_STREAMS_MAX: Final = 4_096
+HELLO_BYTES_MAX: Final = 256 * 1024  # each stream has some 45 bytes
+LOST_BYTES_MAX: Final = 1_024
+TO_PRODUCER_BYTES_MAX: Final = 3 * HELLO_BYTES_MAX  # a welcome has three numbers for each stream of the hello
+
+StreamId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+ProducerName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9 _.:-]{0,63}\Z")]
+Epoch = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9 _.:-]{0,64}\Z")]
+Reason = Annotated[str, msgspec.Meta(pattern=r"\A[ -~]{0,200}\Z")]
+Mark = Annotated[int, msgspec.Meta(ge=0, le=SEQUENCE_MAX)]
+SequenceNumber = Annotated[int, msgspec.Meta(ge=1, le=SEQUENCE_MAX)]
+Marks = Annotated[Mapping[StreamId, Mark], msgspec.Meta(max_length=HELLO_STREAMS_MAX)]
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -55,11 +72,11 @@ LOST: Final = b"L"
 class Lost(msgspec.Struct, frozen=True, array_like=True, tag="lost"):
     """Producer to writer: these numbers of a stream exist no more, and why. `producer` is filled in by the writer."""
 
-    stream: str
-    first_sequence: int
-    last_sequence: int
-    reason: str
-    producer: str = ""
+    stream: StreamId
+    first_sequence: SequenceNumber
+    last_sequence: SequenceNumber
+    reason: Reason
+    producer: Annotated[str, msgspec.Meta(max_length=0)] = ""
 
     @property
     def count(self) -> int:
@@ -76,9 +93,9 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     number of each, and the epoch that these belong to; "" before the first welcome.
     """
 
-    producer: str
-    acknowledged: Mapping[str, int]
-    epoch: str = ""
+    producer: ProducerName
+    acknowledged: Marks
+    epoch: Epoch = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
@@ -88,26 +105,26 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
     backups hold.
     """
 
-    high_water_marks: Mapping[str, int]
-    credit: int
-    epoch: str = ""
-    taken: Mapping[str, int] = {}
-    backed_up: Mapping[str, int] = {}
+    high_water_marks: Marks
+    credit: Mark
+    epoch: Epoch = ""
+    taken: Marks = {}
+    backed_up: Marks = {}
 
 
 class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="acknowledged"):
     """Writer to producer: the stream is committed up to and with this number."""
 
-    stream: str
-    high_water_mark: int
-    epoch: str = ""
+    stream: StreamId
+    high_water_mark: Mark
+    epoch: Epoch = ""
 
 
 class Rewind(msgspec.Struct, frozen=True, array_like=True, tag="rewind"):
     """Writer to producer: send again from behind this number, the last one taken. It need not be committed yet."""
 
-    stream: str
-    last_taken: int
+    stream: StreamId
+    last_taken: Mark
 
 
 class Unknown(msgspec.Struct, frozen=True, array_like=True, tag="unknown"):
@@ -115,6 +132,40 @@ class Unknown(msgspec.Struct, frozen=True, array_like=True, tag="unknown"):
 
 
 ToProducer = Welcome | Acknowledged | Rewind | Unknown
+
+_hello_decoder: Final = msgspec.msgpack.Decoder(Hello)
+_lost_decoder: Final = msgspec.msgpack.Decoder(Lost)
+_to_producer_decoder: Final[msgspec.msgpack.Decoder[ToProducer]] = msgspec.msgpack.Decoder(ToProducer)
+
+
+def decode_hello(content: bytes) -> Hello:
+    """A producer's hello.
+
+    Raises:
+        DecodeError: it is none.
+    """
+    return decode(_hello_decoder, content, HELLO_BYTES_MAX)
+
+
+def decode_lost(content: bytes) -> Lost:
+    """A producer's statement of lost numbers.
+
+    Raises:
+        DecodeError: it is none.
+    """
+    lost = decode(_lost_decoder, content, LOST_BYTES_MAX)
+    if lost.count < 1:
+        raise DecodeError(f"no numbers from {lost.first_sequence} to {lost.last_sequence}")
+    return lost
+
+
+def decode_to_producer(content: bytes) -> ToProducer:
+    """A message of the writer.
+
+    Raises:
+        DecodeError: it is none.
+    """
+    return decode(_to_producer_decoder, content, TO_PRODUCER_BYTES_MAX)
 
 
 # --- the producer's end --------------------------------------------------------------------------------------
@@ -157,9 +208,13 @@ class Sender:
         return f"Sender(credit={self._credit}, {list(self._streams.values())})"
 
     def hello(self, producer: str, archived: Mapping[str, int]) -> Hello:
-        """The hello of these streams and the archived ones, whose last numbers are given."""
+        """The hello of these streams, the oldest if they are too many, and of the archived ones as far as there is
+        room for them, the newest; their last numbers are given.
+        """
         live = {stream: progress.acknowledged for stream, progress in self._streams.items()}
-        return Hello(producer, {**archived, **live}, self.epoch)
+        live = dict(list(live.items())[:HELLO_STREAMS_MAX])
+        newest = list(archived.items())[max(0, len(archived) + len(live) - HELLO_STREAMS_MAX) :]
+        return Hello(producer, {**dict(newest), **live}, self.epoch)
 
     @property
     def unacknowledged(self) -> int:
@@ -317,6 +372,11 @@ class Receiver:
     def knows(self, stream: str) -> bool:
         """Whether a hello named this stream."""
         return stream in self._admitted
+
+    def forget(self, stream: str) -> None:
+        """Forget a stream of which nothing waits for a commit: its producer must say hello again."""
+        self._admitted.pop(stream, None)
+        self._committed.pop(stream, None)
 
     def admit(self, stream: str, first_sequence: int, count: int) -> Admission:
         """Judge a batch of a known stream, and remember it as admitted if it is to be taken."""

@@ -1,71 +1,78 @@
-"""The feed of committed events: PUB on the writer's side, SUB on the reader's.
+"""The feed of committed events, from the writer to its readers (`bus.subscriptions`).
 
-A message is [topic, number, event]. The topic is "kind.symbol" ("kind." for events without a symbol). The number counts
-the events of that kind on the feed, so that a subscriber of a whole kind detects losses. The feed never blocks the
-writer and may lose events for a slow subscriber; the database is complete. Events without a subscriber are not encoded.
+A message is [number, events]: consecutive committed events of the kinds that the reader wants. The number counts the
+events that were sent to this reader before, so that it detects losses. The feed never blocks the writer and may lose
+events for a slow reader; the database is complete. Events without a subscriber are not encoded.
 """
 
 import struct
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Final
 
-import msgspec
 import zmq
-import zmq.asyncio
 
-from bus.codec import decode_event, encode_event
+from bus.codec import BATCH_BYTES_MAX, decode_body, encode_body
+from bus.decoding import DecodeError
 from bus.delivery import Delivered
 from bus.endpoints import Address
-from bus.events import EVENT_TYPES, Event, Fact, Poison, kind_of
-from bus.sockets import bind, connect
+from bus.events import Event, Fact, Poison
+from bus.subscriptions import ReaderSocket, Subscribers
 
-MESSAGES_MAX: Final = 100_000  # queue limit for one slow subscriber before it starts to miss events
+MESSAGES_MAX: Final = 10_000  # that wait for one slow reader, at each end, before it starts to miss events
+MESSAGE_EVENTS_MAX: Final = 500  # of some 100 bytes
 _NUMBER: Final = struct.Struct("<Q")
-_KINDS: Final = {event_type: kind_of(event_type).encode() + b"." for event_type in EVENT_TYPES}
 
 
 class FeedPublisher:
     """The writer's end; used from one thread."""
 
     def __init__(self, address: Address) -> None:
-        self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.XPUB)
+        self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, MESSAGES_MAX)
-        bind(self._socket, address)
-        self._subscriptions: dict[bytes, int] = {}
-        self._wanted: dict[type[Fact], bool] = dict.fromkeys(_KINDS, False)
-        self._numbers: dict[type[Fact], int] = dict.fromkeys(_KINDS, 0)
+        self._subscribers = Subscribers(self._socket, address, "feed", MESSAGES_MAX)
 
     def publish(self, batches: Iterable[Delivered]) -> None:
         """Publish the events that have a subscriber."""
-        self._receive_subscriptions()
-        if not any(self._wanted.values()):
+        self._subscribers.receive()
+        if not self._subscribers:
             return
-        for batch in batches:
-            for event in batch.events:
-                if not isinstance(event, Poison) and self._wanted[type(event)]:
-                    self._send(event)
-
-    def _send(self, event: Event) -> None:
-        event_type = type(event)
-        self._numbers[event_type] += 1
-        topic = _KINDS[event_type] + getattr(event, "symbol", "").encode()
-        self._socket.send_multipart([topic, _NUMBER.pack(self._numbers[event_type]), encode_event(event)])
-
-    def _receive_subscriptions(self) -> None:
-        changed = False
-        while self._socket.poll(0):
-            message = self._socket.recv()
-            self._subscriptions[message[1:]] = self._subscriptions.get(message[1:], 0) + (1 if message[0] else -1)
-            changed = True
-        if changed:
-            prefixes = [prefix for prefix, subscribers in self._subscriptions.items() if subscribers > 0]
-            for event_type, kind in _KINDS.items():
-                self._wanted[event_type] = any(p.startswith(kind) or kind.startswith(p) for p in prefixes)
+        events = [event for batch in batches for event in batch.events]
+        encoded: dict[frozenset[type[Fact]], Sequence[tuple[int, bytes]]] = {}
+        for subscriber in self._subscribers:
+            types = subscriber.types
+            if types not in encoded:
+                encoded[types] = list(
+                    _encoded([event for event in events if type(event) in types and not isinstance(event, Poison)])
+                )
+            for count, body in encoded[types]:
+                self._subscribers.send(subscriber, [_NUMBER.pack(subscriber.number), body], count)
 
     def close(self) -> None:
-        """Close the socket; messages queued for slow subscribers are dropped."""
+        """Close the socket; messages queued for slow readers are dropped."""
         self._socket.close()
+
+
+def _encoded(events: Sequence[Event]) -> Iterator[tuple[int, bytes]]:
+    """Messages' events, encoded, each with their number."""
+    for first in range(0, len(events), MESSAGE_EVENTS_MAX):
+        part = events[first : first + MESSAGE_EVENTS_MAX]
+        body = encode_body(part)
+        if len(body) <= BATCH_BYTES_MAX:
+            yield len(part), body
+        else:  # one event fits: it came in a batch
+            yield from ((1, encode_body([event])) for event in part)
+
+
+def decode_feed(frames: Sequence[bytes]) -> tuple[int, Sequence[Event | Poison]]:
+    """A message of the feed: the number of this reader's events before it, and its events; those of a kind that this
+    version does not know as `Poison`.
+
+    Raises:
+        DecodeError: it is none.
+    """
+    if len(frames) != 2 or len(frames[0]) != _NUMBER.size:
+        raise DecodeError("a message of the feed is a number and events: two frames")
+    return _NUMBER.unpack(frames[0])[0], decode_body(frames[1])
 
 
 class FeedSubscriber:
@@ -77,32 +84,26 @@ class FeedSubscriber:
     """
 
     def __init__(self, address: Address, kinds: Sequence[type[Fact]]) -> None:
-        self._socket = zmq.asyncio.Context.instance().socket(zmq.SUB)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RCVHWM, MESSAGES_MAX)
-        for event_type in kinds:
-            self._socket.subscribe(_KINDS[event_type])
-        connect(self._socket, address)
-        self._last_numbers: dict[bytes, int] = {}
+        self._socket = ReaderSocket(address, kinds, MESSAGES_MAX, BATCH_BYTES_MAX)
+        self._next_number: int | None = None
         self.missed = 0
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         """Events as they are committed, until cancelled. What this reader cannot decode counts as missed."""
         while True:
-            topic, number, content = await self._socket.recv_multipart()
-            self._count_missed(topic.partition(b".")[0], _NUMBER.unpack(number)[0])
             try:
-                event = decode_event(content)
-            except msgspec.MsgspecError:
+                number, events = decode_feed(await self._socket.receive())
+            except DecodeError:
                 self.missed += 1
                 continue
-            yield event
-
-    def _count_missed(self, kind: bytes, number: int) -> None:
-        """Add to `missed`. A smaller number means that the writer restarted; losses of the old one are unknown here."""
-        last_number = self._last_numbers.get(kind, number - 1)
-        self.missed += max(0, number - last_number - 1)
-        self._last_numbers[kind] = number
+            # A smaller number means that the writer restarted; losses of the old one are unknown here.
+            self.missed += max(0, number - self._next_number) if self._next_number is not None else 0
+            self._next_number = number + len(events)
+            for event in events:
+                if isinstance(event, Poison):
+                    self.missed += 1
+                else:
+                    yield event
 
     def close(self) -> None:
         """Unsubscribe and close."""

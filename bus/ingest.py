@@ -5,6 +5,9 @@ the last commit, up to a limit: when idle an event is committed at once, under l
 
 A group that the database refuses is kept and tried again, ever more slowly: producers keep what is under way, and send
 nothing twice. Should the database hold less than it acknowledged, a new epoch begins (`bus.delivery`).
+
+No message ends the writer, and no peer holds up the others: what cannot be read is counted and its sender ignored for a
+while (`bus.peers`); hellos, which cost a question to the database, are answered in turn and seldom.
 """
 
 import logging
@@ -18,7 +21,8 @@ from typing import Final, Literal, Protocol
 import msgspec
 import zmq
 
-from bus.codec import BatchError, decode_events, unpack
+from bus.codec import BATCH_BYTES_MAX, decode_events, unpack
+from bus.decoding import DecodeError
 from bus.delivery import (
     BATCH,
     HELLO,
@@ -26,15 +30,18 @@ from bus.delivery import (
     Acknowledged,
     Delivered,
     Hello,
-    Lost,
     Part,
     Receiver,
     Rewind,
     ToProducer,
     Unknown,
     Welcome,
+    decode_hello,
+    decode_lost,
 )
 from bus.endpoints import Address
+from bus.peers import Peers
+from bus.roles import COLLECTORS
 from bus.sockets import bind
 
 logger = logging.getLogger(__name__)
@@ -43,6 +50,20 @@ GROUP_EVENTS_MAX: Final = 20_000  # a commit of this many takes some tens of mil
 # What one producer may have under way: a group that is being committed, and the next one, so that neither end waits for
 # the other. It bounds the memory of both.
 CREDIT_EVENTS: Final = 2 * GROUP_EVENTS_MAX
+GROUP_BYTES_MAX: Final = 64 * 1024 * 1024  # a group of the largest events is smaller
+# libzmq's queues, in messages of one peer: it may send more than its credit, and need not read. A producer whose answer
+# is dropped hears of a later commit, or says hello again.
+_RECEIVED_MAX: Final = 100
+_ANSWERS_MAX: Final = 1_000
+# Hellos: of one peer in machine seconds, all in one group, and all that wait.
+HELLO_EVERY_S: Final = 0.2
+_HELLOS_A_GROUP: Final = 16
+_HELLOS_WAITING_MAX: Final = 1_000
+_NOTES_A_GROUP: Final = 16  # of duplicates, each a transaction
+PEERS_MAX: Final = 10_000  # that said hello; of more the earliest are forgotten, and say hello again
+STREAMS_MAX: Final = 50_000  # likewise
+# Machine seconds between two epochs that begin only because a producer says so. Databases are put back less often.
+CLAIMED_EPOCH_EVERY_S: Final = 5.0
 _POLL_MS: Final = 50  # how soon a request to stop is noticed
 # Machine seconds between attempts while the database refuses: doubled each time, and a random half to whole of that.
 RETRY_S: Final = 0.2
@@ -50,8 +71,8 @@ RETRY_S_MAX: Final = 5.0
 _DOUBLINGS_MAX: Final = 5
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_hello_decoder: Final = msgspec.msgpack.Decoder(Hello)
-_lost_decoder: Final = msgspec.msgpack.Decoder(Lost)
+_SILENT: Final = Hello("nothing", {})  # of no stream: what the writer itself knows
+_KINDS: Final = {BATCH: "a batch", HELLO: "a hello", LOST: "a statement of losses"}
 
 
 def retry_s(attempt: int, share: float) -> float:
@@ -83,6 +104,13 @@ class Sink(Protocol):
         ...
 
 
+class _WaitingHello(msgspec.Struct, frozen=True):
+    """The newest hello of a peer, and when it is answered at the earliest."""
+
+    content: bytes
+    due_s: float
+
+
 class Ingest:
     """Runs one ROUTER socket in front of a `Sink`.
 
@@ -110,8 +138,9 @@ class Ingest:
     ) -> None:
         self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.set_hwm(0)  # bounded by the producers' credit
-        bind(self._socket, address)
+        self._socket.setsockopt(zmq.RCVHWM, _RECEIVED_MAX)
+        self._socket.setsockopt(zmq.SNDHWM, _ANSWERS_MAX)
+        bind(self._socket, address, BATCH_BYTES_MAX, COLLECTORS)
         self._sink = sink
         self._on_committed = on_committed
         self._retry_on = retry_on
@@ -121,14 +150,22 @@ class Ingest:
         self._outage_since_s: float | None = None
         self._rng = random.Random()
         self._receiver = Receiver()
-        self._producers: dict[bytes, str] = {}
+        self._peers = Peers("ingest")
+        self._hellos: dict[bytes, _WaitingHello] = {}
+        self._producers: dict[bytes, str] = {}  # as the next two, those that said hello earlier first
+        self._greeted_s: dict[bytes, float] = {}
         self._routes: dict[str, bytes] = {}
+        self._claims_from_s = 0.0
         self._group: list[Part] = []
         self._newest: Mapping[str, int] = {}  # of the last commit: a database that went back lacks it
         self._duplicates: Counter[str] = Counter()
         self.committed_events = 0
         self.commits = 0
-        self.malformed = 0
+
+    @property
+    def refused(self) -> int:
+        """Messages that could not be read, or came from a peer that is ignored."""
+        return self._peers.refused
 
     @property
     def duplicates(self) -> int:
@@ -142,7 +179,7 @@ class Ingest:
         """
         try:
             while not stopping.is_set():
-                if self._socket.poll(_POLL_MS):
+                if self._socket.poll(_POLL_MS) or self._hellos:
                     self._take_group(stopping)
                 else:
                     self._on_committed(())
@@ -152,40 +189,44 @@ class Ingest:
 
     def _take_group(self, stopping: threading.Event) -> None:
         self._receive_group()
+        self._greet_waiting()
         self._commit_group(stopping)
         self._note_duplicates()
+        self._forget_earliest()
 
     def _receive_group(self) -> None:
-        events = 0
-        while events < GROUP_EVENTS_MAX:
+        events = size_bytes = 0
+        while events < GROUP_EVENTS_MAX and size_bytes < GROUP_BYTES_MAX:
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            events += self._take(frames)
+            events += max(1, self._take(frames))  # a message without events takes its time, too
+            size_bytes += len(frames[-1])
 
     def _take(self, frames: Sequence[bytes]) -> int:
         """Handle one message; the number of events taken from it into the group."""
-        match frames:
-            case [route, kind, content] if kind == BATCH:
-                return self._take_batch(route, content)
-            case [route, kind, content] if kind == HELLO:
-                self._greet(route, content)
-            case [route, kind, content] if kind == LOST:
-                return self._take_lost(route, content)
-            case _:
-                self._note_malformed()
+        if self._peers.is_ignored(frames[0]):
+            return 0
+        try:
+            match frames:
+                case [route, kind, content] if kind == BATCH:
+                    return self._take_batch(route, content)
+                case [route, kind, content] if kind == HELLO:
+                    self._keep_hello(route, content)
+                case [route, kind, content] if kind == LOST:
+                    return self._take_lost(route, content)
+                case _:
+                    self._peers.ignore(frames[0], "a message", "it is none of a producer")
+        except DecodeError as error:
+            self._peers.ignore(frames[0], _KINDS[frames[1]], error)
         return 0
 
     def _take_batch(self, route: bytes, content: bytes) -> int:
         if route not in self._producers:
             self._send(route, Unknown())
             return 0
-        try:
-            batch = unpack(content)
-        except BatchError:
-            self._note_malformed()
-            return 0
+        batch = unpack(content)
         events = self._admit(route, batch.stream, batch.first_sequence, batch.count)
         if not events:
             return 0
@@ -199,11 +240,7 @@ class Ingest:
         if route not in self._producers:
             self._send(route, Unknown())
             return 0
-        try:
-            lost = _lost_decoder.decode(content)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            self._note_malformed()
-            return 0
+        lost = decode_lost(content)
         if taken := self._admit(route, lost.stream, lost.first_sequence, lost.count):
             first_sequence = lost.last_sequence + 1 - taken
             producer = self._producers[route]
@@ -212,9 +249,6 @@ class Ingest:
 
     def _admit(self, route: bytes, stream: str, first_sequence: int, count: int) -> int:
         """How many numbers, from the last one back, are to be taken."""
-        if count < 1:
-            self._note_malformed()
-            return 0
         if not self._receiver.knows(stream):
             self._send(route, Unknown())
             return 0
@@ -227,27 +261,60 @@ class Ingest:
         self._duplicates[stream] += admission.skip
         return count - admission.skip
 
-    def _greet(self, route: bytes, content: bytes) -> None:
-        try:
-            hello = _hello_decoder.decode(content)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            self._note_malformed()
+    def _keep_hello(self, route: bytes, content: bytes) -> None:
+        """Keep the newest hello of a peer until it is answered: it sends nothing else meanwhile."""
+        if route not in self._hellos and len(self._hellos) >= _HELLOS_WAITING_MAX:
+            self._peers.refuse("a hello", f"{_HELLOS_WAITING_MAX} wait for an answer")
             return
+        due_s = self._greeted_s.get(route, -HELLO_EVERY_S) + HELLO_EVERY_S
+        self._hellos[route] = _WaitingHello(content, due_s)
+
+    def _greet_waiting(self) -> None:
+        now_s = time.monotonic()
+        due = [route for route, hello in self._hellos.items() if hello.due_s <= now_s]
+        for route in due[:_HELLOS_A_GROUP]:
+            content = self._hellos.pop(route).content
+            try:
+                self._greet(route, content, now_s)
+            except DecodeError as error:
+                self._peers.ignore(route, _KINDS[HELLO], error)
+
+    def _greet(self, route: bytes, content: bytes, now_s: float) -> None:
+        hello = decode_hello(content)
         try:
-            self._welcome(route, hello)
+            known = self._sink.high_water_marks(list({**hello.acknowledged, **self._newest}))
+            self._receiver.epoch = self._receiver.epoch or self._sink.epoch()
+            if self._receiver.has_gone_back(hello, known):
+                if now_s < self._claims_from_s and not self._receiver.has_gone_back(_SILENT, known):
+                    self._hellos[route] = _WaitingHello(content, self._claims_from_s)
+                    return
+                self._claims_from_s = now_s + CLAIMED_EPOCH_EVERY_S
+                self._begin_epoch(f"it holds less than {hello.producer} has delivered")
+            self._welcome(route, hello, known)
         except self._retry_on as error:  # no answer: the producer says hello again
             self._database_failed(str(error))
         else:
+            self._greeted_s.pop(route, None)
+            self._greeted_s[route] = now_s
             self._database_answers()
 
-    def _welcome(self, route: bytes, hello: Hello) -> None:
-        known = self._sink.high_water_marks(list({**hello.acknowledged, **self._newest}))
-        self._receiver.epoch = self._receiver.epoch or self._sink.epoch()
-        if self._receiver.has_gone_back(hello, known):
-            self._begin_epoch(f"it holds less than {hello.producer} has delivered")
+    def _forget_earliest(self) -> None:
+        """Bound the memory of peers and streams, when nothing of theirs waits for a commit."""
+        while len(self._greeted_s) > PEERS_MAX:
+            route = next(iter(self._greeted_s))
+            del self._greeted_s[route]
+            self._producers.pop(route, None)
+        while len(self._routes) > STREAMS_MAX:
+            stream = next(iter(self._routes))
+            del self._routes[stream]
+            self._receiver.forget(stream)
+
+    def _welcome(self, route: bytes, hello: Hello, known: Mapping[str, int]) -> None:
         marks = {stream: known[stream] for stream in hello.acknowledged}
         self._producers[route] = hello.producer
-        self._routes |= dict.fromkeys(hello.acknowledged, route)
+        for stream in marks:
+            self._routes.pop(stream, None)
+            self._routes[stream] = route
         self._receiver.greeted(marks)
         taken = {stream: self._receiver.admitted_mark(stream) for stream in marks}
         safe = self._backed_up()
@@ -267,6 +334,7 @@ class Ingest:
 
     def _commit_group(self, stopping: threading.Event) -> None:
         if not self._group:
+            self._on_committed(())
             return
         group, self._group = self._group, []
         if not self._has_committed(group, stopping):
@@ -335,12 +403,6 @@ class Ingest:
             self._receiver.began_epoch(self._receiver.epoch)
             self._producers.clear()
 
-    def _note_malformed(self) -> None:
-        """Count a message that is none of ours; a log line at each doubling."""
-        self.malformed += 1
-        if self.malformed & (self.malformed - 1) == 0:
-            logger.warning("%d malformed messages on the ingest socket so far; they were dropped", self.malformed)
-
     def _database_failed(self, text: str) -> None:
         if self._outage_since_s is None:
             self._outage_since_s = time.monotonic()
@@ -354,10 +416,10 @@ class Ingest:
             self._on_recovered(seconds)
 
     def _note_duplicates(self) -> None:
-        """Report duplicates after the commit, once the stream is known; those of a failed attempt go with the next
-        report.
+        """Report duplicates after the commit, once the stream is known; those of a failed attempt, and those of more
+        streams than a group has time for, go with a later report.
         """
-        for stream, count in [item for item in self._duplicates.items() if item[1]]:
+        for stream, count in [item for item in self._duplicates.items() if item[1]][:_NOTES_A_GROUP]:
             try:
                 self._sink.note_duplicates(stream, count)
             except self._retry_on as error:

@@ -1,15 +1,21 @@
-"""The CURVE keys of an installation: a pair for its servers and a pair for its clients, in a directory of their own.
+"""The CURVE keys of an installation, in a directory of their own: a pair for its servers, and a pair for each client.
 
     server.public  server.secret  client.public  client.secret      each one line, 40 characters of Z85 (ZeroMQ RFC 32)
+    clients                                                         a line "name role public-key" for each other client
 
-The machine of the servers has all four; a machine with clients only needs `client.*` and `server.public`. Secrets are
-read where a socket is set up, from files that are their owner's alone, and kept nowhere.
+The machine of the servers has all of them. Its own client pair is an operator's; every other machine has a pair of its
+own, with a role: `client.*` and `server.public`. Secrets are read where a socket is set up, from files that are their
+owner's alone, and kept nowhere.
 """
 
+import contextlib
+import logging
 import os
+import re
 import stat
 import struct
 import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,14 +24,23 @@ import zmq
 from zmq.utils import z85
 
 from bus.endpoints import BusError
+from bus.roles import ROLES, Role
 
+logger = logging.getLogger(__name__)
+
+OWN_CLIENT: Final = "client"  # the name of the servers' own machine
 MAKE_COMMAND: Final = "observer keys make"
 KEY_BYTES: Final = 32  # of one half; 40 characters in Z85
 _SECRET_MODE: Final = 0o600
 _CLIENT_NAMES: Final = ("server.public", "client.public", "client.secret")
-_REMEDY: Final = f"make them with `{MAKE_COMMAND}` where the servers run; other machines get copies"
+_CLIENTS: Final = "clients"
+_CLIENTS_BYTES_MAX: Final = 65_536  # some hundred clients
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
+_REMEDY: Final = (
+    f"make them with `{MAKE_COMMAND}` where the servers run, those of another machine with `observer keys add` there"
+)
 
-Role = Literal["server", "client"]
+Side = Literal["server", "client"]
 
 
 class MissingBusKeysError(BusError):
@@ -45,20 +60,110 @@ class KeyPair(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
+class Client(msgspec.Struct, frozen=True):
+    """A client that the servers admit, by its public key."""
+
+    name: str
+    role: Role
+    public: bytes
+
+
 def make_keys(directory: Path) -> None:
     """Create new key pairs in a new directory, all of them or none.
 
     Raises:
         BusError: it is there already, or cannot be made.
     """
+    with _new_directory(directory) as made:
+        _make_pair(made, "server")
+        _make_pair(made, "client")
+
+
+def add_client(directory: Path, name: str, role: Role, folder: Path) -> Client:
+    """Make a pair for a client on another machine and admit it: the new folder is that machine's key directory.
+
+    Raises:
+        BusError: the name is taken or none, or the folder is there already or cannot be made.
+    """
+    if not _NAME.fullmatch(name):
+        raise BusError(f"{name!r} is no name for a client: give up to 32 of a-z, 0-9, '_', '.' and '-'")
+    if name in {client.name for client in clients(directory)}:
+        raise BusError(f"{name} has a key already: remove it first (observer keys remove {name}), or give another name")
+    server = public_key(directory, "server")
+    with _new_directory(folder) as made:
+        client = Client(name, role, _make_pair(made, "client"))
+        _write(made / "server.public", server)
+    _change_clients(directory, lambda known: [*known, client])
+    return client
+
+
+def remove_client(directory: Path, name: str) -> None:
+    """Admit a client no more. Connections that it has open end with the servers.
+
+    Raises:
+        BusError: there is none of this name, or the list cannot be changed.
+    """
+    if name not in {client.name for client in clients(directory)[1:]}:
+        raise BusError(f"no client is named {name!r} in {directory / _CLIENTS}: see `observer keys list`")
+    _change_clients(directory, lambda known: [client for client in known if client.name != name])
+
+
+def clients(directory: Path) -> Sequence[Client]:
+    """The clients that the servers admit, first the one of their own machine. A line that is none of ours admits no
+    client.
+
+    Raises:
+        MissingBusKeysError: the machine's own key cannot be read.
+    """
+    own = Client(OWN_CLIENT, "operator", public_key(directory, "client"))
+    try:
+        return [own, *_other_clients(directory)]
+    except MissingBusKeysError as error:
+        logger.error("only this machine's own client is admitted: %s", error)
+        return [own]
+
+
+def _other_clients(directory: Path) -> Iterator[Client]:
+    path = directory / _CLIENTS
+    if not os.path.lexists(path):
+        return
+    for number, line in enumerate(_private_content(path, _CLIENTS_BYTES_MAX).splitlines(), 1):
+        match line.decode("ascii", "replace").split():
+            case [name, role, key] if _NAME.fullmatch(name) and role in ROLES and _is_key(key.encode()):
+                yield Client(name, role, key.encode())
+            case _:
+                logger.error("line %d of %s admits no client: it is not 'name role public-key'", number, path)
+
+
+def _change_clients(directory: Path, change: Callable[[Iterable[Client]], Iterable[Client]]) -> None:
+    """Write the list anew, whole or not at all."""
+    changed = change(_other_clients(directory))
+    try:
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".clients-") as scratch:
+            unfinished = Path(scratch) / _CLIENTS
+            lines = [f"{client.name} {client.role} {client.public.decode()}" for client in changed]
+            _write(unfinished, "\n".join(lines).encode())
+            unfinished.rename(directory / _CLIENTS)
+    except OSError as error:
+        raise BusError(f"cannot write {directory / _CLIENTS}: {error.strerror}") from error
+
+
+def _make_pair(directory: Path, side: Side) -> bytes:
+    """Make a pair; returns its public half."""
+    public, secret = zmq.curve_keypair()
+    _write(directory / f"{side}.public", public)
+    _write(directory / f"{side}.secret", secret)
+    return public
+
+
+@contextlib.contextmanager
+def _new_directory(directory: Path) -> Iterator[Path]:
+    """A directory that gets this name at the end of the block."""
     try:
         with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".keys-") as scratch:
             made = Path(scratch) / directory.name
             made.mkdir(mode=0o700)
-            for role in ("server", "client"):
-                public, secret = zmq.curve_keypair()
-                _write(made / f"{role}.public", public)
-                _write(made / f"{role}.secret", secret)
+            yield made
             made.rename(directory)  # refused by the system when there is a directory with anything in it
     except OSError as error:
         if directory.exists():
@@ -78,22 +183,22 @@ def require_client_keys(directory: Path) -> None:
         _read(directory / name)
 
 
-def key_pair(directory: Path, role: Role) -> KeyPair:
+def key_pair(directory: Path, side: Side) -> KeyPair:
     """The pair of the servers or of the clients.
 
     Raises:
         MissingBusKeysError: it is not there, or others may read it.
     """
-    return KeyPair(public_key(directory, role), _read(directory / f"{role}.secret"))
+    return KeyPair(public_key(directory, side), _read(directory / f"{side}.secret"))
 
 
-def public_key(directory: Path, role: Role) -> bytes:
+def public_key(directory: Path, side: Side) -> bytes:
     """The public half alone, in Z85.
 
     Raises:
         MissingBusKeysError: it is not there, or others may change it.
     """
-    return _read(directory / f"{role}.public")
+    return _read(directory / f"{side}.public")
 
 
 def _write(path: Path, key: bytes) -> None:
@@ -103,18 +208,28 @@ def _write(path: Path, key: bytes) -> None:
 
 
 def _read(path: Path) -> bytes:
+    key = _private_content(path, 100).strip()
+    if not _is_key(key):
+        raise MissingBusKeysError(f"{path} holds no key of 40 characters: {_REMEDY}")
+    return key
+
+
+def _private_content(path: Path, bytes_max: int) -> bytes:
+    """The file's first bytes.
+
+    Raises:
+        MissingBusKeysError: it cannot be read, or is not its owner's alone.
+    """
     try:
         # Looked at and read through one descriptor: nothing can be put in between.
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            key = file.read(100).strip()
+            content = file.read(bytes_max)
     except OSError as error:
         raise MissingBusKeysError(f"cannot read {path} ({error.strerror}): tcp needs keys, {_REMEDY}") from error
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise MissingBusKeysError(f"{path} is not yours alone: run `chmod 600` on it, as its owner")
-    if not _is_key(key):
-        raise MissingBusKeysError(f"{path} holds no key of 40 characters: {_REMEDY}")
-    return key
+    return content
 
 
 def _is_key(text: bytes) -> bool:

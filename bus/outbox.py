@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Final
 
 from bus.archive import Archive, ArchiveLimits
-from bus.codec import pack
+from bus.codec import BATCH_BYTES_MAX, BATCH_COUNT_MAX, pack
 from bus.delivery import StreamProgress
 from bus.events import Event
-from bus.journal import JournalReader, JournalWriter
+from bus.journal import JournalReader, JournalWriter, RecordTooLargeError
 from bus.outbox_notes import (
     Progress,
     ProgressFile,
@@ -144,6 +144,12 @@ class Outbox:
             RecordTooLargeError: it is too much for one batch; nothing was appended.
             OSError: the disk refused (full, say); nothing was appended.
         """
+        batch = pack(self.stream, self._last_sequence + 1, events)
+        if len(batch) > BATCH_BYTES_MAX or len(events) > BATCH_COUNT_MAX:
+            raise RecordTooLargeError(
+                f"{len(events):,} events of {len(batch):,} bytes are beyond the {BATCH_COUNT_MAX:,} events and "
+                f"{BATCH_BYTES_MAX:,} bytes of a batch"
+            )
         if self._writer.is_removed:
             self._writer.write_again()
             self._close_cursor()  # it reads the removed file
@@ -151,7 +157,7 @@ class Outbox:
         if self._writer.size_bytes >= SEGMENT_BYTES_MAX:
             full, self._writer = self._writer, self._start_segment()
             full.close()
-        self._writer.append(pack(self.stream, self._last_sequence + 1, events))
+        self._writer.append(batch)
         self._last_sequence += len(events)
         self._segments[self.stream][-1].last_sequence = self._last_sequence
         self._note_progress()

@@ -5,6 +5,7 @@ They state which numbers exist, whatever happens to the segments. Each note has 
 
 import errno
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 
 _FINISHED: Final = "finished"
 _EPOCH: Final = "epoch"
+_EPOCH_TEXT: Final = re.compile(r"[A-Za-z0-9 _.:-]{0,64}")
 _PROGRESS: Final = struct.Struct("<QQI")  # ordinal of the stream, number of the last event, CRC-32 of both
 _STREAM_DIGITS: Final = 32
 
@@ -75,11 +77,14 @@ def progress_path(directory: Path, stream: str) -> Path:
 
 
 def read_epoch(directory: Path) -> str:
-    """The epoch of the database that this outbox was welcomed in last; empty before the first welcome."""
+    """The epoch of the database that this outbox was welcomed in last; empty before the first welcome, and where the
+    note is damaged.
+    """
     try:
-        return (directory / _EPOCH).read_text("ascii", "replace").strip()
+        epoch = (directory / _EPOCH).read_text("ascii", "replace").strip()
     except OSError:
         return ""
+    return epoch if _EPOCH_TEXT.fullmatch(epoch) else ""
 
 
 def note_epoch(directory: Path, epoch: str) -> None:

@@ -13,10 +13,12 @@ import msgspec
 import zmq
 import zmq.asyncio
 
+from bus.decoding import DecodeError
 from bus.delivery import (
     BATCH,
     HELLO,
     LOST,
+    TO_PRODUCER_BYTES_MAX,
     Acknowledged,
     Lost,
     Rewind,
@@ -25,6 +27,7 @@ from bus.delivery import (
     ToProducer,
     Unknown,
     Welcome,
+    decode_to_producer,
 )
 from bus.endpoints import Address
 from bus.segments import Missing, Packed
@@ -39,7 +42,6 @@ _DOUBLINGS_MAX: Final = 4
 IDLE_S: Final = 5.0  # with nothing under way: a hello finds out whether the database went back
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(ToProducer)
 
 
 class Source(Protocol):
@@ -122,7 +124,7 @@ class BatchSender:
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
         socket.set_hwm(0)  # the credit bounds what is under way, not the socket
-        connect(socket, self._address)
+        connect(socket, self._address, TO_PRODUCER_BYTES_MAX)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(socket))
@@ -135,7 +137,7 @@ class BatchSender:
         silent_s, hellos = 0.0, 0
         while True:
             if await socket.poll(timeout=round(SILENCE_S * 1000)):
-                await self._receive(socket, _decoder.decode(await socket.recv()))
+                await self._receive(socket, await socket.recv())
                 silent_s, hellos = 0.0, 0
                 continue
             silent_s += SILENCE_S
@@ -149,7 +151,13 @@ class BatchSender:
         hello = self._sender.hello(self._source.producer, self._source.archived())
         await socket.send_multipart([HELLO, _encoder.encode(hello)])
 
-    async def _receive(self, socket: zmq.asyncio.Socket, message: ToProducer) -> None:
+    async def _receive(self, socket: zmq.asyncio.Socket, content: bytes) -> None:
+        try:
+            await self._take(socket, decode_to_producer(content))
+        except DecodeError as error:
+            logger.error("the writer sent what is no message of a writer: %s", error)
+
+    async def _take(self, socket: zmq.asyncio.Socket, message: ToProducer) -> None:
         match message:
             case Acknowledged(stream, mark, epoch):
                 self._sender.acknowledged(message)

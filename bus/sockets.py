@@ -1,46 +1,79 @@
-"""Binds and connects sockets for every kind of address. For `ipc://` nothing of CURVE is loaded."""
+"""Binds and connects sockets for every kind of address. For `ipc://` nothing of CURVE is loaded.
+
+Every socket bounds the size of a frame before it has one: libzmq takes the memory for a frame when its length has come,
+which a stranger sends before any authentication, and disconnects a peer that announces more.
+"""
 
 import contextlib
+import os
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import zmq
 import zmq.asyncio
 
 from bus.endpoints import Address, BusError, TcpAddress
+from bus.roles import Role
 
 Socket: TypeAlias = zmq.SyncSocket | zmq.asyncio.Socket
 """A socket of either kind of context."""
 
 _IPC: Final = "ipc://"
+_FRAME_BYTES_MIN: Final = 1_024  # a handshake's largest frame, CURVE's INITIATE with an identity, has some 700 bytes
+_CURVE_BYTES: Final = 64  # it adds 33 to each frame
 
 
-def bind(socket: Socket, address: Address) -> None:
-    """Listen there; on the network only to clients with a known key. The socket is closed when that fails.
+def bind(socket: Socket, address: Address, bytes_max: int, roles: AbstractSet[Role]) -> None:
+    """Listen there, to processes of this user or, on the network, to clients with a key of one of these roles. The
+    socket is closed when that fails.
+
+    Args:
+        socket: unbound.
+        address: where to listen; the file of an `ipc://` address gets mode 0600.
+        bytes_max: the largest frame of a message that is sent to it.
+        roles: see `bus.keys`.
 
     Raises:
         BusError: it cannot be bound, or keys are missing.
     """
     with _closed_on_failure(socket, f"listen on {address}"):
+        _bound_frames(socket, bytes_max)
         if isinstance(address, TcpAddress):
             from bus.curve import secure_server
 
-            secure_server(socket, address)
-        socket.bind(_url(address))
+            secure_server(socket, address, roles)
+            socket.bind(address.url)
+        else:
+            url = _url(address)
+            socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
+            socket.bind(url)
+            Path(url.removeprefix(_IPC)).chmod(0o600)
 
 
-def connect(socket: Socket, address: Address) -> None:
+def connect(socket: Socket, address: Address, bytes_max: int) -> None:
     """Connect, now or once a listener exists; on the network as a client with keys. The socket is closed on failure.
+
+    Args:
+        socket: unconnected.
+        address: of the listener.
+        bytes_max: the largest frame of a message that the listener sends.
 
     Raises:
         BusError: the address is none, or keys are missing.
     """
     with _closed_on_failure(socket, f"connect to {address}"):
+        _bound_frames(socket, bytes_max)
         if isinstance(address, TcpAddress):
             from bus.curve import secure_client
 
             secure_client(socket, address)
         socket.connect(_url(address))
+
+
+def _bound_frames(socket: Socket, bytes_max: int) -> None:
+    socket.setsockopt(zmq.MAXMSGSIZE, max(_FRAME_BYTES_MIN, bytes_max + _CURVE_BYTES))
 
 
 @contextlib.contextmanager

@@ -167,10 +167,12 @@ COMMANDS: Final = Group(
             },
         ),
         "keys": Group(
-            "Make and show the CURVE keys of sockets on the network.",
+            "Make and list the CURVE keys of sockets on the network.",
             {
-                "make": Command("keys:make", "Make a key pair for the servers and one for the clients."),
-                "show": Command("keys:show", "Print the public keys and their directory."),
+                "make": Command("keys:make", "Make a key pair for the servers and one for this machine."),
+                "add": Command("keys:add", "Make a key pair for another machine, with a role."),
+                "remove": Command("keys:remove", "Admit a client no more."),
+                "list": Command("keys:list_clients", "List the public keys with their roles."),
             },
         ),
         "bench": Group(

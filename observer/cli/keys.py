@@ -6,34 +6,59 @@ from typing import Annotated
 import click
 
 from bus.endpoints import Endpoints
-from bus.keys import make_keys, public_key
+from bus.keys import add_client, clients, make_keys, public_key, remove_client
+from bus.roles import Role
 from observer.base_settings import load_base_settings
 from observer.cli.context import DEFAULT_CONFIGURATION
-from observer.cli.options import Option
+from observer.cli.options import Argument, Option
 
 ConfigOption = Annotated[Path, Option(help="The configuration: the keys are in its runtime directory.")]
+NameArgument = Annotated[str, Argument(help="The client's name, for the list and the log.")]
 
 
 def make(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
-    """Make a key pair for the servers and one for the clients. Existing keys are never replaced.
+    """Make a key pair for the servers and an operator's for this machine. Existing keys are never replaced.
 
-    For a machine with clients only, copy client.public, client.secret and server.public, and keep them at mode 600.
+    For another machine, make a pair with a role: observer keys add.
     """
     directory = _directory(config)
     make_keys(directory)
-    _print_public(directory, f"made in {directory}")
+    click.echo(f"made in {directory}")
+    _print_all(directory)
 
 
-def show(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
-    """Print the public keys and their directory. A secret is never printed."""
+def add(
+    name: NameArgument,
+    role: Annotated[Role, Option(help="Events and reports, feeds and status, or everything.")],
+    out: Annotated[Path, Option(help="The new folder for its keys.")],
+    config: ConfigOption = DEFAULT_CONFIGURATION,
+) -> None:
+    """Make a key pair for a client on another machine, and admit it in its role.
+
+    Move the folder to that machine, as `keys` in its runtime directory, and keep its files at mode 600.
+    """
+    add_client(_directory(config), name, role, out)
+    click.echo(f"{name}, a {role}, is admitted: move {out} to its machine, as `keys` in its runtime directory")
+
+
+def remove(name: NameArgument, config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
+    """Admit a client no more. Its open connections end with the next start of the system."""
+    remove_client(_directory(config), name)
+    click.echo(f"{name} is admitted no more; restart the system to end its open connections")
+
+
+def list_clients(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
+    """List the public keys with their roles. A secret is never printed."""
     directory = _directory(config)
-    _print_public(directory, str(directory))
+    click.echo(str(directory))
+    _print_all(directory)
 
 
 def _directory(config: Path) -> Path:
     return Endpoints(Path(load_base_settings(config).run.runtime)).keys_directory
 
 
-def _print_public(directory: Path, heading: str) -> None:
-    server, client = public_key(directory, "server"), public_key(directory, "client")
-    click.echo(f"{heading}\nserver {server.decode()}\nclient {client.decode()}")
+def _print_all(directory: Path) -> None:
+    click.echo(f"{'server':<10} {'':<20} {public_key(directory, 'server').decode()}")
+    for client in clients(directory):
+        click.echo(f"{client.role:<10} {client.name:<20} {client.public.decode()}")

@@ -44,12 +44,15 @@ class Capturing:
             return Refused("busy", f"{self._out} is being recorded: stop that first")
         if not Path(request.out).is_absolute() or _is_there(request.out):
             return Refused("failed", f"{request.out}: give the absolute path of a file that is not there yet")
-        previous, self._child = self._child, _child(request, settings, self._configuration)
+        out = _below(request.out, Path(settings.run.data))
+        if out is None:
+            return Refused("failed", f"{request.out} is not below the data folder: give {_example(settings)}, say")
+        previous, self._child = self._child, _child(str(out), request.kinds, settings, self._configuration)
         reply = await self._supervisor.reload(self.beside(settings), dry_run=False)
         if isinstance(reply, Refused):
             self._child = previous
             return reply
-        self._out = request.out
+        self._out = str(out)
         await self._supervisor.start(NAME)
         return await self._begun()
 
@@ -101,9 +104,21 @@ def _is_there(path: str) -> bool:
     return Path(path).exists()
 
 
-def _child(request: StartCapture, settings: Settings, configuration: Path) -> Child:
-    options = ["--out", request.out, "--config", str(configuration), "--json"]
-    kinds = ["--kinds", ",".join(request.kinds)] if request.kinds else []
+def _below(path: str, folder: Path) -> Path | None:
+    """The path without links, if that is in the folder; None for any other."""
+    if ".." in Path(path).parts:
+        return None
+    resolved = Path(path).resolve()
+    return resolved if resolved.is_relative_to(folder.resolve()) else None
+
+
+def _example(settings: Settings) -> Path:
+    return Path(settings.run.data).resolve() / "captured.journal"
+
+
+def _child(out: str, wanted: Sequence[str], settings: Settings, configuration: Path) -> Child:
+    options = ["--out", out, "--config", str(configuration), "--json"]
+    kinds = ["--kinds", ",".join(wanted)] if wanted else []
     return Child(
         name=NAME,
         argv=(sys.executable, "-m", "observer", "capture", *options, *kinds),

@@ -45,6 +45,7 @@ _PROCESSES_CHECK_S: Final = 1.0
 _READINESS_CHECK_S: Final = 1.0
 _ENDED: Final = "ended:"
 _GIVEN_UP: Final = "given_up:"
+_HEAVY: Final = "heavy:"
 
 
 class Host:
@@ -182,7 +183,7 @@ class Host:
     def _begin_alerts(self, producer: Producer) -> None:
         """Publish alerts from now on; those of an earlier system that are checked anew are resolved."""
         self._alerts.publish_with(producer.publish)
-        for prefix in ("host:", NOT_READY, _ENDED, _GIVEN_UP):
+        for prefix in ("host:", NOT_READY, _ENDED, _GIVEN_UP, _HEAVY):
             self._alerts.resolve_all(prefix, "the system starts")
 
     def _writer_runs(self) -> bool:
@@ -251,8 +252,9 @@ class Host:
         if employed == self._employed:
             return
         self._employed = employed
-        kept = {f"{prefix}{name}" for name in employed for prefix in (_ENDED, _GIVEN_UP)}
-        for prefix in (_ENDED, _GIVEN_UP):
+        prefixes = (_ENDED, _GIVEN_UP, _HEAVY)
+        kept = {f"{prefix}{name}" for name in employed for prefix in prefixes}
+        for prefix in prefixes:
             self._alerts.resolve_all(prefix, "it is no process of the configuration", kept)
         runtime = Path(self._settings.run.runtime)
         for name in keepers(runtime):
@@ -299,7 +301,11 @@ class Host:
             return
         now_ns = self._clock.now_ns()
         self._producer.publish(ProcessChanged(name, now_ns, previous.value, current.value, pid, reason))
-        ended, given_up = f"{_ENDED}{name}", f"{_GIVEN_UP}{name}"
+        ended, given_up, heavy = f"{_ENDED}{name}", f"{_GIVEN_UP}{name}", f"{_HEAVY}{name}"
+        if previous is current is ProcessState.RUNNING:
+            self._alerts.report(heavy, "critical", f"{name} {reason}: see what sends it so much (its log)")
+            return
+        self._alerts.resolve(heavy, f"{name} is {current}: {reason}")
         if current is ProcessState.FATAL:
             self._alerts.report(given_up, "critical", f"{name} is given up: {reason}")
         elif current is ProcessState.LOOPING:

@@ -30,7 +30,8 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
         rss_bytes_max: with more memory than this, its own children's included, it is restarted; None for no limit.
         final_exits: exit statuses that another start does not change: it is given up at once.
         is_essential: the others are useless without it. It is never given up, only tried ever more slowly; a final exit
-            counts before it became ready for the first time.
+            counts before it became ready for the first time. With too much memory it goes on until it has run for
+            `RestartLimits.recovered_s`: another could fill its memory again and again.
     """
 
     name: str

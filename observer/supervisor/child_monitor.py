@@ -115,13 +115,20 @@ class ChildMonitor:
             self._inbox.put_nowait(_Received("leaving", pid))
 
     def weigh(self, figures: Figures) -> None:
-        """Handle a sample of the current process, one a second. Restart it after too much memory for too long."""
+        """Handle a sample of the current process, one a second. Restart it after too much memory for too long; an
+        essential one not at once, but it is reported.
+        """
         limit_bytes = self.child.rss_bytes_max
         if limit_bytes is None or self.pid is None or self.state is not ProcessState.RUNNING:
             return
         was_over, self._rss_bytes = self._threshold.is_over, figures.rss_bytes
         self._threshold = after_check(self._threshold, figures.rss_bytes, limit_bytes, _HEAVY_CHECKS)
-        if self._threshold.is_over and not was_over:
+        if not self._threshold.is_over:
+            return
+        if self.child.is_essential and self._ran_s() < self._around.limits.recovered_s:
+            if not was_over:
+                self._report(self.state, self.pid, f"{self._weight_text()}; it goes on for now")
+        elif self.child.is_essential or not was_over:
             self._inbox.put_nowait(_Received("heavy", self.pid))
 
     async def settled(self) -> ProcessState:
@@ -298,10 +305,13 @@ class ChildMonitor:
         await self._end_for(process, why)
 
     async def _end_heavy(self, process: RunningProcess) -> None:
-        assert self.child.rss_bytes_max is not None, "only who has a limit is too heavy"
-        why = f"uses {self._rss_bytes / 1e6:.0f} MB of memory, more than its {self.child.rss_bytes_max / 1e6:.0f} MB"
+        why = self._weight_text()
         self._move(Transition.HEAVY, why)
         await self._end_for(process, why)
+
+    def _weight_text(self) -> str:
+        assert self.child.rss_bytes_max is not None, "only a child with a limit is too heavy"
+        return f"uses {self._rss_bytes / 1e6:.0f} MB of memory, more than its {self.child.rss_bytes_max / 1e6:.0f} MB"
 
     async def _end_for(self, process: RunningProcess, why: str) -> None:
         status = await process.stop(self.child.stop_grace_s)
@@ -335,9 +345,13 @@ class ChildMonitor:
 
     def _decide_retry(self, how: str) -> None:
         now_s = self._around.monotonic()
-        ran_s = now_s - self._ready_s if self._ready_s is not None else 0.0
         self._history, decision = after_end(
-            self._history, self._around.limits, now_s, ran_s, self._around.rng, is_essential=self.child.is_essential
+            self._history,
+            self._around.limits,
+            now_s,
+            self._ran_s(),
+            self._around.rng,
+            is_essential=self.child.is_essential,
         )
         if isinstance(decision, GiveUp):
             self._move(Transition.GAVE_UP, f"{how}; {decision.reason}")
@@ -347,6 +361,10 @@ class ChildMonitor:
             self._move(Transition.LOOPED, f"{how}; {decision.crash_loop}; next start in {decision.delay_s:.0f} s")
         else:
             self._move(Transition.ENDED, f"{how}; next start in {decision.delay_s:.2f} s")
+
+    def _ran_s(self) -> float:
+        """How long ago the current process, or the last one, became ready; 0 for one that never did."""
+        return self._around.monotonic() - self._ready_s if self._ready_s is not None else 0.0
 
     # --- small parts ---------------------------------------------------------------------------------------
 

@@ -478,7 +478,7 @@ def test_malformed_messages_on_the_ingest_socket_are_counted_and_disturb_no_prod
             socket.send_multipart([b"H", b"no hello"])
             socket.send_multipart([b"?"])
             socket.send_multipart([b"B", b"too short"])
-            await until_async(lambda: writer.ingest.malformed >= 2)
+            await until_async(lambda: writer.ingest.refused >= 2)
         async with producer(tmp_path) as a:
             a.publish(trade())
             assert await a.drain(DEADLINE_S)
@@ -551,7 +551,8 @@ def test_a_subscriber_counts_the_events_that_it_missed(tmp_path: Path) -> None:
             return first.done()
 
         await until_async(received_after_publishing)  # a subscription takes a moment to arrive
-        publisher._numbers[Trade] += 7
+        [subscriber] = publisher._subscribers
+        subscriber.number += 7
         publisher.publish([Delivered("a", "s", 2, [trade(2)])])
         while (await anext(events)) != trade(2):
             pass

@@ -41,7 +41,7 @@ def test_keys_are_made_once_and_only_their_public_halves_are_shown(
     configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert observer(monkeypatch, "keys", "make", "--config", configuration) == 0
-    assert observer(monkeypatch, "keys", "show", "--config", configuration) == 0
+    assert observer(monkeypatch, "keys", "list", "--config", configuration) == 0
     assert observer(monkeypatch, "keys", "make", "--config", configuration) == 2
     shown = capsys.readouterr()
     assert "there already" in shown.err
@@ -52,11 +52,32 @@ def test_keys_are_made_once_and_only_their_public_halves_are_shown(
         assert pair.secret.decode() not in shown.out + shown.err
 
 
-def test_showing_keys_that_are_not_there_names_the_command(
+def test_listing_keys_that_are_not_there_names_the_command(
     configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert observer(monkeypatch, "keys", "show", "--config", configuration) == 2
+    assert observer(monkeypatch, "keys", "list", "--config", configuration) == 2
     assert "observer keys make" in capsys.readouterr().err
+
+
+def test_a_client_of_another_machine_is_added_with_a_role_listed_and_removed(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = configuration.parent / "for-desk"
+    add = ("keys", "add", "desk", "--role", "reader", "--out", folder, "--config", configuration)
+    assert observer(monkeypatch, "keys", "make", "--config", configuration) == 0
+    assert observer(monkeypatch, *add) == 0
+    assert observer(monkeypatch, *add) == 2  # the name is taken
+    assert observer(monkeypatch, "keys", "list", "--config", configuration) == 0
+    shown = capsys.readouterr()
+    pair = key_pair(folder, "client")
+    assert f"reader     desk                 {pair.public.decode()}\n" in shown.out
+    assert "observer keys remove desk" in shown.err
+    assert pair.secret.decode() not in shown.out + shown.err
+    assert sorted(path.name for path in folder.iterdir()) == ["client.public", "client.secret", "server.public"]
+    assert observer(monkeypatch, "keys", "remove", "desk", "--config", configuration) == 0
+    assert observer(monkeypatch, "keys", "remove", "desk", "--config", configuration) == 2
+    assert observer(monkeypatch, "keys", "list", "--config", configuration) == 0
+    assert "desk " not in capsys.readouterr().out.partition("is admitted no more")[2]
 
 
 def test_tcp_without_keys_is_a_wrong_configuration_that_names_the_command(configuration: Path) -> None:

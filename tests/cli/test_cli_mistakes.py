@@ -265,7 +265,7 @@ MISTAKES = [
         "open keys", "run", "run `chmod 600 config/keys.toml`", 2, both(keys_file, mode("config/keys.toml", 0o644))
     ),
     Mistake("unreadable keys", "run", "keys.toml cannot be read", 2, both(keys_file, mode("config/keys.toml", 0))),
-    Mistake("no CURVE keys", "keys show", "make them with `observer keys make`", 2),
+    Mistake("no CURVE keys", "keys list", "make them with `observer keys make`", 2),
     Mistake("CURVE keys twice", "keys make", "is there already: move it away first", 2, curve_keys),
     Mistake("simulator without keys", "simulator --keys data", "data: Is a directory: give a file", 2),
     Mistake("no keys file", "simulator --keys config/observer.toml", "config/observer.toml is no keys file", 2),

@@ -22,6 +22,7 @@ from observer.supervisor.limits import (
     after_host_check,
     crossing_text,
 )
+from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import ProcessState
 from observer.supervisor.watch import Figures, check_host
 from tests.supervisor.scenes import LIVES, PYTHON, program, quiet, supervised, supervisor_of
@@ -165,6 +166,27 @@ def test_a_child_that_always_uses_too_much_memory_is_given_up(tmp_path: Path) ->
             assert "ended 4 times" in change.reason
 
     asyncio.run(run())
+
+
+def test_an_essential_child_that_uses_too_much_memory_is_reported_and_goes_on_until_it_has_run_for_long(
+    tmp_path: Path,
+) -> None:
+    async def run(recovered_s: float) -> list[str]:
+        child = quiet(tmp_path, "a", LIVES, rss_bytes_max=1, is_essential=True)
+        limits = RestartLimits(recovered_s=recovered_s)
+        async with supervised(tmp_path, [child], limits=limits) as scene:
+            await scene.supervisor.start_all()
+            monitor = scene.supervisor._monitors["a"]
+            for _ in range(20):
+                monitor.weigh(Figures(cpu_percent=0.0, rss_bytes=2, open_files=0, threads=0))
+            await scene.supervisor.restart("a")
+            return [change.reason for change in scene.changes.all if change.current is not ProcessState.STOPPED]
+
+    young = asyncio.run(run(recovered_s=600.0))
+    assert [reason for reason in young if "memory" in reason] == [
+        "uses 0 MB of memory, more than its 0 MB; it goes on for now"
+    ]
+    assert any(reason == "uses 0 MB of memory, more than its 0 MB" for reason in asyncio.run(run(recovered_s=0.0)))
 
 
 def test_a_passing_peak_is_forgiven(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def a_second_system_is_refused_and_disturbs_nothing(system: System, *words: obje
 
 def with_a_recording(system: System, *orders: Callable[[System], None]) -> None:
     """Run the orders during a capture, and check that the capture is whole."""
-    start = ("ctl", "capture", "start", "--out", str(system.folder / "recording"))
+    start = ("ctl", "capture", "start", "--out", str(system.folder / "data" / "recording"))
     assert command(system, *start).returncode == 0
     for obeyed in orders:
         obeyed(system)

@@ -1,0 +1,203 @@
+"""How a reader subscribes to a feed, and whom the writer sends it to: ROUTER at the writer, DEALER at the reader.
+
+A reader sends its subscription when it connects, and again every some seconds; then messages of the feed come. XPUB and
+SUB would do the same with less code, but libzmq keeps the subscriptions of an XPUB without any bound, and reads them as
+long as they come. Here a connection has one subscription, of kinds of events, and a round reads a bounded number.
+"""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Final
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from bus.decoding import DecodeError, decode
+from bus.endpoints import Address
+from bus.events import EVENT_TYPES, Fact, kind_of
+from bus.peers import Peers
+from bus.roles import READERS
+from bus.sockets import bind, connect
+
+SUBSCRIPTION_BYTES_MAX: Final = 8_192  # one of all kinds of events has some 1,000
+SUBSCRIBERS_MAX: Final = 256
+RENEW_S: Final = 5.0  # machine seconds
+LEASE_S: Final = 60.0  # machine seconds: a reader that is gone is forgotten then
+_RECEIVED_MAX: Final = 10  # messages of one reader that libzmq keeps until they are read
+_READ_A_ROUND: Final = 256
+_TYPES: Final = {kind_of(event_type): event_type for event_type in EVENT_TYPES}
+
+_Kind = Annotated[str, msgspec.Meta(pattern=r"\A[a-z_]{1,64}\Z")]
+
+
+class Subscription(msgspec.Struct, frozen=True, array_like=True, tag="subscription"):
+    """Reader to writer: its random id, by which it is known after its connection was lost, and the kinds it wants."""
+
+    reader: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+    kinds: Annotated[frozenset[_Kind], msgspec.Meta(max_length=256)] = frozenset()
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Subscription)
+
+
+def decode_subscription(content: bytes) -> Subscription:
+    """A reader's subscription.
+
+    Raises:
+        DecodeError: it is none.
+    """
+    return decode(_decoder, content, SUBSCRIPTION_BYTES_MAX)
+
+
+class Subscriber:
+    """A reader at the writer's end: where it is, the types of events that it wants, and the number of those that were
+    sent to it or that it missed.
+    """
+
+    __slots__ = ("number", "renewed_s", "route", "types")
+
+    def __init__(self, route: bytes, renewed_s: float) -> None:
+        self.route = route
+        self.renewed_s = renewed_s
+        self.types: frozenset[type[Fact]] = frozenset()
+        self.number = 0
+
+
+class Subscribers:
+    """The readers of one feed; used from one thread.
+
+    Args:
+        socket: a ROUTER, unbound.
+        address: where it listens.
+        name: of the feed, for the log.
+        messages_max: that wait for one slow reader before it misses some.
+        monotonic: machine seconds.
+    """
+
+    def __init__(
+        self,
+        socket: zmq.SyncSocket,
+        address: Address,
+        name: str,
+        messages_max: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._socket = socket
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # only then libzmq says that a message is not sent
+        self._socket.setsockopt(zmq.RCVHWM, _RECEIVED_MAX)
+        self._socket.setsockopt(zmq.SNDHWM, messages_max)
+        bind(self._socket, address, SUBSCRIPTION_BYTES_MAX, READERS)
+        self._peers = Peers(name)
+        self._monotonic = monotonic
+        self._known: dict[str, Subscriber] = {}
+
+    @property
+    def refused(self) -> int:
+        """Messages that are no subscription, or came from a peer that is ignored."""
+        return self._peers.refused
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._known)
+
+    def __iter__(self) -> Iterator[Subscriber]:
+        """Each of them."""
+        return iter(self._known.values())
+
+    def receive(self) -> Sequence[Subscriber]:
+        """Read the subscriptions that came. Returns the readers that are new here, or have a new connection."""
+        fresh: list[Subscriber] = []
+        for _ in range(_READ_A_ROUND):
+            if not self._socket.poll(0):
+                break
+            route, *frames = self._socket.recv_multipart()
+            if self._peers.is_ignored(route):
+                continue
+            try:
+                if subscriber := self._renewed(route, frames):
+                    fresh.append(subscriber)
+            except DecodeError as error:
+                self._peers.ignore(route, "a subscription", error)
+        return fresh
+
+    def _renewed(self, route: bytes, frames: Sequence[bytes]) -> Subscriber | None:
+        """Take a subscription; the reader, if its connection is a new one."""
+        if len(frames) != 1:
+            raise DecodeError(f"it has {len(frames)} frames")
+        subscription, now_s = decode_subscription(frames[0]), self._monotonic()
+        known = self._known.get(subscription.reader)
+        is_fresh = known is None or known.route != route
+        if is_fresh:
+            self._forget(route, now_s)
+            if known is None and len(self._known) >= SUBSCRIBERS_MAX:
+                self._peers.refuse("a subscription beyond", f"there are {SUBSCRIBERS_MAX} readers")
+                return None
+        subscriber = self._known.setdefault(subscription.reader, Subscriber(route, now_s))
+        subscriber.route, subscriber.renewed_s = route, now_s
+        subscriber.types = frozenset(_TYPES[kind] for kind in subscription.kinds if kind in _TYPES)
+        return subscriber if is_fresh else None
+
+    def _forget(self, route: bytes, now_s: float) -> None:
+        """Forget an earlier reader of this connection, and those that did not renew their subscriptions."""
+        for reader, subscriber in list(self._known.items()):
+            if subscriber.route == route or now_s - subscriber.renewed_s > LEASE_S:
+                del self._known[reader]
+
+    def send(self, subscriber: Subscriber, frames: Sequence[bytes], count: int = 1) -> None:
+        """Send a message with so many events; one that a slow or absent reader does not take is missed."""
+        subscriber.number += count
+        with contextlib.suppress(zmq.ZMQError):  # EAGAIN, EHOSTUNREACH
+            self._socket.send_multipart([subscriber.route, *frames], zmq.NOBLOCK)
+
+
+class ReaderSocket:
+    """A reader's end; used from one event loop. It may be made before there is a writer, and outlives any number.
+
+    Args:
+        address: of the feed.
+        types: of the events that are wanted, as far as the feed distinguishes them.
+        messages_max: that wait here before some are missed.
+        bytes_max: the largest frame of the feed.
+        reconnect_ms: after a connection was lost.
+    """
+
+    def __init__(
+        self, address: Address, types: Sequence[type[Fact]], messages_max: int, bytes_max: int, reconnect_ms: int = 100
+    ) -> None:
+        self._subscription = _encoder.encode(Subscription(uuid.uuid4().hex, frozenset(map(kind_of, types))))
+        self._socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVHWM, messages_max)
+        self._socket.setsockopt(zmq.SNDHWM, 1)  # one subscription waits for a writer, not all of an hour
+        self._socket.setsockopt(zmq.RECONNECT_IVL, reconnect_ms)
+        connect(self._socket, address, bytes_max)
+        zmq.Socket.shadow(self._socket.underlying).send(self._subscription, zmq.NOBLOCK)  # also if no loop runs yet
+        self._connections = self._socket.get_monitor_socket(zmq.EVENT_CONNECTED)
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def receive(self) -> list[bytes]:
+        """The frames of the next message of the feed."""
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew())
+        return list(await self._socket.recv_multipart())
+
+    async def _renew(self) -> None:
+        """Subscribe again with each connection, and before the lease ends."""
+        while True:
+            if await self._connections.poll(round(RENEW_S * 1000)):
+                await self._connections.recv_multipart()
+            with contextlib.suppress(zmq.Again):
+                await self._socket.send(self._subscription, zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """Close the socket at once; the writer notices it."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+        self._socket.disable_monitor()
+        self._connections.close()
+        self._socket.close()
