@@ -11,6 +11,7 @@ import msgspec
 
 from bus.endpoints import Endpoints, TcpEndpoints
 from observer.errors import ConfigError
+from observer.files import read_file
 from observer.settings_errors import SettingsFile, converted, decode_toml, wrong_settings
 from observer.store.instance import Instance, instance_url
 
@@ -75,7 +76,7 @@ def read_settings_file(path: Path) -> SettingsFile:
         ConfigError: it cannot be read, or is not TOML.
     """
     try:
-        return decode_toml(path.read_bytes(), str(path))
+        return decode_toml(read_file(path), str(path))
     except FileNotFoundError as error:
         remedy = "work in Observer's folder, or name a configuration with --config"
         raise ConfigError(f"cannot read {path}: {error.strerror}: {remedy}") from error

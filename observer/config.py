@@ -20,6 +20,7 @@ from observer.calendar.phases import ScheduleSettings
 from observer.calendar.venues import TradingVenue
 from observer.errors import did_you_mean
 from observer.etf.settings import EtfSettings
+from observer.files import read_file
 from observer.gaps.recovery import RecoverySettings
 from observer.listings.diff import ReferenceSettings
 from observer.local_time import use_zone
@@ -167,7 +168,7 @@ def _read_selection(run: RunSettings, file: SettingsFile) -> SelectionSettings:
 def _content_of(key: str, path: str, default: str, file: SettingsFile) -> bytes | None:
     """The content of a file that [run] names; None when it is the default's and not there."""
     try:
-        return Path(path).read_bytes()
+        return read_file(Path(path))
     except OSError as error:
         if isinstance(error, FileNotFoundError) and path == default:
             return None
@@ -182,7 +183,7 @@ def _keys_digest(pool: PoolSettings) -> str:
     readable = False
     for path in paths:
         with contextlib.suppress(OSError):
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(hashlib.sha256(read_file(path)).digest())
             readable = True
     return digest.hexdigest() if readable else ""
 

@@ -1,6 +1,11 @@
 """The tree of our errors. Each says what is wrong and, where there is one, the remedy; none carries a secret."""
 
 from collections.abc import Iterable
+from typing import Final
+
+from observer.text import SAID_BYTES_MAX, cut, plain_text, shown
+
+_CODE_BYTES_MAX: Final = 80
 
 
 class ObserverError(Exception):
@@ -20,15 +25,18 @@ class MissingKeysError(ConfigError):
 
 
 class ProviderError(ObserverError):
-    """A broker did not give what was asked. `retry` says whether asking again can help."""
+    """A broker did not give what was asked. `retry` says whether asking again can help.
+
+    The message may quote the broker: it is cut, and holds neither control characters nor secrets.
+    """
 
     exit_status = 1
     retry = False
 
     def __init__(self, message: str, *, call: str = "", code: str = "") -> None:
-        super().__init__(message)
+        super().__init__(shown(message, SAID_BYTES_MAX))
         self.call = call
-        self.code = code
+        self.code = cut(plain_text(code), _CODE_BYTES_MAX)
 
 
 class TransportError(ProviderError):
@@ -106,7 +114,12 @@ class DatabaseInUseError(StoreError):
 
 
 class DataFileError(ObserverError):
-    """A file of ours or of a broker is missing, unreadable or not what it should be."""
+    """A file of ours or of a broker is missing, unreadable or not what it should be. The message may quote the file, as
+    that of a `ProviderError` the broker.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message, SAID_BYTES_MAX))
 
 
 class NotReplayableError(ObserverError):

@@ -1,14 +1,29 @@
 """Files that a reader sees whole: the old content or the new one, also after a kill or a power failure."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+WRITTEN_BYTES_MAX: Final = 4_000_000  # of a file that a person writes: settings, keys, tables; real ones have some kB
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
 _PUBLIC_FILE: Final = 0o666  # less the umask
+
+
+def read_file(path: Path, bytes_max: int = WRITTEN_BYTES_MAX) -> bytes:
+    """The content of a file that others than this process write.
+
+    Raises:
+        OSError: it cannot be read, or has more bytes than that.
+    """
+    with path.open("rb") as file:
+        content = file.read(bytes_max + 1)
+    if len(content) > bytes_max:
+        raise OSError(errno.EFBIG, f"more than {bytes_max:,} bytes", str(path))
+    return content
 
 
 def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:

@@ -3,37 +3,57 @@
 The log goes to stderr by default; the parent process redirects it. Lines that the disk does not take are counted, never
 waited for, and the first line that it takes again states their number.
 
-`conceal` takes a secret once, when it is read or received: from then on its text never appears in the log, in any
-message or exception.
+A secret that `observer.text.conceal` has taken never appears in the log, in any message or exception. A message is cut
+and holds no control characters. Of the lines that one place in the code writes in a minute only the first are written;
+the others are counted.
 """
 
 import logging
+import math
 import os
 import sys
-from typing import Final, Literal, TextIO
+import time
+from typing import Final, Literal, NamedTuple, TextIO
 
 import msgspec
 
 from observer.clock import Clock
 from observer.local_time import local_datetime
+from observer.text import shown_lines
 
-CONCEALED: Final = "***"
-SECRET_LENGTH_MIN: Final = 8  # shorter ones would redact ordinary words
-
-_secrets: Final[set[str]] = set()
-
-
-def conceal(secret: str) -> None:
-    """Redact this text in every later log line of this process."""
-    if len(secret) >= SECRET_LENGTH_MIN:
-        _secrets.add(secret)
+TRACEBACK_BYTES_MAX: Final = 16_384  # our own frames, and the text of the error behind them
+REPEATED_MAX: Final = 100  # lines of one origin in a minute
+REPEATED_S: Final = 60.0  # machine seconds
 
 
-def without_secrets(text: str) -> str:
-    """The text with every concealed secret redacted."""
-    for secret in _secrets:
-        text = text.replace(secret, CONCEALED)
-    return text
+class Origin(NamedTuple):
+    """Where lines come from: the logger, the level and the message without its values."""
+
+    logger: str
+    level: int
+    message: str
+
+
+class Repetitions:
+    """Counts the lines of each origin, and decides which of them are written."""
+
+    def __init__(self) -> None:
+        self._began_s: dict[Origin, float] = {}
+        self._counts: dict[Origin, int] = {}
+
+    def is_written(self, origin: Origin, now_s: float) -> bool:
+        """Whether this line is among the first of its origin in its minute; counts it."""
+        self._began_s.setdefault(origin, now_s)
+        count = self._counts[origin] = self._counts.get(origin, 0) + 1
+        return count <= REPEATED_MAX
+
+    def ended(self, now_s: float) -> dict[Origin, int]:
+        """The lines of each origin that were not written, of all minutes that are over; forgets these minutes."""
+        over = [origin for origin, began_s in self._began_s.items() if now_s >= began_s + REPEATED_S]
+        counts = {origin: self._counts.pop(origin) - REPEATED_MAX for origin in over}
+        for origin in over:
+            del self._began_s[origin]
+        return {origin: count for origin, count in counts.items() if count > 0}
 
 
 class _Formatter(logging.Formatter):
@@ -46,10 +66,10 @@ class _Formatter(logging.Formatter):
         return local_datetime(self._clock.now_ns()).isoformat(timespec="milliseconds")
 
     def _text(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
+        text = shown_lines(record.getMessage())
         if record.exc_info:
-            text = f"{text}\n{self.formatException(record.exc_info)}"
-        return without_secrets(text)
+            text = f"{text}\n{shown_lines(self.formatException(record.exc_info), TRACEBACK_BYTES_MAX)}"
+        return text
 
 
 class _JsonLines(_Formatter):
@@ -81,9 +101,25 @@ class _LossyHandler(logging.Handler):
         self._descriptor = _descriptor_of(stream)
         self._lost = 0
         self._is_cut = False  # the disk took the beginning of the last line
+        self._repetitions = Repetitions()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record as a line, or count it as lost."""
+        """Write the record as a line, or count it as lost or repeated."""
+        now_s = time.monotonic()
+        self._state_repetitions(now_s)
+        if self._repetitions.is_written(Origin(record.name, record.levelno, str(record.msg)), now_s):
+            self._emit(record)
+
+    def close(self) -> None:
+        """State the repeated lines: the process ends."""
+        self._state_repetitions(math.inf)
+        super().close()
+
+    def _state_repetitions(self, now_s: float) -> None:
+        for origin, count in self._repetitions.ended(now_s).items():
+            self._emit(_repeated(origin, count))
+
+    def _emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
         except Exception:  # noqa: BLE001 - a wrong message must not end the process either
@@ -125,6 +161,12 @@ def _loss(count: int) -> logging.LogRecord:
     """A record that states so many lost lines."""
     text = "%d lines were lost, the disk was full"
     return logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, (count,), None)
+
+
+def _repeated(origin: Origin, count: int) -> logging.LogRecord:
+    """A record that states so many lines that were not written."""
+    text, values = "%d more lines in a minute like: %s", (count, origin.message)
+    return logging.LogRecord(origin.logger, origin.level, __file__, 0, text, values, None)
 
 
 def set_level(level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]) -> None:

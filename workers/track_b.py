@@ -59,14 +59,17 @@ async def _stream(worker: Worker, day: StreamingDay, plan: DayPlan) -> None:
     if not await day.connect():
         await day.end_for_earlier_process()
         return
-    async with asyncio.TaskGroup() as tasks:
-        selector, running = await day.begin(tasks)
-        worker.orders.slots = Pins(selector, day.moment, day.carry_out)
-        await worker.clock.sleep_until(plan.track_b_stop_ns)
-        worker.orders.slots = None
-        await day.end(selector)
-        for task in running:
-            task.cancel()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            selector, running = await day.begin(tasks)
+            worker.orders.slots = Pins(selector, day.moment, day.carry_out)
+            await worker.clock.sleep_until(plan.track_b_stop_ns)
+            worker.orders.slots = None
+            await day.end(selector)
+            for task in running:
+                task.cancel()
+    finally:
+        day.receiver.unreadable.finish()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bus.events import AllocationStrategy
-from observer import logs
 from observer.accounts.failover import StreamOutages
 from observer.accounts.health import Health, believed
 from observer.accounts.health_file import HealthFile
@@ -45,6 +44,7 @@ from observer.providers.broker import (
 )
 from observer.providers.raw_recorder import AccountRecorder, RawRecorder, raw_request_path
 from observer.providers.settings import BrokerSettings, RestSettings
+from observer.text import conceal
 
 if TYPE_CHECKING:
     from observer.providers.http import RestPipeline
@@ -373,6 +373,6 @@ def keys_of(pool: PoolSettings) -> Sequence[AccountKeys]:
     """
     found = read_keys(pool.accounts, os.environ)
     for keys in found:
-        logs.conceal(keys.app_key)
-        logs.conceal(keys.app_secret)
+        conceal(keys.app_key)
+        conceal(keys.app_secret)
     return found

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from observer.errors import MissingKeysError
-from observer.files import make_private_folder, replace_file
+from observer.files import WRITTEN_BYTES_MAX, make_private_folder, replace_file
 
 
 def replace_privately(path: Path, content: bytes) -> None:
@@ -30,11 +30,14 @@ def read_privately(path: Path) -> bytes:
         # Looked at and read through one descriptor: nothing can be put in between.
         with path.open("rb") as file:
             _check_private(os.fstat(file.fileno()), path)
-            return file.read()
+            content = file.read(WRITTEN_BYTES_MAX + 1)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise MissingKeysError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > WRITTEN_BYTES_MAX:
+        raise MissingKeysError(f"{path} has more than {WRITTEN_BYTES_MAX:,} bytes: it is no file of keys")
+    return content
 
 
 def _check_private(status: os.stat_result, path: Path) -> None:

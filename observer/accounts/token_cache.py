@@ -19,11 +19,11 @@ from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from observer import logs
 from observer.accounts.keys import AccountKeys
 from observer.accounts.private_file import replace_privately
 from observer.clock import Clock
 from observer.errors import DataFileError, TokenExpiredError
+from observer.text import conceal
 
 logger = logging.getLogger(__name__)
 
@@ -182,8 +182,8 @@ class CachedCredentials(Generic[CallCredentials]):
             logger.warning("%s", error)
             return None
         if record is not None:
-            logs.conceal(record.access_token)
-            logs.conceal(record.approval_key)
+            conceal(record.access_token)
+            conceal(record.approval_key)
         return record
 
     def _usable(self) -> TokenRecord | None:

@@ -10,7 +10,6 @@ from typing import Final
 
 from bus.events import TokenRenewed
 from bus.producer import Producer
-from observer import logs
 from observer.accounts.clients import BrokerAccount
 from observer.accounts.token_cache import TokenRecord
 from observer.accounts.tokens import (
@@ -30,6 +29,7 @@ from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import DataFileError, ProviderError
 from observer.providers.broker import CredentialIssuer, IssuedToken
+from observer.text import conceal
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class TokenIssuer:
         """
         try:
             token = await self._issuing.issue_token(self._account.keys.app_key, self._account.keys.app_secret)
-            logs.conceal(token.access_token)
+            conceal(token.access_token)
             old = self._record()
             try:
                 approval_key = await self._approval_key(cause, old)
@@ -104,7 +104,7 @@ class TokenIssuer:
             return old.approval_key
         keys = self._account.keys
         approval_key = await self._issuing.issue_approval_key(keys.app_key, keys.app_secret)
-        logs.conceal(approval_key)
+        conceal(approval_key)
         return approval_key
 
     def _put_in_force(self, token: IssuedToken, approval_key: str, renewed_ns: int) -> None:
@@ -149,8 +149,8 @@ class TokenIssuer:
         """The record in force, with its secrets concealed in the log; None for an unreadable one."""
         with contextlib.suppress(DataFileError):
             if record := self._account.tokens.read():
-                logs.conceal(record.access_token)
-                logs.conceal(record.approval_key)
+                conceal(record.access_token)
+                conceal(record.approval_key)
                 return record
         return None
 

@@ -29,9 +29,9 @@ from observer.alerts.decisions import (
     sent_alerts,
 )
 from observer.clock import Clock
-from observer.files import make_private_folder
+from observer.files import make_private_folder, read_file
 from observer.local_time import local_datetime, local_ns
-from observer.logs import without_secrets
+from observer.text import shown
 
 logger = logging.getLogger(__name__)
 
@@ -103,12 +103,12 @@ class Alerts:
 
     def report(self, identity: str, severity: Severity, text: str, *, job: str | None = None) -> None:
         """Report that the condition holds."""
-        self._send(self._take(Report(identity, severity, without_secrets(text), job=job)))
+        self._send(self._take(Report(identity, severity, shown(text), job=job)))
 
     def happened(self, identity: str, severity: Severity, text: str) -> None:
         """Report a thing that happened and has no end."""
         day = local_datetime(self._clock.now_ns()).date() + timedelta(days=1)
-        self._send(self._take(Report(identity, severity, without_secrets(text), until_ns=local_ns(day))))
+        self._send(self._take(Report(identity, severity, shown(text), until_ns=local_ns(day))))
 
     def resolve(self, identity: str, text: str) -> None:
         """Report that the condition has ended; nothing where it was not open."""
@@ -122,7 +122,7 @@ class Alerts:
 
     def reported(self, identity: str, severity: Severity, text: str, *, job: str | None = None) -> Sequence[Event]:
         """As `report`; the caller publishes the events, in a batch of its own."""
-        events = self._take(Report(identity, severity, without_secrets(text), job=job))
+        events = self._take(Report(identity, severity, shown(text), job=job))
         self._keep_soon()
         return events
 
@@ -170,7 +170,7 @@ class Alerts:
     def _end(self, identity: str, text: str) -> Sequence[Event]:
         if identity not in self._conditions:
             return []
-        step = after_end(self._conditions, identity, without_secrets(text), self._clock.now_ns(), self.source)
+        step = after_end(self._conditions, identity, shown(text), self._clock.now_ns(), self.source)
         return self._adopt(step)
 
     def _adopt(self, step: Step) -> Sequence[Event]:
@@ -234,7 +234,7 @@ def _log(event: Event) -> None:
 def _kept(path: Path) -> dict[str, Condition]:
     """The open alerts of an earlier process; none where the file is missing or damaged."""
     try:
-        return _file_decoder.decode(path.read_bytes())
+        return _file_decoder.decode(read_file(path))
     except (OSError, msgspec.MsgspecError):
         return {}
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from observer.files import make_private_folder, replace_file
+from observer.files import make_private_folder, read_file, replace_file
 
 _FILE: Final = "silenced.json"
 _decoder: Final = msgspec.json.Decoder(dict[str, int])
@@ -24,7 +24,7 @@ class Silences:
     def until(self, now_ns: int) -> Mapping[str, int]:
         """The silences that last at this time; none where the file is missing or damaged."""
         try:
-            found = _decoder.decode(self._path.read_bytes())
+            found = _decoder.decode(read_file(self._path))
         except (OSError, msgspec.MsgspecError):
             return {}
         return {identity: until_ns for identity, until_ns in found.items() if until_ns > now_ns}

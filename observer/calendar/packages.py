@@ -17,6 +17,7 @@ import msgspec
 
 from observer.calendar.trading_day import TradingDay
 from observer.errors import DataFileError
+from observer.files import read_file
 from observer.local_time import local_ns
 
 _EXCHANGE: Final = "XKRX"
@@ -58,8 +59,8 @@ def read_overlay(path: Path) -> dict[date, OverlayDay]:
         DataFileError: not readable, a day named twice, or one hour without the other.
     """
     try:
-        entries = msgspec.toml.decode(path.read_bytes(), type=_Overlay).day
-    except (OSError, msgspec.DecodeError) as error:
+        entries = msgspec.toml.decode(read_file(path), type=_Overlay).day
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise DataFileError(f"trading day overlay {path}: {error}") from error
     by_day = {entry.day: entry for entry in entries}
     if len(by_day) != len(entries):

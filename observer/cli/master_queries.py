@@ -51,12 +51,14 @@ from observer.listings.tradable import BROKER, TradableAtBroker, TradableInDatab
 from observer.local_time import local_ns
 from observer.store.listings import ListingReader
 from observer.store.reader import StoreReader
+from observer.text import plain_text
 from observer.units import NS_PER_DAY
 
 if TYPE_CHECKING:  # imports the settings of all packages, for a query to a broker
     from observer.config import Settings
 
 _PROCESS: Final = "master-command"
+_FORMULAS: Final = ("=", "+", "-", "@")
 _NEVER_CHECKED: Final = "no master file was ever checked: `observer master update` downloads and checks them"
 
 RegionOption = Annotated[Literal["KR", "US", "HK", "CN", "JP", "VN"], Option(help="The region.")]
@@ -191,13 +193,19 @@ def _show(answers: Sequence[TradableAnswer]) -> None:
 
 
 def _write_csv(answers: Sequence[TradableAnswer]) -> None:
-    """Write the fields of `Tradable`; exchanges without an answer go to stderr."""
+    """Write the fields of `Tradable`, quoted as RFC 4180 says; exchanges without an answer go to stderr."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(Tradable.__struct_fields__)
     for answer in answers:
-        writer.writerows(map(msgspec.structs.astuple, answer.securities))
+        writer.writerows(map(_cell, msgspec.structs.astuple(each)) for each in answer.securities)
         if not answer.source:
             print_error(_summary(answer))
+
+
+def _cell(text: str) -> str:
+    """The text as a cell: a spreadsheet reads one that begins with =, +, - or @ as a formula, so ' stands before it."""
+    plain = plain_text(text)
+    return f"'{plain}" if plain.startswith(_FORMULAS) else plain
 
 
 def _summary(answer: TradableAnswer) -> str:

@@ -14,6 +14,8 @@ from unicodedata import combining, east_asian_width
 
 import msgspec
 
+from observer.text import plain_text
+
 _GAP: Final = "  "
 _NARROW_GAP: Final = " "
 _FOLDED_WIDTH_MIN: Final = 8
@@ -44,7 +46,7 @@ def show_text(text: str) -> None:
 
 def folded_lines(text: str, width: int | None) -> Iterator[str]:
     """The text's lines, those wider than `width` folded at blanks; None folds nothing."""
-    for line in text.splitlines():
+    for line in map(plain_text, text.splitlines()):
         if width is None or display_width(line) <= width:
             yield line
             continue
@@ -60,7 +62,11 @@ def terminal_width() -> int | None:
 
 
 def lines(table: Table, width: int | None = None) -> Iterator[str]:
-    """The lines of the table: title, headers, a rule, rows. `width` None: as wide as the content."""
+    """The lines of the table: title, headers, a rule, rows. `width` None: as wide as the content. Control characters,
+    which would steer the terminal, are taken out.
+    """
+    rows = [list(map(plain_text, row)) for row in table.rows]
+    table = msgspec.structs.replace(table, rows=rows, title=plain_text(table.title))
     cells = list(zip_longest(*table.rows, fillvalue="")) or [()] * len(table.columns)
     of_cells = [max(map(display_width, column), default=0) for column in cells]
     headers = [[name] for name in table.columns]

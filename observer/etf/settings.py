@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from observer.listings.model import ETF_GROUP, ETN_GROUP
+from observer.providers.settings import require_encrypted
 
 EtfListSourceName = Literal["master_files", "krx_open_api", "krx_data", "csv"]
 TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="a Korean local time, HH:MM")]
@@ -15,12 +16,20 @@ class KrxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `keys_file` is TOML that only its owner can read: [open_api] auth_key, [data] user and password. KRX forbids
     automated collection by `krx_data` and allows one session a person: `take_over_session` ends another one.
+
+    Raises:
+        ValueError: a connection to another machine would not be encrypted.
     """
 
     open_api_url: str = "https://data-dbg.krx.co.kr"
     data_url: str = "https://data.krx.co.kr"
     keys_file: str = "~/.config/observer/krx.toml"
     take_over_session: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the addresses."""
+        require_encrypted("open_api_url", self.open_api_url)
+        require_encrypted("data_url", self.data_url)
 
 
 class EtfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
 
-from observer import logs
 from observer.accounts.private_file import read_privately
 from observer.errors import DataFileError, MissingKeysError
 from observer.etf.manual import parse_manual
 from observer.etf.model import EtfEntry
 from observer.etf.settings import EtfListSourceName, EtfSettings, KrxSettings
+from observer.files import read_file
 from observer.listings.model import Listing
 from observer.providers.etf import EtfListSource
 from observer.store.reader import StoreReader
+from observer.text import conceal
 
 if TYPE_CHECKING:  # KRX's clients load a network library, and most systems never use them
     from observer.providers.krx.client import KrxOpenApi
@@ -77,7 +78,7 @@ class ManualEtfs:
         """
         del last_session
         try:
-            checked = parse_manual(self._path.read_text(encoding="utf-8"), str(self._path))
+            checked = parse_manual(read_file(self._path).decode(), str(self._path))
         except FileNotFoundError:
             if self._path == Path(EtfSettings().manual_file):
                 return []
@@ -152,7 +153,7 @@ def _auth_key(krx: KrxSettings) -> str:
     keys = _read_keys(krx)
     if keys.open_api is None or not keys.open_api.auth_key.strip():
         raise MissingKeysError(f"krx_open_api: give [open_api] with auth_key in {krx.keys_file}")
-    logs.conceal(keys.open_api.auth_key.strip())
+    conceal(keys.open_api.auth_key.strip())
     return keys.open_api.auth_key.strip()
 
 
@@ -160,8 +161,8 @@ def _login(krx: KrxSettings) -> _Login:
     keys = _read_keys(krx)
     if keys.data is None or not keys.data.user.strip() or not keys.data.password:
         raise MissingKeysError(f"krx_data: give [data] with user and password in {krx.keys_file}")
-    logs.conceal(keys.data.user)
-    logs.conceal(keys.data.password)
+    conceal(keys.data.user)
+    conceal(keys.data.password)
     return keys.data
 
 

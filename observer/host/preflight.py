@@ -16,6 +16,7 @@ import msgspec
 from observer.backup.settings import BackupSettings
 from observer.config import Settings
 from observer.errors import ConfigError
+from observer.files import read_file
 from observer.providers.settings import BrokerSettings
 from observer.settings_errors import decode_toml
 from observer.store.schema import require_admission, require_own_file
@@ -90,7 +91,7 @@ def _require_second_target(backup: BackupSettings) -> None:
 def _require_trading_days(path: Path) -> None:
     """Raises ConfigError unless the file can be read as TOML; the calendar's process checks its content."""
     try:
-        decode_toml(path.read_bytes(), str(path))
+        decode_toml(read_file(path), str(path))
     except OSError as error:
         remedy = "work in Observer's folder, or name the file in [run] trading_days"
         raise ConfigError(f"run.trading_days = {str(path)!r}: {error.strerror}: {remedy}") from error

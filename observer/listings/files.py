@@ -14,10 +14,11 @@ from typing import Final, TypeVar
 import msgspec
 
 from observer.errors import DataFileError
-from observer.files import replace_file
+from observer.files import read_file, replace_file
 from observer.listings.intake import unreadable
 from observer.listings.model import Listing, UnreadableLine
 from observer.local_time import local_datetime
+from observer.providers.bodies import MASTER_FILE_BYTES_MAX
 from observer.providers.broker import FileStamp
 from observer.units import NS_PER_US
 
@@ -155,7 +156,7 @@ def listings_in(
         DataFileError: it is a zip archive, or no master file of the exchange.
         OSError: it cannot be read.
     """
-    content = path.read_bytes()
+    content = read_file(path, MASTER_FILE_BYTES_MAX)
     if content.startswith(_ZIP):
         raise DataFileError(f"{path} is a zip archive: unpack it and give the file in it")
     listings, bad_lines = parse(exchange, content)

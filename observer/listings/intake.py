@@ -16,6 +16,7 @@ from observer.listings.diff import (
     revalued,
 )
 from observer.listings.model import Listing, UnreadableLine
+from observer.providers.quarantine import bounded
 
 _KOREAN_SYMBOL_BYTES: Final = 9  # 단축코드, the first field of a record
 BAD_LINES_MAX: Final = 0.005  # share of unreadable records above which the file is rejected
@@ -191,4 +192,4 @@ def _listing_valued(file: MasterFile, listing: Listing) -> ListingValued:
 
 def _quarantined(file: MasterFile, line: UnreadableLine) -> InputQuarantined:
     source = f"master_file {file.exchange} line {line.number}"
-    return InputQuarantined(source, file.read_ns, line.reason, line.content)
+    return bounded(InputQuarantined(source, file.read_ns, line.reason, line.content))

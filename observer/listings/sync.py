@@ -28,7 +28,7 @@ from observer.listings.diff import (
     decide_download,
 )
 from observer.listings.files import NO_STAMP, LocalCopy, LocalFiles, PendingApproval
-from observer.listings.intake import Judged, MasterFile, events_of, judge, untouched
+from observer.listings.intake import Judged, MasterFile, events_of, judge, unreadable, untouched
 from observer.listings.model import Listing
 from observer.local_time import local_datetime
 from observer.providers.broker import Broker, FileStamp, MasterFileSource, Progress
@@ -390,9 +390,10 @@ def _throw_away(found: Examined) -> None:
 
 
 def _is_readable(broker: Broker, exchange: str, content: bytes) -> bool:
-    listings, bad_lines = broker.listings(exchange, content)
-    file = MasterFile("", exchange, listings, bad_lines, len(content), "", 0)
-    return judge(file, {}, ReferenceSettings(), old_size_bytes=None).outcome.decision == "updated"
+    try:
+        return not unreadable(*broker.listings(exchange, content))
+    except DataFileError:
+        return False
 
 
 def _those(runs: Sequence[str]) -> str:

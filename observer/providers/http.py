@@ -5,6 +5,7 @@ another attempt is patience towards the broker and runs on market time; socket t
 to the client.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
@@ -17,7 +18,8 @@ import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from observer.clock import Clock
-from observer.errors import MalformedError, ProviderError, RateExceededError, TokenExpiredError, TransportError
+from observer.errors import ProviderError, RateExceededError, TokenExpiredError, TransportError
+from observer.providers.bodies import ACCEPTED, BodyReader, decode
 from observer.providers.broker import Credentials, CredentialSource, Priority, RateLimiter
 from observer.providers.raw import UNRECORDED, CallRecorder
 from observer.providers.settings import RestSettings
@@ -27,6 +29,7 @@ Result = TypeVar("Result")
 # Of 20 calls a second, each answered within a second, at most 20 are on their way. They are opened as they are needed,
 # so a broker that answers as it should sees two or three.
 _CONNECTIONS_MAX: Final = 24
+BODY_S_MAX: Final = 120.0  # machine seconds: a host that sends a byte now and then must not hold a call for ever
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -75,9 +78,13 @@ class RestDialect(Protocol):
 
 
 def open_client(base_url: str, settings: RestSettings) -> httpx.AsyncClient:
-    """A client with HTTP/1.1 keep-alive. The environment's proxies and certificates play no part."""
+    """A client with HTTP/1.1 keep-alive, which follows no redirect: no other host gets the keys. The environment's
+    proxies and certificates play no part.
+    """
     return httpx.AsyncClient(
         base_url=base_url,
+        headers=ACCEPTED,
+        follow_redirects=False,
         timeout=settings.timeout_s,
         limits=httpx.Limits(max_connections=_CONNECTIONS_MAX, max_keepalive_connections=_CONNECTIONS_MAX),
         verify=trusted_certificates(),
@@ -91,6 +98,24 @@ def trusted_certificates() -> SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
+async def read_body(response: httpx.Response, call: str) -> bytes:
+    """The unpacked body of an answer that is still to be read.
+
+    Raises:
+        MalformedError: it is larger than the bound, or of an encoding that was not asked for.
+        TransportError: it does not end, or cannot be unpacked.
+        httpx.TransportError: the connection failed meanwhile.
+    """
+    reader = BodyReader(response.headers.get("content-encoding", ""), call)
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            async for portion in response.aiter_raw():
+                reader.add(portion)
+    except TimeoutError as error:
+        raise TransportError(f"{call}: the body does not end within {BODY_S_MAX:g} s", call=call) from error
+    return reader.whole()
+
+
 async def send_once(
     client: httpx.AsyncClient,
     request: Request,
@@ -102,38 +127,28 @@ async def send_once(
 
     Raises:
         TransportError: no answer.
+        MalformedError: a body that is too large, see `bodies`.
         ProviderError: whatever the dialect makes of the answer.
     """
     number = recorder.request(request.name, headers, request.query, request.body)
     try:
-        response = await client.request(
+        async with client.stream(
             request.method,
             request.path,
             params=dict(request.query) or None,
             content=request.body or None,
             headers=dict(headers),
-        )
-    except (httpx.TransportError, httpx.DecodingError) as error:
+        ) as response:
+            content = await read_body(response, request.name)
+    except httpx.TransportError as error:
         raise TransportError(f"{request.name}: {type(error).__name__} {error}".strip(), call=request.name) from error
-    status, content = response.status_code, response.content
+    status = response.status_code
     recorder.answer(number, request.name, status, response.headers, request.query, content)
     refusal = dialect.classify(status, content)
     if refusal is not None:
         refusal.call = request.name
         raise refusal
     return Answer(content, response.headers)
-
-
-def decode(content: bytes, result_type: type[Result], call: str) -> Result:
-    """An answer's body as a struct.
-
-    Raises:
-        MalformedError: it is not JSON of that shape, or nested deeper than anyone means.
-    """
-    try:
-        return msgspec.json.decode(content, type=result_type)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedError(f"{call}: {error}", call=call) from error
 
 
 class RestPipeline:

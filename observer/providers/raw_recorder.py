@@ -21,11 +21,11 @@ from typing import Final
 import msgspec
 
 from bus.journal import JournalError, JournalWriter
-from observer import logs
 from observer.clock import Clock
 from observer.errors import ConfigError
 from observer.providers.raw import SUFFIX, Direction, RawLabel, RawRecord, encode
 from observer.providers.redaction import redacted, redacted_headers, redacted_query
+from observer.text import without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -199,8 +199,8 @@ class AccountRecorder:
     def frame(self, direction: Direction, connection: int, time_ns: int, content: bytes) -> None:
         """As `FrameRecorder`."""
         if self._recorder.is_wanted:
-            without_secrets = redacted(content, logs.without_secrets)
-            self._recorder.record(RawRecord(direction, "stream", self._account, connection, time_ns, without_secrets))
+            kept = redacted(content, without_secrets)
+            self._recorder.record(RawRecord(direction, "stream", self._account, connection, time_ns, kept))
 
     def request(self, call: str, headers: Mapping[str, str], query: Mapping[str, str], content: bytes) -> int:
         """As `CallRecorder`."""
@@ -232,10 +232,10 @@ class AccountRecorder:
             account=self._account,
             connection=number,
             time_ns=self._recorder.clock.now_ns(),
-            content=redacted(content, logs.without_secrets),
+            content=redacted(content, without_secrets),
             call=call,
             status=status,
-            headers=redacted_headers(headers, logs.without_secrets),
-            query=redacted_query(query, logs.without_secrets),
+            headers=redacted_headers(headers, without_secrets),
+            query=redacted_query(query, without_secrets),
         )
         self._recorder.record(record)

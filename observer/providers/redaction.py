@@ -29,7 +29,7 @@ def redacted(content: bytes, without_secrets: Callable[[str], str]) -> bytes:
 
     Args:
         content: a frame or a body; it need not be text.
-        without_secrets: blanks out the secrets that are known, see `observer.logs.without_secrets`.
+        without_secrets: blanks out the secrets that are known, see `observer.text.without_secrets`.
     """
     if b'"' in content:
         content = _SECRET.sub(_REDACTED_VALUE, content)

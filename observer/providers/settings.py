@@ -1,12 +1,16 @@
 """Settings of a provider's pipeline; a separate module, so that reading a configuration loads no network library."""
 
+from collections.abc import Collection, Mapping
+from ipaddress import ip_address
 from math import ceil
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 CALLS_PER_SECOND_MAX: Final = 1_000  # each is a position in the file that all processes share
 _PENALTY_MAX_S: Final = 3600
+_ENCRYPTED: Final[Mapping[str, str]] = {"http": "https", "ws": "wss"}
 
 
 class RestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,11 +76,43 @@ class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise ValueError(f"penalty_s: {self.penalty_s} is not from 0 to {_PENALTY_MAX_S}")
 
 
+def require_encrypted(key: str, address: str, plain_hosts: Collection[str] = ()) -> None:
+    """Require an encrypted connection to any host but this machine and those of `plain_hosts`. Empty is no address.
+
+    Raises:
+        ValueError: names the key, and what to write instead.
+    """
+    if not address:
+        return
+    try:
+        parts = urlsplit(address)
+        host, scheme, _port = parts.hostname or "", parts.scheme, parts.port
+    except ValueError:
+        host, scheme, parts = "", "", urlsplit("")
+    if not host or scheme not in (*_ENCRYPTED, *_ENCRYPTED.values()) or parts.username is not None:
+        raise ValueError(f"{key}: must be an address such as https://HOST or https://HOST:PORT")
+    if scheme in _ENCRYPTED and host not in plain_hosts and not _is_loopback(host):
+        raise ValueError(f"{key}: {scheme}:// to {host} is not encrypted: write {_ENCRYPTED[scheme]}://")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The hosts and limits of one broker: its section of the configuration. A broker's folder states the defaults.
 
     `files_url` is the host of the files of listings; empty where the broker lists what it trades over REST.
+    `PLAIN_STREAM_HOSTS` are the broker's own hosts that offer a stream without encryption only.
+
+    Raises:
+        ValueError: a connection to another machine would not be encrypted; names the key.
     """
+
+    PLAIN_STREAM_HOSTS: ClassVar[tuple[str, ...]] = ()
 
     rest_url: str
     stream_url: str
@@ -84,3 +120,9 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     stream: StreamLimits = StreamLimits()
     rest: RestSettings = RestSettings()
     rate_limit: RateLimitSettings
+
+    def __post_init__(self) -> None:
+        """Checks the addresses."""
+        require_encrypted("rest_url", self.rest_url)
+        require_encrypted("stream_url", self.stream_url, self.PLAIN_STREAM_HOSTS)
+        require_encrypted("files_url", self.files_url)

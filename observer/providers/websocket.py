@@ -37,13 +37,23 @@ from observer.providers.dialect import (
 from observer.providers.raw import UNRECORDED, FrameRecorder
 from observer.providers.stream_settings import StreamSettings
 from observer.providers.subscriptions import Step, SubscriptionRateLimiter, Subscriptions
+from observer.text import SAID_BYTES_MAX, shown
 
 logger = logging.getLogger(__name__)
 
 _ASK_TIMES_MAX: Final = 3  # a lost acknowledgement should not cost forty other subscriptions their connection
-_FRAME_BYTES_MAX: Final = 16 * 2**20  # bursts exceed 8 KB; a client with that limit was cut off
+# Bursts exceed 8 KB; a client with that limit was cut off. 999 records, the most that a frame can claim, have 0.7 MB.
+_FRAME_BYTES_MAX: Final = 2**20
 _NEW_KEY: Final = "new approval key"
 _REMOVED: Final = "removed"
+
+
+class _Connect(connect):
+    """Follows no redirect: no other host gets the approval key."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """The error that the redirect is."""
+        return exc
 
 
 class TradeStreamConnection:
@@ -136,7 +146,7 @@ class TradeStreamConnection:
         return False
 
     async def _open_socket(self) -> ClientConnection:
-        return await connect(
+        return await _Connect(
             self._settings.url,
             open_timeout=self._settings.connect_s,
             close_timeout=self._settings.close_s,
@@ -373,7 +383,7 @@ class TradeStreamConnection:
             account=self._settings.account,
             changed_ns=self._clock.now_ns(),
             state=state,
-            reason=reason,
+            reason=shown(reason, SAID_BYTES_MAX),
             subscriptions=subscriptions,
         )
         self._listener.on_connection(change)

@@ -1,15 +1,14 @@
 """The files that the enrichment reads and writes: master files, tables of codes, known sectors, the report."""
 
-import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from observer.errors import DataFileError
-from observer.files import replace_file
+from observer.files import read_file, replace_file
 from observer.listings.model import KOREA, STOCK_GROUP, Listing
+from observer.providers.bodies import MASTER_FILE_BYTES_MAX, only_member
 from observer.providers.broker import DEFAULT_BROKER, broker_named
 from observer.sectors.codes import CodeTable
 from observer.sectors.finance_database import KnownSector, read_known_sectors
@@ -49,12 +48,10 @@ def read_market(folder: Path, region: Region) -> RegionMarket:
 def _content(present: Mapping[str, Path], name: str) -> bytes | None:
     try:
         if name in present:
-            return present[name].read_bytes()
+            return read_file(present[name], MASTER_FILE_BYTES_MAX)
         if f"{name}.zip" in present:
-            with zipfile.ZipFile(io.BytesIO(present[f"{name}.zip"].read_bytes())) as archive:
-                [member] = archive.namelist()
-                return archive.read(member)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+            return only_member(read_file(present[f"{name}.zip"]), name)
+    except OSError as error:
         raise DataFileError(f"cannot read the master file {name}: {error}") from error
     return None
 
@@ -94,7 +91,7 @@ def read_tables(folder: Path) -> dict[Region, CodeTable]:
     for region in REGIONS:
         path = folder / f"{region}.json"
         try:
-            tables[region] = msgspec.json.decode(path.read_bytes(), type=CodeTable)
+            tables[region] = msgspec.json.decode(read_file(path), type=CodeTable)
         except FileNotFoundError:
             continue
         except (OSError, ValueError, RecursionError) as error:

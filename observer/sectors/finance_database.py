@@ -11,6 +11,7 @@ import bz2
 import csv
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -21,14 +22,19 @@ from observer.errors import BadRequestError, DataFileError, TransportError
 from observer.files import to_disk
 from observer.sectors.model import Finding, Region, Sector, SectorSourceName, Security, sector_in, vocabulary_of
 from observer.sectors.yahoo_symbols import yahoo_symbol
+from observer.text import plain_text
 
 URL: Final = "https://raw.githubusercontent.com/JerBouma/FinanceDatabase/main/compression/equities.bz2"
 # Its sectors are GICS's by name and made by its keepers, not by MSCI: declared, for nothing is there to measure it by.
 CONFIDENCE: Final = 0.92
 _COLUMNS: Final = ("symbol", "sector")
 _FIELD_CHARACTERS_MAX: Final = 1_000_000  # a company's summary is a field, too
-_UNPACKED_BYTES_MAX: Final = 1_000_000_000
+_FILE_BYTES_MAX: Final = 100_000_000  # packed; a real one has a fifth of it
+_UNPACKED_LETTERS_MAX: Final = 1_000_000_000
+_ROWS_MAX: Final = 1_000_000  # with a sector; a real file has 120,000
+_WORD_LENGTH_MAX: Final = 200
 _DOWNLOAD_TIMEOUT_S: Final = 60.0
+_AS_IT_IS: Final = {"accept-encoding": "identity"}
 
 
 class KnownSector(msgspec.Struct, frozen=True, gc=False):
@@ -46,7 +52,9 @@ def read_known_sectors(path: Path) -> dict[str, KnownSector]:
     Raises:
         DataFileError: it is not there, or not such a file, or its sectors are of no vocabulary we know.
     """
-    rows = list(_rows(path))
+    rows = list(islice(_rows(path), _ROWS_MAX + 1))
+    if len(rows) > _ROWS_MAX:
+        raise DataFileError(f"{path} has more than {_ROWS_MAX:,} rows: it is no file of known sectors")
     vocabulary = vocabulary_of(sector for _, sector, _ in rows)
     return {symbol: KnownSector(symbol, said, sector_in(vocabulary, said), industry) for symbol, said, industry in rows}
 
@@ -56,13 +64,13 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     try:
         with _opened(path) as text:
             csv.field_size_limit(_FIELD_CHARACTERS_MAX)
-            reader = csv.DictReader(text)
+            reader = csv.DictReader(_lines(text))
             absent = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
             if absent:
                 raise DataFileError(f"{path} has no column {' or '.join(absent)}: it is no file of known sectors")
             for row in reader:
                 if row["symbol"] and row["sector"]:
-                    yield row["symbol"].strip(), row["sector"].strip(), (row.get("industry") or "").strip()
+                    yield _words(row["symbol"]), _words(row["sector"]), _words(row.get("industry") or "")
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise DataFileError(f"cannot read {path}: {error}") from error
 
@@ -71,6 +79,21 @@ def _opened(path: Path) -> TextIO:
     if path.suffix == ".bz2":
         return bz2.open(path, "rt", encoding="utf-8", newline="")
     return path.open(encoding="utf-8", newline="")
+
+
+def _lines(text: TextIO) -> Iterator[str]:
+    """The file's lines; a longer one than any comes in parts. Raises csv.Error when the file does not end."""
+    letters = 0
+    while line := text.readline(_FIELD_CHARACTERS_MAX):
+        letters += len(line)
+        if letters > _UNPACKED_LETTERS_MAX:
+            raise csv.Error(f"more than {_UNPACKED_LETTERS_MAX:,} letters unpacked")
+        yield line
+
+
+def _words(text: str) -> str:
+    """A name without control characters; what is longer than any is cut."""
+    return plain_text(text[:_WORD_LENGTH_MAX]).strip()
 
 
 class FinanceDatabase:
@@ -124,15 +147,15 @@ def download(destination: Path, url: str = URL) -> Mapping[Sector, int]:
 def _fetch(url: str, destination: Path) -> None:
     try:
         with (
-            httpx.stream("GET", url, timeout=_DOWNLOAD_TIMEOUT_S, follow_redirects=True) as response,
+            httpx.stream("GET", url, timeout=_DOWNLOAD_TIMEOUT_S, headers=_AS_IT_IS) as response,
             destination.open("wb") as file,
         ):
             if response.status_code != httpx.codes.OK:
                 raise BadRequestError(f"{url} answers {response.status_code}", code=str(response.status_code))
-            for portion in response.iter_bytes():
+            for portion in response.iter_raw():
                 file.write(portion)
-                if file.tell() > _UNPACKED_BYTES_MAX:
-                    raise DataFileError(f"{url} does not end: more than {_UNPACKED_BYTES_MAX:,} bytes")
+                if file.tell() > _FILE_BYTES_MAX:
+                    raise DataFileError(f"{url} does not end: more than {_FILE_BYTES_MAX:,} bytes")
             to_disk(file)
     except httpx.TransportError as error:
         raise TransportError(f"{url}: {type(error).__name__} {error}".strip()) from error

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 import pybreaker
 import yfinance
+from curl_cffi.curl import CURL_WRITEFUNC_ERROR
 from curl_cffi.requests import Session
 from curl_cffi.requests.exceptions import HTTPError, RequestException
 from peewee import PeeweeException
@@ -32,6 +33,8 @@ from observer.errors import (
     RateExceededError,
     TransportError,
 )
+from observer.providers.bodies import BODY_BYTES_MAX
+from observer.text import plain_text
 from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
@@ -109,6 +112,20 @@ class YahooProfile(msgspec.Struct, frozen=True):
     industry: str = ""
 
 
+class _Body:
+    """Gathers an answer's unpacked portions; the request ends with an error when there are too many of them."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def take(self, portion: bytes) -> int:
+        """Keep the portion; returns its length, or what makes curl end the request."""
+        if len(self.content) + len(portion) > BODY_BYTES_MAX:
+            return CURL_WRITEFUNC_ERROR
+        self.content += portion
+        return len(portion)
+
+
 class _PacedSession(Session):  # type: ignore[type-arg]  # generic in its annotations only
     """yfinance's kind of session, in which every request waits for its token first."""
 
@@ -128,7 +145,11 @@ class _PacedSession(Session):  # type: ignore[type-arg]  # generic in its annota
         self._wait()
         if self._address:
             url = f"{self._address}/{url.split('/', 3)[3] if url.count('/') > 2 else ''}"
-        response = super().request(method, url, *args, **{**options, "timeout": self._timeout_s})
+        body = _Body()
+        response = super().request(
+            method, url, *args, **{**options, "timeout": self._timeout_s, "content_callback": body.take}
+        )
+        response.content = bytes(body.content)
         if response.status_code == _NOT_FOUND and _PROFILES in url:  # the host of its cookies answers 404, too
             response.raise_for_status()
         return response
@@ -210,7 +231,7 @@ class YahooClient:
         if not results:
             return None
         said = results[0].profile or _AssetProfile()
-        return YahooProfile(said.sector or "", said.industry or "")
+        return YahooProfile(plain_text(said.sector or ""), plain_text(said.industry or ""))
 
     async def _ask(self, name: str, ask: Callable[[], object]) -> object:
         """One answer, after as many attempts as the settings allow.

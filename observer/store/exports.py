@@ -23,7 +23,7 @@ from sqlalchemy import Connection, select
 from bus.events import GapDetected, GapRecovered, SlotOverflowed, kind_of
 from observer.alerts.process import Alerts
 from observer.errors import StoreError
-from observer.files import replace_file, replacing, to_disk
+from observer.files import read_file, replace_file, replacing, to_disk
 from observer.local_time import local_datetime
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.gaps import GapStory, gap_stories, recovered_rows
@@ -130,7 +130,7 @@ class Ledgers:
 
     def _read_position(self) -> Mapping[str, int]:
         try:
-            return msgspec.json.decode(self._position_path.read_bytes(), type=_Position).streams
+            return msgspec.json.decode(read_file(self._position_path), type=_Position).streams
         except FileNotFoundError:
             return {}
         except msgspec.DecodeError as error:

@@ -23,6 +23,8 @@ Position = tuple[int, int]  # the stream's number, and the event's number in the
 
 _POSITION_COLUMNS: Final = 2
 _REASON_CHARACTERS_MAX: Final = 500
+CONTENT_BYTES_MAX: Final = 4_096  # of an event in quarantine: most have some hundred; the outbox's archive has it whole
+QUARANTINE_BYTES_MAX: Final = 64_000_000  # of the contents of a day
 
 
 def _document_columns(event_type: type[Fact]) -> Mapping[int, msgspec.json.Decoder[object]]:
@@ -55,7 +57,7 @@ def group_rows(batches: Sequence[Delivered], stream_ids: Mapping[str, int]) -> G
         stream_id = stream_ids[batch.stream]
         for sequence, event in enumerate(batch.events, batch.first_sequence):
             if isinstance(event, Poison):
-                poison.append((stream_id, sequence, _storable(event.reason), event.content))
+                poison.append((stream_id, sequence, *_quarantined(event.reason, event.content)))
             else:
                 rows.setdefault(type(event), []).append((stream_id, sequence, *astuple(event)))
     for event_type, found in rows.items():
@@ -101,7 +103,31 @@ def refused_row(event_type: type[Event], row: Row, reason: str) -> Row:
         content = encode_event(event)
     except (UnicodeEncodeError, OverflowError):
         content = repr(event).encode("utf-8", "backslashreplace")
-    return (*position_of(row), _storable(reason), content)
+    return (*position_of(row), *_quarantined(reason, content))
+
+
+def _quarantined(reason: str, content: bytes) -> tuple[str, bytes]:
+    """Reason and content of a row of the quarantine: of a long content the beginning, and in the reason its length."""
+    if len(content) <= CONTENT_BYTES_MAX:
+        return _storable(reason), content
+    length = f"the first {CONTENT_BYTES_MAX:,} of {len(content):,} bytes"
+    return f"{_storable(reason)} ({length})", content[:CONTENT_BYTES_MAX]
+
+
+def within_bound(rows: Sequence[Row], used_bytes: int, bytes_max: int = QUARANTINE_BYTES_MAX) -> tuple[list[Row], int]:
+    """The rows of the quarantine, and the bytes of the day's rows with them. Beyond the bound an event still has its
+    row, with its reason and without its content.
+    """
+    kept: list[Row] = []
+    for stream, sequence, reason, content in rows:
+        assert isinstance(content, bytes)
+        if used_bytes + len(content) > bytes_max:
+            full = f"{reason} ({len(content):,} bytes are not kept: the day's quarantine is full)"
+            kept.append((stream, sequence, full, b""))
+        else:
+            kept.append((stream, sequence, reason, content))
+            used_bytes += len(content)
+    return kept, used_bytes
 
 
 def _storable(text: str) -> str:

@@ -10,6 +10,7 @@ SQLite refuses NaN in a required column and makes it NULL elsewhere. PostgreSQL 
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Final
 
 import msgspec
@@ -21,10 +22,11 @@ from bus.delivery import Delivered, Lost, Part
 from bus.events import Event, kind_of
 from observer.clock import RealClock
 from observer.errors import StoreError
+from observer.local_time import local_datetime
 from observer.store.engine import describe, open_existing, store_errors
 from observer.store.lock import WriterLock
 from observer.store.projections import PROJECTIONS
-from observer.store.rows import Position, Row, group_rows, position_of, refused_row
+from observer.store.rows import Position, Row, group_rows, position_of, refused_row, within_bound
 from observer.store.systems import System
 from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, QUARANTINE, STREAMS
 
@@ -94,6 +96,8 @@ class StoreWriter:
         self._engine: Engine = open_existing(url)
         self._lock = WriterLock(self._engine, system)
         self._insertion = _insertion_of(self._engine)
+        self._quarantine_day: date | None = None
+        self._quarantine_bytes = 0  # of the contents of that day, as far as this writer stored them
 
     def open(self) -> None:
         """Take the writer's lock, connect and check the schema.
@@ -168,6 +172,7 @@ class StoreWriter:
     def _commit(self, parts: Sequence[Part], store_rows: _StoreRows) -> Committed:
         delivered = [part for part in parts if isinstance(part, Delivered)]
         lost = [part for part in parts if isinstance(part, Lost)]
+        today = local_datetime(self._now_ns()).date()
         with self._engine.begin() as connection:
             streams = _require_streams(connection, parts)
             _advance_marks(connection, streams, parts)
@@ -186,8 +191,11 @@ class StoreWriter:
             for event_type, project in PROJECTIONS.items():
                 if stored := projected.get(event_type):
                     project(connection, stored)
+            used_bytes = self._quarantine_bytes if self._quarantine_day == today else 0
             if quarantine:
+                quarantine, used_bytes = within_bound(quarantine, used_bytes)
                 self._insertion.insert(connection, QUARANTINE, quarantine)
+        self._quarantine_day, self._quarantine_bytes = today, used_bytes
         return Committed(rows_by_kind, len(quarantine), sum(part.count for part in lost))
 
     def _loss_row(self, lost: Lost, streams: Mapping[str, _Stream]) -> dict[str, object]:

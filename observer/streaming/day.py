@@ -52,13 +52,17 @@ from observer.streaming.earlier import earlier_in_time, marks_of, opening_in_tim
 from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
+from observer.streaming.unreadable import QUARANTINE_FULL, UNREADABLE
 from observer.universe.in_force import oldest_fallback, universe_of
 
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1  # minimum machine seconds between evaluations, independent of the market clock's speed
 EARLIER_DAYS_LEAD_NS: Final = 60 * 1_000_000_000  # market time before the context: the query sums up weeks of sweeps
-OF_THE_STREAM: Final = ("stream:", NOT_STREAMED, "load_relief", "overflow", "stale_subscriptions")
+OF_THE_STREAM: Final = (
+    *("stream:", NOT_STREAMED, "load_relief", "overflow", "stale_subscriptions"),
+    *(UNREADABLE, QUARANTINE_FULL),
+)
 """Alerts that end with the day's stream: identities, or how they begin."""
 CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
 
@@ -104,7 +108,9 @@ class StreamingDay:
         self._clock = clock
         sampling = settings.track_b.sampling
         self.receiver = StreamReceiver(
-            brokers.provider, producer, quotes, clock, sampling, self._session_date, alerts=alerts
+            *(brokers.provider, producer, quotes, clock, sampling, self._session_date),
+            alerts=alerts,
+            quarantine_bytes_max=settings.track_b.quarantine_bytes_max,
         )
         self.trades = self.receiver.trades
         self._overflow = OverflowWatch(rates_of(settings.selection.slots))
@@ -307,6 +313,7 @@ class StreamingDay:
             await asyncio.sleep(POLL_S)
             await self._clock.sleep(self._settings.track_b.evaluation_s)
             self.trades.sample()
+            self.receiver.unreadable.state_counts()
             self._fail_over(selector)
             now_ns = self.moment()
             self.carry_out(selector, SlotsEvaluated(), now_ns, selector.evaluate_slots(now_ns))

@@ -17,10 +17,12 @@ from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.gaps.detector import Mark, in_order
 from observer.providers.broker import QuoteSource, StreamFact
+from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.streaming.recorder import Kept, TradeRecorder
 from observer.streaming.stream_monitor import StreamMonitor
+from observer.streaming.unreadable import UnreadableInputs
 
 # Gap reasons of symbols with a slot that are not subscribed, by the connection's wording; any other is a reconnection.
 _GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renewal", "removed": "moved"}
@@ -41,6 +43,7 @@ class StreamReceiver:
         sampling: the conflation settings under load.
         session_date: the day.
         alerts: of the process.
+        quarantine_bytes_max: the bound of a day's unreadable inputs.
     """
 
     tasks: asyncio.TaskGroup
@@ -56,12 +59,14 @@ class StreamReceiver:
         session_date: str,
         *,
         alerts: Alerts,
+        quarantine_bytes_max: int = DAY_BYTES_MAX,
     ) -> None:
         self.selector: Selector | None = None
         self.trades = TradeRecorder(
             provider, producer, quotes, clock, sampling, session_date, self.update_kept, alerts=alerts
         )
         self.monitor = StreamMonitor(self.trades, quotes, alerts, clock, session_date)
+        self.unreadable = UnreadableInputs(producer, alerts, clock, quarantine_bytes_max)
         self._alerts = alerts
         self._producer = producer
         self._clock = clock
@@ -143,7 +148,7 @@ class StreamReceiver:
 
     def on_quarantine(self, item: InputQuarantined) -> None:
         """Store unreadable input."""
-        self._producer.publish(item)
+        self.unreadable.take(item)
 
 
 def _not_streamed(symbol: str) -> str:

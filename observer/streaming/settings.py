@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from observer.providers.broker import RecordKind
+from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import SamplingSettings
 from observer.selection.settings import SelectionSettings
 
@@ -21,7 +22,8 @@ class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Track B, in market seconds: the interval of trade-rate and expiry checks, and how long an account's connection
     may be down before its symbols move to other accounts. `records` are the streamed record kinds of each symbol: each
-    kind is one subscription, so two of them halve the number of symbols.
+    kind is one subscription, so two of them halve the number of symbols. A day's inputs that cannot be read are kept up
+    to `quarantine_bytes_max`; more of them are only counted.
 
     Raises:
         ValueError: trades are not among the records, or one is named twice.
@@ -30,6 +32,7 @@ class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     records: tuple[RecordKind, ...] = ("trades",)
     evaluation_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
     failover_after_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+    quarantine_bytes_max: Annotated[int, msgspec.Meta(ge=0)] = DAY_BYTES_MAX
     sampling: SamplingSettings = SamplingSettings()
 
     def __post_init__(self) -> None:

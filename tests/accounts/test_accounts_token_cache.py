@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import pytest
 
-from observer import logs
 from observer.accounts.keys import AccountKeys
 from observer.accounts.token_cache import CachedCredentials, TokenRecord, TokenStore
 from observer.clock import ManualClock
 from observer.errors import DataFileError, TokenExpiredError
+from observer.text import CONCEALED, without_secrets
 
 KEYS = AccountKeys("main", "app key", "app secret")
 
@@ -159,4 +159,4 @@ def test_no_secret_is_in_the_note_or_in_any_text(tmp_path):
 def test_a_token_that_was_read_appears_in_no_log(tmp_path):
     TokenStore(tmp_path, "main").write(record("a token that must not be reported"))
     asyncio.run(reader(tmp_path).current())
-    assert logs.without_secrets("Bearer a token that must not be reported") == f"Bearer {logs.CONCEALED}"
+    assert without_secrets("Bearer a token that must not be reported") == f"Bearer {CONCEALED}"

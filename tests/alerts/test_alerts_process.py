@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, Event
-from observer import logs
 from observer.alerts.process import Alerts, damage_identity, identity_of, keepers
 from observer.alerts.silences import Silences
 from observer.clock import ManualClock
 from observer.local_time import local_ns
+from observer.text import conceal
 from observer.units import NS_PER_S
 from tests.waiting import until_async
 
@@ -113,7 +113,7 @@ def test_another_thread_reports_and_resolves() -> None:
 
 def test_no_secret_is_in_an_alert() -> None:
     published = Published()
-    logs.conceal("a-very-secret-key")
+    conceal("a-very-secret-key")
     Alerts(ManualClock(0), "accounts", published).report("token:main", "critical", "refused a-very-secret-key")
     [raised] = published
     assert isinstance(raised, AlertRaised)

@@ -75,7 +75,7 @@ def known_of(contents: Mapping[str, bytes]) -> Mapping[str, KnownListings]:
 def check(exchange: str, content: bytes, known: KnownListings) -> str:
     """One file, and the outcome on it; raises AssertionError, or what it should not, where a promise is broken."""
     listings, bad = parse_listings(exchange, content)
-    assert len(listings) + len(bad) == len(lines_of(content)), "a line is lost"
+    assert len(listings) + len(bad) == len(list(lines_of(content))), "a line is lost"
     if exchange in ABROAD:
         records, also_bad = parse_abroad(ABROAD[exchange], content)
         assert listings == [listing_abroad(exchange, record) for record in records], "the quick way reads otherwise"

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from observer import logs
 from observer.clock import ManualClock
 from observer.local_time import local_ns
+from observer.text import CONCEALED, conceal, plain_lines, without_secrets
 
 NINE = local_ns(date(2026, 11, 18), 9)
 Form = Literal["json", "plain"]
@@ -56,21 +58,66 @@ def test_a_line_is_an_object_with_market_time() -> None:
     ]
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])))
+@given(st.text())
 def test_any_message_stays_one_line_that_parses(message: str) -> None:
     stream = written()
     logging.getLogger("any").info("%s", message)
     [line] = [line for line in stream.getvalue().split("\n") if line]
-    assert msgspec.json.decode(line)["event"] == message
+    assert msgspec.json.decode(line)["event"] == plain_lines(message)
+
+
+@pytest.mark.parametrize("form", ["json", "plain"])
+def test_a_message_from_outside_cannot_steer_a_terminal(form: Form) -> None:
+    stream = written(form)
+    logging.getLogger("any").info("refused: %s", "\x1b]0;title\x07\x9b31m\u202eabc\x00")
+    assert stream.getvalue().rstrip("\n").isprintable()
+
+
+def fail(text: str) -> None:
+    raise RuntimeError(text)
+
+
+@pytest.mark.parametrize("form", ["json", "plain"])
+def test_a_long_message_and_a_long_error_are_cut(form: Form) -> None:
+    stream = written(form)
+    try:
+        fail("x" * 5_000_000)
+    except RuntimeError:
+        logging.getLogger("any").exception("%s", "y" * 5_000_000)
+    assert len(stream.getvalue()) < 20_000
+    assert stream.getvalue().count("bytes more)") == 2
+
+
+def test_of_many_lines_of_one_origin_the_first_are_written_and_the_others_counted() -> None:
+    stream = written()
+    for number in range(10_000):
+        logging.getLogger("any").warning("refused: %d", number)
+    logging.getLogger("any").warning("something else")
+    logging.getLogger().handlers[0].close()
+    events = [line["event"] for line in objects(stream)]
+    assert events[: logs.REPEATED_MAX] == [f"refused: {number}" for number in range(logs.REPEATED_MAX)]
+    assert events[logs.REPEATED_MAX :] == ["something else", "9900 more lines in a minute like: refused: %d"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 30)), max_size=400))
+def test_every_line_is_written_or_counted(lines: list[tuple[int, float]]) -> None:
+    repetitions = logs.Repetitions()
+    now_s, written_lines, counted = 0.0, 0, 0
+    for name, after_s in lines:
+        now_s += after_s
+        counted += sum(repetitions.ended(now_s).values())
+        written_lines += repetitions.is_written(logs.Origin(str(name), 0, ""), now_s)
+    counted += sum(repetitions.ended(math.inf).values())
+    assert written_lines + counted == len(lines)
 
 
 @pytest.mark.parametrize("form", ["json", "plain"])
 def test_a_concealed_secret_appears_in_no_message(form: Form) -> None:
-    logs.conceal(SECRET)
+    conceal(SECRET)
     stream = written(form)
     logging.getLogger("any").info("token %s of %r", SECRET, {"authorization": f"Bearer {SECRET}"})
     assert SECRET not in stream.getvalue()
-    assert stream.getvalue().count(logs.CONCEALED) == 2
+    assert stream.getvalue().count(CONCEALED) == 2
 
 
 def refuse() -> None:
@@ -80,7 +127,7 @@ def refuse() -> None:
 
 @pytest.mark.parametrize("form", ["json", "plain"])
 def test_a_concealed_secret_appears_in_no_exception(form: Form) -> None:
-    logs.conceal(SECRET)
+    conceal(SECRET)
     stream = written(form)
     try:
         refuse()
@@ -91,8 +138,8 @@ def test_a_concealed_secret_appears_in_no_exception(form: Form) -> None:
 
 
 def test_a_word_too_short_for_a_secret_is_not_redacted() -> None:
-    logs.conceal("token")
-    assert logs.without_secrets("the token is renewed") == "the token is renewed"
+    conceal("token")
+    assert without_secrets("the token is renewed") == "the token is renewed"
 
 
 def test_a_message_below_the_level_is_not_written() -> None:
@@ -140,7 +187,7 @@ def test_after_a_full_disk_the_log_goes_on_and_states_the_lost_lines(tmp_path: P
         logging.getLogger("any").info("before")
         with full_disk(path.stat().st_size):
             for number in range(5_000):  # more than any buffer keeps
-                logging.getLogger("any").info("lost %d", number)
+                logging.getLogger(f"any.{number}").info("lost")  # a logger each: none repeats another's line
         logging.getLogger("any").info("after")
         logging.getLogger("any").info("and on")
     lines = [msgspec.json.decode(line) for line in path.read_text().splitlines()]

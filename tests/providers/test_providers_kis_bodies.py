@@ -6,7 +6,7 @@ import pytest
 
 from observer.errors import MalformedError
 from observer.local_time import local_datetime
-from observer.providers.http import decode
+from observer.providers.bodies import decode
 from observer.providers.kis import calls, schema
 
 

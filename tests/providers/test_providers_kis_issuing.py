@@ -4,7 +4,7 @@ import pytest
 
 from observer.errors import MalformedError
 from observer.local_time import local_datetime
-from observer.providers.http import decode
+from observer.providers.bodies import decode
 from observer.providers.kis import issuing
 
 NOW_NS = 1_790_000_000_000_000_000

@@ -13,7 +13,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()), min_size=1)
 
 
 def known(*secrets):
-    """As `observer.logs.without_secrets` does it, for these secrets."""
+    """As `observer.text.without_secrets` does it, for these secrets."""
 
     def without(text):
         for secret in secrets:

@@ -1,7 +1,7 @@
 """KIS as a broker: its values, and how its parts are made (kis-api.md, sections 1 to 5)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from observer.calendar.venues import KRX
 from observer.listings.model import REGIONS
@@ -33,7 +33,11 @@ class KisRateLimit(RateLimitSettings, frozen=True, kw_only=True, forbid_unknown_
 
 
 class KisSettings(BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """KIS's real hosts (kis-api.md, section 1), and its limits for one app key (section 4)."""
+    """KIS's real hosts (kis-api.md, section 1), and its limits for one app key (section 4). KIS offers its stream
+    without encryption only.
+    """
+
+    PLAIN_STREAM_HOSTS: ClassVar[tuple[str, ...]] = ("ops.koreainvestment.com",)
 
     rest_url: str = "https://openapi.koreainvestment.com:9443"
     stream_url: str = "ws://ops.koreainvestment.com:21000/tryitout"

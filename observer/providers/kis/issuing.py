@@ -8,7 +8,8 @@ import msgspec
 
 from observer.clock import Clock
 from observer.errors import MalformedError
-from observer.providers.http import Request, decode, send_once
+from observer.providers.bodies import decode
+from observer.providers.http import Request, send_once
 from observer.providers.kis.envelope import KisRestDialect
 from observer.providers.kis.times import moment_ns
 from observer.providers.raw import UNRECORDED, CallRecorder
@@ -19,6 +20,7 @@ Body = TypeVar("Body")
 ISSUING_CALLS: Final = ("issue_token", "issue_approval_key")
 
 _TOKEN_NS: Final = 24 * 3600 * NS_PER_S  # the documented life of a token
+_SECRET_LENGTH_MAX: Final = 4_096  # a real token has some 350 letters
 _LIFE_S_MAX: Final = 366 * 86_400  # a company's token lives three months; beyond a year it is no life at all
 
 
@@ -54,27 +56,32 @@ def issued_token(body: TokenBody, now_ns: int) -> IssuedToken:
     """The token of an answer received at `now_ns`; without a readable end of life, `expires_in` counts from now.
 
     Raises:
-        MalformedError: the token is blank.
+        MalformedError: the token is blank, or nothing that a header can carry.
     """
-    if not body.access_token.strip():
-        raise MalformedError("the answer to the token call holds no token")
+    token = _secret(body.access_token, "the answer to the token call holds no token")
     try:
         date, hour = body.access_token_token_expired.strip().split(" ")
         expires_ns = moment_ns(date.replace("-", ""), hour.replace(":", ""))
     except ValueError:
         expires_ns = now_ns + body.expires_in * NS_PER_S
-    return IssuedToken(body.access_token.strip(), min(now_ns, expires_ns - _TOKEN_NS), expires_ns)
+    return IssuedToken(token, min(now_ns, expires_ns - _TOKEN_NS), expires_ns)
 
 
 def issued_approval_key(body: ApprovalBody) -> str:
     """The approval key of an answer.
 
     Raises:
-        MalformedError: it is blank.
+        MalformedError: as for `issued_token`.
     """
-    if not body.approval_key.strip():
-        raise MalformedError("the answer to the approval call holds no key")
-    return body.approval_key.strip()
+    return _secret(body.approval_key, "the answer to the approval call holds no key")
+
+
+def _secret(field: str, otherwise: str) -> str:
+    """A token or key that headers and requests can carry. Raises MalformedError, without any of it, for another."""
+    secret = field.strip()
+    if not (secret.isascii() and secret.isprintable() and 0 < len(secret) <= _SECRET_LENGTH_MAX and " " not in secret):
+        raise MalformedError(otherwise)
+    return secret
 
 
 class KisIssuing:

@@ -6,14 +6,16 @@ record) has the indices of KOSPI and KOSDAQ sectors by market and code:
     00005<name, 40 bytes>
 """
 
-from collections.abc import Mapping
+import io
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from observer.errors import DataFileError
 from observer.listings.model import SECTOR_CODES, Listing
 from observer.providers.kis import masters
-from observer.providers.kis.masters import BadLine, records_by_line
-from observer.providers.kis.masters_overseas import AbroadRecord, parse_abroad, price_of, record_of
+from observer.providers.kis.masters import LINE_BYTES_MAX, BadLine, add_bad_line, records_by_line, require_few
+from observer.providers.kis.masters_overseas import AbroadRecord, parse_abroad, price_of, record_of, require_plain
+from observer.text import plain_text
 
 # Our name of an exchange -> its code in the file.
 _ABROAD: Final[Mapping[str, str]] = {
@@ -62,7 +64,7 @@ def parse_listings(exchange: str, content: bytes) -> Parsed:
     Every line is in one of the two lists. A symbol that comes again is a bad line: keys are unique.
 
     Raises:
-        DataFileError: no such exchange.
+        DataFileError: no such exchange, too many lines that are no records, or too many records.
     """
     if exchange in _ABROAD:
         return _parse_tabs(exchange, _ABROAD[exchange], content)
@@ -85,21 +87,22 @@ def _parse_tabs(exchange: str, code: str, content: bytes) -> Parsed:
     the others only names and price. A line that is not quite like one before goes the whole way.
     """
     try:
-        lines = _text_lines(content.decode("cp949"))
+        text = content.decode("cp949")
     except UnicodeDecodeError:
         records, bad = parse_abroad(code, content)
         return [listing_abroad(exchange, record) for record in records], bad
     shared: dict[tuple[str, ...], AbroadRecord] = {}
     listings: dict[str, Listing] = {}
     bad = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_text_lines(text), start=1):
         try:
             listing = _tab_listing(exchange, code, line, shared)
         except ValueError as error:
-            bad.append(BadLine(number, str(error), line.encode("cp949")))
+            add_bad_line(bad, number, str(error), line.encode("cp949"))
             continue
         if listings.setdefault(listing.symbol, listing) is not listing:
-            bad.append(BadLine(number, f"symbol {listing.symbol} comes a second time", line.encode("cp949")))
+            add_bad_line(bad, number, f"symbol {listing.symbol} comes a second time", line.encode("cp949"))
+        require_few(len(listings))
     return list(listings.values()), bad
 
 
@@ -109,6 +112,8 @@ def _tab_listing(exchange: str, code: str, line: str, shared: dict[tuple[str, ..
     Raises:
         ValueError: it is none of this file.
     """
+    if len(line) > LINE_BYTES_MAX // 2 and (size := len(line.encode("cp949"))) > LINE_BYTES_MAX:
+        raise ValueError(f"{size:,} bytes are too many for a record")
     columns = line.split("\t", _VARIABLE_COLUMNS)
     if len(columns) <= _VARIABLE_COLUMNS:
         return listing_abroad(exchange, record_of(code, line))
@@ -118,10 +123,11 @@ def _tab_listing(exchange: str, code: str, line: str, shared: dict[tuple[str, ..
     if like is None or not symbol.isalnum() or not symbol.isascii():
         shared[key] = record = record_of(code, line)
         return listing_abroad(exchange, record)
+    require_plain(stream)
     return Listing(
         exchange,
         symbol,
-        korean.strip(),
+        plain_text(korean).strip(),
         "",
         "",
         price_of(price) or None,
@@ -132,7 +138,7 @@ def _tab_listing(exchange: str, code: str, line: str, shared: dict[tuple[str, ..
         False,
         False,
         False,
-        english.strip(),
+        plain_text(english).strip(),
         like.currency,
         like.sector_code,
         like.kind,
@@ -141,12 +147,10 @@ def _tab_listing(exchange: str, code: str, line: str, shared: dict[tuple[str, ..
     )
 
 
-def _text_lines(text: str) -> list[str]:
+def _text_lines(text: str) -> Iterator[str]:
     """As `masters.lines_of`."""
-    lines = text.split("\n")
-    if not lines[-1]:
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines] if "\r" in text else lines
+    for line in io.StringIO(text, newline="\n"):
+        yield line.removesuffix("\n").removesuffix("\r")
 
 
 def _sector_listing(line: bytes) -> Listing:
@@ -160,7 +164,7 @@ def _sector_listing(line: bytes) -> Listing:
     code = line[:_SECTOR_CODE_BYTES]
     if not code.isalnum():
         raise ValueError(f"{code.decode('ascii', 'backslashreplace')!r} is not a sector code")
-    name = line[_SECTOR_CODE_BYTES:].decode("cp949").strip()
+    name = plain_text(line[_SECTOR_CODE_BYTES:].decode("cp949")).strip()
     return Listing(
         *(SECTOR_CODES, code.decode("ascii"), name, *_NO_CODES, None, *_NOT_REPORTED),
         currency="KRW",

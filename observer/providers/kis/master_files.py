@@ -1,14 +1,11 @@
 """Master files from KIS's download host: HEAD for the stamp, GET for the zip, checked before it replaces anything.
 
 Not to be trusted: sizes (two different files can have the same), names inside the zip (upper or lower case). Checked:
-the length against Content-Length, the zip's CRC, one member, a bound on its size.
+the length against Content-Length, the zip's CRC, one member, a bound on its unpacked size.
 """
 
 import asyncio
 import contextlib
-import io
-import zipfile
-import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -17,12 +14,14 @@ import httpx
 
 from observer.errors import BadRequestError, DataFileError, MaintenanceError, TransportError
 from observer.files import replace_file
+from observer.providers.bodies import only_member
 from observer.providers.broker import FileStamp, Progress
 from observer.providers.kis.listings import file_name
+from observer.text import shown
 
-# The largest real file unpacks to 0.75 MB: fifty times that is no master file but an accident.
-_UNPACKED_BYTES_MAX: Final = 40_000_000
-_PACKED_BYTES_MAX: Final = 20_000_000
+_PACKED_BYTES_MAX: Final = 4_000_000  # the largest real file has 0.75 MB before it is packed
+_DIGITS_MAX: Final = 18  # of a length: both databases hold it
+_STAMP_BYTES_MAX: Final = 200  # of a header that is kept and shown
 # As it is, not compressed on the way: then Content-Length is the length of the file.
 _HEADERS: Final = {"accept-encoding": "identity"}
 
@@ -88,28 +87,14 @@ class KisMasterFiles:
 def _stamp(response: httpx.Response) -> FileStamp:
     length = response.headers.get("content-length", "")
     return FileStamp(
-        size_bytes=int(length) if length.isdigit() else None,
-        last_modified=response.headers.get("last-modified", ""),
-        etag=response.headers.get("etag", ""),
+        size_bytes=int(length) if length.isascii() and length.isdigit() and len(length) <= _DIGITS_MAX else None,
+        last_modified=shown(response.headers.get("last-modified", ""), _STAMP_BYTES_MAX),
+        etag=shown(response.headers.get("etag", ""), _STAMP_BYTES_MAX),
     )
 
 
 def _replace_with_member(archive: bytes, destination: Path, exchange: str) -> None:
     """Unpack beside the destination, flush to disk, then replace in one step."""
-    content = _only_member(archive, exchange)
+    content = only_member(archive, exchange)
     destination.parent.mkdir(parents=True, exist_ok=True)
     replace_file(destination, content)
-
-
-def _only_member(archive: bytes, exchange: str) -> bytes:
-    """The bytes of the one file in the zip, its CRC checked by reading it."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(archive)) as packed:
-            members = packed.infolist()
-            if len(members) != 1:
-                raise DataFileError(f"{exchange}: the zip holds {len(members)} files, not one")
-            if members[0].file_size > _UNPACKED_BYTES_MAX:
-                raise DataFileError(f"{exchange}: {members[0].file_size} bytes unpacked are too many")
-            return packed.read(members[0])
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise DataFileError(f"{exchange}: not a whole zip: {error}") from error

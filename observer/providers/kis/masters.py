@@ -6,8 +6,9 @@ everything behind them. Short code 9, standard code 12, name 40, then a tail tha
     005930   KR7005930003<name, 40 bytes>ST1002700130000 NN5YYY ...
 """
 
+import io
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Final, Protocol, TypeVar
 
@@ -16,11 +17,15 @@ import msgspec
 from observer.errors import DataFileError
 from observer.listings.model import Listing
 from observer.providers.kis.times import parse_date
+from observer.text import plain_text
 
 _KRW_PER_MARKET_CAP_UNIT: Final = 100_000_000  # 시가총액 is in hundred million won
 _SHARES_PER_UNIT: Final = 1_000  # 상장주수 is in thousands
 _NO_DATE: Final = frozenset({b"", b"00000000"})
 _COMMON_SHARE: Final = frozenset({b" ", b"0"})
+LINE_BYTES_MAX: Final = 4_096  # the longest real record has 300
+BAD_LINES_MAX: Final = 100  # no real file has one
+RECORDS_MAX: Final = 100_000  # the largest real file has a tenth of it
 _FLAGS: Final = {b"Y": True, b"N": False, b" ": False, b"": False}
 
 
@@ -119,7 +124,7 @@ def parse_master(exchange: str, content: bytes) -> tuple[list[Listing], list[Bad
     Every line is in one of the two lists. A symbol that comes again is a bad line: keys are unique.
 
     Raises:
-        DataFileError: no such exchange.
+        DataFileError: no such exchange, or as for `records_by_line`.
     """
     layout = _LAYOUTS.get(exchange)
     if layout is None:
@@ -128,26 +133,51 @@ def parse_master(exchange: str, content: bytes) -> tuple[list[Listing], list[Bad
 
 
 def records_by_line(content: bytes, read: Callable[[bytes], RecordT]) -> tuple[list[RecordT], list[BadLine]]:
-    """The record of each line, and the lines for which `read` raises a ValueError or whose symbol came before."""
+    """The record of each line, and the lines for which `read` raises a ValueError or whose symbol came before.
+
+    Raises:
+        DataFileError: too many lines are no records, or there are too many records.
+    """
     records: dict[str, RecordT] = {}
     bad: list[BadLine] = []
     for number, line in enumerate(lines_of(content), start=1):
         try:
+            if len(line) > LINE_BYTES_MAX:
+                raise ValueError(f"{len(line):,} bytes are too many for a record")  # noqa: TRY301 - as `read` does
             record = read(line)
         except ValueError as error:  # UnicodeDecodeError among them
-            bad.append(BadLine(number, str(error), line))
+            add_bad_line(bad, number, str(error), line)
             continue
         if records.setdefault(record.symbol, record) is not record:
-            bad.append(BadLine(number, f"symbol {record.symbol} comes a second time", line))
+            add_bad_line(bad, number, f"symbol {record.symbol} comes a second time", line)
+        require_few(len(records))
     return list(records.values()), bad
 
 
-def lines_of(content: bytes) -> list[bytes]:
+def lines_of(content: bytes) -> Iterator[bytes]:
     """The lines without their ends; what follows the last LF is a line only when there is something."""
-    lines = content.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return [line.removesuffix(b"\r") for line in lines] if b"\r" in content else lines
+    for line in io.BytesIO(content):
+        yield line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def add_bad_line(bad: list[BadLine], number: int, reason: str, line: bytes) -> None:
+    """Add a line that is no record; only the beginning of a long one is kept.
+
+    Raises:
+        DataFileError: there were too many before: it is no master file.
+    """
+    if len(bad) >= BAD_LINES_MAX:
+        first = bad[0]
+        raise DataFileError(
+            f"more than {BAD_LINES_MAX} lines are no records, first line {first.number}: {first.reason}"
+        )
+    bad.append(BadLine(number, reason, line[:LINE_BYTES_MAX]))
+
+
+def require_few(records: int) -> None:
+    """Raises DataFileError for more records than any exchange has."""
+    if records > RECORDS_MAX:
+        raise DataFileError(f"more than {RECORDS_MAX:,} records: no exchange has so many")
 
 
 def _listing(exchange: str, layout: struct.Struct, line: bytes) -> Listing:
@@ -166,9 +196,9 @@ def _listing(exchange: str, layout: struct.Struct, line: bytes) -> Listing:
     return Listing(
         exchange,
         symbol.decode("ascii"),
-        name.decode("cp949").strip(),
-        isin.decode("cp949").strip(),
-        group.decode("cp949").strip(),
+        _words(name),
+        _words(isin),
+        _words(group),
         _scaled(base_price, 1) or None,
         _scaled(market_cap, _KRW_PER_MARKET_CAP_UNIT),
         _scaled(listed_shares, _SHARES_PER_UNIT),
@@ -182,6 +212,10 @@ def _listing(exchange: str, layout: struct.Struct, line: bytes) -> Listing:
     )
 
 
+def _words(text: bytes) -> str:
+    return plain_text(text.decode("cp949")).strip()
+
+
 def _scaled(text: bytes, unit: int) -> float | None:
     """A whole number of units; None for blanks."""
     return None if text.isspace() else float(int(text) * unit)
@@ -190,7 +224,7 @@ def _scaled(text: bytes, unit: int) -> float | None:
 @lru_cache(maxsize=4096)
 def _sector(*codes: bytes) -> str:
     """The finest class of the exchange's own (대, 중, 소분류) that is reported; empty when none is."""
-    reported = [code.decode("cp949").strip() for code in codes]
+    reported = [_words(code) for code in codes]
     return next((code for code in reversed(reported) if code.strip("0")), "")
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from observer.errors import DataFileError
 from observer.providers.kis.masters import BadLine, records_by_line
+from observer.text import plain_text
 
 SecurityKind = Literal["index", "stock", "fund", "warrant"]
 
@@ -85,7 +86,7 @@ def parse_abroad(file_exchange: str, content: bytes) -> tuple[list[AbroadRecord]
     Every line is in one of the two lists. A symbol that comes again is a bad line: keys are unique.
 
     Raises:
-        DataFileError: there is no such exchange.
+        DataFileError: there is no such exchange, or as for `records_by_line`.
     """
     if file_exchange not in EXCHANGE_OF:
         raise DataFileError(f"no master file of {file_exchange!r} abroad; known are {', '.join(EXCHANGE_OF)}")
@@ -93,7 +94,8 @@ def parse_abroad(file_exchange: str, content: bytes) -> tuple[list[AbroadRecord]
 
 
 def record_of(file_exchange: str, line: str) -> AbroadRecord:
-    """One line's record, without its end. Only the last columns are padded; names are stripped for safety.
+    """One line's record, without its end. Only the last columns are padded; names are stripped for safety, and control
+    characters are taken out of them.
 
     Raises:
         ValueError: it is none of this exchange.
@@ -111,6 +113,7 @@ def record_of(file_exchange: str, line: str) -> AbroadRecord:
         raise ValueError(f"{kind!r} is no security type")
     if sector and not _SECTOR_CODE.fullmatch(sector):
         raise ValueError(f"{sector!r} is no sector code of three digits")
+    require_plain(stream, nation, number, where, currency, opens, closes, receipt_nation, members, tick, fund, detail)
     return AbroadRecord(
         nation=nation,
         exchange_id=number,
@@ -118,8 +121,8 @@ def record_of(file_exchange: str, line: str) -> AbroadRecord:
         exchange_name=where,
         symbol=symbol,
         stream_symbol=stream,
-        korean_name=korean.strip(),
-        english_name=english.strip(),
+        korean_name=plain_text(korean).strip(),
+        english_name=plain_text(english).strip(),
         kind=_KINDS[kind],
         currency=currency,
         decimals=int(decimals),
@@ -137,6 +140,13 @@ def record_of(file_exchange: str, line: str) -> AbroadRecord:
         fund_kind=fund.strip(),
         tick_size_detail=detail.strip(),
     )
+
+
+def require_plain(*columns: str) -> None:
+    """Raises ValueError when one of them holds a control character."""
+    for column in columns:
+        if plain_text(column) != column:
+            raise ValueError(f"a control character in {column!r}")
 
 
 def price_of(text: str) -> float | None:

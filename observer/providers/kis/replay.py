@@ -13,13 +13,14 @@ import msgspec
 
 from bus.events import InputQuarantined
 from observer.errors import ProviderError
+from observer.providers.bodies import decode
 from observer.providers.broker import Venue
 from observer.providers.dialect import Data, Unreadable
-from observer.providers.http import decode
 from observer.providers.kis.calls import CALLS
 from observer.providers.kis.envelope import classify
 from observer.providers.kis.issuing import ISSUING_CALLS
 from observer.providers.kis.session import KisSession
+from observer.providers.quarantine import bounded
 from observer.providers.raw import RawRecord
 
 _SOURCE: Final = "kis.stream"
@@ -62,10 +63,10 @@ class RawDecoder:
         match session.read(record.content):
             case Data() as data:
                 parsed = session.parse(data, record.time_ns)
-                broken = () if parsed.broken is None else (parsed.broken,)
+                broken = () if parsed.broken is None else (bounded(parsed.broken),)
                 return Decoded((*parsed.trades, *parsed.facts, *broken))
             case Unreadable(content, reason):
-                return Decoded((InputQuarantined(_SOURCE, record.time_ns, reason, content),))
+                return Decoded((bounded(InputQuarantined(_SOURCE, record.time_ns, reason, content)),))
         return Decoded()
 
 

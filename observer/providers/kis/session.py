@@ -33,6 +33,7 @@ from observer.providers.kis.fields import bytes_of
 from observer.providers.kis.frames import TRADE_TRANSACTIONS, parse_trades
 from observer.providers.kis.halts import HALT_MARK, HaltProjection, flags_of
 from observer.providers.kis.records import parse_facts
+from observer.text import SAID_BYTES_MAX, shown
 
 _BY_VENUE: Final[dict[RecordKind, dict[Venue, str]]] = {
     "trades": {"KRX": "H0STCNT0", "NXT": "H0NXCNT0", "both": "H0UNCNT0"},
@@ -47,6 +48,8 @@ _TRANSACTION: Final = slice(2, 10)  # of a data frame: 0|H0STCNT0|001|...
 _REGISTER: Final = "1"
 _REMOVE: Final = "2"
 _KEEP_ALIVE: Final = "PINGPONG"
+_KEEP_ALIVE_BYTES_MAX: Final = 4_096  # it is sent back; a real one has about a hundred
+_CODE_BYTES_MAX: Final = 80
 
 # The broker's word is the truth about a subscription, also when it says that nothing had to be done.
 _SUBSCRIBED_CODES: Final = frozenset({"OPSP0000", "OPSP0002"})
@@ -135,10 +138,13 @@ class KisSession:
     def _meaning(self, content: bytes, reply: _Reply) -> StreamMessage:
         """The meaning of a decoded reply; a keep-alive is answered with its own text."""
         if reply.header.tr_id == _KEEP_ALIVE:
+            if len(content) > _KEEP_ALIVE_BYTES_MAX:
+                return Unreadable(content, f"a keep-alive of {len(content):,} bytes")
             return Ping(content.decode())
         if reply.body is None or not reply.body.msg_cd:
             return Unreadable(content, "a reply without a message code")
-        code, reason = reply.body.msg_cd, reply.body.msg1.strip()
+        code = shown(reply.body.msg_cd, _CODE_BYTES_MAX)
+        reason = shown(reply.body.msg1.strip(), SAID_BYTES_MAX)
         if code in (_KEY_REJECTED, _KEY_IN_USE):
             return SessionRefused(code, reason, key_rejected=code == _KEY_REJECTED)
         subscription = self._subscription(reply.header)

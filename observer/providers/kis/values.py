@@ -11,6 +11,7 @@ import msgspec
 
 from observer.errors import MalformedError
 from observer.providers.kis.times import midnight_ns, moment_ns, parse_date
+from observer.text import NAME_LENGTH_MAX, plain_text
 
 MAGNITUDE_MAX: Final = 1e18  # beyond the worth of any market in any currency; sums and products of such stay finite
 HUNDRED_MILLION: Final = 1e8  # 억: KIS's unit of capitalisations and net assets
@@ -20,8 +21,14 @@ _FALLING: Final = ("4", "5")  # sign codes: 1 limit up, 2 up, 3 flat, 4 limit do
 
 
 def text(field: str) -> str:
-    """A text without the blanks around it."""
-    return field.strip()
+    """A text without the blanks around it and without control characters.
+
+    Raises:
+        MalformedError: it is longer than any name.
+    """
+    if len(field) > NAME_LENGTH_MAX:
+        raise MalformedError(f"{_shown(field)} has {len(field):,} letters")
+    return plain_text(field).strip()
 
 
 def amount(text: str) -> float:

@@ -9,6 +9,7 @@ row of the first, which has no date because it is always today's list:
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from math import isfinite, nan
 from typing import Final, TypeVar
 
 import msgspec
@@ -26,6 +27,8 @@ from observer.errors import (
 )
 from observer.etf.model import EtfEntry, leverage_of
 from observer.listings.model import ETF_GROUP
+from observer.providers.bodies import decode
+from observer.text import NAME_LENGTH_MAX, plain_text
 
 PROVIDER: Final = "krx"
 _LOGGED_OUT: Final = b"LOGOUT"
@@ -59,7 +62,7 @@ def login_refusal(body: bytes, call: str) -> ProviderError | None:
     Raises:
         MalformedError: it is no answer to a login.
     """
-    answer = _decode(body, _LoginAnswer, call)
+    answer = decode(body, _LoginAnswer, call)
     code = answer.error_code
     match code:
         case "CD001":
@@ -108,24 +111,24 @@ def data_entries(body: bytes, call: str) -> list[EtfEntry]:
     Raises:
         MalformedError: it is no such answer, or a field cannot be read.
     """
-    return [_data_entry(row, call) for row in _decode(body, _DataBody, call).output]
+    return [_data_entry(row, call) for row in decode(body, _DataBody, call).output]
 
 
 def _data_entry(row: _DataRow, call: str) -> EtfEntry:
     return EtfEntry(
-        symbol=row.ISU_SRT_CD.strip(),
-        name=_text(row.ISU_ABBRV),
+        symbol=_text(row.ISU_SRT_CD, call) or "",
+        name=_text(row.ISU_ABBRV, call),
         group=ETF_GROUP,  # both clients give ETFs only; ETNs have calls of their own
-        isin=_text(row.ISU_CD),
-        full_name=_text(row.ISU_NM),
-        english_name=_text(row.ISU_ENG_NM),
-        issuer=_text(row.COM_ABBRV),
-        index_name=_text(row.ETF_OBJ_IDX_NM),
-        index_provider=_text(row.IDX_CALC_INST_NM1),
-        region=_text(row.IDX_MKT_CLSS_NM),
-        asset_class=_text(row.IDX_ASST_CLSS_NM),
-        replication=_text(row.ETF_REPLICA_METHD_TP_CD),
-        tax_type=_text(row.TAX_TP_CD),
+        isin=_text(row.ISU_CD, call),
+        full_name=_text(row.ISU_NM, call),
+        english_name=_text(row.ISU_ENG_NM, call),
+        issuer=_text(row.COM_ABBRV, call),
+        index_name=_text(row.ETF_OBJ_IDX_NM, call),
+        index_provider=_text(row.IDX_CALC_INST_NM1, call),
+        region=_text(row.IDX_MKT_CLSS_NM, call),
+        asset_class=_text(row.IDX_ASST_CLSS_NM, call),
+        replication=_text(row.ETF_REPLICA_METHD_TP_CD, call),
+        tax_type=_text(row.TAX_TP_CD, call),
         leverage=leverage_of(row.IDX_CALC_INST_NM2.strip()),
         expense_ratio_percent=_number(row.ETF_TOT_FEE, call),
         listed_shares=_number(row.LIST_SHRS, call),
@@ -163,13 +166,13 @@ def open_entries(body: bytes, call: str) -> list[EtfEntry]:
     """
     return [
         EtfEntry(
-            symbol=row.ISU_CD.strip(),
-            name=_text(row.ISU_NM),
+            symbol=_text(row.ISU_CD, call) or "",
+            name=_text(row.ISU_NM, call),
             group=ETF_GROUP,
-            index_name=_text(row.IDX_IND_NM),
+            index_name=_text(row.IDX_IND_NM, call),
             listed_shares=_number(row.LIST_SHRS, call),
         )
-        for row in _decode(body, _OpenBody, call).OutBlock_1
+        for row in decode(body, _OpenBody, call).OutBlock_1
     ]
 
 
@@ -180,31 +183,25 @@ def open_days(body: bytes, received_ns: int, call: str) -> Sequence[EtfNavDay]:
         MalformedError: see `open_entries`.
     """
     days = []
-    for row in _decode(body, _OpenBody, call).OutBlock_1:
+    for row in decode(body, _OpenBody, call).OutBlock_1:
         close, nav = _number(row.TDD_CLSPRC, call), _number(row.NAV, call)
         day = _day(row.BAS_DD, "%Y%m%d", call)
         if not close or day is None:
             continue
+        symbol = _text(row.ISU_CD, call) or ""
         premium = 100 * (close - nav) / nav if nav else None
         index_close, volume = _number(row.OBJ_STKPRC_IDX, call), _number(row.ACC_TRDVOL, call) or 0.0
-        days.append(
-            EtfNavDay(PROVIDER, row.ISU_CD.strip(), day, received_ns, close, nav or None, premium, volume, index_close)
-        )
+        days.append(EtfNavDay(PROVIDER, symbol, day, received_ns, close, nav or None, premium, volume, index_close))
     return days
 
 
 # --- fields --------------------------------------------------------------------------------------------------
 
 
-def _decode(content: bytes, body_type: type[Body], call: str) -> Body:
-    try:
-        return msgspec.json.decode(content, type=body_type)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedError(f"{call}: {error}", call=call) from error
-
-
-def _text(text: str) -> str | None:
-    return text.strip() or None
+def _text(text: str, call: str) -> str | None:
+    if len(text) > NAME_LENGTH_MAX:
+        raise MalformedError(f"{call}: a text of {len(text):,} letters", call=call)
+    return plain_text(text).strip() or None
 
 
 def _number(text: str, call: str) -> float | None:
@@ -213,9 +210,12 @@ def _number(text: str, call: str) -> float | None:
     if plain in ("", "-"):
         return None
     try:
-        return float(plain)
+        value = float(plain)
     except ValueError:
-        raise MalformedError(f"{call}: {text!r} is no number", call=call) from None
+        value = nan
+    if not isfinite(value):
+        raise MalformedError(f"{call}: {text!r} is no number", call=call)
+    return value
 
 
 def _day(text: str, form: str, call: str) -> str | None:

@@ -16,7 +16,8 @@ import httpx
 from bus.events import EtfNavDay
 from observer.errors import LoggedOutError, SessionTakenError, TransportError
 from observer.etf.model import EtfEntry
-from observer.providers.http import trusted_certificates
+from observer.providers.bodies import ACCEPTED
+from observer.providers.http import read_body, trusted_certificates
 from observer.providers.krx.bodies import data_entries, login_refusal, open_days, open_entries, refusal
 
 TIMEOUT_S: Final = 30.0  # machine seconds; the data call's answer has half a megabyte
@@ -39,8 +40,15 @@ _BROWSER: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, li
 
 
 def open_krx_client(base_url: str) -> httpx.AsyncClient:
-    """A client that keeps cookies. The environment's proxies and certificates play no part."""
-    return httpx.AsyncClient(base_url=base_url, timeout=TIMEOUT_S, verify=trusted_certificates(), trust_env=False)
+    """A client that keeps cookies and follows no redirect. The environment's proxies and certificates play no part."""
+    return httpx.AsyncClient(
+        base_url=base_url,
+        timeout=TIMEOUT_S,
+        headers=ACCEPTED,
+        follow_redirects=False,
+        verify=trusted_certificates(),
+        trust_env=False,
+    )
 
 
 class KrxOpenApi:
@@ -168,16 +176,17 @@ async def _send(
 ) -> bytes:
     """A successful answer's content. What went wrong never quotes the request, which can hold a secret."""
     try:
-        response = await client.request(
+        async with client.stream(
             method,
             path,
             params=None if query is None else dict(query),
             data=None if form is None else dict(form),
             headers=dict(headers),
-        )
-    except (httpx.TransportError, httpx.DecodingError) as error:
+        ) as response:
+            content = await read_body(response, call)
+    except httpx.TransportError as error:
         raise TransportError(f"{call}: {type(error).__name__} {error}".strip(), call=call) from error
-    refused = refusal(response.status_code, response.content, call)
+    refused = refusal(response.status_code, content, call)
     if refused is not None:
         raise refused
-    return response.content
+    return content
