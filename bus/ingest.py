@@ -120,7 +120,7 @@ class Ingest:
         on_committed: called with each group after its commit and acknowledgement (the feed); while idle, called with
             an empty group some twenty times a second, so that the feed reads new subscriptions.
         retry_on: the errors of the sink that pass.
-        on_outage: called with the error when the database does not take events or answer, once an outage.
+        on_outage: called with the error when the database does not take events or answer, and when the error changes.
         on_recovered: called with the outage's length in machine seconds.
         backed_up: the numbers that two verified backups hold, by stream.
     """
@@ -148,6 +148,7 @@ class Ingest:
         self._on_recovered = on_recovered
         self._backed_up = backed_up
         self._outage_since_s: float | None = None
+        self._outage_text = ""
         self._rng = random.Random()
         self._receiver = Receiver()
         self._peers = Peers("ingest")
@@ -406,8 +407,11 @@ class Ingest:
     def _database_failed(self, text: str) -> None:
         if self._outage_since_s is None:
             self._outage_since_s = time.monotonic()
-            logger.error("the database takes no events, will be tried again: %s", text)
-            self._on_outage(text)
+        elif text == self._outage_text:
+            return
+        logger.error("the database takes no events, will be tried again: %s", text)
+        self._outage_text = text
+        self._on_outage(text)
 
     def _database_answers(self) -> None:
         if self._outage_since_s is not None:

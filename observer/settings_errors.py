@@ -18,6 +18,7 @@ SettingsPath: TypeAlias = tuple[str | int, ...]
 
 _Settings = TypeVar("_Settings")
 
+_DEPTH_MAX: Final = 30  # levels of groups and lists; the settings have six
 _SHOWN_LENGTH_MAX: Final = 60
 _SECRET: Final = re.compile(r"key|secret|password|token|url", re.IGNORECASE)
 _KINDS: Final = {
@@ -64,13 +65,15 @@ def decode_toml(content: bytes, source: str) -> SettingsFile:
     """Decode a TOML file.
 
     Raises:
-        ConfigError: it is not TOML; names the line, and the key of a line that is there twice.
+        ConfigError: it is not TOML, or nested too deeply; names the line, and the key of a line that is there twice.
     """
     import tomllib
 
     try:
         text = content.decode()
-        return SettingsFile(source, tomllib.loads(text), text)
+        return _flat(SettingsFile(source, tomllib.loads(text), text))
+    except RecursionError:
+        raise _too_deep(source) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{source}:{_line_at(content, error.start)}: is not TOML: {error.reason}") from None
     except tomllib.TOMLDecodeError as error:
@@ -84,21 +87,42 @@ def decode_json(content: bytes, source: str) -> SettingsFile:
     """Decode a JSON file.
 
     Raises:
-        ConfigError: it is not JSON, or has a key twice.
+        ConfigError: it is not JSON, nested too deeply, or has a key twice.
     """
     try:
         document: object = msgspec.json.decode(content)
+    except RecursionError:
+        raise _too_deep(source) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         found = re.search(r"byte (\d+)", str(error))
         line = _line_at(content, int(found[1]) if found else len(content))
         raise ConfigError(f"{source}:{line}: is not JSON: {_on_one_line(str(error))}") from None
-    file = SettingsFile(source, document, content.decode(), "JSON")
+    file = _flat(SettingsFile(source, document, content.decode(), "JSON"))
     lines: dict[SettingsPath, int] = {}
     for path, line in json_keys(file.text):
         if path in lines:
             raise wrong_settings(file, [Problem(path, f"is there twice, again in line {line}")])
         lines[path] = line
     return file
+
+
+def _flat(file: SettingsFile) -> SettingsFile:
+    """The file; raises ConfigError where it is nested deeper than any settings: reading it would recurse as deeply."""
+    level: list[Any] = [file.content]
+    for _ in range(_DEPTH_MAX):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return file
+    raise _too_deep(file.source)
+
+
+def _too_deep(source: str) -> ConfigError:
+    return ConfigError(f"{source}: groups and lists are nested more than {_DEPTH_MAX} deep: remove what is no setting")
 
 
 def converted(

@@ -9,25 +9,24 @@ import gc
 import logging
 import os
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from bus.batch_feed import BatchFeedPublisher
-from bus.delivery import Delivered, Part
+from bus.delivery import Delivered
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
-from observer.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK, DELIVERY_LOSSES, Alerts
+from observer.alerts.process import DATABASE_UNAVAILABLE
 from observer.backup.jobs import BackupJobs, plan_of
-from observer.backup.package import require_restored, safe_marks
-from observer.errors import ConfigError, DatabaseInUseError, StoreError
-from observer.runtime.refusals import QuarantineAlerts
-from observer.runtime.worker import DATABASE_RETRY_S, LIFELINE_VARIABLE, Worker, run
+from observer.backup.package import cached_safe_marks, require_restored
+from observer.errors import StoreError
+from observer.runtime.worker import LIFELINE_VARIABLE, Worker, run
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
 from observer.store.ownership import claim
-from observer.store.systems import System, this_system
-from observer.store.write_ahead_log import fold_log
-from observer.store.writer import Committed, StoreWriter
+from observer.store.readiness import database_ready
+from observer.store.reporting_writer import ReportingWriter
+from observer.store.systems import this_system
+from observer.store.write_ahead_log import folded_at_end
 from observer.streaming.quality import QualityJudge
 
 logger = logging.getLogger(__name__)
@@ -36,20 +35,12 @@ logger = logging.getLogger(__name__)
 # objects between collections the collector scans all of them many times in vain: a tenth of the writer's work.
 COLLECT_AFTER_OBJECTS: Final = 100_000
 
-# How long the writer before this one may take to die. Longer than a restarted machine's lost connection keeps its lock
-# (observer.store.engine), shorter than the supervisor waits for Ready.
-TAKEOVER_S: Final = 10.0
-
-BACKED_UP_S: Final = 60.0  # between two looks at the packages
-
-FOLD_S: Final = 2.0  # machine seconds for readers of other processes to end their queries
-
 
 async def core_writer(worker: Worker) -> None:
     """Claim the database, then write until stopped; the thread that writes goes on until its queue is empty.
 
     Raises:
-        ConfigError: the database belongs to another instance, or another process writes it for longer than TAKEOVER_S.
+        ConfigError: as `database_ready`, or the database belongs to another instance.
     """
     settings = worker.settings
     url = settings.store.url
@@ -73,11 +64,11 @@ async def core_writer(worker: Worker) -> None:
     )
     quality = _quality_judge(worker)
     counting = (ledgers.count_from_thread, quality.count_from_thread)
-    writer = CountingWriter(url, system, worker, counting)
+    writer = ReportingWriter(url, system, worker.clock.now_ns, worker.alerts, counting)
     await database_ready(writer.open, worker.alerts)
     worker.alerts.resolve(DATABASE_UNAVAILABLE, "the database answers")
     async with (
-        _folding(url),
+        folded_at_end(url),
         ledgers.until_the_end(),
         _ingest(worker, writer),
         worker.producer() as producer,
@@ -115,81 +106,8 @@ def _quality_judge(worker: Worker) -> QualityJudge:
     )
 
 
-class CountingWriter(StoreWriter):
-    """Reports each commit's events in quarantine, lost numbers and rows of each kind; nothing where the outcome is
-    unknown.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        system: System,
-        worker: Worker,
-        on_stored: Sequence[Callable[[Mapping[str, int]], None]],
-    ) -> None:
-        super().__init__(url, system, worker.clock.now_ns)
-        self._alerts = worker.alerts
-        self._quarantine = QuarantineAlerts(worker.alerts)
-        self._on_stored = on_stored
-        self._lost = 0
-
-    def begin_epoch(self, reason: str) -> str:
-        """As `StoreWriter.begin_epoch`."""
-        if reason != "created":
-            text = f"the database went back: {reason}; producers deliver again what it lacks"
-            self._alerts.happened_from_thread(DATABASE_WENT_BACK, "critical", text)
-        return super().begin_epoch(reason)
-
-    def commit(self, batches: Sequence[Part]) -> Committed:
-        """As `StoreWriter.commit`."""
-        committed = super().commit(batches)
-        if committed.quarantined:
-            logger.error("%d events went to quarantine", committed.quarantined)
-            self._quarantine.count_from_thread(committed.quarantined)
-        if committed.lost:
-            self._lost += committed.lost
-            text = f"{self._lost:,} published events exist nowhere any more: see the table delivery_losses"
-            self._alerts.report_from_thread(DELIVERY_LOSSES, "critical", text)
-        for report in self._on_stored:
-            report(committed.rows_by_kind)
-        return committed
-
-
-async def database_ready(prepare: Callable[[], None], alerts: Alerts) -> None:
-    """Repeat `prepare` while the database does not answer: a restart would not help. While another process writes it,
-    repeat for TAKEOVER_S.
-    """
-    loop = asyncio.get_running_loop()
-    gives_up_s: float | None = None
-    while True:
-        try:
-            return await asyncio.to_thread(prepare)
-        except StoreError as error:
-            if isinstance(error, DatabaseInUseError):
-                gives_up_s = gives_up_s or loop.time() + TAKEOVER_S
-                if loop.time() >= gives_up_s:
-                    raise ConfigError(str(error)) from error
-            else:
-                alerts.report(DATABASE_UNAVAILABLE, "critical", f"waiting for the database: {error}")
-            logger.error("waiting for the database: %s", error)
-            await asyncio.sleep(DATABASE_RETRY_S)
-
-
 @contextlib.asynccontextmanager
-async def _folding(url: str) -> AsyncIterator[None]:
-    """At the end of the block, when this process reads and writes no more, the database's file alone has every row."""
-    try:
-        yield
-    finally:
-        try:
-            if not await asyncio.to_thread(fold_log, url, FOLD_S):
-                logger.warning("another process reads the database: the file is complete only with its log beside it")
-        except StoreError as error:
-            logger.error("%s", error)
-
-
-@contextlib.asynccontextmanager
-async def _ingest(worker: Worker, writer: StoreWriter) -> AsyncIterator[None]:
+async def _ingest(worker: Worker, writer: ReportingWriter) -> AsyncIterator[None]:
     feed = FeedPublisher(worker.endpoints.feed)
     batch_feed = BatchFeedPublisher(worker.endpoints.batch_feed)
 
@@ -208,9 +126,7 @@ async def _ingest(worker: Worker, writer: StoreWriter) -> AsyncIterator[None]:
         on_recovered=lambda seconds: alerts.resolve_from_thread(
             DATABASE_UNAVAILABLE, f"the database takes events again, after {seconds:.1f} s"
         ),
-        backed_up=_cached(
-            lambda: safe_marks(worker.settings.backup.folder_of(worker.settings.run), worker.settings.instance)
-        ),
+        backed_up=cached_safe_marks(worker.settings.backup.folder_of(worker.settings.run), worker.settings.instance),
     )
     stopping = threading.Event()
     try:
@@ -226,20 +142,6 @@ async def _ingest(worker: Worker, writer: StoreWriter) -> AsyncIterator[None]:
         await asyncio.to_thread(batch_feed.close)
         writer.close()
         logger.info("stored %d events in %d commits", ingest.committed_events, ingest.commits)
-
-
-def _cached(read: Callable[[], Mapping[str, int]]) -> Callable[[], Mapping[str, int]]:
-    """The same, read at most once in BACKED_UP_S: every hello asks for it."""
-    found: Mapping[str, int] = {}
-    read_s = -BACKED_UP_S
-
-    def cached() -> Mapping[str, int]:
-        nonlocal found, read_s
-        if time.monotonic() >= read_s + BACKED_UP_S:
-            found, read_s = read(), time.monotonic()
-        return found
-
-    return cached
 
 
 if __name__ == "__main__":

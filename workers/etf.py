@@ -88,6 +88,7 @@ def sector_jobs(worker: Worker) -> SectorJobs:
         url=worker.settings.store.url,
         data=Path(worker.settings.run.data),
         outboxes=worker.endpoints.runtime_directory / "outbox",
+        archive_limits=worker.settings.backup.archive_limits,
         ingest=worker.endpoints.ingest,
         alerts=worker.alerts,
     )

@@ -12,7 +12,8 @@ universe/ ledgers/ master/ configuration/
 
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,7 @@ MANIFEST: Final = "manifest.json"
 DIGEST: Final = "manifest.sha256"
 VERIFIED: Final = "verified.json"
 PORTION_BYTES: Final = 4 * 1024 * 1024
+_LOOK_S: Final = 60.0  # machine seconds
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -108,6 +110,20 @@ def safe_marks(folder: Path, instance: Instance) -> Mapping[str, int]:
         if verified == 2:
             return package.manifest.marks
     return {}
+
+
+def cached_safe_marks(folder: Path, instance: Instance) -> Callable[[], Mapping[str, int]]:
+    """`safe_marks`, read at most once a minute: every producer that greets the writer asks for it."""
+    found: Mapping[str, int] = {}
+    read_s = -_LOOK_S
+
+    def cached() -> Mapping[str, int]:
+        nonlocal found, read_s
+        if time.monotonic() >= read_s + _LOOK_S:
+            found, read_s = safe_marks(folder, instance), time.monotonic()
+        return found
+
+    return cached
 
 
 def require_restored(url: str, folder: Path, instance: Instance) -> None:

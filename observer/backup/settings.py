@@ -6,7 +6,8 @@ from typing import Annotated, Final
 import msgspec
 
 from bus.archive import ArchiveLimits
-from observer.base_settings import RunSettings
+from observer.base_settings import RunSettings, read_settings_file
+from observer.settings_errors import converted, wrong_settings
 from observer.units import S_PER_DAY
 
 PACKAGE_PLACEHOLDER: Final = "{package}"
@@ -46,3 +47,16 @@ class BackupSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def folder_of(self, run: RunSettings) -> Path:
         """The folder of the packages."""
         return Path(self.folder) if self.folder else Path(run.data) / _FOLDER
+
+
+def load_backup_settings(path: Path) -> BackupSettings:
+    """Read the section [backup]; the others are not checked and may be wrong.
+
+    Raises:
+        ConfigError: the file cannot be read, or the section is wrong.
+    """
+    file = read_settings_file(path)
+    settings, problems = converted(file, ("backup",), BackupSettings, file.content.get("backup", {}))
+    if settings is None:
+        raise wrong_settings(file, problems)
+    return settings

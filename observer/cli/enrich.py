@@ -13,12 +13,14 @@ from click.exceptions import Exit
 
 from bus.endpoints import Address
 from bus.events import EnrichmentCompleted, SectorAssigned
+from observer.backup.settings import load_backup_settings
 from observer.base_settings import BaseSettings, endpoints_of, is_reachable
 from observer.cli.context import (
     ConfigOption,
     JsonOption,
     as_maps,
     base_settings,
+    configuration_path,
     print_error,
     print_json,
 )
@@ -82,6 +84,7 @@ def run_command(
         url=settings.store.url,
         data=Path(settings.run.data),
         outbox=Path(settings.run.runtime) / "outbox" / OUTBOX,
+        archive_limits=load_backup_settings(configuration_path(config)).archive_limits,
         masters=masters,
         tables=tables,
         snapshot=snapshot,

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import socket
+import tempfile
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,15 +15,18 @@ from urllib.parse import urlsplit
 import msgspec
 
 from observer.backup.settings import BackupSettings
+from observer.clock import RealClock
 from observer.config import Settings
 from observer.errors import ConfigError
 from observer.files import read_file
 from observer.providers.settings import BrokerSettings
 from observer.settings_errors import decode_toml
-from observer.store.schema import require_admission, require_own_file
+from observer.store.admission import require_admission, require_own_file
+from observer.store.systems import this_system
 from observer.supervisor.instance import InstanceLock
 
 _SQLITE: Final = "sqlite"
+_MAY_PASS: Final = (errno.ENOSPC, errno.EDQUOT)
 _SCHEMES: Final = {"rest_url": ("http", "https"), "stream_url": ("ws", "wss"), "files_url": ("http", "https")}
 
 
@@ -32,8 +36,8 @@ def require_usable_machine(settings: Settings) -> None:
     Raises:
         AlreadyRunningError: one runs with this runtime directory.
         OSError: a folder or the file of the database cannot be written, or a port is in use; names the setting.
-        StoreError, ConfigError: the SQLite file is not this program's or not this instance's; the PostgreSQL server
-            refuses its user or its database.
+        StoreError, ConfigError: the database is not this program's or not this instance's, or another living system
+            owns it; the PostgreSQL server refuses its user.
         ConfigError: a broker's address is none, the file of trading days cannot be read, or packages can neither be
             copied nor handed on as `[backup]` says.
     """
@@ -43,18 +47,19 @@ def require_usable_machine(settings: Settings) -> None:
         _require_writable(Path(folder), f"run.{key}")
     _require_writable(settings.backup.folder_of(run), "backup.folder")
     _require_second_target(settings.backup)
+    system = this_system(Path(run.runtime))
     if settings.store.url.startswith(_SQLITE):
         database = Path(settings.store.url.partition(":///")[2].partition("?")[0])
         if database.is_dir():
             raise _refused(errno.EISDIR, str(database), "store.url")
         _require_writable(database, "store.url")
-        require_own_file(database, settings.instance)
+        require_own_file(database, settings.instance, system, RealClock().now_ns())
         if not database.exists():
             from observer.backup.package import require_restored  # it loads SQLAlchemy
 
             require_restored(settings.store.url, settings.backup.folder_of(run), settings.instance)
     else:
-        require_admission(settings.store.url)
+        require_admission(settings.store.url, settings.instance, system)
     for provider in settings.providers:
         _require_addresses(provider, settings.brokers[provider])
     for name, url in msgspec.structs.asdict(run.endpoints).items() if run.endpoints else ():
@@ -98,14 +103,23 @@ def _require_trading_days(path: Path) -> None:
 
 
 def _require_writable(path: Path, setting: str) -> None:
-    """The path, or the nearest folder above it where it is to be made. An SQLite database needs its folder, too."""
-    wanted = [path] if path.exists() else []
-    wanted.append(next(each for each in path.absolute().parents if each.exists()))
-    for each in wanted if path.is_file() else wanted[:1]:
-        if not os.access(each, os.W_OK | (os.X_OK if each.is_dir() else 0), effective_ids=True):
-            raise _refused(errno.EACCES, str(each), setting)
-    if not wanted[-1].is_dir():
-        raise _refused(errno.ENOTDIR, str(path), setting)
+    """The path, or the nearest folder above it where it is to be made. An SQLite database needs its folder, too.
+
+    A folder is tried: permissions do not show a read-only disk, or a file system of the kernel.
+    """
+    path = path.absolute()
+    nearest = next(each for each in (path, *path.parents) if each.exists())
+    if nearest.is_file():
+        if nearest != path:
+            raise _refused(errno.ENOTDIR, str(path), setting)
+        if not os.access(path, os.W_OK, effective_ids=True):
+            raise _refused(errno.EACCES, str(path), setting)
+        nearest = path.parent
+    try:
+        Path(tempfile.mkdtemp(prefix=".observer-", dir=nearest)).rmdir()
+    except OSError as error:
+        if error.errno not in _MAY_PASS:
+            raise _refused(error.errno or 0, str(path), setting) from error
 
 
 def _require_free(url: str, setting: str) -> None:

@@ -293,10 +293,10 @@ class Host:
 
     def on_change(self, name: str, previous: ProcessState, current: ProcessState, pid: int | None, reason: str) -> None:
         """Publish a process's change of state, and end a start without a writer (the supervisor's listener)."""
-        if name == CORE_WRITER and current is ProcessState.FATAL and not self.started.is_set():
-            self._refusal = complaint_in(self._writer_log, CORE_WRITER)
-            if self._refusal is not None:
-                self._supervisor.shutdown_asked.set()
+        complaint = self._complaint_of(name, current)
+        if complaint and current is ProcessState.FATAL and not self.started.is_set():
+            self._refusal = complaint
+            self._supervisor.shutdown_asked.set()
         if self._producer is None:
             return
         now_ns = self._clock.now_ns()
@@ -309,7 +309,9 @@ class Host:
         if current is ProcessState.FATAL:
             self._alerts.report(given_up, "critical", f"{name} is given up: {reason}")
         elif current is ProcessState.LOOPING:
-            self._alerts.report(given_up, "critical", f"{name} ends again and again: {reason}")
+            self._alerts.report(given_up, "critical", f"{name} ends again and again: {complaint or reason}")
+        elif current is ProcessState.BACKOFF and complaint:
+            self._alerts.report(given_up, "critical", f"{name} cannot work: {complaint}")
         elif current is ProcessState.BACKOFF:
             self._alerts.report(ended, "warning", f"{name} ended: {reason}")
         elif previous is current is ProcessState.STARTING:
@@ -318,6 +320,11 @@ class Host:
             self._alerts.resolve(given_up, f"{name} is {current}: {reason}")
         if current in (ProcessState.RUNNING, ProcessState.STOPPED, ProcessState.FATAL):
             self._alerts.resolve(ended, f"{name} is {current}: {reason}")
+
+    def _complaint_of(self, name: str, state: ProcessState) -> str | None:
+        """The error with which the writer ended, from the last line of its log; None for other processes and ends."""
+        has_ended = state in (ProcessState.FATAL, ProcessState.LOOPING, ProcessState.BACKOFF)
+        return complaint_in(self._writer_log, name) if has_ended and name == CORE_WRITER else None
 
     def on_crossing(self, crossing: Crossing) -> None:
         """Raise an alert for a crossing of a host limit (the supervisor's listener)."""

@@ -1,4 +1,4 @@
-"""Alerts for refused events: events that went to quarantine, events that the disk did not take.
+"""Alerts for events that the disk did not take.
 
 Intervals are machine seconds: the disk does not live in scaled time.
 """
@@ -13,24 +13,9 @@ from bus.producer import Producer
 from observer.alerts.process import Alerts
 
 DISK_QUIET_S: Final = 1.0  # for how long a disk that was full must refuse nothing to be well
-QUARANTINE: Final = "quarantine"
 DISK_FULL: Final = "disk_full"
 _KEPT_MAX: Final = 1_000
 _ALERTS: Final = (AlertRaised, AlertRepeated, AlertResolved)
-
-
-class QuarantineAlerts:
-    """Counts events in quarantine, from any thread; the alert states their number of this run."""
-
-    def __init__(self, alerts: Alerts) -> None:
-        self._alerts = alerts
-        self._count = 0
-
-    def count_from_thread(self, count: int) -> None:
-        """Add to the count; allowed while the loop runs, from one thread."""
-        self._count += count
-        text = f"{self._count} events are in quarantine: they could not be decoded or the database refused them"
-        self._alerts.happened_from_thread(QUARANTINE, "critical", text)
 
 
 class DiskAlerts:

@@ -45,7 +45,6 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S: Final = 1.0
 DRAIN_S: Final = 5.0  # how long a stopping worker waits for the writer; uncommitted events stay on disk
 SETTLE_S: Final = 1.0
-DATABASE_RETRY_S: Final = 1.0
 LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 
 
@@ -83,6 +82,7 @@ class Worker:
     async def reader(self) -> "AsyncIterator[StoreReader]":
         """The database, for reading; waits while it does not answer, since a restart would not help."""
         from observer.store.reader import StoreReader
+        from observer.store.readiness import DATABASE_RETRY_S
 
         while True:
             try:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from bus.archive import ArchiveLimits
 from bus.endpoints import Address
 from bus.events import Severity
 from observer.alerts.process import Alerts
@@ -61,6 +62,7 @@ class SectorJobs:
         url: str,
         data: Path,
         outboxes: Path,
+        archive_limits: ArchiveLimits,
         ingest: Address,
         alerts: Alerts,
     ) -> None:
@@ -68,6 +70,7 @@ class SectorJobs:
         self._url = url
         self._data = data
         self._outboxes = outboxes
+        self._archive_limits = archive_limits
         self._ingest = ingest
         self._alerts = alerts
 
@@ -113,6 +116,7 @@ class SectorJobs:
             url=self._url,
             data=self._data,
             outbox=self._outboxes / OUTBOX,
+            archive_limits=self._archive_limits,
             regions=self._settings.regions,
             sources=self._settings.sources,
             force_refresh=is_weekly,

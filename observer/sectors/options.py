@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from bus.archive import ArchiveLimits
 from bus.endpoints import Address
 from observer.sectors.model import SOURCES, Region, SectorSourceName
 
@@ -16,13 +17,15 @@ TABLES: Final = Path("config/sectors")
 class EnrichmentOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a run of the enrichment.
 
-    `data` is the folder for cookies, kept answers and the report, `outbox` the run's own. `masters` None: the stocks
+    `data` is the folder for cookies, kept answers and the report, `outbox` the run's own, whose
+    archive has these limits. `masters` None: the stocks
     are those of the database; `max_age_days` None: every stock is due. `at_once` regions run at a time.
     """
 
     url: str
     data: Path
     outbox: Path
+    archive_limits: ArchiveLimits
     masters: Path | None = None
     tables: Path = TABLES
     snapshot: Path | None = None

@@ -182,7 +182,7 @@ async def _producing(options: EnrichmentOptions, ingest: Address) -> AsyncIterat
         StoreError: the writer did not commit what was published; it stays in the outbox for the next run.
     """
     try:
-        outbox = Outbox(options.outbox, OUTBOX, uuid.uuid4().hex)
+        outbox = Outbox(options.outbox, OUTBOX, uuid.uuid4().hex, options.archive_limits)
     except OutboxInUseError as error:
         raise ConfigError("another `observer enrich run` is under way") from error
     producer = Producer(outbox, ingest)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 from sqlalchemy import URL, text
 
-from observer.errors import StoppedError, StoreError
+from observer.errors import StoppedError, StoreError, StoreFailedError
 from observer.files import PRIVATE_FILE, make_private_folder, sync_path
 from observer.store import postgresql_programs
 from observer.store.engine import open_reader, parse_url, schema_of, sqlite_path, store_errors
@@ -78,7 +78,8 @@ def keep_before_migration(url: str, revision: str, folder: Path | None) -> Path:
         unfinished.replace(kept)
         sync_path(kept.parent)
     except (OSError, StoreError) as error:
-        raise StoreError(
+        may_pass = isinstance(error, OSError | StoreFailedError)
+        raise (StoreFailedError if may_pass else StoreError)(
             f"{parsed}: no copy before the change of its schema, which was left as it is: {error}"
         ) from error
     finally:
@@ -144,7 +145,8 @@ def _copy_sqlite(url: URL, destination: Path, stop: threading.Event) -> None:
             raise StoppedError(f"the copy of {source_path} was interrupted")
 
     try:
-        with closing(sqlite3.connect(source_path)) as source, closing(sqlite3.connect(destination)) as copy:
+        address = f"file:{quote(str(source_path))}?mode=ro"  # a writing one may fold a log when it is closed
+        with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(destination)) as copy:
             # The copy is made in portions inside one read transaction: it is of one moment, and a commit meanwhile does
             # not make it begin again.
             source.isolation_level = None

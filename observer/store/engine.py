@@ -12,19 +12,19 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
-from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.schema import CreateSchema
 
-from observer.errors import DatabaseReplacedError, StoreError, StoreFailedError
-from observer.store.identity import STANDBY, FileIdentity
+from observer.errors import StoreError, StoreFailedError
+from observer.store.identity import STANDBY, require_encoding
 from observer.store.instance import schema_in
-from observer.store.schema import SCHEMA_REVISION, unknown_schema
+from observer.store.schema import ESCAPES, SCHEMA_REVISION, unknown_schema
 
 if TYPE_CHECKING:  # the workers that only read should not pay for Alembic
     from alembic.config import Config
@@ -50,7 +50,7 @@ _SQLITE_READER_PRAGMAS: Final = ("query_only=ON", f"busy_timeout={_LOCK_WAIT_MS}
 
 # A connection whose other end is gone without a word (power cut, cable, sleep) ends after LOST_CONNECTION_S on both
 # sides instead of two hours: until then the server keeps the writer's lock. A machine that came back refuses the next
-# probe, so its own lost connection ends _PROBE_S later: sooner than its new writer gives up (workers.core_writer).
+# probe, so its own lost connection ends _PROBE_S later: sooner than its new writer gives up (observer.store.readiness).
 _PROBE_S: Final = 5
 _PROBES: Final = 6
 LOST_CONNECTION_S: Final = _PROBE_S + _PROBES * _PROBE_S
@@ -73,6 +73,7 @@ _POSTGRESQL_READER_SETTINGS: Final = (
     "default_transaction_isolation = 'repeatable read'",  # one query sees one state, as in SQLite
 )
 _OTHER_BUILD: Final = ": another build of Observer wrote this database, use that one or give another database"
+_OTHER_TABLES: Final = ": the database holds tables of something else, give another [store] url"
 _STANDBY: Final = f": {STANDBY}"
 _CONNECTIONS: Final = ": end other clients, or raise max_connections of the server"
 # What SQLite and PostgreSQL say -> what to do.
@@ -81,8 +82,9 @@ _REMEDIES: Final = {
     "disk is full": ": free some space on its disk",
     "disk I/O error": ": see whether its disk is full or broken",
     "unable to open database file": ": make the file readable and its folder writable (chmod), or run as their owner",
-    "database is locked": ": another program writes it, end that first",
+    "database is locked": ": another program holds it, find that with `fuser` and end it",
     "file is not a database": ": give a database of Observer, or a file that is not there yet",
+    "already exists": _OTHER_TABLES,
     "no such table": _OTHER_BUILD,
     "no such column": _OTHER_BUILD,
     'relation "': _OTHER_BUILD,
@@ -115,6 +117,10 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # both quote the text, which may hold a password
         raise StoreError("not a database URL: give sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME") from None
+    if "@" in (parsed.host or ""):
+        raise StoreError(f"not a database URL: {ESCAPES}")
+    if secret := parsed.query.get("password"):  # an option would be in errors and in the arguments of programs
+        parsed = parsed.difference_update_query(["password"]).set(password=str(secret))
     match parsed.get_backend_name():
         case "sqlite" if parsed.database and parsed.database != ":memory:":
             return parsed
@@ -179,7 +185,9 @@ def open_reader(url: str) -> Engine:
                 f"there is no database {path}: `observer run` or `observer demo` makes one, "
                 "`observer backup restore` puts one back"
             )
-        engine = _reconnecting_to_another_file(_opening_read_only(create_engine(parsed), path), path)
+        # A connection is closed after each use. An idle one to a file that was removed or replaced would show that file
+        # for ever; and one that found the new file beside the log of the old one keeps the writer from making its log.
+        engine = _opening_read_only(create_engine(parsed, poolclass=NullPool), path)
         return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
     # An idle connection may be one to a server that was restarted since: a query of its own finds that out.
     return _with_postgresql_rules(parsed, _POSTGRESQL_READER_SETTINGS, tests_idle_connections=True)
@@ -204,23 +212,6 @@ def _opening_read_only(engine: Engine, path: Path) -> Engine:
     def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], named: dict[str, object]) -> None:
         arguments[0] = f"file:{quote(str(path))}?mode=ro{'&immutable=1' if _is_immutable(path) else ''}"
         named["uri"] = True
-
-    return engine
-
-
-def _reconnecting_to_another_file(engine: Engine, path: Path) -> Engine:
-    """Use no kept connection to a file that was removed or replaced since: it would show what was in there for ever."""
-
-    @event.listens_for(engine, "connect")
-    def note(_connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
-        entry.info["file"] = FileIdentity.of(path)
-
-    @event.listens_for(engine, "checkout")
-    def require_same(_connection: sqlite3.Connection, entry: ConnectionPoolEntry, _proxy: object) -> None:
-        try:
-            entry.info["file"].require_same()
-        except DatabaseReplacedError as error:
-            raise DisconnectionError from error  # the pool connects again
 
     return engine
 
@@ -255,6 +246,18 @@ def _with_postgresql_rules(url: URL, settings: tuple[str, ...], *, tests_idle_co
     options = {name: value for name, value in _POSTGRESQL_CLIENT_OPTIONS.items() if name not in url.query}
     engine = create_engine(url, connect_args=options, pool_pre_ping=tests_idle_connections)
 
+    @event.listens_for(engine, "do_connect")
+    def connect(
+        dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], named: dict[str, object]
+    ) -> object:
+        connection: Any = dialect.connect(*arguments, **named)
+        try:
+            require_encoding(str(url), connection.info.parameter_status("server_encoding"))
+        except StoreError:
+            connection.close()
+            raise
+        return connection
+
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
@@ -277,7 +280,7 @@ def store_errors(engine: Engine) -> Iterator[None]:
         what = re.sub(r"\s+", " ", describe(error))
         remedy = next((remedy for words, remedy in _REMEDIES.items() if words in what), "")
         is_operational = isinstance(getattr(error, "orig", error), driver.OperationalError) or remedy == _STANDBY
-        has_failed = is_operational and remedy != _OTHER_BUILD
+        has_failed = is_operational and remedy not in (_OTHER_BUILD, _OTHER_TABLES)
         raise (StoreFailedError if has_failed else StoreError)(f"{engine.url}: {what}{remedy}") from error
 
 

@@ -7,12 +7,14 @@ The writer compares identities and acknowledges nothing that is stored elsewhere
 
 from contextlib import closing
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
-from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from observer.errors import DatabaseRemovedError, DatabaseReplacedError, StoreFailedError
+from observer.errors import DatabaseRemovedError, DatabaseReplacedError, StoreError, StoreFailedError
+
+if TYPE_CHECKING:  # the process that hosts the supervisor does not load SQLAlchemy
+    from sqlalchemy.engine.interfaces import DBAPIConnection
 
 RESTORE: Final = "put it back with `observer backup restore`"
 STANDBY: Final = "the server takes no changes, as a standby does: promote it, or give the primary in [store] url"
@@ -41,6 +43,13 @@ class FileIdentity(msgspec.Struct, frozen=True):
             raise StoreFailedError(f"{path}: {error.strerror}") from error
         return cls(path, found.st_dev, found.st_ino)
 
+    @property
+    def place(self) -> str:
+        """Where the database lies, for the owner row; a copy lies elsewhere. The device is left out: each host has its
+        own for one network share.
+        """
+        return f"file {self.inode}"
+
     def require_same(self) -> None:
         """Return if the path still leads to this file. Costs one system call.
 
@@ -64,6 +73,10 @@ class ServerIdentity(msgspec.Struct, frozen=True):
     database_oid: int
     database_id: str | None
 
+    def place_in(self, schema: str) -> str:
+        """Where the schema lies, for the owner row; a copy lies elsewhere."""
+        return f"server {self.system} {self.database_oid} {schema}"
+
     def change_since(self, earlier: "ServerIdentity") -> str | None:
         """What shows that this is not the database of `earlier`; None if nothing does."""
         if (self.system, self.database_oid) != (earlier.system, earlier.database_oid):
@@ -84,7 +97,7 @@ _DATABASE: Final = """
 """
 
 
-def server_identity(connection: DBAPIConnection) -> ServerIdentity:
+def server_identity(connection: "DBAPIConnection") -> ServerIdentity:
     """The identity of the database of this connection, read in its transaction.
 
     Raises:
@@ -111,3 +124,16 @@ def server_identity(connection: DBAPIConnection) -> ServerIdentity:
             system, log_file = None, None
     timeline = int(log_file[:8], 16) if log_file else None  # a log file's name begins with its timeline
     return ServerIdentity(system, timeline, oid, database_id)
+
+
+def require_encoding(database: str, encoding: str | None) -> None:
+    """Return if the PostgreSQL database stores Unicode.
+
+    Raises:
+        StoreError: it does not.
+    """
+    if encoding != "UTF8":
+        raise StoreError(
+            f"{database}: its encoding is {encoding}, and names are stored in UTF8: "
+            "make another database with `createdb --encoding=UTF8 --template=template0 NAME`"
+        )

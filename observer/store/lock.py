@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -148,6 +149,28 @@ class WriterLock:
         database without the last one was put back to an earlier state.
         """
         self._last_commit = (stream, sequence)
+
+    def require_last_commit(self, marks: Mapping[str, int]) -> None:
+        """Return if the last commit is in these marks of streams, read by the transaction that commits next: a server
+        may be put back, by psql say, without the loss of a connection.
+
+        Raises:
+            DatabaseReplacedError: the database was put back to an earlier state.
+        """
+        if self._last_commit is None or self._known is None:
+            return
+        stream, sequence = self._last_commit
+        if (mark := marks.get(stream, 0)) < sequence:
+            self._is_replaced = True
+            raise DatabaseReplacedError(
+                f"{self._engine.url}: the database was put back to an earlier state: stream {stream} ends with {mark}, "
+                f"{sequence} was committed"
+            )
+
+    @property
+    def last_stream(self) -> Sequence[str]:
+        """The stream of the last commit to the remembered database, if there is one."""
+        return [] if self._last_commit is None else [self._last_commit[0]]
 
     def _forget(self) -> None:
         self._known = None
@@ -304,19 +327,15 @@ class WriterLock:
         connection.rollback()
 
     def _require_last_commit(self, connection: DBAPIConnection) -> None:
-        if self._last_commit is None or self._known is None:
-            return
-        stream, sequence = self._last_commit
-        with closing(connection.cursor()) as cursor:
-            cursor.execute(_MARK[self._engine.dialect.name], (stream,))
-            [mark] = cursor.fetchone() or (0,)
-        if mark < sequence:
-            connection.close()
-            self._is_replaced = True
-            raise DatabaseReplacedError(
-                f"{self._engine.url}: the database was put back to an earlier state: stream {stream} ends with {mark}, "
-                f"{sequence} was committed"
-            )
+        for stream in self.last_stream:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute(_MARK[self._engine.dialect.name], (stream,))
+                [mark] = cursor.fetchone() or (0,)
+            try:
+                self.require_last_commit({stream: mark})
+            except DatabaseReplacedError:
+                connection.close()
+                raise
 
     # --- the heartbeat of the system ---
 
@@ -328,6 +347,8 @@ class WriterLock:
         Raises:
             ConfigError: another system took the database over; this one must not write it any more.
         """
+        with contextlib.suppress(StoreError):  # a database that is gone is left at once, also while nothing is written
+            self.require_same()
         if self._system is None or self._known is None or time.monotonic() < self._renewed_s + HEARTBEAT_EVERY_S:
             return
         self._renewed_s = time.monotonic()
@@ -377,7 +398,7 @@ def _locked(path: Path) -> int | None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreError(f"cannot make the lock of the database: {error}") from error
+        raise StoreFailedError(f"cannot make the lock of the database: {error}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):

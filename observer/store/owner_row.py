@@ -13,7 +13,7 @@ from observer.errors import DatabaseInUseError
 from observer.store.engine import sqlite_path, store_errors
 from observer.store.identity import FileIdentity, ServerIdentity, server_identity
 from observer.store.instance import Instance
-from observer.store.systems import Ownership, System, described, is_same, owns
+from observer.store.systems import Ownership, System, described, is_same, owned_by_another, owns
 from observer.store.tables import OWNER
 
 if TYPE_CHECKING:
@@ -52,10 +52,7 @@ def refuse_living_owner(engine: Engine, system: System) -> None:
             return
         place, now_ns = _place(connection), machine_ns(connection)
     if owns(found, system, place, now_ns):
-        raise DatabaseInUseError(
-            f"{engine.url}: another system owns this database: {described(found, now_ns)}: "
-            "stop it (observer ctl shutdown), or give another [store] url"
-        )
+        raise DatabaseInUseError(owned_by_another(str(engine.url), found, now_ns))
     if found.place == place:
         logger.warning("the system that owned %s is dead and is replaced: %s", engine.url, described(found, now_ns))
 
@@ -95,13 +92,9 @@ def machine_ns(connection: Connection) -> int:
 
 
 def _place(connection: Connection) -> str:
-    """Where the database lies; a copy lies elsewhere. The device of a file is left out: each host has its own for one
-    network share.
-    """
     if connection.dialect.name == "sqlite":
-        return f"file {FileIdentity.of(sqlite_path(connection.engine.url)).inode}"
-    identity = identity_of_server(connection)
-    return f"server {identity.system} {identity.database_oid} {connection.scalar(text('SELECT current_schema()'))}"
+        return FileIdentity.of(sqlite_path(connection.engine.url)).place
+    return identity_of_server(connection).place_in(str(connection.scalar(text("SELECT current_schema()"))))
 
 
 def identity_of_server(connection: Connection) -> ServerIdentity:

@@ -101,3 +101,11 @@ def described(ownership: Ownership, now_ns: int) -> str:
     folder = f", runtime folder {system.runtime}" if system.runtime else ""
     age_s = (now_ns - ownership.heartbeat_ns) / NS_PER_S
     return f"pid {system.pid} on {system.host}{folder}, since {since}, its heartbeat is {age_s:.0f} s old"
+
+
+def owned_by_another(database: str, ownership: Ownership, now_ns: int) -> str:
+    """The text of an error about a database that another living system owns."""
+    return (
+        f"{database}: another system owns this database: {described(ownership, now_ns)}: "
+        "stop it (observer ctl shutdown), or give another [store] url"
+    )

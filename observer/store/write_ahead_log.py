@@ -1,14 +1,20 @@
 """Folding SQLite's write-ahead log into the database file, so that the file alone holds every committed row."""
 
+import asyncio
+import logging
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from typing import Final
 from urllib.parse import quote
 
 from observer.errors import StoreError
 from observer.store.engine import parse_url, sqlite_path
 
+logger = logging.getLogger(__name__)
+
+_END_S: Final = 2.0  # machine seconds for readers of other processes to end their queries
 _ATTEMPT_MS: Final = 100  # while an attempt waits for readers, no commit can begin
 _PAUSE_S: Final = 0.05
 
@@ -41,3 +47,16 @@ def _fold(database: sqlite3.Connection) -> bool:
     database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # most of the work, beside readers and commits
     [is_busy, _pages, _folded] = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return not is_busy
+
+
+@asynccontextmanager
+async def folded_at_end(url: str) -> AsyncIterator[None]:
+    """At the end of the block, when this process reads and writes no more, the database's file alone has every row."""
+    try:
+        yield
+    finally:
+        try:
+            if not await asyncio.to_thread(fold_log, url, _END_S):
+                logger.warning("another process reads the database: the file is complete only with its log beside it")
+        except StoreError as error:
+            logger.error("%s", error)

@@ -174,7 +174,9 @@ class StoreWriter:
         lost = [part for part in parts if isinstance(part, Lost)]
         today = local_datetime(self._now_ns()).date()
         with self._engine.begin() as connection:
-            streams = _require_streams(connection, parts)
+            known = _find_streams(connection, [*(part.stream for part in parts), *self._lock.last_stream])
+            self._lock.require_last_commit({uid: stream.high_water_mark for uid, stream in known.items()})
+            streams = _with_new_streams(connection, known, parts)
             _advance_marks(connection, streams, parts)
             if lost:
                 connection.execute(insert(DELIVERY_LOSSES), [self._loss_row(part, streams) for part in lost])
@@ -270,11 +272,12 @@ def _find_streams(connection: Connection, uids: Sequence[str]) -> dict[str, _Str
     return {row.uid: _Stream(row.id, row.high_water_mark) for row in found}
 
 
-def _require_streams(connection: Connection, batches: Sequence[Part]) -> dict[str, _Stream]:
+def _with_new_streams(
+    connection: Connection, known: Mapping[str, _Stream], batches: Sequence[Part]
+) -> Mapping[str, _Stream]:
     """The streams of all batches; new ones are entered with the mark 0, in the order in which they came."""
-    producers = {batch.stream: batch.producer for batch in batches}
-    streams = _find_streams(connection, list(producers))
-    for uid, producer in producers.items():
+    streams = dict(known)
+    for uid, producer in {batch.stream: batch.producer for batch in batches}.items():
         if uid not in streams:
             values = {"uid": uid, "producer": producer, "high_water_mark": 0, "duplicates": 0}
             new_id = connection.execute(insert(STREAMS).values(values).returning(STREAMS.c.id)).scalar_one()

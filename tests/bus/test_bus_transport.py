@@ -460,6 +460,18 @@ def test_an_outage_is_reported_once_with_its_end_and_sends_no_event_twice(tmp_pa
     assert isinstance(seconds, float)
 
 
+def test_an_outage_is_reported_again_when_its_cause_changes(tmp_path: Path) -> None:
+    outages: list[str] = []
+    address = f"ipc://{tmp_path}/ingest"
+    ingest = Ingest(address, Memory(), lambda _: None, SinkUnavailableError, on_outage=outages.append)
+    for text in ("read-only", "read-only", "disk full", "disk full", "read-only"):
+        ingest._database_failed(text)
+    ingest._database_answers()
+    ingest._database_failed("read-only")
+    assert outages == ["read-only", "disk full", "read-only", "read-only"]
+    ingest._socket.close()
+
+
 @given(attempt=st.integers(0, 50), share=st.floats(0, 1, exclude_max=True))
 def test_a_retry_waits_half_to_the_whole_of_a_doubling_time(attempt: int, share: float) -> None:
     whole_s = min(RETRY_S * 2**attempt, RETRY_S_MAX)

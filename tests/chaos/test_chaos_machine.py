@@ -17,7 +17,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -102,16 +102,16 @@ class Delivery(RuleBasedStateMachine):
         self.patches = pytest.MonkeyPatch()
         self.folder = Path(tempfile.mkdtemp(prefix="machine"))
         self.outboxes = self.folder / PRODUCER
-        self.url = f"sqlite:///{self.folder}/observer.db"
-        (self.folder / "observer.db").write_bytes(migrated_file())
         self.patch_surroundings()
+        self.url = self.make_database()
         self.truth: dict[str, list[int]] = {}  # what was appended, by stream
         self.in_doubt: dict[str, list[int]] = {}  # batches in progress at a process's death: stored whole or not at all
         self.offered = 0
         self.to_writer: list[Hello | Lost | bytes] = []
         self.to_producer: list[ToProducer] = []
         self.outbox: Outbox | None = None
-        self.backups: list[bytes] = [(self.folder / "observer.db").read_bytes()]
+        self.backups: list[Any] = []
+        self.back_up()
         self.is_damaged = False
         self.writer = Writer(self.url)
 
@@ -119,12 +119,41 @@ class Delivery(RuleBasedStateMachine):
         self.disk = FaultyDisk()
         self.disk.install(self.patches, self.outboxes)
         self.patches.setattr(bus.outbox, "SEGMENT_BYTES_MAX", SEGMENT_BYTES)
-        quick = (
-            *engine._SQLITE_WRITER_PRAGMAS,
-            "busy_timeout=0",
-            "synchronous=OFF",
-        )  # no power cut reaches the database
-        self.patches.setattr(engine, "_SQLITE_WRITER_PRAGMAS", quick)
+
+    # --- the database, SQLite here ---------------------------------------------------------------------------
+
+    def make_database(self) -> str:
+        pragmas = (*engine._SQLITE_WRITER_PRAGMAS, "busy_timeout=0", "synchronous=OFF")  # no power cut reaches it
+        self.patches.setattr(engine, "_SQLITE_WRITER_PRAGMAS", pragmas)
+        (self.folder / "observer.db").write_bytes(migrated_file())
+        return f"sqlite:///{self.folder}/observer.db"
+
+    def rows(self, statement: str) -> Iterable[tuple[Any, ...]]:
+        with contextlib.closing(sqlite3.connect(self.folder / "observer.db")) as database:
+            return database.execute(statement).fetchall()
+
+    @contextlib.contextmanager
+    def locked_database(self) -> Iterator[None]:
+        """Another program writes it."""
+        with contextlib.closing(sqlite3.connect(self.folder / "observer.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+
+    def refuse_rows(self) -> None:
+        """SQLite may not grow by a page: it refuses as on a full disk, in the middle of a statement."""
+        with self.writer.store._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 1")
+
+    def back_up(self) -> None:
+        with contextlib.closing(sqlite3.connect(self.folder / "observer.db")) as database:
+            self.backups.append(database.serialize())
+
+    def put_back(self, extent: int) -> None:
+        """An earlier copy takes the place of the database; the writer opens it and runs on."""
+        self.writer.die()
+        for path in self.folder.glob("observer.db-*"):
+            path.unlink()
+        (self.folder / "observer.db").write_bytes(self.backups[-1 - extent % len(self.backups)])
 
     # --- the producer ----------------------------------------------------------------------------------------
 
@@ -378,17 +407,13 @@ class Delivery(RuleBasedStateMachine):
 
     def commit_to_locked_database(self) -> None:
         group, self.writer.group = self.writer.group, []
-        with contextlib.closing(sqlite3.connect(self.folder / "observer.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StoreError, match="locked"):
-                self.writer.store.commit(group)
+        with self.locked_database(), pytest.raises(StoreError, match="lock"):
+            self.writer.store.commit(group)
         self.roll_back(group)
 
     def commit_to_full_disk(self) -> None:
-        """SQLite may not grow by a page: it refuses as on a full disk, in the middle of a statement."""
         group, self.writer.group = self.writer.group, []
-        with self.writer.store._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        self.refuse_rows()
         with contextlib.suppress(StoreError):  # a few rows find room in a page that is there
             self.writer.store.commit(group)
         self.roll_back(group)
@@ -447,17 +472,6 @@ class Delivery(RuleBasedStateMachine):
         self.kill_writer()
         self.start_producer()
 
-    def back_up(self) -> None:
-        with contextlib.closing(sqlite3.connect(self.folder / "observer.db")) as database:
-            self.backups.append(database.serialize())
-
-    def put_back(self, extent: int) -> None:
-        """An earlier copy takes the place of the database; the writer opens it and runs on."""
-        self.writer.die()
-        for path in self.folder.glob("observer.db-*"):
-            path.unlink()
-        (self.folder / "observer.db").write_bytes(self.backups[-1 - extent % len(self.backups)])
-
     def files(self) -> list[Path]:
         return sorted(segments(self.outboxes))
 
@@ -490,11 +504,10 @@ class Delivery(RuleBasedStateMachine):
         found: dict[str, list[int | None]] = {}
         events = "SELECT uid, sequence, sequence, cumulative_trades FROM trades JOIN streams ON id = stream"
         losses = "SELECT uid, first_sequence, last_sequence, NULL FROM delivery_losses JOIN streams ON id = stream"
-        with contextlib.closing(sqlite3.connect(self.folder / "observer.db")) as database:
-            for uid, first, last, number in database.execute(f"{events} UNION ALL {losses} ORDER BY 1, 2"):
-                numbers = found.setdefault(uid, [])
-                assert first == len(numbers) + 1, "a gap, or a double"
-                numbers += [number] * (last - first + 1)
+        for uid, first, last, number in self.rows(f"{events} UNION ALL {losses} ORDER BY 1, 2"):
+            numbers = found.setdefault(uid, [])
+            assert first == len(numbers) + 1, "a gap, or a double"
+            numbers += [number] * (last - first + 1)
         return found
 
     @invariant()

@@ -3,13 +3,21 @@ the database that is put back."""
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from bus.delivery import Delivered
-from observer.errors import DatabaseInUseError, DatabaseRemovedError, DatabaseReplacedError, StoreError
+from observer.errors import (
+    DatabaseInUseError,
+    DatabaseRemovedError,
+    DatabaseReplacedError,
+    StoreError,
+    StoreFailedError,
+)
 from observer.store.instance import Instance
 from observer.store.ownership import claim
 from observer.store.reader import StoreReader
@@ -19,6 +27,7 @@ from tests.builders import trades
 from tests.conformance.conftest import postgresql_schema
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
+from tests.store.replacing import marks_after_replacement
 
 STREAM = "5" * 32
 KOREA = Instance()
@@ -190,6 +199,50 @@ def test_a_reader_reads_the_file_that_is_put_back(scene: Scene) -> None:
         scene.copy.replace(scene.path)
         assert scene.writer.high_water_marks([STREAM]) == {STREAM: 2}
         assert [stream.high_water_mark for stream in reader.streams()] == [2]
+
+
+def test_a_reader_that_opens_the_new_file_first_does_not_keep_the_writer_from_it(tmp_path: Path) -> None:
+    assert marks_after_replacement(tmp_path) == {STREAM: 2}
+
+
+def test_a_replaced_file_is_left_while_nothing_is_written(scene: Scene) -> None:
+    scene.copy.replace(scene.path)
+    scene.writer.renew_ownership()
+    assert scene.beside() == ["observer.db", "observer.db.lock"]
+
+
+def test_a_file_that_another_program_holds_is_waited_for(scene: Scene) -> None:
+    event.listen(scene.writer._engine, "do_connect", lambda _, _entry, _arguments, named: named.update(timeout=0))
+    scene.copy.replace(scene.path)
+    scene.writer.renew_ownership()
+    with sqlite3.connect(scene.path, isolation_level=None) as other:
+        other.execute("PRAGMA journal_mode=DELETE")
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM trades").fetchone()
+        with pytest.raises(StoreFailedError, match="another program holds it, find that with `fuser`"):
+            scene.writer.high_water_marks([STREAM])
+        other.execute("ROLLBACK")
+    assert scene.writer.high_water_marks([STREAM]) == {STREAM: 2}
+
+
+def test_a_database_put_back_under_the_connection_stores_no_new_stream_before_older_ones(database_url: str) -> None:
+    writer = StoreWriter(database_url)
+    writer.open()
+    writer.commit([batch(1, 2)])
+    writer.commit([batch(3, 1)])
+    execute(database_url, "DELETE FROM trades WHERE sequence = 3")
+    execute(database_url, "UPDATE streams SET high_water_mark = 2")
+    new = Delivered("track-b", "6" * 32, 1, trades(1))
+    for _ in range(2):
+        with pytest.raises(
+            DatabaseReplacedError, match=r"put back to an earlier state: .* ends with 2, 3 was committed"
+        ):
+            writer.commit([new])
+    assert query(database_url, "SELECT count(*) FROM streams") == [(1,)]
+    assert writer.high_water_marks([STREAM]) == {STREAM: 2}
+    writer.commit([batch(3, 1), new])
+    assert query(database_url, "SELECT count(*) FROM trades") == [(4,)]
+    writer.close()
 
 
 def test_a_schema_made_anew_is_noticed_at_the_next_connection_and_adopted() -> None:

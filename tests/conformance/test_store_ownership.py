@@ -15,7 +15,7 @@ from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.host.writer_process import writer_of
-from observer.store import engine, lock
+from observer.store import engine, lock, readiness
 from observer.store.instance import Instance, instance_url
 from observer.store.ownership import Owner, claim, migrate_own, owner_of, require_unused
 from observer.store.systems import System, started_ticks, this_system
@@ -25,7 +25,6 @@ from tests.builders import trades
 from tests.conformance.conftest import postgresql_database
 from tests.store.raw import execute, query
 from tests.waiting import until_async
-from workers import core_writer
 
 CREATED_NS = 1_763_424_000_000_000_000
 KOREA = Instance()
@@ -155,16 +154,25 @@ def test_a_link_to_a_file_is_the_same_database(tmp_path: Path) -> None:
 def test_a_core_writer_that_waited_for_another_one_in_vain_is_wrongly_configured(
     second: StoreWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core_writer, "TAKEOVER_S", 0.0)
+    monkeypatch.setattr(readiness, "TAKEOVER_S", 0.0)
     with pytest.raises(ConfigError, match=IN_USE):
-        asyncio.run(core_writer.database_ready(second.open, ALERTS))
+        asyncio.run(readiness.database_ready(second.open, ALERTS))
+
+
+def test_a_core_writer_does_not_wait_for_a_schema_that_cannot_be_migrated(
+    empty_database_url: str,
+) -> None:
+    execute(empty_database_url, "CREATE TABLE streams (id INTEGER)")
+    remedy = r"already exists: the database holds tables of something else, give another \[store\] url"
+    with pytest.raises(ConfigError, match=remedy):
+        asyncio.run(readiness.database_ready(lambda: claim(empty_database_url, KOREA, ["kis"], CREATED_NS), ALERTS))
 
 
 @pytest.mark.usefixtures("short_lock_wait")
 def test_a_core_writer_takes_over_from_one_that_is_dying(
     first: StoreWriter, second: StoreWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core_writer, "DATABASE_RETRY_S", 0.01)
+    monkeypatch.setattr(readiness, "DATABASE_RETRY_S", 0.01)
     attempts = []
 
     def attempt() -> None:
@@ -172,7 +180,7 @@ def test_a_core_writer_takes_over_from_one_that_is_dying(
         second.open()
 
     async def scenario() -> None:
-        ready = asyncio.create_task(core_writer.database_ready(attempt, ALERTS))
+        ready = asyncio.create_task(readiness.database_ready(attempt, ALERTS))
         await until_async(lambda: len(attempts) > 1, "the second attempt")
         first.close()
         await ready

@@ -9,6 +9,7 @@ import pytest
 
 from observer.backup.settings import BackupSettings
 from observer.base_settings import endpoints_of
+from observer.cli.failures import failure
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.errors import ConfigError
@@ -47,6 +48,16 @@ def test_a_setting_of_backups_that_can_only_fail_is_refused(
     with pytest.raises((ConfigError, OSError)) as refusal:
         require_usable_machine(settings)
     assert named.replace("{folder}", str(folder)) in str(refusal.value)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_though_its_permissions_admit_it(folder: Path) -> None:
+    settings = with_backup(folder, BackupSettings())
+    run = msgspec.structs.replace(settings.run, data="/proc/data")
+    with pytest.raises(OSError, match=r"run\.data = /proc/data") as refusal:
+        require_usable_machine(msgspec.structs.replace(settings, run=run))
+    text, status = failure(refusal.value) or ("", 0)
+    assert text.endswith("correct the path, or make its folder first")
+    assert status == 2
 
 
 def test_settings_of_backups_that_can_work_are_admitted(folder: Path) -> None:

@@ -43,13 +43,13 @@ def producer_of(host: Host) -> Producer:
     return Producer(Outbox(folder, "test", uuid.uuid4().hex), host.endpoints.ingest)
 
 
-def changes(host: Host, *states: ProcessState) -> None:
+def changes(host: Host, *states: ProcessState, name: str = "etf") -> None:
     """Changes of one process, reported while the host publishes."""
 
     async def reported() -> None:
         host._producer = producer = producer_of(host)
         for previous, current in itertools.pairwise(states):
-            host.on_change("etf", previous, current, 7, "exit 1")
+            host.on_change(name, previous, current, 7, "exit 1")
         producer.close()
         host._producer = None
 
@@ -71,6 +71,17 @@ def test_a_process_that_is_given_up_is_a_critical_alert_until_it_runs_again(host
     changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
     assert open_alerts(host) == [("given_up:etf", "critical")]
     changes(host, ProcessState.FATAL, ProcessState.STARTING, ProcessState.RUNNING)
+    assert open_alerts(host) == []
+
+
+def test_a_writer_that_ends_because_of_its_database_is_a_critical_alert_with_the_remedy(host: Host) -> None:
+    host._writer_log.parent.mkdir(parents=True)
+    host._writer_log.write_text("a line\ncore-writer: observer.db: its schema is 9999: use another program\n")
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, name="core-writer")
+    [alert] = host._alerts.open
+    assert (alert.identity, alert.severity) == ("given_up:core-writer", "critical")
+    assert alert.text == "core-writer cannot work: observer.db: its schema is 9999: use another program"
+    changes(host, ProcessState.STARTING, ProcessState.RUNNING, name="core-writer")
     assert open_alerts(host) == []
 
 

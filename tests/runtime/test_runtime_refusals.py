@@ -19,7 +19,8 @@ from bus.producer import Producer
 from observer.alerts.process import Alerts, keepers
 from observer.clock import ManualClock
 from observer.runtime import refusals
-from observer.runtime.refusals import DiskAlerts, QuarantineAlerts
+from observer.runtime.refusals import DiskAlerts
+from observer.store.reporting_writer import QuarantineAlerts
 from tests.builders import trades
 from tests.runtime.full_disk import REFUSED, TAKEN
 from tests.runtime.test_runtime_worker import listening, spawned, status_of

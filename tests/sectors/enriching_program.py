@@ -7,6 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from bus.archive import ArchiveLimits
 from observer.base_settings import load_base_settings
 from observer.cli.enrich import ingest_of
 from observer.sectors.model import SOURCES
@@ -21,6 +22,7 @@ def options(address, **changes):
         "url": "sqlite:///data/o.db",
         "data": Path("data"),
         "outbox": Path("run/outbox/enrich"),
+        "archive_limits": ArchiveLimits(),
         "masters": MASTERS,
         "tables": TABLES,
         "snapshot": SNAPSHOT,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bus.delivery import Delivered
+from observer.backup.settings import load_backup_settings
 from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan, ScheduleSettings, plan
 from observer.calendar.trading_day import TradingDay
@@ -19,6 +20,7 @@ from observer.runtime.worker import Worker
 from observer.sectors import jobs as sectors
 from observer.sectors.codes import CodeMeaning, CodeTable
 from observer.sectors.files import write_table
+from observer.sectors.options import EnrichmentProcess
 from observer.sectors.settings import SectorSettings
 from observer.store.sectors import SectorReader
 from observer.store.writer import StoreWriter
@@ -77,6 +79,15 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
         writer.commit([Delivered("master-file", "5" * 32, 1, [stock])])
         writer.close()
         yield Worker("etf", settings, ManualClock(local_ns(SUNDAY, 1)))
+
+
+def test_the_outbox_of_a_job_has_the_archive_limits_of_the_configuration(worker: Worker) -> None:
+    jobs = etf.sector_jobs(worker)
+    options = EnrichmentProcess.from_json(jobs._process(sectors.WEEKLY).to_json()).options
+    assert options.archive_limits == worker.settings.backup.archive_limits
+    Path("observer.toml").write_text("[backup]\narchive_bytes_max = 7\n[unknown]\n")
+    assert load_backup_settings(Path("observer.toml")).archive_limits.bytes_max == 7
+    worker.control.close()
 
 
 def test_a_job_stores_sectors_by_a_process_of_its_own_and_is_done_then(worker: Worker) -> None:

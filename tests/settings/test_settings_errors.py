@@ -1,15 +1,24 @@
 """Errors of settings files name the line, the key, the value, its bound and the nearest known name."""
 
 import tomllib
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from observer.errors import ConfigError, did_you_mean
-from observer.settings_errors import converted, decode_json, decode_toml, json_keys, toml_lines, wrong_settings
+from observer.settings_errors import (
+    SettingsFile,
+    converted,
+    decode_json,
+    decode_toml,
+    json_keys,
+    toml_lines,
+    wrong_settings,
+)
 
 TEXT = """\
 # level = 1
@@ -199,3 +208,19 @@ def test_any_text_has_the_lines_of_all_its_keys_or_is_no_toml(text: str) -> None
     except tomllib.TOMLDecodeError:
         return
     assert {path for path in toml_lines(text) if isinstance(path[-1], str)} >= keys_in(document)
+
+
+@given(depth=st.integers(1, 5_000), form=st.sampled_from([("x = ", decode_toml), ("", decode_json)]))
+@example(depth=100_000, form=("", decode_json))
+@example(depth=100_000, form=("x = ", decode_toml))
+def test_a_file_is_read_or_refused_in_one_line_however_deep_it_is_nested(
+    depth: int, form: tuple[str, Callable[[bytes, str], SettingsFile]]
+) -> None:
+    begin, decode = form
+    content = f"{begin}{'[' * depth}{']' * depth}".encode()
+    if depth <= 20:
+        assert converted(decode(content, "f"), (), Outer)[0] is None
+        return
+    if depth > 40:
+        with pytest.raises(ConfigError, match=r"^f: groups and lists are nested more than 30 deep: remove .*$"):
+            decode(content, "f")

@@ -48,16 +48,23 @@ def test_a_dump_that_is_none_is_damaged(tmp_path: Path) -> None:
         check_copy(tmp_path / POSTGRESQL_COPY, GO_ON)
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["observer:p%40ss@db.invalid:5433/market?", "observer@db.invalid:5433/market?password=p%40ss&"],
+    ids=["before the host", "among the options"],
+)
 def test_pg_dump_gets_the_password_by_its_environment_and_no_argument_has_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "pg_dump"
     program.write_text(PG_DUMP)
     program.chmod(0o700)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    url = "postgresql+psycopg://observer:p%40ss@db.invalid:5433/market?options=-csearch_path%3Dcoins"
+    url = f"postgresql+psycopg://{address}options=-csearch_path%3Dcoins"
     copy_database(url, tmp_path / POSTGRESQL_COPY, GO_ON)
     password, arguments = (tmp_path / POSTGRESQL_COPY).read_text().split(maxsplit=1)
     assert password == "p@ss"
     assert "postgresql://observer@db.invalid:5433/market" in arguments
+    assert "p@ss" not in arguments
+    assert "p%40ss" not in arguments
     assert '--schema="coins"' in arguments

@@ -65,6 +65,12 @@ def test_an_unreachable_server_is_an_error_without_the_password() -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_password_among_the_options_of_a_url_is_kept_as_its_password() -> None:
+    url = parse_url("postgresql://reader@127.0.0.1:1/observer?password=secret&connect_timeout=3")
+    assert (url.password, dict(url.query)) == ("secret", {"connect_timeout": "3"})
+    assert "secret" not in str(url)
+
+
 def test_a_commit_survives_a_power_cut_because_it_waits_for_the_disk(tmp_path: Path) -> None:
     engine = open_writer(f"sqlite:///{tmp_path}/observer.sqlite3")
     with engine.connect() as connection:

@@ -1,17 +1,22 @@
 """`observer run` without a precondition: it names the missing item, exits with status 2, and starts no process."""
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from observer.store.instance import Instance
 from observer.store.ownership import claim
+from observer.store.systems import this_system
 from tests.conformance.conftest import postgresql_schema
 from tests.store.migrated import make_database
+from tests.store.raw import execute
 from tests.system.running import Completed, observer, short_folder
 
 pytestmark = pytest.mark.system
 
+KEYS = '[main]\napp_key = "PSkeykeykey"\napp_secret = "sosecret"\n'
 TRADING_DAYS = Path(__file__).parents[2] / "config" / "trading_days.toml"
 
 
@@ -48,7 +53,7 @@ def test_a_start_without_keys_names_the_variables_and_the_file() -> None:
 
 def test_a_keys_file_that_others_can_read_is_refused_with_the_remedy() -> None:
     with short_folder() as folder:
-        completed = run_with(folder, keys='[main]\napp_key = "PSkeykeykey"\napp_secret = "sosecret"\n', mode=0o644)
+        completed = run_with(folder, keys=KEYS, mode=0o644)
         assert completed.returncode == 2
         assert "chmod 600 keys.toml" in completed.stderr
         assert "sosecret" not in completed.stderr
@@ -59,12 +64,33 @@ def test_a_database_that_the_writer_must_not_write_ends_the_start_with_the_write
     with short_folder() as folder, postgresql_schema() as url:
         make_database(url)
         claim(url, Instance(name="second"), ["kis"], 0)
-        completed = run_with(folder, '[main]\napp_key = "PSkeykeykey"\napp_secret = "sosecret"\n', store=url)
+        completed = run_with(folder, KEYS, store=url)
         assert completed.returncode == 2
         reason = completed.stderr.splitlines()[-1]
         assert reason.startswith("observer: postgresql")
         assert "belongs to instance 'second'" in reason
         assert "accounts: " not in completed.stderr, "no process that calls the broker was started"
+
+
+def test_a_database_of_another_living_system_is_refused_with_its_owner_before_a_process_starts() -> None:
+    with short_folder() as folder, postgresql_schema() as url:
+        make_database(url)
+        claim(url, Instance(), ["kis"], 0, this_system(folder / "other"))
+        completed = run_with(folder, KEYS, store=url)
+        assert completed.returncode == 2
+        [line] = completed.stderr.splitlines()
+        assert f"another system owns this database: pid {os.getpid()} on {socket.gethostname()}, runtime folder" in line
+        assert "stop it (observer ctl shutdown), or give another [store] url" in line
+
+
+def test_a_schema_that_cannot_be_migrated_ends_the_start_with_the_remedy() -> None:
+    with short_folder() as folder, postgresql_schema() as url:
+        execute(url, "CREATE TABLE streams (id INTEGER)")
+        completed = run_with(folder, KEYS, store=url)
+        assert completed.returncode == 2
+        assert completed.stderr.splitlines()[-1].endswith(
+            "already exists: the database holds tables of something else, give another [store] url"
+        )
 
 
 def test_a_wrong_configuration_is_reported_line_by_line() -> None:

@@ -1,0 +1,77 @@
+"""The machine of `test_chaos_machine` on PostgreSQL: the server is put back under living connections."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+import psycopg
+from hypothesis import HealthCheck, settings
+from sqlalchemy import make_url
+
+from observer.store import engine
+from tests.chaos.test_chaos_machine import Delivery
+from tests.conformance.conftest import postgresql_schema
+from tests.properties import examples
+from tests.store.migrated import make_database
+
+TABLES = ("delivery_losses", "database_epochs", "trades", "streams")  # what the machine fills
+
+
+class ServerDelivery(Delivery):
+    """All examples share one schema, emptied at the start of each."""
+
+    schema_url: ClassVar[str]
+
+    def make_database(self) -> str:
+        quick = (*engine._POSTGRESQL_WRITER_SETTINGS, "lock_timeout = 20", "synchronous_commit = off")
+        self.patches.setattr(engine, "_POSTGRESQL_WRITER_SETTINGS", quick)
+        address = make_url(self.schema_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self.database = psycopg.connect(address, autocommit=True)
+        self.database.execute("SET synchronous_commit = off")
+        self.database.execute(f"TRUNCATE {', '.join(TABLES)}".encode())
+        return self.schema_url
+
+    def rows(self, statement: str) -> Iterable[tuple[Any, ...]]:
+        return self.database.execute(statement.encode()).fetchall()
+
+    @contextlib.contextmanager
+    def locked_database(self) -> Iterator[None]:
+        with self.database.transaction():
+            self.database.execute("LOCK TABLE streams")
+            yield
+
+    def refuse_rows(self) -> None:
+        with self.writer.store._engine.connect() as connection:
+            connection.exec_driver_sql("SET default_transaction_read_only = on")
+            connection.commit()
+
+    def back_up(self) -> None:
+        self.backups.append({table: self.rows(f"SELECT * FROM {table}") for table in TABLES})
+
+    def put_back(self, extent: int) -> None:
+        """The rows are those of an earlier copy; the writer's connection stays."""
+        with self.database.transaction(), self.database.cursor() as cursor:
+            cursor.execute(f"TRUNCATE {', '.join(TABLES)}".encode())
+            for table, rows in self.backups[-1 - extent % len(self.backups)].items():
+                with cursor.copy(f"COPY {table} FROM STDIN".encode()) as copy:
+                    for row in rows:
+                        copy.write_row(row)
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self.database.close()
+
+
+class TestServerDelivery(ServerDelivery.TestCase):
+    """A second each."""
+
+    settings = settings(examples(0.1), stateful_step_count=50, suppress_health_check=[*HealthCheck])
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        schema = postgresql_schema()
+        ServerDelivery.schema_url = schema.__enter__()
+        cls.addClassCleanup(schema.__exit__, None, None, None)
+        make_database(ServerDelivery.schema_url)
