@@ -1,5 +1,6 @@
 """Targets: what brokers, exchanges and Yahoo send."""
 
+import gzip
 import io
 import json
 import zipfile
@@ -14,13 +15,12 @@ from observer.errors import ObserverError
 from observer.listings.intake import unreadable
 from observer.listings.model import SECTOR_CODES
 from observer.providers import raw
+from observer.providers.bodies import BodyReader, decode, only_member
 from observer.providers.dialect import Data, Unreadable
-from observer.providers.http import decode
 from observer.providers.kis import issuing
 from observer.providers.kis.broker import BROKER
-from observer.providers.kis.envelope import KisRestDialect, classify
+from observer.providers.kis.envelope import classify
 from observer.providers.kis.listings import parse_listings
-from observer.providers.kis.master_files import _only_member
 from observer.providers.kis.masters import lines_of
 from observer.providers.kis.replay import RawDecoder
 from observer.providers.kis.session import KisSession
@@ -38,6 +38,7 @@ from tests.providers.kis_contract import CONTRACTS, answer_of, encoded, read
 
 STREAM: Final = "ab" * 16
 STATUSES: Final = (200, 200, 200, 400, 401, 429, 500, 503)
+UNPACKED_BYTES_MAX: Final = 100_000
 REST_BYTES_MAX: Final = 8192  # a body with one row of the widest call has 3 KB
 
 
@@ -109,8 +110,17 @@ def issued() -> Sequence[bytes]:
     ]
 
 
-def read_header(content: bytes) -> None:
-    KisRestDialect().more({"tr_cont": content.decode("latin-1")})
+def read_body(content: bytes) -> None:
+    """A body as it comes from the socket: an encoding, and portions of bytes."""
+    reader = BodyReader(("", "gzip", "br")[content[0] % 3] if content else "", "call", UNPACKED_BYTES_MAX)
+    for portion in content[1:].split(b"--"):
+        reader.add(portion)
+    assert len(reader.whole()) <= UNPACKED_BYTES_MAX
+
+
+def packed_bodies() -> Sequence[bytes]:
+    small, large = gzip.compress(b'{"rt_cd":"0"}'), gzip.compress(bytes(2 * UNPACKED_BYTES_MAX))
+    return [*chosen(0, b'{"a"--:1}'), *chosen(1, small[:9] + b"--" + small[9:], large), *chosen(2, b"x")]
 
 
 # --- what was recorded -----------------------------------------------------------------------------------------
@@ -156,7 +166,7 @@ def read_listings(exchange: str) -> Callable[[bytes], None]:
 
     def run(content: bytes) -> None:
         listings, bad = parse_listings(exchange, content)
-        assert len(listings) + len(bad) == len(lines_of(content)) or not listings
+        assert len(listings) + len(bad) == sum(1 for _ in lines_of(content))
         unreadable(listings, bad)
         msgspec.json.encode(listings)
         msgspec.msgpack.encode([line.reason for line in bad])
@@ -187,7 +197,7 @@ def abroad() -> Sequence[bytes]:
 
 
 def unpack_zip(content: bytes) -> None:
-    _only_member(content, "KOSPI")
+    only_member(content, "KOSPI")
 
 
 def zips() -> Sequence[bytes]:
@@ -264,6 +274,7 @@ TARGETS: Final = (
     Target("stream_reply", replies, read_frame, (), weight=4),
     Target("rest_answer", answers, one_of(*map(contract_reader, CONTRACTS)), weight=12, length_max=REST_BYTES_MAX),
     Target("rest_issuing", issued, one_of(read_answer(read_token), read_answer(read_approval)), weight=3),
+    Target("rest_body", packed_bodies, read_body, weight=3),
     Target("raw_capture", records, one_of(read_record, read_label), (JournalError,), weight=3),
     Target("redaction", secrets, redact, (), weight=3),
     Target("master_korea", domestic, one_of(*map(read_listings, KOREA)), weight=6),

@@ -68,7 +68,8 @@ def settings() -> Sequence[bytes]:
     small = b'[run]\ndata = "d"\nlog_level = "INFO"\n[store]\nurl = "sqlite:///x.db"\n[kis]\nrest_url = "http://a:1"\n'
     endpoints = b'[run.endpoints]\ningest = "tcp://127.0.0.1:1"\nfeed = "tcp://127.0.0.1:2"\n'
     times = b'[schedule]\nwake_up = "08:00"\n[track_a]\ninterval_s = 600.0\n[backup]\nat = "21:00"\nkeep = 3\n'
-    return [small, endpoints, times, (CONFIG / "observer.toml").read_bytes()]
+    shipped = (CONFIG / "observer.toml").read_bytes().split(b"\n[")
+    return [small, endpoints, times, *(b"[" + section for section in shipped[1:])]
 
 
 def pools() -> Sequence[bytes]:

@@ -1,6 +1,7 @@
 """Inputs for which a decoder once raised something else than its error, or took without limit."""
 
 import pytest
+import zstandard
 
 from observer.errors import DataFileError
 from tests.fuzz.target import Finding, chosen, finding_of
@@ -41,6 +42,31 @@ def found(name: str, number: int | None, content: bytes) -> Finding | None:
         pytest.param("runtime_files", 2, b'{"boot":"\xff"}', id="registry of processes that is no UTF-8"),
         pytest.param("runtime_files", 2, b'{"x":' + DEEP, id="registry of processes nested too deep"),
         pytest.param("runtime_files", 3, b'{"capture_id":"\xff"}', id="request of a raw capture that is no UTF-8"),
+        pytest.param("stream_reply", None, b'{"header":{},"x":' + DEEP, id="reply of the stream nested too deep"),
+        pytest.param("yahoo", 1, DEEP, id="answer of Yahoo nested too deep"),
+        pytest.param("yahoo", 1, b'{"\\ud800":1}', id="answer of Yahoo with a lone surrogate"),
+        pytest.param("settings_toml", None, b"a = " + DIGITS, id="number of too many digits in the configuration"),
+        pytest.param("settings_json", 0, b'{"x":' + DEEP, id="account file nested too deep"),
+        pytest.param("trading_days", 1, b"a = '\xff'", id="reviewed trading days that are no UTF-8"),
+        pytest.param("trading_days", 1, b"a = " + DEEP, id="reviewed trading days nested too deep"),
+        pytest.param("trading_days", 1, b"a = " + DIGITS, id="number of too many digits in reviewed trading days"),
+        pytest.param("runtime_files", 0, b'{"\xff":1}', id="open alerts that are no UTF-8"),
+        pytest.param("runtime_files", 0, b'{"a":{"x":' + DEEP, id="open alerts nested too deep"),
+        pytest.param("runtime_files", 1, b'{"\xff":1}', id="silences that are no UTF-8"),
+        pytest.param("reference_files", 0, b'{"sha256":"\xff"}', id="note of a master file that is no UTF-8"),
+        pytest.param("reference_files", 0, b'{"x":' + DEEP, id="note of a master file nested too deep"),
+        pytest.param(
+            "settings_toml",
+            None,
+            b"[run]\n" + b"".join(b"a%d=1\n" % number for number in range(1_500)),
+            id="configuration of many wrong lines, which took seconds",
+        ),
+        pytest.param(
+            "archive",
+            None,
+            zstandard.ZstdCompressor().compress(bytes(200_000_000)),
+            id="archived segment of some KB that unpacked to 200 MB",
+        ),
         pytest.param("processes", 0, b"x.1." + DIGITS, id="mark with too many digits in another process"),
         pytest.param("reference_files", 4, b'["q",1,[],' + DEEP, id="kept answer nested too deep"),
         pytest.param("reference_files", 5, b'{"x":' + DEEP, id="table of sector codes nested too deep"),
