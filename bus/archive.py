@@ -12,6 +12,7 @@ A segment leaves the archive when two verified backups hold its events (`trim`),
 
 import math
 import os
+import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ import zstandard
 
 _SUFFIX: Final = ".journal"
 _COMPRESSED: Final = ".journal.zst"
+_NAME: Final = re.compile(r"(?P<stream>[0-9a-f]{32})-(?P<first>[0-9]{20})-(?P<last>[0-9]{20})\.journal(\.zst)?")
 _LEVEL: Final = 3  # 200 MB/s and more; trades shrink to a fifth
 # Each part is a frame of its own, so that a flipped bit costs one part and not the segment.
 _PART_BYTES: Final = 256 * 1024
@@ -135,11 +137,8 @@ class Archive:
 
 
 def _segment_of(path: Path) -> ArchivedSegment | None:
-    match path.name.partition(".")[0].split("-"):
-        case [stream, first, last] if first.isdigit() and last.isdigit():
-            if path.name.endswith((_SUFFIX, _COMPRESSED)):
-                return ArchivedSegment(path, stream, int(first), int(last))
-    return None
+    found = _NAME.fullmatch(path.name)
+    return ArchivedSegment(path, found["stream"], int(found["first"]), int(found["last"])) if found else None
 
 
 def _moved(segment: ArchivedSegment, directory: Path) -> ArchivedSegment:

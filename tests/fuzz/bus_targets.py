@@ -1,5 +1,7 @@
 """Targets: what arrives on the bus's sockets and lies in its files."""
 
+import os
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
@@ -18,7 +20,9 @@ from bus.feed import decode_feed
 from bus.ingest import Ingest
 from bus.journal import MAGIC, JournalError, JournalReader, _frame
 from bus.keys import clients, key_pair
+from bus.outbox import Outbox
 from bus.replay import CaptureSource, moments
+from bus.segments import published_by_stream
 from bus.subscriptions import Subscription, decode_subscription
 from tests.builders import trades
 from tests.bus.epochs import Epochs
@@ -321,6 +325,45 @@ def archived() -> Sequence[bytes]:
     return [b"".join(parts), parts[0], parts[1] * 2, parts[0][:-3] + parts[1]]
 
 
+# --- a whole outbox ----------------------------------------------------------------------------------------------
+
+
+def open_outbox(content: bytes) -> None:
+    """A folder that an earlier process left, with any content: opened, read to its end, acknowledged, appended to."""
+    top = file_of("whole", "damaged.txt", b"").parent / "outbox"
+    shutil.rmtree(top, ignore_errors=True)
+    (top / "archive").mkdir(parents=True)
+    parts = dict(zip(_OUTBOX_FILES, content.split(SEPARATOR), strict=False))
+    for name, part in parts.items():
+        (top / name).write_bytes(part)
+    if len(parts) < content.count(SEPARATOR) + 1:  # the next part is the name of another file
+        name = content.split(SEPARATOR)[len(parts)].replace(b"/", b"").replace(b"\0", b"")[:200]
+        (top / os.fsdecode(name + b".journal")).write_bytes(parts[_OUTBOX_FILES[0]])
+    outbox = Outbox(top, "track-b", OTHER)
+    outbox.append(trades(1))
+    for progress in outbox.progress():
+        sequence = 1
+        while sequence <= min(progress.appended, 40):
+            sequence = outbox.batch_at(progress.stream, sequence).last_sequence + 1
+        outbox.acknowledge(progress.stream, progress.appended)
+    _encoded(Hello("track-b", outbox.archived(), outbox.epoch))
+    published_by_stream(top)
+    outbox.close(delivered=False)
+
+
+_OUTBOX_FILES: Final = (f"{STREAM}-{1:020d}.journal", f"{STREAM}.progress", "finished", "epoch")
+
+
+def outboxes() -> Sequence[bytes]:
+    journal, progress = journals()[0], outbox_notes._packed(outbox_notes.Progress(3, 12))
+    finished = outbox_notes._finished_line(OTHER[::-1], 7).encode()
+    return [
+        SEPARATOR.join([journal, progress, finished, b"epoch 1\n"]),
+        SEPARATOR.join([journal, progress, finished, b"epoch 1\n", f"{STREAM}-{2:020d}".encode()]),
+        SEPARATOR.join([journal[:-9], b"", b""]),
+    ]
+
+
 # --- keys ------------------------------------------------------------------------------------------------------
 
 
@@ -354,5 +397,6 @@ TARGETS: Final = (
     Target("capture_label", captures, read_label, (JournalError,)),
     Target("outbox_notes", notes, one_of(read_finished, read_progress, read_epoch), (), weight=2, length_max=8192),
     Target("archive", archived, read_archived, (), weight=2, length_max=16_384),
+    Target("outbox", outboxes, open_outbox, ()),
     Target("bus_keys", keys, one_of(read_key, read_clients), (BusError,), weight=1),
 )

@@ -67,6 +67,13 @@ def found(name: str, number: int | None, content: bytes) -> Finding | None:
             zstandard.ZstdCompressor().compress(bytes(200_000_000)),
             id="archived segment of some KB that unpacked to 200 MB",
         ),
+        pytest.param("outbox_notes", 0, b"ab " + DIGITS + b" 00\n", id="number of too many digits in an outbox's note"),
+        pytest.param(
+            "outbox",
+            None,
+            b"\n--\n".join([b"", b"", b"", b"", b"ab" * 16 + "-²".encode()]),
+            id="file in an outbox whose number is no number of Python",
+        ),
         pytest.param("processes", 0, b"x.1." + DIGITS, id="mark with too many digits in another process"),
         pytest.param("reference_files", 4, b'["q",1,[],' + DEEP, id="kept answer nested too deep"),
         pytest.param("reference_files", 5, b'{"x":' + DEEP, id="table of sector codes nested too deep"),

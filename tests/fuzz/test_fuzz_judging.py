@@ -56,10 +56,10 @@ def test_an_input_that_takes_too_long_is_interrupted() -> None:
 
 
 def test_an_input_that_takes_much_memory_is_a_finding() -> None:
-    """In a process of its own, as the memory of this one may have been larger before."""
+    """In a process of its own, whose largest memory begins with that of this one."""
     code = f"""
-from tests.fuzz.target import Target, finding_of
-grow = lambda content: len(b"x" * {2 * GROWTH_BYTES_MAX})
+from tests.fuzz.target import Target, finding_of, peak_bytes
+grow = lambda content: len(b"x" * (peak_bytes() + {GROWTH_BYTES_MAX}))
 print(finding_of(Target("x", list, grow, ()), b"").place)
 """
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
