@@ -23,15 +23,11 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from bus.codec import SEQUENCE_MAX
-from bus.decoding import DecodeError, decode
 from bus.events import Event, Poison
 
 # Of a hello, also of one that a producer of ours makes: it names what it must deliver first, and the newest of its
 # archive. A process that is restarted every ten minutes has as many streams after four weeks without a writer.
 HELLO_STREAMS_MAX: Final = 4_096
-HELLO_BYTES_MAX: Final = 256 * 1024  # each stream has some 45 bytes
-LOST_BYTES_MAX: Final = 1_024
-TO_PRODUCER_BYTES_MAX: Final = 3 * HELLO_BYTES_MAX  # a welcome has three numbers for each stream of the hello
 
 StreamId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 ProducerName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9 _.:-]{0,63}\Z")]
@@ -132,40 +128,6 @@ class Unknown(msgspec.Struct, frozen=True, array_like=True, tag="unknown"):
 
 
 ToProducer = Welcome | Acknowledged | Rewind | Unknown
-
-_hello_decoder: Final = msgspec.msgpack.Decoder(Hello)
-_lost_decoder: Final = msgspec.msgpack.Decoder(Lost)
-_to_producer_decoder: Final[msgspec.msgpack.Decoder[ToProducer]] = msgspec.msgpack.Decoder(ToProducer)
-
-
-def decode_hello(content: bytes) -> Hello:
-    """A producer's hello.
-
-    Raises:
-        DecodeError: it is none.
-    """
-    return decode(_hello_decoder, content, HELLO_BYTES_MAX)
-
-
-def decode_lost(content: bytes) -> Lost:
-    """A producer's statement of lost numbers.
-
-    Raises:
-        DecodeError: it is none.
-    """
-    lost = decode(_lost_decoder, content, LOST_BYTES_MAX)
-    if lost.count < 1:
-        raise DecodeError(f"no numbers from {lost.first_sequence} to {lost.last_sequence}")
-    return lost
-
-
-def decode_to_producer(content: bytes) -> ToProducer:
-    """A message of the writer.
-
-    Raises:
-        DecodeError: it is none.
-    """
-    return decode(_to_producer_decoder, content, TO_PRODUCER_BYTES_MAX)
 
 
 # --- the producer's end --------------------------------------------------------------------------------------
@@ -374,7 +336,7 @@ class Receiver:
         return stream in self._admitted
 
     def forget(self, stream: str) -> None:
-        """Forget a stream of which nothing waits for a commit: its producer must say hello again."""
+        """Forget a stream without events that wait for a commit: its producer must say hello again."""
         self._admitted.pop(stream, None)
         self._committed.pop(stream, None)
 
@@ -403,3 +365,25 @@ class Receiver:
         for stream, mark in high_water_marks.items():
             self._admitted[stream] = self._committed[stream] = mark
         return [Rewind(stream, mark) for stream, mark in high_water_marks.items()]
+
+
+def last_sequences(group: Sequence[Part]) -> Mapping[str, int]:
+    """The last number of each stream in a group."""
+    return {part.stream: part.last_sequence for part in group}
+
+
+def outcome_of(
+    group: Sequence[Part], marks: Mapping[str, int], newest: Mapping[str, int]
+) -> Literal["stored", "refused", "went back", "other"]:
+    """What the database's marks say of a group whose commit failed, or whose outcome is unknown; `newest` are the ends
+    of the commit before it.
+    """
+    if any(marks[stream] < mark for stream, mark in newest.items()):
+        return "went back"
+    ends = last_sequences(group)
+    starts = {part.stream: part.first_sequence - 1 for part in reversed(group)}
+    if all(marks[stream] >= end for stream, end in ends.items()):
+        return "stored"
+    if all(marks[stream] == start for stream, start in starts.items()):
+        return "refused"
+    return "went back" if any(marks[stream] < start for stream, start in starts.items()) else "other"

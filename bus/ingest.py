@@ -6,8 +6,7 @@ the last commit, up to a limit: when idle an event is committed at once, under l
 A group that the database refuses is kept and tried again, ever more slowly: producers keep what is under way, and send
 nothing twice. Should the database hold less than it acknowledged, a new epoch begins (`bus.delivery`).
 
-No message ends the writer, and no peer holds up the others: what cannot be read is counted and its sender ignored for a
-while (`bus.peers`); hellos, which cost a question to the database, are answered in turn and seldom.
+No message ends the writer: what cannot be read is counted and its sender ignored for a while (`bus.peers`).
 """
 
 import logging
@@ -16,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import msgspec
 import zmq
@@ -36,10 +35,12 @@ from bus.delivery import (
     ToProducer,
     Unknown,
     Welcome,
-    decode_hello,
-    decode_lost,
+    last_sequences,
+    outcome_of,
 )
 from bus.endpoints import Address
+from bus.hellos import WaitingHellos
+from bus.messages import decode_hello, decode_lost
 from bus.peers import Peers
 from bus.roles import COLLECTORS
 from bus.sockets import bind
@@ -51,19 +52,13 @@ GROUP_EVENTS_MAX: Final = 20_000  # a commit of this many takes some tens of mil
 # the other. It bounds the memory of both.
 CREDIT_EVENTS: Final = 2 * GROUP_EVENTS_MAX
 GROUP_BYTES_MAX: Final = 64 * 1024 * 1024  # a group of the largest events is smaller
-# libzmq's queues, in messages of one peer: it may send more than its credit, and need not read. A producer whose answer
-# is dropped hears of a later commit, or says hello again.
+# libzmq's queues, in messages of one peer. A producer whose answer is dropped hears of a later commit, or says hello.
 _RECEIVED_MAX: Final = 100
 _ANSWERS_MAX: Final = 1_000
-# Hellos: of one peer in machine seconds, all in one group, and all that wait.
-HELLO_EVERY_S: Final = 0.2
-_HELLOS_A_GROUP: Final = 16
-_HELLOS_WAITING_MAX: Final = 1_000
 _NOTES_A_GROUP: Final = 16  # of duplicates, each a transaction
 PEERS_MAX: Final = 10_000  # that said hello; of more the earliest are forgotten, and say hello again
 STREAMS_MAX: Final = 50_000  # likewise
-# Machine seconds between two epochs that begin only because a producer says so. Databases are put back less often.
-CLAIMED_EPOCH_EVERY_S: Final = 5.0
+CLAIMED_EPOCH_EVERY_S: Final = 5.0  # machine seconds between two that begin only because a producer says so
 _POLL_MS: Final = 50  # how soon a request to stop is noticed
 # Machine seconds between attempts while the database refuses: doubled each time, and a random half to whole of that.
 RETRY_S: Final = 0.2
@@ -104,13 +99,6 @@ class Sink(Protocol):
         ...
 
 
-class _WaitingHello(msgspec.Struct, frozen=True):
-    """The newest hello of a peer, and when it is answered at the earliest."""
-
-    content: bytes
-    due_s: float
-
-
 class Ingest:
     """Runs one ROUTER socket in front of a `Sink`.
 
@@ -137,9 +125,8 @@ class Ingest:
         backed_up: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RCVHWM, _RECEIVED_MAX)
-        self._socket.setsockopt(zmq.SNDHWM, _ANSWERS_MAX)
+        for option, value in ((zmq.LINGER, 0), (zmq.RCVHWM, _RECEIVED_MAX), (zmq.SNDHWM, _ANSWERS_MAX)):
+            self._socket.setsockopt(option, value)
         bind(self._socket, address, BATCH_BYTES_MAX, COLLECTORS)
         self._sink = sink
         self._on_committed = on_committed
@@ -151,10 +138,9 @@ class Ingest:
         self._outage_text = ""
         self._rng = random.Random()
         self._receiver = Receiver()
-        self._peers = Peers("ingest")
-        self._hellos: dict[bytes, _WaitingHello] = {}
-        self._producers: dict[bytes, str] = {}  # as the next two, those that said hello earlier first
-        self._greeted_s: dict[bytes, float] = {}
+        self.peers = Peers("ingest")
+        self._hellos = WaitingHellos()
+        self._producers: dict[bytes, str] = {}  # as the next one, those that said hello earlier first
         self._routes: dict[str, bytes] = {}
         self._claims_from_s = 0.0
         self._group: list[Part] = []
@@ -162,11 +148,6 @@ class Ingest:
         self._duplicates: Counter[str] = Counter()
         self.committed_events = 0
         self.commits = 0
-
-    @property
-    def refused(self) -> int:
-        """Messages that could not be read, or came from a peer that is ignored."""
-        return self._peers.refused
 
     @property
     def duplicates(self) -> int:
@@ -207,26 +188,26 @@ class Ingest:
 
     def _take(self, frames: Sequence[bytes]) -> int:
         """Handle one message; the number of events taken from it into the group."""
-        if self._peers.is_ignored(frames[0]):
+        if self.peers.is_ignored(frames[0]):
             return 0
         try:
             match frames:
+                case [route, kind, content] if kind == HELLO:
+                    if not self._hellos.keep(route, content):
+                        self.peers.refuse("a hello", "too many wait for an answer")
+                case [route, kind, _] if kind in _KINDS and route not in self._producers:
+                    self._send(route, Unknown())
                 case [route, kind, content] if kind == BATCH:
                     return self._take_batch(route, content)
-                case [route, kind, content] if kind == HELLO:
-                    self._keep_hello(route, content)
                 case [route, kind, content] if kind == LOST:
                     return self._take_lost(route, content)
                 case _:
-                    self._peers.ignore(frames[0], "a message", "it is none of a producer")
+                    self.peers.ignore(frames[0], "a message", "it is none of a producer")
         except DecodeError as error:
-            self._peers.ignore(frames[0], _KINDS[frames[1]], error)
+            self.peers.ignore(frames[0], _KINDS[frames[1]], error)
         return 0
 
     def _take_batch(self, route: bytes, content: bytes) -> int:
-        if route not in self._producers:
-            self._send(route, Unknown())
-            return 0
         batch = unpack(content)
         events = self._admit(route, batch.stream, batch.first_sequence, batch.count)
         if not events:
@@ -238,9 +219,6 @@ class Ingest:
         return events
 
     def _take_lost(self, route: bytes, content: bytes) -> int:
-        if route not in self._producers:
-            self._send(route, Unknown())
-            return 0
         lost = decode_lost(content)
         if taken := self._admit(route, lost.stream, lost.first_sequence, lost.count):
             first_sequence = lost.last_sequence + 1 - taken
@@ -262,23 +240,13 @@ class Ingest:
         self._duplicates[stream] += admission.skip
         return count - admission.skip
 
-    def _keep_hello(self, route: bytes, content: bytes) -> None:
-        """Keep the newest hello of a peer until it is answered: it sends nothing else meanwhile."""
-        if route not in self._hellos and len(self._hellos) >= _HELLOS_WAITING_MAX:
-            self._peers.refuse("a hello", f"{_HELLOS_WAITING_MAX} wait for an answer")
-            return
-        due_s = self._greeted_s.get(route, -HELLO_EVERY_S) + HELLO_EVERY_S
-        self._hellos[route] = _WaitingHello(content, due_s)
-
     def _greet_waiting(self) -> None:
         now_s = time.monotonic()
-        due = [route for route, hello in self._hellos.items() if hello.due_s <= now_s]
-        for route in due[:_HELLOS_A_GROUP]:
-            content = self._hellos.pop(route).content
+        for route, content in self._hellos.take_due(now_s):
             try:
                 self._greet(route, content, now_s)
             except DecodeError as error:
-                self._peers.ignore(route, _KINDS[HELLO], error)
+                self.peers.ignore(route, _KINDS[HELLO], error)
 
     def _greet(self, route: bytes, content: bytes, now_s: float) -> None:
         hello = decode_hello(content)
@@ -287,7 +255,7 @@ class Ingest:
             self._receiver.epoch = self._receiver.epoch or self._sink.epoch()
             if self._receiver.has_gone_back(hello, known):
                 if now_s < self._claims_from_s and not self._receiver.has_gone_back(_SILENT, known):
-                    self._hellos[route] = _WaitingHello(content, self._claims_from_s)
+                    self._hellos.keep(route, content, self._claims_from_s)
                     return
                 self._claims_from_s = now_s + CLAIMED_EPOCH_EVERY_S
                 self._begin_epoch(f"it holds less than {hello.producer} has delivered")
@@ -295,23 +263,19 @@ class Ingest:
         except self._retry_on as error:  # no answer: the producer says hello again
             self._database_failed(str(error))
         else:
-            self._greeted_s.pop(route, None)
-            self._greeted_s[route] = now_s
             self._database_answers()
 
     def _forget_earliest(self) -> None:
         """Bound the memory of peers and streams, when nothing of theirs waits for a commit."""
-        while len(self._greeted_s) > PEERS_MAX:
-            route = next(iter(self._greeted_s))
-            del self._greeted_s[route]
-            self._producers.pop(route, None)
-        while len(self._routes) > STREAMS_MAX:
-            stream = next(iter(self._routes))
+        while len(self._producers) > PEERS_MAX:
+            del self._producers[next(iter(self._producers))]
+        for stream in list(self._routes)[: max(0, len(self._routes) - STREAMS_MAX)]:
             del self._routes[stream]
             self._receiver.forget(stream)
 
     def _welcome(self, route: bytes, hello: Hello, known: Mapping[str, int]) -> None:
         marks = {stream: known[stream] for stream in hello.acknowledged}
+        self._producers.pop(route, None)
         self._producers[route] = hello.producer
         for stream in marks:
             self._routes.pop(stream, None)
@@ -341,7 +305,7 @@ class Ingest:
         if not self._has_committed(group, stopping):
             return
         self.commits += 1
-        self._newest = _last_sequences(group)
+        self._newest = last_sequences(group)
         for stream, last_sequence in self._newest.items():
             self._receiver.committed(stream, last_sequence)
             self._send(self._routes[stream], Acknowledged(stream, last_sequence, self._receiver.epoch))
@@ -367,8 +331,8 @@ class Ingest:
                 if self._waits(retry_s(attempt, self._rng.random()), stopping):
                     return False
                 attempt = min(attempt + 1, _DOUBLINGS_MAX)
-                marks = self._marks_after_failure({**_last_sequences(group), **self._newest})
-            match _outcome(group, marks, self._newest):
+                marks = self._marks_after_failure({**last_sequences(group), **self._newest})
+            match outcome_of(group, marks, self._newest):
                 case "stored":  # the connection was lost during the commit
                     self._database_answers()
                     return True
@@ -420,9 +384,7 @@ class Ingest:
             self._on_recovered(seconds)
 
     def _note_duplicates(self) -> None:
-        """Report duplicates after the commit, once the stream is known; those of a failed attempt, and those of more
-        streams than a group has time for, go with a later report.
-        """
+        """Report duplicates after the commit, once the stream is known; what fails or is too much comes later."""
         for stream, count in [item for item in self._duplicates.items() if item[1]][:_NOTES_A_GROUP]:
             try:
                 self._sink.note_duplicates(stream, count)
@@ -434,24 +396,3 @@ class Ingest:
     def _send(self, route: bytes, message: ToProducer) -> None:
         """Send a message; the socket drops it for a producer that is gone, whose successor says hello."""
         self._socket.send_multipart([route, _encoder.encode(message)])
-
-
-def _last_sequences(group: Sequence[Part]) -> Mapping[str, int]:
-    return {part.stream: part.last_sequence for part in group}
-
-
-def _outcome(
-    group: Sequence[Part], marks: Mapping[str, int], newest: Mapping[str, int]
-) -> Literal["stored", "refused", "went back", "other"]:
-    """What the database's marks say of a group whose commit failed, or whose outcome is unknown; `newest` are the ends
-    of the commit before it.
-    """
-    if any(marks[stream] < mark for stream, mark in newest.items()):
-        return "went back"
-    ends = _last_sequences(group)
-    starts = {part.stream: part.first_sequence - 1 for part in reversed(group)}
-    if all(marks[stream] >= end for stream, end in ends.items()):
-        return "stored"
-    if all(marks[stream] == start for stream, start in starts.items()):
-        return "refused"
-    return "went back" if any(marks[stream] < start for stream, start in starts.items()) else "other"

@@ -18,7 +18,6 @@ from bus.delivery import (
     BATCH,
     HELLO,
     LOST,
-    TO_PRODUCER_BYTES_MAX,
     Acknowledged,
     Lost,
     Rewind,
@@ -27,9 +26,9 @@ from bus.delivery import (
     ToProducer,
     Unknown,
     Welcome,
-    decode_to_producer,
 )
 from bus.endpoints import Address
+from bus.messages import TO_PRODUCER_BYTES_MAX, decode_to_producer
 from bus.segments import Missing, Packed
 from bus.sockets import connect
 

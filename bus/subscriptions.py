@@ -1,4 +1,4 @@
-"""How a reader subscribes to a feed, and whom the writer sends it to: ROUTER at the writer, DEALER at the reader.
+"""How a reader subscribes to a feed, and the writer's list of readers: ROUTER at the writer, DEALER at the reader.
 
 A reader sends its subscription when it connects, and again every some seconds; then messages of the feed come. XPUB and
 SUB would do the same with less code, but libzmq keeps the subscriptions of an XPUB without any bound, and reads them as
@@ -95,6 +95,7 @@ class Subscribers:
         self._peers = Peers(name)
         self._monotonic = monotonic
         self._known: dict[str, Subscriber] = {}
+        self._looked_s = monotonic()  # for readers that did not renew their subscriptions
 
     @property
     def refused(self) -> int:
@@ -111,6 +112,10 @@ class Subscribers:
 
     def receive(self) -> Sequence[Subscriber]:
         """Read the subscriptions that came. Returns the readers that are new here, or have a new connection."""
+        now_s = self._monotonic()
+        if now_s - self._looked_s >= LEASE_S / 4:
+            self._looked_s = now_s
+            self._forget(lambda subscriber: now_s - subscriber.renewed_s > LEASE_S)
         fresh: list[Subscriber] = []
         for _ in range(_READ_A_ROUND):
             if not self._socket.poll(0):
@@ -119,21 +124,21 @@ class Subscribers:
             if self._peers.is_ignored(route):
                 continue
             try:
-                if subscriber := self._renewed(route, frames):
+                if subscriber := self._renewed(route, frames, now_s):
                     fresh.append(subscriber)
             except DecodeError as error:
                 self._peers.ignore(route, "a subscription", error)
         return fresh
 
-    def _renewed(self, route: bytes, frames: Sequence[bytes]) -> Subscriber | None:
+    def _renewed(self, route: bytes, frames: Sequence[bytes], now_s: float) -> Subscriber | None:
         """Take a subscription; the reader, if its connection is a new one."""
         if len(frames) != 1:
             raise DecodeError(f"it has {len(frames)} frames")
-        subscription, now_s = decode_subscription(frames[0]), self._monotonic()
+        subscription = decode_subscription(frames[0])
         known = self._known.get(subscription.reader)
         is_fresh = known is None or known.route != route
         if is_fresh:
-            self._forget(route, now_s)
+            self._forget(lambda subscriber: subscriber.route == route)  # an earlier reader of this connection
             if known is None and len(self._known) >= SUBSCRIBERS_MAX:
                 self._peers.refuse("a subscription beyond", f"there are {SUBSCRIBERS_MAX} readers")
                 return None
@@ -142,11 +147,8 @@ class Subscribers:
         subscriber.types = frozenset(_TYPES[kind] for kind in subscription.kinds if kind in _TYPES)
         return subscriber if is_fresh else None
 
-    def _forget(self, route: bytes, now_s: float) -> None:
-        """Forget an earlier reader of this connection, and those that did not renew their subscriptions."""
-        for reader, subscriber in list(self._known.items()):
-            if subscriber.route == route or now_s - subscriber.renewed_s > LEASE_S:
-                del self._known[reader]
+    def _forget(self, is_meant: Callable[[Subscriber], bool]) -> None:
+        self._known = {reader: subscriber for reader, subscriber in self._known.items() if not is_meant(subscriber)}
 
     def send(self, subscriber: Subscriber, frames: Sequence[bytes], count: int = 1) -> None:
         """Send a message with so many events; one that a slow or absent reader does not take is missed."""

@@ -169,8 +169,8 @@ COMMANDS: Final = Group(
         "keys": Group(
             "Make and list the CURVE keys of sockets on the network.",
             {
-                "make": Command("keys:make", "Make a key pair for the servers and one for this machine."),
-                "add": Command("keys:add", "Make a key pair for another machine, with a role."),
+                "make": Command("keys:make", "Make key pairs for the servers and for this machine's operator."),
+                "add": Command("keys:add", "Make a key pair for a client on another machine."),
                 "remove": Command("keys:remove", "Admit a client no more."),
                 "list": Command("keys:list_clients", "List the public keys with their roles."),
             },

@@ -17,13 +17,12 @@ NameArgument = Annotated[str, Argument(help="The client's name, for the list and
 
 
 def make(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
-    """Make a key pair for the servers and an operator's for this machine. Existing keys are never replaced.
+    """Make key pairs for the servers and for this machine's operator. Existing keys are never replaced.
 
     For another machine, make a pair with a role: observer keys add.
     """
     directory = _directory(config)
     make_keys(directory)
-    click.echo(f"made in {directory}")
     _print_all(directory)
 
 
@@ -33,7 +32,7 @@ def add(
     out: Annotated[Path, Option(help="The new folder for its keys.")],
     config: ConfigOption = DEFAULT_CONFIGURATION,
 ) -> None:
-    """Make a key pair for a client on another machine, and admit it in its role.
+    """Make a key pair for a client on another machine. It is admitted in its role at once.
 
     Move the folder to that machine, as `keys` in its runtime directory, and keep its files at mode 600.
     """
@@ -49,9 +48,7 @@ def remove(name: NameArgument, config: ConfigOption = DEFAULT_CONFIGURATION) -> 
 
 def list_clients(config: ConfigOption = DEFAULT_CONFIGURATION) -> None:
     """List the public keys with their roles. A secret is never printed."""
-    directory = _directory(config)
-    click.echo(str(directory))
-    _print_all(directory)
+    _print_all(_directory(config))
 
 
 def _directory(config: Path) -> Path:
@@ -59,6 +56,7 @@ def _directory(config: Path) -> Path:
 
 
 def _print_all(directory: Path) -> None:
-    click.echo(f"{'server':<10} {'':<20} {public_key(directory, 'server').decode()}")
-    for client in clients(directory):
+    server, admitted = public_key(directory, "server"), clients(directory)
+    click.echo(f"{directory}\n{'server':<10} {'':<20} {server.decode()}")
+    for client in admitted:
         click.echo(f"{client.role:<10} {client.name:<20} {client.public.decode()}")

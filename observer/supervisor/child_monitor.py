@@ -13,7 +13,7 @@ import msgspec
 
 from bus.commands import Done, Heartbeat, OpenAlert, ProcessStatus, Ready, Refused, Stopping
 from observer.supervisor.child import Child
-from observer.supervisor.limits import HysteresisThreshold, after_check
+from observer.supervisor.limits import HysteresisThreshold, after_weighing, weight_text
 from observer.supervisor.notify import Notification
 from observer.supervisor.process import RunningProcess, exit_text
 from observer.supervisor.restarts import GiveUp, RestartHistory, after_end
@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 Verb = Literal["start", "stop", "restart"]
 Outcome = Done | Refused
-
-_HEAVY_CHECKS: Final = 3  # so many checks in a row above its memory limit: one may be a passing peak
 
 _PIDS_NAMED: Final = 5  # a reason is a line
 
@@ -115,21 +113,17 @@ class ChildMonitor:
             self._inbox.put_nowait(_Received("leaving", pid))
 
     def weigh(self, figures: Figures) -> None:
-        """Handle a sample of the current process, one a second. Restart it after too much memory for too long; an
-        essential one not at once, but it is reported.
-        """
-        limit_bytes = self.child.rss_bytes_max
-        if limit_bytes is None or self.pid is None or self.state is not ProcessState.RUNNING:
+        """Handle a sample of the current process, one a second: after too much memory for too long restart it."""
+        limit_bytes, limits = self.child.rss_bytes_max, self._around.limits
+        if limit_bytes is None or self.pid is None or self._ready_s is None or self.state is not ProcessState.RUNNING:
             return
-        was_over, self._rss_bytes = self._threshold.is_over, figures.rss_bytes
-        self._threshold = after_check(self._threshold, figures.rss_bytes, limit_bytes, _HEAVY_CHECKS)
-        if not self._threshold.is_over:
-            return
-        if self.child.is_essential and self._ran_s() < self._around.limits.recovered_s:
-            if not was_over:
-                self._report(self.state, self.pid, f"{self._weight_text()}; it goes on for now")
-        elif self.child.is_essential or not was_over:
+        self._rss_bytes = figures.rss_bytes
+        is_spared = self.child.is_essential and self._around.monotonic() - self._ready_s < limits.recovered_s
+        self._threshold, action = after_weighing(self._threshold, self._rss_bytes, limit_bytes, is_spared=is_spared)
+        if action == "end":
             self._inbox.put_nowait(_Received("heavy", self.pid))
+        elif action == "report":
+            self._report(self.state, self.pid, f"{weight_text(self._rss_bytes, limit_bytes)}; it goes on for now")
 
     async def settled(self) -> ProcessState:
         """Wait for a settled state and return it."""
@@ -305,13 +299,10 @@ class ChildMonitor:
         await self._end_for(process, why)
 
     async def _end_heavy(self, process: RunningProcess) -> None:
-        why = self._weight_text()
+        assert self.child.rss_bytes_max is not None, "only a child with a limit is too heavy"
+        why = weight_text(self._rss_bytes, self.child.rss_bytes_max)
         self._move(Transition.HEAVY, why)
         await self._end_for(process, why)
-
-    def _weight_text(self) -> str:
-        assert self.child.rss_bytes_max is not None, "only a child with a limit is too heavy"
-        return f"uses {self._rss_bytes / 1e6:.0f} MB of memory, more than its {self.child.rss_bytes_max / 1e6:.0f} MB"
 
     async def _end_for(self, process: RunningProcess, why: str) -> None:
         status = await process.stop(self.child.stop_grace_s)
@@ -345,13 +336,9 @@ class ChildMonitor:
 
     def _decide_retry(self, how: str) -> None:
         now_s = self._around.monotonic()
+        ran_s = now_s - self._ready_s if self._ready_s is not None else 0.0
         self._history, decision = after_end(
-            self._history,
-            self._around.limits,
-            now_s,
-            self._ran_s(),
-            self._around.rng,
-            is_essential=self.child.is_essential,
+            self._history, self._around.limits, now_s, ran_s, self._around.rng, is_essential=self.child.is_essential
         )
         if isinstance(decision, GiveUp):
             self._move(Transition.GAVE_UP, f"{how}; {decision.reason}")
@@ -361,10 +348,6 @@ class ChildMonitor:
             self._move(Transition.LOOPED, f"{how}; {decision.crash_loop}; next start in {decision.delay_s:.0f} s")
         else:
             self._move(Transition.ENDED, f"{how}; next start in {decision.delay_s:.2f} s")
-
-    def _ran_s(self) -> float:
-        """How long ago the current process, or the last one, became ready; 0 for one that never did."""
-        return self._around.monotonic() - self._ready_s if self._ready_s is not None else 0.0
 
     # --- small parts ---------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ import msgspec
 BACK_SHARE: Final = 0.9
 """A figure is normal again below this share of the limit, so that small swings raise one alert only."""
 
+HEAVY_CHECKS: Final = 3  # so many in a row above its memory limit make a process too heavy: one may be a passing peak
+
 Resource = Literal["cpu_percent", "memory_bytes", "disk_percent"]
 
 
@@ -31,6 +33,25 @@ def after_check(threshold: HysteresisThreshold, figure: float, limit: float, che
     if threshold.checks_against + 1 < checks:
         return HysteresisThreshold(threshold.is_over, threshold.checks_against + 1)
     return HysteresisThreshold(not threshold.is_over)
+
+
+def after_weighing(
+    threshold: HysteresisThreshold, rss_bytes: int, limit_bytes: int, *, is_spared: bool
+) -> tuple[HysteresisThreshold, Literal["end", "report"] | None]:
+    """The state of a process's memory after one more check, and what to do: end a process with too much, or, if it is
+    spared, report it once.
+    """
+    after = after_check(threshold, rss_bytes, limit_bytes, HEAVY_CHECKS)
+    if not after.is_over:
+        return after, None
+    if not is_spared:
+        return after, "end"
+    return after, None if threshold.is_over else "report"
+
+
+def weight_text(rss_bytes: int, limit_bytes: int) -> str:
+    """Too much memory in words."""
+    return f"uses {rss_bytes / 1e6:.0f} MB of memory, more than its {limit_bytes / 1e6:.0f} MB"
 
 
 class HostLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

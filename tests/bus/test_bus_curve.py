@@ -209,7 +209,7 @@ def test_a_client_with_an_unknown_key_receives_nothing_and_disturbs_no_other_cli
             assert_nothing_came(unknown)
             assert servers.asked == 2
             assert len(servers.sink.stored) == 1
-            assert servers.ingest.refused == 0
+            assert servers.ingest.peers.refused == 0
 
     asyncio.run(scene())
 
@@ -235,7 +235,7 @@ def test_a_client_without_a_key_receives_nothing_and_disturbs_no_other_client(
                 await assert_all_works(known)
                 assert [await socket.poll(100) for socket in sockets] == [0, 0, 0, 0]
                 await assert_all_works(known)
-            assert servers.ingest.refused == 0
+            assert servers.ingest.peers.refused == 0
             assert "refused" not in caplog.text
 
     asyncio.run(scene())

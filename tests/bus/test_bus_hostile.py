@@ -46,20 +46,22 @@ from bus.delivery import (
     Sender,
     StreamProgress,
     Welcome,
-    decode_hello,
-    decode_lost,
-    decode_to_producer,
 )
+from bus.endpoints import Endpoints, TcpAddress
 from bus.events import Snapshot, Trade
 from bus.feed import FeedPublisher, FeedSubscriber, decode_feed
+from bus.hellos import HELLO_EVERY_S, HELLOS_A_ROUND, HELLOS_WAITING_MAX, WaitingHellos
 from bus.ingest import Ingest
 from bus.journal import RecordTooLargeError
+from bus.keys import make_keys
+from bus.messages import decode_hello, decode_lost, decode_to_producer
 from bus.outbox import Outbox
 from bus.peers import IGNORED_MAX, IGNORED_S, LOGGED_EVERY_S, Peers
 from bus.producer import Producer
-from bus.subscriptions import SUBSCRIBERS_MAX, Subscription, decode_subscription
+from bus.subscriptions import LEASE_S, SUBSCRIBERS_MAX, Subscribers, Subscription, decode_subscription
 from tests.builders import trade, trades
 from tests.bus.epochs import Epochs
+from tests.bus.test_bus_curve import SOCKETS, assert_all_works, free_addresses, serving, using
 from tests.waiting import DEADLINE_S, until, until_async
 
 A, B = "ab" * 16, "ba" * 16
@@ -191,7 +193,7 @@ def test_a_message_that_cannot_be_read_is_counted_and_nothing_of_it_is_stored(
         evil.send_multipart(GREETING)
         assert evil.poll(DEADLINE_S * 1000)
         evil.send_multipart(frames)
-        until(lambda: writer.ingest.refused)
+        until(lambda: writer.ingest.peers.refused)
         writer.assert_stores()
     assert A not in writer.sink.stored
 
@@ -211,7 +213,7 @@ def test_a_peer_that_sent_garbage_is_ignored_and_its_next_connection_is_not(writ
     with peer(writer.folder) as evil:
         evil.send_multipart([b"Z", b""])
         evil.send_multipart(GREETING)
-        until(lambda: writer.ingest.refused == 2)
+        until(lambda: writer.ingest.peers.refused == 2)
         assert not evil.poll(0)
     with peer(writer.folder) as other:
         other.send_multipart(GREETING)
@@ -274,25 +276,38 @@ def zmtp(mechanism: bytes) -> bytes:
 
 
 GIB = (2**30).to_bytes(8, "big")
+MORE = bytes(64 * 2**20)  # than the buffers of the system take
 FRAMES = {"a command": b"\x06" + GIB, "a message": b"\x02" + GIB}
 
 
-@pytest.mark.parametrize("name", ["ingest", "feed", "batch_feed"])
+@pytest.mark.parametrize("name", SOCKETS)
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES.keys())
-def test_a_frame_of_a_gibibyte_ends_its_connection_before_it_came(writer: Writer, name: str, frame: bytes) -> None:
+def test_a_frame_of_a_gibibyte_ends_its_connection_before_it_came(tmp_path: Path, name: str, frame: bytes) -> None:
+    def attack(address: TcpAddress) -> None:
+        host, _, port = address.url.removeprefix("tcp://").partition(":")
+        with system_socket.create_connection((host, int(port)), DEADLINE_S) as stranger:
+            stranger.sendall(zmtp(b"CURVE"))
+            with pytest.raises(ConnectionError):
+                stranger.sendall(frame + MORE)
+
+    async def scene() -> None:
+        endpoints = Endpoints(tmp_path / "run", free_addresses())
+        make_keys(endpoints.keys_directory)
+        async with serving(endpoints), using(endpoints, tmp_path / "outbox") as clients:
+            await asyncio.to_thread(attack, getattr(endpoints, name))
+            await assert_all_works(clients)
+
+    asyncio.run(scene())
+
+
+def test_the_limit_holds_for_files_too(writer: Writer) -> None:
     with system_socket.socket(system_socket.AF_UNIX) as stranger:
         stranger.settimeout(DEADLINE_S)
-        stranger.connect(str(writer.folder / name))
+        stranger.connect(str(writer.folder / "ingest"))
         stranger.sendall(zmtp(b"NULL"))
-        assert_closed_after(stranger, frame)
+        with pytest.raises(ConnectionError):
+            stranger.sendall(FRAMES["a message"] + MORE)
     writer.assert_stores()
-
-
-def assert_closed_after(stranger: system_socket.socket, frame: bytes) -> None:
-    with contextlib.suppress(ConnectionError):
-        stranger.sendall(frame)
-        while stranger.recv(4_096):
-            pass
 
 
 def test_the_largest_batch_of_ours_fits_and_a_larger_one_is_none(writer: Writer) -> None:
@@ -376,6 +391,23 @@ def test_readers_beyond_the_limit_are_refused_and_the_others_go_on(
         until(lambda: writer.feed._subscribers.refused == 3)
         assert len(writer.feed._subscribers) == 2
         writer.assert_stores()
+
+
+def test_a_reader_that_does_not_renew_its_subscription_is_forgotten(tmp_path: Path) -> None:
+    now_s = 0.0
+    socket = zmq.Context.instance().socket(zmq.ROUTER)
+    subscribers = Subscribers(socket, f"ipc://{tmp_path}/feed", "feed", 10, lambda: now_s)
+    with peer(tmp_path, "feed") as first, peer(tmp_path, "feed") as second:
+        for reader, name in ((first, A), (second, B)):
+            reader.send(encode(Subscription(name, frozenset({"trade"}))))
+            until(subscribers.receive)
+        now_s += 0.8 * LEASE_S
+        second.send(encode(Subscription(B, frozenset({"trade"}))))
+        until(lambda: subscribers.receive() or {each.renewed_s for each in subscribers} == {0.0, now_s})
+        now_s += 0.8 * LEASE_S
+        assert subscribers.receive() == []
+        assert len(subscribers) == 1
+    socket.close(0)
 
 
 def test_a_reader_that_lost_its_connection_knows_what_it_missed(tmp_path: Path) -> None:
@@ -475,7 +507,7 @@ def test_any_bytes_are_a_value_or_a_decode_error_of_one_short_line(decoder: obje
     assert len(text) < 1_000
 
 
-# --- peers -----------------------------------------------------------------------------------------------------------
+# --- hellos and peers ------------------------------------------------------------------------------------------------
 
 
 @given(waits_s=st.lists(st.floats(0, 40), min_size=1, max_size=30))
@@ -503,3 +535,39 @@ def test_a_cause_is_logged_once_a_minute_and_ignored_peers_are_bounded(caplog: p
     peers.refuse("a hello", "it is none")
     assert len(caplog.records) == 3
     assert peers.refused == 2 * IGNORED_MAX + 2
+
+
+@given(steps=st.lists(st.tuples(st.integers(0, 40), st.floats(0, 0.3), st.booleans()), max_size=200))
+def test_each_waiting_hello_is_answered_once_the_newest_of_its_peer_and_none_too_soon(
+    steps: list[tuple[int, float, bool]],
+) -> None:
+    hellos, now_s = WaitingHellos(), 0.0
+    newest: dict[bytes, bytes] = {}
+    answered_s: dict[bytes, float] = {}
+
+    def answer() -> None:
+        due = hellos.take_due(now_s)
+        assert len(due) <= HELLOS_A_ROUND
+        for peer, content in due:
+            assert newest.pop(peer) == content
+            assert now_s >= answered_s.get(peer, -HELLO_EVERY_S) + HELLO_EVERY_S
+            answered_s[peer] = now_s
+
+    for number, (name, wait_s, is_hello) in enumerate(steps):
+        now_s += wait_s
+        if is_hello:
+            peer = b"%d" % name
+            newest[peer] = b"%d" % number
+            assert hellos.keep(peer, newest[peer])
+        answer()
+    while newest:
+        now_s += HELLO_EVERY_S
+        answer()
+    assert not len(hellos)
+
+
+def test_more_hellos_than_can_wait_are_not_kept() -> None:
+    hellos = WaitingHellos()
+    assert all(hellos.keep(b"%d" % number, b"") for number in range(HELLOS_WAITING_MAX))
+    assert not hellos.keep(b"another", b"")
+    assert hellos.keep(b"0", b"newer")

@@ -490,7 +490,7 @@ def test_malformed_messages_on_the_ingest_socket_are_counted_and_disturb_no_prod
             socket.send_multipart([b"H", b"no hello"])
             socket.send_multipart([b"?"])
             socket.send_multipart([b"B", b"too short"])
-            await until_async(lambda: writer.ingest.refused >= 2)
+            await until_async(lambda: writer.ingest.peers.refused >= 2)
         async with producer(tmp_path) as a:
             a.publish(trade())
             assert await a.drain(DEADLINE_S)

@@ -310,6 +310,22 @@ def test_a_recording_of_unknown_kinds_or_into_a_file_that_is_there_is_refused(fo
     asyncio.run(run())
 
 
+def test_a_recording_outside_the_data_folder_is_refused_and_writes_nothing(folder: Path) -> None:
+    async def run() -> None:
+        async with hosted(folder) as scene:
+            data = folder / "data"
+            data.mkdir(exist_ok=True)
+            (data / "link").symlink_to(folder)
+            for out in (folder / "x", data / ".." / "x", data / "link" / "x", Path("/x")):
+                code, message = await scene.refusal(StartCapture(str(out)))
+                assert code == "failed"
+                assert f"give {data.resolve()}/captured.journal, say" in message
+            assert list(scene.pids()) == list(NAMES)
+            assert not list(folder.rglob("x"))
+
+    asyncio.run(run())
+
+
 # --- garbage -------------------------------------------------------------------------------------------------
 
 NOBODY: tuple[Request, ...] = (
