@@ -110,6 +110,8 @@ class Ingest:
         retry_on: the errors of the sink that pass.
         on_outage: called with the error when the database does not take events or answer, and when the error changes.
         on_recovered: called with the outage's length in machine seconds.
+        on_lacking: called with the number of events that a database which went back lacks and producers deliver again:
+            after each hello, and with 0 once nothing is lacking any more.
         backed_up: the numbers that two verified backups hold, by stream.
     """
 
@@ -122,6 +124,7 @@ class Ingest:
         *,
         on_outage: Callable[[str], None] = lambda _text: None,
         on_recovered: Callable[[float], None] = lambda _seconds: None,
+        on_lacking: Callable[[int], None] = lambda _events: None,
         backed_up: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
@@ -133,6 +136,7 @@ class Ingest:
         self._retry_on = retry_on
         self._on_outage = on_outage
         self._on_recovered = on_recovered
+        self._on_lacking = on_lacking
         self._backed_up = backed_up
         self._outage_since_s: float | None = None
         self._outage_text = ""
@@ -145,6 +149,7 @@ class Ingest:
         self._claims_from_s = 0.0
         self._group: list[Part] = []
         self._newest: Mapping[str, int] = {}  # of the last commit: a database that went back lacks it
+        self._lacking: dict[str, tuple[int, int]] = {}  # of streams that are delivered again: the mark, and what it was
         self._duplicates: Counter[str] = Counter()
         self.committed_events = 0
         self.commits = 0
@@ -281,11 +286,19 @@ class Ingest:
             self._routes.pop(stream, None)
             self._routes[stream] = route
         self._receiver.greeted(marks)
+        for stream, mark in marks.items():
+            _, reached = self._lacking.get(stream, (0, 0))
+            self._lacking[stream] = mark, max(reached, hello.acknowledged[stream])
+        self._report_lacking()
         taken = {stream: self._receiver.admitted_mark(stream) for stream in marks}
         safe = self._backed_up()
         # A database below a package is about to be delivered to: the archive must keep that.
         backed_up = {stream: min(safe[stream], mark) for stream, mark in marks.items() if stream in safe}
         self._send(route, Welcome(marks, CREDIT_EVENTS, self._receiver.epoch, taken, backed_up))
+
+    def _report_lacking(self) -> None:
+        self._lacking = {stream: each for stream, each in self._lacking.items() if each[0] < each[1]}
+        self._on_lacking(sum(reached - mark for mark, reached in self._lacking.values()))
 
     def _begin_epoch(self, reason: str) -> None:
         """The database went back: forget what was admitted, and have every producer say how far it was."""
@@ -309,9 +322,17 @@ class Ingest:
         for stream, last_sequence in self._newest.items():
             self._receiver.committed(stream, last_sequence)
             self._send(self._routes[stream], Acknowledged(stream, last_sequence, self._receiver.epoch))
+        if self._lacking:
+            self._advance_lacking()
         delivered = [part for part in group if isinstance(part, Delivered)]
         self.committed_events += sum(len(batch.events) for batch in delivered)
         self._on_committed(delivered)
+
+    def _advance_lacking(self) -> None:
+        for stream in self._lacking.keys() & self._newest.keys():
+            self._lacking[stream] = self._newest[stream], self._lacking[stream][1]
+        if all(mark >= reached for mark, reached in self._lacking.values()):
+            self._report_lacking()
 
     def _has_committed(self, group: Sequence[Part], stopping: threading.Event) -> bool:
         """Commit the group, however long the database refuses it; False when it is not to be committed any more: the

@@ -424,6 +424,11 @@ class Outbox:
         keep(segment.path, kept)
         self.report(f"segment {segment.path.name} of {self.producer} is damaged: {what}; kept as {kept}")
 
+    @property
+    def keeps_damaged(self) -> bool:
+        """Whether a damaged segment is kept for a person, who has not deleted it yet."""
+        return any((self._directory / "damaged").glob("*"))
+
     def report(self, text: str) -> None:
         """Log a text and keep it for an alert; once, however often its events are asked for."""
         if text not in self._reported:

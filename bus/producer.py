@@ -143,6 +143,11 @@ class Producer:
         found, self._outbox.damage[:] = list(self._outbox.damage), []
         return found
 
+    @property
+    def keeps_damaged(self) -> bool:
+        """Whether damaged segments of the outbox are kept for a person, who has not deleted them yet."""
+        return self._outbox.keeps_damaged
+
     async def drain(self, deadline_s: float) -> bool:
         """Wait until everything published until now is committed; False when that took more than so many machine
         seconds.

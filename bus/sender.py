@@ -35,9 +35,10 @@ from bus.sockets import connect
 logger = logging.getLogger(__name__)
 
 # Machine seconds with events under way and no message from the writer, then hello again: ever later while it is silent.
+# Hellos wait in the sockets while there is no writer, or one that cannot commit; each is answered afterwards.
 SILENCE_S: Final = 0.5
-SILENCE_S_MAX: Final = 2.0
-_DOUBLINGS_MAX: Final = 4
+SILENCE_S_MAX: Final = 16.0
+_DOUBLINGS_MAX: Final = 5
 IDLE_S: Final = 5.0  # with nothing under way: a hello finds out whether the database went back
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -140,10 +141,9 @@ class BatchSender:
                 silent_s, hellos = 0.0, 0
                 continue
             silent_s += SILENCE_S
-            patience_s = min(SILENCE_S * 2**hellos, SILENCE_S_MAX) if self._sender.unacknowledged else IDLE_S
-            if silent_s >= patience_s:
+            if silent_s >= (patience_s(hellos) if self._sender.unacknowledged else IDLE_S):
                 await self._say_hello(socket)
-                silent_s, hellos = 0.0, min(hellos + 1, _DOUBLINGS_MAX)
+                silent_s, hellos = 0.0, hellos + 1
 
     async def _say_hello(self, socket: zmq.asyncio.Socket) -> None:
         self._sender.disconnected()
@@ -220,3 +220,8 @@ class BatchSender:
         except TimeoutError:
             return False
         return True
+
+
+def patience_s(hellos: int) -> float:
+    """How long a silent writer is waited for after so many hellos without an answer, in machine seconds."""
+    return min(SILENCE_S * 2.0 ** min(hellos, _DOUBLINGS_MAX), SILENCE_S_MAX)

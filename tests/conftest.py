@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from observer import text
 from observer.supervisor.cgroup import Cgroup, cgroup_for
 from observer.supervisor.mark import parse_mark
 from observer.supervisor.proc import seen
@@ -44,6 +45,11 @@ def _run_order(item: pytest.Item) -> int:
     if SYSTEM not in item.path.parents:
         return 2
     return int(isinstance(item, pytest.Function) and "day" in item.fixturenames)
+
+
+def pytest_runtest_setup() -> None:
+    """Forget the secrets of other tests: they would be blanked out in this one's texts."""
+    text._forms.clear()
 
 
 def pytest_sessionfinish() -> None:

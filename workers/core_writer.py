@@ -79,6 +79,7 @@ async def core_writer(worker: Worker) -> None:
             "backup": lambda: backups.make_now(producer),
             "quality": lambda: quality.judge_now(producer),
         }
+        worker.orders.directed_jobs = {"backup": backups.result}
         await worker.ready()
         tasks.create_task(quality.run(producer))
         await backups.run(producer)
@@ -126,6 +127,7 @@ async def _ingest(worker: Worker, writer: ReportingWriter) -> AsyncIterator[None
         on_recovered=lambda seconds: alerts.resolve_from_thread(
             DATABASE_UNAVAILABLE, f"the database takes events again, after {seconds:.1f} s"
         ),
+        on_lacking=writer.report_lacking,
         backed_up=cached_safe_marks(worker.settings.backup.folder_of(worker.settings.run), worker.settings.instance),
     )
     stopping = threading.Event()

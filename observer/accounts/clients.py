@@ -19,7 +19,7 @@ import msgspec
 
 from bus.events import AllocationStrategy
 from observer.accounts.failover import StreamOutages
-from observer.accounts.health import Health, believed
+from observer.accounts.health import Health, believed, is_alert_of_stream
 from observer.accounts.health_file import HealthFile
 from observer.accounts.keys import AccountKeys, read_keys
 from observer.accounts.pool import AccountSettings, PoolSettings
@@ -251,6 +251,10 @@ class Brokers:
         """Whether calls and stream of the account are healthy. An account without a recent check counts as healthy."""
         health = self.health_of(name)
         return health is None or health.healthy
+
+    def is_outage_of_stream_alone(self, name: str) -> bool:
+        """Whether the account's calls work, as far as is known, so that an outage of its stream is one of its own."""
+        return is_alert_of_stream(self.health_of(name))
 
     def health_of(self, name: str) -> Health | None:
         """The health of the last check; None without a recent check."""

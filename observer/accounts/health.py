@@ -84,6 +84,20 @@ def believed(health: Health | None, interval_s: float, now_ns: int) -> Health | 
     return health if -life_ns < age_ns < life_ns else None
 
 
+def is_alert_of_account(health: Health, *, is_stream_lost: bool, is_open: bool) -> bool:
+    """Whether the account's own alert states its bad health. The alert of a lost stream states it already where that
+    came first: one outage of the network takes stream and calls.
+    """
+    return not health.healthy and (is_open or not is_stream_lost)
+
+
+def is_alert_of_stream(health: Health | None) -> bool:
+    """Whether an alert of its own states that the account's stream is down: not while its calls fail too, which the
+    account's alert states.
+    """
+    return health is None or health.calls.fit
+
+
 def is_news(reported: Reported | None, check: Check, healthy: bool, now_ns: int) -> bool:
     """Whether to publish this check: it differs from the published one, or that is ten minutes old."""
     if reported is None or (reported.check, reported.healthy) != (check, healthy):

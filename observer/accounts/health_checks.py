@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from bus.events import AccountChecked, Severity
 from bus.producer import Producer
 from observer.accounts.clients import BrokerAccount, Brokers
-from observer.accounts.health import Check, Health, Reported, believed, is_news, judge, streams_up
+from observer.accounts.health import Check, Health, Reported, believed, is_alert_of_account, is_news, judge, streams_up
 from observer.alerts.process import Alerts
 from observer.calendar.cross_check import doubts
 from observer.calendar.day_file import read_trading_days
@@ -32,10 +32,13 @@ DAYS_ASKED: Final = 14  # longer than any closure so far, and one answer of the 
 
 
 class InUse(NamedTuple):
-    """By account: whether its stream is up (absent while not streaming, or unknown), and its number of slots."""
+    """By account: whether its stream is up (absent while not streaming, or unknown), and its number of slots; and the
+    accounts whose streams reported an outage, which is an alert.
+    """
 
     connected: Mapping[str, bool]
     slots_held: Mapping[str, int]
+    lost: Collection[str] = ()
 
 
 class HealthChecks:
@@ -97,7 +100,9 @@ class HealthChecks:
             return InUse({}, slots)
         reported = {name: change.state == "connected" for name, change in connections.items()}
         due_for_ns = now_ns - max(plan.stream_connect_ns, self._began_ns)
-        return InUse(streams_up(reported, (account.name for account in self._probes), due_for_ns), slots)
+        connected = streams_up(reported, (account.name for account in self._probes), due_for_ns)
+        lost = {name for name, change in connections.items() if change.state not in ("connected", "closed")}
+        return InUse(connected, slots, lost)
 
     async def _check(self, account: BrokerAccount, probe: QuoteSource, use: InUse) -> None:
         token_valid = account.has_valid_token()
@@ -119,7 +124,7 @@ class HealthChecks:
         except OSError as error:  # readers stop to believe the last decision by themselves; tokens must go on
             logger.error("health of %s is not written: %s", account.name, error)
         self._report(account, check, after, problem, use.slots_held.get(account.name, 0))
-        self._alert(account.name, after.healthy, problem)
+        self._alert(account.name, after, problem, is_stream_lost=account.name in use.lost)
 
     def _report(self, account: BrokerAccount, check: Check, health: Health, detail: str, slots_held: int) -> None:
         now_ns, name = self._clock.now_ns(), account.name
@@ -139,11 +144,12 @@ class HealthChecks:
                 )
             )
 
-    def _alert(self, name: str, is_healthy: bool, detail: str) -> None:
-        if is_healthy:
-            self._alerts.resolve(f"account:{name}", f"account {name} is healthy again")
-        else:
-            self._alerts.report(f"account:{name}", "critical", f"account {name} is not healthy: {detail}")
+    def _alert(self, name: str, health: Health, detail: str, *, is_stream_lost: bool) -> None:
+        identity = f"account:{name}"
+        if health.healthy:
+            self._alerts.settle(identity, f"account {name} is healthy again")
+        elif is_alert_of_account(health, is_stream_lost=is_stream_lost, is_open=identity in self._alerts.identities):
+            self._alerts.report(identity, "critical", f"account {name} is not healthy: {detail}")
 
 
 class CalendarCheck:

@@ -55,7 +55,7 @@ class TokenSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
 def due(state: TokenState, schedule: TokenSchedule, now_ns: int) -> Cause | None:
     """The cause to issue a token at `now_ns`; None: the token stays, or the last attempt was within the minute."""
-    return _cause(state, schedule, now_ns) if now_ns >= _last_attempt_ns(state) + ISSUE_SPACING_NS else None
+    return _cause(state, schedule, now_ns) if now_ns >= _last_attempt_ns(state, now_ns) + ISSUE_SPACING_NS else None
 
 
 def renews_approval_key(cause: Cause) -> bool:
@@ -117,7 +117,9 @@ def _age_cause(state: TokenState, now_ns: int) -> Cause | None:
     return "age" if state.issued_ns is not None and now_ns - state.issued_ns >= AGE_LIMIT_NS else None
 
 
-def _last_attempt_ns(state: TokenState) -> int:
-    """The time of the last request to the broker; a time long ago if there was none."""
-    renewed_ns = -ISSUE_SPACING_NS if state.renewed_ns is None else state.renewed_ns
-    return max(renewed_ns, *state.failed_ns) if state.failed_ns else renewed_ns
+def _last_attempt_ns(state: TokenState, now_ns: int) -> int:
+    """The time of the last request to the broker; a time long ago if there was none. A time that is still to come is
+    of a clock that was set back: how long ago it was is unknown, and no reason to wait.
+    """
+    attempts_ns = [moment_ns for moment_ns in (state.renewed_ns, *state.failed_ns) if moment_ns is not None]
+    return max((moment_ns for moment_ns in attempts_ns if moment_ns <= now_ns), default=now_ns - ISSUE_SPACING_NS)

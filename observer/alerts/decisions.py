@@ -1,8 +1,9 @@
 """The open alerts of one process, and the events that a report or the end of a condition publishes. Pure.
 
 Every function takes the open alerts by identity and returns those after it, with its events. A condition is raised once
-while it lasts, again only when its severity changes, and counted in between. What happened and has no end (`until_ns`)
-counts as open until then, and leaves no event when it stops.
+while it lasts, again only when its severity changes, and counted in between. One that comes and goes settles: it is
+resolved when it has been calm for CALM_NS, and keeps its severity when it comes back before. What happened and has no
+end (`until_ns`) counts as open until then, and leaves no event when it stops.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,11 @@ import msgspec
 
 from bus.commands import OpenAlert
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, Event, Severity
+from observer.local_time import local_datetime
 from observer.units import NS_PER_S
 
 REPEATED_EVERY_NS: Final = 60 * NS_PER_S  # market time between two `AlertRepeated` of one identity
+CALM_NS: Final = 30 * NS_PER_S  # market time without a report until a settling condition is resolved
 SENT_MAX: Final = 20
 SENT_TEXT_LENGTH_MAX: Final = 300
 _URGENCY: Final[Mapping[Severity, int]] = {"info": 0, "warning": 1, "critical": 2}
@@ -32,7 +35,7 @@ class Report(msgspec.Struct, frozen=True):
 
 class Condition(msgspec.Struct, frozen=True):
     """An open alert: `count` reports so far, the last at `last_ns`; `published` of them are in the last event, which is
-    of `published_ns`.
+    of `published_ns`. One that settles has ended at `ended_ns`, with that text, unless it is reported again.
     """
 
     severity: Severity
@@ -43,6 +46,8 @@ class Condition(msgspec.Struct, frozen=True):
     published: int
     published_ns: int
     until_ns: int | None = None
+    ended_ns: int | None = None
+    ended_text: str = ""
 
 
 Conditions = Mapping[str, Condition]
@@ -60,13 +65,24 @@ def after_report(conditions: Conditions, report: Report, now_ns: int, source: st
     before = conditions.get(report.identity)
     if before is not None and _is_over(before, now_ns):
         before = None
+    if before is not None and before.ended_ns is not None:  # it has come back
+        severity = max(before.severity, report.severity, key=_URGENCY.__getitem__)
+        report = msgspec.structs.replace(report, severity=severity)
     count = before.count + 1 if before else 1
     if before is None or before.severity != report.severity:
         raised = AlertRaised(now_ns, report.severity, source, report.text, report.job, report.identity, report.until_ns)
         since_ns = before.since_ns if before else now_ns
         after = Condition(report.severity, since_ns, report.text, count, now_ns, count, now_ns, report.until_ns)
         return Step({**conditions, report.identity: after}, [raised])
-    after = msgspec.structs.replace(before, text=report.text, count=count, last_ns=now_ns, until_ns=report.until_ns)
+    after = msgspec.structs.replace(
+        before,
+        text=report.text,
+        count=count,
+        last_ns=now_ns,
+        until_ns=report.until_ns,
+        ended_ns=None,
+        ended_text="",
+    )
     return _repeated({**conditions, report.identity: after}, now_ns, source)
 
 
@@ -79,10 +95,35 @@ def after_end(conditions: Conditions, identity: str, text: str, now_ns: int, sou
     return Step(rest, [AlertResolved(now_ns, source, identity, before.count, text)])
 
 
+def after_calm(conditions: Conditions, identity: str, text: str, now_ns: int) -> Step:
+    """Let the condition settle: it ends now, unless it is reported within CALM_NS; nothing where it is not open."""
+    before = conditions.get(identity)
+    if before is None or before.ended_ns is not None:
+        return Step(conditions, [])
+    return Step({**conditions, identity: msgspec.structs.replace(before, ended_ns=now_ns, ended_text=text)}, [])
+
+
 def after_time(conditions: Conditions, now_ns: int, source: str, *, at_once: bool = False) -> Step:
-    """Drop what counts as open no longer, and state counts that are due; all counts when `at_once`."""
+    """Resolve what has settled, drop what counts as open no longer, and state counts that are due; all counts when
+    `at_once`.
+    """
     rest = {name: condition for name, condition in conditions.items() if not _is_over(condition, now_ns)}
-    return _repeated(rest, now_ns, source, at_once=at_once)
+    settled = {
+        name: AlertResolved(each.ended_ns, source, name, each.count, each.ended_text)
+        for name, each in rest.items()
+        if each.ended_ns is not None and now_ns - each.ended_ns >= CALM_NS
+    }
+    rest = {name: each for name, each in rest.items() if name not in settled}
+    repeated = _repeated(rest, now_ns, source, at_once=at_once)
+    return Step(repeated.conditions, [*settled.values(), *repeated.events])
+
+
+def history_text(since_ns: int, ended_ns: int, count: int) -> str:
+    """How long an alert was open, and how often it was reported, in words."""
+    since, seconds = local_datetime(since_ns), max(0, ended_ns - since_ns) / NS_PER_S
+    days = "" if since.date() == local_datetime(ended_ns).date() else f"{since:%m-%d} "
+    lasted = f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:,.0f} min"
+    return f"open since {days}{since:%H:%M:%S}, for {lasted}, reported {count} {'time' if count == 1 else 'times'}"
 
 
 def _repeated(conditions: Conditions, now_ns: int, source: str, *, at_once: bool = False) -> Step:

@@ -23,9 +23,11 @@ from observer.alerts.decisions import (
     Condition,
     Report,
     Step,
+    after_calm,
     after_end,
     after_report,
     after_time,
+    history_text,
     sent_alerts,
 )
 from observer.clock import Clock
@@ -35,7 +37,7 @@ from observer.text import shown
 
 logger = logging.getLogger(__name__)
 
-# Identities that several modules use; all are critical. Lost events stay an open alert.
+# Identities that several modules use; all are critical.
 DATABASE_WENT_BACK: Final = "database_went_back"
 DATABASE_UNAVAILABLE: Final = "database_unavailable"
 DELIVERY_LOSSES: Final = "delivery_losses"
@@ -59,9 +61,10 @@ Publish = Callable[..., object]
 class Alerts:
     """Reports and resolves conditions; used from one event loop but for the methods named `..._from_thread`.
 
-    A condition is `report`ed as often as the code sees it, and `resolve`d when the code sees its end. A thing that
-    `happened` once and has no end counts as open until the end of the market's day; a job that can succeed later
-    reports its failure as a condition instead, and resolves it when it succeeds.
+    A condition is `report`ed as often as the code sees it, and `resolve`d when the code sees its end; one that comes
+    and goes within one outage, say, is `settle`d. A thing that `happened` once and has no end counts as open until the
+    end of the market's day; a job that can succeed later reports its failure as a condition instead, and resolves it
+    when it succeeds.
 
     Args:
         clock: market time.
@@ -92,6 +95,10 @@ class Alerts:
         """Identities of all open alerts, in the order of their raising."""
         return list(self._conditions)
 
+    def are_open(self, prefix: str) -> bool:
+        """Whether an alert is open whose identity begins so."""
+        return any(identity.startswith(prefix) for identity in self._conditions)
+
     def publish_with(self, publish: Publish | None) -> None:
         """Publish with this function from now on, first what waited; None: let events wait."""
         self._publish = publish
@@ -114,6 +121,14 @@ class Alerts:
         """Report that the condition has ended; nothing where it was not open."""
         self._send(self._end(identity, text))
 
+    def settle(self, identity: str, text: str) -> None:
+        """Report that the condition has ended, to be resolved once it was calm for CALM_NS; nothing where it was not
+        open.
+        """
+        step = after_calm(self._conditions, identity, shown(text), self._clock.now_ns())
+        self._is_to_keep |= step.conditions is not self._conditions
+        self._send(self._adopt(step))
+
     def resolve_all(self, prefix: str, text: str, besides: Collection[str] = ()) -> None:
         """Resolve every open alert whose identity begins so, besides these."""
         for identity in self.identities:
@@ -131,6 +146,20 @@ class Alerts:
         events = self._end(identity, text)
         self._keep_soon()
         return events
+
+    def report_damage(self, texts: Sequence[str], *, keeps_damaged: bool) -> None:
+        """Report what was found damaged in the process's outbox. While damaged segments are kept there, the alerts stay
+        open until a person has deleted the segments; else until the end of the market's day.
+        """
+        for text in texts:
+            if keeps_damaged:
+                self.report(damage_identity(text), "critical", f"{text}; examine the kept segments, then delete them")
+            else:
+                self.happened(damage_identity(text), "critical", f"{text}; `observer doctor` states what is lost")
+        if not keeps_damaged:
+            for identity, condition in list(self._conditions.items()):
+                if identity.startswith(JOURNAL_DAMAGED) and condition.until_ns is None:
+                    self.resolve(identity, "the damaged segments were deleted")
 
     def tick(self) -> None:
         """Publish the counts that are due and drop what counts as open no longer; once a second."""
@@ -158,6 +187,10 @@ class Alerts:
         """As `resolve`, from any thread, while the event loop runs."""
         self._soon(lambda: self.resolve(identity, text))
 
+    def settle_from_thread(self, identity: str, text: str) -> None:
+        """As `settle`, from any thread, while the event loop runs."""
+        self._soon(lambda: self.settle(identity, text))
+
     def _soon(self, act: Callable[[], None]) -> None:
         assert self._loop is not None, "use_loop is called first"
         self._loop.call_soon_threadsafe(act)
@@ -175,9 +208,9 @@ class Alerts:
 
     def _adopt(self, step: Step) -> Sequence[Event]:
         has_changed = bool(step.events) or step.conditions.keys() != self._conditions.keys()
-        self._conditions = dict(step.conditions)
+        before, self._conditions = self._conditions, dict(step.conditions)
         for event in step.events:
-            _log(event)
+            _log(event, before)
         self._is_to_keep |= has_changed
         return step.events
 
@@ -223,12 +256,12 @@ def damage_identity(text: str) -> str:
     return f"{JOURNAL_DAMAGED}:{found[0]}" if found else JOURNAL_DAMAGED
 
 
-def _log(event: Event) -> None:
+def _log(event: Event, before: Mapping[str, Condition]) -> None:
     if isinstance(event, AlertRaised):
         logger.log(LEVELS[event.severity], "%s: %s", event.identity, event.text)
     elif isinstance(event, AlertResolved):
-        times = f", reported {event.count} times" if event.count > 1 else ""
-        logger.info("%s: resolved%s: %s", event.identity, times, event.text)
+        history = history_text(before[event.identity].since_ns, event.resolved_ns, event.count)
+        logger.info("%s: resolved: %s (%s)", event.identity, event.text, history)
 
 
 def _kept(path: Path) -> dict[str, Condition]:

@@ -27,7 +27,9 @@ from observer.errors import DataFileError, ObserverError, StoppedError, StoreErr
 from observer.listings.files import FOLDER as MASTER_FOLDER
 from observer.store.exports import ledgers_folder
 from observer.store.instance import Instance
+from observer.store.summary import SummaryReader
 from observer.store.write_ahead_log import fold_log
+from observer.units import NS_PER_DAY
 
 if TYPE_CHECKING:
     from bus.producer import Producer
@@ -37,6 +39,7 @@ logger = logging.getLogger(__name__)
 _FOLD_S: Final = 1.0
 _POLL_S: Final = 0.1
 _IDENTITY: Final = "backup"  # of the alert
+RESULT: Final = "result"  # the argument of the job that asks how the last package by hand ended
 _RETRY_S: Final = 3_600.0  # market seconds from a failed daily package to the next attempt
 
 
@@ -145,6 +148,19 @@ def _output_of(process: "subprocess.Popen[str]", what: str, limit_s: float, stop
     raise StoppedError(f"{what} was interrupted")
 
 
+def last_due_ns(backup_ns: int, now_ns: int) -> int:
+    """When the last daily package was due: at the day's time, or the day before while that is still to come."""
+    return backup_ns if now_ns >= backup_ns else backup_ns - NS_PER_DAY
+
+
+def is_missing(due_ns: int, database_since_ns: int | None, daily_ns: Sequence[int]) -> bool:
+    """Whether the package that was due then has to be made up for: there was a database, and no later daily package was
+    taken.
+    """
+    existed = database_since_ns is not None and database_since_ns <= due_ns
+    return existed and max(daily_ns, default=0) < due_ns
+
+
 class BackupJobs:
     """Makes the packages of one system in its writer.
 
@@ -159,22 +175,49 @@ class BackupJobs:
         self._today = today
         self._clock = clock
         self._alerts = alerts
+        self._result: str | Refused | None = None  # of the last package by hand
 
     async def run(self, producer: "Producer") -> None:
-        """One package a day at its time; a process that starts later makes it only if there is none yet.
+        """One package a day at its time; a process that starts later makes it only if there is none yet, and at once
+        that of the day before if it is missing.
 
         An attempt that leaves no package is repeated after an hour, past midnight too.
         """
+        day = await self._today.plan()
+        due_ns = last_due_ns(day.backup_ns, self._clock.now_ns())
+        if await asyncio.to_thread(self._lacks_package_of, due_ns):
+            await self._make_daily(due_ns, producer)
         while True:
-            day = await self._today.plan()
             await self._clock.sleep_until(day.backup_ns)
-            while not await self._has_made_daily(day.backup_ns, producer):
-                await self._clock.sleep(_RETRY_S)
+            await self._make_daily(day.backup_ns, producer)
             await self._today.end_of(day)
+            day = await self._today.plan()
 
     async def make_now(self, producer: "Producer") -> str | Refused:
         """Make a package beside the day's, on request of a person."""
-        return await self._make("manual", producer)
+        self._result = None
+        self._result = await self._make("manual", producer)
+        return self._result
+
+    async def result(self, arguments: Sequence[str]) -> str | Refused:
+        """The result of the last package that a person requested; the one argument is "result"."""
+        if list(arguments) != [RESULT]:
+            return Refused("unknown_job", f"backup takes no argument but {RESULT!r}")
+        return self._result or Refused(
+            "failed", "no package was made: the log says why, `observer backup now` repeats it"
+        )
+
+    def _lacks_package_of(self, due_ns: int) -> bool:
+        try:
+            with SummaryReader(self._plan.contents.url) as reader:
+                since_ns = reader.created_ns()
+        except StoreError:
+            return True  # the attempt states what is wrong
+        return is_missing(due_ns, since_ns, self._daily_ns())
+
+    async def _make_daily(self, due_ns: int, producer: "Producer") -> None:
+        while not await self._has_made_daily(due_ns, producer):
+            await self._clock.sleep(_RETRY_S)
 
     async def _has_made_daily(self, due_ns: int, producer: "Producer") -> bool:
         """Make the package that is due, unless it is there; False when that leaves none.
@@ -183,15 +226,16 @@ class BackupJobs:
         earlier days' ones.
         """
         async with self._turn:
-            if not self._has_daily_since(due_ns):
+            if max(self._daily_ns(), default=0) < due_ns:
                 await self._make("daily", producer)
-            return self._has_daily_since(due_ns)
+            return max(self._daily_ns(), default=0) >= due_ns
 
-    def _has_daily_since(self, moment_ns: int) -> bool:
+    def _daily_ns(self) -> Sequence[int]:
+        """When this instance's daily packages were taken."""
         instance = self._plan.contents.instance
         manifests = [package.manifest for package in packages(self._plan.folder)]
         own = [each for each in manifests if each is not None and each.instance == instance]
-        return any(each.kind == "daily" and each.taken_ns >= moment_ns for each in own)
+        return [each.taken_ns for each in own if each.kind == "daily"]
 
     async def _make(self, kind: Kind, producer: "Producer") -> str | Refused:
         stop = threading.Event()

@@ -126,15 +126,6 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_being_made(folder: Path) -> bool:
-    """Whether a process makes or deletes packages there now."""
-    try:
-        with _alone(folder):
-            return False
-    except DataFileError:
-        return True
-
-
 @contextlib.contextmanager
 def _unfinished(folder: Path, name: str) -> Iterator[Path]:
     """A new folder for a package; it is gone afterwards, unless it has its final name then."""

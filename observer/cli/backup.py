@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -14,8 +14,8 @@ from rich.console import Console
 
 from bus.commands import Refused, RunJob, UnderWay
 from bus.control import ControlClient, ControlTimeoutError
-from observer.backup.jobs import Plan, back_up, plan_of
-from observer.backup.making import is_being_made, unfinished_bytes
+from observer.backup.jobs import RESULT, Plan, back_up, plan_of
+from observer.backup.making import unfinished_bytes
 from observer.backup.package import (
     Package,
     manifest_of,
@@ -94,7 +94,8 @@ def now(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     The package also has the configuration without secrets. The running system's writer makes it, or this command where
     none runs.
 
-    Exit status 0: it is whole and verified; 1: it failed, or its copy to the second target did; 130 after ctrl-C.
+    Exit status 0: it is whole, verified and copied to the second target, and the command on it succeeded; 1: any of
+    this failed; 130 after ctrl-C.
     """
     system = system_of(config)
     package = asyncio.run(_make(system, as_json=as_json))
@@ -131,22 +132,31 @@ async def _order(system: System, show: Callable[[str], None], stop: threading.Ev
     control = ControlClient(endpoints_of(system.settings.run).control)
     try:
         reply = await control.request(RunJob("backup"), ANSWER_S)
+        is_under_way = isinstance(reply, UnderWay)
+        while is_under_way:
+            if stop.is_set():
+                raise StoppedError(f"{CORE_WRITER} goes on with the package: see `observer backup list`")
+            show(_step(folder, known))
+            await asyncio.sleep(_POLL_S)
+            reply = await control.request(RunJob("backup", [RESULT]), ANSWER_S)
+            is_under_way = isinstance(reply, Refused) and reply.code == "busy"
     except ControlTimeoutError as error:
         raise ConfigError(f"{error}: see `observer status`") from error
     finally:
         control.close()
-    match reply:
-        case Refused(code, message):
-            raise BackupFailedError(f"{message} ({code})")
-        case UnderWay():
-            while is_being_made(folder):
-                if stop.is_set():
-                    raise StoppedError(f"{CORE_WRITER} goes on with the package: see `observer backup list`")
-                show(f"making a package: {unfinished_bytes(folder):,} bytes")
-                await asyncio.sleep(_POLL_S)
+    if isinstance(reply, Refused):
+        raise BackupFailedError(f"{reply.message} ({reply.code})")
     if made := [each for each in packages(folder) if each.name not in known]:
         return made[-1]
     raise BackupFailedError(f"no package was made: the log of {CORE_WRITER} says why")
+
+
+def _step(folder: Path, known: Collection[str]) -> str:
+    """What the running system does with the package now."""
+    made = [package.name for package in packages(folder) if package.name not in known]
+    if made:
+        return f"{made[-1]} is made; waiting for [backup] copy_to and command"
+    return f"making a package: {unfinished_bytes(folder):,} bytes"
 
 
 # --- list, verify ------------------------------------------------------------------------------------------------

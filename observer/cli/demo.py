@@ -25,7 +25,7 @@ from observer.cli.options import Option
 from observer.cli.tables import Table, show
 from observer.clock import CLOCK_VARIABLE
 from observer.demo.configuration import DAY
-from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, prepare, tidy
+from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, is_of_demo, prepare, tidy
 from observer.demo.display import DayView
 from observer.demo.summary import DemoSummary, summarise, summary_rows
 from observer.errors import ConfigError, StoreError, StoreFailedError
@@ -58,9 +58,11 @@ def demo(
     db: Annotated[str, Option(help="URL of an empty database: sqlite:///... or postgresql+psycopg://...")] = "",
     seed: Annotated[int, Option(min=0, help="The same seed gives the same trades.")] = 7,
     data: Annotated[Path | None, Option(help="Folder of real master files to make the market of.")] = None,
-    keep: Annotated[bool, Option("--keep", help="Keep logs, outboxes and everything else.")] = False,
+    keep: Annotated[bool, Option("--keep", help="Keep logs, keys and everything else.")] = False,
     as_json: JsonOption = False,
-    folder: Annotated[Path, Option(help="Where everything goes; an earlier demo in it is removed.")] = Path("demo"),
+    folder: Annotated[
+        Path, Option(help="Where everything goes; an earlier demo in it is removed, anything else refused.")
+    ] = Path("demo"),
 ) -> None:
     """Run a trading day against the built-in simulator, in two minutes.
 
@@ -82,7 +84,7 @@ def demo(
         accounts=accounts,
         streams=tuple(dict.fromkeys(stream or ())),
     )
-    is_anew = (folder / "observer.toml").exists()
+    is_anew = is_of_demo(folder)
     day = prepare(options)
     os.environ[CLOCK_VARIABLE] = day.clock.to_variable()
     console = Console(stderr=as_json, quiet=as_json)

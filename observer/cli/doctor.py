@@ -9,7 +9,6 @@ from observer.base_settings import endpoints_of
 from observer.cli.context import ConfigOption, JsonOption, configuration_path, full_settings, print_json
 from observer.cli.options import Option
 from observer.cli.tables import Table, show
-from observer.clock import clock_from_environment
 from observer.host.doctor import examine
 
 
@@ -26,7 +25,7 @@ def doctor(
     settings = full_settings(config)
     outboxes = endpoints_of(settings.run).runtime_directory / "outbox"
     folder = settings.backup.folder_of(settings.run)
-    findings = examine(settings.store.url, Path(outboxes), folder, clock_from_environment().now_ns(), recount=recount)
+    findings = examine(settings.store.url, Path(outboxes), folder, recount=recount)
     if as_json:
         print_json(findings)
     else:

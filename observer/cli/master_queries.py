@@ -205,7 +205,7 @@ def _write_csv(answers: Sequence[TradableAnswer]) -> None:
 def _cell(text: str) -> str:
     """The text as a cell: a spreadsheet reads one that begins with =, +, - or @ as a formula, so ' stands before it."""
     plain = plain_text(text)
-    return f"'{plain}" if plain.startswith(_FORMULAS) else plain
+    return f"'{plain}" if plain.lstrip().startswith(_FORMULAS) else plain
 
 
 def _summary(answer: TradableAnswer) -> str:

@@ -18,6 +18,8 @@ from observer.supervisor.instance import InstanceLock
 
 BEGINS: Final = (7, 59)  # the clock stands here while the processes start, so that 08:00 happens to all of them
 ENDS: Final = (15, 40)
+MARKER: Final = ".observer-demo"  # this file alone says that the next demo may remove what the folder holds
+OUTBOXES: Final = "outbox"  # in the runtime folder
 BOOT_S_MAX: Final = 30.0  # machine seconds; then the day begins even if a process is not ready
 
 # The universe takes machine time, which the speed turns into market time: master files, then a call for each symbol
@@ -98,19 +100,36 @@ def _time_of_day(begins: tuple[int, int], minutes: int) -> str:
 
 
 def tidy(options: DemoOptions) -> None:
-    """Remove sockets, outboxes, keys and logs; keep the database, its configuration and the readable files."""
-    shutil.rmtree(options.folder / "run", ignore_errors=True)
+    """Remove sockets, keys and logs; keep the database, its configuration, the readable files, and the outboxes: events
+    behind the day's package are in no other place from which a restore could bring them.
+    """
+    for path in (options.folder / "run").glob("*"):
+        if path.is_dir() and path.name != OUTBOXES:
+            shutil.rmtree(path, ignore_errors=True)
+        elif not path.is_dir():
+            path.unlink(missing_ok=True)
     shutil.rmtree(options.folder / "data" / "logs", ignore_errors=True)
     (options.folder / "keys.toml").unlink(missing_ok=True)
 
 
+def is_of_demo(folder: Path) -> bool:
+    """Whether an earlier demo made this folder, so that the next one may remove what it holds."""
+    return (folder / MARKER).is_file()
+
+
 def _empty(folder: Path) -> None:
-    """Remove an earlier demo, and nothing else."""
+    """Remove an earlier demo, and nothing else. Its marker stays, so an interrupted removal can be repeated."""
     runtime = folder / "run"
-    if runtime.exists():
+    if runtime.exists() and is_of_demo(folder):
         InstanceLock(runtime).release()  # raises when a demo runs here
     if folder.exists():
-        if any(folder.iterdir()) and not (folder / "observer.toml").exists():
+        if any(folder.iterdir()) and not is_of_demo(folder):
             raise ConfigError(f"{folder} holds something that is not an earlier demo: choose another --folder")
-        shutil.rmtree(folder)
-    (folder / "data").mkdir(parents=True)
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != MARKER:
+                path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+    (folder / "data").mkdir()

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from bus.commands import Done, OpenAlert, OrderReply, ProcessAlert, Refused, SilenceAlert
-from observer.alerts.decisions import SENT_MAX
+from observer.alerts.decisions import SENT_MAX, history_text
 from observer.alerts.process import LEVELS, Alerts
 from observer.alerts.silences import Silences, silenced_text
 from observer.clock import Clock
@@ -98,12 +98,17 @@ class SystemAlerts:
             others = [each for each in self.all() if each.process != self._own.source]
             seen, news = news_of(seen, others)
             for each in news.raised:
-                _print(LEVELS[each.severity], each, "")
+                _print(LEVELS[each.severity], each, each.text)
             for each in news.resolved:
-                _print(logging.INFO, each, "resolved: ")
+                _print(logging.INFO, each, resolved_text(each, self._clock.now_ns()))
             await asyncio.sleep(_POLL_S)
 
 
-def _print(level: int, alert: ProcessAlert, what: str) -> None:
+def resolved_text(alert: ProcessAlert, now_ns: int) -> str:
+    """The line for an alert that is not open any more: without its text, which states an alarm."""
+    return f"resolved ({history_text(alert.since_ns, now_ns, alert.count)})"
+
+
+def _print(level: int, alert: ProcessAlert, text: str) -> None:
     """Write the line in the name of the alert's process."""
-    logger.log(level, "%s: %s%s", alert.identity, what, alert.text, extra={"process_name": alert.process})
+    logger.log(level, "%s: %s", alert.identity, text, extra={"process_name": alert.process})

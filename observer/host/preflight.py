@@ -107,14 +107,14 @@ def _require_writable(path: Path, setting: str) -> None:
 
     A folder is tried: permissions do not show a read-only disk, or a file system of the kernel.
     """
-    path = path.absolute()
-    nearest = next(each for each in (path, *path.parents) if each.exists())
+    absolute = path.absolute()
+    nearest = next(each for each in (absolute, *absolute.parents) if each.exists())
     if nearest.is_file():
-        if nearest != path:
+        if nearest != absolute:
             raise _refused(errno.ENOTDIR, str(path), setting)
         if not os.access(path, os.W_OK, effective_ids=True):
             raise _refused(errno.EACCES, str(path), setting)
-        nearest = path.parent
+        nearest = absolute.parent
     try:
         Path(tempfile.mkdtemp(prefix=".observer-", dir=nearest)).rmdir()
     except OSError as error:

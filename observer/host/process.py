@@ -14,7 +14,7 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
 from observer.accounts.clients import keys_of
-from observer.alerts.process import Alerts, damage_identity, keepers
+from observer.alerts.process import Alerts, keepers
 from observer.alerts.silences import Silences
 from observer.base_settings import endpoints_of
 from observer.calendar.phases import DayPlan, next_change, phase_at
@@ -244,8 +244,7 @@ class Host:
             self._alerts.resolve(WRITER_STOPPED, f"{CORE_WRITER} runs")
 
     def _report_damage(self, producer: Producer) -> None:
-        for text in producer.take_damage():
-            self._alerts.happened(damage_identity(text), "critical", text)
+        self._alerts.report_damage(producer.take_damage(), keeps_damaged=producer.keeps_damaged)
 
     def _settle_dismissed(self, employed: frozenset[str], producer: Producer) -> None:
         """End the alerts of processes that are not configured any more, those that they raised among them."""
@@ -316,10 +315,15 @@ class Host:
             self._alerts.report(ended, "warning", f"{name} ended: {reason}")
         elif previous is current is ProcessState.STARTING:
             self._alerts.report(ended, "warning", f"{name} is late: {reason}")
-        elif current in (ProcessState.RUNNING, ProcessState.STOPPED):
-            self._alerts.resolve(given_up, f"{name} is {current}: {reason}")
-        if current in (ProcessState.RUNNING, ProcessState.STOPPED, ProcessState.FATAL):
-            self._alerts.resolve(ended, f"{name} is {current}: {reason}")
+        text = f"{name} is {current}: {reason}"
+        if current is ProcessState.RUNNING:
+            self._alerts.settle(given_up, text)
+            self._alerts.settle(ended, text)
+        elif current is ProcessState.STOPPED:
+            self._alerts.resolve(given_up, text)
+            self._alerts.resolve(ended, text)
+        elif current is ProcessState.FATAL:
+            self._alerts.resolve(ended, text)
 
     def _complaint_of(self, name: str, state: ProcessState) -> str | None:
         """The error with which the writer ended, from the last line of its log; None for other processes and ends."""

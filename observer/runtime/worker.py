@@ -26,7 +26,7 @@ from bus.control import ControlClient
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
-from observer.alerts.process import Alerts, damage_identity
+from observer.alerts.process import Alerts
 from observer.base_settings import endpoints_of
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock, clock_from_environment
@@ -104,8 +104,8 @@ class Worker:
 
     def report_damage(self) -> None:
         """Report what was found damaged or missing in the outbox."""
-        for text in self.orders.producer.take_damage() if self.orders.producer else ():
-            self.alerts.happened(damage_identity(text), "critical", text)
+        if producer := self.orders.producer:
+            self.alerts.report_damage(producer.take_damage(), keeps_damaged=producer.keeps_damaged)
 
     @contextlib.asynccontextmanager
     async def producer(self) -> AsyncIterator[Producer]:

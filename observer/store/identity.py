@@ -5,6 +5,7 @@ writing into a file without a name. A server may be put back to an earlier base 
 The writer compares identities and acknowledges nothing that is stored elsewhere.
 """
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -59,6 +60,32 @@ class FileIdentity(msgspec.Struct, frozen=True):
         """
         if FileIdentity.of(self.path) != self:
             raise DatabaseReplacedError(f"{self.path}: the database file was replaced")
+
+
+def held(path: Path) -> int:
+    """A descriptor that keeps the file's inode in use.
+
+    Raises:
+        StoreFailedError: the file cannot be looked at.
+    """
+    try:
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise StoreFailedError(f"{path}: {error.strerror}") from error
+
+
+def refuse_hard_links(path: Path) -> None:
+    """Return if the database file has one name.
+
+    Raises:
+        StoreError: it has several.
+    """
+    names = path.stat().st_nlink if path.exists() else 1
+    if names > 1:
+        raise StoreError(
+            f"{path} has {names} names (hard links), and SQLite would keep a log for each of them: "
+            f"remove the others, find them by `find / -xdev -samefile {path}`"
+        )
 
 
 class ServerIdentity(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ from observer.errors import (
     StoreFailedError,
 )
 from observer.store.engine import LOST_CONNECTION_S, require_current_schema, sqlite_path, store_errors
-from observer.store.identity import FileIdentity, ServerIdentity, server_identity
+from observer.store.identity import FileIdentity, ServerIdentity, held, refuse_hard_links, server_identity
 from observer.store.instance import Instance
 from observer.store.interrupted_restore import undo_interrupted_restore
 from observer.store.owner_row import (
@@ -98,7 +98,7 @@ class WriterLock:
             self._descriptor = _locked(self._locked_path)
         try:
             undo_interrupted_restore(path)
-            _refuse_hard_links(path)
+            refuse_hard_links(path)
         except StoreError:
             self._release_file()
             raise
@@ -131,7 +131,7 @@ class WriterLock:
         if self._engine.dialect.name == "sqlite":
             path = sqlite_path(self._engine.url).absolute()
             self._known = FileIdentity.of(path)  # before the first connection, which it is compared with
-            self._hold = _held(path)
+            self._hold = held(path)
         try:
             require_current_schema(self._engine)
             with store_errors(self._engine), self._engine.connect() as connection:
@@ -374,23 +374,6 @@ class WriterLock:
         self.require_same()
         with store_errors(self._engine), self._engine.begin() as connection:
             leave(connection, system)
-
-
-def _held(path: Path) -> int:
-    """A descriptor that keeps the file's inode in use."""
-    try:
-        return os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError as error:
-        raise StoreFailedError(f"{path}: {error.strerror}") from error
-
-
-def _refuse_hard_links(path: Path) -> None:
-    names = path.stat().st_nlink if path.exists() else 1
-    if names > 1:
-        raise StoreError(
-            f"{path} has {names} names (hard links), and SQLite would keep a log for each of them: "
-            f"remove the others, find them by `find / -xdev -samefile {path}`"
-        )
 
 
 def _locked(path: Path) -> int | None:

@@ -1,11 +1,13 @@
 """A writer that reports what became of its commits: events in quarantine, lost numbers, a database that went back."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from bus.delivery import Part
 from observer.alerts.process import DATABASE_WENT_BACK, DELIVERY_LOSSES, Alerts
+from observer.errors import StoreError
 from observer.store.systems import System
 from observer.store.writer import Committed, StoreWriter
 
@@ -31,14 +33,28 @@ class ReportingWriter(StoreWriter):
         self._alerts = alerts
         self._quarantine = QuarantineAlerts(alerts)
         self._on_stored = on_stored
-        self._lost = 0
+
+    def open(self) -> None:
+        """As `StoreWriter.open`; the database may be another one than that of an earlier process."""
+        super().open()
+        self._report_losses()
 
     def begin_epoch(self, reason: str) -> str:
         """As `StoreWriter.begin_epoch`."""
         if reason != "created":
-            text = f"the database went back: {reason}; producers deliver again what it lacks"
-            self._alerts.happened_from_thread(DATABASE_WENT_BACK, "critical", text)
-        return super().begin_epoch(reason)
+            self._alerts.report_from_thread(DATABASE_WENT_BACK, "critical", went_back_text(reason))
+        epoch = super().begin_epoch(reason)
+        self._report_losses()
+        return epoch
+
+    def report_lacking(self, events: int) -> None:
+        """Report how many events producers deliver again to a database that went back."""
+        if events:
+            text = went_back_text(f"it lacks {events:,} events")
+            self._alerts.report_from_thread(DATABASE_WENT_BACK, "critical", text)
+        else:
+            over = "what it lacked was delivered again, or is stated as lost"
+            self._alerts.settle_from_thread(DATABASE_WENT_BACK, over)
 
     def commit(self, batches: Sequence[Part]) -> Committed:
         """As `StoreWriter.commit`."""
@@ -47,12 +63,34 @@ class ReportingWriter(StoreWriter):
             logger.error("%d events went to quarantine", committed.quarantined)
             self._quarantine.count_from_thread(committed.quarantined)
         if committed.lost:
-            self._lost += committed.lost
-            text = f"{self._lost:,} published events exist nowhere any more: see the table delivery_losses"
-            self._alerts.report_from_thread(DELIVERY_LOSSES, "critical", text)
+            self._report_losses()
         for report in self._on_stored:
             report(committed.rows_by_kind)
         return committed
+
+    def _report_losses(self) -> None:
+        """Report what the database states as lost; a restored one may state nothing."""
+        with contextlib.suppress(StoreError):  # the next commit or the next process reports them
+            if lost := self.lost_events():
+                self._alerts.report_from_thread(DELIVERY_LOSSES, "critical", losses_text(lost))
+            else:
+                self._alerts.resolve_from_thread(DELIVERY_LOSSES, "the database states no losses")
+
+
+def went_back_text(why: str) -> str:
+    """The alert for a database that went back."""
+    return (
+        f"the database went back: {why}; producers deliver again what it lacks, and then this alert ends: "
+        "`observer doctor` states what is missing"
+    )
+
+
+def losses_text(lost: int) -> str:
+    """The alert for so many lost events."""
+    return (
+        f"{lost:,} published events exist nowhere any more: `observer doctor` states them, a package of `observer "
+        f"backup list` may hold them, `observer alerts silence {DELIVERY_LOSSES}` accepts the loss"
+    )
 
 
 class QuarantineAlerts:

@@ -120,6 +120,7 @@ def within_bound(rows: Sequence[Row], used_bytes: int, bytes_max: int = QUARANTI
     """
     kept: list[Row] = []
     for stream, sequence, reason, content in rows:
+        assert isinstance(reason, str)
         assert isinstance(content, bytes)
         if used_bytes + len(content) > bytes_max:
             full = f"{reason} ({len(content):,} bytes are not kept: the day's quarantine is full)"

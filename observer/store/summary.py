@@ -13,6 +13,8 @@ from bus.events import (
     GapUnrecoverable,
     InputQuarantined,
     MasterFileChecked,
+    PhaseChanged,
+    ProcessChanged,
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
@@ -24,9 +26,16 @@ from bus.events import (
 )
 from observer.local_time import local_ns
 from observer.store.session import DatabaseReader
-from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, QUARANTINE, STREAMS
+from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, OWNER, QUARANTINE, STREAMS
 
 _ONE_DAY: Final = timedelta(days=1)
+
+# Each day of a running system has a row in one of these.
+_TIMES: Final = (
+    EVENT_TABLES[PhaseChanged].c.changed_ns,
+    EVENT_TABLES[ProcessChanged].c.changed_ns,
+    EVENT_TABLES[SweepCompleted].c.completed_ns,
+)
 
 
 class DaySummary(msgspec.Struct, frozen=True):
@@ -100,6 +109,16 @@ class SummaryReader(DatabaseReader):
         """The reasons of the database's epochs, the first being its creation (`bus.delivery`)."""
         with self._asking() as connection:
             return list(connection.scalars(select(DATABASE_EPOCHS.c.reason).order_by(DATABASE_EPOCHS.c.id)))
+
+    def created_ns(self) -> int | None:
+        """When the database was made, in market time; None for one without an owner."""
+        with self._asking() as connection:
+            return connection.scalar(select(OWNER.c.created_ns))
+
+    def newest_ns(self) -> int | None:
+        """The market time of about the newest event, by the tables of few rows; None without any."""
+        with self._asking() as connection:
+            return max(filter(None, (connection.scalar(select(func.max(each))) for each in _TIMES)), default=None)
 
     def streams(self) -> Sequence[StreamPosition]:
         """Every stream that ever delivered, in the order of their first commits."""

@@ -14,7 +14,7 @@ from datetime import date
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, func, insert, select, update
 from sqlalchemy import exc as sqlalchemy_errors
 from sqlalchemy.dialects import sqlite
 
@@ -138,6 +138,16 @@ class StoreWriter:
         with store_errors(self._engine), self._engine.connect() as connection:
             found: str | None = connection.scalar(newest)
         return found or self.begin_epoch("created")
+
+    def lost_events(self) -> int:
+        """How many published events the database states as lost.
+
+        Raises:
+            StoreError: no answer.
+        """
+        events = DELIVERY_LOSSES.c.last_sequence - DELIVERY_LOSSES.c.first_sequence + 1
+        with store_errors(self._engine), self._engine.connect() as connection:
+            return int(connection.scalar(select(func.coalesce(func.sum(events), 0))) or 0)
 
     def begin_epoch(self, reason: str) -> str:
         """Note that the database went back, or began; returns the new epoch, a random id.

@@ -52,6 +52,7 @@ from observer.streaming.earlier import earlier_in_time, marks_of, opening_in_tim
 from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
+from observer.streaming.stream_monitor import STREAM
 from observer.streaming.unreadable import QUARANTINE_FULL, UNREADABLE
 from observer.universe.in_force import oldest_fallback, universe_of
 
@@ -60,7 +61,7 @@ logger = logging.getLogger(__name__)
 POLL_S: Final = 0.1  # minimum machine seconds between evaluations, independent of the market clock's speed
 EARLIER_DAYS_LEAD_NS: Final = 60 * 1_000_000_000  # market time before the context: the query sums up weeks of sweeps
 OF_THE_STREAM: Final = (
-    *("stream:", NOT_STREAMED, "load_relief", "overflow", "stale_subscriptions"),
+    *(STREAM, NOT_STREAMED, "load_relief", "overflow", "stale_subscriptions"),
     *(UNREADABLE, QUARANTINE_FULL),
 )
 """Alerts that end with the day's stream: identities, or how they begin."""
@@ -110,6 +111,7 @@ class StreamingDay:
         self.receiver = StreamReceiver(
             *(brokers.provider, producer, quotes, clock, sampling, self._session_date),
             alerts=alerts,
+            is_outage_of_stream_alone=brokers.is_outage_of_stream_alone,
             quarantine_bytes_max=settings.track_b.quarantine_bytes_max,
         )
         self.trades = self.receiver.trades

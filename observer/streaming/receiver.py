@@ -1,7 +1,7 @@
 """Passes a broker's market data stream to the recorder and the selection."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from bus.events import (
@@ -21,7 +21,7 @@ from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.streaming.recorder import Kept, TradeRecorder
-from observer.streaming.stream_monitor import StreamMonitor
+from observer.streaming.stream_monitor import STREAM, StreamMonitor
 from observer.streaming.unreadable import UnreadableInputs
 
 # Gap reasons of symbols with a slot that are not subscribed, by the connection's wording; any other is a reconnection.
@@ -43,6 +43,8 @@ class StreamReceiver:
         sampling: the conflation settings under load.
         session_date: the day.
         alerts: of the process.
+        is_outage_of_stream_alone: whether an outage of this account's stream is not one of the account, which has an
+            alert.
         quarantine_bytes_max: the bound of a day's unreadable inputs.
     """
 
@@ -59,6 +61,7 @@ class StreamReceiver:
         session_date: str,
         *,
         alerts: Alerts,
+        is_outage_of_stream_alone: Callable[[str], bool],
         quarantine_bytes_max: int = DAY_BYTES_MAX,
     ) -> None:
         self.selector: Selector | None = None
@@ -68,6 +71,7 @@ class StreamReceiver:
         self.monitor = StreamMonitor(self.trades, quotes, alerts, clock, session_date)
         self.unreadable = UnreadableInputs(producer, alerts, clock, quarantine_bytes_max)
         self._alerts = alerts
+        self._is_outage_of_stream_alone = is_outage_of_stream_alone
         self._producer = producer
         self._clock = clock
         self._session_date = session_date
@@ -130,10 +134,10 @@ class StreamReceiver:
     def on_connection(self, change: ConnectionChanged) -> None:
         """Record the connection's state: symbols move away from an account whose connection stays down."""
         self._producer.publish(change)
-        identity = f"stream:{change.account}"
+        identity = f"{STREAM}{change.account}"
         if change.state == "connected":
             self.outages.came_up(change.account)
-            self._alerts.resolve(identity, f"the stream of account {change.account} is connected")
+            self._alerts.settle(identity, f"the stream of account {change.account} is connected")
         else:
             self.outages.went_down(change.account, change.changed_ns)
             self._report_outage(identity, change)
@@ -142,7 +146,7 @@ class StreamReceiver:
         """Report a stream that does not run; one that its own process closed needs nothing."""
         if change.state == "closed":
             self._alerts.resolve(identity, f"the stream of account {change.account} is closed: {change.reason}")
-        else:
+        elif identity in self._alerts.identities or self._is_outage_of_stream_alone(change.account):
             text = f"no stream of account {change.account}: {change.state}, {change.reason}"
             self._alerts.report(identity, "warning" if change.state == "lost" else "critical", text)
 

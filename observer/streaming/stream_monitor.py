@@ -5,6 +5,7 @@ no further sweep comes, the broker is queried while all symbols are still subscr
 """
 
 import asyncio
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -15,6 +16,11 @@ from observer.gaps.detector import Mark
 from observer.gaps.stale import StaleDetector
 from observer.providers.broker import QuoteSource, chunks
 from observer.streaming.recorder import TradeRecorder
+
+logger = logging.getLogger(__name__)
+
+STREAM: Final = "stream:"
+"""How the identity of an alert begins that an account's stream is down."""
 
 ARRIVES_WITHIN_S: Final = 1.0  # machine seconds: trades before the broker's answer have arrived by then
 _POLL_S: Final = 0.02
@@ -127,7 +133,9 @@ class StreamMonitor:
                 failure = error
             else:
                 reported |= {quote.symbol: quote.cumulative_volume for quote in quotes}
-        if failure is not None:
+        if failure is not None and self._alerts.are_open(STREAM):
+            logger.warning("volumes are not known in the outage of a stream: %s", failure)
+        elif failure is not None:
             text = f"how much was traded of {', '.join(failed)} is not known: {failure}"
             self._alerts.report("volumes_unknown", "warning", text)
         elif symbols:

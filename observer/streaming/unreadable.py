@@ -27,14 +27,10 @@ class UnreadableInputs:
         """Store an input: the first of a minute with its beginning, the others as a count."""
         self._publish(self._quarantine.take(item, self._clock.now_ns()))
         for source in self._quarantine.counted:
-            text = (
-                f"{source}: more than {ROWS_PER_MINUTE_MAX} inputs of a minute cannot be read, the others are counted"
-            )
+            text = f"{source}: more than {ROWS_PER_MINUTE_MAX} unreadable inputs in a minute, the others are counted"
             self._report(f"{UNREADABLE}{source}", "warning", text)
         if self._quarantine.is_full:
-            text = (
-                "the day's quarantine is full: more unreadable inputs are only counted (track_b.quarantine_bytes_max)"
-            )
+            text = "the day's quarantine is full, more inputs are only counted: see track_b.quarantine_bytes_max"
             self._report(QUARANTINE_FULL, "critical", text)
 
     def state_counts(self) -> None:

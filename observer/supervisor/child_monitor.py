@@ -23,7 +23,8 @@ from observer.supervisor.watch import Figures, is_hung
 
 logger = logging.getLogger(__name__)
 
-Verb = Literal["start", "stop", "restart"]
+Verb = Literal["start", "stop", "restart", "end"]
+"""What is asked; "end" is the stop of the whole system and leaves FATAL as it is."""
 Outcome = Done | Refused
 
 _PIDS_NAMED: Final = 5  # a reason is a line
@@ -169,8 +170,11 @@ class ChildMonitor:
 
     async def _rest(self) -> None:
         match await self._inbox.get():
-            case _Asked("stop", answer):
-                _resolve(answer, Done(self.child.name, f"was {self.state} already"))
+            case _Asked("stop" | "end" as verb, answer):
+                was = self.state
+                if verb == "stop" and was is ProcessState.FATAL:
+                    self._move(Transition.STOP, "asked for")
+                _resolve(answer, Done(self.child.name, f"was {was} already"))
             case _Asked(_, answer):
                 self._history, self._has_run = RestartHistory(), False
                 self._waiting.append(answer)
@@ -181,7 +185,7 @@ class ChildMonitor:
             case None:
                 self._restarts += 1
                 self._move(Transition.START, "its delay is over")
-            case _Asked("stop", answer):
+            case _Asked("stop" | "end", answer):
                 self._move(Transition.STOP, "asked for")
                 _resolve(answer, Done(self.child.name, "was waiting for its next start"))
             case _Asked(_, answer):
@@ -267,7 +271,7 @@ class ChildMonitor:
     async def _live_on(self, process: RunningProcess, event: _Asked | _Received) -> None:
         """Handle events with the same meaning in STARTING and RUNNING."""
         match event:
-            case _Asked("stop", answer):
+            case _Asked("stop" | "end", answer):
                 await self._stop(process)
                 _resolve(answer, Done(self.child.name, f"stopped: {self._exit}"))
             case _Asked("restart", answer) if self.state is ProcessState.RUNNING:

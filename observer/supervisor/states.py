@@ -70,6 +70,7 @@ TRANSITIONS: Final[Mapping[tuple[ProcessState, Transition], ProcessState]] = {
     (ProcessState.STARTING, Transition.READY): ProcessState.RUNNING,
     (ProcessState.BACKOFF, Transition.STOP): ProcessState.STOPPED,
     (ProcessState.LOOPING, Transition.STOP): ProcessState.STOPPED,
+    (ProcessState.FATAL, Transition.STOP): ProcessState.STOPPED,
     (ProcessState.STARTING, Transition.STOP): ProcessState.STOPPING,
     (ProcessState.RUNNING, Transition.STOP): ProcessState.STOPPING,
     (ProcessState.STARTING, Transition.HUNG): ProcessState.STOPPING,

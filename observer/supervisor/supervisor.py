@@ -234,7 +234,7 @@ class Supervisor:
 
     async def _stop_or_skip(self, monitor: ChildMonitor) -> None:
         """Stop a child, unless its monitor failed by a programming error: then the lifeline ends the process."""
-        stopped = asyncio.create_task(outcome_of(monitor.ask("stop")))
+        stopped = asyncio.create_task(outcome_of(monitor.ask("end")))
         await asyncio.wait([stopped, self._monitoring[monitor.child.name]], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
 

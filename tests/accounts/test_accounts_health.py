@@ -13,6 +13,8 @@ from observer.accounts.health import (
     HealthDecision,
     Reported,
     believed,
+    is_alert_of_account,
+    is_alert_of_stream,
     is_news,
     judge,
     streams_up,
@@ -94,6 +96,22 @@ def test_a_health_report_that_is_old_or_of_another_clock_is_ignored(age_minutes,
     health = Health(checked_ns=1_000 * MINUTE_NS)
     now_ns = (1_000 + age_minutes) * MINUTE_NS
     assert believed(health, 60.0, now_ns) == (health if is_believed else None)
+
+
+@given(st.lists(st.sampled_from(["stream lost", "check"]), min_size=1, max_size=12))
+def test_an_outage_of_the_network_is_one_alert_of_the_account_or_of_its_stream_whichever_sees_it_first(seen):
+    health, is_stream_lost, alerts = None, False, set()
+    for what in [*seen, "stream lost", *["check"] * FAILURES_TO_FALL]:
+        if what == "stream lost":
+            is_stream_lost = True
+            if "stream" in alerts or is_alert_of_stream(health):
+                alerts.add("stream")
+        else:
+            check = Check(token_valid=True, rest_answers=False, stream_connected=not is_stream_lost)
+            health = judge(health, check, 0)
+            if is_alert_of_account(health, is_stream_lost=is_stream_lost, is_open="account" in alerts):
+                alerts.add("account")
+    assert len(alerts) == 1
 
 
 def test_a_missing_health_report_yields_no_health():

@@ -116,6 +116,18 @@ def test_a_rejected_token_is_renewed_at_once_whatever_its_age():
     assert due(state, SCHEDULE, at(10)) == "rejected"
 
 
+@given(st.lists(st.integers(0, 48 * 60), max_size=4), st.integers(0, 48 * 60))
+def test_a_rejected_token_waits_for_no_attempt_of_a_clock_that_was_set_back(attempts, now):
+    state = after_rejection(failed_at(LAST_NIGHT, *(at(0) + minute * MINUTE_NS for minute in attempts)))
+    now_ns = at(0) + now * MINUTE_NS
+    waits = any(0 <= now_ns - moment_ns < ISSUE_SPACING_NS for moment_ns in state.failed_ns)
+    assert (due(state, SCHEDULE, now_ns) is None) == waits
+
+
+def test_a_token_that_was_renewed_in_the_future_and_refused_is_renewed_at_once():
+    assert due(after_rejection(issued_at(at(20))), SCHEDULE, at(12)) == "rejected"
+
+
 def test_a_holiday_has_no_morning():
     assert due(LAST_NIGHT, HOLIDAY, at(12)) is None
 

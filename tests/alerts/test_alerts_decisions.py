@@ -1,6 +1,7 @@
 """An alert is raised once while its condition lasts, counted, and resolved at most once."""
 
 from collections import Counter
+from datetime import date
 from typing import get_args
 
 from hypothesis import given
@@ -9,16 +10,20 @@ from hypothesis import strategies as st
 from bus.commands import OpenAlert
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, Event, Severity
 from observer.alerts.decisions import (
+    CALM_NS,
     REPEATED_EVERY_NS,
     SENT_MAX,
     SENT_TEXT_LENGTH_MAX,
     Conditions,
     Report,
+    after_calm,
     after_end,
     after_report,
     after_time,
+    history_text,
     sent_alerts,
 )
+from observer.local_time import local_ns
 from observer.units import NS_PER_S
 
 IDENTITIES = ("disk_full", "token:main", "queue")
@@ -27,7 +32,7 @@ SECOND = NS_PER_S
 steps = st.lists(
     st.tuples(
         st.integers(0, 90),  # seconds since the step before
-        st.sampled_from(["report", "report", "report", "end", "wait"]),
+        st.sampled_from(["report", "report", "report", "end", "settle", "wait"]),
         st.sampled_from(IDENTITIES),
         st.sampled_from(["warning", "warning", "critical"]),
     ),
@@ -44,14 +49,20 @@ def test_an_alert_is_raised_once_while_it_lasts_resolved_at_most_once_and_its_co
     severities: dict[str, Severity] = {}  # of the open ones
     counts: Counter[str] = Counter()  # reports of the open ones
     stated: dict[str, tuple[int, int]] = {}  # the count of the last event, and its time
+    calm: dict[str, int] = {}  # when those that settle ended
     for waited_s, what, identity, severity in played:
         now_ns += waited_s * SECOND
         events: list[Event]
         if what == "report":
             counts[identity] += 1
+            calm.pop(identity, None)
             conditions, found = after_report(conditions, Report(identity, severity, "text"), now_ns, "trial")
         elif what == "end":
             conditions, found = after_end(conditions, identity, "over", now_ns, "trial")
+        elif what == "settle":
+            if identity in conditions:
+                calm.setdefault(identity, now_ns)
+            conditions, found = after_calm(conditions, identity, "calm", now_ns)
         else:
             conditions, found = after_time(conditions, now_ns, "trial")
         events = list(found)
@@ -68,8 +79,12 @@ def test_an_alert_is_raised_once_while_it_lasts_resolved_at_most_once_and_its_co
                     assert now_ns - before_ns >= REPEATED_EVERY_NS
                     stated[event.identity] = event.count, now_ns
                 case AlertResolved():
-                    assert what == "end"
-                    assert event.identity == identity
+                    if event.text == "calm":
+                        assert what == "wait"
+                        assert event.resolved_ns == calm[event.identity] <= now_ns - CALM_NS
+                    else:
+                        assert (what, identity) == ("end", event.identity)
+                    calm.pop(event.identity, None)
                     assert event.count == counts.pop(identity)
                     del severities[identity]
         assert set(conditions) == set(severities)
@@ -77,6 +92,32 @@ def test_an_alert_is_raised_once_while_it_lasts_resolved_at_most_once_and_its_co
     last = {name: count for name, (count, _) in stated.items() if name in conditions}
     last |= {event.identity: event.count for event in events if isinstance(event, AlertRepeated)}
     assert last == {name: counts[name] for name in conditions}
+
+
+def test_a_condition_that_comes_and_goes_is_one_alert_until_it_was_calm() -> None:
+    conditions, [raised] = after_report({}, Report("stream:main", "warning", "lost"), 0, "trial")
+    assert isinstance(raised, AlertRaised)
+    for second in range(0, 100, 20):
+        conditions, published = after_calm(conditions, "stream:main", "connected", second * SECOND)
+        assert after_time(conditions, second * SECOND + CALM_NS - 1, "trial").events in (
+            [],
+            [AlertRepeated(second * SECOND, "trial", "stream:main", second // 20 + 1, "lost")],
+        )
+        conditions, published = after_report(
+            conditions, Report("stream:main", "warning", "lost"), (second + 20) * SECOND, "trial"
+        )
+        assert not any(isinstance(event, AlertRaised) for event in published)
+    conditions, _ = after_calm(conditions, "stream:main", "connected", 110 * SECOND)
+    conditions, _ = after_calm(conditions, "stream:main", "connected again", 120 * SECOND)
+    step = after_time(conditions, 110 * SECOND + CALM_NS, "trial")
+    assert step == ({}, [AlertResolved(110 * SECOND, "trial", "stream:main", 6, "connected")])
+
+
+def test_the_end_of_an_alert_says_since_when_it_was_open_how_long_and_how_often_it_was_reported() -> None:
+    since_ns = local_ns(date(2026, 11, 18), 9, 12, 5)
+    assert history_text(since_ns, since_ns + 1_500_000_000, 1) == "open since 09:12:05, for 1.5 s, reported 1 time"
+    assert history_text(since_ns, since_ns + 600 * SECOND, 7) == "open since 09:12:05, for 10 min, reported 7 times"
+    assert history_text(since_ns, since_ns + 86_400 * SECOND, 7).startswith("open since 11-18 09:12:05, for 1,440 min")
 
 
 def test_an_end_without_a_beginning_publishes_nothing() -> None:

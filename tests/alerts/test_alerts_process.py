@@ -34,7 +34,7 @@ def test_each_alert_is_an_event_and_a_line_of_its_level_and_so_is_its_end(caplog
         ("INFO", "info one: a text"),
         ("WARNING", "warning one: a text"),
         ("CRITICAL", "critical one: a text"),
-        ("INFO", "critical one: resolved, reported 2 times: it is over"),
+        ("INFO", "critical one: resolved: it is over (open since 09:00:00, for 0.0 s, reported 2 times)"),
     ]
     assert [type(event) for event in published] == [AlertRaised] * 3 + [AlertResolved]
     assert [each.identity for each in alerts.open] == ["warning one"]
@@ -60,6 +60,21 @@ def test_the_next_process_of_the_name_raises_nothing_twice_and_resolves_what_the
     assert resolved == AlertResolved(5, "track-a", "no_universe", 2, "it is built")
     assert Alerts(clock, "track-a", published, runtime=tmp_path).open == []
     assert Alerts(clock, "track-b", published, runtime=tmp_path).open == []
+
+
+def test_a_condition_settles_when_it_was_calm_for_a_while_also_in_the_next_process_of_the_name(tmp_path: Path) -> None:
+    clock, published = ManualClock(0), Published()
+    first = Alerts(clock, "track-b", published, runtime=tmp_path)
+    first.report("stream:main", "warning", "lost")
+    first.settle("stream:main", "connected")
+    first.settle("queue", "was not open")
+    first.tick()
+    assert [each.identity for each in first.open] == ["stream:main"]
+    second = Alerts(clock, "track-b", published, runtime=tmp_path)
+    asyncio.run(clock.advance(30))
+    second.tick()
+    assert second.open == []
+    assert published[1:] == [AlertResolved(0, "track-b", "stream:main", 1, "connected")]
 
 
 def test_a_damaged_file_of_open_alerts_is_none(tmp_path: Path) -> None:
@@ -120,6 +135,20 @@ def test_no_secret_is_in_an_alert() -> None:
     assert raised.text == "refused ***"
 
 
+def test_an_alert_is_one_short_line_whatever_it_quotes() -> None:
+    published = Published()
+    alerts = Alerts(ManualClock(0), "accounts", published)
+    alerts.report("token:main", "critical", "refused: \x1b[2J\n\u202e" + "x" * 20_000_000)
+    alerts.resolve("token:main", "y" * 20_000_000)
+    raised, resolved = published
+    assert isinstance(raised, AlertRaised)
+    assert isinstance(resolved, AlertResolved)
+    for text in (raised.text, resolved.text):
+        assert len(text.encode()) <= 2_048
+        assert text.isprintable()
+        assert text.endswith(" bytes more)")
+
+
 def test_a_silence_ends_at_its_time_or_by_order(tmp_path: Path) -> None:
     silences = Silences(tmp_path)
     silences.silence("disk_full", 10 * NS_PER_S, 0)
@@ -168,6 +197,18 @@ def test_an_alert_that_was_not_published_is_raised_by_the_next_process(tmp_path:
     second.publish_with(published)
     assert [type(event) for event in published] == [AlertRaised]
     assert keepers(tmp_path) == ["core-writer"]
+
+
+def test_damage_is_an_alert_with_its_remedy_until_a_person_has_deleted_the_kept_segments() -> None:
+    alerts = Alerts(ManualClock(5), "track-a", Published())
+    alerts.report_damage(["2 lines cannot be read"], keeps_damaged=False)
+    alerts.report_damage([f"segment {'a' * 32}-1.journal is damaged; kept as damaged/x"], keeps_damaged=True)
+    alerts.report_damage([], keeps_damaged=True)
+    lines, segment = alerts.open
+    assert lines.text == "2 lines cannot be read; `observer doctor` states what is lost"
+    assert segment.text.endswith("; examine the kept segments, then delete them")
+    alerts.report_damage([], keeps_damaged=False)
+    assert alerts.open == [lines]
 
 
 def test_what_happened_to_several_objects_has_an_identity_for_each_of_a_bounded_length() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bus.commands import Refused
+from bus.commands import Refused, RunJob, UnderWay
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, BackupCompleted, Event
 from observer.alerts.process import Alerts
-from observer.backup.jobs import BackupJobs, Plan, back_up
+from observer.backup.jobs import RESULT, BackupJobs, Plan, back_up, is_missing, last_due_ns
 from observer.backup.manifest import Kept, Kind, outdated
 from observer.backup.package import packages, read_package
 from observer.backup.settings import BackupSettings
@@ -27,6 +30,9 @@ from observer.clock import ManualClock
 from observer.demo.configuration import DAY
 from observer.errors import StoreError
 from observer.local_time import local_ns
+from observer.runtime.orders import WorkerOrders
+from observer.store.instance import Instance
+from observer.store.ownership import claim
 from observer.units import NS_PER_DAY, NS_PER_S
 from tests.backup.scene import GO_ON, NOW_NS, commit, plan_in
 from tests.store.migrated import make_database
@@ -206,6 +212,86 @@ def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url:
     assert [package.name for package in packages(plan.folder)] == ["20261118T210000-daily"]
     asyncio.run(until_the_day_is_done(NOW_NS + 60 * NS_PER_S))
     assert len(packages(plan.folder)) == 1
+
+
+@given(
+    backup_hour=st.integers(0, 23),
+    now_minute=st.integers(0, 24 * 60 - 1),
+    since_minute=st.none() | st.integers(-3 * 24 * 60, 24 * 60),
+    daily_minutes=st.lists(st.integers(-3 * 24 * 60, 24 * 60), max_size=3),
+)
+def test_a_package_is_made_up_for_when_the_last_one_that_was_due_is_missing(
+    backup_hour: int, now_minute: int, since_minute: int | None, daily_minutes: list[int]
+) -> None:
+    midnight_ns, minute_ns = local_ns(DAY), 60 * NS_PER_S
+    now_ns = midnight_ns + now_minute * minute_ns
+    due_ns = last_due_ns(midnight_ns + backup_hour * 60 * minute_ns, now_ns)
+    assert due_ns <= now_ns < due_ns + NS_PER_DAY
+    since_ns = None if since_minute is None else midnight_ns + since_minute * minute_ns
+    daily_ns = [midnight_ns + minute * minute_ns for minute in daily_minutes]
+    had_data = since_ns is not None and since_ns <= due_ns
+    assert is_missing(due_ns, since_ns, daily_ns) == (had_data and all(each < due_ns for each in daily_ns))
+
+
+@pytest.mark.parametrize(
+    ("created_ns", "packages_before", "made"),
+    [
+        (NOW_NS - NS_PER_DAY, [], ["20261119T070000-daily"]),
+        (NOW_NS - NS_PER_DAY, [NOW_NS - NS_PER_DAY], ["20261119T070000-daily"]),
+        (NOW_NS - NS_PER_DAY, [NOW_NS], []),
+        (NOW_NS + NS_PER_S, [], []),
+    ],
+    ids=["none at all", "the last one failed", "the last one is there", "a new database"],
+)
+def test_a_system_that_starts_after_midnight_makes_up_at_once_for_the_package_of_the_night(
+    tmp_path: Path, created_ns: int, packages_before: Sequence[int], made: Sequence[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/data/observer.db"
+    (tmp_path / "data").mkdir()
+    claim(url, Instance(), ["kis"], created_ns)
+    plan = plan_in(tmp_path, url)
+    for moment_ns in packages_before:
+        back_up(plan, "daily", moment_ns, GO_ON)
+    before = {package.name for package in packages(plan.folder)}
+
+    async def scenario() -> None:
+        clock, publication = WatchedClock(NOW_NS + 10 * 3_600 * NS_PER_S), Publication()
+        jobs = jobs_of(plan, tmp_path, clock, publication)
+        running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
+        await until_async(lambda: NOW_NS + NS_PER_DAY in clock.waits, "the next package is waited for")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
+    assert [package.name for package in packages(plan.folder) if package.name not in before] == made
+
+
+def test_an_order_for_a_package_has_its_result_when_the_command_on_it_has_ended(url: str, tmp_path: Path) -> None:
+    os.mkfifo(gate := tmp_path / "gate")
+    program = f"open({str(gate)!r}).read(); raise SystemExit('no route to the other machine')"
+    plan = plan_in(tmp_path, url, BackupSettings(command=(sys.executable, "-c", program, "{package}")))
+    publication = Publication()
+    jobs = jobs_of(plan, tmp_path, ManualClock(NOW_NS), publication)
+
+    async def scenario() -> None:
+        orders = WorkerOrders("core-writer", Alerts(ManualClock(NOW_NS), "core-writer", publication.publish))
+        orders.jobs = {"backup": lambda: jobs.make_now(publication)}  # type: ignore[arg-type]
+        orders.directed_jobs = {"backup": jobs.result}
+        none = await orders.obey(RunJob("backup", [RESULT]))
+        assert isinstance(none, Refused)
+        assert none.message.startswith("no package was made")
+        assert isinstance(await orders.obey(RunJob("backup")), UnderWay)
+        await until_async(lambda: bool(packages(plan.folder)), "the package is there")
+        waiting = await orders.obey(RunJob("backup", [RESULT]))
+        assert isinstance(waiting, Refused)
+        assert waiting.code == "busy"
+        await asyncio.to_thread(gate.write_text, "go on")
+        await until_async(lambda: not orders.turn.locked(), "the command has ended")
+        ended = await orders.obey(RunJob("backup", [RESULT]))
+        assert isinstance(ended, Refused)
+        assert "no route to the other machine" in ended.message
+
+    asyncio.run(scenario())
 
 
 def test_a_daily_package_of_another_instance_does_not_count_as_the_day_s(url: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import bus.journal
 from bus.codec import pack
-from bus.delivery import Delivered, Lost, Part
+from bus.delivery import HELLO, Delivered, Lost, Part
 from bus.events import GapDetected, Poison, Snapshot, Trade
 from bus.feed import FeedPublisher, FeedSubscriber
 from bus.ingest import RETRY_S, RETRY_S_MAX, Ingest, retry_s
@@ -22,7 +22,7 @@ from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox
 from bus.producer import Producer
 from bus.segments import published_by_stream
-from bus.sender import BatchSender
+from bus.sender import SILENCE_S_MAX, BatchSender, patience_s
 from tests.builders import trade, trades
 from tests.bus.epochs import Epochs
 from tests.waiting import DEADLINE_S, until_async
@@ -342,6 +342,31 @@ def test_a_database_that_went_back_under_a_running_writer_gets_everything_again(
     assert len(sink.reasons) == 2
 
 
+def test_what_a_database_lacks_after_it_went_back_is_reported_until_it_was_delivered_again(
+    tmp_path: Path, sink: Memory
+) -> None:
+    lacking: list[int] = []
+    writer = Writer(tmp_path, sink, on_lacking=lacking.append)
+
+    async def scenario() -> None:
+        async with producer(tmp_path) as a, producer(tmp_path, "b") as b:
+            for each in (a, b):
+                each.publish_together(trades(1000))
+                assert await each.drain(DEADLINE_S)
+            assert set(lacking) == {0}, "a usual hello lacks nothing"
+            for events in sink.stored.values():
+                del events[300:]
+            a.publish_together(trades(10, first=1001))
+            await until_async(lambda: sorted(map(len, sink.stored.values())) == [1000, 1010])
+            await until_async(lambda: lacking[-1] == 0, "nothing is lacking any more")
+            assert 700 <= max(lacking) <= 1410
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        writer.stop()
+
+
 def test_a_database_that_went_back_while_the_writer_was_stopped_gets_everything_again(
     tmp_path: Path, sink: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -476,6 +501,41 @@ def test_an_outage_is_reported_again_when_its_cause_changes(tmp_path: Path) -> N
 def test_a_retry_waits_half_to_the_whole_of_a_doubling_time(attempt: int, share: float) -> None:
     whole_s = min(RETRY_S * 2**attempt, RETRY_S_MAX)
     assert whole_s / 2 <= retry_s(attempt, share) <= whole_s
+
+
+def test_a_silent_writer_receives_each_hello_later_than_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import zmq.asyncio
+
+    async def scenario() -> None:
+        monkeypatch.setattr("bus.sender.SILENCE_S", 0.02)
+        expected_s = sum(patience_s(hellos) for hellos in range(5))
+        assert expected_s == pytest.approx(0.62)
+        outbox = Outbox(tmp_path / "outbox", "a", uuid.uuid4().hex)
+        outbox.append(trades(1))
+        sender = BatchSender(outbox, f"ipc://{tmp_path}/ingest")
+        with zmq.asyncio.Context.instance().socket(zmq.ROUTER) as silent:
+            silent.bind(f"ipc://{tmp_path}/ingest")
+            began_s = asyncio.get_running_loop().time()
+            task = asyncio.create_task(sender.run())
+            for _ in range(6):
+                assert (await asyncio.wait_for(silent.recv_multipart(), DEADLINE_S))[1] == HELLO
+            assert asyncio.get_running_loop().time() - began_s >= 0.9 * expected_s
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        outbox.close(delivered=False)
+
+    asyncio.run(scenario())
+
+
+@given(outage_s=st.floats(0, 100_000))
+def test_a_silent_writer_gets_ever_fewer_hellos(outage_s: float) -> None:
+    hellos, silent_s = 0, 0.0
+    while silent_s + patience_s(hellos) <= outage_s:
+        silent_s += patience_s(hellos)
+        hellos += 1
+    assert hellos <= 6 + outage_s / SILENCE_S_MAX
 
 
 def test_malformed_messages_on_the_ingest_socket_are_counted_and_disturb_no_producer(

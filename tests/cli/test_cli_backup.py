@@ -13,14 +13,21 @@ import pytest
 import tomli_w
 from click.testing import CliRunner, Result
 
+from bus.commands import Done, Refused, Reply, Request, RunJob, StatusReply, UnderWay
+from bus.endpoints import Endpoints
 from bus.outbox import Outbox
+from observer.backup.jobs import back_up, plan_of
+from observer.backup.settings import BackupSettings
+from observer.base_settings import RunSettings
 from observer.cli.app import command_line
 from observer.errors import BackupFailedError, ConfigError, DataFileError, NoDataError
 from observer.store.digest import digest
 from observer.store.instance import Instance
 from observer.store.ownership import claim
-from tests.backup.scene import STREAM, commit
+from observer.supervisor.instance import InstanceLock
+from tests.backup.scene import GO_ON, NOW_NS, STREAM, commit
 from tests.builders import trades
+from tests.cli.test_cli_control import answering
 from tests.store.raw import query
 from tests.system.running import OBSERVER, short_folder
 from tests.waiting import DEADLINE_S, until
@@ -208,3 +215,45 @@ def test_a_second_target_that_is_absent_leaves_the_package_and_fails_the_command
     assert isinstance(failed.exception, BackupFailedError)
     assert "there is no such folder; mount it" in str(failed.exception)
     assert len(scene.packages()) == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "exit_code", "said"),
+    [
+        (Done("core-writer", "backup: made"), 0, ""),
+        (Refused("failed", "2 is whole, but: no route"), 1, "no route (failed)"),
+    ],
+    ids=["done", "the command failed"],
+)
+def test_with_a_running_system_the_command_waits_for_everything_that_is_done_with_the_package(
+    scene: Scene, last: Done | Refused, exit_code: int, said: str
+) -> None:
+    polls = 0
+
+    def answer(request: Request) -> Reply:
+        nonlocal polls
+        if not isinstance(request, RunJob):
+            return StatusReply([], "IDLE", 0, 1, 2.0)
+        if not request.arguments:
+            return UnderWay("backup is running")
+        polls += 1
+        if polls == 1:  # the package is whole, its copy is under way
+            url = scene.url
+            back_up(
+                plan_of(BackupSettings(), RunSettings(data=str(scene.folder / "data")), Instance(), url, None),
+                "manual",
+                NOW_NS,
+                GO_ON,
+            )
+        return Refused("busy", "a job runs") if polls < 4 else last
+
+    lock = InstanceLock(Endpoints(scene.folder / "run").runtime_directory)
+    with answering(scene.folder, answer) as asked:
+        made = scene.typed("now")
+    lock.release()
+    assert made.exit_code == exit_code
+    assert polls == 4
+    assert [each.arguments for each in asked if isinstance(each, RunJob)] == [[], *[["result"]] * 4]
+    [name] = scene.packages()
+    assert (name in made.stdout) == (exit_code == 0)
+    assert said in str(made.exception)

@@ -32,6 +32,37 @@ def problems(text: str, tmp_path: Path) -> list[str]:
     return [line.removeprefix(f"{path}:") for line in lines]
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "address", "what"),
+    [
+        ("kis", "rest_url", "http://openapi.example.com:9443", "http:// to openapi.example.com is not encrypted"),
+        ("kis", "files_url", "http://10.0.0.7/files", "http:// to 10.0.0.7 is not encrypted"),
+        ("kis", "stream_url", "ws://stream.example.com:21000", "ws:// to stream.example.com is not encrypted"),
+        ("kis", "rest_url", "http://127.0.0.1.example.com", "http:// to 127.0.0.1.example.com is not encrypted"),
+        ("kis", "rest_url", "http://127.0.0.1@example.com", "http:// to example.com is not encrypted"),
+        ("kis", "rest_url", "HTTP://EXAMPLE.com", "http:// to example.com is not encrypted"),
+        ("etf.krx", "data_url", "http://data.krx.co.kr", "http:// to data.krx.co.kr is not encrypted: write https://"),
+    ],
+)
+def test_a_connection_that_is_not_encrypted_is_refused_in_one_line(
+    tmp_path: Path, section: str, key: str, address: str, what: str
+) -> None:
+    [line] = problems(f'[{section}]\n{key} = "{address}"\n', tmp_path)
+    assert f"{section}.{key}: {what}" in line
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8900", "localhost:8900", "[::1]:8900", "127.8.8.8"])
+def test_a_host_on_this_machine_and_the_brokers_own_plain_stream_are_accepted(tmp_path: Path, host: str) -> None:
+    path = tmp_path / "observer.toml"
+    path.write_text(f'[kis]\nrest_url = "http://{host}"\nstream_url = "ws://ops.koreainvestment.com:31000"\n')
+    assert load_settings(path).brokers["kis"].rest_url == f"http://{host}"
+
+
+def test_a_configuration_that_does_not_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match="more than 4,000,000 bytes"):
+        load_settings(Path("/dev/zero"))
+
+
 def test_an_empty_file_has_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "observer.toml"
     path.touch()

@@ -259,6 +259,9 @@ MISTAKES = [
         2,
         configuration('[instance]\nmarket = "moon"\n'),
     ),
+    Mistake(
+        "demo in a production folder", "demo --folder config", "config holds something that is not an earlier demo", 2
+    ),
     # keys
     Mistake("no keys", "run", "set KIS_APP_KEY and KIS_APP_SECRET, or create config/keys.toml (mode 600)", 2),
     Mistake(

@@ -22,6 +22,13 @@ def test_a_table_is_plain_lines_as_wide_as_their_content() -> None:
     ]
 
 
+def test_a_name_cannot_steer_the_terminal() -> None:
+    table = Table(("name",), [("\x1b]0;owned\x07\x9b31mSamsung\u202e\x00",)], title="\x1b[2J")
+    assert all(line.isprintable() for line in lines(table))
+    assert all(line.isprintable() for line in lines(table, 20))
+    assert all(line.isprintable() for line in folded_lines("\x1b[2J one\n\x07 two", 80))
+
+
 def test_a_narrow_terminal_folds_headers_first() -> None:
     table = Table(("process", "heartbeat s"), [("track-b", "0.1")], right=("heartbeat s",))
     assert list(lines(table, 18)) == [

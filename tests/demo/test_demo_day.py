@@ -10,7 +10,7 @@ import pytest
 from bus.endpoints import Endpoints
 from observer.accounts.keys import read_keys
 from observer.demo.configuration import DAY
-from observer.demo.day import DemoOptions, begins_at, prepare, tidy
+from observer.demo.day import MARKER, OUTBOXES, DemoOptions, begins_at, prepare, tidy
 from observer.errors import ConfigError
 from observer.local_time import local_datetime, local_ns
 from observer.supervisor.instance import AlreadyRunningError, InstanceLock
@@ -26,6 +26,46 @@ def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(tmp_path: Path
     with pytest.raises(ConfigError, match="choose another --folder"):
         prepare(options(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_production_folder_is_refused_and_keeps_its_database_and_backups(tmp_path: Path) -> None:
+    production = tmp_path / "observer"
+    day = prepare(options(production))
+    (production / MARKER).unlink()  # without it the folder is like that of a real system
+    for name in (
+        "data/observer.db",
+        "data/backups/20261118T210000-daily/manifest.json",
+        "run/outbox/track-b/1.journal",
+    ):
+        (production / name).parent.mkdir(parents=True, exist_ok=True)
+        (production / name).write_text("production")
+    before = contents_of(production)
+    with pytest.raises(ConfigError, match="not an earlier demo: choose another --folder"):
+        prepare(options(production))
+    assert contents_of(production) == before
+    assert day.configuration.exists()
+
+
+def test_a_removal_that_was_interrupted_is_repeated(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    prepare(options(folder))
+    (folder / "observer.toml").unlink()
+    assert prepare(options(folder)).configuration.exists()
+
+
+def test_a_link_in_an_earlier_demo_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "one").write_text("stays")
+    folder = tmp_path / "demo"
+    prepare(options(folder))
+    (folder / "link").symlink_to(tmp_path / "samples")
+    prepare(options(folder))
+    assert not (folder / "link").exists()
+    assert (tmp_path / "samples" / "one").read_text() == "stays"
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_an_earlier_demo_makes_way(tmp_path: Path) -> None:
@@ -144,14 +184,20 @@ def test_samples_that_are_not_there_are_refused_before_anything_is_removed(tmp_p
     assert tomllib.loads((folder / "observer.toml").read_text())["simulator"]["data"] == ""
 
 
-def test_tidying_leaves_the_database_and_the_configuration(tmp_path: Path) -> None:
+def test_tidying_leaves_the_database_the_configuration_and_the_outboxes(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     chosen = options(folder)
     prepare(chosen)
     Endpoints(folder / "run")
     (folder / "data" / "logs").mkdir()
     (folder / "data" / "observer.db").touch()
+    segment = folder / "run" / OUTBOXES / "track-b" / "archive" / "1.journal"
+    segment.parent.mkdir(parents=True)
+    segment.touch()
+    (folder / "run" / "alerts").mkdir()
     tidy(chosen)
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
     configuration = {"observer.toml", "provider_pool.json", "symbol_selection.json"}
-    assert left == {*configuration, "data", "data/observer.db"}
+    outbox = {"run", "run/outbox", "run/outbox/track-b", "run/outbox/track-b/archive"}
+    kept = {"data", "data/observer.db", *outbox, "run/outbox/track-b/archive/1.journal"}
+    assert left == {MARKER, *configuration, *kept}

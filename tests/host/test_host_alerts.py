@@ -1,6 +1,7 @@
 """What `observer run` prints of the processes' alerts: each once when it is raised, and once when it is resolved."""
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from observer.alerts.decisions import SENT_MAX
 from observer.alerts.process import Alerts
 from observer.alerts.silences import Silences
 from observer.clock import ManualClock
-from observer.host.alerts import Seen, SystemAlerts, news_of
+from observer.host.alerts import Seen, SystemAlerts, news_of, resolved_text
+from observer.local_time import local_ns
 from observer.units import NS_PER_S
 
 
@@ -29,6 +31,15 @@ def test_an_alert_is_printed_when_it_is_raised_and_when_it_is_not_open_any_more(
     assert (names(news.raised), names(news.resolved)) == (["disk_full"], []), "with another severity"
     seen, news = news_of(seen, [alert("queue")])
     assert (names(news.raised), names(news.resolved)) == ([], ["disk_full"])
+
+
+def test_the_line_for_an_alert_that_is_over_says_since_when_how_long_and_how_often_and_not_its_text() -> None:
+    since_ns = local_ns(date(2026, 11, 18), 9, 12, 5)
+    over = ProcessAlert(
+        "database_unavailable", "critical", since_ns, "database unavailable", process="core-writer", count=4
+    )
+    line = "resolved (open since 09:12:05, for 30.0 s, reported 4 times)"
+    assert resolved_text(over, since_ns + 30 * NS_PER_S) == line
 
 
 def test_a_silenced_alert_is_not_printed_until_its_silence_is_over() -> None:

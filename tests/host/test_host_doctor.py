@@ -6,17 +6,20 @@ import pytest
 
 from bus.codec import decode_events, unpack
 from bus.delivery import Delivered, Lost
+from bus.events import PhaseChanged
 from bus.outbox import Outbox
 from bus.segments import Packed
+from observer.backup.jobs import back_up
 from observer.host.doctor import Finding, examine
 from observer.store.summary import SummaryReader
 from observer.store.writer import StoreWriter
+from observer.units import NS_PER_DAY
+from tests.backup.scene import GO_ON, NOW_NS, plan_in
 from tests.builders import trades
 from tests.store.migrated import make_database
 from tests.store.raw import execute
 
 A, B = "aa" * 16, "bb" * 16
-NOW_NS = 1_795_000_000_000_000_000
 
 
 @pytest.fixture
@@ -47,10 +50,7 @@ def store(url: str, outbox: Outbox, *, lost: int = 0) -> None:
 
 
 def findings(url: str, folder: Path, *, recount: bool = True) -> dict[str, Finding]:
-    return {
-        finding.check: finding
-        for finding in examine(url, folder / "outbox", folder / "backup", NOW_NS, recount=recount)
-    }
+    return {finding.check: finding for finding in examine(url, folder / "outbox", folder / "backup", recount=recount)}
 
 
 def test_a_sound_system_has_no_critical_finding(tmp_path: Path, url: str) -> None:
@@ -112,6 +112,27 @@ def test_a_database_that_went_back_is_named_with_the_reason(tmp_path: Path, url:
     writer.begin_epoch("it was put back")
     writer.close()
     assert "it was put back" in findings(url, tmp_path)["epochs"].text
+
+
+@pytest.mark.parametrize(("days", "level"), [(-300, "ok"), (0, "ok"), (3, "ok"), (5, "warning")])
+def test_a_package_is_old_when_events_were_stored_long_after_it(
+    tmp_path: Path, url: str, days: int, level: str
+) -> None:
+    newest_ns = NOW_NS + days * NS_PER_DAY
+    writer = StoreWriter(url)
+    writer.open()
+    writer.commit([Delivered("supervisor", A, 1, [PhaseChanged("2026-11-18", newest_ns, "CLOSED", "IDLE")])])
+    writer.close()
+    back_up(plan := plan_in(tmp_path, url), "daily", NOW_NS, GO_ON)
+    [found] = [each for each in examine(url, tmp_path, plan.folder, recount=False) if each.check == "backup"]
+    assert found.level == level
+    assert f"{max(0, days):.1f} days older than the newest event" in found.text
+
+
+def test_a_package_is_named_without_its_database(tmp_path: Path, url: str) -> None:
+    back_up(plan := plan_in(tmp_path, url), "daily", NOW_NS, GO_ON)
+    found = examine(f"sqlite:///{tmp_path}/absent.db", tmp_path, plan.folder, recount=False)
+    assert [each.level for each in found] == ["critical", "ok"]
 
 
 def test_a_recount_compares_the_rows_with_the_marks_less_the_losses(tmp_path: Path, url: str) -> None:

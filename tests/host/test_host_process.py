@@ -56,6 +56,18 @@ def changes(host: Host, *states: ProcessState, name: str = "etf") -> None:
     asyncio.run(reported())
 
 
+def after_calm(host: Host) -> None:
+    """Half a minute passes without a change."""
+
+    async def passed() -> None:
+        clock = host._clock
+        assert isinstance(clock, ManualClock)
+        await clock.advance(30)
+        host._alerts.tick()
+
+    asyncio.run(passed())
+
+
 def open_alerts(host: Host) -> list[tuple[str, str]]:
     return [(alert.identity, alert.severity) for alert in host._alerts.open]
 
@@ -64,13 +76,31 @@ def test_a_process_that_ended_is_an_alert_until_it_runs(host: Host) -> None:
     changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING)
     assert open_alerts(host) == [("ended:etf", "warning")]
     changes(host, ProcessState.STARTING, ProcessState.RUNNING)
+    assert open_alerts(host) == [("ended:etf", "warning")], "it may end again"
+    after_calm(host)
     assert open_alerts(host) == []
+
+
+def test_a_process_that_is_stopped_by_order_has_no_alert_any_more(host: Host) -> None:
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
+    changes(host, ProcessState.FATAL, ProcessState.STOPPED)
+    assert open_alerts(host) == []
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STOPPED)
+    assert open_alerts(host) == []
+
+
+def test_a_crash_loop_after_a_start_by_order_counts_on(host: Host) -> None:
+    loop = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING)
+    changes(host, *loop, ProcessState.FATAL, *loop, ProcessState.FATAL)
+    [alert] = host._alerts.open
+    assert (alert.identity, alert.count) == ("given_up:etf", 2)
 
 
 def test_a_process_that_is_given_up_is_a_critical_alert_until_it_runs_again(host: Host) -> None:
     changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
     assert open_alerts(host) == [("given_up:etf", "critical")]
     changes(host, ProcessState.FATAL, ProcessState.STARTING, ProcessState.RUNNING)
+    after_calm(host)
     assert open_alerts(host) == []
 
 

@@ -33,6 +33,7 @@ OTHER_TEXT = {
     "observer/listings/files.py": "the process id in the name of an unfinished file",
     "observer/listings/intake.py": "a line of a broker's file that is no record",
     "observer/universe/file_format.py": "the day in the name of a universe's file",
+    "observer/store/admission.py": "the password in a PostgreSQL URL, which no error may repeat",
     "observer/store/instance.py": "the options of a PostgreSQL URL",
     "observer/store/ownership.py": "the brokers in the owner row, names separated by commas; no event",
     "observer/store/postgresql_programs.py": "the script that pg_restore writes, for a dump's marks; no event",

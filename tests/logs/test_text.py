@@ -8,17 +8,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from observer import text
 from observer.errors import DataFileError, MalformedError
 from observer.text import CONCEALED, conceal, cut, plain_lines, plain_text, shown, without_secrets
 
 HOSTILE = "\x00\x07\x1b[31m\x7f\x85\x9b\u202e\u2066\u200b\u2028"
 SECRET = "PSk3/9dXq+Zw7LmB0tRv5Yc2HnEa8UjG4ofi"
-
-
-@pytest.fixture(autouse=True)
-def no_secrets_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "_forms", {})
 
 
 @given(st.text())

@@ -79,6 +79,12 @@ def test_an_attribute_without_a_rule_keeps_its_default():
     assert read(Record(Row, RULES), output={"time": "1"}) == [Row(None, 1.0)]
 
 
+def test_a_name_holds_no_control_characters_and_is_no_book():
+    assert values.text(" 삼성\x1b[2J전자\x00\u202e ") == "삼성[2J전자"
+    with pytest.raises(MalformedError, match="has 20,000,000 letters"):
+        values.text("x" * 20_000_000)
+
+
 def test_an_unreadable_field_is_named_in_the_error():
     with pytest.raises(MalformedError, match="diff, sign: 'x' is not a number"):
         read(WHOLE, output1={"now": "1", "diff": "x"})

@@ -27,6 +27,15 @@ def test_a_blank_token_is_malformed():
         issuing.issued_token(issuing.TokenBody(" "), NOW_NS)
 
 
+@pytest.mark.parametrize("token", ["two words", "키", "a\r\nb: c", "\x00", "x" * 5_000])
+def test_a_token_that_no_header_can_carry_is_malformed_and_not_quoted(token):
+    with pytest.raises(MalformedError) as caught:
+        issuing.issued_token(issuing.TokenBody(access_token=token), 0)
+    assert str(caught.value) == "the answer to the token call holds no token"
+    with pytest.raises(MalformedError):
+        issuing.issued_approval_key(issuing.ApprovalBody(approval_key=token))
+
+
 def test_a_blank_approval_key_is_malformed():
     with pytest.raises(MalformedError):
         issuing.issued_approval_key(issuing.ApprovalBody(" "))

@@ -70,6 +70,23 @@ def test_the_data_calls_fields_all_arrive(tmp_path):
     assert (second.leverage, second.expense_ratio_percent) == (-2.0, None)
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-1e999"])
+def test_a_number_that_is_not_finite_is_refused(number):
+    body = json.dumps({"OutBlock_1": [{"BAS_DD": "20261118", "ISU_CD": "069500", "LIST_SHRS": number}]}).encode()
+    with pytest.raises(MalformedError, match="is no number"):
+        open_entries(body, "krx")
+
+
+def test_names_hold_no_control_characters_and_are_no_books():
+    def body(name):
+        return json.dumps({"OutBlock_1": [{"BAS_DD": "20261118", "ISU_CD": "\x0069500", "ISU_NM": name}]}).encode()
+
+    [entry] = open_entries(body("KODEX\x1b[2J\u202e 200\x07\n"), "krx")
+    assert (entry.symbol, entry.name) == ("69500", "KODEX[2J 200")
+    with pytest.raises(MalformedError, match="a text of 2,000 letters"):
+        open_entries(body("x" * 2_000), "krx")
+
+
 @pytest.mark.parametrize("status", [400, 404, 200])
 def test_a_session_that_was_ended_is_begun_again_once(tmp_path, status):
     async def scenario(krx, data, _api):

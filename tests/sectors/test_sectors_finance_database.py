@@ -66,6 +66,32 @@ def test_a_damaged_archive_is_refused(tmp_path) -> None:
         read_known_sectors(written(tmp_path, bz2.compress(CONTENT)[:-9], "s.bz2"))
 
 
+def test_a_download_goes_to_no_other_host(tmp_path) -> None:
+    heard = []
+
+    async def scenario():
+        async def hear(request):
+            heard.append(request)
+            return web.Response(body=CONTENT)
+
+        async def redirect(_request):
+            return web.Response(status=302, headers={"Location": f"http://{other}/snapshot.csv"})
+
+        async with serving(web.get("/snapshot.csv", hear)) as other, serving(web.get("/s.csv", redirect)) as address:
+            await asyncio.to_thread(download, tmp_path / "s.csv", f"http://{address}/s.csv")
+
+    with pytest.raises(BadRequestError, match="302"):
+        asyncio.run(scenario())
+    assert heard == []
+
+
+def test_words_of_a_snapshot_are_short_and_hold_no_control_characters(tmp_path) -> None:
+    row = f"0004.HK,x,,HKD,Real Estate,,\x1b[2J{'y' * 5_000},HKG,,HK"
+    [known] = read_known_sectors(written(tmp_path, f"{HEAD}\n{row}\n".encode())).values()
+    assert known.industry.startswith("[2Jyyy")
+    assert len(known.industry) <= 200
+
+
 def test_a_stock_is_found_by_its_yahoo_symbol(tmp_path) -> None:
     path = written(tmp_path, CONTENT)
     [finding] = findings(path, Security("HK", "SEHK", "00004", "WHARF"), Security("HK", "SEHK", "00001", "NOBODY"))

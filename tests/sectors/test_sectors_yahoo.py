@@ -13,6 +13,7 @@ from observer.sectors.model import VOCABULARIES, Security
 from observer.sectors.yahoo import CircuitOpenError, YahooClient, YahooSettings
 from observer.sectors.yahoo_sources import UnansweredError, YahooProfiles, YahooScreener
 from observer.units import NS_PER_S
+from tests.providers.hostile import MB, gzip_bomb, measured
 from tests.sectors.yahoo_stand_in import YahooStandIn
 
 SPEED = 2_000.0  # market seconds a second: pauses of 5, 10 and 20 s pass in some milliseconds
@@ -53,6 +54,18 @@ def test_the_screener_returns_the_requested_sector(tmp_path) -> None:
     }
     assert all(finding.is_sure for finding in found)
     assert sorted(yahoo.screens) == sorted(("JPX", sector, 0) for sector in VOCABULARIES["yahoo"])
+
+
+def test_a_packed_answer_without_an_end_is_given_up_at_the_bound(tmp_path) -> None:
+    yahoo = YahooStandIn(sectors={"6758.T": ("Technology", "Electronics")})
+    yahoo.bomb = gzip_bomb()
+
+    async def scenario(client, cache, clock):
+        with measured() as memory, pytest.raises(TransportError):
+            await client.profile("6758.T")
+        return memory.peak
+
+    assert run(scenario, yahoo, tmp_path, retries_max=0) < 64 * MB
 
 
 def test_pages_of_250_are_asked_for_up_to_the_total(tmp_path) -> None:

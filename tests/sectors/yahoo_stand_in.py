@@ -23,6 +23,7 @@ class YahooStandIn:
         self.refusals = deque()
         self.refused = {}
         self.always = None
+        self.bomb = None  # the packed body of every profile
         self.screens = []
         self.profiles = []
         self.paths = Counter()
@@ -79,6 +80,8 @@ class YahooStandIn:
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
+        if self.bomb is not None:
+            return web.Response(body=self.bomb, headers={"Content-Encoding": "gzip"})
         symbol = request.match_info["symbol"]
         self.profiles.append(symbol)
         if status := self.refused.get(symbol):

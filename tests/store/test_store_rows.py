@@ -10,7 +10,16 @@ from msgspec.structs import astuple
 from bus.delivery import Delivered
 from bus.events import Event, Poison, SlotAssigned, SlotReleased, Trade
 from observer.listings.model import Listing
-from observer.store.rows import event_of, group_rows, listing_row, position_of, refused_row, slots_in_use
+from observer.store.rows import (
+    CONTENT_BYTES_MAX,
+    event_of,
+    group_rows,
+    listing_row,
+    position_of,
+    refused_row,
+    slots_in_use,
+    within_bound,
+)
 from observer.store.tables import EVENT_TABLES, LISTINGS, QUARANTINE
 from tests.builders import trade
 from tests.store.listings import listing_changed
@@ -48,6 +57,32 @@ def test_a_refused_rows_reason_is_text_that_every_database_takes() -> None:
     assert isinstance(content, bytes)
     assert b"\\ud800" in content
     assert len(QUARANTINE.columns) == 4
+
+
+def test_of_a_long_event_in_quarantine_the_beginning_is_kept_and_its_length() -> None:
+    [row] = group_rows([delivered([Poison(b"x" * 20_000_000, "r" * 20_000_000)])], {STREAM: 7}).poison
+    *position, reason, content = row
+    assert position == [7, 1]
+    assert isinstance(reason, str)
+    assert reason.endswith("r (the first 4,096 of 20,000,000 bytes)")
+    assert len(reason) < 600
+    assert content == b"x" * CONTENT_BYTES_MAX
+
+
+@given(st.lists(st.binary(max_size=60)), st.integers(0, 500), st.integers(0, 500))
+def test_each_event_in_quarantine_has_a_row_and_their_contents_keep_the_days_bound(
+    contents: list[bytes], used_bytes: int, bytes_max: int
+) -> None:
+    rows = [(7, number, "refused", content) for number, content in enumerate(contents, start=1)]
+    kept, used = within_bound(rows, used_bytes, bytes_max)
+    assert [row[:2] for row in kept] == [row[:2] for row in rows]
+    assert used <= max(used_bytes, bytes_max)
+    assert used - used_bytes == sum(len(row[3]) for row in kept if isinstance(row[3], bytes))
+    for row, (*_, reason, content) in zip(rows, kept, strict=True):
+        assert content in (row[3], b"")
+        assert str(reason).startswith("refused")
+        if content != row[3]:
+            assert f"{len(row[3])} bytes are not kept" in str(reason)
 
 
 def test_the_row_of_a_listing_has_its_state_and_its_lifetime() -> None:

@@ -87,7 +87,7 @@ class Line:
             self.report("connected")
         await asyncio.Event().wait()
 
-    def report(self, state: Literal["connected", "lost"]) -> None:
+    def report(self, state: Literal["connected", "lost", "refused"]) -> None:
         self.listener.on_connection(ConnectionChanged("kis", self.account, PLAN.track_b_start_ns, state, "", 0))
 
 

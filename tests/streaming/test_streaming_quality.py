@@ -53,6 +53,7 @@ async def writing() -> AsyncIterator[tuple[Producer, StoreReader]]:
         runtime.mkdir(mode=0o700)
         write_trading_days(runtime, [TradingDay(TODAY, local_ns(TODAY, 9), local_ns(TODAY, 15, 30), "test")])
         worker = Worker("core-writer", settings, ManualClock(NOW_NS))
+        worker.alerts.use_loop()
         producer = Producer(Outbox(folder / "told", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest)
         delivery = asyncio.create_task(producer.run())
         working = asyncio.create_task(core_writer(worker))

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from bus.events import AlertRaised, GapDetected, SlotReleased
+from observer.accounts.health import Health, HealthDecision
 from observer.cli.decisions import verified_day
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
@@ -179,6 +180,41 @@ def test_volumes_are_unknown_while_one_of_several_calls_fails() -> None:
         made.desk.failing = set()
         await running.day.receiver.monitor._asked(SYMBOLS[:2])
         assert open_alerts(running) == []
+
+    play(scene)
+
+
+def test_a_stream_that_comes_and_goes_within_one_outage_is_one_alert() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        [line] = running.lines
+        made.desk.is_down = True
+        states = ("lost", "refused", "connected", "lost", "connected", "lost", "refused", "connected")
+        for each in states:
+            line.report(each)
+            await running.day.receiver.monitor._asked(SYMBOLS[:2])
+            running.alerts.tick()
+            assert open_alerts(running) == ["stream:main"], "and none of unknown volumes"
+        alerts = [event for event in running.events if isinstance(event, AlertRaised)]
+        raised = [(alert.identity, alert.severity) for alert in alerts]
+        assert raised == [("stream:main", "warning"), ("stream:main", "critical")]
+        await made.clock.advance(30)
+        running.alerts.tick()
+        assert open_alerts(running) == []
+
+    play(scene)
+
+
+def test_a_lost_stream_of_an_account_whose_calls_fail_is_no_second_alert() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        [account] = running._brokers.accounts
+        unfit = HealthDecision(fit=False, failures=2)
+        account.health.write(Health(checked_ns=made.clock.now_ns(), calls=unfit))
+        [line] = running.lines
+        line.report("lost")
+        assert open_alerts(running) == []
+        account.health.write(Health(checked_ns=made.clock.now_ns()))
+        line.report("refused")
+        assert open_alerts(running) == ["stream:main"]
 
     play(scene)
 

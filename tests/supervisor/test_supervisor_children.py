@@ -198,6 +198,21 @@ def test_a_child_that_keeps_ending_is_given_up_and_can_be_started_by_hand(tmp_pa
     asyncio.run(run())
 
 
+def test_a_child_that_was_given_up_is_stopped_by_order_but_not_by_the_end_of_the_system(tmp_path: Path) -> None:
+    async def run() -> None:
+        children = [quiet(tmp_path, name, FAILS, restart="never") for name in "ab"]
+        async with supervised(tmp_path, children) as scene:
+            await scene.supervisor.start_all()
+            await scene.changes.until("a", ProcessState.FATAL)
+            await scene.changes.until("b", ProcessState.FATAL)
+            assert isinstance(await scene.supervisor.stop("a"), Done)
+            await scene.supervisor.stop_all()
+            assert scene.changes.states("a")[-1] is ProcessState.STOPPED
+            assert scene.changes.states("b")[-1] is ProcessState.FATAL
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     ("restart", "code", "expected"),
     [

@@ -43,7 +43,11 @@ def test_an_account_that_the_broker_refuses_is_unhealthy_alone_and_recovers():
             await day.until(lambda: day.brokers.is_healthy(ILL), "it is healthy again")
             assert day.usable() == list(NAMES)
             await day.until(
-                lambda: any("is healthy again" in each.text for each in day.reported(AlertResolved)), "the alert"
+                lambda: (
+                    not day.open_alerts()
+                    and any("is healthy again" in each.text for each in day.reported(AlertResolved))
+                ),
+                "the alert has settled",
             )
             alerts = day.reported(AlertRaised)
             assert [alert.severity for alert in alerts if "healthy" in alert.text] == ["critical"]
@@ -201,6 +205,25 @@ def test_a_stream_that_is_down_makes_its_account_unhealthy_and_leaves_its_calls_
             await day.until(lambda: not all(check.healthy for check in day.reported(AccountChecked)), "it is published")
             by_account = {check.account: check for check in day.reported(AccountChecked)}
             assert [by_account[name].stream_connected for name in NAMES] == [True, False, True]
+
+    run(scenario)
+
+
+def test_an_outage_that_a_lost_stream_reported_is_no_second_alert_of_the_account():
+    async def scenario():
+        async with scene(10) as day:
+            writer = StoreWriter(day.settings.store.url)
+            writer.open()
+            lost = [ConnectionChanged("kis", name, local_ns(DAY, 9, 30), "lost", "", 0) for name in NAMES]
+            writer.commit([Delivered("track-b", "5" * 32, 1, lost)])
+            writer.close()
+            for name in NAMES:
+                day.refuse(name)
+            await day.until(lambda: not any(map(day.brokers.is_healthy, NAMES)), "all are ill")
+            calls = [day.account(name).health for name in NAMES]
+            await day.until(lambda: not any(each.read().calls.fit for each in calls), "their calls fail too")
+            assert not [alert for alert in day.reported(AlertRaised) if alert.identity.startswith("account:")]
+            assert not any(map(day.brokers.is_outage_of_stream_alone, NAMES))
 
     run(scenario)
 

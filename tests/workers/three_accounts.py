@@ -21,6 +21,7 @@ from bus.journal import JournalReader
 from observer.accounts import health_checks, token_issuer
 from observer.accounts.clients import BrokerAccount, Brokers
 from observer.accounts.token_cache import TokenRecord
+from observer.alerts.process import Alerts
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.clock import HeldClock
@@ -51,6 +52,12 @@ class Scene:
     simulator: Simulator
     brokers: Brokers
     folder: Path
+    alerts: Alerts
+
+    def open_alerts(self) -> list[str]:
+        """The process's open alerts, after what is due each second."""
+        self.alerts.tick()
+        return [alert.identity for alert in self.alerts.open]
 
     def reported(self, kind: type[Fact], process: str = "accounts") -> list[Fact]:
         """The process's published events of that kind."""
@@ -103,9 +110,17 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def scene(
-    hour: int, minute: int = 0, *, symbols: int = 10, speed: float = SPEED, streams: Collection[str] = NAMES
+    hour: int,
+    minute: int = 0,
+    *,
+    symbols: int = 10,
+    speed: float = SPEED,
+    streams: Collection[str] = NAMES,
+    held: bool = False,
 ) -> AsyncIterator[Scene]:
-    """Time stands until every account has a token. The accounts in `streams` report a connected stream."""
+    """Time stands until every account has a token, and if `held` until the test starts it. The accounts in `streams`
+    report a connected stream.
+    """
     with tempfile.TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(runtime, "DRAIN_S", 0.0)  # no ingest takes the events
         patches.setattr(health_checks, "CHECK_S", 0.1)
@@ -127,12 +142,13 @@ async def scene(
         await simulator.start()
         worker = Worker("accounts", settings, clock)
         monitor = asyncio.create_task(accounts_module.accounts(worker))
-        day = Scene(settings, clock, simulator, Brokers(settings.clients, clock, Random(1)), folder)
+        day = Scene(settings, clock, simulator, Brokers(settings.clients, clock, Random(1)), folder, worker.alerts)
         try:
             await day.until(
                 lambda: all(account.has_valid_token() for account in day.brokers.accounts), "all have tokens"
             )
-            clock.start()
+            if not held:
+                clock.start()
             yield day
             assert not monitor.done(), monitor.exception()
         finally:

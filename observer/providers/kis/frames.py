@@ -36,6 +36,7 @@ from observer.providers.kis.fields import (
 
 TRADE_TRANSACTIONS: Final = frozenset({b"H0STCNT0", b"H0UNCNT0", b"H0NXCNT0"})  # KRX, both venues, NXT: one layout
 RECORD_WIDTH_MIN: Final = 46  # the documented record; later ones are wider
+_WIDTH_MAX: Final = 4 * RECORD_WIDTH_MIN  # where a width is looked for: a frame of a megabyte must not hold the stream
 _HEAD: Final = 34  # fields up to and with the last one that is read
 _HOUR: Final = 1
 _DATE: Final = 33
@@ -148,7 +149,7 @@ def _width_by_content(fields: list[bytes]) -> int:
     A record begins with a symbol and a time of day; the date of the first one must come again when the second reaches
     that far. With no second record in sight, one record is taken if there is enough of it for the documented width.
     """
-    for start in range(RECORD_WIDTH_MIN, len(fields) - _HOUR):
+    for start in range(RECORD_WIDTH_MIN, min(len(fields) - _HOUR, _WIDTH_MAX)):
         date = fields[start + _DATE] if start + _DATE < len(fields) else fields[_DATE]
         if len(fields[start]) >= 6 and is_time_of_day(fields[start + _HOUR]) and date == fields[_DATE]:
             return start

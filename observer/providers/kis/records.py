@@ -177,13 +177,16 @@ def _read_records(
     return reason
 
 
+_WIDTHS_MAX: Final = 4  # times the documented width: a frame of a megabyte must not hold the stream
+
+
 def _width_by_content(layout: _Layout, fields: list[bytes]) -> int:
     """The record width of a frame whose counts do not fit: where the next record visibly begins, with a symbol and a
     time of day. With none in sight only the first record can be distinguished from the rest, if something stands behind
     it: its own last field may be cut.
     """
     if layout.hour:
-        for start in range(layout.width_min, len(fields) - 1):
+        for start in range(layout.width_min, min(len(fields) - 1, _WIDTHS_MAX * layout.width_min)):
             if len(fields[start]) >= 6 and fields[start].isalnum() and is_time_of_day(fields[start + 1]):
                 return start
     return max(layout.width_min + 1, len(fields))

@@ -1,0 +1,87 @@
+"""A stream of garbage leaves some rows, two alerts and exact counts, whatever comes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+from bus.codec import decode_events, unpack
+from bus.events import AlertRaised, AlertResolved, Event, InputQuarantined, Poison
+from bus.outbox import Outbox
+from bus.producer import Producer
+from bus.segments import Packed
+from observer.alerts.process import Alerts
+from observer.clock import ManualClock
+from observer.providers.quarantine import DAY_BYTES_MAX
+from observer.streaming.unreadable import UnreadableInputs
+from observer.units import NS_PER_S
+
+NINE_NS = 1_795_046_400 * NS_PER_S
+FRAME = b"0|H0STCNT0|001|" + b"x" * 100_000
+
+
+class Scene:
+    def __init__(self, folder: Path, day_bytes_max: int) -> None:
+        self.clock = ManualClock(NINE_NS)
+        self.outbox = Outbox(folder / "outbox", "test", "1" * 32)
+        self.producer = Producer(self.outbox, f"ipc://{folder}/no-writer")
+        self.alerts = Alerts(self.clock, "track-b", self.producer.publish)
+        self.inputs = UnreadableInputs(self.producer, self.alerts, self.clock, day_bytes_max)
+
+    def take(self, count: int, source: str = "kis.trades") -> None:
+        for _ in range(count):
+            self.inputs.take(InputQuarantined(source, self.clock.now_ns(), "no record", FRAME))
+
+    def published(self) -> Iterator[Event | Poison]:
+        """All published events, from the outbox."""
+        self.producer.flush()
+        sequence = 1
+        while sequence <= self.producer.published:
+            packed = self.outbox.batch_at(self.outbox.stream, sequence)
+            assert isinstance(packed, Packed)
+            yield from decode_events(unpack(packed.content))
+            sequence = packed.last_sequence + 1
+
+
+def played(
+    folder: Path, play: Callable[[Scene], Awaitable[None]], day_bytes_max: int = DAY_BYTES_MAX
+) -> list[Event | Poison]:
+    async def scenario() -> list[Event | Poison]:
+        scene = Scene(folder, day_bytes_max)
+        await play(scene)
+        events = list(scene.published())
+        scene.producer.close()
+        return events
+
+    return asyncio.run(scenario())
+
+
+def test_thousands_of_unreadable_frames_are_ten_rows_a_count_and_one_alert(tmp_path: Path) -> None:
+    async def play(scene: Scene) -> None:
+        scene.take(5_000)
+        await scene.clock.advance(61)
+        scene.inputs.state_counts()
+
+    events = played(tmp_path, play)
+    rows = [event for event in events if isinstance(event, InputQuarantined)]
+    assert [row.reason for row in rows[10:]] == [f"4,990 more with {4_990 * len(FRAME):,} bytes, only counted"]
+    assert sum(len(row.content) for row in rows) == 10 * 4_096
+    assert [event.identity for event in events if isinstance(event, AlertRaised)] == ["unreadable:kis.trades"]
+    assert [event.identity for event in events if isinstance(event, AlertResolved)] == ["unreadable:kis.trades"]
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 100_000
+
+
+def test_a_full_day_raises_an_alert_and_loses_no_count(tmp_path: Path) -> None:
+    async def play(scene: Scene) -> None:
+        for _ in range(5):
+            scene.take(20)
+            await scene.clock.advance(61)
+        scene.inputs.finish()
+
+    events = played(tmp_path, play, day_bytes_max=15 * 4_096)
+    rows = [event for event in events if isinstance(event, InputQuarantined)]
+    counted = sum(int(row.reason.split(" ")[0]) for row in rows if not row.content)
+    assert counted + sum(bool(row.content) for row in rows) == 100
+    assert sum(len(row.content) for row in rows) == 15 * 4_096
+    [full] = [event for event in events if isinstance(event, AlertRaised) and event.identity == "input_quarantine_full"]
+    assert full.severity == "critical"
+    assert "track_b.quarantine_bytes_max" in full.text

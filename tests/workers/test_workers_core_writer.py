@@ -1,0 +1,100 @@
+"""The writer's alerts of lost events and of a database that went back, against a real database."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bus.delivery import Delivered, Lost
+from observer.clock import ManualClock
+from observer.config import load_settings
+from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
+from observer.host.doctor import examine
+from observer.local_time import local_ns
+from observer.runtime.worker import Worker
+from observer.store.ownership import claim
+from observer.store.reporting_writer import ReportingWriter
+from observer.store.systems import this_system
+from tests.builders import trades
+from tests.store.raw import execute
+
+STREAM, OTHER = "ab" * 16, "cd" * 16
+
+
+@contextlib.asynccontextmanager
+async def worker_with_database() -> AsyncIterator[Worker]:
+    with TemporaryDirectory(prefix="obs") as name:
+        folder = Path(name)
+        (folder / "data").mkdir()
+        settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))
+        Path(settings.run.runtime).mkdir(mode=0o700)
+        worker = Worker("core-writer", settings, ManualClock(local_ns(DAY, 10)))
+        claim(settings.store.url, settings.instance, settings.providers, 1, this_system(worker.runtime, None))
+        worker.alerts.use_loop()
+        try:
+            yield worker
+        finally:
+            worker.control.close()
+
+
+def writer_of(worker: Worker) -> ReportingWriter:
+    writer = ReportingWriter(
+        worker.settings.store.url, this_system(worker.runtime, None), worker.clock.now_ns, worker.alerts, ()
+    )
+    writer.open()
+    return writer
+
+
+async def open_texts(worker: Worker) -> dict[str, str]:
+    """The open alerts, with what other threads have reported."""
+    await asyncio.sleep(0)
+    return {alert.identity: alert.text for alert in worker.alerts.open}
+
+
+def test_the_alert_states_as_many_lost_events_as_the_doctor_also_after_a_restart_until_a_restore_settles_them() -> None:
+    async def scenario() -> None:
+        async with worker_with_database() as worker:
+            url = worker.settings.store.url
+            first = writer_of(worker)
+            first.commit([Delivered("a", STREAM, 1, trades(2)), Lost(STREAM, 3, 10, "damaged", "a")])
+            first.close()
+            second = writer_of(worker)
+            assert (await open_texts(worker))["delivery_losses"].startswith("8 published events exist nowhere")
+            second.commit([Lost(OTHER, 1, 5, "damaged", "b")])
+            text = (await open_texts(worker))["delivery_losses"]
+            assert text.startswith("13 published events exist nowhere")
+            [losses] = [
+                each for each in examine(url, worker.runtime, worker.runtime, recount=False) if each.check == "losses"
+            ]
+            assert losses.text.startswith("13 published events exist nowhere")
+            assert "observer doctor" in text
+            second.close()
+            execute(url, "DELETE FROM delivery_losses")  # as in a package from before
+            writer_of(worker).close()
+            assert await open_texts(worker) == {}
+
+    asyncio.run(scenario())
+
+
+def test_the_alert_of_a_database_that_went_back_ends_when_what_it_lacked_was_delivered_again() -> None:
+    async def scenario() -> None:
+        async with worker_with_database() as worker:
+            writer = writer_of(worker)
+            writer.epoch()
+            assert await open_texts(worker) == {}
+            writer.begin_epoch("it was put back")
+            writer.report_lacking(700)
+            text = (await open_texts(worker))["database_went_back"]
+            assert "it lacks 700 events" in text
+            assert text.endswith("`observer doctor` states what is missing")
+            writer.report_lacking(0)
+            await asyncio.sleep(0)
+            clock = worker.clock
+            assert isinstance(clock, ManualClock)
+            await clock.advance(30)
+            worker.alerts.tick()
+            assert await open_texts(worker) == {}
+            writer.close()
+
+    asyncio.run(scenario())
