@@ -4,13 +4,16 @@ import gzip
 import io
 import json
 import zipfile
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
 from bus.codec import decode_events, pack, unpack
 from bus.journal import JournalError
+from observer import text
 from observer.errors import ObserverError
 from observer.listings.intake import unreadable
 from observer.listings.model import SECTOR_CODES
@@ -158,6 +161,33 @@ def secrets() -> Sequence[bytes]:
     return [encoded(each) for each in (keys, subscription, {**TOKEN, **TOKEN_ENDS}, {"approval_key": 7})]
 
 
+# --- what is shown of it ---------------------------------------------------------------------------------------
+
+SECRET: Final = "the-app-secret/of+an=account-0123456789"
+
+
+def show(content: bytes) -> None:
+    """A text of a broker in an alert or an error: short, on one line, storable, and without our secret."""
+    concealed = dict(text._forms)
+    text.conceal(SECRET)
+    try:
+        said = text.shown(content.decode("utf-8", "surrogateescape"))
+    finally:
+        text._forms.clear()
+        text._forms.update(concealed)
+    assert len(said.encode()) <= text.SHOWN_BYTES_MAX
+    assert text.plain_text(said) == said
+    assert SECRET not in said
+    assert SECRET[: len(SECRET) // 2 + 1] not in said
+
+
+def texts() -> Sequence[bytes]:
+    plain, half = f"refused: {SECRET} is wrong", f"refused: {SECRET[18:]} is wrong"
+    encoded_forms = [quote(SECRET, safe=""), b64encode(SECRET.encode()).decode(), SECRET.encode().hex()]
+    odd = "삼성전자\x1b[2J\u202e\0\r\n" * 30
+    return [each.encode() for each in (plain, half, *encoded_forms, odd, f"{plain} " * 99)]
+
+
 # --- master files ----------------------------------------------------------------------------------------------
 
 
@@ -277,6 +307,7 @@ TARGETS: Final = (
     Target("rest_body", packed_bodies, read_body, weight=3),
     Target("raw_capture", records, one_of(read_record, read_label), (JournalError,), weight=3),
     Target("redaction", secrets, redact, (), weight=3),
+    Target("shown_text", texts, show, (), weight=3, length_max=8192),
     Target("master_korea", domestic, one_of(*map(read_listings, KOREA)), weight=6),
     Target("master_abroad", abroad, one_of(*map(read_listings, ABROAD)), weight=6),
     Target("master_zip", zips, unpack_zip, weight=3),

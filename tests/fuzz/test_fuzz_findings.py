@@ -4,6 +4,7 @@ import pytest
 import zstandard
 
 from observer.errors import DataFileError
+from tests.fuzz.broker_targets import SECRET
 from tests.fuzz.target import Finding, chosen, finding_of
 from tests.fuzz.targets import named
 
@@ -73,6 +74,12 @@ def found(name: str, number: int | None, content: bytes) -> Finding | None:
             None,
             b"\n--\n".join([b"", b"", b"", b"", b"ab" * 16 + "-²".encode()]),
             id="file in an outbox whose number is no number of Python",
+        ),
+        pytest.param(
+            "shown_text",
+            None,
+            f"{SECRET[:13]}\u200b{SECRET[13:26]}\x1b{SECRET[26:]}".encode(),
+            id="secret with signs in it that are not seen",
         ),
         pytest.param("processes", 0, b"x.1." + DIGITS, id="mark with too many digits in another process"),
         pytest.param("reference_files", 4, b'["q",1,[],' + DEEP, id="kept answer nested too deep"),
