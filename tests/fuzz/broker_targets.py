@@ -166,10 +166,13 @@ def secrets() -> Sequence[bytes]:
 SECRET: Final = "the-app-secret/of+an=account-0123456789"
 
 
+_FORMS: Final = {form: text._form(form) for form in text._encoded(SECRET)}
+
+
 def show(content: bytes) -> None:
     """A text of a broker in an alert or an error: short, on one line, storable, and without our secret."""
     concealed = dict(text._forms)
-    text.conceal(SECRET)
+    text._forms.update(_FORMS)
     try:
         said = text.shown(content.decode("utf-8", "surrogateescape"))
     finally:

@@ -20,6 +20,7 @@ from bus.feed import decode_feed
 from bus.ingest import Ingest
 from bus.journal import MAGIC, JournalError, JournalReader, _frame
 from bus.keys import clients, key_pair
+from bus.messages import decode_hello, decode_lost, decode_to_producer
 from bus.outbox import Outbox
 from bus.replay import CaptureSource, moments
 from bus.segments import published_by_stream
@@ -60,11 +61,11 @@ def batches() -> Sequence[bytes]:
 
 
 def read_from_producer(content: bytes) -> None:
-    delivery.decode_hello(content)
+    decode_hello(content)
 
 
 def read_lost(content: bytes) -> None:
-    assert delivery.decode_lost(content).count > 0
+    assert decode_lost(content).count > 0
 
 
 class Sink(Epochs):
@@ -127,7 +128,7 @@ def take_answers(content: bytes) -> None:
     """The writer's messages to a producer with two streams, whose marks stay in their order."""
     sender = Sender([StreamProgress(OTHER, 9, 2), StreamProgress(STREAM, 5)], "epoch 1")
     for message in content.split(SEPARATOR):
-        match delivery.decode_to_producer(message):
+        match decode_to_producer(message):
             case delivery.Welcome() as welcome:
                 for stream, mark in reversed(list(sender.fallen(welcome, {}).items())):
                     sender.revived(stream, 9, mark)

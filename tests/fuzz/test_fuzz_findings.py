@@ -1,5 +1,7 @@
 """Inputs for which a decoder once raised something else than its error, or took without limit."""
 
+import os
+
 import pytest
 import zstandard
 
@@ -97,3 +99,10 @@ def test_a_manifest_that_names_a_file_outside_its_package_is_refused(path: str) 
     content = MANIFEST.replace(b"universe/20261120_kr_stocks.json", path.encode())
     with pytest.raises(DataFileError, match="no file of the package"):
         named("manifest").run(b"\0" + content)
+
+
+def test_a_capture_that_is_refused_leaves_no_open_file() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        assert found("capture", None, b"raw 1 kis x") is None
+    assert len(os.listdir("/proc/self/fd")) == before
