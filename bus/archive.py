@@ -12,6 +12,7 @@ A segment leaves the archive when two verified backups hold its events (`trim`),
 
 import math
 import os
+import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -23,9 +24,13 @@ import zstandard
 
 _SUFFIX: Final = ".journal"
 _COMPRESSED: Final = ".journal.zst"
+_NAME: Final = re.compile(r"(?P<stream>[0-9a-f]{32})-(?P<first>[0-9]{20})-(?P<last>[0-9]{20})\.journal(\.zst)?")
 _LEVEL: Final = 3  # 200 MB/s and more; trades shrink to a fifth
 # Each part is a frame of its own, so that a flipped bit costs one part and not the segment.
 _PART_BYTES: Final = 256 * 1024
+# An outbox begins another segment after 8 MiB, and a batch has at most 8 MiB. What unpacks to more is damaged.
+_SEGMENT_BYTES_MAX: Final = 32 * 1024 * 1024
+_PORTION_BYTES: Final = 256  # packed bytes that are unpacked at once: they become 8 MiB at most
 _FRAME_BEGINNING: Final = b"\x28\xb5\x2f\xfd"
 
 
@@ -132,11 +137,8 @@ class Archive:
 
 
 def _segment_of(path: Path) -> ArchivedSegment | None:
-    match path.name.partition(".")[0].split("-"):
-        case [stream, first, last] if first.isdigit() and last.isdigit():
-            if path.name.endswith((_SUFFIX, _COMPRESSED)):
-                return ArchivedSegment(path, stream, int(first), int(last))
-    return None
+    found = _NAME.fullmatch(path.name)
+    return ArchivedSegment(path, found["stream"], int(found["first"]), int(found["last"])) if found else None
 
 
 def _moved(segment: ArchivedSegment, directory: Path) -> ArchivedSegment:
@@ -171,19 +173,30 @@ def _decompressed(content: bytes) -> tuple[bytes, bool]:
     """The whole parts, and whether these are all. A damaged part is left out, and the records around it show the
     missing numbers.
     """
-    parts, begin, is_whole = [], 0, True
+    parts, begin, is_whole, room_bytes = [], 0, True, _SEGMENT_BYTES_MAX
     while begin >= 0:
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        try:
-            part = frame.decompress(memoryview(content)[begin:])
-        except zstandard.ZstdError:
-            part = b""
-        if frame.eof:
+        part, end = _part_at(content, begin, room_bytes)
+        if part is not None:
             parts.append(part)
-            begin = len(content) - len(frame.unused_data) if frame.unused_data else -1
+            room_bytes -= len(part)
+            begin = end if end < len(content) else -1
         else:  # damaged; a flipped bit can make a frame seem longer than the file
             begin, is_whole = content.find(_FRAME_BEGINNING, begin + 1), False
     return b"".join(parts), is_whole
+
+
+def _part_at(content: bytes, begin: int, bytes_max: int) -> tuple[bytes | None, int]:
+    """The part whose frame begins there, and where the frame ends; None for a damaged one, or one with more bytes."""
+    frame, portions, size_bytes, end = zstandard.ZstdDecompressor().decompressobj(), list[bytes](), 0, begin
+    while not frame.eof and end < len(content) and size_bytes <= bytes_max:
+        try:
+            portions.append(frame.decompress(content[end : end + _PORTION_BYTES]))
+        except zstandard.ZstdError:
+            return None, end
+        size_bytes += len(portions[-1])
+        end = min(end + _PORTION_BYTES, len(content))
+    whole = frame.eof and size_bytes <= bytes_max
+    return (b"".join(portions) if whole else None), end - len(frame.unused_data)
 
 
 def _write_whole(path: Path, content: bytes) -> None:

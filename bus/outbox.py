@@ -37,6 +37,7 @@ from bus.outbox_notes import (
     Progress,
     ProgressFile,
     cut_half_line,
+    is_number,
     is_stream,
     note_epoch,
     note_finished,
@@ -336,7 +337,7 @@ class Outbox:
 
     def _recover(self, path: Path, stream: str, first: str) -> Segment | None:
         """The segment of an earlier process; None for a file without a whole record."""
-        if not first.isdigit() or not is_stream(stream):
+        if not is_number(first) or not is_stream(stream):
             self.report(f"{path} is no segment of an outbox; it is left alone")
             return None
         segment = Segment(path, int(first), int(first) - 1)

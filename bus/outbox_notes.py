@@ -18,6 +18,7 @@ _EPOCH: Final = "epoch"
 _EPOCH_TEXT: Final = re.compile(r"[A-Za-z0-9 _.:-]{0,64}")
 _PROGRESS: Final = struct.Struct("<QQI")  # ordinal of the stream, number of the last event, CRC-32 of both
 _STREAM_DIGITS: Final = 32
+_NUMBER_DIGITS: Final = 20  # as in the names of segments
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -103,6 +104,11 @@ def is_stream(text: str) -> bool:
     return len(text) == _STREAM_DIGITS and all(digit in "0123456789abcdef" for digit in text)
 
 
+def is_number(text: str) -> bool:
+    """Whether it is a sequence number, in a file's name or in a note."""
+    return text.isascii() and text.isdecimal() and len(text) <= _NUMBER_DIGITS
+
+
 def read_progress(directory: Path) -> dict[str, Progress]:
     """The streams that are not finished, in the order of their openings."""
     found = {}
@@ -151,7 +157,7 @@ def read_finished(directory: Path) -> tuple[dict[str, int], int]:
             continue
         stream, _, rest = line.decode("ascii", "replace").partition(" ")
         last_sequence = rest.partition(" ")[0]
-        if last_sequence.isdecimal() and line.decode("ascii", "replace") == _finished_line(stream, int(last_sequence)):
+        if is_number(last_sequence) and line.decode("ascii", "replace") == _finished_line(stream, int(last_sequence)):
             notes.pop(stream, None)
             if int(last_sequence):
                 notes[stream] = int(last_sequence)

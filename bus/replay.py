@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from bus.capture import CaptureLabel, read_label
-from bus.codec import Batch, decode_events, repack, unpack
+from bus.codec import Batch, BatchError, decode_events, repack, unpack
 from bus.delivery import StreamProgress
 from bus.endpoints import Address
 from bus.events import EVENT_TYPES, Event, Fact, Poison
-from bus.journal import JournalReader
+from bus.journal import JournalError, JournalReader
 from bus.segments import Packed
 from bus.sender import BatchSender
 
@@ -85,12 +85,16 @@ class CaptureSource:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reader = JournalReader(path)
-        self.label: CaptureLabel = read_label(self._reader.label)
         self.producer = PRODUCER
         self.streams: set[str] = set()
         self.events = 0
         self._landmarks = [(1, self._reader.offset)]
-        self._survey()
+        try:
+            self.label: CaptureLabel = read_label(self._reader.label)
+            self._survey()
+        except (JournalError, BatchError, OSError):
+            self._reader.close()
+            raise
         self._next_sequence = 1
         self._jump(1)
 

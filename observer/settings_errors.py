@@ -19,6 +19,7 @@ SettingsPath: TypeAlias = tuple[str | int, ...]
 _Settings = TypeVar("_Settings")
 
 _DEPTH_MAX: Final = 30  # levels of groups and lists; the settings have six
+LINES_MAX: Final = 500  # the file that comes with Observer has 152
 _SHOWN_LENGTH_MAX: Final = 60
 _SECRET: Final = re.compile(r"key|secret|password|token|url", re.IGNORECASE)
 _KINDS: Final = {
@@ -81,6 +82,8 @@ def decode_toml(content: bytes, source: str) -> SettingsFile:
         number = int(place.partition(",")[0]) if place[:1].isdigit() else text.count("\n") + 1
         statement = text.split("\n")[number - 1].partition("=")[0].strip()
         raise ConfigError(f"{source}:{number}: is not TOML: {message} ({_on_one_line(statement)})") from None
+    except ValueError:  # of Python, which makes no number of thousands of digits
+        raise ConfigError(f"{source}: holds a number of too many digits: shorten it") from None
 
 
 def decode_json(content: bytes, source: str) -> SettingsFile:
@@ -164,12 +167,15 @@ def wrong_settings(file: SettingsFile, problems: Iterable[Problem]) -> ConfigErr
 def toml_lines(text: str) -> dict[SettingsPath, int]:
     """The line (from 1) on which each key and section of a TOML text first stands.
 
-    A statement defines what the text up to its end has and the text before it does not have.
+    A statement defines what the text up to its end has and the text before it does not have. Empty for a text of more
+    than `LINES_MAX` lines, as the time for it grows with their square.
     """
     import tomllib
 
     found: dict[SettingsPath, int] = {}
     lines = text.split("\n")
+    if len(lines) > LINES_MAX:
+        return found
     begin = 1
     for end in range(1, len(lines) + 1):
         try:

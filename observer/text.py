@@ -64,7 +64,8 @@ def shown_lines(text: str, bytes_max: int = SHOWN_BYTES_MAX) -> str:
 
 def _fitted(text: str, bytes_max: int, plain: Callable[[str], str]) -> str:
     head, rest = text[: 4 * bytes_max], text[4 * bytes_max :]
-    return cut(plain(without_secrets(head)), bytes_max, len(rest.encode("utf-8", "backslashreplace")))
+    # First plain: signs that are not seen, within a secret, would hide it from the search and then be taken out.
+    return cut(without_secrets(plain(head)), bytes_max, len(rest.encode("utf-8", "backslashreplace")))
 
 
 # --- secrets -------------------------------------------------------------------------------------------------

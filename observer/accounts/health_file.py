@@ -31,7 +31,7 @@ class HealthFile:
             if stamp != self._stamp:
                 self._health = msgspec.json.decode(self._path.read_bytes(), type=Health)
                 self._stamp = stamp
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, ValueError, RecursionError):
             self._stamp = self._health = None
         return self._health
 

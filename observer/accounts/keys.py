@@ -101,5 +101,5 @@ def _read_file(path: Path) -> dict[str, _FileEntry]:
     """
     try:
         return msgspec.toml.decode(read_privately(path), type=dict[str, _FileEntry])
-    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of tomllib too: a number of thousands of digits
         raise MissingKeysError(f"{path} cannot be read: {type(error).__name__}") from None

@@ -88,7 +88,7 @@ class TokenStore:
                 self._stamp = stamp
         except FileNotFoundError:
             self._stamp = self._record = None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise DataFileError(f"{self._path} is not a token record; delete it and a new token is issued") from error
         return self._record
 
@@ -116,7 +116,7 @@ class TokenStore:
         """Whether the broker refused the record in force to any process."""
         record = self.read()
         try:
-            return record is not None and self._note.read_text() == fingerprint(record)
+            return record is not None and self._note.read_bytes() == fingerprint(record).encode()
         except FileNotFoundError:
             return False
 

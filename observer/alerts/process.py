@@ -268,7 +268,7 @@ def _kept(path: Path) -> dict[str, Condition]:
     """The open alerts of an earlier process; none where the file is missing or damaged."""
     try:
         return _file_decoder.decode(read_file(path))
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError, RecursionError):
         return {}
 
 

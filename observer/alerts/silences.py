@@ -25,7 +25,7 @@ class Silences:
         """The silences that last at this time; none where the file is missing or damaged."""
         try:
             found = _decoder.decode(read_file(self._path))
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return {identity: until_ns for identity, until_ns in found.items() if until_ns > now_ns}
 

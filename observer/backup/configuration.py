@@ -70,12 +70,12 @@ def _content(path: Path) -> bytes | None:
             document = _toml(path)
             return None if document is None else tomli_w.dumps(redacted(document)).encode()
         return path.read_bytes()
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
 def _toml(path: Path) -> dict[str, Any] | None:
     try:
         return tomllib.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

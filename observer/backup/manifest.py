@@ -4,7 +4,8 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, Literal
+from pathlib import PurePosixPath
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -15,6 +16,9 @@ from observer.store.instance import Instance
 Kind = Literal["daily", "manual"]
 FORMAT: Final = 1
 
+Stored = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number that a database can hold."""
+
 _STAMP: Final = "%Y%m%dT%H%M%S"
 _NAME: Final = re.compile(r"\d{8}T\d{6}-(daily|manual)(-\d+)?\Z")
 
@@ -23,7 +27,7 @@ class PackagedFile(msgspec.Struct, frozen=True):
     """A file of a package: its path below the package's folder, and its content's digest in hexadecimal digits."""
 
     path: str
-    size_bytes: int
+    size_bytes: Stored
     sha256: str
 
 
@@ -36,12 +40,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     kind: Kind
-    taken_ns: int
+    taken_ns: Stored
     instance: Instance
     database: str
     schema: str | None
     schema_revision: str
-    marks: Mapping[str, int]
+    marks: Mapping[str, Stored]
     files: Sequence[PackagedFile]
 
     @property
@@ -58,7 +62,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """`verified.json`: the package was whole at this market time. It counts for the manifest with this digest only."""
 
-    verified_ns: int
+    verified_ns: Stored
     manifest_sha256: str
 
 
@@ -99,17 +103,27 @@ def decoded(content: bytes, digest_line: bytes) -> Manifest:
     """The manifest in `manifest.json`; `digest_line` is the content of `manifest.sha256`.
 
     Raises:
-        DataFileError: the content does not have that digest, or is of another version of Observer.
+        DataFileError: the content does not have that digest, is of another version of Observer, or names a file
+            outside the package.
     """
     if digest_line != digest_line_of(content):
         raise DataFileError("manifest.json or manifest.sha256 is damaged: the digests differ")
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataFileError(f"manifest.json cannot be read: {error}") from error
     if manifest.format != FORMAT:
         raise DataFileError(f"the package has format {manifest.format}, this program reads {FORMAT}")
+    for path in (manifest.database, *(file.path for file in manifest.files)):
+        if not _is_below(path):
+            raise DataFileError(f"manifest.json names {path!r}, which is no file of the package")
     return manifest
+
+
+def _is_below(path: str) -> bool:
+    """Whether the path stays below the folder that it is joined to."""
+    parts = PurePosixPath(path)
+    return bool(parts.name) and not parts.is_absolute() and ".." not in parts.parts and "\0" not in path
 
 
 def digest_line_of(content: bytes) -> bytes:

@@ -90,7 +90,7 @@ def read_package(path: Path) -> Package:
 def _verified_ns(path: Path, manifest: bytes) -> int | None:
     try:
         mark = msgspec.json.decode((path / VERIFIED).read_bytes(), type=Verified)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError, RecursionError):
         return None
     return mark.verified_ns if mark.manifest_sha256 == hashlib.sha256(manifest).hexdigest() else None
 

@@ -47,7 +47,7 @@ def answers(runtime: Path, question: Question) -> bool:
     try:
         kept = msgspec.json.decode((runtime / QUESTION_NAME).read_bytes(), type=_Answered)
         return kept.question.covers(question) and kept.answer == _digest((runtime / FILE_NAME).read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return False
 
 
@@ -67,7 +67,7 @@ def read_trading_days(runtime: Path) -> Sequence[TradingDay]:
     """The trading days written last; empty for an absent or a damaged file, which the next upkeep replaces."""
     try:
         return _decoder.decode((runtime / FILE_NAME).read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return []
 
 

@@ -60,7 +60,7 @@ def read_overlay(path: Path) -> dict[date, OverlayDay]:
     """
     try:
         entries = msgspec.toml.decode(read_file(path), type=_Overlay).day
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataFileError(f"trading day overlay {path}: {error}") from error
     by_day = {entry.day: entry for entry in entries}
     if len(by_day) != len(entries):

@@ -177,7 +177,7 @@ def _read(path: Path, kind: type[Noted]) -> Noted | None:
     """Read the metadata; unreadable metadata counts as none, as after a change of its format."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 

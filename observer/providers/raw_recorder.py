@@ -71,7 +71,7 @@ def _parsed(content: bytes) -> RawCaptureRequest | None:
     """The request; one that is just being written is none yet."""
     try:
         return msgspec.json.decode(content, type=RawCaptureRequest)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None
 
 

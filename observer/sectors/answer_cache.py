@@ -69,7 +69,7 @@ class AnswerCache:
         for line in self._path.read_bytes().split(b"\n"):
             try:
                 answer = msgspec.json.decode(line, type=_Answer)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (ValueError, RecursionError):
                 continue
             if not _is_old(answer, now_ns):
                 self._keep(answer)

@@ -94,7 +94,7 @@ def read_tables(folder: Path) -> dict[Region, CodeTable]:
             tables[region] = msgspec.json.decode(read_file(path), type=CodeTable)
         except FileNotFoundError:
             continue
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataFileError(f"cannot read {path}: {error}") from error
     return tables
 

@@ -311,7 +311,7 @@ def _translated(name: str, ask: Callable[[], object]) -> object:
         raise TransportError(f"{name}: {type(error).__name__} {error}".strip(), call=name) from error
     except PeeweeException as error:
         raise DataFileError(f"yfinance cannot use its file of cookies: {error}") from error
-    except (YFException, KeyError, IndexError, TypeError, ValueError) as error:
+    except (YFException, LookupError, TypeError, ValueError, RecursionError) as error:
         raise MalformedError(f"{name}: {type(error).__name__} {error}", call=name) from error
 
 
@@ -330,5 +330,5 @@ def _refusal(name: str, error: HTTPError) -> ProviderError:
 def _shaped(name: str, answer: object, shape: type[Result]) -> Result:
     try:
         return msgspec.convert(answer, shape)
-    except msgspec.ValidationError as error:
+    except ValueError as error:  # of another shape, or a text that is no UTF-8
         raise MalformedError(f"{name}: {error}", call=name) from error

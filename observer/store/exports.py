@@ -133,7 +133,7 @@ class Ledgers:
             return msgspec.json.decode(read_file(self._position_path), type=_Position).streams
         except FileNotFoundError:
             return {}
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:
             text = f"{self._position_path}: {error}; remove it, and all ledgers are made anew"
             raise StoreError(text) from error
 

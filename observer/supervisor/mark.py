@@ -20,6 +20,7 @@ from observer.supervisor.proc import ProcessId, ProcessSeen, scan, seen, signal_
 
 MARK_VARIABLE: Final = "OBSERVER_SYSTEM"
 
+_NUMBER_DIGITS_MAX: Final = 20  # of a pid and a start; the environment of any process may claim more
 _POLL_S: Final = 0.01
 _ROUNDS_MAX: Final = 500  # 5 s: a process that survives SIGKILL so long hangs in the kernel
 
@@ -62,9 +63,13 @@ def own_mark(runtime_directory: Path) -> Mark:
 def parse_mark(text: str | None) -> Mark | None:
     """The mark that a variable's value says; None for any other text."""
     folder, *numbers = (text or "").split(".")
-    if len(numbers) != 2 or not all(number.isascii() and number.isdecimal() for number in numbers):
+    if len(numbers) != 2 or not all(map(_is_number, numbers)):
         return None
     return Mark(folder, ProcessId(int(numbers[0]), int(numbers[1])))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _NUMBER_DIGITS_MAX
 
 
 def marks_of(pids: Collection[int]) -> dict[int, Mark]:

@@ -94,7 +94,7 @@ class PidRegistry:
             registry = _decoder.decode(self._path.read_bytes())
         except FileNotFoundError:
             return Registry()
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:
             logger.warning("cannot read %s, so leftovers of an earlier run are not known: %s", self._path, error)
             return Registry()
         return registry if registry.boot == boot_id() else Registry()

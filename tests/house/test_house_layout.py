@@ -124,7 +124,7 @@ def test_pure_code_loads_no_socket_database_or_process_library() -> None:
 
 
 def test_the_lock_files_name_no_package_source() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "tests/fuzz/requirements.txt"):
         text = (ROOT / name).read_text()
         assert "://" not in text
         assert "--index-url" not in text

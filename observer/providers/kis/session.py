@@ -104,7 +104,7 @@ class KisSession:
             return Data(content)
         try:
             return self._meaning(content, _reply_decoder.decode(content))
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except (ValueError, RecursionError) as error:  # no JSON of that shape, no UTF-8, or nested too deep
             return Unreadable(content, f"neither a data frame nor a reply: {error}")
 
     def parse(self, data: Data, receive_time_ns: int) -> Parsed:
