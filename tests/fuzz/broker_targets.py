@@ -310,7 +310,7 @@ TARGETS: Final = (
     Target("rest_body", packed_bodies, read_body, weight=3),
     Target("raw_capture", records, one_of(read_record, read_label), (JournalError,), weight=3),
     Target("redaction", secrets, redact, (), weight=3),
-    Target("shown_text", texts, show, (), weight=3, length_max=8192),
+    Target("shown_text", texts, show, (), weight=0.5, length_max=3000),
     Target("master_korea", domestic, one_of(*map(read_listings, KOREA)), weight=6),
     Target("master_abroad", abroad, one_of(*map(read_listings, ABROAD)), weight=6),
     Target("master_zip", zips, unpack_zip, weight=3),
