@@ -92,7 +92,7 @@ clean:  ## remove the environment, caches and what demos left
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
-# Without atheris (it has wheels for Linux on x86-64 alone) the mutations are made by chance.
+# Without atheris (it has wheels for Linux on x86-64 alone) the mutations are made at random.
 .venv/fuzz: tests/fuzz/requirements.txt .venv/development
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/fuzz/requirements.txt
 	@touch $@

@@ -39,6 +39,7 @@ _MOMENT_FIELDS: Final = frozenset(
         "decided_ns",
         "detected_ns",
         "ended_ns",
+        "extended_ns",
         "fired_ns",
         "found_ns",
         "judged_ns",

@@ -12,6 +12,7 @@ from observer.clock import HeldClock
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.errors import ConfigError
+from observer.files import PRIVATE_FILE
 from observer.local_time import local_ns
 from observer.providers.broker import RecordKind
 from observer.supervisor.instance import InstanceLock
@@ -131,5 +132,5 @@ def _empty(folder: Path) -> None:
             elif path.name != MARKER:
                 path.unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARKER).touch()
+    (folder / MARKER).touch(PRIVATE_FILE)
     (folder / "data").mkdir()

@@ -118,7 +118,7 @@ def main() -> int:
         sums = added(processes.map(run, jobs(targets, options.executions, options.seed)))
     reports = [sums[target.name] for target in targets]
     findings = [line for report in reports for line in kept(options.findings, report)]
-    how = "guided by coverage" if is_guided() else "by chance: atheris is not installed"
+    how = "guided by coverage" if is_guided() else "at random: atheris is not installed"
     done, rss_bytes = sum(each.executions for each in reports), max(each.rss_bytes_max for each in reports)
     last = f"{done:,} executions, {how}; {len(findings)} findings; max RSS {rss_bytes / 2**20:.0f} MB"
     sys.stdout.write("\n".join([*table(reports), *findings, last, ""]))

@@ -88,7 +88,7 @@ def is_guided() -> bool:
 
 
 def run_unguided(name: str, executions: int, seed: int) -> None:
-    """Mutations of the corpus by chance."""
+    """Mutations of the corpus at random."""
     from tests.fuzz.mutation import mutated
 
     run = Run(name, executions)
