@@ -8,11 +8,14 @@ from bus.producer import Producer
 from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.providers.quarantine import ROWS_PER_MINUTE_MAX, InputQuarantine
+from observer.units import NS_PER_S
 
 TRADES_PER_MINUTE_MAX: Final = 1_000
 """Rows of trades that are not believed: each is small, and may be a true one where this machine's clock is wrong."""
 UNREADABLE: Final = "unreadable:"
 """How the identity of an alert begins that a source's inputs are only counted."""
+CALM_NS: Final = 120 * NS_PER_S
+"""Market time without a counted input until that alert ends; a flood counts none at the beginning of each minute."""
 QUARANTINE_FULL: Final = "input_quarantine_full"
 
 
@@ -24,6 +27,7 @@ class UnreadableInputs:
         self._producer = producer
         self._alerts = alerts
         self._clock = clock
+        self._counted_ns: dict[str, int] = {}  # by source: when its inputs were last only counted
 
     def take(self, item: InputQuarantined, rows_max: int = ROWS_PER_MINUTE_MAX) -> None:
         """Store an input: the first of a minute with its beginning, the others as a count."""
@@ -37,8 +41,12 @@ class UnreadableInputs:
 
     def state_counts(self) -> None:
         """Store the counts of the minutes that are over, and resolve the alerts that are; called again and again."""
-        self._publish(self._quarantine.after_time(self._clock.now_ns()))
-        besides = {f"{UNREADABLE}{source}" for source in self._quarantine.counted}
+        now_ns = self._clock.now_ns()
+        counted = dict.fromkeys(self._quarantine.counted, now_ns)
+        self._publish(self._quarantine.after_time(now_ns))
+        recent = {source: at_ns for source, at_ns in self._counted_ns.items() if 0 <= now_ns - at_ns < CALM_NS}
+        self._counted_ns = recent | counted
+        besides = {f"{UNREADABLE}{source}" for source in self._counted_ns}
         self._alerts.resolve_all(UNREADABLE, "unreadable inputs are none or few again", besides)
         if not self._quarantine.is_full:
             self._alerts.resolve(QUARANTINE_FULL, "the quarantine has room again")

@@ -58,8 +58,9 @@ def played(
 def test_thousands_of_unreadable_frames_are_ten_rows_a_count_and_one_alert(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         scene.take(5_000)
-        await scene.clock.advance(61)
-        scene.inputs.state_counts()
+        for _ in range(4):
+            await scene.clock.advance(61)
+            scene.inputs.state_counts()
 
     events = played(tmp_path, play)
     rows = [event for event in events if isinstance(event, InputQuarantined)]
@@ -68,6 +69,19 @@ def test_thousands_of_unreadable_frames_are_ten_rows_a_count_and_one_alert(tmp_p
     assert [event.identity for event in events if isinstance(event, AlertRaised)] == ["unreadable:kis.trades"]
     assert [event.identity for event in events if isinstance(event, AlertResolved)] == ["unreadable:kis.trades"]
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 100_000
+
+
+def test_a_flood_of_minutes_is_one_alert(tmp_path: Path) -> None:
+    async def play(scene: Scene) -> None:
+        for _ in range(30):
+            scene.take(20)
+            scene.inputs.state_counts()
+            await scene.clock.advance(10)
+            scene.inputs.state_counts()
+
+    events = played(tmp_path, play)
+    assert [event.identity for event in events if isinstance(event, AlertRaised)] == ["unreadable:kis.trades"]
+    assert not any(isinstance(event, AlertResolved) for event in events)
 
 
 def test_a_full_day_raises_an_alert_and_loses_no_count(tmp_path: Path) -> None:
