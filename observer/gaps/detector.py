@@ -96,13 +96,12 @@ class _Chain:
 
     def is_contradicted_by(self, trade: Trade) -> bool:
         """Whether a trade with less volume of the day than the last one is not among the earlier trades: it is later,
-        or its volume ends within the last trade's own.
+        or its volume ends within the last trade's own. A mark may be a false trade of an earlier process.
         """
-        if not self.own or trade.cumulative_volume == self.volume:
+        if trade.cumulative_volume == self.volume:
             return False
-        return (
-            trade.exchange_time_ns > self.exchange_time_ns
-            or trade.cumulative_volume > self.volume - self.own + VOLUME_NOISE
+        return trade.exchange_time_ns > self.exchange_time_ns or (
+            self.own > 0 and trade.cumulative_volume > self.volume - self.own + VOLUME_NOISE
         )
 
     def set_back(self, volume: float, trades: int | None, exchange_time_ns: int) -> None:

@@ -53,7 +53,8 @@ class TradeReader(DatabaseReader):
 
     def last_marks(self, session_date: str, symbols: Sequence[str]) -> dict[str, TradeMark]:
         """The mark of each symbol with a streamed trade on that day, kept or conflated. Recovered trades do not count:
-        they lie before a streamed one.
+        they lie before a streamed one. The latest trade counts, not the one with the largest volume of the day, which
+        later trades may have shown to be false.
         """
         trades, rows = EVENT_TABLES[Trade].c, EVENT_TABLES[TradesConflated].c
         marks = {}
@@ -62,18 +63,18 @@ class TradeReader(DatabaseReader):
                 streamed = (
                     select(trades.symbol, trades.cumulative_volume, trades.cumulative_trades, trades.exchange_time_ns)
                     .where(trades.symbol == symbol, trades.session_date == session_date, trades.gap_id.is_(None))
-                    .order_by(trades.cumulative_volume.desc())
+                    .order_by(trades.exchange_time_ns.desc(), trades.cumulative_volume.desc())
                     .limit(1)
                 )
                 conflated = (
                     select(rows.symbol, rows.cumulative_volume, rows.cumulative_trades, rows.to_ns)
                     .where(rows.symbol == symbol, rows.session_date == session_date)
-                    .order_by(rows.cumulative_volume.desc())
+                    .order_by(rows.to_ns.desc(), rows.cumulative_volume.desc())
                     .limit(1)
                 )
                 found = [row for wanted in (streamed, conflated) if (row := connection.execute(wanted).first())]
                 if found:
-                    marks[symbol] = TradeMark(*max(found, key=lambda row: float(row.cumulative_volume)))
+                    marks[symbol] = TradeMark(*max(found, key=lambda row: (row[3], float(row.cumulative_volume))))
         return marks
 
 

@@ -279,9 +279,9 @@ class TradeRecorder:
         """Stop watching all symbols; returns when all are settled."""
         self.report_rows()
         self._producer.flush()  # events that the disk refuses leave the symbol unsettled
-        unsettled = self.detector.unsettled().union(self.held.symbols)
-        self._leaving |= {symbol: object() for symbol in unsettled}
-        await self.settle(unsettled)
+        while unsettled := self.detector.unsettled().union(self.held.symbols):  # a trade may be held meanwhile
+            self._leaving |= {symbol: object() for symbol in unsettled}
+            await self.settle(unsettled)
         for symbol in self.detector.watched:
             self._stop(symbol)
 

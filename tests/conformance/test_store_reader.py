@@ -279,17 +279,23 @@ def test_a_day_without_any_earlier_universe_uses_the_first_one_built(store: Stor
     assert in_force(reader) == first[:-1]
 
 
-def conflated(to_volume: float, *, symbol: str = "005930") -> TradesConflated:
+def conflated(to_volume: float, *, symbol: str = "005930", to_ns: int = 95) -> TradesConflated:
     prices = (1.0, 1.0, 1.0, 1.0)
-    return TradesConflated("kis", symbol, DAY, 90, 95, 96, 2, 5.0, *prices, to_volume, 12)
+    return TradesConflated("kis", symbol, DAY, 90, to_ns, to_ns + 1, 2, 5.0, *prices, to_volume, 12)
 
 
 def test_a_conflated_row_may_be_the_last_mark_of_a_symbol(store: Store, reader: StoreReader) -> None:
     store(trade(1, cumulative_volume=50.0), conflated(40.0))
-    store(trade(2, symbol="000660", cumulative_volume=50.0), conflated(60.0, symbol="000660"))
+    later_ns = trade(3).exchange_time_ns
+    store(trade(2, symbol="000660", cumulative_volume=50.0), conflated(60.0, symbol="000660", to_ns=later_ns))
     marks = reader.last_marks(DAY, ["005930", "000660"])
     assert marks["005930"].cumulative_volume == 50.0
-    assert marks["000660"] == TradeMark("000660", 60.0, 12, 95)
+    assert marks["000660"] == TradeMark("000660", 60.0, 12, later_ns)
+
+
+def test_a_larger_volume_of_the_day_before_later_trades_is_no_mark(store: Store, reader: StoreReader) -> None:
+    store(trade(1), trade(2, cumulative_volume=5_000.0), trade(3))
+    assert reader.last_marks(DAY, ["005930"])["005930"].cumulative_volume == trade(3).cumulative_volume
 
 
 def seen_at(hour: int, minute: int, volume: float, *, day: int, symbol: str = "005930") -> Snapshot:

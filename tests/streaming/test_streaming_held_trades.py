@@ -54,9 +54,12 @@ class Broker:
         self.high = 70_000.0
         self.is_down = False
         self.asked: list[Priority] = []
+        self.while_asked: Callable[[], None] = lambda: None  # once
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         self.asked.append(priority)
+        self.while_asked, act = lambda: None, self.while_asked
+        act()
         if self.is_down:
             raise ProviderError("down")
         lower, upper = self.limits
@@ -483,6 +486,22 @@ def test_the_end_of_the_day_decides_about_held_trades() -> None:
     play(act)
 
 
+def test_a_trade_that_is_held_while_others_are_settled_at_the_end_of_the_day_is_released() -> None:
+    async def act(made: Scene) -> None:
+        made.real(1, 5)
+        made.recorder.watch(OTHER)
+        made.recorder.take(trade(3, symbol=OTHER))
+        made.recorder.interrupt(OTHER, "reconnect")
+        ending = asyncio.create_task(made.recorder.leave_all())
+        made.broker.while_asked = lambda: made.real(10_001, 10_001)
+        await ending
+        assert made.numbers[-1] == 10_001
+        assert made.gaps[-1] == (5, 10_000)
+        assert made.recorder.held.symbols == set()
+
+    play(act)
+
+
 def test_a_false_trade_of_a_symbol_without_a_subscription_does_not_become_its_mark() -> None:
     async def act(made: Scene) -> None:
         made.real(1, 5)
@@ -513,6 +532,18 @@ def test_real_trades_that_contradict_a_plausible_false_one_are_stored_and_their_
         made.real(18, 19)
         assert made.numbers == [1, 2, 3, 4, 5, 5_000, *range(6, 16), 18, 19]
         assert made.gaps[-1] == (15, 17)
+        assert made.alerts == [f"volume_contradicted:{SYMBOL}"]
+
+    play(act)
+
+
+def test_a_plausible_false_trade_that_is_the_mark_of_an_earlier_process_does_not_hide_the_real_ones() -> None:
+    async def act(made: Scene) -> None:
+        made.begin(Mark(SYMBOL, DAY, 5_000.0, None, real_trade(5).exchange_time_ns))
+        made.real(6, 15)
+        made.real(18, 19)
+        assert made.numbers == [*range(6, 16), 18, 19]
+        assert made.gaps == [(15, 17)]
         assert made.alerts == [f"volume_contradicted:{SYMBOL}"]
 
     play(act)
