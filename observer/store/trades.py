@@ -15,6 +15,7 @@ from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
 
 _ROWS_AT_ONCE: Final = 2_000  # what an iterator holds in memory
+_LARGEST: Final = 20  # by the day's volume, which the index finds: the latest trade, and false ones before it
 
 
 class TradeMark(msgspec.Struct, frozen=True):
@@ -63,16 +64,16 @@ class TradeReader(DatabaseReader):
                 streamed = (
                     select(trades.symbol, trades.cumulative_volume, trades.cumulative_trades, trades.exchange_time_ns)
                     .where(trades.symbol == symbol, trades.session_date == session_date, trades.gap_id.is_(None))
-                    .order_by(trades.exchange_time_ns.desc(), trades.cumulative_volume.desc())
-                    .limit(1)
+                    .order_by(trades.cumulative_volume.desc())
+                    .limit(_LARGEST)
                 )
                 conflated = (
                     select(rows.symbol, rows.cumulative_volume, rows.cumulative_trades, rows.to_ns)
                     .where(rows.symbol == symbol, rows.session_date == session_date)
-                    .order_by(rows.to_ns.desc(), rows.cumulative_volume.desc())
-                    .limit(1)
+                    .order_by(rows.cumulative_volume.desc())
+                    .limit(_LARGEST)
                 )
-                found = [row for wanted in (streamed, conflated) if (row := connection.execute(wanted).first())]
+                found = [row for wanted in (streamed, conflated) for row in connection.execute(wanted)]
                 if found:
                     marks[symbol] = TradeMark(*max(found, key=lambda row: (row[3], float(row.cumulative_volume))))
         return marks
