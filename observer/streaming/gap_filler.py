@@ -33,6 +33,7 @@ from observer.gaps.targets import RecoveryTargets, TargetChange, text_of
 from observer.local_time import local_datetime
 from observer.providers.broker import HistorySource
 from observer.providers.domestic import PastBarSource
+from observer.providers.quarantine import ROWS_PER_MINUTE_MAX
 from observer.store.reader import StoreReader
 
 logger = logging.getLogger(__name__)
@@ -152,13 +153,18 @@ class GapWorklist:
         self._report_target(self._targets.ended(day, is_recovered=is_recovered))
 
     def quarantine(self, gap: GapDetected, rows: Sequence[TimeAndSalesRow], producer: Producer) -> None:
-        """Store rows of time-and-sales that cannot be of the gap's day, and report them."""
+        """Store the first rows of time-and-sales that cannot be of the gap's day, and the number of the others, and
+        report them.
+        """
         if not rows:
             return
         now_ns, source = self._clock.now_ns(), f"{gap.provider}.time_and_sales"
         reason = f"asked for {gap.session_date}, and its time is of another day or ahead of this machine's clock"
-        for row in rows:
+        for row in rows[:ROWS_PER_MINUTE_MAX]:
             producer.publish(InputQuarantined(source, now_ns, reason, msgspec.json.encode(row)))
+        if others := rows[ROWS_PER_MINUTE_MAX:]:
+            counted = f"{len(others):,} more of {gap.symbol}, only counted"
+            producer.publish(InputQuarantined(source, now_ns, counted, b""))
         text = f"{len(rows)} recovered trades of {gap.symbol} are in quarantine: {reason}"
         self._alerts.happened("misdated_recovery", "warning", text)
 

@@ -9,6 +9,7 @@ import msgspec
 from bus.events import AlertRaised, GapDetected, GapRecovered, InputQuarantined, Trade
 from observer.gaps.recovery import RecoverySettings
 from observer.providers.broker import Bar, PastTrade
+from observer.providers.quarantine import ROWS_PER_MINUTE_MAX
 from observer.selection.sampling import SamplingSettings
 from observer.streaming.gap_filler import GapFiller, GapWorklist
 from observer.units import NS_PER_DAY, NS_PER_S
@@ -25,10 +26,13 @@ TOMORROW = msgspec.structs.replace(TRUE, exchange_time_ns=TRUE.exchange_time_ns 
 
 
 class History:
-    """A broker that returns a row of tomorrow. Satisfies `PastSource`."""
+    """A broker that returns rows of tomorrow. Satisfies `PastSource`."""
+
+    def __init__(self, rows: int = 1) -> None:
+        self._rows = rows
 
     async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
-        return [TRUE, TOMORROW]
+        return [TRUE, *[TOMORROW] * self._rows]
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         raise AssertionError(symbol)
@@ -40,21 +44,26 @@ class History:
         raise AssertionError(symbol)
 
 
+async def filled(running: Process, history: History) -> None:
+    """The gap is filled from this history."""
+    made, settings = running.market, RecoverySettings()
+    worklist = GapWorklist(
+        settings,
+        reader=running.reader,
+        feed_address=made.feed_address,
+        clock=made.clock,
+        alerts=running.alerts,
+    )
+    worklist.queue.take_up([GAP])
+    filler = GapFiller(settings, worklist, history=history, producer=running.producer, clock=made.clock)
+    working = asyncio.create_task(filler.work())
+    await until_async(lambda: running.of(GapRecovered), "the gap is filled")
+    working.cancel()
+
+
 def test_a_recovered_row_of_another_day_goes_to_quarantine_and_the_gap_is_filled_without_it() -> None:
-    async def scene(running: Process) -> None:
-        made, settings = running.market, RecoverySettings()
-        worklist = GapWorklist(
-            settings,
-            reader=running.reader,
-            feed_address=made.feed_address,
-            clock=made.clock,
-            alerts=running.alerts,
-        )
-        worklist.queue.take_up([GAP])
-        filler = GapFiller(settings, worklist, history=History(), producer=running.producer, clock=made.clock)
-        working = asyncio.create_task(filler.work())
-        await until_async(lambda: running.of(GapRecovered), "the gap is filled")
-        working.cancel()
+    with market(SamplingSettings()) as made, idle_process(made) as running:
+        asyncio.run(filled(running, History()))
         [closed], [trade], [item] = running.of(GapRecovered), running.of(Trade), running.of(InputQuarantined)
         assert closed.complete
         assert (trade.price, trade.gap_id) == (TRUE.price, "g")
@@ -62,5 +71,10 @@ def test_a_recovered_row_of_another_day_goes_to_quarantine_and_the_gap_is_filled
         assert msgspec.json.decode(item.content, type=PastTrade) == TOMORROW
         assert [alert.identity for alert in running.of(AlertRaised)] == ["misdated_recovery"]
 
+
+def test_of_many_recovered_rows_of_another_day_the_first_are_kept_and_the_others_counted() -> None:
     with market(SamplingSettings()) as made, idle_process(made) as running:
-        asyncio.run(scene(running))
+        asyncio.run(filled(running, History(rows=500)))
+        items = running.of(InputQuarantined)
+        assert sum(bool(item.content) for item in items) == ROWS_PER_MINUTE_MAX
+        assert [item.reason for item in items if not item.content] == ["490 more of 000001, only counted"]
