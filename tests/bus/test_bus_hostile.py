@@ -5,6 +5,7 @@ other peer, and memory is bounded.
 import asyncio
 import contextlib
 import itertools
+import math
 import socket as system_socket
 import struct
 import threading
@@ -43,6 +44,7 @@ from bus.delivery import (
     Hello,
     Lost,
     Part,
+    Rewind,
     Sender,
     StreamProgress,
     Welcome,
@@ -54,7 +56,7 @@ from bus.hellos import HELLO_EVERY_S, HELLOS_A_ROUND, HELLOS_WAITING_MAX, Waitin
 from bus.ingest import Ingest
 from bus.journal import RecordTooLargeError
 from bus.keys import make_keys
-from bus.messages import decode_hello, decode_lost, decode_to_producer
+from bus.messages import HELLO_BYTES_MAX, decode_hello, decode_lost, decode_to_producer
 from bus.outbox import Outbox
 from bus.peers import IGNORED_MAX, IGNORED_S, LOGGED_EVERY_S, Peers
 from bus.producer import Producer
@@ -265,6 +267,41 @@ def test_streams_and_peers_are_forgotten_when_there_are_too_many_and_come_again(
         until(lambda: len(writer.ingest._routes) <= 100)
         assert len(writer.ingest._producers) <= 3
         writer.assert_stores()
+
+
+def test_what_streams_lack_is_forgotten_with_them(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hello of another epoch may claim any marks, which begin no epoch."""
+    monkeypatch.setattr(bus.ingest, "STREAMS_MAX", 100)
+    with peer(writer.folder) as evil:
+        for number in range(5):
+            names = {f"{number * 1000 + n:032x}": 7 for n in range(100)}
+            evil.send_multipart([b"H", encode(Hello("evil", names, "another"))])
+            assert evil.poll(DEADLINE_S * 1000)
+            evil.recv()
+        writer.assert_stores()
+        until(lambda: len(writer.ingest._lacking) <= 100)
+
+
+def test_batches_that_are_not_taken_leave_no_trace_of_their_streams(writer: Writer) -> None:
+    names = [f"{number:032x}" for number in range(50)]
+    with peer(writer.folder) as evil:
+        evil.send_multipart([b"H", encode(Hello("evil", dict.fromkeys(names, 0)))])
+        assert isinstance(decode_to_producer(evil.recv()), Welcome)
+        for name in names:
+            evil.send_multipart([b"B", pack(name, 100, trades(1))])
+            assert isinstance(decode_to_producer(evil.recv()), Rewind)
+    assert not writer.ingest._duplicates
+
+
+def test_a_hello_of_a_batchs_size_is_refused_before_it_waits(writer: Writer) -> None:
+    with peer(writer.folder) as evil:
+        evil.send_multipart(GREETING)
+        assert evil.poll(DEADLINE_S * 1000)
+        [route] = writer.ingest._producers
+        writer.ingest._hellos._answered_s[route] = math.inf  # its next hello would wait for ever
+        evil.send_multipart([b"H", bytes(HELLO_BYTES_MAX + 1)])
+        until(lambda: writer.ingest.peers.refused)
+        assert not writer.ingest._hellos
 
 
 # --- what strangers send before any authentication ----------------------------------------------------------------
